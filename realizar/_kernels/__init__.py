@@ -1,0 +1,1 @@
+"""The compiled kernels; imports nothing of realizar."""

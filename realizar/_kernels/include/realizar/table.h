@@ -1,0 +1,120 @@
+/* struct rz_kernels: the table that every instruction set fills, and the shapes of the functions in it. */
+#ifndef REALIZAR_TABLE_H
+#define REALIZAR_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "realizar/formats.h"
+
+/* ---- activation rows ------------------------------------------------------------------------------------------ */
+
+/* One record a token: int8 q[k]; float d[k / block]; int16 s[k / group]. block is 32 (group 32) or 256 (group 16). */
+static inline size_t rz_act_group(int block) { return block == 32 ? 32 : 16; }
+static inline size_t rz_act_d_offset(size_t k) { return k; }
+static inline size_t rz_act_s_offset(size_t k, int block) { return k + k / (size_t)block * sizeof(float); }
+
+/* Bytes of a record: whole cache lines, and an odd number of them so that rows do not alias in L1. */
+static inline size_t rz_act_bytes(size_t k, int block)
+{
+    size_t lines = (rz_act_s_offset(k, block) + k / rz_act_group(block) * sizeof(int16_t) + 63) / 64;
+    return (lines | 1) * 64;
+}
+
+typedef void rz_quantize_act_fn(const float *x, size_t k, void *record);
+
+/* ---- products --------------------------------------------------------------------------------------------------- */
+
+/* y[t * ldy + r] = dot(weight row r, x row t) for r in [r0, r1) and t in [0, n).
+ * w: first weight row, w_stride: bytes a row; k: elements a row; x: activation records or float rows, x_stride: bytes
+ * a row; scratch: rz_gemm_scratch(k) bytes, 64-byte aligned, of the calling thread alone. */
+typedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x, size_t x_stride,
+                          size_t n, float *y, size_t ldy, void *scratch);
+
+/* Room for one unpacked tile of RZ_TILE_ROWS rows over the whole of k, with its scales. */
+#define RZ_TILE_ROWS 16
+static inline size_t rz_gemm_scratch(size_t k) { return RZ_TILE_ROWS * (k + k / 8 * sizeof(float)) + 4096; }
+
+typedef void rz_dequantize_fn(const void *w, size_t k, float *y);
+
+struct rz_format_kernels {
+    rz_dequantize_fn *dequantize;
+    rz_matmul_fn *gemv;       /* int8 activations (f32 for float formats), few tokens: reads the file's blocks */
+    rz_matmul_fn *gemm;       /* the same product for many tokens: unpacks tiles of rows */
+    rz_matmul_fn *matmul_f32; /* f32 activations */
+};
+
+/* ---- attention --------------------------------------------------------------------------------------------------- */
+
+enum { RZ_KV_F32, RZ_KV_F16, RZ_N_KV };
+enum { RZ_KV_BLOCK = 16, RZ_ATTEND_TILE = 64, RZ_ATTEND_SPLIT = 512 };
+
+/* The keys of one KV head against the n_tokens * n_group queries that look at it: one split of RZ_ATTEND_SPLIT keys.
+ *
+ * Query (t, h) is q[t * q_stride + h * head_dim_k]; it sees keys in (pos0 + t - window, pos0 + t] when causal (window 0:
+ * no lower bound), all keys below n_keys otherwise. k and v point at this head inside physical block 0; block b of the
+ * sequence lies block_table[b] * k_block_stride bytes further. Results: acc[(t * n_group + h) * head_dim_v + d],
+ * m and l[t * n_group + h]; a query that sees no key of the split gets m = -INFINITY, l = 0 and acc = 0. */
+struct rz_attend_args {
+    const float *q;
+    size_t q_stride; /* floats from one token's queries to the next */
+    int n_tokens, n_group, head_dim_k, head_dim_v;
+    int64_t pos0, n_keys, key0; /* key0: first key of the split, a multiple of RZ_ATTEND_SPLIT */
+    int window, causal;
+    float scale, softcap; /* softcap 0: none */
+    const char *k, *v;
+    size_t k_block_stride, v_block_stride;
+    const int32_t *block_table;
+    float *m, *l, *acc;
+    void *scratch; /* RZ_ATTEND_SCRATCH bytes, 64-byte aligned, of the calling thread alone */
+};
+#define RZ_ATTEND_SCRATCH (256 * 1024)
+/* exec.c never hands over more queries at once than this. */
+#define RZ_ATTEND_MAX_QUERIES 64
+
+typedef void rz_attend_fn(const struct rz_attend_args *args);
+
+/* Folds partial (mp, lp, accp) of a later split into (m, l, acc) of the earlier ones, for one query. */
+typedef void rz_attend_merge_fn(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim);
+
+/* Writes one head of one token into its slot of a cache block: K as [head_dim][16], V as [16][head_dim]. */
+typedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block);
+
+/* ---- the table -------------------------------------------------------------------------------------------------- */
+
+struct rz_kernels {
+    const char *name;
+    struct rz_format_kernels format[RZ_N_FORMATS];
+    rz_quantize_act_fn *quantize_act_32;
+    rz_quantize_act_fn *quantize_act_256;
+
+    /* y = x * r * w with r = 1 / sqrt(mean(x^2) + eps); w may be NULL */
+    void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y);
+    /* y = (x - mean) / sqrt(var + eps) * w + b; w, b may be NULL */
+    void (*layer_norm)(const float *x, const float *w, const float *b, float eps, size_t n, float *y);
+    void (*add)(const float *a, const float *b, size_t n, float *y);
+    void (*mul)(const float *a, const float *b, size_t n, float *y);
+    void (*scale)(const float *x, float s, size_t n, float *y);
+    void (*silu)(const float *x, size_t n, float *y);
+    void (*silu_mul)(const float *gate, const float *up, size_t n, float *y); /* silu(gate) * up */
+    void (*softmax)(const float *x, size_t n, float *y);
+    /* Rotates the first 2 * half elements of one head; cos and sin hold half elements.
+     * neox: pairs (i, i + half); normal: pairs (2i, 2i + 1). y may be x. */
+    void (*rope_neox)(const float *x, const float *cos, const float *sin, size_t half, float *y);
+    void (*rope_norm)(const float *x, const float *cos, const float *sin, size_t half, float *y);
+    /* One step of a depthwise causal convolution: y[c] = sum_j w[c * n_tap + j] * row_j[c], rows oldest first. */
+    void (*conv_step)(const float *const *rows, const float *w, size_t n_tap, size_t n_channel, float *y);
+
+    rz_attend_fn *attend[RZ_N_KV][RZ_N_KV]; /* [K type][V type] */
+    rz_attend_merge_fn *attend_merge;
+    rz_kv_store_fn *store_k[RZ_N_KV];
+    rz_kv_store_fn *store_v[RZ_N_KV];
+};
+
+/* resolve.c: the tables that this CPU can run, best last; each with its empty slots filled from the tier below. */
+size_t rz_tables(const struct rz_kernels **out);
+
+/* rope.c: cos and sin of the f32 angles position * inv_freq[i], times mscale; the same code for every tier. */
+void rz_rope_table(const float *inv_freq, size_t half, float position, float mscale, float *cos, float *sin);
+
+#endif

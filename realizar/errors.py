@@ -1,0 +1,49 @@
+"""Every error that realizar raises on purpose; each says what was asked, what was found and what to do."""
+
+
+class RealizarError(Exception):
+    """Base of all errors that a user can meet."""
+
+
+class GGUFError(RealizarError):
+    """A file is no GGUF file, is damaged, or ends too early."""
+
+
+class UnknownArchitectureError(RealizarError):
+    """No plugin declares the architecture that a file names."""
+
+
+class TensorError(RealizarError):
+    """A tensor is missing, or its shape or type is not what the architecture declares."""
+
+
+class PluginError(RealizarError):
+    """A plugin cannot be loaded, or two plugins claim one name."""
+
+
+class GraphError(RealizarError):
+    """An architecture recorded a graph that cannot be right (shapes, unknown op, unused value)."""
+
+
+class TokenizerError(RealizarError):
+    """The vocabulary of a file cannot be used, or a token id does not exist."""
+
+
+class TemplateError(RealizarError):
+    """A chat template is missing, fails, or runs out of its bounds."""
+
+
+class ParameterError(RealizarError, ValueError):
+    """A parameter has a value that makes no sense."""
+
+
+class ContextFullError(RealizarError):
+    """A prompt or a request does not fit into the context."""
+
+
+class ModelNotFoundError(RealizarError):
+    """A model name or path leads nowhere."""
+
+
+class DownloadError(RealizarError):
+    """A download failed or its hash is wrong."""

@@ -1,0 +1,144 @@
+"""SamplingParams and EngineParams: what a request and an engine can be asked for, checked when made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from realizar.errors import ParameterError
+
+
+def _check(ok: bool, name: str, value: object, want: str) -> None:
+    if not ok:
+        raise ParameterError(f"{name}={value!r}: must be {want}")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(name: str, value: object, low: float, high: float, want: str) -> None:
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    _check(ok and low <= float(value) <= high, name, value, want)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the tokens of one request are chosen and when it ends.
+
+    Attributes
+    ----------
+    temperature : float
+        Divides the logits; 0 is greedy.
+    top_k : int
+        Keep the k best candidates; 0 keeps all.
+    top_p : float
+        Keep the smallest set of best candidates whose probabilities sum to at least this; 1 keeps all.
+    min_p : float
+        Keep candidates at least this fraction as probable as the best; 0 keeps all.
+    repetition_penalty : float
+        Divides positive and multiplies negative logits of tokens seen in the last `penalty_last_n`; 1 is off.
+    presence_penalty, frequency_penalty : float
+        Subtracted once, and once per occurrence, from the logits of tokens seen; 0 is off.
+    penalty_last_n : int
+        How many of the last tokens (prompt included) the penalties look at; -1 is the whole context.
+    seed : int | None
+        Draws are keyed by (seed, position, draw number); None takes a fresh seed for every request.
+    max_tokens : int | None
+        Tokens to generate at most; None goes on to the end of the context.
+    stop : tuple[str, ...]
+        Strings that end the text (they are not part of it); a single string is taken too.
+    stop_token_ids : tuple[int, ...]
+        Token ids that end the text, beside the model's own end-of-generation ids.
+    ignore_eos : bool
+        Go on after end-of-generation ids (benchmarks).
+    logprobs : int | None
+        How many of the most probable tokens to report for each generated one; 0 reports the chosen one alone.
+
+    Raises
+    ------
+    ParameterError
+        If a value makes no sense, for example a NaN temperature.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    penalty_last_n: int = 64
+    seed: int | None = None
+    max_tokens: int | None = 256
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = field(default=())
+    ignore_eos: bool = False
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        object.__setattr__(self, "stop_token_ids", tuple(self.stop_token_ids))
+        _number("temperature", self.temperature, 0.0, 1e6, "a number >= 0")
+        _check(_is_int(self.top_k) and self.top_k >= 0, "top_k", self.top_k, "an integer >= 0 (0: off)")
+        _number("top_p", self.top_p, 0.0, 1.0, "a number in [0, 1]")
+        _number("min_p", self.min_p, 0.0, 1.0, "a number in [0, 1]")
+        _number("repetition_penalty", self.repetition_penalty, 1e-6, 1e6, "a number > 0 (1: off)")
+        _number("presence_penalty", self.presence_penalty, -1e6, 1e6, "a finite number")
+        _number("frequency_penalty", self.frequency_penalty, -1e6, 1e6, "a finite number")
+        last_n = self.penalty_last_n
+        _check(_is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
+        _check(self.seed is None or _is_int(self.seed), "seed", self.seed, "an integer or None")
+        tokens = self.max_tokens
+        _check(tokens is None or (_is_int(tokens) and tokens >= 1), "max_tokens", tokens, "an integer >= 1 or None")
+        _check(all(isinstance(s, str) and s for s in self.stop), "stop", self.stop, "non-empty strings")
+        _check(all(_is_int(t) for t in self.stop_token_ids), "stop_token_ids", self.stop_token_ids, "integers")
+        n = self.logprobs
+        _check(n is None or (_is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
+
+
+@dataclass(frozen=True)
+class EngineParams:
+    """What an engine is built with.
+
+    Attributes
+    ----------
+    n_threads : int | None
+        Worker threads; None takes min(affinity mask, physical cores, cgroup quota).
+    n_ctx : int | None
+        Tokens that the cache holds for one sequence at most; None takes the model's own, at most 4096.
+    n_seqs : int
+        Sequences that may be in the cache at their full length at once.
+    n_batch : int
+        Tokens computed in one step at most.
+    kv_type : {"f16", "f32"}
+        Type of the cached K and V.
+    activations : {"int8", "f32"}
+        What the inputs of products with quantized weights are rounded to.
+    load : {"mmap", "read"}
+        Map the weights, or read them into memory (safe when the file may change while it is used).
+
+    Raises
+    ------
+    ParameterError
+        If a value makes no sense.
+    """
+
+    n_threads: int | None = None
+    n_ctx: int | None = None
+    n_seqs: int = 4
+    n_batch: int = 512
+    kv_type: Literal["f16", "f32"] = "f16"
+    activations: Literal["int8", "f32"] = "int8"
+    load: Literal["mmap", "read"] = "mmap"
+
+    def __post_init__(self) -> None:
+        n = self.n_threads
+        _check(n is None or (_is_int(n) and 1 <= n <= 1024), "n_threads", n, "an integer in [1, 1024] or None")
+        _check(self.n_ctx is None or (_is_int(self.n_ctx) and self.n_ctx >= 1), "n_ctx", self.n_ctx, "an integer >= 1 or None")
+        _check(_is_int(self.n_seqs) and 1 <= self.n_seqs <= 4096, "n_seqs", self.n_seqs, "an integer in [1, 4096]")
+        _check(_is_int(self.n_batch) and 1 <= self.n_batch <= 65536, "n_batch", self.n_batch, "an integer in [1, 65536]")
+        _check(self.kv_type in ("f16", "f32"), "kv_type", self.kv_type, "'f16' or 'f32'")
+        _check(self.activations in ("int8", "f32"), "activations", self.activations, "'int8' or 'f32'")
+        _check(self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")

@@ -1,0 +1,52 @@
+"""Builds the compiled subpackage: one extension per .pyx, the C sources linked where they are owned."""
+
+import os
+import sys
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, find_packages, setup
+
+KERNELS = "realizar/_kernels"
+# The same bits everywhere: no contraction of a*b+c behind our back (gcc fuses even intrinsics), no -march: each
+# instruction set's functions carry their own target attribute.
+CFLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else [
+    "-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra",
+    "-Wno-unused-parameter",
+]  # fmt: skip
+C_SOURCES = {
+    "table": ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avx512.c"],
+    "plan": ["exec.c", "pool.c", "rope.c"],
+}
+
+
+def extension(name: str) -> Extension:
+    """One .pyx with the C sources that it owns."""
+    return Extension(
+        f"realizar._kernels.{name}",
+        [f"{KERNELS}/{name}.pyx", *(f"{KERNELS}/src/{c}" for c in C_SOURCES.get(name, []))],
+        include_dirs=[f"{KERNELS}/include", np.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=CFLAGS + os.environ.get("REALIZAR_CFLAGS", "").split(),
+        extra_link_args=os.environ.get("REALIZAR_LDFLAGS", "").split() + ([] if sys.platform == "win32" else ["-pthread"]),
+        depends=[os.path.join(root, f) for root, _, files in os.walk(f"{KERNELS}/include") for f in files],
+    )
+
+
+def names() -> list[str]:
+    """The .pyx files of the compiled subpackage."""
+    return sorted(f[:-4] for f in os.listdir(KERNELS) if f.endswith(".pyx"))
+
+
+setup(
+    packages=[*find_packages(include=["realizar", "realizar.*"]), "realizar_plugins"],
+    package_data={"realizar": ["py.typed", "**/*.json", "**/*.toml", "**/*.pyi", "**/*.pxd", "**/*.h"]},
+    ext_modules=cythonize(
+        [extension(n) for n in names()],
+        compiler_directives={
+            "language_level": 3, "boundscheck": False, "wraparound": False, "freethreading_compatible": True,
+            "linetrace": bool(os.environ.get("REALIZAR_TRACE")),
+        },
+    ),
+    options={"build_ext": {"parallel": os.cpu_count()}},
+)  # fmt: skip
