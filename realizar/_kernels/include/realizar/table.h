@@ -111,9 +111,6 @@ struct rz_kernels {
     rz_kv_store_fn *store_v[RZ_N_KV];
 };
 
-/* resolve.c: the tables that this CPU can run, best last; each with its empty slots filled from the tier below. */
-size_t rz_tables(const struct rz_kernels **out);
-
 /* rope.c: cos and sin of the f32 angles position * inv_freq[i], times mscale; the same code for every tier. */
 void rz_rope_table(const float *inv_freq, size_t half, float position, float mscale, float *cos, float *sin);
 

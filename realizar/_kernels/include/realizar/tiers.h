@@ -1,0 +1,26 @@
+/* One table literal for each instruction set, and the resolved tables made of them. */
+#ifndef REALIZAR_TIERS_H
+#define REALIZAR_TIERS_H
+
+#include "realizar/table.h"
+
+enum { RZ_MAX_TIERS = 3 };
+
+/* scalar.c, avx2.c, avx512.c: as written there, with empty slots. */
+extern const struct rz_kernels rz_scalar;
+#if defined(__x86_64__)
+extern const struct rz_kernels rz_avx2;
+extern const struct rz_kernels rz_avx512;
+#endif
+
+/* resolve.c: probes the CPU, fills the tables and chooses the best. Called once, while the module is imported. */
+void rz_resolve(void);
+
+/* The tables that this CPU can run, best last. */
+size_t rz_tables(const struct rz_kernels **out);
+
+/* The chosen table; reading and choosing are atomic. */
+const struct rz_kernels *rz_current(void);
+void rz_use(const struct rz_kernels *table);
+
+#endif

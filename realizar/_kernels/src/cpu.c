@@ -1,0 +1,58 @@
+/* The feature probe: cpuid for what the CPU has, xgetbv for the registers that the operating system saves. */
+#include "realizar/cpu.h"
+
+#if defined(__x86_64__)
+
+#include <cpuid.h>
+#include <stdint.h>
+
+/* Bit numbers as in the Intel SDM, volume 2, CPUID. */
+enum { FMA = 12, OSXSAVE = 27, F16C = 29 };                                         /* leaf 1, ecx */
+enum { AVX2 = 5, AVX512F = 16, AVX512DQ = 17, AVX512BW = 30, AVX512VL = 31 };       /* leaf 7, ebx */
+enum { AVX512VNNI = 11 };                                                           /* leaf 7, ecx */
+enum { XCR0_SSE = 1, XCR0_AVX = 2, XCR0_OPMASK = 5, XCR0_ZMM = 6, XCR0_HI_ZMM = 7 }; /* xcr0 */
+
+static bool has(uint32_t word, int bit) { return word >> bit & 1; }
+
+struct features {
+    uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx, xcr0;
+};
+
+static struct features probe(void)
+{
+    struct features f = {0, 0, 0, 0};
+    uint32_t eax, ebx, ecx, edx;
+    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx))
+        f.leaf1_ecx = ecx;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
+        f.leaf7_ebx = ebx;
+        f.leaf7_ecx = ecx;
+    }
+    if (has(f.leaf1_ecx, OSXSAVE)) {
+        __asm__("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+        f.xcr0 = eax;
+    }
+    return f;
+}
+
+bool rz_cpu_runs_avx2(void)
+{
+    struct features f = probe();
+    return has(f.xcr0, XCR0_SSE) && has(f.xcr0, XCR0_AVX) && has(f.leaf1_ecx, FMA) && has(f.leaf1_ecx, F16C) &&
+           has(f.leaf7_ebx, AVX2);
+}
+
+bool rz_cpu_runs_avx512(void)
+{
+    struct features f = probe();
+    return rz_cpu_runs_avx2() && has(f.xcr0, XCR0_OPMASK) && has(f.xcr0, XCR0_ZMM) && has(f.xcr0, XCR0_HI_ZMM) &&
+           has(f.leaf7_ebx, AVX512F) && has(f.leaf7_ebx, AVX512BW) && has(f.leaf7_ebx, AVX512DQ) &&
+           has(f.leaf7_ebx, AVX512VL) && has(f.leaf7_ecx, AVX512VNNI);
+}
+
+#else
+
+bool rz_cpu_runs_avx2(void) { return false; }
+bool rz_cpu_runs_avx512(void) { return false; }
+
+#endif

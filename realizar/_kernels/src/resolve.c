@@ -1,0 +1,57 @@
+/* The overlay: the tables that this CPU can run, each with its empty slots filled from the tier below. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "realizar/cpu.h"
+#include "realizar/tiers.h"
+
+typedef void slot(void);
+
+/* Everything after the name is a function pointer, so a table can be walked as an array of slots. */
+enum { FIRST_SLOT = offsetof(struct rz_kernels, format) };
+_Static_assert((sizeof(struct rz_kernels) - FIRST_SLOT) % sizeof(slot *) == 0, "a slot is not a function pointer");
+
+static struct rz_kernels resolved[RZ_MAX_TIERS];
+static size_t n_resolved;
+static _Atomic(const struct rz_kernels *) current;
+
+/* above where it has a slot, below elsewhere. */
+static struct rz_kernels overlay(const struct rz_kernels *below, const struct rz_kernels *above)
+{
+    struct rz_kernels table = *below;
+    table.name = above->name;
+    for (size_t at = FIRST_SLOT; at < sizeof table; at += sizeof(slot *)) {
+        slot *own;
+        memcpy(&own, (const char *)above + at, sizeof own);
+        if (own)
+            memcpy((char *)&table + at, &own, sizeof own);
+    }
+    return table;
+}
+
+void rz_resolve(void)
+{
+    n_resolved = 0;
+    resolved[n_resolved++] = rz_scalar;
+#if defined(__x86_64__)
+    const struct rz_kernels *faster[] = {&rz_avx2, &rz_avx512};
+    const bool runs[] = {rz_cpu_runs_avx2(), rz_cpu_runs_avx512()};
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        if (runs[i]) {
+            resolved[n_resolved] = overlay(&resolved[n_resolved - 1], faster[i]);
+            n_resolved++;
+        }
+    }
+#endif
+    atomic_store(&current, &resolved[n_resolved - 1]);
+}
+
+size_t rz_tables(const struct rz_kernels **out)
+{
+    *out = resolved;
+    return n_resolved;
+}
+
+const struct rz_kernels *rz_current(void) { return atomic_load(&current); }
+
+void rz_use(const struct rz_kernels *table) { atomic_store(&current, table); }
