@@ -1,0 +1,95 @@
+"""Models of the Hugging Face hub, hf:owner/repo/file.gguf, through huggingface-hub (extra [hub])."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realizar.errors import DownloadError, ModelNotFoundError
+from realizar.store.cache import cache_dir
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PREFIX = "hf:"
+_SPLIT = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+
+
+def parse(reference: str) -> tuple[str, str]:
+    """Take hf:owner/repo/file.gguf apart into (owner/repo, file); the file may lie in a folder of the repository.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If it does not have this form.
+    """
+    owner, _, rest = reference[len(PREFIX) :].partition("/")
+    repo, _, file = rest.partition("/")
+    if not (owner and repo and file.endswith(".gguf")):
+        raise ModelNotFoundError(f"{reference}: is not of the form hf:owner/repo/file.gguf")
+    return f"{owner}/{repo}", file
+
+
+def fetch(reference: str) -> Path:
+    """Fetch a file (all files, where it is the first of a split) and say where it is.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If the hub has no such file, or asks for a licence to be accepted first.
+    DownloadError
+        If huggingface-hub is not installed or the hub cannot be reached.
+    """
+    repo, file = parse(reference)
+    hub = _huggingface_hub()
+    try:
+        paths = [hub.hf_hub_download(repo, part, cache_dir=_folder()) for part in _parts(file)]
+    except hub.errors.LocalEntryNotFoundError as error:
+        raise DownloadError(f"{reference}: the hub cannot be reached and the file is not in the cache") from error
+    except (hub.errors.EntryNotFoundError, hub.errors.RepositoryNotFoundError) as error:
+        raise ModelNotFoundError(f"{reference}: the hub has no such file, or it needs a login (HF_TOKEN)") from error
+    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
+        raise DownloadError(f"{reference}: cannot be fetched ({str(error).splitlines()[0]}); try again") from error
+    return Path(paths[0])
+
+
+def cached(reference: str) -> Path | None:
+    """The file if an earlier fetch brought all of it; asks no network and no huggingface-hub."""
+    repo, file = parse(reference)
+    for snapshot in sorted(_folder().glob(f"models--{repo.replace('/', '--')}/snapshots/*")):
+        if all((snapshot / part).is_file() for part in _parts(file)):
+            return snapshot / file
+    return None
+
+
+def fetched() -> list[tuple[str, Path]]:
+    """The names and files of all that has been fetched from the hub."""
+    rows = []
+    for snapshot in sorted(_folder().glob("models--*/snapshots/*")):
+        owner, _, repo = snapshot.parents[1].name[len("models--") :].partition("--")
+        for path in sorted(snapshot.rglob("*.gguf")):
+            rows.append((f"{PREFIX}{owner}/{repo}/{path.relative_to(snapshot).as_posix()}", path))
+    return rows
+
+
+def _folder() -> Path:
+    return cache_dir() / "hub"
+
+
+def _parts(file: str) -> list[str]:
+    match = _SPLIT.search(file)
+    if match is None:
+        return [file]
+    stem, n = file[: match.start()], int(match[2])
+    return [f"{stem}-{i:05}-of-{n:05}.gguf" for i in range(1, n + 1)]
+
+
+def _huggingface_hub() -> ModuleType:
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError:
+        raise DownloadError("hf: names need huggingface-hub; install it with: pip install 'realizar[hub]'") from None
+    module: ModuleType = huggingface_hub
+    return module

