@@ -1,0 +1,81 @@
+/* The block structs of GGUF files, byte for byte (source: the gguf specification and ggml-common.h of ggml).
+ *
+ * d is always a scale and m a minimum, as IEEE half floats; all numbers are little endian. A value is d * q, or
+ * d * q + m; the K formats give each sub-block an integer scale and some an integer minimum of their own. */
+#ifndef REALIZAR_BLOCKS_H
+#define REALIZAR_BLOCKS_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "realizar/formats.h"
+
+#pragma pack(push, 1)
+
+typedef struct {
+    float x;
+} rz_block_f32;
+
+typedef struct {
+    uint16_t x;
+} rz_block_f16;
+
+typedef struct {
+    uint16_t x; /* the upper half of a float */
+} rz_block_bf16;
+
+typedef struct {
+    uint16_t d;
+    uint8_t qs[16]; /* low nibbles: elements 0..15; high nibbles: 16..31; value d * (q - 8) */
+} rz_block_q4_0;
+
+typedef struct {
+    uint16_t d, m;
+    uint8_t qs[16]; /* nibbles as in q4_0; value d * q + m */
+} rz_block_q4_1;
+
+typedef struct {
+    uint16_t d;
+    uint8_t qh[4]; /* bit i: the fifth bit of element i */
+    uint8_t qs[16]; /* value d * (q - 16) */
+} rz_block_q5_0;
+
+typedef struct {
+    uint16_t d, m;
+    uint8_t qh[4];
+    uint8_t qs[16]; /* value d * q + m */
+} rz_block_q5_1;
+
+typedef struct {
+    uint16_t d;
+    int8_t qs[32]; /* value d * q */
+} rz_block_q8_0;
+
+typedef struct {
+    uint16_t d, dmin;
+    uint8_t scales[12]; /* eight 6-bit scales and eight 6-bit minima, see rz_k_scales */
+    uint8_t qs[128]; /* 32 bytes for two sub-blocks of 32: low nibbles the first, high the second */
+} rz_block_q4_k; /* value d * scale * q - dmin * min */
+
+typedef struct {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t qh[32]; /* bit j of byte i: the fifth bit of element i of sub-block j */
+    uint8_t qs[128];
+} rz_block_q5_k; /* value d * scale * q - dmin * min */
+
+typedef struct {
+    uint8_t ql[128]; /* per half of 128: 64 bytes; low nibbles: elements 0..63, high: 64..127 */
+    uint8_t qh[64]; /* per half: 32 bytes; bit pair j of byte i: upper bits of element 32 * j + i */
+    int8_t scales[16]; /* of 16 elements each */
+    uint16_t d;
+} rz_block_q6_k; /* value d * scale * (q - 32) */
+
+#pragma pack(pop)
+
+#define RZ_CHECK_BLOCK_SIZE(NAME, lower, id, elements, bytes, act)                                                     \
+    static_assert(sizeof(rz_block_##lower) == (bytes), "a " #NAME " block has " #bytes " bytes in the file");
+RZ_FORMATS(RZ_CHECK_BLOCK_SIZE)
+#undef RZ_CHECK_BLOCK_SIZE
+
+#endif

@@ -1,0 +1,14 @@
+/* The parameter list of a product, written once: every rz_matmul_fn has it, and most of them only pass it on. */
+#ifndef REALIZAR_MATMUL_H
+#define REALIZAR_MATMUL_H
+
+#include "realizar/table.h"
+#include "realizar/target.h"
+
+/* Meanings and units: rz_matmul_fn in table.h. */
+#define RZ_MATMUL_PARAMS                                                                                               \
+    const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x, size_t x_stride, size_t n,          \
+        float *y, size_t ldy, void *scratch
+#define RZ_MATMUL_ARGS w, w_stride, k, r0, r1, x, x_stride, n, y, ldy, scratch
+
+#endif

@@ -1,0 +1,34 @@
+/* Half floats and bfloat16 to float, in integer arithmetic: exact for every bit pattern. */
+#ifndef REALIZAR_SCALAR_HALF_H
+#define REALIZAR_SCALAR_HALF_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline float rz_bits_to_f32(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline uint32_t rz_f32_to_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* Shifts exponent and mantissa into place and corrects the exponent by an exact product; denormal halves become normal
+ * floats by the same product. Inf and NaN need their exponent filled up. */
+static inline float rz_f16_to_f32(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, magnitude = (uint32_t)(half & 0x7fff) << 13;
+    uint32_t special = magnitude >= 0x0f800000 ? 0x7f800000 : 0;
+    float value = rz_bits_to_f32(magnitude) * 0x1p112f;
+    return rz_bits_to_f32(rz_f32_to_bits(value) | special | sign);
+}
+
+static inline float rz_bf16_to_f32(uint16_t x) { return rz_bits_to_f32((uint32_t)x << 16); }
+
+#endif

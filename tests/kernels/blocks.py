@@ -1,0 +1,64 @@
+"""Random block bytes of every format, tame or with the scales that break careless kernels."""
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+# Byte offsets of the half-float scales inside a block.
+SCALES_AT = {
+    "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q5_K": [0, 2],
+    "Q6_K": [208],
+}  # fmt: skip
+FLOAT_DTYPES = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
+WILD = np.array([0x7C00, 0xFC00, 0x7E01, 0x0001, 0x83FF, 0x0000, 0x8000, 0x7BFF], np.uint16)
+
+
+def block_shape(name: str) -> tuple[int, int]:
+    """Elements and bytes of a block."""
+    return gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
+
+
+def random_rows(name: str, n: int, k: int, rng: np.random.Generator, wild: bool = False) -> Bytes:
+    """Rows of k elements: any bits in the integers, scales of ordinary size.
+
+    With wild some scales (or values of a float format) are infinite, NaN, denormal, zero or as large as can be.
+    """
+    if name in FLOAT_DTYPES:
+        return _random_floats(name, n, k, rng, wild)
+    elements, size = block_shape(name)
+    data = rng.integers(0, 256, (n, k // elements, size), dtype=np.uint8)
+    for at in SCALES_AT[name]:
+        scale = rng.uniform(0.001, 0.02, (n, k // elements)) * rng.choice([-1, 1], (n, k // elements))
+        bits = scale.astype(np.float16).view(np.uint16)
+        if wild:
+            bits = np.where(rng.random(bits.shape) < 0.2, rng.choice(WILD, bits.shape), bits)
+        data[..., at : at + 2] = bits[..., None].view(np.uint8)
+    return data.reshape(n, -1)
+
+
+def _random_floats(name: str, n: int, k: int, rng: np.random.Generator, wild: bool) -> Bytes:
+    x = rng.standard_normal((n, k)).astype(np.float32)
+    if wild:
+        extremes = np.array([np.inf, -np.inf, np.nan, 1e-40, -0.0, 1e-7, 6e4, 3e38], np.float32)
+        x = np.where(rng.random(x.shape) < 0.02, rng.choice(extremes, x.shape), x)
+    if name == "F32":
+        return x.view(np.uint8)
+    with np.errstate(over="ignore"):
+        bits = x.astype(np.float16).view(np.uint16) if name == "F16" else (x.view(np.uint32) >> 16).astype(np.uint16)
+    return bits.view(np.uint8)
+
+
+def expand(name: str, data: Bytes) -> Floats:
+    """The rows as floats, by the gguf package."""
+    with np.errstate(all="ignore"):
+        return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
+
+
+def assert_same_bits(actual: Floats, expected: Floats) -> None:
+    """Equal bit for bit, signs of zeros too; any NaN equals any NaN."""
+    assert actual.shape == expected.shape
+    same = (actual.view(np.uint32) == expected.view(np.uint32)) | (np.isnan(actual) & np.isnan(expected))
+    assert same.all(), f"{(~same).sum()} of {same.size} differ, the first at {np.argwhere(~same)[0]}"
