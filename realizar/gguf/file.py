@@ -1,0 +1,155 @@
+"""GGUFFile: a model file opened for reading, its tensors zero-copy views of the mapped file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realizar.errors import GGUFError, ModelNotFoundError
+from realizar.gguf.metadata import Metadata
+from realizar.gguf.parse import Header, parse_header
+from realizar.gguf.split import check_part, part_paths
+from realizar.gguf.types import TensorInfo
+
+Load = Literal["mmap", "read"]
+
+
+class GGUFFile:
+    """A GGUF file (version 2 or 3), or a split model given by its first part.
+
+    Opening reads the header alone; string arrays such as a vocabulary are decoded when asked for.
+
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        The file, or the first of the parts named `name-00001-of-00003.gguf`.
+    load : {"mmap", "read"}
+        "mmap" maps the file: pages are read when touched and shared with other processes. A mapped file
+        must not be cut short while it is in use: the system would then stop the process, which nothing
+        here can catch. "read" copies the file into memory first and is safe from that.
+
+    Attributes
+    ----------
+    path : Path
+        As given.
+    metadata : Metadata
+        Keys and values (of the first part).
+    tensors : dict[str, TensorInfo]
+        In the file's order.
+    n_bytes : int
+        Size of the file, or of all parts.
+    version : int
+        Of the file format.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is no such file.
+    GGUFError
+        If it cannot be read, or anything in it cannot be right.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], load: Load = "mmap") -> None:
+        self.path = Path(path)
+        first = _open(self.path, load)
+        header = parse_header(first, self.path.name)
+        self._buffers = [first]
+        self.metadata: Metadata = header.metadata
+        self.tensors: dict[str, TensorInfo] = dict(header.tensors)
+        self.version: int = header.version
+        self._add_parts(header, load)
+        self.n_bytes: int = sum(len(buffer) for buffer in self._buffers)
+
+    def __enter__(self) -> GGUFFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<GGUFFile {self.path.name}: {len(self.tensors)} tensors, {self.n_bytes} bytes>"
+
+    @property
+    def architecture(self) -> str:
+        """The value of "general.architecture"; GGUFError if the file does not say."""
+        return self.metadata.get_str("general.architecture")
+
+    def data(self, name: str) -> NDArray[np.uint8]:
+        """The bytes of a tensor as they lie in the file.
+
+        Parameters
+        ----------
+        name : str
+            Key of `tensors`.
+
+        Returns
+        -------
+        uint8[n_rows, row_bytes]
+            A read-only view; all dimensions but the last are rows. It keeps the file mapped while it lives.
+
+        Raises
+        ------
+        GGUFError
+            If there is no such tensor or the file is closed.
+        """
+        info = self.tensors.get(name)
+        if info is None:
+            raise GGUFError(f"{self.path.name}: {name}: no tensor has this name")
+        if not self._buffers:
+            raise GGUFError(f"{self.path.name}: {name}: the file is closed")
+        array = np.frombuffer(self._buffers[info.part], np.uint8, info.n_bytes, info.offset)
+        return array.reshape(-1, info.row_bytes)
+
+    def close(self) -> None:
+        """Let go of the file. Its memory is given back when the last view of a tensor is gone too."""
+        self.metadata.release()
+        self._buffers = []
+
+    def _add_parts(self, first: Header, load: Load) -> None:
+        paths = part_paths(self.path, first.metadata)
+        for part, path in enumerate(paths[1:], start=1):
+            buffer = _open(path, load)
+            header = parse_header(buffer, path.name, part)
+            check_part(path, header.metadata, part, len(paths))
+            for name in header.tensors:
+                if name in self.tensors:
+                    raise GGUFError(f"{path.name}: {name}: a tensor of this name is in an earlier part too")
+            self._buffers.append(buffer)
+            self.tensors.update(header.tensors)
+        wanted = first.metadata.get_int("split.tensors.count", len(self.tensors))
+        if len(paths) > 1 and wanted != len(self.tensors):
+            raise GGUFError(
+                f"{self.path.name}: split.tensors.count is {wanted}, but the parts hold {len(self.tensors)}; "
+                "they may be of different models"
+            )
+
+
+def _open(path: Path, load: Load) -> memoryview:
+    """Map or read a whole file; the view is read-only and keeps the memory alive."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise GGUFError(f"{path}: is not a regular file")
+        with open(path, "rb") as f:
+            size = os.fstat(f.fileno()).st_size
+            if size == 0:
+                raise GGUFError(f"{path}: is empty; the download may have failed")
+            if load == "mmap":
+                return memoryview(mmap.mmap(f.fileno(), size, access=mmap.ACCESS_READ))
+            memory = mmap.mmap(-1, size)  # pages of its own, aligned like those of a mapped file
+            n_read = f.readinto(memory)
+    except FileNotFoundError:
+        raise ModelNotFoundError(f"{path}: no such file") from None
+    except (OSError, ValueError) as e:
+        raise GGUFError(f"{path}: cannot be read: {e}") from e
+    if n_read != size:
+        raise GGUFError(f"{path}: ended at {n_read} of {size} bytes while it was read; something changes it")
+    return memoryview(memory).toreadonly()

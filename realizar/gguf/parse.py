@@ -1,0 +1,209 @@
+"""parse_header: from the bytes of a GGUF file to its metadata and the places of its tensors.
+
+Layout (the GGUF specification, versions 2 and 3, little-endian): magic, version, number of tensors,
+number of values; the values; the tensors' names, shapes, types and offsets; padding; the tensors' data.
+Nothing read from the file is used as a size or an offset before it was checked against the file's own size.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from realizar.errors import GGUFError
+from realizar.gguf.cursor import Cursor
+from realizar.gguf.metadata import Field, Metadata
+from realizar.gguf.types import SCALARS, GGMLType, TensorInfo, ValueType
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+ALIGNMENT_KEY = "general.alignment"
+DEFAULT_ALIGNMENT = 32
+MAX_DIMS = 4
+
+# Fewest bytes of a value (length of an empty key, type, one byte) and of a tensor (length of an empty name,
+# number of dimensions, one dimension, type, offset).
+SMALLEST_VALUE = 8 + 4 + 1
+SMALLEST_TENSOR = 8 + 4 + 8 + 4 + 8
+
+STRUCTS = {value_type: struct.Struct(layout) for value_type, layout in SCALARS.items()}
+
+# First bytes of what people open by mistake.
+LOOKALIKES = {
+    b"vers": "a Git LFS pointer: fetch the file itself with `git lfs pull`",
+    b"lmgg": "an old GGML file: convert the original model with a current converter",
+    b"fmgg": "an old GGMF file: convert the original model with a current converter",
+    b"tjgg": "an old GGJT file: convert the original model with a current converter",
+    b"<!DO": "a web page: the download went to the wrong address",
+    b"<htm": "a web page: the download went to the wrong address",
+    b"PK\x03\x04": "a ZIP archive: unpack it first",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands in front of the tensors' data.
+
+    Attributes
+    ----------
+    version : int
+        2 or 3.
+    metadata : Metadata
+        Keys and values.
+    tensors : dict[str, TensorInfo]
+        In the file's order; their offsets count from the start of the file.
+    """
+
+    version: int
+    metadata: Metadata
+    tensors: dict[str, TensorInfo]
+
+
+def parse_header(buffer: memoryview, where: str, part: int = 0) -> Header:
+    """Read and check everything but the tensors' data.
+
+    Parameters
+    ----------
+    buffer : memoryview
+        The whole file, as bytes.
+    where : str
+        Name of the file, for errors.
+    part : int
+        Which part of a split model this is, noted in each TensorInfo.
+
+    Raises
+    ------
+    GGUFError
+        If anything in it cannot be right.
+    """
+    cursor = Cursor(buffer, where)
+    version = _version(cursor)
+    n_tensors = cursor.count(SMALLEST_TENSOR, "number of tensors")
+    n_values = cursor.count(SMALLEST_VALUE, "number of metadata values")
+    fields: dict[str, Field] = {}
+    for i in range(n_values):
+        key = cursor.string(f"key of metadata value {i}")
+        if key in fields:
+            cursor.fail(key, "is in the metadata twice")
+        fields[key] = _field(cursor, key)
+    tensors: dict[str, TensorInfo] = {}
+    for i in range(n_tensors):
+        name = cursor.string(f"name of tensor {i}")
+        if name in tensors:
+            cursor.fail(name, "two tensors have this name")
+        tensors[name] = _tensor(cursor, name, part)
+    placed = _place(cursor, tensors, _alignment(cursor, fields))
+    return Header(version, Metadata(fields, buffer, where), placed)
+
+
+def _version(cursor: Cursor) -> int:
+    magic = bytes(cursor.buffer[: len(MAGIC)])
+    if magic != MAGIC:
+        guess = LOOKALIKES.get(magic)
+        hint = f"; this looks like {guess}" if guess else ""
+        cursor.fail("not a GGUF file", f"it starts with {magic!r} instead of {MAGIC!r}{hint}")
+    cursor.skip(len(MAGIC), "magic")
+    version = cursor.u32("version")
+    if version and version & 0xFFFF == 0:
+        cursor.fail(
+            "big-endian GGUF", "only little-endian files are read; convert it, or fetch the usual file"
+        )
+    if version not in VERSIONS:
+        cursor.fail(
+            f"GGUF version {version}", "only versions 2 and 3 are read; convert the original model anew"
+        )
+    return version
+
+
+def _value_type(cursor: Cursor, what: str) -> ValueType:
+    number = cursor.u32(f"type of {what}")
+    try:
+        return ValueType(number)
+    except ValueError:
+        cursor.fail(what, f"its value type is {number}, but 0 to {max(ValueType):d} exist")
+
+
+def _field(cursor: Cursor, key: str) -> Field:
+    value_type = _value_type(cursor, key)
+    if value_type == ValueType.STRING:
+        return Field(value_type, cursor.string(key))
+    if value_type == ValueType.ARRAY:
+        return _array(cursor, key)
+    value = cursor.scalar(STRUCTS[value_type], key)
+    if value_type != ValueType.BOOL:
+        return Field(value_type, value)
+    if value not in (0, 1):
+        cursor.fail(key, f"a bool is stored as {value}, but must be 0 or 1")
+    return Field(value_type, bool(value))
+
+
+def _array(cursor: Cursor, key: str) -> Field:
+    element = _value_type(cursor, f"elements of {key}")
+    if element == ValueType.ARRAY:
+        cursor.fail(key, "is an array of arrays, which no known model has and this reader does not read")
+    if element == ValueType.STRING:
+        n = cursor.count(8, f"length of {key}")
+        start = cursor.skip_strings(n, key)
+    else:
+        size = STRUCTS[element].size
+        n = cursor.count(size, f"length of {key}")
+        start = cursor.skip(n * size, key)
+    return Field(ValueType.ARRAY, None, element, n, start, cursor.at)
+
+
+def _tensor(cursor: Cursor, name: str, part: int) -> TensorInfo:
+    n_dims = cursor.u32(f"{name}: number of dimensions")
+    if not 1 <= n_dims <= MAX_DIMS:
+        cursor.fail(name, f"has {n_dims} dimensions, but 1 to {MAX_DIMS} are possible")
+    shape = tuple(cursor.u64(f"{name}: dimension {i}") for i in range(n_dims))[::-1]
+    number = cursor.u32(f"{name}: type")
+    try:
+        ggml_type = GGMLType(number)
+    except ValueError:
+        cursor.fail(name, f"its type is {number}, which this version does not know; a newer one may")
+    offset = cursor.u64(f"{name}: offset")
+    if 0 in shape:
+        cursor.fail(name, f"its shape is {shape}, which has no elements")
+    if shape[-1] % ggml_type.n_elements:
+        cursor.fail(
+            name, f"a row of {shape[-1]} is no multiple of the {ggml_type.n_elements} of {ggml_type.name}"
+        )
+    n_bytes = math.prod(shape[:-1]) * ggml_type.row_bytes(shape[-1])
+    return TensorInfo(name, shape, ggml_type, offset, n_bytes, part)
+
+
+def _alignment(cursor: Cursor, fields: dict[str, Field]) -> int:
+    field = fields.get(ALIGNMENT_KEY)
+    if field is None:
+        return DEFAULT_ALIGNMENT
+    value = field.value
+    if field.type != ValueType.UINT32 or not isinstance(value, int) or value < 8 or value & (value - 1):
+        cursor.fail(
+            ALIGNMENT_KEY, f"is {field.type.name} {value}, but must be a UINT32 power of two of 8 or more"
+        )
+    return value
+
+
+def _place(cursor: Cursor, tensors: dict[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
+    """Turn offsets into those from the start of the file, refusing any that leave it, touch or lie askew."""
+    data_start = -(-cursor.at // alignment) * alignment
+    size = len(cursor.buffer)
+    placed: dict[str, TensorInfo] = {}
+    for info in tensors.values():
+        if info.offset % alignment:
+            cursor.fail(info.name, f"its offset {info.offset} is no multiple of the alignment {alignment}")
+        start = data_start + info.offset
+        if start + info.n_bytes > size:
+            cursor.fail(
+                info.name,
+                f"needs {info.n_bytes} bytes at offset {start}, but the file ends at {size}; "
+                "the download may be incomplete",
+            )
+        placed[info.name] = replace(info, offset=start)
+    by_offset = sorted(placed.values(), key=lambda info: info.offset)
+    for before, after in pairwise(by_offset):
+        if before.offset + before.n_bytes > after.offset:
+            raise GGUFError(f"{cursor.where}: {after.name}: overlaps {before.name} in the file")
+    return placed

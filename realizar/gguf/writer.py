@@ -1,0 +1,138 @@
+"""GGUFWriter: writes a GGUF file (version 3), tensor by tensor, and puts it in place when it is whole."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realizar.errors import ParameterError
+from realizar.gguf.encode import encode, encode_string
+from realizar.gguf.parse import ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS
+from realizar.gguf.types import GGMLType, TensorInfo, ValueType
+
+VERSION = 3
+
+
+class GGUFWriter:
+    """Collects values and tensors, then writes them all.
+
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        Where the file is to be. Nothing is there before `write` has succeeded.
+
+    Examples
+    --------
+    >>> writer = GGUFWriter(path)
+    >>> writer.add("general.architecture", "llama")
+    >>> writer.add_tensor("output.weight", quantize(x, "Q8_0"), x.shape, GGMLType.Q8_0)
+    >>> writer.write()
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._values: dict[str, bytes] = {}
+        self._tensors: dict[str, TensorInfo] = {}
+        self._data: dict[str, NDArray[np.uint8]] = {}
+        self._alignment = DEFAULT_ALIGNMENT
+        self._end = 0
+
+    def add(self, key: str, value: Any, type: ValueType | None = None) -> None:
+        """Add a metadata value.
+
+        Parameters
+        ----------
+        key : str
+            For example "llama.block_count".
+        value : bool | int | float | str | list | tuple | ndarray
+            Lists, tuples and one-dimensional arrays of one kind of value become arrays.
+        type : ValueType | None
+            Type in the file; for an array, that of its elements. None takes a numpy value's own type, else
+            BOOL, STRING, FLOAT32, and for integers UINT32 (INT32 in arrays and below zero), or 64 bits
+            if needed.
+
+        Raises
+        ------
+        ParameterError
+            If the key was added before, the value does not fit the type, or an alignment is no power of two
+            or comes after the first tensor.
+        """
+        if key in self._values:
+            raise ParameterError(f"{key}: was added before")
+        if key == ALIGNMENT_KEY:
+            self._align(value)
+            type = ValueType.UINT32
+        self._values[key] = encode(key, value, type)
+
+    def add_tensor(self, name: str, data: NDArray[np.uint8], shape: tuple[int, ...], type: GGMLType) -> None:
+        """Add a tensor.
+
+        Parameters
+        ----------
+        name : str
+            For example "blk.0.ffn_up.weight".
+        data : uint8[...]
+            Its bytes as they are to lie in the file, of any shape. Kept by reference until `write`.
+        shape : tuple[int, ...]
+            In numpy's order: (n_out, n_in) for a linear weight.
+        type : GGMLType
+            What the bytes are.
+
+        Raises
+        ------
+        ParameterError
+            If the name was added before, or the bytes are not as many as shape and type say.
+        """
+        if name in self._tensors:
+            raise ParameterError(f"{name}: was added before")
+        shape = tuple(int(n) for n in shape)
+        if not 1 <= len(shape) <= MAX_DIMS or min(shape) < 1:
+            raise ParameterError(f"{name}: shape {shape}; must be 1 to {MAX_DIMS} dimensions, none below 1")
+        n_bytes = math.prod(shape[:-1]) * type.row_bytes(shape[-1])
+        if data.dtype != np.uint8 or data.nbytes != n_bytes:
+            raise ParameterError(
+                f"{name}: {type.name} of shape {shape} is {n_bytes} bytes of uint8, "
+                f"but the data is {data.nbytes} bytes of {data.dtype}"
+            )
+        self._tensors[name] = TensorInfo(name, shape, type, self._end, n_bytes)
+        self._data[name] = data
+        self._end += -(-n_bytes // self._alignment) * self._alignment
+
+    def write(self) -> None:
+        """Write everything to a temporary file beside `path` and rename it, replacing what was there."""
+        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        try:
+            with open(temporary, "xb") as f:
+                f.write(self._header())
+                for data in self._data.values():
+                    f.write(bytes(-f.tell() % self._alignment))
+                    f.write(np.ascontiguousarray(data).data)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _align(self, value: object) -> None:
+        if not isinstance(value, int) or value < 8 or value & (value - 1):
+            raise ParameterError(f"{ALIGNMENT_KEY}: {value!r}; must be a power of two of 8 or more")
+        if self._tensors:
+            raise ParameterError(f"{ALIGNMENT_KEY}: must be added before the first tensor")
+        self._alignment = value
+
+    def _header(self) -> bytes:
+        parts = [MAGIC, struct.pack("<IQQ", VERSION, len(self._tensors), len(self._values))]
+        for key, value in self._values.items():
+            parts += [encode_string(key), value]
+        for info in self._tensors.values():
+            ne = info.shape[::-1]
+            parts.append(encode_string(info.name))
+            parts.append(struct.pack(f"<I{len(ne)}QIQ", len(ne), *ne, info.type, info.offset))
+        return b"".join(parts)

@@ -1,0 +1,151 @@
+"""FORMATS, the table of block formats, and dequantize and quantize for rows of any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realizar.errors import ParameterError
+from realizar.quants import blocks32, floats, kquants
+
+# Rows are worked on in pieces of this many elements, so that the temporaries stay in cache.
+PIECE = 1 << 16
+
+
+@dataclass(frozen=True)
+class BlockFormat:
+    """One format: `n_elements` neighbours of a row are stored together in `n_bytes`.
+
+    Attributes
+    ----------
+    name : str
+        Name in ggml, for example "Q4_K".
+    type_id : int
+        ggml's number of the type, as a GGUF file stores it.
+    n_elements, n_bytes : int
+        Elements and bytes of one block.
+    dequantize : callable
+        uint8[n, n_bytes] -> float32[n, n_elements].
+    quantize : callable
+        float32[n, n_elements] -> uint8[n, n_bytes]; of finite values.
+    """
+
+    name: str
+    type_id: int
+    n_elements: int
+    n_bytes: int
+    dequantize: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    quantize: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+
+
+_ROWS = (
+    BlockFormat("F32", 0, 1, 4, floats.dequantize_f32, floats.quantize_f32),
+    BlockFormat("F16", 1, 1, 2, floats.dequantize_f16, floats.quantize_f16),
+    BlockFormat("BF16", 30, 1, 2, floats.dequantize_bf16, floats.quantize_bf16),
+    BlockFormat("Q4_0", 2, 32, 18, blocks32.dequantize_q4_0, blocks32.quantize_q4_0),
+    BlockFormat("Q4_1", 3, 32, 20, blocks32.dequantize_q4_1, blocks32.quantize_q4_1),
+    BlockFormat("Q5_0", 6, 32, 22, blocks32.dequantize_q5_0, blocks32.quantize_q5_0),
+    BlockFormat("Q5_1", 7, 32, 24, blocks32.dequantize_q5_1, blocks32.quantize_q5_1),
+    BlockFormat("Q8_0", 8, 32, 34, blocks32.dequantize_q8_0, blocks32.quantize_q8_0),
+    BlockFormat("Q4_K", 12, 256, 144, kquants.dequantize_q4_k, kquants.quantize_q4_k),
+    BlockFormat("Q5_K", 13, 256, 176, kquants.dequantize_q5_k, kquants.quantize_q5_k),
+    BlockFormat("Q6_K", 14, 256, 210, kquants.dequantize_q6_k, kquants.quantize_q6_k),
+)
+
+FORMATS: dict[str, BlockFormat] = {row.name: row for row in _ROWS}
+
+
+def dequantize(data: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
+    """Expand stored rows to float32, bit for bit as ggml defines the format.
+
+    Parameters
+    ----------
+    data : uint8[..., row_bytes]
+        Rows as they lie in a file.
+    name : str
+        Key of `FORMATS`.
+
+    Returns
+    -------
+    float32[..., k]
+        k = row_bytes / n_bytes * n_elements; a new array.
+
+    Raises
+    ------
+    ParameterError
+        If the format is unknown or `row_bytes` is no whole number of blocks.
+    """
+    fmt = _format(name)
+    data = np.asarray(data)
+    if data.dtype != np.uint8:
+        raise ParameterError(f"dequantize {name}: the data is {data.dtype}, but stored rows are uint8")
+    n_blocks = _blocks_per_row(data, fmt.n_bytes, f"dequantize {name}", "bytes")
+    blocks = np.ascontiguousarray(data).reshape(-1, fmt.n_bytes)
+    out = np.empty((len(blocks), fmt.n_elements), np.float32)
+    _in_pieces(fmt.dequantize, blocks, out, fmt)
+    return out.reshape(*data.shape[:-1], n_blocks * fmt.n_elements)
+
+
+def quantize(x: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
+    """Store rows of numbers in a format, as a writer of files needs it.
+
+    The formats of 32 elements round as ggml's reference does. The K formats search scales and minima
+    by least squares; the result is about as close as ggml's, not the same bytes.
+
+    Parameters
+    ----------
+    x : float32[..., k]
+        Finite values; k a multiple of the format's elements per block.
+    name : str
+        Key of `FORMATS`.
+
+    Returns
+    -------
+    uint8[..., row_bytes]
+
+    Raises
+    ------
+    ParameterError
+        If the format is unknown, k is no whole number of blocks, or (in a quantized format) a value is
+        not finite or too large for a float16 scale.
+    """
+    fmt = _format(name)
+    x = np.asarray(x, np.float32)
+    n_blocks = _blocks_per_row(x, fmt.n_elements, f"quantize {name}", "elements")
+    if fmt.n_elements > 1 and not np.isfinite(x).all():
+        raise ParameterError(f"quantize {name}: a value is infinite or NaN, which the format cannot hold")
+    blocks = np.ascontiguousarray(x).reshape(-1, fmt.n_elements)
+    out = np.empty((len(blocks), fmt.n_bytes), np.uint8)
+    _in_pieces(fmt.quantize, blocks, out, fmt)
+    return out.reshape(*x.shape[:-1], n_blocks * fmt.n_bytes)
+
+
+def _format(name: str) -> BlockFormat:
+    fmt = FORMATS.get(name)
+    if fmt is None:
+        raise ParameterError(f"format {name!r} has no definition here; known are {', '.join(FORMATS)}")
+    return fmt
+
+
+def _blocks_per_row(rows: NDArray[Any], per_block: int, what: str, unit: str) -> int:
+    if rows.ndim == 0 or rows.shape[-1] % per_block:
+        raise ParameterError(
+            f"{what}: shape {rows.shape}, but a row must be a multiple of {per_block} {unit}"
+        )
+    return int(rows.shape[-1] // per_block)
+
+
+def _in_pieces(
+    function: Callable[[NDArray[Any]], NDArray[Any]],
+    blocks: NDArray[Any],
+    out: NDArray[Any],
+    fmt: BlockFormat,
+) -> None:
+    step = PIECE // fmt.n_elements
+    with np.errstate(all="ignore"):  # NaN and infinite scales are data like any other
+        for start in range(0, len(blocks), step):
+            out[start : start + step] = function(blocks[start : start + step])
