@@ -17,6 +17,7 @@ CFLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else [
 C_SOURCES = {
     "table": ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avx512.c"],
     "plan": ["exec.c", "pool.c", "rope.c"],
+    "probe": ["probe.c"],
 }
 
 

@@ -1,0 +1,74 @@
+"""Probes of the machine: how fast it reads memory and multiplies int8, for the floors that benchmarks are held to."""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from realizar._kernels.table cimport kernels
+
+from realizar._kernels.table import available
+
+cdef extern from "realizar/probe.h" nogil:
+    ctypedef uint64_t rz_probe_read(const char *data, size_t n_bytes)
+    ctypedef uint64_t rz_probe_macs(uint64_t n_rounds)
+    struct rz_probe:
+        const char *isa
+        rz_probe_read *read
+        rz_probe_macs *macs
+    const rz_probe rz_probes[]
+
+
+cdef const rz_probe *find(str isa) except NULL:
+    kernels(isa)  # ValueError where this CPU cannot run it
+    cdef const rz_probe *probe = rz_probes
+    while probe.isa.decode() != isa:
+        probe += 1
+    return probe
+
+
+def read(const uint8_t[::1] data not None):
+    """Read every byte once with the best instructions of this CPU, without the GIL.
+
+    Parameters
+    ----------
+    data : uint8[n]
+        What to read, for example a part of a mapped file.
+
+    Returns
+    -------
+    int
+        A checksum; it is there so that the reading is not optimized away.
+    """
+    *_, best = available()
+    cdef const rz_probe *probe = find(best)
+    cdef size_t n_bytes = data.shape[0]
+    cdef const char *start = <const char *> &data[0] if n_bytes else NULL
+    cdef uint64_t checksum
+    with nogil:
+        checksum = probe.read(start, n_bytes)
+    return checksum
+
+
+def int8_macs(uint64_t n_rounds, str isa not None):
+    """Do int8 multiply-adds in registers, without the GIL.
+
+    Parameters
+    ----------
+    n_rounds : int
+        Rounds of the inner loop.
+    isa : str
+        A tier of `table.available()`.
+
+    Returns
+    -------
+    int
+        How many multiply-adds that was.
+
+    Raises
+    ------
+    ValueError
+        When this CPU cannot run the tier.
+    """
+    cdef const rz_probe *probe = find(isa)
+    cdef uint64_t done
+    with nogil:
+        done = probe.macs(n_rounds)
+    return done
