@@ -1,8 +1,53 @@
 """The kernel table, for the compiled modules."""
 
-cdef extern from "realizar/table.h":
-    cdef struct rz_kernels:
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "realizar/table.h" nogil:
+    enum:
+        RZ_N_KV
+        RZ_KV_BLOCK
+        RZ_ATTEND_SPLIT
+        RZ_ATTEND_SCRATCH
+        RZ_ATTEND_MAX_QUERIES
+
+    struct rz_attend_args:
+        const float *q
+        size_t q_stride
+        int n_tokens, n_group, head_dim_k, head_dim_v
+        int64_t pos0, n_keys, key0
+        int window, causal
+        float scale, softcap
+        const char *k
+        const char *v
+        size_t k_block_stride, v_block_stride
+        const int32_t *block_table
+        float *m
+        float *l
+        float *acc
+        void *scratch
+
+    ctypedef void rz_attend_fn(const rz_attend_args *args) noexcept nogil
+    ctypedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block) noexcept nogil
+
+    struct rz_kernels:
         const char *name
+        void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y) noexcept nogil
+        void (*layer_norm)(const float *x, const float *w, const float *b, float eps, size_t n, float *y) noexcept nogil
+        void (*add)(const float *a, const float *b, size_t n, float *y) noexcept nogil
+        void (*mul)(const float *a, const float *b, size_t n, float *y) noexcept nogil
+        void (*scale)(const float *x, float s, size_t n, float *y) noexcept nogil
+        void (*silu)(const float *x, size_t n, float *y) noexcept nogil
+        void (*silu_mul)(const float *gate, const float *up, size_t n, float *y) noexcept nogil
+        void (*softmax)(const float *x, size_t n, float *y) noexcept nogil
+        void (*rope_neox)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
+        void (*rope_norm)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
+        void (*conv_step)(const float *const *rows, const float *w, size_t n_tap, size_t n_channel,
+                          float *y) noexcept nogil
+        rz_attend_fn *attend[RZ_N_KV][RZ_N_KV]
+        void (*attend_merge)(float *m, float *l, float *acc, float mp, float lp, const float *accp,
+                             size_t head_dim) noexcept nogil
+        rz_kv_store_fn *store_k[RZ_N_KV]
+        rz_kv_store_fn *store_v[RZ_N_KV]
 
 # The table of a tier by its name; the chosen one when isa is None. ValueError for a name that is not available.
 cdef const rz_kernels *kernels(str isa=*) except NULL

@@ -1,8 +1,12 @@
 /* The scalar tier: what every kernel means. Faster tiers give the same bits. */
 #include "realizar/scalar/act.h"
+#include "realizar/scalar/attention.h"
 #include "realizar/scalar/bf16.h"
+#include "realizar/scalar/conv.h"
+#include "realizar/scalar/elementwise.h"
 #include "realizar/scalar/f16.h"
 #include "realizar/scalar/f32.h"
+#include "realizar/scalar/norm.h"
 #include "realizar/scalar/q4_0.h"
 #include "realizar/scalar/q4_1.h"
 #include "realizar/scalar/q4_k.h"
@@ -11,6 +15,9 @@
 #include "realizar/scalar/q5_k.h"
 #include "realizar/scalar/q6_k.h"
 #include "realizar/scalar/q8_0.h"
+#include "realizar/scalar/rope.h"
+#include "realizar/scalar/softmax.h"
+#include "realizar/scalar/store.h"
 #include "realizar/tiers.h"
 
 const struct rz_kernels rz_scalar = {
@@ -30,4 +37,22 @@ const struct rz_kernels rz_scalar = {
     .format[RZ_Q6_K] = {q6_k_dequantize, q6_k_gemv, q6_k_gemv, q6_k_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
+
+    .rms_norm = rms_norm_f32,
+    .layer_norm = layer_norm_f32,
+    .add = add_f32,
+    .mul = mul_f32,
+    .scale = scale_f32,
+    .silu = silu_row_f32,
+    .silu_mul = silu_mul_f32,
+    .softmax = softmax_f32,
+    .rope_neox = rope_neox_f32,
+    .rope_norm = rope_norm_f32,
+    .conv_step = conv_step_f32,
+
+    .attend[RZ_KV_F32] = {attend_f32_f32, attend_f32_f16},
+    .attend[RZ_KV_F16] = {attend_f16_f32, attend_f16_f16},
+    .attend_merge = attend_merge_f32,
+    .store_k = {store_k_f32, store_k_f16},
+    .store_v = {store_v_f32, store_v_f16},
 };

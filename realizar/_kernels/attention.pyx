@@ -1,0 +1,177 @@
+"""The attention kernels on numpy arrays, over a cache built for the occasion: for tests and tools."""
+
+import numpy as np
+
+from libc.stdint cimport int32_t
+
+from realizar._kernels.table cimport (
+    RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_KV_BLOCK, kernels, rz_attend_args, rz_attend_fn,
+    rz_kernels,
+)
+
+_DTYPES = {"f32": np.float32, "f16": np.float16}
+
+
+def _heads(str name, x):
+    """x as a contiguous float32 array [n_tokens, n_head, head_dim] that is not empty."""
+    array = np.asarray(x)
+    if array.dtype != np.float32 or array.ndim != 3 or array.size == 0:
+        raise ValueError(
+            f"{name}: needs float32 [n_tokens, n_head, head_dim], not empty; got {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def _type_index(str name, str value):
+    """Index of a cache type in the kernel table."""
+    if value not in _DTYPES:
+        raise ValueError(f"{name}: {value!r} is no cache type; there are {', '.join(_DTYPES)}")
+    return list(_DTYPES).index(value)
+
+
+def store(x, str kind, str kv_type="f16", str isa=None):
+    """Lay the keys or the values of one sequence out in cache blocks; slots that no token fills hold NaN.
+
+    Parameters
+    ----------
+    x : float32 [n_tokens, n_head_kv, head_dim]
+    kind : {"k", "v"}
+    kv_type : {"f32", "f16"}
+    isa : str, optional
+        A tier of `table.available()`; the one in use when left out.
+
+    Returns
+    -------
+    float32 or float16 [n_blocks, n_head_kv, head_dim, 16] for k, [n_blocks, n_head_kv, 16, head_dim] for v
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    cdef int type = _type_index("kv_type", kv_type)
+    if kind not in ("k", "v"):
+        raise ValueError(f"kind: {kind!r} is neither 'k' nor 'v'")
+    source = _heads("x", x)
+    cdef const float[:, :, ::1] tokens = source
+    n_tokens, n_head_kv, head_dim = source.shape
+    shape = (head_dim, RZ_KV_BLOCK) if kind == "k" else (RZ_KV_BLOCK, head_dim)
+    blocks = np.full((-(-n_tokens // RZ_KV_BLOCK), n_head_kv, *shape), np.nan, _DTYPES[kv_type])
+    cdef char[:, :, ::1] raw = blocks.reshape(blocks.shape[0], n_head_kv, -1).view(np.int8)
+    cdef size_t t, h, n = head_dim
+    cdef bint is_k = kind == "k"
+    cdef int slot
+    with nogil:
+        for t in range(<size_t> tokens.shape[0]):
+            slot = <int> (t % RZ_KV_BLOCK)
+            for h in range(<size_t> tokens.shape[1]):
+                if is_k:
+                    table.store_k[type](&tokens[t, h, 0], n, slot, &raw[t // RZ_KV_BLOCK, h, 0])
+                else:
+                    table.store_v[type](&tokens[t, h, 0], n, slot, &raw[t // RZ_KV_BLOCK, h, 0])
+    return blocks
+
+
+def _paged(x, str kind, str kv_type, str isa):
+    """The cache as bytes [n_blocks, n_head_kv, n]: its physical order is the reverse of the sequence's, so that no
+    kernel gets away without the block table."""
+    blocks = store(x, kind, kv_type, isa)[::-1]
+    return np.ascontiguousarray(blocks).reshape(*blocks.shape[:2], -1).view(np.int8)
+
+
+def _check(q, k, v, int max_queries):
+    """Shapes that fit each other."""
+    if k.shape[:2] != v.shape[:2] or q.shape[2] != k.shape[2] or q.shape[1] % k.shape[1]:
+        raise ValueError(
+            "q, k, v: need [n_tokens, n_head, head_dim_k], [n_keys, n_head_kv, head_dim_k] and [n_keys, n_head_kv, "
+            f"head_dim_v] with n_head a multiple of n_head_kv; got {q.shape}, {k.shape} and {v.shape}")
+    if not q.shape[1] // k.shape[1] <= max_queries <= RZ_ATTEND_MAX_QUERIES:
+        raise ValueError(f"max_queries: must be between the {q.shape[1] // k.shape[1]} query heads of a KV head and "
+                         f"{RZ_ATTEND_MAX_QUERIES}, got {max_queries}")
+
+
+cdef void _attend(const rz_kernels *table, rz_attend_fn *attend, rz_attend_args *args, float[:, ::1] stats,
+                  float[:, :, ::1] acc) noexcept nogil:
+    """Attend split after split, merge and divide. stats: m, l, partial m, partial l; acc: result and partial."""
+    cdef int n = args.n_tokens * args.n_group, i
+    cdef size_t head_dim = args.head_dim_v, d
+    args.m, args.l, args.acc, args.key0 = &stats[0, 0], &stats[1, 0], &acc[0, 0, 0], 0
+    attend(args)
+    args.m, args.l, args.acc, args.key0 = &stats[2, 0], &stats[3, 0], &acc[1, 0, 0], RZ_ATTEND_SPLIT
+    while args.key0 < args.n_keys:
+        attend(args)
+        for i in range(n):
+            table.attend_merge(&stats[0, i], &stats[1, i], &acc[0, i, 0], stats[2, i], stats[3, i], &acc[1, i, 0],
+                               head_dim)
+        args.key0 += RZ_ATTEND_SPLIT
+    for i in range(n):
+        for d in range(head_dim):
+            acc[0, i, d] /= stats[1, i]
+
+
+def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0, float softcap=0.0, str k_type="f16",
+              str v_type="f16", int max_queries=RZ_ATTEND_MAX_QUERIES, str isa=None):
+    """Attention of one sequence over a paged cache whose unused slots hold NaN.
+
+    Parameters
+    ----------
+    q : float32 [n_tokens, n_head, head_dim_k]
+    k : float32 [n_keys, n_head_kv, head_dim_k]
+    v : float32 [n_keys, n_head_kv, head_dim_v]
+        n_head must be a multiple of n_head_kv.
+    pos0 : int, optional
+        Position of the first query; n_keys - n_tokens when left out.
+    scale : float, optional
+        head_dim_k ** -0.5 when left out.
+    causal : bool
+        A query sees no key after its own position.
+    window : int
+        A causal query sees the last `window` keys; 0: all of them.
+    softcap : float
+        Scores become softcap * tanh(score / softcap); 0: they stay.
+    k_type, v_type : {"f32", "f16"}
+        Types of the cache.
+    max_queries : int
+        Queries of one KV head that the kernel is handed at once.
+    isa : str, optional
+        As in `store`.
+
+    Returns
+    -------
+    float32 [n_tokens, n_head, head_dim_v]
+        NaN for a query that sees no key.
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    cdef rz_attend_fn *attend = table.attend[<int> _type_index("k_type", k_type)][<int> _type_index("v_type", v_type)]
+    cdef const float[:, :, ::1] queries = _heads("q", q)
+    k, v = _heads("k", k), _heads("v", v)
+    _check(np.asarray(queries), k, v, max_queries)
+    cdef int first = k.shape[0] - queries.shape[0] if pos0 is None else pos0
+    if first < 0:
+        raise ValueError(f"pos0: position {first} of the first query is negative")
+    cdef const char[:, :, ::1] k_blocks = _paged(k, "k", k_type, isa)
+    cdef const char[:, :, ::1] v_blocks = _paged(v, "v", v_type, isa)
+    cdef const int32_t[::1] block_table = np.arange(k_blocks.shape[0], dtype=np.int32)[::-1].copy()
+    out = np.empty((*np.shape(queries)[:2], v.shape[2]), np.float32)
+    cdef float[:, :, ::1] y = out
+    cdef float[:, ::1] stats = np.empty((4, max_queries), np.float32)
+    cdef float[:, :, ::1] acc = np.empty((2, max_queries, v.shape[2]), np.float32)
+    cdef char[::1] room = np.empty(RZ_ATTEND_SCRATCH + 63, np.int8)
+    cdef rz_attend_args args
+    args.n_group = queries.shape[1] // k.shape[1]
+    args.head_dim_k, args.head_dim_v, args.n_keys = k.shape[2], v.shape[2], k.shape[0]
+    args.q_stride = queries.shape[1] * queries.shape[2]
+    args.window, args.causal, args.softcap = window, causal, softcap
+    args.scale = k.shape[2] ** -0.5 if scale is None else scale
+    args.k_block_stride, args.v_block_stride = k_blocks.strides[0], v_blocks.strides[0]
+    args.block_table = &block_table[0]
+    args.scratch = <void *> ((<size_t> &room[0] + 63) & ~<size_t> 63)
+    cdef int chunk = max_queries // args.n_group, t, i, head, d
+    with nogil:
+        for head in range(<int> k_blocks.shape[1]):
+            args.k, args.v = &k_blocks[0, head, 0], &v_blocks[0, head, 0]
+            t = 0
+            while t < queries.shape[0]:
+                args.q, args.pos0 = &queries[t, head * args.n_group, 0], first + t
+                args.n_tokens = min(chunk, <int> queries.shape[0] - t)
+                _attend(table, attend, &args, stats, acc)
+                for i in range(args.n_tokens * args.n_group):
+                    for d in range(args.head_dim_v):
+                        y[t + i // args.n_group, head * args.n_group + i % args.n_group, d] = acc[0, i, d]
+                t += chunk
+    return out

@@ -1,0 +1,82 @@
+/* Attention of one split: online softmax over tiles of 64 keys, query by query. */
+#ifndef REALIZAR_SCALAR_ATTENTION_H
+#define REALIZAR_SCALAR_ATTENTION_H
+
+#include "realizar/scalar/dot_f32.h"
+#include "realizar/scalar/kv.h"
+#include "realizar/scalar/visible.h"
+
+/* Scaled and, with a soft cap, squeezed into (-softcap, softcap). */
+static inline float cap_score(const struct rz_attend_args *args, float s)
+{
+    s *= args->scale;
+    return args->softcap != 0 ? args->softcap * tanh_f32(s / args->softcap) : s;
+}
+
+RZ_INLINE float score(const struct rz_attend_args *args, const float *q, int64_t key, int k_type)
+{
+    const char *block = k_block(args, key);
+    float s = 0;
+    for (int d = 0; d < args->head_dim_k; d++)
+        s = fmaf(q[d], kv_load(block, (size_t)(d * RZ_KV_BLOCK + key % RZ_KV_BLOCK), k_type), s);
+    return cap_score(args, s);
+}
+
+/* Folds the keys of one tile into the running (m, l, acc) of one query. */
+RZ_INLINE void attend_tile(const struct rz_attend_args *args, struct key_range seen, const float *q, float *m, float *l,
+                           float *acc, int k_type, int v_type)
+{
+    float s[RZ_ATTEND_TILE], sum[16] = {0}, max = *m;
+    for (int64_t key = seen.first; key < seen.end; key++) {
+        float x = s[key % RZ_ATTEND_TILE] = score(args, q, key, k_type);
+        max = x > max ? x : max;
+    }
+    max += 0.0f; /* -0 becomes +0: the order in which a maximum is taken shall not show */
+    float correction = exp_f32(*m - max);
+    for (int d = 0; d < args->head_dim_v; d++) acc[d] *= correction;
+    for (int64_t key = seen.first; key < seen.end; key++) {
+        float p = exp_f32(s[key % RZ_ATTEND_TILE] - max);
+        sum[key % 16] += p;
+        const char *block = v_block(args, key);
+        size_t row = (size_t)(key % RZ_KV_BLOCK) * (size_t)args->head_dim_v;
+        for (int d = 0; d < args->head_dim_v; d++)
+            acc[d] = fmaf(p, kv_load(block, row + (size_t)d, v_type), acc[d]);
+    }
+    *m = max;
+    *l = fmaf(*l, correction, sum_lanes(sum));
+}
+
+RZ_INLINE void attend(const struct rz_attend_args *args, int k_type, int v_type)
+{
+    for (int i = 0; i < args->n_tokens * args->n_group; i++) {
+        int t = i / args->n_group, h = i % args->n_group;
+        const float *q = args->q + (size_t)t * args->q_stride + (size_t)(h * args->head_dim_k);
+        float *acc = args->acc + (size_t)i * (size_t)args->head_dim_v;
+        args->m[i] = -INFINITY;
+        args->l[i] = 0;
+        memset(acc, 0, (size_t)args->head_dim_v * sizeof *acc);
+        for (int64_t key = args->key0; key < args->key0 + RZ_ATTEND_SPLIT; key += RZ_ATTEND_TILE) {
+            struct key_range seen = visible_keys(args, t, (struct key_range){key, key + RZ_ATTEND_TILE});
+            if (seen.first < seen.end)
+                attend_tile(args, seen, q, &args->m[i], &args->l[i], acc, k_type, v_type);
+        }
+    }
+}
+
+static void attend_f32_f32(const struct rz_attend_args *args) { attend(args, RZ_KV_F32, RZ_KV_F32); }
+static void attend_f32_f16(const struct rz_attend_args *args) { attend(args, RZ_KV_F32, RZ_KV_F16); }
+static void attend_f16_f32(const struct rz_attend_args *args) { attend(args, RZ_KV_F16, RZ_KV_F32); }
+static void attend_f16_f16(const struct rz_attend_args *args) { attend(args, RZ_KV_F16, RZ_KV_F16); }
+
+/* A partial that saw no key says nothing; two of them would even make exp(-Inf - -Inf). */
+static void attend_merge_f32(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim)
+{
+    if (mp == -INFINITY && lp == 0)
+        return;
+    float max = (*m > mp ? *m : mp) + 0.0f, a = exp_f32(*m - max), b = exp_f32(mp - max);
+    *m = max;
+    *l = fmaf(*l, a, lp * b);
+    for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf(acc[d], a, accp[d] * b);
+}
+
+#endif

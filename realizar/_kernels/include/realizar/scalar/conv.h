@@ -1,0 +1,18 @@
+/* One step of a depthwise causal convolution. */
+#ifndef REALIZAR_SCALAR_CONV_H
+#define REALIZAR_SCALAR_CONV_H
+
+#include <math.h>
+#include <stddef.h>
+
+/* y[c] = sum_j w[c][j] * rows[j][c], fma with j ascending. */
+static void conv_step_f32(const float *const *rows, const float *w, size_t n_tap, size_t n_channel, float *y)
+{
+    for (size_t c = 0; c < n_channel; c++) {
+        float sum = 0;
+        for (size_t j = 0; j < n_tap; j++) sum = fmaf(w[c * n_tap + j], rows[j][c], sum);
+        y[c] = sum;
+    }
+}
+
+#endif

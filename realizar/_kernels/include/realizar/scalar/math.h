@@ -1,0 +1,84 @@
+/* exp, tanh, silu and rounding to half precision, each spelled out to the last rounding. */
+#ifndef REALIZAR_SCALAR_MATH_H
+#define REALIZAR_SCALAR_MATH_H
+
+#include <math.h>
+
+#include "realizar/scalar/half.h"
+
+/* exp(x) = 2^n * exp(r), n = round(x / ln 2), |r| <= ln(2) / 2, and exp(r) = 1 + r + r^2 * q(r) with q fitted to a
+ * relative error of 3e-9. Adding the shifter rounds to an integer and leaves it in the low bits. Beyond the bounds the
+ * result is 0 or Inf already. ln 2 and 1 / ln 2 to float precision; LOW is what ln 2 lacks. */
+#define RZ_EXP_MIN (-106.0f)
+#define RZ_EXP_MAX 89.0f
+#define RZ_EXP_SHIFTER 0x1.8p23f
+#define RZ_INV_LN2 0x1.715476p+0f
+#define RZ_LN2 0x1.62e43p-1f
+#define RZ_LN2_LOW (-0x1.05c61p-29f)
+#define RZ_EXP_Q0 0x1.fffffcp-2f
+#define RZ_EXP_Q1 0x1.555492p-3f
+#define RZ_EXP_Q2 0x1.5558f2p-5f
+#define RZ_EXP_Q3 0x1.1239e2p-7f
+#define RZ_EXP_Q4 0x1.6a2438p-10f
+
+/* 2^n for n in [-126, 127]; any bits for others. */
+static inline float exp2_int(int32_t n) { return rz_bits_to_f32(((uint32_t)n + 127) << 23); }
+
+/* Within 1 ulp; denormal results are rounded once; exp(-Inf) = 0, NaN stays. */
+static inline float exp_f32(float x)
+{
+    x = RZ_EXP_MIN > x ? RZ_EXP_MIN : x;
+    x = RZ_EXP_MAX < x ? RZ_EXP_MAX : x;
+    float shifted = fmaf(x, RZ_INV_LN2, RZ_EXP_SHIFTER);
+    float n = shifted - RZ_EXP_SHIFTER;
+    float r = fmaf(n, -RZ_LN2_LOW, fmaf(n, -RZ_LN2, x));
+    float q = fmaf(r, RZ_EXP_Q4, RZ_EXP_Q3);
+    q = fmaf(q, r, RZ_EXP_Q2);
+    q = fmaf(q, r, RZ_EXP_Q1);
+    q = fmaf(q, r, RZ_EXP_Q0);
+    float p = fmaf(q, r * r, r) + 1;
+    /* In two steps, since 2^n alone may be out of range; the first is exact. */
+    int32_t exponent = (int32_t)(rz_f32_to_bits(shifted) - rz_f32_to_bits(RZ_EXP_SHIFTER));
+    int32_t half = exponent >> 1;
+    return p * exp2_int(half) * exp2_int(exponent - half);
+}
+
+/* Below RZ_TANH_SMALL an odd polynomial (coefficients: S. L. Moshier, Cephes, tanhf.c), above it by exp. */
+#define RZ_TANH_SMALL 0.625f
+#define RZ_TANH_P0 (-3.33332819422e-1f)
+#define RZ_TANH_P1 1.33314422036e-1f
+#define RZ_TANH_P2 (-5.37397155531e-2f)
+#define RZ_TANH_P3 2.06390887954e-2f
+#define RZ_TANH_P4 (-5.70498872745e-3f)
+
+/* Within 2 ulp; NaN stays. */
+static inline float tanh_f32(float x)
+{
+    float z = fabsf(x);
+    float large = 1 - 2 / (exp_f32(z + z) + 1);
+    float x2 = x * x;
+    float p = fmaf(RZ_TANH_P4, x2, RZ_TANH_P3);
+    p = fmaf(p, x2, RZ_TANH_P2);
+    p = fmaf(p, x2, RZ_TANH_P1);
+    p = fmaf(p, x2, RZ_TANH_P0);
+    return z < RZ_TANH_SMALL ? fmaf(p * x2, x, x) : copysignf(large, x);
+}
+
+/* x * sigmoid(x). */
+static inline float silu_f32(float x) { return x / (1 + exp_f32(-x)); }
+
+/* Round to nearest even; overflow to Inf; every NaN becomes the same quiet one. */
+static inline uint16_t rz_f32_to_f16(float x)
+{
+    uint32_t bits = rz_f32_to_bits(x), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    if (size > 0x7f800000)
+        return (uint16_t)(sign | 0x7e00);
+    if (size >= 0x47800000) /* 65536 */
+        return (uint16_t)(sign | 0x7c00);
+    if (size < 0x38800000) /* 2^-14: adding 0.5, whose ulp is the least half denormal, rounds there */
+        return (uint16_t)(sign | (rz_f32_to_bits(rz_bits_to_f32(size) + 0.5f) - rz_f32_to_bits(0.5f)));
+    uint32_t rebased = size - (112u << 23);
+    return (uint16_t)(sign | (rebased + 0xfff + (rebased >> 13 & 1)) >> 13);
+}
+
+#endif

@@ -1,0 +1,296 @@
+"""The kernels without weights, on numpy arrays: for tests and tools."""
+
+import numpy as np
+
+from realizar._kernels.table cimport kernels, rz_kernels
+
+cdef extern from "realizar/scalar/math.h" nogil:
+    float exp_f32(float x)
+    float tanh_f32(float x)
+
+cdef extern from "realizar/scalar/rope_table.h" nogil:
+    void rope_table_f32(const float *inv_freq, size_t half, float position, float mscale, float *cos, float *sin)
+
+def _f32(str name, x, shape=None):
+    """x as a contiguous float32 array that is not empty, of the given shape where one is asked for."""
+    array = np.asarray(x)
+    if array.dtype != np.float32 or array.ndim == 0 or array.size == 0:
+        raise ValueError(f"{name}: needs a float32 array that is not empty, got {array.dtype} of shape {array.shape}")
+    if shape is not None and array.shape != tuple(shape):
+        raise ValueError(f"{name}: needs shape {tuple(shape)}, got {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def _rows(array):
+    """The array as [n_rows, n], n being its last axis; a view."""
+    *_, n = array.shape
+    return array.reshape(-1, n)
+
+
+# ---- normalization --------------------------------------------------------------------------------------------------
+
+def rms_norm(x, w=None, float eps=1e-5, str isa=None):
+    """RMS normalization: x / sqrt(mean(x^2) + eps) * w.
+
+    Parameters
+    ----------
+    x : float32 [..., n]
+    w : float32 [n], optional
+    eps : float
+    isa : str, optional
+        A tier of `table.available()`; the one in use when left out.
+
+    Returns
+    -------
+    float32 [..., n]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    out = np.empty_like(source)
+    cdef const float[:, ::1] rows = _rows(source)
+    cdef float[:, ::1] y = _rows(out)
+    cdef size_t n = rows.shape[1], i
+    cdef const float[::1] weight
+    cdef const float *pw = NULL
+    if w is not None:
+        weight = _f32("w", w, (n,))
+        pw = &weight[0]
+    with nogil:
+        for i in range(<size_t> rows.shape[0]):
+            table.rms_norm(&rows[i, 0], pw, eps, n, &y[i, 0])
+    return out
+
+
+def layer_norm(x, w=None, b=None, float eps=1e-5, str isa=None):
+    """Layer normalization: (x - mean) / sqrt(var + eps) * w + b.
+
+    Parameters
+    ----------
+    x : float32 [..., n]
+    w, b : float32 [n], optional
+    eps : float
+    isa : str, optional
+        As in `rms_norm`.
+
+    Returns
+    -------
+    float32 [..., n]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    out = np.empty_like(source)
+    cdef const float[:, ::1] rows = _rows(source)
+    cdef float[:, ::1] y = _rows(out)
+    cdef size_t n = rows.shape[1], i
+    cdef const float[::1] weight, bias
+    cdef const float *pw = NULL
+    cdef const float *pb = NULL
+    if w is not None:
+        weight = _f32("w", w, (n,))
+        pw = &weight[0]
+    if b is not None:
+        bias = _f32("b", b, (n,))
+        pb = &bias[0]
+    with nogil:
+        for i in range(<size_t> rows.shape[0]):
+            table.layer_norm(&rows[i, 0], pw, pb, eps, n, &y[i, 0])
+    return out
+
+
+def softmax(x, str isa=None):
+    """exp(x - max) / sum over the last axis; float32 [..., n] to the same."""
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    out = np.empty_like(source)
+    cdef const float[:, ::1] rows = _rows(source)
+    cdef float[:, ::1] y = _rows(out)
+    cdef size_t n = rows.shape[1], i
+    with nogil:
+        for i in range(<size_t> rows.shape[0]):
+            table.softmax(&rows[i, 0], n, &y[i, 0])
+    return out
+
+
+# ---- element by element ---------------------------------------------------------------------------------------------
+
+def add(a, b, str isa=None):
+    """a + b; float32 arrays of one shape."""
+    cdef const rz_kernels *table = kernels(isa)
+    left = _f32("a", a)
+    cdef const float[::1] pa = left.ravel()
+    cdef const float[::1] pb = _f32("b", b, left.shape).ravel()
+    out = np.empty_like(left)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        table.add(&pa[0], &pb[0], pa.shape[0], &y[0])
+    return out
+
+
+def mul(a, b, str isa=None):
+    """a * b; float32 arrays of one shape."""
+    cdef const rz_kernels *table = kernels(isa)
+    left = _f32("a", a)
+    cdef const float[::1] pa = left.ravel()
+    cdef const float[::1] pb = _f32("b", b, left.shape).ravel()
+    out = np.empty_like(left)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        table.mul(&pa[0], &pb[0], pa.shape[0], &y[0])
+    return out
+
+
+def scale(x, float s, str isa=None):
+    """x * s; float32 of any shape."""
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    cdef const float[::1] px = source.ravel()
+    out = np.empty_like(source)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        table.scale(&px[0], s, px.shape[0], &y[0])
+    return out
+
+
+def silu(x, str isa=None):
+    """x * sigmoid(x); float32 of any shape."""
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    cdef const float[::1] px = source.ravel()
+    out = np.empty_like(source)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        table.silu(&px[0], px.shape[0], &y[0])
+    return out
+
+
+def silu_mul(gate, up, str isa=None):
+    """silu(gate) * up; float32 arrays of one shape."""
+    cdef const rz_kernels *table = kernels(isa)
+    left = _f32("gate", gate)
+    cdef const float[::1] pg = left.ravel()
+    cdef const float[::1] pu = _f32("up", up, left.shape).ravel()
+    out = np.empty_like(left)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        table.silu_mul(&pg[0], &pu[0], pg.shape[0], &y[0])
+    return out
+
+
+def exp(x):
+    """The exp of every tier; float32 of any shape, within 1 ulp."""
+    source = _f32("x", x)
+    out = np.empty_like(source)
+    cdef const float[::1] px = source.ravel()
+    cdef float[::1] y = out.ravel()
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(px.shape[0]):
+            y[i] = exp_f32(px[i])
+    return out
+
+
+def tanh(x):
+    """The tanh of every tier; float32 of any shape, within 2 ulp."""
+    source = _f32("x", x)
+    out = np.empty_like(source)
+    cdef const float[::1] px = source.ravel()
+    cdef float[::1] y = out.ravel()
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(px.shape[0]):
+            y[i] = tanh_f32(px[i])
+    return out
+
+
+# ---- rope and convolution -------------------------------------------------------------------------------------------
+
+def rope_table(inv_freq, positions, float mscale=1.0):
+    """cos and sin of position * inv_freq, the product taken in float32, times mscale.
+
+    Parameters
+    ----------
+    inv_freq : float32 [half]
+        Radians a position.
+    positions : float32 [n]
+    mscale : float
+
+    Returns
+    -------
+    cos, sin : float32 [n, half]
+    """
+    cdef const float[::1] freq = _f32("inv_freq", inv_freq).ravel()
+    cdef const float[::1] where = _f32("positions", positions).ravel()
+    cdef size_t half = freq.shape[0], i
+    cos = np.empty((where.shape[0], half), np.float32)
+    sin = np.empty_like(cos)
+    cdef float[:, ::1] c = cos, s = sin
+    with nogil:
+        for i in range(<size_t> where.shape[0]):
+            rope_table_f32(&freq[0], half, where[i], mscale, &c[i, 0], &s[i, 0])
+    return cos, sin
+
+
+def rope(x, cos, sin, str style="neox", str isa=None):
+    """Rotate the first 2 * half elements of each head; the others stay.
+
+    Parameters
+    ----------
+    x : float32 [n_tokens, n_head, head_dim]
+    cos, sin : float32 [n_tokens, half]
+        From `rope_table`.
+    style : {"neox", "norm"}
+        Pairs (i, i + half), or pairs (2i, 2i + 1).
+    isa : str, optional
+        As in `rms_norm`.
+
+    Returns
+    -------
+    float32 [n_tokens, n_head, head_dim]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    if style not in ("neox", "norm"):
+        raise ValueError(f"style: {style!r} is neither 'neox' nor 'norm'")
+    out = _f32("x", x, np.shape(x)[:3]).copy()
+    cdef float[:, :, ::1] y = out
+    cdef const float[:, ::1] c = _f32("cos", cos, (out.shape[0], *np.shape(cos)[1:2]))
+    cdef const float[:, ::1] s = _f32("sin", sin, np.shape(cos))
+    cdef size_t half = c.shape[1], t, h
+    if 2 * half > <size_t> y.shape[2]:
+        raise ValueError(f"cos: {half} pairs do not fit into a head of {y.shape[2]} elements")
+    cdef bint neox = style == "neox"
+    with nogil:
+        for t in range(<size_t> y.shape[0]):
+            for h in range(<size_t> y.shape[1]):
+                if neox:
+                    table.rope_neox(&y[t, h, 0], &c[t, 0], &s[t, 0], half, &y[t, h, 0])
+                else:
+                    table.rope_norm(&y[t, h, 0], &c[t, 0], &s[t, 0], half, &y[t, h, 0])
+    return out
+
+
+def conv_step(rows, w, str isa=None):
+    """One step of a depthwise causal convolution: y[c] = sum_j w[c, j] * rows[j, c].
+
+    Parameters
+    ----------
+    rows : float32 [n_tap, n_channel]
+        Oldest first.
+    w : float32 [n_channel, n_tap]
+    isa : str, optional
+        As in `rms_norm`.
+
+    Returns
+    -------
+    float32 [n_channel]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("rows", rows, np.shape(rows)[:2])
+    cdef const float[:, ::1] taps = source
+    cdef const float[:, ::1] weight = _f32("w", w, source.shape[::-1])
+    addresses = np.array([<size_t> &taps[j, 0] for j in range(taps.shape[0])], np.uintp)
+    cdef const size_t[::1] pointers = addresses
+    out = np.empty(taps.shape[1], np.float32)
+    cdef float[::1] y = out
+    with nogil:
+        table.conv_step(<const float *const *> &pointers[0], &weight[0, 0], taps.shape[0], taps.shape[1], &y[0])
+    return out

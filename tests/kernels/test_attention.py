@@ -1,0 +1,126 @@
+"""Attention of every tier: against float64, and the same bits however it is cut."""
+
+import numpy as np
+import pytest
+
+from realizar._kernels import table
+from realizar._kernels.attention import attention, store
+
+ISAS = table.available()
+
+
+def make(n_tokens, n_keys, n_head=6, n_head_kv=2, head_dim=64, head_dim_v=None, seed=0):
+    rng = np.random.default_rng(seed)
+    q = rng.standard_normal((n_tokens, n_head, head_dim), np.float32)
+    k = rng.standard_normal((n_keys, n_head_kv, head_dim), np.float32)
+    v = rng.standard_normal((n_keys, n_head_kv, head_dim_v or head_dim), np.float32)
+    return q, k, v
+
+
+def naive(q, k, v, causal=True, window=0, softcap=0.0):
+    """The whole matrix of scores, in float64."""
+    n_tokens, n_head, head_dim = q.shape
+    n_group = n_head // k.shape[1]
+    k, v = (np.repeat(x.astype(np.float64), n_group, axis=1) for x in (k, v))
+    s = np.einsum("thd,khd->htk", q.astype(np.float64), k) * head_dim**-0.5
+    if softcap:
+        s = softcap * np.tanh(s / softcap)
+    query, key = np.arange(n_tokens)[:, None] + len(k) - n_tokens, np.arange(len(k))
+    if causal:
+        s = np.where((key > query) | ((query - key >= window) if window else False), -np.inf, s)
+    p = np.exp(s - s.max(-1, keepdims=True))
+    return np.einsum("htk,khd->thd", p / p.sum(-1, keepdims=True), v)
+
+
+def same_bits(a, b):
+    np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"causal": False}, {"window": 5}, {"window": 100}, {"softcap": 2.0}, {"window": 700, "softcap": 30.0}],
+    ids=str,
+)
+@pytest.mark.parametrize(("n_tokens", "n_keys"), [(1, 1), (1, 700), (37, 37), (20, 1100), (70, 100)])
+def test_against_float64(isa, options, n_tokens, n_keys):
+    q, k, v = make(n_tokens, n_keys)
+    got = attention(q, k, v, k_type="f32", v_type="f32", isa=isa, **options)
+    want = naive(q, k, v, **options)
+    assert np.linalg.norm(got - want) <= 1e-5 * np.linalg.norm(want)
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("k_type", "v_type"), [("f16", "f16"), ("f32", "f16"), ("f16", "f32")])
+def test_half_cache_is_the_float_cache_of_rounded_values(isa, k_type, v_type):
+    q, k, v = make(20, 90)
+    got = attention(q, k, v, k_type=k_type, v_type=v_type, isa=isa)
+    rounded_k = k.astype(np.float16).astype(np.float32) if k_type == "f16" else k
+    rounded_v = v.astype(np.float16).astype(np.float32) if v_type == "f16" else v
+    same_bits(got, attention(q, rounded_k, rounded_v, k_type="f32", v_type="f32", isa=isa))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("options", [{}, {"window": 40}, {"softcap": 5.0}], ids=str)
+def test_chunks_and_query_tiles_do_not_show(isa, options):
+    q, k, v = make(75, 600)
+    whole = attention(q, k, v, isa=isa, **options)
+    for max_queries in (3, 4, 15, 60):
+        same_bits(attention(q, k, v, isa=isa, max_queries=max_queries, **options), whole)
+    for n in (1, 7, 40):
+        for t in range(0, 75, n):
+            upto = 525 + min(t + n, 75)
+            same_bits(attention(q[t : t + n], k[:upto], v[:upto], isa=isa, **options), whole[t : t + n])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_keys_that_no_query_sees_do_not_show(isa):
+    q, k, v = make(5, 90)
+    clean = attention(q[:3], k[:88], v[:88], isa=isa)
+    k[88:], v[88:] = np.nan, np.inf
+    same_bits(attention(q[:3], k, v, pos0=85, isa=isa), clean)
+    window = attention(q, k[:88], v[:88], window=20, isa=isa)
+    k[:64], v[:64] = np.inf, np.nan
+    same_bits(attention(q, k[:88], v[:88], window=20, isa=isa), window)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_nan_in_a_visible_key_is_seen(isa):
+    q, k, v = make(4, 50)
+    k[48] = np.nan
+    got = attention(q, k, v, isa=isa)
+    assert np.isfinite(got[:2]).all()
+    assert np.isnan(got[2:]).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_query_that_sees_nothing_is_nan(isa):
+    q, k, v = make(1, 3)
+    assert np.isnan(attention(q, k, v, pos0=40, window=8, isa=isa)).all()
+
+
+def test_store_layout():
+    x = np.arange(19 * 2 * 3, dtype=np.float32).reshape(19, 2, 3)
+    k, v = store(x, "k", "f32"), store(x, "v", "f32")
+    assert k.shape == (2, 2, 3, 16)
+    assert v.shape == (2, 2, 16, 3)
+    same_bits(k[1, 1, :, 2].copy(), x[18, 1])
+    same_bits(v[0, 1, 15].copy(), x[15, 1])
+    assert np.isnan(v[1, :, 3:]).all()
+
+
+def test_clear_errors():
+    q, k, v = make(2, 5)
+    with pytest.raises(ValueError, match="k_type: 'q8' is no cache type; there are f32, f16"):
+        attention(q, k, v, k_type="q8")
+    with pytest.raises(ValueError, match="n_head a multiple of n_head_kv"):
+        attention(q[:, :5].copy(), k, v)
+    with pytest.raises(ValueError, match="q: needs float32"):
+        attention(q.astype(np.float64), k, v)
+    with pytest.raises(ValueError, match="max_queries: must be between the 3 query heads"):
+        attention(q, k, v, max_queries=2)
+    with pytest.raises(ValueError, match="pos0: position -3"):
+        attention(q, k, v, pos0=-3)
+    with pytest.raises(ValueError, match="neither 'k' nor 'v'"):
+        store(k, "x")
