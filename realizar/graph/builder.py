@@ -1,0 +1,225 @@
+"""Graph: records the equations of a model once per load, as nodes over values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from realizar.errors import GraphError
+from realizar.graph.ops import OPS, Shape
+from realizar.graph.rope import RopeScaling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class WeightLike(Protocol):
+    """What the builder needs to know of a weight: its name, its shape and whether a bias goes with it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def shape(self) -> Shape: ...  # noqa: D102
+    @property
+    def bias(self) -> str | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Cache:
+    """What an attention layer remembers: K and V of every past token (kind "full") or of a window of them."""
+
+    layer: int
+    kind: str
+    window: int
+    n_head_kv: int
+    head_dim_k: int
+    head_dim_v: int
+
+
+@dataclass(frozen=True)
+class State:
+    """What a recurrent layer remembers of a sequence: one float32 array of this shape, zeros at its start."""
+
+    layer: int
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Value:
+    """One row per token of numbers: `shape` leaves the token dimension out."""
+
+    id: int
+    name: str
+    shape: Shape
+    graph: Graph = field(repr=False, compare=False)
+
+    def __add__(self, other: Value) -> Value:
+        return self.graph.add(self, other)
+
+    def __mul__(self, other: Value | float) -> Value:
+        return self.graph.mul(self, other) if isinstance(other, Value) else self.graph.scale(self, other)
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class Node:
+    """One op over value ids; `weights` are tensor names, `attrs` as `graph.ops` lists them."""
+
+    op: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    weights: tuple[str, ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Graph:
+    """The equations of one program, recorded by calling the methods below.
+
+    Every method takes and returns `Value`s, whose shapes leave out the leading token dimension, and raises
+    `GraphError` when shapes do not go together. `docs/graph.md` has the formula of each.
+
+    Attributes
+    ----------
+    nodes : list[Node]
+    values : list[Value]
+        A value's id is its index.
+    outputs : dict[str, int]
+        Name of an output -> value id.
+    caches, states : dict
+        What the layers remember, by layer.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.values: list[Value] = []
+        self.outputs: dict[str, int] = {}
+        self.caches: dict[int, Cache] = {}
+        self.states: dict[int, State] = {}
+        self._names: set[str] = set()
+
+    # ---- recording
+
+    def value(self, name: str, shape: Shape) -> Value:
+        """A new value; a name already taken gets its id as a suffix."""
+        unique = name if name not in self._names else f"{name}.{len(self.values)}"
+        self._names.add(unique)
+        value = Value(len(self.values), unique, shape, self)
+        self.values.append(value)
+        return value
+
+    def emit(
+        self, op: str, inputs: Sequence[Value], names: Sequence[str], weights: Iterable[tuple[str, Shape]] = (),
+        **attrs: Any,
+    ) -> list[Value]:  # fmt: skip
+        """Appends a node and returns its output values; the shape rule of the op checks the inputs."""
+        pairs = list(weights)
+        if any(value.graph is not self for value in inputs):
+            raise GraphError(f"{op}: an input belongs to another graph")
+        shapes = OPS[op].shape([v.shape for v in inputs], [shape for _, shape in pairs], attrs)
+        outputs = [self.value(name, shape) for name, shape in zip(names, shapes, strict=True)]
+        ids = tuple(v.id for v in outputs)
+        self.nodes.append(Node(op, tuple(v.id for v in inputs), ids, tuple(name for name, _ in pairs), attrs))
+        return outputs
+
+    # ---- the ops that an architecture writes
+
+    def embed(self, weight: WeightLike) -> Value:
+        """Rows of the embedding table for the tokens of the batch: (n_embd,)."""
+        return self.emit("embed", [], [weight.name], [(f"{weight.name}.weight", weight.shape)])[0]
+
+    def linear(self, x: Value, weight: WeightLike) -> Value:
+        """W x + b: (n_out,); b is there when the file has it."""
+        pair = (f"{weight.name}.weight", weight.shape)
+        return self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)[0]
+
+    def rms_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
+        """x / sqrt(mean(x^2) + eps) * w over the last dimension."""
+        return self.emit("rms_norm", [x], [weight.name], [(f"{weight.name}.weight", weight.shape)], eps=eps)[0]
+
+    def layer_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
+        """(x - mean) / sqrt(var + eps) * w + b over the last dimension; b is there when the file has it."""
+        pairs = [(f"{weight.name}.weight", weight.shape)]
+        if weight.bias is not None:
+            pairs.append((weight.bias, weight.shape))
+        return self.emit("layer_norm", [x], [weight.name], pairs, eps=eps)[0]
+
+    def add(self, a: Value, b: Value) -> Value:
+        """a + b; also written with the operator."""
+        return self.emit("add", [a, b], ["add"])[0]
+
+    def mul(self, a: Value, b: Value) -> Value:
+        """a * b elementwise; also written with the operator."""
+        return self.emit("mul", [a, b], ["mul"])[0]
+
+    def scale(self, x: Value, factor: float) -> Value:
+        """x * factor; also written with the operator."""
+        return self.emit("scale", [x], ["scale"], factor=float(factor))[0]
+
+    def silu(self, x: Value) -> Value:
+        """x / (1 + exp(-x))."""
+        return self.emit("silu", [x], ["silu"])[0]
+
+    def heads(self, x: Value, n_head: int) -> Value:
+        """(n_head * head_dim,) seen as (n_head, head_dim)."""
+        if x.shape[0] % n_head:
+            raise GraphError(f"heads: {x.shape[0]} elements do not make {n_head} heads")
+        return self.emit("reshape", [x], ["heads"], shape=(n_head, x.shape[0] // n_head))[0]
+
+    def flatten(self, x: Value) -> Value:
+        """(n_head, head_dim) seen as (n_head * head_dim,)."""
+        return self.emit("reshape", [x], ["flatten"], shape=(x.shape[0] * x.shape[1],))[0]
+
+    def split(self, x: Value, *sizes: int) -> list[Value]:
+        """Consecutive slices of these sizes."""
+        return self.emit("split", [x], [f"split.{j}" for j in range(len(sizes))], sizes=tuple(sizes))
+
+    def rope(
+        self, x: Value, *, style: str, dims: int, base: float, scaling: RopeScaling | None = None,
+        factors: WeightLike | None = None,
+    ) -> Value:  # fmt: skip
+        """Rotates pairs of the first `dims` elements of each head by position * inv_freq.
+
+        `style` "neox" pairs element i with i + dims / 2, "norm" pairs 2i with 2i + 1. x: (n_head, head_dim).
+        """
+        if style not in ("neox", "norm"):
+            raise GraphError(f"rope: style {style!r} is unknown; known are 'neox' and 'norm'")
+        pairs = [] if factors is None else [(f"{factors.name}.weight", factors.shape)]
+        return self.emit("rope", [x], ["rope"], pairs, dims=dims, base=float(base), style=style,
+                         scaling=scaling or RopeScaling())[0]  # fmt: skip
+
+    def attention(
+        self, q: Value, k: Value, v: Value, *, layer: int, scale: float, window: int = 0, softcap: float = 0.0,
+        causal: bool = True,
+    ) -> Value:  # fmt: skip
+        """softmax(scale * q k^T) v over all keys that the query sees; K and V are remembered for the sequence.
+
+        q: (n_head, head_dim), k: (n_head_kv, head_dim), v: (n_head_kv, head_dim_v); gives (n_head * head_dim_v,).
+        A query sees the `window` newest keys, itself included (0: all). softcap c replaces a score s by c tanh(s / c).
+        """
+        if layer in self.caches:
+            raise GraphError(f"attention: layer {layer} remembers its keys already")
+        kind = "window" if window else "full"
+        out = self.emit("attention", [q, k, v], [f"blk.{layer}.attention"], layer=layer, scale=float(scale),
+                        window=window, softcap=float(softcap), causal=causal, rope=None)[0]  # fmt: skip
+        self.caches[layer] = Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1])
+        return out
+
+    def state(self, layer: int, shape: Shape) -> State:
+        """Declares a float32 array of this shape that layer `layer` remembers for each sequence, zeros at its start."""
+        if layer in self.states:
+            raise GraphError(f"state: layer {layer} has declared its state already")
+        self.states[layer] = State(layer, shape)
+        return self.states[layer]
+
+    def short_conv(self, x: Value, weight: WeightLike, state: State) -> Value:
+        """Depthwise causal convolution over the tokens: y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c].
+
+        weight: (n_channel, n_tap); state: (n_tap - 1, n_channel), the rows of x before this batch.
+        """
+        n_channel, n_tap = weight.shape
+        if state.shape != (n_tap - 1, n_channel):
+            raise GraphError(f"short_conv: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
+        pair = (f"{weight.name}.weight", weight.shape)
+        return self.emit("short_conv", [x], [weight.name], [pair], state=state.layer)[0]

@@ -1,0 +1,124 @@
+"""The op set: one row per op with its inputs, weights, attributes and shape rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from realizar.errors import GraphError
+
+Shape = tuple[int, ...]
+ShapeRule = Callable[[list[Shape], list[Shape], Mapping[str, Any]], list[Shape]]
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    """One row of the op set.
+
+    Attributes
+    ----------
+    name : str
+    formula : str
+        What it computes, for people; `graph.reference` is the definition.
+    attrs : tuple[str, ...]
+        The attributes that a node of this op carries.
+    shape : callable
+        (input shapes, weight shapes, attributes) -> output shapes, all without the leading token dimension.
+    rowwise : bool
+        Whether a row of the output depends on that row of the inputs alone, so that rows can be dropped before it.
+    """
+
+    name: str
+    formula: str
+    attrs: tuple[str, ...]
+    shape: ShapeRule
+    rowwise: bool = True
+
+
+def _need(ok: bool, message: str) -> None:
+    if not ok:
+        raise GraphError(message)
+
+
+def _embed(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    return [(weights[0][1],)]
+
+
+def _linear(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    k = prod(inputs[0])
+    for shape in weights:
+        _need(len(shape) == 2 and shape[1] == k, f"linear: weight {shape} does not take an input of {k} elements")
+    return [(shape[0],) for shape in weights]
+
+
+def _norm(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    for shape in weights:
+        _need(shape == inputs[0][-1:], f"norm: weight {shape} for an input of shape {inputs[0]}")
+    return [inputs[0]]
+
+
+def _same(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    _need(len(set(inputs)) == 1, f"elementwise op: shapes {inputs} differ")
+    return [inputs[0]]
+
+
+def _first(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    return [inputs[0]]
+
+
+def _reshape(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    shape: Shape = attrs["shape"]
+    _need(prod(shape) == prod(inputs[0]), f"reshape: {inputs[0]} has not as many elements as {shape}")
+    return [shape]
+
+
+def _split(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    sizes: tuple[int, ...] = attrs["sizes"]
+    _need(len(inputs[0]) == 1 and sum(sizes) == inputs[0][0], f"split: sizes {sizes} do not fill {inputs[0]}")
+    return [(size,) for size in sizes]
+
+
+def _rope(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    dims = attrs["dims"]
+    _need(len(inputs[0]) == 2 and 0 < dims <= inputs[0][1] and dims % 2 == 0,
+          f"rope: {dims} rotated dimensions of heads of shape {inputs[0]}")  # fmt: skip
+    return [inputs[0]]
+
+
+def _attention(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    q, k, v = inputs[:3]
+    _need(all(len(s) == 2 for s in (q, k, v)), f"attention: q, k, v must be (heads, head_dim), not {q}, {k}, {v}")
+    _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: q {q}, k {k}, v {v} do not go together")
+    return [(q[0] * v[1],)]
+
+
+def _short_conv(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    _need(weights[0][:1] == inputs[0], f"short_conv: weight {weights[0]} for {inputs[0]} channels")
+    return [inputs[0]]
+
+
+_ROPE_ATTRS = ("dims", "base", "style", "scaling")
+
+OPS: dict[str, OpSpec] = {
+    op.name: op
+    for op in (
+        OpSpec("embed", "y[t] = W[token[t]]", (), _embed),
+        OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), _linear),
+        OpSpec("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w", ("eps",), _norm),
+        OpSpec("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", ("eps",), _norm),
+        OpSpec("add", "y = a + b", (), _same),
+        OpSpec("mul", "y = a * b", (), _same),
+        OpSpec("scale", "y = x * factor", ("factor",), _first),
+        OpSpec("silu", "y = x / (1 + exp(-x))", (), _first),
+        OpSpec("swiglu", "y = silu(gate) * up", (), _same),
+        OpSpec("reshape", "the same numbers in another shape", ("shape",), _reshape),
+        OpSpec("split", "y_j = consecutive slices of x", ("sizes",), _split),
+        OpSpec("rope", "rotates pairs of the first dims elements by position * inv_freq", _ROPE_ATTRS, _rope),
+        OpSpec("attention", "softmax(scale * q k^T + mask) v over the remembered keys and values",
+               ("layer", "scale", "window", "softcap", "causal", "rope"), _attention, rowwise=False),
+        OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c]", ("state",), _short_conv, rowwise=False),
+        OpSpec("take_rows", "y[m] = x[outputs[m]]", (), _first, rowwise=False),
+    )
+}  # fmt: skip

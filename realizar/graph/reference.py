@@ -1,0 +1,191 @@
+"""The numpy interpreter of graphs: the definition of every op, and the oracle that compiled plans are held against.
+
+One sequence from its first token; products and sums in float64, every value rounded once to float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.errors import GraphError
+from realizar.graph.builder import Graph, Node
+from realizar.graph.rope import rope_frequencies
+from realizar.quants import FORMATS
+
+F32 = npt.NDArray[np.float32]
+
+
+class TensorLike(Protocol):
+    """A tensor of a file: its format's name and its numbers."""
+
+    @property
+    def type(self) -> str: ...  # noqa: D102
+    def floats(self) -> F32: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one run is given.
+
+    Attributes
+    ----------
+    tokens : int32 [n]
+    positions : int32 [n]
+    outputs : int32 [m]
+        Wanted rows (`take_rows`).
+    tensors : dict
+        By GGUF name.
+    activations : str
+        "int8" rounds the inputs of products with quantized weights as the kernels do; "f32" does not.
+    kv_type : str
+        Type that K and V are rounded to.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    positions: npt.NDArray[np.int32]
+    outputs: npt.NDArray[np.int32]
+    tensors: Mapping[str, TensorLike]
+    activations: str = "int8"
+    kv_type: str = "f16"
+
+
+def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:
+    """Every value of a graph by name, each float32 [n, *shape]."""
+    values: dict[int, F32] = {}
+    for node in graph.nodes:
+        results = evaluate(node, [values[i] for i in node.inputs], inputs)
+        values.update(zip(node.outputs, results, strict=True))
+    return {graph.values[i].name: value for i, value in values.items()}
+
+
+def evaluate(node: Node, x: Sequence[F32], inputs: Inputs) -> list[F32]:
+    """The outputs of one node, each float32 [n, *shape].
+
+    Raises
+    ------
+    GraphError
+        If the op is unknown.
+    """
+    if node.op not in _EVALUATE:
+        raise GraphError(f"op {node.op!r} has no reference")
+    return [np.asarray(y, dtype=np.float32) for y in _EVALUATE[node.op](node, x, inputs)]
+
+
+def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
+    """x rounded to int8 blocks as the kernels do: q = round(x * 127 / amax), d = amax / 127; returns q * d."""
+    groups = x.astype(np.float32).reshape(-1, block)
+    amax = np.abs(groups).max(axis=1, keepdims=True)
+    tiny = amax < np.float32(2.0**-100)
+    inverse = np.where(tiny, np.float32(0), np.float32(127) / np.where(tiny, np.float32(1), amax))
+    q = np.rint(groups * inverse)
+    d = np.where(tiny, np.float32(0), amax / np.float32(127))
+    out: npt.NDArray[np.float64] = (q.astype(np.float64) * d).reshape(x.shape)
+    return out
+
+
+def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    return [inputs.tensors[node.weights[0]].floats()[inputs.tokens]]
+
+
+def _linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    h = x[0].reshape(len(x[0]), -1)
+    out = []
+    for name, bias in zip(node.weights, node.attrs["bias"], strict=True):
+        weight = inputs.tensors[name]
+        block = FORMATS[weight.type].n_elements
+        a = quantize_activations(h, block) if inputs.activations == "int8" and block > 1 else h.astype(np.float64)
+        y = a @ weight.floats().astype(np.float64).T
+        if bias is not None:
+            y = y + inputs.tensors[bias].floats()
+        out.append(y + x[1] if node.attrs["residual"] else y)
+    return out
+
+
+def _rms_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    h = x[0].astype(np.float64)
+    scale = 1.0 / np.sqrt(np.mean(h * h, axis=-1, keepdims=True) + node.attrs["eps"])
+    return [h * scale * inputs.tensors[node.weights[0]].floats()]
+
+
+def _layer_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    h = x[0].astype(np.float64)
+    h = h - h.mean(axis=-1, keepdims=True)
+    y = h / np.sqrt(np.mean(h * h, axis=-1, keepdims=True) + node.attrs["eps"])
+    y = y * inputs.tensors[node.weights[0]].floats()
+    return [y + inputs.tensors[node.weights[1]].floats() if len(node.weights) > 1 else y]
+
+
+def _silu(x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    wide = x.astype(np.float64)
+    with np.errstate(over="ignore"):
+        y: npt.NDArray[np.float64] = wide / (1.0 + np.exp(-wide))
+    return y
+
+
+def _split(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    return np.split(x[0], np.cumsum(node.attrs["sizes"])[:-1], axis=1)
+
+
+def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: Inputs) -> npt.NDArray[np.float64]:
+    """x: [n, n_head, head_dim]; angles are float32 products, as transformers computes them."""
+    dims, half = attrs["dims"], attrs["dims"] // 2
+    factors = inputs.tensors[weights[0]].floats() if weights else None
+    inv_freq, mscale = rope_frequencies(dims, attrs["base"], attrs["scaling"], factors)
+    angle = (inputs.positions.astype(np.float32)[:, None] * inv_freq).astype(np.float64)[:, None, :]
+    cos, sin = np.cos(angle) * mscale, np.sin(angle) * mscale
+    y = x.astype(np.float64)
+    first, second = (slice(0, half), slice(half, dims)) if attrs["style"] == "neox" else (slice(0, dims, 2), slice(1, dims, 2))
+    a, b = y[..., first].copy(), y[..., second].copy()
+    y[..., first], y[..., second] = a * cos - b * sin, a * sin + b * cos
+    return y
+
+
+def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    attrs, (q, k, v) = node.attrs, x[:3]
+    if attrs["rope"] is not None:
+        q, k = (_rotate(t, attrs["rope"], node.weights, inputs).astype(np.float32) for t in (q, k))
+    cached = np.float16 if inputs.kv_type == "f16" else np.float32
+    n, group = len(q), q.shape[1] // k.shape[1]
+    keys, values = (np.repeat(t.astype(cached).astype(np.float64), group, axis=1) for t in (k, v))
+    score = np.einsum("thd,shd->hts", q.astype(np.float64), keys) * attrs["scale"]
+    if attrs["softcap"]:
+        score = attrs["softcap"] * np.tanh(score / attrs["softcap"])
+    query, key = np.arange(n)[:, None], np.arange(n)[None, :]
+    seen = key <= query if attrs["causal"] else np.ones((n, n), dtype=bool)
+    if attrs["window"]:
+        seen &= key > query - attrs["window"]
+    score = np.where(seen, score, -np.inf)
+    p = np.exp(score - score.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    return [np.einsum("hts,shd->thd", p, values).reshape(n, -1)]
+
+
+def _short_conv(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    w = inputs.tensors[node.weights[0]].floats().astype(np.float64)
+    n_tap = w.shape[1]
+    padded = np.concatenate([np.zeros((n_tap - 1, x[0].shape[1])), x[0]])
+    return [sum(padded[j : j + len(x[0])] * w[:, j] for j in range(n_tap))]
+
+
+_EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
+    "embed": _embed,
+    "linear": _linear,
+    "rms_norm": _rms_norm,
+    "layer_norm": _layer_norm,
+    "add": lambda node, x, inputs: [x[0] + x[1]],
+    "mul": lambda node, x, inputs: [x[0] * x[1]],
+    "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
+    "silu": lambda node, x, inputs: [_silu(x[0])],
+    "swiglu": lambda node, x, inputs: [_silu(x[0]) * x[1]],
+    "reshape": lambda node, x, inputs: [x[0].reshape(-1, *node.attrs["shape"])],
+    "split": _split,
+    "rope": lambda node, x, inputs: [_rotate(x[0], node.attrs, node.weights, inputs)],
+    "attention": _attention,
+    "short_conv": _short_conv,
+    "take_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
+}

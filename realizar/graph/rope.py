@@ -1,0 +1,92 @@
+"""Rotary position embedding: how the inverse frequencies of a model follow from its metadata."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.errors import GraphError
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """How a model stretches its rotary positions beyond the context that it was trained on first.
+
+    Attributes
+    ----------
+    kind : str
+        "none", "linear" (positions divided by `factor`) or "yarn" (https://arxiv.org/abs/2309.00071).
+    factor : float
+        New context length over the original one.
+    n_ctx_orig : int
+        Context length before stretching, in tokens (yarn).
+    attn_factor : float
+        Multiplies cos and sin beside what yarn itself asks for.
+    beta_fast, beta_slow : float
+        Rotations over the original context above which a dimension is left as it is, below which it is interpolated.
+    """
+
+    kind: str = "none"
+    factor: float = 1.0
+    n_ctx_orig: int = 0
+    attn_factor: float = 1.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+
+
+def _yarn_dim(rotations: float, dims: int, base: float, n_ctx_orig: int) -> float:
+    """Dimension whose pair turns `rotations` times over the original context (yarn paper, section 3.2)."""
+    return dims * math.log(n_ctx_orig / (rotations * 2 * math.pi)) / (2 * math.log(base))
+
+
+def _yarn_ramp(dims: int, base: float, scaling: RopeScaling) -> npt.NDArray[np.float64]:
+    """Share of extrapolation per pair: 1 for fast dimensions, 0 for slow ones, linear between whole dimensions."""
+    low = max(math.floor(_yarn_dim(scaling.beta_fast, dims, base, scaling.n_ctx_orig)), 0)
+    high = min(math.ceil(_yarn_dim(scaling.beta_slow, dims, base, scaling.n_ctx_orig)), dims - 1)
+    ramp = (np.arange(dims // 2, dtype=np.float64) - low) / max(high - low, 0.001)
+    return 1.0 - np.clip(ramp, 0.0, 1.0)
+
+
+def rope_frequencies(
+    dims: int, base: float, scaling: RopeScaling, factors: npt.NDArray[np.float32] | None = None
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Inverse frequencies and the factor on cos and sin.
+
+    Parameters
+    ----------
+    dims : int
+        Rotated elements of a head.
+    base : float
+        theta: pair i turns by position / base^(2i/dims).
+    scaling : RopeScaling
+    factors : float32 [dims / 2] | None
+        Divisors of the frequencies from the file (`rope_freqs.weight`: Llama 3, longrope).
+
+    Returns
+    -------
+    inv_freq : float32 [dims / 2]
+        Radians per position.
+    mscale : float
+        Multiplies cos and sin (yarn: 1 + 0.1 ln(factor)).
+
+    Raises
+    ------
+    GraphError
+        If the kind of scaling is unknown.
+    """
+    inv_freq = np.array([base ** (-2.0 * i / dims) for i in range(dims // 2)], dtype=np.float64)
+    if factors is not None:
+        inv_freq = inv_freq / factors.astype(np.float64)
+    mscale = scaling.attn_factor
+    if scaling.kind == "linear":
+        inv_freq = inv_freq / scaling.factor
+    elif scaling.kind == "yarn":
+        ramp = _yarn_ramp(dims, base, scaling)
+        inv_freq = inv_freq / scaling.factor * (1.0 - ramp) + inv_freq * ramp
+        mscale *= 1.0 + 0.1 * math.log(scaling.factor)
+    elif scaling.kind != "none":
+        raise GraphError(f"rope scaling {scaling.kind!r} is unknown; known are none, linear and yarn")
+    return inv_freq.astype(np.float32), mscale
