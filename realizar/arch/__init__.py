@@ -1,0 +1,20 @@
+"""What an architecture plugin imports: Architecture, HParams, Weight, the hook marker and small shared pieces."""
+
+from realizar.arch.architecture import Architecture, HParams, Weight, WeightRef, Weights, WeightTable
+from realizar.arch.hookspecs import hookimpl
+from realizar.arch.metadata import ArchMetadata
+from realizar.graph import Graph, RopeScaling, Value
+
+__all__ = [
+    "ArchMetadata",
+    "Architecture",
+    "Graph",
+    "HParams",
+    "RopeScaling",
+    "Value",
+    "Weight",
+    "WeightRef",
+    "WeightTable",
+    "Weights",
+    "hookimpl",
+]

@@ -1,0 +1,185 @@
+"""Architecture: the base class of every model family; HParams and the declaration of its tensors."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from realizar.arch.metadata import ArchMetadata
+from realizar.errors import GGUFError, TensorError
+from realizar.graph import Graph, RopeScaling, Value
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class HParams:
+    """The numbers of one model, as nearly every architecture needs them; a plugin may subclass it.
+
+    Attributes
+    ----------
+    n_layer, n_embd, n_ff, n_vocab, n_ctx_train : int
+    n_head, n_head_kv, head_dim, head_dim_v : int
+    norm_eps : float
+    rope_dims : int
+        Rotated elements of a head.
+    rope_base : float
+    rope_scaling : RopeScaling
+    window : int
+        Keys that a query of a window layer sees; 0 without windows.
+    """
+
+    n_layer: int
+    n_embd: int
+    n_ff: int
+    n_vocab: int
+    n_ctx_train: int
+    n_head: int
+    n_head_kv: int
+    head_dim: int
+    head_dim_v: int
+    norm_eps: float
+    rope_dims: int
+    rope_base: float
+    rope_scaling: RopeScaling
+    window: int
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Declares a tensor that an architecture expects.
+
+    Attributes
+    ----------
+    shape : tuple[int, ...]
+        Rows first: a linear weight is (n_out, n_in).
+    bias : bool | None
+        Whether `NAME.bias`, of shape (n_out,), goes with it; None where some files have it.
+    optional : bool
+        The file may leave it out; the reference is then None.
+    alias : str | None
+        The tensor that stands in when the file leaves this one out (tied embeddings).
+    """
+
+    shape: Shape
+    bias: bool | None = False
+    optional: bool = False
+    alias: str | None = None
+
+
+WeightTable = dict[str, Weight]
+
+
+@dataclass(frozen=True)
+class WeightRef:
+    """A tensor of this file as `build` sees it: `name` without ".weight", its shape, and its bias tensor if any."""
+
+    name: str
+    shape: Shape
+    bias: str | None
+
+
+class Weights:
+    """The tensors of a file by attribute: `w.output_norm`, `w.blk[3].attn_q`; an absent optional one is None."""
+
+    def __init__(self, refs: Mapping[str, WeightRef | None]) -> None:
+        layers: dict[str, dict[int, dict[str, WeightRef | None]]] = {}
+        for name, ref in refs.items():
+            match = re.fullmatch(r"(.*?)(\w+)\.(\d+)\.(.+)", name)
+            if match is None:
+                setattr(self, name.replace(".", "_"), ref)
+            else:
+                group = (match[1] + match[2]).replace(".", "_")
+                layers.setdefault(group, {}).setdefault(int(match[3]), {})[match[4]] = ref
+        for group, by_index in layers.items():
+            setattr(self, group, [Weights(by_index[i]) for i in sorted(by_index)])
+
+    def __getattr__(self, name: str) -> Any:
+        raise TensorError(f"the architecture uses {name!r}, which its tensors() does not declare")
+
+
+def expand(table: WeightTable, n_layer: int) -> WeightTable:
+    """The table with every `{i}` written out for each layer."""
+    out: WeightTable = {}
+    for name, weight in table.items():
+        if "{i}" in name:
+            out.update({name.replace("{i}", str(i)): weight for i in range(n_layer)})
+        else:
+            out[name] = weight
+    return out
+
+
+Program = Callable[[Graph, Weights, Any], "Value | Mapping[str, Value]"]
+
+
+class Architecture(ABC):
+    """One model architecture: what it reads from the metadata, which tensors it needs, and its equations.
+
+    A subclass sets `name` and writes `tensors` and `build`; `hparams` and `programs` have defaults that most keep.
+    """
+
+    name: ClassVar[str]
+
+    def hparams(self, md: ArchMetadata) -> HParams:
+        """The numbers of this model.
+
+        Raises
+        ------
+        GGUFError
+            If a key is missing or makes no sense.
+        """
+        n_embd, n_head = md.positive("embedding_length"), md.positive("attention.head_count")
+        n_head_kv = md.positive("attention.head_count_kv", n_head)
+        if n_head % n_head_kv:
+            raise GGUFError(f"{self.name}: {n_head} heads cannot share {n_head_kv} KV heads")
+        head_dim = md.positive("attention.key_length", max(1, n_embd // n_head))
+        return HParams(
+            n_layer=md.positive("block_count"),
+            n_embd=n_embd,
+            n_ff=md.positive("feed_forward_length"),
+            n_vocab=md.n_vocab(),
+            n_ctx_train=md.positive("context_length"),
+            n_head=n_head,
+            n_head_kv=n_head_kv,
+            head_dim=head_dim,
+            head_dim_v=md.positive("attention.value_length", head_dim),
+            norm_eps=self.norm_eps(md),
+            rope_dims=md.positive("rope.dimension_count", head_dim),
+            rope_base=md.number("rope.freq_base", 10000.0),
+            rope_scaling=self.rope_scaling(md),
+            window=md.integer("attention.sliding_window", 0),
+        )
+
+    def norm_eps(self, md: ArchMetadata) -> float:
+        """The epsilon of the norms (RMS norm; an architecture with layer norm overrides this)."""
+        return md.number("attention.layer_norm_rms_epsilon")
+
+    def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
+        """The `rope.scaling.*` keys; the old key `rope.scale_linear` counts as linear."""
+        factor = md.number("rope.scaling.factor", md.number("rope.scale_linear", 1.0))
+        if factor <= 0:
+            raise GGUFError(f"{self.name}.rope.scaling.factor: a number > 0 is needed, found {factor}")
+        default = "none" if factor == 1.0 else "linear"
+        return RopeScaling(
+            kind=md.string("rope.scaling.type", default),
+            factor=factor,
+            n_ctx_orig=md.positive("rope.scaling.original_context_length", md.positive("context_length")),
+            attn_factor=md.number("rope.scaling.attn_factor", 1.0),
+            beta_fast=md.number("rope.scaling.yarn_beta_fast", 32.0),
+            beta_slow=md.number("rope.scaling.yarn_beta_slow", 1.0),
+        )
+
+    @abstractmethod
+    def tensors(self, hp: Any) -> WeightTable:
+        """GGUF tensor name without ".weight" -> Weight; `{i}` stands for each layer."""
+
+    @abstractmethod
+    def build(self, g: Graph, w: Weights, hp: Any) -> Value | Mapping[str, Value]:
+        """Records the equations of the decoder and returns its logits (or named outputs)."""
+
+    def programs(self) -> Mapping[str, Program]:
+        """The programs by name; the default is one, "decode", recorded by `build`."""
+        return {"decode": self.build}

@@ -1,0 +1,26 @@
+"""The hooks that a plugin may implement, and the marker to implement them with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from realizar.arch.architecture import Architecture
+
+hookspec = pluggy.HookspecMarker("realizar")
+hookimpl = pluggy.HookimplMarker("realizar")
+
+
+@hookspec
+def realizar_architectures() -> Sequence[type[Architecture]]:
+    """The architectures that the plugin brings: classes, one for each `general.architecture` name."""
+    raise AssertionError("a specification; pluggy never calls it")
+
+
+@hookspec
+def realizar_pretokenizers() -> Mapping[str, Mapping[str, Any]]:
+    """Rows for `tokenizer.ggml.pre`: name -> a row as in `realizar/tokenizer/pretokenizers.json`."""
+    raise AssertionError("a specification; pluggy never calls it")

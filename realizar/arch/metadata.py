@@ -1,0 +1,69 @@
+"""ArchMetadata: the metadata of a file as one architecture reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from realizar.errors import GGUFError
+
+
+class ArchMetadata:
+    """Typed look-ups of `{arch}.{key}` in the metadata of a GGUF file.
+
+    Parameters
+    ----------
+    metadata : Mapping[str, Any]
+    arch : str
+        `general.architecture`, the prefix of the keys.
+    """
+
+    def __init__(self, metadata: Mapping[str, Any], arch: str) -> None:
+        self.metadata = metadata
+        self.arch = arch
+
+    def _find(self, key: str) -> Any:
+        return self.metadata.get(f"{self.arch}.{key}")
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """An integer; `GGUFError` when it is missing and there is no default, or when it is none."""
+        value = self._find(key)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise GGUFError(self._wrong(key, value, "an integer"))
+        return value
+
+    def positive(self, key: str, default: int | None = None) -> int:
+        """An integer of at least 1."""
+        value = self.integer(key, default)
+        if value < 1:
+            raise GGUFError(self._wrong(key, value, "an integer >= 1"))
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A finite number."""
+        value = self._find(key)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
+            raise GGUFError(self._wrong(key, value, "a finite number"))
+        return float(value)
+
+    def string(self, key: str, default: str) -> str:
+        """A string."""
+        value = self._find(key)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise GGUFError(self._wrong(key, value, "a string"))
+        return value
+
+    def n_vocab(self) -> int:
+        """Number of tokens: the length of `tokenizer.ggml.tokens`, else `{arch}.vocab_size`."""
+        tokens = self.metadata.get("tokenizer.ggml.tokens")
+        return len(tokens) if tokens is not None else self.positive("vocab_size")
+
+    def _wrong(self, key: str, value: object, want: str) -> str:
+        found = "it is missing" if value is None else f"found {value!r}"
+        return f"{self.arch}.{key}: {want} is needed, {found}; the file may be incomplete or of another architecture"

@@ -1,0 +1,127 @@
+"""Finds architectures and pre-tokenizers among the installed plugins (entry-point group `realizar`)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from realizar.arch import hookspecs
+from realizar.arch.architecture import Architecture
+from realizar.errors import PluginError, UnknownArchitectureError
+
+GROUP = "realizar"
+
+
+@dataclass
+class Registry:
+    """What the plugins brought.
+
+    Attributes
+    ----------
+    architectures : dict[str, Architecture]
+        By `general.architecture` name.
+    pretokenizers : dict[str, Mapping]
+        By `tokenizer.ggml.pre` name.
+    origins : dict[str, str]
+        Architecture name -> plugin name.
+    broken : dict[str, str]
+        Plugin name -> why it could not be loaded.
+    """
+
+    architectures: dict[str, Architecture] = field(default_factory=dict)
+    pretokenizers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def architecture(self, name: str) -> Architecture:
+        """The architecture of this name; `UnknownArchitectureError` lists the known ones and the broken plugins."""
+        if name in self.architectures:
+            return self.architectures[name]
+        broken = "".join(f"; plugin {plugin} is broken: {why}" for plugin, why in self.broken.items())
+        raise UnknownArchitectureError(
+            f"architecture {name!r}: no installed plugin brings it; known are {', '.join(sorted(self.architectures))}"
+            f"{broken}. A plugin is a package with an entry point in the group {GROUP!r} (docs/plugins.md)"
+        )
+
+    def add(self, plugin_name: str, plugin: object) -> None:
+        """Takes what one plugin brings.
+
+        Raises
+        ------
+        PluginError
+            If another plugin has claimed one of its names.
+        """
+        manager = pluggy.PluginManager("realizar")
+        manager.add_hookspecs(hookspecs)
+        manager.register(plugin, plugin_name)
+        manager.check_pending()
+        for classes in manager.hook.realizar_architectures():
+            for cls in classes:
+                self._claim(self.architectures, cls.name, plugin_name, "architecture")
+                self.architectures[cls.name] = cls()
+        for rows in manager.hook.realizar_pretokenizers():
+            for name, row in rows.items():
+                self._claim(self.pretokenizers, name, plugin_name, "pre-tokenizer")
+                self.pretokenizers[name] = row
+
+    def _claim(self, table: Mapping[str, object], name: str, plugin_name: str, what: str) -> None:
+        key = f"{what} {name}"
+        if name in table:
+            raise PluginError(
+                f"{key} is claimed by two plugins, {self.origins[key]} and {plugin_name}; uninstall one of them "
+                "or name those to load in REALIZAR_PLUGINS"
+            )
+        self.origins[key] = plugin_name
+
+
+def load(points: Iterable[EntryPoint]) -> Registry:
+    """A registry of these entry points, loaded one by one: a broken one is noted and never stops the others.
+
+    Raises
+    ------
+    PluginError
+        If two plugins claim one name.
+    """
+    registry = Registry()
+    for point in sorted(points, key=lambda p: p.name):
+        try:
+            plugin = point.load()
+            registry.add(point.name, plugin)
+        except PluginError:
+            raise
+        except Exception as error:
+            registry.broken[point.name] = f"{type(error).__name__}: {error}"
+            warnings.warn(f"realizar plugin {point.name} ({point.value}) cannot be loaded: {error}", stacklevel=2)
+    return registry
+
+
+def selected() -> list[EntryPoint]:
+    """The entry points to load: all of the group, or those that REALIZAR_PLUGINS names (separated by commas).
+
+    Raises
+    ------
+    PluginError
+        If REALIZAR_PLUGINS names one that is not installed.
+    """
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    wanted = os.environ.get("REALIZAR_PLUGINS")
+    if wanted is None:
+        return list(points.values())
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    for name in names:
+        if name not in points:
+            raise PluginError(f"REALIZAR_PLUGINS names {name!r}; installed are {', '.join(sorted(points)) or 'none'}")
+    return [points[name] for name in names]
+
+
+@lru_cache(maxsize=1)
+def default() -> Registry:
+    """The registry of the installed plugins, made at its first use (never at import)."""
+    return load(selected())
