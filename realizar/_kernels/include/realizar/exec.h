@@ -1,0 +1,116 @@
+/* A bound plan: a flat array of ops over fixed buffers, and the walk over it that every worker of the pool makes. */
+#ifndef REALIZAR_EXEC_H
+#define REALIZAR_EXEC_H
+
+#include <stdatomic.h>
+
+#include "realizar/pool.h"
+#include "realizar/table.h"
+
+/* What a step is given; the arrays are those of runtime/batch.py. */
+struct rz_batch {
+    int n_tokens, n_seqs, n_outputs, n_groups;
+    const int32_t *tokens, *positions; /* positions[axis * n_tokens + row] */
+    const int32_t *seq_start, *seq_past, *state_slots, *outputs;
+    const int32_t *const *block_table; /* [group] -> [n_seqs][table_width[group]] */
+    const int32_t *table_width;
+};
+
+enum rz_op_code {
+    RZ_OP_EMBED,
+    RZ_OP_TAKE_ROWS,
+    RZ_OP_RMS_NORM,
+    RZ_OP_LAYER_NORM,
+    RZ_OP_ADD,
+    RZ_OP_MUL,
+    RZ_OP_SCALE,
+    RZ_OP_SILU,
+    RZ_OP_SWIGLU,
+    RZ_OP_QUANTIZE,
+    RZ_OP_LINEAR,
+    RZ_OP_ROPE_TABLE,
+    RZ_OP_ROPE,
+    RZ_OP_KV_STORE,
+    RZ_OP_ATTEND,
+    RZ_OP_MERGE,
+    RZ_OP_SHORT_CONV,
+    RZ_N_OPS
+};
+
+/* Rows of floats: row t starts at data + t * ld. */
+struct rz_rows {
+    float *data;
+    size_t ld;
+};
+
+/* One weight of a linear op, with the form of the input that its format is multiplied with. */
+struct rz_weight {
+    rz_matmul_fn *few, *many; /* for few tokens and for many */
+    const char *data;
+    size_t stride, n_row;
+    const char *x;
+    size_t x_stride;
+    const float *bias; /* or NULL */
+    struct rz_rows y;
+};
+
+struct rz_rope {
+    const float *inv_freq;
+    float mscale;
+    int half, neox;
+    struct rz_rows table; /* per token: half cosines, then half sines */
+};
+
+struct rz_attention {
+    int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal;
+    float scale, softcap;
+    const struct rz_rope *rope; /* or NULL */
+    char *k, *v;
+    size_t k_block_stride, v_block_stride, k_head_stride, v_head_stride; /* bytes */
+    struct rz_rows q, k_in, v_in, q_rot, out;
+    float *partial; /* n_partial records of n_group * (head_dim_v + 2) floats, for splits taken in parallel */
+    size_t n_partial;
+};
+
+struct rz_op {
+    int code;
+    int m_rows;   /* 1: one row per wanted output; 0: one per token */
+    size_t n;     /* elements of a row, or of one of its groups */
+    int n_repeat; /* groups of a row (norms over heads) */
+    struct rz_rows x, x2, y;
+    float scalar; /* eps or factor */
+    const float *w, *b;
+    char *act32, *act256; /* records of y written beside it, or NULL */
+    size_t act32_stride, act256_stride;
+    struct rz_weight *weight;
+    int n_weight, embed_format;
+    const struct rz_rope *rope;
+    const struct rz_attention *attention;
+    char *state; /* [slot][n_tap - 1][n] */
+    size_t n_tap, state_stride;
+};
+
+struct rz_program {
+    const struct rz_kernels *kernels;
+    struct rz_op *op;
+    size_t n_op;
+    char *scratch; /* scratch_stride bytes for each worker */
+    size_t scratch_stride;
+    rz_pool *pool;
+    /* the running step */
+    const struct rz_batch *batch;
+    struct rz_counter *next; /* one per op */
+};
+
+/* Next item of an op, alone on its cache line. */
+struct rz_counter {
+    _Alignas(64) atomic_size_t item;
+};
+
+/* Bytes of scratch that one worker needs for weights of up to k columns and values of up to head_dim_v. */
+size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v);
+
+/* Runs one step on all workers; returns 0, or an errno when the pool cannot start. */
+int rz_program_run(struct rz_program *program, const struct rz_batch *batch);
+
+#endif

@@ -1,0 +1,86 @@
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Rows: TypeAlias = tuple[int, int]
+Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, Rows]
+LinearWeight: TypeAlias = tuple[str, int, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, Rows]
+
+def act_bytes(k: int, block: int) -> int: ...
+
+class Pool:
+    def __init__(self, n_threads: int) -> None: ...
+    @property
+    def n_threads(self) -> int: ...
+
+class Program:
+    def __init__(self, pool: Pool, arena: npt.NDArray[np.uint8], n_batch: int, isa: str | None = None) -> None: ...
+    def add_rowwise(
+        self,
+        name: str,
+        n: int,
+        *,
+        n_repeat: int = 1,
+        m_rows: bool = False,
+        x: Rows | None = None,
+        x2: Rows | None = None,
+        y: Rows | None = None,
+        scalar: float = 0.0,
+        w: npt.NDArray[np.float32] | None = None,
+        b: npt.NDArray[np.float32] | None = None,
+        act32: Rows | None = None,
+        act256: Rows | None = None,
+    ) -> None: ...
+    def add_embed(self, format: str, table: npt.NDArray[np.uint8], n: int, row_bytes: int, y: Rows) -> None: ...
+    def add_linear(
+        self,
+        k: int,
+        weights: Sequence[LinearWeight],
+        *,
+        m_rows: bool = False,
+        x: Rows | None = None,
+        act32: Rows | None = None,
+        act256: Rows | None = None,
+        residual: Rows | None = None,
+        f32: bool = False,
+    ) -> None: ...
+    def add_rope_table(self, rope: Rope) -> None: ...
+    def add_rope(self, head_dim: int, n_head: int, x: Rows, y: Rows, rope: Rope, *, m_rows: bool = False) -> None: ...
+    def add_attention(
+        self,
+        *,
+        group: int,
+        kv_type: str,
+        n_head: int,
+        n_head_kv: int,
+        head_dim_k: int,
+        head_dim_v: int,
+        window: int,
+        causal: bool,
+        scale: float,
+        softcap: float,
+        k_cache: npt.NDArray[Any],
+        v_cache: npt.NDArray[Any],
+        q: Rows,
+        k: Rows,
+        v: Rows,
+        q_rot: Rows | None,
+        out: Rows,
+        rope: Rope | None = None,
+        partial: Rows | None = None,
+    ) -> None: ...
+    def add_short_conv(
+        self, n_channel: int, w: npt.NDArray[np.float32], n_tap: int, state: npt.NDArray[np.float32], x: Rows, y: Rows
+    ) -> None: ...
+    def run(
+        self,
+        tokens: npt.NDArray[np.int32],
+        positions: npt.NDArray[np.int32],
+        seq_start: npt.NDArray[np.int32],
+        seq_past: npt.NDArray[np.int32],
+        state_slots: npt.NDArray[np.int32],
+        outputs: npt.NDArray[np.int32],
+        block_tables: Sequence[npt.NDArray[np.int32]],
+    ) -> None: ...

@@ -1,0 +1,420 @@
+"""Pool and Program: the worker threads, and a bound plan as the flat op array that they walk."""
+
+import threading
+
+from libc.stdint cimport int32_t, uintptr_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset, strerror
+
+import numpy as np
+
+from realizar._kernels.rows import ACT_BLOCK
+
+from realizar._kernels.table cimport kernels
+
+cdef extern from "realizar/exec.h" nogil:
+    ctypedef struct rz_pool:
+        pass
+    rz_pool *rz_pool_new(int n_threads)
+    void rz_pool_free(rz_pool *pool)
+    int rz_pool_size(const rz_pool *pool)
+
+    ctypedef void rz_matmul_fn()
+    enum:
+        RZ_KV_F32
+        RZ_KV_F16
+        RZ_ATTEND_MAX_QUERIES
+    struct rz_format_kernels:
+        rz_matmul_fn *gemv
+        rz_matmul_fn *gemm
+        rz_matmul_fn *matmul_f32
+    # table.pxd names this struct for everybody; its fields are needed here alone
+    struct exec_kernels "rz_kernels":
+        rz_format_kernels *format
+
+    struct rz_rows:
+        float *data
+        size_t ld
+    struct rz_weight:
+        rz_matmul_fn *few
+        rz_matmul_fn *many
+        const char *data
+        size_t stride
+        size_t n_row
+        const char *x
+        size_t x_stride
+        const float *bias
+        rz_rows y
+    struct rz_rope:
+        const float *inv_freq
+        float mscale
+        int half
+        int neox
+        rz_rows table
+    struct rz_attention:
+        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal
+        float scale, softcap
+        const rz_rope *rope
+        char *k
+        char *v
+        size_t k_block_stride, v_block_stride, k_head_stride, v_head_stride
+        rz_rows q, k_in, v_in, q_rot, out
+        float *partial
+        size_t n_partial
+    struct rz_op:
+        int code
+        int m_rows
+        size_t n
+        int n_repeat
+        rz_rows x, x2, y
+        float scalar
+        const float *w
+        const float *b
+        char *act32
+        char *act256
+        size_t act32_stride, act256_stride
+        rz_weight *weight
+        int n_weight, embed_format
+        const rz_rope *rope
+        const rz_attention *attention
+        char *state
+        size_t n_tap, state_stride
+    struct rz_counter:
+        pass
+    struct rz_batch:
+        int n_tokens, n_seqs, n_outputs, n_groups
+        const int32_t *tokens
+        const int32_t *positions
+        const int32_t *seq_start
+        const int32_t *seq_past
+        const int32_t *state_slots
+        const int32_t *outputs
+        const int32_t **block_table
+        const int32_t *table_width
+    struct rz_program:
+        const exec_kernels *kernels
+        rz_op *op
+        size_t n_op
+        char *scratch
+        size_t scratch_stride
+        rz_pool *pool
+        rz_counter *next
+    size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v)
+    size_t rz_act_bytes(size_t k, int block)
+    int rz_program_run(rz_program *program, const rz_batch *batch)
+    int RZ_OP_EMBED, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL, RZ_OP_SCALE
+    int RZ_OP_SILU, RZ_OP_SWIGLU, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
+    int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV
+
+_CODES = {
+    "take_rows": RZ_OP_TAKE_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
+    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "silu": RZ_OP_SILU, "swiglu": RZ_OP_SWIGLU, "quantize": RZ_OP_QUANTIZE,
+}
+_FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
+_KV_TYPES = {"f32": RZ_KV_F32, "f16": RZ_KV_F16}
+
+
+def act_bytes(size_t k, int block):
+    """Bytes of the activation record of a row of k elements in blocks of `block` (32 or 256)."""
+    return rz_act_bytes(k, block)
+
+
+cdef class Pool:
+    """Worker threads that sleep between steps; the calling thread is one of them.
+
+    Parameters
+    ----------
+    n_threads : int
+    """
+
+    cdef rz_pool *pool
+
+    def __cinit__(self, int n_threads):
+        if n_threads < 1:
+            raise ValueError(f"n_threads={n_threads}: must be at least 1")
+        self.pool = rz_pool_new(n_threads)
+        if self.pool == NULL:
+            raise MemoryError("no memory for the thread pool")
+
+    def __dealloc__(self):
+        if self.pool != NULL:
+            rz_pool_free(self.pool)
+
+    @property
+    def n_threads(self):
+        """Workers, the calling thread included."""
+        return rz_pool_size(self.pool)
+
+
+cdef class Program:
+    """The op array of a bound plan over one arena; methods append ops in the order in which they run.
+
+    Rows are given as (offset in bytes into the arena, floats from row to row); records as (offset, bytes from row to
+    row). Everything is checked against the arena for `n_batch` rows, so that a run stays inside.
+
+    Parameters
+    ----------
+    pool : Pool
+    arena : uint8 [n_bytes]
+        Where all values of a step live; its first byte is aligned to 64.
+    n_batch : int
+        Rows of a step at most.
+    isa : str | None
+        Tier of the kernel table; the chosen one by default. Captured here: choosing another one later changes nothing.
+    """
+
+    cdef Pool pool
+    cdef rz_program program
+    cdef const unsigned char[::1] arena
+    cdef size_t n_batch, capacity, max_k, max_row, max_head
+    cdef list keep
+    cdef object lock, scratch
+
+    def __cinit__(self, Pool pool not None, unsigned char[::1] arena not None, size_t n_batch, str isa=None):
+        self.pool, self.arena, self.n_batch = pool, arena, n_batch
+        self.keep, self.lock, self.scratch = [], threading.Lock(), None
+        self.program.kernels = <const exec_kernels *> kernels(isa)
+        self.program.pool = pool.pool
+        self.max_k = self.max_row = self.max_head = 0
+
+    def __dealloc__(self):
+        cdef size_t i
+        for i in range(self.program.n_op):
+            free(self.program.op[i].weight)
+            free(<void *> self.program.op[i].rope)
+            free(<void *> self.program.op[i].attention)
+        free(self.program.op)
+
+    # ---- checked addresses
+
+    cdef void *at(self, size_t offset, size_t n_bytes) except NULL:
+        if offset + n_bytes > <size_t> self.arena.shape[0]:
+            raise ValueError(f"{n_bytes} bytes at {offset} do not lie in an arena of {self.arena.shape[0]}")
+        return <void *> (<uintptr_t> &self.arena[0] + offset)
+
+    cdef rz_rows rows(self, view, size_t n) except *:
+        cdef rz_rows out
+        out.data, out.ld = NULL, 0
+        if view is not None:
+            out.ld = view[1]
+            out.data = <float *> self.at(view[0], ((self.n_batch - 1) * out.ld + n) * sizeof(float))
+        return out
+
+    cdef char *records(self, view, size_t n, int block) except? NULL:
+        if view is None:
+            return NULL
+        if <size_t> view[1] < rz_act_bytes(n, block):
+            raise ValueError(f"records of {n} elements take {rz_act_bytes(n, block)} bytes, not {view[1]}")
+        return <char *> self.at(view[0], self.n_batch * <size_t> view[1])
+
+    cdef const float *floats(self, array, size_t n) except? NULL:
+        if array is None:
+            return NULL
+        cdef const float[::1] view = array
+        if <size_t> view.shape[0] != n:
+            raise ValueError(f"{n} floats expected, {view.shape[0]} given")
+        self.keep.append(array)
+        return &view[0]
+
+    cdef const char *weight(self, array, size_t row_bytes, size_t *n_row, size_t *stride) except NULL:
+        cdef const unsigned char[:, :] view = array
+        if view.shape[0] < 1 or <size_t> view.shape[1] != row_bytes or view.strides[1] != 1:
+            raise ValueError(f"a weight of rows of {row_bytes} bytes expected, found shape {array.shape}")
+        self.keep.append(array)
+        n_row[0], stride[0] = view.shape[0], view.strides[0]
+        return <const char *> &view[0, 0]
+
+    cdef rz_op *new_op(self, int code, size_t n) except NULL:
+        """A zeroed op at the end of the array; the pointer holds until the next call."""
+        if self.program.n_op == self.capacity:
+            self.capacity = 2 * self.capacity + 64
+            self.program.op = <rz_op *> realloc(self.program.op, self.capacity * sizeof(rz_op))
+            if self.program.op == NULL:
+                raise MemoryError("no memory for the op array")
+        cdef rz_op *op = &self.program.op[self.program.n_op]
+        memset(op, 0, sizeof(rz_op))
+        op.code, op.n, op.n_repeat = code, n, 1
+        self.program.n_op += 1
+        self.max_row = max(self.max_row, n)
+        return op
+
+    # ---- ops
+
+    def add_rowwise(self, str name not None, size_t n, *, int n_repeat=1, bint m_rows=False, x=None, x2=None, y=None,
+                    float scalar=0.0, w=None, b=None, act32=None, act256=None):
+        """An op on rows of n_repeat groups of n elements; scalar is the eps or the factor."""
+        cdef size_t n_all = n * n_repeat
+        cdef rz_op *op = self.new_op(_CODES[name], n)
+        op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
+        op.x, op.x2, op.y = self.rows(x, n_all), self.rows(x2, n_all), self.rows(y, n_all)
+        op.w, op.b = self.floats(w, n), self.floats(b, n)
+        op.act32, op.act256 = self.records(act32, n_all, 32), self.records(act256, n_all, 256)
+        op.act32_stride = act32[1] if act32 is not None else 0
+        op.act256_stride = act256[1] if act256 is not None else 0
+        self.max_row = max(self.max_row, n_all)
+
+    def add_embed(self, str format not None, table, size_t n, size_t row_bytes, y):
+        """Rows of the embedding table for the tokens."""
+        cdef rz_op *op = self.new_op(RZ_OP_EMBED, n)
+        op.y, op.embed_format = self.rows(y, n), _FORMAT[format]
+        op.weight = <rz_weight *> calloc(1, sizeof(rz_weight))
+        if op.weight == NULL:
+            raise MemoryError("no memory for an op")
+        op.n_weight = 1
+        op.weight.data = self.weight(table, row_bytes, &op.weight.n_row, &op.weight.stride)
+
+    def add_linear(self, size_t k, weights, *, bint m_rows=False, x=None, act32=None, act256=None, residual=None,
+                   bint f32=False):
+        """Products of one input with several weights: (format, row_bytes, data, bias, y rows) each.
+
+        f32: multiply float activations with every format; otherwise quantized formats take the records.
+        """
+        cdef rz_op *op = self.new_op(RZ_OP_LINEAR, k)
+        cdef rz_format_kernels *kernel
+        cdef size_t j
+        op.m_rows = m_rows
+        op.weight = <rz_weight *> calloc(len(weights), sizeof(rz_weight))
+        if op.weight == NULL:
+            raise MemoryError("no memory for an op")
+        for j, (format, row_bytes, data, bias, y) in enumerate(weights):
+            kernel = &self.program.kernels.format[_FORMAT[format]]
+            m = &op.weight[j]
+            m.data = self.weight(data, row_bytes, &m.n_row, &m.stride)
+            m.bias, m.y = self.floats(bias, m.n_row), self.rows(y, m.n_row)
+            m.few, m.many = (kernel.matmul_f32, kernel.matmul_f32) if f32 else (kernel.gemv, kernel.gemm)
+            block = 0 if f32 else ACT_BLOCK[format]
+            if block:
+                records = act32 if block == 32 else act256
+                m.x, m.x_stride = self.records(records, k, block), records[1]
+            else:
+                rows = self.rows(x, k)
+                m.x, m.x_stride = <const char *> rows.data, rows.ld * sizeof(float)
+            if m.x == NULL:
+                raise ValueError(f"the input of a {format} product is missing")
+        op.n_weight = len(weights)
+        if residual is not None:
+            op.x2 = self.rows(residual, op.weight.n_row)
+        self.max_k = max(self.max_k, k)
+
+    cdef rz_rope *new_rope(self, rope) except NULL:
+        """rope: (inv_freq, mscale, neox, rows of the table)."""
+        inv_freq, mscale, neox, table = rope
+        cdef rz_rope *out = <rz_rope *> calloc(1, sizeof(rz_rope))
+        if out == NULL:
+            raise MemoryError("no memory for an op")
+        try:
+            out.inv_freq, out.mscale, out.half = self.floats(inv_freq, len(inv_freq)), mscale, len(inv_freq)
+            out.neox, out.table = neox, self.rows(table, 2 * len(inv_freq))
+        except BaseException:
+            free(out)
+            raise
+        return out
+
+    def add_rope_table(self, rope):
+        """Cosines and sines of the positions of the step; rope: (inv_freq, mscale, neox, rows of the table)."""
+        cdef rz_op *op = self.new_op(RZ_OP_ROPE_TABLE, 2 * len(rope[0]))
+        op.rope = self.new_rope(rope)
+
+    def add_rope(self, size_t head_dim, int n_head, x, y, rope, *, bint m_rows=False):
+        """Rotates the heads of every row."""
+        if 2 * len(rope[0]) > head_dim:
+            raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim}")
+        cdef rz_op *op = self.new_op(RZ_OP_ROPE, head_dim)
+        op.n_repeat, op.m_rows = n_head, m_rows
+        op.x, op.y = self.rows(x, head_dim * n_head), self.rows(y, head_dim * n_head)
+        op.rope = self.new_rope(rope)
+
+    def add_attention(self, *, int group, str kv_type, int n_head, int n_head_kv, int head_dim_k, int head_dim_v,
+                      int window, bint causal, float scale, float softcap, k_cache, v_cache, q, k, v, q_rot, out,
+                      rope=None, partial=None):
+        """Store K and V, attend, merge: three ops over the cache arrays of one layer.
+
+        k_cache: [n_blocks, n_head_kv, head_dim_k, 16], v_cache: [n_blocks, n_head_kv, 16, head_dim_v] of kv_type.
+        """
+        cdef rz_attention *a
+        cdef size_t n_group = n_head // n_head_kv, n_q = n_head * head_dim_k
+        cdef rz_op *op
+        item = 4 if kv_type == "f32" else 2
+        for name, cache, shape in (("K", k_cache, (n_head_kv, head_dim_k, 16)), ("V", v_cache, (n_head_kv, 16, head_dim_v))):
+            if cache.shape[1:] != shape or cache.itemsize != item or not cache.flags.c_contiguous:
+                raise ValueError(f"{name} cache of shape {cache.shape}: blocks of {shape} {kv_type} expected")
+        if n_group > RZ_ATTEND_MAX_QUERIES:
+            raise ValueError(f"{n_group} query heads on one KV head; at most {RZ_ATTEND_MAX_QUERIES} are supported")
+        if rope is not None and 2 * len(rope[0]) > head_dim_k:
+            raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim_k}")
+        for code in (RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE):
+            op = self.new_op(code, n_q)
+            a = <rz_attention *> calloc(1, sizeof(rz_attention))
+            if a == NULL:
+                raise MemoryError("no memory for an op")
+            op.attention = a
+            a.group, a.k_type, a.v_type = group, _KV_TYPES[kv_type], _KV_TYPES[kv_type]
+            a.n_head, a.n_head_kv, a.head_dim_k, a.head_dim_v = n_head, n_head_kv, head_dim_k, head_dim_v
+            a.window, a.causal, a.scale, a.softcap = window, causal, scale, softcap
+            a.k, a.v = <char *> <uintptr_t> k_cache.ctypes.data, <char *> <uintptr_t> v_cache.ctypes.data
+            a.k_block_stride, a.v_block_stride = k_cache.strides[0], v_cache.strides[0]
+            a.k_head_stride, a.v_head_stride = k_cache.strides[1], v_cache.strides[1]
+            a.q, a.q_rot = self.rows(q, n_q), self.rows(q_rot, n_q)
+            a.k_in = self.rows(k, n_head_kv * head_dim_k)
+            a.v_in = self.rows(v, n_head_kv * head_dim_v)
+            a.out = self.rows(out, n_head * head_dim_v)
+            if rope is not None:
+                op.rope = a.rope = self.new_rope(rope)
+            if partial is not None:
+                a.n_partial = partial[1] // (n_group * (head_dim_v + 2) * sizeof(float))
+                a.partial = <float *> self.at(partial[0], partial[1])
+        self.keep += [k_cache, v_cache]
+        self.max_head = max(self.max_head, <size_t> head_dim_v)
+
+    def add_short_conv(self, size_t n_channel, w, size_t n_tap, state, x, y):
+        """Depthwise causal convolution; state: float32 [n_slots, n_tap - 1, n_channel]."""
+        if state.shape[1:] != (n_tap - 1, n_channel) or state.itemsize != 4 or not state.flags.c_contiguous:
+            raise ValueError(f"state of shape {state.shape}: ({n_tap - 1}, {n_channel}) float32 a slot expected")
+        cdef rz_op *op = self.new_op(RZ_OP_SHORT_CONV, n_channel)
+        op.x, op.y = self.rows(x, n_channel), self.rows(y, n_channel)
+        op.w, op.n_tap = self.floats(w, n_channel * n_tap), n_tap
+        op.state, op.state_stride = <char *> <uintptr_t> state.ctypes.data, state.strides[0]
+        self.keep.append(state)
+        self.max_row = max(self.max_row, 2 * n_tap)
+
+    # ---- running
+
+    def _prepare(self):
+        """Scratch for each worker and the item counters, once all ops are there."""
+        n_threads = rz_pool_size(self.pool.pool)
+        stride = rz_scratch_bytes(self.max_k, self.max_row, self.max_head)
+        counters = self.program.n_op * sizeof(rz_counter)
+        self.scratch = np.empty(n_threads * stride + counters + 128, np.uint8)
+        base = (self.scratch.ctypes.data + 63) // 64 * 64
+        self.program.scratch, self.program.scratch_stride = <char *> <uintptr_t> base, stride
+        self.program.next = <rz_counter *> <uintptr_t> (base + n_threads * stride)
+
+    def run(self, const int32_t[::1] tokens, const int32_t[:, ::1] positions, const int32_t[::1] seq_start,
+            const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables):
+        """One step over the arrays of a Batch, which must have passed its check; the GIL is released."""
+        cdef rz_batch batch
+        cdef const int32_t *tables[16]
+        cdef int32_t widths[16]
+        cdef const int32_t[:, ::1] table
+        cdef int error
+        if <size_t> tokens.shape[0] > self.n_batch or tokens.shape[0] < 1:
+            raise ValueError(f"{tokens.shape[0]} tokens in a step; this program takes 1 to {self.n_batch}")
+        if len(block_tables) > 16:
+            raise ValueError(f"{len(block_tables)} cache groups; at most 16 are supported")
+        batch.n_tokens, batch.n_seqs = <int> tokens.shape[0], <int> seq_past.shape[0]
+        batch.n_outputs, batch.n_groups = <int> outputs.shape[0], len(block_tables)
+        batch.tokens, batch.positions = &tokens[0], &positions[0, 0]
+        batch.seq_start, batch.seq_past, batch.state_slots = &seq_start[0], &seq_past[0], &state_slots[0]
+        batch.outputs = &outputs[0] if outputs.shape[0] else NULL
+        for group, array in enumerate(block_tables):
+            table = array
+            tables[group] = &table[0, 0] if table.shape[1] else NULL
+            widths[group] = <int32_t> table.shape[1]
+        batch.block_table, batch.table_width = tables, widths
+        with self.lock:
+            if self.scratch is None:
+                self._prepare()
+            with nogil:
+                error = rz_program_run(&self.program, &batch)
+        if error:
+            raise OSError(error, f"the worker threads cannot be started: {strerror(error).decode()}")
