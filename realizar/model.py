@@ -1,0 +1,131 @@
+"""load(path) -> Model: GGUF file -> architecture -> graph -> plan. The file that tells the whole story."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar._kernels.plan import Pool
+from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
+from realizar.errors import GGUFError, GraphError
+from realizar.gguf import GGUFFile
+from realizar.runtime.bind import KV, BindParams, CompiledPlan, bind
+from realizar.runtime.plan import Plan, lower
+from realizar.runtime.weights import Tensor, collect
+
+if TYPE_CHECKING:
+    from realizar.tokenizer import Tokenizer
+
+
+class Model:
+    """One model file, understood: its numbers, its tensors, the graphs of its programs and their plans.
+
+    Attributes
+    ----------
+    file : GGUFFile
+    architecture : Architecture
+        The plugin's.
+    hp : HParams
+    tensors : dict[str, Tensor]
+        By GGUF name: views of the mapped file.
+    graphs : dict[str, Graph]
+        By program name, as the architecture recorded them.
+    """
+
+    def __init__(self, file: GGUFFile, architecture: Architecture) -> None:
+        self.file = file
+        self.architecture = architecture
+        self.hp: HParams = architecture.hparams(ArchMetadata(file.metadata, architecture.name))
+        weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer)
+        self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
+        self._plans: dict[tuple[str, tuple[str, ...] | None], Plan] = {}
+
+    def plan(self, program: str = "decode", outputs: Iterable[str] | None = None) -> Plan:
+        """The plan of a program for its declared outputs, or for the values of these names.
+
+        Raises
+        ------
+        GraphError
+            If there is no such program or no such value.
+        """
+        key = (program, None if outputs is None else tuple(outputs))
+        if key not in self._plans:
+            if program not in self.graphs:
+                raise GraphError(f"program {program!r}: {self.architecture.name} has {', '.join(self.graphs)}")
+            self._plans[key] = lower(self.graphs[program], key[1])
+        return self._plans[key]
+
+    def bind(
+        self, plan: Plan, pool: Pool, params: BindParams, kv: KV, states: Mapping[int, npt.NDArray[np.float32]]
+    ) -> CompiledPlan:
+        """A plan made runnable on the CPU with these caches and threads."""
+        return bind(plan, self.tensors, pool, params, kv, states)
+
+    def bytes_per_token(self, program: str = "decode") -> int:
+        """Bytes of weights that one decode step reads: every tensor of the plan once, of the embedding one row."""
+        read: dict[str, int] = {}
+        for op in self.plan(program).ops:
+            for name in (*op.weights, *(b for b in op.attrs.get("bias", ()) if b is not None)):
+                data = self.tensors[name].data
+                read[name] = max(read.get(name, 0), data.shape[1] if op.op == "embed" else data.nbytes)
+        return sum(read.values())
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the file, built at its first use."""
+        from realizar.tokenizer import Tokenizer
+
+        return Tokenizer.from_gguf(self.file.metadata, registry.default().pretokenizers)
+
+    def close(self) -> None:
+        """Lets go of the file; the memory is given back when the last compiled plan is gone too."""
+        self.tensors = {}
+        self.file.close()
+
+
+def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -> Model:
+    """Opens a model file.
+
+    Parameters
+    ----------
+    path : str | os.PathLike
+        A GGUF file, or the first part of a split one.
+    mode : {"mmap", "read"}
+        Map the weights, or read them into memory (safe when the file may change while it is used).
+
+    Raises
+    ------
+    GGUFError
+        If the file is damaged or its metadata make no sense.
+    UnknownArchitectureError
+        If no plugin brings its architecture.
+    TensorError
+        If a tensor is missing or is not what the architecture declares.
+    """
+    file = GGUFFile(path, mode)
+    try:
+        return Model(file, registry.default().architecture(file.architecture))
+    except Exception as error:
+        file.close()
+        if isinstance(error, (ZeroDivisionError, OverflowError)):
+            raise GGUFError(f"{file.path.name}: its metadata hold numbers that make no sense: {error}") from error
+        raise
+
+
+def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, Graph]:
+    """Runs the programs of an architecture once each and returns their graphs."""
+    graphs: dict[str, Graph] = {}
+    for name, build in architecture.programs().items():
+        graph = Graph()
+        result = build(graph, weights, hp)
+        outputs = {"logits": result} if isinstance(result, Value) else dict(result)
+        if not outputs:
+            raise GraphError(f"{architecture.name}: program {name!r} returns nothing")
+        graph.outputs = {key: value.id for key, value in outputs.items()}
+        graphs[name] = graph
+    return graphs

@@ -1,0 +1,172 @@
+"""Passes: rewrites of a graph that hold for every architecture (fusion, pruning of rows), before it is lowered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from realizar.graph import Graph, Node
+from realizar.graph.ops import OPS
+
+
+def run_passes(graph: Graph, outputs: Iterable[str]) -> Graph:
+    """A graph that computes the named outputs with fewer, larger ops.
+
+    Parameters
+    ----------
+    graph : Graph
+        As recorded; it is not changed.
+    outputs : iterable of str
+        Names of outputs or of any value (taps); values that nothing wanted depends on are dropped.
+
+    Returns
+    -------
+    Graph
+        Its `outputs` hold the wanted rows alone (`Batch.outputs`).
+    """
+    out = Graph()
+    out.values, out.caches, out.states = list(graph.values), graph.caches, graph.states
+    names = {value.name: value.id for value in graph.values}
+    out.outputs = {name: graph.outputs[name] if name in graph.outputs else names[name] for name in outputs}
+    out.nodes = drop_unused(graph.nodes, set(out.outputs.values()))
+    kept = set(out.outputs.values())
+    out.nodes = fuse_rope(out.nodes, kept)
+    out.nodes = fuse_swiglu(out.nodes, kept)
+    out.nodes = fuse_linears(out.nodes)
+    out.nodes = fuse_residual(out.nodes, kept)
+    prune_rows(out)
+    return out
+
+
+def uses(nodes: Iterable[Node], kept: set[int]) -> Counter[int]:
+    """How often each value is read; outputs count as read once more."""
+    return Counter([i for node in nodes for i in node.inputs]) + Counter(kept)
+
+
+def producers(nodes: Iterable[Node]) -> dict[int, Node]:
+    """Value id -> the node that makes it."""
+    return {i: node for node in nodes for i in node.outputs}
+
+
+def drop_unused(nodes: list[Node], kept: set[int]) -> list[Node]:
+    """Drops nodes on which no kept value depends; what a layer remembers matters only through what reads it."""
+    needed, out = set(kept), []
+    for node in reversed(nodes):
+        if needed.intersection(node.outputs):
+            needed.update(node.inputs)
+            out.append(node)
+    return out[::-1]
+
+
+def fuse_rope(nodes: list[Node], kept: set[int]) -> list[Node]:
+    """attention(rope(q), rope(k), v) -> one attention that rotates while it stores K; alike rotations only."""
+    count, made = uses(nodes, kept), producers(nodes)
+    gone: set[int] = set()
+    out: list[Node] = []
+    for node in nodes:
+        if node.op == "attention":
+            q, k = made.get(node.inputs[0]), made.get(node.inputs[1])
+            if (
+                q is not None and k is not None and q.op == k.op == "rope"
+                and count[node.inputs[0]] == count[node.inputs[1]] == 1
+                and q.attrs == k.attrs and q.weights == k.weights
+            ):  # fmt: skip
+                gone.update((*q.outputs, *k.outputs))
+                node = replace(
+                    node, inputs=(q.inputs[0], k.inputs[0], node.inputs[2]), weights=q.weights,
+                    attrs={**node.attrs, "rope": dict(q.attrs)},
+                )  # fmt: skip
+        out.append(node)
+    return [node for node in out if not gone.intersection(node.outputs)]
+
+
+def fuse_swiglu(nodes: list[Node], kept: set[int]) -> list[Node]:
+    """silu(gate) * up -> swiglu(gate, up)."""
+    count, made = uses(nodes, kept), producers(nodes)
+    gone: set[int] = set()
+    out: list[Node] = []
+    for node in nodes:
+        if node.op == "mul":
+            for gate, up in (node.inputs, node.inputs[::-1]):
+                silu = made.get(gate)
+                if silu is not None and silu.op == "silu" and count[gate] == 1:
+                    gone.add(gate)
+                    node = Node("swiglu", (silu.inputs[0], up), node.outputs)
+                    break
+        out.append(node)
+    return [node for node in out if not gone.intersection(node.outputs)]
+
+
+def fuse_linears(nodes: list[Node]) -> list[Node]:
+    """Linears of one input -> one linear with several weights, at the place of the first (q, k, v; gate, up)."""
+    groups: dict[tuple[int, ...], list[Node]] = {}
+    for node in nodes:
+        if node.op == "linear":
+            groups.setdefault(node.inputs, []).append(node)
+    out: list[Node] = []
+    for node in nodes:
+        if node.op != "linear":
+            out.append(node)
+        elif groups[node.inputs][0] is node:
+            kin = groups[node.inputs]
+            out.append(
+                Node("linear", node.inputs, tuple(i for n in kin for i in n.outputs), tuple(w for n in kin for w in n.weights),
+                     {"bias": tuple(b for n in kin for b in n.attrs["bias"]), "residual": False})  # fmt: skip
+            )
+    return out
+
+
+def fuse_residual(nodes: list[Node], kept: set[int]) -> list[Node]:
+    """x + linear(h) -> the linear adds x while its rows are in cache, where x exists before the linear runs."""
+    count, made = uses(nodes, kept), producers(nodes)
+    place = {id(node): index for index, node in enumerate(nodes)}
+    replaced: dict[int, Node] = {}
+    gone: set[int] = set()
+    for node in nodes:
+        if node.op != "add":
+            continue
+        for x, y in (node.inputs, node.inputs[::-1]):
+            linear = made.get(y)
+            if linear is None or linear.op != "linear" or len(linear.outputs) > 1 or count[y] != 1:
+                continue
+            before = made.get(x)
+            if id(linear) in replaced or (before is not None and place[id(before)] > place[id(linear)]):
+                continue
+            replaced[id(linear)] = replace(
+                linear, inputs=(*linear.inputs, x), outputs=node.outputs, attrs={**linear.attrs, "residual": True}
+            )
+            gone.add(id(node))
+            break
+    return [replaced.get(id(node), node) for node in nodes if id(node) not in gone]
+
+
+def prune_rows(graph: Graph) -> None:
+    """Computes only the wanted rows behind the last op that mixes tokens: takes them there, in place."""
+    readers: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        for i in node.inputs:
+            readers.setdefault(i, []).append(node)
+    pruned: set[int] = set()  # node ids
+    for node in reversed(graph.nodes):
+        rowwise = OPS[node.op].rowwise and node.op != "embed"
+        wanted = all(id(reader) in pruned for i in node.outputs for reader in readers.get(i, []))
+        if rowwise and wanted:
+            pruned.add(id(node))
+    taken: dict[int, int] = {}
+    nodes: list[Node] = []
+    inside = {i for node in graph.nodes if id(node) in pruned for i in node.outputs}
+
+    def take(i: int) -> int:
+        if i not in taken:
+            value = graph.value(f"{graph.values[i].name}.rows", graph.values[i].shape)
+            nodes.append(Node("take_rows", (i,), (value.id,)))
+            taken[i] = value.id
+        return taken[i]
+
+    for node in graph.nodes:
+        if id(node) in pruned:
+            node = replace(node, inputs=tuple(i if i in inside else take(i) for i in node.inputs))
+        nodes.append(node)
+    graph.outputs = {name: i if i in inside else take(i) for name, i in graph.outputs.items()}
+    graph.nodes = nodes

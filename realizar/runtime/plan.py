@@ -1,0 +1,159 @@
+"""Plan: a graph lowered to ops over buffer slots, symbolic in the number of tokens, without any pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from realizar.graph import Cache, Graph, Node, State
+from realizar.runtime.passes import run_passes
+
+
+@dataclass(frozen=True)
+class CacheLayer:
+    """One layer of a cache group."""
+
+    layer: int
+    n_head_kv: int
+    head_dim_k: int
+    head_dim_v: int
+
+
+@dataclass(frozen=True)
+class CacheGroup:
+    """Layers that remember the same span of tokens and so share block tables."""
+
+    kind: str
+    window: int
+    layers: tuple[CacheLayer, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a value lives: `n` floats a row, `offset` floats into the rows of its root value."""
+
+    root: int
+    offset: int
+    n: int
+    m_rows: bool
+
+
+@dataclass(frozen=True)
+class Slots:
+    """A memory plan: `slot[key]` for each thing that lives in the arena, `width[slot]` bytes a row."""
+
+    slot: Mapping[Hashable, int]
+    width: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ops of one program for one set of outputs.
+
+    Attributes
+    ----------
+    ops : tuple[Node, ...]
+        In running order; inputs and outputs are value ids, weights are tensor names.
+    views : dict[int, View]
+        Every value's place; reshapes and splits are views and no ops.
+    names : dict[int, str]
+        Debug names of the values.
+    outputs : dict[str, int]
+        Output name -> value id; its rows are the wanted rows.
+    shapes : dict[int, tuple[int, ...]]
+        Shape of a value's row.
+    cache_groups : tuple[CacheGroup, ...]
+    states : tuple[State, ...]
+    """
+
+    ops: tuple[Node, ...]
+    views: Mapping[int, View]
+    names: Mapping[int, str]
+    outputs: Mapping[str, int]
+    shapes: Mapping[int, tuple[int, ...]]
+    cache_groups: tuple[CacheGroup, ...]
+    states: tuple[State, ...]
+
+    def group_of(self, layer: int) -> int:
+        """Index of the cache group that holds a layer."""
+        return next(g for g, group in enumerate(self.cache_groups) if any(c.layer == layer for c in group.layers))
+
+    def lifetimes(self) -> dict[int, tuple[int, int]]:
+        """Root value -> index of the op that writes it and of the last that reads it (outputs live to the end)."""
+        life: dict[int, tuple[int, int]] = {}
+        for index, op in enumerate(self.ops):
+            for i in (*op.inputs, *op.outputs):
+                root = self.views[i].root
+                life[root] = (life.get(root, (index, index))[0], index)
+        for i in self.outputs.values():
+            root = self.views[i].root
+            life[root] = (life[root][0], len(self.ops))
+        return life
+
+
+def lower(graph: Graph, outputs: Iterable[str] | None = None) -> Plan:
+    """Runs the passes for the wanted outputs (all declared ones by default) and lays out the values."""
+    g = run_passes(graph, graph.outputs if outputs is None else outputs)
+    views: dict[int, View] = {}
+    ops: list[Node] = []
+    for node in g.nodes:
+        if node.op in ("reshape", "split"):
+            source = views[node.inputs[0]]
+            offset = source.offset
+            for i in node.outputs:
+                n = prod(g.values[i].shape)
+                views[i] = View(source.root, offset, n, source.m_rows)
+                offset += n
+            continue
+        m_rows = node.op == "take_rows" or any(views[i].m_rows for i in node.inputs)
+        views.update({i: View(i, 0, prod(g.values[i].shape), m_rows) for i in node.outputs})
+        ops.append(node)
+    return Plan(
+        ops=tuple(ops),
+        views=views,
+        names={i: g.values[i].name for i in views},
+        outputs=g.outputs,
+        shapes={i: g.values[i].shape for i in views},
+        cache_groups=_groups(graph.caches.values()),
+        states=tuple(graph.states.values()),
+    )
+
+
+def assign_slots(life: Mapping[Hashable, tuple[int, int]], width: Mapping[Hashable, int]) -> Slots:
+    """Packs things into slots so that no two that live at once share one; the narrowest free slot that fits, else the
+    widest one grown.
+
+    Parameters
+    ----------
+    life : dict
+        key -> (first, last) op index, both inclusive.
+    width : dict
+        key -> bytes a row.
+    """
+    slot: dict[Hashable, int] = {}
+    widths: list[int] = []
+    free_at: list[int] = []
+    for key in sorted(life, key=lambda key: life[key]):
+        first, last = life[key]
+        free = [s for s, end in enumerate(free_at) if end < first]
+        fitting = [s for s in free if widths[s] >= width[key]]
+        if fitting:
+            chosen = min(fitting, key=lambda s: widths[s])
+        elif free:
+            chosen = max(free, key=lambda s: widths[s])
+        else:
+            chosen = len(widths)
+            widths.append(0)
+            free_at.append(-1)
+        slot[key], free_at[chosen] = chosen, last
+        widths[chosen] = max(widths[chosen], width[key])
+    return Slots(slot, tuple(widths))
+
+
+def _groups(caches: Iterable[Cache]) -> tuple[CacheGroup, ...]:
+    by_kind: dict[tuple[str, int], list[CacheLayer]] = {}
+    for c in caches:
+        layer = CacheLayer(c.layer, c.n_head_kv, c.head_dim_k, c.head_dim_v)
+        by_kind.setdefault((c.kind, c.window), []).append(layer)
+    return tuple(CacheGroup(kind, window, tuple(layers)) for (kind, window), layers in by_kind.items())

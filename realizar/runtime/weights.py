@@ -1,0 +1,96 @@
+"""The tensors of a file held against what an architecture declares, as views and as references for its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.arch.architecture import Shape, Weight, WeightRef, Weights, WeightTable, expand
+from realizar.errors import TensorError
+from realizar.gguf import GGUFFile
+from realizar.quants import FORMATS, dequantize
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the file.
+
+    Attributes
+    ----------
+    name : str
+    type : str
+        Name of its format, for example "Q4_K".
+    shape : tuple[int, ...]
+        Rows first.
+    data : uint8 [n_rows, row_bytes]
+        View of the mapped file.
+    """
+
+    name: str
+    type: str
+    shape: Shape
+    data: npt.NDArray[np.uint8]
+
+    def floats(self) -> npt.NDArray[np.float32]:
+        """The numbers, float32 [*shape]."""
+        return dequantize(self.data, self.type).reshape(self.shape)
+
+
+def collect(file: GGUFFile, table: WeightTable, n_layer: int) -> tuple[Weights, dict[str, Tensor]]:
+    """Holds a file against the declaration of an architecture.
+
+    Returns
+    -------
+    weights : Weights
+        What `build` is given.
+    tensors : dict[str, Tensor]
+        By GGUF name, ".weight" and ".bias" included.
+
+    Raises
+    ------
+    TensorError
+        If a tensor is missing, has another shape or a type that has no kernels.
+    """
+    refs: dict[str, WeightRef | None] = {}
+    tensors: dict[str, Tensor] = {}
+    for name, weight in expand(table, n_layer).items():
+        source = name
+        if f"{name}.weight" not in file.tensors and weight.alias is not None:
+            source = weight.alias
+        if f"{source}.weight" not in file.tensors:
+            if not weight.optional:
+                raise TensorError(f"{name}.weight: the architecture needs it, but {file.path.name} has no such tensor")
+            refs[name] = None
+            continue
+        tensors[f"{source}.weight"] = _tensor(file, f"{source}.weight", weight.shape)
+        refs[name] = WeightRef(source, weight.shape, _bias(file, source, weight, tensors))
+    return Weights(refs), tensors
+
+
+def _bias(file: GGUFFile, name: str, weight: Weight, tensors: dict[str, Tensor]) -> str | None:
+    bias = f"{name}.bias"
+    if weight.bias is False or (weight.bias is None and bias not in file.tensors):
+        return None
+    if bias not in file.tensors:
+        raise TensorError(f"{bias}: the architecture needs it, but {file.path.name} has no such tensor")
+    tensors[bias] = _tensor(file, bias, weight.shape[:1])
+    return bias
+
+
+def _tensor(file: GGUFFile, name: str, shape: Shape) -> Tensor:
+    info = file.tensors[name]
+    if tuple(info.shape) != shape:
+        raise TensorError(
+            f"{name}: shape {tuple(info.shape)} in {file.path.name}, but its metadata and architecture ask for {shape}"
+        )
+    if info.type.name not in FORMATS:
+        raise TensorError(f"{name}: type {info.type.name} has no kernels; known are {', '.join(FORMATS)}")
+    return Tensor(name, info.type.name, shape, file.data(name))
+
+
+def floats(tensors: Mapping[str, Tensor], name: str | None) -> npt.NDArray[np.float32] | None:
+    """A small tensor (norm, bias) as contiguous float32 [n], or None."""
+    return None if name is None else np.ascontiguousarray(tensors[name].floats().reshape(-1))

@@ -1,0 +1,293 @@
+"""check_architecture(): the conformance kit that every architecture plugin, shipped or not, is tested by."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar._kernels import table
+from realizar._kernels.plan import Pool
+from realizar.arch import Architecture, ArchMetadata
+from realizar.arch.architecture import Weight, expand
+from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
+from realizar.graph import Graph, reference
+from realizar.model import Model
+from realizar.quants import FORMATS, quantize
+from realizar.runtime.batch import BLOCK, Batch
+from realizar.runtime.bind import BindParams
+from realizar.runtime.plan import Plan
+
+F32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+
+N_TOKENS = 45  # of a test prompt: a few cache blocks, the last one partly filled
+N_VOCAB = 288
+TOLERANCE = 1e-5
+
+
+class ConformanceError(AssertionError):
+    """An architecture does not behave as every architecture must; the message says where."""
+
+
+def tiny_metadata(name: str) -> dict[str, Any]:
+    """Metadata of a tiny model: the keys that `Architecture.hparams` reads, with sizes that every format divides."""
+    return {
+        "general.architecture": name,
+        f"{name}.block_count": 2,
+        f"{name}.context_length": 512,
+        f"{name}.embedding_length": 256,
+        f"{name}.feed_forward_length": 512,
+        f"{name}.vocab_size": N_VOCAB,
+        f"{name}.attention.head_count": 4,
+        f"{name}.attention.head_count_kv": 2,
+        f"{name}.attention.layer_norm_rms_epsilon": 1e-5,
+        f"{name}.attention.layer_norm_epsilon": 1e-5,
+        f"{name}.rope.freq_base": 10000.0,
+    }
+
+
+def check_architecture(
+    arch: Architecture | type[Architecture], metadata: Mapping[str, Any] | None = None,
+    types: Sequence[str] = ("F32", "F16", "Q8_0", "Q4_K"),
+) -> None:  # fmt: skip
+    """Checks an architecture on tiny random models.
+
+    Every declared tensor must be used; every op of the compiled plan must agree with the numpy interpreter to 1e-5
+    (relative, int8 and f32 activations) on each instruction set; the fused plan must give the bits of the plan with
+    nothing fused; and the bits must not depend on the instruction set, on how the prompt is cut into steps, on what
+    else is in the batch, or on whether the cache was filled by another sequence.
+
+    Parameters
+    ----------
+    arch : Architecture | type[Architecture]
+    metadata : dict | None
+        Keys that differ from `tiny_metadata`, or that it lacks; None as a value removes a key.
+    types : sequence of str
+        Formats to write the weights in.
+
+    Raises
+    ------
+    ConformanceError
+        Naming the check and where it failed.
+    """
+    instance = arch() if isinstance(arch, type) else arch
+    keys = {**tiny_metadata(instance.name), **(metadata or {})}
+    keys = {key: value for key, value in keys.items() if value is not None}
+    with tempfile.TemporaryDirectory() as folder:
+        for optional in (True, False):
+            with tiny_model(instance, keys, "F32", Path(folder), optional=optional) as model:
+                check_all_used(model)
+                check_interpreter(model, "f32")
+        for type_name in types:
+            with tiny_model(instance, keys, type_name, Path(folder)) as model:
+                check_interpreter(model, "int8")
+                check_fusion(model)
+                for program in model.graphs:
+                    check_same_bits(model, program)
+
+
+# ---- tiny models
+
+
+@contextmanager
+def tiny_model(
+    arch: Architecture, metadata: Mapping[str, Any], type_name: str, folder: Path, *, optional: bool = True, seed: int = 0
+) -> Iterator[Model]:
+    """Writes a tiny random model file and opens it; without `optional`, all that may be left out is."""
+    path = folder / f"{arch.name}-{type_name}-{optional}.gguf"
+    hp = arch.hparams(ArchMetadata(metadata, arch.name))
+    rng = np.random.default_rng(seed)
+    writer = GGUFWriter(path)
+    for key, value in metadata.items():
+        writer.add(key, value)
+    for name, weight in expand(arch.tensors(hp), hp.n_layer).items():
+        if (weight.optional or weight.alias is not None) and not optional:
+            continue
+        _add(writer, f"{name}.weight", _random(weight, rng), type_name)
+        if weight.bias is True or (weight.bias is None and optional):
+            _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.shape[:1]).astype(np.float32), "F32")
+    writer.write()
+    with GGUFFile(path) as file:
+        model = Model(file, arch)
+        yield model
+        model.close()
+
+
+def _random(weight: Weight, rng: np.random.Generator) -> F32:
+    """Norms and factors near one, matrices that keep the size of what they multiply."""
+    if len(weight.shape) == 1:
+        return (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
+    return (rng.standard_normal(weight.shape) / np.sqrt(weight.shape[-1])).astype(np.float32)
+
+
+def _add(writer: GGUFWriter, name: str, array: F32, type_name: str) -> None:
+    """Adds a tensor in the wanted format, or the widest one below it that its rows fit."""
+    if array.ndim == 1 or array.shape[-1] % 32:
+        type_name = "F32"
+    elif array.shape[-1] % FORMATS[type_name].n_elements:
+        type_name = "Q8_0"
+    writer.add_tensor(name, quantize(array, type_name), array.shape, GGMLType[type_name])
+
+
+# ---- running plans without an engine
+
+
+class Session:
+    """A compiled plan with a small cache of its own, for tests: a few sequences, blocks handed out in odd order."""
+
+    def __init__(
+        self, model: Model, plan: Plan, *, activations: str = "int8", kv_type: str = "f16", isa: str | None = None,
+        n_threads: int = 2, n_seqs: int = 4, n_ctx: int = 128,
+    ) -> None:  # fmt: skip
+        n_blocks = n_seqs * n_ctx // BLOCK
+        order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
+        self.tables = np.ascontiguousarray(order.reshape(n_seqs, -1))
+        self.n_groups = len(plan.cache_groups)
+        dtype = np.float16 if kv_type == "f16" else np.float32
+        stale = np.inf  # what a freed block may hold must not matter
+        self.kv = {
+            c.layer: (
+                np.full((n_blocks, c.n_head_kv, c.head_dim_k, BLOCK), stale, dtype),
+                np.full((n_blocks, c.n_head_kv, BLOCK, c.head_dim_v), stale, dtype),
+            )
+            for group in plan.cache_groups
+            for c in group.layers
+        }
+        self.states = {s.layer: np.full((n_seqs, *s.shape), stale, np.float32) for s in plan.states}
+        params = BindParams(n_batch=n_ctx * n_seqs, n_ctx=n_ctx, activations=activations, kv_type=kv_type, isa=isa)
+        self.compiled = model.bind(plan, Pool(n_threads), params, self.kv, self.states)
+
+    def step(self, parts: Sequence[tuple[int, int, Sequence[int]]]) -> dict[str, F32]:
+        """Runs (sequence, tokens already cached, new tokens) parts in one step; copies of all outputs for all rows."""
+        start = np.cumsum([0, *(len(tokens) for _, _, tokens in parts)]).astype(np.int32)
+        positions = np.concatenate([np.arange(past, past + len(tokens)) for _, past, tokens in parts])
+        rows = np.array([s for s, _, _ in parts], dtype=np.int32)
+        batch = Batch(
+            tokens=np.concatenate([np.asarray(tokens, dtype=np.int32) for _, _, tokens in parts]),
+            positions=positions.astype(np.int32)[None, :],
+            seq_start=start,
+            seq_past=np.array([past for _, past, _ in parts], dtype=np.int32),
+            block_tables=tuple(np.ascontiguousarray(self.tables[rows]) for _ in range(self.n_groups)),
+            state_slots=rows,
+            outputs=np.arange(start[-1], dtype=np.int32),
+        )
+        batch.check()
+        return {name: value.copy() for name, value in self.compiled.run(batch).items()}
+
+    def prompt(self, tokens: Sequence[int], chunk: int, sequence: int = 0, past: int = 0) -> dict[str, F32]:
+        """A prompt in steps of `chunk` tokens."""
+        steps = [
+            self.step([(sequence, past + i, tokens[i : i + chunk])]) for i in range(0, len(tokens), chunk)
+        ]  # fmt: skip
+        return {name: np.concatenate([step[name] for step in steps]) for name in steps[0]}
+
+
+def test_tokens(n: int = N_TOKENS, seed: int = 0) -> list[int]:
+    """Token ids of a random prompt."""
+    return [int(t) for t in np.random.default_rng(seed).integers(0, N_VOCAB, n)]
+
+
+test_tokens.__test__ = False  # type: ignore[attr-defined]
+
+
+# ---- the checks
+
+
+def check_all_used(model: Model) -> None:
+    """Every tensor that the architecture declares and the file has is read by some program."""
+    used = {name for graph in model.graphs.values() for node in graph.nodes for name in _tensor_names(node)}
+    for name in model.tensors:
+        _need(name in used, f"{model.architecture.name}: {name} is declared, but no program uses it")
+
+
+def check_interpreter(model: Model, activations: str) -> None:
+    """Op by op, on the compiled plan's own inputs: every value agrees with the numpy interpreter."""
+    tokens = test_tokens()
+    for program, graph in model.graphs.items():
+        for isa in table.available():
+            plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)])
+            session = Session(model, plan, activations=activations, kv_type="f32", isa=isa)
+            found = session.prompt(tokens, N_TOKENS)
+            n = np.arange(N_TOKENS, dtype=np.int32)
+            inputs = reference.Inputs(np.array(tokens, np.int32), n, n, model.tensors, activations, "f32")
+            for node in graph.nodes:
+                if graph.values[node.outputs[0]].name not in found:
+                    continue
+                x = [found[graph.values[i].name] for i in node.inputs]
+                for i, want in zip(node.outputs, reference.evaluate(node, x, inputs), strict=True):
+                    error = relative_error(found[graph.values[i].name], want)
+                    _need(error <= TOLERANCE, f"{model.architecture.name}.{program} on {isa}, {activations} activations: "
+                          f"{graph.values[i].name} ({node.op}) is {error:.1e} off the interpreter")  # fmt: skip
+
+
+def check_fusion(model: Model) -> None:
+    """The plan with fused ops gives the bits of the plan in which every value is an output."""
+    tokens = test_tokens()
+    for program, graph in model.graphs.items():
+        every = model.plan(program, [*graph.outputs, *(graph.values[i].name for i in _reachable(graph))])
+        plain, fused = (Session(model, plan).prompt(tokens, N_TOKENS) for plan in (every, model.plan(program)))
+        for name, value in fused.items():
+            _need(_equal(value, plain[name]), f"{model.architecture.name}.{program}: fusion changes the bits of {name}")
+
+
+def check_same_bits(model: Model, program: str) -> None:
+    """One prompt alone, at once, on the best instruction set, against every other way to compute it."""
+    tokens, other, plan = test_tokens(), test_tokens(33, seed=1), model.plan(program)
+    want = Session(model, plan).prompt(tokens, N_TOKENS)
+
+    def same(found: Mapping[str, F32], what: str) -> None:
+        for name, value in want.items():
+            _need(_equal(found[name], value), f"{model.architecture.name}.{program}: {what} changes the bits of {name}")
+
+    for isa in table.available():
+        same(Session(model, plan, isa=isa).prompt(tokens, N_TOKENS), f"instruction set {isa}")
+    for n_threads in (1, 3):
+        same(Session(model, plan, n_threads=n_threads).prompt(tokens, N_TOKENS), f"{n_threads} threads")
+    if not _causal(plan):
+        return
+    for chunk in (1, 7):
+        same(Session(model, plan).prompt(tokens, chunk), f"prefill in chunks of {chunk}")
+    session = Session(model, plan)
+    first = session.step([(2, 0, other[:20]), (0, 0, tokens[:30]), (1, 0, other)])
+    second = session.step([(0, 30, tokens[30:]), (2, 20, other[20:])])
+    same({name: np.concatenate([first[name][20:50], second[name][: N_TOKENS - 30]]) for name in want}, "a batch")
+
+
+def relative_error(found: F32, want: F32) -> float:
+    """|found - want| / |want| over whole arrays; infinite where one is not finite."""
+    difference = float(np.linalg.norm((found.astype(np.float64) - want).ravel()))
+    size = float(np.linalg.norm(want.astype(np.float64).ravel()))
+    return difference / size if size and np.isfinite(difference) else (0.0 if difference == 0 else float("inf"))
+
+
+def _causal(plan: Plan) -> bool:
+    return all(op.attrs.get("causal", True) for op in plan.ops)
+
+
+def _reachable(graph: Graph) -> list[int]:
+    """Values on which some output depends, in order."""
+    needed = set(graph.outputs.values())
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            needed.update(node.inputs, node.outputs)
+    return sorted(needed)
+
+
+def _tensor_names(node: Any) -> list[str]:
+    return [*node.weights, *(b for b in node.attrs.get("bias", ()) if b is not None)]
+
+
+def _equal(a: F32, b: F32) -> bool:
+    """Equal bits, where any NaN equals any NaN."""
+    return a.shape == b.shape and bool(np.all((a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))))
+
+
+def _need(ok: bool, message: str) -> None:
+    if not ok:
+        raise ConformanceError(message)
