@@ -11,6 +11,12 @@ U32 = struct.Struct("<I")
 U64 = struct.Struct("<Q")
 
 
+def shorten(text: str) -> str:
+    """A text from a file made fit for one line of an error: not too long, no control characters."""
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 class Cursor:
     """A place in a file's bytes that moves forward as values are read.
 
@@ -33,8 +39,8 @@ class Cursor:
         self.at = 0
 
     def fail(self, what: str, problem: str) -> NoReturn:
-        """Raise a GGUFError about `what`."""
-        raise GGUFError(f"{self.where}: {what}: {problem}")
+        """Raise a GGUFError about `what`, which may be a name from the file."""
+        raise GGUFError(f"{self.where}: {shorten(what)}: {problem}")
 
     def skip(self, n_bytes: int, what: str) -> int:
         """Step over `n_bytes` and return where they start."""

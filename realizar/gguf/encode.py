@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import ParameterError
+from realizar.gguf.cursor import shorten
 from realizar.gguf.types import SCALARS, ValueType
 
-BY_DTYPE = {np.dtype(layout): value_type for value_type, layout in SCALARS.items()}
+# A bool lies in the file like a uint8, but is a type of its own in numpy too.
+BY_DTYPE = {
+    np.dtype(layout): value_type for value_type, layout in SCALARS.items() if value_type != ValueType.BOOL
+}
 BY_DTYPE[np.dtype(np.bool_)] = ValueType.BOOL
 
 INT32 = np.iinfo(np.int32)
@@ -38,7 +42,7 @@ def encode(key: str, value: Any, value_type: ValueType | None = None) -> bytes:
     """
     if isinstance(value, str):
         _check(value_type in (None, ValueType.STRING), key, value, value_type)
-        return struct.pack("<I", ValueType.STRING) + encode_string(value)
+        return struct.pack("<I", ValueType.STRING) + encode_string(key, value)
     if isinstance(value, (list, tuple)) and (
         value_type == ValueType.STRING or isinstance(next(iter(value), None), str)
     ):
@@ -48,13 +52,18 @@ def encode(key: str, value: Any, value_type: ValueType | None = None) -> bytes:
             value,
             value_type,
         )
-        return _array_start(ValueType.STRING, len(value)) + b"".join(map(encode_string, value))
+        return _array_start(ValueType.STRING, len(value)) + b"".join(encode_string(key, v) for v in value)
     return _numbers(key, value, value_type)
 
 
-def encode_string(text: str) -> bytes:
-    """Length and UTF-8 bytes."""
-    data = text.encode()
+def encode_string(what: str, text: str) -> bytes:
+    """Length and UTF-8 bytes; `what` it is, for the error that a lone surrogate makes."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as e:
+        raise ParameterError(
+            f"{shorten(what)}: {shorten(repr(text))} has no UTF-8 form: {e.reason}"
+        ) from None
     return struct.pack("<Q", len(data)) + data
 
 
@@ -69,7 +78,7 @@ def _numbers(key: str, value: Any, value_type: ValueType | None) -> bytes:
     if value_type is None:
         _check(array.size > 0, key, value, value_type)
         is_numpy = isinstance(value, (np.ndarray, np.generic))
-        value_type = (BY_DTYPE.get(array.dtype) if is_numpy else None) or _natural(array)
+        value_type = BY_DTYPE[array.dtype] if is_numpy and array.dtype in BY_DTYPE else _natural(array)
     _check(value_type in SCALARS and _fits(array, value_type), key, value, value_type)
     data = array.astype(SCALARS[value_type]).tobytes()
     if array.ndim == 0:
@@ -114,7 +123,5 @@ def _fits(array: NDArray[Any], value_type: ValueType) -> bool:
 
 def _check(ok: bool, key: str, value: object, value_type: ValueType | None) -> None:
     if not ok:
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
         as_type = "without naming a type" if value_type is None else f"as {ValueType(value_type).name}"
-        raise ParameterError(f"{key}: {shown} cannot be stored {as_type}")
+        raise ParameterError(f"{key}: {shorten(repr(value))} cannot be stored {as_type}")

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar.errors import GGUFError, ModelNotFoundError
+from realizar.errors import GGUFError, ModelNotFoundError, ParameterError
 from realizar.gguf.metadata import Metadata
 from realizar.gguf.parse import Header, parse_header
 from realizar.gguf.split import check_part, part_paths
@@ -54,9 +54,13 @@ class GGUFFile:
         If there is no such file.
     GGUFError
         If it cannot be read, or anything in it cannot be right.
+    ParameterError
+        If `load` is another word.
     """
 
     def __init__(self, path: str | os.PathLike[str], load: Load = "mmap") -> None:
+        if load not in ("mmap", "read"):
+            raise ParameterError(f"load={load!r}: must be 'mmap' or 'read'")
         self.path = Path(path)
         first = _open(self.path, load)
         header = parse_header(first, self.path.name)

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import GGUFError
-from realizar.gguf.cursor import U64
+from realizar.gguf.cursor import U64, shorten
 from realizar.gguf.types import SCALARS, ValueType
 
 Array: TypeAlias = "list[str] | NDArray[Any]"
-Value: TypeAlias = "bool | int | float | str | Array"
 T = TypeVar("T")
 
 
@@ -67,7 +66,7 @@ class Metadata(Mapping[str, Any]):
         self._where = where
         self._arrays: dict[str, Array] = {}
 
-    def __getitem__(self, key: str) -> Value:
+    def __getitem__(self, key: str) -> Any:
         field = self._fields[key]
         if field.value is not None:
             return field.value
@@ -92,7 +91,7 @@ class Metadata(Mapping[str, Any]):
         return self._fields[key]
 
     def get_int(self, key: str, default: int | None = None) -> int:
-        """The integer under `key`; without such a key the default, or GGUFError if there is no default either."""
+        """The integer under `key`, or the default; GGUFError if there is neither, or it is no integer."""
         return self._typed(key, default, int, "an integer")
 
     def get_float(self, key: str, default: float | None = None) -> float:
@@ -172,8 +171,7 @@ def describe(field: Field) -> str:
     """What a value is, in words: "INT32 5", "an array of 32 STRING"."""
     if field.element is not None:
         return f"an array of {field.n} {field.element.name}"
-    shown = repr(field.value)
-    return f"{field.type.name} {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    return f"{field.type.name} {shorten(repr(field.value))}"
 
 
 def _decode_strings(data: bytes, n: int, where: str) -> list[str]:

@@ -12,8 +12,7 @@ import struct
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from realizar.errors import GGUFError
-from realizar.gguf.cursor import Cursor
+from realizar.gguf.cursor import Cursor, shorten
 from realizar.gguf.metadata import Field, Metadata
 from realizar.gguf.types import SCALARS, GGMLType, TensorInfo, ValueType
 
@@ -205,5 +204,5 @@ def _place(cursor: Cursor, tensors: dict[str, TensorInfo], alignment: int) -> di
     by_offset = sorted(placed.values(), key=lambda info: info.offset)
     for before, after in pairwise(by_offset):
         if before.offset + before.n_bytes > after.offset:
-            raise GGUFError(f"{cursor.where}: {after.name}: overlaps {before.name} in the file")
+            cursor.fail(after.name, f"overlaps {shorten(before.name)} in the file")
     return placed

@@ -49,5 +49,5 @@ def check_part(path: Path, metadata: Metadata, part: int, count: int) -> None:
     found = metadata.get_int("split.no", -1), metadata.get_int("split.count", -1)
     if found != (part, count):
         raise GGUFError(
-            f"{path.name}: must be part {part + 1} of {count}, but says that it is {found[0] + 1} of {found[1]}"
+            f"{path.name}: must be part {part + 1} of {count}, but says it is {found[0] + 1} of {found[1]}"
         )

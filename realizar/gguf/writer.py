@@ -130,9 +130,9 @@ class GGUFWriter:
     def _header(self) -> bytes:
         parts = [MAGIC, struct.pack("<IQQ", VERSION, len(self._tensors), len(self._values))]
         for key, value in self._values.items():
-            parts += [encode_string(key), value]
+            parts += [encode_string(key, key), value]
         for info in self._tensors.values():
             ne = info.shape[::-1]
-            parts.append(encode_string(info.name))
+            parts.append(encode_string(info.name, info.name))
             parts.append(struct.pack(f"<I{len(ne)}QIQ", len(ne), *ne, info.type, info.offset))
         return b"".join(parts)

@@ -44,8 +44,9 @@ def dequantize_q6_k(blocks: U8) -> F32:
     low = np.concatenate([ql & 15, ql >> 4], axis=2).reshape(-1, 2, 4, 32)
     high = b["qh"].reshape(-1, 2, 1, 32) >> TWO_BITS & 3
     q = (low | high << 4).reshape(-1, 16, 16).astype(np.float32) - 32
-    scale: F32 = b["d"].astype(np.float32)[:, None] * b["scales"].astype(np.float32)
-    return (scale[:, :, None] * q).reshape(-1, 256)
+    scale = b["d"].astype(np.float32)[:, None] * b["scales"].astype(np.float32)
+    x: F32 = scale[:, :, None] * q
+    return x.reshape(-1, 256)
 
 
 def quantize_q4_k(x: F32) -> U8:

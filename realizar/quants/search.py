@@ -9,7 +9,7 @@ from realizar.quants.blocks32 import inverse
 
 F32 = NDArray[np.float32]
 
-# Steps of the grid around "the extremes fit exactly", in units of one quantum; beyond them nothing is gained.
+# Steps of the grid, in units of one quantum; beyond them nothing is gained.
 AFFINE_STEPS = np.arange(-10, 11, dtype=np.float32) / 10
 SYMMETRIC_STEPS = np.arange(-9, 10, dtype=np.float32) / 10
 
@@ -17,7 +17,8 @@ SYMMETRIC_STEPS = np.arange(-9, 10, dtype=np.float32) / 10
 def fit_affine(x: F32, n_max: int) -> tuple[F32, F32]:
     """Scale s >= 0 and minimum m >= 0 so that x is about s * q - m with integers 0 <= q <= n_max.
 
-    For every grid step the q follow from a trial scale, and s and m from them by least squares.
+    Starts from "the extremes fit exactly". For every grid step around it the q follow from a trial scale, and
+    s and m from them by least squares.
 
     Parameters
     ----------
@@ -31,11 +32,11 @@ def fit_affine(x: F32, n_max: int) -> tuple[F32, F32]:
     low = np.minimum(x.min(axis=-1, keepdims=True), 0)
     width = np.maximum(x.max(axis=-1, keepdims=True), 0) - low
     best_s, best_m = width[..., 0] / n_max, -low[..., 0]
-    best_error = np.full_like(best_s, np.inf)
+    best_error = _squared_error(x, np.rint((x - low) * inverse(best_s)[..., None]), best_s, best_m)
     for step in AFFINE_STEPS:
         q = np.clip(np.rint((x - low) * ((n_max + step) * inverse(width))), 0, n_max)
         s, m = _least_squares(x, q)
-        error = np.square(s[..., None] * q - m[..., None] - x).sum(axis=-1)
+        error = _squared_error(x, q, s, m)
         better = error < best_error
         for best, value in ((best_s, s), (best_m, m), (best_error, error)):
             np.copyto(best, value, where=better)
@@ -66,6 +67,11 @@ def fit_symmetric(x: F32, n_max: int) -> F32:
         np.copyto(best_s, s, where=better)
         np.copyto(best_gain, gain, where=better)
     return best_s
+
+
+def _squared_error(x: F32, q: F32, s: F32, m: F32) -> F32:
+    error: F32 = np.square(s[..., None] * q - m[..., None] - x).sum(axis=-1)
+    return error
 
 
 def _least_squares(x: F32, q: F32) -> tuple[F32, F32]:

@@ -1,0 +1,88 @@
+"""dequantize: bit for bit what the gguf package computes, for any bytes."""
+
+import gguf
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from realizar.errors import ParameterError
+from realizar.gguf import GGMLType
+from realizar.quants import FORMATS, dequantize
+
+# float16 bits that are special as scales: zeros, denormals, the largest, infinities and NaNs.
+SCALES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7C01, 0x7E00, 0xFE12]
+
+
+def reference(data, name):
+    with np.errstate(all="ignore"):
+        return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
+
+
+def same_bits(a, b):
+    return np.array_equal(a.view(np.uint32), b.view(np.uint32))
+
+
+def test_table_agrees_with_the_types_of_files():
+    for fmt in FORMATS.values():
+        ggml_type = GGMLType[fmt.name]
+        assert (fmt.type_id, fmt.n_elements, fmt.n_bytes) == (
+            ggml_type,
+            ggml_type.n_elements,
+            ggml_type.n_bytes,
+        )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(deadline=None)
+@given(data=st.data())
+def test_any_bytes(name, data):
+    n_bytes = FORMATS[name].n_bytes
+    shape = (data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5)) * n_bytes)
+    rows = data.draw(hnp.arrays(np.uint8, shape))
+    assert same_bits(dequantize(rows, name), reference(rows, name))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_special_scales(name):
+    fmt = FORMATS[name]
+    rng = np.random.default_rng(0)
+    scale_at = [208] if name == "Q6_K" else [0] if "_" in name and name[-1] in "0" else [0, 2]
+    for at in scale_at if fmt.n_elements > 1 else [0]:
+        rows = rng.integers(0, 256, (len(SCALES), fmt.n_bytes), np.uint8)
+        rows[:, at : at + 2] = np.array(SCALES, "<u2")[:, None].view(np.uint8)
+        assert same_bits(dequantize(rows, name), reference(rows, name))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_many_rows_and_dimensions(name):
+    fmt = FORMATS[name]
+    k = 512 if fmt.n_elements > 1 else 300
+    rows = np.random.default_rng(1).integers(0, 256, (3, 101, k // fmt.n_elements * fmt.n_bytes), np.uint8)
+    x = dequantize(rows, name)
+    assert x.shape == (3, 101, k)
+    assert same_bits(x, reference(rows, name))
+
+
+def test_no_rows():
+    assert dequantize(np.empty((0, 18), np.uint8), "Q4_0").shape == (0, 32)
+
+
+def test_rows_that_are_not_contiguous():
+    rows = np.random.default_rng(2).integers(0, 256, (8, 36), np.uint8)
+    assert same_bits(dequantize(rows[::2], "Q4_0"), dequantize(rows, "Q4_0")[::2])
+
+
+@pytest.mark.parametrize(
+    ("rows", "name", "says"),
+    [
+        (np.zeros((2, 17), np.uint8), "Q4_0", "multiple of 18 bytes"),
+        (np.zeros((2, 18), np.int8), "Q4_0", "int8"),
+        (np.zeros((), np.uint8), "Q4_0", "multiple of 18 bytes"),
+        (np.zeros((2, 18), np.uint8), "Q9_Z", "Q9_Z"),
+    ],
+)
+def test_bad_arguments(rows, name, says):
+    with pytest.raises(ParameterError, match=says):
+        dequantize(rows, name)

@@ -1,0 +1,127 @@
+"""quantize: ggml's rounding for the formats of 32 elements, a small round-trip error for all."""
+
+import gguf
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from realizar.errors import ParameterError
+from realizar.quants import FORMATS, dequantize, quantize
+
+AS_REFERENCE = [name for name in FORMATS if not name.endswith("_K")]
+QUANTIZED = [name for name in FORMATS if FORMATS[name].n_elements > 1]
+
+# rms of the error over the rms of normally distributed values; ggml's own quantizers reach about the same.
+ERROR = {
+    "F32": 0.0,
+    "F16": 2.2e-4,
+    "BF16": 1.8e-3,
+    "Q4_0": 0.088,
+    "Q4_1": 0.081,
+    "Q5_0": 0.044,
+    "Q5_1": 0.039,
+    "Q8_0": 0.0056,
+    "Q4_K": 0.073,
+    "Q5_K": 0.037,
+    "Q6_K": 0.018,
+}
+
+
+def rms(x):
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def reference(x, name):
+    return gguf.quants.quantize(x, gguf.GGMLQuantizationType[name]).view(np.uint8)
+
+
+@pytest.mark.parametrize("name", AS_REFERENCE)
+def test_as_reference(name):
+    x = normal(64, 512) * np.exp(normal(64, 1, seed=1) * 3)
+    x[3] = 0
+    x[4, ::2] = 0
+    np.testing.assert_array_equal(quantize(x, name), reference(x, name))
+
+
+@pytest.mark.parametrize("name", AS_REFERENCE)
+@settings(deadline=None)
+@given(x=hnp.arrays(np.float32, (2, 64), elements=st.floats(-1e3, 1e3, width=32, allow_subnormal=False)))
+def test_as_reference_any_values(name, x):
+    # Where 1 / scale overflows, the reference computes with infinities and its bytes mean nothing.
+    x[np.abs(x) < 1e-30] = 0
+    np.testing.assert_array_equal(quantize(x, name), reference(x, name))
+
+
+@pytest.mark.parametrize("name", ERROR)
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 40.0])
+def test_round_trip_error(name, scale):
+    x = normal(64, 1024) * np.float32(scale)
+    error = rms(dequantize(quantize(x, name), name) - x) / rms(x)
+    # float16 scales below 6e-5 are denormal: the small scale is allowed more.
+    assert error <= ERROR[name] * (1.3 if scale == 1e-3 else 1.0)
+
+
+@pytest.mark.parametrize("name", ["Q4_K", "Q5_K", "Q6_K"])
+def test_k_formats_are_better_than_their_kin(name):
+    kin = {"Q4_K": "Q4_1", "Q5_K": "Q5_1", "Q6_K": "Q5_1"}[name]
+    x = normal(32, 1024, seed=5)
+    error = {n: rms(dequantize(quantize(x, n), n) - x) for n in (name, kin)}
+    assert error[name] < error[kin]
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
+@settings(deadline=None, max_examples=50)
+@given(
+    x=hnp.arrays(
+        np.float32,
+        (1, 256),
+        elements=st.one_of(
+            st.floats(-6e4, 6e4, width=32), st.sampled_from([0.0, -0.0, 1e-38, -1e-45, 1.0, 3e4])
+        ),
+    )
+)
+def test_error_is_bounded_by_the_range(name, x):
+    y = dequantize(quantize(x, name), name)
+    assert np.isfinite(y).all()
+    # The coarsest step is that of 16 levels over twice the range, scales included.
+    assert np.abs(y - x).max() <= 0.15 * max(float(np.abs(x).max()), 1e-4)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_quantized_values_stay(name):
+    once = dequantize(quantize(normal(4, 512), name), name)
+    again = dequantize(quantize(once, name), name)
+    assert rms(again - once) <= {"Q4_K": 0.02, "Q5_K": 0.01, "Q6_K": 0.006}.get(name, 1e-3) * rms(once)
+
+
+def test_bf16_nan_stays_nan():
+    x = np.array([[0x7F800001, 0xFFFFFFFF, 0x7FFFFFFF, 0x7F800000]], np.uint32).view(np.float32)
+    y = dequantize(quantize(x, "BF16"), "BF16")
+    np.testing.assert_array_equal(np.isnan(y), [[True, True, True, False]])
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite(name, bad):
+    x = normal(1, 256)
+    x[0, 17] = bad
+    with pytest.raises(ParameterError, match="infinite or NaN"):
+        quantize(x, name)
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_too_large_for_a_float16_scale(name):
+    with pytest.raises(ParameterError, match="65504"):
+        quantize(normal(1, 256) * np.float32(1e20), name)
+
+
+@pytest.mark.parametrize(("shape", "name"), [((2, 33), "Q4_0"), ((), "Q4_0"), ((256, 128), "Q4_K")])
+def test_row_that_is_no_whole_number_of_blocks(shape, name):
+    with pytest.raises(ParameterError, match="multiple of"):
+        quantize(np.zeros(shape, np.float32), name)

@@ -1,0 +1,9 @@
+"""Where the parity files lie: the folder `shared` beside the repository, which a checkout may lack."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the parity files are not there ({SHARED})")
