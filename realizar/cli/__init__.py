@@ -1,0 +1,79 @@
+"""The command line, one module a command. `main` is where the program `realizar` begins."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import typer
+
+from realizar.cli import bench, chat, inspect, plugins, pull, run, tokenize
+from realizar.cli import list as list_
+from realizar.errors import RealizarError
+
+app = typer.Typer(
+    name="realizar",
+    help="Run GGUF language models on the CPU at the limit of the hardware.",
+    epilog='Example: realizar run "Why is the sky blue?"',
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (run, chat, pull, list_, inspect, tokenize, plugins, bench):
+    app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
+
+
+@app.callback()
+def common(
+    debug: bool = typer.Option(False, "--debug", help="Show an error's traceback; may stand after the command too."),
+) -> None:
+    """Describe the options that belong to no command; `main` has taken them out before."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        What follows the program's name; by default sys.argv's.
+
+    Returns
+    -------
+    int
+        Exit status: 0 is fine, 1 an error told in one line on standard error, 130 Ctrl-C.
+    """
+    words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a model may say what the terminal's encoding lacks
+    try:
+        status = app(words, prog_name="realizar", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough; the interpreter must not flush again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1  # as typer says where it meets the closed pipe first
+    except Exception as error:
+        if debug:
+            raise
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _without_debug(words: list[str]) -> tuple[list[str], bool]:
+    """Take --debug out, wherever it stands before a lone --."""
+    end = words.index("--") if "--" in words else len(words)
+    return [word for word in words[:end] if word != "--debug"] + words[end:], "--debug" in words[:end]
+
+
+def _one_line(error: Exception) -> str:
+    usage = getattr(error, "format_message", None)  # typer's errors about the words of a command line
+    if usage is not None:
+        return " ".join(usage().split()) + "; --help says what there is"
+    text = " ".join(str(error).split())
+    if isinstance(error, RealizarError):
+        return text
+    return f"{type(error).__name__}: {text} (a fault of realizar itself; --debug shows where)"

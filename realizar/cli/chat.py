@@ -1,0 +1,84 @@
+"""`realizar chat`: a conversation in the terminal."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from realizar.cli import options
+from realizar.cli.text import write_pieces, write_stats
+from realizar.errors import ContextFullError, TemplateError
+from realizar.params import EngineParams, SamplingParams
+
+if TYPE_CHECKING:
+    from realizar.llm import LLM, TextStream
+
+EXAMPLE = "Example: realizar chat -m qwen2.5-coder-0.5b --system 'Answer in one sentence.'"
+
+
+@options.takes_params
+def command(
+    sampling: SamplingParams,
+    engine: EngineParams,
+    model: options.ModelOption = options.MODEL,
+    system: options.System = None,
+    stats: options.Stats = False,
+) -> None:
+    """Talk with a model. Ctrl-C stops an answer, Ctrl-D ends the conversation."""
+    from realizar.llm import LLM
+
+    with LLM(model, **asdict(engine)) as llm:
+        if llm.tokenizer.chat_template is None:
+            raise TemplateError(f"{model} has no chat template; it can continue a text: realizar run --raw")
+        head = [] if system is None else [{"role": "system", "content": system}]
+        turns: list[dict[str, str]] = []
+        for text in _questions():
+            turns.append({"role": "user", "content": text})
+            answer = _begin(llm, head, turns, sampling)
+            with _on_interrupt(answer.close):
+                write_pieces(answer)
+            turns.append({"role": "assistant", "content": answer.completion.text})
+            if stats:
+                write_stats(answer)
+
+
+def _questions() -> Iterator[str]:
+    """Lines that the user types, until the end of standard input."""
+    prompt = ""
+    if sys.stdin.isatty():
+        with suppress(ImportError):  # Windows edits lines without it
+            import readline  # noqa: F401  (line editing and history for input())
+        prompt = "> "
+    while True:
+        try:
+            text = input(prompt).strip()
+        except EOFError:
+            return
+        if text:
+            yield text
+
+
+def _begin(llm: LLM, head: list[dict[str, str]], turns: list[dict[str, str]], sampling: SamplingParams) -> TextStream:
+    """Start an answer; of a conversation that has outgrown the context, the oldest turns are forgotten."""
+    while True:
+        try:
+            return llm.chat([*head, *turns], sampling, stream=True)
+        except ContextFullError:
+            if len(turns) == 1:
+                raise
+            print("(the conversation is longer than the context: its oldest turn is forgotten)", file=sys.stderr)
+            del turns[:2]
+
+
+@contextmanager
+def _on_interrupt(action: Callable[[], None]) -> Iterator[None]:
+    """Make Ctrl-C call `action` instead of ending the program."""
+    before = signal.signal(signal.SIGINT, lambda signum, frame: action())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

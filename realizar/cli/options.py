@@ -1,0 +1,80 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from realizar.params import EngineParams, SamplingParams
+from realizar.store import DEFAULT_MODEL
+
+_WHICH = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
+Model = Annotated[str, Argument(metavar="MODEL", help=_WHICH)]
+ModelOption = Annotated[str, Option("-m", "--model", metavar="MODEL", help=_WHICH)]
+MODEL = DEFAULT_MODEL
+Stats = Annotated[bool, Option("--stats", help="End with load time and tok/s on standard error.")]
+System = Annotated[str | None, Option("--system", help="The system message of the conversation.")]
+
+
+def _sampling(kind: Any, *flags: str, help: str, **more: Any) -> Any:
+    return Annotated[kind, Option(*flags, help=help, rich_help_panel="Sampling", **more)]
+
+
+def _engine(kind: Any, *flags: str, help: str, **more: Any) -> Any:
+    return Annotated[kind, Option(*flags, help=help, rich_help_panel="Engine", **more)]
+
+
+Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
+
+# Field of SamplingParams -> option and default. The defaults are tamer than the field's own: small models wander off at
+# temperature 1 with nothing cut.
+SAMPLING: dict[str, tuple[Any, Any]] = {
+    "max_tokens": (_sampling(int, "-n", "--max-tokens", help="Tokens to generate at most."), 512),
+    "temperature": (_sampling(float, "--temperature", help="0 always takes the best token."), 0.7),
+    "top_k": (_sampling(int, "--top-k", help="Keep the k best tokens; 0 keeps all."), 0),
+    "top_p": (_sampling(float, "--top-p", help="Keep the best tokens up to this probability in all."), 0.95),
+    "min_p": (_sampling(float, "--min-p", help="Keep tokens this fraction as probable as the best."), 0.05),
+    "repetition_penalty": (_sampling(float, "--repetition-penalty", help="Divides logits of seen tokens."), 1.0),
+    "presence_penalty": (_sampling(float, "--presence-penalty", help="Subtracted once from seen tokens."), 0.0),
+    "frequency_penalty": (_sampling(float, "--frequency-penalty", help="Subtracted each time seen."), 0.0),
+    "seed": (_sampling(int | None, "--seed", help="Equal seeds, equal text.", show_default="a fresh one"), None),
+    "stop": (_sampling(list[str] | None, "--stop", help="A string that ends the text; may be repeated."), None),
+}
+# Field of EngineParams -> option and default.
+ENGINE: dict[str, tuple[Any, Any]] = {
+    "n_threads": (Threads, None),
+    "n_ctx": (_engine(int | None, "--n-ctx", help="Tokens of context.", show_default="model's, at most 4096"), None),
+    "kv_type": (_engine(Literal["f16", "f32"], "--kv-type", help="Type of the cached keys and values."), "f16"),
+    "activations": (
+        _engine(Literal["int8", "f32"], "--activations", help="What activations are rounded to; f32 is slow."),
+        "int8",
+    ),
+    "load": (_engine(Literal["mmap", "read"], "--load", help="Map the file, or read it into memory."), "mmap"),
+}
+
+
+def takes_params(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of SAMPLING and ENGINE; it gets them as its arguments `sampling` and `engine`."""
+    own = [
+        parameter.replace(kind=parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.name not in ("sampling", "engine")
+    ]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in (SAMPLING | ENGINE).items()
+    ]
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        sampling = {name: values.pop(name) for name in SAMPLING}
+        sampling["stop"] = sampling["stop"] or ()
+        engine = {name: values.pop(name) for name in ENGINE}
+        command(**values, sampling=SamplingParams(**sampling), engine=EngineParams(**engine, n_seqs=1))
+
+    wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    return wrapper

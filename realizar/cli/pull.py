@@ -1,0 +1,18 @@
+"""`realizar pull`: fetch a model into the cache."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from realizar import store
+
+EXAMPLE = "Example: realizar pull qwen2.5-coder-0.5b"
+
+
+def command(
+    name: Annotated[str, Argument(metavar="NAME", help="A name of 'realizar list' or hf:owner/repo/file.gguf.")],
+) -> None:
+    """Fetch a model, verify it, and print where it is; one that is here already is only verified."""
+    print(store.pull(name))

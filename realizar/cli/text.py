@@ -1,0 +1,47 @@
+"""Text in and out: prompts from arguments or standard input, answers as they come, one line of numbers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from realizar.errors import ParameterError
+
+if TYPE_CHECKING:
+    from realizar.llm import TextStream
+
+
+def read_text(argument: str) -> str:
+    """Return the argument itself, or all of standard input for `-`.
+
+    Raises
+    ------
+    ParameterError
+        If the bytes are not UTF-8.
+    """
+    try:
+        if argument == "-":
+            return sys.stdin.buffer.read().decode("utf-8")
+        return argument.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        source = "standard input" if argument == "-" else "the text"
+        raise ParameterError(f"{source} is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def write_pieces(answer: TextStream) -> None:
+    """Write the pieces to standard output as they come, and end the line."""
+    for piece in answer:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def write_stats(answer: TextStream, load_s: float | None = None) -> None:
+    """Write one line of numbers to standard error: load time (s), prefill and decode (tokens, tok/s)."""
+    t = answer.completion.timings
+    parts = [] if load_s is None else [f"load {load_s:.2f} s"]
+    cached = f" ({t.n_cached} more cached)" if t.n_cached else ""
+    parts.append(f"prefill {t.n_prompt - t.n_cached} tokens{cached}, {t.prefill_tok_s:.1f} tok/s")
+    parts.append(f"decode {t.n_generated} tokens, {t.decode_tok_s:.1f} tok/s")
+    print(" | ".join(parts), file=sys.stderr)

@@ -1,0 +1,30 @@
+"""`realizar tokenize`: the tokens that a model makes of a text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from realizar import store
+from realizar.cli import options
+from realizar.cli.text import read_text
+
+EXAMPLE = 'Example: realizar tokenize "Hello world" -m smollm2'
+
+
+def command(
+    text: Annotated[str, Argument(metavar="TEXT", help="The text; - reads standard input.")],
+    model: options.ModelOption = options.MODEL,
+    parse_special: Annotated[bool, Option("--parse-special", help="Read names of special tokens as tokens.")] = False,
+    add_special: Annotated[bool, Option(help="Add BOS and EOS where the model wants them.")] = True,
+) -> None:
+    """Print one token a line: its id, and its bytes as Python writes them."""
+    from realizar.gguf import GGUFFile
+    from realizar.tokenizer import Tokenizer
+
+    content = read_text(text)
+    with GGUFFile(store.resolve(model)) as file:
+        tokenizer = Tokenizer.from_gguf(file.metadata)
+        for token in tokenizer.encode(content, add_special=add_special, parse_special=parse_special):
+            print(f"{token}\t{tokenizer.token_bytes(token)!r}")

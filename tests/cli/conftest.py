@@ -1,0 +1,102 @@
+"""A stand-in for the LLM, so that the commands are tested without a model."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from realizar.cli import main
+from realizar.errors import ContextFullError, ModelNotFoundError
+
+
+class FakeStream:
+    """Says each word of its text; `during` is called before the piece of that index."""
+
+    def __init__(self, text, during):
+        self.words, self.during, self.said, self.closed = text.split(" "), during, [], False
+
+    def __iter__(self):
+        for i, word in enumerate(self.words):
+            if i in self.during:
+                self.during[i]()
+            if self.closed:
+                return
+            self.said.append(word if i == 0 else f" {word}")
+            yield self.said[-1]
+
+    def close(self):
+        self.closed = True
+
+    @property
+    def completion(self):
+        timings = SimpleNamespace(n_prompt=12, n_cached=2, n_generated=5, prefill_tok_s=100.0, decode_tok_s=50.0)
+        return SimpleNamespace(text="".join(self.said), timings=timings)
+
+
+class FakeLLM:
+    """Notes what it is asked; answers with what was asked last."""
+
+    chat_template = "a template"
+    n_ctx = 1000
+    during: dict = {}  # noqa: RUF012
+    made: list = []  # noqa: RUF012
+
+    def __init__(self, model, **engine):
+        if model == "missing":
+            raise ModelNotFoundError("missing: is neither\na file nor a known name")
+        self.engine_params, self.asked, self.closed = engine, [], False
+        self.tokenizer = SimpleNamespace(chat_template=self.chat_template)
+        self.made.append(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.closed = True
+
+    def tokenize(self, text):
+        return []
+
+    def stream(self, text, params):
+        self.asked.append(("raw", text, params))
+        return FakeStream(f"raw {text}", self.during)
+
+    def chat(self, messages, params, stream):
+        assert stream
+        if sum(len(m["content"]) for m in messages) > self.n_ctx:
+            raise ContextFullError("too long")
+        self.asked.append(("chat", [dict(m) for m in messages], params))
+        return FakeStream(f"you said {messages[-1]['content']}", self.during)
+
+
+@pytest.fixture
+def fake_llm(monkeypatch):
+    """The class that stands for realizar.llm.LLM; `made` lists what has been made of it."""
+    module = ModuleType("realizar.llm")
+    module.LLM = type("LLM", (FakeLLM,), {"made": [], "during": {}})
+    monkeypatch.setitem(sys.modules, "realizar.llm", module)
+    return module.LLM
+
+
+@pytest.fixture
+def realizar(capfd):
+    """Runs a command; returns (status, standard output, standard error)."""
+
+    def run(*arguments):
+        status = main(list(arguments))
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Sets what is on standard input: str, or bytes."""
+    import io
+
+    def set_input(text):
+        data = text.encode() if isinstance(text, str) else text
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+    return set_input

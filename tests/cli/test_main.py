@@ -1,0 +1,115 @@
+"""What all commands share: exit statuses, errors in one line, --debug, a help with an example."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from realizar.cli import app
+from realizar.errors import ModelNotFoundError
+
+COMMANDS = [command.name for command in app.registered_commands]
+
+
+def test_the_commands():
+    assert COMMANDS == ["run", "chat", "pull", "list", "inspect", "tokenize", "plugins", "bench"]
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=lambda w: " ".join(w) or "realizar")
+def test_help_has_an_example(words, realizar):
+    status, out, err = realizar(*words, "--help")
+    assert (status, err) == (0, "")
+    assert f"Example: realizar {' '.join(words)}".rstrip() in out
+
+
+def test_no_command_shows_the_help(realizar):
+    _, out, err = realizar()
+    assert "Usage: realizar" in out + err
+
+
+@pytest.mark.parametrize("words", [["run"], ["frobnicate"], ["list", "--nope"], ["bench", "x", "-p", "many"]])
+def test_usage_errors_are_one_line(words, realizar):
+    status, out, err = realizar(*words)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "--help" in err
+
+
+def test_our_errors_are_one_line_without_a_traceback(fake_llm, realizar):
+    status, out, err = realizar("run", "hello", "-m", "missing")
+    assert (status, out) == (1, "")
+    assert err == "error: missing: is neither a file nor a known name\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--debug", "run", "hello"], ["run", "--debug", "hello"], ["run", "hello", "--debug"]]
+)
+def test_debug_shows_the_traceback(words, fake_llm, realizar):
+    with pytest.raises(ModelNotFoundError):
+        realizar(*words, "-m", "missing")
+
+
+def test_debug_after_two_dashes_is_text(fake_llm, realizar):
+    assert realizar("run", "--", "--debug")[1] == "you said --debug\n"
+
+
+def test_faults_of_our_own_are_called_so(fake_llm, realizar, monkeypatch):
+    def broken(self, text):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(fake_llm, "tokenize", broken)
+    status, _, err = realizar("run", "hello")
+    assert status == 1
+    assert err.startswith("error: ZeroDivisionError: oops (a fault of realizar itself")
+
+
+def test_ctrl_c_is_130(fake_llm, realizar):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    fake_llm.during[2] = interrupt
+    status, out, err = realizar("run", "hello")
+    assert (status, out, err) == (130, "you said", "")
+    assert fake_llm.made[0].closed
+
+
+def run_python(code, **more):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, **more)
+
+
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_a_closed_pipe_ends_quietly(buffering):
+    read, write = os.pipe()
+    os.close(read)
+    code = "import sys; from realizar.cli import main; sys.exit(main(['list']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": buffering},
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_answers_that_the_terminal_cannot_show():
+    code = "import sys; from realizar.cli import main; app=main(['list']); print('\\u2603')"
+    done = run_python(code, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert done.stdout.endswith(b"?" + os.linesep.encode())
+
+
+def test_the_help_loads_no_model_code():
+    code = (
+        "import sys; from realizar.cli import main; main(['list', '--help']);"
+        "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'importlib.metadata'} & set(sys.modules);"
+        "assert not bad - {'importlib.metadata'}, bad"
+    )
+    begin = time.perf_counter()
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr.decode()
+    assert time.perf_counter() - begin < 5

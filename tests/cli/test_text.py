@@ -1,0 +1,121 @@
+"""`run` and `chat` against a stand-in for the LLM."""
+
+import signal
+
+import pytest
+
+
+def test_run_answers_through_the_template(fake_llm, realizar):
+    status, out, err = realizar("run", "Why?", "-m", "some.gguf", "--system", "Be brief.")
+    assert (status, out, err) == (0, "you said Why?\n", "")
+    kind, messages, params = fake_llm.made[0].asked[0]
+    assert kind == "chat"
+    assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    assert params.max_tokens == 512
+    assert fake_llm.made[0].closed
+
+
+def test_run_raw_continues_the_text(fake_llm, realizar):
+    assert realizar("run", "Once", "--raw")[1] == "raw Once\n"
+
+
+def test_run_without_a_template_continues_the_text(fake_llm, realizar):
+    fake_llm.chat_template = None
+    assert realizar("run", "Once")[1] == "raw Once\n"
+
+
+def test_run_reads_standard_input(fake_llm, realizar, typed):
+    typed("grüß dich\n")
+    assert realizar("run", "-")[1] == "you said grüß dich\n\n"
+
+
+def test_run_says_when_standard_input_is_not_utf8(fake_llm, realizar, typed):
+    typed(b"ab\xff")
+    status, out, err = realizar("run", "-")
+    assert (status, out) == (1, "")
+    assert err == "error: standard input is not UTF-8: invalid start byte at byte 2\n"
+
+
+def test_run_says_when_the_argument_is_not_utf8(fake_llm, realizar):
+    status, _, err = realizar("run", "ab\udcff")
+    assert status == 1
+    assert "the text is not UTF-8" in err
+
+
+def test_all_options_arrive(fake_llm, realizar):
+    words = (
+        "--max-tokens 5 --temperature 0.5 --top-k 3 --top-p 0.5 --min-p 0.25 --repetition-penalty 1.5"
+        " --presence-penalty 0.5 --frequency-penalty 0.25 --seed 7 --stop END --stop FIN"
+        " --threads 3 --n-ctx 99 --kv-type f32 --activations f32 --load read"
+    )
+    assert realizar("run", "x", *words.split())[0] == 0
+    llm = fake_llm.made[0]
+    params = llm.asked[0][2]
+    assert (params.max_tokens, params.temperature, params.top_k, params.top_p, params.min_p) == (5, 0.5, 3, 0.5, 0.25)
+    assert (params.repetition_penalty, params.presence_penalty, params.frequency_penalty) == (1.5, 0.5, 0.25)
+    assert (params.seed, params.stop) == (7, ("END", "FIN"))
+    engine = llm.engine_params
+    assert {name: engine[name] for name in ("n_threads", "n_ctx", "kv_type", "activations", "load")} == {
+        "n_threads": 3, "n_ctx": 99, "kv_type": "f32", "activations": "f32", "load": "read",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [["--temperature", "nan"], ["--top-p", "2"], ["-n", "0"], ["-t", "0"]])
+def test_bad_parameters_are_told_before_anything_is_loaded(words, fake_llm, realizar):
+    status, out, err = realizar("run", "x", *words)
+    assert (status, out) == (1, "")
+    assert "must be" in err
+    assert fake_llm.made == []
+
+
+def test_stats_end_on_standard_error(fake_llm, realizar):
+    _, out, err = realizar("run", "x", "--stats")
+    assert out == "you said x\n"
+    assert err.startswith("load 0.")
+    assert err.endswith(" | prefill 10 tokens (2 more cached), 100.0 tok/s | decode 5 tokens, 50.0 tok/s\n")
+
+
+def test_chat_remembers(fake_llm, realizar, typed):
+    typed("one\n\ntwo\n")
+    status, out, err = realizar("chat", "--system", "S")
+    assert (status, out, err) == (0, "you said one\nyou said two\n", "")
+    assert [m["content"] for m in fake_llm.made[0].asked[1][1]] == ["S", "one", "you said one", "two"]
+    assert [m["role"] for m in fake_llm.made[0].asked[1][1]] == ["system", "user", "assistant", "user"]
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(fake_llm, realizar, typed):
+    before = signal.getsignal(signal.SIGINT)
+    typed("one\ntwo\n")
+    fake_llm.during[1] = lambda: (fake_llm.during.clear(), signal.raise_signal(signal.SIGINT))
+    status, out, _ = realizar("chat")
+    assert (status, out) == (0, "you\nyou said two\n")
+    assert [m["content"] for m in fake_llm.made[0].asked[1][1]] == ["one", "you", "two"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_chat_forgets_the_oldest_turn_when_full(fake_llm, realizar, typed):
+    fake_llm.n_ctx = 30
+    typed("aaaaaaaaaa\nbbbbbbbbbb\n")
+    status, out, err = realizar("chat")
+    assert (status, out) == (0, "you said aaaaaaaaaa\nyou said bbbbbbbbbb\n")
+    assert err.count("oldest turn is forgotten") == 1
+    assert [m["content"] for m in fake_llm.made[0].asked[1][1]] == ["bbbbbbbbbb"]
+
+
+def test_chat_says_when_a_turn_alone_is_too_long(fake_llm, realizar, typed):
+    fake_llm.n_ctx = 3
+    typed("aaaaaaaaaa\n")
+    status, _, err = realizar("chat")
+    assert (status, err) == (1, "error: too long\n")
+
+
+def test_chat_needs_a_template(fake_llm, realizar):
+    fake_llm.chat_template = None
+    status, _, err = realizar("chat")
+    assert status == 1
+    assert "no chat template" in err
+
+
+def test_chat_stats(fake_llm, realizar, typed):
+    typed("one\n")
+    assert realizar("chat", "--stats")[2].startswith("prefill 10 tokens")
