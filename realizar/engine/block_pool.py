@@ -1,0 +1,124 @@
+"""BlockPool: which cache block is whose, and which free ones still hold something worth finding again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from realizar.errors import RealizarError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+ROOT = b""
+"""Parent hash of a sequence's first block."""
+
+
+def chain_hash(parent: bytes, tokens: npt.NDArray[np.int32]) -> bytes:
+    """Name a full block by its tokens and by everything before it.
+
+    Two blocks have one name only if their whole histories are equal: the hash is cryptographic (BLAKE2b, 128 bits),
+    so that a collision need not be thought about, not even with prompts made for it.
+
+    Parameters
+    ----------
+    parent : bytes
+        Name of the block before; `ROOT` for the first.
+    tokens : int32 [BLOCK]
+        Ids of the tokens in the block.
+    """
+    return hashlib.blake2b(parent + tokens.tobytes(), digest_size=16).digest()
+
+
+class BlockPool:
+    """Hands out the blocks of one cache group.
+
+    A block is in one of three conditions:
+
+    - *held*: its count says how many sequences have it in their tables;
+    - *free and named*: nobody holds it, but it keeps its content, and its name leads to it. A sequence that begins
+      with the same tokens takes it back with `share` and need not compute them again;
+    - *free and blank*: nothing in it is of use.
+
+    The free blocks form a queue. `allocate` takes from its front. A blank block goes back to the front, a named one
+    to the end, so that names are lost only when no blank block is left, least recently freed first. Memory that was
+    never used is taken only when all that was used is held or named.
+
+    A block may be written only by a sequence that is its sole holder, and loses its name first (`forget`). Where
+    several hold it, the writer copies it into a new one (`Sequence.reserve`).
+
+    Parameters
+    ----------
+    n_blocks : int
+        Blocks there are, numbered from 0.
+    """
+
+    def __init__(self, n_blocks: int) -> None:
+        self.n_blocks = n_blocks
+        self._holders = [0] * n_blocks
+        self._name: list[bytes | None] = [None] * n_blocks
+        self._block_of: dict[bytes, int] = {}
+        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(n_blocks))
+
+    @property
+    def n_free(self) -> int:
+        """Blocks that nobody holds, named ones included."""
+        return len(self._free)
+
+    @property
+    def n_named(self) -> int:
+        """Full blocks that a new sequence could find."""
+        return len(self._block_of)
+
+    def holders(self, block: int) -> int:
+        """How many sequences hold a block."""
+        return self._holders[block]
+
+    def allocate(self) -> int:
+        """Take the block at the front of the queue; its old content and name are gone.
+
+        Raises
+        ------
+        RealizarError
+            If every block is held. The scheduler admits only what fits, so a request never meets this.
+        """
+        if not self._free:
+            raise RealizarError(f"all {self.n_blocks} cache blocks are held; free a sequence, or ask for more n_seqs")
+        block, _ = self._free.popitem(last=False)
+        self.forget(block)
+        self._holders[block] = 1
+        return block
+
+    def share(self, block: int) -> int:
+        """Become one more holder of a block, held or free; returns it."""
+        if self._holders[block] == 0:
+            del self._free[block]
+        self._holders[block] += 1
+        return block
+
+    def free(self, block: int) -> None:
+        """Let go of a block; the last holder's goes back into the queue."""
+        self._holders[block] -= 1
+        if self._holders[block] == 0:
+            self._free[block] = None
+            if self._name[block] is None:
+                self._free.move_to_end(block, last=False)
+
+    def name(self, block: int, name: bytes) -> None:
+        """Make a full block findable. Where another one with the same content has the name, it keeps it."""
+        if self._name[block] is None and name not in self._block_of:
+            self._name[block] = name
+            self._block_of[name] = block
+
+    def find(self, name: bytes) -> int | None:
+        """Return the block with this name, held or free, or None."""
+        return self._block_of.get(name)
+
+    def forget(self, block: int) -> None:
+        """Take a block's name away: its content is about to change."""
+        name = self._name[block]
+        if name is not None:
+            self._name[block] = None
+            del self._block_of[name]

@@ -1,0 +1,175 @@
+"""KVCache: the memory in which sequences keep their keys, values and recurrent states."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from realizar.engine.block_pool import BlockPool
+from realizar.errors import RealizarError
+from realizar.runtime.batch import BLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Seq
+
+    import numpy.typing as npt
+
+    from realizar.graph import State
+    from realizar.params import EngineParams
+    from realizar.runtime.plan import CacheGroup
+
+    Array = npt.NDArray[Any]
+
+ALIGN = 64
+"""Bytes of a cache line: every array begins on one, for the kernels' vectors."""
+BLANK = 0
+"""The state slot that stays zero: a new sequence's state is a copy of it."""
+
+
+class LayerCache(NamedTuple):
+    """One layer: k [n_blocks, n_head_kv, head_dim_k, BLOCK] and v [n_blocks, n_head_kv, BLOCK, head_dim_v]."""
+
+    layer: int
+    k: Array
+    v: Array
+
+
+class LayerState(NamedTuple):
+    """Recurrent state of one layer: float32 [n_slots, *shape]."""
+
+    layer: int
+    data: Array
+
+
+class KVCache:
+    """Keys, values and recurrent states of every sequence, in blocks and slots.
+
+    Layers that remember alike (the same kind and window) form a group. A block of a group holds BLOCK tokens of all
+    its layers, so a sequence needs one table per group. K is kept transposed inside a block: neither the product
+    with a query nor the sum over values then adds across a vector.
+
+    A recurrent state cannot be cut into blocks: a sequence has one slot for it. Slot 0 is never given away.
+
+    The arrays are not cleared, so memory that no sequence has used is address space and no more.
+
+    Parameters
+    ----------
+    groups : sequence of CacheGroup
+        What the plan's attentions remember.
+    states : sequence of State
+        What its recurrences remember.
+    params : EngineParams
+        kv_type, n_seqs, n_batch and n_ctx (which must be given).
+
+    Attributes
+    ----------
+    layers : list of LayerCache
+        In the order of the groups.
+    states : list of LayerState
+    pools : list of BlockPool
+        One per group.
+    windows : list of int
+        Tokens that a query of the group sees, itself included; 0 is all.
+    max_seqs : int
+        Sequences that may be computed at once: each needs a row of the step, and a slot where there are states.
+    """
+
+    def __init__(self, groups: Seq[CacheGroup], states: Seq[State], params: EngineParams) -> None:
+        if params.n_ctx is None:
+            raise RealizarError("a KVCache needs n_ctx; take the model's own where the user gave none")
+        self.n_ctx = params.n_ctx
+        self.n_batch = params.n_batch
+        self.windows = [group.window for group in groups]
+        self.pools = [BlockPool(params.n_seqs * n) for n in self.blocks_needed(self.n_ctx)]
+        dtype = np.dtype(np.float16 if params.kv_type == "f16" else np.float32)
+        self.layers: list[LayerCache] = []
+        self._layers_of = [slice(0, 0)] * len(groups)
+        for i, (group, pool) in enumerate(zip(groups, self.pools, strict=True)):
+            first = len(self.layers)
+            for at in group.layers:
+                k = _aligned((pool.n_blocks, at.n_head_kv, at.head_dim_k, BLOCK), dtype)
+                v = _aligned((pool.n_blocks, at.n_head_kv, BLOCK, at.head_dim_v), dtype)
+                self.layers.append(LayerCache(at.layer, k, v))
+            self._layers_of[i] = slice(first, len(self.layers))
+        self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
+        n_slots = 1 + self.max_seqs
+        self.states = [LayerState(s.layer, _aligned((n_slots, *s.shape), np.dtype(np.float32))) for s in states]
+        for state in self.states:
+            state.data[BLANK] = 0
+        self._free_slots = list(range(n_slots - 1, BLANK, -1))
+        self._block_copies: list[tuple[int, int, int]] = []
+        self._slot_copies: list[tuple[int, int]] = []
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all arrays, touched or not."""
+        return sum(k.nbytes + v.nbytes for _, k, v in self.layers) + sum(s.data.nbytes for s in self.states)
+
+    @property
+    def n_free_slots(self) -> int:
+        """State slots that no sequence has."""
+        return len(self._free_slots)
+
+    def blocks_needed(self, n_tokens: int) -> list[int]:
+        """Blocks per group that a sequence of n_tokens holds at most while it is computed.
+
+        In a group with a window it holds those of the window and of one step; n positions in a row, beginning
+        anywhere, lie in at most ⌈(n - 1) / BLOCK⌉ + 1 blocks.
+        """
+        whole = math.ceil(n_tokens / BLOCK)
+        return [
+            min(whole, math.ceil((window + self.n_batch - 2) / BLOCK) + 1) if window else whole
+            for window in self.windows
+        ]
+
+    def first_visible(self, group: int, position: int) -> int:
+        """Oldest block of a group that a query at this position or later may look into."""
+        window = self.windows[group]
+        return max(0, position - window + 1) // BLOCK if window else 0
+
+    def copy_block(self, group: int, src: int, dst: int) -> None:
+        """Ask for a block to be copied before the next step."""
+        self._block_copies.append((group, src, dst))
+
+    def take_slot(self, like: int = BLANK) -> int:
+        """Take a state slot; before the next step it becomes equal to another one.
+
+        Raises
+        ------
+        RealizarError
+            If every slot is taken. The scheduler admits only what fits, so a request never meets this.
+        """
+        if not self.states:
+            return BLANK
+        if not self._free_slots:
+            raise RealizarError("all state slots are taken; free a sequence, or ask for more n_seqs")
+        slot = self._free_slots.pop()
+        self._slot_copies.append((like, slot))
+        return slot
+
+    def free_slot(self, slot: int) -> None:
+        """Give a state slot back."""
+        if slot != BLANK:
+            self._free_slots.append(slot)
+
+    def flush(self) -> None:
+        """Make the copies asked for, in the order they were asked for: a block may be a target after being a source."""
+        for group, src, dst in self._block_copies:
+            for _, k, v in self.layers[self._layers_of[group]]:
+                k[dst] = k[src]
+                v[dst] = v[src]
+        for src, dst in self._slot_copies:
+            for _, data in self.states:
+                data[dst] = data[src]
+        self._block_copies.clear()
+        self._slot_copies.clear()
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array on a cache line whose pages nobody has touched."""
+    n_bytes = math.prod(shape) * dtype.itemsize
+    raw = np.empty(n_bytes + ALIGN, np.uint8)
+    skip = -raw.ctypes.data % ALIGN
+    return raw[skip : skip + n_bytes].view(dtype).reshape(shape)

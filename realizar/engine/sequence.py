@@ -1,0 +1,236 @@
+"""Sequence: one history of tokens, and where in the cache its keys, values and states are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from realizar.engine.block_pool import ROOT, chain_hash
+from realizar.errors import ContextFullError, ParameterError
+from realizar.runtime.batch import BLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from realizar.engine.kv_cache import KVCache
+
+GONE = -1
+"""Table entry of a block that fell behind the window of its group."""
+
+
+class Chunk(NamedTuple):
+    """The part of a sequence that one step computes: its next n_tokens; the last n_outputs of them give outputs."""
+
+    seq: Sequence
+    n_tokens: int
+    n_outputs: int
+
+
+class Sequence:
+    """Token ids, of which the cache knows the first `n_computed`.
+
+    The life of a sequence: `match_prefix` takes over what an earlier one computed; then, step by step, `reserve`
+    makes room for some tokens, the model computes them, and `commit` says so. Tokens are added with `append`.
+    `fork` and `truncate` may be called between steps; `free` ends it.
+
+    Parameters
+    ----------
+    cache : KVCache
+        Where it lives.
+    tokens : iterable of int
+        The prompt.
+
+    Attributes
+    ----------
+    tables : list of list of int
+        Per cache group, the block of tokens 0..15, 16..31 and so on; `GONE` behind the window.
+    slot : int | None
+        State slot; None before the first `reserve`.
+    n_computed : int
+        Tokens whose keys, values and states are in the cache.
+    n_cached : int
+        Tokens that `match_prefix` found.
+
+    Raises
+    ------
+    ContextFullError
+        If the prompt is longer than the cache's n_ctx.
+    """
+
+    def __init__(self, cache: KVCache, tokens: Iterable[int]) -> None:
+        self.cache = cache
+        # One more than the context: the last token generated is given out but never computed.
+        self._tokens = np.empty(cache.n_ctx + 1, np.int32)
+        self.n_tokens = 0
+        self.n_computed = 0
+        self.n_cached = 0
+        self.tables: list[list[int]] = [[] for _ in cache.pools]
+        self.slot: int | None = None
+        self._names: list[bytes] = []
+        self._extend(np.fromiter(tokens, np.int32))
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """Token ids: int32 [n_tokens], a view."""
+        return self._tokens[: self.n_tokens]
+
+    @property
+    def n_left(self) -> int:
+        """Tokens that are still to be computed."""
+        return self.n_tokens - self.n_computed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the context has no room to compute one more token."""
+        return self.n_tokens > self.cache.n_ctx
+
+    def append(self, token: int) -> None:
+        """Add a token that the cache does not know yet.
+
+        Raises
+        ------
+        ContextFullError
+            If the sequence is full.
+        """
+        if self.is_full:
+            raise ContextFullError(f"the sequence fills the context of {self.cache.n_ctx} tokens; ask for more n_ctx")
+        self._tokens[self.n_tokens] = token
+        self.n_tokens += 1
+
+    def _extend(self, tokens: npt.NDArray[np.int32]) -> None:
+        if len(tokens) > self.cache.n_ctx:
+            raise ContextFullError(
+                f"{len(tokens)} tokens do not fit into the context of {self.cache.n_ctx}; "
+                "shorten them or ask for more n_ctx"
+            )
+        self._tokens[: len(tokens)] = tokens
+        self.n_tokens = len(tokens)
+
+    def match_prefix(self) -> None:
+        """Take over the longest beginning that the cache still holds, in whole blocks.
+
+        At least the last token is left to be computed, since its logits are wanted. n blocks can be taken over if,
+        in every group, the blocks that token 16 n can see are there: all of them, or those of the window. With
+        recurrent states nothing is taken over, since the state at that point is not kept.
+        """
+        if self.cache.states or any(self.tables):
+            return
+        names = self._chain((self.n_tokens - 1) // BLOCK)
+        found = [[pool.find(name) for name in names] for pool in self.cache.pools]
+        n = self._longest_match(found)
+        for group, pool in enumerate(self.cache.pools):
+            first = self.cache.first_visible(group, n * BLOCK)
+            blocks = [pool.share(block) for block in found[group][first:n] if block is not None]
+            self.tables[group] = [GONE] * first + blocks
+        self.n_computed = self.n_cached = n * BLOCK
+
+    def _longest_match(self, found: list[list[int | None]]) -> int:
+        """Blocks that can be taken over, given the block (or None) of each name in each group."""
+        n_max = len(found[0]) if found else 0
+        fits = np.ones(n_max + 1, bool)
+        for group, blocks in enumerate(found):
+            run = 0  # blocks found without a gap, up to this one
+            for i, block in enumerate(blocks):
+                run = run + 1 if block is not None else 0
+                fits[i + 1] &= run >= i + 1 - self.cache.first_visible(group, (i + 1) * BLOCK)
+        return int(np.flatnonzero(fits)[-1])
+
+    def reserve(self, n: int) -> None:
+        """Make sure that the next n tokens can be written.
+
+        Blocks are allocated where the table ends. One that is there already holds tokens before them: if another
+        sequence holds it too, this one goes on in a copy; if not, the block is about to change and loses its name.
+        """
+        if self.slot is None:
+            self.slot = self.cache.take_slot()
+        for group, (pool, table) in enumerate(zip(self.cache.pools, self.tables, strict=True)):
+            for i in range(self.n_computed // BLOCK, -(-(self.n_computed + n) // BLOCK)):
+                if i == len(table):
+                    table.append(pool.allocate())
+                elif pool.holders(table[i]) > 1:
+                    shared, table[i] = table[i], pool.allocate()
+                    self.cache.copy_block(group, shared, table[i])
+                    pool.free(shared)
+                else:
+                    pool.forget(table[i])
+
+    def commit(self, n: int) -> None:
+        """Note that the next n tokens are computed: name the blocks they filled, free those behind the window."""
+        first, self.n_computed = self.n_computed // BLOCK, self.n_computed + n
+        n_full = self.n_computed // BLOCK
+        names = self._chain(n_full)
+        for group, (pool, table) in enumerate(zip(self.cache.pools, self.tables, strict=True)):
+            for i in range(first, n_full):
+                pool.name(table[i], names[i])
+            for i in range(self.cache.first_visible(group, self.n_computed) - 1, -1, -1):
+                if table[i] == GONE:
+                    break
+                pool.free(table[i])
+                table[i] = GONE
+
+    def _chain(self, n_blocks: int) -> list[bytes]:
+        """Names of the first n_blocks blocks; each is computed once."""
+        for i in range(len(self._names), n_blocks):
+            parent = self._names[i - 1] if i else ROOT
+            self._names.append(chain_hash(parent, self._tokens[i * BLOCK : (i + 1) * BLOCK]))
+        return self._names[:n_blocks]
+
+    def fork(self) -> Sequence:
+        """Return a sequence with the same history that goes its own way from here.
+
+        It holds the same blocks; whoever first writes into the last one, which may be partly filled, copies it.
+        """
+        other = Sequence(self.cache, ())
+        other._tokens[: self.n_tokens] = self.tokens
+        other.n_tokens, other.n_computed, other.n_cached = self.n_tokens, self.n_computed, self.n_cached
+        other._names = self._names.copy()
+        if self.slot is not None:
+            other.slot = self.cache.take_slot(like=self.slot)
+        for pool, table, copy in zip(self.cache.pools, self.tables, other.tables, strict=True):
+            copy.extend(block if block == GONE else pool.share(block) for block in table)
+        return other
+
+    def truncate(self, n: int) -> None:
+        """Forget all tokens after the first n.
+
+        What the cache knows of those n stays, if it knows all that the next token can see. Where blocks of a window
+        are gone, or a recurrent state has gone on, nothing stays and the n tokens are to be computed again.
+
+        Raises
+        ------
+        ParameterError
+            If the sequence has fewer than n tokens.
+        """
+        if not 0 <= n <= self.n_tokens:
+            raise ParameterError(f"truncate({n}): must be in [0, {self.n_tokens}], the tokens of the sequence")
+        self.n_tokens = n
+        del self._names[n // BLOCK :]
+        if n >= self.n_computed:
+            return
+        if self.cache.states or any(
+            GONE in table[self.cache.first_visible(group, n) :] for group, table in enumerate(self.tables)
+        ):
+            self.free()
+            return
+        for pool, table in zip(self.cache.pools, self.tables, strict=True):
+            while len(table) > -(-n // BLOCK):
+                pool.free(table.pop())
+        self.n_computed = n
+
+    def free(self) -> None:
+        """Give blocks and slot back; the tokens stay, all to be computed again.
+
+        Blocks are given back last first, so that of a prefix its end is the first to be overwritten.
+        """
+        for pool, table in zip(self.cache.pools, self.tables, strict=True):
+            for block in reversed(table):
+                if block != GONE:
+                    pool.free(block)
+            table.clear()
+        if self.slot is not None:
+            self.cache.free_slot(self.slot)
+        self.slot = None
+        self.n_computed = self.n_cached = 0
