@@ -1,0 +1,116 @@
+"""Runner: makes a step's arrays and runs the model on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from realizar._kernels.plan import Pool
+from realizar.engine.sequence import Chunk
+from realizar.runtime.batch import Batch
+from realizar.runtime.bind import BindParams
+from realizar.runtime.threads import default_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from realizar.engine.kv_cache import KVCache
+    from realizar.model import Model
+    from realizar.params import EngineParams
+    from realizar.runtime.bind import CompiledPlan
+
+    Array = npt.NDArray[Any]
+
+
+class Runner:
+    """Runs a model's program "decode" over sequences in one cache.
+
+    The worker threads are started here. The program for the model's own outputs is bound at once; one that also
+    gives other values ("taps") is bound when it is first asked for, to the same threads and the same cache.
+
+    Parameters
+    ----------
+    model : Model
+    cache : KVCache
+    params : EngineParams
+        n_threads, activations and kv_type.
+    """
+
+    def __init__(self, model: Model, cache: KVCache, params: EngineParams) -> None:
+        self.model = model
+        self.cache = cache
+        self._pool = Pool(params.n_threads or default_threads().n)
+        self._bind_params = BindParams(cache.n_batch, cache.n_ctx, params.activations, params.kv_type)
+        self._programs: dict[tuple[str, ...] | None, CompiledPlan] = {}
+        self.program(None)
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that compute a step, the caller's included."""
+        return self._pool.n_threads
+
+    def program(self, outputs: Iterable[str] | None) -> CompiledPlan:
+        """Return the program for the model's own outputs (None), or for the values of these names.
+
+        Raises
+        ------
+        GraphError
+            If there is no value of such a name.
+        """
+        key = None if outputs is None else tuple(outputs)
+        if key not in self._programs:
+            kv = {at.layer: (at.k, at.v) for at in self.cache.layers}
+            states = {at.layer: at.data for at in self.cache.states}
+            plan = self.model.plan("decode", key)
+            self._programs[key] = self.model.bind(plan, self._pool, self._bind_params, kv, states)
+        return self._programs[key]
+
+    def batch(self, chunks: Iterable[Chunk]) -> Batch:
+        """Lay the chunks of a step out in rows; their blocks must have been reserved."""
+        chunks = list(chunks)
+        counts = np.array([chunk.n_tokens for chunk in chunks])
+        past = np.array([chunk.seq.n_computed for chunk in chunks])
+        start = np.concatenate([[0], counts.cumsum()])
+        rows = np.arange(start[-1])
+        positions = rows + np.repeat(past - start[:-1], counts)
+        wanted = np.repeat(start[1:] - [chunk.n_outputs for chunk in chunks], counts)
+        return Batch(
+            tokens=np.concatenate([c.seq.tokens[c.seq.n_computed :][: c.n_tokens] for c in chunks]),
+            positions=positions.astype(np.int32)[None],
+            seq_start=start.astype(np.int32),
+            seq_past=past.astype(np.int32),
+            block_tables=tuple(self._table(chunks, group) for group in range(len(self.cache.pools))),
+            state_slots=np.array([chunk.seq.slot or 0 for chunk in chunks], np.int32),
+            outputs=np.flatnonzero(rows >= wanted).astype(np.int32),
+        )
+
+    @staticmethod
+    def _table(chunks: list[Chunk], group: int) -> npt.NDArray[np.int32]:
+        """Tables of one group, one row per sequence; 0 where there is no block, so that no entry leads astray."""
+        tables = [chunk.seq.tables[group] for chunk in chunks]
+        out = np.zeros((len(tables), max(map(len, tables))), np.int32)
+        for row, table in zip(out, tables, strict=True):
+            row[: len(table)] = table
+        return np.maximum(out, 0)
+
+    def run(self, batch: Batch, outputs: Iterable[str] | None = None) -> dict[str, Array]:
+        """Make the cache's pending copies, then compute a step.
+
+        Parameters
+        ----------
+        batch : Batch
+            The rows.
+        outputs : iterable of str, optional
+            Names of the values to return; by default the program's own outputs, "logits".
+
+        Returns
+        -------
+        dict of str to ndarray
+            One row for each of `batch.outputs`: "logits" float32 [m, n_vocab], or what was named. Views, valid until
+            the next run.
+        """
+        self.cache.flush()
+        return self.program(outputs).run(batch)

@@ -1,0 +1,80 @@
+"""Scheduler: who computes how many tokens in the next step."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.request import Request
+    from realizar.engine.sequence import Chunk
+
+
+class Scheduler:
+    """Shares the tokens of each step among the requests.
+
+    There is no phase of prefill and none of decode: a request has tokens that are not computed yet, many at first
+    and one from then on, and a step computes some of everybody's.
+
+    A request is admitted when the cache has room for all it may come to need, beside all that those running may come
+    to need. So none of them ever finds the cache full, and one that fits alone has its turn at last.
+
+    Parameters
+    ----------
+    cache : KVCache
+        Where the sequences live.
+
+    Attributes
+    ----------
+    waiting : deque of Request
+        In order of arrival. Any thread may append.
+    running : list of Request
+        In order of admission.
+    """
+
+    def __init__(self, cache: KVCache) -> None:
+        self.cache = cache
+        self.waiting: deque[Request] = deque()
+        self.running: list[Request] = []
+
+    def schedule(self) -> dict[Request, Chunk]:
+        """Return the next step's work, with room for it made in the cache.
+
+        Those with one token left go first, so that a text being written does not stall behind a long prompt; the
+        rest of the budget goes to prompts in order of admission, the last of them in part.
+        """
+        self.retire()
+        self.admit()
+        work: dict[Request, Chunk] = {}
+        budget = self.cache.n_batch
+        for request in sorted(self.running, key=lambda r: r.seq.n_left > 1):
+            if not budget:
+                break
+            chunk = request.next_chunk(budget)
+            request.seq.reserve(chunk.n_tokens)
+            budget -= chunk.n_tokens
+            work[request] = chunk
+        return work
+
+    def retire(self) -> None:
+        """Give back what requests that are over hold."""
+        for request in self.running:
+            if request.is_over:
+                request.seq.free()
+        self.running = [request for request in self.running if not request.is_over]
+
+    def admit(self) -> None:
+        """Let waiting requests in, first come first served, while what all may come to need fits."""
+        pools, needed = self.cache.pools, self.cache.blocks_needed
+        room = [pool.n_blocks for pool in pools]
+        for request in self.running:
+            room = [r - n for r, n in zip(room, needed(request.n_max), strict=True)]
+        while self.waiting and len(self.running) < self.cache.max_seqs:
+            request = self.waiting[0]
+            if not request.is_over:
+                room = [r - n for r, n in zip(room, needed(request.n_max), strict=True)]
+                if min(room, default=0) < 0:
+                    break
+                self.running.append(request)
+            self.waiting.popleft()

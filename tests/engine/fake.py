@@ -1,0 +1,211 @@
+"""A model whose logits depend on every token that it reads through the block tables, and on nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+
+from realizar.engine.kv_cache import KVCache
+from realizar.params import EngineParams
+from realizar.runtime.batch import BLOCK, Batch
+
+N_VOCAB = 32
+EOG = 0
+
+
+@dataclass(frozen=True)
+class FakeLayer:
+    layer: int
+    n_head_kv: int = 2
+    head_dim_k: int = 3
+    head_dim_v: int = 5
+
+
+@dataclass(frozen=True)
+class FakeGroup:
+    window: int
+    layers: list[FakeLayer]
+
+
+@dataclass(frozen=True)
+class FakeState:
+    layer: int
+    shape: tuple[int, ...] = (2,)
+
+
+@dataclass(frozen=True)
+class FakePlan:
+    cache_groups: list[FakeGroup]
+    states: list[FakeState] = field(default_factory=list)
+
+
+FULL = FakePlan([FakeGroup(0, [FakeLayer(0), FakeLayer(1)])])
+WINDOWS = FakePlan([FakeGroup(0, [FakeLayer(0)]), FakeGroup(5, [FakeLayer(1)]), FakeGroup(40, [FakeLayer(2)])])
+STATEFUL = FakePlan([FakeGroup(0, [FakeLayer(0)])], [FakeState(1), FakeState(2, (1, 3))])
+RECURRENT = FakePlan([], [FakeState(0)])
+PLANS = {"full": FULL, "windows": WINDOWS, "stateful": STATEFUL, "recurrent": RECURRENT}
+
+
+def logits_of(seen: list[list[int]], states: list[float]) -> np.ndarray:
+    """Logits float32 [N_VOCAB] from the tokens seen in each group and the states."""
+    digest = hashlib.shake_128(repr((seen, states)).encode()).digest(N_VOCAB)
+    return np.frombuffer(digest, np.uint8).astype(np.float32) / 8
+
+
+def next_state(state: float, token: int) -> float:
+    return (31 * state + token + 1) % 8191
+
+
+def expected(plan: FakePlan, tokens: list[int]) -> np.ndarray:
+    """The logits after these tokens, worked out without a cache."""
+    seen = [[int(t) for t in tokens[-group.window if group.window else 0 :]] for group in plan.cache_groups]
+    state = 0.0
+    for token in tokens:
+        state = next_state(state, int(token))
+    return logits_of(seen, [state] * len(plan.states))
+
+
+def continuation(plan: FakePlan, prompt: list[int], n: int, n_ctx: int) -> list[int]:
+    """What greedy decoding gives alone: at most n tokens, ended by EOG or the context."""
+    tokens = list(prompt)
+    while len(tokens) < len(prompt) + n and len(tokens) <= n_ctx:
+        tokens.append(int(expected(plan, tokens).argmax()))
+        if tokens[-1] == EOG:
+            break
+    return tokens[len(prompt) :]
+
+
+class FakeProgram:
+    """Stores token + 1 in every element of K and its position in V, and reads them back."""
+
+    def __init__(self, plan: FakePlan, kv, states) -> None:
+        self.plan = plan
+        self.kv = kv
+        self.states = states
+        self.steps: list[Batch] = []
+        self.fail: Exception | None = None
+
+    def run(self, batch: Batch, outputs: object = None) -> dict[str, np.ndarray]:
+        if self.fail is not None:
+            raise self.fail
+        batch.check()
+        self.steps.append(batch)
+        wanted = set(batch.outputs.tolist())
+        rows = []
+        for s in range(batch.n_seqs):
+            self._store(batch, s)
+        for s in range(batch.n_seqs):
+            for row in range(batch.seq_start[s], batch.seq_start[s + 1]):
+                states = self._advance(batch, s, row)
+                if row in wanted:
+                    rows.append(logits_of(self._seen(batch, s, row), states))
+        return {"logits": np.array(rows, np.float32).reshape(len(wanted), N_VOCAB)}
+
+    def _layers(self):
+        for group, spec in enumerate(self.plan.cache_groups):
+            for at in spec.layers:
+                yield group, spec, *self.kv[at.layer]
+
+    def _store(self, batch: Batch, s: int) -> None:
+        for row in range(batch.seq_start[s], batch.seq_start[s + 1]):
+            at = batch.positions[0, row]
+            for group, _, k, v in self._layers():
+                block = batch.block_tables[group][s, at // BLOCK]
+                k[block, :, :, at % BLOCK] = batch.tokens[row] + 1
+                v[block, :, at % BLOCK, :] = at
+
+    def _seen(self, batch: Batch, s: int, row: int) -> list[list[int]]:
+        """Tokens per group, one list per layer checked to be the same."""
+        at = batch.positions[0, row]
+        seen: dict[int, list[int]] = {}
+        for group, spec, k, v in self._layers():
+            keys = np.arange(max(0, at - spec.window + 1) if spec.window else 0, at + 1)
+            blocks = batch.block_tables[group][s, keys // BLOCK]
+            found = k[blocks, :, :, keys % BLOCK]
+            assert (found == found[:, :1, :1]).all()
+            assert (v[blocks, :, keys % BLOCK, :] == keys[:, None, None]).all()
+            tokens = (found[:, 0, 0] - 1).astype(int).tolist()
+            assert seen.setdefault(group, tokens) == tokens
+        return list(seen.values())
+
+    def _advance(self, batch: Batch, s: int, row: int) -> list[float]:
+        slot, states = batch.state_slots[s], []
+        for spec in self.plan.states:
+            data = self.states[spec.layer]
+            data[slot] = next_state(float(data[slot].flat[0]), int(batch.tokens[row]))
+            states.append(float(data[slot].flat[0]))
+        return states
+
+
+class FakeTokenizer:
+    """Token i is the letter chr(96 + i); 0 ends a text."""
+
+    n_vocab = N_VOCAB
+    bos_id, eos_id, eog_ids = 1, EOG, frozenset([EOG])
+    chat_template = None
+
+    def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        return [ord(c) - 96 for c in text]
+
+    def decode(self, ids: list[int], skip_special: bool = True) -> str:
+        return "".join(chr(96 + i) for i in ids if i != EOG)
+
+    def stream(self, skip_special: bool = True, after: int | None = None) -> FakeStream:
+        return FakeStream()
+
+
+class FakeStream:
+    def push(self, token: int) -> str:
+        return chr(96 + token)
+
+    def flush(self) -> str:
+        return ""
+
+
+class FakeModel:
+    """What an engine needs of a Model."""
+
+    def __init__(self, plan: FakePlan = FULL, n_ctx: int = 256) -> None:
+        self._plan = plan
+        self.hp = SimpleNamespace(n_vocab=N_VOCAB, n_ctx_train=n_ctx)
+        self.tokenizer = FakeTokenizer()
+        self.closed = False
+
+    def plan(self, program: str = "decode", outputs: tuple[str, ...] | None = None) -> FakePlan:
+        assert (program, outputs) == ("decode", None)
+        return self._plan
+
+    def bind(self, plan: FakePlan, pool, params, kv, states) -> FakeProgram:
+        assert pool.n_threads == 2
+        self.program = FakeProgram(plan, kv, states)
+        return self.program
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def fake_cache(plan: FakePlan, **params) -> KVCache:
+    defaults = {"n_ctx": 128, "n_seqs": 4, "n_batch": 32, "kv_type": "f32"}
+    return KVCache(plan.cache_groups, plan.states, EngineParams(**{**defaults, **params}))
+
+
+def check_cache(cache: KVCache, sequences) -> None:
+    """Every block is held by exactly the tables that name it; every free one is in the queue once; names are true."""
+    for group, pool in enumerate(cache.pools):
+        held = [block for seq in sequences for block in seq.tables[group] if block >= 0]
+        for seq in sequences:
+            own = [block for block in seq.tables[group] if block >= 0]
+            assert len(own) == len(set(own)), "a block twice in one table"
+        counts = [held.count(block) for block in range(pool.n_blocks)]
+        assert counts == [pool.holders(block) for block in range(pool.n_blocks)]
+        assert pool.n_free == counts.count(0)
+        assert sorted(pool._free) == [block for block, n in enumerate(counts) if n == 0]
+        assert all(pool._name[block] == name for name, block in pool._block_of.items())
+        assert pool.n_named == sum(name is not None for name in pool._name)
+    slots = [seq.slot for seq in sequences if seq.slot]
+    assert len(slots) == len(set(slots))
+    if cache.states:
+        assert sorted(slots + cache._free_slots) == list(range(1, 1 + cache.max_seqs))

@@ -1,0 +1,265 @@
+"""Sequences alone: what a model reads through their tables is their history, whatever was done before."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from realizar.engine.runner import Runner
+from realizar.engine.sequence import GONE, Chunk, Sequence
+from realizar.errors import ContextFullError, ParameterError
+from realizar.params import EngineParams
+from tests.engine.fake import FULL, PLANS, RECURRENT, STATEFUL, WINDOWS, FakeModel, check_cache, expected, fake_cache
+
+PROMPT = [1 + i % 29 for i in range(100)]
+
+
+class Rig:
+    """A cache, a program, and a way to compute some tokens of some sequences and check what comes out."""
+
+    def __init__(self, plan, **params):
+        self.plan = plan
+        self.cache = fake_cache(plan, **params)
+        self.runner = Runner(FakeModel(plan), self.cache, EngineParams(n_threads=2))
+
+    def compute(self, *parts):
+        """One step over (sequence, n_tokens)."""
+        for seq, n in parts:
+            seq.reserve(n)
+        logits = self.runner.run(self.runner.batch([Chunk(seq, n, n) for seq, n in parts]))["logits"]
+        want = [
+            expected(self.plan, seq.tokens[: seq.n_computed + i + 1].tolist()) for seq, n in parts for i in range(n)
+        ]
+        np.testing.assert_array_equal(logits, want)
+        for seq, n in parts:
+            seq.commit(n)
+
+    def finish(self, seq):
+        while seq.n_left:
+            self.compute((seq, min(seq.n_left, self.cache.n_batch)))
+
+    def sequence(self, tokens):
+        seq = Sequence(self.cache, tokens)
+        seq.match_prefix()
+        return seq
+
+
+@pytest.fixture(params=PLANS)
+def rig(request):
+    return Rig(PLANS[request.param])
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 16, 32])
+def test_chunks_of_any_size(rig, chunk):
+    seq = rig.sequence(PROMPT)
+    while seq.n_left:
+        rig.compute((seq, min(chunk, seq.n_left)))
+    check_cache(rig.cache, [seq])
+
+
+def test_a_prefix_is_taken_over_in_whole_blocks_but_not_the_last_token():
+    rig = Rig(FULL)
+    seq = rig.sequence(PROMPT[:48])
+    rig.finish(seq)
+    again = rig.sequence(PROMPT[:48])
+    assert (again.n_cached, again.n_computed) == (32, 32)
+    longer = rig.sequence(PROMPT[:49])
+    assert longer.n_cached == 48
+    assert longer.tables[0][:3] == seq.tables[0][:3]
+    other = rig.sequence([*PROMPT[:20], 31, *PROMPT[21:48]])
+    assert other.n_cached == 16
+    for each in (again, longer, other):
+        rig.finish(each)
+    check_cache(rig.cache, [seq, again, longer, other])
+
+
+def test_a_prefix_outlives_its_sequence_until_its_blocks_are_needed():
+    rig = Rig(FULL, n_seqs=1)
+    seq = rig.sequence(PROMPT[:40])
+    rig.finish(seq)
+    seq.free()
+    again = rig.sequence(PROMPT[:40])
+    assert again.n_cached == 32
+    again.free()
+    rig.finish(other := rig.sequence([30] * 128))
+    other.free()
+    assert rig.sequence(PROMPT[:40]).n_cached == 0
+
+
+def test_a_window_group_needs_only_the_blocks_in_sight():
+    rig = Rig(WINDOWS, n_seqs=1)
+    seq = rig.sequence(PROMPT[:81])
+    rig.finish(seq)
+    assert seq.tables[1] == [GONE] * 4 + seq.tables[1][4:]
+    assert seq.tables[2][:2] == [GONE, GONE]
+    again = rig.sequence(PROMPT[:81])
+    assert again.n_cached == 80
+    assert again.tables[1][:4] == [GONE] * 4
+    rig.finish(again)
+    check_cache(rig.cache, [seq, again])
+
+
+@pytest.mark.parametrize("plan", [STATEFUL, RECURRENT])
+def test_nothing_is_taken_over_where_there_is_a_state(plan):
+    rig = Rig(plan)
+    rig.finish(rig.sequence(PROMPT[:40]))
+    assert rig.sequence(PROMPT[:40]).n_cached == 0
+
+
+def test_fork_goes_its_own_way(rig):
+    seq = rig.sequence(PROMPT[:21])
+    rig.finish(seq)
+    other = seq.fork()
+    check_cache(rig.cache, [seq, other])
+    seq.append(3)
+    other.append(4)
+    rig.compute((seq, 1), (other, 1))
+    check_cache(rig.cache, [seq, other])
+    third = other.fork()
+    other.free()
+    third.append(9)
+    rig.finish(third)
+    seq.append(5)
+    rig.finish(seq)
+    check_cache(rig.cache, [seq, third])
+
+
+def test_fork_copies_one_block_and_only_when_it_is_written():
+    rig = Rig(FULL)
+    seq = rig.sequence(PROMPT[:21])
+    rig.finish(seq)
+    used = rig.cache.pools[0].n_free
+    other = seq.fork()
+    assert rig.cache.pools[0].n_free == used
+    other.append(1)
+    rig.finish(other)
+    assert rig.cache.pools[0].n_free == used - 1
+    assert other.tables[0][0] == seq.tables[0][0]
+    assert other.tables[0][1] != seq.tables[0][1]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 15, 16, 17, 33, 64, 69, 70])
+def test_truncate_and_go_on_equals_fresh(rig, keep):
+    seq = rig.sequence(PROMPT[:70])
+    rig.finish(seq)
+    seq.truncate(keep)
+    check_cache(rig.cache, [seq])
+    for token in (7, 8, 9):
+        seq.append(token)
+    rig.finish(seq)
+    assert seq.tokens.tolist() == [*PROMPT[:keep], 7, 8, 9]
+    check_cache(rig.cache, [seq])
+
+
+def test_truncate_keeps_what_is_computed():
+    rig = Rig(FULL)
+    seq = rig.sequence(PROMPT[:70])
+    rig.finish(seq)
+    seq.truncate(37)
+    assert (seq.n_tokens, seq.n_computed, len(seq.tables[0])) == (37, 37, 3)
+
+
+def test_a_block_that_changes_is_found_no_more_under_its_old_name():
+    rig = Rig(FULL)
+    seq = rig.sequence(PROMPT[:33])
+    rig.finish(seq)
+    seq.truncate(20)
+    shared = rig.sequence(PROMPT[:33])
+    assert shared.n_cached == 32
+    shared.free()
+    for _ in range(13):
+        seq.append(30)
+    rig.finish(seq)
+    assert rig.sequence(PROMPT[:33]).n_cached == 16
+    assert rig.sequence([*PROMPT[:20], *[30] * 13]).n_cached == 32
+
+
+def test_an_interrupted_step_can_be_made_again(rig):
+    seq = rig.sequence(PROMPT[:21])
+    rig.finish(seq)
+    other = seq.fork()
+    other.append(5)
+    other.reserve(1)
+    other.reserve(1)
+    rig.compute((other, 1))
+    check_cache(rig.cache, [seq, other])
+
+
+def test_errors():
+    cache = fake_cache(FULL, n_ctx=32)
+    with pytest.raises(ContextFullError, match="33 tokens do not fit into the context of 32"):
+        Sequence(cache, [1] * 33)
+    seq = Sequence(cache, [1] * 32)
+    seq.append(1)
+    with pytest.raises(ContextFullError, match="32"):
+        seq.append(1)
+    with pytest.raises(ParameterError, match=r"\[0, 33\]"):
+        seq.truncate(34)
+    with pytest.raises(ParameterError):
+        seq.truncate(-1)
+
+
+class SequenceMachine(RuleBasedStateMachine):
+    """Sequences of one cache, made, grown, forked, cut and freed in any order."""
+
+    sequences = Bundle("sequences")
+    plan = FULL
+
+    def __init__(self):
+        super().__init__()
+        self.rig = Rig(self.plan, n_ctx=96, n_seqs=4)
+        self.alive = []
+
+    @precondition(lambda self: len(self.alive) < 4)
+    @rule(target=sequences, n=st.integers(1, 90), fill=st.integers(1, 3))
+    def new(self, n, fill):
+        seq = self.rig.sequence([*PROMPT[: n // 2], *[fill] * (n - n // 2)])
+        self.alive.append(seq)
+        return seq
+
+    @rule(target=sequences, seq=consumes(sequences))
+    def fork(self, seq):
+        if len(self.alive) == 4:
+            return seq
+        self.alive.append(seq.fork())
+        return multiple(seq, self.alive[-1])
+
+    @rule(parts=st.lists(st.tuples(sequences, st.integers(1, 20)), max_size=3, unique_by=lambda part: id(part[0])))
+    def compute(self, parts):
+        parts = [(seq, min(seq.n_left, n)) for seq, n in parts if seq.n_left]
+        if parts and sum(n for _, n in parts) <= self.rig.cache.n_batch:
+            self.rig.compute(*parts)
+
+    @rule(seq=sequences, tokens=st.lists(st.integers(1, 3), max_size=18))
+    def append(self, seq, tokens):
+        for token in tokens[: 96 - seq.n_tokens]:
+            seq.append(token)
+
+    @rule(seq=sequences, share=st.floats(0, 1))
+    def truncate(self, seq, share):
+        seq.truncate(round(share * seq.n_tokens))
+
+    @rule(seq=consumes(sequences))
+    def free(self, seq):
+        seq.free()
+        self.alive.remove(seq)
+
+    @invariant()
+    def accounts_are_right(self):
+        check_cache(self.rig.cache, self.alive)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_any_course_of_events(name):
+    machine = type("Machine", (SequenceMachine,), {"plan": PLANS[name]})
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
