@@ -1,0 +1,306 @@
+"""LLM: load a model and put it to work; what a user of the package meets first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from realizar import store
+from realizar.engine.engine import Engine
+from realizar.engine.request import Completion, Generation
+from realizar.errors import ParameterError, RealizarError, TemplateError
+from realizar.model import load as load_model
+from realizar.params import EngineParams, SamplingParams
+
+if TYPE_CHECKING:
+    import os
+    from types import TracebackType
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from realizar.tokenizer import Tokenizer
+
+    Prompt = str | Sequence[int]
+    Messages = Sequence[Mapping[str, Any]]
+
+DEFAULT = SamplingParams()
+"""What a request gets that names no params."""
+
+
+class TextStream(Iterator[str]):
+    """Pieces of a text as they come; giving it up (`close`, or dropping it) ends the request.
+
+    Attributes
+    ----------
+    completion : Completion
+        The answer as far as it has come.
+    """
+
+    def __init__(self, engine: Engine, request: Generation) -> None:
+        self._engine = engine
+        self._request = request
+
+    @property
+    def completion(self) -> Completion:
+        """The answer as far as it has come: text, tokens, timings."""
+        return self._request.completion()
+
+    def __next__(self) -> str:
+        request = self._request
+        self._engine.wait(lambda: bool(request.pieces) or request.is_over)
+        if request.pieces:
+            return request.pieces.popleft()
+        if request.error is not None:
+            raise request.error
+        raise StopIteration
+
+    def close(self) -> None:
+        """Give the rest up."""
+        if not self._request.finished:
+            self._request.cancel()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class LLM:
+    """A model, ready to continue texts. It may be used from several threads at once.
+
+    Parameters
+    ----------
+    model : str or PathLike
+        A name of `realizar list`, hf:owner/repo/file.gguf, or the path of a GGUF file. What is not here yet is
+        fetched.
+    n_threads : int, optional
+        Worker threads; by default as many as the process has physical cores.
+    n_ctx : int, optional
+        Tokens (prompt and answer) that one sequence may have; by default the model's own, at most 4096.
+    n_seqs : int
+        Sequences of that length that the cache can hold at once; shorter ones, accordingly more.
+    n_batch : int
+        Tokens computed in one step at most.
+    kv_type : {"f16", "f32"}
+        Type of cached keys and values.
+    activations : {"int8", "f32"}
+        What the inputs of products with quantized weights are rounded to; "f32" is exact and slow.
+    load : {"mmap", "read"}
+        Map the file, or read it (safe when it may change while it is used).
+
+    Raises
+    ------
+    ModelNotFoundError, DownloadError
+        If there is no such model, or it cannot be fetched.
+    GGUFError, UnknownArchitectureError, TensorError
+        If the file cannot be used.
+    ParameterError
+        If a parameter makes no sense.
+
+    Examples
+    --------
+    >>> with LLM("smollm2") as llm:  # doctest: +SKIP
+    ...     llm.generate("Why is the sky blue?", SamplingParams(max_tokens=32))[0].text
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        n_threads: int | None = None,
+        n_ctx: int | None = None,
+        n_seqs: int = 4,
+        n_batch: int = 512,
+        kv_type: Literal["f16", "f32"] = "f16",
+        activations: Literal["int8", "f32"] = "int8",
+        load: Literal["mmap", "read"] = "mmap",
+    ) -> None:
+        self._engine: Engine | None = None
+        self.params = EngineParams(n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load)
+        self._engine = Engine(load_model(store.resolve(model), load), self.params)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine behind it, for tools that need more than text.
+
+        Raises
+        ------
+        RealizarError
+            If the LLM is closed.
+        """
+        if self._engine is None:
+            raise RealizarError("this LLM is closed; make a new one")
+        return self._engine
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer; built when first used."""
+        return self.engine.model.tokenizer
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that one sequence may have."""
+        return self.engine.n_ctx
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+    ) -> list[Completion]:
+        """Continue one or several prompts, all at once.
+
+        Parameters
+        ----------
+        prompts : str, list of str, token ids, or list of token ids
+            Text gets the BOS token where the model wants one; special tokens in it are plain text.
+        params : SamplingParams or list of SamplingParams, optional
+            For all prompts, or one for each.
+
+        Returns
+        -------
+        list of Completion
+            In the order of the prompts.
+
+        Raises
+        ------
+        ParameterError
+            If a prompt is empty, a token id does not exist, or the numbers of prompts and params differ.
+        ContextFullError
+            If a prompt is longer than the context.
+        """
+        several = _as_list(prompts)
+        each = [params] * len(several) if isinstance(params, SamplingParams) else list(params)
+        if len(each) != len(several):
+            raise ParameterError(f"{len(several)} prompts, but {len(each)} params; give one for all or one for each")
+        requests: list[Generation] = []
+        try:
+            for prompt, its_params in zip(several, each, strict=True):
+                requests.append(self.engine.generate(self._ids(prompt), its_params))
+            self.engine.wait(lambda: all(request.is_over for request in requests))
+        finally:
+            for request in requests:
+                request.cancel()
+        for request in requests:
+            if request.error is not None:
+                raise request.error
+        return [request.completion() for request in requests]
+
+    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> TextStream:
+        """Continue one prompt, piece by piece.
+
+        Parameters
+        ----------
+        prompt : str or token ids
+        params : SamplingParams, optional
+
+        Returns
+        -------
+        TextStream
+            Yields str; never half a character, and nothing of a stop string.
+
+        Raises
+        ------
+        ParameterError, ContextFullError
+            As `generate`, at once.
+        """
+        return TextStream(self.engine, self.engine.generate(self._ids(prompt), params))
+
+    @overload
+    def chat(
+        self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: Literal[False] = False
+    ) -> Completion: ...
+    @overload
+    def chat(self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: Literal[True]) -> TextStream: ...
+    def chat(
+        self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: bool = False
+    ) -> Completion | TextStream:
+        """Answer the last message of a conversation.
+
+        The model's own template makes the prompt. What earlier turns computed is still in the cache, so a turn costs
+        what it adds.
+
+        Parameters
+        ----------
+        messages : list of dict
+            {"role": "system" | "user" | "assistant", "content": str}, oldest first.
+        params : SamplingParams, optional
+        stream : bool
+            Return the pieces as they come.
+
+        Raises
+        ------
+        TemplateError
+            If the model has no chat template, or it fails on these messages.
+        ParameterError, ContextFullError
+            As `generate`.
+        """
+        template = self.tokenizer.chat_template
+        if template is None:
+            raise TemplateError("this model has no chat template; use generate with a prompt as its card shows it")
+        # The template writes BOS and the names of special tokens itself.
+        ids = self.tokenize(template.render(messages), add_special=False, parse_special=True)
+        return self.stream(ids, params) if stream else self.generate(ids, params)[0]
+
+    def logits(self, token_ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Return the logits after every token of a text.
+
+        Parameters
+        ----------
+        token_ids : sequence of int
+            At least one, at most n_ctx.
+
+        Returns
+        -------
+        float32 [n_tokens, n_vocab]
+
+        Raises
+        ------
+        ParameterError, ContextFullError
+            As `generate`.
+        """
+        request = self.engine.score(token_ids)
+        try:
+            self.engine.wait(lambda: request.is_over)
+        finally:
+            request.cancel()
+        return request.logits
+
+    def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Return the token ids of a text.
+
+        Parameters
+        ----------
+        text : str
+        add_special : bool
+            Add BOS and EOS where the model wants them.
+        parse_special : bool
+            Read the names of special tokens as these tokens; never do it with text of a stranger.
+        """
+        return self.tokenizer.encode(text, add_special, parse_special)
+
+    def detokenize(self, token_ids: Sequence[int], skip_special: bool = True) -> str:
+        """Return the text of token ids, by default without special tokens."""
+        return self.tokenizer.decode(token_ids, skip_special)
+
+    def _ids(self, prompt: Prompt) -> Sequence[int]:
+        return self.tokenize(prompt) if isinstance(prompt, str) else prompt
+
+    def close(self) -> None:
+        """Give all memory back. A step under way ends first; requests that wait for more get a RealizarError."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """Return one prompt, or several, as a list of prompts."""
+    if isinstance(prompts, (str, bytes)) or not isinstance(prompts, Iterable):
+        return [prompts]
+    items: list[Any] = list(prompts)
+    return [items] if all(isinstance(item, Integral) for item in items) else items
