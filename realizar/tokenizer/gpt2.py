@@ -1,0 +1,78 @@
+"""Byte-level BPE (tokenizer.ggml.model = gpt2) on the `tokenizers` package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from realizar.errors import TokenizerError
+from realizar.tokenizer.pretokenize import PreTokenizer, Rows, pretokenizer
+from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary, texts
+
+
+def _byte_of() -> dict[str, int]:
+    """Return GPT-2's map from printable characters back to bytes.
+
+    Bytes that print stand for themselves; the others, in ascending order, for the characters from U+0100 on
+    (`bytes_to_unicode` in OpenAI's gpt-2/src/encoder.py).
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}
+
+
+_BYTE_OF = _byte_of()
+
+
+def rules(metadata: Metadata, extra: Rows) -> Rules:
+    """Return what holds where the metadata says nothing; the BOS default comes with the pre-tokenizer."""
+    return Rules(add_bos=_row(metadata, extra).add_bos)
+
+
+def token_bytes(text: str) -> bytes:
+    """Return the bytes that a NORMAL token stands for."""
+    try:
+        return bytes([_BYTE_OF[c] for c in text])
+    except KeyError:  # a text outside the byte alphabet stands for itself
+        return text.encode()
+
+
+def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
+    """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    row = _row(metadata, extra)
+    ids = {text: i for i, text in enumerate(vocabulary.tokens) if text}
+    merges = [_parts(m) for m in texts(metadata, "tokenizer.ggml.merges")]
+    try:
+        tokenizer = Tokenizer(models.BPE(ids, merges, ignore_merges=row.ignore_merges))
+        words = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in row.split]
+    except Exception as error:  # `tokenizers` raises bare Exception
+        raise TokenizerError(f"tokenizer.ggml.merges or the pre-tokenizer cannot be used: {error}") from error
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*words, byte_level])
+
+    def encode(text: str) -> list[int]:
+        # Unlike `encode`, this one lets other threads run meanwhile.
+        ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
+        return ids
+
+    return encode
+
+
+def _row(metadata: Metadata, extra: Rows) -> PreTokenizer:
+    name = str(metadata.get("tokenizer.ggml.pre", "default"))
+    row = pretokenizer(name, extra)
+    if not row.byte_level:
+        raise TokenizerError(
+            f"tokenizer.ggml.pre: {name!r} does not work on bytes, as tokenizer.ggml.model = gpt2 must"
+        )
+    return row
+
+
+def _parts(merge: str) -> tuple[str, str]:
+    """Cut "left right" at the first space behind the first character: a part may itself begin with a space."""
+    left, _, right = merge.partition(" ")
+    if not left:
+        cut = merge.find(" ", 1)
+        left, right = merge[:cut], merge[cut + 1 :]
+    return left, right

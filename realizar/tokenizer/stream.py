@@ -1,0 +1,47 @@
+"""StreamDecoder: token ids in, text out, without ever showing half a character."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Protocol
+
+_UTF8 = codecs.getincrementaldecoder("utf-8")
+
+
+class Tokens(Protocol):
+    """What a decoder must know of a vocabulary."""
+
+    @property
+    def space_prefix(self) -> bool: ...  # noqa: D102
+    def token_bytes(self, token: int) -> bytes: ...  # noqa: D102
+    def is_special(self, token: int) -> bool: ...  # noqa: D102
+    def is_hidden(self, token: int) -> bool: ...  # noqa: D102
+
+
+class StreamDecoder:
+    """Decodes one text token by token; what it gives out adds up to what `Tokenizer.decode` gives.
+
+    A token may end inside a character: its bytes wait until the character is complete or `flush` ends the text.
+    """
+
+    def __init__(self, tokens: Tokens, skip_special: bool, starts: bool) -> None:
+        self._tokens = tokens
+        self._skip_special = skip_special
+        self._starts = starts  # the next text carries a space that `encode` put there
+        self._utf8 = _UTF8("replace")
+
+    def push(self, token: int) -> str:
+        """Take one id and return the text that is complete now, often empty; TokenizerError for an unknown id."""
+        raw = self._tokens.token_bytes(token)
+        if self._tokens.is_special(token):
+            self._starts = self._tokens.space_prefix
+            if self._skip_special and self._tokens.is_hidden(token):
+                return ""
+        elif self._starts and raw:
+            self._starts = False
+            raw = raw.removeprefix(b" ")
+        return self._utf8.decode(raw)
+
+    def flush(self) -> str:
+        """End the text: bytes that never became a character come out as U+FFFD."""
+        return self._utf8.decode(b"", final=True)

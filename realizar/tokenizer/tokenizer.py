@@ -1,0 +1,216 @@
+"""Tokenizer: texts to token ids and back, as the model's own tokenizer did it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from threading import Lock
+from types import MappingProxyType
+from typing import Protocol
+
+from realizar.errors import TokenizerError
+from realizar.tokenizer import gpt2, llama
+from realizar.tokenizer.chat import ChatTemplate
+from realizar.tokenizer.pretokenize import Rows
+from realizar.tokenizer.special import SpecialTokens
+from realizar.tokenizer.stream import StreamDecoder
+from realizar.tokenizer.vocabulary import HIDDEN, SPECIAL, Metadata, Rules, TokenType, Vocabulary
+
+Encode = Callable[[str], list[int]]
+
+
+class Kind(Protocol):
+    """What the module of a kind of tokenizer offers; see gpt2.py for the words."""
+
+    def rules(self, metadata: Metadata, extra: Rows) -> Rules: ...  # noqa: D102
+    def token_bytes(self, text: str) -> bytes: ...  # noqa: D102
+    def encoder(self, metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Encode: ...  # noqa: D102
+
+
+# tokenizer.ggml.model -> the module that knows it
+KINDS: dict[str, Kind] = {"gpt2": gpt2, "llama": llama}
+
+
+class Tokenizer:
+    """The tokenizer of one model; may be used by many threads at once.
+
+    Attributes
+    ----------
+    n_vocab : int
+        How many token ids there are.
+    bos_id, eos_id : int or None
+        Beginning and end of a text.
+    eog_ids : frozenset of int
+        Each of these ends a generation.
+    chat_template : ChatTemplate or None
+        How messages become a prompt, where the file says it.
+    """
+
+    def __init__(self, kind: Kind, vocabulary: Vocabulary, build: Callable[[], Encode], chat: str | None) -> None:
+        self._kind = kind
+        self._vocabulary = vocabulary
+        self._special = SpecialTokens(vocabulary)
+        self._build = build
+        self._encode: Encode | None = None
+        self._lock = Lock()
+        self.n_vocab = len(vocabulary.tokens)
+        self.bos_id = vocabulary.bos_id
+        self.eos_id = vocabulary.eos_id
+        self.eog_ids = vocabulary.eog_ids
+        bos, eos = ("" if i is None else vocabulary.tokens[i] for i in (self.bos_id, self.eos_id))
+        self.chat_template = None if chat is None else ChatTemplate(chat, bos, eos)
+
+    @classmethod
+    def from_gguf(cls, metadata: Metadata, pretokenizers: Rows = MappingProxyType({})) -> Tokenizer:
+        """Read the tokenizer of a GGUF file; the costly part is built at the first `encode`.
+
+        Parameters
+        ----------
+        metadata : mapping of str to value
+            The metadata of the file; it must stay readable until the first `encode`.
+        pretokenizers : mapping of str to mapping
+            Rows from plugins (hook realizar_pretokenizers): tokenizer.ggml.pre to split patterns and flags.
+
+        Raises
+        ------
+        TokenizerError
+            The kind or the pre-tokenizer is unknown, or the vocabulary is damaged.
+        """
+        model = metadata.get("tokenizer.ggml.model")
+        kind = KINDS.get(model) if isinstance(model, str) else None
+        if kind is None:
+            raise TokenizerError(f"tokenizer.ggml.model: {model!r} is unknown; known are {', '.join(KINDS)}")
+        vocabulary = Vocabulary.from_gguf(metadata, kind.rules(metadata, pretokenizers))
+        chat = metadata.get("tokenizer.chat_template")
+        return cls(
+            kind,
+            vocabulary,
+            lambda: kind.encoder(metadata, vocabulary, pretokenizers),
+            chat if isinstance(chat, str) else None,
+        )
+
+    def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Return the token ids of a text.
+
+        Parameters
+        ----------
+        text : str
+            Must be encodable as UTF-8: lone surrogates are an error.
+        add_special : bool
+            Put BOS and EOS around it, as far as the model was trained with them.
+        parse_special : bool
+            Read control tokens such as ``<|im_end|>`` out of the text. Only for texts that the caller vouches for:
+            rendered chat templates, not a user's words.
+
+        Raises
+        ------
+        TokenizerError
+            The text is no valid Unicode.
+        """
+        _check_text(text)
+        words, vocabulary = self._encoder(), self._vocabulary
+        ids = [vocabulary.bos_id] if add_special and vocabulary.add_bos and vocabulary.bos_id is not None else []
+        for part in self._special.split(text, parse_special):
+            if isinstance(part, int):
+                ids.append(part)
+            else:
+                ids += words(f" {part}" if vocabulary.space_prefix else part)
+        if add_special and vocabulary.add_eos and vocabulary.eos_id is not None:
+            ids.append(vocabulary.eos_id)
+        return ids
+
+    def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
+        """Return the text of token ids; bytes that are no UTF-8 become U+FFFD.
+
+        Parameters
+        ----------
+        ids : iterable of int
+            Token ids; the first one begins the text.
+        skip_special : bool
+            Leave out control tokens.
+
+        Raises
+        ------
+        TokenizerError
+            An id is outside the vocabulary.
+        """
+        decoder = self.stream(skip_special)
+        return "".join(map(decoder.push, ids)) + decoder.flush()
+
+    def stream(self, skip_special: bool = True, after: int | None = None) -> StreamDecoder:
+        """Return a decoder that takes ids one by one, for text that is shown while it is made.
+
+        Parameters
+        ----------
+        skip_special : bool
+            Leave out control tokens.
+        after : int or None
+            The id in front of the first one; None where the text begins. SentencePiece models spell a space in front
+            of a text's first word, which is dropped there and kept in the middle of a text.
+        """
+        starts = self._vocabulary.space_prefix and (after is None or self.is_special(after))
+        return StreamDecoder(self, skip_special, starts)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes of one token as it stands in a text; special tokens give their name, unused ones nothing.
+
+        Raises
+        ------
+        TokenizerError
+            The id is outside the vocabulary.
+        """
+        token_type = self._type(token)
+        text = self._vocabulary.tokens[token]
+        if token_type == TokenType.NORMAL:
+            return self._kind.token_bytes(text)
+        if token_type == TokenType.BYTE:
+            return _byte(text)
+        return text.encode() if token_type in SPECIAL else b""
+
+    def is_special(self, token: int) -> bool:
+        """Tell whether a token is cut out of a text before the tokenizer proper sees it."""
+        return self._type(token) in SPECIAL
+
+    def is_hidden(self, token: int) -> bool:
+        """Tell whether a token steers the model and is no part of the text."""
+        return self._type(token) in HIDDEN
+
+    @property
+    def space_prefix(self) -> bool:
+        """Whether texts get a space in front before they are encoded."""
+        return self._vocabulary.space_prefix
+
+    def _type(self, token: int) -> int:
+        try:
+            index = operator.index(token)
+        except TypeError:
+            raise TokenizerError(f"token id {token!r}: needs an integer, found {type(token).__name__}") from None
+        if not 0 <= index < self.n_vocab:
+            raise TokenizerError(f"token id {index}: the vocabulary has ids 0 to {self.n_vocab - 1}")
+        return self._vocabulary.types[index]
+
+    def _encoder(self) -> Encode:
+        with self._lock:
+            if self._encode is None:
+                self._encode = self._build()
+            return self._encode
+
+
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise TokenizerError(f"the text must be a str, found {type(text).__name__}; decode bytes as UTF-8 first")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TokenizerError(
+            f"the text is no valid Unicode: a lone surrogate {text[error.start]!r} at character {error.start}; "
+            "it was probably read with errors='surrogateescape'"
+        ) from None
+
+
+def _byte(text: str) -> bytes:
+    """Return the byte of a BYTE token, whose text is <0xNN>."""
+    try:
+        return bytes([int(text[3:-1], 16)])
+    except ValueError:
+        raise TokenizerError(f"the byte token {text!r} is not of the form <0xNN>; the file is damaged") from None

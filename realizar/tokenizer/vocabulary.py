@@ -1,0 +1,191 @@
+"""Vocabulary: the texts, types and special ids of a file's tokens, put right where files are known to be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from realizar.errors import TokenizerError
+from realizar.tokenizer import known
+
+Metadata = Mapping[str, Any]
+
+
+class TokenType(IntEnum):
+    """What tokenizer.ggml.token_type says of a token; the numbers are those of sentencepiece too."""
+
+    UNDEFINED = 0
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+HIDDEN = frozenset((TokenType.CONTROL, TokenType.UNKNOWN))
+SPECIAL = HIDDEN | {TokenType.USER_DEFINED}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a kind of tokenizer does where the metadata has no key for it.
+
+    Attributes
+    ----------
+    bos_id, eos_id : int or None
+        Token ids.
+    add_bos, add_eos : bool
+        Whether `encode` puts them around a text.
+    space_prefix : bool
+        Whether a space goes in front of each text between special tokens.
+    """
+
+    bos_id: int | None = None
+    eos_id: int | None = None
+    add_bos: bool = False
+    add_eos: bool = False
+    space_prefix: bool = False
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of one model.
+
+    Attributes
+    ----------
+    tokens : list of str
+        Texts as stored in the file, by id.
+    types : bytes
+        One `TokenType` per id.
+    bos_id, eos_id : int or None
+        Beginning and end of a text.
+    eog_ids : frozenset of int
+        Each of these ends a generation.
+    add_bos, add_eos, space_prefix : bool
+        See `Rules`.
+    strip_after : frozenset of int
+        Special tokens that swallow the white space behind them.
+    """
+
+    tokens: list[str]
+    types: bytes
+    bos_id: int | None
+    eos_id: int | None
+    eog_ids: frozenset[int]
+    add_bos: bool
+    add_eos: bool
+    space_prefix: bool
+    strip_after: frozenset[int]
+
+    @classmethod
+    def from_gguf(cls, metadata: Metadata, rules: Rules) -> Vocabulary:
+        """Read tokenizer.ggml.*; raises TokenizerError where keys are missing, of wrong length or contradictory."""
+        tokens = texts(metadata, "tokenizer.ggml.tokens")
+        ids = dict(zip(tokens, range(len(tokens)), strict=True))
+        # Empty texts may repeat: they stand for ids that nothing can spell.
+        if len(ids) + max(0, tokens.count("") - 1) != len(tokens):
+            twice = next(t for i, t in enumerate(tokens) if t and ids[t] != i)
+            raise TokenizerError(f"tokenizer.ggml.tokens: {twice!r} is there more than once; the file is damaged")
+        types = _types(metadata, len(tokens))
+        bos, eos = (
+            token_id(metadata, name, len(tokens), default)
+            for name, default in (("bos", rules.bos_id), ("eos", rules.eos_id))
+        )
+        eog = _endings(metadata, ids, types, eos)
+        return cls(
+            tokens=tokens,
+            types=bytes(types),
+            bos_id=bos,
+            eos_id=eos,
+            eog_ids=eog,
+            add_bos=_adds(metadata, "bos", rules.add_bos, bos),
+            add_eos=_adds(metadata, "eos", rules.add_eos, eos),
+            space_prefix=rules.space_prefix,
+            strip_after=_strip_after(metadata, ids, types),
+        )
+
+
+def texts(metadata: Metadata, key: str) -> list[str]:
+    """Return the list of str under a key; raises TokenizerError where it is missing, empty or something else."""
+    values = metadata.get(key)
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)) or not values:
+        found = "nothing" if values is None else "an empty list" if values == [] else type(values).__name__
+        raise TokenizerError(f"{key}: needs a list of texts, found {found}; the file has no usable tokenizer")
+    listed = list(values)
+    if not isinstance(listed[0], str):
+        raise TokenizerError(f"{key}: needs a list of texts, found {type(listed[0]).__name__}")
+    return listed
+
+
+def numbers(metadata: Metadata, key: str, n: int) -> list[Any]:
+    """Return the n numbers under a key; raises TokenizerError where there are more, fewer or none."""
+    values = metadata.get(key)
+    if values is None or isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+        raise TokenizerError(f"{key}: needs {n} numbers, one per token, found {type(values).__name__}")
+    if len(values) != n:
+        raise TokenizerError(f"{key}: needs {n} numbers, one per token, found {len(values)}")
+    return list(values.tolist() if hasattr(values, "tolist") else values)
+
+
+def token_id(metadata: Metadata, name: str, n_vocab: int, default: int | None = None) -> int | None:
+    """Return tokenizer.ggml.{name}_token_id; an id outside the vocabulary (files write -1) counts as missing."""
+    for value in (metadata.get(f"tokenizer.ggml.{name}_token_id"), default):
+        if value is not None and 0 <= int(value) < n_vocab:
+            return int(value)
+    return None
+
+
+def _types(metadata: Metadata, n: int) -> bytearray:
+    if "tokenizer.ggml.token_type" not in metadata:
+        return bytearray([TokenType.NORMAL]) * n
+    values = numbers(metadata, "tokenizer.ggml.token_type", n)
+    known_types = frozenset(TokenType)
+    if not known_types.issuperset(values):
+        values = [v if v in known_types else TokenType.UNDEFINED for v in values]
+    return bytearray(values)
+
+
+def _adds(metadata: Metadata, name: str, default: bool, token: int | None) -> bool:
+    key = f"tokenizer.ggml.add_{name}_token"
+    asked = metadata.get(key)
+    if asked and token is None:
+        raise TokenizerError(f"{key} is true, but tokenizer.ggml.{name}_token_id is missing or outside the vocabulary")
+    return token is not None and bool(default if asked is None else asked)
+
+
+def _endings(metadata: Metadata, ids: dict[str, int], types: bytearray, eos: int | None) -> frozenset[int]:
+    """Find the ids that end a generation and set the types of tokens that go by their text."""
+    slots: dict[str, int] = {}
+    for slot, names in known.SLOTS.items():
+        filled = token_id(metadata, slot, len(types))
+        if filled is None and slot in known.OLD_KEYS:
+            filled = token_id(metadata, known.OLD_KEYS[slot], len(types))
+        if filled is None and (found := [ids[name] for name in names if name in ids]):
+            filled = min(found)
+            types[filled] = TokenType.CONTROL
+        if filled is not None:
+            slots[slot] = filled
+    named = {name: ids[name] for name in known.ENDINGS if name in ids}
+    for token in named.values():
+        types[token] = TokenType.CONTROL
+    for name in known.RENDERED:
+        if name in ids:
+            types[ids[name]] = TokenType.USER_DEFINED
+    eog = {slots[slot] for slot in known.ENDING_SLOTS if slot in slots} | set(named.values())
+    eog |= set() if eos is None else {eos}
+    for witnesses, name in known.NOT_ENDINGS:
+        if name in named and all(w in named for w in witnesses):
+            eog.discard(named[name])
+            types[named[name]] = TokenType.USER_DEFINED
+    return frozenset(eog)
+
+
+def _strip_after(metadata: Metadata, ids: dict[str, int], types: bytearray) -> frozenset[int]:
+    model = str(metadata.get("general.name", "")).lower()
+    if "phi-3" not in model and "phi3" not in model:
+        return frozenset()
+    special = {i for i, kind in enumerate(types) if kind in SPECIAL} | {ids[t] for t in ("</s>",) if t in ids}
+    return frozenset(special - {ids[t] for t in known.PHI3_KEEPS_SPACE if t in ids})
