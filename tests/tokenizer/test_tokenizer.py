@@ -1,0 +1,233 @@
+"""What Tokenizer promises: rules for special tokens, round trips, errors, and nothing heavy before it is used."""
+
+import subprocess
+import sys
+from threading import Thread
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realizar.errors import TokenizerError
+from realizar.tokenizer import Tokenizer
+from tests.tokenizer.vocabularies import COMMITTED, committed, small
+
+UNICODE = st.text(st.characters(codec="utf-8"))
+
+
+def changed(name, **changes):
+    """Return committed metadata with some keys (without tokenizer.ggml.) changed, or removed where None."""
+    metadata = dict(committed(name)["metadata"])
+    for key, value in changes.items():
+        metadata[f"tokenizer.ggml.{key}"] = value
+        if value is None:
+            del metadata[f"tokenizer.ggml.{key}"]
+    return metadata
+
+
+def retyped(name, token, kind):
+    """Return the committed token types with one changed."""
+    tokens, types = (committed(name)["metadata"][f"tokenizer.ggml.{key}"] for key in ("tokens", "token_type"))
+    return [kind if t == token else old for t, old in zip(tokens, types, strict=True)]
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+@given(text=UNICODE)
+def test_decode_gives_the_text_back(name, text):
+    tokenizer = small(name)
+    spelled = text.replace("▁", " ") if name == "llama" else text  # SentencePiece cannot tell the two apart
+    assert tokenizer.decode(tokenizer.encode(text)) == spelled
+    assert tokenizer.decode(tokenizer.encode(text, add_special=False), skip_special=False) == spelled
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+@given(parts=st.lists(UNICODE | st.sampled_from(["<s>", "</s>", "<|endoftext|>", "<|im_end|>", "<unk>"]), max_size=6))
+def test_decode_gives_special_tokens_back_where_asked(name, parts):
+    text = "".join(parts).replace("▁", " ")
+    ids = small(name).encode(text, add_special=False, parse_special=True)
+    assert small(name).decode(ids, skip_special=False) == text
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_bytes_of_tokens_add_up_to_the_text(name):
+    tokenizer = small(name)
+    ids = tokenizer.encode("Größe 🦙 x", add_special=False)
+    prefix = b" " if tokenizer.space_prefix else b""
+    assert b"".join(map(tokenizer.token_bytes, ids)) == prefix + "Größe 🦙 x".encode()
+
+
+def test_control_tokens_are_read_only_where_asked():
+    tokenizer = small("qwen2")
+    end = committed("qwen2")["metadata"]["tokenizer.ggml.tokens"].index("<|endoftext|>")
+    assert tokenizer.encode("a<|endoftext|>b", parse_special=True).count(end) == 1
+    plain = tokenizer.encode("a<|endoftext|>b")
+    assert end not in plain
+    assert tokenizer.decode(plain) == "a<|endoftext|>b"
+    assert tokenizer.decode([end]) == ""
+    assert tokenizer.decode([end], skip_special=False) == "<|endoftext|>"
+
+
+def test_user_defined_tokens_are_read_always_and_shown():
+    tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], "<mark>", "<mark><mark>"]
+    types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 4, 4]
+    tokenizer = Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types))
+    one, two = len(tokens) - 2, len(tokens) - 1
+    assert tokenizer.encode("<mark><mark><mark>") == [two, one]  # the longest first
+    assert tokenizer.decode([two, one]) == "<mark><mark><mark>"
+
+
+def test_a_space_goes_in_front_of_every_text_between_special_tokens():
+    tokenizer = small("llama")
+    a = tokenizer.encode("a", add_special=False)
+    assert tokenizer.encode("a</s>a", add_special=False, parse_special=True) == [*a, tokenizer.eos_id, *a]
+    without = Tokenizer.from_gguf(changed("llama", add_space_prefix=False))
+    assert without.encode(" a", add_special=False) == a
+    assert without.decode(a) == " a"
+
+
+def test_bos_and_eos():
+    tokenizer = small("llama")
+    assert (tokenizer.bos_id, tokenizer.eos_id) == (1, 2)
+    a = tokenizer.encode("a", add_special=False)
+    assert tokenizer.encode("a") == [1, *a]
+    both = Tokenizer.from_gguf(changed("llama", add_eos_token=True))
+    assert both.encode("a") == [1, *a, 2]
+    neither = Tokenizer.from_gguf(changed("llama", add_bos_token=False))
+    assert neither.encode("a") == a
+    by_default = Tokenizer.from_gguf(changed("llama", add_bos_token=None, bos_token_id=None))
+    assert by_default.encode("a") == [1, *a]
+    assert small("qwen2").encode("") == []
+    by_pre = Tokenizer.from_gguf(changed("qwen2", pre="llama-bpe", add_bos_token=None))
+    assert by_pre.encode("") == [by_pre.bos_id]
+
+
+def test_a_bos_that_is_asked_for_must_exist():
+    with pytest.raises(TokenizerError, match="add_bos_token is true"):
+        Tokenizer.from_gguf(changed("qwen2", add_bos_token=True, bos_token_id=2**32 - 1))
+    assert Tokenizer.from_gguf(changed("qwen2", bos_token_id=2**32 - 1)).bos_id is None
+
+
+def test_names_end_a_generation_and_are_control_tokens():
+    metadata = changed("qwen2", token_type=retyped("qwen2", "<|endoftext|>", 1))
+    tokenizer = Tokenizer.from_gguf(metadata)
+    end = metadata["tokenizer.ggml.tokens"].index("<|endoftext|>")
+    assert tokenizer.eog_ids >= {end, tokenizer.eos_id}
+    assert tokenizer.is_hidden(end)
+
+
+def test_names_that_only_end_a_part():
+    tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], "<|end|>", "<|return|>", "<|call|>"]
+    types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 3, 3, 3]
+    tokenizer = Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types))
+    end, return_, call = range(len(tokens) - 3, len(tokens))
+    assert end not in tokenizer.eog_ids
+    assert {return_, call} < tokenizer.eog_ids
+    assert tokenizer.decode([end]) == "<|end|>"
+
+
+def test_phi3_drops_white_space_behind_special_tokens():
+    metadata = {**changed("llama"), "general.name": "Phi-3 mini"}
+    tokenizer = Tokenizer.from_gguf(metadata)
+    a = tokenizer.encode("a", add_special=False)
+    assert tokenizer.encode("</s> \n a", add_special=False, parse_special=True) == [2, *a]
+    assert tokenizer.encode("<s> a", add_special=False, parse_special=True) == [1, *tokenizer.encode(" a", False)]
+
+
+def test_unused_tokens_have_no_text():
+    tokenizer = Tokenizer.from_gguf(changed("qwen2", token_type=retyped("qwen2", "a", 5)))
+    a = committed("qwen2")["metadata"]["tokenizer.ggml.tokens"].index("a")
+    assert tokenizer.decode([a, a + 1]) == "b"
+    assert tokenizer.token_bytes(a) == b""
+
+
+@pytest.mark.parametrize("bad", [-1, 384, 10**30])
+def test_unknown_ids(bad):
+    with pytest.raises(TokenizerError, match=r"the vocabulary has ids 0 to 383"):
+        small("qwen2").decode([0, bad])
+
+
+def test_ids_are_integers():
+    assert small("qwen2").decode(np.array([64, 65], dtype=np.int32)) == "ab"
+    with pytest.raises(TokenizerError, match="needs an integer, found str"):
+        small("qwen2").decode("ab")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("ab\udc80", "lone surrogate '.udc80' at character 2"), (b"ab", "must be a str, found bytes"), (None, "NoneType")],
+)
+def test_texts_that_are_none(text, message):
+    with pytest.raises(TokenizerError, match=message):
+        small("qwen2").encode(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "rwkv"}, "'rwkv' is unknown; known are gpt2, llama"),
+        ({"model": None}, "None is unknown"),
+        ({"pre": "no-such"}, "a plugin can add it with the hook realizar_pretokenizers"),
+        ({"pre": "gemma4"}, "does not work on bytes"),
+        ({"tokens": None}, "needs a list of texts, found nothing"),
+        ({"tokens": []}, "found an empty list"),
+        ({"tokens": [1, 2]}, "found int"),
+        ({"tokens": ["a", "b", "a"]}, "'a' is there more than once"),
+        ({"token_type": [1]}, "needs 384 numbers, one per token, found 1"),
+        ({"token_type": "x"}, "needs 384 numbers, one per token, found str"),
+    ],
+)
+def test_files_that_cannot_be_read(changes, message):
+    with pytest.raises(TokenizerError, match=message):
+        Tokenizer.from_gguf(changed("qwen2", **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("qwen2", {"merges": None}, "needs a list of texts, found nothing"),
+        ("qwen2", {"merges": ["a zzzz"]}, "merges or the pre-tokenizer cannot be used"),
+        ("llama", {"scores": None}, "needs 512 numbers"),
+        ("llama", {"scores": [0.0]}, "needs 512 numbers, one per token, found 1"),
+    ],
+)
+def test_files_that_cannot_be_built(name, changes, message):
+    tokenizer = Tokenizer.from_gguf(changed(name, **changes))
+    with pytest.raises(TokenizerError, match=message):
+        tokenizer.encode("a")
+
+
+def test_odd_files_that_can_be_read():
+    tokens = [*committed("llama")["metadata"]["tokenizer.ggml.tokens"], "", ""]
+    types = np.array([*committed("llama")["metadata"]["tokenizer.ggml.token_type"], 2, 77], dtype=np.int32)
+    scores = np.array([*committed("llama")["metadata"]["tokenizer.ggml.scores"], 0, 0], dtype=np.float32)
+    tokenizer = Tokenizer.from_gguf(changed("llama", tokens=tokens, token_type=types, scores=scores))
+    assert tokenizer.encode("Hello world") == small("llama").encode("Hello world")
+    assert tokenizer.decode([512, 513]) == ""
+    untyped = Tokenizer.from_gguf(changed("qwen2", token_type=None))
+    assert untyped.encode("Hello world") == small("qwen2").encode("Hello world")
+
+
+def test_merges_are_cut_behind_their_first_character():
+    tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], " ", " x"]
+    types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 1, 1]
+    tokenizer = Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types, merges=["  x"]))
+    assert tokenizer.encode("x") == small("qwen2").encode("x")
+    assert tokenizer.token_bytes(len(tokens) - 1) == b" x"  # outside the byte alphabet: stands for itself
+
+
+def test_threads_may_share_a_tokenizer():
+    tokenizer = Tokenizer.from_gguf(committed("qwen2")["metadata"])
+    results = []
+    threads = [Thread(target=lambda: results.append(tokenizer.encode("Hello world " * 100))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [small("qwen2").encode("Hello world " * 100)] * 4
+
+
+def test_import_is_light():
+    code = "import sys, realizar.tokenizer; print(*{'tokenizers', 'sentencepiece', 'jinja2'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,45 @@
+"""Vocabularies for the tests: two small ones that are committed, those in ../shared, and the real models."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from realizar.gguf import GGUFFile
+from realizar.store.cache import cache_dir
+from realizar.store.models import MODELS
+from realizar.tokenizer import Tokenizer
+from tests.shared import SHARED
+
+VECTORS = SHARED / "tokenizers"
+SEPARATOR = "\n__ggml_vocab_test__\n"
+COMMITTED = ("llama", "qwen2")  # one of each kind
+
+
+@cache
+def committed(name: str) -> dict[str, Any]:
+    """Return {"metadata": ..., "examples": [{"text", "ids"}]}, taken from the parity models of that name."""
+    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("vectors").joinpath(f"{name}.json").read_text("utf-8"))
+    return loaded
+
+
+@cache
+def small(name: str) -> Tokenizer:
+    """Return the tokenizer of a committed vocabulary."""
+    return Tokenizer.from_gguf(committed(name)["metadata"])
+
+
+@cache
+def of_file(path: Path) -> Tokenizer:
+    """Return the tokenizer of a GGUF file."""
+    with GGUFFile(path) as file:
+        tokenizer = Tokenizer.from_gguf(file.metadata)
+        tokenizer.encode("")  # what it needs of the file it has read now
+    return tokenizer
+
+
+def real(model: str) -> Path:
+    """Return where a known model lies in the cache, whether it is there or not."""
+    return cache_dir() / MODELS[model].file
