@@ -122,8 +122,10 @@ def tiny_model(
 def _random(weight: Weight, rng: np.random.Generator) -> F32:
     """Norms and factors near one, matrices that keep the size of what they multiply."""
     if len(weight.shape) == 1:
-        return (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
-    return (rng.standard_normal(weight.shape) / np.sqrt(weight.shape[-1])).astype(np.float32)
+        vector: F32 = (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
+        return vector
+    matrix: F32 = (rng.standard_normal(weight.shape) / np.sqrt(weight.shape[-1])).astype(np.float32)
+    return matrix
 
 
 def _add(writer: GGUFWriter, name: str, array: F32, type_name: str) -> None:
@@ -186,6 +188,17 @@ class Session:
             self.step([(sequence, past + i, tokens[i : i + chunk])]) for i in range(0, len(tokens), chunk)
         ]  # fmt: skip
         return {name: np.concatenate([step[name] for step in steps]) for name in steps[0]}
+
+
+    def continue_from(
+        self, source: int, target: int, n: int, prefix: Mapping[str, F32], tokens: Sequence[int]
+    ) -> dict[str, F32]:
+        """Lets sequence `target` share the blocks of the n tokens that `source` has just computed, and go on."""
+        self.tables[target, : n // BLOCK] = self.tables[source, : n // BLOCK]
+        for state in self.states.values():
+            state[target] = state[source]
+        rest = self.prompt(tokens[n:], N_TOKENS, sequence=target, past=n)
+        return {name: np.concatenate([prefix[name], rest[name]]) for name in rest}
 
 
 def test_tokens(n: int = N_TOKENS, seed: int = 0) -> list[int]:
@@ -257,6 +270,8 @@ def check_same_bits(model: Model, program: str) -> None:
     first = session.step([(2, 0, other[:20]), (0, 0, tokens[:30]), (1, 0, other)])
     second = session.step([(0, 30, tokens[30:]), (2, 20, other[20:])])
     same({name: np.concatenate([first[name][20:50], second[name][: N_TOKENS - 30]]) for name in want}, "a batch")
+    cached = session.continue_from(0, 3, 2 * BLOCK, session.prompt(tokens[: 2 * BLOCK], N_TOKENS), tokens)
+    same(cached, "a prefix that another sequence cached")
 
 
 def relative_error(found: F32, want: F32) -> float:

@@ -1,0 +1,63 @@
+"""The plugin door: broken plugins are named and stop nobody, two claims of one name are an error."""
+
+import sys
+import types
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from realizar.arch import Architecture, hookimpl, registry
+from realizar.errors import PluginError, UnknownArchitectureError
+
+
+def plugin(module_name, arch_name, pre=None):
+    """A module with the hooks, importable under this name; its entry point."""
+
+    class Arch(Architecture):
+        name = arch_name
+
+        def tensors(self, hp):
+            return {}
+
+        def build(self, g, w, hp):
+            return None
+
+    module = types.ModuleType(module_name)
+    module.realizar_architectures = hookimpl(lambda: [Arch], specname="realizar_architectures")
+    if pre:
+        module.realizar_pretokenizers = hookimpl(lambda: {pre: {}}, specname="realizar_pretokenizers")
+    sys.modules[module_name] = module
+    return EntryPoint(module_name, module_name, registry.GROUP)
+
+
+def test_loads_each():
+    found = registry.load([plugin("plug_a", "a"), plugin("plug_b", "b", pre="words")])
+    assert found.architecture("a").name == "a"
+    assert set(found.pretokenizers) == {"words"}
+    assert found.origins == {"architecture a": "plug_a", "architecture b": "plug_b", "pre-tokenizer words": "plug_b"}
+
+
+def test_broken_plugin_is_named_and_stops_nobody():
+    broken = EntryPoint("broken", "no_such_module_at_all", registry.GROUP)
+    with pytest.warns(UserWarning, match="broken"):
+        found = registry.load([broken, plugin("plug_a", "a")])
+    assert found.architecture("a").name == "a"
+    with pytest.raises(UnknownArchitectureError, match=r"'zebra'.*known are a.*broken.*no_such_module"):
+        found.architecture("zebra")
+
+
+def test_two_claims_name_both():
+    with pytest.raises(PluginError, match=r"architecture a .*plug_a and plug_b"):
+        registry.load([plugin("plug_b", "a"), plugin("plug_a", "a")])
+
+
+def test_environment_restricts(monkeypatch):
+    monkeypatch.setenv("REALIZAR_PLUGINS", "llama")
+    assert [p.name for p in registry.selected()] == ["llama"]
+    monkeypatch.setenv("REALIZAR_PLUGINS", "llama,nobody")
+    with pytest.raises(PluginError, match="nobody"):
+        registry.selected()
+
+
+def test_shipped_come_by_the_same_door():
+    assert {"llama", "qwen"} <= {p.name for p in registry.selected()}

@@ -1,0 +1,64 @@
+"""The builder refuses shapes that do not go together, with a message that says which."""
+
+import pytest
+
+from realizar.arch.architecture import WeightRef
+from realizar.errors import GraphError
+from realizar.graph import Graph
+
+
+def weight(name, *shape, bias=None):
+    return WeightRef(name, shape, bias)
+
+
+@pytest.fixture
+def g():
+    return Graph()
+
+
+def test_records_nodes_and_names(g):
+    x = g.embed(weight("token_embd", 32, 8))
+    y = g.linear(x, weight("up", 16, 8, bias="up.bias"))
+    assert (x.shape, y.shape, y.name) == ((8,), (16,), "up")
+    assert [node.op for node in g.nodes] == ["embed", "linear"]
+    assert g.nodes[1].attrs["bias"] == ("up.bias",)
+
+
+def test_operators(g):
+    x = g.embed(weight("token_embd", 32, 8))
+    y = 2.0 * (x + x) * x
+    assert y.shape == (8,)
+    assert [node.op for node in g.nodes] == ["embed", "add", "scale", "mul"]
+
+
+def test_names_stay_unique(g):
+    x = g.embed(weight("token_embd", 32, 8))
+    names = [g.add(x, x).name for _ in range(3)]
+    assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (lambda g, x: g.linear(x, weight("w", 4, 7)), "input of 8"),
+        (lambda g, x: g.rms_norm(x, weight("w", 4), eps=1e-5), "norm"),
+        (lambda g, x: g.add(x, g.linear(x, weight("w", 4, 8))), "differ"),
+        (lambda g, x: g.heads(x, 3), "do not make 3 heads"),
+        (lambda g, x: g.split(x, 3, 4), "do not fill"),
+        (lambda g, x: g.rope(g.heads(x, 2), style="neox", dims=6, base=1e4), "rope"),
+        (lambda g, x: g.rope(g.heads(x, 2), style="spiral", dims=4, base=1e4), "spiral"),
+        (lambda g, x: g.short_conv(x, weight("w", 8, 4), g.state(0, (4, 8))), "state"),
+        (lambda g, x: (g.state(0, (1,)), g.state(0, (1,))), "already"),
+        (lambda g, x: g.add(x, Graph().embed(weight("t", 32, 8))), "another graph"),
+    ],
+)
+def test_refuses(g, record, message):
+    with pytest.raises(GraphError, match=message):
+        record(g, g.embed(weight("token_embd", 32, 8)))
+
+
+def test_one_cache_per_layer(g):
+    q = g.heads(g.embed(weight("token_embd", 32, 8)), 2)
+    g.attention(q, q, q, layer=0, scale=1.0)
+    with pytest.raises(GraphError, match="layer 0"):
+        g.attention(q, q, q, layer=0, scale=1.0)

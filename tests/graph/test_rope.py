@@ -1,0 +1,35 @@
+"""Inverse frequencies against the formulas of transformers, written out."""
+
+import numpy as np
+import pytest
+
+from realizar.errors import GraphError
+from realizar.graph import RopeScaling
+from realizar.graph.rope import rope_frequencies
+
+
+def test_plain():
+    inv_freq, mscale = rope_frequencies(8, 10000.0, RopeScaling())
+    assert np.allclose(inv_freq, 10000.0 ** (-np.arange(0, 8, 2) / 8), rtol=1e-7)
+    assert mscale == 1.0
+
+
+def test_linear_and_factors():
+    factors = np.array([1, 2, 4, 8], np.float32)
+    inv_freq, _ = rope_frequencies(8, 10000.0, RopeScaling("linear", 2.0), factors)
+    assert np.allclose(inv_freq, 10000.0 ** (-np.arange(0, 8, 2) / 8) / factors / 2, rtol=1e-7)
+
+
+def test_yarn_keeps_fast_and_stretches_slow():
+    scaling = RopeScaling("yarn", 4.0, n_ctx_orig=4096)
+    inv_freq, mscale = rope_frequencies(64, 10000.0, scaling)
+    plain, _ = rope_frequencies(64, 10000.0, RopeScaling())
+    assert inv_freq[0] == plain[0]
+    assert np.isclose(inv_freq[-1], plain[-1] / 4)
+    assert np.all(inv_freq <= plain) and np.all(inv_freq >= plain / 4 * (1 - 1e-6))
+    assert np.isclose(mscale, 1 + 0.1 * np.log(4))
+
+
+def test_unknown_scaling():
+    with pytest.raises(GraphError, match="cubic"):
+        rope_frequencies(8, 1e4, RopeScaling("cubic", 2.0))

@@ -1,0 +1,20 @@
+"""Where the parity files are: the whole set beside the checkout if it is there, else the few that are committed."""
+
+from pathlib import Path
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
+WHOLE_SET = Path(__file__).parents[3] / "shared" / "parity"
+CASES = ("llama", "llama_mha", "llama_tied", "llama3_rope", "llama_linear_rope", "mistral", "qwen2")
+TYPES = ("f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k")
+FLOAT_TYPES = ("f32", "f16", "bf16")
+
+
+def files(root: Path) -> list[Path]:
+    """Model files under a root that are of the cases and types that are computed."""
+    paths = [root / case / f"model-{name}.gguf" for case in CASES for name in TYPES]
+    return [path for path in paths if path.is_file()]
+
+
+def name(path: Path) -> str:
+    """llama/q4_1."""
+    return f"{path.parent.name}/{path.stem.removeprefix('model-')}"

@@ -1,0 +1,92 @@
+"""Logits and greedy continuations against transformers and llama.cpp on tiny random models."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from realizar.model import load
+from realizar.testing import Session, relative_error
+
+from . import cases
+
+PATHS = cases.files(cases.FIXTURES)
+if cases.WHOLE_SET.is_dir():
+    PATHS = cases.files(cases.WHOLE_SET)
+
+each_file = pytest.mark.parametrize("path", PATHS, ids=cases.name)
+
+
+@cache
+def golden(folder):
+    return dict(np.load(folder / "golden.npz"))
+
+
+def exact(path):
+    """The right logits of a file, and the bound of the f32 path against them."""
+    arrays, name = golden(path.parent), path.stem.removeprefix("model-")
+    if f"logits_{name}_exact" in arrays:
+        return arrays[f"logits_{name}_exact"], 1e-4
+    return arrays["hf_logits"], 2e-5
+
+
+def logits(path, activations, kv_type, chunk=48):
+    with_model = load(path)
+    try:
+        session = Session(with_model, with_model.plan(), activations=activations, kv_type=kv_type)
+        return session.prompt([int(t) for t in golden(path.parent)["tokens"]], chunk)["logits"]
+    finally:
+        with_model.close()
+
+
+@each_file
+def test_f32(path):
+    want, bound = exact(path)
+    assert relative_error(logits(path, "f32", "f32"), want) <= bound
+
+
+@each_file
+def test_f16_cache(path):
+    assert relative_error(logits(path, "f32", "f16"), exact(path)[0]) <= 1.5e-3
+
+
+@each_file
+def test_int8(path):
+    name = path.stem.removeprefix("model-")
+    if name in cases.FLOAT_TYPES:
+        pytest.skip("float weights meet float activations: test_f32 holds them to the tighter bound")
+    want = exact(path)[0]
+    llama_cpp = relative_error(golden(path.parent)[f"logits_{name}"].astype(np.float32), want)
+    assert relative_error(logits(path, "int8", "f16"), want) <= 1.1 * llama_cpp
+
+
+@each_file
+def test_token_by_token(path):
+    assert np.array_equal(logits(path, "int8", "f16", chunk=1), logits(path, "int8", "f16"))
+
+
+@each_file
+def test_greedy(path):
+    """Token by token in f32, equal to the reference as long as its best two logits are apart."""
+    arrays, name = golden(path.parent), path.stem.removeprefix("model-")
+    kind = f"{name}_exact" if f"greedy_{name}_exact" in arrays else None
+    want = arrays[f"greedy_{kind}"] if kind else arrays["hf_greedy"]
+    margin = arrays[f"greedy_margin_{kind}"] if kind else arrays["hf_greedy_margin"]
+    model = load(path)
+    session = Session(model, model.plan(), activations="f32", kv_type="f32")
+    tokens = [int(t) for t in arrays["tokens"]]
+    for step, token in enumerate(want):
+        past = 0 if step == 0 else len(tokens) - 1
+        found = int(session.prompt(tokens[past:], len(tokens), past=past)["logits"][-1].argmax())
+        if found != token:
+            assert margin[step] < 1e-3, f"step {step}: {found}, not {token}, with a margin of {margin[step]}"
+            return
+        tokens.append(found)
+    model.close()
+
+
+def test_whole_set():
+    """Says in the report whether the whole set was compared."""
+    if not cases.WHOLE_SET.is_dir():
+        pytest.skip(f"{cases.WHOLE_SET} is not there: only the committed files were compared")
+    assert len(PATHS) >= 19

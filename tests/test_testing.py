@@ -1,0 +1,26 @@
+"""The conformance kit fails where an architecture is wrong: a kit that cannot fail proves nothing."""
+
+import pytest
+
+from realizar.arch import Weight, registry
+from realizar.graph import reference
+from realizar.testing import ConformanceError, check_architecture
+
+Llama = type(registry.default().architecture("llama"))
+
+
+class UnusedTensor(Llama):
+    def tensors(self, hp):
+        return {**super().tensors(hp), "extra": Weight((hp.n_embd,))}
+
+
+def test_unused_tensor_is_named():
+    with pytest.raises(ConformanceError, match=r"extra\.weight"):
+        check_architecture(UnusedTensor)
+
+
+def test_a_wrong_kernel_is_found(monkeypatch):
+    monkeypatch.setitem(reference._EVALUATE, "swiglu", lambda node, x, inputs: [x[0] * x[1]])
+    monkeypatch.setitem(reference._EVALUATE, "silu", lambda node, x, inputs: [x[0]])
+    with pytest.raises(ConformanceError, match=r"silu.*off the interpreter"):
+        check_architecture(Llama, types=("Q8_0",))
