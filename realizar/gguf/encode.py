@@ -13,7 +13,7 @@ from realizar.gguf.cursor import shorten
 from realizar.gguf.types import SCALARS, ValueType
 
 # A bool lies in the file like a uint8, but is a type of its own in numpy too.
-BY_DTYPE = {
+BY_DTYPE: dict[np.dtype[Any], ValueType] = {
     np.dtype(layout): value_type for value_type, layout in SCALARS.items() if value_type != ValueType.BOOL
 }
 BY_DTYPE[np.dtype(np.bool_)] = ValueType.BOOL

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from types import SimpleNamespace
 
 import gguf
 import numpy as np
@@ -155,6 +156,13 @@ def test_not_a_file(tmp_path):
 def test_path_that_cannot_be(tmp_path):
     with pytest.raises(GGUFError, match="cannot be read"):
         GGUFFile("a\0b")
+
+
+def test_file_that_shrinks_while_it_is_read(model, monkeypatch):
+    size = model[0].stat().st_size
+    monkeypatch.setattr(os, "fstat", lambda descriptor: SimpleNamespace(st_size=size + 100))
+    with pytest.raises(GGUFError, match=f"ended at {size} of {size + 100} bytes"):
+        GGUFFile(model[0], load="read")
 
 
 def test_unknown_load(model):
