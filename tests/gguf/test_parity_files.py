@@ -1,4 +1,6 @@
-"""Every file of the shared parity set opens, and its tensors hold what the gguf package says."""
+"""Every fixture and file of the shared parity set opens, and its tensors hold what the gguf package says."""
+
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -8,7 +10,8 @@ from realizar.gguf import GGUFFile, summarize
 from realizar.quants import FORMATS, dequantize
 from tests.shared import SHARED, needs_shared
 
-FILES = sorted(SHARED.rglob("*.gguf"))
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+FILES = sorted([*SHARED.rglob("*.gguf"), *FIXTURES.rglob("*.gguf")])
 
 # ggml has this type, but the gguf package (0.19) does not know it and cannot open the file.
 UNKNOWN_TO_PACKAGE = {"model-q2_0.gguf"}

@@ -14,6 +14,9 @@ from realizar.quants import FORMATS, dequantize
 # float16 bits that are special as scales: zeros, denormals, the largest, infinities and NaNs.
 SCALES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7C01, 0x7E00, 0xFE12]
 
+# Where a block has its float16 numbers, if not at its start alone.
+SCALES_AT = {"Q4_1": [0, 2], "Q5_1": [0, 2], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+
 
 def reference(data, name):
     with np.errstate(all="ignore"):
@@ -48,8 +51,7 @@ def test_any_bytes(name, data):
 def test_special_scales(name):
     fmt = FORMATS[name]
     rng = np.random.default_rng(0)
-    scale_at = [208] if name == "Q6_K" else [0] if "_" in name and name[-1] in "0" else [0, 2]
-    for at in scale_at if fmt.n_elements > 1 else [0]:
+    for at in SCALES_AT.get(name, [0]):
         rows = rng.integers(0, 256, (len(SCALES), fmt.n_bytes), np.uint8)
         rows[:, at : at + 2] = np.array(SCALES, "<u2")[:, None].view(np.uint8)
         assert same_bits(dequantize(rows, name), reference(rows, name))
