@@ -11,4 +11,7 @@
         float *y, size_t ldy, void *scratch
 #define RZ_MATMUL_ARGS w, w_stride, k, r0, r1, x, x_stride, n, y, ldy, scratch
 
+/* Whether the values of a format are d * q, or have a minimum too. */
+enum { NO_MIN, HAS_MIN };
+
 #endif

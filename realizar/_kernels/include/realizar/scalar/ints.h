@@ -25,8 +25,6 @@ typedef struct {
 typedef void unpack_32_fn(const void *block, ints_32 *out);
 typedef void unpack_256_fn(const void *block, ints_256 *out);
 
-enum { NO_MIN, HAS_MIN };
-
 /* The roundings are those of numpy's expressions: d * q, then + m. */
 RZ_INLINE void dequantize_32(unpack_32_fn *unpack, size_t block_bytes, int has_min, const void *w, size_t k, float *y)
 {

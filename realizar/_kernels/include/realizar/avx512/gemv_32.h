@@ -1,0 +1,128 @@
+/* GEMV of the 32-element formats: sixteen rows by four blocks a step, straight from the file's blocks.
+ *
+ *     row 0   [b0 b1 b2 b3]  dot_4 -> partial sums, lane b = block b  \
+ *     row 1   [b0 b1 b2 b3]  dot_4 ->                                  > sum_quads -> lane b: rows 0..3
+ *     row 2, 3 ...                                                    /
+ *     rows 4..7, 8..11, 12..15 alike; then the 4 x 4 lanes are transposed -> vector b: rows 0..15
+ *
+ * so that one fma per block, ascending, adds to the accumulators of sixteen rows. */
+#ifndef REALIZAR_AVX512_GEMV_32_H
+#define REALIZAR_AVX512_GEMV_32_H
+
+#include <string.h>
+
+#include "realizar/avx512/lanes.h"
+#include "realizar/matmul.h"
+
+/* Four consecutive blocks of a token, in both orders in which a format may want them. */
+typedef struct {
+    __m512i blocks_01, blocks_23; /* as they are */
+    __m512i low, high;            /* lane b: the first, the second 16 elements of block b */
+    __m512i sum;                  /* first dword of lane b: the sum of block b */
+} act_4;
+
+/* Sixteen partial sums, those of block b in lane b. */
+typedef __m512i dot_4_fn(const char *blocks, const act_4 *x);
+/* Puts d (lower half) and m (upper half) of block b into dword row of lane b; the other dwords stay. */
+typedef __m512i scales_4_fn(__m512i scales, int row, const char *blocks);
+
+typedef struct {
+    dot_4_fn *dot_4;
+    scales_4_fn *scales_4;
+    int block_bytes, has_min;
+} gemv_32_format;
+
+RZ_INLINE act_4 load_act_4(const char *record, size_t k, size_t block, int n_blocks)
+{
+    const char *q = record + block * 32;
+    const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32)) + block;
+    act_4 x;
+    x.blocks_01 = _mm512_maskz_loadu_epi64(n_blocks > 1 ? 0xff : 0x0f, q);
+    x.blocks_23 = _mm512_maskz_loadu_epi64(n_blocks > 3 ? 0xff : n_blocks > 2 ? 0x0f : 0, q + 64);
+    x.low = _mm512_shuffle_i32x4(x.blocks_01, x.blocks_23, 0x88);
+    x.high = _mm512_shuffle_i32x4(x.blocks_01, x.blocks_23, 0xdd);
+    __m128i sums = _mm_cvtepi16_epi32(_mm_maskz_loadu_epi16((__mmask8)((1 << n_blocks) - 1), s));
+    const __m512i lane = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+    x.sum = _mm512_maskz_permutexvar_epi32(0x1111, lane, _mm512_castsi128_si512(sums));
+    return x;
+}
+
+/* Adds blocks [block, block + n_blocks) of sixteen rows to acc. */
+RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, const char *record, size_t k,
+                         size_t block, int n_blocks, __m512 acc)
+{
+    const float *d = (const float *)(record + rz_act_d_offset(k)) + block;
+    const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32)) + block;
+    act_4 x = load_act_4(record, k, block, n_blocks);
+    __m512 isum[4], scale[4], min[4];
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; g++) {
+        __m512i dots[4], scales = _mm512_setzero_si512();
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) {
+            dots[r] = format.dot_4(row_blocks[4 * g + r], &x);
+            scales = format.scales_4(scales, r, row_blocks[4 * g + r]);
+        }
+        isum[g] = _mm512_cvtepi32_ps(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
+        scale[g] = low_halves_f32(scales);
+        if (format.has_min) min[g] = low_halves_f32(_mm512_srli_epi32(scales, 16));
+    }
+    transpose_lanes(isum);
+    transpose_lanes(scale);
+    if (format.has_min) transpose_lanes(min);
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; b++) {
+        if (b == n_blocks) break;
+        acc = _mm512_fmadd_ps(isum[b], _mm512_mul_ps(scale[b], _mm512_set1_ps(d[b])), acc);
+        if (format.has_min) acc = _mm512_fmadd_ps(min[b], _mm512_set1_ps(d[b] * (float)s[b]), acc);
+    }
+    return acc;
+}
+
+/* The last one to three blocks of the rows, from a copy that may be read beyond them. */
+RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_blocks, const char *record, size_t k,
+                              size_t block, __m512 acc)
+{
+    char copies[16][160] = {{0}};
+    const char *copy_of[16];
+    int n_blocks = (int)(k / 32 - block);
+    for (int r = 0; r < 16; r++) {
+        memcpy(copies[r], row_blocks[r], (size_t)(n_blocks * format.block_bytes));
+        copy_of[r] = copies[r];
+    }
+    return step_32(format, copy_of, record, k, block, n_blocks, acc);
+}
+
+/* Sixteen rows (the last one repeated when there are fewer) against one token; the sixteen after them, from next on
+ * (NULL: none), are fetched meanwhile. */
+RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, const char *next, size_t k,
+                             const char *record)
+{
+    __m512 acc = _mm512_setzero_ps();
+    size_t block = 0, step_bytes = (size_t)(4 * format.block_bytes);
+    const char *row_blocks[16];
+    for (int r = 0; r < 16; r++) row_blocks[r] = rows[r];
+    for (; block + 4 <= k / 32; block += 4) {
+        for (size_t at = 0; next && at < 16 * step_bytes; at += 64)
+            _mm_prefetch(next + block / 4 * 16 * step_bytes + at, _MM_HINT_T0);
+        acc = step_32(format, row_blocks, record, k, block, 4, acc);
+        for (int r = 0; r < 16; r++) row_blocks[r] += step_bytes;
+    }
+    return block < k / 32 ? last_step_32(format, row_blocks, record, k, block, acc) : acc;
+}
+
+RZ_INLINE void gemv_32(gemv_32_format format, RZ_MATMUL_PARAMS)
+{
+    for (size_t r = r0; r < r1; r += 16) {
+        size_t n_rows = r1 - r < 16 ? r1 - r : 16;
+        const char *rows[16], *first = (const char *)w + r * w_stride;
+        for (size_t i = 0; i < 16; i++) rows[i] = first + (i < n_rows ? i : n_rows - 1) * w_stride;
+        const char *next = r + 16 < r1 ? first + 16 * w_stride : NULL;
+        for (size_t t = 0; t < n; t++) {
+            __m512 dots = dot_rows_32(format, rows, t == 0 ? next : NULL, k, (const char *)x + t * x_stride);
+            _mm512_mask_storeu_ps(y + t * ldy + r, (__mmask16)((1u << n_rows) - 1), dots);
+        }
+    }
+}
+
+#endif

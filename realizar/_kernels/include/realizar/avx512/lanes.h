@@ -1,0 +1,38 @@
+/* Sums and transposes of the 128-bit lanes of zmm registers. */
+#ifndef REALIZAR_AVX512_LANES_H
+#define REALIZAR_AVX512_LANES_H
+
+#include <immintrin.h>
+
+#include "realizar/target.h"
+
+/* Dword r of each lane: the sum of the four dwords of that lane in vector r. */
+RZ_INLINE __m512i sum_quads_i32(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+    __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+/* The sum of the four lanes. */
+RZ_INLINE __m128i add_lanes_i32(__m512i v)
+{
+    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+/* Lane j of vector i becomes lane i of vector j. */
+RZ_INLINE void transpose_lanes(__m512 *v)
+{
+    __m512 low01 = _mm512_shuffle_f32x4(v[0], v[1], 0x44), high01 = _mm512_shuffle_f32x4(v[0], v[1], 0xee);
+    __m512 low23 = _mm512_shuffle_f32x4(v[2], v[3], 0x44), high23 = _mm512_shuffle_f32x4(v[2], v[3], 0xee);
+    v[0] = _mm512_shuffle_f32x4(low01, low23, 0x88);
+    v[1] = _mm512_shuffle_f32x4(low01, low23, 0xdd);
+    v[2] = _mm512_shuffle_f32x4(high01, high23, 0x88);
+    v[3] = _mm512_shuffle_f32x4(high01, high23, 0xdd);
+}
+
+/* The floats of the half floats in the lower 16 bits of each dword. */
+RZ_INLINE __m512 low_halves_f32(__m512i v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v)); }
+
+#endif

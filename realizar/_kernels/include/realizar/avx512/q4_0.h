@@ -1,0 +1,26 @@
+/* Q4_0: 18 bytes a block; nibbles 2, 20, 38 and 56 bytes into four of them. */
+#ifndef REALIZAR_AVX512_Q4_0_H
+#define REALIZAR_AVX512_Q4_0_H
+
+#include "realizar/avx512/nibbles.h"
+#include "realizar/blocks.h"
+
+/* The nibbles count from 8. */
+static inline __m512i q4_0_dot_4(const char *blocks, const act_4 *x)
+{
+    __m512i even = _mm512_loadu_si512(blocks + 2), odd = _mm512_loadu_si512(blocks + 8);
+    __m512i packed = _mm512_permutex2var_epi32(even, quads_from(0, 16 + 3, 9, 16 + 12), odd);
+    return dot_nibbles(packed, x, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(x->sum, 3)));
+}
+
+static inline __m512i q4_0_scales_4(__m512i scales, int row, const char *blocks)
+{
+    return scales_at_start(scales, row, blocks, sizeof(rz_block_q4_0));
+}
+
+static void q4_0_gemv(RZ_MATMUL_PARAMS)
+{
+    gemv_32((gemv_32_format){q4_0_dot_4, q4_0_scales_4, sizeof(rz_block_q4_0), NO_MIN}, RZ_MATMUL_ARGS);
+}
+
+#endif

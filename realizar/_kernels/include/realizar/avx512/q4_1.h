@@ -1,0 +1,26 @@
+/* Q4_1: 20 bytes a block, five dwords: d and m, then the nibbles. */
+#ifndef REALIZAR_AVX512_Q4_1_H
+#define REALIZAR_AVX512_Q4_1_H
+
+#include "realizar/avx512/nibbles.h"
+#include "realizar/blocks.h"
+
+static inline __m512i q4_1_dot_4(const char *blocks, const act_4 *x)
+{
+    __m512i first = _mm512_loadu_si512(blocks), last = _mm512_loadu_si512(blocks + 16);
+    __m512i packed = _mm512_permutex2var_epi32(first, quads_from(1, 6, 11, 16 + 12), last);
+    return dot_nibbles(packed, x, _mm512_setzero_si512());
+}
+
+static inline __m512i q4_1_scales_4(__m512i scales, int row, const char *blocks)
+{
+    __m512i dwords = _mm512_loadu_si512(blocks);
+    return _mm512_mask_permutexvar_epi32(scales, (__mmask16)(0x1111 << row), dword_from(0, 5, 10, 15), dwords);
+}
+
+static void q4_1_gemv(RZ_MATMUL_PARAMS)
+{
+    gemv_32((gemv_32_format){q4_1_dot_4, q4_1_scales_4, sizeof(rz_block_q4_1), HAS_MIN}, RZ_MATMUL_ARGS);
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* Q5_0: 22 bytes a block; fifth bits at 2, 24, 46 and 68, nibbles at 6, 28, 50 and 72. */
+#ifndef REALIZAR_AVX512_Q5_0_H
+#define REALIZAR_AVX512_Q5_0_H
+
+#include "realizar/avx512/nibbles.h"
+#include "realizar/blocks.h"
+
+/* The elements count from 16. */
+static inline __m512i q5_0_dot_4(const char *blocks, const act_4 *x)
+{
+    __m512i even = _mm512_loadu_si512(blocks + 2), odd = _mm512_loadu_si512(blocks + 24);
+    __m512i fifth = _mm512_permutex2var_epi32(even, dword_from(0, 16 + 0, 11, 16 + 11), odd);
+    __m512i packed = _mm512_permutex2var_epi32(even, quads_from(1, 16 + 1, 12, 16 + 12), odd);
+    return dot_five_bits(packed, fifth, x, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(x->sum, 4)));
+}
+
+static inline __m512i q5_0_scales_4(__m512i scales, int row, const char *blocks)
+{
+    return scales_at_start(scales, row, blocks, sizeof(rz_block_q5_0));
+}
+
+static void q5_0_gemv(RZ_MATMUL_PARAMS)
+{
+    gemv_32((gemv_32_format){q5_0_dot_4, q5_0_scales_4, sizeof(rz_block_q5_0), NO_MIN}, RZ_MATMUL_ARGS);
+}
+
+#endif

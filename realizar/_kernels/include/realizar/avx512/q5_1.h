@@ -1,0 +1,26 @@
+/* Q5_1: 24 bytes a block, six dwords: d and m, the fifth bits, the nibbles. */
+#ifndef REALIZAR_AVX512_Q5_1_H
+#define REALIZAR_AVX512_Q5_1_H
+
+#include "realizar/avx512/nibbles.h"
+#include "realizar/blocks.h"
+
+static inline __m512i q5_1_dot_4(const char *blocks, const act_4 *x)
+{
+    __m512i first = _mm512_loadu_si512(blocks), last = _mm512_loadu_si512(blocks + 32);
+    __m512i fifth = _mm512_permutex2var_epi32(first, dword_from(1, 7, 13, 16 + 11), last);
+    __m512i packed = _mm512_permutex2var_epi32(first, quads_from(2, 8, 16 + 6, 16 + 12), last);
+    return dot_five_bits(packed, fifth, x, _mm512_setzero_si512());
+}
+
+static inline __m512i q5_1_scales_4(__m512i scales, int row, const char *blocks)
+{
+    return scales_at_start(scales, row, blocks, sizeof(rz_block_q5_1));
+}
+
+static void q5_1_gemv(RZ_MATMUL_PARAMS)
+{
+    gemv_32((gemv_32_format){q5_1_dot_4, q5_1_scales_4, sizeof(rz_block_q5_1), HAS_MIN}, RZ_MATMUL_ARGS);
+}
+
+#endif
