@@ -61,9 +61,7 @@ def encode_string(what: str, text: str) -> bytes:
     try:
         data = text.encode()
     except UnicodeEncodeError as e:
-        raise ParameterError(
-            f"{shorten(what)}: {shorten(repr(text))} has no UTF-8 form: {e.reason}"
-        ) from None
+        raise ParameterError(f"{shorten(what)}: {shorten(repr(text))} has no UTF-8 form: {e.reason}") from None
     return struct.pack("<Q", len(data)) + data
 
 
@@ -71,9 +69,7 @@ def _numbers(key: str, value: Any, value_type: ValueType | None) -> bytes:
     try:
         array = np.asarray(value)
     except ValueError:
-        raise ParameterError(
-            f"{key}: the value is a ragged list, but only flat arrays can be stored"
-        ) from None
+        raise ParameterError(f"{key}: the value is a ragged list, but only flat arrays can be stored") from None
     _check(array.ndim <= 1 and array.dtype.kind in "biuf", key, value, value_type)
     if value_type is None:
         _check(array.size > 0, key, value, value_type)
@@ -116,9 +112,7 @@ def _fits(array: NDArray[Any], value_type: ValueType) -> bool:
             return bool((np.isfinite(array.astype(target)) == np.isfinite(array)).all())
     limits = np.iinfo(target)
     is_integer = array.dtype.kind in "iu"
-    return array.size == 0 or (
-        is_integer and int(array.min()) >= limits.min and int(array.max()) <= limits.max
-    )
+    return array.size == 0 or (is_integer and int(array.min()) >= limits.min and int(array.max()) <= limits.max)
 
 
 def _check(ok: bool, key: str, value: object, value_type: ValueType | None) -> None:

@@ -106,13 +106,9 @@ def _version(cursor: Cursor) -> int:
     cursor.skip(len(MAGIC), "magic")
     version = cursor.u32("version")
     if version and version & 0xFFFF == 0:
-        cursor.fail(
-            "big-endian GGUF", "only little-endian files are read; convert it, or fetch the usual file"
-        )
+        cursor.fail("big-endian GGUF", "only little-endian files are read; convert it, or fetch the usual file")
     if version not in VERSIONS:
-        cursor.fail(
-            f"GGUF version {version}", "only versions 2 and 3 are read; convert the original model anew"
-        )
+        cursor.fail(f"GGUF version {version}", "only versions 2 and 3 are read; convert the original model anew")
     return version
 
 
@@ -166,9 +162,7 @@ def _tensor(cursor: Cursor, name: str, part: int) -> TensorInfo:
     if 0 in shape:
         cursor.fail(name, f"its shape is {shape}, which has no elements")
     if shape[-1] % ggml_type.n_elements:
-        cursor.fail(
-            name, f"a row of {shape[-1]} is no multiple of the {ggml_type.n_elements} of {ggml_type.name}"
-        )
+        cursor.fail(name, f"a row of {shape[-1]} is no multiple of the {ggml_type.n_elements} of {ggml_type.name}")
     n_bytes = math.prod(shape[:-1]) * ggml_type.row_bytes(shape[-1])
     return TensorInfo(name, shape, ggml_type, offset, n_bytes, part)
 
@@ -179,9 +173,7 @@ def _alignment(cursor: Cursor, fields: dict[str, Field]) -> int:
         return DEFAULT_ALIGNMENT
     value = field.value
     if field.type != ValueType.UINT32 or not isinstance(value, int) or value < 8 or value & (value - 1):
-        cursor.fail(
-            ALIGNMENT_KEY, f"is {field.type.name} {value}, but must be a UINT32 power of two of 8 or more"
-        )
+        cursor.fail(ALIGNMENT_KEY, f"is {field.type.name} {value}, but must be a UINT32 power of two of 8 or more")
     return value
 
 

@@ -38,9 +38,7 @@ def part_paths(path: Path, metadata: Metadata) -> list[Path]:
     paths = [path.with_name(f"{match['stem']}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
     number = metadata.get_int("split.no", -1)
     if number != 0 or int(match["part"]) != 1:
-        raise GGUFError(
-            f"{path.name}: is part {number + 1} of a split model; open the first, {paths[0].name}"
-        )
+        raise GGUFError(f"{path.name}: is part {number + 1} of a split model; open the first, {paths[0].name}")
     return paths
 
 
@@ -48,6 +46,4 @@ def check_part(path: Path, metadata: Metadata, part: int, count: int) -> None:
     """Refuse a file that does not say of itself that it is this part (from 0) of so many."""
     found = metadata.get_int("split.no", -1), metadata.get_int("split.count", -1)
     if found != (part, count):
-        raise GGUFError(
-            f"{path.name}: must be part {part + 1} of {count}, but says it is {found[0] + 1} of {found[1]}"
-        )
+        raise GGUFError(f"{path.name}: must be part {part + 1} of {count}, but says it is {found[0] + 1} of {found[1]}")

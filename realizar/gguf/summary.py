@@ -53,8 +53,7 @@ def summarize(file: GGUFFile) -> dict[str, Any]:
         "metadata": {key: _value(file.metadata, key) for key in file.metadata},
         "types": dict(sorted(types.items(), key=lambda item: -item[1]["n_bytes"])),
         "tensors": [
-            {"name": t.name, "type": t.type.name, "shape": list(t.shape), "n_bytes": t.n_bytes}
-            for t in tensors
+            {"name": t.name, "type": t.type.name, "shape": list(t.shape), "n_bytes": t.n_bytes} for t in tensors
         ],
     }
 

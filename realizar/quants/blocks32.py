@@ -96,9 +96,7 @@ def to_f16(scale: F32) -> NDArray[np.float16]:
     """Round scales to float16; ParameterError where one is too large for it."""
     rounded = scale.astype(np.float16)
     if not np.isfinite(rounded).all():
-        raise ParameterError(
-            f"quantize: a block needs the scale {np.abs(scale).max():g}, but float16 ends at 65504"
-        )
+        raise ParameterError(f"quantize: a block needs the scale {np.abs(scale).max():g}, but float16 ends at 65504")
     return rounded
 
 

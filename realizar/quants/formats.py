@@ -133,9 +133,7 @@ def _format(name: str) -> BlockFormat:
 
 def _blocks_per_row(rows: NDArray[Any], per_block: int, what: str, unit: str) -> int:
     if rows.ndim == 0 or rows.shape[-1] % per_block:
-        raise ParameterError(
-            f"{what}: shape {rows.shape}, but a row must be a multiple of {per_block} {unit}"
-        )
+        raise ParameterError(f"{what}: shape {rows.shape}, but a row must be a multiple of {per_block} {unit}")
     return int(rows.shape[-1] // per_block)
 
 

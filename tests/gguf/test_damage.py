@@ -87,9 +87,7 @@ def test_pieces_replaced(good, header_bytes, seed):
     open_and_read_all(damaged)
 
 
-numbers = st.one_of(
-    st.integers(0, 40), st.sampled_from([2**31, 2**32, 2**63, 2**64 - 1]), st.integers(0, 2**64 - 1)
-)
+numbers = st.one_of(st.integers(0, 40), st.sampled_from([2**31, 2**32, 2**63, 2**64 - 1]), st.integers(0, 2**64 - 1))
 
 
 @settings(deadline=None, max_examples=300)

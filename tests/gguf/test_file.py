@@ -51,9 +51,7 @@ def test_the_gguf_package_reads_the_same(model):
             info = file.tensors[tensor.name]
             assert tuple(tensor.shape[::-1]) == info.shape
             assert tensor.data_offset == info.offset
-            np.testing.assert_array_equal(
-                tensor.data.reshape(-1).view(np.uint8), file.data(info.name).reshape(-1)
-            )
+            np.testing.assert_array_equal(tensor.data.reshape(-1).view(np.uint8), file.data(info.name).reshape(-1))
 
 
 def test_we_read_what_the_gguf_package_writes(tmp_path):

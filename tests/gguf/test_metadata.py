@@ -84,9 +84,7 @@ def test_fields(metadata):
 
 def test_array_of_strings_that_are_not_utf8(tmp_path):
     path = tmp_path / "x.gguf"
-    path.write_bytes(
-        raw.gguf([raw.array("t", ValueType.STRING, 2, raw.string("a") + raw.string(b"\xff\xfe"))])
-    )
+    path.write_bytes(raw.gguf([raw.array("t", ValueType.STRING, 2, raw.string("a") + raw.string(b"\xff\xfe"))]))
     with GGUFFile(path) as file, pytest.raises(GGUFError, match=r"t\[1\]: is not UTF-8"):
         file.metadata["t"]
 

@@ -38,9 +38,7 @@ def test_opens_as_one(parts, load):
 
 
 def test_not_the_first(parts):
-    with pytest.raises(
-        GGUFError, match=r"is part 2 of a split model; open the first, m-00001-of-00003\.gguf"
-    ):
+    with pytest.raises(GGUFError, match=r"is part 2 of a split model; open the first, m-00001-of-00003\.gguf"):
         GGUFFile(parts[1])
 
 
