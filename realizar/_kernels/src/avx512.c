@@ -11,8 +11,11 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/act.h"
 #include "realizar/avx512/q4_0.h"
 #include "realizar/avx512/q4_1.h"
+#include "realizar/avx512/q4_k.h"
 #include "realizar/avx512/q5_0.h"
 #include "realizar/avx512/q5_1.h"
+#include "realizar/avx512/q5_k.h"
+#include "realizar/avx512/q6_k.h"
 #include "realizar/avx512/q8_0.h"
 
 const struct rz_kernels rz_avx512 = {
@@ -23,6 +26,9 @@ const struct rz_kernels rz_avx512 = {
     .format[RZ_Q5_0] = {.gemv = q5_0_gemv},
     .format[RZ_Q5_1] = {.gemv = q5_1_gemv},
     .format[RZ_Q8_0] = {.gemv = q8_0_gemv},
+    .format[RZ_Q4_K] = {.gemv = q4_k_gemv},
+    .format[RZ_Q5_K] = {.gemv = q5_k_gemv},
+    .format[RZ_Q6_K] = {.gemv = q6_k_gemv},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
 };

@@ -32,6 +32,13 @@ RZ_INLINE void transpose_lanes(__m512 *v)
     v[3] = _mm512_shuffle_f32x4(high01, high23, 0xdd);
 }
 
+/* Lane r of v in every lane. */
+RZ_INLINE __m512i broadcast_lane(__m512i v, int r)
+{
+    const __m512i pair = _mm512_set_epi64(1, 0, 1, 0, 1, 0, 1, 0);
+    return _mm512_permutexvar_epi64(_mm512_add_epi64(pair, _mm512_set1_epi64(2 * r)), v);
+}
+
 /* The floats of the half floats in the lower 16 bits of each dword. */
 RZ_INLINE __m512 low_halves_f32(__m512i v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v)); }
 

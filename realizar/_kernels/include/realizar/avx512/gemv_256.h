@@ -1,0 +1,107 @@
+/* GEMV of the K formats: four rows a step, one block of 256 at a time, straight from the file's blocks.
+ *
+ * A row's block gives sixteen partial sums with the integer scales of its sub-blocks already inside; those of four rows
+ * are summed by one shuffle tree, and one fma per block, ascending, adds to the accumulators of the four rows. */
+#ifndef REALIZAR_AVX512_GEMV_256_H
+#define REALIZAR_AVX512_GEMV_256_H
+
+#include "realizar/avx512/lanes.h"
+#include "realizar/matmul.h"
+
+/* One block of a token. */
+typedef struct {
+    __m512i q_s8x64[4];
+    __m256i sums; /* of the sixteen groups of 16 */
+} act_256;
+
+/* Scales and minima of one block of four rows: lane r belongs to row r. */
+typedef struct {
+    __m512i scales, mins; /* bytes, in the order that the format's dot wants */
+    __m128 d, dmin;
+} scales_256;
+
+typedef scales_256 scales_256_fn(const char *const *blocks);
+/* Sixteen partial sums of scale * q * x of row r of the four. */
+typedef __m512i dot_256_fn(const char *block, const scales_256 *scales, int r, const act_256 *x);
+
+typedef struct {
+    scales_256_fn *scales;
+    dot_256_fn *dot;
+    int block_bytes, has_min;
+} gemv_256_format;
+
+/* d of dword r of the lower halves, for four rows. */
+RZ_INLINE __m128 halves_f32(__m128i dwords)
+{
+    return _mm_cvtph_ps(_mm_packus_epi32(_mm_and_si128(dwords, _mm_set1_epi32(0xffff)), _mm_setzero_si128()));
+}
+
+/* Sixteen minima a row, doubled from eight bytes 8..15 of its lane, against the group sums: dword r is row r's. */
+RZ_INLINE __m128i dot_mins(__m512i mins, __m256i sums)
+{
+    const __m512i first = _mm512_set4_epi32((int)0x800b800b, (int)0x800a800a, (int)0x80098009, (int)0x80088008);
+    const __m512i last = _mm512_add_epi8(first, _mm512_set1_epi16(4));
+    __m512i low = _mm512_broadcast_i32x4(_mm256_castsi256_si128(sums));
+    __m512i high = _mm512_broadcast_i32x4(_mm256_extracti128_si256(sums, 1));
+    __m512i dot = _mm512_madd_epi16(_mm512_shuffle_epi8(mins, first), low);
+    dot = _mm512_dpwssd_epi32(dot, _mm512_shuffle_epi8(mins, last), high);
+    dot = _mm512_add_epi32(dot, _mm512_shuffle_epi32(dot, _MM_PERM_BADC));
+    dot = _mm512_add_epi32(dot, _mm512_shuffle_epi32(dot, _MM_PERM_CDAB));
+    const __m512i first_of_lane = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0);
+    return _mm512_castsi512_si128(_mm512_permutexvar_epi32(first_of_lane, dot));
+}
+
+/* Adds one block of four rows to acc. */
+RZ_INLINE __m128 step_256(gemv_256_format format, const char *const *blocks, const act_256 *x, float dx, __m128 acc)
+{
+    scales_256 s = format.scales(blocks);
+    __m512i dots[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) dots[r] = format.dot(blocks[r], &s, r, x);
+    __m128i isum = add_lanes_i32(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
+    __m128 d = _mm_set1_ps(dx);
+    acc = _mm_fmadd_ps(_mm_cvtepi32_ps(isum), _mm_mul_ps(s.d, d), acc);
+    if (format.has_min)
+        acc = _mm_fnmadd_ps(_mm_mul_ps(s.dmin, d), _mm_cvtepi32_ps(dot_mins(s.mins, x->sums)), acc);
+    return acc;
+}
+
+RZ_INLINE act_256 load_act_256(const char *record, size_t k, size_t block)
+{
+    act_256 x;
+    for (int i = 0; i < 4; i++) x.q_s8x64[i] = _mm512_loadu_si512(record + block * 256 + 64 * (size_t)i);
+    x.sums = _mm256_loadu_si256((const __m256i *)(record + rz_act_s_offset(k, 256)) + block);
+    return x;
+}
+
+/* Four rows against one token; the four after them, from next on (NULL: none), are fetched meanwhile. */
+RZ_INLINE __m128 dot_rows_256(gemv_256_format format, const char *const *rows, const char *next, size_t k,
+                              const char *record)
+{
+    const float *d = (const float *)(record + rz_act_d_offset(k));
+    size_t bytes = (size_t)format.block_bytes;
+    __m128 acc = _mm_setzero_ps();
+    for (size_t b = 0; b < k / 256; b++) {
+        for (size_t at = 0; next && at < 4 * bytes; at += 64) _mm_prefetch(next + b * 4 * bytes + at, _MM_HINT_T0);
+        const char *blocks[4] = {rows[0] + b * bytes, rows[1] + b * bytes, rows[2] + b * bytes, rows[3] + b * bytes};
+        act_256 x = load_act_256(record, k, b);
+        acc = step_256(format, blocks, &x, d[b], acc);
+    }
+    return acc;
+}
+
+RZ_INLINE void gemv_256(gemv_256_format format, RZ_MATMUL_PARAMS)
+{
+    for (size_t r = r0; r < r1; r += 4) {
+        size_t n_rows = r1 - r < 4 ? r1 - r : 4;
+        const char *rows[4], *first = (const char *)w + r * w_stride;
+        for (size_t i = 0; i < 4; i++) rows[i] = first + (i < n_rows ? i : n_rows - 1) * w_stride;
+        const char *next = r + 4 < r1 ? first + 4 * w_stride : NULL;
+        for (size_t t = 0; t < n; t++) {
+            __m128 dots = dot_rows_256(format, rows, t == 0 ? next : NULL, k, (const char *)x + t * x_stride);
+            _mm_mask_storeu_ps(y + t * ldy + r, (__mmask8)((1u << n_rows) - 1), dots);
+        }
+    }
+}
+
+#endif
