@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 ALIGN = 64
 """Bytes of a cache line: every array begins on one, for the kernels' vectors."""
-BLANK = 0
-"""The state slot that stays zero: a new sequence's state is a copy of it."""
 
 
 class LayerCache(NamedTuple):
@@ -50,9 +48,10 @@ class KVCache:
     its layers, so a sequence needs one table per group. K is kept transposed inside a block: neither the product
     with a query nor the sum over values then adds across a vector.
 
-    A recurrent state cannot be cut into blocks: a sequence has one slot for it. Slot 0 is never given away.
+    A recurrent state cannot be cut into blocks: a sequence has one slot for it.
 
-    The arrays are not cleared, so memory that no sequence has used is address space and no more.
+    The arrays are not cleared, so memory that no sequence has used is address space and no more. Nobody reads what
+    was not written: keys that are masked are skipped, and a state begins from zero where nothing came before.
 
     Parameters
     ----------
@@ -94,11 +93,9 @@ class KVCache:
                 self.layers.append(LayerCache(at.layer, k, v))
             self._layers_of[i] = slice(first, len(self.layers))
         self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
-        n_slots = 1 + self.max_seqs
-        self.states = [LayerState(s.layer, _aligned((n_slots, *s.shape), np.dtype(np.float32))) for s in states]
-        for state in self.states:
-            state.data[BLANK] = 0
-        self._free_slots = list(range(n_slots - 1, BLANK, -1))
+        n_slots = self.max_seqs if states else 0
+        self.states = [LayerState(at.layer, _aligned((n_slots, *at.shape), np.dtype(np.float32))) for at in states]
+        self._free_slots = list(reversed(range(n_slots)))
         self._block_copies: list[tuple[int, int, int]] = []
         self._slot_copies: list[tuple[int, int]] = []
 
@@ -106,11 +103,6 @@ class KVCache:
     def n_bytes(self) -> int:
         """Bytes of all arrays, touched or not."""
         return sum(k.nbytes + v.nbytes for _, k, v in self.layers) + sum(s.data.nbytes for s in self.states)
-
-    @property
-    def n_free_slots(self) -> int:
-        """State slots that no sequence has."""
-        return len(self._free_slots)
 
     def blocks_needed(self, n_tokens: int) -> list[int]:
         """Blocks per group that a sequence of n_tokens holds at most while it is computed.
@@ -133,26 +125,24 @@ class KVCache:
         """Ask for a block to be copied before the next step."""
         self._block_copies.append((group, src, dst))
 
-    def take_slot(self, like: int = BLANK) -> int:
-        """Take a state slot; before the next step it becomes equal to another one.
+    def take_slot(self, like: int | None = None) -> int:
+        """Take a state slot; before the next step it becomes equal to another one, if that is asked for.
 
         Raises
         ------
         RealizarError
             If every slot is taken. The scheduler admits only what fits, so a request never meets this.
         """
-        if not self.states:
-            return BLANK
         if not self._free_slots:
             raise RealizarError("all state slots are taken; free a sequence, or ask for more n_seqs")
         slot = self._free_slots.pop()
-        self._slot_copies.append((like, slot))
+        if like is not None:
+            self._slot_copies.append((like, slot))
         return slot
 
     def free_slot(self, slot: int) -> None:
         """Give a state slot back."""
-        if slot != BLANK:
-            self._free_slots.append(slot)
+        self._free_slots.append(slot)
 
     def flush(self) -> None:
         """Make the copies asked for, in the order they were asked for: a block may be a target after being a source."""

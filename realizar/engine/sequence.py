@@ -48,7 +48,7 @@ class Sequence:
     tables : list of list of int
         Per cache group, the block of tokens 0..15, 16..31 and so on; `GONE` behind the window.
     slot : int | None
-        State slot; None before the first `reserve`.
+        State slot; None before the first `reserve`, or where the model has no states.
     n_computed : int
         Tokens whose keys, values and states are in the cache.
     n_cached : int
@@ -144,7 +144,7 @@ class Sequence:
         Blocks are allocated where the table ends. One that is there already holds tokens before them: if another
         sequence holds it too, this one goes on in a copy; if not, the block is about to change and loses its name.
         """
-        if self.slot is None:
+        if self.cache.states and self.slot is None:
             self.slot = self.cache.take_slot()
         for group, (pool, table) in enumerate(zip(self.cache.pools, self.tables, strict=True)):
             for i in range(self.n_computed // BLOCK, -(-(self.n_computed + n) // BLOCK)):

@@ -38,7 +38,7 @@ class Batch:
     block_tables : tuple of int32 [s, max_blocks]
         One table per cache group. Entries that no row of this step may look at are 0.
     state_slots : int32 [s]
-        Where each sequence keeps its recurrent states; 0 where the model has none.
+        Where each sequence keeps its recurrent states, which are zero where `seq_past` is 0; 0 if the model has none.
     outputs : int32 [m]
         Rows whose outputs are wanted, ascending.
     """

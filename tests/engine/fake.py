@@ -135,6 +135,8 @@ class FakeProgram:
         slot, states = batch.state_slots[s], []
         for spec in self.plan.states:
             data = self.states[spec.layer]
+            if row == batch.seq_start[s] and batch.seq_past[s] == 0:
+                data[slot] = 0
             data[slot] = next_state(float(data[slot].flat[0]), int(batch.tokens[row]))
             states.append(float(data[slot].flat[0]))
         return states
@@ -205,7 +207,5 @@ def check_cache(cache: KVCache, sequences) -> None:
         assert sorted(pool._free) == [block for block, n in enumerate(counts) if n == 0]
         assert all(pool._name[block] == name for name, block in pool._block_of.items())
         assert pool.n_named == sum(name is not None for name in pool._name)
-    slots = [seq.slot for seq in sequences if seq.slot]
-    assert len(slots) == len(set(slots))
-    if cache.states:
-        assert sorted(slots + cache._free_slots) == list(range(1, 1 + cache.max_seqs))
+    slots = [seq.slot for seq in sequences if seq.slot is not None]
+    assert sorted(slots + cache._free_slots) == list(range(cache.max_seqs if cache.states else 0))
