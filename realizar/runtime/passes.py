@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
+from realizar.errors import GraphError
 from realizar.graph import Graph, Node
 from realizar.graph.ops import OPS
 
@@ -24,11 +25,19 @@ def run_passes(graph: Graph, outputs: Iterable[str]) -> Graph:
     -------
     Graph
         Its `outputs` hold the wanted rows alone (`Batch.outputs`).
+
+    Raises
+    ------
+    GraphError
+        If there is no value of such a name.
     """
     out = Graph()
     out.values, out.caches, out.states = list(graph.values), graph.caches, graph.states
-    names = {value.name: value.id for value in graph.values}
-    out.outputs = {name: graph.outputs[name] if name in graph.outputs else names[name] for name in outputs}
+    known = {**{value.name: value.id for value in graph.values}, **graph.outputs}
+    for name in outputs:
+        if name not in known:
+            raise GraphError(f"{name!r} is no value of the graph; it has {', '.join(known)}")
+        out.outputs[name] = known[name]
     out.nodes = drop_unused(graph.nodes, set(out.outputs.values()))
     kept = set(out.outputs.values())
     out.nodes = fuse_rope(out.nodes, kept)
