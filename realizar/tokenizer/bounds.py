@@ -42,7 +42,7 @@ class Meter:
 
     def take(self, value: Any) -> Any:
         """Pay for a value that was just made, check its size, and return it."""
-        if isinstance(value, (str, bytes)):
+        if isinstance(value, str):
             self.spend(len(value) + 1)
             limit(len(value))
         elif isinstance(value, int):
@@ -65,6 +65,11 @@ def check_width(*values: Any) -> None:
         raise TemplateError(f"the chat template asks for a width of more than {MAX_WIDTH}")
 
 
+def check_set(*characters: Any) -> None:
+    """Check a set of characters to strip: for each character of the text Python looks through all of it."""
+    check_width(*(len(c) for c in characters if isinstance(c, str)))
+
+
 def check_bits(bits: int) -> None:
     """Raise TemplateError where an integer is, or would become, absurdly large."""
     if bits > MAX_BITS:
@@ -80,7 +85,7 @@ def weight(value: Any) -> int:
     while waiting and total <= MAX_CHARACTERS:
         item = waiting.pop()
         total += 1
-        if isinstance(item, (str, bytes)):
+        if isinstance(item, str):
             total += len(item)
         elif isinstance(item, Mapping):
             waiting += item.keys()
@@ -94,7 +99,7 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
     """Check what ``*``, ``**`` and ``%`` would make; ``+`` at most doubles and is weighed afterwards."""
     if operator == "*":
         for value, times in ((left, right), (right, left)):
-            if isinstance(times, int) and isinstance(value, (str, bytes, list, tuple)):
+            if isinstance(times, int) and isinstance(value, (str, list, tuple)):
                 limit(weight(value) * max(times, 0))
         if isinstance(left, int) and isinstance(right, int):
             check_bits(left.bit_length() + right.bit_length())

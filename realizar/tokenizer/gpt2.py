@@ -41,10 +41,11 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     row = _row(metadata, extra)
-    ids = {text: i for i, text in enumerate(vocabulary.tokens) if text}
-    merges = [_parts(m) for m in texts(metadata, "tokenizer.ggml.merges")]
+    merges = texts(metadata, "tokenizer.ggml.merges")
     try:
-        tokenizer = Tokenizer(models.BPE(ids, merges, ignore_merges=row.ignore_merges))
+        # "left right", cut at the first space behind the first character: a part may itself begin with one.
+        pairs = [(merge[: (cut := merge.index(" ", 1))], merge[cut + 1 :]) for merge in merges]
+        tokenizer = Tokenizer(models.BPE(vocabulary.ids, pairs, ignore_merges=row.ignore_merges))
         words = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in row.split]
     except Exception as error:  # `tokenizers` raises bare Exception
         raise TokenizerError(f"tokenizer.ggml.merges or the pre-tokenizer cannot be used: {error}") from error
@@ -67,12 +68,3 @@ def _row(metadata: Metadata, extra: Rows) -> PreTokenizer:
             f"tokenizer.ggml.pre: {name!r} does not work on bytes, as tokenizer.ggml.model = gpt2 must"
         )
     return row
-
-
-def _parts(merge: str) -> tuple[str, str]:
-    """Cut "left right" at the first space behind the first character: a part may itself begin with a space."""
-    left, _, right = merge.partition(" ")
-    if not left:
-        cut = merge.find(" ", 1)
-        left, right = merge[:cut], merge[cut + 1 :]
-    return left, right

@@ -149,12 +149,12 @@ def _finalize(context: Context, value: Any) -> Any:
 
 
 def _check_method(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Check a call of a method of str, bytes or int; return the arguments, iterators listed."""
+    """Check a call of a method of str or int; return the arguments, iterators listed."""
     method = getattr(function, "__wrapped__", function)  # jinja2 wraps str.format
     owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
-    if not isinstance(owner, (str, bytes, int)):
+    if not isinstance(owner, (str, int)):
         return args
-    if name in ("translate", "expandtabs", "to_bytes"):
+    if name in ("encode", "expandtabs", "to_bytes", "translate"):
         raise TemplateError(f"chat templates may not call {type(owner).__name__}.{name}")
     bounds.check_width(*args, *kwargs.values())
     if isinstance(owner, str) and name in ("format", "format_map"):
@@ -164,6 +164,8 @@ def _check_method(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     elif isinstance(owner, str) and name == "join" and args:
         args = (list(args[0]),)
         bounds.check_join(owner, args[0])
+    elif name in ("strip", "lstrip", "rstrip"):
+        bounds.check_set(*args)
     return args
 
 
@@ -182,10 +184,14 @@ def _check_filter(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         width = argument(1, "width", 4)
         bounds.check_width(width)
         text = str(args[0])
-        bounds.limit(len(text) + (text.count("\n") + 1) * (width if isinstance(width, int) else len(width)))
+        bounds.limit(len(text) + (len(text.splitlines()) + 1) * (width if isinstance(width, int) else len(width)))
     elif name == "format":
         bounds.check_percent(str(args[0]))
-    elif name in ("round", "truncate", "float", "int"):
+    elif name == "trim":
+        bounds.check_set(argument(1, "chars", None))
+    elif name in ("float", "int"):
+        bounds.check_width(len(str(args[0])))
+    elif name == "round":
         bounds.check_width(*args[1:], *kwargs.values())
     elif name == "sum" and not isinstance(argument(2, "start", 0), (int, float)):
         raise TemplateError("chat templates may only sum numbers")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
-from realizar.tokenizer.vocabulary import SPECIAL, TokenType, Vocabulary
+from realizar.tokenizer.vocabulary import TokenType, Vocabulary, special_ids
 
 _WHITE_SPACE = " \t\n\v\f\r"  # the C locale's, as the models' first tokenizers had it
 
@@ -22,7 +22,7 @@ class SpecialTokens:
     def __init__(self, vocabulary: Vocabulary) -> None:
         types = vocabulary.types
         self._strip_after = vocabulary.strip_after
-        self._ids = {t: i for i, t in enumerate(vocabulary.tokens) if types[i] in SPECIAL and t}
+        self._ids = {t: i for i in special_ids(types) if (t := vocabulary.tokens[i])}
         self._in_any_text = [t for t, i in self._ids.items() if types[i] == TokenType.USER_DEFINED]
 
     def split(self, text: str, parse_special: bool) -> Iterator[str | int]:

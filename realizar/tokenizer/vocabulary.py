@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
+
 from realizar.errors import TokenizerError
 from realizar.tokenizer import known
 
@@ -58,6 +60,8 @@ class Vocabulary:
     ----------
     tokens : list of str
         Texts as stored in the file, by id.
+    ids : dict of str to int
+        The other way round.
     types : bytes
         One `TokenType` per id.
     bos_id, eos_id : int or None
@@ -71,6 +75,7 @@ class Vocabulary:
     """
 
     tokens: list[str]
+    ids: dict[str, int]
     types: bytes
     bos_id: int | None
     eos_id: int | None
@@ -97,6 +102,7 @@ class Vocabulary:
         eog = _endings(metadata, ids, types, eos)
         return cls(
             tokens=tokens,
+            ids=ids,
             types=bytes(types),
             bos_id=bos,
             eos_id=eos,
@@ -136,6 +142,12 @@ def token_id(metadata: Metadata, name: str, n_vocab: int, default: int | None = 
         if value is not None and 0 <= int(value) < n_vocab:
             return int(value)
     return None
+
+
+def special_ids(types: bytes | bytearray) -> list[int]:
+    """Return the ids whose type is in SPECIAL, ascending."""
+    ids: list[int] = np.flatnonzero(np.isin(np.frombuffer(types, np.uint8), list(SPECIAL))).tolist()
+    return ids
 
 
 def _types(metadata: Metadata, n: int) -> bytearray:
@@ -187,5 +199,4 @@ def _strip_after(metadata: Metadata, ids: dict[str, int], types: bytearray) -> f
     model = str(metadata.get("general.name", "")).lower()
     if "phi-3" not in model and "phi3" not in model:
         return frozenset()
-    special = {i for i, kind in enumerate(types) if kind in SPECIAL} | {ids[t] for t in ("</s>",) if t in ids}
-    return frozenset(special - {ids[t] for t in known.PHI3_KEEPS_SPACE if t in ids})
+    return frozenset(special_ids(types)) - {ids[t] for t in known.PHI3_KEEPS_SPACE if t in ids}

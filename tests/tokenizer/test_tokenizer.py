@@ -14,6 +14,7 @@ from realizar.tokenizer import Tokenizer
 from tests.tokenizer.vocabularies import COMMITTED, committed, small
 
 UNICODE = st.text(st.characters(codec="utf-8"))
+NO_BYTE = {"▁the": 6, "<0x00>": 1}  # still 256 BYTE tokens, but one of them is none
 
 
 def changed(name, **changes):
@@ -26,10 +27,10 @@ def changed(name, **changes):
     return metadata
 
 
-def retyped(name, token, kind):
-    """Return the committed token types with one changed."""
+def retyped(name, **kinds):
+    """Return the committed token types, some of them changed: text=type."""
     tokens, types = (committed(name)["metadata"][f"tokenizer.ggml.{key}"] for key in ("tokens", "token_type"))
-    return [kind if t == token else old for t, old in zip(tokens, types, strict=True)]
+    return [kinds.get(token, kind) for token, kind in zip(tokens, types, strict=True)]
 
 
 @pytest.mark.parametrize("name", COMMITTED)
@@ -109,7 +110,7 @@ def test_a_bos_that_is_asked_for_must_exist():
 
 
 def test_names_end_a_generation_and_are_control_tokens():
-    metadata = changed("qwen2", token_type=retyped("qwen2", "<|endoftext|>", 1))
+    metadata = changed("qwen2", token_type=retyped("qwen2", **{"<|endoftext|>": 1}))
     tokenizer = Tokenizer.from_gguf(metadata)
     end = metadata["tokenizer.ggml.tokens"].index("<|endoftext|>")
     assert tokenizer.eog_ids >= {end, tokenizer.eos_id}
@@ -135,7 +136,7 @@ def test_phi3_drops_white_space_behind_special_tokens():
 
 
 def test_unused_tokens_have_no_text():
-    tokenizer = Tokenizer.from_gguf(changed("qwen2", token_type=retyped("qwen2", "a", 5)))
+    tokenizer = Tokenizer.from_gguf(changed("qwen2", token_type=retyped("qwen2", a=5)))
     a = committed("qwen2")["metadata"]["tokenizer.ggml.tokens"].index("a")
     assert tokenizer.decode([a, a + 1]) == "b"
     assert tokenizer.token_bytes(a) == b""
@@ -187,7 +188,9 @@ def test_files_that_cannot_be_read(changes, message):
     [
         ("qwen2", {"merges": None}, "needs a list of texts, found nothing"),
         ("qwen2", {"merges": ["a zzzz"]}, "merges or the pre-tokenizer cannot be used"),
+        ("qwen2", {"merges": ["ab"]}, "merges or the pre-tokenizer cannot be used"),
         ("llama", {"scores": None}, "needs 512 numbers"),
+        ("llama", {"token_type": retyped("llama", **NO_BYTE)}, "cannot be used as a SentencePiece model"),
         ("llama", {"scores": [0.0]}, "needs 512 numbers, one per token, found 1"),
     ],
 )
@@ -197,6 +200,14 @@ def test_files_that_cannot_be_built(name, changes, message):
         tokenizer.encode("a")
 
 
+def test_byte_tokens_spell_their_byte():
+    assert small("llama").token_bytes(3 + 0x7F) == b"\x7f"
+    mistyped = Tokenizer.from_gguf(changed("llama", token_type=retyped("llama", **NO_BYTE)))
+    the = committed("llama")["metadata"]["tokenizer.ggml.tokens"].index("▁the")
+    with pytest.raises(TokenizerError, match="'▁the' is not of the form <0xNN>"):
+        mistyped.token_bytes(the)
+
+
 def test_odd_files_that_can_be_read():
     tokens = [*committed("llama")["metadata"]["tokenizer.ggml.tokens"], "", ""]
     types = np.array([*committed("llama")["metadata"]["tokenizer.ggml.token_type"], 2, 77], dtype=np.int32)
@@ -204,6 +215,10 @@ def test_odd_files_that_can_be_read():
     tokenizer = Tokenizer.from_gguf(changed("llama", tokens=tokens, token_type=types, scores=scores))
     assert tokenizer.encode("Hello world") == small("llama").encode("Hello world")
     assert tokenizer.decode([512, 513]) == ""
+    tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], "", ""]
+    types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 3, 4]
+    tokenizer = Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types))
+    assert tokenizer.encode("Hello world", parse_special=True) == small("qwen2").encode("Hello world")
     untyped = Tokenizer.from_gguf(changed("qwen2", token_type=None))
     assert untyped.encode("Hello world") == small("qwen2").encode("Hello world")
 
