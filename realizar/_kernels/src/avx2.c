@@ -8,8 +8,35 @@
 
 RZ_TARGET("avx2,fma,f16c")
 
+#include "realizar/avx2/f32x16.h"
+#include "realizar/scalar/conv.h"
+#include "realizar/wide/attention.h"
+#include "realizar/wide/elementwise.h"
+#include "realizar/wide/norm.h"
+#include "realizar/wide/rope.h"
+#include "realizar/wide/softmax.h"
+#include "realizar/wide/store.h"
+
 const struct rz_kernels rz_avx2 = {
     .name = "avx2",
+
+    .rms_norm = rms_norm_f32x16,
+    .layer_norm = layer_norm_f32x16,
+    .add = add_f32x16,
+    .mul = mul_f32x16,
+    .scale = scale_f32x16,
+    .silu = silu_row_f32x16,
+    .silu_mul = silu_mul_f32x16,
+    .softmax = softmax_f32x16,
+    .rope_neox = rope_neox_f32x16,
+    .rope_norm = rope_norm_f32x16,
+    .conv_step = conv_step_f32, /* the scalar text, compiled for this tier */
+
+    .attend[RZ_KV_F32] = {attend_f32_f32_x16, attend_f32_f16_x16},
+    .attend[RZ_KV_F16] = {attend_f16_f32_x16, attend_f16_f16_x16},
+    .attend_merge = attend_merge_f32x16,
+    .store_k[RZ_KV_F16] = store_k_f16_x16,
+    .store_v[RZ_KV_F16] = store_v_f16_x16,
 };
 
 RZ_TARGET_END

@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 /* Bit numbers as in the Intel SDM, volume 2, CPUID. */
-enum { FMA = 12, OSXSAVE = 27, F16C = 29 };                                         /* leaf 1, ecx */
-enum { AVX2 = 5, AVX512F = 16, AVX512DQ = 17, AVX512BW = 30, AVX512VL = 31 };       /* leaf 7, ebx */
-enum { AVX512VNNI = 11 };                                                           /* leaf 7, ecx */
+enum { FMA = 12, OSXSAVE = 27, F16C = 29 };                                          /* leaf 1, ecx */
+enum { AVX2 = 5, AVX512F = 16, AVX512DQ = 17, AVX512BW = 30, AVX512VL = 31 };        /* leaf 7, ebx */
+enum { AVX512VNNI = 11 };                                                            /* leaf 7, ecx */
 enum { XCR0_SSE = 1, XCR0_AVX = 2, XCR0_OPMASK = 5, XCR0_ZMM = 6, XCR0_HI_ZMM = 7 }; /* xcr0 */
 
 static bool has(uint32_t word, int bit) { return word >> bit & 1; }
@@ -22,8 +22,7 @@ static struct features probe(void)
 {
     struct features f = {0, 0, 0, 0};
     uint32_t eax, ebx, ecx, edx;
-    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx))
-        f.leaf1_ecx = ecx;
+    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) f.leaf1_ecx = ecx;
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
         f.leaf7_ebx = ebx;
         f.leaf7_ecx = ecx;

@@ -23,8 +23,7 @@ static struct rz_kernels overlay(const struct rz_kernels *below, const struct rz
     for (size_t at = FIRST_SLOT; at < sizeof table; at += sizeof(slot *)) {
         slot *own;
         memcpy(&own, (const char *)above + at, sizeof own);
-        if (own)
-            memcpy((char *)&table + at, &own, sizeof own);
+        if (own) memcpy((char *)&table + at, &own, sizeof own);
     }
     return table;
 }

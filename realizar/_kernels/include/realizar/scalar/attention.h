@@ -39,8 +39,7 @@ RZ_INLINE void attend_tile(const struct rz_attend_args *args, struct key_range s
         sum[key % 16] += p;
         const char *block = v_block(args, key);
         size_t row = (size_t)(key % RZ_KV_BLOCK) * (size_t)args->head_dim_v;
-        for (int d = 0; d < args->head_dim_v; d++)
-            acc[d] = fmaf(p, kv_load(block, row + (size_t)d, v_type), acc[d]);
+        for (int d = 0; d < args->head_dim_v; d++) acc[d] = fmaf(p, kv_load(block, row + (size_t)d, v_type), acc[d]);
     }
     *m = max;
     *l = fmaf(*l, correction, sum_lanes(sum));
@@ -57,8 +56,7 @@ RZ_INLINE void attend(const struct rz_attend_args *args, int k_type, int v_type)
         memset(acc, 0, (size_t)args->head_dim_v * sizeof *acc);
         for (int64_t key = args->key0; key < args->key0 + RZ_ATTEND_SPLIT; key += RZ_ATTEND_TILE) {
             struct key_range seen = visible_keys(args, t, (struct key_range){key, key + RZ_ATTEND_TILE});
-            if (seen.first < seen.end)
-                attend_tile(args, seen, q, &args->m[i], &args->l[i], acc, k_type, v_type);
+            if (seen.first < seen.end) attend_tile(args, seen, q, &args->m[i], &args->l[i], acc, k_type, v_type);
         }
     }
 }
@@ -71,8 +69,7 @@ static void attend_f16_f16(const struct rz_attend_args *args) { attend(args, RZ_
 /* A partial that saw no key says nothing; two of them would even make exp(-Inf - -Inf). */
 static void attend_merge_f32(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim)
 {
-    if (mp == -INFINITY && lp == 0)
-        return;
+    if (mp == -INFINITY && lp == 0) return;
     float max = (*m > mp ? *m : mp) + 0.0f, a = exp_f32(*m - max), b = exp_f32(mp - max);
     *m = max;
     *l = fmaf(*l, a, lp * b);

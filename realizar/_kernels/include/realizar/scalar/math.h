@@ -71,8 +71,7 @@ static inline float silu_f32(float x) { return x / (1 + exp_f32(-x)); }
 static inline uint16_t rz_f32_to_f16(float x)
 {
     uint32_t bits = rz_f32_to_bits(x), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
-    if (size > 0x7f800000)
-        return (uint16_t)(sign | 0x7e00);
+    if (size > 0x7f800000) return (uint16_t)(sign | 0x7e00);
     if (size >= 0x47800000) /* 65536 */
         return (uint16_t)(sign | 0x7c00);
     if (size < 0x38800000) /* 2^-14: adding 0.5, whose ulp is the least half denormal, rounds there */

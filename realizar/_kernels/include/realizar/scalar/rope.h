@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /* J. Su et al., RoFormer, 2021. Pairs (i, i + half). */
-static void rope_neox_f32(const float *x, const float *cos, const float *sin, size_t half, float *y)
+static inline void rope_neox_f32(const float *x, const float *cos, const float *sin, size_t half, float *y)
 {
     for (size_t i = 0; i < half; i++) {
         float a = x[i], b = x[i + half];
@@ -15,7 +15,7 @@ static void rope_neox_f32(const float *x, const float *cos, const float *sin, si
 }
 
 /* The same with pairs (2i, 2i + 1). */
-static void rope_norm_f32(const float *x, const float *cos, const float *sin, size_t half, float *y)
+static inline void rope_norm_f32(const float *x, const float *cos, const float *sin, size_t half, float *y)
 {
     for (size_t i = 0; i < half; i++) {
         float a = x[2 * i], b = x[2 * i + 1];

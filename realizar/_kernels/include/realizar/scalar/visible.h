@@ -18,8 +18,7 @@ static inline struct key_range visible_keys(const struct rz_attend_args *args, i
     struct key_range seen = {keys.first, min_key(keys.end, args->n_keys)};
     if (args->causal) {
         seen.end = min_key(seen.end, args->pos0 + t + 1);
-        if (args->window)
-            seen.first = max_key(seen.first, args->pos0 + t + 1 - args->window);
+        if (args->window) seen.first = max_key(seen.first, args->pos0 + t + 1 - args->window);
     }
     return seen;
 }

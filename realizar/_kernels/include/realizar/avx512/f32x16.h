@@ -1,0 +1,113 @@
+/* Sixteen floats in one AVX-512 register. The vocabulary of wide/: the same names and meanings in each f32x16.h. */
+#ifndef REALIZAR_AVX512_F32X16_H
+#define REALIZAR_AVX512_F32X16_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "realizar/target.h"
+
+/* Registers of wide/outer.h: RZ_OUTER_ROWS * RZ_OUTER_COLS sums, RZ_OUTER_COLS loaded vectors and one broadcast fit into 32. */
+#define RZ_OUTER_ROWS 6
+#define RZ_OUTER_COLS 4
+
+typedef __m512 f32x16;
+
+/* Lanes below n, all of them from 16 on. */
+RZ_INLINE __mmask16 first_lanes(size_t n) { return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1); }
+
+RZ_INLINE f32x16 f32x16_zero(void) { return _mm512_setzero_ps(); }
+RZ_INLINE f32x16 f32x16_set(float x) { return _mm512_set1_ps(x); }
+RZ_INLINE f32x16 f32x16_load(const float *p) { return _mm512_loadu_ps(p); }
+RZ_INLINE void f32x16_store(float *p, f32x16 x) { _mm512_storeu_ps(p, x); }
+
+/* The first n elements, the others zero and not touched in memory; 16 and more: all. */
+RZ_INLINE f32x16 f32x16_load_first(const float *p, size_t n)
+{
+    return n >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(first_lanes(n), p);
+}
+
+RZ_INLINE void f32x16_store_first(float *p, f32x16 x, size_t n)
+{
+    if (n >= 16)
+        _mm512_storeu_ps(p, x);
+    else
+        _mm512_mask_storeu_ps(p, first_lanes(n), x);
+}
+
+RZ_INLINE f32x16 f32x16_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+
+RZ_INLINE f32x16 f32x16_load_first_f16(const uint16_t *p, size_t n)
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(n), p));
+}
+
+RZ_INLINE void f32x16_store_first_f16(uint16_t *p, f32x16 x, size_t n)
+{
+    __m256i half = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    _mm256_mask_storeu_epi16(p, first_lanes(n), half);
+}
+
+RZ_INLINE f32x16 f32x16_add(f32x16 a, f32x16 b) { return _mm512_add_ps(a, b); }
+RZ_INLINE f32x16 f32x16_sub(f32x16 a, f32x16 b) { return _mm512_sub_ps(a, b); }
+RZ_INLINE f32x16 f32x16_mul(f32x16 a, f32x16 b) { return _mm512_mul_ps(a, b); }
+RZ_INLINE f32x16 f32x16_div(f32x16 a, f32x16 b) { return _mm512_div_ps(a, b); }
+RZ_INLINE f32x16 f32x16_fma(f32x16 a, f32x16 b, f32x16 c) { return _mm512_fmadd_ps(a, b, c); }
+
+/* a > b ? a : b, and a < b ? a : b: b where one is NaN. */
+RZ_INLINE f32x16 f32x16_max(f32x16 a, f32x16 b) { return _mm512_max_ps(a, b); }
+RZ_INLINE f32x16 f32x16_min(f32x16 a, f32x16 b) { return _mm512_min_ps(a, b); }
+
+RZ_INLINE f32x16 f32x16_abs(f32x16 x) { return _mm512_abs_ps(x); }
+
+/* size with the sign of sign; size >= 0. */
+RZ_INLINE f32x16 f32x16_copysign(f32x16 size, f32x16 sign)
+{
+    return _mm512_or_ps(size, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));
+}
+
+/* a < b ? yes : no. */
+RZ_INLINE f32x16 f32x16_if_less(f32x16 a, f32x16 b, f32x16 yes, f32x16 no)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+
+/* x in lanes [first, end); other elsewhere. Borders beyond [0, 16] count as 0 and 16. */
+RZ_INLINE f32x16 f32x16_within(f32x16 x, int first, int end, f32x16 other)
+{
+    uint32_t below_end = first_lanes(end < 0 ? 0 : (size_t)end), below = first_lanes(first < 0 ? 0 : (size_t)first);
+    return _mm512_mask_blend_ps((__mmask16)(below_end & ~below), other, x);
+}
+
+/* x * 2^n, n integral, rounded once. */
+RZ_INLINE f32x16 f32x16_ldexp(f32x16 x, f32x16 n) { return _mm512_scalef_ps(x, n); }
+
+/* 16 -> 8 -> 4 -> 2 -> 1, lane j taking lane j + half. */
+RZ_INLINE float f32x16_sum(f32x16 x)
+{
+    __m256 x8 = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 x4 = _mm_add_ps(_mm256_castps256_ps128(x8), _mm256_extractf128_ps(x8, 1));
+    __m128 x2 = _mm_add_ps(x4, _mm_movehl_ps(x4, x4));
+    return _mm_cvtss_f32(_mm_add_ss(x2, _mm_movehdup_ps(x2)));
+}
+
+/* The largest lane; none may be NaN. */
+RZ_INLINE float f32x16_largest(f32x16 x) { return _mm512_reduce_max_ps(x); }
+
+/* Lanes 2i and 2i + 1 exchanged. */
+RZ_INLINE f32x16 f32x16_swap_pairs(f32x16 x) { return _mm512_permute_ps(x, 0xb1); }
+
+/* Each of 8 floats twice. */
+RZ_INLINE f32x16 f32x16_load_twice(const float *p)
+{
+    __m512i twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_loadu_ps(p)));
+}
+
+/* The even lanes with their sign changed. */
+RZ_INLINE f32x16 f32x16_negate_even(f32x16 x)
+{
+    return _mm512_xor_ps(x, _mm512_castsi512_ps(_mm512_set1_epi64(0x80000000)));
+}
+
+#endif

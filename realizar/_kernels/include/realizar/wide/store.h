@@ -1,0 +1,25 @@
+/* Writing one head of one token into its slot of a cache block; meanings in scalar/store.h. */
+#ifndef REALIZAR_WIDE_STORE_H
+#define REALIZAR_WIDE_STORE_H
+
+#include "realizar/table.h"
+
+/* The halves of 16 elements at a time, then to their places: K's lie RZ_KV_BLOCK apart. */
+static void store_k_f16_x16(const float *x, size_t head_dim, int slot, void *block)
+{
+    uint16_t half[16], *out = (uint16_t *)block + slot;
+    for (size_t d = 0; d < head_dim; d += 16) {
+        size_t n = head_dim - d < 16 ? head_dim - d : 16;
+        f32x16_store_first_f16(half, f32x16_load_first(x + d, n), n);
+        for (size_t i = 0; i < n; i++) out[(d + i) * RZ_KV_BLOCK] = half[i];
+    }
+}
+
+static void store_v_f16_x16(const float *x, size_t head_dim, int slot, void *block)
+{
+    uint16_t *out = (uint16_t *)block + (size_t)slot * head_dim;
+    for (size_t d = 0; d < head_dim; d += 16)
+        f32x16_store_first_f16(out + d, f32x16_load_first(x + d, head_dim - d), head_dim - d);
+}
+
+#endif
