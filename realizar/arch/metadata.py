@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from realizar.errors import GGUFError
+from realizar.gguf.metadata import Metadata
 
 
 class ArchMetadata:
@@ -61,8 +62,12 @@ class ArchMetadata:
 
     def n_vocab(self) -> int:
         """Number of tokens: the length of `tokenizer.ggml.tokens`, else `{arch}.vocab_size`."""
-        tokens = self.metadata.get("tokenizer.ggml.tokens")
-        return len(tokens) if tokens is not None else self.positive("vocab_size")
+        key = "tokenizer.ggml.tokens"
+        if key not in self.metadata:
+            return self.positive("vocab_size")
+        if isinstance(self.metadata, Metadata):  # counted in the header: decoding 150,000 strings takes 0.1 s
+            return self.metadata.field(key).n
+        return len(self.metadata[key])
 
     def _wrong(self, key: str, value: object, want: str) -> str:
         found = "it is missing" if value is None else f"found {value!r}"
