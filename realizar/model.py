@@ -16,7 +16,7 @@ from realizar.errors import GGUFError, GraphError
 from realizar.gguf import GGUFFile
 from realizar.runtime.bind import KV, BindParams, CompiledPlan, bind
 from realizar.runtime.plan import Plan, lower
-from realizar.runtime.weights import Tensor, collect
+from realizar.runtime.weights import collect
 
 if TYPE_CHECKING:
     from realizar.tokenizer import Tokenizer

@@ -139,7 +139,8 @@ def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: 
     angle = (inputs.positions.astype(np.float32)[:, None] * inv_freq).astype(np.float64)[:, None, :]
     cos, sin = np.cos(angle) * mscale, np.sin(angle) * mscale
     y = x.astype(np.float64)
-    first, second = (slice(0, half), slice(half, dims)) if attrs["style"] == "neox" else (slice(0, dims, 2), slice(1, dims, 2))
+    neox = attrs["style"] == "neox"
+    first, second = (slice(half), slice(half, dims)) if neox else (slice(0, dims, 2), slice(1, dims, 2))
     a, b = y[..., first].copy(), y[..., second].copy()
     y[..., first], y[..., second] = a * cos - b * sin, a * sin + b * cos
     return y

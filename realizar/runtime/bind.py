@@ -92,7 +92,8 @@ class CompiledPlan:
             If a token id is outside the vocabulary.
         """
         if batch.tokens.min() < 0 or batch.tokens.max() >= self._n_vocab:
-            raise ParameterError(f"token ids must be in [0, {self._n_vocab}); found {batch.tokens.min()} to {batch.tokens.max()}")
+            found = f"{batch.tokens.min()} to {batch.tokens.max()}"
+            raise ParameterError(f"token ids must be in [0, {self._n_vocab}); found {found}")
         self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                           batch.outputs, batch.block_tables)  # fmt: skip
         names = self._places if outputs is None else outputs
@@ -270,7 +271,7 @@ class _Binder:
         (y,) = op.outputs
         view = self.plan.views[y]
         w = [floats(self.tensors, name) for name in op.weights]
-        n = len(w[0]) if w and w[0] is not None else view.n
+        n = len(w[0]) if w else view.n
         writes = self._writes_records(y)
         self.program.add_rowwise(
             op.op, n, n_repeat=view.n // n, m_rows=view.m_rows,
@@ -290,7 +291,7 @@ class _Binder:
         x = op.inputs[0]
         weights = [
             (self.tensors[name].type, self.tensors[name].data.shape[1], self.tensors[name].data,
-             floats(self.tensors, bias), self._rows(y))
+             None if bias is None else floats(self.tensors, bias), self._rows(y))
             for name, bias, y in zip(op.weights, op.attrs["bias"], op.outputs, strict=True)
         ]  # fmt: skip
         self.program.add_linear(
@@ -323,8 +324,9 @@ class _Binder:
     def _add_short_conv(self, op: Node, index: int) -> None:
         weight = self.tensors[op.weights[0]]
         n_channel, n_tap = weight.shape
-        self.program.add_short_conv(n_channel, np.ascontiguousarray(weight.floats().reshape(-1)), n_tap,
-                                    self.states[op.attrs["state"]], self._rows(op.inputs[0]), self._rows(op.outputs[0]))  # fmt: skip
+        x, y = self._rows(op.inputs[0]), self._rows(op.outputs[0])
+        w = floats(self.tensors, weight.name)
+        self.program.add_short_conv(n_channel, w, n_tap, self.states[op.attrs["state"]], x, y)
 
 
 _ROWWISE = (*_QUANTIZES_ITSELF, "take_rows")

@@ -119,10 +119,10 @@ def fuse_linears(nodes: list[Node]) -> list[Node]:
             out.append(node)
         elif groups[node.inputs][0] is node:
             kin = groups[node.inputs]
-            out.append(
-                Node("linear", node.inputs, tuple(i for n in kin for i in n.outputs), tuple(w for n in kin for w in n.weights),
-                     {"bias": tuple(b for n in kin for b in n.attrs["bias"]), "residual": False})  # fmt: skip
-            )
+            outputs = tuple(i for n in kin for i in n.outputs)
+            weights = tuple(name for n in kin for name in n.weights)
+            bias = tuple(b for n in kin for b in n.attrs["bias"])
+            out.append(Node("linear", node.inputs, outputs, weights, {"bias": bias, "residual": False}))
     return out
 
 

@@ -91,6 +91,6 @@ def _tensor(file: GGUFFile, name: str, shape: Shape) -> Tensor:
     return Tensor(name, info.type.name, shape, file.data(name))
 
 
-def floats(tensors: Mapping[str, Tensor], name: str | None) -> npt.NDArray[np.float32] | None:
-    """A small tensor (norm, bias) as contiguous float32 [n], or None."""
-    return None if name is None else np.ascontiguousarray(tensors[name].floats().reshape(-1))
+def floats(tensors: Mapping[str, Tensor], name: str) -> npt.NDArray[np.float32]:
+    """A small tensor (norm, bias, factors) as contiguous float32 [n]."""
+    return np.ascontiguousarray(tensors[name].floats().reshape(-1))

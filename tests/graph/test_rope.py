@@ -26,7 +26,8 @@ def test_yarn_keeps_fast_and_stretches_slow():
     plain, _ = rope_frequencies(64, 10000.0, RopeScaling())
     assert inv_freq[0] == plain[0]
     assert np.isclose(inv_freq[-1], plain[-1] / 4)
-    assert np.all(inv_freq <= plain) and np.all(inv_freq >= plain / 4 * (1 - 1e-6))
+    assert np.all(inv_freq <= plain)
+    assert np.all(inv_freq >= plain / 4 * (1 - 1e-6))
     assert np.isclose(mscale, 1 + 0.1 * np.log(4))
 
 

@@ -1,0 +1,202 @@
+/* Attention over the paged cache: an item is a KV head and a tile of one sequence's tokens, or one split of its keys. */
+#include <string.h>
+
+#include "realizar/worker.h"
+
+static size_t sequence_of(const struct rz_batch *b, size_t t)
+{
+    size_t s = 0;
+    while ((size_t)b->seq_start[s + 1] <= t) s++;
+    return s;
+}
+
+void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    const struct rz_attention *a = op->attention;
+    const struct rz_batch *b = w->batch;
+    size_t s = sequence_of(b, t);
+    int64_t position = (int64_t)b->seq_past[s] + (int64_t)t - b->seq_start[s];
+    size_t dim = (size_t)a->head_dim_k;
+    const int32_t *table = b->block_table[a->group] + s * (size_t)b->table_width[a->group];
+    size_t block = (size_t)table[position / RZ_KV_BLOCK];
+    int slot = (int)(position % RZ_KV_BLOCK);
+    const float *k = rz_row(a->k_in, t), *v = rz_row(a->v_in, t);
+    if (a->rope) {
+        rz_rotate(w, a->rope, t, rz_row(a->q, t), (size_t)a->n_head, dim, rz_row(a->q_rot, t));
+        rz_rotate(w, a->rope, t, k, (size_t)a->n_head_kv, dim, (float *)w->scratch);
+        k = (const float *)w->scratch;
+    }
+    for (size_t h = 0; h < (size_t)a->n_head_kv; h++) {
+        char *k_block = a->k + block * a->k_block_stride + h * a->k_head_stride;
+        char *v_block = a->v + block * a->v_block_stride + h * a->v_head_stride;
+        w->kernels->store_k[a->k_type](k + h * dim, dim, slot, k_block);
+        w->kernels->store_v[a->v_type](v + h * (size_t)a->head_dim_v, (size_t)a->head_dim_v, slot, v_block);
+    }
+}
+
+struct tile {
+    size_t sequence, t0, t1, head_kv; /* rows of the batch, [t0, t1) */
+    int64_t pos0, key0, key1;         /* keys that some query of the tile sees */
+};
+
+static size_t tile_tokens(const struct rz_attention *a)
+{
+    return RZ_MAX((size_t)(RZ_ATTEND_MAX_QUERIES / (a->n_head / a->n_head_kv)), 1);
+}
+
+static size_t tiles_of(const struct rz_batch *b, const struct rz_attention *a, size_t s)
+{
+    return rz_ceil_div((size_t)(b->seq_start[s + 1] - b->seq_start[s]), tile_tokens(a)) * (size_t)a->n_head_kv;
+}
+
+static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
+{
+    size_t n = 0;
+    for (size_t s = 0; s < (size_t)b->n_seqs; s++) n += tiles_of(b, a, s);
+    return n;
+}
+
+static struct tile find_tile(const struct rz_batch *b, const struct rz_attention *a, size_t item)
+{
+    struct tile tile = {0};
+    for (; item >= tiles_of(b, a, tile.sequence); tile.sequence++) item -= tiles_of(b, a, tile.sequence);
+    size_t first = (size_t)b->seq_start[tile.sequence], end = (size_t)b->seq_start[tile.sequence + 1];
+    tile.head_kv = item % (size_t)a->n_head_kv;
+    tile.t0 = first + item / (size_t)a->n_head_kv * tile_tokens(a);
+    tile.t1 = RZ_MIN(tile.t0 + tile_tokens(a), end);
+    int64_t past = b->seq_past[tile.sequence];
+    tile.pos0 = past + (int64_t)(tile.t0 - first);
+    tile.key1 = past + (int64_t)((a->causal ? tile.t1 : end) - first);
+    if (a->window && a->causal && tile.pos0 + 1 > a->window) tile.key0 = tile.pos0 + 1 - a->window;
+    tile.key0 -= tile.key0 % RZ_ATTEND_SPLIT;
+    return tile;
+}
+
+static size_t tile_splits(const struct tile *tile)
+{
+    return rz_ceil_div((size_t)(tile->key1 - tile->key0), RZ_ATTEND_SPLIT);
+}
+
+/* One split of a tile into m, l and acc. */
+static void attend_split(struct rz_worker *w, const struct rz_attention *a, const struct tile *tile, size_t split,
+                         float *acc, float *m, float *l)
+{
+    const struct rz_batch *b = w->batch;
+    int n_group = a->n_head / a->n_head_kv;
+    struct rz_rows q = a->rope ? a->q_rot : a->q;
+    struct rz_attend_args args = {
+        .q = rz_row(q, tile->t0) + tile->head_kv * (size_t)(n_group * a->head_dim_k),
+        .q_stride = q.ld,
+        .n_tokens = (int)(tile->t1 - tile->t0),
+        .n_group = n_group,
+        .head_dim_k = a->head_dim_k,
+        .head_dim_v = a->head_dim_v,
+        .pos0 = tile->pos0,
+        .n_keys = tile->key1,
+        .key0 = tile->key0 + (int64_t)split * RZ_ATTEND_SPLIT,
+        .window = a->window,
+        .causal = a->causal,
+        .scale = a->scale,
+        .softcap = a->softcap,
+        .k = a->k + tile->head_kv * a->k_head_stride,
+        .v = a->v + tile->head_kv * a->v_head_stride,
+        .k_block_stride = a->k_block_stride,
+        .v_block_stride = a->v_block_stride,
+        .block_table = b->block_table[a->group] + tile->sequence * (size_t)b->table_width[a->group],
+        .m = m,
+        .l = l,
+        .acc = acc,
+        .scratch = w->scratch,
+    };
+    w->kernels->attend[a->k_type][a->v_type](&args);
+}
+
+/* out = acc / l for the queries of a tile. */
+static void attend_finish(const struct rz_attention *a, const struct tile *tile, const float *acc, const float *l)
+{
+    size_t n_group = (size_t)(a->n_head / a->n_head_kv), dim = (size_t)a->head_dim_v, query = 0;
+    for (size_t t = tile->t0; t < tile->t1; t++)
+        for (size_t g = 0; g < n_group; g++, query++) {
+            float *out = rz_row(a->out, t) + (tile->head_kv * n_group + g) * dim;
+            for (size_t d = 0; d < dim; d++) out[d] = acc[query * dim + d] / l[query];
+        }
+}
+
+static void merge_splits(struct rz_worker *w, const struct rz_attention *a, const struct tile *tile, float *acc,
+                         float *m, float *l, const float *accp, const float *mp, const float *lp)
+{
+    size_t n_query = (tile->t1 - tile->t0) * (size_t)(a->n_head / a->n_head_kv), dim = (size_t)a->head_dim_v;
+    for (size_t i = 0; i < n_query; i++)
+        w->kernels->attend_merge(m + i, l + i, acc + i * dim, mp[i], lp[i], accp + i * dim, dim);
+}
+
+/* Whole tile on one worker, split after split. */
+static void attend_tile(struct rz_worker *w, const struct rz_attention *a, const struct tile *tile)
+{
+    size_t n_acc = (size_t)RZ_ATTEND_MAX_QUERIES * (size_t)a->head_dim_v;
+    float *acc = (float *)(w->scratch + RZ_ATTEND_SCRATCH), *accp = acc + n_acc;
+    float *m = accp + n_acc, *l = m + RZ_ATTEND_MAX_QUERIES, *mp = l + RZ_ATTEND_MAX_QUERIES;
+    float *lp = mp + RZ_ATTEND_MAX_QUERIES;
+    attend_split(w, a, tile, 0, acc, m, l);
+    for (size_t split = 1; split < tile_splits(tile); split++) {
+        attend_split(w, a, tile, split, accp, mp, lp);
+        merge_splits(w, a, tile, acc, m, l, accp, mp, lp);
+    }
+    attend_finish(a, tile, acc, l);
+}
+
+/* Splits run side by side when single queries leave too few tiles for the workers and the partials fit: the greatest
+ * number of splits of a tile then, else 1. */
+static size_t parallel_splits(const struct rz_worker *w, const struct rz_attention *a)
+{
+    const struct rz_batch *b = w->batch;
+    size_t most = 1;
+    if (w->n_threads == 1 || b->n_tokens != b->n_seqs || n_tiles(b, a) >= 4 * (size_t)w->n_threads) return 1;
+    for (size_t item = 0; item < n_tiles(b, a); item += (size_t)a->n_head_kv) {
+        struct tile tile = find_tile(b, a, item);
+        most = RZ_MAX(most, tile_splits(&tile));
+    }
+    return n_tiles(b, a) * most <= a->n_partial ? most : 1;
+}
+
+/* Partial record of a split: acc, then m, then l of the n_group queries. */
+static float *partial(const struct rz_attention *a, size_t index)
+{
+    return a->partial + index * (size_t)(a->n_head / a->n_head_kv) * (size_t)(a->head_dim_v + 2);
+}
+
+size_t rz_items_attend(const struct rz_worker *w, const struct rz_op *op)
+{
+    return n_tiles(w->batch, op->attention) * parallel_splits(w, op->attention);
+}
+
+void rz_run_attend(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    const struct rz_attention *a = op->attention;
+    size_t splits = parallel_splits(w, a), n_group = (size_t)(a->n_head / a->n_head_kv);
+    struct tile tile = find_tile(w->batch, a, item / splits);
+    if (splits == 1) {
+        attend_tile(w, a, &tile);
+        return;
+    }
+    float *acc = partial(a, item), *m = acc + n_group * (size_t)a->head_dim_v;
+    if (item % splits < tile_splits(&tile)) attend_split(w, a, &tile, item % splits, acc, m, m + n_group);
+}
+
+size_t rz_items_merge(const struct rz_worker *w, const struct rz_op *op)
+{
+    return parallel_splits(w, op->attention) > 1 ? n_tiles(w->batch, op->attention) : 0;
+}
+
+void rz_run_merge(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    const struct rz_attention *a = op->attention;
+    size_t splits = parallel_splits(w, a), n_group = (size_t)(a->n_head / a->n_head_kv);
+    struct tile tile = find_tile(w->batch, a, item);
+    float *acc = partial(a, item * splits), *m = acc + n_group * (size_t)a->head_dim_v;
+    for (size_t split = 1; split < tile_splits(&tile); split++) {
+        const float *accp = partial(a, item * splits + split), *mp = accp + n_group * (size_t)a->head_dim_v;
+        merge_splits(w, a, &tile, acc, m, m + n_group, accp, mp, mp + n_group);
+    }
+    attend_finish(a, &tile, acc, m + n_group);
+}
