@@ -29,11 +29,11 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 const struct rz_kernels rz_avx512 = {
     .name = "avx512",
 
-    .format[RZ_Q4_0] = {.gemv = q4_0_gemv},
-    .format[RZ_Q4_1] = {.gemv = q4_1_gemv},
-    .format[RZ_Q5_0] = {.gemv = q5_0_gemv},
-    .format[RZ_Q5_1] = {.gemv = q5_1_gemv},
-    .format[RZ_Q8_0] = {.gemv = q8_0_gemv},
+    .format[RZ_Q4_0] = {.gemv = q4_0_gemv, .gemm = q4_0_gemm},
+    .format[RZ_Q4_1] = {.gemv = q4_1_gemv, .gemm = q4_1_gemm},
+    .format[RZ_Q5_0] = {.gemv = q5_0_gemv, .gemm = q5_0_gemm},
+    .format[RZ_Q5_1] = {.gemv = q5_1_gemv, .gemm = q5_1_gemm},
+    .format[RZ_Q8_0] = {.gemv = q8_0_gemv, .gemm = q8_0_gemm},
     .format[RZ_Q4_K] = {.gemv = q4_k_gemv},
     .format[RZ_Q5_K] = {.gemv = q5_k_gemv},
     .format[RZ_Q6_K] = {.gemv = q6_k_gemv},

@@ -28,6 +28,25 @@ RZ_INLINE __m512i dot_five_bits(__m512i packed, __m512i fifth, const act_4 *x, _
     return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(start, low, x->low), high, x->high);
 }
 
+/* The elements of two blocks in their order. */
+RZ_INLINE __m512i unpack_nibbles_2(const uint8_t *first, const uint8_t *second)
+{
+    __m256i packed = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)first));
+    __m256i packed_2 = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)second));
+    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(packed), packed_2, 1);
+    const __m512i by_0_4 = _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0);
+    return _mm512_and_si512(_mm512_srlv_epi64(both, by_0_4), _mm512_set1_epi8(15));
+}
+
+/* The fifth bits of two blocks. */
+RZ_INLINE __mmask64 fifth_bits_2(const uint8_t *first, const uint8_t *second)
+{
+    uint32_t low, high;
+    memcpy(&low, first, sizeof low);
+    memcpy(&high, second, sizeof high);
+    return low | (uint64_t)high << 32;
+}
+
 /* For permutex2var over two loads of 64 bytes: lane b takes four dwords from dword first_b on. */
 RZ_INLINE __m512i quads_from(int first_0, int first_1, int first_2, int first_3)
 {

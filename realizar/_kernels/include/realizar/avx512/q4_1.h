@@ -2,6 +2,7 @@
 #ifndef REALIZAR_AVX512_Q4_1_H
 #define REALIZAR_AVX512_Q4_1_H
 
+#include "realizar/avx512/gemm_32.h"
 #include "realizar/avx512/nibbles.h"
 #include "realizar/blocks.h"
 
@@ -18,9 +19,20 @@ static inline __m512i q4_1_scales_4(__m512i scales, int row, const char *blocks)
     return _mm512_mask_permutexvar_epi32(scales, (__mmask16)(0x1111 << row), dword_from(0, 5, 10, 15), dwords);
 }
 
+static inline __m512i q4_1_unpack_64(const char *row, size_t i)
+{
+    const rz_block_q4_1 *block = (const rz_block_q4_1 *)row + 2 * i;
+    return unpack_nibbles_2(block[0].qs, block[1].qs);
+}
+
 static void q4_1_gemv(RZ_MATMUL_PARAMS)
 {
     gemv_32((gemv_32_format){q4_1_dot_4, q4_1_scales_4, sizeof(rz_block_q4_1), HAS_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q4_1_gemm(RZ_MATMUL_PARAMS)
+{
+    gemm_32((gemm_32_format){q4_1_unpack_64, sizeof(rz_block_q4_1), 0, HAS_MIN}, RZ_MATMUL_ARGS);
 }
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef REALIZAR_AVX512_Q5_0_H
 #define REALIZAR_AVX512_Q5_0_H
 
+#include "realizar/avx512/gemm_32.h"
 #include "realizar/avx512/nibbles.h"
 #include "realizar/blocks.h"
 
@@ -19,9 +20,21 @@ static inline __m512i q5_0_scales_4(__m512i scales, int row, const char *blocks)
     return scales_at_start(scales, row, blocks, sizeof(rz_block_q5_0));
 }
 
+static inline __m512i q5_0_unpack_64(const char *row, size_t i)
+{
+    const rz_block_q5_0 *block = (const rz_block_q5_0 *)row + 2 * i;
+    __m512i low = unpack_nibbles_2(block[0].qs, block[1].qs);
+    return _mm512_mask_add_epi8(low, fifth_bits_2(block[0].qh, block[1].qh), low, _mm512_set1_epi8(16));
+}
+
 static void q5_0_gemv(RZ_MATMUL_PARAMS)
 {
     gemv_32((gemv_32_format){q5_0_dot_4, q5_0_scales_4, sizeof(rz_block_q5_0), NO_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q5_0_gemm(RZ_MATMUL_PARAMS)
+{
+    gemm_32((gemm_32_format){q5_0_unpack_64, sizeof(rz_block_q5_0), 4, NO_MIN}, RZ_MATMUL_ARGS);
 }
 
 #endif

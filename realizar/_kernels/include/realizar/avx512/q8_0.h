@@ -2,6 +2,7 @@
 #ifndef REALIZAR_AVX512_Q8_0_H
 #define REALIZAR_AVX512_Q8_0_H
 
+#include "realizar/avx512/gemm_32.h"
 #include "realizar/avx512/nibbles.h"
 #include "realizar/blocks.h"
 
@@ -24,9 +25,22 @@ static inline __m512i q8_0_scales_4(__m512i scales, int row, const char *blocks)
     return scales_at_start(scales, row, blocks, sizeof(rz_block_q8_0));
 }
 
+static inline __m512i q8_0_unpack_64(const char *row, size_t i)
+{
+    const rz_block_q8_0 *block = (const rz_block_q8_0 *)row + 2 * i;
+    __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)block[0].qs));
+    __m512i both = _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)block[1].qs), 1);
+    return _mm512_xor_si512(both, _mm512_set1_epi8(-128));
+}
+
 static void q8_0_gemv(RZ_MATMUL_PARAMS)
 {
     gemv_32((gemv_32_format){q8_0_dot_4, q8_0_scales_4, sizeof(rz_block_q8_0), NO_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q8_0_gemm(RZ_MATMUL_PARAMS)
+{
+    gemm_32((gemm_32_format){q8_0_unpack_64, sizeof(rz_block_q8_0), 7, NO_MIN}, RZ_MATMUL_ARGS);
 }
 
 #endif
