@@ -34,9 +34,9 @@ const struct rz_kernels rz_avx512 = {
     .format[RZ_Q5_0] = {.gemv = q5_0_gemv, .gemm = q5_0_gemm},
     .format[RZ_Q5_1] = {.gemv = q5_1_gemv, .gemm = q5_1_gemm},
     .format[RZ_Q8_0] = {.gemv = q8_0_gemv, .gemm = q8_0_gemm},
-    .format[RZ_Q4_K] = {.gemv = q4_k_gemv},
-    .format[RZ_Q5_K] = {.gemv = q5_k_gemv},
-    .format[RZ_Q6_K] = {.gemv = q6_k_gemv},
+    .format[RZ_Q4_K] = {.gemv = q4_k_gemv, .gemm = q4_k_gemm},
+    .format[RZ_Q5_K] = {.gemv = q5_k_gemv, .gemm = q5_k_gemm},
+    .format[RZ_Q6_K] = {.gemv = q6_k_gemv, .gemm = q6_k_gemm},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
 

@@ -2,6 +2,7 @@
 #ifndef REALIZAR_AVX512_K_SCALES_H
 #define REALIZAR_AVX512_K_SCALES_H
 
+#include "realizar/avx512/gemm_256.h"
 #include "realizar/avx512/gemv_256.h"
 
 /* Both formats start with d, dmin and twelve packed bytes (scalar/k_scales.h). Lane r of scales and mins: the eight
@@ -55,6 +56,20 @@ RZ_INLINE __m512i dot_sub_blocks(const __m512i *q, const scales_256 *s, int r, c
         dot = _mm512_dpwssd_epi32(dot, _mm512_maddubs_epi16(q[i], pairs[i]), spread_two(scales, first, first + 2));
     }
     return dot;
+}
+
+/* Eight scales and eight minima as words, d and dmin last. */
+RZ_INLINE __m512i k_scale_dwords(const char *block)
+{
+    uint32_t d_dmin, packed[3];
+    memcpy(&d_dmin, block, sizeof d_dmin);
+    memcpy(packed, block + 4, sizeof packed);
+    uint32_t scales_high = (packed[2] & 0x0f0f0f0f) | (packed[0] >> 2 & 0x30303030);
+    uint32_t mins_high = (packed[2] >> 4 & 0x0f0f0f0f) | (packed[1] >> 2 & 0x30303030);
+    __m128i bytes = _mm_set_epi32((int)mins_high, (int)(packed[1] & 0x3f3f3f3f), (int)scales_high,
+                                  (int)(packed[0] & 0x3f3f3f3f));
+    __m512i words = _mm512_zextsi256_si512(_mm256_cvtepu8_epi16(bytes));
+    return _mm512_mask_set1_epi32(words, 1 << D_AT, (int)d_dmin);
 }
 
 #endif

@@ -18,9 +18,22 @@ static inline __m512i q4_k_dot_256(const char *data, const scales_256 *s, int r,
     return dot_sub_blocks(q, s, r, x);
 }
 
+static inline __m512i q4_k_unpack_64(const char *row, size_t i)
+{
+    const rz_block_q4_k *block = (const rz_block_q4_k *)row + i / 4;
+    return unpack_nibbles_64(block->qs + i % 4 * 32);
+}
+
+static inline __m512i q4_k_scale_dwords(const char *block) { return k_scale_dwords(block); }
+
 static void q4_k_gemv(RZ_MATMUL_PARAMS)
 {
     gemv_256((gemv_256_format){k_scales_256, q4_k_dot_256, sizeof(rz_block_q4_k), HAS_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q4_k_gemm(RZ_MATMUL_PARAMS)
+{
+    gemm_256((gemm_256_format){q4_k_unpack_64, q4_k_scale_dwords, sizeof(rz_block_q4_k), 8, 32, 3, 0, HAS_MIN}, RZ_MATMUL_ARGS);
 }
 
 #endif

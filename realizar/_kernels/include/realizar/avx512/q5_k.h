@@ -27,9 +27,26 @@ static inline __m512i q5_k_dot_256(const char *data, const scales_256 *s, int r,
     return dot_sub_blocks(q, s, r, x);
 }
 
+static inline __m512i q5_k_unpack_64(const char *row, size_t i)
+{
+    const rz_block_q5_k *block = (const rz_block_q5_k *)row + i / 4;
+    __m512i low = unpack_nibbles_64(block->qs + i % 4 * 32);
+    __m512i fifth = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)block->qh));
+    fifth = _mm512_srlv_epi64(fifth, _mm512_set1_epi64((long long)(2 * (i % 4))));
+    fifth = _mm512_sllv_epi64(fifth, _mm512_set_epi64(3, 3, 3, 3, 4, 4, 4, 4));
+    return _mm512_or_si512(low, _mm512_and_si512(fifth, _mm512_set1_epi8(16)));
+}
+
+static inline __m512i q5_k_scale_dwords(const char *block) { return k_scale_dwords(block); }
+
 static void q5_k_gemv(RZ_MATMUL_PARAMS)
 {
     gemv_256((gemv_256_format){k_scales_256, q5_k_dot_256, sizeof(rz_block_q5_k), HAS_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q5_k_gemm(RZ_MATMUL_PARAMS)
+{
+    gemm_256((gemm_256_format){q5_k_unpack_64, q5_k_scale_dwords, sizeof(rz_block_q5_k), 8, 16, 4, 0, HAS_MIN}, RZ_MATMUL_ARGS);
 }
 
 #endif

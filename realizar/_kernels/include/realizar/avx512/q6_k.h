@@ -2,6 +2,7 @@
 #ifndef REALIZAR_AVX512_Q6_K_H
 #define REALIZAR_AVX512_Q6_K_H
 
+#include "realizar/avx512/gemm_256.h"
 #include "realizar/avx512/gemv_256.h"
 #include "realizar/blocks.h"
 
@@ -57,9 +58,29 @@ static inline __m512i q6_k_dot_256(const char *data, const scales_256 *s, int r,
     return dot;
 }
 
+static inline __m512i q6_k_unpack_64(const char *row, size_t i)
+{
+    __m512i q[2];
+    q6_k_half((const rz_block_q6_k *)row + i / 4, i / 2 % 2, q);
+    return q[i % 2];
+}
+
+/* Sixteen scales as words, d last. */
+static inline __m512i q6_k_scale_dwords(const char *data)
+{
+    const rz_block_q6_k *block = (const rz_block_q6_k *)data;
+    __m512i words = _mm512_zextsi256_si512(_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)block->scales)));
+    return _mm512_mask_set1_epi32(words, 1 << D_AT, block->d);
+}
+
 static void q6_k_gemv(RZ_MATMUL_PARAMS)
 {
     gemv_256((gemv_256_format){q6_k_scales_256, q6_k_dot_256, sizeof(rz_block_q6_k), NO_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q6_k_gemm(RZ_MATMUL_PARAMS)
+{
+    gemm_256((gemm_256_format){q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 16, 0, 5, NO_MIN}, RZ_MATMUL_ARGS);
 }
 
 #endif

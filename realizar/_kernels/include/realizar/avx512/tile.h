@@ -24,6 +24,14 @@ static inline tile_rows tile_rows_at(const void *w, size_t w_stride, size_t r, s
     return rows;
 }
 
+/* Sixty-four elements from 32 bytes: the low nibbles, then the high ones. */
+RZ_INLINE __m512i unpack_nibbles_64(const uint8_t *packed)
+{
+    __m512i twice = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)packed));
+    const __m512i by_0_4 = _mm512_set_epi64(4, 4, 4, 4, 0, 0, 0, 0);
+    return _mm512_and_si512(_mm512_srlv_epi64(twice, by_0_4), _mm512_set1_epi8(15));
+}
+
 /* Dword j of vector i becomes dword i of vector j. */
 RZ_INLINE void transpose_dwords(__m512i *v)
 {
