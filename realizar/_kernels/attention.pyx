@@ -5,8 +5,8 @@ import numpy as np
 from libc.stdint cimport int32_t
 
 from realizar._kernels.table cimport (
-    RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_KV_BLOCK, kernels, rz_attend_args, rz_attend_fn,
-    rz_kernels,
+    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_KV_BLOCK, kernels,
+    rz_attend_args, rz_attend_fn, rz_kernels,
 )
 
 _DTYPES = {"f32": np.float32, "f16": np.float16}
@@ -80,6 +80,8 @@ def _check(q, k, v, int max_queries):
         raise ValueError(
             "q, k, v: need [n_tokens, n_head, head_dim_k], [n_keys, n_head_kv, head_dim_k] and [n_keys, n_head_kv, "
             f"head_dim_v] with n_head a multiple of n_head_kv; got {q.shape}, {k.shape} and {v.shape}")
+    if q.shape[2] > RZ_ATTEND_MAX_HEAD_DIM:
+        raise ValueError(f"q: heads of {q.shape[2]} elements; at most {RZ_ATTEND_MAX_HEAD_DIM} are supported")
     if not q.shape[1] // k.shape[1] <= max_queries <= RZ_ATTEND_MAX_QUERIES:
         raise ValueError(f"max_queries: must be between the {q.shape[1] // k.shape[1]} query heads of a KV head and "
                          f"{RZ_ATTEND_MAX_QUERIES}, got {max_queries}")

@@ -9,6 +9,7 @@ cdef extern from "realizar/table.h" nogil:
         RZ_ATTEND_SPLIT
         RZ_ATTEND_SCRATCH
         RZ_ATTEND_MAX_QUERIES
+        RZ_ATTEND_MAX_HEAD_DIM
 
     struct rz_attend_args:
         const float *q

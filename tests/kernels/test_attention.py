@@ -120,6 +120,8 @@ def test_clear_errors():
         attention(q.astype(np.float64), k, v)
     with pytest.raises(ValueError, match="max_queries: must be between the 3 query heads"):
         attention(q, k, v, max_queries=2)
+    with pytest.raises(ValueError, match="q: heads of 769 elements; at most 768 are supported"):
+        attention(*make(1, 1, head_dim=769))
     with pytest.raises(ValueError, match="pos0: position -3"):
         attention(q, k, v, pos0=-3)
     with pytest.raises(ValueError, match="neither 'k' nor 'v'"):

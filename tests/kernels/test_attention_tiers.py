@@ -11,7 +11,7 @@ from realizar._kernels.attention import attention, store
 FASTER = table.available()[1:]
 N_HYPOTHESIS = 200
 
-HEAD_DIMS = st.sampled_from([1, 7, 15, 16, 17, 32, 48, 63, 64, 80, 96, 100, 128, 130])
+HEAD_DIMS = st.sampled_from([1, 7, 15, 16, 17, 32, 48, 63, 64, 80, 96, 100, 128, 130, 768])
 SPECIAL = np.array([0.0, -0.0, 1e-40, 1e30, -1e30, np.inf, -np.inf, np.nan], np.float32)
 
 

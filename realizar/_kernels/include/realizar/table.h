@@ -69,8 +69,9 @@ struct rz_attend_args {
     void *scratch; /* RZ_ATTEND_SCRATCH bytes, 64-byte aligned, of the calling thread alone */
 };
 #define RZ_ATTEND_SCRATCH (256 * 1024)
-/* exec.c never hands over more queries at once than this. */
+/* The caller never hands over more queries at once, nor longer ones, than this. */
 #define RZ_ATTEND_MAX_QUERIES 64
+#define RZ_ATTEND_MAX_HEAD_DIM 768
 
 typedef void rz_attend_fn(const struct rz_attend_args *args);
 

@@ -8,7 +8,9 @@
 
 #include "realizar/target.h"
 
-/* Registers of wide/outer.h: twice RZ_OUTER_ROWS * RZ_OUTER_COLS sums, two loaded vectors and one broadcast fit into 16. */
+/* Shapes of wide/outer.h, rows and columns: twice rows * columns sums, two loaded vectors and one broadcast fit into 16
+ * registers. */
+#define RZ_OUTER_SHAPES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
 #define RZ_OUTER_ROWS 6
 #define RZ_OUTER_COLS 1
 

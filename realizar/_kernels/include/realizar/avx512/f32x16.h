@@ -7,8 +7,10 @@
 
 #include "realizar/target.h"
 
-/* Registers of wide/outer.h: RZ_OUTER_ROWS * RZ_OUTER_COLS sums, RZ_OUTER_COLS loaded vectors and one broadcast fit into 32. */
-#define RZ_OUTER_ROWS 6
+/* Shapes of wide/outer.h, rows and columns: rows * columns sums, the columns and one broadcast fit into 32 registers. */
+#define RZ_OUTER_SHAPES(X)                                                                                             \
+    X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(7, 2) X(8, 2) X(9, 2) X(10, 2) X(11, 2) X(12, 2)
+#define RZ_OUTER_ROWS 12
 #define RZ_OUTER_COLS 4
 
 typedef __m512 f32x16;
