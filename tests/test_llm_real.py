@@ -1,0 +1,109 @@
+"""The facade on the default model, if it is in the cache: text, seeds, turns, threads, memory."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from realizar import LLM, SamplingParams
+from tests.tokenizer.vocabularies import real
+
+PATH = real("smollm2")
+pytestmark = pytest.mark.skipif(not PATH.is_file(), reason=f"the default model is not in the cache ({PATH})")
+
+GREEDY = SamplingParams(temperature=0.0, max_tokens=16)
+PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Once upon a time", "1, 2, 3, 4,"]
+MESSAGES = [{"role": "user", "content": "What is 2 + 2?"}]
+
+
+@pytest.fixture(scope="module")
+def llm():
+    with LLM(PATH, n_ctx=512) as llm:
+        yield llm
+
+
+def test_it_knows_the_capital_of_france(llm):
+    (completion,) = llm.generate(PROMPTS[0], GREEDY)
+    assert completion.text.startswith(" Paris")
+    assert completion.finish_reason == "length"
+    assert len(completion.token_ids) == 16
+
+
+def test_batched_equals_alone_and_streamed(llm):
+    texts = [completion.text for completion in llm.generate(PROMPTS, GREEDY)]
+    assert [llm.generate(prompt, GREEDY)[0].text for prompt in PROMPTS] == texts
+    assert ["".join(llm.stream(prompt, GREEDY)) for prompt in PROMPTS] == texts
+
+
+def test_a_chat_answers_and_ends_and_finds_its_turns(llm):
+    first = llm.chat(MESSAGES, SamplingParams(temperature=0.0, max_tokens=60))
+    assert "4" in first.text
+    assert first.finish_reason == "stop"
+    assert first.stop_reason in llm.tokenizer.eog_ids
+    assert "<|im_end|>" not in first.text
+    turns = [*MESSAGES, {"role": "assistant", "content": first.text}, {"role": "user", "content": "And 3 + 3?"}]
+    stream = llm.chat(turns, GREEDY, stream=True)
+    assert "".join(stream) == stream.completion.text
+    timings = stream.completion.timings
+    assert timings.n_cached >= first.timings.n_prompt // 16 * 16
+    assert timings.prefill_s > 0
+    assert timings.decode_tok_s > 0
+
+
+def test_a_seed_repeats_a_text(llm):
+    params = SamplingParams(temperature=1.0, top_p=0.9, seed=3, max_tokens=16)
+    alone = llm.generate(PROMPTS[2], params)[0].text
+    assert [c.text for c in llm.generate([PROMPTS[0], PROMPTS[2]], [GREEDY, params])][1] == alone
+
+
+def test_a_stop_string_ends_the_text(llm):
+    whole = llm.generate(PROMPTS[0], GREEDY)[0].text
+    stop = whole[10:14]
+    (completion,) = llm.generate(PROMPTS[0], SamplingParams(temperature=0.0, max_tokens=16, stop=stop))
+    assert completion.text == whole[: whole.index(stop)]
+    assert (completion.finish_reason, completion.stop_reason) == ("stop", stop)
+
+
+def test_logits_and_logprobs_agree(llm):
+    ids = llm.tokenize(PROMPTS[0])
+    logits = llm.logits(ids)
+    assert logits.shape == (len(ids), llm.engine.model.hp.n_vocab)
+    (completion,) = llm.generate(ids, SamplingParams(temperature=0.0, max_tokens=1, logprobs=3))
+    z = logits[-1].astype(np.float64)
+    want = z - z.max() - np.log(np.exp(z - z.max()).sum())
+    (first,) = completion.logprobs
+    assert first.token_id == first.top[0][0] == int(want.argmax())
+    np.testing.assert_allclose([p for _, p in first.top], np.sort(want)[::-1][:3], rtol=1e-6)
+
+
+def test_text_survives_tokens(llm):
+    text = "naïve café ☕ 你好 🙂\n\tdef f(x): return x"
+    assert llm.detokenize(llm.tokenize(text)) == text
+
+
+def test_threads_may_call_at_once(llm):
+    alone = {prompt: llm.generate(prompt, GREEDY)[0].text for prompt in PROMPTS}
+    found = {}
+    threads = [
+        threading.Thread(target=lambda prompt=prompt: found.update({prompt: llm.generate(prompt, GREEDY)[0].text}))
+        for prompt in PROMPTS
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == alone
+
+
+def test_close_gives_memory_back():
+    psutil = pytest.importorskip("psutil")
+    rss = psutil.Process().memory_info
+    with LLM(PATH, n_ctx=512) as llm:
+        llm.generate(PROMPTS[0], GREEDY)
+        del llm
+    before = rss().rss
+    for _ in range(3):
+        with LLM(PATH, n_ctx=512) as llm:
+            llm.generate(PROMPTS[0], GREEDY)
+            del llm
+    assert rss().rss - before < 32 << 20
