@@ -9,11 +9,11 @@ EXAMPLE = "Example: realizar plugins"
 
 def command() -> None:
     """List architectures and pre-tokenizers with the plugins that bring them; broken plugins with their errors."""
-    from realizar.arch import registry
+    from realizar.arch.registry import default
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be loaded stands in the list below
-        found = registry.default()
+        found = default()
     for what, plugin in sorted(found.origins.items()):
         print(f"{what}  from {plugin}")
     for plugin, why in sorted(found.broken.items()):

@@ -1,0 +1,50 @@
+"""A random model of middling size, and the real default model where it has been fetched."""
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from realizar import store
+from realizar.arch import registry
+from realizar.testing import Session, tiny_metadata, tiny_model
+
+N_CTX = 512
+SIZES = {
+    "block_count": 4,
+    "embedding_length": 768,
+    "feed_forward_length": 2048,
+    "attention.head_count": 12,
+    "attention.head_count_kv": 4,
+    "vocab_size": 8192,
+    "context_length": N_CTX,
+}
+
+
+class RandomModel:
+    """Base of benchmarks that need a model: `self.model`, `self.session` and 256 tokens, `self.tokens`."""
+
+    params = ("Q4_K", "Q5_0")
+    param_names = ("format",)
+
+    def setup(self, type_name):
+        self.stack = ExitStack()
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        metadata = {**tiny_metadata("llama"), **{f"llama.{key}": value for key, value in SIZES.items()}}
+        llama = registry.default().architecture("llama")
+        self.model = self.stack.enter_context(tiny_model(llama, metadata, type_name, folder))
+        self.session = Session(self.model, self.model.plan(), n_threads=2, n_seqs=1, n_ctx=N_CTX)
+        self.tokens = [int(token) for token in np.random.default_rng(0).integers(0, SIZES["vocab_size"], 256)]
+
+    def teardown(self, type_name):
+        del self.session
+        self.stack.close()
+
+
+def real_model():
+    """The file of the default model; benchmarks that need it are skipped where it has not been fetched."""
+    path = store.cache_dir() / store.MODELS[store.DEFAULT_MODEL].file
+    if not path.is_file():
+        raise NotImplementedError("fetch the default model first: realizar pull smollm2")
+    return path

@@ -1,0 +1,36 @@
+"""Every benchmark runs: once, with its first parameters."""
+
+import importlib
+
+import pytest
+
+from tests.meta.house import ROOT
+
+MODULES = [p.stem for p in (ROOT / "asv_bench/benchmarks").glob("*.py") if p.stem not in ("__init__", "common")]
+
+
+def first_parameters(cls):
+    params = getattr(cls, "params", ())
+    lists = params if params and isinstance(params[0], (list, tuple)) else ([params] if params else [])
+    return [values[0] for values in lists]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_benchmarks_run(module, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "asv_bench"))
+    found = importlib.import_module(f"benchmarks.{module}")
+    classes = [c for c in vars(found).values() if isinstance(c, type) and c.__module__ == found.__name__]
+    ran = 0
+    for cls in classes:
+        arguments = first_parameters(cls)
+        benchmark = cls()
+        try:
+            benchmark.setup(*arguments)
+        except NotImplementedError as reason:
+            pytest.skip(str(reason))
+        for name in dir(cls):
+            if name.split("_")[0] in ("time", "peakmem", "track"):
+                getattr(benchmark, name)(*arguments)
+                ran += 1
+        getattr(benchmark, "teardown", lambda *a: None)(*arguments)
+    assert ran

@@ -1,0 +1,41 @@
+"""What pyproject.toml promises: entry points that exist, extras that the documents name."""
+
+import importlib
+import re
+
+import pytest
+
+from tests.meta.house import ROOT
+
+tomllib = pytest.importorskip("tomllib")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PLUGINS = sorted(p.stem for p in (ROOT / "plugins").glob("*.py") if p.stem != "__init__")
+
+
+def test_every_plugin_file_is_an_entry_point():
+    assert PROJECT["entry-points"]["realizar"] == {name: f"realizar_plugins.{name}" for name in PLUGINS}
+
+
+def test_the_program_is_there():
+    module, function = PROJECT["scripts"]["realizar"].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_version_is_said_once():
+    import realizar
+
+    assert PROJECT["version"] == realizar.__version__
+    assert f"## {realizar.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_extras_that_the_documents_name_exist():
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for names in re.findall(r"\brealizar\[([\w,]+)\]|'\.\[([\w,]+)\]'", document.read_text()):
+            assert set("".join(names).split(",")) <= set(PROJECT["optional-dependencies"]), document.name
+
+
+def test_every_dependency_has_its_reason_written_down():
+    reasons = "\n".join(p.read_text() for p in (ROOT / "docs/decisions").glob("*.md"))
+    for requirement in PROJECT["dependencies"]:
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert re.search(rf"\b{name}\b", reasons), name

@@ -1,0 +1,80 @@
+"""Writes the generated tables of README.md and docs/graph.md from the sources; --check says whether they are up to date.
+
+    python tools/tables.py [--check]
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))  # behind the installed package, for plugins/
+
+from realizar.arch.registry import Registry  # noqa: E402
+from realizar.graph.ops import OPS  # noqa: E402
+from realizar.quants import FORMATS  # noqa: E402
+
+BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written by tools/tables.py -->\n"
+TIERS = ("scalar", "avx2", "avx512")
+
+
+def architectures() -> list[str]:
+    """The shipped plugins' architectures: GGUF name, what the docstring says, file."""
+    lines = ["| architecture | models | plugin |", "|---|---|---|"]
+    for path in sorted((ROOT / "plugins").glob("[!_]*.py")):
+        registry = Registry()
+        registry.add(path.stem, importlib.import_module(f"plugins.{path.stem}"))
+        for name, architecture in sorted(registry.architectures.items()):
+            about = (type(architecture).__doc__ or "").split("\n\n")[0]
+            about = re.sub(r"\s*\(http[^)]*\)", "", " ".join(about.split())).rstrip(".")
+            lines.append(f"| `{name}` | {about} | [`plugins/{path.name}`](plugins/{path.name}) |")
+    return lines
+
+
+def formats() -> list[str]:
+    """The block formats: bits per weight, and the instruction sets whose kernel table has products of their own."""
+    lines = ["| format | bits per weight | " + " | ".join(TIERS) + " |", "|---|---:|" + ":-:|" * len(TIERS)]
+    own = {tier: _products(tier) for tier in TIERS}
+    for row in FORMATS.values():
+        marks = " | ".join("yes" if row.name in own[tier] else "inherits" for tier in TIERS)
+        lines.append(f"| {row.name} | {8 * row.n_bytes / row.n_elements:g} | {marks} |")
+    return lines
+
+
+def _products(tier: str) -> set[str]:
+    literal = (ROOT / "realizar/_kernels/src" / f"{tier}.c").read_text()
+    return set(re.findall(r"\.format\[RZ_(\w+)\]", literal))
+
+
+def ops() -> list[str]:
+    """The op set: name, formula, attributes."""
+    lines = ["| op | what it computes | attributes |", "|---|---|---|"]
+    for op in OPS.values():
+        lines.append(f"| `{op.name}` | {op.formula} | {', '.join(f'`{name}`' for name in op.attrs)} |")
+    return lines
+
+
+def main() -> int:
+    """Write the tables, or compare them."""
+    wanted = {
+        ROOT / "README.md": [*architectures(), "", *formats()],
+        ROOT / "docs/graph.md": ops(),
+    }
+    status = 0
+    for path, lines in wanted.items():
+        text = path.read_text()
+        head, rest = text.split(BEGIN)
+        new = head + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1]
+        if "--check" not in sys.argv:
+            path.write_text(new)
+        elif text != new:
+            print(f"{path.name}: its table is old; run python tools/tables.py", file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
