@@ -1,6 +1,6 @@
 """Writes the generated tables of README.md and docs/graph.md from the sources; --check says whether they are up to date.
 
-    python tools/tables.py [--check]
+python tools/tables.py [--check]
 """
 
 from __future__ import annotations

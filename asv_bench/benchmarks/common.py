@@ -12,12 +12,12 @@ from realizar.testing import Session, tiny_metadata, tiny_model
 
 N_CTX = 512
 SIZES = {
-    "block_count": 4,
+    "block_count": 2,
     "embedding_length": 768,
     "feed_forward_length": 2048,
     "attention.head_count": 12,
     "attention.head_count_kv": 4,
-    "vocab_size": 8192,
+    "vocab_size": 2048,
     "context_length": N_CTX,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from realizar.params import SamplingParams
 
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine
-    from realizar.gguf import GGUFFile
+    from realizar.model import Model
 
 _ROUNDS = 3
 _DECODE_PROMPT = 16  # tokens in the cache before the measured steps
@@ -104,11 +105,10 @@ def measure(path: Path, n_threads: int | None, n_prompt: int, n_generate: int) -
 
 
 def _round(engine: Engine, n_prompt: int, n_generate: int, rng: np.random.Generator) -> _Round:
-    model = engine.model
-    file = model.file
-    bandwidth = read_gb_s((file.data(name) for name in file.tensors), model.n_threads)
+    file, n_threads = engine.model.file, engine.runner.n_threads
+    bandwidth = read_gb_s((file.data(name) for name in file.tensors), n_threads)
     prefill_s = _prefill_seconds(engine, _tokens(engine, n_prompt, rng))
-    rate = int8_tops(table.current(), model.n_threads)
+    rate = int8_tops(table.current(), n_threads)
     return _Round(bandwidth, rate, prefill_s, _step_seconds(engine, _tokens(engine, _DECODE_PROMPT, rng), n_generate))
 
 
@@ -137,15 +137,15 @@ def _step_seconds(engine: Engine, prompt: list[int], n: int) -> list[float]:
 
 def _summary(engine: Engine, rounds: list[_Round], n_prompt: int, load_s: float) -> Measurement:
     model = engine.model
-    bytes_per_token = model.plans["decode"].bytes_per_token()
-    operations_per_token = 2 * _weights_per_token(model.file)
+    bytes_per_token = model.bytes_per_token()
+    operations_per_token = 2 * _weights_per_token(model)
     prefill_tok_s = [n_prompt / r.prefill_s for r in rounds]
     decode_tok_s = [len(r.step_s) / sum(r.step_s) for r in rounds]
     p50, p95, p99 = np.percentile([1e3 * s for r in rounds for s in r.step_s], [50, 95, 99])
     return Measurement(
         model_bytes=model.file.n_bytes,
         bytes_per_token=bytes_per_token,
-        n_threads=model.n_threads,
+        n_threads=engine.runner.n_threads,
         isa=table.current(),
         read_gb_s=median(r.read_gb_s for r in rounds),
         int8_tops=median(r.int8_tops for r in rounds),
@@ -166,6 +166,8 @@ def _summary(engine: Engine, rounds: list[_Round], n_prompt: int, load_s: float)
     )
 
 
-def _weights_per_token(file: GGUFFile) -> int:
-    """Weights that every token of a prefill is multiplied with: the layers' matrices; of the output only one row is."""
-    return sum(t.n_elements for t in file.tensors.values() if t.name.startswith("blk.") and len(t.shape) > 1)
+def _weights_per_token(model: Model) -> int:
+    """Weights that every token of a prefill is multiplied with; of the output matrix only the last one is."""
+    plan = model.plan()
+    linears = [op for op in plan.ops if op.op == "linear" and not plan.views[op.inputs[0]].m_rows]
+    return sum(prod(model.tensors[name].shape) for op in linears for name in op.weights)

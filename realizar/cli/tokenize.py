@@ -20,11 +20,12 @@ def command(
     add_special: Annotated[bool, Option(help="Add BOS and EOS where the model wants them.")] = True,
 ) -> None:
     """Print one token a line: its id, and its bytes as Python writes them."""
+    from realizar.arch.registry import default
     from realizar.gguf import GGUFFile
     from realizar.tokenizer import Tokenizer
 
     content = read_text(text)
     with GGUFFile(store.resolve(model)) as file:
-        tokenizer = Tokenizer.from_gguf(file.metadata)
+        tokenizer = Tokenizer.from_gguf(file.metadata, default().pretokenizers)
         for token in tokenizer.encode(content, add_special=add_special, parse_special=parse_special):
             print(f"{token}\t{tokenizer.token_bytes(token)!r}")

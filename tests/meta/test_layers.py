@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.meta.house import CYTHON, ROOT, name, sources, cython_imports
+from tests.meta.house import CYTHON, ROOT, cython_imports, name, sources
 
 PLUGINS = [p for p in sources(".py", folders=("plugins",)) if p.name != "__init__.py"]
 
