@@ -1,4 +1,4 @@
-"""Writes the generated tables of README.md and docs/graph.md from the sources; --check says whether they are up to date.
+"""Writes the generated tables of README.md and docs/graph.md from the sources; --check says whether they are old.
 
 python tools/tables.py [--check]
 """
