@@ -12,12 +12,12 @@
 
 enum { MAX_THREADS = 64, N_PHASES = 25, N_STEPS = 80, N_CALLERS = 4 };
 
-#define CHECK(ok)                                                                   \
-    do {                                                                            \
-        if (!(ok)) {                                                                \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #ok);      \
-            exit(1);                                                                \
-        }                                                                           \
+#define CHECK(ok)                                                                                                      \
+    do {                                                                                                               \
+        if (!(ok)) {                                                                                                   \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #ok);                                         \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 /* Plain ints, on purpose: what the barrier does not order, the thread sanitizer reports. */
@@ -154,8 +154,8 @@ static const struct {
     const char *name;
     void (*run)(rz_pool *);
 } scenarios[] = {
-    {"steps", steps},           {"callers", callers},       {"forks", forks},
-    {"forks_in_step", forks_in_step}, {"float_mode", float_mode}, {"lives", lives},
+    {"steps", steps},           {"callers", callers}, {"forks", forks}, {"forks_in_step", forks_in_step},
+    {"float_mode", float_mode}, {"lives", lives},
 };
 
 int main(int argc, char **argv)

@@ -7,13 +7,13 @@
 #if defined(__x86_64__) || defined(_M_X64) || defined(__SSE2__)
 #include <immintrin.h>
 typedef unsigned rz_float_mode;
-enum { RZ_FLOAT_MODE = 0x1f80 }; /* MXCSR: exceptions masked, round to nearest, no flush-to-zero, no denormals-are-zero */
+enum { RZ_FLOAT_MODE = 0x1f80 }; /* MXCSR: no exceptions, round to nearest, FTZ and DAZ off */
 static inline rz_float_mode rz_float_mode_get(void) { return _mm_getcsr(); }
 static inline void rz_float_mode_set(rz_float_mode mode) { _mm_setcsr(mode); }
 
 #elif defined(__aarch64__)
 typedef uint64_t rz_float_mode;
-enum { RZ_FLOAT_MODE = 0 }; /* FPCR: the same */
+enum { RZ_FLOAT_MODE = 0 }; /* FPCR: the same there */
 static inline rz_float_mode rz_float_mode_get(void)
 {
     uint64_t mode;

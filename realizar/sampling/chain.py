@@ -1,0 +1,133 @@
+"""SamplerChain: samplers in order over one array of candidates, then a draw among those left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realizar._kernels.sampling import Candidates
+from realizar.errors import ParameterError, RealizarError
+from realizar.params import SamplingParams
+from realizar.sampling.penalties import Penalties
+from realizar.sampling.sampler import History, Sampler
+from realizar.sampling.temperature import Greedy, Temperature
+from realizar.sampling.truncation import MinP, TopK, TopP
+
+
+class Sampled(NamedTuple):
+    """One chosen token.
+
+    `logprob` and the (id, logprob) of `top`, best first, are natural logarithms of probabilities that the model gave:
+    log-softmax of its raw logits, before any sampler (as vLLM reports them by default). None and [] if not asked for.
+    """
+
+    token_id: int
+    logprob: float | None
+    top: list[tuple[int, float]]
+
+
+class SamplerChain:
+    """Chooses tokens for one request; for one thread at a time.
+
+    Parameters
+    ----------
+    samplers : iterable of Sampler
+        Applied in this order.
+    n_vocab : int
+        Logits of each token.
+    seed : int
+        Draws are a function of seed (its low 64 bits), position and draw number alone: Philox4x32-10, a counter-based
+        generator. So the same logits give the same token whatever was sampled before or is sampled beside.
+    logprobs : int | None
+        How many of the model's best tokens to report with each choice; 0: the logprob of the choice alone; None: none.
+    """
+
+    def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None):
+        self.samplers = tuple(samplers)
+        self.seed = seed & (2**64 - 1)
+        self.logprobs = logprobs
+        self._candidates = Candidates(n_vocab)
+
+    @classmethod
+    def from_params(cls, params: SamplingParams, n_vocab: int, seed: int) -> SamplerChain:
+        """Make the chain of these parameters: penalties, top-k, top-p, min-p, temperature, as llama.cpp orders them.
+
+        What is switched off is left out. Temperature 0 is greedy after the penalties: no truncation drops the best.
+        """
+        return cls(_samplers(params), n_vocab, seed, params.logprobs)
+
+    def sample(self, logits: NDArray[np.float32], history: History, position: int, draw: int = 0) -> Sampled:
+        """Choose the token at `position`.
+
+        Parameters
+        ----------
+        logits : float32 [n_vocab]
+            What the model said; not changed.
+        history : sequence of int, or int32 [position]
+            The tokens before it, prompt included.
+        position : int
+            Where the token will stand in the text.
+        draw : int
+            Tells apart several draws at one position (answers side by side).
+
+        Raises
+        ------
+        RealizarError
+            If a logit is NaN or +inf, or all are -inf.
+        ParameterError
+            If there are not n_vocab logits, or the history holds what is no token.
+        """
+        logits = np.ascontiguousarray(logits, np.float32)
+        candidates = self._candidates
+        try:
+            logprobs = self._load_with_logprobs(logits)
+            for sampler in self.samplers:
+                sampler.apply(candidates, history)
+        except ValueError as error:
+            raise ParameterError(f"sampling at position {position}: {error}") from None
+        token_id = candidates.draw(self.seed, position, draw)
+        if logprobs is None:
+            return Sampled(token_id, None, [])
+        normalizer, top = logprobs
+        return Sampled(token_id, float(logits[token_id]) - normalizer, top)
+
+    def _load_with_logprobs(self, logits: NDArray[np.float32]) -> tuple[float, list[tuple[int, float]]] | None:
+        """Load the candidates; return log(sum(exp(logits))) and the best tokens if logprobs are wanted."""
+        self._load(logits)
+        if self.logprobs is None:
+            return None
+        normalizer, top = self._candidates.log_sum_exp(), []
+        if self.logprobs:
+            top = [(i, logit - normalizer) for i, logit in self._candidates.ranked(self.logprobs)]
+            self._load(logits)
+        return normalizer, top
+
+    def _load(self, logits: NDArray[np.float32]) -> None:
+        if self._candidates.load(logits):
+            return
+        bad = np.flatnonzero(np.isnan(logits) | (logits == np.inf))
+        found = f"logit {bad[0]} is {logits[bad[0]]} ({len(bad)} such)" if len(bad) else "all logits are -inf"
+        raise RealizarError(
+            f"no token can be chosen: {found}; the file may be damaged, or an f16 value overflowed (try kv_type='f32')"
+        )
+
+
+def _samplers(params: SamplingParams) -> list[Sampler]:
+    samplers: list[Sampler] = []
+    if (params.repetition_penalty, params.presence_penalty, params.frequency_penalty) != (1.0, 0.0, 0.0):
+        penalties = params.repetition_penalty, params.presence_penalty, params.frequency_penalty
+        samplers.append(Penalties(*penalties, last_n=params.penalty_last_n))
+    if params.temperature == 0.0:
+        return [*samplers, Greedy()]
+    if params.top_k > 0:
+        samplers.append(TopK(params.top_k))
+    if params.top_p < 1.0:
+        samplers.append(TopP(params.top_p))
+    if params.min_p > 0.0:
+        samplers.append(MinP(params.min_p))
+    if params.temperature != 1.0:
+        samplers.append(Temperature(params.temperature))
+    return samplers
