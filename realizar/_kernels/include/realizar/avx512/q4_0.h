@@ -2,9 +2,11 @@
 #ifndef REALIZAR_AVX512_Q4_0_H
 #define REALIZAR_AVX512_Q4_0_H
 
+#include "realizar/avx512/dot_f32.h"
 #include "realizar/avx512/gemm_32.h"
 #include "realizar/avx512/nibbles.h"
 #include "realizar/blocks.h"
+#include "realizar/tiers.h"
 
 /* The nibbles count from 8. */
 static inline __m512i q4_0_dot_4(const char *blocks, const act_4 *x)
@@ -33,6 +35,11 @@ static void q4_0_gemv(RZ_MATMUL_PARAMS)
 static void q4_0_gemm(RZ_MATMUL_PARAMS)
 {
     gemm_32((gemm_32_format){q4_0_unpack_64, sizeof(rz_block_q4_0), 3, NO_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q4_0_matmul_f32(RZ_MATMUL_PARAMS)
+{
+    dequantize_and_dot(rz_scalar.format[RZ_Q4_0].dequantize, RZ_MATMUL_ARGS);
 }
 
 #endif

@@ -2,9 +2,11 @@
 #ifndef REALIZAR_AVX512_Q4_1_H
 #define REALIZAR_AVX512_Q4_1_H
 
+#include "realizar/avx512/dot_f32.h"
 #include "realizar/avx512/gemm_32.h"
 #include "realizar/avx512/nibbles.h"
 #include "realizar/blocks.h"
+#include "realizar/tiers.h"
 
 static inline __m512i q4_1_dot_4(const char *blocks, const act_4 *x)
 {
@@ -33,6 +35,11 @@ static void q4_1_gemv(RZ_MATMUL_PARAMS)
 static void q4_1_gemm(RZ_MATMUL_PARAMS)
 {
     gemm_32((gemm_32_format){q4_1_unpack_64, sizeof(rz_block_q4_1), 0, HAS_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q4_1_matmul_f32(RZ_MATMUL_PARAMS)
+{
+    dequantize_and_dot(rz_scalar.format[RZ_Q4_1].dequantize, RZ_MATMUL_ARGS);
 }
 
 #endif

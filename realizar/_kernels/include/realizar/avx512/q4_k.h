@@ -2,8 +2,10 @@
 #ifndef REALIZAR_AVX512_Q4_K_H
 #define REALIZAR_AVX512_Q4_K_H
 
+#include "realizar/avx512/dot_f32.h"
 #include "realizar/avx512/k_scales.h"
 #include "realizar/blocks.h"
+#include "realizar/tiers.h"
 
 static inline __m512i q4_k_dot_256(const char *data, const scales_256 *s, int r, const act_256 *x)
 {
@@ -34,6 +36,11 @@ static void q4_k_gemv(RZ_MATMUL_PARAMS)
 static void q4_k_gemm(RZ_MATMUL_PARAMS)
 {
     gemm_256((gemm_256_format){q4_k_unpack_64, q4_k_scale_dwords, sizeof(rz_block_q4_k), 8, 32, 3, 0, HAS_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q4_k_matmul_f32(RZ_MATMUL_PARAMS)
+{
+    dequantize_and_dot(rz_scalar.format[RZ_Q4_K].dequantize, RZ_MATMUL_ARGS);
 }
 
 #endif

@@ -2,8 +2,10 @@
 #ifndef REALIZAR_AVX512_Q5_K_H
 #define REALIZAR_AVX512_Q5_K_H
 
+#include "realizar/avx512/dot_f32.h"
 #include "realizar/avx512/k_scales.h"
 #include "realizar/blocks.h"
+#include "realizar/tiers.h"
 
 /* Bit j of byte i of qh belongs to sub-block j: shifted to bit 4 of the vectors that hold two sub-blocks each. */
 static inline __m512i q5_k_dot_256(const char *data, const scales_256 *s, int r, const act_256 *x)
@@ -47,6 +49,11 @@ static void q5_k_gemv(RZ_MATMUL_PARAMS)
 static void q5_k_gemm(RZ_MATMUL_PARAMS)
 {
     gemm_256((gemm_256_format){q5_k_unpack_64, q5_k_scale_dwords, sizeof(rz_block_q5_k), 8, 16, 4, 0, HAS_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q5_k_matmul_f32(RZ_MATMUL_PARAMS)
+{
+    dequantize_and_dot(rz_scalar.format[RZ_Q5_K].dequantize, RZ_MATMUL_ARGS);
 }
 
 #endif

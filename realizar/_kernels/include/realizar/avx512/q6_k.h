@@ -2,9 +2,11 @@
 #ifndef REALIZAR_AVX512_Q6_K_H
 #define REALIZAR_AVX512_Q6_K_H
 
+#include "realizar/avx512/dot_f32.h"
 #include "realizar/avx512/gemm_256.h"
 #include "realizar/avx512/gemv_256.h"
 #include "realizar/blocks.h"
+#include "realizar/tiers.h"
 
 /* Lane r: the sixteen scales of row r. */
 static inline scales_256 q6_k_scales_256(const char *const *data)
@@ -81,6 +83,11 @@ static void q6_k_gemv(RZ_MATMUL_PARAMS)
 static void q6_k_gemm(RZ_MATMUL_PARAMS)
 {
     gemm_256((gemm_256_format){q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 16, 0, 5, NO_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q6_k_matmul_f32(RZ_MATMUL_PARAMS)
+{
+    dequantize_and_dot(rz_scalar.format[RZ_Q6_K].dequantize, RZ_MATMUL_ARGS);
 }
 
 #endif

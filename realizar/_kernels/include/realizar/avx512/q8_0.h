@@ -2,9 +2,11 @@
 #ifndef REALIZAR_AVX512_Q8_0_H
 #define REALIZAR_AVX512_Q8_0_H
 
+#include "realizar/avx512/dot_f32.h"
 #include "realizar/avx512/gemm_32.h"
 #include "realizar/avx512/nibbles.h"
 #include "realizar/blocks.h"
+#include "realizar/tiers.h"
 
 /* vpdpbusd wants one factor unsigned: the weights count from -128 there. */
 static inline __m512i q8_0_dot_4(const char *blocks, const act_4 *x)
@@ -41,6 +43,11 @@ static void q8_0_gemv(RZ_MATMUL_PARAMS)
 static void q8_0_gemm(RZ_MATMUL_PARAMS)
 {
     gemm_32((gemm_32_format){q8_0_unpack_64, sizeof(rz_block_q8_0), 7, NO_MIN}, RZ_MATMUL_ARGS);
+}
+
+static void q8_0_matmul_f32(RZ_MATMUL_PARAMS)
+{
+    dequantize_and_dot(rz_scalar.format[RZ_Q8_0].dequantize, RZ_MATMUL_ARGS);
 }
 
 #endif
