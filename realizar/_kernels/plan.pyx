@@ -24,6 +24,7 @@ cdef extern from "realizar/exec.h" nogil:
         RZ_KV_F32
         RZ_KV_F16
         RZ_ATTEND_MAX_QUERIES
+        RZ_ATTEND_MAX_HEAD_DIM
     struct rz_format_kernels:
         rz_matmul_fn *gemv
         rz_matmul_fn *gemm
@@ -340,6 +341,8 @@ cdef class Program:
                 raise ValueError(f"{name} cache of shape {cache.shape}: blocks of {shape} {kv_type} expected")
         if n_group > RZ_ATTEND_MAX_QUERIES:
             raise ValueError(f"{n_group} query heads on one KV head; at most {RZ_ATTEND_MAX_QUERIES} are supported")
+        if head_dim_k > RZ_ATTEND_MAX_HEAD_DIM:
+            raise ValueError(f"attention heads of {head_dim_k} elements; at most {RZ_ATTEND_MAX_HEAD_DIM} are supported")
         if rope is not None and 2 * len(rope[0]) > head_dim_k:
             raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim_k}")
         for code in (RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE):
