@@ -1,3 +1,5 @@
+"""BlockPool: who holds a block, what is found again by its name, and what goes first."""
+
 import numpy as np
 import pytest
 from hypothesis import given

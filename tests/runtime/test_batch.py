@@ -1,3 +1,5 @@
+"""Batch.check: what a batch made by hand must be."""
+
 import dataclasses
 
 import numpy as np
