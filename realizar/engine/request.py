@@ -10,49 +10,20 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from realizar.engine.sequence import Chunk, Sequence
-from realizar.sampling.stop import StopStrings
+from realizar.sampling.stop import StopFilter
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.kv_cache import KVCache
     from realizar.params import SamplingParams
-    from realizar.sampling.chain import SamplerChain
+    from realizar.sampling.chain import Sampled, SamplerChain
     from realizar.tokenizer import Tokenizer
 
     Logits = npt.NDArray[np.float32]
 
 SCORE_ROWS = 64
 """Rows of logits per step when all are wanted: of a vocabulary of 150,000 they take 37 MiB."""
-
-
-@dataclass(frozen=True)
-class TokenLogprobs:
-    """How probable the model found a generated token, and the best ones in its place.
-
-    Attributes
-    ----------
-    token_id : int
-        The token that was chosen.
-    logprob : float
-        Natural logarithm of its probability under the model, before temperature, penalties and cuts.
-    top : tuple of (int, float)
-        The best token ids with theirs, most probable first.
-    """
-
-    token_id: int
-    logprob: float
-    top: tuple[tuple[int, float], ...]
-
-    @classmethod
-    def of(cls, logits: Logits, token: int, n_top: int) -> TokenLogprobs:
-        """Take them from a row of logits [n_vocab]; equal ones go to the lower id first."""
-        z = logits.astype(np.float64)
-        z -= z.max()
-        z -= np.log(np.exp(z).sum())
-        best = np.argpartition(-z, min(n_top, len(z) - 1))[:n_top]
-        best = best[np.lexsort((best, -z[best]))]
-        return cls(token, float(z[token]), tuple((int(i), float(z[i])) for i in best))
 
 
 @dataclass(frozen=True)
@@ -100,7 +71,7 @@ class Completion:
         Whether the text came to an end, or to the end of max_tokens or the context, or was given up.
     stop_reason : int | str | None
         The token id or the stop string that ended it.
-    logprobs : list of TokenLogprobs | None
+    logprobs : list of Sampled | None
         One per token, if asked for.
     timings : Timings
     """
@@ -109,7 +80,7 @@ class Completion:
     token_ids: list[int]
     finish_reason: Literal["stop", "length", "cancelled"]
     stop_reason: int | str | None
-    logprobs: list[TokenLogprobs] | None
+    logprobs: list[Sampled] | None
     timings: Timings
 
 
@@ -204,11 +175,11 @@ class Generation(Request):
         self.params = params
         self.pieces: deque[str] = deque()
         self.token_ids: list[int] = []
-        self.logprobs: list[TokenLogprobs] = []
+        self.logprobs: list[Sampled] = []
         self.end: tuple[Literal["stop", "length"], int | str | None] | None = None
         self._sampler = sampler
         self._decoder = tokenizer.stream(after=prompt[-1])
-        self._stops = StopStrings(params.stop)
+        self._stops = StopFilter(params.stop)
         self._end_ids = frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eog_ids)
         self._text: list[str] = []
         self._n_prompt = len(prompt)
@@ -229,9 +200,10 @@ class Generation(Request):
         """Sample a token, add it to the text, and see whether that ends it."""
         if not len(logits):
             return
-        token = self._sampler.sample(logits[0], self.seq.tokens, self.seq.n_tokens)
+        sampled = self._sampler.sample(logits[0], self.seq.tokens, self.seq.n_tokens)
+        token = sampled.token_id
         if self.params.logprobs is not None:
-            self.logprobs.append(TokenLogprobs.of(logits[0], token, self.params.logprobs))
+            self.logprobs.append(sampled)
         self._t_last = time.perf_counter()
         self._t_first = self._t_first or self._t_last
         self.token_ids.append(token)

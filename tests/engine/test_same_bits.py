@@ -13,8 +13,7 @@ from realizar.engine.engine import Engine
 from realizar.engine.sequence import Chunk, Sequence
 from realizar.errors import GraphError
 from realizar.params import EngineParams, SamplingParams
-from realizar.testing import test_tokens as random_tokens
-from realizar.testing import tiny_metadata, tiny_model
+from realizar.testing import random_tokens, tiny_metadata, tiny_model
 from tests.engine.fake import FakeTokenizer, check_cache
 
 PROMPTS = [random_tokens(n, seed) for seed, n in enumerate((100, 1, 16, 33, 70))]
