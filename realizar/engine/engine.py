@@ -14,7 +14,7 @@ from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.sequence import Sequence
 from realizar.errors import ParameterError, RealizarError
-from realizar.sampling.chain import SamplerChain
+from realizar.sampling import SamplerChain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

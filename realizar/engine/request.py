@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from realizar.engine.sequence import Chunk, Sequence
-from realizar.sampling.stop import StopFilter
+from realizar.sampling import StopFilter
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.kv_cache import KVCache
     from realizar.params import SamplingParams
-    from realizar.sampling.chain import Sampled, SamplerChain
+    from realizar.sampling import Sampled, SamplerChain
     from realizar.tokenizer import Tokenizer
 
     Logits = npt.NDArray[np.float32]
@@ -72,7 +72,8 @@ class Completion:
     stop_reason : int | str | None
         The token id or the stop string that ended it.
     logprobs : list of Sampled | None
-        One per token, if asked for.
+        If asked for, each token's `token_id`, its `logprob` under the model, and the best in its place: `top`, pairs of
+        id and logprob. Natural logarithms, before temperature, penalties and truncation.
     timings : Timings
     """
 
@@ -202,7 +203,7 @@ class Generation(Request):
             return
         sampled = self._sampler.sample(logits[0], self.seq.tokens, self.seq.n_tokens)
         token = sampled.token_id
-        if self.params.logprobs is not None:
+        if sampled.logprob is not None:
             self.logprobs.append(sampled)
         self._t_last = time.perf_counter()
         self._t_first = self._t_first or self._t_last
@@ -238,6 +239,7 @@ class Generation(Request):
                 reason, stop = "stop", hit
         self.end = (reason, stop)
         self.finished = True
+        del self._sampler  # its candidates are megabytes, and the answer may be kept
 
     def completion(self) -> Completion:
         """Return the answer as far as it has come."""
