@@ -8,7 +8,19 @@
 
 RZ_TARGET("avx2,fma,f16c")
 
+#include "realizar/avx2/act.h"
+#include "realizar/avx2/bf16.h"
+#include "realizar/avx2/f16.h"
+#include "realizar/avx2/f32.h"
 #include "realizar/avx2/f32x16.h"
+#include "realizar/avx2/q4_0.h"
+#include "realizar/avx2/q4_1.h"
+#include "realizar/avx2/q4_k.h"
+#include "realizar/avx2/q5_0.h"
+#include "realizar/avx2/q5_1.h"
+#include "realizar/avx2/q5_k.h"
+#include "realizar/avx2/q6_k.h"
+#include "realizar/avx2/q8_0.h"
 #include "realizar/scalar/conv.h"
 #include "realizar/wide/attention.h"
 #include "realizar/wide/elementwise.h"
@@ -19,6 +31,21 @@ RZ_TARGET("avx2,fma,f16c")
 
 const struct rz_kernels rz_avx2 = {
     .name = "avx2",
+
+    /* dequantize, gemv, gemm, matmul_f32 */
+    .format[RZ_F32] = {NULL, f32_matmul, f32_matmul, f32_matmul},
+    .format[RZ_F16] = {NULL, f16_matmul, f16_matmul, f16_matmul},
+    .format[RZ_BF16] = {NULL, bf16_matmul, bf16_matmul, bf16_matmul},
+    .format[RZ_Q4_0] = {NULL, q4_0_gemv, q4_0_gemm, q4_0_matmul_f32},
+    .format[RZ_Q4_1] = {NULL, q4_1_gemv, q4_1_gemm, q4_1_matmul_f32},
+    .format[RZ_Q5_0] = {NULL, q5_0_gemv, q5_0_gemm, q5_0_matmul_f32},
+    .format[RZ_Q5_1] = {NULL, q5_1_gemv, q5_1_gemm, q5_1_matmul_f32},
+    .format[RZ_Q8_0] = {NULL, q8_0_gemv, q8_0_gemm, q8_0_matmul_f32},
+    .format[RZ_Q4_K] = {NULL, q4_k_gemv, q4_k_gemm, q4_k_matmul_f32},
+    .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
+    .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},
+    .quantize_act_32 = quantize_act_32,
+    .quantize_act_256 = quantize_act_256,
 
     .rms_norm = rms_norm_f32x16,
     .layer_norm = layer_norm_f32x16,

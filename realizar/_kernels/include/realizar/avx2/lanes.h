@@ -1,0 +1,52 @@
+/* Sums and transposes of eight ymm registers, and the half floats of eight rows. */
+#ifndef REALIZAR_AVX2_LANES_H
+#define REALIZAR_AVX2_LANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "realizar/target.h"
+
+/* Dword r: the sum of the eight dwords of vector r. */
+RZ_INLINE __m256i sum_each_i32(const __m256i *v)
+{
+    __m256i sum_01 = _mm256_hadd_epi32(v[0], v[1]), sum_23 = _mm256_hadd_epi32(v[2], v[3]);
+    __m256i sum_45 = _mm256_hadd_epi32(v[4], v[5]), sum_67 = _mm256_hadd_epi32(v[6], v[7]);
+    __m256i low = _mm256_hadd_epi32(sum_01, sum_23), high = _mm256_hadd_epi32(sum_45, sum_67);
+    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
+}
+
+/* Dword j of vector i becomes dword i of vector j. */
+RZ_INLINE void transpose_dwords(__m256i *v)
+{
+    __m256i t[8];
+    for (int i = 0; i < 8; i += 4) {
+        __m256i low01 = _mm256_unpacklo_epi32(v[i], v[i + 1]), high01 = _mm256_unpackhi_epi32(v[i], v[i + 1]);
+        __m256i low23 = _mm256_unpacklo_epi32(v[i + 2], v[i + 3]), high23 = _mm256_unpackhi_epi32(v[i + 2], v[i + 3]);
+        t[i] = _mm256_unpacklo_epi64(low01, low23);
+        t[i + 1] = _mm256_unpackhi_epi64(low01, low23);
+        t[i + 2] = _mm256_unpacklo_epi64(high01, high23);
+        t[i + 3] = _mm256_unpackhi_epi64(high01, high23);
+    }
+    for (int j = 0; j < 4; j++) {
+        v[j] = _mm256_permute2x128_si256(t[j], t[4 + j], 0x20);
+        v[4 + j] = _mm256_permute2x128_si256(t[j], t[4 + j], 0x31);
+    }
+}
+
+/* The half floats at offset of eight rows. */
+RZ_INLINE __m256 halves_of_rows(const char *const *rows, size_t offset)
+{
+    uint16_t halves[8];
+    for (int r = 0; r < 8; r++) memcpy(&halves[r], rows[r] + offset, 2);
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)halves));
+}
+
+/* Lanes below n, for maskstore. */
+RZ_INLINE __m256i first_rows(size_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* The products of the 32-element formats, eight rows at a time, in both shapes.
+ *
+ * gemv: the dots of one block of eight rows, summed by one tree, join eight accumulators; gemm: unpacked rows against
+ * four tokens at a time. Elements count from a bias: isum = sum of q * x - bias * sum(x). */
+#ifndef REALIZAR_AVX2_PRODUCT_32_H
+#define REALIZAR_AVX2_PRODUCT_32_H
+
+#include "realizar/avx2/rows.h"
+
+typedef struct {
+    unpack_32_fn *unpack;
+    byte_kind kind;
+    int block_bytes, bias, has_min;
+} format_32;
+
+/* acc + d dx isum (+ m dx sum), for eight rows. */
+RZ_INLINE __m256 add_block_32(format_32 format, __m256i isum, __m256 d, __m256 m, float dx, int sum, __m256 acc)
+{
+    acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), _mm256_mul_ps(d, _mm256_set1_ps(dx)), acc);
+    return format.has_min ? _mm256_fmadd_ps(m, _mm256_set1_ps(dx * (float)sum), acc) : acc;
+}
+
+RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, size_t k, const char *record)
+{
+    const float *d = (const float *)(record + rz_act_d_offset(k));
+    const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32));
+    __m256 acc = _mm256_setzero_ps();
+    for (size_t b = 0; b < k / 32; b++) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(record + 32 * b)), dots[8];
+#pragma GCC unroll 8
+        for (int r = 0; r < 8; r++)
+            dots[r] = _mm256_madd_epi16(multiply_bytes(format.kind, format.unpack(rows[r], b), x), _mm256_set1_epi16(1));
+        __m256i isum = _mm256_sub_epi32(sum_each_i32(dots), _mm256_set1_epi32(format.bias * s[b]));
+        size_t at = b * (size_t)format.block_bytes;
+        __m256 dw = halves_of_rows(rows, at), m = format.has_min ? halves_of_rows(rows, at + 2) : dw;
+        acc = add_block_32(format, isum, dw, m, d[b], s[b], acc);
+    }
+    return acc;
+}
+
+RZ_INLINE void gemv_32(format_32 format, RZ_MATMUL_PARAMS)
+{
+    for (size_t r = r0; r < r1; r += 8) {
+        eight_rows rows = eight_rows_at(w, w_stride, r, r1);
+        for (size_t t = 0; t < n; t++) {
+            __m256 dots = dot_rows_32(format, rows.row, k, (const char *)x + t * x_stride);
+            _mm256_maskstore_ps(y + t * ldy + r, first_rows(rows.n), dots);
+        }
+    }
+}
+
+/* Eight unpacked rows: their bytes, and d and m of each block. */
+typedef struct {
+    char *q;
+    float *d, *m;
+} tile_32;
+
+RZ_INLINE void multiply_tile_32(format_32 format, const tile_32 *tile, size_t k, const char *x, size_t x_stride,
+                                int n_tokens, float *y, size_t ldy, __m256i rows)
+{
+    __m256 acc[4];
+    for (int t = 0; t < n_tokens; t++) acc[t] = _mm256_setzero_ps();
+    for (size_t b = 0; b < k / 32; b++) {
+        __m256i isum[4];
+#pragma GCC unroll 4
+        for (int t = 0; t < n_tokens; t++) isum[t] = _mm256_setzero_si256();
+        multiply_steps(format.kind, tile->q + b * 256, 8, _mm256_set1_epi16(1), x + b * 32, x_stride, n_tokens, isum);
+        __m256 d = _mm256_load_ps(tile->d + b * 8), m = format.has_min ? _mm256_load_ps(tile->m + b * 8) : d;
+#pragma GCC unroll 4
+        for (int t = 0; t < n_tokens; t++) {
+            const char *record = x + (size_t)t * x_stride;
+            float dx = ((const float *)(record + rz_act_d_offset(k)))[b];
+            int sum = ((const int16_t *)(record + rz_act_s_offset(k, 32)))[b];
+            isum[t] = _mm256_sub_epi32(isum[t], _mm256_set1_epi32(format.bias * sum));
+            acc[t] = add_block_32(format, isum[t], d, m, dx, sum, acc[t]);
+        }
+    }
+    for (int t = 0; t < n_tokens; t++) _mm256_maskstore_ps(y + (size_t)t * ldy, rows, acc[t]);
+}
+
+RZ_INLINE void gemm_32(format_32 format, RZ_MATMUL_PARAMS)
+{
+    tile_32 tile = {.q = scratch, .d = (float *)((char *)scratch + 8 * k), .m = (float *)((char *)scratch + 9 * k)};
+    for (size_t r = r0; r < r1; r += 8) {
+        eight_rows rows = eight_rows_at(w, w_stride, r, r1);
+        unpack_rows(format.unpack, &rows, k, tile.q);
+        for (size_t b = 0; b < k / 32; b++) {
+            size_t at = b * (size_t)format.block_bytes;
+            _mm256_store_ps(tile.d + b * 8, halves_of_rows(rows.row, at));
+            if (format.has_min) _mm256_store_ps(tile.m + b * 8, halves_of_rows(rows.row, at + 2));
+        }
+        __m256i there = first_rows(rows.n);
+        size_t t = 0;
+        for (; t + 4 <= n; t += 4)
+            multiply_tile_32(format, &tile, k, (const char *)x + t * x_stride, x_stride, 4, y + t * ldy + r, ldy, there);
+        for (; t < n; t++)
+            multiply_tile_32(format, &tile, k, (const char *)x + t * x_stride, x_stride, 1, y + t * ldy + r, ldy, there);
+    }
+}
+
+#endif

@@ -1,0 +1,28 @@
+/* Q4_1: 4 bits and a minimum. */
+#ifndef REALIZAR_AVX2_Q4_1_H
+#define REALIZAR_AVX2_Q4_1_H
+
+#include "realizar/avx2/dot_f32.h"
+#include "realizar/avx2/nibbles.h"
+#include "realizar/avx2/product_32.h"
+#include "realizar/blocks.h"
+#include "realizar/tiers.h"
+
+static inline __m256i q4_1_unpack_32(const char *row, size_t i)
+{
+    const rz_block_q4_1 *block = (const rz_block_q4_1 *)row + i;
+    return unpack_nibbles(block->qs);
+}
+
+static const format_32 q4_1_format = {q4_1_unpack_32, {15, 0}, sizeof(rz_block_q4_1), 0, HAS_MIN};
+
+static void q4_1_gemv(RZ_MATMUL_PARAMS) { gemv_32(q4_1_format, RZ_MATMUL_ARGS); }
+
+static void q4_1_gemm(RZ_MATMUL_PARAMS) { gemm_32(q4_1_format, RZ_MATMUL_ARGS); }
+
+static void q4_1_matmul_f32(RZ_MATMUL_PARAMS)
+{
+    dequantize_and_dot(rz_scalar.format[RZ_Q4_1].dequantize, RZ_MATMUL_ARGS);
+}
+
+#endif
