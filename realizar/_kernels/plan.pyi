@@ -4,19 +4,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Rows: TypeAlias = tuple[int, int]
-Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, Rows]
-LinearWeight: TypeAlias = tuple[str, int, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, Rows]
+_Rows: TypeAlias = tuple[int, int]
+_Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, _Rows]
+_LinearWeight: TypeAlias = tuple[str, int, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
 
 def act_bytes(k: int, block: int) -> int: ...
 
 class Pool:
-    def __init__(self, n_threads: int) -> None: ...
+    def __new__(cls, n_threads: int) -> Pool: ...
     @property
     def n_threads(self) -> int: ...
 
 class Program:
-    def __init__(self, pool: Pool, arena: npt.NDArray[np.uint8], n_batch: int, isa: str | None = None) -> None: ...
+    def __new__(cls, pool: Pool, arena: npt.NDArray[np.uint8], n_batch: int, isa: str | None = None) -> Program: ...
     def add_rowwise(
         self,
         name: str,
@@ -24,30 +24,30 @@ class Program:
         *,
         n_repeat: int = 1,
         m_rows: bool = False,
-        x: Rows | None = None,
-        x2: Rows | None = None,
-        y: Rows | None = None,
+        x: _Rows | None = None,
+        x2: _Rows | None = None,
+        y: _Rows | None = None,
         scalar: float = 0.0,
         w: npt.NDArray[np.float32] | None = None,
         b: npt.NDArray[np.float32] | None = None,
-        act32: Rows | None = None,
-        act256: Rows | None = None,
+        act32: _Rows | None = None,
+        act256: _Rows | None = None,
     ) -> None: ...
-    def add_embed(self, format: str, table: npt.NDArray[np.uint8], n: int, row_bytes: int, y: Rows) -> None: ...
+    def add_embed(self, format: str, table: npt.NDArray[np.uint8], n: int, row_bytes: int, y: _Rows) -> None: ...
     def add_linear(
         self,
         k: int,
-        weights: Sequence[LinearWeight],
+        weights: Sequence[_LinearWeight],
         *,
         m_rows: bool = False,
-        x: Rows | None = None,
-        act32: Rows | None = None,
-        act256: Rows | None = None,
-        residual: Rows | None = None,
+        x: _Rows | None = None,
+        act32: _Rows | None = None,
+        act256: _Rows | None = None,
+        residual: _Rows | None = None,
         f32: bool = False,
     ) -> None: ...
-    def add_rope_table(self, rope: Rope) -> None: ...
-    def add_rope(self, head_dim: int, n_head: int, x: Rows, y: Rows, rope: Rope, *, m_rows: bool = False) -> None: ...
+    def add_rope_table(self, rope: _Rope) -> None: ...
+    def add_rope(self, head_dim: int, n_head: int, x: _Rows, y: _Rows, rope: _Rope, *, m_rows: bool = False) -> None: ...
     def add_attention(
         self,
         *,
@@ -63,16 +63,16 @@ class Program:
         softcap: float,
         k_cache: npt.NDArray[Any],
         v_cache: npt.NDArray[Any],
-        q: Rows,
-        k: Rows,
-        v: Rows,
-        q_rot: Rows | None,
-        out: Rows,
-        rope: Rope | None = None,
-        partial: Rows | None = None,
+        q: _Rows,
+        k: _Rows,
+        v: _Rows,
+        q_rot: _Rows | None,
+        out: _Rows,
+        rope: _Rope | None = None,
+        partial: _Rows | None = None,
     ) -> None: ...
     def add_short_conv(
-        self, n_channel: int, w: npt.NDArray[np.float32], n_tap: int, state: npt.NDArray[np.float32], x: Rows, y: Rows
+        self, n_channel: int, w: npt.NDArray[np.float32], n_tap: int, state: npt.NDArray[np.float32], x: _Rows, y: _Rows
     ) -> None: ...
     def run(
         self,
