@@ -95,7 +95,7 @@ class LLM:
     GGUFError, UnknownArchitectureError, TensorError
         If the file cannot be used.
     ParameterError
-        If a parameter makes no sense.
+        If a parameter makes no sense, or asks for more memory than there is.
 
     Examples
     --------
@@ -117,7 +117,12 @@ class LLM:
     ) -> None:
         self._engine: Engine | None = None
         self.params = EngineParams(n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load)
-        self._engine = Engine(load_model(store.resolve(model), load), self.params)
+        loaded = load_model(store.resolve(model), load)
+        try:
+            self._engine = Engine(loaded, self.params)
+        except Exception:
+            loaded.close()
+            raise
 
     @property
     def engine(self) -> Engine:

@@ -42,9 +42,9 @@ class BlockPool:
       with the same tokens takes it back with `share` and need not compute them again;
     - *free and blank*: nothing in it is of use.
 
-    The free blocks form a queue. `allocate` takes from its front. A blank block goes back to the front, a named one
-    to the end, so that names are lost only when no blank block is left, least recently freed first. Memory that was
-    never used is taken only when all that was used is held or named.
+    The free blocks form a queue. A blank block goes to its front, a named one to its end. `allocate` takes from the
+    front what is blank, else a block that was never used, and else the named one that was freed least recently: names
+    are lost only when every block is held or named, and fresh memory is touched only when all that was touched is.
 
     A block may be written only by a sequence that is its sole holder, and loses its name first (`forget`). Where
     several hold it, the writer copies it into a new one (`Sequence.reserve`).
@@ -57,15 +57,16 @@ class BlockPool:
 
     def __init__(self, n_blocks: int) -> None:
         self.n_blocks = n_blocks
-        self._holders = [0] * n_blocks
-        self._name: list[bytes | None] = [None] * n_blocks
+        # One entry for each block that was ever used: these are the first ones.
+        self._holders: list[int] = []
+        self._name: list[bytes | None] = []
         self._block_of: dict[bytes, int] = {}
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(n_blocks))
+        self._free: OrderedDict[int, None] = OrderedDict()
 
     @property
     def n_free(self) -> int:
         """Blocks that nobody holds, named ones included."""
-        return len(self._free)
+        return self.n_blocks - len(self._holders) + len(self._free)
 
     @property
     def n_named(self) -> int:
@@ -77,19 +78,22 @@ class BlockPool:
         return self._holders[block]
 
     def allocate(self) -> int:
-        """Take the block at the front of the queue; its old content and name are gone.
+        """Take a free block; its old content and name are gone.
 
         Raises
         ------
         RealizarError
             If every block is held. The scheduler admits only what fits, so a request never meets this.
         """
-        if not self._free:
+        front = next(iter(self._free), None)
+        if (front is None or self._name[front] is not None) and len(self._holders) < self.n_blocks:
+            self._holders.append(1)
+            self._name.append(None)
+            return len(self._holders) - 1
+        if front is None:
             raise RealizarError(f"all {self.n_blocks} cache blocks are held; free a sequence, or ask for more n_seqs")
-        block, _ = self._free.popitem(last=False)
-        self.forget(block)
-        self._holders[block] = 1
-        return block
+        self.forget(front)
+        return self.share(front)
 
     def share(self, block: int) -> int:
         """Become one more holder of a block, held or free; returns it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from realizar.engine.block_pool import BlockPool
-from realizar.errors import RealizarError
+from realizar.errors import ParameterError, RealizarError
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ class KVCache:
         Tokens that a query of the group sees, itself included; 0 is all.
     max_seqs : int
         Sequences that may be computed at once: each needs a row of the step, and a slot where there are states.
+
+    Raises
+    ------
+    ParameterError
+        If there is not that much memory.
     """
 
     def __init__(self, groups: Seq[CacheGroup], states: Seq[State], params: EngineParams) -> None:
@@ -82,19 +87,18 @@ class KVCache:
         self.n_batch = params.n_batch
         self.windows = [group.window for group in groups]
         self.pools = [BlockPool(params.n_seqs * n) for n in self.blocks_needed(self.n_ctx)]
-        dtype = np.dtype(np.float16 if params.kv_type == "f16" else np.float32)
-        self.layers: list[LayerCache] = []
-        self._layers_of = [slice(0, 0)] * len(groups)
-        for i, (group, pool) in enumerate(zip(groups, self.pools, strict=True)):
-            first = len(self.layers)
-            for at in group.layers:
-                k = _aligned((pool.n_blocks, at.n_head_kv, at.head_dim_k, BLOCK), dtype)
-                v = _aligned((pool.n_blocks, at.n_head_kv, BLOCK, at.head_dim_v), dtype)
-                self.layers.append(LayerCache(at.layer, k, v))
-            self._layers_of[i] = slice(first, len(self.layers))
         self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
         n_slots = self.max_seqs if states else 0
-        self.states = [LayerState(at.layer, _aligned((n_slots, *at.shape), np.dtype(np.float32))) for at in states]
+        dtype = np.dtype(np.float16 if params.kv_type == "f16" else np.float32)
+        self.layers: list[LayerCache] = []
+        self._layers_of: list[slice] = []
+        for group, pool in zip(groups, self.pools, strict=True):
+            self._layers_of.append(slice(len(self.layers), len(self.layers) + len(group.layers)))
+            for at in group.layers:
+                k = _untouched((pool.n_blocks, at.n_head_kv, at.head_dim_k, BLOCK), dtype)
+                v = _untouched((pool.n_blocks, at.n_head_kv, BLOCK, at.head_dim_v), dtype)
+                self.layers.append(LayerCache(at.layer, k, v))
+        self.states = [LayerState(at.layer, _untouched((n_slots, *at.shape), np.dtype(np.float32))) for at in states]
         self._free_slots = list(reversed(range(n_slots)))
         self._block_copies: list[tuple[int, int, int]] = []
         self._slot_copies: list[tuple[int, int]] = []
@@ -157,9 +161,14 @@ class KVCache:
         self._slot_copies.clear()
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an array on a cache line whose pages nobody has touched."""
+def _untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array that begins on a cache line and whose pages nobody has touched."""
     n_bytes = math.prod(shape) * dtype.itemsize
-    raw = np.empty(n_bytes + ALIGN, np.uint8)
+    try:
+        raw = np.empty(n_bytes + ALIGN, np.uint8)
+    except (MemoryError, ValueError):  # ValueError: more bytes than there are addresses
+        raise ParameterError(
+            f"the cache needs {n_bytes / 2**30:.1f} GiB in one piece, which cannot be had; ask for less n_ctx or n_seqs"
+        ) from None
     skip = -raw.ctypes.data % ALIGN
     return raw[skip : skip + n_bytes].view(dtype).reshape(shape)

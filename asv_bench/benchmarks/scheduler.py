@@ -1,0 +1,63 @@
+"""What a step costs beside the model: scheduling, the arrays of a batch, bookkeeping of the cache."""
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from realizar.arch import registry
+from realizar.engine.kv_cache import KVCache
+from realizar.engine.runner import Runner
+from realizar.engine.sequence import Chunk, Sequence
+from realizar.params import EngineParams
+from realizar.runtime.plan import CacheGroup
+from realizar.testing import tiny_metadata, tiny_model
+
+
+class Step:
+    """One token for each of some sequences of 1000 tokens, with all but the model."""
+
+    params = (1, 16)
+    param_names = ("sequences",)
+
+    def setup(self, n_seqs):
+        self.stack = ExitStack()
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        llama = registry.default().architecture("llama")
+        model = self.stack.enter_context(tiny_model(llama, tiny_metadata("llama"), "Q8_0", folder))
+        params = EngineParams(n_threads=1, n_ctx=2048, n_seqs=n_seqs)
+        self.cache = KVCache(model.plan().cache_groups, (), params)
+        self.runner = Runner(model, self.cache, params)
+        self.sequences = [Sequence(self.cache, [1 + i] * 1000) for i in range(n_seqs)]
+        for seq in self.sequences:
+            seq.reserve(999)
+            seq.commit(999)
+
+    def teardown(self, n_seqs):
+        del self.runner, self.cache, self.sequences
+        self.stack.close()
+
+    def time_reserve_and_batch(self, n_seqs):
+        for seq in self.sequences:
+            seq.reserve(1)
+        self.runner.batch([Chunk(seq, 1, 1) for seq in self.sequences])
+
+    def time_fork_and_free(self, n_seqs):
+        for seq in self.sequences:
+            seq.fork().free()
+
+
+class Prefix:
+    """Finding a prompt of 2000 tokens in the cache."""
+
+    def setup(self):
+        params = EngineParams(n_threads=1, n_ctx=2048, n_seqs=2)
+        self.cache = KVCache((CacheGroup("full", 0, ()),), (), params)
+        self.tokens = list(range(2000))
+        first = Sequence(self.cache, self.tokens)
+        first.reserve(2000)
+        first.commit(2000)
+
+    def time_match(self):
+        seq = Sequence(self.cache, self.tokens)
+        seq.match_prefix()
+        seq.free()
