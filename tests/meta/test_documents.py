@@ -8,7 +8,7 @@ import pytest
 
 from realizar import store
 from realizar.testing import check_architecture
-from tests.meta.house import ROOT
+from tests.meta.house import CYTHON, ROOT, C, name, sources
 
 MODEL = store.cache_dir() / store.MODELS[store.DEFAULT_MODEL].file
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -33,6 +33,12 @@ def test_paths_in_the_text_exist(path):
     for target in re.findall(r"`([\w./-]+)`", path.read_text()):
         if target.startswith(known) and not re.search(r"FAMILY|FORMAT", target):
             assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("path", sources(".py", *CYTHON, *C), ids=name)
+def test_documents_named_in_sources_exist(path):
+    for target in set(re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text())):
+        assert (ROOT / target).exists(), target
 
 
 def test_the_readme_has_the_two_commands():

@@ -1,7 +1,7 @@
 /* Products: an item is a range of weight rows for a chunk of tokens. */
 #include "realizar/worker.h"
 
-/* From this many rows on, unpacking a tile of weights pays (docs/performance.md). */
+/* From this many rows on, unpacking a tile of weights pays (docs/benchmarks.md). */
 #define GEMM_MIN_TOKENS 6
 /* Activations of a token chunk stay in half of a common L2 while tiles of weights pass. */
 #define CHUNK_BYTES (768 * 1024)
