@@ -31,8 +31,8 @@ typedef void rz_quantize_act_fn(const float *x, size_t k, void *record);
 typedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x, size_t x_stride,
                           size_t n, float *y, size_t ldy, void *scratch);
 
-/* Room for one unpacked tile of RZ_TILE_ROWS rows over the whole of k, with its scales. */
-#define RZ_TILE_ROWS 16
+/* Room for RZ_TILE_ROWS unpacked rows over the whole of k, with their scales. */
+#define RZ_TILE_ROWS 32
 static inline size_t rz_gemm_scratch(size_t k) { return RZ_TILE_ROWS * (k + k / 8 * sizeof(float)) + 4096; }
 
 typedef void rz_dequantize_fn(const void *w, size_t k, float *y);

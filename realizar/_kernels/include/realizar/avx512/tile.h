@@ -78,6 +78,14 @@ RZ_INLINE void unpack_tile(unpack_64_fn *unpack_64, size_t block_bytes, const ti
     memcpy(tile + k / 64 * 1024, last, 512);
 }
 
+/* Four elements of a token in every lane. */
+RZ_INLINE __m512i broadcast_4(const char *x)
+{
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
 /* Dword r: the four bytes at offset of row r. */
 RZ_INLINE __m512i gather_dwords(const tile_rows *rows, size_t offset)
 {
