@@ -1,6 +1,12 @@
 """Every error that realizar raises on purpose; each says what was asked, what was found and what to do."""
 
 
+def shown(value: object) -> str:
+    """Return a value as an error shows it: as Python writes it, on one line, cut where it goes on for long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 class RealizarError(Exception):
     """Base of all errors that a user can meet."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from realizar import store
 from realizar.engine.engine import Engine
 from realizar.engine.request import Completion, Generation
-from realizar.errors import ParameterError, RealizarError, TemplateError
+from realizar.errors import ParameterError, RealizarError, TemplateError, shown
 from realizar.model import load as load_model
 from realizar.params import EngineParams, SamplingParams
 
@@ -174,7 +174,7 @@ class LLM:
             If a prompt is longer than the context.
         """
         several = _as_list(prompts)
-        each = [params] * len(several) if isinstance(params, SamplingParams) else list(params)
+        each = [params] * len(several) if isinstance(params, SamplingParams) else _as_params(params)
         if len(each) != len(several):
             raise ParameterError(f"{len(several)} prompts, but {len(each)} params; give one for all or one for each")
         requests: list[Generation] = []
@@ -303,9 +303,19 @@ class LLM:
         self.close()
 
 
-def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+def _as_list(prompts: Any) -> list[Prompt]:
     """Return one prompt, or several, as a list of prompts."""
-    if isinstance(prompts, (str, bytes)) or not isinstance(prompts, Iterable):
+    if isinstance(prompts, (str, bytes)):
         return [prompts]
-    items: list[Any] = list(prompts)
+    try:
+        items: list[Any] = list(prompts)
+    except TypeError:  # no list of anything; the engine will say what a prompt is
+        return [prompts]
     return [items] if all(isinstance(item, Integral) for item in items) else items
+
+
+def _as_params(params: Iterable[SamplingParams]) -> list[SamplingParams]:
+    try:
+        return list(params)
+    except TypeError:
+        raise ParameterError(f"params: SamplingParams, or a list of them, are needed; found {shown(params)}") from None

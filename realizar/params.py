@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from realizar.errors import ParameterError
+from realizar.errors import ParameterError, shown
 
 
 def _check(ok: bool, name: str, value: object, want: str) -> None:
     if not ok:
-        raise ParameterError(f"{name}={value!r}: must be {want}")
+        raise ParameterError(f"{name}={shown(value)}: must be {want}")
+
+
+def _tuple(name: str, value: Iterable[Any], want: str) -> tuple[Any, ...]:
+    try:
+        return tuple(value)
+    except TypeError:
+        raise ParameterError(f"{name}={shown(value)}: must be {want}") from None
 
 
 def _is_int(value: object) -> bool:
@@ -78,8 +86,9 @@ class SamplingParams:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
-        object.__setattr__(self, "stop_token_ids", tuple(self.stop_token_ids))
+        stop = (self.stop,) if isinstance(self.stop, str) else _tuple("stop", self.stop, "non-empty strings")
+        object.__setattr__(self, "stop", stop)
+        object.__setattr__(self, "stop_token_ids", _tuple("stop_token_ids", self.stop_token_ids, "integers"))
         _number("temperature", self.temperature, 0.0, 1e6, "a number >= 0")
         _check(_is_int(self.top_k) and self.top_k >= 0, "top_k", self.top_k, "an integer >= 0 (0: off)")
         _number("top_p", self.top_p, 0.0, 1.0, "a number in [0, 1]")
@@ -94,6 +103,7 @@ class SamplingParams:
         _check(tokens is None or (_is_int(tokens) and tokens >= 1), "max_tokens", tokens, "an integer >= 1 or None")
         _check(all(isinstance(s, str) and s for s in self.stop), "stop", self.stop, "non-empty strings")
         _check(all(_is_int(t) for t in self.stop_token_ids), "stop_token_ids", self.stop_token_ids, "integers")
+        _check(isinstance(self.ignore_eos, bool), "ignore_eos", self.ignore_eos, "True or False")
         n = self.logprobs
         _check(n is None or (_is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
 
@@ -136,9 +146,11 @@ class EngineParams:
     def __post_init__(self) -> None:
         n = self.n_threads
         _check(n is None or (_is_int(n) and 1 <= n <= 1024), "n_threads", n, "an integer in [1, 1024] or None")
-        _check(self.n_ctx is None or (_is_int(self.n_ctx) and self.n_ctx >= 1), "n_ctx", self.n_ctx, "an integer >= 1 or None")
+        n = self.n_ctx  # float32 angles tell positions apart up to 2^24
+        _check(n is None or (_is_int(n) and 1 <= n <= 2**24), "n_ctx", n, "an integer in [1, 2^24] or None")
         _check(_is_int(self.n_seqs) and 1 <= self.n_seqs <= 4096, "n_seqs", self.n_seqs, "an integer in [1, 4096]")
-        _check(_is_int(self.n_batch) and 1 <= self.n_batch <= 65536, "n_batch", self.n_batch, "an integer in [1, 65536]")
-        _check(self.kv_type in ("f16", "f32"), "kv_type", self.kv_type, "'f16' or 'f32'")
-        _check(self.activations in ("int8", "f32"), "activations", self.activations, "'int8' or 'f32'")
-        _check(self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")
+        n = self.n_batch
+        _check(_is_int(n) and 1 <= n <= 65536, "n_batch", n, "an integer in [1, 65536]")
+        for name, words in (("kv_type", ("f16", "f32")), ("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
+            value = getattr(self, name)
+            _check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))

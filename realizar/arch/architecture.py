@@ -148,28 +148,33 @@ class Architecture(ABC):
             head_dim_v=md.positive("attention.value_length", head_dim),
             norm_eps=self.norm_eps(md),
             rope_dims=md.positive("rope.dimension_count", head_dim),
-            rope_base=md.number("rope.freq_base", 10000.0),
+            rope_base=md.between("rope.freq_base", 2.0, 1e30, 10000.0),
             rope_scaling=self.rope_scaling(md),
-            window=md.integer("attention.sliding_window", 0),
+            window=self.window(md),
         )
 
     def norm_eps(self, md: ArchMetadata) -> float:
         """The epsilon of the norms (RMS norm; an architecture with layer norm overrides this)."""
-        return md.number("attention.layer_norm_rms_epsilon")
+        return md.between("attention.layer_norm_rms_epsilon", 0.0, 1.0)
+
+    def window(self, md: ArchMetadata) -> int:
+        """Keys that a query of a window layer sees; 0 for all."""
+        window = md.integer("attention.sliding_window", 0)
+        if window < 0:
+            raise GGUFError(f"{self.name}.attention.sliding_window: an integer >= 0 is needed, found {window}")
+        return min(window, 2**31 - 1)  # as many as the executor counts, and more than any context has
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
         """The `rope.scaling.*` keys; the old key `rope.scale_linear` counts as linear."""
-        factor = md.number("rope.scaling.factor", md.number("rope.scale_linear", 1.0))
-        if factor <= 0:
-            raise GGUFError(f"{self.name}.rope.scaling.factor: a number > 0 is needed, found {factor}")
+        factor = md.between("rope.scaling.factor", 1e-3, 1e9, md.between("rope.scale_linear", 1e-3, 1e9, 1.0))
         default = "none" if factor == 1.0 else "linear"
         return RopeScaling(
             kind=md.string("rope.scaling.type", default),
             factor=factor,
             n_ctx_orig=md.positive("rope.scaling.original_context_length", md.positive("context_length")),
-            attn_factor=md.number("rope.scaling.attn_factor", 1.0),
-            beta_fast=md.number("rope.scaling.yarn_beta_fast", 32.0),
-            beta_slow=md.number("rope.scaling.yarn_beta_slow", 1.0),
+            attn_factor=md.between("rope.scaling.attn_factor", 1e-3, 1e3, 1.0),
+            beta_fast=md.between("rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32.0),
+            beta_slow=md.between("rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1.0),
         )
 
     @abstractmethod

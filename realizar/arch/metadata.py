@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from realizar.errors import GGUFError
+from realizar.errors import GGUFError, shown
 from realizar.gguf.metadata import Metadata
 
 
@@ -51,6 +51,13 @@ class ArchMetadata:
             raise GGUFError(self._wrong(key, value, "a finite number"))
         return float(value)
 
+    def between(self, key: str, low: float, high: float, default: float | None = None) -> float:
+        """A number that a model can compute with: at least `low`, at most `high`."""
+        value = self.number(key, default)
+        if not low <= value <= high:
+            raise GGUFError(self._wrong(key, value, f"a number from {low:g} to {high:g}"))
+        return value
+
     def string(self, key: str, default: str) -> str:
         """A string."""
         value = self._find(key)
@@ -70,5 +77,5 @@ class ArchMetadata:
         return len(self.metadata[key])
 
     def _wrong(self, key: str, value: object, want: str) -> str:
-        found = "it is missing" if value is None else f"found {value!r}"
+        found = "it is missing" if value is None else f"found {shown(value)}"
         return f"{self.arch}.{key}: {want} is needed, {found}; the file may be incomplete or of another architecture"

@@ -14,7 +14,7 @@ import pluggy
 
 from realizar.arch import hookspecs
 from realizar.arch.architecture import Architecture
-from realizar.errors import PluginError, UnknownArchitectureError
+from realizar.errors import PluginError, UnknownArchitectureError, shown
 
 GROUP = "realizar"
 
@@ -46,8 +46,9 @@ class Registry:
             return self.architectures[name]
         broken = "".join(f"; plugin {plugin} is broken: {why}" for plugin, why in self.broken.items())
         raise UnknownArchitectureError(
-            f"architecture {name!r}: no installed plugin brings it; known are {', '.join(sorted(self.architectures))}"
-            f"{broken}. A plugin is a package with an entry point in the group {GROUP!r} (docs/plugins.md)"
+            f"architecture {shown(name)}: no installed plugin brings it; known are "
+            f"{', '.join(sorted(self.architectures))}{broken}. A plugin is a package with an entry point in the group "
+            f"{GROUP!r} (docs/plugins.md)"
         )
 
     def add(self, plugin_name: str, plugin: object) -> None:

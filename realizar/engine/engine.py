@@ -13,14 +13,15 @@ from realizar.engine.request import Generation, Scoring
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.sequence import Sequence
-from realizar.errors import ParameterError, RealizarError
+from realizar.errors import ParameterError, RealizarError, shown
+from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from realizar.model import Model
-    from realizar.params import EngineParams, SamplingParams
+    from realizar.params import EngineParams
 
 DEFAULT_N_CTX = 4096
 """Context where the user names none and the model's own is longer."""
@@ -82,11 +83,13 @@ class Engine:
         Raises
         ------
         ParameterError
-            If the prompt is empty or a token id does not exist.
+            If the prompt is empty, a token id does not exist, or the params are something else.
         ContextFullError
             If the prompt is longer than the context.
         """
         ids = self._checked(prompt)
+        if not isinstance(params, SamplingParams):
+            raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
         seed = secrets.randbits(63) if params.seed is None else params.seed
         sampler = SamplerChain.from_params(params, self.model.hp.n_vocab, seed)
         request = Generation(self.cache, ids, params, sampler, self.model.tokenizer)
@@ -141,7 +144,7 @@ class Engine:
                 raise TypeError  # its items would pass for ids
             ids = [index(token) for token in tokens]
         except TypeError:
-            raise ParameterError(f"a prompt is text or a list of token ids, not {tokens!r}") from None
+            raise ParameterError(f"a prompt is text or a list of token ids, not {shown(tokens)}") from None
         if not ids:
             raise ParameterError("the prompt has no tokens; give at least one (the BOS token, for instance)")
         for token in ids:

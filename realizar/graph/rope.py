@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from realizar.errors import GraphError
+from realizar.errors import GraphError, shown
 
 
 @dataclass(frozen=True)
@@ -88,5 +88,5 @@ def rope_frequencies(
         inv_freq = inv_freq / scaling.factor * (1.0 - ramp) + inv_freq * ramp
         mscale *= 1.0 + 0.1 * math.log(scaling.factor)
     elif scaling.kind != "none":
-        raise GraphError(f"rope scaling {scaling.kind!r} is unknown; known are none, linear and yarn")
+        raise GraphError(f"rope scaling {shown(scaling.kind)} is unknown; known are none, linear and yarn")
     return inv_freq.astype(np.float32), mscale

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from realizar._kernels.plan import Pool, Program, act_bytes
 from realizar._kernels.rows import ACT_BLOCK
-from realizar.errors import GraphError, ParameterError
+from realizar.errors import GraphError, ParameterError, RealizarError
 from realizar.graph import Node, RopeScaling
 from realizar.graph.rope import rope_frequencies
 from realizar.runtime.batch import Batch
@@ -90,12 +90,17 @@ class CompiledPlan:
         ------
         ParameterError
             If a token id is outside the vocabulary.
+        RealizarError
+            If the system lets no worker threads start.
         """
         if batch.tokens.min() < 0 or batch.tokens.max() >= self._n_vocab:
             found = f"{batch.tokens.min()} to {batch.tokens.max()}"
             raise ParameterError(f"token ids must be in [0, {self._n_vocab}); found {found}")
-        self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                          batch.outputs, batch.block_tables)  # fmt: skip
+        try:
+            self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
+                              batch.outputs, batch.block_tables)  # fmt: skip
+        except OSError as error:
+            raise RealizarError(f"{error}; ask for fewer n_threads") from error
         names = self._places if outputs is None else outputs
         return {name: self._output(name, len(batch.outputs)) for name in names}
 
@@ -150,9 +155,7 @@ class _Binder:
         self._place_values()
         self._place_ropes()
         self.partial = self._place_partial()
-        arena = np.empty(self.n_bytes + 64, np.uint8)
-        start = -arena.ctypes.data % 64
-        self.arena = arena[start : start + self.n_bytes]
+        self.arena = self._new_arena()
         self.program = Program(pool, self.arena, params.n_batch, params.isa)
 
     # ---- memory
@@ -210,6 +213,17 @@ class _Binder:
         start = self.n_bytes
         self.n_bytes += (n_bytes + 63) // 64 * 64
         return start
+
+    def _new_arena(self) -> npt.NDArray[np.uint8]:
+        try:
+            arena = np.empty(self.n_bytes + 64, np.uint8)
+        except (MemoryError, ValueError):  # numpy's word for more than an address can count
+            raise ParameterError(
+                f"n_batch={self.params.n_batch}: the values of a step take {self.n_bytes / 2**30:.1f} GiB, which the "
+                "system does not give; ask for less n_batch"
+            ) from None
+        start = -arena.ctypes.data % 64
+        return arena[start : start + self.n_bytes]
 
     def _place_ropes(self) -> None:
         for op in self.plan.ops:

@@ -54,6 +54,10 @@ def collect(file: GGUFFile, table: WeightTable, n_layer: int) -> tuple[Weights, 
     TensorError
         If a tensor is missing, has another shape or a type that has no kernels.
     """
+    if n_layer > len(file.tensors):  # before anything is made for each layer
+        raise TensorError(
+            f"{file.path.name}: its metadata speak of {n_layer} layers, but it has only {len(file.tensors)} tensors"
+        )
     refs: dict[str, WeightRef | None] = {}
     tensors: dict[str, Tensor] = {}
     for name, weight in expand(table, n_layer).items():

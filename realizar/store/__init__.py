@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from realizar.errors import ModelNotFoundError
+from realizar.errors import ModelNotFoundError, ParameterError, shown
 from realizar.store import hub
 from realizar.store.cache import cache_dir, has_size
 from realizar.store.models import DEFAULT_MODEL, MODELS, KnownModel
@@ -74,10 +74,15 @@ def resolve(name: str | os.PathLike[str]) -> Path:
             return path if has_size(path, MODELS[name].n_bytes) else pull_known(MODELS[name])
         if name.startswith(hub.PREFIX):
             return hub.cached(name) or hub.fetch(name)
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    found = "a folder" if path.is_dir() else "neither a file nor a known name"
+    if not isinstance(name, (str, os.PathLike)):
+        raise ParameterError(f"a model is a name or a path, not {shown(name)}; there are {_names()}")
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        found = "a folder" if path.is_dir() else "neither a file nor a known name"
+    except (OSError, RuntimeError, ValueError) as error:  # too long, not ours to look at, nobody's home
+        found = f"no path that can be followed ({error})"
     raise ModelNotFoundError(f"{os.fspath(name)}: is {found}; name a .gguf file or one of {_names()}")
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from realizar.errors import TemplateError
+from realizar.errors import TemplateError, shown
 from realizar.tokenizer import bounds
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ def _checked(messages: Sequence[Message]) -> list[dict[str, Any]]:
             raise TemplateError(f'messages[{i}]: needs {{"role": ..., "content": ...}}, found {type(message).__name__}')
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or not role:
-            raise TemplateError(f'messages[{i}]: "role" must be a text such as "user", found {role!r}')
+            raise TemplateError(f'messages[{i}]: "role" must be a text such as "user", found {shown(role)}')
         if content is None and not message.get("tool_calls"):
-            raise TemplateError(f'messages[{i}]: has no "content" (role {role!r})')
+            raise TemplateError(f'messages[{i}]: has no "content" (role {shown(role)})')
         parts = content if isinstance(content, list) else []
         if not isinstance(content, (str, list, type(None))) or not all(isinstance(p, Mapping) for p in parts):
             raise TemplateError(
-                f'messages[{i}]: "content" must be a text or a list of parts (dicts), found {content!r:.80}'
+                f'messages[{i}]: "content" must be a text or a list of parts (dicts), found {shown(content)}'
             )
     return [dict(message) for message in messages]
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from realizar.errors import TokenizerError
+from realizar.errors import TokenizerError, shown
 from realizar.tokenizer.pretokenize import Rows
-from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, numbers, token_id
+from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, numbers, token_id
 
 _BPE = 2  # TrainerSpec.ModelType
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
     """Return what holds where the metadata says nothing: the defaults of SentencePiece itself."""
-    space_prefix = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
+    space_prefix = flag(metadata, "tokenizer.ggml.add_space_prefix", True)
     return Rules(bos_id=1, eos_id=2, add_bos=True, space_prefix=space_prefix)
 
 
@@ -35,7 +35,8 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     try:
         processor.LoadFromSerializedProto(model_proto(metadata, vocabulary))
     except RuntimeError as error:
-        raise TokenizerError(f"tokenizer.ggml.tokens cannot be used as a SentencePiece model: {error}") from error
+        says = shown(str(error))
+        raise TokenizerError(f"tokenizer.ggml.tokens cannot be used as a SentencePiece model: {says}") from error
     encode: Callable[[str], list[int]] = processor.EncodeAsIds
     return encode
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from realizar.errors import TokenizerError
+from realizar.errors import TokenizerError, shown
 
 Rows = Mapping[str, Mapping[str, Any]]
 
@@ -56,7 +56,7 @@ def pretokenizer(name: str, extra: Rows) -> PreTokenizer:
     row = extra.get(name) or shipped().get(name)
     if row is None:
         raise TokenizerError(
-            f"tokenizer.ggml.pre: {name!r} is not among the {len(shipped()) + len(extra)} pre-tokenizers known here; "
+            f"tokenizer.ggml.pre: {shown(name)} is not among the {len(shipped()) + len(extra)} pre-tokenizers known; "
             "a plugin can add it with the hook realizar_pretokenizers"
         )
     flags = {flag: bool(row[flag]) for flag in ("byte_level", "ignore_merges", "add_bos") if flag in row}

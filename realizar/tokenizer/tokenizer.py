@@ -8,7 +8,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Protocol
 
-from realizar.errors import TokenizerError
+from realizar.errors import TokenizerError, shown
 from realizar.tokenizer import gpt2, llama
 from realizar.tokenizer.chat import ChatTemplate
 from realizar.tokenizer.pretokenize import Rows
@@ -79,7 +79,7 @@ class Tokenizer:
         model = metadata.get("tokenizer.ggml.model")
         kind = KINDS.get(model) if isinstance(model, str) else None
         if kind is None:
-            raise TokenizerError(f"tokenizer.ggml.model: {model!r} is unknown; known are {', '.join(KINDS)}")
+            raise TokenizerError(f"tokenizer.ggml.model: {shown(model)} is unknown; known are {', '.join(KINDS)}")
         vocabulary = Vocabulary.from_gguf(metadata, kind.rules(metadata, pretokenizers))
         chat = metadata.get("tokenizer.chat_template")
         return cls(
@@ -132,10 +132,14 @@ class Tokenizer:
         Raises
         ------
         TokenizerError
-            An id is outside the vocabulary.
+            An id is outside the vocabulary, or these are no ids.
         """
         decoder = self.stream(skip_special)
-        return "".join(map(decoder.push, ids)) + decoder.flush()
+        try:
+            listed = list(ids)
+        except TypeError:
+            raise TokenizerError(f"token ids: a list of integers is needed, found {shown(ids)}") from None
+        return "".join(map(decoder.push, listed)) + decoder.flush()
 
     def stream(self, skip_special: bool = True, after: int | None = None) -> StreamDecoder:
         """Return a decoder that takes ids one by one, for text that is shown while it is made.
@@ -184,7 +188,7 @@ class Tokenizer:
         try:
             index = operator.index(token)
         except TypeError:
-            raise TokenizerError(f"token id {token!r}: needs an integer, found {type(token).__name__}") from None
+            raise TokenizerError(f"token id {shown(token)}: needs an integer, found {type(token).__name__}") from None
         if not 0 <= index < self.n_vocab:
             raise TokenizerError(f"token id {index}: the vocabulary has ids 0 to {self.n_vocab - 1}")
         return self._vocabulary.types[index]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from realizar.errors import TokenizerError
+from realizar.errors import TokenizerError, shown
 from realizar.tokenizer import known
 
 Metadata = Mapping[str, Any]
@@ -93,7 +93,7 @@ class Vocabulary:
         # Empty texts may repeat: they stand for ids that nothing can spell.
         if len(ids) + max(0, tokens.count("") - 1) != len(tokens):
             twice = next(t for i, t in enumerate(tokens) if t and ids[t] != i)
-            raise TokenizerError(f"tokenizer.ggml.tokens: {twice!r} is there more than once; the file is damaged")
+            raise TokenizerError(f"tokenizer.ggml.tokens: {shown(twice)} is there more than once; the file is damaged")
         types = _types(metadata, len(tokens))
         bos, eos = (
             token_id(metadata, name, len(tokens), default)
@@ -118,7 +118,7 @@ def texts(metadata: Metadata, key: str) -> list[str]:
     """Return the list of str under a key; raises TokenizerError where it is missing, empty or something else."""
     values = metadata.get(key)
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)) or not values:
-        found = "nothing" if values is None else "an empty list" if values == [] else type(values).__name__
+        found = "nothing" if values is None else "an empty list" if isinstance(values, list) else type(values).__name__
         raise TokenizerError(f"{key}: needs a list of texts, found {found}; the file has no usable tokenizer")
     listed = list(values)
     if not isinstance(listed[0], str):
@@ -136,11 +136,22 @@ def numbers(metadata: Metadata, key: str, n: int) -> list[Any]:
     return list(values.tolist() if hasattr(values, "tolist") else values)
 
 
+def flag(metadata: Metadata, key: str, default: bool) -> bool:
+    """Return the truth value under a key; raises TokenizerError where it is something else."""
+    value = metadata.get(key, default)
+    if not isinstance(value, bool):
+        raise TokenizerError(f"{key}: needs a bool, found {shown(value)}; the file is damaged")
+    return value
+
+
 def token_id(metadata: Metadata, name: str, n_vocab: int, default: int | None = None) -> int | None:
     """Return tokenizer.ggml.{name}_token_id; an id outside the vocabulary (files write -1) counts as missing."""
-    for value in (metadata.get(f"tokenizer.ggml.{name}_token_id"), default):
-        if value is not None and 0 <= int(value) < n_vocab:
-            return int(value)
+    key = f"tokenizer.ggml.{name}_token_id"
+    for value in (metadata.get(key), default):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TokenizerError(f"{key}: needs an integer, found {shown(value)}; the file is damaged")
+        if value is not None and 0 <= value < n_vocab:
+            return value
     return None
 
 
@@ -162,10 +173,10 @@ def _types(metadata: Metadata, n: int) -> bytearray:
 
 def _adds(metadata: Metadata, name: str, default: bool, token: int | None) -> bool:
     key = f"tokenizer.ggml.add_{name}_token"
-    asked = metadata.get(key)
+    asked = flag(metadata, key, False)
     if asked and token is None:
         raise TokenizerError(f"{key} is true, but tokenizer.ggml.{name}_token_id is missing or outside the vocabulary")
-    return token is not None and bool(default if asked is None else asked)
+    return token is not None and (asked if key in metadata else default)
 
 
 def _endings(metadata: Metadata, ids: dict[str, int], types: bytearray, eos: int | None) -> frozenset[int]:
