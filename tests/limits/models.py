@@ -1,0 +1,52 @@
+"""The models of these tests: tiny ones that are committed, and the known ones where they are in the cache."""
+
+from pathlib import Path
+
+import pytest
+
+from realizar.gguf import GGUFFile, GGUFWriter
+from realizar.store.cache import cache_dir
+from realizar.store.models import MODELS
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
+LLAMA = FIXTURES / "llama" / "model-q4_1.gguf"  # SentencePiece; all products in blocks of 32
+QWEN2 = FIXTURES / "qwen2" / "model-q4_k_m.gguf"  # byte-level BPE; blocks of 256
+SMOLLM2, CODER = "smollm2", "qwen2.5-coder-0.5b"
+
+TEMPLATE = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}<s>assistant: "
+"""A chat template for the tiny models, which have none."""
+
+
+def real(name):
+    """The file of a known model; the test is skipped where it has not been fetched."""
+    path = cache_dir() / MODELS[name].file
+    if not path.is_file():
+        pytest.skip(f"{name} is not in the cache ({path}); realizar pull {name}")
+    return path
+
+
+def rewritten(source, target, changes=None, tensors=None):
+    """Write a copy of a model file with other metadata and tensors.
+
+    Parameters
+    ----------
+    source, target : Path
+    changes : dict
+        Keys and their values, or (value, ValueType) of them; None leaves a key out.
+    tensors : callable
+        Given (name, data, shape, type), returns what to write instead; None leaves a tensor out.
+    """
+    changes = changes or {}
+    with GGUFFile(source) as file:
+        writer = GGUFWriter(target)
+        for key, value in {**file.metadata, **changes}.items():
+            if value is not None:
+                writer.add(key, *(value if isinstance(value, tuple) else (value,)))
+        for name, info in file.tensors.items():
+            row = (name, file.data(name), info.shape, info.type)
+            if tensors is not None:
+                row = tensors(*row)
+            if row is not None:
+                writer.add_tensor(*row)
+        writer.write()
+    return target

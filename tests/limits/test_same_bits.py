@@ -1,0 +1,205 @@
+"""Same bits at the facade: what is said depends on the tokens, the seed and nothing else."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from realizar import LLM, SamplingParams
+from realizar._kernels import table
+from realizar.engine.sequence import Chunk, Sequence
+from tests.limits.models import LLAMA, QWEN2, SMOLLM2, TEMPLATE, real, rewritten
+
+PROMPTS = (
+    "Once upon a time there was a small boat on a very wide river, and in it sat a man with a hat.",
+    "Hi",
+    "def add(a, b):\n    return",
+    "The sky is blue because" * 5,
+    "Grüße, 世界! 🙂",
+)
+PARAMS = [
+    SamplingParams(temperature=0.0, max_tokens=12, logprobs=5, ignore_eos=True),
+    SamplingParams(temperature=1.0, seed=1, max_tokens=9, logprobs=5, ignore_eos=True),
+    SamplingParams(temperature=0.8, top_k=40, top_p=0.9, seed=2, max_tokens=12, logprobs=0, ignore_eos=True),
+    SamplingParams(temperature=1.5, min_p=0.05, repetition_penalty=1.2, seed=3, max_tokens=12, logprobs=5),
+    SamplingParams(temperature=1.0, presence_penalty=0.5, frequency_penalty=0.5, seed=4, max_tokens=5, logprobs=1),
+]
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2", SMOLLM2])
+def path(request, tmp_path_factory):
+    if request.param == SMOLLM2:
+        return real(SMOLLM2)
+    source = {"llama": LLAMA, "qwen2": QWEN2}[request.param]
+    target = tmp_path_factory.mktemp("model") / source.name
+    return rewritten(source, target, {"tokenizer.chat_template": TEMPLATE})
+
+
+@pytest.fixture(scope="module")
+def make(path):
+    """Makes LLMs of one model, and closes the last one before."""
+    alive = []
+
+    def make(**params):
+        while alive:
+            alive.pop().close()
+        alive.append(LLM(path, **{"n_threads": 2, "n_ctx": 256, **params}))
+        return alive[-1]
+
+    yield make
+    alive.pop().close()
+
+
+@pytest.fixture(scope="module")
+def tokens(make):
+    ids = make().tokenize(" ".join(PROMPTS) * 2)
+    return ids[:100]
+
+
+@pytest.fixture(scope="module")
+def logits(make, tokens):
+    """Logits of 100 tokens in one step of 64 and one of 36, since that many rows of logits are given at once."""
+    assert len(tokens) == 100
+    return make().logits(tokens)
+
+
+@pytest.fixture(scope="module")
+def alone(make):
+    """Each prompt in an LLM of its own."""
+    return [said(make().generate(prompt, params))[0] for prompt, params in zip(PROMPTS, PARAMS, strict=True)]
+
+
+def said(completions):
+    return [(c.text, c.token_ids, c.logprobs, c.finish_reason) for c in completions]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_threads(make, tokens, logits, alone, n_threads):
+    llm = make(n_threads=n_threads)
+    np.testing.assert_array_equal(llm.logits(tokens), logits)
+    assert said(llm.generate(PROMPTS, PARAMS)) == alone
+
+
+@pytest.mark.parametrize("isa", table.available())
+def test_instruction_sets(make, tokens, logits, alone, isa):
+    before = table.current()
+    table.use(isa)
+    try:
+        llm = make()
+        np.testing.assert_array_equal(llm.logits(tokens[:40]), logits[:40])
+        assert said(llm.generate(PROMPTS[:3], PARAMS[:3])) == alone[:3]
+    finally:
+        table.use(before)
+
+
+@pytest.mark.parametrize("n_batch", [1, 7, 64, 100])
+def test_cuts_of_the_prompt(make, tokens, logits, n_batch):
+    np.testing.assert_array_equal(make(n_batch=n_batch).logits(tokens), logits)
+
+
+@pytest.mark.parametrize("n_batch", [1, 7])
+def test_cuts_of_a_prompt_that_is_continued(make, alone, n_batch):
+    assert said(make(n_batch=n_batch).generate(PROMPTS, PARAMS)) == alone
+
+
+def test_batched(make, alone):
+    llm = make()
+    assert said(llm.generate(PROMPTS, PARAMS)) == alone
+    assert said(llm.generate(PROMPTS[::-1], PARAMS[::-1])) == alone[::-1]
+
+
+def test_in_a_cache_too_small_for_all(make, alone):
+    assert said(make(n_seqs=1, n_batch=24).generate(PROMPTS[::-1], PARAMS[::-1])) == alone[::-1]
+
+
+def test_one_prompt_with_many_seeds(make):
+    seeds = [SamplingParams(temperature=1.0, seed=seed, max_tokens=8) for seed in range(6)]
+    each = [said(make().generate(PROMPTS[0], params))[0] for params in seeds]
+    assert said(make().generate([PROMPTS[0]] * 6, seeds)) == each
+    assert len({text for text, *_ in each}) > 1
+
+
+def test_cached_prefix(make, alone):
+    llm = make()
+    for _ in range(3):
+        (completion,) = llm.generate(PROMPTS[0], PARAMS[0])
+        assert said([completion]) == alone[:1]
+    assert completion.timings.n_cached >= 16
+    longer = PROMPTS[0] + " He had a long beard."
+    (completion,) = llm.generate(longer, PARAMS[1])
+    assert completion.timings.n_cached >= 16
+    assert said([completion]) == said(make().generate(longer, PARAMS[1]))
+
+
+def test_cached_prefix_after_much_else(make, alone):
+    """Blocks are handed out anew meanwhile, some of the prefix and some behind it."""
+    llm = make(n_seqs=1)
+    for seed in range(6):
+        llm.generate(PROMPTS[seed % 4] * (1 + seed % 2), SamplingParams(temperature=1.0, seed=seed, max_tokens=40))
+        assert said(llm.generate(PROMPTS[0], PARAMS[0])) == alone[:1]
+
+
+def test_turns_of_a_chat(make):
+    """A conversation in one LLM, each turn beside the same turn in a new one."""
+    messages, answers, cached = [], [], []
+    llm = make(n_ctx=512)
+    for text in ("Hello! Who are you, and where do you live?", "And what is 2 + 2?", "Thank you."):
+        messages.append({"role": "user", "content": text})
+        answer = llm.chat(messages, PARAMS[0])
+        answers.append(said([answer]))
+        cached.append(answer.timings.n_cached)
+        messages.append({"role": "assistant", "content": answer.text})
+    assert min(cached[1:]) >= 16
+    for turn, answer in enumerate(answers):
+        assert said([make(n_ctx=512).chat(messages[: 2 * turn + 1], PARAMS[0])]) == answer
+
+
+def test_streams_beside_each_other(make, alone):
+    llm = make()
+    streams = [llm.stream(prompt, params) for prompt, params in zip(PROMPTS, PARAMS, strict=True)]
+    next(streams[3])
+    llm.stream("given up at once", PARAMS[0]).close()
+    for stream in streams[::-1]:
+        list(stream)
+    assert said([stream.completion for stream in streams]) == alone
+
+
+def test_four_threads_at_once(make, alone):
+    llm, found = make(), {}
+
+    def ask(i):
+        found[i] = said(llm.generate(PROMPTS[i], PARAMS[i]))[0]
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i] for i in range(4)] == alone[:4]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 15, 16, 17, 50, 64, 99])
+def test_truncate_and_fork(make, tokens, logits, keep):
+    engine = make().engine
+    seq = Sequence(engine.cache, tokens)
+    np.testing.assert_array_equal(compute(engine, seq), logits)
+    fork = seq.fork()
+    fork.truncate(keep)
+    for token in reversed(tokens):
+        fork.append(token)
+    seq.truncate(keep)
+    for token in tokens[keep:]:
+        seq.append(token)
+    forked, again = compute(engine, fork), compute(engine, seq)
+    np.testing.assert_array_equal(again, logits[len(logits) - len(again) :])
+    fresh = make().logits(fork.tokens.tolist())
+    np.testing.assert_array_equal(forked, fresh[-len(forked) :])
+
+
+def compute(engine, seq):
+    """Logits of all tokens of a sequence that are not computed yet."""
+    n = seq.n_left
+    seq.reserve(n)
+    rows = engine.runner.run(engine.runner.batch([Chunk(seq, n, n)]))["logits"].copy()
+    seq.commit(n)
+    return rows
