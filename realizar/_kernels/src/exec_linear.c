@@ -2,7 +2,7 @@
 #include "realizar/worker.h"
 
 /* From this many rows on, unpacking a tile of weights pays (docs/benchmarks.md). */
-#define GEMM_MIN_TOKENS 6
+#define GEMM_MIN_TOKENS 4
 /* Activations of a token chunk stay in half of a common L2 while tiles of weights pass. */
 #define CHUNK_BYTES (768 * 1024)
 
