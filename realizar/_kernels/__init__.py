@@ -1,1 +1,22 @@
-"""The compiled kernels; imports nothing of realizar."""
+"""The compiled kernels: a grid of instruction sets and files, one table of functions; imports nothing of realizar.
+
+::
+
+                         scalar/        avx2/         avx512/        one .c per column in src/, ending in ONE literal
+                         the meaning                                 of struct rz_kernels (include/realizar/table.h)
+    q4_k.h q8_0.h ...  | products     | products    | products    |  weights: int8 and f32 activations
+    act.h              | rows -> int8 | same        | same        |
+    attention.h norm.h | definitions  |           wide/           |  without weights: written once over sixteen lanes,
+    softmax.h rope.h   |              | f32x16.h    | f32x16.h    |  f32x16.h says what sixteen lanes are
+                             |              |             |
+                             +----- src/resolve.c --------+          an empty slot inherits from the column to its left;
+                                          |                          a CPU gets the columns that src/cpu.c finds
+                                     table.pyx                       available(), current(), use(isa); REALIZAR_ISA
+                                     /    |    \\
+                              plan.pyx  rows.pyx  ops.pyx attention.pyx
+                       the op array of    products   everything else       <- for tests and tools
+                       a bound model      on numpy   on numpy
+
+Every column gives the bits of ``scalar/`` (docs/kernels.md spells them out). ``plan.pyx`` owns ``src/exec*.c``, which
+walks the ops without the GIL, and ``src/pool.c``, the threads that do.
+"""

@@ -141,8 +141,8 @@ static void open_split(const struct rz_attend_args *args, attend_tile *tile)
     memset(args->acc, 0, (size_t)n * (size_t)args->head_dim_v * sizeof(float));
 }
 
-/* Finds the rows that see some of the keys and points the tile at its blocks. */
-static void open_tile(const struct rz_attend_args *args, attend_tile *tile, struct key_range keys, size_t v_row)
+/* Finds the rows that see some of the keys. */
+static void open_tile(const struct rz_attend_args *args, attend_tile *tile, struct key_range keys)
 {
     tile->first_row = tile->end_row = 0;
     for (int t = 0; t < args->n_tokens; t++) {
@@ -155,12 +155,22 @@ static void open_tile(const struct rz_attend_args *args, attend_tile *tile, stru
             tile->end[row] = (int)(seen.end - keys.first);
         }
     }
-    if (tile->first_row == tile->end_row) return;
+}
+
+/* Points the tile at the blocks that its rows see, and at the next tile's, which are fetched meanwhile. */
+static void point_at_blocks(const struct rz_attend_args *args, attend_tile *tile, int64_t key0, size_t v_row)
+{
     int first = tile->first[tile->first_row], end = tile->end[tile->end_row - 1];
     for (int block = first / RZ_KV_BLOCK; block * RZ_KV_BLOCK < end; block++) {
-        tile->k[block] = k_block(args, keys.first + block * RZ_KV_BLOCK);
-        const char *v = v_block(args, keys.first + block * RZ_KV_BLOCK);
-        for (int slot = 0; slot < RZ_KV_BLOCK; slot++) tile->v[block * RZ_KV_BLOCK + slot] = v + (size_t)slot * v_row;
+        int64_t key = key0 + block * RZ_KV_BLOCK, next = key + RZ_ATTEND_TILE;
+        if (next >= args->n_keys) next = key;
+        const char *v = v_block(args, key), *next_v = v_block(args, next);
+        tile->k[block] = k_block(args, key);
+        tile->next_k[block] = k_block(args, next);
+        for (int slot = 0; slot < RZ_KV_BLOCK; slot++) {
+            tile->v[block * RZ_KV_BLOCK + slot] = v + (size_t)slot * v_row;
+            tile->next_v[block * RZ_KV_BLOCK + slot] = next_v + (size_t)slot * v_row;
+        }
     }
 }
 
@@ -177,7 +187,8 @@ static void attend_x16(const struct rz_attend_args *args, scores_fn *scores, val
     size_t v_row = (size_t)args->head_dim_v * kv_bytes(v_type);
     open_split(args, tile);
     for (int64_t key = args->key0; key < args->key0 + RZ_ATTEND_SPLIT; key += RZ_ATTEND_TILE) {
-        open_tile(args, tile, (struct key_range){key, key + RZ_ATTEND_TILE}, v_row);
+        open_tile(args, tile, (struct key_range){key, key + RZ_ATTEND_TILE});
+        if (tile->first_row < tile->end_row) point_at_blocks(args, tile, key, v_row);
         for (int row = tile->first_row, rows; row < tile->end_row; row += rows) {
             rows = next_rows(tile->end_row - row);
             score(args, tile, row, rows, scores);

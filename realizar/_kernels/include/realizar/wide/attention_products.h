@@ -7,14 +7,18 @@
 /* Q_ROW: an odd number of cache lines, so that rows do not alias in L1. */
 enum { TILE_BLOCKS = RZ_ATTEND_TILE / RZ_KV_BLOCK, Q_ROW = RZ_ATTEND_MAX_HEAD_DIM + 16 };
 
+/* So few queries wait for memory; more of them compute longer than it takes. */
+enum { FETCHING_ROWS = 8 };
+
 /* Rows are queries. Those that see a key of the tile are [first_row, end_row); row r sees its keys [first[r], end[r]),
- * both ascending with r. s: scores, then weights; k: blocks; v: the row of each key. */
+ * both ascending with r. */
 typedef struct {
     float q[RZ_ATTEND_MAX_QUERIES][Q_ROW];
-    float s[RZ_ATTEND_MAX_QUERIES][RZ_ATTEND_TILE];
+    float s[RZ_ATTEND_MAX_QUERIES][RZ_ATTEND_TILE]; /* scores, then weights */
     int first[RZ_ATTEND_MAX_QUERIES], end[RZ_ATTEND_MAX_QUERIES];
     int first_row, end_row;
-    const char *k[TILE_BLOCKS], *v[RZ_ATTEND_TILE];
+    const char *k[TILE_BLOCKS], *v[RZ_ATTEND_TILE];           /* K of each block, V of each key */
+    const char *next_k[TILE_BLOCKS], *next_v[RZ_ATTEND_TILE]; /* those of the next tile, to be fetched meanwhile */
 } attend_tile;
 _Static_assert(sizeof(attend_tile) <= RZ_ATTEND_SCRATCH, "scratch");
 
@@ -33,7 +37,10 @@ RZ_INLINE void scores(const struct rz_attend_args *args, attend_tile *tile, int 
         for (int c = 0; c < cols; c++) sum[r][c] = f32x16_zero();
     for (size_t d = 0; d < (size_t)args->head_dim_k; d++) {
         const char *k[RZ_OUTER_COLS];
-        for (int c = 0; c < cols; c++) k[c] = tile->k[block + c] + d * RZ_KV_BLOCK * kv_bytes(type);
+        for (int c = 0; c < cols; c++) {
+            k[c] = tile->k[block + c] + d * RZ_KV_BLOCK * kv_bytes(type);
+            if (rows <= FETCHING_ROWS) prefetch(tile->next_k[block + c] + d * RZ_KV_BLOCK * kv_bytes(type));
+        }
         add_outer(rows, cols, sum, &tile->q[row][d], Q_ROW, k, 0, type);
     }
     for (int r = 0; r < rows; r++)
@@ -51,7 +58,10 @@ RZ_INLINE void values(const struct rz_attend_args *args, const attend_tile *tile
             sum[r][c] = f32x16_load_first(acc + (size_t)r * head_dim + 16 * c, live ? live : 16);
     for (int key = first; key < end; key++) {
         const char *v[RZ_OUTER_COLS];
-        for (int c = 0; c < cols; c++) v[c] = tile->v[key] + (column + 16 * (size_t)c) * kv_bytes(type);
+        for (int c = 0; c < cols; c++) {
+            v[c] = tile->v[key] + (column + 16 * (size_t)c) * kv_bytes(type);
+            if (rows <= FETCHING_ROWS) prefetch(tile->next_v[key] + (column + 16 * (size_t)c) * kv_bytes(type));
+        }
         add_outer(rows, cols, sum, &tile->s[row][key], RZ_ATTEND_TILE, v, live, type);
     }
     for (int r = 0; r < rows; r++)

@@ -4,6 +4,8 @@
 
 #include "realizar/table.h"
 
+RZ_INLINE void prefetch(const char *p) { __builtin_prefetch(p); }
+
 RZ_INLINE size_t kv_bytes(int type) { return type == RZ_KV_F16 ? sizeof(uint16_t) : sizeof(float); }
 
 /* Sixteen elements of a cache block, or the first n of them. */
