@@ -29,7 +29,8 @@ def extension(name: str) -> Extension:
         include_dirs=[f"{KERNELS}/include", np.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=CFLAGS + os.environ.get("REALIZAR_CFLAGS", "").split(),
-        extra_link_args=os.environ.get("REALIZAR_LDFLAGS", "").split() + ([] if sys.platform == "win32" else ["-pthread"]),
+        extra_link_args=os.environ.get("REALIZAR_LDFLAGS", "").split()
+        + ([] if sys.platform == "win32" else ["-pthread"]),
         depends=[os.path.join(root, f) for root, _, files in os.walk(f"{KERNELS}/include") for f in files],
     )
 

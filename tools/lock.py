@@ -2,8 +2,8 @@
 
     python tools/lock.py
 
-Versions that the oldest supported Python can install serve every newer one. What realizar itself needs is not locked: it
-is tested with what `pip install` gives a user.
+Versions that the oldest supported Python can install serve every newer one. What realizar itself needs is not locked:
+it is tested with what `pip install` gives a user.
 """
 
 from __future__ import annotations

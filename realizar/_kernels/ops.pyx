@@ -11,6 +11,7 @@ cdef extern from "realizar/scalar/math.h" nogil:
 cdef extern from "realizar/scalar/rope_table.h" nogil:
     void rope_table_f32(const float *inv_freq, size_t half, float position, float mscale, float *cos, float *sin)
 
+
 def _f32(str name, x, shape=None):
     """x as a contiguous float32 array that is not empty, of the given shape where one is asked for."""
     array = np.asarray(x)

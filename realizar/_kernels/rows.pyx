@@ -4,7 +4,7 @@ import numpy as np
 
 from libc.stddef cimport size_t
 
-from realizar._kernels.table cimport kernels, rz_kernels
+from realizar._kernels.table cimport kernels
 
 cdef extern from *:
     """

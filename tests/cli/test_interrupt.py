@@ -23,29 +23,44 @@ def start(*words):
     )  # fmt: skip
 
 
-def test_run_ends_with_130():
-    with start(
-        "run", "hello", "--raw", "-m", LLAMA, "-n", "100000", "--n-ctx", "100000", "--temperature", "0"
-    ) as process:
-        assert process.stdout.read(1)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"Traceback" not in err
+def rewrite(path, change):
+    """The fixture with other metadata."""
+    writer = GGUFWriter(path)
+    with GGUFFile(LLAMA) as file:
+        for key, value in change(dict(file.metadata.items())).items():
+            writer.add(key, value)
+        for info in file.tensors.values():
+            writer.add_tensor(info.name, file.data(info.name), info.shape, info.type)
+        writer.write()
+    return str(path)
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """The fixture without any token that ends a text."""
+
+    def change(metadata):
+        tokens = [token.replace("</s>", "<never>") for token in metadata["tokenizer.ggml.tokens"]]
+        del metadata["tokenizer.ggml.eos_token_id"]
+        return {**metadata, "tokenizer.ggml.tokens": tokens}
+
+    return rewrite(tmp_path / "endless.gguf", change)
 
 
 @pytest.fixture
 def chatty(tmp_path):
     """The fixture with a chat template."""
-    writer = GGUFWriter(tmp_path / "chatty.gguf")
-    with GGUFFile(LLAMA) as file:
-        for key, value in file.metadata.items():
-            writer.add(key, value)
-        writer.add("tokenizer.chat_template", "{% for m in messages %}{{ m.content }}{% endfor %}")
-        for info in file.tensors.values():
-            writer.add_tensor(info.name, file.data(info.name), info.shape, info.type)
-        writer.write()
-    return str(writer.path)
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    return rewrite(tmp_path / "chatty.gguf", lambda metadata: {**metadata, "tokenizer.chat_template": template})
+
+
+def test_run_ends_with_130(endless):
+    with start("run", "hello", "--raw", "-m", endless, "-n", "90000", "--n-ctx", "100000") as process:
+        assert process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
 
 
 def test_chat_goes_on(chatty):

@@ -1,0 +1,98 @@
+"""exec.h and the shapes it is made of, for plan.pyx."""
+
+from libc.stdint cimport int32_t
+
+cdef extern from "realizar/exec.h" nogil:
+    ctypedef struct rz_pool:
+        pass
+    rz_pool *rz_pool_new(int n_threads)
+    void rz_pool_free(rz_pool *pool)
+    int rz_pool_size(const rz_pool *pool)
+
+    ctypedef void rz_matmul_fn()
+    enum:
+        RZ_KV_F32
+        RZ_KV_F16
+        RZ_ATTEND_MAX_QUERIES
+        RZ_ATTEND_MAX_HEAD_DIM
+    struct rz_format_kernels:
+        rz_matmul_fn *gemv
+        rz_matmul_fn *gemm
+        rz_matmul_fn *matmul_f32
+    # table.pxd names this struct for everybody; its fields are needed here alone
+    struct exec_kernels "rz_kernels":
+        rz_format_kernels *format
+
+    struct rz_rows:
+        float *data
+        size_t ld
+    struct rz_weight:
+        rz_matmul_fn *few
+        rz_matmul_fn *many
+        const char *data
+        size_t stride
+        size_t n_row
+        const char *x
+        size_t x_stride
+        const float *bias
+        rz_rows y
+    struct rz_rope:
+        const float *inv_freq
+        float mscale
+        int half
+        int neox
+        rz_rows table
+    struct rz_attention:
+        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal
+        float scale, softcap
+        const rz_rope *rope
+        char *k
+        char *v
+        size_t k_block_stride, v_block_stride, k_head_stride, v_head_stride
+        rz_rows q, k_in, v_in, q_rot, out
+        float *partial
+        size_t n_partial
+    struct rz_op:
+        int code
+        int m_rows
+        size_t n
+        int n_repeat
+        rz_rows x, x2, y
+        float scalar
+        const float *w
+        const float *b
+        char *act32
+        char *act256
+        size_t act32_stride, act256_stride
+        rz_weight *weight
+        int n_weight, embed_format
+        const rz_rope *rope
+        const rz_attention *attention
+        char *state
+        size_t n_tap, state_stride
+    struct rz_counter:
+        pass
+    struct rz_batch:
+        int n_tokens, n_seqs, n_outputs, n_groups
+        const int32_t *tokens
+        const int32_t *positions
+        const int32_t *seq_start
+        const int32_t *seq_past
+        const int32_t *state_slots
+        const int32_t *outputs
+        const int32_t **block_table
+        const int32_t *table_width
+    struct rz_program:
+        const exec_kernels *kernels
+        rz_op *op
+        size_t n_op
+        char *scratch
+        size_t scratch_stride
+        rz_pool *pool
+        rz_counter *next
+    size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v)
+    size_t rz_act_bytes(size_t k, int block)
+    int rz_program_run(rz_program *program, const rz_batch *batch)
+    int RZ_OP_EMBED, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL, RZ_OP_SCALE
+    int RZ_OP_SILU, RZ_OP_SWIGLU, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
+    int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV
