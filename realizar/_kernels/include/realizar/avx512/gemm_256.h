@@ -32,6 +32,7 @@ enum { GEMM_256_TOKENS = 12 };
 typedef struct {
     char *q;
     int32_t (*scales)[16][16];
+    __mmask16 there; /* rows that exist */
 } tile_256;
 
 /* What the tokens bring beside their q, for one block. */
@@ -41,64 +42,80 @@ typedef struct {
     float d[GEMM_256_TOKENS];
 } block_tokens;
 
-RZ_INLINE void unpack_tile_256(gemm_256_format format, const tile_rows *rows, size_t k, const tile_256 *tile)
+RZ_INLINE void unpack_scales_256(gemm_256_format format, const tile_rows *rows, size_t k, int32_t (*scales)[16][16])
 {
     size_t bytes = (size_t)format.block_bytes;
-    unpack_tile(format.unpack_64, bytes, rows, k, tile->q);
     for (size_t b = 0; b < k / 256; b++) {
         __m512i v[16];
 #pragma GCC unroll 16
         for (int r = 0; r < 16; r++) v[r] = format.scale_dwords(rows->row[r] + b * bytes);
         transpose_dwords(v);
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) _mm512_store_si512(tile->scales[b][i], v[i]);
+        for (int i = 0; i < 16; i++) _mm512_store_si512(scales[b][i], v[i]);
     }
 }
 
-RZ_INLINE void fill_block_tokens(gemm_256_format format, const char *x, size_t x_stride, size_t k, size_t block,
-                                 int n_tokens, block_tokens *out)
+/* Not inlined: its loop over the tokens is to stay one. */
+static __attribute__((noinline)) void fill_block_tokens(const gemm_256_format *format, const char *x, size_t x_stride,
+                                                        size_t k, size_t block, int n_tokens, block_tokens *out)
 {
     for (int t = 0; t < n_tokens; t++, x += x_stride) {
         __m256i sum_16 = _mm256_loadu_si256((const __m256i *)(x + rz_act_s_offset(k, 256)) + block);
         __m256i sum_32 = _mm256_madd_epi16(sum_16, _mm256_set1_epi16(1));
-        __m512i sum = format.group == 16 ? _mm512_cvtepi16_epi32(sum_16) : _mm512_castsi256_si512(sum_32);
-        __m512i start = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, (unsigned)format.center_bits));
+        __m512i sum = format->group == 16 ? _mm512_cvtepi16_epi32(sum_16) : _mm512_castsi256_si512(sum_32);
+        __m512i start = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, (unsigned)format->center_bits));
         _mm512_storeu_si512(out->start[t], start);
-        __m256i pairs = format.n_scale == 16 ? sum_16 : _mm256_castsi128_si256(_mm256_cvtepi32_epi16(sum_32));
+        __m256i pairs = format->n_scale == 16 ? sum_16 : _mm256_castsi128_si256(_mm256_cvtepi32_epi16(sum_32));
         _mm256_storeu_si256((__m256i *)out->sum_pairs[t], pairs);
         memcpy(&out->d[t], x + rz_act_d_offset(k) + block * sizeof(float), sizeof(float));
     }
 }
 
-/* Adds scale * (sum over one group) to isum[t] of each token. */
-RZ_INLINE void multiply_group(gemm_256_format format, const char *q, __m512i scale, const char *x, size_t x_stride,
-                              const int32_t (*start)[16], int n_tokens, __m512i *isum)
+/* The q of one block, brought together: at constant distances the products need no register per token. */
+static __attribute__((noinline)) void copy_block_q(const char *x, size_t x_stride, int n_tokens, char (*q)[256])
 {
-    __m512i part[GEMM_256_TOKENS];
-#pragma GCC unroll 12
-    for (int t = 0; t < n_tokens; t++)
-        part[t] = format.center_bits ? _mm512_set1_epi32(start[t][0]) : _mm512_setzero_si512();
-#pragma GCC unroll 8
-    for (int i = 0; i < format.group / 4; i++) {
-        __m512i w_u8x64 = _mm512_load_si512(q + 64 * i);
-#pragma GCC unroll 12
-        for (int t = 0; t < n_tokens; t++) {
-            int32_t x_s8x4;
-            memcpy(&x_s8x4, x + (size_t)t * x_stride + 4 * i, 4);
-            part[t] = _mm512_dpbusd_epi32(part[t], w_u8x64, _mm512_set1_epi32(x_s8x4));
-        }
-    }
-#pragma GCC unroll 12
-    for (int t = 0; t < n_tokens; t++)
-        isum[t] = format.center_bits ? _mm512_dpwssd_epi32(isum[t], part[t], scale)
-                                     : _mm512_add_epi32(isum[t], _mm512_mullo_epi32(part[t], scale));
+    for (int t = 0; t < n_tokens; t++, x += x_stride)
+        for (int i = 0; i < 256; i += 64) _mm512_store_si512(q[t] + i, _mm512_loadu_si512(x + i));
 }
 
-/* The lower (i even) or upper word of each pair, as vpdpwssd or vpmulld wants it. */
-RZ_INLINE __m512i scale_of_pair(gemm_256_format format, __m512i pairs, int i)
+/* The lower (second 0) or upper word of each pair, as vpdpwssd or vpmulld wants it. */
+RZ_INLINE __m512i scale_of_pair(gemm_256_format format, __m512i pairs, int second)
 {
-    if (format.center_bits) return i ? _mm512_srli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff));
-    return _mm512_srai_epi32(i ? pairs : _mm512_slli_epi32(pairs, 16), 16);
+    if (format.center_bits)
+        return second ? _mm512_srli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff));
+    return _mm512_srai_epi32(second ? pairs : _mm512_slli_epi32(pairs, 16), 16);
+}
+
+/* Group g of a block: adds scale * (sum over its elements) to isum[tile][t]. Two tiles share each broadcast of x: loads
+ * would bound the loop otherwise. */
+RZ_INLINE void multiply_group(gemm_256_format format, const tile_256 *tiles, int n_tiles, size_t block, int g,
+                              const char (*x)[256], const block_tokens *tokens, int n_tokens,
+                              __m512i (*isum)[GEMM_256_TOKENS])
+{
+    int at = g * format.group, scale = at / (256 / format.n_scale);
+    __m512i part[2][GEMM_256_TOKENS];
+#pragma GCC unroll 12
+    for (int t = 0; t < n_tokens; t++)
+        for (int i = 0; i < n_tiles; i++)
+            part[i][t] = format.center_bits ? _mm512_set1_epi32(tokens->start[t][g]) : _mm512_setzero_si512();
+#pragma GCC unroll 8
+    for (int step = 0; step < format.group / 4; step++) {
+        __m512i w_u8x64[2];
+        for (int i = 0; i < n_tiles; i++)
+            w_u8x64[i] = _mm512_load_si512(tiles[i].q + block * 4096 + 16 * (size_t)at + 64 * (size_t)step);
+#pragma GCC unroll 12
+        for (int t = 0; t < n_tokens; t++) {
+            __m512i x_s8x64 = broadcast_4(x[t] + at + 4 * step);
+            for (int i = 0; i < n_tiles; i++) part[i][t] = _mm512_dpbusd_epi32(part[i][t], w_u8x64[i], x_s8x64);
+        }
+    }
+    for (int i = 0; i < n_tiles; i++) {
+        __m512i factor = scale_of_pair(format, _mm512_load_si512(tiles[i].scales[block][scale / 2]), scale % 2);
+#pragma GCC unroll 12
+        for (int t = 0; t < n_tokens; t++)
+            isum[i][t] = format.center_bits ? _mm512_dpwssd_epi32(isum[i][t], part[i][t], factor)
+                                            : _mm512_add_epi32(isum[i][t], _mm512_mullo_epi32(part[i][t], factor));
+    }
 }
 
 /* Sum over the scales (or minima) of scale * sum(x), from pairs of both. */
@@ -110,65 +127,73 @@ RZ_INLINE __m512i dot_pairs(const int32_t (*pairs)[16], const int32_t *sum_pairs
     return sum;
 }
 
-/* Adds one block to acc[t] of n_tokens tokens. x: their q at that block. */
-RZ_INLINE void multiply_block_256(gemm_256_format format, const char *q, const int32_t (*scales)[16], const char *x,
-                                  size_t x_stride, const block_tokens *tokens, int n_tokens, float (*acc)[16])
+/* The end of a block for one token: acc + d dx isum (- dmin dx xsum), the missing part of isum added first. */
+RZ_INLINE __m512 finish_block_256(gemm_256_format format, __m512i isum, const int32_t (*scales)[16],
+                                  const int32_t *sum_pairs, float dx, __m512 acc)
 {
-    int n_pair = format.n_scale / 2, groups = 256 / format.n_scale / format.group;
-    __m512i isum[GEMM_256_TOKENS];
-#pragma GCC unroll 12
-    for (int t = 0; t < n_tokens; t++) isum[t] = _mm512_setzero_si512();
-    for (int p = 0, g = 0; p < n_pair; p++) {
-        __m512i pairs = _mm512_load_si512(scales[p]);
-#pragma GCC unroll 4
-        for (int i = 0; i < 2 * groups; i++, g++)
-            multiply_group(format, q + 16 * g * format.group, scale_of_pair(format, pairs, i / groups),
-                           x + g * format.group, x_stride, (const int32_t(*)[16])&tokens->start[0][g], n_tokens, isum);
-    }
-    __m512 d = low_halves_f32(_mm512_load_si512(scales[D_AT]));
-    __m512 dmin = low_halves_f32(_mm512_srli_epi32(_mm512_load_si512(scales[D_AT]), 16));
-    for (int t = 0; t < n_tokens; t++) {
-        __m512i more = dot_pairs(scales, tokens->sum_pairs[t], n_pair);
-        __m512i all = format.bias_bits ? _mm512_sub_epi32(isum[t], _mm512_slli_epi32(more, (unsigned)format.bias_bits))
-                                       : _mm512_add_epi32(isum[t], _mm512_slli_epi32(more, (unsigned)format.center_bits));
-        __m512 dx = _mm512_set1_ps(tokens->d[t]), sum = _mm512_load_ps(acc[t]);
-        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(d, dx), sum);
-        if (format.has_min) {
-            __m512 xsum = _mm512_cvtepi32_ps(dot_pairs(scales + MINS_AT, tokens->sum_pairs[t], n_pair));
-            sum = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), xsum, sum);
-        }
-        _mm512_store_ps(acc[t], sum);
-    }
+    int n_pair = format.n_scale / 2;
+    __m512i dwords = _mm512_load_si512(scales[D_AT]), more = dot_pairs(scales, sum_pairs, n_pair);
+    isum = format.bias_bits ? _mm512_sub_epi32(isum, _mm512_slli_epi32(more, (unsigned)format.bias_bits))
+                            : _mm512_add_epi32(isum, _mm512_slli_epi32(more, (unsigned)format.center_bits));
+    __m512 d_x = _mm512_set1_ps(dx);
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_mul_ps(low_halves_f32(dwords), d_x), acc);
+    if (!format.has_min) return acc;
+    __m512 dmin = low_halves_f32(_mm512_srli_epi32(dwords, 16));
+    __m512i xsum = dot_pairs(scales + MINS_AT, sum_pairs, n_pair);
+    return _mm512_fnmadd_ps(_mm512_mul_ps(dmin, d_x), _mm512_cvtepi32_ps(xsum), acc);
 }
 
-/* The whole tile against n_tokens tokens. */
-RZ_INLINE void multiply_tile_256(gemm_256_format format, const tile_256 *tile, size_t k, const char *x, size_t x_stride,
-                                 int n_tokens, float *y, size_t ldy, __mmask16 rows)
+/* One or two whole tiles against n_tokens tokens; y: of the first row. */
+RZ_INLINE void multiply_tiles_256(gemm_256_format format, const tile_256 *tiles, int n_tiles, size_t k, const char *x,
+                                  size_t x_stride, int n_tokens, float *y, size_t ldy)
 {
     block_tokens tokens;
-    float acc[GEMM_256_TOKENS][16] __attribute__((aligned(64))) = {{0}};
+    char q[GEMM_256_TOKENS][256] __attribute__((aligned(64)));
+    float acc[2][GEMM_256_TOKENS][16] __attribute__((aligned(64))) = {{{0}}};
     for (size_t b = 0; b < k / 256; b++) {
-        fill_block_tokens(format, x, x_stride, k, b, n_tokens, &tokens);
-        multiply_block_256(format, tile->q + b * 4096, (const int32_t(*)[16])tile->scales[b], x + b * 256, x_stride,
-                           &tokens, n_tokens, acc);
+        __m512i isum[2][GEMM_256_TOKENS];
+        fill_block_tokens(&format, x, x_stride, k, b, n_tokens, &tokens);
+        copy_block_q(x + b * 256, x_stride, n_tokens, q);
+        for (int i = 0; i < n_tiles; i++)
+            for (int t = 0; t < n_tokens; t++) isum[i][t] = _mm512_setzero_si512();
+        for (int g = 0; g < 256 / format.group; g += 2) {
+            multiply_group(format, tiles, n_tiles, b, g, (const char(*)[256])q, &tokens, n_tokens, isum);
+            multiply_group(format, tiles, n_tiles, b, g + 1, (const char(*)[256])q, &tokens, n_tokens, isum);
+        }
+        for (int i = 0; i < n_tiles; i++)
+            for (int t = 0; t < n_tokens; t++)
+                _mm512_store_ps(acc[i][t], finish_block_256(format, isum[i][t], (const int32_t(*)[16])tiles[i].scales[b],
+                                                            tokens.sum_pairs[t], tokens.d[t], _mm512_load_ps(acc[i][t])));
     }
-    for (int t = 0; t < n_tokens; t++) _mm512_mask_storeu_ps(y + (size_t)t * ldy, rows, _mm512_load_ps(acc[t]));
+    for (int t = 0; t < n_tokens; t++)
+        for (int i = 0; i < n_tiles; i++)
+            _mm512_mask_storeu_ps(y + (size_t)t * ldy + 16 * i, tiles[i].there, _mm512_load_ps(acc[i][t]));
+}
+
+/* The tokens in steps of as many as there are registers for, then one by one. */
+RZ_INLINE void multiply_all_tokens_256(gemm_256_format format, const tile_256 *tiles, int n_tiles, int step, size_t k,
+                                       const char *x, size_t x_stride, size_t n, float *y, size_t ldy)
+{
+    size_t t = 0;
+    for (; t + (size_t)step <= n; t += (size_t)step)
+        multiply_tiles_256(format, tiles, n_tiles, k, x + t * x_stride, x_stride, step, y + t * ldy, ldy);
+    for (; t < n; t++) multiply_tiles_256(format, tiles, n_tiles, k, x + t * x_stride, x_stride, 1, y + t * ldy, ldy);
 }
 
 RZ_INLINE void gemm_256(gemm_256_format format, RZ_MATMUL_PARAMS)
 {
-    tile_256 tile = {.q = scratch, .scales = (int32_t(*)[16][16])((char *)scratch + 16 * k)};
-    for (size_t r = r0; r < r1; r += 16) {
-        tile_rows rows = tile_rows_at(w, w_stride, r, r1);
-        __mmask16 there = (__mmask16)((1u << rows.n) - 1);
-        unpack_tile_256(format, &rows, k, &tile);
-        size_t t = 0;
-        for (; t + 12 <= n; t += 12)
-            multiply_tile_256(format, &tile, k, (const char *)x + t * x_stride, x_stride, 12, y + t * ldy + r, ldy, there);
-        for (; t + 4 <= n; t += 4)
-            multiply_tile_256(format, &tile, k, (const char *)x + t * x_stride, x_stride, 4, y + t * ldy + r, ldy, there);
-        for (; t < n; t++)
-            multiply_tile_256(format, &tile, k, (const char *)x + t * x_stride, x_stride, 1, y + t * ldy + r, ldy, there);
+    for (size_t r = r0; r < r1; r += 32) {
+        tile_256 tiles[2];
+        int n_tiles = r1 - r > 16 ? 2 : 1;
+        for (int i = 0; i < n_tiles; i++) {
+            char *room = (char *)scratch + (size_t)i * 20 * k;
+            tile_rows rows = tile_rows_at(w, w_stride, r + 16 * (size_t)i, r1);
+            tiles[i] = (tile_256){room, (int32_t(*)[16][16])(room + 16 * k), (__mmask16)((1u << rows.n) - 1)};
+            unpack_tile(format.unpack_64, (size_t)format.block_bytes, &rows, k, tiles[i].q);
+            unpack_scales_256(format, &rows, k, tiles[i].scales);
+        }
+        if (n_tiles == 2) multiply_all_tokens_256(format, tiles, 2, 6, k, x, x_stride, n, y + r, ldy);
+        else multiply_all_tokens_256(format, tiles, 1, 12, k, x, x_stride, n, y + r, ldy);
     }
 }
 

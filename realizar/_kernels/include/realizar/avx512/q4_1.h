@@ -32,10 +32,9 @@ static void q4_1_gemv(RZ_MATMUL_PARAMS)
     gemv_32((gemv_32_format){q4_1_dot_4, q4_1_scales_4, sizeof(rz_block_q4_1), HAS_MIN}, RZ_MATMUL_ARGS);
 }
 
-static void q4_1_gemm(RZ_MATMUL_PARAMS)
-{
-    gemm_32((gemm_32_format){q4_1_unpack_64, sizeof(rz_block_q4_1), 0, HAS_MIN}, RZ_MATMUL_ARGS);
-}
+static const gemm_32_format q4_1_gemm_format = {q4_1_unpack_64, sizeof(rz_block_q4_1), 0, HAS_MIN};
+
+static void q4_1_gemm(RZ_MATMUL_PARAMS) { gemm_32(q4_1_gemm_format, RZ_MATMUL_ARGS); }
 
 static void q4_1_matmul_f32(RZ_MATMUL_PARAMS)
 {

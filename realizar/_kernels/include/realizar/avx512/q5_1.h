@@ -33,10 +33,9 @@ static void q5_1_gemv(RZ_MATMUL_PARAMS)
     gemv_32((gemv_32_format){q5_1_dot_4, q5_1_scales_4, sizeof(rz_block_q5_1), HAS_MIN}, RZ_MATMUL_ARGS);
 }
 
-static void q5_1_gemm(RZ_MATMUL_PARAMS)
-{
-    gemm_32((gemm_32_format){q5_1_unpack_64, sizeof(rz_block_q5_1), 0, HAS_MIN}, RZ_MATMUL_ARGS);
-}
+static const gemm_32_format q5_1_gemm_format = {q5_1_unpack_64, sizeof(rz_block_q5_1), 0, HAS_MIN};
+
+static void q5_1_gemm(RZ_MATMUL_PARAMS) { gemm_32(q5_1_gemm_format, RZ_MATMUL_ARGS); }
 
 static void q5_1_matmul_f32(RZ_MATMUL_PARAMS)
 {

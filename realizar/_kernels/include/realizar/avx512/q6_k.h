@@ -80,10 +80,9 @@ static void q6_k_gemv(RZ_MATMUL_PARAMS)
     gemv_256((gemv_256_format){q6_k_scales_256, q6_k_dot_256, sizeof(rz_block_q6_k), NO_MIN}, RZ_MATMUL_ARGS);
 }
 
-static void q6_k_gemm(RZ_MATMUL_PARAMS)
-{
-    gemm_256((gemm_256_format){q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 16, 0, 5, NO_MIN}, RZ_MATMUL_ARGS);
-}
+static const gemm_256_format q6_k_gemm_format = {q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 16, 0, 5, NO_MIN};
+
+static void q6_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q6_k_gemm_format, RZ_MATMUL_ARGS); }
 
 static void q6_k_matmul_f32(RZ_MATMUL_PARAMS)
 {

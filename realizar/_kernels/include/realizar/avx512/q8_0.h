@@ -40,10 +40,9 @@ static void q8_0_gemv(RZ_MATMUL_PARAMS)
     gemv_32((gemv_32_format){q8_0_dot_4, q8_0_scales_4, sizeof(rz_block_q8_0), NO_MIN}, RZ_MATMUL_ARGS);
 }
 
-static void q8_0_gemm(RZ_MATMUL_PARAMS)
-{
-    gemm_32((gemm_32_format){q8_0_unpack_64, sizeof(rz_block_q8_0), 7, NO_MIN}, RZ_MATMUL_ARGS);
-}
+static const gemm_32_format q8_0_gemm_format = {q8_0_unpack_64, sizeof(rz_block_q8_0), 7, NO_MIN};
+
+static void q8_0_gemm(RZ_MATMUL_PARAMS) { gemm_32(q8_0_gemm_format, RZ_MATMUL_ARGS); }
 
 static void q8_0_matmul_f32(RZ_MATMUL_PARAMS)
 {
