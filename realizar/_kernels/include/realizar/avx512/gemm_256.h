@@ -119,28 +119,39 @@ RZ_INLINE void multiply_group(gemm_256_format format, const tile_256 *tiles, int
 }
 
 /* Sum over the scales (or minima) of scale * sum(x), from pairs of both. */
-RZ_INLINE __m512i dot_pairs(const int32_t (*pairs)[16], const int32_t *sum_pairs, int n_pair)
+RZ_INLINE __m512i dot_pairs(const __m512i *pairs, const int32_t *sum_pairs, int n_pair)
 {
     __m512i sum = _mm512_setzero_si512();
-    for (int p = 0; p < n_pair; p++)
-        sum = _mm512_dpwssd_epi32(sum, _mm512_load_si512(pairs[p]), _mm512_set1_epi32(sum_pairs[p]));
+#pragma GCC unroll 8
+    for (int p = 0; p < n_pair; p++) sum = _mm512_dpwssd_epi32(sum, pairs[p], _mm512_set1_epi32(sum_pairs[p]));
     return sum;
 }
 
-/* The end of a block for one token: acc + d dx isum (- dmin dx xsum), the missing part of isum added first. */
-RZ_INLINE __m512 finish_block_256(gemm_256_format format, __m512i isum, const int32_t (*scales)[16],
-                                  const int32_t *sum_pairs, float dx, __m512 acc)
+/* The end of a block: the missing part of isum, then acc[t] + d dx isum (- dmin dx xsum). */
+RZ_INLINE void finish_block_256(gemm_256_format format, const __m512i *isum, const int32_t (*scales)[16],
+                                const block_tokens *tokens, int n_tokens, float (*acc)[16])
 {
     int n_pair = format.n_scale / 2;
-    __m512i dwords = _mm512_load_si512(scales[D_AT]), more = dot_pairs(scales, sum_pairs, n_pair);
-    isum = format.bias_bits ? _mm512_sub_epi32(isum, _mm512_slli_epi32(more, (unsigned)format.bias_bits))
-                            : _mm512_add_epi32(isum, _mm512_slli_epi32(more, (unsigned)format.center_bits));
-    __m512 d_x = _mm512_set1_ps(dx);
-    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_mul_ps(low_halves_f32(dwords), d_x), acc);
-    if (!format.has_min) return acc;
-    __m512 dmin = low_halves_f32(_mm512_srli_epi32(dwords, 16));
-    __m512i xsum = dot_pairs(scales + MINS_AT, sum_pairs, n_pair);
-    return _mm512_fnmadd_ps(_mm512_mul_ps(dmin, d_x), _mm512_cvtepi32_ps(xsum), acc);
+    __m512i dwords = _mm512_load_si512(scales[D_AT]), scale_pairs[8], min_pairs[8];
+    __m512 d = low_halves_f32(dwords), dmin = low_halves_f32(_mm512_srli_epi32(dwords, 16));
+#pragma GCC unroll 8
+    for (int p = 0; p < n_pair; p++) {
+        scale_pairs[p] = _mm512_load_si512(scales[p]);
+        min_pairs[p] = _mm512_load_si512(scales[MINS_AT + p]);
+    }
+#pragma GCC unroll 12
+    for (int t = 0; t < n_tokens; t++) {
+        __m512i more = dot_pairs(scale_pairs, tokens->sum_pairs[t], n_pair);
+        __m512i all = format.bias_bits ? _mm512_sub_epi32(isum[t], _mm512_slli_epi32(more, (unsigned)format.bias_bits))
+                                       : _mm512_add_epi32(isum[t], _mm512_slli_epi32(more, (unsigned)format.center_bits));
+        __m512 dx = _mm512_set1_ps(tokens->d[t]), sum = _mm512_load_ps(acc[t]);
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(d, dx), sum);
+        if (format.has_min) {
+            __m512 xsum = _mm512_cvtepi32_ps(dot_pairs(min_pairs, tokens->sum_pairs[t], n_pair));
+            sum = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), xsum, sum);
+        }
+        _mm512_store_ps(acc[t], sum);
+    }
 }
 
 /* One or two whole tiles against n_tokens tokens; y: of the first row. */
@@ -161,9 +172,7 @@ RZ_INLINE void multiply_tiles_256(gemm_256_format format, const tile_256 *tiles,
             multiply_group(format, tiles, n_tiles, b, g + 1, (const char(*)[256])q, &tokens, n_tokens, isum);
         }
         for (int i = 0; i < n_tiles; i++)
-            for (int t = 0; t < n_tokens; t++)
-                _mm512_store_ps(acc[i][t], finish_block_256(format, isum[i][t], (const int32_t(*)[16])tiles[i].scales[b],
-                                                            tokens.sum_pairs[t], tokens.d[t], _mm512_load_ps(acc[i][t])));
+            finish_block_256(format, isum[i], (const int32_t(*)[16])tiles[i].scales[b], &tokens, n_tokens, acc[i]);
     }
     for (int t = 0; t < n_tokens; t++)
         for (int i = 0; i < n_tiles; i++)
