@@ -57,6 +57,8 @@ def _questions() -> Iterator[str]:
         try:
             text = input(prompt).strip()
         except EOFError:
+            if prompt:
+                print()
             return
         if text:
             yield text
