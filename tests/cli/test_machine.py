@@ -7,7 +7,7 @@ import threading
 import numpy as np
 
 from realizar._kernels import table
-from realizar.cli.machine import int8_tops, peak_rss_bytes, read_gb_s
+from realizar.cli.machine import int8_tops, read_gb_s
 
 
 def test_read_bandwidth():

@@ -36,7 +36,7 @@ typedef struct {
 
 typedef struct {
     uint16_t d;
-    uint8_t qh[4]; /* bit i: the fifth bit of element i */
+    uint8_t qh[4];  /* bit i: the fifth bit of element i */
     uint8_t qs[16]; /* value d * (q - 16) */
 } rz_block_q5_0;
 
@@ -54,8 +54,8 @@ typedef struct {
 typedef struct {
     uint16_t d, dmin;
     uint8_t scales[12]; /* eight 6-bit scales and eight 6-bit minima, see rz_k_scales */
-    uint8_t qs[128]; /* 32 bytes for two sub-blocks of 32: low nibbles the first, high the second */
-} rz_block_q4_k; /* value d * scale * q - dmin * min */
+    uint8_t qs[128];    /* 32 bytes for two sub-blocks of 32: low nibbles the first, high the second */
+} rz_block_q4_k;        /* value d * scale * q - dmin * min */
 
 typedef struct {
     uint16_t d, dmin;
@@ -65,8 +65,8 @@ typedef struct {
 } rz_block_q5_k; /* value d * scale * q - dmin * min */
 
 typedef struct {
-    uint8_t ql[128]; /* per half of 128: 64 bytes; low nibbles: elements 0..63, high: 64..127 */
-    uint8_t qh[64]; /* per half: 32 bytes; bit pair j of byte i: upper bits of element 32 * j + i */
+    uint8_t ql[128];   /* per half of 128: 64 bytes; low nibbles: elements 0..63, high: 64..127 */
+    uint8_t qh[64];    /* per half: 32 bytes; bit pair j of byte i: upper bits of element 32 * j + i */
     int8_t scales[16]; /* of 16 elements each */
     uint16_t d;
 } rz_block_q6_k; /* value d * scale * (q - 32) */

@@ -28,8 +28,8 @@ typedef void rz_quantize_act_fn(const float *x, size_t k, void *record);
 /* y[t * ldy + r] = dot(weight row r, x row t) for r in [r0, r1) and t in [0, n).
  * w: first weight row, w_stride: bytes a row; k: elements a row; x: activation records or float rows, x_stride: bytes
  * a row; scratch: rz_gemm_scratch(k) bytes, 64-byte aligned, of the calling thread alone. */
-typedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x, size_t x_stride,
-                          size_t n, float *y, size_t ldy, void *scratch);
+typedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x,
+                          size_t x_stride, size_t n, float *y, size_t ldy, void *scratch);
 
 /* Room for RZ_TILE_ROWS unpacked rows over the whole of k, with their scales. */
 #define RZ_TILE_ROWS 32

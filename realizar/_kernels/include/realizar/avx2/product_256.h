@@ -171,9 +171,11 @@ RZ_INLINE void gemm_256(format_256 format, RZ_MATMUL_PARAMS)
         unpack_tile_256(format, &rows, k, &tile);
         size_t t = 0;
         for (; t + 4 <= n; t += 4)
-            multiply_tile_256(format, &tile, k, (const char *)x + t * x_stride, x_stride, 4, y + t * ldy + r, ldy, there);
+            multiply_tile_256(format, &tile, k, (const char *)x + t * x_stride, x_stride, 4, y + t * ldy + r, ldy,
+                              there);
         for (; t < n; t++)
-            multiply_tile_256(format, &tile, k, (const char *)x + t * x_stride, x_stride, 1, y + t * ldy + r, ldy, there);
+            multiply_tile_256(format, &tile, k, (const char *)x + t * x_stride, x_stride, 1, y + t * ldy + r, ldy,
+                              there);
     }
 }
 

@@ -29,7 +29,8 @@ RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, size_t k
         __m256i x = _mm256_loadu_si256((const __m256i *)(record + 32 * b)), dots[8];
 #pragma GCC unroll 8
         for (int r = 0; r < 8; r++)
-            dots[r] = _mm256_madd_epi16(multiply_bytes(format.kind, format.unpack(rows[r], b), x), _mm256_set1_epi16(1));
+            dots[r] =
+                _mm256_madd_epi16(multiply_bytes(format.kind, format.unpack(rows[r], b), x), _mm256_set1_epi16(1));
         __m256i isum = _mm256_sub_epi32(sum_each_i32(dots), _mm256_set1_epi32(format.bias * s[b]));
         size_t at = b * (size_t)format.block_bytes;
         __m256 dw = halves_of_rows(rows, at), m = format.has_min ? halves_of_rows(rows, at + 2) : dw;
@@ -92,9 +93,11 @@ RZ_INLINE void gemm_32(format_32 format, RZ_MATMUL_PARAMS)
         __m256i there = first_rows(rows.n);
         size_t t = 0;
         for (; t + 4 <= n; t += 4)
-            multiply_tile_32(format, &tile, k, (const char *)x + t * x_stride, x_stride, 4, y + t * ldy + r, ldy, there);
+            multiply_tile_32(format, &tile, k, (const char *)x + t * x_stride, x_stride, 4, y + t * ldy + r, ldy,
+                             there);
         for (; t < n; t++)
-            multiply_tile_32(format, &tile, k, (const char *)x + t * x_stride, x_stride, 1, y + t * ldy + r, ldy, there);
+            multiply_tile_32(format, &tile, k, (const char *)x + t * x_stride, x_stride, 1, y + t * ldy + r, ldy,
+                             there);
     }
 }
 

@@ -25,7 +25,8 @@ static inline __m256i q6_k_scales(const char *block)
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)((const rz_block_q6_k *)block)->scales));
 }
 
-static const format_256 q6_k_format = {q6_k_unpack_32, q6_k_scales, NULL, {63, 0}, sizeof(rz_block_q6_k), offsetof(rz_block_q6_k, d), 32, 16};
+static const format_256 q6_k_format = {
+    q6_k_unpack_32, q6_k_scales, NULL, {63, 0}, sizeof(rz_block_q6_k), offsetof(rz_block_q6_k, d), 32, 16};
 
 static void q6_k_gemv(RZ_MATMUL_PARAMS) { gemv_256(q6_k_format, RZ_MATMUL_ARGS); }
 

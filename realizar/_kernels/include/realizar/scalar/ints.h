@@ -39,8 +39,7 @@ RZ_INLINE void dequantize_32(unpack_32_fn *unpack, size_t block_bytes, int has_m
 }
 
 /* (d * scale) * q, then - (m * min). */
-RZ_INLINE void dequantize_256(unpack_256_fn *unpack, size_t block_bytes, int has_min, const void *w, size_t k,
-                              float *y)
+RZ_INLINE void dequantize_256(unpack_256_fn *unpack, size_t block_bytes, int has_min, const void *w, size_t k, float *y)
 {
     ints_256 block;
     for (size_t b = 0; b < k / 256; b++) {
