@@ -12,14 +12,14 @@
 static inline scales_256 q6_k_scales_256(const char *const *data)
 {
     scales_256 s = {.scales = _mm512_setzero_si512(), .mins = _mm512_setzero_si512(), .dmin = _mm_setzero_ps()};
-    __m128i d = _mm_setzero_si128();
+    uint64_t d = 0;
     for (int r = 0; r < 4; r++) {
         const rz_block_q6_k *block = (const rz_block_q6_k *)data[r];
         s.scales = _mm512_mask_broadcast_i32x4(s.scales, (__mmask16)(0xf << 4 * r),
                                                _mm_loadu_si128((const __m128i *)block->scales));
-        d = _mm_insert_epi16(d, block->d, r);
+        d |= (uint64_t)block->d << 16 * r;
     }
-    s.d = _mm_cvtph_ps(d);
+    s.d = _mm_cvtph_ps(_mm_cvtsi64_si128((long long)d));
     return s;
 }
 
