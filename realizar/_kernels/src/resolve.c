@@ -30,19 +30,16 @@ static struct rz_kernels overlay(const struct rz_kernels *below, const struct rz
 
 void rz_resolve(void)
 {
-    n_resolved = 0;
-    resolved[n_resolved++] = rz_scalar;
+    const struct rz_kernels *faster[RZ_MAX_TIERS];
+    size_t n_faster = 0;
 #if defined(__x86_64__)
-    const struct rz_kernels *faster[] = {&rz_avx2, &rz_avx512};
-    const bool runs[] = {rz_cpu_runs_avx2(), rz_cpu_runs_avx512()};
-    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
-        if (runs[i]) {
-            resolved[n_resolved] = overlay(&resolved[n_resolved - 1], faster[i]);
-            n_resolved++;
-        }
-    }
+    if (rz_cpu_runs_avx2()) faster[n_faster++] = &rz_avx2;
+    if (rz_cpu_runs_avx512()) faster[n_faster++] = &rz_avx512;
 #endif
-    atomic_store(&current, &resolved[n_resolved - 1]);
+    resolved[0] = rz_scalar;
+    for (size_t i = 0; i < n_faster; i++) resolved[i + 1] = overlay(&resolved[i], faster[i]);
+    n_resolved = 1 + n_faster;
+    atomic_store(&current, &resolved[n_faster]);
 }
 
 size_t rz_tables(const struct rz_kernels **out)
