@@ -2,6 +2,8 @@
 #ifndef REALIZAR_SCALAR_ATTENTION_H
 #define REALIZAR_SCALAR_ATTENTION_H
 
+#include <string.h>
+
 #include "realizar/scalar/dot_f32.h"
 #include "realizar/scalar/kv.h"
 #include "realizar/scalar/visible.h"
@@ -66,10 +68,16 @@ static void attend_f32_f16(const struct rz_attend_args *args) { attend(args, RZ_
 static void attend_f16_f32(const struct rz_attend_args *args) { attend(args, RZ_KV_F16, RZ_KV_F32); }
 static void attend_f16_f16(const struct rz_attend_args *args) { attend(args, RZ_KV_F16, RZ_KV_F16); }
 
-/* A partial that saw no key says nothing; two of them would even make exp(-Inf - -Inf). */
+/* A partial that saw no key says nothing (two of them would even make exp(-Inf - -Inf)), and what follows it is taken
+ * as it is: a window may or may not begin with such splits, depending on the queries that share a tile. */
 static void attend_merge_f32(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim)
 {
     if (mp == -INFINITY && lp == 0) return;
+    if (*m == -INFINITY && *l == 0) {
+        *m = mp, *l = lp;
+        memcpy(acc, accp, head_dim * sizeof(float));
+        return;
+    }
     float max = (*m > mp ? *m : mp) + 0.0f, a = exp_f32(*m - max), b = exp_f32(mp - max);
     *m = max;
     *l = fmaf(*l, a, lp * b);

@@ -11,6 +11,8 @@
 #ifndef REALIZAR_WIDE_ATTENTION_H
 #define REALIZAR_WIDE_ATTENTION_H
 
+#include <string.h>
+
 #include <stdbool.h>
 
 #include "realizar/scalar/kv.h"
@@ -211,10 +213,16 @@ RZ_ATTEND(f16, f16, RZ_KV_F16)
 
 /* ---- the merge --------------------------------------------------------------------------------------------------- */
 
-/* A partial that saw no key says nothing; two of them would even make exp(-Inf - -Inf). */
+/* A partial that saw no key says nothing (two of them would even make exp(-Inf - -Inf)), and what follows it is taken
+ * as it is: a window may or may not begin with such splits, depending on the queries that share a tile. */
 static void attend_merge_f32x16(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim)
 {
     if (mp == -INFINITY && lp == 0) return;
+    if (*m == -INFINITY && *l == 0) {
+        *m = mp, *l = lp;
+        memcpy(acc, accp, head_dim * sizeof(float));
+        return;
+    }
     float max = (*m > mp ? *m : mp) + 0.0f, a = exp_f32(*m - max), b = exp_f32(mp - max);
     f32x16 a_f32x16 = f32x16_set(a), b_f32x16 = f32x16_set(b);
     *m = max;
