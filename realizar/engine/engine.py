@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
+import weakref
 from dataclasses import replace
 from operator import index
 from typing import TYPE_CHECKING
@@ -57,6 +59,8 @@ class Engine:
         self._turn = threading.Condition()
         self._stepper: int | None = None
         self._closed = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_hook(weakref.WeakMethod(self._after_fork)))
 
     def step(self) -> None:
         """Compute some tokens of every request that has its turn, and go on with those that got an output.
@@ -128,9 +132,19 @@ class Engine:
     def close(self) -> None:
         """Let a step that is under way end, make no more, and close the model."""
         with self._turn:
+            self._closed = True  # first: who steps would take the next turn before us, again and again
             self._turn.wait_for(self._may_step)
-            self._closed = True
         self.model.close()
+
+    def _after_fork(self) -> None:
+        """Go on in a child process: the thread that stepped while it was copied is not here, but what it held is.
+
+        Its step is made again, with programs bound anew, since it may have held the locks of the old ones.
+        """
+        self._turn = threading.Condition()
+        if self._stepper not in (None, threading.get_ident()):
+            self._stepper = None
+            self.runner.forget_programs()
 
     def _may_step(self) -> bool:
         """Whether nobody else steps; Ctrl-C may have kept this thread from saying that it does no longer."""
@@ -151,3 +165,14 @@ class Engine:
             if not 0 <= token < n_vocab:
                 raise ParameterError(f"token id {token} does not exist: the model has ids 0 to {n_vocab - 1}")
         return ids
+
+
+def _hook(method: weakref.WeakMethod[Callable[[], None]]) -> Callable[[], None]:
+    """Return a function that calls a method as long as its object lives, and does not keep it alive."""
+
+    def call() -> None:
+        alive = method()
+        if alive is not None:
+            alive()
+
+    return call

@@ -68,6 +68,10 @@ class Runner:
             self._programs[key] = self.model.bind(plan, self._pool, self._bind_params, kv, states)
         return self._programs[key]
 
+    def forget_programs(self) -> None:
+        """Bind every program anew when it is next asked for."""
+        self._programs.clear()
+
     def batch(self, chunks: Iterable[Chunk]) -> Batch:
         """Lay the chunks of a step out in rows; their blocks must have been reserved."""
         chunks = list(chunks)

@@ -28,6 +28,7 @@ class OpSpec:
         (input shapes, weight shapes, attributes) -> output shapes, all without the leading token dimension.
     rowwise : bool
         Whether a row of the output depends on that row of the inputs alone, so that rows can be dropped before it.
+        An op that reads the row's token or position is not: behind dropped rows it would read those of other rows.
     """
 
     name: str
@@ -104,7 +105,7 @@ _ROPE_ATTRS = ("dims", "base", "style", "scaling")
 OPS: dict[str, OpSpec] = {
     op.name: op
     for op in (
-        OpSpec("embed", "y[t] = W[token[t]]", (), _embed),
+        OpSpec("embed", "y[t] = W[token[t]]", (), _embed, rowwise=False),
         OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), _linear),
         OpSpec("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w", ("eps",), _norm),
         OpSpec("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", ("eps",), _norm),
@@ -115,7 +116,8 @@ OPS: dict[str, OpSpec] = {
         OpSpec("swiglu", "y = silu(gate) * up", (), _same),
         OpSpec("reshape", "the same numbers in another shape", ("shape",), _reshape),
         OpSpec("split", "y_j = consecutive slices of x", ("sizes",), _split),
-        OpSpec("rope", "rotates pairs of the first dims elements by position * inv_freq", _ROPE_ATTRS, _rope),
+        OpSpec("rope", "rotates pairs of the first dims elements by position * inv_freq", _ROPE_ATTRS, _rope,
+               rowwise=False),
         OpSpec("attention", "softmax(scale * q k^T + mask) v over the remembered keys and values",
                ("layer", "scale", "window", "softcap", "causal", "rope"), _attention, rowwise=False),
         OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c]", ("state",), _short_conv, rowwise=False),

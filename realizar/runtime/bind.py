@@ -134,7 +134,7 @@ def bind(
     Raises
     ------
     GraphError
-        If the plan holds an op that this backend lacks.
+        If the plan holds an op that this backend lacks, or attention heads that it has no room for.
     """
     return _Binder(plan, tensors, pool, params, kv, states).bind()
 
@@ -269,7 +269,8 @@ class _Binder:
             add(op, index)
             self._add_quantize(op)
         places = {name: self._rows(i) for name, i in self.plan.outputs.items()}
-        n_vocab = next(self.tensors[op.weights[0]].shape[0] for op in self.plan.ops if op.op == "embed")
+        tables = (self.tensors[op.weights[0]] for op in self.plan.ops if op.op == "embed")
+        n_vocab = min((table.shape[0] for table in tables), default=2**31)
         return CompiledPlan(self.plan, self.program, self.arena, places, n_vocab)
 
     def _add_quantize(self, op: Node) -> None:
@@ -326,14 +327,17 @@ class _Binder:
         (n_head, head_dim_k), (n_head_kv, _), (_, head_dim_v) = (self.plan.shapes[i] for i in (q, k, v))
         attrs, layer = op.attrs, op.attrs["layer"]
         rope = None if attrs["rope"] is None else self.ropes[_rope_key(attrs["rope"], op.weights)]
-        self.program.add_attention(
-            group=self.plan.group_of(layer), kv_type=self.params.kv_type, n_head=n_head, n_head_kv=n_head_kv,
-            head_dim_k=head_dim_k, head_dim_v=head_dim_v, window=attrs["window"], causal=attrs["causal"],
-            scale=attrs["scale"], softcap=attrs["softcap"], k_cache=self.kv[layer][0], v_cache=self.kv[layer][1],
-            q=self._rows(q), k=self._rows(k), v=self._rows(v),
-            q_rot=(self.start["q_rot", index], n_head * head_dim_k) if rope is not None else None,
-            out=self._rows(op.outputs[0]), rope=rope, partial=self.partial,
-        )  # fmt: skip
+        try:
+            self.program.add_attention(
+                group=self.plan.group_of(layer), kv_type=self.params.kv_type, n_head=n_head, n_head_kv=n_head_kv,
+                head_dim_k=head_dim_k, head_dim_v=head_dim_v, window=attrs["window"], causal=attrs["causal"],
+                scale=attrs["scale"], softcap=attrs["softcap"], k_cache=self.kv[layer][0], v_cache=self.kv[layer][1],
+                q=self._rows(q), k=self._rows(k), v=self._rows(v),
+                q_rot=(self.start["q_rot", index], n_head * head_dim_k) if rope is not None else None,
+                out=self._rows(op.outputs[0]), rope=rope, partial=self.partial,
+            )  # fmt: skip
+        except ValueError as error:  # more heads or longer ones than the kernels have room for
+            raise GraphError(f"blk.{layer}: the CPU backend cannot attend: {error}") from error
 
     def _add_short_conv(self, op: Node, index: int) -> None:
         weight = self.tensors[op.weights[0]]

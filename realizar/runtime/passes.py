@@ -158,9 +158,8 @@ def prune_rows(graph: Graph) -> None:
             readers.setdefault(i, []).append(node)
     pruned: set[int] = set()  # node ids
     for node in reversed(graph.nodes):
-        rowwise = OPS[node.op].rowwise and node.op != "embed"
         wanted = all(id(reader) in pruned for i in node.outputs for reader in readers.get(i, []))
-        if rowwise and wanted:
+        if OPS[node.op].rowwise and wanted:
             pruned.add(id(node))
     taken: dict[int, int] = {}
     nodes: list[Node] = []

@@ -34,7 +34,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     processor = SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(model_proto(metadata, vocabulary))
-    except RuntimeError as error:
+    except (RuntimeError, OverflowError) as error:  # OverflowError: a score beyond float32
         says = shown(str(error))
         raise TokenizerError(f"tokenizer.ggml.tokens cannot be used as a SentencePiece model: {says}") from error
     encode: Callable[[str], list[int]] = processor.EncodeAsIds
@@ -44,7 +44,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
 def model_proto(metadata: Metadata, vocabulary: Vocabulary) -> bytes:
     """Return a serialized sentencepiece ModelProto: pieces, and specs that leave the text as it is."""
     tokens, types = vocabulary.tokens, _piece_types(metadata, vocabulary)
-    scores = numbers(metadata, "tokenizer.ggml.scores", len(tokens))
+    scores = numbers(metadata, "tokenizer.ggml.scores", len(tokens), "iuf")
     pack = struct.Struct("<f").pack
     pieces = []
     for i, text in enumerate(tokens):

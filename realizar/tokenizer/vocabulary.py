@@ -126,14 +126,18 @@ def texts(metadata: Metadata, key: str) -> list[str]:
     return listed
 
 
-def numbers(metadata: Metadata, key: str, n: int) -> list[Any]:
-    """Return the n numbers under a key; raises TokenizerError where there are more, fewer or none."""
+def numbers(metadata: Metadata, key: str, n: int, kinds: str) -> list[Any]:
+    """Return the n numbers under a key, of these numpy kinds; raises TokenizerError where it holds anything else."""
     values = metadata.get(key)
     if values is None or isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
         raise TokenizerError(f"{key}: needs {n} numbers, one per token, found {type(values).__name__}")
     if len(values) != n:
         raise TokenizerError(f"{key}: needs {n} numbers, one per token, found {len(values)}")
-    return list(values.tolist() if hasattr(values, "tolist") else values)
+    array = np.asarray(values)
+    if array.dtype.kind not in kinds:
+        raise TokenizerError(f"{key}: needs {n} numbers, one per token, found some of type {array.dtype}")
+    listed: list[Any] = array.tolist()
+    return listed
 
 
 def flag(metadata: Metadata, key: str, default: bool) -> bool:
@@ -164,7 +168,7 @@ def special_ids(types: bytes | bytearray) -> list[int]:
 def _types(metadata: Metadata, n: int) -> bytearray:
     if "tokenizer.ggml.token_type" not in metadata:
         return bytearray([TokenType.NORMAL]) * n
-    values = numbers(metadata, "tokenizer.ggml.token_type", n)
+    values = numbers(metadata, "tokenizer.ggml.token_type", n, "iu")
     known_types = frozenset(TokenType)
     if not known_types.issuperset(values):
         values = [v if v in known_types else TokenType.UNDEFINED for v in values]

@@ -1,5 +1,6 @@
 """Requests through an engine: each gets what it would get alone, and nothing is left behind."""
 
+import os
 import threading
 
 import numpy as np
@@ -220,6 +221,58 @@ def test_a_closed_engine_says_so():
     engine.close()
     with pytest.raises(RealizarError, match="closed"):
         engine.wait(lambda: request.is_over)
+
+
+def slow_step(engine):
+    """A step that has begun in another thread; it ends when the event that is returned last is set."""
+    begun, go_on = threading.Event(), threading.Event()
+    run, failed = engine.model.program.run, []
+
+    def slow(batch, outputs=None):
+        begun.set()
+        assert go_on.wait(30)
+        return run(batch, outputs)
+
+    def ask():
+        try:
+            finish(engine, engine.generate(PROMPT[:9], greedy(80)))
+        except RealizarError as error:
+            failed.append(error)
+
+    engine.model.program.run = slow
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert begun.wait(30)
+    return thread, failed, go_on
+
+
+def test_closing_waits_for_one_step_and_no_more():
+    engine = engine_of()
+    asking, failed, go_on = slow_step(engine)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    closing.join(0.05)
+    assert not engine.model.closed
+    go_on.set()
+    closing.join()
+    asking.join()
+    assert engine.model.closed
+    assert "closed" in str(failed[0])
+    assert len(engine.model.program.steps) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_goes_on_though_another_thread_stepped():
+    engine = engine_of()
+    asking, _, go_on = slow_step(engine)
+    child = os.fork()
+    if child == 0:
+        (found,) = finish(engine, engine.generate(PROMPT[:7], greedy(5)))
+        os._exit(0 if found.token_ids == continuation(FULL, PROMPT[:7], 5, 96) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    go_on.set()
+    asking.join()
 
 
 class EngineMachine(RuleBasedStateMachine):

@@ -181,6 +181,11 @@ def test_every_tensor_is_missed(source, tmp_path):
                 LLM(path)
 
 
+def zeros(shape):
+    """The bytes of an F32 tensor."""
+    return np.zeros((math.prod(shape[:-1]), 4 * shape[-1]), np.uint8)
+
+
 def replaced(name, data, shape, type):
     """A change for `rewritten`: one tensor with other data."""
     return lambda *row: (name, data, shape, type) if row[0] == name else row
@@ -198,9 +203,28 @@ def replaced(name, data, shape, type):
     ],
 )
 def test_wrong_shapes(tmp_path, name, shape):
-    data = np.zeros((math.prod(shape[:-1]), 4 * shape[-1]), np.uint8)
-    path = rewritten(LLAMA, tmp_path / "model.gguf", None, replaced(name, data, shape, GGMLType.F32))
+    path = rewritten(LLAMA, tmp_path / "model.gguf", None, replaced(name, zeros(shape), shape, GGMLType.F32))
     with pytest.raises(TensorError, match=re.escape(f"{name}: shape {shape} in model.gguf")):
+        LLM(path)
+
+
+@pytest.mark.parametrize(
+    ("n_head", "head_dim", "says"), [(71, 8, "71 query heads on one KV head"), (1, 1024, "heads of 1024 elements")]
+)
+def test_heads_that_the_kernels_have_no_room_for(tmp_path, n_head, head_dim, says):
+    sizes = {
+        "attn_q": (n_head * head_dim, 256), "attn_k": (head_dim, 256), "attn_v": (head_dim, 256),
+        "attn_output": (256, n_head * head_dim),
+    }  # fmt: skip
+
+    def resized(name, data, shape, type):
+        size = sizes.get(name.split(".")[-2])
+        return (name, data, shape, type) if size is None else (name, zeros(size), size, GGMLType.F32)
+
+    keys = {"head_count": n_head, "head_count_kv": 1, "key_length": head_dim, "value_length": head_dim}
+    keys = {**{f"llama.attention.{key}": n for key, n in keys.items()}, "llama.rope.dimension_count": head_dim}
+    path = rewritten(LLAMA, tmp_path / "model.gguf", keys, resized)
+    with pytest.raises(GraphError, match=rf"blk\.0: .*{says}"):
         LLM(path)
 
 

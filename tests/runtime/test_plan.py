@@ -65,6 +65,11 @@ def test_unused_values_are_dropped():
     assert [op.op for op in plan.ops] == ["embed", "rms_norm", "linear", "attention", "take_rows"]
 
 
+def test_rows_are_dropped_behind_what_reads_their_positions():
+    """Rotated behind dropped rows, row 0 would turn by the position of the batch's first token."""
+    assert [op.op for op in lower(model(1), ["rope"]).ops] == ["embed", "rms_norm", "linear", "rope", "take_rows"]
+
+
 def test_windows_make_groups():
     g = Graph()
     q = g.heads(g.embed(weight("token_embd", 32, 8)), 2)

@@ -176,6 +176,7 @@ def test_texts_that_are_none(text, message):
         ({"tokens": ["a", "b", "a"]}, "'a' is there more than once"),
         ({"token_type": [1]}, "needs 384 numbers, one per token, found 1"),
         ({"token_type": "x"}, "needs 384 numbers, one per token, found str"),
+        ({"token_type": [1.0] * 384}, "needs 384 numbers, one per token, found some of type float64"),
     ],
 )
 def test_files_that_cannot_be_read(changes, message):
@@ -192,6 +193,8 @@ def test_files_that_cannot_be_read(changes, message):
         ("llama", {"scores": None}, "needs 512 numbers"),
         ("llama", {"token_type": retyped("llama", **NO_BYTE)}, "cannot be used as a SentencePiece model"),
         ("llama", {"scores": [0.0]}, "needs 512 numbers, one per token, found 1"),
+        ("llama", {"scores": ["0"] * 512}, "needs 512 numbers, one per token, found some of type <U1"),
+        ("llama", {"scores": [1e300] * 512}, "cannot be used as a SentencePiece model"),
     ],
 )
 def test_files_that_cannot_be_built(name, changes, message):
