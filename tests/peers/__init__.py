@@ -1,0 +1,1 @@
+"""Tests beside another implementation (extra: peers) on the real models; skipped where either is missing."""
