@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -106,10 +105,8 @@ def test_answers_that_the_terminal_cannot_show():
 def test_the_help_loads_no_model_code():
     code = (
         "import sys; from realizar.cli import main; main(['list', '--help']);"
-        "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'importlib.metadata'} & set(sys.modules);"
-        "assert not bad - {'importlib.metadata'}, bad"
+        "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'realizar.llm'} & set(sys.modules);"
+        "assert not bad, bad"
     )
-    begin = time.perf_counter()
     done = run_python(code)
     assert done.returncode == 0, done.stderr.decode()
-    assert time.perf_counter() - begin < 5

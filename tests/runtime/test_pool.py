@@ -14,6 +14,7 @@ import pytest
 from realizar._kernels.plan import Pool, Program
 from tests.native import build, run
 
+ROOT = Path(__file__).parents[2]  # for `tests`; behind the rest, since `realizar` there has no compiled modules
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
 STEADY = ["steps", "callers", "float_mode", "lives"]
@@ -125,7 +126,7 @@ def test_threads_come_with_the_first_step_and_go_with_the_pool(omp: str) -> None
     """And OMP_NUM_THREADS says nothing to us."""
     done = subprocess.run(
         [sys.executable, "-c", COUNT_THREADS],
-        env={**os.environ, "OMP_NUM_THREADS": omp, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "OMP_NUM_THREADS": omp, "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)])},
         capture_output=True,
         text=True,
     )
