@@ -7,7 +7,7 @@ from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, swiglu_ffn
 
 
 class Llama(Architecture):
-    """Llama (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783).
+    """Llama 2 and 3, Mistral, SmolLM2 (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783).
 
     The converter permutes the rows of q and k, so that rotary pairs are neighbours ("norm"). Llama 3's frequency
     factors come as the tensor `rope_freqs`, linear and yarn scaling as metadata.

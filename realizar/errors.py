@@ -28,7 +28,7 @@ class PluginError(RealizarError):
 
 
 class GraphError(RealizarError):
-    """An architecture recorded a graph that cannot be right (shapes, unknown op, unused value)."""
+    """An architecture recorded a graph that cannot be right or computed (shapes, unknown names, heads too large)."""
 
 
 class TokenizerError(RealizarError):

@@ -103,6 +103,9 @@ class Runner:
     def run(self, batch: Batch, outputs: Iterable[str] | None = None) -> dict[str, Array]:
         """Make the cache's pending copies, then compute a step.
 
+        What no output depends on is not computed: with the outputs of an early layer alone, the layers behind it
+        remember nothing of these tokens, and the sequences must not `commit` them.
+
         Parameters
         ----------
         batch : Batch

@@ -50,7 +50,9 @@ def fetch(reference: str) -> Path:
     except (hub.errors.EntryNotFoundError, hub.errors.RepositoryNotFoundError) as error:
         raise ModelNotFoundError(f"{reference}: the hub has no such file, or it needs a login (HF_TOKEN)") from error
     except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
-        raise DownloadError(f"{reference}: cannot be fetched ({str(error).splitlines()[0]}); try again") from error
+        raise DownloadError(
+            f"{reference}: cannot be fetched ({next(iter(str(error).splitlines()), type(error).__name__)}); try again"
+        ) from error
     return Path(paths[0])
 
 
