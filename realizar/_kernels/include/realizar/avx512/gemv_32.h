@@ -47,9 +47,10 @@ RZ_INLINE act_4 load_act_4(const char *record, size_t k, size_t block, int n_blo
     return x;
 }
 
-/* Adds blocks [block, block + n_blocks) of sixteen rows to acc. */
-RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, const char *record, size_t k,
-                         size_t block, int n_blocks, __m512 acc)
+/* Adds blocks [block, block + n_blocks) of sixteen rows to acc. As many bytes as four blocks of sixteen rows have are
+ * fetched from next on; evenly, since a burst would fill the miss buffers and then leave them idle. */
+RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, const char *next, const char *record,
+                         size_t k, size_t block, int n_blocks, __m512 acc)
 {
     const float *d = (const float *)(record + rz_act_d_offset(k)) + block;
     const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32)) + block;
@@ -62,6 +63,8 @@ RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, c
         for (int r = 0; r < 4; r++) {
             dots[r] = format.dot_4(row_blocks[4 * g + r], &x);
             scales = format.scales_4(scales, r, row_blocks[4 * g + r]);
+            for (int line = (4 * g + r) * format.block_bytes / 16; line < (4 * g + r + 1) * format.block_bytes / 16; line++)
+                _mm_prefetch(next + 64 * line, _MM_HINT_T1);
         }
         isum[g] = _mm512_cvtepi32_ps(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
         scale[g] = low_halves_f32(scales);
@@ -80,8 +83,8 @@ RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, c
 }
 
 /* The last one to three blocks of the rows, from a copy that may be read beyond them. */
-RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_blocks, const char *record, size_t k,
-                              size_t block, __m512 acc)
+RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_blocks, const char *next,
+                              const char *record, size_t k, size_t block, __m512 acc)
 {
     char copies[16][160] = {{0}};
     const char *copy_of[16];
@@ -90,11 +93,11 @@ RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_bloc
         memcpy(copies[r], row_blocks[r], (size_t)(n_blocks * format.block_bytes));
         copy_of[r] = copies[r];
     }
-    return step_32(format, copy_of, record, k, block, n_blocks, acc);
+    return step_32(format, copy_of, next, record, k, block, n_blocks, acc);
 }
 
-/* Sixteen rows (the last one repeated when there are fewer) against one token; the sixteen after them, from next on
- * (NULL: none), are fetched meanwhile. */
+/* Sixteen rows (the last one repeated when there are fewer) against one token, while what lies from next on
+ * is fetched. */
 RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, const char *next, size_t k,
                              const char *record)
 {
@@ -103,12 +106,11 @@ RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, con
     const char *row_blocks[16];
     for (int r = 0; r < 16; r++) row_blocks[r] = rows[r];
     for (; block + 4 <= k / 32; block += 4) {
-        for (size_t at = 0; next && at < 16 * step_bytes; at += 64)
-            _mm_prefetch(next + block / 4 * 16 * step_bytes + at, _MM_HINT_T0);
-        acc = step_32(format, row_blocks, record, k, block, 4, acc);
+        acc = step_32(format, row_blocks, next, record, k, block, 4, acc);
+        next += 16 * step_bytes;
         for (int r = 0; r < 16; r++) row_blocks[r] += step_bytes;
     }
-    return block < k / 32 ? last_step_32(format, row_blocks, record, k, block, acc) : acc;
+    return block < k / 32 ? last_step_32(format, row_blocks, next, record, k, block, acc) : acc;
 }
 
 RZ_INLINE void gemv_32(gemv_32_format format, RZ_MATMUL_PARAMS)
@@ -117,9 +119,9 @@ RZ_INLINE void gemv_32(gemv_32_format format, RZ_MATMUL_PARAMS)
         size_t n_rows = r1 - r < 16 ? r1 - r : 16;
         const char *rows[16], *first = (const char *)w + r * w_stride;
         for (size_t i = 0; i < 16; i++) rows[i] = first + (i < n_rows ? i : n_rows - 1) * w_stride;
-        const char *next = r + 16 < r1 ? first + 16 * w_stride : NULL;
+        const char *next = r + 16 < r1 ? first + 16 * w_stride : first;
         for (size_t t = 0; t < n; t++) {
-            __m512 dots = dot_rows_32(format, rows, t == 0 ? next : NULL, k, (const char *)x + t * x_stride);
+            __m512 dots = dot_rows_32(format, rows, t == 0 ? next : first, k, (const char *)x + t * x_stride);
             _mm512_mask_storeu_ps(y + t * ldy + r, (__mmask16)((1u << n_rows) - 1), dots);
         }
     }
