@@ -9,10 +9,10 @@
 RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
 #include "realizar/avx512/act.h"
-#include "realizar/avx512/f32x16.h"
-#include "realizar/avx512/f32.h"
-#include "realizar/avx512/f16.h"
 #include "realizar/avx512/bf16.h"
+#include "realizar/avx512/f16.h"
+#include "realizar/avx512/f32.h"
+#include "realizar/avx512/f32x16.h"
 #include "realizar/avx512/q4_0.h"
 #include "realizar/avx512/q4_1.h"
 #include "realizar/avx512/q4_k.h"

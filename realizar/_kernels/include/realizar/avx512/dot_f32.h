@@ -59,8 +59,8 @@ RZ_INLINE void multiply_rows_f32(load_16_fn *load, size_t element_bytes, const c
     for (; i + 16 <= k; i += 16)
         multiply_16(load, rows, i * element_bytes, (const float *)x + i, ldx, n_tokens, 0xffff, acc);
     if (i < k)
-        multiply_16(load, rows, i * element_bytes, (const float *)x + i, ldx, n_tokens, (__mmask16)((1u << (k - i)) - 1),
-                    acc);
+        multiply_16(load, rows, i * element_bytes, (const float *)x + i, ldx, n_tokens,
+                    (__mmask16)((1u << (k - i)) - 1), acc);
     for (int t = 0; t < n_tokens; t++) _mm_mask_storeu_ps(y + (size_t)t * ldy, there, sum_lanes_4(acc[t]));
 }
 

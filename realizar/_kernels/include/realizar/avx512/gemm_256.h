@@ -142,8 +142,9 @@ RZ_INLINE void finish_block_256(gemm_256_format format, const __m512i *isum, con
 #pragma GCC unroll 12
     for (int t = 0; t < n_tokens; t++) {
         __m512i more = dot_pairs(scale_pairs, tokens->sum_pairs[t], n_pair);
-        __m512i all = format.bias_bits ? _mm512_sub_epi32(isum[t], _mm512_slli_epi32(more, (unsigned)format.bias_bits))
-                                       : _mm512_add_epi32(isum[t], _mm512_slli_epi32(more, (unsigned)format.center_bits));
+        __m512i all = format.bias_bits
+                          ? _mm512_sub_epi32(isum[t], _mm512_slli_epi32(more, (unsigned)format.bias_bits))
+                          : _mm512_add_epi32(isum[t], _mm512_slli_epi32(more, (unsigned)format.center_bits));
         __m512 dx = _mm512_set1_ps(tokens->d[t]), sum = _mm512_load_ps(acc[t]);
         sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(d, dx), sum);
         if (format.has_min) {
@@ -168,11 +169,11 @@ RZ_INLINE void multiply_tiles_256(gemm_256_format format, const tile_256 *tiles,
         for (int i = 0; i < n_tiles; i++)
             for (int t = 0; t < n_tokens; t++) isum[i][t] = _mm512_setzero_si512();
         for (int g = 0; g < 256 / format.group; g += 2) {
-            multiply_group(format, tiles, n_tiles, b, g, (const char(*)[256])q, &tokens, n_tokens, isum);
-            multiply_group(format, tiles, n_tiles, b, g + 1, (const char(*)[256])q, &tokens, n_tokens, isum);
+            multiply_group(format, tiles, n_tiles, b, g, (const char (*)[256])q, &tokens, n_tokens, isum);
+            multiply_group(format, tiles, n_tiles, b, g + 1, (const char (*)[256])q, &tokens, n_tokens, isum);
         }
         for (int i = 0; i < n_tiles; i++)
-            finish_block_256(format, isum[i], (const int32_t(*)[16])tiles[i].scales[b], &tokens, n_tokens, acc[i]);
+            finish_block_256(format, isum[i], (const int32_t (*)[16])tiles[i].scales[b], &tokens, n_tokens, acc[i]);
     }
     for (int t = 0; t < n_tokens; t++)
         for (int i = 0; i < n_tiles; i++)
@@ -197,12 +198,14 @@ RZ_INLINE void gemm_256(gemm_256_format format, RZ_MATMUL_PARAMS)
         for (int i = 0; i < n_tiles; i++) {
             char *room = (char *)scratch + (size_t)i * 20 * k;
             tile_rows rows = tile_rows_at(w, w_stride, r + 16 * (size_t)i, r1);
-            tiles[i] = (tile_256){room, (int32_t(*)[16][16])(room + 16 * k), (__mmask16)((1u << rows.n) - 1)};
+            tiles[i] = (tile_256){room, (int32_t (*)[16][16])(room + 16 * k), (__mmask16)((1u << rows.n) - 1)};
             unpack_tile(format.unpack_64, (size_t)format.block_bytes, &rows, k, tiles[i].q);
             unpack_scales_256(format, &rows, k, tiles[i].scales);
         }
-        if (n_tiles == 2) multiply_all_tokens_256(format, tiles, 2, 6, k, x, x_stride, n, y + r, ldy);
-        else multiply_all_tokens_256(format, tiles, 1, 12, k, x, x_stride, n, y + r, ldy);
+        if (n_tiles == 2)
+            multiply_all_tokens_256(format, tiles, 2, 6, k, x, x_stride, n, y + r, ldy);
+        else
+            multiply_all_tokens_256(format, tiles, 1, 12, k, x, x_stride, n, y + r, ldy);
     }
 }
 

@@ -71,7 +71,8 @@ RZ_INLINE void multiply_chunk_32(const tile_32 *tiles, int n_tiles, size_t block
 #pragma GCC unroll 8
         for (int step = 0; step < 8; step++) {
             __m512i w_u8x64[2];
-            for (int i = 0; i < n_tiles; i++) w_u8x64[i] = _mm512_load_si512(tiles[i].q + (block + b) * 512 + 64 * step);
+            for (int i = 0; i < n_tiles; i++)
+                w_u8x64[i] = _mm512_load_si512(tiles[i].q + (block + b) * 512 + 64 * step);
 #pragma GCC unroll 12
             for (int t = 0; t < n_tokens; t++) {
                 __m512i x_s8x64 = broadcast_4(x + (size_t)t * x_stride + 4 * step);
@@ -117,8 +118,10 @@ typedef void multiply_tiles_32_fn(const tile_32 *tiles, size_t k, const char *x,
                                                          size_t x_stride, int bias_bits, int has_min, float *y,        \
                                                          size_t ldy)                                                   \
     {                                                                                                                  \
-        if (has_min) multiply_tiles_32(tiles, n_tiles, k, x, x_stride, n_tokens, bias_bits, 1, y, ldy);                \
-        else multiply_tiles_32(tiles, n_tiles, k, x, x_stride, n_tokens, bias_bits, 0, y, ldy);                        \
+        if (has_min)                                                                                                   \
+            multiply_tiles_32(tiles, n_tiles, k, x, x_stride, n_tokens, bias_bits, 1, y, ldy);                         \
+        else                                                                                                           \
+            multiply_tiles_32(tiles, n_tiles, k, x, x_stride, n_tokens, bias_bits, 0, y, ldy);                         \
     }
 MULTIPLY_TILES_32(1, 12)
 MULTIPLY_TILES_32(1, 4)
@@ -127,8 +130,8 @@ MULTIPLY_TILES_32(2, 6)
 MULTIPLY_TILES_32(2, 1)
 
 /* The tokens in steps of as many as there are registers for, then fewer. */
-static void multiply_all_tokens_32(const tile_32 *tiles, int n_tiles, size_t k, const char *x, size_t x_stride, size_t n,
-                                   int bias_bits, int has_min, float *y, size_t ldy)
+static void multiply_all_tokens_32(const tile_32 *tiles, int n_tiles, size_t k, const char *x, size_t x_stride,
+                                   size_t n, int bias_bits, int has_min, float *y, size_t ldy)
 {
     static const struct {
         size_t n_tokens;
@@ -155,7 +158,8 @@ RZ_INLINE void gemm_32(gemm_32_format format, RZ_MATMUL_PARAMS)
         for (int i = 0; i < n_tiles; i++) {
             char *room = (char *)scratch + (size_t)i * 20 * k;
             tile_rows rows = tile_rows_at(w, w_stride, r + 16 * (size_t)i, r1);
-            tiles[i] = (tile_32){room, (float *)(room + 16 * k), (float *)(room + 18 * k), (__mmask16)((1u << rows.n) - 1)};
+            tiles[i] =
+                (tile_32){room, (float *)(room + 16 * k), (float *)(room + 18 * k), (__mmask16)((1u << rows.n) - 1)};
             unpack_tile_32(format, &rows, k, &tiles[i]);
         }
         multiply_all_tokens_32(tiles, n_tiles, k, x, x_stride, n, format.bias_bits, format.has_min, y + r, ldy);

@@ -61,8 +61,7 @@ RZ_INLINE __m128 step_256(gemv_256_format format, const char *const *blocks, con
     __m128i isum = add_lanes_i32(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
     __m128 d = _mm_set1_ps(dx);
     acc = _mm_fmadd_ps(_mm_cvtepi32_ps(isum), _mm_mul_ps(s.d, d), acc);
-    if (format.has_min)
-        acc = _mm_fnmadd_ps(_mm_mul_ps(s.dmin, d), _mm_cvtepi32_ps(dot_mins(s.mins, x->sums)), acc);
+    if (format.has_min) acc = _mm_fnmadd_ps(_mm_mul_ps(s.dmin, d), _mm_cvtepi32_ps(dot_mins(s.mins, x->sums)), acc);
     return acc;
 }
 

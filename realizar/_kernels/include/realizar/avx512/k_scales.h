@@ -11,8 +11,8 @@ static inline scales_256 k_scales_256(const char *const *blocks)
 {
     __m512i header = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)blocks[0]));
     for (int r = 1; r < 4; r++)
-        header = _mm512_mask_broadcast_i32x4(header, (__mmask16)(0xf << 4 * r),
-                                             _mm_loadu_si128((const __m128i *)blocks[r]));
+        header =
+            _mm512_mask_broadcast_i32x4(header, (__mmask16)(0xf << 4 * r), _mm_loadu_si128((const __m128i *)blocks[r]));
     /* Dwords of a lane: 0 d and dmin; 1 scales and 2 minima of sub-blocks 0..3, upper bits of 4..7 on top; 3 the lower
      * nibbles of 4..7. */
     __m512i low = _mm512_srlv_epi32(_mm512_shuffle_epi32(header, _MM_PERM_DCDB), _mm512_set4_epi32(4, 0, 0, 0));
@@ -66,8 +66,8 @@ RZ_INLINE __m512i k_scale_dwords(const char *block)
     memcpy(packed, block + 4, sizeof packed);
     uint32_t scales_high = (packed[2] & 0x0f0f0f0f) | (packed[0] >> 2 & 0x30303030);
     uint32_t mins_high = (packed[2] >> 4 & 0x0f0f0f0f) | (packed[1] >> 2 & 0x30303030);
-    __m128i bytes = _mm_set_epi32((int)mins_high, (int)(packed[1] & 0x3f3f3f3f), (int)scales_high,
-                                  (int)(packed[0] & 0x3f3f3f3f));
+    __m128i bytes =
+        _mm_set_epi32((int)mins_high, (int)(packed[1] & 0x3f3f3f3f), (int)scales_high, (int)(packed[0] & 0x3f3f3f3f));
     __m512i words = _mm512_zextsi256_si512(_mm256_cvtepu8_epi16(bytes));
     return _mm512_mask_set1_epi32(words, 1 << D_AT, (int)d_dmin);
 }

@@ -12,7 +12,8 @@ static inline __m512i q5_k_dot_256(const char *data, const scales_256 *s, int r,
 {
     const rz_block_q5_k *block = (const rz_block_q5_k *)data;
     const __m512i mask = _mm512_set1_epi8(15), bit_16 = _mm512_set1_epi8(16);
-    const __m512i left_0_2 = _mm512_set_epi64(2, 2, 2, 2, 4, 4, 4, 4), right_4_6 = _mm512_set_epi64(2, 2, 2, 2, 0, 0, 0, 0);
+    const __m512i left_0_2 = _mm512_set_epi64(2, 2, 2, 2, 4, 4, 4, 4),
+                  right_4_6 = _mm512_set_epi64(2, 2, 2, 2, 0, 0, 0, 0);
     __m512i fifth = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)block->qh)), q[4];
     __m512i fifths[4] = {
         _mm512_sllv_epi64(fifth, left_0_2),
@@ -46,7 +47,8 @@ static void q5_k_gemv(RZ_MATMUL_PARAMS)
     gemv_256((gemv_256_format){k_scales_256, q5_k_dot_256, sizeof(rz_block_q5_k), HAS_MIN}, RZ_MATMUL_ARGS);
 }
 
-static const gemm_256_format q5_k_gemm_format = {q5_k_unpack_64, q5_k_scale_dwords, sizeof(rz_block_q5_k), 8, 16, 4, 0, HAS_MIN};
+static const gemm_256_format q5_k_gemm_format = {q5_k_unpack_64, q5_k_scale_dwords, sizeof(rz_block_q5_k), 8, 16, 4, 0,
+                                                 HAS_MIN};
 
 static void q5_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q5_k_gemm_format, RZ_MATMUL_ARGS); }
 

@@ -38,8 +38,8 @@ RZ_INLINE void q6_k_half(const rz_block_q6_k *block, int half, __m512i *q)
 /* Words of byte first + i of each lane i, with their sign. */
 RZ_INLINE __m512i q6_k_spread(__m512i scales, int first)
 {
-    const __m512i lane = _mm512_set_epi64(0x0300030003000300, 0x0300030003000300, 0x0200020002000200, 0x0200020002000200,
-                                          0x0100010001000100, 0x0100010001000100, 0, 0);
+    const __m512i lane = _mm512_set_epi64(0x0300030003000300, 0x0300030003000300, 0x0200020002000200,
+                                          0x0200020002000200, 0x0100010001000100, 0x0100010001000100, 0, 0);
     const __m512i upper = _mm512_set1_epi16((short)0x0080);
     __m512i at = _mm512_or_si512(_mm512_add_epi16(lane, _mm512_set1_epi16((short)(first << 8))), upper);
     return _mm512_srai_epi16(_mm512_shuffle_epi8(scales, at), 8);
@@ -80,7 +80,8 @@ static void q6_k_gemv(RZ_MATMUL_PARAMS)
     gemv_256((gemv_256_format){q6_k_scales_256, q6_k_dot_256, sizeof(rz_block_q6_k), NO_MIN}, RZ_MATMUL_ARGS);
 }
 
-static const gemm_256_format q6_k_gemm_format = {q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 16, 0, 5, NO_MIN};
+static const gemm_256_format q6_k_gemm_format = {q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 16, 0, 5,
+                                                 NO_MIN};
 
 static void q6_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q6_k_gemm_format, RZ_MATMUL_ARGS); }
 

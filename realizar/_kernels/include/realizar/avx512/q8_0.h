@@ -18,7 +18,8 @@ static inline __m512i q8_0_dot_4(const char *blocks, const act_4 *x)
     w_23 = _mm512_xor_si512(_mm512_inserti64x4(w_23, _mm256_loadu_si256((const __m256i *)(blocks + 104)), 1), top);
     __m512i sum_01 = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w_01, x->blocks_01);
     __m512i sum_23 = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w_23, x->blocks_23);
-    __m512i sum = _mm512_add_epi32(_mm512_shuffle_i32x4(sum_01, sum_23, 0x88), _mm512_shuffle_i32x4(sum_01, sum_23, 0xdd));
+    __m512i sum =
+        _mm512_add_epi32(_mm512_shuffle_i32x4(sum_01, sum_23, 0x88), _mm512_shuffle_i32x4(sum_01, sum_23, 0xdd));
     return _mm512_sub_epi32(sum, _mm512_slli_epi32(x->sum, 7));
 }
 
