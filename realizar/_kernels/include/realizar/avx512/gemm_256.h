@@ -1,4 +1,4 @@
-/* GEMM of the K formats: a tile of sixteen unpacked rows against twelve tokens at a time.
+/* GEMM of the K formats: two tiles of sixteen unpacked rows against six tokens at a time, or one tile against twelve.
  *
  *     tile    q [k / 4][16 rows][4]         u8 that count from bias
  *     scales  [k / 256][16][16 rows]        a dword a row: pairs of neighbouring scales, pairs of minima, d and dmin

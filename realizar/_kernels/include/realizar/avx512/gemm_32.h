@@ -1,4 +1,5 @@
-/* GEMM of the 32-element formats: a tile of sixteen unpacked rows against twelve tokens at a time.
+/* GEMM of the 32-element formats: two tiles of sixteen unpacked rows against six tokens at a time, or one tile against
+ * twelve; 24 of the 32 registers are sums.
  *
  *     tile    q [k / 4][16 rows][4]   u8      every block: 8 steps of  isum[t] += q . x[t]   (vpdpbusd, x broadcast)
  *             d [k / 32][16 rows]     float   then                     acc[t] += float(isum[t]) * (d * dx[t])
@@ -9,12 +10,13 @@
 
 #include "realizar/avx512/tile.h"
 
-/* bias: what the unsigned elements count from. d_m: dword r: d of row r's block (lower half), and m. */
+/* bias_bits: log2 of the bias that the unsigned elements count from; 0: none. */
 typedef struct {
     unpack_64_fn *unpack_64;
     int block_bytes, bias_bits, has_min;
 } gemm_32_format;
 
+/* Most tokens, and blocks of them, that are prepared at a time. */
 enum { GEMM_TOKENS = 12, GEMM_CHUNK = 32 };
 
 typedef struct {

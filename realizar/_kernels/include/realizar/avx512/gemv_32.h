@@ -63,7 +63,8 @@ RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, c
         for (int r = 0; r < 4; r++) {
             dots[r] = format.dot_4(row_blocks[4 * g + r], &x);
             scales = format.scales_4(scales, r, row_blocks[4 * g + r]);
-            for (int line = (4 * g + r) * format.block_bytes / 16; line < (4 * g + r + 1) * format.block_bytes / 16; line++)
+            for (int line = (4 * g + r) * format.block_bytes / 16; line < (4 * g + r + 1) * format.block_bytes / 16;
+                 line++)
                 _mm_prefetch(next + 64 * line, _MM_HINT_T1);
         }
         isum[g] = _mm512_cvtepi32_ps(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
