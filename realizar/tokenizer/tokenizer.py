@@ -194,6 +194,8 @@ class Tokenizer:
         return self._vocabulary.types[index]
 
     def _encoder(self) -> Encode:
+        if self._encode is not None:  # no lock then, which a child of fork() could find held for ever
+            return self._encode
         with self._lock:
             if self._encode is None:
                 self._encode = self._build()
