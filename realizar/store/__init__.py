@@ -83,7 +83,8 @@ def resolve(name: str | os.PathLike[str]) -> Path:
         found = "a folder" if path.is_dir() else "neither a file nor a known name"
     except (OSError, RuntimeError, ValueError) as error:  # too long, not ours to look at, nobody's home
         found = f"no path that can be followed ({error})"
-    raise ModelNotFoundError(f"{os.fspath(name)}: is {found}; name a .gguf file or one of {_names()}")
+    asked = str(name) if str(name).isprintable() else shown(str(name))
+    raise ModelNotFoundError(f"{asked}: is {found}; name a .gguf file or one of {_names()}")
 
 
 def stored_models() -> list[StoredModel]:
