@@ -135,6 +135,6 @@ def test_int8_rounds_no_worse_than_llamacpp(exact, prompts, exact_texts, path):
             tokens = prompt + text
             logits = exact.logits(tokens)
             errors.append([_relative_error(other.logits(tokens), logits) for other in (llm, llama)])
-    ours, theirs = np.mean(errors, axis=0)
-    print(f"relative error of the logits, mean of the texts: ours {ours:.4f}, llama.cpp {theirs:.4f}")
+    ours, theirs = np.median(errors, axis=0)  # of a mean, one text that has come to its end makes the most
+    print(f"relative error of the logits, median of the texts: ours {ours:.4f}, llama.cpp {theirs:.4f}")
     assert ours <= 1.1 * theirs
