@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 _Rows: TypeAlias = tuple[int, int]
 _Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, _Rows]
-_LinearWeight: TypeAlias = tuple[str, int, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
+_LinearWeight: TypeAlias = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
 
 def act_bytes(k: int, block: int) -> int: ...
 
@@ -33,7 +33,7 @@ class Program:
         act32: _Rows | None = None,
         act256: _Rows | None = None,
     ) -> None: ...
-    def add_embed(self, format: str, table: npt.NDArray[np.uint8], n: int, row_bytes: int, y: _Rows) -> None: ...
+    def add_embed(self, format: str, table: npt.NDArray[np.uint8], n: int, y: _Rows) -> None: ...
     def add_linear(
         self,
         k: int,
@@ -47,9 +47,7 @@ class Program:
         f32: bool = False,
     ) -> None: ...
     def add_rope_table(self, rope: _Rope) -> None: ...
-    def add_rope(
-        self, head_dim: int, n_head: int, x: _Rows, y: _Rows, rope: _Rope, *, m_rows: bool = False
-    ) -> None: ...
+    def add_rope(self, head_dim: int, n_head: int, x: _Rows, y: _Rows, rope: _Rope) -> None: ...
     def add_attention(
         self,
         *,

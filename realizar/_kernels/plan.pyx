@@ -8,7 +8,7 @@ from libc.string cimport memset, strerror
 
 import numpy as np
 
-from realizar._kernels.rows import ACT_BLOCK
+from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_KV_F16, RZ_KV_F32, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
@@ -136,21 +136,22 @@ cdef class Program:
         self.keep.append(array)
         return &view[0]
 
-    cdef const char *weight(self, array, size_t row_bytes, size_t *n_row, size_t *stride) except NULL:
+    cdef const char *weight(self, array, size_t n_bytes, size_t *n_row, size_t *stride) except NULL:
         cdef const unsigned char[:, :] view = array
-        if view.shape[0] < 1 or <size_t> view.shape[1] != row_bytes or view.strides[1] != 1:
-            raise ValueError(f"a weight of rows of {row_bytes} bytes expected, found shape {array.shape}")
+        if view.shape[0] < 1 or <size_t> view.shape[1] != n_bytes or view.strides[1] != 1:
+            raise ValueError(f"a weight of rows of {n_bytes} bytes expected, found shape {array.shape}")
         self.keep.append(array)
         n_row[0], stride[0] = view.shape[0], view.strides[0]
         return <const char *> &view[0, 0]
 
     cdef rz_op *new_op(self, int code, size_t n) except NULL:
         """A zeroed op at the end of the array; the pointer holds until the next call."""
+        cdef void *grown
         if self.program.n_op == self.capacity:
-            self.capacity = 2 * self.capacity + 64
-            self.program.op = <rz_op *> realloc(self.program.op, self.capacity * sizeof(rz_op))
-            if self.program.op == NULL:
+            grown = realloc(self.program.op, (2 * self.capacity + 64) * sizeof(rz_op))
+            if grown == NULL:
                 raise MemoryError("no memory for the op array")
+            self.program.op, self.capacity = <rz_op *> grown, 2 * self.capacity + 64
         cdef rz_op *op = &self.program.op[self.program.n_op]
         memset(op, 0, sizeof(rz_op))
         op.code, op.n, op.n_repeat = code, n, 1
@@ -173,7 +174,7 @@ cdef class Program:
         op.act256_stride = act256[1] if act256 is not None else 0
         self.max_row = max(self.max_row, n_all)
 
-    def add_embed(self, str format not None, table, size_t n, size_t row_bytes, y):
+    def add_embed(self, str format not None, table, size_t n, y):
         """Rows of the embedding table for the tokens."""
         cdef rz_op *op = self.new_op(RZ_OP_EMBED, n)
         op.y, op.embed_format = self.rows(y, n), _FORMAT[format]
@@ -181,11 +182,11 @@ cdef class Program:
         if op.weight == NULL:
             raise MemoryError("no memory for an op")
         op.n_weight = 1
-        op.weight.data = self.weight(table, row_bytes, &op.weight.n_row, &op.weight.stride)
+        op.weight.data = self.weight(table, row_bytes(format, n), &op.weight.n_row, &op.weight.stride)
 
     def add_linear(self, size_t k, weights, *, bint m_rows=False, x=None, act32=None, act256=None, residual=None,
                    bint f32=False):
-        """Products of one input with several weights: (format, row_bytes, data, bias, y rows) each.
+        """Products of one input with several weights: (format, data, bias, y rows) each.
 
         f32: multiply float activations with every format; otherwise quantized formats take the records.
         """
@@ -196,10 +197,10 @@ cdef class Program:
         op.weight = <rz_weight *> calloc(len(weights), sizeof(rz_weight))
         if op.weight == NULL:
             raise MemoryError("no memory for an op")
-        for j, (format, row_bytes, data, bias, y) in enumerate(weights):
+        for j, (format, data, bias, y) in enumerate(weights):
             kernel = &self.program.kernels.format[_FORMAT[format]]
             m = &op.weight[j]
-            m.data = self.weight(data, row_bytes, &m.n_row, &m.stride)
+            m.data = self.weight(data, row_bytes(format, k), &m.n_row, &m.stride)
             m.bias, m.y = self.floats(bias, m.n_row), self.rows(y, m.n_row)
             m.few, m.many = (kernel.matmul_f32, kernel.matmul_f32) if f32 else (kernel.gemv, kernel.gemm)
             block = 0 if f32 else ACT_BLOCK[format]
@@ -235,12 +236,12 @@ cdef class Program:
         cdef rz_op *op = self.new_op(RZ_OP_ROPE_TABLE, 2 * len(rope[0]))
         op.rope = self.new_rope(rope)
 
-    def add_rope(self, size_t head_dim, int n_head, x, y, rope, *, bint m_rows=False):
+    def add_rope(self, size_t head_dim, int n_head, x, y, rope):
         """Rotates the heads of every row."""
         if 2 * len(rope[0]) > head_dim:
             raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim}")
         cdef rz_op *op = self.new_op(RZ_OP_ROPE, head_dim)
-        op.n_repeat, op.m_rows = n_head, m_rows
+        op.n_repeat = n_head
         op.x, op.y = self.rows(x, head_dim * n_head), self.rows(y, head_dim * n_head)
         op.rope = self.new_rope(rope)
 

@@ -51,6 +51,14 @@ ACT_BLOCK = {format_rows[i].name.decode(): format_rows[i].act_block for i in ran
 _INDEX = {format_rows[i].name.decode(): i for i in range(RZ_N_FORMATS)}
 
 
+def row_bytes(str format not None, size_t k):
+    """Bytes of a row of k elements of a format; ValueError when they make no whole number of blocks."""
+    cdef int f = _format(format)
+    if k == 0 or k % format_rows[f].n_elements:
+        raise ValueError(f"a {format} row holds a positive multiple of {format_rows[f].n_elements} elements, not k={k}")
+    return k // format_rows[f].n_elements * format_rows[f].n_bytes
+
+
 cdef const product_kernels *_table(str isa) except NULL:
     return <const product_kernels *> kernels(isa)
 
@@ -78,15 +86,12 @@ cdef _float_rows(x):
 
 cdef _weight_rows(str name, data, size_t k):
     """Checks that data holds rows of k elements of the format."""
-    cdef int f = _format(name)
     data = np.asarray(data)
     if data.dtype != np.uint8 or data.ndim != 2:
         raise ValueError(f"data must be uint8 of shape (n_rows, row_bytes), not {data.dtype} of shape {data.shape}")
-    if k == 0 or k % format_rows[f].n_elements:
-        raise ValueError(f"a {name} row holds a positive multiple of {format_rows[f].n_elements} elements, not k={k}")
-    row_bytes = k // format_rows[f].n_elements * format_rows[f].n_bytes
-    if data.shape[1] != row_bytes:
-        raise ValueError(f"{k} elements of {name} take {row_bytes} bytes a row, data has {data.shape[1]}")
+    n_bytes = row_bytes(name, k)
+    if data.shape[1] != n_bytes:
+        raise ValueError(f"{k} elements of {name} take {n_bytes} bytes a row, data has {data.shape[1]}")
     return np.ascontiguousarray(data)
 
 

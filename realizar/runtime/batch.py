@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -41,6 +41,17 @@ class Batch:
         Where each sequence keeps its recurrent states, which are zero where `seq_past` is 0; 0 if the model has none.
     outputs : int32 [m]
         Rows whose outputs are wanted, ascending.
+    embeddings : float32 [n, n_embd] | None
+        Rows that enter in place of the embeddings of `tokens`.
+    mask : {"causal", "bidirectional"}
+        Which rows of its sequence a row sees, beside those that the cache holds.
+    spans : int32 [k, 2] | None
+        Ranges of rows that see each other in both directions although the mask is causal (images).
+    adapters : int32 [s] | None
+        Low-rank adapter of each sequence.
+
+    The last four are there so that they need not be added to every face later; no backend takes them yet, and a run
+    refuses a batch that uses one.
     """
 
     tokens: Int32
@@ -50,6 +61,10 @@ class Batch:
     block_tables: tuple[Int32, ...]
     state_slots: Int32
     outputs: Int32
+    embeddings: npt.NDArray[np.float32] | None = None
+    mask: Literal["causal", "bidirectional"] = "causal"
+    spans: Int32 | None = None
+    adapters: Int32 | None = None
 
     @property
     def n_tokens(self) -> int:

@@ -51,6 +51,20 @@ class BindParams:
     isa: str | None = None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How many of each thing that a batch names by number there are."""
+
+    n_vocab: int
+    n_slots: int
+    n_blocks: tuple[int, ...]
+
+
+def _within(name: str, ids: npt.NDArray[np.int32], n: int) -> None:
+    if ids.size and (ids.min() < 0 or ids.max() >= n):
+        raise ParameterError(f"Batch.{name}: ids must be in [0, {n}); found {ids.min()} to {ids.max()}")
+
+
 class CompiledPlan:
     """A plan that runs: `run(batch)` computes one step.
 
@@ -62,14 +76,14 @@ class CompiledPlan:
     """
 
     def __init__(
-        self, plan: Plan, program: Program, arena: npt.NDArray[np.uint8], places: Mapping[str, Rows], n_vocab: int
+        self, plan: Plan, program: Program, arena: npt.NDArray[np.uint8], places: Mapping[str, Rows], limits: Limits
     ) -> None:
         self.plan = plan
         self.n_bytes = arena.nbytes
         self._program = program
         self._arena = arena
         self._places = places
-        self._n_vocab = n_vocab
+        self._limits = limits
 
     def run(self, batch: Batch, outputs: Iterable[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
         """Computes one step.
@@ -89,13 +103,11 @@ class CompiledPlan:
         Raises
         ------
         ParameterError
-            If a token id is outside the vocabulary.
+            If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist.
         RealizarError
             If the system lets no worker threads start.
         """
-        if batch.tokens.min() < 0 or batch.tokens.max() >= self._n_vocab:
-            found = f"{batch.tokens.min()} to {batch.tokens.max()}"
-            raise ParameterError(f"token ids must be in [0, {self._n_vocab}); found {found}")
+        self._check(batch)
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                               batch.outputs, batch.block_tables)  # fmt: skip
@@ -103,6 +115,21 @@ class CompiledPlan:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
         names = self._places if outputs is None else outputs
         return {name: self._output(name, len(batch.outputs)) for name in names}
+
+    def _check(self, batch: Batch) -> None:
+        """What the kernels rely on: every id of the batch names something."""
+        if batch.embeddings is not None or batch.spans is not None or batch.adapters is not None:
+            raise ParameterError("Batch.embeddings, spans and adapters are not computed on the CPU yet")
+        if batch.mask != "causal" or len(batch.positions) != 1:
+            raise ParameterError("Batch.mask must be 'causal' and positions have one row on the CPU yet")
+        _within("tokens", batch.tokens, self._limits.n_vocab)
+        _within("state_slots", batch.state_slots, self._limits.n_slots)
+        _within("outputs", batch.outputs, batch.n_tokens)
+        if len(batch.block_tables) != len(self._limits.n_blocks):
+            groups = len(self._limits.n_blocks)
+            raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")
+        for group, (table, n) in enumerate(zip(batch.block_tables, self._limits.n_blocks, strict=True)):
+            _within(f"block_tables[{group}]", table, n)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         offset, ld = self._places[name]
@@ -270,8 +297,13 @@ class _Binder:
             self._add_quantize(op)
         places = {name: self._rows(i) for name, i in self.plan.outputs.items()}
         tables = (self.tensors[op.weights[0]] for op in self.plan.ops if op.op == "embed")
-        n_vocab = min((table.shape[0] for table in tables), default=2**31)
-        return CompiledPlan(self.plan, self.program, self.arena, places, n_vocab)
+        first = [group.layers[0].layer for group in self.plan.cache_groups]
+        limits = Limits(
+            n_vocab=min((table.shape[0] for table in tables), default=2**31),
+            n_slots=min((len(state) for state in self.states.values()), default=2**31),
+            n_blocks=tuple(len(self.kv[layer][0]) for layer in first),
+        )
+        return CompiledPlan(self.plan, self.program, self.arena, places, limits)
 
     def _add_quantize(self, op: Node) -> None:
         """Explicit records of what an op made but could not quantize itself."""
@@ -300,12 +332,12 @@ class _Binder:
 
     def _add_embed(self, op: Node, index: int) -> None:
         table = self.tensors[op.weights[0]]
-        self.program.add_embed(table.type, table.data, table.shape[1], table.data.shape[1], self._rows(op.outputs[0]))
+        self.program.add_embed(table.type, table.data, table.shape[1], self._rows(op.outputs[0]))
 
     def _add_linear(self, op: Node, index: int) -> None:
         x = op.inputs[0]
         weights = [
-            (self.tensors[name].type, self.tensors[name].data.shape[1], self.tensors[name].data,
+            (self.tensors[name].type, self.tensors[name].data,
              None if bias is None else floats(self.tensors, bias), self._rows(y))
             for name, bias, y in zip(op.weights, op.attrs["bias"], op.outputs, strict=True)
         ]  # fmt: skip
