@@ -227,7 +227,8 @@ class LLM:
         Parameters
         ----------
         messages : list of dict
-            {"role": "system" | "user" | "assistant", "content": str}, oldest first.
+            {"role": "system" | "user" | "assistant", "content": str}, oldest first. Names of special tokens count as
+            such inside a content too, as with other engines: take them out of text that you do not trust.
         params : SamplingParams, optional
         stream : bool
             Return the pieces as they come.
