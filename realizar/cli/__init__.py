@@ -74,6 +74,7 @@ def _one_line(error: Exception) -> str:
     if usage is not None:
         return " ".join(usage().split()) + "; --help says what there is"
     text = " ".join(str(error).split())
-    if isinstance(error, RealizarError):
+    # REALIZAR_ISA is read where the kernels are imported, which know nothing of RealizarError.
+    if isinstance(error, RealizarError) or text.startswith("environment variable "):
         return text
     return f"{type(error).__name__}: {text} (a fault of realizar itself; --debug shows where)"
