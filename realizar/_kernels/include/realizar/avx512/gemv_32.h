@@ -83,23 +83,29 @@ RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, c
     return acc;
 }
 
-/* The last one to three blocks of the rows, from a copy that may be read beyond them. */
-RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_blocks, const char *next,
+/* What a step may read behind the first byte of a row's blocks. */
+enum { STEP_READS = 160 };
+
+/* The last one to three blocks of the rows. A step reads beyond them: for the first n_direct rows into the row that
+ * follows, which is there; for the others from a copy. */
+RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_blocks, int n_direct, const char *next,
                               const char *record, size_t k, size_t block, __m512 acc)
 {
-    char copies[16][160] = {{0}};
-    const char *copy_of[16];
+    char copies[16][STEP_READS];
+    const char *readable[16];
     int n_blocks = (int)(k / 32 - block);
     for (int r = 0; r < 16; r++) {
+        readable[r] = r < n_direct ? row_blocks[r] : copies[r];
+        if (r < n_direct) continue;
+        memset(copies[r], 0, STEP_READS);
         memcpy(copies[r], row_blocks[r], (size_t)(n_blocks * format.block_bytes));
-        copy_of[r] = copies[r];
     }
-    return step_32(format, copy_of, next, record, k, block, n_blocks, acc);
+    return step_32(format, readable, next, record, k, block, n_blocks, acc);
 }
 
 /* Sixteen rows (the last one repeated when there are fewer) against one token, while what lies from next on
  * is fetched. */
-RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, const char *next, size_t k,
+RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, int n_direct, const char *next, size_t k,
                              const char *record)
 {
     __m512 acc = _mm512_setzero_ps();
@@ -111,7 +117,7 @@ RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, con
         next += 16 * step_bytes;
         for (int r = 0; r < 16; r++) row_blocks[r] += step_bytes;
     }
-    return block < k / 32 ? last_step_32(format, row_blocks, next, record, k, block, acc) : acc;
+    return block < k / 32 ? last_step_32(format, row_blocks, n_direct, next, record, k, block, acc) : acc;
 }
 
 RZ_INLINE void gemv_32(gemv_32_format format, RZ_MATMUL_PARAMS)
@@ -121,8 +127,9 @@ RZ_INLINE void gemv_32(gemv_32_format format, RZ_MATMUL_PARAMS)
         const char *rows[16], *first = (const char *)w + r * w_stride;
         for (size_t i = 0; i < 16; i++) rows[i] = first + (i < n_rows ? i : n_rows - 1) * w_stride;
         const char *next = r + 16 < r1 ? first + 16 * w_stride : first;
+        int n_direct = w_stride < STEP_READS ? 0 : r + 16 < r1 ? 16 : (int)n_rows - 1;
         for (size_t t = 0; t < n; t++) {
-            __m512 dots = dot_rows_32(format, rows, t == 0 ? next : first, k, (const char *)x + t * x_stride);
+            __m512 dots = dot_rows_32(format, rows, n_direct, t == 0 ? next : first, k, (const char *)x + t * x_stride);
             _mm512_mask_storeu_ps(y + t * ldy + r, (__mmask16)((1u << n_rows) - 1), dots);
         }
     }
