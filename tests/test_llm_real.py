@@ -9,7 +9,10 @@ from realizar import LLM, SamplingParams
 from tests.tokenizer.vocabularies import real
 
 PATH = real("smollm2")
-pytestmark = pytest.mark.skipif(not PATH.is_file(), reason=f"the default model is not in the cache ({PATH})")
+pytestmark = [
+    pytest.mark.real_model,
+    pytest.mark.skipif(not PATH.is_file(), reason=f"the default model is not in the cache ({PATH})"),
+]
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=16)
 PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Once upon a time", "1, 2, 3, 4,"]

@@ -25,7 +25,7 @@ N_THREADS = 2
 PARAMS = SamplingParams(temperature=0.0, max_tokens=N_TOKENS)
 MAX_GAP = 0.25  # of exact logits, where texts with rounded activations part
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.real_model, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module", params=list(MODELS))

@@ -96,6 +96,7 @@ def test_the_template_of_phi3():
     assert tokenizer.encode(prompt, add_special=False, parse_special=True)[:2] == [1, 32010]
 
 
+@pytest.mark.real_model
 @pytest.mark.parametrize("model", ["smollm2", "qwen2.5-coder-0.5b"])
 def test_same_as_transformers_on_real_templates(model):
     utils = pytest.importorskip("transformers.utils.chat_template_utils")

@@ -21,6 +21,7 @@ print(me.memory_info().rss - before)
 """
 
 
+@pytest.mark.real_model
 def test_memory_of_152k_tokens():
     path = real("qwen2.5-coder-0.5b")
     if not path.is_file():

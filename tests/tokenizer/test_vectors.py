@@ -23,6 +23,7 @@ def test_published_vectors(name):
     _check_vectors(VECTORS / f"ggml-vocab-{name}.gguf", name)
 
 
+@pytest.mark.real_model
 @needs_shared
 def test_published_vectors_of_qwen2():
     path = real("qwen2.5-coder-0.5b")
