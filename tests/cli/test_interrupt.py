@@ -12,7 +12,14 @@ from realizar.gguf import GGUFFile, GGUFWriter
 from tests.parity.cases import FIXTURES
 
 LLAMA = str(FIXTURES / "llama/model-q4_1.gguf")
-PROGRAM = [sys.executable, "-c", "import sys; from realizar.cli import main; sys.exit(main())"]
+# A background job of a shell without job control is started with SIGINT ignored, and so are its children.
+CODE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from realizar.cli import main
+sys.exit(main())
+"""
+PROGRAM = [sys.executable, "-c", CODE]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
