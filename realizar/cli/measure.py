@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from statistics import median
@@ -93,6 +94,8 @@ def measure(path: Path, n_threads: int | None, n_prompt: int, n_generate: int) -
     """
     from realizar.llm import LLM
 
+    for library in ("sentencepiece", "tokenizers"):  # imports are no part of load_s
+        import_module(library)
     begin = time.perf_counter()
     n_ctx = max(n_prompt, n_generate + _DECODE_PROMPT) + 1
     with LLM(path, n_threads=n_threads, n_seqs=1, n_ctx=n_ctx) as llm:
