@@ -14,7 +14,7 @@ import numpy.typing as npt
 from realizar._kernels import table
 from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata
-from realizar.arch.architecture import Weight, expand
+from realizar.arch.architecture import Weight, WeightTable, expand
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
 from realizar.graph import Graph, reference
 from realizar.model import Model
@@ -105,14 +105,17 @@ def tiny_model(
     optional: bool = True,
     seed: int = 0,
 ) -> Iterator[Model]:
-    """Writes a tiny random model file and opens it; without `optional`, all that may be left out is."""
+    """Writes a tiny random model file and opens it.
+
+    Without `optional`, all that may be left out is, and what may be fused is in parts.
+    """
     path = folder / f"{arch.name}-{type_name}-{optional}.gguf"
     hp = arch.hparams(ArchMetadata(metadata, arch.name))
     rng = np.random.default_rng(0)
     writer = GGUFWriter(path)
     for key, value in metadata.items():
         writer.add(key, value)
-    for name, weight in expand(arch.tensors(hp), hp.n_layer).items():
+    for name, weight in _written(expand(arch.tensors(hp), hp.n_layer), optional).items():
         if (weight.optional or weight.alias is not None) and not optional:
             continue
         _add(writer, f"{name}.weight", _random(weight, rng), type_name)
@@ -123,6 +126,14 @@ def tiny_model(
         model = Model(file, arch)
         yield model
         model.close()
+
+
+def _written(table: WeightTable, fused: bool) -> WeightTable:
+    """The tensors of a file that holds what has parts whole, or in parts."""
+    out: WeightTable = {}
+    for name, weight in table.items():
+        out.update(weight.split(name) if weight.parts and not fused else {name: weight})
+    return out
 
 
 def _random(weight: Weight, rng: np.random.Generator) -> F32:

@@ -94,5 +94,5 @@ cdef extern from "realizar/exec.h" nogil:
     size_t rz_act_bytes(size_t k, int block)
     int rz_program_run(rz_program *program, const rz_batch *batch)
     int RZ_OP_EMBED, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL, RZ_OP_SCALE
-    int RZ_OP_SILU, RZ_OP_SWIGLU, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
+    int RZ_OP_SILU, RZ_OP_GELU, RZ_OP_SWIGLU, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
     int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV

@@ -164,6 +164,18 @@ def silu(x, str isa=None):
     return out
 
 
+def gelu(x, str isa=None):
+    """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))); float32 of any shape."""
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    cdef const float[::1] px = source.ravel()
+    out = np.empty_like(source)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        table.gelu(&px[0], px.shape[0], &y[0])
+    return out
+
+
 def silu_mul(gate, up, str isa=None):
     """silu(gate) * up; float32 arrays of one shape."""
     cdef const rz_kernels *table = kernels(isa)

@@ -12,7 +12,7 @@ from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_KV_F16, RZ_KV_F32, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
-    RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
+    RZ_OP_GELU, RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
     RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SHORT_CONV, RZ_OP_SILU, RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
     exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op, rz_pool,
     rz_pool_free, rz_pool_new, rz_pool_size, rz_program, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
@@ -22,7 +22,8 @@ from realizar._kernels.table cimport kernels
 
 _CODES = {
     "take_rows": RZ_OP_TAKE_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
-    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "silu": RZ_OP_SILU, "swiglu": RZ_OP_SWIGLU, "quantize": RZ_OP_QUANTIZE,
+    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU, "swiglu": RZ_OP_SWIGLU,
+    "quantize": RZ_OP_QUANTIZE,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
 _KV_TYPES = {"f32": RZ_KV_F32, "f16": RZ_KV_F16}

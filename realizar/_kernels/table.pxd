@@ -38,6 +38,7 @@ cdef extern from "realizar/table.h" nogil:
         void (*mul)(const float *a, const float *b, size_t n, float *y) noexcept nogil
         void (*scale)(const float *x, float s, size_t n, float *y) noexcept nogil
         void (*silu)(const float *x, size_t n, float *y) noexcept nogil
+        void (*gelu)(const float *x, size_t n, float *y) noexcept nogil
         void (*silu_mul)(const float *gate, const float *up, size_t n, float *y) noexcept nogil
         void (*softmax)(const float *x, size_t n, float *y) noexcept nogil
         void (*rope_neox)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil

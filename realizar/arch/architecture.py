@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from realizar.arch.metadata import ArchMetadata
@@ -62,12 +62,21 @@ class Weight:
         The file may leave it out; the reference is then None.
     alias : str | None
         The tensor that stands in when the file leaves this one out (tied embeddings).
+    parts : dict[str, int] | None
+        Last part of a name -> rows, in order: the tensors that this one is fused of. The file may hold it whole or in
+        parts; `build` sees the parts, which are views of the rows of a whole one.
     """
 
     shape: Shape
     bias: bool | None = False
     optional: bool = False
     alias: str | None = None
+    parts: Mapping[str, int] | None = None
+
+    def split(self, name: str) -> WeightTable:
+        """What the parts of this weight, itself called `name`, are called and look like."""
+        folder, parts = name[: name.rfind(".") + 1], self.parts or {}
+        return {folder + part: replace(self, shape=(n, *self.shape[1:]), parts=None) for part, n in parts.items()}
 
 
 WeightTable = dict[str, Weight]

@@ -42,6 +42,13 @@ def gqa_tensors(hp: Any, bias: bool | None = False, output_bias: bool | None = F
     }
 
 
+def fused_qkv(hp: Any, bias: bool | None = False) -> WeightTable:
+    """q, k and v in one tensor or in three, for `gqa`."""
+    n_q, n_k, n_v = hp.n_head * hp.head_dim, hp.n_head_kv * hp.head_dim, hp.n_head_kv * hp.head_dim_v
+    parts = {"attn_q": n_q, "attn_k": n_k, "attn_v": n_v}
+    return {"blk.{i}.attn_qkv": Weight((n_q + n_k + n_v, hp.n_embd), bias=bias, parts=parts)}
+
+
 def gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: Any = None) -> Value:
     """Attention with rotary positions over separate q, k and v (https://arxiv.org/abs/2305.13245)."""
     rope = {"style": style, "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling, "factors": factors}

@@ -161,6 +161,10 @@ class Graph:
         """x / (1 + exp(-x))."""
         return self.emit("silu", [x], ["silu"])[0]
 
+    def gelu(self, x: Value) -> Value:
+        """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), which others call gelu_new or gelu_pytorch_tanh."""
+        return self.emit("gelu", [x], ["gelu"])[0]
+
     def heads(self, x: Value, n_head: int) -> Value:
         """(n_head * head_dim,) seen as (n_head, head_dim)."""
         if x.shape[0] % n_head:

@@ -113,6 +113,7 @@ OPS: dict[str, OpSpec] = {
         OpSpec("mul", "y = a * b", (), _same),
         OpSpec("scale", "y = x * factor", ("factor",), _first),
         OpSpec("silu", "y = x / (1 + exp(-x))", (), _first),
+        OpSpec("gelu", "y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))", (), _first),
         OpSpec("swiglu", "y = silu(gate) * up", (), _same),
         OpSpec("reshape", "the same numbers in another shape", ("shape",), _reshape),
         OpSpec("split", "y_j = consecutive slices of x", ("sizes",), _split),

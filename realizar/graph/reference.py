@@ -127,6 +127,12 @@ def _silu(x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return y
 
 
+def _gelu(x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    wide = x.astype(np.float64)
+    y: npt.NDArray[np.float64] = wide / 2 * (1.0 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))
+    return y
+
+
 def _split(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return np.split(x[0], np.cumsum(node.attrs["sizes"])[:-1], axis=1)
 
@@ -182,6 +188,7 @@ _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
     "mul": lambda node, x, inputs: [x[0] * x[1]],
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
     "silu": lambda node, x, inputs: [_silu(x[0])],
+    "gelu": lambda node, x, inputs: [_gelu(x[0])],
     "swiglu": lambda node, x, inputs: [_silu(x[0]) * x[1]],
     "reshape": lambda node, x, inputs: [x[0].reshape(-1, *node.attrs["shape"])],
     "split": _split,

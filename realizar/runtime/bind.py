@@ -22,7 +22,7 @@ Rows = tuple[int, int]
 KV = Mapping[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
 # Ops that can write the int8 records of their result beside it.
-_QUANTIZES_ITSELF = ("rms_norm", "layer_norm", "add", "mul", "scale", "silu", "swiglu")
+_QUANTIZES_ITSELF = ("rms_norm", "layer_norm", "add", "mul", "scale", "silu", "gelu", "swiglu")
 _SPLIT = 512  # keys of a split, RZ_ATTEND_SPLIT
 
 

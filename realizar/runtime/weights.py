@@ -61,17 +61,43 @@ def collect(file: GGUFFile, table: WeightTable, n_layer: int) -> tuple[Weights, 
     refs: dict[str, WeightRef | None] = {}
     tensors: dict[str, Tensor] = {}
     for name, weight in expand(table, n_layer).items():
-        source = name
-        if f"{name}.weight" not in file.tensors and weight.alias is not None:
-            source = weight.alias
-        if f"{source}.weight" not in file.tensors:
-            if not weight.optional:
-                raise TensorError(f"{name}.weight: the architecture needs it, but {file.path.name} has no such tensor")
-            refs[name] = None
-            continue
-        tensors[f"{source}.weight"] = _tensor(file, f"{source}.weight", weight.shape)
-        refs[name] = WeightRef(source, weight.shape, _bias(file, source, weight, tensors))
+        if weight.parts is None:
+            refs[name] = _reference(file, name, weight, tensors)
+        elif f"{name}.weight" in file.tensors:
+            refs.update(_cut(file, name, weight, tensors))
+        else:
+            refs.update({part: _reference(file, part, w, tensors) for part, w in weight.split(name).items()})
     return Weights(refs), tensors
+
+
+def _reference(file: GGUFFile, name: str, weight: Weight, tensors: dict[str, Tensor]) -> WeightRef | None:
+    """One weight of the file, its tensors added to `tensors`; None for one that may be left out and is."""
+    source = name
+    if f"{name}.weight" not in file.tensors and weight.alias is not None:
+        source = weight.alias
+    if f"{source}.weight" not in file.tensors:
+        if not weight.optional:
+            raise TensorError(f"{name}.weight: the architecture needs it, but {file.path.name} has no such tensor")
+        return None
+    tensors[f"{source}.weight"] = _tensor(file, f"{source}.weight", weight.shape)
+    return WeightRef(source, weight.shape, _bias(file, source, weight, tensors))
+
+
+def _cut(file: GGUFFile, name: str, weight: Weight, tensors: dict[str, Tensor]) -> dict[str, WeightRef]:
+    """The parts of a weight that the file holds whole: its rows as they lie there, and copies of its bias."""
+    found: dict[str, Tensor] = {}
+    bias = _bias(file, name, weight, found)
+    whole = _tensor(file, f"{name}.weight", weight.shape)
+    refs, start = {}, 0
+    for part, w in weight.split(name).items():
+        rows = slice(start, start + w.shape[0])
+        tensors[f"{part}.weight"] = Tensor(f"{part}.weight", whole.type, w.shape, whole.data[rows])
+        if bias is not None:
+            data = found[bias].floats()[rows].view(np.uint8)[None]
+            tensors[f"{part}.bias"] = Tensor(f"{part}.bias", "F32", w.shape[:1], data)
+        refs[part] = WeightRef(part, w.shape, None if bias is None else f"{part}.bias")
+        start = rows.stop
+    return refs
 
 
 def _bias(file: GGUFFile, name: str, weight: Weight, tensors: dict[str, Tensor]) -> str | None:

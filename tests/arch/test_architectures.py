@@ -13,7 +13,7 @@ from realizar.testing import check_architecture
 TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy"
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen2"])
+@pytest.mark.parametrize("name", ["llama", "phi2", "qwen2"])
 def test_shipped(name):
     check_architecture(registry.default().architecture(name))
 

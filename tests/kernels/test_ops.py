@@ -56,6 +56,7 @@ SLOTS = {
     "mul": lambda x, w, isa: ops.mul(x, w, isa),
     "scale": lambda x, w, isa: ops.scale(x, float(w[0]), isa),
     "silu": lambda x, w, isa: ops.silu(x, isa),
+    "gelu": lambda x, w, isa: ops.gelu(x, isa),
     "silu_mul": lambda x, w, isa: ops.silu_mul(x, w, isa),
     "softmax": lambda x, w, isa: ops.softmax(x, isa),
     "rope_neox": rotated("neox"),
@@ -94,6 +95,8 @@ def test_against_float64(isa):
     np.testing.assert_allclose(ops.layer_norm(x, w, b, isa=isa), norm, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ops.softmax(x, isa=isa), power / power.sum(-1, keepdims=True), rtol=1e-5)
     np.testing.assert_allclose(ops.silu(x, isa=isa), wide * sigmoid, rtol=1e-6)
+    gelu = wide / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))
+    np.testing.assert_allclose(ops.gelu(x, isa=isa), gelu, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(ops.silu_mul(x, x[::-1], isa=isa), wide * sigmoid * wide[::-1], rtol=1e-6)
 
 

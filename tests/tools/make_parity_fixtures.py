@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-CASES = {"llama": ["q4_1", "q5_0"], "llama3_rope": ["q8_0"], "qwen2": ["q4_k_m"]}
+CASES = {"llama": ["q4_1", "q5_0"], "llama3_rope": ["q8_0"], "phi": ["q4_k_m"], "qwen2": ["q4_k_m"]}
 TARGET = Path(__file__).parents[1] / "fixtures" / "parity"
 
 

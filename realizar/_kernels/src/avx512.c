@@ -53,6 +53,7 @@ const struct rz_kernels rz_avx512 = {
     .mul = mul_f32x16,
     .scale = scale_f32x16,
     .silu = silu_row_f32x16,
+    .gelu = gelu_row_f32x16,
     .silu_mul = silu_mul_f32x16,
     .softmax = softmax_f32x16,
     .rope_neox = rope_neox_f32x16,

@@ -55,6 +55,9 @@ void rz_run_rowwise(struct rz_worker *w, const struct rz_op *op, size_t t)
         case RZ_OP_SILU:
             k->silu(xg, n, yg);
             break;
+        case RZ_OP_GELU:
+            k->gelu(xg, n, yg);
+            break;
         case RZ_OP_SWIGLU:
             k->silu_mul(xg, x2g, n, yg);
             break;

@@ -44,6 +44,7 @@ const struct rz_kernels rz_scalar = {
     .mul = mul_f32,
     .scale = scale_f32,
     .silu = silu_row_f32,
+    .gelu = gelu_row_f32,
     .silu_mul = silu_mul_f32,
     .softmax = softmax_f32,
     .rope_neox = rope_neox_f32,

@@ -25,6 +25,7 @@ enum rz_op_code {
     RZ_OP_MUL,
     RZ_OP_SCALE,
     RZ_OP_SILU,
+    RZ_OP_GELU,
     RZ_OP_SWIGLU,
     RZ_OP_QUANTIZE,
     RZ_OP_LINEAR,

@@ -97,6 +97,7 @@ struct rz_kernels {
     void (*mul)(const float *a, const float *b, size_t n, float *y);
     void (*scale)(const float *x, float s, size_t n, float *y);
     void (*silu)(const float *x, size_t n, float *y);
+    void (*gelu)(const float *x, size_t n, float *y); /* by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
     void (*silu_mul)(const float *gate, const float *up, size_t n, float *y); /* silu(gate) * up */
     void (*softmax)(const float *x, size_t n, float *y);
     /* Rotates the first 2 * half elements of one head; cos and sin hold half elements.

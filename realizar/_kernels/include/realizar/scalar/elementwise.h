@@ -1,4 +1,4 @@
-/* Element by element: sums, products, silu. y may be an input. */
+/* Element by element: sums, products, silu, gelu. y may be an input. */
 #ifndef REALIZAR_SCALAR_ELEMENTWISE_H
 #define REALIZAR_SCALAR_ELEMENTWISE_H
 
@@ -24,6 +24,11 @@ static void scale_f32(const float *x, float s, size_t n, float *y)
 static void silu_row_f32(const float *x, size_t n, float *y)
 {
     for (size_t i = 0; i < n; i++) y[i] = silu_f32(x[i]);
+}
+
+static void gelu_row_f32(const float *x, size_t n, float *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = gelu_f32(x[i]);
 }
 
 static void silu_mul_f32(const float *gate, const float *up, size_t n, float *y)

@@ -1,4 +1,4 @@
-/* exp, tanh, silu and rounding to half precision, each spelled out to the last rounding. */
+/* exp, tanh, silu, gelu and rounding to half precision, each spelled out to the last rounding. */
 #ifndef REALIZAR_SCALAR_MATH_H
 #define REALIZAR_SCALAR_MATH_H
 
@@ -66,6 +66,13 @@ static inline float tanh_f32(float x)
 
 /* x * sigmoid(x). */
 static inline float silu_f32(float x) { return x / (1 + exp_f32(-x)); }
+
+/* 0.5 x (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3) (D. Hendrycks, K. Gimpel, Gaussian Error Linear Units, 2016),
+ * as x * sigmoid(2 u): nothing cancels where tanh nears -1. The constants are -2 sqrt(2 / pi) and 0.044715 times it. */
+#define RZ_GELU_1 (-1.5957691216057308f)
+#define RZ_GELU_3 (-0.07135481282730225f)
+
+static inline float gelu_f32(float x) { return x / (1 + exp_f32(x * fmaf(x * x, RZ_GELU_3, RZ_GELU_1))); }
 
 /* Round to nearest even; overflow to Inf; every NaN becomes the same quiet one. */
 static inline uint16_t rz_f32_to_f16(float x)

@@ -27,6 +27,11 @@ static void silu_row_f32x16(const float *x, size_t n, float *y)
     for (size_t i = 0; i < n; i += 16) f32x16_store_first(y + i, silu_f32x16(f32x16_load_first(x + i, n - i)), n - i);
 }
 
+static void gelu_row_f32x16(const float *x, size_t n, float *y)
+{
+    for (size_t i = 0; i < n; i += 16) f32x16_store_first(y + i, gelu_f32x16(f32x16_load_first(x + i, n - i)), n - i);
+}
+
 static void silu_mul_f32x16(const float *gate, const float *up, size_t n, float *y)
 {
     for (size_t i = 0; i < n; i += 16) {

@@ -1,4 +1,4 @@
-/* exp, tanh and silu on sixteen lanes: the operations of scalar/math.h in their order. */
+/* exp, tanh, silu and gelu on sixteen lanes: the operations of scalar/math.h in their order. */
 #ifndef REALIZAR_WIDE_MATH_H
 #define REALIZAR_WIDE_MATH_H
 
@@ -37,6 +37,12 @@ RZ_INLINE f32x16 silu_f32x16(f32x16 x)
 {
     f32x16 e = exp_f32x16(f32x16_mul(x, f32x16_set(-1)));
     return f32x16_div(x, f32x16_add(f32x16_set(1), e));
+}
+
+RZ_INLINE f32x16 gelu_f32x16(f32x16 x)
+{
+    f32x16 u = f32x16_fma(f32x16_mul(x, x), f32x16_set(RZ_GELU_3), f32x16_set(RZ_GELU_1));
+    return f32x16_div(x, f32x16_add(f32x16_set(1), exp_f32x16(f32x16_mul(x, u))));
 }
 
 #endif
