@@ -20,7 +20,7 @@ def _byte_of() -> dict[str, int]:
     return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}
 
 
-_BYTE_OF = _byte_of()
+BYTE_OF = _byte_of()
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
@@ -31,7 +31,7 @@ def rules(metadata: Metadata, extra: Rows) -> Rules:
 def token_bytes(text: str) -> bytes:
     """Return the bytes that a NORMAL token stands for."""
     try:
-        return bytes([_BYTE_OF[c] for c in text])
+        return bytes([BYTE_OF[c] for c in text])
     except KeyError:  # a text outside the byte alphabet stands for itself
         return text.encode()
 

@@ -1,0 +1,76 @@
+"""Files of tools/geometry.py, made smaller: typed as llama.cpp types them, equal by seed, and they compute."""
+
+import importlib
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from realizar import LLM
+from realizar.gguf import GGUFFile
+from tests.meta.house import ROOT
+
+SMALL = {
+    "embedding_length": 256,
+    "feed_forward_length": 512,
+    "attention.head_count": 4,
+    "attention.head_count_kv": 4,
+    "context_length": 64,
+}
+
+
+@pytest.fixture(scope="module")
+def geometry():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        yield importlib.import_module("geometry")
+
+
+def small(geometry, name):
+    """All layers and types, but narrow ones, and few tokens."""
+    whole = geometry.GEOMETRIES[name]
+    n_vocab = 256 + 100 + len(whole.special) + 8
+    ids = {key: 0 for key in whole.keys if key.endswith("token_id")}
+    keys = {**whole.keys, **ids}
+    return replace(whole, sizes={**whole.sizes, **SMALL}, n_merges=100, n_vocab=n_vocab, keys=keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "types"),
+    [
+        # 32 layers: of ffn_down 4 + 4 at the ends and every third of the 24 between
+        ("phi-2", {"attn_qkv": {"Q5_K": 32}, "ffn_down": {"Q4_K": 16, "Q6_K": 16}, "ffn_up": {"Q4_K": 32}}),
+        # 16 layers: 2 + 2 and 4 of 12
+        (
+            "llama-3.2-1b",
+            {"attn_v": {"Q4_K": 8, "Q6_K": 8}, "ffn_down": {"Q4_K": 8, "Q6_K": 8}, "attn_q": {"Q4_K": 16}},
+        ),
+    ],
+)
+def test_types_and_numbers(geometry, name, types, tmp_path):
+    path = tmp_path / "model.gguf"
+    geometry.write(small(geometry, name), path)
+    with GGUFFile(path) as file:
+        for kind, counts in types.items():
+            found = [t.type.name for n, t in file.tensors.items() if n.endswith(f"{kind}.weight")]
+            assert Counter(found) == counts
+        output = "token_embd.weight" if name.startswith("llama") else "output.weight"
+        assert file.tensors[output].type.name == "Q6_K"
+        rows = file.data("blk.3.ffn_down.weight")
+        assert len(np.unique(rows, axis=0)) == len(rows)
+    with LLM(path) as llm:
+        logits = llm.logits(llm.tokenize("Hello there"))
+    assert 0.5 < logits.std() < 2
+
+
+def test_one_type_and_equal_files(geometry, tmp_path):
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / folder).mkdir()
+        geometry.write(small(geometry, "llama-3.2-1b"), tmp_path / folder / "model.gguf", "Q5_0", seed)
+    one, same, other = ((tmp_path / folder / "model.gguf").read_bytes() for folder in "abc")
+    assert one == same
+    assert one != other
+    with GGUFFile(tmp_path / "a" / "model.gguf") as file:
+        layers = {t.type.name for n, t in file.tensors.items() if n.startswith("blk.") and len(t.shape) == 2}
+    assert layers == {"Q5_0"}
