@@ -51,6 +51,8 @@ _ROWS = (
     BlockFormat("Q5_0", 6, 32, 22, blocks32.dequantize_q5_0, blocks32.quantize_q5_0),
     BlockFormat("Q5_1", 7, 32, 24, blocks32.dequantize_q5_1, blocks32.quantize_q5_1),
     BlockFormat("Q8_0", 8, 32, 34, blocks32.dequantize_q8_0, blocks32.quantize_q8_0),
+    BlockFormat("Q2_K", 10, 256, 84, kquants.dequantize_q2_k, kquants.quantize_q2_k),
+    BlockFormat("Q3_K", 11, 256, 110, kquants.dequantize_q3_k, kquants.quantize_q3_k),
     BlockFormat("Q4_K", 12, 256, 144, kquants.dequantize_q4_k, kquants.quantize_q4_k),
     BlockFormat("Q5_K", 13, 256, 176, kquants.dequantize_q5_k, kquants.quantize_q5_k),
     BlockFormat("Q6_K", 14, 256, 210, kquants.dequantize_q6_k, kquants.quantize_q6_k),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realizar._kernels import rows, table
-from tests.kernels.blocks import Bytes, Floats, assert_same_bits, block_shape, expand, random_rows
+from tests.kernels.blocks import SCALES_AT, Bytes, Floats, assert_same_bits, block_shape, expand, random_rows
 
 FORMATS = list(rows.ACT_BLOCK)
 KINDS = [("int8", "gemv"), ("int8", "gemm"), ("f32", "gemm")]
@@ -76,15 +76,11 @@ def test_same_bits_extreme_integers(name: str, extreme: int) -> None:
     tame = random_rows(name, 18, k, np.random.default_rng(0))
     if name not in ("F32", "F16", "BF16"):
         size = block_shape(name)[1]
-        at = [i for i in range(size) if i not in ((208, 209) if name == "Q6_K" else (0, 1, 2, 3)[: 2 * n_scales(name)])]
+        at = np.delete(np.arange(size), [byte for first in SCALES_AT[name] for byte in (first, first + 1)])
         data.reshape(18, -1, size)[..., at] = extreme
         data[::2] = tame[::2]
     x = np.where(np.arange(13)[:, None] % 2, 1, -1) * np.ones((13, k), np.float32)
     check_same_bits(name, data, x.astype(np.float32))
-
-
-def n_scales(name: str) -> int:
-    return 2 if name in ("Q4_1", "Q5_1", "Q4_K", "Q5_K") else 1
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -5,9 +5,10 @@ from pathlib import Path
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
 WHOLE_SET = Path(__file__).parents[3] / "shared" / "parity"
 CASES = ("llama", "llama_mha", "llama_tied", "llama3_rope", "llama_linear_rope", "mistral", "phi", "qwen2")
-TYPES = ("f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k")
 GELU_TABLE = ("phi",)  # llama.cpp looks gelu up in a table of float16 numbers
 FLOAT_TYPES = ("f32", "f16", "bf16")
+K_TYPES = ("q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k")
+TYPES = (*FLOAT_TYPES, "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", *K_TYPES)
 
 
 def files(root: Path) -> list[Path]:

@@ -13,6 +13,8 @@ RZ_TARGET("avx2,fma,f16c")
 #include "realizar/avx2/f16.h"
 #include "realizar/avx2/f32.h"
 #include "realizar/avx2/f32x16.h"
+#include "realizar/avx2/q2_k.h"
+#include "realizar/avx2/q3_k.h"
 #include "realizar/avx2/q4_0.h"
 #include "realizar/avx2/q4_1.h"
 #include "realizar/avx2/q4_k.h"
@@ -41,6 +43,8 @@ const struct rz_kernels rz_avx2 = {
     .format[RZ_Q5_0] = {NULL, q5_0_gemv, q5_0_gemm, q5_0_matmul_f32},
     .format[RZ_Q5_1] = {NULL, q5_1_gemv, q5_1_gemm, q5_1_matmul_f32},
     .format[RZ_Q8_0] = {NULL, q8_0_gemv, q8_0_gemm, q8_0_matmul_f32},
+    .format[RZ_Q2_K] = {NULL, q2_k_gemv, q2_k_gemm, q2_k_matmul_f32},
+    .format[RZ_Q3_K] = {NULL, q3_k_gemv, q3_k_gemm, q3_k_matmul_f32},
     .format[RZ_Q4_K] = {NULL, q4_k_gemv, q4_k_gemm, q4_k_matmul_f32},
     .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},

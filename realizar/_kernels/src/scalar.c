@@ -7,6 +7,8 @@
 #include "realizar/scalar/f16.h"
 #include "realizar/scalar/f32.h"
 #include "realizar/scalar/norm.h"
+#include "realizar/scalar/q2_k.h"
+#include "realizar/scalar/q3_k.h"
 #include "realizar/scalar/q4_0.h"
 #include "realizar/scalar/q4_1.h"
 #include "realizar/scalar/q4_k.h"
@@ -32,6 +34,8 @@ const struct rz_kernels rz_scalar = {
     .format[RZ_Q5_0] = {q5_0_dequantize, q5_0_gemv, q5_0_gemv, q5_0_matmul_f32},
     .format[RZ_Q5_1] = {q5_1_dequantize, q5_1_gemv, q5_1_gemv, q5_1_matmul_f32},
     .format[RZ_Q8_0] = {q8_0_dequantize, q8_0_gemv, q8_0_gemv, q8_0_matmul_f32},
+    .format[RZ_Q2_K] = {q2_k_dequantize, q2_k_gemv, q2_k_gemv, q2_k_matmul_f32},
+    .format[RZ_Q3_K] = {q3_k_dequantize, q3_k_gemv, q3_k_gemv, q3_k_matmul_f32},
     .format[RZ_Q4_K] = {q4_k_dequantize, q4_k_gemv, q4_k_gemv, q4_k_matmul_f32},
     .format[RZ_Q5_K] = {q5_k_dequantize, q5_k_gemv, q5_k_gemv, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {q6_k_dequantize, q6_k_gemv, q6_k_gemv, q6_k_matmul_f32},

@@ -52,6 +52,19 @@ typedef struct {
 } rz_block_q8_0;
 
 typedef struct {
+    uint8_t scales[16]; /* of 16 elements each; low nibble: scale, high nibble: minimum */
+    uint8_t qs[64];     /* per half of 128: 32 bytes; bit pair j of byte i: element 32 * j + i */
+    uint16_t d, dmin;
+} rz_block_q2_k; /* value d * scale * q - dmin * min */
+
+typedef struct {
+    uint8_t hmask[32];  /* bit j of byte i: the third bit of element 32 * j + i */
+    uint8_t qs[64];     /* as in q2_k */
+    uint8_t scales[12]; /* sixteen 6-bit scales, see q3_k_scale */
+    uint16_t d;
+} rz_block_q3_k; /* value d * (scale - 32) * (q - 4) */
+
+typedef struct {
     uint16_t d, dmin;
     uint8_t scales[12]; /* eight 6-bit scales and eight 6-bit minima, see rz_k_scales */
     uint8_t qs[128];    /* 32 bytes for two sub-blocks of 32: low nibbles the first, high the second */

@@ -16,7 +16,8 @@ typedef struct {
 
 /* Scales and minima of one block of four rows: lane r belongs to row r. */
 typedef struct {
-    __m512i scales, mins; /* bytes, in the order that the format's dot wants */
+    __m512i scales;  /* bytes, in the order that the format's dot wants */
+    __m512i mins[2]; /* words, of the groups 0..7 and 8..15; without minima: the scales, when there is a bias */
     __m128 d, dmin;
 } scales_256;
 
@@ -28,6 +29,7 @@ typedef struct {
     scales_256_fn *scales;
     dot_256_fn *dot;
     int block_bytes, has_min;
+    int bias_bits; /* log2 of the bias that the unsigned elements count from; 0: none */
 } gemv_256_format;
 
 /* d of dword r of the lower halves, for four rows. */
@@ -36,15 +38,12 @@ RZ_INLINE __m128 halves_f32(__m128i dwords)
     return _mm_cvtph_ps(_mm_packus_epi32(_mm_and_si128(dwords, _mm_set1_epi32(0xffff)), _mm_setzero_si128()));
 }
 
-/* Sixteen minima a row, doubled from eight bytes 8..15 of its lane, against the group sums: dword r is row r's. */
-RZ_INLINE __m128i dot_mins(__m512i mins, __m256i sums)
+/* Sixteen minima a row against the group sums: dword r is row r's. */
+RZ_INLINE __m128i dot_mins(const __m512i *mins, __m256i sums)
 {
-    const __m512i first = _mm512_set4_epi32((int)0x800b800b, (int)0x800a800a, (int)0x80098009, (int)0x80088008);
-    const __m512i last = _mm512_add_epi8(first, _mm512_set1_epi16(4));
     __m512i low = _mm512_broadcast_i32x4(_mm256_castsi256_si128(sums));
     __m512i high = _mm512_broadcast_i32x4(_mm256_extracti128_si256(sums, 1));
-    __m512i dot = _mm512_madd_epi16(_mm512_shuffle_epi8(mins, first), low);
-    dot = _mm512_dpwssd_epi32(dot, _mm512_shuffle_epi8(mins, last), high);
+    __m512i dot = _mm512_dpwssd_epi32(_mm512_madd_epi16(mins[0], low), mins[1], high);
     dot = _mm512_add_epi32(dot, _mm512_shuffle_epi32(dot, _MM_PERM_BADC));
     dot = _mm512_add_epi32(dot, _mm512_shuffle_epi32(dot, _MM_PERM_CDAB));
     const __m512i first_of_lane = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0);
@@ -59,6 +58,7 @@ RZ_INLINE __m128 step_256(gemv_256_format format, const char *const *blocks, con
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) dots[r] = format.dot(blocks[r], &s, r, x);
     __m128i isum = add_lanes_i32(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
+    if (format.bias_bits) isum = _mm_sub_epi32(isum, _mm_slli_epi32(dot_mins(s.mins, x->sums), format.bias_bits));
     __m128 d = _mm_set1_ps(dx);
     acc = _mm_fmadd_ps(_mm_cvtepi32_ps(isum), _mm_mul_ps(s.d, d), acc);
     if (format.has_min) acc = _mm_fnmadd_ps(_mm_mul_ps(s.dmin, d), _mm_cvtepi32_ps(dot_mins(s.mins, x->sums)), acc);

@@ -22,7 +22,11 @@ static inline scales_256 k_scales_256(const char *const *blocks)
     const __m512i first_of_lane = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0);
     __m128i d_dmin = _mm512_castsi512_si128(_mm512_permutexvar_epi32(first_of_lane, header));
     scales_256 s;
-    s.scales = s.mins = _mm512_or_si512(low, high);
+    s.scales = _mm512_or_si512(low, high);
+    /* A sub-block is two groups: each minimum twice. */
+    const __m512i first = _mm512_set4_epi32((int)0x800b800b, (int)0x800a800a, (int)0x80098009, (int)0x80088008);
+    s.mins[0] = _mm512_shuffle_epi8(s.scales, first);
+    s.mins[1] = _mm512_shuffle_epi8(s.scales, _mm512_add_epi8(first, _mm512_set1_epi16(4)));
     s.d = halves_f32(d_dmin);
     s.dmin = halves_f32(_mm_srli_epi32(d_dmin, 16));
     return s;

@@ -30,11 +30,11 @@ static inline __m512i q4_k_scale_dwords(const char *block) { return k_scale_dwor
 
 static void q4_k_gemv(RZ_MATMUL_PARAMS)
 {
-    gemv_256((gemv_256_format){k_scales_256, q4_k_dot_256, sizeof(rz_block_q4_k), HAS_MIN}, RZ_MATMUL_ARGS);
+    gemv_256((gemv_256_format){k_scales_256, q4_k_dot_256, sizeof(rz_block_q4_k), HAS_MIN, 0}, RZ_MATMUL_ARGS);
 }
 
-static const gemm_256_format q4_k_gemm_format = {q4_k_unpack_64, q4_k_scale_dwords, sizeof(rz_block_q4_k), 8, 32, 3, 0,
-                                                 HAS_MIN};
+static const gemm_256_format q4_k_gemm_format = {
+    q4_k_unpack_64, q4_k_scale_dwords, sizeof(rz_block_q4_k), 8, 32, 8, 0, 8};
 
 static void q4_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q4_k_gemm_format, RZ_MATMUL_ARGS); }
 

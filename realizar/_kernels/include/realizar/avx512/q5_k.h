@@ -44,11 +44,11 @@ static inline __m512i q5_k_scale_dwords(const char *block) { return k_scale_dwor
 
 static void q5_k_gemv(RZ_MATMUL_PARAMS)
 {
-    gemv_256((gemv_256_format){k_scales_256, q5_k_dot_256, sizeof(rz_block_q5_k), HAS_MIN}, RZ_MATMUL_ARGS);
+    gemv_256((gemv_256_format){k_scales_256, q5_k_dot_256, sizeof(rz_block_q5_k), HAS_MIN, 0}, RZ_MATMUL_ARGS);
 }
 
-static const gemm_256_format q5_k_gemm_format = {q5_k_unpack_64, q5_k_scale_dwords, sizeof(rz_block_q5_k), 8, 16, 4, 0,
-                                                 HAS_MIN};
+static const gemm_256_format q5_k_gemm_format = {
+    q5_k_unpack_64, q5_k_scale_dwords, sizeof(rz_block_q5_k), 8, 16, 16, 0, 8};
 
 static void q5_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q5_k_gemm_format, RZ_MATMUL_ARGS); }
 
