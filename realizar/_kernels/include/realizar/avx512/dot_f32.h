@@ -4,6 +4,7 @@
 
 #include "realizar/avx512/lanes.h"
 #include "realizar/matmul.h"
+#include "realizar/streams.h"
 
 /* Sixteen weights as floats; those outside the mask are zero and not read. */
 typedef __m512 load_16_fn(const char *w, __mmask16 there);
@@ -48,42 +49,60 @@ RZ_INLINE void multiply_16(load_16_fn *load, const char *const *rows, size_t w_a
     }
 }
 
-/* Four rows (the last one repeated when there are fewer) against n_tokens <= 4 tokens. */
-RZ_INLINE void multiply_rows_f32(load_16_fn *load, size_t element_bytes, const char *const *rows, size_t k,
-                                 const char *x, size_t x_stride, int n_tokens, float *y, size_t ldy, __mmask8 there)
+/* Four rows, which a step takes from four runs (streams.h), and their numbers. */
+typedef struct {
+    const char *row[4];
+    size_t at[4];
+} rows_4;
+
+/* Bytes ahead that a row of floats fetches. */
+enum { AHEAD_FLOATS = 1024 };
+
+/* Four rows against n_tokens <= 4 tokens; when ahead is not 0 each row fetches what lies so many bytes further on. */
+RZ_INLINE void multiply_rows_f32(load_16_fn *load, size_t element_bytes, const rows_4 *rows, size_t k, const char *x,
+                                 size_t x_stride, int n_tokens, int ahead, float *y, size_t ldy)
 {
     __m512 acc[4][4];
     size_t ldx = x_stride / sizeof(float), i = 0;
     for (int t = 0; t < n_tokens; t++)
         for (int r = 0; r < 4; r++) acc[t][r] = _mm512_setzero_ps();
-    for (; i + 16 <= k; i += 16)
-        multiply_16(load, rows, i * element_bytes, (const float *)x + i, ldx, n_tokens, 0xffff, acc);
+    for (; i + 16 <= k; i += 16) {
+        if (ahead)
+            for (int r = 0; r < 4; r++) __builtin_prefetch(rows->row[r] + i * element_bytes + ahead);
+        multiply_16(load, rows->row, i * element_bytes, (const float *)x + i, ldx, n_tokens, 0xffff, acc);
+    }
     if (i < k)
-        multiply_16(load, rows, i * element_bytes, (const float *)x + i, ldx, n_tokens,
+        multiply_16(load, rows->row, i * element_bytes, (const float *)x + i, ldx, n_tokens,
                     (__mmask16)((1u << (k - i)) - 1), acc);
-    for (int t = 0; t < n_tokens; t++) _mm_mask_storeu_ps(y + (size_t)t * ldy, there, sum_lanes_4(acc[t]));
+    for (int t = 0; t < n_tokens; t++) {
+        float dots[4];
+        _mm_storeu_ps(dots, sum_lanes_4(acc[t]));
+        for (int r = 0; r < 4; r++) y[(size_t)t * ldy + rows->at[r]] = dots[r];
+    }
 }
 
-/* Four rows against all tokens, four of these at a time. */
-RZ_INLINE void multiply_tokens_f32(load_16_fn *load, size_t element_bytes, const char *const *rows, size_t n_rows,
-                                   size_t k, const char *x, size_t x_stride, size_t n, float *y, size_t ldy)
+/* Four rows against all tokens, four of these at a time; the first ones fetch. */
+RZ_INLINE void multiply_tokens_f32(load_16_fn *load, size_t element_bytes, const rows_4 *rows, size_t k, const char *x,
+                                   size_t x_stride, size_t n, int ahead, float *y, size_t ldy)
 {
-    __mmask8 there = (__mmask8)((1u << n_rows) - 1);
     size_t t = 0;
     for (; t + 4 <= n; t += 4)
-        multiply_rows_f32(load, element_bytes, rows, k, x + t * x_stride, x_stride, 4, y + t * ldy, ldy, there);
+        multiply_rows_f32(load, element_bytes, rows, k, x + t * x_stride, x_stride, 4, t ? 0 : ahead, y + t * ldy, ldy);
     for (; t < n; t++)
-        multiply_rows_f32(load, element_bytes, rows, k, x + t * x_stride, x_stride, 1, y + t * ldy, ldy, there);
+        multiply_rows_f32(load, element_bytes, rows, k, x + t * x_stride, x_stride, 1, t ? 0 : ahead, y + t * ldy, ldy);
 }
 
 /* Float formats: the rows as they lie in the file. */
 RZ_INLINE void matmul_floats(load_16_fn *load, size_t element_bytes, RZ_MATMUL_PARAMS)
 {
-    for (size_t r = r0; r < r1; r += 4) {
-        size_t n_rows = r1 - r < 4 ? r1 - r : 4;
-        const char *rows[4];
-        for (size_t i = 0; i < 4; i++) rows[i] = (const char *)w + (r + (i < n_rows ? i : n_rows - 1)) * w_stride;
-        multiply_tokens_f32(load, element_bytes, rows, n_rows, k, x, x_stride, n, y + r, ldy);
+    size_t n_steps = stream_steps(r0, r1, 4);
+    for (size_t step = 0; step < n_steps; step++) {
+        rows_4 rows;
+        for (size_t s = 0; s < 4; s++) {
+            rows.at[s] = stream_row(r0, r1, n_steps, s, step);
+            rows.row[s] = (const char *)w + rows.at[s] * w_stride;
+        }
+        multiply_tokens_f32(load, element_bytes, &rows, k, x, x_stride, n, AHEAD_FLOATS, y, ldy);
     }
 }
 
@@ -92,13 +111,13 @@ RZ_INLINE void dequantize_and_dot(rz_dequantize_fn *dequantize, RZ_MATMUL_PARAMS
 {
     float *room = scratch;
     for (size_t r = r0; r < r1; r += 4) {
-        size_t n_rows = r1 - r < 4 ? r1 - r : 4;
-        const char *rows[4];
+        rows_4 rows;
         for (size_t i = 0; i < 4; i++) {
-            rows[i] = (const char *)(room + (i < n_rows ? i : n_rows - 1) * k);
-            if (i < n_rows) dequantize((const char *)w + (r + i) * w_stride, k, room + i * k);
+            rows.at[i] = r + i < r1 ? r + i : r1 - 1;
+            rows.row[i] = (const char *)(room + i * k);
+            dequantize((const char *)w + rows.at[i] * w_stride, k, room + i * k);
         }
-        multiply_tokens_f32(load_16_f32, sizeof(float), rows, n_rows, k, x, x_stride, n, y + r, ldy);
+        multiply_tokens_f32(load_16_f32, sizeof(float), &rows, k, x, x_stride, n, 0, y, ldy);
     }
 }
 

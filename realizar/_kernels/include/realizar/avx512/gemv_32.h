@@ -1,4 +1,5 @@
-/* GEMV of the 32-element formats: sixteen rows by four blocks a step, straight from the file's blocks.
+/* GEMV of the 32-element formats: sixteen rows, one of each of sixteen runs of rows (streams.h), by four blocks a step,
+ * straight from the file's blocks.
  *
  *     row 0   [b0 b1 b2 b3]  dot_4 -> partial sums, lane b = block b  \
  *     row 1   [b0 b1 b2 b3]  dot_4 ->                                  > sum_quads -> lane b: rows 0..3
@@ -13,6 +14,10 @@
 
 #include "realizar/avx512/lanes.h"
 #include "realizar/matmul.h"
+#include "realizar/streams.h"
+
+/* Bytes ahead that a row fetches (256 to 1024 measured: more than 512 does not stay in L1). */
+enum { AHEAD_32 = 256 };
 
 /* Four consecutive blocks of a token, in both orders in which a format may want them. */
 typedef struct {
@@ -47,10 +52,9 @@ RZ_INLINE act_4 load_act_4(const char *record, size_t k, size_t block, int n_blo
     return x;
 }
 
-/* Adds blocks [block, block + n_blocks) of sixteen rows to acc. As many bytes as four blocks of sixteen rows have are
- * fetched from next on; evenly, since a burst would fill the miss buffers and then leave them idle. */
-RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, const char *next, const char *record,
-                         size_t k, size_t block, int n_blocks, __m512 acc)
+/* Adds blocks [block, block + n_blocks) of sixteen rows to acc; each row fetches what lies ahead of it. */
+RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, int fetch, const char *record, size_t k,
+                         size_t block, int n_blocks, __m512 acc)
 {
     const float *d = (const float *)(record + rz_act_d_offset(k)) + block;
     const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32)) + block;
@@ -63,9 +67,7 @@ RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, c
         for (int r = 0; r < 4; r++) {
             dots[r] = format.dot_4(row_blocks[4 * g + r], &x);
             scales = format.scales_4(scales, r, row_blocks[4 * g + r]);
-            for (int line = (4 * g + r) * format.block_bytes / 16; line < (4 * g + r + 1) * format.block_bytes / 16;
-                 line++)
-                _mm_prefetch(next + 64 * line, _MM_HINT_T1);
+            if (fetch) fetch_ahead(row_blocks[4 * g + r], AHEAD_32, 4 * format.block_bytes);
         }
         isum[g] = _mm512_cvtepi32_ps(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
         scale[g] = low_halves_f32(scales);
@@ -88,8 +90,8 @@ enum { STEP_READS = 160 };
 
 /* The last one to three blocks of the rows. A step reads beyond them: for the first n_direct rows into the row that
  * follows, which is there; for the others from a copy. */
-RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_blocks, int n_direct, const char *next,
-                              const char *record, size_t k, size_t block, __m512 acc)
+RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_blocks, int n_direct, const char *record,
+                              size_t k, size_t block, __m512 acc)
 {
     char copies[16][STEP_READS];
     const char *readable[16];
@@ -100,12 +102,11 @@ RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_bloc
         memset(copies[r], 0, STEP_READS);
         memcpy(copies[r], row_blocks[r], (size_t)(n_blocks * format.block_bytes));
     }
-    return step_32(format, readable, next, record, k, block, n_blocks, acc);
+    return step_32(format, readable, 0, record, k, block, n_blocks, acc);
 }
 
-/* Sixteen rows (the last one repeated when there are fewer) against one token, while what lies from next on
- * is fetched. */
-RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, int n_direct, const char *next, size_t k,
+/* Sixteen rows against one token. */
+RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, int n_direct, int fetch, size_t k,
                              const char *record)
 {
     __m512 acc = _mm512_setzero_ps();
@@ -113,24 +114,27 @@ RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, int
     const char *row_blocks[16];
     for (int r = 0; r < 16; r++) row_blocks[r] = rows[r];
     for (; block + 4 <= k / 32; block += 4) {
-        acc = step_32(format, row_blocks, next, record, k, block, 4, acc);
-        next += 16 * step_bytes;
+        acc = step_32(format, row_blocks, fetch, record, k, block, 4, acc);
         for (int r = 0; r < 16; r++) row_blocks[r] += step_bytes;
     }
-    return block < k / 32 ? last_step_32(format, row_blocks, n_direct, next, record, k, block, acc) : acc;
+    return block < k / 32 ? last_step_32(format, row_blocks, n_direct, record, k, block, acc) : acc;
 }
 
 RZ_INLINE void gemv_32(gemv_32_format format, RZ_MATMUL_PARAMS)
 {
-    for (size_t r = r0; r < r1; r += 16) {
-        size_t n_rows = r1 - r < 16 ? r1 - r : 16;
-        const char *rows[16], *first = (const char *)w + r * w_stride;
-        for (size_t i = 0; i < 16; i++) rows[i] = first + (i < n_rows ? i : n_rows - 1) * w_stride;
-        const char *next = r + 16 < r1 ? first + 16 * w_stride : first;
-        int n_direct = w_stride < STEP_READS ? 0 : r + 16 < r1 ? 16 : (int)n_rows - 1;
+    size_t n_steps = stream_steps(r0, r1, 16), at[16];
+    for (size_t step = 0; step < n_steps; step++) {
+        const char *rows[16];
+        int n_direct = 0; /* rows that others follow */
+        for (size_t s = 0; s < 16; s++) {
+            at[s] = stream_row(r0, r1, n_steps, s, step);
+            rows[s] = (const char *)w + at[s] * w_stride;
+            n_direct += at[s] + 1 < r1 && w_stride >= STEP_READS;
+        }
         for (size_t t = 0; t < n; t++) {
-            __m512 dots = dot_rows_32(format, rows, n_direct, t == 0 ? next : first, k, (const char *)x + t * x_stride);
-            _mm512_mask_storeu_ps(y + t * ldy + r, (__mmask16)((1u << n_rows) - 1), dots);
+            float dots[16];
+            _mm512_storeu_ps(dots, dot_rows_32(format, rows, n_direct, t == 0, k, (const char *)x + t * x_stride));
+            for (size_t s = 0; s < 16; s++) y[t * ldy + at[s]] = dots[s];
         }
     }
 }
