@@ -1,35 +1,69 @@
-"""Measuring a model beside the machine it runs on, in one process, in interleaved rounds."""
+"""Measuring a model beside the machine it runs on, in one process, in interleaved runs."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from importlib import import_module
-from math import prod
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from realizar._kernels import table
+from realizar.cli.floor import prompt_floor, step_floor
 from realizar.cli.machine import int8_tops, peak_rss_bytes, read_gb_s
-from realizar.params import SamplingParams
+from realizar.cli.workload import DECODE_PROMPT, Workload
 
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine
-    from realizar.model import Model
 
-_ROUNDS = 3
-_DECODE_PROMPT = 16  # tokens in the cache before the measured steps
+
+@dataclass(frozen=True)
+class Config:
+    """What is run. A run is a prompt of new tokens up to its first generated token, and then some decode steps.
+
+    Attributes
+    ----------
+    n_prompt : int
+        Tokens of the prompt; 0 leaves it out.
+    n_generate : int
+        Decode steps, behind a prompt of 16 tokens of their own; 0 leaves them out.
+    depth : int
+        Tokens that are in the cache before either; a multiple of 16.
+    batch : int
+        Sequences that decode together.
+    warm_up, runs : int
+        Runs that do not count, and runs that do.
+    seed : int
+        Of the tokens.
+    """
+
+    n_prompt: int = 512
+    n_generate: int = 64
+    depth: int = 0
+    batch: int = 1
+    warm_up: int = 1
+    runs: int = 3
+    seed: int = 0
+
+
+CONFIGS = {
+    "short": Config(n_prompt=3, n_generate=0, warm_up=3, runs=10, seed=42),
+    "long": Config(n_prompt=2048, n_generate=0, warm_up=1, runs=5, seed=42),
+    "decode": Config(n_prompt=0, n_generate=1, warm_up=10, runs=100, seed=42),
+}
+"""The project's canonical configurations."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What `realizar bench` reports; also the keys of its JSON.
+    """What `realizar bench` reports; also the keys of its JSON. None stands where a phase was left out.
 
     Attributes
     ----------
+    config : Config
     model_bytes, bytes_per_token, kv_bytes : int
         Size of the file; bytes of weights that a decode step reads; size of the cache.
     n_threads : int
@@ -39,16 +73,20 @@ class Measurement:
         What the machine does with these threads: 10^9 bytes read from the mapped file, 10^12 int8 operations a second.
     load_s : float
         Seconds until the first text was tokenized.
+    prefill_s : float
+        Seconds of a prompt, median of the runs.
     prefill_tok_s, decode_tok_s : float
-        Tokens per second: median of the rounds.
+        Tokens per second, of all sequences: median of the runs.
     prefill_share, decode_share : float
-        Of the int8 rate, and of the read bandwidth: 1 is the floor, median of the rounds' own ratios.
+        Of the floor, the longer of reading at `read_gb_s` and multiplying at `int8_tops`: 1 is the floor, median of
+        the runs' own ratios.
     step_ms_p50, step_ms_p95, step_ms_p99 : float
-        Milliseconds of a decode step over all rounds.
+        Milliseconds of a decode step over all runs.
     peak_rss_bytes : int | None
         None where the system does not say.
     """
 
+    config: Config
     model_bytes: int
     bytes_per_token: int
     n_threads: int
@@ -56,27 +94,28 @@ class Measurement:
     read_gb_s: float
     int8_tops: float
     load_s: float
-    prefill_tok_s: float
-    prefill_share: float
-    decode_tok_s: float
-    decode_share: float
-    step_ms_p50: float
-    step_ms_p95: float
-    step_ms_p99: float
+    prefill_s: float | None
+    prefill_tok_s: float | None
+    prefill_share: float | None
+    decode_tok_s: float | None
+    decode_share: float | None
+    step_ms_p50: float | None
+    step_ms_p95: float | None
+    step_ms_p99: float | None
     peak_rss_bytes: int | None
     kv_bytes: int
 
 
 @dataclass(frozen=True)
-class _Round:
+class _Run:
     read_gb_s: float
     int8_tops: float
     prefill_s: float
     step_s: list[float]
 
 
-def measure(path: Path, n_threads: int | None, n_prompt: int, n_generate: int) -> Measurement:
-    """Load a model and time it, the machine's own rates probed between the rounds.
+def measure(path: Path, n_threads: int | None, config: Config) -> Measurement:
+    """Load a model and time it, the machine's own rates probed between the runs.
 
     Parameters
     ----------
@@ -84,93 +123,76 @@ def measure(path: Path, n_threads: int | None, n_prompt: int, n_generate: int) -
         The file.
     n_threads : int, optional
         As `LLM`.
-    n_prompt, n_generate : int
-        Tokens of a prefill, and decode steps of one sequence, in each round.
+    config : Config
 
     Raises
     ------
     RealizarError
-        As `LLM`.
+        As `LLM`; or if a depth was asked for that the cache cannot find again.
     """
     from realizar.llm import LLM
 
     for library in ("sentencepiece", "tokenizers"):  # imports are no part of load_s
         import_module(library)
     begin = time.perf_counter()
-    n_ctx = max(n_prompt, n_generate + _DECODE_PROMPT) + 1
-    with LLM(path, n_threads=n_threads, n_seqs=1, n_ctx=n_ctx) as llm:
+    n_ctx = Workload.n_ctx(config.depth, config.batch, config.n_prompt, config.n_generate)
+    with LLM(path, n_threads=n_threads, n_seqs=config.batch, n_ctx=n_ctx) as llm:
         llm.tokenize("")
         load_s = time.perf_counter() - begin
-        rng = np.random.default_rng(0)
-        _round(llm.engine, n_prompt, 1, rng)  # pages the file in and starts the threads
-        rounds = [_round(llm.engine, n_prompt, n_generate, rng) for _ in range(_ROUNDS)]
-        return _summary(llm.engine, rounds, n_prompt, load_s)
+        work = Workload(llm.engine, config.depth, config.batch, config.seed)
+        for _ in range(config.warm_up):
+            _run(llm.engine, work, config)
+        runs = [_run(llm.engine, work, config) for _ in range(config.runs)]
+        return _summary(llm.engine, runs, config, load_s)
 
 
-def _round(engine: Engine, n_prompt: int, n_generate: int, rng: np.random.Generator) -> _Round:
+def _run(engine: Engine, work: Workload, config: Config) -> _Run:
     file, n_threads = engine.model.file, engine.runner.n_threads
     bandwidth = read_gb_s((file.data(name) for name in file.tensors), n_threads)
-    prefill_s = _prefill_seconds(engine, _tokens(engine, n_prompt, rng))
+    prefill_s = work.prompt_seconds(config.n_prompt) if config.n_prompt else 0.0
     rate = int8_tops(table.current(), n_threads)
-    return _Round(bandwidth, rate, prefill_s, _step_seconds(engine, _tokens(engine, _DECODE_PROMPT, rng), n_generate))
+    return _Run(bandwidth, rate, prefill_s, work.step_seconds(config.n_generate) if config.n_generate else [])
 
 
-def _tokens(engine: Engine, n: int, rng: np.random.Generator) -> list[int]:
-    """Tokens that no earlier round has left in the cache."""
-    return [int(token) for token in rng.integers(0, engine.model.hp.n_vocab, n)]
-
-
-def _prefill_seconds(engine: Engine, prompt: list[int]) -> float:
-    request = engine.generate(prompt, SamplingParams(temperature=0.0, max_tokens=1, ignore_eos=True))
-    begin = time.perf_counter()
-    engine.wait(lambda: request.is_over)
-    return time.perf_counter() - begin
-
-
-def _step_seconds(engine: Engine, prompt: list[int], n: int) -> list[float]:
-    request = engine.generate(prompt, SamplingParams(temperature=0.0, max_tokens=n + 1, ignore_eos=True))
-    engine.wait(lambda: bool(request.token_ids))
-    seconds = []
-    while not request.is_over:
-        begin = time.perf_counter()
-        engine.step()
-        seconds.append(time.perf_counter() - begin)
-    return seconds
-
-
-def _summary(engine: Engine, rounds: list[_Round], n_prompt: int, load_s: float) -> Measurement:
+def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) -> Measurement:
     model = engine.model
-    bytes_per_token = model.bytes_per_token()
-    operations_per_token = 2 * _weights_per_token(model)
-    prefill_tok_s = [n_prompt / r.prefill_s for r in rounds]
-    decode_tok_s = [len(r.step_s) / sum(r.step_s) for r in rounds]
-    p50, p95, p99 = np.percentile([1e3 * s for r in rounds for s in r.step_s], [50, 95, 99])
     return Measurement(
+        config=config,
         model_bytes=model.file.n_bytes,
-        bytes_per_token=bytes_per_token,
+        bytes_per_token=model.bytes_per_token(),
         n_threads=engine.runner.n_threads,
         isa=table.current(),
-        read_gb_s=median(r.read_gb_s for r in rounds),
-        int8_tops=median(r.int8_tops for r in rounds),
+        read_gb_s=median(run.read_gb_s for run in runs),
+        int8_tops=median(run.int8_tops for run in runs),
         load_s=load_s,
-        prefill_tok_s=median(prefill_tok_s),
-        prefill_share=median(
-            operations_per_token * tok_s / (r.int8_tops * 1e12) for tok_s, r in zip(prefill_tok_s, rounds, strict=True)
-        ),
-        decode_tok_s=median(decode_tok_s),
-        decode_share=median(
-            bytes_per_token * tok_s / (r.read_gb_s * 1e9) for tok_s, r in zip(decode_tok_s, rounds, strict=True)
-        ),
-        step_ms_p50=float(p50),
-        step_ms_p95=float(p95),
-        step_ms_p99=float(p99),
+        **_prefill(engine, runs, config),
+        **_decode(engine, runs, config),
         peak_rss_bytes=peak_rss_bytes(),
         kv_bytes=engine.cache.n_bytes,
     )
 
 
-def _weights_per_token(model: Model) -> int:
-    """Weights that every token of a prefill is multiplied with; of the output matrix only the last one is."""
-    plan = model.plan()
-    linears = [op for op in plan.ops if op.op == "linear" and not plan.views[op.inputs[0]].m_rows]
-    return sum(prod(model.tensors[name].shape) for op in linears for name in op.weights)
+def _prefill(engine: Engine, runs: list[_Run], config: Config) -> dict[str, float | None]:
+    if not config.n_prompt:
+        return dict.fromkeys(("prefill_s", "prefill_tok_s", "prefill_share"))
+    floor = prompt_floor(engine, config.n_prompt)
+    seconds = median(run.prefill_s for run in runs)
+    share = median(floor.seconds(run.read_gb_s, run.int8_tops) / run.prefill_s for run in runs)
+    return {"prefill_s": seconds, "prefill_tok_s": config.n_prompt / seconds, "prefill_share": share}
+
+
+def _decode(engine: Engine, runs: list[_Run], config: Config) -> dict[str, float | None]:
+    if not config.n_generate:
+        return dict.fromkeys(("decode_tok_s", "decode_share", "step_ms_p50", "step_ms_p95", "step_ms_p99"))
+    n_tokens = config.depth + DECODE_PROMPT + (1 + config.n_generate) / 2  # in the middle of a run
+    floor = step_floor(engine, n_tokens, config.batch)
+    seconds = [fmean(run.step_s) for run in runs]
+    shares = [floor.seconds(run.read_gb_s, run.int8_tops) / s for run, s in zip(runs, seconds, strict=True)]
+    p50, p95, p99 = np.percentile([1e3 * s for run in runs for s in run.step_s], [50, 95, 99]).tolist()
+    return {
+        "decode_tok_s": config.batch / median(seconds),
+        "decode_share": median(shares),
+        "step_ms_p50": p50,
+        "step_ms_p95": p95,
+        "step_ms_p99": p99,
+    }

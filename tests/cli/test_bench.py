@@ -1,23 +1,25 @@
 """`bench` on a committed fixture: the keys that others read, and shares that follow from the other numbers."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
+from realizar import LLM
 from tests.parity.cases import FIXTURES
 
 QWEN = str(FIXTURES / "qwen2/model-q4_k_m.gguf")
 KEYS = (
-    "model_bytes, bytes_per_token, n_threads, isa, read_gb_s, int8_tops, load_s, prefill_tok_s, prefill_share,"
-    " decode_tok_s, decode_share, step_ms_p50, step_ms_p95, step_ms_p99, peak_rss_bytes, kv_bytes"
+    "config, model_bytes, bytes_per_token, n_threads, isa, read_gb_s, int8_tops, load_s, prefill_s, prefill_tok_s,"
+    " prefill_share, decode_tok_s, decode_share, step_ms_p50, step_ms_p95, step_ms_p99, peak_rss_bytes, kv_bytes"
 )
 
 
 @pytest.fixture(scope="module")
 def found():
-    from realizar.cli.measure import measure
+    from realizar.cli.measure import Config, measure
 
-    return measure(QWEN, 2, 32, 8)
+    return measure(QWEN, 2, Config(n_prompt=32, n_generate=8))
 
 
 def test_json_has_exactly_the_keys(realizar):
@@ -40,6 +42,51 @@ def test_numbers_go_together(found):
     assert found.step_ms_p50 <= found.step_ms_p95 <= found.step_ms_p99
     assert min(found.load_s, found.prefill_tok_s, found.prefill_share, found.decode_tok_s, found.decode_share) > 0
     assert found.kv_bytes > 0
+
+
+def test_the_canonical_configurations(realizar):
+    from realizar.cli.measure import CONFIGS
+
+    sizes = {name: (c.n_prompt, c.n_generate, c.warm_up, c.runs, c.seed) for name, c in CONFIGS.items()}
+    assert sizes == {"short": (3, 0, 3, 10, 42), "long": (2048, 0, 1, 5, 42), "decode": (0, 1, 10, 100, 42)}
+    status, out, err = realizar("bench", QWEN, "-t", "1", "--config", "short", "--json")
+    assert (status, err) == (0, "")
+    short = json.loads(out)
+    assert short["config"] == asdict(CONFIGS["short"])
+    assert short["prefill_s"] > 0
+    assert short["decode_tok_s"] is None
+    status, out, _ = realizar("bench", QWEN, "-t", "1", "--config", "decode", "-n", "2")
+    assert status == 0
+    assert "over 2 tokens" in out
+    assert "prefill" not in out
+
+
+def test_depth_and_batch(realizar):
+    status, out, err = realizar("bench", QWEN, "-t", "1", "-p", "20", "-n", "3", "--depth", "32", "--batch", "5")
+    assert (status, err) == (0, "")
+    assert "with 20 tokens behind 32" in out
+    assert "over 3 tokens for each of 5 sequences behind 32" in out
+    status, _, err = realizar("bench", QWEN, "--depth", "33")
+    assert status == 1
+    assert "multiple of 16" in err
+
+
+def test_the_floor_of_a_step():
+    """Weights once for all sequences, K and V of each; the longer of reading and multiplying."""
+    from realizar.cli.floor import Floor, prompt_floor, step_floor
+
+    with LLM(QWEN, n_ctx=64, kv_type="f16", n_threads=1) as llm:
+        engine, hp = llm.engine, llm.engine.model.hp
+        one, more = step_floor(engine, 100, 1), step_floor(engine, 100, 3)
+        kept = 100 * 2 * hp.n_layer * hp.n_head_kv * (hp.head_dim + hp.head_dim_v)
+        assert one.n_bytes == engine.model.bytes_per_token() + kept
+        assert more.n_bytes == one.n_bytes + 2 * kept
+        assert more.operations == 3 * one.operations
+        # the output, and what follows the last attention, only for the last token
+        last = hp.n_vocab * hp.n_embd + hp.n_head * hp.head_dim_v * hp.n_embd + 3 * hp.n_ff * hp.n_embd
+        assert prompt_floor(engine, 7).operations == 7 * (one.operations - 2 * last)
+    assert Floor(4e9, 1e12).seconds(2.0, 1.0) == 2.0
+    assert Floor(4e9, 3e12).seconds(2.0, 1.0) == 3.0
 
 
 def test_a_model_that_is_not_there(realizar):

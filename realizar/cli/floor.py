@@ -1,0 +1,68 @@
+"""The floor of a phase: the bytes that it has to read and the int8 operations that it has to do, and their time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import TYPE_CHECKING
+
+from realizar.runtime.batch import BLOCK
+
+if TYPE_CHECKING:
+    from realizar.engine.engine import Engine
+    from realizar.engine.kv_cache import KVCache
+    from realizar.model import Model
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What cannot be done without.
+
+    Attributes
+    ----------
+    n_bytes : float
+        Read from weights and cache.
+    operations : float
+        Multiply-adds with weights, each counted as two.
+    """
+
+    n_bytes: float
+    operations: float
+
+    def seconds(self, read_gb_s: float, int8_tops: float) -> float:
+        """What it takes on a machine that reads 10^9 bytes and does 10^12 int8 operations a second, so many of them."""
+        return max(self.n_bytes / (read_gb_s * 1e9), self.operations / (int8_tops * 1e12))
+
+
+def prompt_floor(engine: Engine, n_prompt: int) -> Floor:
+    """The floor of a prompt: every weight of the layers for every token, and all of them read once a step.
+
+    Behind the last attention, and of the output matrix, it needs one row of results, so these do not count.
+    """
+    n_steps = ceil(n_prompt / engine.cache.n_batch)
+    return Floor(engine.model.bytes_per_token() * n_steps, 2 * n_prompt * _weights(engine.model, output=False))
+
+
+def step_floor(engine: Engine, n_tokens: float, batch: int) -> Floor:
+    """The floor of a step of `batch` sequences with `n_tokens` in the cache each: weights once, the K and V of all."""
+    kept = batch * _kv_bytes(engine.model, engine.cache, n_tokens)
+    return Floor(engine.model.bytes_per_token() + kept, 2 * batch * _weights(engine.model, output=True))
+
+
+def _kv_bytes(model: Model, cache: KVCache, n_tokens: float) -> float:
+    """Bytes of the K and V that one query sees."""
+    arrays = {at.layer: at for at in cache.layers}
+    total = 0.0
+    for group in model.plan().cache_groups:
+        seen = min(n_tokens, group.window or n_tokens)
+        for layer in group.layers:
+            at = arrays[layer.layer]
+            total += seen * (at.k.nbytes + at.v.nbytes) / (len(at.k) * BLOCK)
+    return total
+
+
+def _weights(model: Model, output: bool) -> int:
+    """Weights that a token is multiplied with; those behind the choice of rows are the output's."""
+    plan = model.plan()
+    linears = [op for op in plan.ops if op.op == "linear" and (output or not plan.views[op.inputs[0]].m_rows)]
+    return sum(prod(model.tensors[name].shape) for op in linears for name in op.weights)
