@@ -51,7 +51,8 @@ RZ_INLINE __m256i dot_block_256(format_256 format, const char *row, size_t b, co
     return _mm256_sub_epi32(dot, offset);
 }
 
-RZ_INLINE __m256 dot_rows_256(format_256 format, const char *const *rows, size_t k, const char *record)
+/* Eight rows against one token; they fetch what lies ahead. */
+RZ_INLINE __m256 dot_rows_256(format_256 format, const char *const *rows, int fetch, size_t k, const char *record)
 {
     const float *d = (const float *)(record + rz_act_d_offset(k));
     __m256 acc = _mm256_setzero_ps();
@@ -60,6 +61,7 @@ RZ_INLINE __m256 dot_rows_256(format_256 format, const char *const *rows, size_t
         __m256i sums = _mm256_loadu_si256((const __m256i *)(record + rz_act_s_offset(k, 256)) + b);
         __m256i dots[8], xsums[8];
         for (int r = 0; r < 8; r++) {
+            if (fetch) fetch_ahead(rows[r] + at, AHEAD, format.block_bytes);
             dots[r] = dot_block_256(format, rows[r], b, record + 256 * b, sums);
             xsums[r] = format.mins ? _mm256_madd_epi16(format.mins(rows[r] + at), sums) : sums;
         }
@@ -72,12 +74,10 @@ RZ_INLINE __m256 dot_rows_256(format_256 format, const char *const *rows, size_t
 
 RZ_INLINE void gemv_256(format_256 format, RZ_MATMUL_PARAMS)
 {
-    for (size_t r = r0; r < r1; r += 8) {
-        eight_rows rows = eight_rows_at(w, w_stride, r, r1);
-        for (size_t t = 0; t < n; t++) {
-            __m256 dots = dot_rows_256(format, rows.row, k, (const char *)x + t * x_stride);
-            _mm256_maskstore_ps(y + t * ldy + r, first_rows(rows.n), dots);
-        }
+    for (size_t step = 0; step < stream_steps(r0, r1, 8); step++) {
+        eight_rows rows = eight_rows_of_streams(w, w_stride, r0, r1, step);
+        for (size_t t = 0; t < n; t++)
+            store_rows(y + t * ldy, &rows, dot_rows_256(format, rows.row, t == 0, k, (const char *)x + t * x_stride));
     }
 }
 
@@ -167,7 +167,7 @@ RZ_INLINE void gemm_256(format_256 format, RZ_MATMUL_PARAMS)
     tile_256 tile = {.q = scratch, .scales = (block_scales *)((char *)scratch + 8 * k)};
     for (size_t r = r0; r < r1; r += 8) {
         eight_rows rows = eight_rows_at(w, w_stride, r, r1);
-        __m256i there = first_rows(rows.n);
+        __m256i there = first_rows(r1 - r);
         unpack_tile_256(format, &rows, k, &tile);
         size_t t = 0;
         for (; t + 4 <= n; t += 4)

@@ -20,7 +20,8 @@ RZ_INLINE __m256 add_block_32(format_32 format, __m256i isum, __m256 d, __m256 m
     return format.has_min ? _mm256_fmadd_ps(m, _mm256_set1_ps(dx * (float)sum), acc) : acc;
 }
 
-RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, size_t k, const char *record)
+/* Eight rows against one token; they fetch what lies ahead. */
+RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, int fetch, size_t k, const char *record)
 {
     const float *d = (const float *)(record + rz_act_d_offset(k));
     const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32));
@@ -28,9 +29,12 @@ RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, size_t k
     for (size_t b = 0; b < k / 32; b++) {
         __m256i x = _mm256_loadu_si256((const __m256i *)(record + 32 * b)), dots[8];
 #pragma GCC unroll 8
-        for (int r = 0; r < 8; r++)
-            dots[r] =
-                _mm256_madd_epi16(multiply_bytes(format.kind, format.unpack(rows[r], b), x), _mm256_set1_epi16(1));
+        for (int r = 0; r < 8; r++) {
+            __m256i words = multiply_bytes(format.kind, format.unpack(rows[r], b), x);
+            dots[r] = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+            if (fetch && b % 2 == 0)
+                fetch_ahead(rows[r] + b * (size_t)format.block_bytes, AHEAD, 2 * format.block_bytes);
+        }
         __m256i isum = _mm256_sub_epi32(sum_each_i32(dots), _mm256_set1_epi32(format.bias * s[b]));
         size_t at = b * (size_t)format.block_bytes;
         __m256 dw = halves_of_rows(rows, at), m = format.has_min ? halves_of_rows(rows, at + 2) : dw;
@@ -41,12 +45,10 @@ RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, size_t k
 
 RZ_INLINE void gemv_32(format_32 format, RZ_MATMUL_PARAMS)
 {
-    for (size_t r = r0; r < r1; r += 8) {
-        eight_rows rows = eight_rows_at(w, w_stride, r, r1);
-        for (size_t t = 0; t < n; t++) {
-            __m256 dots = dot_rows_32(format, rows.row, k, (const char *)x + t * x_stride);
-            _mm256_maskstore_ps(y + t * ldy + r, first_rows(rows.n), dots);
-        }
+    for (size_t step = 0; step < stream_steps(r0, r1, 8); step++) {
+        eight_rows rows = eight_rows_of_streams(w, w_stride, r0, r1, step);
+        for (size_t t = 0; t < n; t++)
+            store_rows(y + t * ldy, &rows, dot_rows_32(format, rows.row, t == 0, k, (const char *)x + t * x_stride));
     }
 }
 
@@ -90,7 +92,7 @@ RZ_INLINE void gemm_32(format_32 format, RZ_MATMUL_PARAMS)
             _mm256_store_ps(tile.d + b * 8, halves_of_rows(rows.row, at));
             if (format.has_min) _mm256_store_ps(tile.m + b * 8, halves_of_rows(rows.row, at + 2));
         }
-        __m256i there = first_rows(rows.n);
+        __m256i there = first_rows(r1 - r);
         size_t t = 0;
         for (; t + 4 <= n; t += 4)
             multiply_tile_32(format, &tile, k, (const char *)x + t * x_stride, x_stride, 4, y + t * ldy + r, ldy,

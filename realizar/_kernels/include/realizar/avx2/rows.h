@@ -3,22 +3,48 @@
 #define REALIZAR_AVX2_ROWS_H
 
 #include "realizar/avx2/dot_s16.h"
+#include "realizar/streams.h"
 
 /* The elements [32 i, 32 i + 32) of a row as bytes, in their order. */
 typedef __m256i unpack_32_fn(const char *row, size_t i);
 
-/* There may be fewer than eight rows, then the last one stands in for the missing ones. */
+/* Eight rows and their numbers; where there are fewer, the last one stands in for the missing ones. */
 typedef struct {
     const char *row[8];
-    size_t n;
+    size_t at[8];
 } eight_rows;
 
+/* Neighbours from r on. */
 static inline eight_rows eight_rows_at(const void *w, size_t w_stride, size_t r, size_t r1)
 {
     eight_rows rows;
-    rows.n = r1 - r < 8 ? r1 - r : 8;
-    for (size_t i = 0; i < 8; i++) rows.row[i] = (const char *)w + (r + (i < rows.n ? i : rows.n - 1)) * w_stride;
+    for (size_t i = 0; i < 8; i++) {
+        rows.at[i] = r + i < r1 ? r + i : r1 - 1;
+        rows.row[i] = (const char *)w + rows.at[i] * w_stride;
+    }
     return rows;
+}
+
+/* One of each of eight runs of rows (streams.h). */
+static inline eight_rows eight_rows_of_streams(const void *w, size_t w_stride, size_t r0, size_t r1, size_t step)
+{
+    eight_rows rows;
+    size_t n_steps = stream_steps(r0, r1, 8);
+    for (size_t i = 0; i < 8; i++) {
+        rows.at[i] = stream_row(r0, r1, n_steps, i, step);
+        rows.row[i] = (const char *)w + rows.at[i] * w_stride;
+    }
+    return rows;
+}
+
+/* Bytes ahead that a row of a GEMV fetches. */
+enum { AHEAD = 1024 };
+
+static inline void store_rows(float *y, const eight_rows *rows, __m256 dots)
+{
+    float dot[8];
+    _mm256_storeu_ps(dot, dots);
+    for (int i = 0; i < 8; i++) y[rows->at[i]] = dot[i];
 }
 
 RZ_INLINE void unpack_rows(unpack_32_fn *unpack, const eight_rows *rows, size_t k, char *tile)
