@@ -1,0 +1,254 @@
+"""The two programs that asv_bench/compare.py lets play in turn, each in a process of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing import get_context
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+N_BATCH = 512  # tokens of a step at most
+WARM_UP = 8  # steps that bring the weights back into the caches
+DECODE_PROMPT = 16
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is timed: a prompt of n tokens, or n steps of `batch` sequences, behind `depth` tokens in the cache."""
+
+    kind: str
+    n: int
+    depth: int = 0
+    batch: int = 1
+
+    @property
+    def name(self) -> str:
+        """prefill(512), decode(64) @ 8192, decode(64) x 8."""
+        behind = f" @ {self.depth}" if self.depth else ""
+        return f"{self.kind}({self.n})" + behind + (f" x {self.batch}" if self.batch > 1 else "")
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens of a sequence at its end."""
+        return self.depth + (self.n if self.kind == "prefill" else DECODE_PROMPT + WARM_UP + self.n)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How both are set up.
+
+    Attributes
+    ----------
+    path : Path
+        The model.
+    n_threads : int
+    phases : sequence of Phase
+    isa : str | None
+        Tier of realizar's kernels; its own choice by default.
+    cpu : bool
+        Count the CPU seconds of the process, not those on the wall.
+    """
+
+    path: Path
+    n_threads: int
+    phases: Sequence[Phase]
+    isa: str | None = None
+    cpu: bool = False
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds."""
+        return time.process_time if self.cpu else time.perf_counter
+
+
+class Realizar:
+    """Times requests of the engine behind `LLM`, and knows the machine's rates and the phases' floors."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.isa:
+            os.environ["REALIZAR_ISA"] = settings.isa  # read when the kernels are imported
+        from realizar import LLM
+        from realizar.cli.workload import Workload
+
+        self._new = Workload
+        self._clock = settings.clock
+        n_seqs = max(phase.batch for phase in settings.phases)
+        n_ctx = max(Workload.n_ctx(p.depth, p.batch, p.n, WARM_UP + p.n) for p in settings.phases)
+        self.llm = LLM(settings.path, n_threads=settings.n_threads, n_ctx=n_ctx, n_seqs=n_seqs, n_batch=N_BATCH)
+        self._works: dict[tuple[int, int], Workload] = {}
+
+    def seconds(self, phase: Phase) -> float:
+        """Seconds of a phase."""
+        if phase.kind == "prefill":
+            self._work(0, 1).step_seconds(WARM_UP)
+            return self._work(phase.depth, 1).prompt_seconds(phase.n)
+        return sum(self._work(phase.depth, phase.batch).step_seconds(WARM_UP + phase.n)[WARM_UP:])
+
+    def _work(self, depth: int, batch: int) -> Any:
+        """The workload whose sequences have so much in the cache."""
+        if (depth, batch) not in self._works:
+            self._works[depth, batch] = self._new(self.llm.engine, depth, batch, depth + batch, self._clock)
+        return self._works[depth, batch]
+
+    def rates(self) -> tuple[float, float]:
+        """Read bandwidth in 10^9 bytes per second, int8 rate in 10^12 operations per second."""
+        from realizar._kernels import table
+        from realizar.cli.machine import int8_tops, read_gb_s
+
+        file, n_threads = self.llm.engine.model.file, self.llm.engine.runner.n_threads
+        return read_gb_s(map(file.data, file.tensors), n_threads), int8_tops(table.current(), n_threads)
+
+    def floor(self, phase: Phase) -> tuple[float, float]:
+        """Bytes and operations of a phase."""
+        from realizar.cli.floor import prompt_floor, step_floor
+
+        if phase.kind == "prefill":
+            floor = prompt_floor(self.llm.engine, phase.n)
+            return floor.n_bytes, floor.operations
+        n_tokens = fmean((phase.depth + DECODE_PROMPT + WARM_UP, phase.n_ctx))
+        floor = step_floor(self.llm.engine, n_tokens, phase.batch)
+        return phase.n * floor.n_bytes, phase.n * floor.operations
+
+
+class LlamaCpp:
+    """Times `llama_decode`; every depth and batch has a context of its own, whose cache keeps what lies before."""
+
+    def __init__(self, settings: Settings) -> None:
+        import llama_cpp as lib
+
+        self._clock, self._n_threads = settings.clock, settings.n_threads
+        self._lib = lib
+        self._quiet = lib.llama_log_callback(lambda *_: None)  # llama.cpp keeps a pointer to it
+        lib.llama_log_set(self._quiet, ctypes.c_void_p(0))
+        lib.llama_backend_init()
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = 0
+        self._model = lib.llama_model_load_from_file(str(settings.path).encode(), params)
+        self._n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model))
+        self._batch = lib.llama_batch_init(N_BATCH, 0, 1)
+        self._rng = np.random.default_rng(0)
+        # n_ctx of a depth and batch: the longest of its phases, and the warm-up in front of a prompt
+        self._n_ctx = {(0, 1): Phase("decode", 0).n_ctx}
+        for phase in settings.phases:
+            key = phase.depth, phase.batch
+            self._n_ctx[key] = max(self._n_ctx.get(key, 0), phase.n_ctx)
+        self._contexts: dict[tuple[int, int], Any] = {}
+
+    def seconds(self, phase: Phase) -> float:
+        """Seconds of a phase."""
+        if phase.kind == "decode":
+            return self._steps(phase.depth, phase.batch, WARM_UP, phase.n)
+        self._steps(0, 1, WARM_UP, 0)
+        context = self._begin(phase.depth, 1)
+        begin = self._clock()
+        self._prompt(context, 0, phase.depth, phase.n)
+        return self._clock() - begin
+
+    def _steps(self, depth: int, batch: int, n_before: int, n: int) -> float:
+        """Seconds of n steps of all sequences, behind a prompt and some steps that do not count."""
+        context = self._begin(depth, batch)
+        for s in range(batch):
+            self._prompt(context, s, depth, DECODE_PROMPT)
+        begin = self._clock()
+        for i in range(n_before + n):
+            if i == n_before:
+                begin = self._clock()
+            self._decode(context, [(s, depth + DECODE_PROMPT + i, True) for s in range(batch)])
+        return self._clock() - begin
+
+    def _begin(self, depth: int, batch: int) -> Any:
+        """The context of a depth and a batch, with nothing in its cache but the first `depth` tokens."""
+        lib, key = self._lib, (depth, batch)
+        if key not in self._contexts:
+            params = lib.llama_context_default_params()
+            params.n_ctx, params.n_seq_max = self._n_ctx[key] * batch, batch
+            params.n_batch = params.n_ubatch = N_BATCH
+            params.n_threads = params.n_threads_batch = self._n_threads
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+            self._contexts[key] = lib.llama_init_from_model(self._model, params)
+            for s in range(batch):
+                self._prompt(self._contexts[key], s, 0, depth)
+        memory = lib.llama_get_memory(self._contexts[key])
+        for s in range(batch):
+            if not lib.llama_memory_seq_rm(memory, s, depth, -1):
+                raise RuntimeError("llama.cpp cannot forget the end of a sequence")
+        return self._contexts[key]
+
+    def _prompt(self, context: Any, s: int, start: int, n: int) -> None:
+        """n tokens of sequence s, with the logits of the last."""
+        for first in range(0, n, N_BATCH):
+            end = min(first + N_BATCH, n)
+            self._decode(context, [(s, start + i, i == n - 1) for i in range(first, end)])
+
+    def _decode(self, context: Any, rows: list[tuple[int, int, bool]]) -> None:
+        """One step of random tokens: rows of (sequence, position, whether its logits are wanted)."""
+        batch, tokens = self._batch, self._rng.integers(0, self._n_vocab, len(rows)).tolist()
+        batch.n_tokens = len(rows)
+        for i, (s, position, wanted) in enumerate(rows):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = tokens[i], position, 1, s
+            batch.logits[i] = wanted
+        if status := self._lib.llama_decode(context, batch):
+            raise RuntimeError(f"llama_decode: {status}")
+        self._lib.llama_synchronize(context)
+
+
+ENGINES = {"realizar": Realizar, "llama.cpp": LlamaCpp}
+
+
+def _child(pipe: Connection, name: str, settings: Settings) -> None:
+    """Answer (method, arguments) by what the engine's method returns, for ever."""
+    engine = ENGINES[name](settings)
+    pipe.send("ready")
+    while True:
+        method, arguments = pipe.recv()
+        pipe.send(getattr(engine, method)(*arguments))
+
+
+class Player:
+    """One of the two in its own process, stopped while it is not its turn."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        context = get_context("spawn")
+        self.name = name
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_child, args=(theirs, name, settings), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._answer()
+        self._signal(signal.SIGSTOP)
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Let the engine do something; what it returns."""
+        self._signal(signal.SIGCONT)
+        self._pipe.send((method, arguments))
+        answer = self._answer()
+        self._signal(signal.SIGSTOP)
+        return answer
+
+    def close(self) -> None:
+        """End the process, stopped or not."""
+        self._process.kill()
+        self._process.join()
+
+    def _answer(self) -> Any:
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            sys.exit(f"{self.name} ended with exit code {self._process.exitcode} (-11: see docs/performance.md, AMX)")
+
+    def _signal(self, number: int) -> None:
+        if self._process.pid is not None:
+            os.kill(self._process.pid, number)

@@ -1,0 +1,47 @@
+"""asv_bench/compare.py on a tiny model: every kind of phase in both programs, and the picture of it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.limits.models import LLAMA
+from tests.meta.house import ROOT
+
+pytest.importorskip("llama_cpp")
+pytest.importorskip("matplotlib")
+
+
+def compare(*arguments):
+    command = [sys.executable, str(ROOT / "asv_bench/compare.py"), str(LLAMA), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_phases_and_picture(tmp_path):
+    picture = tmp_path / "roof.png"
+    sizes = ("-t", "1", "-p", "20", "-n", "2", "-r", "2", "--depth", "0", "32", "--batch", "1", "3", "--isa", "scalar")
+    done = compare(*sizes, "--json", "--roofline", str(picture))
+    assert done.returncode == 0, done.stderr
+    (model,) = json.loads(done.stdout)
+    assert [result["phase"] for result in model["phases"]] == [
+        "prefill(20)", "prefill(20) @ 32", "decode(2)", "decode(2) x 3", "decode(2) @ 32", "decode(2) @ 32 x 3",
+    ]  # fmt: skip
+    for result in model["phases"]:
+        assert all(len(speeds) == 2 and min(speeds) > 0 for speeds in result["tok_s"].values())
+        assert len(result["ratios"]) == 2
+        assert 0 < result["share"] < 2
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_table():
+    done = compare("-t", "1", "-p", "0", "-n", "2", "-r", "1")
+    assert done.returncode == 0, done.stderr
+    assert "realizar llama.cpp" in done.stdout
+    assert "decode(2)" in done.stdout
+    assert "prefill" not in done.stdout
+
+
+def test_what_cannot_be_measured():
+    for arguments in (("--depth", "5"), ("-p", "0", "-n", "0"), ("--batch", "0")):
+        assert "error:" in compare(*arguments).stderr
