@@ -1,5 +1,10 @@
-"""The models of these tests: tiny ones that are committed, and the known ones where they are in the cache."""
+"""The models of these tests: tiny ones that are committed, known ones where they are in the cache, and any others.
 
+The others are files that the environment variable REALIZAR_TEST_MODELS names, as PATH names folders: those of
+tools/geometry.py, for example, which are too large to be made in every run.
+"""
+
+import os
 from pathlib import Path
 
 import pytest
@@ -12,13 +17,16 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
 LLAMA = FIXTURES / "llama" / "model-q4_1.gguf"  # SentencePiece; all products in blocks of 32
 QWEN2 = FIXTURES / "qwen2" / "model-q4_k_m.gguf"  # byte-level BPE; blocks of 256
 SMOLLM2, CODER = "smollm2", "qwen2.5-coder-0.5b"
+OTHERS = [path for path in os.environ.get("REALIZAR_TEST_MODELS", "").split(os.pathsep) if path]
 
 TEMPLATE = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}<s>assistant: "
 """A chat template for the tiny models, which have none."""
 
 
 def real(name):
-    """The file of a known model; the test is skipped where it has not been fetched."""
+    """The file of a known model, or of a path of OTHERS; the test is skipped where it has not been fetched."""
+    if name in OTHERS:
+        return Path(name)
     path = cache_dir() / MODELS[name].file
     if not path.is_file():
         pytest.skip(f"{name} is not in the cache ({path}); realizar pull {name}")
