@@ -10,7 +10,6 @@ from realizar import store
 from realizar.arch import registry
 from realizar.testing import Session, tiny_metadata, tiny_model
 
-N_CTX = 512
 SIZES = {
     "block_count": 2,
     "embedding_length": 768,
@@ -18,26 +17,29 @@ SIZES = {
     "attention.head_count": 12,
     "attention.head_count_kv": 4,
     "vocab_size": 2048,
-    "context_length": N_CTX,
+    "context_length": 16384,
 }
 
 
 class RandomModel:
-    """Base of benchmarks that need a model: `self.model`, `self.session` and 256 tokens, `self.tokens`."""
+    """Base of benchmarks that need a model: `open` gives `self.model`, `self.session` and 256 tokens, `self.tokens`."""
 
     params = ("Q4_K", "Q5_0")
     param_names = ("format",)
 
-    def setup(self, type_name):
+    def open(self, type_name, n_seqs=1, n_ctx=512):
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         metadata = {**tiny_metadata("llama"), **{f"llama.{key}": value for key, value in SIZES.items()}}
         llama = registry.default().architecture("llama")
         self.model = self.stack.enter_context(tiny_model(llama, metadata, type_name, folder))
-        self.session = Session(self.model, self.model.plan(), n_threads=2, n_seqs=1, n_ctx=N_CTX)
+        self.session = Session(self.model, self.model.plan(), n_threads=2, n_seqs=n_seqs, n_ctx=n_ctx)
         self.tokens = [int(token) for token in np.random.default_rng(0).integers(0, SIZES["vocab_size"], 256)]
 
-    def teardown(self, type_name):
+    def setup(self, type_name):
+        self.open(type_name)
+
+    def teardown(self, *params):
         del self.session
         self.stack.close()
 

@@ -1,4 +1,4 @@
-"""Products with quantized weights, by format and instruction set."""
+"""Products with quantized weights, by format, instruction set and shape; the ops without weights."""
 
 import numpy as np
 
@@ -6,24 +6,29 @@ from realizar._kernels import ops, rows, table
 from realizar.quants import FORMATS, quantize
 
 N_OUT, K = 512, 2048
+SHAPES = {  # activations, shape of the kernel, tokens
+    "gemv 1": ("int8", "gemv", 1),
+    "gemm 8": ("int8", "gemm", 8),
+    "gemm 64": ("int8", "gemm", 64),
+    "f32 1": ("f32", "gemv", 1),
+}
 
 
 class Product:
-    """A weight matrix [512, 2048] times one token (gemv) and times 64 (gemm)."""
+    """A weight matrix [512, 2048] times some tokens."""
 
-    params = (sorted(FORMATS), table.available())
-    param_names = ("format", "isa")
+    params = (sorted(FORMATS), table.available(), tuple(SHAPES))
+    param_names = ("format", "isa", "shape")
 
-    def setup(self, type_name, isa):
+    def setup(self, type_name, isa, shape):
         rng = np.random.default_rng(0)
-        self.w = quantize(rng.standard_normal((N_OUT, K), dtype=np.float32), type_name)
-        self.x = rng.standard_normal((64, K), dtype=np.float32)
+        few = quantize(rng.standard_normal((N_OUT // 16, K), dtype=np.float32), type_name)
+        self.w = np.tile(few, (16, 1))  # quantizing is slow, and what the numbers are does not matter
+        self.x = rng.standard_normal((SHAPES[shape][2], K), dtype=np.float32)
 
-    def time_gemv(self, type_name, isa):
-        rows.matmul(type_name, self.w, self.x[:1], shape="gemv", isa=isa)
-
-    def time_gemm(self, type_name, isa):
-        rows.matmul(type_name, self.w, self.x, shape="gemm", isa=isa)
+    def time_product(self, type_name, isa, shape):
+        activations, kernel, _ = SHAPES[shape]
+        rows.matmul(type_name, self.w, self.x, activations, kernel, isa)
 
 
 class Rows:
@@ -39,8 +44,14 @@ class Rows:
     def time_rms_norm(self, isa):
         ops.rms_norm(self.x, self.w, isa=isa)
 
+    def time_layer_norm(self, isa):
+        ops.layer_norm(self.x, self.w, self.w, isa=isa)
+
     def time_silu(self, isa):
         ops.silu(self.x, isa=isa)
+
+    def time_gelu(self, isa):
+        ops.gelu(self.x, isa=isa)
 
     def time_softmax(self, isa):
         ops.softmax(self.x, isa=isa)

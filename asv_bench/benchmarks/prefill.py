@@ -14,3 +14,8 @@ class Prefill(RandomModel):
 
     def track_ops(self, type_name):
         return len(self.model.plan().ops)
+
+    def track_planned_bytes(self, type_name):
+        return self.session.compiled.n_bytes
+
+    track_planned_bytes.unit = "bytes"
