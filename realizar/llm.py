@@ -11,7 +11,7 @@ from realizar.engine.engine import Engine
 from realizar.engine.request import Completion, Generation
 from realizar.errors import ParameterError, RealizarError, TemplateError, shown
 from realizar.model import load as load_model
-from realizar.params import EngineParams, SamplingParams
+from realizar.params import EngineParams, KVType, SamplingParams
 
 if TYPE_CHECKING:
     import os
@@ -81,8 +81,9 @@ class LLM:
         Sequences of that length that the cache can hold at once; shorter ones, accordingly more.
     n_batch : int
         Tokens computed in one step at most.
-    kv_type : {"f16", "f32"}
-        Type of cached keys and values.
+    kv_type : {"f16", "f32", "int8"} or a pair of them
+        Type of cached keys and values; a pair names that of K and that of V. "int8" takes half of the memory; where
+        K is large in few dimensions, as in Qwen2.5, ("f16", "int8") costs less accuracy (docs/decisions/0009).
     activations : {"int8", "f32"}
         What the inputs of products with quantized weights are rounded to; "f32" is exact and slow.
     load : {"mmap", "read"}
@@ -111,7 +112,7 @@ class LLM:
         n_ctx: int | None = None,
         n_seqs: int = 4,
         n_batch: int = 512,
-        kv_type: Literal["f16", "f32"] = "f16",
+        kv_type: KVType | tuple[KVType, KVType] = "f16",
         activations: Literal["int8", "f32"] = "int8",
         load: Literal["mmap", "read"] = "mmap",
     ) -> None:

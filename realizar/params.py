@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from realizar.errors import ParameterError, shown
 
@@ -108,6 +108,25 @@ class SamplingParams:
         _check(n is None or (_is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
 
 
+KVType: TypeAlias = Literal["f16", "f32", "int8"]
+"""A type of cached keys or values; docs/kernels.md says what int8 keeps of them."""
+
+
+def kv_types(kv_type: object) -> tuple[str, str]:
+    """The types of K and of V that a `kv_type` names: one for both, or a pair.
+
+    Raises
+    ------
+    ParameterError
+        If it names none.
+    """
+    pair = kv_type if isinstance(kv_type, tuple) else (kv_type, kv_type)
+    names = get_args(KVType)
+    known = len(pair) == 2 and all(isinstance(name, str) and name in names for name in pair)
+    _check(known, "kv_type", kv_type, "'f16', 'f32' or 'int8', or a pair of them: that of K and that of V")
+    return pair[0], pair[1]
+
+
 @dataclass(frozen=True)
 class EngineParams:
     """What an engine is built with.
@@ -122,8 +141,8 @@ class EngineParams:
         Sequences that may be in the cache at their full length at once.
     n_batch : int
         Tokens computed in one step at most.
-    kv_type : {"f16", "f32"}
-        Type of the cached K and V.
+    kv_type : {"f16", "f32", "int8"} or a pair of them
+        Type of the cached keys and values; a pair names that of K and that of V.
     activations : {"int8", "f32"}
         What the inputs of products with quantized weights are rounded to.
     load : {"mmap", "read"}
@@ -139,7 +158,7 @@ class EngineParams:
     n_ctx: int | None = None
     n_seqs: int = 4
     n_batch: int = 512
-    kv_type: Literal["f16", "f32"] = "f16"
+    kv_type: KVType | tuple[KVType, KVType] = "f16"
     activations: Literal["int8", "f32"] = "int8"
     load: Literal["mmap", "read"] = "mmap"
 
@@ -151,6 +170,7 @@ class EngineParams:
         _check(_is_int(self.n_seqs) and 1 <= self.n_seqs <= 4096, "n_seqs", self.n_seqs, "an integer in [1, 4096]")
         n = self.n_batch
         _check(_is_int(n) and 1 <= n <= 65536, "n_batch", n, "an integer in [1, 65536]")
-        for name, words in (("kv_type", ("f16", "f32")), ("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
+        kv_types(self.kv_type)
+        for name, words in (("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
             value = getattr(self, name)
             _check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))

@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels import table
+from realizar._kernels.kv import kv_bytes
 from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata
 from realizar.arch.architecture import Weight, WeightTable, expand
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
 from realizar.graph import Graph, reference
 from realizar.model import Model
+from realizar.params import kv_types
 from realizar.quants import FORMATS, quantize
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.bind import BindParams
@@ -161,19 +163,19 @@ class Session:
     """A compiled plan with a small cache of its own, for tests: a few sequences, blocks handed out in odd order."""
 
     def __init__(
-        self, model: Model, plan: Plan, *, activations: str = "int8", kv_type: str = "f16", isa: str | None = None,
-        n_threads: int = 2, n_seqs: int = 4, n_ctx: int = 128,
+        self, model: Model, plan: Plan, *, activations: str = "int8", kv_type: str | tuple[str, str] = "f16",
+        isa: str | None = None, n_threads: int = 2, n_seqs: int = 4, n_ctx: int = 128,
     ) -> None:  # fmt: skip
         n_blocks = n_seqs * n_ctx // BLOCK
         order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
         self.tables = np.ascontiguousarray(order.reshape(n_seqs, -1))
         self.n_groups = len(plan.cache_groups)
-        dtype = np.float16 if kv_type == "f16" else np.float32
-        stale = np.inf  # what a freed block may hold must not matter
+        k_type, v_type = kv_types(kv_type)
+        stale = np.nan  # what a freed block may hold must not matter; so is a byte of 255 in each cache type
         self.kv = {
             c.layer: (
-                np.full((n_blocks, c.n_head_kv, c.head_dim_k, BLOCK), stale, dtype),
-                np.full((n_blocks, c.n_head_kv, BLOCK, c.head_dim_v), stale, dtype),
+                np.full((n_blocks, c.n_head_kv, kv_bytes(k_type, c.head_dim_k)), 255, np.uint8),
+                np.full((n_blocks, c.n_head_kv, kv_bytes(v_type, c.head_dim_v)), 255, np.uint8),
             )
             for group in plan.cache_groups
             for c in group.layers

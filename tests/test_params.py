@@ -1,4 +1,4 @@
-"""SamplingParams: values that make no sense are refused by name."""
+"""SamplingParams and EngineParams: values that make no sense are refused by name."""
 
 import math
 
@@ -6,6 +6,7 @@ import pytest
 
 from realizar import SamplingParams
 from realizar.errors import ParameterError
+from realizar.params import EngineParams, kv_types
 
 WRONG = {
     "temperature": [math.nan, math.inf, -1.0, "1", True, 10**400],
@@ -33,3 +34,14 @@ def test_what_makes_no_sense_is_refused(name, value):
 
 def test_one_stop_string_is_taken_too():
     assert SamplingParams(stop="END").stop == ("END",)
+
+
+@pytest.mark.parametrize("value", ["f8", "", None, 16, ("f16",), ("f16", "f8"), ["f16", "f16"], ("f16", "f16", "f16")])
+def test_what_is_no_cache_type_is_refused(value):
+    with pytest.raises(ParameterError, match=r"^kv_type=.*'f16', 'f32' or 'int8', or a pair"):
+        EngineParams(kv_type=value)
+
+
+def test_cache_types_of_k_and_v():
+    assert kv_types("int8") == ("int8", "int8")
+    assert kv_types(EngineParams(kv_type=("int8", "f16")).kv_type) == ("int8", "f16")

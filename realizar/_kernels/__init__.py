@@ -13,7 +13,7 @@
                                           |                          a CPU gets the columns that src/cpu.c finds
                                      table.pyx                       available(), current(), use(isa); REALIZAR_ISA
                                      /    |    \\
-                              plan.pyx  rows.pyx  ops.pyx attention.pyx
+                              plan.pyx  rows.pyx  ops.pyx attention.pyx kv.pyx (sizes of a cache)
                        the op array of    products   everything else       <- for tests and tools
                        a bound model      on numpy   on numpy
 

@@ -4,11 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 _F32 = npt.NDArray[np.float32]
-_KVType = Literal["f32", "f16"]
+_KVType = Literal["f32", "f16", "int8"]
 
-def store(
-    x: _F32, kind: Literal["k", "v"], kv_type: _KVType = "f16", isa: str | None = None
-) -> npt.NDArray[np.floating[Any]]: ...
+def store(x: _F32, kind: Literal["k", "v"], kv_type: _KVType = "f16", isa: str | None = None) -> npt.NDArray[Any]: ...
 def attention(
     q: _F32,
     k: _F32,
@@ -21,6 +19,6 @@ def attention(
     softcap: float = 0.0,
     k_type: _KVType = "f16",
     v_type: _KVType = "f16",
-    max_queries: int = 64,
+    max_queries: int = 96,
     isa: str | None = None,
 ) -> _F32: ...

@@ -4,12 +4,14 @@ import numpy as np
 
 from libc.stdint cimport int32_t
 
+from realizar._kernels.kv import KV_TYPES, kv_bytes
+
 from realizar._kernels.table cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_KV_BLOCK, kernels,
-    rz_attend_args, rz_attend_fn, rz_kernels,
+    rz_attend_args, rz_kernels,
 )
 
-_DTYPES = {"f32": np.float32, "f16": np.float16}
+_FLOATS = {"f32": np.float32, "f16": np.float16}
 
 
 def _heads(str name, x):
@@ -23,9 +25,9 @@ def _heads(str name, x):
 
 def _type_index(str name, str value):
     """Index of a cache type in the kernel table."""
-    if value not in _DTYPES:
-        raise ValueError(f"{name}: {value!r} is no cache type; there are {', '.join(_DTYPES)}")
-    return list(_DTYPES).index(value)
+    if value not in KV_TYPES:
+        raise ValueError(f"{name}: {value!r} is no cache type; there are {', '.join(KV_TYPES)}")
+    return KV_TYPES[value]
 
 
 def store(x, str kind, str kv_type="f16", str isa=None):
@@ -35,13 +37,15 @@ def store(x, str kind, str kv_type="f16", str isa=None):
     ----------
     x : float32 [n_tokens, n_head_kv, head_dim]
     kind : {"k", "v"}
-    kv_type : {"f32", "f16"}
+    kv_type : {"f32", "f16", "int8"}
     isa : str, optional
         A tier of `table.available()`; the one in use when left out.
 
     Returns
     -------
     float32 or float16 [n_blocks, n_head_kv, head_dim, 16] for k, [n_blocks, n_head_kv, 16, head_dim] for v
+        uint8 [n_blocks, n_head_kv, kv_bytes("int8", head_dim)] of int8: the elements in that order, then float32 [16]
+        scales.
     """
     cdef const rz_kernels *table = kernels(isa)
     cdef int type = _type_index("kv_type", kv_type)
@@ -50,9 +54,9 @@ def store(x, str kind, str kv_type="f16", str isa=None):
     source = _heads("x", x)
     cdef const float[:, :, ::1] tokens = source
     n_tokens, n_head_kv, head_dim = source.shape
-    shape = (head_dim, RZ_KV_BLOCK) if kind == "k" else (RZ_KV_BLOCK, head_dim)
-    blocks = np.full((-(-n_tokens // RZ_KV_BLOCK), n_head_kv, *shape), np.nan, _DTYPES[kv_type])
-    cdef char[:, :, ::1] raw = blocks.reshape(blocks.shape[0], n_head_kv, -1).view(np.int8)
+    # every byte 255: NaN in each type
+    blocks = np.full((-(-n_tokens // RZ_KV_BLOCK), n_head_kv, kv_bytes(kv_type, head_dim)), 255, np.uint8)
+    cdef unsigned char[:, :, ::1] raw = blocks
     cdef size_t t, h, n = head_dim
     cdef bint is_k = kind == "k"
     cdef int slot
@@ -64,7 +68,10 @@ def store(x, str kind, str kv_type="f16", str isa=None):
                     table.store_k[type](&tokens[t, h, 0], n, slot, &raw[t // RZ_KV_BLOCK, h, 0])
                 else:
                     table.store_v[type](&tokens[t, h, 0], n, slot, &raw[t // RZ_KV_BLOCK, h, 0])
-    return blocks
+    if kv_type == "int8":
+        return blocks
+    shape = (head_dim, RZ_KV_BLOCK) if kind == "k" else (RZ_KV_BLOCK, head_dim)
+    return blocks.view(_FLOATS[kv_type]).reshape(*blocks.shape[:2], *shape)
 
 
 def _paged(x, str kind, str kv_type, str isa):
@@ -87,16 +94,16 @@ def _check(q, k, v, int max_queries):
                          f"{RZ_ATTEND_MAX_QUERIES}, got {max_queries}")
 
 
-cdef void _attend(const rz_kernels *table, rz_attend_fn *attend, rz_attend_args *args, float[:, ::1] stats,
+cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] stats,
                   float[:, :, ::1] acc) noexcept nogil:
     """Attend split after split, merge and divide. stats: m, l, partial m, partial l; acc: result and partial."""
     cdef int n = args.n_tokens * args.n_group, i
     cdef size_t head_dim = args.head_dim_v, d
     args.m, args.l, args.acc, args.key0 = &stats[0, 0], &stats[1, 0], &acc[0, 0, 0], 0
-    attend(args)
+    table.attend(args)
     args.m, args.l, args.acc, args.key0 = &stats[2, 0], &stats[3, 0], &acc[1, 0, 0], RZ_ATTEND_SPLIT
     while args.key0 < args.n_keys:
-        attend(args)
+        table.attend(args)
         for i in range(n):
             table.attend_merge(&stats[0, i], &stats[1, i], &acc[0, i, 0], stats[2, i], stats[3, i], &acc[1, i, 0],
                                head_dim)
@@ -126,7 +133,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
         A causal query sees the last `window` keys; 0: all of them.
     softcap : float
         Scores become softcap * tanh(score / softcap); 0: they stay.
-    k_type, v_type : {"f32", "f16"}
+    k_type, v_type : {"f32", "f16", "int8"}
         Types of the cache.
     max_queries : int
         Queries of one KV head that the kernel is handed at once.
@@ -139,7 +146,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
         NaN for a query that sees no key.
     """
     cdef const rz_kernels *table = kernels(isa)
-    cdef rz_attend_fn *attend = table.attend[<int> _type_index("k_type", k_type)][<int> _type_index("v_type", v_type)]
+    cdef int k_index = _type_index("k_type", k_type), v_index = _type_index("v_type", v_type)
     cdef const float[:, :, ::1] queries = _heads("q", q)
     k, v = _heads("k", k), _heads("v", v)
     _check(np.asarray(queries), k, v, max_queries)
@@ -159,6 +166,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     args.head_dim_k, args.head_dim_v, args.n_keys = k.shape[2], v.shape[2], k.shape[0]
     args.q_stride = queries.shape[1] * queries.shape[2]
     args.window, args.causal, args.softcap = window, causal, softcap
+    args.k_type, args.v_type = k_index, v_index
     args.scale = k.shape[2] ** -0.5 if scale is None else scale
     args.k_block_stride, args.v_block_stride = k_blocks.strides[0], v_blocks.strides[0]
     args.block_table = &block_table[0]
@@ -171,7 +179,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
             while t < queries.shape[0]:
                 args.q, args.pos0 = &queries[t, head * args.n_group, 0], first + t
                 args.n_tokens = min(chunk, <int> queries.shape[0] - t)
-                _attend(table, attend, &args, stats, acc)
+                _attend(table, &args, stats, acc)
                 for i in range(args.n_tokens * args.n_group):
                     for d in range(args.head_dim_v):
                         y[t + i // args.n_group, head * args.n_group + i % args.n_group, d] = acc[0, i, d]

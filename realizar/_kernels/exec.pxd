@@ -11,8 +11,6 @@ cdef extern from "realizar/exec.h" nogil:
 
     ctypedef void rz_matmul_fn()
     enum:
-        RZ_KV_F32
-        RZ_KV_F16
         RZ_ATTEND_MAX_QUERIES
         RZ_ATTEND_MAX_HEAD_DIM
     struct rz_format_kernels:

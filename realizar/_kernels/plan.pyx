@@ -8,11 +8,12 @@ from libc.string cimport memset, strerror
 
 import numpy as np
 
+from realizar._kernels.kv import KV_TYPES, kv_bytes
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_KV_F16, RZ_KV_F32, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
-    RZ_OP_GELU, RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
+    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED, RZ_OP_GELU,
+    RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
     RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SHORT_CONV, RZ_OP_SILU, RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
     exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op, rz_pool,
     rz_pool_free, rz_pool_new, rz_pool_size, rz_program, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
@@ -26,7 +27,6 @@ _CODES = {
     "quantize": RZ_OP_QUANTIZE,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
-_KV_TYPES = {"f32": RZ_KV_F32, "f16": RZ_KV_F16}
 
 
 def act_bytes(size_t k, int block):
@@ -34,10 +34,10 @@ def act_bytes(size_t k, int block):
     return rz_act_bytes(k, block)
 
 
-cdef check_cache(str name, cache, tuple shape, str kv_type):
-    """Checks that a cache array is made of contiguous blocks of this shape and type."""
-    if cache.shape[1:] != shape or cache.itemsize != (4 if kv_type == "f32" else 2) or not cache.flags.c_contiguous:
-        raise ValueError(f"{name} cache of shape {cache.shape}: blocks of {shape} {kv_type} expected")
+cdef check_cache(str name, cache, tuple shape):
+    """Checks that a cache array is made of contiguous blocks of this shape."""
+    if cache.shape[1:] != shape or cache.itemsize != 1 or not cache.flags.c_contiguous:
+        raise ValueError(f"{name} cache of shape {cache.shape} {cache.dtype}: blocks of {shape} bytes expected")
 
 
 cdef class Pool:
@@ -246,18 +246,18 @@ cdef class Program:
         op.x, op.y = self.rows(x, head_dim * n_head), self.rows(y, head_dim * n_head)
         op.rope = self.new_rope(rope)
 
-    def add_attention(self, *, int group, str kv_type, int n_head, int n_head_kv, int head_dim_k, int head_dim_v,
-                      int window, bint causal, float scale, float softcap, k_cache, v_cache, q, k, v, q_rot, out,
-                      rope=None, partial=None):
+    def add_attention(self, *, int group, str k_type, str v_type, int n_head, int n_head_kv, int head_dim_k,
+                      int head_dim_v, int window, bint causal, float scale, float softcap, k_cache, v_cache, q, k, v,
+                      q_rot, out, rope=None, partial=None):
         """Store K and V, attend, merge: three ops over the cache arrays of one layer.
 
-        k_cache: [n_blocks, n_head_kv, head_dim_k, 16], v_cache: [n_blocks, n_head_kv, 16, head_dim_v] of kv_type.
+        k_cache, v_cache: uint8 [n_blocks, n_head_kv, kv_bytes(type, head_dim)].
         """
         cdef rz_attention *a
         cdef size_t n_group = n_head // n_head_kv, n_q = n_head * head_dim_k
         cdef rz_op *op
-        check_cache("K", k_cache, (n_head_kv, head_dim_k, 16), kv_type)
-        check_cache("V", v_cache, (n_head_kv, 16, head_dim_v), kv_type)
+        check_cache("K", k_cache, (n_head_kv, kv_bytes(k_type, head_dim_k)))
+        check_cache("V", v_cache, (n_head_kv, kv_bytes(v_type, head_dim_v)))
         if n_group > RZ_ATTEND_MAX_QUERIES:
             raise ValueError(f"{n_group} query heads on one KV head; at most {RZ_ATTEND_MAX_QUERIES} are supported")
         if head_dim_k > RZ_ATTEND_MAX_HEAD_DIM:
@@ -270,7 +270,7 @@ cdef class Program:
             if a == NULL:
                 raise MemoryError("no memory for an op")
             op.attention = a
-            a.group, a.k_type, a.v_type = group, _KV_TYPES[kv_type], _KV_TYPES[kv_type]
+            a.group, a.k_type, a.v_type = group, KV_TYPES[k_type], KV_TYPES[v_type]
             a.n_head, a.n_head_kv, a.head_dim_k, a.head_dim_v = n_head, n_head_kv, head_dim_k, head_dim_v
             a.window, a.causal, a.scale, a.softcap = window, causal, scale, softcap
             a.k, a.v = <char *> <uintptr_t> k_cache.ctypes.data, <char *> <uintptr_t> v_cache.ctypes.data

@@ -5,6 +5,9 @@ from libc.stdint cimport int32_t, int64_t
 cdef extern from "realizar/table.h" nogil:
     enum:
         RZ_N_KV
+        RZ_KV_F32
+        RZ_KV_F16
+        RZ_KV_INT8
         RZ_KV_BLOCK
         RZ_ATTEND_SPLIT
         RZ_ATTEND_SCRATCH
@@ -18,6 +21,7 @@ cdef extern from "realizar/table.h" nogil:
         int64_t pos0, n_keys, key0
         int window, causal
         float scale, softcap
+        int k_type, v_type
         const char *k
         const char *v
         size_t k_block_stride, v_block_stride
@@ -26,6 +30,8 @@ cdef extern from "realizar/table.h" nogil:
         float *l
         float *acc
         void *scratch
+
+    size_t rz_kv_bytes(int type, size_t head_dim)
 
     ctypedef void rz_attend_fn(const rz_attend_args *args) noexcept nogil
     ctypedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block) noexcept nogil
@@ -45,7 +51,7 @@ cdef extern from "realizar/table.h" nogil:
         void (*rope_norm)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
         void (*conv_step)(const float *const *rows, const float *w, size_t n_tap, size_t n_channel,
                           float *y) noexcept nogil
-        rz_attend_fn *attend[RZ_N_KV][RZ_N_KV]
+        rz_attend_fn *attend
         void (*attend_merge)(float *m, float *l, float *acc, float mp, float lp, const float *accp,
                              size_t head_dim) noexcept nogil
         rz_kv_store_fn *store_k[RZ_N_KV]

@@ -28,6 +28,10 @@ def _engine(kind: Any, *flags: str, help: str, **more: Any) -> Any:
     return Annotated[kind, Option(*flags, help=help, rich_help_panel="Engine", **more)]
 
 
+def _kv_type(text: str) -> str | tuple[str, ...]:
+    return tuple(text.split("/")) if "/" in text else text
+
+
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
 # Field of SamplingParams -> option and default. The defaults are tamer than the field's own: small models wander off at
@@ -48,7 +52,16 @@ SAMPLING: dict[str, tuple[Any, Any]] = {
 ENGINE: dict[str, tuple[Any, Any]] = {
     "n_threads": (Threads, None),
     "n_ctx": (_engine(int | None, "--n-ctx", help="Tokens of context.", show_default="model's, at most 4096"), None),
-    "kv_type": (_engine(Literal["f16", "f32"], "--kv-type", help="Type of the cached keys and values."), "f16"),
+    "kv_type": (
+        _engine(
+            str,
+            "--kv-type",
+            help="Type of cached keys and values: f16, f32, int8; int8/f16: of K and of V.",
+            metavar="TYPE[/TYPE]",
+            parser=_kv_type,
+        ),
+        "f16",
+    ),
     "activations": (
         _engine(Literal["int8", "f32"], "--activations", help="What activations are rounded to; f32 is slow."),
         "int8",

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from realizar._kernels.kv import kv_bytes
 from realizar.engine.block_pool import BlockPool
 from realizar.errors import ParameterError, RealizarError
+from realizar.params import kv_types
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ ALIGN = 64
 
 
 class LayerCache(NamedTuple):
-    """One layer: k [n_blocks, n_head_kv, head_dim_k, BLOCK] and v [n_blocks, n_head_kv, BLOCK, head_dim_v]."""
+    """One layer: k and v, each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)]; see docs/kernels.md."""
 
     layer: int
     k: Array
@@ -89,14 +91,14 @@ class KVCache:
         self.pools = [BlockPool(params.n_seqs * n) for n in self.blocks_needed(self.n_ctx)]
         self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
         n_slots = self.max_seqs if states else 0
-        dtype = np.dtype(np.float16 if params.kv_type == "f16" else np.float32)
+        k_type, v_type = kv_types(params.kv_type)
         self.layers: list[LayerCache] = []
         self._layers_of: list[slice] = []
         for group, pool in zip(groups, self.pools, strict=True):
             self._layers_of.append(slice(len(self.layers), len(self.layers) + len(group.layers)))
             for at in group.layers:
-                k = _untouched((pool.n_blocks, at.n_head_kv, at.head_dim_k, BLOCK), dtype)
-                v = _untouched((pool.n_blocks, at.n_head_kv, BLOCK, at.head_dim_v), dtype)
+                k = _untouched((pool.n_blocks, at.n_head_kv, kv_bytes(k_type, at.head_dim_k)), np.dtype(np.uint8))
+                v = _untouched((pool.n_blocks, at.n_head_kv, kv_bytes(v_type, at.head_dim_v)), np.dtype(np.uint8))
                 self.layers.append(LayerCache(at.layer, k, v))
         self.states = [LayerState(at.layer, _untouched((n_slots, *at.shape), np.dtype(np.float32))) for at in states]
         self._free_slots = list(reversed(range(n_slots)))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from realizar.errors import GraphError
 from realizar.graph.builder import Graph, Node
 from realizar.graph.rope import rope_frequencies
+from realizar.params import kv_types
 from realizar.quants import FORMATS
 
 F32 = npt.NDArray[np.float32]
@@ -42,8 +43,8 @@ class Inputs:
         By GGUF name.
     activations : str
         "int8" rounds the inputs of products with quantized weights as the kernels do; "f32" does not.
-    kv_type : str
-        Type that K and V are rounded to.
+    kv_type : str or pair of str
+        What K and V are rounded to, as in EngineParams.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -51,7 +52,7 @@ class Inputs:
     outputs: npt.NDArray[np.int32]
     tensors: Mapping[str, TensorLike]
     activations: str = "int8"
-    kv_type: str = "f16"
+    kv_type: str | tuple[str, str] = "f16"
 
 
 def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:
@@ -152,13 +153,33 @@ def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: 
     return y
 
 
+def _cached(x: F32, kv_type: str) -> npt.NDArray[np.float64]:
+    """x [n, n_head_kv, head_dim] as a cache of this type gives it back."""
+    if kv_type == "int8":
+        return quantize_activations(x, x.shape[-1])
+    return x.astype(np.float16 if kv_type == "f16" else np.float32).astype(np.float64)
+
+
+def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
+    """The same for K, which int8 keeps as its Hadamard transform; as wide as a power of two divides head_dim."""
+    if k_type != "int8":
+        return _cached(k, k_type)
+    width = k.shape[-1] & -k.shape[-1]
+    h = np.ones((1, 1))
+    while len(h) < width:
+        h = np.block([[h, h], [h, -h]])
+    kept = _cached((k.reshape(-1, width) @ h).reshape(k.shape).astype(np.float32), k_type)
+    out: npt.NDArray[np.float64] = (kept.reshape(-1, width) @ h / width).reshape(k.shape)
+    return out
+
+
 def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     attrs, (q, k, v) = node.attrs, x[:3]
     if attrs["rope"] is not None:
         q, k = (_rotate(t, attrs["rope"], node.weights, inputs).astype(np.float32) for t in (q, k))
-    cached = np.float16 if inputs.kv_type == "f16" else np.float32
+    k_type, v_type = kv_types(inputs.kv_type)
     n, group = len(q), q.shape[1] // k.shape[1]
-    keys, values = (np.repeat(t.astype(cached).astype(np.float64), group, axis=1) for t in (k, v))
+    keys, values = (np.repeat(t, group, axis=1) for t in (_cached_k(k, k_type), _cached(v, v_type)))
     score = np.einsum("thd,shd->hts", q.astype(np.float64), keys) * attrs["scale"]
     if attrs["softcap"]:
         score = attrs["softcap"] * np.tanh(score / attrs["softcap"])

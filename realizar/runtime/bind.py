@@ -14,6 +14,7 @@ from realizar._kernels.rows import ACT_BLOCK
 from realizar.errors import GraphError, ParameterError, RealizarError
 from realizar.graph import Node, RopeScaling
 from realizar.graph.rope import rope_frequencies
+from realizar.params import kv_types
 from realizar.runtime.batch import Batch
 from realizar.runtime.plan import Plan, assign_slots
 from realizar.runtime.weights import Tensor, floats
@@ -38,8 +39,8 @@ class BindParams:
         Tokens of a sequence at most.
     activations : str
         "int8" or "f32".
-    kv_type : str
-        "f16" or "f32".
+    kv_type : str or pair of str
+        As in EngineParams.
     isa : str | None
         Tier of the kernels; the one in use by default.
     """
@@ -47,7 +48,7 @@ class BindParams:
     n_batch: int
     n_ctx: int
     activations: str = "int8"
-    kv_type: str = "f16"
+    kv_type: str | tuple[str, str] = "f16"
     isa: str | None = None
 
 
@@ -154,7 +155,7 @@ def bind(
         Worker threads.
     params : BindParams
     kv : dict
-        layer -> (K [n_blocks, n_head_kv, head_dim_k, 16], V [n_blocks, n_head_kv, 16, head_dim_v]).
+        layer -> (K, V), each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)].
     states : dict
         layer -> float32 [n_slots, *shape].
 
@@ -359,9 +360,10 @@ class _Binder:
         (n_head, head_dim_k), (n_head_kv, _), (_, head_dim_v) = (self.plan.shapes[i] for i in (q, k, v))
         attrs, layer = op.attrs, op.attrs["layer"]
         rope = None if attrs["rope"] is None else self.ropes[_rope_key(attrs["rope"], op.weights)]
+        k_type, v_type = kv_types(self.params.kv_type)
         try:
             self.program.add_attention(
-                group=self.plan.group_of(layer), kv_type=self.params.kv_type, n_head=n_head, n_head_kv=n_head_kv,
+                group=self.plan.group_of(layer), k_type=k_type, v_type=v_type, n_head=n_head, n_head_kv=n_head_kv,
                 head_dim_k=head_dim_k, head_dim_v=head_dim_v, window=attrs["window"], causal=attrs["causal"],
                 scale=attrs["scale"], softcap=attrs["softcap"], k_cache=self.kv[layer][0], v_cache=self.kv[layer][1],
                 q=self._rows(q), k=self._rows(k), v=self._rows(v),

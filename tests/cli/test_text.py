@@ -46,7 +46,7 @@ def test_all_options_arrive(fake_llm, realizar):
     words = (
         "--max-tokens 5 --temperature 0.5 --top-k 3 --top-p 0.5 --min-p 0.25 --repetition-penalty 1.5"
         " --presence-penalty 0.5 --frequency-penalty 0.25 --seed 7 --stop END --stop FIN"
-        " --threads 3 --n-ctx 99 --kv-type f32 --activations f32 --load read"
+        " --threads 3 --n-ctx 99 --kv-type int8/f16 --activations f32 --load read"
     )
     assert realizar("run", "x", *words.split())[0] == 0
     llm = fake_llm.made[0]
@@ -56,7 +56,7 @@ def test_all_options_arrive(fake_llm, realizar):
     assert (params.seed, params.stop) == (7, ("END", "FIN"))
     engine = llm.engine_params
     assert {name: engine[name] for name in ("n_threads", "n_ctx", "kv_type", "activations", "load")} == {
-        "n_threads": 3, "n_ctx": 99, "kv_type": "f32", "activations": "f32", "load": "read",
+        "n_threads": 3, "n_ctx": 99, "kv_type": ("int8", "f16"), "activations": "f32", "load": "read",
     }  # fmt: skip
 
 

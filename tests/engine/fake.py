@@ -107,7 +107,8 @@ class FakeProgram:
     def _layers(self):
         for group, spec in enumerate(self.plan.cache_groups):
             for at in spec.layers:
-                yield group, spec, *self.kv[at.layer]
+                k, v = (array.view(np.float32).reshape(*array.shape[:2], -1) for array in self.kv[at.layer])
+                yield group, spec, k.reshape(*k.shape[:2], -1, BLOCK), v.reshape(*v.shape[:2], BLOCK, -1)
 
     def _store(self, batch: Batch, s: int) -> None:
         for row in range(batch.seq_start[s], batch.seq_start[s + 1]):

@@ -61,12 +61,54 @@ def test_half_cache_is_the_float_cache_of_rounded_values(isa, k_type, v_type):
     same_bits(got, attention(q, rounded_k, rounded_v, k_type="f32", v_type="f32", isa=isa))
 
 
+def spread(x):
+    """The Hadamard transform over as many elements as a power of two divides the head, in the order of the kernels."""
+    x = x.copy()
+    width, distance = x.shape[-1] & -x.shape[-1], 1
+    while distance < width:
+        pairs = x.reshape(*x.shape[:-1], -1, 2, distance)
+        a, b = pairs[..., 0, :].copy(), pairs[..., 1, :].copy()
+        pairs[..., 0, :], pairs[..., 1, :] = a + b, a - b
+        distance *= 2
+    return x, np.float32(width)
+
+
+def round_int8(x):
+    """What an int8 cache gives back of x: one scale for each token and head."""
+    amax = np.abs(x).max(-1, keepdims=True)
+    return np.rint(x * (np.float32(127) / amax)) * (amax / np.float32(127))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("head_dim", [64, 80, 100, 7])
+@pytest.mark.parametrize("n_tokens", [1, 50])
+def test_int8_cache_is_the_float_cache_of_rounded_values(isa, head_dim, n_tokens):
+    q, k, v = make(n_tokens, 90, head_dim=head_dim)
+    got = attention(q, k, v, k_type="int8", v_type="int8", isa=isa)
+    (kept_k, _), (kept_q, width) = spread(k), spread(q)
+    floats = {"k_type": "f32", "v_type": "f32", "scale": head_dim**-0.5}
+    same_bits(got, attention(kept_q / width, round_int8(kept_k), round_int8(v), isa=isa, **floats))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("k_type", "v_type", "bound"), [("int8", "int8", 0.03), ("f16", "int8", 0.01)])
+@pytest.mark.parametrize("head_dim", [64, 80])
+def test_error_of_the_int8_cache(isa, k_type, v_type, bound, head_dim):
+    q, k, v = make(40, 300, head_dim=head_dim)
+    k[..., 3] *= 20  # one dimension much larger than the others, as real models have them
+    want = naive(q, k, v)
+    got = attention(q, k, v, k_type=k_type, v_type=v_type, isa=isa)
+    assert np.linalg.norm(got - want) <= bound * np.linalg.norm(want)
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("options", [{}, {"window": 40}, {"softcap": 5.0}], ids=str)
-def test_chunks_and_query_tiles_do_not_show(isa, options):
+@pytest.mark.parametrize("kv_type", ["f16", "int8"])
+def test_chunks_and_query_tiles_do_not_show(isa, kv_type, options):
     q, k, v = make(75, 600)
+    options = {**options, "k_type": kv_type, "v_type": kv_type}
     whole = attention(q, k, v, isa=isa, **options)
-    for max_queries in (3, 4, 15, 60):
+    for max_queries in (3, 4, 15, 60, 96):
         same_bits(attention(q, k, v, isa=isa, max_queries=max_queries, **options), whole)
     for n in (1, 7, 40):
         for t in range(0, 75, n):
@@ -75,21 +117,24 @@ def test_chunks_and_query_tiles_do_not_show(isa, options):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_keys_that_no_query_sees_do_not_show(isa):
+@pytest.mark.parametrize("kv_type", ["f16", "int8"])
+def test_keys_that_no_query_sees_do_not_show(isa, kv_type):
+    options = {"isa": isa, "k_type": kv_type, "v_type": kv_type}
     q, k, v = make(5, 90)
-    clean = attention(q[:3], k[:88], v[:88], isa=isa)
+    clean = attention(q[:3], k[:88], v[:88], **options)
     k[88:], v[88:] = np.nan, np.inf
-    same_bits(attention(q[:3], k, v, pos0=85, isa=isa), clean)
-    window = attention(q, k[:88], v[:88], window=20, isa=isa)
+    same_bits(attention(q[:3], k, v, pos0=85, **options), clean)
+    window = attention(q, k[:88], v[:88], window=20, **options)
     k[:64], v[:64] = np.inf, np.nan
-    same_bits(attention(q, k[:88], v[:88], window=20, isa=isa), window)
+    same_bits(attention(q, k[:88], v[:88], window=20, **options), window)
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_nan_in_a_visible_key_is_seen(isa):
+@pytest.mark.parametrize("k_type", ["f16", "int8"])
+def test_nan_in_a_visible_key_is_seen(isa, k_type):
     q, k, v = make(4, 50)
     k[48] = np.nan
-    got = attention(q, k, v, isa=isa)
+    got = attention(q, k, v, k_type=k_type, isa=isa)
     assert np.isfinite(got[:2]).all()
     assert np.isnan(got[2:]).all()
 
@@ -112,7 +157,7 @@ def test_store_layout():
 
 def test_clear_errors():
     q, k, v = make(2, 5)
-    with pytest.raises(ValueError, match="k_type: 'q8' is no cache type; there are f32, f16"):
+    with pytest.raises(ValueError, match="k_type: 'q8' is no cache type; there are f32, f16, int8"):
         attention(q, k, v, k_type="q8")
     with pytest.raises(ValueError, match="n_head a multiple of n_head_kv"):
         attention(q[:, :5].copy(), k, v)

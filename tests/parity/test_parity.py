@@ -51,6 +51,12 @@ def test_f16_cache(path):
 
 
 @each_file
+@pytest.mark.parametrize(("kv_type", "bound"), [("int8", 2e-2), (("f16", "int8"), 1.2e-2)], ids=str)
+def test_int8_cache(path, kv_type, bound):
+    assert relative_error(logits(path, "f32", kv_type), exact(path)[0]) <= bound
+
+
+@each_file
 def test_int8(path):
     name = path.stem.removeprefix("model-")
     if name in cases.FLOAT_TYPES:

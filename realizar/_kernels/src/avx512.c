@@ -64,11 +64,10 @@ const struct rz_kernels rz_avx512 = {
     .rope_norm = rope_norm_f32x16,
     .conv_step = conv_step_f32, /* the scalar text, compiled for this tier */
 
-    .attend[RZ_KV_F32] = {attend_f32_f32_x16, attend_f32_f16_x16},
-    .attend[RZ_KV_F16] = {attend_f16_f32_x16, attend_f16_f16_x16},
+    .attend = attend_f32x16,
     .attend_merge = attend_merge_f32x16,
-    .store_k[RZ_KV_F16] = store_k_f16_x16,
-    .store_v[RZ_KV_F16] = store_v_f16_x16,
+    .store_k = {NULL, store_k_f16_x16, store_k_int8_x16},
+    .store_v = {NULL, store_v_f16_x16, store_v_int8_x16},
 };
 
 RZ_TARGET_END

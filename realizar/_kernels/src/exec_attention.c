@@ -98,6 +98,8 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .causal = a->causal,
         .scale = a->scale,
         .softcap = a->softcap,
+        .k_type = a->k_type,
+        .v_type = a->v_type,
         .k = a->k + tile->head_kv * a->k_head_stride,
         .v = a->v + tile->head_kv * a->v_head_stride,
         .k_block_stride = a->k_block_stride,
@@ -108,7 +110,7 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .acc = acc,
         .scratch = w->scratch,
     };
-    w->kernels->attend[a->k_type][a->v_type](&args);
+    w->kernels->attend(&args);
 }
 
 /* out = acc / l for the queries of a tile. */

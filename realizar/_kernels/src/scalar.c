@@ -55,9 +55,8 @@ const struct rz_kernels rz_scalar = {
     .rope_norm = rope_norm_f32,
     .conv_step = conv_step_f32,
 
-    .attend[RZ_KV_F32] = {attend_f32_f32, attend_f32_f16},
-    .attend[RZ_KV_F16] = {attend_f16_f32, attend_f16_f16},
+    .attend = attend_f32,
     .attend_merge = attend_merge_f32,
-    .store_k = {store_k_f32, store_k_f16},
-    .store_v = {store_v_f32, store_v_f16},
+    .store_k = {store_k_f32, store_k_f16, store_k_int8},
+    .store_v = {store_v_f32, store_v_f16, store_v_int8},
 };

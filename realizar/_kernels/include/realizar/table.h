@@ -46,8 +46,21 @@ struct rz_format_kernels {
 
 /* ---- attention --------------------------------------------------------------------------------------------------- */
 
-enum { RZ_KV_F32, RZ_KV_F16, RZ_N_KV };
+enum { RZ_KV_F32, RZ_KV_F16, RZ_KV_INT8, RZ_N_KV };
 enum { RZ_KV_BLOCK = 16, RZ_ATTEND_TILE = 64, RZ_ATTEND_SPLIT = 512 };
+
+/* Bytes of one head of K or V in a cache block. int8 has a float scale for each token, after the elements. */
+static inline size_t rz_kv_bytes(int type, size_t head_dim)
+{
+    switch (type) {
+    case RZ_KV_INT8:
+        return RZ_KV_BLOCK * (head_dim + sizeof(float));
+    case RZ_KV_F16:
+        return RZ_KV_BLOCK * head_dim * sizeof(uint16_t);
+    default:
+        return RZ_KV_BLOCK * head_dim * sizeof(float);
+    }
+}
 
 /* The keys of one KV head against the n_tokens * n_group queries that look at it: one split of RZ_ATTEND_SPLIT keys.
  *
@@ -62,15 +75,16 @@ struct rz_attend_args {
     int64_t pos0, n_keys, key0; /* key0: first key of the split, a multiple of RZ_ATTEND_SPLIT */
     int window, causal;
     float scale, softcap; /* softcap 0: none */
+    int k_type, v_type;
     const char *k, *v;
     size_t k_block_stride, v_block_stride;
     const int32_t *block_table;
     float *m, *l, *acc;
     void *scratch; /* RZ_ATTEND_SCRATCH bytes, 64-byte aligned, of the calling thread alone */
 };
-#define RZ_ATTEND_SCRATCH (256 * 1024)
+#define RZ_ATTEND_SCRATCH (512 * 1024)
 /* The caller never hands over more queries at once, nor longer ones, than this. */
-#define RZ_ATTEND_MAX_QUERIES 64
+#define RZ_ATTEND_MAX_QUERIES 96
 #define RZ_ATTEND_MAX_HEAD_DIM 768
 
 typedef void rz_attend_fn(const struct rz_attend_args *args);
@@ -107,7 +121,7 @@ struct rz_kernels {
     /* One step of a depthwise causal convolution: y[c] = sum_j w[c * n_tap + j] * row_j[c], rows oldest first. */
     void (*conv_step)(const float *const *rows, const float *w, size_t n_tap, size_t n_channel, float *y);
 
-    rz_attend_fn *attend[RZ_N_KV][RZ_N_KV]; /* [K type][V type] */
+    rz_attend_fn *attend;
     rz_attend_merge_fn *attend_merge;
     rz_kv_store_fn *store_k[RZ_N_KV];
     rz_kv_store_fn *store_v[RZ_N_KV];

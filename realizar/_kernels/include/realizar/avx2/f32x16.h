@@ -74,6 +74,20 @@ RZ_INLINE void f32x16_store_first_f16(uint16_t *p, f32x16 x, size_t n)
     memcpy(p, whole, (n < 16 ? n : 16) * sizeof *p);
 }
 
+RZ_INLINE f32x16 f32x16_load_int8(const int8_t *p)
+{
+    __m128i q = _mm_loadu_si128((const __m128i *)p);
+    return f32x16_of(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)),
+                     _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(q, 8))));
+}
+
+RZ_INLINE f32x16 f32x16_load_first_int8(const int8_t *p, size_t n)
+{
+    int8_t whole[16] = {0};
+    memcpy(whole, p, n < 16 ? n : 16);
+    return f32x16_load_int8(whole);
+}
+
 #define RZ_BOTH_HALVES(name, instruction)                                                                              \
     RZ_INLINE f32x16 name(f32x16 a, f32x16 b) { return f32x16_of(instruction(a.lo, b.lo), instruction(a.hi, b.hi)); }
 RZ_BOTH_HALVES(f32x16_add, _mm256_add_ps)
@@ -154,6 +168,28 @@ RZ_INLINE float f32x16_largest(f32x16 x)
 RZ_INLINE f32x16 f32x16_swap_pairs(f32x16 x)
 {
     return f32x16_of(_mm256_permute_ps(x.lo, 0xb1), _mm256_permute_ps(x.hi, 0xb1));
+}
+
+/* f32x16_butterfly within a half. */
+RZ_INLINE __m256 butterfly_half(__m256 x, int distance)
+{
+    const float n = -0.0f;
+    switch (distance) {
+    case 1:
+        return _mm256_add_ps(_mm256_permute_ps(x, 0xb1), _mm256_xor_ps(x, _mm256_setr_ps(0, n, 0, n, 0, n, 0, n)));
+    case 2:
+        return _mm256_add_ps(_mm256_permute_ps(x, 0x4e), _mm256_xor_ps(x, _mm256_setr_ps(0, 0, n, n, 0, 0, n, n)));
+    default:
+        return _mm256_add_ps(_mm256_permute2f128_ps(x, x, 1), _mm256_xor_ps(x, _mm256_setr_ps(0, 0, 0, 0, n, n, n, n)));
+    }
+}
+
+/* Of lanes i and i + distance, where bit `distance` of i is not set: their sum in the first, their difference in the
+ * second. distance is 1, 2, 4 or 8. */
+RZ_INLINE f32x16 f32x16_butterfly(f32x16 x, int distance)
+{
+    if (distance == 8) return f32x16_of(_mm256_add_ps(x.lo, x.hi), _mm256_sub_ps(x.lo, x.hi));
+    return f32x16_of(butterfly_half(x.lo, distance), butterfly_half(x.hi, distance));
 }
 
 /* Each of 8 floats twice. */

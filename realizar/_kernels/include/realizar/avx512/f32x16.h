@@ -50,6 +50,16 @@ RZ_INLINE void f32x16_store_first_f16(uint16_t *p, f32x16 x, size_t n)
     _mm256_mask_storeu_epi16(p, first_lanes(n), half);
 }
 
+RZ_INLINE f32x16 f32x16_load_int8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
+RZ_INLINE f32x16 f32x16_load_first_int8(const int8_t *p, size_t n)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first_lanes(n), p)));
+}
+
 RZ_INLINE f32x16 f32x16_add(f32x16 a, f32x16 b) { return _mm512_add_ps(a, b); }
 RZ_INLINE f32x16 f32x16_sub(f32x16 a, f32x16 b) { return _mm512_sub_ps(a, b); }
 RZ_INLINE f32x16 f32x16_mul(f32x16 a, f32x16 b) { return _mm512_mul_ps(a, b); }
@@ -98,6 +108,23 @@ RZ_INLINE float f32x16_largest(f32x16 x) { return _mm512_reduce_max_ps(x); }
 
 /* Lanes 2i and 2i + 1 exchanged. */
 RZ_INLINE f32x16 f32x16_swap_pairs(f32x16 x) { return _mm512_permute_ps(x, 0xb1); }
+
+/* Of lanes i and i + distance, where bit `distance` of i is not set: their sum in the first, their difference in the
+ * second. distance is 1, 2, 4 or 8. */
+RZ_INLINE f32x16 f32x16_butterfly(f32x16 x, int distance)
+{
+    const f32x16 sign = _mm512_set1_ps(-0.0f);
+    switch (distance) {
+    case 1:
+        return _mm512_add_ps(_mm512_permute_ps(x, 0xb1), _mm512_mask_xor_ps(x, 0xaaaa, x, sign));
+    case 2:
+        return _mm512_add_ps(_mm512_permute_ps(x, 0x4e), _mm512_mask_xor_ps(x, 0xcccc, x, sign));
+    case 4:
+        return _mm512_add_ps(_mm512_shuffle_f32x4(x, x, 0xb1), _mm512_mask_xor_ps(x, 0xf0f0, x, sign));
+    default:
+        return _mm512_add_ps(_mm512_shuffle_f32x4(x, x, 0x4e), _mm512_mask_xor_ps(x, 0xff00, x, sign));
+    }
+}
 
 /* Each of 8 floats twice. */
 RZ_INLINE f32x16 f32x16_load_twice(const float *p)

@@ -6,6 +6,7 @@
 
 #include "realizar/scalar/dot_f32.h"
 #include "realizar/scalar/kv.h"
+#include "realizar/scalar/spread.h"
 #include "realizar/scalar/visible.h"
 
 /* Scaled and, with a soft cap, squeezed into (-softcap, softcap). */
@@ -15,22 +16,35 @@ static inline float cap_score(const struct rz_attend_args *args, float s)
     return args->softcap != 0 ? args->softcap * tanh_f32(s / args->softcap) : s;
 }
 
-RZ_INLINE float score(const struct rz_attend_args *args, const float *q, int64_t key, int k_type)
+static inline float score(const struct rz_attend_args *args, const float *q, int64_t key)
 {
     const char *block = k_block(args, key);
+    int slot = (int)(key % RZ_KV_BLOCK);
     float s = 0;
-    for (int d = 0; d < args->head_dim_k; d++)
-        s = fmaf(q[d], kv_load(block, (size_t)(d * RZ_KV_BLOCK + key % RZ_KV_BLOCK), k_type), s);
+    for (size_t d = 0; d < (size_t)args->head_dim_k; d++) {
+        size_t i = d * RZ_KV_BLOCK + (size_t)slot;
+        s = fmaf(q[d], kv_load(block, i, slot, (size_t)args->head_dim_k, args->k_type), s);
+    }
     return cap_score(args, s);
 }
 
+/* acc += p * V of key. */
+static inline void gather(const struct rz_attend_args *args, float p, int64_t key, float *acc)
+{
+    const char *block = v_block(args, key);
+    size_t head_dim = (size_t)args->head_dim_v;
+    int slot = (int)(key % RZ_KV_BLOCK);
+    for (size_t d = 0; d < head_dim; d++)
+        acc[d] = fmaf(p, kv_load(block, (size_t)slot * head_dim + d, slot, head_dim, args->v_type), acc[d]);
+}
+
 /* Folds the keys of one tile into the running (m, l, acc) of one query. */
-RZ_INLINE void attend_tile(const struct rz_attend_args *args, struct key_range seen, const float *q, float *m, float *l,
-                           float *acc, int k_type, int v_type)
+static void attend_tile(const struct rz_attend_args *args, struct key_range seen, const float *q, float *m, float *l,
+                        float *acc)
 {
     float s[RZ_ATTEND_TILE], sum[16] = {0}, max = *m;
     for (int64_t key = seen.first; key < seen.end; key++) {
-        float x = s[key % RZ_ATTEND_TILE] = score(args, q, key, k_type);
+        float x = s[key % RZ_ATTEND_TILE] = score(args, q, key);
         max = x > max ? x : max;
     }
     max += 0.0f; /* -0 becomes +0: the order in which a maximum is taken shall not show */
@@ -39,34 +53,38 @@ RZ_INLINE void attend_tile(const struct rz_attend_args *args, struct key_range s
     for (int64_t key = seen.first; key < seen.end; key++) {
         float p = exp_f32(s[key % RZ_ATTEND_TILE] - max);
         sum[key % 16] += p;
-        const char *block = v_block(args, key);
-        size_t row = (size_t)(key % RZ_KV_BLOCK) * (size_t)args->head_dim_v;
-        for (int d = 0; d < args->head_dim_v; d++) acc[d] = fmaf(p, kv_load(block, row + (size_t)d, v_type), acc[d]);
+        gather(args, p, key, acc);
     }
     *m = max;
     *l = fmaf(*l, correction, sum_lanes(sum));
 }
 
-RZ_INLINE void attend(const struct rz_attend_args *args, int k_type, int v_type)
+/* The query as its keys are kept: an int8 cache has H k, see spread.h. */
+static inline void open_query(const struct rz_attend_args *args, const float *q, float *own)
 {
+    size_t head_dim = (size_t)args->head_dim_k;
+    memcpy(own, q, head_dim * sizeof *q);
+    if (args->k_type != RZ_KV_INT8) return;
+    spread(own, head_dim);
+    for (size_t d = 0; d < head_dim; d++) own[d] *= 1 / (float)spread_width(head_dim);
+}
+
+static void attend_f32(const struct rz_attend_args *args)
+{
+    float q[RZ_ATTEND_MAX_HEAD_DIM];
     for (int i = 0; i < args->n_tokens * args->n_group; i++) {
         int t = i / args->n_group, h = i % args->n_group;
-        const float *q = args->q + (size_t)t * args->q_stride + (size_t)(h * args->head_dim_k);
         float *acc = args->acc + (size_t)i * (size_t)args->head_dim_v;
+        open_query(args, args->q + (size_t)t * args->q_stride + (size_t)(h * args->head_dim_k), q);
         args->m[i] = -INFINITY;
         args->l[i] = 0;
         memset(acc, 0, (size_t)args->head_dim_v * sizeof *acc);
         for (int64_t key = args->key0; key < args->key0 + RZ_ATTEND_SPLIT; key += RZ_ATTEND_TILE) {
             struct key_range seen = visible_keys(args, t, (struct key_range){key, key + RZ_ATTEND_TILE});
-            if (seen.first < seen.end) attend_tile(args, seen, q, &args->m[i], &args->l[i], acc, k_type, v_type);
+            if (seen.first < seen.end) attend_tile(args, seen, q, &args->m[i], &args->l[i], acc);
         }
     }
 }
-
-static void attend_f32_f32(const struct rz_attend_args *args) { attend(args, RZ_KV_F32, RZ_KV_F32); }
-static void attend_f32_f16(const struct rz_attend_args *args) { attend(args, RZ_KV_F32, RZ_KV_F16); }
-static void attend_f16_f32(const struct rz_attend_args *args) { attend(args, RZ_KV_F16, RZ_KV_F32); }
-static void attend_f16_f16(const struct rz_attend_args *args) { attend(args, RZ_KV_F16, RZ_KV_F16); }
 
 /* A partial that saw no key says nothing (two of them would even make exp(-Inf - -Inf)), and what follows it is taken
  * as it is: a window may or may not begin with such splits, depending on the queries that share a tile. */

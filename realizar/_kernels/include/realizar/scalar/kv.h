@@ -1,23 +1,27 @@
-/* The K and V cache: blocks of 16 tokens, K as [head_dim][16], V as [16][head_dim], float or half. */
+/* The K and V cache: blocks of 16 tokens, K as [head_dim][16], V as [16][head_dim], float, half or int8. */
 #ifndef REALIZAR_SCALAR_KV_H
 #define REALIZAR_SCALAR_KV_H
+
+#include <string.h>
 
 #include "realizar/scalar/math.h"
 #include "realizar/table.h"
 #include "realizar/target.h"
 
-/* type is a constant wherever these are called, so that the choice is made by the compiler. */
-RZ_INLINE float kv_load(const void *block, size_t i, int type)
-{
-    return type == RZ_KV_F16 ? rz_f16_to_f32(((const uint16_t *)block)[i]) : ((const float *)block)[i];
-}
+/* The scales of an int8 block, one for each slot. */
+static inline float *kv_scales(const char *block, size_t head_dim) { return (float *)(block + RZ_KV_BLOCK * head_dim); }
 
-RZ_INLINE void kv_store(void *block, size_t i, int type, float x)
+/* Element i of a block; slot is that of its token. */
+RZ_INLINE float kv_load(const char *block, size_t i, int slot, size_t head_dim, int type)
 {
-    if (type == RZ_KV_F16)
-        ((uint16_t *)block)[i] = rz_f32_to_f16(x);
-    else
-        ((float *)block)[i] = x;
+    switch (type) {
+    case RZ_KV_INT8:
+        return (float)((const int8_t *)block)[i] * kv_scales(block, head_dim)[slot];
+    case RZ_KV_F16:
+        return rz_f16_to_f32(((const uint16_t *)block)[i]);
+    default:
+        return ((const float *)block)[i];
+    }
 }
 
 /* K and V of key inside their blocks. */

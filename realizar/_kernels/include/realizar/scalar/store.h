@@ -3,20 +3,42 @@
 #define REALIZAR_SCALAR_STORE_H
 
 #include "realizar/scalar/kv.h"
+#include "realizar/scalar/round_int8.h"
+#include "realizar/scalar/spread.h"
 
-RZ_INLINE void store_k_as(const float *x, size_t head_dim, int slot, void *block, int type)
+static void store_k_f32(const float *x, size_t head_dim, int slot, void *block)
 {
-    for (size_t d = 0; d < head_dim; d++) kv_store(block, d * RZ_KV_BLOCK + (size_t)slot, type, x[d]);
+    for (size_t d = 0; d < head_dim; d++) ((float *)block)[d * RZ_KV_BLOCK + (size_t)slot] = x[d];
 }
 
-RZ_INLINE void store_v_as(const float *x, size_t head_dim, int slot, void *block, int type)
+static void store_v_f32(const float *x, size_t head_dim, int slot, void *block)
 {
-    for (size_t d = 0; d < head_dim; d++) kv_store(block, (size_t)slot * head_dim + d, type, x[d]);
+    memcpy((float *)block + (size_t)slot * head_dim, x, head_dim * sizeof *x);
 }
 
-static void store_k_f32(const float *x, size_t n, int slot, void *block) { store_k_as(x, n, slot, block, RZ_KV_F32); }
-static void store_k_f16(const float *x, size_t n, int slot, void *block) { store_k_as(x, n, slot, block, RZ_KV_F16); }
-static void store_v_f32(const float *x, size_t n, int slot, void *block) { store_v_as(x, n, slot, block, RZ_KV_F32); }
-static void store_v_f16(const float *x, size_t n, int slot, void *block) { store_v_as(x, n, slot, block, RZ_KV_F16); }
+static void store_k_f16(const float *x, size_t head_dim, int slot, void *block)
+{
+    for (size_t d = 0; d < head_dim; d++) ((uint16_t *)block)[d * RZ_KV_BLOCK + (size_t)slot] = rz_f32_to_f16(x[d]);
+}
+
+static void store_v_f16(const float *x, size_t head_dim, int slot, void *block)
+{
+    for (size_t d = 0; d < head_dim; d++) ((uint16_t *)block)[(size_t)slot * head_dim + d] = rz_f32_to_f16(x[d]);
+}
+
+static void store_k_int8(const float *x, size_t head_dim, int slot, void *block)
+{
+    float spread_x[RZ_ATTEND_MAX_HEAD_DIM];
+    int8_t q[RZ_ATTEND_MAX_HEAD_DIM];
+    memcpy(spread_x, x, head_dim * sizeof *x);
+    spread(spread_x, head_dim);
+    kv_scales(block, head_dim)[slot] = round_int8(spread_x, head_dim, q);
+    for (size_t d = 0; d < head_dim; d++) ((int8_t *)block)[d * RZ_KV_BLOCK + (size_t)slot] = q[d];
+}
+
+static void store_v_int8(const float *x, size_t head_dim, int slot, void *block)
+{
+    kv_scales(block, head_dim)[slot] = round_int8(x, head_dim, (int8_t *)block + (size_t)slot * head_dim);
+}
 
 #endif

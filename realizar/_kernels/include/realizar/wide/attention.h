@@ -6,19 +6,15 @@
  *             soften   p[query][key]  = exp(s - max)   running max and sum; the acc so far is scaled down
  *             gather   acc[query][d] += p.v            queries x head_dim in registers, over keys
  *
- * A set is so many queries that their sums fill the registers; each K or V that is loaded serves all of them. Where
- * the queries of a set do not see the same keys, those that all see go together, the others query by query. */
+ * A set is so many queries that their sums fill the registers; each K or V that is loaded serves all of them. More than
+ * one set of queries shares a tile that is unpacked to floats once. Where the queries of a set do not see the same keys,
+ * those that all see go together, the others query by query. */
 #ifndef REALIZAR_WIDE_ATTENTION_H
 #define REALIZAR_WIDE_ATTENTION_H
 
-#include <string.h>
-
-#include <stdbool.h>
-
-#include "realizar/scalar/kv.h"
-#include "realizar/scalar/visible.h"
 #include "realizar/wide/attention_products.h"
 #include "realizar/wide/elementwise.h"
+#include "realizar/wide/spread.h"
 
 /* ---- score ------------------------------------------------------------------------------------------------------- */
 
@@ -54,63 +50,104 @@ RZ_INLINE float largest_score(const float *s, int first, int end)
     return f32x16_largest(max);
 }
 
-/* Turns the scores of the keys [first, end) into weights and returns their sum; other keys of their blocks get 0. */
-RZ_INLINE float weigh(float *s, float max, int first, int end)
+/* Turns the scores of the keys [first, end) into weights and sums them by lanes; other keys of their blocks get 0. */
+RZ_INLINE f32x16 weigh(float *s, float max, int first, int end)
 {
     f32x16 max_f32x16 = f32x16_set(max), sum = f32x16_zero();
     for (int key = first & -16; key < end; key += 16) {
-        f32x16 p = exp_f32x16(f32x16_sub(f32x16_load(s + key), max_f32x16));
+        f32x16 p = f32x16_sub(f32x16_load(s + key), max_f32x16);
+        exp_in_step(&p, 1);
         p = f32x16_within(p, first - key, end - key, f32x16_zero());
         f32x16_store(s + key, p);
         sum = f32x16_add(sum, p);
     }
-    return f32x16_sum(sum);
+    return sum;
 }
 
-/* The rows that see a whole tile, by far the most, get loops of constant length. */
-static inline bool sees_all(const attend_tile *tile, int row)
+/* The same for all keys. */
+RZ_INLINE f32x16 weigh_all(float *s, float max)
 {
-    return tile->first[row] == 0 && tile->end[row] == RZ_ATTEND_TILE;
+    f32x16 p[TILE_BLOCKS], sum = f32x16_zero();
+    for (int i = 0; i < TILE_BLOCKS; i++) p[i] = f32x16_sub(f32x16_load(s + 16 * i), f32x16_set(max));
+    exp_in_step(p, TILE_BLOCKS);
+    for (int i = 0; i < TILE_BLOCKS; i++) {
+        f32x16_store(s + 16 * i, p[i]);
+        sum = f32x16_add(sum, p[i]);
+    }
+    return sum;
 }
 
-/* Weights, running maxima and sums of some rows; what they have gathered so far is scaled to the new maxima. */
+/* The sets that see a whole tile, by far the most, get loops of constant length. */
+static inline bool see_all(const attend_tile *tile, int row, int rows)
+{
+    return tile->first[row + rows - 1] == 0 && tile->end[row] == RZ_ATTEND_TILE;
+}
+
+static void largest_scores(const attend_tile *tile, int row, int rows, float *max)
+{
+    bool all = see_all(tile, row, rows);
+    for (int r = 0; r < rows && all; r++) max[r] = largest_score(tile->s[r], 0, RZ_ATTEND_TILE);
+    for (int r = 0; r < rows && !all; r++) max[r] = largest_score(tile->s[r], tile->first[row + r], tile->end[row + r]);
+}
+
+/* The sums across lanes come last: each is a chain of its own. */
+static void weigh_rows(attend_tile *tile, int row, int rows, const float *max, float *sum)
+{
+    float lanes[RZ_OUTER_ROWS][16];
+    bool all = see_all(tile, row, rows);
+    for (int r = 0; r < rows && all; r++) f32x16_store(lanes[r], weigh_all(tile->s[r], max[r]));
+    for (int r = 0; r < rows && !all; r++)
+        f32x16_store(lanes[r], weigh(tile->s[r], max[r], tile->first[row + r], tile->end[row + r]));
+    for (int r = 0; r < rows; r++) sum[r] = f32x16_sum(f32x16_load(lanes[r]));
+}
+
+/* What the rows have gathered so far, scaled to their new maxima; mostly those have stayed. */
+static void rescale(const struct rz_attend_args *args, int row, int rows, const float *correction)
+{
+    bool same = true;
+    for (int r = 0; r < rows; r++) same &= correction[r] == 1;
+    if (same) return;
+    size_t head_dim = (size_t)args->head_dim_v;
+    for (int r = 0; r < rows; r++) {
+        float *acc = args->acc + (size_t)(row + r) * head_dim;
+        scale_f32x16(acc, correction[r], head_dim, acc);
+    }
+}
+
+/* Weights, running maxima and sums of a set. */
 static void soften(const struct rz_attend_args *args, attend_tile *tile, int row, int rows)
 {
-    float max[16], correction[16];
-    for (int r = 0; r < rows; r++) {
-        float *s = tile->s[row + r];
-        int first = tile->first[row + r], end = tile->end[row + r];
-        if (args->softcap != 0) cap_scores(s, args->softcap, first, end);
-        max[r] = sees_all(tile, row + r) ? largest_score(s, 0, RZ_ATTEND_TILE) : largest_score(s, first, end);
-    }
-    f32x16 old = f32x16_load_first(args->m + row, (size_t)rows);
-    f32x16 new = f32x16_add(f32x16_max(f32x16_load_first(max, (size_t)rows), old), f32x16_zero());
-    f32x16_store_first(args->m + row, new, (size_t)rows);
+    float max[16], sum[16], correction[16];
+    size_t n = (size_t)rows;
+    for (int r = 0; r < rows && args->softcap != 0; r++)
+        cap_scores(tile->s[r], args->softcap, tile->first[row + r], tile->end[row + r]);
+    largest_scores(tile, row, rows, max);
+    f32x16 old = f32x16_load_first(args->m + row, n);
+    f32x16 new = f32x16_add(f32x16_max(f32x16_load_first(max, n), old), f32x16_zero());
+    f32x16 factor = exp_f32x16(f32x16_sub(old, new));
+    f32x16_store_first(args->m + row, new, n);
     f32x16_store(max, new);
-    f32x16_store(correction, exp_f32x16(f32x16_sub(old, new)));
-    for (int r = 0; r < rows; r++) {
-        float *s = tile->s[row + r], *acc = args->acc + (size_t)(row + r) * (size_t)args->head_dim_v;
-        int first = tile->first[row + r], end = tile->end[row + r];
-        float sum = sees_all(tile, row + r) ? weigh(s, max[r], 0, RZ_ATTEND_TILE) : weigh(s, max[r], first, end);
-        args->l[row + r] = fmaf(args->l[row + r], correction[r], sum);
-        if (correction[r] != 1) scale_f32x16(acc, correction[r], (size_t)args->head_dim_v, acc);
-    }
+    f32x16_store(correction, factor);
+    weigh_rows(tile, row, rows, max, sum);
+    f32x16 l = f32x16_fma(f32x16_load_first(args->l + row, n), factor, f32x16_load_first(sum, n));
+    f32x16_store_first(args->l + row, l, n);
+    rescale(args, row, rows, correction);
 }
 _Static_assert(RZ_OUTER_ROWS <= 16, "soften");
 
 /* ---- gather ------------------------------------------------------------------------------------------------------ */
 
-/* The keys [first, end), which all of the rows see. */
-static void gather_common(const struct rz_attend_args *args, const attend_tile *tile, int row, int rows, int first,
-                          int end, values_fn *values)
+/* The keys [first, end), which all of the rows see; p are the weights of row `row`. */
+static void gather_common(const struct rz_attend_args *args, const attend_tile *tile, const float *p, int row, int rows,
+                          int first, int end, values_fn *values)
 {
     size_t head_dim = (size_t)args->head_dim_v, column = 0, cols;
     for (; column + 16 <= head_dim; column += 16 * cols) {
         cols = (size_t)outer_cols(rows);
         cols = column + 16 * cols <= head_dim ? cols : 1;
-        values(args, tile, row, rows, first, end, column, (int)cols, 0);
+        values(args, tile, p, row, rows, first, end, column, (int)cols, 0);
     }
-    if (column < head_dim) values(args, tile, row, rows, first, end, column, 1, head_dim - column);
+    if (column < head_dim) values(args, tile, p, row, rows, first, end, column, 1, head_dim - column);
 }
 
 /* Keys ascend for each row: those before the common ones, the common ones, those after them. */
@@ -120,60 +157,33 @@ static void gather(const struct rz_attend_args *args, const attend_tile *tile, i
     if (first >= end) first = end = tile->end[last];
     for (int r = row; r <= last; r++) {
         int own_end = tile->end[r] < first ? tile->end[r] : first;
-        if (tile->first[r] < own_end) gather_common(args, tile, r, 1, tile->first[r], own_end, values);
+        if (tile->first[r] < own_end)
+            gather_common(args, tile, tile->s[r - row], r, 1, tile->first[r], own_end, values);
     }
-    if (first < end) gather_common(args, tile, row, rows, first, end, values);
+    if (first < end) gather_common(args, tile, tile->s[0], row, rows, first, end, values);
     for (int r = row; r <= last; r++)
-        if (end < tile->end[r]) gather_common(args, tile, r, 1, end, tile->end[r], values);
+        if (end < tile->end[r]) gather_common(args, tile, tile->s[r - row], r, 1, end, tile->end[r], values);
 }
 
 /* ---- the split --------------------------------------------------------------------------------------------------- */
 
-/* Queries side by side, and nothing seen so far. */
+/* Queries side by side, as their keys are kept (an int8 cache has H k), and nothing seen so far. */
 static void open_split(const struct rz_attend_args *args, attend_tile *tile)
 {
     int n = args->n_tokens * args->n_group;
     size_t head_dim = (size_t)args->head_dim_k;
+    float factor = 1 / (float)spread_width(head_dim);
     for (int row = 0; row < n; row++) {
         size_t t = (size_t)(row / args->n_group), h = (size_t)(row % args->n_group);
-        memcpy(tile->q[row], args->q + t * args->q_stride + h * head_dim, head_dim * sizeof(float));
+        const float *q = args->q + t * args->q_stride + h * head_dim;
+        if (args->k_type == RZ_KV_INT8)
+            spread_f32x16(q, head_dim, factor, tile->q[row]);
+        else
+            memcpy(tile->q[row], q, head_dim * sizeof *q);
         args->m[row] = -INFINITY;
         args->l[row] = 0;
     }
     memset(args->acc, 0, (size_t)n * (size_t)args->head_dim_v * sizeof(float));
-}
-
-/* Finds the rows that see some of the keys. */
-static void open_tile(const struct rz_attend_args *args, attend_tile *tile, struct key_range keys)
-{
-    tile->first_row = tile->end_row = 0;
-    for (int t = 0; t < args->n_tokens; t++) {
-        struct key_range seen = visible_keys(args, t, keys);
-        if (seen.first >= seen.end) continue;
-        if (tile->first_row == tile->end_row) tile->first_row = t * args->n_group;
-        tile->end_row = (t + 1) * args->n_group;
-        for (int row = t * args->n_group; row < tile->end_row; row++) {
-            tile->first[row] = (int)(seen.first - keys.first);
-            tile->end[row] = (int)(seen.end - keys.first);
-        }
-    }
-}
-
-/* Points the tile at the blocks that its rows see, and at the next tile's, which are fetched meanwhile. */
-static void point_at_blocks(const struct rz_attend_args *args, attend_tile *tile, int64_t key0, size_t v_row)
-{
-    int first = tile->first[tile->first_row], end = tile->end[tile->end_row - 1];
-    for (int block = first / RZ_KV_BLOCK; block * RZ_KV_BLOCK < end; block++) {
-        int64_t key = key0 + block * RZ_KV_BLOCK, next = key + RZ_ATTEND_TILE;
-        if (next >= args->n_keys) next = key;
-        const char *v = v_block(args, key), *next_v = v_block(args, next);
-        tile->k[block] = k_block(args, key);
-        tile->next_k[block] = k_block(args, next);
-        for (int slot = 0; slot < RZ_KV_BLOCK; slot++) {
-            tile->v[block * RZ_KV_BLOCK + slot] = v + (size_t)slot * v_row;
-            tile->next_v[block * RZ_KV_BLOCK + slot] = next_v + (size_t)slot * v_row;
-        }
-    }
 }
 
 /* All rows that are left, or an equal share of them that fits the registers. */
@@ -183,33 +193,30 @@ static int next_rows(int left)
     return (left + shares - 1) / shares;
 }
 
-static void attend_x16(const struct rz_attend_args *args, scores_fn *scores, values_fn *values, int v_type)
+/* The tile's keys for all its rows, set by set. */
+static void attend_sets(const struct rz_attend_args *args, attend_tile *tile, scores_fn *scores, values_fn *values)
 {
-    attend_tile *tile = args->scratch;
-    size_t v_row = (size_t)args->head_dim_v * kv_bytes(v_type);
-    open_split(args, tile);
-    for (int64_t key = args->key0; key < args->key0 + RZ_ATTEND_SPLIT; key += RZ_ATTEND_TILE) {
-        open_tile(args, tile, (struct key_range){key, key + RZ_ATTEND_TILE});
-        if (tile->first_row < tile->end_row) point_at_blocks(args, tile, key, v_row);
-        for (int row = tile->first_row, rows; row < tile->end_row; row += rows) {
-            rows = next_rows(tile->end_row - row);
-            score(args, tile, row, rows, scores);
-            soften(args, tile, row, rows);
-            gather(args, tile, row, rows, values);
-        }
+    for (int row = tile->first_row, rows; row < tile->end_row; row += rows) {
+        rows = next_rows(tile->end_row - row);
+        score(args, tile, row, rows, scores);
+        soften(args, tile, row, rows);
+        gather(args, tile, row, rows, values);
     }
 }
 
-#define RZ_ATTEND(k_type, v_type, V_TYPE)                                                                              \
-    static void attend_##k_type##_##v_type##_x16(const struct rz_attend_args *args)                                    \
-    {                                                                                                                  \
-        attend_x16(args, scores_##k_type, values_##v_type, V_TYPE);                                                    \
+static void attend_f32x16(const struct rz_attend_args *args)
+{
+    attend_tile *tile = args->scratch;
+    open_split(args, tile);
+    for (int64_t key = args->key0; key < args->key0 + RZ_ATTEND_SPLIT; key += RZ_ATTEND_TILE) {
+        open_tile(args, tile, (struct key_range){key, key + RZ_ATTEND_TILE});
+        if (tile->first_row == tile->end_row) continue;
+        point_at_blocks(args, tile, key);
+        bool many = has_many_rows(args, tile);
+        if (many) unpack(args, tile);
+        attend_sets(args, tile, SCORES[many ? UNPACKED : args->k_type], VALUES[many ? UNPACKED : args->v_type]);
     }
-RZ_ATTEND(f32, f32, RZ_KV_F32)
-RZ_ATTEND(f32, f16, RZ_KV_F16)
-RZ_ATTEND(f16, f32, RZ_KV_F32)
-RZ_ATTEND(f16, f16, RZ_KV_F16)
-#undef RZ_ATTEND
+}
 
 /* ---- the merge --------------------------------------------------------------------------------------------------- */
 

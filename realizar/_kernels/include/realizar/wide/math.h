@@ -4,19 +4,31 @@
 
 #include "realizar/scalar/math.h"
 
+enum { EXP_IN_STEP = 4 };
+
+/* n registers in step, at most EXP_IN_STEP, so that a core has n chains of operations to choose from; none exceeds RZ_EXP_MAX. */
+RZ_INLINE void exp_in_step(f32x16 *x, int n)
+{
+    const f32x16 shifter = f32x16_set(RZ_EXP_SHIFTER);
+    f32x16 exponent[EXP_IN_STEP], q[EXP_IN_STEP];
+    for (int i = 0; i < n; i++) x[i] = f32x16_max(f32x16_set(RZ_EXP_MIN), x[i]);
+    for (int i = 0; i < n; i++) exponent[i] = f32x16_fma(x[i], f32x16_set(RZ_INV_LN2), shifter);
+    for (int i = 0; i < n; i++) exponent[i] = f32x16_sub(exponent[i], shifter);
+    for (int i = 0; i < n; i++) x[i] = f32x16_fma(exponent[i], f32x16_set(-RZ_LN2), x[i]);
+    for (int i = 0; i < n; i++) x[i] = f32x16_fma(exponent[i], f32x16_set(-RZ_LN2_LOW), x[i]);
+    for (int i = 0; i < n; i++) q[i] = f32x16_fma(x[i], f32x16_set(RZ_EXP_Q4), f32x16_set(RZ_EXP_Q3));
+    for (int i = 0; i < n; i++) q[i] = f32x16_fma(q[i], x[i], f32x16_set(RZ_EXP_Q2));
+    for (int i = 0; i < n; i++) q[i] = f32x16_fma(q[i], x[i], f32x16_set(RZ_EXP_Q1));
+    for (int i = 0; i < n; i++) q[i] = f32x16_fma(q[i], x[i], f32x16_set(RZ_EXP_Q0));
+    for (int i = 0; i < n; i++) x[i] = f32x16_fma(q[i], f32x16_mul(x[i], x[i]), x[i]);
+    for (int i = 0; i < n; i++) x[i] = f32x16_ldexp(f32x16_add(x[i], f32x16_set(1)), exponent[i]);
+}
+
 RZ_INLINE f32x16 exp_f32x16(f32x16 x)
 {
-    x = f32x16_max(f32x16_set(RZ_EXP_MIN), x);
     x = f32x16_min(f32x16_set(RZ_EXP_MAX), x);
-    f32x16 shifter = f32x16_set(RZ_EXP_SHIFTER);
-    f32x16 n = f32x16_sub(f32x16_fma(x, f32x16_set(RZ_INV_LN2), shifter), shifter);
-    f32x16 r = f32x16_fma(n, f32x16_set(-RZ_LN2_LOW), f32x16_fma(n, f32x16_set(-RZ_LN2), x));
-    f32x16 q = f32x16_fma(r, f32x16_set(RZ_EXP_Q4), f32x16_set(RZ_EXP_Q3));
-    q = f32x16_fma(q, r, f32x16_set(RZ_EXP_Q2));
-    q = f32x16_fma(q, r, f32x16_set(RZ_EXP_Q1));
-    q = f32x16_fma(q, r, f32x16_set(RZ_EXP_Q0));
-    f32x16 p = f32x16_add(f32x16_fma(q, f32x16_mul(r, r), r), f32x16_set(1));
-    return f32x16_ldexp(p, n);
+    exp_in_step(&x, 1);
+    return x;
 }
 
 RZ_INLINE f32x16 tanh_f32x16(f32x16 x)

@@ -4,31 +4,35 @@
 
 #include "realizar/table.h"
 
-RZ_INLINE void prefetch(const char *p) { __builtin_prefetch(p); }
+/* A tile that was unpacked to floats, beside the types of a cache. */
+enum { UNPACKED = RZ_N_KV };
 
-RZ_INLINE size_t kv_bytes(int type) { return type == RZ_KV_F16 ? sizeof(uint16_t) : sizeof(float); }
-
-/* Sixteen elements of a cache block, or the first n of them. */
-RZ_INLINE f32x16 load_kv(const char *p, int type)
+/* Bytes of an element. */
+RZ_INLINE size_t kv_bytes(int type)
 {
+    return type == RZ_KV_INT8 ? sizeof(int8_t) : type == RZ_KV_F16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* Sixteen elements of a cache block, or the first n of them; an int8 cache has a scale for them. */
+RZ_INLINE f32x16 load_kv(const char *p, f32x16 scale, int type)
+{
+    if (type == RZ_KV_INT8) return f32x16_mul(f32x16_load_int8((const int8_t *)p), scale);
     return type == RZ_KV_F16 ? f32x16_load_f16((const uint16_t *)p) : f32x16_load((const float *)p);
 }
 
-RZ_INLINE f32x16 load_first_kv(const char *p, size_t n, int type)
+RZ_INLINE f32x16 load_first_kv(const char *p, size_t n, f32x16 scale, int type)
 {
+    if (type == RZ_KV_INT8) return f32x16_mul(f32x16_load_first_int8((const int8_t *)p, n), scale);
     return type == RZ_KV_F16 ? f32x16_load_first_f16((const uint16_t *)p, n) : f32x16_load_first((const float *)p, n);
 }
 
-/* sum[r][c] = fma(a[r * a_row], b[c], sum[r][c]), b[c] being sixteen elements, or the first `live` where that is not 0:
- * every b that is loaded meets all rows. All but a and b are constants. */
+/* sum[r][c] = fma(a[r * a_row], b[c], sum[r][c]): every b meets all rows. All but a and b are constants. */
 RZ_INLINE void add_outer(int rows, int cols, f32x16 sum[RZ_OUTER_ROWS][RZ_OUTER_COLS], const float *a, size_t a_row,
-                         const char *const *b, size_t live, int type)
+                         const f32x16 *b)
 {
-    f32x16 b_f32x16[RZ_OUTER_COLS];
-    for (int c = 0; c < cols; c++) b_f32x16[c] = live ? load_first_kv(b[c], live, type) : load_kv(b[c], type);
     for (int r = 0; r < rows; r++) {
         f32x16 a_f32x16 = f32x16_set(a[(size_t)r * a_row]);
-        for (int c = 0; c < cols; c++) sum[r][c] = f32x16_fma(a_f32x16, b_f32x16[c], sum[r][c]);
+        for (int c = 0; c < cols; c++) sum[r][c] = f32x16_fma(a_f32x16, b[c], sum[r][c]);
     }
 }
 

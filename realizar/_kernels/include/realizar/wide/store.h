@@ -2,7 +2,9 @@
 #ifndef REALIZAR_WIDE_STORE_H
 #define REALIZAR_WIDE_STORE_H
 
-#include "realizar/table.h"
+#include "realizar/scalar/kv.h"
+#include "realizar/scalar/round_int8.h"
+#include "realizar/wide/spread.h"
 
 /* The halves of 16 elements at a time, then to their places: K's lie RZ_KV_BLOCK apart. */
 static void store_k_f16_x16(const float *x, size_t head_dim, int slot, void *block)
@@ -20,6 +22,21 @@ static void store_v_f16_x16(const float *x, size_t head_dim, int slot, void *blo
     uint16_t *out = (uint16_t *)block + (size_t)slot * head_dim;
     for (size_t d = 0; d < head_dim; d += 16)
         f32x16_store_first_f16(out + d, f32x16_load_first(x + d, head_dim - d), head_dim - d);
+}
+
+/* round_int8 is the scalar text: integers and one rounding, which the compiler makes vectors of. */
+static void store_k_int8_x16(const float *x, size_t head_dim, int slot, void *block)
+{
+    float spread_x[RZ_ATTEND_MAX_HEAD_DIM];
+    int8_t q[RZ_ATTEND_MAX_HEAD_DIM], *out = (int8_t *)block + slot;
+    spread_f32x16(x, head_dim, 1, spread_x);
+    kv_scales(block, head_dim)[slot] = round_int8(spread_x, head_dim, q);
+    for (size_t d = 0; d < head_dim; d++) out[d * RZ_KV_BLOCK] = q[d];
+}
+
+static void store_v_int8_x16(const float *x, size_t head_dim, int slot, void *block)
+{
+    kv_scales(block, head_dim)[slot] = round_int8(x, head_dim, (int8_t *)block + (size_t)slot * head_dim);
 }
 
 #endif

@@ -1,0 +1,133 @@
+/* The tile of attention: 64 keys, the queries that see them, and where their K and V lie. */
+#ifndef REALIZAR_WIDE_ATTENTION_TILE_H
+#define REALIZAR_WIDE_ATTENTION_TILE_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "realizar/scalar/kv.h"
+#include "realizar/scalar/visible.h"
+#include "realizar/wide/outer.h"
+
+/* Q_ROW: an odd number of cache lines, so that rows do not alias in L1. UNPACKED_DIM: K and V of a tile of longer heads
+ * would not stay in L2 beside the rest. */
+enum { TILE_BLOCKS = RZ_ATTEND_TILE / RZ_KV_BLOCK, Q_ROW = RZ_ATTEND_MAX_HEAD_DIM + 16, UNPACKED_DIM = 256 };
+
+/* Rows are queries. Those that see a key of the tile are [first_row, end_row); row r sees its keys [first[r], end[r]),
+ * both ascending with r. A set of rows is worked on at a time. */
+typedef struct {
+    float q[RZ_ATTEND_MAX_QUERIES][Q_ROW];
+    float s[RZ_OUTER_ROWS][RZ_ATTEND_TILE]; /* scores, then weights, of the set */
+    float k_scale[RZ_ATTEND_TILE], v_scale[RZ_ATTEND_TILE];
+    float k_unpacked[RZ_ATTEND_TILE * UNPACKED_DIM], v_unpacked[RZ_ATTEND_TILE * UNPACKED_DIM];
+    const char *k[TILE_BLOCKS], *v[RZ_ATTEND_TILE];           /* K of each block, V of each key */
+    const char *next_k[TILE_BLOCKS], *next_v[RZ_ATTEND_TILE]; /* those of the next tile, to be fetched meanwhile */
+    int first[RZ_ATTEND_MAX_QUERIES], end[RZ_ATTEND_MAX_QUERIES];
+    int first_row, end_row;
+} attend_tile;
+_Static_assert(sizeof(attend_tile) <= RZ_ATTEND_SCRATCH, "scratch");
+
+/* Finds the rows that see some of the keys. */
+static void open_tile(const struct rz_attend_args *args, attend_tile *tile, struct key_range keys)
+{
+    tile->first_row = tile->end_row = 0;
+    for (int t = 0; t < args->n_tokens; t++) {
+        struct key_range seen = visible_keys(args, t, keys);
+        if (seen.first >= seen.end) continue;
+        if (tile->first_row == tile->end_row) tile->first_row = t * args->n_group;
+        tile->end_row = (t + 1) * args->n_group;
+        for (int row = t * args->n_group; row < tile->end_row; row++) {
+            tile->first[row] = (int)(seen.first - keys.first);
+            tile->end[row] = (int)(seen.end - keys.first);
+        }
+    }
+}
+
+/* Blocks of the tile that its rows see. */
+static struct block_range {
+    int first, end;
+} seen_blocks(const attend_tile *tile)
+{
+    int first = tile->first[tile->first_row], end = tile->end[tile->end_row - 1];
+    return (struct block_range){first / RZ_KV_BLOCK, (end + RZ_KV_BLOCK - 1) / RZ_KV_BLOCK};
+}
+
+/* The scales of a block, and those of the block that comes at its place in the next tile on their way. */
+static void copy_scales(float *scale, const char *block, const char *next, size_t head_dim)
+{
+    memcpy(scale, kv_scales(block, head_dim), RZ_KV_BLOCK * sizeof *scale);
+    __builtin_prefetch(kv_scales(next, head_dim));
+}
+
+/* Points the tile at the blocks that its rows see, and at the next tile's, which are fetched meanwhile. */
+static void point_at_blocks(const struct rz_attend_args *args, attend_tile *tile, int64_t key0)
+{
+    size_t v_row = (size_t)args->head_dim_v * kv_bytes(args->v_type);
+    struct block_range seen = seen_blocks(tile);
+    for (int block = seen.first; block < seen.end; block++) {
+        int64_t key = key0 + block * RZ_KV_BLOCK, next = key + RZ_ATTEND_TILE;
+        if (next >= args->n_keys) next = key;
+        const char *k = k_block(args, key), *v = v_block(args, key);
+        const char *next_k = k_block(args, next), *next_v = v_block(args, next);
+        tile->k[block] = k;
+        tile->next_k[block] = next_k;
+        for (int slot = 0; slot < RZ_KV_BLOCK; slot++) {
+            tile->v[block * RZ_KV_BLOCK + slot] = v + (size_t)slot * v_row;
+            tile->next_v[block * RZ_KV_BLOCK + slot] = next_v + (size_t)slot * v_row;
+        }
+        if (args->k_type == RZ_KV_INT8)
+            copy_scales(&tile->k_scale[block * RZ_KV_BLOCK], k, next_k, (size_t)args->head_dim_k);
+        if (args->v_type == RZ_KV_INT8)
+            copy_scales(&tile->v_scale[block * RZ_KV_BLOCK], v, next_v, (size_t)args->head_dim_v);
+    }
+}
+
+/* ---- unpacking: when several sets of rows need the same K and V as floats ------------------------------------------ */
+
+RZ_INLINE void unpack_k_as(const struct rz_attend_args *args, attend_tile *tile, int type)
+{
+    size_t head_dim = (size_t)args->head_dim_k, line = RZ_KV_BLOCK * kv_bytes(type);
+    struct block_range seen = seen_blocks(tile);
+    for (int block = seen.first; block < seen.end; block++) {
+        float *out = tile->k_unpacked + (size_t)block * RZ_KV_BLOCK * head_dim;
+        f32x16 scale = f32x16_load(&tile->k_scale[block * RZ_KV_BLOCK]);
+        for (size_t d = 0; d < head_dim; d++) {
+            __builtin_prefetch(tile->next_k[block] + d * line);
+            f32x16_store(out + d * RZ_KV_BLOCK, load_kv(tile->k[block] + d * line, scale, type));
+        }
+        tile->k[block] = (const char *)out;
+    }
+}
+
+RZ_INLINE void unpack_v_as(const struct rz_attend_args *args, attend_tile *tile, int type)
+{
+    size_t head_dim = (size_t)args->head_dim_v;
+    struct block_range seen = seen_blocks(tile);
+    for (int key = seen.first * RZ_KV_BLOCK; key < seen.end * RZ_KV_BLOCK; key++) {
+        float *out = tile->v_unpacked + (size_t)key * head_dim;
+        f32x16 scale = f32x16_set(tile->v_scale[key]);
+        for (size_t d = 0; d < head_dim; d += 16) {
+            __builtin_prefetch(tile->next_v[key] + d * kv_bytes(type));
+            f32x16 v = load_first_kv(tile->v[key] + d * kv_bytes(type), head_dim - d, scale, type);
+            f32x16_store_first(out + d, v, head_dim - d);
+        }
+        tile->v[key] = (const char *)out;
+    }
+}
+
+/* Whether the tile is worth unpacking: otherwise its one set of rows reads the cache as it is. */
+static bool has_many_rows(const struct rz_attend_args *args, const attend_tile *tile)
+{
+    return tile->end_row - tile->first_row > RZ_OUTER_ROWS && args->head_dim_k <= UNPACKED_DIM &&
+           args->head_dim_v <= UNPACKED_DIM;
+}
+
+static void unpack(const struct rz_attend_args *args, attend_tile *tile)
+{
+    if (args->k_type == RZ_KV_F16) unpack_k_as(args, tile, RZ_KV_F16);
+    if (args->k_type == RZ_KV_INT8) unpack_k_as(args, tile, RZ_KV_INT8);
+    if (args->v_type == RZ_KV_F16) unpack_v_as(args, tile, RZ_KV_F16);
+    if (args->v_type == RZ_KV_INT8) unpack_v_as(args, tile, RZ_KV_INT8);
+}
+
+#endif

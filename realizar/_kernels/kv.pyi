@@ -1,0 +1,3 @@
+KV_TYPES: dict[str, int]
+
+def kv_bytes(kv_type: str, head_dim: int) -> int: ...

@@ -1,0 +1,10 @@
+"""The types of cached keys and values: their names, and the bytes of their blocks."""
+
+from realizar._kernels.table cimport RZ_KV_F16, RZ_KV_F32, RZ_KV_INT8, rz_kv_bytes
+
+KV_TYPES = {"f32": RZ_KV_F32, "f16": RZ_KV_F16, "int8": RZ_KV_INT8}
+
+
+def kv_bytes(str kv_type not None, size_t head_dim):
+    """Bytes that one head of K or of V takes in a cache block of 16 tokens."""
+    return rz_kv_bytes(KV_TYPES[kv_type], head_dim)
