@@ -12,7 +12,8 @@ import pytest
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "realizar" / "_kernels"
-FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno", "-pthread"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
+FLAGS = ["-std=gnu11", "-O1", "-g", *WARNINGS, "-ffp-contract=off", "-fno-math-errno", "-pthread"]
 
 
 def _compiler() -> list[str]:
@@ -31,14 +32,14 @@ def _runs(directory: Path, flags: list[str]) -> bool:
     return True
 
 
-def build(directory: Path, harness: str, sources: list[str], sanitizer: str) -> Path:
+def build(directory: Path, harness: str, sources: list[str], sanitizer: str, *more_flags: str) -> Path:
     """Compile tests/native/`harness`.c with these files of _kernels/src; skips the test where that cannot be done."""
     flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"] if sanitizer else []
     if not _runs(directory, flags):
         pytest.skip(f"{_compiler()[0]} builds no runnable program with {' '.join(flags) or 'default flags'}")
     program = directory / harness
     files = [str(HERE / f"{harness}.c"), *(str(KERNELS / "src" / name) for name in sources)]
-    command = [*_compiler(), *FLAGS, *flags, f"-I{KERNELS / 'include'}", *files, "-o", str(program), "-lm"]
+    command = [*_compiler(), *FLAGS, *flags, *more_flags, f"-I{KERNELS / 'include'}", *files, "-o", str(program), "-lm"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return program

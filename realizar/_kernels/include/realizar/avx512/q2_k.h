@@ -47,7 +47,7 @@ static inline __m512i q2_k_scale_dwords(const char *data)
     const rz_block_q2_k *block = (const rz_block_q2_k *)data;
     __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)block->scales));
     __m512i mins = _mm512_zextsi256_si512(_mm256_srli_epi16(words, 4));
-    return _mm512_mask_set1_epi32(mins, 1 << D_AT, block->d | block->dmin << 16);
+    return _mm512_mask_set1_epi32(mins, 1 << D_AT, (int)(block->d | (uint32_t)block->dmin << 16));
 }
 
 static void q2_k_gemv(RZ_MATMUL_PARAMS)

@@ -1,0 +1,190 @@
+/* Fuzzing of the kernels on rows of floats: norms, elementwise, softmax, rope, convolution. */
+#ifndef REALIZAR_FUZZ_ROW_OPS_H
+#define REALIZAR_FUZZ_ROW_OPS_H
+
+#include "common.h"
+
+/* The inputs of one call; a row of n, of which two more may be wanted. */
+static struct row_call {
+    const float *x, *w, *b; /* w, b: NULL for bare norms */
+    size_t n;
+    float number;
+} row;
+static struct room row_rooms[4];
+
+enum { N_TAP = 4 };
+
+/* Tap j of the convolution: x as it is, then moved on by one; so that all lie inside x. */
+static void taps(const float **rows, size_t *n_tap, size_t *n_channel)
+{
+    *n_tap = row.n < N_TAP ? row.n : N_TAP;
+    *n_channel = row.n / *n_tap;
+    for (size_t j = 0; j < *n_tap; j++) rows[j] = row.x + j * *n_channel;
+}
+
+static void do_rms_norm(const struct rz_kernels *k, float *y) { k->rms_norm(row.x, row.w, row.number, row.n, y); }
+static void do_layer_norm(const struct rz_kernels *k, float *y)
+{
+    k->layer_norm(row.x, row.w, row.b, row.number, row.n, y);
+}
+static void do_add(const struct rz_kernels *k, float *y) { k->add(row.x, row.w, row.n, y); }
+static void do_mul(const struct rz_kernels *k, float *y) { k->mul(row.x, row.w, row.n, y); }
+static void do_scale(const struct rz_kernels *k, float *y) { k->scale(row.x, row.number, row.n, y); }
+static void do_silu(const struct rz_kernels *k, float *y) { k->silu(row.x, row.n, y); }
+static void do_gelu(const struct rz_kernels *k, float *y) { k->gelu(row.x, row.n, y); }
+static void do_silu_mul(const struct rz_kernels *k, float *y) { k->silu_mul(row.x, row.w, row.n, y); }
+static void do_softmax(const struct rz_kernels *k, float *y) { k->softmax(row.x, row.n, y); }
+static void do_rope_neox(const struct rz_kernels *k, float *y) { k->rope_neox(row.x, row.w, row.b, row.n / 2, y); }
+static void do_rope_norm(const struct rz_kernels *k, float *y) { k->rope_norm(row.x, row.w, row.b, row.n / 2, y); }
+
+static void do_conv_step(const struct rz_kernels *k, float *y)
+{
+    const float *rows[N_TAP];
+    size_t n_tap, n_channel;
+    taps(rows, &n_tap, &n_channel);
+    k->conv_step(rows, row.w, n_tap, n_channel, y);
+}
+
+/* In float64: the value of element i, and what a bound is relative to. */
+struct exact {
+    double value, size;
+};
+
+static double mean_of(double (*term)(double), double shift)
+{
+    double sum = 0;
+    for (size_t i = 0; i < row.n; i++) sum += term(row.x[i] - shift);
+    return sum / (double)row.n;
+}
+
+static double same(double x) { return x; }
+static double square(double x) { return x * x; }
+
+static struct exact at_rms_norm(size_t i)
+{
+    double y = row.x[i] / sqrt(mean_of(square, 0) + row.number) * (row.w ? row.w[i] : 1);
+    return (struct exact){y, fabs(y)};
+}
+
+static struct exact at_layer_norm(size_t i)
+{
+    double mean = mean_of(same, 0), r = 1 / sqrt(mean_of(square, mean) + row.number), w = row.w ? row.w[i] : 1;
+    double b = row.b ? row.b[i] : 0;
+    return (struct exact){(row.x[i] - mean) * r * w + b, (fabs(row.x[i]) + fabs(mean)) * r * fabs(w) + fabs(b)};
+}
+
+static struct exact at_add(size_t i)
+{
+    double y = (double)row.x[i] + row.w[i];
+    return (struct exact){y, fabs(y)};
+}
+
+static struct exact product_of(double a, double b) { return (struct exact){a * b, fabs(a * b)}; }
+static struct exact at_mul(size_t i) { return product_of(row.x[i], row.w[i]); }
+static struct exact at_scale(size_t i) { return product_of(row.x[i], row.number); }
+static struct exact at_silu(size_t i) { return product_of(row.x[i], 1 / (1 + exp(-(double)row.x[i]))); }
+static struct exact at_silu_mul(size_t i) { return product_of(row.w[i], at_silu(i).value); }
+
+/* 0.5 (1 + tanh(z)) is 1 / (1 + exp(-2 z)), which keeps its digits where tanh is near -1. */
+static struct exact at_gelu(size_t i)
+{
+    double x = row.x[i], z = sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x);
+    return product_of(x, 1 / (1 + exp(-2 * z)));
+}
+
+static struct exact at_softmax(size_t i)
+{
+    double sum = 0;
+    for (size_t j = 0; j < row.n; j++) sum += exp((double)row.x[j] - row.x[i]);
+    return (struct exact){1 / sum, 1 / sum};
+}
+
+/* Element `second` of the pair (a, b) turned by pair's angle. */
+static struct exact turned(double a, double b, size_t pair, int second)
+{
+    double cos = row.w[pair], sin = row.b[pair];
+    double one = second ? a * sin : a * cos, other = second ? b * cos : -b * sin;
+    return (struct exact){one + other, fabs(one) + fabs(other)};
+};
+
+static struct exact at_rope_neox(size_t i)
+{
+    size_t half = row.n / 2, pair = i % half;
+    return turned(row.x[pair], row.x[pair + half], pair, i >= half);
+}
+
+static struct exact at_rope_norm(size_t i) { return turned(row.x[i / 2 * 2], row.x[i / 2 * 2 + 1], i / 2, i % 2); }
+
+static struct exact at_conv_step(size_t i)
+{
+    const float *rows[N_TAP];
+    size_t n_tap, n_channel;
+    struct exact sum = {0, 0};
+    taps(rows, &n_tap, &n_channel);
+    for (size_t j = 0; j < n_tap; j++) {
+        struct exact one = product_of(row.w[i * n_tap + j], rows[j][i]);
+        sum.value += one.value, sum.size += one.size;
+    }
+    return sum;
+}
+
+/* Bounds: those of docs/kernels.md; one rounding for what is one operation; a few for exp and what is made of it. */
+static const struct row_op {
+    const char *name;
+    void (*run)(const struct rz_kernels *, float *);
+    struct exact (*exact)(size_t);
+    double bound;
+    int pairs, taps, in_place; /* works on pairs; on taps; y may be x */
+} row_ops[] = {
+    {"rms_norm", do_rms_norm, at_rms_norm, 1e-4, 0, 0, 0},
+    {"layer_norm", do_layer_norm, at_layer_norm, 1e-4, 0, 0, 0},
+    {"add", do_add, at_add, ULP, 0, 0, 1},
+    {"mul", do_mul, at_mul, ULP, 0, 0, 1},
+    {"scale", do_scale, at_scale, ULP, 0, 0, 1},
+    {"silu", do_silu, at_silu, 1e-6, 0, 0, 1},
+    {"gelu", do_gelu, at_gelu, 1e-5, 0, 0, 1},
+    {"silu_mul", do_silu_mul, at_silu_mul, 1e-6, 0, 0, 1},
+    {"softmax", do_softmax, at_softmax, 1e-3, 0, 0, 1},
+    {"rope_neox", do_rope_neox, at_rope_neox, 2 * ULP, 1, 0, 1},
+    {"rope_norm", do_rope_norm, at_rope_norm, 2 * ULP, 1, 0, 1},
+    {"conv_step", do_conv_step, at_conv_step, 4 * ULP, 0, 1, 0},
+};
+
+static const float *random_row(struct room *room, size_t n, int wild)
+{
+    float *x = place(room, n * sizeof *x, sizeof *x);
+    random_floats(x, n, wild);
+    return x;
+}
+
+static void fuzz_row_ops(void)
+{
+    static float expected[1024], original[1024];
+    const struct row_op *op = &row_ops[between(0, (int)(sizeof row_ops / sizeof *row_ops) - 1)];
+    int wild = one_in(2) ? between(1, 20) : 0, in_place = op->in_place && one_in(2),
+        bare = one_in(4) && !op->in_place && !op->taps;
+    size_t n = (size_t)(one_in(8) ? between(1, 1000) : between(1, 70));
+    if (op->pairs) n = (n + 1) / 2 * 2;
+    size_t n_w = op->pairs ? n / 2 : n, n_y = op->taps ? n / (n < N_TAP ? n : N_TAP) : n;
+    const float *x = random_row(&row_rooms[0], n, wild);
+    memcpy(original, x, n * sizeof *x);
+    row = (struct row_call){x, random_row(&row_rooms[1], n_w, wild), random_row(&row_rooms[2], n_w, wild), n, 1e-5f};
+    if (bare) row.w = row.b = NULL;
+    for (size_t tier = 0; tier < n_tiers; tier++) {
+        TRY("%s %s, n %zu, %d %% wild%s%s", tiers[tier].name, op->name, n, wild, bare ? ", bare" : "",
+            in_place ? ", in place" : "");
+        float *y = place_output(&row_rooms[3], n_y * sizeof *y, sizeof *y);
+        row.x = in_place ? memcpy(y, original, n * sizeof *y) : x;
+        op->run(&tiers[tier], y);
+        check_margins(&row_rooms[3], "y");
+        if (tier == 0) memcpy(expected, y, n_y * sizeof *y);
+        check_floats(y, expected, n_y, "y");
+    }
+    row.x = original;
+    for (size_t i = 0; i < n_y && !wild; i++) {
+        struct exact exact = op->exact(i);
+        check_near(expected[i], exact.value, op->bound * exact.size + 0x1p-126, op->name, i);
+    }
+}
+
+#endif

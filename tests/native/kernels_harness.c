@@ -1,0 +1,31 @@
+/* Every kernel of every tier on random inputs beside guard pages: the scalar tier's bits, and these near float64.
+ *
+ * kernels_harness [ROUNDS [SEED]]: each round tries one of each kind. A failure names the kernel, its shape and the seed
+ * of its round, which repeats it alone: kernels_harness 1 SEED. */
+#include "fuzz/attention.h"
+#include "fuzz/products.h"
+#include "fuzz/row_ops.h"
+
+static void make_rooms(void)
+{
+    struct room *rooms[] = {&w_room, &x_room,     &y_room, &scratch_room, &q_room,   &k_room,
+                            &v_room, &table_room, &m_room, &l_room,       &acc_room, &attend_scratch_room};
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) *rooms[i] = new_room();
+    for (size_t i = 0; i < sizeof row_rooms / sizeof *row_rooms; i++) row_rooms[i] = new_room();
+}
+
+int main(int argc, char **argv)
+{
+    static void (*const kinds[])(void) = {fuzz_products, fuzz_quantize_act, fuzz_row_ops, fuzz_row_ops,
+                                          fuzz_store,    fuzz_attend,       fuzz_merge};
+    long rounds = argc > 1 ? atol(argv[1]) : 1000, seed = argc > 2 ? atol(argv[2]) : 1;
+    rz_resolve();
+    n_tiers = rz_tables(&tiers);
+    make_rooms();
+    for (long round = 0; round < rounds; round++) {
+        round_seed = seed + round;
+        random_state = (uint64_t)round_seed * 0x9e3779b97f4a7c15u + 1;
+        for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) kinds[kind]();
+    }
+    return 0;
+}
