@@ -1,18 +1,19 @@
-/* GEMM of the K formats: two tiles of sixteen unpacked rows against six tokens at a time, or one tile against twelve.
+/* GEMM of the K formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro.h).
  *
  *     tile    q [k / 4][16 rows][4]         u8 that count from bias
  *     scales  [k / 256][16][16 rows]        a dword a row: pairs of neighbouring scales, pairs of minima, d and dmin
+ *     panel   [k / 256][6 tokens]           of token_block below
  *
  * isum = sum of scale * (q - bias) * x. It is found a group at a time: vpdpbusd over its elements, then the scale. The
- * group of a token starts from - center * sum(x) where that makes its result fit in 16 bits: then vpdpwssd applies the
- * scale in one step. What is missing, (center - bias) * sum of scale * sum(x), is added at the end.
+ * group of a token starts from - center * sum(x), which makes its result fit in 16 bits: vpdpwssd applies the scale in
+ * one step. What is missing, (center - bias) * sum of scale * sum(x), is added at the end.
  *
  * Where scale * (q - bias) fits in a byte, as in Q2_K and Q3_K, the unpacked elements are center + that, and the whole
  * block is one group without a scale. */
 #ifndef REALIZAR_AVX512_GEMM_256_H
 #define REALIZAR_AVX512_GEMM_256_H
 
-#include "realizar/avx512/tile.h"
+#include "realizar/avx512/micro.h"
 
 /* Sixteen dwords of one block: pairs of its n_scale scales as words, behind them pairs of its n_min minima, and d (lower
  * half) and dmin in the last. */
@@ -24,13 +25,11 @@ typedef struct {
     scale_dwords_fn *scale_dwords;
     int block_bytes;
     int n_scale; /* scales a block: 8 or 16; 0: they are in the elements */
-    int group;   /* elements summed before they are scaled: 16 or 32; 256: they are not */
-    int center;  /* 0: the group's sum may need more than 16 bits */
+    int group;   /* elements summed before they are scaled: 8, 16 or 32; 256: they are not */
+    int center;
     int bias;
     int n_min; /* minima a block: 0, 8 or 16 */
 } gemm_256_format;
-
-enum { GEMM_256_TOKENS = 12 };
 
 typedef struct {
     char *q;
@@ -38,12 +37,18 @@ typedef struct {
     __mmask16 there; /* rows that exist */
 } tile_256;
 
-/* What the tokens bring beside their q, for one block. */
+/* One block of a token in a panel, without holes. */
 typedef struct {
-    int32_t start[GEMM_256_TOKENS][16];    /* - center * sum of a group */
-    int32_t sum_pairs[GEMM_256_TOKENS][8]; /* pairs of sums over the elements of a scale or minimum, as words */
-    float d[GEMM_256_TOKENS];
-} block_tokens;
+    int8_t q[256];
+    int32_t sum_pairs[8]; /* pairs of sums over the elements of a scale or minimum, as words */
+    float d;
+    int32_t start[32]; /* - center * sum of a group, as many as there are groups */
+} token_block;
+
+static inline size_t token_block_bytes(gemm_256_format format)
+{
+    return offsetof(token_block, start) + 256 / (size_t)format.group * sizeof(int32_t);
+}
 
 RZ_INLINE void unpack_scales_256(gemm_256_format format, const tile_rows *rows, size_t k, int32_t (*scales)[16][16])
 {
@@ -58,163 +63,205 @@ RZ_INLINE void unpack_scales_256(gemm_256_format format, const tile_rows *rows, 
     }
 }
 
-/* Not inlined: its loop over the tokens is to stay one. */
-static __attribute__((noinline)) void fill_block_tokens(const gemm_256_format *format, const char *x, size_t x_stride,
-                                                        size_t k, size_t block, int n_tokens, block_tokens *out)
+/* The lower (second 0) or upper word of each pair, as vpdpwssd wants it. */
+RZ_INLINE __m512i scale_of_pair(__m512i pairs, int second)
 {
-    for (int t = 0; t < n_tokens; t++, x += x_stride) {
-        __m256i sum_16 = _mm256_loadu_si256((const __m256i *)(x + rz_act_s_offset(k, 256)) + block);
-        __m256i sum_32 = _mm256_madd_epi16(sum_16, _mm256_set1_epi16(1));
-        __m512i sum = format->group == 16 ? _mm512_cvtepi16_epi32(sum_16) : _mm512_zextsi256_si512(sum_32);
-        if (format->group == 256) sum = _mm512_set1_epi32(_mm512_reduce_add_epi32(sum));
-        _mm512_storeu_si512(out->start[t], _mm512_mullo_epi32(sum, _mm512_set1_epi32(-format->center)));
-        __m256i pairs = format->n_scale == 16 || format->n_min == 16
-                            ? sum_16
-                            : _mm256_castsi128_si256(_mm256_cvtepi32_epi16(sum_32));
-        _mm256_storeu_si256((__m256i *)out->sum_pairs[t], pairs);
-        memcpy(&out->d[t], x + rz_act_d_offset(k) + block * sizeof(float), sizeof(float));
+    return second ? _mm512_srli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff));
+}
+
+/* The tile of sixteen rows from row r on; rows that do not exist repeat the last one and are not written. */
+RZ_INLINE void unpack_tile_256(gemm_256_format format, const void *w, size_t w_stride, size_t k, size_t r, size_t r1,
+                               char *room, tile_256 *tile)
+{
+    tile_rows rows = tile_rows_at(w, w_stride, r < r1 ? r : r1 - 1, r1);
+    *tile = (tile_256){room, (int32_t (*)[16][16])(room + 16 * k), (__mmask16)(r < r1 ? (1u << rows.n) - 1 : 0)};
+    unpack_tile(format.unpack_64, (size_t)format.block_bytes, &rows, k, tile->q);
+    unpack_scales_256(format, &rows, k, tile->scales);
+}
+
+/* Sixteen sums of eight elements: dword i of the result belongs to elements [8 i, 8 i + 8) of the 128 at q. */
+RZ_INLINE __m512i sums_of_8(const char *q)
+{
+    const __m512i ones = _mm512_set1_epi8(1), zero = _mm512_setzero_si512();
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    __m512i low = _mm512_dpbusd_epi32(zero, ones, _mm512_loadu_si512(q));
+    __m512i high = _mm512_dpbusd_epi32(zero, ones, _mm512_loadu_si512(q + 64));
+    __m512i evens = _mm512_permutex2var_epi32(low, even, high);
+    return _mm512_add_epi32(evens, _mm512_permutex2var_epi32(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high));
+}
+
+/* One block of a record into its place in a panel. */
+RZ_INLINE void fill_token_block(gemm_256_format format, const char *record, size_t k, size_t b, token_block *out)
+{
+    const char *q = record + b * 256;
+    __m256i sum_16 = _mm256_loadu_si256((const __m256i *)(record + rz_act_s_offset(k, 256)) + b);
+    __m256i sum_32 = _mm256_madd_epi16(sum_16, _mm256_set1_epi16(1));
+    __m512i center = _mm512_set1_epi32(-format.center);
+    for (int i = 0; i < 256; i += 64) _mm512_storeu_si512(out->q + i, _mm512_loadu_si512(q + i));
+    __m256i pairs = format.n_scale == 16 || format.n_min == 16 ? sum_16
+                                                               : _mm256_zextsi128_si256(_mm256_cvtepi32_epi16(sum_32));
+    _mm256_storeu_si256((__m256i *)out->sum_pairs, pairs);
+    memcpy(&out->d, record + rz_act_d_offset(k) + b * sizeof(float), sizeof(float));
+    if (format.group == 8)
+        for (int half = 0; half < 2; half++)
+            _mm512_storeu_si512(out->start + 16 * half, _mm512_mullo_epi32(sums_of_8(q + 128 * half), center));
+    else if (format.group == 16)
+        _mm512_storeu_si512(out->start, _mm512_mullo_epi32(_mm512_cvtepi16_epi32(sum_16), center));
+    else if (format.group == 32)
+        _mm256_storeu_si256((__m256i *)out->start, _mm256_mullo_epi32(sum_32, _mm512_castsi512_si256(center)));
+    else
+        out->start[0] = -format.center * _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sum_32));
+}
+
+/* The panels of n tokens. */
+RZ_INLINE void fill_panels_256(gemm_256_format format, const char *x, size_t x_stride, size_t k, size_t n, char *panels)
+{
+    size_t bytes = token_block_bytes(format), n_blocks = k / 256;
+    for (size_t step = 0; step < n_token_steps(n); step++) {
+        char *panel = panel_at(panels, step, n_blocks, bytes);
+        size_t t0 = first_of_step(n, step), t1 = first_of_step(n, step + 1);
+        for (size_t t = t0; t < t1; t++)
+            for (size_t b = 0; b < n_blocks; b++)
+                fill_token_block(format, x + t * x_stride, k, b,
+                                 (token_block *)(panel + (b * STEP_TOKENS + t - t0) * bytes));
     }
 }
 
-/* The q of one block, brought together: at constant distances the products need no register per token. */
-static __attribute__((noinline)) void copy_block_q(const char *x, size_t x_stride, int n_tokens, char (*q)[256])
+/* Group g of a block: adds scale * (sum over its elements) to isum[tile][t]; without scales, that sum is isum. */
+RZ_INLINE void multiply_group(gemm_256_format format, const tile_256 *tiles, size_t block, int g, const char *x, int n,
+                              __m512i (*isum)[STEP_TOKENS])
 {
-    for (int t = 0; t < n_tokens; t++, x += x_stride)
-        for (int i = 0; i < 256; i += 64) _mm512_store_si512(q[t] + i, _mm512_loadu_si512(x + i));
-}
-
-/* The lower (second 0) or upper word of each pair, as vpdpwssd or vpmulld wants it. */
-RZ_INLINE __m512i scale_of_pair(gemm_256_format format, __m512i pairs, int second)
-{
-    if (format.center)
-        return second ? _mm512_srli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff));
-    return _mm512_srai_epi32(second ? pairs : _mm512_slli_epi32(pairs, 16), 16);
-}
-
-/* Group g of a block: adds scale * (sum over its elements) to isum[tile][t]; without scales, that sum is isum. Two tiles
- * share each broadcast of x: loads would bound the loop otherwise. */
-RZ_INLINE void multiply_group(gemm_256_format format, const tile_256 *tiles, int n_tiles, size_t block, int g,
-                              const char (*x)[256], const block_tokens *tokens, int n_tokens,
-                              __m512i (*isum)[GEMM_256_TOKENS])
-{
-    int at = g * format.group;
-    __m512i part[2][GEMM_256_TOKENS];
-#pragma GCC unroll 12
-    for (int t = 0; t < n_tokens; t++)
-        for (int i = 0; i < n_tiles; i++)
-            part[i][t] = format.center ? _mm512_set1_epi32(tokens->start[t][g]) : _mm512_setzero_si512();
+    const size_t bytes = token_block_bytes(format), at = (size_t)(g * format.group);
+    const char *w_0 = tiles[0].q + block * 4096 + 16 * at, *w_1 = tiles[1].q + block * 4096 + 16 * at;
+    __m512i part[2][STEP_TOKENS];
+#define RZ_START(t)                                                                                                    \
+    part[0][t] = part[1][t] = broadcast_dword(x + t * bytes + offsetof(token_block, start) + 4 * (size_t)g);
+    EACH_TOKEN(n, RZ_START);
+#undef RZ_START
 #pragma GCC unroll 8
     for (int step = 0; step < format.group / 4; step++) {
-        __m512i w_u8x64[2];
-        for (int i = 0; i < n_tiles; i++)
-            w_u8x64[i] = _mm512_load_si512(tiles[i].q + block * 4096 + 16 * (size_t)at + 64 * (size_t)step);
-#pragma GCC unroll 12
-        for (int t = 0; t < n_tokens; t++) {
-            __m512i x_s8x64 = broadcast_4(x[t] + at + 4 * step);
-            for (int i = 0; i < n_tiles; i++) part[i][t] = _mm512_dpbusd_epi32(part[i][t], w_u8x64[i], x_s8x64);
-        }
+        __m512i w_0_u8x64 = _mm512_load_si512(w_0 + 64 * step), w_1_u8x64 = _mm512_load_si512(w_1 + 64 * step);
+#define RZ_DOT(t)                                                                                                      \
+    __m512i x_s8x64 = broadcast_dword(x + t * bytes + at + 4 * (size_t)step);                                          \
+    dot_bytes(&part[0][t], w_0_u8x64, x_s8x64);                                                                        \
+    dot_bytes(&part[1][t], w_1_u8x64, x_s8x64);
+        EACH_TOKEN(n, RZ_DOT);
+#undef RZ_DOT
     }
     if (!format.n_scale) {
-        for (int t = 0; t < n_tokens; t++)
-            for (int i = 0; i < n_tiles; i++) isum[i][t] = part[i][t];
+#define RZ_KEEP(t) isum[0][t] = part[0][t], isum[1][t] = part[1][t];
+        EACH_TOKEN(n, RZ_KEEP);
+#undef RZ_KEEP
         return;
     }
-    int scale = at / (256 / format.n_scale);
-    for (int i = 0; i < n_tiles; i++) {
-        __m512i factor = scale_of_pair(format, _mm512_load_si512(tiles[i].scales[block][scale / 2]), scale % 2);
-#pragma GCC unroll 12
-        for (int t = 0; t < n_tokens; t++)
-            isum[i][t] = format.center ? _mm512_dpwssd_epi32(isum[i][t], part[i][t], factor)
-                                       : _mm512_add_epi32(isum[i][t], _mm512_mullo_epi32(part[i][t], factor));
-    }
+    int scale = g * format.n_scale * format.group / 256;
+    __m512i factor_0 = scale_of_pair(_mm512_load_si512(tiles[0].scales[block][scale / 2]), scale % 2);
+    __m512i factor_1 = scale_of_pair(_mm512_load_si512(tiles[1].scales[block][scale / 2]), scale % 2);
+#define RZ_SCALE(t)                                                                                                    \
+    dot_words(&isum[0][t], part[0][t], factor_0);                                                                      \
+    dot_words(&isum[1][t], part[1][t], factor_1);
+    EACH_TOKEN(n, RZ_SCALE);
+#undef RZ_SCALE
 }
 
 /* Sum over the scales (or minima) of scale * sum(x), from pairs of both. */
-RZ_INLINE __m512i dot_pairs(const __m512i *pairs, const int32_t *sum_pairs, int n_pair)
+RZ_INLINE __m512i dot_pairs(const int32_t (*pairs)[16], const char *sum_pairs, int n_pair)
 {
     __m512i sum = _mm512_setzero_si512();
 #pragma GCC unroll 8
-    for (int p = 0; p < n_pair; p++) sum = _mm512_dpwssd_epi32(sum, pairs[p], _mm512_set1_epi32(sum_pairs[p]));
+    for (int p = 0; p < n_pair; p++)
+        dot_words(&sum, _mm512_load_si512(pairs[p]), broadcast_dword(sum_pairs + 4 * p));
     return sum;
 }
 
-/* The end of a block: the missing part of isum, then acc[t] + d dx isum (- dmin dx xsum). */
-RZ_INLINE void finish_block_256(gemm_256_format format, const __m512i *isum, const int32_t (*scales)[16],
-                                const block_tokens *tokens, int n_tokens, float (*acc)[16])
+/* The end of a block of one tile: the missing part of isum, then acc[t] + d dx isum (- dmin dx xsum). */
+RZ_INLINE void finish_block_256(gemm_256_format format, const __m512i *isum, const int32_t (*scales)[16], const char *x,
+                                int n, float (*acc)[16])
 {
-    const int n_scale_pair = format.n_scale / 2, n_min_pair = format.n_min / 2;
-    __m512i dwords = _mm512_load_si512(scales[D_AT]), scale_pairs[8], min_pairs[8];
+    const int n_scale_pair = format.n_scale / 2, n_min_pair = format.n_min / 2, missing = format.center - format.bias;
+    const size_t bytes = token_block_bytes(format);
+    __m512i dwords = _mm512_load_si512(scales[D_AT]);
     __m512 d = low_halves_f32(dwords), dmin = low_halves_f32(_mm512_srli_epi32(dwords, 16));
-#pragma GCC unroll 8
-    for (int p = 0; p < n_scale_pair; p++) scale_pairs[p] = _mm512_load_si512(scales[p]);
-#pragma GCC unroll 8
-    for (int p = 0; p < n_min_pair; p++) min_pairs[p] = _mm512_load_si512(scales[n_scale_pair + p]);
-#pragma GCC unroll 12
-    for (int t = 0; t < n_tokens; t++) {
-        __m512i more = dot_pairs(scale_pairs, tokens->sum_pairs[t], n_scale_pair);
-        __m512i all =
-            _mm512_add_epi32(isum[t], _mm512_mullo_epi32(more, _mm512_set1_epi32(format.center - format.bias)));
-        __m512 dx = _mm512_set1_ps(tokens->d[t]), sum = _mm512_load_ps(acc[t]);
-        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(d, dx), sum);
-        if (format.n_min) {
-            __m512 xsum = _mm512_cvtepi32_ps(dot_pairs(min_pairs, tokens->sum_pairs[t], n_min_pair));
-            sum = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), xsum, sum);
-        }
-        _mm512_store_ps(acc[t], sum);
-    }
+#define RZ_FINISH(t)                                                                                                   \
+    const char *pairs = x + t * bytes + offsetof(token_block, sum_pairs);                                              \
+    __m512i all = isum[t];                                                                                             \
+    if (n_scale_pair && missing) {                                                                                     \
+        __m512i more = dot_pairs(scales, pairs, n_scale_pair);                                                         \
+        all = _mm512_add_epi32(all, _mm512_slli_epi32(more, (unsigned)__builtin_ctz((unsigned)missing)));              \
+    }                                                                                                                  \
+    __m512 dx = _mm512_castsi512_ps(broadcast_dword(x + t * bytes + offsetof(token_block, d)));                        \
+    __m512 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(d, dx), _mm512_load_ps(acc[t]));               \
+    if (n_min_pair) {                                                                                                  \
+        __m512 xsum = _mm512_cvtepi32_ps(dot_pairs(scales + n_scale_pair, pairs, n_min_pair));                         \
+        sum = _mm512_fnmadd_ps(_mm512_mul_ps(dmin, dx), xsum, sum);                                                    \
+    }                                                                                                                  \
+    _mm512_store_ps(acc[t], sum);
+    EACH_TOKEN(n, RZ_FINISH);
+#undef RZ_FINISH
 }
 
-/* One or two whole tiles against n_tokens tokens; y: of the first row. */
-RZ_INLINE void multiply_tiles_256(gemm_256_format format, const tile_256 *tiles, int n_tiles, size_t k, const char *x,
-                                  size_t x_stride, int n_tokens, float *y, size_t ldy)
+/* Two whole tiles against the n tokens of a panel; y: of the first row. */
+RZ_INLINE void multiply_tiles_256(gemm_256_format format, const tile_256 *tiles, size_t n_blocks, const char *panel,
+                                  int n, float *y, size_t ldy)
 {
-    block_tokens tokens;
-    char q[GEMM_256_TOKENS][256] __attribute__((aligned(64)));
-    float acc[2][GEMM_256_TOKENS][16] __attribute__((aligned(64))) = {{{0}}};
-    for (size_t b = 0; b < k / 256; b++) {
-        __m512i isum[2][GEMM_256_TOKENS];
-        fill_block_tokens(&format, x, x_stride, k, b, n_tokens, &tokens);
-        copy_block_q(x + b * 256, x_stride, n_tokens, q);
-        for (int i = 0; i < n_tiles; i++)
-            for (int t = 0; t < n_tokens; t++) isum[i][t] = _mm512_setzero_si512();
-#pragma GCC unroll 2
-        for (int g = 0; g < 256 / format.group; g++)
-            multiply_group(format, tiles, n_tiles, b, g, (const char (*)[256])q, &tokens, n_tokens, isum);
-        for (int i = 0; i < n_tiles; i++)
-            finish_block_256(format, isum[i], (const int32_t (*)[16])tiles[i].scales[b], &tokens, n_tokens, acc[i]);
+    float acc[2][STEP_TOKENS][16] __attribute__((aligned(64))) = {{{0}}};
+    for (size_t b = 0; b < n_blocks; b++) {
+        const char *x = panel + b * STEP_TOKENS * token_block_bytes(format);
+        __m512i isum[2][STEP_TOKENS];
+#define RZ_CLEAR(t) isum[0][t] = isum[1][t] = _mm512_setzero_si512();
+        EACH_TOKEN(n, RZ_CLEAR);
+#undef RZ_CLEAR
+        for (int g = 0; g < 256 / format.group; g += 2) { /* two at a time: which half of a pair is a constant then */
+            multiply_group(format, tiles, b, g, x, n, isum);
+            if (format.group < 256) multiply_group(format, tiles, b, g + 1, x, n, isum);
+        }
+        finish_block_256(format, isum[0], (const int32_t (*)[16])tiles[0].scales[b], x, n, acc[0]);
+        finish_block_256(format, isum[1], (const int32_t (*)[16])tiles[1].scales[b], x, n, acc[1]);
     }
-    for (int t = 0; t < n_tokens; t++)
-        for (int i = 0; i < n_tiles; i++)
+    for (int t = 0; t < n; t++)
+        for (int i = 0; i < 2; i++)
             _mm512_mask_storeu_ps(y + (size_t)t * ldy + 16 * i, tiles[i].there, _mm512_load_ps(acc[i][t]));
 }
 
-/* The tokens in steps of as many as there are registers for, then one by one. */
-RZ_INLINE void multiply_all_tokens_256(gemm_256_format format, const tile_256 *tiles, int n_tiles, int step, size_t k,
-                                       const char *x, size_t x_stride, size_t n, float *y, size_t ldy)
-{
-    size_t t = 0;
-    for (; t + (size_t)step <= n; t += (size_t)step)
-        multiply_tiles_256(format, tiles, n_tiles, k, x + t * x_stride, x_stride, step, y + t * ldy, ldy);
-    for (; t < n; t++) multiply_tiles_256(format, tiles, n_tiles, k, x + t * x_stride, x_stride, 1, y + t * ldy, ldy);
-}
+typedef void multiply_tiles_256_fn(const tile_256 *tiles, size_t n_blocks, const char *panel, float *y, size_t ldy);
 
-RZ_INLINE void gemm_256(gemm_256_format format, RZ_MATMUL_PARAMS)
+RZ_INLINE void gemm_256(gemm_256_format format, multiply_tiles_256_fn *const *multiply, RZ_MATMUL_PARAMS)
 {
-    for (size_t r = r0; r < r1; r += 32) {
-        tile_256 tiles[2];
-        int n_tiles = r1 - r > 16 ? 2 : 1;
-        for (int i = 0; i < n_tiles; i++) {
-            char *room = (char *)scratch + (size_t)i * 20 * k;
-            tile_rows rows = tile_rows_at(w, w_stride, r + 16 * (size_t)i, r1);
-            tiles[i] = (tile_256){room, (int32_t (*)[16][16])(room + 16 * k), (__mmask16)((1u << rows.n) - 1)};
-            unpack_tile(format.unpack_64, (size_t)format.block_bytes, &rows, k, tiles[i].q);
-            unpack_scales_256(format, &rows, k, tiles[i].scales);
+    size_t bytes = token_block_bytes(format), n_blocks = k / 256, most = panel_tokens(k, n_blocks, bytes);
+    char *panels = (char *)scratch + rz_tile_bytes(k);
+    for (size_t t0 = 0; t0 < n; t0 += most) {
+        size_t n_here = n - t0 < most ? n - t0 : most;
+        fill_panels_256(format, (const char *)x + t0 * x_stride, x_stride, k, n_here, panels);
+        for (size_t r = r0; r < r1; r += STEP_ROWS) {
+            tile_256 tiles[2];
+            for (int i = 0; i < 2; i++) unpack_tile_256(format, w, w_stride, k, r + 16 * (size_t)i, r1, (char *)scratch + (size_t)i * 20 * k, &tiles[i]);
+            for (size_t step = 0; step < n_token_steps(n_here); step++) {
+                size_t t = first_of_step(n_here, step), n_step = first_of_step(n_here, step + 1) - t;
+                multiply[n_step](tiles, n_blocks, panel_at(panels, step, n_blocks, bytes), y + (t0 + t) * ldy + r, ldy);
+            }
         }
-        if (n_tiles == 2)
-            multiply_all_tokens_256(format, tiles, 2, 6, k, x, x_stride, n, y + r, ldy);
-        else
-            multiply_all_tokens_256(format, tiles, 1, 12, k, x, x_stride, n, y + r, ldy);
     }
 }
+
+/* NAME_gemm of the format NAME_gemm_format. */
+#define RZ_GEMM_256_STEP(name, n)                                                                                      \
+    static void name##_multiply_##n(const tile_256 *tiles, size_t n_blocks, const char *panel, float *y, size_t ldy)   \
+    {                                                                                                                  \
+        multiply_tiles_256(name##_gemm_format, tiles, n_blocks, panel, n, y, ldy);                                     \
+    }
+#define RZ_GEMM_256(name)                                                                                              \
+    RZ_GEMM_256_STEP(name, 1)                                                                                          \
+    RZ_GEMM_256_STEP(name, 2)                                                                                          \
+    RZ_GEMM_256_STEP(name, 3)                                                                                          \
+    RZ_GEMM_256_STEP(name, 4)                                                                                          \
+    RZ_GEMM_256_STEP(name, 5)                                                                                          \
+    RZ_GEMM_256_STEP(name, 6)                                                                                          \
+    static void name##_gemm(RZ_MATMUL_PARAMS)                                                                          \
+    {                                                                                                                  \
+        static multiply_tiles_256_fn *const multiply[] = {NULL,                name##_multiply_1, name##_multiply_2,   \
+                                                          name##_multiply_3, name##_multiply_4, name##_multiply_5,     \
+                                                          name##_multiply_6};                                          \
+        gemm_256(name##_gemm_format, multiply, RZ_MATMUL_ARGS);                                                        \
+    }
 
 #endif

@@ -58,7 +58,7 @@ static void q2_k_gemv(RZ_MATMUL_PARAMS)
 static const gemm_256_format q2_k_gemm_format = {
     q2_k_unpack_64, q2_k_scale_dwords, sizeof(rz_block_q2_k), 0, 256, 0, 0, 16};
 
-static void q2_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q2_k_gemm_format, RZ_MATMUL_ARGS); }
+RZ_GEMM_256(q2_k)
 
 static void q2_k_matmul_f32(RZ_MATMUL_PARAMS)
 {

@@ -77,7 +77,7 @@ static void q3_k_gemv(RZ_MATMUL_PARAMS)
 static const gemm_256_format q3_k_gemm_format = {
     q3_k_unpack_64, q3_k_scale_dwords, sizeof(rz_block_q3_k), 0, 256, Q3_K_CENTER, 0, 0};
 
-static void q3_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q3_k_gemm_format, RZ_MATMUL_ARGS); }
+RZ_GEMM_256(q3_k)
 
 static void q3_k_matmul_f32(RZ_MATMUL_PARAMS)
 {

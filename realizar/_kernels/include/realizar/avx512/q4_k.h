@@ -36,7 +36,7 @@ static void q4_k_gemv(RZ_MATMUL_PARAMS)
 static const gemm_256_format q4_k_gemm_format = {
     q4_k_unpack_64, q4_k_scale_dwords, sizeof(rz_block_q4_k), 8, 32, 8, 0, 8};
 
-static void q4_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q4_k_gemm_format, RZ_MATMUL_ARGS); }
+RZ_GEMM_256(q4_k)
 
 static void q4_k_matmul_f32(RZ_MATMUL_PARAMS)
 {

@@ -50,7 +50,7 @@ static void q5_k_gemv(RZ_MATMUL_PARAMS)
 static const gemm_256_format q5_k_gemm_format = {
     q5_k_unpack_64, q5_k_scale_dwords, sizeof(rz_block_q5_k), 8, 16, 16, 0, 8};
 
-static void q5_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q5_k_gemm_format, RZ_MATMUL_ARGS); }
+RZ_GEMM_256(q5_k)
 
 static void q5_k_matmul_f32(RZ_MATMUL_PARAMS)
 {

@@ -61,9 +61,9 @@ static void q6_k_gemv(RZ_MATMUL_PARAMS)
 }
 
 static const gemm_256_format q6_k_gemm_format = {
-    q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 16, 0, 32, 0};
+    q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 8, 32, 32, 0};
 
-static void q6_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q6_k_gemm_format, RZ_MATMUL_ARGS); }
+RZ_GEMM_256(q6_k)
 
 static void q6_k_matmul_f32(RZ_MATMUL_PARAMS)
 {
