@@ -1,8 +1,8 @@
 /* GEMM of the K formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro.h).
  *
- *     tile    q [k / 4][16 rows][4]         u8 that count from bias
- *     scales  [k / 256][16][16 rows]        a dword a row: pairs of neighbouring scales, pairs of minima, d and dmin
- *     panel   [k / 256][6 tokens]           of token_block below
+ *     tile    q [block][64][16 rows][4]     u8 that count from bias
+ *     scales  [block][16][16 rows]          a dword a row: pairs of neighbouring scales, pairs of minima, d and dmin
+ *     panel   [block][6 tokens]             of token_block below
  *
  * isum = sum of scale * (q - bias) * x. It is found a group at a time: vpdpbusd over its elements, then the scale. The
  * group of a token starts from - center * sum(x), which makes its result fit in 16 bits: vpdpwssd applies the scale in
@@ -15,14 +15,17 @@
 
 #include "realizar/avx512/micro.h"
 
-/* Sixteen dwords of one block: pairs of its n_scale scales as words, behind them pairs of its n_min minima, and d (lower
- * half) and dmin in the last. */
-typedef __m512i scale_dwords_fn(const char *block);
+/* The scales of one block of sixteen rows: pairs of its n_scale scales as words, behind them pairs of its n_min minima,
+ * and d (lower half) and dmin at D_AT. */
+typedef void unpack_scales_fn(const char *const *blocks, int32_t (*scales)[16]);
 enum { D_AT = 15 };
 
+/* Unpacks one block of sixteen rows to 4096 bytes of a tile. */
+typedef void unpack_256_fn(const char *const *blocks, char *tile);
+
 typedef struct {
-    unpack_64_fn *unpack_64;
-    scale_dwords_fn *scale_dwords;
+    unpack_256_fn *unpack_256;
+    unpack_scales_fn *unpack_scales;
     int block_bytes;
     int n_scale; /* scales a block: 8 or 16; 0: they are in the elements */
     int group;   /* elements summed before they are scaled: 8, 16 or 32; 256: they are not */
@@ -34,7 +37,6 @@ typedef struct {
 typedef struct {
     char *q;
     int32_t (*scales)[16][16];
-    __mmask16 there; /* rows that exist */
 } tile_256;
 
 /* One block of a token in a panel, without holes. */
@@ -50,33 +52,45 @@ static inline size_t token_block_bytes(gemm_256_format format)
     return offsetof(token_block, start) + 256 / (size_t)format.group * sizeof(int32_t);
 }
 
-RZ_INLINE void unpack_scales_256(gemm_256_format format, const tile_rows *rows, size_t k, int32_t (*scales)[16][16])
-{
-    size_t bytes = (size_t)format.block_bytes;
-    for (size_t b = 0; b < k / 256; b++) {
-        __m512i v[16];
-#pragma GCC unroll 16
-        for (int r = 0; r < 16; r++) v[r] = format.scale_dwords(rows->row[r] + b * bytes);
-        transpose_dwords(v);
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) _mm512_store_si512(scales[b][i], v[i]);
-    }
-}
-
 /* The lower (second 0) or upper word of each pair, as vpdpwssd wants it. */
 RZ_INLINE __m512i scale_of_pair(__m512i pairs, int second)
 {
     return second ? _mm512_srli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff));
 }
 
-/* The tile of sixteen rows from row r on; rows that do not exist repeat the last one and are not written. */
-RZ_INLINE void unpack_tile_256(gemm_256_format format, const void *w, size_t w_stride, size_t k, size_t r, size_t r1,
-                               char *room, tile_256 *tile)
+/* Some blocks of sixteen rows, from block `first` on. */
+RZ_INLINE void unpack_slice_256(gemm_256_format format, const tile_rows *rows, size_t first, size_t n_blocks,
+                                const tile_256 *tile, fetch_rows *next)
 {
-    tile_rows rows = tile_rows_at(w, w_stride, r < r1 ? r : r1 - 1, r1);
-    *tile = (tile_256){room, (int32_t (*)[16][16])(room + 16 * k), (__mmask16)(r < r1 ? (1u << rows.n) - 1 : 0)};
-    unpack_tile(format.unpack_64, (size_t)format.block_bytes, &rows, k, tile->q);
-    unpack_scales_256(format, &rows, k, tile->scales);
+    for (size_t b = 0; b < n_blocks; b++) {
+        const char *blocks[16];
+        for (int r = 0; r < 16; r++) blocks[r] = rows->row[r] + (first + b) * (size_t)format.block_bytes;
+        for (int i = 0; i < 4; i++) fetch_some(next);
+        format.unpack_256(blocks, tile->q + b * 4096);
+        format.unpack_scales(blocks, tile->scales[b]);
+    }
+}
+
+/* The two pairs of words of four bytes in each dword, unsigned or signed. */
+RZ_INLINE void store_pairs_u8(int32_t (*pairs)[16], __m512i bytes)
+{
+    const __m512i first = _mm512_set4_epi32((int)0x800d800c, (int)0x80098008, (int)0x80058004, (int)0x80018000);
+    _mm512_store_si512(pairs[0], _mm512_shuffle_epi8(bytes, first));
+    _mm512_store_si512(pairs[1], _mm512_shuffle_epi8(bytes, _mm512_add_epi8(first, _mm512_set1_epi16(2))));
+}
+
+RZ_INLINE void store_pairs_s8(int32_t (*pairs)[16], __m512i bytes)
+{
+    const __m512i first = _mm512_set4_epi32((int)0x0d800c80, (int)0x09800880, (int)0x05800480, (int)0x01800080);
+    const __m512i last = _mm512_add_epi8(first, _mm512_set1_epi16(0x0200));
+    _mm512_store_si512(pairs[0], _mm512_srai_epi16(_mm512_shuffle_epi8(bytes, first), 8));
+    _mm512_store_si512(pairs[1], _mm512_srai_epi16(_mm512_shuffle_epi8(bytes, last), 8));
+}
+
+/* For formats that unpack 64 elements of a row at once. */
+RZ_INLINE void unpack_256_by_64(unpack_64_fn *unpack_64, const char *const *blocks, char *tile)
+{
+    for (size_t i = 0; i < 4; i++) unpack_tile_64(unpack_64, blocks, i, tile + i * 1024);
 }
 
 /* Sixteen sums of eight elements: dword i of the result belongs to elements [8 i, 8 i + 8) of the 128 at q. */
@@ -113,17 +127,16 @@ RZ_INLINE void fill_token_block(gemm_256_format format, const char *record, size
         out->start[0] = -format.center * _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sum_32));
 }
 
-/* The panels of n tokens. */
-RZ_INLINE void fill_panels_256(gemm_256_format format, const char *x, size_t x_stride, size_t k, size_t n, char *panels)
+RZ_INLINE void fill_panels_256(gemm_256_format format, const char *x, size_t x_stride, size_t k, const gemm_room *room)
 {
-    size_t bytes = token_block_bytes(format), n_blocks = k / 256;
-    for (size_t step = 0; step < n_token_steps(n); step++) {
-        char *panel = panel_at(panels, step, n_blocks, bytes);
-        size_t t0 = first_of_step(n, step), t1 = first_of_step(n, step + 1);
+    size_t bytes = token_block_bytes(format), per_slice = room->slice / 256;
+    for (size_t step = 0; step < room->n_steps; step++) {
+        size_t t0 = first_of_step(room->n_tokens, step), t1 = first_of_step(room->n_tokens, step + 1);
         for (size_t t = t0; t < t1; t++)
-            for (size_t b = 0; b < n_blocks; b++)
-                fill_token_block(format, x + t * x_stride, k, b,
-                                 (token_block *)(panel + (b * STEP_TOKENS + t - t0) * bytes));
+            for (size_t b = 0; b < k / 256; b++) {
+                char *out = panel_at(room, b / per_slice, step) + (b % per_slice * STEP_TOKENS + t - t0) * bytes;
+                fill_token_block(format, x + t * x_stride, k, b, (token_block *)out);
+            }
     }
 }
 
@@ -200,11 +213,10 @@ RZ_INLINE void finish_block_256(gemm_256_format format, const __m512i *isum, con
 #undef RZ_FINISH
 }
 
-/* Two whole tiles against the n tokens of a panel; y: of the first row. */
-RZ_INLINE void multiply_tiles_256(gemm_256_format format, const tile_256 *tiles, size_t n_blocks, const char *panel,
-                                  int n, float *y, size_t ldy)
+/* Some blocks of two tiles against the n tokens of a panel. */
+RZ_INLINE void multiply_slice_256(gemm_256_format format, const tile_256 *tiles, size_t n_blocks, const char *panel,
+                                  int n, fetch_rows *next, float (*acc)[STEP_TOKENS][16])
 {
-    float acc[2][STEP_TOKENS][16] __attribute__((aligned(64))) = {{{0}}};
     for (size_t b = 0; b < n_blocks; b++) {
         const char *x = panel + b * STEP_TOKENS * token_block_bytes(format);
         __m512i isum[2][STEP_TOKENS];
@@ -212,42 +224,60 @@ RZ_INLINE void multiply_tiles_256(gemm_256_format format, const tile_256 *tiles,
         EACH_TOKEN(n, RZ_CLEAR);
 #undef RZ_CLEAR
         for (int g = 0; g < 256 / format.group; g += 2) { /* two at a time: which half of a pair is a constant then */
+            fetch_some(next);
             multiply_group(format, tiles, b, g, x, n, isum);
             if (format.group < 256) multiply_group(format, tiles, b, g + 1, x, n, isum);
         }
         finish_block_256(format, isum[0], (const int32_t (*)[16])tiles[0].scales[b], x, n, acc[0]);
         finish_block_256(format, isum[1], (const int32_t (*)[16])tiles[1].scales[b], x, n, acc[1]);
     }
-    for (int t = 0; t < n; t++)
-        for (int i = 0; i < 2; i++)
-            _mm512_mask_storeu_ps(y + (size_t)t * ldy + 16 * i, tiles[i].there, _mm512_load_ps(acc[i][t]));
 }
 
-typedef void multiply_tiles_256_fn(const tile_256 *tiles, size_t n_blocks, const char *panel, float *y, size_t ldy);
+typedef void multiply_slice_256_fn(const tile_256 *tiles, size_t n_blocks, const char *panel, fetch_rows *next,
+                                   float (*acc)[STEP_TOKENS][16]);
 
-RZ_INLINE void gemm_256(gemm_256_format format, multiply_tiles_256_fn *const *multiply, RZ_MATMUL_PARAMS)
+/* Thirty-two rows from row r on against all tokens in the room. */
+RZ_INLINE void multiply_rows_256(gemm_256_format format, multiply_slice_256_fn *const *multiply, const void *w,
+                                 size_t w_stride, size_t k, size_t r, size_t r1, const gemm_room *room, float *y, size_t ldy)
 {
-    size_t bytes = token_block_bytes(format), n_blocks = k / 256, most = panel_tokens(k, n_blocks, bytes);
-    char *panels = (char *)scratch + rz_tile_bytes(k);
-    for (size_t t0 = 0; t0 < n; t0 += most) {
-        size_t n_here = n - t0 < most ? n - t0 : most;
-        fill_panels_256(format, (const char *)x + t0 * x_stride, x_stride, k, n_here, panels);
-        for (size_t r = r0; r < r1; r += STEP_ROWS) {
-            tile_256 tiles[2];
-            for (int i = 0; i < 2; i++) unpack_tile_256(format, w, w_stride, k, r + 16 * (size_t)i, r1, (char *)scratch + (size_t)i * 20 * k, &tiles[i]);
-            for (size_t step = 0; step < n_token_steps(n_here); step++) {
-                size_t t = first_of_step(n_here, step), n_step = first_of_step(n_here, step + 1) - t;
-                multiply[n_step](tiles, n_blocks, panel_at(panels, step, n_blocks, bytes), y + (t0 + t) * ldy + r, ldy);
-            }
+    const size_t per_slice = room->slice / 256;
+    fetch_rows next = fetch_rows_from(w, w_stride, r + STEP_ROWS, r1);
+    tile_rows rows[2] = {tile_rows_at(w, w_stride, r, r1), tile_rows_at(w, w_stride, r + 16, r1)};
+    tile_256 tiles[2];
+    for (int i = 0; i < 2; i++) tiles[i] = (tile_256){room->tile[i], (int32_t (*)[16][16])(room->tile[i] + 16 * room->slice)};
+    for (size_t first = 0, slice = 0; first < k / 256; first += per_slice, slice++) {
+        size_t n_blocks = k / 256 - first < per_slice ? k / 256 - first : per_slice;
+        for (int i = 0; i < 2; i++) unpack_slice_256(format, &rows[i], first, n_blocks, &tiles[i], &next);
+        for (size_t step = 0; step < room->n_steps; step++) {
+            size_t n = first_of_step(room->n_tokens, step + 1) - first_of_step(room->n_tokens, step);
+            float(*sums)[STEP_TOKENS][16] = sums_of(room, k, step);
+            if (first == 0) memset(sums, 0, sizeof *room->acc);
+            multiply[n](tiles, n_blocks, panel_at(room, slice, step), &next, sums);
+            if (first + n_blocks == k / 256) store_step(room, step, sums, r, r1, y, ldy);
         }
+    }
+    fetch_rest(&next);
+}
+
+RZ_INLINE void gemm_256(gemm_256_format format, multiply_slice_256_fn *const *multiply, RZ_MATMUL_PARAMS)
+{
+    size_t bytes = token_block_bytes(format), most = tokens_at_once(k, 256, bytes);
+    for (size_t t0 = 0; t0 < n; t0 += most) {
+        gemm_room room = room_for(scratch, k, n - t0 < most ? n - t0 : most, 256, bytes);
+        fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);
+        fetch_rest(&first);
+        fill_panels_256(format, (const char *)x + t0 * x_stride, x_stride, k, &room);
+        for (size_t r = r0; r < r1; r += STEP_ROWS)
+            multiply_rows_256(format, multiply, w, w_stride, k, r, r1, &room, y + t0 * ldy, ldy);
     }
 }
 
 /* NAME_gemm of the format NAME_gemm_format. */
 #define RZ_GEMM_256_STEP(name, n)                                                                                      \
-    static void name##_multiply_##n(const tile_256 *tiles, size_t n_blocks, const char *panel, float *y, size_t ldy)   \
+    static void name##_multiply_##n(const tile_256 *tiles, size_t n_blocks, const char *panel, fetch_rows *next,       \
+                                    float (*acc)[STEP_TOKENS][16])                                                     \
     {                                                                                                                  \
-        multiply_tiles_256(name##_gemm_format, tiles, n_blocks, panel, n, y, ldy);                                     \
+        multiply_slice_256(name##_gemm_format, tiles, n_blocks, panel, n, next, acc);                                  \
     }
 #define RZ_GEMM_256(name)                                                                                              \
     RZ_GEMM_256_STEP(name, 1)                                                                                          \
@@ -258,7 +288,7 @@ RZ_INLINE void gemm_256(gemm_256_format format, multiply_tiles_256_fn *const *mu
     RZ_GEMM_256_STEP(name, 6)                                                                                          \
     static void name##_gemm(RZ_MATMUL_PARAMS)                                                                          \
     {                                                                                                                  \
-        static multiply_tiles_256_fn *const multiply[] = {NULL,                name##_multiply_1, name##_multiply_2,   \
+        static multiply_slice_256_fn *const multiply[] = {NULL,             name##_multiply_1, name##_multiply_2,      \
                                                           name##_multiply_3, name##_multiply_4, name##_multiply_5,     \
                                                           name##_multiply_6};                                          \
         gemm_256(name##_gemm_format, multiply, RZ_MATMUL_ARGS);                                                        \

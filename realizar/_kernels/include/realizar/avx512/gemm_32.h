@@ -1,9 +1,9 @@
 /* GEMM of the 32-element formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro.h).
  *
- *     tile    q [k / 4][16 rows][4]   u8      every block: 8 steps of  isum[t] += q . x[t]   (vpdpbusd, x broadcast)
- *             d [k / 32][16 rows]     float   then                     acc[t] += float(isum[t]) * (d * dx[t])
- *             m [k / 32][16 rows]     float   and with a minimum       acc[t] += m * (dx[t] * sum[t])
- *     panel   [k / 32][6 tokens]      of token_block_32 below
+ *     tile    q [block][8][16 rows][4] u8     every block: 8 steps of  isum[t] += q . x[t]   (vpdpbusd, x broadcast)
+ *             d [block][16 rows]      float   then                     acc[t] += float(isum[t]) * (d * dx[t])
+ *             m [block][16 rows]      float   and with a minimum       acc[t] += m * (dx[t] * sum[t])
+ *     panel   [block][6 tokens]       of token_block_32 below
  */
 #ifndef REALIZAR_AVX512_GEMM_32_H
 #define REALIZAR_AVX512_GEMM_32_H
@@ -19,7 +19,6 @@ typedef struct {
 typedef struct {
     char *q;
     float *d, *m;
-    __mmask16 there; /* rows that exist */
 } tile_32;
 
 /* One block of a token in a panel. */
@@ -29,37 +28,36 @@ typedef struct {
     float d, d_sum;
 } token_block_32;
 
-/* The tile of sixteen rows from row r on; rows that do not exist repeat the last one and are not written. */
-RZ_INLINE void unpack_tile_32(gemm_32_format format, const void *w, size_t w_stride, size_t k, size_t r, size_t r1,
-                              char *room, tile_32 *tile)
+/* Some blocks of sixteen rows, from block `first` on. */
+RZ_INLINE void unpack_slice_32(gemm_32_format format, const tile_rows *rows, size_t first, size_t n_blocks,
+                               const tile_32 *tile, fetch_rows *next)
 {
-    tile_rows rows = tile_rows_at(w, w_stride, r < r1 ? r : r1 - 1, r1);
-    *tile = (tile_32){room, (float *)(room + 16 * k), (float *)(room + 18 * k),
-                      (__mmask16)(r < r1 ? (1u << rows.n) - 1 : 0)};
-    unpack_tile(format.unpack_64, (size_t)format.block_bytes, &rows, k, tile->q);
-    for (size_t b = 0; b < k / 32; b++) {
-        __m512i scales = gather_dwords(&rows, b * (size_t)format.block_bytes);
+    tile_rows from;
+    for (int r = 0; r < 16; r++) from.row[r] = rows->row[r] + first * (size_t)format.block_bytes;
+    unpack_tile(format.unpack_64, (size_t)format.block_bytes, &from, n_blocks * 32, tile->q);
+    for (size_t b = 0; b < n_blocks; b++) {
+        __m512i scales = gather_dwords(from.row, b * (size_t)format.block_bytes);
         _mm512_store_ps(tile->d + b * 16, low_halves_f32(scales));
         if (format.has_min) _mm512_store_ps(tile->m + b * 16, low_halves_f32(_mm512_srli_epi32(scales, 16)));
+        fetch_some(next);
     }
 }
 
-/* The panels of n tokens. */
-static void fill_panels_32(const char *x, size_t x_stride, size_t k, size_t n, int bias_bits, char *panels)
+static void fill_panels_32(const char *x, size_t x_stride, size_t k, int bias_bits, const gemm_room *room)
 {
-    for (size_t step = 0; step < n_token_steps(n); step++) {
-        token_block_32 *panel = (token_block_32 *)panel_at(panels, step, k / 32, sizeof *panel);
-        size_t t0 = first_of_step(n, step), t1 = first_of_step(n, step + 1);
+    const size_t per_slice = room->slice / 32;
+    for (size_t step = 0; step < room->n_steps; step++) {
+        size_t t0 = first_of_step(room->n_tokens, step), t1 = first_of_step(room->n_tokens, step + 1);
         for (size_t t = t0; t < t1; t++) {
             const char *record = x + t * x_stride;
             const float *d = (const float *)(record + rz_act_d_offset(k));
             const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32));
             for (size_t b = 0; b < k / 32; b++) {
-                token_block_32 *out = panel + b * STEP_TOKENS + t - t0;
-                memcpy(out->q, record + b * 32, 32);
-                out->start = bias_bits ? -s[b] * (1 << bias_bits) : 0;
-                out->d = d[b];
-                out->d_sum = d[b] * (float)s[b];
+                token_block_32 *out = (token_block_32 *)panel_at(room, b / per_slice, step) + b % per_slice * STEP_TOKENS;
+                memcpy(out[t - t0].q, record + b * 32, 32);
+                out[t - t0].start = bias_bits ? -s[b] * (1 << bias_bits) : 0;
+                out[t - t0].d = d[b];
+                out[t - t0].d_sum = d[b] * (float)s[b];
             }
         }
     }
@@ -99,68 +97,90 @@ RZ_INLINE void multiply_block_32(const tile_32 *tiles, size_t b, const char *x, 
 #undef RZ_FINISH
 }
 
-/* Two whole tiles against the n tokens of a panel; y: of the first row. */
-RZ_INLINE void multiply_tiles_32(const tile_32 *tiles, size_t n_blocks, const char *panel, int n, int has_min, float *y,
-                                 size_t ldy)
+/* Some blocks of two tiles against the n tokens of a panel. */
+RZ_INLINE void multiply_slice_32(const tile_32 *tiles, size_t n_blocks, const char *panel, int n, int has_min,
+                                 fetch_rows *next, float (*sums)[STEP_TOKENS][16])
 {
     __m512 acc[2][STEP_TOKENS];
-#define RZ_CLEAR(t) acc[0][t] = acc[1][t] = _mm512_setzero_ps();
-    EACH_TOKEN(n, RZ_CLEAR);
-#undef RZ_CLEAR
-    for (size_t b = 0; b < n_blocks; b++)
+#define RZ_LOAD(t) acc[0][t] = _mm512_load_ps(sums[0][t]), acc[1][t] = _mm512_load_ps(sums[1][t]);
+    EACH_TOKEN(n, RZ_LOAD);
+#undef RZ_LOAD
+    for (size_t b = 0; b < n_blocks; b++) {
+        if (b % 2) fetch_some(next);
         multiply_block_32(tiles, b, panel + b * STEP_TOKENS * sizeof(token_block_32), n, has_min, acc);
-#define RZ_STORE(t)                                                                                                    \
-    _mm512_mask_storeu_ps(y + t * ldy, tiles[0].there, acc[0][t]);                                                     \
-    _mm512_mask_storeu_ps(y + t * ldy + 16, tiles[1].there, acc[1][t]);
+    }
+#define RZ_STORE(t) _mm512_store_ps(sums[0][t], acc[0][t]), _mm512_store_ps(sums[1][t], acc[1][t]);
     EACH_TOKEN(n, RZ_STORE);
 #undef RZ_STORE
 }
 
-typedef void multiply_tiles_32_fn(const tile_32 *tiles, size_t n_blocks, const char *panel, float *y, size_t ldy);
+typedef void multiply_slice_32_fn(const tile_32 *tiles, size_t n_blocks, const char *panel, fetch_rows *next,
+                                  float (*sums)[STEP_TOKENS][16]);
 
-#define MULTIPLY_TILES_32(n)                                                                                           \
-    static void multiply_tiles_32_##n(const tile_32 *tiles, size_t n_blocks, const char *panel, float *y, size_t ldy)  \
+#define MULTIPLY_SLICE_32(n)                                                                                           \
+    static void multiply_slice_32_##n(const tile_32 *tiles, size_t n_blocks, const char *panel, fetch_rows *next,      \
+                                      float (*sums)[STEP_TOKENS][16])                                                  \
     {                                                                                                                  \
-        multiply_tiles_32(tiles, n_blocks, panel, n, NO_MIN, y, ldy);                                                  \
+        multiply_slice_32(tiles, n_blocks, panel, n, NO_MIN, next, sums);                                              \
     }                                                                                                                  \
-    static void multiply_tiles_32_min_##n(const tile_32 *tiles, size_t n_blocks, const char *panel, float *y,          \
-                                          size_t ldy)                                                                  \
+    static void multiply_slice_32_min_##n(const tile_32 *tiles, size_t n_blocks, const char *panel, fetch_rows *next,  \
+                                          float (*sums)[STEP_TOKENS][16])                                              \
     {                                                                                                                  \
-        multiply_tiles_32(tiles, n_blocks, panel, n, HAS_MIN, y, ldy);                                                 \
+        multiply_slice_32(tiles, n_blocks, panel, n, HAS_MIN, next, sums);                                             \
     }
-MULTIPLY_TILES_32(1)
-MULTIPLY_TILES_32(2)
-MULTIPLY_TILES_32(3)
-MULTIPLY_TILES_32(4)
-MULTIPLY_TILES_32(5)
-MULTIPLY_TILES_32(6)
-#undef MULTIPLY_TILES_32
+MULTIPLY_SLICE_32(1)
+MULTIPLY_SLICE_32(2)
+MULTIPLY_SLICE_32(3)
+MULTIPLY_SLICE_32(4)
+MULTIPLY_SLICE_32(5)
+MULTIPLY_SLICE_32(6)
+#undef MULTIPLY_SLICE_32
 
 /* [has_min][tokens] */
-static multiply_tiles_32_fn *const multiply_tiles_32_of[2][STEP_TOKENS + 1] = {
-    {NULL, multiply_tiles_32_1, multiply_tiles_32_2, multiply_tiles_32_3, multiply_tiles_32_4, multiply_tiles_32_5,
-     multiply_tiles_32_6},
-    {NULL, multiply_tiles_32_min_1, multiply_tiles_32_min_2, multiply_tiles_32_min_3, multiply_tiles_32_min_4,
-     multiply_tiles_32_min_5, multiply_tiles_32_min_6},
+static multiply_slice_32_fn *const multiply_slice_32_of[2][STEP_TOKENS + 1] = {
+    {NULL, multiply_slice_32_1, multiply_slice_32_2, multiply_slice_32_3, multiply_slice_32_4, multiply_slice_32_5,
+     multiply_slice_32_6},
+    {NULL, multiply_slice_32_min_1, multiply_slice_32_min_2, multiply_slice_32_min_3, multiply_slice_32_min_4,
+     multiply_slice_32_min_5, multiply_slice_32_min_6},
 };
+
+/* Thirty-two rows from row r on against all tokens in the room. */
+RZ_INLINE void multiply_rows_32(gemm_32_format format, const void *w, size_t w_stride, size_t k, size_t r, size_t r1,
+                                const gemm_room *room, float *y, size_t ldy)
+{
+    const size_t per_slice = room->slice / 32;
+    fetch_rows next = fetch_rows_from(w, w_stride, r + STEP_ROWS, r1);
+    tile_rows rows[2] = {tile_rows_at(w, w_stride, r, r1), tile_rows_at(w, w_stride, r + 16, r1)};
+    tile_32 tiles[2];
+    for (int i = 0; i < 2; i++) {
+        float *d = (float *)(room->tile[i] + 16 * room->slice);
+        tiles[i] = (tile_32){room->tile[i], d, d + room->slice / 32 * 16};
+    }
+    for (size_t first = 0, slice = 0; first < k / 32; first += per_slice, slice++) {
+        size_t n_blocks = k / 32 - first < per_slice ? k / 32 - first : per_slice;
+        for (int i = 0; i < 2; i++) unpack_slice_32(format, &rows[i], first, n_blocks, &tiles[i], &next);
+        for (size_t step = 0; step < room->n_steps; step++) {
+            size_t n = first_of_step(room->n_tokens, step + 1) - first_of_step(room->n_tokens, step);
+            float(*sums)[STEP_TOKENS][16] = sums_of(room, k, step);
+            if (first == 0) memset(sums, 0, sizeof *room->acc);
+            multiply_slice_32_of[format.has_min][n](tiles, n_blocks, panel_at(room, slice, step), &next,
+                                                    sums);
+            if (first + n_blocks == k / 32) store_step(room, step, sums, r, r1, y, ldy);
+        }
+    }
+    fetch_rest(&next);
+}
 
 RZ_INLINE void gemm_32(gemm_32_format format, RZ_MATMUL_PARAMS)
 {
-    size_t bytes = sizeof(token_block_32), n_blocks = k / 32, most = panel_tokens(k, n_blocks, bytes);
-    char *panels = (char *)scratch + rz_tile_bytes(k);
+    size_t bytes = sizeof(token_block_32), most = tokens_at_once(k, 32, bytes);
     for (size_t t0 = 0; t0 < n; t0 += most) {
-        size_t n_here = n - t0 < most ? n - t0 : most;
-        fill_panels_32((const char *)x + t0 * x_stride, x_stride, k, n_here, format.bias_bits, panels);
-        for (size_t r = r0; r < r1; r += STEP_ROWS) {
-            tile_32 tiles[2];
-            for (size_t i = 0; i < 2; i++)
-                unpack_tile_32(format, w, w_stride, k, r + 16 * i, r1, (char *)scratch + i * 20 * k, &tiles[i]);
-            for (size_t step = 0; step < n_token_steps(n_here); step++) {
-                size_t t = first_of_step(n_here, step), n_step = first_of_step(n_here, step + 1) - t;
-                multiply_tiles_32_of[format.has_min][n_step](tiles, n_blocks, panel_at(panels, step, n_blocks, bytes),
-                                                             y + (t0 + t) * ldy + r, ldy);
-            }
-        }
+        gemm_room room = room_for(scratch, k, n - t0 < most ? n - t0 : most, 32, bytes);
+        fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);
+        fetch_rest(&first);
+        fill_panels_32((const char *)x + t0 * x_stride, x_stride, k, format.bias_bits, &room);
+        for (size_t r = r0; r < r1; r += STEP_ROWS)
+            multiply_rows_32(format, w, w_stride, k, r, r1, &room, y + t0 * ldy, ldy);
     }
 }
 

@@ -62,18 +62,20 @@ RZ_INLINE __m512i dot_sub_blocks(const __m512i *q, const scales_256 *s, int r, c
     return dot;
 }
 
-/* Eight scales and eight minima as words, d and dmin last. */
-RZ_INLINE __m512i k_scale_dwords(const char *block)
+/* Eight scales and eight minima, d and dmin of sixteen rows (scalar/k_scales.h). */
+RZ_INLINE void k_unpack_scales(const char *const *blocks, int32_t (*scales)[16])
 {
-    uint32_t d_dmin, packed[3];
-    memcpy(&d_dmin, block, sizeof d_dmin);
-    memcpy(packed, block + 4, sizeof packed);
-    uint32_t scales_high = (packed[2] & 0x0f0f0f0f) | (packed[0] >> 2 & 0x30303030);
-    uint32_t mins_high = (packed[2] >> 4 & 0x0f0f0f0f) | (packed[1] >> 2 & 0x30303030);
-    __m128i bytes =
-        _mm_set_epi32((int)mins_high, (int)(packed[1] & 0x3f3f3f3f), (int)scales_high, (int)(packed[0] & 0x3f3f3f3f));
-    __m512i words = _mm512_zextsi256_si512(_mm256_cvtepu8_epi16(bytes));
-    return _mm512_mask_set1_epi32(words, 1 << D_AT, (int)d_dmin);
+    const __m512i low_6 = _mm512_set1_epi32(0x3f3f3f3f), low_4 = _mm512_set1_epi32(0x0f0f0f0f);
+    const __m512i upper_2 = _mm512_set1_epi32(0x30303030);
+    __m512i v[4]; /* d and dmin, then the three dwords of packed scales */
+    load_transposed_quads(blocks, 0, v);
+    store_pairs_u8(scales, _mm512_and_si512(v[1], low_6));
+    store_pairs_u8(scales + 2, _mm512_or_si512(_mm512_and_si512(v[3], low_4),
+                                               _mm512_and_si512(_mm512_srli_epi32(v[1], 2), upper_2)));
+    store_pairs_u8(scales + 4, _mm512_and_si512(v[2], low_6));
+    store_pairs_u8(scales + 6, _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32(v[3], 4), low_4),
+                                               _mm512_and_si512(_mm512_srli_epi32(v[2], 2), upper_2)));
+    _mm512_store_si512(scales[D_AT], v[0]);
 }
 
 #endif

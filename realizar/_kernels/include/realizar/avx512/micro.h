@@ -37,20 +37,98 @@ RZ_INLINE void dot_words(__m512i *sum, __m512i a, __m512i b)
 /* A dword of a panel in every lane. */
 RZ_INLINE __m512i broadcast_dword(const char *p) { return _mm512_set1_epi32(*(const int32_t *)p); }
 
+/* The rows of the next two tiles, which are fetched into L2 while these two are worked on: four lines at a time, one of
+ * each quarter (streams.h). Evenly: a burst would wait for memory, and leave it idle afterwards. */
+typedef struct {
+    const char *at, *end; /* of the first quarter */
+    size_t quarter;
+} fetch_rows;
+
+static inline fetch_rows fetch_rows_from(const void *w, size_t w_stride, size_t r, size_t r1)
+{
+    size_t quarter = r < r1 ? (r1 - r < STEP_ROWS ? r1 - r : STEP_ROWS) * w_stride / 4 : 0;
+    const char *first = (const char *)w + r * w_stride;
+    return (fetch_rows){first, first + quarter, quarter};
+}
+
+RZ_INLINE void fetch_some(fetch_rows *rows)
+{
+    if (rows->at >= rows->end) return;
+    for (size_t i = 0; i < 4; i++) __builtin_prefetch(rows->at + i * rows->quarter, 0, 2);
+    rows->at += 64;
+}
+
+static inline void fetch_rest(fetch_rows *rows)
+{
+    while (rows->at < rows->end) fetch_some(rows);
+}
+
 /* Tokens are cut into as few steps as possible, as equal as possible. */
 static inline size_t n_token_steps(size_t n) { return (n + STEP_TOKENS - 1) / STEP_TOKENS; }
 static inline size_t first_of_step(size_t n, size_t step) { return step * n / n_token_steps(n); }
 
-/* The panel of a step: blocks one after another, each with room for STEP_TOKENS tokens. */
-static inline char *panel_at(char *panels, size_t step, size_t n_blocks, size_t block_bytes)
+/* Elements of a row that are unpacked at a time, a slice. For few tokens two tiles of them, with their scales, stay in
+ * half of a common L1 until all steps have passed; for many, more of them keep the sums longer in registers. */
+enum { SLICE_FEW = 512, SLICE_MANY = 4096, FEW_TOKENS = 48, SLICE_TILE_BYTES = 24 * SLICE_MANY };
+
+/* One product: two tiles of rows against n tokens, slice after slice. */
+typedef struct {
+    char *tile[2];                    /* a slice of sixteen rows each */
+    float (*acc)[2][STEP_TOKENS][16]; /* of each step */
+    char *panels;                     /* [slice][step][block of the slice][STEP_TOKENS] */
+    size_t n_tokens, n_steps, slice, panel_bytes;
+} gemm_room;
+
+enum { MOST_TOKENS = (RZ_STEP_BYTES - 2 * SLICE_TILE_BYTES) / (2 * 16 * 4 * STEP_TOKENS) * STEP_TOKENS };
+
+/* How many tokens fit into the scratch: whole steps. block_bytes: of one block of `block` elements in a panel. */
+static inline size_t tokens_at_once(size_t k, size_t block, size_t block_bytes)
 {
-    return panels + step * n_blocks * STEP_TOKENS * block_bytes;
+    size_t blocks = (k + SLICE_MANY - 1) / SLICE_MANY * SLICE_MANY / block;
+    if (k < SLICE_MANY) blocks = (k + SLICE_FEW - 1) / SLICE_FEW * SLICE_FEW / block;
+    size_t fit = rz_panel_bytes(k) / (blocks * block_bytes * STEP_TOKENS) * STEP_TOKENS;
+    return fit < MOST_TOKENS ? fit : MOST_TOKENS;
 }
 
-/* Tokens whose panels fit into their share of the scratch, whole steps of them. */
-static inline size_t panel_tokens(size_t k, size_t n_blocks, size_t block_bytes)
+static inline gemm_room room_for(void *scratch, size_t k, size_t n_tokens, size_t block, size_t block_bytes)
 {
-    return rz_panel_bytes(k) / (n_blocks * block_bytes * STEP_TOKENS) * STEP_TOKENS;
+    char *tiles = (char *)scratch + rz_tile_bytes(k);
+    size_t whole = (k + SLICE_FEW - 1) / SLICE_FEW * SLICE_FEW, many = whole < SLICE_MANY ? whole : SLICE_MANY;
+    size_t slice = n_tokens <= FEW_TOKENS ? SLICE_FEW : many;
+    return (gemm_room){
+        .tile = {tiles, tiles + SLICE_TILE_BYTES},
+        .acc = (float (*)[2][STEP_TOKENS][16])(tiles + 2 * SLICE_TILE_BYTES),
+        .panels = tiles + RZ_STEP_BYTES,
+        .n_tokens = n_tokens,
+        .n_steps = n_token_steps(n_tokens),
+        .slice = slice,
+        .panel_bytes = slice / block * block_bytes * STEP_TOKENS,
+    };
+}
+
+/* The panel of a slice and a step. */
+static inline char *panel_at(const gemm_room *room, size_t slice, size_t step)
+{
+    return room->panels + (slice * room->n_steps + step) * room->panel_bytes;
+}
+
+/* The sums of a step: where one slice is all, they need not be kept for another. */
+static inline float (*sums_of(const gemm_room *room, size_t k, size_t step))[STEP_TOKENS][16]
+{
+    return room->acc[k <= room->slice ? 0 : step];
+}
+
+/* The sums of a step to rows [r, r + 32) of y, as far as they lie below r1. */
+static inline void store_step(const gemm_room *room, size_t step, float (*sums)[STEP_TOKENS][16], size_t r, size_t r1,
+                              float *y, size_t ldy)
+{
+    __mmask16 there_0 = (__mmask16)(r1 - r >= 16 ? 0xffff : (1u << (r1 - r)) - 1);
+    __mmask16 there_1 = (__mmask16)(r1 - r >= 32 ? 0xffff : r1 - r > 16 ? (1u << (r1 - r - 16)) - 1 : 0);
+    size_t t0 = first_of_step(room->n_tokens, step), t1 = first_of_step(room->n_tokens, step + 1);
+    for (size_t t = t0; t < t1; t++) {
+        _mm512_mask_storeu_ps(y + t * ldy + r, there_0, _mm512_load_ps(sums[0][t - t0]));
+        _mm512_mask_storeu_ps(y + t * ldy + r + 16, there_1, _mm512_load_ps(sums[1][t - t0]));
+    }
 }
 
 #endif

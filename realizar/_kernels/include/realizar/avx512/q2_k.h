@@ -41,13 +41,15 @@ static inline __m512i q2_k_unpack_64(const char *row, size_t i)
     return _mm512_mullo_epi16(unpack_bit_pairs_64(block->qs, i % 4), scales);
 }
 
-/* Sixteen minima as words, d and dmin last. */
-static inline __m512i q2_k_scale_dwords(const char *data)
+/* Sixteen minima, d and dmin of sixteen rows. */
+static inline void q2_k_unpack_scales(const char *const *blocks, int32_t (*scales)[16])
 {
-    const rz_block_q2_k *block = (const rz_block_q2_k *)data;
-    __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)block->scales));
-    __m512i mins = _mm512_zextsi256_si512(_mm256_srli_epi16(words, 4));
-    return _mm512_mask_set1_epi32(mins, 1 << D_AT, (int)(block->d | (uint32_t)block->dmin << 16));
+    __m512i v[4];
+    load_transposed_quads(blocks, offsetof(rz_block_q2_k, scales), v);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        store_pairs_u8(scales + 2 * i, _mm512_and_si512(_mm512_srli_epi16(v[i], 4), _mm512_set1_epi8(15)));
+    _mm512_store_si512(scales[D_AT], gather_dwords(blocks, offsetof(rz_block_q2_k, d)));
 }
 
 static void q2_k_gemv(RZ_MATMUL_PARAMS)
@@ -55,8 +57,13 @@ static void q2_k_gemv(RZ_MATMUL_PARAMS)
     gemv_256((gemv_256_format){q2_k_scales_256, q2_k_dot_256, sizeof(rz_block_q2_k), HAS_MIN, 0}, RZ_MATMUL_ARGS);
 }
 
+static inline void q2_k_unpack_256(const char *const *blocks, char *tile)
+{
+    unpack_256_by_64(q2_k_unpack_64, blocks, tile);
+}
+
 static const gemm_256_format q2_k_gemm_format = {
-    q2_k_unpack_64, q2_k_scale_dwords, sizeof(rz_block_q2_k), 0, 256, 0, 0, 16};
+    q2_k_unpack_256, q2_k_unpack_scales, sizeof(rz_block_q2_k), 0, 256, 0, 0, 16};
 
 RZ_GEMM_256(q2_k)
 

@@ -63,10 +63,11 @@ static inline __m512i q3_k_unpack_64(const char *row, size_t i)
     return _mm512_add_epi8(_mm512_mullo_epi16(q, _mm512_and_si512(size, _mm512_set1_epi16(0xff))), rest);
 }
 
-/* d alone. */
-static inline __m512i q3_k_scale_dwords(const char *data)
+/* d alone, from the last dword of the block. */
+static inline void q3_k_unpack_scales(const char *const *blocks, int32_t (*scales)[16])
 {
-    return _mm512_maskz_set1_epi32(1 << D_AT, ((const rz_block_q3_k *)data)->d);
+    __m512i last = gather_dwords(blocks, sizeof(rz_block_q3_k) - sizeof(int32_t));
+    _mm512_store_si512(scales[D_AT], _mm512_srli_epi32(last, 16));
 }
 
 static void q3_k_gemv(RZ_MATMUL_PARAMS)
@@ -74,8 +75,13 @@ static void q3_k_gemv(RZ_MATMUL_PARAMS)
     gemv_256((gemv_256_format){q3_k_scales_256, q3_k_dot_256, sizeof(rz_block_q3_k), NO_MIN, 2}, RZ_MATMUL_ARGS);
 }
 
+static inline void q3_k_unpack_256(const char *const *blocks, char *tile)
+{
+    unpack_256_by_64(q3_k_unpack_64, blocks, tile);
+}
+
 static const gemm_256_format q3_k_gemm_format = {
-    q3_k_unpack_64, q3_k_scale_dwords, sizeof(rz_block_q3_k), 0, 256, Q3_K_CENTER, 0, 0};
+    q3_k_unpack_256, q3_k_unpack_scales, sizeof(rz_block_q3_k), 0, 256, Q3_K_CENTER, 0, 0};
 
 RZ_GEMM_256(q3_k)
 

@@ -20,13 +20,25 @@ static inline __m512i q4_k_dot_256(const char *data, const scales_256 *s, int r,
     return dot_sub_blocks(q, s, r, x);
 }
 
-static inline __m512i q4_k_unpack_64(const char *row, size_t i)
+/* The nibbles are spread behind the transposition: half as much is to be transposed. */
+static inline void q4_k_unpack_256(const char *const *blocks, char *tile)
 {
-    const rz_block_q4_k *block = (const rz_block_q4_k *)row + i / 4;
-    return unpack_nibbles_64(block->qs + i % 4 * 32);
+    const __m512i mask = _mm512_set1_epi8(15);
+    __m512i packed[16];
+    for (size_t half = 0; half < 2; half++) {
+        load_transposed(blocks, offsetof(rz_block_q4_k, qs) + 64 * half, packed);
+        for (size_t j = 0; j < 16; j++) { /* two sub-blocks in the nibbles of eight dwords */
+            char *low = tile + 64 * (32 * half + j / 8 * 16 + j % 8);
+            _mm512_store_si512(low, _mm512_and_si512(packed[j], mask));
+            _mm512_store_si512(low + 512, _mm512_and_si512(_mm512_srli_epi16(packed[j], 4), mask));
+        }
+    }
 }
 
-static inline __m512i q4_k_scale_dwords(const char *block) { return k_scale_dwords(block); }
+static inline void q4_k_unpack_scales(const char *const *blocks, int32_t (*scales)[16])
+{
+    k_unpack_scales(blocks, scales);
+}
 
 static void q4_k_gemv(RZ_MATMUL_PARAMS)
 {
@@ -34,7 +46,7 @@ static void q4_k_gemv(RZ_MATMUL_PARAMS)
 }
 
 static const gemm_256_format q4_k_gemm_format = {
-    q4_k_unpack_64, q4_k_scale_dwords, sizeof(rz_block_q4_k), 8, 32, 8, 0, 8};
+    q4_k_unpack_256, q4_k_unpack_scales, sizeof(rz_block_q4_k), 8, 32, 8, 0, 8};
 
 RZ_GEMM_256(q4_k)
 

@@ -30,17 +30,37 @@ static inline __m512i q5_k_dot_256(const char *data, const scales_256 *s, int r,
     return dot_sub_blocks(q, s, r, x);
 }
 
-static inline __m512i q5_k_unpack_64(const char *row, size_t i)
+/* A dword of four nibbles (the lower ones, or the upper ones) and their fifth bits: bit s of each byte of high. */
+RZ_INLINE __m512i q5_k_join(__m512i packed, int upper, __m512i high, int s)
 {
-    const rz_block_q5_k *block = (const rz_block_q5_k *)row + i / 4;
-    __m512i low = unpack_nibbles_64(block->qs + i % 4 * 32);
-    __m512i fifth = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)block->qh));
-    fifth = _mm512_srlv_epi64(fifth, _mm512_set1_epi64((long long)(2 * (i % 4))));
-    fifth = _mm512_sllv_epi64(fifth, _mm512_set_epi64(3, 3, 3, 3, 4, 4, 4, 4));
-    return _mm512_or_si512(low, _mm512_and_si512(fifth, _mm512_set1_epi8(16)));
+    __m512i nibbles = upper ? _mm512_srli_epi16(packed, 4) : packed;
+    __m512i fifth = s < 4 ? _mm512_slli_epi16(high, (unsigned)(4 - s)) : _mm512_srli_epi16(high, (unsigned)(s - 4));
+    nibbles = _mm512_and_si512(nibbles, _mm512_set1_epi8(15));
+    return _mm512_or_si512(nibbles, _mm512_and_si512(fifth, _mm512_set1_epi8(16)));
 }
 
-static inline __m512i q5_k_scale_dwords(const char *block) { return k_scale_dwords(block); }
+/* Transposed as they lie in the file: qh and the first quarter of qs; then the second and third; then the last. */
+static inline void q5_k_unpack_256(const char *const *blocks, char *tile)
+{
+    const size_t qh_at = offsetof(rz_block_q5_k, qh), qs_at = offsetof(rz_block_q5_k, qs);
+    __m512i head[16], packed[16];
+    load_transposed(blocks, qh_at, head);
+#pragma GCC unroll 4
+    for (int quarter = 0; quarter < 4; quarter++) {
+        if (quarter == 1) load_transposed(blocks, qs_at + 32, packed);
+        if (quarter == 3) load_transposed(blocks, qs_at + 64, packed);
+        for (int i = 0; i < 8; i++) {
+            __m512i q = quarter == 0 ? head[8 + i] : packed[quarter == 1 ? i : 8 + i];
+            _mm512_store_si512(tile + 64 * (16 * quarter + i), q5_k_join(q, 0, head[i], 2 * quarter));
+            _mm512_store_si512(tile + 64 * (16 * quarter + 8 + i), q5_k_join(q, 1, head[i], 2 * quarter + 1));
+        }
+    }
+}
+
+static inline void q5_k_unpack_scales(const char *const *blocks, int32_t (*scales)[16])
+{
+    k_unpack_scales(blocks, scales);
+}
 
 static void q5_k_gemv(RZ_MATMUL_PARAMS)
 {
@@ -48,7 +68,7 @@ static void q5_k_gemv(RZ_MATMUL_PARAMS)
 }
 
 static const gemm_256_format q5_k_gemm_format = {
-    q5_k_unpack_64, q5_k_scale_dwords, sizeof(rz_block_q5_k), 8, 16, 16, 0, 8};
+    q5_k_unpack_256, q5_k_unpack_scales, sizeof(rz_block_q5_k), 8, 16, 16, 0, 8};
 
 RZ_GEMM_256(q5_k)
 

@@ -40,19 +40,41 @@ static inline __m512i q6_k_dot_256(const char *data, const scales_256 *s, int r,
     return dot;
 }
 
-static inline __m512i q6_k_unpack_64(const char *row, size_t i)
+/* The upper bits of four elements: bit pair `pair` of each byte, at bit 4. */
+RZ_INLINE __m512i q6_k_upper(__m512i high, int pair)
 {
-    __m512i q[2];
-    q6_k_half((const rz_block_q6_k *)row + i / 4, i / 2 % 2, q);
-    return q[i % 2];
+    __m512i at_4 = pair < 2 ? _mm512_slli_epi16(high, (unsigned)(4 - 2 * pair)) : _mm512_srli_epi16(high, (unsigned)(2 * pair - 4));
+    return _mm512_and_si512(at_4, _mm512_set1_epi8(0x30));
 }
 
-/* Sixteen scales as words, d last. */
-static inline __m512i q6_k_scale_dwords(const char *data)
+/* Spread behind the transposition: a half of 128 elements has 64 bytes of nibbles and 32 of upper bits. */
+static inline void q6_k_unpack_256(const char *const *blocks, char *tile)
 {
-    const rz_block_q6_k *block = (const rz_block_q6_k *)data;
-    __m512i words = _mm512_zextsi256_si512(_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)block->scales)));
-    return _mm512_mask_set1_epi32(words, 1 << D_AT, block->d);
+    const __m512i mask = _mm512_set1_epi8(15);
+    __m512i high[16], packed[16];
+    load_transposed(blocks, offsetof(rz_block_q6_k, qh), high);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+        load_transposed(blocks, offsetof(rz_block_q6_k, ql) + 64 * (size_t)half, packed);
+#pragma GCC unroll 16
+        for (int j = 0; j < 16; j++) {
+            __m512i upper = high[8 * half + j % 8], low = _mm512_and_si512(packed[j], mask);
+            __m512i top = _mm512_and_si512(_mm512_srli_epi16(packed[j], 4), mask);
+            char *out = tile + 64 * (32 * half + j);
+            _mm512_store_si512(out, _mm512_or_si512(low, q6_k_upper(upper, j / 8)));
+            _mm512_store_si512(out + 1024, _mm512_or_si512(top, q6_k_upper(upper, 2 + j / 8)));
+        }
+    }
+}
+
+/* Sixteen scales, and d from the last dword of the block. */
+static inline void q6_k_unpack_scales(const char *const *blocks, int32_t (*scales)[16])
+{
+    __m512i v[4], last = gather_dwords(blocks, sizeof(rz_block_q6_k) - sizeof(int32_t));
+    load_transposed_quads(blocks, offsetof(rz_block_q6_k, scales), v);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) store_pairs_s8(scales + 2 * i, v[i]);
+    _mm512_store_si512(scales[D_AT], _mm512_srli_epi32(last, 16));
 }
 
 static void q6_k_gemv(RZ_MATMUL_PARAMS)
@@ -61,7 +83,7 @@ static void q6_k_gemv(RZ_MATMUL_PARAMS)
 }
 
 static const gemm_256_format q6_k_gemm_format = {
-    q6_k_unpack_64, q6_k_scale_dwords, sizeof(rz_block_q6_k), 16, 8, 32, 32, 0};
+    q6_k_unpack_256, q6_k_unpack_scales, sizeof(rz_block_q6_k), 16, 8, 32, 32, 0};
 
 RZ_GEMM_256(q6_k)
 

@@ -10,17 +10,15 @@
 /* The elements [64 i, 64 i + 64) of a row as unsigned bytes (counted from the format's bias), in their order. */
 typedef __m512i unpack_64_fn(const char *row, size_t i);
 
-/* Sixteen rows of a matrix; there may be fewer, then the last one stands in for the missing ones. */
+/* Sixteen rows of a matrix from row r on; the row before r1 stands in for those that do not exist. */
 typedef struct {
     const char *row[16];
-    size_t n;
 } tile_rows;
 
 static inline tile_rows tile_rows_at(const void *w, size_t w_stride, size_t r, size_t r1)
 {
     tile_rows rows;
-    rows.n = r1 - r < 16 ? r1 - r : 16;
-    for (size_t i = 0; i < 16; i++) rows.row[i] = (const char *)w + (r + (i < rows.n ? i : rows.n - 1)) * w_stride;
+    for (size_t i = 0; i < 16; i++) rows.row[i] = (const char *)w + (r + i < r1 ? r + i : r1 - 1) * w_stride;
     return rows;
 }
 
@@ -63,6 +61,41 @@ RZ_INLINE void unpack_tile_64(unpack_64_fn *unpack_64, const char *const *rows, 
     for (int j = 0; j < 16; j++) _mm512_store_si512(tile + 64 * j, v[j]);
 }
 
+/* Dword r: the four bytes at offset of row r. */
+RZ_INLINE __m512i gather_dwords(const char *const *rows, size_t offset)
+{
+    int32_t dwords[16];
+    for (int r = 0; r < 16; r++) memcpy(&dwords[r], rows[r] + offset, 4);
+    return _mm512_loadu_si512(dwords);
+}
+
+/* Sixteen bytes of each row at rows[r] + offset, transposed: vector j holds dword j of the sixteen rows. */
+RZ_INLINE void load_transposed_quads(const char *const *rows, size_t offset, __m512i *v)
+{
+    __m512i quads[4]; /* lane i of quads[j]: row 4 i + j */
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        quads[j] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(rows[j] + offset)));
+#pragma GCC unroll 3
+        for (int i = 1; i < 4; i++)
+            quads[j] = _mm512_mask_broadcast_i32x4(quads[j], (__mmask16)(0xf << 4 * i),
+                                                   _mm_loadu_si128((const __m128i *)(rows[4 * i + j] + offset)));
+    }
+    __m512i low01 = _mm512_unpacklo_epi32(quads[0], quads[1]), high01 = _mm512_unpackhi_epi32(quads[0], quads[1]);
+    __m512i low23 = _mm512_unpacklo_epi32(quads[2], quads[3]), high23 = _mm512_unpackhi_epi32(quads[2], quads[3]);
+    v[0] = _mm512_unpacklo_epi64(low01, low23);
+    v[1] = _mm512_unpackhi_epi64(low01, low23);
+    v[2] = _mm512_unpacklo_epi64(high01, high23);
+    v[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
+/* Sixty-four bytes of each row. */
+RZ_INLINE void load_transposed(const char *const *rows, size_t offset, __m512i *v)
+{
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++) load_transposed_quads(rows, offset + 16 * i, v + 4 * i);
+}
+
 /* Whole rows; block_bytes: of 32 elements, where the last 64 may be half there and must not be read beyond. */
 RZ_INLINE void unpack_tile(unpack_64_fn *unpack_64, size_t block_bytes, const tile_rows *rows, size_t k, char *tile)
 {
@@ -76,22 +109,6 @@ RZ_INLINE void unpack_tile(unpack_64_fn *unpack_64, size_t block_bytes, const ti
     }
     unpack_tile_64(unpack_64, copy_of, 0, last);
     memcpy(tile + k / 64 * 1024, last, 512);
-}
-
-/* Four elements of a token in every lane. */
-RZ_INLINE __m512i broadcast_4(const char *x)
-{
-    int32_t four;
-    memcpy(&four, x, sizeof four);
-    return _mm512_set1_epi32(four);
-}
-
-/* Dword r: the four bytes at offset of row r. */
-RZ_INLINE __m512i gather_dwords(const tile_rows *rows, size_t offset)
-{
-    int32_t dwords[16];
-    for (int r = 0; r < 16; r++) memcpy(&dwords[r], rows->row[r] + offset, 4);
-    return _mm512_loadu_si512(dwords);
 }
 
 #endif
