@@ -18,7 +18,7 @@ from realizar.graph.ops import OPS  # noqa: E402
 from realizar.quants import FORMATS  # noqa: E402
 
 BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written by tools/tables.py -->\n"
-TIERS = ("scalar", "avx2", "avx512")
+TIERS = ("scalar", "avx2", "avxvnni", "avx512")
 
 
 def architectures() -> list[str]:

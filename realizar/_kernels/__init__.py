@@ -17,6 +17,7 @@
                        the op array of    products   everything else       <- for tests and tools
                        a bound model      on numpy   on numpy
 
-Every column gives the bits of ``scalar/`` (docs/kernels.md spells them out). ``plan.pyx`` owns ``src/exec*.c``, which
-walks the ops without the GIL, and ``src/pool.c``, the threads that do.
+``avxvnni`` is a column between avx2 and avx512: the products of ``avx2/`` once more, with ``avxvnni/dot.h`` in place of
+``avx2/dot.h``. Every column gives the bits of ``scalar/`` (docs/kernels.md spells them out). ``plan.pyx`` owns
+``src/exec*.c``, which walks the ops without the GIL, and ``src/pool.c``, the threads that do.
 """

@@ -10,23 +10,25 @@
 enum { FMA = 12, OSXSAVE = 27, F16C = 29 };                                          /* leaf 1, ecx */
 enum { AVX2 = 5, AVX512F = 16, AVX512DQ = 17, AVX512BW = 30, AVX512VL = 31 };        /* leaf 7, ebx */
 enum { AVX512VNNI = 11 };                                                            /* leaf 7, ecx */
+enum { AVXVNNI = 4 };                                                                /* leaf 7, 1, eax */
 enum { XCR0_SSE = 1, XCR0_AVX = 2, XCR0_OPMASK = 5, XCR0_ZMM = 6, XCR0_HI_ZMM = 7 }; /* xcr0 */
 
 static bool has(uint32_t word, int bit) { return word >> bit & 1; }
 
 struct features {
-    uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx, xcr0;
+    uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_1_eax, xcr0;
 };
 
 static struct features probe(void)
 {
-    struct features f = {0, 0, 0, 0};
+    struct features f = {0, 0, 0, 0, 0};
     uint32_t eax, ebx, ecx, edx;
     if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) f.leaf1_ecx = ecx;
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
         f.leaf7_ebx = ebx;
         f.leaf7_ecx = ecx;
     }
+    if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) f.leaf7_1_eax = eax;
     if (has(f.leaf1_ecx, OSXSAVE)) {
         __asm__("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
         f.xcr0 = eax;
@@ -41,6 +43,8 @@ bool rz_cpu_runs_avx2(void)
            has(f.leaf7_ebx, AVX2);
 }
 
+bool rz_cpu_runs_avxvnni(void) { return rz_cpu_runs_avx2() && has(probe().leaf7_1_eax, AVXVNNI); }
+
 bool rz_cpu_runs_avx512(void)
 {
     struct features f = probe();
@@ -52,6 +56,7 @@ bool rz_cpu_runs_avx512(void)
 #else
 
 bool rz_cpu_runs_avx2(void) { return false; }
+bool rz_cpu_runs_avxvnni(void) { return false; }
 bool rz_cpu_runs_avx512(void) { return false; }
 
 #endif

@@ -70,6 +70,24 @@ static uint64_t macs_avx2(uint64_t n_rounds)
 
 RZ_TARGET_END
 
+#if __has_include(<avxvnniintrin.h>)
+
+RZ_TARGET("avx2,fma,f16c,avxvnni")
+
+static uint64_t macs_avxvnni(uint64_t n_rounds)
+{
+    __m256i acc[CHAINS] = {0};
+    __m256i a = _mm256_set1_epi8(1);
+    for (uint64_t round = 0; round < n_rounds; round++)
+        for (int c = 0; c < CHAINS; c++) acc[c] = _mm256_dpbusd_avx_epi32(acc[c], a, a);
+    for (int c = 0; c < CHAINS; c++) OPAQUE(acc[c]);
+    return n_rounds * CHAINS * 32;
+}
+
+RZ_TARGET_END
+
+#endif
+
 RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
 static uint64_t read_avx512(const char *data, size_t n_bytes) { return read_streams(data, n_bytes); }
@@ -92,6 +110,9 @@ const struct rz_probe rz_probes[] = {
     {"scalar", read_scalar, macs_scalar},
 #if defined(__x86_64__)
     {"avx2", read_avx2, macs_avx2},
+#if __has_include(<avxvnniintrin.h>)
+    {"avxvnni", read_avx2, macs_avxvnni},
+#endif
     {"avx512", read_avx512, macs_avx512},
 #endif
     {0},

@@ -34,6 +34,9 @@ void rz_resolve(void)
     size_t n_faster = 0;
 #if defined(__x86_64__)
     if (rz_cpu_runs_avx2()) faster[n_faster++] = &rz_avx2;
+#if __has_include(<avxvnniintrin.h>)
+    if (rz_cpu_runs_avxvnni()) faster[n_faster++] = &rz_avxvnni;
+#endif
     if (rz_cpu_runs_avx512()) faster[n_faster++] = &rz_avx512;
 #endif
     resolved[0] = rz_scalar;

@@ -4,12 +4,13 @@
 
 #include "realizar/table.h"
 
-enum { RZ_MAX_TIERS = 3 };
+enum { RZ_MAX_TIERS = 4 };
 
-/* scalar.c, avx2.c, avx512.c: as written there, with empty slots. */
+/* scalar.c, avx2.c, avxvnni.c, avx512.c: as written there, with empty slots. */
 extern const struct rz_kernels rz_scalar;
 #if defined(__x86_64__)
 extern const struct rz_kernels rz_avx2;
+extern const struct rz_kernels rz_avxvnni; /* where the compiler knows it: gcc 11, clang 12 */
 extern const struct rz_kernels rz_avx512;
 #endif
 

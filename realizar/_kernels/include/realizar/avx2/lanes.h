@@ -35,6 +35,14 @@ RZ_INLINE void transpose_dwords(__m256i *v)
     }
 }
 
+/* Four elements of a token in every lane. */
+RZ_INLINE __m256i broadcast_4(const char *x)
+{
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
 /* The half floats at offset of eight rows. */
 RZ_INLINE __m256 halves_of_rows(const char *const *rows, size_t offset)
 {

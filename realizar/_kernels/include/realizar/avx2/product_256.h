@@ -44,7 +44,7 @@ RZ_INLINE __m256i dot_block_256(format_256 format, const char *row, size_t b, co
     for (int i = 0; i < 8; i++) {
         __m256i x = _mm256_loadu_si256((const __m256i *)(q + 32 * i));
         __m256i words = multiply_bytes(format.kind, format.unpack(row, 8 * b + (size_t)i), x);
-        dot = _mm256_add_epi32(dot, _mm256_madd_epi16(words, spread_scales(scales, i)));
+        dot = add_scaled_words(dot, words, spread_scales(scales, i));
     }
     if (!format.bias) return dot;
     __m256i offset = _mm256_mullo_epi32(_mm256_madd_epi16(scales, sums), _mm256_set1_epi32(format.bias));
@@ -131,10 +131,11 @@ RZ_INLINE void multiply_block_256(format_256 format, const char *q, const __m256
     for (int t = 0; t < n_tokens; t++) isum[t] = _mm256_setzero_si256();
     for (int p = 0; p < 8; p++, q += 256, x += 32) {
         if (format.scale_elements == 32) {
-            multiply_steps(format.kind, q, 8, scale_pairs[p], x, x_stride, n_tokens, isum);
+            multiply_steps(format.kind, q, 8, &scale_pairs[p], x, x_stride, n_tokens, isum);
         } else {
-            multiply_steps(format.kind, q, 4, one_of_pair(scale_pairs[p], 0), x, x_stride, n_tokens, isum);
-            multiply_steps(format.kind, q + 128, 4, one_of_pair(scale_pairs[p], 1), x + 16, x_stride, n_tokens, isum);
+            __m256i first = one_of_pair(scale_pairs[p], 0), second = one_of_pair(scale_pairs[p], 1);
+            multiply_steps(format.kind, q, 4, &first, x, x_stride, n_tokens, isum);
+            multiply_steps(format.kind, q + 128, 4, &second, x + 16, x_stride, n_tokens, isum);
         }
     }
 }

@@ -13,6 +13,8 @@ typedef struct {
     int block_bytes, bias, has_min;
 } format_32;
 
+RZ_INLINE int bias_32(format_32 format) { return format.bias + signed_bias(format.kind); }
+
 /* acc + d dx isum (+ m dx sum), for eight rows. */
 RZ_INLINE __m256 add_block_32(format_32 format, __m256i isum, __m256 d, __m256 m, float dx, int sum, __m256 acc)
 {
@@ -30,12 +32,11 @@ RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, int fetc
         __m256i x = _mm256_loadu_si256((const __m256i *)(record + 32 * b)), dots[8];
 #pragma GCC unroll 8
         for (int r = 0; r < 8; r++) {
-            __m256i words = multiply_bytes(format.kind, format.unpack(rows[r], b), x);
-            dots[r] = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+            dots[r] = dot_bytes(format.kind, format.unpack(rows[r], b), x);
             if (fetch && b % 2 == 0)
                 fetch_ahead(rows[r] + b * (size_t)format.block_bytes, AHEAD, 2 * format.block_bytes);
         }
-        __m256i isum = _mm256_sub_epi32(sum_each_i32(dots), _mm256_set1_epi32(format.bias * s[b]));
+        __m256i isum = _mm256_sub_epi32(sum_each_i32(dots), _mm256_set1_epi32(bias_32(format) * s[b]));
         size_t at = b * (size_t)format.block_bytes;
         __m256 dw = halves_of_rows(rows, at), m = format.has_min ? halves_of_rows(rows, at + 2) : dw;
         acc = add_block_32(format, isum, dw, m, d[b], s[b], acc);
@@ -67,14 +68,14 @@ RZ_INLINE void multiply_tile_32(format_32 format, const tile_32 *tile, size_t k,
         __m256i isum[4];
 #pragma GCC unroll 4
         for (int t = 0; t < n_tokens; t++) isum[t] = _mm256_setzero_si256();
-        multiply_steps(format.kind, tile->q + b * 256, 8, _mm256_set1_epi16(1), x + b * 32, x_stride, n_tokens, isum);
+        multiply_steps(format.kind, tile->q + b * 256, 8, NULL, x + b * 32, x_stride, n_tokens, isum);
         __m256 d = _mm256_load_ps(tile->d + b * 8), m = format.has_min ? _mm256_load_ps(tile->m + b * 8) : d;
 #pragma GCC unroll 4
         for (int t = 0; t < n_tokens; t++) {
             const char *record = x + (size_t)t * x_stride;
             float dx = ((const float *)(record + rz_act_d_offset(k)))[b];
             int sum = ((const int16_t *)(record + rz_act_s_offset(k, 32)))[b];
-            isum[t] = _mm256_sub_epi32(isum[t], _mm256_set1_epi32(format.bias * sum));
+            isum[t] = _mm256_sub_epi32(isum[t], _mm256_set1_epi32(bias_32(format) * sum));
             acc[t] = add_block_32(format, isum[t], d, m, dx, sum, acc[t]);
         }
     }

@@ -1,0 +1,42 @@
+/* The avxvnni tier: the products of AVX2 with AVX-VNNI (256 bits) for the bytes; the rest is inherited from avx2. */
+#if defined(__x86_64__) && __has_include(<avxvnniintrin.h>)
+
+#define RZ_AVXVNNI
+
+#include <immintrin.h>
+
+#include "realizar/target.h"
+#include "realizar/tiers.h"
+
+RZ_TARGET("avx2,fma,f16c,avxvnni")
+
+#include "realizar/avx2/q2_k.h"
+#include "realizar/avx2/q3_k.h"
+#include "realizar/avx2/q4_0.h"
+#include "realizar/avx2/q4_1.h"
+#include "realizar/avx2/q4_k.h"
+#include "realizar/avx2/q5_0.h"
+#include "realizar/avx2/q5_1.h"
+#include "realizar/avx2/q5_k.h"
+#include "realizar/avx2/q6_k.h"
+#include "realizar/avx2/q8_0.h"
+
+const struct rz_kernels rz_avxvnni = {
+    .name = "avxvnni",
+
+    /* dequantize, gemv, gemm, matmul_f32 */
+    .format[RZ_Q4_0] = {NULL, q4_0_gemv, q4_0_gemm, q4_0_matmul_f32},
+    .format[RZ_Q4_1] = {NULL, q4_1_gemv, q4_1_gemm, q4_1_matmul_f32},
+    .format[RZ_Q5_0] = {NULL, q5_0_gemv, q5_0_gemm, q5_0_matmul_f32},
+    .format[RZ_Q5_1] = {NULL, q5_1_gemv, q5_1_gemm, q5_1_matmul_f32},
+    .format[RZ_Q8_0] = {NULL, q8_0_gemv, q8_0_gemm, q8_0_matmul_f32},
+    .format[RZ_Q2_K] = {NULL, q2_k_gemv, q2_k_gemm, q2_k_matmul_f32},
+    .format[RZ_Q3_K] = {NULL, q3_k_gemv, q3_k_gemm, q3_k_matmul_f32},
+    .format[RZ_Q4_K] = {NULL, q4_k_gemv, q4_k_gemm, q4_k_matmul_f32},
+    .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
+    .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},
+};
+
+RZ_TARGET_END
+
+#endif
