@@ -35,8 +35,8 @@ def act_bytes(size_t k, int block):
 
 
 cdef check_cache(str name, cache, tuple shape):
-    """Checks that a cache array is made of contiguous blocks of this shape."""
-    if cache.shape[1:] != shape or cache.itemsize != 1 or not cache.flags.c_contiguous:
+    """Checks that a cache array is made of blocks of this shape; the bytes of a head of a block must be contiguous."""
+    if cache.shape[1:] != shape or cache.itemsize != 1 or cache.strides[2] != 1:
         raise ValueError(f"{name} cache of shape {cache.shape} {cache.dtype}: blocks of {shape} bytes expected")
 
 

@@ -87,6 +87,22 @@ def test_any_number_of_threads(make, logits, n_threads):
     np.testing.assert_array_equal(score(make(n_threads=n_threads), PROMPTS[0]), logits)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_one_query_over_several_splits_of_keys(make, n_threads):
+    """Threads share the splits of a long context out; a prompt takes each tile whole."""
+    tokens = random_tokens(1100)
+    engine = make(n_threads=n_threads, n_ctx=1104, n_batch=1104, n_seqs=1)
+    want = score(engine, tokens)[-2:]
+    seq = Sequence(engine.cache, tokens)
+    for n in (1098, 1, 1):
+        seq.reserve(n)
+        got = engine.runner.run(engine.runner.batch([Chunk(seq, n, 1)]))["logits"].copy()
+        seq.commit(n)
+        if n == 1:
+            np.testing.assert_array_equal(got, want[:1])
+            want = want[1:]
+
+
 @pytest.mark.parametrize("n_batch", [1, 7, 64])
 def test_any_cut_of_the_prompt(make, logits, n_batch):
     np.testing.assert_array_equal(score(make(n_batch=n_batch), PROMPTS[0]), logits)

@@ -147,18 +147,25 @@ static void attend_tile(struct rz_worker *w, const struct rz_attention *a, const
     attend_finish(a, tile, acc, l);
 }
 
-/* Splits run side by side when single queries leave too few tiles for the workers and the partials fit: the greatest
- * number of splits of a tile then, else 1. */
-static size_t parallel_splits(const struct rz_worker *w, const struct rz_attention *a)
+/* How single queries over many keys are shared out when they leave too few tiles for the workers: each tile as so many
+ * runs of neighbouring splits, which keep a prefetcher going. runs is 1 otherwise, and when the partials do not fit;
+ * splits is the greatest number of splits of a tile. */
+struct cut {
+    size_t runs, splits;
+};
+
+static struct cut cut_tiles(const struct rz_worker *w, const struct rz_attention *a)
 {
     const struct rz_batch *b = w->batch;
-    size_t most = 1;
-    if (w->n_threads == 1 || b->n_tokens != b->n_seqs || n_tiles(b, a) >= 4 * (size_t)w->n_threads) return 1;
-    for (size_t item = 0; item < n_tiles(b, a); item += (size_t)a->n_head_kv) {
+    size_t n = n_tiles(b, a), wanted = 4 * (size_t)w->n_threads;
+    struct cut cut = {1, 1};
+    if (w->n_threads == 1 || b->n_tokens != b->n_seqs || n >= wanted) return cut;
+    for (size_t item = 0; item < n; item += (size_t)a->n_head_kv) {
         struct tile tile = find_tile(b, a, item);
-        most = RZ_MAX(most, tile_splits(&tile));
+        cut.splits = RZ_MAX(cut.splits, tile_splits(&tile));
     }
-    return n_tiles(b, a) * most <= a->n_partial ? most : 1;
+    if (n * cut.splits <= a->n_partial) cut.runs = RZ_MIN(cut.splits, rz_ceil_div(wanted, n));
+    return cut;
 }
 
 /* Partial record of a split: acc, then m, then l of the n_group queries. */
@@ -169,31 +176,35 @@ static float *partial(const struct rz_attention *a, size_t index)
 
 size_t rz_items_attend(const struct rz_worker *w, const struct rz_op *op)
 {
-    return n_tiles(w->batch, op->attention) * parallel_splits(w, op->attention);
+    return n_tiles(w->batch, op->attention) * cut_tiles(w, op->attention).runs;
 }
 
 void rz_run_attend(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     const struct rz_attention *a = op->attention;
-    size_t splits = parallel_splits(w, a), n_group = (size_t)(a->n_head / a->n_head_kv);
-    struct tile tile = find_tile(w->batch, a, item / splits);
-    if (splits == 1) {
+    struct cut cut = cut_tiles(w, a);
+    size_t n_group = (size_t)(a->n_head / a->n_head_kv), index = item / cut.runs, run = item % cut.runs;
+    struct tile tile = find_tile(w->batch, a, index);
+    if (cut.runs == 1) {
         attend_tile(w, a, &tile);
         return;
     }
-    float *acc = partial(a, item), *m = acc + n_group * (size_t)a->head_dim_v;
-    if (item % splits < tile_splits(&tile)) attend_split(w, a, &tile, item % splits, acc, m, m + n_group);
+    size_t n = tile_splits(&tile);
+    for (size_t split = run * n / cut.runs; split < (run + 1) * n / cut.runs; split++) {
+        float *acc = partial(a, index * cut.splits + split), *m = acc + n_group * (size_t)a->head_dim_v;
+        attend_split(w, a, &tile, split, acc, m, m + n_group);
+    }
 }
 
 size_t rz_items_merge(const struct rz_worker *w, const struct rz_op *op)
 {
-    return parallel_splits(w, op->attention) > 1 ? n_tiles(w->batch, op->attention) : 0;
+    return cut_tiles(w, op->attention).runs > 1 ? n_tiles(w->batch, op->attention) : 0;
 }
 
 void rz_run_merge(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     const struct rz_attention *a = op->attention;
-    size_t splits = parallel_splits(w, a), n_group = (size_t)(a->n_head / a->n_head_kv);
+    size_t splits = cut_tiles(w, a).splits, n_group = (size_t)(a->n_head / a->n_head_kv);
     struct tile tile = find_tile(w->batch, a, item);
     float *acc = partial(a, item * splits), *m = acc + n_group * (size_t)a->head_dim_v;
     for (size_t split = 1; split < tile_splits(&tile); split++) {

@@ -12,12 +12,6 @@ typedef void scores_fn(const struct rz_attend_args *args, attend_tile *tile, int
 typedef void values_fn(const struct rz_attend_args *args, const attend_tile *tile, const float *p, int row, int rows,
                        int first, int end, size_t column, int cols, size_t live);
 
-/* Fetches a place of the next tile, once for each cache line of it. */
-RZ_INLINE void fetch(const char *p, size_t offset, int type)
-{
-    if (type != UNPACKED && offset % 64 == 0) __builtin_prefetch(p + offset);
-}
-
 RZ_INLINE void scores(const struct rz_attend_args *args, attend_tile *tile, int row, int rows, int block, int cols,
                       int type)
 {
@@ -38,24 +32,41 @@ RZ_INLINE void scores(const struct rz_attend_args *args, attend_tile *tile, int 
         for (int c = 0; c < cols; c++) f32x16_store(&tile->s[r][16 * (block + c)], f32x16_mul(sum[r][c], scale));
 }
 
+/* Where in the next tile's V a sweep of `chunk` bytes a key is after so many keys: each sweep over the keys fetches its
+ * share of the whole blocks, line after line, for every second line of a row would come at half the speed. */
+RZ_INLINE const char *values_ahead(const attend_tile *tile, size_t sweep_start, int keys, size_t chunk,
+                                   size_t block_bytes)
+{
+    size_t at = sweep_start + (size_t)keys * chunk;
+    int block = 0;
+    for (; at >= block_bytes && block < TILE_BLOCKS - 1; block++) at -= block_bytes;
+    return tile->next_v[block] + at;
+}
+
 RZ_INLINE void values(const struct rz_attend_args *args, const attend_tile *tile, const float *p, int row, int rows,
                       int first, int end, size_t column, int cols, size_t live, int type)
 {
-    size_t head_dim = (size_t)args->head_dim_v;
+    size_t head_dim = (size_t)args->head_dim_v, v_row = head_dim * kv_bytes(type), vector = 16 * kv_bytes(type);
+    size_t chunk = (size_t)cols * vector;
     float *acc = args->acc + (size_t)row * head_dim + column;
     f32x16 sum[RZ_OUTER_ROWS][RZ_OUTER_COLS];
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++)
             sum[r][c] = f32x16_load_first(acc + (size_t)r * head_dim + 16 * c, live ? live : 16);
-    for (int key = first; key < end; key++) {
-        f32x16 v[RZ_OUTER_COLS], v_scale = f32x16_set(tile->v_scale[key]);
-        for (int c = 0; c < cols; c++) {
-            size_t offset = (column + 16 * (size_t)c) * kv_bytes(type);
-            v[c] = live ? load_first_kv(tile->v[key] + offset, live, v_scale, type)
-                        : load_kv(tile->v[key] + offset, v_scale, type);
-            fetch(tile->next_v[key], offset, type);
+    for (int key = first; key < end;) {
+        int block = key / RZ_KV_BLOCK, stop = (block + 1) * RZ_KV_BLOCK < end ? (block + 1) * RZ_KV_BLOCK : end;
+        const char *at = tile->v[block] + (size_t)(key % RZ_KV_BLOCK) * v_row + column * kv_bytes(type), *ahead = at;
+        if (type != UNPACKED)
+            ahead = values_ahead(tile, RZ_ATTEND_TILE * column * kv_bytes(type), key, chunk, RZ_KV_BLOCK * v_row);
+        for (; key < stop; key++, at += v_row, ahead += chunk) {
+            f32x16 v[RZ_OUTER_COLS], v_scale = f32x16_set(tile->v_scale[key]);
+            for (int c = 0; c < cols; c++) {
+                const char *from = at + (size_t)c * vector;
+                v[c] = live ? load_first_kv(from, live, v_scale, type) : load_kv(from, v_scale, type);
+            }
+            for (size_t line = 0; line < chunk; line += 64) fetch(ahead + line, 0, type);
+            add_outer(rows, cols, sum, p + key, RZ_ATTEND_TILE, v);
         }
-        add_outer(rows, cols, sum, p + key, RZ_ATTEND_TILE, v);
     }
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++)

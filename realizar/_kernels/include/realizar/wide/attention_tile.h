@@ -20,12 +20,18 @@ typedef struct {
     float s[RZ_OUTER_ROWS][RZ_ATTEND_TILE]; /* scores, then weights, of the set */
     float k_scale[RZ_ATTEND_TILE], v_scale[RZ_ATTEND_TILE];
     float k_unpacked[RZ_ATTEND_TILE * UNPACKED_DIM], v_unpacked[RZ_ATTEND_TILE * UNPACKED_DIM];
-    const char *k[TILE_BLOCKS], *v[RZ_ATTEND_TILE];           /* K of each block, V of each key */
-    const char *next_k[TILE_BLOCKS], *next_v[RZ_ATTEND_TILE]; /* those of the next tile, to be fetched meanwhile */
+    const char *k[TILE_BLOCKS], *v[TILE_BLOCKS];
+    const char *next_k[TILE_BLOCKS], *next_v[TILE_BLOCKS]; /* those of the next tile, to be fetched meanwhile */
     int first[RZ_ATTEND_MAX_QUERIES], end[RZ_ATTEND_MAX_QUERIES];
     int first_row, end_row;
 } attend_tile;
 _Static_assert(sizeof(attend_tile) <= RZ_ATTEND_SCRATCH, "scratch");
+
+/* Fetches a place of the next tile, once for each cache line of it. Into L2, a core has more such requests under way. */
+RZ_INLINE void fetch(const char *p, size_t offset, int type)
+{
+    if (type != UNPACKED && offset % 64 == 0) __builtin_prefetch(p + offset, 0, 2);
+}
 
 /* Finds the rows that see some of the keys. */
 static void open_tile(const struct rz_attend_args *args, attend_tile *tile, struct key_range keys)
@@ -56,25 +62,20 @@ static struct block_range {
 static void copy_scales(float *scale, const char *block, const char *next, size_t head_dim)
 {
     memcpy(scale, kv_scales(block, head_dim), RZ_KV_BLOCK * sizeof *scale);
-    __builtin_prefetch(kv_scales(next, head_dim));
+    fetch((const char *)kv_scales(next, head_dim), 0, RZ_KV_INT8);
 }
 
 /* Points the tile at the blocks that its rows see, and at the next tile's, which are fetched meanwhile. */
 static void point_at_blocks(const struct rz_attend_args *args, attend_tile *tile, int64_t key0)
 {
-    size_t v_row = (size_t)args->head_dim_v * kv_bytes(args->v_type);
     struct block_range seen = seen_blocks(tile);
     for (int block = seen.first; block < seen.end; block++) {
         int64_t key = key0 + block * RZ_KV_BLOCK, next = key + RZ_ATTEND_TILE;
         if (next >= args->n_keys) next = key;
         const char *k = k_block(args, key), *v = v_block(args, key);
         const char *next_k = k_block(args, next), *next_v = v_block(args, next);
-        tile->k[block] = k;
-        tile->next_k[block] = next_k;
-        for (int slot = 0; slot < RZ_KV_BLOCK; slot++) {
-            tile->v[block * RZ_KV_BLOCK + slot] = v + (size_t)slot * v_row;
-            tile->next_v[block * RZ_KV_BLOCK + slot] = next_v + (size_t)slot * v_row;
-        }
+        tile->k[block] = k, tile->next_k[block] = next_k;
+        tile->v[block] = v, tile->next_v[block] = next_v;
         if (args->k_type == RZ_KV_INT8)
             copy_scales(&tile->k_scale[block * RZ_KV_BLOCK], k, next_k, (size_t)args->head_dim_k);
         if (args->v_type == RZ_KV_INT8)
@@ -92,7 +93,7 @@ RZ_INLINE void unpack_k_as(const struct rz_attend_args *args, attend_tile *tile,
         float *out = tile->k_unpacked + (size_t)block * RZ_KV_BLOCK * head_dim;
         f32x16 scale = f32x16_load(&tile->k_scale[block * RZ_KV_BLOCK]);
         for (size_t d = 0; d < head_dim; d++) {
-            __builtin_prefetch(tile->next_k[block] + d * line);
+            fetch(tile->next_k[block], d * line, type);
             f32x16_store(out + d * RZ_KV_BLOCK, load_kv(tile->k[block] + d * line, scale, type));
         }
         tile->k[block] = (const char *)out;
@@ -103,22 +104,25 @@ RZ_INLINE void unpack_v_as(const struct rz_attend_args *args, attend_tile *tile,
 {
     size_t head_dim = (size_t)args->head_dim_v;
     struct block_range seen = seen_blocks(tile);
-    for (int key = seen.first * RZ_KV_BLOCK; key < seen.end * RZ_KV_BLOCK; key++) {
-        float *out = tile->v_unpacked + (size_t)key * head_dim;
-        f32x16 scale = f32x16_set(tile->v_scale[key]);
-        for (size_t d = 0; d < head_dim; d += 16) {
-            __builtin_prefetch(tile->next_v[key] + d * kv_bytes(type));
-            f32x16 v = load_first_kv(tile->v[key] + d * kv_bytes(type), head_dim - d, scale, type);
-            f32x16_store_first(out + d, v, head_dim - d);
+    for (int block = seen.first; block < seen.end; block++) {
+        float *out = tile->v_unpacked + (size_t)block * RZ_KV_BLOCK * head_dim;
+        for (size_t slot = 0; slot < RZ_KV_BLOCK; slot++) {
+            f32x16 scale = f32x16_set(tile->v_scale[(size_t)block * RZ_KV_BLOCK + slot]);
+            for (size_t d = 0; d < head_dim; d += 16) {
+                size_t i = slot * head_dim + d, offset = i * kv_bytes(type);
+                fetch(tile->next_v[block], offset, type);
+                f32x16 v = load_first_kv(tile->v[block] + offset, head_dim - d, scale, type);
+                f32x16_store_first(out + i, v, head_dim - d);
+            }
         }
-        tile->v[key] = (const char *)out;
+        tile->v[block] = (const char *)out;
     }
 }
 
-/* Whether the tile is worth unpacking: otherwise its one set of rows reads the cache as it is. */
+/* Whether the tile is worth unpacking: for fewer sets of rows the cache is read as it is. */
 static bool has_many_rows(const struct rz_attend_args *args, const attend_tile *tile)
 {
-    return tile->end_row - tile->first_row > RZ_OUTER_ROWS && args->head_dim_k <= UNPACKED_DIM &&
+    return tile->end_row - tile->first_row > 2 * RZ_OUTER_ROWS && args->head_dim_k <= UNPACKED_DIM &&
            args->head_dim_v <= UNPACKED_DIM;
 }
 
