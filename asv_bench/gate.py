@@ -9,9 +9,10 @@ asv builds both commits and runs their benchmarks interleaved, so that a drift o
 - a time or a peak of memory may be at most 5 % greater: the ratio of the two medians counts, where the 99 % intervals
   of the two do not touch (where they do, the run cannot tell them apart);
 - a number that is counted (`track_*`) must be equal; one that is meant to change says so in its commit, and is accepted
-  with `--changed NAME`.
+  with `--changed NAME`;
+- a benchmark that has run must run again.
 
-A benchmark that only one of the two commits has is no matter of the gate.
+One that only one of the two commits has, or that skips, is no matter of the gate.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ MOST = 1.05
 
 @dataclass(frozen=True)
 class Value:
-    """A result: its number, and between what it lies with 99 % confidence (None: asv took one sample)."""
+    """A result: its number (None: it failed), and between what it lies with 99 % confidence (None: one sample)."""
 
-    number: float
+    number: float | None
     low: float | None
     high: float | None
 
@@ -55,7 +56,11 @@ def judge(before: Results, after: Results, changed: list[str]) -> list[str]:
     for key in sorted(before.keys() & after.keys()):
         old, new = before[key], after[key]
         name = " ".join(key)
-        if _is_counted(key[0]):
+        if old.number is None:
+            continue
+        if new.number is None:
+            worse.append(f"{name}: it fails, or takes too long")
+        elif _is_counted(key[0]):
             if old.number != new.number and not any(part in name for part in changed):
                 worse.append(f"{name}: {old.number:g} has become {new.number:g}")
         elif new.number > MOST * old.number and not _touch(old, new):
@@ -80,9 +85,8 @@ def read(folder: Path, commit: str) -> Results:
         columns = dict(zip(stored["result_columns"], row, strict=False))
         keys = list(product(*columns.get("params") or []))
         for i, key in enumerate(keys):
-            value = _item(columns.get("result"), i)
-            if value is not None:
-                low, high = (_item(columns.get(f"stats_ci_99_{end}"), i) for end in "ab")
+            value, low, high = (_item(columns.get(c), i) for c in ("result", "stats_ci_99_a", "stats_ci_99_b"))
+            if value == value:  # asv writes NaN for one that was skipped
                 out[(name, *key)] = Value(value, low, high)
     return out
 

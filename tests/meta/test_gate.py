@@ -57,14 +57,13 @@ def test_results_must_be_there(gate, tmp_path):
         gate.read(tmp_path, "a" * 40)
 
 
-def test_results_that_failed_are_left_out(gate, tmp_path):
-    stored(tmp_path, "a" * 40, [1.0, 2.0])
-    path = tmp_path / "vm" / "aaaaaaaa-virtualenv-py3.11.json"
+def test_what_fails_now_is_worse_and_what_skips_is_not(gate, tmp_path):
+    for commit in ("a" * 40, "b" * 40):
+        stored(tmp_path, commit, [1.0, 2.0])
+    path = tmp_path / "vm" / "bbbbbbbb-virtualenv-py3.11.json"
     whole = json.loads(path.read_text())
-    whole["results"]["decode.Decode.time_step"][0] = [None, 2.0]
-    whole["results"]["load.Load.time_llm"] = [None, [], "1"]
+    whole["results"]["decode.Decode.time_step"][0] = [None, float("nan")]
+    whole["results"]["load.Load.time_llm"] = [None, [], "1"]  # the old commit had no such benchmark
     path.write_text(json.dumps(whole))
-    assert list(gate.read(tmp_path, "a" * 40)) == [
-        ("decode.Decode.time_step", "'Q5_0'"),
-        ("decode.Decode.track_bytes",),
-    ]
+    assert judged(gate, tmp_path) == ["decode.Decode.time_step 'Q4_K': it fails, or takes too long"]
+    assert gate.judge(gate.read(tmp_path, "b" * 40), gate.read(tmp_path, "a" * 40), []) == []
