@@ -2,6 +2,8 @@
  *
  * kernels_harness [ROUNDS [SEED]]: each round tries one of each kind. A failure names the kernel, its shape and the seed
  * of its round, which repeats it alone: kernels_harness 1 SEED. */
+#include <signal.h>
+
 #include "fuzz/attention.h"
 #include "fuzz/products.h"
 #include "fuzz/row_ops.h"
@@ -14,6 +16,13 @@ static void make_rooms(void)
     for (size_t i = 0; i < sizeof row_rooms / sizeof *row_rooms; i++) row_rooms[i] = new_room();
 }
 
+/* A kernel has touched a guard page, or anything else that is not its own. */
+static void touched_guard(int number)
+{
+    (void)number;
+    fail("memory touched that no array has");
+}
+
 int main(int argc, char **argv)
 {
     static void (*const kinds[])(void) = {fuzz_products, fuzz_quantize_act, fuzz_row_ops, fuzz_row_ops,
@@ -22,6 +31,8 @@ int main(int argc, char **argv)
     rz_resolve();
     n_tiers = rz_tables(&tiers);
     make_rooms();
+    signal(SIGSEGV, touched_guard);
+    signal(SIGBUS, touched_guard);
     for (long round = 0; round < rounds; round++) {
         round_seed = seed + round;
         random_state = (uint64_t)round_seed * 0x9e3779b97f4a7c15u + 1;
