@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ class CompiledPlan:
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         offset, ld = self._places[name]
         shape = self.plan.shapes[self.plan.outputs[name]]
-        n = int(np.prod(shape))
+        n = prod(shape)
         block = self._arena[offset : offset + m * ld * 4].view(np.float32).reshape(m, ld)[:, :n]
         return block.reshape(m, *shape)
 

@@ -1,10 +1,10 @@
 /* Products: an item is a range of weight rows for a chunk of tokens. */
 #include "realizar/worker.h"
 
-/* From this many rows on, unpacking a tile of weights pays (docs/benchmarks.md). */
-#define GEMM_MIN_TOKENS 4
-/* Activations of a token chunk stay in half of a common L2 while tiles of weights pass. */
-#define CHUNK_BYTES (768 * 1024)
+/* From this many tokens on, unpacking a tile of weights pays (docs/benchmarks.md). */
+#define GEMM_MIN_TOKENS 2
+/* Activations of a token chunk stay in a common L2 while tiles of weights pass. */
+#define CHUNK_BYTES (1536 * 1024)
 
 /* The rows of all weights, one after another, in tiles of RZ_TILE_ROWS; a weight begins with a tile of its own. */
 static size_t tiles_of(const struct rz_weight *m) { return rz_ceil_div(m->n_row, RZ_TILE_ROWS); }
@@ -16,20 +16,31 @@ static size_t n_tiles(const struct rz_op *op)
     return n;
 }
 
-/* How the tiles are shared out: `large` ones, one for each worker, then small ones that even out slow cores. */
-struct shares {
-    size_t n_large, large, small, n_items;
+/* Item i of a product: the tiles [begin, end). Rounds of n_threads items each take half of what is left, down to single
+ * tiles: long runs of rows, which are read best (streams.h), and in the end small items, which even out slow cores. */
+struct range {
+    size_t begin, end;
 };
 
-/* A product that waits for memory reads long runs of rows best (streams.h), so half of it is shared out beforehand. */
-static struct shares share_out(const struct rz_worker *w, const struct rz_op *op, int streams)
+static size_t tiles_of_round(size_t left, size_t n_threads)
 {
-    size_t tiles = n_tiles(op), n = (size_t)w->n_threads;
-    struct shares s = {.n_large = streams ? n : 0, .large = tiles / (2 * n)};
-    size_t left = tiles - s.n_large * s.large;
-    s.small = RZ_MIN(RZ_MAX(left / (streams ? 2 * n : 8 * n), 1), 16);
-    s.n_items = s.n_large + rz_ceil_div(left, s.small);
-    return s;
+    return n_threads == 1 ? left : RZ_MAX(left / (2 * n_threads), 1);
+}
+
+static size_t n_ranges(size_t tiles, size_t n_threads)
+{
+    size_t n = 0;
+    for (; tiles > n_threads; n += n_threads) tiles -= n_threads * tiles_of_round(tiles, n_threads);
+    return n + tiles;
+}
+
+static struct range find_range(size_t tiles, size_t n_threads, size_t item)
+{
+    size_t begin = 0;
+    for (; tiles - begin > n_threads && item >= n_threads; item -= n_threads)
+        begin += n_threads * tiles_of_round(tiles - begin, n_threads);
+    size_t each = tiles - begin > n_threads ? tiles_of_round(tiles - begin, n_threads) : 1;
+    return (struct range){begin + item * each, begin + (item + 1) * each};
 }
 
 static size_t linear_tokens(const struct rz_op *op)
@@ -39,11 +50,9 @@ static size_t linear_tokens(const struct rz_op *op)
     return RZ_MAX(CHUNK_BYTES / stride / 12, 4) * 12;
 }
 
-static int streams(const struct rz_worker *w, const struct rz_op *op) { return rz_n_rows(w, op) < GEMM_MIN_TOKENS; }
-
 size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op)
 {
-    return share_out(w, op, streams(w, op)).n_items * rz_ceil_div(rz_n_rows(w, op), linear_tokens(op));
+    return n_ranges(n_tiles(op), (size_t)w->n_threads) * rz_ceil_div(rz_n_rows(w, op), linear_tokens(op));
 }
 
 /* y += bias, y += residual over the rows and tokens of an item, while they are in cache. */
@@ -74,13 +83,11 @@ static void multiply(struct rz_worker *w, const struct rz_op *op, const struct r
 
 void rz_run_linear(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
-    struct shares s = share_out(w, op, streams(w, op));
-    size_t tokens = linear_tokens(op), t0 = item / s.n_items * tokens, t1 = RZ_MIN(t0 + tokens, rz_n_rows(w, op));
-    item %= s.n_items;
-    size_t begin = item < s.n_large ? item * s.large : s.n_large * s.large + (item - s.n_large) * s.small;
-    size_t end = begin + (item < s.n_large ? s.large : s.small), first = 0;
+    size_t tiles = n_tiles(op), n_threads = (size_t)w->n_threads, per_chunk = n_ranges(tiles, n_threads), first = 0;
+    size_t tokens = linear_tokens(op), t0 = item / per_chunk * tokens, t1 = RZ_MIN(t0 + tokens, rz_n_rows(w, op));
+    struct range range = find_range(tiles, n_threads, item % per_chunk);
     for (const struct rz_weight *m = op->weight; m < op->weight + op->n_weight; first += tiles_of(m), m++) {
-        size_t r0 = RZ_MAX(begin, first) - first, r1 = RZ_MIN(RZ_MAX(end, first) - first, tiles_of(m));
+        size_t r0 = RZ_MAX(range.begin, first) - first, r1 = RZ_MIN(RZ_MAX(range.end, first) - first, tiles_of(m));
         if (r0 < r1) multiply(w, op, m, r0 * RZ_TILE_ROWS, RZ_MIN(r1 * RZ_TILE_ROWS, m->n_row), t0, t1);
     }
 }

@@ -34,10 +34,10 @@ typedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, s
 /* Weight rows are shared out in tiles of so many. */
 #define RZ_TILE_ROWS 32
 /* Room for that many rows unpacked over the whole of k, with their scales; for what lives while they meet the tokens;
- * and for panels of tokens: what a common L2 holds, and six tokens at least, of two bytes an element. */
+ * and for panels of tokens: what a common L2 holds beside them, and six tokens at least, of two bytes an element. */
 #define RZ_STEP_BYTES (320 * 1024)
 static inline size_t rz_tile_bytes(size_t k) { return (RZ_TILE_ROWS * (k + k / 8 * sizeof(float)) + 4096 + 63) / 64 * 64; }
-static inline size_t rz_panel_bytes(size_t k) { return 12 * k > 1024 * 1024 ? 12 * k : 1024 * 1024; }
+static inline size_t rz_panel_bytes(size_t k) { return 12 * k > 768 * 1024 ? 12 * k : 768 * 1024; }
 static inline size_t rz_gemm_scratch(size_t k) { return rz_tile_bytes(k) + RZ_STEP_BYTES + rz_panel_bytes(k); }
 
 typedef void rz_dequantize_fn(const void *w, size_t k, float *y);

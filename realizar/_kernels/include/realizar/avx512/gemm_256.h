@@ -65,7 +65,7 @@ RZ_INLINE void unpack_slice_256(gemm_256_format format, const tile_rows *rows, s
     for (size_t b = 0; b < n_blocks; b++) {
         const char *blocks[16];
         for (int r = 0; r < 16; r++) blocks[r] = rows->row[r] + (first + b) * (size_t)format.block_bytes;
-        for (int i = 0; i < 4; i++) fetch_some(next);
+        for (int i = 0; i < 5; i++) fetch_some(next);
         format.unpack_256(blocks, tile->q + b * 4096);
         format.unpack_scales(blocks, tile->scales[b]);
     }
@@ -261,7 +261,7 @@ RZ_INLINE void multiply_rows_256(gemm_256_format format, multiply_slice_256_fn *
 
 RZ_INLINE void gemm_256(gemm_256_format format, multiply_slice_256_fn *const *multiply, RZ_MATMUL_PARAMS)
 {
-    size_t bytes = token_block_bytes(format), most = tokens_at_once(k, 256, bytes);
+    size_t bytes = token_block_bytes(format), most = tokens_at_once(n, k, 256, bytes);
     for (size_t t0 = 0; t0 < n; t0 += most) {
         gemm_room room = room_for(scratch, k, n - t0 < most ? n - t0 : most, 256, bytes);
         fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);

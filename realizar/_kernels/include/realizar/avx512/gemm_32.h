@@ -173,7 +173,7 @@ RZ_INLINE void multiply_rows_32(gemm_32_format format, const void *w, size_t w_s
 
 RZ_INLINE void gemm_32(gemm_32_format format, RZ_MATMUL_PARAMS)
 {
-    size_t bytes = sizeof(token_block_32), most = tokens_at_once(k, 32, bytes);
+    size_t bytes = sizeof(token_block_32), most = tokens_at_once(n, k, 32, bytes);
     for (size_t t0 = 0; t0 < n; t0 += most) {
         gemm_room room = room_for(scratch, k, n - t0 < most ? n - t0 : most, 32, bytes);
         fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);

@@ -81,13 +81,15 @@ typedef struct {
 
 enum { MOST_TOKENS = (RZ_STEP_BYTES - 2 * SLICE_TILE_BYTES) / (2 * 16 * 4 * STEP_TOKENS) * STEP_TOKENS };
 
-/* How many tokens fit into the scratch: whole steps. block_bytes: of one block of `block` elements in a panel. */
-static inline size_t tokens_at_once(size_t k, size_t block, size_t block_bytes)
+/* How many of n tokens are laid out at once: whole steps that fit into the scratch, in equal shares. block_bytes: of one
+ * block of `block` elements in a panel. */
+static inline size_t tokens_at_once(size_t n, size_t k, size_t block, size_t block_bytes)
 {
-    size_t blocks = (k + SLICE_MANY - 1) / SLICE_MANY * SLICE_MANY / block;
-    if (k < SLICE_MANY) blocks = (k + SLICE_FEW - 1) / SLICE_FEW * SLICE_FEW / block;
+    size_t slice = k < SLICE_MANY ? SLICE_FEW : SLICE_MANY, blocks = (k + slice - 1) / slice * slice / block;
     size_t fit = rz_panel_bytes(k) / (blocks * block_bytes * STEP_TOKENS) * STEP_TOKENS;
-    return fit < MOST_TOKENS ? fit : MOST_TOKENS;
+    if (fit > MOST_TOKENS) fit = MOST_TOKENS;
+    size_t shares = (n + fit - 1) / fit;
+    return (n + shares * STEP_TOKENS - 1) / (shares * STEP_TOKENS) * STEP_TOKENS;
 }
 
 static inline gemm_room room_for(void *scratch, size_t k, size_t n_tokens, size_t block, size_t block_bytes)
