@@ -193,12 +193,23 @@ static int next_rows(int left)
     return (left + shares - 1) / shares;
 }
 
-/* The tile's keys for all its rows, set by set. */
-static void attend_sets(const struct rz_attend_args *args, attend_tile *tile, scores_fn *scores, values_fn *values)
+/* Some lines of the next tile, so that memory does not stand still while the weights are computed. More of them, or
+ * none, are 3 % slower. */
+static void fetch_during_softmax(const attend_tile *tile)
 {
+    enum { LINES = 16 };
+    for (int line = 0; line < LINES; line++) fetch(tile->next_v[0] + 64 * line, 0, RZ_KV_F16);
+}
+
+/* The tile's keys for all its rows, set by set. */
+static void attend_sets(const struct rz_attend_args *args, attend_tile *tile, bool unpacked)
+{
+    scores_fn *scores = SCORES[unpacked ? UNPACKED : args->k_type];
+    values_fn *values = VALUES[unpacked ? UNPACKED : args->v_type];
     for (int row = tile->first_row, rows; row < tile->end_row; row += rows) {
         rows = next_rows(tile->end_row - row);
         score(args, tile, row, rows, scores);
+        if (!unpacked) fetch_during_softmax(tile);
         soften(args, tile, row, rows);
         gather(args, tile, row, rows, values);
     }
@@ -214,7 +225,7 @@ static void attend_f32x16(const struct rz_attend_args *args)
         point_at_blocks(args, tile, key);
         bool many = has_many_rows(args, tile);
         if (many) unpack(args, tile);
-        attend_sets(args, tile, SCORES[many ? UNPACKED : args->k_type], VALUES[many ? UNPACKED : args->v_type]);
+        attend_sets(args, tile, many);
     }
 }
 

@@ -69,6 +69,7 @@ static void copy_scales(float *scale, const char *block, const char *next, size_
 static void point_at_blocks(const struct rz_attend_args *args, attend_tile *tile, int64_t key0)
 {
     struct block_range seen = seen_blocks(tile);
+    for (int block = 0; block < TILE_BLOCKS; block++) tile->next_k[block] = args->k, tile->next_v[block] = args->v;
     for (int block = seen.first; block < seen.end; block++) {
         int64_t key = key0 + block * RZ_KV_BLOCK, next = key + RZ_ATTEND_TILE;
         if (next >= args->n_keys) next = key;
