@@ -13,6 +13,8 @@
     X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(7, 4) X(8, 2) X(9, 2) X(10, 2) X(11, 2) X(12, 2)
 #define RZ_OUTER_ROWS 12
 #define RZ_OUTER_COLS 4
+/* Whether attention converts the halves of a tile once for many queries: here conversion shares the ports of fma. */
+#define RZ_UNPACKS_HALVES 1
 
 typedef __m512 f32x16;
 

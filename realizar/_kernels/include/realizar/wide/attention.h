@@ -202,16 +202,14 @@ static void fetch_during_softmax(const attend_tile *tile)
 }
 
 /* The tile's keys for all its rows, set by set. */
-static void attend_sets(const struct rz_attend_args *args, attend_tile *tile, bool unpacked)
+static void attend_sets(const struct rz_attend_args *args, attend_tile *tile, int k_type, int v_type)
 {
-    scores_fn *scores = SCORES[unpacked ? UNPACKED : args->k_type];
-    values_fn *values = VALUES[unpacked ? UNPACKED : args->v_type];
     for (int row = tile->first_row, rows; row < tile->end_row; row += rows) {
         rows = next_rows(tile->end_row - row);
-        score(args, tile, row, rows, scores);
-        if (!unpacked) fetch_during_softmax(tile);
+        score(args, tile, row, rows, SCORES[k_type]);
+        if (v_type != UNPACKED) fetch_during_softmax(tile);
         soften(args, tile, row, rows);
-        gather(args, tile, row, rows, values);
+        gather(args, tile, row, rows, VALUES[v_type]);
     }
 }
 
@@ -224,8 +222,8 @@ static void attend_f32x16(const struct rz_attend_args *args)
         if (tile->first_row == tile->end_row) continue;
         point_at_blocks(args, tile, key);
         bool many = has_many_rows(args, tile);
-        if (many) unpack(args, tile);
-        attend_sets(args, tile, many);
+        int k_type = many ? unpack_k(args, tile) : args->k_type, v_type = many ? unpack_v(args, tile) : args->v_type;
+        attend_sets(args, tile, k_type, v_type);
     }
 }
 

@@ -127,12 +127,21 @@ static bool has_many_rows(const struct rz_attend_args *args, const attend_tile *
            args->head_dim_v <= UNPACKED_DIM;
 }
 
-static void unpack(const struct rz_attend_args *args, attend_tile *tile)
+/* Unpacks K and returns as what the products shall read it. */
+static int unpack_k(const struct rz_attend_args *args, attend_tile *tile)
 {
+    if (args->k_type == RZ_KV_F16 && !RZ_UNPACKS_HALVES) return RZ_KV_F16;
     if (args->k_type == RZ_KV_F16) unpack_k_as(args, tile, RZ_KV_F16);
     if (args->k_type == RZ_KV_INT8) unpack_k_as(args, tile, RZ_KV_INT8);
+    return UNPACKED;
+}
+
+static int unpack_v(const struct rz_attend_args *args, attend_tile *tile)
+{
+    if (args->v_type == RZ_KV_F16 && !RZ_UNPACKS_HALVES) return RZ_KV_F16;
     if (args->v_type == RZ_KV_F16) unpack_v_as(args, tile, RZ_KV_F16);
     if (args->v_type == RZ_KV_INT8) unpack_v_as(args, tile, RZ_KV_INT8);
+    return UNPACKED;
 }
 
 #endif
