@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import mmap
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -167,7 +166,9 @@ class KVCache:
 def _untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return an array whose pages nobody has touched; they go back to the system with it.
 
-    Pages of its own and no `np.empty`: malloc keeps for itself what it has once been given back (of SmolLM2 250 MiB).
+    Pages of its own and no `np.empty`: malloc keeps for itself what it has once been given back (of SmolLM2 250 MiB),
+    and numpy asks for huge pages, so that the first token, with one block in each head's row, would touch most of the
+    cache: of phi-2 2.5 GiB, 0.3 s. Without them a step of Llama-3.2-1B behind 4096 tokens takes 1.4 % longer.
     """
     n_bytes = math.prod(shape) * dtype.itemsize
     try:
@@ -182,8 +183,4 @@ def _untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def _pages(n_bytes: int) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(-1, n_bytes)
-    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a child of fork() has its own
-    if hasattr(mmap, "MADV_HUGEPAGE"):  # a step of SmolLM2 behind 4096 tokens takes 7 % less
-        with suppress(OSError):  # a kernel without them
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return pages
+    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a child of fork() has its own
