@@ -35,6 +35,7 @@ static void walk(void *arg, int index, int n_threads)
         const struct rz_op *op = &program->op[i];
         size_t n = OPS[op->code].items(&w, op), item;
         if (n == 0) continue;
+        rz_forget_panels(w.scratch);
         while ((item = atomic_fetch_add_explicit(&program->next[i].item, 1, memory_order_relaxed)) < n)
             OPS[op->code].run(&w, op, item);
         if (n_threads > 1) rz_pool_barrier(program->pool);

@@ -3,8 +3,6 @@
 
 /* From this many tokens on, unpacking a tile of weights pays (docs/benchmarks.md). */
 #define GEMM_MIN_TOKENS 2
-/* Activations of a token chunk stay in a common L2 while tiles of weights pass. */
-#define CHUNK_BYTES (1536 * 1024)
 
 /* The rows of all weights, one after another, in tiles of RZ_TILE_ROWS; a weight begins with a tile of its own. */
 static size_t tiles_of(const struct rz_weight *m) { return rz_ceil_div(m->n_row, RZ_TILE_ROWS); }
@@ -43,16 +41,16 @@ static struct range find_range(size_t tiles, size_t n_threads, size_t item)
     return (struct range){begin + item * each, begin + (item + 1) * each};
 }
 
-static size_t linear_tokens(const struct rz_op *op)
+/* Tokens of an item: equal shares of what products keep laid out. */
+static size_t linear_tokens(const struct rz_worker *w, const struct rz_op *op)
 {
-    size_t stride = 1;
-    for (int j = 0; j < op->n_weight; j++) stride = RZ_MAX(stride, op->weight[j].x_stride);
-    return RZ_MAX(CHUNK_BYTES / stride / 12, 4) * 12;
+    size_t n = rz_n_rows(w, op), shares = RZ_MAX(rz_ceil_div(n, rz_gemm_tokens(op->n)), 1);
+    return rz_ceil_div(RZ_MAX(n, 1), 6 * shares) * 6;
 }
 
 size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op)
 {
-    return n_ranges(n_tiles(op), (size_t)w->n_threads) * rz_ceil_div(rz_n_rows(w, op), linear_tokens(op));
+    return n_ranges(n_tiles(op), (size_t)w->n_threads) * rz_ceil_div(rz_n_rows(w, op), linear_tokens(w, op));
 }
 
 /* y += bias, y += residual over the rows and tokens of an item, while they are in cache. */
@@ -84,7 +82,7 @@ static void multiply(struct rz_worker *w, const struct rz_op *op, const struct r
 void rz_run_linear(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     size_t tiles = n_tiles(op), n_threads = (size_t)w->n_threads, per_chunk = n_ranges(tiles, n_threads), first = 0;
-    size_t tokens = linear_tokens(op), t0 = item / per_chunk * tokens, t1 = RZ_MIN(t0 + tokens, rz_n_rows(w, op));
+    size_t tokens = linear_tokens(w, op), t0 = item / per_chunk * tokens, t1 = RZ_MIN(t0 + tokens, rz_n_rows(w, op));
     struct range range = find_range(tiles, n_threads, item % per_chunk);
     for (const struct rz_weight *m = op->weight; m < op->weight + op->n_weight; first += tiles_of(m), m++) {
         size_t r0 = RZ_MAX(range.begin, first) - first, r1 = RZ_MIN(RZ_MAX(range.end, first) - first, tiles_of(m));

@@ -105,6 +105,7 @@ static size_t n_y(void) { return (p.n - 1) * p.ldy + p.r1; }
 static void run_product(rz_matmul_fn *product)
 {
     p.y = place_output(&y_room, n_y() * sizeof(float), sizeof(float));
+    rz_forget_panels(p.scratch);
     product(p.w, p.w_stride, p.k, p.r0, p.r1, p.x, p.x_stride, p.n, p.y, p.ldy, p.scratch);
     check_margins(&y_room, "y");
     check_margins(&scratch_room, "scratch");

@@ -9,7 +9,10 @@
 #include <stddef.h>
 
 /* Steps in which n_streams runs cover the rows [r0, r1). */
-static inline size_t stream_steps(size_t r0, size_t r1, size_t n_streams) { return (r1 - r0 + n_streams - 1) / n_streams; }
+static inline size_t stream_steps(size_t r0, size_t r1, size_t n_streams)
+{
+    return (r1 - r0 + n_streams - 1) / n_streams;
+}
 
 /* Row of a run at a step; the last row stands in for those that do not exist. */
 static inline size_t stream_row(size_t r0, size_t r1, size_t n_steps, size_t stream, size_t step)

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "realizar/formats.h"
 
@@ -27,18 +28,34 @@ typedef void rz_quantize_act_fn(const float *x, size_t k, void *record);
 
 /* y[t * ldy + r] = dot(weight row r, x row t) for r in [r0, r1) and t in [0, n).
  * w: first weight row, w_stride: bytes a row; k: elements a row; x: activation records or float rows, x_stride: bytes
- * a row; scratch: rz_gemm_scratch(k) bytes, 64-byte aligned, of the calling thread alone. */
+ * a row; scratch: rz_gemm_scratch(k) bytes, 64-byte aligned, of the calling thread alone, after rz_forget_panels. */
 typedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x,
                           size_t x_stride, size_t n, float *y, size_t ldy, void *scratch);
 
 /* Weight rows are shared out in tiles of so many. */
 #define RZ_TILE_ROWS 32
-/* Room for that many rows unpacked over the whole of k, with their scales; for what lives while they meet the tokens;
- * and for panels of tokens: what a common L2 holds beside them, and six tokens at least, of two bytes an element. */
+
+/* Scratch of a product: a key that says what its panels hold; what lives while tiles of weights meet the tokens; panels
+ * of tokens: as much as a common L2 holds beside that, and six tokens at least, of two bytes an element. Or, in tiers
+ * without panels, RZ_TILE_ROWS rows unpacked over the whole of k, with their scales. */
+#define RZ_KEY_BYTES 64
 #define RZ_STEP_BYTES (320 * 1024)
-static inline size_t rz_tile_bytes(size_t k) { return (RZ_TILE_ROWS * (k + k / 8 * sizeof(float)) + 4096 + 63) / 64 * 64; }
-static inline size_t rz_panel_bytes(size_t k) { return 12 * k > 768 * 1024 ? 12 * k : 768 * 1024; }
-static inline size_t rz_gemm_scratch(size_t k) { return rz_tile_bytes(k) + RZ_STEP_BYTES + rz_panel_bytes(k); }
+static inline size_t rz_panel_bytes(size_t k) { return 12 * k > 1024 * 1024 ? 12 * k : 1024 * 1024; }
+static inline size_t rz_gemm_scratch(size_t k)
+{
+    size_t panels = RZ_KEY_BYTES + RZ_STEP_BYTES + rz_panel_bytes(k);
+    size_t tiles = RZ_TILE_ROWS * (k + k / 8 * sizeof(float)) + 4096;
+    return panels > tiles ? panels : tiles;
+}
+
+/* Products with the same tokens, and with no more of them than this, lay them out once and keep them for the next range
+ * of rows, until they are told that the tokens have changed. */
+static inline size_t rz_gemm_tokens(size_t k)
+{
+    size_t fit = rz_panel_bytes(k) / (2 * k);
+    return (fit < 960 ? fit : 960) / 6 * 6;
+}
+static inline void rz_forget_panels(void *scratch) { memset(scratch, 0, RZ_KEY_BYTES); }
 
 typedef void rz_dequantize_fn(const void *w, size_t k, float *y);
 

@@ -112,8 +112,8 @@ RZ_INLINE void fill_token_block(gemm_256_format format, const char *record, size
     __m256i sum_32 = _mm256_madd_epi16(sum_16, _mm256_set1_epi16(1));
     __m512i center = _mm512_set1_epi32(-format.center);
     for (int i = 0; i < 256; i += 64) _mm512_storeu_si512(out->q + i, _mm512_loadu_si512(q + i));
-    __m256i pairs = format.n_scale == 16 || format.n_min == 16 ? sum_16
-                                                               : _mm256_zextsi128_si256(_mm256_cvtepi32_epi16(sum_32));
+    __m256i pairs =
+        format.n_scale == 16 || format.n_min == 16 ? sum_16 : _mm256_zextsi128_si256(_mm256_cvtepi32_epi16(sum_32));
     _mm256_storeu_si256((__m256i *)out->sum_pairs, pairs);
     memcpy(&out->d, record + rz_act_d_offset(k) + b * sizeof(float), sizeof(float));
     if (format.group == 8)
@@ -130,13 +130,16 @@ RZ_INLINE void fill_token_block(gemm_256_format format, const char *record, size
 RZ_INLINE void fill_panels_256(gemm_256_format format, const char *x, size_t x_stride, size_t k, const gemm_room *room)
 {
     size_t bytes = token_block_bytes(format), per_slice = room->slice / 256;
-    for (size_t step = 0; step < room->n_steps; step++) {
-        size_t t0 = first_of_step(room->n_tokens, step), t1 = first_of_step(room->n_tokens, step + 1);
-        for (size_t t = t0; t < t1; t++)
-            for (size_t b = 0; b < k / 256; b++) {
-                char *out = panel_at(room, b / per_slice, step) + (b % per_slice * STEP_TOKENS + t - t0) * bytes;
-                fill_token_block(format, x + t * x_stride, k, b, (token_block *)out);
-            }
+    for (size_t first = 0, slice = 0; first < k / 256; first += per_slice, slice++) {
+        size_t n_blocks = k / 256 - first < per_slice ? k / 256 - first : per_slice;
+        for (size_t step = 0; step < room->n_steps; step++) {
+            char *panel = panel_at(room, slice, step);
+            size_t t0 = first_of_step(room->n_tokens, step), t1 = first_of_step(room->n_tokens, step + 1);
+            for (size_t t = t0; t < t1; t++)
+                for (size_t b = 0; b < n_blocks; b++)
+                    fill_token_block(format, x + t * x_stride, k, first + b,
+                                     (token_block *)(panel + (b * STEP_TOKENS + t - t0) * bytes));
+        }
     }
 }
 
@@ -182,8 +185,7 @@ RZ_INLINE __m512i dot_pairs(const int32_t (*pairs)[16], const char *sum_pairs, i
 {
     __m512i sum = _mm512_setzero_si512();
 #pragma GCC unroll 8
-    for (int p = 0; p < n_pair; p++)
-        dot_words(&sum, _mm512_load_si512(pairs[p]), broadcast_dword(sum_pairs + 4 * p));
+    for (int p = 0; p < n_pair; p++) dot_words(&sum, _mm512_load_si512(pairs[p]), broadcast_dword(sum_pairs + 4 * p));
     return sum;
 }
 
@@ -238,19 +240,21 @@ typedef void multiply_slice_256_fn(const tile_256 *tiles, size_t n_blocks, const
 
 /* Thirty-two rows from row r on against all tokens in the room. */
 RZ_INLINE void multiply_rows_256(gemm_256_format format, multiply_slice_256_fn *const *multiply, const void *w,
-                                 size_t w_stride, size_t k, size_t r, size_t r1, const gemm_room *room, float *y, size_t ldy)
+                                 size_t w_stride, size_t k, size_t r, size_t r1, const gemm_room *room, float *y,
+                                 size_t ldy)
 {
     const size_t per_slice = room->slice / 256;
     fetch_rows next = fetch_rows_from(w, w_stride, r + STEP_ROWS, r1);
     tile_rows rows[2] = {tile_rows_at(w, w_stride, r, r1), tile_rows_at(w, w_stride, r + 16, r1)};
     tile_256 tiles[2];
-    for (int i = 0; i < 2; i++) tiles[i] = (tile_256){room->tile[i], (int32_t (*)[16][16])(room->tile[i] + 16 * room->slice)};
+    for (int i = 0; i < 2; i++)
+        tiles[i] = (tile_256){room->tile[i], (int32_t (*)[16][16])(room->tile[i] + 16 * room->slice)};
     for (size_t first = 0, slice = 0; first < k / 256; first += per_slice, slice++) {
         size_t n_blocks = k / 256 - first < per_slice ? k / 256 - first : per_slice;
         for (int i = 0; i < 2; i++) unpack_slice_256(format, &rows[i], first, n_blocks, &tiles[i], &next);
         for (size_t step = 0; step < room->n_steps; step++) {
             size_t n = first_of_step(room->n_tokens, step + 1) - first_of_step(room->n_tokens, step);
-            float(*sums)[STEP_TOKENS][16] = sums_of(room, k, step);
+            float (*sums)[STEP_TOKENS][16] = sums_of(room, k, step);
             if (first == 0) memset(sums, 0, sizeof *room->acc);
             multiply[n](tiles, n_blocks, panel_at(room, slice, step), &next, sums);
             if (first + n_blocks == k / 256) store_step(room, step, sums, r, r1, y, ldy);
@@ -261,12 +265,14 @@ RZ_INLINE void multiply_rows_256(gemm_256_format format, multiply_slice_256_fn *
 
 RZ_INLINE void gemm_256(gemm_256_format format, multiply_slice_256_fn *const *multiply, RZ_MATMUL_PARAMS)
 {
-    size_t bytes = token_block_bytes(format), most = tokens_at_once(n, k, 256, bytes);
+    size_t most = rz_gemm_tokens(k);
     for (size_t t0 = 0; t0 < n; t0 += most) {
-        gemm_room room = room_for(scratch, k, n - t0 < most ? n - t0 : most, 256, bytes);
+        const char *here = (const char *)x + t0 * x_stride;
+        gemm_room room =
+            room_for(scratch, here, k, n - t0 < most ? n - t0 : most, 256, token_block_bytes(format), multiply);
         fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);
         fetch_rest(&first);
-        fill_panels_256(format, (const char *)x + t0 * x_stride, x_stride, k, &room);
+        if (!room.known) fill_panels_256(format, here, x_stride, k, &room);
         for (size_t r = r0; r < r1; r += STEP_ROWS)
             multiply_rows_256(format, multiply, w, w_stride, k, r, r1, &room, y + t0 * ldy, ldy);
     }
@@ -288,8 +294,12 @@ RZ_INLINE void gemm_256(gemm_256_format format, multiply_slice_256_fn *const *mu
     RZ_GEMM_256_STEP(name, 6)                                                                                          \
     static void name##_gemm(RZ_MATMUL_PARAMS)                                                                          \
     {                                                                                                                  \
-        static multiply_slice_256_fn *const multiply[] = {NULL,             name##_multiply_1, name##_multiply_2,      \
-                                                          name##_multiply_3, name##_multiply_4, name##_multiply_5,     \
+        static multiply_slice_256_fn *const multiply[] = {NULL,                                                        \
+                                                          name##_multiply_1,                                           \
+                                                          name##_multiply_2,                                           \
+                                                          name##_multiply_3,                                           \
+                                                          name##_multiply_4,                                           \
+                                                          name##_multiply_5,                                           \
                                                           name##_multiply_6};                                          \
         gemm_256(name##_gemm_format, multiply, RZ_MATMUL_ARGS);                                                        \
     }

@@ -43,22 +43,30 @@ RZ_INLINE void unpack_slice_32(gemm_32_format format, const tile_rows *rows, siz
     }
 }
 
+/* Blocks [first, first + n_blocks) of a record into the first place of a step's token. */
+static void fill_token_32(const char *record, size_t k, size_t first, size_t n_blocks, int bias_bits,
+                          token_block_32 *out)
+{
+    const float *d = (const float *)(record + rz_act_d_offset(k));
+    const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32));
+    for (size_t b = first; b < first + n_blocks; b++, out += STEP_TOKENS) {
+        memcpy(out->q, record + b * 32, 32);
+        out->start = bias_bits ? -s[b] * (1 << bias_bits) : 0;
+        out->d = d[b];
+        out->d_sum = d[b] * (float)s[b];
+    }
+}
+
 static void fill_panels_32(const char *x, size_t x_stride, size_t k, int bias_bits, const gemm_room *room)
 {
     const size_t per_slice = room->slice / 32;
-    for (size_t step = 0; step < room->n_steps; step++) {
-        size_t t0 = first_of_step(room->n_tokens, step), t1 = first_of_step(room->n_tokens, step + 1);
-        for (size_t t = t0; t < t1; t++) {
-            const char *record = x + t * x_stride;
-            const float *d = (const float *)(record + rz_act_d_offset(k));
-            const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32));
-            for (size_t b = 0; b < k / 32; b++) {
-                token_block_32 *out = (token_block_32 *)panel_at(room, b / per_slice, step) + b % per_slice * STEP_TOKENS;
-                memcpy(out[t - t0].q, record + b * 32, 32);
-                out[t - t0].start = bias_bits ? -s[b] * (1 << bias_bits) : 0;
-                out[t - t0].d = d[b];
-                out[t - t0].d_sum = d[b] * (float)s[b];
-            }
+    for (size_t first = 0, slice = 0; first < k / 32; first += per_slice, slice++) {
+        size_t n_blocks = k / 32 - first < per_slice ? k / 32 - first : per_slice;
+        for (size_t step = 0; step < room->n_steps; step++) {
+            token_block_32 *panel = (token_block_32 *)panel_at(room, slice, step);
+            size_t t0 = first_of_step(room->n_tokens, step), t1 = first_of_step(room->n_tokens, step + 1);
+            for (size_t t = t0; t < t1; t++)
+                fill_token_32(x + t * x_stride, k, first, n_blocks, bias_bits, panel + t - t0);
         }
     }
 }
@@ -161,10 +169,9 @@ RZ_INLINE void multiply_rows_32(gemm_32_format format, const void *w, size_t w_s
         for (int i = 0; i < 2; i++) unpack_slice_32(format, &rows[i], first, n_blocks, &tiles[i], &next);
         for (size_t step = 0; step < room->n_steps; step++) {
             size_t n = first_of_step(room->n_tokens, step + 1) - first_of_step(room->n_tokens, step);
-            float(*sums)[STEP_TOKENS][16] = sums_of(room, k, step);
+            float (*sums)[STEP_TOKENS][16] = sums_of(room, k, step);
             if (first == 0) memset(sums, 0, sizeof *room->acc);
-            multiply_slice_32_of[format.has_min][n](tiles, n_blocks, panel_at(room, slice, step), &next,
-                                                    sums);
+            multiply_slice_32_of[format.has_min][n](tiles, n_blocks, panel_at(room, slice, step), &next, sums);
             if (first + n_blocks == k / 32) store_step(room, step, sums, r, r1, y, ldy);
         }
     }
@@ -173,12 +180,15 @@ RZ_INLINE void multiply_rows_32(gemm_32_format format, const void *w, size_t w_s
 
 RZ_INLINE void gemm_32(gemm_32_format format, RZ_MATMUL_PARAMS)
 {
-    size_t bytes = sizeof(token_block_32), most = tokens_at_once(n, k, 32, bytes);
+    static const char biased[8]; /* panels differ by the bias alone */
+    size_t most = rz_gemm_tokens(k);
     for (size_t t0 = 0; t0 < n; t0 += most) {
-        gemm_room room = room_for(scratch, k, n - t0 < most ? n - t0 : most, 32, bytes);
+        const char *here = (const char *)x + t0 * x_stride;
+        gemm_room room = room_for(scratch, here, k, n - t0 < most ? n - t0 : most, 32, sizeof(token_block_32),
+                                  biased[format.bias_bits]);
         fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);
         fetch_rest(&first);
-        fill_panels_32((const char *)x + t0 * x_stride, x_stride, k, format.bias_bits, &room);
+        if (!room.known) fill_panels_32(here, x_stride, k, format.bias_bits, &room);
         for (size_t r = r0; r < r1; r += STEP_ROWS)
             multiply_rows_32(format, w, w_stride, k, r, r1, &room, y + t0 * ldy, ldy);
     }

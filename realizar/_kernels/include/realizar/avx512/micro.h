@@ -13,12 +13,24 @@ enum { STEP_TOKENS = 6, STEP_ROWS = 32 };
  * only while its indices are literals. */
 #define EACH_TOKEN(n, DO)                                                                                              \
     do {                                                                                                               \
-        if ((n) > 0) { DO(0) }                                                                                         \
-        if ((n) > 1) { DO(1) }                                                                                         \
-        if ((n) > 2) { DO(2) }                                                                                         \
-        if ((n) > 3) { DO(3) }                                                                                         \
-        if ((n) > 4) { DO(4) }                                                                                         \
-        if ((n) > 5) { DO(5) }                                                                                         \
+        if ((n) > 0) {                                                                                                 \
+            DO(0)                                                                                                      \
+        }                                                                                                              \
+        if ((n) > 1) {                                                                                                 \
+            DO(1)                                                                                                      \
+        }                                                                                                              \
+        if ((n) > 2) {                                                                                                 \
+            DO(2)                                                                                                      \
+        }                                                                                                              \
+        if ((n) > 3) {                                                                                                 \
+            DO(3)                                                                                                      \
+        }                                                                                                              \
+        if ((n) > 4) {                                                                                                 \
+            DO(4)                                                                                                      \
+        }                                                                                                              \
+        if ((n) > 5) {                                                                                                 \
+            DO(5)                                                                                                      \
+        }                                                                                                              \
     } while (0)
 
 /* sum += products of four bytes. As assembly because gcc 12 gives the intrinsic's result a register of its own and
@@ -76,49 +88,52 @@ typedef struct {
     char *tile[2];                    /* a slice of sixteen rows each */
     float (*acc)[2][STEP_TOKENS][16]; /* of each step */
     char *panels;                     /* [slice][step][block of the slice][STEP_TOKENS] */
-    size_t n_tokens, n_steps, slice, panel_bytes;
+    size_t k, n_tokens, n_steps, slice, block;
+    size_t step_bytes; /* of one block of a panel */
+    int known;         /* the panels are those of these tokens already */
 } gemm_room;
 
-enum { MOST_TOKENS = (RZ_STEP_BYTES - 2 * SLICE_TILE_BYTES) / (2 * 16 * 4 * STEP_TOKENS) * STEP_TOKENS };
+/* What panels hold: those of other formats may be laid out in another way. */
+typedef struct {
+    const void *x, *layout;
+    size_t k, n_tokens;
+} panel_key;
 
-/* How many of n tokens are laid out at once: whole steps that fit into the scratch, in equal shares. block_bytes: of one
- * block of `block` elements in a panel. */
-static inline size_t tokens_at_once(size_t n, size_t k, size_t block, size_t block_bytes)
-{
-    size_t slice = k < SLICE_MANY ? SLICE_FEW : SLICE_MANY, blocks = (k + slice - 1) / slice * slice / block;
-    size_t fit = rz_panel_bytes(k) / (blocks * block_bytes * STEP_TOKENS) * STEP_TOKENS;
-    if (fit > MOST_TOKENS) fit = MOST_TOKENS;
-    size_t shares = (n + fit - 1) / fit;
-    return (n + shares * STEP_TOKENS - 1) / (shares * STEP_TOKENS) * STEP_TOKENS;
-}
+_Static_assert(sizeof(panel_key) <= RZ_KEY_BYTES, "key");
+_Static_assert(2 * SLICE_TILE_BYTES + 960 / STEP_TOKENS * sizeof(float[2][STEP_TOKENS][16]) <= RZ_STEP_BYTES, "acc");
 
-static inline gemm_room room_for(void *scratch, size_t k, size_t n_tokens, size_t block, size_t block_bytes)
+/* block_bytes: of one block of `block` elements of a token; layout: the same for formats with equal panels. */
+static inline gemm_room room_for(void *scratch, const void *x, size_t k, size_t n_tokens, size_t block,
+                                 size_t block_bytes, const void *layout)
 {
-    char *tiles = (char *)scratch + rz_tile_bytes(k);
-    size_t whole = (k + SLICE_FEW - 1) / SLICE_FEW * SLICE_FEW, many = whole < SLICE_MANY ? whole : SLICE_MANY;
-    size_t slice = n_tokens <= FEW_TOKENS ? SLICE_FEW : many;
-    return (gemm_room){
+    char *tiles = (char *)scratch + RZ_KEY_BYTES;
+    panel_key key = {x, layout, k, n_tokens};
+    gemm_room room = {
         .tile = {tiles, tiles + SLICE_TILE_BYTES},
         .acc = (float (*)[2][STEP_TOKENS][16])(tiles + 2 * SLICE_TILE_BYTES),
         .panels = tiles + RZ_STEP_BYTES,
+        .k = k,
         .n_tokens = n_tokens,
         .n_steps = n_token_steps(n_tokens),
-        .slice = slice,
-        .panel_bytes = slice / block * block_bytes * STEP_TOKENS,
+        .slice = n_tokens <= FEW_TOKENS ? SLICE_FEW : SLICE_MANY,
+        .block = block,
+        .step_bytes = block_bytes * STEP_TOKENS,
+        .known = memcmp(scratch, &key, sizeof key) == 0,
     };
+    memcpy(scratch, &key, sizeof key);
+    return room;
 }
 
-/* The panel of a slice and a step. */
+/* The panel of a slice and a step; the slices before it are whole. */
 static inline char *panel_at(const gemm_room *room, size_t slice, size_t step)
 {
-    return room->panels + (slice * room->n_steps + step) * room->panel_bytes;
+    size_t left = room->k - slice * room->slice, own = left < room->slice ? left : room->slice;
+    return room->panels + (slice * room->n_steps * room->slice + step * own) / room->block * room->step_bytes;
 }
 
 /* The sums of a step: where one slice is all, they need not be kept for another. */
-static inline float (*sums_of(const gemm_room *room, size_t k, size_t step))[STEP_TOKENS][16]
-{
-    return room->acc[k <= room->slice ? 0 : step];
-}
+static inline float (*sums_of(const gemm_room *room, size_t k, size_t step))
+    [STEP_TOKENS][16] { return room->acc[k <= room->slice ? 0 : step]; }
 
 /* The sums of a step to rows [r, r + 32) of y, as far as they lie below r1. */
 static inline void store_step(const gemm_room *room, size_t step, float (*sums)[STEP_TOKENS][16], size_t r, size_t r1,

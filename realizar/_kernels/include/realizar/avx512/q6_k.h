@@ -43,7 +43,8 @@ static inline __m512i q6_k_dot_256(const char *data, const scales_256 *s, int r,
 /* The upper bits of four elements: bit pair `pair` of each byte, at bit 4. */
 RZ_INLINE __m512i q6_k_upper(__m512i high, int pair)
 {
-    __m512i at_4 = pair < 2 ? _mm512_slli_epi16(high, (unsigned)(4 - 2 * pair)) : _mm512_srli_epi16(high, (unsigned)(2 * pair - 4));
+    __m512i at_4 = pair < 2 ? _mm512_slli_epi16(high, (unsigned)(4 - 2 * pair))
+                            : _mm512_srli_epi16(high, (unsigned)(2 * pair - 4));
     return _mm512_and_si512(at_4, _mm512_set1_epi8(0x30));
 }
 
