@@ -104,9 +104,11 @@ def _touch(old: Value, new: Value) -> bool:
 
 
 def _hash(revision: str) -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "--verify", f"{revision}^{{commit}}"], cwd=HERE, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    command = ["git", "rev-parse", "--verify", f"{revision}^{{commit}}"]
+    done = subprocess.run(command, cwd=HERE, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{revision}: a commit is needed; git says: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def main() -> int:

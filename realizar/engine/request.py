@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -85,7 +86,7 @@ class Completion:
     timings: Timings
 
 
-class Request:
+class Request(ABC):
     """What every request has: a sequence, and a way to end.
 
     Parameters
@@ -112,13 +113,13 @@ class Request:
         """Give the request up. Any thread may; the next step gives its memory back."""
         self.cancelled = True
 
+    @abstractmethod
     def next_chunk(self, budget: int) -> Chunk:
         """Return what of the sequence to compute next: some tokens, at most `budget`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, logits: Logits) -> None:
         """Go on with the outputs of a chunk: float32 [n_outputs, n_vocab], valid during the call."""
-        raise NotImplementedError
 
 
 class Scoring(Request):

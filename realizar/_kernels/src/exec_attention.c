@@ -1,4 +1,4 @@
-/* Attention over the paged cache: an item is a KV head and a tile of one sequence's tokens, or one split of its keys. */
+/* Attention over the paged cache: an item is a KV head and a tile of one sequence's tokens, or a run of splits. */
 #include <string.h>
 
 #include "realizar/worker.h"

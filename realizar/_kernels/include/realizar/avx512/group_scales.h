@@ -1,4 +1,4 @@
-/* GEMV of the formats with a scale for each group of 16: Q2_K, Q3_K, Q6_K. */
+/* What the formats with a scale for each group of 16 share: Q2_K, Q3_K, Q6_K. */
 #ifndef REALIZAR_AVX512_GROUP_SCALES_H
 #define REALIZAR_AVX512_GROUP_SCALES_H
 

@@ -1,4 +1,4 @@
-/* The packed scales of Q4_K and Q5_K of four rows at once, and their spreading over the elements of a sub-block. */
+/* The packed scales of Q4_K and Q5_K: of four rows and spread over the elements for GEMV, of sixteen rows for GEMM. */
 #ifndef REALIZAR_AVX512_K_SCALES_H
 #define REALIZAR_AVX512_K_SCALES_H
 

@@ -50,7 +50,7 @@ RZ_INLINE void transpose_dwords(__m512i *v)
     }
 }
 
-/* The 64 elements of each row that start at blocks[row] become 1024 bytes at tile. */
+/* The elements [64 i, 64 i + 64) of each row become 1024 bytes at tile. */
 RZ_INLINE void unpack_tile_64(unpack_64_fn *unpack_64, const char *const *rows, size_t i, char *tile)
 {
     __m512i v[16];
@@ -96,7 +96,8 @@ RZ_INLINE void load_transposed(const char *const *rows, size_t offset, __m512i *
     for (size_t i = 0; i < 4; i++) load_transposed_quads(rows, offset + 16 * i, v + 4 * i);
 }
 
-/* Whole rows; block_bytes: of 32 elements, where the last 64 may be half there and must not be read beyond. */
+/* The first k elements of each row; block_bytes: of 32 elements, where the last 64 may be half there and must not be
+ * read beyond. */
 RZ_INLINE void unpack_tile(unpack_64_fn *unpack_64, size_t block_bytes, const tile_rows *rows, size_t k, char *tile)
 {
     for (size_t i = 0; i < k / 64; i++) unpack_tile_64(unpack_64, rows->row, i, tile + i * 1024);
