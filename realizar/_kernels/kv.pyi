@@ -1,3 +1,4 @@
 KV_TYPES: dict[str, int]
+ATTEND_SPLIT: int
 
 def kv_bytes(kv_type: str, head_dim: int) -> int: ...

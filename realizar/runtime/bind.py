@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from realizar._kernels.kv import ATTEND_SPLIT
 from realizar._kernels.plan import Pool, Program, act_bytes
 from realizar._kernels.rows import ACT_BLOCK
 from realizar.errors import GraphError, ParameterError, RealizarError
@@ -25,7 +26,6 @@ KV = Mapping[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
 # Ops that can write the int8 records of their result beside it.
 _QUANTIZES_ITSELF = ("rms_norm", "layer_norm", "add", "mul", "scale", "silu", "gelu", "swiglu")
-_SPLIT = 512  # keys of a split, RZ_ATTEND_SPLIT
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,7 @@ class _Binder:
         for op in self.plan.ops:
             if op.op == "attention":
                 (n_head, _), (n_head_kv, _), (_, dim) = (self.plan.shapes[i] for i in op.inputs)
-                n_split = -(-self.params.n_ctx // _SPLIT)
+                n_split = -(-self.params.n_ctx // ATTEND_SPLIT)
                 most = max(most, 4 * self.pool.n_threads * n_split * (n_head // n_head_kv) * (dim + 2) * 4)
         return self._take(most), most
 
