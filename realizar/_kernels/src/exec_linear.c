@@ -53,19 +53,15 @@ size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op)
     return n_ranges(n_tiles(op), (size_t)w->n_threads) * rz_ceil_div(rz_n_rows(w, op), linear_tokens(w, op));
 }
 
-/* y += bias, y += residual over the rows and tokens of an item, while they are in cache. */
-static void linear_epilogue(const struct rz_op *op, const struct rz_weight *m, size_t r0, size_t r1, size_t t0,
-                            size_t t1)
+/* y += bias, y = residual + y over the rows and tokens of an item. */
+static void linear_epilogue(const struct rz_worker *w, const struct rz_op *op, const struct rz_weight *m, size_t r0,
+                            size_t r1, size_t t0, size_t t1)
 {
     if (!m->bias && !op->x2.data) return;
     for (size_t t = t0; t < t1; t++) {
-        float *y = rz_row(m->y, t);
-        if (m->bias)
-            for (size_t r = r0; r < r1; r++) y[r] += m->bias[r];
-        if (op->x2.data) {
-            const float *residual = rz_row(op->x2, t);
-            for (size_t r = r0; r < r1; r++) y[r] = residual[r] + y[r];
-        }
+        float *y = rz_row(m->y, t) + r0;
+        if (m->bias) w->kernels->add(y, m->bias + r0, r1 - r0, y);
+        if (op->x2.data) w->kernels->add(rz_row(op->x2, t) + r0, y, r1 - r0, y);
     }
 }
 
@@ -76,7 +72,7 @@ static void multiply(struct rz_worker *w, const struct rz_op *op, const struct r
     rz_matmul_fn *product = t1 - t0 < GEMM_MIN_TOKENS ? m->few : m->many;
     product(m->data, m->stride, op->n, r0, r1, m->x + t0 * m->x_stride, m->x_stride, t1 - t0, rz_row(m->y, t0), m->y.ld,
             w->scratch);
-    linear_epilogue(op, m, r0, r1, t0, t1);
+    linear_epilogue(w, op, m, r0, r1, t0, t1);
 }
 
 void rz_run_linear(struct rz_worker *w, const struct rz_op *op, size_t item)
