@@ -56,6 +56,18 @@ def test_same_bits_wild(name: str, size: int) -> None:
     check_same_bits(name, random_rows(name, 35, k, rng, wild=True), x)
 
 
+@pytest.mark.parametrize("name", [name for name, block in rows.ACT_BLOCK.items() if block])
+@pytest.mark.parametrize(("size", "n"), [(4352, 50), (4352, 40), (8448, 130)])
+def test_same_bits_slices(name: str, size: int, n: int) -> None:
+    """Rows of several slices, few tokens and many, and more tokens than are laid out at once."""
+    rng = np.random.default_rng(n)
+    k = size + (32 if rows.ACT_BLOCK[name] == 32 else 0)
+    data, x = random_rows(name, 34, k, rng), rng.standard_normal((n, k)).astype(np.float32)
+    expected = rows.matmul(name, data, x, "int8", "gemv", "scalar")
+    for isa in table.available():
+        assert_same_bits(rows.matmul(name, data, x, "int8", "gemm", isa), expected)
+
+
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_same_bits_any(data: st.DataObject) -> None:
