@@ -78,6 +78,11 @@ def continuation(plan: FakePlan, prompt: list[int], n: int, n_ctx: int) -> list[
     return tokens[len(prompt) :]
 
 
+def _floats(blocks: np.ndarray, head_dim: int) -> type[np.floating]:
+    """Type of the elements of a cache of float16 or float32."""
+    return {2: np.float16, 4: np.float32}[blocks.shape[-1] // (head_dim * BLOCK)]
+
+
 class FakeProgram:
     """Stores token + 1 in every element of K and its position in V, and reads them back."""
 
@@ -107,7 +112,8 @@ class FakeProgram:
     def _layers(self):
         for group, spec in enumerate(self.plan.cache_groups):
             for at in spec.layers:
-                k, v = (array.view(np.float32).reshape(*array.shape[:2], -1) for array in self.kv[at.layer])
+                k, v = self.kv[at.layer]
+                k, v = k.view(_floats(k, at.head_dim_k)), v.view(_floats(v, at.head_dim_v))
                 yield group, spec, k.reshape(*k.shape[:2], -1, BLOCK), v.reshape(*v.shape[:2], BLOCK, -1)
 
     def _store(self, batch: Batch, s: int) -> None:
