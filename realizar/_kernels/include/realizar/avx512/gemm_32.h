@@ -185,7 +185,7 @@ RZ_INLINE void gemm_32(gemm_32_format format, RZ_MATMUL_PARAMS)
     for (size_t t0 = 0; t0 < n; t0 += most) {
         const char *here = (const char *)x + t0 * x_stride;
         gemm_room room = room_for(scratch, here, k, n - t0 < most ? n - t0 : most, 32, sizeof(token_block_32),
-                                  biased[format.bias_bits]);
+                                  &biased[format.bias_bits]);
         fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);
         fetch_rest(&first);
         if (!room.known) fill_panels_32(here, x_stride, k, format.bias_bits, &room);
