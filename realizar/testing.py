@@ -122,7 +122,7 @@ def tiny_model(
             continue
         _add(writer, f"{name}.weight", _random(weight, rng), type_name)
         if weight.bias is True or (weight.bias is None and optional):
-            _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.shape[:1]).astype(np.float32), "F32")
+            _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.bias_shape).astype(np.float32), "F32")
     writer.write()
     with GGUFFile(path) as file:
         model = Model(file, arch)

@@ -55,9 +55,9 @@ class Weight:
     Attributes
     ----------
     shape : tuple[int, ...]
-        Rows first: a linear weight is (n_out, n_in).
+        Rows first: a linear weight is (n_out, n_in), one of experts (n_expert, n_out, n_in).
     bias : bool | None
-        Whether `NAME.bias`, of shape (n_out,), goes with it; None where some files have it.
+        Whether `NAME.bias`, of shape `bias_shape`, goes with it; None where some files have it.
     optional : bool
         The file may leave it out; the reference is then None.
     alias : str | None
@@ -72,6 +72,11 @@ class Weight:
     optional: bool = False
     alias: str | None = None
     parts: Mapping[str, int] | None = None
+
+    @property
+    def bias_shape(self) -> Shape:
+        """One number for each row of a matrix, (n_out,) or (n_expert, n_out), and for each element of a vector."""
+        return self.shape[:-1] or self.shape
 
     def split(self, name: str) -> WeightTable:
         """What the parts of this weight, itself called `name`, are called and look like."""

@@ -210,6 +210,44 @@ class Graph:
         self.caches[layer] = Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1])
         return out
 
+    def route(
+        self, logits: Value, n_used: int, *, gating: str = "softmax", normalize: bool = False, scale: float = 1.0,
+        bias: WeightLike | None = None, n_group: int = 1, n_group_used: int = 1, n_group_best: int = 2,
+    ) -> tuple[Value, Value]:  # fmt: skip
+        """Chooses `n_used` experts for each token: their ids, best first, and their weights; both (n_used,).
+
+        logits: (n_expert,). `gating` "softmax" and "sigmoid" score all experts, "softmax_chosen" takes the logits as
+        scores and the softmax over the chosen ones. `bias` (n_expert,) is added for choosing only. With groups, the
+        `n_group_used` groups whose `n_group_best` best scores have the greatest sum stay in. Ties go to the lower id.
+        `normalize` divides the weights by their sum, `scale` multiplies them.
+        """
+        if gating not in ("softmax", "sigmoid", "softmax_chosen"):
+            raise GraphError(f"route: gating {gating!r} is unknown; known are 'softmax', 'sigmoid', 'softmax_chosen'")
+        pairs = [] if bias is None else [(f"{bias.name}.weight", bias.shape)]
+        n_group_best = n_group_best if n_group > 1 else 1
+        (ids,) = self.emit("choose_experts", [logits], [f"{logits.name}.ids"], pairs, n_used=n_used, gating=gating,
+                           n_group=n_group, n_group_used=n_group_used, n_group_best=n_group_best)  # fmt: skip
+        (weights,) = self.emit("weigh_experts", [logits, ids], [f"{logits.name}.weights"], gating=gating,
+                               normalize=normalize, scale=float(scale))  # fmt: skip
+        return ids, weights
+
+    def experts(
+        self, x: Value, choice: tuple[Value, Value], *, gate: WeightLike, up: WeightLike, down: WeightLike,
+        activation: str = "silu",
+    ) -> Value:  # fmt: skip
+        """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of the choice: (n_out,).
+
+        choice: ids and weights, from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
+        with a bias (n_expert, rows) when the file has it. activation "silu", or "swiglu_oai" for gpt-oss's
+        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero.
+        """
+        if activation not in ("silu", "swiglu_oai"):
+            raise GraphError(f"experts: activation {activation!r} is unknown; known are 'silu' and 'swiglu_oai'")
+        weights = (gate, up, down)
+        pairs = [(f"{weight.name}.weight", weight.shape) for weight in weights]
+        return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,
+                         bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip
+
     def state(self, layer: int, shape: Shape) -> State:
         """Declares a float32 array of this shape that layer `layer` remembers for each sequence, zeros at its start."""
         if layer in self.states:

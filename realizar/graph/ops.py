@@ -100,6 +100,35 @@ def _short_conv(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, A
     return [inputs[0]]
 
 
+def _choose_experts(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    (n_expert,) = inputs[0]
+    n_used, n_group, n_group_used = attrs["n_used"], attrs["n_group"], attrs["n_group_used"]
+    _need(all(shape == (n_expert,) for shape in weights), f"choose_experts: bias {weights} for {n_expert} experts")
+    _need(n_group > 0 and n_expert % n_group == 0, f"choose_experts: {n_expert} experts do not make {n_group} groups")
+    per_group = n_expert // n_group
+    _need(
+        0 < n_group_used <= n_group and 0 < attrs["n_group_best"] <= per_group,
+        f"choose_experts: {n_group_used} of {n_group} groups, by the best {attrs['n_group_best']} of {per_group}",
+    )
+    _need(0 < n_used <= n_group_used * per_group,
+          f"choose_experts: {n_used} experts of the {n_group_used * per_group} that may be chosen")  # fmt: skip
+    return [(n_used,)]
+
+
+def _weigh_experts(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    return [inputs[1]]
+
+
+def _experts(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    x, ids, w = inputs
+    gate, up, down = weights
+    n_expert, n_ff, n_embd = up if len(up) == 3 else (0, 0, 0)
+    _need(gate == up and x == (n_embd,) and len(down) == 3 and down[::2] == (n_expert, n_ff) and ids == w,
+          f"experts: gate {gate}, up {up}, down {down} for an input {x}, choice {ids}, weights {w}; "
+          "(n_expert, n_ff, n_embd) twice and (n_expert, n_out, n_ff) are needed")  # fmt: skip
+    return [down[1:2]]
+
+
 _ROPE_ATTRS = ("dims", "base", "style", "scaling")
 
 OPS: dict[str, OpSpec] = {
@@ -122,6 +151,11 @@ OPS: dict[str, OpSpec] = {
         OpSpec("attention", "softmax(scale * q k^T + mask) v over the remembered keys and values",
                ("layer", "scale", "window", "softcap", "causal", "rope"), _attention, rowwise=False),
         OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c]", ("state",), _short_conv, rowwise=False),
+        OpSpec("choose_experts", "id_r = the r-th greatest of gating(x) + b, of the best groups",
+               ("n_used", "gating", "n_group", "n_group_used", "n_group_best"), _choose_experts),
+        OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
+               _weigh_experts),
+        OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"), _experts),
         OpSpec("take_rows", "y[m] = x[outputs[m]]", (), _first, rowwise=False),
     )
 }  # fmt: skip

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.errors import GraphError
+from realizar.graph import routing
 from realizar.graph.builder import Graph, Node
 from realizar.graph.rope import rope_frequencies
+from realizar.graph.routing import silu
 from realizar.params import kv_types
 from realizar.quants import FORMATS
 
@@ -93,18 +95,41 @@ def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [inputs.tensors[node.weights[0]].floats()[inputs.tokens]]
 
 
+def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:
+    """W h + b of rows of a weight whose format is `type_name`."""
+    block = FORMATS[type_name].n_elements
+    a = quantize_activations(h, block) if inputs.activations == "int8" and block > 1 else h.astype(np.float64)
+    y: npt.NDArray[np.float64] = a @ matrix.astype(np.float64).T
+    return y if bias is None else y + bias
+
+
 def _linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     h = x[0].reshape(len(x[0]), -1)
     out = []
     for name, bias in zip(node.weights, node.attrs["bias"], strict=True):
         weight = inputs.tensors[name]
-        block = FORMATS[weight.type].n_elements
-        a = quantize_activations(h, block) if inputs.activations == "int8" and block > 1 else h.astype(np.float64)
-        y = a @ weight.floats().astype(np.float64).T
-        if bias is not None:
-            y = y + inputs.tensors[bias].floats()
+        b = None if bias is None else inputs.tensors[bias].floats()
+        y = _product(h, weight.floats(), b, weight.type, inputs)
         out.append(y + x[1] if node.attrs["residual"] else y)
     return out
+
+
+def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    h, ids, weights = x
+    tensors = [inputs.tensors[name] for name in node.weights]
+    matrices = [tensor.floats() for tensor in tensors]
+    biases = [None if name is None else inputs.tensors[name].floats() for name in node.attrs["bias"]]
+
+    def product(j: int, rows: F32, e: int) -> F32:
+        b = biases[j]
+        return _product(rows, matrices[j][e], None if b is None else b[e], tensors[j].type, inputs).astype(np.float32)
+
+    out = np.zeros((*ids.shape, matrices[2].shape[1]))
+    for e in np.unique(ids).astype(int):
+        row, rank = np.nonzero(ids == e)
+        act = routing.ACTIVATIONS[node.attrs["activation"]](product(0, h[row], e), product(1, h[row], e))
+        out[row, rank] = product(2, act.astype(np.float32), e)
+    return [np.einsum("tr,trn->tn", weights.astype(np.float64), out)]
 
 
 def _rms_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
@@ -119,13 +144,6 @@ def _layer_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     y = h / np.sqrt(np.mean(h * h, axis=-1, keepdims=True) + node.attrs["eps"])
     y = y * inputs.tensors[node.weights[0]].floats()
     return [y + inputs.tensors[node.weights[1]].floats() if len(node.weights) > 1 else y]
-
-
-def _silu(x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    wide = x.astype(np.float64)
-    with np.errstate(over="ignore"):
-        y: npt.NDArray[np.float64] = wide / (1.0 + np.exp(-wide))
-    return y
 
 
 def _gelu(x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -208,13 +226,18 @@ _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
     "add": lambda node, x, inputs: [x[0] + x[1]],
     "mul": lambda node, x, inputs: [x[0] * x[1]],
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
-    "silu": lambda node, x, inputs: [_silu(x[0])],
+    "silu": lambda node, x, inputs: [silu(x[0])],
     "gelu": lambda node, x, inputs: [_gelu(x[0])],
-    "swiglu": lambda node, x, inputs: [_silu(x[0]) * x[1]],
+    "swiglu": lambda node, x, inputs: [silu(x[0]) * x[1]],
     "reshape": lambda node, x, inputs: [x[0].reshape(-1, *node.attrs["shape"])],
     "split": _split,
     "rope": lambda node, x, inputs: [_rotate(x[0], node.attrs, node.weights, inputs)],
     "attention": _attention,
     "short_conv": _short_conv,
+    "choose_experts": lambda node, x, inputs: [
+        routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
+    ],
+    "weigh_experts": lambda node, x, inputs: [routing.weigh(x[0], x[1], node.attrs)],
+    "experts": _experts,
     "take_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
 }

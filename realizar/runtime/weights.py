@@ -106,13 +106,13 @@ def _bias(file: GGUFFile, name: str, weight: Weight, tensors: dict[str, Tensor])
         return None
     if bias not in file.tensors:
         raise TensorError(f"{bias}: the architecture needs it, but {file.path.name} has no such tensor")
-    tensors[bias] = _tensor(file, bias, weight.shape[:1])
+    tensors[bias] = _tensor(file, bias, weight.bias_shape)
     return bias
 
 
 def _tensor(file: GGUFFile, name: str, shape: Shape) -> Tensor:
     info = file.tensors[name]
-    if tuple(info.shape) != shape:
+    if tuple(info.shape) not in (shape, shape[1:] if shape[0] == 1 else shape):  # a matrix of one row may be a vector
         raise TensorError(
             f"{name}: shape {tuple(info.shape)} in {file.path.name}, but its metadata and architecture ask for {shape}"
         )

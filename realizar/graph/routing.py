@@ -1,0 +1,85 @@
+"""The numpy definition of mixtures of experts: which experts a token goes to, with which weights and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+SMALLEST_SUM = 2.0**-14
+"""Weights are normalized by their sum or by this, whichever is greater; llama.cpp's bound (build_moe_ffn)."""
+
+
+def choose(logits: F32, attrs: Mapping[str, Any], bias: F32 | None) -> F32:
+    """Ids of the chosen experts, best first, ties to the lower id: [n, n_used].
+
+    Groups as DeepSeek-V3 (https://arxiv.org/abs/2412.19437) and, with `n_group_best` 1, DeepSeek-V2 limit them.
+    """
+    scores = _gating(logits, attrs["gating"])
+    if bias is not None:
+        scores = scores + bias
+    n, n_group = len(scores), attrs["n_group"]
+    if n_group > 1:
+        groups = scores.reshape(n, n_group, -1)
+        best = np.sort(groups, axis=2)[:, :, -attrs["n_group_best"] :].sum(axis=2)
+        out = _descending(best)[:, attrs["n_group_used"] :]
+        np.put_along_axis(groups, out[:, :, None], -np.inf, axis=1)
+        scores = groups.reshape(n, -1)
+    return _descending(scores)[:, : attrs["n_used"]].astype(np.float32)
+
+
+def weigh(logits: F32, ids: F32, attrs: Mapping[str, Any]) -> F64:
+    """The weights of the chosen experts: [n, n_used]."""
+    of_chosen = attrs["gating"] == "softmax_chosen"
+    scores = _gating(logits, attrs["gating"])
+    weights: F64 = np.take_along_axis(scores, ids.astype(np.intp), axis=1)
+    if of_chosen:
+        weights = _gating(weights, "softmax")
+    if attrs["normalize"]:
+        weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), SMALLEST_SUM)
+    scale: float = attrs["scale"]
+    return weights * scale
+
+
+def _gating(logits: npt.NDArray[Any], gating: str) -> F64:
+    wide = logits.astype(np.float64)
+    if gating == "sigmoid":
+        return sigmoid(wide)
+    if gating == "softmax":
+        p = np.exp(wide - wide.max(axis=1, keepdims=True))
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
+    return wide
+
+
+def _descending(scores: F64) -> npt.NDArray[np.intp]:
+    return np.argsort(-scores, axis=1, kind="stable")
+
+
+def sigmoid(x: npt.NDArray[Any]) -> F64:
+    """1 / (1 + exp(-x))."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(-x.astype(np.float64))))
+
+
+def silu(x: npt.NDArray[Any]) -> F64:
+    """x / (1 + exp(-x))."""
+    return x * sigmoid(x)
+
+
+def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
+    """silu(gate) * up."""
+    return np.asarray(silu(gate) * up)
+
+
+def swiglu_oai(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
+    """gpt-oss's gated activation (https://arxiv.org/abs/2508.10925): clamped, with a steeper sigmoid and up + 1."""
+    gate, up = np.minimum(gate, 7.0), np.clip(up, -7.0, 7.0)
+    return np.asarray(gate * sigmoid(1.702 * gate.astype(np.float64)) * (up + 1.0))
+
+
+ACTIVATIONS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}
