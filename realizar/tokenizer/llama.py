@@ -1,19 +1,13 @@
-"""SentencePiece BPE (tokenizer.ggml.model = llama) on the `sentencepiece` package.
-
-A GGUF file keeps the pieces of the model, not the model file; the file is written anew here, directly in protobuf's
-wire format (sentencepiece_model.proto).
-"""
+"""SentencePiece BPE (tokenizer.ggml.model = llama) on the `sentencepiece` package."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 from realizar.errors import TokenizerError, shown
+from realizar.tokenizer import proto
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, numbers, token_id
-
-_BPE = 2  # TrainerSpec.ModelType
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
@@ -29,34 +23,27 @@ def token_bytes(text: str) -> bytes:
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
     """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads."""
-    from sentencepiece import SentencePieceProcessor
-
-    processor = SentencePieceProcessor()
-    try:
-        processor.LoadFromSerializedProto(model_proto(metadata, vocabulary))
-    except (RuntimeError, OverflowError) as error:  # OverflowError: a score beyond float32
-        says = shown(str(error))
-        raise TokenizerError(f"tokenizer.ggml.tokens cannot be used as a SentencePiece model: {says}") from error
-    encode: Callable[[str], list[int]] = processor.EncodeAsIds
-    return encode
-
-
-def model_proto(metadata: Metadata, vocabulary: Vocabulary) -> bytes:
-    """Return a serialized sentencepiece ModelProto: pieces, and specs that leave the text as it is."""
     tokens, types = vocabulary.tokens, _piece_types(metadata, vocabulary)
     scores = numbers(metadata, "tokenizer.ggml.scores", len(tokens), "iuf")
-    pack = struct.Struct("<f").pack
-    pieces = []
-    for i, text in enumerate(tokens):
-        raw = text.encode() or b"[EMPTY_%d]" % i  # sentencepiece refuses a piece without a text
-        # SentencePiece: piece = 1, score = 2 (float), type = 3
-        pieces.append(_field(1, _field(1, raw) + b"\x15" + pack(scores[i]) + b"\x18" + types[i : i + 1]))
+    try:
+        # Sentencepiece refuses a piece without a text.
+        pieces = [
+            proto.piece(text.encode() or b"[EMPTY_%d]" % i, score, kind)
+            for i, (text, score, kind) in enumerate(zip(tokens, scores, types, strict=True))
+        ]
+    except OverflowError as error:
+        raise TokenizerError(
+            f"tokenizer.ggml.scores cannot be used as a SentencePiece model: {shown(str(error))}"
+        ) from error
     has_bytes = types.count(TokenType.BYTE) == 256
     # TrainerSpec: model_type = 3, byte_fallback = 35, unk_id = 40
-    trainer = _number(3, _BPE) + _number(35, has_bytes) + _number(40, types.index(TokenType.UNKNOWN))
+    trainer = proto.number(3, proto.BPE) + proto.number(35, has_bytes)
+    trainer += proto.number(40, types.index(TokenType.UNKNOWN))
     # NormalizerSpec: add_dummy_prefix = 3 (the prefix is ours to add), remove_extra_whitespaces = 4
-    normalizer = _number(3, 0) + _number(4, 0)
-    return b"".join(pieces) + _field(2, trainer) + _field(3, normalizer)
+    normalizer = proto.number(3, 0) + proto.number(4, 0)
+    processor = proto.processor(b"".join(pieces), trainer, normalizer, "tokenizer.ggml.tokens")
+    encode: Callable[[str], list[int]] = processor.EncodeAsIds
+    return encode
 
 
 def _piece_types(metadata: Metadata, vocabulary: Vocabulary) -> bytes:
@@ -67,21 +54,3 @@ def _piece_types(metadata: Metadata, vocabulary: Vocabulary) -> bytes:
     types = types.replace(bytes([TokenType.UNKNOWN]), bytes([TokenType.CONTROL]))
     types[unknown or 0] = TokenType.UNKNOWN
     return bytes(types)
-
-
-def _varint(value: int) -> bytes:
-    low = bytearray()
-    while value > 0x7F:
-        low.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*low, value])
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """Write a length-delimited field."""
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
-
-
-def _number(number: int, value: int) -> bytes:
-    """Write a varint field."""
-    return _varint(number << 3) + _varint(value)

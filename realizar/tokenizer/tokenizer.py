@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from realizar.errors import TokenizerError, shown
-from realizar.tokenizer import gpt2, llama
+from realizar.tokenizer import gpt2, llama, unigram, wordpiece
 from realizar.tokenizer.chat import ChatTemplate
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.special import SpecialTokens
@@ -28,7 +28,7 @@ class Kind(Protocol):
 
 
 # tokenizer.ggml.model -> the module that knows it
-KINDS: dict[str, Kind] = {"gpt2": gpt2, "llama": llama}
+KINDS: dict[str, Kind] = {"gpt2": gpt2, "llama": llama, "bert": wordpiece, "t5": unigram}
 
 
 class Tokenizer:
@@ -109,15 +109,13 @@ class Tokenizer:
         """
         _check_text(text)
         words, vocabulary = self._encoder(), self._vocabulary
-        ids = [vocabulary.bos_id] if add_special and vocabulary.add_bos and vocabulary.bos_id is not None else []
+        ids = [*vocabulary.before] if add_special else []
         for part in self._special.split(text, parse_special):
             if isinstance(part, int):
                 ids.append(part)
             else:
                 ids += words(f" {part}" if vocabulary.space_prefix else part)
-        if add_special and vocabulary.add_eos and vocabulary.eos_id is not None:
-            ids.append(vocabulary.eos_id)
-        return ids
+        return [*ids, *vocabulary.after] if add_special else ids
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """Return the text of token ids; bytes that are no UTF-8 become U+FFFD.

@@ -43,6 +43,8 @@ class Rules:
         Whether `encode` puts them around a text.
     space_prefix : bool
         Whether a space goes in front of each text between special tokens.
+    sep_id : int or None
+        The token that, with BOS in front, closes every text, whatever the metadata say of adding BOS and EOS.
     """
 
     bos_id: int | None = None
@@ -50,6 +52,7 @@ class Rules:
     add_bos: bool = False
     add_eos: bool = False
     space_prefix: bool = False
+    sep_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class Vocabulary:
         Beginning and end of a text.
     eog_ids : frozenset of int
         Each of these ends a generation.
-    add_bos, add_eos, space_prefix : bool
+    before, after : list of int
+        What `encode` puts around a text: BOS and EOS where the model was trained with them, or CLS and SEP.
+    space_prefix : bool
         See `Rules`.
     strip_after : frozenset of int
         Special tokens that swallow the white space behind them.
@@ -80,8 +85,8 @@ class Vocabulary:
     bos_id: int | None
     eos_id: int | None
     eog_ids: frozenset[int]
-    add_bos: bool
-    add_eos: bool
+    before: list[int]
+    after: list[int]
     space_prefix: bool
     strip_after: frozenset[int]
 
@@ -100,6 +105,10 @@ class Vocabulary:
             for name, default in (("bos", rules.bos_id), ("eos", rules.eos_id))
         )
         eog = _endings(metadata, ids, types, eos)
+        before = _added(metadata, "bos", rules.add_bos, bos)
+        after = _added(metadata, "eos", rules.add_eos, eos)
+        if rules.sep_id is not None:
+            before, after = _cls_and_sep(metadata, bos, rules.sep_id, len(tokens))
         return cls(
             tokens=tokens,
             ids=ids,
@@ -107,8 +116,8 @@ class Vocabulary:
             bos_id=bos,
             eos_id=eos,
             eog_ids=eog,
-            add_bos=_adds(metadata, "bos", rules.add_bos, bos),
-            add_eos=_adds(metadata, "eos", rules.add_eos, eos),
+            before=before,
+            after=after,
             space_prefix=rules.space_prefix,
             strip_after=_strip_after(metadata, ids, types),
         )
@@ -175,12 +184,24 @@ def _types(metadata: Metadata, n: int) -> bytearray:
     return bytearray(values)
 
 
-def _adds(metadata: Metadata, name: str, default: bool, token: int | None) -> bool:
+def _added(metadata: Metadata, name: str, default: bool, token: int | None) -> list[int]:
+    """Return the token that goes before or behind a text, if one does."""
     key = f"tokenizer.ggml.add_{name}_token"
     asked = flag(metadata, key, False)
     if asked and token is None:
         raise TokenizerError(f"{key} is true, but tokenizer.ggml.{name}_token_id is missing or outside the vocabulary")
-    return token is not None and (asked if key in metadata else default)
+    return [token] if token is not None and (asked if key in metadata else default) else []
+
+
+def _cls_and_sep(metadata: Metadata, bos: int | None, default: int, n: int) -> tuple[list[int], list[int]]:
+    """Return CLS, which files call BOS, and SEP, whose key the format's authors misspelled."""
+    sep = token_id(metadata, "seperator", n, default)
+    if bos is None or sep is None:
+        raise TokenizerError(
+            "tokenizer.ggml.bos_token_id and seperator_token_id: a WordPiece model needs both in its vocabulary "
+            f"of {n} tokens; the file is damaged"
+        )
+    return [bos], [sep]
 
 
 def _endings(metadata: Metadata, ids: dict[str, int], types: bytearray, eos: int | None) -> frozenset[int]:

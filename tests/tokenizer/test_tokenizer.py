@@ -109,6 +109,29 @@ def test_a_bos_that_is_asked_for_must_exist():
     assert Tokenizer.from_gguf(changed("qwen2", bos_token_id=2**32 - 1)).bos_id is None
 
 
+def test_wordpiece_stands_between_cls_and_sep_whatever_the_flags_say():
+    tokenizer = Tokenizer.from_gguf(changed("bert", add_bos_token=False, add_eos_token=False))
+    assert tokenizer.encode("") == [2, 3]
+    assert tokenizer.encode("", add_special=False) == []
+    with pytest.raises(TokenizerError, match="needs both in its vocabulary of 2 tokens"):
+        Tokenizer.from_gguf(changed("bert", seperator_token_id=512, tokens=["[CLS]", "a"], token_type=[3, 1]))
+
+
+def test_wordpiece_normalizes_as_bert():
+    tokenizer = small("bert")
+    assert tokenizer.decode(tokenizer.encode("  Crème\tBRÛLÉE, "), skip_special=True) == "creme brulee ,"
+    cased = Tokenizer.from_gguf(changed("bert", **{"normalizer.lowercase": False}))
+    assert cased.encode("A") != cased.encode("a")
+
+
+def test_unigram_merges_spaces_where_the_file_says_so():
+    tokenizer = small("t5")
+    assert tokenizer.encode("  the   dog ") == tokenizer.encode("the dog")
+    assert tokenizer.decode(tokenizer.encode(" the  dog")) == "the dog"
+    keeps = Tokenizer.from_gguf(changed("t5", remove_extra_whitespaces=False))
+    assert keeps.encode("the  dog") != keeps.encode("the dog")
+
+
 def test_names_end_a_generation_and_are_control_tokens():
     metadata = changed("qwen2", token_type=retyped("qwen2", **{"<|endoftext|>": 1}))
     tokenizer = Tokenizer.from_gguf(metadata)
@@ -166,7 +189,7 @@ def test_texts_that_are_none(text, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "rwkv"}, "'rwkv' is unknown; known are gpt2, llama"),
+        ({"model": "rwkv"}, "'rwkv' is unknown; known are gpt2, llama, bert, t5"),
         ({"model": None}, "None is unknown"),
         ({"pre": "no-such"}, "a plugin can add it with the hook realizar_pretokenizers"),
         ({"pre": "gemma4"}, "does not work on bytes"),
@@ -195,6 +218,18 @@ def test_files_that_cannot_be_read(changes, message):
         ("llama", {"scores": [0.0]}, "needs 512 numbers, one per token, found 1"),
         ("llama", {"scores": ["0"] * 512}, "needs 512 numbers, one per token, found some of type <U1"),
         ("llama", {"scores": [1e300] * 512}, "cannot be used as a SentencePiece model"),
+        (
+            "bert",
+            {"unknown_token_id": 4, "tokens": ["[PAD]", "a", "[CLS]", "[SEP]"], "token_type": [3, 1, 3, 3]},
+            "unknown_token_id: a WordPiece vocabulary needs it",
+        ),
+        ("t5", {"scores": None}, "needs 512 numbers"),
+        (
+            "t5",
+            {"unknown_token_id": 2**32 - 1, "tokens": ["a"], "token_type": [1], "scores": [0.0]},
+            "a unigram vocabulary needs it",
+        ),
+        ("t5", {"precompiled_charsmap": [1, 2, 3, 4, 5]}, "precompiled_charsmap cannot be used"),
     ],
 )
 def test_files_that_cannot_be_built(name, changes, message):

@@ -8,17 +8,17 @@ import pytest
 from realizar.gguf import GGUFFile
 from realizar.tokenizer.tokenizer import KINDS
 from tests.shared import SHARED, needs_shared
-from tests.tokenizer.vocabularies import COMMITTED, SEPARATOR, VECTORS, committed, of_file, real, small
+from tests.tokenizer.vocabularies import COMMITTED, NORMALIZING, SEPARATOR, VECTORS, committed, of_file, real, small
 
 
-@pytest.mark.parametrize("name", COMMITTED)
+@pytest.mark.parametrize("name", [*COMMITTED, *NORMALIZING])
 def test_committed_examples(name):
     for example in committed(name)["examples"]:
         assert small(name).encode(example["text"], add_special=True, parse_special=True) == example["ids"]
 
 
 @needs_shared
-@pytest.mark.parametrize("name", ["gpt-2", "starcoder", "falcon", "llama-spm", "phi-3"])
+@pytest.mark.parametrize("name", ["gpt-2", "starcoder", "falcon", "llama-spm", "phi-3", "bert-bge"])
 def test_published_vectors(name):
     _check_vectors(VECTORS / f"ggml-vocab-{name}.gguf", name)
 
@@ -43,7 +43,8 @@ def _check_vectors(path: Path, name: str) -> None:
     for text, line in zip(texts, lines, strict=False):
         ids = [int(i) for i in line.split()]
         assert tokenizer.encode(text, add_special=False) == ids, repr(text)
-        assert tokenizer.decode(ids) == text
+        if name != "bert-bge":  # case and accents are gone
+            assert tokenizer.decode(ids) == text
 
 
 @needs_shared

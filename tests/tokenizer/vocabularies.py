@@ -15,7 +15,8 @@ from tests.shared import SHARED
 
 VECTORS = SHARED / "tokenizers"
 SEPARATOR = "\n__ggml_vocab_test__\n"
-COMMITTED = ("llama", "qwen2")  # one of each kind
+COMMITTED = ("llama", "qwen2")  # one of each kind that keeps every character
+NORMALIZING = ("bert", "t5")  # one of each kind that does not
 
 
 @cache

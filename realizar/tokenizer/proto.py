@@ -1,0 +1,60 @@
+"""SentencePiece model files: the few fields that tokenizers need, in protobuf's wire format.
+
+The numbers of the fields are those of sentencepiece_model.proto. A GGUF file keeps what a model file held, not the file
+itself; it is written anew here.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from realizar.errors import TokenizerError, shown
+
+UNIGRAM, BPE = 1, 2
+"""TrainerSpec.ModelType."""
+
+_score = struct.Struct("<f").pack
+
+
+def piece(text: bytes, score: float, kind: int) -> bytes:
+    """Write one entry of ModelProto.pieces; `kind` is a number of `TokenType`."""
+    # SentencePiece: piece = 1, score = 2 (float), type = 3
+    return field(1, field(1, text) + b"\x15" + _score(score) + b"\x18" + bytes([kind]))
+
+
+def field(tag: int, payload: bytes) -> bytes:
+    """Write a length-delimited field."""
+    return _varint(tag << 3 | 2) + _varint(len(payload)) + payload
+
+
+def number(tag: int, value: int) -> bytes:
+    """Write a varint field."""
+    return _varint(tag << 3) + _varint(value)
+
+
+def processor(pieces: bytes, trainer: bytes, normalizer: bytes, key: str) -> Any:
+    """Return a SentencePieceProcessor of these pieces, TrainerSpec and NormalizerSpec.
+
+    Raises
+    ------
+    TokenizerError
+        Sentencepiece refuses them; `key` is what the message blames.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    made = SentencePieceProcessor()
+    try:
+        made.LoadFromSerializedProto(pieces + field(2, trainer) + field(3, normalizer))
+    except RuntimeError as error:
+        says = shown(str(error))
+        raise TokenizerError(f"{key} cannot be used as a SentencePiece model: {says}") from error
+    return made
+
+
+def _varint(value: int) -> bytes:
+    low = bytearray()
+    while value > 0x7F:
+        low.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*low, value])

@@ -1,0 +1,81 @@
+"""Unigram (tokenizer.ggml.model = t5: T5, XLM-RoBERTa): `sentencepiece` normalizes, `tokenizers` cuts into pieces.
+
+Sentencepiece could do both, but it sums scores in float32 and so breaks other ties than the models' own tokenizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from realizar.errors import TokenizerError, shown
+from realizar.tokenizer import proto
+from realizar.tokenizer.pretokenize import Rows
+from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, numbers, token_id
+
+# Types of tokens that pieces of a text may become; user-defined ones are cut out before, but their score counts.
+_IN_TEXT = frozenset((TokenType.NORMAL, TokenType.USER_DEFINED, TokenType.UNUSED))
+_UNKNOWN = 2  # T5's
+
+
+def rules(metadata: Metadata, extra: Rows) -> Rules:
+    """Return what holds where the metadata says nothing: T5's own tokenizer."""
+    return Rules(eos_id=1, add_eos=True, space_prefix=flag(metadata, "tokenizer.ggml.add_space_prefix", True))
+
+
+def token_bytes(text: str) -> bytes:
+    """Return the bytes that a NORMAL token stands for."""
+    return text.replace("▁", " ").encode()
+
+
+def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
+    """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads."""
+    from tokenizers import Tokenizer, models
+
+    unknown = token_id(metadata, "unknown", len(vocabulary.tokens), _UNKNOWN)
+    if unknown is None:
+        raise TokenizerError("tokenizer.ggml.unknown_token_id: a unigram vocabulary needs it; the file is damaged")
+    try:
+        tokenizer = Tokenizer(models.Unigram(_pieces(metadata, vocabulary), unk_id=unknown, byte_fallback=False))
+    except Exception as error:  # `tokenizers` raises bare Exception
+        says = shown(str(error))
+        raise TokenizerError(f"tokenizer.ggml.tokens cannot be used as a unigram vocabulary: {says}") from error
+    normalize = _normalizer(metadata)
+
+    def encode(text: str) -> list[int]:
+        # Unlike `encode`, this one lets other threads run meanwhile.
+        pieces = normalize(text).replace(" ", "▁")
+        ids: list[int] = tokenizer.encode_batch_fast([pieces], add_special_tokens=False)[0].ids
+        return ids
+
+    return encode
+
+
+def _pieces(metadata: Metadata, vocabulary: Vocabulary) -> list[tuple[str, float]]:
+    """Return (text, score) of each token; those that no text may become get a space, which no normalized text has."""
+    scores = numbers(metadata, "tokenizer.ggml.scores", len(vocabulary.tokens), "iuf")
+    return [
+        (text, 0.0 if kind == TokenType.USER_DEFINED else score) if kind in _IN_TEXT and text else (f" {i}", 0.0)
+        for i, (text, kind, score) in enumerate(zip(vocabulary.tokens, vocabulary.types, scores, strict=True))
+    ]
+
+
+def _normalizer(metadata: Metadata) -> Callable[[str], str]:
+    """Return the text normalizer: the file's map of characters, and white space as the file says.
+
+    `encode` of the tokenizer has put a space in front already; where extra ones are removed it goes with them, and
+    sentencepiece puts its own there.
+    """
+    charsmap = np.asarray(metadata.get("tokenizer.ggml.precompiled_charsmap", ()), np.uint8).tobytes()
+    merges_spaces = flag(metadata, "tokenizer.ggml.remove_extra_whitespaces", False)
+    # Sentencepiece wants a vocabulary: an unknown piece and another one. TrainerSpec: model_type = 3
+    pieces = proto.piece(b"<unk>", 0.0, TokenType.UNKNOWN) + proto.piece(b"a", -1.0, TokenType.NORMAL)
+    trainer = proto.number(3, proto.UNIGRAM)
+    # NormalizerSpec: precompiled_charsmap = 2, add_dummy_prefix = 3, remove_extra_whitespaces = 4,
+    # escape_whitespaces = 5
+    spaces = proto.number(3, merges_spaces) + proto.number(4, merges_spaces) + proto.number(5, 0)
+    normalizer = (proto.field(2, charsmap) if charsmap else b"") + spaces
+    processor = proto.processor(pieces, trainer, normalizer, "tokenizer.ggml.precompiled_charsmap")
+    normalize: Callable[[str], str] = processor.Normalize
+    return normalize
