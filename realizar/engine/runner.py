@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from realizar.engine.kv_cache import KVCache
     from realizar.model import Model
     from realizar.params import EngineParams
-    from realizar.runtime.bind import CompiledPlan
+    from realizar.runtime.compiled import CompiledPlan
 
     Array = npt.NDArray[Any]
 

@@ -1,0 +1,106 @@
+"""CompiledPlan: a bound plan that runs one step after another, and what it holds a batch against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar._kernels.plan import Program
+from realizar.errors import ParameterError, RealizarError
+from realizar.runtime.batch import Batch
+from realizar.runtime.plan import Plan
+
+Rows = tuple[int, int]
+"""Where rows lie in the arena: offset in bytes of the first, floats from row to row."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many of each thing that a batch names by number there are."""
+
+    n_vocab: int
+    n_slots: int
+    n_blocks: tuple[int, ...]
+
+
+def _within(name: str, ids: npt.NDArray[np.int32], n: int) -> None:
+    if ids.size and (ids.min() < 0 or ids.max() >= n):
+        raise ParameterError(f"Batch.{name}: ids must be in [0, {n}); found {ids.min()} to {ids.max()}")
+
+
+class CompiledPlan:
+    """A plan that runs: `run(batch)` computes one step.
+
+    Attributes
+    ----------
+    plan : Plan
+    n_bytes : int
+        Size of the arena that holds the values of a step; pages are touched as far as steps reach.
+    """
+
+    def __init__(
+        self, plan: Plan, program: Program, arena: npt.NDArray[np.uint8], places: Mapping[str, Rows], limits: Limits
+    ) -> None:
+        self.plan = plan
+        self.n_bytes = arena.nbytes
+        self._program = program
+        self._arena = arena
+        self._places = places
+        self._limits = limits
+
+    def run(self, batch: Batch, outputs: Iterable[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
+        """Computes one step.
+
+        Parameters
+        ----------
+        batch : Batch
+            As `Batch.check` wants it.
+        outputs : iterable of str | None
+            Which of the plan's outputs to return; all by default.
+
+        Returns
+        -------
+        dict of float32 [m, ...]
+            One row for each of `batch.outputs`; views that hold until the next run.
+
+        Raises
+        ------
+        ParameterError
+            If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist.
+        RealizarError
+            If the system lets no worker threads start.
+        """
+        self._check(batch)
+        try:
+            self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
+                              batch.outputs, batch.block_tables)  # fmt: skip
+        except OSError as error:
+            raise RealizarError(f"{error}; ask for fewer n_threads") from error
+        names = self._places if outputs is None else outputs
+        return {name: self._output(name, len(batch.outputs)) for name in names}
+
+    def _check(self, batch: Batch) -> None:
+        """What the kernels rely on: every id of the batch names something."""
+        if batch.embeddings is not None or batch.spans is not None or batch.adapters is not None:
+            raise ParameterError("Batch.embeddings, spans and adapters are not computed on the CPU yet")
+        if batch.mask != "causal" or len(batch.positions) != 1:
+            raise ParameterError("Batch.mask must be 'causal' and positions have one row on the CPU yet")
+        _within("tokens", batch.tokens, self._limits.n_vocab)
+        _within("state_slots", batch.state_slots, self._limits.n_slots)
+        _within("outputs", batch.outputs, batch.n_tokens)
+        if len(batch.block_tables) != len(self._limits.n_blocks):
+            groups = len(self._limits.n_blocks)
+            raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")
+        for group, (table, n) in enumerate(zip(batch.block_tables, self._limits.n_blocks, strict=True)):
+            _within(f"block_tables[{group}]", table, n)
+
+    def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
+        offset, ld = self._places[name]
+        shape = self.plan.shapes[self.plan.outputs[name]]
+        n = prod(shape)
+        block = self._arena[offset : offset + m * ld * 4].view(np.float32).reshape(m, ld)[:, :n]
+        return block.reshape(m, *shape)
