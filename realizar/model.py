@@ -62,7 +62,7 @@ class Model:
         return self._plans[key]
 
     def bind(
-        self, plan: Plan, pool: Pool, params: BindParams, kv: KV, states: Mapping[int, npt.NDArray[np.float32]]
+        self, plan: Plan, pool: Pool, params: BindParams, kv: KV, states: Mapping[str, npt.NDArray[np.float32]]
     ) -> CompiledPlan:
         """A plan made runnable on the CPU with these caches and threads."""
         return bind(plan, self.tensors, pool, params, kv, states)

@@ -109,7 +109,7 @@ def tiny_model(
 ) -> Iterator[Model]:
     """Writes a tiny random model file and opens it.
 
-    Without `optional`, all that may be left out is, and what may be fused is in parts.
+    Without `optional`, all that may be left out is, with what depends on it, and what may be fused is in parts.
     """
     path = folder / f"{arch.name}-{type_name}-{optional}.gguf"
     hp = arch.hparams(ArchMetadata(metadata, arch.name))
@@ -118,9 +118,9 @@ def tiny_model(
     for key, value in metadata.items():
         writer.add(key, value)
     for name, weight in _written(expand(arch.tensors(hp), hp.n_layer), optional).items():
-        if (weight.optional or weight.alias is not None) and not optional:
+        if ((weight.optional or weight.alias or weight.where) and not optional) or (weight.unless and optional):
             continue
-        _add(writer, f"{name}.weight", _random(weight, rng), type_name)
+        _add(writer, name + weight.suffix, _random(weight, rng), type_name)
         if weight.bias is True or (weight.bias is None and optional):
             _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.bias_shape).astype(np.float32), "F32")
     writer.write()
@@ -139,7 +139,10 @@ def _written(table: WeightTable, fused: bool) -> WeightTable:
 
 
 def _random(weight: Weight, rng: np.random.Generator) -> F32:
-    """Norms and factors near one, matrices that keep the size of what they multiply."""
+    """Norms and factors near one, decays near minus one, matrices that keep the size of what they multiply."""
+    if weight.negative:
+        decay: F32 = -(0.1 + np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
+        return decay
     if len(weight.shape) == 1:
         vector: F32 = (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
         return vector
@@ -180,7 +183,7 @@ class Session:
             for group in plan.cache_groups
             for c in group.layers
         }
-        self.states = {s.layer: np.full((n_seqs, *s.shape), stale, np.float32) for s in plan.states}
+        self.states = {s.key: np.full((n_seqs, *s.shape), stale, np.float32) for s in plan.states}
         params = BindParams(n_batch=n_ctx * n_seqs, n_ctx=n_ctx, activations=activations, kv_type=kv_type, isa=isa)
         self.compiled = model.bind(plan, Pool(n_threads), params, self.kv, self.states)
 

@@ -65,6 +65,13 @@ class Weight:
     parts : dict[str, int] | None
         Last part of a name -> rows, in order: the tensors that this one is fused of. The file may hold it whole or in
         parts; `build` sees the parts, which are views of the rows of a whole one.
+    suffix : str
+        What follows the name in the file: some tensors end in ".bias" alone, some in nothing.
+    where, unless : str | None
+        Last part of the name of an optional tensor of the same layer: this one is there exactly if that one is, or
+        exactly if it is not (a layer that has experts or a dense feed-forward). The reference is else None.
+    negative : bool
+        All its numbers are below zero (decays); random models for tests keep to it.
     """
 
     shape: Shape
@@ -72,6 +79,10 @@ class Weight:
     optional: bool = False
     alias: str | None = None
     parts: Mapping[str, int] | None = None
+    suffix: str = ".weight"
+    where: str | None = None
+    unless: str | None = None
+    negative: bool = False
 
     @property
     def bias_shape(self) -> Shape:
@@ -94,6 +105,12 @@ class WeightRef:
     name: str
     shape: Shape
     bias: str | None
+    suffix: str = ".weight"
+
+    @property
+    def tensor(self) -> str:
+        """Its whole name in the file."""
+        return self.name + self.suffix
 
 
 class Weights:

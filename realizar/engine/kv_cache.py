@@ -36,9 +36,9 @@ class LayerCache(NamedTuple):
 
 
 class LayerState(NamedTuple):
-    """Recurrent state of one layer: float32 [n_slots, *shape]."""
+    """One recurrent state of one layer: float32 [n_slots, *shape]."""
 
-    layer: int
+    key: str
     data: Array
 
 
@@ -100,7 +100,7 @@ class KVCache:
                 k = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(k_type, at.head_dim_k)), np.dtype(np.uint8))
                 v = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(v_type, at.head_dim_v)), np.dtype(np.uint8))
                 self.layers.append(LayerCache(at.layer, k.swapaxes(0, 1), v.swapaxes(0, 1)))
-        self.states = [LayerState(at.layer, _untouched((n_slots, *at.shape), np.dtype(np.float32))) for at in states]
+        self.states = [LayerState(at.key, _untouched((n_slots, *at.shape), np.dtype(np.float32))) for at in states]
         self._free_slots = list(reversed(range(n_slots)))
         self._block_copies: list[tuple[int, int, int]] = []
         self._slot_copies: list[tuple[int, int]] = []

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 class WeightLike(Protocol):
-    """What the builder needs to know of a weight: its name, its shape and whether a bias goes with it."""
+    """What the builder needs to know of a weight: its names, its shape and whether a bias goes with it."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
+    @property
+    def tensor(self) -> str: ...  # noqa: D102
     @property
     def shape(self) -> Shape: ...  # noqa: D102
     @property
@@ -43,6 +45,12 @@ class State:
 
     layer: int
     shape: Shape
+    name: str = "state"
+
+    @property
+    def key(self) -> str:
+        """Its name among the states of all layers."""
+        return f"blk.{self.layer}.{self.name}"
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,10 @@ class Graph:
         A value's id is its index.
     outputs : dict[str, int]
         Name of an output -> value id.
-    caches, states : dict
-        What the layers remember, by layer.
+    caches : dict[int, Cache]
+        What the layers' attention remembers, by layer.
+    states : dict[str, State]
+        What their recurrences remember, by key.
     """
 
     def __init__(self) -> None:
@@ -96,7 +106,7 @@ class Graph:
         self.values: list[Value] = []
         self.outputs: dict[str, int] = {}
         self.caches: dict[int, Cache] = {}
-        self.states: dict[int, State] = {}
+        self.states: dict[str, State] = {}
         self._names: set[str] = set()
 
     # ---- recording
@@ -127,20 +137,20 @@ class Graph:
 
     def embed(self, weight: WeightLike) -> Value:
         """Rows of the embedding table for the tokens of the batch: (n_embd,)."""
-        return self.emit("embed", [], [weight.name], [(f"{weight.name}.weight", weight.shape)])[0]
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)])[0]
 
     def linear(self, x: Value, weight: WeightLike) -> Value:
         """W x + b: (n_out,); b is there when the file has it."""
-        pair = (f"{weight.name}.weight", weight.shape)
+        pair = (weight.tensor, weight.shape)
         return self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)[0]
 
     def rms_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
         """x / sqrt(mean(x^2) + eps) * w over the last dimension."""
-        return self.emit("rms_norm", [x], [weight.name], [(f"{weight.name}.weight", weight.shape)], eps=eps)[0]
+        return self.emit("rms_norm", [x], [weight.name], [(weight.tensor, weight.shape)], eps=eps)[0]
 
     def layer_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
         """(x - mean) / sqrt(var + eps) * w + b over the last dimension; b is there when the file has it."""
-        pairs = [(f"{weight.name}.weight", weight.shape)]
+        pairs = [(weight.tensor, weight.shape)]
         if weight.bias is not None:
             pairs.append((weight.bias, weight.shape))
         return self.emit("layer_norm", [x], [weight.name], pairs, eps=eps)[0]
@@ -189,7 +199,7 @@ class Graph:
         """
         if style not in ("neox", "norm"):
             raise GraphError(f"rope: style {style!r} is unknown; known are 'neox' and 'norm'")
-        pairs = [] if factors is None else [(f"{factors.name}.weight", factors.shape)]
+        pairs = [] if factors is None else [(factors.tensor, factors.shape)]
         return self.emit("rope", [x], ["rope"], pairs, dims=dims, base=float(base), style=style,
                          scaling=scaling or RopeScaling())[0]  # fmt: skip
 
@@ -223,7 +233,7 @@ class Graph:
         """
         if gating not in ("softmax", "sigmoid", "softmax_chosen"):
             raise GraphError(f"route: gating {gating!r} is unknown; known are 'softmax', 'sigmoid', 'softmax_chosen'")
-        pairs = [] if bias is None else [(f"{bias.name}.weight", bias.shape)]
+        pairs = [] if bias is None else [(bias.tensor, bias.shape)]
         n_group_best = n_group_best if n_group > 1 else 1
         (ids,) = self.emit("choose_experts", [logits], [f"{logits.name}.ids"], pairs, n_used=n_used, gating=gating,
                            n_group=n_group, n_group_used=n_group_used, n_group_best=n_group_best)  # fmt: skip
@@ -244,16 +254,20 @@ class Graph:
         if activation not in ("silu", "swiglu_oai"):
             raise GraphError(f"experts: activation {activation!r} is unknown; known are 'silu' and 'swiglu_oai'")
         weights = (gate, up, down)
-        pairs = [(f"{weight.name}.weight", weight.shape) for weight in weights]
+        pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,
                          bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip
 
-    def state(self, layer: int, shape: Shape) -> State:
-        """Declares a float32 array of this shape that layer `layer` remembers for each sequence, zeros at its start."""
-        if layer in self.states:
-            raise GraphError(f"state: layer {layer} has declared its state already")
-        self.states[layer] = State(layer, shape)
-        return self.states[layer]
+    def state(self, layer: int, shape: Shape, name: str = "state") -> State:
+        """Declares a float32 array of this shape that layer `layer` remembers for each sequence, zeros at its start.
+
+        A layer that remembers several gives each a name.
+        """
+        state = State(layer, shape, name)
+        if state.key in self.states:
+            raise GraphError(f"state: layer {layer} has declared its {name!r} already")
+        self.states[state.key] = state
+        return state
 
     def short_conv(self, x: Value, weight: WeightLike, state: State) -> Value:
         """Depthwise causal convolution over the tokens: y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c].
@@ -263,5 +277,5 @@ class Graph:
         n_channel, n_tap = weight.shape
         if state.shape != (n_tap - 1, n_channel):
             raise GraphError(f"short_conv: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
-        pair = (f"{weight.name}.weight", weight.shape)
-        return self.emit("short_conv", [x], [weight.name], [pair], state=state.layer)[0]
+        pair = (weight.tensor, weight.shape)
+        return self.emit("short_conv", [x], [weight.name], [pair], state=state.key)[0]

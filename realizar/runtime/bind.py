@@ -53,7 +53,7 @@ class BindParams:
 
 def bind(
     plan: Plan, tensors: Mapping[str, Tensor], pool: Pool, params: BindParams, kv: KV,
-    states: Mapping[int, npt.NDArray[np.float32]],
+    states: Mapping[str, npt.NDArray[np.float32]],
 ) -> CompiledPlan:  # fmt: skip
     """Binds a plan to the CPU.
 
@@ -68,7 +68,7 @@ def bind(
     kv : dict
         layer -> (K, V), each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)].
     states : dict
-        layer -> float32 [n_slots, *shape].
+        State.key -> float32 [n_slots, *shape].
 
     Raises
     ------
@@ -83,7 +83,7 @@ class _Binder:
 
     def __init__(
         self, plan: Plan, tensors: Mapping[str, Tensor], pool: Pool, params: BindParams, kv: KV,
-        states: Mapping[int, npt.NDArray[np.float32]],
+        states: Mapping[str, npt.NDArray[np.float32]],
     ) -> None:  # fmt: skip
         self.plan, self.tensors, self.pool, self.params, self.kv, self.states = plan, tensors, pool, params, kv, states
         self.producer = {i: index for index, op in enumerate(plan.ops) for i in op.outputs}

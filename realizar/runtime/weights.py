@@ -61,7 +61,9 @@ def collect(file: GGUFFile, table: WeightTable, n_layer: int) -> tuple[Weights, 
     refs: dict[str, WeightRef | None] = {}
     tensors: dict[str, Tensor] = {}
     for name, weight in expand(table, n_layer).items():
-        if weight.parts is None:
+        if not _expected(file, name, weight):
+            refs[name] = None
+        elif weight.parts is None:
             refs[name] = _reference(file, name, weight, tensors)
         elif f"{name}.weight" in file.tensors:
             refs.update(_cut(file, name, weight, tensors))
@@ -70,17 +72,25 @@ def collect(file: GGUFFile, table: WeightTable, n_layer: int) -> tuple[Weights, 
     return Weights(refs), tensors
 
 
+def _expected(file: GGUFFile, name: str, weight: Weight) -> bool:
+    """Whether a weight belongs into this file, where that depends on another tensor of the layer."""
+    folder = name[: name.rfind(".") + 1]
+    return (weight.where is None or f"{folder}{weight.where}.weight" in file.tensors) and (
+        weight.unless is None or f"{folder}{weight.unless}.weight" not in file.tensors
+    )
+
+
 def _reference(file: GGUFFile, name: str, weight: Weight, tensors: dict[str, Tensor]) -> WeightRef | None:
     """One weight of the file, its tensors added to `tensors`; None for one that may be left out and is."""
-    source = name
-    if f"{name}.weight" not in file.tensors and weight.alias is not None:
+    source, suffix = name, weight.suffix
+    if name + suffix not in file.tensors and weight.alias is not None:
         source = weight.alias
-    if f"{source}.weight" not in file.tensors:
+    if source + suffix not in file.tensors:
         if not weight.optional:
-            raise TensorError(f"{name}.weight: the architecture needs it, but {file.path.name} has no such tensor")
+            raise TensorError(f"{name}{suffix}: the architecture needs it, but {file.path.name} has no such tensor")
         return None
-    tensors[f"{source}.weight"] = _tensor(file, f"{source}.weight", weight.shape)
-    return WeightRef(source, weight.shape, _bias(file, source, weight, tensors))
+    tensors[source + suffix] = _tensor(file, source + suffix, weight.shape)
+    return WeightRef(source, weight.shape, _bias(file, source, weight, tensors), suffix)
 
 
 def _cut(file: GGUFFile, name: str, weight: Weight, tensors: dict[str, Tensor]) -> dict[str, WeightRef]:

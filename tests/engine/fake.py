@@ -35,6 +35,10 @@ class FakeState:
     layer: int
     shape: tuple[int, ...] = (2,)
 
+    @property
+    def key(self) -> str:
+        return f"blk.{self.layer}.state"
+
 
 @dataclass(frozen=True)
 class FakePlan:
@@ -141,7 +145,7 @@ class FakeProgram:
     def _advance(self, batch: Batch, s: int, row: int) -> list[float]:
         slot, states = batch.state_slots[s], []
         for spec in self.plan.states:
-            data = self.states[spec.layer]
+            data = self.states[spec.key]
             if row == batch.seq_start[s] and batch.seq_past[s] == 0:
                 data[slot] = 0
             data[slot] = next_state(float(data[slot].flat[0]), int(batch.tokens[row]))

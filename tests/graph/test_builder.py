@@ -49,6 +49,7 @@ def test_names_stay_unique(g):
         (lambda g, x: g.rope(g.heads(x, 2), style="spiral", dims=4, base=1e4), "spiral"),
         (lambda g, x: g.short_conv(x, weight("w", 8, 4), g.state(0, (4, 8))), "state"),
         (lambda g, x: (g.state(0, (1,)), g.state(0, (1,))), "already"),
+        (lambda g, x: (g.state(0, (1,), "a"), g.state(0, (2,), "b"), g.state(0, (1,), "a")), "already"),
         (lambda g, x: g.add(x, Graph().embed(weight("t", 32, 8))), "another graph"),
     ],
 )
