@@ -14,8 +14,9 @@ from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
 from realizar.errors import GGUFError, GraphError
 from realizar.gguf import GGUFFile
-from realizar.runtime.bind import KV, BindParams, bind
+from realizar.runtime.bind import KV, bind
 from realizar.runtime.compiled import CompiledPlan
+from realizar.runtime.places import BindParams
 from realizar.runtime.plan import Plan, lower
 from realizar.runtime.weights import collect
 

@@ -9,7 +9,7 @@ import numpy as np
 from realizar._kernels.plan import Pool
 from realizar.engine.sequence import Chunk
 from realizar.runtime.batch import Batch
-from realizar.runtime.bind import BindParams
+from realizar.runtime.places import BindParams
 from realizar.runtime.threads import default_threads
 
 if TYPE_CHECKING:

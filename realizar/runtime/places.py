@@ -1,0 +1,189 @@
+"""Places: where the values, activation records and scratch of a bound plan lie in its arena."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar._kernels.kv import ATTEND_SPLIT
+from realizar._kernels.plan import act_bytes
+from realizar._kernels.rows import ACT_BLOCK
+from realizar.errors import ParameterError
+from realizar.graph import Node, RopeScaling
+from realizar.graph.rope import rope_frequencies
+from realizar.runtime.compiled import Rows
+from realizar.runtime.plan import Plan, assign_slots
+from realizar.runtime.weights import Tensor, floats
+
+Rope = tuple[npt.NDArray[np.float32], float, bool, Rows]
+
+QUANTIZES_ITSELF = ("rms_norm", "layer_norm", "add", "mul", "scale", "silu", "gelu", "swiglu")
+"""Ops that can write the int8 records of their result beside it."""
+
+
+@dataclass(frozen=True)
+class BindParams:
+    """What a binding depends on beside the plan.
+
+    Attributes
+    ----------
+    n_batch : int
+        Rows of a step at most.
+    n_ctx : int
+        Tokens of a sequence at most.
+    activations : str
+        "int8" or "f32".
+    kv_type : str or pair of str
+        As in EngineParams.
+    isa : str | None
+        Tier of the kernels; the one in use by default.
+    """
+
+    n_batch: int
+    n_ctx: int
+    activations: str = "int8"
+    kv_type: str | tuple[str, str] = "f16"
+    isa: str | None = None
+
+
+def multiplied(op: Node) -> tuple[str, ...]:
+    """The weights of an op that its first input is multiplied with, whose formats say in which form it is read."""
+    return op.weights if op.op == "linear" else ()
+
+
+def scratch(plan: Plan, op: Node) -> dict[str, int]:
+    """What an op keeps between its steps: name -> bytes for each row of the batch."""
+    if op.op == "attention" and op.attrs["rope"] is not None:
+        return {"q_rot": 4 * plan.views[op.inputs[0]].n}
+    return {}
+
+
+class Places:
+    """The memory of one binding.
+
+    Attributes
+    ----------
+    records : dict
+        (value, block) -> index of the last op that reads the value as int8 records of that block.
+    materialised : set[int]
+        Root values whose floats somebody reads.
+    ropes : dict
+        Key of a rotation -> frequencies, factor, style and the rows of its table.
+    partial : (int, int)
+        Offset and bytes of the splits that few queries over many keys are taken in side by side.
+    """
+
+    def __init__(self, plan: Plan, tensors: Mapping[str, Tensor], params: BindParams, n_threads: int) -> None:
+        self.plan, self.tensors, self.params, self.n_threads = plan, tensors, params, n_threads
+        self.producer = {i: index for index, op in enumerate(plan.ops) for i in op.outputs}
+        self.records = self._records()
+        self.materialised = self._materialised()
+        self.ropes: dict[Any, Rope] = {}
+        self.n_bytes = 0
+        self._place_values()
+        self._place_ropes()
+        self.partial = self._place_partial()
+        self.arena = self._new_arena()
+
+    def _act_block(self, weight: str) -> int:
+        return ACT_BLOCK[self.tensors[weight].type] if self.params.activations == "int8" else 0
+
+    def _records(self) -> dict[tuple[int, int], int]:
+        last: dict[tuple[int, int], int] = {}
+        for index, op in enumerate(self.plan.ops):
+            for weight in multiplied(op):
+                if block := self._act_block(weight):
+                    last[op.inputs[0], block] = index
+        return last
+
+    def _materialised(self) -> set[int]:
+        views = self.plan.views
+        out = {views[i].root for i in self.plan.outputs.values()}
+        for op in self.plan.ops:
+            inputs = op.inputs
+            if (weights := multiplied(op)) and all(self._act_block(weight) for weight in weights):
+                inputs = op.inputs[1:]
+            out.update(views[i].root for i in inputs)
+        for i, _ in self.records:
+            if not self.writes_records(i):
+                out.add(views[i].root)
+        return out
+
+    def writes_records(self, i: int) -> bool:
+        """Whether the op that makes a value can write its records itself."""
+        return i in self.producer and self.plan.ops[self.producer[i]].op in QUANTIZES_ITSELF
+
+    def _place_values(self) -> None:
+        plan, views = self.plan, self.plan.views
+        life: dict[Hashable, tuple[int, int]] = {}
+        width: dict[Hashable, int] = {}
+        for root, span in plan.lifetimes().items():
+            if root in self.materialised:
+                life[root], width[root] = span, 4 * views[root].n
+        for (i, block), last in self.records.items():
+            life[i, block] = (self.producer[views[i].root], last)
+            width[i, block] = act_bytes(views[i].n, block)
+        for index, op in enumerate(plan.ops):
+            for name, n_bytes in scratch(plan, op).items():
+                life[name, index], width[name, index] = (index, index), n_bytes
+        slots = assign_slots(life, width)
+        starts = [self._take(w * self.params.n_batch) for w in slots.width]
+        self.start = {key: starts[slot] for key, slot in slots.slot.items()}
+        self.width = width
+
+    def _take(self, n_bytes: int) -> int:
+        start = self.n_bytes
+        self.n_bytes += (n_bytes + 63) // 64 * 64
+        return start
+
+    def _new_arena(self) -> npt.NDArray[np.uint8]:
+        try:
+            arena = np.empty(self.n_bytes + 64, np.uint8)
+        except (MemoryError, ValueError):  # numpy's word for more than an address can count
+            raise ParameterError(
+                f"n_batch={self.params.n_batch}: the values of a step take {self.n_bytes / 2**30:.1f} GiB, which the "
+                "system does not give; ask for less n_batch"
+            ) from None
+        start = -arena.ctypes.data % 64
+        return arena[start : start + self.n_bytes]
+
+    def _place_ropes(self) -> None:
+        for op in self.plan.ops:
+            attrs = op.attrs if op.op == "rope" else op.attrs.get("rope")
+            if attrs is None:
+                continue
+            key = rope_key(attrs, op.weights)
+            if key not in self.ropes:
+                factors = floats(self.tensors, op.weights[0]) if op.weights else None
+                scaling: RopeScaling = attrs["scaling"]
+                inv_freq, mscale = rope_frequencies(attrs["dims"], attrs["base"], scaling, factors)
+                rows = (self._take(4 * attrs["dims"] * self.params.n_batch), attrs["dims"])
+                self.ropes[key] = (inv_freq, mscale, attrs["style"] == "neox", rows)
+
+    def _place_partial(self) -> Rows:
+        most = 0
+        for op in self.plan.ops:
+            if op.op == "attention":
+                (n_head, _), (n_head_kv, _), (_, dim) = (self.plan.shapes[i] for i in op.inputs)
+                n_split = -(-self.params.n_ctx // ATTEND_SPLIT)
+                most = max(most, 4 * self.n_threads * n_split * (n_head // n_head_kv) * (dim + 2) * 4)
+        return self._take(most), most
+
+    def rows(self, i: int) -> Rows:
+        """The floats of a value: offset in bytes, floats from row to row."""
+        view = self.plan.views[i]
+        ld = self.plan.views[view.root].n
+        return self.start[view.root] + 4 * view.offset, ld
+
+    def act(self, i: int, block: int) -> Rows | None:
+        """The records of a value, if any op reads it so: offset and bytes from row to row."""
+        return (self.start[i, block], self.width[i, block]) if (i, block) in self.records else None
+
+
+def rope_key(attrs: Mapping[str, Any], weights: tuple[str, ...]) -> tuple[Any, ...]:
+    """Rotations with the same key share one table of cosines and sines."""
+    return (attrs["dims"], attrs["base"], attrs["style"], attrs["scaling"], weights)
