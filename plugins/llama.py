@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from realizar.arch import Architecture, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch import Architecture, Checkpoint, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
 from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch.checkpoint import llama3_factors, permuted, rope_dims
 
 
 class Llama(Architecture):
@@ -14,6 +15,15 @@ class Llama(Architecture):
     """
 
     name = "llama"
+    checkpoint = Checkpoint(
+        classes=("LlamaForCausalLM", "MistralForCausalLM"),
+        names={
+            "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", permuted("n_head")),
+            "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", permuted("n_head_kv")),
+            "rope_freqs": llama3_factors,
+        },
+        keys={"rope.dimension_count": rope_dims},
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v with optional biases; SwiGLU; the output may be tied to the embedding."""

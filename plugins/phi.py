@@ -2,8 +2,20 @@
 
 from collections.abc import Sequence
 
-from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch import (
+    Architecture,
+    ArchMetadata,
+    Checkpoint,
+    Graph,
+    HParams,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    hookimpl,
+)
 from realizar.arch.blocks import fused_qkv, gqa
+from realizar.arch.checkpoint import rope_dims
 
 
 class Phi2(Architecture):
@@ -14,6 +26,16 @@ class Phi2(Architecture):
     """
 
     name = "phi2"
+    checkpoint = Checkpoint(
+        classes=("PhiForCausalLM",),
+        names={
+            "blk.{i}.attn_output": "layers.{i}.self_attn.dense",
+            "blk.{i}.ffn_up": "layers.{i}.mlp.fc1",
+            "blk.{i}.ffn_down": "layers.{i}.mlp.fc2",
+            "output_norm": "final_layernorm",
+        },
+        keys={"rope.dimension_count": rope_dims},
+    )
 
     def norm_eps(self, md: ArchMetadata) -> float:
         """The epsilon of the layer norms."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from realizar.arch import Architecture, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch import Architecture, Checkpoint, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
 from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, swiglu_ffn, swiglu_tensors
 
 
@@ -10,6 +10,7 @@ class Qwen2(Architecture):
     """Qwen 2 and 2.5 (https://arxiv.org/abs/2407.10671): Llama with biases on q, k, v and rotary halves ("neox")."""
 
     name = "qwen2"
+    checkpoint = Checkpoint(classes=("Qwen2ForCausalLM",))
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v with biases; SwiGLU; the output may be tied to the embedding."""

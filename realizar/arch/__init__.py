@@ -1,6 +1,7 @@
 """What an architecture plugin imports: Architecture, HParams, Weight, the hook marker and small shared pieces."""
 
 from realizar.arch.architecture import Architecture, HParams, Weight, WeightRef, Weights, WeightTable
+from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.hookspecs import hookimpl
 from realizar.arch.metadata import ArchMetadata
 from realizar.graph import Graph, RopeScaling, Value
@@ -8,6 +9,7 @@ from realizar.graph import Graph, RopeScaling, Value
 __all__ = [
     "ArchMetadata",
     "Architecture",
+    "Checkpoint",
     "Graph",
     "HParams",
     "RopeScaling",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError, TensorError
 from realizar.graph import Graph, RopeScaling, Value
@@ -150,9 +151,11 @@ class Architecture(ABC):
     """One model architecture: what it reads from the metadata, which tensors it needs, and its equations.
 
     A subclass sets `name` and writes `tensors` and `build`; `hparams` and `programs` have defaults that most keep.
+    `checkpoint` says how Hugging Face's files hold it, for `realizar convert`; None where that is not known.
     """
 
     name: ClassVar[str]
+    checkpoint: ClassVar[Checkpoint | None] = None
 
     def hparams(self, md: ArchMetadata) -> HParams:
         """The numbers of this model.

@@ -6,6 +6,7 @@ import math
 import os
 import secrets
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from realizar.gguf.parse import ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIM
 from realizar.gguf.types import GGMLType, TensorInfo, ValueType
 
 VERSION = 3
+
+Data = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
 
 
 class GGUFWriter:
@@ -40,7 +43,7 @@ class GGUFWriter:
         self.path = Path(path)
         self._values: dict[str, bytes] = {}
         self._tensors: dict[str, TensorInfo] = {}
-        self._data: dict[str, NDArray[np.uint8]] = {}
+        self._data: dict[str, Data] = {}
         self._alignment = DEFAULT_ALIGNMENT
         self._end = 0
 
@@ -71,15 +74,16 @@ class GGUFWriter:
             type = ValueType.UINT32
         self._values[key] = encode(key, value, type)
 
-    def add_tensor(self, name: str, data: NDArray[np.uint8], shape: tuple[int, ...], type: GGMLType) -> None:
+    def add_tensor(self, name: str, data: Data, shape: tuple[int, ...], type: GGMLType) -> None:
         """Add a tensor.
 
         Parameters
         ----------
         name : str
             For example "blk.0.ffn_up.weight".
-        data : uint8[...]
-            Its bytes as they are to lie in the file, of any shape. Kept by reference until `write`.
+        data : uint8[...] or callable
+            Its bytes as they are to lie in the file, of any shape. Kept by reference until `write`, which calls
+            what is callable: so a file may be larger than the memory.
         shape : tuple[int, ...]
             In numpy's order: (n_out, n_in) for a linear weight.
         type : GGMLType
@@ -96,12 +100,10 @@ class GGUFWriter:
         if not 1 <= len(shape) <= MAX_DIMS or min(shape) < 1:
             raise ParameterError(f"{name}: shape {shape}; must be 1 to {MAX_DIMS} dimensions, none below 1")
         n_bytes = math.prod(shape[:-1]) * type.row_bytes(shape[-1])
-        if data.dtype != np.uint8 or data.nbytes != n_bytes:
-            raise ParameterError(
-                f"{name}: {type.name} of shape {shape} is {n_bytes} bytes of uint8, "
-                f"but the data is {data.nbytes} bytes of {data.dtype}"
-            )
-        self._tensors[name] = TensorInfo(name, shape, type, self._end, n_bytes)
+        info = TensorInfo(name, shape, type, self._end, n_bytes)
+        if not callable(data):
+            _check(info, data)
+        self._tensors[name] = info
         self._data[name] = data
         self._end += -(-n_bytes // self._alignment) * self._alignment
 
@@ -111,9 +113,11 @@ class GGUFWriter:
         try:
             with open(temporary, "xb") as f:
                 f.write(self._header())
-                for data in self._data.values():
+                for name, data in self._data.items():
+                    made = data() if callable(data) else data
+                    _check(self._tensors[name], made)
                     f.write(bytes(-f.tell() % self._alignment))
-                    f.write(np.ascontiguousarray(data).data)
+                    f.write(np.ascontiguousarray(made).data)
                 f.flush()
                 os.fsync(f.fileno())
             os.replace(temporary, self.path)
@@ -136,3 +140,11 @@ class GGUFWriter:
             parts.append(encode_string(info.name, info.name))
             parts.append(struct.pack(f"<I{len(ne)}QIQ", len(ne), *ne, info.type, info.offset))
         return b"".join(parts)
+
+
+def _check(info: TensorInfo, data: NDArray[np.uint8]) -> None:
+    if data.dtype != np.uint8 or data.nbytes != info.n_bytes:
+        raise ParameterError(
+            f"{info.name}: {info.type.name} of shape {info.shape} is {info.n_bytes} bytes of uint8, "
+            f"but the data is {data.nbytes} bytes of {data.dtype}"
+        )

@@ -1,0 +1,64 @@
+"""The metadata of a converted file: what config.json says, in GGUF's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realizar.arch import Architecture
+from realizar.arch.checkpoint import KEYS, Config, Key
+from realizar.arch.registry import Registry
+from realizar.errors import GGUFError, UnknownArchitectureError, shown
+
+# general.file_type: llama.cpp's number of the type that most tensors have (llama.h, enum llama_ftype).
+FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
+
+
+def architecture_of(config: Config, registry: Registry) -> Architecture:
+    """The architecture that claims the class named in config.json.
+
+    Raises
+    ------
+    UnknownArchitectureError
+        If none does; lists those that are known.
+    """
+    classes = config.get("architectures") or []
+    known = {c: a for a in registry.architectures.values() if a.checkpoint for c in a.checkpoint.classes}
+    for name in classes:
+        if name in known:
+            return known[name]
+    raise UnknownArchitectureError(
+        f"config.json names the architectures {shown(classes)}: no installed plugin converts one of them; known are "
+        f"{', '.join(sorted(known))}. A plugin says so with `checkpoint` (docs/plugins.md)"
+    )
+
+
+def metadata(architecture: Architecture, config: Config, name: str, type_name: str) -> dict[str, Any]:
+    """Key -> value, with `general.architecture` first.
+
+    Raises
+    ------
+    GGUFError
+        If config.json holds something else than an architecture's table expects.
+    """
+    keys = {**KEYS, **(architecture.checkpoint.keys if architecture.checkpoint else {})}
+    out: dict[str, Any] = {
+        "general.architecture": architecture.name,
+        "general.name": name,
+        "general.file_type": FILE_TYPES[type_name],
+        "general.quantization_version": 2,
+    }
+    for key, origin in keys.items():
+        try:
+            value = _value(config, origin)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise GGUFError(f"{architecture.name}.{key}: config.json does not say what it needs: {error!r}") from error
+        if value is not None:
+            out[f"{architecture.name}.{key}"] = value
+    return out
+
+
+def _value(config: Config, origin: Key) -> Any:
+    if origin is None or callable(origin):
+        return None if origin is None else origin(config)
+    names = (origin,) if isinstance(origin, str) else origin
+    return next((config[name] for name in names if config.get(name) is not None), None)

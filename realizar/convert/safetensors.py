@@ -1,0 +1,76 @@
+"""Safetensors files, read with numpy: a header of JSON, then the tensors, mapped and not copied.
+
+The format is https://github.com/huggingface/safetensors#format. The library of that name gives numpy no bfloat16, in
+which nearly all checkpoints are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.errors import GGUFError
+from realizar.quants import dequantize
+
+MAX_HEADER = 100 << 20  # the format's own limit
+NUMPY = {
+    "F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1", "BOOL": "|u1",
+}  # fmt: skip
+HALVES = ("F16", "BF16")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor of a checkpoint: its type in safetensors' words, its shape and its bytes."""
+
+    type: str
+    shape: tuple[int, ...]
+    data: memoryview
+
+    def floats(self) -> npt.NDArray[np.float32]:
+        """The numbers, float32 [*shape]."""
+        if self.type in HALVES:
+            return dequantize(np.frombuffer(self.data, np.uint8), self.type).reshape(self.shape)
+        array: npt.NDArray[Any] = np.frombuffer(self.data, NUMPY[self.type]).reshape(self.shape)
+        return array.astype(np.float32)
+
+
+def read(path: Path) -> dict[str, Stored]:
+    """The tensors of one file by name.
+
+    Raises
+    ------
+    GGUFError
+        If the file is damaged, or holds a type that is no plain number.
+    """
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        if size < 8:
+            raise GGUFError(f"{path}: {size} bytes are no safetensors file; the download may have failed")
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    n = int.from_bytes(view[:8], "little")
+    if n > min(MAX_HEADER, size - 8):
+        raise GGUFError(f"{path}: its header claims {n} bytes, but the file has {size}; the download may be incomplete")
+    try:
+        header = json.loads(bytes(view[8 : 8 + n]))
+        rows = {name: row for name, row in header.items() if name != "__metadata__"}
+        return {name: _stored(path, name, row, view[8 + n :]) for name, row in rows.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GGUFError(f"{path}: its header cannot be read as safetensors': {error}") from error
+
+
+def _stored(path: Path, name: str, row: dict[str, Any], body: memoryview) -> Stored:
+    shape, (begin, end) = tuple(row["shape"]), row["data_offsets"]
+    if row["dtype"] not in (*NUMPY, *HALVES):
+        raise GGUFError(f"{path}: {name} is of type {row['dtype']}; a checkpoint in F32, F16 or BF16 is needed")
+    width = 2 if row["dtype"] in HALVES else np.dtype(NUMPY[row["dtype"]]).itemsize
+    if not 0 <= begin <= end <= len(body) or end - begin != math.prod(shape) * width:
+        raise GGUFError(f"{path}: {name} of shape {shape} does not lie where the header says; the file is cut short")
+    return Stored(row["dtype"], shape, body[begin:end])

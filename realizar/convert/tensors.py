@@ -1,0 +1,143 @@
+"""The tensors of a converted file: what the architecture declares, each with the function that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.arch import Architecture
+from realizar.arch.architecture import Shape, Weight, expand
+from realizar.arch.checkpoint import NAMES, Array
+from realizar.arch.checkpoint import Source as Origin
+from realizar.convert.source import Source
+from realizar.errors import TensorError
+from realizar.gguf import GGMLType
+from realizar.quants import FORMATS, quantize
+
+# Matrices that llama.cpp's converter keeps in float32: small, and added or compared rather than multiplied with.
+EXACT = (
+    "ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "token_types", "attn_rel_b", "ssm_conv1d", "ssm_a", "ssm_d",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Output:
+    """A tensor to be written: its name, shape and type, and what makes its bytes."""
+
+    name: str
+    shape: Shape
+    type: GGMLType
+    data: Callable[[], npt.NDArray[np.uint8]]
+
+
+def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str) -> Iterator[Output]:
+    """Everything that the architecture declares and the checkpoint has.
+
+    Raises
+    ------
+    TensorError
+        If a tensor is missing, or turns out to have another shape (when it is made).
+    """
+    names = _names(architecture, hp)
+    source.settle_prefix(str(_name(names["token_embd"])))
+    for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
+        table = {name: weight} if name in names or not weight.parts else weight.split(name)
+        for part, w in table.items():
+            yield from _weight(source, names.get(part), part, w, hp, type_name)
+            if w.bias is not False:
+                yield from _bias(source, names, part, w, hp)
+
+
+def _names(architecture: Architecture, hp: Any) -> dict[str, Origin]:
+    """The table of names with every layer written out."""
+    names = {**NAMES, **(architecture.checkpoint.names if architecture.checkpoint else {})}
+    out: dict[str, Origin] = {}
+    for ours, origin in names.items():
+        if "{i}" not in ours:
+            out[ours] = origin
+            continue
+        for i in range(hp.n_layer):
+            out[ours.replace("{i}", str(i))] = _renamed(origin, "{i}", str(i))
+    return out
+
+
+def _renamed(origin: Origin, old: str, new: str) -> Origin:
+    if isinstance(origin, str):
+        return origin.replace(old, new)
+    return (origin[0].replace(old, new), origin[1]) if isinstance(origin, tuple) else origin
+
+
+def _name(origin: Origin | None) -> str | None:
+    """The name in the checkpoint; None for what is made of config.json."""
+    return origin if isinstance(origin, str) else origin[0] if isinstance(origin, tuple) else None
+
+
+def _weight(
+    source: Source, origin: Origin | None, name: str, weight: Weight, hp: Any, type_name: str
+) -> Iterator[Output]:
+    theirs = _name(origin)
+    full = f"{name}.weight"
+    if callable(origin):
+        made = origin(source.config)
+        if made is not None:
+            yield Output(full, weight.shape, GGMLType.F32, partial(_bytes, full, weight.shape, lambda: made, "F32"))
+            return
+    tied = weight.alias is not None and source.config.get("tie_word_embeddings", False)
+    if theirs is None or tied or not source.has(theirs):
+        if weight.optional or weight.alias is not None:
+            return
+        looked = f"as {theirs}" if theirs else "under no name: the plugin's Checkpoint has no row for it"
+        raise TensorError(f"{full}: the architecture needs it; {source.folder} was looked through {looked}")
+    source.mark(theirs)
+    kind = _type(name, weight.shape, type_name)
+    make = partial(_made, source, origin, hp)
+    yield Output(full, weight.shape, GGMLType[kind], partial(_bytes, full, weight.shape, make, kind))
+
+
+def _bias(source: Source, names: dict[str, Origin], name: str, weight: Weight, hp: Any) -> Iterator[Output]:
+    full = f"{name}.bias"
+    origin = names.get(full) or _renamed_bias(source, names.get(name))
+    theirs = _name(origin)
+    if theirs is None or not source.has(theirs):
+        if weight.bias:
+            raise TensorError(f"{full}: the architecture needs it, but {source.folder} has no {theirs}")
+        return
+    source.mark(theirs)
+    shape = weight.shape[:1]
+    make = partial(_made, source, origin, hp)
+    yield Output(full, shape, GGMLType.F32, partial(_bytes, full, shape, make, "F32"))
+
+
+def _renamed_bias(source: Source, origin: Origin | None) -> Origin | None:
+    """Where the bias beside a weight lies."""
+    if isinstance(origin, tuple):
+        return (f"{origin[0]}.bias", origin[1])
+    return f"{origin}.bias" if isinstance(origin, str) else None
+
+
+def _made(source: Source, origin: Origin | None, hp: Any) -> Array:
+    if isinstance(origin, tuple):
+        return origin[1](source.array(origin[0]), hp)
+    return source.array(str(origin))
+
+
+def _type(name: str, shape: Shape, wanted: str) -> str:
+    """The type of a weight: vectors and `EXACT` stay float32, rows that have no whole blocks float16."""
+    last = name.rpartition(".")[2]
+    if len(shape) == 1 or last in EXACT or last.endswith("_norm"):
+        return "F32"
+    return "F16" if shape[-1] % FORMATS[wanted].n_elements else wanted
+
+
+def _bytes(name: str, shape: Shape, make: Callable[[], Array], kind: str) -> npt.NDArray[np.uint8]:
+    array = make()
+    if array.shape != shape:
+        raise TensorError(
+            f"{name}: config.json and the architecture ask for {shape}, the checkpoint gives {array.shape}"
+        )
+    return quantize(np.ascontiguousarray(array, np.float32), kind)

@@ -1,0 +1,114 @@
+"""A tiny random model of transformers, saved, converted and loaded, gives the same logits."""
+
+import json
+
+import numpy as np
+import pytest
+
+from realizar import LLM
+from realizar.convert import convert
+from realizar.errors import GGUFError, ModelNotFoundError, ParameterError, TensorError, UnknownArchitectureError
+from realizar.gguf import GGUFFile
+from tests.convert.families import FAMILIES, SIZES
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+TOKENS = np.random.default_rng(0).integers(3, SIZES["vocab_size"], 40)
+
+
+def saved(folder, name):
+    """A checkpoint with random weights, biases and norms included."""
+    cls, more = FAMILIES[name]
+    kind = getattr(transformers, cls)
+    torch.manual_seed(0)
+    model = kind(kind.config_class(**{**SIZES, **more})).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return model
+
+
+def expected(model):
+    with torch.no_grad():
+        return model(torch.tensor(TOKENS[None])).logits[0].numpy()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_logits(name, tmp_path):
+    model = saved(tmp_path, name)
+    assert convert(tmp_path, tmp_path / "model.gguf", "F32").unused == ()
+    with LLM(tmp_path / "model.gguf", activations="f32", kv_type="f32") as llm:
+        found = llm.logits(TOKENS.tolist())
+    want = expected(model)
+    assert np.linalg.norm(found - want) <= 2e-5 * np.linalg.norm(want)
+
+
+@pytest.mark.parametrize(("type_name", "bound"), [("F16", 2e-3), ("BF16", 2e-2), ("Q8_0", 3e-2)])
+def test_types(type_name, bound, tmp_path, realizar):
+    model = saved(tmp_path, "llama")
+    path = tmp_path / "model.gguf"
+    status, out, err = realizar("convert", str(tmp_path), str(path), "--type", type_name)
+    assert (status, out.split()[1]) == (0, "llama,")
+    assert "no tokenizer" in err
+    with GGUFFile(path) as file:
+        assert {t.type.name for t in file.tensors.values()} == {"F32", type_name}
+    with LLM(path, activations="f32", kv_type="f32") as llm:
+        found = llm.logits(TOKENS.tolist())
+    want = expected(model)
+    assert np.linalg.norm(found - want) <= bound * np.linalg.norm(want)
+
+
+def test_parts_of_bfloat16(tmp_path):
+    model = saved(tmp_path, "qwen2").bfloat16()
+    (tmp_path / "model.safetensors").unlink()
+    model.save_pretrained(tmp_path, max_shard_size="60KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    convert(tmp_path, tmp_path / "model.gguf", "BF16")
+    with LLM(tmp_path / "model.gguf", activations="f32", kv_type="f32") as llm:
+        found = llm.logits(TOKENS.tolist())
+    want = expected(model.float())
+    assert np.linalg.norm(found - want) <= 2e-5 * np.linalg.norm(want)
+
+
+def changed(folder, **keys):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+
+
+def test_what_is_wrong_is_named(tmp_path):
+    out = tmp_path / "model.gguf"
+    with pytest.raises(ModelNotFoundError, match=r"config\.json"):
+        convert(tmp_path, out)
+    saved(tmp_path, "llama")
+    with pytest.raises(ParameterError, match="Q4_K"):
+        convert(tmp_path, out, "Q4_K")
+    changed(tmp_path, num_hidden_layers=4)
+    with pytest.raises(TensorError, match=r"blk\.3\.attn_norm\.weight.*layers\.3\.input_layernorm"):
+        convert(tmp_path, out)
+    changed(tmp_path, num_hidden_layers=3, intermediate_size=80)
+    with pytest.raises(TensorError, match=r"ffn_gate\.weight.*\(80, 64\).*\(96, 64\)"):
+        convert(tmp_path, out)
+    changed(tmp_path, architectures=["ZebraForCausalLM"])
+    with pytest.raises(UnknownArchitectureError, match=r"Zebra.*LlamaForCausalLM"):
+        convert(tmp_path, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda b: b[:4], "no safetensors"),
+        (lambda b: b[:200], "claims"),
+        (lambda b: b[:-100], "cut short"),
+        (lambda b: b[:8] + b"x" + b[9:], "header"),
+        (lambda b: b.replace(b'"F32"', b'"F8 "', 1), "of type"),
+    ],
+)
+def test_damaged_weights(damage, says, tmp_path):
+    saved(tmp_path, "llama")
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(GGUFError, match=says):
+        convert(tmp_path, tmp_path / "model.gguf")

@@ -1,0 +1,127 @@
+"""Tokenizers trained on a little text: the converted one gives the ids of the original."""
+
+import json
+
+import pytest
+from tokenizers import Tokenizer as HF
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from realizar.convert.vocabulary import vocabulary
+from realizar.errors import TokenizerError
+from realizar.tokenizer import Tokenizer
+from realizar.tokenizer.pretokenize import pretokenizer
+
+CORPUS = [
+    "The quick brown fox jumps over the lazy dog. It's 2024, isn't it?",
+    "def f(x):\n    return x ** 2 + 3.14\n\nprint(f(12345))",
+    "Grüße aus Köln, où ça? Привет мир, 你好世界。",
+] * 20
+TEXTS = ["Hello world", " Hello  world!", "", "I'LL pay $1234567.89\n\n\tnow", "naïve 你好 🚀", "<|end|>no", "x  \n y"]
+END = {"content": "<|end|>", "special": True}
+
+
+def byte_level(split, ignore_merges=False):
+    """A byte-level BPE tokenizer with the words of a shipped row."""
+    tokenizer = HF(models.BPE(ignore_merges=ignore_merges))
+    words = [pre_tokenizers.Split(pattern=regex(p), behavior="isolated") for p in split]
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*words, level])
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=alphabet, special_tokens=["<|end|>"], show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return tokenizer
+
+
+def regex(pattern):
+    from tokenizers import Regex
+
+    return Regex(pattern)
+
+
+def converted(tokenizer, folder, config=None, **given):
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(given))
+    keys = vocabulary(folder, config or {}, {})
+    return keys, Tokenizer.from_gguf(keys)
+
+
+@pytest.mark.parametrize("name", ["gpt-2", "llama-bpe", "qwen2", "smollm", "falcon", "deepseek-v3", "gpt-4o"])
+def test_byte_level(name, tmp_path):
+    row = pretokenizer(name, {})
+    tokenizer = byte_level(row.split, row.ignore_merges)
+    keys, ours = converted(tokenizer, tmp_path, {"vocab_size": 410}, eos_token="<|end|>", chat_template="{{ x }}")
+    assert keys["tokenizer.ggml.pre"] == name
+    assert len(keys["tokenizer.ggml.tokens"]) == 410
+    assert (ours.eos_id, keys["tokenizer.chat_template"]) == (0, "{{ x }}")
+    for text in TEXTS:
+        assert ours.encode(text, False, True) == tokenizer.encode(text).ids
+
+
+def test_the_regex_of_byte_level_itself_is_gpt2s(tmp_path):
+    tokenizer = byte_level(["a"])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    assert converted(tokenizer, tmp_path)[0]["tokenizer.ggml.pre"] == "gpt-2"
+
+
+def test_an_unknown_way_to_cut_words_is_an_error(tmp_path):
+    with pytest.raises(TokenizerError, match="realizar_pretokenizers"):
+        converted(byte_level(["[aeiou]"]), tmp_path)
+
+
+def test_what_is_put_around_a_text(tmp_path):
+    tokenizer = byte_level(pretokenizer("gpt-2", {}).split)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<|end|> $A", special_tokens=[("<|end|>", 0)])
+    _, ours = converted(tokenizer, tmp_path, {"bos_token_id": 0})
+    assert ours.encode("Hello") == tokenizer.encode("Hello").ids
+
+
+def sentencepiece_model(folder, **more):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece.SentencePieceTrainer.Train(
+        sentence_iterator=iter(CORPUS), model_prefix=str(folder / "tokenizer"), vocab_size=400, minloglevel=2,
+        byte_fallback=True, character_coverage=0.99, hard_vocab_limit=False, **more,
+    )  # fmt: skip
+    return sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+
+
+def test_sentencepiece(tmp_path):
+    theirs = sentencepiece_model(tmp_path, model_type="bpe", normalization_rule_name="identity",
+                                 remove_extra_whitespaces=False)  # fmt: skip
+    keys = vocabulary(tmp_path, {"vocab_size": 450, "bos_token_id": 1, "eos_token_id": 2}, {})
+    ours = Tokenizer.from_gguf(keys)
+    assert keys["tokenizer.ggml.model"] == "llama"
+    assert len(keys["tokenizer.ggml.tokens"]) == 450
+    for text in filter(None, TEXTS):
+        assert ours.encode(text, False) == theirs.encode(text)
+
+
+def test_sentencepieces_pairs_in_tokenizer_json(tmp_path):
+    """What transformers makes of a tokenizer.model of Llama 2."""
+    theirs = HF(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    theirs.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    theirs.decoder = decoders.ByteFallback()
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=names, show_progress=False, max_token_length=8)
+    theirs.train_from_iterator(CORPUS, trainer)
+    theirs.add_special_tokens(["<s>", "</s>"])
+    whole = json.loads(theirs.to_str())
+    whole["added_tokens"] = [token for token in whole["added_tokens"] if token["id"] < 3]
+    theirs = HF.from_str(json.dumps(whole))
+    keys, ours = converted(theirs, tmp_path, bos_token="<s>", eos_token="</s>", add_bos_token=False)
+    assert keys["tokenizer.ggml.model"] == "llama"
+    for text in ["Hello world", "The quick brown fox", "naïve 你好 🚀", "def f(x): return 12"]:
+        assert ours.encode(text, False) == theirs.encode(text).ids
+
+
+def test_damaged_files(tmp_path):
+    (tmp_path / "tokenizer.model").write_bytes(b"\x0a\xff\xff\xff\x0f")
+    with pytest.raises(TokenizerError, match="SentencePiece"):
+        vocabulary(tmp_path, {}, {})
+    (tmp_path / "tokenizer.model").unlink()
+    assert vocabulary(tmp_path, {}, {}) == {}
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE", "merges": 3}}')
+    with pytest.raises(TokenizerError, match="tokenizers package"):
+        vocabulary(tmp_path, {}, {})
