@@ -29,6 +29,7 @@ F32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
 N_TOKENS = 45  # of a test prompt: a few cache blocks, the last one partly filled
+N_CTX = 128  # of a test session
 N_VOCAB = 288
 TOLERANCE = 1e-5
 
@@ -167,7 +168,7 @@ class Session:
 
     def __init__(
         self, model: Model, plan: Plan, *, activations: str = "int8", kv_type: str | tuple[str, str] = "f16",
-        isa: str | None = None, n_threads: int = 2, n_seqs: int = 4, n_ctx: int = 128,
+        isa: str | None = None, n_threads: int = 2, n_seqs: int = 4, n_ctx: int = N_CTX,
     ) -> None:  # fmt: skip
         n_blocks = n_seqs * n_ctx // BLOCK
         order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
@@ -246,7 +247,7 @@ def check_interpreter(model: Model, activations: str) -> None:
             session = Session(model, plan, activations=activations, kv_type="f32", isa=isa)
             found = session.prompt(tokens, N_TOKENS)
             n = np.arange(N_TOKENS, dtype=np.int32)
-            inputs = reference.Inputs(np.array(tokens, np.int32), n, n, model.tensors, activations, "f32")
+            inputs = reference.Inputs(np.array(tokens, np.int32), n, n, model.tensors, activations, "f32", N_CTX)
             for node in graph.nodes:
                 if graph.values[node.outputs[0]].name not in found:
                     continue

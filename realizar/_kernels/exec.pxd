@@ -59,6 +59,7 @@ cdef extern from "realizar/exec.h" nogil:
         float scalar
         const float *w
         const float *b
+        size_t w_step
         char *act32
         char *act256
         size_t act32_stride, act256_stride
@@ -91,6 +92,7 @@ cdef extern from "realizar/exec.h" nogil:
     size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v)
     size_t rz_act_bytes(size_t k, int block)
     int rz_program_run(rz_program *program, const rz_batch *batch)
-    int RZ_OP_EMBED, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL, RZ_OP_SCALE
-    int RZ_OP_SILU, RZ_OP_GELU, RZ_OP_SWIGLU, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
+    int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL
+    int RZ_OP_SCALE, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID, RZ_OP_RELU
+    int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
     int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from realizar._kernels.table cimport kernels, rz_kernels
+from realizar._kernels.table cimport kernels, rz_binary_fn, rz_kernels, rz_scaled_fn, rz_unary_fn
 
 cdef extern from "realizar/scalar/math.h" nogil:
     float exp_f32(float x)
@@ -98,95 +98,104 @@ def layer_norm(x, w=None, b=None, float eps=1e-5, str isa=None):
     return out
 
 
-def softmax(x, str isa=None):
-    """exp(x - max) / sum over the last axis; float32 [..., n] to the same."""
-    cdef const rz_kernels *table = kernels(isa)
+cdef _each_row(rz_unary_fn *of, x):
     source = _f32("x", x)
     out = np.empty_like(source)
     cdef const float[:, ::1] rows = _rows(source)
     cdef float[:, ::1] y = _rows(out)
-    cdef size_t n = rows.shape[1], i
+    cdef size_t i
     with nogil:
         for i in range(<size_t> rows.shape[0]):
-            table.softmax(&rows[i, 0], n, &y[i, 0])
+            of(&rows[i, 0], rows.shape[1], &y[i, 0])
     return out
+
+
+def softmax(x, str isa=None):
+    """exp(x - max) / sum over the last axis; float32 [..., n] to the same."""
+    return _each_row(kernels(isa).softmax, x)
 
 
 # ---- element by element ---------------------------------------------------------------------------------------------
 
-def add(a, b, str isa=None):
-    """a + b; float32 arrays of one shape."""
-    cdef const rz_kernels *table = kernels(isa)
-    left = _f32("a", a)
-    cdef const float[::1] pa = left.ravel()
-    cdef const float[::1] pb = _f32("b", b, left.shape).ravel()
-    out = np.empty_like(left)
+cdef _binary(rz_binary_fn *of, str name, x, str name2, x2):
+    source = _f32(name, x)
+    cdef const float[::1] px = source.ravel()
+    cdef const float[::1] px2 = _f32(name2, x2, source.shape).ravel()
+    out = np.empty_like(source)
     cdef float[::1] y = out.ravel()
     with nogil:
-        table.add(&pa[0], &pb[0], pa.shape[0], &y[0])
+        of(&px[0], &px2[0], px.shape[0], &y[0])
     return out
+
+
+cdef _scaled(rz_scaled_fn *of, x, float s):
+    source = _f32("x", x)
+    cdef const float[::1] px = source.ravel()
+    out = np.empty_like(source)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        of(&px[0], s, px.shape[0], &y[0])
+    return out
+
+
+def add(a, b, str isa=None):
+    """a + b; float32 arrays of one shape."""
+    return _binary(kernels(isa).add, "a", a, "b", b)
 
 
 def mul(a, b, str isa=None):
     """a * b; float32 arrays of one shape."""
-    cdef const rz_kernels *table = kernels(isa)
-    left = _f32("a", a)
-    cdef const float[::1] pa = left.ravel()
-    cdef const float[::1] pb = _f32("b", b, left.shape).ravel()
-    out = np.empty_like(left)
-    cdef float[::1] y = out.ravel()
-    with nogil:
-        table.mul(&pa[0], &pb[0], pa.shape[0], &y[0])
-    return out
+    return _binary(kernels(isa).mul, "a", a, "b", b)
 
 
 def scale(x, float s, str isa=None):
     """x * s; float32 of any shape."""
-    cdef const rz_kernels *table = kernels(isa)
-    source = _f32("x", x)
-    cdef const float[::1] px = source.ravel()
-    out = np.empty_like(source)
-    cdef float[::1] y = out.ravel()
-    with nogil:
-        table.scale(&px[0], s, px.shape[0], &y[0])
-    return out
+    return _scaled(kernels(isa).scale, x, s)
+
+
+def softcap(x, float s, str isa=None):
+    """s * tanh(x / s); float32 of any shape."""
+    return _scaled(kernels(isa).softcap, x, s)
 
 
 def silu(x, str isa=None):
     """x * sigmoid(x); float32 of any shape."""
-    cdef const rz_kernels *table = kernels(isa)
-    source = _f32("x", x)
-    cdef const float[::1] px = source.ravel()
-    out = np.empty_like(source)
-    cdef float[::1] y = out.ravel()
-    with nogil:
-        table.silu(&px[0], px.shape[0], &y[0])
-    return out
+    return _each_row(kernels(isa).silu, x)
 
 
 def gelu(x, str isa=None):
     """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))); float32 of any shape."""
-    cdef const rz_kernels *table = kernels(isa)
-    source = _f32("x", x)
-    cdef const float[::1] px = source.ravel()
-    out = np.empty_like(source)
-    cdef float[::1] y = out.ravel()
-    with nogil:
-        table.gelu(&px[0], px.shape[0], &y[0])
-    return out
+    return _each_row(kernels(isa).gelu, x)
+
+
+def gelu_erf(x, str isa=None):
+    """0.5 x (1 + erf(x / sqrt(2))); float32 of any shape."""
+    return _each_row(kernels(isa).gelu_erf, x)
+
+
+def sigmoid(x, str isa=None):
+    """1 / (1 + exp(-x)); float32 of any shape."""
+    return _each_row(kernels(isa).sigmoid, x)
+
+
+def relu(x, str isa=None):
+    """max(x, 0); float32 of any shape."""
+    return _each_row(kernels(isa).relu, x)
 
 
 def silu_mul(gate, up, str isa=None):
     """silu(gate) * up; float32 arrays of one shape."""
-    cdef const rz_kernels *table = kernels(isa)
-    left = _f32("gate", gate)
-    cdef const float[::1] pg = left.ravel()
-    cdef const float[::1] pu = _f32("up", up, left.shape).ravel()
-    out = np.empty_like(left)
-    cdef float[::1] y = out.ravel()
-    with nogil:
-        table.silu_mul(&pg[0], &pu[0], pg.shape[0], &y[0])
-    return out
+    return _binary(kernels(isa).silu_mul, "gate", gate, "up", up)
+
+
+def gelu_mul(gate, up, str isa=None):
+    """gelu(gate) * up; float32 arrays of one shape."""
+    return _binary(kernels(isa).gelu_mul, "gate", gate, "up", up)
+
+
+def gelu_erf_mul(gate, up, str isa=None):
+    """gelu_erf(gate) * up; float32 arrays of one shape."""
+    return _binary(kernels(isa).gelu_erf_mul, "gate", gate, "up", up)
 
 
 def exp(x):

@@ -33,7 +33,9 @@ class Program:
         act32: _Rows | None = None,
         act256: _Rows | None = None,
     ) -> None: ...
-    def add_embed(self, format: str, table: npt.NDArray[np.uint8], n: int, y: _Rows) -> None: ...
+    def add_embed(
+        self, format: str, table: npt.NDArray[np.uint8], n: int, y: _Rows, by_position: bool = False
+    ) -> None: ...
     def add_linear(
         self,
         k: int,

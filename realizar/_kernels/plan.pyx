@@ -12,9 +12,10 @@ from realizar._kernels.kv import KV_TYPES, kv_bytes
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED, RZ_OP_GELU,
+    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
     RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
-    RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SHORT_CONV, RZ_OP_SILU, RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
+    RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SHORT_CONV, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
+    RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
     exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op, rz_pool,
     rz_pool_free, rz_pool_new, rz_pool_size, rz_program, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
     rz_weight,
@@ -23,8 +24,9 @@ from realizar._kernels.table cimport kernels
 
 _CODES = {
     "take_rows": RZ_OP_TAKE_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
-    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU, "swiglu": RZ_OP_SWIGLU,
-    "quantize": RZ_OP_QUANTIZE,
+    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "softcap": RZ_OP_SOFTCAP, "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU,
+    "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU, "swiglu": RZ_OP_SWIGLU,
+    "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
 
@@ -164,20 +166,22 @@ cdef class Program:
 
     def add_rowwise(self, str name not None, size_t n, *, int n_repeat=1, bint m_rows=False, x=None, x2=None, y=None,
                     float scalar=0.0, w=None, b=None, act32=None, act256=None):
-        """An op on rows of n_repeat groups of n elements; scalar is the eps or the factor."""
+        """An op on rows of n_repeat groups of n elements; scalar is the eps, the factor or the cap; w and b are for one
+        group or for all."""
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
         op.x, op.x2, op.y = self.rows(x, n_all), self.rows(x2, n_all), self.rows(y, n_all)
-        op.w, op.b = self.floats(w, n), self.floats(b, n)
+        op.w_step = n if w is not None and <size_t> len(w) > n else 0
+        op.w, op.b = self.floats(w, n_all if op.w_step else n), self.floats(b, n_all if op.w_step else n)
         op.act32, op.act256 = self.records(act32, n_all, 32), self.records(act256, n_all, 256)
         op.act32_stride = act32[1] if act32 is not None else 0
         op.act256_stride = act256[1] if act256 is not None else 0
         self.max_row = max(self.max_row, n_all)
 
-    def add_embed(self, str format not None, table, size_t n, y):
-        """Rows of the embedding table for the tokens."""
-        cdef rz_op *op = self.new_op(RZ_OP_EMBED, n)
+    def add_embed(self, str format not None, table, size_t n, y, bint by_position=False):
+        """Rows of a table for the tokens, or for the positions."""
+        cdef rz_op *op = self.new_op(RZ_OP_EMBED_POSITIONS if by_position else RZ_OP_EMBED, n)
         op.y, op.embed_format = self.rows(y, n), _FORMAT[format]
         op.weight = <rz_weight *> calloc(1, sizeof(rz_weight))
         if op.weight == NULL:

@@ -36,17 +36,27 @@ cdef extern from "realizar/table.h" nogil:
     ctypedef void rz_attend_fn(const rz_attend_args *args) noexcept nogil
     ctypedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block) noexcept nogil
 
+    ctypedef void rz_unary_fn(const float *x, size_t n, float *y) noexcept nogil
+    ctypedef void rz_scaled_fn(const float *x, float s, size_t n, float *y) noexcept nogil
+    ctypedef void rz_binary_fn(const float *x, const float *x2, size_t n, float *y) noexcept nogil
+
     struct rz_kernels:
         const char *name
         void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y) noexcept nogil
         void (*layer_norm)(const float *x, const float *w, const float *b, float eps, size_t n, float *y) noexcept nogil
-        void (*add)(const float *a, const float *b, size_t n, float *y) noexcept nogil
-        void (*mul)(const float *a, const float *b, size_t n, float *y) noexcept nogil
-        void (*scale)(const float *x, float s, size_t n, float *y) noexcept nogil
-        void (*silu)(const float *x, size_t n, float *y) noexcept nogil
-        void (*gelu)(const float *x, size_t n, float *y) noexcept nogil
-        void (*silu_mul)(const float *gate, const float *up, size_t n, float *y) noexcept nogil
-        void (*softmax)(const float *x, size_t n, float *y) noexcept nogil
+        rz_binary_fn *add
+        rz_binary_fn *mul
+        rz_scaled_fn *scale
+        rz_scaled_fn *softcap
+        rz_unary_fn *silu
+        rz_unary_fn *gelu
+        rz_unary_fn *gelu_erf
+        rz_unary_fn *sigmoid
+        rz_unary_fn *relu
+        rz_binary_fn *silu_mul
+        rz_binary_fn *gelu_mul
+        rz_binary_fn *gelu_erf_mul
+        rz_unary_fn *softmax
         void (*rope_neox)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
         void (*rope_norm)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
         void (*conv_step)(const float *const *rows, const float *w, size_t n_tap, size_t n_channel,

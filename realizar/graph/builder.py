@@ -137,7 +137,11 @@ class Graph:
 
     def embed(self, weight: WeightLike) -> Value:
         """Rows of the embedding table for the tokens of the batch: (n_embd,)."""
-        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)])[0]
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token")[0]
+
+    def embed_positions(self, weight: WeightLike) -> Value:
+        """Rows of a table of learned positions for the positions of the batch: (n_embd,)."""
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="position")[0]
 
     def linear(self, x: Value, weight: WeightLike) -> Value:
         """W x + b: (n_out,); b is there when the file has it."""
@@ -145,11 +149,11 @@ class Graph:
         return self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)[0]
 
     def rms_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
-        """x / sqrt(mean(x^2) + eps) * w over the last dimension."""
+        """x / sqrt(mean(x^2) + eps) * w over the last dimension; w has its shape, or that of x (a w for each head)."""
         return self.emit("rms_norm", [x], [weight.name], [(weight.tensor, weight.shape)], eps=eps)[0]
 
     def layer_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
-        """(x - mean) / sqrt(var + eps) * w + b over the last dimension; b is there when the file has it."""
+        """(x - mean) / sqrt(var + eps) * w + b, w and b as in `rms_norm`; b is there when the file has it."""
         pairs = [(weight.tensor, weight.shape)]
         if weight.bias is not None:
             pairs.append((weight.bias, weight.shape))
@@ -175,6 +179,22 @@ class Graph:
         """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), which others call gelu_new or gelu_pytorch_tanh."""
         return self.emit("gelu", [x], ["gelu"])[0]
 
+    def gelu_erf(self, x: Value) -> Value:
+        """x / 2 * (1 + erf(x / sqrt(2))), which transformers calls gelu."""
+        return self.emit("gelu_erf", [x], ["gelu_erf"])[0]
+
+    def sigmoid(self, x: Value) -> Value:
+        """1 / (1 + exp(-x))."""
+        return self.emit("sigmoid", [x], ["sigmoid"])[0]
+
+    def relu(self, x: Value) -> Value:
+        """max(x, 0)."""
+        return self.emit("relu", [x], ["relu"])[0]
+
+    def softcap(self, x: Value, cap: float) -> Value:
+        """cap * tanh(x / cap): x squeezed into (-cap, cap)."""
+        return self.emit("softcap", [x], ["softcap"], cap=float(cap))[0]
+
     def heads(self, x: Value, n_head: int) -> Value:
         """(n_head * head_dim,) seen as (n_head, head_dim)."""
         if x.shape[0] % n_head:
@@ -191,15 +211,18 @@ class Graph:
 
     def rope(
         self, x: Value, *, style: str, dims: int, base: float, scaling: RopeScaling | None = None,
-        factors: WeightLike | None = None,
+        factors: WeightLike | tuple[WeightLike, WeightLike] | None = None,
     ) -> Value:  # fmt: skip
         """Rotates pairs of the first `dims` elements of each head by position * inv_freq.
 
         `style` "neox" pairs element i with i + dims / 2, "norm" pairs 2i with 2i + 1. x: (n_head, head_dim).
+        `factors` divide the frequencies; of two, the first as long as sequences have room for no more than
+        `scaling.n_ctx_orig` tokens, else the second (longrope, https://arxiv.org/abs/2402.13753).
         """
         if style not in ("neox", "norm"):
             raise GraphError(f"rope: style {style!r} is unknown; known are 'neox' and 'norm'")
-        pairs = [] if factors is None else [(factors.tensor, factors.shape)]
+        tables = factors if isinstance(factors, tuple) else () if factors is None else (factors,)
+        pairs = [(table.tensor, table.shape) for table in tables]
         return self.emit("rope", [x], ["rope"], pairs, dims=dims, base=float(base), style=style,
                          scaling=scaling or RopeScaling())[0]  # fmt: skip
 

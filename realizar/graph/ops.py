@@ -56,7 +56,7 @@ def _linear(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any])
 
 def _norm(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
     for shape in weights:
-        _need(shape == inputs[0][-1:], f"norm: weight {shape} for an input of shape {inputs[0]}")
+        _need(shape in (inputs[0], inputs[0][-1:]), f"norm: weight {shape} for an input of shape {inputs[0]}")
     return [inputs[0]]
 
 
@@ -134,16 +134,22 @@ _ROPE_ATTRS = ("dims", "base", "style", "scaling")
 OPS: dict[str, OpSpec] = {
     op.name: op
     for op in (
-        OpSpec("embed", "y[t] = W[token[t]]", (), _embed, rowwise=False),
+        OpSpec("embed", "y[t] = W[token[t]] or W[position[t]]", ("by",), _embed, rowwise=False),
         OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), _linear),
         OpSpec("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w", ("eps",), _norm),
         OpSpec("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", ("eps",), _norm),
         OpSpec("add", "y = a + b", (), _same),
         OpSpec("mul", "y = a * b", (), _same),
         OpSpec("scale", "y = x * factor", ("factor",), _first),
+        OpSpec("softcap", "y = cap * tanh(x / cap)", ("cap",), _first),
         OpSpec("silu", "y = x / (1 + exp(-x))", (), _first),
         OpSpec("gelu", "y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))", (), _first),
+        OpSpec("gelu_erf", "y = x / 2 * (1 + erf(x / sqrt(2)))", (), _first),
+        OpSpec("sigmoid", "y = 1 / (1 + exp(-x))", (), _first),
+        OpSpec("relu", "y = max(x, 0)", (), _first),
         OpSpec("swiglu", "y = silu(gate) * up", (), _same),
+        OpSpec("geglu", "y = gelu(gate) * up", (), _same),
+        OpSpec("geglu_erf", "y = gelu_erf(gate) * up", (), _same),
         OpSpec("reshape", "the same numbers in another shape", ("shape",), _reshape),
         OpSpec("split", "y_j = consecutive slices of x", ("sizes",), _split),
         OpSpec("rope", "rotates pairs of the first dims elements by position * inv_freq", _ROPE_ATTRS, _rope,

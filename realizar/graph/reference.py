@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.errors import GraphError
-from realizar.graph import routing
+from realizar.graph import activations, routing
 from realizar.graph.builder import Graph, Node
-from realizar.graph.rope import rope_frequencies
-from realizar.graph.routing import silu
+from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.params import kv_types
 from realizar.quants import FORMATS
 
@@ -47,6 +46,8 @@ class Inputs:
         "int8" rounds the inputs of products with quantized weights as the kernels do; "f32" does not.
     kv_type : str or pair of str
         What K and V are rounded to, as in EngineParams.
+    n_ctx : int
+        Tokens that a sequence has room for (longrope).
     """
 
     tokens: npt.NDArray[np.int32]
@@ -55,6 +56,7 @@ class Inputs:
     tensors: Mapping[str, TensorLike]
     activations: str = "int8"
     kv_type: str | tuple[str, str] = "f16"
+    n_ctx: int = 0
 
 
 def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:
@@ -92,7 +94,8 @@ def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
 
 
 def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    return [inputs.tensors[node.weights[0]].floats()[inputs.tokens]]
+    rows = inputs.tokens if node.attrs["by"] == "token" else inputs.positions
+    return [inputs.tensors[node.weights[0]].floats()[rows]]
 
 
 def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:
@@ -146,12 +149,6 @@ def _layer_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [y + inputs.tensors[node.weights[1]].floats() if len(node.weights) > 1 else y]
 
 
-def _gelu(x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    wide = x.astype(np.float64)
-    y: npt.NDArray[np.float64] = wide / 2 * (1.0 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))
-    return y
-
-
 def _split(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return np.split(x[0], np.cumsum(node.attrs["sizes"])[:-1], axis=1)
 
@@ -159,7 +156,8 @@ def _split(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: Inputs) -> npt.NDArray[np.float64]:
     """x: [n, n_head, head_dim]; angles are float32 products, as transformers computes them."""
     dims, half = attrs["dims"], attrs["dims"] // 2
-    factors = inputs.tensors[weights[0]].floats() if weights else None
+    name = factors_for(weights, attrs["scaling"], inputs.n_ctx)
+    factors = None if name is None else inputs.tensors[name].floats()
     inv_freq, mscale = rope_frequencies(dims, attrs["base"], attrs["scaling"], factors)
     angle = (inputs.positions.astype(np.float32)[:, None] * inv_freq).astype(np.float64)[:, None, :]
     cos, sin = np.cos(angle) * mscale, np.sin(angle) * mscale
@@ -226,9 +224,15 @@ _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
     "add": lambda node, x, inputs: [x[0] + x[1]],
     "mul": lambda node, x, inputs: [x[0] * x[1]],
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
-    "silu": lambda node, x, inputs: [silu(x[0])],
-    "gelu": lambda node, x, inputs: [_gelu(x[0])],
-    "swiglu": lambda node, x, inputs: [silu(x[0]) * x[1]],
+    "softcap": lambda node, x, inputs: [activations.softcap(x[0], node.attrs["cap"])],
+    "silu": lambda node, x, inputs: [activations.silu(x[0])],
+    "gelu": lambda node, x, inputs: [activations.gelu(x[0])],
+    "gelu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0])],
+    "sigmoid": lambda node, x, inputs: [activations.sigmoid(x[0])],
+    "relu": lambda node, x, inputs: [np.maximum(x[0], 0)],
+    "swiglu": lambda node, x, inputs: [activations.silu(x[0]) * x[1]],
+    "geglu": lambda node, x, inputs: [activations.gelu(x[0]) * x[1]],
+    "geglu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0]) * x[1]],
     "reshape": lambda node, x, inputs: [x[0].reshape(-1, *node.attrs["shape"])],
     "split": _split,
     "rope": lambda node, x, inputs: [_rotate(x[0], node.attrs, node.weights, inputs)],

@@ -18,11 +18,12 @@ class RopeScaling:
     Attributes
     ----------
     kind : str
-        "none", "linear" (positions divided by `factor`) or "yarn" (https://arxiv.org/abs/2309.00071).
+        "none", "linear" (positions divided by `factor`), "yarn" (https://arxiv.org/abs/2309.00071) or "longrope"
+        (factors from the file and `attn_factor` alone, https://arxiv.org/abs/2402.13753).
     factor : float
         New context length over the original one.
     n_ctx_orig : int
-        Context length before stretching, in tokens (yarn).
+        Context length before stretching, in tokens (yarn, longrope).
     attn_factor : float
         Multiplies cos and sin beside what yarn itself asks for.
     beta_fast, beta_slow : float
@@ -48,6 +49,13 @@ def _yarn_ramp(dims: int, base: float, scaling: RopeScaling) -> npt.NDArray[np.f
     high = min(math.ceil(_yarn_dim(scaling.beta_slow, dims, base, scaling.n_ctx_orig)), dims - 1)
     ramp = (np.arange(dims // 2, dtype=np.float64) - low) / max(high - low, 0.001)
     return 1.0 - np.clip(ramp, 0.0, 1.0)
+
+
+def factors_for(tables: tuple[str, ...], scaling: RopeScaling, n_ctx: int) -> str | None:
+    """The table of factors that applies to sequences of up to n_ctx tokens: of two, the second beyond `n_ctx_orig`."""
+    if len(tables) == 2:
+        return tables[n_ctx > scaling.n_ctx_orig]
+    return tables[0] if tables else None
 
 
 def rope_frequencies(
@@ -87,6 +95,6 @@ def rope_frequencies(
         ramp = _yarn_ramp(dims, base, scaling)
         inv_freq = inv_freq / scaling.factor * (1.0 - ramp) + inv_freq * ramp
         mscale *= 1.0 + 0.1 * math.log(scaling.factor)
-    elif scaling.kind != "none":
-        raise GraphError(f"rope scaling {shown(scaling.kind)} is unknown; known are none, linear and yarn")
+    elif scaling.kind not in ("none", "longrope"):
+        raise GraphError(f"rope scaling {shown(scaling.kind)} is unknown; known are none, linear, yarn and longrope")
     return inv_freq.astype(np.float32), mscale

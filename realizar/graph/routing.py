@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from realizar.graph.activations import sigmoid, silu
+
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
@@ -58,17 +60,6 @@ def _gating(logits: npt.NDArray[Any], gating: str) -> F64:
 
 def _descending(scores: F64) -> npt.NDArray[np.intp]:
     return np.argsort(-scores, axis=1, kind="stable")
-
-
-def sigmoid(x: npt.NDArray[Any]) -> F64:
-    """1 / (1 + exp(-x))."""
-    with np.errstate(over="ignore"):
-        return np.asarray(1.0 / (1.0 + np.exp(-x.astype(np.float64))))
-
-
-def silu(x: npt.NDArray[Any]) -> F64:
-    """x / (1 + exp(-x))."""
-    return x * sigmoid(x)
 
 
 def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels.plan import Pool, Program
-from realizar.errors import GraphError
+from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
 from realizar.params import kv_types
 from realizar.runtime.compiled import CompiledPlan, Limits
@@ -69,14 +69,19 @@ class _Binder:
             add(op, index)
             self._add_quantize(op)
         places = {name: self.at.rows(i) for name, i in self.plan.outputs.items()}
-        tables = (self.tensors[op.weights[0]] for op in self.plan.ops if op.op == "embed")
         first = [group.layers[0].layer for group in self.plan.cache_groups]
         limits = Limits(
-            n_vocab=min((table.shape[0] for table in tables), default=2**31),
+            n_vocab=self._table_rows("token"),
+            n_positions=self._table_rows("position"),
             n_slots=min((len(state) for state in self.states.values()), default=2**31),
             n_blocks=tuple(len(self.kv[layer][0]) for layer in first),
         )
         return CompiledPlan(self.plan, self.program, self.at.arena, places, limits)
+
+    def _table_rows(self, by: str) -> int:
+        """How many tokens or positions the plan's tables have rows for."""
+        tables = (op.weights[0] for op in self.plan.ops if op.op == "embed" and op.attrs["by"] == by)
+        return min((self.tensors[name].shape[0] for name in tables), default=2**31)
 
     def _add_quantize(self, op: Node) -> None:
         """Explicit records of what an op made but could not quantize itself."""
@@ -91,21 +96,24 @@ class _Binder:
         (y,) = op.outputs
         view = self.plan.views[y]
         w = [floats(self.tensors, name) for name in op.weights]
-        n = len(w[0]) if w else view.n
+        n = self.plan.shapes[y][-1] if w else view.n
         writes = self.at.writes_records(y)
         self.program.add_rowwise(
             op.op, n, n_repeat=view.n // n, m_rows=view.m_rows,
             x=self.at.rows(op.inputs[0]),
             x2=self.at.rows(op.inputs[1]) if len(op.inputs) > 1 else None,
             y=self.at.rows(y) if y in self.at.materialised else None,
-            scalar=op.attrs.get("eps", op.attrs.get("factor", 0.0)),
+            scalar=op.attrs.get("eps", op.attrs.get("factor", op.attrs.get("cap", 0.0))),
             w=w[0] if w else None, b=w[1] if len(w) > 1 else None,
             act32=self.at.act(y, 32) if writes else None, act256=self.at.act(y, 256) if writes else None,
         )  # fmt: skip
 
     def _add_embed(self, op: Node, index: int) -> None:
         table = self.tensors[op.weights[0]]
-        self.program.add_embed(table.type, table.data, table.shape[1], self.at.rows(op.outputs[0]))
+        by_position, n_ctx = op.attrs["by"] == "position", self.params.n_ctx
+        if by_position and n_ctx > table.shape[0]:
+            raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
+        self.program.add_embed(table.type, table.data, table.shape[1], self.at.rows(op.outputs[0]), by_position)
 
     def _add_linear(self, op: Node, index: int) -> None:
         x = op.inputs[0]

@@ -23,6 +23,7 @@ class Limits:
     """How many of each thing that a batch names by number there are."""
 
     n_vocab: int
+    n_positions: int
     n_slots: int
     n_blocks: tuple[int, ...]
 
@@ -90,6 +91,7 @@ class CompiledPlan:
         if batch.mask != "causal" or len(batch.positions) != 1:
             raise ParameterError("Batch.mask must be 'causal' and positions have one row on the CPU yet")
         _within("tokens", batch.tokens, self._limits.n_vocab)
+        _within("positions", batch.positions, self._limits.n_positions)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
         if len(batch.block_tables) != len(self._limits.n_blocks):

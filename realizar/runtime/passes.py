@@ -41,7 +41,7 @@ def run_passes(graph: Graph, outputs: Iterable[str]) -> Graph:
     out.nodes = drop_unused(graph.nodes, set(out.outputs.values()))
     kept = set(out.outputs.values())
     out.nodes = fuse_rope(out.nodes, kept)
-    out.nodes = fuse_swiglu(out.nodes, kept)
+    out.nodes = fuse_gated(out.nodes, kept)
     out.nodes = fuse_linears(out.nodes)
     out.nodes = fuse_residual(out.nodes, kept)
     prune_rows(out)
@@ -90,18 +90,21 @@ def fuse_rope(nodes: list[Node], kept: set[int]) -> list[Node]:
     return [node for node in out if not gone.intersection(node.outputs)]
 
 
-def fuse_swiglu(nodes: list[Node], kept: set[int]) -> list[Node]:
-    """silu(gate) * up -> swiglu(gate, up)."""
+_GATED = {"silu": "swiglu", "gelu": "geglu", "gelu_erf": "geglu_erf"}
+
+
+def fuse_gated(nodes: list[Node], kept: set[int]) -> list[Node]:
+    """silu(gate) * up -> swiglu(gate, up), and so with the other activations."""
     count, made = uses(nodes, kept), producers(nodes)
     gone: set[int] = set()
     out: list[Node] = []
     for node in nodes:
         if node.op == "mul":
             for gate, up in (node.inputs, node.inputs[::-1]):
-                silu = made.get(gate)
-                if silu is not None and silu.op == "silu" and count[gate] == 1:
+                act = made.get(gate)
+                if act is not None and act.op in _GATED and count[gate] == 1:
                     gone.add(gate)
-                    node = Node("swiglu", (silu.inputs[0], up), node.outputs)
+                    node = Node(_GATED[act.op], (act.inputs[0], up), node.outputs)
                     break
         out.append(node)
     return [node for node in out if not gone.intersection(node.outputs)]

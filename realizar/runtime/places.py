@@ -14,14 +14,17 @@ from realizar._kernels.plan import act_bytes
 from realizar._kernels.rows import ACT_BLOCK
 from realizar.errors import ParameterError
 from realizar.graph import Node, RopeScaling
-from realizar.graph.rope import rope_frequencies
+from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.runtime.compiled import Rows
 from realizar.runtime.plan import Plan, assign_slots
 from realizar.runtime.weights import Tensor, floats
 
 Rope = tuple[npt.NDArray[np.float32], float, bool, Rows]
 
-QUANTIZES_ITSELF = ("rms_norm", "layer_norm", "add", "mul", "scale", "silu", "gelu", "swiglu")
+QUANTIZES_ITSELF = (
+    "rms_norm", "layer_norm", "add", "mul", "scale", "softcap", "silu", "gelu", "gelu_erf", "sigmoid", "relu", "swiglu",
+    "geglu", "geglu_erf",
+)  # fmt: skip
 """Ops that can write the int8 records of their result beside it."""
 
 
@@ -158,8 +161,9 @@ class Places:
                 continue
             key = rope_key(attrs, op.weights)
             if key not in self.ropes:
-                factors = floats(self.tensors, op.weights[0]) if op.weights else None
                 scaling: RopeScaling = attrs["scaling"]
+                table = factors_for(op.weights, scaling, self.params.n_ctx)
+                factors = None if table is None else floats(self.tensors, table)
                 inv_freq, mscale = rope_frequencies(attrs["dims"], attrs["base"], scaling, factors)
                 rows = (self._take(4 * attrs["dims"] * self.params.n_batch), attrs["dims"])
                 self.ropes[key] = (inv_freq, mscale, attrs["style"] == "neox", rows)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from realizar._kernels import ops, table
+from realizar.graph import activations
 
 FASTER = table.available()[1:]
 ISAS = table.available()
@@ -57,6 +58,12 @@ SLOTS = {
     "scale": lambda x, w, isa: ops.scale(x, float(w[0]), isa),
     "silu": lambda x, w, isa: ops.silu(x, isa),
     "gelu": lambda x, w, isa: ops.gelu(x, isa),
+    "gelu_erf": lambda x, w, isa: ops.gelu_erf(x, isa),
+    "sigmoid": lambda x, w, isa: ops.sigmoid(x, isa),
+    "relu": lambda x, w, isa: ops.relu(x, isa),
+    "softcap": lambda x, w, isa: ops.softcap(x, float(w[0]), isa),
+    "gelu_mul": lambda x, w, isa: ops.gelu_mul(x, w, isa),
+    "gelu_erf_mul": lambda x, w, isa: ops.gelu_erf_mul(x, w, isa),
     "silu_mul": lambda x, w, isa: ops.silu_mul(x, w, isa),
     "softmax": lambda x, w, isa: ops.softmax(x, isa),
     "rope_neox": rotated("neox"),
@@ -97,6 +104,13 @@ def test_against_float64(isa):
     np.testing.assert_allclose(ops.silu(x, isa=isa), wide * sigmoid, rtol=1e-6)
     gelu = wide / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))
     np.testing.assert_allclose(ops.gelu(x, isa=isa), gelu, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(ops.gelu_erf(x, isa=isa), activations.gelu_erf(x), rtol=1e-6, atol=1e-10)
+    np.testing.assert_allclose(ops.sigmoid(x, isa=isa), sigmoid, rtol=1e-6)
+    np.testing.assert_array_equal(ops.relu(x, isa=isa), np.maximum(x, 0))
+    np.testing.assert_allclose(ops.softcap(x, 4.0, isa=isa), 4 * np.tanh(wide / 4), rtol=1e-6)
+    np.testing.assert_allclose(ops.gelu_mul(x, x[::-1], isa=isa), gelu * wide[::-1], rtol=1e-6, atol=1e-11)
+    gated = activations.gelu_erf(x) * wide[::-1]
+    np.testing.assert_allclose(ops.gelu_erf_mul(x, x[::-1], isa=isa), gated, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(ops.silu_mul(x, x[::-1], isa=isa), wide * sigmoid * wide[::-1], rtol=1e-6)
 
 

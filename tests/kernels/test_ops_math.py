@@ -1,5 +1,7 @@
 """exp, tanh, half precision and rope tables against float64."""
 
+import math
+
 import numpy as np
 
 from realizar._kernels import attention, ops
@@ -40,6 +42,21 @@ def test_tanh_at_the_ends():
     x = np.array([-np.inf, np.inf, -0.0, 1e-40], np.float32)
     np.testing.assert_array_equal(ops.tanh(x), np.array([-1, 1, -0.0, 1e-40], np.float32))
     assert np.isnan(ops.tanh(np.array([np.nan], np.float32))).all()
+
+
+def test_gelu_by_erf_keeps_its_digits_where_erf_nears_minus_one():
+    for x in (floats_between(-4, 4), floats_between(-1e-3, 1e-3)):
+        want = np.array([v / 2 * math.erfc(-v / math.sqrt(2)) for v in x.astype(np.float64)])
+        assert (np.abs(ops.gelu_erf(x) - want) <= 6e-7 * np.abs(want)).all()
+    x = floats_between(-14, -4, 20_001)
+    want = np.array([v / 2 * math.erfc(-v / math.sqrt(2)) for v in x.astype(np.float64)])
+    assert np.abs(ops.gelu_erf(x) - want).max() <= 1e-10
+
+
+def test_gelu_by_erf_at_the_ends():
+    x = np.array([-np.inf, -50, 0, 50, np.inf], np.float32)
+    np.testing.assert_array_equal(ops.gelu_erf(x), np.array([0, 0, 0, 50, np.inf], np.float32))
+    assert np.isnan(ops.gelu_erf(np.array([np.nan], np.float32))).all()
 
 
 def test_rope_table_is_rounded_from_the_exact_sine_of_the_float_angle():

@@ -6,11 +6,18 @@
 size_t rz_items_rows(const struct rz_worker *w, const struct rz_op *op) { return rz_n_rows(w, op); }
 size_t rz_items_sequences(const struct rz_worker *w, const struct rz_op *op) { return (size_t)w->batch->n_seqs; }
 
-void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t)
+static void embed(struct rz_worker *w, const struct rz_op *op, size_t t, const int32_t *row)
 {
     const struct rz_weight *table = op->weight;
-    const char *source = table->data + (size_t)w->batch->tokens[t] * table->stride;
-    w->kernels->format[op->embed_format].dequantize(source, op->n, rz_row(op->y, t));
+    w->kernels->format[op->embed_format].dequantize(table->data + (size_t)row[t] * table->stride, op->n,
+                                                    rz_row(op->y, t));
+}
+
+void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t) { embed(w, op, t, w->batch->tokens); }
+
+void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    embed(w, op, t, w->batch->positions);
 }
 
 void rz_run_take_rows(struct rz_worker *w, const struct rz_op *op, size_t t)
@@ -26,44 +33,70 @@ static void quantize_row(struct rz_worker *w, const struct rz_op *op, const floa
     if (op->act256) w->kernels->quantize_act_256(y, n, op->act256 + t * op->act256_stride);
 }
 
+static rz_unary_fn *unary(const struct rz_kernels *k, int code)
+{
+    switch (code) {
+    case RZ_OP_SILU:
+        return k->silu;
+    case RZ_OP_GELU:
+        return k->gelu;
+    case RZ_OP_GELU_ERF:
+        return k->gelu_erf;
+    case RZ_OP_SIGMOID:
+        return k->sigmoid;
+    default:
+        return k->relu;
+    }
+}
+
+static rz_binary_fn *binary(const struct rz_kernels *k, int code)
+{
+    switch (code) {
+    case RZ_OP_ADD:
+        return k->add;
+    case RZ_OP_MUL:
+        return k->mul;
+    case RZ_OP_SWIGLU:
+        return k->silu_mul;
+    case RZ_OP_GEGLU:
+        return k->gelu_mul;
+    default:
+        return k->gelu_erf_mul;
+    }
+}
+
+/* One group of a row. */
+static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const float *x, const float *x2, const float *w,
+                    const float *b, float *y)
+{
+    switch (op->code) {
+    case RZ_OP_RMS_NORM:
+        k->rms_norm(x, w, op->scalar, op->n, y);
+        break;
+    case RZ_OP_LAYER_NORM:
+        k->layer_norm(x, w, b, op->scalar, op->n, y);
+        break;
+    case RZ_OP_SCALE:
+        k->scale(x, op->scalar, op->n, y);
+        break;
+    case RZ_OP_SOFTCAP:
+        k->softcap(x, op->scalar, op->n, y);
+        break;
+    default:
+        if (x2)
+            binary(k, op->code)(x, x2, op->n, y);
+        else
+            unary(k, op->code)(x, op->n, y);
+    }
+}
+
 void rz_run_rowwise(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
-    const struct rz_kernels *k = w->kernels;
-    const float *x = rz_row(op->x, t);
+    const float *x = rz_row(op->x, t), *x2 = op->x2.data ? rz_row(op->x2, t) : NULL;
     float *y = op->y.data ? rz_row(op->y, t) : (float *)w->scratch; /* no y: only its records are wanted */
-    size_t n = op->n;
-    for (int g = 0; g < op->n_repeat; g++) {
-        const float *xg = x + (size_t)g * n;
-        const float *x2g = op->x2.data ? rz_row(op->x2, t) + (size_t)g * n : NULL;
-        float *yg = y + (size_t)g * n;
-        switch (op->code) {
-        case RZ_OP_RMS_NORM:
-            k->rms_norm(xg, op->w, op->scalar, n, yg);
-            break;
-        case RZ_OP_LAYER_NORM:
-            k->layer_norm(xg, op->w, op->b, op->scalar, n, yg);
-            break;
-        case RZ_OP_ADD:
-            k->add(xg, x2g, n, yg);
-            break;
-        case RZ_OP_MUL:
-            k->mul(xg, x2g, n, yg);
-            break;
-        case RZ_OP_SCALE:
-            k->scale(xg, op->scalar, n, yg);
-            break;
-        case RZ_OP_SILU:
-            k->silu(xg, n, yg);
-            break;
-        case RZ_OP_GELU:
-            k->gelu(xg, n, yg);
-            break;
-        case RZ_OP_SWIGLU:
-            k->silu_mul(xg, x2g, n, yg);
-            break;
-        default:
-            break;
-        }
+    for (size_t g = 0; g < (size_t)op->n_repeat; g++) {
+        const float *weight = op->w ? op->w + g * op->w_step : NULL, *bias = op->b ? op->b + g * op->w_step : NULL;
+        rowwise(w->kernels, op, x + g * op->n, x2 ? x2 + g * op->n : NULL, weight, bias, y + g * op->n);
     }
     quantize_row(w, op, y, t);
 }

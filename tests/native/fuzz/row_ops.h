@@ -32,6 +32,12 @@ static void do_mul(const struct rz_kernels *k, float *y) { k->mul(row.x, row.w, 
 static void do_scale(const struct rz_kernels *k, float *y) { k->scale(row.x, row.number, row.n, y); }
 static void do_silu(const struct rz_kernels *k, float *y) { k->silu(row.x, row.n, y); }
 static void do_gelu(const struct rz_kernels *k, float *y) { k->gelu(row.x, row.n, y); }
+static void do_gelu_erf(const struct rz_kernels *k, float *y) { k->gelu_erf(row.x, row.n, y); }
+static void do_sigmoid(const struct rz_kernels *k, float *y) { k->sigmoid(row.x, row.n, y); }
+static void do_relu(const struct rz_kernels *k, float *y) { k->relu(row.x, row.n, y); }
+static void do_softcap(const struct rz_kernels *k, float *y) { k->softcap(row.x, row.number, row.n, y); }
+static void do_gelu_mul(const struct rz_kernels *k, float *y) { k->gelu_mul(row.x, row.w, row.n, y); }
+static void do_gelu_erf_mul(const struct rz_kernels *k, float *y) { k->gelu_erf_mul(row.x, row.w, row.n, y); }
 static void do_silu_mul(const struct rz_kernels *k, float *y) { k->silu_mul(row.x, row.w, row.n, y); }
 static void do_softmax(const struct rz_kernels *k, float *y) { k->softmax(row.x, row.n, y); }
 static void do_rope_neox(const struct rz_kernels *k, float *y) { k->rope_neox(row.x, row.w, row.b, row.n / 2, y); }
@@ -92,6 +98,24 @@ static struct exact at_gelu(size_t i)
     return product_of(x, 1 / (1 + exp(-2 * z)));
 }
 
+static struct exact at_gelu_mul(size_t i) { return product_of(row.w[i], at_gelu(i).value); }
+
+/* The bound is relative to what the two terms of the kernel's formula are at most: |x|. */
+static struct exact at_gelu_erf(size_t i)
+{
+    double x = row.x[i];
+    return (struct exact){0.5 * x * erfc(-x / sqrt(2)), fabs(x)};
+}
+
+static struct exact at_gelu_erf_mul(size_t i)
+{
+    return (struct exact){row.w[i] * at_gelu_erf(i).value, fabs((double)row.w[i] * row.x[i])};
+}
+
+static struct exact at_sigmoid(size_t i) { return product_of(1, 1 / (1 + exp(-(double)row.x[i]))); }
+static struct exact at_relu(size_t i) { return product_of(1, row.x[i] > 0 ? row.x[i] : 0); }
+static struct exact at_softcap(size_t i) { return product_of(row.number, tanh((double)row.x[i] / row.number)); }
+
 static struct exact at_softmax(size_t i)
 {
     double sum = 0;
@@ -143,6 +167,12 @@ static const struct row_op {
     {"scale", do_scale, at_scale, ULP, 0, 0, 1},
     {"silu", do_silu, at_silu, 1e-6, 0, 0, 1},
     {"gelu", do_gelu, at_gelu, 1e-5, 0, 0, 1},
+    {"gelu_erf", do_gelu_erf, at_gelu_erf, 1e-6, 0, 0, 1},
+    {"sigmoid", do_sigmoid, at_sigmoid, 1e-6, 0, 0, 1},
+    {"relu", do_relu, at_relu, ULP, 0, 0, 1},
+    {"softcap", do_softcap, at_softcap, 1e-6, 0, 0, 1},
+    {"gelu_mul", do_gelu_mul, at_gelu_mul, 1e-5, 0, 0, 1},
+    {"gelu_erf_mul", do_gelu_erf_mul, at_gelu_erf_mul, 1e-6, 0, 0, 1},
     {"silu_mul", do_silu_mul, at_silu_mul, 1e-6, 0, 0, 1},
     {"softmax", do_softmax, at_softmax, 1e-3, 0, 0, 1},
     {"rope_neox", do_rope_neox, at_rope_neox, 2 * ULP, 1, 0, 1},

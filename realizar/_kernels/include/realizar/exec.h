@@ -18,15 +18,22 @@ struct rz_batch {
 
 enum rz_op_code {
     RZ_OP_EMBED,
+    RZ_OP_EMBED_POSITIONS,
     RZ_OP_TAKE_ROWS,
     RZ_OP_RMS_NORM,
     RZ_OP_LAYER_NORM,
     RZ_OP_ADD,
     RZ_OP_MUL,
     RZ_OP_SCALE,
+    RZ_OP_SOFTCAP,
     RZ_OP_SILU,
     RZ_OP_GELU,
+    RZ_OP_GELU_ERF,
+    RZ_OP_SIGMOID,
+    RZ_OP_RELU,
     RZ_OP_SWIGLU,
+    RZ_OP_GEGLU,
+    RZ_OP_GEGLU_ERF,
     RZ_OP_QUANTIZE,
     RZ_OP_LINEAR,
     RZ_OP_ROPE_TABLE,
@@ -79,8 +86,9 @@ struct rz_op {
     size_t n;     /* elements of a row, or of one of its groups */
     int n_repeat; /* groups of a row (norms over heads) */
     struct rz_rows x, x2, y;
-    float scalar; /* eps or factor */
+    float scalar; /* eps, factor or cap */
     const float *w, *b;
+    size_t w_step;        /* from the weights of one group to those of the next: 0 or n */
     char *act32, *act256; /* records of y written beside it, or NULL */
     size_t act32_stride, act256_stride;
     struct rz_weight *weight;

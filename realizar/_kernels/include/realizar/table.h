@@ -119,6 +119,11 @@ typedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *blo
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
+/* Element by element of one row: a function of it, of it and a number, of it and another row. y may be an input. */
+typedef void rz_unary_fn(const float *x, size_t n, float *y);
+typedef void rz_scaled_fn(const float *x, float s, size_t n, float *y);
+typedef void rz_binary_fn(const float *x, const float *x2, size_t n, float *y);
+
 struct rz_kernels {
     const char *name;
     struct rz_format_kernels format[RZ_N_FORMATS];
@@ -129,13 +134,19 @@ struct rz_kernels {
     void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y);
     /* y = (x - mean) / sqrt(var + eps) * w + b; w, b may be NULL */
     void (*layer_norm)(const float *x, const float *w, const float *b, float eps, size_t n, float *y);
-    void (*add)(const float *a, const float *b, size_t n, float *y);
-    void (*mul)(const float *a, const float *b, size_t n, float *y);
-    void (*scale)(const float *x, float s, size_t n, float *y);
-    void (*silu)(const float *x, size_t n, float *y);
-    void (*gelu)(const float *x, size_t n, float *y); /* by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
-    void (*silu_mul)(const float *gate, const float *up, size_t n, float *y); /* silu(gate) * up */
-    void (*softmax)(const float *x, size_t n, float *y);
+    rz_binary_fn *add;
+    rz_binary_fn *mul;
+    rz_scaled_fn *scale;
+    rz_scaled_fn *softcap; /* s * tanh(x / s) */
+    rz_unary_fn *silu;
+    rz_unary_fn *gelu;     /* by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    rz_unary_fn *gelu_erf; /* 0.5 x (1 + erf(x / sqrt(2))) */
+    rz_unary_fn *sigmoid;
+    rz_unary_fn *relu;
+    rz_binary_fn *silu_mul; /* silu(x) * x2, and so on: a gate and what it lets through */
+    rz_binary_fn *gelu_mul;
+    rz_binary_fn *gelu_erf_mul;
+    rz_unary_fn *softmax;
     /* Rotates the first 2 * half elements of one head; cos and sin hold half elements.
      * neox: pairs (i, i + half); normal: pairs (2i, 2i + 1). y may be x. */
     void (*rope_neox)(const float *x, const float *cos, const float *sin, size_t half, float *y);

@@ -1,4 +1,4 @@
-/* exp, tanh, silu, gelu and rounding to half precision, each spelled out to the last rounding. */
+/* exp, tanh, sigmoid, silu, gelu and rounding to half precision, each spelled out to the last rounding. */
 #ifndef REALIZAR_SCALAR_MATH_H
 #define REALIZAR_SCALAR_MATH_H
 
@@ -64,6 +64,14 @@ static inline float tanh_f32(float x)
     return z < RZ_TANH_SMALL ? fmaf(p * x2, x, x) : copysignf(large, x);
 }
 
+static inline float sigmoid_f32(float x) { return 1 / (1 + exp_f32(-x)); }
+
+/* Zero and what is above; NaN stays. */
+static inline float relu_f32(float x) { return x < 0 ? 0 : x; }
+
+/* x squeezed into (-cap, cap). */
+static inline float softcap_f32(float x, float cap) { return cap * tanh_f32(x / cap); }
+
 /* x * sigmoid(x). */
 static inline float silu_f32(float x) { return x / (1 + exp_f32(-x)); }
 
@@ -73,6 +81,37 @@ static inline float silu_f32(float x) { return x / (1 + exp_f32(-x)); }
 #define RZ_GELU_3 (-0.07135481282730225f)
 
 static inline float gelu_f32(float x) { return x / (1 + exp_f32(x * fmaf(x * x, RZ_GELU_3, RZ_GELU_1))); }
+
+/* 0.5 x (1 + erf(x / sqrt(2))) = max(x, 0) - u Q(u), u = |x|, Q the upper tail of the normal distribution: nothing cancels
+ * for x < 0. u Q(u) = exp(-u^2 / 2) t P(t), t = u / (u + 3.75), with P fitted to a relative error of 1.5e-8 on [0, 14]; the
+ * coefficients are those of -P. Beyond 16 the tail is 0 in float. */
+#define RZ_GELU_ERF_MAX 16.0f
+#define RZ_GELU_ERF_SHIFT 3.75f
+#define RZ_GELU_ERF_P0 (-0x1.ep+0f)
+#define RZ_GELU_ERF_P1 0x1.de18cap+1f
+#define RZ_GELU_ERF_P2 (-0x1.eb555ap+1f)
+#define RZ_GELU_ERF_P3 0x1.b470e4p+0f
+#define RZ_GELU_ERF_P4 0x1.2444b4p-2f
+#define RZ_GELU_ERF_P5 (-0x1.8bf124p-2f)
+#define RZ_GELU_ERF_P6 (-0x1.32b864p-2f)
+#define RZ_GELU_ERF_P7 0x1.8e316cp-2f
+#define RZ_GELU_ERF_P8 (-0x1.d0fdcp-4f)
+
+/* Relative error below 5e-7 for x > -4, and absolute below 1e-10 under it; NaN stays. */
+static inline float gelu_erf_f32(float x)
+{
+    float u = RZ_GELU_ERF_MAX < fabsf(x) ? RZ_GELU_ERF_MAX : fabsf(x);
+    float t = u / (u + RZ_GELU_ERF_SHIFT);
+    float p = fmaf(RZ_GELU_ERF_P8, t, RZ_GELU_ERF_P7);
+    p = fmaf(p, t, RZ_GELU_ERF_P6);
+    p = fmaf(p, t, RZ_GELU_ERF_P5);
+    p = fmaf(p, t, RZ_GELU_ERF_P4);
+    p = fmaf(p, t, RZ_GELU_ERF_P3);
+    p = fmaf(p, t, RZ_GELU_ERF_P2);
+    p = fmaf(p, t, RZ_GELU_ERF_P1);
+    p = fmaf(p, t, RZ_GELU_ERF_P0);
+    return fmaf(p * t, exp_f32(u * (u * -0.5f)), x > 0 ? x : 0);
+}
 
 /* Round to nearest even; overflow to Inf; every NaN becomes the same quiet one. */
 static inline uint16_t rz_f32_to_f16(float x)

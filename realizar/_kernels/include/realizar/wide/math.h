@@ -1,4 +1,4 @@
-/* exp, tanh, silu and gelu on sixteen lanes: the operations of scalar/math.h in their order. */
+/* exp, tanh, sigmoid, silu and gelu on sixteen lanes: the operations of scalar/math.h in their order. */
 #ifndef REALIZAR_WIDE_MATH_H
 #define REALIZAR_WIDE_MATH_H
 
@@ -45,6 +45,16 @@ RZ_INLINE f32x16 tanh_f32x16(f32x16 x)
     return f32x16_if_less(z, f32x16_set(RZ_TANH_SMALL), small, f32x16_copysign(large, x));
 }
 
+RZ_INLINE f32x16 sigmoid_f32x16(f32x16 x)
+{
+    f32x16 e = exp_f32x16(f32x16_mul(x, f32x16_set(-1)));
+    return f32x16_div(f32x16_set(1), f32x16_add(f32x16_set(1), e));
+}
+
+RZ_INLINE f32x16 relu_f32x16(f32x16 x) { return f32x16_if_less(x, f32x16_zero(), f32x16_zero(), x); }
+
+RZ_INLINE f32x16 softcap_f32x16(f32x16 x, f32x16 cap) { return f32x16_mul(cap, tanh_f32x16(f32x16_div(x, cap))); }
+
 RZ_INLINE f32x16 silu_f32x16(f32x16 x)
 {
     f32x16 e = exp_f32x16(f32x16_mul(x, f32x16_set(-1)));
@@ -55,6 +65,22 @@ RZ_INLINE f32x16 gelu_f32x16(f32x16 x)
 {
     f32x16 u = f32x16_fma(f32x16_mul(x, x), f32x16_set(RZ_GELU_3), f32x16_set(RZ_GELU_1));
     return f32x16_div(x, f32x16_add(f32x16_set(1), exp_f32x16(f32x16_mul(x, u))));
+}
+
+RZ_INLINE f32x16 gelu_erf_f32x16(f32x16 x)
+{
+    f32x16 u = f32x16_min(f32x16_set(RZ_GELU_ERF_MAX), f32x16_abs(x));
+    f32x16 t = f32x16_div(u, f32x16_add(u, f32x16_set(RZ_GELU_ERF_SHIFT)));
+    f32x16 p = f32x16_fma(f32x16_set(RZ_GELU_ERF_P8), t, f32x16_set(RZ_GELU_ERF_P7));
+    p = f32x16_fma(p, t, f32x16_set(RZ_GELU_ERF_P6));
+    p = f32x16_fma(p, t, f32x16_set(RZ_GELU_ERF_P5));
+    p = f32x16_fma(p, t, f32x16_set(RZ_GELU_ERF_P4));
+    p = f32x16_fma(p, t, f32x16_set(RZ_GELU_ERF_P3));
+    p = f32x16_fma(p, t, f32x16_set(RZ_GELU_ERF_P2));
+    p = f32x16_fma(p, t, f32x16_set(RZ_GELU_ERF_P1));
+    p = f32x16_fma(p, t, f32x16_set(RZ_GELU_ERF_P0));
+    f32x16 e = exp_f32x16(f32x16_mul(u, f32x16_mul(u, f32x16_set(-0.5f))));
+    return f32x16_fma(f32x16_mul(p, t), e, f32x16_max(x, f32x16_zero()));
 }
 
 #endif

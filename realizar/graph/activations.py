@@ -1,0 +1,41 @@
+"""The numpy definition of what is applied to each element: activations, in float64."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+F64 = npt.NDArray[np.float64]
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def sigmoid(x: npt.NDArray[Any]) -> F64:
+    """1 / (1 + exp(-x))."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(-x.astype(np.float64))))
+
+
+def silu(x: npt.NDArray[Any]) -> F64:
+    """x / (1 + exp(-x))."""
+    return x * sigmoid(x)
+
+
+def gelu(x: npt.NDArray[Any]) -> F64:
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))."""
+    wide = x.astype(np.float64)
+    return np.asarray(wide / 2 * (1.0 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3))))
+
+
+def gelu_erf(x: npt.NDArray[Any]) -> F64:
+    """x / 2 * (1 + erf(x / sqrt(2)))."""
+    wide = x.astype(np.float64)
+    return np.asarray(wide / 2 * (1.0 + _erf(wide / np.sqrt(2))))
+
+
+def softcap(x: npt.NDArray[Any], cap: float) -> F64:
+    """cap * tanh(x / cap)."""
+    return np.asarray(cap * np.tanh(x.astype(np.float64) / cap))
