@@ -114,11 +114,13 @@ class Realizar:
         """Bytes and operations of a phase."""
         from realizar.cli.floor import prompt_floor, step_floor
 
+        engine = self.llm.engine
+
         if phase.kind == "prefill":
-            floor = prompt_floor(self.llm.engine, phase.n)
+            floor = prompt_floor(engine.model, engine.cache, phase.n)
             return floor.n_bytes, floor.operations
         n_tokens = fmean((phase.depth + DECODE_PROMPT + WARM_UP, phase.n_ctx))
-        floor = step_floor(self.llm.engine, n_tokens, phase.batch)
+        floor = step_floor(engine.model, engine.cache, n_tokens, phase.batch)
         return phase.n * floor.n_bytes, phase.n * floor.operations
 
 

@@ -21,6 +21,7 @@ from realizar.runtime.plan import Plan, lower
 from realizar.runtime.weights import collect
 
 if TYPE_CHECKING:
+    from realizar.graph import Node
     from realizar.tokenizer import Tokenizer
 
 
@@ -68,14 +69,24 @@ class Model:
         """A plan made runnable on the CPU with these caches and threads."""
         return bind(plan, self.tensors, pool, params, kv, states)
 
-    def bytes_per_token(self, program: str = "decode") -> int:
-        """Bytes of weights that one decode step reads: every tensor of the plan once, of the embedding one row."""
-        read: dict[str, int] = {}
-        for op in self.plan(program).ops:
+    def bytes_read(self, n_tokens: int = 1, program: str = "decode") -> float:
+        """Bytes of weights that a step of some tokens reads: each tensor once, of an embedding a row for each token.
+
+        Of experts, those that at least one token chooses, if each chooses as by lot.
+        """
+        plan = self.plan(program)
+        read: dict[str, float] = {}
+        for op in plan.ops:
             for name in (*op.weights, *(b for b in op.attrs.get("bias", ()) if b is not None)):
                 data = self.tensors[name].data
-                read[name] = max(read.get(name, 0), data.shape[1] if op.op == "embed" else data.nbytes)
+                share = 1 - (1 - self.share_used(plan, op)) ** n_tokens
+                n_bytes = min(n_tokens, len(data)) * data.shape[1] if op.op == "embed" else share * data.nbytes
+                read[name] = max(read.get(name, 0.0), n_bytes)
         return sum(read.values())
+
+    def share_used(self, plan: Plan, op: Node) -> float:
+        """How much of an op's weights one token is multiplied with: of experts those that it is sent to, else all."""
+        return plan.shapes[op.inputs[1]][0] / self.tensors[op.weights[0]].shape[0] if op.op == "experts" else 1.0
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

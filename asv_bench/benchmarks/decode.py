@@ -14,6 +14,6 @@ class Decode(RandomModel):
         self.session.step([(0, len(self.tokens), self.tokens[:1])])
 
     def track_bytes_per_token(self, type_name):
-        return self.model.bytes_per_token()
+        return self.model.bytes_read()
 
     track_bytes_per_token.unit = "bytes"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
-    from realizar.engine.engine import Engine
     from realizar.engine.kv_cache import KVCache
     from realizar.model import Model
+    from realizar.runtime.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,29 @@ class Floor:
         return max(self.n_bytes / (read_gb_s * 1e9), self.operations / (int8_tops * 1e12))
 
 
-def prompt_floor(engine: Engine, n_prompt: int) -> Floor:
+def prompt_floor(model: Model, cache: KVCache, n_prompt: int, program: str = "decode") -> Floor:
     """The floor of a prompt: every weight of the layers for every token, and all of them read once a step.
 
     Behind the last attention, and of the output matrix, it needs one row of results, so these do not count.
     """
-    n_steps = ceil(n_prompt / engine.cache.n_batch)
-    return Floor(engine.model.bytes_per_token() * n_steps, 2 * n_prompt * _weights(engine.model, output=False))
+    n_steps = ceil(n_prompt / cache.n_batch)
+    n_bytes = model.bytes_read(min(n_prompt, cache.n_batch), program)
+    return Floor(n_bytes * n_steps, 2 * n_prompt * _weights(model, program, output=False))
 
 
-def step_floor(engine: Engine, n_tokens: float, batch: int) -> Floor:
-    """The floor of a step of `batch` sequences with `n_tokens` in the cache each: weights once, the K and V of all."""
-    kept = batch * _kv_bytes(engine.model, engine.cache, n_tokens)
-    return Floor(engine.model.bytes_per_token() + kept, 2 * batch * _weights(engine.model, output=True))
+def step_floor(model: Model, cache: KVCache, n_tokens: float, batch: int, program: str = "decode") -> Floor:
+    """The floor of a step of `batch` sequences with `n_tokens` in the cache each: weights once, the cache of each."""
+    plan = model.plan(program)
+    states = 2 * 4 * sum(prod(state.shape) for state in plan.states)  # read, and written again
+    kept = batch * (_kv_bytes(plan, cache, n_tokens) + states)
+    return Floor(model.bytes_read(batch, program) + kept, 2 * batch * _weights(model, program, output=True))
 
 
-def _kv_bytes(model: Model, cache: KVCache, n_tokens: float) -> float:
+def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
     """Bytes of the K and V that one query sees."""
     arrays = {at.layer: at for at in cache.layers}
     total = 0.0
-    for group in model.plan().cache_groups:
+    for group in plan.cache_groups:
         seen = min(n_tokens, group.window or n_tokens)
         for layer in group.layers:
             at = arrays[layer.layer]
@@ -61,8 +64,11 @@ def _kv_bytes(model: Model, cache: KVCache, n_tokens: float) -> float:
     return total
 
 
-def _weights(model: Model, output: bool) -> int:
+def _weights(model: Model, program: str, output: bool) -> float:
     """Weights that a token is multiplied with; those behind the choice of rows are the output's."""
-    plan = model.plan()
-    linears = [op for op in plan.ops if op.op == "linear" and (output or not plan.views[op.inputs[0]].m_rows)]
-    return sum(prod(model.tensors[name].shape) for op in linears for name in op.weights)
+    plan = model.plan(program)
+    return sum(
+        model.share_used(plan, op) * sum(prod(model.tensors[name].shape) for name in op.weights)
+        for op in plan.ops
+        if op.op in ("linear", "experts") and (output or not plan.views[op.inputs[0]].m_rows)
+    )

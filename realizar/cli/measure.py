@@ -159,7 +159,7 @@ def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) ->
     return Measurement(
         config=config,
         model_bytes=model.file.n_bytes,
-        bytes_per_token=model.bytes_per_token(),
+        bytes_per_token=round(model.bytes_read()),
         n_threads=engine.runner.n_threads,
         isa=table.current(),
         read_gb_s=median(run.read_gb_s for run in runs),
@@ -175,7 +175,7 @@ def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) ->
 def _prefill(engine: Engine, runs: list[_Run], config: Config) -> dict[str, float | None]:
     if not config.n_prompt:
         return dict.fromkeys(("prefill_s", "prefill_tok_s", "prefill_share"))
-    floor = prompt_floor(engine, config.n_prompt)
+    floor = prompt_floor(engine.model, engine.cache, config.n_prompt)
     seconds = median(run.prefill_s for run in runs)
     share = median(floor.seconds(run.read_gb_s, run.int8_tops) / run.prefill_s for run in runs)
     return {"prefill_s": seconds, "prefill_tok_s": config.n_prompt / seconds, "prefill_share": share}
@@ -185,7 +185,7 @@ def _decode(engine: Engine, runs: list[_Run], config: Config) -> dict[str, float
     if not config.n_generate:
         return dict.fromkeys(("decode_tok_s", "decode_share", "step_ms_p50", "step_ms_p95", "step_ms_p99"))
     n_tokens = config.depth + DECODE_PROMPT + (1 + config.n_generate) / 2  # in the middle of a run
-    floor = step_floor(engine, n_tokens, config.batch)
+    floor = step_floor(engine.model, engine.cache, n_tokens, config.batch)
     seconds = [fmean(run.step_s) for run in runs]
     shares = [floor.seconds(run.read_gb_s, run.int8_tops) / s for run, s in zip(runs, seconds, strict=True)]
     p50, p95, p99 = np.percentile([1e3 * s for run in runs for s in run.step_s], [50, 95, 99]).tolist()

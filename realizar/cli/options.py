@@ -28,7 +28,8 @@ def _engine(kind: Any, *flags: str, help: str, **more: Any) -> Any:
     return Annotated[kind, Option(*flags, help=help, rich_help_panel="Engine", **more)]
 
 
-def _kv_type(text: str) -> str | tuple[str, ...]:
+def kv_type(text: str) -> str | tuple[str, ...]:
+    """One type of cached keys and values, or that of K and that of V."""
     return tuple(text.split("/")) if "/" in text else text
 
 
@@ -58,7 +59,7 @@ ENGINE: dict[str, tuple[Any, Any]] = {
             "--kv-type",
             help="Type of cached keys and values: f16, f32, int8; int8/f16: of K and of V.",
             metavar="TYPE[/TYPE]",
-            parser=_kv_type,
+            parser=kv_type,
         ),
         "f16",
     ),

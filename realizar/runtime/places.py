@@ -76,6 +76,8 @@ class Places:
         Root values whose floats somebody reads.
     ropes : dict
         Key of a rotation -> frequencies, factor, style and the rows of its table.
+    value_bytes : int
+        What values, records and scratch take of the arena; tables and splits follow.
     partial : (int, int)
         Offset and bytes of the splits that few queries over many keys are taken in side by side.
     """
@@ -137,6 +139,7 @@ class Places:
         starts = [self._take(w * self.params.n_batch) for w in slots.width]
         self.start = {key: starts[slot] for key, slot in slots.slot.items()}
         self.width = width
+        self.value_bytes = self.n_bytes
 
     def _take(self, n_bytes: int) -> int:
         start = self.n_bytes
@@ -176,6 +179,17 @@ class Places:
                 n_split = -(-self.params.n_ctx // ATTEND_SPLIT)
                 most = max(most, 4 * self.n_threads * n_split * (n_head // n_head_kv) * (dim + 2) * 4)
         return self._take(most), most
+
+    def touched(self, n_outputs: int) -> int:
+        """Bytes that full steps touch when they want `n_outputs` rows: what only those have reaches no further."""
+        views, n_batch = self.plan.views, self.params.n_batch
+        reach: dict[int, int] = {}
+        for key, start in self.start.items():
+            value = key[0] if isinstance(key, tuple) else key
+            few = isinstance(value, int) and views[value].m_rows
+            width = self.width[key] * (n_outputs if few else n_batch)
+            reach[start] = max(reach.get(start, 0), width)
+        return self.n_bytes - self.value_bytes + sum(reach.values())
 
     def rows(self, i: int) -> Rows:
         """The floats of a value: offset in bytes, floats from row to row."""

@@ -77,14 +77,16 @@ def test_the_floor_of_a_step():
 
     with LLM(QWEN, n_ctx=64, kv_type="f16", n_threads=1) as llm:
         engine, hp = llm.engine, llm.engine.model.hp
-        one, more = step_floor(engine, 100, 1), step_floor(engine, 100, 3)
+        at = engine.model, engine.cache
+        one, more = step_floor(*at, 100, 1), step_floor(*at, 100, 3)
         kept = 100 * 2 * hp.n_layer * hp.n_head_kv * (hp.head_dim + hp.head_dim_v)
-        assert one.n_bytes == engine.model.bytes_per_token() + kept
-        assert more.n_bytes == one.n_bytes + 2 * kept
+        assert one.n_bytes == engine.model.bytes_read() + kept
+        row = engine.model.bytes_read(3) - engine.model.bytes_read()
+        assert more.n_bytes == one.n_bytes + 2 * kept + row
         assert more.operations == 3 * one.operations
         # the output, and what follows the last attention, only for the last token
         last = hp.n_vocab * hp.n_embd + hp.n_head * hp.head_dim_v * hp.n_embd + 3 * hp.n_ff * hp.n_embd
-        assert prompt_floor(engine, 7).operations == 7 * (one.operations - 2 * last)
+        assert prompt_floor(*at, 7).operations == 7 * (one.operations - 2 * last)
     assert Floor(4e9, 1e12).seconds(2.0, 1.0) == 2.0
     assert Floor(4e9, 3e12).seconds(2.0, 1.0) == 3.0
 

@@ -1,0 +1,152 @@
+"""What a model will take and how fast it can be, from its metadata alone: no weight is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from realizar._kernels import table
+from realizar.cli.floor import Floor, prompt_floor, step_floor
+from realizar.cli.machine import int8_tops, read_gb_s
+from realizar.engine.kv_cache import KVCache
+from realizar.runtime.batch import BLOCK
+from realizar.runtime.places import BindParams, Places
+from realizar.runtime.threads import default_threads
+
+if TYPE_CHECKING:
+    from realizar.model import Model
+    from realizar.params import EngineParams
+
+# Bytes of a built tokenizer for each of its tokens, measured with vocabularies of 30,000 to 152,000 tokens: 550 to 720
+# for pairs of bytes, 470 for SentencePiece's, 540 for words of BERT.
+TOKENIZER_BYTES = {"gpt2": 630, "llama": 470, "bert": 540, "t5": 600}
+FIXED_BYTES = 7 << 20
+"""Code that is loaded late, the graph, the plan, the tables of the sampler: measured with SmolLM2 and Qwen2.5."""
+PROBE_BYTES = 256 << 20  # memory that is read for the bandwidth: more than caches hold
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One phase: its floor for one token, and the tokens per second that the machine's ceilings allow."""
+
+    n_bytes: float
+    operations: float
+    tok_s: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What `realizar plan` reports; also the keys of its JSON.
+
+    Attributes
+    ----------
+    architecture : str
+    n_parameters, n_tensors : int
+    type_bytes : dict
+        Bytes of tensors by type, most first.
+    n_ctx, n_seqs : int
+        What the cache is for.
+    cache_bytes_per_token, state_bytes : float, int
+        Of one token in the cache, while no window ends; recurrent states of a sequence.
+    memory : dict
+        Bytes by part; "peak" is their sum without the tokenizer, which stands apart.
+    tokenizer_bytes : int
+    read_gb_s, int8_tops : float
+        The machine's ceilings, probed.
+    n_threads : int
+    prefill, decode : Speed
+        A prompt of one step; a token of one sequence whose cache is half full. By token.
+    """
+
+    architecture: str
+    n_parameters: int
+    n_tensors: int
+    type_bytes: dict[str, int]
+    n_ctx: int
+    n_seqs: int
+    cache_bytes_per_token: float
+    state_bytes: int
+    memory: dict[str, int]
+    tokenizer_bytes: int
+    read_gb_s: float
+    int8_tops: float
+    n_threads: int
+    prefill: Speed
+    decode: Speed
+
+
+def estimate(model: Model, params: EngineParams) -> Estimate:
+    """Plans a model that is to run with these parameters.
+
+    Parameters
+    ----------
+    model : Model
+        Opened and not run: its weights stay untouched.
+    params : EngineParams
+        n_ctx must be given.
+
+    Raises
+    ------
+    ParameterError
+        If the address space has no room for the cache of one sequence.
+    """
+    n_threads = params.n_threads or default_threads().n
+    program = "decode" if "decode" in model.graphs else next(iter(model.graphs))
+    plan = model.plan(program)
+    one = KVCache(plan.cache_groups, plan.states, replace(params, n_seqs=1))
+    read, rate = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads), int8_tops(table.current(), n_threads)
+    n_prompt = min(params.n_batch, one.n_ctx)
+    prompt = prompt_floor(model, one, n_prompt, program)
+    step = step_floor(model, one, one.n_ctx / 2, 1, program)
+    tensors = list(model.file.tensors.values())
+    by_type: Counter[str] = Counter()
+    for info in tensors:
+        by_type[info.type.name] += info.n_bytes
+    memory = _memory(model, params, one, n_threads)
+    return Estimate(
+        architecture=model.architecture.name,
+        n_parameters=sum(info.n_elements for info in tensors),
+        n_tensors=len(tensors),
+        type_bytes=dict(by_type.most_common()),
+        n_ctx=one.n_ctx,
+        n_seqs=params.n_seqs,
+        cache_bytes_per_token=sum((at.k.nbytes + at.v.nbytes) / (len(at.k) * BLOCK) for at in one.layers),
+        state_bytes=4 * sum(prod(state.shape) for state in plan.states),
+        memory={**memory, "peak": sum(memory.values())},
+        tokenizer_bytes=_tokenizer_bytes(model),
+        read_gb_s=read,
+        int8_tops=rate,
+        n_threads=n_threads,
+        prefill=_speed(prompt, n_prompt, read, rate),
+        decode=_speed(step, 1, read, rate),
+    )
+
+
+def _memory(model: Model, params: EngineParams, one: KVCache, n_threads: int) -> dict[str, int]:
+    """What is in RAM at the most: all pages of the file, a full cache, what steps of `n_batch` tokens touch."""
+    bind = BindParams(one.n_batch, one.n_ctx, params.activations, params.kv_type)
+    places = [Places(model.plan(name), model.tensors, bind, n_threads) for name in model.graphs]
+    return {
+        "weights": sum(info.n_bytes for info in model.file.tensors.values()),
+        "metadata": model.file.n_bytes - sum(info.n_bytes for info in model.file.tensors.values()),
+        "cache": one.n_bytes * params.n_seqs,
+        "values": sum(at.touched(params.n_seqs) for at in places),
+        "rest": FIXED_BYTES,
+    }
+
+
+def _tokenizer_bytes(model: Model) -> int:
+    metadata = model.file.metadata
+    if "tokenizer.ggml.tokens" not in metadata:
+        return 0
+    kind = str(metadata.get("tokenizer.ggml.model"))
+    return TOKENIZER_BYTES.get(kind, max(TOKENIZER_BYTES.values())) * metadata.field("tokenizer.ggml.tokens").n
+
+
+def _speed(floor: Floor, n_tokens: int, read: float, rate: float) -> Speed:
+    seconds = floor.seconds(read, rate)
+    return Speed(floor.n_bytes / n_tokens, floor.operations / n_tokens, n_tokens / seconds)
