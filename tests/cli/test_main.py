@@ -13,7 +13,19 @@ COMMANDS = [command.name for command in app.registered_commands]
 
 
 def test_the_commands():
-    assert COMMANDS == ["run", "chat", "pull", "list", "inspect", "plan", "tokenize", "convert", "plugins", "bench"]
+    assert COMMANDS == [
+        "run",
+        "chat",
+        "pull",
+        "list",
+        "inspect",
+        "verify",
+        "plan",
+        "tokenize",
+        "convert",
+        "plugins",
+        "bench",
+    ]
 
 
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=lambda w: " ".join(w) or "realizar")

@@ -1,0 +1,182 @@
+"""The checks of `realizar verify`: a file against its plugin's declaration, its tokenizer, and what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.arch import Architecture, ArchMetadata, registry
+from realizar.arch.architecture import WeightTable, expand
+from realizar.errors import ParameterError, RealizarError, TensorError
+from realizar.gguf import GGUFFile
+from realizar.runtime.weights import collect
+
+TEXTS = ("Hello, world!", "It's 3.14 or 1,000,000?", "for x in range(10):\n    print(x)", "naïve café, Ωmega, 你好 🚀")
+EXACT_KINDS = ("gpt2", "llama")  # tokenizers that lose nothing of a text
+N_TOKENS = 16
+TOKENS_KEY = "tokenizer.ggml.tokens"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table: what was looked at, how it went, and what was found."""
+
+    name: str
+    status: Literal["ok", "FAILED", "-"]
+    says: str
+
+
+def verify(path: Path, golden: Path | None, bound: float) -> Iterator[Check]:
+    """The checks of a file, one by one; what cannot be looked at after a failure is left out."""
+    try:
+        file = GGUFFile(path)
+    except RealizarError as error:
+        yield Check("file", "FAILED", str(error))
+        return
+    with file:
+        yield Check("file", "ok", f"{len(file.tensors)} tensors, {file.n_bytes / 1e6:.1f} MB")
+        try:
+            architecture = registry.default().architecture(file.architecture)
+            hp = architecture.hparams(ArchMetadata(file.metadata, architecture.name))
+            table = expand(architecture.tensors(hp), hp.n_layer)
+        except RealizarError as error:
+            yield Check("architecture", "FAILED", str(error))
+            return
+        yield Check("architecture", "ok", f"{architecture.name}, by plugin {_origin(architecture)}")
+        tensors = list(_tensors(file, architecture, table, hp.n_layer))
+        yield from tensors
+    yield _tokenizer(path)
+    if all(check.status != "FAILED" for check in tensors):
+        yield _finite(path)
+        yield _golden(path, golden, bound) if golden else Check("golden", "-", "no file given")
+
+
+def _origin(architecture: Architecture) -> str:
+    return registry.default().origins[f"architecture {architecture.name}"]
+
+
+def _tensors(file: GGUFFile, architecture: Architecture, table: WeightTable, n_layer: int) -> Iterator[Check]:
+    """One line if all is well, else one for each tensor that is missing, wrong or not declared."""
+    known: set[str] = set()
+    wrong = 0
+    for name, weight in table.items():
+        parts = weight.split(name) if weight.parts else {}
+        known.update(f"{n}{end}" for n in (name, *parts) for end in (weight.suffix, ".bias"))
+        try:
+            collect(file, {name: weight}, 0)
+        except TensorError as error:
+            wrong += 1
+            says = str(error)
+            if name + weight.suffix in file.tensors:
+                says += f"; {tuple(weight.shape)} follows from {_reason(file, architecture, name)}"
+            yield Check("tensor", "FAILED", says)
+    for name in file.tensors:
+        if name not in known:
+            wrong += 1
+            yield Check("tensor", "FAILED", f"{name}: {architecture.name} declares no such tensor")
+    if not wrong:
+        yield Check("tensors", "ok", f"{len(file.tensors)} as {architecture.name} declares them")
+
+
+def _reason(file: GGUFFile, architecture: Architecture, name: str) -> str:
+    """The keys of the metadata that the shape of a tensor depends on: those whose change changes it."""
+    prefix = f"{architecture.name}."
+    numbers = {k: v for k, v in file.metadata.items() if k.startswith(prefix) and isinstance(v, int) and v > 0}
+    if TOKENS_KEY in file.metadata:
+        numbers[TOKENS_KEY] = file.metadata.field(TOKENS_KEY).n
+    before = _shape(file, architecture, name, {})
+    keys = [key for key, n in numbers.items() if _shape(file, architecture, name, {key: 2 * n}) not in (before, None)]
+    return " and ".join(f"{key} = {numbers[key]}" for key in keys) or "the architecture alone"
+
+
+def _shape(file: GGUFFile, architecture: Architecture, name: str, changed: Mapping[str, int]) -> Any:
+    """The declared shape of a tensor with other numbers in the metadata; None where they make no sense."""
+    metadata: dict[str, Any] = {key: file.metadata[key] for key in file.metadata if key != TOKENS_KEY}
+    if TOKENS_KEY in file.metadata:
+        metadata[TOKENS_KEY] = range(file.metadata.field(TOKENS_KEY).n)
+    metadata.update({key: range(n) if key == TOKENS_KEY else n for key, n in changed.items()})
+    try:
+        hp = architecture.hparams(ArchMetadata(metadata, architecture.name))
+        weight = expand(architecture.tensors(hp), hp.n_layer).get(name)
+    except (RealizarError, ArithmeticError, ValueError):
+        return None
+    return weight and weight.shape
+
+
+def _tokenizer(path: Path) -> Check:
+    """Texts, cut into tokens and put together again."""
+    from realizar.tokenizer import Tokenizer
+
+    with GGUFFile(path) as file:
+        kind = file.metadata.get("tokenizer.ggml.model")
+        if kind is None:
+            return Check("tokenizer", "-", "the file has none")
+        try:
+            tokenizer = Tokenizer.from_gguf(file.metadata, registry.default().pretokenizers)
+            for text in TEXTS:
+                ids = tokenizer.encode(text, add_special=False)
+                back = tokenizer.decode(ids)
+                same = back == text if kind in EXACT_KINDS else tokenizer.encode(back, add_special=False) == ids
+                if not same:
+                    return Check("tokenizer", "FAILED", f"{text!r} comes back as {back!r}")
+        except RealizarError as error:
+            return Check("tokenizer", "FAILED", str(error))
+    return Check("tokenizer", "ok", f"{kind}, {tokenizer.n_vocab} tokens; {len(TEXTS)} texts come back as they were")
+
+
+def _finite(path: Path) -> Check:
+    """What a few tokens give."""
+    return _computed(path, "finite", lambda llm: _all_finite(_outputs(llm, _some_tokens(llm))))
+
+
+def _golden(path: Path, golden: Path, bound: float) -> Check:
+    """The outputs for the tokens of a file, beside those in it."""
+    with np.load(golden) as arrays:
+        for key in ("tokens", "logits"):
+            if key not in arrays:
+                raise ParameterError(f"{golden}: has no array {key!r}; tokens [n] and logits [n, n_vocab] are needed")
+        tokens, want = arrays["tokens"].tolist(), arrays["logits"].astype(np.float64)
+
+    def compare(llm: Any) -> tuple[bool, str]:
+        found = _outputs(llm, tokens)
+        if found.shape != want.shape:
+            return False, f"{found.shape} beside {want.shape} in {golden.name}"
+        error = float(np.linalg.norm(found - want) / np.linalg.norm(want))
+        return error <= bound, f"relative error {error:.2g} of {len(tokens)} tokens, at most {bound:g} is allowed"
+
+    return _computed(path, "golden", compare)
+
+
+def _computed(path: Path, name: str, look: Callable[[Any], tuple[bool, str]]) -> Check:
+    """Runs the model with exact activations and cache, and looks at it."""
+    from realizar.llm import LLM
+
+    try:
+        with LLM(path, activations="f32", kv_type="f32", n_seqs=1) as llm:
+            ok, says = look(llm)
+    except RealizarError as error:
+        return Check(name, "FAILED", str(error))
+    return Check(name, "ok" if ok else "FAILED", says)
+
+
+def _some_tokens(llm: Any) -> list[int]:
+    n = min(N_TOKENS, llm.n_ctx)
+    tokens: list[int] = np.random.default_rng(0).integers(0, llm.engine.model.hp.n_vocab, n).tolist()
+    return tokens
+
+
+def _outputs(llm: Any, tokens: list[int]) -> npt.NDArray[np.float32]:
+    logits: npt.NDArray[np.float32] = llm.logits(tokens)
+    return logits
+
+
+def _all_finite(outputs: npt.NDArray[np.float32]) -> tuple[bool, str]:
+    n = int(np.sum(~np.isfinite(outputs)))
+    if n:
+        return False, f"{n} of {outputs.size} numbers are not finite; a tensor may hold infinities or NaN"
+    return True, f"{len(outputs)} tokens give numbers from {outputs.min():.3g} to {outputs.max():.3g}"

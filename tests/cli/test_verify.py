@@ -1,0 +1,90 @@
+"""`verify` on committed fixtures, sound and damaged: the table, and why a shape is expected."""
+
+import numpy as np
+import pytest
+
+from tests.limits.models import LLAMA, QWEN2, rewritten
+
+GOLDEN = np.load(QWEN2.parent / "golden.npz")
+
+
+def lines(out):
+    return {line.split()[0]: line.split(maxsplit=2)[1:] for line in out.splitlines()}
+
+
+@pytest.mark.parametrize("path", [LLAMA, QWEN2])
+def test_sound(path, realizar):
+    status, out, err = realizar("verify", str(path))
+    assert (status, err) == (0, "")
+    found = lines(out)
+    assert list(found) == ["file", "architecture", "tensors", "tokenizer", "finite", "golden"]
+    assert {row[0] for row in found.values()} == {"ok", "-"}
+
+
+def with_tensor(path, target, name, change):
+    """A copy in which `change` makes other (name, data, shape, type) of one tensor."""
+    return rewritten(path, target, tensors=lambda n, *row: change(n, *row) if n == name else (n, *row))
+
+
+def test_a_wrong_shape_says_why(tmp_path, realizar):
+    name = "blk.1.ffn_down.weight"
+    path = with_tensor(
+        QWEN2, tmp_path / "m.gguf", name, lambda n, data, shape, t: (n, data[:-16], (shape[0] - 16, shape[1]), t)
+    )
+    status, out, _ = realizar("verify", str(path))
+    assert status == 1
+    line = next(line for line in out.splitlines() if name in line)
+    assert "FAILED" in line
+    assert "qwen2.embedding_length = 256 and qwen2.feed_forward_length = " in line
+    assert "finite" not in out
+
+
+def test_the_vocabulary_is_a_reason(tmp_path, realizar):
+    path = with_tensor(
+        QWEN2, tmp_path / "m.gguf", "token_embd.weight", lambda n, data, shape, t: (n, data[1:], (shape[0] - 1, 256), t)
+    )
+    status, out, _ = realizar("verify", str(path))
+    assert status == 1
+    assert "tokenizer.ggml.tokens = " in out
+
+
+def test_missing_and_surplus(tmp_path, realizar):
+    path = with_tensor(
+        LLAMA, tmp_path / "m.gguf", "blk.1.ffn_norm.weight", lambda n, *row: ("blk.1.ffn_nrom.weight", *row)
+    )
+    status, out, _ = realizar("verify", str(path))
+    assert status == 1
+    assert "blk.1.ffn_norm.weight: the architecture needs it" in out
+    assert "blk.1.ffn_nrom.weight: llama declares no such tensor" in out
+
+
+def test_logits_that_are_not_finite(tmp_path, realizar):
+    def infinite(n, data, shape, t):
+        return n, np.full(shape, np.inf, np.float32).view(np.uint8), shape, t
+
+    path = with_tensor(LLAMA, tmp_path / "m.gguf", "output_norm.weight", infinite)
+    status, out, _ = realizar("verify", str(path))
+    assert status == 1
+    assert lines(out)["finite"][0] == "FAILED"
+
+
+def test_golden(tmp_path, realizar):
+    golden = tmp_path / "golden.npz"
+    np.savez(golden, tokens=GOLDEN["tokens"], logits=GOLDEN["logits_q4_k_m_exact"])
+    status, out, _ = realizar("verify", str(QWEN2), "--golden", str(golden))
+    assert (status, lines(out)["golden"][0]) == (0, "ok")
+    np.savez(golden, tokens=GOLDEN["tokens"], logits=GOLDEN["logits_q4_k_m_exact"][:, ::-1])
+    status, out, _ = realizar("verify", str(QWEN2), "--golden", str(golden))
+    assert (status, lines(out)["golden"][0]) == (1, "FAILED")
+    np.savez(golden, tokens=GOLDEN["tokens"])
+    status, _, err = realizar("verify", str(QWEN2), "--golden", str(golden))
+    assert status == 1
+    assert "'logits'" in err
+
+
+def test_no_model_at_all(tmp_path, realizar):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(LLAMA.read_bytes()[:5000])
+    status, out, _ = realizar("verify", str(path))
+    assert status == 1
+    assert out.startswith("file          FAILED")
