@@ -17,6 +17,9 @@ from realizar.arch.architecture import Architecture
 from realizar.errors import PluginError, UnknownArchitectureError, shown
 
 GROUP = "realizar"
+API_VERSION = "1.0"
+"""Of `realizar.arch` and `realizar.graph`. The second number rises when something is added, the first when something
+that was there changes or goes (docs/plugins.md)."""
 
 
 @dataclass
@@ -82,6 +85,24 @@ class Registry:
         self.origins[key] = plugin_name
 
 
+def check_version(plugin: object) -> None:
+    """Holds the version that a plugin names (`realizar_api`, by default this one) against the one that is here.
+
+    Raises
+    ------
+    ImportError
+        If it was written for another first number, or needs a later second one.
+    """
+    wanted = str(getattr(plugin, "realizar_api", API_VERSION))
+    major, _, minor = wanted.partition(".")
+    ours, _, latest = API_VERSION.partition(".")
+    if major != ours or not minor.isdigit() or int(minor) > int(latest):
+        raise ImportError(
+            f"it is written for version {shown(wanted)} of the plugin API, and this realizar has {API_VERSION}; "
+            "install a version of it, or of realizar, that goes with the other"
+        )
+
+
 def load(points: Iterable[EntryPoint]) -> Registry:
     """A registry of these entry points, loaded one by one: a broken one is noted and never stops the others.
 
@@ -94,6 +115,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
     for point in sorted(points, key=lambda p: p.name):
         try:
             plugin = point.load()
+            check_version(plugin)
             registry.add(point.name, plugin)
         except PluginError:
             raise

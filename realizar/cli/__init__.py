@@ -20,8 +20,9 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, chat, pull, list_, inspect, verify, plan, tokenize, convert, plugins, bench):
+for module in (run, chat, pull, list_, inspect, verify, plan, tokenize, convert, bench):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
+app.add_typer(plugins.app, name="plugins")
 
 
 @app.callback()

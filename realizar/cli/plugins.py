@@ -1,14 +1,22 @@
-"""`realizar plugins`: the installed plugins and what they bring."""
+"""`realizar plugins`: the installed plugins and what they bring; `realizar plugins new` begins another one."""
 
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
+from typing import Annotated
 
-EXAMPLE = "Example: realizar plugins"
+from typer import Argument, Context, Option, Typer
+
+EXAMPLE = "Example: realizar plugins new my-model"
+app = Typer(epilog=EXAMPLE, add_completion=False)
 
 
-def command() -> None:
+@app.callback(invoke_without_command=True)
+def command(context: Context) -> None:
     """List architectures and pre-tokenizers with the plugins that bring them; broken plugins with their errors."""
+    if context.invoked_subcommand is not None:
+        return
     from realizar.arch.registry import default
 
     with warnings.catch_warnings():
@@ -18,3 +26,15 @@ def command() -> None:
         print(f"{what}  from {plugin}")
     for plugin, why in sorted(found.broken.items()):
         print(f"plugin {plugin}  BROKEN: {why}")
+
+
+@app.command("new", epilog=EXAMPLE)
+def new(
+    name: Annotated[str, Argument(metavar="NAME", help="The value of general.architecture.")],
+    folder: Annotated[Path, Option("--in", metavar="DIR", help="Where the new folder goes.")] = Path(),
+) -> None:
+    """Write a distribution with one architecture, its entry point and its test; it passes as it is."""
+    from realizar.cli.scaffold import write
+
+    root = write(name, folder)
+    print(f"{root}: now pip install -e '{root}[test]' && pytest {root}")

@@ -23,12 +23,14 @@ def test_the_commands():
         "plan",
         "tokenize",
         "convert",
-        "plugins",
         "bench",
     ]
+    assert [group.name for group in app.registered_groups] == ["plugins"]
 
 
-@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=lambda w: " ".join(w) or "realizar")
+@pytest.mark.parametrize(
+    "words", [[], *([name] for name in COMMANDS), ["plugins", "new"]], ids=lambda w: " ".join(w) or "realizar"
+)
 def test_help_has_an_example(words, realizar):
     status, out, err = realizar(*words, "--help")
     assert (status, err) == (0, "")
