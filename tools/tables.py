@@ -1,4 +1,4 @@
-"""Writes the generated tables of README.md and docs/graph.md from the sources; --check says whether they are old.
+"""Writes the generated parts of README.md and docs/graph.md from the sources; --check says whether they are old.
 
 python tools/tables.py [--check]
 """
@@ -6,18 +6,25 @@ python tools/tables.py [--check]
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # behind the installed package, for plugins/
 
 from realizar.arch.registry import Registry  # noqa: E402
+from realizar.graph import Graph  # noqa: E402
 from realizar.graph.ops import OPS  # noqa: E402
 from realizar.quants import FORMATS  # noqa: E402
 
 BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written by tools/tables.py -->\n"
+RECORDING = ("value", "emit")  # what the other methods of a graph are made of
+# Shape rules that hold whatever the shapes are; the others stand in the docstrings.
+OF_X = "the result has the shape of x"
+SHAPES = {"_same": "inputs and result have one shape, whatever it is", "_first": OF_X, "_norm": OF_X, "_rope": OF_X}
 TIERS = ("scalar", "avx2", "avxvnni", "avx512")
 
 
@@ -57,11 +64,35 @@ def ops() -> list[str]:
     return lines
 
 
+def methods() -> list[str]:
+    """An entry for each method that an architecture calls: signature, docstring, and the ops that it records."""
+    lines: list[str] = []
+    for name, method in vars(Graph).items():
+        if not name.startswith("_") and name not in RECORDING:
+            lines += ["", f"### `g.{name}{_signature(method)}`", "", *inspect.cleandoc(method.__doc__).splitlines()]
+            for op in dict.fromkeys(re.findall(r'self\.emit\(\s*"(\w+)"', inspect.getsource(method))):
+                attrs = ", ".join(f"`{attr}`" for attr in OPS[op].attrs)
+                shape = SHAPES.get(OPS[op].shape.__name__)
+                said = [
+                    f"`{OPS[op].formula}`",
+                    *([f"attributes {attrs}"] if attrs else []),
+                    *([shape] if shape else []),
+                ]
+                lines += ["", f"Records `{op}`: {'; '.join(said)}."]
+    return lines
+
+
+def _signature(method: Callable[..., object]) -> str:
+    """Names and defaults of the parameters, without types."""
+    parameters = [p.replace(annotation=p.empty) for p in inspect.signature(method).parameters.values()][1:]
+    return str(inspect.Signature(parameters))
+
+
 def main() -> int:
     """Write the tables, or compare them."""
     wanted = {
         ROOT / "README.md": [*architectures(), "", *formats()],
-        ROOT / "docs/graph.md": ops(),
+        ROOT / "docs/graph.md": [*ops(), "", "## The methods", *methods()],
     }
     status = 0
     for path, lines in wanted.items():

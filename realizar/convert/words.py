@@ -156,7 +156,7 @@ def pretokenizer_name(path: Path, ignore_merges: bool, extra: Rows) -> str:
             return name
     raise TokenizerError(
         f"{path}: its pre-tokenizer cuts texts as none of the {len(names)} known ones; a plugin can add a row with the "
-        "hook realizar_pretokenizers (docs/plugins.md)"
+        "hook realizar_pretokenizers (docs/hooks.md)"
     )
 
 

@@ -206,7 +206,7 @@ class Graph:
         return self.emit("reshape", [x], ["flatten"], shape=(x.shape[0] * x.shape[1],))[0]
 
     def split(self, x: Value, *sizes: int) -> list[Value]:
-        """Consecutive slices of these sizes."""
+        """Consecutive slices of these sizes: (n,) into (sizes[0],), (sizes[1],) and so on."""
         return self.emit("split", [x], [f"split.{j}" for j in range(len(sizes))], sizes=tuple(sizes))
 
     def rope(
