@@ -1,9 +1,38 @@
-"""Llama and its kin under the GGUF name "llama": Llama 2 and 3, Mistral, SmolLM2."""
+"""Llama and its kin: llama (Llama, Mistral, SmolLM2), smollm3, granite, olmo2, stablelm and starcoder2."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from realizar.arch import Architecture, Checkpoint, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
-from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch import (
+    LAYER_NORM_EPS,
+    Architecture,
+    ArchMetadata,
+    Checkpoint,
+    Graph,
+    HParams,
+    RopeScaling,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    Windows,
+    hookimpl,
+)
+from realizar.arch.blocks import (
+    embedding_tensors,
+    gqa,
+    gqa_tensors,
+    mlp,
+    mlp_tensors,
+    norm_tensors,
+    qkv,
+    qkv_tensors,
+    rope_factors,
+    rope_tensors,
+    rotate,
+    swiglu_ffn,
+    swiglu_tensors,
+)
 from realizar.arch.checkpoint import llama3_factors, permuted, rope_dims
 
 
@@ -11,7 +40,7 @@ class Llama(Architecture):
     """Llama 2 and 3, Mistral, SmolLM2 (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783).
 
     The converter permutes the rows of q and k, so that rotary pairs are neighbours ("norm"). Llama 3's frequency
-    factors come as the tensor `rope_freqs`, linear and yarn scaling as metadata.
+    factors come as the tensor `rope_freqs`, longrope's as two; linear and yarn scaling come as metadata.
     """
 
     name = "llama"
@@ -27,24 +56,206 @@ class Llama(Architecture):
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v with optional biases; SwiGLU; the output may be tied to the embedding."""
+        return {**llama_tensors(hp), **rope_tensors(hp)}
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "norm", rope_factors(w, hp))
+            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+def llama_tensors(hp: HParams) -> WeightTable:
+    """What Llama shares with SmolLM3 and Granite."""
+    return {
+        **embedding_tensors(hp.n_vocab, hp.n_embd),
+        **gqa_tensors(hp, bias=None, output_bias=None),
+        **norm_tensors(hp.n_embd, "ffn_norm"),
+        **swiglu_tensors(hp.n_embd, hp.n_ff, bias=None),
+    }
+
+
+class SmolLM3(Architecture):
+    """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but every fourth layer has no positions."""
+
+    name = "smollm3"
+    NO_ROPE_PERIOD = 4  # files do not carry it; llama.cpp takes 4 as well
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """As Llama."""
+        return {**llama_tensors(hp), **rope_tensors(hp)}
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)), q and k rotated or not; x += ffn(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            if (i + 1) % self.NO_ROPE_PERIOD:
+                q, k = rotate(g, hp, "norm", q, k, rope_factors(w, hp))
+            a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.window)
+            x = x + g.linear(a, blk.attn_output)
+            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+@dataclass(frozen=True)
+class GraniteHParams(HParams):
+    """The numbers of Granite: the four multipliers, and whether q and k are rotated."""
+
+    embedding_scale: float
+    residual_scale: float
+    attention_scale: float
+    logit_scale: float
+    rotated: bool
+
+
+class Granite(Architecture):
+    """Granite 3 and 4 (https://arxiv.org/abs/2408.13359): Llama with multipliers, as maximal update parametrization."""
+
+    name = "granite"
+
+    def hparams(self, md: ArchMetadata) -> GraniteHParams:
+        """The numbers of this model."""
+        hp = super().hparams(md)
+        return GraniteHParams(
+            **vars(hp),
+            embedding_scale=md.between("embedding_scale", 1e-6, 1e6, 1.0),
+            residual_scale=md.between("residual_scale", 1e-6, 1e6, 1.0),
+            attention_scale=md.between("attention.scale", 1e-6, 1e6, hp.head_dim**-0.5),
+            logit_scale=md.between("logit_scale", 1e-6, 1e6, 1.0),
+            rotated=md.boolean("rope.scaling.finetuned", True),
+        )
+
+    def tensors(self, hp: GraniteHParams) -> WeightTable:
+        """As Llama; no factors where nothing is rotated."""
+        return {**llama_tensors(hp), **(rope_tensors(hp) if hp.rotated else {})}
+
+    def build(self, g: Graph, w: Weights, hp: GraniteHParams) -> Value:
+        """x += r * attention(norm(x)); x += r * ffn(norm(x))."""
+        x = g.embed(w.token_embd) * hp.embedding_scale
+        for i, blk in enumerate(w.blk):
+            q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            if hp.rotated:
+                q, k = rotate(g, hp, "norm", q, k, rope_factors(w, hp))
+            a = g.attention(q, k, v, layer=i, scale=hp.attention_scale, window=hp.window)
+            x = x + g.linear(a, blk.attn_output) * hp.residual_scale
+            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk) * hp.residual_scale
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output) * (1.0 / hp.logit_scale)
+
+
+@dataclass(frozen=True)
+class OlmoHParams(HParams):
+    """The numbers of OLMo: the windows of its layers."""
+
+    windows: Windows
+
+
+class Olmo2(Architecture):
+    """OLMo 2 and 3 (https://arxiv.org/abs/2501.00656): norms behind attention and feed-forward, not before.
+
+    q and k are normalized over their whole width. OLMo 3 has windows in three layers of four, which are rotated without
+    scaling.
+    """
+
+    name = "olmo2"
+
+    def hparams(self, md: ArchMetadata) -> OlmoHParams:
+        """The numbers of this model."""
+        return OlmoHParams(**vars(super().hparams(md)), windows=self.windows(md, 4))
+
+    def tensors(self, hp: OlmoHParams) -> WeightTable:
+        """Separate q, k, v with their norms; SwiGLU."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            "rope_freqs": Weight((hp.rope_dims // 2,), optional=True),
-            **gqa_tensors(hp, bias=None, output_bias=None),
-            "blk.{i}.ffn_norm": Weight((hp.n_embd,)),
-            **swiglu_tensors(hp.n_embd, hp.n_ff, bias=None),
+            **qkv_tensors(hp),
+            "blk.{i}.attn_q_norm": Weight((hp.n_head * hp.head_dim,)),
+            "blk.{i}.attn_k_norm": Weight((hp.n_head_kv * hp.head_dim,)),
+            **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),
+            **swiglu_tensors(hp.n_embd, hp.n_ff),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: OlmoHParams) -> Value:
+        """x += norm(attention(x)); x += norm(ffn(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            window = hp.windows[i]
+            q = g.heads(g.rms_norm(g.linear(x, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps), hp.n_head)
+            k = g.heads(g.rms_norm(g.linear(x, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps), hp.n_head_kv)
+            v = g.heads(g.linear(x, blk.attn_v), hp.n_head_kv)
+            q, k = rotate(g, replace(hp, rope_scaling=RopeScaling()) if window else hp, "neox", q, k)
+            a = g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=window), blk.attn_output)
+            x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)
+            x = x + g.rms_norm(swiglu_ffn(g, x, blk), blk.post_ffw_norm, eps=hp.norm_eps)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+class StableLM(Architecture):
+    """StableLM 1 to 3 (https://arxiv.org/abs/2402.17834): Llama with layer norms and some elements of a head rotated.
+
+    StableLM 2 12B normalizes each head of q and k with weights of its own, and adds attention and feed-forward side by
+    side behind one norm.
+    """
+
+    name = "stablelm"
+    norm_eps_key = LAYER_NORM_EPS
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """Biases on q, k, v in some models; without `ffn_norm` the layer is parallel."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
+            **norm_tensors(hp.n_embd, "attn_norm", bias=True),
+            **qkv_tensors(hp, bias=None),
+            "blk.{i}.attn_q_norm": Weight((hp.n_head, hp.head_dim), optional=True),
+            "blk.{i}.attn_k_norm": Weight((hp.n_head_kv, hp.head_dim), optional=True),
+            "blk.{i}.ffn_norm": Weight((hp.n_embd,), bias=True, optional=True),
+            **swiglu_tensors(hp.n_embd, hp.n_ff),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x)); or both of the same norm(x)."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            h = g.layer_norm(x, blk.attn_norm, eps=hp.norm_eps)
+            q, k, v = qkv(g, h, blk, hp)
+            if blk.attn_q_norm is not None:
+                q, k = (
+                    g.layer_norm(q, blk.attn_q_norm, eps=hp.norm_eps),
+                    g.layer_norm(k, blk.attn_k_norm, eps=hp.norm_eps),
+                )
+            q, k = rotate(g, hp, "neox", q, k)
+            a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.window)
+            x = x + g.linear(a, blk.attn_output)
+            x = x + swiglu_ffn(g, h if blk.ffn_norm is None else g.layer_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+        return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+class StarCoder2(Architecture):
+    """StarCoder 2 (https://arxiv.org/abs/2402.19173): layer norms, biases, and a plain feed-forward with gelu."""
+
+    name = "starcoder2"
+    norm_eps_key = LAYER_NORM_EPS
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """Biases everywhere; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
+            **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm", bias=True),
+            **qkv_tensors(hp, bias=None, output_bias=None),
+            **mlp_tensors(hp.n_embd, hp.n_ff, bias=None),
         }
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "norm", w.rope_freqs)
-            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
-        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+            x = x + gqa(g, g.layer_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
+            x = x + mlp(g, g.layer_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, g.gelu)
+        return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Llama]
+    return [Llama, SmolLM3, Granite, Olmo2, StableLM, StarCoder2]

@@ -1,20 +1,32 @@
-"""The Phi family: phi2 (Phi-1, Phi-1.5 and Phi-2)."""
+"""The Phi family: phi2 (Phi-1, Phi-1.5 and Phi-2) and phi3 (Phi-3, Phi-3.5 and Phi-4)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from realizar.arch import (
+    LAYER_NORM_EPS,
     Architecture,
     ArchMetadata,
     Checkpoint,
     Graph,
     HParams,
+    RopeScaling,
     Value,
     Weight,
     Weights,
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import fused_qkv, gqa
+from realizar.arch.blocks import (
+    embedding_tensors,
+    fused_qkv_tensors,
+    gqa,
+    mlp,
+    mlp_tensors,
+    norm_tensors,
+    rope_factors,
+    rope_tensors,
+)
 from realizar.arch.checkpoint import rope_dims
 
 
@@ -26,6 +38,7 @@ class Phi2(Architecture):
     """
 
     name = "phi2"
+    norm_eps_key = LAYER_NORM_EPS
     checkpoint = Checkpoint(
         classes=("PhiForCausalLM",),
         names={
@@ -37,19 +50,13 @@ class Phi2(Architecture):
         keys={"rope.dimension_count": rope_dims},
     )
 
-    def norm_eps(self, md: ArchMetadata) -> float:
-        """The epsilon of the layer norms."""
-        return md.between("attention.layer_norm_epsilon", 0.0, 1.0)
-
     def tensors(self, hp: HParams) -> WeightTable:
         """Biases everywhere; the output matrix is never tied."""
         return {
             "token_embd": Weight((hp.n_vocab, hp.n_embd)),
-            "blk.{i}.attn_norm": Weight((hp.n_embd,), bias=True),
-            **fused_qkv(hp, bias=True),
-            "blk.{i}.attn_output": Weight((hp.n_embd, hp.n_head * hp.head_dim_v), bias=True),
-            "blk.{i}.ffn_up": Weight((hp.n_ff, hp.n_embd), bias=True),
-            "blk.{i}.ffn_down": Weight((hp.n_embd, hp.n_ff), bias=True),
+            **norm_tensors(hp.n_embd, "attn_norm", bias=True),
+            **fused_qkv_tensors(hp, bias=True, output_bias=True),
+            **mlp_tensors(hp.n_embd, hp.n_ff),
             "output_norm": Weight((hp.n_embd,), bias=True),
             "output": Weight((hp.n_vocab, hp.n_embd), bias=True),
         }
@@ -59,13 +66,49 @@ class Phi2(Architecture):
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             h = g.layer_norm(x, blk.attn_norm, eps=hp.norm_eps)
-            a = gqa(g, h, blk, hp, i, "neox")
-            f = g.linear(g.gelu(g.linear(h, blk.ffn_up)), blk.ffn_down)
-            x = x + a + f
+            x = x + gqa(g, h, blk, hp, i, "neox") + mlp(g, h, blk, g.gelu)
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+class Phi3(Architecture):
+    """Phi-3, Phi-3.5 and Phi-4 (https://arxiv.org/abs/2404.14219).
+
+    Llama with q, k, v in one tensor, and gate and up in another. Files for long contexts hold two tables of frequency
+    factors: the short ones apply while a sequence has room for no more than the original context, the long ones in a
+    larger context (https://arxiv.org/abs/2402.13753). The window is that of all layers, as in transformers; llama.cpp
+    leaves it out.
+    """
+
+    name = "phi3"
+
+    def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
+        """Longrope, although the files do not name it: the tables say whether there is any."""
+        scaling = super().rope_scaling(md)
+        return replace(scaling, kind="longrope") if scaling.kind == "none" else scaling
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """No biases; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **rope_tensors(hp),
+            **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
+            **fused_qkv_tensors(hp),
+            "blk.{i}.ffn_up": Weight((2 * hp.n_ff, hp.n_embd)),
+            "blk.{i}.ffn_down": Weight((hp.n_embd, hp.n_ff)),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox", rope_factors(w, hp))
+            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
+            gate, up = g.split(g.linear(h, blk.ffn_up), hp.n_ff, hp.n_ff)
+            x = x + g.linear(g.silu(gate) * up, blk.ffn_down)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Phi2]
+    return [Phi2, Phi3]

@@ -1,9 +1,77 @@
-"""The Qwen family: qwen2 (Qwen 2 and 2.5)."""
+"""The Qwen family: qwen (Qwen 1 and 1.5), qwen2 (Qwen 2 and 2.5) and qwen3."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from realizar.arch import Architecture, Checkpoint, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
-from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch import (
+    Architecture,
+    ArchMetadata,
+    Checkpoint,
+    Graph,
+    HParams,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    hookimpl,
+)
+from realizar.arch.blocks import (
+    embedding_tensors,
+    fused_qkv_tensors,
+    gqa,
+    gqa_tensors,
+    norm_tensors,
+    qkv,
+    rotate,
+    swiglu_ffn,
+    swiglu_tensors,
+)
+
+
+def decoder(g: Graph, w: Weights, hp: HParams) -> Value:
+    """Llama's layers with rotary halves ("neox"), for Qwen 1 and 2."""
+    x = g.embed(w.token_embd)
+    for i, blk in enumerate(w.blk):
+        x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
+        x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+    return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+def normed_attention(g: Graph, h: Value, blk: Any, hp: HParams, layer: int) -> Value:
+    """Attention of Qwen 3: q and k are normalized head by head, then rotated."""
+    q, k, v = qkv(g, h, blk, hp)
+    q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
+    q, k = rotate(g, hp, "neox", q, k)
+    a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
+    return g.linear(a, blk.attn_output)
+
+
+class Qwen(Architecture):
+    """The first Qwen (https://arxiv.org/abs/2309.16609): Llama with q, k and v in one tensor that has a bias.
+
+    The file's `feed_forward_length` counts gate and up together.
+    """
+
+    name = "qwen"
+
+    def hparams(self, md: ArchMetadata) -> HParams:
+        """The numbers of this model."""
+        hp = super().hparams(md)
+        return replace(hp, n_ff=hp.n_ff // 2)
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """Fused q, k, v with a bias; SwiGLU."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
+            **fused_qkv_tensors(hp, bias=True),
+            **swiglu_tensors(hp.n_embd, hp.n_ff),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x))."""
+        return decoder(g, w, hp)
 
 
 class Qwen2(Architecture):
@@ -17,15 +85,36 @@ class Qwen2(Architecture):
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
             **gqa_tensors(hp, bias=True),
-            "blk.{i}.ffn_norm": Weight((hp.n_embd,)),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x))."""
+        return decoder(g, w, hp)
+
+
+class Qwen3(Architecture):
+    """Qwen 3 (https://arxiv.org/abs/2505.09388): no biases, but a norm over each head of q and k."""
+
+    name = "qwen3"
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """Separate q, k, v with norms over a head; SwiGLU; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **gqa_tensors(hp),
+            "blk.{i}.attn_q_norm": Weight((hp.head_dim,)),
+            "blk.{i}.attn_k_norm": Weight((hp.head_dim,)),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
+            **swiglu_tensors(hp.n_embd, hp.n_ff),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)), q and k normalized before they are rotated; x += ffn(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
+            x = x + normed_attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
             x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
@@ -33,4 +122,4 @@ class Qwen2(Architecture):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Qwen2]
+    return [Qwen, Qwen2, Qwen3]

@@ -1,12 +1,22 @@
 """What an architecture plugin imports: Architecture, HParams, Weight, the hook marker and small shared pieces."""
 
-from realizar.arch.architecture import Architecture, HParams, Weight, WeightRef, Weights, WeightTable
+from realizar.arch.architecture import (
+    LAYER_NORM_EPS,
+    Architecture,
+    HParams,
+    Weight,
+    WeightRef,
+    Weights,
+    WeightTable,
+    Windows,
+)
 from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.hookspecs import hookimpl
 from realizar.arch.metadata import ArchMetadata
 from realizar.graph import Graph, RopeScaling, Value
 
 __all__ = [
+    "LAYER_NORM_EPS",
     "ArchMetadata",
     "Architecture",
     "Checkpoint",
@@ -18,5 +28,6 @@ __all__ = [
     "WeightRef",
     "WeightTable",
     "Weights",
+    "Windows",
     "hookimpl",
 ]

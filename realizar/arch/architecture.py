@@ -50,6 +50,27 @@ class HParams:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Which layers see only the newest keys: all but every period-th, or those whose flag is set.
+
+    Attributes
+    ----------
+    window : int
+        Keys that a query of such a layer sees; 0 when there are none.
+    pattern : int | tuple[bool, ...]
+    """
+
+    window: int
+    pattern: int | tuple[bool, ...]
+
+    def __getitem__(self, layer: int) -> int:
+        """Keys that a query of this layer sees; 0 for all."""
+        flags = self.pattern
+        narrow = (layer + 1) % flags != 0 if isinstance(flags, int) else flags[layer]
+        return self.window if narrow else 0
+
+
+@dataclass(frozen=True)
 class Weight:
     """Declares a tensor that an architecture expects.
 
@@ -144,6 +165,9 @@ def expand(table: WeightTable, n_layer: int) -> WeightTable:
     return out
 
 
+LAYER_NORM_EPS = "attention.layer_norm_epsilon"
+"""`norm_eps_key` of architectures with layer norms."""
+
 Program = Callable[[Graph, Weights, Any], "Value | Mapping[str, Value]"]
 
 
@@ -151,10 +175,12 @@ class Architecture(ABC):
     """One model architecture: what it reads from the metadata, which tensors it needs, and its equations.
 
     A subclass sets `name` and writes `tensors` and `build`; `hparams` and `programs` have defaults that most keep.
+    `norm_eps_key` is where the epsilon of the norms stands: that of RMS norms, unless it is LAYER_NORM_EPS.
     `checkpoint` says how Hugging Face's files hold it, for `realizar convert`; None where that is not known.
     """
 
     name: ClassVar[str]
+    norm_eps_key: ClassVar[str] = "attention.layer_norm_rms_epsilon"
     checkpoint: ClassVar[Checkpoint | None] = None
 
     def hparams(self, md: ArchMetadata) -> HParams:
@@ -188,8 +214,8 @@ class Architecture(ABC):
         )
 
     def norm_eps(self, md: ArchMetadata) -> float:
-        """The epsilon of the norms (RMS norm; an architecture with layer norm overrides this)."""
-        return md.between("attention.layer_norm_rms_epsilon", 0.0, 1.0)
+        """The epsilon of the norms."""
+        return md.between(self.norm_eps_key, 0.0, 1.0)
 
     def window(self, md: ArchMetadata) -> int:
         """Keys that a query of a window layer sees; 0 for all."""
@@ -197,6 +223,10 @@ class Architecture(ABC):
         if window < 0:
             raise GGUFError(f"{self.name}.attention.sliding_window: an integer >= 0 is needed, found {window}")
         return min(window, 2**31 - 1)  # as many as the executor counts, and more than any context has
+
+    def windows(self, md: ArchMetadata, period: int) -> Windows:
+        """The windows of an architecture in which every period-th layer sees all, unless the file says otherwise."""
+        return Windows(self.window(md), md.period_or_flags("attention.sliding_window_pattern", period))
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
         """The `rope.scaling.*` keys; the old key `rope.scale_linear` counts as linear."""

@@ -67,6 +67,25 @@ class ArchMetadata:
             raise GGUFError(self._wrong(key, value, "a string"))
         return value
 
+    def boolean(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self._find(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise GGUFError(self._wrong(key, value, "true or false"))
+        return value
+
+    def period_or_flags(self, key: str, period: int) -> int | tuple[bool, ...]:
+        """A pattern over the layers: how often it repeats, or a flag for each layer."""
+        value = self._find(key)
+        if value is None or isinstance(value, int):
+            return self.positive(key, period)
+        flags = tuple(bool(flag) for flag in value)
+        if len(flags) != self.positive("block_count"):
+            raise GGUFError(self._wrong(key, value, "a number, or a flag for each layer,"))
+        return flags
+
     def n_vocab(self) -> int:
         """Number of tokens: the length of `tokenizer.ggml.tokens`, else `{arch}.vocab_size`."""
         key = "tokenizer.ggml.tokens"

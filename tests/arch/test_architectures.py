@@ -5,17 +5,98 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from realizar.arch import registry
-from realizar.testing import check_architecture
+from realizar.arch import ArchMetadata, registry
+from realizar.errors import GGUFError, ParameterError
+from realizar.testing import Session, check_architecture, tiny_metadata, tiny_model
 
 TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy"
 
 
-@pytest.mark.parametrize("name", ["llama", "phi2", "qwen2"])
+DENSE = (
+    *("llama", "smollm3", "granite", "olmo2", "stablelm", "starcoder2", "phi2", "phi3", "qwen", "qwen2", "qwen3"),
+    *("falcon", "gemma", "gemma2", "gemma3", "gpt2", "gptneox"),
+)
+LONGROPE = {
+    "rope.scaling.type": "longrope",
+    "rope.scaling.original_context_length": 64,
+    "rope.scaling.attn_factor": 1.2,
+}
+VARIANTS = {
+    "llama with a window": ("llama", {"attention.sliding_window": 16}),
+    "llama with the long factors": ("llama", LONGROPE),
+    "llama with the short factors": ("llama", {**LONGROPE, "rope.scaling.original_context_length": 128}),
+    "smollm3 with a layer without positions": ("smollm3", {"block_count": 4}),
+    "granite": (
+        "granite",
+        {"embedding_scale": 12.0, "residual_scale": 0.22, "attention.scale": 0.2, "logit_scale": 8.0},
+    ),
+    "granite without positions": ("granite", {"rope.scaling.finetuned": False}),
+    "olmo2 with windows": (
+        "olmo2",
+        {"attention.sliding_window": 16, "attention.sliding_window_pattern": 2, "rope.scaling.type": "yarn",
+         "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 64},
+    ),
+    "stablelm with some elements rotated": ("stablelm", {"rope.dimension_count": 16}),
+    "starcoder2 with a window": ("starcoder2", {"attention.sliding_window": 16}),
+    "phi3 with the long factors, partly rotated": (
+        "phi3",
+        {"rope.dimension_count": 48, "rope.scaling.attn_factor": 1.2, "rope.scaling.original_context_length": 32},
+    ),
+    "phi3 with a window": ("phi3", {"attention.sliding_window": 16}),
+    "falcon with one KV head": ("falcon", {"attention.head_count_kv": 1}),
+    "gemma with a head size of its own": ("gemma", {"attention.key_length": 96, "attention.value_length": 96}),
+    "gemma2 with a narrow window": (
+        "gemma2",
+        {"attention.sliding_window": 16, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 2.0},
+    ),
+    "gemma3 with a narrow window": (
+        "gemma3",
+        {"attention.sliding_window": 16, "block_count": 6, "rope.freq_base": 1e6, "rope.scaling.type": "linear",
+         "rope.scaling.factor": 8.0, "final_logit_softcapping": 5.0},
+    ),
+    "gptneox one after the other": ("gptneox", {"use_parallel_residual": False, "rope.dimension_count": 16}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DENSE)
 def test_shipped(name):
     check_architecture(registry.default().architecture(name))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants(variant):
+    name, keys = VARIANTS[variant]
+    metadata = {f"{name}.{key}": value for key, value in keys.items()}
+    check_architecture(registry.default().architecture(name), metadata, types=("Q8_0",))
+
+
+def test_windows_by_flags():
+    keys = {"attention.sliding_window": 16, "attention.sliding_window_pattern": np.array([True, False])}
+    hp = hparams("gemma2", keys)
+    assert [hp.windows[i] for i in range(2)] == [16, 0]
+    with pytest.raises(GGUFError, match="flag for each layer"):
+        hparams("gemma2", {**keys, "block_count": 3})
+
+
+def test_the_largest_gemmas_divide_by_the_width_of_a_head():
+    keys = {"block_count": 46, "attention.key_length": 128}
+    assert hparams("gemma2", keys).attn_scale == 64**-0.5
+    assert hparams("gemma2", {**keys, "block_count": 45}).attn_scale == 128**-0.5
+
+
+def hparams(name, keys):
+    metadata = {**tiny_metadata(name), **{f"{name}.{key}": value for key, value in keys.items()}}
+    return registry.default().architecture(name).hparams(ArchMetadata(metadata, name))
+
+
+def test_longer_contexts_than_learned_positions(tmp_path):
+    keys = {**tiny_metadata("gpt2"), "gpt2.context_length": 64}
+    wrong = pytest.raises(ParameterError, match=r"n_ctx=128: position_embd\.weight has only 64 positions")
+    with tiny_model(registry.default().architecture("gpt2"), keys, "F32", tmp_path) as model, wrong:
+        Session(model, model.plan())
 
 
 def test_rope_scaling_variants():

@@ -10,6 +10,7 @@ from realizar.testing import Session, relative_error
 
 from . import cases
 
+N_CTX = 256  # of the references; longrope depends on it
 PATHS = cases.files(cases.FIXTURES)
 if cases.WHOLE_SET.is_dir():
     PATHS = cases.files(cases.WHOLE_SET)
@@ -33,7 +34,7 @@ def exact(path):
 def logits(path, activations, kv_type, chunk=48):
     with_model = load(path)
     try:
-        session = Session(with_model, with_model.plan(), activations=activations, kv_type=kv_type)
+        session = Session(with_model, with_model.plan(), activations=activations, kv_type=kv_type, n_ctx=N_CTX)
         return session.prompt([int(t) for t in golden(path.parent)["tokens"]], chunk)["logits"]
     finally:
         with_model.close()
@@ -53,7 +54,8 @@ def test_f16_cache(path):
 @each_file
 @pytest.mark.parametrize(("kv_type", "bound"), [("int8", 2e-2), (("f16", "int8"), 1.2e-2)], ids=str)
 def test_int8_cache(path, kv_type, bound):
-    assert relative_error(logits(path, "f32", kv_type), exact(path)[0]) <= bound
+    sensitive = 1.5 if path.parent.name in cases.SENSITIVE else 1.0
+    assert relative_error(logits(path, "f32", kv_type), exact(path)[0]) <= bound * sensitive
 
 
 @each_file
@@ -79,7 +81,7 @@ def test_greedy(path):
     want = arrays[f"greedy_{kind}"] if kind else arrays["hf_greedy"]
     margin = arrays[f"greedy_margin_{kind}"] if kind else arrays["hf_greedy_margin"]
     model = load(path)
-    session = Session(model, model.plan(), activations="f32", kv_type="f32")
+    session = Session(model, model.plan(), activations="f32", kv_type="f32", n_ctx=N_CTX)
     tokens = [int(t) for t in arrays["tokens"]]
     for step, token in enumerate(want):
         past = 0 if step == 0 else len(tokens) - 1

@@ -1,0 +1,43 @@
+"""The Falcon family: falcon (7B, 40B, 180B)."""
+
+from collections.abc import Sequence
+
+from realizar.arch import LAYER_NORM_EPS, Architecture, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch.blocks import embedding_tensors, fused_qkv_tensors, gqa, mlp, mlp_tensors, norm_tensors
+
+
+class Falcon(Architecture):
+    """Falcon 7B, 40B and 180B (https://arxiv.org/abs/2311.16867).
+
+    Attention and feed-forward side by side. 7B has one KV head and one norm for both; 40B and 180B have a few KV heads
+    and a norm for each: `attn_norm_2` is then attention's, `attn_norm` the feed-forward's. The converter sorts the rows
+    of q, k and v, which the checkpoints interleave.
+    """
+
+    name = "falcon"
+    norm_eps_key = LAYER_NORM_EPS
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """Biases in the norms alone; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
+            **norm_tensors(hp.n_embd, "attn_norm", bias=True),
+            "blk.{i}.attn_norm_2": Weight((hp.n_embd,), bias=True, optional=True),
+            **fused_qkv_tensors(hp),
+            **mlp_tensors(hp.n_embd, hp.n_ff, bias=False),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)) + ffn(norm(x)), with one norm or two."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            h = g.layer_norm(x, blk.attn_norm, eps=hp.norm_eps)
+            h_attn = h if blk.attn_norm_2 is None else g.layer_norm(x, blk.attn_norm_2, eps=hp.norm_eps)
+            x = x + gqa(g, h_attn, blk, hp, i, "neox") + mlp(g, h, blk, g.gelu_erf)
+        return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+@hookimpl
+def realizar_architectures() -> Sequence[type[Architecture]]:
+    """The architectures of this family."""
+    return [Falcon]

@@ -1,0 +1,186 @@
+"""The Gemma family: gemma, gemma2 and gemma3."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realizar.arch import (
+    Architecture,
+    ArchMetadata,
+    Graph,
+    HParams,
+    RopeScaling,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    Windows,
+    hookimpl,
+)
+from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors, qkv, swiglu_tensors
+
+# Files do not say query_pre_attn_scalar; it is the size of a head but in the 27B models, which llama.cpp knows by their
+# number of layers (src/models/gemma2.cpp, gemma3.cpp).
+GEMMA2_27B_LAYERS, GEMMA3_27B_LAYERS = 46, 62
+
+
+class Gemma(Architecture):
+    """Gemma (https://arxiv.org/abs/2403.08295): the embedding is scaled by sqrt(n_embd), the gate is a gelu.
+
+    The norms multiply by 1 + w; files hold the sum.
+    """
+
+    name = "gemma"
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """Separate q, k, v; a gated feed-forward; the output is tied to the embedding."""
+        return tensors(hp)
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x))."""
+        x = g.embed(w.token_embd) * hp.n_embd**0.5
+        for i, blk in enumerate(w.blk):
+            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
+            x = x + geglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+@dataclass(frozen=True)
+class GemmaHParams(HParams):
+    """The numbers of Gemma 2 and 3.
+
+    Attributes
+    ----------
+    windows : Windows
+    window_base : float
+        Rotary base of the layers with a window.
+    window_scaling : RopeScaling
+        Rotary scaling of the layers with a window.
+    attn_scale : float
+    attn_softcap, logit_softcap : float
+        0 where there is none.
+    """
+
+    windows: Windows
+    window_base: float
+    window_scaling: RopeScaling
+    attn_scale: float
+    attn_softcap: float
+    logit_softcap: float
+
+
+class Gemma2(Architecture):
+    """Gemma 2 (https://arxiv.org/abs/2408.00118): every other layer has a window; norms before and after; soft caps."""
+
+    name = "gemma2"
+
+    def window(self, md: ArchMetadata) -> int:
+        """Keys that a query of a window layer sees; 4096 where the file does not say."""
+        return min(md.positive("attention.sliding_window", 4096), 2**31 - 1)
+
+    def hparams(self, md: ArchMetadata) -> GemmaHParams:
+        """The numbers of this model."""
+        hp = super().hparams(md)
+        return GemmaHParams(
+            **vars(hp),
+            windows=self.windows(md, 2),
+            window_base=hp.rope_base,
+            window_scaling=hp.rope_scaling,
+            attn_scale=attn_scale(hp, GEMMA2_27B_LAYERS),
+            attn_softcap=md.between("attn_logit_softcapping", 1e-3, 1e6, 50.0),
+            logit_softcap=md.between("final_logit_softcapping", 1e-3, 1e6, 30.0),
+        )
+
+    def tensors(self, hp: GemmaHParams) -> WeightTable:
+        """As Gemma, with norms behind attention and feed-forward too."""
+        return {**tensors(hp), **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm")}
+
+    def build(self, g: Graph, w: Weights, hp: GemmaHParams) -> Value:
+        """x += norm(attention(norm(x))); x += norm(ffn(norm(x)))."""
+        return decoder(g, w, hp)
+
+
+class Gemma3(Architecture):
+    """Gemma 3 (https://arxiv.org/abs/2503.19786): five layers with a window to one without; q/k norms.
+
+    Only the layers without a window are stretched to longer contexts.
+    """
+
+    name = "gemma3"
+
+    def hparams(self, md: ArchMetadata) -> GemmaHParams:
+        """The numbers of this model."""
+        hp = super().hparams(md)
+        return GemmaHParams(
+            **vars(hp),
+            windows=self.windows(md, 6),
+            window_base=md.between("rope.freq_base_swa", 2.0, 1e30, 10000.0),
+            window_scaling=RopeScaling(),
+            attn_scale=attn_scale(hp, GEMMA3_27B_LAYERS),
+            attn_softcap=0.0,
+            logit_softcap=md.between("final_logit_softcapping", 0.0, 1e6, 0.0),
+        )
+
+    def tensors(self, hp: GemmaHParams) -> WeightTable:
+        """As Gemma 2, with norms over the heads of q and k."""
+        return {
+            **tensors(hp),
+            **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),
+            "blk.{i}.attn_q_norm": Weight((hp.head_dim,)),
+            "blk.{i}.attn_k_norm": Weight((hp.head_dim,)),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: GemmaHParams) -> Value:
+        """As Gemma 2, q and k normalized before they are rotated."""
+        return decoder(g, w, hp, normed=True)
+
+
+def tensors(hp: HParams) -> WeightTable:
+    """What all of them have."""
+    return {
+        **embedding_tensors(hp.n_vocab, hp.n_embd),
+        **gqa_tensors(hp),
+        **norm_tensors(hp.n_embd, "ffn_norm"),
+        **swiglu_tensors(hp.n_embd, hp.n_ff),
+    }
+
+
+def attn_scale(hp: HParams, n_layer_27b: int) -> float:
+    """query_pre_attn_scalar ** -0.5."""
+    scalar = hp.n_embd // hp.n_head if hp.n_layer == n_layer_27b else hp.head_dim
+    return float(scalar**-0.5)
+
+
+def geglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
+    """down(gelu(gate(x)) * up(x)) (https://arxiv.org/abs/2002.05202)."""
+    return g.linear(g.gelu(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
+
+
+def attention(g: Graph, h: Value, blk: Any, hp: GemmaHParams, layer: int, normed: bool) -> Value:
+    """Attention of a layer with a window or without, each with its own rotation."""
+    window = hp.windows[layer]
+    base, scaling = (hp.window_base, hp.window_scaling) if window else (hp.rope_base, hp.rope_scaling)
+    q, k, v = qkv(g, h, blk, hp)
+    if normed:
+        q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
+    q, k = (g.rope(t, style="neox", dims=hp.rope_dims, base=base, scaling=scaling) for t in (q, k))
+    a = g.attention(q, k, v, layer=layer, scale=hp.attn_scale, window=window, softcap=hp.attn_softcap)
+    return g.linear(a, blk.attn_output)
+
+
+def decoder(g: Graph, w: Weights, hp: GemmaHParams, normed: bool = False) -> Value:
+    """The layers of Gemma 2 and 3."""
+    x = g.embed(w.token_embd) * hp.n_embd**0.5
+    for i, blk in enumerate(w.blk):
+        a = attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, normed)
+        x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)
+        f = geglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+        x = x + g.rms_norm(f, blk.post_ffw_norm, eps=hp.norm_eps)
+    logits = g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+    return g.softcap(logits, hp.logit_softcap) if hp.logit_softcap else logits
+
+
+@hookimpl
+def realizar_architectures() -> Sequence[type[Architecture]]:
+    """The architectures of this family."""
+    return [Gemma, Gemma2, Gemma3]

@@ -1,0 +1,85 @@
+"""The GPT family: gpt2 and gptneox (GPT-NeoX, Pythia)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from realizar.arch import (
+    LAYER_NORM_EPS,
+    Architecture,
+    ArchMetadata,
+    Graph,
+    HParams,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    hookimpl,
+)
+from realizar.arch.blocks import embedding_tensors, fused_qkv_tensors, gqa, mlp, mlp_tensors, norm_tensors, qkv
+
+
+class Gpt2(Architecture):
+    """GPT-2 (Radford et al., Language Models are Unsupervised Multitask Learners, 2019): learned positions."""
+
+    name = "gpt2"
+    norm_eps_key = LAYER_NORM_EPS
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """Biases everywhere; a row for each position; the output may be tied to the embedding."""
+        return {**tensors(hp), "position_embd": Weight((hp.n_ctx_train, hp.n_embd))}
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x))."""
+        x = g.embed(w.token_embd) + g.embed_positions(w.position_embd)
+        for i, blk in enumerate(w.blk):
+            q, k, v = qkv(g, g.layer_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            x = x + g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5), blk.attn_output)
+            x = x + mlp(g, g.layer_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, g.gelu)
+        return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+@dataclass(frozen=True)
+class NeoxHParams(HParams):
+    """The numbers of GPT-NeoX: whether attention and feed-forward read the same x and are added side by side."""
+
+    parallel: bool
+
+
+class GptNeox(Architecture):
+    """GPT-NeoX and Pythia (https://arxiv.org/abs/2204.06745): some elements of a head are rotated."""
+
+    name = "gptneox"
+    norm_eps_key = LAYER_NORM_EPS
+
+    def hparams(self, md: ArchMetadata) -> NeoxHParams:
+        """The numbers of this model."""
+        return NeoxHParams(**vars(super().hparams(md)), parallel=md.boolean("use_parallel_residual", True))
+
+    def tensors(self, hp: NeoxHParams) -> WeightTable:
+        """Biases everywhere; the output may be tied to the embedding."""
+        return tensors(hp)
+
+    def build(self, g: Graph, w: Weights, hp: NeoxHParams) -> Value:
+        """x += attention(norm(x)) + ffn(norm(x)), or one after the other."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            attended = x + gqa(g, g.layer_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
+            h = g.layer_norm(x if hp.parallel else attended, blk.ffn_norm, eps=hp.norm_eps)
+            x = attended + mlp(g, h, blk, g.gelu_erf)
+        return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+def tensors(hp: HParams) -> WeightTable:
+    """What GPT-2 and GPT-NeoX share."""
+    return {
+        **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
+        **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm", bias=True),
+        **fused_qkv_tensors(hp, bias=True, output_bias=True),
+        **mlp_tensors(hp.n_embd, hp.n_ff),
+    }
+
+
+@hookimpl
+def realizar_architectures() -> Sequence[type[Architecture]]:
+    """The architectures of this family."""
+    return [Gpt2, GptNeox]
