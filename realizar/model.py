@@ -14,6 +14,7 @@ from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
 from realizar.errors import GGUFError, GraphError
 from realizar.gguf import GGUFFile
+from realizar.graph import Cache
 from realizar.runtime.bind import KV, bind
 from realizar.runtime.compiled import CompiledPlan
 from realizar.runtime.places import BindParams
@@ -141,4 +142,16 @@ def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, G
             raise GraphError(f"{architecture.name}: program {name!r} returns nothing")
         graph.outputs = {key: value.id for key, value in outputs.items()}
         graphs[name] = graph
+    share_caches(architecture, graphs)
     return graphs
+
+
+def share_caches(architecture: Architecture, graphs: Mapping[str, Graph]) -> None:
+    """Gives every program all caches: a sequence has one table for a group of them, whichever program runs."""
+    caches: dict[str, Cache] = {}
+    for name, graph in graphs.items():
+        for key, cache in graph.caches.items():
+            if caches.setdefault(key, cache) != cache:
+                raise GraphError(f"{architecture.name}: program {name!r} wants {cache}, another one {caches[key]}")
+    for graph in graphs.values():
+        graph.caches = caches

@@ -19,6 +19,7 @@ def attention(
     softcap: float = 0.0,
     k_type: _KVType = "f16",
     v_type: _KVType = "f16",
+    bias: npt.NDArray[np.float32] | None = None,
     max_queries: int = 96,
     isa: str | None = None,
 ) -> _F32: ...

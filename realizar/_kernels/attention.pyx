@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t
 from realizar._kernels.kv import KV_TYPES, kv_bytes
 
 from realizar._kernels.table cimport (
-    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_KV_BLOCK, kernels,
+    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_BLOCK, kernels,
     rz_attend_args, rz_kernels,
 )
 
@@ -94,6 +94,16 @@ def _check(q, k, v, int max_queries):
                          f"{RZ_ATTEND_MAX_QUERIES}, got {max_queries}")
 
 
+def _padded_bias(bias, int n_head, int n):
+    """Biases with what may be read behind them, as NaN; one column of zeros where there are none."""
+    if bias is None:
+        return np.zeros((1, 1 + RZ_BIAS_PAD), np.float32)
+    array = np.asarray(bias)
+    if array.dtype != np.float32 or array.ndim != 2 or array.shape[0] != n_head or array.shape[1] < 2 * n - 1:
+        raise ValueError(f"bias: needs float32 [{n_head}, {2 * n - 1}] or wider; got {array.dtype} of {array.shape}")
+    return np.pad(array, ((0, 0), (0, RZ_BIAS_PAD)), constant_values=np.nan)
+
+
 cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] stats,
                   float[:, :, ::1] acc) noexcept nogil:
     """Attend split after split, merge and divide. stats: m, l, partial m, partial l; acc: result and partial."""
@@ -114,7 +124,7 @@ cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] s
 
 
 def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0, float softcap=0.0, str k_type="f16",
-              str v_type="f16", int max_queries=RZ_ATTEND_MAX_QUERIES, str isa=None):
+              str v_type="f16", bias=None, int max_queries=RZ_ATTEND_MAX_QUERIES, str isa=None):
     """Attention of one sequence over a paged cache whose unused slots hold NaN.
 
     Parameters
@@ -135,6 +145,8 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
         Scores become softcap * tanh(score / softcap); 0: they stay.
     k_type, v_type : {"f32", "f16", "int8"}
         Types of the cache.
+    bias : float32 [n_head, 2 * n - 1], optional
+        Added to the scores: column n - 1 + key - position, n at least as large as every position and n_keys.
     max_queries : int
         Queries of one KV head that the kernel is handed at once.
     isa : str, optional
@@ -171,10 +183,15 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     args.k_block_stride, args.v_block_stride = k_blocks.strides[0], v_blocks.strides[0]
     args.block_table = &block_table[0]
     args.scratch = <void *> ((<size_t> &room[0] + 63) & ~<size_t> 63)
+    cdef const float[:, ::1] biases = _padded_bias(bias, queries.shape[1], max(first + queries.shape[0], k.shape[0]))
+    args.bias_stride = biases.shape[1]
+    cdef size_t centre = (biases.shape[1] - RZ_BIAS_PAD) // 2
+    cdef bint biased = bias is not None
     cdef int chunk = max_queries // args.n_group, t, i, head, d
     with nogil:
         for head in range(<int> k_blocks.shape[1]):
             args.k, args.v = &k_blocks[0, head, 0], &v_blocks[0, head, 0]
+            args.bias = &biases[head * args.n_group, centre] if biased else NULL
             t = 0
             while t < queries.shape[0]:
                 args.q, args.pos0 = &queries[t, head * args.n_group, 0], first + t

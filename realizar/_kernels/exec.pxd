@@ -13,6 +13,7 @@ cdef extern from "realizar/exec.h" nogil:
     enum:
         RZ_ATTEND_MAX_QUERIES
         RZ_ATTEND_MAX_HEAD_DIM
+        RZ_KV_BLOCK
     struct rz_format_kernels:
         rz_matmul_fn *gemv
         rz_matmul_fn *gemm
@@ -41,8 +42,11 @@ cdef extern from "realizar/exec.h" nogil:
         int neox
         rz_rows table
     struct rz_attention:
-        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal
+        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, cross
         float scale, softcap
+        const float *bias
+        size_t bias_stride
+        const int32_t *step_blocks
         const rz_rope *rope
         char *k
         char *v
@@ -77,6 +81,7 @@ cdef extern from "realizar/exec.h" nogil:
         const int32_t *positions
         const int32_t *seq_start
         const int32_t *seq_past
+        const int32_t *seq_source
         const int32_t *state_slots
         const int32_t *outputs
         const int32_t **block_table

@@ -1,9 +1,12 @@
-"""Cached keys and values: the names of their types, the bytes of their blocks, the keys of a split."""
+"""Cached keys and values: the names of their types, the bytes of their blocks, what attention takes at once."""
 
-from realizar._kernels.table cimport RZ_ATTEND_SPLIT, RZ_KV_F16, RZ_KV_F32, RZ_KV_INT8, rz_kv_bytes
+from realizar._kernels.table cimport (
+    RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_F16, RZ_KV_F32, RZ_KV_INT8, rz_kv_bytes,
+)
 
 KV_TYPES = {"f32": RZ_KV_F32, "f16": RZ_KV_F16, "int8": RZ_KV_INT8}
 ATTEND_SPLIT = RZ_ATTEND_SPLIT
+BIAS_PAD = RZ_BIAS_PAD
 
 
 def kv_bytes(str kv_type not None, size_t head_dim):

@@ -7,6 +7,7 @@ import numpy.typing as npt
 _Rows: TypeAlias = tuple[int, int]
 _Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, _Rows]
 _LinearWeight: TypeAlias = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
+_Cache: TypeAlias = tuple[int | None, str, str, int, int, int, npt.NDArray[Any], npt.NDArray[Any]]
 
 def act_bytes(k: int, block: int) -> int: ...
 
@@ -50,29 +51,24 @@ class Program:
     ) -> None: ...
     def add_rope_table(self, rope: _Rope) -> None: ...
     def add_rope(self, head_dim: int, n_head: int, x: _Rows, y: _Rows, rope: _Rope) -> None: ...
+    def add_kv_store(self, cache: _Cache, k: _Rows, v: _Rows) -> None: ...
     def add_attention(
         self,
         *,
-        group: int,
-        k_type: str,
-        v_type: str,
+        cache: _Cache,
         n_head: int,
-        n_head_kv: int,
-        head_dim_k: int,
-        head_dim_v: int,
         window: int,
         causal: bool,
         scale: float,
         softcap: float,
-        k_cache: npt.NDArray[Any],
-        v_cache: npt.NDArray[Any],
         q: _Rows,
-        k: _Rows,
-        v: _Rows,
-        q_rot: _Rows | None,
         out: _Rows,
+        k: _Rows | None = None,
+        v: _Rows | None = None,
+        q_rot: _Rows | None = None,
         rope: _Rope | None = None,
         partial: _Rows | None = None,
+        bias: tuple[npt.NDArray[np.float32], int] | None = None,
     ) -> None: ...
     def add_short_conv(
         self, n_channel: int, w: npt.NDArray[np.float32], n_tap: int, state: npt.NDArray[np.float32], x: _Rows, y: _Rows
@@ -86,4 +82,5 @@ class Program:
         state_slots: npt.NDArray[np.int32],
         outputs: npt.NDArray[np.int32],
         block_tables: Sequence[npt.NDArray[np.int32]],
+        seq_source: npt.NDArray[np.int32] | None = None,
     ) -> None: ...

@@ -12,7 +12,8 @@ from realizar._kernels.kv import KV_TYPES, kv_bytes
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
+    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_KV_BLOCK, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
+    RZ_OP_EMBED_POSITIONS, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
     RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
     RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SHORT_CONV, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
     RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
@@ -250,47 +251,73 @@ cdef class Program:
         op.x, op.y = self.rows(x, head_dim * n_head), self.rows(y, head_dim * n_head)
         op.rope = self.new_rope(rope)
 
-    def add_attention(self, *, int group, str k_type, str v_type, int n_head, int n_head_kv, int head_dim_k,
-                      int head_dim_v, int window, bint causal, float scale, float softcap, k_cache, v_cache, q, k, v,
-                      q_rot, out, rope=None, partial=None):
-        """Store K and V, attend, merge: three ops over the cache arrays of one layer.
-
-        k_cache, v_cache: uint8 [n_blocks, n_head_kv, kv_bytes(type, head_dim)].
-        """
-        cdef rz_attention *a
-        cdef size_t n_group = n_head // n_head_kv, n_q = n_head * head_dim_k
-        cdef rz_op *op
+    cdef rz_attention *new_attention(self, rz_op *op, cache, int n_head) except NULL:
+        """What store, attend and merge know of the cache that they share."""
+        group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, k_cache, v_cache = cache
         check_cache("K", k_cache, (n_head_kv, kv_bytes(k_type, head_dim_k)))
         check_cache("V", v_cache, (n_head_kv, kv_bytes(v_type, head_dim_v)))
-        if n_group > RZ_ATTEND_MAX_QUERIES:
-            raise ValueError(f"{n_group} query heads on one KV head; at most {RZ_ATTEND_MAX_QUERIES} are supported")
+        if n_head // n_head_kv > RZ_ATTEND_MAX_QUERIES:
+            raise ValueError(f"{n_head // n_head_kv} query heads on one KV head; {RZ_ATTEND_MAX_QUERIES} are supported")
         if head_dim_k > RZ_ATTEND_MAX_HEAD_DIM:
             raise ValueError(f"attention heads of {head_dim_k} elements; at most {RZ_ATTEND_MAX_HEAD_DIM} fit")
+        cdef rz_attention *a = <rz_attention *> calloc(1, sizeof(rz_attention))
+        if a == NULL:
+            raise MemoryError("no memory for an op")
+        op.attention = a
+        a.group, a.k_type, a.v_type = -1 if group is None else group, KV_TYPES[k_type], KV_TYPES[v_type]
+        a.n_head, a.n_head_kv, a.head_dim_k, a.head_dim_v = n_head, n_head_kv, head_dim_k, head_dim_v
+        a.k, a.v = <char *> <uintptr_t> k_cache.ctypes.data, <char *> <uintptr_t> v_cache.ctypes.data
+        a.k_block_stride, a.v_block_stride = k_cache.strides[0], v_cache.strides[0]
+        a.k_head_stride, a.v_head_stride = k_cache.strides[1], v_cache.strides[1]
+        if group is None:
+            a.step_blocks = self.count_blocks(min(len(k_cache), len(v_cache)))
+        self.keep += [k_cache, v_cache]
+        self.max_head = max(self.max_head, <size_t> head_dim_v)
+        return a
+
+    cdef const int32_t *count_blocks(self, size_t n) except NULL:
+        """0, 1, 2 ... for the blocks of a step that is remembered by nobody."""
+        if n < self.n_batch + self.n_batch // RZ_KV_BLOCK:
+            raise ValueError(f"{n} blocks for the K and V of a step; {self.n_batch} rows may need more")
+        numbers = np.arange(n, dtype=np.int32)
+        self.keep.append(numbers)
+        cdef const int32_t[::1] view = numbers
+        return &view[0]
+
+    def add_kv_store(self, cache, k, v):
+        """Store the K and V of the step's rows; cache as in `add_attention`."""
+        cdef rz_op *op = self.new_op(RZ_OP_KV_STORE, cache[3] * cache[4])
+        cdef rz_attention *a = self.new_attention(op, cache, cache[3])
+        a.k_in, a.v_in = self.rows(k, cache[3] * cache[4]), self.rows(v, cache[3] * cache[5])
+
+    def add_attention(self, *, cache, int n_head, int window, bint causal, float scale, float softcap, q, out, k=None,
+                      v=None, q_rot=None, rope=None, partial=None, bias=None):
+        """Store K and V, attend, merge: three ops over the cache arrays of one layer.
+
+        cache: (group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, K, V), the last two uint8 [n_blocks,
+        n_head_kv, kv_bytes(type, head_dim)]; without a group the step's rows have them for themselves. Without k and v
+        the keys are those stored of the sequence's source.
+        bias: float32 [n_head, n] and the column of a key at the query's own place.
+        """
+        cdef rz_attention *a
+        cdef rz_op *op
+        cdef size_t n_head_kv = cache[3], head_dim_k = cache[4], head_dim_v = cache[5], n_q = n_head * head_dim_k
         if rope is not None and 2 * len(rope[0]) > head_dim_k:
             raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim_k}")
-        for code in (RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE):
+        for code in (RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE)[k is None:]:
             op = self.new_op(code, n_q)
-            a = <rz_attention *> calloc(1, sizeof(rz_attention))
-            if a == NULL:
-                raise MemoryError("no memory for an op")
-            op.attention = a
-            a.group, a.k_type, a.v_type = group, KV_TYPES[k_type], KV_TYPES[v_type]
-            a.n_head, a.n_head_kv, a.head_dim_k, a.head_dim_v = n_head, n_head_kv, head_dim_k, head_dim_v
-            a.window, a.causal, a.scale, a.softcap = window, causal, scale, softcap
-            a.k, a.v = <char *> <uintptr_t> k_cache.ctypes.data, <char *> <uintptr_t> v_cache.ctypes.data
-            a.k_block_stride, a.v_block_stride = k_cache.strides[0], v_cache.strides[0]
-            a.k_head_stride, a.v_head_stride = k_cache.strides[1], v_cache.strides[1]
-            a.q, a.q_rot = self.rows(q, n_q), self.rows(q_rot, n_q)
-            a.k_in = self.rows(k, n_head_kv * head_dim_k)
-            a.v_in = self.rows(v, n_head_kv * head_dim_v)
-            a.out = self.rows(out, n_head * head_dim_v)
+            a = self.new_attention(op, cache, n_head)
+            a.window, a.causal, a.cross, a.scale, a.softcap = window, causal, k is None, scale, softcap
+            a.q, a.q_rot, a.out = self.rows(q, n_q), self.rows(q_rot, n_q), self.rows(out, n_head * head_dim_v)
+            a.k_in, a.v_in = self.rows(k, n_head_kv * head_dim_k), self.rows(v, n_head_kv * head_dim_v)
             if rope is not None:
                 op.rope = a.rope = self.new_rope(rope)
             if partial is not None:
-                a.n_partial = partial[1] // (n_group * (head_dim_v + 2) * sizeof(float))
+                a.n_partial = partial[1] // (n_head // n_head_kv * (head_dim_v + 2) * sizeof(float))
                 a.partial = <float *> self.at(partial[0], partial[1])
-        self.keep += [k_cache, v_cache]
-        self.max_head = max(self.max_head, <size_t> head_dim_v)
+            if bias is not None:
+                a.bias = self.floats(bias[0].reshape(-1), n_head * bias[0].shape[1]) + <size_t> bias[1]
+                a.bias_stride = bias[0].shape[1]
 
     def add_short_conv(self, size_t n_channel, w, size_t n_tap, state, x, y):
         """Depthwise causal convolution; state: float32 [n_slots, n_tap - 1, n_channel]."""
@@ -316,7 +343,8 @@ cdef class Program:
         self.program.next = <rz_counter *> <uintptr_t> (base + n_threads * stride)
 
     def run(self, const int32_t[::1] tokens, const int32_t[:, ::1] positions, const int32_t[::1] seq_start,
-            const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables):
+            const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables,
+            const int32_t[::1] seq_source=None):
         """One step over the arrays of a Batch, which must have passed its check; the GIL is released."""
         cdef rz_batch batch
         cdef const int32_t *tables[16]
@@ -331,6 +359,7 @@ cdef class Program:
         batch.n_outputs, batch.n_groups = <int> outputs.shape[0], len(block_tables)
         batch.tokens, batch.positions = &tokens[0], &positions[0, 0]
         batch.seq_start, batch.seq_past, batch.state_slots = &seq_start[0], &seq_past[0], &state_slots[0]
+        batch.seq_source = &seq_source[0] if seq_source is not None else NULL
         batch.outputs = &outputs[0] if outputs.shape[0] else NULL
         for group, array in enumerate(block_tables):
             table = array

@@ -10,6 +10,7 @@ cdef extern from "realizar/table.h" nogil:
         RZ_KV_INT8
         RZ_KV_BLOCK
         RZ_ATTEND_SPLIT
+        RZ_BIAS_PAD
         RZ_ATTEND_SCRATCH
         RZ_ATTEND_MAX_QUERIES
         RZ_ATTEND_MAX_HEAD_DIM
@@ -21,6 +22,8 @@ cdef extern from "realizar/table.h" nogil:
         int64_t pos0, n_keys, key0
         int window, causal
         float scale, softcap
+        const float *bias
+        size_t bias_stride
         int k_type, v_type
         const char *k
         const char *v

@@ -54,12 +54,12 @@ def step_floor(model: Model, cache: KVCache, n_tokens: float, batch: int, progra
 
 def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
     """Bytes of the K and V that one query sees."""
-    arrays = {at.layer: at for at in cache.layers}
+    arrays = {at.key: at for at in cache.layers}
     total = 0.0
     for group in plan.cache_groups:
         seen = min(n_tokens, group.window or n_tokens)
         for layer in group.layers:
-            at = arrays[layer.layer]
+            at = arrays[layer.key]
             total += seen * (at.k.nbytes + at.v.nbytes) / (len(at.k) * BLOCK)
     return total
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class LayerCache(NamedTuple):
-    """One layer: k and v, each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)]; see docs/kernels.md."""
+    """One cache: k and v, each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)]; see docs/kernels.md."""
 
-    layer: int
+    key: str
     k: Array
     v: Array
 
@@ -99,7 +99,7 @@ class KVCache:
             for at in group.layers:
                 k = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(k_type, at.head_dim_k)), np.dtype(np.uint8))
                 v = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(v_type, at.head_dim_v)), np.dtype(np.uint8))
-                self.layers.append(LayerCache(at.layer, k.swapaxes(0, 1), v.swapaxes(0, 1)))
+                self.layers.append(LayerCache(at.key, k.swapaxes(0, 1), v.swapaxes(0, 1)))
         self.states = [LayerState(at.key, _untouched((n_slots, *at.shape), np.dtype(np.float32))) for at in states]
         self._free_slots = list(reversed(range(n_slots)))
         self._block_copies: list[tuple[int, int, int]] = []

@@ -62,7 +62,7 @@ class Runner:
         """
         key = None if outputs is None else tuple(outputs)
         if key not in self._programs:
-            kv = {at.layer: (at.k, at.v) for at in self.cache.layers}
+            kv = {at.key: (at.k, at.v) for at in self.cache.layers}
             states = {at.key: at.data for at in self.cache.states}
             plan = self.model.plan("decode", key)
             self._programs[key] = self.model.bind(plan, self._pool, self._bind_params, kv, states)

@@ -29,7 +29,9 @@ class WeightLike(Protocol):
 
 @dataclass(frozen=True)
 class Cache:
-    """What an attention layer remembers: K and V of every past token (kind "full") or of a window of them."""
+    """What an attention layer remembers: K and V of every past token (kind "full"), of a window of them ("window"), or
+    of every token of the text that the sequence answers to ("cross"), which another program puts there.
+    """
 
     layer: int
     kind: str
@@ -37,6 +39,11 @@ class Cache:
     n_head_kv: int
     head_dim_k: int
     head_dim_v: int
+
+    @property
+    def key(self) -> str:
+        """Its name among the caches of all layers."""
+        return f"blk.{self.layer}.{'cross' if self.kind == 'cross' else 'kv'}"
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,8 @@ class Graph:
         A value's id is its index.
     outputs : dict[str, int]
         Name of an output -> value id.
-    caches : dict[int, Cache]
-        What the layers' attention remembers, by layer.
+    caches : dict[str, Cache]
+        What the layers' attention remembers, by key.
     states : dict[str, State]
         What their recurrences remember, by key.
     """
@@ -105,7 +112,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.values: list[Value] = []
         self.outputs: dict[str, int] = {}
-        self.caches: dict[int, Cache] = {}
+        self.caches: dict[str, Cache] = {}
         self.states: dict[str, State] = {}
         self._names: set[str] = set()
 
@@ -227,21 +234,60 @@ class Graph:
                          scaling=scaling or RopeScaling())[0]  # fmt: skip
 
     def attention(
-        self, q: Value, k: Value, v: Value, *, layer: int, scale: float, window: int = 0, softcap: float = 0.0,
-        causal: bool = True,
+        self, q: Value, k: Value, v: Value, *, layer: int | None = None, scale: float, window: int = 0,
+        softcap: float = 0.0, causal: bool = True, buckets: WeightLike | None = None, alibi: float = 0.0,
     ) -> Value:  # fmt: skip
         """softmax(scale * q k^T) v over all keys that the query sees; K and V are remembered for the sequence.
 
         q: (n_head, head_dim), k: (n_head_kv, head_dim), v: (n_head_kv, head_dim_v); gives (n_head * head_dim_v,).
         A query sees the `window` newest keys, itself included (0: all). softcap c replaces a score s by c tanh(s / c).
+        Without a layer nothing is remembered: a step then holds whole texts, which is all that a query that is not
+        causal could look at. Where a key is may count: `buckets` (n_bucket, n_head) are T5's relative biases, `alibi`
+        is the greatest exponent of ALiBi's slopes (`graph.position`).
         """
-        if layer in self.caches:
-            raise GraphError(f"attention: layer {layer} remembers its keys already")
-        kind = "window" if window else "full"
-        out = self.emit("attention", [q, k, v], [f"blk.{layer}.attention"], layer=layer, scale=float(scale),
-                        window=window, softcap=float(softcap), causal=causal, rope=None)[0]  # fmt: skip
-        self.caches[layer] = Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1])
-        return out
+        if layer is not None and not causal:
+            raise GraphError(f"attention: layer {layer} would remember keys for queries that see what comes after them")
+        cache = None
+        if layer is not None:
+            kind = "window" if window else "full"
+            cache = self._remember(Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1]))
+        pairs = [] if buckets is None else [(buckets.tensor, buckets.shape)]
+        return self.emit("attention", [q, k, v], ["attention" if layer is None else f"blk.{layer}.attention"], pairs,
+                         cache=cache, scale=float(scale), window=window, softcap=float(softcap), causal=causal,
+                         buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
+                         rope=None)[0]  # fmt: skip
+
+    def cache(self, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
+        """Declares what layer `layer` remembers beside the tokens before its own.
+
+        Kind "cross" is K and V of the text that a sequence answers to: one program stores them (`store_source`) and
+        another attends to them (`attend_source`); both declare the same.
+        """
+        if kind != "cross":
+            raise GraphError(f"cache: kind {kind!r} is unknown; known is 'cross'")
+        cache = Cache(layer, kind, 0, n_head_kv, head_dim, head_dim_v)
+        self._remember(cache)
+        return cache
+
+    def store_source(self, k: Value, v: Value, cache: Cache) -> None:
+        """Remembers k: (n_head_kv, head_dim) and v: (n_head_kv, head_dim_v), one row for each token of the source."""
+        self.emit(
+            "store_source", [k, v], [], cache=cache.key, shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v)
+        )
+
+    def attend_source(self, q: Value, cache: Cache, *, scale: float) -> Value:
+        """softmax(scale * q k^T) v over all that `store_source` remembered; q: (n_head, head_dim).
+
+        Gives (n_head * head_dim_v,).
+        """
+        return self.emit("attend_source", [q], [f"{cache.key}.attention"], cache=cache.key, scale=float(scale),
+                         shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v))[0]  # fmt: skip
+
+    def _remember(self, cache: Cache) -> str:
+        if cache.key in self.caches:
+            raise GraphError(f"attention: layer {cache.layer} remembers its keys already")
+        self.caches[cache.key] = cache
+        return cache.key
 
     def route(
         self, logits: Value, n_used: int, *, gating: str = "softmax", normalize: bool = False, scale: float = 1.0,

@@ -92,7 +92,24 @@ def _attention(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, An
     q, k, v = inputs[:3]
     _need(all(len(s) == 2 for s in (q, k, v)), f"attention: q, k, v must be (heads, head_dim), not {q}, {k}, {v}")
     _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: q {q}, k {k}, v {v} do not go together")
+    if attrs["buckets"] is not None:
+        _need(weights[0][1:] == q[:1], f"attention: buckets {weights[0]} do not have a column for each head of {q}")
     return [(q[0] * v[1],)]
+
+
+def _store_source(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    n_head_kv, head_dim, head_dim_v = attrs["shape"]
+    _need(inputs == [(n_head_kv, head_dim), (n_head_kv, head_dim_v)],
+          f"store_source: k and v {inputs} for {n_head_kv} heads of {head_dim} and {head_dim_v}")  # fmt: skip
+    return []
+
+
+def _attend_source(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    n_head_kv, head_dim, head_dim_v = attrs["shape"]
+    (q,) = inputs
+    _need(len(q) == 2 and q[1] == head_dim and q[0] % n_head_kv == 0,
+          f"attend_source: q {q} does not go with {n_head_kv} heads of {head_dim}")  # fmt: skip
+    return [(q[0] * head_dim_v,)]
 
 
 def _short_conv(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
@@ -154,8 +171,13 @@ OPS: dict[str, OpSpec] = {
         OpSpec("split", "y_j = consecutive slices of x", ("sizes",), _split),
         OpSpec("rope", "rotates pairs of the first dims elements by position * inv_freq", _ROPE_ATTRS, _rope,
                rowwise=False),
-        OpSpec("attention", "softmax(scale * q k^T + mask) v over the remembered keys and values",
-               ("layer", "scale", "window", "softcap", "causal", "rope"), _attention, rowwise=False),
+        OpSpec("attention", "softmax(scale * q k^T + bias + mask) v over the remembered keys and values",
+               ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "rope"), _attention,
+               rowwise=False),
+        OpSpec("store_source", "remembers K and V of the text that a sequence answers to", ("cache", "shape"),
+               _store_source, rowwise=False),
+        OpSpec("attend_source", "softmax(scale * q k^T) v over the keys and values of store_source",
+               ("cache", "shape", "scale"), _attend_source, rowwise=False),
         OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c]", ("state",), _short_conv, rowwise=False),
         OpSpec("choose_experts", "id_r = the r-th greatest of gating(x) + b, of the best groups",
                ("n_used", "gating", "n_group", "n_group_used", "n_group_best"), _choose_experts),

@@ -6,7 +6,7 @@ One sequence from its first token; products and sums in float64, every value rou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from realizar.errors import GraphError
 from realizar.graph import activations, routing
 from realizar.graph.builder import Graph, Node
+from realizar.graph.position import position_bias
 from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.params import kv_types
 from realizar.quants import FORMATS
@@ -45,9 +46,11 @@ class Inputs:
     activations : str
         "int8" rounds the inputs of products with quantized weights as the kernels do; "f32" does not.
     kv_type : str or pair of str
-        What K and V are rounded to, as in EngineParams.
+        What K and V are rounded to where they are remembered, as in EngineParams.
     n_ctx : int
         Tokens that a sequence has room for (longrope).
+    sources : dict
+        Cache -> K and V of the text that the sequence answers to; `store_source` fills it.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -57,6 +60,7 @@ class Inputs:
     activations: str = "int8"
     kv_type: str | tuple[str, str] = "f16"
     n_ctx: int = 0
+    sources: dict[str, tuple[F32, F32]] = field(default_factory=dict)
 
 
 def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:
@@ -192,21 +196,47 @@ def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
 def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     attrs, (q, k, v) = node.attrs, x[:3]
     if attrs["rope"] is not None:
-        q, k = (_rotate(t, attrs["rope"], node.weights, inputs).astype(np.float32) for t in (q, k))
-    k_type, v_type = kv_types(inputs.kv_type)
-    n, group = len(q), q.shape[1] // k.shape[1]
-    keys, values = (np.repeat(t, group, axis=1) for t in (_cached_k(k, k_type), _cached(v, v_type)))
-    score = np.einsum("thd,shd->hts", q.astype(np.float64), keys) * attrs["scale"]
-    if attrs["softcap"]:
-        score = attrs["softcap"] * np.tanh(score / attrs["softcap"])
+        q, k = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, k))
+    n = len(q)
     query, key = np.arange(n)[:, None], np.arange(n)[None, :]
     seen = key <= query if attrs["causal"] else np.ones((n, n), dtype=bool)
     if attrs["window"]:
         seen &= key > query - attrs["window"]
+    table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
+    bias = position_bias(attrs, table, q.shape[1], n)
+    places = None if bias is None else bias[:, key - query + n - 1]
+    kv_type = inputs.kv_type if attrs["cache"] is not None else "f32"
+    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=places)]
+
+
+def _attend(
+    q: F32, k: F32, v: F32, scale: float, kv_type: str | tuple[str, str], seen: npt.NDArray[np.bool_],
+    softcap: float = 0.0, bias: F32 | None = None,
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """softmax(scale * q k^T + bias) v, query heads in groups; seen and bias: [..., n_query, n_key]."""
+    k_type, v_type = kv_types(kv_type)
+    group = q.shape[1] // k.shape[1]
+    keys, values = (np.repeat(t, group, axis=1) for t in (_cached_k(k, k_type), _cached(v, v_type)))
+    score = np.einsum("thd,shd->hts", q.astype(np.float64), keys) * scale
+    if softcap:
+        score = softcap * np.tanh(score / softcap)
+    if bias is not None:
+        score = score + bias
     score = np.where(seen, score, -np.inf)
     p = np.exp(score - score.max(axis=-1, keepdims=True))
     p /= p.sum(axis=-1, keepdims=True)
-    return [np.einsum("hts,shd->thd", p, values).reshape(n, -1)]
+    out: npt.NDArray[np.float64] = np.einsum("hts,shd->thd", p, values).reshape(len(q), -1)
+    return out
+
+
+def _store_source(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    inputs.sources[node.attrs["cache"]] = (x[0], x[1])
+    return []
+
+
+def _attend_source(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    k, v = inputs.sources[node.attrs["cache"]]
+    return [_attend(x[0], k, v, node.attrs["scale"], inputs.kv_type, np.ones((len(x[0]), len(k)), bool))]
 
 
 def _short_conv(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
@@ -237,6 +267,8 @@ _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
     "split": _split,
     "rope": lambda node, x, inputs: [_rotate(x[0], node.attrs, node.weights, inputs)],
     "attention": _attention,
+    "store_source": _store_source,
+    "attend_source": _attend_source,
     "short_conv": _short_conv,
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)

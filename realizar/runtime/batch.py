@@ -41,6 +41,9 @@ class Batch:
         Where each sequence keeps its recurrent states, which are zero where `seq_past` is 0; 0 if the model has none.
     outputs : int32 [m]
         Rows whose outputs are wanted, ascending.
+    seq_source : int32 [s] | None
+        Tokens of the text that each sequence answers to, whose K and V the caches of kind "cross" hold; None if the
+        program attends to no such text.
     embeddings : float32 [n, n_embd] | None
         Rows that enter in place of the embeddings of `tokens`.
     mask : {"causal", "bidirectional"}
@@ -61,6 +64,7 @@ class Batch:
     block_tables: tuple[Int32, ...]
     state_slots: Int32
     outputs: Int32
+    seq_source: Int32 | None = None
     embeddings: npt.NDArray[np.float32] | None = None
     mask: Literal["causal", "bidirectional"] = "causal"
     spans: Int32 | None = None
@@ -89,6 +93,8 @@ class Batch:
         self._shape("positions", self.positions, (self.positions.shape[0], n))
         self._shape("seq_start", self.seq_start, (s + 1,))
         self._shape("seq_past", self.seq_past, (s,))
+        if self.seq_source is not None:
+            self._shape("seq_source", self.seq_source, (s,))
         self._shape("state_slots", self.state_slots, (s,))
         self._shape("outputs", self.outputs, (len(self.outputs),))
         lengths = np.diff(self.seq_start)
@@ -101,6 +107,8 @@ class Batch:
         _need(bool((np.diff(rows) > 0).all() and (rows >= 0).all() and (rows < n).all()),
               "outputs", f"be rows below {n}, ascending")  # fmt: skip
         n_blocks = int((-(-(self.seq_past + lengths) // BLOCK)).max())
+        if self.seq_source is not None:  # of either text
+            n_blocks = min(n_blocks, int((-(-self.seq_source // BLOCK)).max()))
         for group, table in enumerate(self.block_tables):
             name = f"block_tables[{group}]"
             self._shape(name, table, (s, table.shape[-1]))

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from realizar._kernels.kv import BIAS_PAD
 from realizar._kernels.plan import Pool, Program
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
+from realizar.graph.position import position_bias
 from realizar.params import kv_types
 from realizar.runtime.compiled import CompiledPlan, Limits
-from realizar.runtime.places import QUANTIZES_ITSELF, BindParams, Places, rope_key
+from realizar.runtime.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.runtime.plan import Plan
 from realizar.runtime.weights import Tensor, floats
 
-KV = Mapping[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+Array = npt.NDArray[Any]
+KV = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
 
 def bind(
@@ -35,7 +38,7 @@ def bind(
         Worker threads.
     params : BindParams
     kv : dict
-        layer -> (K, V), each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)].
+        Cache.key -> (K, V), each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)].
     states : dict
         State.key -> float32 [n_slots, *shape].
 
@@ -55,6 +58,8 @@ class _Binder:
         states: Mapping[str, npt.NDArray[np.float32]],
     ) -> None:  # fmt: skip
         self.plan, self.tensors, self.params, self.kv, self.states = plan, tensors, params, kv, states
+        self.step_kv: dict[tuple[int, int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
+        self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
         self.at = Places(plan, tensors, params, pool.n_threads)
         self.program = Program(pool, self.at.arena, params.n_batch, params.isa)
 
@@ -69,12 +74,12 @@ class _Binder:
             add(op, index)
             self._add_quantize(op)
         places = {name: self.at.rows(i) for name, i in self.plan.outputs.items()}
-        first = [group.layers[0].layer for group in self.plan.cache_groups]
+        first = [group.layers[0].key for group in self.plan.cache_groups]
         limits = Limits(
             n_vocab=self._table_rows("token"),
-            n_positions=self._table_rows("position"),
+            n_positions=min(self._table_rows("position"), self.params.n_ctx if any(self.biases.values()) else 2**31),
             n_slots=min((len(state) for state in self.states.values()), default=2**31),
-            n_blocks=tuple(len(self.kv[layer][0]) for layer in first),
+            n_blocks=tuple(len(self.kv[key][0]) for key in first),
         )
         return CompiledPlan(self.plan, self.program, self.at.arena, places, limits)
 
@@ -137,21 +142,50 @@ class _Binder:
 
     def _add_attention(self, op: Node, index: int) -> None:
         q, k, v = op.inputs[:3]
-        (n_head, head_dim_k), (n_head_kv, _), (_, head_dim_v) = (self.plan.shapes[i] for i in (q, k, v))
-        attrs, layer = op.attrs, op.attrs["layer"]
-        rope = None if attrs["rope"] is None else self.at.ropes[rope_key(attrs["rope"], op.weights)]
-        k_type, v_type = kv_types(self.params.kv_type)
+        attrs = op.attrs
+        rope = None if attrs["rope"] is None else self.at.ropes[rope_key(attrs["rope"], attrs["rope"]["factors"])]
+        n_head, head_dim = self.plan.shapes[q]
+        self._attend(
+            op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"],
+            k=self.at.rows(k), v=self.at.rows(v), rope=rope, bias=self._bias(op, n_head),
+            q_rot=(self.at.start["q_rot", index], n_head * head_dim) if rope is not None else None,
+        )  # fmt: skip
+
+    def _add_store_source(self, op: Node, index: int) -> None:
+        k, v = op.inputs
+        self.program.add_kv_store(self._cache(op), self.at.rows(k), self.at.rows(v))
+
+    def _add_attend_source(self, op: Node, index: int) -> None:
+        self._attend(op, window=0, causal=False, softcap=0.0)
+
+    def _attend(self, op: Node, **how: Any) -> None:
         try:
             self.program.add_attention(
-                group=self.plan.group_of(layer), k_type=k_type, v_type=v_type, n_head=n_head, n_head_kv=n_head_kv,
-                head_dim_k=head_dim_k, head_dim_v=head_dim_v, window=attrs["window"], causal=attrs["causal"],
-                scale=attrs["scale"], softcap=attrs["softcap"], k_cache=self.kv[layer][0], v_cache=self.kv[layer][1],
-                q=self.at.rows(q), k=self.at.rows(k), v=self.at.rows(v),
-                q_rot=(self.at.start["q_rot", index], n_head * head_dim_k) if rope is not None else None,
-                out=self.at.rows(op.outputs[0]), rope=rope, partial=self.at.partial,
+                cache=self._cache(op), n_head=self.plan.shapes[op.inputs[0]][0], scale=op.attrs["scale"],
+                q=self.at.rows(op.inputs[0]), out=self.at.rows(op.outputs[0]), partial=self.at.partial, **how,
             )  # fmt: skip
         except ValueError as error:  # more heads or longer ones than the kernels have room for
-            raise GraphError(f"blk.{layer}: the CPU backend cannot attend: {error}") from error
+            raise GraphError(f"{self.plan.names[op.outputs[0]]}: the CPU backend cannot attend: {error}") from error
+
+    def _cache(self, op: Node) -> tuple[int | None, str, str, int, int, int, Array, Array]:
+        """Where the keys and values of an op lie; those that nobody remembers have one place, layer after layer."""
+        shape = kv_shape(self.plan, op)
+        if op.attrs["cache"] is None:  # they stay in the processor's caches: halves would only cost their unpacking
+            if shape not in self.step_kv:
+                self.step_kv[shape] = step_kv(self.params.n_batch, shape)
+            return (None, "f32", "f32", *shape, *self.step_kv[shape])
+        group, _ = self.plan.cache(op.attrs["cache"])
+        return (group, *kv_types(self.params.kv_type), *shape, *self.kv[op.attrs["cache"]])
+
+    def _bias(self, op: Node, n_head: int) -> tuple[npt.NDArray[np.float32], int] | None:
+        """The biases of places for every distance within the context, and the column of distance 0; made once."""
+        key = (op.attrs["buckets"], op.attrs["alibi"], op.attrs["causal"], n_head)
+        if key not in self.biases:
+            n = self.params.n_ctx
+            table = None if op.attrs["buckets"] is None else self.tensors[op.attrs["buckets"]].floats()
+            bias = position_bias(op.attrs, table, n_head, n)
+            self.biases[key] = None if bias is None else (np.pad(bias, ((0, 0), (0, BIAS_PAD))), n - 1)
+        return self.biases[key]
 
     def _add_short_conv(self, op: Node, index: int) -> None:
         weight = self.tensors[op.weights[0]]

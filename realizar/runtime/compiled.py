@@ -78,7 +78,7 @@ class CompiledPlan:
         self._check(batch)
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                              batch.outputs, batch.block_tables)  # fmt: skip
+                              batch.outputs, batch.block_tables, batch.seq_source)  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
         names = self._places if outputs is None else outputs
@@ -94,6 +94,10 @@ class CompiledPlan:
         _within("positions", batch.positions, self._limits.n_positions)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
+        if batch.seq_source is None and any(op.op == "attend_source" for op in self.plan.ops):
+            raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
+        if self.plan.whole and batch.seq_past.any():
+            raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
         if len(batch.block_tables) != len(self._limits.n_blocks):
             groups = len(self._limits.n_blocks)
             raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")

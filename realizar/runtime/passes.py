@@ -59,10 +59,13 @@ def producers(nodes: Iterable[Node]) -> dict[int, Node]:
 
 
 def drop_unused(nodes: list[Node], kept: set[int]) -> list[Node]:
-    """Drops nodes on which no kept value depends; what a layer remembers matters only through what reads it."""
+    """Drops nodes on which no kept value depends.
+
+    What a layer remembers matters only through what reads it, unless another program does: what has no output stays.
+    """
     needed, out = set(kept), []
     for node in reversed(nodes):
-        if needed.intersection(node.outputs):
+        if needed.intersection(node.outputs) or not node.outputs:
             needed.update(node.inputs)
             out.append(node)
     return out[::-1]
@@ -83,8 +86,8 @@ def fuse_rope(nodes: list[Node], kept: set[int]) -> list[Node]:
             ):  # fmt: skip
                 gone.update((*q.outputs, *k.outputs))
                 node = replace(
-                    node, inputs=(q.inputs[0], k.inputs[0], node.inputs[2]), weights=q.weights,
-                    attrs={**node.attrs, "rope": dict(q.attrs)},
+                    node, inputs=(q.inputs[0], k.inputs[0], node.inputs[2]),
+                    attrs={**node.attrs, "rope": {**q.attrs, "factors": q.weights}},
                 )  # fmt: skip
         out.append(node)
     return [node for node in out if not gone.intersection(node.outputs)]

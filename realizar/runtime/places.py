@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from realizar._kernels.kv import ATTEND_SPLIT
+from realizar._kernels.kv import ATTEND_SPLIT, kv_bytes
 from realizar._kernels.plan import act_bytes
 from realizar._kernels.rows import ACT_BLOCK
 from realizar.errors import ParameterError
 from realizar.graph import Node, RopeScaling
 from realizar.graph.rope import factors_for, rope_frequencies
+from realizar.runtime.batch import BLOCK
 from realizar.runtime.compiled import Rows
 from realizar.runtime.plan import Plan, assign_slots
 from realizar.runtime.weights import Tensor, floats
@@ -63,6 +64,15 @@ def scratch(plan: Plan, op: Node) -> dict[str, int]:
     if op.op == "attention" and op.attrs["rope"] is not None:
         return {"q_rot": 4 * plan.views[op.inputs[0]].n}
     return {}
+
+
+def kv_shape(plan: Plan, op: Node) -> tuple[int, int, int]:
+    """n_head_kv, head_dim and head_dim_v of an op that attends or stores."""
+    if op.op == "attention":
+        (n_head_kv, head_dim), (_, head_dim_v) = (plan.shapes[i] for i in op.inputs[1:3])
+        return n_head_kv, head_dim, head_dim_v
+    shape: tuple[int, int, int] = op.attrs["shape"]
+    return shape
 
 
 class Places:
@@ -162,10 +172,11 @@ class Places:
             attrs = op.attrs if op.op == "rope" else op.attrs.get("rope")
             if attrs is None:
                 continue
-            key = rope_key(attrs, op.weights)
+            weights = attrs.get("factors", op.weights)
+            key = rope_key(attrs, weights)
             if key not in self.ropes:
                 scaling: RopeScaling = attrs["scaling"]
-                table = factors_for(op.weights, scaling, self.params.n_ctx)
+                table = factors_for(weights, scaling, self.params.n_ctx)
                 factors = None if table is None else floats(self.tensors, table)
                 inv_freq, mscale = rope_frequencies(attrs["dims"], attrs["base"], scaling, factors)
                 rows = (self._take(4 * attrs["dims"] * self.params.n_batch), attrs["dims"])
@@ -174,8 +185,9 @@ class Places:
     def _place_partial(self) -> Rows:
         most = 0
         for op in self.plan.ops:
-            if op.op == "attention":
-                (n_head, _), (n_head_kv, _), (_, dim) = (self.plan.shapes[i] for i in op.inputs)
+            if op.op in ("attention", "attend_source"):
+                n_head = self.plan.shapes[op.inputs[0]][0]
+                n_head_kv, _, dim = kv_shape(self.plan, op)
                 n_split = -(-self.params.n_ctx // ATTEND_SPLIT)
                 most = max(most, 4 * self.n_threads * n_split * (n_head // n_head_kv) * (dim + 2) * 4)
         return self._take(most), most
@@ -200,6 +212,17 @@ class Places:
     def act(self, i: int, block: int) -> Rows | None:
         """The records of a value, if any op reads it so: offset and bytes from row to row."""
         return (self.start[i, block], self.width[i, block]) if (i, block) in self.records else None
+
+
+def step_kv(n_batch: int, shape: tuple[int, int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Blocks for the keys and values of a step, uint8 [n_blocks, n_head_kv, bytes of a head], float32 inside.
+
+    Every text begins a block: at worst each row does. What no step reaches is address space and no more.
+    """
+    n_head_kv, *head_dims = shape
+    n_blocks = n_batch + -(-n_batch // BLOCK)
+    k, v = (np.empty((n_head_kv, n_blocks, kv_bytes("f32", dim)), np.uint8).swapaxes(0, 1) for dim in head_dims)
+    return k, v
 
 
 def rope_key(attrs: Mapping[str, Any], weights: tuple[str, ...]) -> tuple[Any, ...]:

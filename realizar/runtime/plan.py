@@ -11,22 +11,12 @@ from realizar.runtime.passes import run_passes
 
 
 @dataclass(frozen=True)
-class CacheLayer:
-    """One layer of a cache group."""
-
-    layer: int
-    n_head_kv: int
-    head_dim_k: int
-    head_dim_v: int
-
-
-@dataclass(frozen=True)
 class CacheGroup:
     """Layers that remember the same span of tokens and so share block tables."""
 
     kind: str
     window: int
-    layers: tuple[CacheLayer, ...]
+    layers: tuple[Cache, ...]
 
 
 @dataclass(frozen=True)
@@ -75,9 +65,14 @@ class Plan:
     cache_groups: tuple[CacheGroup, ...]
     states: tuple[State, ...]
 
-    def group_of(self, layer: int) -> int:
-        """Index of the cache group that holds a layer."""
-        return next(g for g, group in enumerate(self.cache_groups) if any(c.layer == layer for c in group.layers))
+    @property
+    def whole(self) -> bool:
+        """Whether a step must hold whole texts, since some attention remembers nothing of earlier ones."""
+        return any(op.op == "attention" and op.attrs["cache"] is None for op in self.ops)
+
+    def cache(self, key: str) -> tuple[int, Cache]:
+        """The cache of this name, and the index of its group."""
+        return next((g, c) for g, group in enumerate(self.cache_groups) for c in group.layers if c.key == key)
 
     def lifetimes(self) -> dict[int, tuple[int, int]]:
         """Root value -> index of the op that writes it and of the last that reads it (outputs live to the end)."""
@@ -152,8 +147,7 @@ def assign_slots(life: Mapping[Hashable, tuple[int, int]], width: Mapping[Hashab
 
 
 def _groups(caches: Iterable[Cache]) -> tuple[CacheGroup, ...]:
-    by_kind: dict[tuple[str, int], list[CacheLayer]] = {}
+    by_kind: dict[tuple[str, int], list[Cache]] = {}
     for c in caches:
-        layer = CacheLayer(c.layer, c.n_head_kv, c.head_dim_k, c.head_dim_v)
-        by_kind.setdefault((c.kind, c.window), []).append(layer)
+        by_kind.setdefault((c.kind, c.window), []).append(c)
     return tuple(CacheGroup(kind, window, tuple(layers)) for (kind, window), layers in by_kind.items())

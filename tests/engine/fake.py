@@ -23,6 +23,10 @@ class FakeLayer:
     head_dim_k: int = 3
     head_dim_v: int = 5
 
+    @property
+    def key(self) -> str:
+        return f"blk.{self.layer}.kv"
+
 
 @dataclass(frozen=True)
 class FakeGroup:
@@ -116,7 +120,7 @@ class FakeProgram:
     def _layers(self):
         for group, spec in enumerate(self.plan.cache_groups):
             for at in spec.layers:
-                k, v = self.kv[at.layer]
+                k, v = self.kv[at.key]
                 k, v = k.view(_floats(k, at.head_dim_k)), v.view(_floats(v, at.head_dim_v))
                 yield group, spec, k.reshape(*k.shape[:2], -1, BLOCK), v.reshape(*v.shape[:2], BLOCK, -1)
 

@@ -17,7 +17,7 @@ def make(n_tokens, n_keys, n_head=6, n_head_kv=2, head_dim=64, head_dim_v=None, 
     return q, k, v
 
 
-def naive(q, k, v, causal=True, window=0, softcap=0.0):
+def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None):
     """The whole matrix of scores, in float64."""
     n_tokens, n_head, head_dim = q.shape
     n_group = n_head // k.shape[1]
@@ -26,6 +26,8 @@ def naive(q, k, v, causal=True, window=0, softcap=0.0):
     if softcap:
         s = softcap * np.tanh(s / softcap)
     query, key = np.arange(n_tokens)[:, None] + len(k) - n_tokens, np.arange(len(k))
+    if bias is not None:
+        s = s + bias[:, bias.shape[1] // 2 + key - query]
     if causal:
         s = np.where((key > query) | ((query - key >= window) if window else False), -np.inf, s)
     p = np.exp(s - s.max(-1, keepdims=True))
@@ -49,6 +51,16 @@ def test_against_float64(isa, options, n_tokens, n_keys):
     want = naive(q, k, v, **options)
     assert np.linalg.norm(got - want) <= 1e-5 * np.linalg.norm(want)
     np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("options", [{}, {"causal": False}, {"window": 100}, {"softcap": 2.0}], ids=str)
+@pytest.mark.parametrize(("n_tokens", "n_keys"), [(1, 700), (70, 100)])
+def test_biases_of_places_against_float64(isa, options, n_tokens, n_keys):
+    q, k, v = make(n_tokens, n_keys)
+    bias = np.random.default_rng(1).standard_normal((6, 2 * n_keys - 1)).astype(np.float32)
+    got = attention(q, k, v, k_type="f32", v_type="f32", isa=isa, bias=bias, **options)
+    np.testing.assert_allclose(got, naive(q, k, v, bias=bias, **options), atol=1e-4)
 
 
 @pytest.mark.parametrize("isa", ISAS)

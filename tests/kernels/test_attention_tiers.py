@@ -50,6 +50,9 @@ def calls(draw):
             }
         )
     )
+    if draw(st.booleans()):
+        shape = (n_head_kv * n_group, 2 * n_keys - 1 + draw(st.sampled_from([0, 2, 34])))
+        options["bias"] = rng.standard_normal(shape, np.float32)
     return (q, k, v), options
 
 

@@ -78,7 +78,7 @@ def test_windows_make_groups():
     g.outputs = {"y": b.id}
     plan = lower(g)
     assert [(group.kind, group.window) for group in plan.cache_groups] == [("full", 0), ("window", 4)]
-    assert plan.group_of(1) == 1
+    assert plan.cache("blk.1.kv")[0] == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 10), st.integers(1, 100)), max_size=30))

@@ -10,6 +10,14 @@ static size_t sequence_of(const struct rz_batch *b, size_t t)
     return s;
 }
 
+/* Where the K and V of a sequence lie. Without a cache each sequence of the step gets blocks of its own: those before s
+ * take at most seq_start[s] / RZ_KV_BLOCK + s. */
+static const int32_t *blocks_of(const struct rz_batch *b, const struct rz_attention *a, size_t s)
+{
+    if (a->group < 0) return a->step_blocks + (size_t)b->seq_start[s] / RZ_KV_BLOCK + s;
+    return b->block_table[a->group] + s * (size_t)b->table_width[a->group];
+}
+
 void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const struct rz_attention *a = op->attention;
@@ -17,8 +25,7 @@ void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t t)
     size_t s = sequence_of(b, t);
     int64_t position = (int64_t)b->seq_past[s] + (int64_t)t - b->seq_start[s];
     size_t dim = (size_t)a->head_dim_k;
-    const int32_t *table = b->block_table[a->group] + s * (size_t)b->table_width[a->group];
-    size_t block = (size_t)table[position / RZ_KV_BLOCK];
+    size_t block = (size_t)blocks_of(b, a, s)[position / RZ_KV_BLOCK];
     int slot = (int)(position % RZ_KV_BLOCK);
     const float *k = rz_row(a->k_in, t), *v = rz_row(a->v_in, t);
     if (a->rope) {
@@ -66,7 +73,7 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     tile.t1 = RZ_MIN(tile.t0 + tile_tokens(a), end);
     int64_t past = b->seq_past[tile.sequence];
     tile.pos0 = past + (int64_t)(tile.t0 - first);
-    tile.key1 = past + (int64_t)((a->causal ? tile.t1 : end) - first);
+    tile.key1 = a->cross ? b->seq_source[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
     if (a->window && a->causal && tile.pos0 + 1 > a->window) tile.key0 = tile.pos0 + 1 - a->window;
     tile.key0 -= tile.key0 % RZ_ATTEND_SPLIT;
     return tile;
@@ -98,13 +105,15 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .causal = a->causal,
         .scale = a->scale,
         .softcap = a->softcap,
+        .bias = a->bias ? a->bias + tile->head_kv * (size_t)n_group * a->bias_stride : NULL,
+        .bias_stride = a->bias_stride,
         .k_type = a->k_type,
         .v_type = a->v_type,
         .k = a->k + tile->head_kv * a->k_head_stride,
         .v = a->v + tile->head_kv * a->v_head_stride,
         .k_block_stride = a->k_block_stride,
         .v_block_stride = a->v_block_stride,
-        .block_table = b->block_table[a->group] + tile->sequence * (size_t)b->table_width[a->group],
+        .block_table = blocks_of(b, a, tile->sequence),
         .m = m,
         .l = l,
         .acc = acc,

@@ -11,7 +11,7 @@
 struct rz_batch {
     int n_tokens, n_seqs, n_outputs, n_groups;
     const int32_t *tokens, *positions; /* positions[axis * n_tokens + row] */
-    const int32_t *seq_start, *seq_past, *state_slots, *outputs;
+    const int32_t *seq_start, *seq_past, *seq_source, *state_slots, *outputs;
     const int32_t *const *block_table; /* [group] -> [n_seqs][table_width[group]] */
     const int32_t *table_width;
 };
@@ -71,7 +71,11 @@ struct rz_rope {
 
 struct rz_attention {
     int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal;
+    int cross; /* 1: the keys are those of the sequence's source */
     float scale, softcap;
+    const float *bias; /* or NULL: of head 0 and a key at the query's own place; see struct rz_attend_args */
+    size_t bias_stride;
+    const int32_t *step_blocks; /* without a group: 0, 1, 2 ..., the blocks that hold this step's K and V alone */
     const struct rz_rope *rope; /* or NULL */
     char *k, *v;
     size_t k_block_stride, v_block_stride, k_head_stride, v_head_stride; /* bytes */

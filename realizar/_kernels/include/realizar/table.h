@@ -97,6 +97,8 @@ struct rz_attend_args {
     int64_t pos0, n_keys, key0; /* key0: first key of the split, a multiple of RZ_ATTEND_SPLIT */
     int window, causal;
     float scale, softcap; /* softcap 0: none */
+    const float *bias;    /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
+    size_t bias_stride;
     int k_type, v_type;
     const char *k, *v;
     size_t k_block_stride, v_block_stride;
@@ -105,6 +107,8 @@ struct rz_attend_args {
     void *scratch; /* RZ_ATTEND_SCRATCH bytes, 64-byte aligned, of the calling thread alone */
 };
 #define RZ_ATTEND_SCRATCH (512 * 1024)
+/* Floats behind each head's biases that may be read, though not used: keys are looked at in blocks. */
+#define RZ_BIAS_PAD RZ_KV_BLOCK
 /* The caller never hands over more queries at once, nor longer ones, than this. */
 #define RZ_ATTEND_MAX_QUERIES 96
 #define RZ_ATTEND_MAX_HEAD_DIM 768

@@ -16,7 +16,8 @@ static inline float cap_score(const struct rz_attend_args *args, float s)
     return args->softcap != 0 ? args->softcap * tanh_f32(s / args->softcap) : s;
 }
 
-static inline float score(const struct rz_attend_args *args, const float *q, int64_t key)
+/* Query i is head i % n_group of token i / n_group. */
+static inline float score(const struct rz_attend_args *args, const float *q, int i, int64_t key)
 {
     const char *block = k_block(args, key);
     int slot = (int)(key % RZ_KV_BLOCK);
@@ -25,7 +26,8 @@ static inline float score(const struct rz_attend_args *args, const float *q, int
         size_t i = d * RZ_KV_BLOCK + (size_t)slot;
         s = fmaf(q[d], kv_load(block, i, slot, (size_t)args->head_dim_k, args->k_type), s);
     }
-    return cap_score(args, s);
+    s = cap_score(args, s);
+    return args->bias ? s + query_bias(args, i)[key] : s;
 }
 
 /* acc += p * V of key. */
@@ -38,13 +40,12 @@ static inline void gather(const struct rz_attend_args *args, float p, int64_t ke
         acc[d] = fmaf(p, kv_load(block, (size_t)slot * head_dim + d, slot, head_dim, args->v_type), acc[d]);
 }
 
-/* Folds the keys of one tile into the running (m, l, acc) of one query. */
-static void attend_tile(const struct rz_attend_args *args, struct key_range seen, const float *q, float *m, float *l,
-                        float *acc)
+/* Folds the keys of one tile into the running (m, l, acc) of query i. */
+static void attend_tile(const struct rz_attend_args *args, struct key_range seen, const float *q, int i, float *acc)
 {
-    float s[RZ_ATTEND_TILE], sum[16] = {0}, max = *m;
+    float s[RZ_ATTEND_TILE], sum[16] = {0}, *m = &args->m[i], *l = &args->l[i], max = *m;
     for (int64_t key = seen.first; key < seen.end; key++) {
-        float x = s[key % RZ_ATTEND_TILE] = score(args, q, key);
+        float x = s[key % RZ_ATTEND_TILE] = score(args, q, i, key);
         max = x > max ? x : max;
     }
     max += 0.0f; /* -0 becomes +0: the order in which a maximum is taken shall not show */
@@ -81,7 +82,7 @@ static void attend_f32(const struct rz_attend_args *args)
         memset(acc, 0, (size_t)args->head_dim_v * sizeof *acc);
         for (int64_t key = args->key0; key < args->key0 + RZ_ATTEND_SPLIT; key += RZ_ATTEND_TILE) {
             struct key_range seen = visible_keys(args, t, (struct key_range){key, key + RZ_ATTEND_TILE});
-            if (seen.first < seen.end) attend_tile(args, seen, q, &args->m[i], &args->l[i], acc);
+            if (seen.first < seen.end) attend_tile(args, seen, q, i, acc);
         }
     }
 }

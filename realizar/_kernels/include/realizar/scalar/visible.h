@@ -1,4 +1,4 @@
-/* Which keys a query sees: causal, window, or all. */
+/* Which keys a query sees: causal, window, or all; and how it likes their places. */
 #ifndef REALIZAR_SCALAR_VISIBLE_H
 #define REALIZAR_SCALAR_VISIBLE_H
 
@@ -21,6 +21,12 @@ static inline struct key_range visible_keys(const struct rz_attend_args *args, i
         if (args->window) seen.first = max_key(seen.first, args->pos0 + t + 1 - args->window);
     }
     return seen;
+}
+
+/* The biases of query i, by key. */
+static inline const float *query_bias(const struct rz_attend_args *args, int i)
+{
+    return args->bias + (size_t)(i % args->n_group) * args->bias_stride - (args->pos0 + i / args->n_group);
 }
 
 #endif

@@ -41,6 +41,13 @@ static void cap_scores(float *s, float softcap, int first, int end)
     }
 }
 
+/* In place, for the keys [first, end) of a row; bias is that of the tile's first key. */
+static void add_bias(float *s, const float *bias, int first, int end)
+{
+    for (int key = first & -16; key < end; key += 16)
+        f32x16_store(s + key, f32x16_add(f32x16_load(s + key), f32x16_load(bias + key)));
+}
+
 /* The largest score of the keys [first, end). */
 RZ_INLINE float largest_score(const float *s, int first, int end)
 {
@@ -121,6 +128,8 @@ static void soften(const struct rz_attend_args *args, attend_tile *tile, int row
     size_t n = (size_t)rows;
     for (int r = 0; r < rows && args->softcap != 0; r++)
         cap_scores(tile->s[r], args->softcap, tile->first[row + r], tile->end[row + r]);
+    for (int r = 0; r < rows && args->bias; r++)
+        add_bias(tile->s[r], query_bias(args, row + r) + tile->key0, tile->first[row + r], tile->end[row + r]);
     largest_scores(tile, row, rows, max);
     f32x16 old = f32x16_load_first(args->m + row, n);
     f32x16 new = f32x16_add(f32x16_max(f32x16_load_first(max, n), old), f32x16_zero());

@@ -24,6 +24,7 @@ typedef struct {
     const char *next_k[TILE_BLOCKS], *next_v[TILE_BLOCKS]; /* those of the next tile, to be fetched meanwhile */
     int first[RZ_ATTEND_MAX_QUERIES], end[RZ_ATTEND_MAX_QUERIES];
     int first_row, end_row;
+    int64_t key0;
 } attend_tile;
 _Static_assert(sizeof(attend_tile) <= RZ_ATTEND_SCRATCH, "scratch");
 
@@ -37,6 +38,7 @@ RZ_INLINE void fetch(const char *p, size_t offset, int type)
 static void open_tile(const struct rz_attend_args *args, attend_tile *tile, struct key_range keys)
 {
     tile->first_row = tile->end_row = 0;
+    tile->key0 = keys.first;
     for (int t = 0; t < args->n_tokens; t++) {
         struct key_range seen = visible_keys(args, t, keys);
         if (seen.first >= seen.end) continue;

@@ -1,0 +1,40 @@
+"""Biases of places: T5's buckets against their definition in words, ALiBi's slopes against the paper's."""
+
+import numpy as np
+import pytest
+
+from realizar.graph.position import alibi_slopes, bucket_of, position_bias
+
+
+def test_near_keys_have_buckets_of_their_own():
+    assert bucket_of(np.arange(-15, 1), 32, causal=True).tolist() == list(range(15, -1, -1))
+    assert bucket_of(np.arange(-7, 8), 32, causal=False).tolist() == [*range(7, -1, -1), *range(17, 24)]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_far_keys_share_buckets_and_the_furthest_the_last(causal):
+    n = 32 if causal else 16
+    buckets = bucket_of(-np.arange(400), 32, causal)
+    assert (np.diff(buckets) >= 0).all()
+    assert (buckets[128:] == n - 1).all()
+    assert buckets[n // 2 * 2] > buckets[n // 2]
+
+
+def test_keys_behind_a_causal_query_do_not_count():
+    assert bucket_of(np.arange(1, 200), 32, causal=True).any() == False  # noqa: E712
+    assert (bucket_of(np.arange(1, 200), 32, causal=False) >= 16).all()
+
+
+def test_slopes():
+    assert alibi_slopes(8, 8.0).tolist() == [2.0**-h for h in range(1, 9)]
+    assert alibi_slopes(12, 8.0)[8:].tolist() == pytest.approx([2.0 ** -(h + 0.5) for h in range(4)])
+    assert alibi_slopes(1, 8.0).tolist() == [2.0**-8]
+
+
+def test_a_table_by_head_and_distance():
+    attrs = {"alibi": 8.0, "causal": False}
+    bias = position_bias(attrs, None, 4, 3)
+    assert bias[0].tolist() == [-0.5, -0.25, 0.0, -0.25, -0.5]
+    learned = np.arange(64, dtype=np.float32).reshape(32, 2)
+    assert position_bias({**attrs, "alibi": 0.0}, learned, 2, 3)[1].tolist() == [5.0, 3.0, 1.0, 35.0, 37.0]
+    assert position_bias({**attrs, "alibi": 0.0}, None, 2, 3) is None
