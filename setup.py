@@ -16,7 +16,16 @@ CFLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else [
 ]  # fmt: skip
 C_SOURCES = {
     "table": ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c"],
-    "plan": ["exec.c", "exec_rows.c", "exec_linear.c", "exec_attention.c", "pool.c", "rope.c"],
+    "plan": [
+        "exec.c",
+        "exec_rows.c",
+        "exec_linear.c",
+        "exec_attention.c",
+        "exec_route.c",
+        "exec_experts.c",
+        "pool.c",
+        "rope.c",
+    ],
     "probe": ["probe.c"],
 }
 

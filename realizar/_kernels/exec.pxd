@@ -54,6 +54,23 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows q, k_in, v_in, q_rot, out
         float *partial
         size_t n_partial
+    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI
+    struct rz_route:
+        int gating, n_used, n_group, n_group_used, n_group_best, normalize
+    struct rz_expert_weight:
+        rz_weight weight
+        char *pairs
+        size_t input_bytes
+    struct rz_experts:
+        int n_expert, n_used, activation, down_block
+        rz_rows ids, weights
+        rz_expert_weight *up
+        rz_expert_weight down
+        int32_t *n_active
+        int32_t *active
+        int32_t *first
+        int32_t *token
+        int32_t *place
     struct rz_op:
         int code
         int m_rows
@@ -71,6 +88,8 @@ cdef extern from "realizar/exec.h" nogil:
         int n_weight, embed_format
         const rz_rope *rope
         const rz_attention *attention
+        const rz_route *route
+        const rz_experts *experts
         char *state
         size_t n_tap, state_stride
     struct rz_counter:
@@ -96,8 +115,10 @@ cdef extern from "realizar/exec.h" nogil:
         rz_counter *next
     size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v)
     size_t rz_act_bytes(size_t k, int block)
+    size_t rz_route_scratch(size_t n_expert)
     int rz_program_run(rz_program *program, const rz_batch *batch)
     int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL
     int RZ_OP_SCALE, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID, RZ_OP_RELU
     int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
-    int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV
+    int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
+    int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM

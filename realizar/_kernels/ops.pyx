@@ -198,6 +198,11 @@ def gelu_erf_mul(gate, up, str isa=None):
     return _binary(kernels(isa).gelu_erf_mul, "gate", gate, "up", up)
 
 
+def swiglu_oai(gate, up, str isa=None):
+    """gate / (1 + exp(-1.702 gate)) * (up + 1), gate at most 7 and up within 7 of zero; float32 arrays of one shape."""
+    return _binary(kernels(isa).swiglu_oai, "gate", gate, "up", up)
+
+
 def exp(x):
     """The exp of every tier; float32 of any shape, within 1 ulp."""
     source = _f32("x", x)

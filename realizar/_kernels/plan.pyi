@@ -9,6 +9,7 @@ _Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, _Rows]
 _LinearWeight: TypeAlias = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
 _Cache: TypeAlias = tuple[int | None, str, str, int, int, int, npt.NDArray[Any], npt.NDArray[Any]]
 
+def product_block(format: str, f32: bool) -> int: ...
 def act_bytes(k: int, block: int) -> int: ...
 
 class Pool:

@@ -17,8 +17,8 @@ from realizar._kernels.exec cimport (
     RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
     RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SHORT_CONV, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
     RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
-    exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op, rz_pool,
-    rz_pool_free, rz_pool_new, rz_pool_size, rz_program, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
+    exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op,
+    rz_pool_free, rz_pool_new, rz_pool_size, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
     rz_weight,
 )
 from realizar._kernels.table cimport kernels
@@ -30,6 +30,11 @@ _CODES = {
     "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
+
+
+def product_block(str format not None, bint f32):
+    """Elements of a block of the activation records that a format is multiplied with; 0 where it meets floats."""
+    return 0 if f32 else ACT_BLOCK[format]
 
 
 def act_bytes(size_t k, int block):
@@ -50,8 +55,6 @@ cdef class Pool:
     ----------
     n_threads : int
     """
-
-    cdef rz_pool *pool
 
     def __cinit__(self, int n_threads):
         if n_threads < 1:
@@ -86,13 +89,6 @@ cdef class Program:
     isa : str | None
         Tier of the kernel table; the chosen one by default. Captured here: choosing another one later changes nothing.
     """
-
-    cdef Pool pool
-    cdef rz_program program
-    cdef const unsigned char[::1] arena
-    cdef size_t n_batch, capacity, max_k, max_row, max_head
-    cdef list keep
-    cdef object lock, scratch
 
     def __cinit__(self, Pool pool not None, unsigned char[::1] arena not None, size_t n_batch, str isa=None):
         self.pool, self.arena, self.n_batch = pool, arena, n_batch
@@ -148,6 +144,25 @@ cdef class Program:
         n_row[0], stride[0] = view.shape[0], view.strides[0]
         return <const char *> &view[0, 0]
 
+    cdef void product(self, rz_weight *m, str format, data, size_t k, bint f32) except *:
+        """A weight of k columns, and the kernels that multiply it."""
+        cdef rz_format_kernels *kernel = &self.program.kernels.format[_FORMAT[format]]
+        m.data = self.weight(data, row_bytes(format, k), &m.n_row, &m.stride)
+        m.few, m.many = (kernel.matmul_f32, kernel.matmul_f32) if f32 else (kernel.gemv, kernel.gemm)
+        self.max_k = max(self.max_k, k)
+
+    cdef void product_input(self, rz_weight *m, size_t k, int block, x, act32, act256) except *:
+        """What it is multiplied with: records of this block, or floats (0)."""
+        cdef rz_rows rows
+        given = (act32 if block == 32 else act256) if block else x
+        if given is None:
+            raise ValueError(f"the input of a product is missing: its {f'records of {block}' if block else 'floats'}")
+        if block:
+            m.x, m.x_stride = self.records(given, k, block), given[1]
+        else:
+            rows = self.rows(given, k)
+            m.x, m.x_stride = <const char *> rows.data, rows.ld * sizeof(float)
+
     cdef rz_op *new_op(self, int code, size_t n) except NULL:
         """A zeroed op at the end of the array; the pointer holds until the next call."""
         cdef void *grown
@@ -197,31 +212,19 @@ cdef class Program:
         f32: multiply float activations with every format; otherwise quantized formats take the records.
         """
         cdef rz_op *op = self.new_op(RZ_OP_LINEAR, k)
-        cdef rz_format_kernels *kernel
         cdef size_t j
         op.m_rows = m_rows
         op.weight = <rz_weight *> calloc(len(weights), sizeof(rz_weight))
         if op.weight == NULL:
             raise MemoryError("no memory for an op")
         for j, (format, data, bias, y) in enumerate(weights):
-            kernel = &self.program.kernels.format[_FORMAT[format]]
             m = &op.weight[j]
-            m.data = self.weight(data, row_bytes(format, k), &m.n_row, &m.stride)
+            self.product(m, format, data, k, f32)
+            self.product_input(m, k, product_block(format, f32), x, act32, act256)
             m.bias, m.y = self.floats(bias, m.n_row), self.rows(y, m.n_row)
-            m.few, m.many = (kernel.matmul_f32, kernel.matmul_f32) if f32 else (kernel.gemv, kernel.gemm)
-            block = 0 if f32 else ACT_BLOCK[format]
-            if block:
-                records = act32 if block == 32 else act256
-                m.x, m.x_stride = self.records(records, k, block), records[1]
-            else:
-                rows = self.rows(x, k)
-                m.x, m.x_stride = <const char *> rows.data, rows.ld * sizeof(float)
-            if m.x == NULL:
-                raise ValueError(f"the input of a {format} product is missing")
         op.n_weight = len(weights)
         if residual is not None:
             op.x2 = self.rows(residual, op.weight.n_row)
-        self.max_k = max(self.max_k, k)
 
     cdef rz_rope *new_rope(self, rope) except NULL:
         """rope: (inv_freq, mscale, neox, rows of the table)."""

@@ -59,6 +59,7 @@ cdef extern from "realizar/table.h" nogil:
         rz_binary_fn *silu_mul
         rz_binary_fn *gelu_mul
         rz_binary_fn *gelu_erf_mul
+        rz_binary_fn *swiglu_oai
         rz_unary_fn *softmax
         void (*rope_neox)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
         void (*rope_norm)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,18 @@ def gelu_erf(x: npt.NDArray[Any]) -> F64:
 def softcap(x: npt.NDArray[Any], cap: float) -> F64:
     """cap * tanh(x / cap)."""
     return np.asarray(cap * np.tanh(x.astype(np.float64) / cap))
+
+
+def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
+    """silu(gate) * up."""
+    return np.asarray(silu(gate) * up)
+
+
+def swiglu_oai(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
+    """gpt-oss's gated activation (https://arxiv.org/abs/2508.10925): clamped, with a steeper sigmoid and up + 1."""
+    gate, up = np.minimum(gate, 7.0), np.clip(up, -7.0, 7.0)
+    return np.asarray(gate * sigmoid(1.702 * gate.astype(np.float64)) * (up + 1.0))
+
+
+OF_EXPERTS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}
+"""`activation` of the op `experts` -> what it makes of gate and up."""

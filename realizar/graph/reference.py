@@ -134,7 +134,7 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     out = np.zeros((*ids.shape, matrices[2].shape[1]))
     for e in np.unique(ids).astype(int):
         row, rank = np.nonzero(ids == e)
-        act = routing.ACTIVATIONS[node.attrs["activation"]](product(0, h[row], e), product(1, h[row], e))
+        act = activations.OF_EXPERTS[node.attrs["activation"]](product(0, h[row], e), product(1, h[row], e))
         out[row, rank] = product(2, act.astype(np.float32), e)
     return [np.einsum("tr,trn->tn", weights.astype(np.float64), out)]
 

@@ -1,14 +1,14 @@
-"""The numpy definition of mixtures of experts: which experts a token goes to, with which weights and activations."""
+"""The numpy definition of routing: which experts a token goes to, and with which weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from realizar.graph.activations import sigmoid, silu
+from realizar.graph.activations import sigmoid
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -60,17 +60,3 @@ def _gating(logits: npt.NDArray[Any], gating: str) -> F64:
 
 def _descending(scores: F64) -> npt.NDArray[np.intp]:
     return np.argsort(-scores, axis=1, kind="stable")
-
-
-def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
-    """silu(gate) * up."""
-    return np.asarray(silu(gate) * up)
-
-
-def swiglu_oai(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
-    """gpt-oss's gated activation (https://arxiv.org/abs/2508.10925): clamped, with a steeper sigmoid and up + 1."""
-    gate, up = np.minimum(gate, 7.0), np.clip(up, -7.0, 7.0)
-    return np.asarray(gate * sigmoid(1.702 * gate.astype(np.float64)) * (up + 1.0))
-
-
-ACTIVATIONS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}

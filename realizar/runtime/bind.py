@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from realizar._kernels.kv import BIAS_PAD
 from realizar._kernels.plan import Pool, Program
+from realizar._kernels.plan_experts import add_experts, add_route
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
-from realizar.runtime.compiled import CompiledPlan, Limits
+from realizar.runtime.compiled import CompiledPlan, Limits, Rows
 from realizar.runtime.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.runtime.plan import Plan
 from realizar.runtime.weights import Tensor, floats
@@ -193,6 +194,35 @@ class _Binder:
         x, y = self.at.rows(op.inputs[0]), self.at.rows(op.outputs[0])
         w = floats(self.tensors, weight.name)
         self.program.add_short_conv(n_channel, w, n_tap, self.states[op.attrs["state"]], x, y)
+
+    def _add_choose_experts(self, op: Node, index: int) -> None:
+        self._add_route(op, self.plan.shapes[op.outputs[0]][0])
+
+    def _add_weigh_experts(self, op: Node, index: int) -> None:
+        self._add_route(op, self.plan.shapes[op.outputs[0]][0], ids=self.at.rows(op.inputs[1]))
+
+    def _add_route(self, op: Node, n_used: int, ids: Rows | None = None) -> None:
+        (n_expert,) = self.plan.shapes[op.inputs[0]]
+        add_route(
+            self.program, n_expert, logits=self.at.rows(op.inputs[0]), ids=ids, y=self.at.rows(op.outputs[0]),
+            bias=floats(self.tensors, op.weights[0]) if op.weights else None,
+            m_rows=self.plan.views[op.outputs[0]].m_rows, **{"n_used": n_used, **op.attrs},
+        )  # fmt: skip
+
+    def _add_experts(self, op: Node, index: int) -> None:
+        x, ids, weights = op.inputs
+        n_expert, _, n_embd = self.tensors[op.weights[0]].shape
+        gate, up, down = (
+            (self.tensors[name].type, self.tensors[name].data, None if bias is None else floats(self.tensors, bias))
+            for name, bias in zip(op.weights, op.attrs["bias"], strict=True)
+        )
+        add_experts(
+            self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"], gate=gate, up=up,
+            down=down, ids=self.at.rows(ids), weights=self.at.rows(weights), y=self.at.rows(op.outputs[0]),
+            room=self.at.of_op(index), x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
+            act32=self.at.act(x, 32), act256=self.at.act(x, 256), m_rows=self.plan.views[x].m_rows,
+            f32=self.params.activations == "f32",
+        )  # fmt: skip
 
 
 _ROWWISE = (*QUANTIZES_ITSELF, "take_rows")

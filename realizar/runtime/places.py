@@ -56,14 +56,7 @@ class BindParams:
 
 def multiplied(op: Node) -> tuple[str, ...]:
     """The weights of an op that its first input is multiplied with, whose formats say in which form it is read."""
-    return op.weights if op.op == "linear" else ()
-
-
-def scratch(plan: Plan, op: Node) -> dict[str, int]:
-    """What an op keeps between its steps: name -> bytes for each row of the batch."""
-    if op.op == "attention" and op.attrs["rope"] is not None:
-        return {"q_rot": 4 * plan.views[op.inputs[0]].n}
-    return {}
+    return op.weights if op.op == "linear" else op.weights[:2] if op.op == "experts" else ()
 
 
 def kv_shape(plan: Plan, op: Node) -> tuple[int, int, int]:
@@ -132,6 +125,25 @@ class Places:
         """Whether the op that makes a value can write its records itself."""
         return i in self.producer and self.plan.ops[self.producer[i]].op in QUANTIZES_ITSELF
 
+    def _scratch(self, op: Node) -> dict[str, int]:
+        """What an op keeps between its steps: name -> bytes for each row of the batch."""
+        if op.op == "attention" and op.attrs["rope"] is not None:
+            return {"q_rot": 4 * self.plan.views[op.inputs[0]].n}
+        if op.op == "experts":
+            return self._experts_scratch(op)
+        return {}
+
+    def _experts_scratch(self, op: Node) -> dict[str, int]:
+        """Rows for each chosen expert: inputs by their block, gate and up, records of what they make, results."""
+        view, (n_used,) = self.plan.views[op.inputs[0]], self.plan.shapes[op.inputs[1]]
+        _, n_out, n_ff = self.tensors[op.weights[2]].shape
+        rows = {"gate": 4 * n_ff, "up": 4 * n_ff, "out": 4 * n_out}
+        for block in map(self._act_block, op.weights[:2]):
+            rows[f"x{block}"] = act_bytes(view.n, block) if block else 4 * self.plan.views[view.root].n
+        if block := self._act_block(op.weights[2]):
+            rows["h"] = act_bytes(n_ff, block)
+        return {name: n_used * n_bytes for name, n_bytes in rows.items()}
+
     def _place_values(self) -> None:
         plan, views = self.plan, self.plan.views
         life: dict[Hashable, tuple[int, int]] = {}
@@ -143,7 +155,7 @@ class Places:
             life[i, block] = (self.producer[views[i].root], last)
             width[i, block] = act_bytes(views[i].n, block)
         for index, op in enumerate(plan.ops):
-            for name, n_bytes in scratch(plan, op).items():
+            for name, n_bytes in self._scratch(op).items():
                 life[name, index], width[name, index] = (index, index), n_bytes
         slots = assign_slots(life, width)
         starts = [self._take(w * self.params.n_batch) for w in slots.width]
@@ -208,6 +220,10 @@ class Places:
         view = self.plan.views[i]
         ld = self.plan.views[view.root].n
         return self.start[view.root] + 4 * view.offset, ld
+
+    def of_op(self, index: int) -> dict[str, int]:
+        """Name -> offset in bytes of what an op keeps between its steps."""
+        return {name: self.start[name, index] for name in self._scratch(self.plan.ops[index])}
 
     def act(self, i: int, block: int) -> Rows | None:
         """The records of a value, if any op reads it so: offset and bytes from row to row."""

@@ -64,6 +64,7 @@ SLOTS = {
     "softcap": lambda x, w, isa: ops.softcap(x, float(w[0]), isa),
     "gelu_mul": lambda x, w, isa: ops.gelu_mul(x, w, isa),
     "gelu_erf_mul": lambda x, w, isa: ops.gelu_erf_mul(x, w, isa),
+    "swiglu_oai": lambda x, w, isa: ops.swiglu_oai(x, w, isa),
     "silu_mul": lambda x, w, isa: ops.silu_mul(x, w, isa),
     "softmax": lambda x, w, isa: ops.softmax(x, isa),
     "rope_neox": rotated("neox"),
@@ -111,6 +112,8 @@ def test_against_float64(isa):
     np.testing.assert_allclose(ops.gelu_mul(x, x[::-1], isa=isa), gelu * wide[::-1], rtol=1e-6, atol=1e-11)
     gated = activations.gelu_erf(x) * wide[::-1]
     np.testing.assert_allclose(ops.gelu_erf_mul(x, x[::-1], isa=isa), gated, rtol=1e-6, atol=1e-9)
+    gated = activations.swiglu_oai(x, x[::-1])
+    np.testing.assert_allclose(ops.swiglu_oai(x, x[::-1], isa=isa), gated, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(ops.silu_mul(x, x[::-1], isa=isa), wide * sigmoid * wide[::-1], rtol=1e-6)
 
 

@@ -65,6 +65,7 @@ const struct rz_kernels rz_avx2 = {
     .silu_mul = silu_mul_f32x16,
     .gelu_mul = gelu_mul_f32x16,
     .gelu_erf_mul = gelu_erf_mul_f32x16,
+    .swiglu_oai = swiglu_oai_f32x16,
     .softmax = softmax_f32x16,
     .rope_neox = rope_neox_f32x16,
     .rope_norm = rope_norm_f32x16,

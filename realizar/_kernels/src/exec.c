@@ -27,6 +27,14 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_ATTEND] = {rz_items_attend, rz_run_attend},
     [RZ_OP_MERGE] = {rz_items_merge, rz_run_merge},
     [RZ_OP_SHORT_CONV] = {rz_items_sequences, rz_run_short_conv},
+    [RZ_OP_CHOOSE_EXPERTS] = {rz_items_rows, rz_run_choose_experts},
+    [RZ_OP_WEIGH_EXPERTS] = {rz_items_rows, rz_run_weigh_experts},
+    [RZ_OP_EXPERTS_GROUP] = {rz_items_experts_group, rz_run_experts_group},
+    [RZ_OP_EXPERTS_GATHER] = {rz_items_experts_gather, rz_run_experts_gather},
+    [RZ_OP_EXPERTS_UP] = {rz_items_experts_up, rz_run_experts_up},
+    [RZ_OP_EXPERTS_QUANTIZE] = {rz_items_experts_quantize, rz_run_experts_quantize},
+    [RZ_OP_EXPERTS_DOWN] = {rz_items_experts_down, rz_run_experts_down},
+    [RZ_OP_EXPERTS_SUM] = {rz_items_rows, rz_run_experts_sum},
 };
 
 static void walk(void *arg, int index, int n_threads)

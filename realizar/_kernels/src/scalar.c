@@ -56,6 +56,7 @@ const struct rz_kernels rz_scalar = {
     .silu_mul = silu_mul_f32,
     .gelu_mul = gelu_mul_f32,
     .gelu_erf_mul = gelu_erf_mul_f32,
+    .swiglu_oai = swiglu_oai_f32,
     .softmax = softmax_f32,
     .rope_neox = rope_neox_f32,
     .rope_norm = rope_norm_f32,

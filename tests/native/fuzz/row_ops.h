@@ -39,6 +39,7 @@ static void do_softcap(const struct rz_kernels *k, float *y) { k->softcap(row.x,
 static void do_gelu_mul(const struct rz_kernels *k, float *y) { k->gelu_mul(row.x, row.w, row.n, y); }
 static void do_gelu_erf_mul(const struct rz_kernels *k, float *y) { k->gelu_erf_mul(row.x, row.w, row.n, y); }
 static void do_silu_mul(const struct rz_kernels *k, float *y) { k->silu_mul(row.x, row.w, row.n, y); }
+static void do_swiglu_oai(const struct rz_kernels *k, float *y) { k->swiglu_oai(row.x, row.w, row.n, y); }
 static void do_softmax(const struct rz_kernels *k, float *y) { k->softmax(row.x, row.n, y); }
 static void do_rope_neox(const struct rz_kernels *k, float *y) { k->rope_neox(row.x, row.w, row.b, row.n / 2, y); }
 static void do_rope_norm(const struct rz_kernels *k, float *y) { k->rope_norm(row.x, row.w, row.b, row.n / 2, y); }
@@ -90,6 +91,13 @@ static struct exact at_mul(size_t i) { return product_of(row.x[i], row.w[i]); }
 static struct exact at_scale(size_t i) { return product_of(row.x[i], row.number); }
 static struct exact at_silu(size_t i) { return product_of(row.x[i], 1 / (1 + exp(-(double)row.x[i]))); }
 static struct exact at_silu_mul(size_t i) { return product_of(row.w[i], at_silu(i).value); }
+
+static struct exact at_swiglu_oai(size_t i)
+{
+    double gate = fmin(row.x[i], 7), up = fmax(fmin(row.w[i], 7), -7);
+    double y = gate / (1 + exp(-1.702 * gate)) * (up + 1);
+    return (struct exact){y, fabs(y) + fabs(gate) * 1e-3};
+}
 
 /* 0.5 (1 + tanh(z)) is 1 / (1 + exp(-2 z)), which keeps its digits where tanh is near -1. */
 static struct exact at_gelu(size_t i)
@@ -173,6 +181,7 @@ static const struct row_op {
     {"softcap", do_softcap, at_softcap, 1e-6, 0, 0, 1},
     {"gelu_mul", do_gelu_mul, at_gelu_mul, 1e-5, 0, 0, 1},
     {"gelu_erf_mul", do_gelu_erf_mul, at_gelu_erf_mul, 1e-6, 0, 0, 1},
+    {"swiglu_oai", do_swiglu_oai, at_swiglu_oai, 1e-6, 0, 0, 1},
     {"silu_mul", do_silu_mul, at_silu_mul, 1e-6, 0, 0, 1},
     {"softmax", do_softmax, at_softmax, 1e-3, 0, 0, 1},
     {"rope_neox", do_rope_neox, at_rope_neox, 2 * ULP, 1, 0, 1},

@@ -42,6 +42,14 @@ enum rz_op_code {
     RZ_OP_ATTEND,
     RZ_OP_MERGE,
     RZ_OP_SHORT_CONV,
+    RZ_OP_CHOOSE_EXPERTS,
+    RZ_OP_WEIGH_EXPERTS,
+    RZ_OP_EXPERTS_GROUP,
+    RZ_OP_EXPERTS_GATHER,
+    RZ_OP_EXPERTS_UP,
+    RZ_OP_EXPERTS_QUANTIZE,
+    RZ_OP_EXPERTS_DOWN,
+    RZ_OP_EXPERTS_SUM,
     RZ_N_OPS
 };
 
@@ -84,6 +92,34 @@ struct rz_attention {
     size_t n_partial;
 };
 
+enum { RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN };
+
+struct rz_route {
+    int gating, n_used, n_group, n_group_used, n_group_best, normalize;
+};
+
+/* The rows of one expert after those of another. weight.n_row and the bias are one expert's; y has a row for each pair
+ * of a token and one of its experts, and so has `pairs` of inputs, in the order of the experts. */
+struct rz_expert_weight {
+    struct rz_weight weight; /* x: rows of tokens, or NULL */
+    char *pairs;
+    size_t input_bytes; /* of a row of inputs, at most x_stride */
+};
+
+enum { RZ_SWIGLU, RZ_SWIGLU_OAI };
+
+struct rz_experts {
+    int n_expert, n_used, activation;
+    int down_block; /* of the records that down reads; 0: it reads the floats */
+    struct rz_rows ids, weights;
+    struct rz_expert_weight up[2], down; /* up: gate, then up */
+    /* the pairs of the running step */
+    int32_t *n_active, *active; /* the experts that have pairs */
+    int32_t *first;             /* [n_expert + 1]: where an expert's pairs begin */
+    int32_t *token;             /* of each pair */
+    int32_t *place;             /* [token][rank] -> pair */
+};
+
 struct rz_op {
     int code;
     int m_rows;   /* 1: one row per wanted output; 0: one per token */
@@ -99,6 +135,8 @@ struct rz_op {
     int n_weight, embed_format;
     const struct rz_rope *rope;
     const struct rz_attention *attention;
+    const struct rz_route *route;
+    const struct rz_experts *experts;
     char *state; /* [slot][n_tap - 1][n] */
     size_t n_tap, state_stride;
 };
@@ -122,6 +160,9 @@ struct rz_counter {
 
 /* Bytes of scratch that one worker needs for weights of up to k columns and values of up to head_dim_v. */
 size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v);
+
+/* Floats of scratch that routing to so many experts needs. */
+static inline size_t rz_route_scratch(size_t n_expert) { return 3 * n_expert; }
 
 /* Runs one step on all workers; returns 0, or an errno when the pool cannot start. */
 int rz_program_run(struct rz_program *program, const struct rz_batch *batch);

@@ -150,6 +150,7 @@ struct rz_kernels {
     rz_binary_fn *silu_mul; /* silu(x) * x2, and so on: a gate and what it lets through */
     rz_binary_fn *gelu_mul;
     rz_binary_fn *gelu_erf_mul;
+    rz_binary_fn *swiglu_oai; /* of gpt-oss: clamped, see scalar/math.h */
     rz_unary_fn *softmax;
     /* Rotates the first 2 * half elements of one head; cos and sin hold half elements.
      * neox: pairs (i, i + half); normal: pairs (2i, 2i + 1). y may be x. */

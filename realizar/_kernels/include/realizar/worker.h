@@ -43,7 +43,25 @@ void rz_rotate(struct rz_worker *w, const struct rz_rope *r, size_t t, const flo
                float *y);
 void rz_run_short_conv(struct rz_worker *w, const struct rz_op *op, size_t sequence);
 
-/* exec_linear.c */
+/* exec_linear.c: how products are shared out. Weight rows come in tiles of RZ_TILE_ROWS. */
+struct rz_range {
+    size_t begin, end;
+};
+static inline size_t rz_tiles(size_t n_row) { return rz_ceil_div(n_row, RZ_TILE_ROWS); }
+/* Item i of so many tiles. Rounds of n_threads items each take half of what is left, down to single tiles: long runs of
+ * rows, which are read best (streams.h), and in the end small items, which even out slow cores. */
+size_t rz_n_ranges(size_t tiles, size_t n_threads);
+struct rz_range rz_find_range(size_t tiles, size_t n_threads, size_t item);
+/* The rows of a weight that a range of tiles covers, the first tile of the weight being number `first`. */
+static inline struct rz_range rz_rows_within(struct rz_range tiles, size_t first, size_t n_row)
+{
+    size_t begin = RZ_MAX(tiles.begin, first) - first, end = RZ_MAX(tiles.end, first) - first;
+    return (struct rz_range){RZ_MIN(begin * RZ_TILE_ROWS, n_row), RZ_MIN(end * RZ_TILE_ROWS, n_row)};
+}
+/* Tokens of an item: equal shares of what products keep laid out. */
+size_t rz_token_share(size_t n, size_t k);
+/* The rows [r0, r1) of one weight for the tokens [t0, t1), with its bias. */
+void rz_multiply(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0, size_t t1);
 size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_linear(struct rz_worker *w, const struct rz_op *op, size_t item);
 
@@ -53,5 +71,24 @@ size_t rz_items_attend(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_attend(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_merge(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_merge(struct rz_worker *w, const struct rz_op *op, size_t item);
+
+/* exec_route.c */
+void rz_run_choose_experts(struct rz_worker *w, const struct rz_op *op, size_t t);
+void rz_run_weigh_experts(struct rz_worker *w, const struct rz_op *op, size_t t);
+/* An id as an index, whatever was given for it. */
+static inline size_t rz_expert(float id, size_t n_expert) { return id >= 0 && id < (float)n_expert ? (size_t)id : 0; }
+
+/* exec_experts.c */
+size_t rz_items_experts_group(const struct rz_worker *w, const struct rz_op *op);
+size_t rz_items_experts_gather(const struct rz_worker *w, const struct rz_op *op);
+size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op);
+size_t rz_items_experts_quantize(const struct rz_worker *w, const struct rz_op *op);
+size_t rz_items_experts_down(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_experts_group(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_experts_gather(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_experts_up(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_experts_quantize(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_experts_down(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_experts_sum(struct rz_worker *w, const struct rz_op *op, size_t t);
 
 #endif

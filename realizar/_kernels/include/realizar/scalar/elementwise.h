@@ -44,5 +44,6 @@ RZ_BINARY(mul_f32, x *x2)
 RZ_BINARY(silu_mul_f32, silu_f32(x) * x2)
 RZ_BINARY(gelu_mul_f32, gelu_f32(x) * x2)
 RZ_BINARY(gelu_erf_mul_f32, gelu_erf_f32(x) * x2)
+RZ_BINARY(swiglu_oai_f32, swiglu_oai_of_f32(x, x2))
 
 #endif

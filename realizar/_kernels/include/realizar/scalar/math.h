@@ -113,6 +113,18 @@ static inline float gelu_erf_f32(float x)
     return fmaf(p * t, exp_f32(u * (u * -0.5f)), x > 0 ? x : 0);
 }
 
+/* gpt-oss's gate (https://arxiv.org/abs/2508.10925): g sigmoid(alpha g) (u + 1), with g at most and u within a limit. */
+#define RZ_OAI_ALPHA 1.702f
+#define RZ_OAI_LIMIT 7.0f
+
+static inline float swiglu_oai_of_f32(float gate, float up)
+{
+    gate = RZ_OAI_LIMIT < gate ? RZ_OAI_LIMIT : gate;
+    up = RZ_OAI_LIMIT < up ? RZ_OAI_LIMIT : up;
+    up = -RZ_OAI_LIMIT > up ? -RZ_OAI_LIMIT : up;
+    return gate / (1 + exp_f32(gate * -RZ_OAI_ALPHA)) * (up + 1);
+}
+
 /* Round to nearest even; overflow to Inf; every NaN becomes the same quiet one. */
 static inline uint16_t rz_f32_to_f16(float x)
 {

@@ -43,5 +43,6 @@ RZ_BINARY_16(mul_f32x16, f32x16_mul(x, x2))
 RZ_BINARY_16(silu_mul_f32x16, f32x16_mul(silu_f32x16(x), x2))
 RZ_BINARY_16(gelu_mul_f32x16, f32x16_mul(gelu_f32x16(x), x2))
 RZ_BINARY_16(gelu_erf_mul_f32x16, f32x16_mul(gelu_erf_f32x16(x), x2))
+RZ_BINARY_16(swiglu_oai_f32x16, swiglu_oai_of_f32x16(x, x2))
 
 #endif

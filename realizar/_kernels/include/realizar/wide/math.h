@@ -83,4 +83,13 @@ RZ_INLINE f32x16 gelu_erf_f32x16(f32x16 x)
     return f32x16_fma(f32x16_mul(p, t), e, f32x16_max(x, f32x16_zero()));
 }
 
+RZ_INLINE f32x16 swiglu_oai_of_f32x16(f32x16 gate, f32x16 up)
+{
+    const f32x16 limit = f32x16_set(RZ_OAI_LIMIT);
+    gate = f32x16_min(limit, gate);
+    up = f32x16_max(f32x16_set(-RZ_OAI_LIMIT), f32x16_min(limit, up));
+    f32x16 e = exp_f32x16(f32x16_mul(gate, f32x16_set(-RZ_OAI_ALPHA)));
+    return f32x16_mul(f32x16_div(gate, f32x16_add(f32x16_set(1), e)), f32x16_add(up, f32x16_set(1)));
+}
+
 #endif

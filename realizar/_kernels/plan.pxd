@@ -1,0 +1,27 @@
+"""Pool and Program for the modules that append ops of one subject to a program."""
+
+from realizar._kernels.exec cimport rz_op, rz_pool, rz_program, rz_rope, rz_rows, rz_weight
+
+cdef class Pool:
+    cdef rz_pool *pool
+
+cdef class Program:
+    cdef Pool pool
+    cdef rz_program program
+    cdef const unsigned char[::1] arena
+    cdef size_t n_batch, capacity, max_k, max_row, max_head
+    cdef list keep
+    cdef object lock, scratch
+
+    # checked addresses: of rows of n floats, of records of n elements, of n floats, of a weight of rows of n_bytes
+    cdef void *at(self, size_t offset, size_t n_bytes) except NULL
+    cdef rz_rows rows(self, view, size_t n) except *
+    cdef char *records(self, view, size_t n, int block) except? NULL
+    cdef const float *floats(self, array, size_t n) except? NULL
+    cdef const char *weight(self, array, size_t n_bytes, size_t *n_row, size_t *stride) except NULL
+    # a weight of k columns with its kernels; its input, records of a block or floats
+    cdef void product(self, rz_weight *m, str format, data, size_t k, bint f32) except *
+    cdef void product_input(self, rz_weight *m, size_t k, int block, x, act32, act256) except *
+    # a zeroed op at the end of the array; the pointer holds until the next call
+    cdef rz_op *new_op(self, int code, size_t n) except NULL
+    cdef rz_rope *new_rope(self, rope) except NULL

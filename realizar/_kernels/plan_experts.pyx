@@ -1,0 +1,124 @@
+"""Ops of mixtures of experts, appended to a Program: routing, and the products of the chosen experts."""
+
+from libc.stdint cimport int32_t
+
+import numpy as np
+
+from realizar._kernels.plan import act_bytes, product_block
+
+from realizar._kernels.exec cimport (
+    RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_OP_CHOOSE_EXPERTS, RZ_OP_EXPERTS_DOWN,
+    RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_SUM, RZ_OP_EXPERTS_UP,
+    RZ_OP_WEIGH_EXPERTS, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_expert_weight, rz_experts, rz_op, rz_route, rz_route_scratch,
+)
+from realizar._kernels.plan cimport Program
+
+_GATINGS = {
+    "softmax": RZ_GATING_SOFTMAX, "sigmoid": RZ_GATING_SIGMOID, "softmax_chosen": RZ_GATING_SOFTMAX_CHOSEN,
+}
+_ACTIVATIONS = {"silu": RZ_SWIGLU, "swiglu_oai": RZ_SWIGLU_OAI}
+
+
+cdef class _Route:
+    """Keeps the numbers of a routing op where the op can point at them."""
+
+    cdef rz_route route
+
+
+cdef class _Experts:
+    cdef rz_experts experts
+
+
+def add_route(Program program not None, size_t n_expert, size_t n_used, str gating not None, *, logits, y, ids=None,
+              bias=None, int n_group=1, int n_group_used=1, int n_group_best=1, bint normalize=False,
+              float scale=1.0, bint m_rows=False):
+    """The choice of the experts of each row, or, where `ids` are given, the weights of the chosen ones."""
+    cdef _Route keeper = _Route()
+    cdef rz_op *op = program.new_op(RZ_OP_CHOOSE_EXPERTS if ids is None else RZ_OP_WEIGH_EXPERTS, n_expert)
+    if not 1 <= n_used <= n_expert or not 1 <= n_group_used <= n_group or n_expert % n_group:
+        raise ValueError(f"{n_used} of {n_expert} experts, {n_group_used} of {n_group} groups")
+    keeper.route = rz_route(_GATINGS[gating], n_used, n_group, n_group_used, n_group_best, normalize)
+    program.keep.append(keeper)
+    op.route, op.m_rows, op.scalar = &keeper.route, m_rows, scale
+    op.x, op.x2, op.y = program.rows(logits, n_expert), program.rows(ids, n_used), program.rows(y, n_used)
+    op.b = program.floats(bias, n_expert)
+    program.max_row = max(program.max_row, rz_route_scratch(n_expert))
+
+
+def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t n_embd, str activation not None, *,
+                gate, up, down, ids, weights, y, room, x=None, act32=None, act256=None, bint m_rows=False,
+                bint f32=False):
+    """The weighted sum of the chosen experts' down(act(gate x) * up x).
+
+    gate, up, down: (format, data, bias or None). room: name -> offset, of `n_used` rows for each row of a step: "gate",
+    "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of records if `down` reads records.
+    """
+    cdef _Experts keeper = _Experts()
+    cdef rz_experts *e = &keeper.experts
+    cdef size_t n_ff, n_pairs = program.n_batch * n_used
+    if not 1 <= n_used <= n_expert:
+        raise ValueError(f"{n_used} of {n_expert} experts")
+    program.keep.append(keeper)
+    e.n_expert, e.n_used, e.activation = n_expert, n_used, _ACTIVATIONS[activation]
+    e.ids, e.weights = program.rows(ids, n_used), program.rows(weights, n_used)
+    for j, (name, weight) in enumerate((("gate", gate), ("up", up))):
+        _weight(program, &e.up[j], weight, n_expert, n_embd, f32)
+        _results(program, &e.up[j], room[name], n_pairs)
+        _inputs(program, &e.up[j], product_block(weight[0], f32), n_embd, n_pairs, room, x, act32, act256)
+    n_ff = e.up[0].weight.n_row
+    if e.up[1].weight.n_row != n_ff:
+        raise ValueError(f"gate has {n_ff} rows and up {e.up[1].weight.n_row}")
+    _weight(program, &e.down, down, n_expert, n_ff, f32)
+    _results(program, &e.down, room["out"], n_pairs)
+    e.down_block = product_block(down[0], f32)
+    if e.down_block:
+        e.down.weight.x_stride = act_bytes(n_ff, e.down_block)
+        e.down.pairs = <char *> program.at(room["h"], n_pairs * e.down.weight.x_stride)
+    else:
+        e.down.weight.x_stride, e.down.pairs = n_ff * sizeof(float), <char *> e.up[0].weight.y.data
+    _order(program, e, n_expert, n_pairs)
+    _append(program, keeper, n_embd, n_ff, m_rows).y = program.rows(y, e.down.weight.n_row)
+
+
+cdef void _weight(Program program, rz_expert_weight *m, tuple weight, size_t n_expert, size_t k, bint f32) except *:
+    """weight: format, the rows of all experts one after another, their biases or None."""
+    format, data, bias = weight
+    program.product(&m.weight, format, data, k, f32)
+    m.weight.bias = program.floats(bias, m.weight.n_row)
+    if m.weight.n_row % n_expert:
+        raise ValueError(f"{m.weight.n_row} rows do not make {n_expert} experts")
+    m.weight.n_row //= n_expert
+
+
+cdef void _results(Program program, rz_expert_weight *m, size_t offset, size_t n_pairs) except *:
+    m.weight.y.ld = m.weight.n_row
+    m.weight.y.data = <float *> program.at(offset, n_pairs * m.weight.n_row * sizeof(float))
+
+
+cdef void _inputs(Program program, rz_expert_weight *m, int block, size_t k, size_t n_pairs, room, x, act32,
+                  act256) except *:
+    """Where the rows of tokens lie, and where they are gathered."""
+    program.product_input(&m.weight, k, block, x, act32, act256)
+    m.pairs = <char *> program.at(room[f"x{block}"], n_pairs * m.weight.x_stride)
+    m.input_bytes = m.weight.x_stride if block else k * sizeof(float)
+
+
+cdef void _order(Program program, rz_experts *e, size_t n_expert, size_t n_pairs) except *:
+    """Room for the order of the pairs of a step."""
+    cdef int32_t[::1] order = np.zeros(2 + 2 * n_expert + 2 * n_pairs, np.int32)
+    program.keep.append(order)
+    e.n_active, e.active, e.first = &order[0], &order[1], &order[1 + n_expert]
+    e.token = e.first + n_expert + 1
+    e.place = e.token + n_pairs
+
+
+cdef rz_op *_append(Program program, _Experts keeper, size_t n_embd, size_t n_ff, bint m_rows) except NULL:
+    """The ops of src/exec_experts.c; the last one, which has the result."""
+    cdef rz_op *op = NULL
+    for code, n in ((RZ_OP_EXPERTS_GROUP, n_embd), (RZ_OP_EXPERTS_GATHER, n_embd), (RZ_OP_EXPERTS_UP, n_embd),
+                    (RZ_OP_EXPERTS_QUANTIZE, n_ff), (RZ_OP_EXPERTS_DOWN, n_ff),
+                    (RZ_OP_EXPERTS_SUM, keeper.experts.down.weight.n_row)):
+        if code != RZ_OP_EXPERTS_QUANTIZE or keeper.experts.down_block:
+            op = program.new_op(code, n)
+            op.experts, op.m_rows = &keeper.experts, m_rows
+    return op

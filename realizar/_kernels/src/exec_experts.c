@@ -1,0 +1,159 @@
+/* Mixtures of experts: a step's (token, rank) pairs are ordered by expert, and each expert's rows meet its own pairs.
+ *
+ *     GROUP     pairs by expert, tokens ascending          one item
+ *     GATHER    inputs of experts that have several pairs  an item a pair
+ *     UP        act(gate x) * up x                         an item is a range of tiles of the experts that are needed
+ *     QUANTIZE  records of that, if down reads records     an item a pair
+ *     DOWN      down of that                               as UP
+ *     SUM       the weighted sum in the order of ranks     an item a token
+ *
+ * All experts of the step are one row of tiles, so that no worker waits for the others between experts. */
+#include <string.h>
+
+#include "realizar/worker.h"
+
+static size_t n_pairs(const struct rz_worker *w, const struct rz_op *op)
+{
+    return rz_n_rows(w, op) * (size_t)op->experts->n_used;
+}
+
+size_t rz_items_experts_group(const struct rz_worker *w, const struct rz_op *op) { return n_pairs(w, op) > 0; }
+
+void rz_run_experts_group(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    const struct rz_experts *e = op->experts;
+    size_t n = rz_n_rows(w, op), n_used = (size_t)e->n_used, n_expert = (size_t)e->n_expert;
+    memset(e->first, 0, (n_expert + 1) * sizeof *e->first);
+    for (size_t t = 0; t < n; t++)
+        for (size_t r = 0; r < n_used; r++) e->first[rz_expert(rz_row(e->ids, t)[r], n_expert) + 1]++;
+    *e->n_active = 0;
+    for (size_t i = 0; i < n_expert; i++) {
+        if (e->first[i + 1]) e->active[(*e->n_active)++] = (int32_t)i;
+        e->first[i + 1] += e->first[i];
+    }
+    for (size_t t = 0; t < n; t++)
+        for (size_t r = 0; r < n_used; r++) {
+            size_t i = rz_expert(rz_row(e->ids, t)[r], n_expert), place = (size_t)e->first[i]++;
+            e->token[place] = (int32_t)t;
+            e->place[t * n_used + r] = (int32_t)place;
+        }
+    memmove(e->first + 1, e->first, n_expert * sizeof *e->first); /* each start has moved to its end */
+    e->first[0] = 0;
+}
+
+/* Where an expert's input lies: that of its only token where it is, those of several in the order of the pairs. */
+static struct rz_weight of_expert(const struct rz_experts *e, const struct rz_expert_weight *all, size_t expert)
+{
+    struct rz_weight m = all->weight;
+    size_t first = (size_t)e->first[expert], n = (size_t)(e->first[expert + 1] - e->first[expert]);
+    m.data += expert * m.n_row * m.stride;
+    if (m.bias) m.bias += expert * m.n_row;
+    m.x = n == 1 && m.x ? m.x + (size_t)e->token[first] * m.x_stride : all->pairs + first * m.x_stride;
+    m.y.data += first * m.y.ld;
+    return m;
+}
+
+size_t rz_items_experts_gather(const struct rz_worker *w, const struct rz_op *op)
+{
+    size_t n = n_pairs(w, op);
+    return n == (size_t)*op->experts->n_active ? 0 : n;
+}
+
+void rz_run_experts_gather(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    const struct rz_experts *e = op->experts;
+    size_t t = (size_t)e->token[item];
+    for (int j = 0; j < 2; j++) {
+        const struct rz_expert_weight *m = &e->up[j];
+        if (j == 0 || m->pairs != e->up[0].pairs)
+            memcpy(m->pairs + item * m->weight.x_stride, m->weight.x + t * m->weight.x_stride, m->input_bytes);
+    }
+}
+
+/* The range of an item cut into the rows of each expert that it covers. */
+typedef void rows_of_expert_fn(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows);
+
+static void each_expert(struct rz_worker *w, const struct rz_op *op, size_t item, size_t n_row, rows_of_expert_fn *run)
+{
+    const struct rz_experts *e = op->experts;
+    size_t n_active = (size_t)*e->n_active, tiles = rz_tiles(n_row);
+    struct rz_range range = rz_find_range(n_active * tiles, (size_t)w->n_threads, item);
+    for (size_t i = range.begin / tiles; i < n_active && i * tiles < range.end; i++) {
+        struct rz_range rows = rz_rows_within(range, i * tiles, n_row);
+        run(w, op, (size_t)e->active[i], rows);
+    }
+}
+
+static size_t n_items(const struct rz_worker *w, const struct rz_op *op, size_t n_row)
+{
+    return rz_n_ranges((size_t)*op->experts->n_active * rz_tiles(n_row), (size_t)w->n_threads);
+}
+
+size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op)
+{
+    return n_items(w, op, op->experts->up[0].weight.n_row);
+}
+
+static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows)
+{
+    const struct rz_experts *e = op->experts;
+    struct rz_weight gate = of_expert(e, &e->up[0], expert), up = of_expert(e, &e->up[1], expert);
+    size_t n = (size_t)(e->first[expert + 1] - e->first[expert]), share = rz_token_share(n, op->n);
+    rz_binary_fn *activate = e->activation == RZ_SWIGLU_OAI ? w->kernels->swiglu_oai : w->kernels->silu_mul;
+    for (size_t t0 = 0; t0 < n; t0 += share) {
+        size_t t1 = RZ_MIN(t0 + share, n);
+        rz_multiply(w, &gate, op->n, rows.begin, rows.end, t0, t1);
+        rz_multiply(w, &up, op->n, rows.begin, rows.end, t0, t1);
+        for (size_t t = t0; t < t1; t++) {
+            float *y = rz_row(gate.y, t) + rows.begin;
+            activate(y, rz_row(up.y, t) + rows.begin, rows.end - rows.begin, y);
+        }
+    }
+}
+
+void rz_run_experts_up(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    each_expert(w, op, item, op->experts->up[0].weight.n_row, up_rows);
+}
+
+size_t rz_items_experts_quantize(const struct rz_worker *w, const struct rz_op *op) { return n_pairs(w, op); }
+
+void rz_run_experts_quantize(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    const struct rz_experts *e = op->experts;
+    size_t n_ff = e->up[0].weight.n_row;
+    rz_quantize_act_fn *quantize = e->down_block == 32 ? w->kernels->quantize_act_32 : w->kernels->quantize_act_256;
+    quantize(rz_row(e->up[0].weight.y, item), n_ff, e->down.pairs + item * e->down.weight.x_stride);
+}
+
+size_t rz_items_experts_down(const struct rz_worker *w, const struct rz_op *op)
+{
+    return n_items(w, op, op->experts->down.weight.n_row);
+}
+
+static void down_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows)
+{
+    const struct rz_experts *e = op->experts;
+    struct rz_weight down = of_expert(e, &e->down, expert);
+    size_t n = (size_t)(e->first[expert + 1] - e->first[expert]), share = rz_token_share(n, op->n);
+    for (size_t t0 = 0; t0 < n; t0 += share)
+        rz_multiply(w, &down, op->n, rows.begin, rows.end, t0, RZ_MIN(t0 + share, n));
+}
+
+void rz_run_experts_down(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    each_expert(w, op, item, op->experts->down.weight.n_row, down_rows);
+}
+
+void rz_run_experts_sum(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    const struct rz_experts *e = op->experts;
+    const int32_t *place = e->place + t * (size_t)e->n_used;
+    const float *weight = rz_row(e->weights, t);
+    float *y = rz_row(op->y, t), *part = (float *)w->scratch;
+    w->kernels->scale(rz_row(e->down.weight.y, (size_t)place[0]), weight[0], op->n, y);
+    for (int r = 1; r < e->n_used; r++) {
+        w->kernels->scale(rz_row(e->down.weight.y, (size_t)place[r]), weight[r], op->n, part);
+        w->kernels->add(y, part, op->n, y);
+    }
+}

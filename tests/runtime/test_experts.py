@@ -1,0 +1,53 @@
+"""Mixtures of experts on small architectures of their own: every routing, activation and mix of formats."""
+
+import pytest
+
+from realizar.arch import Architecture, Weight
+from realizar.testing import check_architecture
+
+N_EXPERT = 8
+
+
+class Mixture(Architecture):
+    """No attention: a token goes through a layer of experts, twice."""
+
+    name = "mixture"
+
+    def __init__(self, bias=False, activation="silu", choice_bias=False, **routing):
+        self.bias, self.activation, self.choice_bias, self.routing = bias, activation, choice_bias, routing
+
+    def tensors(self, hp):
+        up = Weight((N_EXPERT, hp.n_ff, hp.n_embd), bias=self.bias)
+        table = {
+            "token_embd": Weight((hp.n_vocab, hp.n_embd)),
+            "blk.{i}.norm": Weight((hp.n_embd,)),
+            "blk.{i}.ffn_gate_inp": Weight((N_EXPERT, hp.n_embd), bias=self.bias),
+            "blk.{i}.ffn_gate_exps": up,
+            "blk.{i}.ffn_up_exps": up,
+            "blk.{i}.ffn_down_exps": Weight((N_EXPERT, hp.n_embd, hp.n_ff), bias=self.bias),
+        }
+        return {**table, **({"blk.{i}.choice": Weight((N_EXPERT,))} if self.choice_bias else {})}
+
+    def build(self, g, w, hp):
+        x = g.embed(w.token_embd)
+        for blk in w.blk:
+            h = g.rms_norm(x, blk.norm, eps=hp.norm_eps)
+            bias = blk.choice if self.choice_bias else None
+            choice = g.route(g.linear(h, blk.ffn_gate_inp), 3, bias=bias, **self.routing)
+            x = x + g.experts(h, choice, gate=blk.ffn_gate_exps, up=blk.ffn_up_exps, down=blk.ffn_down_exps,
+                              activation=self.activation)  # fmt: skip
+        return x
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Mixture(normalize=True),
+        Mixture(bias=True, activation="swiglu_oai", gating="softmax_chosen"),
+        Mixture(choice_bias=True, gating="sigmoid", normalize=True, scale=2.5, n_group=4, n_group_used=2),
+        Mixture(gating="softmax", n_group=2, n_group_used=1, n_group_best=1),
+    ],
+    ids=["mixtral", "gpt-oss", "deepseek-v3", "deepseek-v2"],
+)
+def test_conformance(architecture):
+    check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"))
