@@ -1,6 +1,8 @@
 """Pool and Program for the modules that append ops of one subject to a program."""
 
-from realizar._kernels.exec cimport rz_op, rz_pool, rz_program, rz_rope, rz_rows, rz_weight
+from libc.stdint cimport int32_t
+
+from realizar._kernels.exec cimport rz_attention, rz_op, rz_pool, rz_program, rz_rope, rz_rows, rz_weight
 
 cdef class Pool:
     cdef rz_pool *pool
@@ -25,3 +27,5 @@ cdef class Program:
     # a zeroed op at the end of the array; the pointer holds until the next call
     cdef rz_op *new_op(self, int code, size_t n) except NULL
     cdef rz_rope *new_rope(self, rope) except NULL
+    cdef rz_attention *new_attention(self, rz_op *op, cache, int n_head) except NULL
+    cdef const int32_t *count_blocks(self, size_t n) except NULL
