@@ -23,6 +23,7 @@ C_SOURCES = {
         "exec_attention.c",
         "exec_route.c",
         "exec_experts.c",
+        "exec_recurrent.c",
         "pool.c",
         "rope.c",
     ],

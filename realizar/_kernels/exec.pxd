@@ -19,8 +19,12 @@ cdef extern from "realizar/exec.h" nogil:
         rz_matmul_fn *gemm
         rz_matmul_fn *matmul_f32
     # table.pxd names this struct for everybody; its fields are needed here alone
+    ctypedef void rz_scan_fn()
     struct exec_kernels "rz_kernels":
         rz_format_kernels *format
+        rz_scan_fn *scan_channels
+        rz_scan_fn *scan_heads
+    int RZ_SCAN_TILE
 
     struct rz_rows:
         float *data
@@ -71,6 +75,13 @@ cdef extern from "realizar/exec.h" nogil:
         int32_t *first
         int32_t *token
         int32_t *place
+    struct rz_scan:
+        rz_scan_fn *run
+        size_t n_head, head_dim, n_state, n_group, unit
+        const float *a
+        const float *d
+        const float *dt_bias
+        rz_rows dt, b, c
     struct rz_op:
         int code
         int m_rows
@@ -90,6 +101,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_attention *attention
         const rz_route *route
         const rz_experts *experts
+        const rz_scan *scan
         char *state
         size_t n_tap, state_stride
     struct rz_counter:
@@ -120,5 +132,5 @@ cdef extern from "realizar/exec.h" nogil:
     int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL
     int RZ_OP_SCALE, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID, RZ_OP_RELU
     int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
-    int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
+    int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV, RZ_OP_SCAN, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM

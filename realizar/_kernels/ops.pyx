@@ -295,14 +295,15 @@ def rope(x, cos, sin, str style="neox", str isa=None):
     return out
 
 
-def conv_step(rows, w, str isa=None):
-    """One step of a depthwise causal convolution: y[c] = sum_j w[c, j] * rows[j, c].
+def conv_step(rows, w, b=None, str isa=None):
+    """One step of a depthwise causal convolution: y[c] = b[c] + sum_j w[j, c] * rows[j, c].
 
     Parameters
     ----------
     rows : float32 [n_tap, n_channel]
         Oldest first.
-    w : float32 [n_channel, n_tap]
+    w : float32 [n_tap, n_channel]
+    b : float32 [n_channel], optional
     isa : str, optional
         As in `rms_norm`.
 
@@ -313,11 +314,14 @@ def conv_step(rows, w, str isa=None):
     cdef const rz_kernels *table = kernels(isa)
     source = _f32("rows", rows, np.shape(rows)[:2])
     cdef const float[:, ::1] taps = source
-    cdef const float[:, ::1] weight = _f32("w", w, source.shape[::-1])
+    cdef const float[:, ::1] weight = _f32("w", w, source.shape)
+    cdef const float[::1] bias = source[0] if b is None else _f32("b", b, source.shape[1:])
+    cdef const float *offset = NULL if b is None else &bias[0]
     addresses = np.array([<size_t> &taps[j, 0] for j in range(taps.shape[0])], np.uintp)
     cdef const size_t[::1] pointers = addresses
     out = np.empty(taps.shape[1], np.float32)
     cdef float[::1] y = out
     with nogil:
-        table.conv_step(<const float *const *> &pointers[0], &weight[0, 0], taps.shape[0], taps.shape[1], &y[0])
+        table.conv_step(<const float *const *> &pointers[0], &weight[0, 0], taps.shape[1], offset, taps.shape[0],
+                        taps.shape[1], &y[0])
     return out

@@ -71,9 +71,6 @@ class Program:
         partial: _Rows | None = None,
         bias: tuple[npt.NDArray[np.float32], int] | None = None,
     ) -> None: ...
-    def add_short_conv(
-        self, n_channel: int, w: npt.NDArray[np.float32], n_tap: int, state: npt.NDArray[np.float32], x: _Rows, y: _Rows
-    ) -> None: ...
     def run(
         self,
         tokens: npt.NDArray[np.int32],

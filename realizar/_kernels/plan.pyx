@@ -15,7 +15,7 @@ from realizar._kernels.exec cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_KV_BLOCK, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
     RZ_OP_EMBED_POSITIONS, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
     RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
-    RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SHORT_CONV, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
+    RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
     RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
     exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op,
     rz_pool_free, rz_pool_new, rz_pool_size, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
@@ -103,6 +103,7 @@ cdef class Program:
             free(self.program.op[i].weight)
             free(<void *> self.program.op[i].rope)
             free(<void *> self.program.op[i].attention)
+            free(<void *> self.program.op[i].scan)
         free(self.program.op)
 
     # ---- checked addresses
@@ -321,17 +322,6 @@ cdef class Program:
             if bias is not None:
                 a.bias = self.floats(bias[0].reshape(-1), n_head * bias[0].shape[1]) + <size_t> bias[1]
                 a.bias_stride = bias[0].shape[1]
-
-    def add_short_conv(self, size_t n_channel, w, size_t n_tap, state, x, y):
-        """Depthwise causal convolution; state: float32 [n_slots, n_tap - 1, n_channel]."""
-        if state.shape[1:] != (n_tap - 1, n_channel) or state.itemsize != 4 or not state.flags.c_contiguous:
-            raise ValueError(f"state of shape {state.shape}: ({n_tap - 1}, {n_channel}) float32 a slot expected")
-        cdef rz_op *op = self.new_op(RZ_OP_SHORT_CONV, n_channel)
-        op.x, op.y = self.rows(x, n_channel), self.rows(y, n_channel)
-        op.w, op.n_tap = self.floats(w, n_channel * n_tap), n_tap
-        op.state, op.state_stride = <char *> <uintptr_t> state.ctypes.data, state.strides[0]
-        self.keep.append(state)
-        self.max_row = max(self.max_row, 2 * n_tap)
 
     # ---- running
 

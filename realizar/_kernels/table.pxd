@@ -34,7 +34,24 @@ cdef extern from "realizar/table.h" nogil:
         float *acc
         void *scratch
 
+    enum:
+        RZ_SCAN_TILE
+    struct rz_scan_args:
+        const float *x
+        const float *dt
+        const float *b
+        const float *c
+        const float *a
+        const float *d
+        const float *dt_bias
+        size_t ldx, lddt, ldb, ldc, ldy
+        float *state
+        float *y
+        size_t n_tokens, n_head, head_dim, n_state, n_group, first, end
+
     size_t rz_kv_bytes(int type, size_t head_dim)
+
+    ctypedef void rz_scan_fn(const rz_scan_args *args) noexcept nogil
 
     ctypedef void rz_attend_fn(const rz_attend_args *args) noexcept nogil
     ctypedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block) noexcept nogil
@@ -63,8 +80,10 @@ cdef extern from "realizar/table.h" nogil:
         rz_unary_fn *softmax
         void (*rope_neox)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
         void (*rope_norm)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
-        void (*conv_step)(const float *const *rows, const float *w, size_t n_tap, size_t n_channel,
-                          float *y) noexcept nogil
+        void (*conv_step)(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
+                          size_t n_channel, float *y) noexcept nogil
+        rz_scan_fn *scan_channels
+        rz_scan_fn *scan_heads
         rz_attend_fn *attend
         void (*attend_merge)(float *m, float *l, float *acc, float mp, float lp, const float *accp,
                              size_t head_dim) noexcept nogil

@@ -155,9 +155,12 @@ class Graph:
         pair = (weight.tensor, weight.shape)
         return self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)[0]
 
-    def rms_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
-        """x / sqrt(mean(x^2) + eps) * w over the last dimension; w has its shape, or that of x (a w for each head)."""
-        return self.emit("rms_norm", [x], [weight.name], [(weight.tensor, weight.shape)], eps=eps)[0]
+    def rms_norm(self, x: Value, weight: WeightLike | None, eps: float) -> Value:
+        """x / sqrt(mean(x^2) + eps) * w over the last dimension; w has its shape, or that of x (a w for each head), or
+        is None.
+        """
+        pairs = [] if weight is None else [(weight.tensor, weight.shape)]
+        return self.emit("rms_norm", [x], [weight.name if weight else "rms_norm"], pairs, eps=eps)[0]
 
     def layer_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
         """(x - mean) / sqrt(var + eps) * w + b, w and b as in `rms_norm`; b is there when the file has it."""
@@ -339,12 +342,30 @@ class Graph:
         return state
 
     def short_conv(self, x: Value, weight: WeightLike, state: State) -> Value:
-        """Depthwise causal convolution over the tokens: y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c].
+        """Depthwise causal convolution over the tokens: y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + b[c].
 
-        weight: (n_channel, n_tap); state: (n_tap - 1, n_channel), the rows of x before this batch.
+        weight: (n_channel, n_tap), with b when the file has it; state: (n_tap - 1, n_channel), the rows of x before.
         """
         n_channel, n_tap = weight.shape
         if state.shape != (n_tap - 1, n_channel):
             raise GraphError(f"short_conv: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
         pair = (weight.tensor, weight.shape)
-        return self.emit("short_conv", [x], [weight.name], [pair], state=state.key)[0]
+        return self.emit("short_conv", [x], [weight.name], [pair], state=state.key,
+                         bias=(weight.bias,))[0]  # fmt: skip
+
+    def selective_scan(
+        self, x: Value, dt: Value, b: Value, c: Value, *, a: WeightLike, d: WeightLike, state: State,
+        dt_bias: WeightLike | None = None,
+    ) -> Value:  # fmt: skip
+        """h[t] = exp(dt a) h[t - 1] + dt x b and y[t] = c h[t] + d x, with dt = softplus(dt + dt_bias): (n_channel,).
+
+        x: (n_channel,), in heads that share a dt: (n_head,); b, c: (n_group * n_state,), each group for n_head /
+        n_group heads; d, dt_bias: n_head numbers; state: (n_channel, n_state). a is (n_head, 1), one decay for all
+        states of a head (Mamba 2, https://arxiv.org/abs/2405.21060), or (n_channel, n_state) with heads of one channel
+        and one group (Mamba, https://arxiv.org/abs/2312.00752).
+        """
+        if len(state.shape) != 2 or state.shape[:1] != x.shape:
+            raise GraphError(f"selective_scan: state {state.shape} for {x.shape} channels; it is (n_channel, n_state)")
+        pairs = [(weight.tensor, weight.shape) for weight in (a, d, dt_bias) if weight is not None]
+        return self.emit("selective_scan", [x, dt, b, c], [f"blk.{state.layer}.scan"], pairs, state=state.key,
+                         n_state=state.shape[1])[0]  # fmt: skip

@@ -146,6 +146,19 @@ def _experts(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]
     return [down[1:2]]
 
 
+def _selective_scan(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    (n_channel,), (n_head,), b, c = inputs
+    a, *rest = weights
+    n_state: int = attrs["n_state"]
+    _need(n_channel % n_head == 0, f"selective_scan: {n_channel} channels do not make {n_head} heads")
+    _need(b == c and b[0] % n_state == 0 and n_head % (b[0] // n_state) == 0,
+          f"selective_scan: b {b} and c {c} are no groups of {n_state} states that {n_head} heads share")  # fmt: skip
+    alone = n_head == n_channel and b == (n_state,)
+    _need(a == (n_head, 1) or (alone and a == (n_head, n_state)), f"selective_scan: a {a} for {n_head} heads")
+    _need(all(prod(shape) == n_head for shape in rest), f"selective_scan: d and dt_bias {rest} for {n_head} heads")
+    return [inputs[0]]
+
+
 _ROPE_ATTRS = ("dims", "base", "style", "scaling")
 
 OPS: dict[str, OpSpec] = {
@@ -178,7 +191,10 @@ OPS: dict[str, OpSpec] = {
                _store_source, rowwise=False),
         OpSpec("attend_source", "softmax(scale * q k^T) v over the keys and values of store_source",
                ("cache", "shape", "scale"), _attend_source, rowwise=False),
-        OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c]", ("state",), _short_conv, rowwise=False),
+        OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c]", ("state", "bias"),
+               _short_conv, rowwise=False),
+        OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",
+               ("state", "n_state"), _selective_scan, rowwise=False),
         OpSpec("choose_experts", "id_r = the r-th greatest of gating(x) + b, of the best groups",
                ("n_used", "gating", "n_group", "n_group_used", "n_group_best"), _choose_experts),
         OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),

@@ -142,7 +142,7 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 def _rms_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     h = x[0].astype(np.float64)
     scale = 1.0 / np.sqrt(np.mean(h * h, axis=-1, keepdims=True) + node.attrs["eps"])
-    return [h * scale * inputs.tensors[node.weights[0]].floats()]
+    return [h * scale * inputs.tensors[node.weights[0]].floats() if node.weights else h * scale]
 
 
 def _layer_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
@@ -243,7 +243,24 @@ def _short_conv(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     w = inputs.tensors[node.weights[0]].floats().astype(np.float64)
     n_tap = w.shape[1]
     padded = np.concatenate([np.zeros((n_tap - 1, x[0].shape[1])), x[0]])
-    return [sum(padded[j : j + len(x[0])] * w[:, j] for j in range(n_tap))]
+    (bias,) = node.attrs["bias"]
+    y = sum(padded[j : j + len(x[0])] * w[:, j] for j in range(n_tap))
+    return [y if bias is None else y + inputs.tensors[bias].floats()]
+
+
+def _selective_scan(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    u, dt, b, c = (array.astype(np.float64) for array in x)
+    a, d, *bias = (inputs.tensors[name].floats().astype(np.float64) for name in node.weights)
+    n_head, n_state = dt.shape[1], node.attrs["n_state"]
+    dt = np.logaddexp(0, dt + bias[0].reshape(-1) if bias else dt)
+    u = u.reshape(len(u), n_head, -1)
+    b, c = (np.repeat(t.reshape(len(t), -1, n_state), n_head * n_state // t.shape[1], axis=1) for t in (b, c))
+    h = np.zeros((*u.shape[1:], n_state))
+    y = np.empty_like(u)
+    for t in range(len(u)):
+        h = h * np.exp(dt[t, :, None] * a)[:, None] + (dt[t, :, None] * u[t])[:, :, None] * b[t, :, None]
+        y[t] = np.einsum("hps,hs->hp", h, c[t]) + d.reshape(-1, 1) * u[t]
+    return [y.reshape(len(y), -1)]
 
 
 _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
@@ -270,6 +287,7 @@ _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
     "store_source": _store_source,
     "attend_source": _attend_source,
     "short_conv": _short_conv,
+    "selective_scan": _selective_scan,
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
     ],

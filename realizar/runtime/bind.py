@@ -11,6 +11,7 @@ import numpy.typing as npt
 from realizar._kernels.kv import BIAS_PAD
 from realizar._kernels.plan import Pool, Program
 from realizar._kernels.plan_experts import add_experts, add_route
+from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
 from realizar.graph.position import position_bias
@@ -102,7 +103,7 @@ class _Binder:
         (y,) = op.outputs
         view = self.plan.views[y]
         w = [floats(self.tensors, name) for name in op.weights]
-        n = self.plan.shapes[y][-1] if w else view.n
+        n = self.plan.shapes[y][-1] if op.op in ("rms_norm", "layer_norm") else view.n
         writes = self.at.writes_records(y)
         self.program.add_rowwise(
             op.op, n, n_repeat=view.n // n, m_rows=view.m_rows,
@@ -190,10 +191,20 @@ class _Binder:
 
     def _add_short_conv(self, op: Node, index: int) -> None:
         weight = self.tensors[op.weights[0]]
-        n_channel, n_tap = weight.shape
-        x, y = self.at.rows(op.inputs[0]), self.at.rows(op.outputs[0])
-        w = floats(self.tensors, weight.name)
-        self.program.add_short_conv(n_channel, w, n_tap, self.states[op.attrs["state"]], x, y)
+        (bias,) = op.attrs["bias"]
+        add_short_conv(
+            self.program, np.ascontiguousarray(weight.floats().T), None if bias is None else floats(self.tensors, bias),
+            self.states[op.attrs["state"]], self.at.rows(op.inputs[0]), self.at.rows(op.outputs[0]),
+        )  # fmt: skip
+
+    def _add_selective_scan(self, op: Node, index: int) -> None:
+        n_head = self.plan.views[op.inputs[1]].n
+        d, *bias = (floats(self.tensors, name) for name in op.weights[1:])
+        add_selective_scan(
+            self.program, n_head, self.plan.views[op.inputs[2]].n // op.attrs["n_state"],
+            self.tensors[op.weights[0]].floats(), d, bias[0] if bias else None, self.states[op.attrs["state"]],
+            *(self.at.rows(i) for i in (*op.inputs, *op.outputs)),
+        )  # fmt: skip
 
     def _add_choose_experts(self, op: Node, index: int) -> None:
         self._add_route(op, self.plan.shapes[op.outputs[0]][0])

@@ -45,7 +45,8 @@ def rotated(style):
 def convolved(w, rows, isa):
     n_tap = 1 + len(w) % 4
     n = len(w) // n_tap
-    return ops.conv_step(rows[: n * n_tap].reshape(n_tap, n), w[: n * n_tap].reshape(n, n_tap), isa=isa) if n else w
+    taps, weight = (array[: n * n_tap].reshape(n_tap, n) for array in (rows, w))
+    return ops.conv_step(taps, weight, w[:n] if n % 2 else None, isa=isa) if n else w
 
 
 SLOTS = {

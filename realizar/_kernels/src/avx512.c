@@ -23,11 +23,12 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/q5_k.h"
 #include "realizar/avx512/q6_k.h"
 #include "realizar/avx512/q8_0.h"
-#include "realizar/scalar/conv.h"
 #include "realizar/wide/attention.h"
+#include "realizar/wide/conv.h"
 #include "realizar/wide/elementwise.h"
 #include "realizar/wide/norm.h"
 #include "realizar/wide/rope.h"
+#include "realizar/wide/scan.h"
 #include "realizar/wide/softmax.h"
 #include "realizar/wide/store.h"
 
@@ -69,7 +70,9 @@ const struct rz_kernels rz_avx512 = {
     .softmax = softmax_f32x16,
     .rope_neox = rope_neox_f32x16,
     .rope_norm = rope_norm_f32x16,
-    .conv_step = conv_step_f32, /* the scalar text, compiled for this tier */
+    .conv_step = conv_step_f32x16,
+    .scan_channels = scan_channels_f32x16,
+    .scan_heads = scan_heads_f32x16,
 
     .attend = attend_f32x16,
     .attend_merge = attend_merge_f32x16,

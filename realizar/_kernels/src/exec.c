@@ -26,7 +26,6 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_KV_STORE] = {rz_items_rows, rz_run_kv_store},
     [RZ_OP_ATTEND] = {rz_items_attend, rz_run_attend},
     [RZ_OP_MERGE] = {rz_items_merge, rz_run_merge},
-    [RZ_OP_SHORT_CONV] = {rz_items_sequences, rz_run_short_conv},
     [RZ_OP_CHOOSE_EXPERTS] = {rz_items_rows, rz_run_choose_experts},
     [RZ_OP_WEIGH_EXPERTS] = {rz_items_rows, rz_run_weigh_experts},
     [RZ_OP_EXPERTS_GROUP] = {rz_items_experts_group, rz_run_experts_group},
@@ -35,6 +34,8 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EXPERTS_QUANTIZE] = {rz_items_experts_quantize, rz_run_experts_quantize},
     [RZ_OP_EXPERTS_DOWN] = {rz_items_experts_down, rz_run_experts_down},
     [RZ_OP_EXPERTS_SUM] = {rz_items_rows, rz_run_experts_sum},
+    [RZ_OP_SHORT_CONV] = {rz_items_short_conv, rz_run_short_conv},
+    [RZ_OP_SCAN] = {rz_items_scan, rz_run_scan},
 };
 
 static void walk(void *arg, int index, int n_threads)

@@ -1,10 +1,9 @@
-/* Ops whose item is a row of the step, and the recurrence, whose item is a sequence. */
+/* Ops whose item is a row of the step. */
 #include <string.h>
 
 #include "realizar/worker.h"
 
 size_t rz_items_rows(const struct rz_worker *w, const struct rz_op *op) { return rz_n_rows(w, op); }
-size_t rz_items_sequences(const struct rz_worker *w, const struct rz_op *op) { return (size_t)w->batch->n_seqs; }
 
 static void embed(struct rz_worker *w, const struct rz_op *op, size_t t, const int32_t *row)
 {
@@ -131,22 +130,4 @@ void rz_rotate(struct rz_worker *w, const struct rz_rope *r, size_t t, const flo
 void rz_run_rope(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     rz_rotate(w, op->rope, t, rz_row(op->x, t), (size_t)op->n_repeat, op->n, rz_row(op->y, t));
-}
-
-void rz_run_short_conv(struct rz_worker *w, const struct rz_op *op, size_t s)
-{
-    const struct rz_batch *b = w->batch;
-    size_t n_past = op->n_tap - 1, n = op->n, t0 = (size_t)b->seq_start[s], n_row = (size_t)b->seq_start[s + 1] - t0;
-    float *state = (float *)(op->state + (size_t)b->state_slots[s] * op->state_stride);
-    const float **tap = (const float **)w->scratch;
-    if (b->seq_past[s] == 0) memset(state, 0, n_past * n * sizeof(float));
-    for (size_t t = 0; t < n_row; t++) {
-        for (size_t j = 0; j < op->n_tap; j++) /* token t looks at rows t - n_past ... t of [state; x] */
-            tap[j] = t + j < n_past ? state + (t + j) * n : rz_row(op->x, t0 + t + j - n_past);
-        w->kernels->conv_step(tap, op->w, op->n_tap, n, rz_row(op->y, t0 + t));
-    }
-    for (size_t j = 0; j < n_past; j++) {
-        const float *source = n_row + j < n_past ? state + (n_row + j) * n : rz_row(op->x, t0 + n_row + j - n_past);
-        memmove(state + j * n, source, n * sizeof(float));
-    }
 }

@@ -18,6 +18,7 @@
 #include "realizar/scalar/q6_k.h"
 #include "realizar/scalar/q8_0.h"
 #include "realizar/scalar/rope.h"
+#include "realizar/scalar/scan.h"
 #include "realizar/scalar/softmax.h"
 #include "realizar/scalar/store.h"
 #include "realizar/tiers.h"
@@ -61,6 +62,8 @@ const struct rz_kernels rz_scalar = {
     .rope_neox = rope_neox_f32,
     .rope_norm = rope_norm_f32,
     .conv_step = conv_step_f32,
+    .scan_channels = scan_channels_f32,
+    .scan_heads = scan_heads_f32,
 
     .attend = attend_f32,
     .attend_merge = attend_merge_f32,

@@ -49,7 +49,7 @@ static void do_conv_step(const struct rz_kernels *k, float *y)
     const float *rows[N_TAP];
     size_t n_tap, n_channel;
     taps(rows, &n_tap, &n_channel);
-    k->conv_step(rows, row.w, n_tap, n_channel, y);
+    k->conv_step(rows, row.w, n_channel, NULL, n_tap, n_channel, y);
 }
 
 /* In float64: the value of element i, and what a bound is relative to. */
@@ -154,7 +154,7 @@ static struct exact at_conv_step(size_t i)
     struct exact sum = {0, 0};
     taps(rows, &n_tap, &n_channel);
     for (size_t j = 0; j < n_tap; j++) {
-        struct exact one = product_of(row.w[i * n_tap + j], rows[j][i]);
+        struct exact one = product_of(row.w[j * n_channel + i], rows[j][i]);
         sum.value += one.value, sum.size += one.size;
     }
     return sum;

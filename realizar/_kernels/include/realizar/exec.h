@@ -50,6 +50,7 @@ enum rz_op_code {
     RZ_OP_EXPERTS_QUANTIZE,
     RZ_OP_EXPERTS_DOWN,
     RZ_OP_EXPERTS_SUM,
+    RZ_OP_SCAN,
     RZ_N_OPS
 };
 
@@ -120,6 +121,14 @@ struct rz_experts {
     int32_t *place;             /* [token][rank] -> pair */
 };
 
+struct rz_scan {
+    rz_scan_fn *run;
+    size_t n_head, head_dim, n_state, n_group;
+    size_t unit; /* heads that are shared out together */
+    const float *a, *d, *dt_bias;
+    struct rz_rows dt, b, c;
+};
+
 struct rz_op {
     int code;
     int m_rows;   /* 1: one row per wanted output; 0: one per token */
@@ -137,7 +146,8 @@ struct rz_op {
     const struct rz_attention *attention;
     const struct rz_route *route;
     const struct rz_experts *experts;
-    char *state; /* [slot][n_tap - 1][n] */
+    const struct rz_scan *scan;
+    char *state; /* state_stride bytes a slot */
     size_t n_tap, state_stride;
 };
 

@@ -121,6 +121,27 @@ typedef void rz_attend_merge_fn(float *m, float *l, float *acc, float mp, float 
 /* Writes one head of one token into its slot of a cache block: K as [head_dim][16], V as [16][head_dim]. */
 typedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block);
 
+/* ---- recurrences -------------------------------------------------------------------------------------------------- */
+
+/* n_tokens steps of a selective scan (docs/graph.md) of one sequence, for the heads [first, end).
+ *
+ * Row t of x, dt, b, c, y begins ld... floats behind row t - 1. The state, and a where it has n_state numbers for each
+ * channel, lie in tiles of RZ_SCAN_TILE channels, [n_state][channels of the tile], tile after tile; a head's last tile
+ * has fewer channels where head_dim is no multiple. scan_channels: heads of one channel, whose tiles span heads, and one
+ * group; first is a multiple of RZ_SCAN_TILE. scan_heads: a is one number for each head. */
+enum { RZ_SCAN_TILE = 16 };
+/* Channels of the tile that begins with channel `tile` of n. */
+static inline size_t rz_scan_width(size_t tile, size_t n) { return n - tile < RZ_SCAN_TILE ? n - tile : RZ_SCAN_TILE; }
+
+struct rz_scan_args {
+    const float *x, *dt, *b, *c, *a, *d, *dt_bias; /* dt_bias or NULL */
+    size_t ldx, lddt, ldb, ldc, ldy;
+    float *state, *y;
+    size_t n_tokens, n_head, head_dim, n_state, n_group, first, end;
+};
+
+typedef void rz_scan_fn(const struct rz_scan_args *args);
+
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
 /* Element by element of one row: a function of it, of it and a number, of it and another row. y may be an input. */
@@ -156,8 +177,11 @@ struct rz_kernels {
      * neox: pairs (i, i + half); normal: pairs (2i, 2i + 1). y may be x. */
     void (*rope_neox)(const float *x, const float *cos, const float *sin, size_t half, float *y);
     void (*rope_norm)(const float *x, const float *cos, const float *sin, size_t half, float *y);
-    /* One step of a depthwise causal convolution: y[c] = sum_j w[c * n_tap + j] * row_j[c], rows oldest first. */
-    void (*conv_step)(const float *const *rows, const float *w, size_t n_tap, size_t n_channel, float *y);
+    /* One step of a depthwise causal convolution: y[c] = b[c] + sum_j w[j * ldw + c] * row_j[c], rows oldest first; b may
+     * be NULL. */
+    void (*conv_step)(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
+                      size_t n_channel, float *y);
+    rz_scan_fn *scan_channels, *scan_heads;
 
     rz_attend_fn *attend;
     rz_attend_merge_fn *attend_merge;

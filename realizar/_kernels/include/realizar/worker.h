@@ -31,7 +31,6 @@ struct rz_op_run {
 
 /* exec_rows.c */
 size_t rz_items_rows(const struct rz_worker *w, const struct rz_op *op);
-size_t rz_items_sequences(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_take_rows(struct rz_worker *w, const struct rz_op *op, size_t t);
@@ -41,7 +40,6 @@ void rz_run_rope_table(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_rope(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_rotate(struct rz_worker *w, const struct rz_rope *r, size_t t, const float *x, size_t n_head, size_t dim,
                float *y);
-void rz_run_short_conv(struct rz_worker *w, const struct rz_op *op, size_t sequence);
 
 /* exec_linear.c: how products are shared out. Weight rows come in tiles of RZ_TILE_ROWS. */
 struct rz_range {
@@ -90,5 +88,11 @@ void rz_run_experts_up(struct rz_worker *w, const struct rz_op *op, size_t item)
 void rz_run_experts_quantize(struct rz_worker *w, const struct rz_op *op, size_t item);
 void rz_run_experts_down(struct rz_worker *w, const struct rz_op *op, size_t item);
 void rz_run_experts_sum(struct rz_worker *w, const struct rz_op *op, size_t t);
+
+/* exec_recurrent.c */
+size_t rz_items_short_conv(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_short_conv(struct rz_worker *w, const struct rz_op *op, size_t item);
+size_t rz_items_scan(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_scan(struct rz_worker *w, const struct rz_op *op, size_t item);
 
 #endif

@@ -15,6 +15,9 @@
 #define RZ_OUTER_COLS 1
 /* Whether attention converts the halves of a tile once for many queries: 4 % slower here, for loading them as floats. */
 #define RZ_UNPACKS_HALVES 0
+/* Block of wide/scan.h: twice its sums, inputs and a tile of the state, and the decays, fit into 16 registers. */
+#define RZ_SCAN_TOKENS 2
+#define RZ_SCAN_TILES 1
 
 typedef struct {
     __m256 lo, hi;

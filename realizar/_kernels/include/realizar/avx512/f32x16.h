@@ -15,6 +15,9 @@
 #define RZ_OUTER_COLS 4
 /* Whether attention converts the halves of a tile once for many queries: here conversion shares the ports of fma. */
 #define RZ_UNPACKS_HALVES 1
+/* Block of wide/scan.h: its sums, inputs and decays, and a tile of the state, fit into 32 registers. */
+#define RZ_SCAN_TOKENS 4
+#define RZ_SCAN_TILES 2
 
 typedef __m512 f32x16;
 

@@ -5,12 +5,13 @@
 #include <math.h>
 #include <stddef.h>
 
-/* y[c] = sum_j w[c][j] * rows[j][c], fma with j ascending. */
-static void conv_step_f32(const float *const *rows, const float *w, size_t n_tap, size_t n_channel, float *y)
+/* y[c] = b[c] + sum_j w[j][c] * rows[j][c], fma with j ascending. */
+static void conv_step_f32(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
+                          size_t n_channel, float *y)
 {
     for (size_t c = 0; c < n_channel; c++) {
-        float sum = 0;
-        for (size_t j = 0; j < n_tap; j++) sum = fmaf(w[c * n_tap + j], rows[j][c], sum);
+        float sum = b ? b[c] : 0;
+        for (size_t j = 0; j < n_tap; j++) sum = fmaf(w[j * ldw + c], rows[j][c], sum);
         y[c] = sum;
     }
 }

@@ -1,4 +1,4 @@
-/* exp, tanh, sigmoid, silu and gelu on sixteen lanes: the operations of scalar/math.h in their order. */
+/* exp, softplus, tanh, sigmoid, silu and gelu on sixteen lanes: the operations of scalar/math.h in their order. */
 #ifndef REALIZAR_WIDE_MATH_H
 #define REALIZAR_WIDE_MATH_H
 
@@ -29,6 +29,21 @@ RZ_INLINE f32x16 exp_f32x16(f32x16 x)
     x = f32x16_min(f32x16_set(RZ_EXP_MAX), x);
     exp_in_step(&x, 1);
     return x;
+}
+
+RZ_INLINE f32x16 softplus_f32x16(f32x16 x)
+{
+    f32x16 z = exp_f32x16(f32x16_copysign(f32x16_abs(x), f32x16_set(-1)));
+    f32x16 p = f32x16_fma(f32x16_set(RZ_LOG1P_9), z, f32x16_set(RZ_LOG1P_8));
+    p = f32x16_fma(p, z, f32x16_set(RZ_LOG1P_7));
+    p = f32x16_fma(p, z, f32x16_set(RZ_LOG1P_6));
+    p = f32x16_fma(p, z, f32x16_set(RZ_LOG1P_5));
+    p = f32x16_fma(p, z, f32x16_set(RZ_LOG1P_4));
+    p = f32x16_fma(p, z, f32x16_set(RZ_LOG1P_3));
+    p = f32x16_fma(p, z, f32x16_set(RZ_LOG1P_2));
+    p = f32x16_fma(p, z, f32x16_set(RZ_LOG1P_1));
+    p = f32x16_fma(p, z, f32x16_set(RZ_LOG1P_0));
+    return f32x16_fma(p, z, f32x16_max(x, f32x16_zero()));
 }
 
 RZ_INLINE f32x16 tanh_f32x16(f32x16 x)

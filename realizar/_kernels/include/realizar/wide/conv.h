@@ -1,0 +1,17 @@
+/* One step of a depthwise causal convolution, sixteen channels at a time; meaning in scalar/conv.h. */
+#ifndef REALIZAR_WIDE_CONV_H
+#define REALIZAR_WIDE_CONV_H
+
+static void conv_step_f32x16(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
+                             size_t n_channel, float *y)
+{
+    for (size_t c = 0; c < n_channel; c += 16) {
+        size_t n = n_channel - c;
+        f32x16 sum = b ? f32x16_load_first(b + c, n) : f32x16_zero();
+        for (size_t j = 0; j < n_tap; j++)
+            sum = f32x16_fma(f32x16_load_first(w + j * ldw + c, n), f32x16_load_first(rows[j] + c, n), sum);
+        f32x16_store_first(y + c, sum, n);
+    }
+}
+
+#endif

@@ -1,0 +1,102 @@
+"""Ops that carry a state from token to token, appended to a Program; and the scan alone, for tests."""
+
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport calloc
+
+import numpy as np
+
+from realizar._kernels.exec cimport RZ_OP_SCAN, RZ_OP_SHORT_CONV, rz_op, rz_scan
+from realizar._kernels.plan cimport Program
+from realizar._kernels.table cimport RZ_SCAN_TILE, kernels, rz_kernels, rz_scan_args
+
+
+cdef set_state(Program program, rz_op *op, state, tuple shape):
+    """Gives an op its state: float32 [n_slots, *shape]."""
+    if state.shape[1:] != shape or state.dtype != np.float32 or not state.flags.c_contiguous:
+        raise ValueError(f"state of shape {state.shape} {state.dtype}: {shape} float32 a slot expected")
+    op.state, op.state_stride = <char *> <uintptr_t> state.ctypes.data, state.strides[0]
+    program.keep.append(state)
+
+
+def in_tiles(a):
+    """float32 [n_channel, n_state] as the scan reads it: [n_state][channels of the tile], tile after tile."""
+    return np.concatenate([a[c : c + RZ_SCAN_TILE].T.reshape(-1) for c in range(0, len(a), RZ_SCAN_TILE)])
+
+
+def add_short_conv(Program program not None, w, bias, state, x, y):
+    """Depthwise causal convolution; w: float32 [n_tap, n_channel], bias: float32 [n_channel] or None."""
+    cdef size_t n_tap = w.shape[0], n_channel = w.shape[1]
+    cdef rz_op *op = program.new_op(RZ_OP_SHORT_CONV, n_channel)
+    set_state(program, op, state, (n_tap - 1, n_channel))
+    op.x, op.y = program.rows(x, n_channel), program.rows(y, n_channel)
+    op.w, op.b, op.n_tap = program.floats(w.reshape(-1), n_channel * n_tap), program.floats(bias, n_channel), n_tap
+    program.max_row = max(program.max_row, 2 * n_tap)
+
+
+def add_selective_scan(Program program not None, size_t n_head, size_t n_group, a, d, dt_bias, state, x, dt, b, c, y):
+    """Selective scan; state: float32 [n_slots, n_channel, n_state].
+
+    a: float32 [n_head, n_state] with heads of one channel, or [n_head, 1]; d, dt_bias (or None): float32 [n_head].
+    """
+    cdef size_t n_channel = state.shape[1], n_state = state.shape[2]
+    cdef rz_op *op = program.new_op(RZ_OP_SCAN, n_channel)
+    cdef rz_scan *scan = <rz_scan *> calloc(1, sizeof(rz_scan))
+    if scan == NULL:
+        raise MemoryError("no memory for an op")
+    op.scan = scan
+    set_state(program, op, state, (n_channel, n_state))
+    op.x, op.y = program.rows(x, n_channel), program.rows(y, n_channel)
+    scan.dt = program.rows(dt, n_head)
+    scan.b, scan.c = program.rows(b, n_group * n_state), program.rows(c, n_group * n_state)
+    scan.n_head, scan.head_dim, scan.n_state, scan.n_group = n_head, n_channel // n_head, n_state, n_group
+    if a.shape[1] == 1:
+        scan.run, scan.unit = program.program.kernels.scan_heads, 1
+        scan.a = program.floats(a.reshape(-1), n_head)
+    elif n_head == n_channel and n_group == 1:
+        scan.run, scan.unit = program.program.kernels.scan_channels, RZ_SCAN_TILE
+        scan.a = program.floats(in_tiles(a), n_channel * n_state)
+    else:
+        raise ValueError(f"states that decay each by itself need heads of one channel and one group, not {n_head} "
+                         f"heads for {n_channel} channels in {n_group} groups")
+    scan.d, scan.dt_bias = program.floats(d, n_head), program.floats(dt_bias, n_head)
+
+
+def selective_scan(x, dt, b, c, a, d, state, dt_bias=None, str isa=None):
+    """A selective scan alone, over the tokens of one sequence; `add_selective_scan` describes the arrays.
+
+    Parameters
+    ----------
+    x : float32 [n, n_channel]
+    dt : float32 [n, n_head]
+    b, c : float32 [n, n_group, n_state]
+    a : float32 [n_head, n_state or 1]
+    d : float32 [n_head]
+    state : float32 [n_channel * n_state]
+        In tiles; changed in place.
+    dt_bias : float32 [n_head], optional
+    isa : str, optional
+        Tier of the kernel; the chosen one by default.
+
+    Returns
+    -------
+    float32 [n, n_channel]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    cdef rz_scan_args args
+    together = a.shape[1] == 1
+    flat = np.ascontiguousarray(a.reshape(-1)) if together else in_tiles(a)
+    out = np.empty_like(x)
+    cdef const float[:, ::1] x_view = x, dt_view = dt
+    cdef const float[:, :, ::1] b_view = b, c_view = c
+    cdef const float[::1] a_view = flat, d_view = d, bias_view = d if dt_bias is None else dt_bias
+    cdef float[::1] h = state
+    cdef float[:, ::1] y = out
+    args.x, args.dt, args.b, args.c = &x_view[0, 0], &dt_view[0, 0], &b_view[0, 0, 0], &c_view[0, 0, 0]
+    args.a, args.d, args.dt_bias = &a_view[0], &d_view[0], NULL if dt_bias is None else &bias_view[0]
+    args.n_tokens, args.n_head, args.head_dim = x.shape[0], dt.shape[1], x.shape[1] // dt.shape[1]
+    args.n_group, args.n_state = b.shape[1], b.shape[2]
+    args.ldx = args.ldy = x.shape[1]
+    args.lddt, args.ldb, args.ldc = dt.shape[1], b.shape[1] * b.shape[2], b.shape[1] * b.shape[2]
+    args.state, args.y, args.first, args.end = &h[0], &y[0, 0], 0, args.n_head
+    (table.scan_heads if together else table.scan_channels)(&args)
+    return out
