@@ -139,7 +139,7 @@ def tensors(hp: HParams) -> WeightTable:
     """What all of them have."""
     return {
         **embedding_tensors(hp.n_vocab, hp.n_embd),
-        **gqa_tensors(hp),
+        **gqa_tensors(hp, bias=None, output_bias=None),
         **norm_tensors(hp.n_embd, "ffn_norm"),
         **swiglu_tensors(hp.n_embd, hp.n_ff),
     }

@@ -169,7 +169,7 @@ class Olmo2(Architecture):
         """Separate q, k, v with their norms; SwiGLU."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            **qkv_tensors(hp),
+            **qkv_tensors(hp, bias=None, output_bias=None),
             "blk.{i}.attn_q_norm": Weight((hp.n_head * hp.head_dim,)),
             "blk.{i}.attn_k_norm": Weight((hp.n_head_kv * hp.head_dim,)),
             **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),

@@ -95,15 +95,15 @@ class Qwen2(Architecture):
 
 
 class Qwen3(Architecture):
-    """Qwen 3 (https://arxiv.org/abs/2505.09388): no biases, but a norm over each head of q and k."""
+    """Qwen 3 (https://arxiv.org/abs/2505.09388): Llama with a norm over each head of q and k."""
 
     name = "qwen3"
 
     def tensors(self, hp: HParams) -> WeightTable:
-        """Separate q, k, v with norms over a head; SwiGLU; the output may be tied to the embedding."""
+        """Separate q, k, v with norms over a head, biases in some files; SwiGLU; the output may be tied."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            **gqa_tensors(hp),
+            **gqa_tensors(hp, bias=None, output_bias=None),
             "blk.{i}.attn_q_norm": Weight((hp.head_dim,)),
             "blk.{i}.attn_k_norm": Weight((hp.head_dim,)),
             **norm_tensors(hp.n_embd, "ffn_norm"),

@@ -239,6 +239,7 @@ class Architecture(ABC):
             attn_factor=md.between("rope.scaling.attn_factor", 1e-3, 1e3, 1.0),
             beta_fast=md.between("rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32.0),
             beta_slow=md.between("rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1.0),
+            yarn_attn_factor=md.between("rope.scaling.yarn_attn_factor", 0.0, 1e3, 0.0) or None,
         )
 
     @abstractmethod

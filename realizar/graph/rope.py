@@ -26,6 +26,8 @@ class RopeScaling:
         Context length before stretching, in tokens (yarn, longrope).
     attn_factor : float
         Multiplies cos and sin beside what yarn itself asks for.
+    yarn_attn_factor : float | None
+        What yarn multiplies cos and sin by; 1 + 0.1 ln(factor) by default.
     beta_fast, beta_slow : float
         Rotations over the original context above which a dimension is left as it is, below which it is interpolated.
     """
@@ -36,6 +38,7 @@ class RopeScaling:
     attn_factor: float = 1.0
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    yarn_attn_factor: float | None = None
 
 
 def _yarn_dim(rotations: float, dims: int, base: float, n_ctx_orig: int) -> float:
@@ -78,7 +81,7 @@ def rope_frequencies(
     inv_freq : float32 [dims / 2]
         Radians per position.
     mscale : float
-        Multiplies cos and sin (yarn: 1 + 0.1 ln(factor)).
+        Multiplies cos and sin.
 
     Raises
     ------
@@ -94,7 +97,8 @@ def rope_frequencies(
     elif scaling.kind == "yarn":
         ramp = _yarn_ramp(dims, base, scaling)
         inv_freq = inv_freq / scaling.factor * (1.0 - ramp) + inv_freq * ramp
-        mscale *= 1.0 + 0.1 * math.log(scaling.factor)
+        own = scaling.yarn_attn_factor
+        mscale *= 1.0 + 0.1 * math.log(max(scaling.factor, 1.0)) if own is None else own
     elif scaling.kind not in ("none", "longrope"):
         raise GraphError(f"rope scaling {shown(scaling.kind)} is unknown; known are none, linear, yarn and longrope")
     return inv_freq.astype(np.float32), mscale
