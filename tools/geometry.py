@@ -1,122 +1,79 @@
 """Writes model files with the shapes, types and vocabulary sizes of real ones and random weights, to be measured.
 
     python tools/geometry.py phi-2 llama-3.2-1b --folder models
+    python tools/geometry.py --all --folder models
     python tools/geometry.py llama-3.2-1b --type Q5_0 --folder models
 
-The types are those that llama.cpp's quantizer gives a Q4_K_M file, or one type for all matrices of the layers. Every
-row of a matrix is a window on a long row of random blocks, one block further than the row before: no two rows are
-equal, all bytes lie in the file, and the weights are so small (variance 1 / columns) that activations keep their size.
-The tokens are made up too: such a model says nothing, at the speed of the real one.
+Which tensors there are is the matter of the architecture's plugin; tools/geometries.py has a row of numbers for each
+family. The types are those that llama.cpp's quantizer gives a Q4_K_M file, or one type for all matrices of the layers;
+experts of gpt-oss are MXFP4, as published. Every row of a matrix is a window on a long row of random blocks, one block
+further than the row before: no two rows are equal, all bytes lie in the file, and the weights are so small (variance
+1 / columns) that activations keep their size. The tokens are made up too: such a model says nothing, at the speed of
+the real one. All have byte-level BPE, whatever the family's own kind is.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from geometries import GEOMETRIES, Geometry
 
 from realizar.arch import ArchMetadata, registry
-from realizar.arch.architecture import Weight, expand
+from realizar.arch.architecture import Weight, WeightTable, expand
 from realizar.gguf import GGMLType, GGUFWriter
 from realizar.graph.rope import rope_frequencies
 from realizar.quants import FORMATS, quantize
 from realizar.tokenizer.gpt2 import BYTE_OF
 
-CHUNK = 256  # elements that every format has whole blocks of
 N_RANDOM = 2048  # chunks that are quantized; rows are made of them
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
+# What llama.cpp's quantizer leaves in float32 beside vectors and norms (tensor_allows_quantization in llama-quant.cpp).
+EXACT = ("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "attn_rel_b")
+# For rows that no K format has whole blocks of (tensor_type_fallback there).
+INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """What a real file has, but for its numbers.
+class Tensor:
+    """A tensor to be written: its declaration, and its format."""
 
-    Attributes
-    ----------
-    architecture : str
-    sizes : dict
-        Metadata under the architecture's name.
-    pretokenizer : str
-    n_merges : int
-        Tokens that are made of two others; 256 stand for bytes before them.
-    special : tuple[str, ...]
-        The tokens behind these.
-    n_vocab : int
-        Filled up with unused tokens.
-    keys : dict
-        Other metadata.
-    tied : bool
-        The output matrix is the embedding's.
-    """
-
-    architecture: str
-    sizes: Mapping[str, Any]
-    pretokenizer: str
-    n_merges: int
-    special: tuple[str, ...]
-    n_vocab: int
-    keys: Mapping[str, Any]
-    tied: bool = False
+    name: str
+    weight: Weight
+    type: str
 
 
-# https://huggingface.co/microsoft/phi-2/blob/main/config.json, as first converted: q, k and v in one tensor.
-PHI_2 = Geometry(
-    architecture="phi2",
-    sizes={
-        "context_length": 2048,
-        "embedding_length": 2560,
-        "feed_forward_length": 10240,
-        "block_count": 32,
-        "attention.head_count": 32,
-        "attention.head_count_kv": 32,
-        "attention.layer_norm_epsilon": 1e-5,
-        "rope.dimension_count": 32,
-    },
-    pretokenizer="gpt-2",
-    n_merges=50000,
-    special=("<|endoftext|>",),
-    n_vocab=51200,
-    keys={
-        "tokenizer.ggml.bos_token_id": 50256,
-        "tokenizer.ggml.eos_token_id": 50256,
-        "tokenizer.ggml.add_bos_token": False,
-    },
-)
-# https://huggingface.co/meta-llama/Llama-3.2-1B/blob/main/config.json
-LLAMA_3_2_1B = Geometry(
-    architecture="llama",
-    sizes={
-        "context_length": 131072,
-        "embedding_length": 2048,
-        "feed_forward_length": 8192,
-        "block_count": 16,
-        "attention.head_count": 32,
-        "attention.head_count_kv": 8,
-        "attention.key_length": 64,
-        "attention.value_length": 64,
-        "attention.layer_norm_rms_epsilon": 1e-5,
-        "rope.dimension_count": 64,
-        "rope.freq_base": 500000.0,
-        "vocab_size": 128256,
-    },
-    pretokenizer="llama-bpe",
-    n_merges=127744,
-    special=("<|begin_of_text|>", "<|end_of_text|>", *(f"<|reserved_special_token_{i}|>" for i in range(254))),
-    n_vocab=128256,
-    keys={
-        "tokenizer.ggml.bos_token_id": 128000,
-        "tokenizer.ggml.eos_token_id": 128001,
-        "tokenizer.ggml.add_bos_token": True,
-    },
-    tied=True,
-)
-GEOMETRIES = {"phi-2": PHI_2, "llama-3.2-1b": LLAMA_3_2_1B}
+def tensors(geometry: Geometry, hp: Any, type_name: str = Q4_K_M) -> Iterator[Tensor]:
+    """The tensors of a file, biases left out, in the formats of llama.cpp's quantizer."""
+    table = expand(registry.default().architecture(geometry.architecture).tensors(hp), hp.n_layer)
+    count: Counter[str] = Counter()
+    for name, weight in table.items():
+        if _written(geometry, table, name, weight):
+            kind = name.rpartition(".")[2]
+            chosen = _type(geometry, hp, name, weight, count[kind], type_name)
+            count[kind] += 1
+            yield Tensor(name, weight, chosen)
+
+
+def _written(geometry: Geometry, table: WeightTable, name: str, weight: Weight) -> bool:
+    """Whether this file has a tensor that some files lack."""
+    folder, _, kind = name.rpartition(".")
+    for other, there in ((weight.where, True), (weight.unless, False)):
+        if other is not None:
+            key = f"{folder}.{other}"
+            if (key in table and _written(geometry, table, key, table[key])) != there:
+                return False
+    if weight.alias is not None:
+        return not geometry.tied
+    return not weight.optional or weight.where is not None or weight.unless is not None or kind in geometry.optional
 
 
 def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0) -> None:
@@ -145,36 +102,61 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
     architecture = registry.default().architecture(geometry.architecture)
     hp = architecture.hparams(ArchMetadata(metadata, geometry.architecture))
     random = {}
-    for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
-        if geometry.tied and weight.alias is not None:
-            continue
-        if len(weight.shape) == 1:
-            vector = _factors(hp) if name == "rope_freqs" else 1 + _small(weight.shape, rng)
-            _add_floats(writer, f"{name}.weight", vector)
+    for tensor in tensors(geometry, hp, type_name):
+        name, weight = tensor.name, tensor.weight
+        if tensor.type == "F32":
+            _add_floats(writer, name + weight.suffix, _vector(name, weight, hp, rng))
         else:
-            chosen = _type(name, hp.n_layer, geometry.tied, type_name)
-            columns = weight.shape[1]
-            if (chosen, columns) not in random:
-                random[chosen, columns] = _chunks(chosen, columns, rng)
-            data = _matrix(random[chosen, columns], weight, rng)
-            writer.add_tensor(f"{name}.weight", data, weight.shape, GGMLType[chosen])
+            chosen = tensor.type, weight.shape[-1]
+            if chosen not in random:
+                random[chosen] = _chunks(*chosen, rng)
+            data = _matrix(random[chosen], weight, tensor.type, rng)
+            writer.add_tensor(name + weight.suffix, data, weight.shape, GGMLType[tensor.type])
         if weight.bias:
-            _add_floats(writer, f"{name}.bias", _small(weight.shape[:1], rng))
+            _add_floats(writer, f"{name}.bias", _small(weight.bias_shape, rng))
     writer.write()
 
 
-def _type(name: str, n_layer: int, tied: bool, type_name: str) -> str:
-    """The format of a matrix: llama.cpp's rules (llama_tensor_get_type in llama-quant.cpp) for Q4_K_M."""
-    if name in ("output", "token_embd"):
-        return "Q6_K" if name == "output" or tied else "Q4_K"
+def _type(geometry: Geometry, hp: Any, name: str, weight: Weight, i: int, type_name: str) -> str:
+    """The format of a tensor: llama.cpp's rules (llama_tensor_get_type in llama-quant.cpp) for Q4_K_M.
+
+    `i` counts the tensors of its kind that came before.
+    """
+    kind = name.rpartition(".")[2]
+    if len(weight.shape) == 1 or weight.shape[0] == 1 or weight.suffix != ".weight":
+        return "F32"
+    if kind in EXACT or kind.endswith("_norm"):
+        return "F32"
+    chosen = _k_type(geometry, hp, kind, weight, i, type_name)
+    return INSTEAD.get(chosen, "Q8_0") if weight.shape[-1] % FORMATS[chosen].n_elements else chosen
+
+
+def _k_type(geometry: Geometry, hp: Any, kind: str, weight: Weight, i: int, type_name: str) -> str:
+    falcon, gpt_oss = geometry.architecture == "falcon", geometry.architecture == "gpt-oss"
+    if kind == "output" or (kind == "token_embd" and geometry.tied):
+        return "Q8_0" if falcon or gpt_oss else "Q6_K"
     if type_name != Q4_K_M:
-        return type_name
-    _, layer, kind = name.split(".")
-    i, eighth = int(layer), n_layer // 8
-    more_bits = i < eighth or i >= 7 * n_layer // 8 or (i - eighth) % 3 == 2
-    if kind in ("attn_v", "ffn_down") and more_bits:
+        return "Q4_K" if kind == "token_embd" else type_name
+    if gpt_oss:  # the published files: MXFP4_MOE
+        return "MXFP4" if len(weight.shape) == 3 else "Q8_0"
+    n, n_expert = hp.n_layer, geometry.sizes.get("expert_count", 0)
+    more_bits = i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2
+    if n_expert == 8 and kind in ("attn_k", "attn_v"):
+        return "Q8_0"
+    if kind.startswith("ffn_down") and falcon:
+        return "Q6_K" if i < n // 16 else "Q5_K" if more_bits else "Q4_K"
+    if more_bits and (kind in ("attn_v", "attn_kv_b") or kind.startswith("ffn_down")):
         return "Q6_K"
-    return "Q5_K" if kind == "attn_qkv" else "Q4_K"
+    return "Q5_K" if kind == "attn_qkv" or (n_expert == 8 and kind == "attn_output") else "Q4_K"
+
+
+def _vector(name: str, weight: Weight, hp: Any, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """What stays in float32: norms near one, decays below zero, small matrices small."""
+    if name == "rope_freqs":
+        return _factors(hp)
+    if weight.negative:
+        return -1 - np.abs(_small(weight.shape, rng))
+    return _small(weight.shape, rng) + np.float32(len(weight.shape) == 1)
 
 
 def _small(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -185,15 +167,23 @@ def _add_floats(writer: GGUFWriter, name: str, values: npt.NDArray[np.float32]) 
     writer.add_tensor(name, values.view(np.uint8), values.shape, GGMLType.F32)
 
 
+def _chunk(type_name: str) -> int:
+    """Elements of a chunk: one block, or as many as the largest ones have."""
+    n: int = FORMATS[type_name].n_elements
+    return max(n, 32)
+
+
 def _chunks(type_name: str, columns: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Random chunks, uint8 [N_RANDOM, bytes], each of its own scale; the weights have variance 1 / columns in all."""
     scale = rng.uniform(0.5, 1.5, (N_RANDOM, 1)) / np.sqrt(13 / 12 * columns)
-    return quantize((scale * rng.standard_normal((N_RANDOM, CHUNK))).astype(np.float32), type_name)
+    return quantize((scale * rng.standard_normal((N_RANDOM, _chunk(type_name)))).astype(np.float32), type_name)
 
 
-def _matrix(chunks: npt.NDArray[np.uint8], weight: Weight, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """The bytes of a matrix as a view of a long row of chunks that takes a fraction of their room."""
-    n_row, per_row = weight.shape[0], weight.shape[1] // CHUNK
+def _matrix(
+    chunks: npt.NDArray[np.uint8], weight: Weight, type_name: str, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """The bytes of a matrix, or of one for each expert, as a view of a long row of chunks: a fraction of their room."""
+    n_row, per_row = prod(weight.shape[:-1]), weight.shape[-1] // _chunk(type_name)
     row = chunks[rng.integers(0, N_RANDOM, n_row + per_row - 1)].reshape(-1)
     chunk_bytes = chunks.shape[1]
     return np.lib.stride_tricks.sliding_window_view(row, per_row * chunk_bytes)[::chunk_bytes]
@@ -241,13 +231,17 @@ def vocabulary(geometry: Geometry, rng: np.random.Generator) -> dict[str, Any]:
 def main() -> None:
     """Read the command line and write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", choices=GEOMETRIES, metavar="NAME", help=" or ".join(GEOMETRIES))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(GEOMETRIES))
+    parser.add_argument("--all", action="store_true", help="one file for each row of tools/geometries.py")
     parser.add_argument("--type", choices=[Q4_K_M, *FORMATS], default=Q4_K_M, help="of the layers' matrices")
     parser.add_argument("--folder", type=Path, default=Path(), help="where the files go")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    names = [*GEOMETRIES] if args.all else args.names
+    if not names or not GEOMETRIES.keys() >= set(names):
+        parser.error(f"names of {', '.join(GEOMETRIES)} are needed")
     args.folder.mkdir(parents=True, exist_ok=True)
-    for name in args.names:
+    for name in names:
         path = args.folder / f"{name}-{args.type.lower()}.gguf"
         write(GEOMETRIES[name], path, args.type, args.seed)
         print(f"{path}: {path.stat().st_size / 1e9:.2f} GB")

@@ -3,14 +3,24 @@
 import importlib
 from collections import Counter
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
 
 from realizar import LLM
+from realizar.arch import ArchMetadata, registry
 from realizar.gguf import GGUFFile
+from realizar.quants import FORMATS
 from tests.meta.house import ROOT
 
+SHIPPED = {
+    name
+    for point in registry.selected()
+    if point.value.startswith("realizar_plugins.")
+    for cls in point.load().realizar_architectures()
+    for name in [cls.name]
+}
 SMALL = {
     "embedding_length": 256,
     "feed_forward_length": 512,
@@ -62,6 +72,23 @@ def test_types_and_numbers(geometry, name, types, tmp_path):
     with LLM(path) as llm:
         logits = llm.logits(llm.tokenize("Hello there"))
     assert 0.5 < logits.std() < 2
+
+
+def test_every_architecture_has_a_row(geometry):
+    known = set(registry.default().architectures) & set(SHIPPED)
+    assert known <= {row.architecture for row in geometry.GEOMETRIES.values()}
+
+
+def test_a_row_is_about_a_billion_parameters(geometry):
+    for name, row in geometry.GEOMETRIES.items():
+        if row.architecture not in registry.default().architectures or name == "phi-2":
+            continue
+        metadata = {f"{row.architecture}.{key}": value for key, value in row.sizes.items()}
+        metadata[f"{row.architecture}.vocab_size"] = row.n_vocab
+        hp = registry.default().architecture(row.architecture).hparams(ArchMetadata(metadata, row.architecture))
+        n = sum(prod(tensor.weight.shape) for tensor in geometry.tensors(row, hp))
+        assert 0.3e9 < n < 1.8e9, (name, n)
+        assert {tensor.type for tensor in geometry.tensors(row, hp)} <= {*FORMATS}, name
 
 
 def test_one_type_and_equal_files(geometry, tmp_path):

@@ -1,0 +1,232 @@
+"""What tools/geometry.py writes: phi-2 and Llama-3.2-1B as they are, and about 1 B parameters of each family.
+
+The sizes are those of a published model of that size where there is one, else a larger one's with fewer layers and
+narrower ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a real file has, but for its numbers.
+
+    Attributes
+    ----------
+    architecture : str
+    sizes : dict
+        Metadata under the architecture's name.
+    n_vocab : int
+        Filled up with unused tokens.
+    n_merges : int
+        Tokens that are made of two others; 256 stand for bytes before them.
+    special : tuple[str, ...]
+        The tokens behind these.
+    pretokenizer : str
+    keys : dict
+        Other metadata.
+    tied : bool
+        The output matrix is the embedding's.
+    optional : tuple of str
+        Last parts of the names of tensors that some files lack and this one has.
+    """
+
+    architecture: str
+    sizes: Mapping[str, Any]
+    n_vocab: int
+    n_merges: int = 30000
+    special: tuple[str, ...] = ("<|endoftext|>",)
+    pretokenizer: str = "gpt-2"
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    tied: bool = False
+    optional: tuple[str, ...] = ()
+
+
+RMS, LAYER = {"attention.layer_norm_rms_epsilon": 1e-5}, {"attention.layer_norm_epsilon": 1e-5}
+
+
+def _sizes(layers: int, embd: int, ff: int, heads: int = 0, kv: int = 0, head: int = 0, **more: Any) -> dict[str, Any]:
+    """The keys that nearly all have; `__` stands for a dot in those of `more`."""
+    sizes: dict[str, Any] = {
+        "block_count": layers,
+        "embedding_length": embd,
+        "feed_forward_length": ff,
+        "context_length": more.pop("context", 4096),
+        "attention.head_count": heads,
+    }
+    if kv:
+        sizes["attention.head_count_kv"] = kv
+    if head:
+        sizes.update({"attention.key_length": head, "attention.value_length": head})
+    return {**sizes, **{key.replace("__", "."): value for key, value in more.items()}}
+
+
+def _moe(experts: int, used: int, ff: int) -> dict[str, int]:
+    return {"expert_count": experts, "expert_used_count": used, "expert_feed_forward_length": ff}
+
+
+def _bos(token: int, eos: int, add: bool) -> dict[str, Any]:
+    return {
+        "tokenizer.ggml.bos_token_id": token, "tokenizer.ggml.eos_token_id": eos, "tokenizer.ggml.add_bos_token": add,
+    }  # fmt: skip
+
+
+def _encoder(heads: int, **more: Any) -> dict[str, Any]:
+    return {**_sizes(36, 1536, 6144, heads, context=512, **more), **LAYER, "attention.causal": False, "pooling_type": 1}
+
+
+# https://huggingface.co/microsoft/phi-2/blob/main/config.json, as first converted: q, k and v in one tensor.
+PHI_2 = Geometry(
+    "phi2", _sizes(32, 2560, 10240, 32, 32, context=2048, rope__dimension_count=32) | LAYER, 51200, n_merges=50000,
+    keys=_bos(50256, 50256, False),
+)  # fmt: skip
+# https://huggingface.co/meta-llama/Llama-3.2-1B/blob/main/config.json
+LLAMA_3_2_1B = Geometry(
+    "llama",
+    _sizes(16, 2048, 8192, 32, 8, 64, context=131072, rope__dimension_count=64, rope__freq_base=5e5, vocab_size=128256)
+    | RMS,
+    128256,
+    n_merges=127744,
+    special=("<|begin_of_text|>", "<|end_of_text|>", *(f"<|reserved_special_token_{i}|>" for i in range(254))),
+    pretokenizer="llama-bpe",
+    keys=_bos(128000, 128001, True),
+    tied=True,
+    optional=("rope_freqs",),
+)
+T5 = _sizes(24, 1024, 2816, 16, 0, 64, context=512, attention__relative_buckets_count=32) | LAYER | RMS
+SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
+
+GEOMETRIES = {
+    "phi-2": PHI_2,
+    "llama-3.2-1b": LLAMA_3_2_1B,
+    "granite-1b": Geometry(
+        "granite",
+        _sizes(
+            20, 2048, 6144, 32, 8, attention__scale=0.015625, embedding_scale=12.0, residual_scale=0.22, logit_scale=8.0
+        )
+        | RMS,
+        49152,
+        tied=True,
+    ),
+    "smollm3-1b": Geometry("smollm3", _sizes(16, 2048, 8192, 16, 4, rope__freq_base=5e6) | RMS, 49152, tied=True),
+    "olmo2-1b": Geometry("olmo2", _sizes(16, 2048, 8192, 16, 16, rope__freq_base=5e5) | RMS, 100352),
+    "stablelm-1.6b": Geometry(
+        "stablelm",
+        _sizes(24, 2048, 5632, 32, 32, rope__dimension_count=16, use_parallel_residual=False) | LAYER,
+        100352,
+        optional=("ffn_norm",),
+    ),
+    "starcoder2-1b": Geometry(
+        "starcoder2", _sizes(24, 2048, 8192, 16, 2, rope__freq_base=1e5) | LAYER, 49152, tied=True
+    ),
+    "phi3-1b": Geometry(
+        "phi3",
+        _sizes(16, 2048, 8192, 32, 32, rope__dimension_count=64, rope__scaling__original_context_length=4096) | RMS,
+        32000,
+    ),
+    "phimoe-1b": Geometry(
+        "phimoe", _sizes(12, 1024, 1792, 16, 4, rope__dimension_count=64) | _moe(16, 2, 1792) | RMS, 32000
+    ),
+    "qwen-1b": Geometry("qwen", _sizes(20, 2048, 10240, 16) | LAYER | RMS, 50176),
+    "qwen2-1b": Geometry("qwen2", _sizes(20, 1536, 8960, 12, 2, rope__freq_base=1e6) | RMS, 151936, tied=True),
+    "qwen2moe-1b": Geometry(
+        "qwen2moe",
+        _sizes(16, 1024, 2816, 16, 16, rope__freq_base=1e6, expert_shared_feed_forward_length=2048)
+        | _moe(32, 4, 512)
+        | RMS,
+        50176,
+    ),
+    "qwen3-1b": Geometry("qwen3", _sizes(20, 2048, 6144, 16, 8, 128, rope__freq_base=1e6) | RMS, 50176, tied=True),
+    "qwen3moe-1b": Geometry(
+        "qwen3moe", _sizes(18, 1024, 3072, 16, 4, 128, rope__freq_base=1e6) | _moe(32, 8, 512) | RMS, 50176
+    ),
+    "olmoe-1b": Geometry("olmoe", _sizes(12, 1024, 1024, 16, 16) | _moe(24, 8, 1024) | RMS, 50176),
+    "falcon-1b": Geometry("falcon", _sizes(22, 2048, 8192, 32, 1, context=2048) | LAYER, 65024, tied=True),
+    "falcon-40b-like-1b": Geometry(
+        "falcon", _sizes(20, 2048, 8192, 32, 8, context=2048) | LAYER, 65024, optional=("attn_norm_2",)
+    ),
+    "gemma-1b": Geometry("gemma", _sizes(12, 2048, 8192, 8, 1, 256) | RMS, 256000, tied=True),
+    "gemma2-1b": Geometry(
+        "gemma2",
+        _sizes(
+            12,
+            2048,
+            8192,
+            8,
+            4,
+            256,
+            attention__sliding_window=4096,
+            attn_logit_softcapping=50.0,
+            final_logit_softcapping=30.0,
+        )
+        | RMS,
+        256000,
+        tied=True,
+    ),
+    "gemma3-1b": Geometry(
+        "gemma3",
+        _sizes(26, 1152, 6912, 4, 1, 256, context=32768, rope__freq_base=1e6, attention__sliding_window=512) | RMS,
+        262144,
+        tied=True,
+    ),
+    "gpt2-1b": Geometry("gpt2", _sizes(32, 1536, 6144, 24, context=1024) | LAYER, 50304, tied=True),
+    "pythia-1b": Geometry(
+        "gptneox", _sizes(16, 2048, 8192, 8, rope__dimension_count=64, use_parallel_residual=True) | LAYER, 50304
+    ),
+    "gpt-oss-1b": Geometry(
+        "gpt-oss",
+        _sizes(10, 1024, 1024, 16, 4, 64, attention__sliding_window=128, rope__freq_base=150000.0)
+        | _moe(32, 4, 1024)
+        | RMS,
+        50176,
+    ),
+    "deepseek2-1b": Geometry(
+        "deepseek2",
+        _sizes(
+            12,
+            1024,
+            5632,
+            16,
+            1,
+            rope__dimension_count=64,
+            leading_dense_block_count=1,
+            expert_shared_count=2,
+            expert_weights_scale=1.0,
+            expert_gating_func=1,
+            attention__kv_lora_rank=512,
+            attention__key_length=576,
+            attention__value_length=512,
+            attention__key_length_mla=192,
+            attention__value_length_mla=128,
+        )
+        | _moe(32, 6, 768)
+        | RMS,
+        50176,
+    ),
+    "mamba-1.4b": Geometry(
+        "mamba", _sizes(48, 2048, 0) | SSM | {"ssm.state_size": 16, "ssm.time_step_rank": 128} | RMS, 50304, tied=True
+    ),
+    "mamba2-1.3b": Geometry(
+        "mamba2",
+        _sizes(48, 2048, 0) | SSM | {"ssm.state_size": 128, "ssm.time_step_rank": 64, "ssm.group_count": 1} | RMS,
+        50304,
+        tied=True,
+    ),
+    "jamba-1b": Geometry(
+        "jamba",
+        _sizes(16, 1024, 2304, 16, expert_count=16, expert_used_count=2)
+        | {"attention.head_count_kv": [4 if i % 8 == 4 else 0 for i in range(16)], "ssm.conv_kernel": 4}
+        | {"ssm.inner_size": 2048, "ssm.state_size": 16, "ssm.time_step_rank": 64}
+        | RMS,
+        65536,
+    ),
+    "bert-1b": Geometry("bert", _encoder(24), 30720),
+    "nomic-bert-1b": Geometry("nomic-bert", _encoder(24, rope__freq_base=1000.0), 30720),
+    "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720),
+    "flan-t5-large": Geometry("t5", T5 | {"decoder_block_count": 24, "decoder_start_token_id": 0}, 32128),
+    "t5encoder-large": Geometry("t5encoder", T5, 32128, tied=True),
+}
