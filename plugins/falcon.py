@@ -2,8 +2,27 @@
 
 from collections.abc import Sequence
 
-from realizar.arch import LAYER_NORM_EPS, Architecture, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch import (
+    LAYER_NORM_EPS,
+    Architecture,
+    Checkpoint,
+    Graph,
+    HParams,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    hookimpl,
+)
 from realizar.arch.blocks import embedding_tensors, fused_qkv_tensors, gqa, mlp, mlp_tensors, norm_tensors
+from realizar.arch.checkpoint import Config, grouped_qkv
+
+
+def n_head_kv(config: Config) -> int:
+    """KV heads: config.json counts them only where there is more than one and less than one for each head."""
+    if config.get("multi_query", True) and not config.get("new_decoder_architecture", False):
+        return 1
+    return int(config.get("num_kv_heads") or config.get("n_head_kv") or config["num_attention_heads"])
 
 
 class Falcon(Architecture):
@@ -15,6 +34,25 @@ class Falcon(Architecture):
     """
 
     name = "falcon"
+    checkpoint = Checkpoint(
+        classes=("FalconForCausalLM", "RWForCausalLM"),
+        names={
+            "token_embd": "word_embeddings",
+            "output_norm": "ln_f",
+            "blk.{i}.attn_norm": "h.{i}.ln_mlp|h.{i}.input_layernorm",
+            "blk.{i}.attn_norm_2": "h.{i}.ln_attn",
+            "blk.{i}.attn_qkv": ("h.{i}.self_attention.query_key_value", grouped_qkv),
+            "blk.{i}.attn_output": "h.{i}.self_attention.dense",
+            "blk.{i}.ffn_up": "h.{i}.mlp.dense_h_to_4h",
+            "blk.{i}.ffn_down": "h.{i}.mlp.dense_4h_to_h",
+        },
+        keys={
+            "context_length": lambda config: config.get("max_position_embeddings", 2048),
+            "feed_forward_length": lambda config: config.get("ffn_hidden_size") or 4 * config["hidden_size"],
+            "attention.head_count_kv": n_head_kv,
+            "tensor_data_layout": lambda config: "jploski",  # llama.cpp's word for the rows of q, k and v sorted
+        },
+    )
     norm_eps_key = LAYER_NORM_EPS
 
     def tensors(self, hp: HParams) -> WeightTable:

@@ -7,6 +7,7 @@ from typing import Any
 from realizar.arch import (
     Architecture,
     ArchMetadata,
+    Checkpoint,
     Graph,
     HParams,
     RopeScaling,
@@ -18,6 +19,29 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors, qkv, swiglu_tensors
+from realizar.arch.checkpoint import Config, Keys, Names, number, one_more, rope_parameters
+
+# The norms of checkpoints hold w, those of files 1 + w.
+NAMES: Names = {"output_norm": ("norm", one_more), "blk.{i}.attn_norm": ("layers.{i}.input_layernorm", one_more)}
+POST_NORMS: Names = {
+    **NAMES,
+    "blk.{i}.post_attention_norm": ("layers.{i}.post_attention_layernorm", one_more),
+    "blk.{i}.ffn_norm": ("layers.{i}.pre_feedforward_layernorm", one_more),
+    "blk.{i}.post_ffw_norm": ("layers.{i}.post_feedforward_layernorm", one_more),
+}
+WINDOWS: Keys = {
+    "attention.sliding_window": "sliding_window",
+    "final_logit_softcapping": number("final_logit_softcapping"),
+}
+
+
+def window_base(config: Config) -> float | None:
+    """The base of the rotation in layers with a window."""
+    inner = config.get("rope_parameters") or {}
+    if "sliding_attention" in inner:
+        return number("rope_theta")(rope_parameters(config, "sliding_attention"))
+    return number("rope_local_base_freq")(config)
+
 
 # Files do not say query_pre_attn_scalar; it is the size of a head but in the 27B models, which llama.cpp knows by their
 # number of layers (src/models/gemma2.cpp, gemma3.cpp).
@@ -31,6 +55,9 @@ class Gemma(Architecture):
     """
 
     name = "gemma"
+    checkpoint = Checkpoint(
+        ("GemmaForCausalLM",), {**NAMES, "blk.{i}.ffn_norm": ("layers.{i}.post_attention_layernorm", one_more)}
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v; a gated feed-forward; the output is tied to the embedding."""
@@ -73,6 +100,9 @@ class Gemma2(Architecture):
     """Gemma 2 (https://arxiv.org/abs/2408.00118): every other layer has a window; norms before and after; soft caps."""
 
     name = "gemma2"
+    checkpoint = Checkpoint(
+        ("Gemma2ForCausalLM",), POST_NORMS, {**WINDOWS, "attn_logit_softcapping": number("attn_logit_softcapping")}
+    )
 
     def window(self, md: ArchMetadata) -> int:
         """Keys that a query of a window layer sees; 4096 where the file does not say."""
@@ -107,6 +137,15 @@ class Gemma3(Architecture):
     """
 
     name = "gemma3"
+    checkpoint = Checkpoint(
+        classes=("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"),
+        names={
+            **POST_NORMS,
+            "blk.{i}.attn_q_norm": ("layers.{i}.self_attn.q_norm", one_more),
+            "blk.{i}.attn_k_norm": ("layers.{i}.self_attn.k_norm", one_more),
+        },
+        keys={**WINDOWS, "rope.freq_base_swa": window_base},
+    )
 
     def hparams(self, md: ArchMetadata) -> GemmaHParams:
         """The numbers of this model."""

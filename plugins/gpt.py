@@ -7,6 +7,7 @@ from realizar.arch import (
     LAYER_NORM_EPS,
     Architecture,
     ArchMetadata,
+    Checkpoint,
     Graph,
     HParams,
     Value,
@@ -16,12 +17,28 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, fused_qkv_tensors, gqa, mlp, mlp_tensors, norm_tensors, qkv
+from realizar.arch.checkpoint import grouped_qkv, rope_dims, transposed
 
 
 class Gpt2(Architecture):
     """GPT-2 (Radford et al., Language Models are Unsupervised Multitask Learners, 2019): learned positions."""
 
     name = "gpt2"
+    checkpoint = Checkpoint(
+        classes=("GPT2LMHeadModel",),
+        names={
+            "token_embd": "wte",
+            "position_embd": "wpe",
+            "output_norm": "ln_f",
+            "blk.{i}.attn_norm": "h.{i}.ln_1",
+            "blk.{i}.attn_qkv": ("h.{i}.attn.c_attn", transposed),
+            "blk.{i}.attn_output": ("h.{i}.attn.c_proj", transposed),
+            "blk.{i}.ffn_norm": "h.{i}.ln_2",
+            "blk.{i}.ffn_up": ("h.{i}.mlp.c_fc", transposed),
+            "blk.{i}.ffn_down": ("h.{i}.mlp.c_proj", transposed),
+        },
+        keys={"feed_forward_length": lambda config: config.get("n_inner") or 4 * config["n_embd"]},
+    )
     norm_eps_key = LAYER_NORM_EPS
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -49,6 +66,19 @@ class GptNeox(Architecture):
     """GPT-NeoX and Pythia (https://arxiv.org/abs/2204.06745): some elements of a head are rotated."""
 
     name = "gptneox"
+    checkpoint = Checkpoint(
+        classes=("GPTNeoXForCausalLM",),
+        names={
+            "token_embd": "embed_in",
+            "output_norm": "final_layer_norm",
+            "output": "embed_out",
+            "blk.{i}.attn_qkv": ("layers.{i}.attention.query_key_value", grouped_qkv),
+            "blk.{i}.attn_output": "layers.{i}.attention.dense",
+            "blk.{i}.ffn_up": "layers.{i}.mlp.dense_h_to_4h",
+            "blk.{i}.ffn_down": "layers.{i}.mlp.dense_4h_to_h",
+        },
+        keys={"rope.dimension_count": rope_dims, "use_parallel_residual": "use_parallel_residual"},
+    )
     norm_eps_key = LAYER_NORM_EPS
 
     def hparams(self, md: ArchMetadata) -> NeoxHParams:

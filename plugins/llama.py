@@ -33,7 +33,14 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import llama3_factors, permuted, rope_dims
+from realizar.arch.checkpoint import Names, llama3_factors, number, permuted, rope_dims, windows
+
+# Checkpoints have rotary halves, files of these architectures neighbours.
+PERMUTED: Names = {
+    "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", permuted("n_head")),
+    "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", permuted("n_head_kv")),
+    "rope_freqs": llama3_factors,
+}
 
 
 class Llama(Architecture):
@@ -46,12 +53,8 @@ class Llama(Architecture):
     name = "llama"
     checkpoint = Checkpoint(
         classes=("LlamaForCausalLM", "MistralForCausalLM"),
-        names={
-            "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", permuted("n_head")),
-            "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", permuted("n_head_kv")),
-            "rope_freqs": llama3_factors,
-        },
-        keys={"rope.dimension_count": rope_dims},
+        names=PERMUTED,
+        keys={"rope.dimension_count": rope_dims, "attention.sliding_window": "sliding_window"},
     )
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -81,6 +84,7 @@ class SmolLM3(Architecture):
     """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but every fourth layer has no positions."""
 
     name = "smollm3"
+    checkpoint = Checkpoint(("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": rope_dims})
     NO_ROPE_PERIOD = 4  # files do not carry it; llama.cpp takes 4 as well
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -115,6 +119,17 @@ class Granite(Architecture):
     """Granite 3 and 4 (https://arxiv.org/abs/2408.13359): Llama with multipliers, as maximal update parametrization."""
 
     name = "granite"
+    checkpoint = Checkpoint(
+        classes=("GraniteForCausalLM",),
+        names=PERMUTED,
+        keys={
+            "rope.dimension_count": rope_dims,
+            "attention.scale": number("attention_multiplier"),
+            "embedding_scale": number("embedding_multiplier"),
+            "residual_scale": number("residual_multiplier"),
+            "logit_scale": number("logits_scaling"),
+        },
+    )
 
     def hparams(self, md: ArchMetadata) -> GraniteHParams:
         """The numbers of this model."""
@@ -160,6 +175,14 @@ class Olmo2(Architecture):
     """
 
     name = "olmo2"
+    checkpoint = Checkpoint(
+        classes=("Olmo2ForCausalLM", "Olmo3ForCausalLM"),
+        names={
+            "blk.{i}.post_attention_norm": "layers.{i}.post_attention_layernorm",
+            "blk.{i}.post_ffw_norm": "layers.{i}.post_feedforward_layernorm",
+        },
+        keys={"attention.sliding_window": "sliding_window", "attention.sliding_window_pattern": windows},
+    )
 
     def hparams(self, md: ArchMetadata) -> OlmoHParams:
         """The numbers of this model."""
@@ -199,6 +222,14 @@ class StableLM(Architecture):
     """
 
     name = "stablelm"
+    checkpoint = Checkpoint(
+        classes=("StableLmForCausalLM", "StableLMEpochForCausalLM"),
+        names={
+            "blk.{i}.attn_q_norm": "layers.{i}.self_attn.q_layernorm.norms.{e}",
+            "blk.{i}.attn_k_norm": "layers.{i}.self_attn.k_layernorm.norms.{e}",
+        },
+        keys={"rope.dimension_count": rope_dims, "use_parallel_residual": "use_parallel_residual"},
+    )
     norm_eps_key = LAYER_NORM_EPS
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -235,6 +266,11 @@ class StarCoder2(Architecture):
     """StarCoder 2 (https://arxiv.org/abs/2402.19173): layer norms, biases, and a plain feed-forward with gelu."""
 
     name = "starcoder2"
+    checkpoint = Checkpoint(
+        classes=("Starcoder2ForCausalLM",),
+        names={"blk.{i}.ffn_up": "layers.{i}.mlp.c_fc", "blk.{i}.ffn_down": "layers.{i}.mlp.c_proj"},
+        keys={"attention.sliding_window": "sliding_window"},
+    )
     norm_eps_key = LAYER_NORM_EPS
 
     def tensors(self, hp: HParams) -> WeightTable:

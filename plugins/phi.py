@@ -27,7 +27,7 @@ from realizar.arch.blocks import (
     rope_factors,
     rope_tensors,
 )
-from realizar.arch.checkpoint import rope_dims
+from realizar.arch.checkpoint import longrope_attention, longrope_factors, original_context, rope_dims
 
 
 class Phi2(Architecture):
@@ -80,6 +80,21 @@ class Phi3(Architecture):
     """
 
     name = "phi3"
+    checkpoint = Checkpoint(
+        classes=("Phi3ForCausalLM",),
+        names={
+            "rope_factors_short": longrope_factors("short_factor"),
+            "rope_factors_long": longrope_factors("long_factor"),
+            "blk.{i}.attn_qkv": "layers.{i}.self_attn.qkv_proj",
+            "blk.{i}.ffn_up": "layers.{i}.mlp.gate_up_proj",
+        },
+        keys={
+            "rope.dimension_count": rope_dims,
+            "rope.scaling.original_context_length": original_context,
+            "rope.scaling.attn_factor": longrope_attention,
+            "attention.sliding_window": lambda config: config.get("sliding_window") or 0,
+        },
+    )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
         """Longrope, although the files do not name it: the tables say whether there is any."""

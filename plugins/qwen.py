@@ -27,6 +27,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
+from realizar.arch.checkpoint import number
 
 
 def decoder(g: Graph, w: Weights, hp: HParams) -> Value:
@@ -54,6 +55,21 @@ class Qwen(Architecture):
     """
 
     name = "qwen"
+    checkpoint = Checkpoint(
+        classes=("QWenLMHeadModel",),
+        names={
+            "token_embd": "wte",
+            "output_norm": "ln_f",
+            "blk.{i}.attn_norm": "h.{i}.ln_1",
+            "blk.{i}.attn_qkv": "h.{i}.attn.c_attn",
+            "blk.{i}.attn_output": "h.{i}.attn.c_proj",
+            "blk.{i}.ffn_norm": "h.{i}.ln_2",
+            "blk.{i}.ffn_up": "h.{i}.mlp.w1",
+            "blk.{i}.ffn_gate": "h.{i}.mlp.w2",
+            "blk.{i}.ffn_down": "h.{i}.mlp.c_proj",
+        },
+        keys={"attention.layer_norm_rms_epsilon": number("layer_norm_epsilon")},
+    )
 
     def hparams(self, md: ArchMetadata) -> HParams:
         """The numbers of this model."""
@@ -98,6 +114,7 @@ class Qwen3(Architecture):
     """Qwen 3 (https://arxiv.org/abs/2505.09388): Llama with a norm over each head of q and k."""
 
     name = "qwen3"
+    checkpoint = Checkpoint(classes=("Qwen3ForCausalLM",))
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v with norms over a head, biases in some files; SwiGLU; the output may be tied."""

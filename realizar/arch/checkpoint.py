@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ Config = Mapping[str, Any]
 Transform = Callable[[Array, Any], Array]
 Source = str | tuple[str, Transform] | Callable[[Config], "Array | None"]
 Key = str | tuple[str, ...] | Callable[[Config], Any] | None
+Names = Mapping[str, Source]
+Keys = Mapping[str, Key]
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,17 @@ class Checkpoint:
         Name of a tensor of `Architecture.tensors` -> where it comes from: a name in the checkpoint without ".weight"
         and without the prefix of the base model ("model.", "transformer."); such a name and a transform, called with
         the array and the hparams, its bias too; or a function of config.json that makes a tensor, or None. `{i}` is
-        the layer; an `{e}` is an expert, and all of them are stacked. What is not named here comes from `NAMES`. A
-        name that ends in ".bias" is for a bias that does not lie beside its weight.
+        the layer; an `{e}` is an expert, and all of them are stacked; of several names, cut by |, the first that is
+        there counts. What is not named here comes from `NAMES`. A name that ends in ".bias" is for a bias that does
+        not lie beside its weight.
     keys : dict
         GGUF key without the architecture -> the key of config.json, several of which the first that is there counts,
         a function of config.json, or None for nothing. What is not named here comes from `KEYS`.
     """
 
     classes: tuple[str, ...]
-    names: Mapping[str, Source] = field(default_factory=dict)
-    keys: Mapping[str, Key] = field(default_factory=dict)
+    names: Names = field(default_factory=dict)
+    keys: Keys = field(default_factory=dict)
 
 
 def _layers(names: Mapping[str, str]) -> dict[str, Source]:
@@ -45,7 +49,7 @@ def _layers(names: Mapping[str, str]) -> dict[str, Source]:
 
 
 # Llama's names, which most families took over.
-NAMES: dict[str, Source] = {
+NAMES: Names = {
     "token_embd": "embed_tokens",
     "output_norm": "norm",
     "output": "lm_head",
@@ -99,6 +103,12 @@ def number(*names: str) -> Callable[[Config], float | None]:
     return value
 
 
+def windows(config: Config) -> list[bool] | None:
+    """Which layers see a window only; None where config.json has no word for each."""
+    kinds = config.get("layer_types")
+    return [kind == "sliding_attention" for kind in kinds] if kinds and config.get("sliding_window") else None
+
+
 def rope_dims(config: Config) -> int:
     """Rotated elements of a head."""
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
@@ -114,13 +124,19 @@ def _scaling(name: str, kinds: tuple[str, ...] = ("linear", "yarn")) -> Callable
     return value
 
 
-def _original_context(config: Config) -> int | None:
-    found = _scaling("original_max_position_embeddings", ("yarn",))(config)
-    return None if found is None else int(found)
+def original_context(config: Config) -> int:
+    """Context length before rotary positions were stretched; the model's own where they were not."""
+    found = rope_parameters(config).get("original_max_position_embeddings")
+    found = found or config.get("original_max_position_embeddings") or config["max_position_embeddings"]
+    return int(found)
+
+
+def _yarn_context(config: Config) -> int | None:
+    return original_context(config) if rope_parameters(config)["rope_type"] == "yarn" else None
 
 
 # GGUF key -> key of config.json; the words of most families.
-KEYS: dict[str, Key] = {
+KEYS: Keys = {
     "block_count": ("num_hidden_layers", "n_layer", "num_layers"),
     "context_length": ("max_position_embeddings", "n_positions", "n_ctx"),
     "embedding_length": ("hidden_size", "n_embd", "d_model"),
@@ -137,14 +153,14 @@ KEYS: dict[str, Key] = {
     "rope.freq_base": lambda config: number("rope_theta")(rope_parameters(config)),
     "rope.scaling.type": _scaling("rope_type"),
     "rope.scaling.factor": _scaling("factor"),
-    "rope.scaling.original_context_length": _original_context,
+    "rope.scaling.original_context_length": _yarn_context,
     "rope.scaling.yarn_attn_factor": _scaling("attention_factor", ("yarn",)),
     "rope.scaling.yarn_beta_fast": _scaling("beta_fast", ("yarn",)),
     "rope.scaling.yarn_beta_slow": _scaling("beta_slow", ("yarn",)),
 }
 
 
-# ---- transforms
+# ---- transforms and made tensors
 
 
 def permuted(heads: str) -> Transform:
@@ -199,3 +215,21 @@ def llama3_factors(config: Config) -> Array | None:
     kept = np.clip((turns - low) / (high - low), 0, 1)
     factors: Array = (1 / ((1 - kept) / rope["factor"] + kept)).astype(np.float32)
     return factors
+
+
+def longrope_factors(name: str) -> Callable[[Config], Array | None]:
+    """The short or the long divisors of longrope (https://arxiv.org/abs/2402.13753); None for other types."""
+
+    def make(config: Config) -> Array | None:
+        found = rope_parameters(config).get(name)
+        return None if found is None else np.array(found, np.float32)
+
+    return make
+
+
+def longrope_attention(config: Config) -> float | None:
+    """The factor on cos and sin that goes with them: `_compute_longrope_parameters` in transformers."""
+    if rope_parameters(config).get("long_factor") is None:
+        return None
+    scale = config["max_position_embeddings"] / original_context(config)
+    return math.sqrt(1 + math.log(scale) / math.log(original_context(config))) if scale > 1 else 1.0

@@ -54,7 +54,7 @@ class Source:
         self._prefix: str | None = None
 
     def has(self, name: str) -> bool:
-        """Whether there is a tensor of this name, `{e}` standing for the experts."""
+        """Whether there is a tensor of this name (or of one of several, cut by |), `{e}` standing for the experts."""
         return self._find(name.replace("{e}", "0")) is not None
 
     def array(self, name: str) -> Array:
@@ -83,10 +83,11 @@ class Source:
             e += 1
 
     def _find(self, name: str) -> str | None:
-        for prefix in (self._prefix or "", ""):
-            for ending in ("", ".weight"):
-                if f"{prefix}{name}{ending}" in self.stored:
-                    return f"{prefix}{name}{ending}"
+        for one in name.split("|"):
+            for prefix in (self._prefix or "", ""):
+                for ending in ("", ".weight"):
+                    if f"{prefix}{one}{ending}" in self.stored:
+                        return f"{prefix}{one}{ending}"
         return None
 
 

@@ -48,8 +48,9 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
     for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
         table = {name: weight} if name in names or not weight.parts else weight.split(name)
         for part, w in table.items():
-            yield from _weight(source, names.get(part), part, w, hp, type_name)
-            if w.bias is not False:
+            found = list(_weight(source, names.get(part), part, w, hp, type_name))
+            yield from found
+            if found and w.bias is not False:
                 yield from _bias(source, names, part, w, hp)
 
 
@@ -81,7 +82,7 @@ def _weight(
     source: Source, origin: Origin | None, name: str, weight: Weight, hp: Any, type_name: str
 ) -> Iterator[Output]:
     theirs = _name(origin)
-    full = f"{name}.weight"
+    full = name + weight.suffix
     if callable(origin):
         made = origin(source.config)
         if made is not None:
@@ -89,7 +90,7 @@ def _weight(
             return
     tied = weight.alias is not None and source.config.get("tie_word_embeddings", False)
     if theirs is None or tied or not source.has(theirs):
-        if weight.optional or weight.alias is not None:
+        if weight.optional or weight.alias is not None or weight.where is not None or weight.unless is not None:
             return
         looked = f"as {theirs}" if theirs else "under no name: the plugin's Checkpoint has no row for it"
         raise TensorError(f"{full}: the architecture needs it; {source.folder} was looked through {looked}")
@@ -101,23 +102,25 @@ def _weight(
 
 def _bias(source: Source, names: dict[str, Origin], name: str, weight: Weight, hp: Any) -> Iterator[Output]:
     full = f"{name}.bias"
-    origin = names.get(full) or _renamed_bias(source, names.get(name))
+    origin = names.get(full) or _beside(names.get(name))
     theirs = _name(origin)
     if theirs is None or not source.has(theirs):
         if weight.bias:
             raise TensorError(f"{full}: the architecture needs it, but {source.folder} has no {theirs}")
         return
     source.mark(theirs)
-    shape = weight.shape[:1]
+    shape = weight.bias_shape
     make = partial(_made, source, origin, hp)
     yield Output(full, shape, GGMLType.F32, partial(_bytes, full, shape, make, "F32"))
 
 
-def _renamed_bias(source: Source, origin: Origin | None) -> Origin | None:
+def _beside(origin: Origin | None) -> Origin | None:
     """Where the bias beside a weight lies."""
-    if isinstance(origin, tuple):
-        return (f"{origin[0]}.bias", origin[1])
-    return f"{origin}.bias" if isinstance(origin, str) else None
+    theirs = _name(origin)
+    if theirs is None:
+        return None
+    bias = "|".join(f"{name}.bias" for name in theirs.split("|"))
+    return (bias, origin[1]) if isinstance(origin, tuple) else bias
 
 
 def _made(source: Source, origin: Origin | None, hp: Any) -> Array:

@@ -17,6 +17,15 @@ LLAMA3 = {
     "original_max_position_embeddings": 32,
 }  # fmt: skip
 
+LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 8, "long_factor": [1.0 + i for i in range(8)],
+    "original_max_position_embeddings": 32,
+}  # fmt: skip
+NO_GROUPS = {"num_key_value_heads": None}
+GRANITE = {
+    "attention_multiplier": 0.2, "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0,
+}  # fmt: skip
+
 # Name of a test -> class of transformers, what its configuration has beside SIZES.
 FAMILIES = {
     "llama": ("LlamaForCausalLM", {}),
@@ -29,4 +38,25 @@ FAMILIES = {
     "mistral": ("MistralForCausalLM", {"head_dim": 32, "sliding_window": None}),
     "qwen2": ("Qwen2ForCausalLM", {}),
     "phi2": ("PhiForCausalLM", {"num_key_value_heads": 4}),
+    "smollm3": ("SmolLM3ForCausalLM", {"num_hidden_layers": 5}),
+    "granite": ("GraniteForCausalLM", GRANITE),
+    "olmo2": ("Olmo2ForCausalLM", {}),
+    "olmo3": ("Olmo3ForCausalLM", {"num_hidden_layers": 4, "sliding_window": 16}),
+    "stablelm": ("StableLmForCausalLM", {"use_qkv_bias": True}),
+    "stablelm-12b": ("StableLmForCausalLM", {"qk_layernorm": True, "use_parallel_residual": True}),
+    "starcoder2": ("Starcoder2ForCausalLM", {"tie_word_embeddings": False, "sliding_window": 16}),
+    "phi3": ("Phi3ForCausalLM", {"sliding_window": 16}),
+    "phi3-long": ("Phi3ForCausalLM", {"rope_parameters": LONGROPE, "original_max_position_embeddings": 32}),
+    "qwen3": ("Qwen3ForCausalLM", {"head_dim": 32}),
+    "falcon-7b": ("FalconForCausalLM", {"new_decoder_architecture": False, "multi_query": True, "parallel_attn": True}),
+    "falcon-40b": ("FalconForCausalLM", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "gemma": ("GemmaForCausalLM", {"head_dim": 32}),
+    "gemma2": ("Gemma2ForCausalLM", {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16}),
+    "gemma3": (
+        "Gemma3ForCausalLM",
+        {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16, "num_hidden_layers": 7},
+    ),
+    "gpt2": ("GPT2LMHeadModel", {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128, **NO_GROUPS}),
+    "gptneox": ("GPTNeoXForCausalLM", {"rotary_pct": 0.5, **NO_GROUPS}),
+    "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }
