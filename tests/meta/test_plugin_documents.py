@@ -39,7 +39,7 @@ def tutorial():
 
 
 def test_the_tutorials_code_runs(tutorial):
-    assert {"Phi2", "Short", "Converted"} <= set(tutorial)
+    assert {"Phi2", "Short", "Experts", "Converted"} <= set(tutorial)
 
 
 def test_the_tutorials_phi_2_computes_what_the_shipped_one_does(tutorial):
