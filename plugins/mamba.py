@@ -1,7 +1,8 @@
-"""The Mamba family: mamba (Mamba, FalconMamba) and mamba2."""
+"""The Mamba family: mamba (Mamba, FalconMamba), mamba2, jamba (recurrent and attending layers, and experts)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from realizar.arch import (
     Architecture,
@@ -15,7 +16,14 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors
+from realizar.arch.blocks import (
+    embedding_tensors,
+    norm_tensors,
+    qkv,
+    qkv_tensors,
+    swiglu_ffn,
+    swiglu_tensors,
+)
 
 
 @dataclass(frozen=True)
@@ -68,27 +76,27 @@ class Mamba(Architecture):
         """A norm and a recurrence for each layer; the output may be tied to the embedding."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            "blk.{i}.attn_norm": Weight((hp.n_embd,)),
+            **norm_tensors(hp.n_embd, "attn_norm"),
             **self.scan_tensors(hp),
         }
 
-    def scan_tensors(self, hp: MambaHParams, blk: str = "blk.{i}") -> WeightTable:
+    def scan_tensors(self, hp: MambaHParams) -> WeightTable:
         """The tensors of the recurrence of a layer."""
         return {
-            f"{blk}.ssm_in": Weight((2 * hp.n_inner, hp.n_embd)),
-            f"{blk}.ssm_conv1d": Weight((hp.n_inner, hp.n_tap), bias=True),
-            f"{blk}.ssm_x": Weight((hp.dt_rank + 2 * hp.n_state, hp.n_inner)),
-            f"{blk}.ssm_dt": Weight((hp.n_inner, hp.dt_rank), bias=True),
-            f"{blk}.ssm_a": Weight((hp.n_inner, hp.n_state), suffix="", negative=True),
-            f"{blk}.ssm_d": Weight((hp.n_inner,), suffix=""),
-            f"{blk}.ssm_out": Weight((hp.n_embd, hp.n_inner)),
+            "blk.{i}.ssm_in": Weight((2 * hp.n_inner, hp.n_embd)),
+            "blk.{i}.ssm_conv1d": Weight((hp.n_inner, hp.n_tap), bias=True),
+            "blk.{i}.ssm_x": Weight((hp.dt_rank + 2 * hp.n_state, hp.n_inner)),
+            "blk.{i}.ssm_dt": Weight((hp.n_inner, hp.dt_rank), bias=True),
+            "blk.{i}.ssm_a": Weight((hp.n_inner, hp.n_state), suffix="", negative=True),
+            "blk.{i}.ssm_d": Weight((hp.n_inner,), suffix=""),
+            "blk.{i}.ssm_out": Weight((hp.n_embd, hp.n_inner)),
         }
 
-    def norm_dt_b_c(self, g: Graph, parts: Sequence[Value], blk: Weights, hp: MambaHParams) -> Sequence[Value]:
+    def norm_dt_b_c(self, g: Graph, parts: Sequence[Value], blk: Any, hp: MambaHParams) -> Sequence[Value]:
         """dt, b and c as the scan takes them."""
         return [g.rms_norm(part, None, eps=hp.norm_eps) for part in parts] if hp.norms_dt_b_c else parts
 
-    def scan(self, g: Graph, h: Value, blk: Weights, hp: MambaHParams, layer: int) -> Value:
+    def scan(self, g: Graph, h: Value, blk: Any, hp: MambaHParams, layer: int) -> Value:
         """The recurrence of one layer."""
         x, z = g.split(g.linear(h, blk.ssm_in), hp.n_inner, hp.n_inner)
         x = g.silu(g.short_conv(x, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, hp.n_inner), "conv")))
@@ -115,20 +123,20 @@ class Mamba2(Mamba):
 
     name = "mamba2"
 
-    def scan_tensors(self, hp: MambaHParams, blk: str = "blk.{i}") -> WeightTable:
+    def scan_tensors(self, hp: MambaHParams) -> WeightTable:
         """The tensors of the recurrence of a layer; a norm of one group is a vector in the file."""
         n_conv = hp.n_inner + 2 * hp.n_group * hp.n_state
         return {
-            f"{blk}.ssm_in": Weight((hp.n_inner + n_conv + hp.dt_rank, hp.n_embd)),
-            f"{blk}.ssm_conv1d": Weight((n_conv, hp.n_tap), bias=True),
-            f"{blk}.ssm_dt": Weight((hp.dt_rank,), suffix=".bias"),
-            f"{blk}.ssm_a": Weight((hp.dt_rank, 1), suffix="", negative=True),
-            f"{blk}.ssm_d": Weight((hp.dt_rank, 1), suffix=""),
-            f"{blk}.ssm_norm": Weight((hp.n_group, hp.n_inner // hp.n_group)),
-            f"{blk}.ssm_out": Weight((hp.n_embd, hp.n_inner)),
+            "blk.{i}.ssm_in": Weight((hp.n_inner + n_conv + hp.dt_rank, hp.n_embd)),
+            "blk.{i}.ssm_conv1d": Weight((n_conv, hp.n_tap), bias=True),
+            "blk.{i}.ssm_dt": Weight((hp.dt_rank,), suffix=".bias"),
+            "blk.{i}.ssm_a": Weight((hp.dt_rank, 1), suffix="", negative=True),
+            "blk.{i}.ssm_d": Weight((hp.dt_rank, 1), suffix=""),
+            "blk.{i}.ssm_norm": Weight((hp.n_group, hp.n_inner // hp.n_group)),
+            "blk.{i}.ssm_out": Weight((hp.n_embd, hp.n_inner)),
         }
 
-    def scan(self, g: Graph, h: Value, blk: Weights, hp: MambaHParams, layer: int) -> Value:
+    def scan(self, g: Graph, h: Value, blk: Any, hp: MambaHParams, layer: int) -> Value:
         """The recurrence of one layer."""
         n_bc = hp.n_group * hp.n_state
         n_conv = hp.n_inner + 2 * n_bc
@@ -141,7 +149,88 @@ class Mamba2(Mamba):
         return g.linear(g.flatten(y), blk.ssm_out)
 
 
+@dataclass(frozen=True)
+class JambaHParams(MambaHParams):
+    """Beside Mamba's: the KV heads of each layer, 0 where it is recurrent, and how many experts there are."""
+
+    heads_kv: tuple[int, ...]
+    n_expert: int
+    n_expert_used: int
+
+
+class Jamba(Mamba):
+    """Jamba (https://arxiv.org/abs/2403.19887): some layers attend, without positions, and some have experts.
+
+    The metadata say which layers attend, by their KV heads; the file says which have experts, by its tensors.
+    """
+
+    name = "jamba"
+
+    def hparams(self, md: ArchMetadata) -> JambaHParams:
+        """The numbers of this model."""
+        hp = super().hparams(md)
+        n_head = md.positive("attention.head_count")
+        head_dim = max(1, hp.n_embd // n_head)
+        hp = replace(hp, n_ff=md.positive("feed_forward_length"), n_head=n_head, head_dim=head_dim, head_dim_v=head_dim)
+        return JambaHParams(
+            **vars(hp), heads_kv=md.per_layer("attention.head_count_kv"), n_expert=md.integer("expert_count", 0),
+            n_expert_used=md.integer("expert_used_count", 0),
+        )  # fmt: skip
+
+    def tensors(self, hp: Any) -> WeightTable:
+        """Attention or a recurrence, then experts or a dense feed-forward."""
+        up, down = (hp.n_expert, hp.n_ff, hp.n_embd), (hp.n_expert, hp.n_embd, hp.n_ff)
+        dense = swiglu_tensors(hp.n_embd, hp.n_ff)
+        table = {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
+            "blk.{i}.ffn_gate_inp": Weight((hp.n_expert, hp.n_embd), optional=True),
+            "blk.{i}.ffn_gate_exps": Weight(up, where="ffn_gate_inp"),
+            "blk.{i}.ffn_up_exps": Weight(up, where="ffn_gate_inp"),
+            "blk.{i}.ffn_down_exps": Weight(down, where="ffn_gate_inp"),
+            **{name: replace(weight, unless="ffn_gate_inp") for name, weight in dense.items()},
+        }
+        for i, n_head_kv in enumerate(hp.heads_kv):
+            mixer = qkv_tensors(replace(hp, n_head_kv=n_head_kv)) if n_head_kv else self.scan_tensors(hp)
+            table.update({name.replace("{i}", str(i)): weight for name, weight in mixer.items()})
+        return table
+
+    def scan_tensors(self, hp: MambaHParams) -> WeightTable:
+        """Mamba's, and norms of dt, b and c."""
+        return {
+            **super().scan_tensors(hp),
+            "blk.{i}.ssm_dt_norm": Weight((hp.dt_rank,)),
+            "blk.{i}.ssm_b_norm": Weight((hp.n_state,)),
+            "blk.{i}.ssm_c_norm": Weight((hp.n_state,)),
+        }
+
+    def norm_dt_b_c(self, g: Graph, parts: Sequence[Value], blk: Any, hp: MambaHParams) -> Sequence[Value]:
+        """dt, b and c as the scan takes them."""
+        norms = (blk.ssm_dt_norm, blk.ssm_b_norm, blk.ssm_c_norm)
+        return [g.rms_norm(part, norm, eps=hp.norm_eps) for part, norm in zip(parts, norms, strict=True)]
+
+    def build(self, g: Graph, w: Weights, hp: Any) -> Value:
+        """x += scan(norm(x)) or attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, (blk, n_head_kv) in enumerate(zip(w.blk, hp.heads_kv, strict=True)):
+            h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
+            if n_head_kv:
+                q, k, v = qkv(g, h, blk, replace(hp, n_head_kv=n_head_kv))
+                x = x + g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5), blk.attn_output)
+            else:
+                x = x + self.scan(g, h, blk, hp, i)
+            x = x + self.feed_forward(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def feed_forward(self, g: Graph, h: Value, blk: Any, hp: JambaHParams) -> Value:
+        """Dense, or experts weighed by the softmax over all of them."""
+        if blk.ffn_gate_inp is None:
+            return swiglu_ffn(g, h, blk)
+        choice = g.route(g.linear(h, blk.ffn_gate_inp), hp.n_expert_used)
+        return g.experts(h, choice, gate=blk.ffn_gate_exps, up=blk.ffn_up_exps, down=blk.ffn_down_exps)
+
+
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Mamba, Mamba2]
+    return [Mamba, Mamba2, Jamba]

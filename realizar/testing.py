@@ -33,6 +33,8 @@ N_CTX = 128  # of a test session
 N_VOCAB = 288
 N_SOURCE = 37  # of a text that a decoder answers to
 TOLERANCE = 1e-5
+# Experts round to int8 between their products: what lies half way between two numbers may go to the other one.
+TOLERANCE_INSIDE = 2e-3
 
 
 class ConformanceError(AssertionError):
@@ -291,7 +293,8 @@ def check_interpreter(model: Model, activations: str) -> None:
                     error = relative_error(found[graph.values[i].name], want)
                     where = f"{model.architecture.name}.{program} on {isa}, {activations} activations"
                     what = f"{graph.values[i].name} ({node.op}) is {error:.1e} off the interpreter"
-                    _need(error <= TOLERANCE, f"{where}: {what}")
+                    inside = activations == "int8" and node.op == "experts"
+                    _need(error <= (TOLERANCE_INSIDE if inside else TOLERANCE), f"{where}: {what}")
 
 
 def check_fusion(model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import index
 from typing import Any
 
 from realizar.errors import GGUFError, shown
@@ -85,6 +86,18 @@ class ArchMetadata:
         if len(flags) != self.positive("block_count"):
             raise GGUFError(self._wrong(key, value, "a number, or a flag for each layer,"))
         return flags
+
+    def per_layer(self, key: str) -> tuple[int, ...]:
+        """An integer >= 0 for each layer: an array of the file, or one number for all of them."""
+        n_layer, value = self.positive("block_count"), self._find(key)
+        values = [value] * n_layer if isinstance(value, int) else value
+        try:
+            numbers = tuple(index(number) for number in values)
+        except TypeError:
+            numbers = ()
+        if len(numbers) != n_layer or min(numbers) < 0:
+            raise GGUFError(self._wrong(key, value, "an integer >= 0, or one for each layer,"))
+        return numbers
 
     def n_vocab(self) -> int:
         """Number of tokens: the length of `tokenizer.ggml.tokens`, else `{arch}.vocab_size`."""

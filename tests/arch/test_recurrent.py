@@ -36,3 +36,13 @@ def test_mamba2():
 def test_mamba2_in_groups(n_head):
     sizes = {"ssm.inner_size": 640 if n_head < 512 else 512, "ssm.state_size": 9, "ssm.group_count": 4}
     check("mamba2", {**MAMBA, **sizes, "ssm.time_step_rank": n_head}, types=("Q8_0",))
+
+
+def test_jamba():
+    sizes = {
+        "block_count": 3,
+        "attention.head_count": 4,
+        "attention.head_count_kv": [0, 2, 0],
+        "feed_forward_length": 96,
+    }
+    check("jamba", {**MAMBA, **sizes, "attention.head_count": 4, "expert_count": 4, "expert_used_count": 2})
