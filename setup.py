@@ -15,7 +15,7 @@ CFLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else [
     "-Wno-unused-parameter",
 ]  # fmt: skip
 C_SOURCES = {
-    "table": ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c"],
+    "table": ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c", "amx.c"],
     "plan": [
         "exec.c",
         "exec_rows.c",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.native import build, run
 
-SOURCES = ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c"]
+SOURCES = ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c", "amx.c"]
 
 
 def test_kernels_harness(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def restored():
 
 
 def test_scalar_is_always_there_and_the_best_is_last():
-    order = ["scalar", "avx2", "avxvnni", "avx512"]
+    order = ["scalar", "avx2", "avxvnni", "avx512", "amx"]
     assert table.available()[0] == "scalar"
     assert list(table.available()) == [name for name in order if name in table.available()]
 

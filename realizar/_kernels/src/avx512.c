@@ -80,6 +80,11 @@ const struct rz_kernels rz_avx512 = {
     .store_v = {NULL, store_v_f16_x16, store_v_int8_x16},
 };
 
+const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS] = {
+    [RZ_Q2_K] = &q2_k_gemm_format, [RZ_Q3_K] = &q3_k_gemm_format, [RZ_Q4_K] = &q4_k_gemm_format,
+    [RZ_Q5_K] = &q5_k_gemm_format, [RZ_Q6_K] = &q6_k_gemm_format,
+};
+
 RZ_TARGET_END
 
 #endif

@@ -38,6 +38,9 @@ void rz_resolve(void)
     if (rz_cpu_runs_avxvnni()) faster[n_faster++] = &rz_avxvnni;
 #endif
     if (rz_cpu_runs_avx512()) faster[n_faster++] = &rz_avx512;
+#if __has_include(<amxint8intrin.h>)
+    if (rz_cpu_runs_amx()) faster[n_faster++] = &rz_amx;
+#endif
 #endif
     resolved[0] = rz_scalar;
     for (size_t i = 0; i < n_faster; i++) resolved[i + 1] = overlay(&resolved[i], faster[i]);

@@ -4,14 +4,15 @@
 
 #include "realizar/table.h"
 
-enum { RZ_MAX_TIERS = 4 };
+enum { RZ_MAX_TIERS = 5 };
 
-/* scalar.c, avx2.c, avxvnni.c, avx512.c: as written there, with empty slots. */
+/* scalar.c, avx2.c, avxvnni.c, avx512.c, amx.c: as written there, with empty slots. */
 extern const struct rz_kernels rz_scalar;
 #if defined(__x86_64__)
 extern const struct rz_kernels rz_avx2;
 extern const struct rz_kernels rz_avxvnni; /* where the compiler knows it: gcc 11, clang 12 */
 extern const struct rz_kernels rz_avx512;
+extern const struct rz_kernels rz_amx; /* where the compiler knows it: gcc 11, clang 11 */
 #endif
 
 /* resolve.c: probes the CPU, fills the tables and chooses the best. Called once, while the module is imported. */

@@ -34,6 +34,9 @@ typedef struct {
     int n_min; /* minima a block: 0, 8 or 16 */
 } gemm_256_format;
 
+/* avx512.c: by format, NULL where it is another's; the amx tier unpacks by them too. */
+extern const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS];
+
 typedef struct {
     char *q;
     int32_t (*scales)[16][16];

@@ -1,0 +1,41 @@
+/* Tile registers: their configuration, and the few instructions that the products need. */
+#ifndef REALIZAR_AMX_TILES_H
+#define REALIZAR_AMX_TILES_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TILE_ROWS = 16, TILE_BYTES = 1024 };
+
+/* What ldtilecfg reads (Intel SDM, volume 1, 18.3.2). */
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config;
+
+_Static_assert(sizeof(tile_config) == 64, "tile_config");
+
+/* Sums in registers 0 to 3 and tokens in 4 have n_tokens rows; weights in 5 to 7 have sixteen. Assembly, because
+ * gcc 12's _tile_loadconfig names 8 of the 64 bytes that it reads, so that the others are never written. */
+static inline void configure_tiles(size_t n_tokens)
+{
+    tile_config config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = i < 5 ? (uint8_t)n_tokens : TILE_ROWS;
+    }
+    __asm__ volatile("ldtilecfg %0" : : "m"(config));
+}
+
+static inline void release_tiles(void) { _tile_release(); }
+
+/* Register TILE from sixteen rows of 64 bytes, a stride apart, OFFSET bytes behind p; and to them. As assembly too: of the
+ * intrinsics gcc makes an address of its own for each, more than it has registers for. */
+#define RZ_TILE_LOAD(TILE, p, OFFSET, stride)                                                                          \
+    __asm__ volatile("tileloadd " #OFFSET "(%0,%1,1), %%tmm" #TILE : : "r"(p), "r"((size_t)(stride)) : "memory")
+#define RZ_TILE_STORE(TILE, p, OFFSET, stride)                                                                         \
+    __asm__ volatile("tilestored %%tmm" #TILE ", " #OFFSET "(%0,%1,1)" : : "r"(p), "r"((size_t)(stride)) : "memory")
+
+#endif
