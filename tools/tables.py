@@ -25,7 +25,7 @@ RECORDING = ("value", "emit")  # what the other methods of a graph are made of
 # Shape rules that hold whatever the shapes are; the others stand in the docstrings.
 OF_X = "the result has the shape of x"
 SHAPES = {"_same": "inputs and result have one shape, whatever it is", "_first": OF_X, "_norm": OF_X, "_rope": OF_X}
-TIERS = ("scalar", "avx2", "avxvnni", "avx512")
+TIERS = ("scalar", "avx2", "avxvnni", "avx512", "amx")
 
 
 def architectures() -> list[str]:

@@ -10,6 +10,7 @@ cdef extern from "realizar/exec.h" nogil:
     int rz_pool_size(const rz_pool *pool)
 
     ctypedef void rz_matmul_fn()
+    ctypedef void rz_tokens_fn()
     enum:
         RZ_ATTEND_MAX_QUERIES
         RZ_ATTEND_MAX_HEAD_DIM
@@ -18,6 +19,7 @@ cdef extern from "realizar/exec.h" nogil:
         rz_matmul_fn *gemv
         rz_matmul_fn *gemm
         rz_matmul_fn *matmul_f32
+        rz_tokens_fn *gemm_tokens
     # table.pxd names this struct for everybody; its fields are needed here alone
     ctypedef void rz_scan_fn()
     struct exec_kernels "rz_kernels":
@@ -32,6 +34,7 @@ cdef extern from "realizar/exec.h" nogil:
     struct rz_weight:
         rz_matmul_fn *few
         rz_matmul_fn *many
+        rz_tokens_fn *most
         const char *data
         size_t stride
         size_t n_row

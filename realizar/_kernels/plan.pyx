@@ -150,6 +150,7 @@ cdef class Program:
         cdef rz_format_kernels *kernel = &self.program.kernels.format[_FORMAT[format]]
         m.data = self.weight(data, row_bytes(format, k), &m.n_row, &m.stride)
         m.few, m.many = (kernel.matmul_f32, kernel.matmul_f32) if f32 else (kernel.gemv, kernel.gemm)
+        m.most = NULL if f32 else kernel.gemm_tokens
         self.max_k = max(self.max_k, k)
 
     cdef void product_input(self, rz_weight *m, size_t k, int block, x, act32, act256) except *:

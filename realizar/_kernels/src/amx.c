@@ -10,21 +10,21 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,amx-tile,
 
 #include "realizar/amx/gemm_256.h"
 
-static void q2_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(rz_avx512_gemm_256[RZ_Q2_K], 0, 16, RZ_MATMUL_ARGS); }
-static void q3_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(rz_avx512_gemm_256[RZ_Q3_K], 0, 0, RZ_MATMUL_ARGS); }
-static void q4_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(rz_avx512_gemm_256[RZ_Q4_K], 8, 8, RZ_MATMUL_ARGS); }
-static void q5_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(rz_avx512_gemm_256[RZ_Q5_K], 8, 8, RZ_MATMUL_ARGS); }
-static void q6_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(rz_avx512_gemm_256[RZ_Q6_K], 16, 0, RZ_MATMUL_ARGS); }
+static void q2_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q2_K, 0, 16, RZ_MATMUL_ARGS); }
+static void q3_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q3_K, 0, 0, RZ_MATMUL_ARGS); }
+static void q4_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q4_K, 8, 8, RZ_MATMUL_ARGS); }
+static void q5_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q5_K, 8, 8, RZ_MATMUL_ARGS); }
+static void q6_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q6_K, 16, 0, RZ_MATMUL_ARGS); }
 
 const struct rz_kernels rz_amx = {
     .name = "amx",
 
-    /* dequantize, gemv, gemm, matmul_f32 */
-    .format[RZ_Q2_K] = {NULL, NULL, q2_k_gemm, NULL},
-    .format[RZ_Q3_K] = {NULL, NULL, q3_k_gemm, NULL},
-    .format[RZ_Q4_K] = {NULL, NULL, q4_k_gemm, NULL},
-    .format[RZ_Q5_K] = {NULL, NULL, q5_k_gemm, NULL},
-    .format[RZ_Q6_K] = {NULL, NULL, q6_k_gemm, NULL},
+    /* dequantize, gemv, gemm, matmul_f32, gemm_tokens */
+    .format[RZ_Q2_K] = {NULL, NULL, q2_k_gemm, NULL, gemm_tokens_tiles},
+    .format[RZ_Q3_K] = {NULL, NULL, q3_k_gemm, NULL, gemm_tokens_tiles},
+    .format[RZ_Q4_K] = {NULL, NULL, q4_k_gemm, NULL, gemm_tokens_tiles},
+    .format[RZ_Q5_K] = {NULL, NULL, q5_k_gemm, NULL, gemm_tokens_tiles},
+    .format[RZ_Q6_K] = {NULL, NULL, q6_k_gemm, NULL, gemm_tokens_tiles},
 };
 
 RZ_TARGET_END

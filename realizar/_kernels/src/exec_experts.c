@@ -98,7 +98,8 @@ static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, 
 {
     const struct rz_experts *e = op->experts;
     struct rz_weight gate = of_expert(e, &e->up[0], expert), up = of_expert(e, &e->up[1], expert);
-    size_t n = (size_t)(e->first[expert + 1] - e->first[expert]), share = rz_token_share(n, op->n);
+    size_t n = (size_t)(e->first[expert + 1] - e->first[expert]);
+    size_t share = rz_token_share(n, RZ_MIN(rz_most_tokens(&gate, op->n), rz_most_tokens(&up, op->n)));
     rz_binary_fn *activate = e->activation == RZ_SWIGLU_OAI ? w->kernels->swiglu_oai : w->kernels->silu_mul;
     for (size_t t0 = 0; t0 < n; t0 += share) {
         size_t t1 = RZ_MIN(t0 + share, n);
@@ -135,7 +136,8 @@ static void down_rows(struct rz_worker *w, const struct rz_op *op, size_t expert
 {
     const struct rz_experts *e = op->experts;
     struct rz_weight down = of_expert(e, &e->down, expert);
-    size_t n = (size_t)(e->first[expert + 1] - e->first[expert]), share = rz_token_share(n, op->n);
+    size_t n = (size_t)(e->first[expert + 1] - e->first[expert]);
+    size_t share = rz_token_share(n, rz_most_tokens(&down, op->n));
     for (size_t t0 = 0; t0 < n; t0 += share)
         rz_multiply(w, &down, op->n, rows.begin, rows.end, t0, RZ_MIN(t0 + share, n));
 }

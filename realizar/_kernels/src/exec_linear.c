@@ -33,16 +33,25 @@ struct rz_range rz_find_range(size_t tiles, size_t n_threads, size_t item)
     return (struct rz_range){begin + item * each, begin + (item + 1) * each};
 }
 
-size_t rz_token_share(size_t n, size_t k)
+size_t rz_most_tokens(const struct rz_weight *m, size_t k) { return m->most ? m->most(k) : rz_gemm_tokens(k); }
+
+size_t rz_token_share(size_t n, size_t most)
 {
-    size_t shares = RZ_MAX(rz_ceil_div(n, rz_gemm_tokens(k)), 1);
+    size_t shares = RZ_MAX(rz_ceil_div(n, most), 1);
     return rz_ceil_div(RZ_MAX(n, 1), 6 * shares) * 6;
+}
+
+/* Tokens of an item: what all products of the op take at once. */
+static size_t linear_tokens(const struct rz_worker *w, const struct rz_op *op)
+{
+    size_t most = SIZE_MAX;
+    for (int j = 0; j < op->n_weight; j++) most = RZ_MIN(most, rz_most_tokens(&op->weight[j], op->n));
+    return rz_token_share(rz_n_rows(w, op), most);
 }
 
 size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op)
 {
-    size_t n = rz_n_rows(w, op);
-    return rz_n_ranges(n_tiles(op), (size_t)w->n_threads) * rz_ceil_div(n, rz_token_share(n, op->n));
+    return rz_n_ranges(n_tiles(op), (size_t)w->n_threads) * rz_ceil_div(rz_n_rows(w, op), linear_tokens(w, op));
 }
 
 void rz_multiply(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0, size_t t1)
@@ -72,7 +81,7 @@ static void multiply(struct rz_worker *w, const struct rz_op *op, const struct r
 void rz_run_linear(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     size_t tiles = n_tiles(op), n_threads = (size_t)w->n_threads, per_chunk = rz_n_ranges(tiles, n_threads), first = 0;
-    size_t n = rz_n_rows(w, op), tokens = rz_token_share(n, op->n), t0 = item / per_chunk * tokens;
+    size_t n = rz_n_rows(w, op), tokens = linear_tokens(w, op), t0 = item / per_chunk * tokens;
     struct rz_range range = rz_find_range(tiles, n_threads, item % per_chunk);
     for (const struct rz_weight *m = op->weight; m < op->weight + op->n_weight; first += rz_tiles(m->n_row), m++) {
         struct rz_range rows = rz_rows_within(range, first, m->n_row);

@@ -63,6 +63,7 @@ struct rz_rows {
 /* One weight of a linear op, with the form of the input that its format is multiplied with. */
 struct rz_weight {
     rz_matmul_fn *few, *many; /* for few tokens and for many */
+    rz_tokens_fn *most;       /* tokens that many takes best; NULL: rz_gemm_tokens */
     const char *data;
     size_t stride, n_row;
     const char *x;

@@ -59,11 +59,15 @@ static inline void rz_forget_panels(void *scratch) { memset(scratch, 0, RZ_KEY_B
 
 typedef void rz_dequantize_fn(const void *w, size_t k, float *y);
 
+/* Tokens that one call of gemm takes best. */
+typedef size_t rz_tokens_fn(size_t k);
+
 struct rz_format_kernels {
     rz_dequantize_fn *dequantize;
-    rz_matmul_fn *gemv;       /* int8 activations (f32 for float formats), few tokens: reads the file's blocks */
-    rz_matmul_fn *gemm;       /* the same product for many tokens: unpacks tiles of rows */
-    rz_matmul_fn *matmul_f32; /* f32 activations */
+    rz_matmul_fn *gemv;        /* int8 activations (f32 for float formats), few tokens: reads the file's blocks */
+    rz_matmul_fn *gemm;        /* the same product for many tokens: unpacks tiles of rows */
+    rz_matmul_fn *matmul_f32;  /* f32 activations */
+    rz_tokens_fn *gemm_tokens; /* of gemm; NULL: rz_gemm_tokens */
 };
 
 /* ---- attention --------------------------------------------------------------------------------------------------- */

@@ -56,8 +56,9 @@ static inline struct rz_range rz_rows_within(struct rz_range tiles, size_t first
     size_t begin = RZ_MAX(tiles.begin, first) - first, end = RZ_MAX(tiles.end, first) - first;
     return (struct rz_range){RZ_MIN(begin * RZ_TILE_ROWS, n_row), RZ_MIN(end * RZ_TILE_ROWS, n_row)};
 }
-/* Tokens of an item: equal shares of what products keep laid out. */
-size_t rz_token_share(size_t n, size_t k);
+/* Tokens that a product takes at once, and how many of n an item has: equal shares of at most that. */
+size_t rz_most_tokens(const struct rz_weight *m, size_t k);
+size_t rz_token_share(size_t n, size_t most);
 /* The rows [r0, r1) of one weight for the tokens [t0, t1), with its bias. */
 void rz_multiply(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0, size_t t1);
 size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op);

@@ -14,7 +14,10 @@
 #include "realizar/amx/tiles.h"
 #include "realizar/avx512/gemm_256.h"
 
-enum { BLOCK_BYTES = 4096 }; /* of a plane */
+enum { BLOCK_BYTES = 4096 /* of a plane */, MOST_TOKENS = 960 };
+
+/* From this many tokens on, two planes pay. */
+enum { MIN_TOKENS = 12 };
 
 /* What a block of a token contributes beside its elements. */
 typedef struct {
@@ -30,6 +33,15 @@ typedef struct {
     float d[2][16], dmin[2][16];
     int32_t sums[2][2][2][16][16]; /* [now or before][sixteen rows][plane][token][row] */
 } step_room;
+
+_Static_assert(sizeof(step_room) + MOST_TOKENS / 16 * sizeof(float[2][16][16]) <= RZ_STEP_BYTES, "sums");
+
+/* No tokens are laid out, so that as many as possible share what is unpacked; only their sums take room. */
+static inline size_t gemm_tokens_tiles(size_t k)
+{
+    size_t fit = rz_panel_bytes(k) / ((k / 256 + 1) * sizeof(token_sums));
+    return (fit < MOST_TOKENS ? fit : MOST_TOKENS) / 16 * 16;
+}
 
 typedef struct {
     step_room *step;
@@ -261,9 +273,14 @@ RZ_INLINE void multiply_rows_tiles(const gemm_256_format *format, int n_scale, i
 }
 
 /* n_scale and n_min are those of the format, as constants. */
-RZ_INLINE void gemm_256_tiles(const gemm_256_format *format, int n_scale, int n_min, RZ_MATMUL_PARAMS)
+RZ_INLINE void gemm_256_tiles(int format_index, int n_scale, int n_min, RZ_MATMUL_PARAMS)
 {
-    size_t most = rz_gemm_tokens(k);
+    if (n < MIN_TOKENS) {
+        rz_avx512.format[format_index].gemm(RZ_MATMUL_ARGS);
+        return;
+    }
+    const gemm_256_format *format = rz_avx512_gemm_256[format_index];
+    size_t most = gemm_tokens_tiles(k);
     char *at = (char *)scratch + RZ_KEY_BYTES;
     fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);
     fetch_rest(&first);
