@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from operator import index
 from typing import Any
 
+import numpy as np
+
 from realizar.errors import GGUFError, shown
 from realizar.gguf.metadata import Metadata
 
@@ -82,10 +84,10 @@ class ArchMetadata:
         value = self._find(key)
         if value is None or isinstance(value, int):
             return self.positive(key, period)
-        flags = tuple(bool(flag) for flag in value)
-        if len(flags) != self.positive("block_count"):
+        flags = np.asarray(value)
+        if flags.dtype.kind not in "biu" or flags.shape != (self.positive("block_count"),):
             raise GGUFError(self._wrong(key, value, "a number, or a flag for each layer,"))
-        return flags
+        return tuple(bool(flag) for flag in flags)
 
     def per_layer(self, key: str) -> tuple[int, ...]:
         """An integer >= 0 for each layer: an array of the file, or one number for all of them."""

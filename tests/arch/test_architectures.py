@@ -77,8 +77,9 @@ def test_windows_by_flags():
     keys = {"attention.sliding_window": 16, "attention.sliding_window_pattern": np.array([True, False])}
     hp = hparams("gemma2", keys)
     assert [hp.windows[i] for i in range(2)] == [16, 0]
-    with pytest.raises(GGUFError, match="flag for each layer"):
-        hparams("gemma2", {**keys, "block_count": 3})
+    for wrong in ({"block_count": 3}, *({"attention.sliding_window_pattern": v} for v in ("x", 1.5, ["a", "b"], True))):
+        with pytest.raises(GGUFError, match="sliding_window_pattern"):
+            hparams("gemma2", {**keys, **wrong})
 
 
 def test_the_largest_gemmas_divide_by_the_width_of_a_head():
