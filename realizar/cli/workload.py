@@ -90,8 +90,7 @@ class Workload:
         n_cached = request.completion().timings.n_cached
         if n_cached != self._depth:
             raise RealizarError(
-                f"{n_cached} tokens of a prompt were in the cache, {self._depth} were to be: a depth is a multiple"
-                " of 16, and models with recurrent states find nothing"
+                f"{n_cached} tokens of a prompt were in the cache, {self._depth} were to be; depths are multiples of 16"
             )
 
     def _tokens(self, n: int) -> list[int]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from realizar._kernels.kv import kv_bytes
 from realizar.engine.block_pool import BlockPool
+from realizar.engine.snapshots import SNAPSHOT_BYTES, SNAPSHOT_TOKENS, Snapshots
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import kv_types
 from realizar.runtime.batch import BLOCK
@@ -50,7 +51,8 @@ class KVCache:
     with a query nor the sum over values then adds across a vector. The blocks of a head lie side by side: attention
     reads one head at a time, and a prefetcher would bring in what stands between, a fifth of the speed of decoding.
 
-    A recurrent state cannot be cut into blocks: a sequence has one slot for it.
+    A recurrent state cannot be cut into blocks: a sequence has one slot for it. It cannot go back either, so copies of
+    it are kept in further slots (`Snapshots`).
 
     The arrays are not cleared, so memory that no sequence has used is address space and no more. Nobody reads what
     was not written: keys that are masked are skipped, and a state begins from zero where nothing came before.
@@ -71,6 +73,8 @@ class KVCache:
     states : list of LayerState
     pools : list of BlockPool
         One per group.
+    snapshots : Snapshots
+        Where states are kept for other sequences.
     windows : list of int
         Tokens that a query of the group sees, itself included; 0 is all.
     max_seqs : int
@@ -91,6 +95,7 @@ class KVCache:
         self.pools = [BlockPool(params.n_seqs * n) for n in self.blocks_needed(self.n_ctx)]
         self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
         n_slots = self.max_seqs if states else 0
+        n_snapshots = self._snapshots_of(states, params.n_seqs)
         k_type, v_type = kv_types(params.kv_type)
         self.layers: list[LayerCache] = []
         self._layers_of: list[slice] = []
@@ -100,10 +105,17 @@ class KVCache:
                 k = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(k_type, at.head_dim_k)), np.dtype(np.uint8))
                 v = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(v_type, at.head_dim_v)), np.dtype(np.uint8))
                 self.layers.append(LayerCache(at.key, k.swapaxes(0, 1), v.swapaxes(0, 1)))
-        self.states = [LayerState(at.key, _untouched((n_slots, *at.shape), np.dtype(np.float32))) for at in states]
+        shapes = {at.key: (n_slots + n_snapshots, *at.shape) for at in states}
+        self.states = [LayerState(key, _untouched(shape, np.dtype(np.float32))) for key, shape in shapes.items()]
+        self.snapshots = Snapshots(range(n_slots, n_slots + n_snapshots))
         self._free_slots = list(reversed(range(n_slots)))
         self._block_copies: list[tuple[int, int, int]] = []
         self._slot_copies: list[tuple[int, int]] = []
+
+    def _snapshots_of(self, states: Seq[State], n_seqs: int) -> int:
+        """As many as n_seqs sequences leave behind, one each SNAPSHOT_TOKENS and one more, if they fit the budget."""
+        n_bytes = sum(4 * math.prod(at.shape) for at in states)
+        return min(n_seqs * (self.n_ctx // SNAPSHOT_TOKENS + 1), SNAPSHOT_BYTES // n_bytes) if n_bytes else 0
 
     @property
     def n_bytes(self) -> int:
@@ -149,6 +161,17 @@ class KVCache:
     def free_slot(self, slot: int) -> None:
         """Give a state slot back."""
         self._free_slots.append(slot)
+
+    def keep_state(self, slot: int, name: bytes) -> None:
+        """Before the next step, keep what a slot holds as a snapshot of this name."""
+        if name in self.snapshots:
+            self.snapshots.use(name)
+        elif (kept := self.snapshots.add(name)) is not None:
+            self._slot_copies.append((slot, kept))
+
+    def restore_state(self, slot: int, name: bytes) -> None:
+        """Before the next step, let a slot hold the snapshot of this name."""
+        self._slot_copies.append((self.snapshots.use(name), slot))
 
     def flush(self) -> None:
         """Make the copies asked for, in the order they were asked for: a block may be a target after being a source."""

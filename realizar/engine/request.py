@@ -195,7 +195,7 @@ class Generation(Request):
             self._t_begin = time.perf_counter()
             seq.match_prefix()
             self._n_cached = seq.n_cached
-        n = min(seq.n_left, budget)
+        n = seq.cut(min(seq.n_left, budget))
         return Chunk(seq, n, int(n == seq.n_left))
 
     def take(self, logits: Logits) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from realizar.engine.block_pool import ROOT, chain_hash
+from realizar.engine.snapshots import SNAPSHOT_TOKENS
 from realizar.errors import ContextFullError, ParameterError
 from realizar.runtime.batch import BLOCK
 
@@ -67,6 +68,7 @@ class Sequence:
         self.n_tokens = 0
         self.n_computed = 0
         self.n_cached = 0
+        self._n_prompt = 0
         self.tables: list[list[int]] = [[] for _ in cache.pools]
         self.slot: int | None = None
         self._names: list[bytes] = []
@@ -107,36 +109,53 @@ class Sequence:
                 "shorten them or ask for more n_ctx"
             )
         self._tokens[: len(tokens)] = tokens
-        self.n_tokens = len(tokens)
+        self.n_tokens = self._n_prompt = len(tokens)
 
     def match_prefix(self) -> None:
         """Take over the longest beginning that the cache still holds, in whole blocks.
 
         At least the last token is left to be computed, since its logits are wanted. n blocks can be taken over if,
         in every group, the blocks that token 16 n can see are there: all of them, or those of the window. With
-        recurrent states nothing is taken over, since the state at that point is not kept.
+        recurrent states there must be a snapshot of that point, too.
         """
-        if self.cache.states or any(self.tables):
+        if self.slot is not None or any(self.tables):
             return
         names = self._chain((self.n_tokens - 1) // BLOCK)
         found = [[pool.find(name) for name in names] for pool in self.cache.pools]
-        n = self._longest_match(found)
+        n = self._longest_match(names, found)
+        if n and self.cache.states:
+            self.slot = self.cache.take_slot()
+            self.cache.restore_state(self.slot, names[n - 1])
         for group, pool in enumerate(self.cache.pools):
             first = self.cache.first_visible(group, n * BLOCK)
             blocks = [pool.share(block) for block in found[group][first:n] if block is not None]
             self.tables[group] = [GONE] * first + blocks
         self.n_computed = self.n_cached = n * BLOCK
 
-    def _longest_match(self, found: list[list[int | None]]) -> int:
-        """Blocks that can be taken over, given the block (or None) of each name in each group."""
-        n_max = len(found[0]) if found else 0
-        fits = np.ones(n_max + 1, bool)
+    def _longest_match(self, names: list[bytes], found: list[list[int | None]]) -> int:
+        """Blocks that can be taken over, given their names and the block (or None) of each name in each group."""
+        fits = np.ones(len(names) + 1, bool)
+        if not found or self.cache.states:
+            fits[1:] = [name in self.cache.snapshots for name in names]
         for group, blocks in enumerate(found):
             run = 0  # blocks found without a gap, up to this one
             for i, block in enumerate(blocks):
                 run = run + 1 if block is not None else 0
                 fits[i + 1] &= run >= i + 1 - self.cache.first_visible(group, (i + 1) * BLOCK)
         return int(np.flatnonzero(fits)[-1])
+
+    def cut(self, n: int) -> int:
+        """Return how many of the next n tokens to compute in one step, which is to end where a snapshot is taken."""
+        if not self.cache.states:
+            return n
+        after = (self.n_computed // SNAPSHOT_TOKENS + 1) * SNAPSHOT_TOKENS
+        ends = [end for end in (self._prompt_end, after) if end > self.n_computed]
+        return min(n, min(ends) - self.n_computed)
+
+    @property
+    def _prompt_end(self) -> int:
+        """Tokens of the prompt in whole blocks, less the last token: as many as `match_prefix` may take over."""
+        return (self._n_prompt - 1) // BLOCK * BLOCK
 
     def reserve(self, n: int) -> None:
         """Make sure that the next n tokens can be written.
@@ -162,6 +181,8 @@ class Sequence:
         first, self.n_computed = self.n_computed // BLOCK, self.n_computed + n
         n_full = self.n_computed // BLOCK
         names = self._chain(n_full)
+        if self.slot is not None and n_full and self._is_snapshot(self.n_computed):
+            self.cache.keep_state(self.slot, names[-1])
         for group, (pool, table) in enumerate(zip(self.cache.pools, self.tables, strict=True)):
             for i in range(first, n_full):
                 pool.name(table[i], names[i])
@@ -170,6 +191,9 @@ class Sequence:
                     break
                 pool.free(table[i])
                 table[i] = GONE
+
+    def _is_snapshot(self, n: int) -> bool:
+        return n % SNAPSHOT_TOKENS == 0 or n == self._prompt_end
 
     def _chain(self, n_blocks: int) -> list[bytes]:
         """Names of the first n_blocks blocks; each is computed once."""
@@ -186,7 +210,7 @@ class Sequence:
         other = Sequence(self.cache, ())
         other._tokens[: self.n_tokens] = self.tokens
         other.n_tokens, other.n_computed, other.n_cached = self.n_tokens, self.n_computed, self.n_cached
-        other._names = self._names.copy()
+        other._n_prompt, other._names = self._n_prompt, self._names.copy()
         if self.slot is not None:
             other.slot = self.cache.take_slot(like=self.slot)
         for pool, table, copy in zip(self.cache.pools, self.tables, other.tables, strict=True):
@@ -196,8 +220,8 @@ class Sequence:
     def truncate(self, n: int) -> None:
         """Forget all tokens after the first n.
 
-        What the cache knows of those n stays, if it knows all that the next token can see. Where blocks of a window
-        are gone, or a recurrent state has gone on, nothing stays and the n tokens are to be computed again.
+        What the cache knows of those n stays, if it knows all that the next token can see; of a recurrent state, what
+        the last snapshot before knows. Where nothing is known that far back, all n tokens are to be computed again.
 
         Raises
         ------
@@ -206,19 +230,32 @@ class Sequence:
         """
         if not 0 <= n <= self.n_tokens:
             raise ParameterError(f"truncate({n}): must be in [0, {self.n_tokens}], the tokens of the sequence")
-        self.n_tokens = n
+        self.n_tokens, self._n_prompt = n, min(n, self._n_prompt)
         del self._names[n // BLOCK :]
         if n >= self.n_computed:
             return
-        if self.cache.states or any(
-            GONE in table[self.cache.first_visible(group, n) :] for group, table in enumerate(self.tables)
-        ):
+        known = self._known(n)
+        if not known:
             self.free()
             return
         for pool, table in zip(self.cache.pools, self.tables, strict=True):
-            while len(table) > -(-n // BLOCK):
+            while len(table) > -(-known // BLOCK):
                 pool.free(table.pop())
-        self.n_computed = n
+        if self.slot is not None:
+            self.cache.restore_state(self.slot, self._names[known // BLOCK - 1])
+        self.n_computed = known
+
+    def _known(self, n: int) -> int:
+        """How many of the first n tokens, all of them computed once, the cache still knows all of."""
+        ends = [n]
+        if self.cache.states:
+            names = self._chain(n // BLOCK)
+            ends = [i * BLOCK for i in range(len(names), 0, -1) if names[i - 1] in self.cache.snapshots]
+        for end in ends:
+            seen = (table[self.cache.first_visible(group, end) :] for group, table in enumerate(self.tables))
+            if not any(GONE in blocks for blocks in seen):
+                return end
+        return 0
 
     def free(self) -> None:
         """Give blocks and slot back; the tokens stay, all to be computed again.

@@ -224,4 +224,7 @@ def check_cache(cache: KVCache, sequences) -> None:
         assert all(pool._name[block] == name for name, block in pool._block_of.items())
         assert pool.n_named == sum(name is not None for name in pool._name)
     slots = [seq.slot for seq in sequences if seq.slot is not None]
-    assert sorted(slots + cache._free_slots) == list(range(cache.max_seqs if cache.states else 0))
+    n_slots = cache.max_seqs if cache.states else 0
+    assert sorted(slots + cache._free_slots) == list(range(n_slots))
+    kept = [*cache.snapshots._free, *cache.snapshots._slot_of.values()]
+    assert sorted(kept) == list(range(n_slots, len(cache.states[0].data) if cache.states else 0))

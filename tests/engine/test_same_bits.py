@@ -19,7 +19,7 @@ from tests.engine.fake import FakeTokenizer, check_cache
 PROMPTS = [random_tokens(n, seed) for seed, n in enumerate((100, 1, 16, 33, 70))]
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=8)
 TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy" / "src" / "realizar_toy" / "__init__.py"
-# architecture, window, weights, activations, cache; toy has full and window layers and recurrent states
+# architecture, window, weights, activations, cache; toy has full and window layers and states, mamba2 states alone
 MODES = [
     ("llama", 0, "Q4_K", "int8", "f16"),
     ("llama", 0, "F16", "f32", "f32"),
@@ -27,7 +27,11 @@ MODES = [
     ("toy", 0, "Q8_0", "int8", "f16"),
     ("llama", 20, "Q4_K", "int8", "int8"),
     ("toy", 0, "Q8_0", "int8", ("int8", "f16")),
+    ("mamba2", 0, "Q8_0", "int8", "f16"),
 ]
+RECURRENCE = {
+    "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8, "ssm.group_count": 2,
+}  # fmt: skip
 
 
 def architecture(name):
@@ -43,7 +47,8 @@ def architecture(name):
 def make(request, tmp_path_factory):
     """Makes engines of one tiny model."""
     name, window, type_name, activations, kv_type = request.param
-    metadata = {**tiny_metadata(name), f"{name}.attention.sliding_window": window}
+    sizes = {"attention.sliding_window": window, **RECURRENCE}
+    metadata = {**tiny_metadata(name), **{f"{name}.{key}": value for key, value in sizes.items()}}
     with tiny_model(architecture(name), metadata, type_name, tmp_path_factory.mktemp("tiny")) as model:
         model.__dict__["tokenizer"] = FakeTokenizer()
 
@@ -118,10 +123,12 @@ def test_cached_prefix_and_none(make):
     engine = make()
     first = generate(engine, PROMPTS[0])
     assert generate(engine, PROMPTS[0]) == first
-    request = engine.generate([*PROMPTS[0][:50], *PROMPTS[3]], GREEDY)
-    engine.wait(lambda: request.is_over)
-    assert request.completion().timings.n_cached == (0 if engine.cache.states else 48)
-    assert [request.completion().logprobs] == generate(make(), [*PROMPTS[0][:50], *PROMPTS[3]])
+    for kept, n_cached in ((50, 0 if engine.cache.states else 48), (100, 96)):  # a state is kept at the prompt's end
+        prompt = [*PROMPTS[0][:kept], *PROMPTS[3]]
+        request = engine.generate(prompt, GREEDY)
+        engine.wait(lambda request=request: request.is_over)
+        assert request.completion().timings.n_cached == n_cached
+        assert [request.completion().logprobs] == generate(make(), prompt)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 16, 50, 99])

@@ -109,11 +109,63 @@ def test_a_window_group_needs_only_the_blocks_in_sight():
     check_cache(rig.cache, [seq, again])
 
 
-@pytest.mark.parametrize("plan", [STATEFUL, RECURRENT])
-def test_nothing_is_taken_over_where_there_is_a_state(plan):
-    rig = Rig(plan)
-    rig.finish(rig.sequence(PROMPT[:40]))
-    assert rig.sequence(PROMPT[:40]).n_cached == 0
+@pytest.fixture(params=[STATEFUL, RECURRENT], ids=["stateful", "recurrent"])
+def with_state(request):
+    return Rig(request.param, n_ctx=640)
+
+
+def test_a_state_is_taken_over_where_it_was_kept(with_state):
+    """At the end of a prompt and every 256 tokens; a step ends there."""
+    long = [1 + i % 29 for i in range(600)]
+    seq = with_state.sequence(long)
+    ends = []
+    while seq.n_left:
+        with_state.compute((seq, seq.cut(min(seq.n_left, 32))))
+        ends.append(seq.n_computed)
+    assert {256, 512, 592} < set(ends)
+    for n, n_cached in ((600, 592), (593, 592), (591, 512), (257, 256), (256, 0), (40, 0)):
+        again = with_state.sequence(long[:n])
+        assert (again.n_cached, again.n_computed) == (n_cached, n_cached)
+        with_state.finish(again)
+        again.free()
+    check_cache(with_state.cache, [seq])
+
+
+def test_a_state_that_was_kept_outlives_its_sequence(with_state):
+    seq = with_state.sequence(PROMPT[:40])
+    with_state.compute((seq, seq.cut(40)))
+    seq.free()
+    again = with_state.sequence(PROMPT[:40])
+    assert again.n_cached == 32
+    with_state.finish(again)
+    assert seq.tokens.tolist() == again.tokens.tolist()
+
+
+def test_the_state_used_least_recently_gives_way():
+    rig = Rig(RECURRENT, n_seqs=1)  # room for one: its context is shorter than what lies between two
+    for begin in (1, 2):
+        seq = rig.sequence([begin] * 33)
+        rig.compute((seq, 32))
+        seq.free()
+    assert len(rig.cache.snapshots) == 1
+    assert rig.sequence([2] * 33).n_cached == 32
+    assert rig.sequence([1] * 33).n_cached == 0
+
+
+def test_truncate_goes_back_to_a_state_that_was_kept(with_state):
+    seq = with_state.sequence(PROMPT[:70])
+    with_state.compute((seq, 32))
+    with_state.compute((seq, 32))
+    with_state.finish(seq)
+    seq.truncate(66)
+    assert seq.n_computed == 64
+    fork = seq.fork()
+    with_state.finish(seq)
+    fork.append(3)
+    with_state.finish(fork)
+    seq.truncate(63)
+    assert seq.n_computed == 0
+    check_cache(with_state.cache, [seq, fork])
 
 
 def test_fork_goes_its_own_way(rig):
@@ -236,7 +288,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @rule(parts=st.lists(st.tuples(sequences, st.integers(1, 20)), max_size=3, unique_by=lambda part: id(part[0])))
     def compute(self, parts):
-        parts = [(seq, min(seq.n_left, n)) for seq, n in parts if seq.n_left]
+        parts = [(seq, seq.cut(min(seq.n_left, n))) for seq, n in parts if seq.n_left]
         if parts and sum(n for _, n in parts) <= self.rig.cache.n_batch:
             self.rig.compute(*parts)
 
@@ -260,6 +312,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_any_course_of_events(name):
+def test_any_course_of_events(name, monkeypatch):
+    monkeypatch.setattr("realizar.engine.sequence.SNAPSHOT_TOKENS", 16)
     machine = type("Machine", (SequenceMachine,), {"plan": PLANS[name]})
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
