@@ -1,4 +1,4 @@
-"""The GPT family: gpt2 and gptneox (GPT-NeoX, Pythia)."""
+"""The GPT family: gpt2, gptneox (GPT-NeoX, Pythia) and gpt-oss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,22 @@ from realizar.arch import (
     Weight,
     Weights,
     WeightTable,
+    Windows,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, fused_qkv_tensors, gqa, mlp, mlp_tensors, norm_tensors, qkv
+from realizar.arch.blocks import (
+    embedding_tensors,
+    fused_qkv_tensors,
+    gqa,
+    mlp,
+    mlp_tensors,
+    norm_tensors,
+    qkv,
+    qkv_tensors,
+    rotate,
+)
 from realizar.arch.checkpoint import grouped_qkv, rope_dims, transposed
+from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
 class Gpt2(Architecture):
@@ -99,6 +111,46 @@ class GptNeox(Architecture):
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+@dataclass(frozen=True)
+class GptOssHParams(ExpertHParams):
+    """The numbers of gpt-oss: the windows of its layers."""
+
+    windows: Windows
+
+
+class GptOss(Architecture):
+    """gpt-oss (https://arxiv.org/abs/2508.10925): attention sinks, a window in every other layer, experts."""
+
+    name = "gpt-oss"
+
+    def hparams(self, md: ArchMetadata) -> GptOssHParams:
+        """The numbers of this model."""
+        hp = expert_hparams(super().hparams(md), md)
+        return GptOssHParams(**vars(hp), windows=self.windows(md, 2))
+
+    def tensors(self, hp: GptOssHParams) -> WeightTable:
+        """Biases everywhere; a sink for each head."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **norm_tensors(hp.n_embd, "attn_norm", "post_attention_norm"),
+            **qkv_tensors(hp, bias=True, output_bias=True),
+            "blk.{i}.attn_sinks": Weight((hp.n_head,)),
+            **expert_tensors(hp, bias=True),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: GptOssHParams) -> Value:
+        """x += attention(norm(x)); x += experts(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            q, k = rotate(g, hp, "neox", q, k)
+            a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.windows[i], sinks=blk.attn_sinks)
+            x = x + g.linear(a, blk.attn_output)
+            h = g.rms_norm(x, blk.post_attention_norm, eps=hp.norm_eps)
+            x = x + expert_ffn(g, h, blk, hp, activation="swiglu_oai", gating="softmax_chosen")
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
 def tensors(hp: HParams) -> WeightTable:
     """What GPT-2 and GPT-NeoX share."""
     return {
@@ -112,4 +164,4 @@ def tensors(hp: HParams) -> WeightTable:
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Gpt2, GptNeox]
+    return [Gpt2, GptNeox, GptOss]

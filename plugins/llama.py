@@ -1,7 +1,8 @@
-"""Llama and its kin: llama (Llama, Mistral, SmolLM2), smollm3, granite, olmo2, stablelm and starcoder2."""
+"""Llama and its kin: llama (Llama, Mistral, Mixtral), smollm3, granite, olmo2, olmoe, stablelm and starcoder2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -34,6 +35,7 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import Names, llama3_factors, number, permuted, rope_dims, windows
+from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 # Checkpoints have rotary halves, files of these architectures neighbours.
 PERMUTED: Names = {
@@ -44,10 +46,11 @@ PERMUTED: Names = {
 
 
 class Llama(Architecture):
-    """Llama 2 and 3, Mistral, SmolLM2 (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783).
+    """Llama 2 and 3, Mistral, Mixtral, SmolLM2 (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783).
 
     The converter permutes the rows of q and k, so that rotary pairs are neighbours ("norm"). Llama 3's frequency
-    factors come as the tensor `rope_freqs`, longrope's as two; linear and yarn scaling come as metadata.
+    factors come as the tensor `rope_freqs`, longrope's as two; linear and yarn scaling come as metadata. Mixtral has
+    experts for its feed-forward (https://arxiv.org/abs/2401.04088).
     """
 
     name = "llama"
@@ -57,8 +60,13 @@ class Llama(Architecture):
         keys={"rope.dimension_count": rope_dims, "attention.sliding_window": "sliding_window"},
     )
 
+    def hparams(self, md: ArchMetadata) -> HParams:
+        """The numbers of this model, and of its experts if it has any."""
+        hp = super().hparams(md)
+        return expert_hparams(hp, md) if md.integer("expert_count", 0) else hp
+
     def tensors(self, hp: HParams) -> WeightTable:
-        """Separate q, k, v with optional biases; SwiGLU; the output may be tied to the embedding."""
+        """Separate q, k, v with optional biases; SwiGLU or experts; the output may be tied to the embedding."""
         return {**llama_tensors(hp), **rope_tensors(hp)}
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
@@ -66,7 +74,9 @@ class Llama(Architecture):
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "norm", rope_factors(w, hp))
-            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
+            experts = isinstance(hp, ExpertHParams)
+            x = x + (expert_ffn(g, h, blk, hp, normalize=True) if experts else swiglu_ffn(g, h, blk))
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
@@ -76,7 +86,7 @@ def llama_tensors(hp: HParams) -> WeightTable:
         **embedding_tensors(hp.n_vocab, hp.n_embd),
         **gqa_tensors(hp, bias=None, output_bias=None),
         **norm_tensors(hp.n_embd, "ffn_norm"),
-        **swiglu_tensors(hp.n_embd, hp.n_ff, bias=None),
+        **(expert_tensors(hp) if isinstance(hp, ExpertHParams) else swiglu_tensors(hp.n_embd, hp.n_ff, bias=None)),
     }
 
 
@@ -192,9 +202,7 @@ class Olmo2(Architecture):
         """Separate q, k, v with their norms; SwiGLU."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            **qkv_tensors(hp, bias=None, output_bias=None),
-            "blk.{i}.attn_q_norm": Weight((hp.n_head * hp.head_dim,)),
-            "blk.{i}.attn_k_norm": Weight((hp.n_head_kv * hp.head_dim,)),
+            **olmo_qkv_tensors(hp),
             **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
@@ -204,13 +212,60 @@ class Olmo2(Architecture):
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             window = hp.windows[i]
-            q = g.heads(g.rms_norm(g.linear(x, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps), hp.n_head)
-            k = g.heads(g.rms_norm(g.linear(x, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps), hp.n_head_kv)
-            v = g.heads(g.linear(x, blk.attn_v), hp.n_head_kv)
+            q, k, v = olmo_qkv(g, x, blk, hp)
             q, k = rotate(g, replace(hp, rope_scaling=RopeScaling()) if window else hp, "neox", q, k)
             a = g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=window), blk.attn_output)
             x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)
             x = x + g.rms_norm(swiglu_ffn(g, x, blk), blk.post_ffw_norm, eps=hp.norm_eps)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+def olmo_qkv(g: Graph, h: Value, blk: Any, hp: HParams) -> tuple[Value, Value, Value]:
+    """The heads of q, k and v, with q and k normalized over their whole width."""
+    q = g.rms_norm(g.linear(h, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps)
+    k = g.rms_norm(g.linear(h, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps)
+    return g.heads(q, hp.n_head), g.heads(k, hp.n_head_kv), g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
+
+
+def olmo_qkv_tensors(hp: HParams) -> WeightTable:
+    """The tensors of `olmo_qkv`, and the output of attention."""
+    q_norm, k_norm = Weight((hp.n_head * hp.head_dim,)), Weight((hp.n_head_kv * hp.head_dim,))
+    return {
+        **qkv_tensors(hp, bias=None, output_bias=None),
+        "blk.{i}.attn_q_norm": q_norm,
+        "blk.{i}.attn_k_norm": k_norm,
+    }
+
+
+class OlmoE(Architecture):
+    """OLMoE (https://arxiv.org/abs/2409.02060): norms before, of q and k over their whole width, and experts.
+
+    The weights of the chosen experts are not normalized.
+    """
+
+    name = "olmoe"
+
+    def hparams(self, md: ArchMetadata) -> ExpertHParams:
+        """The numbers of this model."""
+        return expert_hparams(super().hparams(md), md)
+
+    def tensors(self, hp: ExpertHParams) -> WeightTable:
+        """Separate q, k, v with their norms; experts."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
+            **olmo_qkv_tensors(hp),
+            **expert_tensors(hp),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: ExpertHParams) -> Value:
+        """x += attention(norm(x)); x += experts(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            q, k, v = olmo_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            q, k = rotate(g, hp, "neox", q, k)
+            x = x + g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5), blk.attn_output)
+            x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
@@ -294,4 +349,4 @@ class StarCoder2(Architecture):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Llama, SmolLM3, Granite, Olmo2, StableLM, StarCoder2]
+    return [Llama, SmolLM3, Granite, Olmo2, OlmoE, StableLM, StarCoder2]

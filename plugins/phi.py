@@ -1,4 +1,4 @@
-"""The Phi family: phi2 (Phi-1, Phi-1.5 and Phi-2) and phi3 (Phi-3, Phi-3.5 and Phi-4)."""
+"""The Phi family: phi2 (Phi-1, Phi-1.5 and Phi-2), phi3 (Phi-3, Phi-3.5 and Phi-4) and phimoe (Phi-3.5-MoE)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,10 +24,12 @@ from realizar.arch.blocks import (
     mlp,
     mlp_tensors,
     norm_tensors,
+    qkv_tensors,
     rope_factors,
     rope_tensors,
 )
 from realizar.arch.checkpoint import longrope_attention, longrope_factors, original_context, rope_dims
+from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
 class Phi2(Architecture):
@@ -123,7 +125,44 @@ class Phi3(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+class PhiMoe(Phi3):
+    """Phi-3.5-MoE (https://arxiv.org/abs/2404.14219): norms and products with biases, two of sixteen experts.
+
+    As llama.cpp computes it, which is what files are made for: with RMS norms, without windows, and with the softmax
+    of the router's two greatest logits. Transformers has layer norms and SparseMixer's routing.
+    """
+
+    name = "phimoe"
+
+    def window(self, md: ArchMetadata) -> int:
+        """None, whatever the file says."""
+        return 0
+
+    def hparams(self, md: ArchMetadata) -> ExpertHParams:
+        """The numbers of this model."""
+        return expert_hparams(super().hparams(md), md)
+
+    def tensors(self, hp: HParams) -> WeightTable:
+        """Separate q, k, v; biases everywhere but in the experts."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
+            "output": Weight((hp.n_vocab, hp.n_embd), bias=True),
+            **rope_tensors(hp),
+            **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm", bias=True),
+            **qkv_tensors(hp, bias=True, output_bias=True),
+            **expert_tensors(hp),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """x += attention(norm(x)); x += experts(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox", rope_factors(w, hp))
+            x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, normalize=True)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Phi2, Phi3]
+    return [Phi2, Phi3, PhiMoe]

@@ -1,7 +1,7 @@
-"""The Qwen family: qwen (Qwen 1 and 1.5), qwen2 (Qwen 2 and 2.5) and qwen3."""
+"""The Qwen family: qwen (Qwen 1), qwen2 (Qwen 1.5 to 2.5), qwen2moe, qwen3 and qwen3moe."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from realizar.arch import (
@@ -28,6 +28,7 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import number
+from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
 def decoder(g: Graph, w: Weights, hp: HParams) -> Value:
@@ -46,6 +47,12 @@ def normed_attention(g: Graph, h: Value, blk: Any, hp: HParams, layer: int) -> V
     q, k = rotate(g, hp, "neox", q, k)
     a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
     return g.linear(a, blk.attn_output)
+
+
+def normed_attention_tensors(hp: HParams) -> WeightTable:
+    """The tensors of `normed_attention` and its norm."""
+    norm = Weight((hp.head_dim,))
+    return {**gqa_tensors(hp, bias=None, output_bias=None), "blk.{i}.attn_q_norm": norm, "blk.{i}.attn_k_norm": norm}
 
 
 class Qwen(Architecture):
@@ -120,9 +127,7 @@ class Qwen3(Architecture):
         """Separate q, k, v with norms over a head, biases in some files; SwiGLU; the output may be tied."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            **gqa_tensors(hp, bias=None, output_bias=None),
-            "blk.{i}.attn_q_norm": Weight((hp.head_dim,)),
-            "blk.{i}.attn_k_norm": Weight((hp.head_dim,)),
+            **normed_attention_tensors(hp),
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
@@ -136,7 +141,81 @@ class Qwen3(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+@dataclass(frozen=True)
+class Qwen2MoeHParams(ExpertHParams):
+    """The numbers of Qwen 2 MoE: the width of the expert that every token goes to."""
+
+    n_ff_shared: int
+
+
+class Qwen2Moe(Architecture):
+    """Qwen 1.5 MoE and Qwen 2 57B-A14B (https://arxiv.org/abs/2407.10671): experts beside one for every token.
+
+    That one has a gate, a sigmoid of x. The weights of the chosen experts are not normalized.
+    """
+
+    name = "qwen2moe"
+
+    def hparams(self, md: ArchMetadata) -> Qwen2MoeHParams:
+        """The numbers of this model."""
+        hp = super().hparams(md)
+        experts = expert_hparams(hp, md, n_ff=max(1, hp.n_ff // md.positive("expert_used_count")))
+        return Qwen2MoeHParams(**vars(experts), n_ff_shared=md.positive("expert_shared_feed_forward_length", hp.n_ff))
+
+    def tensors(self, hp: Qwen2MoeHParams) -> WeightTable:
+        """Separate q, k, v with biases; experts, the shared one and its gate."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **gqa_tensors(hp, bias=True),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
+            **expert_tensors(hp),
+            "blk.{i}.ffn_gate_inp_shexp": Weight((1, hp.n_embd)),
+            "blk.{i}.ffn_gate_shexp": Weight((hp.n_ff_shared, hp.n_embd)),
+            "blk.{i}.ffn_up_shexp": Weight((hp.n_ff_shared, hp.n_embd)),
+            "blk.{i}.ffn_down_shexp": Weight((hp.n_embd, hp.n_ff_shared)),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: Qwen2MoeHParams) -> Value:
+        """x += attention(norm(x)); x += experts(h) + sigmoid(gate h) * shared(h), h = norm(x)."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
+            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
+            gated = g.silu(g.linear(h, blk.ffn_gate_shexp)) * g.linear(h, blk.ffn_up_shexp)
+            shared = g.linear(gated, blk.ffn_down_shexp) * g.sigmoid(g.linear(h, blk.ffn_gate_inp_shexp))
+            x = x + expert_ffn(g, h, blk, hp) + shared
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+class Qwen3Moe(Architecture):
+    """Qwen 3 with experts (https://arxiv.org/abs/2505.09388); the weights of the chosen ones are normalized."""
+
+    name = "qwen3moe"
+
+    def hparams(self, md: ArchMetadata) -> ExpertHParams:
+        """The numbers of this model."""
+        hp = super().hparams(md)
+        return expert_hparams(hp, md, n_ff=max(1, hp.n_ff // md.positive("expert_used_count")))
+
+    def tensors(self, hp: ExpertHParams) -> WeightTable:
+        """Separate q, k, v with norms over a head; experts; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **normed_attention_tensors(hp),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
+            **expert_tensors(hp),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: ExpertHParams) -> Value:
+        """x += attention(norm(x)), q and k normalized before they are rotated; x += experts(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            x = x + normed_attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, normalize=True)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Qwen, Qwen2, Qwen3]
+    return [Qwen, Qwen2, Qwen2Moe, Qwen3, Qwen3Moe]

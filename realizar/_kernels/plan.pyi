@@ -70,6 +70,7 @@ class Program:
         rope: _Rope | None = None,
         partial: _Rows | None = None,
         bias: tuple[npt.NDArray[np.float32], int] | None = None,
+        sinks: npt.NDArray[np.float32] | None = None,
     ) -> None: ...
     def run(
         self,

@@ -15,7 +15,7 @@ from realizar._kernels.exec cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_KV_BLOCK, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
     RZ_OP_EMBED_POSITIONS, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
     RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
-    RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
+    RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
     RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
     exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op,
     rz_pool_free, rz_pool_new, rz_pool_size, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
@@ -25,7 +25,7 @@ from realizar._kernels.table cimport kernels
 
 _CODES = {
     "take_rows": RZ_OP_TAKE_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
-    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "softcap": RZ_OP_SOFTCAP, "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU,
+    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "scale_rows": RZ_OP_SCALE_ROWS, "softcap": RZ_OP_SOFTCAP, "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU,
     "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU, "swiglu": RZ_OP_SWIGLU,
     "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
 }
@@ -189,7 +189,7 @@ cdef class Program:
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
-        op.x, op.x2, op.y = self.rows(x, n_all), self.rows(x2, n_all), self.rows(y, n_all)
+        op.x, op.x2, op.y = self.rows(x, n_all), self.rows(x2, 1 if name == "scale_rows" else n_all), self.rows(y, n_all)
         op.w_step = n if w is not None and <size_t> len(w) > n else 0
         op.w, op.b = self.floats(w, n_all if op.w_step else n), self.floats(b, n_all if op.w_step else n)
         op.act32, op.act256 = self.records(act32, n_all, 32), self.records(act256, n_all, 256)
@@ -296,13 +296,13 @@ cdef class Program:
         a.k_in, a.v_in = self.rows(k, cache[3] * cache[4]), self.rows(v, cache[3] * cache[5])
 
     def add_attention(self, *, cache, int n_head, int window, bint causal, float scale, float softcap, q, out, k=None,
-                      v=None, q_rot=None, rope=None, partial=None, bias=None):
+                      v=None, q_rot=None, rope=None, partial=None, bias=None, sinks=None):
         """Store K and V, attend, merge: three ops over the cache arrays of one layer.
 
         cache: (group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, K, V), the last two uint8 [n_blocks,
         n_head_kv, kv_bytes(type, head_dim)]; without a group the step's rows have them for themselves. Without k and v
         the keys are those stored of the sequence's source.
-        bias: float32 [n_head, n] and the column of a key at the query's own place.
+        sinks: float32 [n_head] or None. bias: float32 [n_head, n] and the column of a key at the query's own place.
         """
         cdef rz_attention *a
         cdef rz_op *op
@@ -315,6 +315,7 @@ cdef class Program:
             a.window, a.causal, a.cross, a.scale, a.softcap = window, causal, k is None, scale, softcap
             a.q, a.q_rot, a.out = self.rows(q, n_q), self.rows(q_rot, n_q), self.rows(out, n_head * head_dim_v)
             a.k_in, a.v_in = self.rows(k, n_head_kv * head_dim_k), self.rows(v, n_head_kv * head_dim_v)
+            a.sinks = self.floats(sinks, n_head)
             if rope is not None:
                 op.rope = a.rope = self.new_rope(rope)
             if partial is not None:

@@ -156,25 +156,29 @@ class Graph:
         return self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)[0]
 
     def rms_norm(self, x: Value, weight: WeightLike | None, eps: float) -> Value:
-        """x / sqrt(mean(x^2) + eps) * w over the last dimension; w has its shape, or that of x (a w for each head), or
-        is None.
+        """x / sqrt(mean(x^2) + eps) * w + b over the last dimension; b is there when the file has it, w may be None.
+
+        w and b have its shape, or that of x (one for each head).
         """
-        pairs = [] if weight is None else [(weight.tensor, weight.shape)]
-        return self.emit("rms_norm", [x], [weight.name if weight else "rms_norm"], pairs, eps=eps)[0]
+        return self._norm("rms_norm", x, weight, eps)
 
     def layer_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
         """(x - mean) / sqrt(var + eps) * w + b, w and b as in `rms_norm`; b is there when the file has it."""
-        pairs = [(weight.tensor, weight.shape)]
-        if weight.bias is not None:
-            pairs.append((weight.bias, weight.shape))
-        return self.emit("layer_norm", [x], [weight.name], pairs, eps=eps)[0]
+        return self._norm("layer_norm", x, weight, eps)
+
+    def _norm(self, op: str, x: Value, weight: WeightLike | None, eps: float) -> Value:
+        names = () if weight is None else (weight.tensor, weight.bias)
+        pairs = [(name, weight.shape) for name in names if weight is not None and name is not None]
+        return self.emit(op, [x], [weight.name if weight else op], pairs, eps=eps)[0]
 
     def add(self, a: Value, b: Value) -> Value:
         """a + b; also written with the operator."""
         return self.emit("add", [a, b], ["add"])[0]
 
     def mul(self, a: Value, b: Value) -> Value:
-        """a * b elementwise; also written with the operator."""
+        """a * b elementwise, or a times the one number of b: (1,); also written with the operator."""
+        if b.shape == (1,) != a.shape:
+            return self.emit("scale_rows", [a, b], ["scale_rows"])[0]
         return self.emit("mul", [a, b], ["mul"])[0]
 
     def scale(self, x: Value, factor: float) -> Value:
@@ -239,6 +243,7 @@ class Graph:
     def attention(
         self, q: Value, k: Value, v: Value, *, layer: int | None = None, scale: float, window: int = 0,
         softcap: float = 0.0, causal: bool = True, buckets: WeightLike | None = None, alibi: float = 0.0,
+        sinks: WeightLike | None = None,
     ) -> Value:  # fmt: skip
         """softmax(scale * q k^T) v over all keys that the query sees; K and V are remembered for the sequence.
 
@@ -246,7 +251,8 @@ class Graph:
         A query sees the `window` newest keys, itself included (0: all). softcap c replaces a score s by c tanh(s / c).
         Without a layer nothing is remembered: a step then holds whole texts, which is all that a query that is not
         causal could look at. Where a key is may count: `buckets` (n_bucket, n_head) are T5's relative biases, `alibi`
-        is the greatest exponent of ALiBi's slopes (`graph.position`).
+        is the greatest exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are scores that each head of
+        gpt-oss adds to the softmax, of a key without a value.
         """
         if layer is not None and not causal:
             raise GraphError(f"attention: layer {layer} would remember keys for queries that see what comes after them")
@@ -254,11 +260,11 @@ class Graph:
         if layer is not None:
             kind = "window" if window else "full"
             cache = self._remember(Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1]))
-        pairs = [] if buckets is None else [(buckets.tensor, buckets.shape)]
+        pairs = [(weight.tensor, weight.shape) for weight in (buckets, sinks) if weight is not None]
         return self.emit("attention", [q, k, v], ["attention" if layer is None else f"blk.{layer}.attention"], pairs,
                          cache=cache, scale=float(scale), window=window, softcap=float(softcap), causal=causal,
                          buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
-                         rope=None)[0]  # fmt: skip
+                         sinks=None if sinks is None else sinks.tensor, rope=None)[0]  # fmt: skip
 
     def cache(self, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
         """Declares what layer `layer` remembers beside the tokens before its own.

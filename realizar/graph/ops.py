@@ -65,6 +65,11 @@ def _same(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -
     return [inputs[0]]
 
 
+def _scale_rows(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    _need(inputs[1] == (1,), f"scale_rows: one number for a row is needed, not {inputs[1]}")
+    return [inputs[0]]
+
+
 def _first(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
     return [inputs[0]]
 
@@ -94,6 +99,8 @@ def _attention(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, An
     _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: q {q}, k {k}, v {v} do not go together")
     if attrs["buckets"] is not None:
         _need(weights[0][1:] == q[:1], f"attention: buckets {weights[0]} do not have a column for each head of {q}")
+    if attrs["sinks"] is not None:
+        _need(weights[-1] == q[:1], f"attention: sinks {weights[-1]} are not one for each head of {q}")
     return [(q[0] * v[1],)]
 
 
@@ -166,11 +173,12 @@ OPS: dict[str, OpSpec] = {
     for op in (
         OpSpec("embed", "y[t] = W[token[t]] or W[position[t]]", ("by",), _embed, rowwise=False),
         OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), _linear),
-        OpSpec("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w", ("eps",), _norm),
+        OpSpec("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w + b", ("eps",), _norm),
         OpSpec("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", ("eps",), _norm),
         OpSpec("add", "y = a + b", (), _same),
         OpSpec("mul", "y = a * b", (), _same),
         OpSpec("scale", "y = x * factor", ("factor",), _first),
+        OpSpec("scale_rows", "y[t] = s[t] * x[t]", (), _scale_rows),
         OpSpec("softcap", "y = cap * tanh(x / cap)", ("cap",), _first),
         OpSpec("silu", "y = x / (1 + exp(-x))", (), _first),
         OpSpec("gelu", "y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))", (), _first),
@@ -185,7 +193,7 @@ OPS: dict[str, OpSpec] = {
         OpSpec("rope", "rotates pairs of the first dims elements by position * inv_freq", _ROPE_ATTRS, _rope,
                rowwise=False),
         OpSpec("attention", "softmax(scale * q k^T + bias + mask) v over the remembered keys and values",
-               ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "rope"), _attention,
+               ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"), _attention,
                rowwise=False),
         OpSpec("store_source", "remembers K and V of the text that a sequence answers to", ("cache", "shape"),
                _store_source, rowwise=False),

@@ -139,18 +139,24 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [np.einsum("tr,trn->tn", weights.astype(np.float64), out)]
 
 
+def _weighted(x: npt.NDArray[np.float64], node: Node, inputs: Inputs) -> npt.NDArray[np.float64]:
+    """x w + b of a norm."""
+    tensors = [inputs.tensors[name].floats() for name in node.weights]
+    y = x * tensors[0] if tensors else x
+    return y + tensors[1] if tensors[1:] else y
+
+
 def _rms_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     h = x[0].astype(np.float64)
     scale = 1.0 / np.sqrt(np.mean(h * h, axis=-1, keepdims=True) + node.attrs["eps"])
-    return [h * scale * inputs.tensors[node.weights[0]].floats() if node.weights else h * scale]
+    return [_weighted(h * scale, node, inputs)]
 
 
 def _layer_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     h = x[0].astype(np.float64)
     h = h - h.mean(axis=-1, keepdims=True)
     y = h / np.sqrt(np.mean(h * h, axis=-1, keepdims=True) + node.attrs["eps"])
-    y = y * inputs.tensors[node.weights[0]].floats()
-    return [y + inputs.tensors[node.weights[1]].floats() if len(node.weights) > 1 else y]
+    return [_weighted(y, node, inputs)]
 
 
 def _split(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
@@ -206,12 +212,13 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     bias = position_bias(attrs, table, q.shape[1], n)
     places = None if bias is None else bias[:, key - query + n - 1]
     kv_type = inputs.kv_type if attrs["cache"] is not None else "f32"
-    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=places)]
+    sinks = None if attrs["sinks"] is None else inputs.tensors[attrs["sinks"]].floats()
+    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=places, sinks=sinks)]
 
 
 def _attend(
     q: F32, k: F32, v: F32, scale: float, kv_type: str | tuple[str, str], seen: npt.NDArray[np.bool_],
-    softcap: float = 0.0, bias: F32 | None = None,
+    softcap: float = 0.0, bias: F32 | None = None, sinks: F32 | None = None,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """softmax(scale * q k^T + bias) v, query heads in groups; seen and bias: [..., n_query, n_key]."""
     k_type, v_type = kv_types(kv_type)
@@ -223,8 +230,10 @@ def _attend(
     if bias is not None:
         score = score + bias
     score = np.where(seen, score, -np.inf)
-    p = np.exp(score - score.max(axis=-1, keepdims=True))
-    p /= p.sum(axis=-1, keepdims=True)
+    sink = np.full(score.shape[:1], -np.inf) if sinks is None else sinks.astype(np.float64)
+    most = np.maximum(score.max(axis=-1, keepdims=True), sink[:, None, None])
+    p = np.exp(score - most)
+    p /= p.sum(axis=-1, keepdims=True) + np.exp(sink[:, None, None] - most)
     out: npt.NDArray[np.float64] = np.einsum("hts,shd->thd", p, values).reshape(len(q), -1)
     return out
 
@@ -271,6 +280,7 @@ _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
     "add": lambda node, x, inputs: [x[0] + x[1]],
     "mul": lambda node, x, inputs: [x[0] * x[1]],
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
+    "scale_rows": lambda node, x, inputs: [x[0] * x[1].reshape(-1, *[1] * (x[0].ndim - 1))],
     "softcap": lambda node, x, inputs: [activations.softcap(x[0], node.attrs["cap"])],
     "silu": lambda node, x, inputs: [activations.silu(x[0])],
     "gelu": lambda node, x, inputs: [activations.gelu(x[0])],

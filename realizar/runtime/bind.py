@@ -150,6 +150,7 @@ class _Binder:
         self._attend(
             op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"],
             k=self.at.rows(k), v=self.at.rows(v), rope=rope, bias=self._bias(op, n_head),
+            sinks=None if attrs["sinks"] is None else floats(self.tensors, attrs["sinks"]),
             q_rot=(self.at.start["q_rot", index], n_head * head_dim) if rope is not None else None,
         )  # fmt: skip
 

@@ -23,8 +23,8 @@ from realizar.runtime.weights import Tensor, floats
 Rope = tuple[npt.NDArray[np.float32], float, bool, Rows]
 
 QUANTIZES_ITSELF = (
-    "rms_norm", "layer_norm", "add", "mul", "scale", "softcap", "silu", "gelu", "gelu_erf", "sigmoid", "relu", "swiglu",
-    "geglu", "geglu_erf",
+    "rms_norm", "layer_norm", "add", "mul", "scale", "scale_rows", "softcap", "silu", "gelu", "gelu_erf", "sigmoid",
+    "relu", "swiglu", "geglu", "geglu_erf",
 )  # fmt: skip
 """Ops that can write the int8 records of their result beside it."""
 

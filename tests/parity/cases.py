@@ -8,6 +8,7 @@ CASES = (
     *("llama", "llama_mha", "llama_tied", "llama3_rope", "llama_linear_rope", "mistral"),
     *("smollm3", "granite", "olmo2", "stablelm", "starcoder2"),
     *("phi", "phi3", "phi3_longrope_long", "phi3_longrope_short"),
+    *("mixtral", "qwen2moe", "qwen3moe", "olmoe", "phimoe", "gpt_oss"),
     *("qwen1", "qwen2", "qwen3", "falcon7b", "falcon40b", "gemma", "gemma2", "gemma3", "gpt2", "gptneox"),
     *("mamba", "mamba2", "jamba"),
 )

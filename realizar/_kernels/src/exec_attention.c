@@ -1,6 +1,7 @@
 /* Attention over the paged cache: an item is a KV head and a tile of one sequence's tokens, or a run of splits. */
 #include <string.h>
 
+#include "realizar/scalar/math.h"
 #include "realizar/worker.h"
 
 static size_t sequence_of(const struct rz_batch *b, size_t t)
@@ -122,14 +123,21 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
     w->kernels->attend(&args);
 }
 
-/* out = acc / l for the queries of a tile. */
-static void attend_finish(const struct rz_attention *a, const struct tile *tile, const float *acc, const float *l)
+/* out = acc / l for the queries of a tile. A sink is one more split, with a sum of one and nothing to add to acc. */
+static void attend_finish(const struct rz_attention *a, const struct tile *tile, const float *acc, const float *m,
+                          const float *l)
 {
     size_t n_group = (size_t)(a->n_head / a->n_head_kv), dim = (size_t)a->head_dim_v, query = 0;
     for (size_t t = tile->t0; t < tile->t1; t++)
         for (size_t g = 0; g < n_group; g++, query++) {
-            float *out = rz_row(a->out, t) + (tile->head_kv * n_group + g) * dim;
-            for (size_t d = 0; d < dim; d++) out[d] = acc[query * dim + d] / l[query];
+            size_t head = tile->head_kv * n_group + g;
+            float *out = rz_row(a->out, t) + head * dim, shrink = 1, sum = l[query];
+            if (a->sinks) {
+                float sink = a->sinks[head], max = m[query] > sink ? m[query] : sink;
+                shrink = exp_f32(m[query] - max);
+                sum = fmaf(sum, shrink, exp_f32(sink - max));
+            }
+            for (size_t d = 0; d < dim; d++) out[d] = acc[query * dim + d] * shrink / sum;
         }
 }
 
@@ -153,7 +161,7 @@ static void attend_tile(struct rz_worker *w, const struct rz_attention *a, const
         attend_split(w, a, tile, split, accp, mp, lp);
         merge_splits(w, a, tile, acc, m, l, accp, mp, lp);
     }
-    attend_finish(a, tile, acc, l);
+    attend_finish(a, tile, acc, m, l);
 }
 
 /* How single queries over many keys are shared out when they leave too few tiles for the workers: each tile as so many
@@ -220,5 +228,5 @@ void rz_run_merge(struct rz_worker *w, const struct rz_op *op, size_t item)
         const float *accp = partial(a, item * splits + split), *mp = accp + n_group * (size_t)a->head_dim_v;
         merge_splits(w, a, &tile, acc, m, m + n_group, accp, mp, mp + n_group);
     }
-    attend_finish(a, &tile, acc, m + n_group);
+    attend_finish(a, &tile, acc, m, m + n_group);
 }

@@ -71,12 +71,16 @@ static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const fl
     switch (op->code) {
     case RZ_OP_RMS_NORM:
         k->rms_norm(x, w, op->scalar, op->n, y);
+        if (b) k->add(y, b, op->n, y);
         break;
     case RZ_OP_LAYER_NORM:
         k->layer_norm(x, w, b, op->scalar, op->n, y);
         break;
     case RZ_OP_SCALE:
         k->scale(x, op->scalar, op->n, y);
+        break;
+    case RZ_OP_SCALE_ROWS:
+        k->scale(x, x2[0], op->n, y);
         break;
     case RZ_OP_SOFTCAP:
         k->softcap(x, op->scalar, op->n, y);

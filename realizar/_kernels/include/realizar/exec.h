@@ -25,6 +25,7 @@ enum rz_op_code {
     RZ_OP_ADD,
     RZ_OP_MUL,
     RZ_OP_SCALE,
+    RZ_OP_SCALE_ROWS,
     RZ_OP_SOFTCAP,
     RZ_OP_SILU,
     RZ_OP_GELU,
@@ -90,6 +91,7 @@ struct rz_attention {
     char *k, *v;
     size_t k_block_stride, v_block_stride, k_head_stride, v_head_stride; /* bytes */
     struct rz_rows q, k_in, v_in, q_rot, out;
+    const float *sinks; /* [n_head] scores of a key without a value, or NULL */
     float *partial; /* n_partial records of n_group * (head_dim_v + 2) floats, for splits taken in parallel */
     size_t n_partial;
 };

@@ -1,0 +1,68 @@
+"""Mixtures of experts as plugins write them: their numbers, their tensors, and the feed-forward of the chosen ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from realizar.arch.architecture import HParams, Weight, WeightTable
+from realizar.arch.metadata import ArchMetadata
+from realizar.errors import GGUFError
+from realizar.graph import Graph, Value
+
+
+@dataclass(frozen=True)
+class ExpertHParams(HParams):
+    """The numbers of a model with experts.
+
+    Attributes
+    ----------
+    n_expert, n_expert_used : int
+        How many there are, and how many a token goes to.
+    n_ff_expert : int
+        Width of one.
+    expert_scale : float
+        Multiplies the weights of the chosen ones.
+    """
+
+    n_expert: int
+    n_expert_used: int
+    n_ff_expert: int
+    expert_scale: float
+
+
+def expert_hparams(hp: HParams, md: ArchMetadata, n_ff: int | None = None) -> ExpertHParams:
+    """The numbers of a model and of its experts; `n_ff` is their width where the file does not say it.
+
+    Raises
+    ------
+    GGUFError
+        If a key is missing or makes no sense.
+    """
+    n_expert, n_used = md.positive("expert_count"), md.positive("expert_used_count")
+    if n_used > n_expert:
+        raise GGUFError(f"{md.arch}.expert_used_count: {n_used} of {n_expert} experts cannot be chosen")
+    n_ff_expert = md.positive("expert_feed_forward_length", hp.n_ff if n_ff is None else n_ff)
+    scale = md.between("expert_weights_scale", 0.0, 1e6, 1.0) or 1.0  # 0 is how some files say that there is none
+    return ExpertHParams(
+        **vars(hp), n_expert=n_expert, n_expert_used=n_used, n_ff_expert=n_ff_expert, expert_scale=scale
+    )
+
+
+def expert_tensors(hp: Any, bias: bool = False) -> WeightTable:
+    """The tensors of `expert_ffn`."""
+    up = Weight((hp.n_expert, hp.n_ff_expert, hp.n_embd), bias=bias)
+    return {
+        "blk.{i}.ffn_gate_inp": Weight((hp.n_expert, hp.n_embd), bias=bias),
+        "blk.{i}.ffn_gate_exps": up,
+        "blk.{i}.ffn_up_exps": up,
+        "blk.{i}.ffn_down_exps": Weight((hp.n_expert, hp.n_embd, hp.n_ff_expert), bias=bias),
+    }
+
+
+def expert_ffn(g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", **routing: Any) -> Value:
+    """What the chosen experts make of x (https://arxiv.org/abs/2401.04088); `routing` as `Graph.route` takes it."""
+    logits = g.linear(x, blk.ffn_gate_inp)
+    choice = g.route(logits, hp.n_expert_used, scale=hp.expert_scale, **routing)
+    weights = {"gate": blk.ffn_gate_exps, "up": blk.ffn_up_exps, "down": blk.ffn_down_exps}
+    return g.experts(x, choice, **weights, activation=activation)
