@@ -66,6 +66,24 @@ def test_shipped(name):
     check_architecture(registry.default().architecture(name))
 
 
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("llama", {}),
+        ("olmoe", {}),
+        ("qwen2moe", {"expert_feed_forward_length": 256, "expert_shared_feed_forward_length": 512}),
+        ("qwen3moe", {"expert_feed_forward_length": 256, "expert_weights_scale": 1.5}),
+        ("phimoe", {}),
+        ("gpt-oss", {"attention.sliding_window": 16}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_experts(name, keys):
+    keys = {"expert_count": 4, "expert_used_count": 2, **keys}
+    metadata = {f"{name}.{key}": value for key, value in keys.items()}
+    check_architecture(registry.default().architecture(name), metadata, types=("Q8_0", "Q4_K"))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variants(variant):
     name, keys = VARIANTS[variant]
