@@ -7,6 +7,7 @@ from typing import Any
 from realizar.arch import (
     Architecture,
     ArchMetadata,
+    Checkpoint,
     Graph,
     HParams,
     RopeScaling,
@@ -24,6 +25,58 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
+from realizar.arch.checkpoint import Config, Keys, Names, in_groups, negative_exp, number
+
+
+def scan_names(mixer: str) -> Names:
+    """The recurrence of a layer in checkpoints."""
+    return {
+        "blk.{i}.ssm_in": f"{mixer}.in_proj",
+        "blk.{i}.ssm_conv1d": f"{mixer}.conv1d",
+        "blk.{i}.ssm_x": f"{mixer}.x_proj",
+        "blk.{i}.ssm_dt": f"{mixer}.dt_proj",
+        "blk.{i}.ssm_a": (f"{mixer}.A_log", negative_exp),
+        "blk.{i}.ssm_d": f"{mixer}.D",
+        "blk.{i}.ssm_out": f"{mixer}.out_proj",
+    }
+
+
+NAMES: Names = {
+    "token_embd": "embeddings|embedding",
+    "output_norm": "norm_f",
+    "blk.{i}.attn_norm": "layers.{i}.norm",
+    **scan_names("layers.{i}.mixer"),
+}
+KEYS: Keys = {
+    "context_length": lambda config: 1 << 20,  # there is none; llama.cpp's converter writes this
+    "feed_forward_length": lambda config: 0,
+    "attention.head_count": lambda config: 0,
+    "attention.key_length": None,
+    "attention.value_length": None,
+    "attention.layer_norm_epsilon": None,
+    "attention.layer_norm_rms_epsilon": number("layer_norm_epsilon", "rms_norm_eps"),
+    "ssm.conv_kernel": ("conv_kernel", "d_conv"),
+    "ssm.state_size": ("state_size", "d_state"),
+}
+
+
+def n_inner(config: Config) -> int:
+    """Channels of the scan."""
+    expand = config.get("mamba_expand") or config.get("expand", 2)
+    return int(expand * config["hidden_size"])
+
+
+def dt_rank(config: Config) -> int:
+    """Numbers that the steps are made of: by default a sixteenth of the stream's."""
+    found = config.get("mamba_dt_rank") or config.get("time_step_rank", "auto")
+    return -(config["hidden_size"] // -16) if found == "auto" else int(found)
+
+
+def heads_kv(config: Config) -> list[int]:
+    """KV heads of each layer of Jamba; none where it has a recurrence."""
+    period, offset = config["attn_layer_period"], config["attn_layer_offset"]
+    n = config["num_key_value_heads"]
+    return [n if i % period == offset else 0 for i in range(config["num_hidden_layers"])]
 
 
 @dataclass(frozen=True)
@@ -60,6 +113,16 @@ class Mamba(Architecture):
     """
 
     name = "mamba"
+    checkpoint = Checkpoint(
+        classes=("MambaForCausalLM", "FalconMambaForCausalLM"),
+        names=NAMES,
+        keys={
+            **KEYS,
+            "ssm.inner_size": lambda config: config.get("intermediate_size") or n_inner(config),
+            "ssm.time_step_rank": dt_rank,
+            "ssm.dt_b_c_rms": lambda config: config.get("model_type") == "falcon_mamba",
+        },
+    )
 
     def hparams(self, md: ArchMetadata) -> MambaHParams:
         """The numbers of this model, which has no heads, positions or feed-forward."""
@@ -122,6 +185,20 @@ class Mamba2(Mamba):
     """
 
     name = "mamba2"
+    checkpoint = Checkpoint(
+        classes=("Mamba2ForCausalLM",),
+        names={
+            **NAMES,
+            "blk.{i}.ssm_dt": "layers.{i}.mixer.dt_bias",
+            "blk.{i}.ssm_norm": ("layers.{i}.mixer.norm", in_groups),
+        },
+        keys={
+            **KEYS,
+            "ssm.inner_size": n_inner,
+            "ssm.time_step_rank": lambda config: n_inner(config) // config["head_dim"],
+            "ssm.group_count": "n_groups",
+        },
+    )
 
     def scan_tensors(self, hp: MambaHParams) -> WeightTable:
         """The tensors of the recurrence of a layer; a norm of one group is a vector in the file."""
@@ -165,6 +242,31 @@ class Jamba(Mamba):
     """
 
     name = "jamba"
+    checkpoint = Checkpoint(
+        classes=("JambaForCausalLM",),
+        names={
+            "output_norm": "final_layernorm",
+            **scan_names("layers.{i}.mamba"),
+            "blk.{i}.ssm_dt_norm": "layers.{i}.mamba.dt_layernorm",
+            "blk.{i}.ssm_b_norm": "layers.{i}.mamba.b_layernorm",
+            "blk.{i}.ssm_c_norm": "layers.{i}.mamba.c_layernorm",
+            "blk.{i}.ffn_norm": "layers.{i}.pre_ff_layernorm",
+            "blk.{i}.ffn_gate": "layers.{i}.feed_forward.gate_proj",
+            "blk.{i}.ffn_up": "layers.{i}.feed_forward.up_proj",
+            "blk.{i}.ffn_down": "layers.{i}.feed_forward.down_proj",
+            "blk.{i}.ffn_gate_inp": "layers.{i}.feed_forward.router",
+            "blk.{i}.ffn_gate_exps": "layers.{i}.feed_forward.experts.{e}.gate_proj",
+            "blk.{i}.ffn_up_exps": "layers.{i}.feed_forward.experts.{e}.up_proj",
+            "blk.{i}.ffn_down_exps": "layers.{i}.feed_forward.experts.{e}.down_proj",
+        },
+        keys={
+            "attention.head_count_kv": heads_kv,
+            "ssm.conv_kernel": "mamba_d_conv",
+            "ssm.inner_size": n_inner,
+            "ssm.state_size": "mamba_d_state",
+            "ssm.time_step_rank": dt_rank,
+        },
+    )
 
     def hparams(self, md: ArchMetadata) -> JambaHParams:
         """The numbers of this model."""

@@ -195,9 +195,9 @@ def negative_exp(x: Array, hp: Any) -> Array:
     return -np.exp(x)
 
 
-def squeezed(x: Array, hp: Any) -> Array:
-    """Without the dimensions of one element (a depthwise convolution's (channels, 1, taps))."""
-    return x.reshape([n for n in x.shape if n > 1])
+def in_groups(x: Array, hp: Any) -> Array:
+    """A vector as `hparams.n_group` rows."""
+    return x.reshape(hp.n_group, -1)
 
 
 def llama3_factors(config: Config) -> Array | None:

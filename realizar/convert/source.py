@@ -71,7 +71,7 @@ class Source:
 
     def settle_prefix(self, name: str) -> None:
         """Looks for the prefix under which the base model lies, given the name of a tensor that every file has."""
-        self._prefix = next((p for p in PREFIXES if f"{p}{name}.weight" in self.stored), "")
+        self._prefix = next((p for p in PREFIXES for one in name.split("|") if f"{p}{one}.weight" in self.stored), "")
 
     def mark(self, name: str) -> None:
         """Notes that a tensor (or those of all experts) will be asked for."""

@@ -46,12 +46,25 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
     names = _names(architecture, hp)
     source.settle_prefix(str(_name(names["token_embd"])))
     for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
+        if not _expected(source, names, name, weight):
+            continue
         table = {name: weight} if name in names or not weight.parts else weight.split(name)
         for part, w in table.items():
             found = list(_weight(source, names.get(part), part, w, hp, type_name))
             yield from found
             if found and w.bias is not False:
                 yield from _bias(source, names, part, w, hp)
+
+
+def _expected(source: Source, names: dict[str, Origin], name: str, weight: Weight) -> bool:
+    """Whether a weight belongs into this file, where that depends on another tensor of the layer."""
+    folder = name.rpartition(".")[0]
+
+    def there(other: str) -> bool:
+        theirs = _name(names.get(f"{folder}.{other}"))
+        return theirs is not None and source.has(theirs)
+
+    return (weight.where is None or there(weight.where)) and (weight.unless is None or not there(weight.unless))
 
 
 def _names(architecture: Architecture, hp: Any) -> dict[str, Origin]:
@@ -90,7 +103,7 @@ def _weight(
             return
     tied = weight.alias is not None and source.config.get("tie_word_embeddings", False)
     if theirs is None or tied or not source.has(theirs):
-        if weight.optional or weight.alias is not None or weight.where is not None or weight.unless is not None:
+        if weight.optional or weight.alias is not None:
             return
         looked = f"as {theirs}" if theirs else "under no name: the plugin's Checkpoint has no row for it"
         raise TensorError(f"{full}: the architecture needs it; {source.folder} was looked through {looked}")
@@ -139,8 +152,15 @@ def _type(name: str, shape: Shape, wanted: str) -> str:
 
 def _bytes(name: str, shape: Shape, make: Callable[[], Array], kind: str) -> npt.NDArray[np.uint8]:
     array = make()
+    if _wide(array.shape) == _wide(shape):  # a depthwise convolution's (channels, 1, taps), decays as a column
+        array = array.reshape(shape)
     if array.shape != shape:
         raise TensorError(
             f"{name}: config.json and the architecture ask for {shape}, the checkpoint gives {array.shape}"
         )
     return quantize(np.ascontiguousarray(array, np.float32), kind)
+
+
+def _wide(shape: tuple[int, ...]) -> list[int]:
+    """The dimensions of more than one element."""
+    return [n for n in shape if n > 1]

@@ -26,6 +26,11 @@ GRANITE = {
     "attention_multiplier": 0.2, "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0,
 }  # fmt: skip
 
+JAMBA = {
+    "num_experts": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2,
+    "expert_layer_offset": 0,
+}  # fmt: skip
+
 # Name of a test -> class of transformers, what its configuration has beside SIZES.
 FAMILIES = {
     "llama": ("LlamaForCausalLM", {}),
@@ -58,5 +63,12 @@ FAMILIES = {
     ),
     "gpt2": ("GPT2LMHeadModel", {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128, **NO_GROUPS}),
     "gptneox": ("GPTNeoXForCausalLM", {"rotary_pct": 0.5, **NO_GROUPS}),
+    "mamba": ("MambaForCausalLM", {"intermediate_size": 128, "state_size": 8}),
+    "falcon-mamba": ("FalconMambaForCausalLM", {"intermediate_size": 128, "state_size": 8, "mixer_rms_eps": 1e-5}),
+    "mamba2": (
+        "Mamba2ForCausalLM",
+        {"state_size": 16, "head_dim": 16, "num_heads": 8, "n_groups": 2, "chunk_size": 8},
+    ),
+    "jamba": ("JambaForCausalLM", {**JAMBA, "num_hidden_layers": 4}),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }
