@@ -19,27 +19,47 @@ static const int32_t *blocks_of(const struct rz_batch *b, const struct rz_attent
     return b->block_table[a->group] + s * (size_t)b->table_width[a->group];
 }
 
-void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t t)
+/* Rows of an item of kv_store: up to a block of the cache, but some items for every worker. */
+static size_t store_rows(const struct rz_worker *w)
+{
+    size_t n = (size_t)w->batch->n_tokens / (4 * (size_t)w->n_threads);
+    return RZ_MIN(RZ_MAX(n, 1), RZ_KV_BLOCK);
+}
+
+size_t rz_items_kv_store(const struct rz_worker *w, const struct rz_op *op)
+{
+    (void)op;
+    return rz_ceil_div((size_t)w->batch->n_tokens, store_rows(w));
+}
+
+/* Head after head, and each for all rows of the item: the slots of a head of K share cache lines, and the lines of all
+ * heads of a block together are more than L1 holds. */
+void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     const struct rz_attention *a = op->attention;
     const struct rz_batch *b = w->batch;
-    size_t s = sequence_of(b, t);
-    int64_t position = (int64_t)b->seq_past[s] + (int64_t)t - b->seq_start[s];
-    size_t dim = (size_t)a->head_dim_k;
-    size_t block = (size_t)blocks_of(b, a, s)[position / RZ_KV_BLOCK];
-    int slot = (int)(position % RZ_KV_BLOCK);
-    const float *k = rz_row(a->k_in, t), *v = rz_row(a->v_in, t);
-    if (a->rope) {
-        rz_rotate(w, a->rope, t, rz_row(a->q, t), (size_t)a->n_head, dim, rz_row(a->q_rot, t));
-        rz_rotate(w, a->rope, t, k, (size_t)a->n_head_kv, dim, (float *)w->scratch);
-        k = (const float *)w->scratch;
+    size_t t0 = item * store_rows(w), t1 = RZ_MIN(t0 + store_rows(w), (size_t)b->n_tokens);
+    size_t dim = (size_t)a->head_dim_k, dim_v = (size_t)a->head_dim_v, block[RZ_KV_BLOCK];
+    int slot[RZ_KV_BLOCK];
+    for (size_t t = t0; t < t1; t++) {
+        size_t s = sequence_of(b, t);
+        int64_t position = (int64_t)b->seq_past[s] + (int64_t)t - b->seq_start[s];
+        block[t - t0] = (size_t)blocks_of(b, a, s)[position / RZ_KV_BLOCK];
+        slot[t - t0] = (int)(position % RZ_KV_BLOCK);
+        if (a->rope) rz_rotate(w, a->rope, t, rz_row(a->q, t), (size_t)a->n_head, dim, rz_row(a->q_rot, t));
     }
-    for (size_t h = 0; h < (size_t)a->n_head_kv; h++) {
-        char *k_block = a->k + block * a->k_block_stride + h * a->k_head_stride;
-        char *v_block = a->v + block * a->v_block_stride + h * a->v_head_stride;
-        w->kernels->store_k[a->k_type](k + h * dim, dim, slot, k_block);
-        w->kernels->store_v[a->v_type](v + h * (size_t)a->head_dim_v, (size_t)a->head_dim_v, slot, v_block);
-    }
+    for (size_t h = 0; h < (size_t)a->n_head_kv; h++)
+        for (size_t t = t0; t < t1; t++) {
+            const float *k = rz_row(a->k_in, t) + h * dim, *v = rz_row(a->v_in, t) + h * dim_v;
+            char *k_block = a->k + block[t - t0] * a->k_block_stride + h * a->k_head_stride;
+            char *v_block = a->v + block[t - t0] * a->v_block_stride + h * a->v_head_stride;
+            if (a->rope) {
+                rz_rotate(w, a->rope, t, k, 1, dim, (float *)w->scratch);
+                k = (const float *)w->scratch;
+            }
+            w->kernels->store_k[a->k_type](k, dim, slot[t - t0], k_block);
+            w->kernels->store_v[a->v_type](v, dim_v, slot[t - t0], v_block);
+        }
 }
 
 struct tile {

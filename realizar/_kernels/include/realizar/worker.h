@@ -65,7 +65,8 @@ size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_linear(struct rz_worker *w, const struct rz_op *op, size_t item);
 
 /* exec_attention.c */
-void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t t);
+size_t rz_items_kv_store(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_attend(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_attend(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_merge(const struct rz_worker *w, const struct rz_op *op);
