@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar import store
 from realizar.engine.engine import Engine
-from realizar.engine.request import Completion, Generation
+from realizar.engine.pooling import pooler
+from realizar.engine.request import Completion, Encoding, Generation, Request
 from realizar.errors import ParameterError, RealizarError, TemplateError, shown
 from realizar.model import load as load_model
 from realizar.params import EngineParams, KVType, SamplingParams
@@ -182,13 +183,10 @@ class LLM:
         try:
             for prompt, its_params in zip(several, each, strict=True):
                 requests.append(self.engine.generate(self._ids(prompt), its_params))
-            self.engine.wait(lambda: all(request.is_over for request in requests))
+            self._wait(requests)
         finally:
             for request in requests:
                 request.cancel()
-        for request in requests:
-            if request.error is not None:
-                raise request.error
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> TextStream:
@@ -248,13 +246,15 @@ class LLM:
         ids = self.tokenize(template.render(messages), add_special=False, parse_special=True)
         return self.stream(ids, params) if stream else self.generate(ids, params)[0]
 
-    def logits(self, token_ids: Sequence[int]) -> npt.NDArray[np.float32]:
+    def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
         """Return the logits after every token of a text.
 
         Parameters
         ----------
         token_ids : sequence of int
             At least one, at most n_ctx.
+        decoder_tokens : sequence of int, optional
+            For models with an encoder, which reads token_ids: the answer whose logits are wanted.
 
         Returns
         -------
@@ -265,12 +265,71 @@ class LLM:
         ParameterError, ContextFullError
             As `generate`.
         """
-        request = self.engine.score(token_ids)
-        try:
-            self.engine.wait(lambda: request.is_over)
-        finally:
-            request.cancel()
+        if decoder_tokens is None:
+            request = self.engine.score(token_ids)
+        else:
+            request = self.engine.score(decoder_tokens, source=token_ids)
+        self._wait([request])
         return request.logits
+
+    @overload
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] = "auto",
+        normalize: bool = True,
+    ) -> npt.NDArray[np.float32]: ...  # fmt: skip
+    @overload
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True
+    ) -> list[npt.NDArray[np.float32]]: ...
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
+        normalize: bool = True,
+    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
+        """Return vectors that stand for texts: pooled hidden states, of an encoder or behind a decoder's final norm.
+
+        Parameters
+        ----------
+        texts : str, list of str, token ids, or list of token ids
+            Text gets the special tokens that the model wants around it.
+        pooling : {"auto", "mean", "cls", "last"} or None
+            The mean of all tokens, the first or the last; "auto" as the file says, else the mean of an encoder's and
+            the last of a decoder's. None returns the states themselves.
+        normalize : bool
+            Give pooled vectors length 1, so that their products are cosines.
+
+        Returns
+        -------
+        float32 [n_texts, n_embd]
+            Without pooling, a list of float32 [n_tokens, n_embd].
+
+        Raises
+        ------
+        ParameterError
+            If a text is empty, a token id does not exist, or an encoder cannot take a text in one step (n_batch).
+        ContextFullError
+            If a text is longer than the context.
+        """
+        pool = pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
+        requests: list[Encoding] = []
+        try:
+            requests.extend(self.engine.encode(self._ids(text)) for text in _as_list(texts))
+            self._wait(requests)
+        finally:
+            for request in requests:
+                request.cancel()
+        vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
+        return vectors
+
+    def _wait(self, requests: Sequence[Request]) -> None:
+        """Compute requests to their end; raises the first error among them."""
+        try:
+            self.engine.wait(lambda: all(request.is_over for request in requests))
+        finally:
+            for request in requests:
+                request.cancel()
+        for request in requests:
+            if request.error is not None:
+                raise request.error
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Return the token ids of a text.

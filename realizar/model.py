@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from realizar.graph import Node
     from realizar.tokenizer import Tokenizer
 
+Pooling = Literal["mean", "cls", "last"]
+"""How the states of a text's tokens make one vector: their mean, the first or the last."""
+
 
 class Model:
     """One model file, understood: its numbers, its tensors, the graphs of its programs and their plans.
@@ -49,14 +52,58 @@ class Model:
         self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
         self._plans: dict[tuple[str, tuple[str, ...] | None], Plan] = {}
 
-    def plan(self, program: str = "decode", outputs: Iterable[str] | None = None) -> Plan:
-        """The plan of a program for its declared outputs, or for the values of these names.
+    @property
+    def main(self) -> str:
+        """The program that a sequence's tokens run through: "decode", or of an encoder its only one."""
+        return "decode" if "decode" in self.graphs else next(iter(self.graphs))
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether a program "encode" reads whole texts."""
+        return "encode" in self.graphs
+
+    @cached_property
+    def hidden(self) -> str:
+        """The value of the main program that stands for a token: its output "hidden", else what logits are made of."""
+        graph = self.graphs[self.main]
+        if "hidden" in graph.outputs:
+            return "hidden"
+        made = {i: node for node in graph.nodes for i in node.outputs}
+        node = made[graph.outputs["logits"]]
+        while node.op != "linear":  # scales and caps
+            node = made[node.inputs[0]]
+        return graph.values[node.inputs[0]].name
+
+    @property
+    def pooling(self) -> Pooling:
+        """How the states of a text make one vector: as the file says, else the mean of an encoder's, a decoder's last.
+
+        What the file calls "rank" scores a text by its first token.
+        """
+        key = f"{self.architecture.name}.pooling_type"
+        named: dict[int, Pooling] = {1: "mean", 2: "cls", 3: "last", 4: "cls"}
+        return named.get(self.file.metadata.get(key, 0), "mean" if self.main == "encode" else "last")
+
+    @property
+    def decoder_start(self) -> int:
+        """The token that every answer to a source begins with.
+
+        Raises
+        ------
+        GGUFError
+            If the file does not say it.
+        """
+        return ArchMetadata(self.file.metadata, self.architecture.name).integer("decoder_start_token_id")
+
+    def plan(self, program: str | None = None, outputs: Iterable[str] | None = None) -> Plan:
+        """The plan of a program (the main one by default) for its declared outputs, or for the values of these names.
 
         Raises
         ------
         GraphError
             If there is no such program or no such value.
         """
+        program = program or self.main
         key = (program, None if outputs is None else tuple(outputs))
         if key not in self._plans:
             if program not in self.graphs:
@@ -70,7 +117,7 @@ class Model:
         """A plan made runnable on the CPU with these caches and threads."""
         return bind(plan, self.tensors, pool, params, kv, states)
 
-    def bytes_read(self, n_tokens: int = 1, program: str = "decode") -> float:
+    def bytes_read(self, n_tokens: int = 1, program: str | None = None) -> float:
         """Bytes of weights that a step of some tokens reads: each tensor once, of an embedding a row for each token.
 
         Of experts, those that at least one token chooses, if each chooses as by lot.

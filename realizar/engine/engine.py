@@ -11,7 +11,7 @@ from operator import index
 from typing import TYPE_CHECKING
 
 from realizar.engine.kv_cache import KVCache
-from realizar.engine.request import Generation, Scoring
+from realizar.engine.request import Encoding, Generation, Scoring
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.sequence import Sequence
@@ -22,6 +22,8 @@ from realizar.sampling import SamplerChain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from realizar.engine.request import Request
+    from realizar.engine.sequence import Chunk
     from realizar.model import Model
     from realizar.params import EngineParams
 
@@ -38,7 +40,7 @@ class Engine:
     Parameters
     ----------
     model : Model
-        A loaded model; the engine runs its program "decode", and closes it with itself.
+        A loaded model; the engine runs its programs "decode" and "encode", and closes it with itself.
     params : EngineParams
 
     Attributes
@@ -68,43 +70,91 @@ class Engine:
         Nothing is noted before it is done: a step that is interrupted can be made again.
         """
         work = self.scheduler.schedule()
-        if not work:
-            return
-        logits = self.runner.run(self.runner.batch(work.values()))["logits"]
+        jobs: dict[tuple[str, str], list[Request]] = {}
+        for request, chunk in work.items():
+            job = ("encode", "hidden") if chunk.is_source else (self.model.main, request.output)
+            jobs.setdefault(job, []).append(request)
+        for (program, output), requests in jobs.items():
+            self._run(program, output, {request: work[request] for request in requests})
+        self.scheduler.retire()
+
+    def _run(self, program: str, output: str, work: dict[Request, Chunk]) -> None:
+        """Run one program for all requests that want the same output of it."""
+        own = output in self.model.graphs[program].outputs
+        found = self.runner.run(self.runner.batch(work.values()), None if own else [output], program)[output]
         row = 0
         for request, chunk in work.items():
             try:
-                request.take(logits[row : row + chunk.n_outputs])
+                if chunk.n_outputs:
+                    request.take(found[row : row + chunk.n_outputs])
             except RealizarError as error:
                 request.error = error
             row += chunk.n_outputs
-            chunk.seq.commit(chunk.n_tokens)
-        self.scheduler.retire()
+            chunk.commit()
 
     def generate(self, prompt: Iterable[int], params: SamplingParams) -> Generation:
-        """Hand in a prompt to be continued; `wait` for it.
+        """Hand in a prompt to be continued, or to be answered where the model has an encoder; `wait` for it.
 
         Raises
         ------
         ParameterError
-            If the prompt is empty, a token id does not exist, or the params are something else.
+            If the prompt is empty, a token id does not exist, the params are something else, or the model writes no
+            text.
         ContextFullError
             If the prompt is longer than the context.
         """
+        self._need_decoder("generate")
         ids = self._checked(prompt)
         if not isinstance(params, SamplingParams):
             raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
         seed = secrets.randbits(63) if params.seed is None else params.seed
         sampler = SamplerChain.from_params(params, self.model.hp.n_vocab, seed)
-        request = Generation(self.cache, ids, params, sampler, self.model.tokenizer)
+        if self.model.has_encoder:
+            seq = Sequence(self.cache, [self.model.decoder_start], self._source(ids))
+        else:
+            seq = Sequence(self.cache, ids)
+        request = Generation(seq, params, sampler, self.model.tokenizer)
         self.scheduler.waiting.append(request)
         return request
 
-    def score(self, tokens: Iterable[int]) -> Scoring:
-        """Hand in a text whose logits are wanted; `wait` for it. Raises as `generate`."""
-        request = Scoring(Sequence(self.cache, self._checked(tokens)), self.model.hp.n_vocab)
+    def score(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> Scoring:
+        """Hand in a text whose logits are wanted, or an answer to a source; `wait` for it. Raises as `generate`."""
+        self._need_decoder("logits")
+        if self.model.has_encoder != (source is not None):
+            raise ParameterError(
+                "this model has an encoder and a decoder: give decoder_tokens, too, beginning with "
+                f"{self.model.decoder_start}"
+                if source is None
+                else "this model has no encoder: give no decoder_tokens"
+            )
+        ids = () if source is None else self._source(self._checked(source))
+        request = Scoring(Sequence(self.cache, self._checked(tokens), ids), self.model.hp.n_vocab)
         self.scheduler.waiting.append(request)
         return request
+
+    def encode(self, tokens: Iterable[int]) -> Encoding:
+        """Hand in a text whose hidden states are wanted; `wait` for it. Raises as `generate`."""
+        ids = self._checked(tokens)
+        if self.model.has_encoder:
+            request = Encoding(Sequence(self.cache, (), self._source(ids)), self.model.hp.n_embd, "hidden")
+        else:
+            request = Encoding(Sequence(self.cache, ids), self.model.hp.n_embd, self.model.hidden)
+        self.scheduler.waiting.append(request)
+        return request
+
+    def _need_decoder(self, what: str) -> None:
+        if self.model.main != "decode":
+            name = self.model.architecture.name
+            raise ParameterError(f"{what}: {name} is an encoder, which writes no text; use embed")
+
+    def _source(self, ids: list[int]) -> list[int]:
+        """Return token ids that an encoder reads in one step."""
+        if self.cache.n_batch < len(ids) <= self.n_ctx:
+            raise ParameterError(
+                f"a text of {len(ids)} tokens, which an encoder reads in one step, but n_batch={self.cache.n_batch}; "
+                f"ask for n_batch={len(ids)} or more"
+            )
+        return ids
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Step until `ready()`, which must come true when the requests it looks at are over.

@@ -77,6 +77,8 @@ class KVCache:
         Where states are kept for other sequences.
     windows : list of int
         Tokens that a query of the group sees, itself included; 0 is all.
+    cross : list of bool
+        Whether a group holds the source that a sequence answers to, and not its own tokens.
     max_seqs : int
         Sequences that may be computed at once: each needs a row of the step, and a slot where there are states.
 
@@ -92,7 +94,8 @@ class KVCache:
         self.n_ctx = params.n_ctx
         self.n_batch = params.n_batch
         self.windows = [group.window for group in groups]
-        self.pools = [BlockPool(params.n_seqs * n) for n in self.blocks_needed(self.n_ctx)]
+        self.cross = [group.kind == "cross" for group in groups]
+        self.pools = [BlockPool(params.n_seqs * n) for n in self.blocks_needed(self.n_ctx, self.n_ctx)]
         self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
         n_slots = self.max_seqs if states else 0
         n_snapshots = self._snapshots_of(states, params.n_seqs)
@@ -122,16 +125,16 @@ class KVCache:
         """Bytes of all arrays, touched or not."""
         return sum(k.nbytes + v.nbytes for _, k, v in self.layers) + sum(s.data.nbytes for s in self.states)
 
-    def blocks_needed(self, n_tokens: int) -> list[int]:
-        """Blocks per group that a sequence of n_tokens holds at most while it is computed.
+    def blocks_needed(self, n_tokens: int, n_source: int = 0) -> list[int]:
+        """Blocks per group that a sequence of n_tokens, with a source of n_source, holds at most while it is computed.
 
         In a group with a window it holds those of the window and of one step; n positions in a row, beginning
         anywhere, lie in at most ⌈(n - 1) / BLOCK⌉ + 1 blocks.
         """
-        whole = math.ceil(n_tokens / BLOCK)
+        whole, source = math.ceil(n_tokens / BLOCK), math.ceil(n_source / BLOCK)
         return [
-            min(whole, math.ceil((window + self.n_batch - 2) / BLOCK) + 1) if window else whole
-            for window in self.windows
+            source if cross else min(whole, math.ceil((window + self.n_batch - 2) / BLOCK) + 1) if window else whole
+            for cross, window in zip(self.cross, self.windows, strict=True)
         ]
 
     def first_visible(self, group: int, position: int) -> int:

@@ -16,7 +16,6 @@ from realizar.sampling import StopFilter
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from realizar.engine.kv_cache import KVCache
     from realizar.params import SamplingParams
     from realizar.sampling import Sampled, SamplerChain
     from realizar.tokenizer import Tokenizer
@@ -95,7 +94,14 @@ class Request(ABC):
         Its prompt.
     n_max : int
         Tokens that the cache has to hold for it at most.
+
+    Attributes
+    ----------
+    output : str
+        Which value of the program the request goes on with.
     """
+
+    output = "logits"
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
         self.seq = seq
@@ -113,17 +119,21 @@ class Request(ABC):
         """Give the request up. Any thread may; the next step gives its memory back."""
         self.cancelled = True
 
+    def source_chunk(self) -> Chunk:
+        """Return the sequence's source as what to compute next; no output of it is wanted beside what is remembered."""
+        return Chunk(self.seq, len(self.seq.source), 0, is_source=True)
+
     @abstractmethod
     def next_chunk(self, budget: int) -> Chunk:
         """Return what of the sequence to compute next: some tokens, at most `budget`."""
 
     @abstractmethod
     def take(self, logits: Logits) -> None:
-        """Go on with the outputs of a chunk: float32 [n_outputs, n_vocab], valid during the call."""
+        """Go on with the outputs of a chunk that has some: float32 [n_outputs, n], valid during the call."""
 
 
 class Scoring(Request):
-    """The logits of every token of a text.
+    """The logits of every token of a text, or of an answer to a source.
 
     Attributes
     ----------
@@ -148,15 +158,53 @@ class Scoring(Request):
         self.finished = self._n == len(self.logits)
 
 
-class Generation(Request):
-    """A text to be continued.
+class Encoding(Request):
+    """The hidden states of every token of a text, for embeddings.
 
     Parameters
     ----------
-    cache : KVCache
-        Where its sequence lives.
-    prompt : list of int
-        Token ids, at least one.
+    seq : Sequence
+        With the text as its source where the model has an encoder, else as its tokens.
+    n_embd : int
+        Width of a state.
+    output : str
+        The value of the program that is the hidden state.
+
+    Attributes
+    ----------
+    hidden : float32 [n_tokens, n_embd]
+        Filled from the top; complete when finished.
+    """
+
+    def __init__(self, seq: Sequence, n_embd: int, output: str) -> None:
+        super().__init__(seq, seq.n_tokens)
+        self.output = output
+        self.hidden = np.empty((seq.n_tokens or len(seq.source), n_embd), np.float32)
+        self._n = 0
+
+    def source_chunk(self) -> Chunk:
+        """Return the whole text."""
+        return Chunk(self.seq, len(self.seq.source), len(self.seq.source), is_source=True)
+
+    def next_chunk(self, budget: int) -> Chunk:
+        """Return the next tokens; nothing is taken over from the cache, since it keeps no hidden states."""
+        n = min(self.seq.n_left, budget)
+        return Chunk(self.seq, n, n)
+
+    def take(self, hidden: Logits) -> None:
+        """Keep the rows."""
+        self.hidden[self._n : self._n + len(hidden)] = hidden
+        self._n += len(hidden)
+        self.finished = self._n == len(self.hidden)
+
+
+class Generation(Request):
+    """A text to be continued, or a source to be answered.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The prompt; behind a source, what the answer begins with.
     params : SamplingParams
     sampler : SamplerChain
         Chooses the tokens.
@@ -170,29 +218,34 @@ class Generation(Request):
     """
 
     def __init__(
-        self, cache: KVCache, prompt: list[int], params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer
-    ) -> None:
-        self.max_tokens = cache.n_ctx if params.max_tokens is None else params.max_tokens
-        super().__init__(Sequence(cache, prompt), len(prompt) + self.max_tokens - 1)
+        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer
+    ) -> None:  # fmt: skip
+        self.max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
+        super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
         self.params = params
         self.pieces: deque[str] = deque()
         self.token_ids: list[int] = []
         self.logprobs: list[Sampled] = []
         self.end: tuple[Literal["stop", "length"], int | str | None] | None = None
         self._sampler = sampler
-        self._decoder = tokenizer.stream(after=prompt[-1])
+        self._decoder = tokenizer.stream(after=None if len(seq.source) else int(seq.tokens[-1]))
         self._stops = StopFilter(params.stop)
         self._end_ids = frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eog_ids)
         self._text: list[str] = []
-        self._n_prompt = len(prompt)
+        self._n_prompt = len(seq.source) or seq.n_tokens
         self._n_cached = 0
         self._t_begin = self._t_first = self._t_last = 0.0
+
+    def source_chunk(self) -> Chunk:
+        """Return the source, once."""
+        self._t_begin = self._t_begin or time.perf_counter()
+        return super().source_chunk()
 
     def next_chunk(self, budget: int) -> Chunk:
         """Return the next tokens, after taking over what the cache holds; only the very last gives an output."""
         seq = self.seq
-        if not self._t_begin:
-            self._t_begin = time.perf_counter()
+        if not seq.n_computed:
+            self._t_begin = self._t_begin or time.perf_counter()
             seq.match_prefix()
             self._n_cached = seq.n_cached
         n = seq.cut(min(seq.n_left, budget))
@@ -200,8 +253,6 @@ class Generation(Request):
 
     def take(self, logits: Logits) -> None:
         """Sample a token, add it to the text, and see whether that ends it."""
-        if not len(logits):
-            return
         sampled = self._sampler.sample(logits[0], self.seq.tokens, self.seq.n_tokens)
         token = sampled.token_id
         if sampled.logprob is not None:

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Runs a model's program "decode" over sequences in one cache.
+    """Runs a model's programs over sequences in one cache.
 
-    The worker threads are started here. The program for the model's own outputs is bound at once; one that also
-    gives other values ("taps") is bound when it is first asked for, to the same threads and the same cache.
+    The worker threads are started here. The model's main program is bound at once with its own outputs; other
+    programs, and those that also give other values ("taps"), are bound when they are first asked for, to the same
+    threads and the same cache.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class Runner:
         self.cache = cache
         self._pool = Pool(params.n_threads or default_threads().n)
         self._bind_params = BindParams(cache.n_batch, cache.n_ctx, params.activations, params.kv_type)
-        self._programs: dict[tuple[str, ...] | None, CompiledPlan] = {}
+        self._programs: dict[tuple[str, tuple[str, ...] | None], CompiledPlan] = {}
         self.program(None)
 
     @property
@@ -52,19 +53,20 @@ class Runner:
         """Threads that compute a step, the caller's included."""
         return self._pool.n_threads
 
-    def program(self, outputs: Iterable[str] | None) -> CompiledPlan:
-        """Return the program for the model's own outputs (None), or for the values of these names.
+    def program(self, outputs: Iterable[str] | None, name: str | None = None) -> CompiledPlan:
+        """Return a program, the main one by default, for its own outputs (None) or for the values of these names.
 
         Raises
         ------
         GraphError
-            If there is no value of such a name.
+            If there is no program or no value of such a name.
         """
-        key = None if outputs is None else tuple(outputs)
+        name = name or self.model.main
+        key = (name, None if outputs is None else tuple(outputs))
         if key not in self._programs:
             kv = {at.key: (at.k, at.v) for at in self.cache.layers}
             states = {at.key: at.data for at in self.cache.states}
-            plan = self.model.plan("decode", key)
+            plan = self.model.plan(*key)
             self._programs[key] = self.model.bind(plan, self._pool, self._bind_params, kv, states)
         return self._programs[key]
 
@@ -76,19 +78,22 @@ class Runner:
         """Lay the chunks of a step out in rows; their blocks must have been reserved."""
         chunks = list(chunks)
         counts = np.array([chunk.n_tokens for chunk in chunks])
-        past = np.array([chunk.seq.n_computed for chunk in chunks])
+        past = np.array([chunk.n_past for chunk in chunks])
         start = np.concatenate([[0], counts.cumsum()])
         rows = np.arange(start[-1])
         positions = rows + np.repeat(past - start[:-1], counts)
         wanted = np.repeat(start[1:] - [chunk.n_outputs for chunk in chunks], counts)
         return Batch(
-            tokens=np.concatenate([c.seq.tokens[c.seq.n_computed :][: c.n_tokens] for c in chunks]),
+            tokens=np.concatenate([chunk.tokens for chunk in chunks]),
             positions=positions.astype(np.int32)[None],
             seq_start=start.astype(np.int32),
             seq_past=past.astype(np.int32),
             block_tables=tuple(self._table(chunks, group) for group in range(len(self.cache.pools))),
             state_slots=np.array([chunk.seq.slot or 0 for chunk in chunks], np.int32),
             outputs=np.flatnonzero(rows >= wanted).astype(np.int32),
+            seq_source=np.array([len(chunk.seq.source) for chunk in chunks], np.int32)
+            if any(self.cache.cross)
+            else None,
         )
 
     @staticmethod
@@ -100,7 +105,7 @@ class Runner:
             row[: len(table)] = table
         return np.maximum(out, 0)
 
-    def run(self, batch: Batch, outputs: Iterable[str] | None = None) -> dict[str, Array]:
+    def run(self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None) -> dict[str, Array]:
         """Make the cache's pending copies, then compute a step.
 
         What no output depends on is not computed: with the outputs of an early layer alone, the layers behind it
@@ -111,7 +116,9 @@ class Runner:
         batch : Batch
             The rows.
         outputs : iterable of str, optional
-            Names of the values to return; by default the program's own outputs, "logits".
+            Names of the values to return; by default the program's own outputs, "logits" of a decoder.
+        program : str, optional
+            Which of the model's programs to run; by default the main one.
 
         Returns
         -------
@@ -120,4 +127,4 @@ class Runner:
             the next run.
         """
         self.cache.flush()
-        return self.program(outputs).run(batch)
+        return self.program(outputs, program).run(batch)

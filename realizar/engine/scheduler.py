@@ -42,18 +42,25 @@ class Scheduler:
         """Return the next step's work, with room for it made in the cache.
 
         Those with one token left go first, so that a text being written does not stall behind a long prompt; the
-        rest of the budget goes to prompts in order of admission, the last of them in part.
+        rest of the budget goes to prompts in order of admission, the last of them in part. Sources, which an encoder
+        reads as a whole, have a budget of their own.
         """
         self.retire()
         self.admit()
         work: dict[Request, Chunk] = {}
-        budget = self.cache.n_batch
+        budget = budget_sources = self.cache.n_batch
         for request in sorted(self.running, key=lambda r: r.seq.n_left > 1):
-            if not budget:
-                break
-            chunk = request.next_chunk(budget)
-            request.seq.reserve(chunk.n_tokens)
-            budget -= chunk.n_tokens
+            if not request.seq.source_computed:
+                chunk = request.source_chunk()
+                if chunk.n_tokens > budget_sources:
+                    continue
+                budget_sources -= chunk.n_tokens
+            elif budget:
+                chunk = request.next_chunk(budget)
+                budget -= chunk.n_tokens
+            else:
+                continue
+            chunk.reserve()
             work[request] = chunk
         return work
 
@@ -69,11 +76,11 @@ class Scheduler:
         pools, needed = self.cache.pools, self.cache.blocks_needed
         room = [pool.n_blocks for pool in pools]
         for request in self.running:
-            room = [r - n for r, n in zip(room, needed(request.n_max), strict=True)]
+            room = [r - n for r, n in zip(room, needed(request.n_max, len(request.seq.source)), strict=True)]
         while self.waiting and len(self.running) < self.cache.max_seqs:
             request = self.waiting[0]
             if not request.is_over:
-                room = [r - n for r, n in zip(room, needed(request.n_max), strict=True)]
+                room = [r - n for r, n in zip(room, needed(request.n_max, len(request.seq.source)), strict=True)]
                 if min(room, default=0) < 0:
                     break
                 self.running.append(request)

@@ -12,10 +12,11 @@ from realizar.errors import ContextFullError, ParameterError
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
+    from realizar.engine.block_pool import BlockPool
     from realizar.engine.kv_cache import KVCache
 
 GONE = -1
@@ -23,11 +24,39 @@ GONE = -1
 
 
 class Chunk(NamedTuple):
-    """The part of a sequence that one step computes: its next n_tokens; the last n_outputs of them give outputs."""
+    """The part of a sequence that one step computes: its next n_tokens; the last n_outputs of them give outputs.
+
+    Or its source, as a whole, by the model's encoder.
+    """
 
     seq: Sequence
     n_tokens: int
     n_outputs: int
+    is_source: bool = False
+
+    @property
+    def n_past(self) -> int:
+        """Tokens in front of these."""
+        return 0 if self.is_source else self.seq.n_computed
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """Token ids: int32 [n_tokens]."""
+        return self.seq.source if self.is_source else self.seq.tokens[self.n_past :][: self.n_tokens]
+
+    def reserve(self) -> None:
+        """Make sure that what is computed can be written."""
+        if self.is_source:
+            self.seq.reserve_source()
+        else:
+            self.seq.reserve(self.n_tokens)
+
+    def commit(self) -> None:
+        """Note that it is computed."""
+        if self.is_source:
+            self.seq.source_computed = True
+        else:
+            self.seq.commit(self.n_tokens)
 
 
 class Sequence:
@@ -43,11 +72,17 @@ class Sequence:
         Where it lives.
     tokens : iterable of int
         The prompt.
+    source : iterable of int
+        The text that it answers to, or that is to be encoded: what an encoder reads, at once and as a whole.
 
     Attributes
     ----------
+    source : int32 [n_source]
+    source_computed : bool
+        Whether an encoder has read the source, if there is one.
     tables : list of list of int
-        Per cache group, the block of tokens 0..15, 16..31 and so on; `GONE` behind the window.
+        Per cache group, the block of tokens 0..15, 16..31 and so on, of the source in groups of that kind; `GONE`
+        behind the window.
     slot : int | None
         State slot; None before the first `reserve`, or where the model has no states.
     n_computed : int
@@ -58,10 +93,10 @@ class Sequence:
     Raises
     ------
     ContextFullError
-        If the prompt is longer than the cache's n_ctx.
+        If the prompt or the source is longer than the cache's n_ctx.
     """
 
-    def __init__(self, cache: KVCache, tokens: Iterable[int]) -> None:
+    def __init__(self, cache: KVCache, tokens: Iterable[int], source: Iterable[int] = ()) -> None:
         self.cache = cache
         # One more than the context: the last token generated is given out but never computed.
         self._tokens = np.empty(cache.n_ctx + 1, np.int32)
@@ -72,7 +107,9 @@ class Sequence:
         self.tables: list[list[int]] = [[] for _ in cache.pools]
         self.slot: int | None = None
         self._names: list[bytes] = []
-        self._extend(np.fromiter(tokens, np.int32))
+        self.source = self._fitting(source)
+        self.source_computed = len(self.source) == 0
+        self._extend(self._fitting(tokens))
 
     @property
     def tokens(self) -> npt.NDArray[np.int32]:
@@ -102,12 +139,16 @@ class Sequence:
         self._tokens[self.n_tokens] = token
         self.n_tokens += 1
 
-    def _extend(self, tokens: npt.NDArray[np.int32]) -> None:
-        if len(tokens) > self.cache.n_ctx:
+    def _fitting(self, tokens: Iterable[int]) -> npt.NDArray[np.int32]:
+        ids = np.fromiter(tokens, np.int32)
+        if len(ids) > self.cache.n_ctx:
             raise ContextFullError(
-                f"{len(tokens)} tokens do not fit into the context of {self.cache.n_ctx}; "
+                f"{len(ids)} tokens do not fit into the context of {self.cache.n_ctx}; "
                 "shorten them or ask for more n_ctx"
             )
+        return ids
+
+    def _extend(self, tokens: npt.NDArray[np.int32]) -> None:
         self._tokens[: len(tokens)] = tokens
         self.n_tokens = self._n_prompt = len(tokens)
 
@@ -116,9 +157,10 @@ class Sequence:
 
         At least the last token is left to be computed, since its logits are wanted. n blocks can be taken over if,
         in every group, the blocks that token 16 n can see are there: all of them, or those of the window. With
-        recurrent states there must be a snapshot of that point, too.
+        recurrent states there must be a snapshot of that point, too. With a source nothing is taken over: every key
+        and value depends on it.
         """
-        if self.slot is not None or any(self.tables):
+        if self.slot is not None or any(self.tables) or len(self.source):
             return
         names = self._chain((self.n_tokens - 1) // BLOCK)
         found = [[pool.find(name) for name in names] for pool in self.cache.pools]
@@ -165,7 +207,7 @@ class Sequence:
         """
         if self.cache.states and self.slot is None:
             self.slot = self.cache.take_slot()
-        for group, (pool, table) in enumerate(zip(self.cache.pools, self.tables, strict=True)):
+        for group, pool, table in self._own_groups():
             for i in range(self.n_computed // BLOCK, -(-(self.n_computed + n) // BLOCK)):
                 if i == len(table):
                     table.append(pool.allocate())
@@ -176,6 +218,18 @@ class Sequence:
                 else:
                     pool.forget(table[i])
 
+    def reserve_source(self) -> None:
+        """Make sure that what the encoder gives of the source can be written."""
+        for pool, table, cross in zip(self.cache.pools, self.tables, self.cache.cross, strict=True):
+            while cross and len(table) < -(-len(self.source) // BLOCK):
+                table.append(pool.allocate())
+
+    def _own_groups(self) -> Iterator[tuple[int, BlockPool, list[int]]]:
+        """Number, pool and table of the groups that hold the sequence's own tokens."""
+        for group, (pool, table) in enumerate(zip(self.cache.pools, self.tables, strict=True)):
+            if not self.cache.cross[group]:
+                yield group, pool, table
+
     def commit(self, n: int) -> None:
         """Note that the next n tokens are computed: name the blocks they filled, free those behind the window."""
         first, self.n_computed = self.n_computed // BLOCK, self.n_computed + n
@@ -183,7 +237,7 @@ class Sequence:
         names = self._chain(n_full)
         if self.slot is not None and n_full and self._is_snapshot(self.n_computed):
             self.cache.keep_state(self.slot, names[-1])
-        for group, (pool, table) in enumerate(zip(self.cache.pools, self.tables, strict=True)):
+        for group, pool, table in self._own_groups():
             for i in range(first, n_full):
                 pool.name(table[i], names[i])
             for i in range(self.cache.first_visible(group, self.n_computed) - 1, -1, -1):
@@ -207,7 +261,8 @@ class Sequence:
 
         It holds the same blocks; whoever first writes into the last one, which may be partly filled, copies it.
         """
-        other = Sequence(self.cache, ())
+        other = Sequence(self.cache, (), self.source)
+        other.source_computed = self.source_computed
         other._tokens[: self.n_tokens] = self.tokens
         other.n_tokens, other.n_computed, other.n_cached = self.n_tokens, self.n_computed, self.n_cached
         other._n_prompt, other._names = self._n_prompt, self._names.copy()
@@ -238,7 +293,7 @@ class Sequence:
         if not known:
             self.free()
             return
-        for pool, table in zip(self.cache.pools, self.tables, strict=True):
+        for _, pool, table in self._own_groups():
             while len(table) > -(-known // BLOCK):
                 pool.free(table.pop())
         if self.slot is not None:
@@ -258,7 +313,7 @@ class Sequence:
         return 0
 
     def free(self) -> None:
-        """Give blocks and slot back; the tokens stay, all to be computed again.
+        """Give blocks and slot back; the tokens stay, all to be computed again, and so does the source.
 
         Blocks are given back last first, so that of a prefix its end is the first to be overwritten.
         """
@@ -271,3 +326,4 @@ class Sequence:
             self.cache.free_slot(self.slot)
         self.slot = None
         self.n_computed = self.n_cached = 0
+        self.source_computed = len(self.source) == 0

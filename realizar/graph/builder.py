@@ -150,6 +150,10 @@ class Graph:
         """Rows of a table of learned positions for the positions of the batch: (n_embd,)."""
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="position")[0]
 
+    def embed_types(self, weight: WeightLike) -> Value:
+        """The first row of a table of token types, for every token: (n_embd,). A text of one part has no other type."""
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="type")[0]
+
     def linear(self, x: Value, weight: WeightLike) -> Value:
         """W x + b: (n_out,); b is there when the file has it."""
         pair = (weight.tensor, weight.shape)

@@ -44,7 +44,7 @@ def _need(ok: bool, message: str) -> None:
 
 
 def _embed(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    return [(weights[0][1],)]
+    return [weights[0][-1:]]
 
 
 def _linear(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
@@ -171,7 +171,7 @@ _ROPE_ATTRS = ("dims", "base", "style", "scaling")
 OPS: dict[str, OpSpec] = {
     op.name: op
     for op in (
-        OpSpec("embed", "y[t] = W[token[t]] or W[position[t]]", ("by",), _embed, rowwise=False),
+        OpSpec("embed", "y[t] = W[token[t]], W[position[t]] or, of token types, W[0]", ("by",), _embed, rowwise=False),
         OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), _linear),
         OpSpec("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w + b", ("eps",), _norm),
         OpSpec("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", ("eps",), _norm),

@@ -98,8 +98,8 @@ def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
 
 
 def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    rows = inputs.tokens if node.attrs["by"] == "token" else inputs.positions
-    return [inputs.tensors[node.weights[0]].floats()[rows]]
+    rows = {"token": inputs.tokens, "position": inputs.positions, "type": np.zeros_like(inputs.tokens)}
+    return [np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows[node.attrs["by"]]]]
 
 
 def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:

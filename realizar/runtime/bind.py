@@ -120,7 +120,12 @@ class _Binder:
         by_position, n_ctx = op.attrs["by"] == "position", self.params.n_ctx
         if by_position and n_ctx > table.shape[0]:
             raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
-        self.program.add_embed(table.type, table.data, table.shape[1], self.at.rows(op.outputs[0]), by_position)
+        data = table.data
+        if (
+            op.attrs["by"] == "type"
+        ):  # whichever row is asked for is the first; of one row numpy would forget the stride
+            data = np.broadcast_to(data[0], (2, data.shape[1]))
+        self.program.add_embed(table.type, data, table.shape[-1], self.at.rows(op.outputs[0]), by_position)
 
     def _add_linear(self, op: Node, index: int) -> None:
         x = op.inputs[0]

@@ -65,11 +65,17 @@ def collect(file: GGUFFile, table: WeightTable, n_layer: int) -> tuple[Weights, 
             refs[name] = None
         elif weight.parts is None:
             refs[name] = _reference(file, name, weight, tensors)
-        elif f"{name}.weight" in file.tensors:
+        elif _is_whole(file, name, weight):
             refs.update(_cut(file, name, weight, tensors))
         else:
             refs.update({part: _reference(file, part, w, tensors) for part, w in weight.split(name).items()})
     return Weights(refs), tensors
+
+
+def _is_whole(file: GGUFFile, name: str, weight: Weight) -> bool:
+    """Whether the file holds a weight that has parts as one; a part may bear the name of the whole."""
+    parts = (f"{part}.weight" in file.tensors for part in weight.split(name))
+    return f"{name}.weight" in file.tensors and not all(parts)
 
 
 def _expected(file: GGUFFile, name: str, weight: Weight) -> bool:

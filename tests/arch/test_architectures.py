@@ -91,6 +91,31 @@ def test_variants(variant):
     check_architecture(registry.default().architecture(name), metadata, types=("Q8_0",))
 
 
+T5 = {"attention.relative_buckets_count": 32, "decoder_start_token_id": 0}
+ENCODERS = {
+    "bert": ("bert", {}),
+    "bert with two types": ("bert", {"tokenizer.ggml.token_type_count": 2}),
+    "nomic-bert": ("nomic-bert", {}),
+    "jina-bert-v2": ("jina-bert-v2", {"attention.head_count_kv": 4}),
+    "jina-bert-v2 with six heads": ("jina-bert-v2", {"attention.head_count": 6, "attention.head_count_kv": 6,
+                                                     "attention.key_length": 32, "attention.value_length": 32}),
+    "t5encoder": ("t5encoder", T5),
+    "t5": ("t5", T5),
+    "t5 with a short decoder and wide heads": (
+        "t5",
+        {**T5, "decoder_block_count": 1, "attention.relative_buckets_count": 20, "attention.key_length": 96,
+         "attention.value_length": 96},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", ENCODERS)
+def test_encoders(variant):
+    name, keys = ENCODERS[variant]
+    metadata = {key if key.startswith("tokenizer.") else f"{name}.{key}": value for key, value in keys.items()}
+    check_architecture(registry.default().architecture(name), metadata, types=("F32", "Q4_K"))
+
+
 def test_windows_by_flags():
     keys = {"attention.sliding_window": 16, "attention.sliding_window_pattern": np.array([True, False])}
     hp = hparams("gemma2", keys)

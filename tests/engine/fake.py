@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class FakeLayer:
 class FakeGroup:
     window: int
     layers: list[FakeLayer]
+    kind: str = "full"
 
 
 @dataclass(frozen=True)
@@ -191,9 +192,13 @@ class FakeModel:
         self.tokenizer = FakeTokenizer()
         self.closed = False
 
-    def plan(self, program: str = "decode", outputs: tuple[str, ...] | None = None) -> FakePlan:
-        assert (program, outputs) == ("decode", None)
+    def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None) -> FakePlan:
+        assert (program, outputs) in (("decode", None), (None, None))
         return self._plan
+
+    main = "decode"
+    has_encoder = False
+    graphs = MappingProxyType({"decode": SimpleNamespace(outputs={"logits": 0})})
 
     def bind(self, plan: FakePlan, pool, params, kv, states) -> FakeProgram:
         assert pool.n_threads == 2

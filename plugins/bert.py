@@ -1,0 +1,196 @@
+"""The BERT family: bert (BERT, MiniLM, BGE, E5; RoBERTa and XLM-RoBERTa too), nomic-bert and jina-bert-v2."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realizar.arch import (
+    LAYER_NORM_EPS,
+    Architecture,
+    ArchMetadata,
+    Graph,
+    HParams,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    hookimpl,
+)
+from realizar.arch.blocks import (
+    fused_qkv_tensors,
+    mlp,
+    mlp_tensors,
+    norm_tensors,
+    qkv,
+    rotate,
+    swiglu_ffn,
+    swiglu_tensors,
+)
+
+ALIBI = 8.0  # jina-bert-v2's greatest exponent of a slope, a constant of its code
+
+
+@dataclass(frozen=True)
+class BertHParams(HParams):
+    """The numbers of an encoder.
+
+    Attributes
+    ----------
+    n_types : int
+        Parts of a text that have an embedding of their own; a text of one part is all of the first type.
+    """
+
+    n_types: int
+
+
+class Bert(Architecture):
+    """BERT, MiniLM, BGE and E5; RoBERTa and XLM-RoBERTa too (https://arxiv.org/abs/1810.04805).
+
+    Every token sees every other; norms follow the sums. RoBERTa's positions begin with that of the first token, since
+    the converter leaves the two rows before it out.
+    """
+
+    name = "bert"
+    norm_eps_key = LAYER_NORM_EPS
+
+    def hparams(self, md: ArchMetadata) -> BertHParams:
+        """The number of token types is the tokenizer's to say."""
+        return BertHParams(**vars(super().hparams(md)), n_types=md.metadata.get("tokenizer.ggml.token_type_count", 1))
+
+    def tensors(self, hp: BertHParams) -> WeightTable:
+        """Embeddings of tokens, types and places; norms behind attention and feed-forward."""
+        types = (hp.n_types, hp.n_embd) if hp.n_types > 1 else (hp.n_embd,)
+        return {
+            "token_embd": Weight((hp.n_vocab, hp.n_embd)),
+            "token_types": Weight(types, optional=True),
+            "token_embd_norm": Weight((hp.n_embd,), bias=True),
+            **self.place_tensors(hp),
+            **fused_qkv_tensors(hp, bias=None, output_bias=None),
+            **norm_tensors(hp.n_embd, "attn_output_norm", "layer_output_norm", bias=True),
+            **self.ffn_tensors(hp),
+        }
+
+    def place_tensors(self, hp: BertHParams) -> WeightTable:
+        """Learned positions."""
+        return {"position_embd": Weight((hp.n_ctx_train, hp.n_embd))}
+
+    def ffn_tensors(self, hp: BertHParams) -> WeightTable:
+        """Two matrices."""
+        return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
+
+    def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
+        """Token, type and position."""
+        return self.embed_tokens(g, w) + g.embed_positions(w.position_embd)
+
+    def embed_tokens(self, g: Graph, w: Weights) -> Value:
+        """Token and type."""
+        x = g.embed(w.token_embd)
+        return x if w.token_types is None else x + g.embed_types(w.token_types)
+
+    def attention(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
+        """Attention to the whole text."""
+        return g.attention(*qkv(g, x, blk, hp), scale=hp.head_dim**-0.5, causal=False)
+
+    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+        """down(gelu(up(x)))."""
+        return mlp(g, x, blk, g.gelu_erf)
+
+    def layer(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
+        """x = norm(x + attention(x)); x = norm(x + ffn(x))."""
+        a = g.linear(self.attention(g, x, blk, hp), blk.attn_output)
+        x = g.layer_norm(x + a, blk.attn_output_norm, eps=hp.norm_eps)
+        return g.layer_norm(x + self.ffn(g, x, blk), blk.layer_output_norm, eps=hp.norm_eps)
+
+    def build(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value]:
+        """The representation of every token."""
+        x = g.layer_norm(self.embed(g, w, hp), w.token_embd_norm, eps=hp.norm_eps)
+        for blk in w.blk:
+            x = self.layer(g, x, blk, hp)
+        return {"hidden": x}
+
+    def programs(self) -> Mapping[str, Any]:
+        """An encoder writes no text."""
+        return {"encode": self.build}
+
+
+class NomicBert(Bert):
+    """Nomic Embed: BERT with rotary positions and a gated feed-forward (https://arxiv.org/abs/2402.01613)."""
+
+    name = "nomic-bert"
+
+    def place_tensors(self, hp: BertHParams) -> WeightTable:
+        """Positions are rotations."""
+        return {}
+
+    def ffn_tensors(self, hp: BertHParams) -> WeightTable:
+        """SwiGLU."""
+        return swiglu_tensors(hp.n_embd, hp.n_ff, bias=None)
+
+    def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
+        """Token and type."""
+        return self.embed_tokens(g, w)
+
+    def attention(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
+        """Attention with rotary halves."""
+        q, k, v = qkv(g, x, blk, hp)
+        return g.attention(*rotate(g, hp, "neox", q, k), v, scale=hp.head_dim**-0.5, causal=False)
+
+    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+        """down(silu(gate(x)) * up(x))."""
+        return swiglu_ffn(g, x, blk)
+
+
+class JinaBertV2(Bert):
+    """Jina Embeddings 2: BERT with ALiBi and a gated feed-forward (https://arxiv.org/abs/2310.19923).
+
+    The models for code norm q and k, and add the layer's input once more behind attention. Gate and up are mostly one
+    tensor, called ffn_up.
+    """
+
+    name = "jina-bert-v2"
+
+    def place_tensors(self, hp: BertHParams) -> WeightTable:
+        """Positions are biases of the scores; norms that only the models for code have."""
+        n_q, n_k = hp.n_head * hp.head_dim, hp.n_head_kv * hp.head_dim
+        norms = {"attn_q_norm": n_q, "attn_k_norm": n_k, "attn_norm_2": hp.n_embd}
+        return {f"blk.{{i}}.{name}": Weight((n,), bias=True, optional=True) for name, n in norms.items()}
+
+    def ffn_tensors(self, hp: BertHParams) -> WeightTable:
+        """Gate above up, in one tensor or in two."""
+        parts = {"ffn_gate": hp.n_ff, "ffn_up": hp.n_ff}
+        return {
+            "blk.{i}.ffn_up": Weight((2 * hp.n_ff, hp.n_embd), bias=None, parts=parts),
+            "blk.{i}.ffn_down": Weight((hp.n_embd, hp.n_ff), bias=None),
+        }
+
+    def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
+        """Token and type."""
+        return self.embed_tokens(g, w)
+
+    def attention(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
+        """Attention that fades with distance."""
+        q, k = g.linear(x, blk.attn_q), g.linear(x, blk.attn_k)
+        if blk.attn_q_norm is not None:
+            q = g.layer_norm(q, blk.attn_q_norm, eps=hp.norm_eps)
+        if blk.attn_k_norm is not None:
+            k = g.layer_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
+        k, v = (g.heads(t, hp.n_head_kv) for t in (k, g.linear(x, blk.attn_v)))
+        return g.attention(g.heads(q, hp.n_head), k, v, scale=hp.head_dim**-0.5, causal=False, alibi=ALIBI)
+
+    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+        """down(gelu(gate(x)) * up(x))."""
+        return g.linear(g.gelu_erf(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
+
+    def layer(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
+        """As BERT's, with the second sum where the file has its norm."""
+        a = g.linear(self.attention(g, x, blk, hp), blk.attn_output)
+        y = g.layer_norm(x + a, blk.attn_output_norm, eps=hp.norm_eps)
+        if blk.attn_norm_2 is not None:
+            y = g.layer_norm(y + x, blk.attn_norm_2, eps=hp.norm_eps)
+        return g.layer_norm(y + self.ffn(g, y, blk), blk.layer_output_norm, eps=hp.norm_eps)
+
+
+@hookimpl
+def realizar_architectures() -> Sequence[type[Architecture]]:
+    """The architectures of this family."""
+    return [Bert, NomicBert, JinaBertV2]

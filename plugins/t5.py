@@ -1,0 +1,158 @@
+"""The T5 family: t5 (T5, Flan-T5, UL2, mT5) and t5encoder (their encoders alone)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch.blocks import mlp
+
+
+@dataclass(frozen=True)
+class T5HParams(HParams):
+    """The numbers of a T5.
+
+    Attributes
+    ----------
+    n_layer_decoder : int
+    n_bucket : int
+        Buckets of distances that the relative biases know.
+    """
+
+    n_layer_decoder: int
+    n_bucket: int
+
+
+class T5Encoder(Architecture):
+    """The encoders of T5, as text-to-image models and sentence-T5 use them (https://arxiv.org/abs/1910.10683).
+
+    Positions are biases of the scores, learned for buckets of distances; scores are not scaled. All layers take the
+    biases of the first, save in umT5's files, where each has its own. T5 1.1, Flan-T5 and mT5 have a gated
+    feed-forward.
+    """
+
+    name = "t5encoder"
+
+    def hparams(self, md: ArchMetadata) -> T5HParams:
+        """The decoder may have another number of layers than the encoder."""
+        hp = super().hparams(md)
+        return T5HParams(
+            **vars(hp),
+            n_layer_decoder=md.positive("decoder_block_count", hp.n_layer),
+            n_bucket=md.positive("attention.relative_buckets_count"),
+        )
+
+    def tensors(self, hp: T5HParams) -> WeightTable:
+        """The embedding and the encoder's layers."""
+        return {"token_embd": Weight((hp.n_vocab, hp.n_embd)), **self.stack_tensors(hp, "enc", hp.n_layer)}
+
+    def stack_tensors(self, hp: T5HParams, side: str, n_layer: int) -> WeightTable:
+        """The layers of one side; `side` is "enc" or "dec"."""
+        table = {f"{side}.output_norm": Weight((hp.n_embd,))}
+        for i in range(n_layer):
+            blk = f"{side}.blk.{i}"
+            table[f"{blk}.attn_rel_b"] = Weight((hp.n_bucket, hp.n_head), optional=i > 0)
+            table |= self.attention_tensors(hp, f"{blk}.attn")
+            if side == "dec":
+                table |= self.attention_tensors(hp, f"{blk}.cross_attn")
+            table |= {
+                f"{blk}.ffn_norm": Weight((hp.n_embd,)),
+                f"{blk}.ffn_gate": Weight((hp.n_ff, hp.n_embd), optional=True),
+                f"{blk}.ffn_up": Weight((hp.n_ff, hp.n_embd)),
+                f"{blk}.ffn_down": Weight((hp.n_embd, hp.n_ff)),
+            }
+        return table
+
+    def attention_tensors(self, hp: T5HParams, name: str) -> WeightTable:
+        """Norm, q, k, v and output; heads together may be wider than the model, or narrower."""
+        n_k, n_v = hp.n_head * hp.head_dim, hp.n_head * hp.head_dim_v
+        return {
+            f"{name}_norm": Weight((hp.n_embd,)),
+            f"{name}_q": Weight((n_k, hp.n_embd)),
+            f"{name}_k": Weight((n_k, hp.n_embd)),
+            f"{name}_v": Weight((n_v, hp.n_embd)),
+            f"{name}_o": Weight((hp.n_embd, n_v)),
+        }
+
+    def self_attention(
+        self, g: Graph, x: Value, blk: Any, hp: T5HParams, buckets: Any, layer: int | None
+    ) -> Value:  # fmt: skip
+        """x + attention(norm(x)); causal where the layer remembers."""
+        h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
+        q, k, v = (g.heads(g.linear(h, weight), hp.n_head) for weight in (blk.attn_q, blk.attn_k, blk.attn_v))
+        a = g.attention(q, k, v, layer=layer, scale=1.0, causal=layer is not None, buckets=buckets)
+        return x + g.linear(a, blk.attn_o)
+
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: T5HParams) -> Value:
+        """x + ffn(norm(x)): relu, or from T5 1.1 on gelu (by tanh) with a gate."""
+        h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
+        if blk.ffn_gate is None:
+            return x + mlp(g, h, blk, g.relu)
+        return x + g.linear(g.gelu(g.linear(h, blk.ffn_gate)) * g.linear(h, blk.ffn_up), blk.ffn_down)
+
+    def encoder(self, g: Graph, w: Weights, hp: T5HParams) -> Value:
+        """The representation of every token of the source."""
+        x = g.embed(w.token_embd)
+        for blk in w.enc_blk:
+            x = self.self_attention(g, x, blk, hp, blk.attn_rel_b or w.enc_blk[0].attn_rel_b, layer=None)
+            x = self.ffn(g, x, blk, hp)
+        return g.rms_norm(x, w.enc_output_norm, eps=hp.norm_eps)
+
+    def build(self, g: Graph, w: Weights, hp: T5HParams) -> Mapping[str, Value]:
+        """The encoder alone."""
+        return {"hidden": self.encoder(g, w, hp)}
+
+    def programs(self) -> Mapping[str, Any]:
+        """An encoder writes no text."""
+        return {"encode": self.build}
+
+
+class T5(T5Encoder):
+    """T5, Flan-T5, UL2 and mT5 (https://arxiv.org/abs/1910.10683).
+
+    The encoder reads the prompt once, the decoder answers to it. Where the output matrix is the embedding (T5 1.0), the decoder's output is multiplied by n_embd^-0.5 in front of it,
+    as in the original: samples follow the model's own probabilities. llama.cpp leaves that out.
+    """
+
+    name = "t5"
+
+    def tensors(self, hp: T5HParams) -> WeightTable:
+        """Encoder, decoder and an output matrix that may be tied to the embedding."""
+        output = Weight((hp.n_vocab, hp.n_embd), alias="token_embd")
+        return {**super().tensors(hp), **self.stack_tensors(hp, "dec", hp.n_layer_decoder), "output": output}
+
+    def encode(self, g: Graph, w: Weights, hp: T5HParams) -> Mapping[str, Value]:
+        """The encoder, and what every layer of the decoder will look at of its result."""
+        x = self.encoder(g, w, hp)
+        for i, blk in enumerate(w.dec_blk):
+            k, v = (g.heads(g.linear(x, weight), hp.n_head) for weight in (blk.cross_attn_k, blk.cross_attn_v))
+            g.store_source(k, v, self.source(g, hp, i))
+        return {"hidden": x}
+
+    def source(self, g: Graph, hp: T5HParams, layer: int) -> Any:
+        """Keys and values of the encoder's result."""
+        return g.cache(layer, "cross", n_head_kv=hp.n_head, head_dim=hp.head_dim, head_dim_v=hp.head_dim_v)
+
+    def build(self, g: Graph, w: Weights, hp: T5HParams) -> Mapping[str, Value]:
+        """The decoder: self-attention, attention to the source, feed-forward."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.dec_blk):
+            x = self.self_attention(g, x, blk, hp, blk.attn_rel_b or w.dec_blk[0].attn_rel_b, layer=i)
+            h = g.rms_norm(x, blk.cross_attn_norm, eps=hp.norm_eps)
+            q = g.heads(g.linear(h, blk.cross_attn_q), hp.n_head)
+            x = x + g.linear(g.attend_source(q, self.source(g, hp, i), scale=1.0), blk.cross_attn_o)
+            x = self.ffn(g, x, blk, hp)
+        x = g.rms_norm(x, w.dec_output_norm, eps=hp.norm_eps)
+        if w.output.name == "token_embd":
+            x = hp.n_embd**-0.5 * x
+        return {"logits": g.linear(x, w.output)}
+
+    def programs(self) -> Mapping[str, Any]:
+        """The encoder runs once for a prompt, the decoder for every token of the answer."""
+        return {"encode": self.encode, "decode": self.build}
+
+
+@hookimpl
+def realizar_architectures() -> Sequence[type[Architecture]]:
+    """The architectures of this family."""
+    return [T5Encoder, T5]

@@ -1,0 +1,165 @@
+"""Encoders, and decoders that answer to what an encoder read, through the engine: bits, memory, errors."""
+
+import numpy as np
+import pytest
+
+from realizar.arch import registry
+from realizar.engine.engine import Engine
+from realizar.engine.sequence import Sequence
+from realizar.errors import ContextFullError, ParameterError
+from realizar.params import EngineParams, SamplingParams
+from realizar.testing import random_tokens, tiny_metadata, tiny_model
+from tests.engine.fake import FakeTokenizer, check_cache
+
+TEXTS = [random_tokens(n, seed) for seed, n in enumerate((60, 1, 16, 33, 59))]
+GREEDY = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
+KEYS = {
+    "bert": {"tokenizer.ggml.token_type_count": 2, "bert.context_length": 100},
+    "t5": {"t5.attention.relative_buckets_count": 32, "t5.decoder_start_token_id": 3},
+    "llama": {},
+}
+
+
+def tiny(name, folder):
+    return tiny_model(registry.default().architecture(name), {**tiny_metadata(name), **KEYS[name]}, "Q8_0", folder)
+
+
+@pytest.fixture(scope="module", params=["bert", "t5"])
+def model(request, tmp_path_factory):
+    with tiny(request.param, tmp_path_factory.mktemp("tiny")) as model:
+        model.__dict__["tokenizer"] = FakeTokenizer()
+        yield model
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    with tiny("t5", tmp_path_factory.mktemp("tiny")) as model:
+        model.__dict__["tokenizer"] = FakeTokenizer()
+        yield model
+
+
+def engine(model, **params):
+    return Engine(model, EngineParams(**{"n_threads": 2, "n_batch": 64, "n_seqs": 2, "n_ctx": 80, **params}))
+
+
+def encoded(engine, *texts):
+    requests = [engine.encode(text) for text in texts]
+    engine.wait(lambda: all(request.is_over for request in requests))
+    assert [request.error for request in requests] == [None] * len(texts)
+    return [request.hidden for request in requests]
+
+
+def answers(engine, *prompts):
+    requests = [engine.generate(prompt, GREEDY) for prompt in prompts]
+    engine.wait(lambda: all(request.is_over for request in requests))
+    return [request.completion().token_ids for request in requests]
+
+
+def test_company_does_not_show_in_a_text(model):
+    together = encoded(engine(model), *TEXTS)
+    for text, states in zip(TEXTS, together, strict=True):
+        (alone,) = encoded(engine(model, n_threads=1), text)
+        np.testing.assert_array_equal(alone.view(np.uint32), states.view(np.uint32))
+        assert states.shape == (len(text), 256)
+
+
+def test_texts_share_steps_without_padding(model):
+    steps = []
+    its = engine(model)
+    run = its.runner.run
+    its.runner.run = lambda batch, *args: (steps.append(batch), run(batch, *args))[1]
+    encoded(its, *TEXTS)
+    assert [batch.seq_start.tolist() for batch in steps] == [[0, 60, 61], [0, 16, 49], [0, 59]]
+
+
+def test_an_encoder_remembers_nothing(tmp_path):
+    with tiny("bert", tmp_path) as model:
+        its = engine(model)
+        encoded(its, *TEXTS)
+        assert its.cache.n_bytes == 0
+
+
+def test_an_encoder_writes_nothing(tmp_path):
+    with tiny("bert", tmp_path) as model:
+        for ask in (lambda: engine(model).generate([1], GREEDY), lambda: engine(model).score([1])):
+            with pytest.raises(ParameterError, match="bert is an encoder, which writes no text; use embed"):
+                ask()
+
+
+def test_a_text_must_fit_a_step_and_the_context(model):
+    with pytest.raises(ParameterError, match="70 tokens, which an encoder reads in one step, but n_batch=64; ask for"):
+        engine(model).encode(random_tokens(70))
+    with pytest.raises(ContextFullError, match="81 tokens do not fit"):
+        engine(model).encode(random_tokens(81))
+
+
+def test_longer_contexts_than_learned_positions(tmp_path):
+    with tiny("bert", tmp_path) as model, pytest.raises(ParameterError, match="has only 100 positions"):
+        engine(model, n_ctx=101)
+
+
+def test_answers_alone_and_in_company(t5):
+    its = engine(t5)
+    together = answers(its, *TEXTS)
+    assert together == [answers(engine(t5), text)[0] for text in TEXTS]
+    assert together[0] != together[3]
+    assert all(pool.n_free == pool.n_blocks for pool in its.cache.pools)
+    check_cache(its.cache, [])
+
+
+def test_the_encoder_runs_once_for_a_prompt(t5):
+    its = engine(t5)
+    programs = []
+    run = its.runner.run
+    its.runner.run = lambda batch, outputs, program: (programs.append(program), run(batch, outputs, program))[1]
+    answers(its, TEXTS[0], TEXTS[3])
+    assert programs.count("encode") == 2  # 60 and 33 tokens do not fit one step of 64
+    assert programs.count("decode") == 13  # the second answer begins a step later
+
+
+def test_logits_of_an_answer_do_not_depend_on_the_cut(t5):
+    answer = [3, *random_tokens(40, seed=9)]
+    found = []
+    for n_batch in (64, 60):
+        its = engine(t5, n_batch=n_batch, n_ctx=60)
+        request = its.score(answer, source=TEXTS[0])
+        its.wait(lambda request=request: request.is_over)
+        found.append(request.logits)
+    np.testing.assert_array_equal(*found)
+    greedy = answers(engine(t5), TEXTS[0])[0]
+    request = its.score([3, *greedy[:-1]], source=TEXTS[0])
+    its.wait(lambda: request.is_over)
+    assert request.logits.argmax(axis=1).tolist() == greedy
+
+
+def test_both_texts_are_needed(t5, tmp_path):
+    with pytest.raises(ParameterError, match="give decoder_tokens, too, beginning with 3"):
+        engine(t5).score([1])
+    with tiny("llama", tmp_path) as model, pytest.raises(ParameterError, match="no encoder: give no decoder_tokens"):
+        engine(model).score([1], source=[1])
+
+
+def test_forks_keep_the_source(t5):
+    its = engine(t5)
+    seq = Sequence(its.cache, [3], TEXTS[0])
+    seq.reserve_source()
+    seq.source_computed = True
+    fork = seq.fork()
+    assert fork.tables == seq.tables
+    assert fork.source_computed
+    seq.free()
+    assert not seq.source_computed
+    fork.truncate(0)
+    assert sum(map(len, fork.tables)) == 4
+    fork.free()
+    assert all(pool.n_free == pool.n_blocks for pool in its.cache.pools)
+
+
+def test_states_of_a_decoder(tmp_path):
+    with tiny("llama", tmp_path) as model:
+        (states,) = encoded(engine(model), TEXTS[0])
+        (chunked,) = encoded(engine(model, n_batch=7), TEXTS[0])
+        np.testing.assert_array_equal(states, chunked)
+        assert states.shape == (60, 256)
+        assert model.hidden == "output_norm"
+        assert model.pooling == "last"

@@ -1,0 +1,97 @@
+"""Encoders and encoder-decoders through the facade, against transformers and llama.cpp on tiny random models."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from realizar import LLM, SamplingParams
+from realizar.testing import relative_error
+from tests.parity import cases
+
+ENCODERS = ("bert", "roberta", "xlm_roberta", "nomic_bert")
+ANSWERERS = ("t5", "flan_t5")
+# T5 1.0 multiplies by n_embd^-0.5 in front of its tied output matrix; llama.cpp does not
+LLAMACPP_OVER_HF = {"t5": 16.0}
+GELU_TABLE = 5e-4  # llama.cpp looks gelu up in a table of float16 numbers
+
+pytestmark = pytest.mark.skipif(not cases.WHOLE_SET.is_dir(), reason=f"{cases.WHOLE_SET} is not there")
+
+
+def each(names):
+    return pytest.mark.parametrize(
+        "path", [path for name in names for path in sorted((cases.WHOLE_SET / name).glob("*.gguf"))], ids=cases.name
+    )
+
+
+@cache
+def golden(path):
+    """The arrays of a case, llama.cpp's logits on the scale of transformers'."""
+    factor = LLAMACPP_OVER_HF.get(path.parent.name, 1.0)
+    arrays = np.load(path.parent / "golden.npz")
+    return {
+        name: arrays[name].astype(np.float32) / factor if name.startswith("logits_") else arrays[name]
+        for name in arrays
+    }  # fmt: skip
+
+
+def exact(path, prefix, truth):
+    """The right values of a file, the bound of the f32 path against them, and llama.cpp's own."""
+    arrays, name = golden(path), path.stem.removeprefix("model-")
+    own = arrays[f"{prefix}_{name}"].astype(np.float32)
+    if f"{prefix}_{name}_exact" in arrays:
+        return arrays[f"{prefix}_{name}_exact"], GELU_TABLE, own
+    return arrays[truth], 2e-5, own
+
+
+def ids(path, name="tokens"):
+    return [int(token) for token in golden(path)[name]]
+
+
+@each(ENCODERS)
+def test_hidden_states(path):
+    want, bound, llama_cpp = exact(path, "hidden", "hf_hidden")
+    with LLM(path, activations="f32", kv_type="f32") as llm:
+        assert relative_error(llm.embed(ids(path), pooling=None)[0], want) <= bound
+    with LLM(path) as llm:
+        assert relative_error(llm.embed(ids(path), pooling=None)[0], want) <= 1.1 * relative_error(llama_cpp, want)
+
+
+@each(ENCODERS)
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_embeddings(path, pooling):
+    name = path.stem.removeprefix("model-")
+    arrays = golden(path)
+    want = arrays.get(f"pooled_{pooling}_{name}_exact", arrays[f"hf_pooled_{pooling}"])
+    with LLM(path, activations="f32") as llm:
+        (vector,) = llm.embed([ids(path)], pooling)
+    assert vector @ want >= 0.9999 * np.linalg.norm(want)
+    assert np.linalg.norm(vector) == pytest.approx(1.0)
+
+
+@each(ANSWERERS)
+def test_logits_of_an_answer(path):
+    want, bound, llama_cpp = exact(path, "logits", "hf_logits")
+    tokens, answer = ids(path), ids(path, "dec_tokens")
+    with LLM(path, activations="f32", kv_type="f32") as llm:
+        assert relative_error(llm.logits(tokens, decoder_tokens=answer), want) <= bound
+        if bound < GELU_TABLE:
+            assert relative_error(llm.embed(tokens, pooling=None)[0], golden(path)["hf_encoder_hidden"]) <= bound
+    with LLM(path) as llm:
+        error = relative_error(llm.logits(tokens, decoder_tokens=answer), want)
+        assert error <= 1.1 * relative_error(llama_cpp, want)
+
+
+@each(ANSWERERS)
+def test_greedy_answers(path):
+    arrays, name = golden(path), path.stem.removeprefix("model-")
+    kind = f"{name}_exact" if f"greedy_{name}_exact" in arrays else None
+    want = arrays[f"greedy_{kind}"] if kind else arrays["hf_greedy"]
+    margin = arrays[f"greedy_margin_{kind}"] if kind else arrays["hf_greedy_margin"]
+    with LLM(path, activations="f32", kv_type="f32") as llm:
+        params = SamplingParams(temperature=0, max_tokens=len(want), ignore_eos=True)
+        (found,) = llm.generate([ids(path)], params)
+    for step, (token, wanted) in enumerate(zip(found.token_ids, want, strict=True)):
+        if token != wanted:
+            assert margin[step] < 1e-3, f"step {step}: {token}, not {wanted}, with a margin of {margin[step]}"
+            return
