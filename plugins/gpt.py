@@ -28,7 +28,7 @@ from realizar.arch.blocks import (
     qkv_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import grouped_qkv, rope_dims, transposed
+from realizar.arch.checkpoint import Array, Transform, grouped_qkv, rope_dims, transposed
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
@@ -111,6 +111,16 @@ class GptNeox(Architecture):
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+def every_other(first: int) -> Transform:
+    """gpt-oss's gate and up, whose rows (columns, in the checkpoint) take turns."""
+
+    def transform(x: Array, hp: HParams) -> Array:
+        columns = x[..., first::2]
+        return columns.swapaxes(-1, -2) if x.ndim == 3 else columns
+
+    return transform
+
+
 @dataclass(frozen=True)
 class GptOssHParams(ExpertHParams):
     """The numbers of gpt-oss: the windows of its layers."""
@@ -122,6 +132,21 @@ class GptOss(Architecture):
     """gpt-oss (https://arxiv.org/abs/2508.10925): attention sinks, a window in every other layer, experts."""
 
     name = "gpt-oss"
+    checkpoint = Checkpoint(
+        classes=("GptOssForCausalLM",),
+        names={
+            "blk.{i}.post_attention_norm": "layers.{i}.post_attention_layernorm",
+            "blk.{i}.attn_sinks": "layers.{i}.self_attn.sinks",
+            "blk.{i}.ffn_gate_inp": "layers.{i}.mlp.router",
+            "blk.{i}.ffn_gate_exps": ("layers.{i}.mlp.experts.gate_up_proj", every_other(0)),
+            "blk.{i}.ffn_gate_exps.bias": ("layers.{i}.mlp.experts.gate_up_proj_bias", every_other(0)),
+            "blk.{i}.ffn_up_exps": ("layers.{i}.mlp.experts.gate_up_proj", every_other(1)),
+            "blk.{i}.ffn_up_exps.bias": ("layers.{i}.mlp.experts.gate_up_proj_bias", every_other(1)),
+            "blk.{i}.ffn_down_exps": ("layers.{i}.mlp.experts.down_proj", transposed),
+            "blk.{i}.ffn_down_exps.bias": "layers.{i}.mlp.experts.down_proj_bias",
+        },
+        keys={"attention.sliding_window": "sliding_window", "expert_feed_forward_length": "intermediate_size"},
+    )
 
     def hparams(self, md: ArchMetadata) -> GptOssHParams:
         """The numbers of this model."""

@@ -34,7 +34,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Names, llama3_factors, number, permuted, rope_dims, windows
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Names, llama3_factors, number, permuted, rope_dims, windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 # Checkpoints have rotary halves, files of these architectures neighbours.
@@ -55,8 +55,8 @@ class Llama(Architecture):
 
     name = "llama"
     checkpoint = Checkpoint(
-        classes=("LlamaForCausalLM", "MistralForCausalLM"),
-        names=PERMUTED,
+        classes=("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"),
+        names={**PERMUTED, **MIXTRAL_EXPERTS},
         keys={"rope.dimension_count": rope_dims, "attention.sliding_window": "sliding_window"},
     )
 
@@ -244,6 +244,7 @@ class OlmoE(Architecture):
     """
 
     name = "olmoe"
+    checkpoint = Checkpoint(("OlmoeForCausalLM",))
 
     def hparams(self, md: ArchMetadata) -> ExpertHParams:
         """The numbers of this model."""

@@ -28,8 +28,27 @@ from realizar.arch.blocks import (
     rope_factors,
     rope_tensors,
 )
-from realizar.arch.checkpoint import longrope_attention, longrope_factors, original_context, rope_dims
+from realizar.arch.checkpoint import (
+    MIXTRAL_EXPERTS,
+    Keys,
+    Names,
+    longrope_attention,
+    longrope_factors,
+    original_context,
+    rope_dims,
+)
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+
+LONGROPE: Names = {
+    "rope_factors_short": longrope_factors("short_factor"),
+    "rope_factors_long": longrope_factors("long_factor"),
+}
+LONGROPE_KEYS: Keys = {
+    "rope.dimension_count": rope_dims,
+    "rope.scaling.original_context_length": original_context,
+    "rope.scaling.attn_factor": longrope_attention,
+    "attention.sliding_window": lambda config: config.get("sliding_window") or 0,
+}
 
 
 class Phi2(Architecture):
@@ -85,17 +104,11 @@ class Phi3(Architecture):
     checkpoint = Checkpoint(
         classes=("Phi3ForCausalLM",),
         names={
-            "rope_factors_short": longrope_factors("short_factor"),
-            "rope_factors_long": longrope_factors("long_factor"),
+            **LONGROPE,
             "blk.{i}.attn_qkv": "layers.{i}.self_attn.qkv_proj",
             "blk.{i}.ffn_up": "layers.{i}.mlp.gate_up_proj",
         },
-        keys={
-            "rope.dimension_count": rope_dims,
-            "rope.scaling.original_context_length": original_context,
-            "rope.scaling.attn_factor": longrope_attention,
-            "attention.sliding_window": lambda config: config.get("sliding_window") or 0,
-        },
+        keys=LONGROPE_KEYS,
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
@@ -133,6 +146,11 @@ class PhiMoe(Phi3):
     """
 
     name = "phimoe"
+    checkpoint = Checkpoint(
+        classes=("PhimoeForCausalLM", "PhiMoEForCausalLM"),
+        names={**LONGROPE, **MIXTRAL_EXPERTS},
+        keys={**LONGROPE_KEYS, "attention.layer_norm_epsilon": None},
+    )
 
     def window(self, md: ArchMetadata) -> int:
         """None, whatever the file says."""

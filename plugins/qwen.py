@@ -155,6 +155,19 @@ class Qwen2Moe(Architecture):
     """
 
     name = "qwen2moe"
+    checkpoint = Checkpoint(
+        classes=("Qwen2MoeForCausalLM",),
+        names={
+            "blk.{i}.ffn_gate_inp_shexp": "layers.{i}.mlp.shared_expert_gate",
+            "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_expert.gate_proj",
+            "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_expert.up_proj",
+            "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_expert.down_proj",
+        },
+        keys={
+            "expert_feed_forward_length": "moe_intermediate_size",
+            "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+        },
+    )
 
     def hparams(self, md: ArchMetadata) -> Qwen2MoeHParams:
         """The numbers of this model."""
@@ -191,6 +204,7 @@ class Qwen3Moe(Architecture):
     """Qwen 3 with experts (https://arxiv.org/abs/2505.09388); the weights of the chosen ones are normalized."""
 
     name = "qwen3moe"
+    checkpoint = Checkpoint(("Qwen3MoeForCausalLM",), keys={"expert_feed_forward_length": "moe_intermediate_size"})
 
     def hparams(self, md: ArchMetadata) -> ExpertHParams:
         """The numbers of this model."""

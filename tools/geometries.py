@@ -103,6 +103,7 @@ SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
 GEOMETRIES = {
     "phi-2": PHI_2,
     "llama-3.2-1b": LLAMA_3_2_1B,
+    "mixtral-1b": Geometry("llama", _sizes(12, 1024, 3584, 16, 8) | _moe(8, 2, 3584) | RMS, 32000),
     "granite-1b": Geometry(
         "granite",
         _sizes(

@@ -35,8 +35,9 @@ class Checkpoint:
         there counts. What is not named here comes from `NAMES`. A name that ends in ".bias" is for a bias that does
         not lie beside its weight.
     keys : dict
-        GGUF key without the architecture -> the key of config.json, several of which the first that is there counts,
-        a function of config.json, or None for nothing. What is not named here comes from `KEYS`.
+        GGUF key without the architecture (but one that begins with "tokenizer.") -> the key of config.json, several of
+        which the first that is there counts, a function of config.json, or None for nothing. What is not named here
+        comes from `KEYS`.
     """
 
     classes: tuple[str, ...]
@@ -72,6 +73,15 @@ NAMES: Names = {
             "ffn_down_exps": "mlp.experts.{e}.down_proj",
         }
     ),
+}
+
+
+# Mixtral's names of experts, which others took over.
+MIXTRAL_EXPERTS: Names = {
+    "blk.{i}.ffn_gate_inp": "layers.{i}.block_sparse_moe.gate",
+    "blk.{i}.ffn_gate_exps": "layers.{i}.block_sparse_moe.experts.{e}.w1",
+    "blk.{i}.ffn_down_exps": "layers.{i}.block_sparse_moe.experts.{e}.w2",
+    "blk.{i}.ffn_up_exps": "layers.{i}.block_sparse_moe.experts.{e}.w3",
 }
 
 

@@ -53,7 +53,7 @@ def metadata(architecture: Architecture, config: Config, name: str, type_name: s
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise GGUFError(f"{architecture.name}.{key}: config.json does not say what it needs: {error!r}") from error
         if value is not None:
-            out[f"{architecture.name}.{key}"] = value
+            out[key if key.startswith("tokenizer.") else f"{architecture.name}.{key}"] = value
     return out
 
 

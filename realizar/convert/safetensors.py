@@ -42,6 +42,20 @@ class Stored:
         return array.astype(np.float32)
 
 
+def mxfp4(blocks: Stored, scales: Stored) -> npt.NDArray[np.float32]:
+    """Numbers of four bits, two a byte, low ones first, with a power of two for 32 of them: float32 [..., k].
+
+    The OCP microscaling formats; as gpt-oss is published.
+    """
+    positive = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+    values = np.concatenate([positive, -positive])
+    packed = np.frombuffer(blocks.data, np.uint8).reshape(*blocks.shape[:-1], -1, 1)
+    numbers = values[np.concatenate([packed & 15, packed >> 4], axis=-1)].reshape(*blocks.shape[:-1], -1)
+    exponents = np.frombuffer(scales.data, np.uint8).astype(np.int32).reshape(*scales.shape, 1) - 127
+    out: npt.NDArray[np.float32] = np.ldexp(numbers, exponents).reshape(*scales.shape[:-1], -1)
+    return out
+
+
 def read(path: Path) -> dict[str, Stored]:
     """The tensors of one file by name.
 

@@ -18,6 +18,8 @@ PREFIXES = (
     "language_model.model.", "language_model.",
 )  # fmt: skip
 """What stands before the names of the base model: with its head on, or inside a model that sees as well."""
+BLOCKS, SCALES = "_blocks", "_scales"
+"""The two halves of experts in MXFP4, stored outputs first, where the floats of transformers have inputs first."""
 
 
 class Source:
@@ -63,6 +65,9 @@ class Source:
             found = self._find(name)
             if found is None:
                 raise GGUFError(f"{self.folder}: no tensor {name}")
+            if found.endswith(BLOCKS):
+                scales = self.stored[found.removesuffix(BLOCKS) + SCALES]
+                return safetensors.mxfp4(self.stored[found], scales).swapaxes(-1, -2)
             return self.stored[found].floats()
         arrays: list[Array] = []
         while self.has(one := name.replace("{e}", str(len(arrays)))):
@@ -77,7 +82,7 @@ class Source:
         """Notes that a tensor (or those of all experts) will be asked for."""
         e = 0
         while (found := self._find(name.replace("{e}", str(e)))) is not None:
-            self.used.add(found)
+            self.used.update({found, found.removesuffix(BLOCKS) + SCALES} if found.endswith(BLOCKS) else {found})
             if "{e}" not in name:
                 return
             e += 1
@@ -85,7 +90,7 @@ class Source:
     def _find(self, name: str) -> str | None:
         for one in name.split("|"):
             for prefix in (self._prefix or "", ""):
-                for ending in ("", ".weight"):
+                for ending in ("", ".weight", BLOCKS):
                     if f"{prefix}{one}{ending}" in self.stored:
                         return f"{prefix}{one}{ending}"
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from realizar.arch import Architecture
 from realizar.arch.architecture import Shape, Weight, expand
-from realizar.arch.checkpoint import NAMES, Array
+from realizar.arch.checkpoint import NAMES, Array, Names
 from realizar.arch.checkpoint import Source as Origin
 from realizar.convert.source import Source
 from realizar.errors import TensorError
@@ -43,47 +44,39 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
     TensorError
         If a tensor is missing, or turns out to have another shape (when it is made).
     """
-    names = _names(architecture, hp)
+    names = {**NAMES, **(architecture.checkpoint.names if architecture.checkpoint else {})}
     source.settle_prefix(str(_name(names["token_embd"])))
     for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
         if not _expected(source, names, name, weight):
             continue
-        table = {name: weight} if name in names or not weight.parts else weight.split(name)
+        table = weight.split(name) if weight.parts and _origin(names, name) is None else {name: weight}
         for part, w in table.items():
-            found = list(_weight(source, names.get(part), part, w, hp, type_name))
+            found = list(_weight(source, _origin(names, part), part, w, hp, type_name))
             yield from found
             if found and w.bias is not False:
                 yield from _bias(source, names, part, w, hp)
 
 
-def _expected(source: Source, names: dict[str, Origin], name: str, weight: Weight) -> bool:
+def _expected(source: Source, names: Names, name: str, weight: Weight) -> bool:
     """Whether a weight belongs into this file, where that depends on another tensor of the layer."""
     folder = name.rpartition(".")[0]
 
     def there(other: str) -> bool:
-        theirs = _name(names.get(f"{folder}.{other}"))
+        theirs = _name(_origin(names, f"{folder}.{other}"))
         return theirs is not None and source.has(theirs)
 
     return (weight.where is None or there(weight.where)) and (weight.unless is None or not there(weight.unless))
 
 
-def _names(architecture: Architecture, hp: Any) -> dict[str, Origin]:
-    """The table of names with every layer written out."""
-    names = {**NAMES, **(architecture.checkpoint.names if architecture.checkpoint else {})}
-    out: dict[str, Origin] = {}
-    for ours, origin in names.items():
-        if "{i}" not in ours:
-            out[ours] = origin
-            continue
-        for i in range(hp.n_layer):
-            out[ours.replace("{i}", str(i))] = _renamed(origin, "{i}", str(i))
-    return out
-
-
-def _renamed(origin: Origin, old: str, new: str) -> Origin:
+def _origin(names: Names, name: str) -> Origin | None:
+    """Where a tensor comes from: the row of its own name, or that of all layers with its number written in."""
+    layer = re.search(r"\.(\d+)\.", name)
+    if name in names or layer is None:
+        return names.get(name)
+    origin = names.get(name.replace(layer[0], ".{i}.", 1))
     if isinstance(origin, str):
-        return origin.replace(old, new)
-    return (origin[0].replace(old, new), origin[1]) if isinstance(origin, tuple) else origin
+        return origin.replace("{i}", layer[1])
+    return (origin[0].replace("{i}", layer[1]), origin[1]) if isinstance(origin, tuple) else origin
 
 
 def _name(origin: Origin | None) -> str | None:
@@ -113,9 +106,9 @@ def _weight(
     yield Output(full, weight.shape, GGMLType[kind], partial(_bytes, full, weight.shape, make, kind))
 
 
-def _bias(source: Source, names: dict[str, Origin], name: str, weight: Weight, hp: Any) -> Iterator[Output]:
+def _bias(source: Source, names: Names, name: str, weight: Weight, hp: Any) -> Iterator[Output]:
     full = f"{name}.bias"
-    origin = names.get(full) or _beside(names.get(name))
+    origin = _origin(names, full) or _beside(_origin(names, name))
     theirs = _name(origin)
     if theirs is None or not source.has(theirs):
         if weight.bias:

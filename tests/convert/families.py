@@ -31,6 +31,15 @@ JAMBA = {
     "expert_layer_offset": 0,
 }  # fmt: skip
 
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+GPT_OSS = {
+    "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "sliding_window": 16,
+    "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 150000.0, "factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0,
+        "original_max_position_embeddings": 32, "truncate": True,
+    },
+}  # fmt: skip
+
 # Name of a test -> class of transformers, what its configuration has beside SIZES.
 FAMILIES = {
     "llama": ("LlamaForCausalLM", {}),
@@ -70,5 +79,10 @@ FAMILIES = {
         {"state_size": 16, "head_dim": 16, "num_heads": 8, "n_groups": 2, "chunk_size": 8},
     ),
     "jamba": ("JambaForCausalLM", {**JAMBA, "num_hidden_layers": 4}),
+    "mixtral": ("MixtralForCausalLM", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    "olmoe": ("OlmoeForCausalLM", {"num_experts": 4, "num_experts_per_tok": 2}),
+    "qwen2moe": ("Qwen2MoeForCausalLM", {**EXPERTS, "shared_expert_intermediate_size": 80}),
+    "qwen3moe": ("Qwen3MoeForCausalLM", {**EXPERTS, "head_dim": 32, "norm_topk_prob": True}),
+    "gpt-oss": ("GptOssForCausalLM", GPT_OSS),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }

@@ -112,3 +112,40 @@ def test_damaged_weights(damage, says, tmp_path):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(GGUFError, match=says):
         convert(tmp_path, tmp_path / "model.gguf")
+
+
+def test_phimoe(tmp_path, realizar):
+    """Its file is computed as llama.cpp does, transformers differs; so only what the file holds is looked at."""
+    kind = transformers.PhimoeForCausalLM
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "attention_bias": True, "lm_head_bias": True}
+    model = kind(kind.config_class(**SIZES, **experts))
+    model.save_pretrained(tmp_path)
+    assert convert(tmp_path, tmp_path / "model.gguf", "F32").unused == ()
+    status, out, _ = realizar("verify", str(tmp_path / "model.gguf"))
+    assert status == 0, out
+    with GGUFFile(tmp_path / "model.gguf") as file:
+        found = file.data("blk.1.ffn_up_exps.weight").view(np.float32).reshape(4, 96, 64)
+    want = model.state_dict()["model.layers.1.mlp.experts.gate_up_proj"].numpy()
+    np.testing.assert_array_equal(found, want[:, 96:])
+
+
+def test_experts_in_mxfp4(tmp_path):
+    """As gpt-oss is published; transformers unpacks them the same way."""
+    from safetensors.numpy import load_file, save_file
+
+    unpack = pytest.importorskip("transformers.integrations.mxfp4").convert_moe_packed_tensors
+    model = saved(tmp_path, "gpt-oss")
+    arrays, rng = load_file(tmp_path / "model.safetensors"), np.random.default_rng(0)
+    for name in [name for name in arrays if name.endswith("_proj") and "experts" in name]:
+        n_expert, n_in, n_out = arrays.pop(name).shape
+        blocks = rng.integers(0, 256, (n_expert, n_out, n_in // 32, 16), np.uint8)
+        scales = rng.integers(117, 122, blocks.shape[:-1], np.uint8)
+        arrays |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+        floats = unpack(torch.tensor(blocks), torch.tensor(scales), dtype=torch.float32)
+        model.get_parameter(name).data.copy_(floats.reshape(n_expert, n_in, n_out))
+    save_file(arrays, tmp_path / "model.safetensors")
+    assert convert(tmp_path, tmp_path / "model.gguf", "F32").unused == ()
+    with LLM(tmp_path / "model.gguf", activations="f32", kv_type="f32") as llm:
+        found = llm.logits(TOKENS.tolist())
+    want = expected(model)
+    assert np.linalg.norm(found - want) <= 2e-5 * np.linalg.norm(want)
