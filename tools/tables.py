@@ -70,7 +70,7 @@ def methods() -> list[str]:
     for name, method in vars(Graph).items():
         if not name.startswith("_") and name not in RECORDING:
             lines += ["", f"### `g.{name}{_signature(method)}`", "", *inspect.cleandoc(method.__doc__).splitlines()]
-            for op in dict.fromkeys(re.findall(r'self\.emit\(\s*"(\w+)"', inspect.getsource(method))):
+            for op in dict.fromkeys(re.findall(r'self\.\w+\(\s*"(\w+)"', inspect.getsource(method))):
                 attrs = ", ".join(f"`{attr}`" for attr in OPS[op].attrs)
                 shape = SHAPES.get(OPS[op].shape.__name__)
                 said = [
