@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import ParameterError
-from realizar.quants import blocks32, floats, kquants
+from realizar.quants import blocks32, floats, kquants, mxfp4
 
 # Rows are worked on in pieces of this many elements, so that the temporaries stay in cache.
 PIECE = 1 << 16
@@ -55,6 +55,7 @@ _ROWS = (
     BlockFormat("Q3_K", 11, 256, 110, kquants.dequantize_q3_k, kquants.quantize_q3_k),
     BlockFormat("Q4_K", 12, 256, 144, kquants.dequantize_q4_k, kquants.quantize_q4_k),
     BlockFormat("Q5_K", 13, 256, 176, kquants.dequantize_q5_k, kquants.quantize_q5_k),
+    BlockFormat("MXFP4", 39, 32, 17, mxfp4.dequantize_mxfp4, mxfp4.quantize_mxfp4),
     BlockFormat("Q6_K", 14, 256, 210, kquants.dequantize_q6_k, kquants.quantize_q6_k),
 )
 

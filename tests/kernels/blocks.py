@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float32]
 # Byte offsets of the half-float scales inside a block.
 SCALES_AT = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
-    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
+    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "MXFP4": [],
 }  # fmt: skip
 FLOAT_DTYPES = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
 WILD = np.array([0x7C00, 0xFC00, 0x7E01, 0x0001, 0x83FF, 0x0000, 0x8000, 0x7BFF], np.uint16)
@@ -30,6 +30,11 @@ def random_rows(name: str, n: int, k: int, rng: np.random.Generator, wild: bool 
         return _random_floats(name, n, k, rng, wild)
     elements, size = block_shape(name)
     data = rng.integers(0, 256, (n, k // elements, size), dtype=np.uint8)
+    if name == "MXFP4":  # its scale is a power of two, that of exponent 128 being 1
+        odd = rng.choice(np.array([0, 1, 2, 254, 255], np.uint8), data.shape[:2])
+        data[..., 0] = rng.integers(118, 123, data.shape[:2])
+        data[..., 0] = np.where(wild & (rng.random(odd.shape) < 0.2), odd, data[..., 0])
+        return data.reshape(n, -1)
     for at in SCALES_AT[name]:
         scale = rng.uniform(0.001, 0.02, (n, k // elements)) * rng.choice([-1, 1], (n, k // elements))
         bits = scale.astype(np.float16).view(np.uint16)

@@ -16,7 +16,7 @@ GELU_TABLE = ("phi", "falcon7b", "gemma2", "gemma3")  # llama.cpp looks gelu up 
 SENSITIVE = ("smollm3",)  # roundings to int8 move its logits by 3.7 % in llama.cpp, those of llama by 1.4 %
 FLOAT_TYPES = ("f32", "f16", "bf16")
 K_TYPES = ("q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k")
-TYPES = (*FLOAT_TYPES, "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", *K_TYPES)
+TYPES = (*FLOAT_TYPES, "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", *K_TYPES, "mxfp4_moe")
 
 
 def files(root: Path) -> list[Path]:

@@ -28,6 +28,7 @@ ERROR = {
     "Q4_K": 0.073,
     "Q5_K": 0.037,
     "Q6_K": 0.018,
+    "MXFP4": 0.117,
 }
 
 
@@ -92,7 +93,8 @@ def test_error_is_bounded_by_the_range(name, x):
     y = dequantize(quantize(x, name), name)
     assert np.isfinite(y).all()
     # A step over twice the range is halved by rounding; coarse scales and minima add as much again.
-    levels = {"Q2_K": 4, "Q3_K": 8}.get(name, 16)
+    # MXFP4 has no number between 6 and what the next exponent begins with, 8.
+    levels = {"Q2_K": 4, "Q3_K": 8, "MXFP4": 9}.get(name, 16)
     assert np.abs(y - x).max() <= 2.4 / levels * max(float(np.abs(x).max()), 1e-4)
 
 
@@ -119,7 +121,7 @@ def test_not_finite(name, bad):
         quantize(x, name)
 
 
-@pytest.mark.parametrize("name", QUANTIZED)
+@pytest.mark.parametrize("name", [name for name in QUANTIZED if name != "MXFP4"])
 def test_too_large_for_a_float16_scale(name):
     with pytest.raises(ParameterError, match="65504"):
         quantize(normal(1, 256) * np.float32(1e20), name)

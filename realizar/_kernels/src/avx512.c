@@ -13,6 +13,7 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/f16.h"
 #include "realizar/avx512/f32.h"
 #include "realizar/avx512/f32x16.h"
+#include "realizar/avx512/mxfp4.h"
 #include "realizar/avx512/q2_k.h"
 #include "realizar/avx512/q3_k.h"
 #include "realizar/avx512/q4_0.h"
@@ -49,6 +50,7 @@ const struct rz_kernels rz_avx512 = {
     .format[RZ_Q4_K] = {NULL, q4_k_gemv, q4_k_gemm, q4_k_matmul_f32},
     .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},
+    .format[RZ_MXFP4] = {NULL, mxfp4_gemv, mxfp4_gemm, mxfp4_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
 

@@ -10,6 +10,7 @@
 
 RZ_TARGET("avx2,fma,f16c,avxvnni")
 
+#include "realizar/avx2/mxfp4.h"
 #include "realizar/avx2/q2_k.h"
 #include "realizar/avx2/q3_k.h"
 #include "realizar/avx2/q4_0.h"
@@ -35,6 +36,7 @@ const struct rz_kernels rz_avxvnni = {
     .format[RZ_Q4_K] = {NULL, q4_k_gemv, q4_k_gemm, q4_k_matmul_f32},
     .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},
+    .format[RZ_MXFP4] = {NULL, mxfp4_gemv, mxfp4_gemm, mxfp4_matmul_f32},
 };
 
 RZ_TARGET_END

@@ -6,6 +6,7 @@
 #include "realizar/scalar/elementwise.h"
 #include "realizar/scalar/f16.h"
 #include "realizar/scalar/f32.h"
+#include "realizar/scalar/mxfp4.h"
 #include "realizar/scalar/norm.h"
 #include "realizar/scalar/q2_k.h"
 #include "realizar/scalar/q3_k.h"
@@ -40,6 +41,7 @@ const struct rz_kernels rz_scalar = {
     .format[RZ_Q4_K] = {q4_k_dequantize, q4_k_gemv, q4_k_gemv, q4_k_matmul_f32},
     .format[RZ_Q5_K] = {q5_k_dequantize, q5_k_gemv, q5_k_gemv, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {q6_k_dequantize, q6_k_gemv, q6_k_gemv, q6_k_matmul_f32},
+    .format[RZ_MXFP4] = {mxfp4_dequantize, mxfp4_gemv, mxfp4_gemv, mxfp4_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
 

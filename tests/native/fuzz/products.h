@@ -38,6 +38,8 @@ static void random_weights(int f, char *w, size_t n_blocks, int wild)
             memcpy(w, &x, sizeof x);
         } else if (f == RZ_BF16) {
             memcpy(w, (char *)&x + 2, 2);
+        } else if (f == RZ_MXFP4) {
+            w[0] = (char)(wild && one_in(5) ? between(0, 255) : between(118, 122));
         } else {
             for (int i = 0; i < 2; i++) {
                 uint16_t half = random_half(wild);

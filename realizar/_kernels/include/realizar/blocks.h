@@ -52,6 +52,11 @@ typedef struct {
 } rz_block_q8_0;
 
 typedef struct {
+    uint8_t e;      /* d = 2^(e - 128) */
+    uint8_t qs[16]; /* nibbles as in q4_0, each a number of four bits: value d * RZ_MXFP4_VALUES[nibble] */
+} rz_block_mxfp4;
+
+typedef struct {
     uint8_t scales[16]; /* of 16 elements each; low nibble: scale, high nibble: minimum */
     uint8_t qs[64];     /* per half of 128: 32 bytes; bit pair j of byte i: element 32 * j + i */
     uint16_t d, dmin;
@@ -85,6 +90,10 @@ typedef struct {
 } rz_block_q6_k; /* value d * scale * (q - 32) */
 
 #pragma pack(pop)
+
+/* Twice the numbers of FP4 E2M1: sign, two bits of exponent, one of fraction (Open Compute Project, Microscaling Formats
+ * specification 1.0, 2023), so that they are integers; the scale is half of the specification's instead. */
+#define RZ_MXFP4_VALUES 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 
 #define RZ_CHECK_BLOCK_SIZE(NAME, lower, id, elements, bytes, act)                                                     \
     static_assert(sizeof(rz_block_##lower) == (bytes), "a " #NAME " block has " #bytes " bytes in the file");

@@ -19,7 +19,8 @@
     X(Q4_K, q4_k, 12, 256, 144, 256)                                                                                   \
     X(Q5_K, q5_k, 13, 256, 176, 256)                                                                                   \
     X(Q6_K, q6_k, 14, 256, 210, 256)                                                                                   \
-    X(BF16, bf16, 30, 1, 2, 0)
+    X(BF16, bf16, 30, 1, 2, 0)                                                                                         \
+    X(MXFP4, mxfp4, 39, 32, 17, 32)
 
 /* Index of a format in the kernel table: RZ_Q4_K and so on. */
 #define RZ_FORMAT_INDEX(NAME, lower, id, elements, bytes, act) RZ_##NAME,

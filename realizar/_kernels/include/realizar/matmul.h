@@ -14,4 +14,7 @@
 /* Whether the values of a format are d * q, or have a minimum too. */
 enum { NO_MIN, HAS_MIN };
 
+/* What the scale of a 32-element format is: a half float, or one byte of exponent. */
+enum { HALF_SCALES, E8M0_SCALES };
+
 #endif

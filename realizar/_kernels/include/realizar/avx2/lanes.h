@@ -1,4 +1,4 @@
-/* Sums and transposes of eight ymm registers, and the half floats of eight rows. */
+/* Sums and transposes of eight ymm registers, and the scales of eight rows. */
 #ifndef REALIZAR_AVX2_LANES_H
 #define REALIZAR_AVX2_LANES_H
 
@@ -49,6 +49,17 @@ RZ_INLINE __m256 halves_of_rows(const char *const *rows, size_t offset)
     uint16_t halves[8];
     for (int r = 0; r < 8; r++) memcpy(&halves[r], rows[r] + offset, 2);
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)halves));
+}
+
+/* The powers of two whose exponents are the bytes at offset of eight rows (e8m0_f32 in scalar/mxfp4.h). */
+RZ_INLINE __m256 powers_of_rows(const char *const *rows, size_t offset)
+{
+    uint8_t bytes[8];
+    for (int r = 0; r < 8; r++) bytes[r] = (uint8_t)rows[r][offset];
+    __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes));
+    __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+    __m256i denormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, denormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
 }
 
 /* Lanes below n, for maskstore. */

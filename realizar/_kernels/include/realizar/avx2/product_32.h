@@ -10,10 +10,16 @@
 typedef struct {
     unpack_32_fn *unpack;
     byte_kind kind;
-    int block_bytes, bias, has_min;
+    int block_bytes, bias, has_min, scales;
 } format_32;
 
 RZ_INLINE int bias_32(format_32 format) { return format.bias + signed_bias(format.kind); }
+
+/* The scales of the blocks at offset of eight rows. */
+RZ_INLINE __m256 scales_of_rows(format_32 format, const char *const *rows, size_t offset)
+{
+    return format.scales == E8M0_SCALES ? powers_of_rows(rows, offset) : halves_of_rows(rows, offset);
+}
 
 /* acc + d dx isum (+ m dx sum), for eight rows. */
 RZ_INLINE __m256 add_block_32(format_32 format, __m256i isum, __m256 d, __m256 m, float dx, int sum, __m256 acc)
@@ -38,7 +44,7 @@ RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, int fetc
         }
         __m256i isum = _mm256_sub_epi32(sum_each_i32(dots), _mm256_set1_epi32(bias_32(format) * s[b]));
         size_t at = b * (size_t)format.block_bytes;
-        __m256 dw = halves_of_rows(rows, at), m = format.has_min ? halves_of_rows(rows, at + 2) : dw;
+        __m256 dw = scales_of_rows(format, rows, at), m = format.has_min ? halves_of_rows(rows, at + 2) : dw;
         acc = add_block_32(format, isum, dw, m, d[b], s[b], acc);
     }
     return acc;
@@ -90,7 +96,7 @@ RZ_INLINE void gemm_32(format_32 format, RZ_MATMUL_PARAMS)
         unpack_rows(format.unpack, &rows, k, tile.q);
         for (size_t b = 0; b < k / 32; b++) {
             size_t at = b * (size_t)format.block_bytes;
-            _mm256_store_ps(tile.d + b * 8, halves_of_rows(rows.row, at));
+            _mm256_store_ps(tile.d + b * 8, scales_of_rows(format, rows.row, at));
             if (format.has_min) _mm256_store_ps(tile.m + b * 8, halves_of_rows(rows.row, at + 2));
         }
         __m256i there = first_rows(r1 - r);

@@ -14,7 +14,7 @@ static inline __m256i q4_0_unpack_32(const char *row, size_t i)
     return unpack_nibbles(block->qs);
 }
 
-static const format_32 q4_0_format = {q4_0_unpack_32, {15, 0}, sizeof(rz_block_q4_0), 8, NO_MIN};
+static const format_32 q4_0_format = {q4_0_unpack_32, {15, 0}, sizeof(rz_block_q4_0), 8, NO_MIN, HALF_SCALES};
 
 static void q4_0_gemv(RZ_MATMUL_PARAMS) { gemv_32(q4_0_format, RZ_MATMUL_ARGS); }
 

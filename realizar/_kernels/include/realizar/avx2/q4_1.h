@@ -14,7 +14,7 @@ static inline __m256i q4_1_unpack_32(const char *row, size_t i)
     return unpack_nibbles(block->qs);
 }
 
-static const format_32 q4_1_format = {q4_1_unpack_32, {15, 0}, sizeof(rz_block_q4_1), 0, HAS_MIN};
+static const format_32 q4_1_format = {q4_1_unpack_32, {15, 0}, sizeof(rz_block_q4_1), 0, HAS_MIN, HALF_SCALES};
 
 static void q4_1_gemv(RZ_MATMUL_PARAMS) { gemv_32(q4_1_format, RZ_MATMUL_ARGS); }
 

@@ -13,7 +13,7 @@
 /* bias_bits: log2 of the bias that the unsigned elements count from; 0: none. */
 typedef struct {
     unpack_64_fn *unpack_64;
-    int block_bytes, bias_bits, has_min;
+    int block_bytes, bias_bits, has_min, scales;
 } gemm_32_format;
 
 typedef struct {
@@ -37,7 +37,7 @@ RZ_INLINE void unpack_slice_32(gemm_32_format format, const tile_rows *rows, siz
     unpack_tile(format.unpack_64, (size_t)format.block_bytes, &from, n_blocks * 32, tile->q);
     for (size_t b = 0; b < n_blocks; b++) {
         __m512i scales = gather_dwords(from.row, b * (size_t)format.block_bytes);
-        _mm512_store_ps(tile->d + b * 16, low_halves_f32(scales));
+        _mm512_store_ps(tile->d + b * 16, low_scales_f32(format.scales, scales));
         if (format.has_min) _mm512_store_ps(tile->m + b * 16, low_halves_f32(_mm512_srli_epi32(scales, 16)));
         fetch_some(next);
     }

@@ -34,7 +34,7 @@ typedef __m512i scales_4_fn(__m512i scales, int row, const char *blocks);
 typedef struct {
     dot_4_fn *dot_4;
     scales_4_fn *scales_4;
-    int block_bytes, has_min;
+    int block_bytes, has_min, scales;
 } gemv_32_format;
 
 RZ_INLINE act_4 load_act_4(const char *record, size_t k, size_t block, int n_blocks)
@@ -70,7 +70,7 @@ RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, i
             if (fetch) fetch_ahead(row_blocks[4 * g + r], AHEAD_32, 4 * format.block_bytes);
         }
         isum[g] = _mm512_cvtepi32_ps(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
-        scale[g] = low_halves_f32(scales);
+        scale[g] = low_scales_f32(format.scales, scales);
         if (format.has_min) min[g] = low_halves_f32(_mm512_srli_epi32(scales, 16));
     }
     transpose_lanes(isum);

@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "realizar/target.h"
+#include "realizar/matmul.h"
 
 /* Dword r of each lane: the sum of the four dwords of that lane in vector r. */
 RZ_INLINE __m512i sum_quads_i32(__m512i a, __m512i b, __m512i c, __m512i d)
@@ -41,5 +41,20 @@ RZ_INLINE __m512i broadcast_lane(__m512i v, int r)
 
 /* The floats of the half floats in the lower 16 bits of each dword. */
 RZ_INLINE __m512 low_halves_f32(__m512i v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v)); }
+
+/* The powers of two whose exponents are the lowest bytes of each dword (e8m0_f32 in scalar/mxfp4.h). */
+RZ_INLINE __m512 low_powers_f32(__m512i v)
+{
+    __m512i e = _mm512_and_si512(v, _mm512_set1_epi32(255));
+    __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    __mmask16 small = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
+    return _mm512_castsi512_ps(_mm512_mask_sllv_epi32(normal, small, _mm512_set1_epi32(0x00200000), e));
+}
+
+/* The scales of a 32-element format, which are HALF_SCALES or E8M0_SCALES. */
+RZ_INLINE __m512 low_scales_f32(int kind, __m512i v)
+{
+    return kind == E8M0_SCALES ? low_powers_f32(v) : low_halves_f32(v);
+}
 
 #endif

@@ -31,10 +31,10 @@ static inline __m512i q5_0_unpack_64(const char *row, size_t i)
 
 static void q5_0_gemv(RZ_MATMUL_PARAMS)
 {
-    gemv_32((gemv_32_format){q5_0_dot_4, q5_0_scales_4, sizeof(rz_block_q5_0), NO_MIN}, RZ_MATMUL_ARGS);
+    gemv_32((gemv_32_format){q5_0_dot_4, q5_0_scales_4, sizeof(rz_block_q5_0), NO_MIN, HALF_SCALES}, RZ_MATMUL_ARGS);
 }
 
-static const gemm_32_format q5_0_gemm_format = {q5_0_unpack_64, sizeof(rz_block_q5_0), 4, NO_MIN};
+static const gemm_32_format q5_0_gemm_format = {q5_0_unpack_64, sizeof(rz_block_q5_0), 4, NO_MIN, HALF_SCALES};
 
 static void q5_0_gemm(RZ_MATMUL_PARAMS) { gemm_32(q5_0_gemm_format, RZ_MATMUL_ARGS); }
 
