@@ -32,7 +32,7 @@ class Geometry:
     tied : bool
         The output matrix is the embedding's.
     optional : tuple of str
-        Last parts of the names of tensors that some files lack and this one has.
+        Last parts of the names of tensors that some files lack and this one has; of biases the last two.
     """
 
     architecture: str
@@ -122,7 +122,11 @@ GEOMETRIES = {
         optional=("ffn_norm",),
     ),
     "starcoder2-1b": Geometry(
-        "starcoder2", _sizes(24, 2048, 8192, 16, 2, rope__freq_base=1e5) | LAYER, 49152, tied=True
+        "starcoder2",
+        _sizes(24, 2048, 8192, 16, 2, rope__freq_base=1e5) | LAYER,
+        49152,
+        tied=True,
+        optional=tuple(f"{name}.bias" for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down")),
     ),
     "phi3-1b": Geometry(
         "phi3",

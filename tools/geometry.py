@@ -91,7 +91,7 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
     writer = GGUFWriter(path)
     metadata = {
         "general.architecture": geometry.architecture,
-        "general.name": f"random weights in the geometry of {path.stem}",
+        "general.name": "random weights",  # llama.cpp looks for tokens of Phi-3 in a model that is called so
         "general.quantization_version": 2,
         **{f"{geometry.architecture}.{key}": value for key, value in geometry.sizes.items()},
         **vocabulary(geometry, rng),
@@ -112,7 +112,8 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
                 random[chosen] = _chunks(*chosen, rng)
             data = _matrix(random[chosen], weight, tensor.type, rng)
             writer.add_tensor(name + weight.suffix, data, weight.shape, GGMLType[tensor.type])
-        if weight.bias:
+        optional = f"{name.rpartition('.')[2]}.bias" in geometry.optional
+        if weight.bias or (weight.bias is None and optional):
             _add_floats(writer, f"{name}.bias", _small(weight.bias_shape, rng))
     writer.write()
 
