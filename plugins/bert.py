@@ -8,6 +8,7 @@ from realizar.arch import (
     LAYER_NORM_EPS,
     Architecture,
     ArchMetadata,
+    Checkpoint,
     Graph,
     HParams,
     Value,
@@ -26,8 +27,44 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
+from realizar.arch.checkpoint import Array, Config, Key, Source
 
 ALIBI = 8.0  # jina-bert-v2's greatest exponent of a slope, a constant of its code
+
+
+def n_positions(config: Config) -> int:
+    """Tokens that have a position; RoBERTa and its kin count from behind the padding token's id."""
+    skipped = 0 if config["model_type"] == "bert" else int(config["pad_token_id"]) + 1
+    return int(config["max_position_embeddings"]) - skipped
+
+
+def positions(table: Array, hp: HParams) -> Array:
+    """The rows of those positions."""
+    return table[len(table) - hp.n_ctx_train :]
+
+
+def classes(*models: str) -> tuple[str, ...]:
+    """Classes of transformers that are these models with one head or another."""
+    heads = ("Model", "ForMaskedLM", "ForSequenceClassification")
+    return tuple(model + head for model in models for head in heads)
+
+
+EMBEDDINGS: dict[str, Source] = {
+    "token_embd": "embeddings.word_embeddings",
+    "token_types": "embeddings.token_type_embeddings",
+    "token_embd_norm": "embeddings.LayerNorm|emb_ln",
+}
+ATTENTION: dict[str, Source] = {
+    "blk.{i}.attn_q": "encoder.layer.{i}.attention.self.query",
+    "blk.{i}.attn_k": "encoder.layer.{i}.attention.self.key",
+    "blk.{i}.attn_v": "encoder.layer.{i}.attention.self.value",
+    "blk.{i}.attn_output": "encoder.layer.{i}.attention.output.dense",
+    "blk.{i}.attn_output_norm": "encoder.layer.{i}.attention.output.LayerNorm",
+}
+KEYS: dict[str, Key] = {
+    "attention.causal": lambda config: False,
+    "tokenizer.ggml.token_type_count": "type_vocab_size",
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +89,18 @@ class Bert(Architecture):
 
     name = "bert"
     norm_eps_key = LAYER_NORM_EPS
+    checkpoint = Checkpoint(
+        classes=classes("Bert", "Roberta", "XLMRoberta", "Camembert"),
+        names={
+            **EMBEDDINGS,
+            "position_embd": ("embeddings.position_embeddings", positions),
+            **ATTENTION,
+            "blk.{i}.ffn_up": "encoder.layer.{i}.intermediate.dense",
+            "blk.{i}.ffn_down": "encoder.layer.{i}.output.dense",
+            "blk.{i}.layer_output_norm": "encoder.layer.{i}.output.LayerNorm",
+        },
+        keys={**KEYS, "context_length": n_positions},
+    )
 
     def hparams(self, md: ArchMetadata) -> BertHParams:
         """The number of token types is the tokenizer's to say."""
@@ -117,6 +166,20 @@ class NomicBert(Bert):
     """Nomic Embed: BERT with rotary positions and a gated feed-forward (https://arxiv.org/abs/2402.01613)."""
 
     name = "nomic-bert"
+    checkpoint = Checkpoint(
+        classes=classes("NomicBert"),
+        names={
+            **EMBEDDINGS,
+            "blk.{i}.attn_qkv": "encoder.layers.{i}.attn.Wqkv",
+            "blk.{i}.attn_output": "encoder.layers.{i}.attn.out_proj",
+            "blk.{i}.attn_output_norm": "encoder.layers.{i}.norm1",
+            "blk.{i}.ffn_gate": "encoder.layers.{i}.mlp.fc12",
+            "blk.{i}.ffn_up": "encoder.layers.{i}.mlp.fc11",
+            "blk.{i}.ffn_down": "encoder.layers.{i}.mlp.fc2",
+            "blk.{i}.layer_output_norm": "encoder.layers.{i}.norm2",
+        },
+        keys={**KEYS, "context_length": ("max_trained_positions", "max_position_embeddings", "n_positions")},
+    )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
         """Positions are rotations."""
@@ -148,6 +211,17 @@ class JinaBertV2(Bert):
     """
 
     name = "jina-bert-v2"
+    checkpoint = Checkpoint(
+        classes=classes("JinaBert"),
+        names={
+            **EMBEDDINGS,
+            **ATTENTION,
+            "blk.{i}.ffn_up": "encoder.layer.{i}.mlp.gated_layers",
+            "blk.{i}.ffn_down": "encoder.layer.{i}.mlp.wo",
+            "blk.{i}.layer_output_norm": "encoder.layer.{i}.mlp.layernorm",
+        },
+        keys=KEYS,
+    )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
         """Positions are biases of the scores; norms that only the models for code have."""

@@ -4,8 +4,58 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch import (
+    Architecture,
+    ArchMetadata,
+    Checkpoint,
+    Graph,
+    HParams,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    hookimpl,
+)
 from realizar.arch.blocks import mlp
+from realizar.arch.checkpoint import Key, Source, number
+
+
+def _attention(side: str, ours: str, theirs: str) -> dict[str, str]:
+    """Names of an attention and its norm: of ours in GGUF, of theirs in a checkpoint."""
+    block = f"{side}oder.block.{{i}}.{theirs}"
+    names = {f"{side}.blk.{{i}}.{ours}_{part}": f"{block}.{part}" for part in "qkvo"}
+    return {f"{side}.blk.{{i}}.{ours}_norm": f"{block.rpartition('.')[0]}.layer_norm", **names}
+
+
+def _side(side: str, last: int) -> dict[str, str]:
+    """Names of one side; `last` is the place of the feed-forward in a layer."""
+    ffn = f"{side}oder.block.{{i}}.layer.{last}"
+    return {
+        f"{side}.output_norm": f"{side}oder.final_layer_norm",
+        f"{side}.blk.{{i}}.attn_rel_b": f"{side}oder.block.{{i}}.layer.0.SelfAttention.relative_attention_bias",
+        **_attention(side, "attn", "layer.0.SelfAttention"),
+        f"{side}.blk.{{i}}.ffn_norm": f"{ffn}.layer_norm",
+        f"{side}.blk.{{i}}.ffn_gate": f"{ffn}.DenseReluDense.wi_0",
+        f"{side}.blk.{{i}}.ffn_up": f"{ffn}.DenseReluDense.wi|{ffn}.DenseReluDense.wi_1",
+        f"{side}.blk.{{i}}.ffn_down": f"{ffn}.DenseReluDense.wo",
+    }
+
+
+NAMES: dict[str, Source] = {
+    "token_embd": "shared|encoder.embed_tokens",
+    **_side("enc", last=1),
+    **_side("dec", last=2),
+    **_attention("dec", "cross_attn", "layer.1.EncDecAttention"),
+}
+KEYS: dict[str, Key] = {
+    "context_length": lambda config: config.get("n_positions", 512),
+    "decoder_block_count": "num_decoder_layers",
+    "decoder_start_token_id": "decoder_start_token_id",
+    "attention.key_length": "d_kv",
+    "attention.value_length": "d_kv",
+    "attention.layer_norm_rms_epsilon": number("layer_norm_epsilon"),
+    "attention.relative_buckets_count": "relative_attention_num_buckets",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +82,7 @@ class T5Encoder(Architecture):
     """
 
     name = "t5encoder"
+    checkpoint = Checkpoint(("T5EncoderModel", "UMT5EncoderModel", "MT5EncoderModel"), NAMES, KEYS)
 
     def hparams(self, md: ArchMetadata) -> T5HParams:
         """The decoder may have another number of layers than the encoder."""
@@ -110,11 +161,13 @@ class T5Encoder(Architecture):
 class T5(T5Encoder):
     """T5, Flan-T5, UL2 and mT5 (https://arxiv.org/abs/1910.10683).
 
-    The encoder reads the prompt once, the decoder answers to it. Where the output matrix is the embedding (T5 1.0), the decoder's output is multiplied by n_embd^-0.5 in front of it,
-    as in the original: samples follow the model's own probabilities. llama.cpp leaves that out.
+    The encoder reads the prompt once, the decoder answers to it. Where the output matrix is the embedding (T5 1.0), the
+    decoder's output is multiplied by n_embd^-0.5 in front of it, as in the original: samples follow the model's own
+    probabilities. llama.cpp leaves that out.
     """
 
     name = "t5"
+    checkpoint = Checkpoint(tuple(f"{model}ForConditionalGeneration" for model in ("T5", "MT5", "UMT5")), NAMES, KEYS)
 
     def tensors(self, hp: T5HParams) -> WeightTable:
         """Encoder, decoder and an output matrix that may be tied to the embedding."""

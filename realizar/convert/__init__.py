@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from realizar.arch import ArchMetadata, registry
-from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata
+from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
 from realizar.convert.source import Source
 from realizar.convert.tensors import outputs
 from realizar.convert.vocabulary import vocabulary
@@ -66,6 +66,8 @@ def convert(folder: str | os.PathLike[str], path: str | os.PathLike[str], type_n
     source, plugins = Source(Path(folder)), registry.default()
     architecture = architecture_of(source.config, plugins)
     keys = metadata(architecture, source.config, Path(folder).resolve().name, type_name)
+    if (how := pooling(source.folder)) is not None:
+        keys[f"{architecture.name}.pooling_type"] = how
     keys.update(vocabulary(source.folder, source.config, plugins.pretokenizers))
     hp = architecture.hparams(ArchMetadata(keys, architecture.name))
     writer = GGUFWriter(path)

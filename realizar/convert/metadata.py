@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from realizar.arch import Architecture
 from realizar.arch.checkpoint import KEYS, Config, Key
 from realizar.arch.registry import Registry
+from realizar.convert.source import read_json
 from realizar.errors import GGUFError, UnknownArchitectureError, shown
 
 # general.file_type: llama.cpp's number of the type that most tensors have (llama.h, enum llama_ftype).
 FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
+
+# {arch}.pooling_type: llama.cpp's number of what sentence-transformers calls so (llama.h, enum llama_pooling_type).
+POOLING = {"mean_tokens": 1, "cls_token": 2, "lasttoken": 3}
 
 
 def architecture_of(config: Config, registry: Registry) -> Architecture:
@@ -55,6 +61,19 @@ def metadata(architecture: Architecture, config: Config, name: str, type_name: s
         if value is not None:
             out[key if key.startswith("tokenizer.") else f"{architecture.name}.{key}"] = value
     return out
+
+
+def pooling(folder: Path) -> int | None:
+    """How sentence-transformers makes one vector of a text: GGUF's number for it; None where the folder does not say.
+
+    Its modules.json names the folder of the module that pools.
+    """
+    if not (folder / "modules.json").is_file():
+        return None
+    modules = json.loads((folder / "modules.json").read_text("utf-8"))
+    paths = [folder / row["path"] / "config.json" for row in modules if row["type"].endswith(".Pooling")]
+    config = read_json(paths[0]) if paths else {}
+    return next((number for mode, number in POOLING.items() if config.get(f"pooling_mode_{mode}")), None)
 
 
 def _value(config: Config, origin: Key) -> Any:

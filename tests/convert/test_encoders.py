@@ -1,0 +1,86 @@
+"""Encoders and encoder-decoders of transformers, saved, converted and loaded, give the same numbers."""
+
+import json
+
+import numpy as np
+import pytest
+
+from realizar import LLM
+from realizar.convert import convert
+from realizar.gguf import GGUFFile
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+TOKENS = np.random.default_rng(0).integers(3, 288, 40)
+ANSWER = [0, *np.random.default_rng(1).integers(3, 288, 12).tolist()]
+BERT = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 288,
+    "max_position_embeddings": 128, "pad_token_id": 1,
+}  # fmt: skip
+T5 = {
+    "d_model": 64, "d_kv": 24, "d_ff": 96, "num_layers": 3, "num_decoder_layers": 2, "num_heads": 4, "vocab_size": 288,
+    "decoder_start_token_id": 0,
+}  # fmt: skip
+ENCODERS = {
+    "bert": ("BertModel", BERT),
+    "roberta": ("RobertaModel", {**BERT, "type_vocab_size": 1}),
+    "xlm-roberta with a head": ("XLMRobertaForMaskedLM", {**BERT, "type_vocab_size": 1}),
+    "nomic": ("NomicBertModel", {**BERT, "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}}),
+    "t5encoder": ("T5EncoderModel", T5),
+}
+ANSWERERS = {
+    "t5": {"feed_forward_proj": "relu", "tie_word_embeddings": True},
+    "flan": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+}
+
+
+def made(name, config, folder):
+    """A model with random weights, biases and norms included, saved and converted."""
+    kind = getattr(transformers, name)
+    torch.manual_seed(0)
+    model = kind(kind.config_class(**config)).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        if config.get("tie_word_embeddings") is False:  # as published; transformers 5 ties what it makes itself
+            model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+            model.config.tie_word_embeddings = False
+    model.save_pretrained(folder)
+    convert(folder, folder / "model.gguf", "F32")
+    return model
+
+
+def close(found, want):
+    want = want[0].numpy()
+    return np.linalg.norm(found - want) <= 2e-5 * np.linalg.norm(want)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_hidden_states(name, tmp_path):
+    model = made(*ENCODERS[name], tmp_path)
+    with torch.no_grad():
+        want = model(torch.tensor(TOKENS[None]), output_hidden_states=True)
+    want = want.hidden_states[-1] if name.endswith("a head") else want.last_hidden_state
+    with LLM(tmp_path / "model.gguf", activations="f32", kv_type="f32") as llm:
+        assert close(llm.embed(TOKENS.tolist(), pooling=None)[0], want)
+
+
+@pytest.mark.parametrize("name", ANSWERERS)
+def test_answers(name, tmp_path):
+    model = made("T5ForConditionalGeneration", {**T5, **ANSWERERS[name]}, tmp_path)
+    with torch.no_grad():
+        want = model(torch.tensor(TOKENS[None]), decoder_input_ids=torch.tensor([ANSWER])).logits
+    with LLM(tmp_path / "model.gguf", activations="f32", kv_type="f32") as llm:
+        assert close(llm.logits(TOKENS.tolist(), decoder_tokens=ANSWER), want)
+
+
+@pytest.mark.parametrize(("mode", "number"), [("mean_tokens", 1), ("cls_token", 2), ("lasttoken", 3), ("max", None)])
+def test_pooling_of_sentence_transformers(mode, number, tmp_path):
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{mode}": True}))
+    modules = [{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    made(*ENCODERS["bert"], tmp_path)
+    with GGUFFile(tmp_path / "model.gguf") as file:
+        assert file.metadata.get("bert.pooling_type") == number
