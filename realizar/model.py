@@ -50,7 +50,7 @@ class Model:
         self.hp: HParams = architecture.hparams(ArchMetadata(file.metadata, architecture.name))
         weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer)
         self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
-        self._plans: dict[tuple[str, tuple[str, ...] | None], Plan] = {}
+        self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...]], Plan] = {}
 
     @property
     def main(self) -> str:
@@ -95,8 +95,10 @@ class Model:
         """
         return ArchMetadata(self.file.metadata, self.architecture.name).integer("decoder_start_token_id")
 
-    def plan(self, program: str | None = None, outputs: Iterable[str] | None = None) -> Plan:
+    def plan(self, program: str | None = None, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
         """The plan of a program (the main one by default) for its declared outputs, or for the values of these names.
+
+        The values of `given` are not computed: each step is given them (the experts that another run has chosen).
 
         Raises
         ------
@@ -104,11 +106,11 @@ class Model:
             If there is no such program or no such value.
         """
         program = program or self.main
-        key = (program, None if outputs is None else tuple(outputs))
+        key = (program, None if outputs is None else tuple(outputs), tuple(given))
         if key not in self._plans:
             if program not in self.graphs:
                 raise GraphError(f"program {program!r}: {self.architecture.name} has {', '.join(self.graphs)}")
-            self._plans[key] = lower(self.graphs[program], key[1])
+            self._plans[key] = lower(self.graphs[program], key[1], key[2])
         return self._plans[key]
 
     def bind(

@@ -213,11 +213,16 @@ class Session:
             k, v = (found[graph.values[i].name][:N_SOURCE].copy() for i in node.inputs)
             self.sources[node.attrs["cache"]] = (k, v)
 
-    def step(self, parts: Sequence[tuple[int, int, Sequence[int]]]) -> dict[str, F32]:
-        """Runs (sequence, tokens already cached, new tokens) parts in one step; copies of all outputs for all rows."""
+    def step(
+        self, parts: Sequence[tuple[int, int, Sequence[int]]], given: Mapping[str, F32] | None = None
+    ) -> dict[str, F32]:
+        """Runs (sequence, tokens already cached, new tokens) parts in one step; copies of all outputs for all rows.
+
+        `given` are the values that the plan does not compute, for all rows.
+        """
         batch = self.batch(parts)
         batch.check()
-        return {name: value.copy() for name, value in self.compiled.run(batch).items()}
+        return {name: value.copy() for name, value in self.compiled.run(batch, given=given).items()}
 
     def batch(self, parts: Sequence[tuple[int, int, Sequence[int]]]) -> Batch:
         """The same as a batch whose every row is wanted."""

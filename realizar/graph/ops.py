@@ -208,6 +208,7 @@ OPS: dict[str, OpSpec] = {
         OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
                _weigh_experts),
         OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"), _experts),
+        OpSpec("given", "y[t] = what the caller of the step gives for it", (), _first, rowwise=False),
         OpSpec("take_rows", "y[m] = x[outputs[m]]", (), _first, rowwise=False),
     )
 }  # fmt: skip

@@ -62,6 +62,7 @@ class _Binder:
         self.plan, self.tensors, self.params, self.kv, self.states = plan, tensors, params, kv, states
         self.step_kv: dict[tuple[int, int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
         self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
+        self.given: dict[str, Rows] = {}
         self.at = Places(plan, tensors, params, pool.n_threads)
         self.program = Program(pool, self.at.arena, params.n_batch, params.isa)
 
@@ -83,7 +84,7 @@ class _Binder:
             n_slots=min((len(state) for state in self.states.values()), default=2**31),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
         )
-        return CompiledPlan(self.plan, self.program, self.at.arena, places, limits)
+        return CompiledPlan(self.plan, self.program, self.at.arena, places, self.given, limits)
 
     def _table_rows(self, by: str) -> int:
         """How many tokens or positions the plan's tables have rows for."""
@@ -211,6 +212,9 @@ class _Binder:
             self.tensors[op.weights[0]].floats(), d, bias[0] if bias else None, self.states[op.attrs["state"]],
             *(self.at.rows(i) for i in (*op.inputs, *op.outputs)),
         )  # fmt: skip
+
+    def _add_given(self, op: Node, index: int) -> None:
+        self.given[self.plan.names[op.outputs[0]]] = self.at.rows(op.outputs[0])
 
     def _add_choose_experts(self, op: Node, index: int) -> None:
         self._add_route(op, self.plan.shapes[op.outputs[0]][0])

@@ -44,16 +44,21 @@ class CompiledPlan:
     """
 
     def __init__(
-        self, plan: Plan, program: Program, arena: npt.NDArray[np.uint8], places: Mapping[str, Rows], limits: Limits
-    ) -> None:
+        self, plan: Plan, program: Program, arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
+        given: Mapping[str, Rows], limits: Limits,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.n_bytes = arena.nbytes
         self._program = program
         self._arena = arena
         self._places = places
+        self._given = given
         self._limits = limits
 
-    def run(self, batch: Batch, outputs: Iterable[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
+    def run(
+        self, batch: Batch, outputs: Iterable[str] | None = None,
+        given: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
         """Computes one step.
 
         Parameters
@@ -62,6 +67,8 @@ class CompiledPlan:
             As `Batch.check` wants it.
         outputs : iterable of str | None
             Which of the plan's outputs to return; all by default.
+        given : dict of float32 [n, ...] | None
+            One row for each token of the batch, of every value that the plan is given.
 
         Returns
         -------
@@ -71,11 +78,13 @@ class CompiledPlan:
         Raises
         ------
         ParameterError
-            If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist.
+            If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist; if
+            a value that the plan is given is missing.
         RealizarError
             If the system lets no worker threads start.
         """
         self._check(batch)
+        self._give(batch.n_tokens, given or {})
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                               batch.outputs, batch.block_tables, batch.seq_source)  # fmt: skip
@@ -104,9 +113,22 @@ class CompiledPlan:
         for group, (table, n) in enumerate(zip(batch.block_tables, self._limits.n_blocks, strict=True)):
             _within(f"block_tables[{group}]", table, n)
 
+    def _give(self, n: int, given: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Puts the values that the plan does not compute where its ops read them."""
+        for op in self.plan.ops:
+            if op.op == "given":
+                name, shape = self.plan.names[op.outputs[0]], (n, *self.plan.shapes[op.outputs[0]])
+                if name not in given or given[name].shape != shape:
+                    found = f"shape {given[name].shape}" if name in given else "nothing"
+                    raise ParameterError(f"given: {name} of shape {shape} is needed, {found} is there")
+                offset, ld = self._given[name]
+                self._block(offset, n, ld)[...] = given[name].reshape(n, -1)
+
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         offset, ld = self._places[name]
         shape = self.plan.shapes[self.plan.outputs[name]]
         n = prod(shape)
-        block = self._arena[offset : offset + m * ld * 4].view(np.float32).reshape(m, ld)[:, :n]
-        return block.reshape(m, *shape)
+        return self._block(offset, m, ld)[:, :n].reshape(m, *shape)
+
+    def _block(self, offset: int, m: int, ld: int) -> npt.NDArray[np.float32]:
+        return self._arena[offset : offset + m * ld * 4].view(np.float32).reshape(m, ld)

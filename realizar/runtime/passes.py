@@ -11,7 +11,7 @@ from realizar.graph import Graph, Node
 from realizar.graph.ops import OPS
 
 
-def run_passes(graph: Graph, outputs: Iterable[str]) -> Graph:
+def run_passes(graph: Graph, outputs: Iterable[str], given: Iterable[str] = ()) -> Graph:
     """A graph that computes the named outputs with fewer, larger ops.
 
     Parameters
@@ -20,6 +20,8 @@ def run_passes(graph: Graph, outputs: Iterable[str]) -> Graph:
         As recorded; it is not changed.
     outputs : iterable of str
         Names of outputs or of any value (taps); values that nothing wanted depends on are dropped.
+    given : iterable of str
+        Names of values that are not computed: the caller of a step gives them.
 
     Returns
     -------
@@ -34,11 +36,12 @@ def run_passes(graph: Graph, outputs: Iterable[str]) -> Graph:
     out = Graph()
     out.values, out.caches, out.states = list(graph.values), graph.caches, graph.states
     known = {**{value.name: value.id for value in graph.values}, **graph.outputs}
-    for name in outputs:
+    outputs, given = tuple(outputs), tuple(given)
+    for name in (*outputs, *given):
         if name not in known:
             raise GraphError(f"{name!r} is no value of the graph; it has {', '.join(known)}")
-        out.outputs[name] = known[name]
-    out.nodes = drop_unused(graph.nodes, set(out.outputs.values()))
+    out.outputs = {name: known[name] for name in outputs}
+    out.nodes = drop_unused(give(graph.nodes, {known[name] for name in given}), set(out.outputs.values()))
     kept = set(out.outputs.values())
     out.nodes = fuse_rope(out.nodes, kept)
     out.nodes = fuse_gated(out.nodes, kept)
@@ -56,6 +59,14 @@ def uses(nodes: Iterable[Node], kept: set[int]) -> Counter[int]:
 def producers(nodes: Iterable[Node]) -> dict[int, Node]:
     """Value id -> the node that makes it."""
     return {i: node for node in nodes for i in node.outputs}
+
+
+def give(nodes: list[Node], given: set[int]) -> list[Node]:
+    """Nodes that say "given" before all others, in place of those that make these values."""
+    return [
+        *(Node("given", (), (i,)) for i in sorted(given)),
+        *(node for node in nodes if not given.intersection(node.outputs)),
+    ]
 
 
 def drop_unused(nodes: list[Node], kept: set[int]) -> list[Node]:

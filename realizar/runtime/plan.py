@@ -87,9 +87,12 @@ class Plan:
         return life
 
 
-def lower(graph: Graph, outputs: Iterable[str] | None = None) -> Plan:
-    """Runs the passes for the wanted outputs (all declared ones by default) and lays out the values."""
-    g = run_passes(graph, graph.outputs if outputs is None else outputs)
+def lower(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
+    """Runs the passes for the wanted outputs (all declared ones by default) and lays out the values.
+
+    Those of `given` are not computed: each step is given them.
+    """
+    g = run_passes(graph, graph.outputs if outputs is None else outputs, given)
     views: dict[int, View] = {}
     ops: list[Node] = []
     for node in g.nodes:

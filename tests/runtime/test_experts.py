@@ -1,9 +1,11 @@
 """Mixtures of experts on small architectures of their own: every routing, activation and mix of formats."""
 
+import numpy as np
 import pytest
 
 from realizar.arch import Architecture, Weight
-from realizar.testing import check_architecture
+from realizar.errors import ParameterError
+from realizar.testing import Session, check_architecture, random_tokens, tiny_metadata, tiny_model
 
 N_EXPERT = 8
 
@@ -51,3 +53,20 @@ class Mixture(Architecture):
 )
 def test_conformance(architecture):
     check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"))
+
+
+def test_given_choices(tmp_path):
+    """A plan that is given the choice of a run makes what that run made, and another choice something else."""
+    architecture, tokens = Mixture(normalize=True), [(0, 0, random_tokens(9))]
+    with tiny_model(architecture, tiny_metadata("mixture"), "Q8_0", tmp_path) as model:
+        ids = [f"blk.{i}.ffn_gate_inp.ids" for i in range(2)]
+        taken = Session(model, model.plan(outputs=["logits", *ids])).step(tokens)
+        replayed = Session(model, model.plan(given=ids))
+        assert np.array_equal(replayed.step(tokens, given=taken)["logits"], taken["logits"])
+        other = {name: (taken[name] + 1) % N_EXPERT for name in ids}
+        assert not np.array_equal(replayed.step(tokens, given=other)["logits"], taken["logits"])
+        for wrong in ({}, {**taken, ids[0]: taken[ids[0]][:4]}):
+            with pytest.raises(ParameterError, match=r"given: blk\.0\.ffn_gate_inp\.ids of shape \(9, 3\)"):
+                replayed.step(tokens, given=wrong)
+        wild = {name: np.full((9, 3), np.nan, np.float32) for name in ids}  # no id at all: some expert, not a crash
+        assert np.isfinite(replayed.step(tokens, given=wild)["logits"]).all()
