@@ -167,7 +167,12 @@ class T5(T5Encoder):
     """
 
     name = "t5"
-    checkpoint = Checkpoint(tuple(f"{model}ForConditionalGeneration" for model in ("T5", "MT5", "UMT5")), NAMES, KEYS)
+    checkpoint = Checkpoint(
+        classes=tuple(f"{model}ForConditionalGeneration" for model in ("T5", "MT5", "UMT5")),
+        names={**NAMES, "output": "lm_head|shared"},
+        keys=KEYS,
+        tied=lambda config: config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)),
+    )
 
     def tensors(self, hp: T5HParams) -> WeightTable:
         """Encoder, decoder and an output matrix that may be tied to the embedding."""

@@ -232,6 +232,13 @@ GEOMETRIES = {
     "bert-1b": Geometry("bert", _encoder(24), 30720),
     "nomic-bert-1b": Geometry("nomic-bert", _encoder(24, rope__freq_base=1000.0), 30720),
     "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720),
-    "flan-t5-large": Geometry("t5", T5 | {"decoder_block_count": 24, "decoder_start_token_id": 0}, 32128),
-    "t5encoder-large": Geometry("t5encoder", T5, 32128, tied=True),
+    "flan-t5-large": Geometry(
+        "t5", T5 | {"decoder_block_count": 24, "decoder_start_token_id": 0}, 32128, optional=("ffn_gate",)
+    ),
+    "t5encoder-1b": Geometry(
+        "t5encoder",
+        T5 | {"embedding_length": 2048, "feed_forward_length": 5120, "attention.head_count": 32},
+        32128,
+        optional=("ffn_gate",),
+    ),
 }

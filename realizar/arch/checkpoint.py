@@ -38,11 +38,14 @@ class Checkpoint:
         GGUF key without the architecture (but one that begins with "tokenizer.") -> the key of config.json, several of
         which the first that is there counts, a function of config.json, or None for nothing. What is not named here
         comes from `KEYS`.
+    tied : callable
+        Says by config.json whether the output matrix is the embedding's, whatever else the checkpoint holds.
     """
 
     classes: tuple[str, ...]
     names: Names = field(default_factory=dict)
     keys: Keys = field(default_factory=dict)
+    tied: Callable[[Config], bool] = lambda config: bool(config.get("tie_word_embeddings", False))
 
 
 def _layers(names: Mapping[str, str]) -> dict[str, Source]:

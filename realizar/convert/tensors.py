@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from realizar.arch import Architecture
 from realizar.arch.architecture import Shape, Weight, expand
-from realizar.arch.checkpoint import NAMES, Array, Names
+from realizar.arch.checkpoint import NAMES, Array, Checkpoint, Names
 from realizar.arch.checkpoint import Source as Origin
 from realizar.convert.source import Source
 from realizar.errors import TensorError
@@ -44,10 +44,11 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
     TensorError
         If a tensor is missing, or turns out to have another shape (when it is made).
     """
-    names = {**NAMES, **(architecture.checkpoint.names if architecture.checkpoint else {})}
+    checkpoint = architecture.checkpoint or Checkpoint(())
+    names, tied = {**NAMES, **checkpoint.names}, checkpoint.tied(source.config)
     source.settle_prefix(str(_name(names["token_embd"])))
     for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
-        if not _expected(source, names, name, weight):
+        if not _expected(source, names, name, weight) or (tied and weight.alias is not None):
             continue
         table = weight.split(name) if weight.parts and _origin(names, name) is None else {name: weight}
         for part, w in table.items():
@@ -94,8 +95,7 @@ def _weight(
         if made is not None:
             yield Output(full, weight.shape, GGMLType.F32, partial(_bytes, full, weight.shape, lambda: made, "F32"))
             return
-    tied = weight.alias is not None and source.config.get("tie_word_embeddings", False)
-    if theirs is None or tied or not source.has(theirs):
+    if theirs is None or not source.has(theirs):
         if weight.optional or weight.alias is not None:
             return
         looked = f"as {theirs}" if theirs else "under no name: the plugin's Checkpoint has no row for it"

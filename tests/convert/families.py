@@ -40,6 +40,11 @@ GPT_OSS = {
     },
 }  # fmt: skip
 
+T5 = {
+    "d_model": 64, "d_ff": 96, "d_kv": 16, "num_layers": 3, "num_decoder_layers": 2, "num_heads": 4,
+    "decoder_start_token_id": 0,
+}  # fmt: skip
+
 # Name of a test -> class of transformers, what its configuration has beside SIZES.
 FAMILIES = {
     "llama": ("LlamaForCausalLM", {}),
@@ -84,5 +89,12 @@ FAMILIES = {
     "qwen2moe": ("Qwen2MoeForCausalLM", {**EXPERTS, "shared_expert_intermediate_size": 80}),
     "qwen3moe": ("Qwen3MoeForCausalLM", {**EXPERTS, "head_dim": 32, "norm_topk_prob": True}),
     "gpt-oss": ("GptOssForCausalLM", GPT_OSS),
+    "bert": ("BertModel", {"type_vocab_size": 2}),
+    "roberta": ("RobertaModel", {"max_position_embeddings": 130}),
+    "nomic-bert": ("NomicBertModel", {}),
+    "t5": ("T5ForConditionalGeneration", T5),
+    "flan-t5": ("T5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "t5encoder": ("T5EncoderModel", T5),
+    "umt5": ("UMT5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu"}),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }
