@@ -139,7 +139,7 @@ def _k_type(geometry: Geometry, hp: Any, kind: str, weight: Weight, i: int, type
     if type_name != Q4_K_M:
         return "Q4_K" if kind == "token_embd" else type_name
     if gpt_oss:  # the published files: MXFP4_MOE
-        return "MXFP4" if len(weight.shape) == 3 and "MXFP4" in FORMATS else "Q8_0"
+        return "MXFP4" if len(weight.shape) == 3 else "Q8_0"
     n, n_expert = hp.n_layer, geometry.sizes.get("expert_count", 0)
     more_bits = i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2
     if n_expert == 8 and kind in ("attn_k", "attn_v"):

@@ -89,12 +89,10 @@ FAMILIES = {
     "qwen2moe": ("Qwen2MoeForCausalLM", {**EXPERTS, "shared_expert_intermediate_size": 80}),
     "qwen3moe": ("Qwen3MoeForCausalLM", {**EXPERTS, "head_dim": 32, "norm_topk_prob": True}),
     "gpt-oss": ("GptOssForCausalLM", GPT_OSS),
-    "bert": ("BertModel", {"type_vocab_size": 2}),
-    "roberta": ("RobertaModel", {"max_position_embeddings": 130}),
-    "nomic-bert": ("NomicBertModel", {}),
-    "t5": ("T5ForConditionalGeneration", T5),
-    "flan-t5": ("T5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
-    "t5encoder": ("T5EncoderModel", T5),
+    "flan-t5-tied": (
+        "T5ForConditionalGeneration",
+        {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    ),
     "umt5": ("UMT5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu"}),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }

@@ -31,31 +31,25 @@ def saved(folder, name):
 
 
 def expected(model):
-    """Logits, of the decoder where there are two; of an encoder the last layer's output."""
+    """Logits, of the decoder where there are two."""
     tokens = torch.tensor(TOKENS[None])
     with torch.no_grad():
         if hasattr(model, "decoder"):
             return model(input_ids=tokens, decoder_input_ids=tokens[:, :12]).logits[0].numpy()
-        found = model(tokens)
-    return (found.logits if hasattr(found, "logits") else found.last_hidden_state)[0].numpy()
+        return model(tokens).logits[0].numpy()
 
 
 def computed(path, model):
     """The same of a converted file."""
     tokens = TOKENS.tolist()
     with LLM(path, activations="f32", kv_type="f32") as llm:
-        if hasattr(model, "decoder"):
-            return llm.logits(tokens, decoder_tokens=tokens[:12])
-        if hasattr(model, "lm_head") or hasattr(model, "embed_out"):
-            return llm.logits(tokens)
-        return llm.embed([tokens], pooling=None, normalize=False)[0]
+        return llm.logits(tokens, decoder_tokens=tokens[:12] if hasattr(model, "decoder") else None)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_logits(name, tmp_path):
     model = saved(tmp_path, name)
-    unused = convert(tmp_path, tmp_path / "model.gguf", "F32").unused
-    assert [name for name in unused if not name.startswith("pooler.")] == []
+    assert convert(tmp_path, tmp_path / "model.gguf", "F32").unused == ()
     found = computed(tmp_path / "model.gguf", model)
     want = expected(model)
     assert np.linalg.norm(found - want) <= 2e-5 * np.linalg.norm(want)
@@ -86,16 +80,6 @@ def test_parts_of_bfloat16(tmp_path):
         found = llm.logits(TOKENS.tolist())
     want = expected(model.float())
     assert np.linalg.norm(found - want) <= 2e-5 * np.linalg.norm(want)
-
-
-def test_how_sentences_are_pooled(tmp_path):
-    saved(tmp_path, "bert")
-    (tmp_path / "1_Pooling").mkdir()
-    modes = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
-    (tmp_path / "1_Pooling/config.json").write_text(json.dumps(modes))
-    convert(tmp_path, tmp_path / "model.gguf")
-    with GGUFFile(tmp_path / "model.gguf") as file:
-        assert file.metadata["bert.pooling_type"] == 2
 
 
 def changed(folder, **keys):
