@@ -117,8 +117,8 @@ class Gemma2(Architecture):
             window_base=hp.rope_base,
             window_scaling=hp.rope_scaling,
             attn_scale=attn_scale(hp, GEMMA2_27B_LAYERS),
-            attn_softcap=md.between("attn_logit_softcapping", 1e-3, 1e6, 50.0),
-            logit_softcap=md.between("final_logit_softcapping", 1e-3, 1e6, 30.0),
+            attn_softcap=md.between("attn_logit_softcapping", 0.0, 1e6, 50.0),
+            logit_softcap=md.between("final_logit_softcapping", 0.0, 1e6, 30.0),
         )
 
     def tensors(self, hp: GemmaHParams) -> WeightTable:

@@ -52,6 +52,7 @@ VARIANTS = {
         "gemma2",
         {"attention.sliding_window": 16, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 2.0},
     ),
+    "gemma2 without caps": ("gemma2", {"attn_logit_softcapping": 0.0, "final_logit_softcapping": 0.0}),
     "gemma3 with a narrow window": (
         "gemma3",
         {"attention.sliding_window": 16, "block_count": 6, "rope.freq_base": 1e6, "rope.scaling.type": "linear",
