@@ -77,7 +77,8 @@ class LLM:
     n_threads : int, optional
         Worker threads; by default as many as the process has physical cores.
     n_ctx : int, optional
-        Tokens (prompt and answer) that one sequence may have; by default the model's own, at most 4096.
+        Tokens (prompt and answer) that one sequence may have; by default the model's own, at most 4096. A model with
+        longrope (Phi-3) computes with its long factors where this exceeds its original context, as in llama.cpp.
     n_seqs : int
         Sequences of that length that the cache can hold at once; shorter ones, accordingly more.
     n_batch : int
