@@ -59,7 +59,7 @@ class Estimate:
         The machine's ceilings, probed.
     n_threads : int
     prefill, decode : Speed
-        A prompt of one step; a token of one sequence whose cache is half full. By token.
+        A prompt of one step; a token of one sequence whose cache is half full, None of an encoder. By token.
     """
 
     architecture: str
@@ -76,7 +76,7 @@ class Estimate:
     int8_tops: float
     n_threads: int
     prefill: Speed
-    decode: Speed
+    decode: Speed | None
 
 
 def estimate(model: Model, params: EngineParams) -> Estimate:
@@ -95,13 +95,12 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         If the address space has no room for the cache of one sequence.
     """
     n_threads = params.n_threads or default_threads().n
-    program = "decode" if "decode" in model.graphs else next(iter(model.graphs))
-    plan = model.plan(program)
+    reads, writes = ("encode" if "encode" in model.graphs else "decode"), "decode" in model.graphs
+    plan = model.plan("decode" if writes else reads)
     one = KVCache(plan.cache_groups, plan.states, replace(params, n_seqs=1))
     read, rate = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads), int8_tops(table.current(), n_threads)
     n_prompt = min(params.n_batch, one.n_ctx)
-    prompt = prompt_floor(model, one, n_prompt, program)
-    step = step_floor(model, one, one.n_ctx / 2, 1, program)
+    prompt = prompt_floor(model, one, n_prompt, reads)
     tensors = list(model.file.tensors.values())
     by_type: Counter[str] = Counter()
     for info in tensors:
@@ -122,7 +121,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         int8_tops=rate,
         n_threads=n_threads,
         prefill=_speed(prompt, n_prompt, read, rate),
-        decode=_speed(step, 1, read, rate),
+        decode=_speed(step_floor(model, one, one.n_ctx / 2, 1), 1, read, rate) if writes else None,
     )
 
 

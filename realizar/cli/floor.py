@@ -37,11 +37,11 @@ class Floor:
 def prompt_floor(model: Model, cache: KVCache, n_prompt: int, program: str = "decode") -> Floor:
     """The floor of a prompt: every weight of the layers for every token, and all of them read once a step.
 
-    Behind the last attention, and of the output matrix, it needs one row of results, so these do not count.
+    Behind a decoder's last attention, and of the output matrix, it needs one row of results, so these do not count.
     """
     n_steps = ceil(n_prompt / cache.n_batch)
     n_bytes = model.bytes_read(min(n_prompt, cache.n_batch), program)
-    return Floor(n_bytes * n_steps, 2 * n_prompt * _weights(model, program, output=False))
+    return Floor(n_bytes * n_steps, 2 * n_prompt * _weights(model, program, output=program != "decode"))
 
 
 def step_floor(model: Model, cache: KVCache, n_tokens: float, batch: int, program: str = "decode") -> Floor:

@@ -63,8 +63,9 @@ def _table(e: Estimate) -> str:
         f"tokenizer {e.tokenizer_bytes / 1e6:.1f} MB more",
         f"machine   {e.n_threads} threads; reads {e.read_gb_s:.1f} GB/s, int8 {e.int8_tops:.3f} TOPS",
         f"prefill   {_speed(e.prefill)}",
-        f"decode    {_speed(e.decode)}, one sequence, its cache half full",
     ]
+    if e.decode is not None:
+        lines.append(f"decode    {_speed(e.decode)}, one sequence, its cache half full")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.limits.models import LLAMA, QWEN2, rewritten
+from tests.shared import SHARED, needs_shared
 
 GOLDEN = np.load(QWEN2.parent / "golden.npz")
 
@@ -80,6 +81,22 @@ def test_golden(tmp_path, realizar):
     status, _, err = realizar("verify", str(QWEN2), "--golden", str(golden))
     assert status == 1
     assert "'logits'" in err
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("case", "golden"),
+    [("bert", {"hidden": "hf_hidden"}), ("t5", {"logits": "logits_f32", "dec_tokens": "dec_tokens"}), ("mamba", {})],
+)
+def test_other_kinds_of_models(case, golden, tmp_path, realizar):
+    arrays = np.load(SHARED / "parity" / case / "golden.npz")
+    scale = arrays["logits_f32"] / 16 if case == "t5" else None  # the README of the set says why
+    found = {ours: arrays[theirs] for ours, theirs in golden.items()} or {"logits": arrays["hf_logits"]}
+    np.savez(tmp_path / "g.npz", tokens=arrays["tokens"], **{**found, **({} if scale is None else {"logits": scale})})
+    path = SHARED / "parity" / case / "model-q8_0.gguf"
+    status, out, _ = realizar("verify", str(path), "--golden", str(tmp_path / "g.npz"))
+    assert status == 0, out
+    assert realizar("plan", str(path), "--ctx", "128")[0] == 0
 
 
 def test_no_model_at_all(tmp_path, realizar):
