@@ -22,30 +22,30 @@ from realizar.arch.checkpoint import Key, Source, number
 
 def _attention(side: str, ours: str, theirs: str) -> dict[str, str]:
     """Names of an attention and its norm: of ours in GGUF, of theirs in a checkpoint."""
-    block = f"{side}oder.block.{{i}}.{theirs}"
-    names = {f"{side}.blk.{{i}}.{ours}_{part}": f"{block}.{part}" for part in "qkvo"}
-    return {f"{side}.blk.{{i}}.{ours}_norm": f"{block.rpartition('.')[0]}.layer_norm", **names}
+    block = f"{side}.block.{{i}}.{theirs}"
+    names = {f"{side[:3]}.blk.{{i}}.{ours}_{part}": f"{block}.{part}" for part in "qkvo"}
+    return {f"{side[:3]}.blk.{{i}}.{ours}_norm": f"{block.rpartition('.')[0]}.layer_norm", **names}
 
 
 def _side(side: str, last: int) -> dict[str, str]:
     """Names of one side; `last` is the place of the feed-forward in a layer."""
-    ffn = f"{side}oder.block.{{i}}.layer.{last}"
+    ffn = f"{side}.block.{{i}}.layer.{last}"
     return {
-        f"{side}.output_norm": f"{side}oder.final_layer_norm",
-        f"{side}.blk.{{i}}.attn_rel_b": f"{side}oder.block.{{i}}.layer.0.SelfAttention.relative_attention_bias",
+        f"{side[:3]}.output_norm": f"{side}.final_layer_norm",
+        f"{side[:3]}.blk.{{i}}.attn_rel_b": f"{side}.block.{{i}}.layer.0.SelfAttention.relative_attention_bias",
         **_attention(side, "attn", "layer.0.SelfAttention"),
-        f"{side}.blk.{{i}}.ffn_norm": f"{ffn}.layer_norm",
-        f"{side}.blk.{{i}}.ffn_gate": f"{ffn}.DenseReluDense.wi_0",
-        f"{side}.blk.{{i}}.ffn_up": f"{ffn}.DenseReluDense.wi|{ffn}.DenseReluDense.wi_1",
-        f"{side}.blk.{{i}}.ffn_down": f"{ffn}.DenseReluDense.wo",
+        f"{side[:3]}.blk.{{i}}.ffn_norm": f"{ffn}.layer_norm",
+        f"{side[:3]}.blk.{{i}}.ffn_gate": f"{ffn}.DenseReluDense.wi_0",
+        f"{side[:3]}.blk.{{i}}.ffn_up": f"{ffn}.DenseReluDense.wi|{ffn}.DenseReluDense.wi_1",
+        f"{side[:3]}.blk.{{i}}.ffn_down": f"{ffn}.DenseReluDense.wo",
     }
 
 
 NAMES: dict[str, Source] = {
     "token_embd": "shared|encoder.embed_tokens",
-    **_side("enc", last=1),
-    **_side("dec", last=2),
-    **_attention("dec", "cross_attn", "layer.1.EncDecAttention"),
+    **_side("encoder", last=1),
+    **_side("decoder", last=2),
+    **_attention("decoder", "cross_attn", "layer.1.EncDecAttention"),
 }
 KEYS: dict[str, Key] = {
     "context_length": lambda config: config.get("n_positions", 512),

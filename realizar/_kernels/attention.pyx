@@ -7,7 +7,8 @@ from libc.stdint cimport int32_t
 from realizar._kernels.kv import KV_TYPES, kv_bytes
 
 from realizar._kernels.table cimport (
-    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_BLOCK, kernels,
+    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_BLOCK,
+    kernels,
     rz_attend_args, rz_kernels,
 )
 

@@ -25,7 +25,8 @@ from realizar._kernels.table cimport kernels
 
 _CODES = {
     "take_rows": RZ_OP_TAKE_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
-    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "scale_rows": RZ_OP_SCALE_ROWS, "softcap": RZ_OP_SOFTCAP, "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU,
+    "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "scale_rows": RZ_OP_SCALE_ROWS, "softcap": RZ_OP_SOFTCAP,
+    "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU,
     "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU, "swiglu": RZ_OP_SWIGLU,
     "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
 }
@@ -189,7 +190,8 @@ cdef class Program:
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
-        op.x, op.x2, op.y = self.rows(x, n_all), self.rows(x2, 1 if name == "scale_rows" else n_all), self.rows(y, n_all)
+        op.x, op.y = self.rows(x, n_all), self.rows(y, n_all)
+        op.x2 = self.rows(x2, 1 if name == "scale_rows" else n_all)
         op.w_step = n if w is not None and <size_t> len(w) > n else 0
         op.w, op.b = self.floats(w, n_all if op.w_step else n), self.floats(b, n_all if op.w_step else n)
         op.act32, op.act256 = self.records(act32, n_all, 32), self.records(act256, n_all, 256)

@@ -92,7 +92,7 @@ struct rz_attention {
     size_t k_block_stride, v_block_stride, k_head_stride, v_head_stride; /* bytes */
     struct rz_rows q, k_in, v_in, q_rot, out;
     const float *sinks; /* [n_head] scores of a key without a value, or NULL */
-    float *partial; /* n_partial records of n_group * (head_dim_v + 2) floats, for splits taken in parallel */
+    float *partial;     /* n_partial records of n_group * (head_dim_v + 2) floats, for splits taken in parallel */
     size_t n_partial;
 };
 
