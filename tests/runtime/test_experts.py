@@ -5,7 +5,18 @@ import pytest
 
 from realizar.arch import Architecture, Weight
 from realizar.errors import ParameterError
-from realizar.testing import Session, check_architecture, random_tokens, tiny_metadata, tiny_model
+from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
+from realizar.model import Model
+from realizar.quants import quantize
+from realizar.testing import (
+    Session,
+    check_architecture,
+    check_interpreter,
+    check_same_bits,
+    random_tokens,
+    tiny_metadata,
+    tiny_model,
+)
 
 N_EXPERT = 8
 
@@ -15,27 +26,28 @@ class Mixture(Architecture):
 
     name = "mixture"
 
-    def __init__(self, bias=False, activation="silu", choice_bias=False, **routing):
-        self.bias, self.activation, self.choice_bias, self.routing = bias, activation, choice_bias, routing
+    def __init__(self, bias=False, activation="silu", choice_bias=False, n_expert=N_EXPERT, n_used=3, **routing):
+        self.bias, self.activation, self.choice_bias = bias, activation, choice_bias
+        self.n_expert, self.n_used, self.routing = n_expert, n_used, routing
 
     def tensors(self, hp):
-        up = Weight((N_EXPERT, hp.n_ff, hp.n_embd), bias=self.bias)
+        up = Weight((self.n_expert, hp.n_ff, hp.n_embd), bias=self.bias)
         table = {
             "token_embd": Weight((hp.n_vocab, hp.n_embd)),
             "blk.{i}.norm": Weight((hp.n_embd,)),
-            "blk.{i}.ffn_gate_inp": Weight((N_EXPERT, hp.n_embd), bias=self.bias),
+            "blk.{i}.ffn_gate_inp": Weight((self.n_expert, hp.n_embd), bias=self.bias),
             "blk.{i}.ffn_gate_exps": up,
             "blk.{i}.ffn_up_exps": up,
-            "blk.{i}.ffn_down_exps": Weight((N_EXPERT, hp.n_embd, hp.n_ff), bias=self.bias),
+            "blk.{i}.ffn_down_exps": Weight((self.n_expert, hp.n_embd, hp.n_ff), bias=self.bias),
         }
-        return {**table, **({"blk.{i}.choice": Weight((N_EXPERT,))} if self.choice_bias else {})}
+        return {**table, **({"blk.{i}.choice": Weight((self.n_expert,))} if self.choice_bias else {})}
 
     def build(self, g, w, hp):
         x = g.embed(w.token_embd)
         for blk in w.blk:
             h = g.rms_norm(x, blk.norm, eps=hp.norm_eps)
             bias = blk.choice if self.choice_bias else None
-            choice = g.route(g.linear(h, blk.ffn_gate_inp), 3, bias=bias, **self.routing)
+            choice = g.route(g.linear(h, blk.ffn_gate_inp), self.n_used, bias=bias, **self.routing)
             x = x + g.experts(h, choice, gate=blk.ffn_gate_exps, up=blk.ffn_up_exps, down=blk.ffn_down_exps,
                               activation=self.activation)  # fmt: skip
         return x
@@ -53,6 +65,36 @@ class Mixture(Architecture):
 )
 def test_conformance(architecture):
     check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"))
+
+
+def test_more_tokens_than_a_product_lays_out(tmp_path):
+    """An expert's tokens are cut into shares then; so are the steps of the other run, elsewhere."""
+    tokens = random_tokens(2100)
+    with tiny_model(Mixture(n_expert=2, n_used=1), tiny_metadata("mixture"), "Q8_0", tmp_path) as model:
+        at_once, in_steps = (
+            Session(model, model.plan(), n_seqs=1, n_ctx=2304).prompt(tokens, chunk)["logits"] for chunk in (2100, 500)
+        )
+    assert np.array_equal(at_once, in_steps)
+
+
+@pytest.mark.parametrize("down", ["F16", "MXFP4"])
+def test_mixed_formats(tmp_path, down):
+    """Gate, up and down of one expert may each have a format, of either kind of records or of floats."""
+    architecture, metadata = Mixture(bias=True), tiny_metadata("mixture")
+    types = {"ffn_gate_exps.weight": "Q4_K", "ffn_up_exps.weight": "Q5_0", "ffn_down_exps.weight": down}
+    writer = GGUFWriter(tmp_path / "mixed.gguf")
+    for key, value in metadata.items():
+        writer.add(key, value)
+    with tiny_model(architecture, metadata, "F32", tmp_path) as model:
+        for name, tensor in model.tensors.items():
+            type_name = next((chosen for end, chosen in types.items() if name.endswith(end)), "F32")
+            writer.add_tensor(name, quantize(tensor.floats(), type_name), tensor.shape, GGMLType[type_name])
+    writer.write()
+    with GGUFFile(tmp_path / "mixed.gguf") as file:
+        model = Model(file, architecture)
+        check_interpreter(model, "int8")
+        check_same_bits(model, "decode")
+        model.close()
 
 
 def test_given_choices(tmp_path):

@@ -86,7 +86,9 @@ static void each_expert(struct rz_worker *w, const struct rz_op *op, size_t item
 
 static size_t n_items(const struct rz_worker *w, const struct rz_op *op, size_t n_row)
 {
-    return rz_n_ranges((size_t)*op->experts->n_active * rz_tiles(n_row), (size_t)w->n_threads);
+    size_t n_active =
+        n_pairs(w, op) ? (size_t)*op->experts->n_active : 0; /* without pairs it is that of another step */
+    return rz_n_ranges(n_active * rz_tiles(n_row), (size_t)w->n_threads);
 }
 
 size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op)
