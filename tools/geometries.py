@@ -100,6 +100,8 @@ LLAMA_3_2_1B = Geometry(
 T5 = _sizes(24, 1024, 2816, 16, 0, 64, context=512, attention__relative_buckets_count=32) | LAYER | RMS
 SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
 
+TYPES = {"tokenizer.ggml.token_type_count": 2}
+
 GEOMETRIES = {
     "phi-2": PHI_2,
     "llama-3.2-1b": LLAMA_3_2_1B,
@@ -229,9 +231,9 @@ GEOMETRIES = {
         | RMS,
         65536,
     ),
-    "bert-1b": Geometry("bert", _encoder(24), 30720),
-    "nomic-bert-1b": Geometry("nomic-bert", _encoder(24, rope__freq_base=1000.0), 30720),
-    "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720),
+    "bert-1b": Geometry("bert", _encoder(24), 30720, keys=TYPES),
+    "nomic-bert-1b": Geometry("nomic-bert", _encoder(24, rope__freq_base=1000.0), 30720, keys=TYPES),
+    "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720, keys=TYPES),
     "flan-t5-large": Geometry(
         "t5", T5 | {"decoder_block_count": 24, "decoder_start_token_id": 0}, 32128, optional=("ffn_gate",)
     ),

@@ -27,6 +27,13 @@ def with_tensor(path, target, name, change):
     return rewritten(path, target, tensors=lambda n, *row: change(n, *row) if n == name else (n, *row))
 
 
+@needs_shared
+@pytest.mark.parametrize("case", ["bert", "roberta", "xlm_roberta", "nomic_bert", "t5", "flan_t5"])
+def test_encoders(case, realizar):
+    status, out, _ = realizar("verify", str(SHARED / "parity" / case / "model-q8_0.gguf"))
+    assert (status, out.count(" ok ")) == (0, 5), out
+
+
 def test_a_wrong_shape_says_why(tmp_path, realizar):
     name = "blk.1.ffn_down.weight"
     path = with_tensor(
