@@ -24,6 +24,7 @@ C_SOURCES = {
         "exec_route.c",
         "exec_experts.c",
         "exec_recurrent.c",
+        "exec_heads.c",
         "pool.c",
         "rope.c",
     ],

@@ -187,14 +187,12 @@ class Session:
         self.n_groups = len(plan.cache_groups)
         k_type, v_type = kv_types(kv_type)
         stale = np.nan  # what a freed block may hold must not matter; so is a byte of 255 in each cache type
-        self.kv = {
-            c.key: (
-                np.full((n_blocks, c.n_head_kv, kv_bytes(k_type, c.head_dim_k)), 255, np.uint8),
-                np.full((n_blocks, c.n_head_kv, kv_bytes(v_type, c.head_dim_v)), 255, np.uint8),
-            )
-            for group in plan.cache_groups
-            for c in group.layers
-        }
+        self.kv = {}
+        for group in plan.cache_groups:
+            for c in group.layers:
+                k = np.full((n_blocks, c.n_head_kv, kv_bytes(k_type, c.head_dim_k)), 255, np.uint8)
+                v = np.full((n_blocks, c.n_head_kv, kv_bytes(v_type, c.head_dim_v)), 255, np.uint8)
+                self.kv[c.key] = (k, k if group.kind == "latent" else v)
         self.states = {s.key: np.full((n_seqs, *s.shape), stale, np.float32) for s in plan.states}
         params = BindParams(n_batch=n_ctx * n_seqs, n_ctx=n_ctx, activations=activations, kv_type=kv_type, isa=isa)
         self.compiled = model.bind(plan, Pool(n_threads), params, self.kv, self.states)

@@ -12,7 +12,7 @@ cdef extern from "realizar/exec.h" nogil:
     ctypedef void rz_matmul_fn()
     ctypedef void rz_tokens_fn()
     enum:
-        RZ_ATTEND_MAX_QUERIES
+        RZ_LATENT_MAX_DIM
         RZ_ATTEND_MAX_HEAD_DIM
         RZ_KV_BLOCK
     struct rz_format_kernels:
@@ -49,7 +49,7 @@ cdef extern from "realizar/exec.h" nogil:
         int neox
         rz_rows table
     struct rz_attention:
-        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, cross
+        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, cross, latent
         float scale, softcap
         const float *bias
         size_t bias_stride
@@ -92,6 +92,7 @@ cdef extern from "realizar/exec.h" nogil:
         size_t n
         int n_repeat
         rz_rows x, x2, y
+        size_t x_step, y_step
         float scalar
         const float *w
         const float *b
@@ -135,8 +136,7 @@ cdef extern from "realizar/exec.h" nogil:
     int rz_program_run(rz_program *program, const rz_batch *batch)
     int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL
     int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID, RZ_OP_RELU
-    int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
-    int RZ_OP_ROPE, RZ_OP_KV_STORE
-    int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV, RZ_OP_SCAN, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS
-    int RZ_OP_EXPERTS_GROUP
+    int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE, RZ_OP_ROPE, RZ_OP_KV_STORE
+    int RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV, RZ_OP_SCAN, RZ_OP_COPY_HEADS, RZ_OP_QUANTIZE_HEADS, RZ_OP_LINEAR_HEADS
+    int RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM

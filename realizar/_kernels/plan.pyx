@@ -12,7 +12,7 @@ from realizar._kernels.kv import KV_TYPES, kv_bytes
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_KV_BLOCK, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
+    RZ_ATTEND_MAX_HEAD_DIM, RZ_LATENT_MAX_DIM, RZ_KV_BLOCK, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
     RZ_OP_EMBED_POSITIONS, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
     RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
     RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
@@ -47,6 +47,15 @@ cdef check_cache(str name, cache, tuple shape):
     """Checks that a cache array is made of blocks of this shape; the bytes of a head of a block must be contiguous."""
     if cache.shape[1:] != shape or cache.itemsize != 1 or cache.strides[2] != 1:
         raise ValueError(f"{name} cache of shape {cache.shape} {cache.dtype}: blocks of {shape} bytes expected")
+
+
+cdef check_latent(str k_type, int head_dim_k, int head_dim_v):
+    """Checks that values which are the beginning of their keys can be taken out of them."""
+    if not 0 < head_dim_v <= min(head_dim_k, RZ_LATENT_MAX_DIM):
+        raise ValueError(f"values of {head_dim_v} elements out of keys of {head_dim_k}; at most {RZ_LATENT_MAX_DIM} fit")
+    if k_type == "int8" and head_dim_v % (head_dim_k & -head_dim_k):
+        raise ValueError(f"an int8 cache transforms {head_dim_k & -head_dim_k} elements of a key together, and values "
+                         f"of {head_dim_v} elements would cut through some; take kv_type f16")
 
 
 cdef class Pool:
@@ -262,15 +271,17 @@ cdef class Program:
         """What store, attend and merge know of the cache that they share."""
         group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, k_cache, v_cache = cache
         check_cache("K", k_cache, (n_head_kv, kv_bytes(k_type, head_dim_k)))
-        check_cache("V", v_cache, (n_head_kv, kv_bytes(v_type, head_dim_v)))
-        if n_head // n_head_kv > RZ_ATTEND_MAX_QUERIES:
-            raise ValueError(f"{n_head // n_head_kv} query heads on one KV head; {RZ_ATTEND_MAX_QUERIES} are supported")
+        latent = v_cache.ctypes.data == k_cache.ctypes.data
+        if latent:
+            check_latent(k_type, head_dim_k, head_dim_v)
+        else:
+            check_cache("V", v_cache, (n_head_kv, kv_bytes(v_type, head_dim_v)))
         if head_dim_k > RZ_ATTEND_MAX_HEAD_DIM:
             raise ValueError(f"attention heads of {head_dim_k} elements; at most {RZ_ATTEND_MAX_HEAD_DIM} fit")
         cdef rz_attention *a = <rz_attention *> calloc(1, sizeof(rz_attention))
         if a == NULL:
             raise MemoryError("no memory for an op")
-        op.attention = a
+        op.attention, a.latent = a, latent
         a.group, a.k_type, a.v_type = -1 if group is None else group, KV_TYPES[k_type], KV_TYPES[v_type]
         a.n_head, a.n_head_kv, a.head_dim_k, a.head_dim_v = n_head, n_head_kv, head_dim_k, head_dim_v
         a.k, a.v = <char *> <uintptr_t> k_cache.ctypes.data, <char *> <uintptr_t> v_cache.ctypes.data

@@ -113,7 +113,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         type_bytes=dict(by_type.most_common()),
         n_ctx=one.n_ctx,
         n_seqs=params.n_seqs,
-        cache_bytes_per_token=sum((at.k.nbytes + at.v.nbytes) / (len(at.k) * BLOCK) for at in one.layers),
+        cache_bytes_per_token=sum(at.n_bytes / (len(at.k) * BLOCK) for at in one.layers),
         state_bytes=4 * sum(prod(state.shape) for state in plan.states),
         memory={**memory, "peak": sum(memory.values())},
         tokenizer_bytes=_tokenizer_bytes(model),

@@ -60,7 +60,7 @@ def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
         seen = min(n_tokens, group.window or n_tokens)
         for layer in group.layers:
             at = arrays[layer.key]
-            total += seen * (at.k.nbytes + at.v.nbytes) / (len(at.k) * BLOCK)
+            total += seen * at.n_bytes / (len(at.k) * BLOCK)
     return total
 
 

@@ -29,11 +29,19 @@ if TYPE_CHECKING:
 
 
 class LayerCache(NamedTuple):
-    """One cache: k and v, each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)]; see docs/kernels.md."""
+    """One cache: k and v, each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)]; see docs/kernels.md.
+
+    Of kind "latent" they are the same memory: V is a part of K.
+    """
 
     key: str
     k: Array
     v: Array
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of both, touched or not; what they share counts once."""
+        return self.k.nbytes + (0 if np.shares_memory(self.k, self.v) else self.v.nbytes)
 
 
 class LayerState(NamedTuple):
@@ -106,7 +114,9 @@ class KVCache:
             self._layers_of.append(slice(len(self.layers), len(self.layers) + len(group.layers)))
             for at in group.layers:
                 k = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(k_type, at.head_dim_k)), np.dtype(np.uint8))
-                v = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(v_type, at.head_dim_v)), np.dtype(np.uint8))
+                v = k
+                if group.kind != "latent":
+                    v = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(v_type, at.head_dim_v)), np.dtype(np.uint8))
                 self.layers.append(LayerCache(at.key, k.swapaxes(0, 1), v.swapaxes(0, 1)))
         shapes = {at.key: (n_slots + n_snapshots, *at.shape) for at in states}
         self.states = [LayerState(key, _untouched(shape, np.dtype(np.float32))) for key, shape in shapes.items()]
@@ -123,7 +133,7 @@ class KVCache:
     @property
     def n_bytes(self) -> int:
         """Bytes of all arrays, touched or not."""
-        return sum(k.nbytes + v.nbytes for _, k, v in self.layers) + sum(s.data.nbytes for s in self.states)
+        return sum(at.n_bytes for at in self.layers) + sum(s.data.nbytes for s in self.states)
 
     def blocks_needed(self, n_tokens: int, n_source: int = 0) -> list[int]:
         """Blocks per group that a sequence of n_tokens, with a source of n_source, holds at most while it is computed.

@@ -2,91 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
 from realizar.graph.ops import OPS, Shape
 from realizar.graph.rope import RopeScaling
+from realizar.graph.values import Cache, Node, State, Value, WeightLike
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-class WeightLike(Protocol):
-    """What the builder needs to know of a weight: its names, its shape and whether a bias goes with it."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def tensor(self) -> str: ...  # noqa: D102
-    @property
-    def shape(self) -> Shape: ...  # noqa: D102
-    @property
-    def bias(self) -> str | None: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Cache:
-    """What an attention layer remembers: K and V of every past token (kind "full"), of a window of them ("window"), or
-    of every token of the text that the sequence answers to ("cross"), which another program puts there.
-    """
-
-    layer: int
-    kind: str
-    window: int
-    n_head_kv: int
-    head_dim_k: int
-    head_dim_v: int
-
-    @property
-    def key(self) -> str:
-        """Its name among the caches of all layers."""
-        return f"blk.{self.layer}.{'cross' if self.kind == 'cross' else 'kv'}"
-
-
-@dataclass(frozen=True)
-class State:
-    """What a recurrent layer remembers of a sequence: one float32 array of this shape, zeros at its start."""
-
-    layer: int
-    shape: Shape
-    name: str = "state"
-
-    @property
-    def key(self) -> str:
-        """Its name among the states of all layers."""
-        return f"blk.{self.layer}.{self.name}"
-
-
-@dataclass(frozen=True)
-class Value:
-    """One row per token of numbers: `shape` leaves the token dimension out."""
-
-    id: int
-    name: str
-    shape: Shape
-    graph: Graph = field(repr=False, compare=False)
-
-    def __add__(self, other: Value) -> Value:
-        return self.graph.add(self, other)
-
-    def __mul__(self, other: Value | float) -> Value:
-        return self.graph.mul(self, other) if isinstance(other, Value) else self.graph.scale(self, other)
-
-    __rmul__ = __mul__
-
-
-@dataclass(frozen=True)
-class Node:
-    """One op over value ids; `weights` are tensor names, `attrs` as `graph.ops` lists them."""
-
-    op: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    weights: tuple[str, ...] = ()
-    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Graph:
@@ -227,6 +152,25 @@ class Graph:
         """Consecutive slices of these sizes: (n,) into (sizes[0],), (sizes[1],) and so on."""
         return self.emit("split", [x], [f"split.{j}" for j in range(len(sizes))], sizes=tuple(sizes))
 
+    def slice(self, x: Value, start: int, size: int) -> Value:
+        """Elements start to start + size of each head: (n_head, size). x: (n_head, head_dim)."""
+        return self.emit("slice", [x], ["slice"], start=start, size=size)[0]
+
+    def concat(self, a: Value, b: Value) -> Value:
+        """The elements of each head of a, then those of b: (n_head, n + m). a: (n_head, n), b: (n_head, m)."""
+        return self.emit("concat", [a, b], ["concat"])[0]
+
+    def linear_heads(
+        self, x: Value, weight: WeightLike, rows: tuple[int, int] | None = None, transposed: bool = False
+    ) -> Value:
+        """W[h] x[h], a matrix for each head: (n_head, n_out). x: (n_head, n_in).
+
+        weight: (n_head, n_row, n_col), or with the rows of all heads one after another (n_head * n_row, n_col). `rows`
+        takes some rows of each head, first and end; `transposed` multiplies with the columns instead, as floats.
+        """
+        return self.emit("linear_heads", [x], [weight.name], [(weight.tensor, weight.shape)], rows=rows,
+                         transposed=transposed)[0]  # fmt: skip
+
     def rope(
         self, x: Value, *, style: str, dims: int, base: float, scaling: RopeScaling | None = None,
         factors: WeightLike | tuple[WeightLike, WeightLike] | None = None,
@@ -269,6 +213,16 @@ class Graph:
                          cache=cache, scale=float(scale), window=window, softcap=float(softcap), causal=causal,
                          buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
                          sinks=None if sinks is None else sinks.tensor, rope=None)[0]  # fmt: skip
+
+    def attend_latent(self, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
+        """softmax(scale * q k^T) v over the tokens up to the query's own, v the first `head_dim_v` elements of k.
+
+        Only k is remembered (multi-head latent attention, https://arxiv.org/abs/2405.04434). q: (n_head, head_dim),
+        k: (n_head_kv, head_dim); gives (n_head * head_dim_v,).
+        """
+        cache = self._remember(Cache(layer, "latent", 0, k.shape[0], k.shape[1], 0))
+        return self.emit("attend_latent", [q, k], [f"blk.{layer}.attention"], cache=cache, scale=float(scale),
+                         shape=(*k.shape, head_dim_v))[0]  # fmt: skip
 
     def cache(self, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
         """Declares what layer `layer` remembers beside the tokens before its own.

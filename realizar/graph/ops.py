@@ -166,6 +166,45 @@ def _selective_scan(inputs: list[Shape], weights: list[Shape], attrs: Mapping[st
     return [inputs[0]]
 
 
+def _attend_latent(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    q, k = inputs
+    n_head_kv, head_dim, head_dim_v = attrs["shape"]
+    _need(len(q) == 2 and k == (n_head_kv, head_dim) and q[1] == head_dim and q[0] % n_head_kv == 0,
+          f"attend_latent: q {q} and k {k} do not go together")  # fmt: skip
+    _need(0 < head_dim_v <= head_dim, f"attend_latent: values of {head_dim_v} elements out of keys of {head_dim}")
+    return [(q[0] * head_dim_v,)]
+
+
+def _slice(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    (shape,), start, size = inputs, attrs["start"], attrs["size"]
+    _need(len(shape) == 2 and 0 <= start < start + size <= shape[1],
+          f"slice: elements {start} to {start + size} of heads of shape {shape}")  # fmt: skip
+    return [(shape[0], size)]
+
+
+def _concat(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    a, b = inputs
+    _need(len(a) == len(b) == 2 and a[0] == b[0], f"concat: {a} and {b} have not as many heads")
+    return [(a[0], a[1] + b[1])]
+
+
+def _linear_heads(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    n_head, k = inputs[0]
+    n_row, n_col = matrix_of_a_head(weights[0], n_head)
+    first, end = attrs["rows"] or (0, n_row)
+    _need(0 <= first < end <= n_row, f"linear_heads: rows {first} to {end} of the {n_row} of a head")
+    n_in, n_out = (end - first, n_col) if attrs["transposed"] else (n_col, end - first)
+    _need(k == n_in, f"linear_heads: weight {weights[0]} does not take heads of {k} elements")
+    return [(n_head, n_out)]
+
+
+def matrix_of_a_head(shape: Shape, n_head: int) -> Shape:
+    """(rows, columns) of each head's matrix in a weight of `linear_heads`."""
+    rows, columns = prod(shape[:-1]), shape[-1]
+    _need(rows % n_head == 0, f"linear_heads: weight {shape} has no rows for {n_head} heads")
+    return rows // n_head, columns
+
+
 _ROPE_ATTRS = ("dims", "base", "style", "scaling")
 
 OPS: dict[str, OpSpec] = {
@@ -209,6 +248,11 @@ OPS: dict[str, OpSpec] = {
                _weigh_experts),
         OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"), _experts),
         OpSpec("given", "y[t] = what the caller of the step gives for it", (), _first, rowwise=False),
+        OpSpec("attend_latent", "softmax(scale * q k^T) v, v the beginning of k", ("cache", "shape", "scale"),
+               _attend_latent, rowwise=False),
+        OpSpec("slice", "y[h, d] = x[h, start + d]", ("start", "size"), _slice),
+        OpSpec("concat", "y[h] = x[h], then x2[h]", (), _concat),
+        OpSpec("linear_heads", "y[h] = W[h] x[h], a matrix for each head", ("rows", "transposed"), _linear_heads),
         OpSpec("take_rows", "y[m] = x[outputs[m]]", (), _first, rowwise=False),
     )
 }  # fmt: skip

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from realizar.errors import GraphError
 from realizar.graph import activations, routing
-from realizar.graph.builder import Graph, Node
+from realizar.graph.builder import Graph
 from realizar.graph.position import position_bias
 from realizar.graph.rope import factors_for, rope_frequencies
+from realizar.graph.values import Node
 from realizar.params import kv_types
 from realizar.quants import FORMATS
 
@@ -218,12 +219,17 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 def _attend(
     q: F32, k: F32, v: F32, scale: float, kv_type: str | tuple[str, str], seen: npt.NDArray[np.bool_],
-    softcap: float = 0.0, bias: F32 | None = None, sinks: F32 | None = None,
+    softcap: float = 0.0, bias: F32 | None = None, sinks: F32 | None = None, latent: int = 0,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
-    """softmax(scale * q k^T + bias) v, query heads in groups; seen and bias: [..., n_query, n_key]."""
+    """softmax(scale * q k^T + bias) v, query heads in groups; seen and bias: [..., n_query, n_key].
+
+    latent: v are the first so many elements of k as it is kept; 0 where v is remembered for itself.
+    """
     k_type, v_type = kv_types(kv_type)
     group = q.shape[1] // k.shape[1]
-    keys, values = (np.repeat(t, group, axis=1) for t in (_cached_k(k, k_type), _cached(v, v_type)))
+    kept = _cached_k(k, k_type)
+    values_kept = kept[..., :latent] if latent else _cached(v, v_type)
+    keys, values = (np.repeat(t, group, axis=1) for t in (kept, values_kept))
     score = np.einsum("thd,shd->hts", q.astype(np.float64), keys) * scale
     if softcap:
         score = softcap * np.tanh(score / softcap)
@@ -236,6 +242,23 @@ def _attend(
     p /= p.sum(axis=-1, keepdims=True) + np.exp(sink[:, None, None] - most)
     out: npt.NDArray[np.float64] = np.einsum("hts,shd->thd", p, values).reshape(len(q), -1)
     return out
+
+
+def _attend_latent(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    q, k = x
+    seen = np.tri(len(q), dtype=bool)
+    return [_attend(q, k, k, node.attrs["scale"], inputs.kv_type, seen, latent=node.attrs["shape"][2])]
+
+
+def _linear_heads(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    (h,), weight = x, inputs.tensors[node.weights[0]]
+    w = weight.floats().reshape(h.shape[1], -1, weight.floats().shape[-1])
+    first, end = node.attrs["rows"] or (0, w.shape[1])
+    w = w[:, first:end]
+    if node.attrs["transposed"]:
+        return [np.einsum("thr,hrc->thc", h.astype(np.float64), w)]
+    y = [_product(h[:, i], w[i], None, weight.type, inputs) for i in range(h.shape[1])]
+    return [np.stack(y, axis=1)]
 
 
 def _store_source(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
@@ -303,5 +326,9 @@ _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
     ],
     "weigh_experts": lambda node, x, inputs: [routing.weigh(x[0], x[1], node.attrs)],
     "experts": _experts,
+    "attend_latent": _attend_latent,
+    "slice": lambda node, x, inputs: [x[0][..., node.attrs["start"] :][..., : node.attrs["size"]]],
+    "concat": lambda node, x, inputs: [np.concatenate(x, axis=-1)],
+    "linear_heads": _linear_heads,
     "take_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
 }

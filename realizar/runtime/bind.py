@@ -11,6 +11,7 @@ import numpy.typing as npt
 from realizar._kernels.kv import BIAS_PAD
 from realizar._kernels.plan import Pool, Program
 from realizar._kernels.plan_experts import add_experts, add_route
+from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
 from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
@@ -19,7 +20,7 @@ from realizar.params import kv_types
 from realizar.runtime.compiled import CompiledPlan, Limits, Rows
 from realizar.runtime.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.runtime.plan import Plan
-from realizar.runtime.weights import Tensor, floats
+from realizar.runtime.weights import Tensor, floats, heads_of
 
 Array = npt.NDArray[Any]
 KV = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
@@ -167,6 +168,9 @@ class _Binder:
     def _add_attend_source(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=False, softcap=0.0)
 
+    def _add_attend_latent(self, op: Node, index: int) -> None:
+        self._attend(op, window=0, causal=True, softcap=0.0, k=self.at.rows(op.inputs[1]))
+
     def _attend(self, op: Node, **how: Any) -> None:
         try:
             self.program.add_attention(
@@ -195,6 +199,35 @@ class _Binder:
             bias = position_bias(op.attrs, table, n_head, n)
             self.biases[key] = None if bias is None else (np.pad(bias, ((0, 0), (0, BIAS_PAD))), n - 1)
         return self.biases[key]
+
+    def _add_slice(self, op: Node, index: int) -> None:
+        (offset, ld), (n_head, dim) = self.at.rows(op.inputs[0]), self.plan.shapes[op.inputs[0]]
+        self._copy_heads(op, n_head, op.attrs["size"], (offset + 4 * op.attrs["start"], ld), dim, 0)
+
+    def _add_concat(self, op: Node, index: int) -> None:
+        done = 0
+        for i in op.inputs:
+            n_head, dim = self.plan.shapes[i]
+            self._copy_heads(op, n_head, dim, self.at.rows(i), dim, done)
+            done += dim
+
+    def _copy_heads(self, op: Node, n_head: int, n: int, x: Rows, x_step: int, start: int) -> None:
+        """n elements of each head to their place behind the first `start` ones of the result's."""
+        (y,) = op.outputs
+        offset, ld = self.at.rows(y)
+        add_copy_heads(
+            self.program, n, n_head, x, x_step, (offset + 4 * start, ld), self.plan.shapes[y][1],
+            m_rows=self.plan.views[y].m_rows,
+        )  # fmt: skip
+
+    def _add_linear_heads(self, op: Node, index: int) -> None:
+        (x,), (y,) = op.inputs, op.outputs
+        n_head, k = self.plan.shapes[x]
+        kind, data = heads_of(self.tensors[op.weights[0]], n_head, op.attrs["rows"], op.attrs["transposed"])
+        add_linear_heads(
+            self.program, k, kind, data, self.at.rows(x), self.at.rows(y), self.at.of_op(index).get("x"),
+            m_rows=self.plan.views[y].m_rows, f32=self.params.activations == "f32",
+        )  # fmt: skip
 
     def _add_short_conv(self, op: Node, index: int) -> None:
         weight = self.tensors[op.weights[0]]

@@ -10,7 +10,7 @@ CASES = (
     *("phi", "phi3", "phi3_longrope_long", "phi3_longrope_short"),
     *("mixtral", "qwen2moe", "qwen3moe", "olmoe", "phimoe", "gpt_oss"),
     *("qwen1", "qwen2", "qwen3", "falcon7b", "falcon40b", "gemma", "gemma2", "gemma3", "gpt2", "gptneox"),
-    *("mamba", "mamba2", "jamba"),
+    *("mamba", "mamba2", "jamba", "deepseek2", "deepseek3"),
 )
 GELU_TABLE = ("phi", "falcon7b", "gemma2", "gemma3")  # llama.cpp looks gelu up in a table of float16 numbers
 SENSITIVE = ("smollm3",)  # roundings to int8 move its logits by 3.7 % in llama.cpp, those of llama by 1.4 %

@@ -37,6 +37,9 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EXPERTS_SUM] = {rz_items_rows, rz_run_experts_sum},
     [RZ_OP_SHORT_CONV] = {rz_items_short_conv, rz_run_short_conv},
     [RZ_OP_SCAN] = {rz_items_scan, rz_run_scan},
+    [RZ_OP_COPY_HEADS] = {rz_items_rows, rz_run_copy_heads},
+    [RZ_OP_QUANTIZE_HEADS] = {rz_items_rows, rz_run_quantize_heads},
+    [RZ_OP_LINEAR_HEADS] = {rz_items_linear_heads, rz_run_linear_heads},
 };
 
 static void walk(void *arg, int index, int n_threads)

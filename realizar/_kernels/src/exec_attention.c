@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "realizar/scalar/math.h"
+#include "realizar/scalar/spread.h"
 #include "realizar/worker.h"
 
 static size_t sequence_of(const struct rz_batch *b, size_t t)
@@ -50,7 +51,7 @@ void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t item)
     }
     for (size_t h = 0; h < (size_t)a->n_head_kv; h++)
         for (size_t t = t0; t < t1; t++) {
-            const float *k = rz_row(a->k_in, t) + h * dim, *v = rz_row(a->v_in, t) + h * dim_v;
+            const float *k = rz_row(a->k_in, t) + h * dim;
             char *k_block = a->k + block[t - t0] * a->k_block_stride + h * a->k_head_stride;
             char *v_block = a->v + block[t - t0] * a->v_block_stride + h * a->v_head_stride;
             if (a->rope) {
@@ -58,23 +59,36 @@ void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t item)
                 k = (const float *)w->scratch;
             }
             w->kernels->store_k[a->k_type](k, dim, slot[t - t0], k_block);
-            w->kernels->store_v[a->v_type](v, dim_v, slot[t - t0], v_block);
+            if (!a->latent)
+                w->kernels->store_v[a->v_type](rz_row(a->v_in, t) + h * dim_v, dim_v, slot[t - t0], v_block);
         }
 }
 
 struct tile {
-    size_t sequence, t0, t1, head_kv; /* rows of the batch, [t0, t1) */
-    int64_t pos0, key0, key1;         /* keys that some query of the tile sees */
+    size_t sequence, t0, t1;  /* rows of the batch, [t0, t1) */
+    size_t head_kv, head0;    /* the first of its query heads */
+    int64_t pos0, key0, key1; /* keys that some query of the tile sees */
 };
 
-static size_t tile_tokens(const struct rz_attention *a)
+/* The query heads of a KV head go together, or in equal sets where they are too many. */
+static size_t head_sets(const struct rz_attention *a)
 {
-    return RZ_MAX((size_t)(RZ_ATTEND_MAX_QUERIES / (a->n_head / a->n_head_kv)), 1);
+    size_t n_group = (size_t)(a->n_head / a->n_head_kv), sets = rz_ceil_div(n_group, RZ_ATTEND_MAX_QUERIES);
+    while (n_group % sets) sets++;
+    return sets;
 }
+
+/* Heads of a set. */
+static size_t set_heads(const struct rz_attention *a) { return (size_t)(a->n_head / a->n_head_kv) / head_sets(a); }
+
+static size_t tile_tokens(const struct rz_attention *a) { return RZ_ATTEND_MAX_QUERIES / set_heads(a); }
+
+/* Sets of heads of all KV heads. */
+static size_t all_sets(const struct rz_attention *a) { return (size_t)a->n_head_kv * head_sets(a); }
 
 static size_t tiles_of(const struct rz_batch *b, const struct rz_attention *a, size_t s)
 {
-    return rz_ceil_div((size_t)(b->seq_start[s + 1] - b->seq_start[s]), tile_tokens(a)) * (size_t)a->n_head_kv;
+    return rz_ceil_div((size_t)(b->seq_start[s + 1] - b->seq_start[s]), tile_tokens(a)) * all_sets(a);
 }
 
 static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
@@ -89,8 +103,9 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     struct tile tile = {0};
     for (; item >= tiles_of(b, a, tile.sequence); tile.sequence++) item -= tiles_of(b, a, tile.sequence);
     size_t first = (size_t)b->seq_start[tile.sequence], end = (size_t)b->seq_start[tile.sequence + 1];
-    tile.head_kv = item % (size_t)a->n_head_kv;
-    tile.t0 = first + item / (size_t)a->n_head_kv * tile_tokens(a);
+    tile.head_kv = item % all_sets(a) / head_sets(a);
+    tile.head0 = item % all_sets(a) * set_heads(a);
+    tile.t0 = first + item / all_sets(a) * tile_tokens(a);
     tile.t1 = RZ_MIN(tile.t0 + tile_tokens(a), end);
     int64_t past = b->seq_past[tile.sequence];
     tile.pos0 = past + (int64_t)(tile.t0 - first);
@@ -110,13 +125,12 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
                          float *acc, float *m, float *l)
 {
     const struct rz_batch *b = w->batch;
-    int n_group = a->n_head / a->n_head_kv;
     struct rz_rows q = a->rope ? a->q_rot : a->q;
     struct rz_attend_args args = {
-        .q = rz_row(q, tile->t0) + tile->head_kv * (size_t)(n_group * a->head_dim_k),
+        .q = rz_row(q, tile->t0) + tile->head0 * (size_t)a->head_dim_k,
         .q_stride = q.ld,
         .n_tokens = (int)(tile->t1 - tile->t0),
-        .n_group = n_group,
+        .n_group = (int)set_heads(a),
         .head_dim_k = a->head_dim_k,
         .head_dim_v = a->head_dim_v,
         .pos0 = tile->pos0,
@@ -126,10 +140,11 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .causal = a->causal,
         .scale = a->scale,
         .softcap = a->softcap,
-        .bias = a->bias ? a->bias + tile->head_kv * (size_t)n_group * a->bias_stride : NULL,
+        .bias = a->bias ? a->bias + tile->head0 * a->bias_stride : NULL,
         .bias_stride = a->bias_stride,
         .k_type = a->k_type,
         .v_type = a->v_type,
+        .latent = a->latent,
         .k = a->k + tile->head_kv * a->k_head_stride,
         .v = a->v + tile->head_kv * a->v_head_stride,
         .k_block_stride = a->k_block_stride,
@@ -143,14 +158,22 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
     w->kernels->attend(&args);
 }
 
+/* out = H out / w: an int8 cache keeps H k for each w elements, and so is what was gathered from it. */
+static void undo_spread(const struct rz_attention *a, float *out)
+{
+    size_t dim = (size_t)a->head_dim_v, width = spread_width((size_t)a->head_dim_k);
+    for (size_t d = 0; d < dim; d += width) spread(out + d, width);
+    for (size_t d = 0; d < dim; d++) out[d] *= 1 / (float)width;
+}
+
 /* out = acc / l for the queries of a tile. A sink is one more split, with a sum of one and nothing to add to acc. */
 static void attend_finish(const struct rz_attention *a, const struct tile *tile, const float *acc, const float *m,
                           const float *l)
 {
-    size_t n_group = (size_t)(a->n_head / a->n_head_kv), dim = (size_t)a->head_dim_v, query = 0;
+    size_t n_group = set_heads(a), dim = (size_t)a->head_dim_v, query = 0;
     for (size_t t = tile->t0; t < tile->t1; t++)
         for (size_t g = 0; g < n_group; g++, query++) {
-            size_t head = tile->head_kv * n_group + g;
+            size_t head = tile->head0 + g;
             float *out = rz_row(a->out, t) + head * dim, shrink = 1, sum = l[query];
             if (a->sinks) {
                 float sink = a->sinks[head], max = m[query] > sink ? m[query] : sink;
@@ -158,13 +181,14 @@ static void attend_finish(const struct rz_attention *a, const struct tile *tile,
                 sum = fmaf(sum, shrink, exp_f32(sink - max));
             }
             for (size_t d = 0; d < dim; d++) out[d] = acc[query * dim + d] * shrink / sum;
+            if (a->latent && a->k_type == RZ_KV_INT8) undo_spread(a, out);
         }
 }
 
 static void merge_splits(struct rz_worker *w, const struct rz_attention *a, const struct tile *tile, float *acc,
                          float *m, float *l, const float *accp, const float *mp, const float *lp)
 {
-    size_t n_query = (tile->t1 - tile->t0) * (size_t)(a->n_head / a->n_head_kv), dim = (size_t)a->head_dim_v;
+    size_t n_query = (tile->t1 - tile->t0) * set_heads(a), dim = (size_t)a->head_dim_v;
     for (size_t i = 0; i < n_query; i++)
         w->kernels->attend_merge(m + i, l + i, acc + i * dim, mp[i], lp[i], accp + i * dim, dim);
 }
@@ -197,7 +221,7 @@ static struct cut cut_tiles(const struct rz_worker *w, const struct rz_attention
     size_t n = n_tiles(b, a), wanted = 4 * (size_t)w->n_threads;
     struct cut cut = {1, 1};
     if (w->n_threads == 1 || b->n_tokens != b->n_seqs || n >= wanted) return cut;
-    for (size_t item = 0; item < n; item += (size_t)a->n_head_kv) {
+    for (size_t item = 0; item < n; item += all_sets(a)) {
         struct tile tile = find_tile(b, a, item);
         cut.splits = RZ_MAX(cut.splits, tile_splits(&tile));
     }
@@ -205,10 +229,10 @@ static struct cut cut_tiles(const struct rz_worker *w, const struct rz_attention
     return cut;
 }
 
-/* Partial record of a split: acc, then m, then l of the n_group queries. */
+/* Partial record of a split: acc, then m, then l of the queries of a set. */
 static float *partial(const struct rz_attention *a, size_t index)
 {
-    return a->partial + index * (size_t)(a->n_head / a->n_head_kv) * (size_t)(a->head_dim_v + 2);
+    return a->partial + index * set_heads(a) * (size_t)(a->head_dim_v + 2);
 }
 
 size_t rz_items_attend(const struct rz_worker *w, const struct rz_op *op)
@@ -220,7 +244,7 @@ void rz_run_attend(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     const struct rz_attention *a = op->attention;
     struct cut cut = cut_tiles(w, a);
-    size_t n_group = (size_t)(a->n_head / a->n_head_kv), index = item / cut.runs, run = item % cut.runs;
+    size_t n_group = set_heads(a), index = item / cut.runs, run = item % cut.runs;
     struct tile tile = find_tile(w->batch, a, index);
     if (cut.runs == 1) {
         attend_tile(w, a, &tile);
@@ -241,7 +265,7 @@ size_t rz_items_merge(const struct rz_worker *w, const struct rz_op *op)
 void rz_run_merge(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     const struct rz_attention *a = op->attention;
-    size_t splits = cut_tiles(w, a).splits, n_group = (size_t)(a->n_head / a->n_head_kv);
+    size_t splits = cut_tiles(w, a).splits, n_group = set_heads(a);
     struct tile tile = find_tile(w->batch, a, item);
     float *acc = partial(a, item * splits), *m = acc + n_group * (size_t)a->head_dim_v;
     for (size_t split = 1; split < tile_splits(&tile); split++) {

@@ -52,6 +52,9 @@ enum rz_op_code {
     RZ_OP_EXPERTS_DOWN,
     RZ_OP_EXPERTS_SUM,
     RZ_OP_SCAN,
+    RZ_OP_COPY_HEADS,
+    RZ_OP_QUANTIZE_HEADS,
+    RZ_OP_LINEAR_HEADS,
     RZ_N_OPS
 };
 
@@ -82,7 +85,8 @@ struct rz_rope {
 
 struct rz_attention {
     int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal;
-    int cross; /* 1: the keys are those of the sequence's source */
+    int cross;  /* 1: the keys are those of the sequence's source */
+    int latent; /* 1: V is a part of K and not stored */
     float scale, softcap;
     const float *bias; /* or NULL: of head 0 and a key at the query's own place; see struct rz_attend_args */
     size_t bias_stride;
@@ -138,7 +142,8 @@ struct rz_op {
     size_t n;     /* elements of a row, or of one of its groups */
     int n_repeat; /* groups of a row (norms over heads) */
     struct rz_rows x, x2, y;
-    float scalar; /* eps, factor or cap */
+    size_t x_step, y_step; /* floats from one head to the next (copies) */
+    float scalar;          /* eps, factor or cap */
     const float *w, *b;
     size_t w_step;        /* from the weights of one group to those of the next: 0 or n */
     char *act32, *act256; /* records of y written beside it, or NULL */

@@ -104,6 +104,7 @@ struct rz_attend_args {
     const float *bias;    /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
     size_t bias_stride;
     int k_type, v_type;
+    int latent; /* 1: V of a key is the first head_dim_v elements of its K as it is kept, transformed in an int8 cache */
     const char *k, *v;
     size_t k_block_stride, v_block_stride;
     const int32_t *block_table;
@@ -116,6 +117,8 @@ struct rz_attend_args {
 /* The caller never hands over more queries at once, nor longer ones, than this. */
 #define RZ_ATTEND_MAX_QUERIES 96
 #define RZ_ATTEND_MAX_HEAD_DIM 768
+/* Nor longer values, where they are a part of their keys and have to be laid out anew. */
+#define RZ_LATENT_MAX_DIM 512
 
 typedef void rz_attend_fn(const struct rz_attend_args *args);
 

@@ -91,6 +91,12 @@ void rz_run_experts_quantize(struct rz_worker *w, const struct rz_op *op, size_t
 void rz_run_experts_down(struct rz_worker *w, const struct rz_op *op, size_t item);
 void rz_run_experts_sum(struct rz_worker *w, const struct rz_op *op, size_t t);
 
+/* exec_heads.c */
+void rz_run_copy_heads(struct rz_worker *w, const struct rz_op *op, size_t t);
+void rz_run_quantize_heads(struct rz_worker *w, const struct rz_op *op, size_t t);
+size_t rz_items_linear_heads(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_linear_heads(struct rz_worker *w, const struct rz_op *op, size_t item);
+
 /* exec_recurrent.c */
 size_t rz_items_short_conv(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_short_conv(struct rz_worker *w, const struct rz_op *op, size_t item);

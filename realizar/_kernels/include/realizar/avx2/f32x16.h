@@ -212,4 +212,40 @@ RZ_INLINE f32x16 f32x16_negate_even(f32x16 x)
     return f32x16_of(_mm256_xor_ps(x.lo, even), _mm256_xor_ps(x.hi, even));
 }
 
+/* Eight rows of eight floats, rows and lanes exchanged. */
+RZ_INLINE void transpose_8x8(__m256 *x)
+{
+    __m256 y[8];
+    for (int i = 0; i < 8; i += 2) {
+        y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+        y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            __m256d a = _mm256_castps_pd(y[i + j]), b = _mm256_castps_pd(y[i + j + 2]);
+            x[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+            x[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+        }
+    for (int i = 0; i < 4; i++) {
+        __m256 a = x[i], b = x[4 + i];
+        x[i] = _mm256_permute2f128_ps(a, b, 0x20);
+        x[4 + i] = _mm256_permute2f128_ps(a, b, 0x31);
+    }
+}
+
+/* Lane i of x[j] becomes lane j of x[i]. */
+RZ_INLINE void f32x16_transpose(f32x16 *x)
+{
+    __m256 quarter[4][8]; /* rows 0 to 7, then 8 to 15, of the lower and the upper lanes */
+    for (int i = 0; i < 8; i++) {
+        quarter[0][i] = x[i].lo, quarter[1][i] = x[i].hi;
+        quarter[2][i] = x[8 + i].lo, quarter[3][i] = x[8 + i].hi;
+    }
+    for (int i = 0; i < 4; i++) transpose_8x8(quarter[i]);
+    for (int i = 0; i < 8; i++) {
+        x[i] = f32x16_of(quarter[0][i], quarter[2][i]);
+        x[8 + i] = f32x16_of(quarter[1][i], quarter[3][i]);
+    }
+}
+
 #endif

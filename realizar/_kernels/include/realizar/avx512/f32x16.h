@@ -132,6 +132,32 @@ RZ_INLINE f32x16 f32x16_butterfly(f32x16 x, int distance)
     }
 }
 
+/* Lane i of x[j] becomes lane j of x[i]: pairs, then fours of each quarter of the registers, then the quarters. */
+RZ_INLINE void f32x16_transpose(f32x16 *x)
+{
+    f32x16 y[16];
+    for (int i = 0; i < 16; i += 2) {
+        y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+        y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int j = 0; j < 2; j++) {
+            __m512d a = _mm512_castps_pd(y[i + j]), b = _mm512_castps_pd(y[i + j + 2]);
+            x[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            x[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    for (int i = 0; i < 4; i++) { /* x[4k + i]: lane i of each quarter, of rows 4k to 4k + 3 */
+        f32x16 low = _mm512_shuffle_f32x4(x[i], x[4 + i], 0x88), high = _mm512_shuffle_f32x4(x[8 + i], x[12 + i], 0x88);
+        f32x16 low2 = _mm512_shuffle_f32x4(x[i], x[4 + i], 0xdd),
+               high2 = _mm512_shuffle_f32x4(x[8 + i], x[12 + i], 0xdd);
+        y[i] = _mm512_shuffle_f32x4(low, high, 0x88);
+        y[8 + i] = _mm512_shuffle_f32x4(low, high, 0xdd);
+        y[4 + i] = _mm512_shuffle_f32x4(low2, high2, 0x88);
+        y[12 + i] = _mm512_shuffle_f32x4(low2, high2, 0xdd);
+    }
+    for (int i = 0; i < 16; i++) x[i] = y[i];
+}
+
 /* Each of 8 floats twice. */
 RZ_INLINE f32x16 f32x16_load_twice(const float *p)
 {

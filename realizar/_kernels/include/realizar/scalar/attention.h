@@ -30,9 +30,22 @@ static inline float score(const struct rz_attend_args *args, const float *q, int
     return args->bias ? s + query_bias(args, i)[key] : s;
 }
 
+/* acc += p * V of key, where V is a part of K. */
+static inline void gather_latent(const struct rz_attend_args *args, float p, int64_t key, float *acc)
+{
+    const char *block = k_block(args, key);
+    size_t head_dim = (size_t)args->head_dim_k, slot = (size_t)(key % RZ_KV_BLOCK);
+    for (size_t d = 0; d < (size_t)args->head_dim_v; d++)
+        acc[d] = fmaf(p, kv_load(block, d * RZ_KV_BLOCK + slot, (int)slot, head_dim, args->k_type), acc[d]);
+}
+
 /* acc += p * V of key. */
 static inline void gather(const struct rz_attend_args *args, float p, int64_t key, float *acc)
 {
+    if (args->latent) {
+        gather_latent(args, p, key, acc);
+        return;
+    }
     const char *block = v_block(args, key);
     size_t head_dim = (size_t)args->head_dim_v;
     int slot = (int)(key % RZ_KV_BLOCK);

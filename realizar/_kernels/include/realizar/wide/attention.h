@@ -231,7 +231,11 @@ static void attend_f32x16(const struct rz_attend_args *args)
         if (tile->first_row == tile->end_row) continue;
         point_at_blocks(args, tile, key);
         bool many = has_many_rows(args, tile);
-        int k_type = many ? unpack_k(args, tile) : args->k_type, v_type = many ? unpack_v(args, tile) : args->v_type;
+        int k_type = many ? unpack_k(args, tile) : args->k_type, v_type = args->v_type;
+        if (args->latent)
+            v_type = transpose_latent(args, tile, k_type);
+        else if (many)
+            v_type = unpack_v(args, tile);
         attend_sets(args, tile, k_type, v_type);
     }
 }

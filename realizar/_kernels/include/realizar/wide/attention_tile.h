@@ -19,7 +19,7 @@ typedef struct {
     float q[RZ_ATTEND_MAX_QUERIES][Q_ROW];
     float s[RZ_OUTER_ROWS][RZ_ATTEND_TILE]; /* scores, then weights, of the set */
     float k_scale[RZ_ATTEND_TILE], v_scale[RZ_ATTEND_TILE];
-    float k_unpacked[RZ_ATTEND_TILE * UNPACKED_DIM], v_unpacked[RZ_ATTEND_TILE * UNPACKED_DIM];
+    float unpacked[2 * RZ_ATTEND_TILE * UNPACKED_DIM]; /* K, then V; or a longer V alone */
     const char *k[TILE_BLOCKS], *v[TILE_BLOCKS];
     const char *next_k[TILE_BLOCKS], *next_v[TILE_BLOCKS]; /* those of the next tile, to be fetched meanwhile */
     int first[RZ_ATTEND_MAX_QUERIES], end[RZ_ATTEND_MAX_QUERIES];
@@ -27,6 +27,7 @@ typedef struct {
     int64_t key0;
 } attend_tile;
 _Static_assert(sizeof(attend_tile) <= RZ_ATTEND_SCRATCH, "scratch");
+_Static_assert(RZ_LATENT_MAX_DIM <= 2 * UNPACKED_DIM, "unpacked");
 
 /* Fetches a place of the next tile, once for each cache line of it. Into L2, a core has more such requests under way. */
 RZ_INLINE void fetch(const char *p, size_t offset, int type)
@@ -93,7 +94,7 @@ RZ_INLINE void unpack_k_as(const struct rz_attend_args *args, attend_tile *tile,
     size_t head_dim = (size_t)args->head_dim_k, line = RZ_KV_BLOCK * kv_bytes(type);
     struct block_range seen = seen_blocks(tile);
     for (int block = seen.first; block < seen.end; block++) {
-        float *out = tile->k_unpacked + (size_t)block * RZ_KV_BLOCK * head_dim;
+        float *out = tile->unpacked + (size_t)block * RZ_KV_BLOCK * head_dim;
         f32x16 scale = f32x16_load(&tile->k_scale[block * RZ_KV_BLOCK]);
         for (size_t d = 0; d < head_dim; d++) {
             fetch(tile->next_k[block], d * line, type);
@@ -103,12 +104,18 @@ RZ_INLINE void unpack_k_as(const struct rz_attend_args *args, attend_tile *tile,
     }
 }
 
+static float *unpacked_v(const struct rz_attend_args *args, attend_tile *tile, int block)
+{
+    size_t head_dim = (size_t)args->head_dim_v, first = head_dim > UNPACKED_DIM ? 0 : RZ_ATTEND_TILE * UNPACKED_DIM;
+    return tile->unpacked + first + (size_t)block * RZ_KV_BLOCK * head_dim;
+}
+
 RZ_INLINE void unpack_v_as(const struct rz_attend_args *args, attend_tile *tile, int type)
 {
     size_t head_dim = (size_t)args->head_dim_v;
     struct block_range seen = seen_blocks(tile);
     for (int block = seen.first; block < seen.end; block++) {
-        float *out = tile->v_unpacked + (size_t)block * RZ_KV_BLOCK * head_dim;
+        float *out = unpacked_v(args, tile, block);
         for (size_t slot = 0; slot < RZ_KV_BLOCK; slot++) {
             f32x16 scale = f32x16_set(tile->v_scale[(size_t)block * RZ_KV_BLOCK + slot]);
             for (size_t d = 0; d < head_dim; d += 16) {
@@ -120,6 +127,38 @@ RZ_INLINE void unpack_v_as(const struct rz_attend_args *args, attend_tile *tile,
         }
         tile->v[block] = (const char *)out;
     }
+}
+
+/* V out of K as it is kept, or as it has been unpacked: sixteen elements of sixteen keys at a time. */
+RZ_INLINE void transpose_as(const struct rz_attend_args *args, attend_tile *tile, int type)
+{
+    size_t head_dim = (size_t)args->head_dim_v, line = RZ_KV_BLOCK * kv_bytes(type);
+    struct block_range seen = seen_blocks(tile);
+    for (int block = seen.first; block < seen.end; block++) {
+        float *out = unpacked_v(args, tile, block);
+        f32x16 scale = f32x16_load(&tile->k_scale[block * RZ_KV_BLOCK]);
+        for (size_t d = 0; d < head_dim; d += 16) {
+            size_t n = head_dim - d < 16 ? head_dim - d : 16;
+            f32x16 x[16];
+            for (size_t i = 0; i < 16; i++)
+                x[i] = i < n ? load_kv(tile->k[block] + (d + i) * line, scale, type) : f32x16_zero();
+            f32x16_transpose(x);
+            for (size_t slot = 0; slot < RZ_KV_BLOCK; slot++) f32x16_store_first(out + slot * head_dim + d, x[slot], n);
+        }
+        tile->v[block] = (const char *)out;
+    }
+}
+
+/* Lays V out as the products read it, from K of this type. */
+static int transpose_latent(const struct rz_attend_args *args, attend_tile *tile, int k_type)
+{
+    if (k_type == RZ_KV_F16)
+        transpose_as(args, tile, RZ_KV_F16);
+    else if (k_type == RZ_KV_INT8)
+        transpose_as(args, tile, RZ_KV_INT8);
+    else
+        transpose_as(args, tile, UNPACKED);
+    return UNPACKED;
 }
 
 /* Whether the tile is worth unpacking: for fewer sets of rows the cache is read as it is. */

@@ -1,0 +1,185 @@
+"""The DeepSeek family under the GGUF name "deepseek2": DeepSeek V2, V2-Lite, V2.5 and V3."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from realizar.arch import Architecture, ArchMetadata, Graph, RopeScaling, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch.blocks import embedding_tensors, norm_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+
+
+@dataclass(frozen=True)
+class DeepSeek2HParams(ExpertHParams):
+    """Beside the numbers of a model with experts:
+
+    Attributes
+    ----------
+    n_nope, n_value : int
+        Elements of a head that are not rotated, and of its value.
+    n_q_latent, n_latent : int
+        Elements that queries are compressed to (0: they are not), and keys and values together.
+    fused_kv : bool
+        The file holds what expands keys and values in one tensor, as those converted before April 2025 do.
+    qk_scale : float
+        Multiplies the scores.
+    n_dense, n_shared : int
+        Layers without experts, at the beginning; experts that every token goes to.
+    routing : dict
+        How the others are chosen, as `Graph.route` takes it.
+    """
+
+    n_nope: int
+    n_value: int
+    n_q_latent: int
+    n_latent: int
+    fused_kv: bool
+    qk_scale: float
+    n_dense: int
+    n_shared: int
+    routing: dict[str, Any]
+
+
+class DeepSeek2(Architecture):
+    """DeepSeek V2 (https://arxiv.org/abs/2405.04434) and V3 (https://arxiv.org/abs/2412.19437).
+
+    Keys and values of all heads are made of one latent vector, and only that is remembered, with one rotated key beside
+    it. What expands it is absorbed: a query is brought to the latent's side, so that a latent is key and value at once.
+    """
+
+    name = "deepseek2"
+
+    def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
+        """yarn: where the file has a multiplier for the scores, cosines and sines are not multiplied."""
+        scaling = super().rope_scaling(md)
+        has_multiplier = md.number("rope.scaling.yarn_log_multiplier", 0.0) != 0
+        return replace(scaling, yarn_attn_factor=1.0) if has_multiplier and scaling.kind == "yarn" else scaling
+
+    def hparams(self, md: ArchMetadata) -> DeepSeek2HParams:
+        """The numbers of this model; lengths of heads are those before keys and values are compressed."""
+        hp = super().hparams(md)
+        head_dim = md.positive("attention.key_length_mla", hp.head_dim)
+        return DeepSeek2HParams(
+            **vars(expert_hparams(hp, md)), n_nope=head_dim - hp.rope_dims,
+            n_value=md.positive("attention.value_length_mla", hp.head_dim_v),
+            n_q_latent=md.integer("attention.q_lora_rank", 0), n_latent=md.positive("attention.kv_lora_rank"),
+            fused_kv=not md.integer("attention.key_length_mla", 0),
+            qk_scale=self.qk_scale(md, hp.rope_scaling, head_dim), routing=self.routing(md),
+            n_dense=md.integer("leading_dense_block_count", 0), n_shared=md.integer("expert_shared_count", 0),
+        )  # fmt: skip
+
+    def qk_scale(self, md: ArchMetadata, scaling: RopeScaling, head_dim: int) -> float:
+        """1 / sqrt(head_dim), and the square of yarn's factor, as llama.cpp reads it."""
+        if scaling.kind != "yarn":
+            return head_dim**-0.5
+        stretch = math.log(max(scaling.factor, 1.0))
+        own = 1.0 + 0.1 * stretch if scaling.yarn_attn_factor is None else scaling.yarn_attn_factor
+        multiplier = 1.0 + md.number("rope.scaling.yarn_log_multiplier", 0.0) * stretch
+        factor: float = scaling.attn_factor * own * multiplier
+        return factor * factor / math.sqrt(head_dim)
+
+    def routing(self, md: ArchMetadata) -> dict[str, Any]:
+        """V2 takes the groups with the best expert, V3, which has sigmoids and biases, those with the best two."""
+        sigmoid = md.integer("expert_gating_func", 1) == 2
+        return {
+            "gating": "sigmoid" if sigmoid else "softmax",
+            "normalize": md.boolean("expert_weights_norm", False),
+            "n_group": md.positive("expert_group_count", 1),
+            "n_group_used": md.positive("expert_group_used_count", 1),
+            "n_group_best": 2 if sigmoid else 1,
+        }
+
+    def tensors(self, hp: DeepSeek2HParams) -> WeightTable:
+        """Attention over latents; dense feed-forwards, then experts."""
+        dense, experts = swiglu_tensors(hp.n_embd, hp.n_ff), self.expert_tensors(hp)
+        table = {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
+            **self.attention_tensors(hp),
+        }
+        for i in range(hp.n_layer):
+            layer = dense if i < hp.n_dense else experts
+            table.update({name.replace("{i}", str(i)): weight for name, weight in layer.items()})
+        return table
+
+    def attention_tensors(self, hp: DeepSeek2HParams) -> WeightTable:
+        """What compresses, what expands, in one tensor or in two, and the norms between."""
+        n_q, n_kv = hp.n_head * (hp.n_nope + hp.rope_dims), hp.n_head * (hp.n_nope + hp.n_value)
+        queries = {"blk.{i}.attn_q": Weight((n_q, hp.n_embd))}
+        if hp.n_q_latent:
+            queries = {
+                "blk.{i}.attn_q_a": Weight((hp.n_q_latent, hp.n_embd)),
+                "blk.{i}.attn_q_a_norm": Weight((hp.n_q_latent,)),
+                "blk.{i}.attn_q_b": Weight((n_q, hp.n_q_latent)),
+            }
+        expand = {
+            "blk.{i}.attn_k_b": Weight((hp.n_head, hp.n_latent, hp.n_nope)),
+            "blk.{i}.attn_v_b": Weight((hp.n_head, hp.n_value, hp.n_latent)),
+        }
+        return {
+            **queries,
+            "blk.{i}.attn_kv_a_mqa": Weight((hp.n_latent + hp.rope_dims, hp.n_embd)),
+            "blk.{i}.attn_kv_a_norm": Weight((hp.n_latent,)),
+            **({"blk.{i}.attn_kv_b": Weight((n_kv, hp.n_latent))} if hp.fused_kv else expand),
+            "blk.{i}.attn_output": Weight((hp.n_embd, hp.n_head * hp.n_value)),
+        }
+
+    def expert_tensors(self, hp: DeepSeek2HParams) -> WeightTable:
+        """Experts, what corrects their choice (V3), and those that every token goes to, which are one."""
+        n_shared = hp.n_shared * hp.n_ff_expert
+        table = {**expert_tensors(hp), "blk.{i}.exp_probs_b": Weight((hp.n_expert,), suffix=".bias", optional=True)}
+        for name, weight in swiglu_tensors(hp.n_embd, n_shared).items() if n_shared else ():
+            table[f"{name}_shexp"] = weight
+        return table
+
+    def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int) -> Value:
+        """Heads that look at latents; expansion before (of the query) and after (of the value)."""
+        rope: dict[str, Any] = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
+        if hp.n_q_latent:
+            q = g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps), blk.attn_q_b)
+        else:
+            q = g.linear(h, blk.attn_q)
+        q = g.heads(q, hp.n_head)
+        latent, k_rope = g.split(g.linear(h, blk.attn_kv_a_mqa), hp.n_latent, hp.rope_dims)
+        latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=hp.norm_eps), 1)
+        query = self.to_latent(g, g.slice(q, 0, hp.n_nope), blk, hp)
+        query = g.concat(query, g.rope(g.slice(q, hp.n_nope, hp.rope_dims), **rope))
+        key = g.concat(latent, g.rope(g.heads(k_rope, 1), **rope))
+        a = g.attend_latent(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
+        return g.linear(g.flatten(self.to_value(g, g.heads(a, hp.n_head), blk, hp)), blk.attn_output)
+
+    def to_latent(self, g: Graph, q: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
+        """The transpose of what makes a head's key of a latent; files without a fused tensor hold it transposed."""
+        if hp.fused_kv:
+            return g.linear_heads(q, blk.attn_kv_b, rows=(0, hp.n_nope), transposed=True)
+        return g.linear_heads(q, blk.attn_k_b)
+
+    def to_value(self, g: Graph, a: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
+        """A head's value of what it has gathered of latents."""
+        if hp.fused_kv:
+            return g.linear_heads(a, blk.attn_kv_b, rows=(hp.n_nope, hp.n_nope + hp.n_value))
+        return g.linear_heads(a, blk.attn_v_b)
+
+    def experts(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
+        """The chosen experts and the shared ones."""
+        y = expert_ffn(g, h, blk, hp, bias=blk.exp_probs_b, **hp.routing)
+        if not hp.n_shared:
+            return y
+        gate, up = g.linear(h, blk.ffn_gate_shexp), g.linear(h, blk.ffn_up_shexp)
+        return y + g.linear(g.silu(gate) * up, blk.ffn_down_shexp)
+
+    def build(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
+            x = x + (swiglu_ffn(g, h, blk) if i < hp.n_dense else self.experts(g, h, blk, hp))
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+@hookimpl
+def realizar_architectures() -> Sequence[type[Architecture]]:
+    """The architectures of this family."""
+    return [DeepSeek2]

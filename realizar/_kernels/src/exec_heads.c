@@ -1,0 +1,41 @@
+/* Ops on the heads of a row: copies of parts of them, and products with a matrix for each head. */
+#include <string.h>
+
+#include "realizar/worker.h"
+
+void rz_run_copy_heads(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    const float *x = rz_row(op->x, t);
+    float *y = rz_row(op->y, t);
+    for (int h = 0; h < op->n_repeat; h++, x += op->x_step, y += op->y_step) memcpy(y, x, op->n * sizeof(float));
+}
+
+/* Records of the heads of a row, one after another. */
+void rz_run_quantize_heads(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    const float *x = rz_row(op->x, t);
+    char *act32 = op->act32 ? op->act32 + t * op->act32_stride : NULL;
+    char *act256 = op->act256 ? op->act256 + t * op->act256_stride : NULL;
+    for (int h = 0; h < op->n_repeat; h++, x += op->n) {
+        if (act32) w->kernels->quantize_act_32(x, op->n, act32 + (size_t)h * rz_act_bytes(op->n, 32));
+        if (act256) w->kernels->quantize_act_256(x, op->n, act256 + (size_t)h * rz_act_bytes(op->n, 256));
+    }
+}
+
+/* Tokens that an item takes at once: an item is one head for so many of them. */
+static size_t item_tokens(const struct rz_worker *w, const struct rz_op *op)
+{
+    return rz_token_share(rz_n_rows(w, op), rz_most_tokens(&op->weight[0], op->n));
+}
+
+size_t rz_items_linear_heads(const struct rz_worker *w, const struct rz_op *op)
+{
+    return (size_t)op->n_weight * rz_ceil_div(rz_n_rows(w, op), item_tokens(w, op));
+}
+
+void rz_run_linear_heads(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    const struct rz_weight *m = &op->weight[item % (size_t)op->n_weight];
+    size_t tokens = item_tokens(w, op), t0 = item / (size_t)op->n_weight * tokens;
+    rz_multiply(w, m, op->n, 0, m->n_row, t0, RZ_MIN(t0 + tokens, rz_n_rows(w, op)));
+}
