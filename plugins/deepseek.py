@@ -72,7 +72,7 @@ class DeepSeek2(Architecture):
     def qk_scale(self, md: ArchMetadata, scaling: RopeScaling, head_dim: int) -> float:
         """1 / sqrt(head_dim), and the square of yarn's factor, as llama.cpp reads it."""
         if scaling.kind != "yarn":
-            return head_dim**-0.5
+            return 1.0 / math.sqrt(head_dim)
         stretch = math.log(max(scaling.factor, 1.0))
         own = 1.0 + 0.1 * stretch if scaling.yarn_attn_factor is None else scaling.yarn_attn_factor
         multiplier = 1.0 + md.number("rope.scaling.yarn_log_multiplier", 0.0) * stretch

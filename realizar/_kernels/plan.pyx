@@ -52,7 +52,7 @@ cdef check_cache(str name, cache, tuple shape):
 cdef check_latent(str k_type, int head_dim_k, int head_dim_v):
     """Checks that values which are the beginning of their keys can be taken out of them."""
     if not 0 < head_dim_v <= min(head_dim_k, RZ_LATENT_MAX_DIM):
-        raise ValueError(f"values of {head_dim_v} elements out of keys of {head_dim_k}; at most {RZ_LATENT_MAX_DIM} fit")
+        raise ValueError(f"values of {head_dim_v} elements in keys of {head_dim_k}; at most {RZ_LATENT_MAX_DIM} fit")
     if k_type == "int8" and head_dim_v % (head_dim_k & -head_dim_k):
         raise ValueError(f"an int8 cache transforms {head_dim_k & -head_dim_k} elements of a key together, and values "
                          f"of {head_dim_v} elements would cut through some; take kv_type f16")
