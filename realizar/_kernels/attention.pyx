@@ -179,7 +179,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     args.head_dim_k, args.head_dim_v, args.n_keys = k.shape[2], v.shape[2], k.shape[0]
     args.q_stride = queries.shape[1] * queries.shape[2]
     args.window, args.causal, args.softcap = window, causal, softcap
-    args.k_type, args.v_type = k_index, v_index
+    args.k_type, args.v_type, args.latent = k_index, v_index, 0
     args.scale = k.shape[2] ** -0.5 if scale is None else scale
     args.k_block_stride, args.v_block_stride = k_blocks.strides[0], v_blocks.strides[0]
     args.block_table = &block_table[0]

@@ -24,7 +24,7 @@ cdef extern from "realizar/table.h" nogil:
         float scale, softcap
         const float *bias
         size_t bias_stride
-        int k_type, v_type
+        int k_type, v_type, latent
         const char *k
         const char *v
         size_t k_block_stride, v_block_stride
