@@ -14,13 +14,8 @@ CASES = (
 )
 GELU_TABLE = ("phi", "falcon7b", "gemma2", "gemma3")  # llama.cpp looks gelu up in a table of float16 numbers
 SENSITIVE = ("smollm3",)  # roundings to int8 move its logits by 3.7 % in llama.cpp, those of llama by 1.4 %
-<<<<<<< HEAD
 # In these one rounding may send a token to another expert, which moves its logits a lot.
 EXPERTS = ("mixtral", "qwen2moe", "qwen3moe", "olmoe", "phimoe", "gpt_oss", "jamba", "deepseek2", "deepseek3")
-=======
-# The int8 cache sends one position to another expert, which moves its logits a lot: the median over positions counts.
-FLIPPED = ("deepseek3",)
->>>>>>> 9deb2d2 (Attention alone says that V has a place of its own; parity of deepseek2 and deepseek3)
 FLOAT_TYPES = ("f32", "f16", "bf16")
 K_TYPES = ("q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k")
 TYPES = (*FLOAT_TYPES, "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", *K_TYPES, "mxfp4_moe")
