@@ -26,6 +26,8 @@ cdef class _Route:
 
 
 cdef class _Experts:
+    """The same for the ops of a mixture, which share it."""
+
     cdef rz_experts experts
 
 
