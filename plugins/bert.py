@@ -104,7 +104,7 @@ class Bert(Architecture):
 
     def hparams(self, md: ArchMetadata) -> BertHParams:
         """The number of token types is the tokenizer's to say."""
-        return BertHParams(**vars(super().hparams(md)), n_types=md.metadata.get("tokenizer.ggml.token_type_count", 1))
+        return BertHParams(**vars(super().hparams(md)), n_types=md.positive("tokenizer.ggml.token_type_count", 1))
 
     def tensors(self, hp: BertHParams) -> WeightTable:
         """Embeddings of tokens, types and places; norms behind attention and feed-forward."""

@@ -82,7 +82,7 @@ class LLM:
     n_seqs : int
         Sequences of that length that the cache can hold at once; shorter ones, accordingly more.
     n_batch : int
-        Tokens computed in one step at most.
+        Tokens computed in one step at most. An encoder reads a text in one step, so this bounds its length, too.
     kv_type : {"f16", "f32", "int8"} or a pair of them
         Type of cached keys and values; a pair names that of K and that of V. "int8" takes half of the memory; where
         K is large in few dimensions, as in Qwen2.5, ("f16", "int8") costs less accuracy (docs/decisions/0009).
@@ -155,7 +155,7 @@ class LLM:
         prompts: Prompt | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
     ) -> list[Completion]:
-        """Continue one or several prompts, all at once.
+        """Continue one or several prompts, or answer them where the model has an encoder, all at once.
 
         Parameters
         ----------

@@ -91,9 +91,12 @@ class Model:
         Raises
         ------
         GGUFError
-            If the file does not say it.
+            If the file does not say it, or names a token that does not exist.
         """
-        return ArchMetadata(self.file.metadata, self.architecture.name).integer("decoder_start_token_id")
+        token = ArchMetadata(self.file.metadata, self.architecture.name).integer("decoder_start_token_id")
+        if not 0 <= token < self.hp.n_vocab:
+            raise GGUFError(f"decoder_start_token_id={token}: the model has ids 0 to {self.hp.n_vocab - 1}")
+        return token
 
     def plan(self, program: str | None = None, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
         """The plan of a program (the main one by default) for its declared outputs, or for the values of these names.

@@ -13,7 +13,7 @@ from realizar.gguf.metadata import Metadata
 
 
 class ArchMetadata:
-    """Typed look-ups of `{arch}.{key}` in the metadata of a GGUF file.
+    """Typed look-ups of `{arch}.{key}` in the metadata of a GGUF file; keys of the tokenizer are whole as they are.
 
     Parameters
     ----------
@@ -27,7 +27,10 @@ class ArchMetadata:
         self.arch = arch
 
     def _find(self, key: str) -> Any:
-        return self.metadata.get(f"{self.arch}.{key}")
+        return self.metadata.get(self._whole(key))
+
+    def _whole(self, key: str) -> str:
+        return key if key.startswith("tokenizer.") else f"{self.arch}.{key}"
 
     def integer(self, key: str, default: int | None = None) -> int:
         """An integer; `GGUFError` when it is missing and there is no default, or when it is none."""
@@ -112,4 +115,4 @@ class ArchMetadata:
 
     def _wrong(self, key: str, value: object, want: str) -> str:
         found = "it is missing" if value is None else f"found {shown(value)}"
-        return f"{self.arch}.{key}: {want} is needed, {found}; the file may be incomplete or of another architecture"
+        return f"{self._whole(key)}: {want} is needed, {found}; the file may be incomplete or of another architecture"
