@@ -32,7 +32,8 @@ class Geometry:
     tied : bool
         The output matrix is the embedding's.
     optional : tuple of str
-        Last parts of the names of tensors that some files lack and this one has; of biases the last two.
+        Names of tensors that some files lack and this one has, or their last parts for all layers; of biases the last
+        two.
     """
 
     architecture: str
@@ -98,9 +99,8 @@ LLAMA_3_2_1B = Geometry(
     optional=("rope_freqs",),
 )
 T5 = _sizes(24, 1024, 2816, 16, 0, 64, context=512, attention__relative_buckets_count=32) | LAYER | RMS
-SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
-
 TYPES = {"tokenizer.ggml.token_type_count": 2}
+SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
 
 GEOMETRIES = {
     "phi-2": PHI_2,
@@ -230,10 +230,13 @@ GEOMETRIES = {
         | {"ssm.inner_size": 2048, "ssm.state_size": 16, "ssm.time_step_rank": 64}
         | RMS,
         65536,
+        optional=tuple(f"blk.{i}.ffn_gate_inp" for i in range(1, 16, 2)),
     ),
-    "bert-1b": Geometry("bert", _encoder(24), 30720, keys=TYPES),
-    "nomic-bert-1b": Geometry("nomic-bert", _encoder(24, rope__freq_base=1000.0), 30720, keys=TYPES),
-    "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720, keys=TYPES),
+    "bert-1b": Geometry("bert", _encoder(24), 30720, keys=TYPES, optional=("token_types",)),
+    "nomic-bert-1b": Geometry(
+        "nomic-bert", _encoder(24, rope__freq_base=1000.0), 30720, keys=TYPES, optional=("token_types",)
+    ),
+    "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720, keys=TYPES, optional=("token_types",)),
     "flan-t5-large": Geometry(
         "t5", T5 | {"decoder_block_count": 24, "decoder_start_token_id": 0}, 32128, optional=("ffn_gate",)
     ),

@@ -73,7 +73,8 @@ def _written(geometry: Geometry, table: WeightTable, name: str, weight: Weight) 
                 return False
     if weight.alias is not None:
         return not geometry.tied
-    return not weight.optional or weight.where is not None or weight.unless is not None or kind in geometry.optional
+    always = not weight.optional or weight.where is not None or weight.unless is not None
+    return always or kind in geometry.optional or name in geometry.optional
 
 
 def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0) -> None:
