@@ -99,6 +99,7 @@ LLAMA_3_2_1B = Geometry(
     optional=("rope_freqs",),
 )
 T5 = _sizes(24, 1024, 2816, 16, 0, 64, context=512, attention__relative_buckets_count=32) | LAYER | RMS
+BIASES = ("attn_output.bias", "ffn_up.bias", "ffn_down.bias")
 TYPES = {"tokenizer.ggml.token_type_count": 2}
 SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
 
@@ -232,11 +233,11 @@ GEOMETRIES = {
         65536,
         optional=tuple(f"blk.{i}.ffn_gate_inp" for i in range(1, 16, 2)),
     ),
-    "bert-1b": Geometry("bert", _encoder(24), 30720, keys=TYPES, optional=("token_types",)),
+    "bert-1b": Geometry("bert", _encoder(24), 30720, keys=TYPES, optional=("token_types", "attn_qkv.bias", *BIASES)),
     "nomic-bert-1b": Geometry(
         "nomic-bert", _encoder(24, rope__freq_base=1000.0), 30720, keys=TYPES, optional=("token_types",)
     ),
-    "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720, keys=TYPES, optional=("token_types",)),
+    "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720, keys=TYPES, optional=("token_types", *BIASES)),
     "flan-t5-large": Geometry(
         "t5", T5 | {"decoder_block_count": 24, "decoder_start_token_id": 0}, 32128, optional=("ffn_gate",)
     ),
