@@ -5,8 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from realizar.arch import Architecture, ArchMetadata, Graph, RopeScaling, Value, Weight, Weights, WeightTable, hookimpl
+from realizar.arch import (
+    Architecture,
+    ArchMetadata,
+    Checkpoint,
+    Graph,
+    RopeScaling,
+    Value,
+    Weight,
+    Weights,
+    WeightTable,
+    hookimpl,
+)
 from realizar.arch.blocks import embedding_tensors, norm_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch.checkpoint import Array, Config, rope_parameters
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
@@ -41,6 +53,33 @@ class DeepSeek2HParams(ExpertHParams):
     routing: dict[str, Any]
 
 
+def expanding(x: Array, hp: DeepSeek2HParams) -> Array:
+    """What expands a latent, head by head: first the rows of its key, then those of its value."""
+    return x.reshape(hp.n_head, hp.n_nope + hp.n_value, -1)
+
+
+def key_expanding(x: Array, hp: DeepSeek2HParams) -> Array:
+    """The key's part, transposed as `to_latent` takes it."""
+    return expanding(x, hp)[:, : hp.n_nope].swapaxes(1, 2)
+
+
+def value_expanding(x: Array, hp: DeepSeek2HParams) -> Array:
+    """The value's part."""
+    return expanding(x, hp)[:, hp.n_nope :]
+
+
+def gating(config: Config) -> int:
+    """llama.cpp's number of softmax or sigmoid; V3's config.json does not always say which it has."""
+    v3 = "V3" in "".join(config.get("architectures", ()))
+    return 2 if config.get("scoring_func", "sigmoid" if v3 else "softmax") == "sigmoid" else 1
+
+
+def log_multiplier(config: Config) -> float | None:
+    """yarn's factor on the scores, a tenth of what config.json says, as llama.cpp's converter writes it."""
+    found = rope_parameters(config).get("mscale_all_dim")
+    return None if found is None else 0.1 * float(found)
+
+
 class DeepSeek2(Architecture):
     """DeepSeek V2 (https://arxiv.org/abs/2405.04434) and V3 (https://arxiv.org/abs/2412.19437).
 
@@ -49,6 +88,41 @@ class DeepSeek2(Architecture):
     """
 
     name = "deepseek2"
+    checkpoint = Checkpoint(
+        classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
+        names={
+            "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
+            "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
+            "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
+            "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
+            "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
+            "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
+            "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
+            "blk.{i}.exp_probs_b": "layers.{i}.mlp.gate.e_score_correction_bias",
+            "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_experts.gate_proj",
+            "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
+            "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
+        },
+        keys={
+            "attention.head_count_kv": lambda config: 1,  # the latent, of which all heads' keys are made
+            "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
+            "attention.value_length": "kv_lora_rank",
+            "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+            "attention.value_length_mla": "v_head_dim",
+            "attention.q_lora_rank": "q_lora_rank",
+            "attention.kv_lora_rank": "kv_lora_rank",
+            "rope.dimension_count": "qk_rope_head_dim",
+            "rope.scaling.yarn_log_multiplier": log_multiplier,
+            "leading_dense_block_count": "first_k_dense_replace",
+            "expert_feed_forward_length": "moe_intermediate_size",
+            "expert_shared_count": "n_shared_experts",
+            "expert_gating_func": gating,
+            "expert_group_count": "n_group",
+            "expert_group_used_count": "topk_group",
+            "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
+            "expert_weights_norm": lambda config: bool(config.get("norm_topk_prob")),
+        },
+    )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
         """yarn: where the file has a multiplier for the scores, cosines and sines are not multiplied."""

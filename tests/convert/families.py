@@ -45,6 +45,12 @@ T5 = {
     "decoder_start_token_id": 0,
 }  # fmt: skip
 
+DEEPSEEK = {
+    "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 2, "moe_intermediate_size": 48,
+    "first_k_dense_replace": 1, "kv_lora_rank": 32, "qk_nope_head_dim": 24, "qk_rope_head_dim": 16, "v_head_dim": 16,
+    "num_key_value_heads": 4,
+}  # fmt: skip
+
 # Name of a test -> class of transformers, what its configuration has beside SIZES.
 FAMILIES = {
     "llama": ("LlamaForCausalLM", {}),
@@ -94,5 +100,10 @@ FAMILIES = {
         {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     ),
     "umt5": ("UMT5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu"}),
+    "deepseek2": (
+        "DeepseekV2ForCausalLM",
+        {**DEEPSEEK, "q_lora_rank": None, "topk_method": "greedy", "n_group": None, "topk_group": None},
+    ),
+    "deepseek3": ("DeepseekV3ForCausalLM", {**DEEPSEEK, "q_lora_rank": 24, "n_group": 2, "topk_group": 1}),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }
