@@ -205,6 +205,7 @@ GEOMETRIES = {
             expert_shared_count=2,
             expert_weights_scale=1.0,
             expert_gating_func=1,
+            attention__q_lora_rank=768,
             attention__kv_lora_rank=512,
             attention__key_length=576,
             attention__value_length=512,

@@ -8,8 +8,7 @@ from realizar._kernels.kv import KV_TYPES, kv_bytes
 
 from realizar._kernels.table cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_BLOCK,
-    kernels,
-    rz_attend_args, rz_kernels,
+    RZ_LATENT_MAX_DIM, kernels, rz_attend_args, rz_kernels,
 )
 
 _FLOATS = {"f32": np.float32, "f16": np.float16}
@@ -82,7 +81,7 @@ def _paged(x, str kind, str kv_type, str isa):
     return np.ascontiguousarray(blocks).reshape(*blocks.shape[:2], -1).view(np.int8)
 
 
-def _check(q, k, v, int max_queries):
+def _check(q, k, v, int max_queries, bint latent):
     """Shapes that fit each other."""
     if k.shape[:2] != v.shape[:2] or q.shape[2] != k.shape[2] or q.shape[1] % k.shape[1]:
         raise ValueError(
@@ -93,6 +92,8 @@ def _check(q, k, v, int max_queries):
     if not q.shape[1] // k.shape[1] <= max_queries <= RZ_ATTEND_MAX_QUERIES:
         raise ValueError(f"max_queries: must be between the {q.shape[1] // k.shape[1]} query heads of a KV head and "
                          f"{RZ_ATTEND_MAX_QUERIES}, got {max_queries}")
+    if latent and v.shape[2] > min(k.shape[2], RZ_LATENT_MAX_DIM):
+        raise ValueError(f"v: {v.shape[2]} elements in keys of {k.shape[2]}; at most {RZ_LATENT_MAX_DIM}")
 
 
 def _padded_bias(bias, int n_head, int n):
@@ -125,7 +126,7 @@ cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] s
 
 
 def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0, float softcap=0.0, str k_type="f16",
-              str v_type="f16", bias=None, int max_queries=RZ_ATTEND_MAX_QUERIES, str isa=None):
+              str v_type="f16", bias=None, bint latent=False, int max_queries=RZ_ATTEND_MAX_QUERIES, str isa=None):
     """Attention of one sequence over a paged cache whose unused slots hold NaN.
 
     Parameters
@@ -148,6 +149,9 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
         Types of the cache.
     bias : float32 [n_head, 2 * n - 1], optional
         Added to the scores: column n - 1 + key - position, n at least as large as every position and n_keys.
+    latent : bool
+        v is the first elements of each key as the cache has it (transformed if that is int8); of the array given only
+        the shape counts.
     max_queries : int
         Queries of one KV head that the kernel is handed at once.
     isa : str, optional
@@ -162,7 +166,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     cdef int k_index = _type_index("k_type", k_type), v_index = _type_index("v_type", v_type)
     cdef const float[:, :, ::1] queries = _heads("q", q)
     k, v = _heads("k", k), _heads("v", v)
-    _check(np.asarray(queries), k, v, max_queries)
+    _check(np.asarray(queries), k, v, max_queries, latent)
     cdef int first = k.shape[0] - queries.shape[0] if pos0 is None else pos0
     if first < 0:
         raise ValueError(f"pos0: position {first} of the first query is negative")
@@ -179,9 +183,10 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     args.head_dim_k, args.head_dim_v, args.n_keys = k.shape[2], v.shape[2], k.shape[0]
     args.q_stride = queries.shape[1] * queries.shape[2]
     args.window, args.causal, args.softcap = window, causal, softcap
-    args.k_type, args.v_type, args.latent = k_index, v_index, 0
+    args.k_type, args.v_type, args.latent = k_index, v_index, latent
     args.scale = k.shape[2] ** -0.5 if scale is None else scale
-    args.k_block_stride, args.v_block_stride = k_blocks.strides[0], v_blocks.strides[0]
+    args.k_block_stride = k_blocks.strides[0]
+    args.v_block_stride = k_blocks.strides[0] if latent else v_blocks.strides[0]
     args.block_table = &block_table[0]
     args.scratch = <void *> ((<size_t> &room[0] + 63) & ~<size_t> 63)
     cdef const float[:, ::1] biases = _padded_bias(bias, queries.shape[1], max(first + queries.shape[0], k.shape[0]))
@@ -191,7 +196,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     cdef int chunk = max_queries // args.n_group, t, i, head, d
     with nogil:
         for head in range(<int> k_blocks.shape[1]):
-            args.k, args.v = &k_blocks[0, head, 0], &v_blocks[0, head, 0]
+            args.k, args.v = &k_blocks[0, head, 0], &k_blocks[0, head, 0] if latent else &v_blocks[0, head, 0]
             args.bias = &biases[head * args.n_group, centre] if biased else NULL
             t = 0
             while t < queries.shape[0]:

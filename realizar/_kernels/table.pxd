@@ -14,6 +14,7 @@ cdef extern from "realizar/table.h" nogil:
         RZ_ATTEND_SCRATCH
         RZ_ATTEND_MAX_QUERIES
         RZ_ATTEND_MAX_HEAD_DIM
+        RZ_LATENT_MAX_DIM
 
     struct rz_attend_args:
         const float *q

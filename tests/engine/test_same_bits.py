@@ -19,7 +19,8 @@ from tests.engine.fake import FakeTokenizer, check_cache
 PROMPTS = [random_tokens(n, seed) for seed, n in enumerate((100, 1, 16, 33, 70))]
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=8)
 TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy" / "src" / "realizar_toy" / "__init__.py"
-# architecture, window, weights, activations, cache; toy has full and window layers and states, mamba2 states alone
+# architecture, window, weights, activations, cache; toy has full and window layers and states,
+# mamba2 states alone, deepseek2 latents
 MODES = [
     ("llama", 0, "Q4_K", "int8", "f16"),
     ("llama", 0, "F16", "f32", "f32"),
@@ -28,9 +29,13 @@ MODES = [
     ("llama", 20, "Q4_K", "int8", "int8"),
     ("toy", 0, "Q8_0", "int8", ("int8", "f16")),
     ("mamba2", 0, "Q8_0", "int8", "f16"),
+    ("deepseek2", 0, "Q8_0", "int8", "int8"),
 ]
-RECURRENCE = {
+SIZES = {
     "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8, "ssm.group_count": 2,
+    "attention.kv_lora_rank": 64, "attention.key_length_mla": 96, "attention.value_length_mla": 64, "expert_count": 4,
+    "expert_used_count": 2, "expert_feed_forward_length": 64, "leading_dense_block_count": 1,
+    "rope.dimension_count": 32,
 }  # fmt: skip
 
 
@@ -47,7 +52,7 @@ def architecture(name):
 def make(request, tmp_path_factory):
     """Makes engines of one tiny model."""
     name, window, type_name, activations, kv_type = request.param
-    sizes = {"attention.sliding_window": window, **RECURRENCE}
+    sizes = {"attention.sliding_window": window, **SIZES}
     metadata = {**tiny_metadata(name), **{f"{name}.{key}": value for key, value in sizes.items()}}
     with tiny_model(architecture(name), metadata, type_name, tmp_path_factory.mktemp("tiny")) as model:
         model.__dict__["tokenizer"] = FakeTokenizer()

@@ -50,6 +50,8 @@ def calls(draw):
             }
         )
     )
+    if head_dim_v <= min(head_dim_k, 512):
+        options["latent"] = draw(st.booleans())
     if draw(st.booleans()):
         shape = (n_head_kv * n_group, 2 * n_keys - 1 + draw(st.sampled_from([0, 2, 34])))
         options["bias"] = rng.standard_normal(shape, np.float32)
@@ -62,6 +64,18 @@ def calls(draw):
 def test_same_bits_as_scalar(isa, call):
     arrays, options = call
     same_bits(attention(*arrays, isa=isa, **options), attention(*arrays, isa="scalar", **options))
+
+
+@pytest.mark.parametrize("isa", table.available())
+@pytest.mark.parametrize("kv_type", ["f32", "f16"])
+@pytest.mark.parametrize(("head_dim_k", "head_dim_v"), [(576, 512), (96, 64), (60, 40), (300, 300)])
+@pytest.mark.parametrize("n_head", [1, 96])
+def test_values_that_are_a_part_of_their_keys(isa, kv_type, head_dim_k, head_dim_v, n_head):
+    rng = np.random.default_rng(0)
+    q, k = (rng.standard_normal((70, n, head_dim_k), np.float32) for n in (n_head, 1))
+    v, types = np.ascontiguousarray(k[..., :head_dim_v]), {"k_type": kv_type, "v_type": kv_type}
+    want = attention(q, k, v, isa=isa, **types)
+    same_bits(attention(q, k, np.zeros_like(v), latent=True, isa=isa, **types), want)
 
 
 @pytest.mark.parametrize("isa", FASTER)
