@@ -10,7 +10,7 @@ enum { MAX_DIM = 100, MAX_BLOCKS = 80, MAX_QUERIES = 48 };
 
 static const char *const kv_names[] = {"f32", "f16", "int8"};
 
-static struct room q_room, k_room, v_room, table_room, m_room, l_room, acc_room, attend_scratch_room;
+static struct room q_room, k_room, v_room, table_room, m_room, l_room, acc_room, attend_scratch_room, bias_room;
 
 /* ---- stores ------------------------------------------------------------------------------------------------------ */
 
@@ -73,6 +73,18 @@ static void random_question(int wild)
     a.q = q;
 }
 
+/* Biases for every distance within n_keys tokens, of each head, and what may be read behind them. */
+static void random_bias(int wild)
+{
+    a.bias = NULL;
+    if (one_in(2)) return;
+    a.bias_stride = 2 * (size_t)a.n_keys - 1 + RZ_BIAS_PAD;
+    size_t n = (size_t)a.n_group * a.bias_stride;
+    float *bias = place(&bias_room, n * sizeof *bias, sizeof *bias);
+    random_floats(bias, n, wild);
+    a.bias = bias + a.n_keys - 1;
+}
+
 /* A cache of one or two heads whose blocks lie in any order; slots without a key hold NaNs, which must not be seen. */
 static const char *random_cache(struct room *room, int is_k, int type, int head_dim, int wild, size_t *block_stride)
 {
@@ -122,7 +134,8 @@ static double score_of(int t, int h, int64_t key)
     for (size_t d = 0; d < head_dim; d++)
         s += (double)q[d] * kv_load(block, d * RZ_KV_BLOCK + (size_t)slot, slot, head_dim, a.k_type);
     s *= a.k_type == RZ_KV_INT8 ? (double)a.scale / (double)spread_width(head_dim) : (double)a.scale;
-    return a.softcap != 0 ? a.softcap * tanh(s / a.softcap) : s;
+    s = a.softcap != 0 ? a.softcap * tanh(s / a.softcap) : s;
+    return a.bias ? s + a.bias[(int64_t)((size_t)h * a.bias_stride) + key - a.pos0 - t] : s;
 }
 
 /* The naive formula over the keys of the split: exp(score) / sum of these, times v. */
@@ -167,6 +180,7 @@ static void fuzz_attend(void)
     static float m[MAX_QUERIES], l[MAX_QUERIES], acc[MAX_QUERIES * MAX_DIM];
     int wild = one_in(3) ? between(1, 3) : 0;
     random_question(wild);
+    random_bias(wild);
     random_block_table();
     a.k_type = between(0, RZ_N_KV - 1), a.v_type = between(0, RZ_N_KV - 1);
     a.k = random_cache(&k_room, 1, a.k_type, a.head_dim_k, wild, &a.k_block_stride);
