@@ -31,6 +31,27 @@ def _number(name: str, value: object, low: float, high: float, want: str) -> Non
     _check(ok, name, value, want)
 
 
+# Parameter -> the least and the greatest that make sense, and how an error says it.
+_RANGES = {
+    "temperature": (0.0, 1e6, "a number >= 0"),
+    "top_p": (0.0, 1.0, "a number in [0, 1]"),
+    "min_p": (0.0, 1.0, "a number in [0, 1]"),
+    "typical_p": (0.0, 1.0, "a number in [0, 1]"),
+    "tfs_z": (0.0, 1.0, "a number in [0, 1]"),
+    "top_a": (0.0, 1.0, "a number in [0, 1]"),
+    "top_n_sigma": (0.0, 1e6, "a number >= 0 (0: off)"),
+    "epsilon_cutoff": (0.0, 1.0, "a number in [0, 1]"),
+    "eta_cutoff": (0.0, 1.0, "a number in [0, 1]"),
+    "dynatemp_range": (0.0, 1e6, "a number >= 0 (0: off)"),
+    "dynatemp_exponent": (0.0, 1e6, "a number >= 0"),
+    "smoothing_factor": (0.0, 1e6, "a number >= 0 (0: off)"),
+    "smoothing_curve": (1.0, 100.0, "a number in [1, 100]"),
+    "repetition_penalty": (1e-6, 1e6, "a number > 0 (1: off)"),
+    "presence_penalty": (-1e6, 1e6, "a finite number"),
+    "frequency_penalty": (-1e6, 1e6, "a finite number"),
+}
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How the tokens of one request are chosen and when it ends.
@@ -51,6 +72,24 @@ class SamplingParams:
         Subtracted once, and once per occurrence, from the logits of tokens seen; 0 is off.
     penalty_last_n : int
         How many of the last tokens (prompt included) the penalties look at; -1 is the whole context.
+    typical_p : float
+        Keep the candidates nearest to the expected surprise whose probabilities sum to at least this; 1 keeps all.
+    tfs_z : float
+        Tail-free: cut where this share of the curvature of the sorted probabilities is reached; 1 keeps all.
+    top_a : float
+        Keep candidates at least this times the square of the best probability; 0 keeps all.
+    top_n_sigma : float
+        Keep candidates within so many standard deviations of the best logit; 0 keeps all.
+    epsilon_cutoff : float
+        Keep candidates of at least this probability; 0 keeps all.
+    eta_cutoff : float
+        The same with a bound that falls with the entropy: min(eta, sqrt(eta) * exp(-entropy)); 0 keeps all.
+    dynatemp_range, dynatemp_exponent : float
+        The temperature goes with the entropy from temperature - range to temperature + range; range 0 is off.
+    smoothing_factor, smoothing_curve : float
+        Bend the logits by the square (with a curve above 1 also the cube) of how far they are below the best; 0 is off.
+    samplers : tuple[str, ...] | None
+        The order of the samplers by name; None takes that of docs/sampling.md.
     seed : int | None
         Draws are keyed by (seed, position, draw number); None takes a fresh seed for every request.
     max_tokens : int | None
@@ -84,18 +123,29 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = field(default=())
     ignore_eos: bool = False
     logprobs: int | None = None
+    typical_p: float = 1.0
+    tfs_z: float = 1.0
+    top_a: float = 0.0
+    top_n_sigma: float = 0.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    smoothing_factor: float = 0.0
+    smoothing_curve: float = 1.0
+    samplers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else _tuple("stop", self.stop, "non-empty strings")
         object.__setattr__(self, "stop", stop)
         object.__setattr__(self, "stop_token_ids", _tuple("stop_token_ids", self.stop_token_ids, "integers"))
-        _number("temperature", self.temperature, 0.0, 1e6, "a number >= 0")
+        for name, (low, high, want) in _RANGES.items():
+            _number(name, getattr(self, name), low, high, want)
         _check(_is_int(self.top_k) and self.top_k >= 0, "top_k", self.top_k, "an integer >= 0 (0: off)")
-        _number("top_p", self.top_p, 0.0, 1.0, "a number in [0, 1]")
-        _number("min_p", self.min_p, 0.0, 1.0, "a number in [0, 1]")
-        _number("repetition_penalty", self.repetition_penalty, 1e-6, 1e6, "a number > 0 (1: off)")
-        _number("presence_penalty", self.presence_penalty, -1e6, 1e6, "a finite number")
-        _number("frequency_penalty", self.frequency_penalty, -1e6, 1e6, "a finite number")
+        if self.samplers is not None:
+            want = "names of samplers in their order"
+            _check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
+            object.__setattr__(self, "samplers", _tuple("samplers", self.samplers, want))
         last_n = self.penalty_last_n
         _check(_is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
         _check(self.seed is None or _is_int(self.seed), "seed", self.seed, "an integer or None")

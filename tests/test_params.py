@@ -22,6 +22,17 @@ WRONG = {
     "stop": ["", ["a", ""], [1], 7],
     "stop_token_ids": [["a"], 7],
     "ignore_eos": [1, None],
+    "typical_p": [math.nan, 1.5],
+    "tfs_z": [-0.1, "1"],
+    "top_a": [1.1, None],
+    "top_n_sigma": [-1.0, math.inf],
+    "epsilon_cutoff": [-1e-9, 2],
+    "eta_cutoff": [math.nan],
+    "dynatemp_range": [-1.0],
+    "dynatemp_exponent": [-1.0, "2"],
+    "smoothing_factor": [-0.1, math.inf],
+    "smoothing_curve": [0.0, 0.9],
+    "samplers": ["top_k", 7],
     "logprobs": [-1, 1001, True],
 }
 

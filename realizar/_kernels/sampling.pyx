@@ -19,15 +19,6 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-cdef extern from "realizar/logits.h" nogil:
-    enum:
-        RZ_LOGITS_BLOCK
-    float rz_greatest(const float *x, int *has_nan)
-    float rz_exp(float x)
-    float rz_weigh(const float *x, float peak, float *w)
-    void rz_select(float *x, int32_t *ids, int lo, int hi, int k)
-    void rz_sort(float *x, int32_t *ids, int lo, int hi)
-
 cdef extern from "realizar/philox.h" nogil:
     void rz_philox(uint32_t *c, uint32_t k0, uint32_t k1)
     double rz_uniform(uint64_t seed, uint64_t position, uint32_t draw)
@@ -60,20 +51,6 @@ cdef class Candidates:
 
     Methods raise ValueError for an argument out of its range.
     """
-
-    cdef readonly int n_vocab, n
-    cdef const float[::1] source  # the caller's logits, kept alive
-    cdef const float *x           # the candidates' logits: the caller's, or own
-    cdef float *own
-    cdef int32_t *ids             # of the candidates, unless is_dense: then candidate i is token i
-    cdef bint is_dense
-    cdef float peak               # the greatest logit
-    cdef float *block_max
-    cdef float *block_x           # room to order the blocks
-    cdef int32_t *block_ids
-    cdef float *weights           # room for e**(x - peak), and their sums
-    cdef double *block_sum
-    cdef int32_t *count           # of each token in the history; zero between calls
 
     def __cinit__(self, int n_vocab):
         if n_vocab < 1:
@@ -118,12 +95,21 @@ cdef class Candidates:
     @property
     def token_ids(self):
         """The candidates' ids, int32 [n], in no particular order."""
-        return np.array([self._id(i) for i in range(self.n)], np.int32)
+        cdef int i
+        found = np.empty(self.n, np.int32)
+        cdef int32_t[::1] ids = found
+        for i in range(self.n):
+            ids[i] = self._id(i)
+        return found
 
     @property
     def logits(self):
         """The candidates' logits, float32 [n], in the order of `token_ids`."""
-        return np.array([self.x[i] for i in range(self.n)], np.float32)
+        found = np.empty(self.n, np.float32)
+        cdef float[::1] logits = found
+        if self.n:
+            memcpy(&logits[0], self.x, <size_t>self.n * sizeof(float))
+        return found
 
     def greedy(self):
         """Keep the best candidate; of equals the one with the lowest id."""
@@ -193,16 +179,16 @@ cdef class Candidates:
 
     # ---- the same without the GIL ---------------------------------------------------------------------------------
 
-    cdef inline int32_t _id(self, int i) noexcept nogil:
+    cdef int32_t _id(self, int i) noexcept nogil:
         return i if self.is_dense else self.ids[i]
 
-    cdef inline int _n_blocks(self) noexcept nogil:
+    cdef int _n_blocks(self) noexcept nogil:
         return (self.n + RZ_LOGITS_BLOCK - 1) // RZ_LOGITS_BLOCK
 
-    cdef inline int _block_end(self, int b) noexcept nogil:
+    cdef int _block_end(self, int b) noexcept nogil:
         return min((b + 1) * RZ_LOGITS_BLOCK, self.n)
 
-    cdef inline const float *_block(self, int b, float *padded) noexcept nogil:
+    cdef const float *_block(self, int b, float *padded) noexcept nogil:
         """Block b; a short last one is copied to `padded` and filled up with -inf."""
         cdef int start = b * RZ_LOGITS_BLOCK, length = self._block_end(b) - start, i
         if length == RZ_LOGITS_BLOCK:

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import SamplingParams
-from realizar.sampling.penalties import Penalties
+from realizar.sampling.order import samplers
 from realizar.sampling.sampler import History, Sampler
-from realizar.sampling.temperature import Greedy, Temperature
-from realizar.sampling.truncation import MinP, TopK, TopP
 
 
 class Sampled(NamedTuple):
@@ -53,11 +51,8 @@ class SamplerChain:
 
     @classmethod
     def from_params(cls, params: SamplingParams, n_vocab: int, seed: int) -> SamplerChain:
-        """Make the chain of these parameters: penalties, top-k, top-p, min-p, temperature, as llama.cpp orders them.
-
-        What is switched off is left out. Temperature 0 is greedy after the penalties: no truncation drops the best.
-        """
-        return cls(_samplers(params), n_vocab, seed, params.logprobs)
+        """Make the chain of these parameters; sampling/order.py says what is in it. Raises as `order.samplers`."""
+        return cls(samplers(params), n_vocab, seed, params.logprobs)
 
     def sample(self, logits: NDArray[np.float32], history: History, position: int, draw: int = 0) -> Sampled:
         """Choose the token at `position`.
@@ -113,21 +108,3 @@ class SamplerChain:
         raise RealizarError(
             f"no token can be chosen: {found}; the file may be damaged, or an f16 value overflowed (try kv_type='f32')"
         )
-
-
-def _samplers(params: SamplingParams) -> list[Sampler]:
-    samplers: list[Sampler] = []
-    if (params.repetition_penalty, params.presence_penalty, params.frequency_penalty) != (1.0, 0.0, 0.0):
-        penalties = params.repetition_penalty, params.presence_penalty, params.frequency_penalty
-        samplers.append(Penalties(*penalties, last_n=params.penalty_last_n))
-    if params.temperature == 0.0:
-        return [*samplers, Greedy()]
-    if params.top_k > 0:
-        samplers.append(TopK(params.top_k))
-    if params.top_p < 1.0:
-        samplers.append(TopP(params.top_p))
-    if params.min_p > 0.0:
-        samplers.append(MinP(params.min_p))
-    if params.temperature != 1.0:
-        samplers.append(Temperature(params.temperature))
-    return samplers

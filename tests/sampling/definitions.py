@@ -7,7 +7,23 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from realizar._kernels.sampling import Candidates
+from realizar.sampling import Sampler
+
 Logits = NDArray[np.float32]
+
+
+def apply(x: Logits, *samplers: Sampler, history: list[int] | None = None) -> Candidates:
+    """The candidates that these leave, checked to leave the caller's logits alone."""
+    before = x.copy()
+    x.flags.writeable = False
+    candidates = Candidates(len(x))
+    assert candidates.load(x)
+    for sampler in samplers:
+        sampler.apply(candidates, history or [])
+    np.testing.assert_array_equal(x, before)
+    assert candidates.n == len(candidates.token_ids) == len(candidates.logits) >= 1
+    return candidates
 
 
 def order(x: Logits) -> NDArray[np.intp]:
@@ -27,6 +43,57 @@ def penalized(x: Logits, history: list[int], repetition: float, presence: float,
         y[token] -= presence + history.count(token) * frequency
     finite = np.finfo(np.float32)
     return np.where(np.isinf(x), x, np.clip(y, finite.min, finite.max)).astype(np.float32)
+
+
+def entropy(x: NDArray[np.floating]) -> float:
+    p = probabilities(x)
+    return float(-(p[p > 0] * np.log(p[p > 0])).sum())
+
+
+def top_n_sigma_cut(x: Logits, n: float) -> float:
+    return float(x.max() - n * x[x > -np.inf].astype(np.float64).std())
+
+
+def cut_at(x: Logits, p: float) -> float:
+    """The logit that belongs to a probability, or the best one if that is less."""
+    y = x.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        log_z = y.max() + np.log(np.exp(y - y.max()).sum())
+        return float(min(np.log(p) + log_z, y.max()))
+
+
+def typical(x: Logits, p: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far each candidate's surprise is from the entropy; the mass of those nearer or as near with a lower id."""
+    q = probabilities(x)
+    with np.errstate(divide="ignore"):
+        distance = np.abs(-np.log(q) - entropy(x))
+    best = np.lexsort((np.arange(len(x)), distance))
+    mass = np.empty(len(x))
+    mass[best] = np.cumsum(q[best]) - q[best]
+    return distance, mass
+
+
+def tail_free(x: Logits, z: float) -> int:
+    """How many of the best are left."""
+    p = np.sort(probabilities(x))[::-1]
+    bends = np.abs(np.diff(p, 2))
+    if bends.sum() == 0:
+        return len(x)
+    return max(1, int(np.argmax(np.cumsum(bends) > z * bends.sum())))
+
+
+def dynamic_temperature(x: Logits, t: float, reach: float, exponent: float) -> NDArray[np.float64]:
+    n, low = (x > -np.inf).sum(), max(t - reach, 0.0)
+    if n == 1:
+        return x.astype(np.float64)
+    return (x.astype(np.float64) - x.max()) / max(low + (t + reach - low) * (entropy(x) / np.log(n)) ** exponent, 1e-30)
+
+
+def quadratic(x: Logits, factor: float, curve: float) -> NDArray[np.float64]:
+    d = x.astype(np.float64) - x.max()
+    with np.errstate(invalid="ignore"):
+        y = x.max() - factor * ((3 - curve) / 2 * d**2 - (curve - 1) / 2 * d**3)
+    return np.where(x > -np.inf, y, -np.inf)
 
 
 _ties = hnp.arrays(np.float32, st.integers(1, 400), elements=st.integers(-3, 3).map(float))

@@ -29,6 +29,22 @@ def test_order_and_what_is_left_out() -> None:
     assert SamplerChain.from_params(greedy, 10, 0).samplers == (Penalties(1.0, 1.0, 0.0), Greedy())
 
 
+def test_the_order_is_the_users() -> None:
+    params = SamplingParams(temperature=0.5, top_k=40, min_p=0.1, samplers=["temperature", "min_p", "top_k", "top_p"])
+    assert SamplerChain.from_params(params, 10, 0).samplers == (Temperature(0.5), MinP(0.1), TopK(40))
+    params = SamplingParams(
+        temperature=0.0, top_k=40, presence_penalty=1.0, samplers=["top_k", "penalties", "temperature"]
+    )
+    assert SamplerChain.from_params(params, 10, 0).samplers == (Penalties(1.0, 1.0, 0.0), Greedy())
+
+
+def test_names_that_make_no_chain() -> None:
+    with pytest.raises(ParameterError, match=r"samplers: 'top_x' is unknown; known are penalties, .*temperature"):
+        SamplerChain.from_params(SamplingParams(samplers=["top_x"]), 10, 0)
+    with pytest.raises(ParameterError, match=r"samplers: 'top_k' is not among them, but top_k=40; name it"):
+        SamplerChain.from_params(SamplingParams(top_k=40, samplers=["top_p"]), 10, 0)
+
+
 def test_a_seed_gives_the_same_tokens_in_any_order_beside_anything() -> None:
     chain = SamplerChain.from_params(PARAMS, N_VOCAB, seed=42)
     in_order = [chain.sample(row, range(i), i).token_id for i, row in enumerate(ROWS)]

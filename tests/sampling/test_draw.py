@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from realizar._kernels.sampling import philox4x32, uniform
 from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain
-from tests.sampling.definitions import probabilities
+from tests.sampling import definitions
+from tests.sampling.definitions import cut_at, entropy, probabilities
 
 # kat_vectors of the Random123 library, release 1.14.0, rows "philox4x32 10": counter, key, result.
 KNOWN_ANSWERS = [
@@ -43,39 +46,65 @@ def chi_square_bound(df: int) -> float:
     return df * (1 - 2 / (9 * df) + z * math.sqrt(2 / (9 * df))) ** 3
 
 
-@pytest.mark.parametrize(
-    ("params", "n_vocab"),
-    [
-        (SamplingParams(), 5),
-        (SamplingParams(), 300),  # several blocks, the last one short
-        (SamplingParams(temperature=0.7), 130),
-        (SamplingParams(temperature=1.5, top_k=20), 300),
-        (SamplingParams(top_p=0.9), 300),
-        (SamplingParams(min_p=0.1, temperature=2.0), 300),
-    ],
-)
-def test_frequencies(params: SamplingParams, n_vocab: int) -> None:
+def best(x: np.ndarray, n: int) -> np.ndarray:
+    return np.argsort(-x, kind="stable")[:n]
+
+
+# Params, the size of the vocabulary, and by definition the tokens left and their logits.
+CASES: dict[str, tuple[SamplingParams, int, Callable[[np.ndarray], tuple[Any, Any]]]] = {
+    "plain": (SamplingParams(), 5, lambda x: (..., x)),
+    "blocks": (SamplingParams(), 300, lambda x: (..., x)),  # several blocks, the last one short
+    "temperature": (SamplingParams(temperature=0.7), 130, lambda x: (..., x / 0.7)),
+    "top_k": (SamplingParams(temperature=1.5, top_k=20), 300, lambda x: (best(x, 20), x / 1.5)),
+    "top_p": (SamplingParams(top_p=0.9), 300, lambda x: (nucleus(x, 0.9), x)),
+    "min_p": (SamplingParams(min_p=0.1, temperature=2.0), 300, lambda x: (x >= x.max() + np.log(0.1), x / 2)),
+    "typical_p": (SamplingParams(typical_p=0.6), 300, lambda x: (definitions.typical(x, 0.6)[1] < 0.6, x)),
+    "tfs_z": (SamplingParams(tfs_z=0.9), 300, lambda x: (best(x, definitions.tail_free(x, 0.9)), x)),
+    "top_a": (SamplingParams(top_a=0.3), 300, lambda x: (x >= cut_at(x, 0.3 * probabilities(x).max() ** 2), x)),
+    "top_n_sigma": (SamplingParams(top_n_sigma=1.0), 300, lambda x: (x >= definitions.top_n_sigma_cut(x, 1.0), x)),
+    "epsilon": (SamplingParams(epsilon_cutoff=4e-3), 300, lambda x: (x >= cut_at(x, 4e-3), x)),
+    "eta": (SamplingParams(eta_cutoff=0.4), 300, lambda x: (x >= cut_at(x, 0.4**0.5 * np.exp(-entropy(x))), x)),
+    "dynatemp": (
+        SamplingParams(temperature=1.5, dynatemp_range=1.0, dynatemp_exponent=2.0),
+        300,
+        lambda x: (..., definitions.dynamic_temperature(x, 1.5, 1.0, 2.0)),
+    ),
+    "smoothing": (
+        SamplingParams(smoothing_factor=0.2, smoothing_curve=1.5),
+        100,
+        lambda x: (..., definitions.quadratic(x, 0.2, 1.5)),
+    ),
+}
+
+
+def nucleus(x: np.ndarray, p: float) -> np.ndarray:
+    ids = best(x, len(x))
+    return ids[: int(np.searchsorted(np.cumsum(probabilities(x[ids])), p)) + 1]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_frequencies(name: str) -> None:
+    """Of 20,000 draws, against the exact probabilities."""
+    params, n_vocab, definition = CASES[name]
     x = (np.random.default_rng(n_vocab).standard_normal(n_vocab) * 0.7).astype(np.float32)
     chain = SamplerChain.from_params(params, n_vocab, seed=1234)
     drawn = [chain.sample(x, [], position).token_id for position in range(N_DRAWS)]
-    expected = expected_probabilities(x, params) * N_DRAWS
+    kept, y = definition(x)
+    expected = np.zeros(n_vocab)
+    expected[kept] = probabilities(y[kept]) * N_DRAWS
     counts = np.bincount(drawn, minlength=n_vocab)
     assert counts[expected == 0].sum() == 0
     counts, expected = counts[expected > 0], expected[expected > 0]
-    assert expected.min() > 5  # else chi-square says little
+    counts, expected = pooled(counts, expected)
     assert ((counts - expected) ** 2 / expected).sum() < chi_square_bound(len(expected) - 1)
 
 
-def expected_probabilities(x: np.ndarray, params: SamplingParams) -> np.ndarray:
-    """The chain's definition: top-k, top-p, min-p on the untempered probabilities, then the temperature."""
-    best = np.argsort(-x, kind="stable")
-    keep = best[: params.top_k or len(x)]
-    p = probabilities(x[keep])
-    keep = keep[: int(np.searchsorted(np.cumsum(p), params.top_p)) + 1 if params.top_p < 1 else None]
-    keep = keep[x[keep] >= x[keep[0]] + np.log(params.min_p)] if params.min_p else keep
-    result = np.zeros(len(x))
-    result[keep] = probabilities(x[keep] / params.temperature)
-    return result
+def pooled(counts: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rarest together, so that five are expected of each kind: else chi-square says little."""
+    if (expected >= 5).all():
+        return counts, expected
+    rare = expected < max(5, np.sort(expected)[np.cumsum(np.sort(expected)) >= 5][0] * (1 + 1e-9))
+    return tuple(np.append(v[~rare], v[rare].sum()) for v in (counts, expected))  # type: ignore[return-value]
 
 
 def test_draw_numbers_are_independent() -> None:

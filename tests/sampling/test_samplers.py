@@ -9,20 +9,7 @@ from hypothesis import strategies as st
 
 from realizar._kernels.sampling import Candidates
 from realizar.sampling import Greedy, MinP, Penalties, Sampler, Temperature, TopK, TopP
-from tests.sampling.definitions import Logits, logits, order, penalized, probabilities
-
-
-def apply(x: Logits, *samplers: Sampler, history: list[int] | None = None) -> Candidates:
-    """The candidates that these leave, checked to leave the caller's logits alone."""
-    before = x.copy()
-    x.flags.writeable = False
-    candidates = Candidates(len(x))
-    assert candidates.load(x)
-    for sampler in samplers:
-        sampler.apply(candidates, history or [])
-    np.testing.assert_array_equal(x, before)
-    assert candidates.n == len(candidates.token_ids) == len(candidates.logits) >= 1
-    return candidates
+from tests.sampling.definitions import Logits, apply, logits, order, penalized, probabilities
 
 
 @given(logits)

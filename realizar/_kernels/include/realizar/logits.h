@@ -58,6 +58,37 @@ static inline float rz_weigh(const float *x, float peak, float *w)
     return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
+/* The sum of w * (peak - x) of a block with its weights: how far below the best a candidate is on the average. */
+static inline double rz_fall(const float *x, float peak, const float *w)
+{
+    double sum[RZ_LOGITS_BLOCK / 4] = {0};
+    for (int j = 0; j < RZ_LOGITS_BLOCK; j++) {
+        float fall = peak - x[j] < 88.0f ? peak - x[j] : 88.0f;
+        sum[j % 16] += (double)w[j] * (double)fall;
+    }
+    for (int n = 8; n > 0; n /= 2)
+        for (int j = 0; j < n; j++) sum[j] += sum[j + n];
+    return sum[0];
+}
+
+/* Adds the falls of a block's finite logits below the peak to sum, and their squares to squares; returns how many. */
+static inline int rz_moments(const float *x, float peak, double *sum, double *squares)
+{
+    double s[RZ_LOGITS_BLOCK / 4] = {0}, q[RZ_LOGITS_BLOCK / 4] = {0};
+    int n = 0;
+    for (int j = 0; j < RZ_LOGITS_BLOCK; j++) {
+        double fall = x[j] > -INFINITY ? (double)peak - (double)x[j] : 0.0;
+        n += x[j] > -INFINITY;
+        s[j % 16] += fall;
+        q[j % 16] += fall * fall;
+    }
+    for (int half = 8; half > 0; half /= 2)
+        for (int j = 0; j < half; j++) s[j] += s[j + half], q[j] += q[j + half];
+    *sum += s[0];
+    *squares += q[0];
+    return n;
+}
+
 /* ---- order: greater logits first, of equals the lower id ---------------------------------------------------------- */
 
 static inline bool rz_is_better(float x, int32_t i, float y, int32_t j) { return x > y || (x == y && i < j); }
