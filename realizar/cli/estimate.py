@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from realizar.model import Model
     from realizar.params import EngineParams
 
-# Bytes of a built tokenizer for each of its tokens, measured with vocabularies of 30,000 to 152,000 tokens: 550 to 720
-# for pairs of bytes, 470 for SentencePiece's, 540 for words of BERT.
+# Bytes of a built tokenizer for each of its merges, or else tokens, measured with vocabularies of 30,000 to 152,000:
+# 550 to 720 for pairs of bytes, 470 for SentencePiece's, 540 for words of BERT.
 TOKENIZER_BYTES = {"gpt2": 630, "llama": 470, "bert": 540, "t5": 600}
 FIXED_BYTES = 7 << 20
 """Code that is loaded late, the graph, the plan, the tables of the sampler: measured with SmolLM2 and Qwen2.5."""
@@ -143,7 +143,8 @@ def _tokenizer_bytes(model: Model) -> int:
     if "tokenizer.ggml.tokens" not in metadata:
         return 0
     kind = str(metadata.get("tokenizer.ggml.model"))
-    return TOKENIZER_BYTES.get(kind, max(TOKENIZER_BYTES.values())) * metadata.field("tokenizer.ggml.tokens").n
+    key = "tokenizer.ggml.merges" if "tokenizer.ggml.merges" in metadata else "tokenizer.ggml.tokens"
+    return TOKENIZER_BYTES.get(kind, max(TOKENIZER_BYTES.values())) * metadata.field(key).n
 
 
 def _speed(floor: Floor, n_tokens: int, read: float, rate: float) -> Speed:
