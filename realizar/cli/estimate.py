@@ -132,7 +132,7 @@ def _memory(model: Model, params: EngineParams, one: KVCache, n_threads: int) ->
     return {
         "weights": sum(info.n_bytes for info in model.file.tensors.values()),
         "metadata": model.file.n_bytes - sum(info.n_bytes for info in model.file.tensors.values()),
-        "cache": one.n_bytes * params.n_seqs,
+        "cache": one.n_bytes_for(params.n_seqs),
         "values": sum(at.touched(params.n_seqs) for at in places),
         "rest": FIXED_BYTES,
     }

@@ -101,12 +101,13 @@ class KVCache:
             raise RealizarError("a KVCache needs n_ctx; take the model's own where the user gave none")
         self.n_ctx = params.n_ctx
         self.n_batch = params.n_batch
+        self._n_seqs = params.n_seqs
         self.windows = [group.window for group in groups]
         self.cross = [group.kind == "cross" for group in groups]
         self.pools = [BlockPool(params.n_seqs * n) for n in self.blocks_needed(self.n_ctx, self.n_ctx)]
         self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
         n_slots = self.max_seqs if states else 0
-        n_snapshots = self._snapshots_of(states, params.n_seqs)
+        n_snapshots = self._n_snapshots(sum(4 * math.prod(at.shape) for at in states), params.n_seqs)
         k_type, v_type = kv_types(params.kv_type)
         self.layers: list[LayerCache] = []
         self._layers_of: list[slice] = []
@@ -125,10 +126,16 @@ class KVCache:
         self._block_copies: list[tuple[int, int, int]] = []
         self._slot_copies: list[tuple[int, int]] = []
 
-    def _snapshots_of(self, states: Seq[State], n_seqs: int) -> int:
+    def _n_snapshots(self, slot_bytes: int, n_seqs: int) -> int:
         """As many as n_seqs sequences leave behind, one each SNAPSHOT_TOKENS and one more, if they fit the budget."""
-        n_bytes = sum(4 * math.prod(at.shape) for at in states)
-        return min(n_seqs * (self.n_ctx // SNAPSHOT_TOKENS + 1), SNAPSHOT_BYTES // n_bytes) if n_bytes else 0
+        return min(n_seqs * (self.n_ctx // SNAPSHOT_TOKENS + 1), SNAPSHOT_BYTES // slot_bytes) if slot_bytes else 0
+
+    def n_bytes_for(self, n_seqs: int) -> int:
+        """Bytes of all arrays of a cache like this one for so many sequences."""
+        slot: int = sum(at.data[0].nbytes for at in self.states)
+        slots = min(n_seqs, self.n_batch) + self._n_snapshots(slot, n_seqs)
+        blocks: int = sum(at.n_bytes for at in self.layers)
+        return blocks * n_seqs // self._n_seqs + slots * slot
 
     @property
     def n_bytes(self) -> int:

@@ -152,6 +152,12 @@ def test_the_state_used_least_recently_gives_way():
     assert rig.sequence([1] * 33).n_cached == 0
 
 
+@pytest.mark.parametrize("name", PLANS)
+def test_what_a_cache_for_more_sequences_takes(name):
+    for n_seqs in (1, 3, 4):
+        assert fake_cache(PLANS[name], n_seqs=1).n_bytes_for(n_seqs) == fake_cache(PLANS[name], n_seqs=n_seqs).n_bytes
+
+
 def test_truncate_goes_back_to_a_state_that_was_kept(with_state):
     seq = with_state.sequence(PROMPT[:70])
     with_state.compute((seq, 32))
