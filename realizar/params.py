@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -46,10 +47,15 @@ _RANGES = {
     "dynatemp_exponent": (0.0, 1e6, "a number >= 0"),
     "smoothing_factor": (0.0, 1e6, "a number >= 0 (0: off)"),
     "smoothing_curve": (1.0, 100.0, "a number in [1, 100]"),
+    "dry_multiplier": (0.0, 1e6, "a number >= 0 (0: off)"),
+    "dry_base": (1.0, 1e6, "a number >= 1"),
     "repetition_penalty": (1e-6, 1e6, "a number > 0 (1: off)"),
     "presence_penalty": (-1e6, 1e6, "a finite number"),
     "frequency_penalty": (-1e6, 1e6, "a finite number"),
 }
+# Parameter -> the least integer that makes sense.
+_LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
+_STRINGS = ("stop", "bad_words", "dry_sequence_breakers")
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,23 @@ class SamplingParams:
         The temperature goes with the entropy from temperature - range to temperature + range; range 0 is off.
     smoothing_factor, smoothing_curve : float
         Bend the logits by the square (with a curve above 1 also the cube) of how far they are below the best; 0 is off.
+    dry_multiplier, dry_base : float
+        A token that would lengthen a repetition of n tokens has multiplier * base ** (n - dry_allowed_length)
+        subtracted from its logit; multiplier 0 is off.
+    dry_allowed_length : int
+        Shorter repetitions are free.
+    dry_sequence_breakers : tuple[str, ...]
+        Strings that no repetition goes across.
+    no_repeat_ngram_size : int
+        No run of so many tokens is there twice; 0 is off.
+    logit_bias : tuple[tuple[int, float], ...]
+        (token id, number added to its logit); a mapping is taken too. -inf bans a token.
+    allowed_token_ids : tuple[int, ...] | None
+        The only tokens that may be chosen; None allows all.
+    bad_words : tuple[str, ...]
+        Strings that the text must not have; a single string is taken too.
+    min_tokens : int
+        Tokens to generate before one may end the text.
     samplers : tuple[str, ...] | None
         The order of the samplers by name; None takes that of docs/sampling.md.
     seed : int | None
@@ -133,29 +156,69 @@ class SamplingParams:
     dynatemp_exponent: float = 1.0
     smoothing_factor: float = 0.0
     smoothing_curve: float = 1.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    no_repeat_ngram_size: int = 0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    allowed_token_ids: tuple[int, ...] | None = None
+    bad_words: tuple[str, ...] = ()
+    min_tokens: int = 0
     samplers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        stop = (self.stop,) if isinstance(self.stop, str) else _tuple("stop", self.stop, "non-empty strings")
-        object.__setattr__(self, "stop", stop)
-        object.__setattr__(self, "stop_token_ids", _tuple("stop_token_ids", self.stop_token_ids, "integers"))
         for name, (low, high, want) in _RANGES.items():
             _number(name, getattr(self, name), low, high, want)
-        _check(_is_int(self.top_k) and self.top_k >= 0, "top_k", self.top_k, "an integer >= 0 (0: off)")
-        if self.samplers is not None:
-            want = "names of samplers in their order"
-            _check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
-            object.__setattr__(self, "samplers", _tuple("samplers", self.samplers, want))
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            _check(_is_int(value) and value >= least, name, value, f"an integer >= {least}")
+        for name in _STRINGS:
+            self._make_strings(name)
+        self._make_ids()
         last_n = self.penalty_last_n
         _check(_is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
         _check(self.seed is None or _is_int(self.seed), "seed", self.seed, "an integer or None")
         tokens = self.max_tokens
         _check(tokens is None or (_is_int(tokens) and tokens >= 1), "max_tokens", tokens, "an integer >= 1 or None")
-        _check(all(isinstance(s, str) and s for s in self.stop), "stop", self.stop, "non-empty strings")
-        _check(all(_is_int(t) for t in self.stop_token_ids), "stop_token_ids", self.stop_token_ids, "integers")
+        _check(tokens is None or self.min_tokens <= tokens, "min_tokens", self.min_tokens, f"<= max_tokens={tokens}")
         _check(isinstance(self.ignore_eos, bool), "ignore_eos", self.ignore_eos, "True or False")
         n = self.logprobs
         _check(n is None or (_is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
+        if self.samplers is not None:
+            want = "names of samplers in their order"
+            _check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
+            object.__setattr__(self, "samplers", _tuple("samplers", self.samplers, want))
+
+    def _make_strings(self, name: str) -> None:
+        value, want = getattr(self, name), "non-empty strings"
+        strings = (value,) if isinstance(value, str) else _tuple(name, value, want)
+        _check(all(isinstance(s, str) and s for s in strings), name, strings, want)
+        object.__setattr__(self, name, strings)
+
+    def _make_ids(self) -> None:
+        ids = _tuple("stop_token_ids", self.stop_token_ids, "integers")
+        _check(all(_is_int(t) for t in ids), "stop_token_ids", ids, "integers")
+        object.__setattr__(self, "stop_token_ids", ids)
+        if self.allowed_token_ids is not None:
+            ids = _tuple("allowed_token_ids", self.allowed_token_ids, "token ids")
+            _check(
+                bool(ids) and all(_is_int(t) for t in ids), "allowed_token_ids", ids, "one token id or more, or None"
+            )
+            object.__setattr__(self, "allowed_token_ids", ids)
+        want = "token ids with a number each, finite or -inf"
+        given = self.logit_bias
+        pairs = _tuple("logit_bias", given.items() if isinstance(given, Mapping) else given, want)
+        _check(
+            all(isinstance(pair, tuple) and len(pair) == 2 and _is_int(pair[0]) for pair in pairs),
+            "logit_bias",
+            given,
+            want,
+        )
+        for _, bias in pairs:
+            _number("logit_bias", 0.0 if bias == -math.inf else bias, -1e6, 1e6, want)
+        _check(len(dict(pairs)) == len(pairs), "logit_bias", given, "one number for each token")
+        object.__setattr__(self, "logit_bias", pairs)
 
 
 KVType: TypeAlias = Literal["f16", "f32", "int8"]

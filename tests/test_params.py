@@ -32,6 +32,15 @@ WRONG = {
     "dynatemp_exponent": [-1.0, "2"],
     "smoothing_factor": [-0.1, math.inf],
     "smoothing_curve": [0.0, 0.9],
+    "dry_multiplier": [-1.0],
+    "dry_base": [0.9],
+    "dry_allowed_length": [0, 1.5],
+    "dry_sequence_breakers": ["", [1], 5],
+    "no_repeat_ngram_size": [-1, True],
+    "logit_bias": [7, {"1": 2.0}, {1: "2"}, {1: math.nan}, {1: math.inf}, [(1, 2.0), (1, 3.0)], [5]],
+    "allowed_token_ids": [[], 5, ["a"]],
+    "bad_words": ["", ["a", ""], 3],
+    "min_tokens": [-1, 1.0, 257],
     "samplers": ["top_k", 7],
     "logprobs": [-1, 1001, True],
 }
@@ -45,6 +54,10 @@ def test_what_makes_no_sense_is_refused(name, value):
 
 def test_one_stop_string_is_taken_too():
     assert SamplingParams(stop="END").stop == ("END",)
+
+
+def test_a_mapping_of_biases_is_taken():
+    assert SamplingParams(logit_bias={5: -math.inf, 2: 1}).logit_bias == ((5, -math.inf), (2, 1))
 
 
 @pytest.mark.parametrize("value", ["f8", "", None, 16, ("f16",), ("f16", "f8"), ["f16", "f16"], ("f16", "f16", "f16")])

@@ -93,6 +93,11 @@ cdef class Candidates:
         return sound and -INFINITY < self.peak < INFINITY
 
     @property
+    def is_empty(self):
+        """Whether no candidate is left that can be drawn: none has a logit above -inf."""
+        return not self.peak > -INFINITY
+
+    @property
     def token_ids(self):
         """The candidates' ids, int32 [n], in no particular order."""
         cdef int i
@@ -148,7 +153,7 @@ cdef class Candidates:
             self._keep_from(<float>(self.peak + log(p)))
 
     def temperature(self, double t):
-        """Make each logit (logit - peak) / t: to softmax the same as logit / t, and a tiny t cannot overflow."""
+        """Make each logit (logit - peak) / t: to softmax the same as logit / t. A t below 1e-30 counts as that."""
         if not t > 0.0:
             raise ValueError(f"t={t}: must be above 0")
         with nogil:

@@ -11,13 +11,13 @@ from operator import index
 from typing import TYPE_CHECKING
 
 from realizar.engine.kv_cache import KVCache
-from realizar.engine.request import Encoding, Generation, Scoring
+from realizar.engine.request import Encoding, Generation, Scoring, end_ids
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.sequence import Sequence
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
-from realizar.sampling import SamplerChain
+from realizar.sampling import SamplerChain, TokenTexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,6 +61,7 @@ class Engine:
         self._turn = threading.Condition()
         self._stepper: int | None = None
         self._closed = False
+        self._texts: TokenTexts | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_hook(weakref.WeakMethod(self._after_fork)))
 
@@ -108,12 +109,16 @@ class Engine:
         if not isinstance(params, SamplingParams):
             raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
         seed = secrets.randbits(63) if params.seed is None else params.seed
-        sampler = SamplerChain.from_params(params, self.model.hp.n_vocab, seed)
+        tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
+        if self._texts is None:
+            self._texts = TokenTexts(tokenizer, n_vocab)
         if self.model.has_encoder:
             seq = Sequence(self.cache, [self.model.decoder_start], self._source(ids))
         else:
             seq = Sequence(self.cache, ids)
-        request = Generation(seq, params, sampler, self.model.tokenizer)
+        ends = end_ids(params, tokenizer)
+        sampler = SamplerChain.from_params(params, n_vocab, seed, self._texts, seq.n_tokens, ends)
+        request = Generation(seq, params, sampler, tokenizer)
         self.scheduler.waiting.append(request)
         return request
 

@@ -198,6 +198,11 @@ class Encoding(Request):
         self.finished = self._n == len(self.hidden)
 
 
+def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the tokens that end a text."""
+    return frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eog_ids)
+
+
 class Generation(Request):
     """A text to be continued, or a source to be answered.
 
@@ -230,7 +235,7 @@ class Generation(Request):
         self._sampler = sampler
         self._decoder = tokenizer.stream(after=None if len(seq.source) else int(seq.tokens[-1]))
         self._stops = StopFilter(params.stop)
-        self._end_ids = frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eog_ids)
+        self._end_ids = end_ids(params, tokenizer)
         self._text: list[str] = []
         self._n_prompt = len(seq.source) or seq.n_tokens
         self._n_cached = 0

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar._kernels.sampling import Candidates
-from realizar.errors import ParameterError, RealizarError
+from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
 from realizar.sampling.order import samplers
 from realizar.sampling.sampler import History, Sampler
+from realizar.sampling.setting import Setting
+from realizar.sampling.texts import TokenTexts
 
 
 class Sampled(NamedTuple):
@@ -50,9 +52,31 @@ class SamplerChain:
         self._candidates = Candidates(n_vocab)
 
     @classmethod
-    def from_params(cls, params: SamplingParams, n_vocab: int, seed: int) -> SamplerChain:
-        """Make the chain of these parameters; sampling/order.py says what is in it. Raises as `order.samplers`."""
-        return cls(samplers(params), n_vocab, seed, params.logprobs)
+    def from_params(
+        cls, params: SamplingParams, n_vocab: int, seed: int, texts: TokenTexts | None = None, n_prompt: int = 0,
+        end_ids: frozenset[int] = frozenset(),
+    ) -> SamplerChain:  # fmt: skip
+        """Make the chain of these parameters; sampling/order.py says what is in it.
+
+        Parameters
+        ----------
+        params : SamplingParams
+        n_vocab, seed : int
+            As for the class.
+        texts : TokenTexts, optional
+            What the tokens add to a text; `bad_words` and `dry_sequence_breakers` need it.
+        n_prompt : int
+            Tokens in the history before the first one that is sampled.
+        end_ids : frozenset of int
+            Tokens that end the text.
+
+        Raises
+        ------
+        ParameterError
+            As `order.samplers`.
+        """
+        setting = Setting(n_vocab, texts, n_prompt, end_ids)
+        return cls(samplers(params, setting), n_vocab, seed, params.logprobs)
 
     def sample(self, logits: NDArray[np.float32], history: History, position: int, draw: int = 0) -> Sampled:
         """Choose the token at `position`.
@@ -71,7 +95,7 @@ class SamplerChain:
         Raises
         ------
         RealizarError
-            If a logit is NaN or +inf, or all are -inf.
+            If a logit is NaN or +inf, or all are -inf, or the samplers leave no candidate.
         ParameterError
             If there are not n_vocab logits, or the history holds what is no token.
         """
@@ -81,6 +105,8 @@ class SamplerChain:
             logprobs = self._load_with_logprobs(logits)
             for sampler in self.samplers:
                 sampler.apply(candidates, history)
+                if candidates.is_empty:
+                    raise RealizarError(f"no token can be chosen: {shown(sampler)} leaves none of those before it")
         except ValueError as error:
             raise ParameterError(f"sampling at position {position}: {error}") from None
         token_id = candidates.draw(self.seed, position, draw)

@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 from realizar.errors import ParameterError, shown
 from realizar.params import SamplingParams
+from realizar.sampling.dry import Dry
 from realizar.sampling.penalties import Penalties
+from realizar.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens, NoRepeatNgram
 from realizar.sampling.sampler import Sampler
+from realizar.sampling.setting import Setting
 from realizar.sampling.temperature import DynamicTemperature, Greedy, Quadratic, Temperature
 from realizar.sampling.truncation import Epsilon, Eta, MinP, TailFree, TopA, TopK, TopNSigma, TopP, TypicalP
 
@@ -20,14 +23,14 @@ class Kind(NamedTuple):
     """A sampler by name: the params that switch it on, and how it is made of them."""
 
     switches: tuple[str, ...]
-    make: Callable[[SamplingParams], Sampler]
+    make: Callable[[SamplingParams, Setting], Sampler]
 
     def is_on(self, params: SamplingParams) -> bool:
         """Whether one of the switches is not neutral."""
         return any(getattr(params, name) != _NEUTRAL[name] for name in self.switches)
 
 
-def _temperature(p: SamplingParams) -> Sampler:
+def _temperature(p: SamplingParams, _: Setting) -> Sampler:
     if p.temperature == 0.0:
         return Greedy()
     if p.dynatemp_range:
@@ -35,43 +38,73 @@ def _temperature(p: SamplingParams) -> Sampler:
     return Temperature(p.temperature)
 
 
+def _allowed(p: SamplingParams, setting: Setting) -> Sampler:
+    ids = p.allowed_token_ids or ()
+    setting.check("allowed_token_ids", ids)
+    return AllowedTokens(ids)
+
+
+def _bias(p: SamplingParams, setting: Setting) -> Sampler:
+    setting.check("logit_bias", tuple(token for token, _ in p.logit_bias))
+    return LogitBias(p.logit_bias)
+
+
+def _dry(p: SamplingParams, setting: Setting) -> Sampler:
+    words = p.dry_sequence_breakers
+    breakers = setting.texts("dry_sequence_breakers").breakers(words) if words else {}
+    return Dry(p.dry_multiplier, p.dry_base, p.dry_allowed_length, breakers, setting.n_vocab)
+
+
+# They hold whatever the order of the others is, and come before them.
+RULES: dict[str, Kind] = {
+    "allowed_token_ids": Kind(("allowed_token_ids",), _allowed),
+    "bad_words": Kind(("bad_words",), lambda p, setting: BadWords(p.bad_words, setting.texts("bad_words"))),
+    "no_repeat_ngram": Kind(("no_repeat_ngram_size",), lambda p, _: NoRepeatNgram(p.no_repeat_ngram_size)),
+    "min_tokens": Kind(
+        ("min_tokens",), lambda p, setting: MinTokens(setting.n_prompt + p.min_tokens, tuple(sorted(setting.end_ids)))
+    ),
+    "logit_bias": Kind(("logit_bias",), _bias),
+}
 # In the order of llama.cpp; what it does not have stands beside its kin.
 KINDS: dict[str, Kind] = {
     "penalties": Kind(
         ("repetition_penalty", "presence_penalty", "frequency_penalty"),
-        lambda p: Penalties(p.repetition_penalty, p.presence_penalty, p.frequency_penalty, p.penalty_last_n),
+        lambda p, _: Penalties(p.repetition_penalty, p.presence_penalty, p.frequency_penalty, p.penalty_last_n),
     ),
-    "top_n_sigma": Kind(("top_n_sigma",), lambda p: TopNSigma(p.top_n_sigma)),
-    "top_k": Kind(("top_k",), lambda p: TopK(p.top_k)),
-    "tfs_z": Kind(("tfs_z",), lambda p: TailFree(p.tfs_z)),
-    "typical_p": Kind(("typical_p",), lambda p: TypicalP(p.typical_p)),
-    "top_p": Kind(("top_p",), lambda p: TopP(p.top_p)),
-    "min_p": Kind(("min_p",), lambda p: MinP(p.min_p)),
-    "top_a": Kind(("top_a",), lambda p: TopA(p.top_a)),
-    "epsilon_cutoff": Kind(("epsilon_cutoff",), lambda p: Epsilon(p.epsilon_cutoff)),
-    "eta_cutoff": Kind(("eta_cutoff",), lambda p: Eta(p.eta_cutoff)),
-    "smoothing": Kind(("smoothing_factor",), lambda p: Quadratic(p.smoothing_factor, p.smoothing_curve)),
+    "dry": Kind(("dry_multiplier",), _dry),
+    "top_n_sigma": Kind(("top_n_sigma",), lambda p, _: TopNSigma(p.top_n_sigma)),
+    "top_k": Kind(("top_k",), lambda p, _: TopK(p.top_k)),
+    "tfs_z": Kind(("tfs_z",), lambda p, _: TailFree(p.tfs_z)),
+    "typical_p": Kind(("typical_p",), lambda p, _: TypicalP(p.typical_p)),
+    "top_p": Kind(("top_p",), lambda p, _: TopP(p.top_p)),
+    "min_p": Kind(("min_p",), lambda p, _: MinP(p.min_p)),
+    "top_a": Kind(("top_a",), lambda p, _: TopA(p.top_a)),
+    "epsilon_cutoff": Kind(("epsilon_cutoff",), lambda p, _: Epsilon(p.epsilon_cutoff)),
+    "eta_cutoff": Kind(("eta_cutoff",), lambda p, _: Eta(p.eta_cutoff)),
+    "smoothing": Kind(("smoothing_factor",), lambda p, _: Quadratic(p.smoothing_factor, p.smoothing_curve)),
     "temperature": Kind(("temperature", "dynatemp_range"), _temperature),
 }
-BEFORE_GREEDY = ("penalties",)
+BEFORE_GREEDY = ("penalties", "dry")
 """Those that may change which candidate is the best; the others make no difference at temperature 0."""
 
 
-def samplers(params: SamplingParams) -> list[Sampler]:
-    """Return the samplers that are switched on, in the order of `params.samplers`, or of `KINDS`.
+def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
+    """Return the samplers that are switched on: the rules, then the others in the order of the params or of `KINDS`.
 
     At temperature 0 the choice is greedy behind those that can change which candidate is the best.
 
     Raises
     ------
     ParameterError
-        If `params.samplers` names one that there is not, or leaves one out that other params switch on.
+        If `params.samplers` names one that there is not, or leaves one out that other params switch on; or if the
+        params name a token that there is not.
     """
     order = tuple(KINDS) if params.samplers is None else params.samplers
     _check(params, order)
     if params.temperature == 0.0:
         order = (*(item for item in order if item in BEFORE_GREEDY), "temperature")
-    return [KINDS[name].make(params) for name in order if KINDS[name].is_on(params)]
+    kinds = [*RULES.values(), *(KINDS[name] for name in order)]
+    return [kind.make(params, setting) for kind in kinds if kind.is_on(params)]
 
 
 def _check(params: SamplingParams, order: tuple[str, ...]) -> None:

@@ -96,6 +96,31 @@ def quadratic(x: Logits, factor: float, curve: float) -> NDArray[np.float64]:
     return np.where(x > -np.inf, y, -np.inf)
 
 
+def dry(
+    x: Logits,
+    history: list[int],
+    multiplier: float,
+    base: float,
+    allowed: int,
+    breakers: dict[int, set[tuple[int, ...]]],
+) -> NDArray[np.float64]:
+    y, n = x.astype(np.float64), len(history)
+    found = (
+        (i, max(len(rest) for rest in rests))
+        for i in range(n)
+        if (rests := {r for r in breakers.get(history[i], ()) if tuple(history[i + 1 :][: len(r)]) == r})
+    )
+    limit = min((n - 1 - i - length for i, length in found), default=n) if breakers else n
+    for token in set(history):
+        ends = [history[:j] for j in range(n) if history[j] == token]
+        longest = max(next(i for i in range(n + 1) if i == len(e) or e[-1 - i] != history[-1 - i]) for e in ends)
+        length = min(longest, limit)
+        if length >= allowed and () not in breakers.get(token, ()):
+            y[token] -= multiplier * base ** (length - allowed)
+    finite = np.finfo(np.float32)
+    return np.where(np.isinf(x), x, np.clip(y, finite.min, finite.max))
+
+
 _ties = hnp.arrays(np.float32, st.integers(1, 400), elements=st.integers(-3, 3).map(float))
 _spread = hnp.arrays(np.float32, st.integers(1, 400), elements=st.floats(-30, 30, width=32))
 _extreme = hnp.arrays(

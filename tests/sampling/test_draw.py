@@ -14,6 +14,7 @@ from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain
 from tests.sampling import definitions
 from tests.sampling.definitions import cut_at, entropy, probabilities
+from tests.sampling.vocabulary import texts
 
 # kat_vectors of the Random123 library, release 1.14.0, rows "philox4x32 10": counter, key, result.
 KNOWN_ANSWERS = [
@@ -50,6 +51,7 @@ def best(x: np.ndarray, n: int) -> np.ndarray:
     return np.argsort(-x, kind="stable")[:n]
 
 
+HISTORY = [3, 1, 2, 3, 1, 2, 3]
 # Params, the size of the vocabulary, and by definition the tokens left and their logits.
 CASES: dict[str, tuple[SamplingParams, int, Callable[[np.ndarray], tuple[Any, Any]]]] = {
     "plain": (SamplingParams(), 5, lambda x: (..., x)),
@@ -74,6 +76,25 @@ CASES: dict[str, tuple[SamplingParams, int, Callable[[np.ndarray], tuple[Any, An
         100,
         lambda x: (..., definitions.quadratic(x, 0.2, 1.5)),
     ),
+    "penalties": (
+        SamplingParams(repetition_penalty=1.5, presence_penalty=0.2, frequency_penalty=0.3),
+        50,
+        lambda x: (..., definitions.penalized(x, HISTORY, 1.5, 0.2, 0.3)),
+    ),
+    "dry": (
+        SamplingParams(dry_multiplier=0.5, dry_base=1.2),
+        50,
+        lambda x: (..., definitions.dry(x, HISTORY, 0.5, 1.2, 2, {8: {()}, 9: {()}, 10: {()}})),
+    ),
+    "no_repeat_ngram": (SamplingParams(no_repeat_ngram_size=3), 50, lambda x: (np.arange(50) != 1, x)),
+    "bad_words": (SamplingParams(bad_words="ca"), 50, lambda x: (~np.isin(np.arange(50), [1, 4, 6, 7]), x)),
+    "min_tokens": (SamplingParams(min_tokens=1), 50, lambda x: (~np.isin(np.arange(50), [5, 9]), x)),
+    "allowed": (SamplingParams(allowed_token_ids=range(2, 30)), 50, lambda x: (slice(2, 30), x)),
+    "logit_bias": (
+        SamplingParams(logit_bias={3: 1.0, 7: -0.5}),
+        50,
+        lambda x: (..., x + np.eye(50)[3] - np.eye(50)[7] / 2),
+    ),
 }
 
 
@@ -87,8 +108,8 @@ def test_frequencies(name: str) -> None:
     """Of 20,000 draws, against the exact probabilities."""
     params, n_vocab, definition = CASES[name]
     x = (np.random.default_rng(n_vocab).standard_normal(n_vocab) * 0.7).astype(np.float32)
-    chain = SamplerChain.from_params(params, n_vocab, seed=1234)
-    drawn = [chain.sample(x, [], position).token_id for position in range(N_DRAWS)]
+    chain = SamplerChain.from_params(params, n_vocab, 1234, texts(), len(HISTORY), frozenset((5, 9)))
+    drawn = [chain.sample(x, HISTORY, position).token_id for position in range(N_DRAWS)]
     kept, y = definition(x)
     expected = np.zeros(n_vocab)
     expected[kept] = probabilities(y[kept]) * N_DRAWS

@@ -1,0 +1,161 @@
+"""Samplers that look at which token a candidate is and at what was said before: bias, bans, repetition.
+
+Each is a function of the candidates; what it means stands in sampling/rules.py and sampling/repetition.py.
+"""
+
+from libc.float cimport FLT_MAX
+from libc.math cimport INFINITY, pow
+from libc.stdint cimport int32_t, uint8_t
+
+import numpy as np
+
+from realizar._kernels.sampling cimport Candidates
+
+
+cdef check_tokens(name, const int32_t[::1] ids, int n_vocab):
+    cdef Py_ssize_t i
+    for i in range(ids.shape[0]):
+        if not 0 <= ids[i] < n_vocab:
+            raise ValueError(f"{name}[{i}] is {ids[i]}: no token of a vocabulary of {n_vocab}")
+
+
+cdef inline float added(float x, double y) noexcept nogil:
+    """What was finite stays finite, unless it is banned."""
+    if x == -INFINITY or y == -INFINITY:
+        return -INFINITY
+    return <float>min(max(x + y, -<double>FLT_MAX), <double>FLT_MAX)
+
+
+cdef void bias_tokens(Candidates c, const int32_t *ids, const float *biases, int n) noexcept nogil:
+    cdef int i
+    c._to_own()
+    if c.is_dense:
+        for i in range(n):
+            c.own[ids[i]] = added(c.own[ids[i]], biases[i])
+    else:
+        for i in range(n):
+            c.count[ids[i]] = i + 1
+        for i in range(c.n):
+            if c.count[c.ids[i]]:
+                c.own[i] = added(c.own[i], biases[c.count[c.ids[i]] - 1])
+        for i in range(n):
+            c.count[ids[i]] = 0
+    c._scan()
+
+
+cdef void keep_tokens(Candidates c, const int32_t *ids, int n) noexcept nogil:
+    cdef int i, kept = 0
+    for i in range(n):
+        c.count[ids[i]] = 1
+    for i in range(c.n):
+        if c.count[c._id(i)]:
+            c.own[kept] = c.x[i]
+            c.ids[kept] = c._id(i)
+            kept += 1
+    for i in range(n):
+        c.count[ids[i]] = 0
+    c._keep_first(kept)
+
+
+cdef void penalize_repeats(Candidates c, const int32_t *marked, int n, double multiplier, double base,
+                           int allowed) noexcept nogil:
+    """Lowers the candidates of which count says how long a repetition they would lengthen; then count is zero again."""
+    cdef int i, id, place, length
+    c._to_own()
+    for i in range(n if c.is_dense else c.n):
+        id = marked[i] if c.is_dense else c.ids[i]
+        place = id if c.is_dense else i
+        length = c.count[id]
+        if length:
+            c.count[id] = 0
+            c.own[place] = added(c.own[place], -min(multiplier * pow(base, length - allowed), <double>FLT_MAX))
+    for i in range(n):
+        c.count[marked[i]] = 0
+    c._scan()
+
+
+cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int allowed, const uint8_t *exempt,
+                       int32_t *z) noexcept nogil:
+    """count[token] = how many of the last tokens, `limit` at most, stand in front of that token somewhere before.
+
+    z[k] is how far the history read backwards agrees with itself from k on: the Z-algorithm (Gusfield, "Algorithms on
+    strings, trees and sequences", 1997, section 1.4), linear in n.
+    """
+    cdef int left = 0, right = 0, k, length
+    cdef int32_t token
+    for k in range(1, n):
+        length = min(right - k, z[k - left]) if k < right else 0
+        while k + length < n and h[n - 1 - length] == h[n - 1 - k - length]:
+            length += 1
+        z[k] = length
+        if k + length > right:
+            left, right = k, k + length
+        token = h[n - k]
+        length = min(length, limit)
+        if length >= allowed and length > c.count[token] and not (exempt and exempt[token]):
+            c.count[token] = length
+
+
+cdef void ban_repeats(Candidates c, const int32_t *h, int n, int size) noexcept nogil:
+    """Bans the tokens that have followed the last size - 1 ones before."""
+    cdef int i, j
+    for i in range(size - 1, n):
+        j = 1
+        while j < size and h[i - j] == h[n - j]:
+            j += 1
+        if j == size:
+            c.count[h[i]] = 1
+    c._to_own()
+    for i in range(c.n):
+        if c.count[c._id(i)]:
+            c.own[i] = -INFINITY
+    for i in range(n):
+        c.count[h[i]] = 0
+    c._scan()
+
+
+def bias(Candidates c not None, const int32_t[::1] ids not None, const float[::1] biases not None):
+    """Add a number to the logit of each of these tokens, which are all different; -inf bans."""
+    check_tokens("ids", ids, c.n_vocab)
+    if ids.shape[0] != biases.shape[0]:
+        raise ValueError(f"{ids.shape[0]} ids with {biases.shape[0]} biases: must be as many")
+    if ids.shape[0]:
+        with nogil:
+            bias_tokens(c, &ids[0], &biases[0], <int>ids.shape[0])
+
+
+def keep(Candidates c not None, const int32_t[::1] ids not None):
+    """Keep the candidates that are one of these tokens; none may be left."""
+    check_tokens("ids", ids, c.n_vocab)
+    with nogil:
+        keep_tokens(c, &ids[0] if ids.shape[0] else NULL, <int>ids.shape[0])
+
+
+def no_repeat(Candidates c not None, const int32_t[::1] history not None, int size):
+    """Ban each token that would end a run of `size` tokens that is in the history already."""
+    if size < 1:
+        raise ValueError(f"size={size}: must be at least 1")
+    check_tokens("history", history, c.n_vocab)
+    if history.shape[0] >= size:
+        with nogil:
+            ban_repeats(c, &history[0], <int>history.shape[0], size)
+
+
+def dry(Candidates c not None, const int32_t[::1] history not None, int limit, double multiplier, double base,
+        int allowed, const uint8_t[::1] exempt=None):
+    """Lower the tokens that would lengthen a repetition of at least `allowed` tokens: see sampling/repetition.py.
+
+    Repetitions are counted up to `limit` tokens. Tokens marked in `exempt` ([n_vocab]) go free.
+    """
+    cdef int32_t[::1] z
+    cdef int n = <int>history.shape[0]
+    if allowed < 1:
+        raise ValueError(f"allowed={allowed}: must be at least 1")
+    if exempt is not None and exempt.shape[0] != c.n_vocab:
+        raise ValueError(f"{exempt.shape[0]} marks for a vocabulary of {c.n_vocab}")
+    check_tokens("history", history, c.n_vocab)
+    if n > allowed and limit >= allowed:
+        z = np.empty(n, np.int32)
+        with nogil:
+            mark_repeats(c, &history[0], n, limit, allowed, NULL if exempt is None else &exempt[0], &z[0])
+            penalize_repeats(c, &history[0], n, multiplier, base, allowed)

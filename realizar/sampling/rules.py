@@ -1,0 +1,98 @@
+"""Rules: which tokens a text may have at all, and a bias for some of them. They come in front of all other samplers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from realizar._kernels import rules
+from realizar._kernels.sampling import Candidates
+from realizar.sampling.sampler import History
+from realizar.sampling.texts import Ids, TokenTexts
+
+
+def _ban(candidates: Candidates, ids: Ids) -> None:
+    rules.bias(candidates, ids, np.full(len(ids), -np.inf, np.float32))
+
+
+@dataclass(frozen=True)
+class LogitBias:
+    """Adds a number to the logits of some tokens, given as (id, bias) pairs; -inf bans a token.
+
+    As `logit_bias` of OpenAI's interface, llama.cpp and vLLM.
+    """
+
+    biases: tuple[tuple[int, float], ...]
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Add."""
+        ids, values = zip(*self.biases, strict=True)
+        rules.bias(candidates, np.array(ids, np.int32), np.array(values, np.float32))
+
+
+@dataclass(frozen=True)
+class AllowedTokens:
+    """Keeps the candidates that are one of these tokens (vLLM's `allowed_token_ids`)."""
+
+    ids: tuple[int, ...]
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Drop the others."""
+        rules.keep(candidates, np.array(self.ids, np.int32))
+
+
+@dataclass(frozen=True)
+class MinTokens:
+    """Bans the tokens that end a text until the history has `until` tokens (vLLM's `min_tokens`)."""
+
+    until: int
+    ids: tuple[int, ...]
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Ban, or not."""
+        if len(history) < self.until:
+            _ban(candidates, np.array(self.ids, np.int32))
+
+
+@dataclass(frozen=True)
+class NoRepeatNgram:
+    """Bans each token that would end a run of `size` tokens that is in the text already.
+
+    As `no_repeat_ngram_size` of transformers; Paulus et al., "A deep reinforced model for abstractive summarization"
+    (2017), section 2.5.
+    """
+
+    size: int
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Ban."""
+        rules.no_repeat(candidates, np.ascontiguousarray(history, np.int32), self.size)
+
+
+@dataclass(frozen=True)
+class BadWords:
+    """Bans each token that would complete one of these words in the text, however the text spells it in tokens.
+
+    transformers and vLLM ban the last token of the word's own spelling alone ("Swe" + "den" gets by); here it is every
+    token that has the word in it, and behind the beginning of one every token that begins with its rest.
+    """
+
+    words: tuple[str, ...]
+    texts: TokenTexts = field(repr=False)
+    _whole: Ids = field(init=False, repr=False, compare=False)
+    _raw: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_raw", tuple(word.encode() for word in self.words))
+        whole = np.unique(np.concatenate([self.texts.containing(raw) for raw in self._raw]))
+        object.__setattr__(self, "_whole", whole)
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Ban."""
+        _ban(candidates, self._whole)
+        tail = self.texts.tail(np.asarray(history, np.int32), max(map(len, self._raw)) - 1)
+        for raw in self._raw:
+            for i in range(1, min(len(raw) - 1, len(tail)) + 1):
+                if tail.endswith(raw[:i]):
+                    _ban(candidates, self.texts.starting(raw[i:]))

@@ -1,0 +1,83 @@
+"""TokenTexts: the bytes of each token of a vocabulary, and the tokens with certain bytes in them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realizar.tokenizer import Tokenizer
+
+Ids = NDArray[np.int32]
+
+
+class TokenTexts:
+    """What each token adds to a text; made when first needed (a second for 150,000 tokens), once for each model.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+        Special tokens steer the model and count as no text.
+    n_vocab : int
+        Logits of the model: it may have more than the tokenizer has tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, n_vocab: int) -> None:
+        self._tokenizer = tokenizer
+        self._n = min(tokenizer.n_vocab, n_vocab)
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes of each token."""
+        t = self._tokenizer
+        return [b"" if t.is_special(i) else t.token_bytes(i) for i in range(self._n)]
+
+    def containing(self, word: bytes) -> Ids:
+        """Return the tokens that these bytes are in."""
+        return np.array([i for i, piece in enumerate(self.pieces) if word in piece], np.int32)
+
+    def starting(self, start: bytes) -> Ids:
+        """Return the tokens that begin with these bytes."""
+        pieces, ids = self._sorted
+        first = bisect_left(pieces, start)
+        last = bisect_left(pieces, True, first, key=lambda piece: not piece.startswith(start))
+        return ids[first:last]
+
+    def tail(self, history: Ids, n: int) -> bytes:
+        """Return the last n bytes of a history, or more, back to a token that is no text at most."""
+        parts: list[bytes] = []
+        for token in history[::-1]:
+            piece = self.pieces[token] if token < self._n else b""
+            if n <= 0 or not piece:
+                break
+            parts.append(piece)
+            n -= len(piece)
+        return b"".join(parts[::-1])
+
+    def breakers(self, words: tuple[str, ...]) -> dict[int, set[tuple[int, ...]]]:
+        """Return how a text may spell these words: the token in which one begins, and the tokens after it.
+
+        No tokens follow where the word is in the first one, whole. Where it reaches beyond, its rest is spelled as the
+        tokenizer does: KoboldCpp's and llama.cpp's way to find the sequence breakers of DRY.
+        """
+        found: dict[int, set[tuple[int, ...]]] = {}
+        for word in words:
+            self._add(found, word, word.encode())
+        return found
+
+    def _add(self, found: dict[int, set[tuple[int, ...]]], word: str, raw: bytes) -> None:
+        for token in self.containing(raw):
+            found.setdefault(int(token), set()).add(())
+        for i in range(1, len(word)):
+            start = word[:i].encode()
+            rest = tuple(self._tokenizer.encode(word[i:], add_special=False))
+            for token, piece in enumerate(self.pieces):
+                if piece.endswith(start) and raw not in piece:
+                    found.setdefault(token, set()).add(rest)
+
+    @cached_property
+    def _sorted(self) -> tuple[list[bytes], Ids]:
+        order = sorted(range(self._n), key=self.pieces.__getitem__)
+        return [self.pieces[i] for i in order], np.array(order, np.int32)
