@@ -2,6 +2,7 @@
 
     python asv_bench/compare.py smollm2 qwen2.5-coder-0.5b --threads 2
     python asv_bench/compare.py models/llama-3.2-1b-q4_k_m.gguf -p 2048 --depth 0 8192
+    python asv_bench/compare.py models/bert-1b-q4_k_m.gguf --encode 128 --batch 1 16
     python asv_bench/compare.py models/phi-2-q4_k_m.gguf -p 0 --batch 1 2 4 8 16 32 --roofline phi-2.png
 
 Each of the two works in a process of its own, so that neither holds the other's threads, and the one that waits is
@@ -18,6 +19,9 @@ prefill  Tokens per second from a prompt of random tokens that neither has seen 
 decode   Tokens per second of `--batch` sequences together, after a prompt of 16 behind `--depth`. realizar: steps of
          the engine, greedy sampling and detokenization included. llama.cpp: `llama_decode` of tokens known before,
          one of each sequence, and their logits.
+
+encode   Tokens per second of `--batch` texts of `--encode` tokens that an encoder reads (BERT and its kin), up to their
+         hidden states; llama.cpp pools them too, which costs nothing beside.
 
 `--cpu` counts the CPU seconds of the process instead of those on the wall. With `-t 1` that is the fairer clock where
 others use the machine too: OpenMP's threads wait for each other by spinning, so that llama.cpp with several threads
@@ -39,7 +43,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from players import ENGINES, Phase, Player, Settings
+from players import ENGINES, N_BATCH, Phase, Player, Settings
 
 
 def compare(settings: Settings, rounds: int) -> dict[str, Any]:
@@ -106,7 +110,8 @@ def _table(found: list[dict[str, Any]], n_threads: int) -> str:
 def _phases(args: argparse.Namespace) -> list[Phase]:
     prompts = [Phase("prefill", args.prompt, depth) for depth in args.depth if args.prompt]
     steps = [Phase("decode", args.generate, d, b) for d in args.depth for b in args.batch if args.generate]
-    return prompts + steps
+    texts = [Phase("encode", args.encode, batch=batch) for batch in args.batch if args.encode]
+    return texts or prompts + steps
 
 
 def _arguments() -> argparse.Namespace:
@@ -115,8 +120,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-t", "--threads", type=int, default=2)
     parser.add_argument("-p", "--prompt", type=int, default=512, help="tokens of the prefill; 0: none")
     parser.add_argument("-n", "--generate", type=int, default=64, help="steps of the decoding; 0: none")
+    parser.add_argument("--encode", type=int, default=0, help="tokens of each text of an encoder, instead of both")
     parser.add_argument("--depth", type=int, nargs="+", default=[0], help="tokens in the cache before both")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="sequences that decode together")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="sequences that decode together, texts")
     parser.add_argument("-r", "--rounds", type=int, default=7)
     parser.add_argument("--isa", help="tier of realizar's kernels")
     parser.add_argument("--cpu", action="store_true", help="count CPU seconds")
@@ -125,6 +131,8 @@ def _arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if any(depth % 16 or depth < 0 for depth in args.depth):
         parser.error(f"--depth {args.depth}: multiples of 16, the tokens of a block of the cache, are needed")
+    if not 0 <= args.encode <= N_BATCH:
+        parser.error(f"--encode {args.encode}: texts of at most {N_BATCH} tokens, which fit in a step, are needed")
     if not _phases(args) or min(args.batch) < 1 or args.rounds < 1:
         parser.error("nothing to measure: a prompt or steps, a batch of 1 or more and 1 round or more are needed")
     return args

@@ -26,7 +26,9 @@ DECODE_PROMPT = 16
 
 @dataclass(frozen=True)
 class Phase:
-    """What is timed: a prompt of n tokens, or n steps of `batch` sequences, behind `depth` tokens in the cache."""
+    """What is timed: a prompt of n tokens, or n steps of `batch` sequences, behind `depth` tokens in the cache; or an
+    encoder's work on `batch` texts of n tokens.
+    """
 
     kind: str
     n: int
@@ -42,7 +44,7 @@ class Phase:
     @property
     def n_ctx(self) -> int:
         """Tokens of a sequence at its end."""
-        return self.depth + (self.n if self.kind == "prefill" else DECODE_PROMPT + WARM_UP + self.n)
+        return self.depth + (DECODE_PROMPT + WARM_UP + self.n if self.kind == "decode" else self.n)
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,29 @@ class Realizar:
         self._new = Workload
         self._clock = settings.clock
         n_seqs = max(phase.batch for phase in settings.phases)
-        n_ctx = max(Workload.n_ctx(p.depth, p.batch, p.n, WARM_UP + p.n) for p in settings.phases)
+        n_ctx = max(
+            p.n if p.kind == "encode" else Workload.n_ctx(p.depth, p.batch, p.n, WARM_UP + p.n)
+            for p in settings.phases
+        )  # fmt: skip
         self.llm = LLM(settings.path, n_threads=settings.n_threads, n_ctx=n_ctx, n_seqs=n_seqs, n_batch=N_BATCH)
         self._works: dict[tuple[int, int], Workload] = {}
+        self._rng = np.random.default_rng(0)
 
     def seconds(self, phase: Phase) -> float:
         """Seconds of a phase."""
+        if phase.kind == "encode":
+            return self._encode(phase.n, phase.batch)
         if phase.kind == "prefill":
             self._work(0, 1).step_seconds(WARM_UP)
             return self._work(phase.depth, 1).prompt_seconds(phase.n)
         return sum(self._work(phase.depth, phase.batch).step_seconds(WARM_UP + phase.n)[WARM_UP:])
+
+    def _encode(self, n: int, batch: int) -> float:
+        """Seconds until the hidden states of all texts are there."""
+        engine, begin = self.llm.engine, self._clock()
+        requests = [engine.encode(self._rng.integers(0, engine.model.hp.n_vocab, n)) for _ in range(batch)]
+        engine.wait(lambda: all(request.is_over for request in requests))
+        return self._clock() - begin
 
     def _work(self, depth: int, batch: int) -> Any:
         """The workload whose sequences have so much in the cache."""
@@ -116,8 +131,9 @@ class Realizar:
 
         engine = self.llm.engine
 
-        if phase.kind == "prefill":
-            floor = prompt_floor(engine.model, engine.cache, phase.n)
+        if phase.kind != "decode":
+            program = "encode" if phase.kind == "encode" else "decode"
+            floor = prompt_floor(engine.model, engine.cache, phase.n * phase.batch, program)
             return floor.n_bytes, floor.operations
         n_tokens = fmean((phase.depth + DECODE_PROMPT + WARM_UP, phase.n_ctx))
         floor = step_floor(engine.model, engine.cache, n_tokens, phase.batch)
@@ -143,6 +159,7 @@ class LlamaCpp:
         self._rng = np.random.default_rng(0)
         # n_ctx of a depth and batch: the longest of its phases, and the warm-up in front of a prompt
         self._n_ctx = {(0, 1): Phase("decode", 0).n_ctx}
+        self._encoders: dict[tuple[int, int], Any] = {}
         for phase in settings.phases:
             key = phase.depth, phase.batch
             self._n_ctx[key] = max(self._n_ctx.get(key, 0), phase.n_ctx)
@@ -150,12 +167,30 @@ class LlamaCpp:
 
     def seconds(self, phase: Phase) -> float:
         """Seconds of a phase."""
+        if phase.kind == "encode":
+            return self._encode(phase.n, phase.batch)
         if phase.kind == "decode":
             return self._steps(phase.depth, phase.batch, WARM_UP, phase.n)
         self._steps(0, 1, WARM_UP, 0)
         context = self._begin(phase.depth, 1)
         begin = self._clock()
         self._prompt(context, 0, phase.depth, phase.n)
+        return self._clock() - begin
+
+    def _encode(self, n: int, batch: int) -> float:
+        """Seconds for the pooled states of all texts, as many of them in a step as N_BATCH has room for."""
+        lib, key = self._lib, (n, batch)
+        if key not in self._encoders:
+            params = lib.llama_context_default_params()
+            params.n_ctx, params.n_seq_max = N_BATCH, max(N_BATCH // n, 1)
+            params.n_batch = params.n_ubatch = N_BATCH
+            params.n_threads = params.n_threads_batch = self._n_threads
+            params.embeddings, params.pooling_type = True, lib.LLAMA_POOLING_TYPE_MEAN
+            self._encoders[key] = lib.llama_init_from_model(self._model, params)
+        begin = self._clock()
+        for first in range(0, batch, N_BATCH // n):
+            texts = range(min(N_BATCH // n, batch - first))
+            self._decode(self._encoders[key], [(s, i, True) for s in texts for i in range(n)])
         return self._clock() - begin
 
     def _steps(self, depth: int, batch: int, n_before: int, n: int) -> float:

@@ -8,13 +8,14 @@ import pytest
 
 from tests.limits.models import LLAMA
 from tests.meta.house import ROOT
+from tests.parity.cases import WHOLE_SET
 
 pytest.importorskip("llama_cpp")
 pytest.importorskip("matplotlib")
 
 
-def compare(*arguments):
-    command = [sys.executable, str(ROOT / "asv_bench/compare.py"), str(LLAMA), *arguments]
+def compare(*arguments, model=LLAMA):
+    command = [sys.executable, str(ROOT / "asv_bench/compare.py"), str(model), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -42,6 +43,16 @@ def test_table():
     assert "prefill" not in done.stdout
 
 
+def test_encoders():
+    model = WHOLE_SET / "bert" / "model-q8_0.gguf"
+    if not model.is_file():
+        pytest.skip(f"{model} is not there")
+    done = compare("-t", "1", "--encode", "40", "--batch", "1", "20", "-r", "1", model=model)
+    assert done.returncode == 0, done.stderr
+    assert "encode(40) x 20" in done.stdout
+    assert "decode" not in done.stdout
+
+
 def test_what_cannot_be_measured():
-    for arguments in (("--depth", "5"), ("-p", "0", "-n", "0"), ("--batch", "0")):
+    for arguments in (("--depth", "5"), ("-p", "0", "-n", "0"), ("--batch", "0"), ("--encode", "600")):
         assert "error:" in compare(*arguments).stderr
