@@ -178,18 +178,21 @@ class LlamaCpp:
         return self._clock() - begin
 
     def _encode(self, n: int, batch: int) -> float:
-        """Seconds for the pooled states of all texts, as many of them in a step as N_BATCH has room for."""
-        lib, key = self._lib, (n, batch)
+        """Seconds for the pooled states of all texts, as many of them in a step as N_BATCH has room for.
+
+        That is a power of two: llama.cpp 0.3.36 aborts where its number of sequences does not divide n_batch.
+        """
+        lib, key, n_texts = self._lib, (n, batch), 1 << (N_BATCH // n).bit_length() - 1
         if key not in self._encoders:
             params = lib.llama_context_default_params()
-            params.n_ctx, params.n_seq_max = N_BATCH, max(N_BATCH // n, 1)
+            params.n_ctx, params.n_seq_max = N_BATCH, n_texts
             params.n_batch = params.n_ubatch = N_BATCH
             params.n_threads = params.n_threads_batch = self._n_threads
             params.embeddings, params.pooling_type = True, lib.LLAMA_POOLING_TYPE_MEAN
             self._encoders[key] = lib.llama_init_from_model(self._model, params)
         begin = self._clock()
-        for first in range(0, batch, N_BATCH // n):
-            texts = range(min(N_BATCH // n, batch - first))
+        for first in range(0, batch, n_texts):
+            texts = range(min(n_texts, batch - first))
             self._decode(self._encoders[key], [(s, i, True) for s in texts for i in range(n)])
         return self._clock() - begin
 
