@@ -49,6 +49,10 @@ _RANGES = {
     "smoothing_curve": (1.0, 100.0, "a number in [1, 100]"),
     "dry_multiplier": (0.0, 1e6, "a number >= 0 (0: off)"),
     "dry_base": (1.0, 1e6, "a number >= 1"),
+    "xtc_probability": (0.0, 1.0, "a number in [0, 1]"),
+    "xtc_threshold": (0.0, 1.0, "a number in [0, 1]"),
+    "mirostat_tau": (0.0, 1e3, "a number in [0, 1000]"),
+    "mirostat_eta": (0.0, 1e3, "a number in [0, 1000]"),
     "repetition_penalty": (1e-6, 1e6, "a number > 0 (1: off)"),
     "presence_penalty": (-1e6, 1e6, "a finite number"),
     "frequency_penalty": (-1e6, 1e6, "a finite number"),
@@ -111,8 +115,15 @@ class SamplingParams:
         Strings that the text must not have; a single string is taken too.
     min_tokens : int
         Tokens to generate before one may end the text.
-    samplers : tuple[str, ...] | None
-        The order of the samplers by name; None takes that of docs/sampling.md.
+    xtc_probability, xtc_threshold : float
+        With this probability, exclude all candidates of at least the threshold but the least probable; 0 is off.
+    mirostat : {0, 1, 2}
+        Keep the surprise of the text near a target, by algorithm 1 or 2; 0 is off.
+    mirostat_tau, mirostat_eta : float
+        The target in bits per token, and how fast to correct.
+    samplers : tuple[str | Sampler, ...] | None
+        The order of the samplers: names, and objects with the method `apply` of `realizar.sampling.Sampler`; None takes
+        that of docs/sampling.md.
     seed : int | None
         Draws are keyed by (seed, position, draw number); None takes a fresh seed for every request.
     max_tokens : int | None
@@ -165,7 +176,12 @@ class SamplingParams:
     allowed_token_ids: tuple[int, ...] | None = None
     bad_words: tuple[str, ...] = ()
     min_tokens: int = 0
-    samplers: tuple[str, ...] | None = None
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    samplers: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high, want) in _RANGES.items():
@@ -176,6 +192,7 @@ class SamplingParams:
         for name in _STRINGS:
             self._make_strings(name)
         self._make_ids()
+        _check(_is_int(self.mirostat) and 0 <= self.mirostat <= 2, "mirostat", self.mirostat, "0, 1 or 2")
         last_n = self.penalty_last_n
         _check(_is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
         _check(self.seed is None or _is_int(self.seed), "seed", self.seed, "an integer or None")
@@ -186,9 +203,11 @@ class SamplingParams:
         n = self.logprobs
         _check(n is None or (_is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
         if self.samplers is not None:
-            want = "names of samplers in their order"
+            want = "samplers in their order: names, or objects with a method apply"
             _check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
-            object.__setattr__(self, "samplers", _tuple("samplers", self.samplers, want))
+            order = _tuple("samplers", self.samplers, want)
+            _check(all(isinstance(s, str) or hasattr(s, "apply") for s in order), "samplers", order, want)
+            object.__setattr__(self, "samplers", order)
 
     def _make_strings(self, name: str) -> None:
         value, want = getattr(self, name), "non-empty strings"

@@ -41,7 +41,12 @@ WRONG = {
     "allowed_token_ids": [[], 5, ["a"]],
     "bad_words": ["", ["a", ""], 3],
     "min_tokens": [-1, 1.0, 257],
-    "samplers": ["top_k", 7],
+    "xtc_probability": [1.1, math.nan],
+    "xtc_threshold": [-0.1],
+    "mirostat": [3, -1, 1.0],
+    "mirostat_tau": [-1.0],
+    "mirostat_eta": [math.inf],
+    "samplers": ["top_k", 7, [3]],
     "logprobs": [-1, 1001, True],
 }
 

@@ -11,6 +11,7 @@ cdef extern from "realizar/logits.h" nogil:
     float rz_weigh(const float *x, float peak, float *w)
     double rz_fall(const float *x, float peak, const float *w)
     int rz_moments(const float *x, float peak, double *sum, double *squares)
+    bint rz_is_better(float x, int32_t i, float y, int32_t j)
     void rz_select(float *x, int32_t *ids, int lo, int hi, int k)
     void rz_sort(float *x, int32_t *ids, int lo, int hi)
 
@@ -29,6 +30,9 @@ cdef class Candidates:
     cdef float *weights           # room for e**(x - peak), and their sums
     cdef double *block_sum
     cdef int32_t *count           # of each token in the history; zero between calls
+    cdef uint64_t seed, position  # what chance is a function of
+    cdef uint32_t draw_number, n_uniforms
+    cdef readonly double drawn_p  # probability of the candidate drawn last
 
     cdef int32_t _id(self, int i) noexcept nogil
     cdef int _n_blocks(self) noexcept nogil

@@ -21,7 +21,7 @@ import numpy as np
 
 cdef extern from "realizar/philox.h" nogil:
     void rz_philox(uint32_t *c, uint32_t k0, uint32_t k1)
-    double rz_uniform(uint64_t seed, uint64_t position, uint32_t draw)
+    double rz_uniform(uint64_t seed, uint64_t position, uint32_t draw, uint32_t which)
 
 
 def philox4x32(counter, key):
@@ -32,9 +32,9 @@ def philox4x32(counter, key):
     return c[0], c[1], c[2], c[3]
 
 
-def uniform(uint64_t seed, uint64_t position, uint32_t draw):
-    """The float64 in [0, 1) that belongs to this seed, position and draw number."""
-    return rz_uniform(seed, position, draw)
+def uniform(uint64_t seed, uint64_t position, uint32_t draw, uint32_t which=0):
+    """The float64 in [0, 1) that belongs to this seed, position and draw number: the first, or another one."""
+    return rz_uniform(seed, position, draw, which)
 
 
 cdef inline float penalized(float x, int count, float repetition, float presence, float frequency) noexcept nogil:
@@ -175,12 +175,35 @@ cdef class Candidates:
             total = self._weigh()
         return self.peak + log(total)
 
-    def draw(self, uint64_t seed, uint64_t position, uint32_t draw):
-        """Return the id of one candidate, drawn by their probabilities with `uniform(seed, position, draw)`."""
-        cdef int32_t i
-        with nogil:
-            i = 0 if self.n == 1 else self._draw(rz_uniform(seed, position, draw))
+    def key(self, uint64_t seed, uint64_t position, uint32_t draw):
+        """Say what all chance in the next choice is a function of."""
+        self.seed, self.position, self.draw_number, self.n_uniforms = seed, position, draw, 0
+
+    def uniform(self):
+        """The next float64 in [0, 1) for a sampler: the numbers after the first one, which is for the draw."""
+        self.n_uniforms += 1
+        return rz_uniform(self.seed, self.position, self.draw_number, self.n_uniforms)
+
+    def draw(self):
+        """Return the id of one candidate, drawn by their probabilities; then `drawn_p` is the one of that candidate."""
+        cdef int32_t i = 0
+        self.drawn_p = 1.0
+        if self.n > 1:
+            with nogil:
+                i = self._draw(rz_uniform(self.seed, self.position, self.draw_number, 0))
         return self._id(i)
+
+    def replace(self, const int32_t[::1] ids not None, const float[::1] logits not None):
+        """Make these tokens the candidates, with these logits: all different, and no logit NaN or +inf."""
+        cdef int i
+        if ids.shape[0] != logits.shape[0] or not 0 < ids.shape[0] <= self.n_vocab:
+            raise ValueError(f"{ids.shape[0]} ids and {logits.shape[0]} logits: must be as many, 1 to {self.n_vocab}")
+        for i in range(<int>ids.shape[0]):
+            if not 0 <= ids[i] < self.n_vocab or not logits[i] < INFINITY:
+                raise ValueError(f"candidate {i} is token {ids[i]} with logit {logits[i]}: must be a token, below inf")
+        for i in range(<int>ids.shape[0]):
+            self.own[i], self.ids[i] = logits[i], ids[i]
+        self._keep_first(<int>ids.shape[0])
 
     # ---- the same without the GIL ---------------------------------------------------------------------------------
 
@@ -320,7 +343,7 @@ cdef class Candidates:
 
     cdef int _draw(self, double u) noexcept nogil:
         """Walks the blocks, then the weights, up to the share u of the sum; the last that weighs takes the rounding."""
-        cdef double target = u * self._weigh(), below = 0.0
+        cdef double total = self._weigh(), target = u * total, below = 0.0
         cdef int b, i, block = 0, chosen = 0
         for b in range(self._n_blocks()):
             if self.block_sum[b] > 0.0:
@@ -334,4 +357,5 @@ cdef class Candidates:
                 below += self.weights[i]
                 if below > target:
                     break
+        self.drawn_p = self.weights[chosen] / total
         return chosen

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
     from realizar.arch.architecture import Architecture
+
+    Maker = Callable[[Any, Any], Any]
 
 hookspec = pluggy.HookspecMarker("realizar")
 hookimpl = pluggy.HookimplMarker("realizar")
@@ -23,4 +25,10 @@ def realizar_architectures() -> Sequence[type[Architecture]]:
 @hookspec
 def realizar_pretokenizers() -> Mapping[str, Mapping[str, Any]]:
     """Rows for `tokenizer.ggml.pre`: name -> a row as in `realizar/tokenizer/pretokenizers.json`."""
+    raise AssertionError("a specification; pluggy never calls it")
+
+
+@hookspec
+def realizar_samplers() -> Mapping[str, Maker]:
+    """Samplers for `SamplingParams(samplers=[...])`: name -> function of the params and a `Setting` that makes one."""
     raise AssertionError("a specification; pluggy never calls it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -32,6 +32,8 @@ class Registry:
         By `general.architecture` name.
     pretokenizers : dict[str, Mapping]
         By `tokenizer.ggml.pre` name.
+    samplers : dict[str, Callable]
+        By name, functions of `SamplingParams` and a `realizar.sampling.Setting` that make one.
     origins : dict[str, str]
         Architecture name -> plugin name.
     broken : dict[str, str]
@@ -40,6 +42,7 @@ class Registry:
 
     architectures: dict[str, Architecture] = field(default_factory=dict)
     pretokenizers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    samplers: dict[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
@@ -74,6 +77,10 @@ class Registry:
             for name, row in rows.items():
                 self._claim(self.pretokenizers, name, plugin_name, "pre-tokenizer")
                 self.pretokenizers[name] = row
+        for makers in manager.hook.realizar_samplers():
+            for name, make in makers.items():
+                self._claim(self.samplers, name, plugin_name, "sampler")
+                self.samplers[name] = make
 
     def _claim(self, table: Mapping[str, object], name: str, plugin_name: str, what: str) -> None:
         key = f"{what} {name}"

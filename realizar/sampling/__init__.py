@@ -1,20 +1,26 @@
 """How the next token is chosen: samplers that narrow and change the candidates, chained, and a draw among the rest.
 
 A sampler is a small frozen class with `apply(candidates, history)`; the work is done in `_kernels/sampling.pyx`,
-`shape.pyx` and `rules.pyx` beside it. `order.py` says which ones a request gets.
+`shape.pyx`, `rules.pyx` and `chance.pyx`
+beside it. `order.py` says which ones a request gets.
 """
 
+from realizar.sampling.adaptive import AdaptiveP
 from realizar.sampling.chain import Sampled, SamplerChain
 from realizar.sampling.dry import Dry
+from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.penalties import Penalties
 from realizar.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens, NoRepeatNgram
-from realizar.sampling.sampler import Sampler
+from realizar.sampling.sampler import Learner, Sampler
+from realizar.sampling.setting import Setting
 from realizar.sampling.stop import StopFilter
 from realizar.sampling.temperature import DynamicTemperature, Greedy, Quadratic, Temperature
 from realizar.sampling.texts import TokenTexts
 from realizar.sampling.truncation import Epsilon, Eta, MinP, TailFree, TopA, TopK, TopNSigma, TopP, TypicalP
+from realizar.sampling.xtc import Xtc
 
 __all__ = [
+    "AdaptiveP",
     "AllowedTokens",
     "BadWords",
     "Dry",
@@ -22,15 +28,19 @@ __all__ = [
     "Epsilon",
     "Eta",
     "Greedy",
+    "Learner",
     "LogitBias",
     "MinP",
     "MinTokens",
+    "Mirostat",
+    "MirostatV2",
     "NoRepeatNgram",
     "Penalties",
     "Quadratic",
     "Sampled",
     "Sampler",
     "SamplerChain",
+    "Setting",
     "StopFilter",
     "TailFree",
     "Temperature",
@@ -40,4 +50,5 @@ __all__ = [
     "TopNSigma",
     "TopP",
     "TypicalP",
+    "Xtc",
 ]

@@ -12,7 +12,7 @@ from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
 from realizar.sampling.order import samplers
-from realizar.sampling.sampler import History, Sampler
+from realizar.sampling.sampler import History, Learner, Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.texts import TokenTexts
 
@@ -47,6 +47,7 @@ class SamplerChain:
 
     def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None):
         self.samplers = tuple(samplers)
+        self._live = tuple(s.fresh() if isinstance(s, Learner) else s for s in self.samplers)
         self.seed = seed & (2**64 - 1)
         self.logprobs = logprobs
         self._candidates = Candidates(n_vocab)
@@ -103,13 +104,17 @@ class SamplerChain:
         candidates = self._candidates
         try:
             logprobs = self._load_with_logprobs(logits)
-            for sampler in self.samplers:
+            candidates.key(self.seed, position, draw)
+            for sampler in self._live:
                 sampler.apply(candidates, history)
                 if candidates.is_empty:
                     raise RealizarError(f"no token can be chosen: {shown(sampler)} leaves none of those before it")
         except ValueError as error:
             raise ParameterError(f"sampling at position {position}: {error}") from None
-        token_id = candidates.draw(self.seed, position, draw)
+        token_id = candidates.draw()
+        for sampler in self._live:
+            if isinstance(sampler, Learner):
+                sampler.learn(candidates, token_id)
         if logprobs is None:
             return Sampled(token_id, None, [])
         normalizer, top = logprobs

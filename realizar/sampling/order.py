@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import NamedTuple
 
+from realizar.arch import registry
 from realizar.errors import ParameterError, shown
 from realizar.params import SamplingParams
 from realizar.sampling.dry import Dry
+from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.penalties import Penalties
 from realizar.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens, NoRepeatNgram
 from realizar.sampling.sampler import Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.temperature import DynamicTemperature, Greedy, Quadratic, Temperature
 from realizar.sampling.truncation import Epsilon, Eta, MinP, TailFree, TopA, TopK, TopNSigma, TopP, TypicalP
+from realizar.sampling.xtc import Xtc
 
 _NEUTRAL = {field.name: field.default for field in fields(SamplingParams)}
 
@@ -47,6 +50,10 @@ def _allowed(p: SamplingParams, setting: Setting) -> Sampler:
 def _bias(p: SamplingParams, setting: Setting) -> Sampler:
     setting.check("logit_bias", tuple(token for token, _ in p.logit_bias))
     return LogitBias(p.logit_bias)
+
+
+def _mirostat(p: SamplingParams, _: Setting) -> Sampler:
+    return (Mirostat if p.mirostat == 1 else MirostatV2)(p.mirostat_tau, p.mirostat_eta)
 
 
 def _dry(p: SamplingParams, setting: Setting) -> Sampler:
@@ -82,10 +89,15 @@ KINDS: dict[str, Kind] = {
     "epsilon_cutoff": Kind(("epsilon_cutoff",), lambda p, _: Epsilon(p.epsilon_cutoff)),
     "eta_cutoff": Kind(("eta_cutoff",), lambda p, _: Eta(p.eta_cutoff)),
     "smoothing": Kind(("smoothing_factor",), lambda p, _: Quadratic(p.smoothing_factor, p.smoothing_curve)),
+    "xtc": Kind(("xtc_probability",), lambda p, _: Xtc(p.xtc_probability, p.xtc_threshold)),
     "temperature": Kind(("temperature", "dynatemp_range"), _temperature),
+    "mirostat": Kind(
+        ("mirostat",), lambda p, _: (Mirostat, MirostatV2)[p.mirostat - 1](p.mirostat_tau, p.mirostat_eta)
+    ),
 }
-BEFORE_GREEDY = ("penalties", "dry")
-"""Those that may change which candidate is the best; the others make no difference at temperature 0."""
+_BEFORE_GREEDY = ("penalties", "dry")
+ONLY_DRAWN = frozenset(KINDS) - frozenset(_BEFORE_GREEDY)
+"""Those that make no difference at temperature 0, or would choose by chance."""
 
 
 def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
@@ -102,15 +114,26 @@ def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
     order = tuple(KINDS) if params.samplers is None else params.samplers
     _check(params, order)
     if params.temperature == 0.0:
-        order = (*(item for item in order if item in BEFORE_GREEDY), "temperature")
-    kinds = [*RULES.values(), *(KINDS[name] for name in order)]
-    return [kind.make(params, setting) for kind in kinds if kind.is_on(params)]
+        order = (*(item for item in order if not isinstance(item, str) or item not in ONLY_DRAWN), "temperature")
+    first = [kind.make(params, setting) for kind in RULES.values() if kind.is_on(params)]
+    return first + [s for item in order if (s := _made(item, params, setting)) is not None]
 
 
-def _check(params: SamplingParams, order: tuple[str, ...]) -> None:
-    for name in order:
-        if name not in KINDS:
-            raise ParameterError(f"samplers: {shown(name)} is unknown; known are {', '.join(KINDS)}")
+def _made(item: str | Sampler, params: SamplingParams, setting: Setting) -> Sampler | None:
+    """Make what stands at one place of the order, or nothing where that is switched off."""
+    if not isinstance(item, str):
+        return item
+    if item in KINDS:
+        return KINDS[item].make(params, setting) if KINDS[item].is_on(params) else None
+    made: Sampler = registry.default().samplers[item](params, setting)
+    return made
+
+
+def _check(params: SamplingParams, order: tuple[str | Sampler, ...]) -> None:
+    for item in order:
+        if isinstance(item, str) and item not in KINDS and item not in registry.default().samplers:
+            known = ", ".join([*KINDS, *sorted(registry.default().samplers)])
+            raise ParameterError(f"samplers: {shown(item)} is unknown; known are {known}")
     for name, kind in KINDS.items():
         if name not in order and kind.is_on(params):
             values = ", ".join(f"{switch}={shown(getattr(params, switch))}" for switch in kind.switches)

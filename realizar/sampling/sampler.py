@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,3 +26,14 @@ class Sampler(Protocol):
         history : sequence of int
             The tokens before this one, prompt included, oldest first.
         """
+
+
+@runtime_checkable
+class Learner(Sampler, Protocol):
+    """A sampler that goes by what was chosen before; each chain has one of its own."""
+
+    def fresh(self) -> Learner:
+        """Return one of the same kind that has seen nothing."""
+
+    def learn(self, candidates: Candidates, token_id: int) -> None:
+        """Take note of a choice; `candidates.drawn_p` is the probability that it had."""

@@ -76,6 +76,11 @@ CASES: dict[str, tuple[SamplingParams, int, Callable[[np.ndarray], tuple[Any, An
         100,
         lambda x: (..., definitions.quadratic(x, 0.2, 1.5)),
     ),
+    "mirostat": (
+        SamplingParams(mirostat=2, mirostat_tau=3.5, mirostat_eta=0),
+        300,
+        lambda x: (x >= cut_at(x, 2**-7), x),
+    ),
     "penalties": (
         SamplingParams(repetition_penalty=1.5, presence_penalty=0.2, frequency_penalty=0.3),
         50,
@@ -126,6 +131,14 @@ def pooled(counts: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.nda
         return counts, expected
     rare = expected < max(5, np.sort(expected)[np.cumsum(np.sort(expected)) >= 5][0] * (1 + 1e-9))
     return tuple(np.append(v[~rare], v[rare].sum()) for v in (counts, expected))  # type: ignore[return-value]
+
+
+def test_xtc_is_drawn_apart_from_the_token() -> None:
+    x = np.log(np.array([0.4, 0.3, 0.2, 0.06, 0.04], np.float32))
+    chain = SamplerChain.from_params(SamplingParams(xtc_probability=0.5, xtc_threshold=0.15), 5, 3)
+    counts = np.bincount([chain.sample(x, [], i).token_id for i in range(N_DRAWS)], minlength=5)
+    expected = N_DRAWS * (np.exp(x) / 2 + np.array([0, 0, 2 / 3, 0.2, 2 / 15]) / 2)
+    assert ((counts - expected) ** 2 / expected).sum() < chi_square_bound(4)
 
 
 def test_draw_numbers_are_independent() -> None:

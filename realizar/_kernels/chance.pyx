@@ -1,0 +1,83 @@
+"""Samplers that go against the most probable: XTC, mirostat's rank, adaptive-p.
+
+Each is a function of the candidates; what it means stands in sampling/xtc.py, sampling/mirostat.py and
+sampling/adaptive.py.
+"""
+
+from libc.math cimport INFINITY, expm1, fabs, log, pow
+
+from realizar._kernels.sampling cimport Candidates, rz_is_better, rz_select, rz_sort
+
+
+cdef void exclude_top(Candidates c, double cut) noexcept nogil:
+    """Drops all candidates at most so far (a number below 0) from the best, but the last of them."""
+    cdef int i, last = -1, n = 0
+    for i in range(c.n):
+        if c.x[i] > -INFINITY and <double>c.x[i] - c.peak >= cut:
+            if last < 0 or rz_is_better(c.x[last], c._id(last), c.x[i], c._id(i)):
+                last = i
+    for i in range(c.n):
+        if i == last or not (c.x[i] > -INFINITY and <double>c.x[i] - c.peak >= cut):
+            c.own[n] = c.x[i]
+            c.ids[n] = c._id(i)
+            n += 1
+    c._keep_first(n)
+
+
+cdef double zipf_exponent(Candidates c, int m) noexcept nogil:
+    """The least-squares slope of log(p) over log(rank) for the m best, which come to the front."""
+    cdef double t, tb = 0.0, tt = 0.0
+    cdef int i
+    c._keep_from(-INFINITY)
+    m = min(m, c.n)
+    rz_select(c.own, c.ids, 0, c.n, m)
+    rz_sort(c.own, c.ids, 0, m)
+    for i in range(m - 1):
+        if not c.own[i + 1] > -INFINITY:
+            break
+        t = log((i + 2.0) / (i + 1.0))
+        tb += t * (<double>c.own[i] - <double>c.own[i + 1])
+        tt += t * t
+    c._scan()
+    return tb / tt if tt > 0.0 else 0.0
+
+
+def xtc(Candidates c not None, double threshold):
+    """Drop all candidates with a probability of at least the threshold, but the least probable of them."""
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"threshold={threshold}: must be in [0, 1]")
+    with nogil:
+        exclude_top(c, log(threshold * c._weigh()))
+
+
+def mirostat_rank(Candidates c not None, double mu, int m=100):
+    """How many of the best candidates to keep for a surprise of mu bits, at least 1, by the shape of the m best."""
+    cdef double s, eps, k, n = c.n_vocab
+    if m < 2:
+        raise ValueError(f"m={m}: must be at least 2")
+    with nogil:
+        s = zipf_exponent(c, m)
+        eps = s - 1.0
+        if s <= 0.0:
+            k = INFINITY
+        else:
+            k = eps / -expm1(-eps * log(n)) if fabs(eps) > 1e-9 else 1.0 / log(n)
+            k = pow(k * pow(2.0, mu), 1.0 / s)
+    return c.n if not k < c.n else max(<int>k, 1)
+
+
+def adaptive(Candidates c not None, double target, float[::1] p not None):
+    """Make logits that prefer probabilities near the target; p[id] becomes what each candidate had."""
+    cdef double total, distance
+    cdef int i
+    if p.shape[0] != c.n_vocab:
+        raise ValueError(f"room for {p.shape[0]} probabilities: must be for {c.n_vocab}")
+    with nogil:
+        total = c._weigh()
+        c._to_own()
+        for i in range(c.n):
+            p[c._id(i)] = <float>(c.weights[i] / total)
+            if c.own[i] > -INFINITY:
+                distance = fabs(c.weights[i] / total - target) / 0.3
+                c.own[i] = <float>(5.0 - 10.0 * distance * distance / (1.0 + distance))
+        c._scan()

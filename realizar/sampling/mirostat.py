@@ -1,0 +1,52 @@
+"""Mirostat: keeps the surprise of a text, in bits per token, near a target.
+
+Basu et al., "Mirostat: a neural text decoding algorithm that directly controls perplexity" (2021). mu begins with
+2 * tau; after each choice mu -= eta * (surprise - tau), where surprise = -log2 of the probability that the token had
+among the candidates it was drawn from (as in llama.cpp; the paper takes it before the truncation). It stands last in a
+chain.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from realizar._kernels import chance, shape
+from realizar._kernels.sampling import Candidates
+from realizar.sampling.sampler import History
+
+
+@dataclass
+class MirostatV2:
+    """Algorithm 2: keeps the candidates with a surprise of at most mu: p_i >= 2**-mu, and the best in any case."""
+
+    tau: float = 5.0
+    eta: float = 0.1
+    mu: float = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.mu = 2.0 * self.tau
+
+    def fresh(self) -> MirostatV2:
+        """Return one that begins with 2 * tau."""
+        return type(self)(self.tau, self.eta)
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Drop the others."""
+        shape.epsilon(candidates, 2.0 ** -min(max(self.mu, 0.0), 1000.0))
+
+    def learn(self, candidates: Candidates, token_id: int) -> None:
+        """Correct mu by how far the choice's surprise was from the target."""
+        self.mu -= self.eta * (-math.log2(candidates.drawn_p) - self.tau)
+
+
+@dataclass
+class Mirostat(MirostatV2):
+    """Algorithm 1: keeps the k best, k from the exponent s of a Zipf law for the 100 best of n_vocab candidates.
+
+    k = (e * 2**mu / (1 - n_vocab**-e))**(1 / s) with e = s - 1; s is the least-squares slope of log(p) over log(rank).
+    """
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Drop the others."""
+        candidates.top_k(chance.mirostat_rank(candidates, min(self.mu, 1000.0)))
