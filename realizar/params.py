@@ -123,7 +123,8 @@ class SamplingParams:
         The target in bits per token, and how fast to correct.
     samplers : tuple[str | Sampler, ...] | None
         The order of the samplers: names, and objects with the method `apply` of `realizar.sampling.Sampler`; None takes
-        that of docs/sampling.md.
+        that of docs/sampling.md. A function f(logits, histories) among them changes the logits of all sequences of a
+        batch that name it, in place and before all samplers: float32 [n, n_vocab], and n arrays of token ids.
     seed : int | None
         Draws are keyed by (seed, position, draw number); None takes a fresh seed for every request.
     max_tokens : int | None
@@ -203,10 +204,12 @@ class SamplingParams:
         n = self.logprobs
         _check(n is None or (_is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
         if self.samplers is not None:
-            want = "samplers in their order: names, or objects with a method apply"
+            want = "samplers in their order: names, objects with a method apply, or functions of a batch"
             _check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
             order = _tuple("samplers", self.samplers, want)
-            _check(all(isinstance(s, str) or hasattr(s, "apply") for s in order), "samplers", order, want)
+            _check(
+                all(isinstance(s, str) or hasattr(s, "apply") or callable(s) for s in order), "samplers", order, want
+            )
             object.__setattr__(self, "samplers", order)
 
     def _make_strings(self, name: str) -> None:

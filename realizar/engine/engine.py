@@ -7,9 +7,11 @@ import secrets
 import threading
 import weakref
 from dataclasses import replace
+from itertools import accumulate
 from operator import index
 from typing import TYPE_CHECKING
 
+from realizar.engine.batch_samplers import run_batch_functions
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.request import Encoding, Generation, Scoring, end_ids
 from realizar.engine.runner import Runner
@@ -84,9 +86,13 @@ class Engine:
         own = output in self.model.graphs[program].outputs
         found = self.runner.run(self.runner.batch(work.values()), None if own else [output], program)[output]
         row = 0
+        ends = accumulate(chunk.n_outputs for chunk in work.values())
+        run_batch_functions(
+            found, ((r, end - 1) for (r, c), end in zip(work.items(), ends, strict=True) if c.n_outputs)
+        )
         for request, chunk in work.items():
             try:
-                if chunk.n_outputs:
+                if chunk.n_outputs and request.error is None:
                     request.take(found[row : row + chunk.n_outputs])
             except RealizarError as error:
                 request.error = error

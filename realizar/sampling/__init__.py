@@ -9,6 +9,7 @@ from realizar.sampling.adaptive import AdaptiveP
 from realizar.sampling.chain import Sampled, SamplerChain
 from realizar.sampling.dry import Dry
 from realizar.sampling.mirostat import Mirostat, MirostatV2
+from realizar.sampling.order import BatchFunction, batch_functions
 from realizar.sampling.penalties import Penalties
 from realizar.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens, NoRepeatNgram
 from realizar.sampling.sampler import Learner, Sampler
@@ -23,6 +24,7 @@ __all__ = [
     "AdaptiveP",
     "AllowedTokens",
     "BadWords",
+    "BatchFunction",
     "Dry",
     "DynamicTemperature",
     "Epsilon",
@@ -51,4 +53,5 @@ __all__ = [
     "TopP",
     "TypicalP",
     "Xtc",
+    "batch_functions",
 ]

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from realizar.arch import registry
 from realizar.errors import ParameterError, shown
 from realizar.params import SamplingParams
@@ -19,6 +22,8 @@ from realizar.sampling.temperature import DynamicTemperature, Greedy, Quadratic,
 from realizar.sampling.truncation import Epsilon, Eta, MinP, TailFree, TopA, TopK, TopNSigma, TopP, TypicalP
 from realizar.sampling.xtc import Xtc
 
+BatchFunction = Callable[[NDArray[np.float32], list[NDArray[np.int32]]], None]
+"""Changes logits [n, n_vocab] in place; row i is of the sequence with the i-th of these histories."""
 _NEUTRAL = {field.name: field.default for field in fields(SamplingParams)}
 
 
@@ -100,6 +105,11 @@ ONLY_DRAWN = frozenset(KINDS) - frozenset(_BEFORE_GREEDY)
 """Those that make no difference at temperature 0, or would choose by chance."""
 
 
+def batch_functions(params: SamplingParams) -> tuple[BatchFunction, ...]:
+    """Return the functions over a batch's logits among `params.samplers`; the engine runs them before any chain."""
+    return tuple(item for item in params.samplers or () if callable(item))
+
+
 def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
     """Return the samplers that are switched on: the rules, then the others in the order of the params or of `KINDS`.
 
@@ -122,7 +132,7 @@ def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
 def _made(item: str | Sampler, params: SamplingParams, setting: Setting) -> Sampler | None:
     """Make what stands at one place of the order, or nothing where that is switched off."""
     if not isinstance(item, str):
-        return item
+        return None if callable(item) else item
     if item in KINDS:
         return KINDS[item].make(params, setting) if KINDS[item].is_on(params) else None
     made: Sampler = registry.default().samplers[item](params, setting)

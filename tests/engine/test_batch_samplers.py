@@ -1,0 +1,60 @@
+"""Functions over a batch's logits: called once for all sequences that name them, on a view where rows are neighbours."""
+
+import numpy as np
+
+from realizar.engine.engine import Engine
+from realizar.params import EngineParams, SamplingParams
+from tests.engine.fake import FULL, N_VOCAB, FakeModel
+
+
+def engine():
+    return Engine(FakeModel(FULL), EngineParams(n_ctx=96, n_seqs=4, n_batch=32, kv_type="f32", n_threads=2))
+
+
+class Only:
+    """Lets one token pass, and notes what it was given."""
+
+    def __init__(self, token):
+        self.token, self.seen = token, []
+
+    def __call__(self, logits, histories):
+        self.seen.append((logits.shape, logits.base is not None, [list(history) for history in histories]))
+        best = logits[:, self.token].copy()
+        logits[:] = -np.inf
+        logits[:, self.token] = best
+
+
+def params(*samplers, n=3):
+    return SamplingParams(temperature=0.0, max_tokens=n, ignore_eos=True, samplers=[*samplers, "temperature"])
+
+
+def test_one_call_for_all_that_name_it():
+    only, e = Only(7), engine()
+    requests = [e.generate([i, i + 1], params(only)) for i in (3, 5, 8)]
+    e.wait(lambda: all(request.is_over for request in requests))
+    assert [request.token_ids for request in requests] == [[7, 7, 7]] * 3
+    assert only.seen[0] == ((3, N_VOCAB), True, [[3, 4], [5, 6], [8, 9]])
+    assert only.seen[2][2] == [[3, 4, 7, 7], [5, 6, 7, 7], [8, 9, 7, 7]]
+    assert len(only.seen) == 3
+
+
+def test_the_others_are_left_alone():
+    only, e = Only(7), engine()
+    free = e.generate([5, 6], params())
+    e.wait(lambda: free.is_over)
+    requests = [e.generate([5, 6], params(*who)) for who in ([only], [], [only])]
+    e.wait(lambda: all(request.is_over for request in requests))
+    assert [request.token_ids for request in requests] == [[7, 7, 7], free.token_ids, [7, 7, 7]]
+    assert only.seen[0][:2] == ((2, N_VOCAB), False)
+
+
+def test_a_function_that_fails_ends_its_requests_alone():
+    def broken(logits, histories):
+        raise ZeroDivisionError("by hand")
+
+    e = engine()
+    bad, good = e.generate([5, 6], params(broken)), e.generate([5, 6], params())
+    e.wait(lambda: bad.is_over and good.is_over)
+    assert "broken" in str(bad.error)
+    assert "ZeroDivisionError: by hand" in str(bad.error)
+    assert len(good.token_ids) == 3
