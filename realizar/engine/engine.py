@@ -87,9 +87,8 @@ class Engine:
         found = self.runner.run(self.runner.batch(work.values()), None if own else [output], program)[output]
         row = 0
         ends = accumulate(chunk.n_outputs for chunk in work.values())
-        run_batch_functions(
-            found, ((r, end - 1) for (r, c), end in zip(work.items(), ends, strict=True) if c.n_outputs)
-        )
+        rows = {r: end - 1 for (r, c), end in zip(work.items(), ends, strict=True) if c.n_outputs}
+        run_batch_functions(found, rows)
         for request, chunk in work.items():
             try:
                 if chunk.n_outputs and request.error is None:

@@ -1,4 +1,4 @@
-"""Functions over a batch's logits: called once for all sequences that name them, on a view where rows are neighbours."""
+"""Functions over a batch's logits: called once for all sequences that name them, on a view if rows are neighbours."""
 
 import numpy as np
 
