@@ -127,7 +127,7 @@ class Mamba(Architecture):
     def hparams(self, md: ArchMetadata) -> MambaHParams:
         """The numbers of this model, which has no heads, positions or feed-forward."""
         return MambaHParams(
-            n_layer=md.positive("block_count"), n_embd=md.positive("embedding_length"), n_ff=0, n_vocab=md.n_vocab(),
+            n_layer=md.layers(), n_embd=md.positive("embedding_length"), n_ff=0, n_vocab=md.n_vocab(),
             n_ctx_train=md.positive("context_length"), n_head=0, n_head_kv=0, head_dim=0, head_dim_v=0,
             norm_eps=self.norm_eps(md), rope_dims=0, rope_base=0.0, rope_scaling=RopeScaling(), window=0,
             n_tap=md.positive("ssm.conv_kernel"), n_inner=md.positive("ssm.inner_size"),

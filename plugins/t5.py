@@ -89,7 +89,7 @@ class T5Encoder(Architecture):
         hp = super().hparams(md)
         return T5HParams(
             **vars(hp),
-            n_layer_decoder=md.positive("decoder_block_count", hp.n_layer),
+            n_layer_decoder=md.layers("decoder_block_count", hp.n_layer),
             n_bucket=md.positive("attention.relative_buckets_count"),
         )
 

@@ -197,7 +197,7 @@ class Architecture(ABC):
             raise GGUFError(f"{self.name}: {n_head} heads cannot share {n_head_kv} KV heads")
         head_dim = md.positive("attention.key_length", max(1, n_embd // n_head))
         return HParams(
-            n_layer=md.positive("block_count"),
+            n_layer=md.layers(),
             n_embd=n_embd,
             n_ff=md.positive("feed_forward_length"),
             n_vocab=md.n_vocab(),

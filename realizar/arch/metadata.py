@@ -11,6 +11,9 @@ import numpy as np
 from realizar.errors import GGUFError, shown
 from realizar.gguf.metadata import Metadata
 
+MAX_LAYERS = 4096
+"""What a file may claim, since tables are made of it before its tensors are looked at; llama.cpp takes 512."""
+
 
 class ArchMetadata:
     """Typed look-ups of `{arch}.{key}` in the metadata of a GGUF file; keys of the tokenizer are whole as they are.
@@ -46,6 +49,13 @@ class ArchMetadata:
         value = self.integer(key, default)
         if value < 1:
             raise GGUFError(self._wrong(key, value, "an integer >= 1"))
+        return value
+
+    def layers(self, key: str = "block_count", default: int | None = None) -> int:
+        """How many layers there are: from 1 to 4096."""
+        value = self.positive(key, default)
+        if value > MAX_LAYERS:
+            raise GGUFError(self._wrong(key, value, f"an integer from 1 to {MAX_LAYERS}"))
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -88,13 +98,13 @@ class ArchMetadata:
         if value is None or isinstance(value, int):
             return self.positive(key, period)
         flags = np.asarray(value)
-        if flags.dtype.kind not in "biu" or flags.shape != (self.positive("block_count"),):
+        if flags.dtype.kind not in "biu" or flags.shape != (self.layers(),):
             raise GGUFError(self._wrong(key, value, "a number, or a flag for each layer,"))
         return tuple(bool(flag) for flag in flags)
 
     def per_layer(self, key: str) -> tuple[int, ...]:
         """An integer >= 0 for each layer: an array of the file, or one number for all of them."""
-        n_layer, value = self.positive("block_count"), self._find(key)
+        n_layer, value = self.layers(), self._find(key)
         values = [value] * n_layer if isinstance(value, int) else value
         try:
             numbers = tuple(index(number) for number in values)

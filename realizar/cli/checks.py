@@ -183,7 +183,7 @@ def _outputs(llm: Any, tokens: list[int], answer: list[int] | None = None) -> np
         hidden: npt.NDArray[np.float32] = llm.embed(tokens, pooling=None)[0]
         return hidden
     if "encode" in graphs:
-        answer = answer or [0, *tokens[:-1]]
+        answer = answer or [llm.engine.model.decoder_start, *tokens[:-1]]
     logits: npt.NDArray[np.float32] = llm.logits(tokens, decoder_tokens=answer)
     return logits
 

@@ -67,8 +67,12 @@ def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
 def _weights(model: Model, program: str, output: bool) -> float:
     """Weights that a token is multiplied with; those behind the choice of rows are the output's."""
     plan = model.plan(program)
-    return sum(
-        model.share_used(plan, op) * sum(prod(model.tensors[name].shape) for name in op.weights)
-        for op in plan.ops
-        if op.op in ("linear", "experts") and (output or not plan.views[op.inputs[0]].m_rows)
-    )
+    total = 0.0
+    for op in plan.ops:
+        if not output and op.inputs and plan.views[op.inputs[0]].m_rows:
+            continue
+        if op.op in ("linear", "experts"):
+            total += model.share_used(plan, op) * sum(prod(model.tensors[name].shape) for name in op.weights)
+        elif op.op == "linear_heads":  # some rows of each head's matrix
+            total += prod(plan.shapes[op.outputs[0]]) * plan.shapes[op.inputs[0]][1]
+    return total

@@ -70,8 +70,11 @@ def pooling(folder: Path) -> int | None:
     """
     if not (folder / "modules.json").is_file():
         return None
-    modules = json.loads((folder / "modules.json").read_text("utf-8"))
-    paths = [folder / row["path"] / "config.json" for row in modules if row["type"].endswith(".Pooling")]
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+        paths = [folder / row["path"] / "config.json" for row in modules if row["type"].endswith(".Pooling")]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise GGUFError(f"{folder / 'modules.json'}: is not as sentence-transformers writes it: {error!r}") from error
     config = read_json(paths[0]) if paths else {}
     return next((number for mode, number in POOLING.items() if config.get(f"pooling_mode_{mode}")), None)
 

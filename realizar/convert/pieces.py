@@ -32,7 +32,7 @@ def of_model(path: Path, n_vocab: int) -> dict[str, Any]:
         trainer = dict(_fields(next(value for number, value in fields if number == 2)))
         normalizer = dict(_fields(next((value for number, value in fields if number == 3), b"")))
         model = KINDS[trainer.get(3, 1)]
-    except (IndexError, KeyError, StopIteration, struct.error, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, StopIteration, struct.error, TypeError, ValueError) as error:
         raise TokenizerError(
             f"{path}: cannot be read as a SentencePiece model of pairs or unigrams: {error!r}"
         ) from error

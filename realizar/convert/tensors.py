@@ -144,7 +144,10 @@ def _type(name: str, shape: Shape, wanted: str) -> str:
 
 
 def _bytes(name: str, shape: Shape, make: Callable[[], Array], kind: str) -> npt.NDArray[np.uint8]:
-    array = make()
+    try:
+        array = make()
+    except (KeyError, ValueError) as error:  # what numpy says of shapes that do not go together
+        raise TensorError(f"{name}: cannot be made of what the checkpoint holds for it: {error}") from error
     if _wide(array.shape) == _wide(shape):  # a depthwise convolution's (channels, 1, taps), decays as a column
         array = array.reshape(shape)
     if array.shape != shape:

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from realizar.errors import GraphError
+from realizar.graph.position import MAX_DISTANCE
 
 Shape = tuple[int, ...]
 ShapeRule = Callable[[list[Shape], list[Shape], Mapping[str, Any]], list[Shape]]
@@ -90,6 +91,7 @@ def _rope(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -
     dims = attrs["dims"]
     _need(len(inputs[0]) == 2 and 0 < dims <= inputs[0][1] and dims % 2 == 0,
           f"rope: {dims} rotated dimensions of heads of shape {inputs[0]}")  # fmt: skip
+    _need(all(shape == (dims // 2,) for shape in weights), f"rope: factors {weights} for {dims} rotated dimensions")
     return [inputs[0]]
 
 
@@ -99,6 +101,9 @@ def _attention(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, An
     _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: q {q}, k {k}, v {v} do not go together")
     if attrs["buckets"] is not None:
         _need(weights[0][1:] == q[:1], f"attention: buckets {weights[0]} do not have a column for each head of {q}")
+        least = 2 if attrs["causal"] else 4  # half of each direction's are of one distance, the others of ever more
+        _need(least <= weights[0][0] < least * MAX_DISTANCE,
+              f"attention: {weights[0][0]} buckets; {least} to {least * MAX_DISTANCE - 1} can be made")  # fmt: skip
     if attrs["sinks"] is not None:
         _need(weights[-1] == q[:1], f"attention: sinks {weights[-1]} are not one for each head of {q}")
     return [(q[0] * v[1],)]

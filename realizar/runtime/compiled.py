@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from realizar._kernels.plan import Program
 from realizar.errors import ParameterError, RealizarError
-from realizar.runtime.batch import Batch
+from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
 
 Rows = tuple[int, int]
@@ -54,6 +54,11 @@ class CompiledPlan:
         self._places = places
         self._given = given
         self._limits = limits
+        self._tables = {
+            (plan.cache(op.attrs["cache"])[0], op.op == "attend_source")
+            for op in plan.ops
+            if op.attrs.get("cache") is not None
+        }
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None,
@@ -112,6 +117,18 @@ class CompiledPlan:
             raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")
         for group, (table, n) in enumerate(zip(batch.block_tables, self._limits.n_blocks, strict=True)):
             _within(f"block_tables[{group}]", table, n)
+        self._check_widths(batch)
+
+    def _check_widths(self, batch: Batch) -> None:
+        """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
+        own, source = batch.seq_past.astype(np.int64) + np.diff(batch.seq_start), batch.seq_source
+        for group, of_source in self._tables:
+            lengths = source if of_source and source is not None else own
+            n, width = int(lengths.max()), batch.block_tables[group].shape[1]
+            if lengths.min() < 1:
+                raise ParameterError(f"Batch.seq_source: a source of {lengths.min()} tokens; at least one is needed")
+            if width * BLOCK < n:
+                raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
 
     def _give(self, n: int, given: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Puts the values that the plan does not compute where its ops read them."""

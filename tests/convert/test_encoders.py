@@ -7,6 +7,7 @@ import pytest
 
 from realizar import LLM
 from realizar.convert import convert
+from realizar.errors import GGUFError
 from realizar.gguf import GGUFFile
 
 torch = pytest.importorskip("torch")
@@ -84,3 +85,9 @@ def test_pooling_of_sentence_transformers(mode, number, tmp_path):
     made(*ENCODERS["bert"], tmp_path)
     with GGUFFile(tmp_path / "model.gguf") as file:
         assert file.metadata.get("bert.pooling_type") == number
+
+
+def test_modules_that_are_none_are_named(tmp_path):
+    (tmp_path / "modules.json").write_text('[{"path": "1_Pooling"}]')
+    with pytest.raises(GGUFError, match=r"modules\.json: is not as"):
+        made(*ENCODERS["bert"], tmp_path)

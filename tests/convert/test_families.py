@@ -124,6 +124,13 @@ def test_damaged_weights(damage, says, tmp_path):
         convert(tmp_path, tmp_path / "model.gguf")
 
 
+def test_numbers_that_do_not_go_with_a_tensor_that_is_cut(tmp_path):
+    saved(tmp_path, "deepseek2")
+    changed(tmp_path, v_head_dim=17)
+    with pytest.raises(TensorError, match="cannot be made of"):
+        convert(tmp_path, tmp_path / "model.gguf")
+
+
 def test_phimoe(tmp_path, realizar):
     """Its file is computed as llama.cpp does, transformers differs; so only what the file holds is looked at."""
     kind = transformers.PhimoeForCausalLM

@@ -117,9 +117,10 @@ def test_sentencepieces_pairs_in_tokenizer_json(tmp_path):
 
 
 def test_damaged_files(tmp_path):
-    (tmp_path / "tokenizer.model").write_bytes(b"\x0a\xff\xff\xff\x0f")
-    with pytest.raises(TokenizerError, match="SentencePiece"):
-        vocabulary(tmp_path, {}, {})
+    for damaged in (b"\x0a\xff\xff\xff\x0f", b"\x0a\x02\x08\x05"):  # a piece beyond the end, a piece that is a number
+        (tmp_path / "tokenizer.model").write_bytes(damaged)
+        with pytest.raises(TokenizerError, match="SentencePiece"):
+            vocabulary(tmp_path, {}, {})
     (tmp_path / "tokenizer.model").unlink()
     assert vocabulary(tmp_path, {}, {}) == {}
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE", "merges": 3}}')

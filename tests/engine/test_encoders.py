@@ -1,5 +1,7 @@
 """Encoders, and decoders that answer to what an encoder read, through the engine: bits, memory, errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from realizar.engine.engine import Engine
 from realizar.engine.sequence import Sequence
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import EngineParams, SamplingParams
-from realizar.testing import random_tokens, tiny_metadata, tiny_model
+from realizar.testing import N_CTX, Session, random_tokens, tiny_metadata, tiny_model
 from tests.engine.fake import FakeTokenizer, check_cache
 
 TEXTS = [random_tokens(n, seed) for seed, n in enumerate((60, 1, 16, 33, 59))]
@@ -163,3 +165,17 @@ def test_states_of_a_decoder(tmp_path):
         assert states.shape == (60, 256)
         assert model.hidden == "output_norm"
         assert model.pooling == "last"
+
+
+def test_a_step_that_would_look_beyond_its_tables_is_refused(t5):
+    session = Session(t5, t5.plan("decode"))
+    batch = session.batch([(0, 0, random_tokens(20)), (1, 0, random_tokens(3))])
+    narrow = tuple(table[:, :1].copy() for table in batch.block_tables)
+    one = np.ones(2, np.int32)
+    for changed, says in (
+        (replace(batch, block_tables=narrow, seq_source=one), "1 blocks of 16 for a text of 20 tokens"),
+        (replace(batch, seq_source=(N_CTX + 1) * one), "8 blocks of 16 for a text of 129 tokens"),
+        (replace(batch, seq_source=0 * one), "a source of 0 tokens"),
+    ):
+        with pytest.raises(ParameterError, match=says):
+            session.compiled.run(changed)

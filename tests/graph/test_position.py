@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from realizar.arch.architecture import WeightRef
+from realizar.errors import GraphError
+from realizar.graph import Graph
 from realizar.graph.position import alibi_slopes, bucket_of, position_bias
 
 
@@ -38,3 +41,12 @@ def test_a_table_by_head_and_distance():
     learned = np.arange(64, dtype=np.float32).reshape(32, 2)
     assert position_bias({**attrs, "alibi": 0.0}, learned, 2, 3)[1].tolist() == [5.0, 3.0, 1.0, 35.0, 37.0]
     assert position_bias({**attrs, "alibi": 0.0}, None, 2, 3) is None
+
+
+@pytest.mark.parametrize(("causal", "n_bucket"), [(True, 1), (True, 256), (False, 3), (False, 512)])
+def test_buckets_that_no_distance_can_be_given_to_are_refused(causal, n_bucket):
+    g = Graph()
+    x = g.value("x", (4, 8))
+    buckets = WeightRef("attn_rel_b", (n_bucket, 4), None)
+    with pytest.raises(GraphError, match=f"{n_bucket} buckets"):
+        g.attention(x, x, x, scale=1.0, causal=causal, buckets=buckets)

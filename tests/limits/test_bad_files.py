@@ -116,7 +116,8 @@ def test_values_that_make_no_sense(source, tmp_path, values):
 
 
 REFUSED = {
-    "many layers": ({"block_count": 2**32 - 1}, TensorError, "speak of 4294967295 layers, but it has only 21 tensors"),
+    "many layers": ({"block_count": 999}, TensorError, "speak of 999 layers, but it has only 21 tensors"),
+    "very many layers": ({"block_count": 2**32 - 1}, GGUFError, "an integer from 1 to 4096 is needed"),
     "no layers": ({"block_count": 0}, GGUFError, "an integer >= 1 is needed, found 0"),
     "one layer too many": ({"block_count": 3}, TensorError, r"blk\.2\.attn_norm\.weight: the architecture needs it"),
     "no heads": ({"attention.head_count": 0}, GGUFError, "head_count: an integer >= 1"),
