@@ -11,6 +11,16 @@ CHAINS = {
     "plain": SamplingParams(),
     "top_k": SamplingParams(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05, repetition_penalty=1.1),
     "top_p": SamplingParams(temperature=0.8, top_p=0.9),
+    "typical_p": SamplingParams(typical_p=0.9),
+    "tfs_z": SamplingParams(tfs_z=0.95),
+    "eta_cutoff": SamplingParams(eta_cutoff=1e-3),
+    "top_n_sigma": SamplingParams(top_n_sigma=1.0),
+    "dynatemp": SamplingParams(dynatemp_range=0.5),
+    "xtc": SamplingParams(xtc_probability=1.0),
+    "mirostat": SamplingParams(mirostat=1),
+    "mirostat_v2": SamplingParams(mirostat=2),
+    "dry": SamplingParams(dry_multiplier=0.8, dry_sequence_breakers=()),
+    "no_repeat_ngram": SamplingParams(no_repeat_ngram_size=3),
     "logprobs": SamplingParams(temperature=0.0, logprobs=20),
 }
 

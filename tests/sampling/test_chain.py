@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from realizar.arch import registry
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import SamplingParams
-from realizar.sampling import Greedy, MinP, Penalties, SamplerChain, Temperature, TopK, TopP
+from realizar.sampling import Greedy, MinP, Penalties, SamplerChain, Setting, Temperature, TopK, TopP
 
 N_VOCAB = 1000
 RNG = np.random.default_rng(0)
@@ -36,6 +37,19 @@ def test_the_order_is_the_users() -> None:
         temperature=0.0, top_k=40, presence_penalty=1.0, samplers=["top_k", "penalties", "temperature"]
     )
     assert SamplerChain.from_params(params, 10, 0).samplers == (Penalties(1.0, 1.0, 0.0), Greedy())
+
+
+def test_a_plugins_sampler_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def make(params: SamplingParams, setting: Setting) -> TopK:
+        seen.append((params, setting.n_vocab))
+        return TopK(3)
+
+    monkeypatch.setattr(registry, "default", lambda: registry.Registry(samplers={"three": make}))
+    params = SamplingParams(min_p=0.1, samplers=["three", "min_p", TopP(0.5)])
+    assert SamplerChain.from_params(params, 10, 0).samplers == (TopK(3), MinP(0.1), TopP(0.5))
+    assert seen == [(params, 10)]
 
 
 def test_names_that_make_no_chain() -> None:
