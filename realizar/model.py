@@ -79,10 +79,15 @@ class Model:
         """How the states of a text make one vector: as the file says, else the mean of an encoder's, a decoder's last.
 
         What the file calls "rank" scores a text by its first token.
+
+        Raises
+        ------
+        GGUFError
+            If the file says it by something else than a number.
         """
-        key = f"{self.architecture.name}.pooling_type"
         named: dict[int, Pooling] = {1: "mean", 2: "cls", 3: "last", 4: "cls"}
-        return named.get(self.file.metadata.get(key, 0), "mean" if self.main == "encode" else "last")
+        found = ArchMetadata(self.file.metadata, self.architecture.name).integer("pooling_type", 0)
+        return named.get(found, "mean" if self.main == "encode" else "last")
 
     @property
     def decoder_start(self) -> int:
