@@ -62,6 +62,11 @@ _LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_t
 _STRINGS = ("stop", "bad_words", "dry_sequence_breakers")
 
 
+def _is_text(value: str) -> bool:
+    """Whether there is something, and nothing that UTF-8 cannot express (halves of surrogate pairs)."""
+    return bool(value) and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How the tokens of one request are chosen and when it ends.
@@ -213,9 +218,9 @@ class SamplingParams:
             object.__setattr__(self, "samplers", order)
 
     def _make_strings(self, name: str) -> None:
-        value, want = getattr(self, name), "non-empty strings"
+        value, want = getattr(self, name), "non-empty strings that UTF-8 can express"
         strings = (value,) if isinstance(value, str) else _tuple(name, value, want)
-        _check(all(isinstance(s, str) and s for s in strings), name, strings, want)
+        _check(all(isinstance(s, str) and _is_text(s) for s in strings), name, strings, want)
         object.__setattr__(self, name, strings)
 
     def _make_ids(self) -> None:

@@ -67,7 +67,8 @@ class NoRepeatNgram:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Ban."""
-        rules.no_repeat(candidates, np.ascontiguousarray(history, np.int32), self.size)
+        size = min(self.size, len(history) + 1)  # a longer one cannot have been seen
+        rules.no_repeat(candidates, np.ascontiguousarray(history, np.int32), size)
 
 
 @dataclass(frozen=True)
