@@ -1,6 +1,6 @@
 """Samplers that look at which token a candidate is and at what was said before: bias, bans, repetition.
 
-Each is a function of the candidates; what it means stands in sampling/rules.py and sampling/repetition.py.
+Each is a function of the candidates; what it means stands in sampling/rules.py and sampling/dry.py.
 """
 
 from libc.float cimport FLT_MAX
@@ -143,7 +143,7 @@ def no_repeat(Candidates c not None, const int32_t[::1] history not None, int si
 
 def dry(Candidates c not None, const int32_t[::1] history not None, int limit, double multiplier, double base,
         int allowed, const uint8_t[::1] exempt=None):
-    """Lower the tokens that would lengthen a repetition of at least `allowed` tokens: see sampling/repetition.py.
+    """Lower the tokens that would lengthen a repetition of at least `allowed` tokens: see sampling/dry.py.
 
     Repetitions are counted up to `limit` tokens. Tokens marked in `exempt` ([n_vocab]) go free.
     """

@@ -243,14 +243,13 @@ RZ_INLINE void multiply_tokens(int n_scale, int n_min, const tile_room *room, si
 /* What was summed up, to rows [r, r + 32) of y as far as they lie below r1. */
 static void store_rows(const tile_room *room, size_t r, size_t r1, float *y, size_t ldy)
 {
-    __mmask16 there_0 = (__mmask16)(r1 - r >= 16 ? 0xffff : (1u << (r1 - r)) - 1);
-    __mmask16 there_1 = (__mmask16)(r1 - r >= 32 ? 0xffff : r1 - r > 16 ? (1u << (r1 - r - 16)) - 1 : 0);
+    rows_there there = rows_there_at(r, r1);
     for (size_t i = 0; 16 * i < room->n; i++) {
         token_tile at = token_tile_at(room->n, i);
         for (size_t t = at.begin; t < at.end; t++) {
             float *row = y + (at.first + t) * ldy + r;
-            _mm512_mask_storeu_ps(row, there_0, _mm512_load_ps(room->acc[i][0][t]));
-            _mm512_mask_storeu_ps(row + 16, there_1, _mm512_load_ps(room->acc[i][1][t]));
+            _mm512_mask_storeu_ps(row, there.first, _mm512_load_ps(room->acc[i][0][t]));
+            _mm512_mask_storeu_ps(row + 16, there.second, _mm512_load_ps(room->acc[i][1][t]));
         }
     }
 }

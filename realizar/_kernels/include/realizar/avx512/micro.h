@@ -135,16 +135,28 @@ static inline char *panel_at(const gemm_room *room, size_t slice, size_t step)
 static inline float (*sums_of(const gemm_room *room, size_t k, size_t step))
     [STEP_TOKENS][16] { return room->acc[k <= room->slice ? 0 : step]; }
 
+/* Which of the rows [r, r + 32) lie below r1: of the first tile, and of the second. */
+typedef struct {
+    __mmask16 first, second;
+} rows_there;
+
+static inline rows_there rows_there_at(size_t r, size_t r1)
+{
+    return (rows_there){(__mmask16)(r1 - r >= 16 ? 0xffff : (1u << (r1 - r)) - 1),
+                        (__mmask16)(r1 - r >= 32  ? 0xffff
+                                    : r1 - r > 16 ? (1u << (r1 - r - 16)) - 1
+                                                  : 0)};
+}
+
 /* The sums of a step to rows [r, r + 32) of y, as far as they lie below r1. */
 static inline void store_step(const gemm_room *room, size_t step, float (*sums)[STEP_TOKENS][16], size_t r, size_t r1,
                               float *y, size_t ldy)
 {
-    __mmask16 there_0 = (__mmask16)(r1 - r >= 16 ? 0xffff : (1u << (r1 - r)) - 1);
-    __mmask16 there_1 = (__mmask16)(r1 - r >= 32 ? 0xffff : r1 - r > 16 ? (1u << (r1 - r - 16)) - 1 : 0);
+    rows_there there = rows_there_at(r, r1);
     size_t t0 = first_of_step(room->n_tokens, step), t1 = first_of_step(room->n_tokens, step + 1);
     for (size_t t = t0; t < t1; t++) {
-        _mm512_mask_storeu_ps(y + t * ldy + r, there_0, _mm512_load_ps(sums[0][t - t0]));
-        _mm512_mask_storeu_ps(y + t * ldy + r + 16, there_1, _mm512_load_ps(sums[1][t - t0]));
+        _mm512_mask_storeu_ps(y + t * ldy + r, there.first, _mm512_load_ps(sums[0][t - t0]));
+        _mm512_mask_storeu_ps(y + t * ldy + r + 16, there.second, _mm512_load_ps(sums[1][t - t0]));
     }
 }
 
