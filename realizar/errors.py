@@ -43,6 +43,10 @@ class ParameterError(RealizarError, ValueError):
     """A parameter has a value that makes no sense."""
 
 
+class GrammarError(RealizarError):
+    """A grammar, schema, regex or choice cannot be enforced, or took too long to follow."""
+
+
 class ContextFullError(RealizarError):
     """A prompt or a request does not fit into the context."""
 

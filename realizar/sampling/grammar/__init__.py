@@ -1,0 +1,13 @@
+"""Answers that keep to a grammar: which tokens may come next, by llguidance.
+
+    gbnf.py  text -> nodes.py -> lark.py ┐
+    schema.py     JSON schema            ├─▶ llguidance's grammar ─▶ constraint.py: mask, advance, is_over
+    patterns.py   regex, choice          ┘                            in a thread that can be given up: worker.py
+
+`factory.py` puts the pieces together for one model, whose tokens `vocabulary.py` hands over.
+"""
+
+from realizar.sampling.grammar.constraint import Constraint
+from realizar.sampling.grammar.factory import ConstraintFactory
+
+__all__ = ["Constraint", "ConstraintFactory"]

@@ -1,0 +1,243 @@
+"""Reading GBNF, the grammars of llama.cpp (grammars/README.md there says what they look like)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from realizar.errors import GrammarError, shown
+from realizar.sampling.grammar.nodes import ANY, Chars, Node, Ref, Token, choice, repeat, sequence
+
+TokenIds = Callable[[str], list[int]]
+
+MAX_DEPTH = 100
+"""Groups inside each other; each takes three frames of Python's 1000."""
+MAX_COUNT = 100_000
+"""What the numbers of a repetition may be."""
+
+_SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
+_SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
+_NAME = re.compile(r"[A-Za-z0-9-]+")
+_TOKEN = re.compile(r"(!?)<(?:\[(\d{1,9})\]|([^>\r\n]+))>")
+_COUNTS = re.compile(r"\{[ \t]*(\d+)[ \t]*(?:(,)[ \t]*(\d*)[ \t]*)?\}")
+_HEX = {"x": 2, "u": 4, "U": 8}
+_ESCAPED = {"t": "\t", "r": "\r", "n": "\n", **{c: c for c in '\\"[]-'}}
+_REPEATED = {"*": (0, None), "+": (1, None), "?": (0, 1)}
+
+
+def parse(text: str, token_ids: TokenIds) -> dict[str, Node]:
+    """Return the rules of a grammar by name.
+
+    Parameters
+    ----------
+    text : str
+        The grammar.
+    token_ids : callable
+        From the name of a token, such as ``<think>``, to its ids; the grammar may only use one that has a single id.
+
+    Raises
+    ------
+    GrammarError
+        It is no GBNF, a rule is missing or there twice, or it has no root.
+    """
+    return _Parser(text, token_ids).rules()
+
+
+class _Parser:
+    """A parser by recursive descent; `_at` is the place of the next character."""
+
+    def __init__(self, text: str, token_ids: TokenIds) -> None:
+        self._text = text
+        self._token_ids = token_ids
+        self._at = 0
+        self._depth = 0
+        self._refs: list[Ref] = []
+
+    def rules(self) -> dict[str, Node]:
+        rules: dict[str, Node] = {}
+        self._skip(_SPACE_AND_LINES)
+        while self._at < len(self._text):
+            start = self._at
+            name = self._name()
+            if name in rules:
+                raise self._error(f"the rule {shown(name)} is there twice", start)
+            self._skip(_SPACE)
+            self._expect("::=")
+            self._skip(_SPACE_AND_LINES)
+            rules[name] = self._options(_SPACE)
+            if self._at < len(self._text) and self._peek() not in "\r\n":
+                raise self._error("expected an item, '|' or the end of the line")
+            self._skip(_SPACE_AND_LINES)
+        if "root" not in rules:
+            raise GrammarError("the grammar has no rule 'root', which says what a whole text is")
+        for ref in self._refs:
+            if ref.name not in rules:
+                raise GrammarError(f"grammar, {ref.where}: there is no rule {shown(ref.name)}")
+        return rules
+
+    def _options(self, space: re.Pattern[str]) -> Node:
+        options = [self._items(space)]
+        while self._peek() == "|":
+            self._at += 1
+            self._skip(_SPACE_AND_LINES)
+            options.append(self._items(space))
+        return choice(options)
+
+    def _items(self, space: re.Pattern[str]) -> Node:
+        items: list[Node] = []
+        while (item := self._item()) is not None:
+            self._skip(space)
+            while (counts := self._counts()) is not None:
+                item = repeat(item, *counts)
+                self._skip(space)
+            items.append(item)
+        return sequence(items)
+
+    def _item(self) -> Node | None:
+        """Return the next item, or None where something else follows."""
+        first = self._peek()
+        if first == '"':
+            return self._string()
+        if first == "[":
+            return self._class()
+        if first == ".":
+            self._at += 1
+            return ANY
+        if first == "(":
+            return self._group()
+        if first and first in "<!":
+            return self._token()
+        if _NAME.match(self._text, self._at):
+            ref = Ref(where=self._where(self._at), name=self._name())
+            self._refs.append(ref)
+            return ref
+        if first and first in "*+?{":
+            raise self._error("a repetition needs an item in front of it")
+        return None
+
+    def _string(self) -> Node:
+        start = self._at
+        self._at += 1
+        characters: list[Node] = []
+        while self._peek() != '"':
+            code = self._character(start)
+            characters.append(Chars(((code, code),)))
+        self._at += 1
+        return sequence(characters)
+
+    def _class(self) -> Node:
+        start = self._at
+        negated = self._text.startswith("[^", start)
+        self._at += 2 if negated else 1
+        ranges = []
+        while self._peek() != "]":
+            low = high = self._character(start)
+            if self._peek() == "-" and not self._text.startswith("-]", self._at):
+                self._at += 1
+                high = self._character(start)
+            if high < low:
+                raise self._error(f"the range from U+{low:04X} to U+{high:04X} is empty", start)
+            ranges.append((low, high))
+        if not ranges:
+            raise self._error("a class needs at least one character; write \\] for a bracket", start)
+        self._at += 1
+        return Chars(tuple(ranges), negated)
+
+    def _character(self, start: int) -> int:
+        """Return the code point of the next character of the string or class that began at `start`."""
+        at = self._at
+        char = self._peek()
+        if not char:
+            raise self._error("the grammar ends inside a string or class", start)
+        self._at += 1
+        if char == "\\":
+            letter = self._peek()
+            self._at += 1
+            n = _HEX.get(letter, 0)
+            digits = self._text[self._at : self._at + n]
+            if n and re.fullmatch(r"[0-9A-Fa-f]+", digits) and len(digits) == n:
+                self._at += n
+                code = int(digits, 16)
+            elif letter in _ESCAPED:
+                code = ord(_ESCAPED[letter])
+            else:
+                raise self._error(f"unknown escape {shown(self._text[at : at + 2 + n])}", at)
+        else:
+            code = ord(char)
+        if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+            raise self._error(f"U+{code:04X} is no character, so no text can have it", at)
+        return code
+
+    def _group(self) -> Node:
+        start = self._at
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise self._error(f"more than {MAX_DEPTH} groups are inside each other; make some of them rules")
+        self._at += 1
+        self._skip(_SPACE_AND_LINES)
+        inside = self._options(_SPACE_AND_LINES)
+        if self._peek() != ")":
+            raise self._error("the group is not closed: expected an item, '|' or ')' further on", start)
+        self._at += 1
+        self._depth -= 1
+        return inside
+
+    def _token(self) -> Token:
+        found = _TOKEN.match(self._text, self._at)
+        if found is None:
+            raise self._error("a token is written <[id]> or <name>, with ! in front for any other")
+        negated, number, name = found.groups()
+        ids = [int(number)] if number else self._token_ids(f"<{name}>")
+        if len(ids) != 1:
+            raise self._error(f"{shown(found[0])} is {len(ids)} tokens of this model's vocabulary, not one")
+        self._at = found.end()
+        return Token(ids[0], bool(negated))
+
+    def _counts(self) -> tuple[int, int | None] | None:
+        """Return how often the item before is repeated, or None if that is not said."""
+        first = self._peek()
+        if first in _REPEATED:
+            self._at += 1
+            return _REPEATED[first]
+        if first != "{":
+            return None
+        found = _COUNTS.match(self._text, self._at)
+        if found is None:
+            raise self._error("expected {n}, {low,} or {low,high}")
+        low, comma, high = found.groups()
+        if max(len(low), len(high or "")) > 9 or max(int(low), int(high or 0)) > MAX_COUNT:
+            raise self._error(f"repetitions go up to {MAX_COUNT}")
+        counts = (int(low), int(high) if high else None if comma else int(low))
+        if counts[1] is not None and counts[1] < counts[0]:
+            raise self._error("the greatest number of repetitions is below the least")
+        self._at = found.end()
+        return counts
+
+    def _name(self) -> str:
+        found = _NAME.match(self._text, self._at)
+        if found is None:
+            raise self._error("expected the name of a rule: letters, digits and dashes")
+        self._at = found.end()
+        return found[0]
+
+    def _expect(self, word: str) -> None:
+        if not self._text.startswith(word, self._at):
+            raise self._error(f"expected {word!r}")
+        self._at += len(word)
+
+    def _peek(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _skip(self, space: re.Pattern[str]) -> None:
+        found = space.match(self._text, self._at)
+        self._at = self._at if found is None else found.end()
+
+    def _where(self, at: int) -> str:
+        before = self._text[:at]
+        return f"line {before.count(chr(10)) + 1}, column {at - before.rfind(chr(10))}"
+
+    def _error(self, what: str, at: int | None = None) -> GrammarError:
+        at = self._at if at is None else at
+        rest = self._text[at : at + 20]
+        found = f"found {shown(rest)}" if rest else "found the end of the grammar"
+        return GrammarError(f"grammar, {self._where(at)}: {what}; {found}")

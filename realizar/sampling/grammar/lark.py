@@ -1,0 +1,98 @@
+"""Rules of characters as a grammar of llguidance, in its dialect of Lark.
+
+Its lexer is greedy: of ``[a-z]+ "end"`` as two lexemes the first would swallow every ``end``. So each lexeme is one
+character, and all the rest is left to the parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from realizar.errors import GrammarError
+from realizar.sampling.grammar.nodes import Chars, Choice, Node, Ref, Repeat, Sequence, Token
+
+MAX_RULES = 2000
+"""Rules and groups: llguidance goes down a chain of rules by recursion, and 5000 overflowed a stack of 8 MiB."""
+
+
+def write(rules: Mapping[str, Node], n_vocab: int, end_ids: Iterable[int]) -> str:
+    """Return the grammar in llguidance's Lark; the rule "root" is its start.
+
+    Parameters
+    ----------
+    rules : mapping of str to Node
+        By name, each name that they refer to among them.
+    n_vocab : int
+        Token ids of the model.
+    end_ids : iterable of int
+        Tokens that end a text, which "any other token" leaves out.
+
+    Raises
+    ------
+    GrammarError
+        There are too many rules, or a token id does not exist.
+    """
+    return _Writer(rules, n_vocab, end_ids).text()
+
+
+class _Writer:
+    def __init__(self, rules: Mapping[str, Node], n_vocab: int, end_ids: Iterable[int]) -> None:
+        self._names = {name: "start" if name == "root" else f"rule_{i}" for i, name in enumerate(rules)}
+        self._todo = [(self._names[name], node) for name, node in rules.items()]
+        self._n_rules = len(rules)
+        self._n_vocab = n_vocab
+        self._end_ids = frozenset(end_ids)
+        self._lexemes: dict[Chars, str] = {}
+
+    def text(self) -> str:
+        lines = []
+        while self._todo:
+            if self._n_rules > MAX_RULES:
+                raise GrammarError(f"the grammar has more than {MAX_RULES} rules and groups; make it simpler")
+            name, node = self._todo.pop()
+            lines.append(f"{name}: {self._options(node)}")
+        lines += [f"{name}: /{_regex(chars)}/" for chars, name in self._lexemes.items()]
+        return "\n".join(lines) + "\n"
+
+    def _options(self, node: Node) -> str:
+        options = node.options if isinstance(node, Choice) else (node,)
+        return " | ".join(map(self._items, options))
+
+    def _items(self, node: Node) -> str:
+        items = node.items if isinstance(node, Sequence) else (node,)
+        return " ".join(map(self._item, items)) or '""'
+
+    def _item(self, node: Node) -> str:
+        if isinstance(node, Repeat):
+            if node.high == 0:
+                return '""'
+            low, high = node.low, "" if node.high is None else node.high
+            return f"{self._item(node.item) if _is_plain(node.item) else self._rule(node.item)}{{{low},{high}}}"
+        if isinstance(node, Chars):
+            return self._lexemes.setdefault(node, f"CHAR_{len(self._lexemes)}")
+        if isinstance(node, Ref):
+            return self._names[node.name]
+        return self._token(node) if isinstance(node, Token) else self._rule(node)
+
+    def _rule(self, node: Node) -> str:
+        """Give a group a rule of its own: llguidance takes some thirty parentheses inside each other, and no more."""
+        name = f"group_{self._n_rules}"
+        self._n_rules += 1
+        self._todo.append((name, node))
+        return name
+
+    def _token(self, token: Token) -> str:
+        if token.id >= self._n_vocab:
+            raise GrammarError(f"grammar: token <[{token.id}]> does not exist, ids go up to {self._n_vocab - 1}")
+        if token.negated:
+            return f"<[^{','.join(map(str, sorted({token.id} | self._end_ids)))}]>"
+        return f"<[{token.id}]>"
+
+
+def _is_plain(node: Node) -> bool:
+    return isinstance(node, (Chars, Ref, Token))
+
+
+def _regex(chars: Chars) -> str:
+    ranges = "".join(f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in chars.ranges)
+    return f"[{'^' if chars.negated else ''}{ranges}]"

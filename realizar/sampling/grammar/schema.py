@@ -1,0 +1,121 @@
+"""JSON schemas in llguidance's Lark, and where in a schema that stands which it cannot enforce."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from realizar.errors import GrammarError, shown
+
+MAX_OBJECTS = 4000
+"""Objects in a schema: llguidance follows references by recursion, and a chain of 1000 overflowed a stack of 8 MiB."""
+
+# Keywords that hold a schema, a list of schemas (some of them either) or schemas by name.
+_ONE = frozenset((
+    "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
+    "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
+))  # fmt: skip
+_LISTS = frozenset(("allOf", "anyOf", "items", "oneOf", "prefixItems"))
+_NAMED = frozenset(("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"))
+
+
+def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
+    """Return the grammar of the JSON texts that a schema describes; properties come in the schema's order.
+
+    Parameters
+    ----------
+    schema : mapping or str
+        The schema, or its JSON text.
+    lenient : bool
+        Leave out of account what cannot be enforced, and take ``oneOf`` for ``anyOf``, instead of refusing it.
+
+    Raises
+    ------
+    GrammarError
+        It is no JSON object, or too large.
+    """
+    parsed = _as_json(schema)
+    if _n_objects(parsed) > MAX_OBJECTS:
+        raise GrammarError(f"json_schema: more than {MAX_OBJECTS} objects are in it; take a smaller schema")
+    own = parsed.get("x-guidance", {})  # what llguidance reads in a schema of how to write JSON
+    if not isinstance(own, dict):
+        raise GrammarError(f'json_schema: "x-guidance": {shown(own)}: must be an object')
+    options = {**own, "lenient": lenient, "coerce_one_of": lenient}
+    return f"start: %json {json.dumps({**parsed, 'x-guidance': options})}"
+
+
+def refusal(schema: Mapping[str, Any] | str, message: str) -> str:
+    """Return llguidance's refusal of a schema with the keywords at fault and where they stand."""
+    keywords: list[str] = []
+    if found := re.search(r"Unimplemented keys: (\[.*\])", message):
+        keywords = json.loads(found[1])
+    elif "oneOf constraints are not supported" in message:
+        keywords = ["oneOf"]
+    elif found := re.search(r"Unknown format: (.*)", message):
+        keywords = ["format"]
+    if not keywords:
+        return f"json_schema: {message}"
+    parsed = _as_json(schema)
+    only = found[1] if found is not None and keywords == ["format"] else None
+    places = [
+        f"{path}/{_escaped(keyword)}"
+        for path, position in _positions(parsed)
+        for keyword in keywords
+        if keyword in position and (only is None or position[keyword] == only)
+    ]
+    reason = "oneOf whose schemas may overlap" if keywords == ["oneOf"] else ", ".join(map(shown, keywords))
+    if only is not None:
+        reason = f"format {shown(only)}"
+    where = " or ".join(places[:4]) + (" or further on" if len(places) > 4 else "")
+    return f"json_schema: {reason} cannot be enforced, at {where}; take it out, or set lenient=True to ignore it"
+
+
+def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Return a schema as JSON has it."""
+    try:
+        parsed = json.loads(schema if isinstance(schema, str) else json.dumps(schema), parse_constant=_no_number)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise GrammarError(f"json_schema={shown(schema)}: is no JSON: {error}") from None
+    if not isinstance(parsed, dict):
+        raise GrammarError(f"json_schema={shown(schema)}: must be a JSON object")
+    return parsed
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _n_objects(value: Any) -> int:
+    todo, n = [value], 0
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            n += 1
+            todo += value.values()
+        elif isinstance(value, list):
+            todo += value
+    return n
+
+
+def _positions(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the schemas inside a schema, itself first, each after its path as a JSON pointer (RFC 6901)."""
+    todo: list[tuple[str, Any]] = [("#", schema)]
+    while todo:
+        path, position = todo.pop(0)
+        if not isinstance(position, dict):
+            continue
+        yield path, position
+        for keyword, value in position.items():
+            here = f"{path}/{_escaped(keyword)}"
+            if keyword in _ONE and isinstance(value, dict):
+                todo.append((here, value))
+            elif keyword in _LISTS and isinstance(value, list):
+                todo += [(f"{here}/{i}", part) for i, part in enumerate(value)]
+            elif keyword in _NAMED and isinstance(value, dict):
+                todo += [(f"{here}/{_escaped(name)}", part) for name, part in value.items()]
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
