@@ -69,6 +69,9 @@ class Constraint:
             raise self._fail(explain(_reason(self._matcher)))
         self._over: Job[bool] = self._worker.submit(self._matcher.is_stopped)
         self._mask: Job[bytes] = self._worker.submit(self._matcher.compute_bitmask)
+        self._wait(self._mask, self._step_s)
+        if self._matcher.is_error():  # a dead end at once, as root ::= root
+            raise self._fail(explain("no text can match it"))
 
     def mask(self) -> Mask:
         """Return the tokens that may come next, and wait for them if need be.

@@ -12,6 +12,9 @@ from realizar.errors import GrammarError, shown
 MAX_OBJECTS = 4000
 """Objects in a schema: llguidance follows references by recursion, and a chain of 1000 overflowed a stack of 8 MiB."""
 
+MAX_DEPTH = 120
+"""Objects and lists inside each other; llguidance reads 127."""
+
 # Keywords that hold a schema, a list of schemas (some of them either) or schemas by name.
 _ONE = frozenset((
     "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
@@ -37,8 +40,6 @@ def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
         It is no JSON object, or too large.
     """
     parsed = _as_json(schema)
-    if _n_objects(parsed) > MAX_OBJECTS:
-        raise GrammarError(f"json_schema: more than {MAX_OBJECTS} objects are in it; take a smaller schema")
     own = parsed.get("x-guidance", {})  # what llguidance reads in a schema of how to write JSON
     if not isinstance(own, dict):
         raise GrammarError(f'json_schema: "x-guidance": {shown(own)}: must be an object')
@@ -77,9 +78,10 @@ def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
     try:
         parsed = json.loads(schema if isinstance(schema, str) else json.dumps(schema), parse_constant=_no_number)
     except (TypeError, ValueError, RecursionError) as error:
-        raise GrammarError(f"json_schema={shown(schema)}: is no JSON: {error}") from None
+        raise GrammarError(f"json_schema: is no JSON: {error}") from None
     if not isinstance(parsed, dict):
         raise GrammarError(f"json_schema={shown(schema)}: must be a JSON object")
+    _check_size(parsed)
     return parsed
 
 
@@ -87,16 +89,20 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _n_objects(value: Any) -> int:
-    todo, n = [value], 0
+def _check_size(schema: dict[str, Any]) -> None:
+    todo: list[tuple[Any, int]] = [(schema, 1)]
+    n = 0
     while todo:
-        value = todo.pop()
-        if isinstance(value, dict):
-            n += 1
-            todo += value.values()
-        elif isinstance(value, list):
-            todo += value
-    return n
+        value, depth = todo.pop()
+        n += isinstance(value, dict)
+        if n > MAX_OBJECTS or depth > MAX_DEPTH:
+            raise GrammarError(
+                f"json_schema: more than {MAX_OBJECTS} objects are in it, or {MAX_DEPTH} inside each other; "
+                "take a smaller schema"
+            )
+        if isinstance(value, (dict, list)):
+            inside = value.values() if isinstance(value, dict) else value
+            todo += [(part, depth + 1) for part in inside]
 
 
 def _positions(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,0 +1,91 @@
+"""Constraints: their masks, their end, and what happens when llguidance takes too long."""
+
+import gc
+import threading
+import time
+
+import pytest
+
+from realizar.errors import GrammarError
+from realizar.sampling.grammar import Constraint
+from realizar.sampling.grammar.vocabulary import vocabulary
+from realizar.sampling.grammar.worker import PATIENCE, Worker
+from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed, byte_tokenizer
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "realizar-grammar"]
+
+
+def test_masks_have_a_bit_per_token():
+    constraint = FACTORY.regex("ab?")
+    mask = constraint.mask()
+    assert (mask.dtype, mask.shape) == ("uint32", (-(-(258 + len(WORDS)) // 32),))
+    constraint.advance(ord("a"))
+    assert allowed(constraint) == {ord("b"), END}
+    assert not constraint.is_over
+    constraint.advance(ord("b"))
+    assert constraint.is_over
+    assert allowed(constraint) == {END}
+
+
+def test_a_token_that_is_not_allowed_ends_the_constraint():
+    constraint = FACTORY.regex("ab")
+    constraint.advance(ord("b"))
+    for call in (lambda: constraint.is_over, constraint.mask, lambda: constraint.advance(ord("a"))):
+        with pytest.raises(GrammarError, match="token 98 is not allowed"):
+            call()
+
+
+def test_a_step_that_takes_too_long_ends_that_constraint_alone():
+    # Thousands of rules that all begin alike: the parser goes on with every one of them.
+    rules = "\n".join(f'a{i}: "x" "y"' for i in range(5000))
+    slow = f"start: {' | '.join(f'a{i}' for i in range(5000))}\n{rules}"
+    other = FACTORY.regex("a+")
+    with pytest.raises(GrammarError, match="more than 1 ms for one step"):
+        Constraint(vocabulary(byte_tokenizer()), slow, 266, step_s=1e-3)
+    assert allowed(other) == {ord("a")}
+
+
+def test_a_job_may_take_so_much_processor_time():
+    worker = Worker()
+    t_end = time.monotonic() + 0.5
+    busy = worker.submit(lambda: [None for _ in iter(lambda: time.monotonic() < t_end, False)])
+    with pytest.raises(TimeoutError):
+        busy.result(0.02)
+    assert Worker().submit(lambda: 1).result(5.0) == 1
+
+
+def test_a_job_that_sleeps_is_waited_for_a_while_and_no_longer():
+    worker = Worker()
+    assert worker.submit(lambda: time.sleep(0.1) or 2).result(0.05) == 2
+    t_begin = time.monotonic()
+    with pytest.raises(TimeoutError):
+        worker.submit(lambda: time.sleep(1)).result(0.005)
+    assert time.monotonic() - t_begin < 2 * PATIENCE * 0.005 + 0.2
+
+
+def test_a_job_that_fails_fails_where_it_is_waited_for():
+    class Panic(BaseException):
+        pass
+
+    def panic():
+        raise Panic("inside")
+
+    worker = Worker()
+    with pytest.raises(ZeroDivisionError):
+        worker.submit(lambda: 1 / 0).result(5.0)
+    with pytest.raises(RuntimeError, match="Panic: inside"):
+        worker.submit(panic).result(5.0)
+    assert worker.submit(lambda: 3).result(5.0) == 3
+
+
+def test_threads_end_with_their_constraints():
+    constraints = [FACTORY.choice(["a", "b"]) for _ in range(3)]
+    assert len(threads()) >= 3
+    del constraints
+    gc.collect()
+    t_end = time.monotonic() + 5
+    while threads() and time.monotonic() < t_end:
+        time.sleep(0.01)
+    assert threads() == []

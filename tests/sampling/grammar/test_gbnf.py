@@ -1,0 +1,110 @@
+"""GBNF: grammars take the texts that they should and refuse others; those that are none are refused with the place."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realizar.errors import GrammarError
+from tests.sampling.grammar.texts import FACTORY, THINK, accepts
+
+# Grammar, the same as a regular expression of Python's, and a text that both take.
+PAIRS = [
+    ('root ::= [a-z]+ "end"', r"[a-z]+end", "bend"),
+    ('root ::= ws "\\n"\nws ::= [ \\n]*', r"[ \n]*\n", " \n\n"),
+    ('root ::= a b # ambiguous\na ::= "x"*\nb ::= "x" "y"', r"x*xy", "xxxy"),
+    ('root ::= ((("x"*)*)+)? "b"', r"x*b", "xxb"),
+    ('root ::= (\n  "a"\n  | # or\n  "b" | "ab"\n){2,3} "."', r"(a|b|ab){2,3}\.", "aba."),
+    ('root ::= ("a" |) [^a-c\\]]{1,} "c"{2}', r"a?[^a-c\]]+cc", "axcc"),
+    ('root ::= [\\U0001F600-\\U0001F64F] "\\u00e9" "\\x41" .{0}', "[\U0001f600-\U0001f64f]éA", "😁éA"),
+    ('root ::= e\ne ::= e "+" e | [0-9]', r"[0-9](\+[0-9])*", "1+2+3"),
+]
+
+
+@pytest.mark.parametrize(("grammar", "pattern", "text"), PAIRS)
+def test_a_grammar_takes_the_texts_of_its_regular_expression_and_no_mutated_ones(grammar, pattern, text):
+    assert accepts(FACTORY.grammar(grammar), text)
+    for i in range(len(text) + 1):
+        for changed in (text[:i] + text[i + 1 :], text[:i] + "~" + text[i:], text[:i] + text[i:][::-1]):
+            assert accepts(FACTORY.grammar(grammar), changed) == bool(re.fullmatch(pattern, changed)), changed
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(PAIRS), st.text("abcendxy+1. \n]", max_size=6))
+def test_other_texts(pair, text):
+    assert accepts(FACTORY.grammar(pair[0]), text) == bool(re.fullmatch(pair[1], text, re.DOTALL))
+
+
+def test_tokens():
+    inside = 'root ::= <think> !<think>* <think> "x"'
+    assert accepts(FACTORY.grammar(inside), [THINK, 65, 66, THINK, ord("x")])
+    assert not accepts(FACTORY.grammar(inside), [65, THINK, ord("x")])
+    assert accepts(FACTORY.grammar(f'root ::= <[{THINK}]> "x"'), [THINK, ord("x")])
+
+
+@pytest.mark.parametrize(
+    ("grammar", "said"),
+    [
+        ("", "no rule 'root'"),
+        ('x ::= "a"', "no rule 'root'"),
+        ('root ::= "a', "line 1, column 10: the grammar ends inside"),
+        ('root ::= "a"\nx = "b"', "line 2, column 3: expected '::='"),
+        ("root ::= []", "at least one character"),
+        ("root ::= [z-a]", "is empty"),
+        ("root ::= (", "not closed"),
+        ('root ::= "a" )', r"column 14: expected an item"),
+        ("root ::= *", "needs an item in front"),
+        ("root ::= foo", "no rule 'foo'"),
+        ('root ::= "a"\nroot ::= "b"', "line 2, column 1: the rule 'root' is there twice"),
+        ('root ::= "\\q"', "unknown escape"),
+        ('root ::= "\\x4"', "unknown escape"),
+        ('root ::= "\\ud800"', "U[+]D800 is no character"),
+        ('root ::= "\\U00110000"', "U[+]110000 is no character"),
+        ('root ::= "a"{3,2}', "below the least"),
+        ('root ::= "a"{', "expected {n}"),
+        ('root ::= "a"{99999999999}', "go up to"),
+        ("root ::= <[9999]>", "does not exist"),
+        ("root ::= <foo>", "tokens of this model's vocabulary, not one"),
+        ("root ::= <", "a token is written"),
+        ("root ::= root", "no text can match"),
+        ("root ::= " + "(" * 200 + '"a"' + ")" * 200, "inside each other"),
+        ("root ::= a0\n" + "\n".join(f"a{i} ::= a{i + 1}" for i in range(2500)) + '\na2500 ::= "x"', "more than 2000"),
+        (None, "must be a str"),
+    ],
+)
+def test_what_is_no_grammar_is_refused(grammar, said):
+    with pytest.raises(GrammarError, match=said):
+        FACTORY.grammar(grammar)
+
+
+def test_deep_grammars_do_not_overflow_the_stack():
+    rules = "\n".join(f"a{i} ::= a{i + 1}" for i in range(1990))
+    assert accepts(FACTORY.grammar(f'root ::= a0\n{rules}\na1990 ::= "x"'), "x")
+    assert accepts(FACTORY.grammar("root ::= " + "(" * 99 + '"a"' + ")" * 99), "a")
+
+
+# Of llama.cpp's own grammars, which are not copied here: texts that they take and texts that they do not.
+PUBLISHED = {
+    "arithmetic": (["x= 1\n", "(a +b)*2= 3\n"], ["x", "1+=2\n"]),
+    "c": (["int main(){x = 1;return x;}"], ["int main({}", "main(){}"]),
+    "chess": (["1. e4 e5\n2. Nf3 Nc6\n"], ["1. e9 e5\n2. Nf3 Nc6\n", "1. e4 e5\n"]),
+    "english": (["Hi there!"], ["Hi  there", "é"]),
+    "japanese": (["日本"], ["nihon"]),
+    "json": (['{"a": [1, -2.5e3, "\\u00e9", null]}'], ['{"a": }', "[1,]"]),
+    "json_arr": (['[\n1,\n"x"]'], ['{"a": 1}']),
+    "list": (["- one\n- two\n"], ["one\n", "- one"]),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_grammars(name):
+    folder = os.environ.get("REALIZAR_GBNF")
+    if folder is None:
+        pytest.skip("REALIZAR_GBNF names no folder with llama.cpp's grammars")
+    grammar = Path(folder, f"{name}.gbnf").read_text(encoding="utf-8")
+    taken, refused = PUBLISHED[name]
+    assert [text for text in taken if not accepts(FACTORY.grammar(grammar), text)] == []
+    assert [text for text in refused if accepts(FACTORY.grammar(grammar), text)] == []
