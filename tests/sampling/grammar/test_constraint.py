@@ -39,8 +39,8 @@ def test_a_token_that_is_not_allowed_ends_the_constraint():
 
 def test_a_step_that_takes_too_long_ends_that_constraint_alone():
     # Thousands of rules that all begin alike: the parser goes on with every one of them.
-    rules = "\n".join(f'a{i}: "x" "y"' for i in range(5000))
-    slow = f"start: {' | '.join(f'a{i}' for i in range(5000))}\n{rules}"
+    rules = "\n".join(f'a{i}: "x" "y"' for i in range(20_000))
+    slow = f"start: {' | '.join(f'a{i}' for i in range(20_000))}\n{rules}"
     other = FACTORY.regex("a+")
     with pytest.raises(GrammarError, match="more than 1 ms for one step"):
         Constraint(vocabulary(byte_tokenizer()), slow, 266, step_s=1e-3)
@@ -61,8 +61,8 @@ def test_a_job_that_sleeps_is_waited_for_a_while_and_no_longer():
     assert worker.submit(lambda: time.sleep(0.1) or 2).result(0.05) == 2
     t_begin = time.monotonic()
     with pytest.raises(TimeoutError):
-        worker.submit(lambda: time.sleep(1)).result(0.005)
-    assert time.monotonic() - t_begin < 2 * PATIENCE * 0.005 + 0.2
+        worker.submit(lambda: time.sleep(3)).result(0.005)
+    assert time.monotonic() - t_begin < 20 * PATIENCE * 0.005
 
 
 def test_a_job_that_fails_fails_where_it_is_waited_for():
