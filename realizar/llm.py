@@ -7,9 +7,12 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar import store
+from realizar.engine.completion import Completion
 from realizar.engine.engine import Engine
+from realizar.engine.generation import Generation
 from realizar.engine.pooling import pooler
-from realizar.engine.request import Completion, Encoding, Generation, Request
+from realizar.engine.request import Request
+from realizar.engine.scoring import Encoding
 from realizar.errors import ParameterError, RealizarError, TemplateError, shown
 from realizar.model import load as load_model
 from realizar.params import EngineParams, KVType, SamplingParams
@@ -49,10 +52,10 @@ class TextStream(Iterator[str]):
         return self._request.completion()
 
     def __next__(self) -> str:
-        request = self._request
-        self._engine.wait(lambda: bool(request.pieces) or request.is_over)
-        if request.pieces:
-            return request.pieces.popleft()
+        request, pieces = self._request, self._request.answers[0].pieces
+        self._engine.wait(lambda: bool(pieces) or request.is_over)
+        if pieces:
+            return pieces.popleft()
         if request.error is not None:
             raise request.error
         raise StopIteration

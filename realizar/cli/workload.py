@@ -14,7 +14,7 @@ from realizar.params import SamplingParams
 
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine
-    from realizar.engine.request import Generation
+    from realizar.engine.generation import Generation
 
 DECODE_PROMPT = 16
 """New tokens of a prompt in front of measured decode steps."""
@@ -66,16 +66,18 @@ class Workload:
         self._fill(self._begins)
         n_most = _n_generated(n, len(self._begins))
         requests = [self._request(begin + self._tokens(DECODE_PROMPT), n_most) for begin in self._begins]
-        self._engine.wait(lambda: all(request.token_ids for request in requests))
-        before = [len(request.token_ids) for request in requests]
+        self._engine.wait(lambda: all(request.answers[0].token_ids for request in requests))
+        before = [len(request.answers[0].token_ids) for request in requests]
         seconds = []
         for _ in range(n):
             begin = self._clock()
             self._engine.step()
             seconds.append(self._clock() - begin)
         for request, count in zip(requests, before, strict=True):
-            if len(request.token_ids) != count + n:
-                raise RealizarError(f"{len(request.token_ids) - count} tokens of a sequence came from {n} steps")
+            if len(request.answers[0].token_ids) != count + n:
+                raise RealizarError(
+                    f"{len(request.answers[0].token_ids) - count} tokens of a sequence came from {n} steps"
+                )
             self._check(request)
             request.cancel()
         return seconds

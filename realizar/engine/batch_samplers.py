@@ -6,45 +6,48 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realizar.engine.request import Generation
+from realizar.engine.generation import Generation
 from realizar.errors import RealizarError
 from realizar.sampling import batch_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
+    from collections.abc import Sequence as Seq
 
     import numpy.typing as npt
 
     from realizar.engine.request import Request
+    from realizar.engine.sequence import Chunk
     from realizar.sampling import BatchFunction
 
     Logits = npt.NDArray[np.float32]
 
 
-def run_batch_functions(logits: Logits, rows: Mapping[Request, int]) -> None:
+def run_batch_functions(logits: Logits, given: Iterable[tuple[Request, Seq[Chunk], slice]]) -> None:
     """Let each function change, once, the logits of all sequences whose params name it.
 
     Parameters
     ----------
     logits : float32 [n_rows, n_vocab]
         Changed in place. A function gets a view of its rows where they lie side by side, else a copy that is put back.
-    rows : mapping of Request to int
-        Those that get a token in this step, and where its logits are. One whose function fails gets the error.
+    given : iterable of (Request, chunks, slice)
+        Those that get a token in this step, what was computed of them, and where their rows are. One whose function
+        fails gets the error.
     """
-    users: dict[BatchFunction, list[tuple[Generation, int]]] = {}
-    for request, row in rows.items():
+    users: dict[BatchFunction, list[tuple[Generation, Seq[Chunk], slice]]] = {}
+    for request, chunks, at in given:
         if isinstance(request, Generation):
             for function in batch_functions(request.params):
-                users.setdefault(function, []).append((request, row))
+                users.setdefault(function, []).append((request, chunks, at))
     for function, work in users.items():
-        first, last = work[0][1], work[-1][1]
-        together = last - first + 1 == len(work)
-        at: slice | list[int] = slice(first, last + 1) if together else [row for _, row in work]
+        rows = [row for _, _, at in work for row in range(at.start, at.stop)]
+        together = rows[-1] - rows[0] + 1 == len(rows)
+        where: slice | list[int] = slice(rows[0], rows[-1] + 1) if together else rows
         try:
-            part = logits[at]
-            function(part, [request.seq.tokens for request, _ in work])
+            part = logits[where]
+            function(part, [history for request, chunks, _ in work for history in request.histories(chunks)])
             if not together:
-                logits[at] = part
+                logits[where] = part
         except Exception as error:
-            for request, _ in work:
+            for request, _, _ in work:
                 request.error = RealizarError(f"samplers: {function!r} failed: {type(error).__name__}: {error}")

@@ -11,11 +11,13 @@ from itertools import accumulate
 from operator import index
 from typing import TYPE_CHECKING
 
+from realizar.engine.answer import end_ids
 from realizar.engine.batch_samplers import run_batch_functions
+from realizar.engine.generation import Generation
 from realizar.engine.kv_cache import KVCache
-from realizar.engine.request import Encoding, Generation, Scoring, end_ids
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
+from realizar.engine.scoring import Encoding, Scoring
 from realizar.engine.sequence import Sequence
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
@@ -74,29 +76,30 @@ class Engine:
         """
         work = self.scheduler.schedule()
         jobs: dict[tuple[str, str], list[Request]] = {}
-        for request, chunk in work.items():
-            job = ("encode", "hidden") if chunk.is_source else (self.model.main, request.output)
+        for request, chunks in work.items():
+            job = ("encode", "hidden") if chunks[0].is_source else (self.model.main, request.output)
             jobs.setdefault(job, []).append(request)
         for (program, output), requests in jobs.items():
             self._run(program, output, {request: work[request] for request in requests})
         self.scheduler.retire()
 
-    def _run(self, program: str, output: str, work: dict[Request, Chunk]) -> None:
+    def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that want the same output of it."""
         own = output in self.model.graphs[program].outputs
-        found = self.runner.run(self.runner.batch(work.values()), None if own else [output], program)[output]
-        row = 0
-        ends = accumulate(chunk.n_outputs for chunk in work.values())
-        rows = {r: end - 1 for (r, c), end in zip(work.items(), ends, strict=True) if c.n_outputs}
-        run_batch_functions(found, rows)
-        for request, chunk in work.items():
+        batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
+        found = self.runner.run(batch, None if own else [output], program)[output]
+        counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
+        ends = list(accumulate(counts))
+        given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
+        run_batch_functions(found, [(r, work[r], at) for r, at in given.items()])
+        for request, chunks in work.items():
             try:
-                if chunk.n_outputs and request.error is None:
-                    request.take(found[row : row + chunk.n_outputs])
+                if request in given and request.error is None:
+                    request.take(chunks, found[given[request]])
             except RealizarError as error:
                 request.error = error
-            row += chunk.n_outputs
-            chunk.commit()
+            for chunk in chunks:
+                chunk.commit()
 
     def generate(self, prompt: Iterable[int], params: SamplingParams) -> Generation:
         """Hand in a prompt to be continued, or to be answered where the model has an encoder; `wait` for it.

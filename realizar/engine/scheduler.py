@@ -38,50 +38,52 @@ class Scheduler:
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
 
-    def schedule(self) -> dict[Request, Chunk]:
+    def schedule(self) -> dict[Request, list[Chunk]]:
         """Return the next step's work, with room for it made in the cache.
 
-        Those with one token left go first, so that a text being written does not stall behind a long prompt; the
+        Those that lack one token go first, so that a text being written does not stall behind a long prompt; the
         rest of the budget goes to prompts in order of admission, the last of them in part. Sources, which an encoder
         reads as a whole, have a budget of their own.
         """
         self.retire()
         self.admit()
-        work: dict[Request, Chunk] = {}
+        work: dict[Request, list[Chunk]] = {}
         budget = budget_sources = self.cache.n_batch
-        for request in sorted(self.running, key=lambda r: r.seq.n_left > 1):
+        for request in sorted(self.running, key=lambda r: r.is_prefilling):
             if not request.seq.source_computed:
-                chunk = request.source_chunk()
-                if chunk.n_tokens > budget_sources:
+                chunks = [request.source_chunk()]
+                if chunks[0].n_tokens > budget_sources:
                     continue
-                budget_sources -= chunk.n_tokens
+                budget_sources -= chunks[0].n_tokens
             elif budget:
-                chunk = request.next_chunk(budget)
-                budget -= chunk.n_tokens
+                chunks = request.next_chunks(budget)
+                budget -= sum(chunk.n_tokens for chunk in chunks)
             else:
                 continue
-            chunk.reserve()
-            work[request] = chunk
+            for chunk in chunks:
+                chunk.reserve()
+            work[request] = chunks
         return work
 
     def retire(self) -> None:
         """Give back what requests that are over hold."""
         for request in self.running:
             if request.is_over:
-                request.seq.free()
+                request.free()
         self.running = [request for request in self.running if not request.is_over]
 
     def admit(self) -> None:
         """Let waiting requests in, first come first served, while what all may come to need fits."""
-        pools, needed = self.cache.pools, self.cache.blocks_needed
-        room = [pool.n_blocks for pool in pools]
+        room = [pool.n_blocks for pool in self.cache.pools]
+        n_seqs = sum(request.n_seqs_max for request in self.running)
         for request in self.running:
-            room = [r - n for r, n in zip(room, needed(request.n_max, len(request.seq.source)), strict=True)]
-        while self.waiting and len(self.running) < self.cache.max_seqs:
+            room = [r - n for r, n in zip(room, request.blocks_needed(), strict=True)]
+        while self.waiting:
             request = self.waiting[0]
             if not request.is_over:
-                room = [r - n for r, n in zip(room, needed(request.n_max, len(request.seq.source)), strict=True)]
-                if min(room, default=0) < 0:
+                room = [r - n for r, n in zip(room, request.blocks_needed(), strict=True)]
+                n_seqs += request.n_seqs_max
+                if min(room, default=0) < 0 or n_seqs > self.cache.max_seqs:
                     break
                 self.running.append(request)
             self.waiting.popleft()

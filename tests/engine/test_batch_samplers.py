@@ -32,7 +32,7 @@ def test_one_call_for_all_that_name_it():
     only, e = Only(7), engine()
     requests = [e.generate([i, i + 1], params(only)) for i in (3, 5, 8)]
     e.wait(lambda: all(request.is_over for request in requests))
-    assert [request.token_ids for request in requests] == [[7, 7, 7]] * 3
+    assert [request.answers[0].token_ids for request in requests] == [[7, 7, 7]] * 3
     assert only.seen[0] == ((3, N_VOCAB), True, [[3, 4], [5, 6], [8, 9]])
     assert only.seen[2][2] == [[3, 4, 7, 7], [5, 6, 7, 7], [8, 9, 7, 7]]
     assert len(only.seen) == 3
@@ -44,7 +44,7 @@ def test_the_others_are_left_alone():
     e.wait(lambda: free.is_over)
     requests = [e.generate([5, 6], params(*who)) for who in ([only], [], [only])]
     e.wait(lambda: all(request.is_over for request in requests))
-    assert [request.token_ids for request in requests] == [[7, 7, 7], free.token_ids, [7, 7, 7]]
+    assert [request.answers[0].token_ids for request in requests] == [[7, 7, 7], free.answers[0].token_ids, [7, 7, 7]]
     assert only.seen[0][:2] == ((2, N_VOCAB), False)
 
 
@@ -57,4 +57,4 @@ def test_a_function_that_fails_ends_its_requests_alone():
     e.wait(lambda: bad.is_over and good.is_over)
     assert "broken" in str(bad.error)
     assert "ZeroDivisionError: by hand" in str(bad.error)
-    assert len(good.token_ids) == 3
+    assert len(good.answers[0].token_ids) == 3

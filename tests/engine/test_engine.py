@@ -52,7 +52,7 @@ def test_decodes_go_on_while_a_long_prompt_is_computed():
     engine.generate(PROMPT[:60], greedy(4, ignore_eos=True))
     for i in range(2, 6):
         engine.step()
-        assert len(first.token_ids) == i
+        assert len(first.answers[0].token_ids) == i
     assert engine.model.program.steps[-1].n_tokens == 8
     assert engine.model.program.steps[-1].n_seqs == 2
 
@@ -177,7 +177,7 @@ def test_a_failing_sampler_fails_its_request_alone(monkeypatch):
     def fail(*args):
         raise RealizarError("no candidate is left")
 
-    bad._sampler = type("Bad", (), {"sample": fail})()
+    bad.answers[0]._sampler = type("Bad", (), {"sample": fail})()
     _, completion = finish(engine, bad, good)
     assert str(bad.error) == "no candidate is left"
     assert completion.token_ids == continuation(FULL, PROMPT[:12], 5, 96)
@@ -311,7 +311,7 @@ class EngineMachine(RuleBasedStateMachine):
         check_cache(self.engine.cache, [request.seq for request in self.engine.scheduler.running])
         for prompt, n_max, request in self.asked:
             if request.finished:
-                assert request.token_ids == continuation(self.plan, prompt, n_max, 64)
+                assert request.answers[0].token_ids == continuation(self.plan, prompt, n_max, 64)
 
     def teardown(self):
         steps = 0

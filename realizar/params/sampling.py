@@ -1,36 +1,13 @@
-"""SamplingParams and EngineParams: what a request and an engine can be asked for, checked when made."""
+"""SamplingParams: what a request can be asked for, checked when made."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
-from realizar.errors import ParameterError, shown
-
-
-def _check(ok: bool, name: str, value: object, want: str) -> None:
-    if not ok:
-        raise ParameterError(f"{name}={shown(value)}: must be {want}")
-
-
-def _tuple(name: str, value: Iterable[Any], want: str) -> tuple[Any, ...]:
-    try:
-        return tuple(value)
-    except TypeError:
-        raise ParameterError(f"{name}={shown(value)}: must be {want}") from None
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(name: str, value: object, low: float, high: float, want: str) -> None:
-    # Compared as it is: NaN is in no range, and an integer may be too large for a float.
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    _check(ok, name, value, want)
-
+from realizar.params.checks import as_tuple, check, check_number, is_int, is_text
 
 # Parameter -> the least and the greatest that make sense, and how an error says it.
 _RANGES = {
@@ -60,11 +37,6 @@ _RANGES = {
 # Parameter -> the least integer that makes sense.
 _LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
 _STRINGS = ("stop", "bad_words", "dry_sequence_breakers")
-
-
-def _is_text(value: str) -> bool:
-    """Whether there is something, and nothing that UTF-8 cannot express (halves of surrogate pairs)."""
-    return bool(value) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 @dataclass(frozen=True)
@@ -191,126 +163,54 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         for name, (low, high, want) in _RANGES.items():
-            _number(name, getattr(self, name), low, high, want)
+            check_number(name, getattr(self, name), low, high, want)
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            _check(_is_int(value) and value >= least, name, value, f"an integer >= {least}")
+            check(is_int(value) and value >= least, name, value, f"an integer >= {least}")
         for name in _STRINGS:
             self._make_strings(name)
         self._make_ids()
-        _check(_is_int(self.mirostat) and 0 <= self.mirostat <= 2, "mirostat", self.mirostat, "0, 1 or 2")
+        check(is_int(self.mirostat) and 0 <= self.mirostat <= 2, "mirostat", self.mirostat, "0, 1 or 2")
         last_n = self.penalty_last_n
-        _check(_is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
-        _check(self.seed is None or _is_int(self.seed), "seed", self.seed, "an integer or None")
+        check(is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
+        check(self.seed is None or is_int(self.seed), "seed", self.seed, "an integer or None")
         tokens = self.max_tokens
-        _check(tokens is None or (_is_int(tokens) and tokens >= 1), "max_tokens", tokens, "an integer >= 1 or None")
-        _check(tokens is None or self.min_tokens <= tokens, "min_tokens", self.min_tokens, f"<= max_tokens={tokens}")
-        _check(isinstance(self.ignore_eos, bool), "ignore_eos", self.ignore_eos, "True or False")
+        check(tokens is None or (is_int(tokens) and tokens >= 1), "max_tokens", tokens, "an integer >= 1 or None")
+        check(tokens is None or self.min_tokens <= tokens, "min_tokens", self.min_tokens, f"<= max_tokens={tokens}")
+        check(isinstance(self.ignore_eos, bool), "ignore_eos", self.ignore_eos, "True or False")
         n = self.logprobs
-        _check(n is None or (_is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
+        check(n is None or (is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
         if self.samplers is not None:
             want = "samplers in their order: names, objects with a method apply, or functions of a batch"
-            _check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
-            order = _tuple("samplers", self.samplers, want)
-            _check(
-                all(isinstance(s, str) or hasattr(s, "apply") or callable(s) for s in order), "samplers", order, want
-            )
+            check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
+            order = as_tuple("samplers", self.samplers, want)
+            check(all(isinstance(s, str) or hasattr(s, "apply") or callable(s) for s in order), "samplers", order, want)
             object.__setattr__(self, "samplers", order)
 
     def _make_strings(self, name: str) -> None:
         value, want = getattr(self, name), "non-empty strings that UTF-8 can express"
-        strings = (value,) if isinstance(value, str) else _tuple(name, value, want)
-        _check(all(isinstance(s, str) and _is_text(s) for s in strings), name, strings, want)
+        strings = (value,) if isinstance(value, str) else as_tuple(name, value, want)
+        check(all(isinstance(s, str) and is_text(s) for s in strings), name, strings, want)
         object.__setattr__(self, name, strings)
 
     def _make_ids(self) -> None:
-        ids = _tuple("stop_token_ids", self.stop_token_ids, "integers")
-        _check(all(_is_int(t) for t in ids), "stop_token_ids", ids, "integers")
+        ids = as_tuple("stop_token_ids", self.stop_token_ids, "integers")
+        check(all(is_int(t) for t in ids), "stop_token_ids", ids, "integers")
         object.__setattr__(self, "stop_token_ids", ids)
         if self.allowed_token_ids is not None:
-            ids = _tuple("allowed_token_ids", self.allowed_token_ids, "token ids")
-            _check(
-                bool(ids) and all(_is_int(t) for t in ids), "allowed_token_ids", ids, "one token id or more, or None"
-            )
+            ids = as_tuple("allowed_token_ids", self.allowed_token_ids, "token ids")
+            check(bool(ids) and all(is_int(t) for t in ids), "allowed_token_ids", ids, "one token id or more, or None")
             object.__setattr__(self, "allowed_token_ids", ids)
         want = "token ids with a number each, finite or -inf"
         given = self.logit_bias
-        pairs = _tuple("logit_bias", given.items() if isinstance(given, Mapping) else given, want)
-        _check(
-            all(isinstance(pair, tuple) and len(pair) == 2 and _is_int(pair[0]) for pair in pairs),
+        pairs = as_tuple("logit_bias", given.items() if isinstance(given, Mapping) else given, want)
+        check(
+            all(isinstance(pair, tuple) and len(pair) == 2 and is_int(pair[0]) for pair in pairs),
             "logit_bias",
             given,
             want,
         )
         for _, bias in pairs:
-            _number("logit_bias", 0.0 if bias == -math.inf else bias, -1e6, 1e6, want)
-        _check(len(dict(pairs)) == len(pairs), "logit_bias", given, "one number for each token")
+            check_number("logit_bias", 0.0 if bias == -math.inf else bias, -1e6, 1e6, want)
+        check(len(dict(pairs)) == len(pairs), "logit_bias", given, "one number for each token")
         object.__setattr__(self, "logit_bias", pairs)
-
-
-KVType: TypeAlias = Literal["f16", "f32", "int8"]
-"""A type of cached keys or values; docs/kernels.md says what int8 keeps of them."""
-
-
-def kv_types(kv_type: object) -> tuple[str, str]:
-    """The types of K and of V that a `kv_type` names: one for both, or a pair.
-
-    Raises
-    ------
-    ParameterError
-        If it names none.
-    """
-    pair = kv_type if isinstance(kv_type, tuple) else (kv_type, kv_type)
-    names = get_args(KVType)
-    known = len(pair) == 2 and all(isinstance(name, str) and name in names for name in pair)
-    _check(known, "kv_type", kv_type, "'f16', 'f32' or 'int8', or a pair of them: that of K and that of V")
-    return pair[0], pair[1]
-
-
-@dataclass(frozen=True)
-class EngineParams:
-    """What an engine is built with.
-
-    Attributes
-    ----------
-    n_threads : int | None
-        Worker threads; None takes min(affinity mask, physical cores, cgroup quota).
-    n_ctx : int | None
-        Tokens that the cache holds for one sequence at most; None takes the model's own, at most 4096.
-    n_seqs : int
-        Sequences that may be in the cache at their full length at once.
-    n_batch : int
-        Tokens computed in one step at most.
-    kv_type : {"f16", "f32", "int8"} or a pair of them
-        Type of the cached keys and values; a pair names that of K and that of V.
-    activations : {"int8", "f32"}
-        What the inputs of products with quantized weights are rounded to.
-    load : {"mmap", "read"}
-        Map the weights, or read them into memory (safe when the file may change while it is used).
-
-    Raises
-    ------
-    ParameterError
-        If a value makes no sense.
-    """
-
-    n_threads: int | None = None
-    n_ctx: int | None = None
-    n_seqs: int = 4
-    n_batch: int = 512
-    kv_type: KVType | tuple[KVType, KVType] = "f16"
-    activations: Literal["int8", "f32"] = "int8"
-    load: Literal["mmap", "read"] = "mmap"
-
-    def __post_init__(self) -> None:
-        n = self.n_threads
-        _check(n is None or (_is_int(n) and 1 <= n <= 1024), "n_threads", n, "an integer in [1, 1024] or None")
-        n = self.n_ctx  # float32 angles tell positions apart up to 2^24
-        _check(n is None or (_is_int(n) and 1 <= n <= 2**24), "n_ctx", n, "an integer in [1, 2^24] or None")
-        _check(_is_int(self.n_seqs) and 1 <= self.n_seqs <= 4096, "n_seqs", self.n_seqs, "an integer in [1, 4096]")
-        n = self.n_batch
-        _check(_is_int(n) and 1 <= n <= 65536, "n_batch", n, "an integer in [1, 65536]")
-        kv_types(self.kv_type)
-        for name, words in (("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
-            value = getattr(self, name)
-            _check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))

@@ -1,0 +1,121 @@
+"""Answer: one text that is being written, token by token, and why it ended."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Literal
+
+from realizar.engine.completion import Completion
+from realizar.sampling import StopFilter
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from realizar.engine.completion import Timings
+    from realizar.engine.sequence import Sequence
+    from realizar.params import SamplingParams
+    from realizar.sampling import Sampled, SamplerChain
+    from realizar.tokenizer import Tokenizer
+
+    Logits = npt.NDArray[np.float32]
+
+
+def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the tokens that end a text."""
+    return frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eog_ids)
+
+
+class Answer:
+    """A text behind a prompt.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The prompt; behind a source, what the answer begins with.
+    params : SamplingParams
+    sampler : SamplerChain
+        Chooses the tokens.
+    tokenizer : Tokenizer
+        Turns tokens into text and knows which ones end it.
+    max_tokens : int
+        Tokens that it may have.
+
+    Attributes
+    ----------
+    pieces : deque of str
+        Text that nobody has fetched yet.
+    token_ids : list of int
+        The tokens chosen, the one that ended the text included.
+    logprobs : list of Sampled
+        Those of the tokens, if the params ask for them.
+    end : (reason, stop) | None
+        As Completion's finish_reason and stop_reason; None while the text goes on.
+    t_first, t_last : float
+        When the first and the last token came, by `time.perf_counter`; 0 before.
+    """
+
+    def __init__(
+        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer, max_tokens: int
+    ) -> None:
+        self.seq = seq
+        self.params = params
+        self.pieces: deque[str] = deque()
+        self.token_ids: list[int] = []
+        self.logprobs: list[Sampled] = []
+        self.end: tuple[Literal["stop", "length"], int | str | None] | None = None
+        self.t_first = self.t_last = 0.0
+        self._sampler = sampler
+        self._max_tokens = max_tokens
+        self._decoder = tokenizer.stream(after=None if len(seq.source) else int(seq.tokens[-1]))
+        self._stops = StopFilter(params.stop)
+        self._end_ids = end_ids(params, tokenizer)
+        self._text: list[str] = []
+
+    def take(self, logits: Logits) -> None:
+        """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
+        sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens)
+        token = sampled.token_id
+        if sampled.logprob is not None:
+            self.logprobs.append(sampled)
+        self.t_last = time.perf_counter()
+        self.t_first = self.t_first or self.t_last
+        self.token_ids.append(token)
+        if token in self._end_ids:
+            self._finish("stop", token)
+            return
+        self.seq.append(token)
+        hit = self._emit(self._decoder.push(token))
+        if hit is not None:
+            self._finish("stop", hit)
+        elif len(self.token_ids) == self._max_tokens or self.seq.is_full:
+            self._finish("length", None)
+
+    def _emit(self, piece: str) -> str | None:
+        """Pass a piece on, less what may become a stop string; return the stop string it completed."""
+        text, hit = self._stops.push(piece)
+        self._add(text)
+        return hit
+
+    def _add(self, text: str) -> None:
+        if text:
+            self._text.append(text)
+            self.pieces.append(text)
+
+    def _finish(self, reason: Literal["stop", "length"], stop: int | str | None) -> None:
+        """End the text; what was held back, as half a character or half a stop string, comes out now."""
+        if not isinstance(stop, str):
+            hit = self._emit(self._decoder.flush())
+            if hit is None:
+                self._add(self._stops.flush())
+            else:
+                reason, stop = "stop", hit
+        self.end = (reason, stop)
+        del self._sampler  # its candidates are megabytes, and the answer may be kept
+
+    def completion(self, timings: Timings) -> Completion:
+        """Return the answer as far as it has come."""
+        reason, stop = self.end or ("cancelled", None)
+        logprobs = None if self.params.logprobs is None else self.logprobs
+        return Completion("".join(self._text), self.token_ids, reason, stop, logprobs, timings)

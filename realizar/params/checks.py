@@ -1,0 +1,39 @@
+"""Checks of what a user gives; each raises ParameterError with the name, the value and what it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from realizar.errors import ParameterError, shown
+
+
+def check(ok: bool, name: str, value: object, want: str) -> None:
+    """Raise ParameterError unless it is ok."""
+    if not ok:
+        raise ParameterError(f"{name}={shown(value)}: must be {want}")
+
+
+def as_tuple(name: str, value: Iterable[Any], want: str) -> tuple[Any, ...]:
+    """Return the items of a value, which must have some."""
+    try:
+        return tuple(value)
+    except TypeError:
+        raise ParameterError(f"{name}={shown(value)}: must be {want}") from None
+
+
+def is_int(value: object) -> bool:
+    """Whether it is an integer, and neither True nor False."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_number(name: str, value: object, low: float, high: float, want: str) -> None:
+    """Raise ParameterError unless it is a number in [low, high]."""
+    # Compared as it is: NaN is in no range, and an integer may be too large for a float.
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    check(ok, name, value, want)
+
+
+def is_text(value: str) -> bool:
+    """Whether there is something, and nothing that UTF-8 cannot express (halves of surrogate pairs)."""
+    return bool(value) and not any("\ud800" <= char <= "\udfff" for char in value)

@@ -1,0 +1,75 @@
+"""EngineParams: what an engine can be built with, checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from realizar.params.checks import check, is_int
+
+KVType: TypeAlias = Literal["f16", "f32", "int8"]
+"""A type of cached keys or values; docs/kernels.md says what int8 keeps of them."""
+
+
+def kv_types(kv_type: object) -> tuple[str, str]:
+    """The types of K and of V that a `kv_type` names: one for both, or a pair.
+
+    Raises
+    ------
+    ParameterError
+        If it names none.
+    """
+    pair = kv_type if isinstance(kv_type, tuple) else (kv_type, kv_type)
+    names = get_args(KVType)
+    known = len(pair) == 2 and all(isinstance(name, str) and name in names for name in pair)
+    check(known, "kv_type", kv_type, "'f16', 'f32' or 'int8', or a pair of them: that of K and that of V")
+    return pair[0], pair[1]
+
+
+@dataclass(frozen=True)
+class EngineParams:
+    """What an engine is built with.
+
+    Attributes
+    ----------
+    n_threads : int | None
+        Worker threads; None takes min(affinity mask, physical cores, cgroup quota).
+    n_ctx : int | None
+        Tokens that the cache holds for one sequence at most; None takes the model's own, at most 4096.
+    n_seqs : int
+        Sequences that may be in the cache at their full length at once.
+    n_batch : int
+        Tokens computed in one step at most.
+    kv_type : {"f16", "f32", "int8"} or a pair of them
+        Type of the cached keys and values; a pair names that of K and that of V.
+    activations : {"int8", "f32"}
+        What the inputs of products with quantized weights are rounded to.
+    load : {"mmap", "read"}
+        Map the weights, or read them into memory (safe when the file may change while it is used).
+
+    Raises
+    ------
+    ParameterError
+        If a value makes no sense.
+    """
+
+    n_threads: int | None = None
+    n_ctx: int | None = None
+    n_seqs: int = 4
+    n_batch: int = 512
+    kv_type: KVType | tuple[KVType, KVType] = "f16"
+    activations: Literal["int8", "f32"] = "int8"
+    load: Literal["mmap", "read"] = "mmap"
+
+    def __post_init__(self) -> None:
+        n = self.n_threads
+        check(n is None or (is_int(n) and 1 <= n <= 1024), "n_threads", n, "an integer in [1, 1024] or None")
+        n = self.n_ctx  # float32 angles tell positions apart up to 2^24
+        check(n is None or (is_int(n) and 1 <= n <= 2**24), "n_ctx", n, "an integer in [1, 2^24] or None")
+        check(is_int(self.n_seqs) and 1 <= self.n_seqs <= 4096, "n_seqs", self.n_seqs, "an integer in [1, 4096]")
+        n = self.n_batch
+        check(is_int(n) and 1 <= n <= 65536, "n_batch", n, "an integer in [1, 65536]")
+        kv_types(self.kv_type)
+        for name, words in (("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
+            value = getattr(self, name)
+            check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))
