@@ -74,3 +74,35 @@ def test_what_is_no_cache_type_is_refused(value):
 def test_cache_types_of_k_and_v():
     assert kv_types("int8") == ("int8", "int8")
     assert kv_types(EngineParams(kv_type=("int8", "f16")).kv_type) == ("int8", "f16")
+
+
+def test_a_schema_may_be_a_mapping_or_its_text():
+    schema = {"enum": [1, None]}
+    params = SamplingParams(json_schema=schema)
+    schema["enum"] = []
+    assert params.json_schema == '{"enum": [1, null]}'
+    assert SamplingParams(json_schema=params.json_schema) == params
+    assert hash(params) == hash(SamplingParams(json_schema={"enum": [1, None]}))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"grammar": ""}, "grammar='': must be a text"),
+        ({"grammar": 3}, "grammar=3: must be a text"),
+        ({"regex": "\ud800"}, "regex=.*: must be a text"),
+        ({"json_schema": "{"}, "json_schema='{': must be a JSON object"),
+        ({"json_schema": "[]"}, "must be a JSON object"),
+        ({"json_schema": True}, "must be a JSON object"),
+        ({"json_schema": {"a": {1}}}, "must be a JSON object"),
+        ({"json_schema": {"a": math.nan}}, "must be a JSON object"),
+        ({"choice": []}, "choice=.*: must be one text or more"),
+        ({"choice": [""]}, "choice=.*: must be non-empty strings"),
+        ({"choice": ["a", 1]}, "choice=.*: must be non-empty strings"),
+        ({"lenient": 1}, "lenient=1: must be True or False"),
+        ({"regex": "a", "choice": ["a"]}, "regex and choice: a text can keep to one of them alone"),
+    ],
+)
+def test_what_is_no_constraint_is_refused(given, says):
+    with pytest.raises(ParameterError, match=says):
+        SamplingParams(**given)

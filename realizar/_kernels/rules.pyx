@@ -5,7 +5,7 @@ Each is a function of the candidates; what it means stands in sampling/rules.py 
 
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, pow
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 import numpy as np
 
@@ -54,6 +54,17 @@ cdef void keep_tokens(Candidates c, const int32_t *ids, int n) noexcept nogil:
             kept += 1
     for i in range(n):
         c.count[ids[i]] = 0
+    c._keep_first(kept)
+
+
+cdef void keep_set(Candidates c, const uint32_t *bits, int n_bits) noexcept nogil:
+    cdef int i, id, kept = 0
+    for i in range(c.n):
+        id = c._id(i)
+        if id < n_bits and bits[id >> 5] >> (id & 31) & 1:
+            c.own[kept] = c.x[i]
+            c.ids[kept] = id
+            kept += 1
     c._keep_first(kept)
 
 
@@ -129,6 +140,12 @@ def keep(Candidates c not None, const int32_t[::1] ids not None):
     check_tokens("ids", ids, c.n_vocab)
     with nogil:
         keep_tokens(c, &ids[0] if ids.shape[0] else NULL, <int>ids.shape[0])
+
+
+def keep_bits(Candidates c not None, const uint32_t[::1] bits not None):
+    """Keep the candidates whose bit is set, bit i % 32 of word i // 32 for token i; none may be left."""
+    with nogil:
+        keep_set(c, &bits[0] if bits.shape[0] else NULL, <int>min(32 * bits.shape[0], c.n_vocab))
 
 
 def no_repeat(Candidates c not None, const int32_t[::1] history not None, int size):

@@ -89,6 +89,8 @@ class Answer:
         hit = self._emit(self._decoder.push(token))
         if hit is not None:
             self._finish("stop", hit)
+        elif self._sampler.is_over:
+            self._finish("stop", None)
         elif len(self.token_ids) == self._max_tokens or self.seq.is_full:
             self._finish("length", None)
 

@@ -53,7 +53,7 @@ class Completion:
     finish_reason : {"stop", "length", "cancelled"}
         Whether the text came to an end, or to the end of max_tokens or the context, or was given up.
     stop_reason : int | str | None
-        The token id or the stop string that ended it.
+        The token id or the stop string that ended it; None where its grammar lets nothing follow.
     logprobs : list of Sampled | None
         If asked for, each token's `token_id`, its `logprob` under the model, and the best in its place: `top`, pairs of
         id and logprob. Natural logarithms, before temperature, penalties and truncation.

@@ -22,6 +22,7 @@ from realizar.engine.sequence import Sequence
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain, TokenTexts
+from realizar.sampling.grammar import ConstraintFactory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,6 +67,7 @@ class Engine:
         self._stepper: int | None = None
         self._closed = False
         self._texts: TokenTexts | None = None
+        self._constraints: ConstraintFactory | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_hook(weakref.WeakMethod(self._after_fork)))
 
@@ -111,6 +113,8 @@ class Engine:
             text.
         ContextFullError
             If the prompt is longer than the context.
+        GrammarError
+            If the params have a grammar, schema, regex or choice that cannot be enforced.
         """
         self._need_decoder("generate")
         ids = self._checked(prompt)
@@ -120,12 +124,14 @@ class Engine:
         tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
         if self._texts is None:
             self._texts = TokenTexts(tokenizer, n_vocab)
+        if self._constraints is None:
+            self._constraints = ConstraintFactory(tokenizer)
         if self.model.has_encoder:
             seq = Sequence(self.cache, [self.model.decoder_start], self._source(ids))
         else:
             seq = Sequence(self.cache, ids)
         ends = end_ids(params, tokenizer)
-        sampler = SamplerChain.from_params(params, n_vocab, seed, self._texts, seq.n_tokens, ends)
+        sampler = SamplerChain.from_params(params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints)
         request = Generation(seq, params, sampler, tokenizer)
         self.scheduler.waiting.append(request)
         return request

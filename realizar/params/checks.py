@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from realizar.errors import ParameterError, shown
@@ -37,3 +38,15 @@ def check_number(name: str, value: object, low: float, high: float, want: str) -
 def is_text(value: str) -> bool:
     """Whether there is something, and nothing that UTF-8 cannot express (halves of surrogate pairs)."""
     return bool(value) and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def schema_text(name: str, value: object) -> str:
+    """Return the JSON text of a schema, given as that or as a mapping: a value that nobody changes any more."""
+    want = "a JSON object: a mapping, or its text"
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+        check(isinstance(parsed, Mapping), name, value, want)
+        text = json.dumps(parsed, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ParameterError(f"{name}={shown(value)}: must be {want}; {error}") from None
+    return text

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from realizar.params.checks import as_tuple, check, check_number, is_int, is_text
+from realizar.errors import ParameterError
+from realizar.params.checks import as_tuple, check, check_number, is_int, is_text, schema_text
 
 # Parameter -> the least and the greatest that make sense, and how an error says it.
 _RANGES = {
@@ -37,6 +38,7 @@ _RANGES = {
 # Parameter -> the least integer that makes sense.
 _LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
 _STRINGS = ("stop", "bad_words", "dry_sequence_breakers")
+_CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,17 @@ class SamplingParams:
         The order of the samplers: names, and objects with the method `apply` of `realizar.sampling.Sampler`; None takes
         that of docs/sampling.md. A function f(logits, histories) among them changes the logits of all sequences of a
         batch that name it, in place and before all samplers: float32 [n, n_vocab], and n arrays of token ids.
+    grammar : str | None
+        The text keeps to this grammar, in GBNF, or in llguidance's Lark if it begins with ``%llguidance``. Of this and
+        the next three, one can be set; docs/constraints.md says what each takes.
+    json_schema : str | None
+        The text is JSON that this JSON schema describes; a mapping is taken too.
+    regex : str | None
+        The whole text matches this regular expression.
+    choice : tuple[str, ...] | None
+        The text is one of these.
+    lenient : bool
+        Ignore what of a JSON schema cannot be enforced, instead of refusing it.
     seed : int | None
         Draws are keyed by (seed, position, draw number); None takes a fresh seed for every request.
     max_tokens : int | None
@@ -160,6 +173,11 @@ class SamplingParams:
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
     samplers: tuple[Any, ...] | None = None
+    grammar: str | None = None
+    json_schema: str | None = None
+    regex: str | None = None
+    choice: tuple[str, ...] | None = None
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high, want) in _RANGES.items():
@@ -170,6 +188,7 @@ class SamplingParams:
         for name in _STRINGS:
             self._make_strings(name)
         self._make_ids()
+        self._make_constraint()
         check(is_int(self.mirostat) and 0 <= self.mirostat <= 2, "mirostat", self.mirostat, "0, 1 or 2")
         last_n = self.penalty_last_n
         check(is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
@@ -192,6 +211,20 @@ class SamplingParams:
         strings = (value,) if isinstance(value, str) else as_tuple(name, value, want)
         check(all(isinstance(s, str) and is_text(s) for s in strings), name, strings, want)
         object.__setattr__(self, name, strings)
+
+    def _make_constraint(self) -> None:
+        for name in ("grammar", "regex"):
+            text = getattr(self, name)
+            check(text is None or (isinstance(text, str) and is_text(text)), name, text, "a text, not empty, or None")
+        if self.json_schema is not None:
+            object.__setattr__(self, "json_schema", schema_text("json_schema", self.json_schema))
+        if self.choice is not None:
+            self._make_strings("choice")
+            check(bool(self.choice), "choice", self.choice, "one text or more, or None")
+        check(isinstance(self.lenient, bool), "lenient", self.lenient, "True or False")
+        given = [name for name in _CONSTRAINTS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ParameterError(f"{' and '.join(given)}: a text can keep to one of them alone; leave the others out")
 
     def _make_ids(self) -> None:
         ids = as_tuple("stop_token_ids", self.stop_token_ids, "integers")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
+from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.order import samplers
 from realizar.sampling.sampler import History, Learner, Sampler
 from realizar.sampling.setting import Setting
@@ -48,6 +49,7 @@ class SamplerChain:
     def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None):
         self.samplers = tuple(samplers)
         self._live = tuple(s.fresh() if isinstance(s, Learner) else s for s in self.samplers)
+        self._constraints = tuple(s for s in self._live if isinstance(s, Constraint))
         self.seed = seed & (2**64 - 1)
         self.logprobs = logprobs
         self._candidates = Candidates(n_vocab)
@@ -55,7 +57,7 @@ class SamplerChain:
     @classmethod
     def from_params(
         cls, params: SamplingParams, n_vocab: int, seed: int, texts: TokenTexts | None = None, n_prompt: int = 0,
-        end_ids: frozenset[int] = frozenset(),
+        end_ids: frozenset[int] = frozenset(), constraints: ConstraintFactory | None = None,
     ) -> SamplerChain:  # fmt: skip
         """Make the chain of these parameters; sampling/order.py says what is in it.
 
@@ -70,14 +72,21 @@ class SamplerChain:
             Tokens in the history before the first one that is sampled.
         end_ids : frozenset of int
             Tokens that end the text.
+        constraints : ConstraintFactory, optional
+            Makes what keeps the text to a grammar.
 
         Raises
         ------
-        ParameterError
+        ParameterError, GrammarError
             As `order.samplers`.
         """
-        setting = Setting(n_vocab, texts, n_prompt, end_ids)
+        setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints)
         return cls(samplers(params, setting), n_vocab, seed, params.logprobs)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the text so far is whole and its grammar lets nothing follow; GrammarError ends it otherwise."""
+        return any(constraint.is_over for constraint in self._constraints)
 
     def sample(self, logits: NDArray[np.float32], history: History, position: int, draw: int = 0) -> Sampled:
         """Choose the token at `position`.

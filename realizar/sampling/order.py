@@ -69,6 +69,7 @@ def _dry(p: SamplingParams, setting: Setting) -> Sampler:
 
 # They hold whatever the order of the others is, and come before them.
 RULES: dict[str, Kind] = {
+    "constraint": Kind(("grammar", "json_schema", "regex", "choice"), lambda p, setting: setting.constraint(p)),
     "allowed_token_ids": Kind(("allowed_token_ids",), _allowed),
     "bad_words": Kind(("bad_words",), lambda p, setting: BadWords(p.bad_words, setting.texts("bad_words"))),
     "no_repeat_ngram": Kind(("no_repeat_ngram_size",), lambda p, _: NoRepeatNgram(p.no_repeat_ngram_size)),

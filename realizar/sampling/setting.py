@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from realizar.errors import ParameterError, shown
+from realizar.params import SamplingParams
+from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.texts import TokenTexts
 
 
@@ -22,18 +24,27 @@ class Setting:
         Tokens in the history before the first one that is sampled.
     end_ids : frozenset of int
         Tokens that end the text.
+    constraints : ConstraintFactory | None
+        Makes what keeps the text to a grammar.
     """
 
     n_vocab: int
     token_texts: TokenTexts | None = None
     n_prompt: int = 0
     end_ids: frozenset[int] = frozenset()
+    constraints: ConstraintFactory | None = None
 
     def texts(self, name: str) -> TokenTexts:
         """Return the texts of the tokens; ParameterError names the parameter that needs them where there are none."""
         if self.token_texts is None:
             raise ParameterError(f"{name} needs the texts of the tokens, and this chain was made without them")
         return self.token_texts
+
+    def constraint(self, params: SamplingParams) -> Constraint:
+        """Return what keeps a text to the grammar that these params have; GrammarError if that is refused."""
+        if self.constraints is None:
+            raise ParameterError("a constraint needs the texts of the tokens, and this chain was made without them")
+        return self.constraints.from_params(params)
 
     def check(self, name: str, ids: tuple[int, ...]) -> None:
         """Raise ParameterError if one of these is no token."""

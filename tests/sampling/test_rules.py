@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realizar._kernels import rules
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import SamplingParams
 from realizar.sampling import (
@@ -43,6 +44,17 @@ def after(x: Logits, sampler: Sampler, history: list[int]) -> Logits:
 
 def banned(sampler: Sampler, history: list[int]) -> set[int]:
     return set(np.flatnonzero(after(np.zeros(N_VOCAB, np.float32), sampler, history) == -np.inf))
+
+
+@given(logits, st.integers(0, 2**128 - 1), st.integers(0, 4), st.integers(1, 100))
+def test_bits(x: Logits, mask: int, n_words: int, k: int) -> None:
+    bits = np.array([mask >> 32 * i & 0xFFFFFFFF for i in range(n_words)], np.uint32)
+    for before in ([], [TopK(k)]):
+        candidates = apply(x, *before)
+        expected = {t for t in candidates.token_ids.tolist() if t < 32 * n_words and mask >> t & 1}
+        rules.keep_bits(candidates, bits)
+        assert sorted(candidates.token_ids) == sorted(expected)
+        np.testing.assert_array_equal(candidates.logits, x[candidates.token_ids])
 
 
 @given(logits, st.data())

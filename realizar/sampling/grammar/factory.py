@@ -7,8 +7,8 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from realizar.errors import GrammarError, shown
 from realizar.sampling.grammar import gbnf, lark
+from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.sampling.grammar.patterns import from_choice, from_regex
 from realizar.sampling.grammar.schema import from_schema, refusal
@@ -17,6 +17,7 @@ from realizar.sampling.grammar.vocabulary import vocabulary
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
+    from realizar.params import SamplingParams
     from realizar.tokenizer import Tokenizer
 
 
@@ -34,27 +35,39 @@ class ConstraintFactory:
         self._vocabulary: LLTokenizer | None = None
         self._lock = Lock()
 
+    def from_params(self, params: SamplingParams) -> Constraint:
+        """Return the constraint that some params ask for, which must be one."""
+        if params.grammar is not None:
+            return self.grammar(params.grammar)
+        if params.json_schema is not None:
+            return self.json_schema(params.json_schema, params.lenient)
+        if params.regex is not None:
+            return self.regex(params.regex)
+        return self.choice(params.choice or ())
+
     def grammar(self, text: str) -> Constraint:
-        """Return a constraint to the texts of a GBNF grammar."""
-        if not isinstance(text, str):
-            raise GrammarError(f"grammar={shown(text)}: must be a str, a grammar in GBNF")
+        """Return a constraint to the texts of a grammar: GBNF, or llguidance's Lark if it begins with %llguidance."""
+        if text.startswith(lark.MARK):
+            return self._constraint("grammar", text)
         rules = gbnf.parse(text, self._token_ids)
-        return self._constraint(lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids), _named("grammar"))
+        return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids))
 
     def json_schema(self, schema: Mapping[str, Any] | str, lenient: bool = False) -> Constraint:
         """Return a constraint to the JSON texts of a schema; see `from_schema`."""
-        return self._constraint(from_schema(schema, lenient), partial(refusal, schema))
+        return self._constraint("json_schema", from_schema(schema, lenient), partial(refusal, schema))
 
     def regex(self, pattern: str) -> Constraint:
         """Return a constraint to the texts that a regular expression matches as a whole; see `from_regex`."""
-        return self._constraint(from_regex(pattern), _named("regex"))
+        return self._constraint("regex", from_regex(pattern))
 
     def choice(self, options: Sequence[str]) -> Constraint:
-        """Return a constraint to one of some texts."""
-        return self._constraint(from_choice(options), _named("choice"))
+        """Return a constraint to one of some texts, none of them empty."""
+        return self._constraint("choice", from_choice(options))
 
-    def _constraint(self, grammar: str, explain: Callable[[str], str]) -> Constraint:
-        return Constraint(self._built(), grammar, self._tokenizer.n_vocab, explain)
+    def _constraint(self, name: str, grammar: str, explain: Callable[[str], str] | None = None) -> Constraint:
+        explain = explain or f"{name}: {{}}".format
+        text = lark.with_options(grammar)
+        return Constraint(Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain))
 
     def _token_ids(self, name: str) -> list[int]:
         return self._tokenizer.encode(name, add_special=False, parse_special=True)
@@ -66,8 +79,3 @@ class ConstraintFactory:
             if self._vocabulary is None:
                 self._vocabulary = vocabulary(self._tokenizer)
             return self._vocabulary
-
-
-def _named(parameter: str) -> Callable[[str], str]:
-    """Return what puts a parameter's name in front of a reason."""
-    return lambda reason: f"{parameter}: {reason}"

@@ -6,6 +6,8 @@ character, and all the rest is left to the parser.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 
 from realizar.errors import GrammarError
@@ -13,6 +15,31 @@ from realizar.sampling.grammar.nodes import Chars, Choice, Node, Ref, Repeat, Se
 
 MAX_RULES = 2000
 """Rules and groups: llguidance goes down a chain of rules by recursion, and 5000 overflowed a stack of 8 MiB."""
+
+MARK = "%llguidance"
+"""What a grammar in this dialect begins with, in llama.cpp, too (docs/llguidance.md there)."""
+_HEAD = re.compile(rf"{MARK}[ \t]+(\{{[^\r\n]*\}})[ \t]*(?:\r?\n|$)")
+
+
+def with_options(grammar: str) -> str:
+    """Return a grammar with no tokens forced where only one text can follow: they shall be the model's choice.
+
+    llguidance would take those of the tokenizer, and that of a SentencePiece model puts a space in front.
+
+    Raises
+    ------
+    GrammarError
+        It has options of its own that are no JSON object.
+    """
+    own: dict[str, object] = {}
+    if grammar.startswith(MARK):
+        head = _HEAD.match(grammar)
+        try:
+            own = json.loads(head[1] if head else "")
+        except (ValueError, RecursionError):
+            raise GrammarError(f"grammar: its first line must be {MARK} and a JSON object: {MARK} {{}}") from None
+        grammar = grammar[head.end() if head else 0 :]
+    return f"{MARK} {json.dumps({**own, 'no_forcing': True})}\n{grammar}"
 
 
 def write(rules: Mapping[str, Node], n_vocab: int, end_ids: Iterable[int]) -> str:

@@ -7,11 +7,13 @@ when its job does, and nobody waits for it.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -20,6 +22,8 @@ STACK_BYTES = 128 << 20
 """llguidance goes down grammars by recursion, up to 20 KiB a level; pages that are not touched cost nothing."""
 PATIENCE = 20
 """How many times its limit of processor time a job may take by the clock on the wall, on a machine that is busy."""
+LOWEST = 19
+"""Linux's priority for what may wait."""
 
 T = TypeVar("T")
 _stack_size = threading.Lock()
@@ -91,12 +95,31 @@ class Job(Generic[T]):
 
 
 class Worker:
-    """A thread that does one job after the other, and ends when its worker is collected or closed."""
+    """A thread that does one job after the other, from the first one until its worker is collected or given up."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Job[object] | None] = SimpleQueue()
-        self.close = weakref.finalize(self, self._jobs.put, None)
-        self.close.atexit = False
+        self._close = weakref.finalize(self, self._jobs.put, None)
+        self._close.atexit = False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, function: Callable[[], T]) -> Job[T]:
+        """Have a function called after those submitted before."""
+        if self._thread is None:
+            self._thread = self._start()
+        job = Job(function)
+        self._jobs.put(job)  # type: ignore[arg-type]  # a Job of any result
+        return job
+
+    def give_up(self) -> None:
+        """End the thread behind its jobs; one that it is still at goes on where nobody else wants the processor."""
+        self._close()
+        thread = self._thread
+        if sys.platform == "linux" and thread is not None and thread.is_alive() and thread.native_id is not None:
+            with suppress(OSError):  # it has ended by now
+                os.setpriority(os.PRIO_PROCESS, thread.native_id, LOWEST)
+
+    def _start(self) -> threading.Thread:
         thread = threading.Thread(target=_work, args=(self._jobs,), name="realizar-grammar", daemon=True)
         with _stack_size:
             before = threading.stack_size(STACK_BYTES)
@@ -104,12 +127,7 @@ class Worker:
                 thread.start()
             finally:
                 threading.stack_size(before)
-
-    def submit(self, function: Callable[[], T]) -> Job[T]:
-        """Have a function called after those submitted before."""
-        job = Job(function)
-        self._jobs.put(job)  # type: ignore[arg-type]  # a Job of any result
-        return job
+        return thread
 
 
 def _work(jobs: SimpleQueue[Job[object] | None]) -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from realizar.errors import GrammarError
-from realizar.sampling.grammar import Constraint
+from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.vocabulary import vocabulary
 from realizar.sampling.grammar.worker import PATIENCE, Worker
 from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed, byte_tokenizer
@@ -43,7 +43,7 @@ def test_a_step_that_takes_too_long_ends_that_constraint_alone():
     slow = f"start: {' | '.join(f'a{i}' for i in range(20_000))}\n{rules}"
     other = FACTORY.regex("a+")
     with pytest.raises(GrammarError, match="more than 1 ms for one step"):
-        Constraint(vocabulary(byte_tokenizer()), slow, 266, step_s=1e-3)
+        Compiled.read(vocabulary(byte_tokenizer()), slow, 266, step_s=1e-3)
     assert allowed(other) == {ord("a")}
 
 
@@ -82,8 +82,10 @@ def test_a_job_that_fails_fails_where_it_is_waited_for():
 
 def test_threads_end_with_their_constraints():
     constraints = [FACTORY.choice(["a", "b"]) for _ in range(3)]
+    for constraint in constraints:
+        constraint.advance(ord("a"))
     assert len(threads()) >= 3
-    del constraints
+    del constraint, constraints
     gc.collect()
     t_end = time.monotonic() + 5
     while threads() and time.monotonic() < t_end:

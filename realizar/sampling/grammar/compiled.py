@@ -1,0 +1,120 @@
+"""Compiled: a grammar that llguidance has read, ready to be followed by any number of texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realizar.errors import GrammarError
+from realizar.sampling.grammar.worker import Job, Worker
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+COMPILE_S = 5.0
+"""Seconds that reading a grammar may take; those of people take milliseconds."""
+STEP_S = 0.05
+"""Seconds that one mask may take."""
+
+_EXCERPT = re.compile(r"\n\s*\d+ \| .*|<state>.*|<non-verbose/>", re.DOTALL)
+_PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
+
+T = TypeVar("T")
+Mask = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A grammar at its start.
+
+    Attributes
+    ----------
+    name : str
+        The parameter that it came from.
+    matcher : LLMatcher
+        Only to be copied. All copies share what llguidance's lexer has learned, and a lock on it.
+    mask : uint32 [ceil(n_vocab / 32)]
+        The tokens that a text may begin with.
+    step_s : float
+        Seconds of processor time that a mask may take.
+    """
+
+    name: str
+    matcher: LLMatcher
+    mask: Mask
+    step_s: float
+
+    @classmethod
+    def read(
+        cls, vocabulary: LLTokenizer, grammar: str, n_vocab: int, name: str = "grammar",
+        explain: Callable[[str], str] = str, step_s: float = STEP_S,
+    ) -> Compiled:  # fmt: skip
+        """Read a grammar in llguidance's Lark, in a thread that is left behind if it takes too long.
+
+        Parameters
+        ----------
+        vocabulary : LLTokenizer
+            The model's tokens.
+        grammar : str
+        n_vocab : int
+            Token ids of the model.
+        name : str
+            The parameter that it comes from.
+        explain : callable
+            From llguidance's reason for refusing the grammar to the text of the error.
+        step_s : float
+            Seconds of processor time that a mask may take.
+
+        Raises
+        ------
+        GrammarError
+            The grammar is refused, or no text can match it.
+        """
+        worker = Worker()
+        try:
+            matcher = within(COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name)
+            if matcher.is_error():
+                raise GrammarError(explain(reason(matcher)))
+            bits = within(step_s, worker.submit(matcher.compute_bitmask), name)
+            if matcher.is_error():  # a dead end at once, as root ::= root
+                raise GrammarError(explain("no text can match it"))
+        finally:
+            worker.give_up()
+        return cls(name, matcher, as_mask(bits, n_vocab), step_s)
+
+
+def within(limit_s: float, job: Job[T], name: str) -> T:
+    """Return what a job returns; GrammarError, with the name of the parameter, if it fails or takes too long."""
+    try:
+        return job.result(limit_s)
+    except TimeoutError:
+        message = f"needs more than {1e3 * limit_s:g} ms for one step; make it less ambiguous, or smaller"
+    except GrammarError as error:
+        message = str(error)
+    except Exception as error:
+        message = f"failed inside llguidance: {error}"
+    raise GrammarError(f"{name}: {message}")
+
+
+def as_mask(bits: bytes, n_vocab: int) -> Mask:
+    """Return llguidance's bits, one for each token, as uint32 [ceil(n_vocab / 32)]."""
+    return np.frombuffer(bits, np.uint32)[: -(-n_vocab // 32)]
+
+
+def reason(matcher: LLMatcher) -> str:
+    """Return why a matcher failed, on one line, without its inner state and our Lark."""
+    text = " ".join(_PLACE.sub("", _EXCERPT.sub("", matcher.get_error())).split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _matcher(vocabulary: LLTokenizer, grammar: str) -> LLMatcher:
+    from llguidance import LLMatcher, LLParserLimits
+
+    text = LLMatcher.grammar_from_lark(grammar)
+    return LLMatcher(vocabulary, text, log_level=0, limits=LLParserLimits(verbose_errors=False))

@@ -1,0 +1,157 @@
+"""Requests with constraints: their texts, how they end, and that a fault ends one request alone."""
+
+import re
+import time
+
+import pytest
+
+from realizar.engine.engine import Engine
+from realizar.errors import GrammarError, RealizarError
+from realizar.params import EngineParams, SamplingParams
+from realizar.sampling.grammar.constraint import Constraint
+from realizar.tokenizer import Tokenizer
+from tests.engine.fake import FULL, N_VOCAB, FakeModel
+
+# Token i is the letter chr(96 + i), as FakeTokenizer has it; 0 ends a text. The others are never meant.
+TOKENS = ["<eos>", *"abcdefghijklmnopqrstuvwxyz", *(f"<{i}>" for i in range(27, N_VOCAB - 1)), "<unk>"]
+
+
+def tokenizer():
+    return Tokenizer.from_gguf({
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": TOKENS,
+        "tokenizer.ggml.token_type": [3, *[1] * 26, *[3] * 4, 2],
+        "tokenizer.ggml.scores": [0.0] * N_VOCAB,
+        "tokenizer.ggml.eos_token_id": 0,
+        "tokenizer.ggml.bos_token_id": 0,
+        "tokenizer.ggml.unknown_token_id": N_VOCAB - 1,
+        "tokenizer.ggml.add_space_prefix": False,
+    })  # fmt: skip
+
+
+@pytest.fixture
+def engine():
+    model = FakeModel(FULL)
+    model.tokenizer = tokenizer()
+    return Engine(model, EngineParams(n_ctx=96, n_seqs=8, n_batch=32, kv_type="f32", n_threads=2))
+
+
+def run(engine, *params, prompt=(3, 4)):
+    """Hand in a prompt with each of these params, and return the requests when all are over."""
+    requests = [engine.generate(list(prompt), p) for p in params]
+    engine.wait(lambda: all(request.is_over for request in requests))
+    return requests
+
+
+def greedy(**params):
+    return SamplingParams(**{"temperature": 0.0, "max_tokens": 20, **params})
+
+
+@pytest.mark.parametrize(
+    ("constraint", "pattern"),
+    [
+        ({"grammar": 'root ::= "a"+ "b" [c-e]{2}'}, "a+b[c-e]{2}"),
+        ({"regex": "x(yz|zy)+q"}, "x(yz|zy)+q"),
+        ({"choice": ["yes", "no", "maybe"]}, "yes|no|maybe"),
+        ({"json_schema": {"enum": [True, None]}}, "true|null"),
+        ({"grammar": '%llguidance {}\nstart: "ab" /[xyz]+/ "c"'}, "ab[xyz]+c"),
+    ],
+)
+def test_texts_keep_to_their_constraint(engine, constraint, pattern):
+    everybody = [SamplingParams(seed=seed, max_tokens=60, **constraint) for seed in range(6)] + [greedy(**constraint)]
+    for request in run(engine, *everybody):
+        completion = request.completion()
+        assert completion.finish_reason == "length" or re.fullmatch(pattern, completion.text), completion
+    assert any(request.completion().finish_reason == "stop" for request in run(engine, *everybody))
+
+
+def test_a_text_that_nothing_can_follow_ends_at_once(engine):
+    (request,) = run(engine, greedy(regex="abc"))
+    completion = request.completion()
+    assert (completion.text, completion.token_ids) == ("abc", [1, 2, 3])
+    assert (completion.finish_reason, completion.stop_reason) == ("stop", None)
+
+
+def test_the_end_of_a_text_is_allowed_where_it_is_whole(engine):
+    (request,) = run(engine, greedy(regex="ab*", logit_bias={0: 100.0}))
+    assert (request.completion().text, request.completion().stop_reason) == ("a", 0)
+
+
+def test_stop_strings_min_tokens_and_max_tokens_go_with_it(engine):
+    stop, least, most = run(
+        engine, greedy(regex="abc*", stop="cc"), greedy(regex="a+", min_tokens=5, logit_bias={0: 100.0}),
+        greedy(regex="a{9}", max_tokens=4),
+    )  # fmt: skip
+    assert (stop.completion().text, stop.completion().stop_reason) in (("ab", "cc"), ("ab", 0), ("abc", 0))
+    assert least.completion().text == "aaaaa"
+    assert (most.completion().text, most.completion().finish_reason) == ("aaaa", "length")
+
+
+def test_rules_that_leave_nothing_of_it_end_that_request_alone(engine):
+    bad, good = run(engine, greedy(regex="a", allowed_token_ids=(2,)), greedy(regex="a"))
+    assert isinstance(bad.error, RealizarError)
+    assert "leaves none" in str(bad.error)
+    assert good.completion().text == "a"
+
+
+@pytest.mark.parametrize(
+    "constraint", [{"grammar": "root ::= x"}, {"regex": "("}, {"json_schema": {"not": {}}}, {"grammar": "%llguidance"}]
+)
+def test_what_is_refused_is_refused_when_it_is_handed_in(engine, constraint):
+    with pytest.raises(GrammarError, match=next(iter(constraint))):
+        engine.generate([3, 4], greedy(**constraint))
+    assert not engine.scheduler.waiting
+
+
+def test_company_makes_no_difference(engine):
+    several = [SamplingParams(seed=7, max_tokens=30, regex="[a-f]+x"), SamplingParams(seed=8, max_tokens=30)]
+    alone = [run(engine, params)[0].completion().token_ids for params in several]
+    together = [request.completion().token_ids for request in run(engine, *several, *several)]
+    assert together == [*alone, *alone]
+
+
+def test_a_mask_that_takes_too_long_ends_that_request_alone(engine, monkeypatch):
+    class Stuck:
+        """A matcher of which nothing can be had any more."""
+
+        def compute_bitmask(self):
+            t_end = time.monotonic() + 2.0
+            while time.monotonic() < t_end:  # at work, since time asleep is not counted
+                pass
+
+        def consume_token(self, token):
+            return True
+
+        def is_stopped(self):
+            return False
+
+    free = run(engine, greedy())[0].completion().token_ids
+    slow, other = engine.generate([3, 4], greedy(regex="[a-z]+")), engine.generate([3, 4], greedy())
+    (live,) = (s for s in slow.answers[0]._sampler._live if isinstance(s, Constraint))
+    monkeypatch.setattr(live, "_matcher", Stuck())
+    t_begin = time.monotonic()
+    engine.wait(lambda: slow.is_over and other.is_over)
+    assert isinstance(slow.error, GrammarError)
+    assert str(slow.error) == "regex: needs more than 50 ms for one step; make it less ambiguous, or smaller"
+    assert time.monotonic() - t_begin < 1.5
+    assert other.completion().token_ids == free
+
+
+def test_a_fault_inside_ends_that_request_alone(engine, monkeypatch):
+    bad, good = engine.generate([3, 4], greedy(regex="[a-z]+")), engine.generate([3, 4], greedy(regex="abc"))
+    (live,) = (s for s in bad.answers[0]._sampler._live if isinstance(s, Constraint))
+
+    class Panic(BaseException):
+        pass
+
+    class Broken:
+        def consume_token(self, token):
+            raise Panic("thread panicked")
+
+        def compute_bitmask(self):
+            raise Panic("again")
+
+    monkeypatch.setattr(live, "_matcher", Broken())
+    engine.wait(lambda: bad.is_over and good.is_over)
+    assert "regex: failed inside llguidance: Panic: thread panicked" in str(bad.error)
+    assert good.completion().text == "abc"
