@@ -17,7 +17,7 @@ MAX_RULES = 2000
 """Rules and groups: llguidance goes down a chain of rules by recursion, and 5000 overflowed a stack of 8 MiB."""
 
 MARK = "%llguidance"
-"""What a grammar in this dialect begins with, in llama.cpp, too (docs/llguidance.md there)."""
+"""What a grammar in this dialect begins with, as in llama.cpp."""
 _HEAD = re.compile(rf"{MARK}[ \t]+(\{{[^\r\n]*\}})[ \t]*(?:\r?\n|$)")
 
 
