@@ -133,7 +133,7 @@ class Engine:
         ends = end_ids(params, tokenizer)
         sampler = SamplerChain.from_params(params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints)
         request = Generation(seq, params, sampler, tokenizer)
-        self.scheduler.waiting.append(request)
+        self.scheduler.add(request)
         return request
 
     def score(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> Scoring:
@@ -148,7 +148,7 @@ class Engine:
             )
         ids = () if source is None else self._source(self._checked(source))
         request = Scoring(Sequence(self.cache, self._checked(tokens), ids), self.model.hp.n_vocab)
-        self.scheduler.waiting.append(request)
+        self.scheduler.add(request)
         return request
 
     def encode(self, tokens: Iterable[int]) -> Encoding:
@@ -158,7 +158,7 @@ class Engine:
             request = Encoding(Sequence(self.cache, (), self._source(ids)), self.model.hp.n_embd, "hidden")
         else:
             request = Encoding(Sequence(self.cache, ids), self.model.hp.n_embd, self.model.hidden)
-        self.scheduler.waiting.append(request)
+        self.scheduler.add(request)
         return request
 
     def _need_decoder(self, what: str) -> None:

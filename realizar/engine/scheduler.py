@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from realizar.errors import ParameterError
+
 if TYPE_CHECKING:
     from realizar.engine.kv_cache import KVCache
     from realizar.engine.request import Request
@@ -28,7 +30,7 @@ class Scheduler:
     Attributes
     ----------
     waiting : deque of Request
-        In order of arrival. Any thread may append.
+        In order of arrival.
     running : list of Request
         In order of admission.
     """
@@ -37,6 +39,27 @@ class Scheduler:
         self.cache = cache
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
+
+    def add(self, request: Request) -> None:
+        """Let a request wait for its turn. Any thread may.
+
+        Raises
+        ------
+        ParameterError
+            If its turn could never come: it needs more of the cache than there is.
+        """
+        if request.n_seqs_max > self.cache.max_seqs:
+            raise ParameterError(
+                f"{request.n_seqs_max} texts at once, but the engine computes {self.cache.max_seqs}; "
+                "ask for fewer, or for more n_batch (and, of a model with recurrent states, n_seqs)"
+            )
+        for needed, pool in zip(request.blocks_needed(), self.cache.pools, strict=True):
+            if needed > pool.n_blocks:
+                raise ParameterError(
+                    f"{request.n_seqs_max} texts of up to {request.n_max} tokens need {needed} cache blocks, and there "
+                    f"are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
+                )
+        self.waiting.append(request)
 
     def schedule(self) -> dict[Request, list[Chunk]]:
         """Return the next step's work, with room for it made in the cache.

@@ -15,7 +15,12 @@ Ranked = Sequence[tuple[int, float]]
 """Tokens that may come next with their logprobs, best first."""
 
 
-@dataclass(frozen=True, slots=True)
+def score(total: float, n: int, length_penalty: float) -> float:
+    """What texts are ranked by: the sum of their n tokens' logprobs / n ** length_penalty."""
+    return float(total / n**length_penalty)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Beam:
     """A text in the making, or an ended one: its last token, what is before it, and what the whole is worth.
 
@@ -79,8 +84,8 @@ class BeamRules:
         return self.n_beams // self.n_groups
 
     def score(self, beam: Beam, n: int) -> float:
-        """What a text of n tokens with the total of this one would be ranked by: total / n ** length_penalty."""
-        return float(beam.total / n**self.length_penalty)
+        """What a text of n tokens with the total of this one would be ranked by."""
+        return score(beam.total, n, self.length_penalty)
 
 
 class BeamGroup:
@@ -91,8 +96,10 @@ class BeamGroup:
         self.live = [Beam()]
         self.ended: list[Ended] = []
 
-    def advance(self, rows: Sequence[Ranked], taken: Counter[int], ends: Callable[[int, int], bool]) -> list[Step]:
-        """Continue the live texts, `rows[i]` says with what the i-th; returns how those that are live now came about.
+    def advance(
+        self, rows: Sequence[Ranked], first: int, taken: Counter[int], ends: Callable[[int, int], bool]
+    ) -> list[Step]:
+        """Continue the live texts; returns how those that are live now came about.
 
         The best `size` continuations are either live or ended now. For each that ended the next best is live in its
         place, so that `size` go on.
@@ -100,18 +107,21 @@ class BeamGroup:
         Parameters
         ----------
         rows : sequence of Ranked
+            The texts' continuations, as for `BeamSearch.advance`.
+        first : int
+            Which of them is that of this group's first text.
         taken : Counter of int
             How often earlier groups took a token in this step; it costs diversity_penalty each time. What this group
             takes is added.
         ends : callable
-            `ends(i, token)`: whether this token ends the i-th text.
+            `ends(i, token)`: whether this token ends the text of row i.
         """
         rules, size = self._rules, self._rules.group_size
         n = self.live[0].n + 1
         is_last = n >= rules.n_tokens
         found = [
             (beam.total + logprob - rules.diversity_penalty * taken[token], -i, -rank, token)
-            for i, beam in enumerate(self.live)
+            for i, beam in enumerate(self.live, first)
             for rank, (token, logprob) in enumerate(rows[i])
         ]
         found.sort(reverse=True)  # of equals those of the better text, and its own better one, first
@@ -120,7 +130,7 @@ class BeamGroup:
         for place, (total, minus_i, _, token) in enumerate(found):
             if len(live) == size or (is_last and place == size):
                 break
-            beam = Beam(total, n, token, self.live[-minus_i])
+            beam = Beam(total, n, token, self.live[-minus_i - first])
             stopped = ends(-minus_i, token)
             if not (stopped or is_last):
                 live.append(beam)
@@ -182,8 +192,7 @@ class BeamSearch:
         for group in self.groups:
             n = len(group.live)
             if n:
-                own = group.advance(rows[first : first + n], taken, lambda i, token, at=first: ends(at + i, token))
-                steps += [Step(first + step.parent, step.token) for step in own]
+                steps += group.advance(rows, first, taken, ends)
             first += n
         return steps
 

@@ -46,7 +46,9 @@ def definition(rules, seed, end_ids):
                 found += [((*tokens, t), total + row[t] - rules.diversity_penalty * taken[t]) for t in range(N_VOCAB)]
             found.sort(key=lambda f: -f[1])
             over = [tokens[-1] in end_ids or n == rules.n_tokens for tokens, _ in found]
-            ended[g] += [(total / n**lp, tokens) for (tokens, total), o in list(zip(found, over, strict=True))[:size] if o]
+            ended[g] += [
+                (total / n**lp, tokens) for (tokens, total), o in list(zip(found, over, strict=True))[:size] if o
+            ]
             ended[g] = sorted(ended[g], reverse=True)[:size]
             live[g] = [f for f, o in zip(found, over, strict=True) if not o][:size]
             taken.update(tokens[-1] for tokens, _ in live[g])
