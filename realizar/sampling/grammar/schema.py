@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from realizar.errors import GrammarError, shown
@@ -22,6 +22,20 @@ _ONE = frozenset((
 ))  # fmt: skip
 _LISTS = frozenset(("allOf", "anyOf", "items", "oneOf", "prefixItems"))
 _NAMED = frozenset(("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"))
+
+# What llguidance says, the keyword if that does not name it, what of it, and which of its values are meant.
+_REFUSALS: tuple[tuple[str, str, str, Callable[[Any, re.Match[str]], bool]], ...] = (
+    (r"Unimplemented keys: (\[.*\])", "", "", lambda value, found: True),
+    (r"oneOf constraints are not supported", "oneOf", " whose schemas may overlap", lambda value, found: True),
+    (r"Unknown format: (.*)", "format", " {}", lambda value, found: bool(value == found[1])),
+    (r"Resource '(.*?)' is not present", "$ref", " to {}, which is not in the schema,",
+     lambda value, found: found[1].endswith(str(value).split("#")[0])),
+    (r"regexes (.*) and (.*) are not disjoint", "patternProperties", " that overlap, as {} and {},",
+     lambda value, found: isinstance(value, dict)),
+    (r"'multipleOf' has too many digits: (.*)", "multipleOf", " of {}", lambda value, found: True),
+)  # fmt: skip
+_NEVER = ("$ref", "patternProperties", "multipleOf")
+"""Those that are not ignored on demand, either."""
 
 
 def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
@@ -49,34 +63,28 @@ def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
 
 def refusal(schema: Mapping[str, Any] | str, message: str) -> str:
     """Return llguidance's refusal of a schema with the keywords at fault and where they stand."""
-    keywords: list[str] = []
-    if found := re.search(r"Unimplemented keys: (\[.*\])", message):
-        keywords = json.loads(found[1])
-    elif "oneOf constraints are not supported" in message:
-        keywords = ["oneOf"]
-    elif found := re.search(r"Unknown format: (.*)", message):
-        keywords = ["format"]
-    if not keywords:
-        return f"json_schema: {message}"
-    parsed = _as_json(schema)
-    only = found[1] if found is not None and keywords == ["format"] else None
-    places = [
-        f"{path}/{_escaped(keyword)}"
-        for path, position in _positions(parsed)
-        for keyword in keywords
-        if keyword in position and (only is None or position[keyword] == only)
-    ]
-    reason = "oneOf whose schemas may overlap" if keywords == ["oneOf"] else ", ".join(map(shown, keywords))
-    if only is not None:
-        reason = f"format {shown(only)}"
-    where = " or ".join(places[:4]) + (" or further on" if len(places) > 4 else "")
-    return f"json_schema: {reason} cannot be enforced, at {where}; take it out, or set lenient=True to ignore it"
+    for pattern, keyword, what, is_meant in _REFUSALS:
+        if found := re.search(pattern, message):
+            keywords = [keyword] if keyword else json.loads(found[1])
+            places = [
+                f"{path}/{_escaped(name)}"
+                for path, position in _positions(_as_json(schema))
+                for name in keywords
+                if name in position and is_meant(position[name], found)
+            ]
+            where = " or ".join(places[:4]) + (" or further on" if len(places) > 4 else "")
+            where = f"at {where}" if places else "in what it refers to"
+            named = ", ".join(map(shown, keywords)) + what.format(*found.groups())
+            hint = "" if keyword in _NEVER else ", or set lenient=True to ignore it"
+            return f"json_schema: {named} cannot be enforced, {where}; take it out{hint}"
+    return f"json_schema: {message}"
 
 
 def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
     """Return a schema as JSON has it."""
     try:
-        parsed = json.loads(schema if isinstance(schema, str) else json.dumps(schema), parse_constant=_no_number)
+        text = schema if isinstance(schema, str) else json.dumps(schema)
+        parsed = json.loads(text, parse_constant=_no_number, parse_float=_number)
     except (TypeError, ValueError, RecursionError) as error:
         raise GrammarError(f"json_schema: is no JSON: {error}") from None
     if not isinstance(parsed, dict):
@@ -87,6 +95,12 @@ def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
 
 def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _number(text: str) -> float:
+    """Return a number; llguidance wants 2.0 as 2 in maxItems and its kin, where both are allowed."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _check_size(schema: dict[str, Any]) -> None:

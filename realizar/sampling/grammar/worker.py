@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 
 STACK_BYTES = 128 << 20
 """llguidance goes down grammars by recursion, up to 20 KiB a level; pages that are not touched cost nothing."""
-PATIENCE = 20
+PATIENCE = 100
 """How many times its limit of processor time a job may take by the clock on the wall, on a machine that is busy."""
 LOWEST = 19
 """Linux's priority for what may wait."""

@@ -33,14 +33,35 @@ def test_a_schema_may_be_json_text():
         ({"not": {}}, "'not' cannot be enforced, at #/not"),
         ({"properties": {"not": {}, "b/c": {"if": {}}}}, "'if' cannot be enforced, at #/properties/b~1c/if"),
         ({"anyOf": [{}, {"items": {"uniqueItems": True}}]}, "at #/anyOf/1/items/uniqueItems"),
-        ({"items": {"format": "foo"}}, "format 'foo' cannot be enforced, at #/items/format"),
+        ({"items": {"format": "foo"}}, "'format' foo cannot be enforced, at #/items/format"),
         ({"oneOf": [{"type": "object"}, {"required": ["a"], "type": "object"}]}, "may overlap .* at #/oneOf"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"uniqueItems": True}}}, r"at #/\$defs/a/uniqueItems"),
+        ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, "cannot be enforced, in what it refers to"),
     ],
 )
 def test_what_cannot_be_enforced_is_named_with_its_place(schema, said):
     with pytest.raises(GrammarError, match=said):
         FACTORY.json_schema(schema)
     FACTORY.json_schema(schema, lenient=True)
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"items": {"$ref": "other.json#/a"}}, r"'\$ref' to .*other.json, which is not in the schema, .* at #/items/"),
+        ({"patternProperties": {"a*": {}, "b*": {}}}, "'patternProperties' that overlap, .* at #/patternProperties"),
+    ],
+)
+def test_what_cannot_be_ignored_either(schema, said):
+    for lenient in (False, True):
+        with pytest.raises(GrammarError, match=f"{said}[^,]*; take it out$"):
+            FACTORY.json_schema(schema, lenient)
+
+
+def test_an_integer_may_be_written_as_a_float():
+    constraint = FACTORY.json_schema({"type": "array", "items": {"const": 1.0}, "maxItems": 2.0})
+    assert accepts(constraint.fresh(), "[1, 1]")
+    assert not accepts(constraint.fresh(), "[1, 1, 1]")
 
 
 @pytest.mark.parametrize("schema", ["{", "[]", True, {"a": {1}}, {"a": float("nan")}, {"type": "foo"}, {"enum": []},
