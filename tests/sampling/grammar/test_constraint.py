@@ -9,7 +9,7 @@ import pytest
 from realizar.errors import GrammarError
 from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.vocabulary import vocabulary
-from realizar.sampling.grammar.worker import PATIENCE, Worker
+from realizar.sampling.grammar.worker import Worker
 from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed, byte_tokenizer
 
 

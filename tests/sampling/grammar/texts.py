@@ -8,6 +8,7 @@ from realizar.tokenizer import Tokenizer
 NAMES = ("<eos>", "<think>")
 WORDS = ("ab", "abc", "end", "1. ", '{"', '":', "true", "é", "日本")
 END, THINK = 256, 257
+TOKENS = [*(bytes([byte]) for byte in range(256)), *(name.encode() for name in NAMES), *(w.encode() for w in WORDS)]
 
 
 def byte_tokenizer() -> Tokenizer:

@@ -1,0 +1,21 @@
+"""The JSON Schema Test Suite: no schema is enforced in part, and docs/constraints.md says which ones are."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.sampling.grammar.suite import fetch, table, verdicts
+
+pytest.importorskip("jsonschema", reason="jsonschema is not installed (extra: test)")
+DOCUMENT = Path(__file__).parents[3] / "docs" / "constraints.md"
+
+
+def test_each_schema_is_enforced_or_refused_as_documented(tmp_path):
+    try:
+        draft = fetch(tmp_path)
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"the suite, a part of jsonschema's source distribution, cannot be fetched: {error}")
+    counts, wrong = verdicts(draft)
+    assert wrong == []
+    assert "\n".join(table(counts)) in DOCUMENT.read_text(encoding="utf-8")
