@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar import store
-from realizar.engine.completion import Completion
 from realizar.engine.engine import Engine
-from realizar.engine.generation import Generation
 from realizar.engine.pooling import pooler
-from realizar.engine.request import Request
-from realizar.engine.scoring import Encoding
+from realizar.engine.stream import TextStream
 from realizar.errors import ParameterError, RealizarError, TemplateError, shown
 from realizar.model import load as load_model
 from realizar.params import EngineParams, KVType, SamplingParams
@@ -24,49 +21,18 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.engine.completion import Completion
+    from realizar.engine.generation import Generation
+    from realizar.engine.request import Request
+    from realizar.engine.scoring import Encoding
     from realizar.tokenizer import Tokenizer
+    from realizar.tokenizer.fim import Order
 
     Prompt = str | Sequence[int]
     Messages = Sequence[Mapping[str, Any]]
 
 DEFAULT = SamplingParams()
 """What a request gets that names no params."""
-
-
-class TextStream(Iterator[str]):
-    """Pieces of a text as they come; giving it up (`close`, or dropping it) ends the request.
-
-    Attributes
-    ----------
-    completion : Completion
-        The answer as far as it has come.
-    """
-
-    def __init__(self, engine: Engine, request: Generation) -> None:
-        self._engine = engine
-        self._request = request
-
-    @property
-    def completion(self) -> Completion:
-        """The answer as far as it has come: text, tokens, timings."""
-        return self._request.completion()
-
-    def __next__(self) -> str:
-        request, pieces = self._request, self._request.answers[0].pieces
-        self._engine.wait(lambda: bool(pieces) or request.is_over)
-        if pieces:
-            return pieces.popleft()
-        if request.error is not None:
-            raise request.error
-        raise StopIteration
-
-    def close(self) -> None:
-        """Give the rest up."""
-        if not self._request.finished:
-            self._request.cancel()
-
-    def __del__(self) -> None:
-        self.close()
 
 
 class LLM:
@@ -170,7 +136,7 @@ class LLM:
         Returns
         -------
         list of Completion
-            In the order of the prompts, one for each; where params.n asks for several answers, `outputs` of it has all.
+            In the order of the prompts.
 
         Raises
         ------
@@ -211,8 +177,6 @@ class LLM:
         ParameterError, ContextFullError
             As `generate`, at once.
         """
-        if isinstance(params, SamplingParams) and params.n_texts > 1:
-            raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
         return TextStream(self.engine, self.engine.generate(self._ids(prompt), params))
 
     @overload
@@ -250,6 +214,42 @@ class LLM:
             raise TemplateError("this model has no chat template; use generate with a prompt as its card shows it")
         # The template writes BOS and the names of special tokens itself.
         ids = self.tokenize(template.render(messages), add_special=False, parse_special=True)
+        return self.stream(ids, params) if stream else self.generate(ids, params)[0]
+
+    @overload
+    def infill(
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        stream: Literal[False] = False,
+    ) -> Completion: ...  # fmt: skip
+    @overload
+    def infill(
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        stream: Literal[True],
+    ) -> TextStream: ...  # fmt: skip
+    def infill(
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        stream: bool = False,
+    ) -> Completion | TextStream:  # fmt: skip
+        """Write what belongs between two texts, with the tokens that the model was trained to fill in by.
+
+        Parameters
+        ----------
+        prefix, suffix : str
+            What is in front of the gap and behind it.
+        params : SamplingParams, optional
+        order : {"psm", "spm"}, optional
+            Whether the model reads the prefix first or the suffix; by default as its file tells (docs/infill.md).
+        stream : bool
+            Return the pieces as they come.
+
+        Raises
+        ------
+        ParameterError
+            If the model has no such tokens, or none for this order; else as `generate`.
+        ContextFullError
+            As `generate`.
+        """
+        ids = self.tokenizer.infill(prefix, suffix, order)
         return self.stream(ids, params) if stream else self.generate(ids, params)[0]
 
     def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:

@@ -41,7 +41,7 @@ def test_batched_equals_alone_and_streamed(llm):
 def test_a_chat_answers_and_ends_and_finds_its_turns(llm):
     first = llm.chat(MESSAGES, SamplingParams(temperature=0.0, max_tokens=60))
     assert "4" in first.text
-    assert first.finish_reason == "stop"
+    assert first.finish_reason == "eos"
     assert first.stop_reason in llm.tokenizer.eog_ids
     assert "<|im_end|>" not in first.text
     turns = [*MESSAGES, {"role": "assistant", "content": first.text}, {"role": "user", "content": "And 3 + 3?"}]
@@ -64,7 +64,7 @@ def test_a_stop_string_ends_the_text(llm):
     stop = whole[10:14]
     (completion,) = llm.generate(PROMPTS[0], SamplingParams(temperature=0.0, max_tokens=16, stop=stop))
     assert completion.text == whole[: whole.index(stop)]
-    assert (completion.finish_reason, completion.stop_reason) == ("stop", stop)
+    assert (completion.finish_reason, completion.stop_reason) == ("stop_string", stop)
 
 
 def test_logits_and_logprobs_agree(llm):

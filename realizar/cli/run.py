@@ -13,7 +13,8 @@ from realizar.cli.text import read_text, write_pieces, write_stats
 from realizar.params import EngineParams, SamplingParams
 
 if TYPE_CHECKING:
-    from realizar.llm import LLM, TextStream
+    from realizar.engine.stream import TextStream
+    from realizar.llm import LLM
 
 EXAMPLE = 'Example: realizar run "Why is the sky blue?" --temperature 0'
 

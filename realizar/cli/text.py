@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from realizar.errors import ParameterError
 
 if TYPE_CHECKING:
-    from realizar.llm import TextStream
+    from realizar.engine.stream import TextStream
 
 
 def read_text(argument: str) -> str:

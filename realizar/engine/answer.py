@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from realizar.engine.completion import Completion
 from realizar.sampling import StopFilter
-from realizar.sampling.beam import score
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from realizar.engine.completion import Timings
+    from realizar.engine.completion import FinishReason, Timings
     from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.sampling import Sampled, SamplerChain
@@ -43,8 +41,6 @@ class Answer:
         Turns tokens into text and knows which ones end it.
     max_tokens : int
         Tokens that it may have.
-    number : int
-        Which of the texts behind the prompt this is; each draws other numbers.
 
     Attributes
     ----------
@@ -61,19 +57,17 @@ class Answer:
     """
 
     def __init__(
-        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer, max_tokens: int,
-        number: int = 0,
-    ) -> None:  # fmt: skip
+        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer, max_tokens: int
+    ) -> None:
         self.seq = seq
         self.params = params
         self.pieces: deque[str] = deque()
         self.token_ids: list[int] = []
         self.logprobs: list[Sampled] = []
-        self.end: tuple[Literal["stop", "length"], int | str | None] | None = None
+        self.end: tuple[FinishReason, int | str | None] | None = None
         self.t_first = self.t_last = 0.0
         self._sampler = sampler
         self._max_tokens = max_tokens
-        self._number = number
         self._decoder = tokenizer.stream(after=None if len(seq.source) else int(seq.tokens[-1]))
         self._stops = StopFilter(params.stop)
         self._end_ids = end_ids(params, tokenizer)
@@ -81,7 +75,7 @@ class Answer:
 
     def take(self, logits: Logits) -> None:
         """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
-        sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
+        sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens)
         token = sampled.token_id
         if sampled.logprob is not None:
             self.logprobs.append(sampled)
@@ -89,16 +83,22 @@ class Answer:
         self.t_first = self.t_first or self.t_last
         self.token_ids.append(token)
         if token in self._end_ids:
-            self._finish("stop", token)
+            self._finish("stop_token" if token in self.params.stop_token_ids else "eos", token)
             return
         self.seq.append(token)
         hit = self._emit(self._decoder.push(token))
         if hit is not None:
-            self._finish("stop", hit)
+            self._finish("stop_string", hit)
         elif self._sampler.is_over:
-            self._finish("stop", None)
-        elif len(self.token_ids) == self._max_tokens or self.seq.is_full:
+            self._finish("grammar", None)
+        elif len(self.token_ids) == self._max_tokens:
             self._finish("length", None)
+        elif self.seq.is_full:
+            self._finish("context", None)
+
+    def expire(self) -> None:
+        """End the text where it is, since its time is over."""
+        self._finish("time", None)
 
     def _emit(self, piece: str) -> str | None:
         """Pass a piece on, less what may become a stop string; return the stop string it completed."""
@@ -111,24 +111,19 @@ class Answer:
             self._text.append(text)
             self.pieces.append(text)
 
-    def _finish(self, reason: Literal["stop", "length"], stop: int | str | None) -> None:
+    def _finish(self, reason: FinishReason, stop: int | str | None) -> None:
         """End the text; what was held back, as half a character or half a stop string, comes out now."""
         if not isinstance(stop, str):
             hit = self._emit(self._decoder.flush())
             if hit is None:
                 self._add(self._stops.flush())
             else:
-                reason, stop = "stop", hit
+                reason, stop = "stop_string", hit
         self.end = (reason, stop)
         del self._sampler  # its candidates are megabytes, and the answer may be kept
 
-    def score(self) -> float:
-        """What the text is ranked by; the sampler must have given the logprobs."""
-        total = sum(sampled.logprob or 0.0 for sampled in self.logprobs)
-        return score(total, len(self.logprobs), self.params.length_penalty) if self.logprobs else -math.inf
-
-    def completion(self, timings: Timings, score: float | None = None) -> Completion:
+    def completion(self, timings: Timings) -> Completion:
         """Return the answer as far as it has come."""
         reason, stop = self.end or ("cancelled", None)
         logprobs = None if self.params.logprobs is None else self.logprobs
-        return Completion("".join(self._text), self.token_ids, reason, stop, logprobs, timings, score)
+        return Completion("".join(self._text), self.token_ids, reason, stop, logprobs, timings)

@@ -40,6 +40,10 @@ class Timings:
         return (self.n_generated - 1) / self.decode_s if self.decode_s else 0.0
 
 
+FinishReason = Literal["eos", "stop_token", "stop_string", "grammar", "length", "context", "time", "cancelled"]
+"""Why a text ended: see Completion.finish_reason."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """The answer to one prompt.
@@ -50,30 +54,21 @@ class Completion:
         What was generated, without the stop string.
     token_ids : list of int
         The tokens generated, the one that ended the text included.
-    finish_reason : {"stop", "length", "cancelled"}
-        Whether the text came to an end, or to the end of max_tokens or the context, or was given up.
+    finish_reason : str
+        What ended the text: "eos", a token with which the model ends a text or a turn; "stop_token", one of
+        stop_token_ids; "stop_string", one of stop; "grammar", nothing can follow what a grammar allows; "length",
+        max_tokens; "context", the model has no room for more; "time", max_time; "cancelled", it was given up.
     stop_reason : int | str | None
         The token id or the stop string that ended it; None where its grammar lets nothing follow.
     logprobs : list of Sampled | None
         If asked for, each token's `token_id`, its `logprob` under the model, and the best in its place: `top`, pairs of
         id and logprob. Natural logarithms, before temperature, penalties and truncation.
     timings : Timings
-    score : float | None
-        What the text was ranked by, where there were others: sum of the logprobs / tokens ** length_penalty.
-    others : tuple of Completion
-        With n > 1, the n - 1 other answers to the prompt; ranked ones from the best to the worst.
     """
 
     text: str
     token_ids: list[int]
-    finish_reason: Literal["stop", "length", "cancelled"]
+    finish_reason: FinishReason
     stop_reason: int | str | None
     logprobs: list[Sampled] | None
     timings: Timings
-    score: float | None = None
-    others: tuple[Completion, ...] = ()
-
-    @property
-    def outputs(self) -> tuple[Completion, ...]:
-        """All n answers to the prompt, this one first."""
-        return (self, *self.others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -34,12 +35,15 @@ class Request(ABC):
         Which value of the program the request goes on with.
     n_seqs_max : int
         Sequences that it may come to have at once.
+    deadline : float
+        When it is to end, done or not, by `time.perf_counter`; endless by default.
     error : Exception | None
         Why it ended before its time.
     """
 
     output = "logits"
     n_seqs_max = 1
+    deadline = math.inf
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
         self.seq = seq
@@ -60,6 +64,10 @@ class Request(ABC):
     def cancel(self) -> None:
         """Give the request up. Any thread may; the next step gives its memory back."""
         self.cancelled = True
+
+    def expire(self) -> None:
+        """End it, as far as it has come; called where its deadline has passed."""
+        self.cancel()
 
     @property
     def seqs(self) -> Seq[Sequence]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from typing import TYPE_CHECKING
-
-from realizar.errors import ParameterError
 
 if TYPE_CHECKING:
     from realizar.engine.kv_cache import KVCache
@@ -39,27 +39,13 @@ class Scheduler:
         self.cache = cache
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
+        self._timed: deque[Request] = deque()
 
     def add(self, request: Request) -> None:
-        """Let a request wait for its turn. Any thread may.
-
-        Raises
-        ------
-        ParameterError
-            If its turn could never come: it needs more of the cache than there is.
-        """
-        if request.n_seqs_max > self.cache.max_seqs:
-            raise ParameterError(
-                f"{request.n_seqs_max} texts at once, but the engine computes {self.cache.max_seqs}; "
-                "ask for fewer, or for more n_batch (and, of a model with recurrent states, n_seqs)"
-            )
-        for needed, pool in zip(request.blocks_needed(), self.cache.pools, strict=True):
-            if needed > pool.n_blocks:
-                raise ParameterError(
-                    f"{request.n_seqs_max} texts of up to {request.n_max} tokens need {needed} cache blocks, and there "
-                    f"are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
-                )
+        """Let a request wait for its turn. Any thread may."""
         self.waiting.append(request)
+        if request.deadline < math.inf:
+            self._timed.append(request)
 
     def schedule(self) -> dict[Request, list[Chunk]]:
         """Return the next step's work, with room for it made in the cache.
@@ -68,6 +54,7 @@ class Scheduler:
         rest of the budget goes to prompts in order of admission, the last of them in part. Sources, which an encoder
         reads as a whole, have a budget of their own.
         """
+        self.expire()
         self.retire()
         self.admit()
         work: dict[Request, list[Chunk]] = {}
@@ -87,6 +74,18 @@ class Scheduler:
                 chunk.reserve()
             work[request] = chunks
         return work
+
+    def expire(self) -> None:
+        """End the requests, running or waiting, whose deadline has passed."""
+        now = time.perf_counter()
+        for _ in range(len(self._timed)):  # not iterated over: another thread may append
+            request = self._timed.popleft()
+            if request.is_over:
+                continue
+            if request.deadline <= now:
+                request.expire()
+            else:
+                self._timed.append(request)
 
     def retire(self) -> None:
         """Give back what requests that are over hold."""

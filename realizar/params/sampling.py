@@ -9,7 +9,6 @@ from typing import Any
 
 from realizar.errors import ParameterError
 from realizar.params.checks import as_tuple, check, check_number, is_int, is_text, schema_text
-from realizar.params.search import check_answers
 
 # Parameter -> the least and the greatest that make sense, and how an error says it.
 _RANGES = {
@@ -120,6 +119,9 @@ class SamplingParams:
         Draws are keyed by (seed, position, draw number); None takes a fresh seed for every request.
     max_tokens : int | None
         Tokens to generate at most; None goes on to the end of the context.
+    max_time : float | None
+        Seconds, from when the request is handed in, after which the text ends where it is; the step of the engine that
+        is under way then is still waited for. None sets no limit.
     stop : tuple[str, ...]
         Strings that end the text (they are not part of it); a single string is taken too.
     stop_token_ids : tuple[int, ...]
@@ -128,13 +130,6 @@ class SamplingParams:
         Go on after end-of-generation ids (benchmarks).
     logprobs : int | None
         How many of the most probable tokens to report for each generated one; 0 reports the chosen one alone.
-    n : int
-        Texts to return; they share what the cache holds of the prompt.
-    best_of : int | None
-        Texts to write, of which the n best are returned: those with the greatest score, the sum of their tokens'
-        logprobs / number of tokens ** length_penalty. None writes n.
-    length_penalty : float
-        With what power of the length the logprobs of texts that compete are divided: 1 ranks by the mean, 0 by the sum.
 
     Raises
     ------
@@ -186,19 +181,7 @@ class SamplingParams:
     regex: str | None = None
     choice: tuple[str, ...] | None = None
     lenient: bool = False
-    n: int = 1
-    best_of: int | None = None
-    length_penalty: float = 1.0
-
-    @property
-    def n_texts(self) -> int:
-        """Texts that are written at once."""
-        return self.n if self.best_of is None else self.best_of
-
-    @property
-    def is_ranked(self) -> bool:
-        """Whether the texts compete."""
-        return self.n_texts > self.n
+    max_time: float | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high, want) in _RANGES.items():
@@ -218,9 +201,9 @@ class SamplingParams:
         check(tokens is None or (is_int(tokens) and tokens >= 1), "max_tokens", tokens, "an integer >= 1 or None")
         check(tokens is None or self.min_tokens <= tokens, "min_tokens", self.min_tokens, f"<= max_tokens={tokens}")
         check(isinstance(self.ignore_eos, bool), "ignore_eos", self.ignore_eos, "True or False")
+        check_number("max_time", 1 if self.max_time is None else self.max_time, 1e-6, 1e9, "seconds above 0, or None")
         n = self.logprobs
         check(n is None or (is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
-        check_answers(self)
         if self.samplers is not None:
             want = "samplers in their order: names, objects with a method apply, or functions of a batch"
             check(not isinstance(self.samplers, str), "samplers", self.samplers, want)

@@ -1,13 +1,13 @@
 """How the next token is chosen: samplers that narrow and change the candidates, chained, and a draw among the rest.
 
 A sampler is a small frozen class with `apply(candidates, history)`; the work is done in `_kernels/sampling.pyx`,
-`shape.pyx`, `rules.pyx` and `chance.pyx`
-beside it. `order.py` says which ones a request gets.
+`shape.pyx`, `rules.pyx`, `chance.pyx` and `infill.pyx` beside it. `order.py` says which ones a request gets.
 """
 
 from realizar.sampling.adaptive import AdaptiveP
 from realizar.sampling.chain import Sampled, SamplerChain
 from realizar.sampling.dry import Dry
+from realizar.sampling.infill import Infill
 from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.order import BatchFunction, batch_functions
 from realizar.sampling.penalties import Penalties
@@ -30,6 +30,7 @@ __all__ = [
     "Epsilon",
     "Eta",
     "Greedy",
+    "Infill",
     "Learner",
     "LogitBias",
     "MinP",

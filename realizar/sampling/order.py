@@ -13,6 +13,7 @@ from realizar.arch import registry
 from realizar.errors import ParameterError, shown
 from realizar.params import SamplingParams
 from realizar.sampling.dry import Dry
+from realizar.sampling.infill import MAX_CANDIDATES, Infill
 from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.penalties import Penalties
 from realizar.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens, NoRepeatNgram
@@ -67,6 +68,11 @@ def _dry(p: SamplingParams, setting: Setting) -> Sampler:
     return Dry(p.dry_multiplier, p.dry_base, p.dry_allowed_length, breakers, setting.n_vocab)
 
 
+def _infill(p: SamplingParams, setting: Setting) -> Sampler:
+    until = setting.n_prompt + p.min_tokens if p.min_tokens else 0
+    return Infill(setting.texts("infill"), setting.end_ids, until)
+
+
 # They hold whatever the order of the others is, and come before them.
 RULES: dict[str, Kind] = {
     "constraint": Kind(("grammar", "json_schema", "regex", "choice"), lambda p, setting: setting.constraint(p)),
@@ -101,7 +107,12 @@ KINDS: dict[str, Kind] = {
         ("mirostat",), lambda p, _: (Mirostat, MirostatV2)[p.mirostat - 1](p.mirostat_tau, p.mirostat_eta)
     ),
 }
+# No parameter switches these on; they are there where `samplers` names them.
+NAMED: dict[str, Kind] = {"infill": Kind((), _infill)}
 _BEFORE_GREEDY = ("penalties", "dry")
+TRUNCATION = frozenset(
+    ("top_n_sigma", "top_k", "tfs_z", "typical_p", "top_p", "min_p", "top_a", "epsilon_cutoff", "eta_cutoff")
+)
 ONLY_DRAWN = frozenset(KINDS) - frozenset(_BEFORE_GREEDY)
 """Those that make no difference at temperature 0, or would choose by chance."""
 
@@ -114,7 +125,8 @@ def batch_functions(params: SamplingParams) -> tuple[BatchFunction, ...]:
 def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
     """Return the samplers that are switched on: the rules, then the others in the order of the params or of `KINDS`.
 
-    At temperature 0 the choice is greedy behind those that can change which candidate is the best.
+    At temperature 0 the choice is greedy behind those that can change which candidate is the best, and behind the
+    truncation in front of `infill`, which goes by what that leaves.
 
     Raises
     ------
@@ -125,15 +137,25 @@ def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
     order = tuple(KINDS) if params.samplers is None else params.samplers
     _check(params, order)
     if params.temperature == 0.0:
-        order = (*(item for item in order if not isinstance(item, str) or item not in ONLY_DRAWN), "temperature")
+        order = _greedy(order)
     first = [kind.make(params, setting) for kind in RULES.values() if kind.is_on(params)]
     return first + [s for item in order if (s := _made(item, params, setting)) is not None]
+
+
+def _greedy(order: tuple[str | Sampler, ...]) -> tuple[str | Sampler, ...]:
+    """Return what of an order matters at temperature 0, with the greedy choice at its end."""
+    n = order.index("infill") if "infill" in order else 0
+    dropped = [ONLY_DRAWN - TRUNCATION if i < n else ONLY_DRAWN for i in range(len(order))]
+    kept = (item for item, names in zip(order, dropped, strict=True) if not isinstance(item, str) or item not in names)
+    return (*kept, "temperature")
 
 
 def _made(item: str | Sampler, params: SamplingParams, setting: Setting) -> Sampler | None:
     """Make what stands at one place of the order, or nothing where that is switched off."""
     if not isinstance(item, str):
         return None if callable(item) else item
+    if item in NAMED:
+        return NAMED[item].make(params, setting)
     if item in KINDS:
         return KINDS[item].make(params, setting) if KINDS[item].is_on(params) else None
     made: Sampler = registry.default().samplers[item](params, setting)
@@ -142,10 +164,15 @@ def _made(item: str | Sampler, params: SamplingParams, setting: Setting) -> Samp
 
 def _check(params: SamplingParams, order: tuple[str | Sampler, ...]) -> None:
     for item in order:
-        if isinstance(item, str) and item not in KINDS and item not in registry.default().samplers:
-            known = ", ".join([*KINDS, *sorted(registry.default().samplers)])
+        if isinstance(item, str) and item not in KINDS | NAMED and item not in registry.default().samplers:
+            known = ", ".join([*KINDS, *NAMED, *sorted(registry.default().samplers)])
             raise ParameterError(f"samplers: {shown(item)} is unknown; known are {known}")
     for name, kind in KINDS.items():
         if name not in order and kind.is_on(params):
             values = ", ".join(f"{switch}={shown(getattr(params, switch))}" for switch in kind.switches)
             raise ParameterError(f"samplers: {name!r} is not among them, but {values}; name it, or leave that out")
+    if "infill" in order and ("top_k" not in order[: order.index("infill")] or not 0 < params.top_k <= MAX_CANDIDATES):
+        raise ParameterError(
+            f"samplers: 'infill' compares all candidates with each other; put 'top_k' before it, with top_k in "
+            f"[1, {MAX_CANDIDATES}]; found top_k={params.top_k}"
+        )

@@ -19,20 +19,35 @@ class TokenTexts:
     Parameters
     ----------
     tokenizer : Tokenizer
-        Special tokens steer the model and count as no text.
+        Control tokens steer the model and count as no text.
     n_vocab : int
         Logits of the model: it may have more than the tokenizer has tokens.
+
+    Attributes
+    ----------
+    n_vocab : int
+    end_of_turn : int or None
+        The token that ends a turn of a conversation, or a text.
     """
 
     def __init__(self, tokenizer: Tokenizer, n_vocab: int) -> None:
         self._tokenizer = tokenizer
         self._n = min(tokenizer.n_vocab, n_vocab)
+        self.n_vocab = n_vocab
+        self.end_of_turn = tokenizer.eot_id
 
     @cached_property
     def pieces(self) -> list[bytes]:
         """The bytes of each token."""
         t = self._tokenizer
-        return [b"" if t.is_special(i) else t.token_bytes(i) for i in range(self._n)]
+        return [b"" if t.is_hidden(i) else t.token_bytes(i) for i in range(self._n)]
+
+    @cached_property
+    def packed(self) -> tuple[NDArray[np.uint8], Ids]:
+        """The same side by side, uint8 [n_bytes], and where each begins, int32 [n_vocab + 1]."""
+        lengths = np.zeros(self.n_vocab + 1, np.int32)
+        lengths[1 : self._n + 1] = [len(piece) for piece in self.pieces]
+        return np.frombuffer(b"".join(self.pieces), np.uint8), np.cumsum(lengths, dtype=np.int32)
 
     def containing(self, word: bytes) -> Ids:
         """Return the tokens that these bytes are in."""

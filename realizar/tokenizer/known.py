@@ -1,6 +1,7 @@
 """Tokens that play a part by their text alone, since GGUF files rarely say so.
 
-The names are those that llama.cpp looks for (src/llama-vocab.cpp), which in turn come from the models' publishers.
+The names are those that llama.cpp looks for (src/llama-vocab.cpp), which in turn come from the models' publishers;
+[PREFIX] and [SUFFIX] are Mistral's (mistral_common), whose models read no middle token although there is one.
 """
 
 # ruff: noqa: RUF001  (the bars are the models' own)
@@ -16,11 +17,11 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "eom": ("<|eom_id|>",),
     "fim_pre": (
         "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>", "<|code_prefix|>",
-        "<|prefix|>",
+        "<|prefix|>", "[PREFIX]",
     ),
     "fim_suf": (
         "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>",
-        "<|suffix|>",
+        "<|suffix|>", "[SUFFIX]",
     ),
     "fim_mid": (
         "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>",

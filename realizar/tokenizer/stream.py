@@ -22,17 +22,28 @@ class StreamDecoder:
     """Decodes one text token by token; what it gives out adds up to what `Tokenizer.decode` gives.
 
     A token may end inside a character: its bytes wait until the character is complete or `flush` ends the text.
+
+    Parameters
+    ----------
+    tokens : Tokens
+    skip_special : bool
+        Leave out control tokens.
+    starts : bool
+        Whether the text begins here: then a space that `encode` puts there is dropped.
+    n_known : int
+        So many bytes of the first token are known already and are left out.
     """
 
-    def __init__(self, tokens: Tokens, skip_special: bool, starts: bool) -> None:
+    def __init__(self, tokens: Tokens, skip_special: bool, starts: bool, n_known: int = 0) -> None:
         self._tokens = tokens
         self._skip_special = skip_special
         self._starts = starts  # the next text carries a space that `encode` put there
+        self._n_known = n_known
         self._utf8 = _UTF8("replace")
 
     def push(self, token: int) -> str:
         """Take one id and return the text that is complete now, often empty; TokenizerError for an unknown id."""
-        raw = self._tokens.token_bytes(token)
+        raw, self._n_known = self._tokens.token_bytes(token)[self._n_known :], 0
         if self._tokens.is_special(token):
             self._starts = self._tokens.space_prefix
             if self._skip_special and self._tokens.is_hidden(token):

@@ -8,9 +8,10 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Protocol
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import ParameterError, TokenizerError, shown
 from realizar.tokenizer import gpt2, llama, unigram, wordpiece
 from realizar.tokenizer.chat import ChatTemplate
+from realizar.tokenizer.fim import Fim, Order
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.special import SpecialTokens
 from realizar.tokenizer.stream import StreamDecoder
@@ -42,6 +43,10 @@ class Tokenizer:
         Beginning and end of a text.
     eog_ids : frozenset of int
         Each of these ends a generation.
+    eot_id : int or None
+        The one of them that ends a turn of a conversation, else a text.
+    fim : Fim or None
+        The tokens for filling in, where the model has them.
     chat_template : ChatTemplate or None
         How messages become a prompt, where the file says it.
     """
@@ -57,6 +62,8 @@ class Tokenizer:
         self.bos_id = vocabulary.bos_id
         self.eos_id = vocabulary.eos_id
         self.eog_ids = vocabulary.eog_ids
+        self.eot_id = vocabulary.slots.get("eot", vocabulary.eos_id)
+        self.fim = Fim.of(vocabulary.slots)
         bos, eos = ("" if i is None else vocabulary.tokens[i] for i in (self.bos_id, self.eos_id))
         self.chat_template = None if chat is None else ChatTemplate(chat, bos, eos)
 
@@ -108,14 +115,41 @@ class Tokenizer:
             The text is no valid Unicode.
         """
         _check_text(text)
-        words, vocabulary = self._encoder(), self._vocabulary
-        ids = [*vocabulary.before] if add_special else []
+        vocabulary = self._vocabulary
+        ids = self._parts(text, parse_special, " " if vocabulary.space_prefix else "")
+        return [*vocabulary.before, *ids, *vocabulary.after] if add_special else ids
+
+    def _parts(self, text: str, parse_special: bool, space: str) -> list[int]:
+        """Return the ids of special tokens and of the texts between them, each with `space` in front."""
+        words, ids = self._encoder(), list[int]()
         for part in self._special.split(text, parse_special):
-            if isinstance(part, int):
-                ids.append(part)
-            else:
-                ids += words(f" {part}" if vocabulary.space_prefix else part)
-        return [*ids, *vocabulary.after] if add_special else ids
+            ids += [part] if isinstance(part, int) else words(f"{space}{part}")
+        return ids
+
+    def infill(self, prefix: str, suffix: str, order: Order | None = None) -> list[int]:
+        """Return the prompt that a model goes on from with what belongs between two texts.
+
+        Parameters
+        ----------
+        prefix, suffix : str
+            What is in front of the gap and behind it; names of control tokens in them are plain text.
+        order : {"psm", "spm"}, optional
+            See `fim.Fim.order`, which is the default.
+
+        Raises
+        ------
+        ParameterError
+            If the model has no tokens for it, or not for this order.
+        TokenizerError
+            If a text is no valid Unicode.
+        """
+        if self.fim is None:
+            raise ParameterError("infill: this model's file names no tokens for a prefix and a suffix; use generate")
+        _check_text(suffix)
+        before = self.encode(prefix, add_special=False)
+        # A suffix goes on in the middle of a text: it gets no space in front, as in transformers and mistral_common.
+        behind = self._parts(suffix, parse_special=False, space="")
+        return [*self._vocabulary.before, *self.fim.prompt(before, behind, order)]
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """Return the text of token ids; bytes that are no UTF-8 become U+FFFD.
@@ -139,7 +173,7 @@ class Tokenizer:
             raise TokenizerError(f"token ids: a list of integers is needed, found {shown(ids)}") from None
         return "".join(map(decoder.push, listed)) + decoder.flush()
 
-    def stream(self, skip_special: bool = True, after: int | None = None) -> StreamDecoder:
+    def stream(self, skip_special: bool = True, after: int | None = None, n_known: int = 0) -> StreamDecoder:
         """Return a decoder that takes ids one by one, for text that is shown while it is made.
 
         Parameters
@@ -149,9 +183,11 @@ class Tokenizer:
         after : int or None
             The id in front of the first one; None where the text begins. SentencePiece models spell a space in front
             of a text's first word, which is dropped there and kept in the middle of a text.
+        n_known : int
+            So many bytes of the first token are known already and are left out.
         """
         starts = self._vocabulary.space_prefix and (after is None or self.is_special(after))
-        return StreamDecoder(self, skip_special, starts)
+        return StreamDecoder(self, skip_special, starts, n_known)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes of one token as it stands in a text; special tokens give their name, unused ones nothing.

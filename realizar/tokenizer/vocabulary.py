@@ -71,6 +71,8 @@ class Vocabulary:
         Beginning and end of a text.
     eog_ids : frozenset of int
         Each of these ends a generation.
+    slots : dict of str to int
+        Which tokens play the parts of `known.SLOTS`, as far as there are any.
     before, after : list of int
         What `encode` puts around a text: BOS and EOS where the model was trained with them, or CLS and SEP.
     space_prefix : bool
@@ -85,6 +87,7 @@ class Vocabulary:
     bos_id: int | None
     eos_id: int | None
     eog_ids: frozenset[int]
+    slots: dict[str, int]
     before: list[int]
     after: list[int]
     space_prefix: bool
@@ -104,7 +107,8 @@ class Vocabulary:
             token_id(metadata, name, len(tokens), default)
             for name, default in (("bos", rules.bos_id), ("eos", rules.eos_id))
         )
-        eog = _endings(metadata, ids, types, eos)
+        slots = _slots(metadata, ids, types)
+        eog = _endings(slots, ids, types, eos)
         before = _added(metadata, "bos", rules.add_bos, bos)
         after = _added(metadata, "eos", rules.add_eos, eos)
         if rules.sep_id is not None:
@@ -116,6 +120,7 @@ class Vocabulary:
             bos_id=bos,
             eos_id=eos,
             eog_ids=eog,
+            slots=slots,
             before=before,
             after=after,
             space_prefix=rules.space_prefix,
@@ -204,8 +209,8 @@ def _cls_and_sep(metadata: Metadata, bos: int | None, default: int, n: int) -> t
     return [bos], [sep]
 
 
-def _endings(metadata: Metadata, ids: dict[str, int], types: bytearray, eos: int | None) -> frozenset[int]:
-    """Find the ids that end a generation and set the types of tokens that go by their text."""
+def _slots(metadata: Metadata, ids: dict[str, int], types: bytearray) -> dict[str, int]:
+    """Find the tokens of `known.SLOTS`, by key or by text, and set the types of those that go by their text."""
     slots: dict[str, int] = {}
     for slot, names in known.SLOTS.items():
         filled = token_id(metadata, slot, len(types))
@@ -216,6 +221,11 @@ def _endings(metadata: Metadata, ids: dict[str, int], types: bytearray, eos: int
             types[filled] = TokenType.CONTROL
         if filled is not None:
             slots[slot] = filled
+    return slots
+
+
+def _endings(slots: dict[str, int], ids: dict[str, int], types: bytearray, eos: int | None) -> frozenset[int]:
+    """Find the ids that end a generation and set the types of tokens that go by their text."""
     named = {name: ids[name] for name in known.ENDINGS if name in ids}
     for token in named.values():
         types[token] = TokenType.CONTROL

@@ -162,7 +162,7 @@ class FakeTokenizer:
     """Token i is the letter chr(96 + i); 0 ends a text."""
 
     n_vocab = N_VOCAB
-    bos_id, eos_id, eog_ids = 1, EOG, frozenset([EOG])
+    bos_id, eos_id, eot_id, eog_ids = 1, EOG, EOG, frozenset([EOG])
     chat_template = None
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from realizar.engine import generation, scheduler
 from realizar.engine.engine import Engine
 from realizar.errors import ContextFullError, ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
@@ -93,8 +94,8 @@ def test_how_a_request_ends():
         engine.generate(prompt, greedy(30, stop=text[1:3])),
     )
     assert (by_count.finish_reason, by_count.stop_reason, by_count.text) == ("length", None, text[:3])
-    assert (by_id.finish_reason, by_id.stop_reason, by_id.text) == ("stop", ids[2], text[:2])
-    assert (by_string.finish_reason, by_string.stop_reason, by_string.text) == ("stop", text[1:3], text[:1])
+    assert (by_id.finish_reason, by_id.stop_reason, by_id.text) == ("stop_token", ids[2], text[:2])
+    assert (by_string.finish_reason, by_string.stop_reason, by_string.text) == ("stop_string", text[1:3], text[:1])
     assert by_id.token_ids == by_string.token_ids == ids[:3]
 
 
@@ -106,7 +107,7 @@ def test_end_of_generation_ends_unless_ignored():
     ended, ignored = finish(
         engine, engine.generate(prompt, greedy(40)), engine.generate(prompt, greedy(40, ignore_eos=True))
     )
-    assert (ended.finish_reason, ended.stop_reason, ended.token_ids[-1]) == ("stop", EOG, EOG)
+    assert (ended.finish_reason, ended.stop_reason, ended.token_ids[-1]) == ("eos", EOG, EOG)
     assert (ignored.finish_reason, len(ignored.token_ids)) == ("length", 40)
 
 
@@ -117,8 +118,8 @@ def test_the_context_ends_a_text():
         engine.generate(PROMPT[:96], greedy(50, ignore_eos=True)),
         engine.generate(PROMPT[:90], SamplingParams(temperature=0.0, max_tokens=None, ignore_eos=True)),
     )
-    assert (full.finish_reason, len(full.token_ids)) == ("length", 1)
-    assert (nearly.finish_reason, len(nearly.token_ids)) == ("length", 7)
+    assert (full.finish_reason, len(full.token_ids)) == ("context", 1)
+    assert (nearly.finish_reason, len(nearly.token_ids)) == ("context", 7)
     with pytest.raises(ContextFullError, match="97 tokens do not fit into the context of 96"):
         engine.generate([1] * 97, greedy())
 
@@ -330,3 +331,51 @@ class EngineMachine(RuleBasedStateMachine):
 def test_any_course_of_events(name):
     machine = type("Machine", (EngineMachine,), {"plan": PLANS[name]})
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+
+
+class Clock:
+    """Time that goes by a second whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_time_ends_a_text_where_it_is(monkeypatch):
+    clock = Clock()
+    for module in (scheduler, generation):
+        monkeypatch.setattr(module, "time", clock)
+    engine = engine_of(n_seqs=1)
+    prompt = PROMPT[:40]
+    timed, waiting, other = (
+        engine.generate(prompt, greedy(40, ignore_eos=True, max_time=time)) for time in (11.0, 10.0, None)
+    )
+    first, second, third = finish(engine, timed, waiting, other)
+    want = continuation(FULL, prompt, 40, 96)
+    assert (first.finish_reason, first.stop_reason) == ("time", None)
+    assert 0 < len(first.token_ids) < 12
+    assert first.token_ids == want[: len(first.token_ids)]
+    assert (second.finish_reason, second.token_ids, second.text) == ("time", [], "")  # its turn never came
+    assert (third.finish_reason, third.token_ids) == ("length", want)
+    check_cache(engine.cache, [])
+
+
+def test_time_ends_a_prompt_that_is_not_computed_yet(monkeypatch):
+    clock = Clock()
+    for module in (scheduler, generation):
+        monkeypatch.setattr(module, "time", clock)
+    engine = engine_of(n_batch=4)
+    (completion,) = finish(engine, engine.generate(PROMPT[:80], greedy(max_time=5.0)))
+    assert (completion.finish_reason, completion.text) == ("time", "")
+    check_cache(engine.cache, [])
+
+
+def test_a_text_that_ends_in_time_says_so():
+    engine = engine_of()
+    (completion,) = finish(engine, engine.generate(PROMPT[:9], greedy(3, max_time=3600.0)))
+    assert completion.finish_reason == "length"
+    engine.step()
+    assert not engine.scheduler._timed

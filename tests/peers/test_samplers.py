@@ -13,6 +13,7 @@ from realizar.sampling import (
     AdaptiveP,
     Dry,
     DynamicTemperature,
+    Infill,
     LogitBias,
     MinP,
     Mirostat,
@@ -76,8 +77,9 @@ def theirs(sampler: Any, x: Logits, history: list[int]) -> dict[int, float]:
     return dict(zip(ids, probabilities(np.array([t.logit for t in kept if t.logit > -np.inf])), strict=True))
 
 
-def check(ours: Sampler, peer: Any, x: Logits, history: list[int]) -> None:
-    found, expected = apply(x, ours, history=history), theirs(peer, x, history)
+def check(ours: Sampler | tuple[Sampler, ...], peer: Any, x: Logits, history: list[int]) -> None:
+    samplers = ours if isinstance(ours, tuple) else (ours,)
+    found, expected = apply(x, *samplers, history=history), theirs(peer, x, history)
     assert set(found.token_ids) == set(expected)
     np.testing.assert_allclose(
         probabilities(found.logits), [expected[i] for i in found.token_ids], rtol=2e-3, atol=1e-6
@@ -122,3 +124,18 @@ def test_dry(vocabulary: tuple[Any, Tokenizer], breakers: tuple[str, ...]) -> No
         history = tokenizer.encode(text)
         peer = lib.llama_sampler_init_dry(vocab, 0.9, 1.6, 2, 1000, words, len(breakers))
         check(ours, peer, x, history)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_infill(vocabulary: tuple[Any, Tokenizer], seed: int) -> None:
+    vocab, tokenizer = vocabulary
+    chance = np.random.default_rng(seed)
+    x = (chance.standard_normal(tokenizer.n_vocab) * 2).astype(np.float32)
+    words = [tokenizer.encode(text)[0] for text in ("return", "re", "ret", " x", " xs", "\n", "\n\n", " ", "  ")]
+    x[words] += chance.uniform(6, 12, len(words)).astype(np.float32)
+    x[sorted(tokenizer.eog_ids)] = (6.0, 16.0, -20.0)[seed % 3]
+    peer = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    lib.llama_sampler_chain_add(peer, lib.llama_sampler_init_top_k(40))
+    lib.llama_sampler_chain_add(peer, lib.llama_sampler_init_infill(vocab))
+    texts = TokenTexts(tokenizer, tokenizer.n_vocab)
+    check((TopK(40), Infill(texts, tokenizer.eog_ids)), peer, x, [])

@@ -121,6 +121,24 @@ def dry(
     return np.where(np.isinf(x), x, np.clip(y, finite.min, finite.max))
 
 
+def infill(x: Logits, pieces: list[bytes], ends: set[int], end_id: int) -> list[int]:
+    """Which tokens are left, best first."""
+    ids = [int(i) for i in order(x)]
+    p = probabilities(x).astype(np.float64)
+    of_ends = sum(p[i] for i in ids if i in ends)
+    if 3 * of_ends * len(x) > 1 - of_ends:
+        return [i for i in ids if i in ends]
+    for i in ids:
+        for j in ids:
+            if i != j and p[i] > 0 and p[j] > 0 and pieces[i] and pieces[j].startswith(pieces[i]):
+                to, source = (j, i) if p[j] > p[i] else (i, j)
+                p[to], p[source] = p[to] + p[source], 0.0
+    text = [i for i in ids if i not in ends and p[i] >= 0.2]
+    left = [i for i in ids if i in ends or i in text]
+    least = p[left].sum() / (len(text) + 1)
+    return [i for i in left if i in ends or p[i] >= least] if text else [end_id]
+
+
 _ties = hnp.arrays(np.float32, st.integers(1, 400), elements=st.integers(-3, 3).map(float))
 _spread = hnp.arrays(np.float32, st.integers(1, 400), elements=st.floats(-30, 30, width=32))
 _extreme = hnp.arrays(

@@ -33,8 +33,9 @@ class Letters:
 
     n_vocab = len(PIECES)
     eog_ids = frozenset((0,))
+    eot_id = 0
 
-    def is_special(self, token: int) -> bool:
+    def is_hidden(self, token: int) -> bool:
         return token == 0
 
     def token_bytes(self, token: int) -> bytes:

@@ -1,0 +1,94 @@
+"""The sampler for filling in: end where the end is likely, else keep what the text surely goes on with.
+
+What it means stands in sampling/infill.py.
+"""
+
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memcmp
+
+from realizar._kernels.sampling cimport Candidates, rz_sort
+
+
+cdef void merge(Candidates c, const uint8_t *text, const int32_t *start) noexcept nogil:
+    """Gives the weight of each token that begins with another one, or is its beginning, to the likelier of the two.
+
+    Best first, one pair after the other; what has given its weight away takes no further part.
+    """
+    cdef int i, j, to
+    cdef int32_t length
+    for i in range(c.n):
+        length = start[c.ids[i] + 1] - start[c.ids[i]]
+        if length == 0:
+            continue
+        for j in range(c.n):
+            if c.weights[i] == 0.0:
+                break
+            if (i == j or c.weights[j] == 0.0 or length > start[c.ids[j] + 1] - start[c.ids[j]]
+                    or memcmp(text + start[c.ids[i]], text + start[c.ids[j]], length) != 0):
+                continue
+            to = j if c.weights[j] > c.weights[i] else i
+            c.weights[to] += c.weights[i + j - to]
+            c.weights[i + j - to] = 0.0
+
+
+cdef int keep_likely(Candidates c, const uint8_t *ends, double least, double *mass) noexcept nogil:
+    """Packs the tokens of at least this weight, and all that end a text; returns how many do not.
+
+    `mass` becomes the sum of their weights. own, ids and weights are packed; the caller makes them the candidates.
+    """
+    cdef int i, kept = 0, n_text = 0
+    mass[0] = 0.0
+    for i in range(c.n):
+        if ends[c.ids[i]] or c.weights[i] >= least:
+            n_text += not ends[c.ids[i]]
+            mass[0] += c.weights[i]
+            c.own[kept], c.ids[kept], c.weights[kept] = c.own[i], c.ids[i], c.weights[i]
+            kept += 1
+    c.n = kept
+    return n_text
+
+
+cdef void fill_in(Candidates c, const uint8_t *text, const int32_t *start, const uint8_t *ends,
+                  int32_t end_id) noexcept nogil:
+    cdef double total, mass, of_ends = 0.0
+    cdef int i, n_text
+    cdef int32_t best
+    c._keep_from(-INFINITY)
+    rz_sort(c.own, c.ids, 0, c.n)
+    c._scan()
+    best = c.ids[0]
+    total = c._weigh()
+    for i in range(c.n):
+        c.weights[i] /= <float>total
+        if ends[c.ids[i]]:
+            of_ends += c.weights[i]
+    if 3.0 * of_ends * c.n > 1.0 - of_ends:
+        keep_likely(c, ends, INFINITY, &mass)
+    else:
+        merge(c, text, start)
+        n_text = keep_likely(c, ends, 0.2, &mass)
+        if n_text:
+            keep_likely(c, ends, mass / (n_text + 1), &mass)
+        else:
+            c.own[0], c.ids[0], c.n = 0.0, best if end_id < 0 else end_id, 1
+    c._keep_first(c.n)
+
+
+def infill(Candidates c not None, const uint8_t[::1] text not None, const int32_t[::1] start not None,
+           const uint8_t[::1] ends not None, int32_t end_id):
+    """Keep what sampling/infill.py says.
+
+    `text` holds the bytes of all tokens, those of token i from start[i] to start[i + 1] ([n_vocab + 1], ascending);
+    `ends` [n_vocab] marks the tokens that end a text, of which `end_id` is taken where no other token is sure; where
+    that is -1, the best candidate.
+    """
+    cdef int i, token
+    if start.shape[0] != c.n_vocab + 1 or ends.shape[0] != c.n_vocab or not -1 <= end_id < c.n_vocab:
+        raise ValueError(f"{start.shape[0]} starts, {ends.shape[0]} marks, end_id={end_id}: vocabulary of {c.n_vocab}")
+    for i in range(c.n):
+        token = c._id(i)
+        if not 0 <= start[token] <= start[token + 1] <= text.shape[0]:
+            raise ValueError(f"token {token} is bytes {start[token]} to {start[token + 1]} of {text.shape[0]}")
+    with nogil:
+        fill_in(c, &text[0] if text.shape[0] else NULL, &start[0], &ends[0], end_id)

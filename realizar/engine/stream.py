@@ -1,0 +1,47 @@
+"""TextStream: the text of a request, piece by piece, while it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realizar.engine.completion import Completion
+    from realizar.engine.engine import Engine
+    from realizar.engine.generation import Generation
+
+
+class TextStream(Iterator[str]):
+    """Pieces of a text as they come; giving it up (`close`, or dropping it) ends the request.
+
+    Attributes
+    ----------
+    completion : Completion
+        The answer as far as it has come.
+    """
+
+    def __init__(self, engine: Engine, request: Generation) -> None:
+        self._engine = engine
+        self._request = request
+
+    @property
+    def completion(self) -> Completion:
+        """The answer as far as it has come: text, tokens, timings."""
+        return self._request.completion()
+
+    def __next__(self) -> str:
+        request, pieces = self._request, self._request.answers[0].pieces
+        self._engine.wait(lambda: bool(pieces) or request.is_over)
+        if pieces:
+            return pieces.popleft()
+        if request.error is not None:
+            raise request.error
+        raise StopIteration
+
+    def close(self) -> None:
+        """Give the rest up."""
+        if not self._request.finished:
+            self._request.cancel()
+
+    def __del__(self) -> None:
+        self.close()
