@@ -136,7 +136,7 @@ class LLM:
         Returns
         -------
         list of Completion
-            In the order of the prompts.
+            In the order of the prompts, one for each; where params.n asks for several answers, `outputs` of it has all.
 
         Raises
         ------
@@ -177,6 +177,8 @@ class LLM:
         ParameterError, ContextFullError
             As `generate`, at once.
         """
+        if isinstance(params, SamplingParams) and params.n_texts > 1:
+            raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
         return TextStream(self.engine, self.engine.generate(self._ids(prompt), params))
 
     @overload

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from realizar.engine.completion import Completion
 from realizar.sampling import StopFilter
+from realizar.sampling.beam import score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +43,8 @@ class Answer:
         Turns tokens into text and knows which ones end it.
     max_tokens : int
         Tokens that it may have.
+    number : int
+        Which of the texts behind the prompt this is; each draws other numbers.
 
     Attributes
     ----------
@@ -57,8 +61,9 @@ class Answer:
     """
 
     def __init__(
-        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer, max_tokens: int
-    ) -> None:
+        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer, max_tokens: int,
+        number: int = 0,
+    ) -> None:  # fmt: skip
         self.seq = seq
         self.params = params
         self.pieces: deque[str] = deque()
@@ -68,6 +73,7 @@ class Answer:
         self.t_first = self.t_last = 0.0
         self._sampler = sampler
         self._max_tokens = max_tokens
+        self._number = number
         self._decoder = tokenizer.stream(after=None if len(seq.source) else int(seq.tokens[-1]))
         self._stops = StopFilter(params.stop)
         self._end_ids = end_ids(params, tokenizer)
@@ -75,7 +81,7 @@ class Answer:
 
     def take(self, logits: Logits) -> None:
         """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
-        sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens)
+        sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
         token = sampled.token_id
         if sampled.logprob is not None:
             self.logprobs.append(sampled)
@@ -122,8 +128,13 @@ class Answer:
         self.end = (reason, stop)
         del self._sampler  # its candidates are megabytes, and the answer may be kept
 
-    def completion(self, timings: Timings) -> Completion:
+    def score(self) -> float:
+        """What the text is ranked by; the sampler must have given the logprobs."""
+        total = sum(sampled.logprob or 0.0 for sampled in self.logprobs)
+        return score(total, len(self.logprobs), self.params.length_penalty) if self.logprobs else -math.inf
+
+    def completion(self, timings: Timings, score: float | None = None) -> Completion:
         """Return the answer as far as it has come."""
         reason, stop = self.end or ("cancelled", None)
         logprobs = None if self.params.logprobs is None else self.logprobs
-        return Completion("".join(self._text), self.token_ids, reason, stop, logprobs, timings)
+        return Completion("".join(self._text), self.token_ids, reason, stop, logprobs, timings, score)

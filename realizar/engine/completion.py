@@ -64,6 +64,10 @@ class Completion:
         If asked for, each token's `token_id`, its `logprob` under the model, and the best in its place: `top`, pairs of
         id and logprob. Natural logarithms, before temperature, penalties and truncation.
     timings : Timings
+    score : float | None
+        What the text was ranked by, where there were others: sum of the logprobs / tokens ** length_penalty.
+    others : tuple of Completion
+        With n > 1, the n - 1 other answers to the prompt; ranked ones from the best to the worst.
     """
 
     text: str
@@ -72,3 +76,10 @@ class Completion:
     stop_reason: int | str | None
     logprobs: list[Sampled] | None
     timings: Timings
+    score: float | None = None
+    others: tuple[Completion, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[Completion, ...]:
+        """All n answers to the prompt, this one first."""
+        return (self, *self.others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from realizar.engine.answer import Answer
@@ -34,7 +35,7 @@ class Generation(Request):
         The prompt; behind a source, what the answer begins with.
     params : SamplingParams
     sampler : SamplerChain
-        Chooses the tokens.
+        Chooses the tokens; with the logprobs of those where the texts are ranked (best_of).
     tokenizer : Tokenizer
 
     Attributes
@@ -47,9 +48,12 @@ class Generation(Request):
         max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
         super().__init__(seq, seq.n_tokens + max_tokens - 1)
         self.params = params
+        chains = (sampler if i == 0 else sampler.another() for i in range(params.n_texts))
+        self.answers = [Answer(seq, params, chain, tokenizer, max_tokens, i) for i, chain in enumerate(chains)]
+        self.n_seqs_max = params.n_texts
+        self._n_shared = seq.n_tokens
         if params.max_time is not None:
             self.deadline = time.perf_counter() + params.max_time
-        self.answers = [Answer(seq, params, sampler, tokenizer, max_tokens)]
         self._n_prompt = len(seq.source) or seq.n_tokens
         self._n_cached = 0
         self._t_begin = 0.0
@@ -61,8 +65,12 @@ class Generation(Request):
 
     @property
     def seqs(self) -> Seq[Sequence]:
-        """The sequences of the texts that go on."""
-        return [answer.seq for answer in self.answers if answer.end is None]
+        """The sequences of the texts that go on; until their first token it is the same one."""
+        return list(dict.fromkeys(answer.seq for answer in self.answers if answer.end is None))
+
+    def blocks_needed(self) -> list[int]:
+        """Blocks of each cache group that its texts hold at most."""
+        return self.seq.cache.blocks_needed(self.n_max, len(self.seq.source), len(self.answers), self._n_shared)
 
     def free(self) -> None:
         """Give back what every text holds."""
@@ -95,24 +103,30 @@ class Generation(Request):
         return chunks
 
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
-        """Let each text go on by a token."""
-        for answer, row in zip(self._sampled(chunks), rows, strict=True):
-            answer.take(row)
+        """Let each text go on by a token; those that had the prompt alone go their own ways from here."""
+        for chunk, row in zip((chunk for chunk in chunks if chunk.n_outputs), rows, strict=True):
+            first, *others = (answer for answer in self.answers if answer.seq is chunk.seq)
+            for other in others:
+                other.seq = chunk.fork()
+            for answer in (first, *others):
+                answer.take(row)
 
     def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
         """Return the tokens of the texts that go on by a token."""
-        return [answer.seq.tokens for answer in self._sampled(chunks)]
-
-    def _sampled(self, chunks: Seq[Chunk]) -> list[Answer]:
-        """Return the text of each row that these chunks give."""
-        with_output = {id(chunk.seq) for chunk in chunks if chunk.n_outputs}
-        return [answer for answer in self.answers if id(answer.seq) in with_output]
+        return [chunk.seq.tokens for chunk in chunks if chunk.n_outputs]
 
     def completion(self) -> Completion:
-        """Return the answer as far as it has come."""
-        answer = self.answers[0]
-        timings = Timings(
+        """Return the answer as far as it has come, with the others where several are asked for."""
+        ranked = self.params.is_ranked
+        answers = sorted(self.answers, key=Answer.score, reverse=True) if ranked else self.answers
+        first, *others = (
+            answer.completion(self._timings(answer), answer.score() if ranked else None)
+            for answer in answers[: self.params.n]
+        )
+        return replace(first, others=tuple(others)) if others else first
+
+    def _timings(self, answer: Answer) -> Timings:
+        return Timings(
             self._n_prompt, self._n_cached, len(answer.token_ids),
             answer.t_first - self._t_begin if answer.t_first else 0.0, answer.t_last - answer.t_first,
         )  # fmt: skip
-        return answer.completion(timings)

@@ -142,16 +142,19 @@ class KVCache:
         """Bytes of all arrays, touched or not."""
         return sum(at.n_bytes for at in self.layers) + sum(s.data.nbytes for s in self.states)
 
-    def blocks_needed(self, n_tokens: int, n_source: int = 0) -> list[int]:
+    def blocks_needed(self, n_tokens: int, n_source: int = 0, n_seqs: int = 1, n_shared: int = 0) -> list[int]:
         """Blocks per group that a sequence of n_tokens, with a source of n_source, holds at most while it is computed.
 
-        In a group with a window it holds those of the window and of one step; n positions in a row, beginning
-        anywhere, lie in at most ⌈(n - 1) / BLOCK⌉ + 1 blocks.
+        Or that n_seqs of them hold, whose sources and first n_shared tokens are the same ones. In a group with a window
+        each holds those of the window and of one step; n positions in a row, beginning anywhere, lie in at most
+        ⌈(n - 1) / BLOCK⌉ + 1 blocks.
         """
-        whole, source = math.ceil(n_tokens / BLOCK), math.ceil(n_source / BLOCK)
+        shared, source = n_shared // BLOCK, math.ceil(n_source / BLOCK)
+        whole = shared + n_seqs * (math.ceil(n_tokens / BLOCK) - shared)
+        seen = [n_seqs * (math.ceil((window + self.n_batch - 2) / BLOCK) + 1) for window in self.windows]
         return [
-            source if cross else min(whole, math.ceil((window + self.n_batch - 2) / BLOCK) + 1) if window else whole
-            for cross, window in zip(self.cross, self.windows, strict=True)
+            source if cross else min(whole, most) if window else whole
+            for cross, window, most in zip(self.cross, self.windows, seen, strict=True)
         ]
 
     def first_visible(self, group: int, position: int) -> int:

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from realizar.errors import ParameterError
+
 if TYPE_CHECKING:
     from realizar.engine.kv_cache import KVCache
     from realizar.engine.request import Request
@@ -42,7 +44,24 @@ class Scheduler:
         self._timed: deque[Request] = deque()
 
     def add(self, request: Request) -> None:
-        """Let a request wait for its turn. Any thread may."""
+        """Let a request wait for its turn. Any thread may.
+
+        Raises
+        ------
+        ParameterError
+            If its turn could never come: it needs more of the cache than there is.
+        """
+        if request.n_seqs_max > self.cache.max_seqs:
+            raise ParameterError(
+                f"{request.n_seqs_max} texts at once, but the engine computes {self.cache.max_seqs}; "
+                "ask for fewer, or for more n_batch (and, of a model with recurrent states, n_seqs)"
+            )
+        for needed, pool in zip(request.blocks_needed(), self.cache.pools, strict=True):
+            if needed > pool.n_blocks:
+                raise ParameterError(
+                    f"{request.n_seqs_max} texts of up to {request.n_max} tokens need {needed} cache blocks, and there "
+                    f"are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
+                )
         self.waiting.append(request)
         if request.deadline < math.inf:
             self._timed.append(request)

@@ -51,6 +51,12 @@ class Chunk(NamedTuple):
         else:
             self.seq.reserve(self.n_tokens)
 
+    def fork(self) -> Sequence:
+        """Return a sequence with the same history in which it is computed already, while it goes on from its output."""
+        other = self.seq.fork()
+        other.commit(self.n_tokens)
+        return other
+
     def commit(self) -> None:
         """Note that it is computed."""
         if self.is_source:

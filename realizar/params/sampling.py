@@ -9,6 +9,7 @@ from typing import Any
 
 from realizar.errors import ParameterError
 from realizar.params.checks import as_tuple, check, check_number, is_int, is_text, schema_text
+from realizar.params.search import check_answers
 
 # Parameter -> the least and the greatest that make sense, and how an error says it.
 _RANGES = {
@@ -130,6 +131,13 @@ class SamplingParams:
         Go on after end-of-generation ids (benchmarks).
     logprobs : int | None
         How many of the most probable tokens to report for each generated one; 0 reports the chosen one alone.
+    n : int
+        Texts to return; they share what the cache holds of the prompt.
+    best_of : int | None
+        Texts to write, of which the n best are returned: those with the greatest score, the sum of their tokens'
+        logprobs / number of tokens ** length_penalty. None writes n.
+    length_penalty : float
+        With what power of the length the logprobs of texts that compete are divided: 1 ranks by the mean, 0 by the sum.
 
     Raises
     ------
@@ -181,7 +189,20 @@ class SamplingParams:
     regex: str | None = None
     choice: tuple[str, ...] | None = None
     lenient: bool = False
+    n: int = 1
+    best_of: int | None = None
+    length_penalty: float = 1.0
     max_time: float | None = None
+
+    @property
+    def n_texts(self) -> int:
+        """Texts that are written at once."""
+        return self.n if self.best_of is None else self.best_of
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether the texts compete."""
+        return self.n_texts > self.n
 
     def __post_init__(self) -> None:
         for name, (low, high, want) in _RANGES.items():
@@ -204,6 +225,7 @@ class SamplingParams:
         check_number("max_time", 1 if self.max_time is None else self.max_time, 1e-6, 1e9, "seconds above 0, or None")
         n = self.logprobs
         check(n is None or (is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
+        check_answers(self)
         if self.samplers is not None:
             want = "samplers in their order: names, objects with a method apply, or functions of a batch"
             check(not isinstance(self.samplers, str), "samplers", self.samplers, want)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +49,7 @@ class SamplerChain:
 
     def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None):
         self.samplers = tuple(samplers)
-        self._live = tuple(s.fresh() if isinstance(s, Learner) else s for s in self.samplers)
-        self._constraints = tuple(s for s in self._live if isinstance(s, Constraint))
+        self._begin()
         self.seed = seed & (2**64 - 1)
         self.logprobs = logprobs
         self._candidates = Candidates(n_vocab)
@@ -81,7 +81,19 @@ class SamplerChain:
             As `order.samplers`.
         """
         setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints)
-        return cls(samplers(params, setting), n_vocab, seed, params.logprobs)
+        logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
+        return cls(samplers(params, setting), n_vocab, seed, logprobs)
+
+    def another(self) -> SamplerChain:
+        """Return a chain of the same samplers for a text beside this one's; what learns begins anew."""
+        other = copy(self)  # with the same candidates, which hold nothing between two choices
+        other._begin()
+        return other
+
+    def _begin(self) -> None:
+        """Take new ones of those samplers that follow one text."""
+        self._live = tuple(s.fresh() if isinstance(s, Learner) else s for s in self.samplers)
+        self._constraints = tuple(s for s in self._live if isinstance(s, Constraint))
 
     @property
     def is_over(self) -> bool:
