@@ -1,8 +1,6 @@
 """GBNF: grammars take the texts that they should and refuse others; those that are none are refused with the place."""
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -83,27 +81,3 @@ def test_deep_grammars_do_not_overflow_the_stack():
     rules = "\n".join(f"a{i} ::= a{i + 1}" for i in range(1990))
     assert accepts(FACTORY.grammar(f'root ::= a0\n{rules}\na1990 ::= "x"'), "x")
     assert accepts(FACTORY.grammar("root ::= " + "(" * 99 + '"a"' + ")" * 99), "a")
-
-
-# Of llama.cpp's own grammars, which are not copied here: texts that they take and texts that they do not.
-PUBLISHED = {
-    "arithmetic": (["x= 1\n", "(a +b)*2= 3\n"], ["x", "1+=2\n"]),
-    "c": (["int main(){x = 1;return x;}"], ["int main({}", "main(){}"]),
-    "chess": (["1. e4 e5\n2. Nf3 Nc6\n"], ["1. e9 e5\n2. Nf3 Nc6\n", "1. e4 e5\n"]),
-    "english": (["Hi there!"], ["Hi  there", "é"]),
-    "japanese": (["日本"], ["nihon"]),
-    "json": (['{"a": [1, -2.5e3, "\\u00e9", null]}'], ['{"a": }', "[1,]"]),
-    "json_arr": (['[\n1,\n"x"]'], ['{"a": 1}']),
-    "list": (["- one\n- two\n"], ["one\n", "- one"]),
-}
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_grammars(name):
-    folder = os.environ.get("REALIZAR_GBNF")
-    if folder is None:
-        pytest.skip("REALIZAR_GBNF names no folder with llama.cpp's grammars")
-    grammar = Path(folder, f"{name}.gbnf").read_text(encoding="utf-8")
-    taken, refused = PUBLISHED[name]
-    assert [text for text in taken if not accepts(FACTORY.grammar(grammar), text)] == []
-    assert [text for text in refused if accepts(FACTORY.grammar(grammar), text)] == []
