@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from realizar.cli.text import read_file
 from realizar.params import EngineParams, SamplingParams
 from realizar.store import DEFAULT_MODEL
 
@@ -47,6 +48,12 @@ SAMPLING: dict[str, tuple[Any, Any]] = {
     "presence_penalty": (_sampling(float, "--presence-penalty", help="Subtracted once from seen tokens."), 0.0),
     "frequency_penalty": (_sampling(float, "--frequency-penalty", help="Subtracted each time seen."), 0.0),
     "seed": (_sampling(int | None, "--seed", help="Equal seeds, equal text.", show_default="a fresh one"), None),
+    "grammar": (_sampling(str | None, "--grammar-file", help="GBNF that the answer keeps to.", metavar="FILE"), None),
+    "json_schema": (
+        _sampling(str | None, "--json-schema", help="JSON schema that the answer keeps to.", metavar="JSON|FILE"),
+        None,
+    ),
+    "regex": (_sampling(str | None, "--regex", help="Regular expression that the whole answer matches."), None),
     "stop": (_sampling(list[str] | None, "--stop", help="A string that ends the text; may be repeated."), None),
 }
 # Field of EngineParams -> option and default.
@@ -87,6 +94,10 @@ def takes_params(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**values: Any) -> None:
         sampling = {name: values.pop(name) for name in SAMPLING}
         sampling["stop"] = sampling["stop"] or ()
+        if sampling["grammar"] is not None:
+            sampling["grammar"] = read_file("--grammar-file", sampling["grammar"])
+        if not (sampling["json_schema"] or "{").lstrip().startswith("{"):
+            sampling["json_schema"] = read_file("--json-schema", sampling["json_schema"])
         engine = {name: values.pop(name) for name in ENGINE}
         command(**values, sampling=SamplingParams(**sampling), engine=EngineParams(**engine, n_seqs=1))
 

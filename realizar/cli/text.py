@@ -1,11 +1,12 @@
-"""Text in and out: prompts from arguments or standard input, answers as they come, one line of numbers."""
+"""Text in and out: prompts from arguments, files or standard input, answers as they come, one line of numbers."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realizar.errors import ParameterError
+from realizar.errors import ParameterError, shown
 
 if TYPE_CHECKING:
     from realizar.engine.stream import TextStream
@@ -26,6 +27,14 @@ def read_text(argument: str) -> str:
     except UnicodeDecodeError as error:
         source = "standard input" if argument == "-" else "the text"
         raise ParameterError(f"{source} is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def read_file(option: str, path: str) -> str:
+    """Return the text of a file that an option names; ParameterError if there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a zero byte in the path
+        raise ParameterError(f"{option} {shown(path)}: cannot be read as a text file: {error}") from None
 
 
 def write_pieces(answer: TextStream) -> None:

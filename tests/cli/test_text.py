@@ -60,6 +60,36 @@ def test_all_options_arrive(fake_llm, realizar):
     }  # fmt: skip
 
 
+def test_constraints_arrive(fake_llm, realizar, tmp_path):
+    grammar, schema = tmp_path / "some.gbnf", tmp_path / "schema.json"
+    grammar.write_text('root ::= "ja" | "nein"')
+    schema.write_text('{"type": "null"}')
+    for words, found in (
+        (["--grammar-file", str(grammar)], ("grammar", 'root ::= "ja" | "nein"')),
+        (["--json-schema", str(schema)], ("json_schema", '{"type": "null"}')),
+        (["--json-schema", ' {"enum": [1]}'], ("json_schema", '{"enum": [1]}')),
+        (["--regex", "a+"], ("regex", "a+")),
+    ):
+        assert realizar("run", "x", *words)[0] == 0
+        assert getattr(fake_llm.made[-1].asked[0][2], found[0]) == found[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--grammar-file", "nowhere.gbnf"], "--grammar-file 'nowhere.gbnf': cannot be read as a text file"),
+        (["--json-schema", "a\0b"], "--json-schema 'a\\x00b': cannot be read as a text file"),
+        (["--json-schema", "{"], "json_schema='{': must be a JSON object"),
+        (["--regex", "a", "--json-schema", "{}"], "json_schema and regex: a text can keep to one of them alone"),
+    ],
+)
+def test_bad_constraints_are_told_before_anything_is_loaded(words, says, fake_llm, realizar):
+    status, out, err = realizar("run", "x", *words)
+    assert (status, out) == (1, "")
+    assert says in err
+    assert fake_llm.made == []
+
+
 @pytest.mark.parametrize("words", [["--temperature", "nan"], ["--top-p", "2"], ["-n", "0"], ["-t", "0"]])
 def test_bad_parameters_are_told_before_anything_is_loaded(words, fake_llm, realizar):
     status, out, err = realizar("run", "x", *words)
