@@ -59,6 +59,11 @@ class LLM:
         What the inputs of products with quantized weights are rounded to; "f32" is exact and slow.
     load : {"mmap", "read"}
         Map the file, or read it (safe when it may change while it is used).
+    speculate : {"ngram"}, optional
+        Guess what comes next from what was said before, and verify several guesses in one step: the same texts, faster
+        where they repeat their prompts (docs/speculation.md).
+    n_draft : int
+        Guesses about one text in one step at most.
 
     Raises
     ------
@@ -86,9 +91,13 @@ class LLM:
         kv_type: KVType | tuple[KVType, KVType] = "f16",
         activations: Literal["int8", "f32"] = "int8",
         load: Literal["mmap", "read"] = "mmap",
+        speculate: Literal["ngram"] | None = None,
+        n_draft: int = 31,
     ) -> None:
         self._engine: Engine | None = None
-        self.params = EngineParams(n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load)
+        self.params = EngineParams(
+            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, n_draft
+        )  # fmt: skip
         loaded = load_model(store.resolve(model), load)
         try:
             self._engine = Engine(loaded, self.params)

@@ -74,6 +74,10 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         _engine(Literal["int8", "f32"], "--activations", help="What activations are rounded to; f32 is slow."),
         "int8",
     ),
+    "speculate": (
+        _engine(Literal["ngram"] | None, "--speculate", help="Guess from what was said before; the same text, faster."),
+        None,
+    ),
     "load": (_engine(Literal["mmap", "read"], "--load", help="Map the file, or read it into memory."), "mmap"),
 }
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from realizar.engine.completion import Completion
+from realizar.engine.sequence import NO_DRAFTS, Chunk
 from realizar.sampling import StopFilter
 from realizar.sampling.beam import score
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from realizar.engine.completion import FinishReason, Timings
     from realizar.engine.sequence import Sequence
+    from realizar.engine.speculation.guess import Drafter
     from realizar.params import SamplingParams
     from realizar.sampling import Sampled, SamplerChain
     from realizar.tokenizer import Tokenizer
@@ -56,6 +59,12 @@ class Answer:
         Those of the tokens, if the params ask for them.
     end : (reason, stop) | None
         As Completion's finish_reason and stop_reason; None while the text goes on.
+    drafter : Drafter | None
+        What guesses about the text go by; None if there are none.
+    drafts : int32 [n]
+        Tokens that the next step computes along with the last one: guesses of what follows.
+    n_drafted, n_accepted : int
+        Drafts that were computed; those of them that the text followed.
     t_first, t_last : float
         When the first and the last token came, by `time.perf_counter`; 0 before.
     """
@@ -70,6 +79,9 @@ class Answer:
         self.token_ids: list[int] = []
         self.logprobs: list[Sampled] = []
         self.end: tuple[FinishReason, int | str | None] | None = None
+        self.drafter: Drafter | None = None
+        self.drafts = NO_DRAFTS
+        self.n_drafted = self.n_accepted = 0
         self.t_first = self.t_last = 0.0
         self._sampler = sampler
         self._max_tokens = max_tokens
@@ -79,7 +91,47 @@ class Answer:
         self._end_ids = end_ids(params, tokenizer)
         self._text: list[str] = []
 
-    def take(self, logits: Logits) -> None:
+    @property
+    def n_left(self) -> int:
+        """Tokens that there is room for, in max_tokens and the context."""
+        return min(self._max_tokens - len(self.token_ids), self.seq.cache.n_ctx + 1 - self.seq.n_tokens)
+
+    @property
+    def may_draft(self) -> bool:
+        """Whether drafts of it can be computed in the next step: it has begun, and lacks its last token alone."""
+        return self.drafter is not None and self.end is None and bool(self.token_ids) and self.seq.n_left == 1
+
+    def next_chunk(self, budget: int) -> Chunk:
+        """Return the next tokens, at most `budget`; the very last gives an output, and so does each draft behind it."""
+        seq = self.seq
+        drafts = self.drafts[: budget - 1] if self.may_draft else NO_DRAFTS
+        n = seq.cut(min(seq.n_left, budget))
+        return Chunk(seq, n + len(drafts), int(n == seq.n_left) + len(drafts), drafts=drafts)
+
+    def take(self, rows: Logits, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
+        """Go on by a token, and by one more for each draft that turns out right.
+
+        Each is sampled as it would be without drafts, from the same logits behind the same tokens; the first one that
+        is not as drafted makes the rows behind it void.
+
+        Parameters
+        ----------
+        rows : float32 [1 + n_drafts, n_vocab]
+        drafts : int32 [n_drafts]
+        """
+        n = len(self.token_ids)
+        for row, draft in zip_longest(rows, drafts.tolist()):
+            self._sample(row)
+            if self.end is not None or self.token_ids[-1] != draft:
+                break
+        if self.drafter is not None:
+            taken = self.token_ids[n:]
+            self.drafter.learn(taken)
+            self.drafts = NO_DRAFTS
+            self.n_drafted += len(drafts)
+            self.n_accepted += sum(token == draft for token, draft in zip(taken, drafts.tolist(), strict=False))
+
+    def _sample(self, logits: Logits) -> None:
         """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
         sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
         token = sampled.token_id
@@ -132,6 +184,12 @@ class Answer:
         """What the text is ranked by; the sampler must have given the logprobs."""
         total = sum(sampled.logprob or 0.0 for sampled in self.logprobs)
         return score(total, len(self.logprobs), self.params.length_penalty) if self.logprobs else -math.inf
+
+    def free(self) -> None:
+        """Give back what it holds of the cache."""
+        self.seq.free()
+        if self.drafter is not None:
+            self.drafter.free()
 
     def completion(self, timings: Timings, score: float | None = None) -> Completion:
         """Return the answer as far as it has come."""

@@ -21,6 +21,8 @@ class Timings:
         Seconds from the first step that worked on the prompt to the first token.
     decode_s : float
         Seconds from the first token to the last.
+    n_drafted, n_accepted : int
+        With speculation, tokens that were guessed and computed; those of them that are in the text.
     """
 
     n_prompt: int
@@ -28,6 +30,8 @@ class Timings:
     n_generated: int
     prefill_s: float
     decode_s: float
+    n_drafted: int = 0
+    n_accepted: int = 0
 
     @property
     def prefill_tok_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+import time
 import weakref
 from dataclasses import replace
 from itertools import accumulate
@@ -19,6 +20,7 @@ from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.scoring import Encoding, Scoring
 from realizar.engine.sequence import Sequence
+from realizar.engine.speculation.choice import speculator
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain, TokenTexts
@@ -53,6 +55,8 @@ class Engine:
     cache : KVCache
     runner : Runner
     scheduler : Scheduler
+    speculator : Speculator | None
+        Chooses what to compute on suspicion, if the params ask for that.
     n_ctx : int
         Tokens of one sequence at most.
     """
@@ -63,6 +67,7 @@ class Engine:
         self.cache = KVCache(model.plan().cache_groups, model.plan().states, replace(params, n_ctx=self.n_ctx))
         self.runner = Runner(model, self.cache, params)
         self.scheduler = Scheduler(self.cache)
+        self.speculator = speculator(params, self.cache)
         self._turn = threading.Condition()
         self._stepper: int | None = None
         self._closed = False
@@ -76,6 +81,8 @@ class Engine:
 
         Nothing is noted before it is done: a step that is interrupted can be made again.
         """
+        if self.speculator is not None:
+            self.speculator.prepare(self.scheduler.running)
         work = self.scheduler.schedule()
         jobs: dict[tuple[str, str], list[Request]] = {}
         for request, chunks in work.items():
@@ -89,7 +96,10 @@ class Engine:
         """Run one program for all requests that want the same output of it."""
         own = output in self.model.graphs[program].outputs
         batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
+        begin = time.perf_counter()
         found = self.runner.run(batch, None if own else [output], program)[output]
+        if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
+            self.speculator.cost.learn(batch.n_tokens, time.perf_counter() - begin)
         counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
         ends = list(accumulate(counts))
         given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
@@ -133,6 +143,8 @@ class Engine:
         ends = end_ids(params, tokenizer)
         sampler = SamplerChain.from_params(params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints)
         request = Generation(seq, params, sampler, tokenizer)
+        if self.speculator is not None:
+            self.speculator.attach(request)
         self.scheduler.add(request)
         return request
 

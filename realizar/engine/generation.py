@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from realizar.engine.answer import Answer
 from realizar.engine.completion import Timings
 from realizar.engine.request import Request
-from realizar.engine.sequence import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.completion import Completion
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
     from realizar.sampling import SamplerChain
     from realizar.tokenizer import Tokenizer
@@ -75,7 +74,7 @@ class Generation(Request):
     def free(self) -> None:
         """Give back what every text holds."""
         for answer in self.answers:
-            answer.seq.free()
+            answer.free()
 
     def expire(self) -> None:
         """End the texts that go on."""
@@ -95,21 +94,21 @@ class Generation(Request):
             self.seq.match_prefix()
             self._n_cached = self.seq.n_cached
         chunks = []
-        for seq in self.seqs:
+        for answer in {answer.seq: answer for answer in self.answers if answer.end is None}.values():
             if budget:
-                n = seq.cut(min(seq.n_left, budget))
-                chunks.append(Chunk(seq, n, int(n == seq.n_left)))
-                budget -= n
+                chunks.append(answer.next_chunk(budget))
+                budget -= chunks[-1].n_tokens
         return chunks
 
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
-        """Let each text go on by a token; those that had the prompt alone go their own ways from here."""
-        for chunk, row in zip((chunk for chunk in chunks if chunk.n_outputs), rows, strict=True):
-            first, *others = (answer for answer in self.answers if answer.seq is chunk.seq)
-            for other in others:
+        """Let each text go on; those that had the prompt alone go their own ways from here."""
+        for chunk in chunks:
+            texts = [answer for answer in self.answers if answer.seq is chunk.seq] if chunk.n_outputs else []
+            for other in texts[1:]:
                 other.seq = chunk.fork()
-            for answer in (first, *others):
-                answer.take(row)
+            for answer in texts:
+                answer.take(rows[: chunk.n_outputs], chunk.drafts)
+            rows = rows[chunk.n_outputs :]
 
     def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
         """Return the tokens of the texts that go on by a token."""
@@ -129,4 +128,5 @@ class Generation(Request):
         return Timings(
             self._n_prompt, self._n_cached, len(answer.token_ids),
             answer.t_first - self._t_begin if answer.t_first else 0.0, answer.t_last - answer.t_first,
+            answer.n_drafted, answer.n_accepted,
         )  # fmt: skip

@@ -23,16 +23,21 @@ GONE = -1
 """Table entry of a block that fell behind the window of its group."""
 
 
+NO_DRAFTS: npt.NDArray[np.int32] = np.empty(0, np.int32)
+
+
 class Chunk(NamedTuple):
     """The part of a sequence that one step computes: its next n_tokens; the last n_outputs of them give outputs.
 
-    Or its source, as a whole, by the model's encoder.
+    Or its source, as a whole, by the model's encoder. The last of the n_tokens may be `drafts`, int32 [n_drafts], which
+    are no part of the sequence, but may follow it.
     """
 
     seq: Sequence
     n_tokens: int
     n_outputs: int
     is_source: bool = False
+    drafts: npt.NDArray[np.int32] = NO_DRAFTS
 
     @property
     def n_past(self) -> int:
@@ -42,7 +47,8 @@ class Chunk(NamedTuple):
     @property
     def tokens(self) -> npt.NDArray[np.int32]:
         """Token ids: int32 [n_tokens]."""
-        return self.seq.source if self.is_source else self.seq.tokens[self.n_past :][: self.n_tokens]
+        tokens = self.seq.source if self.is_source else self.seq.tokens[self.n_past :][: self.n_tokens]
+        return np.concatenate([tokens, self.drafts]) if len(self.drafts) else tokens
 
     def reserve(self) -> None:
         """Make sure that what is computed can be written."""
@@ -58,11 +64,17 @@ class Chunk(NamedTuple):
         return other
 
     def commit(self) -> None:
-        """Note that it is computed."""
+        """Note that it is computed; of drafts, those that the sequence has come to follow."""
         if self.is_source:
             self.seq.source_computed = True
         else:
-            self.seq.commit(self.n_tokens)
+            self.seq.commit(self.n_tokens - self._n_rejected() if len(self.drafts) else self.n_tokens)
+
+    def _n_rejected(self) -> int:
+        end = self.n_past + self.n_tokens
+        followed = self.seq.tokens[end - len(self.drafts) : end]
+        others = np.flatnonzero(followed != self.drafts[: len(followed)])
+        return len(self.drafts) - (int(others[0]) if len(others) else len(followed))
 
 
 class Sequence:

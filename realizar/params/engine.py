@@ -46,6 +46,10 @@ class EngineParams:
         What the inputs of products with quantized weights are rounded to.
     load : {"mmap", "read"}
         Map the weights, or read them into memory (safe when the file may change while it is used).
+    speculate : {"ngram"} | None
+        Guess what comes next from what was said before, and verify several guesses in one step.
+    n_draft : int
+        Guesses about one text in one step at most.
 
     Raises
     ------
@@ -60,6 +64,8 @@ class EngineParams:
     kv_type: KVType | tuple[KVType, KVType] = "f16"
     activations: Literal["int8", "f32"] = "int8"
     load: Literal["mmap", "read"] = "mmap"
+    speculate: Literal["ngram"] | None = None
+    n_draft: int = 31
 
     def __post_init__(self) -> None:
         n = self.n_threads
@@ -70,6 +76,8 @@ class EngineParams:
         n = self.n_batch
         check(is_int(n) and 1 <= n <= 65536, "n_batch", n, "an integer in [1, 65536]")
         kv_types(self.kv_type)
+        check(self.speculate in (None, "ngram"), "speculate", self.speculate, "'ngram' or None")
+        check(is_int(self.n_draft) and 1 <= self.n_draft <= 255, "n_draft", self.n_draft, "an integer in [1, 255]")
         for name, words in (("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
             value = getattr(self, name)
             check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))

@@ -1,0 +1,103 @@
+"""Speculator: before each step, how many of the guesses about each text to compute along with its last token."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from realizar.engine.generation import Generation
+from realizar.engine.speculation.step_cost import StepCost
+from realizar.sampling import batch_functions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Sequence as Seq
+
+    import numpy.typing as npt
+
+    from realizar.engine.answer import Answer
+    from realizar.engine.request import Request
+    from realizar.engine.speculation.guess import Drafter, Guess
+
+LEAST_GAIN = 1.05
+"""Drafts are tried where they promise so many times the tokens per second; what is measured is no surer."""
+MAX_ROWS = 256
+"""Rows of a step with drafts: with more than a few, a row costs what it does in a prompt."""
+
+
+class Speculator(ABC):
+    """Chooses the drafts of the texts that are being written.
+
+    A step of more rows takes longer, and gives more tokens where guesses are right. Of all guesses about all texts the
+    most probable ones become drafts, as many as promise the most tokens per second, or none.
+
+    Parameters
+    ----------
+    n_draft : int
+        Drafts of one text at most.
+    n_batch : int
+        Rows of a step at most.
+
+    Attributes
+    ----------
+    cost : StepCost
+        What the model's steps were measured to take.
+    """
+
+    def __init__(self, n_draft: int, n_batch: int) -> None:
+        self.cost = StepCost(min(n_batch, MAX_ROWS))
+        self._n_draft = n_draft
+        self._n_batch = n_batch
+
+    @abstractmethod
+    def drafter(self, answer: Answer) -> Drafter:
+        """Return what guesses about a new text will go by."""
+
+    @abstractmethod
+    def guesses(self, answers: Seq[Answer]) -> list[Guess]:
+        """Return a guess about each of some texts, all of which have one token to compute."""
+
+    def attach(self, request: Generation) -> None:
+        """Let the texts of a new request have drafts; not with functions of a batch, which see what is said alone."""
+        if not batch_functions(request.params):
+            for answer in request.answers:
+                answer.drafter = self.drafter(answer)
+
+    def n_draft(self, answer: Answer) -> int:
+        """Drafts that a text has room for: the token behind them is still to be its own."""
+        return max(0, min(self._n_draft, answer.n_left - 1))
+
+    def prepare(self, requests: Iterable[Request]) -> None:
+        """Choose the drafts of the next step.
+
+        Every text keeps its own row of the step, and prompts that are being read keep half of the rest.
+        """
+        requests = [request for request in requests if not request.is_over]
+        answers = [a for r in requests if isinstance(r, Generation) for a in r.answers if a.may_draft]
+        if not answers:
+            return
+        room = self._n_batch - sum(seq.n_left == 1 for request in requests for seq in request.seqs)
+        if any(request.is_prefilling for request in requests):
+            room //= 2
+        guesses = self.guesses(answers)
+        counts = self._choose([guess.chances for guess in guesses], max(room, 0))
+        for answer, guess, n in zip(answers, guesses, counts, strict=True):
+            answer.drafts = guess.tokens[:n]
+
+    def _choose(self, chances: list[npt.NDArray[np.float64]], room: int) -> list[int]:
+        """Return how many drafts each text gets, in all at most `room`."""
+        n_texts = len(chances)
+        every = np.concatenate(chances)
+        best_first = np.argsort(-every, kind="stable")[: min(room, max(0, len(self.cost.seconds) - 1 - n_texts))]
+        if not len(best_first):
+            return [0] * n_texts
+        tokens = n_texts + np.concatenate([[0.0], every[best_first].cumsum()])
+        rates = tokens / self.cost.seconds[n_texts : n_texts + len(tokens)]
+        n = int(rates.argmax())
+        if rates[n] < LEAST_GAIN * rates[0]:
+            return [0] * n_texts
+        owners = np.repeat(np.arange(n_texts), [len(c) for c in chances])
+        counts: list[int] = np.bincount(owners[best_first[:n]], minlength=n_texts).tolist()
+        return counts

@@ -1,0 +1,58 @@
+"""A speculator that knows what a fake model says next, and is wrong now and then."""
+
+import numpy as np
+
+from realizar.engine.speculation.guess import Guess
+from realizar.engine.speculation.speculator import Speculator
+from realizar.engine.speculation.step_cost import StepCost
+from tests.engine.fake import N_VOCAB
+
+
+class OracleDrafter:
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.taken = []
+        self.freed = False
+
+    def learn(self, taken):
+        self.taken.append(list(taken))
+
+    def free(self):
+        self.freed = True
+
+
+class FlatCost(StepCost):
+    """Rows that cost nearly nothing, so that whatever is guessed is tried."""
+
+    def __init__(self, n_max):
+        super().__init__(n_max)
+        self.seconds = np.linspace(1.0, 1.1, n_max + 1)
+
+    def learn(self, n_rows, seconds):
+        """Believe no clock: what is tried must not depend on it."""
+
+
+class Oracle(Speculator):
+    """Guesses what `knows(tokens, n)` says follows; one guess in `every` is another token."""
+
+    def __init__(self, knows, every=4, n_draft=7, n_batch=32):
+        super().__init__(n_draft, n_batch)
+        self.cost = FlatCost(n_batch)
+        self.knows = knows
+        self.every = every
+        self.n_guessed = 0
+
+    def drafter(self, answer):
+        return OracleDrafter()
+
+    def guesses(self, answers):
+        return [self.guess(answer) for answer in answers]
+
+    def guess(self, answer):
+        tokens = np.array(self.knows(answer.seq.tokens.tolist(), self.n_draft(answer)), np.int32)
+        for i in range(len(tokens)):
+            self.n_guessed += 1
+            if self.n_guessed % self.every == 0:
+                tokens[i] = (tokens[i] + 1) % N_VOCAB
+        return Guess(tokens, np.full(len(tokens), 0.999).cumprod())
