@@ -86,7 +86,7 @@ RZ_INLINE void split_group(const char *q, int n, __m512i first, __m512i last, __
 
 /* The planes of one block from its bytes and scales. */
 RZ_INLINE void split_block(const gemm_256_format *format, int n_scale, const char *q, const int32_t (*scales)[16],
-                           char (*planes)[BLOCK_BYTES])
+                           char (*planes)[BLOCK_BYTES], fetch_rows *next)
 {
     /* The lower or the upper word of a pair, of which the lower byte is the scale: in even bytes, in odd ones. */
     const __m512i even[2] = {_mm512_set4_epi32((int)0x800c800c, (int)0x80088008, (int)0x80048004, (int)0x80008000),
@@ -94,6 +94,7 @@ RZ_INLINE void split_block(const gemm_256_format *format, int n_scale, const cha
     const __m512i bias = _mm512_set1_epi16((short)format->bias);
     const int n = 64 / n_scale;
     for (int pair = 0; pair < n_scale / 2; pair++) {
+        fetch_some(next);
         __m512i scales_of_two = _mm512_load_si512(scales[pair]);
         for (int i = 0; i < 2; i++) {
             size_t at = (size_t)((2 * pair + i) * n) * 64;
@@ -106,17 +107,19 @@ RZ_INLINE void split_block(const gemm_256_format *format, int n_scale, const cha
 
 /* Block b of sixteen rows. */
 RZ_INLINE void unpack_block(const gemm_256_format *format, int n_scale, const tile_rows *rows, size_t b,
-                            step_room *step, int half)
+                            step_room *step, int half, fetch_rows *next)
 {
     const char *blocks[16];
     for (int r = 0; r < 16; r++) blocks[r] = rows->row[r] + b * (size_t)format->block_bytes;
+    fetch_some(next);
     format->unpack_scales(blocks, step->scales[half]);
     __m512i dwords = _mm512_load_si512(step->scales[half][D_AT]);
     _mm512_store_ps(step->d[half], low_halves_f32(dwords));
     _mm512_store_ps(step->dmin[half], low_halves_f32(_mm512_srli_epi32(dwords, 16)));
+    fetch_some(next);
     if (n_scale) {
         format->unpack_256(blocks, step->q);
-        split_block(format, n_scale, step->q, (const int32_t (*)[16])step->scales[half], step->planes[half]);
+        split_block(format, n_scale, step->q, (const int32_t (*)[16])step->scales[half], step->planes[half], next);
     } else
         format->unpack_256(blocks, step->planes[half][0]);
 }
@@ -272,10 +275,12 @@ RZ_INLINE void multiply_rows_tiles(const gemm_256_format *format, int n_scale, i
     for (size_t r = r0; r < r1; r += STEP_ROWS) {
         fetch_rows next = fetch_rows_from(w, w_stride, r + STEP_ROWS, r1);
         tile_rows rows[2] = {tile_rows_at(w, w_stride, r, r1), tile_rows_at(w, w_stride, r + 16, r1)};
+        size_t lines = next.quarter / 64 / n_block, fetched = 4 + (size_t)n_scale;
+        size_t n_fetch = (lines > fetched ? lines - fetched : 0) / n_tile + 1;
         memset(room->acc, 0, n_tile * sizeof *room->acc);
         for (size_t b = 0; b < n_block; b++) {
-            for (int half = 0; half < 2; half++) unpack_block(format, n_scale, &rows[half], b, room->step, half);
-            multiply_tokens(n_scale, n_min, room, b, &next, next.quarter / 64 / (n_block * n_tile) + 1);
+            for (int half = 0; half < 2; half++) unpack_block(format, n_scale, &rows[half], b, room->step, half, &next);
+            multiply_tokens(n_scale, n_min, room, b, &next, n_fetch);
         }
         fetch_rest(&next);
         store_rows(room, r, r1, y, ldy);
