@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.completion import Completion
-    from realizar.engine.generation import Generation
     from realizar.engine.request import Request
     from realizar.engine.scoring import Encoding
+    from realizar.engine.writing import Writing
     from realizar.tokenizer import Tokenizer
     from realizar.tokenizer.fim import Order
 
@@ -158,15 +158,19 @@ class LLM:
         each = [params] * len(several) if isinstance(params, SamplingParams) else _as_params(params)
         if len(each) != len(several):
             raise ParameterError(f"{len(several)} prompts, but {len(each)} params; give one for all or one for each")
-        requests: list[Generation] = []
+        requests: list[Writing] = []
         try:
             for prompt, its_params in zip(several, each, strict=True):
-                requests.append(self.engine.generate(self._ids(prompt), its_params))
+                requests.append(self._request(prompt, its_params))
             self._wait(requests)
         finally:
             for request in requests:
                 request.cancel()
         return [request.completion() for request in requests]
+
+    def _request(self, prompt: Prompt, params: SamplingParams) -> Writing:
+        engine, searched = self.engine, isinstance(params, SamplingParams) and params.n_beams > 1
+        return (engine.search if searched else engine.generate)(self._ids(prompt), params)
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> TextStream:
         """Continue one prompt, piece by piece.

@@ -32,6 +32,11 @@ def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
     return frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eog_ids)
 
 
+def ended_by(token: int, params: SamplingParams) -> FinishReason:
+    """Return the reason that a token of `end_ids` is for a text to end."""
+    return "stop_token" if token in params.stop_token_ids else "eos"
+
+
 class Answer:
     """A text behind a prompt.
 
@@ -141,7 +146,7 @@ class Answer:
         self.t_first = self.t_first or self.t_last
         self.token_ids.append(token)
         if token in self._end_ids:
-            self._finish("stop_token" if token in self.params.stop_token_ids else "eos", token)
+            self._finish(ended_by(token, self.params), token)
             return
         self.seq.append(token)
         hit = self._emit(self._decoder.push(token))

@@ -10,10 +10,11 @@ import weakref
 from dataclasses import replace
 from itertools import accumulate
 from operator import index
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from realizar.engine.answer import end_ids
 from realizar.engine.batch_samplers import run_batch_functions
+from realizar.engine.beams import Beams
 from realizar.engine.generation import Generation
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from realizar.model import Model
     from realizar.params import EngineParams
 
+W = TypeVar("W", Generation, Beams)
 DEFAULT_N_CTX = 4096
 """Context where the user names none and the model's own is longer."""
 
@@ -112,6 +114,12 @@ class Engine:
                 request.error = error
             for chunk in chunks:
                 chunk.commit()
+        for request in work:
+            try:
+                if not request.is_over:
+                    request.settle()
+            except RealizarError as error:
+                request.error = error
 
     def generate(self, prompt: Iterable[int], params: SamplingParams) -> Generation:
         """Hand in a prompt to be continued, or to be answered where the model has an encoder; `wait` for it.
@@ -119,17 +127,26 @@ class Engine:
         Raises
         ------
         ParameterError
-            If the prompt is empty, a token id does not exist, the params are something else, or the model writes no
-            text.
+            If the prompt is empty, a token id does not exist, the params are something else (or ask for beams), the
+            texts could never be in the cache together, or the model writes no text.
         ContextFullError
             If the prompt is longer than the context.
         GrammarError
             If the params have a grammar, schema, regex or choice that cannot be enforced.
         """
+        return self._write(Generation, prompt, params)
+
+    def search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
+        """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
+        return self._write(Beams, prompt, params)
+
+    def _write(self, kind: type[W], prompt: Iterable[int], params: SamplingParams) -> W:
         self._need_decoder("generate")
         ids = self._checked(prompt)
         if not isinstance(params, SamplingParams):
             raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
+        if (params.n_beams > 1) != (kind is Beams):
+            raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         seed = secrets.randbits(63) if params.seed is None else params.seed
         tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
         if self._texts is None:
@@ -142,8 +159,8 @@ class Engine:
             seq = Sequence(self.cache, ids)
         ends = end_ids(params, tokenizer)
         sampler = SamplerChain.from_params(params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints)
-        request = Generation(seq, params, sampler, tokenizer)
-        if self.speculator is not None:
+        request = kind(seq, params, sampler, tokenizer)
+        if self.speculator is not None and isinstance(request, Generation):
             self.speculator.attach(request)
         self.scheduler.add(request)
         return request

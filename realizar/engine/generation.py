@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from realizar.engine.answer import Answer
-from realizar.engine.completion import Timings
-from realizar.engine.request import Request
+from realizar.engine.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from realizar.engine.completion import Completion
+    from realizar.engine.completion import Completion, Timings
     from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
     from realizar.sampling import SamplerChain
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[np.float32]
 
 
-class Generation(Request):
-    """A prompt to be continued, or a source to be answered.
+class Generation(Writing):
+    """A prompt to be continued, or a source to be answered, by texts that are drawn token by token.
 
     Parameters
     ----------
@@ -44,18 +42,9 @@ class Generation(Request):
     """
 
     def __init__(self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer) -> None:
-        max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
-        super().__init__(seq, seq.n_tokens + max_tokens - 1)
-        self.params = params
+        super().__init__(seq, params)
         chains = (sampler if i == 0 else sampler.another() for i in range(params.n_texts))
-        self.answers = [Answer(seq, params, chain, tokenizer, max_tokens, i) for i, chain in enumerate(chains)]
-        self.n_seqs_max = params.n_texts
-        self._n_shared = seq.n_tokens
-        if params.max_time is not None:
-            self.deadline = time.perf_counter() + params.max_time
-        self._n_prompt = len(seq.source) or seq.n_tokens
-        self._n_cached = 0
-        self._t_begin = 0.0
+        self.answers = [Answer(seq, params, chain, tokenizer, self.max_tokens, i) for i, chain in enumerate(chains)]
 
     @property
     def finished(self) -> bool:
@@ -66,10 +55,6 @@ class Generation(Request):
     def seqs(self) -> Seq[Sequence]:
         """The sequences of the texts that go on; until their first token it is the same one."""
         return list(dict.fromkeys(answer.seq for answer in self.answers if answer.end is None))
-
-    def blocks_needed(self) -> list[int]:
-        """Blocks of each cache group that its texts hold at most."""
-        return self.seq.cache.blocks_needed(self.n_max, len(self.seq.source), len(self.answers), self._n_shared)
 
     def free(self) -> None:
         """Give back what every text holds."""
@@ -82,17 +67,9 @@ class Generation(Request):
             if answer.end is None:
                 answer.expire()
 
-    def source_chunk(self) -> Chunk:
-        """Return the source, once."""
-        self._t_begin = self._t_begin or time.perf_counter()
-        return super().source_chunk()
-
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens, after taking over what the cache holds; only the very last gives an output."""
-        if not self.seq.n_computed:
-            self._t_begin = self._t_begin or time.perf_counter()
-            self.seq.match_prefix()
-            self._n_cached = self.seq.n_cached
+        self._match_prefix()
         chunks = []
         for answer in {answer.seq: answer for answer in self.answers if answer.end is None}.values():
             if budget:
@@ -110,23 +87,16 @@ class Generation(Request):
                 answer.take(rows[: chunk.n_outputs], chunk.drafts)
             rows = rows[chunk.n_outputs :]
 
-    def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
-        """Return the tokens of the texts that go on by a token."""
-        return [chunk.seq.tokens for chunk in chunks if chunk.n_outputs]
-
     def completion(self) -> Completion:
         """Return the answer as far as it has come, with the others where several are asked for."""
         ranked = self.params.is_ranked
         answers = sorted(self.answers, key=Answer.score, reverse=True) if ranked else self.answers
         first, *others = (
-            answer.completion(self._timings(answer), answer.score() if ranked else None)
+            answer.completion(self._timings_of(answer), answer.score() if ranked else None)
             for answer in answers[: self.params.n]
         )
         return replace(first, others=tuple(others)) if others else first
 
-    def _timings(self, answer: Answer) -> Timings:
-        return Timings(
-            self._n_prompt, self._n_cached, len(answer.token_ids),
-            answer.t_first - self._t_begin if answer.t_first else 0.0, answer.t_last - answer.t_first,
-            answer.n_drafted, answer.n_accepted,
-        )  # fmt: skip
+    def _timings_of(self, answer: Answer) -> Timings:
+        timings = self._timings(len(answer.token_ids), answer.t_first, answer.t_last)
+        return replace(timings, n_drafted=answer.n_drafted, n_accepted=answer.n_accepted)

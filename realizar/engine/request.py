@@ -93,10 +93,14 @@ class Request(ABC):
 
     @abstractmethod
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return what to compute next: some tokens of one sequence or several, in all at most `budget` and at least 1.
+        """Return what to compute next: some tokens of one sequence or several, in all at most `budget`.
 
-        It may be asked again for the same ones, if a step was interrupted.
+        At least 1, or none where several must be computed together and the budget is too small for that. It may be
+        asked again for the same ones, if a step was interrupted.
         """
+
+    def settle(self) -> None:  # noqa: B027 - most have nothing to do
+        """Make the sequences ready for the next step; called when the chunks of one are committed."""
 
     @abstractmethod
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:

@@ -86,6 +86,8 @@ class Scheduler:
                 budget_sources -= chunks[0].n_tokens
             elif budget:
                 chunks = request.next_chunks(budget)
+                if not chunks:
+                    continue
                 budget -= sum(chunk.n_tokens for chunk in chunks)
             else:
                 continue

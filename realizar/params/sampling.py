@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from realizar.errors import ParameterError
 from realizar.params.checks import as_tuple, check, check_number, is_int, is_text, schema_text
@@ -138,6 +138,15 @@ class SamplingParams:
         logprobs / number of tokens ** length_penalty. None writes n.
     length_penalty : float
         With what power of the length the logprobs of texts that compete are divided: 1 ranks by the mean, 0 by the sum.
+    n_beams : int
+        Texts that beam search goes on with at each token: the best, of all that those before it could become. 1 is off.
+    n_beam_groups : int
+        Groups of beams that compete among themselves alone.
+    diversity_penalty : float
+        What a token costs, each time that a group before has taken it at the same place.
+    early_stopping : bool or "never"
+        When a search ends: True, when n_beams texts have ended; False, when moreover none of the others looks like
+        beating them, by its score as it is; "never", by the best score that a text of max_tokens could come to.
 
     Raises
     ------
@@ -192,17 +201,23 @@ class SamplingParams:
     n: int = 1
     best_of: int | None = None
     length_penalty: float = 1.0
+    n_beams: int = 1
+    n_beam_groups: int = 1
+    diversity_penalty: float = 0.0
+    early_stopping: bool | Literal["never"] = False
     max_time: float | None = None
 
     @property
     def n_texts(self) -> int:
         """Texts that are written at once."""
+        if self.n_beams > 1:
+            return self.n_beams
         return self.n if self.best_of is None else self.best_of
 
     @property
     def is_ranked(self) -> bool:
         """Whether the texts compete."""
-        return self.n_texts > self.n
+        return self.n_beams > 1 or self.n_texts > self.n
 
     def __post_init__(self) -> None:
         for name, (low, high, want) in _RANGES.items():

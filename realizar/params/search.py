@@ -30,10 +30,33 @@ def check_answers(p: SamplingParams) -> None:
         f"an integer in [n={p.n}, {MOST}] or None",
     )
     check_number("length_penalty", p.length_penalty, -10.0, 10.0, "a number in [-10, 10]")
+    check_beams(p)
     several = p.n if best_of is None else best_of
     check(
-        several == 1 or p.temperature > 0.0,
+        several == 1 or p.n_beams > 1 or p.temperature > 0.0,
         "n" if best_of is None else "best_of",
         several,
         "1 at temperature 0, which always takes the best token",
     )
+
+
+def check_beams(p: SamplingParams) -> None:
+    """Check what beam search is asked for.
+
+    Raises
+    ------
+    ParameterError
+        If a value makes no sense, or groups would all be the same.
+    """
+    n, groups = p.n_beams, p.n_beam_groups
+    check(is_int(n) and 1 <= n <= MOST, "n_beams", n, f"an integer in [1, {MOST}]")
+    check(is_int(groups) and groups >= 1 and n % groups == 0, "n_beam_groups", groups, f"a divisor of n_beams={n}")
+    check_number("diversity_penalty", p.diversity_penalty, 0.0, 1e6, "a number >= 0")
+    different = groups == 1 or p.diversity_penalty > 0
+    check(different, "diversity_penalty", p.diversity_penalty, f"above 0 with {groups} groups, or all were the same")
+    early = p.early_stopping
+    known = isinstance(early, bool) or (isinstance(early, str) and early == "never")
+    check(known, "early_stopping", early, "True, False or 'never'")
+    if n > 1:
+        check(p.n <= n, "n", p.n, f"at most n_beams={n}, the texts that are written")
+        check(p.best_of is None, "best_of", p.best_of, f"None with n_beams={n}, which are ranked as they are")

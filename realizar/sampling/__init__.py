@@ -5,6 +5,7 @@ A sampler is a small frozen class with `apply(candidates, history)`; the work is
 """
 
 from realizar.sampling.adaptive import AdaptiveP
+from realizar.sampling.beam import Beam, BeamRules, BeamSearch, Ended, Step
 from realizar.sampling.chain import Sampled, SamplerChain
 from realizar.sampling.dry import Dry
 from realizar.sampling.infill import Infill
@@ -25,8 +26,12 @@ __all__ = [
     "AllowedTokens",
     "BadWords",
     "BatchFunction",
+    "Beam",
+    "BeamRules",
+    "BeamSearch",
     "Dry",
     "DynamicTemperature",
+    "Ended",
     "Epsilon",
     "Eta",
     "Greedy",
@@ -44,6 +49,7 @@ __all__ = [
     "Sampler",
     "SamplerChain",
     "Setting",
+    "Step",
     "StopFilter",
     "TailFree",
     "Temperature",

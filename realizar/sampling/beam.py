@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Ranked = Sequence[tuple[int, float]]
-"""Tokens that may come next with their logprobs, best first."""
+from realizar.sampling.chain import Sampled
+
+Ranked = Sequence[tuple[Sampled, float]]
+"""Tokens that may come next and the logprobs that they are ranked by, best first (`SamplerChain.rank`)."""
 
 
 def score(total: float, n: int, length_penalty: float) -> float:
@@ -22,7 +24,7 @@ def score(total: float, n: int, length_penalty: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beam:
-    """A text in the making, or an ended one: its last token, what is before it, and what the whole is worth.
+    """A text in the making, or an ended one: its last token, the text before it, and what the whole is worth.
 
     Attributes
     ----------
@@ -30,23 +32,29 @@ class Beam:
         Sum of the tokens' logprobs, less what groups cost.
     n : int
         Tokens generated; 0 is the prompt alone.
-    token : int
+    last : Sampled | None
     before : Beam | None
     """
 
     total: float = 0.0
     n: int = 0
-    token: int = -1
+    last: Sampled | None = None
     before: Beam | None = None
 
     @property
-    def tokens(self) -> list[int]:
+    def chosen(self) -> list[Sampled]:
         """The tokens generated, oldest first."""
-        found, beam = [], self
-        while beam.before is not None:
-            found.append(beam.token)
+        found: list[Sampled] = []
+        beam = self
+        while beam.last is not None and beam.before is not None:
+            found.append(beam.last)
             beam = beam.before
         return found[::-1]
+
+    @property
+    def tokens(self) -> list[int]:
+        """Their ids."""
+        return [sampled.token_id for sampled in self.chosen]
 
 
 class Ended(NamedTuple):
@@ -120,27 +128,36 @@ class BeamGroup:
         n = self.live[0].n + 1
         is_last = n >= rules.n_tokens
         found = [
-            (beam.total + logprob - rules.diversity_penalty * taken[token], -i, -rank, token)
+            (beam.total + logprob - rules.diversity_penalty * taken[sampled.token_id], -i, -rank, sampled)
             for i, beam in enumerate(self.live, first)
-            for rank, (token, logprob) in enumerate(rows[i])
+            for rank, (sampled, logprob) in enumerate(rows[i])
         ]
         found.sort(reverse=True)  # of equals those of the better text, and its own better one, first
         live: list[Beam] = []
         steps: list[Step] = []
-        for place, (total, minus_i, _, token) in enumerate(found):
+        for place, (total, minus_i, _, sampled) in enumerate(found):
             if len(live) == size or (is_last and place == size):
                 break
-            beam = Beam(total, n, token, self.live[-minus_i - first])
-            stopped = ends(-minus_i, token)
+            beam = Beam(total, n, sampled, self.live[-minus_i - first])
+            stopped = ends(-minus_i, sampled.token_id)
             if not (stopped or is_last):
                 live.append(beam)
-                steps.append(Step(-minus_i, token))
+                steps.append(Step(-minus_i, sampled.token_id))
             elif place < size:
                 self.ended.append(Ended(rules.score(beam, n), beam, stopped))
         taken.update(step.token for step in steps)
-        self.ended = sorted(self.ended, key=lambda e: -e.score)[:size]
+        self._keep_best()
         self.live = [] if self._is_over(live, n) else live
         return steps if self.live else []
+
+    def end(self) -> None:
+        """End the texts that go on where they are."""
+        self.ended += [Ended(self._rules.score(beam, beam.n), beam, False) for beam in self.live if beam.n]
+        self.live = []
+        self._keep_best()
+
+    def _keep_best(self) -> None:
+        self.ended = sorted(self.ended, key=lambda ended: -ended.score)[: self._rules.group_size]
 
     def _is_over(self, live: list[Beam], n: int) -> bool:
         """Whether no live text is to go on: there is none, or enough have ended and none of the live may beat them.
@@ -174,10 +191,16 @@ class BeamSearch:
         """Texts that go on, group by group; at first, the prompt once for each group."""
         return [beam for group in self.groups for beam in group.live]
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the texts have tokens of their own."""
+        return any(beam.n for beam in self.live)
+
     def n_ranked(self, n_ends: int) -> int:
         """How many continuations of each text to look at, if so many tokens end one.
 
-        Of a text's best, n_ends may end it and n_beams - group_size may have been taken by other groups.
+        Of a text's best, n_ends may end it and n_beams - group_size may have been taken by other groups. Where stop
+        strings end more, fewer texts may go on for a step.
         """
         return self._rules.n_beams + n_ends
 
@@ -195,6 +218,11 @@ class BeamSearch:
                 steps += group.advance(rows, first, taken, ends)
             first += n
         return steps
+
+    def end(self) -> None:
+        """End the texts that go on where they are."""
+        for group in self.groups:
+            group.end()
 
     def best(self, n: int) -> list[Ended]:
         """Return the n best texts that have ended, or as many as there are."""

@@ -14,7 +14,7 @@ from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
 from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.order import samplers
-from realizar.sampling.sampler import History, Learner, Sampler
+from realizar.sampling.sampler import Branching, History, Learner, Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.texts import TokenTexts
 
@@ -90,9 +90,18 @@ class SamplerChain:
         other._begin()
         return other
 
+    def fork(self) -> SamplerChain:
+        """Return a chain for a text that goes its own way from here; what learns must be `Branching`."""
+        other = copy(self)
+        other._follow(s.fork() if isinstance(s, Branching) else s for s in self._live)
+        return other
+
     def _begin(self) -> None:
         """Take new ones of those samplers that follow one text."""
-        self._live = tuple(s.fresh() if isinstance(s, Learner) else s for s in self.samplers)
+        self._follow(s.fresh() if isinstance(s, Learner) else s for s in self.samplers)
+
+    def _follow(self, live: Iterable[Sampler]) -> None:
+        self._live = tuple(live)
         self._constraints = tuple(s for s in self._live if isinstance(s, Constraint))
 
     @property
@@ -133,13 +142,43 @@ class SamplerChain:
         except ValueError as error:
             raise ParameterError(f"sampling at position {position}: {error}") from None
         token_id = candidates.draw()
-        for sampler in self._live:
-            if isinstance(sampler, Learner):
-                sampler.learn(candidates, token_id)
+        self.learn(token_id)
         if logprobs is None:
             return Sampled(token_id, None, [])
         normalizer, top = logprobs
         return Sampled(token_id, float(logits[token_id]) - normalizer, top)
+
+    def learn(self, token_id: int) -> None:
+        """Let the samplers know which token was chosen, as `sample` does of itself."""
+        for sampler in self._live:
+            if isinstance(sampler, Learner):
+                sampler.learn(self._candidates, token_id)
+
+    def rank(self, logits: NDArray[np.float32], history: History, position: int, n: int) -> list[tuple[Sampled, float]]:
+        """Return the n best tokens for `position`, best first; fewer, or none, where samplers leave no more.
+
+        Each with the logprob by which it is ranked: here the samplers change logprobs in place of logits, as those of
+        transformers do in beam search, and the sum of the probabilities may differ from 1 behind them. The other
+        parameters and the errors are as for `sample`; nothing is drawn.
+        """
+        logits = np.ascontiguousarray(logits, np.float32)
+        candidates = self._candidates
+        normalizer, top = self._load_with_logprobs(logits) or (self._candidates.log_sum_exp(), [])
+        self._load(logits - np.float32(normalizer))
+        candidates.key(self.seed, position, 0)
+        try:
+            for sampler in self._live:
+                sampler.apply(candidates, history)
+                if candidates.is_empty:
+                    return []
+        except ValueError as error:
+            raise ParameterError(f"sampling at position {position}: {error}") from None
+        wanted = self.logprobs is not None
+        return [
+            (Sampled(token, float(logits[token]) - normalizer if wanted else None, top), logprob)
+            for token, logprob in candidates.ranked(n)
+            if logprob > -np.inf
+        ]
 
     def _load_with_logprobs(self, logits: NDArray[np.float32]) -> tuple[float, list[tuple[int, float]]] | None:
         """Load the candidates; return log(sum(exp(logits))) and the best tokens if logprobs are wanted."""

@@ -17,7 +17,7 @@ from realizar.sampling.infill import MAX_CANDIDATES, Infill
 from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.penalties import Penalties
 from realizar.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens, NoRepeatNgram
-from realizar.sampling.sampler import Sampler
+from realizar.sampling.sampler import Branching, Learner, Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.temperature import DynamicTemperature, Greedy, Quadratic, Temperature
 from realizar.sampling.truncation import Epsilon, Eta, MinP, TailFree, TopA, TopK, TopNSigma, TopP, TypicalP
@@ -126,20 +126,26 @@ def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
     """Return the samplers that are switched on: the rules, then the others in the order of the params or of `KINDS`.
 
     At temperature 0 the choice is greedy behind those that can change which candidate is the best, and behind the
-    truncation in front of `infill`, which goes by what that leaves.
+    truncation in front of `infill`, which goes by what that leaves. Beam search ranks what those leave that are not of
+    `ONLY_DRAWN`.
 
     Raises
     ------
     ParameterError
-        If `params.samplers` names one that there is not, or leaves one out that other params switch on; or if the
-        params name a token that there is not.
+        If `params.samplers` names one that there is not, or leaves one out that other params switch on; if the
+        params name a token that there is not; or if beams are asked for beside what has no part in it.
     """
     order = tuple(KINDS) if params.samplers is None else params.samplers
     _check(params, order)
-    if params.temperature == 0.0:
+    if params.n_beams > 1:
+        order = tuple(item for item in order if not isinstance(item, str) or item not in ONLY_DRAWN)
+    elif params.temperature == 0.0:
         order = _greedy(order)
     first = [kind.make(params, setting) for kind in RULES.values() if kind.is_on(params)]
-    return first + [s for item in order if (s := _made(item, params, setting)) is not None]
+    found = first + [s for item in order if (s := _made(item, params, setting)) is not None]
+    if params.n_beams > 1:
+        _check_beams(params, found)
+    return found
 
 
 def _greedy(order: tuple[str | Sampler, ...]) -> tuple[str | Sampler, ...]:
@@ -160,6 +166,21 @@ def _made(item: str | Sampler, params: SamplingParams, setting: Setting) -> Samp
         return KINDS[item].make(params, setting) if KINDS[item].is_on(params) else None
     made: Sampler = registry.default().samplers[item](params, setting)
     return made
+
+
+def _check_beams(params: SamplingParams, found: list[Sampler]) -> None:
+    for name in sorted(ONLY_DRAWN):
+        if KINDS[name].is_on(params) and not (name == "temperature" and params.temperature == 0.0):
+            switch = next(s for s in KINDS[name].switches if getattr(params, s) != _NEUTRAL[s])
+            raise ParameterError(
+                f"n_beams={params.n_beams}, {switch}={shown(getattr(params, switch))}: beam search draws nothing, so "
+                f"{name!r} has no part in it; leave one of them out"
+            )
+    for sampler in found:
+        if isinstance(sampler, Learner) and not isinstance(sampler, Branching):
+            raise ParameterError(
+                f"n_beams={params.n_beams}: {shown(sampler)} learns from what is drawn, and beam search draws nothing"
+            )
 
 
 def _check(params: SamplingParams, order: tuple[str | Sampler, ...]) -> None:

@@ -37,3 +37,11 @@ class Learner(Sampler, Protocol):
 
     def learn(self, candidates: Candidates, token_id: int) -> None:
         """Take note of a choice; `candidates.drawn_p` is the probability that it had."""
+
+
+@runtime_checkable
+class Branching(Learner, Protocol):
+    """One that can follow several texts with the same beginning, as beam search needs it."""
+
+    def fork(self) -> Branching:
+        """Return one that has seen what this one has; called where the next token is about to be learnt."""

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from realizar.engine import generation, scheduler
+from realizar.engine import scheduler, writing
 from realizar.engine.engine import Engine
 from realizar.errors import ContextFullError, ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
@@ -346,7 +346,7 @@ class Clock:
 
 def test_time_ends_a_text_where_it_is(monkeypatch):
     clock = Clock()
-    for module in (scheduler, generation):
+    for module in (scheduler, writing):
         monkeypatch.setattr(module, "time", clock)
     engine = engine_of(n_seqs=1)
     prompt = PROMPT[:40]
@@ -365,7 +365,7 @@ def test_time_ends_a_text_where_it_is(monkeypatch):
 
 def test_time_ends_a_prompt_that_is_not_computed_yet(monkeypatch):
     clock = Clock()
-    for module in (scheduler, generation):
+    for module in (scheduler, writing):
         monkeypatch.setattr(module, "time", clock)
     engine = engine_of(n_batch=4)
     (completion,) = finish(engine, engine.generate(PROMPT[:80], greedy(max_time=5.0)))

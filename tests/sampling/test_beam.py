@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realizar.sampling.beam import BeamRules, BeamSearch
+from realizar.sampling import BeamRules, BeamSearch, Sampled
 
 N_VOCAB = 7
 
@@ -26,7 +26,7 @@ def search(rules, seed, end_ids, stop=None):
         for beam in live:
             row = logprobs(seed, beam.tokens)
             best = np.argsort(-row)[: beams.n_ranked(len(end_ids))]
-            rows.append([(int(token), float(row[token])) for token in best])
+            rows.append([(Sampled(int(token), None, []), float(row[token])) for token in best])
         texts = [beam.tokens for beam in live]
         steps = beams.advance(rows, lambda i, token, texts=texts: token in end_ids or [*texts[i][-1:], token] == stop)
         assert [beam.tokens for beam in beams.live] == [[*texts[s.parent], s.token] for s in steps]
@@ -110,7 +110,7 @@ def test_groups_take_different_tokens_where_it_costs_much():
 
 def test_rows_without_candidates_end_the_search():
     beams = BeamSearch(BeamRules(2, 1, 0.0, 1.0, False, 5))
-    beams.advance([[(1, -0.5)]], lambda i, token: False)
+    beams.advance([[(Sampled(1, None, []), -0.5)]], lambda i, token: False)
     assert len(beams.live) == 1
     beams.advance([[]], lambda i, token: False)
     assert (beams.live, beams.best(2)) == ([], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -44,6 +45,13 @@ class Constraint:
     def fresh(self) -> Constraint:
         """Return one to the same grammar, at its start."""
         return Constraint(self._compiled)
+
+    def fork(self) -> Constraint:
+        """Return one that stands where this one does; between `mask` and `advance`, when nothing is computed."""
+        other = copy(self)
+        other._matcher = self._matcher.deep_copy()
+        other._worker = Worker()
+        return other
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the tokens that may not come next; raises as `mask`."""

@@ -1,0 +1,182 @@
+"""Beams: a request whose texts compete; of all that could follow them, the best go on, whichever text they are of."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from realizar.engine.answer import end_ids, ended_by
+from realizar.engine.completion import Completion
+from realizar.engine.sequence import Chunk
+from realizar.engine.writing import Writing
+from realizar.errors import RealizarError
+from realizar.sampling import BeamRules, BeamSearch, StopFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Seq
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from realizar.engine.completion import FinishReason
+    from realizar.engine.sequence import Sequence
+    from realizar.params import SamplingParams
+    from realizar.sampling import Beam, Ended, SamplerChain, Step
+    from realizar.tokenizer import Tokenizer
+
+    Rows = npt.NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class Line:
+    """What a text that goes on has of the engine: its sequence, and the samplers that follow it."""
+
+    seq: Sequence
+    sampler: SamplerChain
+
+    def fork(self) -> Line:
+        """Return one with the same history, for another continuation."""
+        return Line(self.seq.fork(), self.sampler.fork())
+
+    def append(self, token: int) -> None:
+        """Go on by a token."""
+        self.seq.append(token)
+        self.sampler.learn(token)
+
+
+class Beams(Writing):
+    """A prompt whose most probable continuations are searched.
+
+    `BeamSearch` says which texts go on; here they are computed. Texts with the same beginning share its blocks of the
+    cache: a text that goes on in two ways is forked, and copy on write does the rest.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The prompt; behind a source, what the answer begins with.
+    params : SamplingParams
+    sampler : SamplerChain
+        Ranks the tokens.
+    tokenizer : Tokenizer
+    """
+
+    def __init__(self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer) -> None:
+        super().__init__(seq, params)
+        room = seq.cache.n_ctx + 1 - seq.n_tokens  # the last token is given out but never computed
+        self._limit: FinishReason = "context" if room < self.max_tokens else "length"
+        rules = BeamRules(
+            params.n_beams, params.n_beam_groups, params.diversity_penalty, params.length_penalty,
+            params.early_stopping, min(self.max_tokens, room),
+        )  # fmt: skip
+        self._search = BeamSearch(rules)
+        self._lines = [Line(seq, sampler)] * params.n_beam_groups
+        self._steps: list[Step] = []
+        self._tokenizer = tokenizer
+        self._after = None if len(seq.source) else int(seq.tokens[-1])
+        self._end_ids = end_ids(params, tokenizer)
+        # Bytes of a character and one token cut off: behind so many tokens a stop string that ends here is whole.
+        self._n_tail = 4 * max(map(len, params.stop), default=0) + 4
+        self._t_first = self._t_last = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether no text goes on."""
+        return not self._search.live
+
+    @property
+    def seqs(self) -> Seq[Sequence]:
+        """The sequences of the texts that go on."""
+        return [line.seq for line in self._own_lines()]
+
+    def _own_lines(self) -> list[Line]:
+        """Each line once; that of the prompt stands for every group until its first token."""
+        return list(dict.fromkeys(self._lines))
+
+    def expire(self) -> None:
+        """End the texts that go on."""
+        self._limit = "time"
+        self._search.end()
+
+    def free(self) -> None:
+        """Give back what the texts hold."""
+        for line in self._own_lines():
+            line.seq.free()
+
+    def next_chunks(self, budget: int) -> list[Chunk]:
+        """Return the next tokens of the prompt, then the last one of every text."""
+        if not self._search.has_begun:
+            self._match_prefix()
+            n = self.seq.cut(min(self.seq.n_left, budget))
+            return [Chunk(self.seq, n, int(n == self.seq.n_left))]
+        self.settle()  # again, if that was interrupted
+        seqs = self.seqs
+        return [Chunk(seq, seq.n_left, 1) for seq in seqs] if len(seqs) <= budget else []
+
+    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+        """Rank what may follow the texts, and choose which go on."""
+        self._t_last = time.perf_counter()
+        self._t_first = self._t_first or self._t_last
+        n = self._search.n_ranked(len(self._end_ids))
+        ranked = {
+            line: line.sampler.rank(row, line.seq.tokens, line.seq.n_tokens, n)
+            for line, row in zip(self._own_lines(), rows, strict=True)
+        }
+        live = self._search.live
+        self._steps = self._search.advance(
+            [ranked[line] for line in self._lines], lambda i, token: self._ends(live[i], token)
+        )
+        if self.finished and not self._search.best(1):
+            raise RealizarError("no text can be written: the rules leave no token that may follow")
+
+    def settle(self) -> None:
+        """Give each text that goes on a line: the one that it continues, or a fork of that if another has it."""
+        steps, self._steps = self._steps, []
+        if not steps:
+            return
+        parents = [self._lines[step.parent] for step in steps]
+        for line in self._own_lines():
+            if line not in parents:
+                line.seq.free()
+        lines: list[Line] = []
+        for line in parents:
+            lines.append(line.fork() if line in lines else line)
+        for line, step in zip(lines, steps, strict=True):
+            line.append(step.token)
+        self._lines = lines
+
+    def _ends(self, beam: Beam, token: int) -> bool:
+        """Whether a token ends a text: by itself, or by completing a stop string."""
+        if token in self._end_ids:
+            return True
+        if not self.params.stop:
+            return False
+        tokens = [*beam.tokens, token]
+        before = tokens[-self._n_tail - 1] if len(tokens) > self._n_tail else self._after
+        decoder = self._tokenizer.stream(after=before)
+        text = "".join(decoder.push(token) for token in tokens[-self._n_tail :])
+        return any(stop in text for stop in self.params.stop)
+
+    def completion(self) -> Completion:
+        """Return the best of the texts that have ended, with the others where several are asked for."""
+        found = self._search.best(self.params.n)
+        if not found:
+            reason: FinishReason = self._limit if self.finished else "cancelled"
+            return Completion("", [], reason, None, None, self._timings(0, self._t_first, self._t_last))
+        first, *others = map(self._completion, found)
+        return replace(first, others=tuple(others))
+
+    def _completion(self, ended: Ended) -> Completion:
+        chosen = ended.beam.chosen
+        tokens = [sampled.token_id for sampled in chosen]
+        by_token = tokens[-1] in self._end_ids
+        decoder, stops = self._tokenizer.stream(after=self._after), StopFilter(self.params.stop)
+        text = "".join(stops.push(decoder.push(token))[0] for token in (tokens[:-1] if by_token else tokens))
+        text += stops.push(decoder.flush())[0] + stops.flush()
+        end: tuple[FinishReason, int | str | None] = (self._limit, None)
+        if by_token:
+            end = ended_by(tokens[-1], self.params), tokens[-1]
+        elif stops.hit is not None:
+            end = "stop_string", stops.hit
+        timings = self._timings(len(tokens), self._t_first, self._t_last)
+        return Completion(text, tokens, *end, None if self.params.logprobs is None else chosen, timings, ended.score)

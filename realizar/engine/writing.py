@@ -1,0 +1,72 @@
+"""Writing: a request for texts behind a prompt; what is the same whether they are drawn or searched."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from realizar.engine.completion import Timings
+from realizar.engine.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Seq
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from realizar.engine.completion import Completion
+    from realizar.engine.sequence import Chunk, Sequence
+    from realizar.params import SamplingParams
+
+
+class Writing(Request):
+    """A prompt to be continued, or a source to be answered, by one text or several.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The prompt; behind a source, what the answer begins with.
+    params : SamplingParams
+    """
+
+    def __init__(self, seq: Sequence, params: SamplingParams) -> None:
+        self.params = params
+        self.max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
+        super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
+        self.n_seqs_max = params.n_texts
+        if params.max_time is not None:
+            self.deadline = time.perf_counter() + params.max_time
+        self._n_shared = seq.n_tokens
+        self._n_prompt = len(seq.source) or seq.n_tokens
+        self._n_cached = 0
+        self._t_begin = 0.0
+
+    def blocks_needed(self) -> list[int]:
+        """Blocks of each cache group that its texts hold at most."""
+        return self.seq.cache.blocks_needed(self.n_max, len(self.seq.source), self.params.n_texts, self._n_shared)
+
+    def source_chunk(self) -> Chunk:
+        """Return the source, once."""
+        self._t_begin = self._t_begin or time.perf_counter()
+        return super().source_chunk()
+
+    def _match_prefix(self) -> None:
+        """Take over what the cache holds of the prompt, if nothing of it is computed yet."""
+        if not self.seq.n_computed:
+            self._t_begin = self._t_begin or time.perf_counter()
+            self.seq.match_prefix()
+            self._n_cached = self.seq.n_cached
+
+    def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
+        """Return the tokens of the texts that go on by a token."""
+        return [chunk.seq.tokens for chunk in chunks if chunk.n_outputs]
+
+    def _timings(self, n_generated: int, t_first: float, t_last: float) -> Timings:
+        """Return what a text took whose first and last token came at these times (0: not yet)."""
+        prefill_s = t_first - self._t_begin if t_first else 0.0
+        return Timings(self._n_prompt, self._n_cached, n_generated, prefill_s, t_last - t_first)
+
+    @abstractmethod
+    def completion(self) -> Completion:
+        """Return the answer as far as it has come, with the others where several are asked for."""
