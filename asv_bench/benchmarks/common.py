@@ -44,9 +44,9 @@ class RandomModel:
         self.stack.close()
 
 
-def real_model():
-    """The file of the default model; benchmarks that need it are skipped where it has not been fetched."""
-    path = store.cache_dir() / store.MODELS[store.DEFAULT_MODEL].file
+def real_model(name=store.DEFAULT_MODEL):
+    """The file of a model; benchmarks that need it are skipped where it has not been fetched."""
+    path = store.cache_dir() / store.MODELS[name].file
     if not path.is_file():
         raise NotImplementedError("fetch the default model first: realizar pull smollm2")
     return path

@@ -25,7 +25,7 @@ PATH = real("smollm2")
 QUIET = lib.llama_log_callback(lambda *_: None)  # llama.cpp keeps a pointer to it
 # By the names of llama.cpp's files: texts that they take.
 TEXTS = {
-    "arithmetic": ["x= 1\n", "(a +b)*2= 3\n", "1+2*(3-z)=y/4\nq= 1\n"],
+    "arithmetic": ["x= 1\n", "(a +b)*2= 3\n", "1+2*(3-z)= y\nq= 1\n"],
     "c": ["int main(){x = 1;return x;}", "float f(int x){while(x<=3){x = x+1;}//end\nreturn x;}"],
     "chess": ["1. e4 e5\n2. Nf3 Nc6\n10. O-O Qxd5+\n", "1. d4 d5\n2. c4 c6\n"],
     "japanese": ["日本", "こんにちは 日本語、テスト\nカタカナ"],
