@@ -29,11 +29,15 @@ def tokenizer():
     })  # fmt: skip
 
 
-@pytest.fixture
-def engine():
+def make_engine(**params):
     model = FakeModel(FULL)
     model.tokenizer = tokenizer()
-    return Engine(model, EngineParams(n_ctx=96, n_seqs=8, n_batch=32, kv_type="f32", n_threads=2))
+    return Engine(model, EngineParams(n_ctx=96, n_seqs=8, n_batch=32, kv_type="f32", n_threads=2, **params))
+
+
+@pytest.fixture
+def engine():
+    return make_engine()
 
 
 def run(engine, *params, prompt=(3, 4)):
@@ -108,6 +112,35 @@ def test_company_makes_no_difference(engine):
     alone = [run(engine, params)[0].completion().token_ids for params in several]
     together = [request.completion().token_ids for request in run(engine, *several, *several)]
     assert together == [*alone, *alone]
+
+
+def test_several_answers_keep_to_it_each(engine):
+    (request,) = run(engine, SamplingParams(seed=3, max_tokens=40, n=5, regex="[a-d]{2,6}x"))
+    first = request.completion()
+    texts = [completion.text for completion in (first, *first.others)]
+    assert len(set(texts)) > 1
+    assert [text for text in texts if not re.fullmatch("[a-d]{2,6}x", text)] == []
+
+
+def test_beams_keep_to_it_each(engine):
+    params = SamplingParams(temperature=1.0, max_tokens=12, n_beams=4, n=4, regex="[a-d]{2,4}x?")
+    request = engine.search([3, 4], params)
+    engine.wait(lambda: request.is_over)
+    assert request.error is None
+    best = request.completion()
+    texts = [completion.text for completion in (best, *best.others)]
+    assert len(set(texts)) == 4
+    assert [text for text in texts if not re.fullmatch("[a-d]{2,4}x?", text)] == []
+
+
+@pytest.mark.parametrize("regex", ["(abcab)+x", "[a-c]{30}x", "abcabcabcabc"])
+def test_drafts_make_no_difference(engine, regex):
+    prompt, drafting = [1, 2, 3] * 6, make_engine(speculate="ngram", n_draft=7)
+    for params in (greedy(regex=regex, max_tokens=40), SamplingParams(seed=5, regex=regex, max_tokens=40)):
+        (plain,), (drafted,) = (run(e, params, prompt=prompt) for e in (engine, drafting))
+        found, expected = drafted.completion(), plain.completion()
+        assert found.timings.n_drafted > 0
+        assert (found.token_ids, found.finish_reason) == (expected.token_ids, expected.finish_reason)
 
 
 def test_a_mask_that_takes_too_long_ends_that_request_alone(engine, monkeypatch):
