@@ -133,7 +133,7 @@ def test_beams_keep_to_it_each(engine):
     assert [text for text in texts if not re.fullmatch("[a-d]{2,4}x?", text)] == []
 
 
-@pytest.mark.parametrize("regex", ["(abcab)+x", "[a-c]{30}x", "abcabcabcabc"])
+@pytest.mark.parametrize("regex", ["(abcab)+x", "abcabcabcabc"])
 def test_drafts_make_no_difference(engine, regex):
     prompt, drafting = [1, 2, 3] * 6, make_engine(speculate="ngram", n_draft=7)
     for params in (greedy(regex=regex, max_tokens=40), SamplingParams(seed=5, regex=regex, max_tokens=40)):

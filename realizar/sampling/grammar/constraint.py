@@ -53,14 +53,6 @@ class Constraint:
         other._worker = Worker()
         return other
 
-    def fork(self) -> Constraint:
-        """Return one that has seen what this one has; raises as `mask`, which it waits for."""
-        self.mask()
-        other = Constraint(self._compiled)
-        other._matcher = self._matcher.deep_copy()
-        other._over, other._mask = self._over, self._mask
-        return other
-
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the tokens that may not come next; raises as `mask`."""
         rules.keep_bits(candidates, self.mask())
