@@ -28,6 +28,7 @@ C_SOURCES = {
         "pool.c",
         "rope.c",
     ],
+    "blocks": ["logit_rows.c"],
     "probe": ["probe.c"],
 }
 

@@ -7,15 +7,18 @@ sampling/adaptive.py.
 from libc.math cimport INFINITY, expm1, fabs, log, pow
 
 from realizar._kernels.sampling cimport Candidates, rz_is_better, rz_select, rz_sort
+from realizar._kernels.table cimport RZ_LOGITS_BLOCK
 
 
 cdef void exclude_top(Candidates c, double cut) noexcept nogil:
     """Drops all candidates at most so far (a number below 0) from the best, but the last of them."""
-    cdef int i, last = -1, n = 0
-    for i in range(c.n):
-        if c.x[i] > -INFINITY and <double>c.x[i] - c.peak >= cut:
-            if last < 0 or rz_is_better(c.x[last], c._id(last), c.x[i], c._id(i)):
-                last = i
+    cdef int b, i, last = -1, n = 0
+    for b in range(c._n_blocks()):
+        if <double>c.block_max[b] - c.peak >= cut:
+            for i in range(b * RZ_LOGITS_BLOCK, c._block_end(b)):
+                if c.x[i] > -INFINITY and <double>c.x[i] - c.peak >= cut:
+                    if last < 0 or rz_is_better(c.x[last], c._id(last), c.x[i], c._id(i)):
+                        last = i
     for i in range(c.n):
         if i == last or not (c.x[i] > -INFINITY and <double>c.x[i] - c.peak >= cut):
             c.own[n] = c.x[i]
@@ -25,20 +28,20 @@ cdef void exclude_top(Candidates c, double cut) noexcept nogil:
 
 
 cdef double zipf_exponent(Candidates c, int m) noexcept nogil:
-    """The least-squares slope of log(p) over log(rank) for the m best, which come to the front."""
+    """The least-squares slope of log(p) over log(rank) for the m best."""
     cdef double t, tb = 0.0, tt = 0.0
-    cdef int i
-    c._keep_from(-INFINITY)
+    cdef float *x = c.spare_x
+    cdef int i, n
     m = min(m, c.n)
-    rz_select(c.own, c.ids, 0, c.n, m)
-    rz_sort(c.own, c.ids, 0, m)
+    n = c._gather(c._below_best(m), x, c.spare_ids)
+    rz_select(x, c.spare_ids, 0, n, m)
+    rz_sort(x, c.spare_ids, 0, m)
     for i in range(m - 1):
-        if not c.own[i + 1] > -INFINITY:
+        if not x[i + 1] > -INFINITY:
             break
         t = log((i + 2.0) / (i + 1.0))
-        tb += t * (<double>c.own[i] - <double>c.own[i + 1])
+        tb += t * (<double>x[i] - <double>x[i + 1])
         tt += t * t
-    c._scan()
     return tb / tt if tt > 0.0 else 0.0
 
 
@@ -47,7 +50,7 @@ def xtc(Candidates c not None, double threshold):
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold={threshold}: must be in [0, 1]")
     with nogil:
-        exclude_top(c, log(threshold * c._weigh()))
+        exclude_top(c, log(threshold * c.total))
 
 
 def mirostat_rank(Candidates c not None, double mu, int m=100):
@@ -68,16 +71,16 @@ def mirostat_rank(Candidates c not None, double mu, int m=100):
 
 def adaptive(Candidates c not None, double target, float[::1] p not None):
     """Make logits that prefer probabilities near the target; p[id] becomes what each candidate had."""
-    cdef double total, distance
+    cdef double distance
     cdef int i
     if p.shape[0] != c.n_vocab:
         raise ValueError(f"room for {p.shape[0]} probabilities: must be for {c.n_vocab}")
     with nogil:
-        total = c._weigh()
+        c._weigh(c.x, c.n)
         c._to_own()
         for i in range(c.n):
-            p[c._id(i)] = <float>(c.weights[i] / total)
+            p[c._id(i)] = <float>(c.spare_x[i] / c.total)
             if c.own[i] > -INFINITY:
-                distance = fabs(c.weights[i] / total - target) / 0.3
+                distance = fabs(c.spare_x[i] / c.total - target) / 0.3
                 c.own[i] = <float>(5.0 - 10.0 * distance * distance / (1.0 + distance))
         c._scan()

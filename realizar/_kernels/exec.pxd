@@ -8,6 +8,8 @@ cdef extern from "realizar/exec.h" nogil:
     rz_pool *rz_pool_new(int n_threads)
     void rz_pool_free(rz_pool *pool)
     int rz_pool_size(const rz_pool *pool)
+    ctypedef void rz_pool_fn(void *arg, int worker, int n_threads) noexcept nogil
+    int rz_pool_run(rz_pool *pool, rz_pool_fn *fn, void *arg)
 
     ctypedef void rz_matmul_fn()
     ctypedef void rz_tokens_fn()

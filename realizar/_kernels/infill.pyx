@@ -22,14 +22,14 @@ cdef void merge(Candidates c, const uint8_t *text, const int32_t *start) noexcep
         if length == 0:
             continue
         for j in range(c.n):
-            if c.weights[i] == 0.0:
+            if c.spare_x[i] == 0.0:
                 break
-            if (i == j or c.weights[j] == 0.0 or length > start[c.ids[j] + 1] - start[c.ids[j]]
+            if (i == j or c.spare_x[j] == 0.0 or length > start[c.ids[j] + 1] - start[c.ids[j]]
                     or memcmp(text + start[c.ids[i]], text + start[c.ids[j]], length) != 0):
                 continue
-            to = j if c.weights[j] > c.weights[i] else i
-            c.weights[to] += c.weights[i + j - to]
-            c.weights[i + j - to] = 0.0
+            to = j if c.spare_x[j] > c.spare_x[i] else i
+            c.spare_x[to] += c.spare_x[i + j - to]
+            c.spare_x[i + j - to] = 0.0
 
 
 cdef int keep_likely(Candidates c, const uint8_t *ends, double least, double *mass) noexcept nogil:
@@ -40,10 +40,10 @@ cdef int keep_likely(Candidates c, const uint8_t *ends, double least, double *ma
     cdef int i, kept = 0, n_text = 0
     mass[0] = 0.0
     for i in range(c.n):
-        if ends[c.ids[i]] or c.weights[i] >= least:
+        if ends[c.ids[i]] or c.spare_x[i] >= least:
             n_text += not ends[c.ids[i]]
-            mass[0] += c.weights[i]
-            c.own[kept], c.ids[kept], c.weights[kept] = c.own[i], c.ids[i], c.weights[i]
+            mass[0] += c.spare_x[i]
+            c.own[kept], c.ids[kept], c.spare_x[kept] = c.own[i], c.ids[i], c.spare_x[i]
             kept += 1
     c.n = kept
     return n_text
@@ -58,11 +58,11 @@ cdef void fill_in(Candidates c, const uint8_t *text, const int32_t *start, const
     rz_sort(c.own, c.ids, 0, c.n)
     c._scan()
     best = c.ids[0]
-    total = c._weigh()
+    total = c._weigh(c.x, c.n)
     for i in range(c.n):
-        c.weights[i] /= <float>total
+        c.spare_x[i] /= <float>total
         if ends[c.ids[i]]:
-            of_ends += c.weights[i]
+            of_ends += c.spare_x[i]
     if 3.0 * of_ends * c.n > 1.0 - of_ends:
         keep_likely(c, ends, INFINITY, &mass)
     else:

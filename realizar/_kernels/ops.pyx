@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from realizar._kernels.table cimport kernels, rz_binary_fn, rz_kernels, rz_scaled_fn, rz_unary_fn
+from realizar._kernels.table cimport (
+    RZ_LOGITS_BLOCK, kernels, rz_binary_fn, rz_kernels, rz_scaled_fn, rz_unary_fn,
+)
 
 cdef extern from "realizar/scalar/math.h" nogil:
     float exp_f32(float x)
@@ -295,6 +297,57 @@ def rope(x, cos, sin, str style="neox", str isa=None):
     return out
 
 
+# ---- logits ---------------------------------------------------------------------------------------------------------
+
+def logit_blocks(x, str isa=None):
+    """Of each block of 64 logits the greatest, the sum of e**(x - greatest), and that of these times greatest - x.
+
+    Parameters
+    ----------
+    x : float32 [n]
+    isa : str, optional
+        As in `rms_norm`.
+
+    Returns
+    -------
+    greatest, sum, fall : float32 [ceil(n / 64)]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    cdef const float[::1] source = _f32("x", x, np.shape(x)[:1])
+    out = np.empty((3, (len(source) + RZ_LOGITS_BLOCK - 1) // RZ_LOGITS_BLOCK), np.float32)
+    cdef float[:, ::1] y = out
+    with nogil:
+        table.logit_sums(&source[0], source.shape[0], &y[0, 0], &y[1, 0])
+        table.logit_falls(&source[0], source.shape[0], &y[0, 0], &y[2, 0])
+    return out[0], out[1], out[2]
+
+
+def logit_weights(x, float peak, str isa=None):
+    """e**(x - peak), where no x is above the peak.
+
+    Parameters
+    ----------
+    x : float32 [...]
+    peak : float
+    isa : str, optional
+        As in `rms_norm`.
+
+    Returns
+    -------
+    float32 [...]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    out = np.empty_like(source)
+    cdef const float[::1] flat = source.reshape(-1)
+    cdef float[::1] y = out.reshape(-1)
+    with nogil:
+        table.logit_weights(&flat[0], peak, flat.shape[0], &y[0])
+    return out
+
+
+# ---- convolution ----------------------------------------------------------------------------------------------------
+
 def conv_step(rows, w, b=None, str isa=None):
     """One step of a depthwise causal convolution: y[c] = b[c] + sum_j w[j, c] * rows[j, c].
 
@@ -316,7 +369,9 @@ def conv_step(rows, w, b=None, str isa=None):
     cdef const float[:, ::1] taps = source
     cdef const float[:, ::1] weight = _f32("w", w, source.shape)
     cdef const float[::1] bias = source[0] if b is None else _f32("b", b, source.shape[1:])
-    cdef const float *offset = NULL if b is None else &bias[0]
+    cdef const float *offset = NULL
+    if b is not None:
+        offset = &bias[0]
     addresses = np.array([<size_t> &taps[j, 0] for j in range(taps.shape[0])], np.uintp)
     cdef const size_t[::1] pointers = addresses
     out = np.empty(taps.shape[1], np.float32)

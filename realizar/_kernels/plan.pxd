@@ -2,10 +2,12 @@
 
 from libc.stdint cimport int32_t
 
-from realizar._kernels.exec cimport rz_attention, rz_op, rz_pool, rz_program, rz_rope, rz_rows, rz_weight
+from realizar._kernels.exec cimport rz_attention, rz_op, rz_pool, rz_pool_fn, rz_program, rz_rope, rz_rows, rz_weight
 
 cdef class Pool:
     cdef rz_pool *pool
+
+    cdef int run(self, rz_pool_fn *work, void *arg) noexcept nogil
 
 cdef class Program:
     cdef Pool pool

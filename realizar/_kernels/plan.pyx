@@ -18,7 +18,7 @@ from realizar._kernels.exec cimport (
     RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
     RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
     exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op,
-    rz_pool_free, rz_pool_new, rz_pool_size, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
+    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
     rz_weight,
 )
 from realizar._kernels.table cimport kernels
@@ -81,6 +81,10 @@ cdef class Pool:
     def n_threads(self):
         """Workers, the calling thread included."""
         return rz_pool_size(self.pool)
+
+    cdef int run(self, rz_pool_fn *work, void *arg) noexcept nogil:
+        """Other work than a program's, on every worker; 0, or an errno when the threads cannot start."""
+        return rz_pool_run(self.pool, work, arg)
 
 
 cdef class Program:
@@ -157,9 +161,10 @@ cdef class Program:
 
     cdef void product(self, rz_weight *m, str format, data, size_t k, bint f32) except *:
         """A weight of k columns, and the kernels that multiply it."""
-        cdef rz_format_kernels *kernel = &self.program.kernels.format[_FORMAT[format]]
+        cdef const rz_format_kernels *kernel = &self.program.kernels.format[_FORMAT[format]]
         m.data = self.weight(data, row_bytes(format, k), &m.n_row, &m.stride)
-        m.few, m.many = (kernel.matmul_f32, kernel.matmul_f32) if f32 else (kernel.gemv, kernel.gemm)
+        m.few = kernel.matmul_f32 if f32 else kernel.gemv
+        m.many = kernel.matmul_f32 if f32 else kernel.gemm
         m.most = NULL if f32 else kernel.gemm_tokens
         self.max_k = max(self.max_k, k)
 
@@ -260,7 +265,7 @@ cdef class Program:
 
     def add_rope(self, size_t head_dim, int n_head, x, y, rope):
         """Rotates the heads of every row."""
-        if 2 * len(rope[0]) > head_dim:
+        if <size_t> (2 * len(rope[0])) > head_dim:
             raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim}")
         cdef rz_op *op = self.new_op(RZ_OP_ROPE, head_dim)
         op.n_repeat = n_head
@@ -320,7 +325,7 @@ cdef class Program:
         cdef rz_attention *a
         cdef rz_op *op
         cdef size_t n_head_kv = cache[3], head_dim_k = cache[4], head_dim_v = cache[5], n_q = n_head * head_dim_k
-        if rope is not None and 2 * len(rope[0]) > head_dim_k:
+        if rope is not None and <size_t> (2 * len(rope[0])) > head_dim_k:
             raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim_k}")
         for code in (RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE)[k is None:]:
             op = self.new_op(code, n_q)
@@ -358,7 +363,7 @@ cdef class Program:
         cdef const int32_t *tables[16]
         cdef int32_t widths[16]
         cdef const int32_t[:, ::1] table
-        cdef int error
+        cdef int error = 0
         if <size_t> tokens.shape[0] > self.n_batch or tokens.shape[0] < 1:
             raise ValueError(f"{tokens.shape[0]} tokens in a step; this program takes 1 to {self.n_batch}")
         if len(block_tables) > 16:

@@ -24,7 +24,7 @@ def add_linear_heads(Program program not None, size_t k, str format not None, li
 
     room: offset of n_head activation records a row, where the format takes them.
     """
-    cdef size_t n_head = len(data), record, h
+    cdef size_t n_head = len(data), record = 0, h
     cdef int block = 0 if f32 else ACT_BLOCK[format]
     cdef rz_rows inputs = program.rows(x, n_head * k), outputs
     cdef char *records = NULL

@@ -92,7 +92,9 @@ def selective_scan(x, dt, b, c, a, d, state, dt_bias=None, str isa=None):
     cdef float[::1] h = state
     cdef float[:, ::1] y = out
     args.x, args.dt, args.b, args.c = &x_view[0, 0], &dt_view[0, 0], &b_view[0, 0, 0], &c_view[0, 0, 0]
-    args.a, args.d, args.dt_bias = &a_view[0], &d_view[0], NULL if dt_bias is None else &bias_view[0]
+    args.a, args.d, args.dt_bias = &a_view[0], &d_view[0], NULL
+    if dt_bias is not None:
+        args.dt_bias = &bias_view[0]
     args.n_tokens, args.n_head, args.head_dim = x.shape[0], dt.shape[1], x.shape[1] // dt.shape[1]
     args.n_group, args.n_state = b.shape[1], b.shape[2]
     args.ldx = args.ldy = x.shape[1]

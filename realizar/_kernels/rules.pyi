@@ -14,5 +14,5 @@ def dry(
     multiplier: float,
     base: float,
     allowed: int,
-    exempt: NDArray[np.uint8] | None = None,
+    exempt: NDArray[np.uint8],
 ) -> None: ...

@@ -32,6 +32,7 @@ cdef void bias_tokens(Candidates c, const int32_t *ids, const float *biases, int
     if c.is_dense:
         for i in range(n):
             c.own[ids[i]] = added(c.own[ids[i]], biases[i])
+        c._rescan(ids, n)
     else:
         for i in range(n):
             c.count[ids[i]] = i + 1
@@ -40,7 +41,7 @@ cdef void bias_tokens(Candidates c, const int32_t *ids, const float *biases, int
                 c.own[i] = added(c.own[i], biases[c.count[c.ids[i]] - 1])
         for i in range(n):
             c.count[ids[i]] = 0
-    c._scan()
+        c._scan()
 
 
 cdef void keep_tokens(Candidates c, const int32_t *ids, int n) noexcept nogil:
@@ -82,7 +83,10 @@ cdef void penalize_repeats(Candidates c, const int32_t *marked, int n, double mu
             c.own[place] = added(c.own[place], -min(multiplier * pow(base, length - allowed), <double>FLT_MAX))
     for i in range(n):
         c.count[marked[i]] = 0
-    c._scan()
+    if c.is_dense:
+        c._rescan(marked, n)
+    else:
+        c._scan()
 
 
 cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int allowed, const uint8_t *exempt,
@@ -103,7 +107,7 @@ cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int all
             left, right = k, k + length
         token = h[n - k]
         length = min(length, limit)
-        if length >= allowed and length > c.count[token] and not (exempt and exempt[token]):
+        if length >= allowed and length > c.count[token] and not exempt[token]:
             c.count[token] = length
 
 
@@ -117,12 +121,18 @@ cdef void ban_repeats(Candidates c, const int32_t *h, int n, int size) noexcept 
         if j == size:
             c.count[h[i]] = 1
     c._to_own()
-    for i in range(c.n):
-        if c.count[c._id(i)]:
-            c.own[i] = -INFINITY
+    if c.is_dense:
+        for i in range(n):
+            if c.count[h[i]]:
+                c.own[h[i]] = -INFINITY
+        c._rescan(h, n)
+    else:
+        for i in range(c.n):
+            if c.count[c.ids[i]]:
+                c.own[i] = -INFINITY
+        c._scan()
     for i in range(n):
         c.count[h[i]] = 0
-    c._scan()
 
 
 def bias(Candidates c not None, const int32_t[::1] ids not None, const float[::1] biases not None):
@@ -148,31 +158,33 @@ def keep_bits(Candidates c not None, const uint32_t[::1] bits not None):
         keep_set(c, &bits[0] if bits.shape[0] else NULL, <int>min(32 * bits.shape[0], c.n_vocab))
 
 
-def no_repeat(Candidates c not None, const int32_t[::1] history not None, int size):
-    """Ban each token that would end a run of `size` tokens that is in the history already."""
+def no_repeat(Candidates c not None, const int32_t[::1] history not None, size):
+    """Ban each token that would end a run of `size` tokens, any integer, that is in the history already."""
     if size < 1:
         raise ValueError(f"size={size}: must be at least 1")
+    cdef int n = <int>history.shape[0], length
     check_tokens("history", history, c.n_vocab)
-    if history.shape[0] >= size:
+    if n >= size:
+        length = size
         with nogil:
-            ban_repeats(c, &history[0], <int>history.shape[0], size)
+            ban_repeats(c, &history[0], n, length)
 
 
 def dry(Candidates c not None, const int32_t[::1] history not None, int limit, double multiplier, double base,
-        int allowed, const uint8_t[::1] exempt=None):
-    """Lower the tokens that would lengthen a repetition of at least `allowed` tokens: see sampling/dry.py.
+        allowed, const uint8_t[::1] exempt not None):
+    """Lower the tokens that would lengthen a repetition of at least `allowed` tokens, any integer: see sampling/dry.py.
 
     Repetitions are counted up to `limit` tokens. Tokens marked in `exempt` ([n_vocab]) go free.
     """
     cdef int32_t[::1] z
-    cdef int n = <int>history.shape[0]
+    cdef int n = <int>history.shape[0], least
     if allowed < 1:
         raise ValueError(f"allowed={allowed}: must be at least 1")
-    if exempt is not None and exempt.shape[0] != c.n_vocab:
+    if exempt.shape[0] != c.n_vocab:
         raise ValueError(f"{exempt.shape[0]} marks for a vocabulary of {c.n_vocab}")
     check_tokens("history", history, c.n_vocab)
     if n > allowed and limit >= allowed:
-        z = np.empty(n, np.int32)
+        z, least = np.empty(n, np.int32), allowed
         with nogil:
-            mark_repeats(c, &history[0], n, limit, allowed, NULL if exempt is None else &exempt[0], &z[0])
-            penalize_repeats(c, &history[0], n, multiplier, base, allowed)
+            mark_repeats(c, &history[0], n, limit, least, &exempt[0], &z[0])
+            penalize_repeats(c, &history[0], n, multiplier, base, least)

@@ -1,34 +1,52 @@
 """The candidates of one token as other compiled modules see them: what is in them, and what a sampler is made of."""
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from realizar._kernels.blocks cimport LogitBlocks
+from realizar._kernels.table cimport RZ_LOGITS_BLOCK, rz_kernels
 
 
 cdef extern from "realizar/logits.h" nogil:
-    enum:
-        RZ_LOGITS_BLOCK
-    float rz_greatest(const float *x, int *has_nan)
-    float rz_exp(float x)
-    float rz_weigh(const float *x, float peak, float *w)
-    double rz_fall(const float *x, float peak, const float *w)
     int rz_moments(const float *x, float peak, double *sum, double *squares)
     bint rz_is_better(float x, int32_t i, float y, int32_t j)
+    int rz_partition(float *x, int32_t *ids, int lo, int hi)
     void rz_select(float *x, int32_t *ids, int lo, int hi, int k)
     void rz_sort(float *x, int32_t *ids, int lo, int hi)
 
 
+# Some samplers order the candidates, but what they keep is settled by the first of them. So they look at those above a
+# cut that goes down until no other can change the answer, and of these put as many in order as they need: of 150 000
+# some hundreds. What they put aside meanwhile are their logits and ids.
+
+cdef inline int more(int done, int n) noexcept nogil:
+    """How many of n to have in order next."""
+    return min(n, 4 * done + RZ_LOGITS_BLOCK)
+
+
+cdef inline double fallen(double peak, double reach) noexcept nogil:
+    """So far below the peak; far enough to leave nothing out when a reach has doubled some times."""
+    return peak - reach if reach < 1e3 else -INFINITY
+
+
 cdef class Candidates:
     cdef readonly int n_vocab, n
+    cdef const rz_kernels *kernels
+    cdef LogitBlocks blocks       # of the rows that all threads have looked at, or None
     cdef const float[::1] source  # the caller's logits, kept alive
     cdef const float *x           # the candidates' logits: the caller's, or own
     cdef float *own
     cdef int32_t *ids             # of the candidates, unless is_dense: then candidate i is token i
     cdef bint is_dense
     cdef float peak               # the greatest logit
+    cdef double total             # the sum of all e**(x - peak)
     cdef float *block_max
-    cdef float *block_x           # room to order the blocks
-    cdef int32_t *block_ids
-    cdef float *weights           # room for e**(x - peak), and their sums
-    cdef double *block_sum
+    cdef float *block_sum         # of e**(x - block_max) ...
+    cdef float *block_weight      # ... which has to be multiplied with this: e**(block_max - peak)
+    cdef float *block_x           # room for a number for each block
+    cdef int32_t *block_ids       # room to order the blocks
+    cdef float *spare_x           # room for some candidates, or for their weights
+    cdef int32_t *spare_ids
     cdef int32_t *count           # of each token in the history; zero between calls
     cdef uint64_t seed, position  # what chance is a function of
     cdef uint32_t draw_number, n_uniforms
@@ -38,15 +56,22 @@ cdef class Candidates:
     cdef int _n_blocks(self) noexcept nogil
     cdef int _block_end(self, int b) noexcept nogil
     cdef const float *_block(self, int b, float *padded) noexcept nogil
-    cdef bint _scan(self) noexcept nogil
-    cdef double _weigh(self) noexcept nogil
+    cdef void _scan(self) noexcept nogil
+    cdef void _rescan(self, const int32_t *ids, int n) noexcept nogil
+    cdef void _sum(self) noexcept nogil
     cdef void _to_own(self) noexcept nogil
     cdef void _keep_first(self, int n) noexcept nogil
+    cdef void _keep_spare(self, int n) noexcept nogil
     cdef void _keep_from(self, float cut) noexcept nogil
+    cdef int _gather(self, float cut, float *x, int32_t *ids) noexcept nogil
+    cdef double _weigh(self, const float *x, int n) noexcept nogil
     cdef void _greedy(self) noexcept nogil
     cdef void _penalize(self, const int32_t *history, int n, float repetition, float presence,
                         float frequency) noexcept nogil
+    cdef float _below_best(self, int k) noexcept nogil
     cdef void _top_k(self, int k) noexcept nogil
+    cdef int _take(self, const float *x, int n, double enough, double *mass) noexcept nogil
+    cdef int _heaviest(self, int n, double enough) noexcept nogil
     cdef void _top_p(self, double p) noexcept nogil
     cdef void _temperature(self, float t) noexcept nogil
     cdef int _draw(self, double u) noexcept nogil

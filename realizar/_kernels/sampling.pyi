@@ -3,6 +3,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from realizar._kernels.blocks import LogitBlocks
+
 def philox4x32(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
 def uniform(seed: int, position: int, draw: int, which: int = 0) -> float: ...
 
@@ -10,7 +12,7 @@ class Candidates:
     n_vocab: int
     n: int
     drawn_p: float
-    def __new__(cls, n_vocab: int) -> Candidates: ...
+    def __new__(cls, n_vocab: int, blocks: LogitBlocks | None = None) -> Candidates: ...
     @property
     def is_empty(self) -> bool: ...
     @property

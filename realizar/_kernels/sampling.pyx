@@ -4,11 +4,12 @@ A candidate is a token id with its logit. After `load` every token is one: the l
 them (nothing is ever written there) and the index is the id. The first sampler that changes a logit copies them; the
 first that drops candidates packs the others to the front.
 
-Every sampler leaves `block_max` true, the greatest logit of each block of 64: so the few candidates that matter among
-150 000 are found by looking at 2 400 numbers.
+Every sampler leaves true what is known of each block of 64: the greatest logit, and the sum of e**(logit - greatest).
+So the few candidates that matter among 150 000 are found by looking at 2 400 numbers, and one is drawn by looking at as
+many and one block. For a step's rows all threads have looked at the blocks already (blocks.pyx).
 
-Probabilities are computed by our own exp in a fixed order; the C library's log makes only the thresholds of top-p
-(with a margin) and min-p, and log_sum_exp.
+Probabilities are computed by the kernel table's exp in a fixed order; the C library's log makes only the thresholds of
+top-p (with a margin) and min-p, and log_sum_exp.
 """
 
 from libc.float cimport FLT_MAX
@@ -18,6 +19,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 import numpy as np
+
+from realizar._kernels.blocks cimport LogitBlocks
+from realizar._kernels.table cimport RZ_LOGITS_BLOCK, kernels
 
 cdef extern from "realizar/philox.h" nogil:
     void rz_philox(uint32_t *c, uint32_t k0, uint32_t k1)
@@ -49,48 +53,62 @@ cdef inline float penalized(float x, int count, float repetition, float presence
 cdef class Candidates:
     """The candidates of one token, at most n_vocab; the buffers are made once. For one thread at a time.
 
-    Methods raise ValueError for an argument out of its range.
+    Rows of `blocks` need not be looked at again. Methods raise ValueError for an argument out of its range.
     """
 
-    def __cinit__(self, int n_vocab):
+    def __cinit__(self, int n_vocab, LogitBlocks blocks=None):
         if n_vocab < 1:
             raise ValueError(f"n_vocab={n_vocab}: must be at least 1")
+        if blocks is not None and blocks.n_vocab != n_vocab:
+            raise ValueError(f"n_vocab={n_vocab}: the blocks are of a vocabulary of {blocks.n_vocab}")
+        self.kernels, self.blocks = kernels(), blocks
         cdef size_t n_blocks = (n_vocab + RZ_LOGITS_BLOCK - 1) // RZ_LOGITS_BLOCK, n = n_blocks * RZ_LOGITS_BLOCK
         self.n_vocab = n_vocab
         self.own = <float *>calloc(n, sizeof(float))
         self.ids = <int32_t *>calloc(n, sizeof(int32_t))
-        self.weights = <float *>calloc(n, sizeof(float))
+        self.spare_x = <float *>calloc(n, sizeof(float))
+        self.spare_ids = <int32_t *>calloc(n, sizeof(int32_t))
         self.count = <int32_t *>calloc(n, sizeof(int32_t))
         self.block_max = <float *>calloc(n_blocks, sizeof(float))
+        self.block_sum = <float *>calloc(n_blocks, sizeof(float))
+        self.block_weight = <float *>calloc(n_blocks, sizeof(float))
         self.block_x = <float *>calloc(n_blocks, sizeof(float))
         self.block_ids = <int32_t *>calloc(n_blocks, sizeof(int32_t))
-        self.block_sum = <double *>calloc(n_blocks, sizeof(double))
-        if not (self.own and self.ids and self.weights and self.count
-                and self.block_max and self.block_x and self.block_ids and self.block_sum):
+        if not (self.own and self.ids and self.spare_x and self.spare_ids and self.count and self.block_max
+                and self.block_sum and self.block_weight and self.block_x and self.block_ids):
             raise MemoryError(f"no memory for {n_vocab} candidates")
 
     def __dealloc__(self):
         free(self.own)
         free(self.ids)
-        free(self.weights)
+        free(self.spare_x)
+        free(self.spare_ids)
         free(self.count)
         free(self.block_max)
+        free(self.block_sum)
+        free(self.block_weight)
         free(self.block_x)
         free(self.block_ids)
-        free(self.block_sum)
 
     def load(self, const float[::1] logits not None):
         """Make every token a candidate; False when a logit is NaN or +inf, or all are -inf: then do not go on."""
-        cdef bint sound
+        cdef Py_ssize_t row = -1
         if logits.shape[0] != self.n_vocab:
             raise ValueError(f"{logits.shape[0]} logits for a vocabulary of {self.n_vocab}")
         self.source = logits
         self.x = &logits[0]
         self.n = self.n_vocab
         self.is_dense = True
-        with nogil:
-            sound = self._scan()
-        return sound and -INFINITY < self.peak < INFINITY
+        if self.blocks is not None:
+            row = self.blocks.find(self.x)
+        if row < 0:
+            with nogil:
+                self._scan()
+        else:
+            memcpy(self.block_max, &self.blocks.max_[row, 0], <size_t>self._n_blocks() * sizeof(float))
+            memcpy(self.block_sum, &self.blocks.sum_[row, 0], <size_t>self._n_blocks() * sizeof(float))
+            self._sum()
+        return -INFINITY < self.peak < INFINITY and self.total == self.total
 
     @property
     def is_empty(self):
@@ -170,10 +188,7 @@ cdef class Candidates:
 
     def log_sum_exp(self):
         """The float64 log(sum(e**logit)), to about 1e-6."""
-        cdef double total
-        with nogil:
-            total = self._weigh()
-        return self.peak + log(total)
+        return self.peak + log(self.total)
 
     def key(self, uint64_t seed, uint64_t position, uint32_t draw):
         """Say what all chance in the next choice is a function of."""
@@ -225,24 +240,41 @@ cdef class Candidates:
             padded[i] = self.x[start + i] if i < length else -INFINITY
         return padded
 
-    cdef bint _scan(self) noexcept nogil:
-        """Makes block_max and peak true; returns whether there is no NaN."""
-        cdef float padded[RZ_LOGITS_BLOCK]
-        cdef int b, has_nan = 0
-        self.peak = -INFINITY
-        for b in range(self._n_blocks()):
-            self.block_max[b] = rz_greatest(self._block(b, padded), &has_nan)
-            self.peak = max(self.peak, self.block_max[b])
-        return not has_nan
+    cdef void _scan(self) noexcept nogil:
+        """Makes true what is known of the blocks and of them all."""
+        self.kernels.logit_sums(self.x, self.n, self.block_max, self.block_sum)
+        self._sum()
 
-    cdef double _weigh(self) noexcept nogil:
-        """weights = e**(logit - peak), block_sum their sums; returns the sum of those."""
-        cdef float padded[RZ_LOGITS_BLOCK]
+    cdef void _rescan(self, const int32_t *ids, int n) noexcept nogil:
+        """The same where nothing has changed but the logits of these candidates, all of which are tokens."""
+        cdef int i, b
+        if n > self._n_blocks():
+            self._scan()
+            return
+        for i in range(n):
+            b = ids[i] // RZ_LOGITS_BLOCK
+            self.kernels.logit_sums(self.x + b * RZ_LOGITS_BLOCK, self._block_end(b) - b * RZ_LOGITS_BLOCK,
+                                    self.block_max + b, self.block_sum + b)
+        self._sum()
+
+    cdef void _sum(self) noexcept nogil:
+        """Makes peak and total true by the blocks. A NaN or +inf in one of them makes total a NaN."""
+        cdef int b, n = self._n_blocks()
+        self.peak = -INFINITY
+        for b in range(n):
+            self.peak = max(self.peak, self.block_max[b])
+        self.kernels.logit_weights(self.block_max, self.peak, n, self.block_weight)
+        self.total = 0.0
+        for b in range(n):
+            self.total += <double>self.block_sum[b] * <double>self.block_weight[b]
+
+    cdef double _weigh(self, const float *x, int n) noexcept nogil:
+        """Writes e**(x - peak) of n logits into spare_x; returns their sum."""
         cdef double total = 0.0
-        cdef int b
-        for b in range(self._n_blocks()):
-            self.block_sum[b] = rz_weigh(self._block(b, padded), self.peak, self.weights + b * RZ_LOGITS_BLOCK)
-            total += self.block_sum[b]
+        cdef int i
+        self.kernels.logit_weights(x, self.peak, n, self.spare_x)
+        for i in range(n):
+            total += self.spare_x[i]
         return total
 
     cdef void _to_own(self) noexcept nogil:
@@ -257,17 +289,27 @@ cdef class Candidates:
         self.is_dense = False
         self._scan()
 
+    cdef void _keep_spare(self, int n) noexcept nogil:
+        """The first n of those put aside are the candidates."""
+        memcpy(self.own, self.spare_x, <size_t>n * sizeof(float))
+        memcpy(self.ids, self.spare_ids, <size_t>n * sizeof(int32_t))
+        self._keep_first(n)
+
     cdef void _keep_from(self, float cut) noexcept nogil:
         """Keeps the candidates with a logit of at least `cut`, in their order."""
+        self._keep_first(self._gather(cut, self.own, self.ids))
+
+    cdef int _gather(self, float cut, float *x, int32_t *ids) noexcept nogil:
+        """Copies the candidates with a logit of at least `cut`, in their order; returns how many there are."""
         cdef int b, i, n = 0
         for b in range(self._n_blocks()):
             if self.block_max[b] >= cut:
                 for i in range(b * RZ_LOGITS_BLOCK, self._block_end(b)):
                     if self.x[i] >= cut:
-                        self.own[n] = self.x[i]
-                        self.ids[n] = self._id(i)
+                        x[n] = self.x[i]
+                        ids[n] = self._id(i)
                         n += 1
-        self._keep_first(n)
+        return n
 
     cdef void _greedy(self) noexcept nogil:
         cdef int32_t best = self.n_vocab
@@ -296,40 +338,69 @@ cdef class Candidates:
                 self.own[id] = penalized(self.own[id], count, repetition, presence, frequency)
         for i in range(n):
             self.count[history[i]] = 0
-        self._scan()
+        if self.is_dense:
+            self._rescan(history, n)
+        else:
+            self._scan()
+
+    cdef float _below_best(self, int k) noexcept nogil:
+        """A logit that at least k candidates reach, and not many more."""
+        cdef int b, n_blocks = self._n_blocks()
+        if k > n_blocks:
+            return -INFINITY
+        for b in range(n_blocks):
+            self.block_x[b], self.block_ids[b] = self.block_max[b], b
+        rz_select(self.block_x, self.block_ids, 0, n_blocks, k - 1)
+        rz_select(self.block_x, self.block_ids, k - 1, n_blocks, k)
+        return self.block_x[k - 1]  # k blocks hold one each that is no worse
 
     cdef void _top_k(self, int k) noexcept nogil:
-        cdef int b, n_blocks = self._n_blocks()
-        if k >= self.n:
-            return
-        if k <= n_blocks:  # k blocks hold one each that is no worse than the k-th best block maximum
-            for b in range(n_blocks):
-                self.block_x[b], self.block_ids[b] = self.block_max[b], b
-            rz_select(self.block_x, self.block_ids, 0, n_blocks, k - 1)
-            rz_select(self.block_x, self.block_ids, k - 1, n_blocks, k)
-            self._keep_from(self.block_x[k - 1])
-        else:
-            self._keep_from(-INFINITY)
-        rz_select(self.own, self.ids, 0, self.n, k)
-        self._keep_first(k)
+        if k < self.n:
+            rz_select(self.own, self.ids, 0, self._gather(self._below_best(k), self.own, self.ids), k)
+            self._keep_first(k)
+
+    cdef int _take(self, const float *x, int n, double enough, double *mass) noexcept nogil:
+        """Adds e**(x - peak) of one after the other to the mass until that is enough; returns of how many."""
+        cdef float w[RZ_LOGITS_BLOCK]
+        cdef int i, start = 0
+        while start < n:
+            self.kernels.logit_weights(x + start, self.peak, min(n - start, RZ_LOGITS_BLOCK), w)
+            for i in range(min(n - start, RZ_LOGITS_BLOCK)):
+                mass[0] += w[i]
+                if mass[0] >= enough:
+                    return start + i + 1
+            start += RZ_LOGITS_BLOCK
+        return n
+
+    cdef int _heaviest(self, int n, double enough) noexcept nogil:
+        """Brings the best of those put aside to the front, as few as have enough weight; returns how many.
+
+        Quickselect by weight: what is better than a pivot is enough, or is kept whole and the rest has to make it up.
+        """
+        cdef double before = 0.0, mass
+        cdef int lo = 0, hi = n, place
+        while lo < hi:
+            place, mass = rz_partition(self.spare_x, self.spare_ids, lo, hi), before
+            self._take(self.spare_x + lo, place - lo, INFINITY, &mass)
+            if place > lo and mass >= enough:
+                hi = place
+                continue
+            self._take(self.spare_x + place, 1, INFINITY, &mass)
+            lo = place + 1
+            if mass >= enough:
+                break
+            before = mass
+        return lo
 
     cdef void _top_p(self, double p) noexcept nogil:
-        cdef double total = self._weigh(), mass = 0.0, margin
-        cdef int done = 0, upto = 0
-        # All candidates less probable than (1 - p) / n hold less than 1 - p together, so none of them is in the set.
-        margin = 1e-3 + 1e-6 * abs(self.peak)
-        self._keep_from(<float>(self.peak + log((1.0 - p) / self.n * total) - margin))
-        while upto < self.n:
-            upto = min(self.n, 2 * upto + RZ_LOGITS_BLOCK)
-            rz_select(self.own, self.ids, done, self.n, upto)
-            rz_sort(self.own, self.ids, done, upto)
-            while done < upto:
-                mass += rz_exp(max(self.own[done] - self.peak, <float>-88.0))
-                done += 1
-                if mass >= p * total:
-                    self._keep_first(done)
-                    return
-        self._scan()
+        """Looks further and further down until the candidates there are enough."""
+        cdef double enough = p * self.total, mass = 0.0, reach = 2.0
+        cdef int n = 0
+        while not n or (n < self.n and mass < enough * (1.0 + 1e-12)):  # summed up in another order: another last bit
+            n, mass = self._gather(<float>fallen(self.peak, reach), self.spare_x, self.spare_ids), 0.0
+            self._take(self.spare_x, n, INFINITY, &mass)
+            reach *= 2.0
+        self._keep_spare(self._heaviest(n, enough))
 
     cdef void _temperature(self, float t) noexcept nogil:
         cdef const float *x = self.x
@@ -342,20 +413,23 @@ cdef class Candidates:
         self._scan()
 
     cdef int _draw(self, double u) noexcept nogil:
-        """Walks the blocks, then the weights, up to the share u of the sum; the last that weighs takes the rounding."""
-        cdef double total = self._weigh(), target = u * total, below = 0.0
-        cdef int b, i, block = 0, chosen = 0
+        """Walks the blocks, then the one of them, up to the share u of all; the last that weighs takes the rounding."""
+        cdef double target = u * self.total, below = 0.0, weight
+        cdef int b, i, block = 0, chosen = 0, start
         for b in range(self._n_blocks()):
-            if self.block_sum[b] > 0.0:
+            weight = <double>self.block_sum[b] * <double>self.block_weight[b]
+            if weight > 0.0:
                 block = b
-                if below + self.block_sum[b] > target:
+                if below + weight > target:
                     break
-                below += self.block_sum[b]
-        for i in range(block * RZ_LOGITS_BLOCK, self._block_end(block)):
-            if self.weights[i] > 0.0:
+                below += weight
+        start = block * RZ_LOGITS_BLOCK
+        self._weigh(self.x + start, self._block_end(block) - start)
+        for i in range(self._block_end(block) - start):
+            if self.spare_x[i] > 0.0:
                 chosen = i
-                below += self.weights[i]
+                below += self.spare_x[i]
                 if below > target:
                     break
-        self.drawn_p = self.weights[chosen] / total
-        return chosen
+        self.drawn_p = self.spare_x[chosen] / self.total
+        return start + chosen

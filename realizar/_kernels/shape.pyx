@@ -5,92 +5,148 @@ Each is a function of the candidates; what it means stands in sampling/truncatio
 
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, exp, fabs, log, pow, sqrt
+from libc.stdint cimport int32_t
 
-from realizar._kernels.sampling cimport (
-    RZ_LOGITS_BLOCK, Candidates, rz_exp, rz_fall, rz_moments, rz_select, rz_sort,
-)
+from realizar._kernels.sampling cimport Candidates, fallen, more, rz_moments, rz_select, rz_sort
+from realizar._kernels.table cimport RZ_LOGITS_BLOCK
 
 
 cdef struct Spread:
-    double total    # the sum of the weights e**(x - peak)
     double fall     # the mean of peak - x by probability
     double entropy  # in nats
 
 
 cdef Spread spread(Candidates c) noexcept nogil:
-    cdef float padded[RZ_LOGITS_BLOCK]
     cdef Spread s
     cdef double fall = 0.0
     cdef int b
-    s.total = c._weigh()
+    c.kernels.logit_falls(c.x, c.n, c.block_max, c.block_x)
     for b in range(c._n_blocks()):
-        fall += rz_fall(c._block(b, padded), c.peak, c.weights + b * RZ_LOGITS_BLOCK)
-    s.fall = fall / s.total
-    s.entropy = max(log(s.total) + s.fall, 0.0)
+        if c.block_weight[b] > 0.0:
+            fall += c.block_weight[b] * (c.block_x[b] + c.block_sum[b] * (<double>c.peak - <double>c.block_max[b]))
+    s.fall = fall / c.total
+    s.entropy = max(log(c.total) + s.fall, 0.0)
     return s
 
 
-cdef int moments(Candidates c, double *mean, double *deviation) noexcept nogil:
-    """Of the falls below the best of all finite logits, of which it returns the number."""
-    cdef float padded[RZ_LOGITS_BLOCK]
-    cdef double total = 0.0, squares = 0.0
-    cdef int b, n = 0
-    for b in range(c._n_blocks()):
-        n += rz_moments(c._block(b, padded), c.peak, &total, &squares)
-    mean[0] = total / n
-    deviation[0] = sqrt(max(squares / n - mean[0] * mean[0], 0.0))
+cdef int n_finite(Candidates c) noexcept nogil:
+    cdef int i, n = 0
+    for i in range(c.n):
+        n += c.x[i] > -INFINITY
     return n
 
 
-cdef void keep_probable(Candidates c, double p, double total) noexcept nogil:
+cdef double deviation(Candidates c) noexcept nogil:
+    """Of all finite logits."""
+    cdef float padded[RZ_LOGITS_BLOCK]
+    cdef double total = 0.0, squares = 0.0, mean
+    cdef int b, n = 0
+    for b in range(c._n_blocks()):
+        n += rz_moments(c._block(b, padded), c.peak, &total, &squares)
+    mean = total / n
+    return sqrt(max(squares / n - mean * mean, 0.0))
+
+
+cdef void keep_probable(Candidates c, double p) noexcept nogil:
     """Keeps the candidates of at least this probability, and the best in any case."""
-    c._keep_from(min(<float>(c.peak + log(p * total)), c.peak))
+    c._keep_from(min(<float>(c.peak + log(p * c.total)), c.peak))
+
+
+cdef inline int index_of(Candidates c, int32_t id) noexcept nogil:
+    return id if c.is_dense else c.count[id]
+
+
+cdef int nearest(Candidates c, int n, double fall, double enough) noexcept nogil:
+    """Orders those put aside by how far -log(probability) is from the entropy: that is, a logit from the mean logit by
+    probability. Returns how many of the nearest have `enough` weight, or 0 where all together have not.
+    """
+    cdef float x[RZ_LOGITS_BLOCK]
+    cdef double mass = 0.0
+    cdef int i, length, done = 0, upto = 0
+    for i in range(n):
+        c.spare_x[i] = <float>max(-fabs(<double>c.peak - <double>c.spare_x[i] - fall), -<double>FLT_MAX)
+    while done < n and (not done or mass < enough):
+        if done == upto:
+            upto = more(done, n)
+            rz_select(c.spare_x, c.spare_ids, done, n, upto)
+            rz_sort(c.spare_x, c.spare_ids, done, upto)
+        length = min(upto - done, RZ_LOGITS_BLOCK)
+        for i in range(length):
+            x[i] = c.x[index_of(c, c.spare_ids[done + i])]
+        done += c._take(x, length, enough, &mass)
+    return done if mass >= enough else 0
 
 
 cdef void keep_typical(Candidates c, double p) noexcept nogil:
-    """Orders by how far -log(probability) is from the entropy: that is, a logit from the mean logit by probability."""
-    cdef Spread s = spread(c)
-    cdef double mass = 0.0
-    cdef int i, done = 0, upto = 0
-    c._keep_from(-INFINITY)
-    for i in range(c.n):
-        c.weights[c.ids[i]] = c.own[i]  # by token, since the order is about to go
-        c.own[i] = <float>max(-fabs(<double>c.peak - <double>c.own[i] - s.fall), -<double>FLT_MAX)
-    while upto < c.n and (not done or mass < p * s.total):
-        upto = min(c.n, 2 * upto + RZ_LOGITS_BLOCK)
-        rz_select(c.own, c.ids, done, c.n, upto)
-        rz_sort(c.own, c.ids, done, upto)
-        while done < upto and (not done or mass < p * s.total):
-            mass += rz_exp(max(c.weights[c.ids[done]] - c.peak, <float>-88.0))
-            done += 1
-    for i in range(done):
-        c.own[i] = c.weights[c.ids[i]]
-    c._keep_first(done)
+    cdef double fall = spread(c).fall, reach = fall + 1.0
+    cdef int i, n, kept
+    if not c.is_dense:
+        for i in range(c.n):
+            c.count[c.ids[i]] = i
+    while True:
+        n = c._gather(<float>fallen(c.peak, fall + reach), c.spare_x, c.spare_ids)
+        kept = nearest(c, n, fall, p * c.total)
+        if kept and -c.spare_x[kept - 1] < <float>reach:  # those below the cut are at least as far
+            break
+        if n == c.n:
+            kept = kept if kept else n
+            break
+        reach *= 2.0
+    for i in range(kept):
+        c.spare_x[i] = c.x[index_of(c, c.spare_ids[i])]
+    if not c.is_dense:
+        for i in range(c.n):
+            c.count[c.ids[i]] = 0
+    c._keep_spare(kept)
+
+
+cdef int bent(Candidates c, int n, double limit, double *total) noexcept nogil:
+    """Sums the second differences of the weights of the first n put aside, in order; returns the first place behind 0
+    where that is above the limit, or -1.
+    """
+    cdef float w[RZ_LOGITS_BLOCK + 2]
+    cdef int i, start = 0
+    total[0] = 0.0
+    while start < n - 2:
+        c.kernels.logit_weights(c.spare_x + start, c.peak, min(n - start, RZ_LOGITS_BLOCK + 2), w)
+        for i in range(min(n - 2 - start, RZ_LOGITS_BLOCK)):
+            total[0] += fabs(<double>w[i] - 2.0 * w[i + 1] + w[i + 2])
+            if total[0] > limit and start + i > 0:
+                return start + i
+        start += RZ_LOGITS_BLOCK
+    return -1
+
+
+cdef int head(Candidates c, int n, double z) noexcept nogil:
+    """How many of the n put aside stay; -1 where all do; -2 where that hangs on those not put aside."""
+    cdef double curvature, rest, so_far
+    cdef float weight
+    cdef int done = 0, kept
+    while done < n:
+        rz_select(c.spare_x, c.spare_ids, done, n, more(done, n))
+        rz_sort(c.spare_x, c.spare_ids, done, more(done, n))
+        done = more(done, n)
+        bent(c, done, INFINITY, &curvature)
+        kept = bent(c, done, z * curvature, &so_far)
+        if done == c.n:
+            return kept
+        # Weights that only fall bend by twice the first of them at most: by that of the first bend not counted.
+        if done > 2:
+            c.kernels.logit_weights(c.spare_x + done - 2, c.peak, 1, &weight)
+            rest = 2.0 * weight
+            if kept > 0 and kept == bent(c, done, z * (curvature + rest) * (1.0 + 1e-12), &so_far):
+                return kept
+    return -2
 
 
 cdef void keep_head(Candidates c, double z) noexcept nogil:
-    """Tail-free. What lies behind a weight w bends by 2 w at most, so that only the head has to be sorted."""
-    cdef float *w = c.weights
-    cdef double curvature = 0.0, so_far = 0.0
-    cdef int i = 0, done = 0, upto = 0
-    c._keep_from(-INFINITY)
-    while upto < c.n and not (upto and 2.0 * w[upto - 1] <= 1e-7 * curvature):
-        upto = min(c.n, 2 * upto + RZ_LOGITS_BLOCK)
-        rz_select(c.own, c.ids, done, c.n, upto)
-        rz_sort(c.own, c.ids, done, upto)
-        while done < upto:
-            w[done] = rz_exp(max(c.own[done] - c.peak, <float>-88.0))
-            done += 1
-        while i + 2 < done:
-            curvature += fabs(<double>w[i] - 2.0 * w[i + 1] + w[i + 2])
-            i += 1
-    if curvature > 0.0:
-        for i in range(done - 2):
-            so_far += fabs(<double>w[i] - 2.0 * w[i + 1] + w[i + 2])
-            if so_far > z * curvature and i > 0:
-                c._keep_first(i)
-                return
-    c._scan()
+    cdef double reach = 12.0
+    cdef int kept = -2
+    while kept == -2:
+        kept = head(c, c._gather(<float>fallen(c.peak, reach), c.spare_x, c.spare_ids), z)
+        reach *= 2.0
+    if kept > 0:
+        c._keep_spare(kept)
 
 
 cdef void bend(Candidates c, double factor, double curve) noexcept nogil:
@@ -130,45 +186,39 @@ def epsilon(Candidates c not None, double p):
     """Keep the candidates with a probability of at least p, and the best."""
     check("p", p, 0.0, 1.0)
     with nogil:
-        keep_probable(c, p, c._weigh())
+        keep_probable(c, p)
 
 
 def eta(Candidates c not None, double p):
     """Keep the candidates with a probability of at least min(p, sqrt(p) * e**-entropy), and the best."""
-    cdef Spread s
     check("p", p, 0.0, 1.0)
     with nogil:
-        s = spread(c)
-        keep_probable(c, min(p, sqrt(p) * exp(-s.entropy)), s.total)
+        keep_probable(c, min(p, sqrt(p) * exp(-spread(c).entropy)))
 
 
 def top_a(Candidates c not None, double a):
     """Keep the candidates with a probability of at least a * (that of the best)**2, and the best."""
-    cdef double total
     check("a", a, 0.0, 1.0)
     with nogil:
-        total = c._weigh()
-        keep_probable(c, a / (total * total), total)
+        keep_probable(c, a / (c.total * c.total))
 
 
 def top_n_sigma(Candidates c not None, double n):
     """Keep the candidates with a logit of at least the best less n standard deviations of all finite ones."""
-    cdef double mean, deviation
     check("n", n, 0.0, 1e6)
     with nogil:
-        moments(c, &mean, &deviation)
-        c._keep_from(<float>max(c.peak - n * deviation, -<double>FLT_MAX))
+        c._keep_from(<float>max(c.peak - n * deviation(c), -<double>FLT_MAX))
 
 
 def dynamic_temperature(Candidates c not None, double t, double reach, double exponent):
     """Divide by a temperature in [t - reach, t + reach] that grows with the entropy; t - reach not below 0."""
-    cdef double mean, deviation, low = max(t - reach, 0.0), share
+    cdef double low = max(t - reach, 0.0), share
     cdef int n
     check("t", t, 0.0, 1e6)
     check("reach", reach, 0.0, 1e6)
     check("exponent", exponent, 0.0, 1e6)
     with nogil:
-        n = moments(c, &mean, &deviation)
+        n = n_finite(c)
         if n > 1:
             share = min(spread(c).entropy / log(<double>n), 1.0)
             c._temperature(<float>max(low + (t + reach - low) * pow(share, exponent), 1e-30))

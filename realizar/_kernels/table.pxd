@@ -61,6 +61,12 @@ cdef extern from "realizar/table.h" nogil:
     ctypedef void rz_scaled_fn(const float *x, float s, size_t n, float *y) noexcept nogil
     ctypedef void rz_binary_fn(const float *x, const float *x2, size_t n, float *y) noexcept nogil
 
+    enum:
+        RZ_LOGITS_BLOCK
+    ctypedef void rz_logit_sums_fn(const float *x, size_t n, float *max, float *sum) noexcept nogil
+    ctypedef void rz_logit_falls_fn(const float *x, size_t n, const float *max, float *fall) noexcept nogil
+    ctypedef void rz_logit_weights_fn(const float *x, float peak, size_t n, float *y) noexcept nogil
+
     struct rz_kernels:
         const char *name
         void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y) noexcept nogil
@@ -85,6 +91,9 @@ cdef extern from "realizar/table.h" nogil:
                           size_t n_channel, float *y) noexcept nogil
         rz_scan_fn *scan_channels
         rz_scan_fn *scan_heads
+        rz_logit_sums_fn *logit_sums
+        rz_logit_falls_fn *logit_falls
+        rz_logit_weights_fn *logit_weights
         rz_attend_fn *attend
         void (*attend_merge)(float *m, float *l, float *acc, float mp, float lp, const float *accp,
                              size_t head_dim) noexcept nogil

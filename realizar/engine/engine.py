@@ -22,6 +22,7 @@ from realizar.engine.scheduler import Scheduler
 from realizar.engine.scoring import Encoding, Scoring
 from realizar.engine.sequence import Sequence
 from realizar.engine.speculation.choice import speculator
+from realizar.engine.writing import Writing
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain, TokenTexts
@@ -106,6 +107,9 @@ class Engine:
         ends = list(accumulate(counts))
         given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
         run_batch_functions(found, [(r, work[r], at) for r, at in given.items()])
+        if any(isinstance(request, Writing) for request in given):
+            found.flags.writeable = False  # what is found out here must stay true
+            self.runner.blocks.fill(found)
         for request, chunks in work.items():
             try:
                 if request in given and request.error is None:
@@ -158,7 +162,9 @@ class Engine:
         else:
             seq = Sequence(self.cache, ids)
         ends = end_ids(params, tokenizer)
-        sampler = SamplerChain.from_params(params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints)
+        sampler = SamplerChain.from_params(
+            params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints, self.runner.blocks
+        )
         request = kind(seq, params, sampler, tokenizer)
         if self.speculator is not None and isinstance(request, Generation):
             self.speculator.attach(request)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realizar._kernels.blocks import LogitBlocks
 from realizar._kernels.plan import Pool
 from realizar.engine.sequence import Chunk
 from realizar.runtime.batch import Batch
@@ -38,12 +39,18 @@ class Runner:
     cache : KVCache
     params : EngineParams
         n_threads, activations and kv_type.
+
+    Attributes
+    ----------
+    blocks : LogitBlocks
+        Looks, with the same threads, at rows of logits that are to be sampled.
     """
 
     def __init__(self, model: Model, cache: KVCache, params: EngineParams) -> None:
         self.model = model
         self.cache = cache
         self._pool = Pool(params.n_threads or default_threads().n)
+        self.blocks = LogitBlocks(self._pool, model.hp.n_vocab)
         self._bind_params = BindParams(cache.n_batch, cache.n_ctx, params.activations, params.kv_type)
         self._programs: dict[tuple[str, tuple[str, ...] | None], CompiledPlan] = {}
         self.program(None)
@@ -127,4 +134,5 @@ class Runner:
             the next run.
         """
         self.cache.flush()
+        self.blocks.forget()
         return self.program(outputs, program).run(batch)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from realizar._kernels.blocks import LogitBlocks
 from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
@@ -45,19 +46,25 @@ class SamplerChain:
         generator. So the same logits give the same token whatever was sampled before or is sampled beside.
     logprobs : int | None
         How many of the model's best tokens to report with each choice; 0: the logprob of the choice alone; None: none.
+    blocks : LogitBlocks, optional
+        What the threads of an engine have found out about the rows of its step; other logits are taken all the same.
     """
 
-    def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None):
+    def __init__(
+        self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None,
+        blocks: LogitBlocks | None = None,
+    ) -> None:  # fmt: skip
         self.samplers = tuple(samplers)
         self._begin()
         self.seed = seed & (2**64 - 1)
         self.logprobs = logprobs
-        self._candidates = Candidates(n_vocab)
+        self._candidates = Candidates(n_vocab, blocks)
 
     @classmethod
     def from_params(
         cls, params: SamplingParams, n_vocab: int, seed: int, texts: TokenTexts | None = None, n_prompt: int = 0,
         end_ids: frozenset[int] = frozenset(), constraints: ConstraintFactory | None = None,
+        blocks: LogitBlocks | None = None,
     ) -> SamplerChain:  # fmt: skip
         """Make the chain of these parameters; sampling/order.py says what is in it.
 
@@ -74,6 +81,8 @@ class SamplerChain:
             Tokens that end the text.
         constraints : ConstraintFactory, optional
             Makes what keeps the text to a grammar.
+        blocks : LogitBlocks, optional
+            As for the class.
 
         Raises
         ------
@@ -82,7 +91,7 @@ class SamplerChain:
         """
         setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints)
         logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
-        return cls(samplers(params, setting), n_vocab, seed, logprobs)
+        return cls(samplers(params, setting), n_vocab, seed, logprobs, blocks)
 
     def another(self) -> SamplerChain:
         """Return a chain of the same samplers for a text beside this one's; what learns begins anew."""
@@ -102,6 +111,7 @@ class SamplerChain:
 
     def _follow(self, live: Iterable[Sampler]) -> None:
         self._live = tuple(live)
+        self._learners = tuple(s for s in self._live if isinstance(s, Learner))  # a slow question
         self._constraints = tuple(s for s in self._live if isinstance(s, Constraint))
 
     @property
@@ -150,9 +160,8 @@ class SamplerChain:
 
     def learn(self, token_id: int) -> None:
         """Let the samplers know which token was chosen, as `sample` does of itself."""
-        for sampler in self._live:
-            if isinstance(sampler, Learner):
-                sampler.learn(self._candidates, token_id)
+        for learner in self._learners:
+            learner.learn(self._candidates, token_id)
 
     def rank(self, logits: NDArray[np.float32], history: History, position: int, n: int) -> list[tuple[Sampled, float]]:
         """Return the n best tokens for `position`, best first; fewer, or none, where samplers leave no more.

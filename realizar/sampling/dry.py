@@ -53,8 +53,7 @@ class Dry:
     def apply(self, candidates: Candidates, history: History) -> None:
         """Lower the logits of what would repeat."""
         ids = np.ascontiguousarray(history, np.int32)
-        allowed = min(self.allowed, len(ids) + 1)  # more cannot repeat
-        rules.dry(candidates, ids, self._limit(ids), self.multiplier, self.base, allowed, self._exempt)
+        rules.dry(candidates, ids, self._limit(ids), self.multiplier, self.base, self.allowed, self._exempt)
 
     def _limit(self, ids: NDArray[np.int32]) -> int:
         """How many tokens stand behind the last breaker."""

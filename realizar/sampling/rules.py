@@ -67,8 +67,7 @@ class NoRepeatNgram:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Ban."""
-        size = min(self.size, len(history) + 1)  # a longer one cannot have been seen
-        rules.no_repeat(candidates, np.ascontiguousarray(history, np.int32), size)
+        rules.no_repeat(candidates, np.ascontiguousarray(history, np.int32), self.size)
 
 
 @dataclass(frozen=True)

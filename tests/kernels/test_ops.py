@@ -71,6 +71,8 @@ SLOTS = {
     "rope_neox": rotated("neox"),
     "rope_norm": rotated("norm"),
     "conv_step": convolved,
+    "logit_blocks": lambda x, w, isa: np.concatenate(ops.logit_blocks(np.concatenate([x, w, x]), isa)),
+    "logit_weights": lambda x, w, isa: ops.logit_weights(x, float(np.nanmax(x, initial=0)), isa),
 }
 
 
@@ -116,6 +118,28 @@ def test_against_float64(isa):
     gated = activations.swiglu_oai(x, x[::-1])
     np.testing.assert_allclose(ops.swiglu_oai(x, x[::-1], isa=isa), gated, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(ops.silu_mul(x, x[::-1], isa=isa), wide * sigmoid * wide[::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_blocks_of_logits(isa):
+    x = 4 * np.random.default_rng(4).standard_normal(5 * 64 + 7, np.float32)
+    x[64:128], x[130], x[192:256] = -np.inf, -np.inf, np.finfo(np.float32).min
+    blocks = np.append(x, np.full(57, -np.inf, np.float32)).reshape(-1, 64).astype(np.float64)
+    peak = np.maximum(blocks.max(1, keepdims=True), np.finfo(np.float32).min)
+    greatest, total, fall = ops.logit_blocks(x, isa=isa)
+    weights = np.exp(blocks - peak)
+    np.testing.assert_array_equal(greatest, blocks.max(1))
+    np.testing.assert_allclose(total, weights.sum(1), rtol=1e-6)
+    np.testing.assert_allclose(fall, (weights * np.minimum(peak - blocks, 128)).sum(1), rtol=1e-6)
+    np.testing.assert_allclose(ops.logit_weights(x, x.max(), isa=isa), np.exp(x - x.max()), rtol=1e-6, atol=1e-40)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_logit_makes_the_sum_of_its_block_a_nan(isa, bad):
+    x = np.zeros(200, np.float32)
+    x[70] = bad
+    assert np.isnan(ops.logit_blocks(x, isa=isa)[1]).tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("isa", ISAS)

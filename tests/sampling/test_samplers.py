@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realizar._kernels.sampling import Candidates
-from realizar.sampling import Greedy, MinP, Penalties, Sampler, Temperature, TopK, TopP
+from realizar.sampling import Greedy, MinP, Penalties, Sampler, Temperature, TopK, TopP, TypicalP
 from tests.sampling.definitions import Logits, apply, logits, order, penalized, probabilities
+
+LINKS: list[Sampler] = [
+    TopK(7), TopP(0.8), MinP(0.02), Temperature(0.5), Penalties(1.3, 0.1, 0.2), TypicalP(0.9),
+]  # fmt: skip
 
 
 @given(logits)
@@ -69,7 +73,7 @@ def test_penalties(x: Logits, data: st.DataObject, rep: float, presence: float, 
     np.testing.assert_array_equal(after_top_k.logits, candidates.logits[after_top_k.token_ids])
 
 
-@given(logits, st.permutations([TopK(7), TopP(0.8), MinP(0.02), Temperature(0.5), Penalties(1.3, 0.1, 0.2)]))
+@given(logits, st.permutations(LINKS))
 def test_any_order_composes(x: Logits, samplers: list[Sampler]) -> None:
     """Each sampler sees just what the one before it left: the same as loading that into candidates of its own."""
     history = list(range(0, len(x), 3))

@@ -6,6 +6,7 @@
 #include "realizar/scalar/elementwise.h"
 #include "realizar/scalar/f16.h"
 #include "realizar/scalar/f32.h"
+#include "realizar/scalar/logits.h"
 #include "realizar/scalar/mxfp4.h"
 #include "realizar/scalar/norm.h"
 #include "realizar/scalar/q2_k.h"
@@ -66,6 +67,9 @@ const struct rz_kernels rz_scalar = {
     .conv_step = conv_step_f32,
     .scan_channels = scan_channels_f32,
     .scan_heads = scan_heads_f32,
+    .logit_sums = logit_sums_f32,
+    .logit_falls = logit_falls_f32,
+    .logit_weights = logit_weights_f32,
 
     .attend = attend_f32,
     .attend_merge = attend_merge_f32,

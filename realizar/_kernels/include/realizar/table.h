@@ -2,6 +2,7 @@
 #ifndef REALIZAR_TABLE_H
 #define REALIZAR_TABLE_H
 
+#include <float.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -149,6 +150,22 @@ struct rz_scan_args {
 
 typedef void rz_scan_fn(const struct rz_scan_args *args);
 
+/* ---- logits ------------------------------------------------------------------------------------------------------- */
+
+/* Logits are looked at in blocks of so many, the last one maybe shorter. Blocks are independent of each other. */
+enum { RZ_LOGITS_BLOCK = 64 };
+/* What counts for a greater distance below the best: e**-x is 0 there. */
+#define RZ_FALL_MAX 128.0f
+/* What a block's logits are compared with: the greatest; another number where that is -Inf, since -Inf - -Inf is NaN. */
+static inline float rz_block_base(float max) { return -FLT_MAX > max ? -FLT_MAX : max; }
+
+/* Of each block of n logits: the greatest, and the sum of e**(x - greatest), a NaN where one of them is NaN or +Inf. */
+typedef void rz_logit_sums_fn(const float *x, size_t n, float *max, float *sum);
+/* Of each block, with the greatest given: the sum of e**(x - greatest) * (greatest - x). */
+typedef void rz_logit_falls_fn(const float *x, size_t n, const float *max, float *fall);
+/* y = e**(x - peak), one by one; no x is above the peak. */
+typedef void rz_logit_weights_fn(const float *x, float peak, size_t n, float *y);
+
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
 /* Element by element of one row: a function of it, of it and a number, of it and another row. y may be an input. */
@@ -189,6 +206,9 @@ struct rz_kernels {
     void (*conv_step)(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
                       size_t n_channel, float *y);
     rz_scan_fn *scan_channels, *scan_heads;
+    rz_logit_sums_fn *logit_sums;
+    rz_logit_falls_fn *logit_falls;
+    rz_logit_weights_fn *logit_weights;
 
     rz_attend_fn *attend;
     rz_attend_merge_fn *attend_merge;
