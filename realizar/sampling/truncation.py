@@ -75,7 +75,7 @@ class TailFree:
     """Cuts where the sorted probabilities have stopped to bend.
 
     With c_i = |p_i - 2 p_(i+1) + p_(i+2)|, it keeps the candidates before the first i > 0 for which
-    c_0 + ... + c_i > `z` * sum(c). All stay where nothing bends, or where there are less than three.
+    c_0 + ... + c_i > `z` * sum(c). All stay where there is none: where nothing bends, or there are three at most.
 
     Bricken, "Tail free sampling" (2019); which of the neighbours of the cut stay is as llama.cpp had it up to b3907.
     """

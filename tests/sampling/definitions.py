@@ -77,9 +77,8 @@ def tail_free(x: Logits, z: float) -> int:
     """How many of the best are left."""
     p = np.sort(probabilities(x))[::-1]
     bends = np.abs(np.diff(p, 2))
-    if bends.sum() == 0:
-        return len(x)
-    return max(1, int(np.argmax(np.cumsum(bends) > z * bends.sum())))
+    beyond = np.flatnonzero(np.cumsum(bends) > z * bends.sum())
+    return int(min(beyond[beyond > 0], default=len(x)))
 
 
 def dynamic_temperature(x: Logits, t: float, reach: float, exponent: float) -> NDArray[np.float64]:
