@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar import store
 from realizar.engine.engine import Engine
 from realizar.engine.pooling import pooler
 from realizar.engine.stream import TextStream
-from realizar.errors import ParameterError, RealizarError, TemplateError, shown
+from realizar.errors import ParameterError, RealizarError, TemplateError
 from realizar.model import load as load_model
 from realizar.params import EngineParams, KVType, SamplingParams
+from realizar.params.several import as_prompts, params_of_each
 
 if TYPE_CHECKING:
     import os
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from realizar.engine.request import Request
     from realizar.engine.scoring import Encoding
     from realizar.engine.writing import Writing
+    from realizar.model import Model
     from realizar.tokenizer import Tokenizer
     from realizar.tokenizer.fim import Order
 
@@ -62,6 +63,8 @@ class LLM:
     speculate : {"ngram"}, optional
         Guess what comes next from what was said before, and verify several guesses in one step: the same texts, faster
         where they repeat their prompts (docs/speculation.md).
+    draft : str or PathLike, optional
+        A smaller model with the same vocabulary that guesses instead.
     n_draft : int
         Guesses about one text in one step at most.
 
@@ -92,17 +95,20 @@ class LLM:
         activations: Literal["int8", "f32"] = "int8",
         load: Literal["mmap", "read"] = "mmap",
         speculate: Literal["ngram"] | None = None,
+        draft: str | os.PathLike[str] | None = None,
         n_draft: int = 31,
     ) -> None:
         self._engine: Engine | None = None
         self.params = EngineParams(
-            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, n_draft
+            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft
         )  # fmt: skip
-        loaded = load_model(store.resolve(model), load)
+        models: list[Model] = []
         try:
-            self._engine = Engine(loaded, self.params)
+            models.extend(load_model(store.resolve(name), load) for name in (model, draft) if name is not None)
+            self._engine = Engine(models[0], self.params, *models[1:])
         except Exception:
-            loaded.close()
+            for loaded in models:
+                loaded.close()
             raise
 
     @property
@@ -154,10 +160,8 @@ class LLM:
         ContextFullError
             If a prompt is longer than the context.
         """
-        several = _as_list(prompts)
-        each = [params] * len(several) if isinstance(params, SamplingParams) else _as_params(params)
-        if len(each) != len(several):
-            raise ParameterError(f"{len(several)} prompts, but {len(each)} params; give one for all or one for each")
+        several = as_prompts(prompts)
+        each = params_of_each(params, len(several))
         requests: list[Writing] = []
         try:
             for prompt, its_params in zip(several, each, strict=True):
@@ -333,7 +337,7 @@ class LLM:
         pool = pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
         requests: list[Encoding] = []
         try:
-            requests.extend(self.engine.encode(self._ids(text)) for text in _as_list(texts))
+            requests.extend(self.engine.encode(self._ids(text)) for text in as_prompts(texts))
             self._wait(requests)
         finally:
             for request in requests:
@@ -383,21 +387,3 @@ class LLM:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def _as_list(prompts: Any) -> list[Prompt]:
-    """Return one prompt, or several, as a list of prompts."""
-    if isinstance(prompts, (str, bytes)):
-        return [prompts]
-    try:
-        items: list[Any] = list(prompts)
-    except TypeError:  # no list of anything; the engine will say what a prompt is
-        return [prompts]
-    return [items] if all(isinstance(item, Integral) for item in items) else items
-
-
-def _as_params(params: Iterable[SamplingParams]) -> list[SamplingParams]:
-    try:
-        return list(params)
-    except TypeError:
-        raise ParameterError(f"params: SamplingParams, or a list of them, are needed; found {shown(params)}") from None

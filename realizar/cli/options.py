@@ -78,6 +78,10 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         _engine(Literal["ngram"] | None, "--speculate", help="Guess from what was said before; the same text, faster."),
         None,
     ),
+    "draft": (
+        _engine(str | None, "--draft", help="A smaller model with the same tokens that guesses instead."),
+        None,
+    ),
     "load": (_engine(Literal["mmap", "read"], "--load", help="Map the file, or read it into memory."), "mmap"),
 }
 

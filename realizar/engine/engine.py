@@ -52,6 +52,8 @@ class Engine:
     model : Model
         A loaded model; the engine runs its programs "decode" and "encode", and closes it with itself.
     params : EngineParams
+    draft : Model, optional
+        A smaller model that guesses what this one will say; it is closed with the engine, too.
 
     Attributes
     ----------
@@ -64,13 +66,13 @@ class Engine:
         Tokens of one sequence at most.
     """
 
-    def __init__(self, model: Model, params: EngineParams) -> None:
+    def __init__(self, model: Model, params: EngineParams, draft: Model | None = None) -> None:
         self.model = model
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
         self.cache = KVCache(model.plan().cache_groups, model.plan().states, replace(params, n_ctx=self.n_ctx))
         self.runner = Runner(model, self.cache, params)
         self.scheduler = Scheduler(self.cache)
-        self.speculator = speculator(params, self.cache)
+        self.speculator = speculator(params, self.runner, draft)
         self._turn = threading.Condition()
         self._stepper: int | None = None
         self._closed = False
@@ -238,6 +240,8 @@ class Engine:
         with self._turn:
             self._closed = True  # first: who steps would take the next turn before us, again and again
             self._turn.wait_for(self._may_step)
+        if self.speculator is not None:
+            self.speculator.close()
         self.model.close()
 
     def _after_fork(self) -> None:
@@ -249,6 +253,8 @@ class Engine:
         if self._stepper not in (None, threading.get_ident()):
             self._stepper = None
             self.runner.forget_programs()
+            if self.speculator is not None:
+                self.speculator.forget_programs()
 
     def _may_step(self) -> bool:
         """Whether nobody else steps; Ctrl-C may have kept this thread from saying that it does no longer."""

@@ -39,18 +39,22 @@ class Runner:
     cache : KVCache
     params : EngineParams
         n_threads, activations and kv_type.
+    pool : Pool, optional
+        Threads of another runner to compute with; by default ones of its own.
 
     Attributes
     ----------
+    pool : Pool
+        The threads.
     blocks : LogitBlocks
         Looks, with the same threads, at rows of logits that are to be sampled.
     """
 
-    def __init__(self, model: Model, cache: KVCache, params: EngineParams) -> None:
+    def __init__(self, model: Model, cache: KVCache, params: EngineParams, pool: Pool | None = None) -> None:
         self.model = model
         self.cache = cache
-        self._pool = Pool(params.n_threads or default_threads().n)
-        self.blocks = LogitBlocks(self._pool, model.hp.n_vocab)
+        self.pool = pool or Pool(params.n_threads or default_threads().n)
+        self.blocks = LogitBlocks(self.pool, model.hp.n_vocab)
         self._bind_params = BindParams(cache.n_batch, cache.n_ctx, params.activations, params.kv_type)
         self._programs: dict[tuple[str, tuple[str, ...] | None], CompiledPlan] = {}
         self.program(None)
@@ -58,7 +62,7 @@ class Runner:
     @property
     def n_threads(self) -> int:
         """Threads that compute a step, the caller's included."""
-        return self._pool.n_threads
+        return self.pool.n_threads
 
     def program(self, outputs: Iterable[str] | None, name: str | None = None) -> CompiledPlan:
         """Return a program, the main one by default, for its own outputs (None) or for the values of these names.
@@ -74,7 +78,7 @@ class Runner:
             kv = {at.key: (at.k, at.v) for at in self.cache.layers}
             states = {at.key: at.data for at in self.cache.states}
             plan = self.model.plan(*key)
-            self._programs[key] = self.model.bind(plan, self._pool, self._bind_params, kv, states)
+            self._programs[key] = self.model.bind(plan, self.pool, self._bind_params, kv, states)
         return self._programs[key]
 
     def forget_programs(self) -> None:

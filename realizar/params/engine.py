@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -48,6 +49,8 @@ class EngineParams:
         Map the weights, or read them into memory (safe when the file may change while it is used).
     speculate : {"ngram"} | None
         Guess what comes next from what was said before, and verify several guesses in one step.
+    draft : str | PathLike | None
+        Name or path of a smaller model with the same vocabulary that guesses instead.
     n_draft : int
         Guesses about one text in one step at most.
 
@@ -65,6 +68,7 @@ class EngineParams:
     activations: Literal["int8", "f32"] = "int8"
     load: Literal["mmap", "read"] = "mmap"
     speculate: Literal["ngram"] | None = None
+    draft: str | os.PathLike[str] | None = None
     n_draft: int = 31
 
     def __post_init__(self) -> None:
@@ -77,6 +81,9 @@ class EngineParams:
         check(is_int(n) and 1 <= n <= 65536, "n_batch", n, "an integer in [1, 65536]")
         kv_types(self.kv_type)
         check(self.speculate in (None, "ngram"), "speculate", self.speculate, "'ngram' or None")
+        draft = self.draft
+        check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
+        check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")
         check(is_int(self.n_draft) and 1 <= self.n_draft <= 255, "n_draft", self.n_draft, "an integer in [1, 255]")
         for name, words in (("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
             value = getattr(self, name)

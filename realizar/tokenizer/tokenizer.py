@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from types import MappingProxyType
 from typing import Protocol
@@ -95,6 +95,11 @@ class Tokenizer:
             lambda: kind.encoder(metadata, vocabulary, pretokenizers),
             chat if isinstance(chat, str) else None,
         )
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        """What the file calls each token."""
+        return self._vocabulary.tokens
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Return the token ids of a text.

@@ -15,6 +15,7 @@ from realizar.errors import GraphError
 from realizar.params import EngineParams, SamplingParams
 from realizar.testing import random_tokens, tiny_metadata, tiny_model
 from tests.engine.fake import FakeTokenizer, check_cache
+from tests.engine.speculation.oracle import Oracle
 
 PROMPTS = [random_tokens(n, seed) for seed, n in enumerate((100, 1, 16, 33, 70))]
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=8)
@@ -122,6 +123,21 @@ def test_alone_and_batched(make):
     alone = [generate(make(), prompt)[0] for prompt in PROMPTS]
     assert generate(make(), *PROMPTS) == alone
     assert generate(make(n_batch=24, n_seqs=2), *reversed(PROMPTS)) == alone[::-1]
+
+
+def test_with_drafts_and_without(make):
+    alone = generate(make(), *PROMPTS)
+    engine = make(n_batch=64)
+    if engine.cache.states:
+        pytest.skip("a recurrent state cannot go back behind a wrong guess")
+    texts = [[*prompt, *(s.token_id for s in found)] for prompt, found in zip(PROMPTS, alone, strict=True)]
+
+    def knows(tokens, n):
+        return next(text for text in texts if text[: len(tokens)] == tokens)[len(tokens) :][:n]
+
+    engine.speculator = Oracle(knows, n_batch=64)
+    assert generate(engine, *PROMPTS) == alone
+    assert engine.speculator.n_guessed > 0
 
 
 def test_cached_prefix_and_none(make):

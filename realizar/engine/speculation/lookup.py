@@ -61,6 +61,12 @@ class LookupSpeculator(Speculator):
         """Return one for a new text."""
         return LookupDrafter()
 
+    def forget_programs(self) -> None:
+        """Runs none."""
+
+    def close(self) -> None:
+        """Holds nothing."""
+
     def guesses(self, answers: Seq[Answer]) -> list[Guess]:
         """Return those of every text."""
         return [self._guess(answer, answer.drafter) for answer in answers]

@@ -59,6 +59,14 @@ class Speculator(ABC):
     def guesses(self, answers: Seq[Answer]) -> list[Guess]:
         """Return a guess about each of some texts, all of which have one token to compute."""
 
+    @abstractmethod
+    def forget_programs(self) -> None:
+        """Bind what is run anew when it is next run."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what is held."""
+
     def attach(self, request: Generation) -> None:
         """Let the texts of a new request have drafts; not with functions of a batch, which see what is said alone."""
         if not batch_functions(request.params):

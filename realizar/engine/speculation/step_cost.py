@@ -31,6 +31,11 @@ class StepCost:
         self._measured: dict[int, deque[float]] = {}
         self.seconds = self._usual
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether any step was."""
+        return bool(self._measured)
+
     def learn(self, n_rows: int, seconds: float) -> None:
         """Take note of a step."""
         if not 1 <= n_rows < len(self._rows):

@@ -46,6 +46,12 @@ class Oracle(Speculator):
     def drafter(self, answer):
         return OracleDrafter()
 
+    def forget_programs(self):
+        """Runs none."""
+
+    def close(self):
+        """Holds nothing."""
+
     def guesses(self, answers):
         return [self.guess(answer) for answer in answers]
 
