@@ -104,7 +104,9 @@ class LLM:
         )  # fmt: skip
         models: list[Model] = []
         try:
-            models.extend(load_model(store.resolve(name), load) for name in (model, draft) if name is not None)
+            models.extend(
+                load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
+            )
             self._engine = Engine(models[0], self.params, *models[1:])
         except Exception:
             for loaded in models:
