@@ -1,8 +1,8 @@
 """Answers that keep to a grammar: which tokens may come next, by llguidance.
 
-    gbnf.py  text -> nodes.py -> lark.py ┐
-    schema.py     JSON schema            ├─▶ compiled.py: read ─▶ constraint.py: mask, advance, is_over
-    patterns.py   regex, choice          ┘   by llguidance, in threads that can be given up: worker.py
+    gbnf.py ─▶ nodes.py, runs.py ─▶ lark.py ┐
+    schema.py     JSON schema               ├─▶ compiled.py: read ─▶ constraint.py: mask, advance, is_over
+    patterns.py   regex, choice             ┘   by llguidance, in threads that can be given up: worker.py
 
 `factory.py` puts the pieces together for one model, whose tokens `vocabulary.py` hands over.
 """

@@ -7,7 +7,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from realizar.sampling.grammar import gbnf, lark
+from realizar.sampling.grammar import gbnf, lark, runs
 from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.sampling.grammar.patterns import from_choice, from_regex
@@ -49,7 +49,7 @@ class ConstraintFactory:
         """Return a constraint to the texts of a grammar: GBNF, or llguidance's Lark if it begins with %llguidance."""
         if text.startswith(lark.MARK):
             return self._constraint("grammar", text)
-        rules = gbnf.parse(text, self._token_ids)
+        rules = runs.find(gbnf.parse(text, self._token_ids))
         return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids))
 
     def json_schema(self, schema: Mapping[str, Any] | str, lenient: bool = False) -> Constraint:

@@ -10,8 +10,8 @@ from realizar.sampling.grammar.nodes import ANY, Chars, Node, Ref, Token, choice
 
 TokenIds = Callable[[str], list[int]]
 
-MAX_DEPTH = 100
-"""Groups inside each other; each takes three frames of Python's 1000."""
+MAX_DEPTH = 60
+"""Groups inside each other; each takes up to six frames of Python's 1000."""
 MAX_COUNT = 100_000
 """What the numbers of a repetition may be."""
 

@@ -1,7 +1,7 @@
 """Rules of characters as a grammar of llguidance, in its dialect of Lark.
 
 Its lexer is greedy: of ``[a-z]+ "end"`` as two lexemes the first would swallow every ``end``. So each lexeme is one
-character, and all the rest is left to the parser.
+character, but for the runs that runs.py finds, and all the rest is left to the parser.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from realizar.errors import GrammarError
-from realizar.sampling.grammar.nodes import Chars, Choice, Node, Ref, Repeat, Sequence, Token
+from realizar.sampling.grammar.nodes import Chars, Choice, Node, Ref, Repeat, Run, Sequence, Token
 
 MAX_RULES = 2000
 """Rules and groups: llguidance goes down a chain of rules by recursion, and 5000 overflowed a stack of 8 MiB."""
@@ -69,7 +69,7 @@ class _Writer:
         self._n_rules = len(rules)
         self._n_vocab = n_vocab
         self._end_ids = frozenset(end_ids)
-        self._lexemes: dict[Chars, str] = {}
+        self._lexemes: dict[str, str] = {}
 
     def text(self) -> str:
         lines = []
@@ -78,7 +78,7 @@ class _Writer:
                 raise GrammarError(f"the grammar has more than {MAX_RULES} rules and groups; make it simpler")
             name, node = self._todo.pop()
             lines.append(f"{name}: {self._options(node)}")
-        lines += [f"{name}: /{_regex(chars)}/" for chars, name in self._lexemes.items()]
+        lines += [f"{name}: /{regex}/" for regex, name in self._lexemes.items()]
         return "\n".join(lines) + "\n"
 
     def _options(self, node: Node) -> str:
@@ -95,11 +95,16 @@ class _Writer:
                 return '""'
             low, high = node.low, "" if node.high is None else node.high
             return f"{self._item(node.item) if _is_plain(node.item) else self._rule(node.item)}{{{low},{high}}}"
+        if isinstance(node, Run):
+            return self._lexeme(f"{_regex(node.chars)}+")
         if isinstance(node, Chars):
-            return self._lexemes.setdefault(node, f"CHAR_{len(self._lexemes)}")
+            return self._lexeme(_regex(node))
         if isinstance(node, Ref):
             return self._names[node.name]
         return self._token(node) if isinstance(node, Token) else self._rule(node)
+
+    def _lexeme(self, regex: str) -> str:
+        return self._lexemes.setdefault(regex, f"LEXEME_{len(self._lexemes)}")
 
     def _rule(self, node: Node) -> str:
         """Give a group a rule of its own: llguidance takes some thirty parentheses inside each other, and no more."""
@@ -117,7 +122,7 @@ class _Writer:
 
 
 def _is_plain(node: Node) -> bool:
-    return isinstance(node, (Chars, Ref, Token))
+    return isinstance(node, (Chars, Ref, Run, Token))
 
 
 def _regex(chars: Chars) -> str:

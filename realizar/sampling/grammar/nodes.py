@@ -18,6 +18,14 @@ ANY = Chars(((0, 0x10FFFF),))
 
 
 @dataclass(frozen=True)
+class Run:
+    """One or more of these characters, as many as there are; `number` tells runs of a grammar apart."""
+
+    chars: Chars
+    number: int
+
+
+@dataclass(frozen=True)
 class Token:
     """One token of the vocabulary, or if `negated` any other."""
 
@@ -56,7 +64,7 @@ class Choice:
     options: tuple[Node, ...]
 
 
-Node: TypeAlias = "Chars | Token | Ref | Repeat | Sequence | Choice"
+Node: TypeAlias = "Chars | Run | Token | Ref | Repeat | Sequence | Choice"
 
 
 def sequence(items: list[Node]) -> Node:
