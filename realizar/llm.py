@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar import store
+from realizar.calls import ChatPrompts, ToolUse
 from realizar.engine.engine import Engine
 from realizar.engine.pooling import pooler
 from realizar.engine.stream import TextStream
-from realizar.errors import ParameterError, RealizarError, TemplateError
+from realizar.errors import ParameterError, RealizarError
 from realizar.model import load as load_model
 from realizar.params import EngineParams, KVType, SamplingParams
 from realizar.params.several import as_prompts, params_of_each
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.completion import Completion
-    from realizar.engine.request import Request
     from realizar.engine.scoring import Encoding
     from realizar.engine.writing import Writing
     from realizar.model import Model
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     Prompt = str | Sequence[int]
     Messages = Sequence[Mapping[str, Any]]
+    Tools = Sequence[Mapping[str, Any]]
+    ToolChoice = Literal["auto", "none", "required"] | Mapping[str, Any]
 
 DEFAULT = SamplingParams()
 """What a request gets that names no params."""
@@ -168,15 +171,16 @@ class LLM:
         try:
             for prompt, its_params in zip(several, each, strict=True):
                 requests.append(self._request(prompt, its_params))
-            self._wait(requests)
+            self.engine.complete(requests)
         finally:
             for request in requests:
                 request.cancel()
         return [request.completion() for request in requests]
 
-    def _request(self, prompt: Prompt, params: SamplingParams) -> Writing:
-        engine, searched = self.engine, isinstance(params, SamplingParams) and params.n_beams > 1
-        return (engine.search if searched else engine.generate)(self._ids(prompt), params)
+    def _request(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> Writing:
+        if isinstance(params, SamplingParams) and params.n_beams > 1:
+            return self.engine.search(self._ids(prompt), params)
+        return self.engine.generate(self._ids(prompt), params, tools)
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> TextStream:
         """Continue one prompt, piece by piece.
@@ -196,19 +200,27 @@ class LLM:
         ParameterError, ContextFullError
             As `generate`, at once.
         """
+        return self._stream(prompt, params)
+
+    def _stream(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextStream:
         if isinstance(params, SamplingParams) and params.n_texts > 1:
             raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
-        return TextStream(self.engine, self.engine.generate(self._ids(prompt), params))
+        return TextStream(self.engine, self.engine.generate(self._ids(prompt), params, tools))
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: Literal[False] = False
-    ) -> Completion: ...
+        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto", stream: Literal[False] = False,
+    ) -> Completion: ...  # fmt: skip
     @overload
-    def chat(self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: Literal[True]) -> TextStream: ...
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: bool = False
-    ) -> Completion | TextStream:
+        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto", stream: Literal[True],
+    ) -> TextStream: ...  # fmt: skip
+    def chat(
+        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto", stream: bool = False,
+    ) -> Completion | TextStream:  # fmt: skip
         """Answer the last message of a conversation.
 
         The model's own template makes the prompt. What earlier turns computed is still in the cache, so a turn costs
@@ -217,25 +229,33 @@ class LLM:
         Parameters
         ----------
         messages : list of dict
-            {"role": "system" | "user" | "assistant", "content": str}, oldest first. Names of special tokens count as
-            such inside a content too, as with other engines: take them out of text that you do not trust.
+            {"role": "system" | "user" | "assistant" | "tool", "content": str}, oldest first. Names of special tokens
+            count as such inside a content too, as with other engines: take them out of text that you do not trust.
         params : SamplingParams, optional
+        tools : list of dict, optional
+            What the answer may call, as OpenAI's clients describe it; arguments keep to their schema (docs/tools.md).
+        tool_choice : {"auto", "none", "required"} or dict
+            Whether it does; {"type": "function", "function": {"name": ...}}: it calls this one.
         stream : bool
             Return the pieces as they come.
 
         Raises
         ------
         TemplateError
-            If the model has no chat template, or it fails on these messages.
-        ParameterError, ContextFullError
+            If the model has no chat template, or none for tools, or it fails on these messages.
+        GrammarError, ParameterError, ContextFullError
             As `generate`.
         """
-        template = self.tokenizer.chat_template
-        if template is None:
-            raise TemplateError("this model has no chat template; use generate with a prompt as its card shows it")
-        # The template writes BOS and the names of special tokens itself.
-        ids = self.tokenize(template.render(messages), add_special=False, parse_special=True)
-        return self.stream(ids, params) if stream else self.generate(ids, params)[0]
+        ids, params, use = self._prompts.make(messages, params, tools, tool_choice)
+        if stream:
+            return self._stream(ids, params, use)
+        request = self._request(ids, params, use)
+        self.engine.complete([request])
+        return request.completion()
+
+    @cached_property
+    def _prompts(self) -> ChatPrompts:
+        return ChatPrompts(self.tokenizer)
 
     @overload
     def infill(
@@ -296,7 +316,7 @@ class LLM:
             request = self.engine.score(token_ids)
         else:
             request = self.engine.score(decoder_tokens, source=token_ids)
-        self._wait([request])
+        self.engine.complete([request])
         return request.logits
 
     @overload
@@ -340,23 +360,12 @@ class LLM:
         requests: list[Encoding] = []
         try:
             requests.extend(self.engine.encode(self._ids(text)) for text in as_prompts(texts))
-            self._wait(requests)
+            self.engine.complete(requests)
         finally:
             for request in requests:
                 request.cancel()
         vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
         return vectors
-
-    def _wait(self, requests: Sequence[Request]) -> None:
-        """Compute requests to their end; raises the first error among them."""
-        try:
-            self.engine.wait(lambda: all(request.is_over for request in requests))
-        finally:
-            for request in requests:
-                request.cancel()
-        for request in requests:
-            if request.error is not None:
-                raise request.error
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Return the token ids of a text.

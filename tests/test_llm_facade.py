@@ -18,7 +18,7 @@ GREEDY = SamplingParams(temperature=0.0, max_tokens=6, ignore_eos=True)
 
 
 class Template:
-    def render(self, messages, add_generation_prompt=True):
+    def render(self, messages, tools=None):
         return "".join(message["content"] + "z" for message in messages) + "y"
 
 

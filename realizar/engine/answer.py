@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.calls import ToolUse
     from realizar.engine.completion import FinishReason, Timings
     from realizar.engine.sequence import Sequence
     from realizar.engine.speculation.guess import Drafter
@@ -53,6 +54,8 @@ class Answer:
         Tokens that it may have.
     number : int
         Which of the texts behind the prompt this is; each draws other numbers.
+    tools : ToolUse, optional
+        What it may call.
 
     Attributes
     ----------
@@ -76,7 +79,7 @@ class Answer:
 
     def __init__(
         self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer, max_tokens: int,
-        number: int = 0,
+        number: int = 0, tools: ToolUse | None = None,
     ) -> None:  # fmt: skip
         self.seq = seq
         self.params = params
@@ -91,7 +94,10 @@ class Answer:
         self._sampler = sampler
         self._max_tokens = max_tokens
         self._number = number
-        self._decoder = tokenizer.stream(after=None if len(seq.source) else int(seq.tokens[-1]))
+        self._calls = None if tools is None else tools.reader(seq.tokens)
+        self._decoder = tokenizer.stream(
+            after=None if len(seq.source) else int(seq.tokens[-1]), shown=frozenset() if tools is None else tools.shown
+        )
         self._stops = StopFilter(params.stop)
         self._end_ids = end_ids(params, tokenizer)
         self._text: list[str] = []
@@ -164,7 +170,11 @@ class Answer:
         self._finish("time", None)
 
     def _emit(self, piece: str) -> str | None:
-        """Pass a piece on, less what may become a stop string; return the stop string it completed."""
+        """Pass a piece on, less calls of tools; return the stop string it completed."""
+        return self._show(piece if self._calls is None else self._calls.push(piece))
+
+    def _show(self, piece: str) -> str | None:
+        """Pass text on, less what may become a stop string; return the stop string it completed."""
         text, hit = self._stops.push(piece)
         self._add(text)
         return hit
@@ -177,7 +187,10 @@ class Answer:
     def _finish(self, reason: FinishReason, stop: int | str | None) -> None:
         """End the text; what was held back, as half a character or half a stop string, comes out now."""
         if not isinstance(stop, str):
-            hit = self._emit(self._decoder.flush())
+            rest = self._decoder.flush()
+            if self._calls is not None:
+                rest = self._calls.push(rest) + self._calls.flush()
+            hit = self._show(rest)
             if hit is None:
                 self._add(self._stops.flush())
             else:
@@ -199,5 +212,9 @@ class Answer:
     def completion(self, timings: Timings, score: float | None = None) -> Completion:
         """Return the answer as far as it has come."""
         reason, stop = self.end or ("cancelled", None)
+        calls = [] if self._calls is None else self._calls.calls()
+        if calls and reason in ("eos", "grammar"):
+            reason = "tool_calls"
         logprobs = None if self.params.logprobs is None else self.logprobs
-        return Completion("".join(self._text), self.token_ids, reason, stop, logprobs, timings, score)
+        text = "".join(self._text)
+        return Completion(text, self.token_ids, reason, stop, logprobs, timings, score, tool_calls=calls)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from realizar.calls import ToolCall
     from realizar.sampling import Sampled
 
 
@@ -44,7 +45,9 @@ class Timings:
         return (self.n_generated - 1) / self.decode_s if self.decode_s else 0.0
 
 
-FinishReason = Literal["eos", "stop_token", "stop_string", "grammar", "length", "context", "time", "cancelled"]
+FinishReason = Literal[
+    "eos", "tool_calls", "stop_token", "stop_string", "grammar", "length", "context", "time", "cancelled"
+]  # fmt: skip
 """Why a text ended: see Completion.finish_reason."""
 
 
@@ -55,13 +58,14 @@ class Completion:
     Attributes
     ----------
     text : str
-        What was generated, without the stop string.
+        What was generated, without the stop string and the calls of tools.
     token_ids : list of int
         The tokens generated, the one that ended the text included.
     finish_reason : str
-        What ended the text: "eos", a token with which the model ends a text or a turn; "stop_token", one of
-        stop_token_ids; "stop_string", one of stop; "grammar", nothing can follow what a grammar allows; "length",
-        max_tokens; "context", the model has no room for more; "time", max_time; "cancelled", it was given up.
+        What ended the text: "eos", a token with which the model ends a text or a turn; "tool_calls", the same behind
+        calls of tools; "stop_token", one of stop_token_ids; "stop_string", one of stop; "grammar", nothing can follow
+        what a grammar allows; "length", max_tokens; "context", the model has no room for more; "time", max_time;
+        "cancelled", it was given up.
     stop_reason : int | str | None
         The token id or the stop string that ended it; None where its grammar lets nothing follow.
     logprobs : list of Sampled | None
@@ -72,6 +76,8 @@ class Completion:
         What the text was ranked by, where there were others: sum of the logprobs / tokens ** length_penalty.
     others : tuple of Completion
         With n > 1, the n - 1 other answers to the prompt; ranked ones from the best to the worst.
+    tool_calls : list of ToolCall
+        The calls of tools whose arguments are complete.
     """
 
     text: str
@@ -82,8 +88,17 @@ class Completion:
     timings: Timings
     score: float | None = None
     others: tuple[Completion, ...] = ()
+    tool_calls: list[ToolCall] = field(default_factory=list)
 
     @property
     def outputs(self) -> tuple[Completion, ...]:
         """All n answers to the prompt, this one first."""
         return (self, *self.others)
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer as a message of the conversation that goes on."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.tool_calls:
+            message["tool_calls"] = [call.as_message() for call in self.tool_calls]
+        return message

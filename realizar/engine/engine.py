@@ -8,9 +8,10 @@ import threading
 import time
 import weakref
 from dataclasses import replace
+from functools import cached_property
 from itertools import accumulate
 from operator import index
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from realizar.engine.answer import end_ids
 from realizar.engine.batch_samplers import run_batch_functions
@@ -23,7 +24,7 @@ from realizar.engine.scoring import Encoding, Scoring
 from realizar.engine.sequence import Sequence
 from realizar.engine.speculation.choice import speculator
 from realizar.engine.writing import Writing
-from realizar.errors import ParameterError, RealizarError, shown
+from realizar.errors import GrammarError, ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain, TokenTexts
 from realizar.sampling.grammar import ConstraintFactory
@@ -31,12 +32,13 @@ from realizar.sampling.grammar import ConstraintFactory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from realizar.calls import ToolUse
     from realizar.engine.request import Request
     from realizar.engine.sequence import Chunk
     from realizar.model import Model
     from realizar.params import EngineParams
+    from realizar.tokenizer import Tokenizer
 
-W = TypeVar("W", Generation, Beams)
 DEFAULT_N_CTX = 4096
 """Context where the user names none and the model's own is longer."""
 
@@ -76,8 +78,6 @@ class Engine:
         self._turn = threading.Condition()
         self._stepper: int | None = None
         self._closed = False
-        self._texts: TokenTexts | None = None
-        self._constraints: ConstraintFactory | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_hook(weakref.WeakMethod(self._after_fork)))
 
@@ -127,8 +127,10 @@ class Engine:
             except RealizarError as error:
                 request.error = error
 
-    def generate(self, prompt: Iterable[int], params: SamplingParams) -> Generation:
+    def generate(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
         """Hand in a prompt to be continued, or to be answered where the model has an encoder; `wait` for it.
+
+        With tools, whose grammar is among the params, the calls are read out of the text.
 
         Raises
         ------
@@ -140,38 +142,51 @@ class Engine:
         GrammarError
             If the params have a grammar, schema, regex or choice that cannot be enforced.
         """
-        return self._write(Generation, prompt, params)
+        try:
+            parts = self._parts(prompt, params, searched=False)
+        except GrammarError as error:
+            raise error if tools is None else tools.explain(error, params.lenient, self._constraints) from None
+        request = Generation(*parts, tools)
+        if self.speculator is not None:
+            self.speculator.attach(request)
+        self.scheduler.add(request)
+        return request
 
     def search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
         """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
-        return self._write(Beams, prompt, params)
+        request = Beams(*self._parts(prompt, params, searched=True))
+        self.scheduler.add(request)
+        return request
 
-    def _write(self, kind: type[W], prompt: Iterable[int], params: SamplingParams) -> W:
+    def _parts(
+        self, prompt: Iterable[int], params: SamplingParams, searched: bool
+    ) -> tuple[Sequence, SamplingParams, SamplerChain, Tokenizer]:
+        """Return what a request for texts behind a prompt is made of."""
         self._need_decoder("generate")
         ids = self._checked(prompt)
         if not isinstance(params, SamplingParams):
             raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
-        if (params.n_beams > 1) != (kind is Beams):
+        if (params.n_beams > 1) != searched:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         seed = secrets.randbits(63) if params.seed is None else params.seed
         tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
-        if self._texts is None:
-            self._texts = TokenTexts(tokenizer, n_vocab)
-        if self._constraints is None:
-            self._constraints = ConstraintFactory(tokenizer)
         if self.model.has_encoder:
             seq = Sequence(self.cache, [self.model.decoder_start], self._source(ids))
         else:
             seq = Sequence(self.cache, ids)
         ends = end_ids(params, tokenizer)
-        sampler = SamplerChain.from_params(
+        chain = SamplerChain.from_params(
             params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints, self.runner.blocks
         )
-        request = kind(seq, params, sampler, tokenizer)
-        if self.speculator is not None and isinstance(request, Generation):
-            self.speculator.attach(request)
-        self.scheduler.add(request)
-        return request
+        return seq, params, chain, tokenizer
+
+    @cached_property
+    def _texts(self) -> TokenTexts:
+        return TokenTexts(self.model.tokenizer, self.model.hp.n_vocab)
+
+    @cached_property
+    def _constraints(self) -> ConstraintFactory:
+        return ConstraintFactory(self.model.tokenizer)
 
     def score(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> Scoring:
         """Hand in a text whose logits are wanted, or an answer to a source; `wait` for it. Raises as `generate`."""
@@ -234,6 +249,18 @@ class Engine:
                 with self._turn:
                     self._stepper = None
                     self._turn.notify_all()
+
+    def complete(self, requests: Iterable[Request]) -> None:
+        """Compute requests to their end; raises the first error among them."""
+        each = list(requests)
+        try:
+            self.wait(lambda: all(request.is_over for request in each))
+        finally:
+            for request in each:
+                request.cancel()
+        for request in each:
+            if request.error is not None:
+                raise request.error
 
     def close(self) -> None:
         """Let a step that is under way end, make no more, and close the model."""

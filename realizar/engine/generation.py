@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.calls import ToolUse
     from realizar.engine.completion import Completion, Timings
     from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
@@ -34,6 +35,8 @@ class Generation(Writing):
     sampler : SamplerChain
         Chooses the tokens; with the logprobs of those where the texts are ranked (best_of).
     tokenizer : Tokenizer
+    tools : ToolUse, optional
+        What the texts may call.
 
     Attributes
     ----------
@@ -41,10 +44,15 @@ class Generation(Writing):
         The texts that are written.
     """
 
-    def __init__(self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer,
+        tools: ToolUse | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(seq, params)
         chains = (sampler if i == 0 else sampler.another() for i in range(params.n_texts))
-        self.answers = [Answer(seq, params, chain, tokenizer, self.max_tokens, i) for i, chain in enumerate(chains)]
+        self.answers = [
+            Answer(seq, params, chain, tokenizer, self.max_tokens, i, tools) for i, chain in enumerate(chains)
+        ]
 
     @property
     def finished(self) -> bool:

@@ -39,7 +39,8 @@ _RANGES = {
 # Parameter -> the least integer that makes sense.
 _LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
 _STRINGS = ("stop", "bad_words", "dry_sequence_breakers")
-_CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
+CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
+"""Of these one can be set."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ class SamplingParams:
             self._make_strings("choice")
             check(bool(self.choice), "choice", self.choice, "one text or more, or None")
         check(isinstance(self.lenient, bool), "lenient", self.lenient, "True or False")
-        given = [name for name in _CONSTRAINTS if getattr(self, name) is not None]
+        given = [name for name in CONSTRAINTS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ParameterError(f"{' and '.join(given)}: a text can keep to one of them alone; leave the others out")
 

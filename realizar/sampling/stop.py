@@ -15,12 +15,20 @@ class StopFilter:
     ----------
     stops : iterable of str
         Non-empty strings; none at all lets everything pass.
+
+    Attributes
+    ----------
+    hit : str | None
+        The stop string that was found.
+    rest : str
+        What stood behind it in the piece that completed it.
     """
 
     def __init__(self, stops: Iterable[str]):
         self._stops = tuple(stops)
         self._held = ""
         self.hit: str | None = None
+        self.rest = ""
 
     def push(self, piece: str) -> tuple[str, str | None]:
         """Take the next piece; return the text that is certain now, and the stop string once one is found."""
@@ -29,8 +37,8 @@ class StopFilter:
         text = self._held + piece
         found = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            _, at, self.hit = min(found)
-            self._held = ""
+            end, at, self.hit = min(found)
+            self._held, self.rest = "", text[end:]
             return text[:at], self.hit
         certain = len(text) - self._beginning(text)
         self._held = text[certain:]

@@ -32,11 +32,16 @@ class StreamDecoder:
         Whether the text begins here: then a space that `encode` puts there is dropped.
     n_known : int
         So many bytes of the first token are known already and are left out.
+    shown : frozenset of int
+        Special tokens that are text like any other.
     """
 
-    def __init__(self, tokens: Tokens, skip_special: bool, starts: bool, n_known: int = 0) -> None:
+    def __init__(
+        self, tokens: Tokens, skip_special: bool, starts: bool, n_known: int = 0, shown: frozenset[int] = frozenset()
+    ) -> None:
         self._tokens = tokens
         self._skip_special = skip_special
+        self._shown = shown
         self._starts = starts  # the next text carries a space that `encode` put there
         self._n_known = n_known
         self._utf8 = _UTF8("replace")
@@ -44,7 +49,7 @@ class StreamDecoder:
     def push(self, token: int) -> str:
         """Take one id and return the text that is complete now, often empty; TokenizerError for an unknown id."""
         raw, self._n_known = self._tokens.token_bytes(token)[self._n_known :], 0
-        if self._tokens.is_special(token):
+        if token not in self._shown and self._tokens.is_special(token):
             self._starts = self._tokens.space_prefix
             if self._skip_special and self._tokens.is_hidden(token):
                 return ""

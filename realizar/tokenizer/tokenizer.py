@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
 from types import MappingProxyType
 from typing import Protocol
@@ -49,9 +49,18 @@ class Tokenizer:
         The tokens for filling in, where the model has them.
     chat_template : ChatTemplate or None
         How messages become a prompt, where the file says it.
+    tool_template : ChatTemplate or None
+        The same with tools, where the file has another template for that.
     """
 
-    def __init__(self, kind: Kind, vocabulary: Vocabulary, build: Callable[[], Encode], chat: str | None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        vocabulary: Vocabulary,
+        build: Callable[[], Encode],
+        chat: str | None,
+        tool_use: str | None = None,
+    ) -> None:
         self._kind = kind
         self._vocabulary = vocabulary
         self._special = SpecialTokens(vocabulary)
@@ -66,6 +75,7 @@ class Tokenizer:
         self.fim = Fim.of(vocabulary.slots)
         bos, eos = ("" if i is None else vocabulary.tokens[i] for i in (self.bos_id, self.eos_id))
         self.chat_template = None if chat is None else ChatTemplate(chat, bos, eos)
+        self.tool_template = None if tool_use is None else ChatTemplate(tool_use, bos, eos)
 
     @classmethod
     def from_gguf(cls, metadata: Metadata, pretokenizers: Rows = MappingProxyType({})) -> Tokenizer:
@@ -88,12 +98,13 @@ class Tokenizer:
         if kind is None:
             raise TokenizerError(f"tokenizer.ggml.model: {shown(model)} is unknown; known are {', '.join(KINDS)}")
         vocabulary = Vocabulary.from_gguf(metadata, kind.rules(metadata, pretokenizers))
-        chat = metadata.get("tokenizer.chat_template")
+        chat, tool_use = (metadata.get(f"tokenizer.chat_template{which}") for which in ("", ".tool_use"))
         return cls(
             kind,
             vocabulary,
             lambda: kind.encoder(metadata, vocabulary, pretokenizers),
             chat if isinstance(chat, str) else None,
+            tool_use if isinstance(tool_use, str) else None,
         )
 
     @property
@@ -178,7 +189,24 @@ class Tokenizer:
             raise TokenizerError(f"token ids: a list of integers is needed, found {shown(ids)}") from None
         return "".join(map(decoder.push, listed)) + decoder.flush()
 
-    def stream(self, skip_special: bool = True, after: int | None = None, n_known: int = 0) -> StreamDecoder:
+    def parts(self, text: str) -> Iterator[str | int]:
+        """Yield the ids of the control tokens whose names are in a text, and the texts between them."""
+        between = ""
+        for part in self._special.split(text, parse_special=True):
+            if isinstance(part, str) or not self.is_hidden(part):
+                between += part if isinstance(part, str) else self.token_bytes(part).decode()
+                continue
+            if between:
+                yield between
+            between = ""
+            yield part
+        if between:
+            yield between
+
+    def stream(
+        self, skip_special: bool = True, after: int | None = None, n_known: int = 0,
+        shown: frozenset[int] = frozenset(),
+    ) -> StreamDecoder:  # fmt: skip
         """Return a decoder that takes ids one by one, for text that is shown while it is made.
 
         Parameters
@@ -190,9 +218,11 @@ class Tokenizer:
             of a text's first word, which is dropped there and kept in the middle of a text.
         n_known : int
             So many bytes of the first token are known already and are left out.
+        shown : frozenset of int
+            Special tokens that are text like any other.
         """
         starts = self._vocabulary.space_prefix and (after is None or self.is_special(after))
-        return StreamDecoder(self, skip_special, starts, n_known)
+        return StreamDecoder(self, skip_special, starts, n_known, shown)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes of one token as it stands in a text; special tokens give their name, unused ones nothing.

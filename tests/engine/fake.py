@@ -171,7 +171,7 @@ class FakeTokenizer:
     def decode(self, ids: list[int], skip_special: bool = True) -> str:
         return "".join(chr(96 + i) for i in ids if i != EOG)
 
-    def stream(self, skip_special: bool = True, after: int | None = None) -> FakeStream:
+    def stream(self, after: int | None = None, shown: frozenset[int] = frozenset()) -> FakeStream:
         return FakeStream()
 
 

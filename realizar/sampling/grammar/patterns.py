@@ -20,8 +20,9 @@ def from_regex(pattern: str) -> str:
 
 def from_choice(options: Sequence[str]) -> str:
     """Return the grammar of some texts, of which an answer is one."""
-    return from_regex("|".join(map(_literal, options)))
+    return from_regex("|".join(map(literal, options)))
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """Return the regular expression of one text."""
     return "".join(f"\\x{{{ord(c):x}}}" if c in _SPECIAL else c for c in text)

@@ -39,7 +39,12 @@ _NEVER = ("$ref", "patternProperties", "multipleOf")
 
 
 def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
-    """Return the grammar of the JSON texts that a schema describes; properties come in the schema's order.
+    """Return the grammar of the JSON texts that a schema describes; see `json_rule`."""
+    return f"start: {json_rule(schema, lenient)}"
+
+
+def json_rule(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
+    """Return what stands in a rule of a grammar for the JSON texts of a schema; properties come in the schema's order.
 
     Parameters
     ----------
@@ -58,7 +63,7 @@ def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
     if not isinstance(own, dict):
         raise GrammarError(f'json_schema: "x-guidance": {shown(own)}: must be an object')
     options = {**own, "lenient": lenient, "coerce_one_of": lenient}
-    return f"start: %json {json.dumps({**parsed, 'x-guidance': options})}"
+    return f"%json {json.dumps({**parsed, 'x-guidance': options})}"
 
 
 def refusal(schema: Mapping[str, Any] | str, message: str) -> str:

@@ -1,0 +1,66 @@
+"""Messages with calls, as a chat template wants them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from realizar.calls.tool import ToolCall
+from realizar.errors import TemplateError, shown
+
+Message = Mapping[str, Any]
+
+
+def have_calls(messages: Sequence[Message]) -> bool:
+    """Tell whether a message among them makes calls; what are no messages make none."""
+    return isinstance(messages, Sequence) and any(
+        isinstance(message, Mapping) and message.get("tool_calls") for message in messages
+    )
+
+
+def with_calls(messages: Sequence[Message], as_text: bool = False, no_content: str | None = None) -> list[Message]:
+    """Return messages whose calls, `ToolCall` or as OpenAI's clients write them, are as a template takes them.
+
+    Parameters
+    ----------
+    messages : sequence of mapping
+    as_text : bool
+        Write the arguments as JSON text, and else as objects.
+    no_content : str or None
+        The content of an answer that has no text.
+
+    Raises
+    ------
+    TemplateError
+        A call is malformed.
+    """
+    return [
+        _prepared(f"messages[{i}]", message, as_text, no_content) if have_calls([message]) else message
+        for i, message in enumerate(messages)
+    ]
+
+
+def _prepared(where: str, message: Message, as_text: bool, no_content: str | None) -> Message:
+    calls = message["tool_calls"]
+    if isinstance(calls, (str, bytes)) or not isinstance(calls, Sequence):
+        raise TemplateError(f'{where}: "tool_calls" must be a list, found {shown(calls)}')
+    written = [_call(f"{where}, call {i}", call, as_text) for i, call in enumerate(calls)]
+    return {**message, "content": message.get("content") or no_content, "tool_calls": written}
+
+
+def _call(where: str, call: Any, as_text: bool) -> dict[str, Any]:
+    if isinstance(call, ToolCall):
+        call = call.as_message()
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise TemplateError(f'{where}: must be {{"function": {{"name": ..., "arguments": ...}}}}, found {shown(call)}')
+    arguments = function.get("arguments", {})
+    try:
+        parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
+    except (ValueError, RecursionError) as error:
+        raise TemplateError(f"{where}: the arguments of {function['name']} are no JSON: {error}") from None
+    if not isinstance(parsed, Mapping):
+        raise TemplateError(f"{where}: the arguments of {function['name']} must be an object, found {shown(arguments)}")
+    given = json.dumps(parsed, ensure_ascii=False) if as_text else parsed
+    return {**call, "function": {**function, "arguments": given}}

@@ -1,0 +1,111 @@
+"""Tool and ToolCall: what a model may call, and a call that it made."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realizar.errors import ParameterError, shown
+
+NAME = r"[A-Za-z0-9_.:/-]{1,64}"
+"""What a name may be: OpenAI's letters, and those of MCP besides; none that JSON would escape."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that a model may call.
+
+    Attributes
+    ----------
+    name : str
+    parameters : dict
+        JSON schema of its arguments, which are an object.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that a model made.
+
+    Attributes
+    ----------
+    id : str
+        What the message with its result refers to: nine letters and digits.
+    name : str
+        The tool's.
+    arguments : dict
+        As its schema describes them.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the call as the "tool_calls" of a message have it."""
+        arguments = json.dumps(self.arguments, ensure_ascii=False)
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": arguments}}
+
+
+def read_tools(tools: Sequence[Mapping[str, Any]]) -> list[Tool]:
+    """Return the tools of a list as OpenAI's clients write it.
+
+    Parameters
+    ----------
+    tools : sequence of mapping
+        {"type": "function", "function": {"name": ..., "description": ..., "parameters": JSON schema}}
+
+    Raises
+    ------
+    ParameterError
+        One of them is something else, or two have one name.
+    """
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Sequence) or not tools:
+        raise ParameterError(f"tools={shown(tools)}: must be a list of tools, at least one")
+    found = {tool.name: tool for tool in (_tool(f"tools[{i}]", tool) for i, tool in enumerate(tools))}
+    if len(found) < len(tools):
+        raise ParameterError("tools: two have the same name; give each its own")
+    return list(found.values())
+
+
+def _tool(where: str, tool: object) -> Tool:
+    function = tool.get("function") if isinstance(tool, Mapping) and tool.get("type") == "function" else None
+    if not isinstance(function, Mapping):
+        raise ParameterError(f'{where}={shown(tool)}: must be {{"type": "function", "function": {{"name": ...}}}}')
+    name = function.get("name")
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+        raise ParameterError(f"{where}: name {shown(name)}: must be up to 64 letters, digits and any of _ - . : /")
+    schema = function.get("parameters") or {}
+    if not isinstance(schema, Mapping) or schema.get("type", "object") != "object":
+        raise ParameterError(
+            f'{where} ({name}): parameters={shown(schema)}: must be a JSON schema with {{"type": "object"}}'
+        )
+    return Tool(name, {"properties": {}, **schema, "type": "object"})
+
+
+def choose(tools: Sequence[Tool], choice: object) -> tuple[Sequence[Tool], str]:
+    """Return the tools that a tool_choice leaves, and whether one is called: "auto", "none", "required" or "one".
+
+    Raises
+    ------
+    ParameterError
+        The choice is none of these, or names a tool that is not there.
+    """
+    if isinstance(choice, str) and choice in ("auto", "none", "required"):
+        return tools, choice
+    function = choice.get("function") if isinstance(choice, Mapping) and choice.get("type") == "function" else None
+    if not isinstance(function, Mapping):
+        raise ParameterError(
+            f"tool_choice={shown(choice)}: must be 'auto', 'none', 'required' or "
+            "{'type': 'function', 'function': {'name': ...}}"
+        )
+    chosen = [tool for tool in tools if tool.name == function.get("name")]
+    if not chosen:
+        raise ParameterError(f"tool_choice: there is no tool {shown(function.get('name'))} among the tools")
+    return chosen, "one"

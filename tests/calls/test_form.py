@@ -1,0 +1,90 @@
+"""CallForm: the ways of known models are learned from their templates, and what cannot be followed is refused."""
+
+import pytest
+
+from realizar.calls import CallForm
+from realizar.errors import TemplateError
+from tests.calls import templates
+
+ENDS = ["<|im_end|>"]
+
+
+def learned(template):
+    return CallForm.learn(templates.chat(template), ENDS)
+
+
+def texts(form):
+    return [
+        text.replace("\0", "#").replace("\1", "$") for text in (form.opening, form.middle, form.between, form.closing)
+    ]
+
+
+def test_json_in_tags():
+    form = learned(templates.HERMES)
+    assert texts(form) == [
+        '<tool_call>\n{"name": "', '", "arguments": ', '}\n</tool_call>\n<tool_call>\n{"name": "', "}\n</tool_call>"
+    ]  # fmt: skip
+    assert form.marker == "<tool_call>"
+    assert form.separators == (": ", ", ")
+    assert not form.arguments_as_text
+
+
+def test_json_alone_is_a_call_only_where_the_answer_begins_and_once():
+    form = learned(templates.LLAMA)
+    assert (form.opening, form.middle, form.between, form.closing) == ('{"name": "', '", "parameters": ', None, "}")
+    assert form.marker == ""
+
+
+def test_a_list_whose_calls_have_ids():
+    assert texts(learned(templates.MISTRAL)) == [
+        '[TOOL_CALLS][{"name": "', '", "arguments": ', ', "id": "$"}, {"name": "', ', "id": "$"}]'
+    ]  # fmt: skip
+
+
+def test_names_and_ids_outside_of_json():
+    form = learned(templates.MISTRAL_SMALL)
+    assert texts(form) == ["[TOOL_CALLS]", "[CALL_ID]#[ARGS]", "[TOOL_CALLS]", ""]
+    assert form.marker == "[TOOL_CALLS]"
+
+
+def test_arguments_as_text():
+    form = learned(templates.DEEPSEEK)
+    assert texts(form) == ["<calls><call>", "<args>", "</call><call>", "</call></calls>"]
+    assert form.arguments_as_text
+    assert form.no_content is None
+
+
+def test_an_empty_content_where_the_template_wants_a_text():
+    form = learned(templates.HERMES.replace("m.content if m.content", "m.content"))
+    assert form.no_content == ""
+    assert form.start.startswith("<tool_call>")
+
+
+def test_white_space_of_the_arguments():
+    compact = templates.HERMES.replace("arguments | tojson", "arguments | tojson(separators=(',', ':'))")
+    assert learned(compact).separators == (":", ",")
+
+
+def test_calls_with_numbers_come_alone():
+    form = learned(templates.NUMBERED)
+    assert (form.middle, form.between) == (":0<args>", None)
+
+
+def test_thoughts_are_no_part_of_a_call():
+    assert learned(templates.THINKING) == learned(templates.HERMES)
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        (templates.PLAIN, "no section for tools"),
+        (templates.TAGS, "none that can be followed"),
+        ("{{ tools }}" + templates.PLAIN, "none that can be followed"),
+        (templates.HERMES.replace("<tool_call>\\n{", "call: {"), "none that can be followed"),
+        (templates.HERMES.replace("<tool_call>\\n{", "<|im_end|>\\n{"), "none that can be followed"),
+        ("{{ raise_exception('never') }}", "never"),
+    ],
+)
+def test_what_cannot_be_followed(template, problem):
+    with pytest.raises(TemplateError, match=problem):
+        learned(template)

@@ -1,0 +1,124 @@
+"""The grammar of answers: what a model may write with tools, for each way of writing calls and each tool_choice."""
+
+import numpy as np
+import pytest
+from llguidance import LLMatcher
+
+from realizar.calls import CallForm, ToolUse
+from realizar.errors import GrammarError, ParameterError
+from realizar.params import SamplingParams
+from realizar.sampling.grammar import ConstraintFactory
+from realizar.sampling.grammar.vocabulary import vocabulary
+from tests.calls import templates
+
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "parameters": CITY}},
+    {"type": "function", "function": {"name": "weather_now"}},
+]
+NAMED = {"type": "function", "function": {"name": "weather"}}
+NAMES = ("HERMES", "LLAMA", "MISTRAL", "MISTRAL_SMALL", "DEEPSEEK", "NUMBERED")
+TOKENIZERS = {name: templates.tokenizer(getattr(templates, name)) for name in NAMES}
+VOCABULARIES = {name: vocabulary(tokenizer) for name, tokenizer in TOKENIZERS.items()}
+PARIS = ("weather", '{"city": "Paris"}')
+NOW = ("weather_now", "{}")
+
+
+def use(name, choice="auto", tools=TOOLS):
+    form = CallForm.learn(TOKENIZERS[name].chat_template, ["<|im_end|>"])
+    return form, ToolUse(form, tools, choice, TOKENIZERS[name])
+
+
+def written(form, *calls):
+    between = (form.between or "").replace("\0", "aB3456789").replace("\1", "aB3456789")
+    texts = between.join(f"{name}{form.middle}{arguments}" for name, arguments in calls)
+    return (form.opening + texts + form.closing).replace("\0", "aB3456789").replace("\1", "aB3456789")
+
+
+def accepts(name, choice, text, tools=TOOLS):
+    """Tell whether an answer is one of those that the grammar allows as a whole."""
+    _, tool_use = use(name, choice, tools)
+    ids = TOKENIZERS[name].encode(text, add_special=False, parse_special=True)
+    matcher = LLMatcher(VOCABULARIES[name], tool_use.constrain(SamplingParams()).grammar, log_level=0)
+    return matcher.consume_tokens(ids) and matcher.is_accepting()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_auto_is_text_or_calls(name):
+    form, _ = use(name)
+    one = written(form, PARIS)
+    assert accepts(name, "auto", "It is <b>sunny</b>, [see] {this}.\n")
+    assert accepts(name, "auto", one)
+    assert accepts(name, "auto", "")
+    assert accepts(name, "auto", written(form, NOW))
+    assert accepts(name, "auto", "Let me see.\n" + one)  # all of it text where only an answer's beginning tells calls
+    assert accepts(name, "auto", written(form, PARIS, NOW, NOW)) == (form.between is not None)
+    assert not accepts(name, "auto", one + " and text")
+    assert not accepts(name, "auto", one[:-1]) or not form.closing
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "call",
+    [("weather", "{}"), ("weather", '{"city": 1}'), ("weather", '{"city": "Paris", "a": 1}'), ("storm", "{}"),
+     ("weather", '{"city":  "Paris"}'), ("weather", '{\n"city": "Paris"}')],
+)  # fmt: skip
+def test_calls_keep_to_their_schema(name, call):
+    form, _ = use(name)
+    assert not accepts(name, "auto", written(form, call))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_choices(name):
+    form, _ = use(name)
+    one, other, several = written(form, PARIS), written(form, NOW), written(form, PARIS, PARIS)
+    assert [accepts(name, "none", text) for text in ("Text.", one)] == [True, False]
+    assert [accepts(name, "required", text) for text in ("Text.", "", one, other)] == [False, False, True, True]
+    assert accepts(name, "required", several) == (form.between is not None)
+    assert [accepts(name, NAMED, text) for text in ("Text.", one, other, several)] == [False, True, False, False]
+
+
+def test_the_name_of_a_control_token_is_no_call():
+    """Spelled letter by letter it is not what the model was trained to begin a call with."""
+    constraint = ConstraintFactory(TOKENIZERS["MISTRAL"]).from_params(use("MISTRAL")[1].constrain(SamplingParams()))
+    for byte in b"[TOOL_CALLS":
+        constraint.advance(byte)
+    allowed = np.unpackbits(constraint.mask().view(np.uint8), bitorder="little")
+    assert not allowed[ord("]")]
+    assert allowed[ord("!")]
+
+
+def test_ids_may_be_left_out_in_a_list():
+    form, _ = use("MISTRAL")
+    without = written(form, PARIS, NOW).replace(', "id": "aB3456789"', "")
+    assert accepts("MISTRAL", "required", without)
+    assert not accepts("MISTRAL", "required", written(form, PARIS).replace("aB3456789", "short"))
+
+
+def test_a_schema_that_cannot_be_enforced_is_named_with_its_tool():
+    tools = [
+        TOOLS[0],
+        {"type": "function", "function": {"name": "g", "parameters": {"properties": {"a": {"not": {}}}}}},
+    ]
+    factory = ConstraintFactory(TOKENIZERS["HERMES"])
+    _, tool_use = use("HERMES", tools=tools)
+    with pytest.raises(GrammarError, match="not") as caught:
+        factory.from_params(tool_use.constrain(SamplingParams()))
+    explained = str(tool_use.explain(caught.value, False, factory))
+    assert explained.startswith("tool g: json_schema: 'not' cannot be enforced, at #/properties/a/not")
+    factory.from_params(tool_use.constrain(SamplingParams(lenient=True)))
+
+
+def test_an_answer_keeps_to_its_tools_or_to_another_constraint():
+    for choice in ("auto", "required", NAMED):
+        with pytest.raises(ParameterError, match="regex and tools: an answer can keep to one of them alone"):
+            use("HERMES", choice)[1].constrain(SamplingParams(regex="a"))
+    with pytest.raises(ParameterError, match="n_beams=2 and tools"):
+        use("HERMES")[1].constrain(SamplingParams(n_beams=2))
+    params = SamplingParams(regex="a")
+    assert use("HERMES", "none")[1].constrain(params) is params

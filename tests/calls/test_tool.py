@@ -1,0 +1,94 @@
+"""Tools, choices among them and messages with calls: what is taken, and what is refused with its place."""
+
+import pytest
+
+from realizar.calls import ToolCall
+from realizar.calls.messages import with_calls
+from realizar.calls.tool import choose, read_tools
+from realizar.errors import ParameterError, TemplateError
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+
+
+def tool(name="f", **more):
+    return {"type": "function", "function": {"name": name, **more}}
+
+
+def test_tools_are_read():
+    first, second = read_tools([tool(parameters=SCHEMA, description="Does it."), tool("g")])
+    assert (first.name, first.parameters) == ("f", SCHEMA)
+    assert (second.name, second.parameters) == ("g", {"type": "object", "properties": {}})
+
+
+@pytest.mark.parametrize(
+    ("tools", "problem"),
+    [
+        ([], "at least one"),
+        ("f", "must be a list"),
+        (tool(), "must be a list"),
+        ([len], r"tools\[0\]=.*must be"),
+        ([tool(), {"name": "g"}], r"tools\[1\]=.*must be"),
+        ([{"type": "function", "function": "f"}], r"tools\[0\]"),
+        ([tool(None)], "name None"),
+        ([tool("a b")], "name 'a b'"),
+        ([tool("x" * 65)], "up to 64"),
+        ([tool('"')], "name"),
+        ([tool(), tool()], "two have the same name"),
+        ([tool(parameters=[1])], r"tools\[0\] \(f\): parameters=\[1\]"),
+        ([tool(parameters={"type": "array"})], "must be a JSON schema"),
+    ],
+)
+def test_what_is_no_tool(tools, problem):
+    with pytest.raises(ParameterError, match=problem):
+        read_tools(tools)
+
+
+def test_choices():
+    tools = read_tools([tool("f"), tool("g")])
+    assert [choose(tools, choice) for choice in ("auto", "none", "required")] == [
+        (tools, "auto"), (tools, "none"), (tools, "required")
+    ]  # fmt: skip
+    assert choose(tools, tool("g")) == ([tools[1]], "one")
+
+
+@pytest.mark.parametrize("choice", ["any", None, 1, tool("h"), tool(["f"]), {"type": "function"}, {"name": "f"}])
+def test_what_is_no_choice(choice):
+    with pytest.raises(ParameterError, match="tool_choice"):
+        choose(read_tools([tool("f")]), choice)
+
+
+CALL = ToolCall("aB3456789", "f", {"x": ["ä", 1.5]})
+
+
+@pytest.mark.parametrize("call", [CALL, CALL.as_message()])
+def test_calls_become_what_a_template_takes(call):
+    message = {"role": "assistant", "content": "", "tool_calls": [call]}
+    (as_object,) = with_calls([message])
+    (as_text,) = with_calls([message], as_text=True, no_content="")
+    assert as_object["tool_calls"] == [
+        {"id": "aB3456789", "type": "function", "function": {"name": "f", "arguments": CALL.arguments}}
+    ]
+    assert as_text["tool_calls"][0]["function"]["arguments"] == '{"x": ["ä", 1.5]}'
+    assert (as_object["content"], as_text["content"]) == (None, "")
+    assert message["tool_calls"] == [call]
+
+
+def test_other_messages_stay_as_they_are():
+    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "tool_calls": []}, "no message"]
+    assert with_calls(messages) == messages
+
+
+@pytest.mark.parametrize(
+    ("calls", "problem"),
+    [
+        ("f", r'messages\[0\]: "tool_calls" must be a list'),
+        ([1], r"messages\[0\], call 0: must be"),
+        ([{"name": "f"}], "must be"),
+        ([{"function": {"name": "f", "arguments": "{"}}], "arguments of f are no JSON"),
+        ([{"function": {"name": "f", "arguments": "[" * 100_000}}], "arguments of f are no JSON"),
+        ([CALL, {"function": {"name": "f", "arguments": "[1]"}}], "call 1: the arguments of f must be an object"),
+    ],
+)
+def test_malformed_calls(calls, problem):
+    with pytest.raises(TemplateError, match=problem):
+        with_calls([{"role": "assistant", "tool_calls": calls}])

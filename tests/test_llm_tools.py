@@ -1,0 +1,143 @@
+"""chat(tools=...): calls of tiny models, whose choice is chance but whose form and arguments are not."""
+
+import pytest
+
+from realizar import LLM, SamplingParams
+from realizar.errors import GrammarError, ParameterError, TemplateError
+from tests.calls import templates
+from tests.limits.models import LLAMA, QWEN2, rewritten
+from tests.meta.house import ROOT
+from tests.meta.test_documents import python_blocks
+from tests.tokenizer.vocabularies import real
+
+CITY = {"enum": ["Paris", "Rome", "Oslo"]}
+SCHEMA = {"type": "object", "properties": {"city": CITY}, "required": ["city"], "additionalProperties": False}
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "description": "Of today.", "parameters": SCHEMA}},
+    {"type": "function", "function": {"name": "time_of", "parameters": SCHEMA}},
+]
+NAMED = {"type": "function", "function": {"name": "time_of"}}
+QUESTION = [{"role": "user", "content": "How is the weather in Rome?"}]
+GREEDY = SamplingParams(temperature=0.0, max_tokens=200)
+MODELS = [(LLAMA, "LLAMA"), (LLAMA, "HERMES"), (QWEN2, "HERMES"), (QWEN2, "MISTRAL")]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=lambda case: f"{case[0].parent.name}-{case[1]}")
+def llm(request, tmp_path_factory):
+    source, template = request.param
+    path = tmp_path_factory.mktemp("tools") / "model.gguf"
+    with LLM(rewritten(source, path, {"tokenizer.chat_template": getattr(templates, template)}), n_threads=1) as llm:
+        yield llm
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_required_calls_have_their_arguments(llm, seed):
+    answer = llm.chat(QUESTION, SamplingParams(seed=seed, max_tokens=400), tools=TOOLS, tool_choice="required")
+    assert answer.text == ""
+    assert answer.tool_calls
+    for call in answer.tool_calls:
+        assert call.name in ("weather", "time_of")
+        assert call.arguments["city"] in CITY["enum"]
+    assert len({call.id for call in answer.tool_calls}) == len(answer.tool_calls)
+    assert answer.finish_reason in ("tool_calls", "length", "context")
+
+
+def test_a_named_tool_is_called_once(llm):
+    answer = llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice=NAMED)
+    assert [call.name for call in answer.tool_calls] == ["time_of"]
+    assert answer.finish_reason == "tool_calls"
+
+
+def test_none_calls_nothing_and_auto_may(llm):
+    for choice in ("none", "auto"):
+        answer = llm.chat(QUESTION, SamplingParams(seed=1, max_tokens=40), tools=TOOLS, tool_choice=choice)
+        assert bool(answer.tool_calls) <= (choice == "auto")
+
+
+def test_with_none_the_answer_may_keep_to_something_else(llm):
+    params = SamplingParams(max_tokens=60, regex="<tool_call>\\{\\}")
+    assert llm.chat(QUESTION, params, tools=TOOLS, tool_choice="none").text == "<tool_call>{}"
+
+
+def test_streamed_beside_others_and_several_at_once_are_the_same(llm):
+    params = SamplingParams(seed=2, max_tokens=100)
+    whole = llm.chat(QUESTION, params, tools=TOOLS, tool_choice="required")
+    stream = llm.chat(QUESTION, params, tools=TOOLS, tool_choice="required", stream=True)
+    other = llm.chat(QUESTION, GREEDY, stream=True)
+    assert "".join(stream) == whole.text
+    assert stream.completion.tool_calls == whole.tool_calls
+    assert stream.completion.token_ids == whole.token_ids
+    other.close()
+    several = llm.chat(QUESTION, SamplingParams(seed=2, max_tokens=100, n=2), tools=TOOLS, tool_choice="required")
+    assert several.outputs[0].tool_calls == whole.tool_calls
+    assert all(answer.tool_calls for answer in several.outputs)
+
+
+def test_the_conversation_goes_on(llm):
+    answer = llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice=NAMED)
+    (call,) = answer.tool_calls
+    result = {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": "12:30"}
+    turns = [*QUESTION, answer.message, result]
+    again = llm.chat(turns, GREEDY, tools=TOOLS, tool_choice="required")
+    assert again.timings.n_cached > 0
+    assert {c.id for c in again.tool_calls}.isdisjoint({call.id})
+    assert llm.chat([*QUESTION, {**answer.message, "tool_calls": [call]}, result], GREEDY).text
+
+
+def test_a_call_that_is_cut_off_is_no_call_and_no_text(llm):
+    answer = llm.chat(QUESTION, SamplingParams(temperature=0.0, max_tokens=5), tools=TOOLS, tool_choice="required")
+    assert (answer.text, answer.tool_calls, answer.finish_reason) == ("", [], "length")
+    assert len(answer.token_ids) == 5
+
+
+def test_stop_strings_are_for_texts_not_for_calls(llm):
+    params = SamplingParams(temperature=0.0, max_tokens=200, stop=["{", '"', "name", "\n"])
+    assert llm.chat(QUESTION, params, tools=TOOLS, tool_choice=NAMED).tool_calls
+
+
+def test_errors_come_at_once_and_name_what_is_wrong(llm):
+    with pytest.raises(ParameterError, match="json_schema and tools"):
+        llm.chat(QUESTION, SamplingParams(json_schema={}), tools=TOOLS)
+    with pytest.raises(ParameterError, match="nothing to choose from"):
+        llm.chat(QUESTION, tool_choice="required")
+    with pytest.raises(ParameterError, match="no tool 'f'"):
+        llm.chat(QUESTION, tools=TOOLS, tool_choice={"type": "function", "function": {"name": "f"}})
+    bad = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"not": {}}}}}}
+    with pytest.raises(GrammarError, match="tool f: json_schema: 'not' cannot be enforced, at #/properties/a/not"):
+        llm.chat(QUESTION, tools=[bad])
+    assert llm.chat(QUESTION, SamplingParams(max_tokens=1, lenient=True), tools=[bad]).token_ids
+
+
+def test_a_template_without_tools_is_an_error(tmp_path):
+    path = rewritten(LLAMA, tmp_path / "model.gguf", {"tokenizer.chat_template": templates.PLAIN})
+    with LLM(path, n_threads=1) as llm, pytest.raises(TemplateError, match="no section for tools"):
+        llm.chat(QUESTION, tools=TOOLS)
+
+
+def test_a_template_of_its_own_for_tools(tmp_path):
+    keys = {"tokenizer.chat_template": templates.PLAIN, "tokenizer.chat_template.tool_use": templates.HERMES}
+    with LLM(rewritten(LLAMA, tmp_path / "model.gguf", keys), n_threads=1) as llm:
+        assert llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice="required").tool_calls
+
+
+@pytest.mark.real_model
+def test_a_real_model_calls_what_is_asked_for():
+    if not real("qwen2.5-coder-0.5b").is_file():
+        pytest.skip(f"the real model is not in the cache ({real('qwen2.5-coder-0.5b')})")
+    with LLM(real("qwen2.5-coder-0.5b"), n_ctx=1024) as llm:
+        answer = llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice="required")
+        assert [(call.name, call.arguments) for call in answer.tool_calls] == [("weather", {"city": "Rome"})]
+        assert (answer.finish_reason, answer.text) == ("tool_calls", "")
+        again = llm.chat(
+            [*QUESTION, answer.message, {"role": "tool", "content": "rain"}], GREEDY, tools=TOOLS, tool_choice="none"
+        )
+        assert again.timings.n_cached >= answer.timings.n_prompt // 16 * 16
+        assert again.text
+
+
+@pytest.mark.real_model
+def test_the_example_of_the_document_runs(capsys):
+    if not real("qwen2.5-coder-0.5b").is_file():
+        pytest.skip(f"the real model is not in the cache ({real('qwen2.5-coder-0.5b')})")
+    exec(next(iter(python_blocks(ROOT / "docs/tools.md"))), {})
+    assert "get_temperature {'city': 'Rome'} 24" in capsys.readouterr().out
