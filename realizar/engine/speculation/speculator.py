@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from realizar.engine.request import Request
     from realizar.engine.speculation.guess import Drafter, Guess
 
-LEAST_GAIN = 1.05
-"""Drafts are tried where they promise so many times the tokens per second; what is measured is no surer."""
+LEAST_GAIN = 1.1
+"""Drafts are tried where they promise so many times the tokens per second. With 1.05, answers that do not repeat took
+up to 2 % longer, with 1.2 those that repeat 1 to 3 %."""
 MAX_ROWS = 256
 """Rows of a step with drafts: with more than a few, a row costs what it does in a prompt."""
 
