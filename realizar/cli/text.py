@@ -53,4 +53,6 @@ def write_stats(answer: TextStream, load_s: float | None = None) -> None:
     cached = f" ({t.n_cached} more cached)" if t.n_cached else ""
     parts.append(f"prefill {t.n_prompt - t.n_cached} tokens{cached}, {t.prefill_tok_s:.1f} tok/s")
     parts.append(f"decode {t.n_generated} tokens, {t.decode_tok_s:.1f} tok/s")
+    if t.n_drafted:
+        parts.append(f"{t.n_accepted} of {t.n_drafted} drafts right")
     print(" | ".join(parts), file=sys.stderr)
