@@ -112,12 +112,15 @@ class Answer:
         """Whether drafts of it can be computed in the next step: it has begun, and lacks its last token alone."""
         return self.drafter is not None and self.end is None and bool(self.token_ids) and self.seq.n_left == 1
 
-    def next_chunk(self, budget: int) -> Chunk:
+    def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens, at most `budget`; the very last gives an output, and so does each draft behind it."""
-        seq = self.seq
-        drafts = self.drafts[: budget - 1] if self.may_draft else NO_DRAFTS
-        n = seq.cut(min(seq.n_left, budget))
-        return Chunk(seq, n + len(drafts), int(n == seq.n_left) + len(drafts), drafts=drafts)
+        chunks = self.seq.chunks(budget)
+        drafts = self.drafts[: budget - 1]
+        if len(drafts) and self.may_draft:
+            (last,) = chunks
+            n = len(drafts)
+            return [last._replace(n_tokens=last.n_tokens + n, n_outputs=last.n_outputs + n, drafts=drafts)]
+        return chunks
 
     def take(self, rows: Logits, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
         """Go on by a token, and by one more for each draft that turns out right.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from realizar.engine.answer import end_ids, ended_by
 from realizar.engine.completion import Completion
-from realizar.engine.sequence import Chunk
 from realizar.engine.writing import Writing
 from realizar.errors import RealizarError
 from realizar.sampling import BeamRules, BeamSearch, StopFilter
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.completion import FinishReason
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
     from realizar.sampling import Beam, Ended, SamplerChain, Step
     from realizar.tokenizer import Tokenizer
@@ -63,7 +62,8 @@ class Beams(Writing):
 
     def __init__(self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer) -> None:
         super().__init__(seq, params)
-        room = seq.cache.n_ctx + 1 - seq.n_tokens  # the last token is given out but never computed
+        # The last token is given out but never computed.
+        room = seq.cache.n_ctx + 1 - max(own.n_tokens for own in seq.together)
         self._limit: FinishReason = "context" if room < self.max_tokens else "length"
         rules = BeamRules(
             params.n_beams, params.n_beam_groups, params.diversity_penalty, params.length_penalty,
@@ -87,7 +87,7 @@ class Beams(Writing):
     @property
     def seqs(self) -> Seq[Sequence]:
         """The sequences of the texts that go on."""
-        return [line.seq for line in self._own_lines()]
+        return [seq for line in self._own_lines() for seq in line.seq.together]
 
     def _own_lines(self) -> list[Line]:
         """Each line once; that of the prompt stands for every group until its first token."""
@@ -107,20 +107,21 @@ class Beams(Writing):
         """Return the next tokens of the prompt, then the last one of every text."""
         if not self._search.has_begun:
             self._match_prefix()
-            n = self.seq.cut(min(self.seq.n_left, budget))
-            return [Chunk(self.seq, n, int(n == self.seq.n_left))]
+            return self.seq.chunks(budget)
         self.settle()  # again, if that was interrupted
-        seqs = self.seqs
-        return [Chunk(seq, seq.n_left, 1) for seq in seqs] if len(seqs) <= budget else []
+        if len(self.seqs) > budget:
+            return []
+        return [chunk for line in self._own_lines() for chunk in line.seq.chunks(budget)]
 
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
         """Rank what may follow the texts, and choose which go on."""
         self._t_last = time.perf_counter()
         self._t_first = self._t_first or self._t_last
         n = self._search.n_ranked(len(self._end_ids))
+        row_of = {chunk.seq: row for chunk, row in zip((c for c in chunks if c.n_outputs), rows, strict=True)}
         ranked = {
-            line: line.sampler.rank(row, line.seq.tokens, line.seq.n_tokens, n)
-            for line, row in zip(self._own_lines(), rows, strict=True)
+            line: line.sampler.rank(row_of[line.seq], line.seq.tokens, line.seq.n_tokens, n)
+            for line in self._own_lines()
         }
         live = self._search.live
         self._steps = self._search.advance(

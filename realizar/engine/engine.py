@@ -17,6 +17,7 @@ from realizar.engine.answer import end_ids
 from realizar.engine.batch_samplers import run_batch_functions
 from realizar.engine.beams import Beams
 from realizar.engine.generation import Generation
+from realizar.engine.guidance import Guided, mix
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
@@ -100,11 +101,13 @@ class Engine:
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that want the same output of it."""
         own = output in self.model.graphs[program].outputs
-        batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
+        every = [chunk for chunks in work.values() for chunk in chunks]
+        batch = self.runner.batch(every)
         begin = time.perf_counter()
         found = self.runner.run(batch, None if own else [output], program)[output]
         if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
             self.speculator.cost.learn(batch.n_tokens, time.perf_counter() - begin)
+        mix(found, every)
         counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
         ends = list(accumulate(counts))
         given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
@@ -170,10 +173,7 @@ class Engine:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         seed = secrets.randbits(63) if params.seed is None else params.seed
         tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
-        if self.model.has_encoder:
-            seq = Sequence(self.cache, [self.model.decoder_start], self._source(ids))
-        else:
-            seq = Sequence(self.cache, ids)
+        seq = self._sequence(ids, params)
         ends = end_ids(params, tokenizer)
         chain = SamplerChain.from_params(
             params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints, self.runner.blocks
@@ -187,6 +187,22 @@ class Engine:
     @cached_property
     def _constraints(self) -> ConstraintFactory:
         return ConstraintFactory(self.model.tokenizer)
+
+    def _sequence(self, ids: list[int], params: SamplingParams) -> Sequence:
+        """Return a prompt as it is to be continued: behind a source, or beside a negative prompt."""
+        negative = params.negative_prompt
+        if self.model.has_encoder:
+            if params.cfg_scale != 1.0:
+                raise ParameterError(f"cfg_scale={params.cfg_scale}: this model has an encoder; leave it at 1")
+            return Sequence(self.cache, [self.model.decoder_start], self._source(ids))
+        if params.cfg_scale == 1.0:
+            return Sequence(self.cache, ids)
+        if isinstance(negative, str):
+            negative = tuple(self.model.tokenizer.encode(negative))
+        return Guided(
+            self.cache, ids, self._checked(negative, "negative prompt") if negative is not None else ids[-1:],
+            params.cfg_scale,
+        )  # fmt: skip
 
     def score(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> Scoring:
         """Hand in a text whose logits are wanted, or an answer to a source; `wait` for it. Raises as `generate`."""
@@ -287,7 +303,7 @@ class Engine:
         """Whether nobody else steps; Ctrl-C may have kept this thread from saying that it does no longer."""
         return self._stepper in (None, threading.get_ident())
 
-    def _checked(self, tokens: Iterable[int]) -> list[int]:
+    def _checked(self, tokens: Iterable[int], what: str = "prompt") -> list[int]:
         """Return token ids as integers that the model has."""
         n_vocab = self.model.hp.n_vocab
         try:
@@ -297,7 +313,7 @@ class Engine:
         except TypeError:
             raise ParameterError(f"a prompt is text or a list of token ids, not {shown(tokens)}") from None
         if not ids:
-            raise ParameterError("the prompt has no tokens; give at least one (the BOS token, for instance)")
+            raise ParameterError(f"the {what} has no tokens; give at least one (the BOS token, for instance)")
         for token in ids:
             if not 0 <= token < n_vocab:
                 raise ParameterError(f"token id {token} does not exist: the model has ids 0 to {n_vocab - 1}")

@@ -62,7 +62,8 @@ class Generation(Writing):
     @property
     def seqs(self) -> Seq[Sequence]:
         """The sequences of the texts that go on; until their first token it is the same one."""
-        return list(dict.fromkeys(answer.seq for answer in self.answers if answer.end is None))
+        own = dict.fromkeys(answer.seq for answer in self.answers if answer.end is None)
+        return [seq for first in own for seq in first.together]
 
     def free(self) -> None:
         """Give back what every text holds."""
@@ -78,11 +79,12 @@ class Generation(Writing):
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens, after taking over what the cache holds; only the very last gives an output."""
         self._match_prefix()
-        chunks = []
+        chunks: list[Chunk] = []
         for answer in {answer.seq: answer for answer in self.answers if answer.end is None}.values():
             if budget:
-                chunks.append(answer.next_chunk(budget))
-                budget -= chunks[-1].n_tokens
+                own = answer.next_chunks(budget)
+                budget -= sum(chunk.n_tokens for chunk in own)
+                chunks += own
         return chunks
 
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:

@@ -53,14 +53,14 @@ class Scheduler:
         """
         if request.n_seqs_max > self.cache.max_seqs:
             raise ParameterError(
-                f"{request.n_seqs_max} texts at once, but the engine computes {self.cache.max_seqs}; "
+                f"{request.n_seqs_max} sequences at once, but the engine computes {self.cache.max_seqs}; "
                 "ask for fewer, or for more n_batch (and, of a model with recurrent states, n_seqs)"
             )
         for needed, pool in zip(request.blocks_needed(), self.cache.pools, strict=True):
             if needed > pool.n_blocks:
                 raise ParameterError(
-                    f"{request.n_seqs_max} texts of up to {request.n_max} tokens need {needed} cache blocks, and there "
-                    f"are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
+                    f"{request.n_seqs_max} sequences of up to {request.n_max} tokens need {needed} cache blocks, and "
+                    f"there are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
                 )
         self.waiting.append(request)
         if request.deadline < math.inf:

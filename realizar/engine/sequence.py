@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from copy import copy
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from realizar.engine.block_pool import BlockPool
     from realizar.engine.kv_cache import KVCache
 
+S = TypeVar("S", bound="Sequence")
 GONE = -1
 """Table entry of a block that fell behind the window of its group."""
 
@@ -59,9 +61,7 @@ class Chunk(NamedTuple):
 
     def fork(self) -> Sequence:
         """Return a sequence with the same history in which it is computed already, while it goes on from its output."""
-        other = self.seq.fork()
-        other.commit(self.n_tokens)
-        return other
+        return self.seq.fork(self.n_tokens)
 
     def commit(self) -> None:
         """Note that it is computed; of drafts, those that the sequence has come to follow."""
@@ -138,6 +138,11 @@ class Sequence:
     def n_left(self) -> int:
         """Tokens that are still to be computed."""
         return self.n_tokens - self.n_computed
+
+    @property
+    def together(self) -> tuple[Sequence, ...]:
+        """The sequences that its next token needs: itself."""
+        return (self,)
 
     @property
     def is_full(self) -> bool:
@@ -274,20 +279,29 @@ class Sequence:
             self._names.append(chain_hash(parent, self._tokens[i * BLOCK : (i + 1) * BLOCK]))
         return self._names[:n_blocks]
 
-    def fork(self) -> Sequence:
+    def chunks(self, budget: int) -> list[Chunk]:
+        """Return the next tokens, at most `budget`, as what to compute; the very last one gives an output."""
+        n = self.cut(min(self.n_left, budget))
+        return [Chunk(self, n, int(n == self.n_left))]
+
+    def fork(self: S, n_ahead: int = 0) -> S:
         """Return a sequence with the same history that goes its own way from here.
 
-        It holds the same blocks; whoever first writes into the last one, which may be partly filled, copies it.
+        It holds the same blocks; whoever first writes into the last one, which may be partly filled, copies it. With
+        n_ahead the next tokens, which are being computed for this one, are as computed for the other.
         """
-        other = Sequence(self.cache, (), self.source)
-        other.source_computed = self.source_computed
+        other = copy(self)
+        other._tokens = np.empty_like(self._tokens)
         other._tokens[: self.n_tokens] = self.tokens
-        other.n_tokens, other.n_computed, other.n_cached = self.n_tokens, self.n_computed, self.n_cached
-        other._n_prompt, other._names = self._n_prompt, self._names.copy()
+        other._names = self._names.copy()
         if self.slot is not None:
             other.slot = self.cache.take_slot(like=self.slot)
-        for pool, table, copy in zip(self.cache.pools, self.tables, other.tables, strict=True):
-            copy.extend(block if block == GONE else pool.share(block) for block in table)
+        other.tables = [
+            [block if block == GONE else pool.share(block) for block in table]
+            for pool, table in zip(self.cache.pools, self.tables, strict=True)
+        ]
+        if n_ahead:
+            other.commit(n_ahead)
         return other
 
     def truncate(self, n: int) -> None:

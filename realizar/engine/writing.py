@@ -34,17 +34,22 @@ class Writing(Request):
         self.params = params
         self.max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
         super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
-        self.n_seqs_max = params.n_texts
+        self.n_seqs_max = params.n_texts * len(seq.together)
         if params.max_time is not None:
             self.deadline = time.perf_counter() + params.max_time
-        self._n_shared = seq.n_tokens
+        self._n_prompts = [own.n_tokens for own in seq.together]
         self._n_prompt = len(seq.source) or seq.n_tokens
         self._n_cached = 0
         self._t_begin = 0.0
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that its texts hold at most."""
-        return self.seq.cache.blocks_needed(self.n_max, len(self.seq.source), self.params.n_texts, self._n_shared)
+        cache, n_source, n_texts = self.seq.cache, len(self.seq.source), self.params.n_texts
+        each = (
+            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_source, n_texts, n)
+            for n in self._n_prompts
+        )
+        return [sum(needed) for needed in zip(*each, strict=True)]
 
     def source_chunk(self) -> Chunk:
         """Return the source, once."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from realizar.errors import ParameterError
 from realizar.params.checks import as_tuple, check, check_number, is_int, is_text, schema_text
-from realizar.params.search import check_answers
+from realizar.params.search import check_answers, check_guidance
 
 # Parameter -> the least and the greatest that make sense, and how an error says it.
 _RANGES = {
@@ -148,6 +148,11 @@ class SamplingParams:
     early_stopping : bool or "never"
         When a search ends: True, when n_beams texts have ended; False, when moreover none of the others looks like
         beating them, by its score as it is; "never", by the best score that a text of max_tokens could come to.
+    negative_prompt : str | tuple[int, ...] | None
+        What guidance leads away from; None takes the last token of the prompt. Text becomes tokens as a prompt's does.
+    cfg_scale : float
+        Classifier-free guidance: logits are those behind the negative prompt and so many times their difference to
+        those behind the prompt. 1 is off.
 
     Raises
     ------
@@ -206,6 +211,8 @@ class SamplingParams:
     n_beam_groups: int = 1
     diversity_penalty: float = 0.0
     early_stopping: bool | Literal["never"] = False
+    negative_prompt: str | tuple[int, ...] | None = None
+    cfg_scale: float = 1.0
     max_time: float | None = None
 
     @property
@@ -242,6 +249,7 @@ class SamplingParams:
         n = self.logprobs
         check(n is None or (is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
         check_answers(self)
+        check_guidance(self)
         if self.samplers is not None:
             want = "samplers in their order: names, objects with a method apply, or functions of a batch"
             check(not isinstance(self.samplers, str), "samplers", self.samplers, want)

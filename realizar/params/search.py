@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realizar.params.checks import check, check_number, is_int
+from realizar.params.checks import as_tuple, check, check_number, is_int, is_text
 
 if TYPE_CHECKING:
     from realizar.params.sampling import SamplingParams
@@ -38,6 +38,28 @@ def check_answers(p: SamplingParams) -> None:
         several,
         "1 at temperature 0, which always takes the best token",
     )
+
+
+def check_guidance(p: SamplingParams) -> None:
+    """Check the second prompt and what it is for; token ids become a tuple.
+
+    Raises
+    ------
+    ParameterError
+        If it is no prompt, or has no effect.
+    """
+    check_number("cfg_scale", p.cfg_scale, 0.0, 100.0, "a number in [0, 100] (1: off)")
+    prompt = p.negative_prompt
+    if prompt is None:
+        return
+    want = "a text that UTF-8 can express, token ids, or None"
+    if isinstance(prompt, str):
+        check(not prompt or is_text(prompt), "negative_prompt", prompt, want)
+    else:
+        ids = as_tuple("negative_prompt", prompt, want)
+        check(bool(ids) and all(is_int(token) for token in ids), "negative_prompt", prompt, want)
+        object.__setattr__(p, "negative_prompt", ids)
+    check(p.cfg_scale != 1.0, "negative_prompt", prompt, "None at cfg_scale=1, where it has no effect")
 
 
 def check_beams(p: SamplingParams) -> None:

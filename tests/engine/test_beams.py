@@ -212,7 +212,7 @@ def test_rules_that_leave_nothing_end_it_with_an_error():
         ({"n_beam_groups": 3}, "diversity_penalty=0.0: must be above 0 with 3 groups"),
         ({"early_stopping": "soon"}, "early_stopping='soon': must be True, False or 'never'"),
         ({"n_beams": 0}, "n_beams=0: must be an integer in"),
-        ({"n_beams": 5, "max_tokens": None}, "5 texts of up to 96 tokens need 30 cache blocks, and there are 12"),
+        ({"n_beams": 5, "max_tokens": None}, "5 sequences of up to 96 tokens need 30 cache blocks, and there are 12"),
     ],
 )
 def test_what_makes_no_sense(params, says):
@@ -240,5 +240,5 @@ def test_same_bits_whatever_the_threads(llm, threads):
 
 def test_an_engine_of_one_sequence_has_no_room_for_beams():
     engine = Engine(engine_of().model, EngineParams(n_ctx=96, n_seqs=1, n_batch=2, kv_type="f32", n_threads=2))
-    with pytest.raises(ParameterError, match="3 texts at once, but the engine computes 2"):
+    with pytest.raises(ParameterError, match="3 sequences at once, but the engine computes 2"):
         engine.search([1], beams(3))

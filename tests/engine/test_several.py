@@ -115,12 +115,12 @@ def test_whatever_fits_has_its_turn(asked):
 
 def test_what_can_never_fit_is_an_error():
     engine = engine_of(n_seqs=2, n_batch=16)
-    with pytest.raises(ParameterError, match="17 texts at once, but the engine computes 16; ask for fewer"):
+    with pytest.raises(ParameterError, match="17 sequences at once, but the engine computes 16; ask for fewer"):
         engine.generate([1], draws(n=17))
-    with pytest.raises(ParameterError, match="3 texts of up to 96 tokens need 18 cache blocks, and there are 12"):
+    with pytest.raises(ParameterError, match="3 sequences of up to 96 tokens need 18 cache blocks, and there are 12"):
         engine.generate([1], draws(n=3, max_tokens=None))
     states = engine_of(PLANS["stateful"], n_seqs=2)
-    with pytest.raises(ParameterError, match="3 texts at once, but the engine computes 2"):
+    with pytest.raises(ParameterError, match="3 sequences at once, but the engine computes 2"):
         states.generate([1], draws(n=3))
     assert not engine.scheduler.waiting
 

@@ -1,6 +1,7 @@
 """Writes tests/engine/beams.json: what transformers' beam search finds on a tiny model of the committed fixtures.
 
-`python -m tests.tools.beams` with transformers 5 writes the cases without groups. Groups left transformers with version
+`python -m tests.tools.beams` with transformers 5 writes the cases without groups, and tests/engine/guidance.json: texts
+with classifier-free guidance. Groups left transformers with version
 5: `python -m tests.tools.beams --groups` with 4.50.3 writes those. Each keeps what the other wrote.
 """
 
@@ -30,6 +31,30 @@ GROUPS = (
 )
 
 
+GUIDED = (
+    {"guidance_scale": 1.5, "max_new_tokens": 20},
+    {"guidance_scale": 3.0, "max_new_tokens": 20},
+    {"guidance_scale": 0.4, "max_new_tokens": 20},
+)
+
+
+def guided(model, prompt: list[int]) -> list[dict]:
+    """Greedy texts with a negative prompt, the last of them without: the last token of the prompt stands for it."""
+    import torch
+
+    cases = []
+    for number, asked in enumerate(GUIDED):
+        start, negative = prompt[: 9 + 5 * number], prompt[20 : 26 + 7 * number]
+        if number == len(GUIDED) - 1:
+            negative = start[-1:]
+        found = model.generate(
+            torch.tensor([start]), **asked, negative_prompt_ids=torch.tensor([negative]), do_sample=False,
+            eos_token_id=None, pad_token_id=0,
+        )  # fmt: skip
+        cases.append({"asked": asked, "prompt": start, "negative": negative, "tokens": found[0, len(start) :].tolist()})
+    return cases
+
+
 def main() -> None:
     import torch
     import transformers
@@ -54,6 +79,9 @@ def main() -> None:
             until = next((i + 1 for i, token in enumerate(tokens) if token in ends), asked["max_new_tokens"])
             texts.append({"tokens": tokens[:until], "score": score})
         kept.append({"by": transformers.__version__, "asked": asked, "prompt": start, "ends": ends, "texts": texts})
+    if not groups:
+        guidance = CASES.with_name("guidance.json")
+        guidance.write_text("[\n" + ",\n".join(map(json.dumps, guided(model, prompt))) + "\n]\n", "utf-8")
     CASES.write_text("[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n", "utf-8")
 
 

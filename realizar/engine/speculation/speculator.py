@@ -69,8 +69,11 @@ class Speculator(ABC):
         """Let go of what is held."""
 
     def attach(self, request: Generation) -> None:
-        """Let the texts of a new request have drafts; not with functions of a batch, which see what is said alone."""
-        if not batch_functions(request.params):
+        """Let the texts of a new request have drafts.
+
+        Not with functions of a batch, which see what is said alone; nor with guidance, whose rows come in pairs.
+        """
+        if not batch_functions(request.params) and len(request.seq.together) == 1:
             for answer in request.answers:
                 answer.drafter = self.drafter(answer)
 

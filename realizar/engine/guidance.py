@@ -1,0 +1,120 @@
+"""Guided: a text that is written behind two prompts at once, towards the one and away from the other.
+
+Classifier-free guidance of language models: Sanchez et al., "Stay on topic with Classifier-Free Guidance" (2023),
+equation 7. With c the logits behind the prompt and u those behind the negative prompt, tokens are chosen by
+
+    u + cfg_scale * (c - u)
+
+The paper and transformers (`guidance_scale`) mix log-probabilities; that is the same but for a number that all tokens
+have in common.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from realizar.engine.sequence import Chunk, Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from realizar.engine.kv_cache import KVCache
+
+    Logits = npt.NDArray[np.float32]
+
+
+class Guided(Sequence):
+    """A sequence beside which a second one gets the same tokens, behind another prompt.
+
+    Parameters
+    ----------
+    cache : KVCache
+    tokens : iterable of int
+        The prompt.
+    negative : iterable of int
+        The negative prompt.
+    scale : float
+        How far to go from what the negative prompt makes of the text to what the prompt does: 0 to 1, or beyond.
+
+    Attributes
+    ----------
+    negative : Sequence
+        The second one.
+
+    Raises
+    ------
+    ContextFullError
+        If one of the prompts is longer than the cache's n_ctx.
+    """
+
+    def __init__(self, cache: KVCache, tokens: Iterable[int], negative: Iterable[int], scale: float) -> None:
+        super().__init__(cache, tokens)
+        self.negative = Sequence(cache, negative)
+        self.scale = scale
+
+    @property
+    def together(self) -> tuple[Sequence, ...]:
+        """The two sequences."""
+        return self, self.negative
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the context has no room to compute one more token of either."""
+        return super().is_full or self.negative.is_full
+
+    def append(self, token: int) -> None:
+        """Add a token to both."""
+        super().append(token)
+        self.negative.append(token)
+
+    def match_prefix(self) -> None:
+        """Take over what the cache holds of either prompt."""
+        super().match_prefix()
+        self.negative.match_prefix()
+
+    def chunks(self, budget: int) -> list[Chunk]:
+        """Return the next tokens of both; their last ones, whose outputs are mixed, are computed in one step."""
+        at_once = sum(seq.n_left for seq in self.together) <= budget
+        at_once = at_once and all(seq.cut(seq.n_left) == seq.n_left for seq in self.together)
+        found = []
+        for seq in self.together:
+            n = seq.cut(min(seq.n_left - (not at_once), budget))
+            if n:
+                found.append(Chunk(seq, n, int(at_once)))
+                budget -= n
+        return found
+
+    def fork(self, n_ahead: int = 0) -> Guided:
+        """Fork both; where the next n_ahead tokens, the last ones, are as good as computed, those of both are."""
+        other = super().fork(n_ahead)
+        other.negative = self.negative.fork(self.negative.n_left if n_ahead else 0)
+        return other
+
+    def free(self) -> None:
+        """Give back what both hold."""
+        super().free()
+        self.negative.free()
+
+
+def mix(logits: Logits, chunks: Iterable[Chunk]) -> None:
+    """Make of the logits of each guided text, in place, what its tokens are chosen by.
+
+    Parameters
+    ----------
+    logits : float32 [n_rows, n_vocab]
+        The outputs of the chunks, in their order; that of a guided text is in front of the one it is mixed with.
+    chunks : iterable of Chunk
+    """
+    row = 0
+    for chunk in chunks:
+        if isinstance(chunk.seq, Guided) and chunk.n_outputs:
+            towards, away = logits[row], logits[row + 1]
+            with np.errstate(invalid="ignore"):
+                mixed = away + np.float32(chunk.seq.scale) * (towards - away)
+            # Where a prompt excludes a token, there is no difference to go by; what the first one says stays.
+            np.copyto(towards, mixed, where=~(np.isneginf(towards) | np.isneginf(away)))
+        row += chunk.n_outputs
