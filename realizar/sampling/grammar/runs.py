@@ -23,7 +23,7 @@ MAX_PLACES = 400
 """Characters and tokens of a grammar beyond which nothing is looked for: the work grows with their square."""
 MAX_UNROLLED = 8
 """The greatest count of a repetition that is told apart from any number."""
-MAX_PAIRS = 400_000
+MAX_PAIRS = 20_000
 """Pairs of places that are looked at: 0.1 s."""
 
 _END = 0x110000
