@@ -54,6 +54,11 @@ SAMPLING: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "regex": (_sampling(str | None, "--regex", help="Regular expression that the whole answer matches."), None),
+    "cfg_scale": (_sampling(float, "--cfg-scale", help="How far from the negative prompt to go; 1 is off."), 1.0),
+    "negative_prompt": (
+        _sampling(str | None, "--negative-prompt", help="What --cfg-scale leads away from.", show_default="last token"),
+        None,
+    ),
     "stop": (_sampling(list[str] | None, "--stop", help="A string that ends the text; may be repeated."), None),
 }
 # Field of EngineParams -> option and default.
@@ -107,7 +112,8 @@ def takes_params(command: Callable[..., None]) -> Callable[..., None]:
         if not (sampling["json_schema"] or "{").lstrip().startswith("{"):
             sampling["json_schema"] = read_file("--json-schema", sampling["json_schema"])
         engine = {name: values.pop(name) for name in ENGINE}
-        command(**values, sampling=SamplingParams(**sampling), engine=EngineParams(**engine, n_seqs=1))
+        n_seqs = 1 if sampling["cfg_scale"] == 1.0 else 2
+        command(**values, sampling=SamplingParams(**sampling), engine=EngineParams(**engine, n_seqs=n_seqs))
 
     wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     return wrapper
