@@ -242,7 +242,7 @@ class LLM:
         Raises
         ------
         TemplateError
-            If the model has no chat template, or none for tools, or it fails on these messages.
+            If the model has no chat template, none for tools, or it fails on these messages.
         GrammarError, ParameterError, ContextFullError
             As `generate`.
         """

@@ -73,6 +73,18 @@ def test_streamed_beside_others_and_several_at_once_are_the_same(llm):
     assert all(answer.tool_calls for answer in several.outputs)
 
 
+def test_drafts_change_nothing(tmp_path):
+    path = rewritten(QWEN2, tmp_path / "model.gguf", {"tokenizer.chat_template": templates.HERMES})
+    params = [SamplingParams(seed=seed, max_tokens=120) for seed in range(3)]
+    found = []
+    for speculate in (None, "ngram"):
+        with LLM(path, n_threads=1, speculate=speculate) as llm:
+            found.append([llm.chat(QUESTION, p, tools=TOOLS, tool_choice="required") for p in params])
+    plain, drafted = ([(a.token_ids, a.tool_calls) for a in answers] for answers in found)
+    assert plain == drafted
+    assert sum(answer.timings.n_drafted for answer in found[1]) > 0
+
+
 def test_the_conversation_goes_on(llm):
     answer = llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice=NAMED)
     (call,) = answer.tool_calls

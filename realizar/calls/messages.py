@@ -19,8 +19,10 @@ def have_calls(messages: Sequence[Message]) -> bool:
     )
 
 
-def with_calls(messages: Sequence[Message], as_text: bool = False, no_content: str | None = None) -> list[Message]:
+def with_calls(messages: Sequence[Message], as_text: bool = False, no_content: str | None = None) -> Sequence[Message]:
     """Return messages whose calls, `ToolCall` or as OpenAI's clients write them, are as a template takes them.
+
+    Where a message has none, the key goes: Llama's templates look for it and not for what it holds.
 
     Parameters
     ----------
@@ -35,14 +37,17 @@ def with_calls(messages: Sequence[Message], as_text: bool = False, no_content: s
     TemplateError
         A call is malformed.
     """
-    return [
-        _prepared(f"messages[{i}]", message, as_text, no_content) if have_calls([message]) else message
-        for i, message in enumerate(messages)
-    ]
+    if not isinstance(messages, Sequence):
+        return messages  # the template says what they should be
+    return [_prepared(f"messages[{i}]", message, as_text, no_content) for i, message in enumerate(messages)]
 
 
 def _prepared(where: str, message: Message, as_text: bool, no_content: str | None) -> Message:
+    if not isinstance(message, Mapping) or "tool_calls" not in message:
+        return message
     calls = message["tool_calls"]
+    if not calls:
+        return {key: value for key, value in message.items() if key != "tool_calls"}
     if isinstance(calls, (str, bytes)) or not isinstance(calls, Sequence):
         raise TemplateError(f'{where}: "tool_calls" must be a list, found {shown(calls)}')
     written = [_call(f"{where}, call {i}", call, as_text) for i, call in enumerate(calls)]

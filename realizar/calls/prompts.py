@@ -58,10 +58,9 @@ class ChatPrompts:
 
     def _encode(self, messages: Sequence[Message], tools: Tools | None) -> list[int]:
         """Return the tokens of a conversation up to where the model answers."""
-        template = self._template(tools is not None or have_calls(messages))
-        if have_calls(messages):
-            messages = with_calls(messages, *self._wanted)
-        text = template.render(messages, tools=tools)
+        calls = have_calls(messages)
+        template = self._template(tools is not None or calls)
+        text = template.render(with_calls(messages, *self._wanted) if calls else with_calls(messages), tools=tools)
         # The template writes BOS and the names of special tokens itself.
         return self._tokenizer.encode(text, add_special=False, parse_special=True)
 

@@ -74,8 +74,10 @@ def test_calls_become_what_a_template_takes(call):
 
 
 def test_other_messages_stay_as_they_are():
-    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "tool_calls": []}, "no message"]
+    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}, "no message"]
     assert with_calls(messages) == messages
+    assert with_calls([{**messages[1], "tool_calls": none} for none in (None, [])]) == [messages[1]] * 2
+    assert with_calls(None) is None
 
 
 @pytest.mark.parametrize(
