@@ -133,28 +133,33 @@ def _calling(n: int, as_text: bool, no_content: str | None) -> dict[str, Any]:
 def _n_common(text: str, head: str) -> int:
     """Return how many characters both begin with, less the beginning of a name in brackets that ends otherwise."""
     n = next((i for i, (a, b) in enumerate(zip(text, head, strict=False)) if a != b), min(len(text), len(head)))
-    cut = re.search(r"[<\[][^<>\[\]\s]*$", head[:n])
+    cut = re.search(r"[<\[][^<>\[\]\s]*\Z", head[:n])
     return cut.start() if cut and n < len(head) else n
 
 
 def _understood(text: str, n: int, ends: Sequence[str], as_text: bool, no_content: str | None) -> CallForm | None:
     """Return the form of a text with n calls, or None."""
-    object_of = r'\{{\s*"a"(\s*:\s*)"{0}"(\s*,\s*)"b"\s*:\s*"{0}"\s*\}}'
-    probes = [f"(.*?){name}(.*?){object_of.format(value)}" for name, value in zip(_NAMES, _VALUES, strict=True)]
-    found = re.fullmatch("".join(probes[:n]) + "(.*)", text, re.DOTALL)
-    if found is None:
+    in_front, middles, at, found = [], set(), 0, None
+    for i, (name, value) in enumerate(list(zip(_NAMES, _VALUES, strict=True))[:n]):
+        name_at = text.find(name, at)
+        name_end = name_at + len(name)
+        written = re.compile(rf'\{{\s*"a"(\s*:\s*)"{value}"(\s*,\s*)"b"\s*:\s*"{value}"\s*\}}')
+        found = written.search(text, name_end)
+        if name_at < 0 or found is None:
+            return None
+        in_front.append(_ids_marked(text[at:name_at], i))
+        middles.add(_ids_marked(text[name_end : found.start()], i))
+        at = found.end()
+    if found is None or len(middles) > 1 or len(set(in_front[1:])) > 1:  # numbered calls, for instance
         return None
-    groups = found.groups()
-    in_front = [_ids_marked(part, i) for i, part in enumerate(groups[:-1:4])]
-    middles = {_ids_marked(part, i) for i, part in enumerate(groups[1:-1:4])}
-    if len(middles) > 1 or len(set(in_front[1:])) > 1:  # numbered calls, for instance
-        return None
-    closing = _ids_marked(groups[-1], n)
+    closing = _ids_marked(text[at:], n)
     closing = closing[: min((at for end in ends if (at := closing.find(end)) >= 0), default=len(closing))].rstrip()
     between = in_front[1] if n > 1 else None
-    form = CallForm(in_front[0], middles.pop(), between, closing, (groups[2], groups[3]), as_text, no_content)
+    form = CallForm(in_front[0], middles.pop(), between, closing, (found[1], found[2]), as_text, no_content)
     tells = form.start.startswith(("{", "[", "<")) and form.marker not in ends
-    return form if tells and "None" not in form.opening and not form.middle.endswith("{") else None
+    # Some write the content None, or braces of their own around a text of arguments: then others are what they take.
+    fits = "None" not in form.opening and not form.middle.endswith("{")
+    return form if tells and fits else None
 
 
 def _ids_marked(text: str, i: int) -> str:

@@ -68,8 +68,10 @@ class ToolUse:
         """
         if not isinstance(params, SamplingParams):
             return params  # the engine says what they should be
-        if params.n_beams > 1:
-            raise ParameterError(f"n_beams={params.n_beams} and tools: beams search texts; leave one of them out")
+        if params.n_beams > 1 and self._how != "none":
+            raise ParameterError(
+                f"n_beams={params.n_beams} and tools: beams search texts; leave one out, or set tool_choice='none'"
+            )
         own = [name for name in CONSTRAINTS if getattr(params, name) is not None]
         if own and self._how == "none":
             return params

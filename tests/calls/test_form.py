@@ -1,5 +1,7 @@
 """CallForm: the ways of known models are learned from their templates, and what cannot be followed is refused."""
 
+import time
+
 import pytest
 
 from realizar.calls import CallForm
@@ -72,6 +74,14 @@ def test_calls_with_numbers_come_alone():
 
 def test_thoughts_are_no_part_of_a_call():
     assert learned(templates.THINKING) == learned(templates.HERMES)
+
+
+def test_a_template_that_repeats_the_names_costs_no_more_than_it_is_long():
+    repeated = "{{ tools | tojson }}{% for i in range(30000) %}{{ messages | tojson }}{% endfor %}"
+    began = time.monotonic()
+    with pytest.raises(TemplateError):
+        learned(repeated)
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(

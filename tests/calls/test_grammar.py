@@ -120,5 +120,5 @@ def test_an_answer_keeps_to_its_tools_or_to_another_constraint():
             use("HERMES", choice)[1].constrain(SamplingParams(regex="a"))
     with pytest.raises(ParameterError, match="n_beams=2 and tools"):
         use("HERMES")[1].constrain(SamplingParams(n_beams=2))
-    params = SamplingParams(regex="a")
-    assert use("HERMES", "none")[1].constrain(params) is params
+    for params in (SamplingParams(regex="a"), SamplingParams(regex="a", n_beams=2)):
+        assert use("HERMES", "none")[1].constrain(params) is params
