@@ -60,7 +60,7 @@ class ModelDrafter:
     @property
     def rate(self) -> float:
         """How often the token behind the text was guessed right."""
-        return float(self._all.rates[0])
+        return self._all.rates[0]
 
     def follow(self, answer: Answer) -> Sequence | None:
         """Let the sequence be the text again, its last token still to be computed; None if there is no room for it."""
@@ -80,7 +80,7 @@ class ModelDrafter:
     def add(self, token: int, sureness: float) -> float:
         """Add a guess, and return how probable it is that the text follows up to it."""
         kind = int(np.searchsorted(_BOUNDS, sureness))
-        chance = float(self._rates.rates[kind]) * (self.chances[-1] if self.chances else 1.0)
+        chance = self._rates.rates[kind] * (self.chances[-1] if self.chances else 1.0)
         self.tokens.append(token)
         self.chances.append(chance)
         self._kinds.append(kind)
@@ -177,7 +177,7 @@ class DraftModel(Speculator):
     def _guess(drafter: Drafter | None) -> Guess:
         if not isinstance(drafter, ModelDrafter):
             return NO_GUESS
-        return Guess(np.array(drafter.tokens, np.int32), np.array(drafter.chances))
+        return Guess(np.array(drafter.tokens, np.int32), drafter.chances)
 
     def _n_steps(self, drafters: Seq[ModelDrafter]) -> int:
         """Return how many guesses to make about each text: none where they do not pay, but a few now and then."""
@@ -188,7 +188,7 @@ class DraftModel(Speculator):
             return 0
         n = np.arange(n_max + 1)
         tokens = n_texts + np.concatenate([[0.0], (rates[:, None] ** n[1:]).sum(0).cumsum()])
-        seconds = self.cost.seconds[n_texts * (1 + n)] + n * self._own_cost.seconds[n_texts]
+        seconds = np.array(self.cost.seconds)[n_texts * (1 + n)] + n * self._own_cost.seconds[n_texts]
         best = int((tokens / seconds).argmax())
         is_measured = self.cost.is_measured and self._own_cost.is_measured
         if is_measured and tokens[best] / seconds[best] >= LEAST_GAIN * tokens[0] / seconds[0]:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Guess(NamedTuple):
-    """What may come next: int32 [n], and float64 [n], the probability that the text agrees up to each of them."""
+    """What may come next: int32 [n], and of the first of them the probability that the text agrees up to each."""
 
     tokens: npt.NDArray[np.int32]
-    chances: npt.NDArray[np.float64]
+    chances: list[float]
 
 
-NO_GUESS = Guess(np.empty(0, np.int32), np.empty(0))
+NO_GUESS = Guess(np.empty(0, np.int32), [])
 
 
 class Drafter(Protocol):
@@ -42,15 +42,15 @@ class HitRate:
 
     Attributes
     ----------
-    rates : float64 [n_kinds]
+    rates : list of float
         Right ones among those seen, each weighing `MEMORY` times as much as the next.
     """
 
-    MEMORY = 0.95
+    MEMORY = 0.97
     PRIOR = 4.0
 
     def __init__(self, first: Seq[float]) -> None:
-        self.rates = np.array(first)
+        self.rates = list(first)
         self._weights = [self.PRIOR] * len(first)
 
     def learn(self, kind: int, right: bool) -> None:

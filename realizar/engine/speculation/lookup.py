@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from realizar._kernels import lookup
 from realizar.engine.speculation.guess import NO_GUESS, Guess, HitRate
@@ -13,6 +12,7 @@ from realizar.engine.speculation.speculator import Speculator
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
+    import numpy as np
     import numpy.typing as npt
 
     from realizar.engine.answer import Answer
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LONGEST = 32
 """Tokens that are compared; more make no surer."""
+LEAST_CHANCE = 0.02
+"""Guesses less probable than this do not count."""
 # What follows 1, 2, 3, 4.., 6.., 9.., 13.., 20.. repeated tokens: one kind of guess each, and how often they were right
 # in texts of Qwen2.5-Coder 0.5B, between those that repeat their prompts and those that do not.
 _BOUNDS, _FIRST_RATES = (1, 2, 3, 4, 6, 9, 13, 20), (0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -34,20 +36,29 @@ class LookupDrafter:
 
     def __init__(self) -> None:
         self._rates = HitRate(_FIRST_RATES)
-        self._kinds: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._length = 0
         self._guess = NO_GUESS
 
     def guess(self, tokens: npt.NDArray[np.int32], n: int) -> Guess:
         """Return what may follow int32 [n_tokens], at most n tokens. Each that is right makes the next one surer."""
-        length, found = lookup.repeat(tokens, LONGEST, n)
-        self._kinds = np.searchsorted(_BOUNDS, length + np.arange(len(found)), side="right") - 1
-        self._guess = Guess(found, self._rates.rates[self._kinds].cumprod())
+        self._length, found = lookup.repeat(tokens, LONGEST, n)
+        chances, chance = [], 1.0
+        for i in range(len(found)):
+            chance *= self._rates.rates[self._kind(i)]
+            if chance < LEAST_CHANCE:
+                break
+            chances.append(chance)
+        self._guess = Guess(found, chances)
         return self._guess
+
+    def _kind(self, i: int) -> int:
+        """Return the kind of guess i of this text."""
+        return bisect_right(_BOUNDS, self._length + i) - 1
 
     def learn(self, taken: Seq[int]) -> None:
         """Count how far the text followed the guess."""
-        for token, guessed, kind in zip(taken, self._guess.tokens.tolist(), self._kinds.tolist(), strict=False):
-            self._rates.learn(kind, token == guessed)
+        for i, (token, guessed) in enumerate(zip(taken, self._guess.tokens.tolist(), strict=False)):
+            self._rates.learn(self._kind(i), token == guessed)
         self._guess = NO_GUESS
 
     def free(self) -> None:

@@ -18,10 +18,6 @@ class StepCost:
     what Qwen2.5-Coder 0.5B (Q4_K_M) takes on two cores with AVX-512, in steps of one row: 1.37 with 2 rows, 1.8 with
     8, 2.5 with 16, 3.6 with 32.
 
-    Attributes
-    ----------
-    seconds : float64 [n_max + 1]
-        By the number of rows; before the first measurement, in steps of one row.
     """
 
     def __init__(self, n_max: int) -> None:
@@ -29,18 +25,24 @@ class StepCost:
         self._usual = 1.25 + 0.075 * self._rows
         self._usual[:2] = 0.0, 1.0
         self._measured: dict[int, deque[float]] = {}
-        self.seconds = self._usual
+        self._seconds: list[float] = self._usual.tolist()
 
     @property
     def is_measured(self) -> bool:
         """Whether any step was."""
         return bool(self._measured)
 
+    @property
+    def seconds(self) -> list[float]:
+        """By the number of rows; before the first measurement, in steps of one row."""
+        if not self._seconds:
+            known = sorted(self._measured)
+            scales = [median(self._measured[n]) / self._usual[n] for n in known]
+            self._seconds = (self._usual * np.interp(self._rows, known, scales)).tolist()
+        return self._seconds
+
     def learn(self, n_rows: int, seconds: float) -> None:
         """Take note of a step."""
-        if not 1 <= n_rows < len(self._rows):
-            return
-        self._measured.setdefault(n_rows, deque(maxlen=N_KEPT)).append(seconds)
-        known = sorted(self._measured)
-        scales = [median(self._measured[n]) / self._usual[n] for n in known]
-        self.seconds = self._usual * np.interp(self._rows, known, scales)
+        if 1 <= n_rows < len(self._rows):
+            self._measured.setdefault(n_rows, deque(maxlen=N_KEPT)).append(seconds)
+            self._seconds = []

@@ -27,7 +27,7 @@ class FlatCost(StepCost):
 
     def __init__(self, n_max):
         super().__init__(n_max)
-        self.seconds = np.linspace(1.0, 1.1, n_max + 1)
+        self._seconds = np.linspace(1.0, 1.1, n_max + 1).tolist()
 
     def learn(self, n_rows, seconds):
         """Believe no clock: what is tried must not depend on it."""
@@ -61,4 +61,4 @@ class Oracle(Speculator):
             self.n_guessed += 1
             if self.n_guessed % self.every == 0:
                 tokens[i] = (tokens[i] + 1) % N_VOCAB
-        return Guess(tokens, np.full(len(tokens), 0.999).cumprod())
+        return Guess(tokens, [0.999 ** (i + 1) for i in range(len(tokens))])

@@ -125,7 +125,7 @@ def test_a_step_interrupted_in_the_draft_model_can_be_made_again(models, alone):
 def test_how_many_guesses_by_rates_and_costs(models):
     speculator = engine_of(models(), models()).speculator
     del speculator._n_steps
-    speculator.cost.seconds, speculator._own_cost.seconds = 1.0 + 0.01 * np.arange(65), 0.1 * np.ones(65)
+    speculator.cost._seconds, speculator._own_cost._seconds = (1.0 + 0.01 * np.arange(65)).tolist(), [0.1] * 65
     speculator.cost._measured = speculator._own_cost._measured = {1: [1.0]}
     drafter = speculator.drafter(None)
     for _ in range(100):
