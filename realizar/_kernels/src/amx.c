@@ -1,4 +1,4 @@
-/* The amx tier: products of the K formats with many tokens on tile registers; the rest is inherited from avx512. */
+/* The amx tier: products with many tokens on tile registers; the rest is inherited from avx512. */
 #if defined(__x86_64__) && __has_include(<amxint8intrin.h>)
 
 #include <immintrin.h>
@@ -9,7 +9,14 @@
 RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,amx-tile,amx-int8")
 
 #include "realizar/amx/gemm_256.h"
+#include "realizar/amx/gemm_32.h"
 
+static void q4_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q4_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void q4_1_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q4_1, HAS_MIN, RZ_MATMUL_ARGS); }
+static void q5_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q5_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void q5_1_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q5_1, HAS_MIN, RZ_MATMUL_ARGS); }
+static void q8_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q8_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void mxfp4_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_MXFP4, NO_MIN, RZ_MATMUL_ARGS); }
 static void q2_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q2_K, 0, 16, RZ_MATMUL_ARGS); }
 static void q3_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q3_K, 0, 0, RZ_MATMUL_ARGS); }
 static void q4_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q4_K, 8, 8, RZ_MATMUL_ARGS); }
@@ -20,6 +27,12 @@ const struct rz_kernels rz_amx = {
     .name = "amx",
 
     /* dequantize, gemv, gemm, matmul_f32, gemm_tokens */
+    .format[RZ_Q4_0] = {NULL, NULL, q4_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_Q4_1] = {NULL, NULL, q4_1_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_Q5_0] = {NULL, NULL, q5_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_Q5_1] = {NULL, NULL, q5_1_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_Q8_0] = {NULL, NULL, q8_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_MXFP4] = {NULL, NULL, mxfp4_gemm, NULL, gemm_tokens_tiles_32},
     .format[RZ_Q2_K] = {NULL, NULL, q2_k_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_Q3_K] = {NULL, NULL, q3_k_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_Q4_K] = {NULL, NULL, q4_k_gemm, NULL, gemm_tokens_tiles},

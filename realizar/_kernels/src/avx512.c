@@ -91,6 +91,11 @@ const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS] = {
     [RZ_Q5_K] = &q5_k_gemm_format, [RZ_Q6_K] = &q6_k_gemm_format,
 };
 
+const gemm_32_format *const rz_avx512_gemm_32[RZ_N_FORMATS] = {
+    [RZ_Q4_0] = &q4_0_gemm_format, [RZ_Q4_1] = &q4_1_gemm_format, [RZ_Q5_0] = &q5_0_gemm_format,
+    [RZ_Q5_1] = &q5_1_gemm_format, [RZ_Q8_0] = &q8_0_gemm_format, [RZ_MXFP4] = &mxfp4_gemm_format,
+};
+
 RZ_TARGET_END
 
 #endif

@@ -11,10 +11,10 @@
 #ifndef REALIZAR_AMX_GEMM_256_H
 #define REALIZAR_AMX_GEMM_256_H
 
-#include "realizar/amx/tiles.h"
+#include "realizar/amx/token_tiles.h"
 #include "realizar/avx512/gemm_256.h"
 
-enum { BLOCK_BYTES = 4096 /* of a plane */, MOST_TOKENS = 960 };
+enum { BLOCK_BYTES = 4096 /* of a plane */ };
 
 /* From this many tokens on, two planes pay, with weights from memory. */
 enum { MIN_TOKENS = 20 };
@@ -214,18 +214,6 @@ RZ_INLINE void multiply_block(int n_scale, int n_min, const char *x, size_t x_st
     if (n_scale) RZ_TILE_STORE(3, sums, 3072, 64);
 }
 
-/* The tokens of tile i: sixteen from `first` on, of which those in [begin, end) are its own; the last tile begins early
- * enough to be whole. */
-typedef struct {
-    size_t first, begin, end;
-} token_tile;
-
-static inline token_tile token_tile_at(size_t n, size_t i)
-{
-    size_t first = n < 16 ? 0 : 16 * i + 16 <= n ? 16 * i : n - 16;
-    return (token_tile){first, 16 * i - first, n - first < 16 ? n - first : 16};
-}
-
 /* One block of thirty-two rows against all tokens. */
 RZ_INLINE void multiply_tokens(int n_scale, int n_min, const tile_room *room, size_t b, fetch_rows *next,
                                size_t n_fetch)
@@ -243,31 +231,6 @@ RZ_INLINE void multiply_tokens(int n_scale, int n_min, const tile_room *room, si
     for (size_t i = 0; i < 4; i++) scale_some(n_scale, n_min, &before, step, i);
 }
 
-/* Whole lines go past the caches: what a step computes is larger than these, and a store that reads its line first took
- * 7 % of phi-2's prefill. */
-static void store_line(float *row, __mmask16 there, __m512 sum)
-{
-    if (there == 0xffff && (uintptr_t)row % 64 == 0)
-        _mm512_stream_ps(row, sum);
-    else
-        _mm512_mask_storeu_ps(row, there, sum);
-}
-
-/* What was summed up, to rows [r, r + 32) of y as far as they lie below r1. */
-static void store_rows(const tile_room *room, size_t r, size_t r1, float *y, size_t ldy)
-{
-    rows_there there = rows_there_at(r, r1);
-    for (size_t i = 0; 16 * i < room->n; i++) {
-        token_tile at = token_tile_at(room->n, i);
-        for (size_t t = at.begin; t < at.end; t++) {
-            float *row = y + (at.first + t) * ldy + r;
-            store_line(row, there.first, _mm512_load_ps(room->acc[i][0][t]));
-            store_line(row + 16, there.second, _mm512_load_ps(room->acc[i][1][t]));
-        }
-    }
-    _mm_sfence(); /* before another thread is told of them */
-}
-
 RZ_INLINE void multiply_rows_tiles(const gemm_256_format *format, int n_scale, int n_min, const tile_room *room,
                                    const void *w, size_t w_stride, size_t r0, size_t r1, float *y, size_t ldy)
 {
@@ -283,22 +246,16 @@ RZ_INLINE void multiply_rows_tiles(const gemm_256_format *format, int n_scale, i
             multiply_tokens(n_scale, n_min, room, b, &next, n_fetch);
         }
         fetch_rest(&next);
-        store_rows(room, r, r1, y, ldy);
+        store_rows(room->acc, room->n, r, r1, y, ldy);
     }
 }
 
 /* n_scale and n_min are those of the format, as constants. */
 RZ_INLINE void gemm_256_tiles(int format_index, int n_scale, int n_min, RZ_MATMUL_PARAMS)
 {
-    if (n < MIN_TOKENS) {
-        rz_avx512.format[format_index].gemm(RZ_MATMUL_ARGS);
-        return;
-    }
     const gemm_256_format *format = rz_avx512_gemm_256[format_index];
-    size_t most = gemm_tokens_tiles(k);
+    const size_t most = gemm_tokens_tiles(k);
     char *at = (char *)scratch + RZ_KEY_BYTES;
-    fetch_rows first = fetch_rows_from(w, w_stride, r0, r1);
-    fetch_rest(&first);
     for (size_t t0 = 0; t0 < n; t0 += most) {
         tile_room room = {
             .step = (step_room *)at,
@@ -309,10 +266,17 @@ RZ_INLINE void gemm_256_tiles(int format_index, int n_scale, int n_min, RZ_MATMU
             .k = k,
             .n = n - t0 < most ? n - t0 : most,
         };
+        if (room.n < MIN_TOKENS) {
+            rz_avx512.format[format_index].gemm(w, w_stride, k, r0, r1, room.x, x_stride, room.n, y + t0 * ldy, ldy,
+                                                scratch);
+            return;
+        }
+        fetch_rows rows = fetch_rows_from(w, w_stride, r0, r1);
+        fetch_rest(&rows);
         panel_key key = {room.x, format, k, room.n};
         if (memcmp(scratch, &key, sizeof key) != 0) fill_token_sums(format, &room);
         memcpy(scratch, &key, sizeof key);
-        configure_tiles(room.n < 16 ? room.n : 16);
+        configure_tiles(64);
         multiply_rows_tiles(format, n_scale, n_min, &room, w, w_stride, r0, r1, y + t0 * ldy, ldy);
         release_tiles();
     }

@@ -17,21 +17,22 @@ typedef struct {
 
 _Static_assert(sizeof(tile_config) == 64, "tile_config");
 
-/* Sums in registers 0 to 3 and tokens in 4 have n_tokens rows; weights in 5 to 7 have sixteen. Assembly, because
- * gcc 12's _tile_loadconfig names 8 of the 64 bytes that it reads, so that the others are never written. */
-static inline void configure_tiles(size_t n_tokens)
+/* Sums in registers 0 to 3, tokens in 4 and 5, weights in 6 and 7: sixteen rows of so many elements, which are lines of
+ * four elements of sixteen rows in a weight. Assembly, because gcc 12's _tile_loadconfig names 8 of the 64 bytes that it
+ * reads, so that the others are never written. */
+static inline void configure_tiles(int n_elements)
 {
     tile_config config = {.palette = 1};
     for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = 64;
-        config.rows[i] = i < 5 ? (uint8_t)n_tokens : TILE_ROWS;
+        config.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? n_elements : 64);
+        config.rows[i] = (uint8_t)(i < 6 ? TILE_ROWS : n_elements / 4);
     }
     __asm__ volatile("ldtilecfg %0" : : "m"(config));
 }
 
 static inline void release_tiles(void) { _tile_release(); }
 
-/* Register TILE from sixteen rows of 64 bytes, a stride apart, OFFSET bytes behind p; and to them. As assembly too: of the
+/* Register TILE from its rows, a stride apart, OFFSET bytes behind p; and to them. As assembly too: of the
  * intrinsics gcc makes an address of its own for each, more than it has registers for. */
 #define RZ_TILE_LOAD(TILE, p, OFFSET, stride)                                                                          \
     __asm__ volatile("tileloadd " #OFFSET "(%0,%1,1), %%tmm" #TILE : : "r"(p), "r"((size_t)(stride)) : "memory")

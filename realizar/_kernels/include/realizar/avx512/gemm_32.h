@@ -8,18 +8,7 @@
 #ifndef REALIZAR_AVX512_GEMM_32_H
 #define REALIZAR_AVX512_GEMM_32_H
 
-#include "realizar/avx512/micro.h"
-
-/* bias_bits: log2 of the bias that the unsigned elements count from; 0: none. */
-typedef struct {
-    unpack_64_fn *unpack_64;
-    int block_bytes, bias_bits, has_min, scales;
-} gemm_32_format;
-
-typedef struct {
-    char *q;
-    float *d, *m;
-} tile_32;
+#include "realizar/avx512/tile_32.h"
 
 /* One block of a token in a panel. */
 typedef struct {
@@ -27,21 +16,6 @@ typedef struct {
     int32_t start; /* - bias * sum */
     float d, d_sum;
 } token_block_32;
-
-/* Some blocks of sixteen rows, from block `first` on. */
-RZ_INLINE void unpack_slice_32(gemm_32_format format, const tile_rows *rows, size_t first, size_t n_blocks,
-                               const tile_32 *tile, fetch_rows *next)
-{
-    tile_rows from;
-    for (int r = 0; r < 16; r++) from.row[r] = rows->row[r] + first * (size_t)format.block_bytes;
-    unpack_tile(format.unpack_64, (size_t)format.block_bytes, &from, n_blocks * 32, tile->q);
-    for (size_t b = 0; b < n_blocks; b++) {
-        __m512i scales = gather_dwords(from.row, b * (size_t)format.block_bytes);
-        _mm512_store_ps(tile->d + b * 16, low_scales_f32(format.scales, scales));
-        if (format.has_min) _mm512_store_ps(tile->m + b * 16, low_halves_f32(_mm512_srli_epi32(scales, 16)));
-        fetch_some(next);
-    }
-}
 
 /* Blocks [first, first + n_blocks) of a record into the first place of a step's token. */
 static void fill_token_32(const char *record, size_t k, size_t first, size_t n_blocks, int bias_bits,

@@ -1,0 +1,48 @@
+/* Tokens in sixteens, and where their sums go. */
+#ifndef REALIZAR_AMX_TOKEN_TILES_H
+#define REALIZAR_AMX_TOKEN_TILES_H
+
+#include "realizar/amx/tiles.h"
+#include "realizar/avx512/micro.h"
+
+/* Tokens that share what is unpacked. */
+enum { MOST_TOKENS = 960 };
+
+/* The tokens of tile i of at least sixteen: sixteen from `first` on, of which those in [begin, end) are its own; the last
+ * tile begins early enough to be whole. */
+typedef struct {
+    size_t first, begin, end;
+} token_tile;
+
+static inline token_tile token_tile_at(size_t n, size_t i)
+{
+    size_t first = 16 * i + 16 <= n ? 16 * i : n - 16;
+    return (token_tile){first, 16 * i - first, 16};
+}
+
+/* Whole lines go past the caches: what a step computes is larger than these, and a store that reads its line first took
+ * 7 % of phi-2's prefill. */
+static void store_line(float *row, __mmask16 there, __m512 sum)
+{
+    if (there == 0xffff && (uintptr_t)row % 64 == 0)
+        _mm512_stream_ps(row, sum);
+    else
+        _mm512_mask_storeu_ps(row, there, sum);
+}
+
+/* What was summed up for n tokens, [tile][sixteen rows][token][row], to rows [r, r + 32) of y that lie below r1. */
+static void store_rows(float (*acc)[2][16][16], size_t n, size_t r, size_t r1, float *y, size_t ldy)
+{
+    rows_there there = rows_there_at(r, r1);
+    for (size_t i = 0; 16 * i < n; i++) {
+        token_tile at = token_tile_at(n, i);
+        for (size_t t = at.begin; t < at.end; t++) {
+            float *row = y + (at.first + t) * ldy + r;
+            store_line(row, there.first, _mm512_load_ps(acc[i][0][t]));
+            store_line(row + 16, there.second, _mm512_load_ps(acc[i][1][t]));
+        }
+    }
+    _mm_sfence(); /* before another thread is told of them */
+}
+
+#endif
