@@ -9,25 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from realizar import store
 from realizar.calls import ChatPrompts, ToolUse
 from realizar.engine.engine import Engine
-from realizar.engine.pooling import pooler
 from realizar.engine.stream import TextStream
 from realizar.errors import ParameterError, RealizarError
 from realizar.model import load as load_model
 from realizar.params import EngineParams, KVType, SamplingParams
 from realizar.params.several import as_prompts, params_of_each
+from realizar.reading import Reading
 
 if TYPE_CHECKING:
     import os
     from types import TracebackType
 
-    import numpy as np
-    import numpy.typing as npt
-
     from realizar.engine.completion import Completion
-    from realizar.engine.scoring import Encoding
     from realizar.engine.writing import Writing
     from realizar.model import Model
-    from realizar.tokenizer import Tokenizer
     from realizar.tokenizer.fim import Order
 
     Prompt = str | Sequence[int]
@@ -39,7 +34,7 @@ DEFAULT = SamplingParams()
 """What a request gets that names no params."""
 
 
-class LLM:
+class LLM(Reading):
     """A model, ready to continue texts. It may be used from several threads at once.
 
     Parameters
@@ -128,16 +123,6 @@ class LLM:
         if self._engine is None:
             raise RealizarError("this LLM is closed; make a new one")
         return self._engine
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; built when first used."""
-        return self.engine.model.tokenizer
-
-    @property
-    def n_ctx(self) -> int:
-        """Tokens that one sequence may have."""
-        return self.engine.n_ctx
 
     def generate(
         self,
@@ -292,100 +277,6 @@ class LLM:
         """
         ids = self.tokenizer.infill(prefix, suffix, order)
         return self.stream(ids, params) if stream else self.generate(ids, params)[0]
-
-    def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
-        """Return the logits after every token of a text.
-
-        Parameters
-        ----------
-        token_ids : sequence of int
-            At least one, at most n_ctx.
-        decoder_tokens : sequence of int, optional
-            For models with an encoder, which reads token_ids: the answer whose logits are wanted.
-
-        Returns
-        -------
-        float32 [n_tokens, n_vocab]
-
-        Raises
-        ------
-        ParameterError, ContextFullError
-            As `generate`.
-        """
-        if decoder_tokens is None:
-            request = self.engine.score(token_ids)
-        else:
-            request = self.engine.score(decoder_tokens, source=token_ids)
-        self.engine.complete([request])
-        return request.logits
-
-    @overload
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] = "auto",
-        normalize: bool = True,
-    ) -> npt.NDArray[np.float32]: ...  # fmt: skip
-    @overload
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True
-    ) -> list[npt.NDArray[np.float32]]: ...
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
-        normalize: bool = True,
-    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
-        """Return vectors that stand for texts: pooled hidden states, of an encoder or behind a decoder's final norm.
-
-        Parameters
-        ----------
-        texts : str, list of str, token ids, or list of token ids
-            Text gets the special tokens that the model wants around it.
-        pooling : {"auto", "mean", "cls", "last"} or None
-            The mean of all tokens, the first or the last; "auto" as the file says, else the mean of an encoder's and
-            the last of a decoder's. None returns the states themselves.
-        normalize : bool
-            Give pooled vectors length 1, so that their products are cosines.
-
-        Returns
-        -------
-        float32 [n_texts, n_embd]
-            Without pooling, a list of float32 [n_tokens, n_embd].
-
-        Raises
-        ------
-        ParameterError
-            If a text is empty, a token id does not exist, or an encoder cannot take a text in one step (n_batch).
-        ContextFullError
-            If a text is longer than the context.
-        """
-        pool = pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
-        requests: list[Encoding] = []
-        try:
-            requests.extend(self.engine.encode(self._ids(text)) for text in as_prompts(texts))
-            self.engine.complete(requests)
-        finally:
-            for request in requests:
-                request.cancel()
-        vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
-        return vectors
-
-    def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
-        """Return the token ids of a text.
-
-        Parameters
-        ----------
-        text : str
-        add_special : bool
-            Add BOS and EOS where the model wants them.
-        parse_special : bool
-            Read the names of special tokens as these tokens; never do it with text of a stranger.
-        """
-        return self.tokenizer.encode(text, add_special, parse_special)
-
-    def detokenize(self, token_ids: Sequence[int], skip_special: bool = True) -> str:
-        """Return the text of token ids, by default without special tokens."""
-        return self.tokenizer.decode(token_ids, skip_special)
-
-    def _ids(self, prompt: Prompt) -> Sequence[int]:
-        return self.tokenize(prompt) if isinstance(prompt, str) else prompt
 
     def close(self) -> None:
         """Give all memory back. A step under way ends first; requests that wait for more get a RealizarError."""

@@ -95,12 +95,16 @@ class Answer:
         self._max_tokens = max_tokens
         self._number = number
         self._calls = None if tools is None else tools.reader(seq.tokens)
-        self._decoder = tokenizer.stream(
-            after=None if len(seq.source) else int(seq.tokens[-1]), shown=frozenset() if tools is None else tools.shown
-        )
         self._stops = StopFilter(params.stop)
         self._end_ids = end_ids(params, tokenizer)
         self._text: list[str] = []
+        shown = frozenset() if tools is None else tools.shown
+        if params.echo:
+            self._decoder = tokenizer.stream(shown=shown)
+            self._add("".join(map(self._decoder.push, seq.tokens.tolist())))
+        else:
+            last = None if len(seq.source) else int(seq.tokens[-1])
+            self._decoder = tokenizer.stream(after=last, n_known=sampler.n_known, shown=shown)
 
     @property
     def n_left(self) -> int:

@@ -36,7 +36,7 @@ def run_batch_functions(logits: Logits, given: Iterable[tuple[Request, Seq[Chunk
     """
     users: dict[BatchFunction, list[tuple[Writing, Seq[Chunk], slice]]] = {}
     for request, chunks, at in given:
-        if isinstance(request, Writing):
+        if isinstance(request, Writing) and not request.is_reading:
             for function in batch_functions(request.params):
                 users.setdefault(function, []).append((request, chunks, at))
     for function, work in users.items():

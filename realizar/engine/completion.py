@@ -58,9 +58,10 @@ class Completion:
     Attributes
     ----------
     text : str
-        What was generated, without the stop string and the calls of tools.
+        What was generated, without the stop string and the calls of tools; with `echo`, the prompt's text in front.
     token_ids : list of int
-        The tokens generated, the one that ended the text included.
+        The tokens generated, the one that ended the text included; with `token_healing`, first the one that took the
+        place of the prompt's last, of which the text has only what is new.
     finish_reason : str
         What ended the text: "eos", a token with which the model ends a text or a turn; "tool_calls", the same behind
         calls of tools; "stop_token", one of stop_token_ids; "stop_string", one of stop; "grammar", nothing can follow
@@ -78,6 +79,8 @@ class Completion:
         With n > 1, the n - 1 other answers to the prompt; ranked ones from the best to the worst.
     tool_calls : list of ToolCall
         The calls of tools whose arguments are complete.
+    prompt_logprobs : list of Sampled | None
+        If asked for, as `logprobs` for each token of the prompt; None for the first.
     """
 
     text: str
@@ -89,6 +92,7 @@ class Completion:
     score: float | None = None
     others: tuple[Completion, ...] = ()
     tool_calls: list[ToolCall] = field(default_factory=list)
+    prompt_logprobs: list[Sampled | None] | None = None
 
     @property
     def outputs(self) -> tuple[Completion, ...]:

@@ -13,12 +13,16 @@ from itertools import accumulate
 from operator import index
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from realizar._kernels.sampling import Candidates
 from realizar.engine.answer import end_ids
 from realizar.engine.batch_samplers import run_batch_functions
 from realizar.engine.beams import Beams
 from realizar.engine.generation import Generation
 from realizar.engine.guidance import Guided, mix
 from realizar.engine.kv_cache import KVCache
+from realizar.engine.likelihood import Likelihood, Scored
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.scoring import Encoding, Scoring
@@ -27,6 +31,7 @@ from realizar.engine.speculation.choice import speculator
 from realizar.engine.writing import Writing
 from realizar.errors import GrammarError, ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
+from realizar.params.checks import check, is_int
 from realizar.sampling import SamplerChain, TokenTexts
 from realizar.sampling.grammar import ConstraintFactory
 
@@ -112,7 +117,7 @@ class Engine:
         ends = list(accumulate(counts))
         given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
         run_batch_functions(found, [(r, work[r], at) for r, at in given.items()])
-        if any(isinstance(request, Writing) for request in given):
+        if any(isinstance(request, (Writing, Scored)) for request in given):
             found.flags.writeable = False  # what is found out here must stay true
             self.runner.blocks.fill(found)
         for request, chunks in work.items():
@@ -150,6 +155,9 @@ class Engine:
         except GrammarError as error:
             raise error if tools is None else tools.explain(error, params.lenient, self._constraints) from None
         request = Generation(*parts, tools)
+        if params.prompt_logprobs is not None:
+            tokens = request.seq.tokens[1:].copy()
+            request.likelihood = Likelihood(tokens, 1, params.prompt_logprobs, self._candidates)
         if self.speculator is not None:
             self.speculator.attach(request)
         self.scheduler.add(request)
@@ -173,10 +181,17 @@ class Engine:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         seed = secrets.randbits(63) if params.seed is None else params.seed
         tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
+        if searched:
+            _need_no_prompt(params, "beams have it not; ask for n_beams=1")
+        if self.model.has_encoder:
+            _need_no_prompt(params, "this model answers what its encoder reads and does not go on from it")
+        if params.prompt_logprobs is not None and params.cfg_scale != 1.0:
+            raise ParameterError("prompt_logprobs and cfg_scale: a prompt has no guidance; LLM.score says how likely it is")
+        ids, known = self._texts.withdrawn(ids) if params.token_healing else (ids, b"")
         seq = self._sequence(ids, params)
         ends = end_ids(params, tokenizer)
         chain = SamplerChain.from_params(
-            params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints, self.runner.blocks
+            params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints, self.runner.blocks, known
         )
         return seq, params, chain, tokenizer
 
@@ -185,8 +200,30 @@ class Engine:
         return TokenTexts(self.model.tokenizer, self.model.hp.n_vocab)
 
     @cached_property
+    def _candidates(self) -> Candidates:
+        """Room to read likelihoods in; a step is one thread's."""
+        return Candidates(self.model.hp.n_vocab, self.runner.blocks)
+
+    @cached_property
     def _constraints(self) -> ConstraintFactory:
         return ConstraintFactory(self.model.tokenizer)
+
+    def likelihood(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> Scored:
+        """Hand in a prompt, or what an encoder reads, and what is to be scored behind it; `wait` for it.
+
+        Raises as `generate`, and ParameterError if n_top, the best tokens to report in each place, is not in [1, 1000].
+        """
+        self._need_decoder("score")
+        check(is_int(n_top) and 1 <= n_top <= 1000, "logprobs", n_top, "an integer in [1, 1000]")
+        given, tokens = self._checked(prompt), self._checked(continuation, "continuation")
+        source: list[int] = []
+        if self.model.has_encoder:
+            given, source = [self.model.decoder_start], self._source(given)
+        seq = Sequence(self.cache, [*given, *tokens[:-1]], source)
+        likelihood = Likelihood(np.array(tokens, np.int32), len(given), n_top, self._candidates)
+        request = Scored(seq, likelihood, len(given))
+        self.scheduler.add(request)
+        return request
 
     def _sequence(self, ids: list[int], params: SamplingParams) -> Sequence:
         """Return a prompt as it is to be continued: behind a source, or beside a negative prompt."""
@@ -311,13 +348,21 @@ class Engine:
                 raise TypeError  # its items would pass for ids
             ids = [index(token) for token in tokens]
         except TypeError:
-            raise ParameterError(f"a prompt is text or a list of token ids, not {shown(tokens)}") from None
+            raise ParameterError(f"a {what} is text or a list of token ids, not {shown(tokens)}") from None
         if not ids:
             raise ParameterError(f"the {what} has no tokens; give at least one (the BOS token, for instance)")
         for token in ids:
             if not 0 <= token < n_vocab:
                 raise ParameterError(f"token id {token} does not exist: the model has ids 0 to {n_vocab - 1}")
         return ids
+
+
+def _need_no_prompt(params: SamplingParams, why: str) -> None:
+    """Raise ParameterError if the params ask for what goes by the prompt's tokens."""
+    for name in ("echo", "prompt_logprobs", "token_healing"):
+        value = getattr(params, name)
+        if value is not None and value is not False:
+            raise ParameterError(f"{name}: {why}")
 
 
 def _hook(method: weakref.WeakMethod[Callable[[], None]]) -> Callable[[], None]:

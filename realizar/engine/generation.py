@@ -79,6 +79,8 @@ class Generation(Writing):
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens, after taking over what the cache holds; only the very last gives an output."""
         self._match_prefix()
+        if self.likelihood is not None and not self.likelihood.is_whole:
+            return [self.likelihood.next_chunk(self.seq, budget)]
         chunks: list[Chunk] = []
         for answer in {answer.seq: answer for answer in self.answers if answer.end is None}.values():
             if budget:
@@ -89,6 +91,9 @@ class Generation(Writing):
 
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
         """Let each text go on; those that had the prompt alone go their own ways from here."""
+        if self.likelihood is not None and not self.likelihood.is_whole:
+            self.likelihood.take(chunks[0], rows)
+            return
         for chunk in chunks:
             texts = [answer for answer in self.answers if answer.seq is chunk.seq] if chunk.n_outputs else []
             for other in texts[1:]:
@@ -105,6 +110,8 @@ class Generation(Writing):
             answer.completion(self._timings_of(answer), answer.score() if ranked else None)
             for answer in answers[: self.params.n]
         )
+        if self.likelihood is not None:
+            first = replace(first, prompt_logprobs=[None, *self.likelihood.found])
         return replace(first, others=tuple(others)) if others else first
 
     def _timings_of(self, answer: Answer) -> Timings:

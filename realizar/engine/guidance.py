@@ -71,10 +71,10 @@ class Guided(Sequence):
         super().append(token)
         self.negative.append(token)
 
-    def match_prefix(self) -> None:
+    def match_prefix(self, most: int | None = None) -> None:
         """Take over what the cache holds of either prompt."""
-        super().match_prefix()
-        self.negative.match_prefix()
+        super().match_prefix(most)
+        self.negative.match_prefix(most)
 
     def chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens of both; their last ones, whose outputs are mixed, are computed in one step."""

@@ -175,8 +175,8 @@ class Sequence:
         self._tokens[: len(tokens)] = tokens
         self.n_tokens = self._n_prompt = len(tokens)
 
-    def match_prefix(self) -> None:
-        """Take over the longest beginning that the cache still holds, in whole blocks.
+    def match_prefix(self, most: int | None = None) -> None:
+        """Take over the longest beginning that the cache still holds, in whole blocks and at most so many tokens.
 
         At least the last token is left to be computed, since its logits are wanted. n blocks can be taken over if,
         in every group, the blocks that token 16 n can see are there: all of them, or those of the window. With
@@ -185,7 +185,7 @@ class Sequence:
         """
         if self.slot is not None or any(self.tables) or len(self.source):
             return
-        names = self._chain((self.n_tokens - 1) // BLOCK)
+        names = self._chain((self.n_tokens - 1 if most is None else min(most, self.n_tokens - 1)) // BLOCK)
         found = [[pool.find(name) for name in names] for pool in self.cache.pools]
         n = self._longest_match(names, found)
         if n and self.cache.states:

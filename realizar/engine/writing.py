@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.completion import Completion
+    from realizar.engine.likelihood import Likelihood
     from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
 
@@ -28,7 +29,14 @@ class Writing(Request):
     seq : Sequence
         The prompt; behind a source, what the answer begins with.
     params : SamplingParams
+
+    Attributes
+    ----------
+    likelihood : Likelihood | None
+        Of the prompt, where that is wanted; the cache keeps none, so all of the prompt is computed.
     """
+
+    likelihood: Likelihood | None = None
 
     def __init__(self, seq: Sequence, params: SamplingParams) -> None:
         self.params = params
@@ -60,8 +68,14 @@ class Writing(Request):
         """Take over what the cache holds of the prompt, if nothing of it is computed yet."""
         if not self.seq.n_computed:
             self._t_begin = self._t_begin or time.perf_counter()
-            self.seq.match_prefix()
+            if self.likelihood is None:
+                self.seq.match_prefix()
             self._n_cached = self.seq.n_cached
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the prompt's own likelihood is still read off, so that no text goes on."""
+        return self.likelihood is not None and not self.likelihood.is_whole
 
     def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
         """Return the tokens of the texts that go on by a token."""

@@ -132,6 +132,14 @@ class SamplingParams:
         Go on after end-of-generation ids (benchmarks).
     logprobs : int | None
         How many of the most probable tokens to report for each generated one; 0 reports the chosen one alone.
+    prompt_logprobs : int | None
+        The same for each token of the prompt but the first, of which nothing says how likely it is; the prompt is then
+        computed whole, whatever of it the cache has.
+    echo : bool
+        Begin the text with that of the prompt, without its control tokens.
+    token_healing : bool
+        Take the prompt's last token back and choose again, among the tokens that begin with its text: a prompt that
+        ends inside what the model would write as one token goes on as if it did not.
     n : int
         Texts to return; they share what the cache holds of the prompt.
     best_of : int | None
@@ -214,6 +222,9 @@ class SamplingParams:
     negative_prompt: str | tuple[int, ...] | None = None
     cfg_scale: float = 1.0
     max_time: float | None = None
+    prompt_logprobs: int | None = None
+    echo: bool = False
+    token_healing: bool = False
 
     @property
     def n_texts(self) -> int:
@@ -244,10 +255,12 @@ class SamplingParams:
         tokens = self.max_tokens
         check(tokens is None or (is_int(tokens) and tokens >= 1), "max_tokens", tokens, "an integer >= 1 or None")
         check(tokens is None or self.min_tokens <= tokens, "min_tokens", self.min_tokens, f"<= max_tokens={tokens}")
-        check(isinstance(self.ignore_eos, bool), "ignore_eos", self.ignore_eos, "True or False")
+        for name in ("ignore_eos", "lenient", "echo", "token_healing"):
+            check(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
         check_number("max_time", 1 if self.max_time is None else self.max_time, 1e-6, 1e9, "seconds above 0, or None")
-        n = self.logprobs
-        check(n is None or (is_int(n) and 0 <= n <= 1000), "logprobs", n, "an integer in [0, 1000] or None")
+        for name in ("logprobs", "prompt_logprobs"):
+            n = getattr(self, name)
+            check(n is None or (is_int(n) and 0 <= n <= 1000), name, n, "an integer in [0, 1000] or None")
         check_answers(self)
         check_guidance(self)
         if self.samplers is not None:
@@ -272,10 +285,11 @@ class SamplingParams:
         if self.choice is not None:
             self._make_strings("choice")
             check(bool(self.choice), "choice", self.choice, "one text or more, or None")
-        check(isinstance(self.lenient, bool), "lenient", self.lenient, "True or False")
         given = [name for name in CONSTRAINTS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ParameterError(f"{' and '.join(given)}: a text can keep to one of them alone; leave the others out")
+        if given and self.token_healing:
+            raise ParameterError(f"token_healing and {given[0]}: what keeps to it begins behind the prompt; choose one")
 
     def _make_ids(self) -> None:
         ids = as_tuple("stop_token_ids", self.stop_token_ids, "integers")

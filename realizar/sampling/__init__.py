@@ -6,13 +6,14 @@ A sampler is a small frozen class with `apply(candidates, history)`; the work is
 
 from realizar.sampling.adaptive import AdaptiveP
 from realizar.sampling.beam import Beam, BeamRules, BeamSearch, Ended, Step
-from realizar.sampling.chain import Sampled, SamplerChain
+from realizar.sampling.chain import SamplerChain
 from realizar.sampling.dry import Dry
 from realizar.sampling.infill import Infill
+from realizar.sampling.logprobs import Sampled
 from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.order import BatchFunction, batch_functions
 from realizar.sampling.penalties import Penalties
-from realizar.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens, NoRepeatNgram
+from realizar.sampling.rules import AllowedTokens, BadWords, Healing, LogitBias, MinTokens, NoRepeatNgram
 from realizar.sampling.sampler import Learner, Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.stop import StopFilter
@@ -35,6 +36,7 @@ __all__ = [
     "Epsilon",
     "Eta",
     "Greedy",
+    "Healing",
     "Infill",
     "Learner",
     "LogitBias",

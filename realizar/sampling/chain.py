@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import copy
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +13,11 @@ from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.params import SamplingParams
 from realizar.sampling.grammar import Constraint, ConstraintFactory
+from realizar.sampling.logprobs import Sampled, best, load
 from realizar.sampling.order import samplers
 from realizar.sampling.sampler import Branching, History, Learner, Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.texts import TokenTexts
-
-
-class Sampled(NamedTuple):
-    """One chosen token.
-
-    `logprob` and the (id, logprob) of `top`, best first, are natural logarithms of probabilities that the model gave:
-    log-softmax of its raw logits, before any sampler (as vLLM reports them by default). None and [] if not asked for.
-    """
-
-    token_id: int
-    logprob: float | None
-    top: list[tuple[int, float]]
 
 
 class SamplerChain:
@@ -48,7 +36,14 @@ class SamplerChain:
         How many of the model's best tokens to report with each choice; 0: the logprob of the choice alone; None: none.
     blocks : LogitBlocks, optional
         What the threads of an engine have found out about the rows of its step; other logits are taken all the same.
+
+    Attributes
+    ----------
+    n_known : int
+        So many bytes of the first token's text are the prompt's (`token_healing`).
     """
+
+    n_known = 0
 
     def __init__(
         self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None,
@@ -64,7 +59,7 @@ class SamplerChain:
     def from_params(
         cls, params: SamplingParams, n_vocab: int, seed: int, texts: TokenTexts | None = None, n_prompt: int = 0,
         end_ids: frozenset[int] = frozenset(), constraints: ConstraintFactory | None = None,
-        blocks: LogitBlocks | None = None,
+        blocks: LogitBlocks | None = None, known: bytes = b"",
     ) -> SamplerChain:  # fmt: skip
         """Make the chain of these parameters; sampling/order.py says what is in it.
 
@@ -83,15 +78,19 @@ class SamplerChain:
             Makes what keeps the text to a grammar.
         blocks : LogitBlocks, optional
             As for the class.
+        known : bytes
+            What the text of the first token begins with (`token_healing`).
 
         Raises
         ------
         ParameterError, GrammarError
             As `order.samplers`.
         """
-        setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints)
+        setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints, known)
         logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
-        return cls(samplers(params, setting), n_vocab, seed, logprobs, blocks)
+        chain = cls(samplers(params, setting), n_vocab, seed, logprobs, blocks)
+        chain.n_known = len(known)
+        return chain
 
     def another(self) -> SamplerChain:
         """Return a chain of the same samplers for a text beside this one's; what learns begins anew."""
@@ -173,7 +172,7 @@ class SamplerChain:
         logits = np.ascontiguousarray(logits, np.float32)
         candidates = self._candidates
         normalizer, top = self._load_with_logprobs(logits) or (self._candidates.log_sum_exp(), [])
-        self._load(logits - np.float32(normalizer))
+        load(candidates, logits - np.float32(normalizer))
         candidates.key(self.seed, position, 0)
         try:
             for sampler in self._live:
@@ -191,20 +190,10 @@ class SamplerChain:
 
     def _load_with_logprobs(self, logits: NDArray[np.float32]) -> tuple[float, list[tuple[int, float]]] | None:
         """Load the candidates; return log(sum(exp(logits))) and the best tokens if logprobs are wanted."""
-        self._load(logits)
+        load(self._candidates, logits)
         if self.logprobs is None:
             return None
-        normalizer, top = self._candidates.log_sum_exp(), []
+        found = best(self._candidates, self.logprobs)
         if self.logprobs:
-            top = [(i, logit - normalizer) for i, logit in self._candidates.ranked(self.logprobs)]
-            self._load(logits)
-        return normalizer, top
-
-    def _load(self, logits: NDArray[np.float32]) -> None:
-        if self._candidates.load(logits):
-            return
-        bad = np.flatnonzero(np.isnan(logits) | (logits == np.inf))
-        found = f"logit {bad[0]} is {logits[bad[0]]} ({len(bad)} such)" if len(bad) else "all logits are -inf"
-        raise RealizarError(
-            f"no token can be chosen: {found}; the file may be damaged, or an f16 value overflowed (try kv_type='f32')"
-        )
+            load(self._candidates, logits)
+        return found

@@ -16,7 +16,7 @@ from realizar.sampling.dry import Dry
 from realizar.sampling.infill import MAX_CANDIDATES, Infill
 from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.penalties import Penalties
-from realizar.sampling.rules import AllowedTokens, BadWords, LogitBias, MinTokens, NoRepeatNgram
+from realizar.sampling.rules import AllowedTokens, BadWords, Healing, LogitBias, MinTokens, NoRepeatNgram
 from realizar.sampling.sampler import Branching, Learner, Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.temperature import DynamicTemperature, Greedy, Quadratic, Temperature
@@ -75,6 +75,9 @@ def _infill(p: SamplingParams, setting: Setting) -> Sampler:
 
 # They hold whatever the order of the others is, and come before them.
 RULES: dict[str, Kind] = {
+    "token_healing": Kind(
+        ("token_healing",), lambda p, setting: Healing(setting.n_prompt, setting.known, setting.texts("token_healing"))
+    ),
     "constraint": Kind(("grammar", "json_schema", "regex", "choice"), lambda p, setting: setting.constraint(p)),
     "allowed_token_ids": Kind(("allowed_token_ids",), _allowed),
     "bad_words": Kind(("bad_words",), lambda p, setting: BadWords(p.bad_words, setting.texts("bad_words"))),

@@ -71,6 +71,24 @@ class NoRepeatNgram:
 
 
 @dataclass(frozen=True)
+class Healing:
+    """Keeps, where the history has `at` tokens, the candidates whose text begins with `start`.
+
+    The other half of token healing is that the prompt's last token, whose text that is, was withdrawn (Lundberg, "The
+    art of prompt design: prompt boundaries and token healing", 2023; guidance, transformers' `token_healing`).
+    """
+
+    at: int
+    start: bytes
+    texts: TokenTexts = field(repr=False)
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Drop the others, or do nothing."""
+        if len(history) == self.at:
+            rules.keep(candidates, self.texts.starting(self.start))
+
+
+@dataclass(frozen=True)
 class BadWords:
     """Bans each token that would complete one of these words in the text, however the text spells it in tokens.
 

@@ -26,6 +26,8 @@ class Setting:
         Tokens that end the text.
     constraints : ConstraintFactory | None
         Makes what keeps the text to a grammar.
+    known : bytes
+        What the text of the first token begins with.
     """
 
     n_vocab: int
@@ -33,6 +35,7 @@ class Setting:
     n_prompt: int = 0
     end_ids: frozenset[int] = frozenset()
     constraints: ConstraintFactory | None = None
+    known: bytes = b""
 
     def texts(self, name: str) -> TokenTexts:
         """Return the texts of the tokens; ParameterError names the parameter that needs them where there are none."""

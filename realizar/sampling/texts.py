@@ -49,6 +49,12 @@ class TokenTexts:
         lengths[1 : self._n + 1] = [len(piece) for piece in self.pieces]
         return np.frombuffer(b"".join(self.pieces), np.uint8), np.cumsum(lengths, dtype=np.int32)
 
+    def withdrawn(self, prompt: list[int]) -> tuple[list[int], bytes]:
+        """Return a prompt without its last token, and that token's text; whole, where that has none or is the only."""
+        last = prompt[-1]
+        piece = self.pieces[last] if last < self._n and len(prompt) > 1 else b""
+        return (prompt[:-1], piece) if piece else (prompt, b"")
+
     def containing(self, word: bytes) -> Ids:
         """Return the tokens that these bytes are in."""
         return np.array([i for i, piece in enumerate(self.pieces) if word in piece], np.int32)

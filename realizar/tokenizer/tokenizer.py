@@ -221,7 +221,7 @@ class Tokenizer:
         shown : frozenset of int
             Special tokens that are text like any other.
         """
-        starts = self._vocabulary.space_prefix and (after is None or self.is_special(after))
+        starts = self._vocabulary.space_prefix and not n_known and (after is None or self.is_special(after))
         return StreamDecoder(self, skip_special, starts, n_known, shown)
 
     def token_bytes(self, token: int) -> bytes:

@@ -171,7 +171,7 @@ class FakeTokenizer:
     def decode(self, ids: list[int], skip_special: bool = True) -> str:
         return "".join(chr(96 + i) for i in ids if i != EOG)
 
-    def stream(self, after: int | None = None, shown: frozenset[int] = frozenset()) -> FakeStream:
+    def stream(self, after: int | None = None, n_known: int = 0, shown: frozenset[int] = frozenset()) -> FakeStream:
         return FakeStream()
 
 

@@ -179,3 +179,19 @@ def test_a_step_that_would_look_beyond_its_tables_is_refused(t5):
     ):
         with pytest.raises(ParameterError, match=says):
             session.compiled.run(changed)
+
+
+def test_an_answer_is_scored_behind_its_source(t5):
+    its, answer = engine(t5), random_tokens(20, seed=9)
+    scored = its.likelihood(TEXTS[0], answer, 1)
+    wanted = its.score([3, *answer[:-1]], source=TEXTS[0])
+    its.wait(lambda: scored.is_over and wanted.is_over)
+    x = wanted.logits.astype(float)
+    x -= np.log(np.exp(x).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose([s.logprob for s in scored.score().logprobs], x[range(20), answer], atol=1e-5)
+
+
+@pytest.mark.parametrize("params", [{"echo": True}, {"prompt_logprobs": 0}, {"token_healing": True}])
+def test_what_needs_a_prompt_to_go_on_from(t5, params):
+    with pytest.raises(ParameterError, match=f"{next(iter(params))}: this model answers what its encoder reads"):
+        engine(t5).generate(TEXTS[0], SamplingParams(**params))

@@ -1,0 +1,1 @@
+"""Bridges to other projects, each with an extra of its own; nothing else imports them."""

@@ -1,0 +1,139 @@
+"""LLM.score and token healing over a small model with a real vocabulary; over real models, if they are in the cache."""
+
+import math
+
+import numpy as np
+import pytest
+
+from realizar import LLM, SamplingParams
+from realizar.errors import ContextFullError, ParameterError, RealizarError
+from tests.limits.models import LLAMA
+from tests.tokenizer.vocabularies import real
+
+SMOLLM = real("smollm2")
+TEXT = "the dog and the cat saw a house"
+
+
+@pytest.fixture(scope="module")
+def llm():
+    with LLM(LLAMA, n_threads=1, n_ctx=64) as llm:
+        yield llm
+
+
+def defined(llm, ids, n_given):
+    x = llm.logits(ids[:-1]).astype(float)[n_given - 1 :]
+    x -= np.log(np.exp(x - x.max()).sum(axis=1, keepdims=True)) + x.max()
+    return x[np.arange(len(x)), ids[n_given:]]
+
+
+def test_score_is_what_the_logits_say(llm):
+    score = llm.score(TEXT[:11], TEXT[11:], logprobs=2)
+    ids = llm.tokenize(TEXT)
+    n = len(ids) - len(score.token_ids)
+    assert score.token_ids == ids[n:]
+    assert llm.detokenize(ids[:n]) == TEXT[:11].rstrip()
+    np.testing.assert_allclose([s.logprob for s in score.logprobs], defined(llm, ids, n), atol=1e-5)
+    assert all(len(s.top) == 2 for s in score.logprobs)
+    assert score.logprob < 0
+
+
+def test_tokens_that_reach_across_the_cut_are_scored_whole(llm):
+    ids = llm.tokenize(TEXT)
+    for cut in range(len(TEXT)):
+        found = llm.score(TEXT[:cut], TEXT[cut:]).token_ids
+        assert found == ids[len(ids) - len(found) :]
+        assert llm.detokenize(found).strip().endswith(TEXT[cut:].strip())
+
+
+def test_tokens_are_taken_as_they_are(llm):
+    ids = llm.tokenize(TEXT)
+    for prompt, tail in ((ids[:3], ids[3:]), (np.array(ids[:3]), tuple(ids[3:])), (ids[:3], np.array(ids[3:]))):
+        assert llm.score(prompt, tail).token_ids == ids[3:]
+    assert llm.score(ids, " a").token_ids == llm.tokenize(" a", add_special=False)
+
+
+def test_several_continuations(llm):
+    texts = [" cat", " dog saw", " a"]
+    assert llm.score("the", texts) == [llm.score("the", text) for text in texts]
+    assert llm.score("the", [[7], [8, 9]]) == [llm.score("the", [7]), llm.score("the", [8, 9])]
+    assert llm.score("the", ["a"])[0] == llm.score("the", "a")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tail", "error"),
+    [
+        ("the", "", ParameterError),
+        ("the", [], ParameterError),
+        ("the", ["a", ""], ParameterError),
+        ("the", [10**9], ParameterError),
+        ("the", None, RealizarError),
+        ("the", 5, RealizarError),
+        ("the", b"a", RealizarError),
+        (None, "a", RealizarError),
+        ("a " * 80, "a", ContextFullError),
+        ("the", "\ud800", RealizarError),
+    ],
+)
+def test_what_cannot_be_scored(llm, prompt, tail, error):
+    with pytest.raises(error):
+        llm.score(prompt, tail)
+    assert not llm.engine.scheduler.running
+
+
+def test_a_text_may_fill_the_context_and_one_more(llm):
+    ids = [1, *[5] * 64]
+    assert len(llm.score(ids[:1], ids[1:]).token_ids) == 64
+
+
+@pytest.mark.parametrize("prompt", [TEXT[:n] for n in (1, 2, 5, 9, 14, 22, 31)])
+@pytest.mark.parametrize("seed", range(3))
+def test_healing_goes_on_from_the_text(llm, prompt, seed):
+    """Whatever token takes the last one's place, the prompt's text and what is new are one text."""
+    ids = llm.tokenize(prompt)
+    params = SamplingParams(seed=seed, max_tokens=5, token_healing=True, ignore_eos=True)
+    (completion,) = llm.generate(prompt, params)
+    whole = [*ids[:-1], *completion.token_ids]
+    assert llm.detokenize(whole) == prompt + completion.text
+    assert llm.tokenizer.token_bytes(whole[len(ids) - 1]).startswith(llm.tokenizer.token_bytes(ids[-1]))
+    assert completion.timings.n_prompt == len(ids) - 1
+    assert "".join(llm.stream(prompt, params)) == completion.text
+    (echo,) = llm.generate(prompt, SamplingParams(**{**params.__dict__, "echo": True}))
+    assert echo.text == prompt + completion.text
+
+
+def test_healing_chooses_by_the_model(llm):
+    ids = llm.tokenize(TEXT[:9])
+    (completion,) = llm.generate(ids, SamplingParams(temperature=0.0, max_tokens=1, token_healing=True))
+    start = llm.tokenizer.token_bytes(ids[-1])
+    logits = llm.logits(ids[:-1])[-1]
+    fits = [i for i in range(llm.tokenizer.n_vocab) if llm.tokenizer.token_bytes(i).startswith(start)]
+    assert completion.token_ids == [max(fits, key=lambda i: (logits[i], -i))]
+    assert len(fits) > 1
+
+
+def test_nothing_to_heal(llm):
+    """A prompt of one token, and one that ends with a token without a text."""
+    for ids in ([5], [1, 5, 2]):
+        plain, healed = (
+            llm.generate(ids, SamplingParams(temperature=0.0, max_tokens=3, token_healing=on))[0]
+            for on in (False, True)
+        )
+        assert plain.token_ids == healed.token_ids
+        assert plain.text == healed.text
+
+
+def test_healing_and_a_grammar_exclude_each_other():
+    with pytest.raises(ParameterError, match="token_healing and regex"):
+        SamplingParams(token_healing=True, regex="a")
+
+
+@pytest.mark.real_model
+@pytest.mark.skipif(not SMOLLM.is_file(), reason=f"the default model is not in the cache ({SMOLLM})")
+def test_it_knows_what_is_likely():
+    with LLM(SMOLLM, n_ctx=256) as llm:
+        paris, berlin = llm.score("The capital of France is", [" Paris", " Berlin"])
+        assert paris.is_greedy
+        assert paris.logprob > berlin.logprob + 1
+        assert math.exp(paris.logprob) > 0.2
+        healing = SamplingParams(temperature=0.0, max_tokens=4, token_healing=True)
+        assert llm.generate('The link is <a href="http:', healing)[0].text.startswith("//")
