@@ -186,7 +186,9 @@ class Engine:
         if self.model.has_encoder:
             _need_no_prompt(params, "this model answers what its encoder reads and does not go on from it")
         if params.prompt_logprobs is not None and params.cfg_scale != 1.0:
-            raise ParameterError("prompt_logprobs and cfg_scale: a prompt has no guidance; LLM.score says how likely it is")
+            raise ParameterError(
+                "prompt_logprobs and cfg_scale: a prompt has no guidance; LLM.score says how likely it is"
+            )
         ids, known = self._texts.withdrawn(ids) if params.token_healing else (ids, b"")
         seq = self._sequence(ids, params)
         ends = end_ids(params, tokenizer)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from realizar.sampling.chain import Sampled
+from realizar.sampling.logprobs import Sampled
 
 Ranked = Sequence[tuple[Sampled, float]]
 """Tokens that may come next and the logprobs that they are ranked by, best first (`SamplerChain.rank`)."""
