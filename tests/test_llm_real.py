@@ -1,5 +1,7 @@
 """The facade on the default model, if it is in the cache: text, seeds, turns, threads, memory."""
 
+import json
+import re
 import threading
 
 import numpy as np
@@ -110,3 +112,30 @@ def test_close_gives_memory_back():
             llm.generate(PROMPTS[0], GREEDY)
             del llm
     assert rss().rss - before < 32 << 20
+
+
+def test_constraints(llm):
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 20}, "people": {"type": "integer", "maximum": 10**8}},
+        "required": ["city", "people"],
+        "additionalProperties": False,
+    }
+    grammar = 'root ::= "1. " [^\\n]{3,40} "\\n2. " [^\\n]{3,40}'
+    constraints = [
+        {"json_schema": schema},
+        {"regex": "[A-Z][a-z]{2,9}"},
+        {"choice": ["yes", "no"]},
+        {"grammar": grammar},
+    ]
+    several = [SamplingParams(seed=seed, max_tokens=120, **c) for c in constraints for seed in range(2)]
+    alone = [llm.generate(PROMPTS[0], params)[0].text for params in several]
+    found = llm.generate([PROMPTS[0]] * len(several), several)
+    assert [completion.text for completion in found] == alone
+    whole = [completion.text for completion in found if completion.finish_reason in ("grammar", "eos")]
+    assert [set(json.loads(text)) for text in whole if text.startswith("{")] in (
+        [{"city", "people"}] * n for n in (1, 2)
+    )
+    assert all(re.fullmatch("[A-Z][a-z]{2,9}", text) for text in alone[2:4])
+    assert set(alone[4:6]) <= {"yes", "no"}
+    assert all(re.fullmatch(r"1\. [^\n]{3,40}\n2\. [^\n]{3,40}", text) for text in alone[6:8])

@@ -59,13 +59,25 @@ cdef void keep_tokens(Candidates c, const int32_t *ids, int n) noexcept nogil:
 
 
 cdef void keep_set(Candidates c, const uint32_t *bits, int n_bits) noexcept nogil:
-    cdef int i, id, kept = 0
-    for i in range(c.n):
-        id = c._id(i)
-        if id < n_bits and bits[id >> 5] >> (id & 31) & 1:
-            c.own[kept] = c.x[i]
-            c.ids[kept] = id
-            kept += 1
+    """Of all tokens without a branch for each, which would be guessed wrong half of the time."""
+    cdef int i = 0, k, id, kept = 0, n = min(c.n, n_bits) if c.is_dense else c.n
+    cdef uint32_t word
+    if c.is_dense:
+        while i < n:
+            word = bits[i >> 5] if n - i >= 32 else bits[i >> 5] & ((<uint32_t>1 << (n - i)) - 1)
+            if word:
+                for k in range(min(32, n - i)):
+                    c.own[kept] = c.x[i + k]
+                    c.ids[kept] = i + k
+                    kept += <int>(word >> k & 1)
+            i += 32
+    else:
+        for i in range(n):
+            id = c.ids[i]
+            if id < n_bits and bits[id >> 5] >> (id & 31) & 1:
+                c.own[kept] = c.x[i]
+                c.ids[kept] = id
+                kept += 1
     c._keep_first(kept)
 
 
