@@ -142,3 +142,49 @@ def test_params_that_make_no_sense():
             SamplingParams(**bad)
     with pytest.raises(ParameterError, match="length_penalty=11: must be a number in"):
         SamplingParams(length_penalty=11)
+
+
+KINDS = {
+    "drawn": {"temperature": 1.0},
+    "four": {"n": 4},
+    "best": {"n": 2, "best_of": 3},
+    "beams": {"n_beams": 3, "n": 2},
+    "groups": {"n_beams": 4, "n_beam_groups": 2, "diversity_penalty": 1.0},
+    "guided": {"cfg_scale": 1.5, "negative_prompt": PROMPT[:25]},
+    "guided beams": {"n_beams": 2, "cfg_scale": 2.0},
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(sorted(PLANS)),
+    st.lists(
+        st.tuples(st.sampled_from(sorted(KINDS)), st.integers(1, 60), st.integers(1, 20), st.integers(0, 40)),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_requests_of_all_kinds_end_side_by_side(name, asked):
+    """None waits for ever or finds the cache full, each text is that of its request alone; some are cancelled."""
+    small, large = engine_of(PLANS[name], n_seqs=4, n_batch=8), engine_of(PLANS[name], n_seqs=8, n_batch=64)
+    requests = []
+    for kind, n_prompt, n_tokens, until in asked:
+        params = draws(n_tokens, **KINDS[kind])
+        prompt = PROMPT[n_prompt % 7 :][:n_prompt]
+        hand_in = small.search if params.n_beams > 1 else small.generate
+        requests.append((hand_in(prompt, params), prompt, params, until))
+    for step in range(400):
+        if all(request.is_over for request, *_ in requests):
+            break
+        small.step()
+        for request, *_, until in requests:
+            if step == until:
+                request.cancel()
+    for request, prompt, params, _ in requests:
+        assert request.is_over
+        assert request.error is None
+        if not request.cancelled:
+            (alone,) = finish(large, (large.search if params.n_beams > 1 else large.generate)(prompt, params))
+            assert texts(request.completion()) == texts(alone)
+    small.step()
+    check_cache(small.cache, [])
