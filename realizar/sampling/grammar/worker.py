@@ -6,6 +6,7 @@ when its job does, and nobody waits for it.
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import sys
@@ -22,6 +23,8 @@ STACK_BYTES = 128 << 20
 """llguidance goes down grammars by recursion, up to 20 KiB a level; pages that are not touched cost nothing."""
 PATIENCE = 100
 """How many times its limit of processor time a job may take by the clock on the wall, on a machine that is busy."""
+EXIT_S = 5.0
+"""How long Python waits, when it ends, for jobs under way; one that was given up may never end."""
 LOWEST = 19
 """Linux's priority for what may wait."""
 
@@ -120,7 +123,7 @@ class Worker:
                 os.setpriority(os.PRIO_PROCESS, thread.native_id, LOWEST)
 
     def _start(self) -> threading.Thread:
-        thread = threading.Thread(target=_work, args=(self._jobs,), name="realizar-grammar", daemon=True)
+        thread = _Thread(self._jobs)
         with _stack_size:
             before = threading.stack_size(STACK_BYTES)
             try:
@@ -130,10 +133,26 @@ class Worker:
         return thread
 
 
-def _work(jobs: SimpleQueue[Job[object] | None]) -> None:
-    while (job := jobs.get()) is not None:
-        job.run()
-        del job  # what it returned is not kept alive until the next one comes
+class _Thread(threading.Thread):
+    def __init__(self, jobs: SimpleQueue[Job[object] | None]) -> None:
+        super().__init__(name="realizar-grammar", daemon=True)
+        self.jobs = jobs
+
+    def run(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            job.run()
+            del job  # what it returned is not kept alive until the next one comes
+
+
+@atexit.register
+def _let_them_end() -> None:
+    """Wait for jobs under way: a thread that comes back from llguidance to find no Python crashes the process."""
+    t_end = time.monotonic() + EXIT_S
+    threads = [thread for thread in threading.enumerate() if isinstance(thread, _Thread)]
+    for thread in threads:
+        thread.jobs.put(None)
+    for thread in threads:
+        thread.join(max(0.0, t_end - time.monotonic()))
 
 
 def _processor_clock() -> Callable[[], float]:
