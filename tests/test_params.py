@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from realizar import SamplingParams
@@ -63,6 +64,19 @@ def test_one_stop_string_is_taken_too():
 
 def test_a_mapping_of_biases_is_taken():
     assert SamplingParams(logit_bias={5: -math.inf, 2: 1}).logit_bias == ((5, -math.inf), (2, 1))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"speculate": "draft"}, {"speculate": []}, {"speculate": np.zeros(2)}, {"draft": 5}, {"draft": b"small.gguf"},
+        {"draft": "small.gguf", "speculate": "ngram"}, {"n_draft": 0}, {"n_draft": 256}, {"n_draft": 10**400},
+        {"n_draft": True}, {"n_draft": 2.0},
+    ],
+)  # fmt: skip
+def test_what_cannot_be_speculated_is_refused(values):
+    with pytest.raises(ParameterError, match=f"^{next(iter(values))}="):
+        EngineParams(**values)
 
 
 @pytest.mark.parametrize("value", ["f8", "", None, 16, ("f16",), ("f16", "f8"), ["f16", "f16"], ("f16", "f16", "f16")])

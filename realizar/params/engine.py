@@ -80,7 +80,8 @@ class EngineParams:
         n = self.n_batch
         check(is_int(n) and 1 <= n <= 65536, "n_batch", n, "an integer in [1, 65536]")
         kv_types(self.kv_type)
-        check(self.speculate in (None, "ngram"), "speculate", self.speculate, "'ngram' or None")
+        how = self.speculate
+        check(how is None or (isinstance(how, str) and how == "ngram"), "speculate", how, "'ngram' or None")
         draft = self.draft
         check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
         check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")

@@ -12,6 +12,7 @@ from realizar.errors import ContextFullError, ParameterError
 from realizar.params import EngineParams, SamplingParams
 from realizar.testing import N_CTX, Session, random_tokens, tiny_metadata, tiny_model
 from tests.engine.fake import FakeTokenizer, check_cache
+from tests.engine.speculation.oracle import Oracle
 
 TEXTS = [random_tokens(n, seed) for seed, n in enumerate((60, 1, 16, 33, 59))]
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
@@ -55,6 +56,19 @@ def answers(engine, *prompts):
     requests = [engine.generate(prompt, GREEDY) for prompt in prompts]
     engine.wait(lambda: all(request.is_over for request in requests))
     return [request.completion().token_ids for request in requests]
+
+
+def test_answers_to_a_source_with_drafts_and_without(t5):
+    alone = answers(engine(t5), *TEXTS)
+    texts = [[3, *answer] for answer in alone]
+    its = engine(t5)
+    # Answers of which one begins as another one get its drafts, too; some are wrong then.
+    its.speculator = Oracle(
+        lambda tokens, n: next(text for text in texts if text[: len(tokens)] == tokens)[len(tokens) :][:n], n_batch=64
+    )
+    assert answers(its, *TEXTS) == alone
+    assert its.speculator.n_guessed > 0
+    check_cache(its.cache, [])
 
 
 def test_company_does_not_show_in_a_text(model):
