@@ -45,6 +45,18 @@ def test_tokens_that_reach_across_the_cut_are_scored_whole(llm):
         assert llm.detokenize(found).strip().endswith(TEXT[cut:].strip())
 
 
+@pytest.mark.parametrize("params", [{"n_threads": 3}, {"n_batch": 1}, {"n_batch": 7}])
+def test_the_same_bits_however_it_is_computed(llm, params):
+    want = llm.score(TEXT[:4], TEXT[4:], logprobs=3)
+    (asked,) = llm.generate(TEXT, SamplingParams(max_tokens=1, prompt_logprobs=3))
+    with LLM(LLAMA, **{"n_threads": 1, "n_ctx": 64, **params}) as other:
+        assert other.score(TEXT[:4], TEXT[4:], logprobs=3) == want
+        assert other.score(TEXT[:4], [TEXT[4:9], TEXT[4:]], logprobs=3)[1] == want  # beside and behind another one
+        (read,) = other.generate(TEXT, SamplingParams(max_tokens=1, prompt_logprobs=3))
+    assert read.prompt_logprobs == asked.prompt_logprobs
+    assert asked.prompt_logprobs[-len(want.logprobs) :] == want.logprobs
+
+
 def test_tokens_are_taken_as_they_are(llm):
     ids = llm.tokenize(TEXT)
     for prompt, tail in ((ids[:3], ids[3:]), (np.array(ids[:3]), tuple(ids[3:])), (ids[:3], np.array(ids[3:]))):

@@ -59,6 +59,14 @@ SAMPLING: dict[str, tuple[Any, Any]] = {
         _sampling(str | None, "--negative-prompt", help="What --cfg-scale leads away from.", show_default="last token"),
         None,
     ),
+    "max_time": (
+        _sampling(float | None, "--max-time", help="Seconds after which the answer ends.", show_default="none"),
+        None,
+    ),
+    "token_healing": (
+        _sampling(bool, "--token-healing", help="Choose the prompt's last token again, with --raw."),
+        False,
+    ),
     "stop": (_sampling(list[str] | None, "--stop", help="A string that ends the text; may be repeated."), None),
 }
 # Field of EngineParams -> option and default.

@@ -64,14 +64,25 @@ def test_sampling_params(llm, name):
             answers(llm.generate, [1, 2, 3], params)
 
 
-@pytest.mark.parametrize("method", ["generate", "stream", "logits", "tokenize", "detokenize", "chat"])
+@pytest.mark.parametrize(
+    "method", ["generate", "stream", "logits", "tokenize", "detokenize", "chat", "score", "infill"]
+)
 def test_things_given_to_methods(llm, method):
     ask = getattr(llm, method)
     for thing in THINGS:
-        more = [SHORT] if method in ("generate", "stream", "chat") else []
+        more = {"generate": [SHORT], "stream": [SHORT], "chat": [SHORT], "score": ["a"], "infill": ["a"]}.get(
+            method, []
+        )
         found = answers(ask, thing, *more)
         if method == "stream" and found is not None:
             answers(list, found)
+
+
+def test_continuations(llm):
+    for thing in THINGS:
+        answers(llm.score, "a", thing)
+        answers(llm.score, "a", ["b", thing])
+        answers(llm.score, "a", "b", thing)
 
 
 def test_params_that_are_none(llm):
