@@ -25,7 +25,7 @@ cdef inline int more(int done, int n) noexcept nogil:
 
 
 cdef inline double fallen(double peak, double reach) noexcept nogil:
-    """So far below the peak; far enough to leave nothing out when a reach has doubled some times."""
+    """So far below the peak; from a reach of a thousand on nothing is left out."""
     return peak - reach if reach < 1e3 else -INFINITY
 
 

@@ -260,13 +260,14 @@ cdef class Candidates:
     cdef void _sum(self) noexcept nogil:
         """Makes peak and total true by the blocks. A NaN or +inf in one of them makes total a NaN."""
         cdef int b, n = self._n_blocks()
-        self.peak = -INFINITY
+        cdef double total = 0.0
+        cdef float peak = -INFINITY
         for b in range(n):
-            self.peak = max(self.peak, self.block_max[b])
-        self.kernels.logit_weights(self.block_max, self.peak, n, self.block_weight)
-        self.total = 0.0
+            peak = self.block_max[b] if self.block_max[b] > peak else peak
+        self.kernels.logit_weights(self.block_max, peak, n, self.block_weight)
         for b in range(n):
-            self.total += <double>self.block_sum[b] * <double>self.block_weight[b]
+            total += <double>self.block_sum[b] * <double>self.block_weight[b]
+        self.peak, self.total = peak, total
 
     cdef double _weigh(self, const float *x, int n) noexcept nogil:
         """Writes e**(x - peak) of n logits into spare_x; returns their sum."""
@@ -394,12 +395,12 @@ cdef class Candidates:
 
     cdef void _top_p(self, double p) noexcept nogil:
         """Looks further and further down until the candidates there are enough."""
-        cdef double enough = p * self.total, mass = 0.0, reach = 2.0
+        cdef double enough = p * self.total, mass = 0.0, reach = 3.0
         cdef int n = 0
         while not n or (n < self.n and mass < enough * (1.0 + 1e-12)):  # summed up in another order: another last bit
             n, mass = self._gather(<float>fallen(self.peak, reach), self.spare_x, self.spare_ids), 0.0
             self._take(self.spare_x, n, INFINITY, &mass)
-            reach *= 2.0
+            reach *= 1.5
         self._keep_spare(self._heaviest(n, enough))
 
     cdef void _temperature(self, float t) noexcept nogil:

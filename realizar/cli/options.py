@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
 from realizar.params import EngineParams, SamplingParams
 from realizar.store import DEFAULT_MODEL
@@ -68,6 +69,7 @@ SAMPLING: dict[str, tuple[Any, Any]] = {
         False,
     ),
     "stop": (_sampling(list[str] | None, "--stop", help="A string that ends the text; may be repeated."), None),
+    **SAMPLERS,
 }
 # Field of EngineParams -> option and default.
 ENGINE: dict[str, tuple[Any, Any]] = {
@@ -113,11 +115,11 @@ def takes_params(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
-        sampling = {name: values.pop(name) for name in SAMPLING}
-        sampling["stop"] = sampling["stop"] or ()
-        if sampling["grammar"] is not None:
+        sampling = {name: value for name in SAMPLING if (value := values.pop(name)) is not None}
+        read_texts(sampling)
+        if "grammar" in sampling:
             sampling["grammar"] = read_file("--grammar-file", sampling["grammar"])
-        if not (sampling["json_schema"] or "{").lstrip().startswith("{"):
+        if not sampling.get("json_schema", "{").lstrip().startswith("{"):
             sampling["json_schema"] = read_file("--json-schema", sampling["json_schema"])
         engine = {name: values.pop(name) for name in ENGINE}
         n_seqs = 1 if sampling["cfg_scale"] == 1.0 else 2

