@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
-from realizar import LLM, SamplingParams  # noqa: E402
-from realizar._kernels.sampling import Candidates  # noqa: E402
-from realizar.sampling import AdaptiveP, TokenTexts  # noqa: E402
-from realizar.sampling.order import samplers  # noqa: E402
-from realizar.sampling.setting import Setting  # noqa: E402
+from realizar import LLM, SamplingParams
+from realizar._kernels.sampling import Candidates
+from realizar.sampling import AdaptiveP, TokenTexts
+from realizar.sampling.order import samplers
+from realizar.sampling.setting import Setting
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 N_TOKENS, LEAST = 48, 1e-5
@@ -57,7 +57,9 @@ SHEETS: dict[str, tuple[str, int, list[dict[str, object]]]] = {
 }  # fmt: skip
 
 
-def after(given: dict[str, object], logits: NDArray[np.float32], history: list[int], setting: Setting) -> NDArray[np.float64]:
+def after(
+    given: dict[str, object], logits: NDArray[np.float32], history: list[int], setting: Setting
+) -> NDArray[np.float64]:
     """Return what the probabilities of all tokens become."""
     candidates = Candidates(setting.n_vocab)
     candidates.load(logits)
@@ -92,8 +94,9 @@ def sheet(name: str, llm: LLM) -> None:
     before = softmax(logits)
     best = np.argsort(-before, kind="stable")[:N_TOKENS]
     n_rows = -(-len(panels) // n_columns)
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(9, 1.5 * n_rows + 0.4),
-                                sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(9, 1.5 * n_rows + 0.4), sharex=True, sharey=True, layout="constrained"
+    )
     for axis, given in zip(axes.flat, panels, strict=True):
         axis.bar(range(N_TOKENS), before[best], width=0.9, color="#cccccc")
         axis.bar(range(N_TOKENS), after(given, logits, history, setting)[best], width=0.5, color="#d1495b")

@@ -3,12 +3,16 @@
 import numpy as np
 
 from realizar import SamplingParams
+from realizar._kernels.blocks import LogitBlocks
+from realizar._kernels.plan import Pool
 from realizar.sampling import SamplerChain
 
 N_VOCAB = 151_936
+N_ROWS = 16
 CHAINS = {
     "greedy": SamplingParams(temperature=0.0),
     "plain": SamplingParams(),
+    "run": SamplingParams(temperature=0.7, top_p=0.95, min_p=0.05),  # the defaults of realizar run
     "top_k": SamplingParams(temperature=0.8, top_k=40, top_p=0.95, min_p=0.05, repetition_penalty=1.1),
     "top_p": SamplingParams(temperature=0.8, top_p=0.9),
     "typical_p": SamplingParams(typical_p=0.9),
@@ -25,18 +29,42 @@ CHAINS = {
 }
 
 
-class Sample:
+def made_up(n_rows):
     """A few hundred probable tokens above a broad rest."""
+    rng = np.random.default_rng(0)
+    logits = (rng.standard_normal((n_rows, N_VOCAB)) * 2 - 8).astype(np.float32)
+    for row in logits:
+        row[rng.integers(0, N_VOCAB, 300)] += 15
+    return logits
+
+
+class Sample:
+    """One text."""
 
     params = tuple(CHAINS)
     param_names = ("chain",)
 
     def setup(self, name):
-        rng = np.random.default_rng(0)
-        self.logits = (rng.standard_normal(N_VOCAB) * 2 - 8).astype(np.float32)
-        self.logits[rng.integers(0, N_VOCAB, 300)] += 15
-        self.history = [int(token) for token in rng.integers(0, N_VOCAB, 1000)]
+        self.logits = made_up(1)[0]
+        self.history = [int(token) for token in np.random.default_rng(1).integers(0, N_VOCAB, 1000)]
         self.chain = SamplerChain.from_params(CHAINS[name], N_VOCAB, 0)
 
     def time_sample(self, name):
         self.chain.sample(self.logits, self.history, 1000)
+
+
+class SampleRows:
+    """Sixteen texts of a step, whose blocks of logits two threads look at first."""
+
+    params = ("plain", "greedy", "run")
+    param_names = ("chain",)
+
+    def setup(self, name):
+        self.logits = made_up(N_ROWS)
+        self.blocks = LogitBlocks(Pool(2), N_VOCAB)
+        self.chains = [SamplerChain.from_params(CHAINS[name], N_VOCAB, i, blocks=self.blocks) for i in range(N_ROWS)]
+
+    def time_rows(self, name):
+        self.blocks.fill(self.logits)
+        for chain, row in zip(self.chains, self.logits, strict=True):
+            chain.sample(row, [], 1000)

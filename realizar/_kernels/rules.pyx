@@ -44,6 +44,36 @@ cdef void bias_tokens(Candidates c, const int32_t *ids, const float *biases, int
         c._scan()
 
 
+cdef inline float penalized(float x, int count, float repetition, float presence, float frequency) noexcept nogil:
+    """As llama.cpp and vLLM do it; what was finite stays finite."""
+    if x == -INFINITY:
+        return x
+    x = x / repetition if x > 0.0 else x * repetition
+    x -= <float>count * frequency + presence
+    return min(max(x, -FLT_MAX), FLT_MAX)
+
+
+cdef void penalize_seen(Candidates c, const int32_t *history, int n, float repetition, float presence,
+                        float frequency) noexcept nogil:
+    cdef int i, id, count
+    c._to_own()
+    for i in range(n):
+        c.count[history[i]] += 1
+    for i in range(n if c.is_dense else c.n):
+        id = history[i] if c.is_dense else c.ids[i]
+        count = c.count[id]
+        if count:
+            c.count[id] = 0
+            id = id if c.is_dense else i
+            c.own[id] = penalized(c.own[id], count, repetition, presence, frequency)
+    for i in range(n):
+        c.count[history[i]] = 0
+    if c.is_dense:
+        c._rescan(history, n)
+    else:
+        c._scan()
+
+
 cdef void keep_tokens(Candidates c, const int32_t *ids, int n) noexcept nogil:
     cdef int i, kept = 0
     for i in range(n):
@@ -155,6 +185,15 @@ def bias(Candidates c not None, const int32_t[::1] ids not None, const float[::1
     if ids.shape[0]:
         with nogil:
             bias_tokens(c, &ids[0], &biases[0], <int>ids.shape[0])
+
+
+def penalize(Candidates c not None, const int32_t[::1] history not None, float repetition, float presence,
+             float frequency):
+    """Lower (or raise) the logits of the tokens in the history: see sampling/penalties.py."""
+    check_tokens("history", history, c.n_vocab)
+    if history.shape[0]:
+        with nogil:
+            penalize_seen(c, &history[0], <int>history.shape[0], repetition, presence, frequency)
 
 
 def keep(Candidates c not None, const int32_t[::1] ids not None):

@@ -66,8 +66,6 @@ cdef class Candidates:
     cdef int _gather(self, float cut, float *x, int32_t *ids) noexcept nogil
     cdef double _weigh(self, const float *x, int n) noexcept nogil
     cdef void _greedy(self) noexcept nogil
-    cdef void _penalize(self, const int32_t *history, int n, float repetition, float presence,
-                        float frequency) noexcept nogil
     cdef float _below_best(self, int k) noexcept nogil
     cdef void _top_k(self, int k) noexcept nogil
     cdef int _take(self, const float *x, int n, double enough, double *mass) noexcept nogil

@@ -12,7 +12,6 @@ Probabilities are computed by the kernel table's exp in a fixed order; the C lib
 top-p (with a margin) and min-p, and log_sum_exp.
 """
 
-from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, log
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -39,15 +38,6 @@ def philox4x32(counter, key):
 def uniform(uint64_t seed, uint64_t position, uint32_t draw, uint32_t which=0):
     """The float64 in [0, 1) that belongs to this seed, position and draw number: the first, or another one."""
     return rz_uniform(seed, position, draw, which)
-
-
-cdef inline float penalized(float x, int count, float repetition, float presence, float frequency) noexcept nogil:
-    """As llama.cpp and vLLM do it; what was finite stays finite."""
-    if x == -INFINITY:
-        return x
-    x = x / repetition if x > 0.0 else x * repetition
-    x -= <float>count * frequency + presence
-    return min(max(x, -FLT_MAX), FLT_MAX)
 
 
 cdef class Candidates:
@@ -138,16 +128,6 @@ cdef class Candidates:
         """Keep the best candidate; of equals the one with the lowest id."""
         with nogil:
             self._greedy()
-
-    def penalize(self, const int32_t[::1] history not None, float repetition, float presence, float frequency):
-        """Lower (or raise) the logits of the tokens in the history: see sampling/penalties.py."""
-        cdef Py_ssize_t i
-        for i in range(history.shape[0]):
-            if not 0 <= history[i] < self.n_vocab:
-                raise ValueError(f"history[{i}] is {history[i]}: no token of a vocabulary of {self.n_vocab}")
-        if history.shape[0]:
-            with nogil:
-                self._penalize(&history[0], <int>history.shape[0], repetition, presence, frequency)
 
     def top_k(self, int k):
         """Keep the k best candidates."""
@@ -323,26 +303,6 @@ cdef class Candidates:
         self.own[0] = self.peak
         self.ids[0] = best
         self._keep_first(1)
-
-    cdef void _penalize(self, const int32_t *history, int n, float repetition, float presence,
-                        float frequency) noexcept nogil:
-        cdef int i, id, count
-        self._to_own()
-        for i in range(n):
-            self.count[history[i]] += 1
-        for i in range(n if self.is_dense else self.n):
-            id = history[i] if self.is_dense else self.ids[i]
-            count = self.count[id]
-            if count:
-                self.count[id] = 0
-                id = id if self.is_dense else i
-                self.own[id] = penalized(self.own[id], count, repetition, presence, frequency)
-        for i in range(n):
-            self.count[history[i]] = 0
-        if self.is_dense:
-            self._rescan(history, n)
-        else:
-            self._scan()
 
     cdef float _below_best(self, int k) noexcept nogil:
         """A logit that at least k candidates reach, and not many more."""

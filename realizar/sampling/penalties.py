@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realizar._kernels import rules
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
 
@@ -28,4 +29,5 @@ class Penalties:
         """Change the logits of the tokens seen."""
         if self.last_n:
             last = history if self.last_n < 0 else history[-self.last_n :]
-            candidates.penalize(np.ascontiguousarray(last, np.int32), self.repetition, self.presence, self.frequency)
+            last = np.ascontiguousarray(last, np.int32)
+            rules.penalize(candidates, last, self.repetition, self.presence, self.frequency)

@@ -29,7 +29,9 @@ class FakeStream:
 
     @property
     def completion(self):
-        timings = SimpleNamespace(n_prompt=12, n_cached=2, n_generated=5, prefill_tok_s=100.0, decode_tok_s=50.0)
+        timings = SimpleNamespace(
+            n_prompt=12, n_cached=2, n_generated=5, prefill_tok_s=100.0, decode_tok_s=50.0, n_drafted=0, n_accepted=0
+        )
         return SimpleNamespace(text="".join(self.said), timings=timings)
 
 

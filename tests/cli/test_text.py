@@ -66,7 +66,14 @@ def test_all_options_arrive(fake_llm, realizar):
 def test_samplers_arrive(fake_llm, realizar):
     numbers = {name: option for name, (_, option) in SAMPLERS.items() if option is not None}
     words = [f"--{name.replace('_', '-')}={1 if isinstance(value, int) else 1.0}" for name, value in numbers.items()]
-    texts = ["--dry-sequence-breaker=a", "--bad-word=b c", "--bad-word=d", "--logit-bias=7=-inf", "--logit-bias", "8=1.5"]
+    texts = [
+        "--dry-sequence-breaker=a",
+        "--bad-word=b c",
+        "--bad-word=d",
+        "--logit-bias=7=-inf",
+        "--logit-bias",
+        "8=1.5",
+    ]
     order = "--samplers=temperature,typical_p,tfs_z,top_p,min_p,top_a,top_n_sigma,epsilon_cutoff,eta_cutoff,xtc,dry"
     assert realizar("run", "x", *words, *texts, order)[0] == 0
     params = fake_llm.made[0].asked[0][2]
