@@ -17,6 +17,9 @@
                        the op array of    products   everything else       <- for tests and tools
                        a bound model      on numpy   on numpy
 
+What samplers do (``sampling.pyx``: candidates; ``shape.pyx``, ``rules.pyx``, ``chance.pyx``, ``infill.pyx``: kin of
+samplers) begins with ``blocks.pyx``, which looks at the logits of a step by all threads.
+
 ``avxvnni`` is a column between avx2 and avx512: the products of ``avx2/`` once more, with ``avxvnni/dot.h`` in place of
 ``avx2/dot.h``. ``amx`` stands on avx512: the K formats with many tokens, on tile registers. ``streams.h`` is the order
 in which products read rows, ``avx512/micro.h`` what those with many tokens share. Every column gives the bits of

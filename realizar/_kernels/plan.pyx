@@ -18,8 +18,8 @@ from realizar._kernels.exec cimport (
     RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
     RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
     exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op,
-    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_rope, rz_rows, rz_scratch_bytes,
-    rz_weight,
+    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_rope, rz_rows,
+    rz_scratch_bytes, rz_weight,
 )
 from realizar._kernels.table cimport kernels
 
