@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar.engine.pooling import pooler
+from realizar.errors import ParameterError, shown
 from realizar.params.several import as_prompts
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ class Reading(ABC):
             return self._ids(prompt), self.tokenize(continuation, add_special=False)
         alone, both = self.tokenize(prompt), self.tokenize(prompt + continuation)
         n = next((i for i, (a, b) in enumerate(zip(alone, both, strict=False)) if a != b), min(len(alone), len(both)))
+        if alone and not n:
+            raise ParameterError(
+                f"score: {shown(prompt)} and {shown(continuation)} begin with one token that both have a part in, so "
+                "that nothing stands before what is to be scored; give a longer prompt, or token ids"
+            )
         return both[:n], both[n:]
 
     @overload

@@ -37,7 +37,8 @@ def kv_type(text: str) -> str | tuple[str, ...]:
 
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
-# Field of SamplingParams -> option and default. The defaults are tamer than the field's own: small models wander off at
+_TAME = ("temperature", "top_p", "min_p")
+# Field of SamplingParams -> option and default. Those defaults are tamer than the field's own: small models wander off at
 # temperature 1 with nothing cut.
 SAMPLING: dict[str, tuple[Any, Any]] = {
     "max_tokens": (_sampling(int, "-n", "--max-tokens", help="Tokens to generate at most."), 512),
@@ -117,6 +118,9 @@ def takes_params(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**values: Any) -> None:
         sampling = {name: value for name in SAMPLING if (value := values.pop(name)) is not None}
         read_texts(sampling)
+        for name in _TAME if "samplers" in sampling else ():
+            if name not in sampling["samplers"] and sampling[name] == SAMPLING[name][1]:
+                del sampling[name]  # nobody asked for it
         if "grammar" in sampling:
             sampling["grammar"] = read_file("--grammar-file", sampling["grammar"])
         if not sampling.get("json_schema", "{").lstrip().startswith("{"):

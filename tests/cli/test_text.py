@@ -83,6 +83,14 @@ def test_samplers_arrive(fake_llm, realizar):
     assert params.samplers[:2] == ("temperature", "typical_p")
 
 
+def test_an_order_leaves_out_what_only_the_defaults_ask_for(fake_llm, realizar):
+    assert realizar("run", "x", "--samplers", "top_p, top_k")[0] == 0
+    params = fake_llm.made[0].asked[0][2]
+    assert (params.samplers, params.top_p, params.min_p, params.temperature) == (("top_p", "top_k"), 0.95, 0.0, 1.0)
+    assert realizar("run", "x", "--samplers", "top_p", "--min-p", "0.1")[0] == 0
+    assert fake_llm.made[1].asked[0][2].min_p == 0.1
+
+
 def test_samplers_are_off_by_default(fake_llm, realizar):
     assert realizar("run", "x")[0] == 0
     params, neutral = fake_llm.made[0].asked[0][2], SamplingParams()
