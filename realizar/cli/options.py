@@ -38,8 +38,8 @@ def kv_type(text: str) -> str | tuple[str, ...]:
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
 _TAME = ("temperature", "top_p", "min_p")
-# Field of SamplingParams -> option and default. Those defaults are tamer than the field's own: small models wander off at
-# temperature 1 with nothing cut.
+# Field of SamplingParams -> option and default. Those defaults are tamer than the field's own: small models wander off
+# at temperature 1 with nothing cut.
 SAMPLING: dict[str, tuple[Any, Any]] = {
     "max_tokens": (_sampling(int, "-n", "--max-tokens", help="Tokens to generate at most."), 512),
     "temperature": (_sampling(float, "--temperature", help="0 always takes the best token."), 0.7),

@@ -29,7 +29,8 @@ def test_the_same_bits(rows: np.ndarray, n_threads: int) -> None:
     params = SamplingParams(top_p=0.9, temperature=0.8, logprobs=3)
     for seed, row in enumerate(rows):
         known, alone = Candidates(N_VOCAB, blocks), Candidates(N_VOCAB)
-        assert known.load(row) and alone.load(row)
+        assert known.load(row)
+        assert alone.load(row)
         assert known.log_sum_exp() == alone.log_sum_exp()
         chains = [SamplerChain.from_params(params, N_VOCAB, seed, blocks=b) for b in (blocks, None)]
         assert chains[0].sample(row, [], 7) == chains[1].sample(row, [], 7)
