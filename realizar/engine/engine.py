@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 import weakref
 from dataclasses import replace
-from functools import cached_property
 from itertools import accumulate
-from operator import index
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from realizar._kernels.sampling import Candidates
-from realizar.engine.answer import end_ids
 from realizar.engine.batch_samplers import run_batch_functions
-from realizar.engine.beams import Beams
-from realizar.engine.generation import Generation
-from realizar.engine.guidance import Guided, mix
+from realizar.engine.guidance import mix
+from realizar.engine.intake import Intake
 from realizar.engine.kv_cache import KVCache
-from realizar.engine.likelihood import Likelihood, Scored
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
-from realizar.engine.scoring import Encoding, Scoring
-from realizar.engine.sequence import Sequence
 from realizar.engine.speculation.choice import speculator
-from realizar.engine.writing import Writing
-from realizar.errors import GrammarError, ParameterError, RealizarError, shown
-from realizar.params import SamplingParams
-from realizar.params.checks import check, is_int
-from realizar.sampling import SamplerChain, TokenTexts
-from realizar.sampling.grammar import ConstraintFactory
+from realizar.errors import RealizarError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from realizar.calls import ToolUse
+    from realizar.engine.beams import Beams
+    from realizar.engine.generation import Generation
+    from realizar.engine.likelihood import Scored
     from realizar.engine.request import Request
+    from realizar.engine.scoring import Encoding, Scoring
     from realizar.engine.sequence import Chunk
     from realizar.model import Model
-    from realizar.params import EngineParams
-    from realizar.tokenizer import Tokenizer
+    from realizar.params import EngineParams, SamplingParams
+
+R = TypeVar("R", bound="Request")
 
 DEFAULT_N_CTX = 4096
 """Context where the user names none and the model's own is longer."""
@@ -81,6 +70,7 @@ class Engine:
         self.runner = Runner(model, self.cache, params)
         self.scheduler = Scheduler(self.cache)
         self.speculator = speculator(params, self.runner, draft)
+        self._intake = Intake(self.runner)
         self._turn = threading.Condition()
         self._stepper: int | None = None
         self._closed = False
@@ -117,7 +107,7 @@ class Engine:
         ends = list(accumulate(counts))
         given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
         run_batch_functions(found, [(r, work[r], at) for r, at in given.items()])
-        if any(isinstance(request, (Writing, Scored)) for request in given):
+        if any(request.reads_blocks for request in given):
             found.flags.writeable = False  # what is found out here must stay true
             self.runner.blocks.fill(found)
         for request, chunks in work.items():
@@ -136,151 +126,31 @@ class Engine:
                 request.error = error
 
     def generate(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
-        """Hand in a prompt to be continued, or to be answered where the model has an encoder; `wait` for it.
-
-        With tools, whose grammar is among the params, the calls are read out of the text.
-
-        Raises
-        ------
-        ParameterError
-            If the prompt is empty, a token id does not exist, the params are something else (or ask for beams), the
-            texts could never be in the cache together, or the model writes no text.
-        ContextFullError
-            If the prompt is longer than the context.
-        GrammarError
-            If the params have a grammar, schema, regex or choice that cannot be enforced.
-        """
-        try:
-            parts = self._parts(prompt, params, searched=False)
-        except GrammarError as error:
-            raise error if tools is None else tools.explain(error, params.lenient, self._constraints) from None
-        request = Generation(*parts, tools)
-        if params.prompt_logprobs is not None:
-            tokens = request.seq.tokens[1:].copy()
-            request.likelihood = Likelihood(tokens, 1, params.prompt_logprobs, self._candidates)
+        """Hand in a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
+        request = self._intake.generation(prompt, params, tools)
         if self.speculator is not None:
             self.speculator.attach(request)
-        self.scheduler.add(request)
-        return request
+        return self._added(request)
 
     def search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
         """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
-        request = Beams(*self._parts(prompt, params, searched=True))
-        self.scheduler.add(request)
-        return request
-
-    def _parts(
-        self, prompt: Iterable[int], params: SamplingParams, searched: bool
-    ) -> tuple[Sequence, SamplingParams, SamplerChain, Tokenizer]:
-        """Return what a request for texts behind a prompt is made of."""
-        self._need_decoder("generate")
-        ids = self._checked(prompt)
-        if not isinstance(params, SamplingParams):
-            raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
-        if (params.n_beams > 1) != searched:
-            raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
-        seed = secrets.randbits(63) if params.seed is None else params.seed
-        tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
-        if searched:
-            _need_no_prompt(params, "beams have it not; ask for n_beams=1")
-        if self.model.has_encoder:
-            _need_no_prompt(params, "this model answers what its encoder reads and does not go on from it")
-        if params.prompt_logprobs is not None and params.cfg_scale != 1.0:
-            raise ParameterError(
-                "prompt_logprobs and cfg_scale: a prompt has no guidance; LLM.score says how likely it is"
-            )
-        ids, known = self._texts.withdrawn(ids) if params.token_healing else (ids, b"")
-        seq = self._sequence(ids, params)
-        ends = end_ids(params, tokenizer)
-        chain = SamplerChain.from_params(
-            params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints, self.runner.blocks, known
-        )
-        return seq, params, chain, tokenizer
-
-    @cached_property
-    def _texts(self) -> TokenTexts:
-        return TokenTexts(self.model.tokenizer, self.model.hp.n_vocab)
-
-    @cached_property
-    def _candidates(self) -> Candidates:
-        """Room to read likelihoods in; a step is one thread's."""
-        return Candidates(self.model.hp.n_vocab, self.runner.blocks)
-
-    @cached_property
-    def _constraints(self) -> ConstraintFactory:
-        return ConstraintFactory(self.model.tokenizer)
+        return self._added(self._intake.beams(prompt, params))
 
     def likelihood(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> Scored:
-        """Hand in a prompt, or what an encoder reads, and what is to be scored behind it; `wait` for it.
-
-        Raises as `generate`, and ParameterError if n_top, the best tokens to report in each place, is not in [1, 1000].
-        """
-        self._need_decoder("score")
-        check(is_int(n_top) and 1 <= n_top <= 1000, "logprobs", n_top, "an integer in [1, 1000]")
-        given, tokens = self._checked(prompt), self._checked(continuation, "continuation")
-        source: list[int] = []
-        if self.model.has_encoder:
-            given, source = [self.model.decoder_start], self._source(given)
-        seq = Sequence(self.cache, [*given, *tokens[:-1]], source)
-        likelihood = Likelihood(np.array(tokens, np.int32), len(given), n_top, self._candidates)
-        request = Scored(seq, likelihood, len(given))
-        self.scheduler.add(request)
-        return request
-
-    def _sequence(self, ids: list[int], params: SamplingParams) -> Sequence:
-        """Return a prompt as it is to be continued: behind a source, or beside a negative prompt."""
-        negative = params.negative_prompt
-        if self.model.has_encoder:
-            if params.cfg_scale != 1.0:
-                raise ParameterError(f"cfg_scale={params.cfg_scale}: this model has an encoder; leave it at 1")
-            return Sequence(self.cache, [self.model.decoder_start], self._source(ids))
-        if params.cfg_scale == 1.0:
-            return Sequence(self.cache, ids)
-        if isinstance(negative, str):
-            negative = tuple(self.model.tokenizer.encode(negative))
-        return Guided(
-            self.cache, ids, self._checked(negative, "negative prompt") if negative is not None else ids[-1:],
-            params.cfg_scale,
-        )  # fmt: skip
+        """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.scored`."""
+        return self._added(self._intake.scored(prompt, continuation, n_top))
 
     def score(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> Scoring:
         """Hand in a text whose logits are wanted, or an answer to a source; `wait` for it. Raises as `generate`."""
-        self._need_decoder("logits")
-        if self.model.has_encoder != (source is not None):
-            raise ParameterError(
-                "this model has an encoder and a decoder: give decoder_tokens, too, beginning with "
-                f"{self.model.decoder_start}"
-                if source is None
-                else "this model has no encoder: give no decoder_tokens"
-            )
-        ids = () if source is None else self._source(self._checked(source))
-        request = Scoring(Sequence(self.cache, self._checked(tokens), ids), self.model.hp.n_vocab)
-        self.scheduler.add(request)
-        return request
+        return self._added(self._intake.scoring(tokens, source))
 
     def encode(self, tokens: Iterable[int]) -> Encoding:
         """Hand in a text whose hidden states are wanted; `wait` for it. Raises as `generate`."""
-        ids = self._checked(tokens)
-        if self.model.has_encoder:
-            request = Encoding(Sequence(self.cache, (), self._source(ids)), self.model.hp.n_embd, "hidden")
-        else:
-            request = Encoding(Sequence(self.cache, ids), self.model.hp.n_embd, self.model.hidden)
+        return self._added(self._intake.encoding(tokens))
+
+    def _added(self, request: R) -> R:
         self.scheduler.add(request)
         return request
-
-    def _need_decoder(self, what: str) -> None:
-        if self.model.main != "decode":
-            name = self.model.architecture.name
-            raise ParameterError(f"{what}: {name} is an encoder, which writes no text; use embed")
-
-    def _source(self, ids: list[int]) -> list[int]:
-        """Return token ids that an encoder reads in one step."""
-        if self.cache.n_batch < len(ids) <= self.n_ctx:
-            raise ParameterError(
-                f"a text of {len(ids)} tokens, which an encoder reads in one step, but n_batch={self.cache.n_batch}; "
-                f"ask for n_batch={len(ids)} or more"
-            )
-        return ids
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Step until `ready()`, which must come true when the requests it looks at are over.
@@ -341,30 +211,6 @@ class Engine:
     def _may_step(self) -> bool:
         """Whether nobody else steps; Ctrl-C may have kept this thread from saying that it does no longer."""
         return self._stepper in (None, threading.get_ident())
-
-    def _checked(self, tokens: Iterable[int], what: str = "prompt") -> list[int]:
-        """Return token ids as integers that the model has."""
-        n_vocab = self.model.hp.n_vocab
-        try:
-            if isinstance(tokens, bytes):
-                raise TypeError  # its items would pass for ids
-            ids = [index(token) for token in tokens]
-        except TypeError:
-            raise ParameterError(f"a {what} is text or a list of token ids, not {shown(tokens)}") from None
-        if not ids:
-            raise ParameterError(f"the {what} has no tokens; give at least one (the BOS token, for instance)")
-        for token in ids:
-            if not 0 <= token < n_vocab:
-                raise ParameterError(f"token id {token} does not exist: the model has ids 0 to {n_vocab - 1}")
-        return ids
-
-
-def _need_no_prompt(params: SamplingParams, why: str) -> None:
-    """Raise ParameterError if the params ask for what goes by the prompt's tokens."""
-    for name in ("echo", "prompt_logprobs", "token_healing"):
-        value = getattr(params, name)
-        if value is not None and value is not False:
-            raise ParameterError(f"{name}: {why}")
 
 
 def _hook(method: weakref.WeakMethod[Callable[[], None]]) -> Callable[[], None]:

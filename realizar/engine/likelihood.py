@@ -110,6 +110,8 @@ class Scored(Request):
         Tokens of the sequence that are not asked for, so that the cache may know them.
     """
 
+    reads_blocks = True
+
     def __init__(self, seq: Sequence, likelihood: Likelihood, n_given: int) -> None:
         super().__init__(seq, seq.n_tokens)
         self._likelihood = likelihood

@@ -35,6 +35,8 @@ class Request(ABC):
         Which value of the program the request goes on with.
     n_seqs_max : int
         Sequences that it may come to have at once.
+    reads_blocks : bool
+        Whether it goes by the runner's blocks of logits, which are then filled before it gets its rows.
     deadline : float
         When it is to end, done or not, by `time.perf_counter`; endless by default.
     error : Exception | None
@@ -43,6 +45,7 @@ class Request(ABC):
 
     output = "logits"
     n_seqs_max = 1
+    reads_blocks = False
     deadline = math.inf
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
