@@ -273,9 +273,7 @@ RZ_INLINE void gemm_256_tiles(int format_index, int n_scale, int n_min, RZ_MATMU
         }
         fetch_rows rows = fetch_rows_from(w, w_stride, r0, r1);
         fetch_rest(&rows);
-        panel_key key = {room.x, format, k, room.n};
-        if (memcmp(scratch, &key, sizeof key) != 0) fill_token_sums(format, &room);
-        memcpy(scratch, &key, sizeof key);
+        if (!panels_known(scratch, room.x, format, k, room.n)) fill_token_sums(format, &room);
         configure_tiles(64);
         multiply_rows_tiles(format, n_scale, n_min, &room, w, w_stride, r0, r1, y + t0 * ldy, ldy);
         release_tiles();

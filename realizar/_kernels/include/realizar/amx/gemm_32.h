@@ -195,9 +195,7 @@ RZ_INLINE void gemm_32_tiles(int format_index, int has_min, RZ_MATMUL_PARAMS)
         }
         fetch_rows rows = fetch_rows_from(w, w_stride, r0, r1);
         fetch_rest(&rows);
-        panel_key key = {room.x, &layout, k, room.n};
-        if (memcmp(scratch, &key, sizeof key) != 0) fill_factors(&room);
-        memcpy(scratch, &key, sizeof key);
+        if (!panels_known(scratch, room.x, &layout, k, room.n)) fill_factors(&room);
         configure_tiles(32);
         multiply_rows_tiles_32(format, has_min, &room, w, w_stride, r0, r1, y + t0 * ldy, ldy);
         release_tiles();

@@ -102,13 +102,21 @@ typedef struct {
 _Static_assert(sizeof(panel_key) <= RZ_KEY_BYTES, "key");
 _Static_assert(2 * SLICE_TILE_BYTES + 960 / STEP_TOKENS * sizeof(float[2][STEP_TOKENS][16]) <= RZ_STEP_BYTES, "acc");
 
+/* Whether the panels in scratch are those of these tokens; from now on they are to be. */
+static inline int panels_known(void *scratch, const void *x, const void *layout, size_t k, size_t n_tokens)
+{
+    panel_key key = {x, layout, k, n_tokens};
+    int known = memcmp(scratch, &key, sizeof key) == 0;
+    memcpy(scratch, &key, sizeof key);
+    return known;
+}
+
 /* block_bytes: of one block of `block` elements of a token; layout: the same for formats with equal panels. */
 static inline gemm_room room_for(void *scratch, const void *x, size_t k, size_t n_tokens, size_t block,
                                  size_t block_bytes, const void *layout)
 {
     char *tiles = (char *)scratch + RZ_KEY_BYTES;
-    panel_key key = {x, layout, k, n_tokens};
-    gemm_room room = {
+    return (gemm_room){
         .tile = {tiles, tiles + SLICE_TILE_BYTES},
         .acc = (float (*)[2][STEP_TOKENS][16])(tiles + 2 * SLICE_TILE_BYTES),
         .panels = tiles + RZ_STEP_BYTES,
@@ -118,10 +126,8 @@ static inline gemm_room room_for(void *scratch, const void *x, size_t k, size_t 
         .slice = n_tokens <= FEW_TOKENS ? SLICE_FEW : SLICE_MANY,
         .block = block,
         .step_bytes = block_bytes * STEP_TOKENS,
-        .known = memcmp(scratch, &key, sizeof key) == 0,
+        .known = panels_known(scratch, x, layout, k, n_tokens),
     };
-    memcpy(scratch, &key, sizeof key);
-    return room;
 }
 
 /* The panel of a slice and a step; the slices before it are whole. */
