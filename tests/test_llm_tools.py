@@ -5,6 +5,7 @@ import pytest
 from realizar import LLM, SamplingParams
 from realizar.errors import GrammarError, ParameterError, TemplateError
 from tests.calls import templates
+from tests.engine.speculation.oracle import FlatCost
 from tests.limits.models import LLAMA, QWEN2, rewritten
 from tests.meta.house import ROOT
 from tests.meta.test_documents import python_blocks
@@ -79,6 +80,8 @@ def test_drafts_change_nothing(tmp_path):
     found = []
     for speculate in (None, "ngram"):
         with LLM(path, n_threads=1, speculate=speculate) as llm:
+            if llm.engine.speculator is not None:
+                llm.engine.speculator.cost = FlatCost(64)
             found.append([llm.chat(QUESTION, p, tools=TOOLS, tool_choice="required") for p in params])
     plain, drafted = ([(a.token_ids, a.tool_calls) for a in answers] for answers in found)
     assert plain == drafted

@@ -11,6 +11,7 @@ from realizar.params import EngineParams, SamplingParams
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.tokenizer import Tokenizer
 from tests.engine.fake import FULL, N_VOCAB, FakeModel
+from tests.engine.speculation.oracle import FlatCost
 
 # Token i is the letter chr(96 + i), as FakeTokenizer has it; 0 ends a text. The others are never meant.
 TOKENS = ["<eos>", *"abcdefghijklmnopqrstuvwxyz", *(f"<{i}>" for i in range(27, N_VOCAB - 1)), "<unk>"]
@@ -136,6 +137,7 @@ def test_beams_keep_to_it_each(engine):
 @pytest.mark.parametrize("regex", ["(abcab)+x", "abcabcabcabc"])
 def test_drafts_make_no_difference(engine, regex):
     prompt, drafting = [1, 2, 3] * 6, make_engine(speculate="ngram", n_draft=7)
+    drafting.speculator.cost = FlatCost(32)
     for params in (greedy(regex=regex, max_tokens=40), SamplingParams(seed=5, regex=regex, max_tokens=40)):
         (plain,), (drafted,) = (run(e, params, prompt=prompt) for e in (engine, drafting))
         found, expected = drafted.completion(), plain.completion()
