@@ -32,7 +32,6 @@ cdef void bias_tokens(Candidates c, const int32_t *ids, const float *biases, int
     if c.is_dense:
         for i in range(n):
             c.own[ids[i]] = added(c.own[ids[i]], biases[i])
-        c._rescan(ids, n)
     else:
         for i in range(n):
             c.count[ids[i]] = i + 1
@@ -41,7 +40,7 @@ cdef void bias_tokens(Candidates c, const int32_t *ids, const float *biases, int
                 c.own[i] = added(c.own[i], biases[c.count[c.ids[i]] - 1])
         for i in range(n):
             c.count[ids[i]] = 0
-        c._scan()
+    c._rescan(ids, n)
 
 
 cdef inline float penalized(float x, int count, float repetition, float presence, float frequency) noexcept nogil:
@@ -68,10 +67,7 @@ cdef void penalize_seen(Candidates c, const int32_t *history, int n, float repet
             c.own[id] = penalized(c.own[id], count, repetition, presence, frequency)
     for i in range(n):
         c.count[history[i]] = 0
-    if c.is_dense:
-        c._rescan(history, n)
-    else:
-        c._scan()
+    c._rescan(history, n)
 
 
 cdef void keep_tokens(Candidates c, const int32_t *ids, int n) noexcept nogil:
@@ -125,10 +121,7 @@ cdef void penalize_repeats(Candidates c, const int32_t *marked, int n, double mu
             c.own[place] = added(c.own[place], -min(multiplier * pow(base, length - allowed), <double>FLT_MAX))
     for i in range(n):
         c.count[marked[i]] = 0
-    if c.is_dense:
-        c._rescan(marked, n)
-    else:
-        c._scan()
+    c._rescan(marked, n)
 
 
 cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int allowed, const uint8_t *exempt,
@@ -167,12 +160,11 @@ cdef void ban_repeats(Candidates c, const int32_t *h, int n, int size) noexcept 
         for i in range(n):
             if c.count[h[i]]:
                 c.own[h[i]] = -INFINITY
-        c._rescan(h, n)
     else:
         for i in range(c.n):
             if c.count[c.ids[i]]:
                 c.own[i] = -INFINITY
-        c._scan()
+    c._rescan(h, n)
     for i in range(n):
         c.count[h[i]] = 0
 

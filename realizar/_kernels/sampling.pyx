@@ -226,9 +226,9 @@ cdef class Candidates:
         self._sum()
 
     cdef void _rescan(self, const int32_t *ids, int n) noexcept nogil:
-        """The same where nothing has changed but the logits of these candidates, all of which are tokens."""
+        """The same where nothing has changed but the logits of these tokens."""
         cdef int i, b
-        if n > self._n_blocks():
+        if not self.is_dense or n > self._n_blocks():
             self._scan()
             return
         for i in range(n):

@@ -130,8 +130,7 @@ RZ_INLINE void unpack_block(const gemm_256_format *format, int n_scale, const ti
 typedef struct {
     const int32_t (*sums)[2][16][16]; /* [sixteen rows][plane] */
     const token_sums *tokens;
-    float (*acc)[16][16]; /* [sixteen rows] */
-    size_t n;             /* tokens; 0: there are none */
+    float (*acc)[16][16]; /* [sixteen rows]; NULL: there are no sums yet */
 } summed;
 
 /* sum += products of two words, those of *pair in every lane; from memory, so that a token costs no register. */
@@ -143,13 +142,13 @@ RZ_INLINE void dot_words_with(__m512i *sum, __m512i a, const int32_t *pair)
 /* acc += d dx isum (- dmin dx xsum) for tokens 4 i to 4 i + 3 and sixteen rows, whose factors stay in registers. */
 RZ_INLINE void scale_four(int n_scale, int n_min, const summed *s, const step_room *step, int half, size_t i)
 {
+    if (!s->acc) return;
     const __m512 d = _mm512_load_ps(step->d[half]), dmin = _mm512_load_ps(step->dmin[half]);
     __m512i mins[8];
 #pragma GCC unroll 8
     for (int p = 0; p < n_min / 2; p++) mins[p] = _mm512_load_si512(step->scales[half][n_scale / 2 + p]);
 #pragma GCC unroll 4
     for (size_t t = 4 * i; t < 4 * i + 4; t++) {
-        if (t >= s->n) return;
         const token_sums *token = &s->tokens[t];
         __m512i isum = _mm512_load_si512(s->sums[half][0][t]);
         isum = n_scale ? _mm512_add_epi32(_mm512_slli_epi32(isum, 8), _mm512_load_si512(s->sums[half][1][t]))
@@ -219,13 +218,13 @@ RZ_INLINE void multiply_tokens(int n_scale, int n_min, const tile_room *room, si
                                size_t n_fetch)
 {
     step_room *step = room->step;
-    summed before = {.n = 0};
+    summed before = {.acc = NULL};
     for (size_t i = 0; 16 * i < room->n; i++) {
         token_tile at = token_tile_at(room->n, i);
         multiply_block(n_scale, n_min, room->x + at.first * room->x_stride + 256 * b, room->x_stride, step,
                        step->sums[i % 2], &before);
         before = (summed){(const int32_t (*)[2][16][16])step->sums[i % 2], room->tokens + b * room->n + at.first,
-                          room->acc[i], at.end};
+                          room->acc[i]};
         for (size_t j = 0; j < n_fetch; j++) fetch_some(next);
     }
     for (size_t i = 0; i < 4; i++) scale_some(n_scale, n_min, &before, step, i);

@@ -8,16 +8,16 @@
 /* Tokens that share what is unpacked. */
 enum { MOST_TOKENS = 960 };
 
-/* The tokens of tile i of at least sixteen: sixteen from `first` on, of which those in [begin, end) are its own; the last
+/* The tokens of tile i of at least sixteen: sixteen from `first` on, of which those from `begin` on are its own; the last
  * tile begins early enough to be whole. */
 typedef struct {
-    size_t first, begin, end;
+    size_t first, begin;
 } token_tile;
 
 static inline token_tile token_tile_at(size_t n, size_t i)
 {
     size_t first = 16 * i + 16 <= n ? 16 * i : n - 16;
-    return (token_tile){first, 16 * i - first, 16};
+    return (token_tile){first, 16 * i - first};
 }
 
 /* Whole lines go past the caches: what a step computes is larger than these, and a store that reads its line first took
@@ -36,7 +36,7 @@ static void store_rows(float (*acc)[2][16][16], size_t n, size_t r, size_t r1, f
     rows_there there = rows_there_at(r, r1);
     for (size_t i = 0; 16 * i < n; i++) {
         token_tile at = token_tile_at(n, i);
-        for (size_t t = at.begin; t < at.end; t++) {
+        for (size_t t = at.begin; t < 16; t++) {
             float *row = y + (at.first + t) * ldy + r;
             store_line(row, there.first, _mm512_load_ps(acc[i][0][t]));
             store_line(row + 16, there.second, _mm512_load_ps(acc[i][1][t]));
