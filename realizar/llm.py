@@ -12,7 +12,7 @@ from realizar.engine.engine import Engine
 from realizar.engine.stream import TextStream
 from realizar.errors import ParameterError, RealizarError
 from realizar.model import load as load_model
-from realizar.params import EngineParams, KVType, SamplingParams
+from realizar.params import Activations, EngineParams, KVType, SamplingParams
 from realizar.params.several import as_prompts, params_of_each
 from realizar.reading import Reading
 
@@ -54,8 +54,9 @@ class LLM(Reading):
     kv_type : {"f16", "f32", "int8"} or a pair of them
         Type of cached keys and values; a pair names that of K and that of V. "int8" takes half of the memory; where
         K is large in few dimensions, as in Qwen2.5, ("f16", "int8") costs less accuracy (docs/decisions/0009).
-    activations : {"int8", "f32"}
-        What the inputs of products with quantized weights are rounded to; "f32" is exact and slow.
+    activations : {"int8", "int16", "f32"}
+        What the inputs of products with quantized weights are rounded to. "int16" loses next to nothing, and costs
+        half of the speed of prompts and a few percent of that of answers; "f32" is exact and slow.
     load : {"mmap", "read"}
         Map the file, or read it (safe when it may change while it is used).
     speculate : {"ngram"}, optional
@@ -90,7 +91,7 @@ class LLM(Reading):
         n_seqs: int = 4,
         n_batch: int = 512,
         kv_type: KVType | tuple[KVType, KVType] = "f16",
-        activations: Literal["int8", "f32"] = "int8",
+        activations: Activations = "int8",
         load: Literal["mmap", "read"] = "mmap",
         speculate: Literal["ngram"] | None = None,
         draft: str | os.PathLike[str] | None = None,

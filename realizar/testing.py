@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,9 @@ def check_architecture(
     """Checks an architecture on tiny random models.
 
     Every declared tensor must be used; every op of the compiled plan must agree with the numpy interpreter to 1e-5
-    (relative, int8 and f32 activations) on each instruction set; the fused plan must give the bits of the plan with
-    nothing fused; and the bits must not depend on the instruction set, on how the prompt is cut into steps, on what
-    else is in the batch, or on whether the cache was filled by another sequence.
+    (relative; int8, int16 and f32 activations) on each instruction set; the fused plan must give the bits of the plan
+    with nothing fused; and the bits must not depend on the instruction set, on how the prompt is cut into steps, on
+    what else is in the batch, or on whether the cache was filled by another sequence.
 
     Parameters
     ----------
@@ -92,10 +93,11 @@ def check_architecture(
                 check_interpreter(model, "f32")
         for type_name in types:
             with tiny_model(instance, keys, type_name, Path(folder)) as model:
-                check_interpreter(model, "int8")
-                check_fusion(model)
-                for program in model.graphs:
-                    check_same_bits(model, program)
+                for activations in ("int8", "int16") if FORMATS[type_name].n_elements > 1 else ("int8",):
+                    check_interpreter(model, activations)
+                    check_fusion(model, activations)
+                    for program in model.graphs:
+                        check_same_bits(model, program, activations)
 
 
 # ---- tiny models
@@ -300,36 +302,40 @@ def check_interpreter(model: Model, activations: str) -> None:
                     _need(error <= (TOLERANCE_INSIDE if inside else TOLERANCE), f"{where}: {what}")
 
 
-def check_fusion(model: Model) -> None:
+def check_fusion(model: Model, activations: str = "int8") -> None:
     """The plan with fused ops gives the bits of the plan in which every value is an output."""
     tokens = random_tokens()
     for program, graph in model.graphs.items():
         every = model.plan(program, [*graph.outputs, *(graph.values[i].name for i in _reachable(graph))])
-        plain, fused = (Session(model, plan).prompt(tokens, N_TOKENS) for plan in (every, model.plan(program)))
+        plain, fused = (
+            Session(model, plan, activations=activations).prompt(tokens, N_TOKENS)
+            for plan in (every, model.plan(program))
+        )
         for name, value in fused.items():
             _need(_equal(value, plain[name]), f"{model.architecture.name}.{program}: fusion changes the bits of {name}")
 
 
-def check_same_bits(model: Model, program: str) -> None:
+def check_same_bits(model: Model, program: str, activations: str = "int8") -> None:
     """One prompt alone, at once, on the best instruction set, against every other way to compute it."""
     tokens, other, plan = random_tokens(), random_tokens(33, seed=1), model.plan(program)
-    want = Session(model, plan).prompt(tokens, N_TOKENS)
+    new_session = partial(Session, model, plan, activations=activations)
+    want = new_session().prompt(tokens, N_TOKENS)
 
     def same(found: Mapping[str, F32], what: str) -> None:
         for name, value in want.items():
             _need(_equal(found[name], value), f"{model.architecture.name}.{program}: {what} changes the bits of {name}")
 
     for isa in table.available():
-        same(Session(model, plan, isa=isa).prompt(tokens, N_TOKENS), f"instruction set {isa}")
+        same(new_session(isa=isa).prompt(tokens, N_TOKENS), f"instruction set {isa}")
     for n_threads in (1, 3):
-        same(Session(model, plan, n_threads=n_threads).prompt(tokens, N_TOKENS), f"{n_threads} threads")
+        same(new_session(n_threads=n_threads).prompt(tokens, N_TOKENS), f"{n_threads} threads")
     if plan.whole:
-        batch = Session(model, plan).step([(2, 0, other), (0, 0, tokens), (1, 0, other[:1])])
+        batch = new_session().step([(2, 0, other), (0, 0, tokens), (1, 0, other[:1])])
         same({name: batch[name][len(other) : len(other) + N_TOKENS] for name in want}, "a batch")
         return
     for chunk in (1, 7):
-        same(Session(model, plan).prompt(tokens, chunk), f"prefill in chunks of {chunk}")
-    session = Session(model, plan)
+        same(new_session().prompt(tokens, chunk), f"prefill in chunks of {chunk}")
+    session = new_session()
     first = session.step([(2, 0, other[:20]), (0, 0, tokens[:30]), (1, 0, other)])
     second = session.step([(0, 30, tokens[30:]), (2, 20, other[20:])])
     same({name: np.concatenate([first[name][20:50], second[name][: N_TOKENS - 30]]) for name in want}, "a batch")

@@ -42,6 +42,7 @@ cdef extern from "realizar/exec.h" nogil:
         size_t n_row
         const char *x
         size_t x_stride
+        int n_planes
         const float *bias
         rz_rows y
     struct rz_rope:
@@ -128,6 +129,7 @@ cdef extern from "realizar/exec.h" nogil:
         const exec_kernels *kernels
         rz_op *op
         size_t n_op
+        int n_planes
         char *scratch
         size_t scratch_stride
         rz_pool *pool

@@ -9,8 +9,9 @@ _Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, _Rows]
 _LinearWeight: TypeAlias = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
 _Cache: TypeAlias = tuple[int | None, str, str, int, int, int, npt.NDArray[Any], npt.NDArray[Any]]
 
-def product_block(format: str, f32: bool) -> int: ...
-def act_bytes(k: int, block: int) -> int: ...
+N_PLANES: dict[str, int]
+
+def act_bytes(k: int, block: int, activations: str) -> int: ...
 
 class Pool:
     def __new__(cls, n_threads: int) -> Pool: ...
@@ -18,7 +19,14 @@ class Pool:
     def n_threads(self) -> int: ...
 
 class Program:
-    def __new__(cls, pool: Pool, arena: npt.NDArray[np.uint8], n_batch: int, isa: str | None = None) -> Program: ...
+    def __new__(
+        cls,
+        pool: Pool,
+        arena: npt.NDArray[np.uint8],
+        n_batch: int,
+        isa: str | None = None,
+        activations: str = "int8",
+    ) -> Program: ...
     def add_rowwise(
         self,
         name: str,
@@ -48,7 +56,6 @@ class Program:
         act32: _Rows | None = None,
         act256: _Rows | None = None,
         residual: _Rows | None = None,
-        f32: bool = False,
     ) -> None: ...
     def add_rope_table(self, rope: _Rope) -> None: ...
     def add_rope(self, head_dim: int, n_head: int, x: _Rows, y: _Rows, rope: _Rope) -> None: ...

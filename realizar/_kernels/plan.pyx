@@ -32,15 +32,13 @@ _CODES = {
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
 
-
-def product_block(str format not None, bint f32):
-    """Elements of a block of the activation records that a format is multiplied with; 0 where it meets floats."""
-    return 0 if f32 else ACT_BLOCK[format]
+N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
+"""How many int8 records a row is quantized to, for each kind of activations."""
 
 
-def act_bytes(size_t k, int block):
-    """Bytes of the activation record of a row of k elements in blocks of `block` (32 or 256)."""
-    return rz_act_bytes(k, block)
+def act_bytes(size_t k, int block, str activations not None):
+    """Bytes of the activation records of a row of k elements in blocks of `block` (32 or 256)."""
+    return N_PLANES[activations] * rz_act_bytes(k, block)
 
 
 cdef check_cache(str name, cache, tuple shape):
@@ -102,13 +100,17 @@ cdef class Program:
         Rows of a step at most.
     isa : str | None
         Tier of the kernel table; the chosen one by default. Captured here: choosing another one later changes nothing.
+    activations : {"int8", "int16", "f32"}
+        What the inputs of products with quantized weights are rounded to.
     """
 
-    def __cinit__(self, Pool pool not None, unsigned char[::1] arena not None, size_t n_batch, str isa=None):
+    def __cinit__(self, Pool pool not None, unsigned char[::1] arena not None, size_t n_batch, str isa=None,
+                  str activations not None="int8"):
         self.pool, self.arena, self.n_batch = pool, arena, n_batch
         self.keep, self.lock, self.scratch = [], threading.Lock(), None
         self.program.kernels = <const exec_kernels *> kernels(isa)
         self.program.pool = pool.pool
+        self.program.n_planes, self.f32 = N_PLANES[activations], activations == "f32"
         self.max_k = self.max_row = self.max_head = 0
 
     def __dealloc__(self):
@@ -138,8 +140,9 @@ cdef class Program:
     cdef char *records(self, view, size_t n, int block) except? NULL:
         if view is None:
             return NULL
-        if <size_t> view[1] < rz_act_bytes(n, block):
-            raise ValueError(f"records of {n} elements take {rz_act_bytes(n, block)} bytes, not {view[1]}")
+        cdef size_t n_bytes = self.program.n_planes * rz_act_bytes(n, block)
+        if <size_t> view[1] < n_bytes:
+            raise ValueError(f"records of {n} elements take {n_bytes} bytes, not {view[1]}")
         return <char *> self.at(view[0], self.n_batch * <size_t> view[1])
 
     cdef const float *floats(self, array, size_t n) except? NULL:
@@ -159,13 +162,17 @@ cdef class Program:
         n_row[0], stride[0] = view.shape[0], view.strides[0]
         return <const char *> &view[0, 0]
 
-    cdef void product(self, rz_weight *m, str format, data, size_t k, bint f32) except *:
+    cdef int product_block(self, str format) except -1:
+        return 0 if self.f32 else ACT_BLOCK[format]
+
+    cdef void product(self, rz_weight *m, str format, data, size_t k) except *:
         """A weight of k columns, and the kernels that multiply it."""
         cdef const rz_format_kernels *kernel = &self.program.kernels.format[_FORMAT[format]]
         m.data = self.weight(data, row_bytes(format, k), &m.n_row, &m.stride)
-        m.few = kernel.matmul_f32 if f32 else kernel.gemv
-        m.many = kernel.matmul_f32 if f32 else kernel.gemm
-        m.most = NULL if f32 else kernel.gemm_tokens
+        m.few = kernel.matmul_f32 if self.f32 else kernel.gemv
+        m.many = kernel.matmul_f32 if self.f32 else kernel.gemm
+        m.most = NULL if self.f32 else kernel.gemm_tokens
+        m.n_planes = self.program.n_planes if self.product_block(format) else 1
         self.max_k = max(self.max_k, k)
 
     cdef void product_input(self, rz_weight *m, size_t k, int block, x, act32, act256) except *:
@@ -223,12 +230,8 @@ cdef class Program:
         op.n_weight = 1
         op.weight.data = self.weight(table, row_bytes(format, n), &op.weight.n_row, &op.weight.stride)
 
-    def add_linear(self, size_t k, weights, *, bint m_rows=False, x=None, act32=None, act256=None, residual=None,
-                   bint f32=False):
-        """Products of one input with several weights: (format, data, bias, y rows) each.
-
-        f32: multiply float activations with every format; otherwise quantized formats take the records.
-        """
+    def add_linear(self, size_t k, weights, *, bint m_rows=False, x=None, act32=None, act256=None, residual=None):
+        """Products of one input with several weights: (format, data, bias, y rows) each."""
         cdef rz_op *op = self.new_op(RZ_OP_LINEAR, k)
         cdef size_t j
         op.m_rows = m_rows
@@ -237,8 +240,8 @@ cdef class Program:
             raise MemoryError("no memory for an op")
         for j, (format, data, bias, y) in enumerate(weights):
             m = &op.weight[j]
-            self.product(m, format, data, k, f32)
-            self.product_input(m, k, product_block(format, f32), x, act32, act256)
+            self.product(m, format, data, k)
+            self.product_input(m, k, self.product_block(format), x, act32, act256)
             m.bias, m.y = self.floats(bias, m.n_row), self.rows(y, m.n_row)
         op.n_weight = len(weights)
         if residual is not None:

@@ -42,5 +42,4 @@ def add_experts(
     act32: _Rows | None = None,
     act256: _Rows | None = None,
     m_rows: bool = False,
-    f32: bool = False,
 ) -> None: ...

@@ -4,12 +4,11 @@ from libc.stdint cimport int32_t
 
 import numpy as np
 
-from realizar._kernels.plan import act_bytes, product_block
-
 from realizar._kernels.exec cimport (
     RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_OP_CHOOSE_EXPERTS, RZ_OP_EXPERTS_DOWN,
     RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_SUM, RZ_OP_EXPERTS_UP,
-    RZ_OP_WEIGH_EXPERTS, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_expert_weight, rz_experts, rz_op, rz_route, rz_route_scratch,
+    RZ_OP_WEIGH_EXPERTS, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes, rz_expert_weight, rz_experts, rz_op, rz_route,
+    rz_route_scratch,
 )
 from realizar._kernels.plan cimport Program
 
@@ -48,8 +47,7 @@ def add_route(Program program not None, size_t n_expert, size_t n_used, str gati
 
 
 def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t n_embd, str activation not None, *,
-                gate, up, down, ids, weights, y, room, x=None, act32=None, act256=None, bint m_rows=False,
-                bint f32=False):
+                gate, up, down, ids, weights, y, room, x=None, act32=None, act256=None, bint m_rows=False):
     """The weighted sum of the chosen experts' down(act(gate x) * up x).
 
     gate, up, down: (format, data, bias or None). room: name -> offset, of `n_used` rows for each row of a step: "gate",
@@ -64,17 +62,17 @@ def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t
     e.n_expert, e.n_used, e.activation = n_expert, n_used, _ACTIVATIONS[activation]
     e.ids, e.weights = program.rows(ids, n_used), program.rows(weights, n_used)
     for j, (name, weight) in enumerate((("gate", gate), ("up", up))):
-        _weight(program, &e.up[j], weight, n_expert, n_embd, f32)
+        _weight(program, &e.up[j], weight, n_expert, n_embd)
         _results(program, &e.up[j], room[name], n_pairs)
-        _inputs(program, &e.up[j], product_block(weight[0], f32), n_embd, n_pairs, room, x, act32, act256)
+        _inputs(program, &e.up[j], program.product_block(weight[0]), n_embd, n_pairs, room, x, act32, act256)
     n_ff = e.up[0].weight.n_row
     if e.up[1].weight.n_row != n_ff:
         raise ValueError(f"gate has {n_ff} rows and up {e.up[1].weight.n_row}")
-    _weight(program, &e.down, down, n_expert, n_ff, f32)
+    _weight(program, &e.down, down, n_expert, n_ff)
     _results(program, &e.down, room["out"], n_pairs)
-    e.down_block = product_block(down[0], f32)
+    e.down_block = program.product_block(down[0])
     if e.down_block:
-        e.down.weight.x_stride = act_bytes(n_ff, e.down_block)
+        e.down.weight.x_stride = program.program.n_planes * rz_act_bytes(n_ff, e.down_block)
         e.down.pairs = <char *> program.at(room["h"], n_pairs * e.down.weight.x_stride)
     else:
         e.down.weight.x_stride, e.down.pairs = n_ff * sizeof(float), <char *> e.up[0].weight.y.data
@@ -82,10 +80,10 @@ def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t
     _append(program, keeper, n_embd, n_ff, m_rows).y = program.rows(y, e.down.weight.n_row)
 
 
-cdef void _weight(Program program, rz_expert_weight *m, tuple weight, size_t n_expert, size_t k, bint f32) except *:
+cdef void _weight(Program program, rz_expert_weight *m, tuple weight, size_t n_expert, size_t k) except *:
     """weight: format, the rows of all experts one after another, their biases or None."""
     format, data, bias = weight
-    program.product(&m.weight, format, data, k, f32)
+    program.product(&m.weight, format, data, k)
     m.weight.bias = program.floats(bias, m.weight.n_row)
     if m.weight.n_row % n_expert:
         raise ValueError(f"{m.weight.n_row} rows do not make {n_expert} experts")

@@ -19,5 +19,4 @@ def add_linear_heads(
     room: int | None,
     *,
     m_rows: bool = False,
-    f32: bool = False,
 ) -> None: ...

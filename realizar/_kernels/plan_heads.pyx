@@ -2,8 +2,6 @@
 
 from libc.stdlib cimport calloc
 
-from realizar._kernels.rows import ACT_BLOCK
-
 from realizar._kernels.exec cimport (
     RZ_OP_COPY_HEADS, RZ_OP_LINEAR_HEADS, RZ_OP_QUANTIZE_HEADS, rz_act_bytes, rz_op, rz_rows, rz_weight,
 )
@@ -19,19 +17,20 @@ def add_copy_heads(Program program not None, size_t n, int n_head, x, size_t x_s
 
 
 def add_linear_heads(Program program not None, size_t k, str format not None, list data not None, x, y, room, *,
-                     bint m_rows=False, bint f32=False):
+                     bint m_rows=False):
     """One product for each head: the k floats of its input with data[head], the rows of its matrix.
 
-    room: offset of n_head activation records a row, where the format takes them.
+    room: offset of the activation records of n_head heads a row, where the format takes them.
     """
-    cdef size_t n_head = len(data), record = 0, h
-    cdef int block = 0 if f32 else ACT_BLOCK[format]
+    cdef size_t n_head = len(data), record = 0, stride = 0, h
+    cdef int block = program.product_block(format)
     cdef rz_rows inputs = program.rows(x, n_head * k), outputs
     cdef char *records = NULL
     if block:
         record = rz_act_bytes(k, block)
-        records = <char *> program.at(room, program.n_batch * n_head * record)
-        quantize_heads(program, k, n_head, inputs, records, block, m_rows)
+        stride = program.program.n_planes * n_head * record
+        records = <char *> program.at(room, program.n_batch * stride)
+        quantize_heads(program, k, n_head, inputs, records, stride, block, m_rows)
     cdef rz_op *op = program.new_op(RZ_OP_LINEAR_HEADS, k)
     op.m_rows = m_rows
     op.weight = <rz_weight *> calloc(n_head, sizeof(rz_weight))
@@ -39,9 +38,9 @@ def add_linear_heads(Program program not None, size_t k, str format not None, li
         raise MemoryError("no memory for an op")
     for h in range(n_head):
         m = &op.weight[h]
-        program.product(m, format, data[h], k, f32)
+        program.product(m, format, data[h], k)
         if block:
-            m.x, m.x_stride = records + h * record, n_head * record
+            m.x, m.x_stride = records + h * record, stride
         else:
             m.x, m.x_stride = <const char *> (inputs.data + h * k), inputs.ld * sizeof(float)
         outputs = program.rows(y, n_head * m.n_row)
@@ -50,11 +49,12 @@ def add_linear_heads(Program program not None, size_t k, str format not None, li
     program.max_k = max(program.max_k, k)
 
 
-cdef quantize_heads(Program program, size_t k, size_t n_head, rz_rows inputs, char *records, int block, bint m_rows):
+cdef quantize_heads(Program program, size_t k, size_t n_head, rz_rows inputs, char *records, size_t stride, int block,
+                    bint m_rows):
     """The records of every head of every row."""
     cdef rz_op *op = program.new_op(RZ_OP_QUANTIZE_HEADS, k)
     op.n_repeat, op.m_rows, op.x = <int> n_head, m_rows, inputs
     if block == 32:
-        op.act32, op.act32_stride = records, n_head * rz_act_bytes(k, block)
+        op.act32, op.act32_stride = records, stride
     else:
-        op.act256, op.act256_stride = records, n_head * rz_act_bytes(k, block)
+        op.act256, op.act256_stride = records, stride

@@ -30,6 +30,7 @@ cdef extern from "realizar/table.h" nogil:
                                size_t x_stride, size_t n, float *y, size_t ldy, void *scratch)
     ctypedef void rz_dequantize_fn(const void *w, size_t k, float *y)
     ctypedef void rz_quantize_act_fn(const float *x, size_t k, void *record)
+    ctypedef void rz_residual_act_fn(const float *x, size_t k, int block, const void *record, float *y)
     struct rz_format_kernels:
         rz_dequantize_fn *dequantize
         rz_matmul_fn *gemv
@@ -39,6 +40,7 @@ cdef extern from "realizar/table.h" nogil:
         rz_format_kernels *format
         rz_quantize_act_fn *quantize_act_32
         rz_quantize_act_fn *quantize_act_256
+        rz_residual_act_fn *residual_act
     size_t rz_act_bytes(size_t k, int block)
     size_t rz_act_d_offset(size_t k)
     size_t rz_act_s_offset(size_t k, int block)
@@ -99,6 +101,8 @@ cdef _activation_records(const float[:, ::1] x, int block, str isa):
     """Rows of records (table.h) of the float rows x."""
     cdef const product_kernels *table = _table(isa)
     cdef size_t n = x.shape[0], k = x.shape[1], t
+    if block not in (32, 256):
+        raise ValueError(f"activation blocks have 32 or 256 elements, not {block}")
     if k == 0 or k % block:
         raise ValueError(f"activations in blocks of {block} need a positive multiple of it as k, not {k}")
     records = _aligned((n, rz_act_bytes(k, block)))
@@ -137,8 +141,6 @@ def quantize_act(x, int block, str isa=None):
     ValueError
         For another block, dtype or shape.
     """
-    if block not in (32, 256):
-        raise ValueError(f"activation blocks have 32 or 256 elements, not {block}")
     x = _float_rows(x)
     k = x.shape[1]
     records = _activation_records(x, block, isa)
@@ -149,6 +151,40 @@ def quantize_act(x, int block, str isa=None):
         records[:, d_at:s_at].copy().view(np.float32),
         records[:, s_at:end].copy().view(np.int16),
     )
+
+
+def residual_act(x, int block, str isa=None):
+    """Return what rows lose when they are quantized to int8 activations; int16 activations quantize that again.
+
+    Parameters
+    ----------
+    x : float32[n, k]
+    block : int
+        Elements that share a scale, 32 or 256; k is a multiple of it.
+    isa : str, optional
+        Tier of the kernel table; the chosen one by default.
+
+    Returns
+    -------
+    float32[n, k]
+        x - d * q, with q and d of `quantize_act`.
+
+    Raises
+    ------
+    ValueError
+        As `quantize_act`.
+    """
+    x = _float_rows(x)
+    cdef const float[:, ::1] given = x
+    cdef const unsigned char[:, ::1] records = _activation_records(given, block, isa)
+    cdef const product_kernels *table = _table(isa)
+    cdef size_t n = given.shape[0], k = given.shape[1], t
+    out = np.empty((n, k), np.float32)
+    cdef float[:, ::1] y = out
+    with nogil:
+        for t in range(n):
+            table.residual_act(&given[t, 0], k, block, &records[t, 0], &y[t, 0])
+    return out
 
 
 def dequantize(str format not None, data, size_t k, str isa=None):

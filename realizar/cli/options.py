@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
-from realizar.params import EngineParams, SamplingParams
+from realizar.params import Activations, EngineParams, SamplingParams
 from realizar.store import DEFAULT_MODEL
 
 _WHICH = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
@@ -87,7 +87,7 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         "f16",
     ),
     "activations": (
-        _engine(Literal["int8", "f32"], "--activations", help="What activations are rounded to; f32 is slow."),
+        _engine(Activations, "--activations", help="What activations are rounded to; f32 is slow."),
         "int8",
     ),
     "speculate": (

@@ -45,7 +45,7 @@ class Inputs:
     tensors : dict
         By GGUF name.
     activations : str
-        "int8" rounds the inputs of products with quantized weights as the kernels do; "f32" does not.
+        "int8" and "int16" round the inputs of products with quantized weights as the kernels do; "f32" does not.
     kv_type : str or pair of str
         What K and V are rounded to where they are remembered, as in EngineParams.
     n_ctx : int
@@ -98,6 +98,16 @@ def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
     return out
 
 
+def _rounded(x: F32, block: int, activations: str) -> npt.NDArray[np.float64]:
+    """x as a product with weights in blocks of `block` elements sees it; int16 is int8 and int8 of what that lost."""
+    if activations == "f32" or block == 1:
+        return x.astype(np.float64)
+    rounded = quantize_activations(x, block)
+    if activations == "int16":
+        rounded = rounded + quantize_activations((x - rounded.astype(np.float32)).astype(np.float32), block)
+    return rounded
+
+
 def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     rows = {"token": inputs.tokens, "position": inputs.positions, "type": np.zeros_like(inputs.tokens)}
     return [np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows[node.attrs["by"]]]]
@@ -105,8 +115,7 @@ def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:
     """W h + b of rows of a weight whose format is `type_name`."""
-    block = FORMATS[type_name].n_elements
-    a = quantize_activations(h, block) if inputs.activations == "int8" and block > 1 else h.astype(np.float64)
+    a = _rounded(h, FORMATS[type_name].n_elements, inputs.activations)
     y: npt.NDArray[np.float64] = a @ matrix.astype(np.float64).T
     return y if bias is None else y + bias
 

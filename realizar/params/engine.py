@@ -12,6 +12,10 @@ KVType: TypeAlias = Literal["f16", "f32", "int8"]
 """A type of cached keys or values; docs/kernels.md says what int8 keeps of them."""
 
 
+Activations: TypeAlias = Literal["int8", "int16", "f32"]
+"""What the inputs of products with quantized weights are rounded to; docs/kernels.md says how."""
+
+
 def kv_types(kv_type: object) -> tuple[str, str]:
     """The types of K and of V that a `kv_type` names: one for both, or a pair.
 
@@ -43,7 +47,7 @@ class EngineParams:
         Tokens computed in one step at most.
     kv_type : {"f16", "f32", "int8"} or a pair of them
         Type of the cached keys and values; a pair names that of K and that of V.
-    activations : {"int8", "f32"}
+    activations : {"int8", "int16", "f32"}
         What the inputs of products with quantized weights are rounded to.
     load : {"mmap", "read"}
         Map the weights, or read them into memory (safe when the file may change while it is used).
@@ -65,7 +69,7 @@ class EngineParams:
     n_seqs: int = 4
     n_batch: int = 512
     kv_type: KVType | tuple[KVType, KVType] = "f16"
-    activations: Literal["int8", "f32"] = "int8"
+    activations: Activations = "int8"
     load: Literal["mmap", "read"] = "mmap"
     speculate: Literal["ngram"] | None = None
     draft: str | os.PathLike[str] | None = None
@@ -86,6 +90,7 @@ class EngineParams:
         check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
         check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")
         check(is_int(self.n_draft) and 1 <= self.n_draft <= 255, "n_draft", self.n_draft, "an integer in [1, 255]")
-        for name, words in (("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
-            value = getattr(self, name)
-            check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))
+        how = self.activations
+        known = isinstance(how, str) and how in get_args(Activations)
+        check(known, "activations", how, "'int8', 'int16' or 'f32'")
+        check(isinstance(self.load, str) and self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")

@@ -1,4 +1,4 @@
-"""bind(plan): gives a plan what the CPU needs - arena, int8 activations, kernels, threads - and makes it runnable."""
+"""bind(plan): gives a plan what the CPU needs - arena, activation records, kernels, threads - and makes it runnable."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Binder:
         self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
         self.given: dict[str, Rows] = {}
         self.at = Places(plan, tensors, params, pool.n_threads)
-        self.program = Program(pool, self.at.arena, params.n_batch, params.isa)
+        self.program = Program(pool, self.at.arena, params.n_batch, params.isa, params.activations)
 
     def bind(self) -> CompiledPlan:
         """Appends all ops to the program."""
@@ -141,7 +141,6 @@ class _Binder:
             x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
             act32=self.at.act(x, 32), act256=self.at.act(x, 256),
             residual=self.at.rows(op.inputs[1]) if op.attrs["residual"] else None,
-            f32=self.params.activations == "f32",
         )  # fmt: skip
 
     def _add_rope(self, op: Node, index: int) -> None:
@@ -226,7 +225,7 @@ class _Binder:
         kind, data = heads_of(self.tensors[op.weights[0]], n_head, op.attrs["rows"], op.attrs["transposed"])
         add_linear_heads(
             self.program, k, kind, data, self.at.rows(x), self.at.rows(y), self.at.of_op(index).get("x"),
-            m_rows=self.plan.views[y].m_rows, f32=self.params.activations == "f32",
+            m_rows=self.plan.views[y].m_rows,
         )  # fmt: skip
 
     def _add_short_conv(self, op: Node, index: int) -> None:
@@ -275,7 +274,6 @@ class _Binder:
             down=down, ids=self.at.rows(ids), weights=self.at.rows(weights), y=self.at.rows(op.outputs[0]),
             room=self.at.of_op(index), x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
             act32=self.at.act(x, 32), act256=self.at.act(x, 256), m_rows=self.plan.views[x].m_rows,
-            f32=self.params.activations == "f32",
         )  # fmt: skip
 
 

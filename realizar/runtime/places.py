@@ -40,7 +40,7 @@ class BindParams:
     n_ctx : int
         Tokens of a sequence at most.
     activations : str
-        "int8" or "f32".
+        "int8", "int16" or "f32".
     kv_type : str or pair of str
         As in EngineParams.
     isa : str | None
@@ -98,7 +98,10 @@ class Places:
         self.arena = self._new_arena()
 
     def _act_block(self, weight: str) -> int:
-        return ACT_BLOCK[self.tensors[weight].type] if self.params.activations == "int8" else 0
+        return 0 if self.params.activations == "f32" else ACT_BLOCK[self.tensors[weight].type]
+
+    def _act_bytes(self, k: int, block: int) -> int:
+        return act_bytes(k, block, self.params.activations)
 
     def _records(self) -> dict[tuple[int, int], int]:
         last: dict[tuple[int, int], int] = {}
@@ -133,7 +136,7 @@ class Places:
             return self._experts_scratch(op)
         if op.op == "linear_heads" and not op.attrs["transposed"] and (block := self._act_block(op.weights[0])):
             n_head, k = self.plan.shapes[op.inputs[0]]
-            return {"x": n_head * act_bytes(k, block)}
+            return {"x": n_head * self._act_bytes(k, block)}
         return {}
 
     def _experts_scratch(self, op: Node) -> dict[str, int]:
@@ -142,9 +145,9 @@ class Places:
         _, n_out, n_ff = self.tensors[op.weights[2]].shape
         rows = {"gate": 4 * n_ff, "up": 4 * n_ff, "out": 4 * n_out}
         for block in map(self._act_block, op.weights[:2]):
-            rows[f"x{block}"] = act_bytes(view.n, block) if block else 4 * self.plan.views[view.root].n
+            rows[f"x{block}"] = self._act_bytes(view.n, block) if block else 4 * self.plan.views[view.root].n
         if block := self._act_block(op.weights[2]):
-            rows["h"] = act_bytes(n_ff, block)
+            rows["h"] = self._act_bytes(n_ff, block)
         return {name: n_used * n_bytes for name, n_bytes in rows.items()}
 
     def _place_values(self) -> None:
@@ -156,7 +159,7 @@ class Places:
                 life[root], width[root] = span, 4 * views[root].n
         for (i, block), last in self.records.items():
             life[i, block] = (self.producer[views[i].root], last)
-            width[i, block] = act_bytes(views[i].n, block)
+            width[i, block] = self._act_bytes(views[i].n, block)
         for index, op in enumerate(plan.ops):
             for name, n_bytes in self._scratch(op).items():
                 life[name, index], width[name, index] = (index, index), n_bytes

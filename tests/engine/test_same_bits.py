@@ -26,6 +26,8 @@ MODES = [
     ("llama", 0, "Q4_K", "int8", "f16"),
     ("llama", 0, "F16", "f32", "f32"),
     ("llama", 20, "Q8_0", "int8", "f16"),
+    ("llama", 0, "Q4_K", "int16", "f16"),
+    ("deepseek2", 0, "Q8_0", "int16", "f32"),
     ("toy", 0, "Q8_0", "int8", "f16"),
     ("llama", 20, "Q4_K", "int8", "int8"),
     ("toy", 0, "Q8_0", "int8", ("int8", "f16")),

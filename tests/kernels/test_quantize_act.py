@@ -1,4 +1,4 @@
-"""Int8 activations against their definition in numpy, in every tier."""
+"""Int8 activations, and what they lose, against their definition in numpy, in every tier."""
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,19 @@ def test_definition(isa: str, block: int, k: int, exponent: int) -> None:
     np.testing.assert_array_equal(s, expected_q.reshape(len(x), -1, group).sum(-1, dtype=np.int16))
 
 
+@pytest.mark.parametrize(("block", "k"), SHAPES)
+def test_residual(isa: str, block: int, k: int) -> None:
+    """x - d * q, each operation rounded once."""
+    rng = np.random.default_rng(k)
+    x = rng.standard_normal((9, k)).astype(np.float32)
+    x[1, :block] = 0
+    x[2, 5] = np.nan
+    x[3, k - 1] = -np.inf
+    q, d = define(x, block)
+    expected = x.reshape(9, -1, block) - d[..., None] * q.reshape(9, -1, block).astype(np.float32)
+    assert_same_bits(rows.residual_act(x, block, isa), expected.reshape(x.shape))
+
+
 def test_errors(isa: str) -> None:
     with pytest.raises(ValueError, match="32 or 256 elements, not 64"):
         rows.quantize_act(np.zeros((1, 64), np.float32), 64, isa)
@@ -49,3 +62,5 @@ def test_errors(isa: str) -> None:
         rows.quantize_act(np.zeros((1, 48), np.float32), 32, isa)
     with pytest.raises(ValueError, match="float32 of shape"):
         rows.quantize_act(np.zeros((1, 32)), 32, isa)
+    with pytest.raises(ValueError, match="32 or 256 elements, not 64"):
+        rows.residual_act(np.zeros((1, 64), np.float32), 64, isa)

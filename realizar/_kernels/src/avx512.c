@@ -24,6 +24,7 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/q5_k.h"
 #include "realizar/avx512/q6_k.h"
 #include "realizar/avx512/q8_0.h"
+#include "realizar/residual.h"
 #include "realizar/wide/attention.h"
 #include "realizar/wide/conv.h"
 #include "realizar/wide/elementwise.h"
@@ -54,6 +55,7 @@ const struct rz_kernels rz_avx512 = {
     .format[RZ_MXFP4] = {NULL, mxfp4_gemv, mxfp4_gemm, mxfp4_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
+    .residual_act = residual_act,
 
     .rms_norm = rms_norm_f32x16,
     .layer_norm = layer_norm_f32x16,

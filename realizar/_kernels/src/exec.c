@@ -50,7 +50,9 @@ static void walk(void *arg, int index, int n_threads)
         .kernels = program->kernels,
         .scratch = program->scratch + (size_t)index * program->scratch_stride,
         .n_threads = n_threads,
+        .n_planes = program->n_planes,
     };
+    w.sums = (float *)(w.scratch + program->scratch_stride - RZ_SUMS_BYTES);
     for (size_t i = 0; i < program->n_op; i++) {
         const struct rz_op *op = &program->op[i];
         size_t n = OPS[op->code].items(&w, op), item;
@@ -65,8 +67,9 @@ static void walk(void *arg, int index, int n_threads)
 size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v)
 {
     size_t attend = RZ_ATTEND_SCRATCH + RZ_ATTEND_MAX_QUERIES * (2 * head_dim_v + 4) * sizeof(float);
-    size_t most = RZ_MAX(RZ_MAX(rz_gemm_scratch(k), n_row_floats * sizeof(float)), attend);
-    return rz_ceil_div(most, 4096) * 4096;
+    size_t rows = 2 * n_row_floats * sizeof(float); /* a row that nobody keeps, and its residual */
+    size_t most = RZ_MAX(RZ_MAX(rz_gemm_scratch(k), rows), attend);
+    return rz_ceil_div(most + RZ_SUMS_BYTES, 4096) * 4096;
 }
 
 int rz_program_run(struct rz_program *program, const struct rz_batch *batch)

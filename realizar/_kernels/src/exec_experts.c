@@ -125,8 +125,9 @@ void rz_run_experts_quantize(struct rz_worker *w, const struct rz_op *op, size_t
 {
     const struct rz_experts *e = op->experts;
     size_t n_ff = e->up[0].weight.n_row;
-    rz_quantize_act_fn *quantize = e->down_block == 32 ? w->kernels->quantize_act_32 : w->kernels->quantize_act_256;
-    quantize(rz_row(e->up[0].weight.y, item), n_ff, e->down.pairs + item * e->down.weight.x_stride);
+    size_t stride = e->down.weight.x_stride;
+    rz_quantize(w, e->down_block, rz_row(e->up[0].weight.y, item), n_ff, e->down.pairs + item * stride, stride,
+                (float *)w->scratch);
 }
 
 size_t rz_items_experts_down(const struct rz_worker *w, const struct rz_op *op)

@@ -10,16 +10,15 @@ void rz_run_copy_heads(struct rz_worker *w, const struct rz_op *op, size_t t)
     for (int h = 0; h < op->n_repeat; h++, x += op->x_step, y += op->y_step) memcpy(y, x, op->n * sizeof(float));
 }
 
-/* Records of the heads of a row, one after another. */
+/* Records of the heads of a row, one after another: first those of all heads' first planes. */
 void rz_run_quantize_heads(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const float *x = rz_row(op->x, t);
-    char *act32 = op->act32 ? op->act32 + t * op->act32_stride : NULL;
-    char *act256 = op->act256 ? op->act256 + t * op->act256_stride : NULL;
-    for (int h = 0; h < op->n_repeat; h++, x += op->n) {
-        if (act32) w->kernels->quantize_act_32(x, op->n, act32 + (size_t)h * rz_act_bytes(op->n, 32));
-        if (act256) w->kernels->quantize_act_256(x, op->n, act256 + (size_t)h * rz_act_bytes(op->n, 256));
-    }
+    int block = op->act32 ? 32 : 256;
+    size_t stride = op->act32 ? op->act32_stride : op->act256_stride;
+    char *records = (op->act32 ? op->act32 : op->act256) + t * stride;
+    for (int h = 0; h < op->n_repeat; h++, x += op->n, records += rz_act_bytes(op->n, block))
+        rz_quantize(w, block, x, op->n, records, stride, (float *)w->scratch);
 }
 
 /* Tokens that an item takes at once: an item is one head for so many of them. */

@@ -3,6 +3,8 @@
 
 /* From this many tokens on, unpacking a tile of weights pays (docs/benchmarks.md). */
 #define GEMM_MIN_TOKENS 2
+/* Weight rows whose sums of two planes stay in L1, while they are many enough to be read as long runs (streams.h). */
+#define MOST_SUM_ROWS 2048
 
 /* The rows of all weights, one after another; a weight begins with a tile of its own. */
 static size_t n_tiles(const struct rz_op *op)
@@ -33,7 +35,11 @@ struct rz_range rz_find_range(size_t tiles, size_t n_threads, size_t item)
     return (struct rz_range){begin + item * each, begin + (item + 1) * each};
 }
 
-size_t rz_most_tokens(const struct rz_weight *m, size_t k) { return m->most ? m->most(k) : rz_gemm_tokens(k); }
+size_t rz_most_tokens(const struct rz_weight *m, size_t k)
+{
+    size_t rows = m->most ? m->most(k) : rz_gemm_tokens(k);
+    return m->n_planes == 1 ? rows : RZ_MAX(rows / (size_t)m->n_planes / 6 * 6, 6);
+}
 
 size_t rz_token_share(size_t n, size_t most)
 {
@@ -54,11 +60,32 @@ size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op)
     return rz_n_ranges(n_tiles(op), (size_t)w->n_threads) * rz_ceil_div(rz_n_rows(w, op), linear_tokens(w, op));
 }
 
+/* The products with both planes of the tokens, side by side for some rows, and their sums. */
+static void multiply_planes(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0,
+                            size_t t1)
+{
+    rz_matmul_fn *product = t1 - t0 < GEMM_MIN_TOKENS ? m->few : m->many;
+    size_t n = 2 * (t1 - t0), fit = RZ_SUMS_BYTES / sizeof(float) / n / RZ_TILE_ROWS * RZ_TILE_ROWS;
+    size_t most = RZ_MIN(fit, MOST_SUM_ROWS);
+    for (size_t r = r0; r < r1; r += most) {
+        size_t n_row = RZ_MIN(most, r1 - r);
+        product(m->data + r * m->stride, m->stride, k, 0, n_row, m->x + t0 * m->x_stride, m->x_stride / 2, n, w->sums,
+                most, w->scratch);
+        for (size_t t = t0; t < t1; t++) {
+            const float *sums = w->sums + 2 * (t - t0) * most;
+            w->kernels->add(sums, sums + most, n_row, rz_row(m->y, t) + r);
+        }
+    }
+}
+
 void rz_multiply(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0, size_t t1)
 {
     rz_matmul_fn *product = t1 - t0 < GEMM_MIN_TOKENS ? m->few : m->many;
-    product(m->data, m->stride, k, r0, r1, m->x + t0 * m->x_stride, m->x_stride, t1 - t0, rz_row(m->y, t0), m->y.ld,
-            w->scratch);
+    if (m->n_planes == 1)
+        product(m->data, m->stride, k, r0, r1, m->x + t0 * m->x_stride, m->x_stride, t1 - t0, rz_row(m->y, t0), m->y.ld,
+                w->scratch);
+    else
+        multiply_planes(w, m, k, r0, r1, t0, t1);
     if (!m->bias) return;
     for (size_t t = t0; t < t1; t++) {
         float *y = rz_row(m->y, t) + r0;

@@ -24,12 +24,23 @@ void rz_run_take_rows(struct rz_worker *w, const struct rz_op *op, size_t t)
     memcpy(rz_row(op->y, t), rz_row(op->x, (size_t)w->batch->outputs[t]), op->n * sizeof(float));
 }
 
+void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n, char *records, size_t stride,
+                 float *spare)
+{
+    rz_quantize_act_fn *quantize = block == 32 ? w->kernels->quantize_act_32 : w->kernels->quantize_act_256;
+    quantize(x, n, records);
+    if (w->n_planes == 1) return;
+    w->kernels->residual_act(x, n, block, records, spare);
+    quantize(spare, n, records + stride / 2);
+}
+
 /* Writes the records of a finished row that products will read. */
 static void quantize_row(struct rz_worker *w, const struct rz_op *op, const float *y, size_t t)
 {
     size_t n = op->n * (size_t)op->n_repeat;
-    if (op->act32) w->kernels->quantize_act_32(y, n, op->act32 + t * op->act32_stride);
-    if (op->act256) w->kernels->quantize_act_256(y, n, op->act256 + t * op->act256_stride);
+    float *spare = (float *)w->scratch + n; /* y may be in front of it */
+    if (op->act32) rz_quantize(w, 32, y, n, op->act32 + t * op->act32_stride, op->act32_stride, spare);
+    if (op->act256) rz_quantize(w, 256, y, n, op->act256 + t * op->act256_stride, op->act256_stride, spare);
 }
 
 static rz_unary_fn *unary(const struct rz_kernels *k, int code)

@@ -1,4 +1,5 @@
 /* The scalar tier: what every kernel means. Faster tiers give the same bits. */
+#include "realizar/residual.h"
 #include "realizar/scalar/act.h"
 #include "realizar/scalar/attention.h"
 #include "realizar/scalar/bf16.h"
@@ -45,6 +46,7 @@ const struct rz_kernels rz_scalar = {
     .format[RZ_MXFP4] = {mxfp4_dequantize, mxfp4_gemv, mxfp4_gemv, mxfp4_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
+    .residual_act = residual_act,
 
     .rms_norm = rms_norm_f32,
     .layer_norm = layer_norm_f32,

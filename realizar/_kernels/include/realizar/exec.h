@@ -72,6 +72,7 @@ struct rz_weight {
     size_t stride, n_row;
     const char *x;
     size_t x_stride;
+    int n_planes;      /* rows of x that a token has: two records of int16 activations, half a stride apart; else one */
     const float *bias; /* or NULL */
     struct rz_rows y;
 };
@@ -163,7 +164,8 @@ struct rz_program {
     const struct rz_kernels *kernels;
     struct rz_op *op;
     size_t n_op;
-    char *scratch; /* scratch_stride bytes for each worker */
+    int n_planes;  /* records that a row of activations is quantized to: 1 for int8, 2 for int16 */
+    char *scratch; /* scratch_stride bytes for each worker, RZ_SUMS_BYTES of them for the sums of planes */
     size_t scratch_stride;
     rz_pool *pool;
     /* the running step */
@@ -175,6 +177,10 @@ struct rz_program {
 struct rz_counter {
     _Alignas(64) atomic_size_t item;
 };
+
+/* The products of a range of weight rows with the planes of some tokens, before they are added up: of RZ_TILE_ROWS rows
+ * for as many tokens as a product takes at most. */
+enum { RZ_SUMS_BYTES = 960 * RZ_TILE_ROWS * sizeof(float) };
 
 /* Bytes of scratch that one worker needs for weights of up to k columns and values of up to head_dim_v. */
 size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v);

@@ -11,6 +11,28 @@
         float *y, size_t ldy, void *scratch
 #define RZ_MATMUL_ARGS w, w_stride, k, r0, r1, x, x_stride, n, y, ldy, scratch
 
+/* The GEMV of a format, made of GEMV(format, RZ_MATMUL_ARGS) for one input row and for two, which share what is unpacked
+ * of the weights. Functions of their own: in one, gcc keeps the constants of both loops in registers. */
+#define RZ_GEMV(name, GEMV, format)                                                                                    \
+    RZ_NOINLINE void name##_gemv_1(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x,      \
+                                   size_t x_stride, float *y, size_t ldy)                                              \
+    {                                                                                                                  \
+        GEMV(format, w, w_stride, k, r0, r1, x, x_stride, 1, y, ldy);                                                  \
+    }                                                                                                                  \
+    RZ_NOINLINE void name##_gemv_2(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x,      \
+                                   size_t x_stride, float *y, size_t ldy)                                              \
+    {                                                                                                                  \
+        GEMV(format, w, w_stride, k, r0, r1, x, x_stride, 2, y, ldy);                                                  \
+    }                                                                                                                  \
+    static void name##_gemv(RZ_MATMUL_PARAMS)                                                                          \
+    {                                                                                                                  \
+        (void)scratch;                                                                                                 \
+        size_t t = 0;                                                                                                  \
+        for (; t + 2 <= n; t += 2)                                                                                     \
+            name##_gemv_2(w, w_stride, k, r0, r1, (const char *)x + t * x_stride, x_stride, y + t * ldy, ldy);         \
+        if (t < n) name##_gemv_1(w, w_stride, k, r0, r1, (const char *)x + t * x_stride, x_stride, y + t * ldy, ldy);  \
+    }
+
 /* Whether the values of a format are d * q, or have a minimum too. */
 enum { NO_MIN, HAS_MIN };
 

@@ -25,6 +25,10 @@ static inline size_t rz_act_bytes(size_t k, int block)
 
 typedef void rz_quantize_act_fn(const float *x, size_t k, void *record);
 
+/* int16 activations are two records: that of the row, and that of what the first one lost, its residual. A product with
+ * them is the sum of the products with each. */
+typedef void rz_residual_act_fn(const float *x, size_t k, int block, const void *record, float *y);
+
 /* ---- products --------------------------------------------------------------------------------------------------- */
 
 /* y[t * ldy + r] = dot(weight row r, x row t) for r in [r0, r1) and t in [0, n).
@@ -178,6 +182,7 @@ struct rz_kernels {
     struct rz_format_kernels format[RZ_N_FORMATS];
     rz_quantize_act_fn *quantize_act_32;
     rz_quantize_act_fn *quantize_act_256;
+    rz_residual_act_fn *residual_act;
 
     /* y = x * r * w with r = 1 / sqrt(mean(x^2) + eps); w may be NULL */
     void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y);

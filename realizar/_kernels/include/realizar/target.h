@@ -14,5 +14,6 @@
 
 /* For the templates: loops over a constant number of registers must vanish, whatever the optimizer thinks of it. */
 #define RZ_INLINE static inline __attribute__((always_inline))
+#define RZ_NOINLINE static __attribute__((noinline))
 
 #endif

@@ -11,7 +11,8 @@ struct rz_worker {
     const struct rz_batch *batch;
     const struct rz_kernels *kernels;
     char *scratch;
-    int n_threads;
+    float *sums; /* RZ_SUMS_BYTES */
+    int n_threads, n_planes;
 };
 
 static inline size_t rz_ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
@@ -30,6 +31,9 @@ struct rz_op_run {
 };
 
 /* exec_rows.c */
+/* The records of a row of n elements, one for each plane, `stride` bytes for both: block is 32 or 256. spare: n floats. */
+void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n, char *records, size_t stride,
+                 float *spare);
 size_t rz_items_rows(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t);

@@ -20,11 +20,13 @@ static inline token_tile token_tile_at(size_t n, size_t i)
     return (token_tile){first, 16 * i - first};
 }
 
-/* Whole lines go past the caches: what a step computes is larger than these, and a store that reads its line first took
- * 7 % of phi-2's prefill. */
-static void store_line(float *row, __mmask16 there, __m512 sum)
+/* Results of at least so many bytes go past the caches as whole lines: they would not stay there, and a store that reads
+ * its line first took 7 % of phi-2's prefill. */
+enum { STREAMED_BYTES = 256 * 1024 };
+
+static void store_line(float *row, int streamed, __mmask16 there, __m512 sum)
 {
-    if (there == 0xffff && (uintptr_t)row % 64 == 0)
+    if (streamed && there == 0xffff && (uintptr_t)row % 64 == 0)
         _mm512_stream_ps(row, sum);
     else
         _mm512_mask_storeu_ps(row, there, sum);
@@ -34,12 +36,13 @@ static void store_line(float *row, __mmask16 there, __m512 sum)
 static void store_rows(float (*acc)[2][16][16], size_t n, size_t r, size_t r1, float *y, size_t ldy)
 {
     rows_there there = rows_there_at(r, r1);
+    int streamed = n * ldy * sizeof(float) >= STREAMED_BYTES;
     for (size_t i = 0; 16 * i < n; i++) {
         token_tile at = token_tile_at(n, i);
         for (size_t t = at.begin; t < 16; t++) {
             float *row = y + (at.first + t) * ldy + r;
-            store_line(row, there.first, _mm512_load_ps(acc[i][0][t]));
-            store_line(row + 16, there.second, _mm512_load_ps(acc[i][1][t]));
+            store_line(row, streamed, there.first, _mm512_load_ps(acc[i][0][t]));
+            store_line(row + 16, streamed, there.second, _mm512_load_ps(acc[i][1][t]));
         }
     }
     _mm_sfence(); /* before another thread is told of them */

@@ -17,7 +17,7 @@ static inline __m256i mxfp4_unpack_32(const char *row, size_t i)
 
 static const format_32 mxfp4_format = {mxfp4_unpack_32, {28, 0}, sizeof(rz_block_mxfp4), 16, NO_MIN, E8M0_SCALES};
 
-static void mxfp4_gemv(RZ_MATMUL_PARAMS) { gemv_32(mxfp4_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(mxfp4, gemv_32, mxfp4_format)
 
 static void mxfp4_gemm(RZ_MATMUL_PARAMS) { gemm_32(mxfp4_format, RZ_MATMUL_ARGS); }
 

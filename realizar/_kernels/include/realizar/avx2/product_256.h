@@ -36,48 +36,73 @@ RZ_INLINE __m256i spread_scales(__m256i words, int i)
     return _mm256_shuffle_epi8(lane, _mm256_set_m128i(high, low));
 }
 
-/* Eight partial sums of one block of one row. */
-RZ_INLINE __m256i dot_block_256(format_256 format, const char *row, size_t b, const char *q, __m256i sums)
+/* Eight partial sums of one block of a weight row with each of n input rows, one or two; q: their elements, a stride
+ * apart. */
+RZ_INLINE void dot_block_256(format_256 format, const char *block, const char *q, size_t stride, int n,
+                             const __m256i *sums, __m256i *dot)
 {
-    __m256i scales = format.scales(row + b * (size_t)format.block_bytes), dot = _mm256_setzero_si256();
+    __m256i scales = format.scales(block);
+#pragma GCC unroll 2
+    for (int t = 0; t < n; t++) dot[t] = _mm256_setzero_si256();
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
-        __m256i x = _mm256_loadu_si256((const __m256i *)(q + 32 * i));
-        __m256i words = multiply_bytes(format.kind, format.unpack(row, 8 * b + (size_t)i), x);
-        dot = add_scaled_words(dot, words, spread_scales(scales, i));
+        __m256i w = format.unpack(block, (size_t)i), factors = spread_scales(scales, i);
+#pragma GCC unroll 2
+        for (int t = 0; t < n; t++) {
+            __m256i x = _mm256_loadu_si256((const __m256i *)(q + (size_t)t * stride + 32 * i));
+            dot[t] = add_scaled_words(dot[t], multiply_bytes(format.kind, w, x), factors);
+        }
     }
-    if (!format.bias) return dot;
-    __m256i offset = _mm256_mullo_epi32(_mm256_madd_epi16(scales, sums), _mm256_set1_epi32(format.bias));
-    return _mm256_sub_epi32(dot, offset);
+    if (!format.bias) return;
+#pragma GCC unroll 2
+    for (int t = 0; t < n; t++) {
+        __m256i offset = _mm256_mullo_epi32(_mm256_madd_epi16(scales, sums[t]), _mm256_set1_epi32(format.bias));
+        dot[t] = _mm256_sub_epi32(dot[t], offset);
+    }
 }
 
-/* Eight rows against one token; they fetch what lies ahead. */
-RZ_INLINE __m256 dot_rows_256(format_256 format, const char *const *rows, int fetch, size_t k, const char *record)
+/* Eight weight rows, which fetch what lies ahead, against n input rows, one or two. */
+RZ_INLINE void dot_rows_256(format_256 format, const char *const *rows, size_t k, const char *x, size_t x_stride, int n,
+                            __m256 *acc)
 {
-    const float *d = (const float *)(record + rz_act_d_offset(k));
-    __m256 acc = _mm256_setzero_ps();
+#pragma GCC unroll 2
+    for (int t = 0; t < n; t++) acc[t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 256; b++) {
         size_t at = b * (size_t)format.block_bytes;
-        __m256i sums = _mm256_loadu_si256((const __m256i *)(record + rz_act_s_offset(k, 256)) + b);
-        __m256i dots[8], xsums[8];
+        __m256i sums[2], dots[2][8], xsums[2][8];
+#pragma GCC unroll 2
+        for (int t = 0; t < n; t++)
+            sums[t] = _mm256_loadu_si256((const __m256i *)(x + (size_t)t * x_stride + rz_act_s_offset(k, 256)) + b);
         for (int r = 0; r < 8; r++) {
-            if (fetch) fetch_ahead(rows[r] + at, AHEAD, format.block_bytes);
-            dots[r] = dot_block_256(format, rows[r], b, record + 256 * b, sums);
-            xsums[r] = format.mins ? _mm256_madd_epi16(format.mins(rows[r] + at), sums) : sums;
+            __m256i dot[2], mins = format.mins ? format.mins(rows[r] + at) : _mm256_setzero_si256();
+            fetch_ahead(rows[r] + at, AHEAD, format.block_bytes);
+            dot_block_256(format, rows[r] + at, x + 256 * b, x_stride, n, sums, dot);
+#pragma GCC unroll 2
+            for (int t = 0; t < n; t++) {
+                dots[t][r] = dot[t];
+                xsums[t][r] = format.mins ? _mm256_madd_epi16(mins, sums[t]) : dot[t];
+            }
         }
         __m256 dw = halves_of_rows(rows, at + (size_t)format.d_at);
         __m256 m = format.mins ? halves_of_rows(rows, at + (size_t)format.d_at + 2) : dw;
-        acc = add_block_256(format, sum_each_i32(dots), sum_each_i32(xsums), dw, m, d[b], acc);
+#pragma GCC unroll 2
+        for (int t = 0; t < n; t++) {
+            const float *d = (const float *)(x + (size_t)t * x_stride + rz_act_d_offset(k));
+            acc[t] = add_block_256(format, sum_each_i32(dots[t]), sum_each_i32(xsums[t]), dw, m, d[b], acc[t]);
+        }
     }
-    return acc;
 }
 
-RZ_INLINE void gemv_256(format_256 format, RZ_MATMUL_PARAMS)
+/* n: input rows, one or two. */
+RZ_INLINE void gemv_256(format_256 format, const void *w, size_t w_stride, size_t k, size_t r0, size_t r1,
+                        const void *x, size_t x_stride, int n, float *y, size_t ldy)
 {
     for (size_t step = 0; step < stream_steps(r0, r1, 8); step++) {
         eight_rows rows = eight_rows_of_streams(w, w_stride, r0, r1, step);
-        for (size_t t = 0; t < n; t++)
-            store_rows(y + t * ldy, &rows, dot_rows_256(format, rows.row, t == 0, k, (const char *)x + t * x_stride));
+        __m256 dots[2];
+        dot_rows_256(format, rows.row, k, x, x_stride, n, dots);
+        store_rows(y, &rows, dots[0]);
+        if (n > 1) store_rows(y + ldy, &rows, dots[1]);
     }
 }
 

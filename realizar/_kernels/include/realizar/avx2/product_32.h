@@ -28,34 +28,47 @@ RZ_INLINE __m256 add_block_32(format_32 format, __m256i isum, __m256 d, __m256 m
     return format.has_min ? _mm256_fmadd_ps(m, _mm256_set1_ps(dx * (float)sum), acc) : acc;
 }
 
-/* Eight rows against one token; they fetch what lies ahead. */
-RZ_INLINE __m256 dot_rows_32(format_32 format, const char *const *rows, int fetch, size_t k, const char *record)
+/* Eight weight rows, which fetch what lies ahead, against n input rows, one or two. */
+RZ_INLINE void dot_rows_32(format_32 format, const char *const *rows, size_t k, const char *x, size_t x_stride, int n,
+                           __m256 *acc)
 {
-    const float *d = (const float *)(record + rz_act_d_offset(k));
-    const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32));
-    __m256 acc = _mm256_setzero_ps();
+#pragma GCC unroll 2
+    for (int t = 0; t < n; t++) acc[t] = _mm256_setzero_ps();
     for (size_t b = 0; b < k / 32; b++) {
-        __m256i x = _mm256_loadu_si256((const __m256i *)(record + 32 * b)), dots[8];
+        __m256i dots[2][8];
 #pragma GCC unroll 8
         for (int r = 0; r < 8; r++) {
-            dots[r] = dot_bytes(format.kind, format.unpack(rows[r], b), x);
-            if (fetch && b % 2 == 0)
-                fetch_ahead(rows[r] + b * (size_t)format.block_bytes, AHEAD, 2 * format.block_bytes);
+            __m256i w = format.unpack(rows[r], b);
+#pragma GCC unroll 2
+            for (int t = 0; t < n; t++) {
+                __m256i q = _mm256_loadu_si256((const __m256i *)(x + (size_t)t * x_stride + 32 * b));
+                dots[t][r] = dot_bytes(format.kind, w, q);
+            }
+            if (b % 2 == 0) fetch_ahead(rows[r] + b * (size_t)format.block_bytes, AHEAD, 2 * format.block_bytes);
         }
-        __m256i isum = _mm256_sub_epi32(sum_each_i32(dots), _mm256_set1_epi32(bias_32(format) * s[b]));
         size_t at = b * (size_t)format.block_bytes;
         __m256 dw = scales_of_rows(format, rows, at), m = format.has_min ? halves_of_rows(rows, at + 2) : dw;
-        acc = add_block_32(format, isum, dw, m, d[b], s[b], acc);
+#pragma GCC unroll 2
+        for (int t = 0; t < n; t++) {
+            const char *record = x + (size_t)t * x_stride;
+            float d = ((const float *)(record + rz_act_d_offset(k)))[b];
+            int s = ((const int16_t *)(record + rz_act_s_offset(k, 32)))[b];
+            __m256i isum = _mm256_sub_epi32(sum_each_i32(dots[t]), _mm256_set1_epi32(bias_32(format) * s));
+            acc[t] = add_block_32(format, isum, dw, m, d, s, acc[t]);
+        }
     }
-    return acc;
 }
 
-RZ_INLINE void gemv_32(format_32 format, RZ_MATMUL_PARAMS)
+/* n: input rows, one or two. */
+RZ_INLINE void gemv_32(format_32 format, const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x,
+                       size_t x_stride, int n, float *y, size_t ldy)
 {
     for (size_t step = 0; step < stream_steps(r0, r1, 8); step++) {
         eight_rows rows = eight_rows_of_streams(w, w_stride, r0, r1, step);
-        for (size_t t = 0; t < n; t++)
-            store_rows(y + t * ldy, &rows, dot_rows_32(format, rows.row, t == 0, k, (const char *)x + t * x_stride));
+        __m256 dots[2];
+        dot_rows_32(format, rows.row, k, x, x_stride, n, dots);
+        store_rows(y, &rows, dots[0]);
+        if (n > 1) store_rows(y + ldy, &rows, dots[1]);
     }
 }
 

@@ -29,7 +29,7 @@ static inline __m256i q2_k_mins(const char *block) { return _mm256_srli_epi16(q2
 static const format_256 q2_k_format = {
     q2_k_unpack_32, q2_k_scales, q2_k_mins, {3, 0}, sizeof(rz_block_q2_k), offsetof(rz_block_q2_k, d), 0, 16};
 
-static void q2_k_gemv(RZ_MATMUL_PARAMS) { gemv_256(q2_k_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(q2_k, gemv_256, q2_k_format)
 
 static void q2_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q2_k_format, RZ_MATMUL_ARGS); }
 

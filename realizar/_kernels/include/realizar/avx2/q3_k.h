@@ -26,7 +26,7 @@ static inline __m256i q3_k_scales(const char *block)
 static const format_256 q3_k_format = {
     q3_k_unpack_32, q3_k_scales, NULL, {7, 0}, sizeof(rz_block_q3_k), offsetof(rz_block_q3_k, d), 4, 16};
 
-static void q3_k_gemv(RZ_MATMUL_PARAMS) { gemv_256(q3_k_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(q3_k, gemv_256, q3_k_format)
 
 static void q3_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q3_k_format, RZ_MATMUL_ARGS); }
 

@@ -16,7 +16,7 @@ static inline __m256i q4_0_unpack_32(const char *row, size_t i)
 
 static const format_32 q4_0_format = {q4_0_unpack_32, {15, 0}, sizeof(rz_block_q4_0), 8, NO_MIN, HALF_SCALES};
 
-static void q4_0_gemv(RZ_MATMUL_PARAMS) { gemv_32(q4_0_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(q4_0, gemv_32, q4_0_format)
 
 static void q4_0_gemm(RZ_MATMUL_PARAMS) { gemm_32(q4_0_format, RZ_MATMUL_ARGS); }
 

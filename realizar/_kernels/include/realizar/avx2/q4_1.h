@@ -16,7 +16,7 @@ static inline __m256i q4_1_unpack_32(const char *row, size_t i)
 
 static const format_32 q4_1_format = {q4_1_unpack_32, {15, 0}, sizeof(rz_block_q4_1), 0, HAS_MIN, HALF_SCALES};
 
-static void q4_1_gemv(RZ_MATMUL_PARAMS) { gemv_32(q4_1_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(q4_1, gemv_32, q4_1_format)
 
 static void q4_1_gemm(RZ_MATMUL_PARAMS) { gemm_32(q4_1_format, RZ_MATMUL_ARGS); }
 

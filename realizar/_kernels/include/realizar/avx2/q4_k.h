@@ -27,7 +27,7 @@ static inline __m256i q4_k_mins(const char *block)
 static const format_256 q4_k_format = {q4_k_unpack_32,        q4_k_scales, q4_k_mins, {15, 0},
                                        sizeof(rz_block_q4_k), 0,           0,         32};
 
-static void q4_k_gemv(RZ_MATMUL_PARAMS) { gemv_256(q4_k_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(q4_k, gemv_256, q4_k_format)
 
 static void q4_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q4_k_format, RZ_MATMUL_ARGS); }
 

@@ -16,7 +16,7 @@ static inline __m256i q5_0_unpack_32(const char *row, size_t i)
 
 static const format_32 q5_0_format = {q5_0_unpack_32, {31, 0}, sizeof(rz_block_q5_0), 16, NO_MIN, HALF_SCALES};
 
-static void q5_0_gemv(RZ_MATMUL_PARAMS) { gemv_32(q5_0_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(q5_0, gemv_32, q5_0_format)
 
 static void q5_0_gemm(RZ_MATMUL_PARAMS) { gemm_32(q5_0_format, RZ_MATMUL_ARGS); }
 

@@ -30,7 +30,7 @@ static inline __m256i q5_k_mins(const char *block)
 static const format_256 q5_k_format = {q5_k_unpack_32,        q5_k_scales, q5_k_mins, {31, 0},
                                        sizeof(rz_block_q5_k), 0,           0,         32};
 
-static void q5_k_gemv(RZ_MATMUL_PARAMS) { gemv_256(q5_k_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(q5_k, gemv_256, q5_k_format)
 
 static void q5_k_gemm(RZ_MATMUL_PARAMS) { gemm_256(q5_k_format, RZ_MATMUL_ARGS); }
 

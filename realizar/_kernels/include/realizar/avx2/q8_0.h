@@ -15,7 +15,7 @@ static inline __m256i q8_0_unpack_32(const char *row, size_t i)
 
 static const format_32 q8_0_format = {q8_0_unpack_32, {128, 1}, sizeof(rz_block_q8_0), 0, NO_MIN, HALF_SCALES};
 
-static void q8_0_gemv(RZ_MATMUL_PARAMS) { gemv_32(q8_0_format, RZ_MATMUL_ARGS); }
+RZ_GEMV(q8_0, gemv_32, q8_0_format)
 
 static void q8_0_gemm(RZ_MATMUL_PARAMS) { gemm_32(q8_0_format, RZ_MATMUL_ARGS); }
 

@@ -6,7 +6,8 @@
  *     row 2, 3 ...                                                    /
  *     rows 4..7, 8..11, 12..15 alike; then the 4 x 4 lanes are transposed -> vector b: rows 0..15
  *
- * so that one fma per block, ascending, adds to the accumulators of sixteen rows. */
+ * so that one fma per block, ascending, adds to the accumulators of sixteen rows. Two input rows at a time share what is
+ * unpacked. */
 #ifndef REALIZAR_AVX512_GEMV_32_H
 #define REALIZAR_AVX512_GEMV_32_H
 
@@ -52,30 +53,19 @@ RZ_INLINE act_4 load_act_4(const char *record, size_t k, size_t block, int n_blo
     return x;
 }
 
-/* Adds blocks [block, block + n_blocks) of sixteen rows to acc; each row fetches what lies ahead of it. */
-RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, int fetch, const char *record, size_t k,
-                         size_t block, int n_blocks, __m512 acc)
+/* The input rows of a product. */
+typedef struct {
+    const char *records;
+    size_t stride, k;
+    int n; /* one or two */
+} inputs_32;
+
+/* The ends of up to four blocks of sixteen rows: acc + scale d isum (+ min d s). */
+RZ_INLINE __m512 finish_32(gemv_32_format format, const __m512 *isum, const __m512 *scale, const __m512 *min,
+                           const char *record, size_t k, size_t block, int n_blocks, __m512 acc)
 {
     const float *d = (const float *)(record + rz_act_d_offset(k)) + block;
     const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32)) + block;
-    act_4 x = load_act_4(record, k, block, n_blocks);
-    __m512 isum[4], scale[4], min[4];
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; g++) {
-        __m512i dots[4], scales = _mm512_setzero_si512();
-#pragma GCC unroll 4
-        for (int r = 0; r < 4; r++) {
-            dots[r] = format.dot_4(row_blocks[4 * g + r], &x);
-            scales = format.scales_4(scales, r, row_blocks[4 * g + r]);
-            if (fetch) fetch_ahead(row_blocks[4 * g + r], AHEAD_32, 4 * format.block_bytes);
-        }
-        isum[g] = _mm512_cvtepi32_ps(sum_quads_i32(dots[0], dots[1], dots[2], dots[3]));
-        scale[g] = low_scales_f32(format.scales, scales);
-        if (format.has_min) min[g] = low_halves_f32(_mm512_srli_epi32(scales, 16));
-    }
-    transpose_lanes(isum);
-    transpose_lanes(scale);
-    if (format.has_min) transpose_lanes(min);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; b++) {
         if (b == n_blocks) break;
@@ -85,42 +75,83 @@ RZ_INLINE __m512 step_32(gemv_32_format format, const char *const *row_blocks, i
     return acc;
 }
 
+/* Adds blocks [block, block + n_blocks) of sixteen rows to acc; each row fetches what lies ahead of it. */
+RZ_INLINE void step_32(gemv_32_format format, const char *const *row_blocks, inputs_32 in, size_t block, int n_blocks,
+                       __m512 *acc)
+{
+    act_4 x[2];
+    __m512 isum[2][4], scale[4], min[4];
+#pragma GCC unroll 2
+    for (int t = 0; t < in.n; t++) x[t] = load_act_4(in.records + (size_t)t * in.stride, in.k, block, n_blocks);
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; g++) {
+        __m512i dots[2][4], scales = _mm512_setzero_si512();
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) {
+#pragma GCC unroll 2
+            for (int t = 0; t < in.n; t++) dots[t][r] = format.dot_4(row_blocks[4 * g + r], &x[t]);
+            scales = format.scales_4(scales, r, row_blocks[4 * g + r]);
+            fetch_ahead(row_blocks[4 * g + r], AHEAD_32, 4 * format.block_bytes);
+        }
+#pragma GCC unroll 2
+        for (int t = 0; t < in.n; t++)
+            isum[t][g] = _mm512_cvtepi32_ps(sum_quads_i32(dots[t][0], dots[t][1], dots[t][2], dots[t][3]));
+        scale[g] = low_scales_f32(format.scales, scales);
+        if (format.has_min) min[g] = low_halves_f32(_mm512_srli_epi32(scales, 16));
+    }
+    transpose_lanes(scale);
+    if (format.has_min) transpose_lanes(min);
+#pragma GCC unroll 2
+    for (int t = 0; t < in.n; t++) {
+        transpose_lanes(isum[t]);
+        acc[t] =
+            finish_32(format, isum[t], scale, min, in.records + (size_t)t * in.stride, in.k, block, n_blocks, acc[t]);
+    }
+}
+
 /* What a step may read behind the first byte of a row's blocks. */
 enum { STEP_READS = 160 };
 
 /* The last one to three blocks of the rows. A step reads beyond them: for the first n_direct rows into the row that
  * follows, which is there; for the others from a copy. */
-RZ_INLINE __m512 last_step_32(gemv_32_format format, const char *const *row_blocks, int n_direct, const char *record,
-                              size_t k, size_t block, __m512 acc)
+RZ_INLINE void last_step_32(gemv_32_format format, const char *const *row_blocks, int n_direct, inputs_32 in,
+                            size_t block, __m512 *acc)
 {
     char copies[16][STEP_READS];
     const char *readable[16];
-    int n_blocks = (int)(k / 32 - block);
+    int n_blocks = (int)(in.k / 32 - block);
     for (int r = 0; r < 16; r++) {
         readable[r] = r < n_direct ? row_blocks[r] : copies[r];
         if (r < n_direct) continue;
         memset(copies[r], 0, STEP_READS);
         memcpy(copies[r], row_blocks[r], (size_t)(n_blocks * format.block_bytes));
     }
-    return step_32(format, readable, 0, record, k, block, n_blocks, acc);
+    step_32(format, readable, in, block, n_blocks, acc);
 }
 
-/* Sixteen rows against one token. */
-RZ_INLINE __m512 dot_rows_32(gemv_32_format format, const char *const *rows, int n_direct, int fetch, size_t k,
-                             const char *record)
+/* Sixteen weight rows against one or two input rows, whose dots go to the rows `at` of y. */
+RZ_INLINE void dot_rows_32(gemv_32_format format, const char *const *rows, int n_direct, inputs_32 in, const size_t *at,
+                           float *y, size_t ldy)
 {
-    __m512 acc = _mm512_setzero_ps();
+    __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     size_t block = 0, step_bytes = (size_t)(4 * format.block_bytes);
     const char *row_blocks[16];
     for (int r = 0; r < 16; r++) row_blocks[r] = rows[r];
-    for (; block + 4 <= k / 32; block += 4) {
-        acc = step_32(format, row_blocks, fetch, record, k, block, 4, acc);
+    for (; block + 4 <= in.k / 32; block += 4) {
+        step_32(format, row_blocks, in, block, 4, acc);
         for (int r = 0; r < 16; r++) row_blocks[r] += step_bytes;
     }
-    return block < k / 32 ? last_step_32(format, row_blocks, n_direct, record, k, block, acc) : acc;
+    if (block < in.k / 32) last_step_32(format, row_blocks, n_direct, in, block, acc);
+    for (int t = 0; t < in.n; t++) {
+        float dots[16];
+        _mm512_storeu_ps(dots, acc[t]);
+        for (int s = 0; s < 16; s++) y[(size_t)t * ldy + at[s]] = dots[s];
+    }
 }
 
-RZ_INLINE void gemv_32(gemv_32_format format, RZ_MATMUL_PARAMS)
+/* n: input rows, one or two. */
+RZ_INLINE void gemv_32(gemv_32_format format, const void *w, size_t w_stride, size_t k, size_t r0, size_t r1,
+                       const void *x, size_t x_stride, int n, float *y, size_t ldy)
 {
     size_t n_steps = stream_steps(r0, r1, 16), at[16];
     for (size_t step = 0; step < n_steps; step++) {
@@ -131,11 +162,7 @@ RZ_INLINE void gemv_32(gemv_32_format format, RZ_MATMUL_PARAMS)
             rows[s] = (const char *)w + at[s] * w_stride;
             n_direct += at[s] + 1 < r1 && w_stride >= STEP_READS;
         }
-        for (size_t t = 0; t < n; t++) {
-            float dots[16];
-            _mm512_storeu_ps(dots, dot_rows_32(format, rows, n_direct, t == 0, k, (const char *)x + t * x_stride));
-            for (size_t s = 0; s < 16; s++) y[t * ldy + at[s]] = dots[s];
-        }
+        dot_rows_32(format, rows, n_direct, (inputs_32){x, x_stride, k, n}, at, y, ldy);
     }
 }
 

@@ -39,25 +39,22 @@ RZ_INLINE __m512i spread_two(__m512i bytes, int i, int j)
     return _mm512_shuffle_epi8(bytes, _mm512_mask_blend_epi64(0xf0, word_i, word_j));
 }
 
-/* The token's block with the sub-blocks in the order of the nibbles: 0 and 2, 1 and 3, 4 and 6, 5 and 7. */
-RZ_INLINE void pair_sub_blocks(const act_256 *x, __m512i *pairs)
+/* Elements of an input row in the order of the nibbles: sub-blocks 0 and 2, 1 and 3, 4 and 6, 5 and 7 for i = 0 to 3. */
+RZ_INLINE __m512i act_two_sub_blocks(const act_256 *x, int i)
 {
-    for (int half = 0; half < 2; half++) {
-        __m512i first = x->q_s8x64[2 * half], last = x->q_s8x64[2 * half + 1];
-        pairs[2 * half] = _mm512_shuffle_i64x2(first, last, 0x44);
-        pairs[2 * half + 1] = _mm512_shuffle_i64x2(first, last, 0xee);
-    }
+    __m512i first = act_64(x, i / 2 * 2), last = act_64(x, i / 2 * 2 + 1);
+    return i % 2 ? _mm512_shuffle_i64x2(first, last, 0xee) : _mm512_shuffle_i64x2(first, last, 0x44);
 }
 
-/* Sum of scale * q * x; q: four vectors of at most 5 bits a byte, in the order of pair_sub_blocks. */
-RZ_INLINE __m512i dot_sub_blocks(const __m512i *q, const scales_256 *s, int r, const act_256 *x)
+/* Sum of scale * q * x; q: four vectors of at most 5 bits a byte, ordered alike. */
+RZ_INLINE __m512i dot_sub_blocks(const __m512i *q, __m512i scales, const act_256 *x)
 {
-    __m512i pairs[4], scales = broadcast_lane(s->scales, r), dot = _mm512_setzero_si512();
-    pair_sub_blocks(x, pairs);
+    __m512i dot = _mm512_setzero_si512();
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         int first = i / 2 * 4 + i % 2;
-        dot = _mm512_dpwssd_epi32(dot, _mm512_maddubs_epi16(q[i], pairs[i]), spread_two(scales, first, first + 2));
+        __m512i words = _mm512_maddubs_epi16(q[i], act_two_sub_blocks(x, i));
+        dot = _mm512_dpwssd_epi32(dot, words, spread_two(scales, first, first + 2));
     }
     return dot;
 }

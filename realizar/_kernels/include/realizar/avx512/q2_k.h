@@ -20,13 +20,13 @@ static inline scales_256 q2_k_scales_256(const char *const *data)
     return s;
 }
 
-static inline __m512i q2_k_dot_256(const char *data, const scales_256 *s, int r, const act_256 *x)
+static inline __m512i q2_k_dot_256(const char *data, __m512i scales, const act_256 *x)
 {
     const rz_block_q2_k *block = (const rz_block_q2_k *)data;
-    __m512i scales = broadcast_lane(s->scales, r), dot = _mm512_setzero_si512();
+    __m512i dot = _mm512_setzero_si512();
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        __m512i words = _mm512_maddubs_epi16(unpack_bit_pairs_64(block->qs, (size_t)i), x->q_s8x64[i]);
+        __m512i words = _mm512_maddubs_epi16(unpack_bit_pairs_64(block->qs, (size_t)i), act_64(x, i));
         dot = _mm512_dpwssd_epi32(dot, words, spread_groups(scales, 4 * i, 0));
     }
     return dot;
@@ -52,10 +52,9 @@ static inline void q2_k_unpack_scales(const char *const *blocks, int32_t (*scale
     _mm512_store_si512(scales[D_AT], gather_dwords(blocks, offsetof(rz_block_q2_k, d)));
 }
 
-static void q2_k_gemv(RZ_MATMUL_PARAMS)
-{
-    gemv_256((gemv_256_format){q2_k_scales_256, q2_k_dot_256, sizeof(rz_block_q2_k), HAS_MIN, 0}, RZ_MATMUL_ARGS);
-}
+static const gemv_256_format q2_k_gemv_format = {q2_k_scales_256, q2_k_dot_256, sizeof(rz_block_q2_k), HAS_MIN, 0};
+
+RZ_GEMV(q2_k, gemv_256, q2_k_gemv_format)
 
 static inline void q2_k_unpack_256(const char *const *blocks, char *tile)
 {

@@ -35,13 +35,13 @@ RZ_INLINE __m512i q3_k_elements_64(const rz_block_q3_k *block, size_t i)
 }
 
 /* The scales stand in the upper bytes of words: 256 * 7 * 127 * 32 * 256 fits in 31 bits. */
-static inline __m512i q3_k_dot_256(const char *data, const scales_256 *s, int r, const act_256 *x)
+static inline __m512i q3_k_dot_256(const char *data, __m512i scales, const act_256 *x)
 {
-    __m512i scales = broadcast_lane(s->scales, r), dot = _mm512_setzero_si512();
+    __m512i dot = _mm512_setzero_si512();
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         __m512i q = q3_k_elements_64((const rz_block_q3_k *)data, (size_t)i);
-        dot = _mm512_dpwssd_epi32(dot, _mm512_maddubs_epi16(q, x->q_s8x64[i]), spread_groups(scales, 4 * i, 1));
+        dot = _mm512_dpwssd_epi32(dot, _mm512_maddubs_epi16(q, act_64(x, i)), spread_groups(scales, 4 * i, 1));
     }
     return _mm512_srai_epi32(dot, 8);
 }
@@ -70,10 +70,9 @@ static inline void q3_k_unpack_scales(const char *const *blocks, int32_t (*scale
     _mm512_store_si512(scales[D_AT], _mm512_srli_epi32(last, 16));
 }
 
-static void q3_k_gemv(RZ_MATMUL_PARAMS)
-{
-    gemv_256((gemv_256_format){q3_k_scales_256, q3_k_dot_256, sizeof(rz_block_q3_k), NO_MIN, 2}, RZ_MATMUL_ARGS);
-}
+static const gemv_256_format q3_k_gemv_format = {q3_k_scales_256, q3_k_dot_256, sizeof(rz_block_q3_k), NO_MIN, 2};
+
+RZ_GEMV(q3_k, gemv_256, q3_k_gemv_format)
 
 static inline void q3_k_unpack_256(const char *const *blocks, char *tile)
 {

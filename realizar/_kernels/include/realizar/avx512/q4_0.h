@@ -27,10 +27,9 @@ static inline __m512i q4_0_unpack_64(const char *row, size_t i)
     return unpack_nibbles_2(block[0].qs, block[1].qs);
 }
 
-static void q4_0_gemv(RZ_MATMUL_PARAMS)
-{
-    gemv_32((gemv_32_format){q4_0_dot_4, q4_0_scales_4, sizeof(rz_block_q4_0), NO_MIN, HALF_SCALES}, RZ_MATMUL_ARGS);
-}
+static const gemv_32_format q4_0_gemv_format = {q4_0_dot_4, q4_0_scales_4, sizeof(rz_block_q4_0), NO_MIN, HALF_SCALES};
+
+RZ_GEMV(q4_0, gemv_32, q4_0_gemv_format)
 
 static const gemm_32_format q4_0_gemm_format = {q4_0_unpack_64, sizeof(rz_block_q4_0), 3, NO_MIN, HALF_SCALES};
 

@@ -7,17 +7,17 @@
 #include "realizar/blocks.h"
 #include "realizar/tiers.h"
 
-static inline __m512i q4_k_dot_256(const char *data, const scales_256 *s, int r, const act_256 *x)
+static inline __m512i q4_k_dot_256(const char *data, __m512i scales, const act_256 *x)
 {
     const rz_block_q4_k *block = (const rz_block_q4_k *)data;
     const __m512i mask = _mm512_set1_epi8(15);
     __m512i q[4];
     for (int half = 0; half < 2; half++) {
-        __m512i packed = _mm512_loadu_si512(block->qs + 64 * half);
+        __m512i packed = load_once(block->qs + 64 * half);
         q[2 * half] = _mm512_and_si512(packed, mask);
         q[2 * half + 1] = _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask);
     }
-    return dot_sub_blocks(q, s, r, x);
+    return dot_sub_blocks(q, scales, x);
 }
 
 /* The nibbles are spread behind the transposition: half as much is to be transposed. */
@@ -40,10 +40,9 @@ static inline void q4_k_unpack_scales(const char *const *blocks, int32_t (*scale
     k_unpack_scales(blocks, scales);
 }
 
-static void q4_k_gemv(RZ_MATMUL_PARAMS)
-{
-    gemv_256((gemv_256_format){k_scales_256, q4_k_dot_256, sizeof(rz_block_q4_k), HAS_MIN, 0}, RZ_MATMUL_ARGS);
-}
+static const gemv_256_format q4_k_gemv_format = {k_scales_256, q4_k_dot_256, sizeof(rz_block_q4_k), HAS_MIN, 0};
+
+RZ_GEMV(q4_k, gemv_256, q4_k_gemv_format)
 
 static const gemm_256_format q4_k_gemm_format = {
     q4_k_unpack_256, q4_k_unpack_scales, sizeof(rz_block_q4_k), 8, 32, 8, 0, 8};

@@ -8,7 +8,7 @@
 #include "realizar/tiers.h"
 
 /* Bit j of byte i of qh belongs to sub-block j: shifted to bit 4 of the vectors that hold two sub-blocks each. */
-static inline __m512i q5_k_dot_256(const char *data, const scales_256 *s, int r, const act_256 *x)
+static inline __m512i q5_k_dot_256(const char *data, __m512i scales, const act_256 *x)
 {
     const rz_block_q5_k *block = (const rz_block_q5_k *)data;
     const __m512i mask = _mm512_set1_epi8(15), bit_16 = _mm512_set1_epi8(16);
@@ -22,12 +22,12 @@ static inline __m512i q5_k_dot_256(const char *data, const scales_256 *s, int r,
         _mm512_srlv_epi64(_mm512_srli_epi64(fifth, 1), right_4_6),
     };
     for (int half = 0; half < 2; half++) {
-        __m512i packed = _mm512_loadu_si512(block->qs + 64 * half);
+        __m512i packed = load_once(block->qs + 64 * half);
         q[2 * half] = _mm512_and_si512(packed, mask);
         q[2 * half + 1] = _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask);
     }
     for (int i = 0; i < 4; i++) q[i] = _mm512_or_si512(q[i], _mm512_and_si512(fifths[i], bit_16));
-    return dot_sub_blocks(q, s, r, x);
+    return dot_sub_blocks(q, scales, x);
 }
 
 /* A dword of four nibbles (the lower ones, or the upper ones) and their fifth bits: bit s of each byte of high. */
@@ -62,10 +62,9 @@ static inline void q5_k_unpack_scales(const char *const *blocks, int32_t (*scale
     k_unpack_scales(blocks, scales);
 }
 
-static void q5_k_gemv(RZ_MATMUL_PARAMS)
-{
-    gemv_256((gemv_256_format){k_scales_256, q5_k_dot_256, sizeof(rz_block_q5_k), HAS_MIN, 0}, RZ_MATMUL_ARGS);
-}
+static const gemv_256_format q5_k_gemv_format = {k_scales_256, q5_k_dot_256, sizeof(rz_block_q5_k), HAS_MIN, 0};
+
+RZ_GEMV(q5_k, gemv_256, q5_k_gemv_format)
 
 static const gemm_256_format q5_k_gemm_format = {
     q5_k_unpack_256, q5_k_unpack_scales, sizeof(rz_block_q5_k), 8, 16, 16, 0, 8};

@@ -36,10 +36,9 @@ static inline __m512i q8_0_unpack_64(const char *row, size_t i)
     return _mm512_xor_si512(both, _mm512_set1_epi8(-128));
 }
 
-static void q8_0_gemv(RZ_MATMUL_PARAMS)
-{
-    gemv_32((gemv_32_format){q8_0_dot_4, q8_0_scales_4, sizeof(rz_block_q8_0), NO_MIN, HALF_SCALES}, RZ_MATMUL_ARGS);
-}
+static const gemv_32_format q8_0_gemv_format = {q8_0_dot_4, q8_0_scales_4, sizeof(rz_block_q8_0), NO_MIN, HALF_SCALES};
+
+RZ_GEMV(q8_0, gemv_32, q8_0_gemv_format)
 
 static const gemm_32_format q8_0_gemm_format = {q8_0_unpack_64, sizeof(rz_block_q8_0), 7, NO_MIN, HALF_SCALES};
 
