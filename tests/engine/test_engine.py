@@ -13,7 +13,7 @@ from realizar.engine import scheduler, writing
 from realizar.engine.engine import Engine
 from realizar.errors import ContextFullError, ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
-from tests.clocks import Clock
+from tests.clocks import Clock, wait_until
 from tests.engine.fake import EOG, FULL, N_VOCAB, PLANS, FakeModel, check_cache, continuation, expected
 
 PROMPT = [1 + i % 29 for i in range(100)]
@@ -251,9 +251,11 @@ def slow_step(engine):
 def test_closing_waits_for_one_step_and_no_more():
     engine = engine_of()
     asking, failed, go_on = slow_step(engine)
+    waits, wait_for = threading.Event(), engine._turn.wait_for
+    engine._turn.wait_for = lambda condition: waits.set() or wait_for(condition)
     closing = threading.Thread(target=engine.close)
     closing.start()
-    closing.join(0.05)
+    wait_until(lambda: waits.is_set() or engine.model.closed)
     assert not engine.model.closed
     go_on.set()
     closing.join()

@@ -9,6 +9,7 @@ import pytest
 
 from realizar.errors import DownloadError, ModelNotFoundError
 from realizar.store import MODELS, pull, resolve, stored_models
+from realizar.store import cache as cache_module
 from realizar.store.cache import landing, locked
 from realizar.store.wheels import fetch_wheel
 from tests.store.conftest import DATA, write_wheel
@@ -95,7 +96,7 @@ def test_several_processes_at_once(tiny, cache):
     command = [sys.executable, "-c", PULL_TINY, str(tiny.n_bytes), tiny.sha256]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     for process in processes:
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate()
         assert process.returncode == 0, stderr.decode()
     assert (cache / "tiny.gguf").read_bytes() == b"".join(DATA)
     assert leftovers(cache) == []
@@ -115,15 +116,16 @@ def test_landing_leaves_the_old_file_when_the_block_fails(tmp_path):
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
-def test_the_lock_waits_and_says_so(tmp_path, capfd):
-    order = []
-    held = threading.Event()
+def test_the_lock_waits_and_says_so(tmp_path, capfd, monkeypatch):
+    order, wait = [], cache_module._wait_lock
+    held, waited_for = threading.Event(), threading.Event()
+    monkeypatch.setattr(cache_module, "_wait_lock", lambda stream: (waited_for.set(), wait(stream)))
 
     def first():
         with locked(tmp_path / "lock"):
             held.set()
             order.append("first")
-            threading.Event().wait(0.2)
+            waited_for.wait()
             order.append("first done")
 
     thread = threading.Thread(target=first)
