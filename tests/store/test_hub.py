@@ -1,5 +1,6 @@
 """hf: names, with a stand-in for huggingface-hub."""
 
+import errno
 import sys
 from types import ModuleType
 
@@ -73,6 +74,32 @@ def test_errors_of_the_hub(fake_hub):
         fake_hub.fails = error
         with pytest.raises(ours, match=text):
             resolve("hf:owner/repo/model.gguf")
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "may not write"),
+        (errno.EIO, "fetched"),
+    ],
+)
+def test_a_cache_that_cannot_be_written(number, says, fake_hub):
+    fake_hub.fails = OSError(number, "what the system says")
+    with pytest.raises(DownloadError, match=says):
+        pull("hf:owner/repo/model.gguf")
+    fake_hub.fails = None
+    path = pull("hf:owner/repo/model.gguf")
+    fake_hub.fails = PermissionError(errno.EACCES, "what the system says")
+    assert pull("hf:owner/repo/model.gguf") == path
+
+
+def test_what_is_broken_in_the_cache_is_not_listed(fake_hub):
+    path = pull("hf:owner/repo/model.gguf")
+    path.unlink()
+    path.symlink_to(path.with_name("gone"))
+    assert [m.name for m in stored_models() if m.name.startswith("hf:")] == []
 
 
 def test_without_huggingface_hub(monkeypatch, tmp_path):
