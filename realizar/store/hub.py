@@ -66,7 +66,7 @@ def fetch(reference: str) -> Path:
 def cached(reference: str) -> Path | None:
     """The file if an earlier fetch brought all of it; asks no network and no huggingface-hub."""
     repo, file = parse(reference)
-    for snapshot in sorted(_folder().glob(f"models--{repo.replace('/', '--')}/snapshots/*")):
+    for snapshot in _snapshots(f"models--{repo.replace('/', '--')}"):
         if all((snapshot / part).is_file() for part in _parts(file)):
             return snapshot / file
     return None
@@ -75,11 +75,18 @@ def cached(reference: str) -> Path | None:
 def fetched() -> list[tuple[str, Path]]:
     """The names and files of all that has been fetched from the hub."""
     rows = []
-    for snapshot in sorted(_folder().glob("models--*/snapshots/*")):
+    for snapshot in _snapshots("models--*"):
         owner, _, repo = snapshot.parents[1].name[len("models--") :].partition("--")
         for path in sorted(path for path in snapshot.rglob("*.gguf") if path.is_file()):
             rows.append((f"{PREFIX}{owner}/{repo}/{path.relative_to(snapshot).as_posix()}", path))
     return rows
+
+
+def _snapshots(models: str) -> list[Path]:
+    try:
+        return sorted(_folder().glob(f"{models}/snapshots/*"))
+    except PermissionError:  # in a folder that may not be looked into
+        return []
 
 
 def _folder() -> Path:

@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -93,6 +94,21 @@ def test_a_cache_that_cannot_be_written(number, says, fake_hub):
     path = pull("hf:owner/repo/model.gguf")
     fake_hub.fails = PermissionError(errno.EACCES, "what the system says")
     assert pull("hf:owner/repo/model.gguf") == path
+
+
+def test_a_cache_that_may_not_be_looked_into(fake_hub, tmp_path, monkeypatch):
+    """What Python's own functions do there is not asked of the system: root may look everywhere."""
+
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    path = pull("hf:owner/repo/model.gguf")
+    for name in ("stat", "glob"):
+        monkeypatch.setattr(Path, name, refuse)
+    assert {m.path for m in stored_models()} == {None}
+    assert hub.cached("hf:owner/repo/model.gguf") is None
+    monkeypatch.undo()
+    assert path.is_file()
 
 
 def test_what_is_broken_in_the_cache_is_not_listed(fake_hub):
