@@ -147,6 +147,14 @@ def test_floats_of_eight_bits():
     assert np.isnan(e8m0).nonzero()[0].tolist() == [255]
 
 
+def test_floats_of_eight_bits_against_torch():
+    torch = pytest.importorskip("torch")
+    codes = torch.arange(256, dtype=torch.uint8)
+    for name, dtype in (("E4M3", "float8_e4m3fn"), ("E5M2", "float8_e5m2"), ("E8M0", "float8_e8m0fnu")):
+        want = codes.view(getattr(torch, dtype)).float().numpy()
+        np.testing.assert_array_equal(eighths(f"F8_{name}"), want)
+
+
 REFUSED = {
     "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128},
     "awq": {"quant_method": "awq", "bits": 4, "version": "gemm"},
