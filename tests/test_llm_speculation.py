@@ -8,6 +8,7 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar.errors import ParameterError
+from tests.engine.speculation.oracle import FlatCost
 from tests.tokenizer.vocabularies import real
 
 PATH = real("smollm2")
@@ -44,6 +45,7 @@ def texts(llm):
 
 def test_lookup_gives_the_same_texts(plain):
     with LLM(PATH, n_ctx=256, speculate="ngram") as llm:
+        llm.engine.speculator.cost = FlatCost(512)
         found, timings = texts(llm)
     assert found == plain
     assert timings[0].n_accepted >= 24

@@ -1,8 +1,21 @@
-"""Opening the default model."""
+"""What a program waits for before its first token: imports, and opening the default model."""
 
 from benchmarks.common import real_model
+from realizar import LLM, SamplingParams
 from realizar.gguf import GGUFFile
-from realizar.llm import LLM
+
+
+class Imports:
+    """Each in a fresh interpreter."""
+
+    def timeraw_package(self):
+        return "import realizar"
+
+    def timeraw_facade(self):
+        return "from realizar import LLM, SamplingParams"
+
+    def timeraw_plugins(self):
+        return "for point in points: point.load()", "from realizar.arch import registry; points = registry.selected()"
 
 
 class Load:
@@ -20,6 +33,10 @@ class Load:
     def time_llm_and_tokenizer(self):
         with LLM(self.path) as llm:
             llm.tokenize("ready")
+
+    def time_llm_and_first_token(self):
+        with LLM(self.path) as llm:
+            llm.generate([1, 2, 3], SamplingParams(max_tokens=1, ignore_eos=True))
 
     def peakmem_llm(self):
         LLM(self.path).close()

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from realizar import SamplingParams
+from benchmarks.common import real_model
+from realizar import LLM, SamplingParams
 from realizar._kernels.blocks import LogitBlocks
 from realizar._kernels.plan import Pool
 from realizar.sampling import SamplerChain
@@ -68,3 +69,22 @@ class SampleRows:
         self.blocks.fill(self.logits)
         for chain, row in zip(self.chains, self.logits, strict=True):
             chain.sample(row, [], 1000)
+
+
+class Step:
+    """A step of Qwen2.5-Coder-0.5B, whose vocabulary it is: what the other times here are a share of."""
+
+    params = (1, N_ROWS)
+    param_names = ("n_sequences",)
+
+    def setup(self, n):
+        self.llm = LLM(real_model("qwen2.5-coder-0.5b"), n_ctx=1024, n_seqs=n, n_threads=2)
+        params = SamplingParams(max_tokens=None, ignore_eos=True, seed=1)
+        self.requests = [self.llm.engine.generate([1, 2, 3 + i], params) for i in range(n)]
+        self.llm.engine.step()
+
+    def teardown(self, n):
+        self.llm.close()
+
+    def time_step(self, n):
+        self.llm.engine.step()

@@ -1,8 +1,8 @@
 """Converting Hugging Face's checkpoints to GGUF, without torch.
 
 An architecture's own table says which tensors there are; its `checkpoint` (realizar/arch/checkpoint.py) says what they
-are called in the other format. source.py reads a folder, metadata.py and tensors.py follow the tables, vocabulary.py
-translates the tokenizer.
+are called in the other format. source.py reads a folder, quantized.py weights of eight bits, metadata.py and tensors.py
+follow the tables, vocabulary.py translates the tokenizer.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import json
 import math
 import mmap
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ from realizar.quants import dequantize
 
 MAX_HEADER = 100 << 20  # the format's own limit
 NUMPY = {
-    "F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1", "BOOL": "|u1",
+    "F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8", "U32": "<u4",
+    "U16": "<u2", "U8": "|u1", "BOOL": "|u1",
 }  # fmt: skip
 HALVES = ("F16", "BF16")
+EIGHTHS = ("F8_E4M3", "F8_E5M2", "F8_E8M0")
+FLOATS = ("F64", "F32", *HALVES)
+"""Types whose elements are numbers as they are."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,28 @@ class Stored:
         """The numbers, float32 [*shape]."""
         if self.type in HALVES:
             return dequantize(np.frombuffer(self.data, np.uint8), self.type).reshape(self.shape)
+        if self.type in EIGHTHS:
+            return eighths(self.type)[np.frombuffer(self.data, np.uint8)].reshape(self.shape)
         array: npt.NDArray[Any] = np.frombuffer(self.data, NUMPY[self.type]).reshape(self.shape)
         return array.astype(np.float32)
+
+
+@cache
+def eighths(type: str) -> npt.NDArray[np.float32]:
+    """The 256 numbers of a float of eight bits, float32 [256].
+
+    E4M3 and E5M2 of https://arxiv.org/abs/2209.05433: E4M3 has no infinities, and NaN where all bits but the sign are
+    set; E5M2 is the upper half of a float16. E8M0 of the OCP microscaling formats is a power of two.
+    """
+    codes = np.arange(256, dtype=np.uint16)
+    if type == "F8_E5M2":
+        return (codes << 8).view(np.float16).astype(np.float32)
+    if type == "F8_E8M0":
+        return np.where(codes == 255, np.nan, np.ldexp(1.0, codes.astype(np.int32) - 127)).astype(np.float32)
+    exponent, mantissa = (codes >> 3 & 15).astype(np.int32), (codes & 7) / 8
+    size = np.where(exponent == 0, np.ldexp(mantissa, -6), np.ldexp(1 + mantissa, exponent - 7))
+    size[(codes & 127) == 127] = np.nan
+    return np.where(codes & 128, -size, size).astype(np.float32)
 
 
 def mxfp4(blocks: Stored, scales: Stored) -> npt.NDArray[np.float32]:
@@ -82,9 +107,9 @@ def read(path: Path) -> dict[str, Stored]:
 
 def _stored(path: Path, name: str, row: dict[str, Any], body: memoryview) -> Stored:
     shape, (begin, end) = tuple(row["shape"]), row["data_offsets"]
-    if row["dtype"] not in (*NUMPY, *HALVES):
+    if row["dtype"] not in (*NUMPY, *HALVES, *EIGHTHS):
         raise GGUFError(f"{path}: {name} is of type {row['dtype']}; a checkpoint in F32, F16 or BF16 is needed")
-    width = 2 if row["dtype"] in HALVES else np.dtype(NUMPY[row["dtype"]]).itemsize
+    width = 2 if row["dtype"] in HALVES else 1 if row["dtype"] in EIGHTHS else np.dtype(NUMPY[row["dtype"]]).itemsize
     if not 0 <= begin <= end <= len(body) or end - begin != math.prod(shape) * width:
         raise GGUFError(f"{path}: {name} of shape {shape} does not lie where the header says; the file is cut short")
     return Stored(row["dtype"], shape, body[begin:end])

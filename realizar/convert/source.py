@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from realizar.arch.checkpoint import Array
-from realizar.convert import safetensors
+from realizar.convert import quantized, safetensors
 from realizar.errors import GGUFError, ModelNotFoundError
 
 PREFIXES = (
@@ -34,6 +34,8 @@ class Source:
     ----------
     config : dict
         config.json; a text model inside another one is what counts.
+    scheme : Scheme or None
+        How the weights are quantized, as config.json says.
     used : set of str
         Names of the tensors that were asked for and found.
 
@@ -43,12 +45,15 @@ class Source:
         If a file is missing.
     GGUFError
         If one cannot be read.
+    TensorError
+        If the weights are quantized in a way that is not understood.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = {**(whole := read_json(folder / "config.json")), **whole.get("text_config", {})}
         self.config["architectures"] = whole.get("architectures", self.config.get("architectures", []))
+        self.scheme = quantized.scheme_of(self.config)
         self.stored: dict[str, safetensors.Stored] = {}
         for path in _parts(folder):
             self.stored.update(safetensors.read(path))
@@ -68,7 +73,7 @@ class Source:
             if found.endswith(BLOCKS):
                 scales = self.stored[found.removesuffix(BLOCKS) + SCALES]
                 return safetensors.mxfp4(self.stored[found], scales).swapaxes(-1, -2)
-            return self.stored[found].floats()
+            return quantized.numbers(self.stored, found, self.scheme)
         arrays: list[Array] = []
         while self.has(one := name.replace("{e}", str(len(arrays)))):
             arrays.append(self.array(one))
@@ -82,7 +87,8 @@ class Source:
         """Notes that a tensor (or those of all experts) will be asked for."""
         e = 0
         while (found := self._find(name.replace("{e}", str(e)))) is not None:
-            self.used.update({found, found.removesuffix(BLOCKS) + SCALES} if found.endswith(BLOCKS) else {found})
+            more = quantized.beside(found, self.scheme)
+            self.used.update({found, found.removesuffix(BLOCKS) + SCALES} if found.endswith(BLOCKS) else {found, *more})
             if "{e}" not in name:
                 return
             e += 1

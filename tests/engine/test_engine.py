@@ -13,6 +13,7 @@ from realizar.engine import scheduler, writing
 from realizar.engine.engine import Engine
 from realizar.errors import ContextFullError, ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
+from tests.clocks import Clock, wait_until
 from tests.engine.fake import EOG, FULL, N_VOCAB, PLANS, FakeModel, check_cache, continuation, expected
 
 PROMPT = [1 + i % 29 for i in range(100)]
@@ -231,7 +232,7 @@ def slow_step(engine):
 
     def slow(batch, outputs=None):
         begun.set()
-        assert go_on.wait(30)
+        go_on.wait()
         return run(batch, outputs)
 
     def ask():
@@ -243,16 +244,18 @@ def slow_step(engine):
     engine.model.program.run = slow
     thread = threading.Thread(target=ask)
     thread.start()
-    assert begun.wait(30)
+    begun.wait()
     return thread, failed, go_on
 
 
 def test_closing_waits_for_one_step_and_no_more():
     engine = engine_of()
     asking, failed, go_on = slow_step(engine)
+    waits, wait_for = threading.Event(), engine._turn.wait_for
+    engine._turn.wait_for = lambda condition: waits.set() or wait_for(condition)
     closing = threading.Thread(target=engine.close)
     closing.start()
-    closing.join(0.05)
+    wait_until(lambda: waits.is_set() or engine.model.closed)
     assert not engine.model.closed
     go_on.set()
     closing.join()
@@ -333,19 +336,8 @@ def test_any_course_of_events(name):
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
 
 
-class Clock:
-    """Time that goes by a second whenever it is looked at."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        self.now += 1.0
-        return self.now
-
-
 def test_time_ends_a_text_where_it_is(monkeypatch):
-    clock = Clock()
+    clock = Clock(tick=1.0)
     for module in (scheduler, writing):
         monkeypatch.setattr(module, "time", clock)
     engine = engine_of(n_seqs=1)
@@ -364,7 +356,7 @@ def test_time_ends_a_text_where_it_is(monkeypatch):
 
 
 def test_time_ends_a_prompt_that_is_not_computed_yet(monkeypatch):
-    clock = Clock()
+    clock = Clock(tick=1.0)
     for module in (scheduler, writing):
         monkeypatch.setattr(module, "time", clock)
     engine = engine_of(n_batch=4)

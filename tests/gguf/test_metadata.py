@@ -1,6 +1,6 @@
 """Metadata: typed access, and a clear word when a value is missing or of another kind."""
 
-import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -113,9 +113,10 @@ def test_opening_a_large_vocabulary(tmp_path):
     writer.add("tokenizer.ggml.tokens", [f"▁token{i}" for i in range(262144)])
     writer.add("tokenizer.ggml.scores", -np.arange(262144, dtype=np.float32))
     writer.write()
-    times = []
-    for _ in range(5):
-        start = time.process_time()
+    tracemalloc.start()
+    try:
         GGUFFile(path).close()
-        times.append(time.process_time() - start)
-    assert min(times) < 0.1, "opening must step over strings without decoding them"
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20, "opening must step over strings without decoding them"

@@ -1,6 +1,6 @@
 """Every kernel of every tier on random inputs beside guard pages; what is tried: tests/native/kernels_harness.c.
 
-A long run: build it as below, then `kernels_harness 100000 SEED`.
+A long run: `python -m tests.tools.fuzz_kernels 100000 SEED`.
 """
 
 from pathlib import Path

@@ -22,8 +22,6 @@ from tests.limits.models import LLAMA, QWEN2, TEMPLATE, rewritten
 PARAMS = SamplingParams(max_tokens=3, temperature=0.7, seed=1, logprobs=2, ignore_eos=True)
 SOURCES = {"llama": LLAMA, "qwen2": QWEN2}
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def put_to_work(path, **params):
     """Load a model and do everything that a user does with one."""

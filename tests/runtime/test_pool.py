@@ -104,7 +104,7 @@ def test_a_forked_process_has_workers_of_its_own() -> None:
 
 COUNT_THREADS = """
 import os
-import time
+from tests.clocks import wait_until
 from tests.runtime.test_pool import Fibonacci, Pool
 count = lambda: len(os.listdir("/proc/self/task"))
 before = count()
@@ -113,10 +113,7 @@ assert count() == before, "threads before the first step"
 assert Fibonacci(pool).is_right()
 assert count() == before + 2, "the caller is one of three"
 del pool
-deadline = time.monotonic() + 10  # a joined thread may stay listed for a moment
-while count() != before and time.monotonic() < deadline:
-    time.sleep(0.01)
-assert count() == before, "threads are given back"
+wait_until(lambda: count() == before)  # threads are given back; a joined one may stay listed for a moment
 """
 
 

@@ -1,60 +1,59 @@
-"""What choosing tokens costs beside computing their logits: a real model, 152,000 tokens, alone and sixteen together.
-
-One text: 0.8 % of a step on two threads. Sixteen: 2.4 %, of which 1.9 is reading 9.7 MB of logits from memory.
-"""
-
-import time
+"""What choosing tokens may cost, counted: one look at a step's logits for all sequences, then a few blocks of them."""
 
 import numpy as np
 import pytest
 
 from realizar import LLM, SamplingParams
+from realizar._kernels.blocks import LogitBlocks
+from realizar._kernels.plan import Pool
 from realizar.sampling import SamplerChain
-from tests.tokenizer.vocabularies import real
+from tests.parity.cases import FIXTURES
 
-PATH = real("qwen2.5-coder-0.5b")
-N_STEPS = 24
-MOST = {1: 0.02, 16: 0.03}
-CHAINS = {
-    "plain": SamplingParams(max_tokens=N_STEPS, ignore_eos=True, seed=1),
-    "greedy": SamplingParams(temperature=0.0, max_tokens=N_STEPS, ignore_eos=True),
-}
+N_VOCAB, BLOCK, N_HOT = 151_936, 64, 20
+ONE = {"plain": SamplingParams(), "greedy": SamplingParams(temperature=0.0)}
+MOST = {"run": SamplingParams(temperature=0.7, top_p=0.95, min_p=0.05), "top_k": SamplingParams(top_k=15)}
 
 
-class Watch:
-    """Passes calls on, and adds up what they take."""
+def chosen(params, blocks, row):
+    return SamplerChain.from_params(params, N_VOCAB, 3, blocks=blocks).sample(row, [], 7).token_id
+
+
+@pytest.mark.parametrize("name", [*ONE, *MOST])
+def test_few_blocks_of_the_logits_are_read(name):
+    """All other blocks are NaN, and nobody notices: all but the chosen token's, or all but those of the hot tokens."""
+    rng = np.random.default_rng(0)
+    logits = (rng.standard_normal((1, N_VOCAB)) / 2 - 8).astype(np.float32)
+    hot = rng.integers(0, N_VOCAB, N_HOT)
+    logits[0, hot] += 14
+    blocks = LogitBlocks(Pool(2), N_VOCAB)
+    blocks.fill(logits)
+    params = {**ONE, **MOST}[name]
+    want = chosen(params, blocks, logits[0])
+    kept = {want // BLOCK} if name in ONE else {int(token) // BLOCK for token in hot}
+    logits[0, ~np.isin(np.arange(N_VOCAB) // BLOCK, list(kept))] = np.nan
+    assert chosen(params, blocks, logits[0]) == want
+
+
+class Counter:
+    """Passes calls on and counts them."""
 
     def __init__(self, function):
-        self.function, self.seconds = function, []
+        self.function, self.n = function, 0
 
     def __call__(self, *args):
-        begin = time.perf_counter()
-        result = self.function(*args)
-        self.seconds.append(time.perf_counter() - begin)
-        return result
+        self.n += 1
+        return self.function(*args)
 
 
-@pytest.mark.real_model
-@pytest.mark.skipif(not PATH.is_file(), reason=f"the model is not in the cache ({PATH}); realizar pull {PATH.stem}")
-@pytest.mark.parametrize("chain", CHAINS)
-def test_share_of_a_step(chain, monkeypatch, capsys):
-    with LLM(PATH, n_ctx=128, n_seqs=16) as llm:
+def test_calls_of_a_step(monkeypatch):
+    """However many sequences there are, their logits are looked at once; each has its chain called once a token."""
+    n, n_tokens = 5, 8
+    params = SamplingParams(max_tokens=n_tokens, ignore_eos=True, seed=1)
+    with LLM(FIXTURES / "llama/model-q4_1.gguf", n_ctx=64, n_seqs=n, n_threads=1) as llm:
         runner = llm.engine.runner
-        for n, most in MOST.items():
-            prompts = [llm.tokenize(f"Write a story about the number {i}.") for i in range(n)]
-            requests = [llm.engine.generate(prompt, CHAINS[chain]) for prompt in prompts]
-            run, sample, fill = Watch(runner.run), Watch(SamplerChain.sample), Watch(runner.blocks.fill)
-            with monkeypatch.context() as patch:
-                patch.setattr(runner, "run", run)
-                patch.setattr(SamplerChain, "sample", lambda *args, sample=sample: sample(*args))
-                patch.setattr(runner, "blocks", type("Blocks", (), {"fill": fill, "forget": runner.blocks.forget}))
-                llm.engine.wait(lambda requests=requests: all(request.is_over for request in requests))
-            step, look = (float(np.median(watch.seconds[-N_STEPS + 1 :])) for watch in (run, fill))
-            choose = float(np.median(sample.seconds[n:])) * n
-            share = (look + choose) / (step + look + choose)
-            with capsys.disabled():
-                print(
-                    f"\n{chain}, {n}: a step of {step * 1e3:.1f} ms, blocks {look * 1e6:.0f} us, "
-                    f"chains {choose * 1e6:.0f} us: {share:.2%}"
-                )
-            assert share <= most
+        run, fill, sample = Counter(runner.run), Counter(runner.blocks.fill), Counter(SamplerChain.sample)
+        monkeypatch.setattr(runner, "run", run)
+        monkeypatch.setattr(runner, "blocks", type("Blocks", (), {"fill": fill, "forget": runner.blocks.forget}))
+        monkeypatch.setattr(SamplerChain, "sample", lambda *args: sample(*args))
+        llm.generate([[1, 2, 3 + i] for i in range(n)], params)
+    assert (run.n, fill.n, sample.n) == (n_tokens, n_tokens, n * n_tokens)

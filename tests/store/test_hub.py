@@ -1,6 +1,8 @@
 """hf: names, with a stand-in for huggingface-hub."""
 
+import errno
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -73,6 +75,47 @@ def test_errors_of_the_hub(fake_hub):
         fake_hub.fails = error
         with pytest.raises(ours, match=text):
             resolve("hf:owner/repo/model.gguf")
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "may not write"),
+        (errno.EIO, "fetched"),
+    ],
+)
+def test_a_cache_that_cannot_be_written(number, says, fake_hub):
+    fake_hub.fails = OSError(number, "what the system says")
+    with pytest.raises(DownloadError, match=says):
+        pull("hf:owner/repo/model.gguf")
+    fake_hub.fails = None
+    path = pull("hf:owner/repo/model.gguf")
+    fake_hub.fails = PermissionError(errno.EACCES, "what the system says")
+    assert pull("hf:owner/repo/model.gguf") == path
+
+
+def test_a_cache_that_may_not_be_looked_into(fake_hub, tmp_path, monkeypatch):
+    """What Python's own functions do there is not asked of the system: root may look everywhere."""
+
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    path = pull("hf:owner/repo/model.gguf")
+    for name in ("stat", "glob"):
+        monkeypatch.setattr(Path, name, refuse)
+    assert {m.path for m in stored_models()} == {None}
+    assert hub.cached("hf:owner/repo/model.gguf") is None
+    monkeypatch.undo()
+    assert path.is_file()
+
+
+def test_what_is_broken_in_the_cache_is_not_listed(fake_hub):
+    path = pull("hf:owner/repo/model.gguf")
+    path.unlink()
+    path.symlink_to(path.with_name("gone"))
+    assert [m.name for m in stored_models() if m.name.startswith("hf:")] == []
 
 
 def test_without_huggingface_hub(monkeypatch, tmp_path):

