@@ -18,11 +18,11 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import (
-    fused_qkv_tensors,
     mlp,
     mlp_tensors,
     norm_tensors,
     qkv,
+    qkv_tensors,
     rotate,
     swiglu_ffn,
     swiglu_tensors,
@@ -114,7 +114,7 @@ class Bert(Architecture):
             "token_types": Weight(types, optional=True),
             "token_embd_norm": Weight((hp.n_embd,), bias=True),
             **self.place_tensors(hp),
-            **fused_qkv_tensors(hp, bias=None, output_bias=None),
+            **qkv_tensors(hp, bias=None, output_bias=None),
             **norm_tensors(hp.n_embd, "attn_output_norm", "layer_output_norm", bias=True),
             **self.ffn_tensors(hp),
         }
@@ -126,6 +126,10 @@ class Bert(Architecture):
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """Two matrices."""
         return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
+
+    def ignored(self, md: ArchMetadata, hp: BertHParams) -> Sequence[str]:
+        """The head of a reranker, too, which scores pairs of texts and has no part in what tokens become."""
+        return (*super().ignored(md, hp), "cls.*")
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
         """Token, type and position."""
@@ -231,11 +235,7 @@ class JinaBertV2(Bert):
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """Gate above up, in one tensor or in two."""
-        parts = {"ffn_gate": hp.n_ff, "ffn_up": hp.n_ff}
-        return {
-            "blk.{i}.ffn_up": Weight((2 * hp.n_ff, hp.n_embd), bias=None, parts=parts),
-            "blk.{i}.ffn_down": Weight((hp.n_embd, hp.n_ff), bias=None),
-        }
+        return swiglu_tensors(hp.n_embd, hp.n_ff, bias=None)
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
         """Token and type."""

@@ -47,10 +47,12 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
     checkpoint = architecture.checkpoint or Checkpoint(())
     names, tied = {**NAMES, **checkpoint.names}, checkpoint.tied(source.config)
     source.settle_prefix(str(_name(names["token_embd"])))
+    if tied:  # where files are never tied, the output matrix is written as a copy
+        names["output"] = names["token_embd"]
     for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
         if not _expected(source, names, name, weight) or (tied and weight.alias is not None):
             continue
-        table = weight.split(name) if weight.parts and _origin(names, name) is None else {name: weight}
+        table = weight.split(name) if weight.parts and _in_parts(source, names, name, weight) else {name: weight}
         for part, w in table.items():
             found = list(_weight(source, _origin(names, part), part, w, hp, type_name))
             yield from found
@@ -60,13 +62,22 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
 
 def _expected(source: Source, names: Names, name: str, weight: Weight) -> bool:
     """Whether a weight belongs into this file, where that depends on another tensor of the layer."""
-    folder = name.rpartition(".")[0]
+    folder = name[: name.rfind(".") + 1]
 
     def there(other: str) -> bool:
-        theirs = _name(_origin(names, f"{folder}.{other}"))
+        origin = _origin(names, folder + other)
+        if callable(origin):
+            return origin(source.config) is not None
+        theirs = _name(origin)
         return theirs is not None and source.has(theirs)
 
     return (weight.where is None or there(weight.where)) and (weight.unless is None or not there(weight.unless))
+
+
+def _in_parts(source: Source, names: Names, name: str, weight: Weight) -> bool:
+    """Whether the checkpoint holds a weight in parts: it has all of them, or the table has no name for the whole."""
+    theirs = [_name(_origin(names, part)) for part in weight.split(name)]
+    return _origin(names, name) is None or all(part is not None and source.has(part) for part in theirs)
 
 
 def _origin(names: Names, name: str) -> Origin | None:
