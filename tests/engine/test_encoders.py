@@ -240,9 +240,9 @@ def test_a_reranker_has_no_vectors(tmp_path):
 
 @pytest.mark.parametrize("number", [-1, 5, "mean"])
 def test_unknown_poolings(number, tmp_path):
-    with LLM(tiny_bert(tmp_path, **{"bert.pooling_type": number})) as llm:
-        with pytest.raises(GGUFError, match=r"bert\.pooling_type"):
-            llm.embed(random_tokens(5))
+    path = tiny_bert(tmp_path, **{"bert.pooling_type": number})
+    with LLM(path) as llm, pytest.raises(GGUFError, match=r"bert\.pooling_type"):
+        llm.embed(random_tokens(5))
 
 
 @pytest.mark.parametrize(("number", "pooling"), [(1, "mean"), (2, "cls"), (3, "last"), (None, "mean")])
