@@ -97,6 +97,10 @@ class T5Encoder(Architecture):
         """The embedding and the encoder's layers."""
         return {"token_embd": Weight((hp.n_vocab, hp.n_embd)), **self.stack_tensors(hp, "enc", hp.n_layer)}
 
+    def ignored(self, md: ArchMetadata, hp: T5HParams) -> Sequence[str]:
+        """Biases of attention to the source, which T5 1.0 holds in vain, and an output matrix beside an encoder."""
+        return (*super().ignored(md, hp), "dec.blk.*.cross_attn_rel_b.weight", "output.weight")
+
     def stack_tensors(self, hp: T5HParams, side: str, n_layer: int) -> WeightTable:
         """The layers of one side; `side` is "enc" or "dec"."""
         table = {f"{side}.output_norm": Weight((hp.n_embd,))}

@@ -230,6 +230,24 @@ def test_known_exceptions(name, llama, tmp_path):
     np.testing.assert_array_equal(logits(path), logits(llama))
 
 
+EXCEPTIONS = {
+    "t5": ("dec.blk.0.cross_attn_rel_b.weight", {"attention.relative_buckets_count": 32, "decoder_start_token_id": 0}),
+    "t5encoder": ("output.weight", {"attention.relative_buckets_count": 32}),
+    "bert": ("cls.output.weight", {}),
+    "qwen3": ("cls.output.weight", {}),
+    "granite": ("rope_freqs.weight", {"rope.scaling.finetuned": False}),
+}
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_exceptions_of_a_family(name, tmp_path):
+    tensor, keys = EXCEPTIONS[name]
+    source = tiny(name, tmp_path, **keys)
+    load(rewritten(source, tmp_path / "m.gguf", more={tensor: np.ones(256)})).close()
+    with pytest.raises(TensorError, match=r"^other\.weight: "):
+        load(rewritten(source, tmp_path / "n.gguf", more={"other.weight": np.ones(256)}))
+
+
 @pytest.mark.parametrize(
     "name", ["olmo2", "stablelm", "phi2", "qwen", "gptneox", "olmoe", "phimoe", "qwen2moe", "gpt-oss"]
 )
