@@ -61,6 +61,8 @@ ATTENTION: dict[str, Source] = {
     "blk.{i}.attn_output": "encoder.layer.{i}.attention.output.dense",
     "blk.{i}.attn_output_norm": "encoder.layer.{i}.attention.output.LayerNorm",
 }
+HEADS = ("*pooler.*", "cls.*", "lm_head.*", "classifier.*", "score.*")
+"""What stands behind the states of tokens in checkpoints of other classes."""
 KEYS: dict[str, Key] = {
     "attention.causal": lambda config: False,
     "tokenizer.ggml.token_type_count": "type_vocab_size",
@@ -100,6 +102,7 @@ class Bert(Architecture):
             "blk.{i}.layer_output_norm": "encoder.layer.{i}.output.LayerNorm",
         },
         keys={**KEYS, "context_length": n_positions},
+        ignored=HEADS,
     )
 
     def hparams(self, md: ArchMetadata) -> BertHParams:
@@ -183,6 +186,7 @@ class NomicBert(Bert):
             "blk.{i}.layer_output_norm": "encoder.layers.{i}.norm2",
         },
         keys={**KEYS, "context_length": ("max_trained_positions", "max_position_embeddings", "n_positions")},
+        ignored=HEADS,
     )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
@@ -225,6 +229,7 @@ class JinaBertV2(Bert):
             "blk.{i}.layer_output_norm": "encoder.layer.{i}.mlp.layernorm",
         },
         keys=KEYS,
+        ignored=HEADS,
     )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:

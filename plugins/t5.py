@@ -82,7 +82,12 @@ class T5Encoder(Architecture):
     """
 
     name = "t5encoder"
-    checkpoint = Checkpoint(("T5EncoderModel", "UMT5EncoderModel", "MT5EncoderModel"), NAMES, KEYS)
+    checkpoint = Checkpoint(
+        classes=("T5EncoderModel", "UMT5EncoderModel", "MT5EncoderModel"),
+        names=NAMES,
+        keys=KEYS,
+        ignored=("*coder.embed_tokens.weight", "decoder.*", "lm_head.weight"),
+    )
 
     def hparams(self, md: ArchMetadata) -> T5HParams:
         """The decoder may have another number of layers than the encoder."""
@@ -176,6 +181,7 @@ class T5(T5Encoder):
         names={**NAMES, "output": "lm_head|shared"},
         keys=KEYS,
         tied=lambda config: config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)),
+        ignored=("*coder.embed_tokens.weight", "*EncDecAttention.relative_attention_bias.weight"),
     )
 
     def tensors(self, hp: T5HParams) -> WeightTable:

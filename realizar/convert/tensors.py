@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from realizar.arch import Architecture
 from realizar.arch.architecture import Shape, Weight, expand
-from realizar.arch.checkpoint import NAMES, Array, Checkpoint, Names
+from realizar.arch.checkpoint import IGNORED, NAMES, Array, Checkpoint, Names
 from realizar.arch.checkpoint import Source as Origin
 from realizar.convert.source import Source
 from realizar.errors import TensorError
@@ -58,6 +59,30 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
             yield from found
             if found and w.bias is not False:
                 yield from _bias(source, names, part, w, hp)
+
+
+def unused(source: Source, architecture: Architecture, hp: Any) -> tuple[str, ...]:
+    """The tensors of a checkpoint that nothing has asked for, all of them known not to be needed.
+
+    Raises
+    ------
+    TensorError
+        If it holds one that is not: computed without it, the model would give wrong answers.
+    """
+    checkpoint = architecture.checkpoint or Checkpoint(())
+    n_draft = int(source.config.get("num_nextn_predict_layers") or 0)
+    drafts = [f"*layers.{i}.*" for i in range(hp.n_layer, hp.n_layer + n_draft)]
+    tied = [f"*{name}.weight" for name in ("lm_head", "embed_out")] if checkpoint.tied(source.config) else []
+    known = re.compile("|".join(map(fnmatch.translate, (*IGNORED, *checkpoint.ignored, *drafts, *tied))))
+    left = sorted(set(source.stored) - source.used)
+    if unknown := [name for name in left if not known.match(name)]:
+        first = ", ".join(unknown[:8])
+        raise TensorError(
+            f"{first}{f' and {len(unknown) - 8} more' if len(unknown) > 8 else ''}: {source.folder} holds what "
+            f"architecture {architecture.name} does not know; the answers would be wrong without it. The model may be "
+            "of a later kind than config.json says, or a plugin's Checkpoint have no row for it"
+        )
+    return tuple(left)
 
 
 def _expected(source: Source, names: Names, name: str, weight: Weight) -> bool:
