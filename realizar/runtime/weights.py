@@ -124,7 +124,18 @@ class Collector:
         elif self._is_whole(name, weight):
             self._cut(name, weight)
         else:
-            self.refs.update({part: self._reference(part, w) for part, w in weight.split(name).items()})
+            self._take_parts(weight.split(name))
+
+    def _take_parts(self, parts: WeightTable) -> None:
+        """All parts, also those behind one that is wrong, which would else count as unused."""
+        errors = []
+        for name, weight in parts.items():
+            try:
+                self.refs[name] = self._reference(name, weight)
+            except TensorError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _expected(self, name: str, weight: Weight) -> bool:
         """Whether a weight belongs into this file, where that depends on another tensor of the layer."""

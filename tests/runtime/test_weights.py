@@ -151,7 +151,7 @@ def test_a_missing_gate_is_named(llama, tmp_path):
 
 @pytest.mark.parametrize("name", ["attn_q", "attn_output", "ffn_gate", "ffn_down"])
 def test_a_scale_is_multiplied(name, tmp_path):
-    """As in llama.cpp, which multiplies what comes out of the product: it agrees to 3e-7 on such a file of the parity set.
+    """As in llama.cpp, which multiplies what comes out of the product: it agrees to 3e-7 on a parity file.
 
     It does so in Llama; in Qwen 2 and others it reads the scales of a feed-forward and does not use them.
     """
