@@ -18,11 +18,11 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import (
-    fused_qkv_tensors,
     mlp,
     mlp_tensors,
     norm_tensors,
     qkv,
+    qkv_tensors,
     rotate,
     swiglu_ffn,
     swiglu_tensors,
@@ -61,6 +61,8 @@ ATTENTION: dict[str, Source] = {
     "blk.{i}.attn_output": "encoder.layer.{i}.attention.output.dense",
     "blk.{i}.attn_output_norm": "encoder.layer.{i}.attention.output.LayerNorm",
 }
+HEADS = ("*pooler.*", "cls.*", "lm_head.*", "classifier.*", "score.*")
+"""What stands behind the states of tokens in checkpoints of other classes."""
 KEYS: dict[str, Key] = {
     "attention.causal": lambda config: False,
     "tokenizer.ggml.token_type_count": "type_vocab_size",
@@ -100,6 +102,7 @@ class Bert(Architecture):
             "blk.{i}.layer_output_norm": "encoder.layer.{i}.output.LayerNorm",
         },
         keys={**KEYS, "context_length": n_positions},
+        ignored=HEADS,
     )
 
     def hparams(self, md: ArchMetadata) -> BertHParams:
@@ -114,7 +117,7 @@ class Bert(Architecture):
             "token_types": Weight(types, optional=True),
             "token_embd_norm": Weight((hp.n_embd,), bias=True),
             **self.place_tensors(hp),
-            **fused_qkv_tensors(hp, bias=None, output_bias=None),
+            **qkv_tensors(hp, bias=None, output_bias=None),
             **norm_tensors(hp.n_embd, "attn_output_norm", "layer_output_norm", bias=True),
             **self.ffn_tensors(hp),
         }
@@ -126,6 +129,10 @@ class Bert(Architecture):
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """Two matrices."""
         return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
+
+    def ignored(self, md: ArchMetadata, hp: BertHParams) -> Sequence[str]:
+        """The head of a reranker, too, which scores pairs of texts and has no part in what tokens become."""
+        return (*super().ignored(md, hp), "cls.*")
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
         """Token, type and position."""
@@ -179,6 +186,7 @@ class NomicBert(Bert):
             "blk.{i}.layer_output_norm": "encoder.layers.{i}.norm2",
         },
         keys={**KEYS, "context_length": ("max_trained_positions", "max_position_embeddings", "n_positions")},
+        ignored=HEADS,
     )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
@@ -221,6 +229,7 @@ class JinaBertV2(Bert):
             "blk.{i}.layer_output_norm": "encoder.layer.{i}.mlp.layernorm",
         },
         keys=KEYS,
+        ignored=HEADS,
     )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
@@ -231,11 +240,7 @@ class JinaBertV2(Bert):
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """Gate above up, in one tensor or in two."""
-        parts = {"ffn_gate": hp.n_ff, "ffn_up": hp.n_ff}
-        return {
-            "blk.{i}.ffn_up": Weight((2 * hp.n_ff, hp.n_embd), bias=None, parts=parts),
-            "blk.{i}.ffn_down": Weight((hp.n_embd, hp.n_ff), bias=None),
-        }
+        return swiglu_tensors(hp.n_embd, hp.n_ff, bias=None)
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
         """Token and type."""

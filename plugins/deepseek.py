@@ -203,9 +203,10 @@ class DeepSeek2(Architecture):
         """Experts, what corrects their choice (V3), and those that every token goes to, which are one."""
         n_shared = hp.n_shared * hp.n_ff_expert
         table = {**expert_tensors(hp), "blk.{i}.exp_probs_b": Weight((hp.n_expert,), suffix=".bias", optional=True)}
-        for name, weight in swiglu_tensors(hp.n_embd, n_shared).items() if n_shared else ():
-            table[f"{name}_shexp"] = weight
-        return table
+        if not n_shared:
+            return table
+        up, down = Weight((n_shared, hp.n_embd)), Weight((hp.n_embd, n_shared))
+        return {**table, "blk.{i}.ffn_gate_shexp": up, "blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int) -> Value:
         """Heads that look at latents; expansion before (of the query) and after (of the value)."""

@@ -14,7 +14,7 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, fused_qkv_tensors, gqa, mlp, mlp_tensors, norm_tensors
+from realizar.arch.blocks import embedding_tensors, gqa, mlp, mlp_tensors, norm_tensors, qkv_tensors
 from realizar.arch.checkpoint import Config, grouped_qkv
 
 
@@ -61,7 +61,7 @@ class Falcon(Architecture):
             **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
             **norm_tensors(hp.n_embd, "attn_norm", bias=True),
             "blk.{i}.attn_norm_2": Weight((hp.n_embd,), bias=True, optional=True),
-            **fused_qkv_tensors(hp),
+            **qkv_tensors(hp),
             **mlp_tensors(hp.n_embd, hp.n_ff, bias=False),
         }
 

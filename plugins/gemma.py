@@ -18,7 +18,7 @@ from realizar.arch import (
     Windows,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors, qkv, swiglu_tensors
+from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors, qkv, rotate, swiglu_tensors
 from realizar.arch.checkpoint import Config, Keys, Names, number, one_more, rope_parameters
 
 # The norms of checkpoints hold w, those of files 1 + w.
@@ -79,18 +79,12 @@ class GemmaHParams(HParams):
     Attributes
     ----------
     windows : Windows
-    window_base : float
-        Rotary base of the layers with a window.
-    window_scaling : RopeScaling
-        Rotary scaling of the layers with a window.
     attn_scale : float
     attn_softcap, logit_softcap : float
         0 where there is none.
     """
 
     windows: Windows
-    window_base: float
-    window_scaling: RopeScaling
     attn_scale: float
     attn_softcap: float
     logit_softcap: float
@@ -114,8 +108,6 @@ class Gemma2(Architecture):
         return GemmaHParams(
             **vars(hp),
             windows=self.windows(md, 2),
-            window_base=hp.rope_base,
-            window_scaling=hp.rope_scaling,
             attn_scale=attn_scale(hp, GEMMA2_27B_LAYERS),
             attn_softcap=md.between("attn_logit_softcapping", 0.0, 1e6, 50.0),
             logit_softcap=md.between("final_logit_softcapping", 0.0, 1e6, 30.0),
@@ -152,9 +144,7 @@ class Gemma3(Architecture):
         hp = super().hparams(md)
         return GemmaHParams(
             **vars(hp),
-            windows=self.windows(md, 6),
-            window_base=md.between("rope.freq_base_swa", 2.0, 1e30, 10000.0),
-            window_scaling=RopeScaling(),
+            windows=self.windows(md, 6, rope_base=10000.0, rope_scaling=RopeScaling()),
             attn_scale=attn_scale(hp, GEMMA3_27B_LAYERS),
             attn_softcap=0.0,
             logit_softcap=md.between("final_logit_softcapping", 0.0, 1e6, 0.0),
@@ -197,13 +187,11 @@ def geglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
 
 def attention(g: Graph, h: Value, blk: Any, hp: GemmaHParams, layer: int, normed: bool) -> Value:
     """Attention of a layer with a window or without, each with its own rotation."""
-    window = hp.windows[layer]
-    base, scaling = (hp.window_base, hp.window_scaling) if window else (hp.rope_base, hp.rope_scaling)
     q, k, v = qkv(g, h, blk, hp)
     if normed:
         q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
-    q, k = (g.rope(t, style="neox", dims=hp.rope_dims, base=base, scaling=scaling) for t in (q, k))
-    a = g.attention(q, k, v, layer=layer, scale=hp.attn_scale, window=window, softcap=hp.attn_softcap)
+    q, k = rotate(g, hp.windows.rotation(hp, layer), "neox", q, k)
+    a = g.attention(q, k, v, layer=layer, scale=hp.attn_scale, window=hp.windows[layer], softcap=hp.attn_softcap)
     return g.linear(a, blk.attn_output)
 
 

@@ -19,7 +19,6 @@ from realizar.arch import (
 )
 from realizar.arch.blocks import (
     embedding_tensors,
-    fused_qkv_tensors,
     gqa,
     mlp,
     mlp_tensors,
@@ -98,8 +97,8 @@ class GptNeox(Architecture):
         return NeoxHParams(**vars(super().hparams(md)), parallel=md.boolean("use_parallel_residual", True))
 
     def tensors(self, hp: NeoxHParams) -> WeightTable:
-        """Biases everywhere; the output may be tied to the embedding."""
-        return tensors(hp)
+        """Biases everywhere but in the output matrix, which is never tied."""
+        return tensors(hp, tied=False)
 
     def build(self, g: Graph, w: Weights, hp: NeoxHParams) -> Value:
         """x += attention(norm(x)) + ffn(norm(x)), or one after the other."""
@@ -156,7 +155,7 @@ class GptOss(Architecture):
     def tensors(self, hp: GptOssHParams) -> WeightTable:
         """Biases everywhere; a sink for each head."""
         return {
-            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", "post_attention_norm"),
             **qkv_tensors(hp, bias=True, output_bias=True),
             "blk.{i}.attn_sinks": Weight((hp.n_head,)),
@@ -168,7 +167,7 @@ class GptOss(Architecture):
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
-            q, k = rotate(g, hp, "neox", q, k)
+            q, k = rotate(g, hp.windows.rotation(hp, i), "neox", q, k)
             a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.windows[i], sinks=blk.attn_sinks)
             x = x + g.linear(a, blk.attn_output)
             h = g.rms_norm(x, blk.post_attention_norm, eps=hp.norm_eps)
@@ -176,12 +175,12 @@ class GptOss(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-def tensors(hp: HParams) -> WeightTable:
+def tensors(hp: HParams, tied: bool = True) -> WeightTable:
     """What GPT-2 and GPT-NeoX share."""
     return {
-        **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
+        **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True, tied=tied),
         **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm", bias=True),
-        **fused_qkv_tensors(hp, bias=True, output_bias=True),
+        **qkv_tensors(hp, bias=True, output_bias=True),
         **mlp_tensors(hp.n_embd, hp.n_ff),
     }
 

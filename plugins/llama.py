@@ -1,7 +1,7 @@
 """Llama and its kin: llama (Llama, Mistral, Mixtral), smollm3, granite, olmo2, olmoe, stablelm and starcoder2."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -157,6 +157,10 @@ class Granite(Architecture):
         """As Llama; no factors where nothing is rotated."""
         return {**llama_tensors(hp), **(rope_tensors(hp) if hp.rotated else {})}
 
+    def ignored(self, md: ArchMetadata, hp: GraniteHParams) -> Sequence[str]:
+        """Factors of rotations too, where nothing is rotated."""
+        return (*super().ignored(md, hp), *(() if hp.rotated else ("rope_*",)))
+
     def build(self, g: Graph, w: Weights, hp: GraniteHParams) -> Value:
         """x += r * attention(norm(x)); x += r * ffn(norm(x))."""
         x = g.embed(w.token_embd) * hp.embedding_scale
@@ -196,12 +200,13 @@ class Olmo2(Architecture):
 
     def hparams(self, md: ArchMetadata) -> OlmoHParams:
         """The numbers of this model."""
-        return OlmoHParams(**vars(super().hparams(md)), windows=self.windows(md, 4))
+        windows = self.windows(md, 4, rope_scaling=RopeScaling())
+        return OlmoHParams(**vars(super().hparams(md)), windows=windows)
 
     def tensors(self, hp: OlmoHParams) -> WeightTable:
         """Separate q, k, v with their norms; SwiGLU."""
         return {
-            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **olmo_qkv_tensors(hp),
             **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
@@ -211,10 +216,10 @@ class Olmo2(Architecture):
         """x += norm(attention(x)); x += norm(ffn(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            window = hp.windows[i]
             q, k, v = olmo_qkv(g, x, blk, hp)
-            q, k = rotate(g, replace(hp, rope_scaling=RopeScaling()) if window else hp, "neox", q, k)
-            a = g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=window), blk.attn_output)
+            q, k = rotate(g, hp.windows.rotation(hp, i), "neox", q, k)
+            a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.windows[i])
+            a = g.linear(a, blk.attn_output)
             x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)
             x = x + g.rms_norm(swiglu_ffn(g, x, blk), blk.post_ffw_norm, eps=hp.norm_eps)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
@@ -253,7 +258,7 @@ class OlmoE(Architecture):
     def tensors(self, hp: ExpertHParams) -> WeightTable:
         """Separate q, k, v with their norms; experts."""
         return {
-            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
             **olmo_qkv_tensors(hp),
             **expert_tensors(hp),
@@ -291,12 +296,12 @@ class StableLM(Architecture):
     def tensors(self, hp: HParams) -> WeightTable:
         """Biases on q, k, v in some models; without `ffn_norm` the layer is parallel."""
         return {
-            **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
+            **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", bias=True),
             **qkv_tensors(hp, bias=None),
             "blk.{i}.attn_q_norm": Weight((hp.n_head, hp.head_dim), optional=True),
             "blk.{i}.attn_k_norm": Weight((hp.n_head_kv, hp.head_dim), optional=True),
-            "blk.{i}.ffn_norm": Weight((hp.n_embd,), bias=True, optional=True),
+            "blk.{i}.ffn_norm": Weight((hp.n_embd,), bias=None, optional=True),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
 
@@ -307,10 +312,9 @@ class StableLM(Architecture):
             h = g.layer_norm(x, blk.attn_norm, eps=hp.norm_eps)
             q, k, v = qkv(g, h, blk, hp)
             if blk.attn_q_norm is not None:
-                q, k = (
-                    g.layer_norm(q, blk.attn_q_norm, eps=hp.norm_eps),
-                    g.layer_norm(k, blk.attn_k_norm, eps=hp.norm_eps),
-                )
+                q = g.layer_norm(q, blk.attn_q_norm, eps=hp.norm_eps)
+            if blk.attn_k_norm is not None:
+                k = g.layer_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
             q, k = rotate(g, hp, "neox", q, k)
             a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.window)
             x = x + g.linear(a, blk.attn_output)

@@ -26,6 +26,7 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import Config, Keys, Names, in_groups, negative_exp, number
+from realizar.arch.experts import expert_tensors
 
 
 def scan_names(mixer: str) -> Names:
@@ -228,11 +229,12 @@ class Mamba2(Mamba):
 
 @dataclass(frozen=True)
 class JambaHParams(MambaHParams):
-    """Beside Mamba's: the KV heads of each layer, 0 where it is recurrent, and how many experts there are."""
+    """Beside Mamba's: the KV heads of each layer, 0 where it is recurrent; number and width of the experts."""
 
     heads_kv: tuple[int, ...]
     n_expert: int
     n_expert_used: int
+    n_ff_expert: int
 
 
 class Jamba(Mamba):
@@ -276,20 +278,17 @@ class Jamba(Mamba):
         hp = replace(hp, n_ff=md.positive("feed_forward_length"), n_head=n_head, head_dim=head_dim, head_dim_v=head_dim)
         return JambaHParams(
             **vars(hp), heads_kv=md.per_layer("attention.head_count_kv"), n_expert=md.integer("expert_count", 0),
-            n_expert_used=md.integer("expert_used_count", 0),
+            n_expert_used=md.integer("expert_used_count", 0), n_ff_expert=hp.n_ff,
         )  # fmt: skip
 
     def tensors(self, hp: Any) -> WeightTable:
         """Attention or a recurrence, then experts or a dense feed-forward."""
-        up, down = (hp.n_expert, hp.n_ff, hp.n_embd), (hp.n_expert, hp.n_embd, hp.n_ff)
-        dense = swiglu_tensors(hp.n_embd, hp.n_ff)
+        dense, experts = swiglu_tensors(hp.n_embd, hp.n_ff), expert_tensors(hp)
         table = {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
+            **{name: replace(weight, where="ffn_gate_inp") for name, weight in experts.items()},
             "blk.{i}.ffn_gate_inp": Weight((hp.n_expert, hp.n_embd), optional=True),
-            "blk.{i}.ffn_gate_exps": Weight(up, where="ffn_gate_inp"),
-            "blk.{i}.ffn_up_exps": Weight(up, where="ffn_gate_inp"),
-            "blk.{i}.ffn_down_exps": Weight(down, where="ffn_gate_inp"),
             **{name: replace(weight, unless="ffn_gate_inp") for name, weight in dense.items()},
         }
         for i, n_head_kv in enumerate(hp.heads_kv):

@@ -19,7 +19,6 @@ from realizar.arch import (
 )
 from realizar.arch.blocks import (
     embedding_tensors,
-    fused_qkv_tensors,
     gqa,
     mlp,
     mlp_tensors,
@@ -27,6 +26,8 @@ from realizar.arch.blocks import (
     qkv_tensors,
     rope_factors,
     rope_tensors,
+    swiglu_ffn,
+    swiglu_tensors,
 )
 from realizar.arch.checkpoint import (
     MIXTRAL_EXPERTS,
@@ -76,7 +77,7 @@ class Phi2(Architecture):
         return {
             "token_embd": Weight((hp.n_vocab, hp.n_embd)),
             **norm_tensors(hp.n_embd, "attn_norm", bias=True),
-            **fused_qkv_tensors(hp, bias=True, output_bias=True),
+            **qkv_tensors(hp, bias=True, output_bias=True),
             **mlp_tensors(hp.n_embd, hp.n_ff),
             "output_norm": Weight((hp.n_embd,), bias=True),
             "output": Weight((hp.n_vocab, hp.n_embd), bias=True),
@@ -122,9 +123,8 @@ class Phi3(Architecture):
             **embedding_tensors(hp.n_vocab, hp.n_embd),
             **rope_tensors(hp),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **fused_qkv_tensors(hp),
-            "blk.{i}.ffn_up": Weight((2 * hp.n_ff, hp.n_embd)),
-            "blk.{i}.ffn_down": Weight((hp.n_embd, hp.n_ff)),
+            **qkv_tensors(hp),
+            **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
@@ -132,9 +132,7 @@ class Phi3(Architecture):
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox", rope_factors(w, hp))
-            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
-            gate, up = g.split(g.linear(h, blk.ffn_up), hp.n_ff, hp.n_ff)
-            x = x + g.linear(g.silu(gate) * up, blk.ffn_down)
+            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
@@ -163,7 +161,7 @@ class PhiMoe(Phi3):
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v; biases everywhere but in the experts."""
         return {
-            **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
+            **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True, tied=False),
             "output": Weight((hp.n_vocab, hp.n_embd), bias=True),
             **rope_tensors(hp),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm", bias=True),

@@ -18,11 +18,11 @@ from realizar.arch import (
 )
 from realizar.arch.blocks import (
     embedding_tensors,
-    fused_qkv_tensors,
     gqa,
     gqa_tensors,
     norm_tensors,
     qkv,
+    qkv_tensors,
     rotate,
     swiglu_ffn,
     swiglu_tensors,
@@ -86,9 +86,9 @@ class Qwen(Architecture):
     def tensors(self, hp: HParams) -> WeightTable:
         """Fused q, k, v with a bias; SwiGLU."""
         return {
-            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **fused_qkv_tensors(hp, bias=True),
+            **qkv_tensors(hp, bias=True),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
 
@@ -107,6 +107,7 @@ class Qwen2(Architecture):
         """Separate q, k, v with biases; SwiGLU; the output may be tied to the embedding."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
+            "output": Weight((hp.n_vocab, hp.n_embd), bias=None, alias="token_embd"),
             **gqa_tensors(hp, bias=True),
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
@@ -131,6 +132,10 @@ class Qwen3(Architecture):
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
+
+    def ignored(self, md: ArchMetadata, hp: HParams) -> Sequence[str]:
+        """The head of a reranker, too, which scores pairs of texts by two of the logits."""
+        return (*super().ignored(md, hp), "cls.*")
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
         """x += attention(norm(x)), q and k normalized before they are rotated; x += ffn(norm(x))."""
@@ -178,7 +183,7 @@ class Qwen2Moe(Architecture):
     def tensors(self, hp: Qwen2MoeHParams) -> WeightTable:
         """Separate q, k, v with biases; experts, the shared one and its gate."""
         return {
-            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **gqa_tensors(hp, bias=True),
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **expert_tensors(hp),

@@ -82,7 +82,12 @@ class T5Encoder(Architecture):
     """
 
     name = "t5encoder"
-    checkpoint = Checkpoint(("T5EncoderModel", "UMT5EncoderModel", "MT5EncoderModel"), NAMES, KEYS)
+    checkpoint = Checkpoint(
+        classes=("T5EncoderModel", "UMT5EncoderModel", "MT5EncoderModel"),
+        names=NAMES,
+        keys=KEYS,
+        ignored=("*coder.embed_tokens.weight", "decoder.*", "lm_head.weight"),
+    )
 
     def hparams(self, md: ArchMetadata) -> T5HParams:
         """The decoder may have another number of layers than the encoder."""
@@ -96,6 +101,10 @@ class T5Encoder(Architecture):
     def tensors(self, hp: T5HParams) -> WeightTable:
         """The embedding and the encoder's layers."""
         return {"token_embd": Weight((hp.n_vocab, hp.n_embd)), **self.stack_tensors(hp, "enc", hp.n_layer)}
+
+    def ignored(self, md: ArchMetadata, hp: T5HParams) -> Sequence[str]:
+        """Biases of attention to the source, which T5 1.0 holds in vain, and an output matrix beside an encoder."""
+        return (*super().ignored(md, hp), "dec.blk.*.cross_attn_rel_b.weight", "output.weight")
 
     def stack_tensors(self, hp: T5HParams, side: str, n_layer: int) -> WeightTable:
         """The layers of one side; `side` is "enc" or "dec"."""
@@ -172,6 +181,7 @@ class T5(T5Encoder):
         names={**NAMES, "output": "lm_head|shared"},
         keys=KEYS,
         tied=lambda config: config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)),
+        ignored=("*coder.embed_tokens.weight", "*EncDecAttention.relative_attention_bias.weight"),
     )
 
     def tensors(self, hp: T5HParams) -> WeightTable:

@@ -57,3 +57,7 @@ class ModelNotFoundError(RealizarError):
 
 class DownloadError(RealizarError):
     """A download failed or its hash is wrong."""
+
+
+class ModelFileWarning(UserWarning):
+    """A model file says something that cannot be, and is loaded as if it had not said it."""

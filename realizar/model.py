@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
-from realizar.errors import GGUFError, GraphError
+from realizar.errors import GGUFError, GraphError, ParameterError
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
 from realizar.runtime.bind import KV, bind
 from realizar.runtime.compiled import CompiledPlan
 from realizar.runtime.places import BindParams
 from realizar.runtime.plan import Plan, lower
-from realizar.runtime.weights import collect
+from realizar.runtime.weights import check_scales, collect
 
 if TYPE_CHECKING:
     from realizar.graph import Node
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 Pooling = Literal["mean", "cls", "last"]
 """How the states of a text's tokens make one vector: their mean, the first or the last."""
+POOLINGS: dict[int, Pooling | None] = {0: None, 1: "mean", 2: "cls", 3: "last"}
+"""By the number that files have (llama.h, enum llama_pooling_type)."""
+RANK = 4
+"""That of rerankers."""
 
 
 class Model:
@@ -47,9 +51,12 @@ class Model:
     def __init__(self, file: GGUFFile, architecture: Architecture) -> None:
         self.file = file
         self.architecture = architecture
-        self.hp: HParams = architecture.hparams(ArchMetadata(file.metadata, architecture.name))
-        weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer)
+        md = ArchMetadata(file.metadata, architecture.name)
+        self.hp: HParams = architecture.hparams(md)
+        ignored = architecture.ignored(md, self.hp)
+        weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer, ignored)
         self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
+        check_scales(self.graphs.values(), self.tensors)
         self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...]], Plan] = {}
 
     @property
@@ -75,19 +82,34 @@ class Model:
         return graph.values[node.inputs[0]].name
 
     @property
-    def pooling(self) -> Pooling:
+    def pooling(self) -> Pooling | None:
         """How the states of a text make one vector: as the file says, else the mean of an encoder's, a decoder's last.
 
-        What the file calls "rank" scores a text by its first token.
+        None where the file says that each token has a vector of its own (pooling_type 0).
 
         Raises
         ------
         GGUFError
-            If the file says it by something else than a number.
+            If the file says it by something else than a number that has a meaning.
+        ParameterError
+            If the file is a reranker's (pooling_type 4), which scores pairs of texts and gives no vectors.
         """
-        named: dict[int, Pooling] = {1: "mean", 2: "cls", 3: "last", 4: "cls"}
-        found = ArchMetadata(self.file.metadata, self.architecture.name).integer("pooling_type", 0)
-        return named.get(found, "mean" if self.main == "encode" else "last")
+        key = "pooling_type"
+        md = ArchMetadata(self.file.metadata, self.architecture.name)
+        if f"{md.arch}.{key}" not in self.file.metadata:
+            return "mean" if self.main == "encode" else "last"
+        found = md.integer(key)
+        if found == RANK:
+            raise ParameterError(
+                f"pooling='auto': {self.file.path.name} is a reranker ({md.arch}.{key} = {RANK}): it scores pairs of "
+                "texts, which is not supported yet, and has no vectors; name a pooling ('mean', 'cls', 'last') to "
+                "embed texts without its head"
+            )
+        if found not in POOLINGS:
+            raise GGUFError(
+                f"{md.arch}.{key}: {found} has no meaning; known are {', '.join(map(str, POOLINGS))}, {RANK}"
+            )
+        return POOLINGS[found]
 
     @property
     def decoder_start(self) -> int:
@@ -176,7 +198,7 @@ def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -
     UnknownArchitectureError
         If no plugin brings its architecture.
     TensorError
-        If a tensor is missing or is not what the architecture declares.
+        If a tensor is missing or is not what the architecture declares, or if it declares no such tensor.
     """
     file = GGUFFile(path, mode)
     try:

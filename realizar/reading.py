@@ -130,9 +130,12 @@ class Reading(ABC):
 
     @overload
     def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] = "auto",
-        normalize: bool = True,
-    ) -> npt.NDArray[np.float32]: ...  # fmt: skip
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True
+    ) -> Any: ...
+    @overload
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last"], normalize: bool = True
+    ) -> npt.NDArray[np.float32]: ...
     @overload
     def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True
@@ -148,20 +151,21 @@ class Reading(ABC):
         texts : str, list of str, token ids, or list of token ids
             Text gets the special tokens that the model wants around it.
         pooling : {"auto", "mean", "cls", "last"} or None
-            The mean of all tokens, the first or the last; "auto" as the file says, else the mean of an encoder's and
-            the last of a decoder's. None returns the states themselves.
+            The mean of all tokens, the first or the last; "auto" as the file says (which may be None), else the mean of
+            an encoder's and the last of a decoder's. None returns the states themselves.
         normalize : bool
             Give pooled vectors length 1, so that their products are cosines.
 
         Returns
         -------
         float32 [n_texts, n_embd]
-            Without pooling, a list of float32 [n_tokens, n_embd].
+            Without pooling, a list of float32 [n_tokens, n_embd], one for each text.
 
         Raises
         ------
         ParameterError
-            If a text is empty, a token id does not exist, or an encoder cannot take a text in one step (n_batch).
+            If a text is empty, a token id does not exist, an encoder cannot take a text in one step (n_batch), or
+            pooling is "auto" and the file is a reranker's, which has scores and no vectors.
         ContextFullError
             If a text is longer than the context.
         """

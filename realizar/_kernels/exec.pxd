@@ -70,6 +70,7 @@ cdef extern from "realizar/exec.h" nogil:
         int gating, n_used, n_group, n_group_used, n_group_best, normalize
     struct rz_expert_weight:
         rz_weight weight
+        size_t expert_stride
         char *pairs
         size_t input_bytes
     struct rz_experts:

@@ -81,13 +81,13 @@ def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t
 
 
 cdef void _weight(Program program, rz_expert_weight *m, tuple weight, size_t n_expert, size_t k) except *:
-    """weight: format, the rows of all experts one after another, their biases or None."""
+    """weight: format, the rows of each expert [n_expert, n_row, row_bytes], their biases or None."""
     format, data, bias = weight
-    program.product(&m.weight, format, data, k)
-    m.weight.bias = program.floats(bias, m.weight.n_row)
-    if m.weight.n_row % n_expert:
-        raise ValueError(f"{m.weight.n_row} rows do not make {n_expert} experts")
-    m.weight.n_row //= n_expert
+    if data.ndim != 3 or len(data) != n_expert:
+        raise ValueError(f"weights of shape {data.shape}: the rows of {n_expert} experts are needed")
+    program.product(&m.weight, format, data[0], k)
+    m.expert_stride = data.strides[0]
+    m.weight.bias = program.floats(bias, n_expert * m.weight.n_row)
 
 
 cdef void _results(Program program, rz_expert_weight *m, size_t offset, size_t n_pairs) except *:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
 
 from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.metadata import ArchMetadata
@@ -14,6 +14,7 @@ from realizar.errors import GGUFError, TensorError
 from realizar.graph import Graph, RopeScaling, Value
 
 Shape = tuple[int, ...]
+H = TypeVar("H", bound="HParams")
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,23 @@ class Windows:
     window : int
         Keys that a query of such a layer sees; 0 when there are none.
     pattern : int | tuple[bool, ...]
+    rope : dict
+        Which of `rope_dims`, `rope_base` and `rope_scaling` are other numbers in layers with a window.
     """
 
     window: int
     pattern: int | tuple[bool, ...]
+    rope: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, layer: int) -> int:
         """Keys that a query of this layer sees; 0 for all."""
         flags = self.pattern
         narrow = (layer + 1) % flags != 0 if isinstance(flags, int) else flags[layer]
         return self.window if narrow else 0
+
+    def rotation(self, hp: H, layer: int) -> H:
+        """The numbers of the model with the rotation of this layer's positions."""
+        return replace(hp, **self.rope) if self[layer] else hp
 
 
 @dataclass(frozen=True)
@@ -85,8 +93,8 @@ class Weight:
     alias : str | None
         The tensor that stands in when the file leaves this one out (tied embeddings).
     parts : dict[str, int] | None
-        Last part of a name -> rows, in order: the tensors that this one is fused of. The file may hold it whole or in
-        parts; `build` sees the parts, which are views of the rows of a whole one.
+        Last part of a name -> rows (of each expert), in order: the tensors that this one is fused of. The file may hold
+        it whole or in parts; `build` sees the parts, which are views of the rows of a whole one.
     suffix : str
         What follows the name in the file: some tensors end in ".bias" alone, some in nothing.
     where, unless : str | None
@@ -114,7 +122,8 @@ class Weight:
     def split(self, name: str) -> WeightTable:
         """What the parts of this weight, itself called `name`, are called and look like."""
         folder, parts = name[: name.rfind(".") + 1], self.parts or {}
-        return {folder + part: replace(self, shape=(n, *self.shape[1:]), parts=None) for part, n in parts.items()}
+        *experts, _, n_in = self.shape
+        return {folder + part: replace(self, shape=(*experts, n, n_in), parts=None) for part, n in parts.items()}
 
 
 WeightTable = dict[str, Weight]
@@ -122,12 +131,25 @@ WeightTable = dict[str, Weight]
 
 @dataclass(frozen=True)
 class WeightRef:
-    """A tensor of this file as `build` sees it: `name` without ".weight", its shape, and its bias tensor if any."""
+    """A tensor of this file as `build` sees it.
+
+    Attributes
+    ----------
+    name : str
+        Without ".weight".
+    shape : tuple[int, ...]
+    bias : str | None
+        Name of its bias tensor, if any.
+    suffix : str
+    scale : float | None
+        What a product with it is multiplied by, if the file says so (`NAME.scale`).
+    """
 
     name: str
     shape: Shape
     bias: str | None
     suffix: str = ".weight"
+    scale: float | None = None
 
     @property
     def tensor(self) -> str:
@@ -167,6 +189,11 @@ def expand(table: WeightTable, n_layer: int) -> WeightTable:
 
 LAYER_NORM_EPS = "attention.layer_norm_epsilon"
 """`norm_eps_key` of architectures with layer norms."""
+RMS_NORM_EPS = "attention.layer_norm_rms_epsilon"
+
+IGNORED = ("*.input_scale", "v.*", "a.*", "mm.*", "resampler.*")
+"""Tensors that no architecture of texts computes with: scales for rounding activations, which are rounded here by their
+own size, and encoders of images and sounds that lie in the file of the language model instead of beside it."""
 
 Program = Callable[[Graph, Weights, Any], "Value | Mapping[str, Value]"]
 
@@ -180,7 +207,7 @@ class Architecture(ABC):
     """
 
     name: ClassVar[str]
-    norm_eps_key: ClassVar[str] = "attention.layer_norm_rms_epsilon"
+    norm_eps_key: ClassVar[str] = RMS_NORM_EPS
     checkpoint: ClassVar[Checkpoint | None] = None
 
     def hparams(self, md: ArchMetadata) -> HParams:
@@ -214,7 +241,9 @@ class Architecture(ABC):
         )
 
     def norm_eps(self, md: ArchMetadata) -> float:
-        """The epsilon of the norms."""
+        """The epsilon of the norms; the other key's, which some files hold as well, must make sense too."""
+        for key in (LAYER_NORM_EPS, RMS_NORM_EPS):
+            md.between(key, 0.0, 1.0, 0.0)
         return md.between(self.norm_eps_key, 0.0, 1.0)
 
     def window(self, md: ArchMetadata) -> int:
@@ -224,9 +253,34 @@ class Architecture(ABC):
             raise GGUFError(f"{self.name}.attention.sliding_window: an integer >= 0 is needed, found {window}")
         return min(window, 2**31 - 1)  # as many as the executor counts, and more than any context has
 
-    def windows(self, md: ArchMetadata, period: int) -> Windows:
-        """The windows of an architecture in which every period-th layer sees all, unless the file says otherwise."""
-        return Windows(self.window(md), md.period_or_flags("attention.sliding_window_pattern", period))
+    def windows(self, md: ArchMetadata, period: int, **rope: Any) -> Windows:
+        """The windows of an architecture in which every period-th layer sees all, unless the file says otherwise.
+
+        `rope` is as in `Windows`, where the file has no key for these layers ("rope.freq_base_swa",
+        "rope.dimension_count_swa").
+        """
+        full = max(1, md.positive("embedding_length") // md.positive("attention.head_count"))
+        for key in ("attention.key_length", "attention.value_length"):
+            wide = md.positive(key, full)
+            if (narrow := md.positive(f"{key}_swa", wide)) != wide:
+                raise GGUFError(
+                    f"{self.name}.{key}_swa: heads of {narrow} elements in layers with a window, of {wide} in the "
+                    f"others; architecture {self.name} computes heads of one size only"
+                )
+        dims, base = md.integer("rope.dimension_count_swa", 0), md.between("rope.freq_base_swa", 0.0, 1e30, 0.0)
+        if dims:
+            rope["rope_dims"] = md.positive("rope.dimension_count_swa")
+        if base:
+            rope["rope_base"] = md.between("rope.freq_base_swa", 2.0, 1e30)
+        return Windows(self.window(md), md.period_or_flags("attention.sliding_window_pattern", period), rope)
+
+    def ignored(self, md: ArchMetadata, hp: Any) -> Sequence[str]:
+        """Names of tensors that a file may hold although the equations do without them; `*` stands for any text.
+
+        Any other tensor that `tensors` does not declare is an error, so that no file is computed in part.
+        """
+        drafts = range(md.layers(), md.layers() + md.draft_layers())
+        return (*IGNORED, *(f"blk.{i}.*" for i in drafts))
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
         """The `rope.scaling.*` keys; the old key `rope.scale_linear` counts as linear."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch.architecture import Weight, Weights, WeightTable
@@ -15,10 +16,10 @@ def swiglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
 
 
 def swiglu_tensors(n_embd: int, n_ff: int, bias: bool | None = False) -> WeightTable:
-    """The tensors of `swiglu_ffn`."""
+    """The tensors of `swiglu_ffn`; `ffn_up` may hold the rows of the gate, too, above its own."""
+    parts = {"ffn_gate": n_ff, "ffn_up": n_ff}
     return {
-        "blk.{i}.ffn_gate": Weight((n_ff, n_embd), bias=bias),
-        "blk.{i}.ffn_up": Weight((n_ff, n_embd), bias=bias),
+        "blk.{i}.ffn_up": Weight((2 * n_ff, n_embd), bias=bias, parts=parts),
         "blk.{i}.ffn_down": Weight((n_embd, n_ff), bias=bias),
     }
 
@@ -41,32 +42,26 @@ def norm_tensors(n_embd: int, *names: str, bias: bool = False) -> WeightTable:
     return {f"blk.{{i}}.{name}": Weight((n_embd,), bias=bias) for name in names}
 
 
-def embedding_tensors(n_vocab: int, n_embd: int, norm_bias: bool = False) -> WeightTable:
-    """Token embedding, final norm and an output matrix that may be tied to the embedding."""
+def embedding_tensors(n_vocab: int, n_embd: int, norm_bias: bool = False, tied: bool = True) -> WeightTable:
+    """Token embedding, final norm and an output matrix.
+
+    Files that are `tied` may leave that out: it is then the embedding. Whether an architecture has such files is as in
+    llama.cpp.
+    """
     return {
         "token_embd": Weight((n_vocab, n_embd)),
         "output_norm": Weight((n_embd,), bias=norm_bias),
-        "output": Weight((n_vocab, n_embd), alias="token_embd"),
+        "output": Weight((n_vocab, n_embd), alias="token_embd" if tied else None),
     }
 
 
 def gqa_tensors(hp: Any, bias: bool | None = False, output_bias: bool | None = False) -> WeightTable:
-    """Attention with separate q, k and v, fewer KV heads than heads, and its norm."""
+    """Attention with fewer KV heads than heads, and its norm."""
     return {**norm_tensors(hp.n_embd, "attn_norm"), **qkv_tensors(hp, bias, output_bias)}
 
 
 def qkv_tensors(hp: Any, bias: bool | None = False, output_bias: bool | None = False) -> WeightTable:
-    """The same without the norm."""
-    return {
-        "blk.{i}.attn_q": Weight((hp.n_head * hp.head_dim, hp.n_embd), bias=bias),
-        "blk.{i}.attn_k": Weight((hp.n_head_kv * hp.head_dim, hp.n_embd), bias=bias),
-        "blk.{i}.attn_v": Weight((hp.n_head_kv * hp.head_dim_v, hp.n_embd), bias=bias),
-        "blk.{i}.attn_output": Weight((hp.n_embd, hp.n_head * hp.head_dim_v), bias=output_bias),
-    }
-
-
-def fused_qkv_tensors(hp: Any, bias: bool | None = False, output_bias: bool | None = False) -> WeightTable:
-    """The same with q, k and v in one tensor or in three."""
+    """The same without the norm; q, k and v are one tensor or three."""
     n_q, n_k, n_v = hp.n_head * hp.head_dim, hp.n_head_kv * hp.head_dim, hp.n_head_kv * hp.head_dim_v
     parts = {"attn_q": n_q, "attn_k": n_k, "attn_v": n_v}
     output = Weight((hp.n_embd, hp.n_head * hp.head_dim_v), bias=output_bias)
@@ -74,10 +69,17 @@ def fused_qkv_tensors(hp: Any, bias: bool | None = False, output_bias: bool | No
     return {"blk.{i}.attn_qkv": whole, "blk.{i}.attn_output": output}
 
 
+fused_qkv_tensors = qkv_tensors
+"""The name of it for files with one tensor, in plugins for version 1.0 of the API."""
+
+
 def rope_tensors(hp: Any) -> WeightTable:
-    """Factors of the rotary frequencies: Llama 3's, or the two tables of longrope."""
-    names = ("rope_factors_short", "rope_factors_long") if hp.rope_scaling.kind == "longrope" else ("rope_freqs",)
-    return {name: Weight((hp.rope_dims // 2,), optional=True) for name in names}
+    """Factors of the rotary frequencies: Llama 3's, or the two tables of longrope, of which a file has both or none."""
+    factors = Weight((hp.rope_dims // 2,), optional=True)
+    if hp.rope_scaling.kind != "longrope":
+        return {"rope_freqs": factors}
+    long = replace(factors, optional=False, where="rope_factors_short")
+    return {"rope_factors_short": factors, "rope_factors_long": long}
 
 
 def rope_factors(w: Weights, hp: Any) -> Any:

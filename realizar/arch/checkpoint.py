@@ -40,12 +40,29 @@ class Checkpoint:
         comes from `KEYS`.
     tied : callable
         Says by config.json whether the output matrix is the embedding's, whatever else the checkpoint holds.
+    ignored : tuple of str
+        Patterns of names that may be in the checkpoint and are not needed, beside those of `IGNORED`; `*` stands for
+        any text. Other tensors that nothing asks for are an error.
     """
 
     classes: tuple[str, ...]
     names: Names = field(default_factory=dict)
     keys: Keys = field(default_factory=dict)
     tied: Callable[[Config], bool] = lambda config: bool(config.get("tie_word_embeddings", False))
+    ignored: tuple[str, ...] = ()
+
+
+IGNORED = (
+    # what is computed of config.json and was stored all the same: frequencies, masks, positions
+    "*.inv_freq", "*.attn.bias", "*.attention.bias", "*.masked_bias", "*.position_ids",
+    # scales of roundings that are made here by the values' own size
+    "*.input_scale", "*.k_scale", "*.v_scale",
+    # encoders of images and sounds beside a language model
+    "*visual.*", "*vision_*", "*multi_modal_projector.*", "*audio_tower.*", "*mm_projector.*",
+    # multi-token prediction that lies beside the layers
+    "mtp.*", "model.mtp.*",
+)  # fmt: skip
+"""Tensors of checkpoints that no text model computes with."""
 
 
 def _layers(names: Mapping[str, str]) -> dict[str, Source]:

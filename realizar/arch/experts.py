@@ -50,13 +50,13 @@ def expert_hparams(hp: HParams, md: ArchMetadata, n_ff: int | None = None) -> Ex
 
 
 def expert_tensors(hp: Any, bias: bool = False) -> WeightTable:
-    """The tensors of `expert_ffn`."""
-    up = Weight((hp.n_expert, hp.n_ff_expert, hp.n_embd), bias=bias)
+    """The tensors of `expert_ffn`; each expert's rows of gate and up are in one tensor or in two."""
+    n_ff = hp.n_ff_expert
+    parts = {"ffn_gate_exps": n_ff, "ffn_up_exps": n_ff}
     return {
         "blk.{i}.ffn_gate_inp": Weight((hp.n_expert, hp.n_embd), bias=bias),
-        "blk.{i}.ffn_gate_exps": up,
-        "blk.{i}.ffn_up_exps": up,
-        "blk.{i}.ffn_down_exps": Weight((hp.n_expert, hp.n_embd, hp.n_ff_expert), bias=bias),
+        "blk.{i}.ffn_gate_up_exps": Weight((hp.n_expert, 2 * n_ff, hp.n_embd), bias=bias, parts=parts),
+        "blk.{i}.ffn_down_exps": Weight((hp.n_expert, hp.n_embd, n_ff), bias=bias),
     }
 
 

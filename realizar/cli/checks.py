@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from realizar.arch import Architecture, ArchMetadata, registry
 from realizar.arch.architecture import WeightTable, expand
 from realizar.errors import ParameterError, RealizarError, TensorError
 from realizar.gguf import GGUFFile
-from realizar.runtime.weights import collect
+from realizar.runtime.weights import Collector
 
 TEXTS = ("Hello, world!", "It's 3.14 or 1,000,000?", "for x in range(10):\n    print(x)", "naïve café, Ωmega, 你好 🚀")
 EXACT_KINDS = ("gpt2", "llama")  # tokenizers that lose nothing of a text
@@ -42,13 +42,15 @@ def verify(path: Path, golden: Path | None, bound: float) -> Iterator[Check]:
         yield Check("file", "ok", f"{len(file.tensors)} tensors, {file.n_bytes / 1e6:.1f} MB")
         try:
             architecture = registry.default().architecture(file.architecture)
-            hp = architecture.hparams(ArchMetadata(file.metadata, architecture.name))
+            md = ArchMetadata(file.metadata, architecture.name)
+            hp = architecture.hparams(md)
             table = expand(architecture.tensors(hp), hp.n_layer)
+            ignored = architecture.ignored(md, hp)
         except RealizarError as error:
             yield Check("architecture", "FAILED", str(error))
             return
         yield Check("architecture", "ok", f"{architecture.name}, by plugin {_origin(architecture)}")
-        tensors = list(_tensors(file, architecture, table, hp.n_layer))
+        tensors = list(_tensors(file, architecture, table, ignored))
         yield from tensors
     yield _tokenizer(path)
     if all(check.status != "FAILED" for check in tensors):
@@ -60,27 +62,25 @@ def _origin(architecture: Architecture) -> str:
     return registry.default().origins[f"architecture {architecture.name}"]
 
 
-def _tensors(file: GGUFFile, architecture: Architecture, table: WeightTable, n_layer: int) -> Iterator[Check]:
+def _tensors(file: GGUFFile, architecture: Architecture, table: WeightTable, ignored: Sequence[str]) -> Iterator[Check]:
     """One line if all is well, else one for each tensor that is missing, wrong or not declared."""
-    known: set[str] = set()
-    wrong = 0
+    found, wrong = Collector(file), 0
     for name, weight in table.items():
-        parts = weight.split(name) if weight.parts else {}
-        known.update(f"{n}{end}" for n in (name, *parts) for end in (weight.suffix, ".bias"))
         try:
-            collect(file, {name: weight}, 0)
+            found.take(name, weight)
         except TensorError as error:
             wrong += 1
             says = str(error)
             if name + weight.suffix in file.tensors:
                 says += f"; {tuple(weight.shape)} follows from {_reason(file, architecture, name)}"
             yield Check("tensor", "FAILED", says)
-    for name in file.tensors:
-        if name not in known:
-            wrong += 1
-            yield Check("tensor", "FAILED", f"{name}: {architecture.name} declares no such tensor")
+    for name in found.unused(ignored):
+        wrong += 1
+        yield Check("tensor", "FAILED", f"{name}: {architecture.name} declares no such tensor")
     if not wrong:
-        yield Check("tensors", "ok", f"{len(file.tensors)} as {architecture.name} declares them")
+        left = len(found.unused())
+        more = f"; {left} others are not needed" if left else ""
+        yield Check("tensors", "ok", f"{len(file.tensors) - left} as {architecture.name} declares them{more}")
 
 
 def _reason(file: GGUFFile, architecture: Architecture, name: str) -> str:
@@ -121,6 +121,8 @@ def _tokenizer(path: Path) -> Check:
             for text in TEXTS:
                 ids = tokenizer.encode(text, add_special=False)
                 if kind not in EXACT_KINDS and any(map(tokenizer.is_hidden, ids)):  # unknown words
+                    continue
+                if kind == "whitespace":  # whose words come back without what was between them
                     continue
                 back = tokenizer.decode(ids)
                 same = back == text if kind in EXACT_KINDS else tokenizer.encode(back, add_special=False) == ids

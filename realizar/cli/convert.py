@@ -25,4 +25,4 @@ def command(
         print(f"note: {folder} has no tokenizer; the model takes token ids only", file=sys.stderr)
     if done.unused:
         first = ", ".join(done.unused[:3])
-        print(f"note: {len(done.unused)} tensors are no part of {done.architecture}: {first}", file=sys.stderr)
+        print(f"note: {len(done.unused)} tensors are not needed by {done.architecture}: {first}", file=sys.stderr)

@@ -14,7 +14,7 @@ from pathlib import Path
 from realizar.arch import ArchMetadata, registry
 from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
 from realizar.convert.source import Source
-from realizar.convert.tensors import outputs
+from realizar.convert.tensors import outputs, unused
 from realizar.convert.vocabulary import vocabulary
 from realizar.errors import ParameterError
 from realizar.gguf import GGUFWriter
@@ -31,7 +31,7 @@ class Conversion:
     tokenizer : str | None
         `tokenizer.ggml.model`; None where the folder has no tokenizer.
     unused : tuple of str
-        Tensors of the checkpoint that the architecture does not know.
+        Tensors of the checkpoint that are not needed (masks, an encoder of images).
     """
 
     architecture: str
@@ -57,7 +57,7 @@ def convert(folder: str | os.PathLike[str], path: str | os.PathLike[str], type_n
     UnknownArchitectureError
         If no plugin claims the class that config.json names.
     ModelNotFoundError, GGUFError, TensorError, TokenizerError
-        If something is missing, damaged, or not what the architecture declares.
+        If something is missing, damaged, or not what the architecture declares, or if it declares no such tensor.
     ParameterError
         If the type is another.
     """
@@ -74,8 +74,8 @@ def convert(folder: str | os.PathLike[str], path: str | os.PathLike[str], type_n
     for key, value in keys.items():
         writer.add(key, value)
     found = list(outputs(source, architecture, hp, type_name))
+    left = unused(source, architecture, hp)
     for tensor in found:
         writer.add_tensor(tensor.name, tensor.data, tensor.shape, tensor.type)
     writer.write()
-    unused = tuple(sorted(set(source.stored) - source.used))
-    return Conversion(architecture.name, len(found), keys.get("tokenizer.ggml.model"), unused)
+    return Conversion(architecture.name, len(found), keys.get("tokenizer.ggml.model"), left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from realizar.arch import Architecture
 from realizar.arch.architecture import Shape, Weight, expand
-from realizar.arch.checkpoint import NAMES, Array, Checkpoint, Names
+from realizar.arch.checkpoint import IGNORED, NAMES, Array, Checkpoint, Names
 from realizar.arch.checkpoint import Source as Origin
 from realizar.convert.source import Source
 from realizar.errors import TensorError
@@ -47,10 +48,12 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
     checkpoint = architecture.checkpoint or Checkpoint(())
     names, tied = {**NAMES, **checkpoint.names}, checkpoint.tied(source.config)
     source.settle_prefix(str(_name(names["token_embd"])))
+    if tied:  # where files are never tied, the output matrix is written as a copy
+        names["output"] = names["token_embd"]
     for name, weight in expand(architecture.tensors(hp), hp.n_layer).items():
         if not _expected(source, names, name, weight) or (tied and weight.alias is not None):
             continue
-        table = weight.split(name) if weight.parts and _origin(names, name) is None else {name: weight}
+        table = weight.split(name) if weight.parts and _in_parts(source, names, name, weight) else {name: weight}
         for part, w in table.items():
             found = list(_weight(source, _origin(names, part), part, w, hp, type_name))
             yield from found
@@ -58,15 +61,48 @@ def outputs(source: Source, architecture: Architecture, hp: Any, type_name: str)
                 yield from _bias(source, names, part, w, hp)
 
 
+def unused(source: Source, architecture: Architecture, hp: Any) -> tuple[str, ...]:
+    """The tensors of a checkpoint that nothing has asked for, all of them known not to be needed.
+
+    Raises
+    ------
+    TensorError
+        If it holds one that is not: computed without it, the model would give wrong answers.
+    """
+    checkpoint = architecture.checkpoint or Checkpoint(())
+    n_draft = int(source.config.get("num_nextn_predict_layers") or 0)
+    drafts = [f"*layers.{i}.*" for i in range(hp.n_layer, hp.n_layer + n_draft)]
+    tied = [f"*{name}.weight" for name in ("lm_head", "embed_out")] if checkpoint.tied(source.config) else []
+    known = re.compile("|".join(map(fnmatch.translate, (*IGNORED, *checkpoint.ignored, *drafts, *tied))))
+    left = sorted(set(source.stored) - source.used)
+    if unknown := [name for name in left if not known.match(name)]:
+        first = ", ".join(unknown[:8])
+        raise TensorError(
+            f"{first}{f' and {len(unknown) - 8} more' if len(unknown) > 8 else ''}: {source.folder} holds what "
+            f"architecture {architecture.name} does not know; the answers would be wrong without it. The model may be "
+            "of a later kind than config.json says, or a plugin's Checkpoint have no row for it"
+        )
+    return tuple(left)
+
+
 def _expected(source: Source, names: Names, name: str, weight: Weight) -> bool:
     """Whether a weight belongs into this file, where that depends on another tensor of the layer."""
-    folder = name.rpartition(".")[0]
+    folder = name[: name.rfind(".") + 1]
 
     def there(other: str) -> bool:
-        theirs = _name(_origin(names, f"{folder}.{other}"))
+        origin = _origin(names, folder + other)
+        if callable(origin):
+            return origin(source.config) is not None
+        theirs = _name(origin)
         return theirs is not None and source.has(theirs)
 
     return (weight.where is None or there(weight.where)) and (weight.unless is None or not there(weight.unless))
+
+
+def _in_parts(source: Source, names: Names, name: str, weight: Weight) -> bool:
+    """Whether the checkpoint holds a weight in parts: it has all of them, or the table has no name for the whole."""
+    theirs = [_name(_origin(names, part)) for part in weight.split(name)]
+    return _origin(names, name) is None or all(part is not None and source.has(part) for part in theirs)
 
 
 def _origin(names: Names, name: str) -> Origin | None:

@@ -76,6 +76,12 @@ class Cursor:
         except UnicodeDecodeError as e:
             self.fail(what, f"is not UTF-8 ({e.reason} at byte {e.start} of the string)")
 
+    def text(self, what: str) -> str:
+        """Read a string that names nothing: bytes that are not UTF-8 are escaped, as in "\\xff"."""
+        n_bytes = self.u64(f"length of {what}")
+        start = self.skip(n_bytes, what)
+        return str(self.buffer[start : start + n_bytes], "utf-8", "backslashreplace")
+
     def count(self, smallest: int, what: str) -> int:
         """Read how many items follow, refusing more than fit if each has at least `smallest` bytes."""
         n = self.u64(what)

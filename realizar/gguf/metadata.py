@@ -48,7 +48,8 @@ class Metadata(Mapping[str, Any]):
     """Keys and values in the file's order.
 
     `metadata[key]` is a bool, int, float or str; for an array a list of str, or a read-only numpy array
-    of the type in the file. An array is decoded when it is first asked for and then kept.
+    of the type in the file. An array is decoded when it is first asked for and then kept. Bytes of a string that are
+    not UTF-8 are escaped, as in "\\xff".
 
     Parameters
     ----------
@@ -181,9 +182,7 @@ def _decode_strings(data: bytes, n: int, where: str) -> list[str]:
         for _ in range(n):
             start = at + 8
             at = start + read(data, at)[0]
-            strings.append(data[start:at].decode())
-    except UnicodeDecodeError as e:
-        raise GGUFError(f"{where}[{len(strings)}]: is not UTF-8 ({e.reason})") from None
+            strings.append(data[start:at].decode("utf-8", "backslashreplace"))
     except struct.error:
         raise GGUFError(f"{where}: has changed in the file since it was opened") from None
     return strings

@@ -123,7 +123,7 @@ def _value_type(cursor: Cursor, what: str) -> ValueType:
 def _field(cursor: Cursor, key: str) -> Field:
     value_type = _value_type(cursor, key)
     if value_type == ValueType.STRING:
-        return Field(value_type, cursor.string(key))
+        return Field(value_type, cursor.text(key))
     if value_type == ValueType.ARRAY:
         return _array(cursor, key)
     value = cursor.scalar(STRUCTS[value_type], key)

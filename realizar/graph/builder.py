@@ -80,9 +80,13 @@ class Graph:
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="type")[0]
 
     def linear(self, x: Value, weight: WeightLike) -> Value:
-        """W x + b: (n_out,); b is there when the file has it."""
+        """W x + b: (n_out,); b is there when the file has it.
+
+        Where the file scales W by one number, so is the result, b included, which was divided by it when it was read.
+        """
         pair = (weight.tensor, weight.shape)
-        return self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)[0]
+        (y,) = self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)
+        return y if weight.scale is None else self.scale(y, weight.scale)
 
     def rms_norm(self, x: Value, weight: WeightLike | None, eps: float) -> Value:
         """x / sqrt(mean(x^2) + eps) * w + b over the last dimension; b is there when the file has it, w may be None.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class WeightLike(Protocol):
-    """What the builder needs to know of a weight: its names, its shape and whether a bias goes with it."""
+    """What the builder needs to know of a weight: its names, its shape, and whether a bias or a scale goes with it."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -23,6 +23,8 @@ class WeightLike(Protocol):
     def shape(self) -> Shape: ...  # noqa: D102
     @property
     def bias(self) -> str | None: ...  # noqa: D102
+    @property
+    def scale(self) -> float | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from realizar.params import kv_types
 from realizar.runtime.compiled import CompiledPlan, Limits, Rows
 from realizar.runtime.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.runtime.plan import Plan
-from realizar.runtime.weights import Tensor, floats, heads_of
+from realizar.runtime.weights import Tensor, floats, heads_of, of_experts
 
 Array = npt.NDArray[Any]
 KV = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
@@ -266,7 +266,7 @@ class _Binder:
         x, ids, weights = op.inputs
         n_expert, _, n_embd = self.tensors[op.weights[0]].shape
         gate, up, down = (
-            (self.tensors[name].type, self.tensors[name].data, None if bias is None else floats(self.tensors, bias))
+            (*of_experts(self.tensors[name]), None if bias is None else floats(self.tensors, bias))
             for name, bias in zip(op.weights, op.attrs["bias"], strict=True)
         )
         add_experts(

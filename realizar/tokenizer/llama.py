@@ -7,13 +7,13 @@ from collections.abc import Callable
 from realizar.errors import TokenizerError, shown
 from realizar.tokenizer import proto
 from realizar.tokenizer.pretokenize import Rows
-from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, numbers, token_id
+from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, scores
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
     """Return what holds where the metadata says nothing: the defaults of SentencePiece itself."""
     space_prefix = flag(metadata, "tokenizer.ggml.add_space_prefix", True)
-    return Rules(bos_id=1, eos_id=2, add_bos=True, space_prefix=space_prefix)
+    return Rules(bos_id=1, eos_id=2, add_bos=True, space_prefix=space_prefix, has_unknown=True)
 
 
 def token_bytes(text: str) -> bytes:
@@ -23,13 +23,12 @@ def token_bytes(text: str) -> bytes:
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
     """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads."""
-    tokens, types = vocabulary.tokens, _piece_types(metadata, vocabulary)
-    scores = numbers(metadata, "tokenizer.ggml.scores", len(tokens), "iuf")
+    tokens, types = vocabulary.tokens, _piece_types(vocabulary)
     try:
         # Sentencepiece refuses a piece without a text.
         pieces = [
             proto.piece(text.encode() or b"[EMPTY_%d]" % i, score, kind)
-            for i, (text, score, kind) in enumerate(zip(tokens, scores, types, strict=True))
+            for i, (text, score, kind) in enumerate(zip(tokens, scores(metadata, len(tokens)), types, strict=True))
         ]
     except OverflowError as error:
         raise TokenizerError(
@@ -46,11 +45,11 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     return encode
 
 
-def _piece_types(metadata: Metadata, vocabulary: Vocabulary) -> bytes:
+def _piece_types(vocabulary: Vocabulary) -> bytes:
     """Return the types with exactly one UNKNOWN, as sentencepiece wants it; other unknowns become CONTROL."""
     types = bytearray(vocabulary.types).replace(bytes([TokenType.UNDEFINED]), bytes([TokenType.UNUSED]))
     first = max(types.find(TokenType.UNKNOWN), 0)
-    unknown = token_id(metadata, "unknown", len(types), first)
+    unknown = first if vocabulary.unknown_id is None else vocabulary.unknown_id
     types = types.replace(bytes([TokenType.UNKNOWN]), bytes([TokenType.CONTROL]))
-    types[unknown or 0] = TokenType.UNKNOWN
+    types[unknown] = TokenType.UNKNOWN
     return bytes(types)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from realizar.errors import ParameterError, TokenizerError, shown
-from realizar.tokenizer import gpt2, llama, unigram, wordpiece
+from realizar.tokenizer import gpt2, llama, unigram, whitespace, wordpiece
 from realizar.tokenizer.chat import ChatTemplate
 from realizar.tokenizer.fim import Fim, Order
 from realizar.tokenizer.pretokenize import Rows
@@ -29,7 +29,9 @@ class Kind(Protocol):
 
 
 # tokenizer.ggml.model -> the module that knows it
-KINDS: dict[str, Kind] = {"gpt2": gpt2, "llama": llama, "bert": wordpiece, "t5": unigram}
+KINDS: dict[str, Kind] = {
+    "gpt2": gpt2, "llama": llama, "bert": wordpiece, "t5": unigram, "whitespace": whitespace,
+}  # fmt: skip
 
 
 class Tokenizer:
@@ -92,6 +94,8 @@ class Tokenizer:
         ------
         TokenizerError
             The kind or the pre-tokenizer is unknown, or the vocabulary is damaged.
+        GGUFError
+            The unknown token, which the kind needs, is outside the vocabulary.
         """
         model = metadata.get("tokenizer.ggml.model")
         kind = KINDS.get(model) if isinstance(model, str) else None

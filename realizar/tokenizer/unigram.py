@@ -12,7 +12,7 @@ import numpy as np
 from realizar.errors import TokenizerError, shown
 from realizar.tokenizer import proto
 from realizar.tokenizer.pretokenize import Rows
-from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, numbers, token_id
+from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, scores
 
 # Types of tokens that pieces of a text may become; user-defined ones are cut out before, but their score counts.
 _IN_TEXT = frozenset((TokenType.NORMAL, TokenType.USER_DEFINED, TokenType.UNUSED))
@@ -21,7 +21,8 @@ _UNKNOWN = 2  # T5's
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
     """Return what holds where the metadata says nothing: T5's own tokenizer."""
-    return Rules(eos_id=1, add_eos=True, space_prefix=flag(metadata, "tokenizer.ggml.add_space_prefix", True))
+    space_prefix = flag(metadata, "tokenizer.ggml.add_space_prefix", True)
+    return Rules(eos_id=1, add_eos=True, space_prefix=space_prefix, has_unknown=True)
 
 
 def token_bytes(text: str) -> bytes:
@@ -33,8 +34,8 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads."""
     from tokenizers import Tokenizer, models
 
-    unknown = token_id(metadata, "unknown", len(vocabulary.tokens), _UNKNOWN)
-    if unknown is None:
+    unknown = _UNKNOWN if vocabulary.unknown_id is None else vocabulary.unknown_id
+    if unknown >= len(vocabulary.tokens):
         raise TokenizerError("tokenizer.ggml.unknown_token_id: a unigram vocabulary needs it; the file is damaged")
     try:
         tokenizer = Tokenizer(models.Unigram(_pieces(metadata, vocabulary), unk_id=unknown, byte_fallback=False))
@@ -54,10 +55,11 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
 
 def _pieces(metadata: Metadata, vocabulary: Vocabulary) -> list[tuple[str, float]]:
     """Return (text, score) of each token; those that no text may become get a space, which no normalized text has."""
-    scores = numbers(metadata, "tokenizer.ggml.scores", len(vocabulary.tokens), "iuf")
     return [
         (text, 0.0 if kind == TokenType.USER_DEFINED else score) if kind in _IN_TEXT and text else (f" {i}", 0.0)
-        for i, (text, kind, score) in enumerate(zip(vocabulary.tokens, vocabulary.types, scores, strict=True))
+        for i, (text, kind, score) in enumerate(
+            zip(vocabulary.tokens, vocabulary.types, scores(metadata, len(vocabulary.tokens)), strict=True)
+        )
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import GGUFError, ModelFileWarning, TokenizerError, shown
 from realizar.tokenizer import known
 
 Metadata = Mapping[str, Any]
@@ -45,6 +46,8 @@ class Rules:
         Whether a space goes in front of each text between special tokens.
     sep_id : int or None
         The token that, with BOS in front, closes every text, whatever the metadata say of adding BOS and EOS.
+    has_unknown : bool
+        Whether what is in no token becomes the unknown token.
     """
 
     bos_id: int | None = None
@@ -53,6 +56,7 @@ class Rules:
     add_eos: bool = False
     space_prefix: bool = False
     sep_id: int | None = None
+    has_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Vocabulary:
         One `TokenType` per id.
     bos_id, eos_id : int or None
         Beginning and end of a text.
+    unknown_id : int or None
+        What stands for what no token spells, where the file says it.
     eog_ids : frozenset of int
         Each of these ends a generation.
     slots : dict of str to int
@@ -86,6 +92,7 @@ class Vocabulary:
     types: bytes
     bos_id: int | None
     eos_id: int | None
+    unknown_id: int | None
     eog_ids: frozenset[int]
     slots: dict[str, int]
     before: list[int]
@@ -119,6 +126,7 @@ class Vocabulary:
             types=bytes(types),
             bos_id=bos,
             eos_id=eos,
+            unknown_id=_unknown_id(metadata, len(tokens)) if rules.has_unknown else None,
             eog_ids=eog,
             slots=slots,
             before=before,
@@ -163,14 +171,40 @@ def flag(metadata: Metadata, key: str, default: bool) -> bool:
 
 
 def token_id(metadata: Metadata, name: str, n_vocab: int, default: int | None = None) -> int | None:
-    """Return tokenizer.ggml.{name}_token_id; an id outside the vocabulary (files write -1) counts as missing."""
+    """Return tokenizer.ggml.{name}_token_id; an id outside the vocabulary (files write -1) counts as missing.
+
+    It is warned of such an id (`ModelFileWarning`). The default, which may be outside as well, is then None.
+    """
     key = f"tokenizer.ggml.{name}_token_id"
-    for value in (metadata.get(key), default):
+    found = metadata.get(key)
+    for value in (found, default):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise TokenizerError(f"{key}: needs an integer, found {shown(value)}; the file is damaged")
         if value is not None and 0 <= value < n_vocab:
             return value
+        if value is not None and value is found:
+            says = (
+                f"{key}: there is no token {value}, ids are 0 to {n_vocab - 1}; taken as if the file did not name one"
+            )
+            warnings.warn(says, ModelFileWarning, stacklevel=2)
     return None
+
+
+def _unknown_id(metadata: Metadata, n_vocab: int) -> int | None:
+    """Return tokenizer.ggml.unknown_token_id, which must be in the vocabulary: most texts could not be read without."""
+    key = "tokenizer.ggml.unknown_token_id"
+    found = metadata.get(key)
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < n_vocab:
+        raise GGUFError(f"{key}: needs a token id, 0 to {n_vocab - 1}, found {shown(found)}; the file is damaged")
+    return found
+
+
+def scores(metadata: Metadata, n: int) -> list[float]:
+    """Return the score of each token; 0 for all where the file has none, as llama.cpp has it."""
+    key = "tokenizer.ggml.scores"
+    return numbers(metadata, key, n, "iuf") if key in metadata else [0.0] * n
 
 
 def special_ids(types: bytes | bytearray) -> list[int]:

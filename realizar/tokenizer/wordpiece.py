@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from realizar.errors import TokenizerError, shown
 from realizar.tokenizer.pretokenize import Rows
-from realizar.tokenizer.vocabulary import HIDDEN, Metadata, Rules, Vocabulary, flag, token_id
+from realizar.tokenizer.vocabulary import HIDDEN, Metadata, Rules, Vocabulary, flag
 
 # The ids of the vocabulary that the first BERT models shared.
 _UNKNOWN, _CLS, _SEP = 100, 101, 102
@@ -17,7 +17,9 @@ def rules(metadata: Metadata, extra: Rows) -> Rules:
 
     A word is spelled with a space in front, so a text has one in front of its first word.
     """
-    return Rules(bos_id=metadata.get("tokenizer.ggml.cls_token_id", _CLS), sep_id=_SEP, space_prefix=True)
+    return Rules(
+        bos_id=metadata.get("tokenizer.ggml.cls_token_id", _CLS), sep_id=_SEP, space_prefix=True, has_unknown=True
+    )
 
 
 def token_bytes(text: str) -> bytes:
@@ -33,15 +35,15 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    unknown = token_id(metadata, "unknown", len(vocabulary.tokens), _UNKNOWN)
-    if unknown is None:
+    unknown = _UNKNOWN if vocabulary.unknown_id is None else vocabulary.unknown_id
+    if unknown >= len(vocabulary.tokens):
         raise TokenizerError("tokenizer.ggml.unknown_token_id: a WordPiece vocabulary needs it; the file is damaged")
-    spelled = map(_piece, vocabulary.tokens, vocabulary.types)
+    spelled = list(map(_piece, vocabulary.tokens, vocabulary.types))
     pieces = {text: i for i, text in enumerate(spelled)}
     lowercase = flag(metadata, "tokenizer.ggml.normalizer.lowercase", True)
     strip_accents = flag(metadata, "tokenizer.ggml.normalizer.strip_accents", lowercase)
     try:
-        tokenizer = Tokenizer(models.WordPiece(pieces, unk_token=vocabulary.tokens[unknown]))
+        tokenizer = Tokenizer(models.WordPiece(pieces, unk_token=spelled[unknown]))
     except Exception as error:  # `tokenizers` raises bare Exception
         says = shown(str(error))
         raise TokenizerError(f"tokenizer.ggml.tokens cannot be used as a WordPiece vocabulary: {says}") from error

@@ -63,7 +63,9 @@ def test_shipped_come_by_the_same_door():
     assert {"llama", "qwen"} <= {p.name for p in registry.selected()}
 
 
-@pytest.mark.parametrize(("version", "fits"), [("1.0", True), ("1", False), ("1.9", False), ("2.0", False), (3, False)])
+@pytest.mark.parametrize(
+    ("version", "fits"), [("1.0", True), ("1.1", True), ("1", False), ("1.9", False), ("2.0", False), (3, False)]
+)
 def test_the_version_of_the_api_is_checked(version, fits):
     point = plugin("plug_v", "versioned")
     sys.modules["plug_v"].realizar_api = version

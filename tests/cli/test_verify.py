@@ -66,6 +66,14 @@ def test_missing_and_surplus(tmp_path, realizar):
     assert "blk.1.ffn_nrom.weight: llama declares no such tensor" in out
 
 
+def test_one_of_several_is_missing(tmp_path, realizar):
+    """The others, which might be fused with it, are not called surplus."""
+    path = rewritten(LLAMA, tmp_path / "m.gguf", tensors=lambda n, *row: None if "1.attn_q." in n else (n, *row))
+    status, out, _ = realizar("verify", str(path))
+    assert (status, out.count("FAILED")) == (1, 1), out
+    assert "blk.1.attn_q.weight: the architecture needs it" in out
+
+
 def test_logits_that_are_not_finite(tmp_path, realizar):
     def infinite(n, data, shape, t):
         return n, np.full(shape, np.inf, np.float32).view(np.uint8), shape, t
@@ -112,3 +120,14 @@ def test_no_model_at_all(tmp_path, realizar):
     status, out, _ = realizar("verify", str(path))
     assert status == 1
     assert out.startswith("file          FAILED")
+
+
+def test_tensors_that_are_not_needed(tmp_path, realizar):
+    path = rewritten(LLAMA, tmp_path / "m.gguf", more={"blk.0.attn_q.input_scale": np.ones(1)})
+    status, out, _ = realizar("verify", str(path))
+    assert status == 0, out
+    assert "as llama declares them; 1 others are not needed" in out
+    path = rewritten(LLAMA, tmp_path / "n.gguf", more={"blk.0.attn_q.scale": np.zeros(1)})
+    status, out, _ = realizar("verify", str(path))
+    assert status == 1
+    assert "blk.0.attn_q.scale: 0; a product must be multiplied by a finite number" in out

@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from realizar import LLM
 from realizar.arch import registry
 from realizar.engine.engine import Engine
 from realizar.engine.sequence import Sequence
-from realizar.errors import ContextFullError, ParameterError
+from realizar.errors import ContextFullError, GGUFError, ParameterError
 from realizar.params import EngineParams, SamplingParams
 from realizar.testing import N_CTX, Session, random_tokens, tiny_metadata, tiny_model
 from tests.engine.fake import FakeTokenizer, check_cache
 from tests.engine.speculation.oracle import Oracle
+from tests.limits.models import rewritten
 
 TEXTS = [random_tokens(n, seed) for seed, n in enumerate((60, 1, 16, 33, 59))]
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
@@ -209,3 +211,41 @@ def test_an_answer_is_scored_behind_its_source(t5):
 def test_what_needs_a_prompt_to_go_on_from(t5, params):
     with pytest.raises(ParameterError, match=f"{next(iter(params))}: this model answers what its encoder reads"):
         engine(t5).generate(TEXTS[0], SamplingParams(**params))
+
+
+def tiny_bert(folder, **keys):
+    """The file of a tiny BERT, with the head of a reranker."""
+    metadata = {**tiny_metadata("bert"), **KEYS["bert"], **keys}
+    with tiny_model(registry.default().architecture("bert"), metadata, "Q8_0", folder) as model:
+        head = {"cls.weight": np.ones((256, 256)), "cls.bias": np.ones(256), "cls.output.weight": np.ones((1, 256))}
+        return rewritten(model.file.path, folder / "m.gguf", more=head)
+
+
+def test_a_vector_for_each_token(tmp_path):
+    """Pooling type 0: the file says that there is no pooling."""
+    texts = [random_tokens(5), random_tokens(9)]
+    with LLM(tiny_bert(tmp_path, **{"bert.pooling_type": 0})) as llm:
+        found = llm.embed(texts)
+        assert [vectors.shape for vectors in found] == [(5, 256), (9, 256)]
+        for vectors, states in zip(found, llm.embed(texts, pooling=None), strict=True):
+            np.testing.assert_array_equal(vectors, states)
+
+
+def test_a_reranker_has_no_vectors(tmp_path):
+    with LLM(tiny_bert(tmp_path, **{"bert.pooling_type": 4})) as llm:
+        with pytest.raises(ParameterError, match=r"^pooling='auto': m\.gguf is a reranker \(bert\.pooling_type = 4\)"):
+            llm.embed(random_tokens(5))
+        assert llm.embed(random_tokens(5), pooling="cls").shape == (1, 256)
+
+
+@pytest.mark.parametrize("number", [-1, 5, "mean"])
+def test_unknown_poolings(number, tmp_path):
+    path = tiny_bert(tmp_path, **{"bert.pooling_type": number})
+    with LLM(path) as llm, pytest.raises(GGUFError, match=r"bert\.pooling_type"):
+        llm.embed(random_tokens(5))
+
+
+@pytest.mark.parametrize(("number", "pooling"), [(1, "mean"), (2, "cls"), (3, "last"), (None, "mean")])
+def test_poolings(number, pooling, tmp_path):
+    with LLM(tiny_bert(tmp_path, **({} if number is None else {"bert.pooling_type": number}))) as llm:
+        np.testing.assert_array_equal(llm.embed(random_tokens(5)), llm.embed(random_tokens(5), pooling))

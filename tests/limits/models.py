@@ -7,9 +7,10 @@ tools/geometry.py, for example, which are too large to be made in every run.
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from realizar.gguf import GGUFFile, GGUFWriter
+from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
 from realizar.store.cache import cache_dir
 from realizar.store.models import MODELS
 
@@ -33,7 +34,7 @@ def real(name):
     return path
 
 
-def rewritten(source, target, changes=None, tensors=None):
+def rewritten(source, target, changes=None, tensors=None, more=None):
     """Write a copy of a model file with other metadata and tensors.
 
     Parameters
@@ -43,6 +44,8 @@ def rewritten(source, target, changes=None, tensors=None):
         Keys and their values, or (value, ValueType) of them; None leaves a key out.
     tensors : callable
         Given (name, data, shape, type), returns what to write instead; None leaves a tensor out.
+    more : dict
+        Name -> float32 array of a tensor to be added.
     """
     changes = changes or {}
     with GGUFFile(source) as file:
@@ -56,5 +59,8 @@ def rewritten(source, target, changes=None, tensors=None):
                 row = tensors(*row)
             if row is not None:
                 writer.add_tensor(*row)
+        for name, values in (more or {}).items():
+            data = np.ascontiguousarray(values, np.float32)
+            writer.add_tensor(name, data.view(np.uint8), data.shape, GGMLType.F32)
         writer.write()
     return target

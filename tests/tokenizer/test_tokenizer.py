@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realizar.errors import TokenizerError
+from realizar.errors import GGUFError, ModelFileWarning, TokenizerError
 from realizar.tokenizer import Tokenizer
 from tests.tokenizer.vocabularies import COMMITTED, committed, small
 
@@ -104,16 +104,87 @@ def test_bos_and_eos():
 
 
 def test_a_bos_that_is_asked_for_must_exist():
-    with pytest.raises(TokenizerError, match="add_bos_token is true"):
+    with pytest.raises(TokenizerError, match="add_bos_token is true"), pytest.warns(ModelFileWarning):
         Tokenizer.from_gguf(changed("qwen2", add_bos_token=True, bos_token_id=2**32 - 1))
-    assert Tokenizer.from_gguf(changed("qwen2", bos_token_id=2**32 - 1)).bos_id is None
+
+
+@pytest.mark.parametrize("token", [-1, 384, 2**31 - 1, 2**32 - 1])
+@pytest.mark.parametrize("name", ["bos", "eos", "eot", "eom", "fim_pre", "prefix"])
+def test_ids_that_do_not_exist(name, token):
+    """A warning, and as if the file did not name one: llama.cpp's way."""
+    without = Tokenizer.from_gguf(changed("qwen2", **{f"{name}_token_id": None}))
+    with pytest.warns(ModelFileWarning, match=f"tokenizer.ggml.{name}_token_id: there is no token {token}, ids are 0"):
+        tokenizer = Tokenizer.from_gguf(changed("qwen2", **{f"{name}_token_id": token}))
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.eot_id) == (without.bos_id, without.eos_id, without.eot_id)
+    assert (tokenizer.eog_ids, tokenizer.fim) == (without.eog_ids, without.fim)
+
+
+def test_an_eos_that_does_not_exist_is_sentencepiece_s():
+    with pytest.warns(ModelFileWarning, match="there is no token 2147483647"):
+        assert Tokenizer.from_gguf(changed("llama", eos_token_id=2**31 - 1)).eos_id == 2
+
+
+@pytest.mark.parametrize("name", ["llama", "bert", "t5"])
+@pytest.mark.parametrize("token", [-1, 512, 2**32 - 1, True, "<unk>"])
+def test_an_unknown_token_that_does_not_exist(name, token):
+    with pytest.raises(GGUFError, match=r"^tokenizer\.ggml\.unknown_token_id: needs a token id, 0 to 511, found"):
+        Tokenizer.from_gguf(changed(name, unknown_token_id=token))
+
+
+def test_an_unknown_token_that_is_a_piece_of_a_word():
+    """WordPiece spells it as it spells all pieces, and finds it."""
+    tokens = ["[PAD]", "▁a", "b", "[CLS]", "[SEP]"]
+    keys = {"cls_token_id": 3, "bos_token_id": 3, "seperator_token_id": 4, "unknown_token_id": 2}
+    tokenizer = Tokenizer.from_gguf(changed("bert", tokens=tokens, token_type=[3, 1, 1, 3, 3], **keys))
+    assert tokenizer.encode("a ü") == [3, 1, 2, 4]
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_no_scores(name):
+    """Scores of 0, as in llama.cpp: of pairs of one score the first is joined."""
+    zeros = Tokenizer.from_gguf(changed(name, scores=[0.0] * 512))
+    without = Tokenizer.from_gguf(changed(name, scores=None))
+    for text in ("Hello, world", "  the the", "ü"):
+        assert without.encode(text) == zeros.encode(text)
+
+
+def whitespace(**changes):
+    """A vocabulary as that of jina-embeddings-v2-base-zh."""
+    tokens = ["<s>", "</s>", "<unk>", "a", "b", "c", "ab", "abc", "你", "好", "你好", "ä", "A"]
+    metadata = {
+        "model": "whitespace", "pre": "whitespace", "tokens": tokens, "token_type": [3, 3, 3] + [1] * 10,
+        "merges": ["a b", "ab c", "你 好"], "bos_token_id": 0, "eos_token_id": 1, "unknown_token_id": 2,
+        "add_bos_token": True, "add_eos_token": True, **changes,
+    }  # fmt: skip
+    return Tokenizer.from_gguf({f"tokenizer.ggml.{key}": value for key, value in metadata.items()})
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("abc", [7]), ("ab c", [6, 5]), (" a\tb\u3000c\n", [3, 4, 5]), ("你好你", [10, 8]), ("a你好b", [3, 10, 4]),
+        ("aäA", [3, 11, 12]), ("a?b", [3, 4]), ("ä🚀", [11]), ("", []),
+    ],
+)  # fmt: skip
+def test_whitespace(text, ids):
+    """Ids of llama.cpp (llama-cpp-python 0.3.36) for this vocabulary."""
+    assert whitespace().encode(text, add_special=False) == ids
+    assert whitespace().encode(text) == [0, *ids, 1]
+
+
+def test_whitespace_in_lower_case():
+    assert whitespace(**{"normalizer.lowercase": True}).encode("ABC Ä", add_special=False) == [7, 11]
+    assert whitespace().decode([7, 10, 11]) == "abc你好ä"
+    with pytest.raises(TokenizerError, match="merges cannot be used"):
+        whitespace(merges=["ab"]).encode("a")
 
 
 def test_wordpiece_stands_between_cls_and_sep_whatever_the_flags_say():
     tokenizer = Tokenizer.from_gguf(changed("bert", add_bos_token=False, add_eos_token=False))
     assert tokenizer.encode("") == [2, 3]
     assert tokenizer.encode("", add_special=False) == []
-    with pytest.raises(TokenizerError, match="needs both in its vocabulary of 2 tokens"):
+    of_two = pytest.raises(TokenizerError, match="needs both in its vocabulary of 2 tokens")
+    with of_two, pytest.warns(ModelFileWarning):
         Tokenizer.from_gguf(changed("bert", seperator_token_id=512, tokens=["[CLS]", "a"], token_type=[3, 1]))
 
 
@@ -189,7 +260,7 @@ def test_texts_that_are_none(text, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "rwkv"}, "'rwkv' is unknown; known are gpt2, llama, bert, t5"),
+        ({"model": "rwkv"}, "'rwkv' is unknown; known are gpt2, llama, bert, t5, whitespace"),
         ({"model": None}, "None is unknown"),
         ({"pre": "no-such"}, "a plugin can add it with the hook realizar_pretokenizers"),
         ({"pre": "gemma4"}, "does not work on bytes"),
@@ -213,20 +284,18 @@ def test_files_that_cannot_be_read(changes, message):
         ("qwen2", {"merges": None}, "needs a list of texts, found nothing"),
         ("qwen2", {"merges": ["a zzzz"]}, "merges or the pre-tokenizer cannot be used"),
         ("qwen2", {"merges": ["ab"]}, "merges or the pre-tokenizer cannot be used"),
-        ("llama", {"scores": None}, "needs 512 numbers"),
         ("llama", {"token_type": retyped("llama", **NO_BYTE)}, "cannot be used as a SentencePiece model"),
         ("llama", {"scores": [0.0]}, "needs 512 numbers, one per token, found 1"),
         ("llama", {"scores": ["0"] * 512}, "needs 512 numbers, one per token, found some of type <U1"),
         ("llama", {"scores": [1e300] * 512}, "cannot be used as a SentencePiece model"),
         (
             "bert",
-            {"unknown_token_id": 4, "tokens": ["[PAD]", "a", "[CLS]", "[SEP]"], "token_type": [3, 1, 3, 3]},
+            {"unknown_token_id": None, "tokens": ["[PAD]", "a", "[CLS]", "[SEP]"], "token_type": [3, 1, 3, 3]},
             "unknown_token_id: a WordPiece vocabulary needs it",
         ),
-        ("t5", {"scores": None}, "needs 512 numbers"),
         (
             "t5",
-            {"unknown_token_id": 2**32 - 1, "tokens": ["a"], "token_type": [1], "scores": [0.0]},
+            {"unknown_token_id": None, "eos_token_id": None, "tokens": ["a"], "token_type": [1], "scores": [0.0]},
             "a unigram vocabulary needs it",
         ),
         ("t5", {"precompiled_charsmap": [1, 2, 3, 4, 5]}, "precompiled_charsmap cannot be used"),

@@ -46,7 +46,7 @@ static struct rz_weight of_expert(const struct rz_experts *e, const struct rz_ex
 {
     struct rz_weight m = all->weight;
     size_t first = (size_t)e->first[expert], n = (size_t)(e->first[expert + 1] - e->first[expert]);
-    m.data += expert * m.n_row * m.stride;
+    m.data += expert * all->expert_stride;
     if (m.bias) m.bias += expert * m.n_row;
     m.x = n == 1 && m.x ? m.x + (size_t)e->token[first] * m.x_stride : all->pairs + first * m.x_stride;
     m.y.data += first * m.y.ld;

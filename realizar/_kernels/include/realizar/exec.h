@@ -111,6 +111,7 @@ struct rz_route {
  * of a token and one of its experts, and so has `pairs` of inputs, in the order of the experts. */
 struct rz_expert_weight {
     struct rz_weight weight; /* x: rows of tokens, or NULL */
+    size_t expert_stride;    /* bytes from an expert's rows to the next one's */
     char *pairs;
     size_t input_bytes; /* of a row of inputs, at most x_stride */
 };

@@ -1,0 +1,48 @@
+"""BPE of characters within words (tokenizer.ggml.model = whitespace, Jina's Chinese embeddings) on `tokenizers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from realizar.errors import TokenizerError, shown
+from realizar.tokenizer.pretokenize import Rows
+from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary, flag, texts
+
+
+def rules(metadata: Metadata, extra: Rows) -> Rules:
+    """Return what holds where the metadata says nothing."""
+    return Rules()
+
+
+def token_bytes(text: str) -> bytes:
+    """Return the bytes that a NORMAL token stands for."""
+    return text.encode()
+
+
+def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
+    """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads.
+
+    Words are what stands between white space, which is in no token. Characters that no token has are left out, as in
+    llama.cpp.
+    """
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    absent = len(vocabulary.tokens)
+    pairs = [merge.split(" ", 1) for merge in texts(metadata, "tokenizer.ggml.merges")]
+    try:
+        merges = [(left, right) for left, right in pairs]
+        # No word has a space: it stands for a character that no token has, which still keeps its neighbours apart.
+        ids = {**vocabulary.ids, " ": absent}
+        tokenizer = Tokenizer(models.BPE(ids, merges, unk_token=" ", byte_fallback=True))
+    except Exception as error:  # `tokenizers` raises bare Exception
+        raise TokenizerError(f"tokenizer.ggml.merges cannot be used: {shown(str(error))}") from error
+    if flag(metadata, "tokenizer.ggml.normalizer.lowercase", False):
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
+
+    def encode(text: str) -> list[int]:
+        # Unlike `encode`, this one lets other threads run meanwhile.
+        ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
+        return [token for token in ids if token != absent]
+
+    return encode

@@ -1,0 +1,91 @@
+"""Numbers that files give for each layer, and those of layers with a window."""
+
+import numpy as np
+import pytest
+
+from realizar.arch import ArchMetadata, RopeScaling, registry
+from realizar.errors import GGUFError
+from realizar.testing import check_architecture, tiny_metadata
+
+ARRAYS = (
+    "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length",
+    "feed_forward_length", "rope.dimension_count", "rope.freq_base", "attention.layer_norm_rms_epsilon",
+)  # fmt: skip
+
+
+def hparams(name, **keys):
+    metadata = {**tiny_metadata(name), **{f"{name}.{key}": value for key, value in keys.items()}}
+    return registry.default().architecture(name).hparams(ArchMetadata(metadata, name))
+
+
+@pytest.mark.parametrize("key", ARRAYS)
+@pytest.mark.parametrize("as_array", [list, np.array])
+def test_the_same_for_all_layers(key, as_array):
+    value = tiny_metadata("llama").get(f"llama.{key}", 64)
+    assert hparams("llama", **{key: as_array([value] * 2)}) == hparams("llama", **{key: value})
+
+
+@pytest.mark.parametrize("key", ARRAYS)
+def test_other_numbers_in_other_layers(key):
+    """No shipped architecture has layers of several widths; whoever meets one is told which number it is."""
+    with pytest.raises(GGUFError, match=rf"^llama\.{key}: differs from layer to layer \(\[1, 2\]\), which is not supp"):
+        hparams("llama", **{key: np.array([1, 2])})
+
+
+@pytest.mark.parametrize("value", [[4], [4, 4, 4], [], ["4", "4"], [4.5, 4.5]])
+def test_arrays_of_something_else(value):
+    with pytest.raises(GGUFError, match=r"llama\.attention\.head_count: an integer is needed"):
+        hparams("llama", **{"attention.head_count": value})
+
+
+def test_heads_of_each_layer_of_jamba():
+    ssm = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 16}
+    found = hparams("jamba", **ssm, **{"attention.head_count_kv": np.array([0, 2]), "feed_forward_length": [512, 512]})
+    assert (found.heads_kv, found.n_ff) == ((0, 2), 512)
+
+
+WINDOW = {"attention.sliding_window": 16, "attention.sliding_window_pattern": [True, False]}
+WINDOWS = {
+    "gemma2": (10000.0, RopeScaling(n_ctx_orig=512)),
+    "gemma3": (10000.0, RopeScaling()),
+    "olmo2": (10000.0, RopeScaling()),
+    "gpt-oss": (10000.0, RopeScaling(n_ctx_orig=512)),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_rotations_of_layers_with_a_window(name):
+    experts = {"expert_count": 4, "expert_used_count": 2} if name == "gpt-oss" else {}
+    hp = hparams(name, **WINDOW, **experts)
+    own, (base, scaling) = hp.windows.rotation(hp, 0), WINDOWS[name]
+    assert (own.rope_base, own.rope_dims, own.rope_scaling) == (base, 64, scaling)
+    hp = hparams(name, **WINDOW, **experts, **{"rope.freq_base_swa": 500.0, "rope.dimension_count_swa": 32})
+    own = hp.windows.rotation(hp, 0)
+    assert (own.rope_base, own.rope_dims) == (500.0, 32)
+    assert hp.windows.rotation(hp, 1) is hp
+    assert (hp.rope_base, hp.rope_dims) == (10000.0, 64)
+
+
+def test_rotations_are_computed():
+    keys = {**WINDOW, "rope.freq_base_swa": 500.0, "rope.dimension_count_swa": 32}
+    metadata = {f"gemma2.{key}": value for key, value in keys.items()}
+    check_architecture(registry.default().architecture("gemma2"), metadata, types=("Q8_0",))
+
+
+@pytest.mark.parametrize("key", ["attention.key_length_swa", "attention.value_length_swa"])
+def test_heads_of_two_sizes(key):
+    assert hparams("gemma2", **{key: 64}) == hparams("gemma2")
+    with pytest.raises(GGUFError, match=rf"gemma2\.{key}: heads of 32 elements in layers with a window, of 64"):
+        hparams("gemma2", **{key: 32})
+
+
+@pytest.mark.parametrize("name", ["llama", "bert", "mamba", "t5", "stablelm"])
+@pytest.mark.parametrize("key", ["attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"])
+@pytest.mark.parametrize("wrong", [1e10, -1e-6, float("nan")])
+def test_epsilons(name, key, wrong):
+    """Also the one that the architecture has no use for: T5's files have both."""
+    more = {"t5": {"attention.relative_buckets_count": 32}}.get(name, {})
+    if name == "mamba":
+        more = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 16}
+    with pytest.raises(GGUFError, match=rf"{name}\.{key}"):
+        hparams(name, **more, **{key: wrong})
