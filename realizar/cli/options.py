@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
@@ -20,6 +21,28 @@ ModelOption = Annotated[str, Option("-m", "--model", metavar="MODEL", help=_WHIC
 MODEL = DEFAULT_MODEL
 Stats = Annotated[bool, Option("--stats", help="End with load time and tok/s on standard error.")]
 System = Annotated[str | None, Option("--system", help="The system message of the conversation.")]
+
+
+def template_kwargs(text: str) -> dict[str, Any]:
+    """The variables of a chat template, from a JSON object."""
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise BadParameter(f"{text!r} is no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise BadParameter(f"{text!r} is no JSON object")
+    return given
+
+
+TemplateKwargs = Annotated[
+    dict[str, Any] | None,
+    Option(
+        "--chat-template-kwargs",
+        metavar="JSON",
+        parser=template_kwargs,
+        help="Variables of the chat template, such as '{\"enable_thinking\": false}'.",
+    ),
+]
 
 
 def _sampling(kind: Any, *flags: str, help: str, **more: Any) -> Any:

@@ -63,8 +63,9 @@ class FakeLLM:
         self.asked.append(("raw", text, params))
         return FakeStream(f"raw {text}", self.during)
 
-    def chat(self, messages, params, stream):
+    def chat(self, messages, params, chat_template_kwargs, stream):
         assert stream
+        self.variables = chat_template_kwargs
         if sum(len(m["content"]) for m in messages) > self.n_ctx:
             raise ContextFullError("too long")
         self.asked.append(("chat", [dict(m) for m in messages], params))

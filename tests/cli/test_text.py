@@ -63,6 +63,18 @@ def test_all_options_arrive(fake_llm, realizar):
     }  # fmt: skip
 
 
+def test_variables_of_the_template_arrive(fake_llm, realizar, typed):
+    words = ("--chat-template-kwargs", '{"enable_thinking": false}')
+    assert realizar("run", "x", *words)[0] == 0
+    typed("x\n")
+    assert realizar("chat", *words)[0] == 0
+    assert [llm.variables for llm in fake_llm.made] == [{"enable_thinking": False}] * 2
+    for wrong in ("enable_thinking=false", "[1]"):
+        status, _, err = realizar("run", "x", "--chat-template-kwargs", wrong)
+        assert status == 1
+        assert "is no JSON" in err
+
+
 def test_samplers_arrive(fake_llm, realizar):
     numbers = {name: option for name, (_, option) in SAMPLERS.items() if option is not None}
     words = [f"--{name.replace('_', '-')}={1 if isinstance(value, int) else 1.0}" for name, value in numbers.items()]
