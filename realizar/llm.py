@@ -124,6 +124,11 @@ class LLM(Reading):
             raise RealizarError("this LLM is closed; make a new one")
         return self._engine
 
+    @property
+    def sampling_defaults(self) -> Mapping[str, Any]:
+        """Fields of `SamplingParams` for which the model's file has values: those of requests that leave them unset."""
+        return self.engine.sampling_defaults
+
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],

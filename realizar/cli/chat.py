@@ -36,6 +36,7 @@ def command(
     with LLM(model, **asdict(engine)) as llm:
         if llm.tokenizer.chat_template is None:
             raise TemplateError(f"{model} has no chat template; it can continue a text: realizar run --raw")
+        sampling = options.tamed(sampling, llm.sampling_defaults)
         head = [] if system is None else [{"role": "system", "content": system}]
         turns: list[dict[str, str]] = []
         for text in _questions():

@@ -34,6 +34,7 @@ def command(
     with LLM(model, **asdict(engine)) as llm:
         llm.tokenize("")
         load_s = time.perf_counter() - begin
+        sampling = options.tamed(sampling, llm.sampling_defaults)
         if raw or llm.tokenizer.chat_template is None:
             answer = llm.stream(text, sampling)
         else:

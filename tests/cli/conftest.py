@@ -39,6 +39,7 @@ class FakeLLM:
     """Notes what it is asked; answers with what was asked last."""
 
     chat_template = "a template"
+    sampling_defaults: dict = {}  # noqa: RUF012
     n_ctx = 1000
     during: dict = {}  # noqa: RUF012
     made: list = []  # noqa: RUF012
