@@ -125,6 +125,11 @@ class LLM(Reading):
             raise RealizarError("this LLM is closed; make a new one")
         return self._engine
 
+    @property
+    def sampling_defaults(self) -> Mapping[str, Any]:
+        """Fields of `SamplingParams` for which the model's file has values: those of requests that leave them unset."""
+        return self.engine.sampling_defaults
+
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
@@ -196,16 +201,19 @@ class LLM(Reading):
     @overload
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", stream: Literal[False] = False,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", stream: Literal[True],
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", stream: bool = False,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Answer the last message of a conversation.
 
@@ -215,13 +223,16 @@ class LLM(Reading):
         Parameters
         ----------
         messages : list of dict
-            {"role": "system" | "user" | "assistant" | "tool", "content": str}, oldest first. Names of special tokens
-            count as such inside a content too, as with other engines: take them out of text that you do not trust.
+            {"role": "system" | "user" | "assistant" | "tool", "content": str}, oldest first; a content may also be a
+            list of parts {"type": "text", "text": str}. Names of special tokens count as such inside a content too, as
+            with other engines: take them out of text that you do not trust.
         params : SamplingParams, optional
         tools : list of dict, optional
             What the answer may call, as OpenAI's clients describe it; arguments keep to their schema (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
             Whether it does; {"type": "function", "function": {"name": ...}}: it calls this one.
+        chat_template_kwargs : dict, optional
+            Variables of the chat template, such as {"enable_thinking": False}; values that JSON can express.
         stream : bool
             Return the pieces as they come.
 
@@ -232,7 +243,7 @@ class LLM(Reading):
         GrammarError, ParameterError, ContextFullError
             As `generate`.
         """
-        ids, params, use = self._prompts.make(messages, params, tools, tool_choice)
+        ids, params, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
         if stream:
             return self._stream(ids, params, use)
         request = self._request(ids, params, use)

@@ -22,6 +22,7 @@ from matplotlib import pyplot as plt
 
 from realizar import LLM, SamplingParams
 from realizar._kernels.sampling import Candidates
+from realizar.params import resolved
 from realizar.sampling import AdaptiveP, TokenTexts
 from realizar.sampling.order import samplers
 from realizar.sampling.setting import Setting
@@ -64,7 +65,7 @@ def after(
     candidates = Candidates(setting.n_vocab)
     candidates.load(logits)
     candidates.key(0, len(history), 0)
-    for sampler in samplers(SamplingParams(**given), setting):  # type: ignore[arg-type]
+    for sampler in samplers(resolved(SamplingParams(**given)), setting):  # type: ignore[arg-type]
         sampler.apply(candidates, history)
     p = np.zeros(setting.n_vocab)
     p[candidates.token_ids] = softmax(candidates.logits)

@@ -29,6 +29,11 @@ _ANSWER = "An answer in xyzzy words."
 _QUESTION = {"role": "user", "content": "A question."}
 # What tells calls from text if a form begins with it: <tool_call>, <function=, [TOOL_CALLS]
 _MARKER = re.compile(r"<[^<>/\s{][^<>\s{]*>?|\[[^\[\]\s\"{]+\]")
+# Thoughts that a template leaves empty in front of calls (Command R7B): the prompt holds them, or the model has some.
+_NO_THOUGHTS = re.compile(r"\s*<[^<>\s]*think[^<>\s]*>\s*<[^<>\s]*think[^<>\s]*>", re.IGNORECASE)
+# Arguments that are not what was meant, Python's dict or JSON within JSON; and how "no content" may be spelled.
+_MISSPELLED = re.compile(r"'a': *'xyzzy1'|\\\"a\\\"")
+_NOTHING = re.compile(r"\b(None|null)\b")
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,6 @@ class CallForm:
         Behind the last arguments.
     separators : (str, str)
         Between a key of the arguments and its value, and between two of them.
-    arguments_as_text : bool
-        Whether the template takes the arguments of earlier calls as JSON text, not as an object.
-    no_content : str or None
-        What the template takes for an answer without text.
     """
 
     opening: str
@@ -58,8 +59,6 @@ class CallForm:
     between: str | None
     closing: str
     separators: tuple[str, str] = (": ", ", ")
-    arguments_as_text: bool = False
-    no_content: str | None = None
 
     @property
     def start(self) -> str:
@@ -97,13 +96,15 @@ class CallForm:
             )
         plain = _render(template, [{"role": "assistant", "content": _ANSWER}])
         head, end_names = plain.partition(_ANSWER)[0], [name for name in ends if name]
+        answer = plain[_n_common(plain, _render(template, [])) :]
         for n, as_text, no_content in product((3, 1), (False, True), (None, "")):
             try:
                 found = _render(template, [_calling(n, as_text, no_content)])
             except TemplateError:  # some take one call alone, or the other kind of arguments or content
                 continue
-            form = _understood(found[_n_common(found, head) :], n, end_names, as_text, no_content)
-            if form is not None:
+            form = _understood(found[_n_common(found, head) :], n, end_names)
+            # What answers without calls have as well does not tell calls from text (Kimi-K3's <|close|>).
+            if form is not None and not (form.marker and form.marker in answer):
                 return form
         raise TemplateError(
             "this model's chat template has a section for tools, but the way in which it writes calls is none that can "
@@ -111,8 +112,28 @@ class CallForm:
         )
 
 
+def taken(template: ChatTemplate) -> tuple[bool, str | None]:
+    """Return how a template takes the calls of earlier answers, be their form one that can be followed or not.
+
+    That is whether their arguments are to be JSON text, and what the content of an answer without text is to be. The
+    first way that shows the calls as they are, else (some leave out calls) the first that shows nothing wrong.
+    """
+    result = {"role": "tool", "tool_call_id": _IDS[0], "name": _NAMES[0], "content": "A result."}
+    ways = []
+    for as_text, no_content in product((False, True), (None, "")):
+        try:
+            found = _render(template, [_calling(1, as_text, no_content), result])
+        except TemplateError:
+            continue
+        if not _MISSPELLED.search(found):
+            ways.append((_VALUES[0] in found, -len(_NOTHING.findall(found)), as_text, no_content))
+    _, _, as_text, no_content = max(ways, key=lambda way: way[:2], default=(False, 0, False, ""))
+    return as_text, no_content
+
+
 def _render(template: ChatTemplate, answers: Sequence[Mapping[str, Any]]) -> str:
-    schema = {"type": "object", "properties": {key: {"type": "string"} for key in ("a", "b")}, "required": ["a", "b"]}
+    strings = {key: {"type": "string", "description": "A text."} for key in ("a", "b")}
+    schema = {"type": "object", "properties": strings, "required": ["a", "b"]}
     tools = [
         {"type": "function", "function": {"name": name, "description": "A probe.", "parameters": schema}}
         for name in _NAMES
@@ -137,7 +158,7 @@ def _n_common(text: str, head: str) -> int:
     return cut.start() if cut and n < len(head) else n
 
 
-def _understood(text: str, n: int, ends: Sequence[str], as_text: bool, no_content: str | None) -> CallForm | None:
+def _understood(text: str, n: int, ends: Sequence[str]) -> CallForm | None:
     """Return the form of a text with n calls, or None."""
     in_front, middles, at, found = [], set(), 0, None
     for i, (name, value) in enumerate(list(zip(_NAMES, _VALUES, strict=True))[:n]):
@@ -155,7 +176,9 @@ def _understood(text: str, n: int, ends: Sequence[str], as_text: bool, no_conten
     closing = _ids_marked(text[at:], n)
     closing = closing[: min((at for end in ends if (at := closing.find(end)) >= 0), default=len(closing))].rstrip()
     between = in_front[1] if n > 1 else None
-    form = CallForm(in_front[0], middles.pop(), between, closing, (found[1], found[2]), as_text, no_content)
+    thoughts = _NO_THOUGHTS.match(in_front[0])
+    opening = in_front[0][thoughts.end() :] if thoughts else in_front[0]
+    form = CallForm(opening, middles.pop(), between, closing, (found[1], found[2]))
     tells = form.start.startswith(("{", "[", "<")) and form.marker not in ends
     # Some write the content None, or braces of their own around a text of arguments: then others are what they take.
     fits = "None" not in form.opening and not form.middle.endswith("{")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realizar.cli import options
 from realizar.cli.text import write_pieces, write_stats
@@ -27,6 +27,7 @@ def command(
     engine: EngineParams,
     model: options.ModelOption = options.MODEL,
     system: options.System = None,
+    template_kwargs: options.TemplateKwargs = None,
     stats: options.Stats = False,
 ) -> None:
     """Talk with a model. Ctrl-C stops an answer, Ctrl-D ends the conversation."""
@@ -35,11 +36,12 @@ def command(
     with LLM(model, **asdict(engine)) as llm:
         if llm.tokenizer.chat_template is None:
             raise TemplateError(f"{model} has no chat template; it can continue a text: realizar run --raw")
+        sampling = options.tamed(sampling, llm.sampling_defaults)
         head = [] if system is None else [{"role": "system", "content": system}]
         turns: list[dict[str, str]] = []
         for text in _questions():
             turns.append({"role": "user", "content": text})
-            answer = _begin(llm, head, turns, sampling)
+            answer = _begin(llm, head, turns, sampling, template_kwargs)
             with _on_interrupt(answer.close):
                 write_pieces(answer)
             turns.append({"role": "assistant", "content": answer.completion.text})
@@ -65,11 +67,14 @@ def _questions() -> Iterator[str]:
             yield text
 
 
-def _begin(llm: LLM, head: list[dict[str, str]], turns: list[dict[str, str]], sampling: SamplingParams) -> TextStream:
+def _begin(
+    llm: LLM, head: list[dict[str, str]], turns: list[dict[str, str]], sampling: SamplingParams,
+    template_kwargs: dict[str, Any] | None,
+) -> TextStream:  # fmt: skip
     """Start an answer; of a conversation that has outgrown the context, the oldest turns are forgotten."""
     while True:
         try:
-            return llm.chat([*head, *turns], sampling, stream=True)
+            return llm.chat([*head, *turns], sampling, chat_template_kwargs=template_kwargs, stream=True)
         except ContextFullError:
             if len(turns) == 1:
                 raise

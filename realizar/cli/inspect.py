@@ -20,9 +20,10 @@ def command(
     """Print metadata, tensors by type and bytes, and bits per weight of a file."""
     from realizar.gguf import GGUFFile
     from realizar.gguf.summary import summarize
+    from realizar.sampling.defaults import of_file
 
     with GGUFFile(store.resolve(model)) as file:
-        found = summarize(file)
+        found = summarize(file) | {"sampling": of_file(file.metadata)}
     print(json.dumps(found, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(found)))
 
 
@@ -33,6 +34,12 @@ def _lines(found: dict[str, Any]) -> list[str]:
     ]
     lines += ["", "metadata"]
     lines += [f"  {key} = {_shown(entry)}" for key, entry in found["metadata"].items()]
+    if found["sampling"]:
+        lines += [
+            "",
+            "defaults of SamplingParams",
+            *(f"  {name} = {_plain(v)}" for name, v in found["sampling"].items()),
+        ]
     lines += ["", f"{'tensors':10} {'number':>6} {'weights':>14} {'bytes':>14} {'bits/weight':>11}"]
     lines += [_sizes(name, row) for name, row in found["types"].items()]
     total = {
@@ -42,6 +49,11 @@ def _lines(found: dict[str, Any]) -> list[str]:
         "bits_per_weight": found["bits_per_weight"],
     }
     return [*lines, _sizes("all", total)]
+
+
+def _plain(value: object) -> str:
+    """A value as one types it: files keep 0.6 as the float32 next to it."""
+    return f"{value:.7g}" if isinstance(value, float) else ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _sizes(name: str, row: dict[str, Any]) -> str:

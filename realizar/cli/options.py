@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
 from realizar.params import Activations, EngineParams, SamplingParams
+from realizar.params.sampling import OURS
 from realizar.store import DEFAULT_MODEL
 
 _WHICH = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
@@ -20,6 +23,28 @@ ModelOption = Annotated[str, Option("-m", "--model", metavar="MODEL", help=_WHIC
 MODEL = DEFAULT_MODEL
 Stats = Annotated[bool, Option("--stats", help="End with load time and tok/s on standard error.")]
 System = Annotated[str | None, Option("--system", help="The system message of the conversation.")]
+
+
+def template_kwargs(text: str) -> dict[str, Any]:
+    """The variables of a chat template, from a JSON object."""
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise BadParameter(f"{text!r} is no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise BadParameter(f"{text!r} is no JSON object")
+    return given
+
+
+TemplateKwargs = Annotated[
+    dict[str, Any] | None,
+    Option(
+        "--chat-template-kwargs",
+        metavar="JSON",
+        parser=template_kwargs,
+        help="Variables of the chat template, such as '{\"enable_thinking\": false}'.",
+    ),
+]
 
 
 def _sampling(kind: Any, *flags: str, help: str, **more: Any) -> Any:
@@ -37,16 +62,24 @@ def kv_type(text: str) -> str | tuple[str, ...]:
 
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
-_TAME = ("temperature", "top_p", "min_p")
-# Field of SamplingParams -> option and default. Those defaults are tamer than the field's own: small models wander off
-# at temperature 1 with nothing cut.
+TAME = {"temperature": 0.7, "top_p": 0.95, "min_p": 0.05}
+"""What is taken where neither an option nor the model's file says it: small models wander off at temperature 1."""
+
+
+def _unset(kind: Any, name: str, help: str) -> tuple[Any, Any]:
+    """Return the option of a field for which a file may have a default."""
+    default = f"the file's, else {TAME.get(name, OURS[name])}"
+    return _sampling(kind | None, "--" + name.replace("_", "-"), help=help, show_default=default), None
+
+
+# Field of SamplingParams -> option and default.
 SAMPLING: dict[str, tuple[Any, Any]] = {
     "max_tokens": (_sampling(int, "-n", "--max-tokens", help="Tokens to generate at most."), 512),
-    "temperature": (_sampling(float, "--temperature", help="0 always takes the best token."), 0.7),
-    "top_k": (_sampling(int, "--top-k", help="Keep the k best tokens; 0 keeps all."), 0),
-    "top_p": (_sampling(float, "--top-p", help="Keep the best tokens up to this probability in all."), 0.95),
-    "min_p": (_sampling(float, "--min-p", help="Keep tokens this fraction as probable as the best."), 0.05),
-    "repetition_penalty": (_sampling(float, "--repetition-penalty", help="Divides logits of seen tokens."), 1.0),
+    "temperature": _unset(float, "temperature", "0 always takes the best token."),
+    "top_k": _unset(int, "top_k", "Keep the k best tokens; 0 keeps all."),
+    "top_p": _unset(float, "top_p", "Keep the best tokens up to this probability in all."),
+    "min_p": _unset(float, "min_p", "Keep tokens this fraction as probable as the best."),
+    "repetition_penalty": _unset(float, "repetition_penalty", "Divides logits of seen tokens."),
     "presence_penalty": (_sampling(float, "--presence-penalty", help="Subtracted once from seen tokens."), 0.0),
     "frequency_penalty": (_sampling(float, "--frequency-penalty", help="Subtracted each time seen."), 0.0),
     "seed": (_sampling(int | None, "--seed", help="Equal seeds, equal text.", show_default="a fresh one"), None),
@@ -102,6 +135,17 @@ ENGINE: dict[str, tuple[Any, Any]] = {
 }
 
 
+def tamed(params: SamplingParams, file: Mapping[str, Any]) -> SamplingParams:
+    """Return params with the values of TAME, except what they or the model's file set or the order leaves out."""
+    order = file.get("samplers") if params.samplers is None else params.samplers
+    unset: dict[str, Any] = {
+        name: value
+        for name, value in TAME.items()
+        if getattr(params, name) is None and name not in file and (order is None or name in order)
+    }
+    return replace(params, **unset)
+
+
 def takes_params(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of SAMPLING and ENGINE; it gets them as its arguments `sampling` and `engine`."""
     own = [
@@ -118,9 +162,6 @@ def takes_params(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**values: Any) -> None:
         sampling = {name: value for name in SAMPLING if (value := values.pop(name)) is not None}
         read_texts(sampling)
-        for name in _TAME if "samplers" in sampling else ():
-            if name not in sampling["samplers"] and sampling[name] == SAMPLING[name][1]:
-                del sampling[name]  # nobody asked for it
         if "grammar" in sampling:
             sampling["grammar"] = read_file("--grammar-file", sampling["grammar"])
         if not sampling.get("json_schema", "{").lstrip().startswith("{"):

@@ -9,6 +9,7 @@ from typer import Option
 
 from realizar.errors import ParameterError, shown
 from realizar.params import SamplingParams
+from realizar.params.sampling import OURS
 
 _NUMBERS = {
     "penalty_last_n": "Tokens that the penalties look at; -1: all.",
@@ -46,10 +47,16 @@ def _option(kind: Any, flag: str, help: str, **more: Any) -> Any:
 
 
 _DEFAULTS = {field.name: field.default for field in fields(SamplingParams)}
-SAMPLERS: dict[str, tuple[Any, Any]] = {
-    name: (_option(type(_DEFAULTS[name]), "--" + name.replace("_", "-"), help), _DEFAULTS[name])
-    for name, help in _NUMBERS.items()
-}
+
+
+def _number(name: str, help: str) -> tuple[Any, Any]:
+    flag = "--" + name.replace("_", "-")
+    if name in OURS:
+        return _option(type(OURS[name]) | None, flag, help, show_default=f"the file's, else {OURS[name]}"), None
+    return _option(type(_DEFAULTS[name]), flag, help), _DEFAULTS[name]
+
+
+SAMPLERS: dict[str, tuple[Any, Any]] = {name: _number(name, help) for name, help in _NUMBERS.items()}
 """Field of SamplingParams -> option and default; None is none given."""
 SAMPLERS |= {
     name: (_option(list[str] | None, flag, help, metavar=metavar), None)

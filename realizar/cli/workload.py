@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar.errors import RealizarError
-from realizar.params import SamplingParams
+from realizar.params import SamplingParams, resolved
 
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine
@@ -100,7 +100,7 @@ class Workload:
         return tokens
 
     def _request(self, prompt: list[int], n: int) -> Generation:
-        return self._engine.generate(prompt, SamplingParams(temperature=0.0, max_tokens=n, ignore_eos=True))
+        return self._engine.generate(prompt, resolved(SamplingParams(temperature=0.0, max_tokens=n, ignore_eos=True)))
 
 
 def _n_generated(n_steps: int, batch: int) -> int:

@@ -11,7 +11,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window, simpl
 
 from realizar.errors import ParameterError, TemplateError, shown
 from realizar.llm import LLM
-from realizar.params import SamplingParams
+from realizar.params import SamplingParams, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +132,10 @@ class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an extra and h
 
     @staticmethod
     def _params(kwargs: Mapping[str, Any]) -> SamplingParams:
-        """Return what a task's generation_kwargs ask for: greedy, unless they say do_sample."""
+        """Return what a task's generation_kwargs ask for: greedy, unless they say do_sample.
+
+        What the model's file says of sampling has no part in it.
+        """
         asked = {key: value for key, value in kwargs.items() if value is not None}
         until = asked.pop("until", ())
         stop = [until] if isinstance(until, str) else until
@@ -142,4 +145,4 @@ class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an extra and h
         unknown = sorted(set(asked) - set(SamplingParams.__dataclass_fields__))
         if unknown:
             raise ParameterError(f"generation_kwargs: {shown(unknown)} are no parameters of SamplingParams")
-        return SamplingParams(stop=tuple(filter(None, stop)), max_tokens=max_tokens, **asked)
+        return resolved(SamplingParams(stop=tuple(filter(None, stop)), max_tokens=max_tokens, **asked))

@@ -8,7 +8,7 @@ import time
 import weakref
 from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from realizar.engine.batch_samplers import run_batch_functions
 from realizar.engine.guidance import mix
@@ -20,7 +20,7 @@ from realizar.engine.speculation.choice import speculator
 from realizar.errors import RealizarError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from realizar.calls import ToolUse
     from realizar.engine.beams import Beams
@@ -76,6 +76,11 @@ class Engine:
         self._closed = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_hook(weakref.WeakMethod(self._after_fork)))
+
+    @property
+    def sampling_defaults(self) -> Mapping[str, Any]:
+        """What the model's file has for params that a request leaves unset."""
+        return self._intake.sampling_defaults
 
     def step(self) -> None:
         """Compute some tokens of every request that has its turn, and go on with those that got an output.

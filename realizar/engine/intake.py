@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from functools import cached_property
 from operator import index
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,13 +19,14 @@ from realizar.engine.likelihood import Likelihood, Scored
 from realizar.engine.scoring import Encoding, Scoring
 from realizar.engine.sequence import Sequence
 from realizar.errors import GrammarError, ParameterError, shown
-from realizar.params import SamplingParams
+from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
 from realizar.sampling import SamplerChain, TokenTexts
+from realizar.sampling.defaults import of_file, resolve
 from realizar.sampling.grammar import ConstraintFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from realizar.calls import ToolUse
     from realizar.engine.runner import Runner
@@ -38,11 +40,17 @@ class Intake:
     ----------
     runner : Runner
         Its model and cache are what the requests are checked against and made for.
+
+    Attributes
+    ----------
+    sampling_defaults : mapping
+        What the model's file has for params that a request leaves unset.
     """
 
     def __init__(self, runner: Runner) -> None:
         self.model = runner.model
         self.cache = runner.cache
+        self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
         self._blocks = runner.blocks
 
     def generation(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
@@ -112,7 +120,7 @@ class Intake:
 
     def _parts(
         self, prompt: Iterable[int], params: SamplingParams, searched: bool
-    ) -> tuple[Sequence, SamplingParams, SamplerChain, Tokenizer]:
+    ) -> tuple[Sequence, ResolvedParams, SamplerChain, Tokenizer]:
         """Return what a request for texts behind a prompt is made of."""
         self._need_decoder("generate")
         ids = self._checked(prompt)
@@ -120,6 +128,8 @@ class Intake:
             raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
         if (params.n_beams > 1) != searched:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
+        # Beams draw nothing: what a file says of drawing has no part in them.
+        params = resolved(params) if searched else resolve(params, self.sampling_defaults)
         seed = secrets.randbits(63) if params.seed is None else params.seed
         tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
         if searched:
@@ -134,7 +144,16 @@ class Intake:
         seq = self._sequence(ids, params)
         ends = end_ids(params, tokenizer)
         chain = SamplerChain.from_params(
-            params, n_vocab, seed, self._texts, seq.n_tokens, ends, self._constraints, self._blocks, known
+            params,
+            n_vocab,
+            seed,
+            self._texts,
+            seq.n_tokens,
+            ends,
+            self._constraints,
+            self._blocks,
+            known,
+            tokenizer.suppressed_ids,
         )
         return seq, params, chain, tokenizer
 

@@ -39,6 +39,20 @@ _RANGES = {
 # Parameter -> the least integer that makes sense.
 _LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
 _STRINGS = ("stop", "bad_words", "dry_sequence_breakers")
+OURS: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "penalty_last_n": 64,
+    "xtc_probability": 0.0,
+    "xtc_threshold": 0.1,
+    "mirostat": 0,
+    "mirostat_tau": 5.0,
+    "mirostat_eta": 0.1,
+}
+"""Fields that a model's file may have defaults for -> what they are where neither the request nor the file says it."""
 CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
 """Of these one can be set."""
 
@@ -46,6 +60,8 @@ CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
 @dataclass(frozen=True)
 class SamplingParams:
     """How the tokens of one request are chosen and when it ends.
+
+    What of `OURS` is left unset (None) is as the model's file says (general.sampling.*), and else as `OURS` does.
 
     Attributes
     ----------
@@ -168,14 +184,14 @@ class SamplingParams:
         If a value makes no sense, for example a NaN temperature.
     """
 
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    penalty_last_n: int = 64
+    penalty_last_n: int | None = None
     seed: int | None = None
     max_tokens: int | None = 256
     stop: tuple[str, ...] = ()
@@ -201,11 +217,11 @@ class SamplingParams:
     allowed_token_ids: tuple[int, ...] | None = None
     bad_words: tuple[str, ...] = ()
     min_tokens: int = 0
-    xtc_probability: float = 0.0
-    xtc_threshold: float = 0.1
-    mirostat: int = 0
-    mirostat_tau: float = 5.0
-    mirostat_eta: float = 0.1
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    mirostat: int | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
     samplers: tuple[Any, ...] | None = None
     grammar: str | None = None
     json_schema: str | None = None
@@ -240,16 +256,16 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         for name, (low, high, want) in _RANGES.items():
-            check_number(name, getattr(self, name), low, high, want)
+            check_number(name, self._or_ours(name), low, high, want)
         for name, least in _LEAST.items():
-            value = getattr(self, name)
+            value = self._or_ours(name)
             check(is_int(value) and value >= least, name, value, f"an integer >= {least}")
         for name in _STRINGS:
             self._make_strings(name)
         self._make_ids()
         self._make_constraint()
-        check(is_int(self.mirostat) and 0 <= self.mirostat <= 2, "mirostat", self.mirostat, "0, 1 or 2")
-        last_n = self.penalty_last_n
+        mirostat, last_n = self._or_ours("mirostat"), self._or_ours("penalty_last_n")
+        check(is_int(mirostat) and 0 <= mirostat <= 2, "mirostat", mirostat, "0, 1 or 2")
         check(is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
         check(self.seed is None or is_int(self.seed), "seed", self.seed, "an integer or None")
         tokens = self.max_tokens
@@ -269,6 +285,11 @@ class SamplingParams:
             order = as_tuple("samplers", self.samplers, want)
             check(all(isinstance(s, str) or hasattr(s, "apply") or callable(s) for s in order), "samplers", order, want)
             object.__setattr__(self, "samplers", order)
+
+    def _or_ours(self, name: str) -> Any:
+        """Return a field's value, or what it is by default where it is unset."""
+        value = getattr(self, name)
+        return OURS.get(name) if value is None else value
 
     def _make_strings(self, name: str) -> None:
         value, want = getattr(self, name), "non-empty strings that UTF-8 can express"

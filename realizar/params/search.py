@@ -33,7 +33,7 @@ def check_answers(p: SamplingParams) -> None:
     check_beams(p)
     several = p.n if best_of is None else best_of
     check(
-        several == 1 or p.n_beams > 1 or p.temperature > 0.0,
+        several == 1 or p.n_beams > 1 or p.temperature is None or p.temperature > 0.0,
         "n" if best_of is None else "best_of",
         several,
         "1 at temperature 0, which always takes the best token",

@@ -13,7 +13,15 @@ from realizar.sampling.logprobs import Sampled
 from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.order import BatchFunction, batch_functions
 from realizar.sampling.penalties import Penalties
-from realizar.sampling.rules import AllowedTokens, BadWords, Healing, LogitBias, MinTokens, NoRepeatNgram
+from realizar.sampling.rules import (
+    AllowedTokens,
+    BadWords,
+    Healing,
+    LogitBias,
+    MinTokens,
+    NoRepeatNgram,
+    SuppressedTokens,
+)
 from realizar.sampling.sampler import Learner, Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.stop import StopFilter
@@ -53,6 +61,7 @@ __all__ = [
     "Setting",
     "Step",
     "StopFilter",
+    "SuppressedTokens",
     "TailFree",
     "Temperature",
     "TokenTexts",

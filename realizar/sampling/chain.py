@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from realizar._kernels.blocks import LogitBlocks
 from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError, RealizarError, shown
-from realizar.params import SamplingParams
+from realizar.params import SamplingParams, resolved
 from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.logprobs import Sampled, best, load
 from realizar.sampling.order import samplers
@@ -59,13 +59,14 @@ class SamplerChain:
     def from_params(
         cls, params: SamplingParams, n_vocab: int, seed: int, texts: TokenTexts | None = None, n_prompt: int = 0,
         end_ids: frozenset[int] = frozenset(), constraints: ConstraintFactory | None = None,
-        blocks: LogitBlocks | None = None, known: bytes = b"",
+        blocks: LogitBlocks | None = None, known: bytes = b"", suppressed: tuple[int, ...] = (),
     ) -> SamplerChain:  # fmt: skip
         """Make the chain of these parameters; sampling/order.py says what is in it.
 
         Parameters
         ----------
         params : SamplingParams
+            What is unset in them is as `params.sampling.OURS` says.
         n_vocab, seed : int
             As for the class.
         texts : TokenTexts, optional
@@ -80,15 +81,17 @@ class SamplerChain:
             As for the class.
         known : bytes
             What the text of the first token begins with (`token_healing`).
+        suppressed : tuple of int
+            Tokens that the model's file says are never to be sampled.
 
         Raises
         ------
         ParameterError, GrammarError
             As `order.samplers`.
         """
-        setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints, known)
+        setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints, known, suppressed)
         logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
-        chain = cls(samplers(params, setting), n_vocab, seed, logprobs, blocks)
+        chain = cls(samplers(resolved(params), setting), n_vocab, seed, logprobs, blocks)
         chain.n_known = len(known)
         return chain
 

@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 
 from realizar.arch import registry
 from realizar.errors import ParameterError, shown
-from realizar.params import SamplingParams
+from realizar.params import ResolvedParams, SamplingParams
 from realizar.sampling.dry import Dry
 from realizar.sampling.infill import MAX_CANDIDATES, Infill
 from realizar.sampling.mirostat import Mirostat, MirostatV2
 from realizar.sampling.penalties import Penalties
-from realizar.sampling.rules import AllowedTokens, BadWords, Healing, LogitBias, MinTokens, NoRepeatNgram
+from realizar.sampling.rules import (
+    AllowedTokens,
+    BadWords,
+    Healing,
+    LogitBias,
+    MinTokens,
+    NoRepeatNgram,
+    SuppressedTokens,
+)
 from realizar.sampling.sampler import Branching, Learner, Sampler
 from realizar.sampling.setting import Setting
 from realizar.sampling.temperature import DynamicTemperature, Greedy, Quadratic, Temperature
@@ -25,21 +33,21 @@ from realizar.sampling.xtc import Xtc
 
 BatchFunction = Callable[[NDArray[np.float32], list[NDArray[np.int32]]], None]
 """Changes logits [n, n_vocab] in place; row i is of the sequence with the i-th of these histories."""
-_NEUTRAL = {field.name: field.default for field in fields(SamplingParams)}
+_NEUTRAL = {field.name: field.default for field in fields(ResolvedParams)}
 
 
 class Kind(NamedTuple):
     """A sampler by name: the params that switch it on, and how it is made of them."""
 
     switches: tuple[str, ...]
-    make: Callable[[SamplingParams, Setting], Sampler]
+    make: Callable[[ResolvedParams, Setting], Sampler]
 
-    def is_on(self, params: SamplingParams) -> bool:
+    def is_on(self, params: ResolvedParams) -> bool:
         """Whether one of the switches is not neutral."""
         return any(getattr(params, name) != _NEUTRAL[name] for name in self.switches)
 
 
-def _temperature(p: SamplingParams, _: Setting) -> Sampler:
+def _temperature(p: ResolvedParams, _: Setting) -> Sampler:
     if p.temperature == 0.0:
         return Greedy()
     if p.dynatemp_range:
@@ -47,28 +55,28 @@ def _temperature(p: SamplingParams, _: Setting) -> Sampler:
     return Temperature(p.temperature)
 
 
-def _allowed(p: SamplingParams, setting: Setting) -> Sampler:
+def _allowed(p: ResolvedParams, setting: Setting) -> Sampler:
     ids = p.allowed_token_ids or ()
     setting.check("allowed_token_ids", ids)
     return AllowedTokens(ids)
 
 
-def _bias(p: SamplingParams, setting: Setting) -> Sampler:
+def _bias(p: ResolvedParams, setting: Setting) -> Sampler:
     setting.check("logit_bias", tuple(token for token, _ in p.logit_bias))
     return LogitBias(p.logit_bias)
 
 
-def _mirostat(p: SamplingParams, _: Setting) -> Sampler:
+def _mirostat(p: ResolvedParams, _: Setting) -> Sampler:
     return (Mirostat if p.mirostat == 1 else MirostatV2)(p.mirostat_tau, p.mirostat_eta)
 
 
-def _dry(p: SamplingParams, setting: Setting) -> Sampler:
+def _dry(p: ResolvedParams, setting: Setting) -> Sampler:
     words = p.dry_sequence_breakers
     breakers = setting.texts("dry_sequence_breakers").breakers(words) if words else {}
     return Dry(p.dry_multiplier, p.dry_base, p.dry_allowed_length, breakers, setting.n_vocab)
 
 
-def _infill(p: SamplingParams, setting: Setting) -> Sampler:
+def _infill(p: ResolvedParams, setting: Setting) -> Sampler:
     until = setting.n_prompt + p.min_tokens if p.min_tokens else 0
     return Infill(setting.texts("infill"), setting.end_ids, until)
 
@@ -125,7 +133,7 @@ def batch_functions(params: SamplingParams) -> tuple[BatchFunction, ...]:
     return tuple(item for item in params.samplers or () if callable(item))
 
 
-def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
+def samplers(params: ResolvedParams, setting: Setting) -> list[Sampler]:
     """Return the samplers that are switched on: the rules, then the others in the order of the params or of `KINDS`.
 
     At temperature 0 the choice is greedy behind those that can change which candidate is the best, and behind the
@@ -144,7 +152,8 @@ def samplers(params: SamplingParams, setting: Setting) -> list[Sampler]:
         order = tuple(item for item in order if not isinstance(item, str) or item not in ONLY_DRAWN)
     elif params.temperature == 0.0:
         order = _greedy(order)
-    first = [kind.make(params, setting) for kind in RULES.values() if kind.is_on(params)]
+    first: list[Sampler] = [SuppressedTokens(setting.suppressed)] if setting.suppressed else []
+    first += [kind.make(params, setting) for kind in RULES.values() if kind.is_on(params)]
     found = first + [s for item in order if (s := _made(item, params, setting)) is not None]
     if params.n_beams > 1:
         _check_beams(params, found)
@@ -159,7 +168,7 @@ def _greedy(order: tuple[str | Sampler, ...]) -> tuple[str | Sampler, ...]:
     return (*kept, "temperature")
 
 
-def _made(item: str | Sampler, params: SamplingParams, setting: Setting) -> Sampler | None:
+def _made(item: str | Sampler, params: ResolvedParams, setting: Setting) -> Sampler | None:
     """Make what stands at one place of the order, or nothing where that is switched off."""
     if not isinstance(item, str):
         return None if callable(item) else item
@@ -171,7 +180,7 @@ def _made(item: str | Sampler, params: SamplingParams, setting: Setting) -> Samp
     return made
 
 
-def _check_beams(params: SamplingParams, found: list[Sampler]) -> None:
+def _check_beams(params: ResolvedParams, found: list[Sampler]) -> None:
     for name in sorted(ONLY_DRAWN):
         if KINDS[name].is_on(params) and not (name == "temperature" and params.temperature == 0.0):
             switch = next(s for s in KINDS[name].switches if getattr(params, s) != _NEUTRAL[s])
@@ -186,7 +195,7 @@ def _check_beams(params: SamplingParams, found: list[Sampler]) -> None:
             )
 
 
-def _check(params: SamplingParams, order: tuple[str | Sampler, ...]) -> None:
+def _check(params: ResolvedParams, order: tuple[str | Sampler, ...]) -> None:
     for item in order:
         if isinstance(item, str) and item not in KINDS | NAMED and item not in registry.default().samplers:
             known = ", ".join([*KINDS, *NAMED, *sorted(registry.default().samplers)])

@@ -32,6 +32,17 @@ class LogitBias:
 
 
 @dataclass(frozen=True)
+class SuppressedTokens:
+    """Bans the tokens that a model's file says are never to be sampled (tokenizer.ggml.suppress_tokens)."""
+
+    ids: tuple[int, ...]
+
+    def apply(self, candidates: Candidates, history: History) -> None:
+        """Ban."""
+        _ban(candidates, np.array(self.ids, np.int32))
+
+
+@dataclass(frozen=True)
 class AllowedTokens:
     """Keeps the candidates that are one of these tokens (vLLM's `allowed_token_ids`)."""
 

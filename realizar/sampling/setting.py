@@ -28,6 +28,8 @@ class Setting:
         Makes what keeps the text to a grammar.
     known : bytes
         What the text of the first token begins with.
+    suppressed : tuple of int
+        Tokens that the model's file says are never to be sampled.
     """
 
     n_vocab: int
@@ -36,6 +38,7 @@ class Setting:
     end_ids: frozenset[int] = frozenset()
     constraints: ConstraintFactory | None = None
     known: bytes = b""
+    suppressed: tuple[int, ...] = ()
 
     def texts(self, name: str) -> TokenTexts:
         """Return the texts of the tokens; ParameterError names the parameter that needs them where there are none."""

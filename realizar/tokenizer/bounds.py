@@ -25,6 +25,15 @@ _PERCENT_WIDTH = re.compile(r"%[^a-zA-Z%]*\*|%.*\d{5}", re.DOTALL)
 _BRACE_WIDTH = re.compile(r"\{[^}]*(?:\{|\d{5})")
 
 
+class MadeList(list[Any]):
+    """A list that a template wrote down, to which it may append as long as no other value holds it.
+
+    Behind that, the weight of what holds it could grow without being looked at again.
+    """
+
+    held = False
+
+
 class Meter:
     """The account of one rendering: characters made, and the time at which it must be over."""
 
@@ -80,6 +89,7 @@ def weight(value: Any) -> int:
     """Return about how many characters a value prints as, counted no further than just past the limit.
 
     Something that sits in a container twice counts twice: that is how a few lines make a value that prints for ever.
+    What is weighed in a container cannot grow any more.
     """
     total, waiting = 0, [value]
     while waiting and total <= MAX_CHARACTERS:
@@ -91,6 +101,8 @@ def weight(value: Any) -> int:
             waiting += item.keys()
             waiting += item.values()
         elif isinstance(item, Collection) and not isinstance(item, range):
+            if isinstance(item, MadeList) and item is not value:
+                item.held = True
             waiting += item
     return total
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from realizar.errors import TemplateError, shown
+from realizar.errors import TemplateError
 from realizar.tokenizer import bounds
+from realizar.tokenizer.messages import Fitting, Message, checked
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-Message = Mapping[str, Any]
+    from realizar.tokenizer.sandbox import BoundedEnvironment
 
 
 class ChatTemplate:
@@ -39,7 +41,8 @@ class ChatTemplate:
         Parameters
         ----------
         messages : sequence of mapping
-            Each with a "role" and, as a rule, a "content" (a str, or a list of parts where the model takes them).
+            Each with a "role" and, as a rule, a "content": a str, or a list of parts {"type": "text", "text": str}.
+            They are brought into the form that the template takes: see `messages.Fitting`.
         add_generation_prompt : bool
             End with the beginning of the assistant's answer.
         **variables
@@ -53,28 +56,77 @@ class ChatTemplate:
         """
         from realizar.tokenizer.sandbox import metered
 
-        known = {
-            "messages": _checked(messages), "add_generation_prompt": add_generation_prompt,
-            "bos_token": self.bos, "eos_token": self.eos,
-        }  # fmt: skip
+        with metered():  # what is learned on the way is paid from the same account
+            fitted = self._fitting.fit(checked(messages))
+            given = {name: value for name, value in variables.items() if value is not None}
+            return self._run(fitted, **{**self._absent, **given}, add_generation_prompt=add_generation_prompt)
+
+    def _run(self, messages: Sequence[Message], **variables: Any) -> str:
+        """Render as it is asked."""
+        from realizar.tokenizer.sandbox import metered
+
         try:
             template = self._template
+            known = {**variables, "messages": messages, "bos_token": self.bos, "eos_token": self.eos}
             with metered() as meter:
-                return _gather(template, {"tools": None, "documents": None, **variables, **known}, meter)
+                return _gather(template, known, meter)
         except TemplateError:
             raise
         except Exception as error:  # a template is a program: it may fail in any way
-            raise TemplateError(f"the chat template failed{_line(error)}: {type(error).__name__}: {error}") from error
+            raise TemplateError(_failed(error)) from error
+
+    @cached_property
+    def _fitting(self) -> Fitting:
+        return Fitting(lambda messages: self._run(messages, **self._absent, add_generation_prompt=False))
+
+    @cached_property
+    def _absent(self) -> dict[str, None]:
+        """What the template gets for tools and documents where there are none.
+
+        None, as from transformers; templates that fail on it, as they go through their tools all the same, get nothing.
+        """
+        none = {"tools": None, "documents": None}
+        messages = checked([{"role": "user", "content": "A question."}])
+        for variables in (none, {}):
+            try:
+                self._run(messages, **variables, add_generation_prompt=True)
+            except TemplateError:
+                continue
+            return variables
+        return none
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """Names that the template takes from outside, "messages" among them.
+
+        Raises
+        ------
+        TemplateError
+            If its syntax is wrong.
+        """
+        from jinja2 import TemplateSyntaxError
+        from jinja2.meta import find_undeclared_variables
+
+        try:
+            return frozenset(find_undeclared_variables(self._environment.parse(self.source)))
+        except (TemplateSyntaxError, RecursionError) as error:
+            raise TemplateError(_failed(error)) from error
 
     @cached_property
     def _template(self) -> Template:
-        from realizar.tokenizer.sandbox import BoundedEnvironment, metered
+        from realizar.tokenizer.sandbox import metered
+
+        with metered():
+            return self._environment.template(self.source)
+
+    @cached_property
+    def _environment(self) -> BoundedEnvironment:
+        from realizar.tokenizer.sandbox import BoundedEnvironment
 
         environment = BoundedEnvironment()
         environment.add_filter("tojson", tojson)
         environment.globals |= {"raise_exception": raise_exception, "strftime_now": strftime_now}
-        with metered():
-            return environment.template(self.source)
+        return environment
 
 
 def _gather(template: Template, variables: Mapping[str, Any], meter: bounds.Meter) -> str:
@@ -87,26 +139,11 @@ def _gather(template: Template, variables: Mapping[str, Any], meter: bounds.Mete
     return "".join(pieces)
 
 
-def _checked(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return the messages as plain dicts; raises TemplateError that says which one is malformed and why."""
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
-        raise TemplateError(f"messages: needs a list of messages, found {type(messages).__name__}")
-    if not messages:
-        raise TemplateError('messages: the list is empty; give at least [{"role": "user", "content": "..."}]')
-    for i, message in enumerate(messages):
-        if not isinstance(message, Mapping):
-            raise TemplateError(f'messages[{i}]: needs {{"role": ..., "content": ...}}, found {type(message).__name__}')
-        role, content = message.get("role"), message.get("content")
-        if not isinstance(role, str) or not role:
-            raise TemplateError(f'messages[{i}]: "role" must be a text such as "user", found {shown(role)}')
-        if content is None and not message.get("tool_calls"):
-            raise TemplateError(f'messages[{i}]: has no "content" (role {shown(role)})')
-        parts = content if isinstance(content, list) else []
-        if not isinstance(content, (str, list, type(None))) or not all(isinstance(p, Mapping) for p in parts):
-            raise TemplateError(
-                f'messages[{i}]: "content" must be a text or a list of parts (dicts), found {shown(content)}'
-            )
-    return [dict(message) for message in messages]
+def _failed(error: BaseException) -> str:
+    """Return how a template failed, and what helps where it misses a variable that no engine sets."""
+    missing = re.search(r"'(\w+)' is undefined", str(error))
+    help_ = f"; give it what its card names: chat_template_kwargs={{{missing[1]!r}: ...}}" if missing else ""
+    return f"the chat template failed{_line(error)}: {type(error).__name__}: {error}{help_}"
 
 
 def _line(error: BaseException) -> str:
@@ -140,9 +177,23 @@ def tojson(
     bounds.limit(bounds.weight(value))
     bounds.check_width(indent)
     pieces, total = [], 0
-    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    encoder = json.JSONEncoder(
+        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=_listed
+    )
     for piece in encoder.iterencode(value):
         total += len(piece)
         bounds.limit(total)
         pieces.append(piece)
     return "".join(pieces)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the items of an iterator (what `map` and `select` give), which the other engines write as a list."""
+    if not isinstance(value, Iterator):
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    items: list[Any] = []
+    for item in value:
+        bounds.limit(len(items) + 1)
+        items.append(item)
+    bounds.limit(bounds.weight(items))
+    return items

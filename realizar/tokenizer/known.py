@@ -43,13 +43,15 @@ ENDINGS = (
     "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
 )  # fmt: skip
 
-# Where all texts on the left end a generation, the one on the right only ends a part of it (gpt-oss, Solar, Gemma 4).
+# Where all texts on the left end a generation, the one on the right only ends a part of it (gpt-oss, Solar) or
+# is a word like any other (Gemma 4, PLaMo).
 NOT_ENDINGS = (
     (("<|return|>", "<|call|>"), "<|end|>"),
     (("<|return|>", "<|calls|>"), "<|end|>"),
     (("<|call|>", "<|flush|>"), "<|end|>"),
     (("<|calls|>", "<|flush|>"), "<|end|>"),
     (("<|tool_response>",), "</s>"),
+    (("<|plamo:eos|>",), "</s>"),
 )
 
 # gpt-oss writes its channels between these; they are part of the answer's text.

@@ -1,7 +1,7 @@
 """BoundedEnvironment: jinja2's immutable sandbox in which a chat template can neither run nor grow for ever.
 
 Jinja2 calls a method of ours for every call and operator, filters are wrapped here, and the syntax tree is rewritten so
-that loops and the expressions that make new values go through two filters of ours, `counted` and `weighed`.
+that loops and the expressions that make new values go through two filters of ours, `counted`, `weighed` and `made`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,16 @@ _FILTERS = (
     "unique", "upper", "wordcount",
 )  # fmt: skip
 
+# What a template may do to lists of its own (Kimi-K2 keeps a queue of ids); each pays for the whole list.
+_CHANGES = ("append", "pop")
+
 
 @contextmanager
 def metered() -> Iterator[bounds.Meter]:
-    """Open the account that everything inside pays into."""
+    """Open the account that everything inside pays into; inside of another one, go on with that."""
+    if (open_meter := _meter.get(None)) is not None:
+        yield open_meter
+        return
     meter = bounds.Meter()
     token = _meter.set(meter)
     try:
@@ -57,7 +63,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             extensions=[loopcontrols, GenerationBlock],
         )  # fmt: skip
         own = self.filters
-        self.filters = {"counted": _counted, "weighed": _weighed}
+        self.filters = {"counted": _counted, "weighed": _weighed, "made": _made}
         for name in _FILTERS:
             self.add_filter(name, own[name])
         self.globals = {name: self.globals[name] for name in ("range", "dict", "cycler", "joiner")}
@@ -73,6 +79,11 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         tree.set_environment(self)
         return self.from_string(tree)
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Tell whether a template may use an attribute: none that changes what it was given."""
+        changes_own = isinstance(obj, bounds.MadeList) and attr in _CHANGES
+        return changes_own or super().is_safe_attribute(obj, attr, value)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Apply an operator of a template."""
         bounds.check_operator(operator, left, right)
@@ -82,7 +93,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Call a function, macro or method from a template."""
         _meter.get().spend(1)
         args = _check_method(__obj, args, kwargs)
-        return _weighed(super().call(__context, __obj, *args, **kwargs))
+        result = super().call(__context, __obj, *args, **kwargs)
+        if getattr(__obj, "__name__", "") in _CHANGES and isinstance(owner := __obj.__self__, bounds.MadeList):
+            _weighed(owner)
+        return _weighed(result)
 
 
 class TemplateNamespace(Namespace):
@@ -119,7 +133,7 @@ class _Rewriter(NodeTransformer):
         return functools.reduce(lambda a, b: _filter(nodes.Concat([a, b]), "weighed"), node.nodes)
 
     def visit_List(self, node: nodes.List) -> nodes.Node:
-        return _filter(self.generic_visit(node), "weighed")
+        return _filter(self.generic_visit(node), "made")
 
     def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
         return _filter(self.generic_visit(node), "weighed")
@@ -143,6 +157,11 @@ def _weighed(value: Any) -> Any:
     return _meter.get().take(value)
 
 
+def _made(items: list[Any]) -> bounds.MadeList:
+    made: bounds.MadeList = _weighed(bounds.MadeList(items))
+    return made
+
+
 @pass_context  # so that jinja2 does not apply it to constants while compiling
 def _finalize(context: Context, value: Any) -> Any:
     return _weighed(value)
@@ -152,6 +171,8 @@ def _check_method(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     """Check a call of a method of str or int; return the arguments, iterators listed."""
     method = getattr(function, "__wrapped__", function)  # jinja2 wraps str.format
     owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
+    if isinstance(owner, bounds.MadeList) and name in _CHANGES and owner.held:
+        raise TemplateError(f"the chat template calls {name} of a list that another value holds")
     if not isinstance(owner, (str, int)):
         return args
     if name in ("encode", "expandtabs", "to_bytes", "translate"):

@@ -47,6 +47,8 @@ class Tokenizer:
         Each of these ends a generation.
     eot_id : int or None
         The one of them that ends a turn of a conversation, else a text.
+    suppressed_ids : tuple of int
+        Tokens that are never to be sampled.
     fim : Fim or None
         The tokens for filling in, where the model has them.
     chat_template : ChatTemplate or None
@@ -74,6 +76,7 @@ class Tokenizer:
         self.eos_id = vocabulary.eos_id
         self.eog_ids = vocabulary.eog_ids
         self.eot_id = vocabulary.slots.get("eot", vocabulary.eos_id)
+        self.suppressed_ids = vocabulary.suppressed_ids
         self.fim = Fim.of(vocabulary.slots)
         bos, eos = ("" if i is None else vocabulary.tokens[i] for i in (self.bos_id, self.eos_id))
         self.chat_template = None if chat is None else ChatTemplate(chat, bos, eos)

@@ -85,6 +85,8 @@ class Vocabulary:
         See `Rules`.
     strip_after : frozenset of int
         Special tokens that swallow the white space behind them.
+    suppressed_ids : tuple of int
+        Tokens that are never to be sampled.
     """
 
     tokens: list[str]
@@ -99,6 +101,7 @@ class Vocabulary:
     after: list[int]
     space_prefix: bool
     strip_after: frozenset[int]
+    suppressed_ids: tuple[int, ...]
 
     @classmethod
     def from_gguf(cls, metadata: Metadata, rules: Rules) -> Vocabulary:
@@ -115,7 +118,7 @@ class Vocabulary:
             for name, default in (("bos", rules.bos_id), ("eos", rules.eos_id))
         )
         slots = _slots(metadata, ids, types)
-        eog = _endings(slots, ids, types, eos)
+        eog = _endings(slots, ids, types, eos) | set(_listed(metadata, "tokenizer.ggml.eos_token_ids", len(tokens)))
         before = _added(metadata, "bos", rules.add_bos, bos)
         after = _added(metadata, "eos", rules.add_eos, eos)
         if rules.sep_id is not None:
@@ -133,6 +136,7 @@ class Vocabulary:
             after=after,
             space_prefix=rules.space_prefix,
             strip_after=_strip_after(metadata, ids, types),
+            suppressed_ids=_listed(metadata, "tokenizer.ggml.suppress_tokens", len(tokens)),
         )
 
 
@@ -269,9 +273,9 @@ def _endings(slots: dict[str, int], ids: dict[str, int], types: bytearray, eos: 
     eog = {slots[slot] for slot in known.ENDING_SLOTS if slot in slots} | set(named.values())
     eog |= set() if eos is None else {eos}
     for witnesses, name in known.NOT_ENDINGS:
-        if name in named and all(w in named for w in witnesses):
+        if name in named and all(ids.get(w) in eog for w in witnesses):
             eog.discard(named[name])
-            types[named[name]] = TokenType.USER_DEFINED
+            types[named[name]] = TokenType.NORMAL if name == "</s>" else TokenType.USER_DEFINED
     return frozenset(eog)
 
 
@@ -280,3 +284,15 @@ def _strip_after(metadata: Metadata, ids: dict[str, int], types: bytearray) -> f
     if "phi-3" not in model and "phi3" not in model:
         return frozenset()
     return frozenset(special_ids(types)) - {ids[t] for t in known.PHI3_KEEPS_SPACE if t in ids}
+
+
+def _listed(metadata: Metadata, key: str, n_vocab: int) -> tuple[int, ...]:
+    """Return the token ids under a key, ascending; ids outside the vocabulary are left out, as in llama.cpp."""
+    values = metadata.get(key)
+    if values is None:
+        return ()
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise TokenizerError(f"{key}: needs a list of token ids, found {shown(values)}; the file is damaged")
+    ids: list[int] = np.unique(array[(array >= 0) & (array < n_vocab)]).astype(int).tolist()
+    return tuple(ids)

@@ -6,6 +6,7 @@ import pytest
 
 from realizar.calls import CallForm
 from realizar.calls import form as forms
+from realizar.calls.form import taken
 from realizar.errors import TemplateError
 from tests.calls import templates
 
@@ -29,7 +30,6 @@ def test_json_in_tags():
     ]  # fmt: skip
     assert form.marker == "<tool_call>"
     assert form.separators == (": ", ", ")
-    assert not form.arguments_as_text
 
 
 def test_json_alone_is_a_call_only_where_the_answer_begins_and_once():
@@ -53,14 +53,49 @@ def test_names_and_ids_outside_of_json():
 def test_arguments_as_text():
     form = learned(templates.DEEPSEEK)
     assert texts(form) == ["<calls><call>", "<args>", "</call><call>", "</call></calls>"]
-    assert form.arguments_as_text
-    assert form.no_content is None
 
 
 def test_an_empty_content_where_the_template_wants_a_text():
     form = learned(templates.HERMES.replace("m.content if m.content", "m.content"))
-    assert form.no_content == ""
     assert form.start.startswith("<tool_call>")
+
+
+@pytest.mark.parametrize(
+    ("template", "way"),
+    [
+        (templates.HERMES, (False, None)),
+        (templates.HERMES.replace("m.content if m.content", "m.content"), (False, "")),
+        (templates.DEEPSEEK, (True, None)),
+        (templates.TAGS, (False, None)),  # its form cannot be followed
+        (templates.PLAIN, (False, "")),  # it leaves calls out, and would write None
+        # Spelled as Python does where it is no text.
+        (templates.HERMES.replace("c.function.arguments | tojson", "'' ~ c.function.arguments"), (True, None)),
+        # An answer that is not the last one: its thoughts are cut off (QwQ).
+        (templates.HERMES.replace("{{- '\\n' + m.content if m.content }}", "{{ m.content.strip() if not loop.last }}"),
+         (False, "")),
+        ("{{ raise_exception('never') }}", (False, "")),
+    ],
+)  # fmt: skip
+def test_how_earlier_calls_are_taken(template, way):
+    assert taken(templates.chat(template)) == way
+
+
+def test_thoughts_that_a_template_leaves_empty_are_no_part_of_a_call():
+    # Command R7B: its answers in words have none.
+    thinking = templates.HERMES.replace(
+        "{{ '\\n<tool_call>", "{{ '<|START_THINKING|><|END_THINKING|>' if loop.first }}{{ '\\n<tool_call>"
+    )
+    form, without = learned(thinking), learned(templates.HERMES)
+    assert (form.start, form.between, form.marker) == (without.start, without.between, "<tool_call>")
+
+
+def test_what_all_answers_have_does_not_tell_calls_from_text():
+    # Kimi-K3: each part of an answer ends with <|close|>.
+    closing = templates.HERMES.replace("<tool_call>\\n{", "<|close|>text<tool_call>\\n{").replace(
+        "{{ m.content }}<|im_end|>", "{{ m.content }}<|close|>text<|im_end|>"
+    )
+    with pytest.raises(TemplateError, match="none that can be followed"):
+        learned(closing)
 
 
 def test_white_space_of_the_arguments():

@@ -39,6 +39,7 @@ class FakeLLM:
     """Notes what it is asked; answers with what was asked last."""
 
     chat_template = "a template"
+    sampling_defaults: dict = {}  # noqa: RUF012
     n_ctx = 1000
     during: dict = {}  # noqa: RUF012
     made: list = []  # noqa: RUF012
@@ -63,8 +64,9 @@ class FakeLLM:
         self.asked.append(("raw", text, params))
         return FakeStream(f"raw {text}", self.during)
 
-    def chat(self, messages, params, stream):
+    def chat(self, messages, params, chat_template_kwargs, stream):
         assert stream
+        self.variables = chat_template_kwargs
         if sum(len(m["content"]) for m in messages) > self.n_ctx:
             raise ContextFullError("too long")
         self.asked.append(("chat", [dict(m) for m in messages], params))

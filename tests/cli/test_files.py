@@ -9,6 +9,8 @@ import pytest
 
 from realizar.arch import registry
 from realizar.arch.registry import Registry
+from realizar.gguf.types import ValueType
+from tests.limits.models import rewritten
 from tests.parity.cases import FIXTURES
 
 LLAMA = FIXTURES / "llama/model-q4_1.gguf"
@@ -31,6 +33,18 @@ def test_inspect_json_has_every_tensor(realizar):
     assert status == 0
     assert found["architecture"] == "llama"
     assert {"name", "type", "shape", "n_bytes"} <= set(found["tensors"][0])
+
+
+def test_inspect_shows_what_the_file_says_of_sampling(realizar, tmp_path):
+    changes = {"general.sampling.temp": (0.6, ValueType.FLOAT32), "general.sampling.sequence": "top_k;temp"}
+    path = rewritten(LLAMA, tmp_path / "model.gguf", changes)
+    lines = realizar("inspect", str(path))[1].splitlines()
+    at = lines.index("defaults of SamplingParams")
+    assert lines[at + 1 : at + 3] == ["  temperature = 0.6", "  samplers = top_k, temperature, mirostat"]
+    found = json.loads(realizar("inspect", str(path), "--json")[1])["sampling"]
+    assert found["temperature"] == pytest.approx(0.6)
+    assert found["samplers"] == ["top_k", "temperature", "mirostat"]
+    assert "defaults of SamplingParams" not in realizar("inspect", str(LLAMA))[1]
 
 
 def test_inspect_of_no_gguf_file(realizar, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from realizar.cli.samplers import SAMPLERS
 from realizar.params import SamplingParams
+from realizar.params.sampling import OURS
 
 
 def test_run_answers_through_the_template(fake_llm, realizar):
@@ -63,8 +64,21 @@ def test_all_options_arrive(fake_llm, realizar):
     }  # fmt: skip
 
 
+def test_variables_of_the_template_arrive(fake_llm, realizar, typed):
+    words = ("--chat-template-kwargs", '{"enable_thinking": false}')
+    assert realizar("run", "x", *words)[0] == 0
+    typed("x\n")
+    assert realizar("chat", *words)[0] == 0
+    assert [llm.variables for llm in fake_llm.made] == [{"enable_thinking": False}] * 2
+    for wrong in ("enable_thinking=false", "[1]"):
+        status, _, err = realizar("run", "x", "--chat-template-kwargs", wrong)
+        assert status == 1
+        assert "is no JSON" in err
+
+
 def test_samplers_arrive(fake_llm, realizar):
-    numbers = {name: option for name, (_, option) in SAMPLERS.items() if option is not None}
+    defaults = {name: OURS.get(name, option) for name, (_, option) in SAMPLERS.items()}
+    numbers = {name: value for name, value in defaults.items() if value is not None}
     words = [f"--{name.replace('_', '-')}={1 if isinstance(value, int) else 1.0}" for name, value in numbers.items()]
     texts = [
         "--dry-sequence-breaker=a",
@@ -86,9 +100,27 @@ def test_samplers_arrive(fake_llm, realizar):
 def test_an_order_leaves_out_what_only_the_defaults_ask_for(fake_llm, realizar):
     assert realizar("run", "x", "--samplers", "top_p, top_k")[0] == 0
     params = fake_llm.made[0].asked[0][2]
-    assert (params.samplers, params.top_p, params.min_p, params.temperature) == (("top_p", "top_k"), 0.95, 0.0, 1.0)
+    assert (params.samplers, params.top_p, params.min_p, params.temperature) == (("top_p", "top_k"), 0.95, None, None)
     assert realizar("run", "x", "--samplers", "top_p", "--min-p", "0.1")[0] == 0
     assert fake_llm.made[1].asked[0][2].min_p == 0.1
+
+
+def test_what_the_file_says_goes_before_our_defaults_and_behind_options(fake_llm, realizar, typed):
+    fake_llm.sampling_defaults = {"temperature": 0.6, "top_k": 20}
+    for command in ("run x", "chat"):
+        for words, found in (
+            ("", (None, None, 0.95, 0.05)),
+            ("--temperature 0 --min-p 0.2", (0.0, None, 0.95, 0.2)),
+            ("--top-k 3 --samplers top_k,temperature", (None, 3, None, None)),
+        ):
+            typed("x\n")
+            assert realizar(*command.split(), *words.split())[0] == 0
+            params = fake_llm.made[-1].asked[0][2]
+            assert (params.temperature, params.top_k, params.top_p, params.min_p) == found
+    fake_llm.sampling_defaults = {"samplers": ("top_k", "top_p")}
+    assert realizar("run", "x")[0] == 0
+    params = fake_llm.made[-1].asked[0][2]
+    assert (params.temperature, params.top_p, params.min_p) == (None, 0.95, None)
 
 
 def test_samplers_are_off_by_default(fake_llm, realizar):

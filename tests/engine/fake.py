@@ -163,6 +163,7 @@ class FakeTokenizer:
 
     n_vocab = N_VOCAB
     bos_id, eos_id, eot_id, eog_ids = 1, EOG, EOG, frozenset([EOG])
+    suppressed_ids = ()
     chat_template = None
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
@@ -190,6 +191,7 @@ class FakeModel:
         self._plan = plan
         self.hp = SimpleNamespace(n_vocab=N_VOCAB, n_ctx_train=n_ctx)
         self.tokenizer = FakeTokenizer()
+        self.file = SimpleNamespace(metadata={})
         self.closed = False
 
     def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None) -> FakePlan:

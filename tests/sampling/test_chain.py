@@ -7,7 +7,7 @@ import pytest
 
 from realizar.arch import registry
 from realizar.errors import ParameterError, RealizarError
-from realizar.params import SamplingParams
+from realizar.params import SamplingParams, resolved
 from realizar.sampling import Greedy, MinP, Penalties, SamplerChain, Setting, Temperature, TopK, TopP
 
 N_VOCAB = 1000
@@ -49,7 +49,7 @@ def test_a_plugins_sampler_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "default", lambda: registry.Registry(samplers={"three": make}))
     params = SamplingParams(min_p=0.1, samplers=["three", "min_p", TopP(0.5)])
     assert SamplerChain.from_params(params, 10, 0).samplers == (TopK(3), MinP(0.1), TopP(0.5))
-    assert seen == [(params, 10)]
+    assert seen == [(resolved(params), 10)]
 
 
 def test_names_that_make_no_chain() -> None:

@@ -141,11 +141,6 @@ def test_malformed_messages(messages, problem):
         render(CHATML, messages)
 
 
-def test_contents_may_be_parts():
-    parts = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
-    assert render("{{ messages[0].content[0].text }}", parts) == "x"
-
-
 @pytest.mark.parametrize(
     ("source", "problem"),
     [

@@ -221,6 +221,37 @@ def test_names_that_only_end_a_part():
     assert tokenizer.decode([end]) == "<|end|>"
 
 
+def test_every_id_that_a_file_names_ends_a_generation():
+    plain = small("qwen2")
+    others = [i for i in range(plain.n_vocab) if i not in plain.eog_ids][:5]
+    for slot, token in zip(("eot", "eom", "fim_pad", "fim_rep", "fim_sep"), others, strict=True):
+        assert token in Tokenizer.from_gguf(changed("qwen2", **{f"{slot}_token_id": token})).eog_ids
+    listed = Tokenizer.from_gguf(changed("qwen2", eos_token_ids=[*others[:2], -1, 10**6]))
+    assert listed.eog_ids == plain.eog_ids | set(others[:2])
+
+
+@pytest.mark.parametrize("witness", ["<|tool_response>", "<|plamo:eos|>"])
+def test_a_text_that_ends_with_one_model_is_a_word_with_another(witness):
+    tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], "</s>", witness]
+    types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 3, 3]
+    word, end = len(tokens) - 2, len(tokens) - 1
+    tokenizer = Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types, eos_token_id=end))
+    assert end in tokenizer.eog_ids
+    assert word not in tokenizer.eog_ids
+    assert not tokenizer.is_special(word)
+    tokens[end] = "something"
+    assert word in Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types, eos_token_id=end)).eog_ids
+
+
+def test_tokens_that_are_never_to_be_sampled():
+    assert small("qwen2").suppressed_ids == ()
+    for given_, found in (([], ()), ([7, 5, 5, -1, 10**6], (5, 7)), (np.array([3], np.int32), (3,))):
+        assert Tokenizer.from_gguf(changed("qwen2", suppress_tokens=given_)).suppressed_ids == found
+    for wrong in (["a"], [[1]], 5, [0.5]):
+        with pytest.raises(TokenizerError, match="suppress_tokens: needs a list of token ids"):
+            Tokenizer.from_gguf(changed("qwen2", suppress_tokens=wrong))
+
+
 def test_phi3_drops_white_space_behind_special_tokens():
     metadata = {**changed("llama"), "general.name": "Phi-3 mini"}
     tokenizer = Tokenizer.from_gguf(metadata)

@@ -1,0 +1,103 @@
+"""What a model's file says of sampling (general.sampling.*), and which of it a request gets."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from realizar.errors import ParameterError, shown
+from realizar.params.resolved import ResolvedParams, resolved
+from realizar.params.sampling import OURS, SamplingParams
+from realizar.sampling.order import KINDS
+
+# Key of a file behind "general.sampling." -> field. The keys are llama.cpp's (src/llama-arch.cpp); its converters take
+# the values from generation_config.json.
+KEYS = {
+    "temp": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "xtc_probability": "xtc_probability",
+    "xtc_threshold": "xtc_threshold",
+    "penalty_last_n": "penalty_last_n",
+    "penalty_repeat": "repetition_penalty",
+    "mirostat": "mirostat",
+    "mirostat_tau": "mirostat_tau",
+    "mirostat_eta": "mirostat_eta",
+}
+SEQUENCE = "general.sampling.sequence"
+# Names in a sequence of samplers that are called otherwise here.
+_ALSO = {"temp": "temperature", "typ_p": "typical_p", "typ": "typical_p", "typical": "typical_p", "nucleus": "top_p"}
+# Field -> the sampler that it is for, where that has another name.
+_SAMPLER = {
+    "repetition_penalty": "penalties", "penalty_last_n": "penalties", "xtc_probability": "xtc", "xtc_threshold": "xtc",
+    "mirostat_tau": "mirostat", "mirostat_eta": "mirostat",
+}  # fmt: skip
+
+
+def of_file(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of SamplingParams' fields that a file has defaults for.
+
+    A value that makes no sense is left out, and a UserWarning names its key.
+    """
+    found: dict[str, Any] = {}
+    for end, field in KEYS.items():
+        key = f"general.sampling.{end}"
+        if (value := metadata.get(key)) is None:
+            continue
+        try:
+            SamplingParams(**{field: value})
+        except ParameterError as error:
+            warnings.warn(f"the model file's {key} is ignored: {error}; {field}={OURS[field]} is taken", stacklevel=2)
+        else:
+            found[field] = value
+    if (text := metadata.get(SEQUENCE)) is not None:
+        order = _sequence(text)
+        if order:
+            found["samplers"] = order
+    return found
+
+
+def _sequence(text: object) -> tuple[str, ...]:
+    """Return the samplers of a file's order, which names them between semicolons."""
+    words = [word.strip().replace("-", "_") for word in text.split(";")] if isinstance(text, str) else []
+    names = [_ALSO.get(word, word) for word in words if word]
+    unknown = [name for name in names if name not in KINDS]
+    if unknown or not names:
+        warnings.warn(f"the model file's {SEQUENCE}={shown(text)}: {unknown or 'it'} is ignored", stacklevel=3)
+    order = tuple(dict.fromkeys(name for name in names if name in KINDS))
+    # In llama.cpp mirostat stands in no sequence and comes last, in place of a draw.
+    return (*order, "mirostat") if order and "mirostat" not in order else order
+
+
+def resolve(params: SamplingParams, file: Mapping[str, Any]) -> ResolvedParams:
+    """Return params with a value for every field: their own, else the file's, else ours.
+
+    The file's values count for samplers that are in the order; its order, where it has all that the params switch on.
+
+    Parameters
+    ----------
+    params : SamplingParams
+    file : mapping
+        What `of_file` found.
+
+    Raises
+    ------
+    ParameterError
+        If what is set and the file's values exclude each other.
+    """
+    defaults = dict(file)
+    order = params.samplers
+    if order is None and "samplers" in defaults:
+        own = resolved(params)
+        order = defaults["samplers"]
+        if any(kind.is_on(own) and name not in order for name, kind in KINDS.items()):
+            order = None
+            del defaults["samplers"]
+    if order is not None:
+        defaults = {k: v for k, v in defaults.items() if k == "samplers" or _SAMPLER.get(k, k) in order}
+    try:
+        return resolved(params, defaults)
+    except ParameterError as error:
+        raise ParameterError(f"{error}; unset params are as the model's file has them: {shown(defaults)}") from None

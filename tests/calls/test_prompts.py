@@ -1,0 +1,85 @@
+"""ChatPrompts: variables of the template, and tools for templates whose calls cannot be followed."""
+
+import pytest
+
+from realizar import SamplingParams
+from realizar.calls import ChatPrompts
+from realizar.errors import ParameterError, TemplateError
+from tests.calls import templates
+
+QUESTION = [{"role": "user", "content": "Hi"}]
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+THINKS = templates.PLAIN + "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+PARAMS = SamplingParams()
+
+
+def prompt(template, messages=QUESTION, tools=None, choice="auto", **variables):
+    tokenizer = templates.tokenizer(template)
+    ids, params, use = ChatPrompts(tokenizer).make(messages, PARAMS, tools, choice, variables or None)
+    return tokenizer.decode(ids, skip_special=False), params, use
+
+
+def test_variables_reach_the_template():
+    assert prompt(THINKS)[0].endswith("assistant\n")
+    assert prompt(THINKS, enable_thinking=True)[0].endswith("assistant\n")
+    assert prompt(THINKS, enable_thinking=False)[0].endswith("assistant\n<think></think>")
+    documents = "{{ documents | tojson }}{{ reasoning_effort }}"
+    given = {"documents": [{"title": "a", "text": "b"}], "reasoning_effort": "low"}
+    assert prompt(documents, **given)[0] == '[{"title": "a", "text": "b"}]low'
+
+
+def test_a_variable_that_the_template_does_not_use_is_told():
+    with pytest.warns(UserWarning, match="does not use enable_thinkin$"):
+        prompt(THINKS, enable_thinkin=False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ([("enable_thinking", False)], "must be a mapping"),
+        ({"messages": []}, "'messages' cannot be set"),
+        ({"tools": []}, "'tools' cannot be set"),
+        ({"add_generation_prompt": False}, "cannot be set"),
+        ({1: 2}, "1 cannot be set"),
+        ({"a b": 2}, "'a b' cannot be set"),
+        ({"enable_thinking": object()}, "enable_thinking=<object .*must be a value that JSON can express"),
+        ({"f": print}, "f=<built-in function print>: must be"),
+        ({"x": {1, 2}}, "must be a value that JSON can express"),
+    ],
+)
+def test_variables_that_a_template_cannot_be_given(variables, problem):
+    with pytest.raises(ParameterError, match=f"^chat_template_kwargs.*{problem}"):
+        ChatPrompts(templates.tokenizer(THINKS)).make(QUESTION, PARAMS, None, "auto", variables)
+
+
+@pytest.mark.parametrize("template", ["TAGS", "PLAIN", "HERMES"])
+def test_with_none_every_template_takes_tools(template):
+    source = getattr(templates, template)
+    text, _, use = prompt(source, tools=TOOLS, choice="none")
+    assert ('"name": "f"' in text) == (template != "PLAIN")
+    assert (use is None) == (template != "HERMES")
+
+
+def test_calls_whose_form_is_unknown_are_an_error_each_time_and_bad_tools_are_one_in_any_case():
+    prompts = ChatPrompts(templates.tokenizer(templates.TAGS))
+    for choice in ("auto", "required", "auto", {"type": "function", "function": {"name": "f"}}):
+        with pytest.raises(TemplateError, match="none that can be followed"):
+            prompts.make(QUESTION, PARAMS, TOOLS, choice)
+    with pytest.raises(ParameterError, match="must be a list of tools"):
+        prompts.make(QUESTION, PARAMS, [], "none")
+
+
+def test_earlier_calls_are_written_where_their_form_is_unknown_too():
+    # gpt-oss and Granite 3.3 fail on a content that is None; Qwen3-Coder takes objects for arguments.
+    fails = templates.TAGS.replace("{{ m.content or '' }}", "{{ m.content + '' }}")
+    call = {"id": "probe0id1", "type": "function", "function": {"name": "f", "arguments": '{"city": "Rome"}'}}
+    talk = [*QUESTION, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "18"}]
+    for template in (templates.TAGS, fails):
+        text, _, _ = prompt(template, talk)
+        assert "<function=f><city>Rome</city>" in text
+        assert "None" not in text
+
+
+def test_parts_and_calls_go_together():
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
+    assert prompt(templates.HERMES, parts, TOOLS)[0] == prompt(templates.HERMES, QUESTION, TOOLS)[0]
