@@ -38,7 +38,15 @@ _RANGES = {
 }
 # Parameter -> the least integer that makes sense.
 _LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
-_STRINGS = ("stop", "bad_words", "dry_sequence_breakers")
+STRINGS = {
+    "stop": (1000, 1000),
+    "bad_words": (1_000_000, 1000),
+    "dry_sequence_breakers": (128, 64),
+    "choice": (100_000, 100_000),
+}
+"""Parameter -> how many strings it may have, and how many characters each."""
+MAX_SAMPLERS = 256
+"""Samplers in an order of the request's own."""
 CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
 """Of these one can be set."""
 
@@ -244,8 +252,9 @@ class SamplingParams:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             check(is_int(value) and value >= least, name, value, f"an integer >= {least}")
-        for name in _STRINGS:
-            self._make_strings(name)
+        for name in STRINGS:
+            if name != "choice":
+                self._make_strings(name)
         self._make_ids()
         self._make_constraint()
         check(is_int(self.mirostat) and 0 <= self.mirostat <= 2, "mirostat", self.mirostat, "0, 1 or 2")
@@ -267,6 +276,7 @@ class SamplingParams:
             want = "samplers in their order: names, objects with a method apply, or functions of a batch"
             check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
             order = as_tuple("samplers", self.samplers, want)
+            check(len(order) <= MAX_SAMPLERS, "samplers", order, f"at most {MAX_SAMPLERS} samplers, not {len(order)}")
             check(all(isinstance(s, str) or hasattr(s, "apply") or callable(s) for s in order), "samplers", order, want)
             object.__setattr__(self, "samplers", order)
 
@@ -274,6 +284,10 @@ class SamplingParams:
         value, want = getattr(self, name), "non-empty strings that UTF-8 can express"
         strings = (value,) if isinstance(value, str) else as_tuple(name, value, want)
         check(all(isinstance(s, str) and is_text(s) for s in strings), name, strings, want)
+        most, longest = STRINGS[name]
+        check(len(strings) <= most, name, strings, f"at most {most} strings, not {len(strings)}")
+        length = max(map(len, strings), default=0)
+        check(length <= longest, name, strings, f"strings of at most {longest} characters, not of {length}")
         object.__setattr__(self, name, strings)
 
     def _make_constraint(self) -> None:

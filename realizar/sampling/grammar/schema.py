@@ -22,6 +22,9 @@ MAX_OBJECTS = 4000
 MAX_DEPTH = 120
 """Objects and lists inside each other; llguidance reads 127."""
 
+MAX_LENGTH = 1 << 22
+"""Characters of a schema as JSON."""
+
 _TOO_LARGE = (
     f"json_schema: more than {MAX_OBJECTS} objects are in it, or {MAX_DEPTH} objects and lists inside each other; "
     "take a smaller schema"
@@ -94,11 +97,13 @@ def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
     """Return a schema as JSON has it."""
     try:
         text = schema if isinstance(schema, str) else json.dumps(schema)
+        if len(text) > MAX_LENGTH:
+            raise ValueError(f"{len(text)} characters, and {MAX_LENGTH} are allowed")
         parsed = json.loads(text, parse_constant=_no_number, parse_float=_number)
     except RecursionError:
         raise GrammarError(_TOO_LARGE) from None
     except (TypeError, ValueError) as error:
-        raise GrammarError(f"json_schema: is no JSON: {error}") from None
+        raise GrammarError(f"json_schema: cannot be read: {error}") from None
     if not isinstance(parsed, dict):
         raise GrammarError(f"json_schema={shown(schema)}: must be a JSON object")
     _check_size(parsed)
