@@ -3,7 +3,10 @@
 
 def shown(value: object) -> str:
     """Return a value as an error shows it: as Python writes it, on one line, cut where it goes on for long."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except RecursionError:
+        text = f"<{type(value).__name__} nested too deeply to be shown>"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -124,15 +124,12 @@ cdef void penalize_repeats(Candidates c, const int32_t *marked, int n, double mu
     c._rescan(marked, n)
 
 
-cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int allowed, const uint8_t *exempt,
-                       int32_t *z) noexcept nogil:
-    """count[token] = how many of the last tokens, `limit` at most, stand in front of that token somewhere before.
+cdef void agreements(const int32_t *h, int n, int32_t *z) noexcept nogil:
+    """z[k], 0 < k < n, is how far the history read backwards agrees with itself from k on.
 
-    z[k] is how far the history read backwards agrees with itself from k on: the Z-algorithm (Gusfield, "Algorithms on
-    strings, trees and sequences", 1997, section 1.4), linear in n.
+    The Z-algorithm (Gusfield, "Algorithms on strings, trees and sequences", 1997, section 1.4), linear in n.
     """
     cdef int left = 0, right = 0, k, length
-    cdef int32_t token
     for k in range(1, n):
         length = min(right - k, z[k - left]) if k < right else 0
         while k + length < n and h[n - 1 - length] == h[n - 1 - k - length]:
@@ -140,21 +137,28 @@ cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int all
         z[k] = length
         if k + length > right:
             left, right = k, k + length
+
+
+cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int allowed, const uint8_t *exempt,
+                       const int32_t *z) noexcept nogil:
+    """count[token] = how many of the last tokens, `limit` at most, stand in front of that token somewhere before."""
+    cdef int k, length
+    cdef int32_t token
+    for k in range(1, n):
         token = h[n - k]
-        length = min(length, limit)
+        length = min(z[k], limit)
         if length >= allowed and length > c.count[token] and not exempt[token]:
             c.count[token] = length
 
 
-cdef void ban_repeats(Candidates c, const int32_t *h, int n, int size) noexcept nogil:
+cdef void ban_repeats(Candidates c, const int32_t *h, int n, int size, const int32_t *z) noexcept nogil:
     """Bans the tokens that have followed the last size - 1 ones before."""
-    cdef int i, j
-    for i in range(size - 1, n):
-        j = 1
-        while j < size and h[i - j] == h[n - j]:
-            j += 1
-        if j == size:
-            c.count[h[i]] = 1
+    cdef int i
+    for i in range(1, n):
+        if z[i] >= size - 1:
+            c.count[h[n - i]] = 1
+    if size == 1:
+        c.count[h[0]] = 1
     c._to_own()
     if c.is_dense:
         for i in range(n):
@@ -205,12 +209,14 @@ def no_repeat(Candidates c not None, const int32_t[::1] history not None, size):
     """Ban each token that would end a run of `size` tokens, any integer, that is in the history already."""
     if size < 1:
         raise ValueError(f"size={size}: must be at least 1")
+    cdef int32_t[::1] z
     cdef int n = <int>history.shape[0], length
     check_tokens("history", history, c.n_vocab)
     if n >= size:
-        length = size
+        z, length = np.empty(n, np.int32), size
         with nogil:
-            ban_repeats(c, &history[0], n, length)
+            agreements(&history[0], n, &z[0])
+            ban_repeats(c, &history[0], n, length, &z[0])
 
 
 def dry(Candidates c not None, const int32_t[::1] history not None, int limit, double multiplier, double base,
@@ -229,5 +235,6 @@ def dry(Candidates c not None, const int32_t[::1] history not None, int limit, d
     if n > allowed and limit >= allowed:
         z, least = np.empty(n, np.int32), allowed
         with nogil:
+            agreements(&history[0], n, &z[0])
             mark_repeats(c, &history[0], n, limit, least, &exempt[0], &z[0])
             penalize_repeats(c, &history[0], n, multiplier, base, least)

@@ -47,6 +47,8 @@ def schema_text(name: str, value: object) -> str:
         parsed = json.loads(value) if isinstance(value, str) else value
         check(isinstance(parsed, Mapping), name, value, want)
         text = json.dumps(parsed, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ParameterError(f"{name}={shown(value)}: must not be nested so deeply") from None
+    except (TypeError, ValueError) as error:
         raise ParameterError(f"{name}={shown(value)}: must be {want}; {error}") from None
     return text

@@ -38,7 +38,6 @@ _RANGES = {
 }
 # Parameter -> the least integer that makes sense.
 _LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
-_STRINGS = ("stop", "bad_words", "dry_sequence_breakers")
 OURS: dict[str, Any] = {
     "temperature": 1.0,
     "top_k": 0,
@@ -53,6 +52,15 @@ OURS: dict[str, Any] = {
     "mirostat_eta": 0.1,
 }
 """Fields that a model's file may have defaults for -> what they are where neither the request nor the file says it."""
+STRINGS = {
+    "stop": (1000, 1000),
+    "bad_words": (1_000_000, 1000),
+    "dry_sequence_breakers": (128, 64),
+    "choice": (100_000, 100_000),
+}
+"""Parameter -> how many strings it may have, and how many characters each."""
+MAX_SAMPLERS = 256
+"""Samplers in an order of the request's own."""
 CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
 """Of these one can be set."""
 
@@ -260,8 +268,9 @@ class SamplingParams:
         for name, least in _LEAST.items():
             value = self._or_ours(name)
             check(is_int(value) and value >= least, name, value, f"an integer >= {least}")
-        for name in _STRINGS:
-            self._make_strings(name)
+        for name in STRINGS:
+            if name != "choice":
+                self._make_strings(name)
         self._make_ids()
         self._make_constraint()
         mirostat, last_n = self._or_ours("mirostat"), self._or_ours("penalty_last_n")
@@ -283,6 +292,7 @@ class SamplingParams:
             want = "samplers in their order: names, objects with a method apply, or functions of a batch"
             check(not isinstance(self.samplers, str), "samplers", self.samplers, want)
             order = as_tuple("samplers", self.samplers, want)
+            check(len(order) <= MAX_SAMPLERS, "samplers", order, f"at most {MAX_SAMPLERS} samplers, not {len(order)}")
             check(all(isinstance(s, str) or hasattr(s, "apply") or callable(s) for s in order), "samplers", order, want)
             object.__setattr__(self, "samplers", order)
 
@@ -295,6 +305,10 @@ class SamplingParams:
         value, want = getattr(self, name), "non-empty strings that UTF-8 can express"
         strings = (value,) if isinstance(value, str) else as_tuple(name, value, want)
         check(all(isinstance(s, str) and is_text(s) for s in strings), name, strings, want)
+        most, longest = STRINGS[name]
+        check(len(strings) <= most, name, strings, f"at most {most} strings, not {len(strings)}")
+        length = max(map(len, strings), default=0)
+        check(length <= longest, name, strings, f"strings of at most {longest} characters, not of {length}")
         object.__setattr__(self, name, strings)
 
     def _make_constraint(self) -> None:

@@ -42,6 +42,7 @@ class Dry:
     n_vocab: int
     _begins: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
     _exempt: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
+    _longest: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         begins, exempt = np.zeros(self.n_vocab, np.uint8), np.zeros(self.n_vocab, np.uint8)
@@ -49,6 +50,8 @@ class Dry:
         exempt[[token for token, rests in self.breakers.items() if () in rests]] = 1
         object.__setattr__(self, "_begins", begins)
         object.__setattr__(self, "_exempt", exempt)
+        longest = max((len(rest) for rests in self.breakers.values() for rest in rests), default=0)
+        object.__setattr__(self, "_longest", longest)
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Lower the logits of what would repeat."""
@@ -59,10 +62,11 @@ class Dry:
         """How many tokens stand behind the last breaker."""
         if not self.breakers or (len(ids) and not 0 <= ids.min() <= ids.max() < self.n_vocab):
             return len(ids)  # the kernel says what is wrong with such a history
-        for at in np.flatnonzero(self._begins[ids])[::-1]:
-            behind = ids[at + 1 :].tolist()
+        at: int
+        for at in np.flatnonzero(self._begins[ids])[::-1].tolist():
+            behind = tuple(ids[at + 1 : at + 1 + self._longest].tolist())
             rests = self.breakers[int(ids[at])]
-            lengths = [len(rest) for rest in rests if len(rest) <= len(behind) and list(rest) == behind[: len(rest)]]
-            if lengths:
-                return len(behind) - max(lengths)
+            found = [n for n in range(len(behind) + 1) if behind[:n] in rests]
+            if found:
+                return len(ids) - at - 1 - found[-1]
         return len(ids)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from realizar._kernels import rules
 from realizar._kernels.sampling import Candidates
@@ -24,11 +27,17 @@ class LogitBias:
     """
 
     biases: tuple[tuple[int, float], ...]
+    _ids: Ids = field(init=False, repr=False, compare=False)
+    _values: NDArray[np.float32] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ids, values = zip(*self.biases, strict=True)
+        object.__setattr__(self, "_ids", np.array(ids, np.int32))
+        object.__setattr__(self, "_values", np.array(values, np.float32))
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Add."""
-        ids, values = zip(*self.biases, strict=True)
-        rules.bias(candidates, np.array(ids, np.int32), np.array(values, np.float32))
+        rules.bias(candidates, self._ids, self._values)
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,14 @@ class AllowedTokens:
     """Keeps the candidates that are one of these tokens (vLLM's `allowed_token_ids`)."""
 
     ids: tuple[int, ...]
+    _ids: Ids = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ids", np.unique(np.array(self.ids, np.int32)))
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        rules.keep(candidates, np.array(self.ids, np.int32))
+        rules.keep(candidates, self._ids)
 
 
 @dataclass(frozen=True)
@@ -105,23 +118,39 @@ class BadWords:
 
     transformers and vLLM ban the last token of the word's own spelling alone ("Swe" + "den" gets by); here it is every
     token that has the word in it, and behind the beginning of one every token that begins with its rest.
+
+    The work grows with the length of all words together: what may go on behind the beginning of some is looked up once.
     """
 
     words: tuple[str, ...]
     texts: TokenTexts = field(repr=False)
     _whole: Ids = field(init=False, repr=False, compare=False)
-    _raw: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    _sorted: list[bytes] = field(init=False, repr=False, compare=False)
+    _longest: int = field(init=False, repr=False, compare=False)
+    _completing: dict[bytes, Ids] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_raw", tuple(word.encode() for word in self.words))
-        whole = np.unique(np.concatenate([self.texts.containing(raw) for raw in self._raw]))
-        object.__setattr__(self, "_whole", whole)
+        raw = sorted({word.encode() for word in self.words})
+        object.__setattr__(self, "_sorted", raw)
+        object.__setattr__(self, "_longest", max(map(len, raw)))
+        object.__setattr__(self, "_whole", self.texts.containing_any(raw))
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Ban."""
         _ban(candidates, self._whole)
-        tail = self.texts.tail(np.asarray(history, np.int32), max(map(len, self._raw)) - 1)
-        for raw in self._raw:
-            for i in range(1, min(len(raw) - 1, len(tail)) + 1):
-                if tail.endswith(raw[:i]):
-                    _ban(candidates, self.texts.starting(raw[i:]))
+        tail = self.texts.tail(np.asarray(history, np.int32), self._longest - 1)
+        for i in range(1, min(self._longest - 1, len(tail)) + 1):
+            ids = self._behind(tail[-i:])
+            if len(ids):
+                _ban(candidates, ids)
+
+    def _behind(self, start: bytes) -> Ids:
+        """Return the tokens that complete one of the words that begin so."""
+        if start not in self._completing:
+            first = bisect_left(self._sorted, start)
+            words = takewhile(lambda word: word.startswith(start), islice(self._sorted, first, None))
+            found = [self.texts.starting(word[len(start) :]) for word in words if len(word) > len(start)]
+            if not found:  # not kept: there are endlessly many of them
+                return np.empty(0, np.int32)
+            self._completing[start] = np.unique(np.concatenate(found))
+        return self._completing[start]

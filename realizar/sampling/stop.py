@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 
@@ -25,7 +26,7 @@ class StopFilter:
     """
 
     def __init__(self, stops: Iterable[str]):
-        self._stops = tuple(stops)
+        self._stops = sorted(set(stops))
         self._held = ""
         self.hit: str | None = None
         self.rest = ""
@@ -53,6 +54,7 @@ class StopFilter:
         """How many of the last characters are the beginning of a stop string."""
         longest = max(map(len, self._stops), default=1) - 1
         for n in range(min(longest, len(text)), 0, -1):
-            if any(stop.startswith(text[-n:]) for stop in self._stops):
+            at = bisect_left(self._stops, text[-n:])
+            if at < len(self._stops) and self._stops[at].startswith(text[-n:]):
                 return n
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from realizar.tokenizer import Tokenizer
 
 Ids = NDArray[np.int32]
+
+FEW = 16
+"""So many words are looked for one by one, each in 20 ms at 152,000 tokens; more of them at once, in 300 to 450 ms."""
 
 
 class TokenTexts:
@@ -59,12 +63,22 @@ class TokenTexts:
         """Return the tokens that these bytes are in."""
         return np.array([i for i, piece in enumerate(self.pieces) if word in piece], np.int32)
 
+    def containing_any(self, words: Collection[bytes]) -> Ids:
+        """Return the tokens that one of some byte strings, none of them empty, is in: many are as fast as one."""
+        if len(words) <= FEW:
+            return np.unique(np.concatenate([self.containing(word) for word in words] or [np.empty(0, np.int32)]))
+        by_length: dict[int, set[bytes]] = {}
+        for word in sorted(words, key=len):
+            by_length.setdefault(len(word), set()).add(word)
+        return np.array([i for i, piece in enumerate(self.pieces) if _has_any(piece, by_length)], np.int32)
+
     def starting(self, start: bytes) -> Ids:
         """Return the tokens that begin with these bytes."""
-        pieces, ids = self._sorted
-        first = bisect_left(pieces, start)
-        last = bisect_left(pieces, True, first, key=lambda piece: not piece.startswith(start))
-        return ids[first:last]
+        return _beginning(*self._sorted, start)
+
+    def ending(self, end: bytes) -> Ids:
+        """Return the tokens that end with these bytes."""
+        return _beginning(*self._sorted_by_end, end[::-1])
 
     def tail(self, history: Ids, n: int) -> bytes:
         """Return the last n bytes of a history, or more, back to a token that is no text at most."""
@@ -84,21 +98,40 @@ class TokenTexts:
         tokenizer does: KoboldCpp's and llama.cpp's way to find the sequence breakers of DRY.
         """
         found: dict[int, set[tuple[int, ...]]] = {}
+        for token in self.containing_any({word.encode() for word in words}).tolist():
+            found[token] = {()}
         for word in words:
-            self._add(found, word, word.encode())
+            for i in range(1, len(word)):
+                rest = tuple(self._tokenizer.encode(word[i:], add_special=False))
+                for token in self.ending(word[:i].encode()).tolist():
+                    if word.encode() not in self.pieces[token]:
+                        found.setdefault(token, set()).add(rest)
         return found
-
-    def _add(self, found: dict[int, set[tuple[int, ...]]], word: str, raw: bytes) -> None:
-        for token in self.containing(raw):
-            found.setdefault(int(token), set()).add(())
-        for i in range(1, len(word)):
-            start = word[:i].encode()
-            rest = tuple(self._tokenizer.encode(word[i:], add_special=False))
-            for token, piece in enumerate(self.pieces):
-                if piece.endswith(start) and raw not in piece:
-                    found.setdefault(token, set()).add(rest)
 
     @cached_property
     def _sorted(self) -> tuple[list[bytes], Ids]:
         order = sorted(range(self._n), key=self.pieces.__getitem__)
         return [self.pieces[i] for i in order], np.array(order, np.int32)
+
+    @cached_property
+    def _sorted_by_end(self) -> tuple[list[bytes], Ids]:
+        backwards = [piece[::-1] for piece in self.pieces]
+        order = sorted(range(self._n), key=backwards.__getitem__)
+        return [backwards[i] for i in order], np.array(order, np.int32)
+
+
+def _beginning(pieces: list[bytes], ids: Ids, start: bytes) -> Ids:
+    """Return the ids of those of some sorted pieces that begin with these bytes."""
+    first = bisect_left(pieces, start)
+    last = bisect_left(pieces, True, first, key=lambda piece: not piece.startswith(start))
+    return ids[first:last]
+
+
+def _has_any(piece: bytes, by_length: dict[int, set[bytes]]) -> bool:
+    """Whether one of some words, which come with their lengths, shortest first, is in a piece."""
+    for length, words in by_length.items():
+        if length > len(piece):
+            break
+        if any(piece[i : i + length] in words for i in range(len(piece) - length + 1)):
+            return True
+    return False

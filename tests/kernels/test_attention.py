@@ -7,6 +7,8 @@ from realizar._kernels import table
 from realizar._kernels.attention import attention, store
 
 ISAS = table.available()
+SPLIT = 512
+"""Keys that are attended on their own, RZ_ATTEND_SPLIT."""
 
 
 def make(n_tokens, n_keys, n_head=6, n_head_kv=2, head_dim=64, head_dim_v=None, seed=0):
@@ -149,6 +151,33 @@ def test_nan_in_a_visible_key_is_seen(isa, k_type):
     got = attention(q, k, v, k_type=k_type, isa=isa)
     assert np.isfinite(got[:2]).all()
     assert np.isnan(got[2:]).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("split", [0, 1, 2])
+def test_a_split_of_minus_infinity_is_seen(isa, split):
+    """Keys that overflowed are no keys that nobody sees: the partial of their split has a sum of NaN, which stays."""
+    q, k, v = make(2, 3 * SPLIT)
+    q[..., 0] = 1
+    k[split * SPLIT : (split + 1) * SPLIT, :, 0] = -np.inf
+    assert np.isnan(attention(q, k, v, pos0=3 * SPLIT - 2, k_type="f32", isa=isa)).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_sign_of_a_score_of_zero_does_not_show(isa, sign):
+    """Scores of +0 and -0, in either order and in tiles and splits of their own: all keys weigh the same."""
+    q, k, v = (
+        np.full((1, 1, 2), 1e-30, np.float32),
+        np.zeros((3 * SPLIT, 1, 2), np.float32),
+        make(1, 3 * SPLIT, 1, 1)[2],
+    )
+    is_negative = np.random.default_rng(0).random(3 * SPLIT) < 0.5
+    is_negative[: SPLIT + 70], is_negative[SPLIT + 70 : 2 * SPLIT + 10] = sign < 0, sign > 0
+    k[..., 0] = np.where(is_negative, -1e-15, 1e-15)[:, None]
+    got = attention(q, k, v, scale=1e-30, k_type="f32", v_type="f32", isa=isa)
+    same_bits(got, attention(q, np.abs(k), v, scale=1e-30, k_type="f32", v_type="f32", isa=isa))
+    np.testing.assert_allclose(got[0, 0], v[:, 0].mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("isa", ISAS)

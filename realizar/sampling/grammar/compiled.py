@@ -21,8 +21,13 @@ COMPILE_S = 5.0
 """Seconds that reading a grammar may take; those of people take milliseconds."""
 STEP_S = 0.05
 """Seconds that one mask may take."""
+MAX_SYMBOLS = 65_525
+"""What a grammar may be made of in llguidance, which numbers it with 16 bits."""
+MAX_PLACES = 1_000_000
+"""Places of a grammar that a text may be at together; before that many are reached the time for a mask is over."""
 
-_EXCERPT = re.compile(r"\n\s*\d+ \| .*|<state>.*|<non-verbose/>", re.DOTALL)
+_EXCERPT = re.compile(r"\n\s*\d+ \| .*|<state>.*|<non-verbose/>|<backtrace>.*", re.DOTALL)
+_TOO_LARGE = re.compile(r"(panic: assertion failed: grammar\.symbols|grammar size \(number of symbols).*", re.DOTALL)
 _PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
 
 T = TypeVar("T")
@@ -110,6 +115,7 @@ def as_mask(bits: bytes, n_vocab: int) -> Mask:
 def reason(matcher: LLMatcher) -> str:
     """Return why a matcher failed, on one line, without its inner state and our Lark."""
     text = " ".join(_PLACE.sub("", _EXCERPT.sub("", matcher.get_error())).split())
+    text = _TOO_LARGE.sub(f"it is made of more than {MAX_SYMBOLS} symbols; make it smaller", text)
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -117,4 +123,5 @@ def _matcher(vocabulary: LLTokenizer, grammar: str) -> LLMatcher:
     from llguidance import LLMatcher, LLParserLimits
 
     text = LLMatcher.grammar_from_lark(grammar)
-    return LLMatcher(vocabulary, text, log_level=0, limits=LLParserLimits(verbose_errors=False))
+    limits = LLParserLimits(verbose_errors=False, max_items_in_row=MAX_PLACES, step_max_items=MAX_PLACES)
+    return LLMatcher(vocabulary, text, log_level=0, limits=limits)

@@ -7,6 +7,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from realizar.errors import GrammarError
 from realizar.sampling.grammar import gbnf, lark, runs
 from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.constraint import Constraint
@@ -48,8 +49,11 @@ class ConstraintFactory:
     def grammar(self, text: str) -> Constraint:
         """Return a constraint to the texts of a grammar: GBNF, or llguidance's Lark if it begins with %llguidance."""
         if text.startswith(lark.MARK):
-            return self._constraint("grammar", text)
-        rules = runs.find(gbnf.parse(text, self._token_ids))
+            return self._constraint("grammar", lark.checked(text))
+        try:
+            rules = runs.find(gbnf.parse(text, self._token_ids))
+        except RecursionError:  # repetitions of repetitions, which have no bound of their own
+            raise GrammarError("grammar: groups and repetitions are nested too deeply; use rules") from None
         return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids))
 
     def json_schema(self, schema: Mapping[str, Any] | str, lenient: bool = False) -> Constraint:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import chain
 
 from realizar.errors import GrammarError, shown
 from realizar.sampling.grammar.nodes import ANY, Chars, Node, Ref, Token, choice, repeat, sequence
@@ -14,6 +16,8 @@ MAX_DEPTH = 60
 """Groups inside each other; each takes up to six frames of Python's 1000."""
 MAX_COUNT = 100_000
 """What the numbers of a repetition may be."""
+MAX_ITEMS = 50_000
+"""Characters, classes, tokens, names of rules and '|': half a second's work, and llguidance takes 65,525 symbols."""
 
 _SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
 _SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
@@ -38,7 +42,7 @@ def parse(text: str, token_ids: TokenIds) -> dict[str, Node]:
     Raises
     ------
     GrammarError
-        It is no GBNF, a rule is missing or there twice, or it has no root.
+        It is no GBNF or too large, a rule is missing, or it has no root.
     """
     return _Parser(text, token_ids).rules()
 
@@ -51,26 +55,27 @@ class _Parser:
         self._token_ids = token_ids
         self._at = 0
         self._depth = 0
+        self._n_items = 0
         self._refs: list[Ref] = []
+        self._lines = [0, *(found.end() for found in re.finditer("\n", text))]
 
     def rules(self) -> dict[str, Node]:
         rules: dict[str, Node] = {}
+        refs: dict[str, list[Ref]] = {}
         self._skip(_SPACE_AND_LINES)
         while self._at < len(self._text):
-            start = self._at
             name = self._name()
-            if name in rules:
-                raise self._error(f"the rule {shown(name)} is there twice", start)
             self._skip(_SPACE)
             self._expect("::=")
             self._skip(_SPACE_AND_LINES)
-            rules[name] = self._options(_SPACE)
+            rules[name] = self._options(_SPACE)  # the last one of a name counts, as in llama.cpp
+            refs[name], self._refs = self._refs, []
             if self._at < len(self._text) and self._peek() not in "\r\n":
                 raise self._error("expected an item, '|' or the end of the line")
             self._skip(_SPACE_AND_LINES)
         if "root" not in rules:
             raise GrammarError("the grammar has no rule 'root', which says what a whole text is")
-        for ref in self._refs:
+        for ref in chain.from_iterable(refs.values()):
             if ref.name not in rules:
                 raise GrammarError(f"grammar, {ref.where}: there is no rule {shown(ref.name)}")
         return rules
@@ -78,6 +83,7 @@ class _Parser:
     def _options(self, space: re.Pattern[str]) -> Node:
         options = [self._items(space)]
         while self._peek() == "|":
+            self._count()
             self._at += 1
             self._skip(_SPACE_AND_LINES)
             options.append(self._items(space))
@@ -86,6 +92,7 @@ class _Parser:
     def _items(self, space: re.Pattern[str]) -> Node:
         items: list[Node] = []
         while (item := self._item()) is not None:
+            self._count()
             self._skip(space)
             while (counts := self._counts()) is not None:
                 item = repeat(item, *counts)
@@ -120,6 +127,7 @@ class _Parser:
         self._at += 1
         characters: list[Node] = []
         while self._peek() != '"':
+            self._count()
             code = self._character(start)
             characters.append(Chars(((code, code),)))
         self._at += 1
@@ -131,6 +139,7 @@ class _Parser:
         self._at += 2 if negated else 1
         ranges = []
         while self._peek() != "]":
+            self._count()
             low = high = self._character(start)
             if self._peek() == "-" and not self._text.startswith("-]", self._at):
                 self._at += 1
@@ -213,6 +222,11 @@ class _Parser:
         self._at = found.end()
         return counts
 
+    def _count(self) -> None:
+        self._n_items += 1
+        if self._n_items > MAX_ITEMS:
+            raise self._error(f"the grammar has more than {MAX_ITEMS} items and characters; make it smaller")
+
     def _name(self) -> str:
         found = _NAME.match(self._text, self._at)
         if found is None:
@@ -233,8 +247,8 @@ class _Parser:
         self._at = self._at if found is None else found.end()
 
     def _where(self, at: int) -> str:
-        before = self._text[:at]
-        return f"line {before.count(chr(10)) + 1}, column {at - before.rfind(chr(10))}"
+        line = bisect_right(self._lines, at)
+        return f"line {line}, column {at - self._lines[line - 1] + 1}"
 
     def _error(self, what: str, at: int | None = None) -> GrammarError:
         at = self._at if at is None else at

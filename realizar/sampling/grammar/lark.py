@@ -12,12 +12,20 @@ from collections.abc import Iterable, Mapping
 
 from realizar.errors import GrammarError
 from realizar.sampling.grammar.nodes import Chars, Choice, Node, Ref, Repeat, Run, Sequence, Token
+from realizar.sampling.grammar.schema import json_rule
 
 MAX_RULES = 2000
 """Rules and groups: llguidance goes down a chain of rules by recursion, and 5000 overflowed a stack of 8 MiB."""
 
+MAX_DEFINED = 5000
+"""Rules and lexemes of a grammar in Lark: of 60,000 in a chain llguidance overflowed even a stack of 128 MiB."""
+MAX_LENGTH = 1 << 20
+"""Characters of a grammar in Lark."""
+
 MARK = "%llguidance"
 """What a grammar in this dialect begins with, as in llama.cpp."""
+# Strings, regular expressions, special tokens and comments, in which nothing is looked for, and what is.
+_PARTS = re.compile(r'"(?:\\.|[^"\\\x00-\x1f\x7f])*"|/(?:\\.|[^/\\])+/|<[^<>\s]+>|(?:#|//)[^\n]*|(%json|%regex)\s*|(:)')
 _HEAD = re.compile(rf"{MARK}[ \t]+(\{{[^\r\n]*\}})[ \t]*(?:\r?\n|$)")
 
 
@@ -40,6 +48,35 @@ def with_options(grammar: str) -> str:
             raise GrammarError(f"grammar: its first line must be {MARK} and a JSON object: {MARK} {{}}") from None
         grammar = grammar[head.end() if head else 0 :]
     return f"{MARK} {json.dumps({**own, 'no_forcing': True})}\n{grammar}"
+
+
+def checked(grammar: str) -> str:
+    """Return a grammar that a user wrote in Lark, its JSON schemas rewritten as those of a request are.
+
+    Raises
+    ------
+    GrammarError
+        It is too large, or a schema in it is refused.
+    """
+    if len(grammar) > MAX_LENGTH:
+        raise GrammarError(f"grammar: it has {len(grammar)} characters, and {MAX_LENGTH} are allowed; make it smaller")
+    parts: list[str] = []
+    at = done = n_defined = 0
+    while found := _PARTS.search(grammar, at):
+        keyword, colon = found.groups()
+        at = found.end()
+        n_defined += colon is not None
+        if keyword is not None:
+            try:
+                value, at = json.JSONDecoder().raw_decode(grammar, at)
+            except (ValueError, RecursionError):
+                break  # llguidance says what is wrong with it
+            if keyword == "%json" and isinstance(value, dict):
+                parts += [grammar[done : found.start()], json_rule(grammar[found.end() : at], lenient=None)]
+                done = at
+    if n_defined > MAX_DEFINED:
+        raise GrammarError(f"grammar: it defines more than {MAX_DEFINED} rules and lexemes; make it simpler")
+    return "".join([*parts, grammar[done:]])
 
 
 def write(rules: Mapping[str, Node], n_vocab: int, end_ids: Iterable[int]) -> str:

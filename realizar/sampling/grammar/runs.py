@@ -25,6 +25,8 @@ MAX_UNROLLED = 8
 """The greatest count of a repetition that is told apart from any number."""
 MAX_PAIRS = 20_000
 """Pairs of places that are looked at: 0.1 s."""
+MAX_NODES = 5_000
+"""Nodes that are added to the automaton, where repetitions inside each other multiply, and options of rules opened."""
 
 _END = 0x110000
 _ASCII = 0x80
@@ -33,35 +35,58 @@ Place = Run | Chars | Token
 
 def find(rules: Mapping[str, Node]) -> dict[str, Node]:
     """Return the rules with a Run in place of each class of characters that can be one lexeme where it is repeated."""
-    numbers = count()
-    marked = {name: _marked(node, rules, numbers) for name, node in rules.items()}
-    kept = _Automaton(marked).separate() if next(numbers) else frozenset()
+    marker = _Marker(rules)
+    marked = {name: marker.marked(node) for name, node in rules.items()}
+    kept = _Automaton(marked).separate() if next(marker.numbers) else frozenset()
     return {name: _resolved(node, kept) for name, node in marked.items()} if kept else dict(rules)
 
 
-def _marked(node: Node, rules: Mapping[str, Node], numbers: count[int]) -> Node:
-    """Return a node in which every class that might be a Run is one."""
-    if isinstance(node, Repeat):
-        if node.high is None and node.low <= 1:
-            options = _union(_options(node.item, rules, ()))
-            if any(isinstance(option, Chars) for option in options):
-                runs = [Run(o, next(numbers)) if isinstance(o, Chars) else _marked(o, rules, numbers) for o in options]
-                return Repeat(choice(runs), node.low, None)
-        return Repeat(_marked(node.item, rules, numbers), node.low, node.high)
-    if isinstance(node, Sequence):
-        return Sequence(tuple(_marked(item, rules, numbers) for item in node.items))
-    if isinstance(node, Choice):
-        return Choice(tuple(_marked(option, rules, numbers) for option in node.options))
-    return node
+class _Marker:
+    """Puts a Run in place of every class that might be one; `numbers` are those of the next runs."""
 
+    def __init__(self, rules: Mapping[str, Node]) -> None:
+        self._rules = rules
+        self._n_opened = 0
+        self.numbers = count()
 
-def _options(node: Node, rules: Mapping[str, Node], inside: tuple[str, ...]) -> list[Node]:
-    """Return what a node is a choice of, with rules that are nothing else than choices opened."""
-    if isinstance(node, Choice):
-        return [part for option in node.options for part in _options(option, rules, inside)]
-    if isinstance(node, Ref) and node.name not in inside and isinstance(rules[node.name], (Chars, Choice, Ref)):
-        return _options(rules[node.name], rules, (*inside, node.name))
-    return [node]
+    def marked(self, node: Node, opens: bool = True) -> Node:
+        """Return a node with its runs; `opens`: with a look into the rules that it names, where those are choices."""
+        if isinstance(node, Repeat):
+            if node.high is None and node.low <= 1:
+                options, opened = self._options(node.item, opens)
+                if any(isinstance(option, Chars) for option in options):
+                    # What comes of a rule is not opened again: a rule may repeat itself.
+                    runs = [
+                        Run(o, next(self.numbers)) if isinstance(o, Chars) else self.marked(o, opens and not opened)
+                        for o in _union(options)
+                    ]
+                    return Repeat(choice(runs), node.low, None)
+            return Repeat(self.marked(node.item, opens), node.low, node.high)
+        if isinstance(node, Sequence):
+            return Sequence(tuple(self.marked(item, opens) for item in node.items))
+        if isinstance(node, Choice):
+            return Choice(tuple(self.marked(option, opens) for option in node.options))
+        return node
+
+    def _options(self, node: Node, opens: bool) -> tuple[list[Node], bool]:
+        """Return what a node is a choice of, with rules that are nothing else opened, and whether there were any."""
+        found: list[Node] = []
+        todo, opened = [node], set[str]()
+        while todo:
+            option = todo.pop()
+            if isinstance(option, Choice):
+                todo += reversed(option.options)
+            elif opens and isinstance(option, Ref) and self._is_choice(option.name):
+                if option.name not in opened:
+                    opened.add(option.name)
+                    todo.append(self._rules[option.name])
+            else:
+                self._n_opened += bool(opened)
+                found.append(option)
+        return found, bool(opened)
+
+    def _is_choice(self, name: str) -> bool:
+        return self._n_opened < MAX_NODES and isinstance(self._rules[name], (Chars, Choice, Ref))
 
 
 def _union(options: list[Node]) -> list[Node]:
@@ -101,6 +126,7 @@ class _Automaton:
     def __init__(self, rules: Mapping[str, Node]) -> None:
         self._rules = {name: (_State(), _State()) for name in rules}
         self._places: list[_State] = []
+        self._n_nodes = 0
         self._loops: dict[int, tuple[_State, _State]] = {}  # of each run's place: what leads back to it
         for name, node in rules.items():
             begin, end = self._rules[name]
@@ -108,6 +134,9 @@ class _Automaton:
 
     def _add(self, node: Node, begin: _State, end: _State) -> None:
         """Add what leads from one state to another by a node."""
+        self._n_nodes += 1
+        if self._n_nodes > MAX_NODES:
+            return
         if isinstance(node, Sequence):
             for item in node.items:
                 middle = _State()
@@ -148,7 +177,7 @@ class _Automaton:
 
     def separate(self) -> frozenset[int]:
         """Return the numbers of the runs whose characters can come by nothing else."""
-        if len(self._places) > MAX_PLACES:
+        if len(self._places) > MAX_PLACES or self._n_nodes > MAX_NODES:
             return frozenset()
         begin = self._reached(self._rules["root"][0])
         behind = {id(state): self._reached(state.then) for state in self._places}

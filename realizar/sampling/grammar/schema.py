@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from realizar.errors import GrammarError, shown
+from realizar.sampling.grammar.breadth import check_breadth
+from realizar.sampling.grammar.positions import escaped, positions
+from realizar.sampling.grammar.rewrite import cannot_be_enforced, rewrite
+
+SPACE = r" |\n{1,2}[ \t]{0,20}"
+"""White space between the parts of a JSON text, if any: that of llama.cpp. Without bounds a model may never stop."""
 
 MAX_OBJECTS = 4000
 """Objects in a schema: llguidance follows references by recursion, and a chain of 1000 overflowed a stack of 8 MiB."""
@@ -15,13 +22,13 @@ MAX_OBJECTS = 4000
 MAX_DEPTH = 120
 """Objects and lists inside each other; llguidance reads 127."""
 
-# Keywords that hold a schema, a list of schemas (some of them either) or schemas by name.
-_ONE = frozenset((
-    "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
-    "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
-))  # fmt: skip
-_LISTS = frozenset(("allOf", "anyOf", "items", "oneOf", "prefixItems"))
-_NAMED = frozenset(("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"))
+MAX_LENGTH = 1 << 22
+"""Characters of a schema as JSON."""
+
+_TOO_LARGE = (
+    f"json_schema: more than {MAX_OBJECTS} objects are in it, or {MAX_DEPTH} objects and lists inside each other; "
+    "take a smaller schema"
+)
 
 # What llguidance says, the keyword if that does not name it, what of it, and which of its values are meant.
 _REFUSALS: tuple[tuple[str, str, str, Callable[[Any, re.Match[str]], bool]], ...] = (
@@ -43,26 +50,30 @@ def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
     return f"start: {json_rule(schema, lenient)}"
 
 
-def json_rule(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
+def json_rule(schema: Mapping[str, Any] | str, lenient: bool | None = False) -> str:
     """Return what stands in a rule of a grammar for the JSON texts of a schema; properties come in the schema's order.
 
     Parameters
     ----------
     schema : mapping or str
         The schema, or its JSON text.
-    lenient : bool
-        Leave out of account what cannot be enforced, and take ``oneOf`` for ``anyOf``, instead of refusing it.
+    lenient : bool | None
+        Leave out of account what cannot be enforced, and take ``oneOf`` for ``anyOf``, instead of refusing it; None
+        does what the schema itself says to llguidance.
 
     Raises
     ------
     GrammarError
-        It is no JSON object, or too large.
+        It is no JSON object, too large, or has in it what llguidance would not keep to.
     """
     parsed = _as_json(schema)
     own = parsed.get("x-guidance", {})  # what llguidance reads in a schema of how to write JSON
     if not isinstance(own, dict):
         raise GrammarError(f'json_schema: "x-guidance": {shown(own)}: must be an object')
-    options = {**own, "lenient": lenient, "coerce_one_of": lenient}
+    rewrite(parsed, own.get("lenient") is True if lenient is None else lenient)
+    check_breadth(parsed)
+    space = {} if own.get("whitespace_flexible") is False else {"whitespace_pattern": SPACE}
+    options = {**space, **own} | ({} if lenient is None else {"lenient": lenient, "coerce_one_of": lenient})
     return f"%json {json.dumps({**parsed, 'x-guidance': options})}"
 
 
@@ -72,16 +83,13 @@ def refusal(schema: Mapping[str, Any] | str, message: str) -> str:
         if found := re.search(pattern, message):
             keywords = [keyword] if keyword else json.loads(found[1])
             places = [
-                f"{path}/{_escaped(name)}"
-                for path, position in _positions(_as_json(schema))
+                f"{path}/{escaped(name)}"
+                for path, position in positions(_as_json(schema))
                 for name in keywords
                 if name in position and is_meant(position[name], found)
             ]
-            where = " or ".join(places[:4]) + (" or further on" if len(places) > 4 else "")
-            where = f"at {where}" if places else "in what it refers to"
             named = ", ".join(map(shown, keywords)) + what.format(*found.groups())
-            hint = "" if keyword in _NEVER else ", or set lenient=True to ignore it"
-            return f"json_schema: {named} cannot be enforced, {where}; take it out{hint}"
+            return cannot_be_enforced(named, places, keyword not in _NEVER)
     return f"json_schema: {message}"
 
 
@@ -89,9 +97,13 @@ def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
     """Return a schema as JSON has it."""
     try:
         text = schema if isinstance(schema, str) else json.dumps(schema)
+        if len(text) > MAX_LENGTH:
+            raise ValueError(f"{len(text)} characters, and {MAX_LENGTH} are allowed")
         parsed = json.loads(text, parse_constant=_no_number, parse_float=_number)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise GrammarError(f"json_schema: is no JSON: {error}") from None
+    except RecursionError:
+        raise GrammarError(_TOO_LARGE) from None
+    except (TypeError, ValueError) as error:
+        raise GrammarError(f"json_schema: cannot be read: {error}") from None
     if not isinstance(parsed, dict):
         raise GrammarError(f"json_schema={shown(schema)}: must be a JSON object")
     _check_size(parsed)
@@ -105,6 +117,8 @@ def _no_number(name: str) -> float:
 def _number(text: str) -> float:
     """Return a number; llguidance wants 2.0 as 2 in maxItems and its kin, where both are allowed."""
     value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is greater than a double can be")
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
@@ -115,32 +129,7 @@ def _check_size(schema: dict[str, Any]) -> None:
         value, depth = todo.pop()
         n += isinstance(value, dict)
         if n > MAX_OBJECTS or depth > MAX_DEPTH:
-            raise GrammarError(
-                f"json_schema: more than {MAX_OBJECTS} objects are in it, or {MAX_DEPTH} inside each other; "
-                "take a smaller schema"
-            )
+            raise GrammarError(_TOO_LARGE)
         if isinstance(value, (dict, list)):
             inside = value.values() if isinstance(value, dict) else value
             todo += [(part, depth + 1) for part in inside]
-
-
-def _positions(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the schemas inside a schema, itself first, each after its path as a JSON pointer (RFC 6901)."""
-    todo: list[tuple[str, Any]] = [("#", schema)]
-    while todo:
-        path, position = todo.pop(0)
-        if not isinstance(position, dict):
-            continue
-        yield path, position
-        for keyword, value in position.items():
-            here = f"{path}/{_escaped(keyword)}"
-            if keyword in _ONE and isinstance(value, dict):
-                todo.append((here, value))
-            elif keyword in _LISTS and isinstance(value, list):
-                todo += [(f"{here}/{i}", part) for i, part in enumerate(value)]
-            elif keyword in _NAMED and isinstance(value, dict):
-                todo += [(f"{here}/{_escaped(name)}", part) for name, part in value.items()]
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

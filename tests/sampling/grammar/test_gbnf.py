@@ -56,7 +56,6 @@ def test_tokens():
         ('root ::= "a" )', r"column 14: expected an item"),
         ("root ::= *", "needs an item in front"),
         ("root ::= foo", "no rule 'foo'"),
-        ('root ::= "a"\nroot ::= "b"', "line 2, column 1: the rule 'root' is there twice"),
         ('root ::= "\\q"', "unknown escape"),
         ('root ::= "\\x4"', "unknown escape"),
         ('root ::= "\\ud800"', "U[+]D800 is no character"),
@@ -81,3 +80,12 @@ def test_deep_grammars_do_not_overflow_the_stack():
     rules = "\n".join(f"a{i} ::= a{i + 1}" for i in range(1990))
     assert accepts(FACTORY.grammar(f'root ::= a0\n{rules}\na1990 ::= "x"'), "x")
     assert accepts(FACTORY.grammar("root ::= " + "(" * 59 + '"a"' + ")*" * 59), "a")
+
+
+def test_of_rules_with_one_name_the_last_counts():
+    """As in llama.cpp, whose parser puts the later one in place of the earlier."""
+    constraint = FACTORY.grammar('root ::= x\nx ::= "a" nowhere\nroot ::= "c" x\nx ::= "b"')
+    assert accepts(constraint.fresh(), "cb")
+    assert not accepts(constraint.fresh(), "b")
+    with pytest.raises(GrammarError, match="line 2, column 7: there is no rule 'nowhere'"):
+        FACTORY.grammar('root ::= "a"\nx ::= nowhere')

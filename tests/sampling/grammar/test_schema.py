@@ -31,7 +31,7 @@ def test_a_schema_may_be_json_text():
     ("schema", "said"),
     [
         ({"not": {}}, "'not' cannot be enforced, at #/not"),
-        ({"properties": {"not": {}, "b/c": {"if": {}}}}, "'if' cannot be enforced, at #/properties/b~1c/if"),
+        ({"properties": {"not": {}, "b/c": {"not": {}}}}, "'not' cannot be enforced, at #/properties/b~1c/not"),
         ({"anyOf": [{}, {"items": {"uniqueItems": True}}]}, "at #/anyOf/1/items/uniqueItems"),
         ({"items": {"format": "foo"}}, "'format' foo cannot be enforced, at #/items/format"),
         ({"oneOf": [{"type": "object"}, {"required": ["a"], "type": "object"}]}, "may overlap .* at #/oneOf"),

@@ -53,7 +53,9 @@ static inline void gather(const struct rz_attend_args *args, float p, int64_t ke
         acc[d] = fmaf(p, kv_load(block, (size_t)slot * head_dim + d, slot, head_dim, args->v_type), acc[d]);
 }
 
-/* Folds the keys of one tile into the running (m, l, acc) of query i. */
+/* Folds the keys of one tile into the running (m, l, acc) of query i. Tiers take a maximum in different orders, so one
+ * of zeros may be -0 or +0. That does not show: it is only subtracted, x - 0 and x - -0 differ for no x but a zero, where
+ * they are zeros, and exp_f32 makes 1 of both: n is 0, r a zero, p = fma(q, r * r, r) + 1 = 1. */
 static void attend_tile(const struct rz_attend_args *args, struct key_range seen, const float *q, int i, float *acc)
 {
     float s[RZ_ATTEND_TILE], sum[16] = {0}, *m = &args->m[i], *l = &args->l[i], max = *m;
@@ -61,7 +63,6 @@ static void attend_tile(const struct rz_attend_args *args, struct key_range seen
         float x = s[key % RZ_ATTEND_TILE] = score(args, q, i, key);
         max = x > max ? x : max;
     }
-    max += 0.0f; /* -0 becomes +0: the order in which a maximum is taken shall not show */
     float correction = exp_f32(*m - max);
     for (int d = 0; d < args->head_dim_v; d++) acc[d] *= correction;
     for (int64_t key = seen.first; key < seen.end; key++) {
@@ -110,7 +111,7 @@ static void attend_merge_f32(float *m, float *l, float *acc, float mp, float lp,
         memcpy(acc, accp, head_dim * sizeof(float));
         return;
     }
-    float max = (*m > mp ? *m : mp) + 0.0f, a = exp_f32(*m - max), b = exp_f32(mp - max);
+    float max = *m > mp ? *m : mp, a = exp_f32(*m - max), b = exp_f32(mp - max);
     *m = max;
     *l = fmaf(*l, a, lp * b);
     for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf(acc[d], a, accp[d] * b);

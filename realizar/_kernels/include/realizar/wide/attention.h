@@ -132,7 +132,7 @@ static void soften(const struct rz_attend_args *args, attend_tile *tile, int row
         add_bias(tile->s[r], query_bias(args, row + r) + tile->key0, tile->first[row + r], tile->end[row + r]);
     largest_scores(tile, row, rows, max);
     f32x16 old = f32x16_load_first(args->m + row, n);
-    f32x16 new = f32x16_add(f32x16_max(f32x16_load_first(max, n), old), f32x16_zero());
+    f32x16 new = f32x16_max(f32x16_load_first(max, n), old);
     f32x16 factor = exp_f32x16(f32x16_sub(old, new));
     f32x16_store_first(args->m + row, new, n);
     f32x16_store(max, new);
@@ -252,7 +252,7 @@ static void attend_merge_f32x16(float *m, float *l, float *acc, float mp, float 
         memcpy(acc, accp, head_dim * sizeof(float));
         return;
     }
-    float max = (*m > mp ? *m : mp) + 0.0f, a = exp_f32(*m - max), b = exp_f32(mp - max);
+    float max = *m > mp ? *m : mp, a = exp_f32(*m - max), b = exp_f32(mp - max);
     f32x16 a_f32x16 = f32x16_set(a), b_f32x16 = f32x16_set(b);
     *m = max;
     *l = fmaf(*l, a, lp * b);

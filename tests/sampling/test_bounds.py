@@ -1,0 +1,192 @@
+"""What a request can make long has a limit or work that is linear: counted, or compared at two sizes in one run."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+import numpy as np
+import pytest
+
+from realizar._kernels import rules
+from realizar.errors import ParameterError
+from realizar.params import SamplingParams
+from realizar.params.sampling import MAX_SAMPLERS, STRINGS
+from realizar.sampling import (
+    AllowedTokens,
+    BadWords,
+    Dry,
+    LogitBias,
+    NoRepeatNgram,
+    SamplerChain,
+    StopFilter,
+    TokenTexts,
+)
+from realizar.sampling import texts as texts_module
+from realizar.tokenizer import Tokenizer
+from tests.sampling.definitions import apply
+from tests.sampling.vocabulary import N_VOCAB, PIECES, Letters, texts
+
+
+class Counted(bytes):
+    """A piece that counts how often a part of it is looked up."""
+
+    n_slices = 0
+
+    def __getitem__(self, at):
+        Counted.n_slices += 1
+        return super().__getitem__(at)
+
+
+def words_of(n: int) -> tuple[str, ...]:
+    """Return so many words, all of the same lengths."""
+    return tuple(f"a{i:06d}"[: 3 + i % 5] + f"{i:06d}" for i in range(n))
+
+
+def test_bad_words_are_looked_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 25: 100,000 took over a minute. The tokens are gone through once, whatever the number of words."""
+    monkeypatch.setattr(texts_module, "FEW", 0)
+    counts = []
+    for n in (10, 1000, 100_000):
+        vocabulary = texts()
+        monkeypatch.setitem(vocabulary.__dict__, "pieces", [Counted(piece * 5) for piece in PIECES])
+        Counted.n_slices = 0
+        BadWords(words_of(n), vocabulary)
+        counts.append(Counted.n_slices)
+    assert 0 < counts[0] == counts[1] == counts[2]
+
+
+def test_what_completes_bad_words_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = texts()
+    words = tuple({"abc" + "abc"[i % 3] * (i // 3 + 1) for i in range(3000)} | {"bb" + "c" * i for i in range(1, 900)})
+    sampler = BadWords(words[:2000], vocabulary)
+    asked: list[bytes] = []
+    starting = vocabulary.starting
+    monkeypatch.setattr(vocabulary, "starting", lambda rest: (asked.append(rest), starting(rest))[1])
+    history = [1, 2, 3, 1, 2, 11, 3, 3, 6, 1, 2, 3, 3, 3]
+    for _ in range(3):
+        for n in range(len(history) + 1):
+            apply(np.zeros(N_VOCAB, np.float32), sampler, history=history[:n])
+    assert len(asked) <= sum(map(len, words))
+    n_first = len(asked)
+    apply(np.zeros(N_VOCAB, np.float32), sampler, history=history)
+    assert len(asked) == n_first
+
+
+@pytest.mark.parametrize("few", [0, 16])
+def test_many_bad_words_are_banned_like_each_of_them(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts_module, "FEW", few)
+    words = ("ab", "bca", "é", "cc", "aab", "b\n", "cabb", "ba", "cab\n", "bbb", "éa", "aé", "abab", "cbc", "\n\n",
+             "acb", "caa", "bcb", "abcabc")  # fmt: skip
+    for history in ([], [1], [1, 1], [6, 3], [7], [12], [4, 4], [3, 2, 8]):
+        found = apply(np.zeros(N_VOCAB, np.float32), BadWords(words, texts()), history=history)
+        each = [apply(np.zeros(N_VOCAB, np.float32), BadWords((word,), texts()), history=history) for word in words]
+        np.testing.assert_array_equal(found.logits, np.min([one.logits for one in each], axis=0))
+
+
+def test_a_hundred_thousand_bad_words_in_a_chain() -> None:
+    params = SamplingParams(bad_words=(*words_of(100_000), "ab"), temperature=0.0)
+    chain = SamplerChain.from_params(params, N_VOCAB, 0, texts())
+    x = np.zeros(N_VOCAB, np.float32)
+    x[[4, 2, 1]] = 3, 2, 1
+    assert [chain.sample(x, history, len(history)).token_id for history in ([], [1], [2])] == [2, 1, 2]
+
+
+def test_repeated_runs_take_linear_time() -> None:
+    """Of one token again and again, every run is compared with every other: 16 times the work for 4 times the size."""
+    seconds = []
+    for n in (40_000, 160_000):
+        history, best = [0] * n, np.inf
+        for _ in range(3):
+            begin = time.process_time()
+            apply(np.zeros(10, np.float32), NoRepeatNgram(n // 2), history=history)
+            best = min(best, time.process_time() - begin)
+        seconds.append(best)
+    assert seconds[1] <= 9 * seconds[0] + 0.01
+
+
+class Counting(Letters):
+    """Counts what is spelled."""
+
+    n_encoded = 0
+
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
+        Counting.n_encoded += 1
+        return super().encode(text, add_special)
+
+
+def test_sequence_breakers_look_through_no_vocabulary_for_each_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = TokenTexts(cast(Tokenizer, Counting()), N_VOCAB)
+    word = "abc" * 21
+    found = vocabulary.breakers((word,))
+    assert Counting.n_encoded == len(word) - 1
+    # By the definition: a token that ends with the beginning of the word, and the rest as the tokenizer spells it.
+    expected: dict[int, set[tuple[int, ...]]] = {}
+    for i in range(1, len(word)):
+        rest = tuple(Letters().encode(word[i:]))
+        for token, piece in enumerate(PIECES):
+            if piece.endswith(word[:i].encode()):
+                expected.setdefault(token, set()).add(rest)
+    assert found == expected
+
+
+def test_a_breaker_that_never_ends_is_not_compared_with_the_whole_text() -> None:
+    """Only as many tokens behind its beginning are looked at as its rest has."""
+    taken: list[int] = []
+
+    class Ids(np.ndarray):
+        def __getitem__(self, at):
+            found = super().__getitem__(at)
+            taken.append(np.size(found))
+            return found
+
+    dry = Dry(1.0, 2.0, 1, {1: {(2, 3)}}, N_VOCAB)
+    history = np.ones(3000, np.int32).view(Ids)
+    assert dry._limit(history) == 3000
+    assert sum(n for n in taken if n > 1) <= 3 * 3000
+
+
+def test_stop_strings_are_not_gone_through_for_what_may_begin_one() -> None:
+    class Stop(str):
+        n_asked = 0
+        __slots__ = ()
+
+        def startswith(self, *args):
+            Stop.n_asked += 1
+            return super().startswith(*args)
+
+    stream = StopFilter([Stop(f"{i:05d}abcdefgh") for i in range(1000)])
+    assert stream.push("some text 0042") == ("some text ", None)
+    assert Stop.n_asked <= len("some text 0042")
+    assert stream.push("0abcdefgh!") == ("", "00420abcdefgh")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "kernel"), [(LogitBias(((1, 1.0), (3, -2.0))), "bias"), (AllowedTokens((3, 1, 3)), "keep")]
+)
+def test_tokens_of_a_request_are_made_an_array_once(sampler, kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    inner = getattr(rules, kernel)
+    monkeypatch.setattr(
+        rules, kernel, lambda candidates, ids, *more: (given.append(ids), inner(candidates, ids, *more))
+    )
+    for _ in range(2):
+        apply(np.zeros(5, np.float32), sampler, history=[])
+    assert given[0] is given[1]
+
+
+@pytest.mark.parametrize("name", STRINGS)
+def test_strings_have_limits(name: str) -> None:
+    most, longest = STRINGS[name]
+    SamplingParams(**{name: ["x" * longest]})
+    with pytest.raises(ParameterError, match=f"{name}=.*: must be strings of at most {longest} characters, not of"):
+        SamplingParams(**{name: ["x" * (longest + 1)]})
+    SamplingParams(**{name: ["x"] * most})
+    with pytest.raises(ParameterError, match=f"{name}=.*: must be at most {most} strings, not {most + 1}"):
+        SamplingParams(**{name: ["x"] * (most + 1)})
+
+
+def test_the_order_of_samplers_has_a_limit() -> None:
+    SamplingParams(samplers=["top_k"] * MAX_SAMPLERS)
+    with pytest.raises(ParameterError, match=f"samplers=.*: must be at most {MAX_SAMPLERS} samplers"):
+        SamplingParams(samplers=["top_k"] * (MAX_SAMPLERS + 1))
