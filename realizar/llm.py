@@ -12,7 +12,7 @@ from realizar.engine.engine import Engine
 from realizar.engine.stream import TextStream
 from realizar.errors import ParameterError, RealizarError
 from realizar.model import load as load_model
-from realizar.params import EngineParams, KVType, SamplingParams
+from realizar.params import Activations, EngineParams, KVType, SamplingParams
 from realizar.params.several import as_prompts, params_of_each
 from realizar.reading import Reading
 
@@ -90,7 +90,7 @@ class LLM(Reading):
         n_seqs: int = 4,
         n_batch: int = 512,
         kv_type: KVType | tuple[KVType, KVType] = "f16",
-        activations: Literal["int8", "f32"] = "int8",
+        activations: Activations = "int8",
         load: Literal["mmap", "read"] = "mmap",
         speculate: Literal["ngram"] | None = None,
         draft: str | os.PathLike[str] | None = None,

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
-from realizar.params import EngineParams, SamplingParams
+from realizar.params import Activations, EngineParams, SamplingParams
 from realizar.store import DEFAULT_MODEL
 
 _WHICH = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
@@ -35,6 +35,7 @@ def kv_type(text: str) -> str | tuple[str, ...]:
     return tuple(text.split("/")) if "/" in text else text
 
 
+RoundedTo = _engine(Activations, "--activations", help="What activations are rounded to; f32 is slow.")
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
 _TAME = ("temperature", "top_p", "min_p")
@@ -86,10 +87,7 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         ),
         "f16",
     ),
-    "activations": (
-        _engine(Literal["int8", "f32"], "--activations", help="What activations are rounded to; f32 is slow."),
-        "int8",
-    ),
+    "activations": (RoundedTo, "int8"),
     "speculate": (
         _engine(Literal["ngram"] | None, "--speculate", help="Guess from what was said before; the same text, faster."),
         None,

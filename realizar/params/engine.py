@@ -12,6 +12,10 @@ KVType: TypeAlias = Literal["f16", "f32", "int8"]
 """A type of cached keys or values; docs/kernels.md says what int8 keeps of them."""
 
 
+Activations: TypeAlias = Literal["int8", "f32"]
+"""What the inputs of products with quantized weights are rounded to."""
+
+
 def kv_types(kv_type: object) -> tuple[str, str]:
     """The types of K and of V that a `kv_type` names: one for both, or a pair.
 
@@ -65,7 +69,7 @@ class EngineParams:
     n_seqs: int = 4
     n_batch: int = 512
     kv_type: KVType | tuple[KVType, KVType] = "f16"
-    activations: Literal["int8", "f32"] = "int8"
+    activations: Activations = "int8"
     load: Literal["mmap", "read"] = "mmap"
     speculate: Literal["ngram"] | None = None
     draft: str | os.PathLike[str] | None = None
@@ -86,6 +90,6 @@ class EngineParams:
         check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
         check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")
         check(is_int(self.n_draft) and 1 <= self.n_draft <= 255, "n_draft", self.n_draft, "an integer in [1, 255]")
-        for name, words in (("activations", ("int8", "f32")), ("load", ("mmap", "read"))):
+        for name, words in (("activations", get_args(Activations)), ("load", ("mmap", "read"))):
             value = getattr(self, name)
             check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))
