@@ -19,15 +19,15 @@ from realizar._kernels import probe
 Bytes = npt.NDArray[np.uint8]
 
 _PIECE = 4 << 20  # bytes of a file that a thread reads at a time
-_READ_SECONDS = 0.05  # a file that is read in less is read again
-_RATE_SECONDS = 0.1
-_BURST_SECONDS = 0.002  # between two looks at the clock, beside which Python's own time and the GIL are nothing
+_READ_SECONDS = 0.03  # a file that is read in less is read again
+_RATE_SECONDS = 0.04
+_BURST_SECONDS = 0.001  # between two looks at the clock, beside which Python's own time and the GIL are nothing
 
 
 def read_gb_s(views: Iterable[Bytes], n_threads: int) -> float:
     """Read bandwidth over some bytes: what a step that reads them all cannot beat.
 
-    The bytes are read once, or as often as 0.05 s allow, so that what starts and ends the threads is not in the rate.
+    The bytes are read once, or as often as 0.03 s allow, so that what starts and ends the threads is not in the rate.
 
     Parameters
     ----------
