@@ -1,14 +1,16 @@
-"""The two programs that asv_bench/compare.py lets play in turn, each in a process of its own."""
+"""The programs that asv_bench/compare.py lets play in turn, each in a process of its own."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from multiprocessing.connection import Connection
-    from pathlib import Path
 
 N_BATCH = 512  # tokens of a step at most
 WARM_UP = 8  # steps that bring the weights back into the caches
@@ -49,7 +49,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Settings:
-    """How both are set up.
+    """How all are set up.
 
     Attributes
     ----------
@@ -59,6 +59,8 @@ class Settings:
     phases : sequence of Phase
     isa : str | None
         Tier of realizar's kernels; its own choice by default.
+    activations : str
+        What realizar rounds activations to.
     cpu : bool
         Count the CPU seconds of the process, not those on the wall.
     """
@@ -67,6 +69,7 @@ class Settings:
     n_threads: int
     phases: Sequence[Phase]
     isa: str | None = None
+    activations: str = "int8"
     cpu: bool = False
 
     @property
@@ -85,13 +88,16 @@ class Realizar:
         from realizar.cli.workload import Workload
 
         self._new = Workload
-        self._clock = settings.clock
+        self._clock, self._activations = settings.clock, settings.activations
         n_seqs = max(phase.batch for phase in settings.phases)
         n_ctx = max(
             p.n if p.kind == "encode" else Workload.n_ctx(p.depth, p.batch, p.n, WARM_UP + p.n)
             for p in settings.phases
         )  # fmt: skip
-        self.llm = LLM(settings.path, n_threads=settings.n_threads, n_ctx=n_ctx, n_seqs=n_seqs, n_batch=N_BATCH)
+        self.llm = LLM(
+            settings.path, n_threads=settings.n_threads, n_ctx=n_ctx, n_seqs=n_seqs, n_batch=N_BATCH,
+            activations=settings.activations,
+        )  # fmt: skip
         self._works: dict[tuple[int, int], Workload] = {}
         self._rng = np.random.default_rng(0)
 
@@ -117,27 +123,32 @@ class Realizar:
             self._works[depth, batch] = self._new(self.llm.engine, depth, batch, depth + batch, self._clock)
         return self._works[depth, batch]
 
-    def rates(self) -> tuple[float, float]:
-        """Read bandwidth in 10^9 bytes per second, int8 rate in 10^12 operations per second."""
+    def place(self) -> str:
+        """The folder of the package that plays."""
+        import realizar
+
+        return str(Path(realizar.__file__).parent)
+
+    def rates(self) -> tuple[float, float, float]:
+        """10^9 bytes read, 10^12 operations with int8 and with float32 in a second."""
         from realizar._kernels import table
-        from realizar.cli.machine import int8_tops, read_gb_s
+        from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
 
-        file, n_threads = self.llm.engine.model.file, self.llm.engine.runner.n_threads
-        return read_gb_s(map(file.data, file.tensors), n_threads), int8_tops(table.current(), n_threads)
+        file, n_threads, isa = self.llm.engine.model.file, self.llm.engine.runner.n_threads, table.current()
+        return read_gb_s(map(file.data, file.tensors), n_threads), int8_tops(isa, n_threads), f32_tops(isa, n_threads)
 
-    def floor(self, phase: Phase) -> tuple[float, float]:
-        """Bytes and operations of a phase."""
+    def floor(self, phase: Phase) -> tuple[float, float, float]:
+        """Bytes, operations with int8 and with float32 of a phase."""
         from realizar.cli.floor import prompt_floor, step_floor
 
-        engine = self.llm.engine
-
+        engine, activations = self.llm.engine, self._activations
         if phase.kind != "decode":
             program = "encode" if phase.kind == "encode" else "decode"
-            floor = prompt_floor(engine.model, engine.cache, phase.n * phase.batch, program)
-            return floor.n_bytes, floor.operations
+            floor = prompt_floor(engine.model, engine.cache, phase.n * phase.batch, program, activations)
+            return floor.n_bytes, floor.operations, floor.f32_operations
         n_tokens = fmean((phase.depth + DECODE_PROMPT + WARM_UP, phase.n_ctx))
-        floor = step_floor(engine.model, engine.cache, n_tokens, phase.batch)
-        return phase.n * floor.n_bytes, phase.n * floor.operations
+        floor = step_floor(engine.model, engine.cache, n_tokens, phase.batch, activations=activations)
+        return phase.n * floor.n_bytes, phase.n * floor.operations, phase.n * floor.f32_operations
 
 
 class LlamaCpp:
@@ -244,51 +255,66 @@ class LlamaCpp:
         self._lib.llama_synchronize(context)
 
 
-ENGINES = {"realizar": Realizar, "llama.cpp": LlamaCpp}
-
-
-def _child(pipe: Connection, name: str, settings: Settings) -> None:
-    """Answer (method, arguments) by what the engine's method returns, for ever."""
-    engine = ENGINES[name](settings)
-    pipe.send("ready")
-    while True:
-        method, arguments = pipe.recv()
-        pipe.send(getattr(engine, method)(*arguments))
+OURS, BASELINE, LLAMA_CPP = "realizar", "baseline", "llama.cpp"
+ENGINES = {OURS: Realizar, BASELINE: Realizar, LLAMA_CPP: LlamaCpp}
 
 
 class Player:
-    """One of the two in its own process, stopped while it is not its turn."""
+    """One of the programs in its own process, stopped while it is not its turn.
 
-    def __init__(self, name: str, settings: Settings) -> None:
-        context = get_context("spawn")
+    Parameters
+    ----------
+    name : str
+        One of ENGINES.
+    settings : Settings
+    python : str
+        The interpreter that runs it, whose packages it imports. This file and the standard library are all that it
+        shares with this process.
+    """
+
+    def __init__(self, name: str, settings: Settings, python: str = sys.executable) -> None:
         self.name = name
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_child, args=(theirs, name, settings), daemon=True)
-        self._process.start()
+        self._pipe, theirs = Pipe()
+        fd = theirs.fileno()
+        self._process = subprocess.Popen([python, __file__, name, str(fd)], pass_fds=[fd])
         theirs.close()
+        self._pipe.send(settings)
         self._answer()
-        self._signal(signal.SIGSTOP)
+        self._process.send_signal(signal.SIGSTOP)
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Let the engine do something; what it returns."""
-        self._signal(signal.SIGCONT)
+        self._process.send_signal(signal.SIGCONT)
         self._pipe.send((method, arguments))
         answer = self._answer()
-        self._signal(signal.SIGSTOP)
+        self._process.send_signal(signal.SIGSTOP)
         return answer
 
     def close(self) -> None:
         """End the process, stopped or not."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
 
     def _answer(self) -> Any:
         try:
             return self._pipe.recv()
         except EOFError:
-            self._process.join()
-            sys.exit(f"{self.name} ended with exit code {self._process.exitcode} (-11: see docs/performance.md, AMX)")
+            status = self._process.wait()
+            sys.exit(f"{self.name} ended with exit code {status} (-11: see docs/performance.md, AMX)")
 
-    def _signal(self, number: int) -> None:
-        if self._process.pid is not None:
-            os.kill(self._process.pid, number)
+
+def _play(name: str, fd: int) -> None:
+    """Answer (method, arguments) by what the engine's method returns, until nobody asks."""
+    pipe = Connection(fd)
+    engine = ENGINES[name](pipe.recv())
+    pipe.send("ready")
+    while True:
+        try:
+            method, arguments = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(getattr(engine, method)(*arguments))
+
+
+if __name__ == "__main__":
+    _play(sys.argv[1], int(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""The roofline of a comparison as a picture: what the machine can do, and both programs as points below it."""
+"""The roofline of a comparison as a picture: what the machine can do, and the programs as points below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ mpl.use("Agg")  # no display is needed
 
 from matplotlib import pyplot as plt
 
-MARKERS = {"realizar": "o", "llama.cpp": "x"}
+MARKERS = {"realizar": "o", "baseline": "+", "llama.cpp": "x"}
 
 
 def draw(found: list[dict[str, Any]], path: Path) -> None:
@@ -42,7 +42,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
             label = f"{model} {result['phase']}" if name == "realizar" else None
             axes.plot(x, speed, MARKERS[name], color=f"C{i % 10}", label=label)
     axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="operations per second")
-    axes.set_title(f"{found[0]['n_threads']} threads; o realizar, x llama.cpp")
+    axes.set_title(f"{found[0]['n_threads']} threads; o realizar, + baseline, x llama.cpp")
     axes.grid(which="both", alpha=0.2)
     figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=120)

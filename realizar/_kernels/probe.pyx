@@ -1,4 +1,4 @@
-"""Probes of the machine: how fast it reads memory and multiplies int8, for the floors that benchmarks are held to."""
+"""Probes of the machine: reading memory and multiply-adds in registers, for the floors that benchmarks are held to."""
 
 from libc.stdint cimport uint8_t, uint64_t
 
@@ -12,8 +12,10 @@ cdef extern from "realizar/probe.h" nogil:
     struct rz_probe:
         const char *isa
         rz_probe_read *read
-        rz_probe_macs *macs
+        rz_probe_macs *int8
+        rz_probe_macs *f32
     const rz_probe rz_probes[]
+    const uint64_t RZ_PROBE_MAX_ROUNDS
 
 
 cdef const rz_probe *find(str isa) except NULL:
@@ -47,28 +49,38 @@ def read(const uint8_t[::1] data not None):
     return checksum
 
 
+cdef uint64_t run(rz_probe_macs *macs, uint64_t n_rounds) except? 0:
+    if n_rounds > RZ_PROBE_MAX_ROUNDS:
+        raise ValueError(f"{n_rounds} rounds: at most {RZ_PROBE_MAX_ROUNDS} are counted exactly")
+    cdef uint64_t done
+    with nogil:
+        done = macs(n_rounds)
+    return done
+
+
 def int8_macs(uint64_t n_rounds, str isa not None):
     """Do int8 multiply-adds in registers, without the GIL.
 
     Parameters
     ----------
     n_rounds : int
-        Rounds of the inner loop.
+        Rounds of the inner loop, at most 2^24.
     isa : str
         A tier of `table.available()`.
 
     Returns
     -------
     int
-        How many multiply-adds that was.
+        How many multiply-adds were done: the sum of all accumulators, every product being 1.
 
     Raises
     ------
     ValueError
-        When this CPU cannot run the tier.
+        When this CPU cannot run the tier, or the rounds are too many.
     """
-    cdef const rz_probe *probe = find(isa)
-    cdef uint64_t done
-    with nogil:
-        done = probe.macs(n_rounds)
-    return done
+    return run(find(isa).int8, n_rounds)
+
+
+def f32_macs(uint64_t n_rounds, str isa not None):
+    """Do float32 multiply-adds in registers, without the GIL; all else as `int8_macs`."""
+    return run(find(isa).f32, n_rounds)

@@ -39,12 +39,13 @@ def command(
         Option(min=0, help="Tokens in the cache before both.", show_default="0", callback=_whole_blocks),
     ] = None,
     batch: Annotated[int | None, Option(min=1, help="Sequences that decode together.", show_default="1")] = None,
+    activations: options.RoundedTo = "int8",
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure load, prefill and decode beside the machine's own read bandwidth and int8 rate, in one run."""
     from realizar.cli.measure import CONFIGS, Config, measure
 
-    given = {"n_prompt": n_prompt, "n_generate": n_generate, "depth": depth, "batch": batch}
+    given = {"n_prompt": n_prompt, "n_generate": n_generate, "depth": depth, "batch": batch, "activations": activations}
     base = CONFIGS[config] if config else Config()
     chosen = replace(base, **{name: value for name, value in given.items() if value is not None})
     found = measure(store.resolve(model), threads, chosen)
@@ -58,7 +59,8 @@ def _table(m: Measurement) -> str:
     peak = "not told by this system" if m.peak_rss_bytes is None else f"{m.peak_rss_bytes / 1e6:.0f} MB"
     lines = [
         f"model    {m.model_bytes / 1e6:.1f} MB, of which a token reads {m.bytes_per_token / 1e6:.1f} MB",
-        f"machine  {m.n_threads} threads, {m.isa}; reads {m.read_gb_s:.1f} GB/s, int8 {m.int8_tops:.3f} TOPS",
+        f"machine  {m.n_threads} threads, {m.isa}; reads {m.read_gb_s:.1f} GB/s,"
+        f" multiplies int8 at {m.int8_tops:.3f} and f32 at {m.f32_tops:.3f} TOPS",
         f"load     {m.load_s:.3f} s",
     ]
     if m.prefill_s is not None:

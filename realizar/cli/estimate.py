@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar._kernels import table
-from realizar.cli.floor import Floor, prompt_floor, step_floor
-from realizar.cli.machine import int8_tops, read_gb_s
+from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
+from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
 from realizar.engine.kv_cache import KVCache
 from realizar.runtime.batch import BLOCK
 from realizar.runtime.places import BindParams, Places
@@ -55,7 +55,7 @@ class Estimate:
     memory : dict
         Bytes by part; "peak" is their sum without the tokenizer, which stands apart.
     tokenizer_bytes : int
-    read_gb_s, int8_tops : float
+    read_gb_s, int8_tops, f32_tops : float
         The machine's ceilings, probed.
     n_threads : int
     prefill, decode : Speed
@@ -74,6 +74,7 @@ class Estimate:
     tokenizer_bytes: int
     read_gb_s: float
     int8_tops: float
+    f32_tops: float
     n_threads: int
     prefill: Speed
     decode: Speed | None
@@ -98,9 +99,11 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
     reads, writes = ("encode" if "encode" in model.graphs else "decode"), "decode" in model.graphs
     plan = model.plan("decode" if writes else reads)
     one = KVCache(plan.cache_groups, plan.states, replace(params, n_seqs=1))
-    read, rate = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads), int8_tops(table.current(), n_threads)
+    read, isa = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads), table.current()
+    rates = Rates(read, int8_tops(isa, n_threads), f32_tops(isa, n_threads))
     n_prompt = min(params.n_batch, one.n_ctx)
-    prompt = prompt_floor(model, one, n_prompt, reads)
+    prompt = prompt_floor(model, one, n_prompt, reads, params.activations)
+    step = step_floor(model, one, one.n_ctx / 2, 1, activations=params.activations) if writes else None
     tensors = list(model.file.tensors.values())
     by_type: Counter[str] = Counter()
     for info in tensors:
@@ -117,11 +120,12 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         state_bytes=4 * sum(prod(state.shape) for state in plan.states),
         memory={**memory, "peak": sum(memory.values())},
         tokenizer_bytes=_tokenizer_bytes(model),
-        read_gb_s=read,
-        int8_tops=rate,
+        read_gb_s=rates.read_gb_s,
+        int8_tops=rates.int8_tops,
+        f32_tops=rates.f32_tops,
         n_threads=n_threads,
-        prefill=_speed(prompt, n_prompt, read, rate),
-        decode=_speed(step_floor(model, one, one.n_ctx / 2, 1), 1, read, rate) if writes else None,
+        prefill=_speed(prompt, n_prompt, rates),
+        decode=_speed(step, 1, rates) if step else None,
     )
 
 
@@ -147,6 +151,6 @@ def _tokenizer_bytes(model: Model) -> int:
     return TOKENIZER_BYTES.get(kind, max(TOKENIZER_BYTES.values())) * metadata.field(key).n
 
 
-def _speed(floor: Floor, n_tokens: int, read: float, rate: float) -> Speed:
-    seconds = floor.seconds(read, rate)
-    return Speed(floor.n_bytes / n_tokens, floor.operations / n_tokens, n_tokens / seconds)
+def _speed(floor: Floor, n_tokens: int, rates: Rates) -> Speed:
+    operations = floor.operations + floor.f32_operations
+    return Speed(floor.n_bytes / n_tokens, operations / n_tokens, n_tokens / floor.seconds(rates))

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar._kernels import table
-from realizar.cli.floor import prompt_floor, step_floor
-from realizar.cli.machine import int8_tops, peak_rss_bytes, read_gb_s
+from realizar.cli.floor import Rates, prompt_floor, step_floor
+from realizar.cli.machine import f32_tops, int8_tops, peak_rss_bytes, read_gb_s
 from realizar.cli.workload import DECODE_PROMPT, Workload
 
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine
+    from realizar.params import Activations
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Config:
         Tokens that are in the cache before either; a multiple of 16.
     batch : int
         Sequences that decode together.
+    activations : str
+        As in EngineParams.
     warm_up, runs : int
         Runs that do not count, and runs that do.
     seed : int
@@ -44,6 +47,7 @@ class Config:
     n_generate: int = 64
     depth: int = 0
     batch: int = 1
+    activations: Activations = "int8"
     warm_up: int = 1
     runs: int = 3
     seed: int = 0
@@ -69,8 +73,9 @@ class Measurement:
     n_threads : int
     isa : str
         Tier of the kernels.
-    read_gb_s, int8_tops : float
-        What the machine does with these threads: 10^9 bytes read from the mapped file, 10^12 int8 operations a second.
+    read_gb_s, int8_tops, f32_tops : float
+        What the machine does with these threads in a second: 10^9 bytes read from the mapped file, 10^12 operations
+        with int8 and with float32.
     load_s : float
         Seconds until the first text was tokenized.
     prefill_s : float
@@ -78,8 +83,8 @@ class Measurement:
     prefill_tok_s, decode_tok_s : float
         Tokens per second, of all sequences: median of the runs.
     prefill_share, decode_share : float
-        Of the floor, the longer of reading at `read_gb_s` and multiplying at `int8_tops`: 1 is the floor, median of
-        the runs' own ratios.
+        Of the floor, the longer of reading at `read_gb_s` and multiplying at `int8_tops` and `f32_tops`: 1 is the
+        floor, median of the runs' own ratios.
     step_ms_p50, step_ms_p95, step_ms_p99 : float
         Milliseconds of a decode step over all runs.
     peak_rss_bytes : int | None
@@ -93,6 +98,7 @@ class Measurement:
     isa: str
     read_gb_s: float
     int8_tops: float
+    f32_tops: float
     load_s: float
     prefill_s: float | None
     prefill_tok_s: float | None
@@ -108,8 +114,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class _Run:
-    read_gb_s: float
-    int8_tops: float
+    rates: Rates
     prefill_s: float
     step_s: list[float]
 
@@ -136,7 +141,7 @@ def measure(path: Path, n_threads: int | None, config: Config) -> Measurement:
         import_module(library)
     begin = time.perf_counter()
     n_ctx = Workload.n_ctx(config.depth, config.batch, config.n_prompt, config.n_generate)
-    with LLM(path, n_threads=n_threads, n_seqs=config.batch, n_ctx=n_ctx) as llm:
+    with LLM(path, n_threads=n_threads, n_seqs=config.batch, n_ctx=n_ctx, activations=config.activations) as llm:
         llm.tokenize("")
         load_s = time.perf_counter() - begin
         work = Workload(llm.engine, config.depth, config.batch, config.seed)
@@ -150,8 +155,8 @@ def _run(engine: Engine, work: Workload, config: Config) -> _Run:
     file, n_threads = engine.model.file, engine.runner.n_threads
     bandwidth = read_gb_s((file.data(name) for name in file.tensors), n_threads)
     prefill_s = work.prompt_seconds(config.n_prompt) if config.n_prompt else 0.0
-    rate = int8_tops(table.current(), n_threads)
-    return _Run(bandwidth, rate, prefill_s, work.step_seconds(config.n_generate) if config.n_generate else [])
+    rates = Rates(bandwidth, int8_tops(table.current(), n_threads), f32_tops(table.current(), n_threads))
+    return _Run(rates, prefill_s, work.step_seconds(config.n_generate) if config.n_generate else [])
 
 
 def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) -> Measurement:
@@ -162,8 +167,9 @@ def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) ->
         bytes_per_token=round(model.bytes_read()),
         n_threads=engine.runner.n_threads,
         isa=table.current(),
-        read_gb_s=median(run.read_gb_s for run in runs),
-        int8_tops=median(run.int8_tops for run in runs),
+        read_gb_s=median(run.rates.read_gb_s for run in runs),
+        int8_tops=median(run.rates.int8_tops for run in runs),
+        f32_tops=median(run.rates.f32_tops for run in runs),
         load_s=load_s,
         **_prefill(engine, runs, config),
         **_decode(engine, runs, config),
@@ -175,9 +181,9 @@ def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) ->
 def _prefill(engine: Engine, runs: list[_Run], config: Config) -> dict[str, float | None]:
     if not config.n_prompt:
         return dict.fromkeys(("prefill_s", "prefill_tok_s", "prefill_share"))
-    floor = prompt_floor(engine.model, engine.cache, config.n_prompt)
+    floor = prompt_floor(engine.model, engine.cache, config.n_prompt, activations=config.activations)
     seconds = median(run.prefill_s for run in runs)
-    share = median(floor.seconds(run.read_gb_s, run.int8_tops) / run.prefill_s for run in runs)
+    share = median(floor.seconds(run.rates) / run.prefill_s for run in runs)
     return {"prefill_s": seconds, "prefill_tok_s": config.n_prompt / seconds, "prefill_share": share}
 
 
@@ -185,9 +191,9 @@ def _decode(engine: Engine, runs: list[_Run], config: Config) -> dict[str, float
     if not config.n_generate:
         return dict.fromkeys(("decode_tok_s", "decode_share", "step_ms_p50", "step_ms_p95", "step_ms_p99"))
     n_tokens = config.depth + DECODE_PROMPT + (1 + config.n_generate) / 2  # in the middle of a run
-    floor = step_floor(engine.model, engine.cache, n_tokens, config.batch)
+    floor = step_floor(engine.model, engine.cache, n_tokens, config.batch, activations=config.activations)
     seconds = [fmean(run.step_s) for run in runs]
-    shares = [floor.seconds(run.read_gb_s, run.int8_tops) / s for run, s in zip(runs, seconds, strict=True)]
+    shares = [floor.seconds(run.rates) / s for run, s in zip(runs, seconds, strict=True)]
     p50, p95, p99 = np.percentile([1e3 * s for run in runs for s in run.step_s], [50, 95, 99]).tolist()
     return {
         "decode_tok_s": config.batch / median(seconds),

@@ -60,6 +60,7 @@ def kv_type(text: str) -> str | tuple[str, ...]:
     return tuple(text.split("/")) if "/" in text else text
 
 
+RoundedTo = _engine(Activations, "--activations", help="What activations are rounded to; f32 is slow.")
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
 TAME = {"temperature": 0.7, "top_p": 0.95, "min_p": 0.05}
@@ -119,10 +120,7 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         ),
         "f16",
     ),
-    "activations": (
-        _engine(Activations, "--activations", help="What activations are rounded to; f32 is slow."),
-        "int8",
-    ),
+    "activations": (RoundedTo, "int8"),
     "speculate": (
         _engine(Literal["ngram"] | None, "--speculate", help="Guess from what was said before; the same text, faster."),
         None,

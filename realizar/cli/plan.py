@@ -61,7 +61,8 @@ def _table(e: Estimate) -> str:
         f"cache     {e.cache_bytes_per_token:.0f} bytes a token{states}; for {e.n_seqs} of {e.n_ctx} tokens",
         f"memory    {e.memory['peak'] / 1e6:.1f} MB at the most: {parts}",
         f"tokenizer {e.tokenizer_bytes / 1e6:.1f} MB more",
-        f"machine   {e.n_threads} threads; reads {e.read_gb_s:.1f} GB/s, int8 {e.int8_tops:.3f} TOPS",
+        f"machine   {e.n_threads} threads; reads {e.read_gb_s:.1f} GB/s,"
+        f" multiplies int8 at {e.int8_tops:.3f} and f32 at {e.f32_tops:.3f} TOPS",
         f"prefill   {_speed(e.prefill)}",
     ]
     if e.decode is not None:

@@ -90,7 +90,6 @@ class EngineParams:
         check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
         check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")
         check(is_int(self.n_draft) and 1 <= self.n_draft <= 255, "n_draft", self.n_draft, "an integer in [1, 255]")
-        how = self.activations
-        known = isinstance(how, str) and how in get_args(Activations)
-        check(known, "activations", how, "'int8', 'int16' or 'f32'")
-        check(isinstance(self.load, str) and self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")
+        for name, words in (("activations", get_args(Activations)), ("load", ("mmap", "read"))):
+            value = getattr(self, name)
+            check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))

@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import asdict
+from typing import get_args
 
 import pytest
 
 from realizar import LLM
+from realizar.params import Activations
 from tests.parity.cases import FIXTURES
 
 QWEN = str(FIXTURES / "qwen2/model-q4_k_m.gguf")
 KEYS = (
-    "config, model_bytes, bytes_per_token, n_threads, isa, read_gb_s, int8_tops, load_s, prefill_s, prefill_tok_s,"
-    " prefill_share, decode_tok_s, decode_share, step_ms_p50, step_ms_p95, step_ms_p99, peak_rss_bytes, kv_bytes"
+    "config, model_bytes, bytes_per_token, n_threads, isa, read_gb_s, int8_tops, f32_tops, load_s, prefill_s,"
+    " prefill_tok_s, prefill_share, decode_tok_s, decode_share, step_ms_p50, step_ms_p95, step_ms_p99, peak_rss_bytes,"
+    " kv_bytes"
 )
 
 
@@ -73,7 +76,7 @@ def test_depth_and_batch(realizar):
 
 def test_the_floor_of_a_step():
     """Weights once for all sequences, K and V of each; the longer of reading and multiplying."""
-    from realizar.cli.floor import Floor, prompt_floor, step_floor
+    from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
 
     with LLM(QWEN, n_ctx=64, kv_type="f16", n_threads=1) as llm:
         engine, hp = llm.engine, llm.engine.model.hp
@@ -87,8 +90,22 @@ def test_the_floor_of_a_step():
         # the output, and what follows the last attention, only for the last token
         last = hp.n_vocab * hp.n_embd + hp.n_head * hp.head_dim_v * hp.n_embd + 3 * hp.n_ff * hp.n_embd
         assert prompt_floor(*at, 7).operations == 7 * (one.operations - 2 * last)
-    assert Floor(4e9, 1e12).seconds(2.0, 1.0) == 2.0
-    assert Floor(4e9, 3e12).seconds(2.0, 1.0) == 3.0
+        assert (one.f32_operations, prompt_floor(*at, 7).f32_operations) == (0, 0)
+        floats = prompt_floor(*at, 7, activations="f32")
+        assert (floats.operations, floats.f32_operations) == (0, prompt_floor(*at, 7).operations)
+    rates = Rates(read_gb_s=2.0, int8_tops=1.0, f32_tops=0.25)
+    assert Floor(4e9, 1e12).seconds(rates) == 2.0
+    assert Floor(4e9, 3e12).seconds(rates) == 3.0
+    assert Floor(4e9, 3e12, 1e12).seconds(rates) == 7.0
+
+
+def test_activations(realizar):
+    status, out, err = realizar("bench", QWEN, "-t", "1", "-p", "8", "-n", "2", "--activations", "f32", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["config"]["activations"] == "f32"
+    status, _, err = realizar("bench", QWEN, "--activations", "int3")
+    assert status != 0
+    assert all(name in err for name in get_args(Activations))
 
 
 def test_a_model_that_is_not_there(realizar):
