@@ -54,9 +54,10 @@ class LLM(Reading):
     kv_type : {"f16", "f32", "int8"} or a pair of them
         Type of cached keys and values; a pair names that of K and that of V. "int8" takes half of the memory; where
         K is large in few dimensions, as in Qwen2.5, ("f16", "int8") costs less accuracy (docs/decisions/0009).
-    activations : {"int8", "int16", "f32"}
-        What the inputs of products with quantized weights are rounded to. "int16" loses next to nothing, and costs
-        half of the speed of prompts and a few percent of that of answers; "f32" is exact and slow.
+    activations : {"int8", "int16", "f32"}, optional
+        What the inputs of products with quantized weights are rounded to. "int16" loses next to nothing; prefill takes
+        nearly twice as long as with "int8" and decode a few percent longer. "f32" is exact and slow. By default
+        "int16" for decoders with fewer than 10^9 weights and "int8" for all others (docs/decisions/0026).
     load : {"mmap", "read"}
         Map the file, or read it (safe when it may change while it is used).
     speculate : {"ngram"}, optional
@@ -91,7 +92,7 @@ class LLM(Reading):
         n_seqs: int = 4,
         n_batch: int = 512,
         kv_type: KVType | tuple[KVType, KVType] = "f16",
-        activations: Activations = "int8",
+        activations: Activations | None = None,
         load: Literal["mmap", "read"] = "mmap",
         speculate: Literal["ngram"] | None = None,
         draft: str | os.PathLike[str] | None = None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,7 +24,11 @@ from realizar.runtime.weights import check_scales, collect
 
 if TYPE_CHECKING:
     from realizar.graph import Node
+    from realizar.params import Activations
     from realizar.tokenizer import Tokenizer
+
+INT16_BELOW = 1e9
+"""Weights that a token is multiplied with: a decoder with fewer rounds activations to int16, another one to int8."""
 
 Pooling = Literal["mean", "cls", "last"]
 """How the states of a text's tokens make one vector: their mean, the first or the last."""
@@ -163,6 +168,21 @@ class Model:
                 n_bytes = min(n_tokens, len(data)) * data.shape[1] if op.op == "embed" else share * data.nbytes
                 read[name] = max(read.get(name, 0.0), n_bytes)
         return sum(read.values())
+
+    def products(self, plan: Plan, op: Node) -> Iterator[tuple[str, float]]:
+        """The tensors that an op multiplies a token with, and how many of each one's weights."""
+        if op.op in ("linear", "experts"):
+            for name in op.weights:
+                yield name, self.share_used(plan, op) * prod(self.tensors[name].shape)
+        elif op.op == "linear_heads":  # some rows of each head's matrix
+            yield op.weights[0], prod(plan.shapes[op.outputs[0]]) * plan.shapes[op.inputs[0]][1]
+
+    @property
+    def default_activations(self) -> Activations:
+        """What activations are rounded to where nobody says it: int16 for small decoders (docs/decisions/0026)."""
+        plan = self.plan()
+        n_weights = sum(n for op in plan.ops for _, n in self.products(plan, op))
+        return "int16" if self.main == "decode" and n_weights < INT16_BELOW else "int8"
 
     def share_used(self, plan: Plan, op: Node) -> float:
         """How much of an op's weights one token is multiplied with: of experts those that it is sent to, else all."""

@@ -39,7 +39,7 @@ def command(
         Option(min=0, help="Tokens in the cache before both.", show_default="0", callback=_whole_blocks),
     ] = None,
     batch: Annotated[int | None, Option(min=1, help="Sequences that decode together.", show_default="1")] = None,
-    activations: options.RoundedTo = "int8",
+    activations: options.RoundedTo = None,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure load, prefill and decode beside the machine's own read bandwidth and int8 rate, in one run."""

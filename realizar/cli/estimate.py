@@ -102,8 +102,9 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
     read, isa = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads), table.current()
     rates = Rates(read, int8_tops(isa, n_threads), f32_tops(isa, n_threads))
     n_prompt = min(params.n_batch, one.n_ctx)
-    prompt = prompt_floor(model, one, n_prompt, reads, params.activations)
-    step = step_floor(model, one, one.n_ctx / 2, 1, activations=params.activations) if writes else None
+    activations = params.activations or model.default_activations
+    prompt = prompt_floor(model, one, n_prompt, reads, activations)
+    step = step_floor(model, one, one.n_ctx / 2, 1, activations=activations) if writes else None
     tensors = list(model.file.tensors.values())
     by_type: Counter[str] = Counter()
     for info in tensors:
@@ -131,7 +132,8 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
 
 def _memory(model: Model, params: EngineParams, one: KVCache, n_threads: int) -> dict[str, int]:
     """What is in RAM at the most: all pages of the file, a full cache, what steps of `n_batch` tokens touch."""
-    bind = BindParams(one.n_batch, one.n_ctx, params.activations, params.kv_type)
+    activations = params.activations or model.default_activations
+    bind = BindParams(one.n_batch, one.n_ctx, activations, params.kv_type)
     places = [Places(model.plan(name), model.tensors, bind, n_threads) for name in model.graphs]
     return {
         "weights": sum(info.n_bytes for info in model.file.tensors.values()),

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
+from realizar._kernels.plan import N_PLANES
 from realizar._kernels.rows import ACT_BLOCK
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from realizar.engine.kv_cache import KVCache
-    from realizar.graph import Node
     from realizar.model import Model
     from realizar.runtime.plan import Plan
 
@@ -86,27 +84,18 @@ def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
 
 
 def _weights(model: Model, program: str, activations: str, output: bool) -> tuple[float, float]:
-    """Weights that a token is multiplied with as int8 and as float32; those behind the choice of rows are the output's.
+    """Weights that a token is multiplied with as int8 and as float32; after the choice of rows they are the output's.
 
-    Formats of floats meet float32, as all formats do where activations are not rounded.
+    Formats of floats meet float32, as all formats do where activations are not rounded. int16 counts twice.
     """
     plan = model.plan(program)
     int8 = f32 = 0.0
     for op in plan.ops:
         if not output and op.inputs and plan.views[op.inputs[0]].m_rows:
             continue
-        for name, n in _products(model, plan, op):
+        for name, n in model.products(plan, op):
             if activations != "f32" and ACT_BLOCK[model.tensors[name].type] and not op.attrs.get("transposed"):
-                int8 += n
+                int8 += N_PLANES[activations] * n
             else:
                 f32 += n
     return int8, f32
-
-
-def _products(model: Model, plan: Plan, op: Node) -> Iterator[tuple[str, float]]:
-    """The tensors that an op multiplies a token with, and how many of each one's weights."""
-    if op.op in ("linear", "experts"):
-        for name in op.weights:
-            yield name, model.share_used(plan, op) * prod(model.tensors[name].shape)
-    elif op.op == "linear_heads":  # some rows of each head's matrix
-        yield op.weights[0], prod(plan.shapes[op.outputs[0]]) * plan.shapes[op.inputs[0]][1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean, median
@@ -35,8 +35,8 @@ class Config:
         Tokens that are in the cache before either; a multiple of 16.
     batch : int
         Sequences that decode together.
-    activations : str
-        As in EngineParams.
+    activations : str | None
+        As in EngineParams; a measurement has what was taken.
     warm_up, runs : int
         Runs that do not count, and runs that do.
     seed : int
@@ -47,7 +47,7 @@ class Config:
     n_generate: int = 64
     depth: int = 0
     batch: int = 1
-    activations: Activations = "int8"
+    activations: Activations | None = None
     warm_up: int = 1
     runs: int = 3
     seed: int = 0
@@ -162,7 +162,7 @@ def _run(engine: Engine, work: Workload, config: Config) -> _Run:
 def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) -> Measurement:
     model = engine.model
     return Measurement(
-        config=config,
+        config=replace(config, activations=engine.runner.activations),
         model_bytes=model.file.n_bytes,
         bytes_per_token=round(model.bytes_read()),
         n_threads=engine.runner.n_threads,
@@ -181,7 +181,7 @@ def _summary(engine: Engine, runs: list[_Run], config: Config, load_s: float) ->
 def _prefill(engine: Engine, runs: list[_Run], config: Config) -> dict[str, float | None]:
     if not config.n_prompt:
         return dict.fromkeys(("prefill_s", "prefill_tok_s", "prefill_share"))
-    floor = prompt_floor(engine.model, engine.cache, config.n_prompt, activations=config.activations)
+    floor = prompt_floor(engine.model, engine.cache, config.n_prompt, activations=engine.runner.activations)
     seconds = median(run.prefill_s for run in runs)
     share = median(floor.seconds(run.rates) / run.prefill_s for run in runs)
     return {"prefill_s": seconds, "prefill_tok_s": config.n_prompt / seconds, "prefill_share": share}
@@ -191,7 +191,7 @@ def _decode(engine: Engine, runs: list[_Run], config: Config) -> dict[str, float
     if not config.n_generate:
         return dict.fromkeys(("decode_tok_s", "decode_share", "step_ms_p50", "step_ms_p95", "step_ms_p99"))
     n_tokens = config.depth + DECODE_PROMPT + (1 + config.n_generate) / 2  # in the middle of a run
-    floor = step_floor(engine.model, engine.cache, n_tokens, config.batch, activations=config.activations)
+    floor = step_floor(engine.model, engine.cache, n_tokens, config.batch, activations=engine.runner.activations)
     seconds = [fmean(run.step_s) for run in runs]
     shares = [floor.seconds(run.rates) / s for run, s in zip(runs, seconds, strict=True)]
     p50, p95, p99 = np.percentile([1e3 * s for run in runs for s in run.step_s], [50, 95, 99]).tolist()

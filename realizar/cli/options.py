@@ -60,7 +60,10 @@ def kv_type(text: str) -> str | tuple[str, ...]:
     return tuple(text.split("/")) if "/" in text else text
 
 
-RoundedTo = _engine(Activations, "--activations", help="What activations are rounded to; f32 is slow.")
+RoundedTo = _engine(
+    Activations | None, "--activations", help="What activations are rounded to; f32 is slow.",
+    show_default="int16 for small models, else int8",
+)  # fmt: skip
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
 TAME = {"temperature": 0.7, "top_p": 0.95, "min_p": 0.05}
@@ -120,7 +123,7 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         ),
         "f16",
     ),
-    "activations": (RoundedTo, "int8"),
+    "activations": (RoundedTo, None),
     "speculate": (
         _engine(Literal["ngram"] | None, "--speculate", help="Guess from what was said before; the same text, faster."),
         None,

@@ -38,12 +38,14 @@ class Runner:
     model : Model
     cache : KVCache
     params : EngineParams
-        n_threads, activations and kv_type.
+        n_threads, activations (by default the model's own) and kv_type.
     pool : Pool, optional
         Threads of another runner to compute with; by default ones of its own.
 
     Attributes
     ----------
+    activations : {"int8", "int16", "f32"}
+        What the inputs of products with quantized weights are rounded to.
     pool : Pool
         The threads.
     blocks : LogitBlocks
@@ -55,7 +57,8 @@ class Runner:
         self.cache = cache
         self.pool = pool or Pool(params.n_threads or default_threads().n)
         self.blocks = LogitBlocks(self.pool, model.hp.n_vocab)
-        self._bind_params = BindParams(cache.n_batch, cache.n_ctx, params.activations, params.kv_type)
+        self.activations = params.activations or model.default_activations
+        self._bind_params = BindParams(cache.n_batch, cache.n_ctx, self.activations, params.kv_type)
         self._programs: dict[tuple[str, tuple[str, ...] | None], CompiledPlan] = {}
         self.program(None)
 

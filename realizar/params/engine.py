@@ -47,8 +47,8 @@ class EngineParams:
         Tokens computed in one step at most.
     kv_type : {"f16", "f32", "int8"} or a pair of them
         Type of the cached keys and values; a pair names that of K and that of V.
-    activations : {"int8", "int16", "f32"}
-        What the inputs of products with quantized weights are rounded to.
+    activations : {"int8", "int16", "f32"} | None
+        What the inputs of products with quantized weights are rounded to; None takes `Model.default_activations`.
     load : {"mmap", "read"}
         Map the weights, or read them into memory (safe when the file may change while it is used).
     speculate : {"ngram"} | None
@@ -69,7 +69,7 @@ class EngineParams:
     n_seqs: int = 4
     n_batch: int = 512
     kv_type: KVType | tuple[KVType, KVType] = "f16"
-    activations: Activations = "int8"
+    activations: Activations | None = None
     load: Literal["mmap", "read"] = "mmap"
     speculate: Literal["ngram"] | None = None
     draft: str | os.PathLike[str] | None = None
@@ -90,6 +90,7 @@ class EngineParams:
         check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
         check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")
         check(is_int(self.n_draft) and 1 <= self.n_draft <= 255, "n_draft", self.n_draft, "an integer in [1, 255]")
-        for name, words in (("activations", get_args(Activations)), ("load", ("mmap", "read"))):
-            value = getattr(self, name)
-            check(isinstance(value, str) and value in words, name, value, " or ".join(map(repr, words)))
+        rounded = self.activations
+        known = rounded is None or (isinstance(rounded, str) and rounded in get_args(Activations))
+        check(known, "activations", rounded, "'int8', 'int16', 'f32' or None")
+        check(isinstance(self.load, str) and self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")

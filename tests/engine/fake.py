@@ -199,6 +199,7 @@ class FakeModel:
         return self._plan
 
     main = "decode"
+    default_activations = "int8"
     has_encoder = False
     graphs = MappingProxyType({"decode": SimpleNamespace(outputs={"logits": 0})})
 
