@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar import store
@@ -11,6 +10,7 @@ from realizar.calls import ChatPrompts, ToolUse
 from realizar.engine.engine import Engine
 from realizar.engine.stream import TextStream
 from realizar.errors import ParameterError, RealizarError
+from realizar.forks import cached_property
 from realizar.model import load as load_model
 from realizar.params import EngineParams, KVType, SamplingParams
 from realizar.params.several import as_prompts, params_of_each

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
 from realizar.errors import GGUFError, GraphError
+from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
 from realizar.runtime.bind import KV, bind

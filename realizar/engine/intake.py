@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from functools import cached_property
 from operator import index
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from realizar.engine.likelihood import Likelihood, Scored
 from realizar.engine.scoring import Encoding, Scoring
 from realizar.engine.sequence import Sequence
 from realizar.errors import GrammarError, ParameterError, shown
+from realizar.forks import cached_property
 from realizar.params import SamplingParams
 from realizar.params.checks import check, is_int
 from realizar.sampling import SamplerChain, TokenTexts

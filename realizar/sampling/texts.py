@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from realizar.forks import cached_property
 from realizar.tokenizer import Tokenizer
 
 Ids = NDArray[np.int32]

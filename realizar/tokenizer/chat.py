@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from realizar.errors import TemplateError, shown
+from realizar.forks import cached_property
 from realizar.tokenizer import bounds
 
 if TYPE_CHECKING:

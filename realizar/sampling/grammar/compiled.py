@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import GrammarError
-from realizar.sampling.grammar.worker import Job, Worker
+from realizar.sampling.grammar.worker import Job, Workers
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -76,16 +76,14 @@ class Compiled:
         GrammarError
             The grammar is refused, or no text can match it.
         """
-        worker = Worker()
-        try:
-            matcher = within(COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name)
-            if matcher.is_error():
-                raise GrammarError(explain(reason(matcher)))
-            bits = within(step_s, worker.submit(matcher.compute_bitmask), name)
-            if matcher.is_error():  # a dead end at once, as root ::= root
-                raise GrammarError(explain("no text can match it"))
-        finally:
-            worker.give_up()
+        worker = Workers(n_threads=1)  # of its own: this may take seconds
+        worker.start()
+        matcher = within(COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name)
+        if matcher.is_error():
+            raise GrammarError(explain(reason(matcher)))
+        bits = within(step_s, worker.submit(matcher.compute_bitmask), name)
+        if matcher.is_error():  # a dead end at once, as root ::= root
+            raise GrammarError(explain("no text can match it"))
         return cls(name, matcher, as_mask(bits, n_vocab), step_s)
 
 
@@ -94,6 +92,7 @@ def within(limit_s: float, job: Job[T], name: str) -> T:
     try:
         return job.result(limit_s)
     except TimeoutError:
+        job.give_up()
         message = f"needs more than {1e3 * limit_s:g} ms for one step; make it less ambiguous, or smaller"
     except GrammarError as error:
         message = str(error)

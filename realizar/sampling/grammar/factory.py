@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from realizar.forks import Lock
 from realizar.sampling.grammar import gbnf, lark, runs
 from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.sampling.grammar.patterns import from_choice, from_regex
 from realizar.sampling.grammar.schema import from_schema, refusal
 from realizar.sampling.grammar.vocabulary import vocabulary
+from realizar.sampling.grammar.worker import Workers
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -34,6 +35,7 @@ class ConstraintFactory:
         self._tokenizer = tokenizer
         self._vocabulary: LLTokenizer | None = None
         self._lock = Lock()
+        self._workers = Workers()
 
     def from_params(self, params: SamplingParams) -> Constraint:
         """Return the constraint that some params ask for, which must be one."""
@@ -67,7 +69,8 @@ class ConstraintFactory:
     def _constraint(self, name: str, grammar: str, explain: Callable[[str], str] | None = None) -> Constraint:
         explain = explain or f"{name}: {{}}".format
         text = lark.with_options(grammar)
-        return Constraint(Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain))
+        compiled = Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain)
+        return Constraint(compiled, self._workers)
 
     def _token_ids(self, name: str) -> list[int]:
         return self._tokenizer.encode(name, add_special=False, parse_special=True)

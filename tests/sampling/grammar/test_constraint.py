@@ -8,8 +8,9 @@ import pytest
 
 from realizar.errors import GrammarError
 from realizar.sampling.grammar.compiled import Compiled
+from realizar.sampling.grammar.factory import ConstraintFactory
 from realizar.sampling.grammar.vocabulary import vocabulary
-from realizar.sampling.grammar.worker import Worker
+from realizar.sampling.grammar.worker import N_THREADS, Workers
 from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed, byte_tokenizer
 
 
@@ -48,16 +49,16 @@ def test_a_step_that_takes_too_long_ends_that_constraint_alone():
 
 
 def test_a_job_may_take_so_much_processor_time():
-    worker = Worker()
+    worker = Workers()
     t_end = time.monotonic() + 0.5
     busy = worker.submit(lambda: [None for _ in iter(lambda: time.monotonic() < t_end, False)])
     with pytest.raises(TimeoutError):
         busy.result(0.02)
-    assert Worker().submit(lambda: 1).result(5.0) == 1
+    assert Workers().submit(lambda: 1).result(5.0) == 1
 
 
 def test_a_job_that_sleeps_is_waited_for_a_while_and_no_longer():
-    worker = Worker()
+    worker = Workers()
     assert worker.submit(lambda: time.sleep(0.1) or 2).result(0.05) == 2
     t_begin = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -72,7 +73,7 @@ def test_a_job_that_fails_fails_where_it_is_waited_for():
     def panic():
         raise Panic("inside")
 
-    worker = Worker()
+    worker = Workers()
     with pytest.raises(ZeroDivisionError):
         worker.submit(lambda: 1 / 0).result(5.0)
     with pytest.raises(RuntimeError, match="Panic: inside"):
@@ -81,13 +82,42 @@ def test_a_job_that_fails_fails_where_it_is_waited_for():
 
 
 def test_threads_end_with_their_constraints():
-    constraints = [FACTORY.choice(["a", "b"]) for _ in range(3)]
+    before = set(threads())
+    factory = ConstraintFactory(byte_tokenizer())
+    constraints = [factory.choice(["a", "b"]) for _ in range(20)]
     for constraint in constraints:
         constraint.advance(ord("a"))
-    assert len(threads()) >= 3
-    del constraint, constraints
+    assert [constraint.is_over for constraint in constraints] == [True] * 20
+    own = [thread for thread in threads() if thread not in before and thread.is_alive()]
+    assert N_THREADS <= len(own) <= N_THREADS + 20  # those that read the grammars end, too
+    del constraint, constraints, factory
     gc.collect()
-    t_end = time.monotonic() + 5
-    while threads() and time.monotonic() < t_end:
-        time.sleep(0.01)
-    assert threads() == []
+    for thread in own:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in own)
+
+
+def test_a_thread_that_was_given_up_is_replaced():
+    workers, go_on = Workers(n_threads=1), threading.Event()
+    workers.start()
+    (first,) = workers._threads
+    stuck, behind = workers.submit(lambda: go_on.wait(30)), workers.submit(lambda: "behind")
+    with pytest.raises(TimeoutError):
+        stuck.result(1e-4)
+    stuck.give_up()
+    assert workers.submit(lambda: "after").result(5.0) == "after"
+    assert behind.result(5.0) == "behind"
+    go_on.set()
+    first.join(5)
+    assert not first.is_alive()
+
+
+def test_where_no_thread_can_be_started_the_constraint_says_so(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(GrammarError, match="no thread can be started to follow a grammar"):
+        Workers().start()
+    with pytest.raises(GrammarError, match="no thread can be started to follow a grammar"):
+        ConstraintFactory(byte_tokenizer()).regex("a+")

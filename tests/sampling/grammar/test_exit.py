@@ -5,8 +5,9 @@ import sys
 
 SCRIPT = """
 import time
-from realizar.sampling.grammar.worker import Worker
-worker = Worker()
+from realizar.sampling.grammar.worker import Workers
+worker = Workers()
+worker.start()
 worker.submit(lambda: time.sleep(0.3) or print("done", flush=True))
 print("ends", flush=True)
 """
