@@ -3,8 +3,21 @@
 
 def shown(value: object) -> str:
     """Return a value as an error shows it: as Python writes it, on one line, cut where it goes on for long."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an object of a user's
+        text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def told(error: BaseException) -> str:
+    """Return the type and the message of an exception on one line, cut where it goes on for long."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception of a user's
+        text = ""
+    text = text if len(text) <= 200 else text[:197] + "..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class RealizarError(Exception):
@@ -41,6 +54,14 @@ class TemplateError(RealizarError):
 
 class ParameterError(RealizarError, ValueError):
     """A parameter has a value that makes no sense."""
+
+
+class RequestError(RealizarError):
+    """What belongs to one request alone failed: its sampler, say, or its function; `__cause__` is what that raised."""
+
+
+class ReentryError(RealizarError):
+    """A step was asked for by what runs inside a step: a sampler, or a finalizer that was called there."""
 
 
 class GrammarError(RealizarError):
