@@ -24,7 +24,7 @@ PATIENCE_S = 2.0
 
 T = TypeVar("T")
 _numbers = count()
-# By number, so that they can be gone through in the order in which they were made; none is kept alive.
+# By a number of their own; none is kept alive.
 _locks: dict[int, weakref.ref[Lock]] = {}
 _in_child: dict[int, weakref.WeakMethod[Callable[[], None]]] = {}
 _taken: dict[int, list[Lock]] = {}
@@ -92,19 +92,30 @@ class cached_property(Generic[T]):
 
 
 def _before() -> None:
-    """Take every lock, the newest first: what is made later may hold its own while it asks for an older one."""
-    _taken[threading.get_ident()] = taken = []
-    t_end = time.monotonic() + PATIENCE_S
-    for number in sorted(_locks, reverse=True):
-        ref = _locks.get(number)
-        lock = None if ref is None else ref()
-        if lock is not None and lock._take(t_end - time.monotonic()):
-            taken.append(lock)
+    """Take every lock; none is kept while another is waited for, since who holds that may be waiting for this one."""
+    me, t_end = threading.get_ident(), time.monotonic() + PATIENCE_S
+    locks = [lock for ref in list(_locks.values()) if (lock := ref()) is not None]
+    _taken[me] = taken = _take_free(locks)
+    while len(taken) < len(locks):
+        missing = next(lock for lock in locks if lock not in taken)
+        _leave(taken)
+        waited = [missing] if missing._take(t_end - time.monotonic()) else []
+        _taken[me] = taken = waited + _take_free([lock for lock in locks if lock not in waited])
+        if time.monotonic() >= t_end:
+            return
+
+
+def _take_free(locks: list[Lock]) -> list[Lock]:
+    return [lock for lock in locks if lock._take(0.0)]
+
+
+def _leave(taken: list[Lock]) -> None:
+    while taken:
+        taken.pop()._lock.release()
 
 
 def _after_in_parent() -> None:
-    for lock in _taken.pop(threading.get_ident(), []):
-        lock._lock.release()
+    _leave(_taken.pop(threading.get_ident(), []))
 
 
 def _after_in_child() -> None:
@@ -114,8 +125,7 @@ def _after_in_child() -> None:
         lock = ref()
         if lock is not None and lock not in taken:
             lock._renew()
-    for lock in taken:
-        lock._lock.release()
+    _leave(taken)
     for method in list(_in_child.values()):
         call = method()
         if call is not None:
