@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 class ConstraintFactory:
     """Makes constraints; may be used by many threads at once. Each method raises GrammarError for what it refuses.
 
+    What it reads it reads in `wall_s` seconds, or refuses it.
+
     Parameters
     ----------
     tokenizer : Tokenizer
@@ -39,37 +42,42 @@ class ConstraintFactory:
 
     def from_params(self, params: SamplingParams) -> Constraint:
         """Return the constraint that some params ask for, which must be one."""
+        wall_s = math.inf if params.max_time is None else params.max_time
         if params.grammar is not None:
-            return self.grammar(params.grammar)
+            return self.grammar(params.grammar, wall_s)
         if params.json_schema is not None:
-            return self.json_schema(params.json_schema, params.lenient)
+            return self.json_schema(params.json_schema, params.lenient, wall_s)
         if params.regex is not None:
-            return self.regex(params.regex)
-        return self.choice(params.choice or ())
+            return self.regex(params.regex, wall_s)
+        return self.choice(params.choice or (), wall_s)
 
-    def grammar(self, text: str) -> Constraint:
+    def grammar(self, text: str, wall_s: float = math.inf) -> Constraint:
         """Return a constraint to the texts of a grammar: GBNF, or llguidance's Lark if it begins with %llguidance."""
         if text.startswith(lark.MARK):
-            return self._constraint("grammar", text)
+            return self._constraint("grammar", text, wall_s)
         rules = runs.find(gbnf.parse(text, self._token_ids))
-        return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids))
+        return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids), wall_s)
 
-    def json_schema(self, schema: Mapping[str, Any] | str, lenient: bool = False) -> Constraint:
+    def json_schema(
+        self, schema: Mapping[str, Any] | str, lenient: bool = False, wall_s: float = math.inf
+    ) -> Constraint:
         """Return a constraint to the JSON texts of a schema; see `from_schema`."""
-        return self._constraint("json_schema", from_schema(schema, lenient), partial(refusal, schema))
+        return self._constraint("json_schema", from_schema(schema, lenient), wall_s, partial(refusal, schema))
 
-    def regex(self, pattern: str) -> Constraint:
+    def regex(self, pattern: str, wall_s: float = math.inf) -> Constraint:
         """Return a constraint to the texts that a regular expression matches as a whole; see `from_regex`."""
-        return self._constraint("regex", from_regex(pattern))
+        return self._constraint("regex", from_regex(pattern), wall_s)
 
-    def choice(self, options: Sequence[str]) -> Constraint:
+    def choice(self, options: Sequence[str], wall_s: float = math.inf) -> Constraint:
         """Return a constraint to one of some texts, none of them empty."""
-        return self._constraint("choice", from_choice(options))
+        return self._constraint("choice", from_choice(options), wall_s)
 
-    def _constraint(self, name: str, grammar: str, explain: Callable[[str], str] | None = None) -> Constraint:
+    def _constraint(
+        self, name: str, grammar: str, wall_s: float, explain: Callable[[str], str] | None = None
+    ) -> Constraint:
         explain = explain or f"{name}: {{}}".format
         text = lark.with_options(grammar)
-        compiled = Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain)
+        compiled = Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain, wall_s=wall_s)
         return Constraint(compiled, self._workers)
 
     def _token_ids(self, name: str) -> list[int]:

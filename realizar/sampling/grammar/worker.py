@@ -75,13 +75,15 @@ class Job(Generic[T]):
         self._is_done = True
         self._under_way.release()
 
-    def result(self, limit_s: float) -> T:
+    def result(self, limit_s: float, wall_s: float = math.inf) -> T:
         """Return what the call returned, once it has.
 
         Parameters
         ----------
         limit_s : float
             Seconds of processor time, or where that cannot be read seconds, which the call may take.
+        wall_s : float
+            Seconds by the clock on the wall after which to wait no longer.
 
         Raises
         ------
@@ -92,8 +94,8 @@ class Job(Generic[T]):
         Exception
             What the call raised.
         """
-        t_end = time.monotonic() + PATIENCE * limit_s
-        left = limit_s
+        t_end = time.monotonic() + min(PATIENCE * limit_s, wall_s)
+        left = min(limit_s, wall_s)
         while not self._is_done:
             if self._pid != os.getpid():
                 raise RuntimeError("the process was forked while this was computed; ask again")

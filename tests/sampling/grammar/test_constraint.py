@@ -7,6 +7,7 @@ import time
 import pytest
 
 from realizar.errors import GrammarError
+from realizar.params import SamplingParams
 from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.factory import ConstraintFactory
 from realizar.sampling.grammar.vocabulary import vocabulary
@@ -121,3 +122,12 @@ def test_where_no_thread_can_be_started_the_constraint_says_so(monkeypatch):
         Workers().start()
     with pytest.raises(GrammarError, match="no thread can be started to follow a grammar"):
         ConstraintFactory(byte_tokenizer()).regex("a+")
+
+
+def test_max_time_ends_the_reading_of_a_grammar(monkeypatch):
+    """At commit 0bc8e36 it did not: reading has 5 s of processor time of its own."""
+    go_on = threading.Event()
+    monkeypatch.setattr("realizar.sampling.grammar.compiled._matcher", lambda *_: go_on.wait(30))
+    with pytest.raises(GrammarError, match=r"regex: max_time=0\.01 was over before it was read"):
+        FACTORY.from_params(SamplingParams(regex="a+", max_time=0.01))
+    go_on.set()
