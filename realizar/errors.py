@@ -1,5 +1,8 @@
 """Every error that realizar raises on purpose; each says what was asked, what was found and what to do."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 def shown(value: object) -> str:
     """Return a value as an error shows it: as Python writes it, on one line, cut where it goes on for long."""
@@ -64,6 +67,10 @@ class ReentryError(RealizarError):
     """A step was asked for by what runs inside a step: a sampler, or a finalizer that was called there."""
 
 
+class OutOfMemoryError(RealizarError, MemoryError):
+    """The system gave no more memory: a limit of the process or of its group, or of the machine."""
+
+
 class GrammarError(RealizarError):
     """A grammar, schema, regex or choice cannot be enforced, or took too long to follow."""
 
@@ -78,3 +85,15 @@ class ModelNotFoundError(RealizarError):
 
 class DownloadError(RealizarError):
     """A download failed or its hash is wrong."""
+
+
+@contextmanager
+def memory_for(what: str, asked: Callable[[], str]) -> Iterator[None]:
+    """Turn a MemoryError into one that says what memory was needed for, and how much was asked."""
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        found = f" ({error})" if str(error) else ""
+        raise OutOfMemoryError(f"{what}: there is no more memory{found}; {asked()}") from error

@@ -18,7 +18,7 @@ from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.speculation.choice import speculator
-from realizar.errors import RealizarError, ReentryError
+from realizar.errors import RealizarError, ReentryError, memory_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -135,14 +135,19 @@ class Engine:
 
     def generate(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
         """Hand in a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
+        begin = time.perf_counter()
         request = self._intake.generation(prompt, params, tools)
+        request.deadline -= time.perf_counter() - begin  # max_time counts from here
         if self.speculator is not None:
             self.speculator.attach(request)
         return self._added(request)
 
     def search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
         """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
-        return self._added(self._intake.beams(prompt, params))
+        begin = time.perf_counter()
+        request = self._intake.beams(prompt, params)
+        request.deadline -= time.perf_counter() - begin
+        return self._added(request)
 
     def likelihood(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> Scored:
         """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.scored`."""
@@ -186,7 +191,8 @@ class Engine:
         try:
             while self._take_turn(ready, me):
                 try:
-                    self.step()
+                    with memory_for("generating", self._memory):
+                        self.step()
                 finally:
                     with self._turn:
                         self._stepper = None
@@ -195,6 +201,14 @@ class Engine:
             self._inside.discard(me)
             if self._closed:
                 self._shut()
+
+    def _memory(self) -> str:
+        """What a step takes, for an error."""
+        step = self.runner.program(None).n_bytes
+        return (
+            f"the cache has {self.cache.n_bytes >> 20} MiB of addresses, and a step of {self.cache.n_batch} tokens "
+            f"needs {step >> 20} MiB; ask for less n_ctx, n_seqs or n_batch"
+        )
 
     def _take_turn(self, ready: Callable[[], bool], me: int) -> bool:
         """Wait until `ready()`, and return False; or until it is this thread's turn to step, and return True."""

@@ -20,6 +20,7 @@ from realizar.errors import GrammarError, ParameterError, shown
 from realizar.forks import cached_property
 from realizar.params import SamplingParams
 from realizar.params.checks import check, is_int
+from realizar.params.several import NO_LISTS
 from realizar.sampling import SamplerChain, TokenTexts
 from realizar.sampling.grammar import ConstraintFactory
 
@@ -185,8 +186,8 @@ class Intake:
         """Return token ids as integers that the model has."""
         n_vocab = self.model.hp.n_vocab
         try:
-            if isinstance(tokens, bytes):
-                raise TypeError  # its items would pass for ids
+            if isinstance(tokens, NO_LISTS):
+                raise TypeError
             ids = [index(token) for token in tokens]
         except TypeError:
             raise ParameterError(f"a {what} is text or a list of token ids, not {shown(tokens)}") from None
