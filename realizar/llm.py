@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar import store
 from realizar.calls import ChatPrompts, ToolUse
 from realizar.engine.engine import Engine
 from realizar.engine.stream import TextStream
-from realizar.errors import ParameterError, RealizarError
+from realizar.errors import ParameterError, RealizarError, memory_for, shown
+from realizar.forks import cached_property
 from realizar.model import load as load_model
 from realizar.params import Activations, EngineParams, KVType, SamplingParams
 from realizar.params.several import as_prompts, params_of_each
@@ -104,10 +104,11 @@ class LLM(Reading):
         )  # fmt: skip
         models: list[Model] = []
         try:
-            models.extend(
-                load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
-            )
-            self._engine = Engine(models[0], self.params, *models[1:])
+            with memory_for(f"loading {shown(model)}", lambda: _sizes(models, self.params)):
+                models.extend(
+                    load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
+                )
+                self._engine = Engine(models[0], self.params, *models[1:])
         except Exception:
             for loaded in models:
                 loaded.close()
@@ -302,3 +303,9 @@ class LLM(Reading):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _sizes(models: list[Model], params: EngineParams) -> str:
+    """What was asked for when memory ran out, as far as it is known by then."""
+    asked = "".join(f"{m.file.path.name} has {m.file.n_bytes / 2**20:.1f} MiB; " for m in models)
+    return f"{asked}n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens were asked for; ask for less, or load='mmap'"

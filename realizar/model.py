@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
 from realizar.errors import GGUFError, GraphError, ParameterError
+from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
 from realizar.runtime.bind import KV, bind

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from realizar.calls.form import CallForm, taken
@@ -13,6 +12,7 @@ from realizar.calls.messages import Message, have_calls, with_calls
 from realizar.calls.tool import read_tools
 from realizar.calls.use import ToolUse
 from realizar.errors import ParameterError, TemplateError, shown
+from realizar.forks import cached_property
 
 if TYPE_CHECKING:
     from realizar.params import SamplingParams

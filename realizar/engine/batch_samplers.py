@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar.engine.writing import Writing
-from realizar.errors import RealizarError
+from realizar.errors import shown
 from realizar.sampling import batch_functions
 
 if TYPE_CHECKING:
@@ -37,8 +37,11 @@ def run_batch_functions(logits: Logits, given: Iterable[tuple[Request, Seq[Chunk
     users: dict[BatchFunction, list[tuple[Writing, Seq[Chunk], slice]]] = {}
     for request, chunks, at in given:
         if isinstance(request, Writing) and not request.is_reading:
-            for function in batch_functions(request.params):
-                users.setdefault(function, []).append((request, chunks, at))
+            try:
+                for function in batch_functions(request.params):
+                    users.setdefault(function, []).append((request, chunks, at))
+            except BaseException as error:  # of its hash
+                request.fail(error, "samplers: a function")
     for function, work in users.items():
         rows = [row for _, _, at in work for row in range(at.start, at.stop)]
         together = rows[-1] - rows[0] + 1 == len(rows)
@@ -48,6 +51,6 @@ def run_batch_functions(logits: Logits, given: Iterable[tuple[Request, Seq[Chunk
             function(part, [history for request, chunks, _ in work for history in request.histories(chunks)])
             if not together:
                 logits[where] = part
-        except Exception as error:
+        except BaseException as error:
             for request, _, _ in work:
-                request.error = RealizarError(f"samplers: {function!r} failed: {type(error).__name__}: {error}")
+                request.fail(error, f"samplers: {shown(function)}")

@@ -36,7 +36,8 @@ class Line:
 
     def fork(self) -> Line:
         """Return one with the same history, for another continuation."""
-        return Line(self.seq.fork(), self.sampler.fork())
+        sampler = self.sampler.fork()  # first: it may be a user's, and fail
+        return Line(self.seq.fork(), sampler)
 
     def append(self, token: int) -> None:
         """Go on by a token."""
@@ -140,11 +141,15 @@ class Beams(Writing):
             if line not in parents:
                 line.seq.free()
         lines: list[Line] = []
-        for line in parents:
-            lines.append(line.fork() if line in lines else line)
+        try:
+            for line in parents:
+                lines.append(line.fork() if line in lines else line)
+        except BaseException:
+            self._lines += lines  # to be freed
+            raise
+        self._lines = lines
         for line, step in zip(lines, steps, strict=True):
             line.append(step.token)
-        self._lines = lines
 
     def _ends(self, beam: Beam, token: int) -> bool:
         """Whether a token ends a text: by itself, or by completing a stop string."""

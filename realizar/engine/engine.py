@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from realizar import forks
+from realizar.engine.aside import Aside
 from realizar.engine.batch_samplers import run_batch_functions
 from realizar.engine.guidance import mix
 from realizar.engine.intake import Intake
@@ -17,10 +18,10 @@ from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.speculation.choice import speculator
-from realizar.errors import RealizarError
+from realizar.errors import RealizarError, ReentryError, memory_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from realizar.calls import ToolUse
     from realizar.engine.beams import Beams
@@ -36,13 +37,15 @@ R = TypeVar("R", bound="Request")
 
 DEFAULT_N_CTX = 4096
 """Context where the user names none and the model's own is longer."""
+STACK_FRAMES = 100
+"""Calls within calls that a step makes at most: a thread that has less room left must not fail in others' requests."""
 
 
 class Engine:
     """A model, its cache, and the requests that share them.
 
     Any thread may hand in requests and wait for them. A step works on everybody's requests, so of the threads that
-    wait, one steps for all and the others sleep until it has.
+    wait, one steps for all and the others sleep until it has. For the main thread another one does (`Aside`).
 
     Parameters
     ----------
@@ -71,11 +74,13 @@ class Engine:
         self.scheduler = Scheduler(self.cache)
         self.speculator = speculator(params, self.runner, draft)
         self._intake = Intake(self.runner)
-        self._turn = threading.Condition()
+        self._aside = Aside()
+        self._turn = threading.Condition()  # made anew in a child of fork()
         self._stepper: int | None = None
-        self._closed = False
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_hook(weakref.WeakMethod(self._after_fork)))
+        self._inside: set[int] = set()
+        self._books = forks.Lock()
+        self._closed = self._is_shut = False
+        forks.in_child(self._after_fork)
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:
@@ -85,26 +90,29 @@ class Engine:
     def step(self) -> None:
         """Compute some tokens of every request that has its turn, and go on with those that got an output.
 
-        Nothing is noted before it is done: a step that is interrupted can be made again.
+        Nothing is noted before it is done: a step that fails can be made again.
         """
-        if self.speculator is not None:
-            self.speculator.prepare(self.scheduler.running)
-        work = self.scheduler.schedule()
-        jobs: dict[tuple[str, str], list[Request]] = {}
-        for request, chunks in work.items():
-            job = ("encode", "hidden") if chunks[0].is_source else (self.model.main, request.output)
-            jobs.setdefault(job, []).append(request)
-        for (program, output), requests in jobs.items():
-            self._run(program, output, {request: work[request] for request in requests})
-        self.scheduler.retire()
+        with self._books:
+            if self.speculator is not None:
+                self.speculator.prepare(self.scheduler.running)
+            work = self.scheduler.schedule()
+            jobs: dict[tuple[str, str], list[Request]] = {}
+            for request, chunks in work.items():
+                job = ("encode", "hidden") if chunks[0].is_source else (self.model.main, request.output)
+                jobs.setdefault(job, []).append(request)
+            for (program, output), requests in jobs.items():
+                self._run(program, output, {request: work[request] for request in requests})
+            self.scheduler.retire()
 
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that want the same output of it."""
         own = output in self.model.graphs[program].outputs
         every = [chunk for chunks in work.values() for chunk in chunks]
         batch = self.runner.batch(every)
+        self.cache.flush()
         begin = time.perf_counter()
-        found = self.runner.run(batch, None if own else [output], program)[output]
+        with self._away_from_books():
+            found = self.runner.run(batch, None if own else [output], program)[output]
         if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
             self.speculator.cost.learn(batch.n_tokens, time.perf_counter() - begin)
         mix(found, every)
@@ -119,27 +127,32 @@ class Engine:
             try:
                 if request in given and request.error is None:
                     request.take(chunks, found[given[request]])
-            except RealizarError as error:
-                request.error = error
+            except BaseException as error:
+                request.fail(error)
             for chunk in chunks:
                 chunk.commit()
         for request in work:
             try:
                 if not request.is_over:
                     request.settle()
-            except RealizarError as error:
-                request.error = error
+            except BaseException as error:
+                request.fail(error)
 
     def generate(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
         """Hand in a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
+        begin = time.perf_counter()
         request = self._intake.generation(prompt, params, tools)
+        request.deadline -= time.perf_counter() - begin  # max_time counts from here
         if self.speculator is not None:
             self.speculator.attach(request)
         return self._added(request)
 
     def search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
         """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
-        return self._added(self._intake.beams(prompt, params))
+        begin = time.perf_counter()
+        request = self._intake.beams(prompt, params)
+        request.deadline -= time.perf_counter() - begin
+        return self._added(request)
 
     def likelihood(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> Scored:
         """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.scored`."""
@@ -164,21 +177,68 @@ class Engine:
         ------
         RealizarError
             If the engine is closed.
+        ReentryError
+            If a step is under way in this thread: a sampler, or a finalizer that is called in a step, cannot wait for
+            another one.
         """
-        while True:
-            with self._turn:
-                self._turn.wait_for(lambda: ready() or self._may_step())
-                if ready():
-                    return
-                if self._closed:
-                    raise RealizarError("the model was closed before the request was done")
-                self._stepper = threading.get_ident()
-            try:
-                self.step()
-            finally:
-                with self._turn:
-                    self._stepper = None
-                    self._turn.notify_all()
+        self._aside.run(lambda call: self._step_until(lambda: call.given_up or ready()))
+
+    def _step_until(self, ready: Callable[[], bool]) -> None:
+        """Step until `ready()`, in this thread, or see others do so."""
+        _need_stack(STACK_FRAMES)
+        me = threading.get_ident()
+        if me in self._inside:
+            raise ReentryError(
+                "the engine was asked for an answer from within one of its steps (by a sampler, or by a finalizer that "
+                "ran there); ask another LLM, or ask between two steps"
+            )
+        self._inside.add(me)
+        try:
+            while self._take_turn(ready, me):
+                try:
+                    with memory_for("generating", self._memory):
+                        self.step()
+                finally:
+                    with self._turn:
+                        self._stepper = None
+                        self._turn.notify_all()
+        finally:
+            self._inside.discard(me)
+            if self._closed:
+                self._shut()
+
+    def _memory(self) -> str:
+        """What a step takes, for an error."""
+        step = self.runner.program(None).n_bytes
+        return (
+            f"the cache has {self.cache.n_bytes >> 20} MiB of addresses, and a step of {self.cache.n_batch} tokens "
+            f"needs {step >> 20} MiB; ask for less n_ctx, n_seqs or n_batch"
+        )
+
+    def _take_turn(self, ready: Callable[[], bool], me: int) -> bool:
+        """Wait until `ready()`, and return False; or until it is this thread's turn to step, and return True."""
+        with self._turn:
+            self._turn.wait_for(lambda: ready() or self._stepper is None)
+            if ready():
+                return False
+            if self._closed:
+                raise RealizarError("the model was closed before the request was done")
+            if self._books.is_broken:
+                raise RealizarError(
+                    f"this process was forked while another thread ran a sampler for more than {forks.PATIENCE_S:g} s; "
+                    "load the model again"
+                )
+            self._stepper = me
+            return True
+
+    @contextmanager
+    def _away_from_books(self) -> Iterator[None]:
+        """Let fork() copy the process while the model runs, which takes long and changes nothing that is noted."""
+        self._books.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self._books.__enter__()
 
     def complete(self, requests: Iterable[Request]) -> None:
         """Compute requests to their end; raises the first error among them."""
@@ -193,37 +253,42 @@ class Engine:
                 raise request.error
 
     def close(self) -> None:
-        """Let a step that is under way end, make no more, and close the model."""
+        """Let a step that is under way end, make no more, and close the model.
+
+        From within a step the model is closed when that ends, and its requests get a RealizarError.
+        """
+        self._closed = True  # first: who steps would take the next turn before us, again and again
+        if threading.get_ident() not in self._inside:
+            self._aside.run(lambda _: self._shut())
+            self._aside.close()
+
+    def _shut(self) -> None:
+        """Close the models when nobody steps."""
         with self._turn:
-            self._closed = True  # first: who steps would take the next turn before us, again and again
-            self._turn.wait_for(self._may_step)
-        if self.speculator is not None:
-            self.speculator.close()
-        self.model.close()
+            self._turn.wait_for(lambda: self._stepper is None)
+            if self._is_shut:
+                return
+            self._is_shut = True
+            if self.speculator is not None:
+                self.speculator.close()
+            self.model.close()
 
     def _after_fork(self) -> None:
         """Go on in a child process: the thread that stepped while it was copied is not here, but what it held is.
 
         Its step is made again, with programs bound anew, since it may have held the locks of the old ones.
         """
+        me = threading.get_ident()
         self._turn = threading.Condition()
-        if self._stepper not in (None, threading.get_ident()):
+        self._inside &= {me}
+        if self._stepper not in (None, me):
             self._stepper = None
             self.runner.forget_programs()
             if self.speculator is not None:
                 self.speculator.forget_programs()
 
-    def _may_step(self) -> bool:
-        """Whether nobody else steps; Ctrl-C may have kept this thread from saying that it does no longer."""
-        return self._stepper in (None, threading.get_ident())
 
-
-def _hook(method: weakref.WeakMethod[Callable[[], None]]) -> Callable[[], None]:
-    """Return a function that calls a method as long as its object lives, and does not keep it alive."""
-
-    def call() -> None:
-        alive = method()
-        if alive is not None:
-            alive()
-
-    return call
+def _need_stack(n_frames: int) -> None:
+    """Raise RecursionError, before anything is begun, if so many calls do not fit into this thread's stack."""
+    if n_frames:
+        _need_stack(n_frames - 1)

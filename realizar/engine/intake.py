@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from functools import cached_property
 from operator import index
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,10 @@ from realizar.engine.likelihood import Likelihood, Scored
 from realizar.engine.scoring import Encoding, Scoring
 from realizar.engine.sequence import Sequence
 from realizar.errors import GrammarError, ParameterError, shown
+from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
+from realizar.params.several import NO_LISTS
 from realizar.sampling import SamplerChain, TokenTexts
 from realizar.sampling.defaults import of_file, resolve
 from realizar.sampling.grammar import ConstraintFactory
@@ -204,8 +205,8 @@ class Intake:
         """Return token ids as integers that the model has."""
         n_vocab = self.model.hp.n_vocab
         try:
-            if isinstance(tokens, bytes):
-                raise TypeError  # its items would pass for ids
+            if isinstance(tokens, NO_LISTS):
+                raise TypeError
             ids = [index(token) for token in tokens]
         except TypeError:
             raise ParameterError(f"a {what} is text or a list of token ids, not {shown(tokens)}") from None

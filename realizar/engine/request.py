@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from realizar.engine.sequence import Chunk
+from realizar.errors import RealizarError, RequestError, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -39,8 +41,8 @@ class Request(ABC):
         Whether it goes by the runner's blocks of logits, which are then filled before it gets its rows.
     deadline : float
         When it is to end, done or not, by `time.perf_counter`; endless by default.
-    error : Exception | None
-        Why it ended before its time.
+    error : BaseException | None
+        Why it ended before its time: what whoever waits for it is to be told.
     """
 
     output = "logits"
@@ -52,7 +54,7 @@ class Request(ABC):
         self.seq = seq
         self.n_max = min(n_max, seq.cache.n_ctx)
         self.cancelled = False
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     @property
     @abstractmethod
@@ -67,6 +69,23 @@ class Request(ABC):
     def cancel(self) -> None:
         """Give the request up. Any thread may; the next step gives its memory back."""
         self.cancelled = True
+
+    def fail(self, error: BaseException, what: str = "a request's own code") -> None:
+        """End it by an exception that came out of its own code (a sampler, say), and leave all others alone.
+
+        A RealizarError is kept as it is, and so is what is no Exception: KeyboardInterrupt and SystemExit are raised in
+        the thread that waits for the request. All else becomes the cause of a RequestError.
+
+        Where the main thread steps (`Engine.step`), what is no Exception is raised at once: a signal handler's, most
+        likely, which has nothing to do with the request.
+        """
+        if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+            raise error
+        if isinstance(error, Exception) and not isinstance(error, RealizarError):
+            cause, error = error, RequestError(f"{what} failed: {told(error)}")
+            error.__cause__ = cause
+        if self.error is None:
+            self.error = error
 
     def expire(self) -> None:
         """End it, as far as it has come; called where its deadline has passed."""

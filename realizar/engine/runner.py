@@ -11,7 +11,7 @@ from realizar._kernels.plan import Pool
 from realizar.engine.sequence import Chunk
 from realizar.runtime.batch import Batch
 from realizar.runtime.places import BindParams
-from realizar.runtime.threads import default_threads
+from realizar.runtime.threads import bounded_threads, default_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ class Runner:
     def __init__(self, model: Model, cache: KVCache, params: EngineParams, pool: Pool | None = None) -> None:
         self.model = model
         self.cache = cache
-        self.pool = pool or Pool(params.n_threads or default_threads().n)
+        self.pool = pool or Pool(bounded_threads(params.n_threads) if params.n_threads else default_threads().n)
         self.blocks = LogitBlocks(self.pool, model.hp.n_vocab)
         self.activations = params.activations or model.default_activations
         self._bind_params = BindParams(cache.n_batch, cache.n_ctx, self.activations, params.kv_type)

@@ -85,7 +85,7 @@ class Scheduler:
                     continue
                 budget_sources -= chunks[0].n_tokens
             elif budget:
-                chunks = request.next_chunks(budget)
+                chunks = self._next_chunks(request, budget)
                 if not chunks:
                     continue
                 budget -= sum(chunk.n_tokens for chunk in chunks)
@@ -96,6 +96,15 @@ class Scheduler:
             work[request] = chunks
         return work
 
+    @staticmethod
+    def _next_chunks(request: Request, budget: int) -> list[Chunk]:
+        """Return what to compute next of a request, which may run its own code; nothing where that fails."""
+        try:
+            return request.next_chunks(budget)
+        except BaseException as error:
+            request.fail(error)
+            return []
+
     def expire(self) -> None:
         """End the requests, running or waiting, whose deadline has passed."""
         now = time.perf_counter()
@@ -104,7 +113,10 @@ class Scheduler:
             if request.is_over:
                 continue
             if request.deadline <= now:
-                request.expire()
+                try:
+                    request.expire()
+                except BaseException as error:
+                    request.fail(error)
             else:
                 self._timed.append(request)
 

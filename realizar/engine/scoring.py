@@ -8,6 +8,7 @@ import numpy as np
 
 from realizar.engine.request import Request
 from realizar.engine.sequence import Chunk
+from realizar.errors import RealizarError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -47,7 +48,10 @@ class Scoring(Request):
         return [Chunk(self.seq, n, n)]
 
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
-        """Keep the rows."""
+        """Keep the rows; RealizarError if one of them holds what `generate` could choose no token by."""
+        top = rows.max()  # NaN if there is one
+        if not np.isfinite(top):
+            raise _error("logit", rows, np.isnan(rows) | (rows == np.inf), self._n)
         self.logits[self._n : self._n + len(rows)] = rows
         self._n += len(rows)
 
@@ -91,6 +95,21 @@ class Encoding(Request):
         return [Chunk(self.seq, n, n)]
 
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
-        """Keep the rows."""
+        """Keep the rows; RealizarError if one of them holds a number that is not finite."""
+        finite = np.isfinite(rows)
+        if not finite.all():
+            raise _error("state", rows, ~finite, self._n)
         self.hidden[self._n : self._n + len(rows)] = rows
         self._n += len(rows)
+
+
+def _error(what: str, rows: Rows, bad: npt.NDArray[np.bool_], n_before: int) -> RealizarError:
+    """Return the error that names the first bad number of some rows, in front of which there were n_before."""
+    found = np.argwhere(bad)
+    if not len(found):
+        return RealizarError(f"all {what}s behind a token are -inf; the file may be damaged")
+    row, column = found[0]
+    return RealizarError(
+        f"{what} {column} behind token {n_before + row} is {rows[row, column]}; the file may be damaged, or an f16 "
+        "value overflowed (try kv_type='f32')"
+    )

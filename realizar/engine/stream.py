@@ -31,7 +31,8 @@ class TextStream(Iterator[str]):
 
     def __next__(self) -> str:
         request, pieces = self._request, self._request.answers[0].pieces
-        self._engine.wait(lambda: bool(pieces) or request.is_over)
+        if not pieces and not request.is_over:
+            self._engine.wait(lambda: bool(pieces) or request.is_over)
         if pieces:
             return pieces.popleft()
         if request.error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -12,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar.errors import GGUFError, ModelNotFoundError, ParameterError
+from realizar.errors import GGUFError, ModelNotFoundError, OutOfMemoryError, ParameterError
 from realizar.gguf.metadata import Metadata
 from realizar.gguf.parse import Header, parse_header
 from realizar.gguf.split import check_part, part_paths
@@ -153,6 +154,10 @@ def _open(path: Path, load: Load) -> memoryview:
     except FileNotFoundError:
         raise ModelNotFoundError(f"{path}: no such file") from None
     except (OSError, ValueError) as e:
+        if isinstance(e, OSError) and e.errno == errno.ENOMEM:
+            raise OutOfMemoryError(
+                f"{path}: there is no memory for its {os.stat(path).st_size / 2**20:.1f} MiB: {e}"
+            ) from e
         raise GGUFError(f"{path}: cannot be read: {e}") from e
     if n_read != size:
         raise GGUFError(f"{path}: ended at {n_read} of {size} bytes while it was read; something changes it")

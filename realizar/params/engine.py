@@ -38,7 +38,8 @@ class EngineParams:
     Attributes
     ----------
     n_threads : int | None
-        Worker threads; None takes min(affinity mask, physical cores, cgroup quota).
+        Worker threads; None takes min(affinity mask, physical cores, cgroup quota). At most 16, or 4 for each CPU,
+        are started; who asks for more gets a warning.
     n_ctx : int | None
         Tokens that the cache holds for one sequence at most; None takes the model's own, at most 4096.
     n_seqs : int

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from numbers import Integral
 from typing import Any
 
 from realizar.errors import ParameterError, shown
 from realizar.params.sampling import SamplingParams
 
+NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, Set)
+"""What has items, but is no list of prompts or of token ids: bytes would pass for ids, and the rest has no order."""
+
 
 def as_prompts(prompts: Any) -> list[Any]:
     """Return one prompt (text or token ids), or several, as a list of prompts."""
-    if isinstance(prompts, (str, bytes)):
+    if isinstance(prompts, NO_LISTS):
         return [prompts]
     try:
         items: list[Any] = list(prompts)

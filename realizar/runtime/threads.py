@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+LEAST_BOUND = 16
+"""So many threads may be asked for on any machine."""
+THREADS_PER_CPU = 4
+"""And so many for each CPU."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,21 @@ def default_threads(root: Path = Path("/")) -> ThreadCount:
     if quota := cgroup_quota(root):
         limits.append(("CPUs of cgroup quota", quota))
     return ThreadCount(max(1, min(math.ceil(value) for _, value in limits)), tuple(limits))
+
+
+def bounded_threads(n: int) -> int:
+    """Return how many threads to start of n that were asked for, with a warning where these are fewer.
+
+    More threads than CPUs never compute faster, and each takes memory and a part of every step.
+    """
+    most = max(LEAST_BOUND, THREADS_PER_CPU * len(affinity()))
+    if n > most:
+        warnings.warn(
+            f"n_threads={n}: this process may run on {len(affinity())} CPUs, so {most} threads are started",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return min(n, most)
 
 
 def affinity() -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from realizar._kernels.blocks import LogitBlocks
 from realizar._kernels.sampling import Candidates
-from realizar.errors import ParameterError, RealizarError, shown
+from realizar.errors import ParameterError, RealizarError, RequestError, shown, told
 from realizar.params import SamplingParams, resolved
 from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.logprobs import Sampled, best, load
@@ -104,12 +104,12 @@ class SamplerChain:
     def fork(self) -> SamplerChain:
         """Return a chain for a text that goes its own way from here; what learns must be `Branching`."""
         other = copy(self)
-        other._follow(s.fork() if isinstance(s, Branching) else s for s in self._live)
+        other._follow(_made(s, s.fork) if isinstance(s, Branching) else s for s in self._live)
         return other
 
     def _begin(self) -> None:
         """Take new ones of those samplers that follow one text."""
-        self._follow(s.fresh() if isinstance(s, Learner) else s for s in self.samplers)
+        self._follow(_made(s, s.fresh) if isinstance(s, Learner) else s for s in self.samplers)
 
     def _follow(self, live: Iterable[Sampler]) -> None:
         self._live = tuple(live)
@@ -139,6 +139,8 @@ class SamplerChain:
         ------
         RealizarError
             If a logit is NaN or +inf, or all are -inf, or the samplers leave no candidate.
+        RequestError
+            If a sampler of a user or of a plugin fails.
         ParameterError
             If there are not n_vocab logits, or the history holds what is no token.
         """
@@ -146,13 +148,12 @@ class SamplerChain:
         candidates = self._candidates
         try:
             logprobs = self._load_with_logprobs(logits)
-            candidates.key(self.seed, position, draw)
-            for sampler in self._live:
-                sampler.apply(candidates, history)
-                if candidates.is_empty:
-                    raise RealizarError(f"no token can be chosen: {shown(sampler)} leaves none of those before it")
         except ValueError as error:
             raise ParameterError(f"sampling at position {position}: {error}") from None
+        candidates.key(self.seed, position, draw)
+        last = self._apply(history, position)
+        if last is not None:
+            raise RealizarError(f"no token can be chosen: {shown(last)} leaves none of those before it")
         token_id = candidates.draw()
         self.learn(token_id)
         if logprobs is None:
@@ -163,7 +164,27 @@ class SamplerChain:
     def learn(self, token_id: int) -> None:
         """Let the samplers know which token was chosen, as `sample` does of itself."""
         for learner in self._learners:
-            learner.learn(self._candidates, token_id)
+            try:
+                learner.learn(self._candidates, token_id)
+            except RealizarError:
+                raise
+            except Exception as error:
+                raise _failure(learner, error) from error
+
+    def _apply(self, history: History, position: int) -> Sampler | None:
+        """Let the samplers narrow the candidates; return the one that leaves none, if one does."""
+        for sampler in self._live:
+            try:
+                sampler.apply(self._candidates, history)
+            except RealizarError:
+                raise
+            except Exception as error:
+                if isinstance(error, ValueError) and type(sampler).__module__.startswith("realizar."):
+                    raise ParameterError(f"sampling at position {position}: {error}") from None
+                raise _failure(sampler, error) from error
+            if self._candidates.is_empty:
+                return sampler
+        return None
 
     def rank(self, logits: NDArray[np.float32], history: History, position: int, n: int) -> list[tuple[Sampled, float]]:
         """Return the n best tokens for `position`, best first; fewer, or none, where samplers leave no more.
@@ -177,13 +198,8 @@ class SamplerChain:
         normalizer, top = self._load_with_logprobs(logits) or (self._candidates.log_sum_exp(), [])
         load(candidates, logits - np.float32(normalizer))
         candidates.key(self.seed, position, 0)
-        try:
-            for sampler in self._live:
-                sampler.apply(candidates, history)
-                if candidates.is_empty:
-                    return []
-        except ValueError as error:
-            raise ParameterError(f"sampling at position {position}: {error}") from None
+        if self._apply(history, position) is not None:
+            return []
         wanted = self.logprobs is not None
         return [
             (Sampled(token, float(logits[token]) - normalizer if wanted else None, top), logprob)
@@ -200,3 +216,17 @@ class SamplerChain:
         if self.logprobs:
             load(self._candidates, logits)
         return found
+
+
+def _failure(sampler: Sampler, error: Exception) -> RequestError:
+    return RequestError(f"samplers: {shown(sampler)} failed: {told(error)}")
+
+
+def _made(sampler: Sampler, make: Callable[[], Sampler]) -> Sampler:
+    """Return what a sampler makes for another text; RequestError if it fails."""
+    try:
+        return make()
+    except RealizarError:
+        raise
+    except Exception as error:
+        raise _failure(sampler, error) from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from realizar.forks import cached_property
 from realizar.tokenizer import Tokenizer
 
 Ids = NDArray[np.int32]

@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from realizar.errors import TemplateError
+from realizar.forks import cached_property
 from realizar.tokenizer import bounds
 from realizar.tokenizer.messages import Fitting, Message, checked
 

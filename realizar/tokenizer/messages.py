@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from realizar.errors import TemplateError, shown
+from realizar.forks import cached_property
 
 Message = Mapping[str, Any]
 Messages = list[dict[str, Any]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
 
+from realizar.forks import cached_property
 from realizar.tokenizer.vocabulary import TokenType, Vocabulary, special_ids
 
 _WHITE_SPACE = " \t\n\v\f\r"  # the C locale's, as the models' first tokenizers had it

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Lock
 from types import MappingProxyType
 from typing import Protocol
 
 from realizar.errors import ParameterError, TokenizerError, shown
+from realizar.forks import Lock
 from realizar.tokenizer import gpt2, llama, unigram, whitespace, wordpiece
 from realizar.tokenizer.chat import ChatTemplate
 from realizar.tokenizer.fim import Fim, Order

@@ -95,6 +95,8 @@ def _floats(blocks: np.ndarray, head_dim: int) -> type[np.floating]:
 class FakeProgram:
     """Stores token + 1 in every element of K and its position in V, and reads them back."""
 
+    n_bytes = 7 << 20
+
     def __init__(self, plan: FakePlan, kv, states) -> None:
         self.plan = plan
         self.kv = kv

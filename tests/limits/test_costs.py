@@ -135,12 +135,27 @@ def test_memory_is_given_back(model):
 
 @needs_proc
 def test_files_are_let_go():
-    code = (
-        "import gc, json, os, sys\nfrom realizar import LLM\n"
-        "LLM(sys.argv[1]).close()\nbefore = len(os.listdir('/proc/self/fd')), len(os.listdir('/proc/self/task'))\n"
-        "for i in range(20):\n    with LLM(sys.argv[1], n_threads=2) as llm:\n        llm.logits([1, 2, 3])\n"
-        "del llm\ngc.collect()\n"
-        "print(json.dumps([before, (len(os.listdir('/proc/self/fd')), len(os.listdir('/proc/self/task')))]))"
-    )
+    code = """
+import gc, json, os, sys, time
+from realizar import LLM
+import numpy  # which may have threads of its own
+at_import = len(os.listdir("/proc/self/task"))
+
+def held():
+    for _ in range(1000):  # a thread that was joined has left Python, and a moment later the system
+        if len(os.listdir("/proc/self/task")) == at_import:
+            break
+        time.sleep(0.005)
+    return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+LLM(sys.argv[1]).close()
+before = held()
+for i in range(20):
+    with LLM(sys.argv[1], n_threads=2) as llm:
+        llm.logits([1, 2, 3])
+del llm
+gc.collect()
+print(json.dumps([before, held()]))
+"""
     before, after = measure(code, LLAMA)
     assert after == before

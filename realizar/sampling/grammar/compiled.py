@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import GrammarError
-from realizar.sampling.grammar.worker import Job, Worker
+from realizar.sampling.grammar.worker import Job, Workers
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -58,7 +60,7 @@ class Compiled:
     @classmethod
     def read(
         cls, vocabulary: LLTokenizer, grammar: str, n_vocab: int, name: str = "grammar",
-        explain: Callable[[str], str] = str, step_s: float = STEP_S,
+        explain: Callable[[str], str] = str, step_s: float = STEP_S, wall_s: float = math.inf,
     ) -> Compiled:  # fmt: skip
         """Read a grammar in llguidance's Lark, in a thread that is left behind if it takes too long.
 
@@ -75,31 +77,35 @@ class Compiled:
             From llguidance's reason for refusing the grammar to the text of the error.
         step_s : float
             Seconds of processor time that a mask may take.
+        wall_s : float
+            Seconds that its request has (`max_time`).
 
         Raises
         ------
         GrammarError
             The grammar is refused, or no text can match it.
         """
-        worker = Worker()
-        try:
-            matcher = within(COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name)
-            if matcher.is_error():
-                raise GrammarError(explain(reason(matcher)))
-            bits = within(step_s, worker.submit(matcher.compute_bitmask), name)
-            if matcher.is_error():  # a dead end at once, as root ::= root
-                raise GrammarError(explain("no text can match it"))
-        finally:
-            worker.give_up()
+        worker = Workers(n_threads=1)  # of its own: this may take seconds
+        worker.start()
+        matcher = within(COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name, wall_s)
+        if matcher.is_error():
+            raise GrammarError(explain(reason(matcher)))
+        bits = within(step_s, worker.submit(matcher.compute_bitmask), name)
+        if matcher.is_error():  # a dead end at once, as root ::= root
+            raise GrammarError(explain("no text can match it"))
         return cls(name, matcher, as_mask(bits, n_vocab), step_s)
 
 
-def within(limit_s: float, job: Job[T], name: str) -> T:
+def within(limit_s: float, job: Job[T], name: str, wall_s: float = math.inf) -> T:
     """Return what a job returns; GrammarError, with the name of the parameter, if it fails or takes too long."""
+    t_end = time.monotonic() + wall_s
     try:
-        return job.result(limit_s)
+        return job.result(limit_s, wall_s)
     except TimeoutError:
+        job.give_up()
         message = f"needs more than {1e3 * limit_s:g} ms for one step; make it less ambiguous, or smaller"
+        if time.monotonic() >= t_end:
+            message = f"max_time={wall_s:g} was over before it was read; make it smaller, or give it more time"
     except GrammarError as error:
         message = str(error)
     except Exception as error:

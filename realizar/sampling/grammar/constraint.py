@@ -10,7 +10,7 @@ from realizar._kernels import rules
 from realizar._kernels.sampling import Candidates
 from realizar.errors import GrammarError
 from realizar.sampling.grammar.compiled import Compiled, Mask, as_mask, reason, within
-from realizar.sampling.grammar.worker import Job, Worker
+from realizar.sampling.grammar.worker import Job, Workers
 from realizar.sampling.sampler import History
 
 if TYPE_CHECKING:
@@ -22,19 +22,27 @@ T = TypeVar("T")
 class Constraint:
     """A sampler that follows one text through a grammar, and keeps the candidates that may come next.
 
-    After `learn` the next mask is computed in a thread of the constraint's own; the next `apply` waits for what is left
-    of it. An error ends the constraint: each later call raises it again.
+    After `learn` the next mask is computed in another thread; the next `apply` waits for what is left of it. An error
+    ends the constraint: each later call raises it again.
 
     Parameters
     ----------
     compiled : Compiled
         The grammar.
+    workers : Workers, optional
+        The threads, which may be those of other constraints, too; they are started here, if they are not yet.
+
+    Raises
+    ------
+    GrammarError
+        If no thread can be started.
     """
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: Compiled, workers: Workers | None = None) -> None:
+        self._workers = Workers() if workers is None else workers
+        self._workers.start()
         self._compiled = compiled
         self._matcher = compiled.matcher.deep_copy()  # 7 µs; here, since later it might wait for a sibling's mask
-        self._worker = Worker()
         self._over: Job[bool] | None = None
         self._mask: Job[bytes] | None = None
         self._error: GrammarError | None = None
@@ -44,13 +52,12 @@ class Constraint:
 
     def fresh(self) -> Constraint:
         """Return one to the same grammar, at its start."""
-        return Constraint(self._compiled)
+        return Constraint(self._compiled, self._workers)
 
     def fork(self) -> Constraint:
         """Return one that stands where this one does; between `mask` and `advance`, when nothing is computed."""
         other = copy(self)
         other._matcher = self._matcher.deep_copy()
-        other._worker = Worker()
         return other
 
     def apply(self, candidates: Candidates, history: History) -> None:
@@ -86,8 +93,11 @@ class Constraint:
     def advance(self, token_id: int) -> None:
         """Go on by a token; whether the mask allowed it shows in `is_over`."""
         self._check()
-        self._over = self._worker.submit(partial(_consume, self._matcher, token_id))
-        self._mask = self._worker.submit(self._matcher.compute_bitmask)
+        if self._mask is not None:
+            self._wait(self._mask)  # as a rule it was asked for: one thread at a time follows the text
+        self._over = Job(partial(_consume, self._matcher, token_id))
+        self._mask = Job(self._matcher.compute_bitmask)
+        self._workers.submit_all((self._over, self._mask))
 
     @property
     def is_over(self) -> bool:
@@ -113,7 +123,6 @@ class Constraint:
 
     def _fail(self, error: GrammarError) -> GrammarError:
         self._error = error
-        self._worker.give_up()
         return error
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GrammarError
+from realizar.forks import Lock
 from realizar.sampling.grammar import gbnf, lark, runs
 from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.sampling.grammar.patterns import from_choice, from_regex
 from realizar.sampling.grammar.schema import from_schema, refusal
 from realizar.sampling.grammar.vocabulary import vocabulary
+from realizar.sampling.grammar.worker import Workers
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 class ConstraintFactory:
     """Makes constraints; may be used by many threads at once. Each method raises GrammarError for what it refuses.
 
+    What it reads it reads in `wall_s` seconds, or refuses it.
+
     Parameters
     ----------
     tokenizer : Tokenizer
@@ -35,43 +39,50 @@ class ConstraintFactory:
         self._tokenizer = tokenizer
         self._vocabulary: LLTokenizer | None = None
         self._lock = Lock()
+        self._workers = Workers()
 
     def from_params(self, params: SamplingParams) -> Constraint:
         """Return the constraint that some params ask for, which must be one."""
+        wall_s = math.inf if params.max_time is None else params.max_time
         if params.grammar is not None:
-            return self.grammar(params.grammar)
+            return self.grammar(params.grammar, wall_s)
         if params.json_schema is not None:
-            return self.json_schema(params.json_schema, params.lenient)
+            return self.json_schema(params.json_schema, params.lenient, wall_s)
         if params.regex is not None:
-            return self.regex(params.regex)
-        return self.choice(params.choice or ())
+            return self.regex(params.regex, wall_s)
+        return self.choice(params.choice or (), wall_s)
 
-    def grammar(self, text: str) -> Constraint:
+    def grammar(self, text: str, wall_s: float = math.inf) -> Constraint:
         """Return a constraint to the texts of a grammar: GBNF, or llguidance's Lark if it begins with %llguidance."""
         if text.startswith(lark.MARK):
-            return self._constraint("grammar", lark.checked(text))
+            return self._constraint("grammar", lark.checked(text), wall_s)
         try:
             rules = runs.find(gbnf.parse(text, self._token_ids))
         except RecursionError:  # repetitions of repetitions, which have no bound of their own
             raise GrammarError("grammar: groups and repetitions are nested too deeply; use rules") from None
-        return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids))
+        return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids), wall_s)
 
-    def json_schema(self, schema: Mapping[str, Any] | str, lenient: bool = False) -> Constraint:
+    def json_schema(
+        self, schema: Mapping[str, Any] | str, lenient: bool = False, wall_s: float = math.inf
+    ) -> Constraint:
         """Return a constraint to the JSON texts of a schema; see `from_schema`."""
-        return self._constraint("json_schema", from_schema(schema, lenient), partial(refusal, schema))
+        return self._constraint("json_schema", from_schema(schema, lenient), wall_s, partial(refusal, schema))
 
-    def regex(self, pattern: str) -> Constraint:
+    def regex(self, pattern: str, wall_s: float = math.inf) -> Constraint:
         """Return a constraint to the texts that a regular expression matches as a whole; see `from_regex`."""
-        return self._constraint("regex", from_regex(pattern))
+        return self._constraint("regex", from_regex(pattern), wall_s)
 
-    def choice(self, options: Sequence[str]) -> Constraint:
+    def choice(self, options: Sequence[str], wall_s: float = math.inf) -> Constraint:
         """Return a constraint to one of some texts, none of them empty."""
-        return self._constraint("choice", from_choice(options))
+        return self._constraint("choice", from_choice(options), wall_s)
 
-    def _constraint(self, name: str, grammar: str, explain: Callable[[str], str] | None = None) -> Constraint:
+    def _constraint(
+        self, name: str, grammar: str, wall_s: float, explain: Callable[[str], str] | None = None
+    ) -> Constraint:
         explain = explain or f"{name}: {{}}".format
         text = lark.with_options(grammar)
-        return Constraint(Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain))
+        compiled = Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain, wall_s=wall_s)
+        return Constraint(compiled, self._workers)
 
     def _token_ids(self, name: str) -> list[int]:
         return self._tokenizer.encode(name, add_special=False, parse_special=True)

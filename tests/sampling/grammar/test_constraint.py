@@ -6,11 +6,13 @@ import threading
 import pytest
 
 from realizar.errors import GrammarError
+from realizar.params import SamplingParams
 from realizar.sampling.grammar import compiled, worker
 from realizar.sampling.grammar.compiled import Compiled
-from realizar.sampling.grammar.worker import Worker
+from realizar.sampling.grammar.factory import ConstraintFactory
+from realizar.sampling.grammar.worker import N_THREADS, Workers
 from tests.clocks import Clock, ProcessorClocks, wait_until
-from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed
+from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed, byte_tokenizer
 
 
 def threads():
@@ -71,10 +73,10 @@ def test_a_step_that_takes_too_long_ends_that_constraint_alone(clocks, ended, mo
 
 
 def test_a_job_may_take_so_much_processor_time(clocks, ended):
-    job = Worker().submit(lambda: clocks.spend(0.03) or ended.wait())
+    job = Workers().submit(lambda: clocks.spend(0.03) or ended.wait())
     with pytest.raises(TimeoutError):
         job.result(0.02)
-    assert Worker().submit(lambda: clocks.spend(0.03) or 1).result(0.04) == 1
+    assert Workers().submit(lambda: clocks.spend(0.03) or 1).result(0.04) == 1
 
 
 @pytest.mark.parametrize(("n_looks", "ends"), [(90, True), (110, False)])
@@ -85,12 +87,12 @@ def test_a_job_that_sleeps_is_waited_for_a_while_and_no_longer(n_looks, ends, cl
         def monotonic(self):
             if self.now >= n_looks * self.tick:
                 ended.set()
-                job._done.wait()
+                wait_until(lambda: job._is_done)
             return super().monotonic()
 
     monkeypatch.setattr(worker, "PATIENCE", 100)
     monkeypatch.setattr(worker, "time", Watch(tick=1e-4))
-    job = Worker().submit(lambda: ended.wait() and 2)
+    job = Workers().submit(lambda: ended.wait() and 2)
     if ends:
         assert job.result(1e-4) == 2
         return
@@ -105,7 +107,7 @@ def test_a_job_that_fails_fails_where_it_is_waited_for():
     def panic():
         raise Panic("inside")
 
-    worker = Worker()
+    worker = Workers()
     with pytest.raises(ZeroDivisionError):
         worker.submit(lambda: 1 / 0).result(5.0)
     with pytest.raises(RuntimeError, match="Panic: inside"):
@@ -114,10 +116,49 @@ def test_a_job_that_fails_fails_where_it_is_waited_for():
 
 
 def test_threads_end_with_their_constraints():
-    constraints = [FACTORY.choice(["a", "b"]) for _ in range(3)]
+    before = set(threads())
+    factory = ConstraintFactory(byte_tokenizer())
+    constraints = [factory.choice(["a", "b"]) for _ in range(20)]
     for constraint in constraints:
         constraint.advance(ord("a"))
-    assert len(threads()) >= 3
-    del constraint, constraints
+    assert [constraint.is_over for constraint in constraints] == [True] * 20
+    own = [thread for thread in threads() if thread not in before and thread.is_alive()]
+    assert N_THREADS <= len(own) <= N_THREADS + 20  # those that read the grammars end, too
+    del constraint, constraints, factory
     gc.collect()
-    wait_until(lambda: not threads())
+    wait_until(lambda: not any(thread.is_alive() for thread in own))
+
+
+def test_a_thread_that_was_given_up_is_replaced():
+    workers, go_on = Workers(n_threads=1), threading.Event()
+    workers.start()
+    (first,) = workers._threads
+    stuck, behind = workers.submit(lambda: go_on.wait(30)), workers.submit(lambda: "behind")
+    with pytest.raises(TimeoutError):
+        stuck.result(1e-4)
+    stuck.give_up()
+    assert workers.submit(lambda: "after").result(5.0) == "after"
+    assert behind.result(5.0) == "behind"
+    go_on.set()
+    first.join(5)
+    assert not first.is_alive()
+
+
+def test_where_no_thread_can_be_started_the_constraint_says_so(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(GrammarError, match="no thread can be started to follow a grammar"):
+        Workers().start()
+    with pytest.raises(GrammarError, match="no thread can be started to follow a grammar"):
+        ConstraintFactory(byte_tokenizer()).regex("a+")
+
+
+def test_max_time_ends_the_reading_of_a_grammar(monkeypatch):
+    """At commit 0bc8e36 it did not: reading has 5 s of processor time of its own."""
+    go_on = threading.Event()
+    monkeypatch.setattr("realizar.sampling.grammar.compiled._matcher", lambda *_: go_on.wait(30))
+    with pytest.raises(GrammarError, match=r"regex: max_time=0\.01 was over before it was read"):
+        FACTORY.from_params(SamplingParams(regex="a+", max_time=0.01))
+    go_on.set()

@@ -6,8 +6,9 @@ import sys
 # The job goes on when Python has begun to end. It sleeps so that an end that does not wait comes first.
 SCRIPT = """
 import atexit, threading, time
-from realizar.sampling.grammar.worker import Worker
-worker, ends = Worker(), threading.Event()
+from realizar.sampling.grammar.worker import Workers
+worker, ends = Workers(), threading.Event()
+worker.start()
 atexit.register(ends.set)
 worker.submit(lambda: ends.wait() and time.sleep(0.3) or print("done", flush=True))
 print("ends", flush=True)

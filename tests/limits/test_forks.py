@@ -1,0 +1,209 @@
+"""fork() while other threads are at everything that has locks: the child works, and so does the parent."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from realizar import forks
+from tests.limits.models import LLAMA, QWEN2
+from tests.limits.scripts import EXPECTED, HEAD, run
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+]
+
+# What the threads do while the process is copied: they build tokenizers and encode, compile a regex, a grammar and a
+# schema, follow them, read the bytes of all tokens, render templates, embed, search.
+BUSY = """
+import time
+from realizar.tokenizer import Tokenizer
+from realizar.sampling import TokenTexts
+from realizar.sampling.grammar import ConstraintFactory
+
+def regex(llm):
+    return [c.text for c in llm.generate(PROMPTS[:2], SamplingParams(temperature=0.0, max_tokens=6, regex="[a-z ]*"))]
+
+def fresh_tokenizer(llm):
+    tokenizer = Tokenizer.from_gguf(llm.engine.model.file.metadata)
+    return tokenizer.encode("Once upon a time"), len(TokenTexts(tokenizer, tokenizer.n_vocab).containing(b"a"))
+
+def fresh_grammar(llm):
+    factory = ConstraintFactory(Tokenizer.from_gguf(llm.engine.model.file.metadata))
+    return int(factory.json_schema({"type": "object", "properties": {"a": {"type": "string"}}}).mask().sum())
+
+def hidden(llm):
+    return llm.embed(PROMPTS).tolist()
+
+def searched(llm):
+    return llm.generate("Hello", SamplingParams(temperature=0.0, n_beams=3, max_tokens=4))[0].token_ids
+
+KINDS = (texts, regex, fresh_tokenizer, fresh_grammar, hidden, searched)
+
+def all_of(llm):
+    return [f(llm) for f in KINDS]
+
+llm = LLM(path, n_threads=2, n_ctx=128)
+right = all_of(llm)
+assert right[0] == expected
+stop, wrong = threading.Event(), []
+
+def busy(f, want):
+    while not stop.is_set():
+        if f(llm) != want:
+            wrong.append(f.__name__)
+
+threads = [threading.Thread(target=busy, args=pair) for pair in zip(KINDS, right)]
+for thread in threads:
+    thread.start()
+def forked():
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    faulthandler.dump_traceback_later(40, exit=True)
+    try:
+        os._exit(0 if all_of(llm) == right and texts(LLM(path, n_threads=2)) == expected else 1)
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+        os._exit(2)
+
+try:
+    for i in range(12):
+        time.sleep(0.002 * (i % 7))
+        status = forked()
+        assert status == 0, (i, status)
+finally:
+    stop.set()
+    for thread in threads:
+        thread.join()
+assert not wrong, wrong
+assert all_of(llm) == right
+print("true")
+"""
+
+
+@pytest.mark.parametrize("path", [LLAMA, QWEN2], ids=["llama", "qwen2"])
+def test_a_child_works_whatever_the_threads_of_its_parent_did(path, tmp_path):
+    """At commit 0bc8e36 the child hung in 2 of 8 tries with a regex."""
+    expected = run(tmp_path, EXPECTED.removeprefix(HEAD), path)
+    assert run(tmp_path, BUSY, path, expected)
+
+
+def in_child(check):
+    """The exit status of a child in which a function is called; it ends by a signal if that hangs."""
+    child = os.fork()
+    if child == 0:
+        import faulthandler
+
+        faulthandler.dump_traceback_later(20, exit=True)
+        os._exit(0 if check() else 1)
+    return os.waitpid(child, 0)[1]
+
+
+class Holder:
+    """A thread that holds a lock until it is told to let go."""
+
+    def __init__(self, lock):
+        self.let_go, held = threading.Event(), threading.Event()
+
+        def hold():
+            with lock:
+                held.set()
+                assert self.let_go.wait(30)
+
+        self.thread = threading.Thread(target=hold)
+        self.thread.start()
+        assert held.wait(30)
+
+
+def takes(lock):
+    with lock:
+        return True
+
+
+def test_a_fork_waits_for_a_lock():
+    lock, order = forks.Lock(), []
+    holder = Holder(lock)
+
+    def free():
+        time.sleep(0.05)
+        order.append("free")
+        holder.let_go.set()
+
+    threading.Thread(target=free).start()
+    assert in_child(lambda: order == ["free"] and takes(lock) and not lock.is_broken) == 0
+    holder.thread.join()
+    assert takes(lock)
+
+
+def test_a_lock_that_is_held_for_long_is_new_in_the_child(monkeypatch):
+    monkeypatch.setattr(forks, "PATIENCE_S", 0.05)
+    held, free = forks.Lock(), forks.Lock()
+    holder = Holder(held)
+    assert in_child(lambda: takes(held) and held.is_broken and takes(free) and not free.is_broken) == 0
+    assert not held.is_broken
+    holder.let_go.set()
+    holder.thread.join()
+    assert takes(held)
+
+
+def test_who_forks_keeps_what_it_holds():
+    lock = forks.Lock()
+
+    def is_kept():
+        found = []
+        thread = threading.Thread(target=lambda: found.append(lock._take(0.05)))
+        thread.start()
+        thread.join()
+        return found == [False]
+
+    with lock:
+        assert in_child(is_kept) == 0
+        assert is_kept()
+    assert takes(lock)
+
+
+def test_threads_that_fork_at_once():
+    locks, found = [forks.Lock() for _ in range(5)], []
+    threads = [
+        threading.Thread(target=lambda: found.append(in_child(lambda: all(map(takes, locks))))) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [0] * 6
+
+
+def test_locks_are_not_kept_alive():
+    n = len(forks._locks), len(forks._in_child)
+    for _ in range(100):
+        forks.Lock()
+    assert (len(forks._locks), len(forks._in_child)) == n
+
+
+def test_a_property_is_computed_once():
+    class Thing:
+        n = 0
+
+        @forks.cached_property
+        def value(self):
+            """What it is."""
+            self.n += 1
+            return [self.n]
+
+    thing = Thing()
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(thing.value)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [[1]] * 8
+    assert all(value is thing.value for value in found)
+    assert Thing.value.__doc__ == "What it is."
+    thing.value = 3
+    assert thing.value == 3

@@ -1,0 +1,81 @@
+"""Every lock that the package makes is one that fork() knows, or is listed here with the reason why it need not."""
+
+import ast
+
+import pytest
+
+from tests.meta.house import ROOT, name, sources
+
+KINDS = {
+    "threading": {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier", "Timer", "local"},
+    "queue": {"Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"},
+    "functools": {"cached_property"},  # Python 3.11's has a lock for all instances
+    "multiprocessing": {"Lock", "RLock", "Condition", "Event", "Semaphore", "Queue", "Pool"},
+    "concurrent.futures": {"ThreadPoolExecutor", "ProcessPoolExecutor"},
+}
+# file -> what it makes, how often, and why no thread of a child of fork() ever waits for one that its parent's held.
+KNOWN = {
+    "realizar/forks.py": ["RLock"] * 2,  # the mechanism itself
+    "realizar/engine/engine.py": ["Condition"] * 2,  # `_after_fork` makes it anew
+    "realizar/engine/aside.py": [
+        "Lock",  # of a call: `_after_fork` ends those under way
+        "SimpleQueue",  # of a thread, which is not in the child; new threads have new ones
+    ],
+    "realizar/sampling/grammar/worker.py": [
+        "Lock",  # of a job: `result` says in a child that it will never be done
+        "SimpleQueue",  # `_begin` makes it anew
+    ],
+    "realizar/cli/machine.py": ["Barrier", "SimpleQueue"],  # of one measurement, which forks nothing
+    "realizar/_kernels/plan.pyx": ["Lock"],  # of a program: the engine binds programs anew if a thread was in a step
+}
+
+
+def made(text):
+    """Names of the locks that a Python file makes; of a Cython file, by the look of it."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return [kind for kind in KINDS["threading"] for _ in range(text.count(f"threading.{kind}("))]
+    names = {kind: kind for kinds in KINDS.values() for kind in kinds}
+    own = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in KINDS
+        for alias in node.names
+        if alias.name in KINDS[node.module]
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            what = node.func.value if isinstance(node.func, ast.Subscript) else node.func
+            if isinstance(what, ast.Name) and what.id in own:
+                found.append(names.get(what.id, what.id))
+            if isinstance(what, ast.Attribute) and isinstance(what.value, ast.Name) and what.value.id in KINDS:
+                found += [what.attr] if what.attr in KINDS[what.value.id] else []
+        if isinstance(node, ast.FunctionDef):
+            found += [d.id for d in node.decorator_list if isinstance(d, ast.Name) and d.id in own]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("path", sources(".py", ".pyx", folders=("realizar", "plugins")), ids=name)
+def test_every_lock_is_known_to_fork(path):
+    where = path.relative_to(ROOT).as_posix()
+    assert made(path.read_text()) == sorted(KNOWN.get(where, []))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("import threading\nx = threading.Lock()", ["Lock"]),
+        ("from threading import Condition as C\nx = C()", ["C"]),
+        ("from queue import SimpleQueue\nx = SimpleQueue[int]()", ["SimpleQueue"]),
+        (
+            "from functools import cached_property\nclass A:\n    @cached_property\n    def b(self): ...",
+            ["cached_property"],
+        ),
+        ("from realizar.forks import Lock, cached_property\nx = Lock()\n@cached_property\ndef f(): ...", []),
+        ("cdef class A:\n    x = threading.RLock()", ["RLock"]),
+    ],
+)
+def test_locks_are_found(text, found):
+    assert made(text) == found
