@@ -98,7 +98,7 @@ static void read_avx512(uint64_t n)
     READ("vpxor %%xmm0, %%xmm0, %%xmm0\n", LINE_64(0) LINE_64(64) LINE_64(128) LINE_64(192));
 }
 
-/* Eight tiles of 16 rows of 64 bytes; four of them are sums. */
+/* Eight tiles of 16 rows of 64 bytes; four of them are sums, and two are factors that are not zero. */
 static void int8_amx(uint64_t n)
 {
     static struct {
@@ -106,6 +106,7 @@ static void int8_amx(uint64_t n)
         uint16_t row_bytes[16];
         uint8_t rows[16];
     } config = {.palette = 1};
+    static int8_t factor[1024];
 #if defined(__linux__)
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
     if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) != 0) return;
@@ -114,16 +115,17 @@ static void int8_amx(uint64_t n)
         config.row_bytes[i] = 64;
         config.rows[i] = 16;
     }
+    for (int i = 0; i < 1024; i++) factor[i] = (int8_t)(i % 7 + 1);
     __asm__ volatile("ldtilecfg %1\n\t"
                      "tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3\n\t"
-                     "tilezero %%tmm4\n\ttilezero %%tmm5\n\t"
+                     "tileloadd (%2,%3,1), %%tmm4\n\ttileloadd (%2,%3,1), %%tmm5\n\t"
                      "1:\n\t"
                      "tdpbssd %%tmm4, %%tmm5, %%tmm0\n\ttdpbssd %%tmm4, %%tmm5, %%tmm1\n\t"
                      "tdpbssd %%tmm4, %%tmm5, %%tmm2\n\ttdpbssd %%tmm4, %%tmm5, %%tmm3\n\t"
                      "dec %0\n\tjnz 1b\n\t"
                      "tilerelease"
                      : "+r"(n)
-                     : "m"(config)
+                     : "m"(config), "r"(factor), "r"((uint64_t)64)
                      : "cc", "memory");
 }
 
