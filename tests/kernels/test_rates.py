@@ -1,7 +1,6 @@
 """The rates of the probes beside loops written in assembly. Needs a quiet machine: `pytest -m timing`."""
 
 import subprocess
-from statistics import median
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from tests.native import build
 
 pytestmark = pytest.mark.timing
 
-PAIRS = 5
+TURNS = 9
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +30,10 @@ def by_hand(tmp_path_factory):
 
 
 def ratio(probe, other):
-    """The median of some pairs that take turns."""
-    ratios = [probe() / other() for _ in range(PAIRS)]
-    print(f"probe beside the loop by hand: {median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}")
-    return median(ratios)
+    """The best of the probe beside the best of the loop; they take turns, since others may slow down either."""
+    ours, theirs = zip(*((probe(), other()) for _ in range(TURNS)), strict=True)
+    print(f"probe {max(ours):.3g}, loop by hand {max(theirs):.3g}: {max(ours) / max(theirs):.3f}")
+    return max(ours) / max(theirs)
 
 
 @pytest.mark.parametrize("isa", table.available())
@@ -48,7 +47,7 @@ def test_f32(by_hand, isa):
 
 
 def test_reading(by_hand):
-    """Four streams are as fast as one, or faster."""
+    """Two streams are as fast as one, or faster."""
     data = np.ones(256 << 20, np.uint8)
     isa = table.available()[-1]
     assert ratio(lambda: 1e9 * read_gb_s([data], 1), lambda: by_hand("read", isa)) > 1 / 1.15
