@@ -1,0 +1,73 @@
+"""What rounding activations changes on real models: error of the logits, KL divergence and top-1 agreement.
+
+    python asv_bench/rounding.py smollm2 qwen2.5-coder-0.5b
+
+The texts are this repository's prompts for speculation and its README, some 2,000 tokens in all, each read at once by
+the model with exact (float32) activations and cache and by each kind of activations and cache beside it. The error is
+|logits - exact| / |exact - mean(exact)| of a token.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar import LLM, store
+
+Logits = npt.NDArray[np.float32]
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTS = [*sorted((ROOT / "asv_bench" / "prompts").rglob("*.txt")), ROOT / "README.md"]
+LONGEST = 400  # tokens of a text
+KINDS = [(activations, kv) for activations in ("int8", "int16", "f32") for kv in ("f32", "f16")]
+
+
+def differences(found: Logits, exact: Logits) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Of each token: relative error, KL divergence of `found` from `exact`, and whether both have the same best token.
+
+    Parameters
+    ----------
+    found, exact : float32 [n_tokens, n_vocab]
+    """
+    size = np.linalg.norm(exact - exact.mean(-1, keepdims=True), axis=-1)
+    error = np.linalg.norm(found - exact, axis=-1) / size
+    log_p, log_q = log_softmax(exact), log_softmax(found)
+    return error, (np.exp(log_p) * (log_p - log_q)).sum(-1), found.argmax(-1) == exact.argmax(-1)
+
+
+def log_softmax(x: Logits) -> npt.NDArray[np.float64]:
+    shifted = x.astype(np.float64) - x.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+
+
+def read_all(path: Path, tokens: list[list[int]], activations: Any, kv_type: Any) -> list[Logits]:
+    """The logits of every text."""
+    with LLM(path, activations=activations, kv_type=kv_type, n_ctx=LONGEST, n_seqs=1) as llm:
+        return [llm.logits(ids) for ids in tokens]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+")
+    for name in parser.parse_args().models:
+        path = Path(store.resolve(name))
+        with LLM(path) as llm:
+            tokens = [llm.tokenize(text.read_text("utf-8"))[:LONGEST] for text in TEXTS]
+        exact = read_all(path, tokens, "f32", "f32")
+        print(f"{path.stem}: {sum(map(len, tokens))} tokens")
+        print("activations cache  error: median    mean     max   KL: mean      max  same best")
+        for activations, kv in KINDS[:-2] + KINDS[-1:]:
+            rows = zip(read_all(path, tokens, activations, kv), exact, strict=True)
+            error, kl, same = (np.concatenate(x) for x in zip(*(differences(*row) for row in rows), strict=True))
+            print(
+                f"{activations:11} {kv:5} {np.median(error):13.1e} {error.mean():8.1e} {error.max():7.1e}"
+                f" {kl.mean():10.1e} {kl.max():8.1e} {100 * same.mean():8.2f} %"
+            )
+
+
+if __name__ == "__main__":
+    main()
