@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from realizar.sampling.grammar import worker
 from realizar.tokenizer import bounds
-from tests.clocks import ProcessorClocks
+from tests.clocks import Clock, ProcessorClocks
 
 settings.register_profile("realizar", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("realizar")
@@ -31,5 +31,5 @@ def no_time_limits():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "PATIENCE", math.inf)
         patch.setattr(worker, "_processor_clock", ProcessorClocks())
-        patch.setattr(bounds, "MAX_SECONDS", math.inf)
+        patch.setattr(bounds, "time", Clock())
         yield

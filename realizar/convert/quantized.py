@@ -70,13 +70,13 @@ def scheme_of(config: Mapping[str, Any]) -> Scheme | None:
         raise _refused(f"{key} of {method} is not as that writes it ({error!r})") from error
 
 
-def numbers(stored: Mapping[str, Stored], name: str, scheme: Scheme | None) -> npt.NDArray[np.float32]:
-    """The numbers that a tensor stands for, float32 [*shape].
+def scale_of(stored: Mapping[str, Stored], name: str, scheme: Scheme | None) -> Stored | None:
+    """The scale of a tensor; None if it holds the numbers themselves.
 
     Raises
     ------
     TensorError
-        If it holds something else than numbers, its scale is missing, or does not fit.
+        If it holds something else and its scale is missing, or is not of the scheme.
     """
     weight, scale = stored[name], None if scheme is None else stored.get(name + scheme.scale)
     if scheme is None or scale is None:
@@ -85,12 +85,26 @@ def numbers(stored: Mapping[str, Stored], name: str, scheme: Scheme | None) -> n
                 f"{name} is of type {weight.type}, and {_missing(name, scheme)}; a checkpoint in F32, F16 or BF16, or "
                 f"quantized as {KNOWN}, is needed"
             )
-        return weight.floats()
+        return None
     if weight.type not in scheme.types:
         raise TensorError(f"{name} has a scale, but is of type {weight.type}; {scheme.name} has {_words(scheme.types)}")
     if name + GROUP_INDEX in stored:
         raise TensorError(f"{name}: its columns are in another order ({name}{GROUP_INDEX}), which is not understood")
+    return scale
+
+
+def numbers(stored: Mapping[str, Stored], name: str, scheme: Scheme | None) -> npt.NDArray[np.float32]:
+    """The numbers that a tensor stands for, float32 [*shape].
+
+    Raises
+    ------
+    TensorError
+        As `scale_of`, or if the scale does not fit.
+    """
+    weight, scale = stored[name], scale_of(stored, name, scheme)
     out = weight.floats()
+    if scheme is None or scale is None:
+        return out
     if (zero := stored.get(name + ZERO_POINT)) is not None:
         out -= _spread(name + ZERO_POINT, zero.floats(), weight.shape, scheme)
     out *= _spread(name + scheme.scale, scale.floats(), weight.shape, scheme)

@@ -84,11 +84,14 @@ class Source:
         self._prefix = next((p for p in PREFIXES for one in name.split("|") if f"{p}{one}.weight" in self.stored), "")
 
     def mark(self, name: str) -> None:
-        """Notes that a tensor (or those of all experts) will be asked for."""
+        """Notes that a tensor (or those of all experts) will be asked for. Raises as `quantized.scale_of`."""
         e = 0
         while (found := self._find(name.replace("{e}", str(e)))) is not None:
-            more = quantized.beside(found, self.scheme)
-            self.used.update({found, found.removesuffix(BLOCKS) + SCALES} if found.endswith(BLOCKS) else {found, *more})
+            if found.endswith(BLOCKS):
+                self.used.update((found, found.removesuffix(BLOCKS) + SCALES))
+            else:
+                quantized.scale_of(self.stored, found, self.scheme)
+                self.used.update((found, *quantized.beside(found, self.scheme)))
             if "{e}" not in name:
                 return
             e += 1

@@ -55,7 +55,7 @@ def test_the_canonical_configurations(realizar):
     status, out, err = realizar("bench", QWEN, "-t", "1", "--config", "short", "--json")
     assert (status, err) == (0, "")
     short = json.loads(out)
-    assert short["config"] == asdict(CONFIGS["short"])
+    assert short["config"] == {**asdict(CONFIGS["short"]), "activations": "int16"}  # what a small decoder gets unasked
     assert short["prefill_s"] > 0
     assert short["decode_tok_s"] is None
     status, out, _ = realizar("bench", QWEN, "-t", "1", "--config", "decode", "-n", "2")

@@ -1,6 +1,5 @@
 """Numbers that are none, prompts that are no lists, more threads than can be of use, memory and time that run out."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +7,14 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar.engine import engine as engine_module
+from realizar.engine import writing
 from realizar.engine.engine import Engine
 from realizar.errors import OutOfMemoryError, ParameterError, RealizarError
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.params import EngineParams
 from realizar.params.several import as_prompts
 from realizar.runtime import threads
+from tests.clocks import Clock
 from tests.engine.fake import FULL, FakeModel, continuation
 from tests.parity.cases import FIXTURES
 
@@ -145,8 +146,13 @@ def test_memory_that_runs_out_while_a_model_is_loaded(monkeypatch, what):
 def test_max_time_counts_from_when_a_request_is_asked_for(monkeypatch):
     """Intake takes 3 of the 5 seconds."""
     engine = Engine(FakeModel(FULL), EngineParams(n_ctx=96, n_seqs=2, n_batch=32, kv_type="f32", n_threads=2))
-    ticks = iter((100.0, 103.0))
-    monkeypatch.setattr(engine_module, "time", type("Clock", (), {"perf_counter": lambda: next(ticks)}))
-    before = time.perf_counter()
-    request = engine.generate(PROMPT[:9], SamplingParams(max_time=5.0))
-    assert before + 2.0 <= request.deadline <= time.perf_counter() + 2.0
+    clock, make = Clock(), engine._intake.generation
+    for module in (engine_module, writing):
+        monkeypatch.setattr(module, "time", clock)
+
+    def slow(*args):
+        clock.now += 3.0
+        return make(*args)
+
+    monkeypatch.setattr(engine._intake, "generation", slow)
+    assert engine.generate(PROMPT[:9], SamplingParams(max_time=5.0)).deadline == 5.0

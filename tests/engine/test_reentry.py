@@ -11,6 +11,7 @@ import pytest
 from realizar import LLM, SamplingParams
 from realizar.engine import aside
 from realizar.errors import RealizarError, ReentryError
+from tests.clocks import wait_until
 from tests.parity.cases import FIXTURES
 
 LLAMA = FIXTURES / "llama/model-q4_1.gguf"
@@ -133,15 +134,19 @@ def test_a_finalizer_that_asks_in_a_step(llm, expected):
 
 
 def signals(handled, stop):
-    """Send this process signals from a thread, each when the one before was handled."""
+    """A thread that sends this process signals, each when the one before was handled."""
 
     def send():
         while not stop.is_set():
             os.kill(os.getpid(), signal.SIGUSR1)
-            while not handled.acquire(timeout=0.05) and not stop.is_set():
-                pass
+            handled.acquire()
 
     return threading.Thread(target=send)
+
+
+def end(thread):
+    """Wait for a thread; the last signal may have to be handled meanwhile."""
+    wait_until(lambda: not thread.is_alive())
 
 
 @pytest.fixture
@@ -178,7 +183,7 @@ def test_a_signal_handler_that_asks(llm, expected, handler, name):
             outer.append(np.array_equal(llm.embed(PROMPTS), vectors))
     finally:
         stop.set()
-        sender.join()
+        end(sender)
     assert all(nested)
     assert len(outer) > 3
     assert all(outer)
@@ -216,8 +221,8 @@ def test_what_a_signal_handler_raises_reaches_the_main_thread_alone(llm, expecte
                 caught.append(str(error))
     finally:
         stop.set()
-        sender.join()
-        thread.join()
+        end(sender)
+        end(thread)
     assert set(caught) == {"by a signal"}
     assert set(others) == {True}
     assert texts(llm) == expected
@@ -249,5 +254,4 @@ def test_the_threads_end_with_the_engine():
     (thread,) = own() - before
     del llm
     gc.collect()
-    thread.join(10)
-    assert not thread.is_alive()
+    end(thread)

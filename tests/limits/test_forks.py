@@ -1,12 +1,13 @@
 """fork() while other threads are at everything that has locks: the child works, and so does the parent."""
 
+import faulthandler
 import os
 import threading
-import time
 
 import pytest
 
 from realizar import forks
+from tests.clocks import wait_until
 from tests.limits.models import LLAMA, QWEN2
 from tests.limits.scripts import EXPECTED, HEAD, run
 
@@ -14,11 +15,20 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
+HANGS_S = 700  # a child that hangs ends after pytest's own limit would have left it behind
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A fork waits as long as it takes."""
+    monkeypatch.setattr(forks, "PATIENCE_S", 1e6)
+
 
 # What the threads do while the process is copied: they build tokenizers and encode, compile a regex, a grammar and a
 # schema, follow them, read the bytes of all tokens, render templates, embed, search.
 BUSY = """
 import time
+from realizar import forks
 from realizar.tokenizer import Tokenizer
 from realizar.sampling import TokenTexts
 from realizar.sampling.grammar import ConstraintFactory
@@ -40,6 +50,7 @@ def hidden(llm):
 def searched(llm):
     return llm.generate("Hello", SamplingParams(temperature=0.0, n_beams=3, max_tokens=4))[0].token_ids
 
+forks.PATIENCE_S = 1e6
 KINDS = (texts, regex, fresh_tokenizer, fresh_grammar, hidden, searched)
 
 def all_of(llm):
@@ -62,7 +73,6 @@ def forked():
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]
-    faulthandler.dump_traceback_later(40, exit=True)
     try:
         os._exit(0 if all_of(llm) == right and texts(LLM(path, n_threads=2)) == expected else 1)
     except BaseException:
@@ -93,12 +103,10 @@ def test_a_child_works_whatever_the_threads_of_its_parent_did(path, tmp_path):
 
 
 def in_child(check):
-    """The exit status of a child in which a function is called; it ends by a signal if that hangs."""
+    """The exit status of a child in which a function is called."""
     child = os.fork()
     if child == 0:
-        import faulthandler
-
-        faulthandler.dump_traceback_later(20, exit=True)
+        faulthandler.dump_traceback_later(HANGS_S, exit=True)
         os._exit(0 if check() else 1)
     return os.waitpid(child, 0)[1]
 
@@ -112,11 +120,11 @@ class Holder:
         def hold():
             with lock:
                 held.set()
-                assert self.let_go.wait(30)
+                self.let_go.wait()
 
-        self.thread = threading.Thread(target=hold)
+        self.thread = threading.Thread(target=hold, daemon=True)
         self.thread.start()
-        assert held.wait(30)
+        held.wait()
 
 
 def takes(lock):
@@ -126,10 +134,10 @@ def takes(lock):
 
 def test_a_fork_waits_for_a_lock():
     lock, order = forks.Lock(), []
-    holder = Holder(lock)
+    holder, me = Holder(lock), threading.get_ident()
 
     def free():
-        time.sleep(0.05)
+        wait_until(lambda: me in forks._taken)  # by now it forks
         order.append("free")
         holder.let_go.set()
 
@@ -140,7 +148,7 @@ def test_a_fork_waits_for_a_lock():
 
 
 def test_a_lock_that_is_held_for_long_is_new_in_the_child(monkeypatch):
-    monkeypatch.setattr(forks, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(forks, "PATIENCE_S", 0.0)
     held, free = forks.Lock(), forks.Lock()
     holder = Holder(held)
     assert in_child(lambda: takes(held) and held.is_broken and takes(free) and not free.is_broken) == 0
@@ -155,7 +163,7 @@ def test_who_forks_keeps_what_it_holds():
 
     def is_kept():
         found = []
-        thread = threading.Thread(target=lambda: found.append(lock._take(0.05)))
+        thread = threading.Thread(target=lambda: found.append(lock._take(0.0)))
         thread.start()
         thread.join()
         return found == [False]

@@ -1,8 +1,8 @@
-"""What a request can make long has a limit or work that is linear: counted, or compared at two sizes in one run."""
+"""What a request can make long has a limit, or work that is linear and counted."""
 
 from __future__ import annotations
 
-import time
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -17,13 +17,13 @@ from realizar.sampling import (
     BadWords,
     Dry,
     LogitBias,
-    NoRepeatNgram,
     SamplerChain,
     StopFilter,
     TokenTexts,
 )
 from realizar.sampling import texts as texts_module
 from realizar.tokenizer import Tokenizer
+from tests.limits.scripts import run
 from tests.sampling.definitions import apply
 from tests.sampling.vocabulary import N_VOCAB, PIECES, Letters, texts
 
@@ -92,17 +92,21 @@ def test_a_hundred_thousand_bad_words_in_a_chain() -> None:
     assert [chain.sample(x, history, len(history)).token_id for history in ([], [1], [2])] == [2, 1, 2]
 
 
-def test_repeated_runs_take_linear_time() -> None:
-    """Of one token again and again, every run is compared with every other: 16 times the work for 4 times the size."""
-    seconds = []
-    for n in (40_000, 160_000):
-        history, best = [0] * n, np.inf
-        for _ in range(3):
-            begin = time.process_time()
-            apply(np.zeros(10, np.float32), NoRepeatNgram(n // 2), history=history)
-            best = min(best, time.process_time() - begin)
-        seconds.append(best)
-    assert seconds[1] <= 9 * seconds[0] + 0.01
+REPEATED = """
+import numpy as np
+from realizar._kernels.sampling import Candidates
+from realizar.sampling import NoRepeatNgram
+n = 1 << 24
+candidates = Candidates(10)
+assert candidates.load(np.zeros(10, np.float32))
+NoRepeatNgram(n // 2).apply(candidates, np.zeros(n, np.int32))
+print(np.flatnonzero(candidates.logits).tolist())
+"""
+
+
+def test_repeated_runs_are_not_each_compared_with_every_other(tmp_path: Path) -> None:
+    """Of one token again and again; it would not end, as there are 2^46 pairs of tokens in the runs."""
+    assert run(tmp_path, REPEATED, Path()) == [0]
 
 
 class Counting(Letters):

@@ -1,8 +1,6 @@
 """Limits of grammars: said when a request is handed in, and what is taken does not end in the middle of a text."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -12,7 +10,7 @@ from realizar.sampling.grammar.breadth import MAX_PROPERTIES, OPEN
 from realizar.sampling.grammar.compiled import MAX_SYMBOLS
 from realizar.sampling.grammar.gbnf import MAX_ITEMS, _Parser, parse
 from realizar.sampling.grammar.schema import MAX_OBJECTS
-from tests.sampling.grammar.texts import FACTORY, accepts
+from tests.sampling.grammar.texts import FACTORY, accepts, run_apart
 
 
 @pytest.mark.parametrize("n", [MAX_ITEMS - 20, MAX_ITEMS + 1, 2_000_000])
@@ -94,13 +92,8 @@ def test_chains_in_lark_do_not_overflow_the_stack(chain):
         FACTORY.grammar(head + CHAINS[chain](60_000))
     with pytest.raises(GrammarError, match=f"characters, and {lark.MAX_LENGTH} are allowed"):
         FACTORY.grammar(head + CHAINS[chain](200_000))
-    code = (
-        "import sys\nfrom tests.sampling.grammar.texts import FACTORY, accepts\n"
-        "print(accepts(FACTORY.grammar(sys.stdin.read()), 'a'))"
-    )
     text = head + CHAINS[chain](lark.MAX_DEFINED - 10)
-    done = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
+    assert run_apart("print(accepts(FACTORY.grammar(sys.stdin.read()), 'a'))", given=text) == ["True"]
 
 
 def test_what_is_no_definition_is_not_counted_in_lark():

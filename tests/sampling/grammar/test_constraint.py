@@ -129,19 +129,18 @@ def test_threads_end_with_their_constraints():
     wait_until(lambda: not any(thread.is_alive() for thread in own))
 
 
-def test_a_thread_that_was_given_up_is_replaced():
-    workers, go_on = Workers(n_threads=1), threading.Event()
+def test_a_thread_that_was_given_up_is_replaced(clocks, ended):
+    workers = Workers(n_threads=1)
     workers.start()
     (first,) = workers._threads
-    stuck, behind = workers.submit(lambda: go_on.wait(30)), workers.submit(lambda: "behind")
+    stuck, behind = workers.submit(lambda: clocks.spend(1.0) or ended.wait()), workers.submit(lambda: "behind")
     with pytest.raises(TimeoutError):
-        stuck.result(1e-4)
+        stuck.result(0.5)
     stuck.give_up()
     assert workers.submit(lambda: "after").result(5.0) == "after"
     assert behind.result(5.0) == "behind"
-    go_on.set()
-    first.join(5)
-    assert not first.is_alive()
+    ended.set()
+    wait_until(lambda: not first.is_alive())
 
 
 def test_where_no_thread_can_be_started_the_constraint_says_so(monkeypatch):
@@ -155,10 +154,8 @@ def test_where_no_thread_can_be_started_the_constraint_says_so(monkeypatch):
         ConstraintFactory(byte_tokenizer()).regex("a+")
 
 
-def test_max_time_ends_the_reading_of_a_grammar(monkeypatch):
+def test_max_time_ends_the_reading_of_a_grammar(ended, monkeypatch):
     """At commit 0bc8e36 it did not: reading has 5 s of processor time of its own."""
-    go_on = threading.Event()
-    monkeypatch.setattr("realizar.sampling.grammar.compiled._matcher", lambda *_: go_on.wait(30))
+    monkeypatch.setattr(compiled, "_matcher", lambda *_: ended.wait())
     with pytest.raises(GrammarError, match=r"regex: max_time=0\.01 was over before it was read"):
         FACTORY.from_params(SamplingParams(regex="a+", max_time=0.01))
-    go_on.set()

@@ -4,8 +4,6 @@ Rows 6, 7, 8, 27, 42, 43 and 44 of the faults that were found at commit 0bc8e36.
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +14,7 @@ from realizar.params import SamplingParams
 from realizar.sampling.grammar.numbers import MOST_DOUBLE, lcm_overflows
 from realizar.sampling.grammar.positions import positions
 from realizar.sampling.grammar.schema import MAX_DEPTH
-from tests.sampling.grammar.texts import FACTORY, accepts
+from tests.sampling.grammar.texts import FACTORY, accepts, run_apart
 
 INT64, UINT64 = 2**63 - 1, 2**64 - 1
 
@@ -125,13 +123,12 @@ def test_the_least_integer_does_not_end_the_process():
                {"$ref": "#/components/a", "components": {"a": {"const": -(2**63)}}},
                "%llguidance {}\nstart: %json " + json.dumps({"const": -(2**63)})]  # fmt: skip
     code = (
-        "import json, sys\nfrom realizar.errors import GrammarError\nfrom tests.sampling.grammar.texts import FACTORY\n"
+        "import json\nfrom realizar.errors import GrammarError\n"
         "for schema in json.loads(sys.argv[1]):\n"
         "    try:\n        (FACTORY.grammar if isinstance(schema, str) else FACTORY.json_schema)(schema)\n"
         "    except GrammarError as error:\n        print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(schemas)], capture_output=True, text=True, check=True)
-    lines = done.stdout.splitlines()
+    lines = run_apart(code, json.dumps(schemas))
     assert len(lines) == len(schemas), lines
     assert all("cannot be enforced" in line for line in lines)
 

@@ -1,5 +1,9 @@
 """What the tests of grammars share: a vocabulary of small tokens, and whether a constraint takes a text."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 
 from realizar.sampling.grammar import ConstraintFactory
@@ -42,3 +46,12 @@ def accepts(constraint, tokens):
             return False
         constraint.advance(token)
     return END in allowed(constraint)
+
+
+def run_apart(code, *arguments, given=""):
+    """Run code behind this module's own in a process of its own, which llguidance may end; return the lines printed."""
+    code = Path(__file__).read_text(encoding="utf-8") + code
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], input=given, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
