@@ -14,9 +14,9 @@ import os
 import threading
 import time
 import weakref
+from _thread import RLock as _RLock
 from collections.abc import Callable
 from itertools import count
-from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
 PATIENCE_S = 2.0
@@ -30,8 +30,11 @@ _in_child: dict[int, weakref.WeakMethod[Callable[[], None]]] = {}
 _taken: dict[int, list[Lock]] = {}
 
 
-class Lock:
+class Lock(_RLock):  # type: ignore[misc]  # it may be inherited from, whatever its stub says
     """A lock for `with`. The thread that holds it may take it again: a finalizer may run anywhere.
+
+    What takes and leaves it is C's own, where no signal handler runs: one that raises, as Ctrl-C does, between a method
+    that has taken it and the `with` that leaves it would have it held for ever.
 
     Attributes
     ----------
@@ -40,22 +43,15 @@ class Lock:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
         self.is_broken = False
         number = next(_numbers)
         _locks[number] = weakref.ref(self, lambda _: _locks.pop(number, None) and None)
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._lock.release()
-
     def _take(self, limit_s: float) -> bool:
-        return self._lock.acquire(timeout=max(0.0, limit_s))
+        return self.acquire(timeout=max(0.0, limit_s))
 
     def _renew(self) -> None:
-        self._lock = threading.RLock()
+        self._at_fork_reinit()  # type: ignore[attr-defined]
         self.is_broken = True
 
 
@@ -111,7 +107,7 @@ def _take_free(locks: list[Lock]) -> list[Lock]:
 
 def _leave(taken: list[Lock]) -> None:
     while taken:
-        taken.pop()._lock.release()
+        taken.pop().release()
 
 
 def _after_in_parent() -> None:

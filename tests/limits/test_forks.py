@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import sys
 import threading
 
 import pytest
@@ -191,6 +192,48 @@ def test_locks_are_not_kept_alive():
     for _ in range(100):
         forks.Lock()
     assert (len(forks._locks), len(forks._in_child)) == n
+
+
+def test_what_a_signal_handler_raises_leaves_no_lock_held():
+    """Python looks for signals where a function begins and behind each call; its profiler is called there, too.
+
+    A lock that the main thread held for ever let it go on itself, and stopped all others.
+    """
+
+    class Thing:
+        @forks.cached_property
+        def value(self):
+            return [1]
+
+    lock, taken, left = vars(Thing)["value"]._lock, [], 0
+
+    def interrupt(frame, event, arg):
+        nonlocal left
+        left -= event != "c_call"
+        if left < 0:
+            raise KeyboardInterrupt
+
+    def is_interrupted(n):
+        nonlocal left
+        left = n
+        try:
+            sys.setprofile(interrupt)
+            assert Thing().value == [1]
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+    n = 0
+    while is_interrupted(n):
+        n += 1
+        thread = threading.Thread(target=lambda: taken.append(lock._take(0.0)))
+        thread.start()
+        thread.join()
+        assert taken.pop(), n
+        lock._renew()  # it ended with that thread
+    assert n > 3
 
 
 def test_a_property_is_computed_once():

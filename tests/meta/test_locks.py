@@ -15,7 +15,6 @@ KINDS = {
 }
 # file -> what it makes, how often, and why no thread of a child of fork() ever waits for one that its parent's held.
 KNOWN = {
-    "realizar/forks.py": ["RLock"] * 2,  # the mechanism itself
     "realizar/engine/engine.py": ["Condition"] * 2,  # `_after_fork` makes it anew
     "realizar/engine/aside.py": [
         "Lock",  # of a call: `_after_fork` ends those under way
