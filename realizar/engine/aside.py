@@ -8,6 +8,7 @@ thread only waits, and handlers run while it does.
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 import weakref
@@ -22,6 +23,9 @@ EXIT_S = 5.0
 
 WAKE_S = 0.2
 """How often a waiting main thread looks for signals where they do not wake it (Windows)."""
+
+
+_python_ends = False
 
 
 class Call:
@@ -86,13 +90,17 @@ class Aside:
     """The threads in which one engine's calls from the main thread are made; more than one if a handler calls, too."""
 
     def __init__(self) -> None:
+        self._gather()
+        forks.in_child(self._after_fork)
+
+    def _gather(self) -> None:
+        """Begin with a team without threads, which ends with this object."""
         self._team = _Team()
         self._end = weakref.finalize(self, self._team.end)
         self._end.atexit = False
-        forks.in_child(self._after_fork)
 
     def run(self, function: Callable[[Call], None]) -> None:
-        """Call a function and wait for its end; in this thread if it is not the main one, or no other can be started.
+        """Call a function and wait for its end; in this thread if it is not the main one, or there can be no other.
 
         The error is the function's own, or that of a signal handler.
         """
@@ -117,7 +125,9 @@ class Aside:
             calls.discard(call)
 
     def _thread(self) -> _Thread | None:
-        """Return an idle thread, or a new one; None if the system gives none."""
+        """Return an idle thread, or a new one; None if the system gives none, or Python is about to end."""
+        if _python_ends or sys.is_finalizing():
+            return None
         try:
             return self._team.idle.pop()
         except IndexError:
@@ -136,7 +146,9 @@ class Aside:
 
     def _after_fork(self) -> None:
         """Go on in a child process, where there are no threads but this one."""
-        before, self._team = self._team, _Team()
+        before = self._team
+        self._end.detach()
+        self._gather()
         self._team.has_ended = before.has_ended
         for call in before.calls:  # a signal handler forked
             call.error = RealizarError("the process was forked by a signal handler while it waited for the engine")
@@ -146,6 +158,8 @@ class Aside:
 @atexit.register
 def _let_them_end() -> None:
     """Wait for steps under way: what they work on is about to be taken down."""
+    global _python_ends
+    _python_ends = True  # from now on what the main thread asks for is done there
     t_end = time.monotonic() + EXIT_S
     threads = [thread for thread in threading.enumerate() if isinstance(thread, _Thread)]
     for thread in threads:

@@ -90,8 +90,20 @@ class Engine:
     def step(self) -> None:
         """Compute some tokens of every request that has its turn, and go on with those that got an output.
 
-        Nothing is noted before it is done: a step that fails can be made again.
+        Nothing is noted before it is done: a step that fails can be made again. A step of another thread is waited for.
+
+        Raises
+        ------
+        RealizarError
+            If the engine is closed.
+        ReentryError
+            If a step is under way in this thread.
         """
+        with self._entered() as me:
+            if self._take_turn(lambda: False, me):
+                self._step_in_turn()
+
+    def _step(self) -> None:
         with self._books:
             if self.speculator is not None:
                 self.speculator.prepare(self.scheduler.running)
@@ -185,6 +197,13 @@ class Engine:
 
     def _step_until(self, ready: Callable[[], bool]) -> None:
         """Step until `ready()`, in this thread, or see others do so."""
+        with self._entered() as me:
+            while self._take_turn(ready, me):
+                self._step_in_turn()
+
+    @contextmanager
+    def _entered(self) -> Iterator[int]:
+        """Mark this thread, whose number is given, as one that steps; it cannot do so twice."""
         _need_stack(STACK_FRAMES)
         me = threading.get_ident()
         if me in self._inside:
@@ -194,18 +213,21 @@ class Engine:
             )
         self._inside.add(me)
         try:
-            while self._take_turn(ready, me):
-                try:
-                    with memory_for("generating", self._memory):
-                        self.step()
-                finally:
-                    with self._turn:
-                        self._stepper = None
-                        self._turn.notify_all()
+            yield me
         finally:
             self._inside.discard(me)
             if self._closed:
                 self._shut()
+
+    def _step_in_turn(self) -> None:
+        """Step, and leave the turn to others."""
+        try:
+            with memory_for("generating", self._memory):
+                self._step()
+        finally:
+            with self._turn:
+                self._stepper = None
+                self._turn.notify_all()
 
     def _memory(self) -> str:
         """What a step takes, for an error."""

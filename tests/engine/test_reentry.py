@@ -58,6 +58,7 @@ class Asks:
 
 CALLS = {
     "generate": lambda llm: llm.generate("Hello", greedy(n=2)),
+    "step": lambda llm: llm.engine.step(),
     "stream": lambda llm: list(llm.stream("Hello", greedy(n=2))),
     "embed": lambda llm: llm.embed("Hello"),
     "logits": lambda llm: llm.logits([1, 2]),
@@ -253,5 +254,39 @@ def test_the_threads_end_with_the_engine():
     texts(llm)
     (thread,) = own() - before
     del llm
+    gc.collect()
+    end(thread)
+
+
+def test_who_steps_the_engine_waits_for_its_turn(llm, expected):
+    """Beside threads that generate: at commit 0bc8e36 their answers were wrong."""
+    found, is_over = [], threading.Event()
+
+    def generate():
+        for _ in range(5):
+            found.append(texts(llm))
+
+    def step():
+        while not is_over.is_set():
+            llm.engine.step()
+
+    stepping = threading.Thread(target=step)
+    threads = [threading.Thread(target=generate) for _ in range(2)]
+    for thread in (stepping, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    is_over.set()
+    stepping.join()
+    assert found == [expected] * 10
+
+
+def test_threads_begun_after_a_fork_end_too():
+    """What a child of fork() does with the engine that it has inherited."""
+    inherited = aside.Aside()
+    inherited._after_fork()
+    inherited.run(lambda call: None)
+    (thread,) = inherited._team.idle
+    del inherited
     gc.collect()
     end(thread)

@@ -120,6 +120,29 @@ assert texts(LLM(path, n_threads={n_threads})) == expected
 print("true")
 """
 
+# What is registered before the engine's own function is called after it; finalizers of globals come last.
+AT_THE_END = """
+import atexit
+from realizar.engine import aside
+atexit.unregister(aside._let_them_end)
+atexit.register(lambda: print(json.dumps(texts(llm) == expected), flush=True))
+atexit.register(aside._let_them_end)
+
+class Closes:
+    def __del__(self):
+        self.llm.close()
+
+llm, closes = LLM(path, n_threads=1), Closes()
+closes.llm = llm
+{first}
+"""
+
+
+@pytest.mark.parametrize("first", ["", "texts(llm)"])
+def test_the_engine_is_used_when_python_ends(path, expected, tmp_path, first):
+    """At one time that hung: the thread that was to make the call had ended."""
+    assert run(tmp_path, AT_THE_END.replace("{first}", first), path, expected)
+
 
 @needs_fork
 def test_fork_after_generate(path, expected, tmp_path):
