@@ -71,7 +71,7 @@ def lcm_overflows(values: list[int | float]) -> bool:
 
     It multiplies 32-bit integers without looking.
     """
-    pairs = [_decimal(float(min(value, 1e300))) for value in values]
+    pairs = [_decimal(value) for value in values]
     most = max((exp for _, exp in pairs), default=0)
     scaled: list[int] = sorted({coef * 10 ** (most - exp) for coef, exp in pairs if coef})
     if len(scaled) < 2:
@@ -80,9 +80,14 @@ def lcm_overflows(values: list[int | float]) -> bool:
     return product >= 2**32
 
 
-def _decimal(value: float) -> tuple[int, int]:
-    """Return a double as coefficient and decimal places, computed as llguidance does."""
-    value, exp = abs(value), 0
+def coefficient(value: int | float) -> int:
+    """Return the digits of a number without its decimal point, as llguidance counts those of ``multipleOf``."""
+    return _decimal(value)[0]
+
+
+def _decimal(number: int | float) -> tuple[int, int]:
+    """Return a number as coefficient and decimal places, computed from its double as llguidance does."""
+    value, exp = abs(float(min(number, 1e300))), 0
     while not value.is_integer():
         value *= 10.0
         exp += 1

@@ -167,6 +167,16 @@ def test_multiples_whose_product_overflows():
     assert not lcm_overflows([10**400])
 
 
+@pytest.mark.parametrize("value", [2**62, 2**80, 2**32, 1.2345678901])
+def test_a_multiple_that_is_refused_is_quoted_as_it_was_given(value):
+    """llguidance names 2^62 by the digits of a double, 4611686018427388000, and 1.2345678901 as 12345678901."""
+    schema = {"properties": {"a": {"multipleOf": 3}, "b": {"multipleOf": value}}}
+    with pytest.raises(GrammarError) as error:
+        FACTORY.json_schema(schema)
+    says = f"'multipleOf' of {value} cannot be enforced, at #/properties/b/multipleOf; take it out"
+    assert str(error.value) == f"json_schema: {says}"
+
+
 @pytest.mark.parametrize(
     "schema",
     [
