@@ -20,7 +20,7 @@ from realizar.runtime.bind import KV, bind
 from realizar.runtime.compiled import CompiledPlan
 from realizar.runtime.places import BindParams
 from realizar.runtime.plan import Plan, lower
-from realizar.runtime.weights import check_scales, collect
+from realizar.runtime.weights import check_drafts, check_scales, collect
 
 if TYPE_CHECKING:
     from realizar.graph import Node
@@ -58,6 +58,7 @@ class Model:
         self.architecture = architecture
         md = ArchMetadata(file.metadata, architecture.name)
         self.hp: HParams = architecture.hparams(md)
+        check_drafts(file, md)
         ignored = architecture.ignored(md, self.hp)
         weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer, ignored)
         self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)

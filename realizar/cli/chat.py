@@ -58,13 +58,25 @@ def _questions() -> Iterator[str]:
         prompt = "> "
     while True:
         try:
-            text = input(prompt).strip()
+            text = (input(prompt) if prompt else _piped_line()).strip()
         except EOFError:
             if prompt:
                 print()
             return
+        except UnicodeDecodeError as error:
+            says = f"(a line is not UTF-8 and is left out: {error.reason} at byte {error.start})"
+            print(says, file=sys.stderr)
+            continue
         if text:
             yield text
+
+
+def _piped_line() -> str:
+    """Read a line of standard input as UTF-8. As text, Python would decode many lines at once, and lose all of them."""
+    line = sys.stdin.buffer.readline()
+    if not line:
+        raise EOFError
+    return line.decode()
 
 
 def _begin(

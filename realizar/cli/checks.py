@@ -14,7 +14,7 @@ from realizar.arch import Architecture, ArchMetadata, registry
 from realizar.arch.architecture import WeightTable, expand
 from realizar.errors import ParameterError, RealizarError, TensorError
 from realizar.gguf import GGUFFile
-from realizar.runtime.weights import Collector
+from realizar.runtime.weights import Collector, check_drafts
 
 TEXTS = ("Hello, world!", "It's 3.14 or 1,000,000?", "for x in range(10):\n    print(x)", "naïve café, Ωmega, 你好 🚀")
 EXACT_KINDS = ("gpt2", "llama")  # tokenizers that lose nothing of a text
@@ -45,6 +45,7 @@ def verify(path: Path, golden: Path | None, bound: float) -> Iterator[Check]:
             md = ArchMetadata(file.metadata, architecture.name)
             hp = architecture.hparams(md)
             table = expand(architecture.tensors(hp), hp.n_layer)
+            check_drafts(file, md)
             ignored = architecture.ignored(md, hp)
         except RealizarError as error:
             yield Check("architecture", "FAILED", str(error))

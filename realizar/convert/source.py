@@ -20,6 +20,8 @@ PREFIXES = (
 """What stands before the names of the base model: with its head on, or inside a model that sees as well."""
 BLOCKS, SCALES = "_blocks", "_scales"
 """The two halves of experts in MXFP4, stored outputs first, where the floats of transformers have inputs first."""
+FOLDER = "a folder as Hugging Face has it, with config.json, safetensors and the tokenizer's files,"
+"""What errors ask for."""
 
 
 class Source:
@@ -42,7 +44,7 @@ class Source:
     Raises
     ------
     ModelNotFoundError
-        If a file is missing.
+        If a file is missing, or the folder is a file.
     GGUFError
         If one cannot be read.
     TensorError
@@ -50,6 +52,8 @@ class Source:
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.is_file():
+            raise ModelNotFoundError(f"{folder}: {FOLDER} is needed, and this is a file")
         self.folder = folder
         self.config = {**(whole := read_json(folder / "config.json")), **whole.get("text_config", {})}
         self.config["architectures"] = whole.get("architectures", self.config.get("architectures", []))
@@ -118,10 +122,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ModelNotFoundError(
-            f"{path}: no such file; a folder as Hugging Face has it is needed, with config.json, safetensors and "
-            "the tokenizer's files"
-        ) from None
+        raise ModelNotFoundError(f"{path}: no such file; {FOLDER} is needed") from None
     except (OSError, ValueError) as error:
         raise GGUFError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(found, dict):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from realizar.arch import ArchMetadata
 from realizar.arch.architecture import Shape, Weight, WeightRef, Weights, WeightTable, expand
 from realizar.errors import TensorError
 from realizar.gguf import GGUFFile
@@ -87,6 +88,26 @@ def collect(
             f"(architecture, number of layers)"
         )
     return Weights(found.refs), found.tensors
+
+
+def check_drafts(file: GGUFFile, md: ArchMetadata) -> None:
+    """Raise TensorError where a block that the metadata count as a draft block has the tensors of a layer only.
+
+    Left out, it would be a layer that is not computed. A draft block has tensors ``blk.N.nextn.*``, or none at all
+    where it has been taken out of the file.
+    """
+    if not (n_drafts := md.draft_layers()):
+        return
+    n_layer = md.layers()
+    parts = [name.split(".") for name in file.tensors if re.match(r"blk\.\d+\.", name)]
+    layers = {part[1] for part in parts} - {part[1] for part in parts if part[2] == "nextn"}
+    for i in range(n_layer, n_layer + n_drafts):
+        if str(i) in layers:
+            raise TensorError(
+                f"{md.arch}.nextn_predict_layers = {n_drafts} makes block {i} of {file.path.name} a draft block, but "
+                f"the file has no tensor blk.{i}.nextn.*, which a draft block has; if it is an ordinary layer, the "
+                "answers would be wrong without it. The key is wrong, or the file damaged"
+            )
 
 
 MAX_NAMED = 8

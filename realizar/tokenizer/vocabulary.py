@@ -287,12 +287,19 @@ def _strip_after(metadata: Metadata, ids: dict[str, int], types: bytearray) -> f
 
 
 def _listed(metadata: Metadata, key: str, n_vocab: int) -> tuple[int, ...]:
-    """Return the token ids under a key, ascending; ids outside the vocabulary are left out, as in llama.cpp."""
+    """Return the token ids under a key, ascending; of ids outside the vocabulary it is warned (`ModelFileWarning`)."""
     values = metadata.get(key)
     if values is None:
         return ()
     array = np.asarray(values)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
         raise TokenizerError(f"{key}: needs a list of token ids, found {shown(values)}; the file is damaged")
-    ids: list[int] = np.unique(array[(array >= 0) & (array < n_vocab)]).astype(int).tolist()
+    is_token = (array >= 0) & (array < n_vocab)
+    if not is_token.all():
+        outside = shown(array[~is_token].tolist())
+        says = (
+            f"{key}: there are no tokens {outside}, ids are 0 to {n_vocab - 1}; taken as if the file did not list them"
+        )
+        warnings.warn(says, ModelFileWarning, stacklevel=2)
+    ids: list[int] = np.unique(array[is_token]).astype(int).tolist()
     return tuple(ids)

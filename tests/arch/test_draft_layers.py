@@ -7,7 +7,8 @@ import pytest
 
 from realizar import LLM
 from realizar.arch import registry
-from realizar.errors import GGUFError
+from realizar.cli.checks import verify
+from realizar.errors import GGUFError, TensorError
 from realizar.gguf import GGUFFile
 from realizar.model import load
 from realizar.testing import Session, random_tokens, relative_error, tiny_metadata, tiny_model
@@ -60,6 +61,20 @@ def test_more_drafts_than_blocks(n, llama, tmp_path):
     path = with_draft(llama, tmp_path / "m.gguf", nextn_predict_layers=n)
     with pytest.raises(GGUFError, match=r"llama\.nextn_predict_layers: an integer"):
         load(path)
+
+
+def test_a_layer_is_no_draft_block(llama, tmp_path):
+    """The last block has a layer's tensors alone: the key is wrong, and without the block the answers would be."""
+    path = rewritten(llama, tmp_path / "m.gguf", {"llama.nextn_predict_layers": 1})
+    with pytest.raises(TensorError, match=r"^llama\.nextn_predict_layers = 1 makes block 1 .* no tensor blk\.1\.nextn"):
+        load(path)
+    failed = [check for check in verify(path, None, 0.0) if check.status == "FAILED"]
+    assert failed[0].says.startswith("llama.nextn_predict_layers = 1 makes block 1")
+
+
+def test_a_draft_block_may_be_taken_out(llama, tmp_path):
+    path = rewritten(llama, tmp_path / "m.gguf", {"llama.block_count": 3, "llama.nextn_predict_layers": 1})
+    np.testing.assert_array_equal(logits(path), logits(llama))
 
 
 @needs_shared

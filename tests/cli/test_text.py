@@ -221,6 +221,13 @@ def test_chat_needs_a_template(fake_llm, realizar):
     assert "no chat template" in err
 
 
+def test_chat_goes_on_after_a_line_that_is_not_utf8(fake_llm, realizar, typed):
+    typed(b"one\n\xff\xfe text\xe9\ntwo\n")
+    status, out, err = realizar("chat")
+    assert (status, out) == (0, "you said one\nyou said two\n")
+    assert err == "(a line is not UTF-8 and is left out: invalid start byte at byte 0)\n"
+
+
 def test_chat_stats(fake_llm, realizar, typed):
     typed("one\n")
     assert realizar("chat", "--stats")[2].startswith("prefill 10 tokens")

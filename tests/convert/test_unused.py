@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from realizar.convert import convert
-from realizar.errors import TensorError
+from realizar.errors import ModelNotFoundError, TensorError
 from realizar.gguf import GGUFFile
 
 CONFIG = {
@@ -79,3 +79,19 @@ def test_a_head_that_is_not_tied(tmp_path):
     """Its tensor is then part of the model."""
     with pytest.raises(TensorError, match=r"output\.weight"):
         convert(checkpoint(tmp_path, "lm_head.weight", tie_word_embeddings=False), tmp_path / "m.gguf")
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path, realizar):
+    given = tmp_path / "given.gguf"
+    given.write_bytes(b"GGUF")
+    with pytest.raises(
+        ModelNotFoundError, match=r"given\.gguf: a folder as Hugging Face has it, .* and this is a file"
+    ):
+        convert(given, tmp_path / "m.gguf")
+    status, _, err = realizar("convert", str(given), str(tmp_path / "m.gguf"))
+    assert status == 1
+    assert "given.gguf: a folder as Hugging Face has it, with config.json" in err
+    with pytest.raises(
+        ModelNotFoundError, match=r"config\.json: no such file; a folder as Hugging Face has it, .* needed"
+    ):
+        convert(tmp_path / "missing", tmp_path / "m.gguf")

@@ -226,7 +226,7 @@ def test_every_id_that_a_file_names_ends_a_generation():
     others = [i for i in range(plain.n_vocab) if i not in plain.eog_ids][:5]
     for slot, token in zip(("eot", "eom", "fim_pad", "fim_rep", "fim_sep"), others, strict=True):
         assert token in Tokenizer.from_gguf(changed("qwen2", **{f"{slot}_token_id": token})).eog_ids
-    listed = Tokenizer.from_gguf(changed("qwen2", eos_token_ids=[*others[:2], -1, 10**6]))
+    listed = Tokenizer.from_gguf(changed("qwen2", eos_token_ids=others[:2]))
     assert listed.eog_ids == plain.eog_ids | set(others[:2])
 
 
@@ -245,11 +245,20 @@ def test_a_text_that_ends_with_one_model_is_a_word_with_another(witness):
 
 def test_tokens_that_are_never_to_be_sampled():
     assert small("qwen2").suppressed_ids == ()
-    for given_, found in (([], ()), ([7, 5, 5, -1, 10**6], (5, 7)), (np.array([3], np.int32), (3,))):
+    for given_, found in (([], ()), ([7, 5, 5], (5, 7)), (np.array([3], np.int32), (3,))):
         assert Tokenizer.from_gguf(changed("qwen2", suppress_tokens=given_)).suppressed_ids == found
     for wrong in (["a"], [[1]], 5, [0.5]):
         with pytest.raises(TokenizerError, match="suppress_tokens: needs a list of token ids"):
             Tokenizer.from_gguf(changed("qwen2", suppress_tokens=wrong))
+
+
+@pytest.mark.parametrize(("key", "found"), [("suppress_tokens", "suppressed_ids"), ("eos_token_ids", "eog_ids")])
+def test_it_is_warned_of_listed_ids_outside_the_vocabulary(key, found):
+    says = rf"tokenizer\.ggml\.{key}: there are no tokens \[-1, 1000000\], ids are 0 to \d+; taken as if"
+    with pytest.warns(ModelFileWarning, match=says):
+        tokenizer = Tokenizer.from_gguf(changed("qwen2", **{key: [7, -1, 10**6]}))
+    assert 7 in getattr(tokenizer, found)
+    assert not {-1, 10**6} & set(getattr(tokenizer, found))
 
 
 def test_phi3_drops_white_space_behind_special_tokens():

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
+from realizar.errors import shown
+
 EXACT = 2**53
 """Up to here every integer is a double."""
 MOST_INTEGER = 2**63 - 1
@@ -29,7 +31,7 @@ MOST_ALONE = 10**18
 _DIGITS = Context(prec=15, rounding=ROUND_CEILING)
 
 
-def fit_bounds(schema: dict[str, Any], refuse: Callable[[str], None]) -> None:
+def fit_bounds(schema: dict[str, Any], refuse: Callable[[str, str], None]) -> None:
     """Move the bounds of one schema inwards where llguidance would not keep to them.
 
     Parameters
@@ -37,11 +39,22 @@ def fit_bounds(schema: dict[str, Any], refuse: Callable[[str], None]) -> None:
     schema : dict
         Changed in place.
     refuse : callable
-        Called with the keyword of a bound beyond which no number can be written.
+        Called with the keyword of a bound beyond which, or up to the other bound, no number can be written, and with
+        what is to be said of it.
     """
     types = schema.get("type")
     is_integer = types == "integer" or (isinstance(types, list) and "integer" in types and "number" not in types)
     low, high = _bound(schema, "minimum", "exclusiveMinimum", 1), _bound(schema, "maximum", "exclusiveMaximum", -1)
+    if low and high and _is_lost(low, high, is_integer):
+        lower, upper = _keyword(schema, low, "minimum"), _keyword(schema, high, "maximum")
+        refuse(
+            lower,
+            f" of {shown(schema[lower])} with {shown(upper)} of {shown(schema[upper])}, between which no number can be "
+            "written exactly,",
+        )
+        for keyword in ("minimum", "exclusiveMinimum"):
+            schema.pop(keyword, None)
+        low = None
     for bound, keyword, exclusive, sign in (
         (low, "minimum", "exclusiveMinimum", 1),
         (high, "maximum", "exclusiveMaximum", -1),
@@ -50,7 +63,7 @@ def fit_bounds(schema: dict[str, Any], refuse: Callable[[str], None]) -> None:
             continue
         found = _inward(*bound, sign, is_integer)
         if found is None:
-            refuse(keyword if keyword in schema else exclusive)
+            refuse(keyword if keyword in schema else exclusive, "")
             continue
         schema.pop(exclusive, None)
         schema[keyword] = found
@@ -71,7 +84,7 @@ def lcm_overflows(values: list[int | float]) -> bool:
 
     It multiplies 32-bit integers without looking.
     """
-    pairs = [_decimal(float(min(value, 1e300))) for value in values]
+    pairs = [_decimal(value) for value in values]
     most = max((exp for _, exp in pairs), default=0)
     scaled: list[int] = sorted({coef * 10 ** (most - exp) for coef, exp in pairs if coef})
     if len(scaled) < 2:
@@ -80,9 +93,14 @@ def lcm_overflows(values: list[int | float]) -> bool:
     return product >= 2**32
 
 
-def _decimal(value: float) -> tuple[int, int]:
-    """Return a double as coefficient and decimal places, computed as llguidance does."""
-    value, exp = abs(value), 0
+def coefficient(value: int | float) -> int:
+    """Return the digits of a number without its decimal point, as llguidance counts those of ``multipleOf``."""
+    return _decimal(value)[0]
+
+
+def _decimal(number: int | float) -> tuple[int, int]:
+    """Return a number as coefficient and decimal places, computed from its double as llguidance does."""
+    value, exp = abs(float(min(number, 1e300))), 0
     while not value.is_integer():
         value *= 10.0
         exp += 1
@@ -95,6 +113,27 @@ def _decimal(value: float) -> tuple[int, int]:
 
 def _is_odd(value: Decimal, is_exclusive: bool) -> bool:
     return abs(value) > EXACT - is_exclusive or 0 < abs(value) < LEAST_NUMBER
+
+
+def _is_lost(low: tuple[Decimal, bool], high: tuple[Decimal, bool], is_integer: bool) -> bool:
+    """Whether two bounds allow some numbers, but none of those that are left when the bounds have been moved."""
+    least, most = (
+        _inward(*bound, sign, is_integer) if _is_odd(*bound) else bound[0] for bound, sign in ((low, 1), (high, -1))
+    )
+    if least is None or most is None or least <= most:
+        return False
+    if not is_integer:
+        return low[0] < high[0] or (low[0] == high[0] and not low[1] and not high[1])
+    first = math.floor(low[0]) + 1 if low[1] else math.ceil(low[0])
+    last = math.ceil(high[0]) - 1 if high[1] else math.floor(high[0])
+    return first <= last
+
+
+def _keyword(schema: dict[str, Any], bound: tuple[Decimal, bool], keyword: str) -> str:
+    """Return the keyword that a bound is from: `keyword` or the exclusive one."""
+    exclusive = f"exclusive{keyword.capitalize()}"
+    is_own = bound[1] and schema.get(exclusive) is not True
+    return exclusive if is_own else keyword
 
 
 def _bound(schema: dict[str, Any], keyword: str, exclusive: str, sign: int) -> tuple[Decimal, bool] | None:

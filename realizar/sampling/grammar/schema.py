@@ -10,6 +10,7 @@ from typing import Any
 
 from realizar.errors import GrammarError, shown
 from realizar.sampling.grammar.breadth import check_breadth
+from realizar.sampling.grammar.numbers import coefficient
 from realizar.sampling.grammar.positions import escaped, positions
 from realizar.sampling.grammar.rewrite import cannot_be_enforced, rewrite
 
@@ -39,7 +40,8 @@ _REFUSALS: tuple[tuple[str, str, str, Callable[[Any, re.Match[str]], bool]], ...
      lambda value, found: found[1].endswith(str(value).split("#")[0])),
     (r"regexes (.*) and (.*) are not disjoint", "patternProperties", " that overlap, as {} and {},",
      lambda value, found: isinstance(value, dict)),
-    (r"'multipleOf' has too many digits: (.*)", "multipleOf", " of {}", lambda value, found: True),
+    (r"'multipleOf' has too many digits: (.*)", "multipleOf", " of {value}",
+     lambda value, found: _has_digits(value, found[1])),
 )  # fmt: skip
 _NEVER = ("$ref", "patternProperties", "multipleOf")
 """Those that are not ignored on demand, either."""
@@ -82,15 +84,21 @@ def refusal(schema: Mapping[str, Any] | str, message: str) -> str:
     for pattern, keyword, what, is_meant in _REFUSALS:
         if found := re.search(pattern, message):
             keywords = [keyword] if keyword else json.loads(found[1])
-            places = [
-                f"{path}/{escaped(name)}"
+            meant = [
+                (f"{path}/{escaped(name)}", position[name])
                 for path, position in positions(_as_json(schema))
                 for name in keywords
                 if name in position and is_meant(position[name], found)
             ]
-            named = ", ".join(map(shown, keywords)) + what.format(*found.groups())
-            return cannot_be_enforced(named, places, keyword not in _NEVER)
+            value = shown(meant[0][1]) if meant else found[1]
+            named = ", ".join(map(shown, keywords)) + what.format(*found.groups(), value=value)
+            return cannot_be_enforced(named, [place for place, _ in meant], keyword not in _NEVER)
     return f"json_schema: {message}"
+
+
+def _has_digits(value: Any, said: str) -> bool:
+    """Whether llguidance, which names a number by its digits without the point, and rounded, means this one."""
+    return isinstance(value, (int, float)) and float(coefficient(value)) == float(said)
 
 
 def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:

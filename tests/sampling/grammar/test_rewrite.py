@@ -116,6 +116,34 @@ def test_bounds_beyond_which_nothing_can_be_written(bounds):
         FACTORY.json_schema({"type": kind, **bounds}, lenient=True)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "lower", "upper"),
+    [
+        ({"minimum": 2**53 + 1, "maximum": 2**53 + 1}, "minimum", "maximum"),
+        ({"minimum": 2**54 + 1, "maximum": 2**54 + 3}, "minimum", "maximum"),
+        ({"exclusiveMinimum": 2**53, "exclusiveMaximum": 2**53 + 2}, "exclusiveMinimum", "exclusiveMaximum"),
+        ({"exclusiveMinimum": True, "minimum": 2**53, "maximum": 2**53 + 1}, "minimum", "maximum"),
+        ({"minimum": -(2**53) - 1, "exclusiveMaximum": -(2**53)}, "minimum", "exclusiveMaximum"),
+    ],
+)
+def test_bounds_between_which_nothing_can_be_written(bounds, lower, upper):
+    says = (
+        f"json_schema: '{lower}' of {bounds[lower]} with '{upper}' of {bounds[upper]}, between which no number can be "
+        f"written exactly, cannot be enforced, at #/{lower}; take it out, or set lenient=True to ignore it"
+    )
+    for kind in ("integer", "number"):
+        with pytest.raises(GrammarError) as error:
+            FACTORY.json_schema({"type": kind, **bounds})
+        assert str(error.value) == says
+        FACTORY.json_schema({"type": kind, **bounds}, lenient=True)
+
+
+def test_bounds_that_contradict_each_other_are_told_so():
+    for least, most in ((5, 3), (2**53 + 3, 2**53 + 1)):
+        with pytest.raises(GrammarError, match="Unsatisfiable schema"):
+            FACTORY.json_schema({"type": "integer", "minimum": least, "maximum": most})
+
+
 def test_the_least_integer_does_not_end_the_process():
     """llguidance 1.9.1 goes into endless recursion where a regular expression of -2^63 alone is asked for."""
     schemas = [{"const": -(2**63)}, {"enum": [[-(2**63)]]},
@@ -165,6 +193,16 @@ def test_multiples_whose_product_overflows():
     assert lcm_overflows([0.01, 10**8])
     assert not lcm_overflows([0.01, 0.5, 1, 5, 100])
     assert not lcm_overflows([10**400])
+
+
+@pytest.mark.parametrize("value", [2**62, 2**80, 2**32, 1.2345678901])
+def test_a_multiple_that_is_refused_is_quoted_as_it_was_given(value):
+    """llguidance names 2^62 by the digits of a double, 4611686018427388000, and 1.2345678901 as 12345678901."""
+    schema = {"properties": {"a": {"multipleOf": 3}, "b": {"multipleOf": value}}}
+    with pytest.raises(GrammarError) as error:
+        FACTORY.json_schema(schema)
+    says = f"'multipleOf' of {value} cannot be enforced, at #/properties/b/multipleOf; take it out"
+    assert str(error.value) == f"json_schema: {says}"
 
 
 @pytest.mark.parametrize(
