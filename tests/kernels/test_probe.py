@@ -107,7 +107,7 @@ def test_the_machine_code_does_what_is_counted(code, function, instruction, n_pr
 
 @pytest.mark.parametrize(("function", "register", "n_loads"), [("read_avx2", "ymm", 4), ("read_avx512", "zmm", 2)])
 def test_the_machine_code_reads_all_bytes_by_wide_loads(code, function, register, n_loads):
-    """A line of 64 bytes of each of the four streams a turn, and nothing else from memory."""
+    """A line of 64 bytes of each of the two streams a turn, and nothing else from memory."""
     loop = hot_loop(code[function], f"(%rax),%{register}")
     loads = [line for line in loop if "(" in line]
     assert len(loads) == n_loads
