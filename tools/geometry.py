@@ -51,9 +51,16 @@ class Tensor:
     type: str
 
 
+FUSED = ("phi2", "phi3", "falcon", "gpt2", "gptneox", "qwen", "nomic-bert")
+"""Architectures whose own files have q, k and v, or gate and up, in one tensor where others have several."""
+
+
 def tensors(geometry: Geometry, hp: Any, type_name: str = Q4_K_M) -> Iterator[Tensor]:
     """The tensors of a file, biases left out, in the formats of llama.cpp's quantizer."""
-    table = expand(registry.default().architecture(geometry.architecture).tensors(hp), hp.n_layer)
+    table: WeightTable = {}
+    for name, weight in expand(registry.default().architecture(geometry.architecture).tensors(hp), hp.n_layer).items():
+        fused = geometry.architecture in FUSED or not weight.parts
+        table.update({name: weight} if fused else weight.split(name))
     count: Counter[str] = Counter()
     for name, weight in table.items():
         if _written(geometry, table, name, weight):
