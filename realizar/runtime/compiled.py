@@ -102,8 +102,8 @@ class CompiledPlan:
         """What the kernels rely on: every id of the batch names something."""
         if batch.embeddings is not None or batch.spans is not None or batch.adapters is not None:
             raise ParameterError("Batch.embeddings, spans and adapters are not computed on the CPU yet")
-        if batch.mask != "causal" or len(batch.positions) != 1:
-            raise ParameterError("Batch.mask must be 'causal' and positions have one row on the CPU yet")
+        if len(batch.positions) != 1:
+            raise ParameterError("Batch.positions: one row on the CPU yet")
         _within("tokens", batch.tokens, self._limits.n_vocab)
         _within("positions", batch.positions, self._limits.n_positions)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
