@@ -291,7 +291,7 @@ def check_interpreter(model: Model, activations: str) -> None:
             found = session.prompt(tokens, N_TOKENS)
             n = np.arange(N_TOKENS, dtype=np.int32)
             inputs = reference.Inputs(
-                np.array(tokens, np.int32), n, n, model.tensors, activations, "f32", N_CTX, session.sources
+                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX, session.sources
             )
             for node in graph.nodes:
                 if any(graph.values[i].name not in found for i in node.outputs):

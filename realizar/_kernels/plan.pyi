@@ -5,13 +5,15 @@ import numpy as np
 import numpy.typing as npt
 
 _Rows: TypeAlias = tuple[int, int]
-_Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, _Rows]
+_Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, _Rows]
 _LinearWeight: TypeAlias = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
 _Cache: TypeAlias = tuple[int | None, str, str, int, int, int, npt.NDArray[Any], npt.NDArray[Any]]
 
 N_PLANES: dict[str, int]
 
 def act_bytes(k: int, block: int, activations: str) -> int: ...
+def number_rows(rows: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.int32]: ...
+def reach_of_rows(spans: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.int32]: ...
 
 class Pool:
     def __new__(cls, n_threads: int) -> Pool: ...
@@ -44,7 +46,7 @@ class Program:
         act256: _Rows | None = None,
     ) -> None: ...
     def add_embed(
-        self, format: str, table: npt.NDArray[np.uint8], n: int, y: _Rows, by_position: bool = False
+        self, format: str, table: npt.NDArray[np.uint8], n: int, y: _Rows, by: str = "token", scale: float = 1.0
     ) -> None: ...
     def add_linear(
         self,
@@ -89,4 +91,7 @@ class Program:
         outputs: npt.NDArray[np.int32],
         block_tables: Sequence[npt.NDArray[np.int32]],
         seq_source: npt.NDArray[np.int32] | None = None,
+        embeddings: npt.NDArray[np.float32] | None = None,
+        embedding_rows: npt.NDArray[np.int32] | None = None,
+        spans: npt.NDArray[np.int32] | None = None,
     ) -> None: ...

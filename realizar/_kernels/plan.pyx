@@ -13,13 +13,13 @@ from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_LATENT_MAX_DIM, RZ_KV_BLOCK, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
-    RZ_OP_EMBED_POSITIONS, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
+    RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
     RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
     RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
     RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
     exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op,
     rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_rope, rz_rows,
-    rz_scratch_bytes, rz_weight,
+    rz_scratch_bytes, rz_span, rz_weight,
 )
 from realizar._kernels.table cimport kernels
 
@@ -32,6 +32,8 @@ _CODES = {
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
 
+_EMBED = {"token": RZ_OP_EMBED, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES}
+
 N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
 """How many int8 records a row is quantized to, for each kind of activations."""
 
@@ -39,6 +41,22 @@ N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
 def act_bytes(size_t k, int block, str activations not None):
     """Bytes of the activation records of a row of k elements in blocks of `block` (32 or 256)."""
     return N_PLANES[activations] * rz_act_bytes(k, block)
+
+
+def number_rows(rows, n):
+    """int32 [n]: which of the rows a row of the step is, -1 for none."""
+    out = np.full(n, -1, np.int32)
+    out[rows] = np.arange(len(rows), dtype=np.int32)
+    return out
+
+
+def reach_of_rows(spans, n):
+    """int32 [n, 2]: how many rows of its span are before a row of the step, and how many after it."""
+    out = np.zeros((n, 2), np.int32)
+    for first, end in spans:
+        out[first:end, 0] = np.arange(end - first)
+        out[first:end, 1] = out[first:end, 0][::-1]
+    return out
 
 
 cdef check_cache(str name, cache, tuple shape):
@@ -154,6 +172,13 @@ cdef class Program:
         self.keep.append(array)
         return &view[0]
 
+    cdef const int32_t *ints(self, array, size_t n) except NULL:
+        cdef const int32_t[::1] view = array
+        if <size_t> view.shape[0] != n:
+            raise ValueError(f"{n} integers expected, {view.shape[0]} given")
+        self.keep.append(array)
+        return &view[0]
+
     cdef const char *weight(self, array, size_t n_bytes, size_t *n_row, size_t *stride) except NULL:
         cdef const unsigned char[:, :] view = array
         if view.shape[0] < 1 or <size_t> view.shape[1] != n_bytes or view.strides[1] != 1:
@@ -220,10 +245,11 @@ cdef class Program:
         op.act256_stride = act256[1] if act256 is not None else 0
         self.max_row = max(self.max_row, n_all)
 
-    def add_embed(self, str format not None, table, size_t n, y, bint by_position=False):
-        """Rows of a table for the tokens, or for the positions."""
-        cdef rz_op *op = self.new_op(RZ_OP_EMBED_POSITIONS if by_position else RZ_OP_EMBED, n)
-        op.y, op.embed_format = self.rows(y, n), _FORMAT[format]
+    def add_embed(self, str format not None, table, size_t n, y, str by not None="token", float scale=1.0):
+        """Rows of a table, times scale, by "token", with the step's embeddings as they are in their place; by
+        "position"; or its first row for all, by "type"."""
+        cdef rz_op *op = self.new_op(_EMBED[by], n)
+        op.y, op.embed_format, op.scalar = self.rows(y, n), _FORMAT[format], scale
         op.weight = <rz_weight *> calloc(1, sizeof(rz_weight))
         if op.weight == NULL:
             raise MemoryError("no memory for an op")
@@ -248,21 +274,23 @@ cdef class Program:
             op.x2 = self.rows(residual, op.weight.n_row)
 
     cdef rz_rope *new_rope(self, rope) except NULL:
-        """rope: (inv_freq, mscale, neox, rows of the table)."""
-        inv_freq, mscale, neox, table = rope
+        """rope: (inv_freq, mscale, neox, axes of the frequencies or None, rows of the table)."""
+        inv_freq, mscale, neox, axes, table = rope
         cdef rz_rope *out = <rz_rope *> calloc(1, sizeof(rz_rope))
         if out == NULL:
             raise MemoryError("no memory for an op")
         try:
             out.inv_freq, out.mscale, out.half = self.floats(inv_freq, len(inv_freq)), mscale, len(inv_freq)
             out.neox, out.table = neox, self.rows(table, 2 * len(inv_freq))
+            if axes is not None:
+                out.axes = self.ints(axes, len(inv_freq))
         except BaseException:
             free(out)
             raise
         return out
 
     def add_rope_table(self, rope):
-        """Cosines and sines of the positions of the step; rope: (inv_freq, mscale, neox, rows of the table)."""
+        """Cosines and sines of the positions of the step; rope as in `new_rope`."""
         cdef rz_op *op = self.new_op(RZ_OP_ROPE_TABLE, 2 * len(rope[0]))
         op.rope = self.new_rope(rope)
 
@@ -302,13 +330,10 @@ cdef class Program:
         return a
 
     cdef const int32_t *count_blocks(self, size_t n) except NULL:
-        """0, 1, 2 ... for the blocks of a step that is remembered by nobody."""
+        """0, 1, 2 ... for the blocks of a step whose K and V are not cached."""
         if n < self.n_batch + self.n_batch // RZ_KV_BLOCK:
             raise ValueError(f"{n} blocks for the K and V of a step; {self.n_batch} rows may need more")
-        numbers = np.arange(n, dtype=np.int32)
-        self.keep.append(numbers)
-        cdef const int32_t[::1] view = numbers
-        return &view[0]
+        return self.ints(np.arange(n, dtype=np.int32), n)
 
     def add_kv_store(self, cache, k, v):
         """Store the K and V of the step's rows; cache as in `add_attention`."""
@@ -360,9 +385,11 @@ cdef class Program:
 
     def run(self, const int32_t[::1] tokens, const int32_t[:, ::1] positions, const int32_t[::1] seq_start,
             const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables,
-            const int32_t[::1] seq_source=None):
+            const int32_t[::1] seq_source=None, const float[:, ::1] embeddings=None, embedding_rows=None, spans=None):
         """One step over the arrays of a Batch, which must have passed its check; the GIL is released."""
         cdef rz_batch batch
+        cdef const int32_t[::1] embedding_of
+        cdef const int32_t[:, ::1] span_of
         cdef const int32_t *tables[16]
         cdef int32_t widths[16]
         cdef const int32_t[:, ::1] table
@@ -373,10 +400,18 @@ cdef class Program:
             raise ValueError(f"{len(block_tables)} cache groups; at most 16 are supported")
         batch.n_tokens, batch.n_seqs = <int> tokens.shape[0], <int> seq_past.shape[0]
         batch.n_outputs, batch.n_groups = <int> outputs.shape[0], len(block_tables)
+        batch.n_axes = <int> positions.shape[0]
         batch.tokens, batch.positions = &tokens[0], &positions[0, 0]
         batch.seq_start, batch.seq_past, batch.state_slots = &seq_start[0], &seq_past[0], &state_slots[0]
         batch.seq_source = &seq_source[0] if seq_source is not None else NULL
         batch.outputs = &outputs[0] if outputs.shape[0] else NULL
+        batch.embeddings, batch.embedding_of, batch.spans = NULL, NULL, NULL
+        if embeddings is not None:
+            embedding_of = number_rows(embedding_rows, tokens.shape[0])
+            batch.embeddings, batch.embedding_of = &embeddings[0, 0], &embedding_of[0]
+        if spans is not None:
+            span_of = reach_of_rows(spans, tokens.shape[0])
+            batch.spans = <const rz_span *> &span_of[0, 0]
         for group, array in enumerate(block_tables):
             table = array
             tables[group] = &table[0, 0] if table.shape[1] else NULL

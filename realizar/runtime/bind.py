@@ -81,7 +81,8 @@ class _Binder:
         first = [group.layers[0].key for group in self.plan.cache_groups]
         limits = Limits(
             n_vocab=self._table_rows("token"),
-            n_positions=min(self._table_rows("position"), self.params.n_ctx if any(self.biases.values()) else 2**31),
+            n_positions=self._table_rows("position"),
+            n_ctx=self.params.n_ctx if any(self.biases.values()) else 2**31,
             n_slots=min((len(state) for state in self.states.values()), default=2**31),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
         )
@@ -122,12 +123,8 @@ class _Binder:
         by_position, n_ctx = op.attrs["by"] == "position", self.params.n_ctx
         if by_position and n_ctx > table.shape[0]:
             raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
-        data = table.data
-        if (
-            op.attrs["by"] == "type"
-        ):  # whichever row is asked for is the first; of one row numpy would forget the stride
-            data = np.broadcast_to(data[0], (2, data.shape[1]))
-        self.program.add_embed(table.type, data, table.shape[-1], self.at.rows(op.outputs[0]), by_position)
+        self.program.add_embed(table.type, table.data, table.shape[-1], self.at.rows(op.outputs[0]), op.attrs["by"],
+                               op.attrs["scale"])  # fmt: skip
 
     def _add_linear(self, op: Node, index: int) -> None:
         x = op.inputs[0]

@@ -50,6 +50,10 @@ def calls(draw):
             }
         )
     )
+    if draw(st.booleans()):
+        borders = draw(st.sets(st.integers(0, n_tokens), min_size=2))
+        spans = np.array(sorted(borders), np.int32)
+        options["spans"] = np.stack([spans[:-1], spans[1:]], axis=1)[:: draw(st.integers(1, 2))]
     if head_dim_v <= min(head_dim_k, 512):
         options["latent"] = draw(st.booleans())
     if draw(st.booleans()):
