@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -217,13 +218,13 @@ class Session:
             self.sources[node.attrs["cache"]] = (k, v)
 
     def step(
-        self, parts: Sequence[tuple[int, int, Sequence[int]]], given: Mapping[str, F32] | None = None
+        self, parts: Sequence[tuple[int, int, Sequence[int]]], given: Mapping[str, F32] | None = None, **fields: Any
     ) -> dict[str, F32]:
         """Runs (sequence, tokens already cached, new tokens) parts in one step; copies of all outputs for all rows.
 
-        `given` are the values that the plan does not compute, for all rows.
+        `given` are the values that the plan does not compute, for all rows; `fields` are others of the batch.
         """
-        batch = self.batch(parts)
+        batch = replace(self.batch(parts), **fields)
         batch.check()
         return {name: value.copy() for name, value in self.compiled.run(batch, given=given).items()}
 
@@ -266,6 +267,19 @@ def random_tokens(n: int = N_TOKENS, seed: int = 0) -> list[int]:
     return [int(t) for t in np.random.default_rng(seed).integers(0, N_VOCAB, n)]
 
 
+def prompt_of_parts(graph: Graph) -> tuple[list[int], dict[str, Any]]:
+    """A random prompt of tokens, of embeddings where the program takes them, and of a span with both; the fields of its
+    batch."""
+    tokens, spans = random_tokens(), np.array([[8, 29]], np.int32)
+    if "embeddings" not in graph.inputs:
+        return tokens, {"spans": spans}
+    rows = np.arange(20, 33, dtype=np.int32)
+    tokens[20:33] = [0] * 13
+    node = next(node for node in graph.nodes if node.op == "embed")
+    embeddings = np.random.default_rng(3).standard_normal((13, *graph.values[node.outputs[0]].shape), np.float32)
+    return tokens, {"spans": spans, "embedding_rows": rows, "embeddings": embeddings}
+
+
 def source(sequence: int) -> list[int]:
     """Token ids of the text that a sequence of a session answers to; sequences 0 and 3 have the same."""
     return random_tokens(N_SOURCE, seed=2 + sequence % 3)
@@ -282,17 +296,21 @@ def check_all_used(model: Model) -> None:
 
 
 def check_interpreter(model: Model, activations: str) -> None:
-    """Op by op, on the compiled plan's own inputs: every value agrees with the numpy interpreter."""
-    tokens = random_tokens()
+    """Op by op, on the compiled plan's own inputs: every value agrees with the numpy interpreter.
+
+    Some rows enter as embeddings, where the program takes them, and some are a bidirectional span.
+    """
     for program, graph in model.graphs.items():
         for isa in table.available():
             plan = model.plan(program, [graph.values[i].name for i in _reachable(graph)])
             session = Session(model, plan, activations=activations, kv_type="f32", isa=isa)
-            found = session.prompt(tokens, N_TOKENS)
+            tokens, fields = prompt_of_parts(graph)
+            found = session.step([(0, 0, tokens)], **fields)
             n = np.arange(N_TOKENS, dtype=np.int32)
             inputs = reference.Inputs(
-                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX, session.sources
-            )
+                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX, session.sources,
+                dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
+            )  # fmt: skip
             for node in graph.nodes:
                 if any(graph.values[i].name not in found for i in node.outputs):
                     continue

@@ -112,7 +112,7 @@ struct rz_attend_args {
     int window, causal;
     const struct rz_span *spans; /* [n_tokens], or NULL: no query is in a span */
     float scale, softcap;        /* softcap 0: none */
-    const float *bias;    /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
+    const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
     size_t bias_stride;
     int k_type, v_type;
     int latent; /* 1: V of a key is the first head_dim_v elements of its K as it is kept, transformed in an int8 cache */

@@ -21,8 +21,7 @@ static inline struct key_range visible_keys(const struct rz_attend_args *args, i
         int64_t query = args->pos0 + t;
         struct rz_span span = args->spans ? args->spans[t] : (struct rz_span){0, 0};
         seen.end = min_key(seen.end, query + 1 + span.after);
-        if (args->window)
-            seen.first = max_key(seen.first, min_key(query + 1 - args->window, query - span.before));
+        if (args->window) seen.first = max_key(seen.first, min_key(query + 1 - args->window, query - span.before));
     }
     return seen;
 }
