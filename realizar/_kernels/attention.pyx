@@ -127,7 +127,8 @@ cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] s
 
 
 def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0, float softcap=0.0, str k_type="f16",
-              str v_type="f16", bias=None, spans=None, bint latent=False, int max_queries=RZ_ATTEND_MAX_QUERIES, str isa=None):
+              str v_type="f16", bias=None, spans=None, bint latent=False, int max_queries=RZ_ATTEND_MAX_QUERIES,
+              str isa=None):
     """Attention of one sequence over a paged cache whose unused slots hold NaN.
 
     Parameters

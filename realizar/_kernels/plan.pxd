@@ -18,7 +18,7 @@ cdef class Program:
     cdef list keep
     cdef object lock, scratch
 
-    # checked addresses: of rows of n floats, of records of n elements, of n floats or integers, of a weight of rows of n_bytes
+    # checked addresses: rows of n floats, activation rows of n elements, n floats, n integers, a weight of rows of n_bytes
     cdef void *at(self, size_t offset, size_t n_bytes) except NULL
     cdef rz_rows rows(self, view, size_t n) except *
     cdef char *records(self, view, size_t n, int block) except? NULL

@@ -146,10 +146,9 @@ class CompiledPlan:
     def _check_widths(self, batch: Batch) -> None:
         """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
         own, source = batch.seq_past.astype(np.int64) + np.diff(batch.seq_start), batch.seq_source
-        if own.max() > self._limits.n_ctx:
-            raise ParameterError(
-                f"Batch.seq_past: a sequence of {own.max()} rows; there are {self._limits.n_ctx} places"
-            )
+        n_ctx = self._limits.n_ctx
+        if own.max() > n_ctx:
+            raise ParameterError(f"Batch.seq_past: a sequence of {own.max()} rows; there are biases for {n_ctx}")
         for group, of_source in self._tables:
             lengths = source if of_source and source is not None else own
             n, width = int(lengths.max()), batch.block_tables[group].shape[1]

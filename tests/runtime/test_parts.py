@@ -1,7 +1,8 @@
-"""Steps of more than tokens: embeddings in their place, bidirectional spans, positions with axes; on a toy prefix LM."""
+"""Steps of more than tokens: embeddings, bidirectional spans, positions with axes; on a toy prefix LM."""
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -95,8 +96,7 @@ def step(session, *parts):
 
 def logits(session, prompt, cuts=(0, N)):
     """Of all rows of a prompt, in steps that end at these rows."""
-    steps = zip(cuts[:-1], cuts[1:], strict=True)
-    return np.concatenate([step(session, (0, prompt, first, end))[0] for first, end in steps])
+    return np.concatenate([step(session, (0, prompt, first, end))[0] for first, end in pairwise(cuts)])
 
 
 @pytest.mark.parametrize("isa", table.available())
