@@ -16,9 +16,9 @@ from realizar.errors import GGUFError, GraphError, ParameterError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
-from realizar.runtime.bind import KV, bind
-from realizar.runtime.compiled import CompiledPlan
-from realizar.runtime.places import BindParams
+from realizar.backends.cpu.bind import KV, bind
+from realizar.backends.cpu.compiled import CompiledPlan
+from realizar.backends.cpu.places import BindParams
 from realizar.runtime.plan import Plan, lower
 from realizar.runtime.weights import check_drafts, check_scales, collect
 

@@ -24,7 +24,7 @@ from realizar.model import Model
 from realizar.params import kv_types
 from realizar.quants import FORMATS, quantize
 from realizar.runtime.batch import BLOCK, Batch
-from realizar.runtime.places import BindParams
+from realizar.backends.cpu.places import BindParams
 from realizar.runtime.plan import Plan
 
 F32 = npt.NDArray[np.float32]

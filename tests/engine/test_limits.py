@@ -13,7 +13,7 @@ from realizar.errors import OutOfMemoryError, ParameterError, RealizarError
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.params import EngineParams
 from realizar.params.several import as_prompts
-from realizar.runtime import threads
+from realizar.backends.cpu import threads
 from tests.clocks import Clock
 from tests.engine.fake import FULL, FakeModel, continuation
 from tests.parity.cases import FIXTURES

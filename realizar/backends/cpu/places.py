@@ -16,9 +16,10 @@ from realizar.errors import ParameterError
 from realizar.graph import Node, RopeScaling
 from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.runtime.batch import BLOCK
-from realizar.runtime.compiled import Rows
+from realizar.backends.cpu.compiled import Rows
 from realizar.runtime.plan import Plan, assign_slots
-from realizar.runtime.weights import Tensor, floats
+from realizar.backends.cpu.layout import floats
+from realizar.runtime.weights import Tensor
 
 Rope = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, Rows]
 

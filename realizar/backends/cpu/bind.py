@@ -17,10 +17,11 @@ from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
-from realizar.runtime.compiled import CompiledPlan, Limits, Rows
-from realizar.runtime.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
+from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
+from realizar.backends.cpu.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.runtime.plan import Plan
-from realizar.runtime.weights import Tensor, floats, heads_of, of_experts
+from realizar.backends.cpu.layout import floats, heads_of, of_experts
+from realizar.runtime.weights import Tensor
 
 Array = npt.NDArray[Any]
 KV = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
