@@ -13,14 +13,14 @@ from realizar._kernels.plan import Pool, Program
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
 from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
+from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
+from realizar.backends.cpu.layout import floats, heads_of, of_experts
+from realizar.backends.cpu.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
-from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
-from realizar.backends.cpu.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.runtime.plan import Plan
-from realizar.backends.cpu.layout import floats, heads_of, of_experts
 from realizar.runtime.weights import Tensor
 
 Array = npt.NDArray[Any]
