@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realizar._kernels import table
-from realizar._kernels.attention import attention, store
+from realizar._kernels.testing.attention import attention, store
 from realizar._kernels.kv import KV_TYPES
 
 FASTER = table.available()[1:]
