@@ -127,18 +127,17 @@ class Engine:
             found = self.runner.run(batch, None if own else [output], program)[output]
         if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
             self.speculator.cost.learn(batch.n_tokens, time.perf_counter() - begin)
-        mix(found, every)
         counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
         ends = list(accumulate(counts))
-        given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
-        run_batch_functions(found, [(r, work[r], at) for r, at in given.items()])
-        if any(request.reads_blocks for request in given):
-            found.flags.writeable = False  # what is found out here must stay true
-            self.runner.blocks.fill(found)
+        rows = {r: found[end - n : end] for r, n, end in zip(work, counts, ends, strict=True) if n}
+        if output == "logits":
+            for request, own_rows in rows.items():
+                rows[request] = mix(own_rows, work[request])
+            run_batch_functions(rows, work)
         for request, chunks in work.items():
             try:
-                if request in given and request.error is None:
-                    request.take(chunks, found[given[request]])
+                if request in rows and request.error is None:
+                    request.take(chunks, rows[request])
             except BaseException as error:
                 request.fail(error)
             for chunk in chunks:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar._kernels.blocks import LogitBlocks
+from realizar._kernels import logit_scan
 from realizar._kernels.plan import Pool
 from realizar.backends.cpu.places import BindParams
 from realizar.backends.cpu.threads import bounded_threads, default_threads
 from realizar.engine.sequence import Chunk
 from realizar.runtime.batch import Batch
+from realizar.runtime.logit_rows import LogitRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,15 +50,13 @@ class Runner:
         What the inputs of products with quantized weights are rounded to.
     pool : Pool
         The threads.
-    blocks : LogitBlocks
-        Looks, with the same threads, at rows of logits that are to be sampled.
     """
 
     def __init__(self, model: Model, cache: KVCache, params: EngineParams, pool: Pool | None = None) -> None:
         self.model = model
         self.cache = cache
         self.pool = pool or Pool(bounded_threads(params.n_threads) if params.n_threads else default_threads().n)
-        self.blocks = LogitBlocks(self.pool, model.hp.n_vocab)
+        self._scan = partial(logit_scan.summaries, self.pool)
         self.activations = params.activations or model.default_activations
         self._bind_params = BindParams(cache.n_batch, cache.n_ctx, self.activations, params.kv_type)
         self._programs: dict[tuple[str, tuple[str, ...] | None], CompiledPlan] = {}
@@ -119,7 +119,7 @@ class Runner:
             row[: len(table)] = table
         return np.maximum(out, 0)
 
-    def run(self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None) -> dict[str, Array]:
+    def run(self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None) -> dict[str, Any]:
         """Make the cache's pending copies, then compute a step.
 
         What no output depends on is not computed: with the outputs of an early layer alone, the layers behind it
@@ -136,10 +136,14 @@ class Runner:
 
         Returns
         -------
-        dict of str to ndarray
-            One row for each of `batch.outputs`: "logits" float32 [m, n_vocab], or what was named. Views, valid until
-            the next run.
+        dict of str to LogitRows or ndarray
+            One row for each of `batch.outputs`: "logits" as LogitRows [m, n_vocab], other values as float32 [m, ...].
+            Read-only views of the backend's memory, valid until the next run.
         """
         self.cache.flush()
-        self.blocks.forget()
-        return self.program(outputs, program).run(batch)
+        found: dict[str, Any] = dict(self.program(outputs, program).run(batch))
+        for values in found.values():
+            values.flags.writeable = False
+        if "logits" in found:
+            found["logits"] = LogitRows(found["logits"], self._scan)
+        return found

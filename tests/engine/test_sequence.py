@@ -36,7 +36,7 @@ class Rig:
         """One step over (sequence, n_tokens)."""
         for seq, n in parts:
             seq.reserve(n)
-        logits = self.runner.run(self.runner.batch([Chunk(seq, n, n) for seq, n in parts]))["logits"]
+        logits = self.runner.run(self.runner.batch([Chunk(seq, n, n) for seq, n in parts]))["logits"].values
         want = [
             expected(self.plan, seq.tokens[: seq.n_computed + i + 1].tolist()) for seq, n in parts for i in range(n)
         ]

@@ -215,7 +215,7 @@ class DraftModel(Speculator):
             chunk.reserve()
         begin = time.perf_counter()
         batch = self.runner.batch([chunk for _, _, chunk in chunks])
-        rows = iter(self.runner.run(batch)["logits"])
+        rows = iter(self.runner.run(batch)["logits"].values)
         if batch.n_tokens == len(batch.outputs):
             self._own_cost.learn(batch.n_tokens, time.perf_counter() - begin)
         for _, _, chunk in chunks:
