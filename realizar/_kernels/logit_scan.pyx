@@ -19,8 +19,7 @@ cdef extern from "realizar/logit_rows.h" nogil:
         const rz_kernels *kernels
         const float *x
         size_t n_row, n, ld, n_block
-        float *max
-        float *sum
+        float *out
         atomic_size_t next
     void rz_logit_rows_run(void *rows, int worker, int n_threads)
     void atomic_init(atomic_size_t *object, size_t value)
@@ -39,7 +38,7 @@ def summaries(Pool pool not None, const float[:, :] logits not None):
 
     Returns
     -------
-    float32 [2, m, n_blocks]
+    float32 [m, 2, n_blocks]
         Of each block of 64 logits the maximum, and the sum of e**(logit - maximum).
 
     Raises
@@ -52,14 +51,14 @@ def summaries(Pool pool not None, const float[:, :] logits not None):
     cdef rz_logit_rows rows
     cdef int error = 0
     if logits.shape[1] < 1 or logits.strides[1] != sizeof(float):
-        raise ValueError(f"rows of {logits.shape[1]} logits, {logits.strides[1]} bytes apart: must be contiguous float32")
-    found = np.empty((2, logits.shape[0], (logits.shape[1] + RZ_LOGITS_BLOCK - 1) // RZ_LOGITS_BLOCK), np.float32)
+        raise ValueError(f"rows of {logits.shape[1]} logits, {logits.strides[1]} bytes apart: must be contiguous")
+    found = np.empty((logits.shape[0], 2, (logits.shape[1] + RZ_LOGITS_BLOCK - 1) // RZ_LOGITS_BLOCK), np.float32)
     cdef float[:, :, ::1] out = found
     if not logits.shape[0]:
         return found
     rows.kernels, rows.x, rows.n_row, rows.n = kernels(), &logits[0, 0], logits.shape[0], logits.shape[1]
     rows.ld, rows.n_block = logits.strides[0] // sizeof(float), out.shape[2]
-    rows.max, rows.sum = &out[0, 0, 0], &out[1, 0, 0]
+    rows.out = &out[0, 0, 0]
     with nogil:
         atomic_init(&rows.next, 0)
         if logits.shape[0] * logits.shape[1] <= ONE_THREAD:

@@ -80,12 +80,8 @@ cdef class Candidates:
     def load(self, const float[::1] logits not None, const float[:, :] summaries=None):
         """Make every token a candidate; False if a logit is NaN or +inf, or all are -inf: then do not continue.
 
-        Parameters
-        ----------
-        logits : float32 [n_vocab]
-            Read in place, so it must not change while the candidates are in use.
-        summaries : float32 [2, n_blocks], optional
-            Their block maxima and block sums (`logit_scan.summaries`); computed here by default.
+        The logits, float32 [n_vocab], are read in place; their block maxima and block sums, float32 [2, n_blocks] as
+        `logit_scan.summaries` returns them, are computed here where they are not given.
         """
         cdef Py_ssize_t n
         if logits.shape[0] != self.n_vocab:
@@ -100,7 +96,7 @@ cdef class Candidates:
         else:
             n = self._n_blocks()
             if summaries.shape[0] != 2 or summaries.shape[1] != n or summaries.strides[1] != sizeof(float):
-                raise ValueError(f"summaries [{summaries.shape[0]}, {summaries.shape[1]}]: must be [2, {n}], contiguous")
+                raise ValueError(f"summaries [{summaries.shape[0]}, {summaries.shape[1]}]: must be rows [2, {n}]")
             memcpy(self.block_max, &summaries[0, 0], <size_t>n * sizeof(float))
             memcpy(self.block_sum, &summaries[1, 0], <size_t>n * sizeof(float))
             self._sum()

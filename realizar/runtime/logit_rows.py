@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Logits = npt.NDArray[np.float32]
 Scan = Callable[[Logits], Logits]
-"""Computes the summaries of rows: float32 [m, n] -> float32 [2, m, n_blocks], block maxima and block sums."""
+"""Computes the summaries of rows: float32 [m, n] -> float32 [m, 2, n_blocks], block maxima and block sums."""
 
 
 class LogitRow(NamedTuple):
@@ -61,25 +61,28 @@ class LogitRows:
         first, end, step = part.indices(len(self.values))
         if step != 1:
             raise ValueError(f"LogitRows[::{step}]: a slice must have step 1")
+        if end - first == len(self.values):
+            return self
         whole = self if self._all is None else self._all
         found = LogitRows(self.values[first:end], self._scan)
         found._all, found._first = whole, self._first + first
         return found
 
     def summaries(self) -> Logits | None:
-        """Return the block maxima and block sums, float32 [2, m, n_blocks]; None where the backend has no scan."""
-        if self._scan is None:
-            return None
-        whole = self if self._all is None else self._all
-        if whole._summaries is None:
-            whole.values.flags.writeable = self.values.flags.writeable = False
-            whole._summaries = self._scan(whole.values)
-        return whole._summaries[:, self._first : self._first + len(self.values)]
+        """Return the block maxima and block sums, float32 [m, 2, n_blocks]; None where the backend has no scan."""
+        if self._summaries is None and self._scan is not None:
+            if self._all is None:
+                self.values.flags.writeable = False
+                self._summaries = self._scan(self.values)
+            else:
+                found = self._all.summaries()
+                self._summaries = None if found is None else found[self._first : self._first + len(self.values)]
+        return self._summaries
 
     def row(self, i: int) -> LogitRow:
         """Return row i with its summaries."""
         found = self.summaries()
-        return LogitRow(self.values[i], None if found is None else found[:, i])
+        return LogitRow(self.values[i], None if found is None else found[i])
 
     def copy(self) -> LogitRows:
         """Return rows in memory of their own, which may be written until their summaries are asked for."""

@@ -26,7 +26,7 @@ def test_few_blocks_of_the_logits_are_read(name):
     logits = (rng.standard_normal((1, N_VOCAB)) / 2 - 8).astype(np.float32)
     hot = rng.integers(0, N_VOCAB, N_HOT)
     logits[0, hot] += 14
-    summaries = logit_scan.summaries(Pool(2), logits)[:, 0]
+    summaries = logit_scan.summaries(Pool(2), logits)[0]
     params = {**ONE, **MOST}[name]
     want = chosen(params, summaries, logits[0])
     kept = {want // BLOCK} if name in ONE else {int(token) // BLOCK for token in hot}

@@ -56,8 +56,8 @@ def test_slices_share_the_summaries_of_one_scan(values: np.ndarray) -> None:
     part = rows[1:4][1:]
     assert not calls
     found, whole = part.summaries(), logit_scan.summaries(Pool(1), values)
-    np.testing.assert_array_equal(found, whole[:, 2:4])
-    np.testing.assert_array_equal(rows.row(3).summaries, whole[:, 3])
+    np.testing.assert_array_equal(found, whole[2:4])
+    np.testing.assert_array_equal(rows.row(3).summaries, whole[3])
     np.testing.assert_array_equal(part.row(1).values, values[3])
     assert (calls, len(part), len(rows[2:2])) == ([5], 2, 0)
     with pytest.raises(ValueError, match="step 1"):
@@ -93,10 +93,10 @@ def test_bad_logits_are_seen(values: np.ndarray, bad: float) -> None:
 
 def test_other_shapes_are_refused(values: np.ndarray) -> None:
     pool, found = Pool(1), logit_scan.summaries(Pool(1), values)
-    assert logit_scan.summaries(pool, values[:0]).shape == (2, 0, found.shape[2])
+    assert logit_scan.summaries(pool, values[:0]).shape == (0, 2, found.shape[2])
     for wrong in (np.zeros((1, 2 * N_VOCAB), np.float32)[:, ::2], np.zeros((1, 0), np.float32)):
         with pytest.raises(ValueError, match="must be contiguous"):
             logit_scan.summaries(pool, wrong)
-    for summaries in (found[:, 0, 1:], found[:1, 0], np.repeat(found[:, 0], 2, axis=1)[:, ::2]):
-        with pytest.raises(ValueError, match="summaries"):
+    for summaries in (found[0, :, 1:].copy(), found[0, :1], np.repeat(found[0], 2, axis=1)[:, ::2]):
+        with pytest.raises(ValueError, match="summaries|contiguous"):
             Candidates(N_VOCAB).load(values[0], summaries)
