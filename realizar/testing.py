@@ -277,7 +277,7 @@ def check_all_used(model: Model) -> None:
         _need(name in used, f"{model.architecture.name}: {name} is declared, but no program uses it")
 
 
-def check_interpreter(model: Model, activations: str) -> None:
+def check_interpreter(model: Model, activations: Activations) -> None:
     """Op by op, on the compiled plan's own inputs: every value agrees with the numpy interpreter."""
     tokens = random_tokens()
     for program, graph in model.graphs.items():
@@ -311,7 +311,7 @@ def check_fusion(model: Model) -> None:
             _need(_equal(value, plain[name]), f"{model.architecture.name}.{program}: fusion changes the bits of {name}")
 
 
-def check_same_bits(model: Model, program: str, activations: str = "int8") -> None:
+def check_same_bits(model: Model, program: str, activations: Activations = "int8") -> None:
     """One prompt alone, at once, on the best instruction set, against every other way to compute it."""
     tokens, other, plan = random_tokens(), random_tokens(33, seed=1), model.plan(program)
     new_session = partial(Session, model, plan, activations=activations)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar._kernels.blocks import LogitBlocks
 from realizar.engine.sequence import Chunk
 from realizar.runtime.backend import CompileParams
 from realizar.runtime.batch import Batch
@@ -53,7 +52,7 @@ class Runner:
         self.model = model
         self.cache = cache
         self.backend = backend
-        self.blocks = LogitBlocks(backend.pool, model.hp.n_vocab)
+        self.blocks = backend.logit_blocks(model.hp.n_vocab)
         self.activations = params.activations or model.default_activations
         self._compile_params = CompileParams(cache.n_batch, cache.n_ctx, self.activations)
         self._programs: dict[tuple[str, tuple[str, ...] | None], Program] = {}

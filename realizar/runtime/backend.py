@@ -112,6 +112,9 @@ class Backend(Protocol):
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> Storage:
         """Return the memory of a KV cache; ParameterError if there is not that much."""
 
+    def logit_blocks(self, n_vocab: int) -> Any:
+        """Return what computes the block summaries of rows of logits, with the backend's threads."""
+
     def compile(
         self, plan: Plan, tensors: Mapping[str, Tensor], storage: Storage, params: CompileParams
     ) -> Program:  # fmt: skip

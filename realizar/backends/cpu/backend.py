@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from realizar._kernels.blocks import LogitBlocks
 from realizar._kernels.plan import Pool
 from realizar.backends.cpu.bind import bind
 from realizar.backends.cpu.places import BindParams
@@ -49,6 +50,10 @@ class CPUBackend:
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> CPUStorage:
         """Return the memory of a KV cache; ParameterError if there is not that much."""
         return CPUStorage(groups, states, params)
+
+    def logit_blocks(self, n_vocab: int) -> LogitBlocks:
+        """Return what computes the block summaries of rows of logits, with the backend's threads."""
+        return LogitBlocks(self.pool, n_vocab)
 
     def compile(
         self, plan: Plan, tensors: Mapping[str, Tensor], storage: Storage, params: CompileParams
