@@ -4,8 +4,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from realizar.backends.cpu.backend import CPUBackend
 from realizar.arch import registry
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
 from realizar.engine.sequence import Chunk, Sequence

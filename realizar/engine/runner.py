@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from realizar.model import Model
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend, Program
-    
+
     Array = npt.NDArray[Any]
 
 
