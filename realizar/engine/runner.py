@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar._kernels import logit_scan
-from realizar._kernels.plan import Pool
-from realizar.backends.cpu.places import BindParams
-from realizar.backends.cpu.threads import bounded_threads, default_threads
 from realizar.engine.sequence import Chunk
+from realizar.runtime.backend import CompileParams
 from realizar.runtime.batch import Batch
 from realizar.runtime.logit_rows import LogitRows
 
@@ -20,10 +16,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from realizar.backends.cpu.compiled import CompiledPlan
     from realizar.engine.kv_cache import KVCache
     from realizar.model import Model
     from realizar.params import EngineParams
+    from realizar.runtime.backend import Backend, Program
 
     Array = npt.NDArray[Any]
 
@@ -31,9 +27,9 @@ if TYPE_CHECKING:
 class Runner:
     """Runs a model's programs over sequences in one cache.
 
-    The worker threads are started here. The model's main program is bound at once with its own outputs; other
+    The model's main program is bound at once with its own outputs; other
     programs, and those that also give other values ("taps"), are bound when they are first asked for, to the same
-    threads and the same cache.
+    backend and the same cache.
 
     Parameters
     ----------
@@ -41,33 +37,31 @@ class Runner:
     cache : KVCache
     params : EngineParams
         n_threads, activations (by default the model's own) and kv_type.
-    pool : Pool, optional
-        Threads of another runner to compute with; by default ones of its own.
+    backend : Backend
+        Computes the steps; it has made the cache's storage.
 
     Attributes
     ----------
     activations : {"int8", "int16", "f32"}
         What the inputs of products with quantized weights are rounded to.
-    pool : Pool
-        The threads.
+    backend : Backend
     """
 
-    def __init__(self, model: Model, cache: KVCache, params: EngineParams, pool: Pool | None = None) -> None:
+    def __init__(self, model: Model, cache: KVCache, params: EngineParams, backend: Backend) -> None:
         self.model = model
         self.cache = cache
-        self.pool = pool or Pool(bounded_threads(params.n_threads) if params.n_threads else default_threads().n)
-        self._scan = partial(logit_scan.summaries, self.pool)
+        self.backend = backend
         self.activations = params.activations or model.default_activations
-        self._bind_params = BindParams(cache.n_batch, cache.n_ctx, self.activations, params.kv_type)
-        self._programs: dict[tuple[str, tuple[str, ...] | None], CompiledPlan] = {}
+        self._compile_params = CompileParams(cache.n_batch, cache.n_ctx, self.activations)
+        self._programs: dict[tuple[str, tuple[str, ...] | None], Program] = {}
         self.program(None)
 
     @property
     def n_threads(self) -> int:
         """Threads that compute a step, the caller's included."""
-        return self.pool.n_threads
+        return self.backend.n_threads
 
-    def program(self, outputs: Iterable[str] | None, name: str | None = None) -> CompiledPlan:
+    def program(self, outputs: Iterable[str] | None, name: str | None = None) -> Program:
         """Return a program, the main one by default, for its own outputs (None) or for the values of these names.
 
         Raises
@@ -78,10 +72,8 @@ class Runner:
         name = name or self.model.main
         key = (name, None if outputs is None else tuple(outputs))
         if key not in self._programs:
-            kv = {at.key: (at.k, at.v) for at in self.cache.layers}
-            states = {at.key: at.data for at in self.cache.states}
             plan = self.model.plan(*key)
-            self._programs[key] = self.model.bind(plan, self.pool, self._bind_params, kv, states)
+            self._programs[key] = self.model.bind(plan, self.backend, self.cache.storage, self._compile_params)
         return self._programs[key]
 
     def forget_programs(self) -> None:
@@ -145,5 +137,5 @@ class Runner:
         for values in found.values():
             values.flags.writeable = False
         if "logits" in found:
-            found["logits"] = LogitRows(found["logits"], self._scan)
+            found["logits"] = LogitRows(found["logits"], self.backend.summarize)
         return found

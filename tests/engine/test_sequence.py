@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine.runner import Runner
 from realizar.engine.sequence import GONE, Chunk, Sequence
 from realizar.errors import ContextFullError, ParameterError
@@ -30,7 +31,7 @@ class Rig:
     def __init__(self, plan, **params):
         self.plan = plan
         self.cache = fake_cache(plan, **params)
-        self.runner = Runner(FakeModel(plan), self.cache, EngineParams(n_threads=2))
+        self.runner = Runner(FakeModel(plan), self.cache, EngineParams(n_threads=2), CPUBackend(2))
 
     def compute(self, *parts):
         """One step over (sequence, n_tokens)."""

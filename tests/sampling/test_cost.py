@@ -51,9 +51,9 @@ def test_calls_of_a_step(monkeypatch):
     params = SamplingParams(max_tokens=n_tokens, ignore_eos=True, seed=1)
     with LLM(FIXTURES / "llama/model-q4_1.gguf", n_ctx=64, n_seqs=n, n_threads=1) as llm:
         runner = llm.engine.runner
-        run, scan, sample = Counter(runner.run), Counter(runner._scan), Counter(SamplerChain.sample)
+        run, scan, sample = Counter(runner.run), Counter(runner.backend.summarize), Counter(SamplerChain.sample)
         monkeypatch.setattr(runner, "run", run)
-        monkeypatch.setattr(runner, "_scan", scan)
+        monkeypatch.setattr(runner.backend, "summarize", scan)
         monkeypatch.setattr(SamplerChain, "sample", lambda *args: sample(*args))
         llm.generate([[1, 2, 3 + i] for i in range(n)], params)
     assert (run.n, scan.n, sample.n) == (n_tokens, n_tokens, n * n_tokens)
