@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realizar.arch.hookspecs import hookimpl
-    from realizar.engine.completion import Completion
+    from realizar.engine.output import Completion
     from realizar.llm import LLM
     from realizar.params import SamplingParams
 
@@ -20,7 +20,7 @@ __all__ = ["LLM", "Completion", "SamplingParams", "__version__", "hookimpl"]
 _HOME = {
     "LLM": "realizar.llm",
     "SamplingParams": "realizar.params",
-    "Completion": "realizar.engine.completion",
+    "Completion": "realizar.engine.output",
     "hookimpl": "realizar.arch.hookspecs",
 }
 

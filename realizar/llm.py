@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import os
     from types import TracebackType
 
-    from realizar.engine.completion import Completion
-    from realizar.engine.writing import Writing
+    from realizar.engine.output import Completion
+    from realizar.engine.request import TextRequest
     from realizar.model import Model
     from realizar.tokenizer.fim import Order
 
@@ -160,7 +160,7 @@ class LLM(Reading):
         """
         several = as_prompts(prompts)
         each = params_of_each(params, len(several))
-        requests: list[Writing] = []
+        requests: list[TextRequest] = []
         try:
             for prompt, its_params in zip(several, each, strict=True):
                 requests.append(self._request(prompt, its_params))
@@ -170,9 +170,9 @@ class LLM(Reading):
                 request.cancel()
         return [request.completion() for request in requests]
 
-    def _request(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> Writing:
+    def _request(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextRequest:
         if isinstance(params, SamplingParams) and params.n_beams > 1:
-            return self.engine.search(self._ids(prompt), params)
+            return self.engine.beam_search(self._ids(prompt), params)
         return self.engine.generate(self._ids(prompt), params, tools)
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> TextStream:

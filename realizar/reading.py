@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from realizar.engine.pooling import pooler
+from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, shown
 from realizar.params.several import as_prompts
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.engine import Engine
-    from realizar.engine.likelihood import Score, Scored
-    from realizar.engine.scoring import Encoding
+    from realizar.engine.scoring import EmbeddingRequest, Score, ScoreRequest
     from realizar.tokenizer import Tokenizer
 
     Prompt = str | Sequence[int]
@@ -61,9 +60,9 @@ class Reading(ABC):
             As `generate`.
         """
         if decoder_tokens is None:
-            request = self.engine.score(token_ids)
+            request = self.engine.logits(token_ids)
         else:
-            request = self.engine.score(decoder_tokens, source=token_ids)
+            request = self.engine.logits(decoder_tokens, source=token_ids)
         self.engine.complete([request])
         return request.logits
 
@@ -101,10 +100,10 @@ class Reading(ABC):
         """
         single = not isinstance(continuation, list) or all(isinstance(item, Integral) for item in continuation)
         pairs = [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
-        requests: list[Scored] = []
+        requests: list[ScoreRequest] = []
         try:
             for batch in (pairs[:1], pairs[1:]):  # the others find in the cache what the first one computed
-                now = [self.engine.likelihood(*pair, logprobs) for pair in batch]
+                now = [self.engine.score(*pair, logprobs) for pair in batch]
                 requests += now
                 self.engine.complete(now)
         finally:
@@ -170,9 +169,9 @@ class Reading(ABC):
             If a text is longer than the context.
         """
         pool = pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
-        requests: list[Encoding] = []
+        requests: list[EmbeddingRequest] = []
         try:
-            requests.extend(self.engine.encode(self._ids(text)) for text in as_prompts(texts))
+            requests.extend(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
             self.engine.complete(requests)
         finally:
             for request in requests:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realizar.engine.writing import Writing
+from realizar.engine.request import TextRequest
 from realizar.errors import shown
 from realizar.sampling import batch_functions
 
@@ -34,9 +34,9 @@ def run_batch_functions(logits: Logits, given: Iterable[tuple[Request, Seq[Chunk
         Those that get a token in this step, what was computed of them, and where their rows are. One whose function
         fails gets the error.
     """
-    users: dict[BatchFunction, list[tuple[Writing, Seq[Chunk], slice]]] = {}
+    users: dict[BatchFunction, list[tuple[TextRequest, Seq[Chunk], slice]]] = {}
     for request, chunks, at in given:
-        if isinstance(request, Writing) and not request.is_reading:
+        if isinstance(request, TextRequest) and not request.is_reading:
             try:
                 for function in batch_functions(request.params):
                     users.setdefault(function, []).append((request, chunks, at))

@@ -6,9 +6,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from realizar.engine.answer import end_ids, ended_by
-from realizar.engine.completion import Completion
-from realizar.engine.writing import Writing
+from realizar.engine.output import Completion, end_ids, ended_by
+from realizar.engine.request import TextRequest
 from realizar.errors import RealizarError
 from realizar.sampling import BeamRules, BeamSearch, StopFilter
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from realizar.engine.completion import FinishReason
+    from realizar.engine.output import FinishReason
     from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
     from realizar.sampling import Beam, Ended, SamplerChain, Step
@@ -45,7 +44,7 @@ class Line:
         self.sampler.learn(token)
 
 
-class Beams(Writing):
+class Beams(TextRequest):
     """A prompt whose most probable continuations are searched.
 
     `BeamSearch` says which texts go on; here they are computed. Texts with the same beginning share its blocks of the

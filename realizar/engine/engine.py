@@ -17,7 +17,7 @@ from realizar.engine.intake import Intake
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
-from realizar.engine.speculation.choice import speculator
+from realizar.engine.speculation import make_speculator
 from realizar.errors import RealizarError, ReentryError, memory_for
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from realizar.calls import ToolUse
     from realizar.engine.beams import Beams
     from realizar.engine.generation import Generation
-    from realizar.engine.likelihood import Scored
     from realizar.engine.request import Request
-    from realizar.engine.scoring import Encoding, Scoring
+    from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
     from realizar.engine.sequence import Chunk
     from realizar.model import Model
     from realizar.params import EngineParams, SamplingParams
@@ -72,7 +71,7 @@ class Engine:
         self.cache = KVCache(model.plan().cache_groups, model.plan().states, replace(params, n_ctx=self.n_ctx))
         self.runner = Runner(model, self.cache, params)
         self.scheduler = Scheduler(self.cache)
-        self.speculator = speculator(params, self.runner, draft)
+        self.speculator = make_speculator(params, self.runner, draft)
         self._intake = Intake(self.runner)
         self._aside = Aside()
         self._turn = threading.Condition()  # made anew in a child of fork()
@@ -159,24 +158,24 @@ class Engine:
             self.speculator.attach(request)
         return self._added(request)
 
-    def search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
+    def beam_search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
         """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
         begin = time.perf_counter()
         request = self._intake.beams(prompt, params)
         request.deadline -= time.perf_counter() - begin
         return self._added(request)
 
-    def likelihood(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> Scored:
-        """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.scored`."""
-        return self._added(self._intake.scored(prompt, continuation, n_top))
+    def score(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> ScoreRequest:
+        """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.score`."""
+        return self._added(self._intake.score(prompt, continuation, n_top))
 
-    def score(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> Scoring:
+    def logits(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> LogitsRequest:
         """Hand in a text whose logits are wanted, or an answer to a source; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.scoring(tokens, source))
+        return self._added(self._intake.logits(tokens, source))
 
-    def encode(self, tokens: Iterable[int]) -> Encoding:
+    def embed(self, tokens: Iterable[int]) -> EmbeddingRequest:
         """Hand in a text whose hidden states are wanted; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.encoding(tokens))
+        return self._added(self._intake.embedding(tokens))
 
     def _added(self, request: R) -> R:
         self.scheduler.add(request)

@@ -1,12 +1,14 @@
-"""Request: what was asked of an engine; its sequences, what to compute of them next, and whether it is over."""
+"""Requests: what was asked of an engine; its sequences, what to compute of them next, and whether it is over."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from realizar.engine.output import Timings
 from realizar.engine.sequence import Chunk
 from realizar.errors import RealizarError, RequestError, told
 
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.engine.output import Completion
+    from realizar.engine.scoring import PromptLogprobs
     from realizar.engine.sequence import Sequence
+    from realizar.params import SamplingParams
 
     Rows = npt.NDArray[np.float32]
 
@@ -135,3 +140,74 @@ class Request(ABC):
         rows : float32 [sum of their n_outputs, n]
             In their order, at least one; valid during the call.
         """
+
+
+class TextRequest(Request):
+    """A prompt to be continued, or a source to be answered, by one text or several.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The prompt; behind a source, what the answer begins with.
+    params : SamplingParams
+
+    Attributes
+    ----------
+    prompt_logprobs : PromptLogprobs | None
+        Those of the prompt, where that is wanted; the cache keeps none, so all of the prompt is computed.
+    """
+
+    reads_blocks = True
+    prompt_logprobs: PromptLogprobs | None = None
+
+    def __init__(self, seq: Sequence, params: SamplingParams) -> None:
+        self.params = params
+        self.max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
+        super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
+        self.n_seqs_max = params.n_texts * len(seq.together)
+        if params.max_time is not None:
+            self.deadline = time.perf_counter() + params.max_time
+        self._n_prompts = [own.n_tokens for own in seq.together]
+        self._n_prompt = len(seq.source) or seq.n_tokens
+        self._n_cached = 0
+        self._t_begin = 0.0
+
+    def blocks_needed(self) -> list[int]:
+        """Blocks of each cache group that its texts hold at most."""
+        cache, n_source, n_texts = self.seq.cache, len(self.seq.source), self.params.n_texts
+        each = (
+            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_source, n_texts, n)
+            for n in self._n_prompts
+        )
+        return [sum(needed) for needed in zip(*each, strict=True)]
+
+    def source_chunk(self) -> Chunk:
+        """Return the source, once."""
+        self._t_begin = self._t_begin or time.perf_counter()
+        return super().source_chunk()
+
+    def _match_prefix(self) -> None:
+        """Take over what the cache holds of the prompt, if nothing of it is computed yet."""
+        if not self.seq.n_computed:
+            self._t_begin = self._t_begin or time.perf_counter()
+            if self.prompt_logprobs is None:
+                self.seq.match_prefix()
+            self._n_cached = self.seq.n_cached
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the prompt's own logprobs are still read off, so that no text goes on."""
+        return self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole
+
+    def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
+        """Return the tokens of the texts that go on by a token."""
+        return [chunk.seq.tokens for chunk in chunks if chunk.n_outputs]
+
+    def _timings(self, n_generated: int, t_first: float, t_last: float) -> Timings:
+        """Return what a text took whose first and last token came at these times (0: not yet)."""
+        prefill_s = t_first - self._t_begin if t_first else 0.0
+        return Timings(self._n_prompt, self._n_cached, n_generated, prefill_s, t_last - t_first)
+
+    @abstractmethod
+    def completion(self) -> Completion:
+        """Return the answer as far as it has come, with the others where several are asked for."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from realizar.engine.completion import Completion
+    from realizar.engine.output import Completion
     from realizar.engine.engine import Engine
     from realizar.engine.generation import Generation
 
@@ -30,11 +30,11 @@ class TextStream(Iterator[str]):
         return self._request.completion()
 
     def __next__(self) -> str:
-        request, pieces = self._request, self._request.answers[0].pieces
-        if not pieces and not request.is_over:
-            self._engine.wait(lambda: bool(pieces) or request.is_over)
-        if pieces:
-            return pieces.popleft()
+        request, output = self._request, self._request.answers[0].output
+        if not output.has_new and not request.is_over:
+            self._engine.wait(lambda: output.has_new or request.is_over)
+        if output.has_new:
+            return output.take_new()
         if request.error is not None:
             raise request.error
         raise StopIteration

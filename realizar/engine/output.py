@@ -1,13 +1,18 @@
-"""Completion: the answer to one prompt, and what it took."""
+"""What comes out of a request: the text that its tokens make, why it ended, and what it took."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from realizar.sampling import StopFilter
+
 if TYPE_CHECKING:
-    from realizar.calls import ToolCall
+    from realizar.calls import ToolCall, ToolUse
+    from realizar.engine.sequence import Sequence
+    from realizar.params import SamplingParams
     from realizar.sampling import Sampled
+    from realizar.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -106,3 +111,90 @@ class Completion:
         if self.tool_calls:
             message["tool_calls"] = [call.as_message() for call in self.tool_calls]
         return message
+
+
+def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the tokens that end a text."""
+    return frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eog_ids)
+
+
+def ended_by(token: int, params: SamplingParams) -> FinishReason:
+    """Return the reason that a token of `end_ids` is for a text to end."""
+    return "stop_token" if token in params.stop_token_ids else "eos"
+
+
+class OutputProcessor:
+    """Makes text of the tokens of one answer: detokenizes, takes tool calls out, and finds stop strings.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The prompt.
+    params : SamplingParams
+        stop and echo.
+    tokenizer : Tokenizer
+    n_known : int
+        Bytes at the beginning that the prompt has already (token healing).
+    tools : ToolUse, optional
+        What the answer may call.
+    """
+
+    def __init__(
+        self, seq: Sequence, params: SamplingParams, tokenizer: Tokenizer, n_known: int, tools: ToolUse | None
+    ) -> None:
+        self._calls = None if tools is None else tools.reader(seq.tokens)
+        self._stops = StopFilter(params.stop)
+        self._pieces: list[str] = []
+        self._n_taken = 0
+        shown = frozenset[int]() if tools is None else tools.shown
+        if params.echo:
+            self._decoder = tokenizer.stream(shown=shown)
+            self._add("".join(map(self._decoder.push, seq.tokens.tolist())))
+        else:
+            last = None if len(seq.source) else int(seq.tokens[-1])
+            self._decoder = tokenizer.stream(after=last, n_known=n_known, shown=shown)
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._pieces)
+
+    def calls(self) -> list[ToolCall]:
+        """Return the calls whose arguments are complete."""
+        return [] if self._calls is None else self._calls.calls()
+
+    def push(self, token: int) -> str | None:
+        """Take the next token; return the stop string that it completed."""
+        return self._show(self._without_calls(self._decoder.push(token)))
+
+    def flush(self) -> str | None:
+        """End the text; return the stop string that what was held back completed."""
+        rest = self._without_calls(self._decoder.flush())
+        hit = self._show(rest if self._calls is None else rest + self._calls.flush())
+        if hit is None:
+            self._add(self._stops.flush())
+        return hit
+
+    @property
+    def has_new(self) -> bool:
+        """Whether text came since it was last asked for."""
+        return self._n_taken < len(self._pieces)
+
+    def take_new(self) -> str:
+        """Return the text that came since this was last asked for."""
+        new = "".join(self._pieces[self._n_taken :])
+        self._n_taken = len(self._pieces)
+        return new
+
+    def _without_calls(self, piece: str) -> str:
+        return piece if self._calls is None else self._calls.push(piece)
+
+    def _show(self, piece: str) -> str | None:
+        """Add text, less what may become a stop string; return the stop string it completed."""
+        text, hit = self._stops.push(piece)
+        self._add(text)
+        return hit
+
+    def _add(self, text: str) -> None:
+        if text:
+            self._pieces.append(text)
