@@ -65,7 +65,7 @@ class Gemma(Architecture):
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x))."""
-        x = g.embed(w.token_embd) * hp.n_embd**0.5
+        x = g.embed(w.token_embd, scale=hp.n_embd**0.5)
         for i, blk in enumerate(w.blk):
             x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             x = x + geglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
@@ -197,7 +197,7 @@ def attention(g: Graph, h: Value, blk: Any, hp: GemmaHParams, layer: int, normed
 
 def decoder(g: Graph, w: Weights, hp: GemmaHParams, normed: bool = False) -> Value:
     """The layers of Gemma 2 and 3."""
-    x = g.embed(w.token_embd) * hp.n_embd**0.5
+    x = g.embed(w.token_embd, scale=hp.n_embd**0.5)
     for i, blk in enumerate(w.blk):
         a = attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, normed)
         x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
+from realizar.backends.cpu.bind import KV, bind
+from realizar.backends.cpu.compiled import CompiledPlan
+from realizar.backends.cpu.places import BindParams
 from realizar.errors import GGUFError, GraphError, ParameterError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
-from realizar.runtime.bind import KV, bind
-from realizar.runtime.compiled import CompiledPlan
-from realizar.runtime.places import BindParams
 from realizar.runtime.plan import Plan, lower
 from realizar.runtime.weights import check_drafts, check_scales, collect
 

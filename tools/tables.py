@@ -68,7 +68,7 @@ def methods() -> list[str]:
     """An entry for each method that an architecture calls: signature, docstring, and the ops that it records."""
     lines: list[str] = []
     for name, method in vars(Graph).items():
-        if not name.startswith("_") and name not in RECORDING:
+        if callable(method) and not name.startswith("_") and name not in RECORDING:
             lines += ["", f"### `g.{name}{_signature(method)}`", "", *inspect.cleandoc(method.__doc__).splitlines()]
             for op in dict.fromkeys(re.findall(r'self\.\w+\(\s*"(\w+)"', inspect.getsource(method))):
                 attrs = ", ".join(f"`{attr}`" for attr in OPS[op].attrs)

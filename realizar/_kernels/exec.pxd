@@ -47,6 +47,7 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows y
     struct rz_rope:
         const float *inv_freq
+        const int32_t *axes
         float mscale
         int half
         int neox
@@ -115,10 +116,15 @@ cdef extern from "realizar/exec.h" nogil:
         size_t n_tap, state_stride
     struct rz_counter:
         pass
+    struct rz_reach:
+        int32_t before, after
     struct rz_batch:
-        int n_tokens, n_seqs, n_outputs, n_groups
+        int n_tokens, n_seqs, n_outputs, n_groups, n_axes
         const int32_t *tokens
         const int32_t *positions
+        const float *embeddings
+        const int32_t *embedding_of
+        const rz_reach *reach
         const int32_t *seq_start
         const int32_t *seq_past
         const int32_t *seq_source
@@ -139,7 +145,8 @@ cdef extern from "realizar/exec.h" nogil:
     size_t rz_act_bytes(size_t k, int block)
     size_t rz_route_scratch(size_t n_expert)
     int rz_program_run(rz_program *program, const rz_batch *batch)
-    int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL
+    int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM
+    int RZ_OP_ADD, RZ_OP_MUL
     int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID
     int RZ_OP_RELU, RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
     int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV, RZ_OP_SCAN, RZ_OP_COPY_HEADS

@@ -1,13 +1,12 @@
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 _Rows: TypeAlias = tuple[int, int]
-_Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, _Rows]
+_Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, _Rows]
 _LinearWeight: TypeAlias = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
-_Cache: TypeAlias = tuple[int | None, str, str, int, int, int, npt.NDArray[Any], npt.NDArray[Any]]
 
 N_PLANES: dict[str, int]
 
@@ -44,7 +43,7 @@ class Program:
         act256: _Rows | None = None,
     ) -> None: ...
     def add_embed(
-        self, format: str, table: npt.NDArray[np.uint8], n: int, y: _Rows, by_position: bool = False
+        self, format: str, table: npt.NDArray[np.uint8], n: int, y: _Rows, by: str = "token", scale: float = 1.0
     ) -> None: ...
     def add_linear(
         self,
@@ -59,26 +58,6 @@ class Program:
     ) -> None: ...
     def add_rope_table(self, rope: _Rope) -> None: ...
     def add_rope(self, head_dim: int, n_head: int, x: _Rows, y: _Rows, rope: _Rope) -> None: ...
-    def add_kv_store(self, cache: _Cache, k: _Rows, v: _Rows) -> None: ...
-    def add_attention(
-        self,
-        *,
-        cache: _Cache,
-        n_head: int,
-        window: int,
-        causal: bool,
-        scale: float,
-        softcap: float,
-        q: _Rows,
-        out: _Rows,
-        k: _Rows | None = None,
-        v: _Rows | None = None,
-        q_rot: _Rows | None = None,
-        rope: _Rope | None = None,
-        partial: _Rows | None = None,
-        bias: tuple[npt.NDArray[np.float32], int] | None = None,
-        sinks: npt.NDArray[np.float32] | None = None,
-    ) -> None: ...
     def run(
         self,
         tokens: npt.NDArray[np.int32],
@@ -89,4 +68,7 @@ class Program:
         outputs: npt.NDArray[np.int32],
         block_tables: Sequence[npt.NDArray[np.int32]],
         seq_source: npt.NDArray[np.int32] | None = None,
+        embeddings: npt.NDArray[np.float32] | None = None,
+        embedding_of: npt.NDArray[np.int32] | None = None,
+        reach: npt.NDArray[np.int32] | None = None,
     ) -> None: ...

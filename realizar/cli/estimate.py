@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar._kernels import table
+from realizar.backends.cpu.places import BindParams, Places
+from realizar.backends.cpu.threads import default_threads
 from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
 from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
 from realizar.engine.kv_cache import KVCache
 from realizar.runtime.batch import BLOCK
-from realizar.runtime.places import BindParams, Places
-from realizar.runtime.threads import default_threads
 
 if TYPE_CHECKING:
     from realizar.model import Model

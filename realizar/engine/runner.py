@@ -8,20 +8,20 @@ import numpy as np
 
 from realizar._kernels.blocks import LogitBlocks
 from realizar._kernels.plan import Pool
+from realizar.backends.cpu.places import BindParams
+from realizar.backends.cpu.threads import bounded_threads, default_threads
 from realizar.engine.sequence import Chunk
 from realizar.runtime.batch import Batch
-from realizar.runtime.places import BindParams
-from realizar.runtime.threads import bounded_threads, default_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy.typing as npt
 
+    from realizar.backends.cpu.compiled import CompiledPlan
     from realizar.engine.kv_cache import KVCache
     from realizar.model import Model
     from realizar.params import EngineParams
-    from realizar.runtime.compiled import CompiledPlan
 
     Array = npt.NDArray[Any]
 

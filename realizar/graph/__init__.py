@@ -1,7 +1,7 @@
 """The static graph of a model: what an architecture records once per load, before any backend is chosen."""
 
 from realizar.graph.builder import Graph
-from realizar.graph.rope import RopeScaling
+from realizar.graph.rope import RopeScaling, section_axes
 from realizar.graph.values import Cache, Node, State, Value
 
-__all__ = ["Cache", "Graph", "Node", "RopeScaling", "State", "Value"]
+__all__ = ["Cache", "Graph", "Node", "RopeScaling", "State", "Value", "section_axes"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
-from realizar.graph.ops import OPS, Shape
+from realizar.graph.ops import OPS, Shape, inputs_of, n_axes_of
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
 
@@ -41,6 +41,16 @@ class Graph:
         self.states: dict[str, State] = {}
         self._names: set[str] = set()
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the program reads of a step: some of `graph.ops.INPUTS`."""
+        return inputs_of(self.nodes)
+
+    @property
+    def n_axes(self) -> int:
+        """Axes of the positions that its rotary embeddings read; 1 unless some have `axes`."""
+        return n_axes_of(self.nodes)
+
     # ---- recording
 
     def value(self, name: str, shape: Shape) -> Value:
@@ -67,17 +77,21 @@ class Graph:
 
     # ---- the ops that an architecture writes
 
-    def embed(self, weight: WeightLike) -> Value:
-        """Rows of the embedding table for the tokens of the batch: (n_embd,)."""
-        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token")[0]
+    def embed(self, weight: WeightLike, scale: float = 1.0) -> Value:
+        """Rows of the embedding table for the tokens of the batch, times `scale`: (n_embd,).
+
+        A program that records this takes embeddings in place of tokens, too (of pictures, say): such rows enter as they
+        are, without `scale`. A factor that a model has for them as well is a `scale` of the result.
+        """
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token", scale=float(scale))[0]
 
     def embed_positions(self, weight: WeightLike) -> Value:
-        """Rows of a table of learned positions for the positions of the batch: (n_embd,)."""
-        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="position")[0]
+        """Rows of a table of learned positions for the positions of the batch, those of the first axis: (n_embd,)."""
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="position", scale=1.0)[0]
 
     def embed_types(self, weight: WeightLike) -> Value:
         """The first row of a table of token types, for every token: (n_embd,). A text of one part has no other type."""
-        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="type")[0]
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="type", scale=1.0)[0]
 
     def linear(self, x: Value, weight: WeightLike) -> Value:
         """W x + b: (n_out,); b is there when the file has it.
@@ -177,20 +191,22 @@ class Graph:
 
     def rope(
         self, x: Value, *, style: str, dims: int, base: float, scaling: RopeScaling | None = None,
-        factors: WeightLike | tuple[WeightLike, WeightLike] | None = None,
+        factors: WeightLike | tuple[WeightLike, WeightLike] | None = None, axes: Sequence[int] | None = None,
     ) -> Value:  # fmt: skip
         """Rotates pairs of the first `dims` elements of each head by position * inv_freq.
 
         `style` "neox" pairs element i with i + dims / 2, "norm" pairs 2i with 2i + 1. x: (n_head, head_dim).
         `factors` divide the frequencies; of two, the first as long as sequences have room for no more than
-        `scaling.n_ctx_orig` tokens, else the second (longrope, https://arxiv.org/abs/2402.13753).
+        `scaling.n_ctx_orig` tokens, else the second (longrope, https://arxiv.org/abs/2402.13753). Where positions have
+        several axes (M-RoPE), `axes` has for each of the dims / 2 frequencies the one by which it turns: see
+        `graph.rope.section_axes`.
         """
         if style not in ("neox", "norm"):
             raise GraphError(f"rope: style {style!r} is unknown; known are 'neox' and 'norm'")
         tables = factors if isinstance(factors, tuple) else () if factors is None else (factors,)
         pairs = [(table.tensor, table.shape) for table in tables]
         return self.emit("rope", [x], ["rope"], pairs, dims=dims, base=float(base), style=style,
-                         scaling=scaling or RopeScaling())[0]  # fmt: skip
+                         scaling=scaling or RopeScaling(), axes=None if axes is None else tuple(axes))[0]  # fmt: skip
 
     def attention(
         self, q: Value, k: Value, v: Value, *, layer: int | None = None, scale: float, window: int = 0,

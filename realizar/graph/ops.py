@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
 from realizar.graph.position import MAX_DISTANCE
 
+if TYPE_CHECKING:
+    from realizar.graph.values import Node
+
 Shape = tuple[int, ...]
 ShapeRule = Callable[[list[Shape], list[Shape], Mapping[str, Any]], list[Shape]]
+ReadsRule = Callable[[Mapping[str, Any]], tuple[str, ...]]
+
+INPUTS = ("tokens", "embeddings", "positions", "encoder")
+"""What a program may read of a step: token ids, embeddings in place of tokens, positions, and the K and V that another
+program computed of an encoder input."""
+
+
+def _reads_nothing(attrs: Mapping[str, Any]) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,8 @@ class OpSpec:
     rowwise : bool
         Whether a row of the output depends on that row of the inputs alone, so that rows can be dropped before it.
         An op that reads the row's token or position is not: behind dropped rows it would read those of other rows.
+    reads : callable
+        attributes -> which of `INPUTS` it reads.
     """
 
     name: str
@@ -37,6 +51,7 @@ class OpSpec:
     attrs: tuple[str, ...]
     shape: ShapeRule
     rowwise: bool = True
+    reads: ReadsRule = _reads_nothing
 
 
 def _need(ok: bool, message: str) -> None:
@@ -46,6 +61,10 @@ def _need(ok: bool, message: str) -> None:
 
 def _embed(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
     return [weights[0][-1:]]
+
+
+def _embed_reads(attrs: Mapping[str, Any]) -> tuple[str, ...]:
+    return {"token": ("tokens", "embeddings"), "position": ("positions",), "type": ()}[attrs["by"]]
 
 
 def _linear(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
@@ -92,6 +111,9 @@ def _rope(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -
     _need(len(inputs[0]) == 2 and 0 < dims <= inputs[0][1] and dims % 2 == 0,
           f"rope: {dims} rotated dimensions of heads of shape {inputs[0]}")  # fmt: skip
     _need(all(shape == (dims // 2,) for shape in weights), f"rope: factors {weights} for {dims} rotated dimensions")
+    axes = attrs["axes"]
+    _need(axes is None or (len(axes) == dims // 2 and min(axes) >= 0),
+          f"rope: axes {axes} are not one for each of {dims // 2} frequencies")  # fmt: skip
     return [inputs[0]]
 
 
@@ -210,12 +232,26 @@ def matrix_of_a_head(shape: Shape, n_head: int) -> Shape:
     return rows // n_head, columns
 
 
-_ROPE_ATTRS = ("dims", "base", "style", "scaling")
+_ROPE_ATTRS = ("dims", "base", "style", "scaling", "axes")
+
+
+def inputs_of(nodes: Iterable[Node]) -> tuple[str, ...]:
+    """Which of `INPUTS` these nodes read."""
+    read = {name for node in nodes for name in OPS[node.op].reads(node.attrs)}
+    return tuple(name for name in INPUTS if name in read)
+
+
+def n_axes_of(nodes: Iterable[Node]) -> int:
+    """Axes of positions by which these nodes rotate; 1 where positions are plain numbers."""
+    ropes = (node.attrs if node.op == "rope" else node.attrs.get("rope") for node in nodes)
+    return max((1 + max(rope["axes"]) for rope in ropes if rope and rope["axes"]), default=1)
+
 
 OPS: dict[str, OpSpec] = {
     op.name: op
     for op in (
-        OpSpec("embed", "y[t] = W[token[t]], W[position[t]] or, of token types, W[0]", ("by",), _embed, rowwise=False),
+        OpSpec("embed", "y[t] = scale * W[token[t]] or the row's embedding; W[position[t]]; of token types, W[0]",
+               ("by", "scale"), _embed, rowwise=False, reads=_embed_reads),
         OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), _linear),
         OpSpec("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w + b", ("eps",), _norm),
         OpSpec("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", ("eps",), _norm),
@@ -234,15 +270,15 @@ OPS: dict[str, OpSpec] = {
         OpSpec("geglu_erf", "y = gelu_erf(gate) * up", (), _same),
         OpSpec("reshape", "the same numbers in another shape", ("shape",), _reshape),
         OpSpec("split", "y_j = consecutive slices of x", ("sizes",), _split),
-        OpSpec("rope", "rotates pairs of the first dims elements by position * inv_freq", _ROPE_ATTRS, _rope,
-               rowwise=False),
+        OpSpec("rope", "rotates pairs of the first dims elements by position[axis] * inv_freq", _ROPE_ATTRS, _rope,
+               rowwise=False, reads=lambda attrs: ("positions",)),
         OpSpec("attention", "softmax(scale * q k^T + bias + mask) v over the remembered keys and values",
                ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"), _attention,
-               rowwise=False),
+               rowwise=False, reads=lambda attrs: () if attrs["rope"] is None else ("positions",)),
         OpSpec("store_source", "remembers K and V of the text that a sequence answers to", ("cache", "shape"),
                _store_source, rowwise=False),
         OpSpec("attend_source", "softmax(scale * q k^T) v over the keys and values of store_source",
-               ("cache", "shape", "scale"), _attend_source, rowwise=False),
+               ("cache", "shape", "scale"), _attend_source, rowwise=False, reads=lambda attrs: ("encoder",)),
         OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c]", ("state", "bias"),
                _short_conv, rowwise=False),
         OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",

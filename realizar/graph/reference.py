@@ -39,7 +39,8 @@ class Inputs:
     Attributes
     ----------
     tokens : int32 [n]
-    positions : int32 [n]
+    positions : int32 [k, n]
+        For rotary and learned position embeddings; k is 1 or the number of axes of the program.
     outputs : int32 [m]
         Wanted rows (`take_rows`).
     tensors : dict
@@ -52,6 +53,10 @@ class Inputs:
         Tokens that a sequence has room for (longrope).
     sources : dict
         Cache -> K and V of the text that the sequence answers to; `store_source` fills it.
+    embeddings : dict of float32 [n_embd]
+        Row -> what it enters as in place of its token's embedding.
+    spans : list of (int, int)
+        Ranges [first, end) of rows that see each other in both directions although attention is causal.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -62,6 +67,8 @@ class Inputs:
     kv_type: str | tuple[str, str] = "f16"
     n_ctx: int = 0
     sources: dict[str, tuple[F32, F32]] = field(default_factory=dict)
+    embeddings: Mapping[int, F32] = field(default_factory=dict)
+    spans: Sequence[tuple[int, int]] = ()
 
 
 def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:
@@ -109,8 +116,13 @@ def _rounded(x: F32, block: int, activations: str) -> npt.NDArray[np.float64]:
 
 
 def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    rows = {"token": inputs.tokens, "position": inputs.positions, "type": np.zeros_like(inputs.tokens)}
-    return [np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows[node.attrs["by"]]]]
+    by = node.attrs["by"]
+    rows = {"token": inputs.tokens, "position": inputs.positions[0], "type": np.zeros_like(inputs.tokens)}
+    y = np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows[by]] * np.float32(node.attrs["scale"])
+    for row, embedding in inputs.embeddings.items():
+        if by == "token":
+            y[row] = embedding
+    return [y]
 
 
 def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:
@@ -179,7 +191,8 @@ def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: 
     name = factors_for(weights, attrs["scaling"], inputs.n_ctx)
     factors = None if name is None else inputs.tensors[name].floats()
     inv_freq, mscale = rope_frequencies(dims, attrs["base"], attrs["scaling"], factors)
-    angle = (inputs.positions.astype(np.float32)[:, None] * inv_freq).astype(np.float64)[:, None, :]
+    axes = [0] * half if attrs["axes"] is None or len(inputs.positions) == 1 else list(attrs["axes"])
+    angle = (inputs.positions[axes].T.astype(np.float32) * inv_freq).astype(np.float64)[:, None, :]
     cos, sin = np.cos(angle) * mscale, np.sin(angle) * mscale
     y = x.astype(np.float64)
     neox = attrs["style"] == "neox"
@@ -209,15 +222,22 @@ def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
     return out
 
 
+def _seen(n: int, inputs: Inputs, window: int = 0) -> npt.NDArray[np.bool_]:
+    """Which keys a query of causal attention sees: bool [n_query, n_key]."""
+    query, key = np.arange(n)[:, None], np.arange(n)[None, :]
+    seen = (key <= query) & (key > query - window) if window else key <= query
+    for first, end in inputs.spans:
+        seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
+    return seen
+
+
 def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     attrs, (q, k, v) = node.attrs, x[:3]
     if attrs["rope"] is not None:
         q, k = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, k))
     n = len(q)
     query, key = np.arange(n)[:, None], np.arange(n)[None, :]
-    seen = key <= query if attrs["causal"] else np.ones((n, n), dtype=bool)
-    if attrs["window"]:
-        seen &= key > query - attrs["window"]
+    seen = _seen(n, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n), dtype=bool)
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n)
     places = None if bias is None else bias[:, key - query + n - 1]
@@ -255,7 +275,7 @@ def _attend(
 
 def _attend_latent(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     q, k = x
-    seen = np.tri(len(q), dtype=bool)
+    seen = _seen(len(q), inputs)
     return [_attend(q, k, k, node.attrs["scale"], inputs.kv_type, seen, latent=node.attrs["shape"][2])]
 
 

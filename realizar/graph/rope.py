@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,24 @@ class RopeScaling:
     beta_fast: float = 32.0
     beta_slow: float = 1.0
     yarn_attn_factor: float | None = None
+
+
+def section_axes(sections: Sequence[int], *, interleaved: bool = False) -> tuple[int, ...]:
+    """The axis of positions by which each frequency turns in M-RoPE.
+
+    Parameters
+    ----------
+    sections : sequence of int
+        Frequencies of each axis: time, height and width, say.
+    interleaved : bool
+        False: one axis after another, as in Qwen2-VL (https://arxiv.org/abs/2409.12191, section 2.1). True: in turns,
+        and the first axis in place of those that have no frequencies left, as in Qwen3-VL
+        (https://arxiv.org/abs/2511.21631, section 2).
+    """
+    if not interleaved:
+        return tuple(axis for axis, n in enumerate(sections) for _ in range(n))
+    k = len(sections)
+    return tuple(i % k if i // k < sections[i % k] else 0 for i in range(sum(sections)))
 
 
 def _yarn_dim(rotations: float, dims: int, base: float, n_ctx_orig: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,26 +15,29 @@ if TYPE_CHECKING:
     Int32 = npt.NDArray[np.int32]
 
 BLOCK = 16
-"""Tokens in one cache block, in every group."""
+"""Tokens in one block of the KV cache, in every cache group."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """The rows of one step.
 
-    A row is one token of one sequence. The rows of a sequence are contiguous and their positions ascend. The K and V
-    of a token at position p lie in block ``table[p // BLOCK]`` of its sequence, slot ``p % BLOCK``.
+    A row is one token, or one embedding, of one sequence. The rows of a sequence are contiguous and in order; the first
+    of them follows the `seq_past` rows that its KV cache holds. The K and V of row r of a sequence, counted from its
+    very beginning, lie in block ``table[r // BLOCK]`` of the sequence, slot ``r % BLOCK``.
 
     Attributes
     ----------
     tokens : int32 [n]
-        Token ids.
+        Token ids; 0 for rows that enter as embeddings.
     positions : int32 [k, n]
-        Positions for rotation; k is 1, or 3 for models that place rows in time, height and width.
+        Positions for rotary and learned position embeddings. k is 1, or the number of axes that the program's rotary
+        embeddings have sections for (time, height and width, say). They say nothing of causality: attention masks,
+        windows and relative position biases follow the order of the rows.
     seq_start : int32 [s + 1]
         First row of each sequence, and n at the end.
     seq_past : int32 [s]
-        Tokens of each sequence that the cache holds before this step.
+        Rows of each sequence that the KV cache holds before this step.
     block_tables : tuple of int32 [s, max_blocks]
         One table per cache group. Entries that no row of this step may look at are 0.
     state_slots : int32 [s]
@@ -42,19 +45,18 @@ class Batch:
     outputs : int32 [m]
         Rows whose outputs are wanted, ascending.
     seq_source : int32 [s] | None
-        Tokens of the text that each sequence answers to, whose K and V the caches of kind "cross" hold; None if the
-        program attends to no such text.
-    embeddings : float32 [n, n_embd] | None
-        Rows that enter in place of the embeddings of `tokens`.
-    mask : {"causal", "bidirectional"}
-        Which rows of its sequence a row sees, beside those that the cache holds.
-    spans : int32 [k, 2] | None
-        Ranges of rows that see each other in both directions although the mask is causal (images).
+        Length of each sequence's encoder input, whose K and V the caches of kind "cross" hold; None if the program has
+        no cross-attention.
+    embeddings : float32 [e, n_embd] | None
+        Rows that enter as they are in place of token embeddings; None if there are none.
+    embedding_rows : int32 [e] | None
+        The row of the step that each of `embeddings` is, ascending.
+    spans : int32 [j, 2] | None
+        Ranges [first, end) of rows, ascending, each within one sequence. The rows of a span see each other in both
+        directions although attention is causal: row q sees row p if p is not after q (and within the window, where
+        there is one), or if both are in one span. None if there are none.
     adapters : int32 [s] | None
-        Low-rank adapter of each sequence.
-
-    The last four are there so that they need not be added to every face later; no backend takes them yet, and a run
-    refuses a batch that uses one.
+        Number of each sequence's low-rank adapter, 0 for none; None if no sequence has one.
     """
 
     tokens: Int32
@@ -66,7 +68,7 @@ class Batch:
     outputs: Int32
     seq_source: Int32 | None = None
     embeddings: npt.NDArray[np.float32] | None = None
-    mask: Literal["causal", "bidirectional"] = "causal"
+    embedding_rows: Int32 | None = None
     spans: Int32 | None = None
     adapters: Int32 | None = None
 
@@ -80,6 +82,24 @@ class Batch:
         """Sequences of the step."""
         return len(self.seq_past)
 
+    def embedding_of(self) -> Int32 | None:
+        """Which of `embeddings` each row is, -1 for its token's: int32 [n]; None if there are none."""
+        if self.embedding_rows is None:
+            return None
+        out = np.full(self.n_tokens, -1, np.int32)
+        out[self.embedding_rows] = np.arange(len(self.embedding_rows), dtype=np.int32)
+        return out
+
+    def reach(self) -> Int32 | None:
+        """How many rows of its span are before and after each row: int32 [n, 2]; None if there are no spans."""
+        if self.spans is None:
+            return None
+        out = np.zeros((self.n_tokens, 2), np.int32)
+        for first, end in self.spans:
+            out[first:end, 0] = np.arange(end - first)
+            out[first:end, 1] = out[first:end, 0][::-1]
+        return out
+
     def check(self) -> None:
         """Hold the arrays against each other, for batches made by hand.
 
@@ -88,37 +108,74 @@ class Batch:
         ParameterError
             Naming the first array that is not as the class describes it.
         """
+        self._check_rows()
+        self._check_tables()
+        self._check_embeddings()
+        self._check_spans()
+
+    def _check_rows(self) -> None:
         n, s = self.n_tokens, self.n_seqs
-        self._shape("tokens", self.tokens, (n,))
-        self._shape("positions", self.positions, (self.positions.shape[0], n))
-        self._shape("seq_start", self.seq_start, (s + 1,))
-        self._shape("seq_past", self.seq_past, (s,))
-        if self.seq_source is not None:
-            self._shape("seq_source", self.seq_source, (s,))
-        self._shape("state_slots", self.state_slots, (s,))
-        self._shape("outputs", self.outputs, (len(self.outputs),))
-        lengths = np.diff(self.seq_start)
+        _shape("tokens", self.tokens, (n,))
+        _shape("positions", self.positions, (len(self.positions), n))
+        _shape("seq_start", self.seq_start, (s + 1,))
+        _shape("seq_past", self.seq_past, (s,))
+        for name, array in (("seq_source", self.seq_source), ("adapters", self.adapters)):
+            if array is not None:
+                _shape(name, array, (s,))
+                _need(bool((array >= 0).all()), name, "not be negative")
+        _shape("state_slots", self.state_slots, (s,))
+        _shape("outputs", self.outputs, (len(self.outputs),))
         _need(n > 0 and s > 0, "tokens", "at least one row of one sequence")
-        _need(bool(self.seq_start[0] == 0 and self.seq_start[-1] == n and (lengths > 0).all()),
-              "seq_start", f"rise from 0 to {n}")  # fmt: skip
+        _need(len(self.positions) > 0, "positions", "have at least one axis")
+        rises = self.seq_start[0] == 0 and self.seq_start[-1] == n and (np.diff(self.seq_start) > 0).all()
+        _need(bool(rises), "seq_start", f"rise from 0 to {n}")
         _need(bool((self.seq_past >= 0).all()), "seq_past", "not be negative")
         _need(bool((self.state_slots >= 0).all()), "state_slots", "not be negative")
-        rows = self.outputs
-        _need(bool((np.diff(rows) > 0).all() and (rows >= 0).all() and (rows < n).all()),
-              "outputs", f"be rows below {n}, ascending")  # fmt: skip
-        n_blocks = int((-(-(self.seq_past + lengths) // BLOCK)).max())
-        if self.seq_source is not None:  # of either text
+        _need(_ascend(self.outputs, n), "outputs", f"be rows below {n}, ascending")
+
+    def _check_tables(self) -> None:
+        n_blocks = int((-(-(self.seq_past + np.diff(self.seq_start)) // BLOCK)).max())
+        if self.seq_source is not None:  # a table is of either
             n_blocks = min(n_blocks, int((-(-self.seq_source // BLOCK)).max()))
         for group, table in enumerate(self.block_tables):
             name = f"block_tables[{group}]"
-            self._shape(name, table, (s, table.shape[-1]))
+            _shape(name, table, (self.n_seqs, table.shape[-1]))
             _need(table.shape[1] >= n_blocks, name, f"have {n_blocks} columns for {n_blocks * BLOCK} tokens")
             _need(bool((table >= 0).all()), name, "not be negative")
 
-    @staticmethod
-    def _shape(name: str, array: Int32, shape: tuple[int, ...]) -> None:
-        ok = array.dtype == np.int32 and array.shape == shape and array.flags.c_contiguous
-        _need(ok, name, f"be contiguous int32 {list(shape)}, not {array.dtype} {list(array.shape)}")
+    def _check_embeddings(self) -> None:
+        x, rows = self.embeddings, self.embedding_rows
+        if x is None or rows is None:
+            _need(x is None and rows is None, "embeddings", "come with embedding_rows, or neither of them")
+            return
+        _need(x.ndim == 2 and len(x) > 0, "embeddings", "be rows of n_embd floats, None if there are none")
+        _shape("embeddings", x, x.shape, np.float32)
+        _shape("embedding_rows", rows, (len(x),))
+        _need(_ascend(rows, self.n_tokens), "embedding_rows", f"be rows below {self.n_tokens}, ascending")
+        _need(not self.tokens[rows].any(), "tokens", "be 0 where embeddings enter")
+
+    def _check_spans(self) -> None:
+        if self.spans is None:
+            return
+        _need(len(self.spans) > 0, "spans", "be None if there are none")
+        _shape("spans", self.spans, (len(self.spans), 2))
+        first, end = self.spans.T
+        inside = (first >= 0).all() and (end <= self.n_tokens).all()
+        _need(bool(inside and (first < end).all() and (end[:-1] <= first[1:]).all()),
+              "spans", f"be ranges of rows up to {self.n_tokens}, not empty, ascending and apart")  # fmt: skip
+        sequence = np.searchsorted(self.seq_start, first, side="right")
+        _need(bool((end <= self.seq_start[sequence]).all()), "spans", "each lie within one sequence")
+
+
+def _ascend(rows: Int32, n: int) -> bool:
+    """Whether these are rows below n, each once, in order."""
+    return bool((np.diff(rows) > 0).all() and (rows >= 0).all() and (rows < n).all())
+
+
+def _shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic] = np.int32) -> None:
+    ok = array.dtype == dtype and array.shape == shape and array.flags.c_contiguous
+    want, found = f"{dtype.__name__} {list(shape)}", f"{array.dtype} {list(array.shape)}"
+    _need(ok, name, f"be contiguous {want}, not {found}")
 
 
 def _need(ok: bool, name: str, want: str) -> None:

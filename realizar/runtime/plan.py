@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from realizar.graph import Cache, Graph, Node, State
+from realizar.graph.ops import inputs_of, n_axes_of
 from realizar.runtime.passes import run_passes
 
 
@@ -69,6 +70,16 @@ class Plan:
     def whole(self) -> bool:
         """Whether a step must hold whole texts, since some attention remembers nothing of earlier ones."""
         return any(op.op == "attention" and op.attrs["cache"] is None for op in self.ops)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What it reads of a step: some of `graph.ops.INPUTS`."""
+        return inputs_of(self.ops)
+
+    @property
+    def n_axes(self) -> int:
+        """Axes of the positions that its rotary embeddings read; 1 unless some have `axes`."""
+        return n_axes_of(self.ops)
 
     def cache(self, key: str) -> tuple[int, Cache]:
         """The cache of this name, and the index of its group."""

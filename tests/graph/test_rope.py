@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from realizar.errors import GraphError
-from realizar.graph import RopeScaling
+from realizar.graph import RopeScaling, section_axes
 from realizar.graph.rope import rope_frequencies
 
 
@@ -34,3 +34,20 @@ def test_yarn_keeps_fast_and_stretches_slow():
 def test_unknown_scaling():
     with pytest.raises(GraphError, match="cubic"):
         rope_frequencies(8, 1e4, RopeScaling("cubic", 2.0))
+
+
+def test_sections_one_after_another():
+    """Qwen2-VL: transformers cuts the frequencies into sections and takes of each its own axis."""
+    assert section_axes([2, 3, 3]) == (0, 0, 1, 1, 1, 2, 2, 2)
+
+
+@pytest.mark.parametrize("sections", [[24, 20, 20], [2, 1, 1], [6, 5, 5], [4, 0, 2]])
+def test_interleaved_sections(sections):
+    """Qwen3-VL: as transformers puts height and width over the frequencies of time."""
+    want = np.zeros(sum(sections), int)
+    for axis in (1, 2):
+        want[slice(axis, 3 * sections[axis], 3)] = axis
+    axes = section_axes(sections, interleaved=True)
+    assert axes == tuple(want)
+    if sections[0] >= max(sections):
+        assert [axes.count(axis) for axis in range(3)] == sections

@@ -33,12 +33,30 @@ def test_a_good_batch():
     assert (batch().n_tokens, batch().n_seqs) == (4, 2)
 
 
+def test_a_good_batch_of_more_than_tokens():
+    rows = np.zeros((2, 8), np.float32)
+    batch(tokens=i32(0, 6, 0, 8), embeddings=rows, embedding_rows=i32(0, 2)).check()
+    batch(positions=i32([17, 18, 19, 0], [3, 3, 4, 0], [1, 2, 1, 0])).check()
+    batch(spans=i32([0, 2], [2, 3], [3, 4])).check()
+    batch(adapters=i32(0, 7)).check()
+
+
+def test_what_a_row_is_and_sees():
+    parts = batch(tokens=i32(0, 6, 0, 8), embeddings=np.zeros((2, 8), np.float32), embedding_rows=i32(0, 2),
+                  spans=i32([0, 3], [3, 4]))  # fmt: skip
+    np.testing.assert_array_equal(parts.embedding_of(), [0, -1, 1, -1])
+    np.testing.assert_array_equal(parts.reach(), [[0, 2], [1, 1], [2, 0], [0, 0]])
+    assert batch().embedding_of() is None
+    assert batch().reach() is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("tokens", np.array([5, 6, 7, 8])),
         ("positions", i32(17, 18, 19, 0)),
         ("positions", i32([17, 18, 19])),
+        ("positions", np.zeros((0, 4), np.int32)),
         ("seq_start", i32(0, 4)),
         ("seq_start", i32(0, 0, 4)),
         ("seq_start", i32(1, 3, 4)),
@@ -57,3 +75,48 @@ def test_a_good_batch():
 def test_a_bad_batch_is_named(name, value):
     with pytest.raises(ParameterError, match=r"Batch\.(tokens|" + name + ")"):
         batch(**{name: value}).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": None}, "embeddings must come with embedding_rows"),
+        ({"embeddings": None}, "embeddings must come with embedding_rows"),
+        ({"embeddings": np.zeros((0, 8), np.float32), "rows": i32()}, "embeddings must be rows of n_embd floats"),
+        ({"embeddings": np.zeros(8, np.float32)}, "embeddings must be rows of n_embd floats"),
+        ({"embeddings": np.zeros((2, 8))}, "embeddings must be contiguous float32"),
+        ({"rows": i32(0)}, "embedding_rows must be contiguous int32 .2."),
+        ({"rows": i32(2, 0)}, "embedding_rows must be rows below 4"),
+        ({"rows": i32(0, 4)}, "embedding_rows must be rows below 4"),
+        ({"rows": i32(0, 1)}, "tokens must be 0 where embeddings enter"),
+    ],
+)
+def test_bad_embeddings_are_named(changes, message):
+    good = {"embeddings": np.zeros((2, 8), np.float32), "rows": i32(0, 2)} | changes
+    with pytest.raises(ParameterError, match=r"Batch\." + message):
+        batch(tokens=i32(0, 6, 0, 8), embeddings=good["embeddings"], embedding_rows=good["rows"]).check()
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        (np.zeros((0, 2), np.int32), "be None if there are none"),
+        (i32(0, 2), "be contiguous int32"),
+        (i32([0, 2, 3]), "be contiguous int32"),
+        (i32([1, 1]), "be ranges of rows up to 4"),
+        (i32([-1, 1]), "be ranges of rows up to 4"),
+        (i32([3, 5]), "be ranges of rows up to 4"),
+        (i32([0, 2], [1, 3]), "be ranges of rows up to 4"),
+        (i32([1, 3], [0, 1]), "be ranges of rows up to 4"),
+        (i32([2, 4]), "each lie within one sequence"),
+    ],
+)
+def test_bad_spans_are_named(spans, message):
+    with pytest.raises(ParameterError, match=r"Batch\.spans must " + message):
+        batch(spans=spans).check()
+
+
+@pytest.mark.parametrize("adapters", [i32(0), i32(0, -1)])
+def test_bad_adapters_are_named(adapters):
+    with pytest.raises(ParameterError, match=r"Batch\.adapters must "):
+        batch(adapters=adapters).check()

@@ -4,6 +4,7 @@
 static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EMBED] = {rz_items_rows, rz_run_embed},
     [RZ_OP_EMBED_POSITIONS] = {rz_items_rows, rz_run_embed_positions},
+    [RZ_OP_EMBED_TYPES] = {rz_items_rows, rz_run_embed_types},
     [RZ_OP_TAKE_ROWS] = {rz_items_rows, rz_run_take_rows},
     [RZ_OP_RMS_NORM] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_LAYER_NORM] = {rz_items_rows, rz_run_rowwise},

@@ -98,6 +98,14 @@ static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
     return n;
 }
 
+/* The first key that the window of a tile's first query shows it, or its span. */
+static int64_t first_key(const struct rz_batch *b, const struct rz_attention *a, const struct tile *tile)
+{
+    int64_t key = tile->pos0 + 1 - a->window;
+    if (b->reach) key = RZ_MIN(key, tile->pos0 - b->reach[tile->t0].before);
+    return RZ_MAX(key, 0);
+}
+
 static struct tile find_tile(const struct rz_batch *b, const struct rz_attention *a, size_t item)
 {
     struct tile tile = {0};
@@ -110,7 +118,8 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     int64_t past = b->seq_past[tile.sequence];
     tile.pos0 = past + (int64_t)(tile.t0 - first);
     tile.key1 = a->cross ? b->seq_source[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
-    if (a->window && a->causal && tile.pos0 + 1 > a->window) tile.key0 = tile.pos0 + 1 - a->window;
+    if (b->reach && a->causal) tile.key1 += b->reach[tile.t1 - 1].after;
+    if (a->window && a->causal) tile.key0 = first_key(b, a, &tile);
     tile.key0 -= tile.key0 % RZ_ATTEND_SPLIT;
     return tile;
 }
@@ -138,6 +147,7 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .key0 = tile->key0 + (int64_t)split * RZ_ATTEND_SPLIT,
         .window = a->window,
         .causal = a->causal,
+        .reach = b->reach ? b->reach + tile->t0 : NULL,
         .scale = a->scale,
         .softcap = a->softcap,
         .bias = a->bias ? a->bias + tile->head0 * a->bias_stride : NULL,

@@ -5,19 +5,32 @@
 
 size_t rz_items_rows(const struct rz_worker *w, const struct rz_op *op) { return rz_n_rows(w, op); }
 
-static void embed(struct rz_worker *w, const struct rz_op *op, size_t t, const int32_t *row)
+/* A row of the table, dequantized, as row t of y. */
+static void look_up(struct rz_worker *w, const struct rz_op *op, size_t t, size_t row)
 {
     const struct rz_weight *table = op->weight;
-    w->kernels->format[op->embed_format].dequantize(table->data + (size_t)row[t] * table->stride, op->n,
-                                                    rz_row(op->y, t));
+    w->kernels->format[op->embed_format].dequantize(table->data + row * table->stride, op->n, rz_row(op->y, t));
 }
 
-void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t) { embed(w, op, t, w->batch->tokens); }
+/* Rows that come as embeddings enter as they are; the factor belongs to the table. */
+void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    const struct rz_batch *b = w->batch;
+    float *y = rz_row(op->y, t);
+    if (b->embedding_of && b->embedding_of[t] >= 0) {
+        memcpy(y, b->embeddings + (size_t)b->embedding_of[t] * op->n, op->n * sizeof *y);
+        return;
+    }
+    look_up(w, op, t, (size_t)b->tokens[t]);
+    if (op->scalar != 1) w->kernels->scale(y, op->scalar, op->n, y);
+}
 
 void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
-    embed(w, op, t, w->batch->positions);
+    look_up(w, op, t, (size_t)w->batch->positions[t]);
 }
+
+void rz_run_embed_types(struct rz_worker *w, const struct rz_op *op, size_t t) { look_up(w, op, t, 0); }
 
 void rz_run_take_rows(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
@@ -122,9 +135,17 @@ void rz_run_quantize(struct rz_worker *w, const struct rz_op *op, size_t t)
 
 void rz_run_rope_table(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
+    const struct rz_batch *b = w->batch;
     const struct rz_rope *r = op->rope;
-    float *cos = rz_row(r->table, t);
-    rz_rope_table(r->inv_freq, (size_t)r->half, (float)w->batch->positions[t], r->mscale, cos, cos + r->half);
+    float *cos = rz_row(r->table, t), *sin = cos + r->half;
+    if (r->axes == NULL || b->n_axes == 1) {
+        rz_rope_table(r->inv_freq, (size_t)r->half, (float)b->positions[t], r->mscale, cos, sin);
+        return;
+    }
+    for (int i = 0; i < r->half; i++) {
+        float position = (float)b->positions[(size_t)r->axes[i] * (size_t)b->n_tokens + t];
+        rz_rope_table(r->inv_freq + i, 1, position, r->mscale, cos + i, sin + i);
+    }
 }
 
 /* Rotates n_head heads of a token; the elements behind the rotated ones are copied. */

@@ -9,8 +9,11 @@
 
 /* What a step is given; the arrays are those of runtime/batch.py. */
 struct rz_batch {
-    int n_tokens, n_seqs, n_outputs, n_groups;
+    int n_tokens, n_seqs, n_outputs, n_groups, n_axes;
     const int32_t *tokens, *positions; /* positions[axis * n_tokens + row] */
+    const float *embeddings;
+    const int32_t *embedding_of; /* [n_tokens] which of `embeddings` a row is, -1: its token's; or NULL */
+    const struct rz_reach *reach; /* [n_tokens], or NULL */
     const int32_t *seq_start, *seq_past, *seq_source, *state_slots, *outputs;
     const int32_t *const *block_table; /* [group] -> [n_seqs][table_width[group]] */
     const int32_t *table_width;
@@ -19,6 +22,7 @@ struct rz_batch {
 enum rz_op_code {
     RZ_OP_EMBED,
     RZ_OP_EMBED_POSITIONS,
+    RZ_OP_EMBED_TYPES,
     RZ_OP_TAKE_ROWS,
     RZ_OP_RMS_NORM,
     RZ_OP_LAYER_NORM,
@@ -79,6 +83,7 @@ struct rz_weight {
 
 struct rz_rope {
     const float *inv_freq;
+    const int32_t *axes; /* [half] axis of the positions by which each frequency turns; NULL: the first */
     float mscale;
     int half, neox;
     struct rz_rows table; /* per token: half cosines, then half sines */
@@ -145,7 +150,7 @@ struct rz_op {
     int n_repeat; /* groups of a row (norms over heads) */
     struct rz_rows x, x2, y;
     size_t x_step, y_step; /* floats from one head to the next (copies) */
-    float scalar;          /* eps, factor or cap */
+    float scalar;          /* eps, factor or cap; factor of a token's embedding */
     const float *w, *b;
     size_t w_step;        /* from the weights of one group to those of the next: 0 or n */
     char *act32, *act256; /* records of y written beside it, or NULL */

@@ -93,10 +93,16 @@ static inline size_t rz_kv_bytes(int type, size_t head_dim)
     }
 }
 
+/* Bidirectional spans within causal attention: how many rows of its span are before a row and after it; 0 and 0 outside
+ * of spans. All of a span's rows are in one step, so that their keys have been stored when attention begins. */
+struct rz_reach {
+    int32_t before, after;
+};
+
 /* The keys of one KV head against the n_tokens * n_group queries that look at it: one split of RZ_ATTEND_SPLIT keys.
  *
  * Query (t, h) is q[t * q_stride + h * head_dim_k]; it sees keys in (pos0 + t - window, pos0 + t] when causal (window 0:
- * no lower bound), all keys below n_keys otherwise. k and v point at this head inside physical block 0; block b of the
+ * no lower bound), and the keys of its span, all keys below n_keys otherwise. k and v point at this head inside physical block 0; block b of the
  * sequence lies block_table[b] * k_block_stride bytes further. Results: acc[(t * n_group + h) * head_dim_v + d],
  * m and l[t * n_group + h]; a query that sees no key of the split gets m = -INFINITY, l = 0 and acc = 0. */
 struct rz_attend_args {
@@ -105,8 +111,9 @@ struct rz_attend_args {
     int n_tokens, n_group, head_dim_k, head_dim_v;
     int64_t pos0, n_keys, key0; /* key0: first key of the split, a multiple of RZ_ATTEND_SPLIT */
     int window, causal;
-    float scale, softcap; /* softcap 0: none */
-    const float *bias;    /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
+    const struct rz_reach *reach; /* [n_tokens], or NULL: no query is in a span */
+    float scale, softcap;        /* softcap 0: none */
+    const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
     size_t bias_stride;
     int k_type, v_type;
     int latent; /* 1: V of a key is the first head_dim_v elements of its K as it is kept, transformed in an int8 cache */

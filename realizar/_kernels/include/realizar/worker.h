@@ -37,6 +37,7 @@ void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n,
 size_t rz_items_rows(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t);
+void rz_run_embed_types(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_take_rows(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_rowwise(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_quantize(struct rz_worker *w, const struct rz_op *op, size_t t);

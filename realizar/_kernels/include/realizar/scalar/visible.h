@@ -1,4 +1,4 @@
-/* Which keys a query sees: causal, window, or all; and how it likes their places. */
+/* Which keys a query sees (causal with window and spans, or all), and its relative position biases. */
 #ifndef REALIZAR_SCALAR_VISIBLE_H
 #define REALIZAR_SCALAR_VISIBLE_H
 
@@ -12,18 +12,21 @@ struct key_range {
 static inline int64_t min_key(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max_key(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* The keys in `keys` that the queries of token t see; both borders ascend with t. */
+/* The keys in `keys` that the queries of token t see: always one range, for a span holds the token itself; and both
+ * borders ascend with t, for all tokens of a span have the same end, and the same first key or one that ascends to it. */
 static inline struct key_range visible_keys(const struct rz_attend_args *args, int64_t t, struct key_range keys)
 {
     struct key_range seen = {keys.first, min_key(keys.end, args->n_keys)};
     if (args->causal) {
-        seen.end = min_key(seen.end, args->pos0 + t + 1);
-        if (args->window) seen.first = max_key(seen.first, args->pos0 + t + 1 - args->window);
+        int64_t query = args->pos0 + t;
+        struct rz_reach reach = args->reach ? args->reach[t] : (struct rz_reach){0, 0};
+        seen.end = min_key(seen.end, query + 1 + reach.after);
+        if (args->window) seen.first = max_key(seen.first, min_key(query + 1 - args->window, query - reach.before));
     }
     return seen;
 }
 
-/* The biases of query i, by key. */
+/* The relative position biases of query i, by key. */
 static inline const float *query_bias(const struct rz_attend_args *args, int i)
 {
     return args->bias + (size_t)(i % args->n_group) * args->bias_stride - (args->pos0 + i / args->n_group);

@@ -12,15 +12,16 @@ import numpy.typing as npt
 from realizar._kernels.kv import ATTEND_SPLIT, kv_bytes
 from realizar._kernels.plan import act_bytes
 from realizar._kernels.rows import ACT_BLOCK
+from realizar.backends.cpu.compiled import Rows
+from realizar.backends.cpu.layout import floats
 from realizar.errors import ParameterError
 from realizar.graph import Node, RopeScaling
 from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.runtime.batch import BLOCK
-from realizar.runtime.compiled import Rows
 from realizar.runtime.plan import Plan, assign_slots
-from realizar.runtime.weights import Tensor, floats
+from realizar.runtime.weights import Tensor
 
-Rope = tuple[npt.NDArray[np.float32], float, bool, Rows]
+Rope = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, Rows]
 
 QUANTIZES_ITSELF = (
     "rms_norm", "layer_norm", "add", "mul", "scale", "scale_rows", "softcap", "silu", "gelu", "gelu_erf", "sigmoid",
@@ -78,7 +79,7 @@ class Places:
     materialised : set[int]
         Root values whose floats somebody reads.
     ropes : dict
-        Key of a rotation -> frequencies, factor, style and the rows of its table.
+        Key of a rotation -> frequencies, factor, style, axes of the frequencies and the rows of its table.
     value_bytes : int
         What values, records and scratch take of the arena; tables and splits follow.
     partial : (int, int)
@@ -198,7 +199,8 @@ class Places:
                 factors = None if table is None else floats(self.tensors, table)
                 inv_freq, mscale = rope_frequencies(attrs["dims"], attrs["base"], scaling, factors)
                 rows = (self._take(4 * attrs["dims"] * self.params.n_batch), attrs["dims"])
-                self.ropes[key] = (inv_freq, mscale, attrs["style"] == "neox", rows)
+                axes = None if attrs["axes"] is None else np.array(attrs["axes"], np.int32)
+                self.ropes[key] = (inv_freq, mscale, attrs["style"] == "neox", axes, rows)
 
     def _place_partial(self) -> Rows:
         most = 0
@@ -249,4 +251,4 @@ def step_kv(n_batch: int, shape: tuple[int, int, int]) -> tuple[npt.NDArray[np.u
 
 def rope_key(attrs: Mapping[str, Any], weights: tuple[str, ...]) -> tuple[Any, ...]:
     """Rotations with the same key share one table of cosines and sines."""
-    return (attrs["dims"], attrs["base"], attrs["style"], attrs["scaling"], weights)
+    return (attrs["dims"], attrs["base"], attrs["style"], attrs["scaling"], attrs["axes"], weights)

@@ -10,17 +10,19 @@ import numpy.typing as npt
 
 from realizar._kernels.kv import BIAS_PAD
 from realizar._kernels.plan import Pool, Program
+from realizar._kernels.plan_attention import add_attention, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
 from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
+from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
+from realizar.backends.cpu.layout import floats, heads_of, of_experts
+from realizar.backends.cpu.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
-from realizar.runtime.compiled import CompiledPlan, Limits, Rows
-from realizar.runtime.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.runtime.plan import Plan
-from realizar.runtime.weights import Tensor, floats, heads_of, of_experts
+from realizar.runtime.weights import Tensor
 
 Array = npt.NDArray[Any]
 KV = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
@@ -81,7 +83,8 @@ class _Binder:
         first = [group.layers[0].key for group in self.plan.cache_groups]
         limits = Limits(
             n_vocab=self._table_rows("token"),
-            n_positions=min(self._table_rows("position"), self.params.n_ctx if any(self.biases.values()) else 2**31),
+            n_positions=self._table_rows("position"),
+            n_ctx=self.params.n_ctx if any(self.biases.values()) else 2**31,
             n_slots=min((len(state) for state in self.states.values()), default=2**31),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
         )
@@ -122,12 +125,8 @@ class _Binder:
         by_position, n_ctx = op.attrs["by"] == "position", self.params.n_ctx
         if by_position and n_ctx > table.shape[0]:
             raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
-        data = table.data
-        if (
-            op.attrs["by"] == "type"
-        ):  # whichever row is asked for is the first; of one row numpy would forget the stride
-            data = np.broadcast_to(data[0], (2, data.shape[1]))
-        self.program.add_embed(table.type, data, table.shape[-1], self.at.rows(op.outputs[0]), by_position)
+        self.program.add_embed(table.type, table.data, table.shape[-1], self.at.rows(op.outputs[0]), op.attrs["by"],
+                               op.attrs["scale"])  # fmt: skip
 
     def _add_linear(self, op: Node, index: int) -> None:
         x = op.inputs[0]
@@ -162,7 +161,7 @@ class _Binder:
 
     def _add_store_source(self, op: Node, index: int) -> None:
         k, v = op.inputs
-        self.program.add_kv_store(self._cache(op), self.at.rows(k), self.at.rows(v))
+        add_kv_store(self.program, self._cache(op), self.at.rows(k), self.at.rows(v))
 
     def _add_attend_source(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=False, softcap=0.0)
@@ -172,8 +171,8 @@ class _Binder:
 
     def _attend(self, op: Node, **how: Any) -> None:
         try:
-            self.program.add_attention(
-                cache=self._cache(op), n_head=self.plan.shapes[op.inputs[0]][0], scale=op.attrs["scale"],
+            add_attention(
+                self.program, cache=self._cache(op), n_head=self.plan.shapes[op.inputs[0]][0], scale=op.attrs["scale"],
                 q=self.at.rows(op.inputs[0]), out=self.at.rows(op.outputs[0]), partial=self.at.partial, **how,
             )  # fmt: skip
         except ValueError as error:  # more heads or longer ones than the kernels have room for

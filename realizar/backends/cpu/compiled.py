@@ -20,10 +20,15 @@ Rows = tuple[int, int]
 
 @dataclass(frozen=True)
 class Limits:
-    """How many of each thing that a batch names by number there are."""
+    """How many of each thing that a batch names by number there are.
+
+    n_positions : rows of the table of learned positions.
+    n_ctx : rows of a sequence for which there are relative position biases.
+    """
 
     n_vocab: int
     n_positions: int
+    n_ctx: int
     n_slots: int
     n_blocks: tuple[int, ...]
 
@@ -54,6 +59,7 @@ class CompiledPlan:
         self._places = places
         self._given = given
         self._limits = limits
+        self._n_axes = plan.n_axes
         self._tables = {
             (plan.cache(op.attrs["cache"])[0], op.op == "attend_source")
             for op in plan.ops
@@ -92,7 +98,8 @@ class CompiledPlan:
         self._give(batch.n_tokens, given or {})
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                              batch.outputs, batch.block_tables, batch.seq_source)  # fmt: skip
+                              batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
+                              batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
         names = self._places if outputs is None else outputs
@@ -101,11 +108,12 @@ class CompiledPlan:
     def _check(self, batch: Batch) -> None:
         """What the kernels rely on: every id of the batch names something."""
         if batch.embeddings is not None or batch.spans is not None or batch.adapters is not None:
-            raise ParameterError("Batch.embeddings, spans and adapters are not computed on the CPU yet")
-        if batch.mask != "causal" or len(batch.positions) != 1:
-            raise ParameterError("Batch.mask must be 'causal' and positions have one row on the CPU yet")
+            self._check_parts(batch)
+        if len(batch.positions) not in (1, self._n_axes):
+            raise ParameterError(f"Batch.positions: {len(batch.positions)} axes; this program has {self._n_axes}")
         _within("tokens", batch.tokens, self._limits.n_vocab)
-        _within("positions", batch.positions, self._limits.n_positions)
+        _within("positions", batch.positions[:1], self._limits.n_positions)
+        _within("positions", batch.positions[1:], 2**31)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
         if batch.seq_source is None and any(op.op == "attend_source" for op in self.plan.ops):
@@ -119,9 +127,28 @@ class CompiledPlan:
             _within(f"block_tables[{group}]", table, n)
         self._check_widths(batch)
 
+    def _check_parts(self, batch: Batch) -> None:
+        """Rows that are not tokens seen by tokens before them: each is where it says, and this program takes it."""
+        batch.check()
+        if batch.adapters is not None and batch.adapters.any():
+            raise ParameterError(f"Batch.adapters: {batch.adapters.max()}; no backend has low-rank adapters yet, so 0")
+        if batch.embeddings is None:
+            return
+        if "embeddings" not in self.plan.inputs:
+            inputs = ", ".join(self.plan.inputs)
+            raise ParameterError(f"Batch.embeddings: this program takes none; what it reads of a step are its {inputs}")
+        for op in self.plan.ops:
+            if op.op == "embed" and op.attrs["by"] == "token":
+                (n_embd,), found = self.plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
+                if found != n_embd:
+                    raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
+
     def _check_widths(self, batch: Batch) -> None:
         """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
         own, source = batch.seq_past.astype(np.int64) + np.diff(batch.seq_start), batch.seq_source
+        n_ctx = self._limits.n_ctx
+        if own.max() > n_ctx:
+            raise ParameterError(f"Batch.seq_past: a sequence of {own.max()} rows; there are biases for {n_ctx}")
         for group, of_source in self._tables:
             lengths = source if of_source and source is not None else own
             n, width = int(lengths.max()), batch.block_tables[group].shape[1]
