@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from realizar import store
 from realizar.calls import ChatPrompts, ToolUse
 from realizar.engine.engine import Engine
-from realizar.engine.stream import TextStream
+from realizar.engine.handle import TextStream
 from realizar.errors import ParameterError, RealizarError, memory_for, shown
 from realizar.forks import cached_property
 from realizar.model import load as load_model
@@ -198,7 +198,8 @@ class LLM(Reading):
     def _stream(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextStream:
         if isinstance(params, SamplingParams) and params.n_texts > 1:
             raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
-        return TextStream(self.engine, self.engine.generate(self._ids(prompt), params, tools))
+        engine = self.engine
+        return TextStream(engine.loop.submit(engine.generate(self._ids(prompt), params, tools)))
 
     @overload
     def chat(

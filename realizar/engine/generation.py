@@ -8,7 +8,15 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from realizar.engine.output import Completion, OutputProcessor, end_ids, ended_by
+from realizar.engine.output import (
+    Completion,
+    OutputProcessor,
+    TextEvent,
+    TokensEvent,
+    ToolCallEvent,
+    end_ids,
+    ended_by,
+)
 from realizar.engine.request import TextRequest
 from realizar.engine.sequence import NO_DRAFTS, Chunk
 from realizar.sampling.beam import score
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.calls import ToolUse
-    from realizar.engine.output import FinishReason, Timings
+    from realizar.engine.output import Event, FinishReason, Timings
     from realizar.engine.sequence import Sequence
     from realizar.engine.speculation.speculator import Drafter
     from realizar.params import SamplingParams
@@ -84,6 +92,7 @@ class Answer:
         self.t_first = self.t_last = 0.0
         self._sampler = sampler
         self._max_tokens = max_tokens
+        self._n_told = 0
         self._number = number
         self._end_ids = end_ids(params, tokenizer)
         self.output = OutputProcessor(seq, params, tokenizer, sampler.n_known, tools)
@@ -166,6 +175,19 @@ class Answer:
                 reason, stop = "stop_string", hit
         self.end = (reason, stop)
         del self._sampler  # its candidates are megabytes, and the answer may be kept
+
+    def new_events(self) -> list[Event]:
+        """Return what came of the text since this was last asked for."""
+        n, self._n_told = self._n_told, len(self.token_ids)
+        events: list[Event] = []
+        if n < self._n_told:
+            logprobs = None if self.params.logprobs is None else self.logprobs[n : self._n_told]
+            events.append(TokensEvent(self._number, self.token_ids[n : self._n_told], logprobs))
+        if text := self.output.take_new():
+            events.append(TextEvent(self._number, text))
+        if call := self.output.take_new_calls():
+            events.append(ToolCallEvent(self._number, call))
+        return events
 
     def score(self) -> float:
         """What the text is ranked by; the sampler must have given the logprobs."""
@@ -265,6 +287,10 @@ class Generation(TextRequest):
             for answer in texts:
                 answer.take(rows[: chunk.n_outputs], chunk.drafts)
             rows = rows[chunk.n_outputs :]
+
+    def new_events(self) -> list[Event]:
+        """Return what came of the texts since this was last asked for, text by text."""
+        return [event for answer in self.answers for event in answer.new_events()]
 
     def completion(self) -> Completion:
         """Return the answer as far as it has come, with the others where several are asked for."""

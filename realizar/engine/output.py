@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from realizar.sampling import StopFilter
 
@@ -113,6 +113,44 @@ class Completion:
         return message
 
 
+class TokensEvent(NamedTuple):
+    """Tokens of one of the texts; their logprobs, if the params ask for them."""
+
+    index: int
+    token_ids: list[int]
+    logprobs: list[Sampled] | None
+
+
+class TextEvent(NamedTuple):
+    """A piece of one of the texts: never half a character, and nothing of a stop string or a call."""
+
+    index: int
+    text: str
+
+
+class ToolCallEvent(NamedTuple):
+    """A piece of what one of the texts writes of tool calls, as the model writes it; the last event has them read."""
+
+    index: int
+    text: str
+
+
+class FinishEvent(NamedTuple):
+    """The end of a request: all of it, in what `generate` returns; None where it writes no text."""
+
+    completion: Completion | None
+
+
+class ErrorEvent(NamedTuple):
+    """The end of a request by an error."""
+
+    error: BaseException
+
+
+Event = TokensEvent | TextEvent | ToolCallEvent | FinishEvent | ErrorEvent
+"""What comes of a request, in this order: what each step gives, and one of the last two at the end."""
+
+
 def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
     """Return the tokens that end a text."""
     return frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eog_ids)
@@ -145,7 +183,7 @@ class OutputProcessor:
         self._calls = None if tools is None else tools.reader(seq.tokens)
         self._stops = StopFilter(params.stop)
         self._pieces: list[str] = []
-        self._n_taken = 0
+        self._n_taken = self._n_calls_taken = 0
         shown = frozenset[int]() if tools is None else tools.shown
         if params.echo:
             self._decoder = tokenizer.stream(shown=shown)
@@ -175,15 +213,18 @@ class OutputProcessor:
             self._add(self._stops.flush())
         return hit
 
-    @property
-    def has_new(self) -> bool:
-        """Whether text came since it was last asked for."""
-        return self._n_taken < len(self._pieces)
-
     def take_new(self) -> str:
         """Return the text that came since this was last asked for."""
         new = "".join(self._pieces[self._n_taken :])
         self._n_taken = len(self._pieces)
+        return new
+
+    def take_new_calls(self) -> str:
+        """Return what was written of calls since this was last asked for, as the model writes it."""
+        if self._calls is None:
+            return ""
+        new = "".join(self._calls.written[self._n_calls_taken :])
+        self._n_calls_taken = len(self._calls.written)
         return new
 
     def _without_calls(self, piece: str) -> str:

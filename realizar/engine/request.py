@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from realizar.engine.output import Completion
+    from realizar.engine.output import Completion, Event
     from realizar.engine.scoring import PromptLogprobs
     from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
@@ -46,6 +46,8 @@ class Request(ABC):
         Whether it goes by the runner's blocks of logits, which are then filled before it gets its rows.
     deadline : float
         When it is to end, done or not, by `time.perf_counter`; endless by default.
+    is_paused : bool
+        Whether nothing more is computed of it until somebody has read what came of it.
     error : BaseException | None
         Why it ended before its time: what whoever waits for it is to be told.
     """
@@ -54,6 +56,7 @@ class Request(ABC):
     n_seqs_max = 1
     reads_blocks = False
     deadline = math.inf
+    is_paused = False
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
         self.seq = seq
@@ -95,6 +98,14 @@ class Request(ABC):
     def expire(self) -> None:
         """End it, as far as it has come; called where its deadline has passed."""
         self.cancel()
+
+    def new_events(self) -> list[Event]:
+        """Return what came of it since this was last asked for."""
+        return []
+
+    def result(self) -> Completion | None:
+        """Return the answer as far as it has come, where there is one."""
+        return None
 
     @property
     def seqs(self) -> Seq[Sequence]:
@@ -207,6 +218,10 @@ class TextRequest(Request):
         """Return what a text took whose first and last token came at these times (0: not yet)."""
         prefill_s = t_first - self._t_begin if t_first else 0.0
         return Timings(self._n_prompt, self._n_cached, n_generated, prefill_s, t_last - t_first)
+
+    def result(self) -> Completion:
+        """Return the answer as far as it has come."""
+        return self.completion()
 
     @abstractmethod
     def completion(self) -> Completion:

@@ -120,6 +120,16 @@ class Scheduler:
             else:
                 self._timed.append(request)
 
+    @property
+    def has_over(self) -> bool:
+        """Whether a request that is over still holds something."""
+        return any(request.is_over for request in self.running)
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the first deadline; None if there is none."""
+        ends = [request.deadline for request in list(self._timed) if not request.is_over]
+        return max(0.0, min(ends) - time.perf_counter()) if ends else None
+
     def retire(self) -> None:
         """Give back what requests that are over hold."""
         for request in self.running:

@@ -252,11 +252,9 @@ def slow_step(engine):
 def test_closing_waits_for_one_step_and_no_more():
     engine = engine_of()
     asking, failed, go_on = slow_step(engine)
-    waits, wait_for = threading.Event(), engine._turn.wait_for
-    engine._turn.wait_for = lambda condition: waits.set() or wait_for(condition)
     closing = threading.Thread(target=engine.close)
     closing.start()
-    wait_until(lambda: waits.is_set() or engine.model.closed)
+    wait_until(lambda: engine.is_closed)
     assert not engine.model.closed
     go_on.set()
     closing.join()
