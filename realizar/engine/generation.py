@@ -117,7 +117,7 @@ class Answer:
             return [last._replace(n_tokens=last.n_tokens + n, n_outputs=last.n_outputs + n, drafts=drafts)]
         return chunks
 
-    def take(self, rows: Logits, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
+    def take(self, rows: Rows, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
         """Go on by a token, and by one more for each draft that turns out right.
 
         Each is sampled as it would be without drafts, from the same logits behind the same tokens; the first one that
@@ -140,7 +140,7 @@ class Answer:
             self.n_drafted += len(drafts)
             self.n_accepted += sum(token == draft for token, draft in zip(taken, drafts.tolist(), strict=False))
 
-    def _sample(self, logits: Logits) -> None:
+    def _sample(self, logits: Rows) -> None:
         """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
         sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
         token = sampled.token_id

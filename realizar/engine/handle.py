@@ -13,7 +13,7 @@ from realizar.errors import RealizarError
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine
     from realizar.engine.output import Completion, Event
-    from realizar.engine.request import Request
+    from realizar.engine.request import Request, TextRequest
 
 MOST_UNREAD = 64
 """Steps whose events may wait to be read."""
@@ -93,17 +93,19 @@ class Handle(Iterator["Event"]):
     Attributes
     ----------
     request : Request
+    has_ended : bool
+        Whether the last event was read.
     """
 
     def __init__(self, engine: Engine, feed: Feed) -> None:
         self._engine = engine
         self._feed = feed
         self._events: deque[Event] = deque()
-        self._has_ended = False
+        self.has_ended = False
         self.request = feed.request
 
     def __next__(self) -> Event:
-        if self._has_ended:
+        if self.has_ended:
             raise StopIteration
         while not (event := self.poll()):
             self._wait()
@@ -117,17 +119,17 @@ class Handle(Iterator["Event"]):
         RealizarError
             If the engine is closed.
         """
-        if self._has_ended:
+        if self.has_ended:
             return None
         if self._engine.is_closed:
-            self._has_ended = True
+            self.has_ended = True
             raise RealizarError("the model was closed before the request was done")
         if not self._events:
             self._keep(self._feed.take())
         if not self._events:
             return None
         event = self._events.popleft()
-        self._has_ended = isinstance(event, (FinishEvent, ErrorEvent))
+        self.has_ended = isinstance(event, (FinishEvent, ErrorEvent))
         return event
 
     def _keep(self, events: list[Event]) -> None:
@@ -162,15 +164,14 @@ class TextStream(Iterator[str]):
         The answer as far as it has come.
     """
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, request: TextRequest) -> None:
         self._handle = handle
-        self._request = handle.request
+        self._request = request
 
     @property
     def completion(self) -> Completion:
         """The answer as far as it has come: text, tokens, timings."""
-        completion: Completion = self._request.result()
-        return completion
+        return self._request.completion()
 
     def __next__(self) -> str:
         for event in self._handle:

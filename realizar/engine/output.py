@@ -114,9 +114,9 @@ class Completion:
 
 
 class TokensEvent(NamedTuple):
-    """Tokens of one of the texts; their logprobs, if the params ask for them."""
+    """Tokens of one of the texts, by its number; their logprobs, if the params ask for them."""
 
-    index: int
+    number: int
     token_ids: list[int]
     logprobs: list[Sampled] | None
 
@@ -124,14 +124,14 @@ class TokensEvent(NamedTuple):
 class TextEvent(NamedTuple):
     """A piece of one of the texts: never half a character, and nothing of a stop string or a call."""
 
-    index: int
+    number: int
     text: str
 
 
 class ToolCallEvent(NamedTuple):
     """A piece of what one of the texts writes of tool calls, as the model writes it; the last event has them read."""
 
-    index: int
+    number: int
     text: str
 
 

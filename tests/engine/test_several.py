@@ -184,7 +184,7 @@ def test_requests_of_all_kinds_end_side_by_side(name, asked):
         assert request.is_over
         assert request.error is None
         if not request.cancelled:
-            (alone,) = finish(large, (large.search if params.n_beams > 1 else large.generate)(prompt, params))
+            (alone,) = finish(large, (large.beam_search if params.n_beams > 1 else large.generate)(prompt, params))
             assert texts(request.completion()) == texts(alone)
     small.step()
     check_cache(small.cache, [])
