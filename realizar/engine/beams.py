@@ -85,9 +85,9 @@ class Beams(TextRequest):
         return not self._search.live
 
     @property
-    def seqs(self) -> Seq[Sequence]:
+    def text_seqs(self) -> Seq[Sequence]:
         """The sequences of the texts that go on."""
-        return [seq for line in self._own_lines() for seq in line.seq.together]
+        return [line.seq for line in self._own_lines()]
 
     def _own_lines(self) -> list[Line]:
         """Each line once; that of the prompt stands for every group until its first token."""

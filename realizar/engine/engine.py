@@ -142,6 +142,7 @@ class Engine:
             found = self.runner.run(batch, None if own else [output], program)[output]
         if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
             self.speculator.cost.learn(batch.n_tokens, time.perf_counter() - begin)
+        self.scheduler.cost.learn_step(batch.n_tokens, time.perf_counter() - begin)
         mix(found, every)
         counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
         ends = list(accumulate(counts))

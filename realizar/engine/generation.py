@@ -197,6 +197,7 @@ class Answer:
     def free(self) -> None:
         """Give back what it holds of the cache."""
         self.seq.free()
+        self.drafts = NO_DRAFTS
         if self.drafter is not None:
             self.drafter.free()
 
@@ -246,10 +247,9 @@ class Generation(TextRequest):
         return all(answer.end is not None for answer in self.answers)
 
     @property
-    def seqs(self) -> Seq[Sequence]:
+    def text_seqs(self) -> Seq[Sequence]:
         """The sequences of the texts that go on; until their first token it is the same one."""
-        own = dict.fromkeys(answer.seq for answer in self.answers if answer.end is None)
-        return [seq for first in own for seq in first.together]
+        return list(dict.fromkeys(answer.seq for answer in self.answers if answer.end is None))
 
     def free(self) -> None:
         """Give back what every text holds."""

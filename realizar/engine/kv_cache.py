@@ -196,6 +196,44 @@ class KVCache:
         """Before the next step, let a slot hold the snapshot of this name."""
         self._slot_copies.append((self.snapshots.use(name), slot))
 
+    def block_bytes(self, group: int) -> int:
+        """Bytes of a block of a group, of all its layers."""
+        layers = self.layers[self._layers_of[group]]
+        return sum(at.n_bytes for at in layers) // self.pools[group].n_blocks
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of the states of one sequence."""
+        return sum(data[0].nbytes for _, data in self.states)
+
+    def save_blocks(self, group: int, blocks: Seq[int]) -> list[tuple[Array, Array]]:
+        """Return a copy of what some blocks of a group hold, layer by layer."""
+        self.flush()
+        found = []
+        for _, k, v in self.layers[self._layers_of[group]]:
+            saved = k[list(blocks)]
+            found.append((saved, saved if np.shares_memory(k, v) else v[list(blocks)]))
+        return found
+
+    def load_blocks(self, group: int, blocks: Seq[int], saved: list[tuple[Array, Array]]) -> None:
+        """Let blocks hold again what `save_blocks` returned."""
+        self.flush()
+        for (_, k, v), (k_saved, v_saved) in zip(self.layers[self._layers_of[group]], saved, strict=True):
+            k[list(blocks)] = k_saved
+            if v_saved is not k_saved:
+                v[list(blocks)] = v_saved
+
+    def save_slot(self, slot: int) -> list[Array]:
+        """Return a copy of the states in a slot."""
+        self.flush()
+        return [data[slot].copy() for _, data in self.states]
+
+    def load_slot(self, slot: int, saved: list[Array]) -> None:
+        """Let a slot hold again what `save_slot` returned."""
+        self.flush()
+        for (_, data), state in zip(self.states, saved, strict=True):
+            data[slot] = state
+
     def flush(self) -> None:
         """Make the copies asked for, in the order they were asked for: a block may be a target after being a source."""
         for group, src, dst in self._block_copies:

@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from realizar.engine.output import Timings
+from realizar.engine.preemption import Recomputed, blocks_to_come
 from realizar.engine.sequence import Chunk
 from realizar.errors import RealizarError, RequestError, told
+from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.output import Completion, Event
+    from realizar.engine.preemption import PreemptionCost, Swapped
     from realizar.engine.scoring import PromptLogprobs
     from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
@@ -48,6 +51,12 @@ class Request(ABC):
         When it is to end, done or not, by `time.perf_counter`; endless by default.
     is_paused : bool
         Whether nothing more is computed of it until somebody has read what came of it.
+    priority : int
+        Those with more go first.
+    number : int
+        Its place in order of arrival.
+    n_passed : int
+        Requests behind it that were admitted before it.
     error : BaseException | None
         Why it ended before its time: what whoever waits for it is to be told.
     """
@@ -57,11 +66,17 @@ class Request(ABC):
     reads_blocks = False
     deadline = math.inf
     is_paused = False
+    priority = 0
+    number = 0
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
         self.seq = seq
         self.n_max = min(n_max, seq.cache.n_ctx)
         self.cancelled = False
+        self.n_passed = 0
+        self._recomputed: Recomputed | None = None
+        self._swapped: Swapped | None = None
+        self._n_swapped = 0
         self.error: BaseException | None = None
 
     @property
@@ -108,9 +123,14 @@ class Request(ABC):
         return None
 
     @property
-    def seqs(self) -> Seq[Sequence]:
-        """The sequences that are still computed."""
+    def text_seqs(self) -> Seq[Sequence]:
+        """The sequences of the texts that go on; each may have others beside it (`Sequence.together`)."""
         return (self.seq,)
+
+    @property
+    def seqs(self) -> list[Sequence]:
+        """The sequences that are still computed."""
+        return [seq for text in self.text_seqs for seq in text.together]
 
     @property
     def is_prefilling(self) -> bool:
@@ -125,9 +145,71 @@ class Request(ABC):
         """Give back what it holds of the cache."""
         self.seq.free()
 
-    def source_chunk(self) -> Chunk:
-        """Return the source as what to compute next; no output of it is wanted beside what is remembered."""
-        return Chunk(self.seq, len(self.seq.source), 0, is_source=True)
+    @property
+    def order(self) -> tuple[int, int]:
+        """Its place among the requests: those with less go first."""
+        return -self.priority, self.number
+
+    def blocks_to_come(self) -> list[int]:
+        """Blocks of each cache group that it is about to take, at most, to compute the tokens it has by now."""
+        most = self.blocks_needed()
+        if self._swapped is not None:
+            n_texts = len(self.seqs)
+            return [min(n + n_texts, m) for n, m in zip(self._swapped.n_blocks, most, strict=True)]
+        n = sum(blocks_to_come(seq) for seq in self.seqs)
+        cross = 0 if self._reads.source_computed else -(-len(self._reads.source) // BLOCK)
+        return [min(cross if is_cross else n, m) for is_cross, m in zip(self.seq.cache.cross, most, strict=True)]
+
+    @property
+    def _reads(self) -> Sequence:
+        """The sequence that reads the encoder input, if there is one, for all."""
+        return self._recomputed.first if self._recomputed is not None else (self.text_seqs or (self.seq,))[0]
+
+    def source_chunk(self) -> Chunk | None:
+        """Return the encoder input as what to compute next, or None; no output of it is wanted."""
+        seq = self._reads
+        return None if seq.source_computed else Chunk(seq, len(seq.source), 0, is_source=True)
+
+    def next_or_recomputed(self, budget: int) -> list[Chunk]:
+        """Return what to compute next: what preemption has taken, then `next_chunks`."""
+        if self._recomputed is not None:
+            chunks = self._recomputed.next_chunks(budget)
+            if not self._recomputed.is_done:
+                return chunks
+            self._recomputed = None
+        return self.next_chunks(budget)
+
+    def preempt(self, cost: PreemptionCost) -> None:
+        """Give back what it holds of the cache, to come to have it again in `resume`."""
+        seqs, cache = self.seqs, self.seq.cache
+        held = [len({block for seq in seqs for block in seq.tables[group]}) for group in range(len(cache.pools))]
+        n_bytes = cost.n_bytes(held, sum(seq.slot is not None for seq in seqs))
+        n_tokens = sum(seq.n_computed for seq in seqs)
+        if self._recomputed is not None:
+            self._recomputed.free()
+        elif n_tokens and cost.prefers_copy(n_tokens, n_bytes):
+            self._swapped, self._n_swapped = cost.copied(cache, seqs), n_bytes
+            cost.n_bytes_kept += n_bytes
+        self.free()
+        self._recomputed = Recomputed(self.text_seqs) if self._swapped is None and len(seqs) > 1 else None
+
+    def resume(self, cost: PreemptionCost) -> None:
+        """Go on, after a preemption or for the first time; there must be room for `blocks_to_come`."""
+        if self._swapped is not None:
+            self._swapped.restore()
+            self._forget_copy(cost)
+
+    def _forget_copy(self, cost: PreemptionCost) -> None:
+        if self._swapped is not None:
+            cost.n_bytes_kept -= self._n_swapped
+            self._swapped = None
+
+    def release(self, cost: PreemptionCost) -> None:
+        """Give back all it holds, since it is over."""
+        if self._recomputed is not None:
+            self._recomputed.free()
+        self._forget_copy(cost)
+        self.free()
 
     @abstractmethod
     def next_chunks(self, budget: int) -> list[Chunk]:
@@ -181,6 +263,7 @@ class TextRequest(Request):
         self._n_prompts = [own.n_tokens for own in seq.together]
         self._n_prompt = len(seq.source) or seq.n_tokens
         self._n_cached = 0
+        self._has_begun = False
         self._t_begin = 0.0
 
     def blocks_needed(self) -> list[int]:
@@ -192,18 +275,24 @@ class TextRequest(Request):
         )
         return [sum(needed) for needed in zip(*each, strict=True)]
 
-    def source_chunk(self) -> Chunk:
-        """Return the source, once."""
-        self._t_begin = self._t_begin or time.perf_counter()
-        return super().source_chunk()
+    def source_chunk(self) -> Chunk | None:
+        """Return the encoder input, once."""
+        chunk = super().source_chunk()
+        if chunk is not None:
+            self._t_begin = self._t_begin or time.perf_counter()
+        return chunk
 
     def _match_prefix(self) -> None:
-        """Take over what the cache holds of the prompt, if nothing of it is computed yet."""
-        if not self.seq.n_computed:
-            self._t_begin = self._t_begin or time.perf_counter()
-            if self.prompt_logprobs is None:
-                self.seq.match_prefix()
-            self._n_cached = self.seq.n_cached
+        """Take over what the cache holds of texts of which nothing is computed: at first, the prompt."""
+        fresh = [seq for seq in self.text_seqs if not seq.n_computed]
+        if not fresh:
+            return
+        self._t_begin = self._t_begin or time.perf_counter()
+        if self.prompt_logprobs is None:
+            for seq in fresh:
+                seq.match_prefix()
+        if not self._has_begun:
+            self._has_begun, self._n_cached = True, self.seq.n_cached
 
     @property
     def is_reading(self) -> bool:

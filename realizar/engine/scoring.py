@@ -55,9 +55,9 @@ class LogitsRequest(Request):
         """Keep the rows; RealizarError if one of them holds what `generate` could choose no token by."""
         top = rows.max()  # NaN if there is one
         if not np.isfinite(top):
-            raise _error("logit", rows, np.isnan(rows) | (rows == np.inf), self._n)
-        self.logits[self._n : self._n + len(rows)] = rows
-        self._n += len(rows)
+            raise _error("logit", rows, np.isnan(rows) | (rows == np.inf), chunks[0].n_past)
+        self._n = chunks[0].n_past + len(rows)  # those before may be computed again
+        self.logits[chunks[0].n_past : self._n] = rows
 
 
 class EmbeddingRequest(Request):
@@ -84,8 +84,10 @@ class EmbeddingRequest(Request):
         self.hidden = np.empty((seq.n_tokens or len(seq.source), n_embd), np.float32)
         self._n = 0
 
-    def source_chunk(self) -> Chunk:
-        """Return the whole text."""
+    def source_chunk(self) -> Chunk | None:
+        """Return the whole text, where an encoder reads it."""
+        if self.seq.source_computed:
+            return None
         return Chunk(self.seq, len(self.seq.source), len(self.seq.source), is_source=True)
 
     @property
@@ -102,9 +104,9 @@ class EmbeddingRequest(Request):
         """Keep the rows; RealizarError if one of them holds a number that is not finite."""
         finite = np.isfinite(rows)
         if not finite.all():
-            raise _error("state", rows, ~finite, self._n)
-        self.hidden[self._n : self._n + len(rows)] = rows
-        self._n += len(rows)
+            raise _error("state", rows, ~finite, chunks[0].n_past)
+        self._n = chunks[0].n_past + len(rows)  # those before may be computed again
+        self.hidden[chunks[0].n_past : self._n] = rows
 
 
 def _error(what: str, rows: Rows, bad: npt.NDArray[np.bool_], n_before: int) -> RealizarError:

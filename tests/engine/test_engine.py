@@ -342,7 +342,8 @@ def test_time_ends_a_text_where_it_is(monkeypatch):
     engine = engine_of(n_seqs=1)
     prompt = PROMPT[:40]
     timed, waiting, other = (
-        engine.generate(prompt, greedy(40, ignore_eos=True, max_time=time)) for time in (11.0, 10.0, None)
+        engine.generate(asked, greedy(n, ignore_eos=True, max_time=time))
+        for asked, n, time in ((prompt, 40, 11.0), ([5] * 90, 6, 10.0), (prompt, 40, None))
     )
     first, second, third = finish(engine, timed, waiting, other)
     want = continuation(FULL, prompt, 40, 96)
