@@ -81,6 +81,14 @@ class ContextFullError(RealizarError):
     """A prompt or a request does not fit into the context."""
 
 
+class CacheFullError(RealizarError):
+    """Every block of the cache is held. The scheduler preempts a request then, so no user meets this."""
+
+
+class BusyError(RealizarError):
+    """As many requests wait as may (`max_waiting`)."""
+
+
 class ModelNotFoundError(RealizarError):
     """A model name or path leads nowhere."""
 

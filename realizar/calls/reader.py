@@ -44,6 +44,11 @@ class CallReader:
         self._next = None if form.between is None else re.compile(_pattern(form.between) + head)
         self._closing = re.compile(_pattern(form.closing))
 
+    @property
+    def written(self) -> Sequence[str]:
+        """The pieces of the calls so far, as the model writes them; some are empty."""
+        return self._written
+
     def push(self, piece: str) -> str:
         """Take the next piece; return the text that is certain now."""
         text, calls = ("", piece) if self._begun else self._find.push(piece)
