@@ -221,20 +221,20 @@ class DeepSeek2(Architecture):
         query = self.to_latent(g, g.slice(q, 0, hp.n_nope), blk, hp)
         query = g.concat(query, g.rope(g.slice(q, hp.n_nope, hp.rope_dims), **rope))
         key = g.concat(latent, g.rope(g.heads(k_rope, 1), **rope))
-        a = g.attend_latent(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
+        a = g.mla_attention(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
         return g.linear(g.flatten(self.to_value(g, g.heads(a, hp.n_head), blk, hp)), blk.attn_output)
 
     def to_latent(self, g: Graph, q: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
         """The transpose of what makes a head's key of a latent; files without a fused tensor hold it transposed."""
         if hp.fused_kv:
-            return g.linear_heads(q, blk.attn_kv_b, rows=(0, hp.n_nope), transposed=True)
-        return g.linear_heads(q, blk.attn_k_b)
+            return g.per_head_linear(q, blk.attn_kv_b, rows=(0, hp.n_nope), transposed=True)
+        return g.per_head_linear(q, blk.attn_k_b)
 
     def to_value(self, g: Graph, a: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
         """A head's value of what it has gathered of latents."""
         if hp.fused_kv:
-            return g.linear_heads(a, blk.attn_kv_b, rows=(hp.n_nope, hp.n_nope + hp.n_value))
-        return g.linear_heads(a, blk.attn_v_b)
+            return g.per_head_linear(a, blk.attn_kv_b, rows=(hp.n_nope, hp.n_nope + hp.n_value))
+        return g.per_head_linear(a, blk.attn_v_b)
 
     def experts(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
         """The chosen experts and the shared ones."""

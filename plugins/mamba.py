@@ -163,7 +163,7 @@ class Mamba(Architecture):
     def scan(self, g: Graph, h: Value, blk: Any, hp: MambaHParams, layer: int) -> Value:
         """The recurrence of one layer."""
         x, z = g.split(g.linear(h, blk.ssm_in), hp.n_inner, hp.n_inner)
-        x = g.silu(g.short_conv(x, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, hp.n_inner), "conv")))
+        x = g.silu(g.causal_conv1d(x, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, hp.n_inner), "conv")))
         parts = g.split(g.linear(x, blk.ssm_x), hp.dt_rank, hp.n_state, hp.n_state)
         dt, b, c = self.norm_dt_b_c(g, parts, blk, hp)
         state = g.state(layer, (hp.n_inner, hp.n_state), "scan")
@@ -219,7 +219,7 @@ class Mamba2(Mamba):
         n_bc = hp.n_group * hp.n_state
         n_conv = hp.n_inner + 2 * n_bc
         z, xbc, dt = g.split(g.linear(h, blk.ssm_in), hp.n_inner, n_conv, hp.dt_rank)
-        xbc = g.silu(g.short_conv(xbc, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, n_conv), "conv")))
+        xbc = g.silu(g.causal_conv1d(xbc, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, n_conv), "conv")))
         x, b, c = g.split(xbc, hp.n_inner, n_bc, n_bc)
         state = g.state(layer, (hp.n_inner, hp.n_state), "scan")
         y = g.selective_scan(x, dt, b, c, a=blk.ssm_a, d=blk.ssm_d, dt_bias=blk.ssm_dt, state=state)

@@ -131,10 +131,13 @@ class Model:
             raise GGUFError(f"decoder_start_token_id={token}: the model has ids 0 to {self.hp.n_vocab - 1}")
         return token
 
-    def plan(self, program: str | None = None, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
+    def plan(
+        self, program: str | None = None, outputs: Iterable[str] | None = None, overrides: Iterable[str] = ()
+    ) -> Plan:
         """The plan of a program (the main one by default) for its declared outputs, or for the values of these names.
 
-        The values of `given` are not computed: each step is given them (the experts that another run has chosen).
+        The plan does not compute the values named in `overrides`: every step passes them in (for example the experts
+        that another run chose).
 
         Raises
         ------
@@ -142,7 +145,7 @@ class Model:
             If there is no such program or no such value.
         """
         program = program or self.main
-        key = (program, None if outputs is None else tuple(outputs), tuple(given))
+        key = (program, None if outputs is None else tuple(outputs), tuple(overrides))
         if key not in self._plans:
             if program not in self.graphs:
                 raise GraphError(f"program {program!r}: {self.architecture.name} has {', '.join(self.graphs)}")
@@ -175,7 +178,7 @@ class Model:
         if op.op in ("linear", "experts"):
             for name in op.weights:
                 yield name, self.share_used(plan, op) * prod(self.tensors[name].shape)
-        elif op.op == "linear_heads":  # some rows of each head's matrix
+        elif op.op == "per_head_linear":  # some rows of each head's matrix
             yield op.weights[0], prod(plan.shapes[op.outputs[0]]) * plan.shapes[op.inputs[0]][1]
 
     @property

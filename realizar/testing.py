@@ -218,13 +218,13 @@ class Session:
         params = BindParams(n_batch=n_ctx * n_seqs, n_ctx=n_ctx, activations=activations, kv_type=kv_type, isa=isa)
         self.compiled = model.bind(plan, Pool(n_threads), params, self.kv, self.states)
         self.sources: dict[str, tuple[F32, F32]] = {}
-        self.has_source = any(op.op == "attend_source" for op in plan.ops)
+        self.has_source = any(op.op == "cross_attention" for op in plan.ops)
         if self.has_source:
             self._encode(model, params)
 
     def _encode(self, model: Model, params: BindParams) -> None:
         graph = model.graphs["encode"]
-        stores = [node for node in graph.nodes if node.op == "store_source"]
+        stores = [node for node in graph.nodes if node.op == "cross_store"]
         plan = model.plan("encode", [graph.values[i].name for node in stores for i in node.inputs])
         encoder = model.bind(plan, Pool(1), params, self.kv, self.states)
         found = encoder.run(self.batch([(s, 0, source(s)) for s in range(len(self.tables))]))
@@ -233,15 +233,15 @@ class Session:
             self.sources[node.attrs["cache"]] = (k, v)
 
     def step(
-        self, parts: Sequence[tuple[int, int, Sequence[int]]], given: Mapping[str, F32] | None = None, **fields: Any
+        self, parts: Sequence[tuple[int, int, Sequence[int]]], overrides: Mapping[str, F32] | None = None, **fields: Any
     ) -> dict[str, F32]:
         """Runs (sequence, tokens already cached, new tokens) parts in one step; copies of all outputs for all rows.
 
-        `given` are the values that the plan does not compute, for all rows; `fields` are others of the batch.
+        `overrides` are the values that the plan takes from the caller, for all rows; `fields` set fields of Batch.
         """
         batch = replace(self.batch(parts), **fields)
         batch.check()
-        return {name: value.copy() for name, value in self.compiled.run(batch, given=given).items()}
+        return {name: value.copy() for name, value in self.compiled.run(batch, overrides=overrides).items()}
 
     def batch(self, parts: Sequence[tuple[int, int, Sequence[int]]]) -> Batch:
         """The same as a batch whose every row is wanted."""

@@ -17,7 +17,7 @@ from realizar.arch.architecture import Architecture
 from realizar.errors import PluginError, UnknownArchitectureError, shown
 
 GROUP = "realizar"
-API_VERSION = "1.1"
+API_VERSION = "1.2"
 """Of `realizar.arch` and `realizar.graph`. The second number rises when something is added, the first when something
 that was there changes or goes (docs/plugins.md)."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
+from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, Shape, inputs_of, n_axes_of
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Graph:
+class Graph(DeprecatedNames):
     """The equations of one program, recorded by calling the methods below.
 
     Every method takes and returns `Value`s, whose shapes leave out the leading token dimension, and raises
@@ -178,7 +179,7 @@ class Graph:
         """The elements of each head of a, then those of b: (n_head, n + m). a: (n_head, n), b: (n_head, m)."""
         return self.emit("concat", [a, b], ["concat"])[0]
 
-    def linear_heads(
+    def per_head_linear(
         self, x: Value, weight: WeightLike, rows: tuple[int, int] | None = None, transposed: bool = False
     ) -> Value:
         """W[h] x[h], a matrix for each head: (n_head, n_out). x: (n_head, n_in).
@@ -186,7 +187,7 @@ class Graph:
         weight: (n_head, n_row, n_col), or with the rows of all heads one after another (n_head * n_row, n_col). `rows`
         takes some rows of each head, first and end; `transposed` multiplies with the columns instead, as floats.
         """
-        return self.emit("linear_heads", [x], [weight.name], [(weight.tensor, weight.shape)], rows=rows,
+        return self.emit("per_head_linear", [x], [weight.name], [(weight.tensor, weight.shape)], rows=rows,
                          transposed=transposed)[0]  # fmt: skip
 
     def rope(
@@ -234,21 +235,21 @@ class Graph:
                          buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
                          sinks=None if sinks is None else sinks.tensor, rope=None)[0]  # fmt: skip
 
-    def attend_latent(self, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
+    def mla_attention(self, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
         """softmax(scale * q k^T) v over the tokens up to the query's own, v the first `head_dim_v` elements of k.
 
         Only k is remembered (multi-head latent attention, https://arxiv.org/abs/2405.04434). q: (n_head, head_dim),
         k: (n_head_kv, head_dim); gives (n_head * head_dim_v,).
         """
         cache = self._remember(Cache(layer, "latent", 0, k.shape[0], k.shape[1], 0))
-        return self.emit("attend_latent", [q, k], [f"blk.{layer}.attention"], cache=cache, scale=float(scale),
+        return self.emit("mla_attention", [q, k], [f"blk.{layer}.attention"], cache=cache, scale=float(scale),
                          shape=(*k.shape, head_dim_v))[0]  # fmt: skip
 
     def cache(self, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
         """Declares what layer `layer` remembers beside the tokens before its own.
 
-        Kind "cross" is K and V of the text that a sequence answers to: one program stores them (`store_source`) and
-        another attends to them (`attend_source`); both declare the same.
+        Kind "cross" is K and V of the text that a sequence answers to: one program stores them (`cross_store`) and
+        another attends to them (`cross_attention`); both declare the same.
         """
         if kind != "cross":
             raise GraphError(f"cache: kind {kind!r} is unknown; known is 'cross'")
@@ -256,18 +257,18 @@ class Graph:
         self._remember(cache)
         return cache
 
-    def store_source(self, k: Value, v: Value, cache: Cache) -> None:
+    def cross_store(self, k: Value, v: Value, cache: Cache) -> None:
         """Remembers k: (n_head_kv, head_dim) and v: (n_head_kv, head_dim_v), one row for each token of the source."""
         self.emit(
-            "store_source", [k, v], [], cache=cache.key, shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v)
+            "cross_store", [k, v], [], cache=cache.key, shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v)
         )
 
-    def attend_source(self, q: Value, cache: Cache, *, scale: float) -> Value:
-        """softmax(scale * q k^T) v over all that `store_source` remembered; q: (n_head, head_dim).
+    def cross_attention(self, q: Value, cache: Cache, *, scale: float) -> Value:
+        """softmax(scale * q k^T) v over all that `cross_store` remembered; q: (n_head, head_dim).
 
         Gives (n_head * head_dim_v,).
         """
-        return self.emit("attend_source", [q], [f"{cache.key}.attention"], cache=cache.key, scale=float(scale),
+        return self.emit("cross_attention", [q], [f"{cache.key}.attention"], cache=cache.key, scale=float(scale),
                          shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v))[0]  # fmt: skip
 
     def _remember(self, cache: Cache) -> str:
@@ -325,16 +326,16 @@ class Graph:
         self.states[state.key] = state
         return state
 
-    def short_conv(self, x: Value, weight: WeightLike, state: State) -> Value:
+    def causal_conv1d(self, x: Value, weight: WeightLike, state: State) -> Value:
         """Depthwise causal convolution over the tokens: y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + b[c].
 
         weight: (n_channel, n_tap), with b when the file has it; state: (n_tap - 1, n_channel), the rows of x before.
         """
         n_channel, n_tap = weight.shape
         if state.shape != (n_tap - 1, n_channel):
-            raise GraphError(f"short_conv: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
+            raise GraphError(f"causal_conv1d: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
         pair = (weight.tensor, weight.shape)
-        return self.emit("short_conv", [x], [weight.name], [pair], state=state.key,
+        return self.emit("causal_conv1d", [x], [weight.name], [pair], state=state.key,
                          bias=(weight.bias,))[0]  # fmt: skip
 
     def selective_scan(

@@ -131,23 +131,23 @@ def _attention(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, An
     return [(q[0] * v[1],)]
 
 
-def _store_source(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+def _cross_store(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
     n_head_kv, head_dim, head_dim_v = attrs["shape"]
     _need(inputs == [(n_head_kv, head_dim), (n_head_kv, head_dim_v)],
-          f"store_source: k and v {inputs} for {n_head_kv} heads of {head_dim} and {head_dim_v}")  # fmt: skip
+          f"cross_store: k and v {inputs} for {n_head_kv} heads of {head_dim} and {head_dim_v}")  # fmt: skip
     return []
 
 
-def _attend_source(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+def _cross_attention(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
     n_head_kv, head_dim, head_dim_v = attrs["shape"]
     (q,) = inputs
     _need(len(q) == 2 and q[1] == head_dim and q[0] % n_head_kv == 0,
-          f"attend_source: q {q} does not go with {n_head_kv} heads of {head_dim}")  # fmt: skip
+          f"cross_attention: q {q} does not go with {n_head_kv} heads of {head_dim}")  # fmt: skip
     return [(q[0] * head_dim_v,)]
 
 
-def _short_conv(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    _need(weights[0][:1] == inputs[0], f"short_conv: weight {weights[0]} for {inputs[0]} channels")
+def _causal_conv1d(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+    _need(weights[0][:1] == inputs[0], f"causal_conv1d: weight {weights[0]} for {inputs[0]} channels")
     return [inputs[0]]
 
 
@@ -193,12 +193,12 @@ def _selective_scan(inputs: list[Shape], weights: list[Shape], attrs: Mapping[st
     return [inputs[0]]
 
 
-def _attend_latent(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+def _mla_attention(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
     q, k = inputs
     n_head_kv, head_dim, head_dim_v = attrs["shape"]
     _need(len(q) == 2 and k == (n_head_kv, head_dim) and q[1] == head_dim and q[0] % n_head_kv == 0,
-          f"attend_latent: q {q} and k {k} do not go together")  # fmt: skip
-    _need(0 < head_dim_v <= head_dim, f"attend_latent: values of {head_dim_v} elements out of keys of {head_dim}")
+          f"mla_attention: q {q} and k {k} do not go together")  # fmt: skip
+    _need(0 < head_dim_v <= head_dim, f"mla_attention: values of {head_dim_v} elements out of keys of {head_dim}")
     return [(q[0] * head_dim_v,)]
 
 
@@ -215,20 +215,20 @@ def _concat(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any])
     return [(a[0], a[1] + b[1])]
 
 
-def _linear_heads(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
+def _per_head_linear(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
     n_head, k = inputs[0]
     n_row, n_col = matrix_of_a_head(weights[0], n_head)
     first, end = attrs["rows"] or (0, n_row)
-    _need(0 <= first < end <= n_row, f"linear_heads: rows {first} to {end} of the {n_row} of a head")
+    _need(0 <= first < end <= n_row, f"per_head_linear: rows {first} to {end} of the {n_row} of a head")
     n_in, n_out = (end - first, n_col) if attrs["transposed"] else (n_col, end - first)
-    _need(k == n_in, f"linear_heads: weight {weights[0]} does not take heads of {k} elements")
+    _need(k == n_in, f"per_head_linear: weight {weights[0]} does not take heads of {k} elements")
     return [(n_head, n_out)]
 
 
 def matrix_of_a_head(shape: Shape, n_head: int) -> Shape:
-    """(rows, columns) of each head's matrix in a weight of `linear_heads`."""
+    """(rows, columns) of each head's matrix in a weight of `per_head_linear`."""
     rows, columns = prod(shape[:-1]), shape[-1]
-    _need(rows % n_head == 0, f"linear_heads: weight {shape} has no rows for {n_head} heads")
+    _need(rows % n_head == 0, f"per_head_linear: weight {shape} has no rows for {n_head} heads")
     return rows // n_head, columns
 
 
@@ -275,12 +275,12 @@ OPS: dict[str, OpSpec] = {
         OpSpec("attention", "softmax(scale * q k^T + bias + mask) v over the remembered keys and values",
                ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"), _attention,
                rowwise=False, reads=lambda attrs: () if attrs["rope"] is None else ("positions",)),
-        OpSpec("store_source", "remembers K and V of the text that a sequence answers to", ("cache", "shape"),
-               _store_source, rowwise=False),
-        OpSpec("attend_source", "softmax(scale * q k^T) v over the keys and values of store_source",
-               ("cache", "shape", "scale"), _attend_source, rowwise=False, reads=lambda attrs: ("encoder",)),
-        OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c]", ("state", "bias"),
-               _short_conv, rowwise=False),
+        OpSpec("cross_store", "remembers K and V of the text that a sequence answers to", ("cache", "shape"),
+               _cross_store, rowwise=False),
+        OpSpec("cross_attention", "softmax(scale * q k^T) v over the keys and values of cross_store",
+               ("cache", "shape", "scale"), _cross_attention, rowwise=False, reads=lambda attrs: ("encoder",)),
+        OpSpec("causal_conv1d", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c]", ("state", "bias"),
+               _causal_conv1d, rowwise=False),
         OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",
                ("state", "n_state"), _selective_scan, rowwise=False),
         OpSpec("choose_experts", "id_r = the r-th greatest of gating(x) + b, of the best groups",
@@ -288,12 +288,12 @@ OPS: dict[str, OpSpec] = {
         OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
                _weigh_experts),
         OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"), _experts),
-        OpSpec("given", "y[t] = what the caller of the step gives for it", (), _first, rowwise=False),
-        OpSpec("attend_latent", "softmax(scale * q k^T) v, v the beginning of k", ("cache", "shape", "scale"),
-               _attend_latent, rowwise=False),
+        OpSpec("override", "y[t] = the row that the caller of the step passes in", (), _first, rowwise=False),
+        OpSpec("mla_attention", "softmax(scale * q k^T) v, v the beginning of k", ("cache", "shape", "scale"),
+               _mla_attention, rowwise=False),
         OpSpec("slice", "y[h, d] = x[h, start + d]", ("start", "size"), _slice),
         OpSpec("concat", "y[h] = x[h], then x2[h]", (), _concat),
-        OpSpec("linear_heads", "y[h] = W[h] x[h], a matrix for each head", ("rows", "transposed"), _linear_heads),
-        OpSpec("take_rows", "y[m] = x[outputs[m]]", (), _first, rowwise=False),
+        OpSpec("per_head_linear", "y[h] = W[h] x[h], a matrix for each head", ("rows", "transposed"), _per_head_linear),
+        OpSpec("gather_rows", "y[m] = x[outputs[m]]", (), _first, rowwise=False),
     )
 }  # fmt: skip

@@ -42,7 +42,7 @@ class Inputs:
     positions : int32 [k, n]
         For rotary and learned position embeddings; k is 1 or the number of axes of the program.
     outputs : int32 [m]
-        Wanted rows (`take_rows`).
+        Wanted rows (`gather_rows`).
     tensors : dict
         By GGUF name.
     activations : str
@@ -52,7 +52,7 @@ class Inputs:
     n_ctx : int
         Tokens that a sequence has room for (longrope).
     sources : dict
-        Cache -> K and V of the text that the sequence answers to; `store_source` fills it.
+        Cache -> K and V of the text that the sequence answers to; `cross_store` fills it.
     embeddings : dict of float32 [n_embd]
         Row -> what it enters as in place of its token's embedding.
     spans : list of (int, int)
@@ -273,13 +273,13 @@ def _attend(
     return out
 
 
-def _attend_latent(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+def _mla_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     q, k = x
     seen = _seen(len(q), inputs)
     return [_attend(q, k, k, node.attrs["scale"], inputs.kv_type, seen, latent=node.attrs["shape"][2])]
 
 
-def _linear_heads(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+def _per_head_linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     (h,), weight = x, inputs.tensors[node.weights[0]]
     w = weight.floats().reshape(h.shape[1], -1, weight.floats().shape[-1])
     first, end = node.attrs["rows"] or (0, w.shape[1])
@@ -290,17 +290,17 @@ def _linear_heads(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [np.stack(y, axis=1)]
 
 
-def _store_source(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+def _cross_store(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     inputs.sources[node.attrs["cache"]] = (x[0], x[1])
     return []
 
 
-def _attend_source(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+def _cross_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     k, v = inputs.sources[node.attrs["cache"]]
     return [_attend(x[0], k, v, node.attrs["scale"], inputs.kv_type, np.ones((len(x[0]), len(k)), bool))]
 
 
-def _short_conv(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+def _causal_conv1d(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     w = inputs.tensors[node.weights[0]].floats().astype(np.float64)
     n_tap = w.shape[1]
     padded = np.concatenate([np.zeros((n_tap - 1, x[0].shape[1])), x[0]])
@@ -346,18 +346,18 @@ _EVALUATE: dict[str, Callable[[Node, Sequence[F32], Inputs], list[Any]]] = {
     "split": _split,
     "rope": lambda node, x, inputs: [_rotate(x[0], node.attrs, node.weights, inputs)],
     "attention": _attention,
-    "store_source": _store_source,
-    "attend_source": _attend_source,
-    "short_conv": _short_conv,
+    "cross_store": _cross_store,
+    "cross_attention": _cross_attention,
+    "causal_conv1d": _causal_conv1d,
     "selective_scan": _selective_scan,
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
     ],
     "weigh_experts": lambda node, x, inputs: [routing.weigh(x[0], x[1], node.attrs)],
     "experts": _experts,
-    "attend_latent": _attend_latent,
+    "mla_attention": _mla_attention,
     "slice": lambda node, x, inputs: [x[0][..., node.attrs["start"] :][..., : node.attrs["size"]]],
     "concat": lambda node, x, inputs: [np.concatenate(x, axis=-1)],
-    "linear_heads": _linear_heads,
-    "take_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
+    "per_head_linear": _per_head_linear,
+    "gather_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
 }

@@ -11,7 +11,7 @@ from realizar.graph import Graph, Node
 from realizar.graph.ops import OPS
 
 
-def run_passes(graph: Graph, outputs: Iterable[str], given: Iterable[str] = ()) -> Graph:
+def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str] = ()) -> Graph:
     """A graph that computes the named outputs with fewer, larger ops.
 
     Parameters
@@ -20,8 +20,8 @@ def run_passes(graph: Graph, outputs: Iterable[str], given: Iterable[str] = ()) 
         As recorded; it is not changed.
     outputs : iterable of str
         Names of outputs or of any value (taps); values that nothing wanted depends on are dropped.
-    given : iterable of str
-        Names of values that are not computed: the caller of a step gives them.
+    overrides : iterable of str
+        Names of values that are not computed: the caller of a step passes them in.
 
     Returns
     -------
@@ -36,12 +36,12 @@ def run_passes(graph: Graph, outputs: Iterable[str], given: Iterable[str] = ()) 
     out = Graph()
     out.values, out.caches, out.states = list(graph.values), graph.caches, graph.states
     known = {**{value.name: value.id for value in graph.values}, **graph.outputs}
-    outputs, given = tuple(outputs), tuple(given)
-    for name in (*outputs, *given):
+    outputs, overrides = tuple(outputs), tuple(overrides)
+    for name in (*outputs, *overrides):
         if name not in known:
             raise GraphError(f"{name!r} is no value of the graph; it has {', '.join(known)}")
     out.outputs = {name: known[name] for name in outputs}
-    out.nodes = drop_unused(give(graph.nodes, {known[name] for name in given}), set(out.outputs.values()))
+    out.nodes = drop_unused(override(graph.nodes, {known[name] for name in overrides}), set(out.outputs.values()))
     kept = set(out.outputs.values())
     out.nodes = fuse_rope(out.nodes, kept)
     out.nodes = fuse_gated(out.nodes, kept)
@@ -61,11 +61,11 @@ def producers(nodes: Iterable[Node]) -> dict[int, Node]:
     return {i: node for node in nodes for i in node.outputs}
 
 
-def give(nodes: list[Node], given: set[int]) -> list[Node]:
-    """Nodes that say "given" before all others, in place of those that make these values."""
+def override(nodes: list[Node], values: set[int]) -> list[Node]:
+    """Replace the nodes that make these values by "override" nodes, which come first."""
     return [
-        *(Node("given", (), (i,)) for i in sorted(given)),
-        *(node for node in nodes if not given.intersection(node.outputs)),
+        *(Node("override", (), (i,)) for i in sorted(values)),
+        *(node for node in nodes if not values.intersection(node.outputs)),
     ]
 
 
@@ -185,7 +185,7 @@ def prune_rows(graph: Graph) -> None:
     def take(i: int) -> int:
         if i not in taken:
             value = graph.value(f"{graph.values[i].name}.rows", graph.values[i].shape)
-            nodes.append(Node("take_rows", (i,), (value.id,)))
+            nodes.append(Node("gather_rows", (i,), (value.id,)))
             taken[i] = value.id
         return taken[i]
 

@@ -98,12 +98,12 @@ class Plan:
         return life
 
 
-def lower(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
+def lower(graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterable[str] = ()) -> Plan:
     """Runs the passes for the wanted outputs (all declared ones by default) and lays out the values.
 
-    Those of `given` are not computed: each step is given them.
+    The values named in `overrides` are not computed: every step passes them in.
     """
-    g = run_passes(graph, graph.outputs if outputs is None else outputs, given)
+    g = run_passes(graph, graph.outputs if outputs is None else outputs, overrides)
     views: dict[int, View] = {}
     ops: list[Node] = []
     for node in g.nodes:
@@ -115,7 +115,7 @@ def lower(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[st
                 views[i] = View(source.root, offset, n, source.m_rows)
                 offset += n
             continue
-        m_rows = node.op == "take_rows" or any(views[i].m_rows for i in node.inputs)
+        m_rows = node.op == "gather_rows" or any(views[i].m_rows for i in node.inputs)
         views.update({i: View(i, 0, prod(g.values[i].shape), m_rows) for i in node.outputs})
         ops.append(node)
     return Plan(

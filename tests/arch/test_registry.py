@@ -64,7 +64,8 @@ def test_shipped_come_by_the_same_door():
 
 
 @pytest.mark.parametrize(
-    ("version", "fits"), [("1.0", True), ("1.1", True), ("1", False), ("1.9", False), ("2.0", False), (3, False)]
+    ("version", "fits"),
+    [("1.0", True), ("1.1", True), ("1.2", True), ("1", False), ("1.9", False), ("2.0", False), (3, False)],
 )
 def test_the_version_of_the_api_is_checked(version, fits):
     point = plugin("plug_v", "versioned")

@@ -65,7 +65,7 @@ class _Binder:
         self.plan, self.tensors, self.params, self.kv, self.states = plan, tensors, params, kv, states
         self.step_kv: dict[tuple[int, int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
         self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
-        self.given: dict[str, Rows] = {}
+        self.overrides: dict[str, Rows] = {}
         self.at = Places(plan, tensors, params, pool.n_threads)
         self.program = Program(pool, self.at.arena, params.n_batch, params.isa, params.activations)
 
@@ -88,7 +88,7 @@ class _Binder:
             n_slots=min((len(state) for state in self.states.values()), default=2**31),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
         )
-        return CompiledPlan(self.plan, self.program, self.at.arena, places, self.given, limits)
+        return CompiledPlan(self.plan, self.program, self.at.arena, places, self.overrides, limits)
 
     def _table_rows(self, by: str) -> int:
         """How many tokens or positions the plan's tables have rows for."""
@@ -111,7 +111,7 @@ class _Binder:
         n = self.plan.shapes[y][-1] if op.op in ("rms_norm", "layer_norm") else view.n
         writes = self.at.writes_records(y)
         self.program.add_rowwise(
-            op.op, n, n_repeat=view.n // n, m_rows=view.m_rows,
+            _KERNELS.get(op.op, op.op), n, n_repeat=view.n // n, m_rows=view.m_rows,
             x=self.at.rows(op.inputs[0]),
             x2=self.at.rows(op.inputs[1]) if len(op.inputs) > 1 else None,
             y=self.at.rows(y) if y in self.at.materialised else None,
@@ -159,14 +159,14 @@ class _Binder:
             q_rot=(self.at.start["q_rot", index], n_head * head_dim) if rope is not None else None,
         )  # fmt: skip
 
-    def _add_store_source(self, op: Node, index: int) -> None:
+    def _add_cross_store(self, op: Node, index: int) -> None:
         k, v = op.inputs
         add_kv_store(self.program, self._cache(op), self.at.rows(k), self.at.rows(v))
 
-    def _add_attend_source(self, op: Node, index: int) -> None:
+    def _add_cross_attention(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=False, softcap=0.0)
 
-    def _add_attend_latent(self, op: Node, index: int) -> None:
+    def _add_mla_attention(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=True, softcap=0.0, k=self.at.rows(op.inputs[1]))
 
     def _attend(self, op: Node, **how: Any) -> None:
@@ -218,7 +218,7 @@ class _Binder:
             m_rows=self.plan.views[y].m_rows,
         )  # fmt: skip
 
-    def _add_linear_heads(self, op: Node, index: int) -> None:
+    def _add_per_head_linear(self, op: Node, index: int) -> None:
         (x,), (y,) = op.inputs, op.outputs
         n_head, k = self.plan.shapes[x]
         kind, data = heads_of(self.tensors[op.weights[0]], n_head, op.attrs["rows"], op.attrs["transposed"])
@@ -227,7 +227,7 @@ class _Binder:
             m_rows=self.plan.views[y].m_rows,
         )  # fmt: skip
 
-    def _add_short_conv(self, op: Node, index: int) -> None:
+    def _add_causal_conv1d(self, op: Node, index: int) -> None:
         weight = self.tensors[op.weights[0]]
         (bias,) = op.attrs["bias"]
         add_short_conv(
@@ -244,8 +244,8 @@ class _Binder:
             *(self.at.rows(i) for i in (*op.inputs, *op.outputs)),
         )  # fmt: skip
 
-    def _add_given(self, op: Node, index: int) -> None:
-        self.given[self.plan.names[op.outputs[0]]] = self.at.rows(op.outputs[0])
+    def _add_override(self, op: Node, index: int) -> None:
+        self.overrides[self.plan.names[op.outputs[0]]] = self.at.rows(op.outputs[0])
 
     def _add_choose_experts(self, op: Node, index: int) -> None:
         self._add_route(op, self.plan.shapes[op.outputs[0]][0])
@@ -276,4 +276,6 @@ class _Binder:
         )  # fmt: skip
 
 
-_ROWWISE = (*QUANTIZES_ITSELF, "take_rows")
+_ROWWISE = (*QUANTIZES_ITSELF, "gather_rows")
+_KERNELS = {"gather_rows": "take_rows"}
+"""Ops whose kernel has another name."""

@@ -135,7 +135,7 @@ class Places:
             return {"q_rot": 4 * self.plan.views[op.inputs[0]].n}
         if op.op == "experts":
             return self._experts_scratch(op)
-        if op.op == "linear_heads" and not op.attrs["transposed"] and (block := self._act_block(op.weights[0])):
+        if op.op == "per_head_linear" and not op.attrs["transposed"] and (block := self._act_block(op.weights[0])):
             n_head, k = self.plan.shapes[op.inputs[0]]
             return {"x": n_head * self._act_bytes(k, block)}
         return {}
@@ -205,7 +205,7 @@ class Places:
     def _place_partial(self) -> Rows:
         most = 0
         for op in self.plan.ops:
-            if op.op in ("attention", "attend_source", "attend_latent"):
+            if op.op in ("attention", "cross_attention", "mla_attention"):
                 n_head = self.plan.shapes[op.inputs[0]][0]
                 n_head_kv, _, dim = kv_shape(self.plan, op)
                 n_split = -(-self.params.n_ctx // ATTEND_SPLIT)

@@ -31,7 +31,7 @@ class Toy(Architecture):
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
-            h = h + g.silu(g.short_conv(h, blk.conv, g.state(i, (N_TAP - 1, hp.n_embd))))
+            h = h + g.silu(g.causal_conv1d(h, blk.conv, g.state(i, (N_TAP - 1, hp.n_embd))))
             q, k = (
                 g.rope(g.heads(g.linear(h, weight), n), style="neox", dims=hp.rope_dims // 2, base=hp.rope_base)
                 for weight, n in ((blk.attn_q, hp.n_head), (blk.attn_k, hp.n_head_kv))
