@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
 from realizar.graph.deprecated import DeprecatedNames
-from realizar.graph.ops import OPS, Shape, inputs_of, n_axes_of
+from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
 
@@ -20,6 +20,11 @@ class Graph(DeprecatedNames):
 
     Every method takes and returns `Value`s, whose shapes leave out the leading token dimension, and raises
     `GraphError` when shapes do not go together. `docs/graph.md` has the formula of each.
+
+    Parameters
+    ----------
+    ops : dict[str, OpSpec] | None
+        Ops that plugins bring, for `op`.
 
     Attributes
     ----------
@@ -34,7 +39,8 @@ class Graph(DeprecatedNames):
         What their recurrences remember, by key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ops: Mapping[str, OpSpec] | None = None) -> None:
+        self.ops = dict(ops or {})
         self.nodes: list[Node] = []
         self.values: list[Value] = []
         self.outputs: dict[str, int] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from realizar.graph.ops import Shape
+from realizar.graph.ops import OPS, OpSpec, Shape
 
 if TYPE_CHECKING:
     from realizar.graph.builder import Graph
@@ -81,10 +81,19 @@ class Value:
 
 @dataclass(frozen=True)
 class Node:
-    """One op over value ids; `weights` are tensor names, `attrs` as `graph.ops` lists them."""
+    """One op over value ids; `weights` are tensor names, `attrs` as `graph.ops` lists them.
+
+    `plugin_op` is the row of an op that a plugin brings; None for a built-in one.
+    """
 
     op: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     weights: tuple[str, ...] = ()
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    plugin_op: OpSpec | None = None
+
+    @property
+    def spec(self) -> OpSpec:
+        """The row of the op set that this node is an instance of."""
+        return OPS[self.op] if self.plugin_op is None else self.plugin_op

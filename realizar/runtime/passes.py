@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from realizar.errors import GraphError
 from realizar.graph import Graph, Node
-from realizar.graph.ops import OPS
 
 
 def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str] = ()) -> Graph:
@@ -176,7 +175,7 @@ def prune_rows(graph: Graph) -> None:
     pruned: set[int] = set()  # node ids
     for node in reversed(graph.nodes):
         wanted = all(id(reader) in pruned for i in node.outputs for reader in readers.get(i, []))
-        if OPS[node.op].rowwise and wanted:
+        if node.spec.rowwise and wanted:
             pruned.add(id(node))
     taken: dict[int, int] = {}
     nodes: list[Node] = []

@@ -56,6 +56,8 @@ class Plan:
         Shape of a value's row.
     cache_groups : tuple[CacheGroup, ...]
     states : tuple[State, ...]
+    overrides : dict[str, int]
+        Name -> value id of what every step passes in instead of its being computed.
     """
 
     ops: tuple[Node, ...]
@@ -65,11 +67,12 @@ class Plan:
     shapes: Mapping[int, tuple[int, ...]]
     cache_groups: tuple[CacheGroup, ...]
     states: tuple[State, ...]
+    overrides: Mapping[str, int]
 
     @property
     def whole(self) -> bool:
         """Whether a step must hold whole texts, since some attention remembers nothing of earlier ones."""
-        return any(op.op == "attention" and op.attrs["cache"] is None for op in self.ops)
+        return any(op.spec.attends and op.attrs["cache"] is None for op in self.ops)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -107,7 +110,7 @@ def lower(graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterabl
     views: dict[int, View] = {}
     ops: list[Node] = []
     for node in g.nodes:
-        if node.op in ("reshape", "split"):
+        if node.spec.is_view:
             source = views[node.inputs[0]]
             offset = source.offset
             for i in node.outputs:
@@ -115,7 +118,7 @@ def lower(graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterabl
                 views[i] = View(source.root, offset, n, source.m_rows)
                 offset += n
             continue
-        m_rows = node.op == "gather_rows" or any(views[i].m_rows for i in node.inputs)
+        m_rows = node.spec.selects_rows or any(views[i].m_rows for i in node.inputs)
         views.update({i: View(i, 0, prod(g.values[i].shape), m_rows) for i in node.outputs})
         ops.append(node)
     return Plan(
@@ -126,6 +129,7 @@ def lower(graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterabl
         shapes={i: g.values[i].shape for i in views},
         cache_groups=_groups(graph.caches.values()),
         states=tuple(graph.states.values()),
+        overrides={g.values[i].name: i for node in g.nodes if node.spec.is_override for i in node.outputs},
     )
 
 

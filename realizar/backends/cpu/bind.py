@@ -16,9 +16,10 @@ from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
 from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
 from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
-from realizar.backends.cpu.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
+from realizar.backends.cpu.places import BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
+from realizar.graph.ops import OPS
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
 from realizar.runtime.plan import Plan
@@ -92,7 +93,7 @@ class _Binder:
 
     def _table_rows(self, by: str) -> int:
         """How many tokens or positions the plan's tables have rows for."""
-        tables = (op.weights[0] for op in self.plan.ops if op.op == "embed" and op.attrs["by"] == by)
+        tables = (op.weights[0] for op in self.plan.ops if op.spec.is_lookup and op.attrs["by"] == by)
         return min((self.tensors[name].shape[0] for name in tables), default=2**31)
 
     def _add_quantize(self, op: Node) -> None:
@@ -108,7 +109,7 @@ class _Binder:
         (y,) = op.outputs
         view = self.plan.views[y]
         w = [floats(self.tensors, name) for name in op.weights]
-        n = self.plan.shapes[y][-1] if op.op in ("rms_norm", "layer_norm") else view.n
+        n = self.plan.shapes[y][-1] if op.spec.over_last else view.n
         writes = self.at.writes_records(y)
         self.program.add_rowwise(
             _KERNELS.get(op.op, op.op), n, n_repeat=view.n // n, m_rows=view.m_rows,
@@ -276,6 +277,6 @@ class _Binder:
         )  # fmt: skip
 
 
-_ROWWISE = (*QUANTIZES_ITSELF, "gather_rows")
+_ROWWISE = tuple(name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows)
 _KERNELS = {"gather_rows": "take_rows"}
 """Ops whose kernel has another name."""

@@ -59,9 +59,10 @@ class CompiledPlan:
         self._places = places
         self._overrides = overrides
         self._limits = limits
+        self._reads_encoder = "encoder" in plan.inputs
         self._n_axes = plan.n_axes
         self._tables = {
-            (plan.cache(op.attrs["cache"])[0], op.op == "cross_attention")
+            (plan.cache(op.attrs["cache"])[0], "encoder" in op.spec.reads(op.attrs))
             for op in plan.ops
             if op.attrs.get("cache") is not None
         }
@@ -116,7 +117,7 @@ class CompiledPlan:
         _within("positions", batch.positions[1:], 2**31)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
-        if batch.seq_source is None and any(op.op == "cross_attention" for op in self.plan.ops):
+        if self._reads_encoder and batch.seq_source is None:
             raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
         if self.plan.whole and batch.seq_past.any():
             raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
@@ -138,7 +139,7 @@ class CompiledPlan:
             inputs = ", ".join(self.plan.inputs)
             raise ParameterError(f"Batch.embeddings: this program takes none; what it reads of a step are its {inputs}")
         for op in self.plan.ops:
-            if op.op == "embed" and op.attrs["by"] == "token":
+            if "embeddings" in op.spec.reads(op.attrs):
                 (n_embd,), found = self.plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
                 if found != n_embd:
                     raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
@@ -159,14 +160,13 @@ class CompiledPlan:
 
     def _write_overrides(self, n: int, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Write the overrides where the ops of the plan read them."""
-        for op in self.plan.ops:
-            if op.op == "override":
-                name, shape = self.plan.names[op.outputs[0]], (n, *self.plan.shapes[op.outputs[0]])
-                if name not in overrides or overrides[name].shape != shape:
-                    found = f"shape {overrides[name].shape}" if name in overrides else "nothing"
-                    raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")
-                offset, ld = self._overrides[name]
-                self._block(offset, n, ld)[...] = overrides[name].reshape(n, -1)
+        for name, i in self.plan.overrides.items():
+            shape = (n, *self.plan.shapes[i])
+            if name not in overrides or overrides[name].shape != shape:
+                found = f"shape {overrides[name].shape}" if name in overrides else "nothing"
+                raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")
+            offset, ld = self._overrides[name]
+            self._block(offset, n, ld)[...] = overrides[name].reshape(n, -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         offset, ld = self._places[name]
