@@ -232,8 +232,9 @@ def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -
 def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, Graph]:
     """Runs the programs of an architecture once each and returns their graphs."""
     graphs: dict[str, Graph] = {}
+    ops = registry.default().ops
     for name, build in architecture.programs().items():
-        graph = Graph()
+        graph = Graph(ops)
         result = build(graph, weights, hp)
         outputs = {"logits": result} if isinstance(result, Value) else dict(result)
         if not outputs:

@@ -325,6 +325,7 @@ def check_interpreter(model: Model, activations: str, isa_levels: Sequence[str])
             inputs = reference.Inputs(
                 np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX, session.sources,
                 dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
+                {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
             )  # fmt: skip
             for node in graph.nodes:
                 if any(graph.values[i].name not in found for i in node.outputs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -15,11 +15,17 @@ import pluggy
 from realizar.arch import hookspecs
 from realizar.arch.architecture import Architecture
 from realizar.errors import PluginError, UnknownArchitectureError, shown
+from realizar.graph import OpSpec
+from realizar.graph.plugin_ops import check_spec
 
 GROUP = "realizar"
 API_VERSION = "1.2"
 """Of `realizar.arch` and `realizar.graph`. The second number rises when something is added, the first when something
 that was there changes or goes (docs/plugins.md)."""
+
+
+class ClaimedTwiceError(PluginError):
+    """Two plugins bring something of one name, and nothing says which of them is meant."""
 
 
 @dataclass
@@ -34,8 +40,10 @@ class Registry:
         By `tokenizer.ggml.pre` name.
     samplers : dict[str, Callable]
         By name, functions of `SamplingParams` and a `realizar.sampling.Setting` that make one.
+    ops : dict[str, OpSpec]
+        By name; `Graph.op` records them.
     origins : dict[str, str]
-        Architecture name -> plugin name.
+        "architecture NAME", "op NAME" and so on -> plugin name.
     broken : dict[str, str]
         Plugin name -> why it could not be loaded.
     """
@@ -43,6 +51,7 @@ class Registry:
     architectures: dict[str, Architecture] = field(default_factory=dict)
     pretokenizers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     samplers: dict[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
+    ops: dict[str, OpSpec] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
@@ -62,13 +71,16 @@ class Registry:
 
         Raises
         ------
-        PluginError
+        ClaimedTwiceError
             If another plugin has claimed one of its names.
+        PluginError
+            If an op that it brings cannot be recorded or computed; nothing of the plugin is taken then.
         """
         manager = pluggy.PluginManager("realizar")
         manager.add_hookspecs(hookspecs)
         manager.register(plugin, plugin_name)
         manager.check_pending()
+        ops = self._ops(plugin_name, manager.hook.realizar_ops())
         for classes in manager.hook.realizar_architectures():
             for cls in classes:
                 self._claim(self.architectures, cls.name, plugin_name, "architecture")
@@ -82,14 +94,31 @@ class Registry:
                 self._claim(self.samplers, name, plugin_name, "sampler")
                 self.samplers[name] = make
 
+        for spec in ops:
+            self._claim(self.ops, spec.name, plugin_name, "op")
+            self.ops[spec.name] = spec
+
+    def _ops(self, plugin_name: str, found: Iterable[object]) -> list[OpSpec]:
+        """What the hook `realizar_ops` of one plugin returned, checked."""
+        try:
+            return [check_spec(spec) for specs in found for spec in _sequence(specs)]
+        except PluginError as error:
+            raise PluginError(f"plugin {plugin_name}: {error}") from error
+
     def _claim(self, table: Mapping[str, object], name: str, plugin_name: str, what: str) -> None:
         key = f"{what} {name}"
         if name in table:
-            raise PluginError(
+            raise ClaimedTwiceError(
                 f"{key} is claimed by two plugins, {self.origins[key]} and {plugin_name}; uninstall one of them "
                 "or name those to load in REALIZAR_PLUGINS"
             )
         self.origins[key] = plugin_name
+
+
+def _sequence(specs: object) -> Sequence[object]:
+    if isinstance(specs, (list, tuple)):
+        return specs
+    raise PluginError(f"realizar_ops must return a list of realizar.graph.OpSpec, found {shown(specs)}")
 
 
 def check_version(plugin: object) -> None:
@@ -115,7 +144,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
 
     Raises
     ------
-    PluginError
+    ClaimedTwiceError
         If two plugins claim one name.
     """
     registry = Registry()
@@ -124,7 +153,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
             plugin = point.load()
             check_version(plugin)
             registry.add(point.name, plugin)
-        except PluginError:
+        except ClaimedTwiceError:
             raise
         except Exception as error:
             registry.broken[point.name] = f"{type(error).__name__}: {error}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from realizar.errors import GraphError
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
+from realizar.graph.plugin_ops import check_node, output_shapes
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
 
@@ -74,13 +75,44 @@ class Graph(DeprecatedNames):
     ) -> list[Value]:  # fmt: skip
         """Appends a node and returns its output values; the shape rule of the op checks the inputs."""
         pairs = list(weights)
-        if any(value.graph is not self for value in inputs):
-            raise GraphError(f"{op}: an input belongs to another graph")
         shapes = OPS[op].shape([v.shape for v in inputs], [shape for _, shape in pairs], attrs)
-        outputs = [self.value(name, shape) for name, shape in zip(names, shapes, strict=True)]
+        return self._append(OPS[op], inputs, list(zip(names, shapes, strict=True)), [name for name, _ in pairs], attrs)
+
+    def _append(
+        self, spec: OpSpec, inputs: Sequence[Value], results: Sequence[tuple[str, Shape]], weights: Sequence[str],
+        attrs: Mapping[str, Any],
+    ) -> list[Value]:  # fmt: skip
+        if any(value.graph is not self for value in inputs):
+            raise GraphError(f"{spec.name}: an input belongs to another graph")
+        outputs = [self.value(name, shape) for name, shape in results]
+        own = None if spec.define is None else spec
         ids = tuple(v.id for v in outputs)
-        self.nodes.append(Node(op, tuple(v.id for v in inputs), ids, tuple(name for name, _ in pairs), attrs))
+        self.nodes.append(Node(spec.name, tuple(v.id for v in inputs), ids, tuple(weights), attrs, own))
         return outputs
+
+    def op(
+        self, name: str, inputs: Sequence[Value], weights: Sequence[WeightLike] = (), *, state: State | None = None,
+        **attrs: Any,
+    ) -> list[Value]:  # fmt: skip
+        """Records an op that a plugin brings (hook `realizar_ops`); its shape rule gives the shapes of the results.
+
+        `weights` in the order in which its definition takes them; a bias is a weight of its own. `state`, from
+        `g.state`, is what it keeps of a sequence; `attrs` are all attributes that its row lists.
+        """
+        if name not in self.ops:
+            known = ", ".join(sorted(self.ops)) or "none"
+            hint = "; a built-in op is recorded by its own method" if name in OPS else ""
+            raise GraphError(f"op {name!r}: no installed plugin brings it{hint}; ops of plugins: {known}")
+        spec = self.ops[name]
+        for weight in weights:
+            if weight.bias is not None:
+                raise GraphError(f"op {name!r}: {weight.name} has a bias; declare it as a weight of its own")
+        check_node(spec, len(inputs), state is not None, attrs)
+        shapes = output_shapes(spec, [v.shape for v in inputs], [weight.shape for weight in weights], attrs)
+        names = [name if len(shapes) == 1 else f"{name}.{j}" for j in range(len(shapes))]
+        if state is not None:
+            attrs["state"] = state.key
+        return self._append(spec, inputs, list(zip(names, shapes, strict=True)), [w.tensor for w in weights], attrs)
 
     # ---- the ops that an architecture writes
 

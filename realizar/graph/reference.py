@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from realizar.errors import GraphError, PluginError, told
+from realizar.errors import GraphError
 from realizar.graph.builder import Graph
+from realizar.graph.plugin_ops import evaluate_by_rows
 from realizar.graph.values import Node
 
 F32 = npt.NDArray[np.float32]
@@ -103,47 +104,3 @@ def evaluate(node: Node, x: Sequence[F32], inputs: Inputs) -> list[F32]:
     if node.spec.evaluate is None:
         raise GraphError(f"op {node.op!r} has no numpy definition")
     return [np.asarray(y, dtype=np.float32) for y in node.spec.evaluate(node, x, inputs)]
-
-
-def evaluate_by_rows(node: Node, x: Sequence[F32], weights: Sequence[F32], state: F32 | None = None) -> list[F32]:
-    """Return the outputs of a plugin's op for consecutive rows of one sequence, by its numpy definition.
-
-    Each row is computed by itself, in order, so that the result does not depend on how rows are grouped into calls.
-
-    Parameters
-    ----------
-    node : Node
-    x : sequence of float32 [n, *shape]
-        The inputs.
-    weights : sequence of float32 arrays
-        Those of the node, in its order.
-    state : float32 array | None
-        As the rows before left it, zeros before position 0; updated in place.
-
-    Raises
-    ------
-    PluginError
-        If the definition fails, or returns other than the shape rule of the op announces.
-    """
-    spec, attrs = node.spec, {name: value for name, value in node.attrs.items() if name != "state"}
-    shapes = spec.shape([a.shape[1:] for a in x], [w.shape for w in weights], attrs)
-    out = [np.empty((len(x[0]), *shape), np.float32) for shape in shapes]
-    for t in range(len(x[0])):
-        rows = _define(node, [a[t : t + 1].copy() for a in x], list(weights), attrs, state)
-        found = [row.shape for row in rows]
-        if found != [(1, *shape) for shape in shapes]:
-            wanted = [(1, *shape) for shape in shapes]
-            raise PluginError(f"op {node.op!r}: its definition returned shapes {found}, its shape rule {wanted}")
-        for y, row in zip(out, rows, strict=True):
-            y[t] = row[0]
-    return out
-
-
-def _define(node: Node, x: list[F32], weights: list[F32], attrs: dict[str, Any], state: F32 | None) -> list[F32]:
-    """One row, as arrays of float32."""
-    if node.spec.define is None:
-        raise GraphError(f"op {node.op!r} is built in and is not defined row by row")
-    try:
-        return [np.asarray(row, np.float32) for row in node.spec.define(x, weights, attrs, state)]
-    except Exception as error:
-        raise PluginError(f"op {node.op!r}: its numpy definition failed: {told(error)}") from error

@@ -75,6 +75,11 @@ class Plan:
         return any(op.spec.attends and op.attrs["cache"] is None for op in self.ops)
 
     @property
+    def plugin_ops(self) -> tuple[str, ...]:
+        """Names of the ops that plugins bring; a backend without a kernel runs their numpy definition, row by row."""
+        return tuple(sorted({op.op for op in self.ops if op.plugin_op is not None}))
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """What it reads of a step: some of `graph.ops.INPUTS`."""
         return inputs_of(self.ops)

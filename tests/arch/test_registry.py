@@ -8,9 +8,10 @@ import pytest
 
 from realizar.arch import Architecture, hookimpl, registry
 from realizar.errors import PluginError, UnknownArchitectureError
+from realizar.graph import OpSpec
 
 
-def plugin(module_name, arch_name, pre=None):
+def plugin(module_name, arch_name, pre=None, ops=None):
     """A module with the hooks, importable under this name; its entry point."""
 
     class Arch(Architecture):
@@ -26,6 +27,8 @@ def plugin(module_name, arch_name, pre=None):
     module.realizar_architectures = hookimpl(lambda: [Arch], specname="realizar_architectures")
     if pre:
         module.realizar_pretokenizers = hookimpl(lambda: {pre: {}}, specname="realizar_pretokenizers")
+    if ops is not None:
+        module.realizar_ops = hookimpl(lambda: ops, specname="realizar_ops")
     sys.modules[module_name] = module
     return EntryPoint(module_name, module_name, registry.GROUP)
 
@@ -49,6 +52,38 @@ def test_broken_plugin_is_named_and_stops_nobody():
 def test_two_claims_name_both():
     with pytest.raises(PluginError, match=r"architecture a .*plug_a and plug_b"):
         registry.load([plugin("plug_b", "a"), plugin("plug_a", "a")])
+
+
+def op(name):
+    return OpSpec(name, "y = x", (), lambda inputs, weights, attrs: inputs, define=lambda x, weights, attrs, state: x)
+
+
+def test_a_plugin_brings_ops():
+    found = registry.load([plugin("plug_a", "a", ops=[op("copy"), op("copy2")]), plugin("plug_b", "b")])
+    assert list(found.ops) == ["copy", "copy2"]
+    assert found.origins["op copy"] == "plug_a"
+
+
+def test_two_claims_of_an_op_name_both():
+    with pytest.raises(PluginError, match=r"op copy is claimed by two plugins, plug_a and plug_b"):
+        registry.load([plugin("plug_a", "a", ops=[op("copy")]), plugin("plug_b", "b", ops=[op("copy")])])
+
+
+@pytest.mark.parametrize(
+    ("ops", "says"),
+    [
+        ([op("linear")], "'linear' is built in"),
+        (["copy"], "OpSpec"),
+        (op("copy"), "a list"),
+        ([op("a b")], "identifier"),
+    ],
+)
+def test_a_plugin_with_a_wrong_op_is_broken_and_stops_nobody(ops, says):
+    with pytest.warns(UserWarning, match="plug_b"):
+        found = registry.load([plugin("plug_a", "a", ops=[op("copy")]), plugin("plug_b", "b", ops=ops)])
+    assert says in found.broken["plug_b"]
+    assert "plugin plug_b" in found.broken["plug_b"]
+    assert (set(found.architectures), set(found.ops)) == ({"a"}, {"copy"})
 
 
 def test_environment_restricts(monkeypatch):
