@@ -1,4 +1,4 @@
-"""Finds architectures and pre-tokenizers among the installed plugins (entry-point group `realizar`)."""
+"""Registry: the architectures, pre-tokenizers, samplers and ops of the installed plugins (entry points `realizar`)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from realizar.graph.plugin_ops import check_spec
 
 GROUP = "realizar"
 API_VERSION = "1.2"
-"""Of `realizar.arch` and `realizar.graph`. The second number rises when something is added, the first when something
-that was there changes or goes (docs/plugins.md)."""
+"""Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
+number with incompatible changes (docs/plugins.md)."""
 
 
 class ClaimedTwiceError(PluginError):
-    """Two plugins bring something of one name, and nothing says which of them is meant."""
+    """Two plugins bring something of the same name."""
 
 
 @dataclass
 class Registry:
-    """What the plugins brought.
+    """What the installed plugins bring.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Registry:
     broken: dict[str, str] = field(default_factory=dict)
 
     def architecture(self, name: str) -> Architecture:
-        """The architecture of this name; `UnknownArchitectureError` lists the known ones and the broken plugins."""
+        """The architecture of this name; UnknownArchitectureError names the known ones and the broken plugins."""
         if name in self.architectures:
             return self.architectures[name]
         broken = "".join(f"; plugin {plugin} is broken: {why}" for plugin, why in self.broken.items())
@@ -67,14 +67,14 @@ class Registry:
         )
 
     def add(self, plugin_name: str, plugin: object) -> None:
-        """Takes what one plugin brings.
+        """Add what one plugin brings.
 
         Raises
         ------
         ClaimedTwiceError
-            If another plugin has claimed one of its names.
+            If another plugin brings something of the same name.
         PluginError
-            If an op that it brings cannot be recorded or computed; nothing of the plugin is taken then.
+            If an op that it brings is invalid; nothing of the plugin is added then.
         """
         manager = pluggy.PluginManager("realizar")
         manager.add_hookspecs(hookspecs)
@@ -122,12 +122,12 @@ def _sequence(specs: object) -> Sequence[object]:
 
 
 def check_version(plugin: object) -> None:
-    """Holds the version that a plugin names (`realizar_api`, by default this one) against the one that is here.
+    """Check the plugin API version that a plugin declares (`realizar_api`, by default the installed one).
 
     Raises
     ------
     ImportError
-        If it was written for another first number, or needs a later second one.
+        If its major number differs, or its minor number is greater.
     """
     wanted = str(getattr(plugin, "realizar_api", API_VERSION))
     major, _, minor = wanted.partition(".")
@@ -135,17 +135,17 @@ def check_version(plugin: object) -> None:
     if major != ours or not minor.isdigit() or int(minor) > int(latest):
         raise ImportError(
             f"it is written for version {shown(wanted)} of the plugin API, and this realizar has {API_VERSION}; "
-            "install a version of it, or of realizar, that goes with the other"
+            "install versions of the plugin and of realizar that are compatible"
         )
 
 
 def load(points: Iterable[EntryPoint]) -> Registry:
-    """A registry of these entry points, loaded one by one: a broken one is noted and never stops the others.
+    """Load these entry points one by one into a registry; a broken plugin is recorded and does not stop the others.
 
     Raises
     ------
     ClaimedTwiceError
-        If two plugins claim one name.
+        If two plugins bring something of the same name.
     """
     registry = Registry()
     for point in sorted(points, key=lambda p: p.name):
@@ -162,12 +162,12 @@ def load(points: Iterable[EntryPoint]) -> Registry:
 
 
 def selected() -> list[EntryPoint]:
-    """The entry points to load: all of the group, or those that REALIZAR_PLUGINS names (separated by commas).
+    """The entry points to load: all, or those listed in REALIZAR_PLUGINS (comma-separated).
 
     Raises
     ------
     PluginError
-        If REALIZAR_PLUGINS names one that is not installed.
+        If REALIZAR_PLUGINS lists one that is not installed.
     """
     points = {point.name: point for point in entry_points(group=GROUP)}
     wanted = os.environ.get("REALIZAR_PLUGINS")
@@ -182,5 +182,5 @@ def selected() -> list[EntryPoint]:
 
 @lru_cache(maxsize=1)
 def default() -> Registry:
-    """The registry of the installed plugins, made at its first use (never at import)."""
+    """The registry of the installed plugins, built at its first use (never at import)."""
     return load(selected())

@@ -27,7 +27,7 @@ Definition = Callable[["Node", Sequence[F32], "Inputs"], list[Any]]
 
 
 def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
-    """x rounded to int8 blocks as the kernels do: q = round(x * 127 / amax), d = amax / 127; returns q * d."""
+    """Quantize x to int8 blocks as the kernels do, q = round(x * 127 / amax) and d = amax / 127, and return q * d."""
     groups = x.astype(np.float32).reshape(-1, block)
     amax = np.abs(groups).max(axis=1, keepdims=True)
     tiny = amax < np.float32(2.0**-100)
@@ -39,7 +39,7 @@ def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
 
 
 def _rounded(x: F32, block: int, activations: str) -> npt.NDArray[np.float64]:
-    """x as a product with weights in blocks of `block` elements sees it; int16 is int8 and int8 of what that lost."""
+    """x as quantized for products with weights in blocks of `block`; int16 is int8 plus int8 of its rounding error."""
     if activations == "f32" or block == 1:
         return x.astype(np.float64)
     rounded = quantize_activations(x, block)
@@ -59,7 +59,7 @@ def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 
 def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:
-    """W h + b of rows of a weight whose format is `type_name`."""
+    """W h + b, for a weight W of format `type_name`."""
     a = _rounded(h, FORMATS[type_name].n_elements, inputs.activations)
     y: npt.NDArray[np.float64] = a @ matrix.astype(np.float64).T
     return y if bias is None else y + bias
@@ -95,7 +95,7 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 
 def _weighted(x: npt.NDArray[np.float64], node: Node, inputs: Inputs) -> npt.NDArray[np.float64]:
-    """x w + b of a norm."""
+    """x w + b, the last step of a norm."""
     tensors = [inputs.tensors[name].floats() for name in node.weights]
     y = x * tensors[0] if tensors else x
     return y + tensors[1] if tensors[1:] else y
@@ -136,14 +136,14 @@ def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: 
 
 
 def _cached(x: F32, kv_type: str) -> npt.NDArray[np.float64]:
-    """x [n, n_head_kv, head_dim] as a cache of this type gives it back."""
+    """x [n, n_head_kv, head_dim] after a round trip through a cache of this type."""
     if kv_type == "int8":
         return quantize_activations(x, x.shape[-1])
     return x.astype(np.float16 if kv_type == "f16" else np.float32).astype(np.float64)
 
 
 def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
-    """The same for K, which int8 keeps as its Hadamard transform; as wide as a power of two divides head_dim."""
+    """The same for K; int8 stores its Hadamard transform, as wide as the largest power of two dividing head_dim."""
     if k_type != "int8":
         return _cached(k, k_type)
     width = k.shape[-1] & -k.shape[-1]
@@ -183,9 +183,9 @@ def _attend(
     q: F32, k: F32, v: F32, scale: float, kv_type: str | tuple[str, str], seen: npt.NDArray[np.bool_],
     softcap: float = 0.0, bias: F32 | None = None, sinks: F32 | None = None, latent: int = 0,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
-    """softmax(scale * q k^T + bias) v, query heads in groups; seen and bias: [..., n_query, n_key].
+    """softmax(scale * q k^T + bias) v with grouped query heads; seen and bias: [..., n_query, n_key].
 
-    latent: v are the first so many elements of k as it is kept; 0 where v is remembered for itself.
+    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a cache of its own.
     """
     k_type, v_type = kv_types(kv_type)
     group = q.shape[1] // k.shape[1]
@@ -294,4 +294,4 @@ DEFINITIONS: dict[str, Definition] = {
     "per_head_linear": _per_head_linear,
     "gather_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
 }
-"""By op; "override" has none, since its value is not computed."""
+"""By op name; "override" has none, since its value is not computed."""

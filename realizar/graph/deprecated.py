@@ -20,7 +20,9 @@ def _alias(old: str) -> Callable[..., Any]:
     new = RENAMED[old]
 
     def method(self: object, *args: Any, **kwargs: Any) -> Any:
-        warnings.warn(f"g.{old} is now g.{new}; the old name goes in plugin API 2.0", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            f"g.{old} is now g.{new}; the old name will be removed in plugin API 2.0", DeprecationWarning, stacklevel=2
+        )
         return getattr(self, new)(*args, **kwargs)
 
     method.__name__ = old

@@ -1,4 +1,4 @@
-"""The builder refuses shapes that do not go together, with a message that says which."""
+"""The builder rejects shapes that do not match and names them; deprecated method names still work."""
 
 import pytest
 
@@ -44,8 +44,8 @@ def test_names_stay_unique(g):
         (lambda g, x: g.linear(x, weight("w", 4, 7)), "input of 8"),
         (lambda g, x: g.rms_norm(x, weight("w", 4), eps=1e-5), "norm"),
         (lambda g, x: g.add(x, g.linear(x, weight("w", 4, 8))), "differ"),
-        (lambda g, x: g.heads(x, 3), "do not make 3 heads"),
-        (lambda g, x: g.split(x, 3, 4), "do not fill"),
+        (lambda g, x: g.heads(x, 3), "cannot be split into 3 heads"),
+        (lambda g, x: g.split(x, 3, 4), "do not add up"),
         (lambda g, x: g.rope(g.heads(x, 2), style="neox", dims=6, base=1e4), "rope"),
         (lambda g, x: g.rope(g.heads(x, 2), style="spiral", dims=4, base=1e4), "spiral"),
         (lambda g, x: g.causal_conv1d(x, weight("w", 8, 4), g.state(0, (4, 8))), "state"),
@@ -54,7 +54,7 @@ def test_names_stay_unique(g):
         (lambda g, x: g.add(x, Graph().embed(weight("t", 32, 8))), "another graph"),
     ],
 )
-def test_refuses(g, record, message):
+def test_rejects(g, record, message):
     with pytest.raises(GraphError, match=message):
         record(g, g.embed(weight("token_embd", 32, 8)))
 

@@ -56,7 +56,7 @@ def average(g, x, decay=0.75):
     return g.op("moving_average", [x], [weight("w", 4)], state=g.state(0, (4,)), decay=decay)[0]
 
 
-def test_records_a_node_with_its_row(g):
+def test_node_has_the_row_of_the_plugin(g):
     y = average(g, g.embed(weight("token_embd", 8, 4)))
     node = g.nodes[-1]
     assert (y.name, y.shape) == ("moving_average", (4,))
@@ -67,7 +67,7 @@ def test_records_a_node_with_its_row(g):
     assert g.nodes[0].spec.name == "embed"
 
 
-def test_outputs_are_named_by_number_where_there_are_several(g):
+def test_several_outputs_are_numbered(g):
     low, high = g.op("extremes", [g.embed(weight("token_embd", 8, 4))])
     assert (low.name, high.name, high.shape) == ("extremes.0", "extremes.1", (1,))
 
@@ -87,7 +87,7 @@ def test_outputs_are_named_by_number_where_there_are_several(g):
         (lambda g, x: g.op("extremes", [Graph().embed(weight("t", 8, 4))]), "another graph"),
     ],
 )
-def test_refuses(g, record, message):
+def test_rejects(g, record, message):
     with pytest.raises(GraphError, match=message):
         record(g, g.embed(weight("token_embd", 8, 4)))
 
@@ -101,7 +101,7 @@ def test_refuses(g, record, message):
         (lambda inputs, weights, attrs: None, "must return a list of shapes"),
     ],
 )
-def test_a_wrong_shape_rule_is_named(rule, message):
+def test_invalid_shape_rules(rule, message):
     g = Graph({"extremes": replace(EXTREMES, shape=rule)})
     with pytest.raises(GraphError, match=rf"'extremes'.*{message}"):
         g.op("extremes", [g.embed(weight("token_embd", 8, 4))])
@@ -120,12 +120,12 @@ def test_a_wrong_shape_rule_is_named(rule, message):
         (replace(AVERAGE, is_view=True), "sets `is_view`"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_refused(spec, message):
+def test_invalid_rows_are_rejected(spec, message):
     with pytest.raises(PluginError, match=message):
         check_spec(spec)
 
 
-def test_the_interpreter_follows_the_definition(g):
+def test_interpreter_runs_the_definition(g):
     x = g.embed(weight("token_embd", 8, 4))
     low, _ = g.op("extremes", [average(g, x)])
     g.outputs = {"low": low.id}
@@ -146,7 +146,7 @@ def node_of(spec, **attrs):
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [3], [2, 3, 7], [1, 2, 3, 4, 5, 6, 7, 8]])
-def test_any_cut_gives_the_same_bits(cuts):
+def test_result_does_not_depend_on_chunks(cuts):
     x, w = np.random.default_rng(1).standard_normal((9, 4), np.float32), np.float32([1, 2, 3, 4])
     node = node_of(AVERAGE, decay=0.9, state="blk.0.state")
     (whole,) = evaluate_by_rows(node, [x], [w], np.zeros(4, np.float32))
@@ -155,7 +155,7 @@ def test_any_cut_gives_the_same_bits(cuts):
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_a_definition_cannot_change_its_inputs():
+def test_definition_gets_copies_of_its_inputs():
     x = np.ones((2, 4), np.float32)
     spec = replace(EXTREMES, define=lambda x, weights, attrs, state: [np.multiply(x[0], 0, out=x[0])[:, :1]] * 2)
     evaluate_by_rows(node_of(spec), [x], [])
@@ -173,12 +173,12 @@ def test_a_definition_cannot_change_its_inputs():
         (lambda x, weights, attrs, state: None, "its numpy definition failed: TypeError"),
     ],
 )
-def test_a_wrong_definition_is_named(define, message):
+def test_failing_definitions(define, message):
     with pytest.raises(PluginError, match=rf"'extremes'.*{message}"):
         evaluate_by_rows(node_of(replace(EXTREMES, define=define)), [np.zeros((1, 4), np.float32)], [])
 
 
-def test_rows_are_dropped_after_an_op_with_a_state_and_before_one_without(g):
+def test_row_pruning_stops_at_an_op_with_a_state(g):
     low, _ = g.op("extremes", [average(g, g.embed(weight("token_embd", 8, 4)))])
     g.outputs = {"low": low.id}
     plan = lower(g)

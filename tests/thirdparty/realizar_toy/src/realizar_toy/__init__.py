@@ -1,4 +1,4 @@
-"""Toy: a decoder that leans on every wall at once - window layers, a recurrent state, two programs."""
+"""Toy: a decoder with sliding-window layers, a recurrent state and two programs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ WINDOW = 20
 
 
 class Toy(Architecture):
-    """Even layers attend to everything, odd ones to a window; each begins with a short convolution over the tokens."""
+    """Even layers have full attention, odd ones a sliding window; each begins with a causal convolution."""
 
     name = "toy"
 
@@ -27,7 +27,7 @@ class Toy(Architecture):
         }
 
     def hidden(self, g: Graph, w: Weights, hp: HParams) -> Value:
-        """The residual stream behind the last layer."""
+        """The residual stream after the last layer."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
