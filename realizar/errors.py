@@ -42,7 +42,7 @@ class TensorError(RealizarError):
 
 
 class PluginError(RealizarError):
-    """A plugin cannot be loaded, or two plugins claim one name."""
+    """A plugin cannot be loaded, two plugins claim one name, or the definition of an op that one brings fails."""
 
 
 class GraphError(RealizarError):
