@@ -2,7 +2,7 @@
 
 A child has one thread, the one that forked. What another thread was about to do is never done there: a lock that it
 held stays locked, and what the lock guards stays half changed. So fork() waits until the locks of this module are free,
-`PATIENCE_S` at most; one that is still held then is replaced in the child by a new one, and says that it is broken.
+`FORK_TIMEOUT_S` at most; one that is still held then is replaced in the child by a new one, and says that it is broken.
 
 Whoever holds a lock while another library works also keeps fork() away from the locks of that library (of `tokenizers`
 where it compiles a regex, of llguidance where it follows a grammar, of Python where it imports a module).
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Generic, TypeVar, overload
 
-PATIENCE_S = 2.0
+FORK_TIMEOUT_S = 2.0
 """How long a fork waits for all locks together."""
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class cached_property(Generic[T]):
 
 def _before() -> None:
     """Take every lock; none is kept while another is waited for, since who holds that may be waiting for this one."""
-    me, t_end = threading.get_ident(), time.monotonic() + PATIENCE_S
+    me, t_end = threading.get_ident(), time.monotonic() + FORK_TIMEOUT_S
     locks = [lock for ref in list(_locks.values()) if (lock := ref()) is not None]
     _taken[me] = taken = _take_free(locks)
     while len(taken) < len(locks):

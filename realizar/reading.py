@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar.engine.pooling import pooler
 from realizar.errors import ParameterError, shown
-from realizar.params.several import as_prompts
+from realizar.params.per_prompt import as_prompts
 
 if TYPE_CHECKING:
     import numpy as np

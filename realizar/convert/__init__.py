@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from realizar.arch import ArchMetadata, registry
+from realizar.convert.checkpoint_folder import Source
 from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
-from realizar.convert.source import Source
 from realizar.convert.tensors import outputs, unused
 from realizar.convert.vocabulary import vocabulary
 from realizar.errors import ParameterError

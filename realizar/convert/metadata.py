@@ -9,7 +9,7 @@ from typing import Any
 from realizar.arch import Architecture
 from realizar.arch.checkpoint import KEYS, Config, Key
 from realizar.arch.registry import Registry
-from realizar.convert.source import read_json
+from realizar.convert.checkpoint_folder import read_json
 from realizar.errors import GGUFError, UnknownArchitectureError, shown
 
 # general.file_type: llama.cpp's number of the type that most tensors have (llama.h, enum llama_ftype).

@@ -16,7 +16,7 @@ from realizar.arch import Architecture
 from realizar.arch.architecture import Shape, Weight, expand
 from realizar.arch.checkpoint import IGNORED, NAMES, Array, Checkpoint, Names
 from realizar.arch.checkpoint import Source as Origin
-from realizar.convert.source import Source
+from realizar.convert.checkpoint_folder import Source
 from realizar.errors import TensorError
 from realizar.gguf import GGMLType
 from realizar.quants import FORMATS, quantize

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from realizar.arch.checkpoint import Config
-from realizar.convert import pieces, words
-from realizar.convert.source import read_json
+from realizar.convert import sentencepiece_model, tokenizer_json
+from realizar.convert.checkpoint_folder import read_json
 from realizar.errors import TokenizerError, shown
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import TokenType
@@ -43,9 +43,9 @@ def vocabulary(folder: Path, config: Config, pretokenizers: Rows) -> dict[str, A
         return {}
     added = {token["content"]: token for token in whole.get("added_tokens", [])}
     if path is not None:
-        keys = pieces.of_model(path, n_vocab)
+        keys = sentencepiece_model.read(path, n_vocab)
     else:
-        keys = words.of_json(folder / "tokenizer.json", whole, n_vocab, pretokenizers)
+        keys = tokenizer_json.read(folder / "tokenizer.json", whole, n_vocab, pretokenizers)
     _mark(keys, added)
     keys.update(_specials(folder, config, keys["tokenizer.ggml.tokens"], whole))
     return keys

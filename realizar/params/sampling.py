@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from realizar.errors import ParameterError
 from realizar.params.checks import as_tuple, check, check_number, is_int, is_text, schema_text
-from realizar.params.search import check_answers, check_guidance
+from realizar.params.decoding_checks import check_answers, check_guidance
 
 # Parameter -> the least and the greatest that make sense, and how an error says it.
 _RANGES = {
@@ -38,7 +38,7 @@ _RANGES = {
 }
 # Parameter -> the least integer that makes sense.
 _LEAST = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
-OURS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "temperature": 1.0,
     "top_k": 0,
     "top_p": 1.0,
@@ -69,7 +69,7 @@ CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
 class SamplingParams:
     """How the tokens of one request are chosen and when it ends.
 
-    What of `OURS` is left unset (None) is as the model's file says (general.sampling.*), and else as `OURS` does.
+    Fields of `DEFAULTS` left unset (None) take the model file's value (general.sampling.*), else that of `DEFAULTS`.
 
     Attributes
     ----------
@@ -299,7 +299,7 @@ class SamplingParams:
     def _or_ours(self, name: str) -> Any:
         """Return a field's value, or what it is by default where it is unset."""
         value = getattr(self, name)
-        return OURS.get(name) if value is None else value
+        return DEFAULTS.get(name) if value is None else value
 
     def _make_strings(self, name: str) -> None:
         value, want = getattr(self, name), "non-empty strings that UTF-8 can express"

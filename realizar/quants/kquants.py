@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.quants.blocks32 import Bits, inverse, to_f16
-from realizar.quants.search import fit_affine, fit_symmetric
+from realizar.quants.scale_search import fit_affine, fit_symmetric
 
 U8 = NDArray[np.uint8]
 F16 = NDArray[np.float16]

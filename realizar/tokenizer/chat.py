@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from realizar.errors import TemplateError
 from realizar.forks import cached_property
-from realizar.tokenizer import bounds
+from realizar.tokenizer import template_limits
 from realizar.tokenizer.messages import Fitting, Message, checked
 
 if TYPE_CHECKING:
@@ -129,12 +129,12 @@ class ChatTemplate:
         return environment
 
 
-def _gather(template: Template, variables: Mapping[str, Any], meter: bounds.Meter) -> str:
+def _gather(template: Template, variables: Mapping[str, Any], meter: template_limits.Meter) -> str:
     pieces, total = [], 0
     for piece in template.generate(variables):
         meter.spend(1)
         total += len(piece)
-        bounds.limit(total)
+        template_limits.limit(total)
         pieces.append(piece)
     return "".join(pieces)
 
@@ -174,15 +174,15 @@ def tojson(
     sort_keys: bool = False,
 ) -> str:
     """Write JSON as transformers does: nothing escaped for HTML, characters as they are."""
-    bounds.limit(bounds.weight(value))
-    bounds.check_width(indent)
+    template_limits.limit(template_limits.weight(value))
+    template_limits.check_width(indent)
     pieces, total = [], 0
     encoder = json.JSONEncoder(
         ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=_listed
     )
     for piece in encoder.iterencode(value):
         total += len(piece)
-        bounds.limit(total)
+        template_limits.limit(total)
         pieces.append(piece)
     return "".join(pieces)
 
@@ -193,7 +193,7 @@ def _listed(value: Any) -> list[Any]:
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
     items: list[Any] = []
     for item in value:
-        bounds.limit(len(items) + 1)
+        template_limits.limit(len(items) + 1)
         items.append(item)
-    bounds.limit(bounds.weight(items))
+    template_limits.limit(template_limits.weight(items))
     return items

@@ -23,7 +23,7 @@ class Fim(NamedTuple):
 
     @classmethod
     def of(cls, slots: Mapping[str, int]) -> Fim | None:
-        """Return those of a vocabulary, given its `known.SLOTS`; None where it lacks what tells the parts apart."""
+        """Return the FIM tokens among a vocabulary's slots; None if it has no prefix or no suffix token."""
         if "fim_pre" not in slots or "fim_suf" not in slots:
             return None
         return cls(slots["fim_pre"], slots["fim_suf"], slots.get("fim_mid"))

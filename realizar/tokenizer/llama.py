@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from realizar.errors import TokenizerError, shown
-from realizar.tokenizer import proto
+from realizar.tokenizer import sentencepiece_proto as proto
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, scores
 

@@ -21,9 +21,9 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from realizar.errors import TemplateError
-from realizar.tokenizer import bounds
+from realizar.tokenizer import template_limits
 
-_meter: ContextVar[bounds.Meter] = ContextVar("meter")
+_meter: ContextVar[template_limits.Meter] = ContextVar("meter")
 
 # Jinja2's own filters that chat templates may use; each makes at most as much as it is given, or is checked below.
 _FILTERS = (
@@ -38,12 +38,12 @@ _CHANGES = ("append", "pop")
 
 
 @contextmanager
-def metered() -> Iterator[bounds.Meter]:
+def metered() -> Iterator[template_limits.Meter]:
     """Open the account that everything inside pays into; inside of another one, go on with that."""
     if (open_meter := _meter.get(None)) is not None:
         yield open_meter
         return
-    meter = bounds.Meter()
+    meter = template_limits.Meter()
     token = _meter.set(meter)
     try:
         yield meter
@@ -81,12 +81,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Tell whether a template may use an attribute: none that changes what it was given."""
-        changes_own = isinstance(obj, bounds.MadeList) and attr in _CHANGES
+        changes_own = isinstance(obj, template_limits.MadeList) and attr in _CHANGES
         return changes_own or super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Apply an operator of a template."""
-        bounds.check_operator(operator, left, right)
+        template_limits.check_operator(operator, left, right)
         return _weighed(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
@@ -94,7 +94,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         _meter.get().spend(1)
         args = _check_method(__obj, args, kwargs)
         result = super().call(__context, __obj, *args, **kwargs)
-        if getattr(__obj, "__name__", "") in _CHANGES and isinstance(owner := __obj.__self__, bounds.MadeList):
+        if getattr(__obj, "__name__", "") in _CHANGES and isinstance(owner := __obj.__self__, template_limits.MadeList):
             _weighed(owner)
         return _weighed(result)
 
@@ -157,8 +157,8 @@ def _weighed(value: Any) -> Any:
     return _meter.get().take(value)
 
 
-def _made(items: list[Any]) -> bounds.MadeList:
-    made: bounds.MadeList = _weighed(bounds.MadeList(items))
+def _made(items: list[Any]) -> template_limits.MadeList:
+    made: template_limits.MadeList = _weighed(template_limits.MadeList(items))
     return made
 
 
@@ -171,22 +171,22 @@ def _check_method(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     """Check a call of a method of str or int; return the arguments, iterators listed."""
     method = getattr(function, "__wrapped__", function)  # jinja2 wraps str.format
     owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
-    if isinstance(owner, bounds.MadeList) and name in _CHANGES and owner.held:
+    if isinstance(owner, template_limits.MadeList) and name in _CHANGES and owner.held:
         raise TemplateError(f"the chat template calls {name} of a list that another value holds")
     if not isinstance(owner, (str, int)):
         return args
     if name in ("encode", "expandtabs", "to_bytes", "translate"):
         raise TemplateError(f"chat templates may not call {type(owner).__name__}.{name}")
-    bounds.check_width(*args, *kwargs.values())
+    template_limits.check_width(*args, *kwargs.values())
     if isinstance(owner, str) and name in ("format", "format_map"):
-        bounds.check_braces(owner)
+        template_limits.check_braces(owner)
     elif isinstance(owner, str) and name == "replace" and len(args) >= 2:
-        bounds.check_replace(owner, args[0], args[1])
+        template_limits.check_replace(owner, args[0], args[1])
     elif isinstance(owner, str) and name == "join" and args:
         args = (list(args[0]),)
-        bounds.check_join(owner, args[0])
+        template_limits.check_join(owner, args[0])
     elif name in ("strip", "lstrip", "rstrip"):
-        bounds.check_set(*args)
+        template_limits.check_set(*args)
     return args
 
 
@@ -197,23 +197,25 @@ def _check_filter(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         return args[position] if len(args) > position else kwargs.get(keyword, default)
 
     if name == "replace":
-        bounds.check_replace(str(args[0]), argument(1, "old", ""), argument(2, "new", ""))
+        template_limits.check_replace(str(args[0]), argument(1, "old", ""), argument(2, "new", ""))
     elif name == "join":
         args[0] = list(args[0])
-        bounds.check_join(argument(1, "d", ""), args[0])
+        template_limits.check_join(argument(1, "d", ""), args[0])
     elif name == "indent":
         width = argument(1, "width", 4)
-        bounds.check_width(width)
+        template_limits.check_width(width)
         text = str(args[0])
-        bounds.limit(len(text) + (len(text.splitlines()) + 1) * (width if isinstance(width, int) else len(width)))
+        template_limits.limit(
+            len(text) + (len(text.splitlines()) + 1) * (width if isinstance(width, int) else len(width))
+        )
     elif name == "format":
-        bounds.check_percent(str(args[0]))
+        template_limits.check_percent(str(args[0]))
     elif name == "trim":
-        bounds.check_set(argument(1, "chars", None))
+        template_limits.check_set(argument(1, "chars", None))
     elif name in ("float", "int"):
-        bounds.check_width(len(str(args[0])))
+        template_limits.check_width(len(str(args[0])))
     elif name == "round":
-        bounds.check_width(*args[1:], *kwargs.values())
+        template_limits.check_width(*args[1:], *kwargs.values())
     elif name == "sum" and not isinstance(argument(2, "start", 0), (int, float)):
         raise TemplateError("chat templates may only sum numbers")
 

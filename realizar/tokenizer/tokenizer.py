@@ -13,7 +13,7 @@ from realizar.tokenizer import gpt2, llama, unigram, whitespace, wordpiece
 from realizar.tokenizer.chat import ChatTemplate
 from realizar.tokenizer.fim import Fim, Order
 from realizar.tokenizer.pretokenize import Rows
-from realizar.tokenizer.special import SpecialTokens
+from realizar.tokenizer.special_tokens import SpecialTokens
 from realizar.tokenizer.stream import StreamDecoder
 from realizar.tokenizer.vocabulary import HIDDEN, SPECIAL, Metadata, Rules, TokenType, Vocabulary
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from realizar.errors import TokenizerError, shown
-from realizar.tokenizer import proto
+from realizar.tokenizer import sentencepiece_proto as proto
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, scores
 

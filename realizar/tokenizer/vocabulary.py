@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from realizar.errors import GGUFError, ModelFileWarning, TokenizerError, shown
-from realizar.tokenizer import known
+from realizar.tokenizer import special_token_names
 
 Metadata = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ class Vocabulary:
     eog_ids : frozenset of int
         Each of these ends a generation.
     slots : dict of str to int
-        Which tokens play the parts of `known.SLOTS`, as far as there are any.
+        Which tokens play the parts of `special_token_names.SLOTS`, as far as there are any.
     before, after : list of int
         What `encode` puts around a text: BOS and EOS where the model was trained with them, or CLS and SEP.
     space_prefix : bool
@@ -248,12 +248,12 @@ def _cls_and_sep(metadata: Metadata, bos: int | None, default: int, n: int) -> t
 
 
 def _slots(metadata: Metadata, ids: dict[str, int], types: bytearray) -> dict[str, int]:
-    """Find the tokens of `known.SLOTS`, by key or by text, and set the types of those that go by their text."""
+    """Find the tokens of `special_token_names.SLOTS` by key or text; tokens found by text become CONTROL."""
     slots: dict[str, int] = {}
-    for slot, names in known.SLOTS.items():
+    for slot, names in special_token_names.SLOTS.items():
         filled = token_id(metadata, slot, len(types))
-        if filled is None and slot in known.OLD_KEYS:
-            filled = token_id(metadata, known.OLD_KEYS[slot], len(types))
+        if filled is None and slot in special_token_names.OLD_KEYS:
+            filled = token_id(metadata, special_token_names.OLD_KEYS[slot], len(types))
         if filled is None and (found := [ids[name] for name in names if name in ids]):
             filled = min(found)
             types[filled] = TokenType.CONTROL
@@ -264,15 +264,15 @@ def _slots(metadata: Metadata, ids: dict[str, int], types: bytearray) -> dict[st
 
 def _endings(slots: dict[str, int], ids: dict[str, int], types: bytearray, eos: int | None) -> frozenset[int]:
     """Find the ids that end a generation and set the types of tokens that go by their text."""
-    named = {name: ids[name] for name in known.ENDINGS if name in ids}
+    named = {name: ids[name] for name in special_token_names.ENDINGS if name in ids}
     for token in named.values():
         types[token] = TokenType.CONTROL
-    for name in known.RENDERED:
+    for name in special_token_names.RENDERED:
         if name in ids:
             types[ids[name]] = TokenType.USER_DEFINED
-    eog = {slots[slot] for slot in known.ENDING_SLOTS if slot in slots} | set(named.values())
+    eog = {slots[slot] for slot in special_token_names.ENDING_SLOTS if slot in slots} | set(named.values())
     eog |= set() if eos is None else {eos}
-    for witnesses, name in known.NOT_ENDINGS:
+    for witnesses, name in special_token_names.NOT_ENDINGS:
         if name in named and all(ids.get(w) in eog for w in witnesses):
             eog.discard(named[name])
             types[named[name]] = TokenType.NORMAL if name == "</s>" else TokenType.USER_DEFINED
@@ -283,7 +283,7 @@ def _strip_after(metadata: Metadata, ids: dict[str, int], types: bytearray) -> f
     model = str(metadata.get("general.name", "")).lower()
     if "phi-3" not in model and "phi3" not in model:
         return frozenset()
-    return frozenset(special_ids(types)) - {ids[t] for t in known.PHI3_KEEPS_SPACE if t in ids}
+    return frozenset(special_ids(types)) - {ids[t] for t in special_token_names.PHI3_KEEPS_SPACE if t in ids}
 
 
 def _listed(metadata: Metadata, key: str, n_vocab: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import pytest
 
 from realizar.cli.samplers import SAMPLERS
 from realizar.params import SamplingParams
-from realizar.params.sampling import OURS
+from realizar.params.sampling import DEFAULTS
 
 
 def test_run_answers_through_the_template(fake_llm, realizar):
@@ -77,7 +77,7 @@ def test_variables_of_the_template_arrive(fake_llm, realizar, typed):
 
 
 def test_samplers_arrive(fake_llm, realizar):
-    defaults = {name: OURS.get(name, option) for name, (_, option) in SAMPLERS.items()}
+    defaults = {name: DEFAULTS.get(name, option) for name, (_, option) in SAMPLERS.items()}
     numbers = {name: value for name, value in defaults.items() if value is not None}
     words = [f"--{name.replace('_', '-')}={1 if isinstance(value, int) else 1.0}" for name, value in numbers.items()]
     texts = [

@@ -13,7 +13,7 @@ from realizar.engine.engine import Engine
 from realizar.errors import OutOfMemoryError, ParameterError, RealizarError
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.params import EngineParams
-from realizar.params.several import as_prompts
+from realizar.params.per_prompt import as_prompts
 from tests.clocks import Clock
 from tests.engine.fake import FULL, FakeModel, continuation
 from tests.parity.cases import FIXTURES

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from realizar.calls.form import taken
-from realizar.calls.messages import with_calls
+from realizar.calls.messages import normalize_tool_calls
+from realizar.calls.tool_format import message_style
 from realizar.errors import TemplateError
 from realizar.tokenizer import ChatTemplate, chat
 from realizar.tokenizer.messages import joined
@@ -154,12 +154,14 @@ def test_tools_and_earlier_calls(template: tuple[str, str]) -> None:
     assert found == tools if tools is not None else "get_it" in found  # DeepSeek R1's: an iterator to JSON
     if name in REFUSES_TOOLS:
         with pytest.raises(TemplateError, match="refuses these messages"):
-            _ours(source, with_calls(CALLED, *taken(ChatTemplate(source, "", ""))), tools=TOOLS)
+            _ours(source, normalize_tool_calls(CALLED, *message_style(ChatTemplate(source, "", ""))), tools=TOOLS)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = _ours(source, with_calls(CALLED, *taken(ChatTemplate(source, "<BOS>", "<EOS>"))), tools=TOOLS)
-    ways = [with_calls(CALLED, as_text, content) for as_text in (False, True) for content in (None, "")]
+        found = _ours(
+            source, normalize_tool_calls(CALLED, *message_style(ChatTemplate(source, "<BOS>", "<EOS>"))), tools=TOOLS
+        )
+    ways = [normalize_tool_calls(CALLED, as_text, content) for as_text in (False, True) for content in (None, "")]
     known = [
         _theirs(source, way, changes=name in APPENDS, keeps_none=keeps_none, tools=TOOLS, documents=None)
         for way, keeps_none in product(ways, (False, True))

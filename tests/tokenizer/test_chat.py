@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from realizar.errors import TemplateError
 from realizar.gguf import GGUFFile
-from realizar.tokenizer import ChatTemplate, bounds, chat
+from realizar.tokenizer import ChatTemplate, chat, template_limits
 from tests.clocks import Clock
 from tests.shared import needs_shared
 from tests.tokenizer.vocabularies import VECTORS, of_file, real
@@ -228,8 +228,8 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_go_off_in_their_box(name, monkeypatch):
     """After twenty looks at the clock the time is up; none of the steps between them takes for ever."""
-    monkeypatch.setattr(bounds, "MAX_SECONDS", 1.0)
-    monkeypatch.setattr(bounds, "time", Clock(tick=5e-2))
+    monkeypatch.setattr(template_limits, "MAX_SECONDS", 1.0)
+    monkeypatch.setattr(template_limits, "time", Clock(tick=5e-2))
     with pytest.raises(TemplateError):
         render(BOMBS[name])
 

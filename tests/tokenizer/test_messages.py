@@ -3,7 +3,7 @@
 import pytest
 
 from realizar.errors import TemplateError
-from realizar.tokenizer import ChatTemplate, bounds
+from realizar.tokenizer import ChatTemplate, template_limits
 
 USER = {"role": "user", "content": "Hello there."}
 IN_PARTS = {"role": "user", "content": [{"type": "text", "text": "Hello"}, {"type": "text", "text": " there."}]}
@@ -137,8 +137,8 @@ def test_templates_append_to_their_own_lists_and_to_no_others():
 
 
 def test_appending_is_paid_for(monkeypatch):
-    monkeypatch.setattr(bounds, "MAX_CHARACTERS", 10_000)
-    monkeypatch.setattr(bounds, "MAX_WORK", 100_000)
+    monkeypatch.setattr(template_limits, "MAX_CHARACTERS", 10_000)
+    monkeypatch.setattr(template_limits, "MAX_WORK", 100_000)
     grow = "{% set a = ['x' * 999] %}{% for i in range(999) %}{% set _ = a.append(a[0]) %}{% endfor %}"
     many = "{% set a = [] %}{% for i in range(9999) %}{% set _ = a.append(i) %}{% endfor %}"
     nest = "{% set ns = namespace(a=[1]) %}{% for i in range(99) %}{% set b = [] %}{% set _ = b.append(ns.a) %}"
@@ -150,10 +150,10 @@ def test_appending_is_paid_for(monkeypatch):
 
 
 def test_what_is_learned_of_a_template_is_paid_from_the_account_of_the_prompt(monkeypatch):
-    monkeypatch.setattr(bounds, "MAX_WORK", 30_000)
+    monkeypatch.setattr(template_limits, "MAX_WORK", 30_000)
     accounts = []
-    make = bounds.Meter
-    monkeypatch.setattr(bounds, "Meter", lambda: accounts.append(make()) or accounts[-1])
+    make = template_limits.Meter
+    monkeypatch.setattr(template_limits, "Meter", lambda: accounts.append(make()) or accounts[-1])
     assert render(ADDS + "{% for i in range(2000) %}{% endfor %}", USER).startswith("[user")
     assert len(accounts) == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from realizar.convert.pieces import padded
+from realizar.convert.sentencepiece_model import padded
 from realizar.errors import TokenizerError, shown
 from realizar.tokenizer.pretokenize import Rows, pretokenizer, shipped
 from realizar.tokenizer.vocabulary import TokenType
@@ -29,7 +29,7 @@ PROBE = (
 )
 
 
-def of_json(path: Path, whole: dict[str, Any], n_vocab: int, extra: Rows) -> dict[str, Any]:
+def read(path: Path, whole: dict[str, Any], n_vocab: int, extra: Rows) -> dict[str, Any]:
     """Keys and values of a tokenizer.json, filled up to `n_vocab` tokens.
 
     Raises

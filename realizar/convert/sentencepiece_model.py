@@ -18,7 +18,7 @@ from realizar.tokenizer.vocabulary import TokenType
 KINDS = {1: "t5", 2: "llama"}  # TrainerSpec.ModelType: UNIGRAM, BPE
 
 
-def of_model(path: Path, n_vocab: int) -> dict[str, Any]:
+def read(path: Path, n_vocab: int) -> dict[str, Any]:
     """Keys and values of a SentencePiece model, filled up to `n_vocab` tokens.
 
     Raises
