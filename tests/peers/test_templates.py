@@ -127,7 +127,7 @@ def test_the_same_prompts(template: tuple[str, str], talk: str, thinking: dict[s
             _ours(source, messages, **thinking)
         return
     if name in NO_SYSTEM and messages[0]["role"] == "system":
-        with pytest.warns(UserWarning, match="takes no system message"):
+        with pytest.warns(UserWarning, match="has no system messages"):
             found = _ours(source, messages, **thinking)
         first = {"role": "user", "content": "Be brief.\nHello there."}
         assert found == _theirs(source, [first, *messages[2:]], **thinking)
@@ -153,7 +153,7 @@ def test_tools_and_earlier_calls(template: tuple[str, str]) -> None:
     found = _ours(source, [USER], tools=TOOLS)
     assert found == tools if tools is not None else "get_it" in found  # DeepSeek R1's: an iterator to JSON
     if name in REFUSES_TOOLS:
-        with pytest.raises(TemplateError, match="refuses these messages"):
+        with pytest.raises(TemplateError, match="rejects these messages"):
             _ours(source, normalize_tool_calls(CALLED, *message_style(ChatTemplate(source, "", ""))), tools=TOOLS)
         return
     with warnings.catch_warnings():
