@@ -81,8 +81,8 @@ def scale_of(stored: Mapping[str, StoredTensor], name: str, scheme: Scheme | Non
     if scheme is None or scale is None:
         if weight.type not in FLOATS:
             raise TensorError(
-                f"{name} is of type {weight.type}, and {_missing_scale(name, scheme)}; convert needs F32, F16 or BF16, or "
-                f"weights quantized as {SUPPORTED}"
+                f"{name} is of type {weight.type}, and {_missing_scale(name, scheme)}; "
+                f"convert supports F32, F16, BF16 and {SUPPORTED}"
             )
         return None
     if weight.type not in scheme.types:

@@ -1,4 +1,4 @@
-"""ResolvedParams: sampling params without anything unset, which is what an engine works with."""
+"""ResolvedParams: sampling params with all defaults filled in, as the engine uses them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class ResolvedParams(SamplingParams):
-    """Params in which every field of `DEFAULTS` is set; `resolved` makes them."""
+    """Params with every field of `DEFAULTS` set; made by `resolved`."""
 
     temperature: float = DEFAULTS["temperature"]
     top_k: int = DEFAULTS["top_k"]
@@ -30,12 +30,12 @@ class ResolvedParams(SamplingParams):
 
 
 def resolved(params: SamplingParams, defaults: Mapping[str, Any] = NOTHING) -> ResolvedParams:
-    """Return params with a value for every field: their own, else the defaults', else ours.
+    """Fill in unset fields: from the given defaults (the model file's), else from `DEFAULTS`.
 
     Raises
     ------
     ParameterError
-        If the defaults and what is set exclude each other.
+        If the defaults conflict with fields that are set.
     """
     if isinstance(params, ResolvedParams):
         return params

@@ -149,7 +149,7 @@ def test_constraints_arrive(fake_llm, realizar, tmp_path):
         (["--grammar-file", "nowhere.gbnf"], "--grammar-file 'nowhere.gbnf': cannot be read as a text file"),
         (["--json-schema", "a\0b"], "--json-schema 'a\\x00b': cannot be read as a text file"),
         (["--json-schema", "{"], "json_schema='{': must be a JSON object"),
-        (["--regex", "a", "--json-schema", "{}"], "json_schema and regex: a text can keep to one of them alone"),
+        (["--regex", "a", "--json-schema", "{}"], "json_schema and regex: only one constraint can be enforced"),
     ],
 )
 def test_bad_constraints_are_told_before_anything_is_loaded(words, says, fake_llm, realizar):

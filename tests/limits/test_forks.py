@@ -138,7 +138,7 @@ def test_a_fork_waits_for_a_lock():
     holder, me = Holder(lock), threading.get_ident()
 
     def free():
-        wait_until(lambda: me in forks._taken)  # by now it forks
+        wait_until(lambda: me in forks._acquired)  # by now it forks
         order.append("free")
         holder.let_go.set()
 
@@ -164,7 +164,7 @@ def test_who_forks_keeps_what_it_holds():
 
     def is_kept():
         found = []
-        thread = threading.Thread(target=lambda: found.append(lock._take(0.0)))
+        thread = threading.Thread(target=lambda: found.append(lock._try_acquire(0.0)))
         thread.start()
         thread.join()
         return found == [False]
@@ -228,11 +228,11 @@ def test_what_a_signal_handler_raises_leaves_no_lock_held():
     n = 0
     while is_interrupted(n):
         n += 1
-        thread = threading.Thread(target=lambda: taken.append(lock._take(0.0)))
+        thread = threading.Thread(target=lambda: taken.append(lock._try_acquire(0.0)))
         thread.start()
         thread.join()
         assert taken.pop(), n
-        lock._renew()  # it ended with that thread
+        lock._reinitialize()  # it ended with that thread
     assert n > 3
 
 
