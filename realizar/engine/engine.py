@@ -275,8 +275,8 @@ class Engine:
                 raise RealizarError("the model was closed before the request was done")
             if self._books.is_broken:
                 raise RealizarError(
-                    f"this process was forked while another thread ran a sampler for more than {forks.PATIENCE_S:g} s; "
-                    "load the model again"
+                    f"this process was forked while another thread ran a sampler for more than "
+                    f"{forks.FORK_TIMEOUT_S:g} s; load the model again"
                 )
             self.stepper = threading.get_ident()
             return True

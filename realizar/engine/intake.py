@@ -20,7 +20,7 @@ from realizar.errors import GrammarError, ParameterError, shown
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
-from realizar.params.several import NO_LISTS
+from realizar.params.per_prompt import NO_LISTS
 from realizar.sampling import SamplerChain, TokenTexts
 from realizar.sampling.defaults import of_file, resolve
 from realizar.sampling.grammar import ConstraintFactory

@@ -61,7 +61,7 @@ class SamplerChain:
         Parameters
         ----------
         params : SamplingParams
-            What is unset in them is as `params.sampling.OURS` says.
+            What is unset in them is as `params.sampling.DEFAULTS` says.
         n_vocab, seed : int
             As for the class.
         texts : TokenTexts, optional
