@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from realizar.async_llm import AsyncLLM
     from realizar.engine.output import Completion
     from realizar.llm import LLM
-    from realizar.params import SamplingParams
+    from realizar.params import Embeddings, SamplingParams, Tokens
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "AsyncLLM", "Completion", "SamplingParams", "__version__", "hookimpl"]
+__all__ = ["LLM", "AsyncLLM", "Completion", "Embeddings", "SamplingParams", "Tokens", "__version__", "hookimpl"]
 
 _HOME = {
     "LLM": "realizar.llm",
     "AsyncLLM": "realizar.async_llm",
     "SamplingParams": "realizar.params",
+    "Tokens": "realizar.params",
+    "Embeddings": "realizar.params",
     "Completion": "realizar.engine.output",
     "hookimpl": "realizar.arch.hookspecs",
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
     from realizar.engine.request import Request
-    from realizar.engine.sequence import Chunk
+    from realizar.engine.chunk import Chunk
     from realizar.sampling import BatchFunction
 
 

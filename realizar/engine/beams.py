@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
     from realizar.engine.output import FinishReason
-    from realizar.engine.sequence import Chunk, Sequence
+    from realizar.engine.chunk import Chunk
+    from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Beam, Ended, SamplerChain, Step
@@ -59,7 +60,7 @@ class Beams(TextRequest):
     def __init__(self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer) -> None:
         super().__init__(seq, params)
         # The last token is given out but never computed.
-        room = seq.cache.n_ctx + 1 - max(own.n_tokens for own in seq.together)
+        room = seq.room
         self._limit: FinishReason = "context" if room < self.max_tokens else "length"
         rules = BeamRules(
             params.n_beams, params.n_beam_groups, params.diversity_penalty, params.length_penalty,
@@ -69,7 +70,7 @@ class Beams(TextRequest):
         self._lines = [Line(seq, sampler)] * params.n_beam_groups
         self._steps: list[Step] = []
         self._tokenizer = tokenizer
-        self._after = None if len(seq.source) else int(seq.tokens[-1])
+        self._after = None if len(seq.encoder_tokens) else seq.last_token
         self._end_ids = end_ids(params, tokenizer)
         # Bytes of a character and one token cut off: behind so many tokens a stop string that ends here is whole.
         self._n_tail = 4 * max(map(len, params.stop), default=0) + 4
@@ -116,7 +117,7 @@ class Beams(TextRequest):
         n = self._search.n_ranked(len(self._end_ids))
         row_of = {chunk.seq: row for chunk, row in zip((c for c in chunks if c.n_outputs), rows, strict=True)}
         ranked = {
-            line: line.sampler.rank(row_of[line.seq], line.seq.tokens, line.seq.n_tokens, n)
+            line: line.sampler.rank(row_of[line.seq], line.seq.history, line.seq.n_tokens, n)
             for line in self._own_lines()
         }
         live = self._search.live

@@ -1,9 +1,10 @@
-"""BlockPool: which cache block is whose, and which free ones still hold something worth finding again."""
+"""BlockPool: reference counts of KV cache blocks, and the free ones that the prefix cache can still find."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from realizar.errors import CacheFullError
@@ -12,24 +13,31 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-ROOT = b""
-"""Parent hash of a sequence's first block."""
+KEY_BYTES = 16
 
 
-def chain_hash(parent: bytes, tokens: npt.NDArray[np.int32]) -> bytes:
-    """Name a full block by its tokens and by everything before it.
+@lru_cache(64)
+def chain_root(program: str, adapter: int = 0) -> bytes:
+    """Return the parent key of a sequence's first block: that of a program and of a low-rank adapter, 0 for none."""
+    return hashlib.blake2b(f"{adapter} {program}".encode(), digest_size=KEY_BYTES).digest()
 
-    Two blocks have one name only if their whole histories are equal: the hash is cryptographic (BLAKE2b, 128 bits),
-    so that a collision need not be thought about, not even with prompts made for it.
+
+def chain_hash(parent: bytes, tokens: npt.NDArray[np.int32], content: bytes = b"") -> bytes:
+    """Return the key of a full block: a hash of what its rows hold and of everything before it.
+
+    Two blocks have one key only if their whole histories are equal: the hash is cryptographic (BLAKE2b, 128 bits),
+    so that collisions need not be considered, not even for prompts made to cause them.
 
     Parameters
     ----------
     parent : bytes
-        Name of the block before; `ROOT` for the first.
+        Key of the block before; `chain_root` for the first.
     tokens : int32 [BLOCK]
-        Ids of the tokens in the block.
+        Token ids of the block; 0 where embeddings enter.
+    content : bytes
+        What determines the rows besides the tokens (`Content.key`).
     """
-    return hashlib.blake2b(parent + tokens.tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(parent + tokens.tobytes() + content, digest_size=KEY_BYTES).digest()
 
 
 class BlockPool:
@@ -37,17 +45,18 @@ class BlockPool:
 
     A block is in one of three conditions:
 
-    - *held*: its count says how many sequences have it in their tables;
-    - *free and named*: nobody holds it, but it keeps its content, and its name leads to it. A sequence that begins
-      with the same tokens takes it back with `share` and need not compute them again;
-    - *free and blank*: nothing in it is of use.
+    - *in use*: its reference count says how many sequences have it in their tables;
+    - *free and cached*: no sequence has it, but it keeps its content, and its key leads to it. A sequence that begins
+      with the same rows takes it back with `share` and need not compute them again;
+    - *free*: nothing in it is of use.
 
-    The free blocks form a queue. A blank block goes to its front, a named one to its end. `allocate` takes from the
-    front what is blank, else a block that was never used, and else the named one that was freed least recently: names
-    are lost only when every block is held or named, and fresh memory is touched only when all that was touched is.
+    The free blocks form a queue. One that is not cached goes to its front, a cached one to its end. `allocate` takes
+    from the front what is not cached, else a block that was never used, and else the cached one that was freed least
+    recently (LRU): cached blocks are evicted only when every block is in use or cached, and fresh memory is touched
+    only when all that was touched is.
 
-    A block may be written only by a sequence that is its sole holder, and loses its name first (`forget`). Where
-    several hold it, the writer copies it into a new one (`Sequence.reserve`).
+    A block may be written only by a sequence that alone has it, and is evicted from the prefix cache before (`evict`).
+    Where several have it, the writer copies it into a new one (`Sequence.reserve`).
 
     Parameters
     ----------
@@ -58,71 +67,71 @@ class BlockPool:
     def __init__(self, n_blocks: int) -> None:
         self.n_blocks = n_blocks
         # One entry for each block that was ever used: these are the first ones.
-        self._holders: list[int] = []
-        self._name: list[bytes | None] = []
+        self._ref_counts: list[int] = []
+        self._key: list[bytes | None] = []
         self._block_of: dict[bytes, int] = {}
         self._free: OrderedDict[int, None] = OrderedDict()
 
     @property
     def n_free(self) -> int:
-        """Blocks that nobody holds, named ones included."""
-        return self.n_blocks - len(self._holders) + len(self._free)
+        """Blocks that no sequence has, cached ones included."""
+        return self.n_blocks - len(self._ref_counts) + len(self._free)
 
     @property
-    def n_named(self) -> int:
+    def n_cached(self) -> int:
         """Full blocks that a new sequence could find."""
         return len(self._block_of)
 
-    def holders(self, block: int) -> int:
-        """How many sequences hold a block."""
-        return self._holders[block]
+    def ref_count(self, block: int) -> int:
+        """How many sequences have a block."""
+        return self._ref_counts[block]
 
     def allocate(self) -> int:
-        """Take a free block; its old content and name are gone.
+        """Take a free block; what it held is no longer cached.
 
         Raises
         ------
         CacheFullError
-            If every block is held; the scheduler then preempts a request.
+            If every block is in use; the scheduler then preempts a request.
         """
         front = next(iter(self._free), None)
-        if (front is None or self._name[front] is not None) and len(self._holders) < self.n_blocks:
-            self._holders.append(1)
-            self._name.append(None)
-            return len(self._holders) - 1
+        if (front is None or self._key[front] is not None) and len(self._ref_counts) < self.n_blocks:
+            self._ref_counts.append(1)
+            self._key.append(None)
+            return len(self._ref_counts) - 1
         if front is None:
-            raise CacheFullError(f"all {self.n_blocks} cache blocks are held; free a sequence, or ask for more n_seqs")
-        self.forget(front)
+            raise CacheFullError(f"all {self.n_blocks} cache blocks are in use; free a sequence, or ask for more n_seqs")
+        self.evict(front)
         return self.share(front)
 
     def share(self, block: int) -> int:
-        """Become one more holder of a block, held or free; returns it."""
-        if self._holders[block] == 0:
+        """Count one more reference to a block, in use or free; returns it."""
+        if self._ref_counts[block] == 0:
             del self._free[block]
-        self._holders[block] += 1
+        self._ref_counts[block] += 1
         return block
 
     def free(self, block: int) -> None:
-        """Let go of a block; the last holder's goes back into the queue."""
-        self._holders[block] -= 1
-        if self._holders[block] == 0:
+        """Count one reference less; without any the block goes back into the queue."""
+        self._ref_counts[block] -= 1
+        if self._ref_counts[block] == 0:
             self._free[block] = None
-            if self._name[block] is None:
+            if self._key[block] is None:
                 self._free.move_to_end(block, last=False)
 
-    def name(self, block: int, name: bytes) -> None:
-        """Make a full block findable. Where another one with the same content has the name, it keeps it."""
-        if self._name[block] is None and name not in self._block_of:
-            self._name[block] = name
-            self._block_of[name] = block
+    def cache(self, block: int, key: bytes) -> None:
+        """Let a full block be found by its key. Where another one with the same content has the key, it keeps it."""
+        if self._key[block] is None and key not in self._block_of:
+            self._key[block] = key
+            self._block_of[key] = block
 
-    def find(self, name: bytes) -> int | None:
-        """Return the block with this name, held or free, or None."""
-        return self._block_of.get(name)
+    def find(self, key: bytes) -> int | None:
+        """Return the block with this key, in use or free, or None."""
+        return self._block_of.get(key)
 
-    def forget(self, block: int) -> None:
-        """Take a block's name away: its content is about to change."""
-        name = self._name[block]
-        if name is not None:
-            self._name[block] = None
-            del self._block_of[name]
+    def evict(self, block: int) -> None:
+        """Let a block be found no more: its content is about to change."""
+        key = self._key[block]
+        if key is not None:
+            self._key[block] = None
+            del self._block_of[key]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from realizar.engine.generation import Generation
     from realizar.engine.request import Request
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
-    from realizar.engine.sequence import Chunk
+    from realizar.engine.chunk import Chunk
     from realizar.model import Model
     from realizar.params import EngineParams, SamplingParams
     from realizar.runtime.backend import Backend
@@ -119,7 +119,7 @@ class Engine:
             work = self.scheduler.schedule()
             jobs: dict[tuple[str, str], list[Request]] = {}
             for request, chunks in work.items():
-                job = ("encode", "hidden") if chunks[0].is_source else (self.model.main, request.output)
+                job = ("encode", "hidden") if chunks[0].is_encoder_input else (self.model.main, request.output)
                 jobs.setdefault(job, []).append(request)
             for (program, output), requests in jobs.items():
                 self._run(program, output, {request: work[request] for request in requests})

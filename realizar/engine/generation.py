@@ -18,7 +18,7 @@ from realizar.engine.output import (
     ended_by,
 )
 from realizar.engine.request import TextRequest
-from realizar.engine.sequence import NO_DRAFTS, Chunk
+from realizar.engine.chunk import NO_DRAFTS, Chunk
 from realizar.sampling.beam import score
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Answer:
     @property
     def n_left(self) -> int:
         """Tokens that there is room for, in max_tokens and the context."""
-        return min(self._max_tokens - len(self.token_ids), self.seq.cache.n_ctx + 1 - self.seq.n_tokens)
+        return min(self._max_tokens - len(self.token_ids), self.seq.room)
 
     @property
     def may_draft(self) -> bool:
@@ -141,7 +141,7 @@ class Answer:
 
     def _sample(self, logits: LogitRow) -> None:
         """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
-        sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
+        sampled = self._sampler.sample(logits, self.seq.history, self.seq.n_tokens, self._number)
         token = sampled.token_id
         if sampled.logprob is not None:
             self.logprobs.append(sampled)
@@ -266,7 +266,7 @@ class Generation(TextRequest):
         """Return the next tokens, after taking over what the cache holds; only the very last gives an output."""
         self._match_prefix()
         if self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole:
-            return [self.prompt_logprobs.next_chunk(self.seq, budget)]
+            return self.prompt_logprobs.next_chunks(self.seq, budget)
         chunks: list[Chunk] = []
         for answer in {answer.seq: answer for answer in self.answers if answer.end is None}.values():
             if budget:

@@ -1,7 +1,7 @@
-"""Guided: a text that is written behind two prompts at once, towards the one and away from the other.
+"""Guided: a sequence after two prompts at once, towards the one and away from the other.
 
 Classifier-free guidance of language models: Sanchez et al., "Stay on topic with Classifier-Free Guidance" (2023),
-equation 7. With c the logits behind the prompt and u those behind the negative prompt, tokens are chosen by
+equation 7. With c the logits after the prompt and u those after the negative prompt, tokens are chosen by
 
     u + cfg_scale * (c - u)
 
@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realizar.engine.sequence import Chunk, Sequence
+from realizar.engine.chunk import Chunk
+from realizar.engine.sequence import Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from realizar.engine.content import Content
     from realizar.engine.kv_cache import KVCache
     from realizar.runtime.logit_rows import LogitRows
 
 
 class Guided(Sequence):
-    """A sequence beside which a second one gets the same tokens, behind another prompt.
+    """A sequence next to a second one that gets the same tokens after another prompt.
 
     Parameters
     ----------
@@ -35,7 +37,11 @@ class Guided(Sequence):
     negative : iterable of int
         The negative prompt.
     scale : float
-        How far to go from what the negative prompt makes of the text to what the prompt does: 0 to 1, or beyond.
+        0: the negative prompt only; 1: the prompt only; more extrapolates.
+    content : Content, optional
+        That of the prompt.
+    program : str
+        The program that computes both.
 
     Attributes
     ----------
@@ -48,15 +54,23 @@ class Guided(Sequence):
         If one of the prompts is longer than the cache's n_ctx.
     """
 
-    def __init__(self, cache: KVCache, tokens: Iterable[int], negative: Iterable[int], scale: float) -> None:
-        super().__init__(cache, tokens)
-        self.negative = Sequence(cache, negative)
+    def __init__(
+        self, cache: KVCache, tokens: Iterable[int], negative: Iterable[int], scale: float,
+        content: Content | None = None, *, program: str = "decode",
+    ) -> None:  # fmt: skip
+        super().__init__(cache, tokens, content=content, program=program)
+        self.negative = Sequence(cache, negative, program=program)
         self.scale = scale
 
     @property
     def together(self) -> tuple[Sequence, ...]:
         """The two sequences."""
         return self, self.negative
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be appended to both."""
+        return min(super().room, self.negative.room)
 
     @property
     def is_full(self) -> bool:
@@ -79,7 +93,7 @@ class Guided(Sequence):
         at_once = at_once and all(seq.cut(seq.n_left) == seq.n_left for seq in self.together)
         found = []
         for seq in self.together:
-            n = seq.cut(min(seq.n_left - (not at_once), budget))
+            n = seq.cut(min(seq.n_left if at_once else seq.n_left - seq.n_last, budget))
             if n:
                 found.append(Chunk(seq, n, int(at_once)))
                 budget -= n

@@ -1,16 +1,16 @@
-"""Intake: makes requests of what is asked, and says what cannot be asked."""
+"""Intake: validates input and builds requests."""
 
 from __future__ import annotations
 
 import secrets
-from operator import index
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from realizar._kernels.sampling import Candidates
 from realizar.engine.beams import Beams
+from realizar.engine.content import Content
 from realizar.engine.generation import Generation
 from realizar.engine.guidance import Guided
 from realizar.engine.output import end_ids
@@ -20,7 +20,8 @@ from realizar.errors import GrammarError, ParameterError, shown
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
-from realizar.params.per_prompt import NO_LISTS
+from realizar.params.per_prompt import is_parts
+from realizar.params.prompt import Tokens, as_ids, is_part
 from realizar.sampling import SamplerChain, TokenTexts
 from realizar.sampling.defaults import of_file, resolve
 from realizar.sampling.grammar import ConstraintFactory
@@ -30,7 +31,22 @@ if TYPE_CHECKING:
 
     from realizar.calls import ToolUse
     from realizar.engine.runner import Runner
+    from realizar.params.prompt import Embeddings
     from realizar.tokenizer import Tokenizer
+
+    TokensOrParts = Iterable[int] | Iterable[Tokens | Embeddings]
+
+
+class Prompt(NamedTuple):
+    """Token ids of all rows, 0 where embeddings enter; and their content, None where they are tokens and no more."""
+
+    ids: list[int]
+    content: Content | None
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether some rows have no token."""
+        return self.content is not None and self.content.embeddings is not None
 
 
 class Intake:
@@ -52,36 +68,37 @@ class Intake:
         self.cache = runner.cache
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
 
-    def generation(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
+    def generation(self, prompt: TokensOrParts, params: SamplingParams, tools: ToolUse | None = None) -> Generation:
         """Return a request for a prompt to be continued, or to be answered where the model has an encoder.
 
-        With tools, whose grammar is among the params, the calls are read out of the text.
+        The prompt is token ids, or parts. With tools, whose grammar is among the params, the calls are read out of the
+        text.
 
         Raises
         ------
         ParameterError
-            If the prompt is empty, a token id does not exist, the params are something else (or ask for beams), or the
-            model writes no text.
+            If the prompt is empty, a token id does not exist, the model cannot take a part, the params are something
+            else (or ask for beams) or need the text of rows that are embeddings, or the model writes no text.
         ContextFullError
             If the prompt is longer than the context.
         GrammarError
             If the params have a grammar, schema, regex or choice that cannot be enforced.
         """
         try:
-            parts = self._parts(prompt, params, searched=False)
+            made = self._made(prompt, params, searched=False)
         except GrammarError as error:
             raise error if tools is None else tools.explain(error, params.lenient, self._constraints) from None
-        request = Generation(*parts, tools)
+        request = Generation(*made, tools)
         if params.prompt_logprobs is not None:
             tokens = request.seq.tokens[1:].copy()
             request.prompt_logprobs = PromptLogprobs(tokens, 1, params.prompt_logprobs, self._candidates)
         return request
 
-    def beams(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
+    def beams(self, prompt: TokensOrParts, params: SamplingParams) -> Beams:
         """Return a request for the best continuations of a prompt. Raises as `generation`."""
-        return Beams(*self._parts(prompt, params, searched=True))
+        return Beams(*self._made(prompt, params, searched=True))
 
-    def score(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> ScoreRequest:
+    def score(self, prompt: TokensOrParts, continuation: Iterable[int], n_top: int) -> ScoreRequest:
         """Return a request for the scores of a text behind a prompt, or behind what an encoder reads.
 
         Raises as `generation`, and ParameterError if n_top, the best tokens to report in each place, is not in
@@ -89,15 +106,16 @@ class Intake:
         """
         self._need_decoder("score")
         check(is_int(n_top) and 1 <= n_top <= 1000, "logprobs", n_top, "an integer in [1, 1000]")
-        given, tokens = self._checked(prompt), self._checked(continuation, "continuation")
-        source: list[int] = []
+        given, tokens = self._checked(prompt), self._ids(continuation, "continuation")
+        encoder_tokens: list[int] = []
         if self.model.has_encoder:
-            given, source = [self.model.decoder_start], self._source(given)
-        seq = Sequence(self.cache, [*given, *tokens[:-1]], source)
-        wanted = PromptLogprobs(np.array(tokens, np.int32), len(given), n_top, self._candidates)
-        return ScoreRequest(seq, wanted, len(given))
+            given, encoder_tokens = Prompt([self.model.decoder_start], None), self._encoder_tokens(given)
+        ids = [*given.ids, *tokens[:-1]]
+        seq = Sequence(self.cache, ids, encoder_tokens, given.content, program=self.model.main)
+        wanted = PromptLogprobs(np.array(tokens, np.int32), len(given.ids), n_top, self._candidates)
+        return ScoreRequest(seq, wanted, len(given.ids))
 
-    def logits(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(self, tokens: TokensOrParts, source: Iterable[int] | None = None) -> LogitsRequest:
         """Return a request for the logits of a text, or of an answer to a source. Raises as `generation`."""
         self._need_decoder("logits")
         if self.model.has_encoder != (source is not None):
@@ -107,22 +125,25 @@ class Intake:
                 if source is None
                 else "this model has no encoder: give no decoder_tokens"
             )
-        ids = () if source is None else self._source(self._checked(source))
-        return LogitsRequest(Sequence(self.cache, self._checked(tokens), ids), self.model.hp.n_vocab)
+        encoder_tokens = () if source is None else self._encoder_tokens(self._checked(source))
+        ids, content = self._checked(tokens)
+        seq = Sequence(self.cache, ids, encoder_tokens, content, program=self.model.main)
+        return LogitsRequest(seq, self.model.hp.n_vocab)
 
-    def embedding(self, tokens: Iterable[int]) -> EmbeddingRequest:
+    def embedding(self, tokens: TokensOrParts) -> EmbeddingRequest:
         """Return a request for the hidden states of a text. Raises as `generation`."""
-        ids = self._checked(tokens)
+        prompt, n_embd = self._checked(tokens), self.model.hp.n_embd
         if self.model.has_encoder:
-            return EmbeddingRequest(Sequence(self.cache, (), self._source(ids)), self.model.hp.n_embd, "hidden")
-        return EmbeddingRequest(Sequence(self.cache, ids), self.model.hp.n_embd, self.model.hidden)
+            return EmbeddingRequest(Sequence(self.cache, (), self._encoder_tokens(prompt)), n_embd, "hidden")
+        seq = Sequence(self.cache, prompt.ids, content=prompt.content, program=self.model.main)
+        return EmbeddingRequest(seq, n_embd, self.model.hidden)
 
-    def _parts(
-        self, prompt: Iterable[int], params: SamplingParams, searched: bool
+    def _made(
+        self, prompt: TokensOrParts, params: SamplingParams, searched: bool
     ) -> tuple[Sequence, ResolvedParams, SamplerChain, Tokenizer]:
         """Return what a request for texts behind a prompt is made of."""
         self._need_decoder("generate")
-        ids = self._checked(prompt)
+        checked = self._checked(prompt)
         if not isinstance(params, SamplingParams):
             raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
         if (params.n_beams > 1) != searched:
@@ -139,15 +160,20 @@ class Intake:
             raise ParameterError(
                 "prompt_logprobs and cfg_scale: a prompt has no guidance; LLM.score says how likely it is"
             )
-        ids, known = self._texts.withdrawn(ids) if params.token_healing else (ids, b"")
-        seq = self._sequence(ids, params)
+        if checked.content is not None:
+            _check_reads_tokens(params, checked)
+        known = b""
+        if params.token_healing:
+            ids, known = self._texts.withdrawn(checked.ids)
+            checked = Prompt(ids, checked.content and checked.content.beginning(len(ids)))
+        seq = self._sequence(checked, params)
         ends = end_ids(params, tokenizer)
         chain = SamplerChain.from_params(
             params,
             n_vocab,
             seed,
             self._texts,
-            seq.n_tokens,
+            len(seq.history),
             ends,
             self._constraints,
             known,
@@ -155,21 +181,34 @@ class Intake:
         )
         return seq, params, chain, tokenizer
 
-    def _sequence(self, ids: list[int], params: SamplingParams) -> Sequence:
-        """Return a prompt as it is to be continued: behind a source, or beside a negative prompt."""
-        negative = params.negative_prompt
+    def _sequence(self, prompt: Prompt, params: SamplingParams) -> Sequence:
+        """Return a prompt as it is to be continued: after an encoder input, or next to a negative prompt."""
+        program = self.model.main
         if self.model.has_encoder:
             if params.cfg_scale != 1.0:
                 raise ParameterError(f"cfg_scale={params.cfg_scale}: this model has an encoder; leave it at 1")
-            return Sequence(self.cache, [self.model.decoder_start], self._source(ids))
+            return Sequence(self.cache, [self.model.decoder_start], self._encoder_tokens(prompt))
         if params.cfg_scale == 1.0:
-            return Sequence(self.cache, ids)
-        if isinstance(negative, str):
-            negative = tuple(self.model.tokenizer.encode(negative))
-        return Guided(
-            self.cache, ids, self._checked(negative, "negative prompt") if negative is not None else ids[-1:],
-            params.cfg_scale,
+            return Sequence(self.cache, prompt.ids, content=prompt.content, program=program)
+        seq = Guided(
+            self.cache, prompt.ids, self._negative(prompt, params.negative_prompt), params.cfg_scale, prompt.content,
+            program=program,
         )  # fmt: skip
+        if seq.n_last + 1 > self.cache.n_batch:
+            raise ParameterError(
+                f"cfg_scale: the prompt ends with a bidirectional part of {seq.n_last} rows, which is computed in one "
+                f"step with the negative prompt, but n_batch={self.cache.n_batch}; ask for n_batch={seq.n_last + 1}"
+            )
+        return seq
+
+    def _negative(self, prompt: Prompt, negative: Any) -> list[int]:
+        """Return the negative prompt's token ids: those asked for, else the prompt's last one."""
+        if negative is not None:
+            text = isinstance(negative, str)
+            return self._ids(self.model.tokenizer.encode(negative) if text else negative, "negative prompt")
+        if prompt.has_embeddings and prompt.content is not None and prompt.content.ends_with_embedding:
+            raise ParameterError("cfg_scale: the prompt ends with embeddings; give a negative_prompt")
+        return prompt.ids[-1:]
 
     @cached_property
     def _texts(self) -> TokenTexts:
@@ -189,30 +228,88 @@ class Intake:
             name = self.model.architecture.name
             raise ParameterError(f"{what}: {name} is an encoder, which writes no text; use embed")
 
-    def _source(self, ids: list[int]) -> list[int]:
+    def _encoder_tokens(self, prompt: Prompt) -> list[int]:
         """Return token ids that an encoder reads in one step."""
-        if self.cache.n_batch < len(ids) <= self.cache.n_ctx:
+        n, n_batch = len(prompt.ids), self.cache.n_batch
+        if prompt.content is not None:
+            raise ParameterError("embeddings and masks of parts: this model's encoder reads token ids alone")
+        if n_batch < n <= self.cache.n_ctx:
             raise ParameterError(
-                f"a text of {len(ids)} tokens, which an encoder reads in one step, but n_batch={self.cache.n_batch}; "
-                f"ask for n_batch={len(ids)} or more"
+                f"a text of {n} tokens, which an encoder reads in one step, but n_batch={n_batch}; "
+                f"ask for n_batch={n} or more"
             )
-        return ids
+        return prompt.ids
 
-    def _checked(self, tokens: Iterable[int], what: str = "prompt") -> list[int]:
+    def _checked(self, prompt: TokensOrParts) -> Prompt:
+        """Return the rows of a prompt, all of which the model can take."""
+        parts: Any = [prompt] if is_part(prompt) else prompt
+        if not is_parts(parts):
+            return Prompt(self._ids(prompt, "prompt"), None)
+        for part in parts:
+            if not is_part(part):
+                raise ParameterError(f"a part of a prompt is text, Tokens or Embeddings, not {shown(part)}")
+            if isinstance(part, Tokens):
+                self._check_ids(part.ids)
+        content = Content.of(parts)
+        if content.is_plain:
+            return Prompt(content.tokens.tolist(), None)
+        self._check_content(content)
+        return Prompt(content.tokens.tolist(), content)
+
+    def _check_content(self, content: Content) -> None:
+        """Raise ParameterError where the model's program does not take it."""
+        graph, name = self.model.graphs[self.model.main], self.model.architecture.name
+        if content.embeddings is not None:
+            if "embeddings" not in graph.inputs:
+                raise ParameterError(f"Embeddings: {name} takes none; it reads {', '.join(graph.inputs)}")
+            n_embd, found = self.model.hp.n_embd, content.embeddings.values.shape[1]
+            if found != n_embd:
+                raise ParameterError(f"Embeddings: rows of {found} numbers, but n_embd of this model is {n_embd}")
+        if content.has_positions:
+            if "positions" not in graph.inputs:
+                raise ParameterError(f"Embeddings: positions were given, but {name} uses none; leave them out")
+            if content.n_axes not in (1, graph.n_axes):
+                raise ParameterError(
+                    f"Embeddings: positions have {content.n_axes} axes, but those of {name} have {graph.n_axes}"
+                )
+        if content.spans and not any(node.spec.attends for node in graph.nodes):
+            raise ParameterError(f"mask='bidirectional': {name} has no attention; leave it at 'causal'")
+        for first, end in content.spans:
+            if end - first > self.cache.n_batch:
+                raise ParameterError(
+                    f"a bidirectional part of {end - first} rows, which are computed in one step, but "
+                    f"n_batch={self.cache.n_batch}; ask for n_batch={end - first} or more"
+                )
+
+    def _ids(self, tokens: Any, what: str) -> list[int]:
         """Return token ids as integers that the model has."""
-        n_vocab = self.model.hp.n_vocab
-        try:
-            if isinstance(tokens, NO_LISTS):
-                raise TypeError
-            ids = [index(token) for token in tokens]
-        except TypeError:
-            raise ParameterError(f"a {what} is text or a list of token ids, not {shown(tokens)}") from None
+        ids = as_ids(tokens, f"a {what} is text or a list of token ids")
         if not ids:
             raise ParameterError(f"the {what} has no tokens; give at least one (the BOS token, for instance)")
+        self._check_ids(ids)
+        return ids
+
+    def _check_ids(self, ids: Iterable[int]) -> None:
+        n_vocab = self.model.hp.n_vocab
         for token in ids:
             if not 0 <= token < n_vocab:
                 raise ParameterError(f"token id {token} does not exist: the model has ids 0 to {n_vocab - 1}")
-        return ids
+
+
+def _check_reads_tokens(params: SamplingParams, prompt: Prompt) -> None:
+    """Raise ParameterError if the params ask for what only rows that are tokens, attended to causally, have."""
+    content = prompt.content
+    if prompt.has_embeddings and params.echo:
+        raise ParameterError("echo: some rows of the prompt are embeddings, which have no text; leave it at False")
+    if params.prompt_logprobs is not None:
+        raise ParameterError(
+            "prompt_logprobs: rows of the prompt that are embeddings, or see what follows them, have none; LLM.score "
+            "gives those of tokens after the prompt"
+        )
+    if params.token_healing and content is not None and (
+        content.ends_with_embedding or content.span_across(len(prompt.ids) - 1) is not None
+    ):
+        raise ParameterError("token_healing: the prompt ends with embeddings or a bidirectional part; leave it at False")
 
 
 def _need_no_prompt(params: SamplingParams, why: str) -> None:

@@ -180,7 +180,7 @@ class OutputProcessor:
     def __init__(
         self, seq: Sequence, params: SamplingParams, tokenizer: Tokenizer, n_known: int, tools: ToolUse | None
     ) -> None:
-        self._calls = None if tools is None else tools.reader(seq.tokens)
+        self._calls = None if tools is None else tools.reader(seq.history)
         self._stops = StopFilter(params.stop)
         self._pieces: list[str] = []
         self._n_taken = self._n_calls_taken = 0
@@ -189,7 +189,7 @@ class OutputProcessor:
             self._decoder = tokenizer.stream(shown=shown)
             self._add("".join(map(self._decoder.push, seq.tokens.tolist())))
         else:
-            last = None if len(seq.source) else int(seq.tokens[-1])
+            last = None if len(seq.encoder_tokens) else seq.last_token
             self._decoder = tokenizer.stream(after=last, n_known=n_known, shown=shown)
 
     @property

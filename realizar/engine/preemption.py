@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from realizar.engine.sequence import GONE, Chunk
+from realizar.engine.chunk import Chunk
+from realizar.engine.sequence import NO_BLOCK
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class _Group:
 
     @property
     def is_done(self) -> bool:
-        """Whether every sequence lacks its last token alone."""
-        return self.trunk is None and all(seq.n_left <= 1 for seq in self.members)
+        """Whether every sequence lacks what gives its next token alone."""
+        return self.trunk is None and all(seq.n_left <= seq.n_last for seq in self.members)
 
     def next_chunk(self, budget: int) -> Chunk | None:
         """Return what to compute next, without an output."""
@@ -54,9 +55,9 @@ class _Group:
             self.trunk.match_prefix()
             return _chunk(self.trunk, self.trunk.n_left, budget)
         for seq in self.members:
-            if seq.n_left > 1:
+            if seq.n_left > seq.n_last:
                 seq.match_prefix()
-                return _chunk(seq, seq.n_left - 1, budget)
+                return _chunk(seq, seq.n_left - seq.n_last, budget)
         return None
 
 
@@ -113,7 +114,7 @@ class _Saved(NamedTuple):
     seq: Sequence
     tables: list[list[int]]
     n_computed: int
-    source_computed: bool
+    encoder_computed: bool
     state: Any
 
 
@@ -135,16 +136,16 @@ class Swapped:
     def __init__(self, cache: KVCache, seqs: Seq[Sequence]) -> None:
         self._cache = cache
         held = [
-            list(dict.fromkeys(block for seq in seqs for block in seq.tables[group] if block != GONE))
+            list(dict.fromkeys(block for seq in seqs for block in seq.tables[group] if block != NO_BLOCK))
             for group in range(len(cache.pools))
         ]
-        number = [{block: i for i, block in enumerate(blocks)} | {GONE: GONE} for blocks in held]
+        number = [{block: i for i, block in enumerate(blocks)} | {NO_BLOCK: NO_BLOCK} for blocks in held]
         self.n_blocks = [len(blocks) for blocks in held]
         self._blocks = [cache.save_blocks(group, blocks) for group, blocks in enumerate(held)]
         self._saved = [
             _Saved(
                 seq, [[number[group][block] for block in table] for group, table in enumerate(seq.tables)],
-                seq.n_computed, seq.source_computed, None if seq.slot is None else cache.save_slot(seq.slot),
+                seq.n_computed, seq.encoder_computed, None if seq.slot is None else cache.save_slot(seq.slot),
             )
             for seq in seqs
         ]  # fmt: skip
@@ -157,10 +158,10 @@ class Swapped:
             cache.load_blocks(group, own, self._blocks[group])
         for saved in self._saved:
             tables = [
-                [GONE if i == GONE else own[i] for i in table]
+                [NO_BLOCK if i == NO_BLOCK else own[i] for i in table]
                 for own, table in zip(blocks, saved.tables, strict=True)
             ]  # fmt: skip
-            saved.seq.restore(tables, saved.n_computed, saved.source_computed)
+            saved.seq.restore(tables, saved.n_computed, saved.encoder_computed)
             if saved.state is not None:
                 saved.seq.slot = cache.take_slot()
                 cache.load_slot(saved.seq.slot, saved.state)

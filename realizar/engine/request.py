@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
-from realizar.engine.sequence import Chunk
+from realizar.engine.chunk import Chunk
 from realizar.errors import RealizarError, RequestError, told
 from realizar.runtime.batch import BLOCK
 
@@ -134,7 +134,7 @@ class Request(ABC):
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that the request holds at most."""
-        return self.seq.cache.blocks_needed(self.n_max, len(self.seq.source))
+        return self.seq.cache.blocks_needed(self.n_max, len(self.seq.encoder_tokens))
 
     def free(self) -> None:
         """Give back what it holds of the cache."""
@@ -152,7 +152,7 @@ class Request(ABC):
             n_texts = len(self.seqs)
             return [min(n + n_texts, m) for n, m in zip(self._swapped.n_blocks, most, strict=True)]
         n = sum(blocks_to_come(seq) for seq in self.seqs)
-        cross = 0 if self._reads.source_computed else -(-len(self._reads.source) // BLOCK)
+        cross = 0 if self._reads.encoder_computed else -(-len(self._reads.encoder_tokens) // BLOCK)
         return [min(cross if is_cross else n, m) for is_cross, m in zip(self.seq.cache.cross, most, strict=True)]
 
     @property
@@ -160,10 +160,10 @@ class Request(ABC):
         """The sequence that reads the encoder input, if there is one, for all."""
         return self._recomputed.first if self._recomputed is not None else (self.text_seqs or (self.seq,))[0]
 
-    def source_chunk(self) -> Chunk | None:
+    def encoder_chunk(self) -> Chunk | None:
         """Return the encoder input as what to compute next, or None; no output of it is wanted."""
         seq = self._reads
-        return None if seq.source_computed else Chunk(seq, len(seq.source), 0, is_source=True)
+        return None if seq.encoder_computed else Chunk(seq, len(seq.encoder_tokens), 0, is_encoder_input=True)
 
     def next_or_recomputed(self, budget: int) -> list[Chunk]:
         """Return what to compute next: what preemption has taken, then `next_chunks`."""
@@ -224,7 +224,7 @@ class Request(ABC):
         Parameters
         ----------
         chunks : sequence of Chunk
-            What `next_chunks` or `source_chunk` returned.
+            What `next_chunks` or `encoder_chunk` returned.
         rows : LogitRows [n_outputs, n_vocab], or float32 [n_outputs, n]
             The outputs of the chunks, at least one, in their order: LogitRows of "logits", else an array. Valid during
             the call.
@@ -256,23 +256,23 @@ class TextRequest(Request):
         if params.max_time is not None:
             self.deadline = time.perf_counter() + params.max_time
         self._n_prompts = [own.n_tokens for own in seq.together]
-        self._n_prompt = len(seq.source) or seq.n_tokens
+        self._n_prompt = len(seq.encoder_tokens) or seq.n_tokens
         self._n_cached = 0
         self._has_begun = False
         self._t_begin = 0.0
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that its texts hold at most."""
-        cache, n_source, n_texts = self.seq.cache, len(self.seq.source), self.params.n_texts
+        cache, n_source, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_texts
         each = (
             cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_source, n_texts, n)
             for n in self._n_prompts
         )
         return [sum(needed) for needed in zip(*each, strict=True)]
 
-    def source_chunk(self) -> Chunk | None:
+    def encoder_chunk(self) -> Chunk | None:
         """Return the encoder input, once."""
-        chunk = super().source_chunk()
+        chunk = super().encoder_chunk()
         if chunk is not None:
             self._t_begin = self._t_begin or time.perf_counter()
         return chunk
@@ -296,7 +296,7 @@ class TextRequest(Request):
 
     def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
         """Return the tokens of the texts that go on by a token."""
-        return [chunk.seq.tokens for chunk in chunks if chunk.n_outputs]
+        return [chunk.seq.history for chunk in chunks if chunk.n_outputs]
 
     def _timings(self, n_generated: int, t_first: float, t_last: float) -> Timings:
         """Return what a text took whose first and last token came at these times (0: not yet)."""

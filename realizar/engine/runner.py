@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar.engine.sequence import Chunk
 from realizar.runtime.backend import CompileParams
 from realizar.runtime.batch import Batch
 from realizar.runtime.logit_rows import LogitRows
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from realizar.engine.chunk import Chunk
     from realizar.engine.kv_cache import KVCache
     from realizar.model import Model
     from realizar.params import EngineParams
@@ -54,6 +54,10 @@ class Runner:
         self.activations = params.activations or model.default_activations
         self._compile_params = CompileParams(cache.n_batch, cache.n_ctx, self.activations)
         self._programs: dict[tuple[str, tuple[str, ...] | None], Program] = {}
+        self._numbers = np.arange(cache.n_batch + 1, dtype=np.int32)
+        self._has_cross = any(cache.cross)
+        self._versions: list[int] = []
+        self._last_tables: tuple[npt.NDArray[np.int32], ...] = ()
         self.program(None)
 
     @property
@@ -83,33 +87,39 @@ class Runner:
     def batch(self, chunks: Iterable[Chunk]) -> Batch:
         """Lay the chunks of a step out in rows; their blocks must have been reserved."""
         chunks = list(chunks)
-        counts = np.array([chunk.n_tokens for chunk in chunks])
-        past = np.array([chunk.n_past for chunk in chunks])
-        start = np.concatenate([[0], counts.cumsum()])
-        rows = np.arange(start[-1])
-        positions = rows + np.repeat(past - start[:-1], counts)
-        wanted = np.repeat(start[1:] - [chunk.n_outputs for chunk in chunks], counts)
+        n_seqs = len(chunks)
+        past = np.array([chunk.n_past for chunk in chunks], np.int32)
+        if all(chunk.n_tokens == chunk.n_outputs == 1 for chunk in chunks):  # decode only
+            start, outputs, positions = self._numbers[: n_seqs + 1], self._numbers[:n_seqs], past
+        else:
+            counts = np.array([chunk.n_tokens for chunk in chunks])
+            start = np.concatenate([[0], counts.cumsum()], dtype=np.int32)
+            rows = np.arange(start[-1], dtype=np.int32)
+            positions = rows + np.repeat(past - start[:-1], counts)
+            wanted = np.repeat(start[1:] - [chunk.n_outputs for chunk in chunks], counts)
+            outputs = np.flatnonzero(rows >= wanted).astype(np.int32)
+        more: dict[str, Any] = {}
+        if any(chunk.seq.content is not None or chunk.seq.adapter for chunk in chunks):
+            more = _content(chunks, start, positions)
+        if self._has_cross:
+            more["seq_source"] = np.array([len(chunk.seq.encoder_tokens) for chunk in chunks], np.int32)
         return Batch(
             tokens=np.concatenate([chunk.tokens for chunk in chunks]),
-            positions=positions.astype(np.int32)[None],
-            seq_start=start.astype(np.int32),
-            seq_past=past.astype(np.int32),
-            block_tables=tuple(self._table(chunks, group) for group in range(len(self.cache.pools))),
+            seq_start=start,
+            seq_past=past,
+            block_tables=self._tables(chunks),
             state_slots=np.array([chunk.seq.slot or 0 for chunk in chunks], np.int32),
-            outputs=np.flatnonzero(rows >= wanted).astype(np.int32),
-            seq_source=np.array([len(chunk.seq.source) for chunk in chunks], np.int32)
-            if any(self.cache.cross)
-            else None,
+            outputs=outputs,
+            **{"positions": positions[None], **more},
         )
 
-    @staticmethod
-    def _table(chunks: list[Chunk], group: int) -> npt.NDArray[np.int32]:
-        """Tables of one group, one row per sequence; 0 where there is no block, so that no entry leads astray."""
-        tables = [chunk.seq.tables[group] for chunk in chunks]
-        out = np.zeros((len(tables), max(map(len, tables))), np.int32)
-        for row, table in zip(out, tables, strict=True):
-            row[: len(table)] = table
-        return np.maximum(out, 0)
+    def _tables(self, chunks: list[Chunk]) -> tuple[npt.NDArray[np.int32], ...]:
+        """Block tables, one per group; those of the step before where they are the same."""
+        versions = [chunk.seq.table_version for chunk in chunks]
+        if versions != self._versions:
+            self._last_tables = tuple(_table(chunks, group) for group in range(len(self.cache.pools)))
+            self._versions = versions
+        return self._last_tables
 
     def run(self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None) -> dict[str, Any]:
         """Make the cache's pending copies, then compute a step.
@@ -139,3 +149,42 @@ class Runner:
         if "logits" in found:
             found["logits"] = LogitRows(found["logits"], self.backend.summarize)
         return found
+
+
+def _table(chunks: list[Chunk], group: int) -> npt.NDArray[np.int32]:
+    """Tables of one group, one row per sequence; 0 where there is no block, so that no entry leads astray."""
+    tables = [chunk.seq.tables[group] for chunk in chunks]
+    out = np.zeros((len(tables), max(map(len, tables))), np.int32)
+    for row, table in zip(out, tables, strict=True):
+        row[: len(table)] = table
+    return np.maximum(out, 0)
+
+
+def _content(
+    chunks: list[Chunk], start: npt.NDArray[np.int32], positions: npt.NDArray[np.int32]
+) -> dict[str, npt.NDArray[Any] | None]:
+    """Return the fields of a Batch for rows that are not plain tokens."""
+    contents = [None if chunk.is_encoder_input else chunk.seq.content for chunk in chunks]
+    axes = np.repeat(positions[None], max(1 if own is None else own.n_axes for own in contents), axis=0)
+    rows: list[npt.NDArray[np.int32]] = []
+    values: list[npt.NDArray[np.float32]] = []
+    spans: list[tuple[int, int]] = []
+    for chunk, content, before in zip(chunks, contents, start.tolist(), strict=False):
+        if content is None:
+            continue
+        first, end = chunk.n_past, chunk.n_past + chunk.n_tokens
+        axes[:, before : before + chunk.n_tokens] = content.positions(first, end)
+        spans += [(a - first + before, b - first + before) for a, b in content.spans_between(first, end)]
+        if content.embeddings is not None:
+            own = content.embeddings.between(first, end)
+            rows.append(own.rows + np.int32(before))
+            values.append(own.values)
+    has_rows = any(map(len, rows))
+    adapters = [chunk.seq.adapter for chunk in chunks]
+    return {
+        "positions": axes,
+        "embeddings": np.concatenate(values) if has_rows else None,
+        "embedding_rows": np.concatenate(rows) if has_rows else None,
+        "spans": np.array(spans, np.int32) if spans else None,
+        "adapters": np.array(adapters, np.int32) if any(adapters) else None,
+    }

@@ -16,7 +16,7 @@ from realizar.errors import BusyError, CacheFullError, ParameterError
 if TYPE_CHECKING:
     from realizar.engine.kv_cache import KVCache
     from realizar.engine.request import Request
-    from realizar.engine.sequence import Chunk
+    from realizar.engine.chunk import Chunk
 
 MAX_PASSED = 8
 """Later requests that may be admitted before one that waits for more room than they need."""
@@ -55,6 +55,7 @@ class Scheduler:
         self.running: list[Request] = []
         self.cost = PreemptionCost(cache)
         self.n_preempted = 0
+        self._held_up: Request | None = None
         self._max_waiting = math.inf if max_waiting is None else max_waiting
         self._new: deque[Request] = deque()
         self._timed: deque[Request] = deque()
@@ -101,13 +102,15 @@ class Scheduler:
 
         Those that lack one token go first, so that a text being written does not stall behind a long prompt; the
         rest of the budget goes to prompts in order of admission, the last of them in part. Encoder inputs, which are
-        read as a whole, have a budget of their own.
+        read as a whole, have a budget of their own. A request that needs more than was left of the last step's budget
+        (for a bidirectional span, say) goes first.
         """
         self.expire()
         self.retire()
         self.admit()
         work: dict[Request, list[Chunk]] = {}
-        for request in sorted(self.running, key=lambda r: r.is_prefilling):
+        first, self._held_up = self._held_up, None
+        for request in sorted(self.running, key=lambda r: (r is not first, r.is_prefilling)):
             if request.is_paused or request not in self.running:
                 continue
             chunks = self._next_chunks(request, work)
@@ -118,14 +121,17 @@ class Scheduler:
 
     def _next_chunks(self, request: Request, work: dict[Request, list[Chunk]]) -> list[Chunk]:
         """Return what to compute next of a request, which may run its own code; nothing where that fails."""
-        spent = sum(c.n_tokens for chunks in work.values() for c in chunks if not c.is_source)
-        spent_on_sources = sum(c.n_tokens for chunks in work.values() for c in chunks if c.is_source)
+        spent = sum(c.n_tokens for chunks in work.values() for c in chunks if not c.is_encoder_input)
+        spent_on_sources = sum(c.n_tokens for chunks in work.values() for c in chunks if c.is_encoder_input)
         try:
-            source = request.source_chunk()
+            source = request.encoder_chunk()
             if source is not None:
                 return [source] if source.n_tokens <= self.cache.n_batch - spent_on_sources else []
             budget = self.cache.n_batch - spent
-            return request.next_or_recomputed(budget) if budget else []
+            chunks = request.next_or_recomputed(budget) if budget else []
+            if budget and not chunks:
+                self._held_up = self._held_up or request
+            return chunks
         except BaseException as error:
             request.fail(error)
             return []

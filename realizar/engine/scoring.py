@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.engine.request import Request
-from realizar.engine.sequence import Chunk
+from realizar.engine.chunk import Chunk
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.sampling import logprobs
 
@@ -49,8 +49,9 @@ class LogitsRequest(Request):
 
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens; nothing is taken over from the cache, since it keeps no logits."""
-        n = min(self.seq.n_left, budget, SCORE_ROWS)
-        return [Chunk(self.seq, n, n)]
+        n = min(self.seq.n_left, budget)
+        n = self.seq.whole_spans(min(n, SCORE_ROWS), most=n)
+        return [Chunk(self.seq, n, n)] if n else []
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Keep the rows; RealizarError if one of them holds what `generate` could choose no token by."""
@@ -83,14 +84,14 @@ class EmbeddingRequest(Request):
     def __init__(self, seq: Sequence, n_embd: int, output: str) -> None:
         super().__init__(seq, seq.n_tokens)
         self.output = output
-        self.hidden = np.empty((seq.n_tokens or len(seq.source), n_embd), np.float32)
+        self.hidden = np.empty((seq.n_tokens or len(seq.encoder_tokens), n_embd), np.float32)
         self._n = 0
 
-    def source_chunk(self) -> Chunk | None:
+    def encoder_chunk(self) -> Chunk | None:
         """Return the whole text, where an encoder reads it."""
-        if self.seq.source_computed:
+        if self.seq.encoder_computed:
             return None
-        return Chunk(self.seq, len(self.seq.source), len(self.seq.source), is_source=True)
+        return Chunk(self.seq, len(self.seq.encoder_tokens), len(self.seq.encoder_tokens), is_encoder_input=True)
 
     @property
     def finished(self) -> bool:
@@ -99,8 +100,8 @@ class EmbeddingRequest(Request):
 
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens; nothing is taken over from the cache, since it keeps no hidden states."""
-        n = min(self.seq.n_left, budget)
-        return [Chunk(self.seq, n, n)]
+        n = self.seq.whole_spans(min(self.seq.n_left, budget))
+        return [Chunk(self.seq, n, n)] if n else []
 
     def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
         """Keep the rows; RealizarError if one of them holds a number that is not finite."""
@@ -181,13 +182,13 @@ class PromptLogprobs:
         """Whether every token has its log-probability."""
         return len(self.found) == len(self._tokens)
 
-    def next_chunk(self, seq: Sequence, budget: int) -> Chunk:
+    def next_chunks(self, seq: Sequence, budget: int) -> list[Chunk]:
         """Return what to compute next of the sequence: never the last token of the run, which predicts another."""
         before = self._first - 1  # the row that the first one is read off
         n = seq.n_computed
         end = min(n + budget, before + len(self._tokens), max(n, before) + SCORE_ROWS)
         end = n + seq.cut(end - n)
-        return Chunk(seq, end - n, max(0, end - max(n, before)))
+        return [Chunk(seq, end - n, max(0, end - max(n, before)))] if end > n else []
 
     def take(self, chunk: Chunk, rows: LogitRows) -> None:
         """Read the log-probabilities off a chunk's rows."""
@@ -224,7 +225,7 @@ class ScoreRequest(Request):
         """Return the next tokens, after taking over what the cache holds of those that are not asked for."""
         if not self.seq.n_computed:
             self.seq.match_prefix(self._n_given - 1)
-        return [self._wanted.next_chunk(self.seq, budget)]
+        return self._wanted.next_chunks(self.seq, budget)
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Read them off."""

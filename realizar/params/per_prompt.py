@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
 from realizar.errors import ParameterError, shown
+from realizar.params.prompt import NO_LISTS, is_part
 from realizar.params.sampling import SamplingParams
-
-NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, Set)
-"""Iterables that are not lists of prompts or ids: bytes would pass as ids, mappings and sets have no order."""
 
 
 def as_prompts(prompts: Any) -> list[Any]:
-    """Return one prompt (text or token ids) or several as a list of prompts."""
+    """Return one prompt or several as a list of prompts.
+
+    A prompt is text, token ids, or a list of parts. A list in which an item is `Tokens` or `Embeddings` is one list of
+    parts; one of texts alone is a list of prompts.
+    """
     if isinstance(prompts, NO_LISTS):
         return [prompts]
     try:
         items: list[Any] = list(prompts)
     except TypeError:  # not iterable; the engine raises the error
         return [prompts]
-    return [items] if all(isinstance(item, Integral) for item in items) else items
+    return [items] if is_parts(items) or all(isinstance(item, Integral) for item in items) else items
+
+
+def is_parts(prompt: Any) -> bool:
+    """Whether a prompt is a list of parts."""
+    return isinstance(prompt, (list, tuple)) and any(is_part(item) for item in prompt)
 
 
 def params_of_each(params: SamplingParams | Iterable[SamplingParams], n: int) -> list[SamplingParams]:

@@ -14,6 +14,7 @@ from realizar.params import EngineParams
 from realizar.runtime.batch import BLOCK, Batch
 
 N_VOCAB = 32
+N_EMBD = 3
 EOG = 0
 
 
@@ -192,7 +193,7 @@ class FakeModel:
 
     def __init__(self, plan: FakePlan = FULL, n_ctx: int = 256) -> None:
         self._plan = plan
-        self.hp = SimpleNamespace(n_vocab=N_VOCAB, n_ctx_train=n_ctx)
+        self.hp = SimpleNamespace(n_vocab=N_VOCAB, n_ctx_train=n_ctx, n_embd=N_EMBD)
         self.tokenizer = FakeTokenizer()
         self.file = SimpleNamespace(metadata={})
         self.closed = False
@@ -204,7 +205,11 @@ class FakeModel:
     main = "decode"
     default_activations = "int8"
     has_encoder = False
-    graphs = MappingProxyType({"decode": SimpleNamespace(outputs={"logits": 0})})
+    architecture = SimpleNamespace(name="fake")
+    graphs = MappingProxyType({
+        "decode": SimpleNamespace(outputs={"logits": 0}, inputs=("tokens", "embeddings", "positions"), n_axes=3,
+                                  nodes=[SimpleNamespace(spec=SimpleNamespace(attends=True))])
+    })  # fmt: skip
 
     def bind(self, plan: FakePlan, backend, storage, params) -> FakeProgram:
         assert backend.n_threads == 2
@@ -230,12 +235,12 @@ def check_cache(cache: KVCache, sequences) -> None:
             own = [block for block in seq.tables[group] if block >= 0]
             assert len(own) == len(set(own)), "a block twice in one table"
         counts = [held.count(block) for block in range(pool.n_blocks)]
-        n_used = len(pool._holders)
-        assert counts == [*pool._holders, *[0] * (pool.n_blocks - n_used)]
+        n_used = len(pool._ref_counts)
+        assert counts == [*pool._ref_counts, *[0] * (pool.n_blocks - n_used)]
         assert pool.n_free == counts.count(0)
         assert sorted(pool._free) == [block for block, n in enumerate(counts[:n_used]) if n == 0]
-        assert all(pool._name[block] == name for name, block in pool._block_of.items())
-        assert pool.n_named == sum(name is not None for name in pool._name)
+        assert all(pool._key[block] == name for name, block in pool._block_of.items())
+        assert pool.n_cached == sum(name is not None for name in pool._key)
     slots = [seq.slot for seq in sequences if seq.slot is not None]
     n_slots = cache.max_seqs if cache.states else 0
     assert sorted(slots + cache._free_slots) == list(range(n_slots))

@@ -160,13 +160,13 @@ def test_both_texts_are_needed(t5, tmp_path):
 def test_forks_keep_the_source(t5):
     its = engine(t5)
     seq = Sequence(its.cache, [3], TEXTS[0])
-    seq.reserve_source()
-    seq.source_computed = True
+    seq.reserve_encoder_input()
+    seq.encoder_computed = True
     fork = seq.fork()
     assert fork.tables == seq.tables
-    assert fork.source_computed
+    assert fork.encoder_computed
     seq.free()
-    assert not seq.source_computed
+    assert not seq.encoder_computed
     fork.truncate(0)
     assert sum(map(len, fork.tables)) == 4
     fork.free()

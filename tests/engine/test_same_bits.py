@@ -10,7 +10,8 @@ import pytest
 
 from realizar.arch import registry
 from realizar.engine.engine import Engine
-from realizar.engine.sequence import Chunk, Sequence
+from realizar.engine.chunk import Chunk
+from realizar.engine.sequence import Sequence
 from realizar.errors import GraphError
 from realizar.params import EngineParams, SamplingParams
 from realizar.testing import random_tokens, tiny_metadata, tiny_model

@@ -17,7 +17,8 @@ from hypothesis.stateful import (
 
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine.runner import Runner
-from realizar.engine.sequence import GONE, Chunk, Sequence
+from realizar.engine.chunk import Chunk
+from realizar.engine.sequence import NO_BLOCK, Sequence
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import EngineParams
 from tests.engine.fake import FULL, PLANS, RECURRENT, STATEFUL, WINDOWS, FakeModel, check_cache, expected, fake_cache
@@ -101,11 +102,11 @@ def test_a_window_group_needs_only_the_blocks_in_sight():
     rig = Rig(WINDOWS, n_seqs=1)
     seq = rig.sequence(PROMPT[:81])
     rig.finish(seq)
-    assert seq.tables[1] == [GONE] * 4 + seq.tables[1][4:]
-    assert seq.tables[2][:2] == [GONE, GONE]
+    assert seq.tables[1] == [NO_BLOCK] * 4 + seq.tables[1][4:]
+    assert seq.tables[2][:2] == [NO_BLOCK, NO_BLOCK]
     again = rig.sequence(PROMPT[:81])
     assert again.n_cached == 80
-    assert again.tables[1][:4] == [GONE] * 4
+    assert again.tables[1][:4] == [NO_BLOCK] * 4
     rig.finish(again)
     check_cache(rig.cache, [seq, again])
 

@@ -7,7 +7,8 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar._kernels import table
-from realizar.engine.sequence import Chunk, Sequence
+from realizar.engine.chunk import Chunk
+from realizar.engine.sequence import Sequence
 from tests.limits.models import LLAMA, QWEN2, SMOLLM2, TEMPLATE, real, rewritten
 
 PROMPTS = (

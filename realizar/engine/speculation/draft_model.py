@@ -11,7 +11,8 @@ import numpy as np
 from realizar._kernels.sampling import Candidates
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
-from realizar.engine.sequence import Chunk, Sequence
+from realizar.engine.chunk import Chunk
+from realizar.engine.sequence import Sequence
 from realizar.engine.speculation.speculator import (
     LEAST_GAIN,
     MAX_ROWS,

@@ -1,0 +1,64 @@
+"""Chunk: the part of a sequence that one step computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from realizar.engine.sequence import Sequence
+
+NO_DRAFTS: npt.NDArray[np.int32] = np.empty(0, np.int32)
+
+
+class Chunk(NamedTuple):
+    """The next n_tokens of a sequence, or its whole encoder input; the last n_outputs of them give outputs.
+
+    Trailing `drafts`, int32 [n_drafts], are speculative and not in the sequence yet.
+    """
+
+    seq: Sequence
+    n_tokens: int
+    n_outputs: int
+    is_encoder_input: bool = False
+    drafts: npt.NDArray[np.int32] = NO_DRAFTS
+
+    @property
+    def n_past(self) -> int:
+        """Rows of the sequence before these."""
+        return 0 if self.is_encoder_input else self.seq.n_computed
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """Token ids: int32 [n_tokens], 0 where embeddings enter."""
+        if self.is_encoder_input:
+            return self.seq.encoder_tokens
+        tokens = self.seq.tokens[self.seq.n_computed :][: self.n_tokens]
+        return np.concatenate([tokens, self.drafts]) if len(self.drafts) else tokens
+
+    def reserve(self) -> None:
+        """Make sure that what is computed can be written."""
+        if self.is_encoder_input:
+            self.seq.reserve_encoder_input()
+        else:
+            self.seq.reserve(self.n_tokens)
+
+    def fork(self) -> Sequence:
+        """Fork the sequence as if this chunk were computed; the fork goes on from its output."""
+        return self.seq.fork(self.n_tokens)
+
+    def commit(self) -> None:
+        """Note that it is computed; of the drafts, those that were accepted."""
+        if self.is_encoder_input:
+            self.seq.encoder_computed = True
+        else:
+            self.seq.commit(self.n_tokens - self._n_rejected() if len(self.drafts) else self.n_tokens)
+
+    def _n_rejected(self) -> int:
+        end = self.n_past + self.n_tokens
+        followed = self.seq.tokens[end - len(self.drafts) : end]
+        others = np.flatnonzero(followed != self.drafts[: len(followed)])
+        return len(self.drafts) - (int(others[0]) if len(others) else len(followed))

@@ -1,0 +1,155 @@
+"""Parts of a prompt that is more than text: token ids, and embeddings in place of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from operator import index
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from realizar.errors import ParameterError, shown
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Mask = Literal["causal", "bidirectional"]
+"""What the rows of a part see: themselves and what precedes them, or all rows of the part as well."""
+
+MAX_POSITION = 2**31 - 1
+NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, Set)
+"""Iterables that are not lists of prompts or ids: bytes would pass as ids, mappings and sets have no order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Token ids of a prompt.
+
+    Parameters
+    ----------
+    ids : iterable of int
+        At least one.
+    mask : {"causal", "bidirectional"}
+        With "bidirectional" the tokens of the part see each other in both directions; they are computed in one step.
+
+    Raises
+    ------
+    ParameterError
+        If there are no ids, an id is no integer, or there is no such mask.
+    """
+
+    ids: Iterable[int]
+    mask: Mask = "causal"
+
+    def __post_init__(self) -> None:
+        _check_mask(self.mask)
+        ids = as_ids(self.ids, "ids of Tokens must be a list of token ids")
+        if not ids:
+            raise ParameterError("Tokens: there are no ids; leave the part out")
+        object.__setattr__(self, "ids", tuple(ids))
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Rows that enter a model in place of token embeddings, such as those of a picture or of a soft prompt.
+
+    The rows are copied: changing the array afterwards does not change the part.
+
+    Parameters
+    ----------
+    rows : float32 [n, n_embd]
+        Any numbers that float32 holds. They enter as they are: a model that scales token embeddings does not scale
+        them.
+    positions : int32 [k, n], optional
+        Position of each row on each of the k axes of the model's rotary embeddings (1 for most), counted from the
+        position that the part begins at. What follows goes on after the greatest of them. By default 0 to n - 1.
+    mask : {"causal", "bidirectional"}
+        With "bidirectional" the rows see each other in both directions; they are computed in one step.
+    key : bytes, optional
+        Stands for the rows in the prefix cache, in place of a hash of them. Two parts with one key must have the same
+        rows.
+
+    Raises
+    ------
+    ParameterError
+        If an argument has another shape or type, a number is not finite, or there are no rows.
+    """
+
+    rows: npt.NDArray[np.float32]
+    positions: npt.NDArray[np.int32] | None = None
+    mask: Mask = "causal"
+    key: bytes | None = None
+
+    def __post_init__(self) -> None:
+        _check_mask(self.mask)
+        if self.key is not None and not isinstance(self.key, bytes):
+            raise ParameterError(f"Embeddings: key must be bytes, found {shown(self.key)}")
+        rows = _float_rows(self.rows)
+        object.__setattr__(self, "rows", rows)
+        if self.positions is not None:
+            object.__setattr__(self, "positions", _positions(self.positions, len(rows)))
+
+
+Part = str | Tokens | Embeddings
+"""Text, which is tokenized where it stands; or one of the classes."""
+
+
+def as_ids(given: Any, what: str) -> list[int]:
+    """Return token ids as integers; ParameterError, saying what they are, if this is no list of integers."""
+    try:
+        if isinstance(given, NO_LISTS):
+            raise TypeError
+        return [index(token) for token in given]
+    except TypeError:
+        raise ParameterError(f"{what}, not {shown(given)}") from None
+
+
+def is_part(item: Any) -> bool:
+    """Whether this is a part that is no prompt of its own."""
+    return isinstance(item, (Tokens, Embeddings))
+
+
+def _check_mask(mask: Any) -> None:
+    if not isinstance(mask, str) or mask not in get_args(Mask):
+        raise ParameterError(f"mask={shown(mask)}: must be 'causal' or 'bidirectional'")
+
+
+def _float_rows(given: Any) -> npt.NDArray[np.float32]:
+    """Return a copy of an array that nobody can change."""
+    try:
+        rows = np.asarray(given)
+    except ValueError as error:
+        raise ParameterError(f"Embeddings: rows must be an array [n, n_embd]; {error}") from None
+    if rows.dtype.kind not in "fiu":
+        raise ParameterError(f"Embeddings: rows must be float32 [n, n_embd], found {rows.dtype} {list(rows.shape)}")
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ParameterError(f"Embeddings: rows must have shape [n, n_embd], neither of them 0; found {list(rows.shape)}")
+    with np.errstate(over="ignore"):
+        rows = np.array(rows, np.float32, order="C")
+    bad = np.argwhere(~np.isfinite(rows))
+    if len(bad):
+        row, column = bad[0]
+        raise ParameterError(f"Embeddings: rows[{row}, {column}] is {rows[row, column]} in float32; it must be finite")
+    rows.flags.writeable = False
+    return rows
+
+
+def _positions(given: Any, n: int) -> npt.NDArray[np.int32]:
+    """Return a copy of positions that nobody can change."""
+    try:
+        positions = np.asarray(given)
+    except ValueError as error:
+        raise ParameterError(f"Embeddings: positions must be an array [k, {n}]; {error}") from None
+    if positions.dtype.kind not in "iu" or positions.ndim != 2 or not len(positions) or positions.shape[1] != n:
+        raise ParameterError(
+            f"Embeddings: positions must be integers of shape [k, {n}], a column for each row; "
+            f"found {positions.dtype} {list(positions.shape)}"
+        )
+    if positions.min() < 0 or positions.max() > MAX_POSITION:
+        raise ParameterError(
+            f"Embeddings: positions must be in [0, {MAX_POSITION}], found {positions.min()} to {positions.max()}"
+        )
+    positions = np.array(positions, np.int32, order="C")
+    positions.flags.writeable = False
+    return positions
