@@ -142,7 +142,9 @@ def test_a_cancelled_task_gives_its_request_up(model):
         del other
         gc.collect()
         task = asyncio.create_task(llm.generate("abe", LONG))
-        await asyncio.sleep(0)
+        has_begun = asyncio.Event()
+        asyncio.get_running_loop().call_soon(has_begun.set)
+        await has_begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
