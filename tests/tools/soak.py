@@ -104,7 +104,7 @@ class Soak:
             return
         assert isinstance(last, FinishEvent)
         self.counts["done"] += 1
-        if last.completion.finish_reason == "length" and self.lot.random() < 0.1:
+        if last.completion.finish_reason == "length" and params.samplers is None and self.lot.random() < 0.1:
             hand_in = self.large.beam_search if params.n_beams > 1 else self.large.generate
             alone = hand_in(prompt, params)
             self.large.complete([alone])
