@@ -261,9 +261,7 @@ def _give_up(requests: Iterable[Any]) -> None:
 async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
     """Wait until requests are over; raise the first error among them."""
     done, loop = asyncio.Event(), asyncio.get_running_loop()
-    waiter = Waiter(
-        lambda: all(request.is_over for request in requests), lambda: loop.call_soon_threadsafe(done.set)
-    )
+    waiter = Waiter(lambda: all(request.is_over for request in requests), lambda: loop.call_soon_threadsafe(done.set))
     try:
         if engine.loop.start():
             engine.loop.add(waiter)

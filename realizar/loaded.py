@@ -14,7 +14,7 @@ from realizar.errors import ParameterError, RealizarError, memory_for, shown
 from realizar.forks import cached_property
 from realizar.model import load as load_model
 from realizar.params import Activations, EngineParams, KVType, SamplingParams
-from realizar.params.several import as_prompts, params_of_each
+from realizar.params.per_prompt import as_prompts, params_of_each
 
 if TYPE_CHECKING:
     import os
@@ -109,7 +109,7 @@ class LoadedModel:
                 models.extend(
                     load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
                 )
-                self._engine = Engine(models[0], self.params, *models[1:])
+                self._engine = Engine(models[0], self.params, None if draft is None else models[1])
         except Exception:
             for loaded in models:
                 loaded.close()

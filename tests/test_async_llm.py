@@ -92,16 +92,20 @@ def test_many_at_once(model):
         assert found == [c.token_ids for c in llm.generate(prompts, GREEDY)]
 
 
+async def consume(llm, how, prompt):
+    if how == "generate":
+        await llm.generate(prompt, GREEDY)
+        return
+    async for _ in getattr(llm, how)(prompt, GREEDY):
+        pass
+
+
 @pytest.mark.parametrize("how", ["generate", "stream", "events"])
 def test_errors(model, how):
     async def ask(llm):
         for prompt, error in (("a" * 129, ContextFullError), ("", ParameterError)):
             with pytest.raises(error):
-                if how == "generate":
-                    await llm.generate(prompt, GREEDY)
-                else:
-                    async for _ in getattr(llm, how)(prompt, GREEDY):
-                        pass
+                await consume(llm, how, prompt)
 
     run(ask)
 

@@ -14,16 +14,12 @@ from realizar.sampling import BeamRules, BeamSearch, StopFilter
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    import numpy as np
-    import numpy.typing as npt
-
     from realizar.engine.output import FinishReason
     from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
+    from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Beam, Ended, SamplerChain, Step
     from realizar.tokenizer import Tokenizer
-
-    Rows = npt.NDArray[np.float32]
 
 
 @dataclass(eq=False)
@@ -113,7 +109,7 @@ class Beams(TextRequest):
             return []
         return [chunk for line in self._own_lines() for chunk in line.seq.chunks(budget)]
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Rank what may follow the texts, and choose which go on."""
         self._t_last = time.perf_counter()
         self._t_first = self._t_first or self._t_last

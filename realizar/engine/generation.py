@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from realizar.engine.sequence import Sequence
     from realizar.engine.speculation.speculator import Drafter
     from realizar.params import SamplingParams
+    from realizar.runtime.logit_rows import LogitRow, LogitRows
     from realizar.sampling import Sampled, SamplerChain
     from realizar.tokenizer import Tokenizer
-
-    Rows = npt.NDArray[np.float32]
 
 
 class Answer:
@@ -117,7 +116,7 @@ class Answer:
             return [last._replace(n_tokens=last.n_tokens + n, n_outputs=last.n_outputs + n, drafts=drafts)]
         return chunks
 
-    def take(self, rows: Rows, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
+    def take(self, rows: LogitRows, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
         """Go on by a token, and by one more for each draft that turns out right.
 
         Each is sampled as it would be without drafts, from the same logits behind the same tokens; the first one that
@@ -125,7 +124,7 @@ class Answer:
 
         Parameters
         ----------
-        rows : float32 [1 + n_drafts, n_vocab]
+        rows : LogitRows [1 + n_drafts, n_vocab]
         drafts : int32 [n_drafts]
         """
         n = len(self.token_ids)
@@ -140,7 +139,7 @@ class Answer:
             self.n_drafted += len(drafts)
             self.n_accepted += sum(token == draft for token, draft in zip(taken, drafts.tolist(), strict=False))
 
-    def _sample(self, logits: Rows) -> None:
+    def _sample(self, logits: LogitRow) -> None:
         """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
         sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
         token = sampled.token_id
@@ -208,7 +207,8 @@ class Answer:
         if calls and reason in ("eos", "grammar"):
             reason = "tool_calls"
         logprobs = None if self.params.logprobs is None else self.logprobs
-        return Completion(self.output.text, list(self.token_ids), reason, stop, logprobs, timings, score, tool_calls=calls)
+        text, ids = self.output.text, list(self.token_ids)
+        return Completion(text, ids, reason, stop, logprobs, timings, score, tool_calls=calls)
 
 
 class Generation(TextRequest):
@@ -280,7 +280,7 @@ class Generation(TextRequest):
                 chunks += own
         return chunks
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Let each text go on; those that had the prompt alone go their own ways from here."""
         if self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole:
             self.prompt_logprobs.take(chunks[0], rows)

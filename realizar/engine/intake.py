@@ -20,7 +20,7 @@ from realizar.errors import GrammarError, ParameterError, shown
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
-from realizar.params.several import NO_LISTS
+from realizar.params.per_prompt import NO_LISTS
 from realizar.sampling import SamplerChain, TokenTexts
 from realizar.sampling.defaults import of_file, resolve
 from realizar.sampling.grammar import ConstraintFactory
@@ -51,7 +51,6 @@ class Intake:
         self.model = runner.model
         self.cache = runner.cache
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
-        self._blocks = runner.blocks
 
     def generation(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
         """Return a request for a prompt to be continued, or to be answered where the model has an encoder.
@@ -151,7 +150,6 @@ class Intake:
             seq.n_tokens,
             ends,
             self._constraints,
-            self._blocks,
             known,
             tokenizer.suppressed_ids,
         )
@@ -180,7 +178,7 @@ class Intake:
     @cached_property
     def _candidates(self) -> Candidates:
         """Room to read likelihoods in; a step is one thread's."""
-        return Candidates(self.model.hp.n_vocab, self._blocks)
+        return Candidates(self.model.hp.n_vocab)
 
     @cached_property
     def _constraints(self) -> ConstraintFactory:

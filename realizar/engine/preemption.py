@@ -156,10 +156,11 @@ class Swapped:
         for group, own in enumerate(blocks):
             cache.load_blocks(group, own, self._blocks[group])
         for saved in self._saved:
-            saved.seq.restore(
-                [[GONE if i == GONE else own[i] for i in table] for own, table in zip(blocks, saved.tables, strict=True)],
-                saved.n_computed, saved.source_computed,
-            )  # fmt: skip
+            tables = [
+                [GONE if i == GONE else own[i] for i in table]
+                for own, table in zip(blocks, saved.tables, strict=True)
+            ]  # fmt: skip
+            saved.seq.restore(tables, saved.n_computed, saved.source_computed)
             if saved.state is not None:
                 saved.seq.slot = cache.take_slot()
                 cache.load_slot(saved.seq.slot, saved.state)

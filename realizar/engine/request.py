@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
 
-    Rows = npt.NDArray[np.float32]
-
 
 class Request(ABC):
     """What every request has: sequences that live in the cache, and a way to end.
@@ -45,8 +43,6 @@ class Request(ABC):
         Which value of the program the request goes on with.
     n_seqs_max : int
         Sequences that it may come to have at once.
-    reads_blocks : bool
-        Whether it goes by the runner's blocks of logits, which are then filled before it gets its rows.
     deadline : float
         When it is to end, done or not, by `time.perf_counter`; endless by default.
     is_paused : bool
@@ -63,7 +59,6 @@ class Request(ABC):
 
     output = "logits"
     n_seqs_max = 1
-    reads_blocks = False
     deadline = math.inf
     is_paused = False
     priority = 0
@@ -228,15 +223,16 @@ class Request(ABC):
         """Make the sequences ready for the next step; called when the chunks of one are committed."""
 
     @abstractmethod
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: Any) -> None:
         """Go on with the outputs of some chunks, which are committed afterwards.
 
         Parameters
         ----------
         chunks : sequence of Chunk
             What `next_chunks` or `source_chunk` returned.
-        rows : float32 [sum of their n_outputs, n]
-            In their order, at least one; valid during the call.
+        rows : LogitRows [n_outputs, n_vocab], or float32 [n_outputs, n]
+            The outputs of the chunks, at least one, in their order: LogitRows of "logits", else an array. Valid during
+            the call.
         """
 
 
@@ -255,7 +251,6 @@ class TextRequest(Request):
         Those of the prompt, where that is wanted; the cache keeps none, so all of the prompt is computed.
     """
 
-    reads_blocks = True
     prompt_logprobs: PromptLogprobs | None = None
 
     def __init__(self, seq: Sequence, params: SamplingParams) -> None:

@@ -18,6 +18,7 @@ from realizar.sampling import logprobs
 if TYPE_CHECKING:
     from realizar._kernels.sampling import Candidates
     from realizar.engine.sequence import Sequence
+    from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Sampled
 
 Rows = npt.NDArray[np.float32]
@@ -51,13 +52,14 @@ class LogitsRequest(Request):
         n = min(self.seq.n_left, budget, SCORE_ROWS)
         return [Chunk(self.seq, n, n)]
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Keep the rows; RealizarError if one of them holds what `generate` could choose no token by."""
-        top = rows.max()  # NaN if there is one
+        values = rows.values
+        top = values.max()  # NaN if there is one
         if not np.isfinite(top):
-            raise _error("logit", rows, np.isnan(rows) | (rows == np.inf), chunks[0].n_past)
-        self._n = chunks[0].n_past + len(rows)  # those before may be computed again
-        self.logits[chunks[0].n_past : self._n] = rows
+            raise _error("logit", values, np.isnan(values) | (values == np.inf), chunks[0].n_past)
+        self._n = chunks[0].n_past + len(values)  # those before may be computed again
+        self.logits[chunks[0].n_past : self._n] = values
 
 
 class EmbeddingRequest(Request):
@@ -187,7 +189,7 @@ class PromptLogprobs:
         end = n + seq.cut(end - n)
         return Chunk(seq, end - n, max(0, end - max(n, before)))
 
-    def take(self, chunk: Chunk, rows: Rows) -> None:
+    def take(self, chunk: Chunk, rows: LogitRows) -> None:
         """Read the log-probabilities off a chunk's rows."""
         at = max(0, chunk.n_past - self._first + 1)
         del self.found[at:]  # a step that was interrupted may be made again
@@ -208,8 +210,6 @@ class ScoreRequest(Request):
         Tokens of the sequence that are not asked for, so that the cache may know them.
     """
 
-    reads_blocks = True
-
     def __init__(self, seq: Sequence, wanted: PromptLogprobs, n_given: int) -> None:
         super().__init__(seq, seq.n_tokens)
         self._wanted = wanted
@@ -226,7 +226,7 @@ class ScoreRequest(Request):
             self.seq.match_prefix(self._n_given - 1)
         return [self._wanted.next_chunk(self.seq, budget)]
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Read them off."""
         self._wanted.take(chunks[0], rows)
 

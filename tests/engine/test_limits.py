@@ -13,7 +13,7 @@ from realizar.engine.engine import Engine
 from realizar.errors import OutOfMemoryError, ParameterError, RealizarError
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.params import EngineParams
-from realizar.params.several import as_prompts
+from realizar.params.per_prompt import as_prompts
 from tests.clocks import Clock
 from tests.engine.fake import FULL, FakeModel, continuation
 from tests.parity.cases import FIXTURES
@@ -126,7 +126,7 @@ def test_memory_that_runs_out_in_a_step():
     engine = Engine(FakeModel(FULL), EngineParams(n_ctx=96, n_seqs=2, n_batch=32, kv_type="f32", n_threads=2))
     request = engine.generate(PROMPT[:9], SamplingParams(temperature=0.0, max_tokens=5, ignore_eos=True))
     engine.model.program.fail = MemoryError("Unable to allocate 5 MiB")
-    with pytest.raises(OutOfMemoryError, match=r"no more memory \(Unable to allocate 5 MiB\); .*32 tokens needs 7 MiB"):
+    with pytest.raises(OutOfMemoryError, match=r"out of memory \(Unable to allocate 5 MiB\); .*32 tokens needs 7 MiB"):
         engine.wait(lambda: request.is_over)
     engine.model.program.fail = None
     engine.wait(lambda: request.is_over)

@@ -18,7 +18,8 @@ KNOWN = {
     "realizar/engine/engine.py": ["Condition"] * 2,  # `_after_fork` makes it anew
     "realizar/engine/loop.py": [
         "Lock",  # of a waiting thread: `_after_fork` ends the wait of the one that forked
-        "SimpleQueue", "SimpleQueue",  # of the loop's thread: a child has a new one
+        "SimpleQueue",
+        "SimpleQueue",  # of the loop's thread: a child has a new one
     ],
     "realizar/engine/handle.py": ["SimpleQueue"],  # a child's loop, the only writer, never waits for it
     "realizar/sampling/grammar/worker.py": [

@@ -45,7 +45,7 @@ def make_speculator(params: EngineParams, runner: Runner, draft: Model | None) -
     if draft is None:
         return LookupSpeculator(params.n_draft, params.n_batch)
     _check_draft(runner.model, draft, what)
-    return DraftModel(draft, replace(params, n_ctx=runner.cache.n_ctx), runner.pool, runner.model.hp.n_vocab)
+    return DraftModel(draft, replace(params, n_ctx=runner.cache.n_ctx), runner.backend, runner.model.hp.n_vocab)
 
 
 def _check_draft(model: Model, draft: Model, what: str) -> None:
