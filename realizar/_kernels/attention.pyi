@@ -20,7 +20,7 @@ def attention(
     k_type: _KVType = "f16",
     v_type: _KVType = "f16",
     bias: npt.NDArray[np.float32] | None = None,
-    spans: npt.NDArray[np.int32] | None = None,
+    reach: npt.NDArray[np.int32] | None = None,
     latent: bool = False,
     max_queries: int = 96,
     isa: str | None = None,

@@ -5,11 +5,10 @@ import numpy as np
 from libc.stdint cimport int32_t
 
 from realizar._kernels.kv import KV_TYPES, kv_bytes
-from realizar._kernels.plan import reach_of_rows
 
 from realizar._kernels.table cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_BLOCK,
-    RZ_LATENT_MAX_DIM, kernels, rz_attend_args, rz_kernels, rz_span,
+    RZ_LATENT_MAX_DIM, kernels, rz_attend_args, rz_kernels, rz_reach,
 )
 
 _FLOATS = {"f32": np.float32, "f16": np.float16}
@@ -127,7 +126,7 @@ cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] s
 
 
 def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0, float softcap=0.0, str k_type="f16",
-              str v_type="f16", bias=None, spans=None, bint latent=False, int max_queries=RZ_ATTEND_MAX_QUERIES,
+              str v_type="f16", bias=None, reach=None, bint latent=False, int max_queries=RZ_ATTEND_MAX_QUERIES,
               str isa=None):
     """Attention of one sequence over a paged cache whose unused slots hold NaN.
 
@@ -151,8 +150,8 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
         Types of the cache.
     bias : float32 [n_head, 2 * n - 1], optional
         Added to the scores: column n - 1 + key - position, n at least as large as every position and n_keys.
-    spans : int32 [n, 2], optional
-        Ranges [first, end) of query tokens that see each other in both directions although they are causal.
+    reach : int32 [n_tokens, 2], optional
+        How many query tokens before and after its own a causal query sees in any case: those of its span.
     latent : bool
         v is the first elements of each key as the cache has it (transformed if that is int8); of the array given only
         the shape counts.
@@ -197,10 +196,10 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     args.bias_stride = biases.shape[1]
     cdef size_t centre = (biases.shape[1] - RZ_BIAS_PAD) // 2
     cdef bint biased = bias is not None
-    cdef const int32_t[:, ::1] span_of = np.zeros((1, 2), np.int32)
-    cdef bint spanned = spans is not None
-    if spanned:
-        span_of = reach_of_rows(spans, queries.shape[0])
+    cdef const int32_t[:, ::1] reaches = np.zeros((1, 2), np.int32) if reach is None else reach
+    cdef bint reaching = reach is not None
+    if reaching and (reaches.shape[0] != queries.shape[0] or reaches.shape[1] != 2):
+        raise ValueError(f"reach: needs int32 [{queries.shape[0]}, 2], got {np.shape(reach)}")
     cdef int chunk = max_queries // args.n_group, t, i, head, d
     with nogil:
         for head in range(<int> k_blocks.shape[1]):
@@ -210,7 +209,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
             while t < queries.shape[0]:
                 args.q, args.pos0 = &queries[t, head * args.n_group, 0], first + t
                 args.n_tokens = min(chunk, <int> queries.shape[0] - t)
-                args.spans = <const rz_span *> &span_of[t, 0] if spanned else NULL
+                args.reach = <const rz_reach *> &reaches[t, 0] if reaching else NULL
                 _attend(table, &args, stats, acc)
                 for i in range(args.n_tokens * args.n_group):
                     for d in range(args.head_dim_v):

@@ -116,7 +116,7 @@ cdef extern from "realizar/exec.h" nogil:
         size_t n_tap, state_stride
     struct rz_counter:
         pass
-    struct rz_span:
+    struct rz_reach:
         int32_t before, after
     struct rz_batch:
         int n_tokens, n_seqs, n_outputs, n_groups, n_axes
@@ -124,7 +124,7 @@ cdef extern from "realizar/exec.h" nogil:
         const int32_t *positions
         const float *embeddings
         const int32_t *embedding_of
-        const rz_span *spans
+        const rz_reach *reach
         const int32_t *seq_start
         const int32_t *seq_past
         const int32_t *seq_source

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t
 
-from realizar._kernels.exec cimport rz_attention, rz_op, rz_pool, rz_pool_fn, rz_program, rz_rope, rz_rows, rz_weight
+from realizar._kernels.exec cimport rz_op, rz_pool, rz_pool_fn, rz_program, rz_rope, rz_rows, rz_weight
 
 cdef class Pool:
     cdef rz_pool *pool
@@ -18,7 +18,7 @@ cdef class Program:
     cdef list keep
     cdef object lock, scratch
 
-    # checked addresses: rows of n floats, activation rows of n elements, n floats, n integers, a weight of rows of n_bytes
+    # checked addresses: rows of n floats, quantized rows of n elements, n floats, n integers, a weight
     cdef void *at(self, size_t offset, size_t n_bytes) except NULL
     cdef rz_rows rows(self, view, size_t n) except *
     cdef char *records(self, view, size_t n, int block) except? NULL
@@ -33,5 +33,3 @@ cdef class Program:
     # a zeroed op at the end of the array; the pointer holds until the next call
     cdef rz_op *new_op(self, int code, size_t n) except NULL
     cdef rz_rope *new_rope(self, rope) except NULL
-    cdef rz_attention *new_attention(self, rz_op *op, cache, int n_head) except NULL
-    cdef const int32_t *count_blocks(self, size_t n) except NULL

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -7,13 +7,10 @@ import numpy.typing as npt
 _Rows: TypeAlias = tuple[int, int]
 _Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, _Rows]
 _LinearWeight: TypeAlias = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None, _Rows]
-_Cache: TypeAlias = tuple[int | None, str, str, int, int, int, npt.NDArray[Any], npt.NDArray[Any]]
 
 N_PLANES: dict[str, int]
 
 def act_bytes(k: int, block: int, activations: str) -> int: ...
-def number_rows(rows: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.int32]: ...
-def reach_of_rows(spans: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.int32]: ...
 
 class Pool:
     def __new__(cls, n_threads: int) -> Pool: ...
@@ -61,26 +58,6 @@ class Program:
     ) -> None: ...
     def add_rope_table(self, rope: _Rope) -> None: ...
     def add_rope(self, head_dim: int, n_head: int, x: _Rows, y: _Rows, rope: _Rope) -> None: ...
-    def add_kv_store(self, cache: _Cache, k: _Rows, v: _Rows) -> None: ...
-    def add_attention(
-        self,
-        *,
-        cache: _Cache,
-        n_head: int,
-        window: int,
-        causal: bool,
-        scale: float,
-        softcap: float,
-        q: _Rows,
-        out: _Rows,
-        k: _Rows | None = None,
-        v: _Rows | None = None,
-        q_rot: _Rows | None = None,
-        rope: _Rope | None = None,
-        partial: _Rows | None = None,
-        bias: tuple[npt.NDArray[np.float32], int] | None = None,
-        sinks: npt.NDArray[np.float32] | None = None,
-    ) -> None: ...
     def run(
         self,
         tokens: npt.NDArray[np.int32],
@@ -92,6 +69,6 @@ class Program:
         block_tables: Sequence[npt.NDArray[np.int32]],
         seq_source: npt.NDArray[np.int32] | None = None,
         embeddings: npt.NDArray[np.float32] | None = None,
-        embedding_rows: npt.NDArray[np.int32] | None = None,
-        spans: npt.NDArray[np.int32] | None = None,
+        embedding_of: npt.NDArray[np.int32] | None = None,
+        reach: npt.NDArray[np.int32] | None = None,
     ) -> None: ...

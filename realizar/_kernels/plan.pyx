@@ -8,30 +8,25 @@ from libc.string cimport memset, strerror
 
 import numpy as np
 
-from realizar._kernels.kv import KV_TYPES, kv_bytes
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_ATTEND_MAX_HEAD_DIM, RZ_LATENT_MAX_DIM, RZ_KV_BLOCK, RZ_OP_ADD, RZ_OP_ATTEND, RZ_OP_EMBED,
-    RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF,
-    RZ_OP_KV_STORE, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MERGE, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM,
-    RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP,
-    RZ_OP_SWIGLU, RZ_OP_TAKE_ROWS,
-    exec_kernels, rz_act_bytes, rz_attention, rz_batch, rz_counter, rz_format_kernels, rz_op,
-    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_rope, rz_rows,
-    rz_scratch_bytes, rz_span, rz_weight,
+    RZ_OP_ADD, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU,
+    RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE,
+    RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SWIGLU,
+    RZ_OP_TAKE_ROWS, exec_kernels, rz_act_bytes, rz_batch, rz_counter, rz_format_kernels, rz_op,
+    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_reach, rz_rope, rz_rows,
+    rz_scratch_bytes, rz_weight,
 )
 from realizar._kernels.table cimport kernels
 
 _CODES = {
     "take_rows": RZ_OP_TAKE_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
     "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "scale_rows": RZ_OP_SCALE_ROWS, "softcap": RZ_OP_SOFTCAP,
-    "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU,
-    "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU, "swiglu": RZ_OP_SWIGLU,
-    "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
+    "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU, "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU,
+    "swiglu": RZ_OP_SWIGLU, "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
-
 _EMBED = {"token": RZ_OP_EMBED, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES}
 
 N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
@@ -41,37 +36,6 @@ N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
 def act_bytes(size_t k, int block, str activations not None):
     """Bytes of the activation records of a row of k elements in blocks of `block` (32 or 256)."""
     return N_PLANES[activations] * rz_act_bytes(k, block)
-
-
-def number_rows(rows, n):
-    """int32 [n]: which of the rows a row of the step is, -1 for none."""
-    out = np.full(n, -1, np.int32)
-    out[rows] = np.arange(len(rows), dtype=np.int32)
-    return out
-
-
-def reach_of_rows(spans, n):
-    """int32 [n, 2]: how many rows of its span are before a row of the step, and how many after it."""
-    out = np.zeros((n, 2), np.int32)
-    for first, end in spans:
-        out[first:end, 0] = np.arange(end - first)
-        out[first:end, 1] = out[first:end, 0][::-1]
-    return out
-
-
-cdef check_cache(str name, cache, tuple shape):
-    """Checks that a cache array is made of blocks of this shape; the bytes of a head of a block must be contiguous."""
-    if cache.shape[1:] != shape or cache.itemsize != 1 or cache.strides[2] != 1:
-        raise ValueError(f"{name} cache of shape {cache.shape} {cache.dtype}: blocks of {shape} bytes expected")
-
-
-cdef check_latent(str k_type, int head_dim_k, int head_dim_v):
-    """Checks that values which are the beginning of their keys can be taken out of them."""
-    if not 0 < head_dim_v <= min(head_dim_k, RZ_LATENT_MAX_DIM):
-        raise ValueError(f"values of {head_dim_v} elements in keys of {head_dim_k}; at most {RZ_LATENT_MAX_DIM} fit")
-    if k_type == "int8" and head_dim_v % (head_dim_k & -head_dim_k):
-        raise ValueError(f"an int8 cache transforms {head_dim_k & -head_dim_k} elements of a key together, and values "
-                         f"of {head_dim_v} elements would cut through some; take kv_type f16")
 
 
 cdef class Pool:
@@ -303,74 +267,6 @@ cdef class Program:
         op.x, op.y = self.rows(x, head_dim * n_head), self.rows(y, head_dim * n_head)
         op.rope = self.new_rope(rope)
 
-    cdef rz_attention *new_attention(self, rz_op *op, cache, int n_head) except NULL:
-        """What store, attend and merge know of the cache that they share."""
-        group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, k_cache, v_cache = cache
-        check_cache("K", k_cache, (n_head_kv, kv_bytes(k_type, head_dim_k)))
-        latent = v_cache.ctypes.data == k_cache.ctypes.data
-        if latent:
-            check_latent(k_type, head_dim_k, head_dim_v)
-        else:
-            check_cache("V", v_cache, (n_head_kv, kv_bytes(v_type, head_dim_v)))
-        if head_dim_k > RZ_ATTEND_MAX_HEAD_DIM:
-            raise ValueError(f"attention heads of {head_dim_k} elements; at most {RZ_ATTEND_MAX_HEAD_DIM} fit")
-        cdef rz_attention *a = <rz_attention *> calloc(1, sizeof(rz_attention))
-        if a == NULL:
-            raise MemoryError("no memory for an op")
-        op.attention, a.latent = a, latent
-        a.group, a.k_type, a.v_type = -1 if group is None else group, KV_TYPES[k_type], KV_TYPES[v_type]
-        a.n_head, a.n_head_kv, a.head_dim_k, a.head_dim_v = n_head, n_head_kv, head_dim_k, head_dim_v
-        a.k, a.v = <char *> <uintptr_t> k_cache.ctypes.data, <char *> <uintptr_t> v_cache.ctypes.data
-        a.k_block_stride, a.v_block_stride = k_cache.strides[0], v_cache.strides[0]
-        a.k_head_stride, a.v_head_stride = k_cache.strides[1], v_cache.strides[1]
-        if group is None:
-            a.step_blocks = self.count_blocks(min(len(k_cache), len(v_cache)))
-        self.keep += [k_cache, v_cache]
-        self.max_head = max(self.max_head, <size_t> head_dim_v)
-        return a
-
-    cdef const int32_t *count_blocks(self, size_t n) except NULL:
-        """0, 1, 2 ... for the blocks of a step whose K and V are not cached."""
-        if n < self.n_batch + self.n_batch // RZ_KV_BLOCK:
-            raise ValueError(f"{n} blocks for the K and V of a step; {self.n_batch} rows may need more")
-        return self.ints(np.arange(n, dtype=np.int32), n)
-
-    def add_kv_store(self, cache, k, v):
-        """Store the K and V of the step's rows; cache as in `add_attention`."""
-        cdef rz_op *op = self.new_op(RZ_OP_KV_STORE, cache[3] * cache[4])
-        cdef rz_attention *a = self.new_attention(op, cache, cache[3])
-        a.k_in, a.v_in = self.rows(k, cache[3] * cache[4]), self.rows(v, cache[3] * cache[5])
-
-    def add_attention(self, *, cache, int n_head, int window, bint causal, float scale, float softcap, q, out, k=None,
-                      v=None, q_rot=None, rope=None, partial=None, bias=None, sinks=None):
-        """Store K and V, attend, merge: three ops over the cache arrays of one layer.
-
-        cache: (group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, K, V), the last two uint8 [n_blocks,
-        n_head_kv, kv_bytes(type, head_dim)]; without a group the step's rows have them for themselves. Without k and v
-        the keys are those stored of the sequence's source.
-        sinks: float32 [n_head] or None. bias: float32 [n_head, n] and the column of a key at the query's own place.
-        """
-        cdef rz_attention *a
-        cdef rz_op *op
-        cdef size_t n_head_kv = cache[3], head_dim_k = cache[4], head_dim_v = cache[5], n_q = n_head * head_dim_k
-        if rope is not None and <size_t> (2 * len(rope[0])) > head_dim_k:
-            raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim_k}")
-        for code in (RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE)[k is None:]:
-            op = self.new_op(code, n_q)
-            a = self.new_attention(op, cache, n_head)
-            a.window, a.causal, a.cross, a.scale, a.softcap = window, causal, k is None, scale, softcap
-            a.q, a.q_rot, a.out = self.rows(q, n_q), self.rows(q_rot, n_q), self.rows(out, n_head * head_dim_v)
-            a.k_in, a.v_in = self.rows(k, n_head_kv * head_dim_k), self.rows(v, n_head_kv * head_dim_v)
-            a.sinks = self.floats(sinks, n_head)
-            if rope is not None:
-                op.rope = a.rope = self.new_rope(rope)
-            if partial is not None:
-                a.n_partial = partial[1] // (n_head // n_head_kv * (head_dim_v + 2) * sizeof(float))
-                a.partial = <float *> self.at(partial[0], partial[1])
-            if bias is not None:
-                a.bias = self.floats(bias[0].reshape(-1), n_head * bias[0].shape[1]) + <size_t> bias[1]
-                a.bias_stride = bias[0].shape[1]
-
     # ---- running
 
     def _prepare(self):
@@ -385,11 +281,10 @@ cdef class Program:
 
     def run(self, const int32_t[::1] tokens, const int32_t[:, ::1] positions, const int32_t[::1] seq_start,
             const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables,
-            const int32_t[::1] seq_source=None, const float[:, ::1] embeddings=None, embedding_rows=None, spans=None):
+            const int32_t[::1] seq_source=None, const float[:, ::1] embeddings=None,
+            const int32_t[::1] embedding_of=None, const int32_t[:, ::1] reach=None):
         """One step over the arrays of a Batch, which must have passed its check; the GIL is released."""
         cdef rz_batch batch
-        cdef const int32_t[::1] embedding_of
-        cdef const int32_t[:, ::1] span_of
         cdef const int32_t *tables[16]
         cdef int32_t widths[16]
         cdef const int32_t[:, ::1] table
@@ -405,13 +300,9 @@ cdef class Program:
         batch.seq_start, batch.seq_past, batch.state_slots = &seq_start[0], &seq_past[0], &state_slots[0]
         batch.seq_source = &seq_source[0] if seq_source is not None else NULL
         batch.outputs = &outputs[0] if outputs.shape[0] else NULL
-        batch.embeddings, batch.embedding_of, batch.spans = NULL, NULL, NULL
-        if embeddings is not None:
-            embedding_of = number_rows(embedding_rows, tokens.shape[0])
-            batch.embeddings, batch.embedding_of = &embeddings[0, 0], &embedding_of[0]
-        if spans is not None:
-            span_of = reach_of_rows(spans, tokens.shape[0])
-            batch.spans = <const rz_span *> &span_of[0, 0]
+        batch.embeddings = &embeddings[0, 0] if embeddings is not None else NULL
+        batch.embedding_of = &embedding_of[0] if embeddings is not None else NULL
+        batch.reach = <const rz_reach *> &reach[0, 0] if reach is not None else NULL
         for group, array in enumerate(block_tables):
             table = array
             tables[group] = &table[0, 0] if table.shape[1] else NULL

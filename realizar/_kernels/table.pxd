@@ -16,7 +16,7 @@ cdef extern from "realizar/table.h" nogil:
         RZ_ATTEND_MAX_HEAD_DIM
         RZ_LATENT_MAX_DIM
 
-    struct rz_span:
+    struct rz_reach:
         int32_t before, after
     struct rz_attend_args:
         const float *q
@@ -24,7 +24,7 @@ cdef extern from "realizar/table.h" nogil:
         int n_tokens, n_group, head_dim_k, head_dim_v
         int64_t pos0, n_keys, key0
         int window, causal
-        const rz_span *spans
+        const rz_reach *reach
         float scale, softcap
         const float *bias
         size_t bias_stride

@@ -82,6 +82,24 @@ class Batch:
         """Sequences of the step."""
         return len(self.seq_past)
 
+    def embedding_of(self) -> Int32 | None:
+        """Which of `embeddings` each row is, -1 for its token's: int32 [n]; None if there are none."""
+        if self.embedding_rows is None:
+            return None
+        out = np.full(self.n_tokens, -1, np.int32)
+        out[self.embedding_rows] = np.arange(len(self.embedding_rows), dtype=np.int32)
+        return out
+
+    def reach(self) -> Int32 | None:
+        """How many rows of its span are before and after each row: int32 [n, 2]; None if there are no spans."""
+        if self.spans is None:
+            return None
+        out = np.zeros((self.n_tokens, 2), np.int32)
+        for first, end in self.spans:
+            out[first:end, 0] = np.arange(end - first)
+            out[first:end, 1] = out[first:end, 0][::-1]
+        return out
+
     def check(self) -> None:
         """Hold the arrays against each other, for batches made by hand.
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from realizar._kernels.kv import BIAS_PAD
 from realizar._kernels.plan import Pool, Program
+from realizar._kernels.plan_attention import add_attention, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
 from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
@@ -159,7 +160,7 @@ class _Binder:
 
     def _add_store_source(self, op: Node, index: int) -> None:
         k, v = op.inputs
-        self.program.add_kv_store(self._cache(op), self.at.rows(k), self.at.rows(v))
+        add_kv_store(self.program, self._cache(op), self.at.rows(k), self.at.rows(v))
 
     def _add_attend_source(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=False, softcap=0.0)
@@ -169,8 +170,8 @@ class _Binder:
 
     def _attend(self, op: Node, **how: Any) -> None:
         try:
-            self.program.add_attention(
-                cache=self._cache(op), n_head=self.plan.shapes[op.inputs[0]][0], scale=op.attrs["scale"],
+            add_attention(
+                self.program, cache=self._cache(op), n_head=self.plan.shapes[op.inputs[0]][0], scale=op.attrs["scale"],
                 q=self.at.rows(op.inputs[0]), out=self.at.rows(op.outputs[0]), partial=self.at.partial, **how,
             )  # fmt: skip
         except ValueError as error:  # more heads or longer ones than the kernels have room for

@@ -99,7 +99,7 @@ class CompiledPlan:
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                               batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
-                              batch.embedding_rows, batch.spans)  # fmt: skip
+                              batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
         names = self._places if outputs is None else outputs

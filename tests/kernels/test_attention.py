@@ -68,6 +68,15 @@ def test_biases_of_places_against_float64(isa, options, n_tokens, n_keys):
     np.testing.assert_allclose(got, naive(q, k, v, bias=bias, **options), atol=1e-4)
 
 
+def reach_of(spans, n):
+    """Rows of its span before and after each of n rows."""
+    out = np.zeros((n, 2), np.int32)
+    for first, end in spans:
+        for row in range(first, end):
+            out[row] = row - first, end - 1 - row
+    return out
+
+
 SPANS = {
     "one": [[0, 37]],
     "short": [[3, 4], [5, 7], [7, 20]],
@@ -81,8 +90,7 @@ SPANS = {
 @pytest.mark.parametrize("n_keys", [37, 522, 1100])
 def test_bidirectional_spans_against_float64(isa, options, spans, n_keys):
     q, k, v = make(37, n_keys)
-    spans = np.array(spans, np.int32)
-    got = attention(q, k, v, k_type="f32", v_type="f32", isa=isa, spans=spans, **options)
+    got = attention(q, k, v, k_type="f32", v_type="f32", isa=isa, reach=reach_of(spans, 37), **options)
     np.testing.assert_allclose(got, naive(q, k, v, spans=spans, **options), atol=1e-4)
 
 
@@ -93,17 +101,17 @@ def test_spans_outside_of_which_nothing_changes(isa, kv_type, options):
     """Chunks that keep a span whole, query tiles that do not, and spans of one token have the bits of the whole."""
     q, k, v = make(75, 600)
     options = {**options, "k_type": kv_type, "v_type": kv_type, "isa": isa}
-    spans, ones = np.array([[10, 60]], np.int32), np.array([[3, 4], [70, 71]], np.int32)
-    plain, whole = attention(q, k, v, **options), attention(q, k, v, spans=spans, **options)
-    same_bits(attention(q, k, v, spans=ones, **options), plain)
+    reach = reach_of([(10, 60)], 75)
+    plain, whole = attention(q, k, v, **options), attention(q, k, v, reach=reach, **options)
+    same_bits(attention(q, k, v, reach=reach_of([(3, 4), (70, 71)], 75), **options), plain)
     same_bits(whole[:10], plain[:10])
     same_bits(whole[60:], plain[60:])
     assert not np.array_equal(whole[10:59], plain[10:59])
     for max_queries in (3, 15, 60):
-        same_bits(attention(q, k, v, spans=spans, max_queries=max_queries, **options), whole)
-    chunk = attention(q[10:60], k[:585], v[:585], spans=spans - 10, **options)
+        same_bits(attention(q, k, v, reach=reach, max_queries=max_queries, **options), whole)
+    chunk = attention(q[10:60], k[:585], v[:585], reach=reach[10:60], **options)
     same_bits(chunk, whole[10:60])
-    same_bits(attention(q[5:], k, v, spans=spans - 5, **options), whole[5:])
+    same_bits(attention(q[5:], k, v, reach=reach[5:], **options), whole[5:])
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -249,6 +257,8 @@ def test_clear_errors():
         attention(q, k, v, max_queries=2)
     with pytest.raises(ValueError, match="q: heads of 769 elements; at most 768 are supported"):
         attention(*make(1, 1, head_dim=769))
+    with pytest.raises(ValueError, match=r"reach: needs int32 \[2, 2\], got \(5, 2\)"):
+        attention(q, k, v, reach=np.zeros((5, 2), np.int32))
     with pytest.raises(ValueError, match="pos0: position -3"):
         attention(q, k, v, pos0=-3)
     with pytest.raises(ValueError, match="neither 'k' nor 'v'"):

@@ -1,5 +1,7 @@
 """Attention: every faster tier has the scalar tier's bits, whatever the shapes, borders and values."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from realizar._kernels import table
 from realizar._kernels.attention import attention, store
 from realizar._kernels.kv import KV_TYPES
+from tests.kernels.test_attention import reach_of
 
 FASTER = table.available()[1:]
 N_HYPOTHESIS = 200
@@ -51,9 +54,8 @@ def calls(draw):
         )
     )
     if draw(st.booleans()):
-        borders = draw(st.sets(st.integers(0, n_tokens), min_size=2))
-        spans = np.array(sorted(borders), np.int32)
-        options["spans"] = np.stack([spans[:-1], spans[1:]], axis=1)[:: draw(st.integers(1, 2))]
+        borders = sorted(draw(st.sets(st.integers(0, n_tokens), min_size=2)))
+        options["reach"] = reach_of(list(pairwise(borders))[:: draw(st.integers(1, 2))], n_tokens)
     if head_dim_v <= min(head_dim_k, 512):
         options["latent"] = draw(st.booleans())
     if draw(st.booleans()):

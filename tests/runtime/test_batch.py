@@ -41,6 +41,15 @@ def test_a_good_batch_of_more_than_tokens():
     batch(adapters=i32(0, 7)).check()
 
 
+def test_what_a_row_is_and_sees():
+    parts = batch(tokens=i32(0, 6, 0, 8), embeddings=np.zeros((2, 8), np.float32), embedding_rows=i32(0, 2),
+                  spans=i32([0, 3], [3, 4]))  # fmt: skip
+    np.testing.assert_array_equal(parts.embedding_of(), [0, -1, 1, -1])
+    np.testing.assert_array_equal(parts.reach(), [[0, 2], [1, 1], [2, 0], [0, 0]])
+    assert batch().embedding_of() is None
+    assert batch().reach() is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -102,7 +102,7 @@ static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
 static int64_t first_key(const struct rz_batch *b, const struct rz_attention *a, const struct tile *tile)
 {
     int64_t key = tile->pos0 + 1 - a->window;
-    if (b->spans) key = RZ_MIN(key, tile->pos0 - b->spans[tile->t0].before);
+    if (b->reach) key = RZ_MIN(key, tile->pos0 - b->reach[tile->t0].before);
     return RZ_MAX(key, 0);
 }
 
@@ -118,7 +118,7 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     int64_t past = b->seq_past[tile.sequence];
     tile.pos0 = past + (int64_t)(tile.t0 - first);
     tile.key1 = a->cross ? b->seq_source[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
-    if (b->spans && a->causal) tile.key1 += b->spans[tile.t1 - 1].after;
+    if (b->reach && a->causal) tile.key1 += b->reach[tile.t1 - 1].after;
     if (a->window && a->causal) tile.key0 = first_key(b, a, &tile);
     tile.key0 -= tile.key0 % RZ_ATTEND_SPLIT;
     return tile;
@@ -147,7 +147,7 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .key0 = tile->key0 + (int64_t)split * RZ_ATTEND_SPLIT,
         .window = a->window,
         .causal = a->causal,
-        .spans = b->spans ? b->spans + tile->t0 : NULL,
+        .reach = b->reach ? b->reach + tile->t0 : NULL,
         .scale = a->scale,
         .softcap = a->softcap,
         .bias = a->bias ? a->bias + tile->head0 * a->bias_stride : NULL,

@@ -93,9 +93,10 @@ static inline size_t rz_kv_bytes(int type, size_t head_dim)
     }
 }
 
-/* Queries of the same step that a query sees beside those before it: bidirectional spans within causal attention. */
-struct rz_span {
-    int32_t before, after; /* rows of the query's span before and after it, 0 and 0 outside of spans */
+/* Bidirectional spans within causal attention: how many rows of its span are before a row and after it; 0 and 0 outside
+ * of spans. All of a span's rows are in one step, so that their keys have been stored when attention begins. */
+struct rz_reach {
+    int32_t before, after;
 };
 
 /* The keys of one KV head against the n_tokens * n_group queries that look at it: one split of RZ_ATTEND_SPLIT keys.
@@ -110,7 +111,7 @@ struct rz_attend_args {
     int n_tokens, n_group, head_dim_k, head_dim_v;
     int64_t pos0, n_keys, key0; /* key0: first key of the split, a multiple of RZ_ATTEND_SPLIT */
     int window, causal;
-    const struct rz_span *spans; /* [n_tokens], or NULL: no query is in a span */
+    const struct rz_reach *reach; /* [n_tokens], or NULL: no query is in a span */
     float scale, softcap;        /* softcap 0: none */
     const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
     size_t bias_stride;

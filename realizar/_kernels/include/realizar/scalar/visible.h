@@ -19,9 +19,9 @@ static inline struct key_range visible_keys(const struct rz_attend_args *args, i
     struct key_range seen = {keys.first, min_key(keys.end, args->n_keys)};
     if (args->causal) {
         int64_t query = args->pos0 + t;
-        struct rz_span span = args->spans ? args->spans[t] : (struct rz_span){0, 0};
-        seen.end = min_key(seen.end, query + 1 + span.after);
-        if (args->window) seen.first = max_key(seen.first, min_key(query + 1 - args->window, query - span.before));
+        struct rz_reach reach = args->reach ? args->reach[t] : (struct rz_reach){0, 0};
+        seen.end = min_key(seen.end, query + 1 + reach.after);
+        if (args->window) seen.first = max_key(seen.first, min_key(query + 1 - args->window, query - reach.before));
     }
     return seen;
 }
