@@ -16,7 +16,11 @@ from tests.limits.models import FIXTURES
 from tests.meta.house import ROOT
 
 HOOKS = [name for name, f in vars(hookspecs).items() if inspect.isfunction(f) and name.startswith("realizar_")]
-METHODS = [name for name in vars(Graph) if callable(method) and not name.startswith("_") and name not in ("value", "emit")]
+METHODS = [
+    name
+    for name, member in vars(Graph).items()
+    if inspect.isfunction(member) and not name.startswith("_") and name not in ("value", "emit")
+]
 
 
 def sections(document):
