@@ -7,24 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
 from realizar.errors import GGUFError, GraphError, ParameterError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
-from realizar.runtime.bind import KV, bind
-from realizar.runtime.compiled import CompiledPlan
-from realizar.runtime.places import BindParams
 from realizar.runtime.plan import Plan, lower
 from realizar.runtime.weights import check_drafts, check_scales, collect
 
 if TYPE_CHECKING:
     from realizar.graph import Node
     from realizar.params import Activations
+    from realizar.runtime.backend import Backend, CompileParams, Program, Storage
     from realizar.tokenizer import Tokenizer
 
 INT16_BELOW = 1e9
@@ -149,11 +143,9 @@ class Model:
             self._plans[key] = lower(self.graphs[program], key[1], key[2])
         return self._plans[key]
 
-    def bind(
-        self, plan: Plan, pool: Pool, params: BindParams, kv: KV, states: Mapping[str, npt.NDArray[np.float32]]
-    ) -> CompiledPlan:
-        """A plan made runnable on the CPU with these caches and threads."""
-        return bind(plan, self.tensors, pool, params, kv, states)
+    def bind(self, plan: Plan, backend: Backend, storage: Storage, params: CompileParams) -> Program:
+        """A plan that a backend runs on this model's weights and with this storage; raises as `Backend.compile`."""
+        return backend.compile(plan, self.tensors, storage, params)
 
     def bytes_read(self, n_tokens: int = 1, program: str | None = None) -> float:
         """Bytes of weights that a step of some tokens reads: each tensor once, of an embedding a row for each token.

@@ -1,22 +1,45 @@
-"""What holds for all tests: they run in an empty folder, and no clock decides a result."""
+"""Set-up of all tests: the package under test, an empty working directory, no time limits."""
 
+import importlib.util
 import math
 import os
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from realizar.sampling.grammar import worker
-from realizar.tokenizer import bounds
-from tests.clocks import Clock, ProcessorClocks
+ROOT = Path(__file__).parents[1]
+
+# Before numpy is imported: BLAS threads spin on matrices as small as those here, for ten times the processor time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 settings.register_profile("realizar", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("realizar")
 
 
+def use_the_installed_package():
+    """Take the checkout off the path where its kernels are not built, as `python -m pytest` puts it there."""
+    kernels = ROOT / "realizar/_kernels"
+    if any((kernels / f"plan{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
+        return
+    sys.path[:] = [path for path in sys.path if Path(path or os.curdir).resolve() != ROOT]
+    if importlib.util.find_spec("realizar") is None:
+        raise pytest.UsageError(
+            f"realizar is not installed, and its kernels are not built in {kernels}: run pip install '.[test]'"
+        )
+    if "PYTHONPATH" in os.environ:
+        paths = os.environ["PYTHONPATH"].split(os.pathsep)
+        os.environ["PYTHONPATH"] = os.pathsep.join(p for p in paths if Path(p or os.curdir).resolve() != ROOT)
+
+
+use_the_installed_package()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def elsewhere(tmp_path_factory):
-    """A Python that a test starts must find the installed package, not these sources."""
+def empty_working_directory(tmp_path_factory):
+    """A Python that a test starts must find the installed package, not the sources in the checkout."""
     before, path = os.getcwd(), os.environ.get("PYTHONPATH")
     if path is not None:
         os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
@@ -27,7 +50,11 @@ def elsewhere(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_time_limits():
-    """What the library stops after some seconds may take any time here; tests of those limits move a clock."""
+    """Time limits of the library are switched off; tests of those limits move a clock of their own."""
+    from realizar.sampling.grammar import worker
+    from realizar.tokenizer import bounds
+    from tests.clocks import Clock, ProcessorClocks
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "PATIENCE", math.inf)
         patch.setattr(worker, "_processor_clock", ProcessorClocks())

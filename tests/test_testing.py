@@ -5,6 +5,7 @@ import pytest
 from realizar.arch import Weight, registry
 from realizar.graph import reference
 from realizar.testing import ConformanceError, check_architecture
+from tests.isa import LEVELS
 
 Llama = type(registry.default().architecture("llama"))
 
@@ -16,11 +17,11 @@ class UnusedTensor(Llama):
 
 def test_unused_tensor_is_named():
     with pytest.raises(ConformanceError, match=r"extra\.weight"):
-        check_architecture(UnusedTensor)
+        check_architecture(UnusedTensor, isa_levels=LEVELS)
 
 
 def test_a_wrong_kernel_is_found(monkeypatch):
     monkeypatch.setitem(reference._EVALUATE, "swiglu", lambda node, x, inputs: [x[0] * x[1]])
     monkeypatch.setitem(reference._EVALUATE, "silu", lambda node, x, inputs: [x[0]])
     with pytest.raises(ConformanceError, match=r"silu.*off the interpreter"):
-        check_architecture(Llama, types=("Q8_0",))
+        check_architecture(Llama, types=("Q8_0",), isa_levels=LEVELS)

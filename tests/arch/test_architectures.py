@@ -11,6 +11,7 @@ import pytest
 from realizar.arch import ArchMetadata, registry
 from realizar.errors import GGUFError, ParameterError
 from realizar.testing import Session, check_architecture, tiny_metadata, tiny_model
+from tests.isa import LEVELS
 
 TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy"
 
@@ -64,7 +65,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", DENSE)
 def test_shipped(name):
-    check_architecture(registry.default().architecture(name))
+    check_architecture(registry.default().architecture(name), isa_levels=LEVELS)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +84,14 @@ def test_experts(name, keys):
     keys = {"expert_count": 4, "expert_used_count": 2, **keys}
     metadata = {f"{name}.{key}": value for key, value in keys.items()}
     types = ("Q8_0", "MXFP4" if name == "gpt-oss" else "Q4_K")
-    check_architecture(registry.default().architecture(name), metadata, types=types)
+    check_architecture(registry.default().architecture(name), metadata, types=types, isa_levels=LEVELS)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variants(variant):
     name, keys = VARIANTS[variant]
     metadata = {f"{name}.{key}": value for key, value in keys.items()}
-    check_architecture(registry.default().architecture(name), metadata, types=("Q8_0",))
+    check_architecture(registry.default().architecture(name), metadata, types=("Q8_0",), isa_levels=LEVELS)
 
 
 T5 = {"attention.relative_buckets_count": 32, "decoder_start_token_id": 0}
@@ -115,7 +116,7 @@ ENCODERS = {
 def test_encoders(variant):
     name, keys = ENCODERS[variant]
     metadata = {key if key.startswith("tokenizer.") else f"{name}.{key}": value for key, value in keys.items()}
-    check_architecture(registry.default().architecture(name), metadata, types=("F32", "Q4_K"))
+    check_architecture(registry.default().architecture(name), metadata, types=("F32", "Q4_K"), isa_levels=LEVELS)
 
 
 def test_windows_by_flags():
@@ -149,7 +150,9 @@ def test_rope_scaling_variants():
     llama = registry.default().architecture("llama")
     for scaling in ("linear", "yarn"):
         keys = {"rope.scaling.type": scaling, "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 64}
-        check_architecture(llama, {f"llama.{key}": value for key, value in keys.items()}, types=("Q8_0",))
+        check_architecture(
+            llama, {f"llama.{key}": value for key, value in keys.items()}, types=("Q8_0",), isa_levels=LEVELS
+        )
 
 
 def test_third_party(tmp_path):

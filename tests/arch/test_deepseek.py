@@ -4,6 +4,7 @@ import pytest
 
 from realizar.arch import registry
 from realizar.testing import check_architecture
+from tests.isa import LEVELS
 
 LATENT = {
     "attention.head_count": 4, "attention.head_count_kv": 1, "attention.key_length": 96, "attention.value_length": 64,
@@ -29,7 +30,7 @@ VARIANTS = {
 
 def check(keys, **options):
     keys = {f"deepseek2.{key}": value for key, value in {**LATENT, **keys}.items()}
-    check_architecture(registry.default().architecture("deepseek2"), keys, **options)
+    check_architecture(registry.default().architecture("deepseek2"), keys, **options, isa_levels=LEVELS)
 
 
 def test_deepseek2():

@@ -6,6 +6,7 @@ import pytest
 from realizar.arch import ArchMetadata, RopeScaling, registry
 from realizar.errors import GGUFError
 from realizar.testing import check_architecture, tiny_metadata
+from tests.isa import LEVELS
 
 ARRAYS = (
     "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length",
@@ -69,7 +70,7 @@ def test_rotations_of_layers_with_a_window(name):
 def test_rotations_are_computed():
     keys = {**WINDOW, "rope.freq_base_swa": 500.0, "rope.dimension_count_swa": 32}
     metadata = {f"gemma2.{key}": value for key, value in keys.items()}
-    check_architecture(registry.default().architecture("gemma2"), metadata, types=("Q8_0",))
+    check_architecture(registry.default().architecture("gemma2"), metadata, types=("Q8_0",), isa_levels=LEVELS)
 
 
 @pytest.mark.parametrize("key", ["attention.key_length_swa", "attention.value_length_swa"])

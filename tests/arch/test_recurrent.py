@@ -4,6 +4,7 @@ import pytest
 
 from realizar.arch import registry
 from realizar.testing import check_architecture
+from tests.isa import LEVELS
 
 MAMBA = {
     "attention.head_count": 0,
@@ -16,7 +17,9 @@ MAMBA = {
 
 
 def check(name, keys, **options):
-    check_architecture(registry.default().architecture(name), {f"{name}.{k}": v for k, v in keys.items()}, **options)
+    check_architecture(
+        registry.default().architecture(name), {f"{name}.{k}": v for k, v in keys.items()}, **options, isa_levels=LEVELS
+    )
 
 
 def test_mamba():

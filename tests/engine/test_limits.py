@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from realizar import LLM, SamplingParams
+from realizar.backends.cpu import threads
 from realizar.engine import engine as engine_module
 from realizar.engine import writing
 from realizar.engine.engine import Engine
@@ -13,7 +14,6 @@ from realizar.errors import OutOfMemoryError, ParameterError, RealizarError
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.params import EngineParams
 from realizar.params.several import as_prompts
-from realizar.runtime import threads
 from tests.clocks import Clock
 from tests.engine.fake import FULL, FakeModel, continuation
 from tests.parity.cases import FIXTURES

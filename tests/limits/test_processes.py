@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from realizar import LLM
+from realizar.backends.cpu.threads import default_threads
 from realizar.engine import runner
-from realizar.runtime.threads import default_threads
 from tests.limits.models import LLAMA, QWEN2, SMOLLM2, real
 from tests.limits.scripts import EXPECTED, HEAD, run
 

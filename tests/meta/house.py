@@ -1,27 +1,46 @@
-"""Where the sources are, for the tests of the house's rules."""
+"""The source files that the tests of the house rules look at, and how they report offenders."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CYTHON = {".pyx", ".pxd", ".pxi"}
 C = {".c", ".h"}
 _FOLDERS = ("realizar", "plugins", "tests", "tools", "asv_bench")
-_GENERATED = {ROOT / "realizar/_kernels" / f"{p.stem}.c" for p in (ROOT / "realizar/_kernels").glob("*.pyx")}
+_GENERATED = {p.with_suffix(".c") for p in (ROOT / "realizar/_kernels").rglob("*.pyx")}
 
 
 def sources(*suffixes, folders=_FOLDERS):
-    """All source files with these suffixes, without what builds leave behind."""
+    """All source files with these suffixes, without what a build leaves behind; at least one."""
     files = [p for folder in folders for p in (ROOT / folder).rglob("*") if p.suffix in suffixes]
-    return sorted(p for p in files if p not in _GENERATED and not {"build", "env"} & set(p.relative_to(ROOT).parts))
+    files = [p for p in files if p not in _GENERATED and not {"build", "env"} & set(p.relative_to(ROOT).parts)]
+    assert files, f"no file with {suffixes} in {folders}"
+    return sorted(files)
+
+
+def documents():
+    """All pages: README.md and its kind, and docs/."""
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def offenders(paths, rule):
+    """One "file: what is wrong" for each thing that `rule(path)` finds in each of the files."""
+    return [f"{name(path)}: {wrong}" for path in paths for wrong in rule(path)]
 
 
 def name(path):
-    """How a file is called in messages and test ids."""
+    """The path of a file in messages."""
     return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def text(path):
+    """The text of a file, read once."""
+    return path.read_text(encoding="utf-8")
 
 
 def cython_imports(path):
     """Modules of realizar that a Cython file imports or cimports."""
     pattern = r"^\s*(?:from\s+(realizar[\w.]*)\s+c?import|c?import\s+(realizar[\w.]*))"
-    return {a or b for a, b in re.findall(pattern, path.read_text(), re.MULTILINE)}
+    return {a or b for a, b in re.findall(pattern, text(path), re.MULTILINE)}

@@ -1,7 +1,7 @@
-"""No result of a test depends on a clock: a slow machine is no fault. Every use of one is found and must be named here.
+"""No test result depends on a clock, so a slow machine fails nothing; every use of a clock must be listed here.
 
-Time that the library measures is counted instead (calls, imports, bytes, steps), moved by tests/clocks.py, or measured
-in asv_bench/.
+Tests count calls, imports, bytes or steps instead of measuring time, move a clock of tests/clocks.py, or leave the
+measuring to asv_bench/.
 """
 
 import re
@@ -9,7 +9,7 @@ import re
 import hypothesis
 import pytest
 
-from tests.meta.house import ROOT, C, name, sources
+from tests.meta.house import ROOT, C, name, offenders, sources, text
 
 CLOCKS = re.compile(
     r"""\bimport\s+(?:\w+,\s*)*(?:time|timeit|datetime)\b | \bfrom\s+(?:time|timeit|datetime)\s+import
@@ -19,35 +19,32 @@ CLOCKS = re.compile(
     re.VERBOSE,
 )
 ALLOWED = {
-    "tests/clocks.py": "the clocks that tests move; wait_until sleeps between two looks and goes on for ever",
-    "tests/conftest.py": "switches hypothesis' limits on time off",
-    "tests/limits/scripts.py": "a script that hangs is asked where, just before pytest's own limit on hanging tests",
-    "tests/limits/test_forks.py": "forks at chance moments of what other threads do, each of which must be right",
-    "tests/limits/test_processes.py": "forks at chance moments of a step, each of which must be right",
+    "tests/clocks.py": "the clocks that tests move; wait_until polls for ever",
+    "tests/conftest.py": "switches hypothesis' time limits off",
+    "tests/limits/scripts.py": "dumps the stacks of a script that hangs, just before pytest's own time limit",
+    "tests/limits/test_forks.py": "forks at random moments of what other threads do, each of which must be right",
+    "tests/limits/test_processes.py": "forks at random moments of a step, each of which must be right",
     "tests/meta/test_clocks.py": "this list",
-    "tests/native/pool_harness.c": "a child in a deadlock ends after pytest's own limit would have left it behind",
-    "tests/native/rates_harness.c": "measures rates for tests that `pytest -m timing` alone runs",
-    "tests/peers/test_greedy.py": "lets the comparison with llama.cpp take longer than pytest's own limit",
-    "tests/sampling/grammar/suite.py": "a download that does not come is given up; the test is skipped then",
-    "tests/sampling/grammar/test_exit.py": "sleeps, so that a wrong end is likely to be seen; a right one waits",
+    "tests/native/pool_harness.c": "ends a child in a deadlock after pytest's own time limit",
+    "tests/native/rates_harness.c": "measures rates for tests that only `pytest -m timing` runs",
+    "tests/peers/test_greedy.py": "gives the comparison with llama.cpp more time than pytest's own limit",
+    "tests/sampling/grammar/suite.py": "gives up a download that does not come and skips the test",
+    "tests/sampling/grammar/test_exit.py": "sleeps, so that a premature end is likely to be seen; a right one waits",
     "tests/tokenizer/test_chat.py": "a fixed date in place of today's",
 }
 
 
 def uses(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [f"{name(path)}:{i}: {line.strip()}" for i, line in enumerate(lines, 1) if CLOCKS.search(line)]
+    return [f"line {i}: {line.strip()}" for i, line in enumerate(text(path).splitlines(), 1) if CLOCKS.search(line)]
 
 
-@pytest.mark.parametrize("path", sources(".py", *C, folders=("tests",)), ids=name)
-def test_no_clock_is_read(path):
-    if name(path) not in ALLOWED:
-        assert uses(path) == []
+def test_no_clock_is_read():
+    paths = [p for p in sources(".py", *C, folders=("tests",)) if name(p) not in ALLOWED]
+    assert offenders(paths, uses) == []
 
 
-@pytest.mark.parametrize("path", ALLOWED)
-def test_what_is_allowed_is_there(path):
-    assert uses(ROOT / path)
+def test_every_allowed_use_exists():
+    assert [path for path in ALLOWED if not uses(ROOT / path)] == []
 
 
 @pytest.mark.parametrize(
@@ -65,7 +62,7 @@ def test_a_clock_is_found(line):
 @pytest.mark.parametrize(
     "line", ["engine.wait(lambda: request.is_over)", "','.join(['a'])", "deadline=None", "event.wait()"]
 )
-def test_what_is_none_is_not(line):
+def test_other_uses_of_the_words_are_not_clocks(line):
     assert not CLOCKS.search(line)
 
 

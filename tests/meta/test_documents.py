@@ -8,10 +8,10 @@ import pytest
 
 from realizar import store
 from realizar.testing import check_architecture
-from tests.meta.house import CYTHON, ROOT, C, name, sources
+from tests.isa import LEVELS
+from tests.meta.house import CYTHON, ROOT, C, documents, offenders, sources, text
 
 MODEL = store.cache_dir() / store.MODELS[store.DEFAULT_MODEL].file
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def test_the_generated_tables_are_up_to_date():
@@ -21,24 +21,43 @@ def test_the_generated_tables_are_up_to_date():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(path):
-    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text()):
-        assert (path.parent / target).exists(), target
+def dead_links(path):
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text(path))
+    return [target for target in targets if not (path.parent / target).exists()]
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_paths_in_the_text_exist(path):
+def missing_paths(path):
     known = ("realizar/", "plugins/", "tests/", "docs/", "tools/", "asv_bench/", ".ci/")
-    for target in re.findall(r"`([\w./-]+)`", path.read_text()):
-        if target.startswith(known) and not re.search(r"FAMILY|FORMAT", target):
-            assert (ROOT / target).exists(), target
+    targets = [t for t in re.findall(r"`([\w./-]+)`", text(path)) if t.startswith(known)]
+    return [t for t in targets if not re.search(r"FAMILY|FORMAT", t) and not (ROOT / t).exists()]
 
 
-@pytest.mark.parametrize("path", sources(".py", *CYTHON, *C), ids=name)
-def test_documents_named_in_sources_exist(path):
-    for target in set(re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text())):
-        assert (ROOT / target).exists(), target
+def missing_documents(path):
+    return [target for target in set(re.findall(r"\bdocs/[\w/-]+\.md\b", text(path))) if not (ROOT / target).exists()]
+
+
+def uncompilable(path):
+    for code in python_blocks(path):
+        try:
+            compile(code, path.name, "exec")
+        except SyntaxError as error:
+            yield str(error)
+
+
+def test_links_lead_somewhere():
+    assert offenders(documents(), dead_links) == []
+
+
+def test_paths_named_in_documents_exist():
+    assert offenders(documents(), missing_paths) == []
+
+
+def test_documents_named_in_sources_exist():
+    assert offenders(sources(".py", *CYTHON, *C), missing_documents) == []
+
+
+def test_python_in_documents_compiles():
+    assert offenders(documents(), uncompilable) == []
 
 
 def test_the_readme_has_the_two_commands():
@@ -48,20 +67,14 @@ def test_the_readme_has_the_two_commands():
 
 
 def python_blocks(path):
-    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_python_in_documents_compiles(path):
-    for code in python_blocks(path):
-        compile(code, path.name, "exec")
+    return re.findall(r"```python\n(.*?)```", text(path), re.DOTALL)
 
 
 def test_the_plugin_of_the_readme_passes_the_conformance_kit():
     found = {}
     exec(next(code for code in python_blocks(ROOT / "README.md") if "hookimpl" in code), found)
     for architecture in found["realizar_architectures"]():
-        check_architecture(architecture, types=("Q8_0",))
+        check_architecture(architecture, types=("Q8_0",), isa_levels=LEVELS)
 
 
 @pytest.mark.skipif(not MODEL.is_file(), reason=f"the default model is not in the cache ({MODEL})")

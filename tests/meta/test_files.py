@@ -1,52 +1,69 @@
-"""Rules for every file: it says what it is about, has one subject, and leaves nothing open."""
+"""Rules for every file: a first line that says its subject, a length that fits one, and no open ends."""
 
 import ast
 import re
 
-import pytest
-
-from tests.meta.house import CYTHON, ROOT, C, name, sources
+from tests.meta.house import CYTHON, ROOT, C, offenders, sources, text
 
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
 ALL = sources(".py", *CYTHON, *C)
 OURS = sources(".py", folders=("realizar", "plugins", "tools"))
 
 
-def first_line(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next((line for line in lines if line and not line.startswith("#!")), "")
+def missing_first_line(path):
+    lines = [line for line in text(path).splitlines() if line and not line.startswith("#!")]
+    beginnings = ("/* ", "// ") if path.suffix in C else ('"""', 'r"""', "# ")
+    return [line for line in lines[:1] if not line.startswith(beginnings) or len(line) <= 20]
 
 
-@pytest.mark.parametrize("path", [p for p in ALL if p.read_text(encoding="utf-8").strip()], ids=name)
-def test_the_first_line_says_what_the_file_is_about(path):
-    line = first_line(path)
-    assert line.startswith(("/* ", "// ") if path.suffix in C else ('"""', 'r"""', "# ")), line
-    assert len(line) > 20, line
+def too_long(path):
+    n_lines = len(text(path).splitlines())
+    return [f"{n_lines} lines"] if n_lines > MAX_LINES else []
 
 
-@pytest.mark.parametrize("path", [p for p in ALL if ROOT / "tests" not in p.parents], ids=name)
-def test_a_file_is_not_long(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+def long_functions(path):
+    functions = [n for n in ast.walk(ast.parse(text(path))) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return [f.name for f in functions if f.end_lineno - f.lineno >= MAX_FUNCTION_LINES]
 
 
-@pytest.mark.parametrize("path", OURS, ids=name)
-def test_a_function_fits_a_screen(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, node.name
+def asserts(path):
+    return [f"line {n.lineno}" for n in ast.walk(ast.parse(text(path))) if isinstance(n, ast.Assert)]
 
 
-@pytest.mark.parametrize("path", OURS, ids=name)
-def test_input_is_never_checked_by_assert(path):
-    asserts = [n.lineno for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Assert)]
-    assert asserts == []
+def open_ends(path):
+    return re.findall(r"\b(?:TODO|FIXME|XXX|HACK)\b.*", text(path))
 
 
-@pytest.mark.parametrize("path", [p for p in ALL if p.name != "test_files.py"], ids=name)
-def test_nothing_is_left_open(path):
-    assert re.findall(r"\b(?:TODO|FIXME|XXX|HACK)\b.*", path.read_text(encoding="utf-8")) == []
+def test_the_first_line_of_every_file_says_its_subject():
+    assert offenders(ALL, missing_first_line) == []
 
 
-@pytest.mark.parametrize("path", sources(".pyx"), ids=name)
-def test_a_compiled_module_has_a_stub(path):
-    assert path.with_suffix(".pyi").is_file()
+def test_no_file_of_the_package_is_longer_than_400_lines():
+    assert offenders([p for p in ALL if ROOT / "tests" not in p.parents], too_long) == []
+
+
+def test_no_function_is_longer_than_60_lines():
+    assert offenders(OURS, long_functions) == []
+
+
+def test_no_assert_checks_input():
+    assert offenders(OURS, asserts) == []
+
+
+def test_no_todo_is_left():
+    assert offenders([p for p in ALL if p.name != "test_files.py"], open_ends) == []
+
+
+def test_every_cython_module_has_a_stub():
+    assert offenders(sources(".pyx"), lambda p: [] if p.with_suffix(".pyi").is_file() else ["no .pyi"]) == []
+
+
+def test_the_rules_find_offenders(tmp_path):
+    path = tmp_path / "bad.py"
+    body = "".join("    x = 1\n" for _ in range(MAX_LINES))
+    path.write_text(f"import os\n\n\ndef f():\n    assert os  # {'TO' + 'DO'}: x\n{body}")
+    assert missing_first_line(path) == ["import os"]
+    assert too_long(path) == [f"{MAX_LINES + 5} lines"]
+    assert long_functions(path) == ["f"]
+    assert asserts(path) == ["line 5"]
+    assert open_ends(path) == [f"{'TO' + 'DO'}: x"]

@@ -1,24 +1,23 @@
-"""The walls that import-linter cannot see: Cython files, plugins, and what an import may cost."""
+"""Import rules that import-linter cannot check: Cython files, plugins, and what `import realizar` loads."""
 
 import ast
 import subprocess
 import sys
 
-import pytest
-
-from tests.meta.house import CYTHON, ROOT, cython_imports, name, sources
+from tests.meta.house import CYTHON, ROOT, cython_imports, offenders, sources, text
 
 PLUGINS = [p for p in sources(".py", folders=("plugins",)) if p.name != "__init__.py"]
 
 
 def imports(path):
-    """Absolute names of all modules that a Python file imports, wherever in it."""
+    """Absolute names of all modules that a Python file imports, wherever in it, and of what it takes from them."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(text(path))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add("." * node.level + (node.module or ""))
+            module = "." * node.level + (node.module or "")
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     return found
 
 
@@ -26,21 +25,41 @@ def within(module, *packages):
     return any(module == package or module.startswith(package + ".") for package in packages)
 
 
-@pytest.mark.parametrize("path", sources(*CYTHON, folders=("realizar",)), ids=name)
-def test_compiled_modules_import_only_the_kernels(path):
-    assert ROOT / "realizar/_kernels" in path.parents
-    assert [m for m in cython_imports(path) if not within(m, "realizar._kernels")] == []
+def outside_the_kernels(path):
+    place = [] if ROOT / "realizar/_kernels" in path.parents else ["not in realizar/_kernels"]
+    return place + [f"imports {m}" for m in cython_imports(path) if not within(m, "realizar._kernels")]
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=name)
-def test_plugins_import_only_arch_and_graph(path):
+def outside_the_plugin_api(path):
     ours = [m for m in imports(path) if within(m, "realizar", "realizar_plugins", "plugins") or m.startswith(".")]
-    assert [m for m in ours if not within(m, "realizar.arch", "realizar.graph")] == []
+    return [f"imports {m}" for m in ours if not within(m, "realizar.arch", "realizar.graph")]
 
 
-@pytest.mark.parametrize("path", sources(".py", folders=("realizar",)), ids=name)
-def test_the_core_imports_no_plugin(path):
-    assert [m for m in imports(path) if within(m, "realizar_plugins", "plugins")] == []
+def cpu_kernels(path):
+    free = {"sampling", "diversity", "distribution", "token_filters", "infill", "lookup"}
+    kernels = {module.stem for module in sources(".pyx", folders=("realizar/_kernels",))} - free
+    return [f"imports {m}" for m in imports(path) if within(m, *(f"realizar._kernels.{kernel}" for kernel in kernels))]
+
+
+def test_only_the_cpu_backend_imports_its_kernels():
+    above = [ROOT / "realizar/model.py", *sources(".py", folders=("realizar/engine", "realizar/sampling"))]
+    assert offenders(above, cpu_kernels) == []
+
+
+def imported_plugins(path):
+    return [f"imports {m}" for m in imports(path) if within(m, "realizar_plugins", "plugins")]
+
+
+def test_cython_modules_import_only_the_kernels():
+    assert offenders(sources(*CYTHON, folders=("realizar",)), outside_the_kernels) == []
+
+
+def test_plugins_import_only_arch_and_graph():
+    assert offenders(PLUGINS, outside_the_plugin_api) == []
+
+
+def test_the_core_imports_no_plugin():
+    assert offenders(sources(".py", folders=("realizar",)), imported_plugins) == []
 
 
 def test_importing_realizar_is_light():

@@ -17,6 +17,7 @@ from realizar.testing import (
     tiny_metadata,
     tiny_model,
 )
+from tests.isa import LEVELS
 
 N_EXPERT = 8
 
@@ -64,7 +65,7 @@ class Mixture(Architecture):
     ids=["mixtral", "gpt-oss", "deepseek-v3", "deepseek-v2"],
 )
 def test_conformance(architecture):
-    check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"))
+    check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"), isa_levels=LEVELS)
 
 
 def test_more_tokens_than_a_product_lays_out(tmp_path):
@@ -92,8 +93,8 @@ def test_mixed_formats(tmp_path, down):
     writer.write()
     with GGUFFile(tmp_path / "mixed.gguf") as file:
         model = Model(file, architecture)
-        check_interpreter(model, "int8")
-        check_same_bits(model, "decode")
+        check_interpreter(model, "int8", LEVELS)
+        check_same_bits(model, "decode", LEVELS)
         model.close()
 
 

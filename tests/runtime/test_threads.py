@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from realizar.runtime import threads
+from realizar.backends.cpu import threads
 
 V2_MOUNT = "35 24 0:30 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNT = "36 24 0:31 {root} /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct\n"

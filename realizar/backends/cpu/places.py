@@ -12,13 +12,14 @@ import numpy.typing as npt
 from realizar._kernels.kv import ATTEND_SPLIT, kv_bytes
 from realizar._kernels.plan import act_bytes
 from realizar._kernels.rows import ACT_BLOCK
+from realizar.backends.cpu.compiled import Rows
+from realizar.backends.cpu.layout import floats
 from realizar.errors import ParameterError
 from realizar.graph import Node, RopeScaling
 from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.runtime.batch import BLOCK
-from realizar.runtime.compiled import Rows
 from realizar.runtime.plan import Plan, assign_slots
-from realizar.runtime.weights import Tensor, floats
+from realizar.runtime.weights import Tensor
 
 Rope = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, Rows]
 

@@ -65,6 +65,11 @@ class CompiledPlan:
             for op in plan.ops
             if op.attrs.get("cache") is not None
         }
+        self._reads_source = any(op.op == "attend_source" for op in plan.ops)
+        self._is_whole = plan.whole
+        given_ids = [i for op in plan.ops if op.op == "given" for i in op.outputs]
+        self._given_shapes = {plan.names[i]: plan.shapes[i] for i in given_ids}
+        self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None,
@@ -95,7 +100,8 @@ class CompiledPlan:
             If the system lets no worker threads start.
         """
         self._check(batch)
-        self._give(batch.n_tokens, given or {})
+        if self._given:
+            self._give(batch.n_tokens, given or {})
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                               batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
@@ -116,9 +122,9 @@ class CompiledPlan:
         _within("positions", batch.positions[1:], 2**31)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
-        if batch.seq_source is None and any(op.op == "attend_source" for op in self.plan.ops):
+        if self._reads_source and batch.seq_source is None:
             raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
-        if self.plan.whole and batch.seq_past.any():
+        if self._is_whole and batch.seq_past.any():
             raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
         if len(batch.block_tables) != len(self._limits.n_blocks):
             groups = len(self._limits.n_blocks)
@@ -159,18 +165,16 @@ class CompiledPlan:
 
     def _give(self, n: int, given: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Puts the values that the plan does not compute where its ops read them."""
-        for op in self.plan.ops:
-            if op.op == "given":
-                name, shape = self.plan.names[op.outputs[0]], (n, *self.plan.shapes[op.outputs[0]])
-                if name not in given or given[name].shape != shape:
-                    found = f"shape {given[name].shape}" if name in given else "nothing"
-                    raise ParameterError(f"given: {name} of shape {shape} is needed, {found} is there")
-                offset, ld = self._given[name]
-                self._block(offset, n, ld)[...] = given[name].reshape(n, -1)
+        for name, (offset, ld) in self._given.items():
+            shape = (n, *self._given_shapes[name])
+            if name not in given or given[name].shape != shape:
+                found = f"shape {given[name].shape}" if name in given else "nothing"
+                raise ParameterError(f"given: {name} of shape {shape} is needed, {found} is there")
+            self._block(offset, n, ld)[...] = given[name].reshape(n, -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         offset, ld = self._places[name]
-        shape = self.plan.shapes[self.plan.outputs[name]]
+        shape = self._shapes[name]
         n = prod(shape)
         return self._block(offset, m, ld)[:, :n].reshape(m, *shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,15 @@ from realizar._kernels.plan_attention import add_attention, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
 from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
+from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
+from realizar.backends.cpu.layout import floats, heads_of, of_experts
+from realizar.backends.cpu.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
-from realizar.runtime.compiled import CompiledPlan, Limits, Rows
-from realizar.runtime.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.runtime.plan import Plan
-from realizar.runtime.weights import Tensor, floats, heads_of, of_experts
+from realizar.runtime.weights import Tensor
 
 Array = npt.NDArray[Any]
 KV = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
@@ -73,10 +74,9 @@ class _Binder:
         for rope in self.at.ropes.values():
             self.program.add_rope_table(rope)
         for index, op in enumerate(self.plan.ops):
-            add = getattr(self, f"_add_{op.op}", self._add_rowwise if op.op in _ROWWISE else None)
-            if add is None:
+            if op.op not in _ADD:
                 raise GraphError(f"op {op.op!r} is not known to the CPU backend")
-            add(op, index)
+            _ADD[op.op](self, op, index)
             self._add_quantize(op)
         places = {name: self.at.rows(i) for name, i in self.plan.outputs.items()}
         first = [group.layers[0].key for group in self.plan.cache_groups]
@@ -275,4 +275,23 @@ class _Binder:
         )  # fmt: skip
 
 
-_ROWWISE = (*QUANTIZES_ITSELF, "take_rows")
+_ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
+    **dict.fromkeys((*QUANTIZES_ITSELF, "take_rows"), _Binder._add_rowwise),
+    "embed": _Binder._add_embed,
+    "linear": _Binder._add_linear,
+    "rope": _Binder._add_rope,
+    "attention": _Binder._add_attention,
+    "store_source": _Binder._add_store_source,
+    "attend_source": _Binder._add_attend_source,
+    "attend_latent": _Binder._add_attend_latent,
+    "slice": _Binder._add_slice,
+    "concat": _Binder._add_concat,
+    "linear_heads": _Binder._add_linear_heads,
+    "short_conv": _Binder._add_short_conv,
+    "selective_scan": _Binder._add_selective_scan,
+    "given": _Binder._add_given,
+    "choose_experts": _Binder._add_choose_experts,
+    "weigh_experts": _Binder._add_weigh_experts,
+    "experts": _Binder._add_experts,
+}
+"""Op name -> what appends its kernels to the program."""
