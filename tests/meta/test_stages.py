@@ -64,4 +64,4 @@ def test_python_m_pytest_without_an_installed_package_says_what_to_do(checkout):
     done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "run pip install '.[test]'" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.strip().splitlines()) == 1
