@@ -54,11 +54,11 @@ def empty_working_directory(tmp_path_factory):
 def no_time_limits():
     """Time limits of the library are switched off; tests of those limits move a clock of their own."""
     from realizar.sampling.grammar import worker
-    from realizar.tokenizer import bounds
+    from realizar.tokenizer import template_limits
     from tests.clocks import Clock, ProcessorClocks
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "PATIENCE", math.inf)
         patch.setattr(worker, "_processor_clock", ProcessorClocks())
-        patch.setattr(bounds, "time", Clock())
+        patch.setattr(template_limits, "time", Clock())
         yield

@@ -24,7 +24,7 @@ BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written 
 RECORDING = ("value", "emit")  # what the other methods of a graph are made of
 # Shape rules that hold whatever the shapes are; the others stand in the docstrings.
 OF_X = "the result has the shape of x"
-SHAPES = {"_same": "inputs and result have one shape, whatever it is", "_first": OF_X, "_norm": OF_X, "_rope": OF_X}
+SHAPES = {"same": "inputs and result have one shape, whatever it is", "first": OF_X, "norm": OF_X, "rope": OF_X}
 TIERS = ("scalar", "avx2", "avxvnni", "avx512", "amx")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar._kernels import table
+from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.backends.cpu.places import BindParams, Places
 from realizar.backends.cpu.threads import default_threads
@@ -59,6 +60,8 @@ class Estimate:
     read_gb_s, int8_tops, f32_tops : float
         The machine's ceilings, probed.
     n_threads : int
+    slow_ops : dict
+        Ops that are computed in numpy, row by row -> the plugins that bring them.
     prefill, decode : Speed
         A prompt of one step; a token of one sequence whose cache is half full, None of an encoder. By token.
     """
@@ -77,6 +80,7 @@ class Estimate:
     int8_tops: float
     f32_tops: float
     n_threads: int
+    slow_ops: dict[str, str]
     prefill: Speed
     decode: Speed | None
 
@@ -126,6 +130,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         int8_tops=rates.int8_tops,
         f32_tops=rates.f32_tops,
         n_threads=n_threads,
+        slow_ops=_slow_ops(model),
         prefill=_speed(prompt, n_prompt, rates),
         decode=_speed(step, 1, rates) if step else None,
     )
@@ -143,6 +148,12 @@ def _memory(model: Model, params: EngineParams, one: KVCache, n_threads: int) ->
         "values": sum(at.touched(params.n_seqs) for at in places),
         "rest": FIXED_BYTES,
     }
+
+
+def _slow_ops(model: Model) -> dict[str, str]:
+    names = {name for program in model.graphs for name in model.plan(program).plugin_ops}
+    origins = registry.default().origins
+    return {name: origins.get(f"op {name}", "unknown") for name in sorted(names)}
 
 
 def _tokenizer_bytes(model: Model) -> int:

@@ -89,9 +89,9 @@ def _weights(model: Model, program: str, activations: str, output: bool) -> tupl
     for op in plan.ops:
         if not output and op.inputs and plan.views[op.inputs[0]].m_rows:
             continue
-        for name, n in model.products(plan, op):
-            if activations != "f32" and ACT_BLOCK[model.tensors[name].type] and not op.attrs.get("transposed"):
-                int8 += N_PLANES[activations] * n
+        for name, use in model.uses(plan, op):
+            if activations != "f32" and ACT_BLOCK[model.tensors[name].type] and use.operand != "float":
+                int8 += N_PLANES[activations] * use.multiply_adds
             else:
-                f32 += n
+                f32 += use.multiply_adds
     return int8, f32

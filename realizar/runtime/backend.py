@@ -97,7 +97,7 @@ class Program(Protocol):
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None,
-        given: Mapping[str, npt.NDArray[np.float32]] | None = None,
+        overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
         """Compute one step; name -> one row for each of `batch.outputs`, valid until the next run."""
 

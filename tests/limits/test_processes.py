@@ -123,10 +123,10 @@ print("true")
 # What is registered before the engine's own function is called after it; finalizers of globals come last.
 AT_THE_END = """
 import atexit
-from realizar.engine import aside
-atexit.unregister(aside._let_them_end)
+from realizar.engine import loop
+atexit.unregister(loop._let_them_end)
 atexit.register(lambda: print(json.dumps(texts(llm) == expected), flush=True))
-atexit.register(aside._let_them_end)
+atexit.register(loop._let_them_end)
 
 class Closes:
     def __del__(self):

@@ -50,30 +50,29 @@ class CompiledPlan:
 
     def __init__(
         self, plan: Plan, program: Program, arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
-        given: Mapping[str, Rows], limits: Limits,
+        overrides: Mapping[str, Rows], limits: Limits,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.n_bytes = arena.nbytes
         self._program = program
         self._arena = arena
         self._places = places
-        self._given = given
+        self._overrides = overrides
         self._limits = limits
+        self._reads_encoder = "encoder" in plan.inputs
         self._n_axes = plan.n_axes
         self._tables = {
-            (plan.cache(op.attrs["cache"])[0], op.op == "attend_source")
+            (plan.cache(op.attrs["cache"])[0], "encoder" in op.spec.reads(op.attrs))
             for op in plan.ops
             if op.attrs.get("cache") is not None
         }
-        self._reads_source = any(op.op == "attend_source" for op in plan.ops)
         self._is_whole = plan.whole
-        given_ids = [i for op in plan.ops if op.op == "given" for i in op.outputs]
-        self._given_shapes = {plan.names[i]: plan.shapes[i] for i in given_ids}
+        self._override_shapes = {name: plan.shapes[i] for name, i in plan.overrides.items()}
         self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None,
-        given: Mapping[str, npt.NDArray[np.float32]] | None = None,
+        overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
         """Computes one step.
 
@@ -83,8 +82,8 @@ class CompiledPlan:
             As `Batch.check` wants it.
         outputs : iterable of str | None
             Which of the plan's outputs to return; all by default.
-        given : dict of float32 [n, ...] | None
-            One row for each token of the batch, of every value that the plan is given.
+        overrides : dict of float32 [n, ...] | None
+            One row for each token of the batch, for every value that the plan takes from the caller.
 
         Returns
         -------
@@ -95,13 +94,13 @@ class CompiledPlan:
         ------
         ParameterError
             If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist; if
-            a value that the plan is given is missing.
+            an override that the plan needs is missing.
         RealizarError
             If the system lets no worker threads start.
         """
         self._check(batch)
-        if self._given:
-            self._give(batch.n_tokens, given or {})
+        if self._override_shapes:
+            self._write_overrides(batch.n_tokens, overrides or {})
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                               batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
@@ -122,7 +121,7 @@ class CompiledPlan:
         _within("positions", batch.positions[1:], 2**31)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
-        if self._reads_source and batch.seq_source is None:
+        if self._reads_encoder and batch.seq_source is None:
             raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
         if self._is_whole and batch.seq_past.any():
             raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
@@ -144,7 +143,7 @@ class CompiledPlan:
             inputs = ", ".join(self.plan.inputs)
             raise ParameterError(f"Batch.embeddings: this program takes none; what it reads of a step are its {inputs}")
         for op in self.plan.ops:
-            if op.op == "embed" and op.attrs["by"] == "token":
+            if "embeddings" in op.spec.reads(op.attrs):
                 (n_embd,), found = self.plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
                 if found != n_embd:
                     raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
@@ -163,14 +162,15 @@ class CompiledPlan:
             if width * BLOCK < n:
                 raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
 
-    def _give(self, n: int, given: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Puts the values that the plan does not compute where its ops read them."""
-        for name, (offset, ld) in self._given.items():
-            shape = (n, *self._given_shapes[name])
-            if name not in given or given[name].shape != shape:
-                found = f"shape {given[name].shape}" if name in given else "nothing"
-                raise ParameterError(f"given: {name} of shape {shape} is needed, {found} is there")
-            self._block(offset, n, ld)[...] = given[name].reshape(n, -1)
+    def _write_overrides(self, n: int, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Write the overrides where the ops of the plan read them."""
+        for name, row_shape in self._override_shapes.items():
+            shape = (n, *row_shape)
+            if name not in overrides or overrides[name].shape != shape:
+                found = f"shape {overrides[name].shape}" if name in overrides else "nothing"
+                raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")
+            offset, ld = self._overrides[name]
+            self._block(offset, n, ld)[...] = overrides[name].reshape(n, -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         offset, ld = self._places[name]
