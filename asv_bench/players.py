@@ -300,7 +300,7 @@ class Player:
             return self._pipe.recv()
         except EOFError:
             status = self._process.wait()
-            sys.exit(f"{self.name} ended with exit code {status} (-11: see docs/performance.md, AMX)")
+            sys.exit(f"{self.name} ended with exit code {status} (-11: see docs/performance-notes.md, AMX)")
 
 
 def _play(name: str, fd: int) -> None:
