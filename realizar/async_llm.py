@@ -99,16 +99,19 @@ class AsyncLLM(LoadedModel):
 
     @overload
     def infill(
-        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None, priority: int = 0,
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[False] = False,
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def infill(
-        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None, priority: int = 0,
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[True],
     ) -> AsyncTextStream: ...  # fmt: skip
     def infill(
-        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None, priority: int = 0,
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
         """Write what belongs between two texts; as `LLM.infill`: to be awaited, or iterated over with `stream`."""

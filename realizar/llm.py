@@ -214,16 +214,19 @@ class LLM(LoadedModel):
 
     @overload
     def infill(
-        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None, priority: int = 0,
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def infill(
-        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None, priority: int = 0,
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def infill(
-        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None, priority: int = 0,
+        self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Write what belongs between two texts, with the tokens that the model was trained to fill in by.

@@ -141,7 +141,7 @@ def test_a_cancelled_task_gives_its_request_up(model):
         dropped = other._events.request
         del other
         gc.collect()
-        task = asyncio.create_task(llm.generate("abe", LONG))
+        task = asyncio.create_task(llm.generate("acd", LONG))
         has_begun = asyncio.Event()
         asyncio.get_running_loop().call_soon(has_begun.set)
         await has_begun.wait()

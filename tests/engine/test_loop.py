@@ -4,6 +4,7 @@ import gc
 import math
 import threading
 import weakref
+from functools import partial
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_the_thread_keeps_no_engine_alive():
     engine = engine_of(n_ctx=256)
     handle = engine.loop.submit(engine.generate([3], greedy(200, ignore_eos=True)))
     thread, alive = engine.loop._thread, weakref.ref(engine)
-    wait_until(lambda: handle.request.is_paused)
+    wait_until(partial(getattr, handle.request, "is_paused"))
     del engine
     next(handle)  # a handle does
     del handle
