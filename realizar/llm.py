@@ -108,7 +108,7 @@ class LLM(Reading):
                 models.extend(
                     load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
                 )
-                self._engine = Engine(models[0], self.params, *models[1:])
+                self._engine = Engine(models[0], self.params, models[1] if draft is not None else None)
         except Exception:
             for loaded in models:
                 loaded.close()

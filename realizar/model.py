@@ -6,14 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
-from realizar.backends.cpu.bind import KV, bind
-from realizar.backends.cpu.compiled import CompiledPlan
-from realizar.backends.cpu.places import BindParams
 from realizar.errors import GGUFError, GraphError, ParameterError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
@@ -25,6 +18,7 @@ if TYPE_CHECKING:
     from realizar.graph import Node
     from realizar.graph.facts import WeightUse
     from realizar.params import Activations
+    from realizar.runtime.backend import Backend, CompileParams, Program, Storage
     from realizar.tokenizer import Tokenizer
 
 INT16_BELOW = 1e9
@@ -152,11 +146,9 @@ class Model:
             self._plans[key] = lower(self.graphs[program], key[1], key[2])
         return self._plans[key]
 
-    def bind(
-        self, plan: Plan, pool: Pool, params: BindParams, kv: KV, states: Mapping[str, npt.NDArray[np.float32]]
-    ) -> CompiledPlan:
-        """A plan made runnable on the CPU with these caches and threads."""
-        return bind(plan, self.tensors, pool, params, kv, states)
+    def bind(self, plan: Plan, backend: Backend, storage: Storage, params: CompileParams) -> Program:
+        """A plan that a backend runs on this model's weights and with this storage; raises as `Backend.compile`."""
+        return backend.compile(plan, self.tensors, storage, params)
 
     def bytes_read(self, n_tokens: int = 1, program: str | None = None) -> float:
         """Bytes of weights that a step of some tokens reads: each tensor once, of an embedding a row for each token.

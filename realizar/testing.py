@@ -14,17 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels import table
-from realizar._kernels.kv import kv_bytes
-from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata
 from realizar.arch.architecture import Weight, WeightTable, expand
-from realizar.backends.cpu.places import BindParams
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.errors import ParameterError
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
 from realizar.graph import Graph, Node, reference
 from realizar.model import Model
-from realizar.params import kv_types
+from realizar.params import Activations
 from realizar.quants import FORMATS, quantize
+from realizar.runtime.backend import CompileParams, StorageParams
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
 
@@ -199,34 +198,31 @@ class Session:
     """
 
     def __init__(
-        self, model: Model, plan: Plan, *, activations: str = "int8", kv_type: str | tuple[str, str] = "f16",
+        self, model: Model, plan: Plan, *, activations: Activations = "int8", kv_type: str | tuple[str, str] = "f16",
         isa: str | None = None, n_threads: int = 2, n_seqs: int = 4, n_ctx: int = N_CTX,
     ) -> None:  # fmt: skip
         n_blocks = n_seqs * n_ctx // BLOCK
         order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
         self.tables = np.ascontiguousarray(order.reshape(n_seqs, -1))
         self.n_groups = len(plan.cache_groups)
-        k_type, v_type = kv_types(kv_type)
-        stale = np.nan  # what a freed block may hold must not matter; so is a byte of 255 in each cache type
-        self.kv = {}
-        for group in plan.cache_groups:
-            for c in group.layers:
-                k = np.full((n_blocks, c.n_head_kv, kv_bytes(k_type, c.head_dim_k)), 255, np.uint8)
-                v = np.full((n_blocks, c.n_head_kv, kv_bytes(v_type, c.head_dim_v)), 255, np.uint8)
-                self.kv[c.key] = (k, k if group.kind == "latent" else v)
-        self.states = {s.key: np.full((n_seqs, *s.shape), stale, np.float32) for s in plan.states}
-        params = BindParams(n_batch=n_ctx * n_seqs, n_ctx=n_ctx, activations=activations, kv_type=kv_type, isa=isa)
-        self.compiled = model.bind(plan, Pool(n_threads), params, self.kv, self.states)
+        backend, room = CPUBackend(n_threads, isa), StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
+        self.storage = backend.storage(plan.cache_groups, plan.states, room)
+        for layer in self.storage.layers:  # what a freed block holds must not matter: 255 is a NaN in floats
+            layer.k[...] = layer.v[...] = 255
+        for state in self.storage.states:
+            state.data[...] = np.nan
+        params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
+        self.compiled = model.bind(plan, backend, self.storage, params)
         self.sources: dict[str, tuple[F32, F32]] = {}
         self.has_source = "encoder" in plan.inputs
         if self.has_source:
-            self._encode(model, params)
+            self._encode(model, backend, params)
 
-    def _encode(self, model: Model, params: BindParams) -> None:
+    def _encode(self, model: Model, backend: CPUBackend, params: CompileParams) -> None:
         graph = model.graphs["encode"]
         stores = [node for node in graph.nodes if node.spec.writes_cache and not node.spec.attends]
         plan = model.plan("encode", [graph.values[i].name for node in stores for i in node.inputs])
-        encoder = model.bind(plan, Pool(1), params, self.kv, self.states)
+        encoder = model.bind(plan, backend, self.storage, params)
         found = encoder.run(self.batch([(s, 0, source(s)) for s in range(len(self.tables))]))
         for node in stores:
             k, v = (found[graph.values[i].name][:N_SOURCE].copy() for i in node.inputs)
@@ -271,8 +267,7 @@ class Session:
     ) -> dict[str, F32]:
         """Lets sequence `target` share the blocks of the n tokens that `source` has just computed, and go on."""
         self.tables[target, : n // BLOCK] = self.tables[source, : n // BLOCK]
-        for state in self.states.values():
-            state[target] = state[source]
+        self.storage.copy_slot(source, target)
         rest = self.prompt(tokens[n:], N_TOKENS, sequence=target, past=n)
         return {name: np.concatenate([prefix[name], rest[name]]) for name in rest}
 
@@ -310,7 +305,7 @@ def check_all_used(model: Model) -> None:
         _need(name in used, f"{model.architecture.name}: {name} is declared, but no program uses it")
 
 
-def check_interpreter(model: Model, activations: str, isa_levels: Sequence[str]) -> None:
+def check_interpreter(model: Model, activations: Activations, isa_levels: Sequence[str]) -> None:
     """Op by op, on the compiled plan's own inputs: every value agrees with the numpy interpreter.
 
     Some rows enter as embeddings, where the program takes them, and some are a bidirectional span.
@@ -349,7 +344,7 @@ def check_fusion(model: Model) -> None:
             _need(_equal(value, plain[name]), f"{model.architecture.name}.{program}: fusion changes the bits of {name}")
 
 
-def check_same_bits(model: Model, program: str, isa_levels: Sequence[str], activations: str = "int8") -> None:
+def check_same_bits(model: Model, program: str, isa_levels: Sequence[str], activations: Activations = "int8") -> None:
     """One prompt alone, at once, on the best instruction set, against every other way to compute it."""
     tokens, other, plan = random_tokens(), random_tokens(33, seed=1), model.plan(program)
     new_session = partial(Session, model, plan, activations=activations)

@@ -11,6 +11,7 @@ import numpy as np
 
 from realizar._kernels import table
 from realizar.arch import registry
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.backends.cpu.places import BindParams, Places
 from realizar.backends.cpu.threads import default_threads
 from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
@@ -102,7 +103,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
     n_threads = params.n_threads or default_threads().n
     reads, writes = ("encode" if "encode" in model.graphs else "decode"), "decode" in model.graphs
     plan = model.plan("decode" if writes else reads)
-    one = KVCache(plan.cache_groups, plan.states, replace(params, n_seqs=1))
+    one = KVCache(plan.cache_groups, plan.states, replace(params, n_seqs=1), CPUBackend(1))
     read, isa = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads), table.current()
     rates = Rates(read, int8_tops(isa, n_threads), f32_tops(isa, n_threads))
     n_prompt = min(params.n_batch, one.n_ctx)
@@ -121,7 +122,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         type_bytes=dict(by_type.most_common()),
         n_ctx=one.n_ctx,
         n_seqs=params.n_seqs,
-        cache_bytes_per_token=sum(at.n_bytes / (len(at.k) * BLOCK) for at in one.layers),
+        cache_bytes_per_token=sum(map(one.storage.block_bytes, range(len(one.pools)))) / BLOCK,
         state_bytes=4 * sum(prod(state.shape) for state in plan.states),
         memory={**memory, "peak": sum(memory.values())},
         tokenizer_bytes=_tokenizer_bytes(model),

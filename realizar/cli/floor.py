@@ -73,13 +73,9 @@ def step_floor(
 
 def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
     """Bytes of the K and V that one query sees."""
-    arrays = {at.key: at for at in cache.layers}
     total = 0.0
-    for group in plan.cache_groups:
-        seen = min(n_tokens, group.window or n_tokens)
-        for layer in group.layers:
-            at = arrays[layer.key]
-            total += seen * at.n_bytes / (len(at.k) * BLOCK)
+    for index, group in enumerate(plan.cache_groups):
+        total += min(n_tokens, group.window or n_tokens) * cache.storage.block_bytes(index) / BLOCK
     return total
 
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from realizar.engine.sequence import Sequence
     from realizar.engine.speculation.guess import Drafter
     from realizar.params import SamplingParams
+    from realizar.runtime.logit_rows import LogitRow, LogitRows
     from realizar.sampling import Sampled, SamplerChain
     from realizar.tokenizer import Tokenizer
 
-    Logits = npt.NDArray[np.float32]
 
 
 def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
@@ -126,7 +126,7 @@ class Answer:
             return [last._replace(n_tokens=last.n_tokens + n, n_outputs=last.n_outputs + n, drafts=drafts)]
         return chunks
 
-    def take(self, rows: Logits, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
+    def take(self, rows: LogitRows, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
         """Go on by a token, and by one more for each draft that turns out right.
 
         Each is sampled as it would be without drafts, from the same logits behind the same tokens; the first one that
@@ -134,7 +134,7 @@ class Answer:
 
         Parameters
         ----------
-        rows : float32 [1 + n_drafts, n_vocab]
+        rows : LogitRows [1 + n_drafts, n_vocab]
         drafts : int32 [n_drafts]
         """
         n = len(self.token_ids)
@@ -149,8 +149,8 @@ class Answer:
             self.n_drafted += len(drafts)
             self.n_accepted += sum(token == draft for token, draft in zip(taken, drafts.tolist(), strict=False))
 
-    def _sample(self, logits: Logits) -> None:
-        """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
+    def _sample(self, logits: LogitRow) -> None:
+        """Sample a token, add it to the text, and see whether that ends it."""
         sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
         token = sampled.token_id
         if sampled.logprob is not None:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from realizar.engine.completion import FinishReason
     from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
+    from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Beam, Ended, SamplerChain, Step
     from realizar.tokenizer import Tokenizer
 
-    Rows = npt.NDArray[np.float32]
 
 
 @dataclass(eq=False)
@@ -114,7 +114,7 @@ class Beams(Writing):
             return []
         return [chunk for line in self._own_lines() for chunk in line.seq.chunks(budget)]
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Rank what may follow the texts, and choose which go on."""
         self._t_last = time.perf_counter()
         self._t_first = self._t_first or self._t_last

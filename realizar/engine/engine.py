@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from realizar import forks
+from realizar import backends, forks
 from realizar.engine.aside import Aside
 from realizar.engine.batch_samplers import run_batch_functions
 from realizar.engine.guidance import mix
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from realizar.engine.sequence import Chunk
     from realizar.model import Model
     from realizar.params import EngineParams, SamplingParams
+    from realizar.runtime.backend import Backend
 
 R = TypeVar("R", bound="Request")
 
@@ -54,6 +55,8 @@ class Engine:
     params : EngineParams
     draft : Model, optional
         A smaller model that guesses what this one will say; it is closed with the engine, too.
+    backend : Backend, optional
+        Computes the steps; the one that the params ask for by default.
 
     Attributes
     ----------
@@ -66,11 +69,15 @@ class Engine:
         Tokens of one sequence at most.
     """
 
-    def __init__(self, model: Model, params: EngineParams, draft: Model | None = None) -> None:
+    def __init__(
+        self, model: Model, params: EngineParams, draft: Model | None = None, backend: Backend | None = None
+    ) -> None:
         self.model = model
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
-        self.cache = KVCache(model.plan().cache_groups, model.plan().states, replace(params, n_ctx=self.n_ctx))
-        self.runner = Runner(model, self.cache, params)
+        backend = backend or backends.make(params)
+        plan = model.plan()
+        self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend)
+        self.runner = Runner(model, self.cache, params, backend)
         self.scheduler = Scheduler(self.cache)
         self.speculator = speculator(params, self.runner, draft)
         self._intake = Intake(self.runner)
@@ -127,18 +134,17 @@ class Engine:
             found = self.runner.run(batch, None if own else [output], program)[output]
         if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
             self.speculator.cost.learn(batch.n_tokens, time.perf_counter() - begin)
-        mix(found, every)
         counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
         ends = list(accumulate(counts))
-        given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
-        run_batch_functions(found, [(r, work[r], at) for r, at in given.items()])
-        if any(request.reads_blocks for request in given):
-            found.flags.writeable = False  # what is found out here must stay true
-            self.runner.blocks.fill(found)
+        rows = {r: found[end - n : end] for r, n, end in zip(work, counts, ends, strict=True) if n}
+        if output == "logits":
+            for request, own_rows in rows.items():
+                rows[request] = mix(own_rows, work[request])
+            run_batch_functions(rows, work)
         for request, chunks in work.items():
             try:
-                if request in given and request.error is None:
-                    request.take(chunks, found[given[request]])
+                if request in rows and request.error is None:
+                    request.take(chunks, rows[request])
             except BaseException as error:
                 request.fail(error)
             for chunk in chunks:

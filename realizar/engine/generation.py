@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from realizar.engine.completion import Completion, Timings
     from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
+    from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import SamplerChain
     from realizar.tokenizer import Tokenizer
 
-    Rows = npt.NDArray[np.float32]
 
 
 class Generation(Writing):
@@ -89,7 +89,7 @@ class Generation(Writing):
                 chunks += own
         return chunks
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Let each text go on; those that had the prompt alone go their own ways from here."""
         if self.likelihood is not None and not self.likelihood.is_whole:
             self.likelihood.take(chunks[0], rows)

@@ -52,7 +52,6 @@ class Intake:
         self.model = runner.model
         self.cache = runner.cache
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
-        self._blocks = runner.blocks
 
     def generation(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
         """Return a request for a prompt to be continued, or to be answered where the model has an encoder.
@@ -152,7 +151,6 @@ class Intake:
             seq.n_tokens,
             ends,
             self._constraints,
-            self._blocks,
             known,
             tokenizer.suppressed_ids,
         )
@@ -181,7 +179,7 @@ class Intake:
     @cached_property
     def _candidates(self) -> Candidates:
         """Room to read likelihoods in; a step is one thread's."""
-        return Candidates(self.model.hp.n_vocab, self._blocks)
+        return Candidates(self.model.hp.n_vocab)
 
     @cached_property
     def _constraints(self) -> ConstraintFactory:

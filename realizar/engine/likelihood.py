@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from realizar._kernels.sampling import Candidates
     from realizar.engine.sequence import Sequence
+    from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Sampled
 
-    Rows = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Likelihood:
         end = n + seq.cut(end - n)
         return Chunk(seq, end - n, max(0, end - max(n, before)))
 
-    def take(self, chunk: Chunk, rows: Rows) -> None:
+    def take(self, chunk: Chunk, rows: LogitRows) -> None:
         """Read the log-probabilities off a chunk's rows."""
         at = max(0, chunk.n_past - self._first + 1)
         del self.found[at:]  # a step that was interrupted may be made again
@@ -110,8 +110,6 @@ class Scored(Request):
         Tokens of the sequence that are not asked for, so that the cache may know them.
     """
 
-    reads_blocks = True
-
     def __init__(self, seq: Sequence, likelihood: Likelihood, n_given: int) -> None:
         super().__init__(seq, seq.n_tokens)
         self._likelihood = likelihood
@@ -128,7 +126,7 @@ class Scored(Request):
             self.seq.match_prefix(self._n_given - 1)
         return [self._likelihood.next_chunk(self.seq, budget)]
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Read them off."""
         self._likelihood.take(chunks[0], rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realizar.engine.sequence import Chunk
 from realizar.errors import RealizarError, RequestError, told
@@ -13,12 +13,8 @@ from realizar.errors import RealizarError, RequestError, told
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    import numpy as np
-    import numpy.typing as npt
-
     from realizar.engine.sequence import Sequence
 
-    Rows = npt.NDArray[np.float32]
 
 
 class Request(ABC):
@@ -37,8 +33,6 @@ class Request(ABC):
         Which value of the program the request goes on with.
     n_seqs_max : int
         Sequences that it may come to have at once.
-    reads_blocks : bool
-        Whether it goes by the runner's blocks of logits, which are then filled before it gets its rows.
     deadline : float
         When it is to end, done or not, by `time.perf_counter`; endless by default.
     error : BaseException | None
@@ -47,7 +41,6 @@ class Request(ABC):
 
     output = "logits"
     n_seqs_max = 1
-    reads_blocks = False
     deadline = math.inf
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
@@ -125,13 +118,14 @@ class Request(ABC):
         """Make the sequences ready for the next step; called when the chunks of one are committed."""
 
     @abstractmethod
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: Any) -> None:
         """Go on with the outputs of some chunks, which are committed afterwards.
 
         Parameters
         ----------
         chunks : sequence of Chunk
             What `next_chunks` or `source_chunk` returned.
-        rows : float32 [sum of their n_outputs, n]
-            In their order, at least one; valid during the call.
+        rows : LogitRows [n_outputs, n_vocab], or float32 [n_outputs, n]
+            The outputs of the chunks, at least one, in their order: LogitRows of "logits", else an array. Valid during
+            the call.
         """

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.sequence import Sequence
+    from realizar.runtime.logit_rows import LogitRows
 
     Rows = npt.NDArray[np.float32]
 
@@ -47,12 +48,13 @@ class Scoring(Request):
         n = min(self.seq.n_left, budget, SCORE_ROWS)
         return [Chunk(self.seq, n, n)]
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Keep the rows; RealizarError if one of them holds what `generate` could choose no token by."""
-        top = rows.max()  # NaN if there is one
+        values = rows.values
+        top = values.max()  # NaN if there is one
         if not np.isfinite(top):
-            raise _error("logit", rows, np.isnan(rows) | (rows == np.inf), self._n)
-        self.logits[self._n : self._n + len(rows)] = rows
+            raise _error("logit", values, np.isnan(values) | (values == np.inf), self._n)
+        self.logits[self._n : self._n + len(rows)] = values
         self._n += len(rows)
 
 

@@ -36,7 +36,6 @@ class Writing(Request):
         Of the prompt, where that is wanted; the cache keeps none, so all of the prompt is computed.
     """
 
-    reads_blocks = True
     likelihood: Likelihood | None = None
 
     def __init__(self, seq: Sequence, params: SamplingParams) -> None:

@@ -200,6 +200,6 @@ def compute(engine, seq):
     """Logits of all tokens of a sequence that are not computed yet."""
     n = seq.n_left
     seq.reserve(n)
-    rows = engine.runner.run(engine.runner.batch([Chunk(seq, n, n)]))["logits"].copy()
+    rows = engine.runner.run(engine.runner.batch([Chunk(seq, n, n)]))["logits"].values.copy()
     seq.commit(n)
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,10 +75,9 @@ class _Binder:
         for rope in self.at.ropes.values():
             self.program.add_rope_table(rope)
         for index, op in enumerate(self.plan.ops):
-            add = getattr(self, f"_add_{op.op}", self._add_rowwise if op.op in _ROWWISE else None)
-            if add is None:
+            if op.op not in _ADD:
                 raise GraphError(f"op {op.op!r} is not known to the CPU backend")
-            add(op, index)
+            _ADD[op.op](self, op, index)
             self._add_quantize(op)
         places = {name: self.at.rows(i) for name, i in self.plan.outputs.items()}
         first = [group.layers[0].key for group in self.plan.cache_groups]
@@ -277,6 +276,26 @@ class _Binder:
         )  # fmt: skip
 
 
-_ROWWISE = tuple(name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows)
+_ROWWISE = [name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows]
+_ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
+    **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),
+    "embed": _Binder._add_embed,
+    "linear": _Binder._add_linear,
+    "rope": _Binder._add_rope,
+    "attention": _Binder._add_attention,
+    "cross_store": _Binder._add_cross_store,
+    "cross_attention": _Binder._add_cross_attention,
+    "mla_attention": _Binder._add_mla_attention,
+    "slice": _Binder._add_slice,
+    "concat": _Binder._add_concat,
+    "per_head_linear": _Binder._add_per_head_linear,
+    "causal_conv1d": _Binder._add_causal_conv1d,
+    "selective_scan": _Binder._add_selective_scan,
+    "override": _Binder._add_override,
+    "choose_experts": _Binder._add_choose_experts,
+    "weigh_experts": _Binder._add_weigh_experts,
+    "experts": _Binder._add_experts,
+}
+"""Op name -> what appends its kernels to the program."""
 _KERNELS = {"gather_rows": "take_rows"}
 """Ops whose kernel has another name."""

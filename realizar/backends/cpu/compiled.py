@@ -66,6 +66,8 @@ class CompiledPlan:
             for op in plan.ops
             if op.attrs.get("cache") is not None
         }
+        self._is_whole = plan.whole
+        self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None,
@@ -96,7 +98,8 @@ class CompiledPlan:
             If the system lets no worker threads start.
         """
         self._check(batch)
-        self._write_overrides(batch.n_tokens, overrides or {})
+        if self._overrides:
+            self._write_overrides(batch.n_tokens, overrides or {})
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                               batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
@@ -119,7 +122,7 @@ class CompiledPlan:
         _within("outputs", batch.outputs, batch.n_tokens)
         if self._reads_encoder and batch.seq_source is None:
             raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
-        if self.plan.whole and batch.seq_past.any():
+        if self._is_whole and batch.seq_past.any():
             raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
         if len(batch.block_tables) != len(self._limits.n_blocks):
             groups = len(self._limits.n_blocks)
@@ -170,7 +173,7 @@ class CompiledPlan:
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         offset, ld = self._places[name]
-        shape = self.plan.shapes[self.plan.outputs[name]]
+        shape = self._shapes[name]
         n = prod(shape)
         return self._block(offset, m, ld)[:, :n].reshape(m, *shape)
 

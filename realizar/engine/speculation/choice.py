@@ -39,7 +39,7 @@ def speculator(params: EngineParams, runner: Runner, draft: Model | None) -> Spe
     if draft is None:
         return LookupSpeculator(params.n_draft, params.n_batch)
     _check_draft(runner.model, draft, what)
-    return DraftModel(draft, replace(params, n_ctx=runner.cache.n_ctx), runner.pool, runner.model.hp.n_vocab)
+    return DraftModel(draft, replace(params, n_ctx=runner.cache.n_ctx), runner.backend, runner.model.hp.n_vocab)
 
 
 def _check_draft(model: Model, draft: Model, what: str) -> None:
