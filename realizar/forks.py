@@ -1,11 +1,11 @@
-"""Forks: locks that a child of fork() finds as if every thread of its parent had left them.
+"""Fork-safe locks: in the child of fork(), every lock is free and the state it guards is consistent.
 
-A child has one thread, the one that forked. What another thread was about to do is never done there: a lock that it
-held stays locked, and what the lock guards stays half changed. So fork() waits until the locks of this module are free,
-`PATIENCE_S` at most; one that is still held then is replaced in the child by a new one, and says that it is broken.
+The child has only the thread that forked. A lock that another thread held would stay locked there, and the state it
+guards half modified. So fork() first acquires all locks of this module, waiting at most `FORK_TIMEOUT_S`. A lock that
+is still held then is reinitialized in the child and marked as broken.
 
-Whoever holds a lock while another library works also keeps fork() away from the locks of that library (of `tokenizers`
-where it compiles a regex, of llguidance where it follows a grammar, of Python where it imports a module).
+Holding one of these locks while calling a library also keeps fork() away from that library's internal locks (of
+`tokenizers` while it compiles a regex, of llguidance while it advances a grammar, of Python's import system).
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Generic, TypeVar, overload
 
-PATIENCE_S = 2.0
-"""How long a fork waits for all locks together."""
+FORK_TIMEOUT_S = 2.0
+"""Maximum time that fork() waits for all locks together."""
 
 T = TypeVar("T")
 _numbers = count()
-# By a number of their own; none is kept alive.
+# By registration number; weak references only.
 _locks: dict[int, weakref.ref[Lock]] = {}
 _in_child: dict[int, weakref.WeakMethod[Callable[[], None]]] = {}
-_taken: dict[int, list[Lock]] = {}
+_acquired: dict[int, list[Lock]] = {}
 
 
-class Lock(_RLock):  # type: ignore[misc]  # it may be inherited from, whatever its stub says
-    """A lock for `with`. The thread that holds it may take it again: a finalizer may run anywhere.
+class Lock(_RLock):  # type: ignore[misc]  # subclassable, although its stub says final
+    """A fork-safe reentrant lock for `with`; reentrant because finalizers may run anywhere.
 
-    What takes and leaves it is C's own, where no signal handler runs: one that raises, as Ctrl-C does, between a method
-    that has taken it and the `with` that leaves it would have it held for ever.
+    Acquire and release are implemented in C, where no signal handler runs. In Python, a handler that raises (Ctrl-C)
+    between the acquisition and the `with` block would leave the lock held forever.
 
     Attributes
     ----------
     is_broken : bool
-        Whether, in this child of fork(), another thread of the parent held it: what it guards may be half changed.
+        True in a forked child if another thread of the parent held it; the guarded state may be inconsistent.
     """
 
     def __init__(self) -> None:
@@ -47,22 +47,22 @@ class Lock(_RLock):  # type: ignore[misc]  # it may be inherited from, whatever 
         number = next(_numbers)
         _locks[number] = weakref.ref(self, lambda _: _locks.pop(number, None) and None)
 
-    def _take(self, limit_s: float) -> bool:
+    def _try_acquire(self, limit_s: float) -> bool:
         return self.acquire(timeout=max(0.0, limit_s))
 
-    def _renew(self) -> None:
+    def _reinitialize(self) -> None:
         self._at_fork_reinit()  # type: ignore[attr-defined]
         self.is_broken = True
 
 
 def in_child(method: Callable[[], None]) -> None:
-    """Have a bound method called in every child of fork(), as long as its object lives; it is not kept alive."""
+    """Register a bound method to call in every forked child; holds only a weak reference to its object."""
     number = next(_numbers)
     _in_child[number] = weakref.WeakMethod(method, lambda _: _in_child.pop(number, None) and None)
 
 
 class cached_property(Generic[T]):
-    """`functools.cached_property` with a lock that fork() knows; Python 3.11's has one that it does not."""
+    """`functools.cached_property` with a fork-safe lock; that of Python 3.11 has a lock that is not fork-safe."""
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
@@ -88,40 +88,40 @@ class cached_property(Generic[T]):
 
 
 def _before() -> None:
-    """Take every lock; none is kept while another is waited for, since who holds that may be waiting for this one."""
-    me, t_end = threading.get_ident(), time.monotonic() + PATIENCE_S
+    """Acquire every lock, never holding one while waiting for another (whose holder may wait for ours)."""
+    me, t_end = threading.get_ident(), time.monotonic() + FORK_TIMEOUT_S
     locks = [lock for ref in list(_locks.values()) if (lock := ref()) is not None]
-    _taken[me] = taken = _take_free(locks)
-    while len(taken) < len(locks):
-        missing = next(lock for lock in locks if lock not in taken)
-        _leave(taken)
-        waited = [missing] if missing._take(t_end - time.monotonic()) else []
-        _taken[me] = taken = waited + _take_free([lock for lock in locks if lock not in waited])
+    _acquired[me] = acquired = _acquire_free(locks)
+    while len(acquired) < len(locks):
+        missing = next(lock for lock in locks if lock not in acquired)
+        _release(acquired)
+        waited = [missing] if missing._try_acquire(t_end - time.monotonic()) else []
+        _acquired[me] = acquired = waited + _acquire_free([lock for lock in locks if lock not in waited])
         if time.monotonic() >= t_end:
             return
 
 
-def _take_free(locks: list[Lock]) -> list[Lock]:
-    return [lock for lock in locks if lock._take(0.0)]
+def _acquire_free(locks: list[Lock]) -> list[Lock]:
+    return [lock for lock in locks if lock._try_acquire(0.0)]
 
 
-def _leave(taken: list[Lock]) -> None:
-    while taken:
-        taken.pop().release()
+def _release(acquired: list[Lock]) -> None:
+    while acquired:
+        acquired.pop().release()
 
 
 def _after_in_parent() -> None:
-    _leave(_taken.pop(threading.get_ident(), []))
+    _release(_acquired.pop(threading.get_ident(), []))
 
 
 def _after_in_child() -> None:
-    taken = _taken.pop(threading.get_ident(), [])
-    _taken.clear()  # by threads that were about to fork, too
+    acquired = _acquired.pop(threading.get_ident(), [])
+    _acquired.clear()  # also entries of other threads that were about to fork
     for ref in list(_locks.values()):
         lock = ref()
-        if lock is not None and lock not in taken:
-            lock._renew()
-    _leave(taken)
+        if lock is not None and lock not in acquired:
+            lock._reinitialize()
+    _release(acquired)
     for method in list(_in_child.values()):
         call = method()
         if call is not None:

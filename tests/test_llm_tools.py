@@ -1,4 +1,4 @@
-"""chat(tools=...): calls of tiny models, whose choice is chance but whose form and arguments are not."""
+"""chat(tools=...): tool calls of tiny random models; which tool is called is random, format and arguments are valid."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def llm(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_required_calls_have_their_arguments(llm, seed):
+def test_required_calls_have_valid_arguments(llm, seed):
     answer = llm.chat(QUESTION, SamplingParams(seed=seed, max_tokens=400), tools=TOOLS, tool_choice="required")
     assert answer.text == ""
     assert answer.tool_calls
@@ -43,24 +43,24 @@ def test_required_calls_have_their_arguments(llm, seed):
     assert answer.finish_reason in ("tool_calls", "length", "context")
 
 
-def test_a_named_tool_is_called_once(llm):
+def test_named_tool_is_called_once(llm):
     answer = llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice=NAMED)
     assert [call.name for call in answer.tool_calls] == ["time_of"]
     assert answer.finish_reason == "tool_calls"
 
 
-def test_none_calls_nothing_and_auto_may(llm):
+def test_choice_none_forbids_calls_and_auto_allows_them(llm):
     for choice in ("none", "auto"):
         answer = llm.chat(QUESTION, SamplingParams(seed=1, max_tokens=40), tools=TOOLS, tool_choice=choice)
         assert bool(answer.tool_calls) <= (choice == "auto")
 
 
-def test_with_none_the_answer_may_keep_to_something_else(llm):
+def test_choice_none_allows_another_constraint(llm):
     params = SamplingParams(max_tokens=60, regex="<tool_call>\\{\\}")
     assert llm.chat(QUESTION, params, tools=TOOLS, tool_choice="none").text == "<tool_call>{}"
 
 
-def test_streamed_beside_others_and_several_at_once_are_the_same(llm):
+def test_streaming_batch_mates_and_parallel_sampling_do_not_change_calls(llm):
     params = SamplingParams(seed=2, max_tokens=100)
     whole = llm.chat(QUESTION, params, tools=TOOLS, tool_choice="required")
     stream = llm.chat(QUESTION, params, tools=TOOLS, tool_choice="required", stream=True)
@@ -74,7 +74,7 @@ def test_streamed_beside_others_and_several_at_once_are_the_same(llm):
     assert all(answer.tool_calls for answer in several.outputs)
 
 
-def test_drafts_change_nothing(tmp_path):
+def test_speculative_decoding_does_not_change_calls(tmp_path):
     path = rewritten(QWEN2, tmp_path / "model.gguf", {"tokenizer.chat_template": templates.HERMES})
     params = [SamplingParams(seed=seed, max_tokens=120) for seed in range(3)]
     found = []
@@ -88,7 +88,7 @@ def test_drafts_change_nothing(tmp_path):
     assert sum(answer.timings.n_drafted for answer in found[1]) > 0
 
 
-def test_the_conversation_goes_on(llm):
+def test_conversation_continues_after_a_call(llm):
     answer = llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice=NAMED)
     (call,) = answer.tool_calls
     result = {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": "12:30"}
@@ -99,21 +99,21 @@ def test_the_conversation_goes_on(llm):
     assert llm.chat([*QUESTION, {**answer.message, "tool_calls": [call]}, result], GREEDY).text
 
 
-def test_a_call_that_is_cut_off_is_no_call_and_no_text(llm):
+def test_truncated_call_is_neither_call_nor_text(llm):
     answer = llm.chat(QUESTION, SamplingParams(temperature=0.0, max_tokens=5), tools=TOOLS, tool_choice="required")
     assert (answer.text, answer.tool_calls, answer.finish_reason) == ("", [], "length")
     assert len(answer.token_ids) == 5
 
 
-def test_stop_strings_are_for_texts_not_for_calls(llm):
+def test_stop_strings_do_not_apply_to_calls(llm):
     params = SamplingParams(temperature=0.0, max_tokens=200, stop=["{", '"', "name", "\n"])
     assert llm.chat(QUESTION, params, tools=TOOLS, tool_choice=NAMED).tool_calls
 
 
-def test_errors_come_at_once_and_name_what_is_wrong(llm):
+def test_errors_are_raised_at_submission_and_name_the_cause(llm):
     with pytest.raises(ParameterError, match="json_schema and tools"):
         llm.chat(QUESTION, SamplingParams(json_schema={}), tools=TOOLS)
-    with pytest.raises(ParameterError, match="nothing to choose from"):
+    with pytest.raises(ParameterError, match="no tools were given"):
         llm.chat(QUESTION, tool_choice="required")
     with pytest.raises(ParameterError, match="no tool 'f'"):
         llm.chat(QUESTION, tools=TOOLS, tool_choice={"type": "function", "function": {"name": "f"}})
@@ -123,20 +123,20 @@ def test_errors_come_at_once_and_name_what_is_wrong(llm):
     assert llm.chat(QUESTION, SamplingParams(max_tokens=1, lenient=True), tools=[bad]).token_ids
 
 
-def test_a_template_without_tools_is_an_error(tmp_path):
+def test_template_without_tools_is_an_error(tmp_path):
     path = rewritten(LLAMA, tmp_path / "model.gguf", {"tokenizer.chat_template": templates.PLAIN})
     with LLM(path, n_threads=1) as llm, pytest.raises(TemplateError, match="no section for tools"):
         llm.chat(QUESTION, tools=TOOLS)
 
 
-def test_a_template_of_its_own_for_tools(tmp_path):
+def test_separate_tool_template(tmp_path):
     keys = {"tokenizer.chat_template": templates.PLAIN, "tokenizer.chat_template.tool_use": templates.HERMES}
     with LLM(rewritten(LLAMA, tmp_path / "model.gguf", keys), n_threads=1) as llm:
         assert llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice="required").tool_calls
 
 
 @pytest.mark.real_model
-def test_a_real_model_calls_what_is_asked_for():
+def test_real_model_makes_the_expected_call():
     if not real("qwen2.5-coder-0.5b").is_file():
         pytest.skip(f"the real model is not in the cache ({real('qwen2.5-coder-0.5b')})")
     with LLM(real("qwen2.5-coder-0.5b"), n_ctx=1024) as llm:
@@ -151,7 +151,7 @@ def test_a_real_model_calls_what_is_asked_for():
 
 
 @pytest.mark.real_model
-def test_the_example_of_the_document_runs(capsys):
+def test_example_in_docs_runs(capsys):
     if not real("qwen2.5-coder-0.5b").is_file():
         pytest.skip(f"the real model is not in the cache ({real('qwen2.5-coder-0.5b')})")
     exec(next(iter(python_blocks(ROOT / "docs/tools.md"))), {})

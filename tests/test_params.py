@@ -1,4 +1,4 @@
-"""SamplingParams and EngineParams: values that make no sense are refused by name."""
+"""SamplingParams and EngineParams: errors name the invalid parameter."""
 
 import math
 
@@ -53,16 +53,16 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_what_makes_no_sense_is_refused(name, value):
+def test_invalid_values(name, value):
     with pytest.raises(ParameterError, match=f"^{name}="):
         SamplingParams(**{name: value})
 
 
-def test_one_stop_string_is_taken_too():
+def test_single_stop_string():
     assert SamplingParams(stop="END").stop == ("END",)
 
 
-def test_a_mapping_of_biases_is_taken():
+def test_logit_bias_as_mapping():
     assert SamplingParams(logit_bias={5: -math.inf, 2: 1}).logit_bias == ((5, -math.inf), (2, 1))
 
 
@@ -74,23 +74,23 @@ def test_a_mapping_of_biases_is_taken():
         {"n_draft": True}, {"n_draft": 2.0},
     ],
 )  # fmt: skip
-def test_what_cannot_be_speculated_is_refused(values):
+def test_invalid_speculation_params(values):
     with pytest.raises(ParameterError, match=f"^{next(iter(values))}="):
         EngineParams(**values)
 
 
 @pytest.mark.parametrize("value", ["f8", "", None, 16, ("f16",), ("f16", "f8"), ["f16", "f16"], ("f16", "f16", "f16")])
-def test_what_is_no_cache_type_is_refused(value):
+def test_invalid_kv_types(value):
     with pytest.raises(ParameterError, match=r"^kv_type=.*'f16', 'f32' or 'int8', or a pair"):
         EngineParams(kv_type=value)
 
 
-def test_cache_types_of_k_and_v():
+def test_kv_types():
     assert kv_types("int8") == ("int8", "int8")
     assert kv_types(EngineParams(kv_type=("int8", "f16")).kv_type) == ("int8", "f16")
 
 
-def test_a_schema_may_be_a_mapping_or_its_text():
+def test_schema_as_mapping_or_text():
     schema = {"enum": [1, None]}
     params = SamplingParams(json_schema=schema)
     schema["enum"] = []
@@ -102,21 +102,21 @@ def test_a_schema_may_be_a_mapping_or_its_text():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"grammar": ""}, "grammar='': must be a text"),
-        ({"grammar": 3}, "grammar=3: must be a text"),
-        ({"regex": "\ud800"}, "regex=.*: must be a text"),
+        ({"grammar": ""}, "grammar='': must be a non-empty text"),
+        ({"grammar": 3}, "grammar=3: must be a non-empty text"),
+        ({"regex": "\ud800"}, "regex=.*: must be a non-empty text"),
         ({"json_schema": "{"}, "json_schema='{': must be a JSON object"),
         ({"json_schema": "[]"}, "must be a JSON object"),
         ({"json_schema": True}, "must be a JSON object"),
         ({"json_schema": {"a": {1}}}, "must be a JSON object"),
         ({"json_schema": {"a": math.nan}}, "must be a JSON object"),
-        ({"choice": []}, "choice=.*: must be one text or more"),
+        ({"choice": []}, "choice=.*: must be one or more texts"),
         ({"choice": [""]}, "choice=.*: must be non-empty strings"),
         ({"choice": ["a", 1]}, "choice=.*: must be non-empty strings"),
         ({"lenient": 1}, "lenient=1: must be True or False"),
-        ({"regex": "a", "choice": ["a"]}, "regex and choice: a text can keep to one of them alone"),
+        ({"regex": "a", "choice": ["a"]}, "regex and choice: only one constraint can be enforced"),
     ],
 )
-def test_what_is_no_constraint_is_refused(given, says):
+def test_invalid_constraints(given, says):
     with pytest.raises(ParameterError, match=says):
         SamplingParams(**given)

@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md and docs/graph.md from the sources; --check says whether they are old.
+"""Writes the generated parts of docs/models.md and docs/graph.md from the sources; --check reports stale ones.
 
 python tools/tables.py [--check]
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT))  # behind the installed package, for plugins/
+sys.path.append(str(ROOT))  # for plugins/; after the installed package
 
 from realizar.arch.registry import Registry  # noqa: E402
 from realizar.graph import Graph  # noqa: E402
@@ -37,7 +37,7 @@ def architectures() -> list[str]:
         for name, architecture in sorted(registry.architectures.items()):
             about = (type(architecture).__doc__ or "").split("\n\n")[0]
             about = re.sub(r"\s*\(http[^)]*\)", "", " ".join(about.split())).rstrip(".")
-            lines.append(f"| `{name}` | {about} | [`plugins/{path.name}`](plugins/{path.name}) |")
+            lines.append(f"| `{name}` | {about} | [`plugins/{path.name}`](../plugins/{path.name}) |")
     return lines
 
 
@@ -91,7 +91,7 @@ def _signature(method: Callable[..., object]) -> str:
 def main() -> int:
     """Write the tables, or compare them."""
     wanted = {
-        ROOT / "README.md": [*architectures(), "", *formats()],
+        ROOT / "docs/models.md": [*architectures(), "", *formats()],
         ROOT / "docs/graph.md": [*ops(), "", "## The methods", *methods()],
     }
     status = 0

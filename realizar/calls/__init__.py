@@ -1,17 +1,17 @@
-"""Calls of tools: what a model may call, how it writes that, and what of an answer is a call.
+"""Tool calling: the tools offered to a model, the format in which it calls them, and parsing of its completions.
 
-    chat template ── form.py ──▶ CallForm ──┬─▶ grammar.py   the texts that an answer may be
-    tools ────────── tool.py ──▶ Tool ──────┤
-                                            └─▶ reader.py    text and ToolCall, piece by piece
+    chat template ── tool_format.py ──▶ ToolCallFormat ──┬─▶ grammar.py   grammar of the completion
+    tools ────────── tool.py ─────────▶ Tool ────────────┤
+                                                         └─▶ parser.py    streaming parser: text and ToolCalls
 
-`use.py` puts them together for one answer; `messages.py` makes templates understand earlier calls, and `prompts.py`
-makes the prompts of conversations.
+`tool_use.py` combines them for one completion. `messages.py` normalizes the tool calls of earlier messages for chat
+templates, and `prompts.py` renders conversations to prompts.
 """
 
-from realizar.calls.form import CallForm
+from realizar.calls.parser import ToolCallParser
 from realizar.calls.prompts import ChatPrompts
-from realizar.calls.reader import CallReader
 from realizar.calls.tool import ToolCall
-from realizar.calls.use import ToolUse
+from realizar.calls.tool_format import ToolCallFormat
+from realizar.calls.tool_use import ToolUse
 
-__all__ = ["CallForm", "CallReader", "ChatPrompts", "ToolCall", "ToolUse"]
+__all__ = ["ChatPrompts", "ToolCall", "ToolCallFormat", "ToolCallParser", "ToolUse"]

@@ -1,4 +1,4 @@
-"""Messages with calls, as a chat template wants them."""
+"""Normalization of messages with tool calls for chat templates."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from realizar.errors import TemplateError, shown
 Message = Mapping[str, Any]
 
 
-def have_calls(messages: Sequence[Message]) -> bool:
-    """Tell whether a message among them makes calls; what are no messages make none."""
+def has_tool_calls(messages: Sequence[Message]) -> bool:
+    """Whether any message contains tool calls; False for malformed messages."""
     return isinstance(messages, Sequence) and any(
         isinstance(message, Mapping) and message.get("tool_calls") for message in messages
     )
 
 
-def with_calls(messages: Sequence[Message], as_text: bool = False, no_content: str | None = None) -> Sequence[Message]:
-    """Return messages whose calls, `ToolCall` or as OpenAI's clients write them, are as a template takes them.
+def normalize_tool_calls(
+    messages: Sequence[Message], as_text: bool = False, no_content: str | None = None
+) -> Sequence[Message]:
+    """Return messages with their tool calls (`ToolCall` objects or OpenAI dicts) in the style a template expects.
 
-    Where a message has none, the key goes: Llama's templates look for it and not for what it holds.
+    An empty "tool_calls" is removed: Llama's templates test for the key, not for its value.
 
     Parameters
     ----------
     messages : sequence of mapping
     as_text : bool
-        Write the arguments as JSON text, and else as objects.
+        Pass the arguments as JSON text instead of objects.
     no_content : str or None
-        The content of an answer that has no text.
+        Content of an assistant message without text.
 
     Raises
     ------
@@ -38,11 +40,11 @@ def with_calls(messages: Sequence[Message], as_text: bool = False, no_content: s
         A call is malformed.
     """
     if not isinstance(messages, Sequence):
-        return messages  # the template says what they should be
-    return [_prepared(f"messages[{i}]", message, as_text, no_content) for i, message in enumerate(messages)]
+        return messages  # rendering raises the error
+    return [_normalize(f"messages[{i}]", message, as_text, no_content) for i, message in enumerate(messages)]
 
 
-def _prepared(where: str, message: Message, as_text: bool, no_content: str | None) -> Message:
+def _normalize(where: str, message: Message, as_text: bool, no_content: str | None) -> Message:
     if not isinstance(message, Mapping) or "tool_calls" not in message:
         return message
     calls = message["tool_calls"]
@@ -50,8 +52,8 @@ def _prepared(where: str, message: Message, as_text: bool, no_content: str | Non
         return {key: value for key, value in message.items() if key != "tool_calls"}
     if isinstance(calls, (str, bytes)) or not isinstance(calls, Sequence):
         raise TemplateError(f'{where}: "tool_calls" must be a list, found {shown(calls)}')
-    written = [_call(f"{where}, call {i}", call, as_text) for i, call in enumerate(calls)]
-    return {**message, "content": message.get("content") or no_content, "tool_calls": written}
+    normalized = [_call(f"{where}, call {i}", call, as_text) for i, call in enumerate(calls)]
+    return {**message, "content": message.get("content") or no_content, "tool_calls": normalized}
 
 
 def _call(where: str, call: Any, as_text: bool) -> dict[str, Any]:
@@ -64,8 +66,8 @@ def _call(where: str, call: Any, as_text: bool) -> dict[str, Any]:
     try:
         parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
     except (ValueError, RecursionError) as error:
-        raise TemplateError(f"{where}: the arguments of {function['name']} are no JSON: {error}") from None
+        raise TemplateError(f"{where}: the arguments of {function['name']} are not valid JSON: {error}") from None
     if not isinstance(parsed, Mapping):
         raise TemplateError(f"{where}: the arguments of {function['name']} must be an object, found {shown(arguments)}")
-    given = json.dumps(parsed, ensure_ascii=False) if as_text else parsed
-    return {**call, "function": {**function, "arguments": given}}
+    normalized = json.dumps(parsed, ensure_ascii=False) if as_text else parsed
+    return {**call, "function": {**function, "arguments": normalized}}

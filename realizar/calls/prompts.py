@@ -1,4 +1,4 @@
-"""ChatPrompts: conversations, with or without tools, to the tokens of a prompt."""
+"""ChatPrompts: renders conversations, with or without tools, to prompt tokens."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from realizar.calls.form import CallForm, taken
-from realizar.calls.messages import Message, have_calls, with_calls
+from realizar.calls.messages import Message, has_tool_calls, normalize_tool_calls
 from realizar.calls.tool import read_tools
-from realizar.calls.use import ToolUse
+from realizar.calls.tool_format import ToolCallFormat, message_style
+from realizar.calls.tool_use import ToolUse
 from realizar.errors import ParameterError, TemplateError, shown
 from realizar.forks import cached_property
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
     Tools = Sequence[Mapping[str, Any]]
 
-_OURS = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
-"""Variables of a template that are not the caller's to set."""
+_RESERVED = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
+"""Template variables that the caller cannot set."""
 
 
 class ChatPrompts:
-    """Makes prompts by the chat template of one model; may be used by many threads at once.
+    """Renders prompts with one model's chat template. Thread-safe.
 
     Parameters
     ----------
     tokenizer : Tokenizer
-        The model's.
+        The model's tokenizer.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -40,87 +40,89 @@ class ChatPrompts:
         self, messages: Sequence[Message], params: SamplingParams, tools: Tools | None, choice: object,
         variables: Mapping[str, Any] | None = None,
     ) -> tuple[list[int], SamplingParams, ToolUse | None]:  # fmt: skip
-        """Return the prompt of a conversation, the params of its answer, and what that may call.
+        """Return the prompt tokens of a conversation, the params of its completion, and its tool use.
 
         Parameters
         ----------
         messages : sequence of mapping
         params : SamplingParams
         tools, choice
-            As `ToolUse` takes them; without tools nothing can be chosen.
+            See `ToolUse`; without tools, choice must be "auto" or "none".
         variables : mapping, optional
-            What else the template is told, such as enable_thinking.
+            Additional template variables, such as enable_thinking.
 
         Raises
         ------
         TemplateError
-            The model has no chat template, or it fails on these messages; or as `CallForm.learn`.
+            The model has no chat template, or rendering fails; or see `ToolCallFormat.learn`.
         ParameterError, GrammarError
-            As `ToolUse` and `ToolUse.constrain`; or the variables are none that a template can be given.
+            See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
         """
-        given = _checked(variables)
+        checked = _checked(variables)
         if tools is None:
             if choice not in ("auto", "none"):
-                raise ParameterError(f"tool_choice={shown(choice)}: there is nothing to choose from; give tools")
-            return self._encode(messages, None, given), params, None
-        form = self._form
-        if isinstance(form, CallForm):
-            use = ToolUse(form, tools, choice, self._tokenizer)
-            return self._encode(messages, tools, given), use.constrain(params), use
+                raise ParameterError(f"tool_choice={shown(choice)}: no tools were given; pass tools")
+            return self._encode(messages, None, checked), params, None
+        tool_format = self._tool_format
+        if isinstance(tool_format, ToolCallFormat):
+            use = ToolUse(tool_format, tools, choice, self._tokenizer)
+            return self._encode(messages, tools, checked), use.constrain(params), use
         if choice != "none":
-            raise TemplateError(form)
+            raise TemplateError(tool_format)
         read_tools(tools)
-        return self._encode(messages, tools, given), params, None
+        return self._encode(messages, tools, checked), params, None
 
     def _encode(self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any]) -> list[int]:
-        """Return the tokens of a conversation up to where the model answers."""
-        calls = have_calls(messages)
+        """Return the tokens of a conversation up to the start of the assistant's turn."""
+        calls = has_tool_calls(messages)
         template = self._template(tools is not None or calls)
         for name in variables.keys() - template.variables if variables else ():
             warnings.warn(f"chat_template_kwargs: this model's chat template does not use {name}", stacklevel=2)
-        written = with_calls(messages, *self._taken) if calls else with_calls(messages)
+        written = normalize_tool_calls(messages, *self._message_style) if calls else normalize_tool_calls(messages)
         text = template.render(written, tools=tools, **variables)
-        # The template writes BOS and the names of special tokens itself.
+        # The template renders BOS and the names of special tokens itself.
         return self._tokenizer.encode(text, add_special=False, parse_special=True)
 
     def _template(self, for_tools: bool) -> ChatTemplate:
         tokenizer = self._tokenizer
         template = (for_tools and tokenizer.tool_template) or tokenizer.chat_template
         if template is None:
-            raise TemplateError("this model has no chat template; use generate with a prompt as its card shows it")
+            raise TemplateError(
+                "this model has no chat template; use generate with a prompt in the format its model card describes"
+            )
         return template
 
     @cached_property
-    def _form(self) -> CallForm | str:
-        """How the model writes calls, or why that is not known."""
+    def _tool_format(self) -> ToolCallFormat | str:
+        """The model's tool-call format, or the error message why it cannot be inferred."""
         ends = [self._tokenizer.token_bytes(i).decode() for i in sorted(self._tokenizer.eog_ids)]
         try:
-            return CallForm.learn(self._template(True), ends)
+            return ToolCallFormat.learn(self._template(True), ends)
         except TemplateError as error:
             return str(error)
 
     @cached_property
-    def _taken(self) -> tuple[bool, str | None]:
-        """What the template takes the calls of earlier answers for; see `with_calls`."""
-        return taken(self._template(True))
+    def _message_style(self) -> tuple[bool, str | None]:
+        """The style in which the template expects earlier tool calls; see `normalize_tool_calls`."""
+        return message_style(self._template(True))
 
 
 def _checked(variables: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return variables for a template; ParameterError if it can be given none of these names or values."""
+    """Return validated template variables; raises ParameterError for invalid names or values."""
     if variables is None:
         return {}
     if not isinstance(variables, Mapping):
         raise ParameterError(f"chat_template_kwargs={shown(variables)}: must be a mapping of names to values")
     for name, value in variables.items():
-        if not isinstance(name, str) or not name.isidentifier() or name in _OURS:
+        if not isinstance(name, str) or not name.isidentifier() or name in _RESERVED:
             raise ParameterError(
-                f"chat_template_kwargs: {shown(name)} cannot be set; variables have names of letters, digits and _, "
-                f"and none of {', '.join(_OURS)}"
+                f"chat_template_kwargs: {shown(name)} cannot be set; names are Python identifiers and "
+                f"not one of {', '.join(_RESERVED)}"
             )
         try:
             json.dumps(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise ParameterError(
-                f"chat_template_kwargs: {name}={shown(value)}: must be a value that JSON can express; {error}"
+                f"chat_template_kwargs: {name}={shown(value)}: must be JSON-serializable; {error}"
             ) from None
     return dict(variables)

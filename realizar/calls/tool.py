@@ -1,4 +1,4 @@
-"""Tool and ToolCall: what a model may call, and a call that it made."""
+"""Tool and ToolCall: a function that a model may call, and a call of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from realizar.errors import ParameterError, shown
 
 NAME = r"[A-Za-z0-9_.:/-]{1,64}"
-"""What a name may be: OpenAI's letters, and those of MCP besides; none that JSON would escape."""
+"""Valid names: the characters of OpenAI and MCP; none needs escaping in JSON."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Tool:
     ----------
     name : str
     parameters : dict
-        JSON schema of its arguments, which are an object.
+        JSON schema of the arguments object.
     """
 
     name: str
@@ -36,11 +36,11 @@ class ToolCall:
     Attributes
     ----------
     id : str
-        What the message with its result refers to: nine letters and digits.
+        Nine letters and digits; the message with the result refers to it.
     name : str
-        The tool's.
+        Name of the tool.
     arguments : dict
-        As its schema describes them.
+        Valid by the tool's schema.
     """
 
     id: str
@@ -48,13 +48,13 @@ class ToolCall:
     arguments: dict[str, Any]
 
     def as_message(self) -> dict[str, Any]:
-        """Return the call as the "tool_calls" of a message have it."""
+        """Return the call as an item of a message's "tool_calls"."""
         arguments = json.dumps(self.arguments, ensure_ascii=False)
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": arguments}}
 
 
 def read_tools(tools: Sequence[Mapping[str, Any]]) -> list[Tool]:
-    """Return the tools of a list as OpenAI's clients write it.
+    """Parse a list of tools in OpenAI's format.
 
     Parameters
     ----------
@@ -64,13 +64,13 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> list[Tool]:
     Raises
     ------
     ParameterError
-        One of them is something else, or two have one name.
+        An item is malformed, or two tools have the same name.
     """
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Sequence) or not tools:
-        raise ParameterError(f"tools={shown(tools)}: must be a list of tools, at least one")
+        raise ParameterError(f"tools={shown(tools)}: must be a non-empty list of tools")
     found = {tool.name: tool for tool in (_tool(f"tools[{i}]", tool) for i, tool in enumerate(tools))}
     if len(found) < len(tools):
-        raise ParameterError("tools: two have the same name; give each its own")
+        raise ParameterError("tools: two have the same name; names must be unique")
     return list(found.values())
 
 
@@ -80,7 +80,7 @@ def _tool(where: str, tool: object) -> Tool:
         raise ParameterError(f'{where}={shown(tool)}: must be {{"type": "function", "function": {{"name": ...}}}}')
     name = function.get("name")
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
-        raise ParameterError(f"{where}: name {shown(name)}: must be up to 64 letters, digits and any of _ - . : /")
+        raise ParameterError(f"{where}: name {shown(name)}: must be 1 to 64 letters, digits or _ - . : /")
     schema = function.get("parameters") or {}
     if not isinstance(schema, Mapping) or schema.get("type", "object") != "object":
         raise ParameterError(
@@ -90,12 +90,12 @@ def _tool(where: str, tool: object) -> Tool:
 
 
 def choose(tools: Sequence[Tool], choice: object) -> tuple[Sequence[Tool], str]:
-    """Return the tools that a tool_choice leaves, and whether one is called: "auto", "none", "required" or "one".
+    """Return the tools that a tool_choice allows, and the mode: "auto", "none", "required" or "one".
 
     Raises
     ------
     ParameterError
-        The choice is none of these, or names a tool that is not there.
+        The choice is invalid, or names a tool that does not exist.
     """
     if isinstance(choice, str) and choice in ("auto", "none", "required"):
         return tools, choice
@@ -107,5 +107,5 @@ def choose(tools: Sequence[Tool], choice: object) -> tuple[Sequence[Tool], str]:
         )
     chosen = [tool for tool in tools if tool.name == function.get("name")]
     if not chosen:
-        raise ParameterError(f"tool_choice: there is no tool {shown(function.get('name'))} among the tools")
+        raise ParameterError(f"tool_choice: there is no tool {shown(function.get('name'))} in tools")
     return chosen, "one"

@@ -14,7 +14,7 @@ from typer import Argument, BadParameter, Option
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
 from realizar.params import Activations, EngineParams, SamplingParams
-from realizar.params.sampling import OURS
+from realizar.params.sampling import DEFAULTS
 from realizar.store import DEFAULT_MODEL
 
 _WHICH = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
@@ -72,7 +72,7 @@ TAME = {"temperature": 0.7, "top_p": 0.95, "min_p": 0.05}
 
 def _unset(kind: Any, name: str, help: str) -> tuple[Any, Any]:
     """Return the option of a field for which a file may have a default."""
-    default = f"the file's, else {TAME.get(name, OURS[name])}"
+    default = f"the file's, else {TAME.get(name, DEFAULTS[name])}"
     return _sampling(kind | None, "--" + name.replace("_", "-"), help=help, show_default=default), None
 
 

@@ -9,7 +9,7 @@ from typer import Option
 
 from realizar.errors import ParameterError, shown
 from realizar.params import SamplingParams
-from realizar.params.sampling import OURS
+from realizar.params.sampling import DEFAULTS
 
 _NUMBERS = {
     "penalty_last_n": "Tokens that the penalties look at; -1: all.",
@@ -51,8 +51,8 @@ _DEFAULTS = {field.name: field.default for field in fields(SamplingParams)}
 
 def _number(name: str, help: str) -> tuple[Any, Any]:
     flag = "--" + name.replace("_", "-")
-    if name in OURS:
-        return _option(type(OURS[name]) | None, flag, help, show_default=f"the file's, else {OURS[name]}"), None
+    if name in DEFAULTS:
+        return _option(type(DEFAULTS[name]) | None, flag, help, show_default=f"the file's, else {DEFAULTS[name]}"), None
     return _option(type(_DEFAULTS[name]), flag, help), _DEFAULTS[name]
 
 

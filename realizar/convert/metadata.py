@@ -1,4 +1,4 @@
-"""The metadata of a converted file: what config.json says, in GGUF's words."""
+"""GGUF metadata of a converted file, from config.json."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from realizar.arch import Architecture
 from realizar.arch.checkpoint import KEYS, Config, Key
 from realizar.arch.registry import Registry
-from realizar.convert.source import read_json
+from realizar.convert.checkpoint_folder import read_json
 from realizar.errors import GGUFError, UnknownArchitectureError, shown
 
 # general.file_type: llama.cpp's number of the type that most tensors have (llama.h, enum llama_ftype).
 FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
 
-# {arch}.pooling_type: llama.cpp's number of what sentence-transformers calls so (llama.h, enum llama_pooling_type).
+# {arch}.pooling_type: sentence-transformers' pooling mode -> llama.cpp's number (llama.h, enum llama_pooling_type).
 POOLING = {"mean_tokens": 1, "cls_token": 2, "lasttoken": 3}
 
 
 def architecture_of(config: Config, registry: Registry) -> Architecture:
-    """The architecture that claims the class named in config.json.
+    """Return the architecture that supports the class named in config.json.
 
     Raises
     ------
     UnknownArchitectureError
-        If none does; lists those that are known.
+        If none does; lists the supported classes.
     """
     classes = config.get("architectures") or []
     known = {c: a for a in registry.architectures.values() if a.checkpoint for c in a.checkpoint.classes}
@@ -33,18 +33,18 @@ def architecture_of(config: Config, registry: Registry) -> Architecture:
         if name in known:
             return known[name]
     raise UnknownArchitectureError(
-        f"config.json names the architectures {shown(classes)}: no installed plugin converts one of them; known are "
-        f"{', '.join(sorted(known))}. A plugin says so with `checkpoint` (docs/plugins.md)"
+        f"config.json names the architectures {shown(classes)}: no installed plugin can convert them; supported are "
+        f"{', '.join(sorted(known))}. A plugin adds support with `checkpoint` (docs/plugins.md)"
     )
 
 
 def metadata(architecture: Architecture, config: Config, name: str, type_name: str) -> dict[str, Any]:
-    """Key -> value, with `general.architecture` first.
+    """Return metadata keys and values, starting with `general.architecture`.
 
     Raises
     ------
     GGUFError
-        If config.json holds something else than an architecture's table expects.
+        If config.json lacks a value that the architecture needs.
     """
     keys = {**KEYS, **(architecture.checkpoint.keys if architecture.checkpoint else {})}
     out: dict[str, Any] = {
@@ -53,20 +53,20 @@ def metadata(architecture: Architecture, config: Config, name: str, type_name: s
         "general.file_type": FILE_TYPES[type_name],
         "general.quantization_version": 2,
     }
-    for key, origin in keys.items():
+    for key, source in keys.items():
         try:
-            value = _value(config, origin)
+            value = _value(config, source)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise GGUFError(f"{architecture.name}.{key}: config.json does not say what it needs: {error!r}") from error
+            raise GGUFError(f"{architecture.name}.{key}: config.json lacks a value that it needs: {error!r}") from error
         if value is not None:
             out[key if key.startswith("tokenizer.") else f"{architecture.name}.{key}"] = value
     return out
 
 
 def pooling(folder: Path) -> int | None:
-    """How sentence-transformers makes one vector of a text: GGUF's number for it; None where the folder does not say.
+    """Return the GGUF pooling type of a sentence-transformers model; None if the folder does not define one.
 
-    Its modules.json names the folder of the module that pools.
+    modules.json names the folder of the pooling module.
     """
     if not (folder / "modules.json").is_file():
         return None
@@ -74,13 +74,15 @@ def pooling(folder: Path) -> int | None:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         paths = [folder / row["path"] / "config.json" for row in modules if row["type"].endswith(".Pooling")]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise GGUFError(f"{folder / 'modules.json'}: is not as sentence-transformers writes it: {error!r}") from error
+        raise GGUFError(
+            f"{folder / 'modules.json'}: is not in the format of sentence-transformers: {error!r}"
+        ) from error
     config = read_json(paths[0]) if paths else {}
     return next((number for mode, number in POOLING.items() if config.get(f"pooling_mode_{mode}")), None)
 
 
-def _value(config: Config, origin: Key) -> Any:
-    if origin is None or callable(origin):
-        return None if origin is None else origin(config)
-    names = (origin,) if isinstance(origin, str) else origin
+def _value(config: Config, source: Key) -> Any:
+    if source is None or callable(source):
+        return None if source is None else source(config)
+    names = (source,) if isinstance(source, str) else source
     return next((config[name] for name in names if config.get(name) is not None), None)

@@ -1,7 +1,7 @@
-"""Safetensors files, read with numpy: a header of JSON, then the tensors, mapped and not copied.
+"""Reader of safetensors files with numpy; tensors are memory-mapped.
 
-The format is https://github.com/huggingface/safetensors#format. The library of that name gives numpy no bfloat16, in
-which nearly all checkpoints are.
+Format: https://github.com/huggingface/safetensors#format. We do not use the safetensors package because its numpy
+interface lacks bfloat16, the type of nearly all checkpoints.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ from realizar.errors import GGUFError
 from realizar.quants import dequantize
 
 MAX_HEADER = 100 << 20  # the format's own limit
-NUMPY = {
+NUMPY_DTYPES = {
     "F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8", "U32": "<u4",
     "U16": "<u2", "U8": "|u1", "BOOL": "|u1",
 }  # fmt: skip
-HALVES = ("F16", "BF16")
-EIGHTHS = ("F8_E4M3", "F8_E5M2", "F8_E8M0")
-FLOATS = ("F64", "F32", *HALVES)
-"""Types whose elements are numbers as they are."""
+FLOAT16_TYPES = ("F16", "BF16")
+FLOAT8_TYPES = ("F8_E4M3", "F8_E5M2", "F8_E8M0")
+FLOATS = ("F64", "F32", *FLOAT16_TYPES)
+"""Types of unquantized weights."""
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A tensor of a checkpoint: its type in safetensors' words, its shape and its bytes."""
+class StoredTensor:
+    """A tensor in a safetensors file: type name, shape and bytes."""
 
     type: str
     shape: tuple[int, ...]
     data: memoryview
 
     def floats(self) -> npt.NDArray[np.float32]:
-        """The numbers, float32 [*shape]."""
-        if self.type in HALVES:
+        """Return the values as float32 [*shape]."""
+        if self.type in FLOAT16_TYPES:
             return dequantize(np.frombuffer(self.data, np.uint8), self.type).reshape(self.shape)
-        if self.type in EIGHTHS:
-            return eighths(self.type)[np.frombuffer(self.data, np.uint8)].reshape(self.shape)
-        array: npt.NDArray[Any] = np.frombuffer(self.data, NUMPY[self.type]).reshape(self.shape)
+        if self.type in FLOAT8_TYPES:
+            return float8_values(self.type)[np.frombuffer(self.data, np.uint8)].reshape(self.shape)
+        array: npt.NDArray[Any] = np.frombuffer(self.data, NUMPY_DTYPES[self.type]).reshape(self.shape)
         return array.astype(np.float32)
 
 
 @cache
-def eighths(type: str) -> npt.NDArray[np.float32]:
-    """The 256 numbers of a float of eight bits, float32 [256].
+def float8_values(type: str) -> npt.NDArray[np.float32]:
+    """Return the values of all 256 codes of an 8-bit float type, float32 [256].
 
-    E4M3 and E5M2 of https://arxiv.org/abs/2209.05433: E4M3 has no infinities, and NaN where all bits but the sign are
-    set; E5M2 is the upper half of a float16. E8M0 of the OCP microscaling formats is a power of two.
+    E4M3 and E5M2 of https://arxiv.org/abs/2209.05433: E4M3 has no infinities, and NaN is the code with all bits but the
+    sign set; E5M2 is the upper half of a float16. E8M0 of the OCP microscaling formats is a power of two.
     """
     codes = np.arange(256, dtype=np.uint16)
     if type == "F8_E5M2":
@@ -67,10 +67,10 @@ def eighths(type: str) -> npt.NDArray[np.float32]:
     return np.where(codes & 128, -size, size).astype(np.float32)
 
 
-def mxfp4(blocks: Stored, scales: Stored) -> npt.NDArray[np.float32]:
-    """Numbers of four bits, two a byte, low ones first, with a power of two for 32 of them: float32 [..., k].
+def mxfp4(blocks: StoredTensor, scales: StoredTensor) -> npt.NDArray[np.float32]:
+    """Dequantize MXFP4 (OCP microscaling), as published for gpt-oss: float32 [..., k].
 
-    The OCP microscaling formats; as gpt-oss is published.
+    Two 4-bit floats per byte, low nibble first; one power-of-two scale per 32 elements.
     """
     positive = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
     values = np.concatenate([positive, -positive])
@@ -81,35 +81,43 @@ def mxfp4(blocks: Stored, scales: Stored) -> npt.NDArray[np.float32]:
     return out
 
 
-def read(path: Path) -> dict[str, Stored]:
-    """The tensors of one file by name.
+def read(path: Path) -> dict[str, StoredTensor]:
+    """Return the tensors of one file by name.
 
     Raises
     ------
     GGUFError
-        If the file is damaged, or holds a type that is no plain number.
+        If the file is damaged, or has a tensor of an unsupported type.
     """
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         if size < 8:
-            raise GGUFError(f"{path}: {size} bytes are no safetensors file; the download may have failed")
+            raise GGUFError(f"{path}: {size} bytes are too short for a safetensors file; the download may have failed")
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     n = int.from_bytes(view[:8], "little")
     if n > min(MAX_HEADER, size - 8):
-        raise GGUFError(f"{path}: its header claims {n} bytes, but the file has {size}; the download may be incomplete")
+        raise GGUFError(f"{path}: its header needs {n} bytes, but the file has {size}; the download may be incomplete")
     try:
         header = json.loads(bytes(view[8 : 8 + n]))
         rows = {name: row for name, row in header.items() if name != "__metadata__"}
-        return {name: _stored(path, name, row, view[8 + n :]) for name, row in rows.items()}
+        return {name: _stored_tensor(path, name, row, view[8 + n :]) for name, row in rows.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GGUFError(f"{path}: its header cannot be read as safetensors': {error}") from error
+        raise GGUFError(f"{path}: its header is not valid safetensors: {error}") from error
 
 
-def _stored(path: Path, name: str, row: dict[str, Any], body: memoryview) -> Stored:
+def _stored_tensor(path: Path, name: str, row: dict[str, Any], body: memoryview) -> StoredTensor:
     shape, (begin, end) = tuple(row["shape"]), row["data_offsets"]
-    if row["dtype"] not in (*NUMPY, *HALVES, *EIGHTHS):
+    if row["dtype"] not in (*NUMPY_DTYPES, *FLOAT16_TYPES, *FLOAT8_TYPES):
         raise GGUFError(f"{path}: {name} is of type {row['dtype']}; a checkpoint in F32, F16 or BF16 is needed")
-    width = 2 if row["dtype"] in HALVES else 1 if row["dtype"] in EIGHTHS else np.dtype(NUMPY[row["dtype"]]).itemsize
+    width = (
+        2
+        if row["dtype"] in FLOAT16_TYPES
+        else 1
+        if row["dtype"] in FLOAT8_TYPES
+        else np.dtype(NUMPY_DTYPES[row["dtype"]]).itemsize
+    )
     if not 0 <= begin <= end <= len(body) or end - begin != math.prod(shape) * width:
-        raise GGUFError(f"{path}: {name} of shape {shape} does not lie where the header says; the file is cut short")
-    return Stored(row["dtype"], shape, body[begin:end])
+        raise GGUFError(
+            f"{path}: {name} of shape {shape} does not match its data offsets; the file is truncated or damaged"
+        )
+    return StoredTensor(row["dtype"], shape, body[begin:end])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from realizar.engine.writing import Writing
+from realizar.engine.request import TextRequest
 from realizar.errors import shown
 from realizar.runtime.logit_rows import LogitRows
 from realizar.sampling import batch_functions
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from realizar.sampling import BatchFunction
 
 
-
 def run_batch_functions(rows: dict[Request, LogitRows], work: Mapping[Request, Seq[Chunk]]) -> None:
     """Let each function change, once, a copy of the logits of all requests whose params name it.
 
@@ -30,9 +29,9 @@ def run_batch_functions(rows: dict[Request, LogitRows], work: Mapping[Request, S
     work : mapping of Request to chunks
         What was computed of each. A request whose function fails gets the error.
     """
-    users: dict[BatchFunction, list[Writing]] = {}
+    users: dict[BatchFunction, list[TextRequest]] = {}
     for request in rows:
-        if isinstance(request, Writing) and not request.is_reading:
+        if isinstance(request, TextRequest) and not request.is_reading:
             try:
                 for function in batch_functions(request.params):
                     users.setdefault(function, []).append(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realizar.engine.block_pool import BlockPool
 from realizar.engine.snapshots import SNAPSHOT_BYTES, SNAPSHOT_TOKENS, Snapshots
@@ -152,6 +152,35 @@ class KVCache:
     def restore_state(self, slot: int, name: bytes) -> None:
         """Before the next step, let a slot hold the snapshot of this name."""
         self._slot_copies.append((self.snapshots.use(name), slot))
+
+    def block_bytes(self, group: int) -> int:
+        """Bytes of a block of a group, of all its layers."""
+        return self.storage.block_bytes(group)
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of the states of one sequence."""
+        return self.storage.slot_bytes
+
+    def save_blocks(self, group: int, blocks: Seq[int]) -> Any:
+        """Return a copy of what some blocks of a group hold."""
+        self.flush()
+        return self.storage.save_blocks(group, blocks)
+
+    def load_blocks(self, group: int, blocks: Seq[int], saved: Any) -> None:
+        """Let blocks hold again what `save_blocks` returned."""
+        self.flush()
+        self.storage.load_blocks(group, blocks, saved)
+
+    def save_slot(self, slot: int) -> Any:
+        """Return a copy of the states in a slot."""
+        self.flush()
+        return self.storage.save_slot(slot)
+
+    def load_slot(self, slot: int, saved: Any) -> None:
+        """Let a slot hold again what `save_slot` returned."""
+        self.flush()
+        self.storage.load_slot(slot, saved)
 
     def flush(self) -> None:
         """Make the copies asked for, in the order they were asked for: a block may be a target after being a source."""

@@ -1,4 +1,4 @@
-"""What a request and an engine can be asked for; each value is checked when the params are made."""
+"""Parameters of requests and engines, validated when they are created."""
 
 from realizar.params.engine import Activations, EngineParams, KVType, kv_types
 from realizar.params.resolved import ResolvedParams, resolved

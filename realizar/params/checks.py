@@ -1,4 +1,4 @@
-"""Checks of what a user gives; each raises ParameterError with the name, the value and what it must be."""
+"""Validation helpers; each raises a ParameterError with the name, the value and the requirement."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from realizar.errors import ParameterError, shown
 
 
 def check(ok: bool, name: str, value: object, want: str) -> None:
-    """Raise ParameterError unless it is ok."""
+    """Raise ParameterError unless `ok`."""
     if not ok:
         raise ParameterError(f"{name}={shown(value)}: must be {want}")
 
 
 def as_tuple(name: str, value: Iterable[Any], want: str) -> tuple[Any, ...]:
-    """Return the items of a value, which must have some."""
+    """Return an iterable as a tuple; raises ParameterError if it is not iterable."""
     try:
         return tuple(value)
     except TypeError:
@@ -24,25 +24,25 @@ def as_tuple(name: str, value: Iterable[Any], want: str) -> tuple[Any, ...]:
 
 
 def is_int(value: object) -> bool:
-    """Whether it is an integer, and neither True nor False."""
+    """Whether the value is an int and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_number(name: str, value: object, low: float, high: float, want: str) -> None:
-    """Raise ParameterError unless it is a number in [low, high]."""
-    # Compared as it is: NaN is in no range, and an integer may be too large for a float.
+    """Raise ParameterError unless the value is a number in [low, high]."""
+    # Not converted to float: NaN fails every comparison, and an int may be too large for a float.
     ok = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
     check(ok, name, value, want)
 
 
 def is_text(value: str) -> bool:
-    """Whether there is something, and nothing that UTF-8 cannot express (halves of surrogate pairs)."""
+    """Whether a string is non-empty and encodable as UTF-8 (no lone surrogates)."""
     return bool(value) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def schema_text(name: str, value: object) -> str:
-    """Return the JSON text of a schema, given as that or as a mapping: a value that nobody changes any more."""
-    want = "a JSON object: a mapping, or its text"
+    """Return a JSON schema (a mapping or JSON text) as immutable JSON text."""
+    want = "a JSON object: a mapping or JSON text"
     try:
         parsed = json.loads(value) if isinstance(value, str) else value
         check(isinstance(parsed, Mapping), name, value, want)

@@ -1,4 +1,4 @@
-"""EngineParams: what an engine can be built with, checked when made."""
+"""EngineParams: the parameters of an engine, validated when created."""
 
 from __future__ import annotations
 
@@ -9,60 +9,62 @@ from typing import Literal, TypeAlias, get_args
 from realizar.params.checks import check, is_int
 
 KVType: TypeAlias = Literal["f16", "f32", "int8"]
-"""A type of cached keys or values; docs/kernels.md says what int8 keeps of them."""
+"""A type of the KV cache; see docs/kernels.md for int8."""
 
 
 Activations: TypeAlias = Literal["int8", "int16", "f32"]
-"""What the inputs of products with quantized weights are rounded to; docs/kernels.md says how."""
+"""The type to which activations are rounded in products with quantized weights; see docs/kernels.md."""
 
 
 def kv_types(kv_type: object) -> tuple[str, str]:
-    """The types of K and of V that a `kv_type` names: one for both, or a pair.
+    """Return the types of K and V; `kv_type` is one type for both, or a pair.
 
     Raises
     ------
     ParameterError
-        If it names none.
+        If a type is unknown.
     """
     pair = kv_type if isinstance(kv_type, tuple) else (kv_type, kv_type)
     names = get_args(KVType)
     known = len(pair) == 2 and all(isinstance(name, str) and name in names for name in pair)
-    check(known, "kv_type", kv_type, "'f16', 'f32' or 'int8', or a pair of them: that of K and that of V")
+    check(known, "kv_type", kv_type, "'f16', 'f32' or 'int8', or a pair of them for K and V")
     return pair[0], pair[1]
 
 
 @dataclass(frozen=True)
 class EngineParams:
-    """What an engine is built with.
+    """The parameters of an engine.
 
     Attributes
     ----------
     n_threads : int | None
-        Worker threads; None takes min(affinity mask, physical cores, cgroup quota). At most 16, or 4 for each CPU,
-        are started; who asks for more gets a warning.
+        Worker threads; None is min(affinity mask, physical cores, cgroup quota). At most 16, or 4 per CPU, are started;
+        asking for more raises a warning.
     n_ctx : int | None
-        Tokens that the cache holds for one sequence at most; None takes the model's own, at most 4096.
+        Maximum tokens of one sequence in the KV cache; None is the model's context length, at most 4096.
     n_seqs : int
-        Sequences that may be in the cache at their full length at once.
+        Number of sequences of full length that the KV cache holds.
     n_batch : int
-        Tokens computed in one step at most.
+        Maximum tokens computed in one step.
     kv_type : {"f16", "f32", "int8"} or a pair of them
-        Type of the cached keys and values; a pair names that of K and that of V.
+        Type of the KV cache; a pair sets the types of K and V.
     activations : {"int8", "int16", "f32"} | None
-        What the inputs of products with quantized weights are rounded to; None takes `Model.default_activations`.
+        Type to which activations are rounded in products with quantized weights; None is `Model.default_activations`.
     load : {"mmap", "read"}
-        Map the weights, or read them into memory (safe when the file may change while it is used).
+        Map the weights, or read them into memory (safe if the file may change while in use).
     speculate : {"ngram"} | None
-        Guess what comes next from what was said before, and verify several guesses in one step.
+        Speculative decoding by prompt lookup: draft tokens come from earlier occurrences of the current suffix.
     draft : str | PathLike | None
-        Name or path of a smaller model with the same vocabulary that guesses instead.
+        Speculative decoding with a draft model: name or path of a smaller model with the same vocabulary.
     n_draft : int
-        Guesses about one text in one step at most.
+        Maximum draft tokens per sequence and step.
+    max_waiting : int | None
+        Maximum waiting requests; more are refused with a BusyError. None sets no limit.
 
     Raises
     ------
     ParameterError
-        If a value makes no sense.
+        If a value is invalid.
     """
 
     n_threads: int | None = None
@@ -75,11 +77,12 @@ class EngineParams:
     speculate: Literal["ngram"] | None = None
     draft: str | os.PathLike[str] | None = None
     n_draft: int = 31
+    max_waiting: int | None = None
 
     def __post_init__(self) -> None:
         n = self.n_threads
         check(n is None or (is_int(n) and 1 <= n <= 1024), "n_threads", n, "an integer in [1, 1024] or None")
-        n = self.n_ctx  # float32 angles tell positions apart up to 2^24
+        n = self.n_ctx  # float32 rotary angles distinguish positions up to 2^24
         check(n is None or (is_int(n) and 1 <= n <= 2**24), "n_ctx", n, "an integer in [1, 2^24] or None")
         check(is_int(self.n_seqs) and 1 <= self.n_seqs <= 4096, "n_seqs", self.n_seqs, "an integer in [1, 4096]")
         n = self.n_batch
@@ -91,6 +94,8 @@ class EngineParams:
         check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
         check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")
         check(is_int(self.n_draft) and 1 <= self.n_draft <= 255, "n_draft", self.n_draft, "an integer in [1, 255]")
+        n = self.max_waiting
+        check(n is None or (is_int(n) and n >= 1), "max_waiting", n, "an integer >= 1 or None")
         rounded = self.activations
         known = rounded is None or (isinstance(rounded, str) and rounded in get_args(Activations))
         check(known, "activations", rounded, "'int8', 'int16', 'f32' or None")

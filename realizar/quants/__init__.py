@@ -1,4 +1,4 @@
-"""What every block format is, in numpy: the oracle that the kernels are tested against."""
+"""Numpy definitions of all quantization formats: the reference that the kernels are tested against."""
 
 from realizar.quants.formats import FORMATS, BlockFormat, dequantize, quantize
 

@@ -1,7 +1,7 @@
-"""Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: formats of 32 elements with one float16 scale.
+"""Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: quantization blocks of 32 elements with one float16 scale.
 
-x = d * (q - zero) in the `_0` formats, x = d * q + m in the `_1` formats. The layouts and the roundings
-are ggml's (`block_q4_0` and its kin in ggml-common.h, `quantize_row_*_ref` in ggml-quants.c).
+x = d * (q - zero) in the `_0` formats, x = d * q + m in the `_1` formats. Layouts and rounding
+are ggml's (`block_q4_0` etc. in ggml-common.h, `quantize_row_*_ref` in ggml-quants.c).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from realizar.errors import ParameterError
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
-Bits = NDArray[np.integer[Any]]  # uint8 when run; numpy's stubs lose that when an int literal takes part
+Bits = NDArray[np.integer[Any]]  # uint8 at run time; numpy's stubs lose the type with int literals
 
 Q4_0 = np.dtype([("d", "<f2"), ("qs", "u1", 16)])
 Q4_1 = np.dtype([("d", "<f2"), ("m", "<f2"), ("qs", "u1", 16)])
@@ -87,16 +87,18 @@ def quantize_q8_0(x: F32) -> U8:
 
 
 def inverse(d: F32) -> F32:
-    """1 / d, and 0 where d is 0 or so small that the inverse is infinite (float16 stores such a d as 0)."""
+    """Return 1 / d, or 0 if d is 0 or so small that 1 / d is infinite (such a d is 0 in float16)."""
     one_over = np.float32(1) / d
     return np.where(np.isfinite(one_over), one_over, np.float32(0))
 
 
 def to_f16(scale: F32) -> NDArray[np.float16]:
-    """Round scales to float16; ParameterError where one is too large for it."""
+    """Round scales to float16; raises ParameterError if one is too large."""
     rounded = scale.astype(np.float16)
     if not np.isfinite(rounded).all():
-        raise ParameterError(f"quantize: a block needs the scale {np.abs(scale).max():g}, but float16 ends at 65504")
+        raise ParameterError(
+            f"quantize: a block needs the scale {np.abs(scale).max():g}, but the largest float16 is 65504"
+        )
     return rounded
 
 

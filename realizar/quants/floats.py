@@ -1,4 +1,4 @@
-"""F32, F16 and BF16: formats that are plain floating-point numbers."""
+"""F32, F16 and BF16: plain floating-point formats."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def quantize_bf16(x: F32) -> U8:
     """float32[n, 1] -> uint8[n, 2]; to the nearest, ties to even; a NaN becomes a quiet one."""
     bits = x.view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
-    # Rounding could carry a NaN over into infinity or zero, so NaNs are cut instead.
+    # Rounding could turn a NaN into infinity or zero, so NaNs are truncated.
     is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
     return np.where(is_nan, (bits >> 16) | 0x40, rounded).astype("<u2").view(np.uint8)

@@ -1,4 +1,4 @@
-"""FORMATS, the table of block formats, and dequantize and quantize for rows of any of them."""
+"""FORMATS, the table of quantization formats; dequantize and quantize rows in any of them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 from realizar.errors import ParameterError
 from realizar.quants import blocks32, floats, kquants, mxfp4
 
-# Rows are worked on in pieces of this many elements, so that the temporaries stay in cache.
-PIECE = 1 << 16
+# Rows are processed in chunks of this many elements, so that temporaries stay in the CPU cache.
+CHUNK_ELEMENTS = 1 << 16
 
 
 @dataclass(frozen=True)
 class BlockFormat:
-    """One format: `n_elements` neighbours of a row are stored together in `n_bytes`.
+    """A quantization format: `n_elements` consecutive elements of a row form a quantization block of `n_bytes`.
 
     Attributes
     ----------
     name : str
-        Name in ggml, for example "Q4_K".
+        ggml's name, for example "Q4_K".
     type_id : int
-        ggml's number of the type, as a GGUF file stores it.
+        ggml's type number, as stored in GGUF files.
     n_elements, n_bytes : int
-        Elements and bytes of one block.
+        Elements and bytes of one quantization block.
     dequantize : callable
         uint8[n, n_bytes] -> float32[n, n_elements].
     quantize : callable
-        float32[n, n_elements] -> uint8[n, n_bytes]; of finite values.
+        float32[n, n_elements] -> uint8[n, n_bytes]; finite values only.
     """
 
     name: str
@@ -63,12 +63,12 @@ FORMATS: dict[str, BlockFormat] = {row.name: row for row in _ROWS}
 
 
 def dequantize(data: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
-    """Expand stored rows to float32, bit for bit as ggml defines the format.
+    """Dequantize rows to float32, bit for bit as ggml defines the format.
 
     Parameters
     ----------
     data : uint8[..., row_bytes]
-        Rows as they lie in a file.
+        Rows as stored in a file.
     name : str
         Key of `FORMATS`.
 
@@ -80,29 +80,29 @@ def dequantize(data: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
     Raises
     ------
     ParameterError
-        If the format is unknown or `row_bytes` is no whole number of blocks.
+        If the format is unknown or `row_bytes` is not a multiple of the quantization block's size.
     """
     fmt = _format(name)
     data = np.asarray(data)
     if data.dtype != np.uint8:
-        raise ParameterError(f"dequantize {name}: the data is {data.dtype}, but stored rows are uint8")
+        raise ParameterError(f"dequantize {name}: the data has type {data.dtype}, but must be uint8")
     n_blocks = _blocks_per_row(data, fmt.n_bytes, f"dequantize {name}", "bytes")
     blocks = np.ascontiguousarray(data).reshape(-1, fmt.n_bytes)
     out = np.empty((len(blocks), fmt.n_elements), np.float32)
-    _in_pieces(fmt.dequantize, blocks, out, fmt)
+    _in_chunks(fmt.dequantize, blocks, out, fmt)
     return out.reshape(*data.shape[:-1], n_blocks * fmt.n_elements)
 
 
 def quantize(x: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
-    """Store rows of numbers in a format, as a writer of files needs it.
+    """Quantize rows.
 
-    The formats of 32 elements round as ggml's reference does. The K formats search scales and minima
-    by least squares; the result is about as close as ggml's, not the same bytes.
+    Formats with 32 elements per block round exactly as ggml's reference. K-quants find scales and minima by least
+    squares on a grid (`scale_search`); their error is about that of ggml, but the bytes differ.
 
     Parameters
     ----------
     x : float32[..., k]
-        Finite values; k a multiple of the format's elements per block.
+        Finite values; k must be a multiple of `n_elements`.
     name : str
         Key of `FORMATS`.
 
@@ -113,24 +113,24 @@ def quantize(x: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     Raises
     ------
     ParameterError
-        If the format is unknown, k is no whole number of blocks, or (in a quantized format) a value is
-        not finite or too large for a float16 scale.
+        If the format is unknown, k is not a multiple of `n_elements`, or (in a quantized format) a value is not finite
+        or too large for a float16 scale.
     """
     fmt = _format(name)
     x = np.asarray(x, np.float32)
     n_blocks = _blocks_per_row(x, fmt.n_elements, f"quantize {name}", "elements")
     if fmt.n_elements > 1 and not np.isfinite(x).all():
-        raise ParameterError(f"quantize {name}: a value is infinite or NaN, which the format cannot hold")
+        raise ParameterError(f"quantize {name}: a value is infinite or NaN, which the format cannot represent")
     blocks = np.ascontiguousarray(x).reshape(-1, fmt.n_elements)
     out = np.empty((len(blocks), fmt.n_bytes), np.uint8)
-    _in_pieces(fmt.quantize, blocks, out, fmt)
+    _in_chunks(fmt.quantize, blocks, out, fmt)
     return out.reshape(*x.shape[:-1], n_blocks * fmt.n_bytes)
 
 
 def _format(name: str) -> BlockFormat:
     fmt = FORMATS.get(name)
     if fmt is None:
-        raise ParameterError(f"format {name!r} has no definition here; known are {', '.join(FORMATS)}")
+        raise ParameterError(f"format {name!r} is not supported; supported are {', '.join(FORMATS)}")
     return fmt
 
 
@@ -140,13 +140,13 @@ def _blocks_per_row(rows: NDArray[Any], per_block: int, what: str, unit: str) ->
     return int(rows.shape[-1] // per_block)
 
 
-def _in_pieces(
+def _in_chunks(
     function: Callable[[NDArray[Any]], NDArray[Any]],
     blocks: NDArray[Any],
     out: NDArray[Any],
     fmt: BlockFormat,
 ) -> None:
-    step = PIECE // fmt.n_elements
-    with np.errstate(all="ignore"):  # NaN and infinite scales are data like any other
+    step = CHUNK_ELEMENTS // fmt.n_elements
+    with np.errstate(all="ignore"):  # NaN and infinite scales are valid data
         for start in range(0, len(blocks), step):
             out[start : start + step] = function(blocks[start : start + step])

@@ -1,10 +1,10 @@
-"""Q2_K to Q6_K: formats of 256 elements, in groups with an integer scale of their own.
+"""Q2_K to Q6_K (k-quants): quantization blocks of 256 elements, in groups with integer scales.
 
 Q4_K, Q5_K: eight groups of 32, x = (d * sc) * q - (dmin * m), sc and m of six bits.
 Q2_K: sixteen groups of 16, the same with sc and m of four bits.
 Q6_K: sixteen groups of 16, x = (d * sc) * (q - 32), sc an int8.
 Q3_K: sixteen groups of 16, x = (d * (sc - 32)) * (q - 4), sc of six bits.
-The layouts are ggml's (`block_q4_K` and its kin in ggml-common.h).
+The layouts are ggml's (`block_q4_K` etc. in ggml-common.h).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.quants.blocks32 import Bits, inverse, to_f16
-from realizar.quants.search import fit_affine, fit_symmetric
+from realizar.quants.scale_search import fit_affine, fit_symmetric
 
 U8 = NDArray[np.uint8]
 F16 = NDArray[np.float16]
@@ -109,7 +109,7 @@ def quantize_q6_k(x: F32) -> U8:
 def unpack_scales(packed: U8) -> tuple[U8, U8]:
     """uint8[n, 12] -> the six-bit scales and minima, uint8[n, 8] each.
 
-    Groups 0 to 3 lie in the low six bits of bytes 0-3 (scales) and 4-7 (minima); groups 4 to 7 have
+    Groups 0 to 3 are in the low six bits of bytes 0-3 (scales) and 4-7 (minima); groups 4 to 7 have
     their low four bits in bytes 8-11 and their upper two in the top of the others.
     """
     a, b, c = packed[:, :4], packed[:, 4:8], packed[:, 8:]
@@ -155,11 +155,11 @@ def _symmetric(d: F16, sc: NDArray[np.int8], q: F32) -> F32:
 
 
 def _quantize_affine(x: F32, layout: np.dtype[np.void], q_max: int, sc_max: int) -> tuple[NDArray[np.void], U8, U8, U8]:
-    """Blocks with d and dmin, the scales and minima of the groups x[n, group, element], and q."""
+    """Return blocks with d and dmin set, the scales and minima of the groups x[n, group, element], and q."""
     scale, minimum = fit_affine(x, q_max)
     d = to_f16(scale.max(axis=1, keepdims=True) / np.float32(sc_max))
     dmin = to_f16(minimum.max(axis=1, keepdims=True) / np.float32(sc_max))
-    # What a reader multiplies with are the rounded d and dmin, so the integers are chosen for these.
+    # Dequantization multiplies with the rounded d and dmin, so the integers are chosen for these.
     d32, dmin32 = d.astype(np.float32), dmin.astype(np.float32)
     sc = np.minimum(np.rint(scale * inverse(d32)), sc_max)
     m = np.minimum(np.rint(minimum * inverse(dmin32)), sc_max)
@@ -172,7 +172,7 @@ def _quantize_affine(x: F32, layout: np.dtype[np.void], q_max: int, sc_max: int)
 def _quantize_symmetric(
     x: F32, layout: np.dtype[np.void], q_zero: int, sc_end: int
 ) -> tuple[NDArray[np.void], NDArray[np.int8], U8]:
-    """Blocks with d, the scales of sixteen groups within [-sc_end, sc_end), and q counted from -q_zero."""
+    """Return blocks with d set, the scales of 16 groups in [-sc_end, sc_end), and q + q_zero."""
     x = x.reshape(-1, 16, 16)
     scale = fit_symmetric(x, q_zero)
     extreme = np.take_along_axis(scale, np.abs(scale).argmax(axis=1, keepdims=True), axis=1)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Logits = npt.NDArray[np.float32]
-Scan = Callable[[Logits], Logits]
-"""Computes the summaries of rows: float32 [m, n] -> float32 [m, 2, n_blocks], block maxima and block sums."""
+Scan = Callable[[Logits], Logits | None]
+"""Computes the summaries of rows: float32 [m, n] -> float32 [m, 2, n_blocks], block maxima and sums, or None."""
 
 
 class LogitRow(NamedTuple):

@@ -43,9 +43,7 @@ class SamplerChain:
 
     n_known = 0
 
-    def __init__(
-        self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None
-    ) -> None:
+    def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None) -> None:
         self.samplers = tuple(samplers)
         self._begin()
         self.seed = seed & (2**64 - 1)
@@ -63,7 +61,7 @@ class SamplerChain:
         Parameters
         ----------
         params : SamplingParams
-            What is unset in them is as `params.sampling.OURS` says.
+            What is unset in them is as `params.sampling.DEFAULTS` says.
         n_vocab, seed : int
             As for the class.
         texts : TokenTexts, optional
@@ -116,9 +114,7 @@ class SamplerChain:
         """Whether the text so far is whole and its grammar lets nothing follow; GrammarError ends it otherwise."""
         return any(constraint.is_over for constraint in self._constraints)
 
-    def sample(
-        self, logits: LogitRow | NDArray[np.float32], history: History, position: int, draw: int = 0
-    ) -> Sampled:
+    def sample(self, logits: LogitRow | NDArray[np.float32], history: History, position: int, draw: int = 0) -> Sampled:
         """Choose the token at `position`.
 
         Parameters

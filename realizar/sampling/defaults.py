@@ -8,7 +8,7 @@ from typing import Any
 
 from realizar.errors import ParameterError, shown
 from realizar.params.resolved import ResolvedParams, resolved
-from realizar.params.sampling import OURS, SamplingParams
+from realizar.params.sampling import DEFAULTS, SamplingParams
 from realizar.sampling.order import KINDS
 
 # Key of a file behind "general.sampling." -> field. The keys are llama.cpp's (src/llama-arch.cpp); its converters take
@@ -49,7 +49,9 @@ def of_file(metadata: Mapping[str, Any]) -> dict[str, Any]:
         try:
             SamplingParams(**{field: value})
         except ParameterError as error:
-            warnings.warn(f"the model file's {key} is ignored: {error}; {field}={OURS[field]} is taken", stacklevel=2)
+            warnings.warn(
+                f"the model file's {key} is ignored: {error}; {field}={DEFAULTS[field]} is taken", stacklevel=2
+            )
         else:
             found[field] = value
     if (text := metadata.get(SEQUENCE)) is not None:

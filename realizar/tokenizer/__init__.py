@@ -1,6 +1,7 @@
-"""Tokenizers, read from GGUF metadata, and chat templates.
+"""Tokenizers and chat templates, built from GGUF metadata.
 
-Start with tokenizer.py; one module per kind (gpt2.py, llama.py). Nothing heavy is imported before it is used.
+Start with tokenizer.py; there is one module per tokenizer model (gpt2.py, llama.py, ...). Heavy packages are imported
+on first use.
 """
 
 from realizar.tokenizer.chat import ChatTemplate

@@ -1,4 +1,4 @@
-"""ChatTemplate: messages to a prompt, by the jinja2 template that comes with the model."""
+"""ChatTemplate: renders messages to a prompt with the model's jinja2 template."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from realizar.errors import TemplateError
 from realizar.forks import cached_property
-from realizar.tokenizer import bounds
-from realizar.tokenizer.messages import Fitting, Message, checked
+from realizar.tokenizer import template_limits
+from realizar.tokenizer.messages import Message, MessageAdapter, checked
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class ChatTemplate:
-    """A chat template, compiled when it is first used; may be used by many threads at once.
+    """A chat template, compiled on first use. Thread-safe.
 
     Parameters
     ----------
     source : str
         The jinja2 source (tokenizer.chat_template).
     bos, eos : str
-        The texts of the tokens that begin and end a text; empty where the model has none.
+        Texts of the BOS and EOS tokens; empty if the model has none.
     """
 
     def __init__(self, source: str, bos: str, eos: str) -> None:
@@ -36,54 +36,54 @@ class ChatTemplate:
         self.eos = eos
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True, **variables: Any) -> str:
-        """Return the prompt; encode it with ``add_special=False, parse_special=True``, as it holds its own BOS.
+        """Render the prompt. Encode it with ``add_special=False, parse_special=True``: it contains its own BOS.
 
         Parameters
         ----------
         messages : sequence of mapping
-            Each with a "role" and, as a rule, a "content": a str, or a list of parts {"type": "text", "text": str}.
-            They are brought into the form that the template takes: see `messages.Fitting`.
+            Each with a "role" and usually a "content": a str, or a list of parts {"type": "text", "text": str}. They
+            are adapted to what the template supports: see `messages.MessageAdapter`.
         add_generation_prompt : bool
-            End with the beginning of the assistant's answer.
+            End with the start of the assistant's turn.
         **variables
-            What else the template knows: tools, enable_thinking, ...
+            Additional template variables: tools, enable_thinking, ...
 
         Raises
         ------
         TemplateError
-            A message is malformed, or the template fails, refuses the messages, or runs out of its bounds: 2^23
-            characters of output, 5 s.
+            A message is malformed, or the template fails, rejects the messages, or exceeds its limits: 2^23 characters
+            of output, 5 s.
         """
         from realizar.tokenizer.sandbox import metered
 
-        with metered():  # what is learned on the way is paid from the same account
-            fitted = self._fitting.fit(checked(messages))
-            given = {name: value for name, value in variables.items() if value is not None}
-            return self._run(fitted, **{**self._absent, **given}, add_generation_prompt=add_generation_prompt)
+        with metered():  # probe renderings count against the same budget
+            adapted = self._adapter.adapt(checked(messages))
+            defined = {name: value for name, value in variables.items() if value is not None}
+            return self._run(adapted, **{**self._absent, **defined}, add_generation_prompt=add_generation_prompt)
 
     def _run(self, messages: Sequence[Message], **variables: Any) -> str:
-        """Render as it is asked."""
+        """Render exactly these messages and variables."""
         from realizar.tokenizer.sandbox import metered
 
         try:
             template = self._template
-            known = {**variables, "messages": messages, "bos_token": self.bos, "eos_token": self.eos}
+            context = {**variables, "messages": messages, "bos_token": self.bos, "eos_token": self.eos}
             with metered() as meter:
-                return _gather(template, known, meter)
+                return _join_output(template, context, meter)
         except TemplateError:
             raise
-        except Exception as error:  # a template is a program: it may fail in any way
-            raise TemplateError(_failed(error)) from error
+        except Exception as error:  # a template can raise anything
+            raise TemplateError(_error_message(error)) from error
 
     @cached_property
-    def _fitting(self) -> Fitting:
-        return Fitting(lambda messages: self._run(messages, **self._absent, add_generation_prompt=False))
+    def _adapter(self) -> MessageAdapter:
+        return MessageAdapter(lambda messages: self._run(messages, **self._absent, add_generation_prompt=False))
 
     @cached_property
     def _absent(self) -> dict[str, None]:
-        """What the template gets for tools and documents where there are none.
+        """The values of tools and documents if there are none.
 
-        None, as from transformers; templates that fail on it, as they go through their tools all the same, get nothing.
+        None, as in transformers; undefined for templates that fail on None because they iterate over it.
         """
         none = {"tools": None, "documents": None}
         messages = checked([{"role": "user", "content": "A question."}])
@@ -97,7 +97,7 @@ class ChatTemplate:
 
     @cached_property
     def variables(self) -> frozenset[str]:
-        """Names that the template takes from outside, "messages" among them.
+        """Names of the variables that the template uses, including "messages".
 
         Raises
         ------
@@ -110,7 +110,7 @@ class ChatTemplate:
         try:
             return frozenset(find_undeclared_variables(self._environment.parse(self.source)))
         except (TemplateSyntaxError, RecursionError) as error:
-            raise TemplateError(_failed(error)) from error
+            raise TemplateError(_error_message(error)) from error
 
     @cached_property
     def _template(self) -> Template:
@@ -129,25 +129,29 @@ class ChatTemplate:
         return environment
 
 
-def _gather(template: Template, variables: Mapping[str, Any], meter: bounds.Meter) -> str:
+def _join_output(template: Template, variables: Mapping[str, Any], meter: template_limits.Meter) -> str:
     pieces, total = [], 0
     for piece in template.generate(variables):
         meter.spend(1)
         total += len(piece)
-        bounds.limit(total)
+        template_limits.check_size(total)
         pieces.append(piece)
     return "".join(pieces)
 
 
-def _failed(error: BaseException) -> str:
-    """Return how a template failed, and what helps where it misses a variable that no engine sets."""
+def _error_message(error: BaseException) -> str:
+    """Return the error message of a failed rendering, with a hint if the template misses a variable."""
     missing = re.search(r"'(\w+)' is undefined", str(error))
-    help_ = f"; give it what its card names: chat_template_kwargs={{{missing[1]!r}: ...}}" if missing else ""
+    help_ = (
+        f"; the template needs a variable, see the model card: chat_template_kwargs={{{missing[1]!r}: ...}}"
+        if missing
+        else ""
+    )
     return f"the chat template failed{_line(error)}: {type(error).__name__}: {error}{help_}"
 
 
 def _line(error: BaseException) -> str:
-    """Return " in line N" where the error came from the template's own lines."""
+    """Return " in line N" if the error was raised in the template itself."""
     line, trace = getattr(error, "lineno", None), error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
@@ -157,12 +161,12 @@ def _line(error: BaseException) -> str:
 
 
 def raise_exception(message: str) -> NoReturn:
-    """Let a template refuse its messages."""
-    raise TemplateError(f"the chat template refuses these messages: {message}")
+    """Let a template reject its messages."""
+    raise TemplateError(f"the chat template rejects these messages: {message}")
 
 
 def strftime_now(pattern: str) -> str:
-    """Give a template the local time."""
+    """Format the local time for a template."""
     return datetime.now().strftime(pattern)
 
 
@@ -173,27 +177,27 @@ def tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Write JSON as transformers does: nothing escaped for HTML, characters as they are."""
-    bounds.limit(bounds.weight(value))
-    bounds.check_width(indent)
+    """Serialize to JSON as transformers does: no HTML escapes, non-ASCII characters unescaped."""
+    template_limits.check_size(template_limits.printed_size(value))
+    template_limits.check_width(indent)
     pieces, total = [], 0
     encoder = json.JSONEncoder(
-        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=_listed
+        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=_iterator_to_list
     )
     for piece in encoder.iterencode(value):
         total += len(piece)
-        bounds.limit(total)
+        template_limits.check_size(total)
         pieces.append(piece)
     return "".join(pieces)
 
 
-def _listed(value: Any) -> list[Any]:
-    """Return the items of an iterator (what `map` and `select` give), which the other engines write as a list."""
+def _iterator_to_list(value: Any) -> list[Any]:
+    """Return the items of an iterator (from `map` or `select`), which other engines serialize as a list."""
     if not isinstance(value, Iterator):
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
     items: list[Any] = []
     for item in value:
-        bounds.limit(len(items) + 1)
+        template_limits.check_size(len(items) + 1)
         items.append(item)
-    bounds.limit(bounds.weight(items))
+    template_limits.check_size(template_limits.printed_size(items))
     return items

@@ -1,4 +1,4 @@
-"""Fill in the middle: the prompt that asks a model for what belongs between two texts."""
+"""Fill-in-the-middle (FIM) prompts: generate the text between a prefix and a suffix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Order = Literal["psm", "spm"]
 
 
 class Fim(NamedTuple):
-    """The tokens with which a model marks the parts; Mistral's have none for the middle.
+    """The FIM tokens of a model; Mistral's models have no middle token.
 
     Bavarian et al., "Efficient training of language models to fill in the middle" (2022), section 3.
     """
@@ -22,35 +22,35 @@ class Fim(NamedTuple):
     middle: int | None
 
     @classmethod
-    def of(cls, slots: Mapping[str, int]) -> Fim | None:
-        """Return those of a vocabulary, given its `known.SLOTS`; None where it lacks what tells the parts apart."""
-        if "fim_pre" not in slots or "fim_suf" not in slots:
+    def of(cls, roles: Mapping[str, int]) -> Fim | None:
+        """Return the FIM tokens among a vocabulary's roles; None if it has no prefix or no suffix token."""
+        if "fim_pre" not in roles or "fim_suf" not in roles:
             return None
-        return cls(slots["fim_pre"], slots["fim_suf"], slots.get("fim_mid"))
+        return cls(roles["fim_pre"], roles["fim_suf"], roles.get("fim_mid"))
 
     @property
     def order(self) -> Order:
-        """The order that the model was trained with, as far as its file tells.
+        """The order that the model was trained with, inferred from its tokens.
 
-        Files name the tokens and not their order. Those without a middle are Codestral and its kin, which read
-        ``[SUFFIX]suffix[PREFIX]prefix`` and go on; all others know PSM, some of them (Code Llama, StarCoder) SPM, too.
+        Files do not contain the order. Models without a middle token are Codestral and its variants, whose prompt is
+        ``[SUFFIX]suffix[PREFIX]prefix``. All others support PSM; some (Code Llama, StarCoder) also support SPM.
         """
         return "psm" if self.middle is not None else "spm"
 
     def prompt(self, prefix: list[int], suffix: list[int], order: Order | None) -> list[int]:
-        """Return the parts in order, each behind its token, so that the middle is what comes next.
+        """Return the prompt: prefix and suffix in this order, each after its token, then the middle token.
 
         Raises
         ------
         ParameterError
-            If there is no such order, or the model has no token for it.
+            If the order is invalid, or the model lacks a token for it.
         """
         order = self.order if order is None else order
         if not isinstance(order, str) or order not in get_args(Order):
-            raise ParameterError(f"order={shown(order)}: must be 'psm', 'spm' or None (as the model's file tells)")
+            raise ParameterError(f"order={shown(order)}: must be 'psm', 'spm' or None (inferred from the model file)")
         if self.middle is None and order == "psm":
             raise ParameterError(
-                "order='psm': this model has no token for the middle; it reads the suffix first: 'spm'"
+                "order='psm': this model has no middle token and was trained with the suffix first; use 'spm'"
             )
         parts = [[self.prefix, *prefix], [self.suffix, *suffix]]
         middle = [] if self.middle is None else [self.middle]

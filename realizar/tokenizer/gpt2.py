@@ -10,9 +10,9 @@ from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary, texts
 
 
 def _byte_of() -> dict[str, int]:
-    """Return GPT-2's map from printable characters back to bytes.
+    """Return the inverse of GPT-2's map from bytes to printable characters.
 
-    Bytes that print stand for themselves; the others, in ascending order, for the characters from U+0100 on
+    Printable bytes map to themselves; the others, in ascending order, to the characters from U+0100 on
     (`bytes_to_unicode` in OpenAI's gpt-2/src/encoder.py).
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -24,26 +24,26 @@ BYTE_OF = _byte_of()
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
-    """Return what holds where the metadata says nothing; the BOS default comes with the pre-tokenizer."""
+    """Return the defaults for missing metadata; whether BOS is added depends on the pre-tokenizer."""
     return Rules(add_bos=_row(metadata, extra).add_bos)
 
 
 def token_bytes(text: str) -> bytes:
-    """Return the bytes that a NORMAL token stands for."""
+    """Return the bytes of a NORMAL token."""
     try:
         return bytes([BYTE_OF[c] for c in text])
-    except KeyError:  # a text outside the byte alphabet stands for itself
+    except KeyError:  # not in the byte alphabet: the token's text itself
         return text.encode()
 
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
-    """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads."""
+    """Build the encoder: a thread-safe function from text without special tokens to ids."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     row = _row(metadata, extra)
     merges = texts(metadata, "tokenizer.ggml.merges")
     try:
-        # "left right", cut at the first space behind the first character: a part may itself begin with one.
+        # "left right", split at the first space after the first character, because left may begin with a space.
         pairs = [(merge[: (cut := merge.index(" ", 1))], merge[cut + 1 :]) for merge in merges]
         tokenizer = Tokenizer(models.BPE(vocabulary.ids, pairs, ignore_merges=row.ignore_merges))
         words = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in row.split]
@@ -54,7 +54,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*words, byte_level])
 
     def encode(text: str) -> list[int]:
-        # Unlike `encode`, this one lets other threads run meanwhile.
+        # Unlike `encode`, `encode_batch_fast` releases the GIL.
         ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
@@ -66,6 +66,6 @@ def _row(metadata: Metadata, extra: Rows) -> PreTokenizer:
     row = pretokenizer(name, extra)
     if not row.byte_level:
         raise TokenizerError(
-            f"tokenizer.ggml.pre: {name!r} does not work on bytes, as tokenizer.ggml.model = gpt2 must"
+            f"tokenizer.ggml.pre: {name!r} is not byte-level, which tokenizer.ggml.model = gpt2 requires"
         )
     return row

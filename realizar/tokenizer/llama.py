@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from realizar.errors import TokenizerError, shown
-from realizar.tokenizer import proto
+from realizar.tokenizer import sentencepiece_proto as proto
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, scores
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
-    """Return what holds where the metadata says nothing: the defaults of SentencePiece itself."""
+    """Return the defaults for missing metadata: those of SentencePiece."""
     space_prefix = flag(metadata, "tokenizer.ggml.add_space_prefix", True)
     return Rules(bos_id=1, eos_id=2, add_bos=True, space_prefix=space_prefix, has_unknown=True)
 
 
 def token_bytes(text: str) -> bytes:
-    """Return the bytes that a NORMAL token stands for."""
+    """Return the bytes of a NORMAL token."""
     return text.replace("▁", " ").encode()
 
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
-    """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads."""
+    """Build the encoder: a thread-safe function from text without special tokens to ids."""
     tokens, types = vocabulary.tokens, _piece_types(vocabulary)
     try:
-        # Sentencepiece refuses a piece without a text.
+        # SentencePiece rejects pieces with an empty text.
         pieces = [
             proto.piece(text.encode() or b"[EMPTY_%d]" % i, score, kind)
             for i, (text, score, kind) in enumerate(zip(tokens, scores(metadata, len(tokens)), types, strict=True))
@@ -38,7 +38,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     # TrainerSpec: model_type = 3, byte_fallback = 35, unk_id = 40
     trainer = proto.number(3, proto.BPE) + proto.number(35, has_bytes)
     trainer += proto.number(40, types.index(TokenType.UNKNOWN))
-    # NormalizerSpec: add_dummy_prefix = 3 (the prefix is ours to add), remove_extra_whitespaces = 4
+    # NormalizerSpec: add_dummy_prefix = 3 (added by Tokenizer.encode), remove_extra_whitespaces = 4
     normalizer = proto.number(3, 0) + proto.number(4, 0)
     processor = proto.processor(b"".join(pieces), trainer, normalizer, "tokenizer.ggml.tokens")
     encode: Callable[[str], list[int]] = processor.EncodeAsIds
@@ -46,7 +46,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
 
 
 def _piece_types(vocabulary: Vocabulary) -> bytes:
-    """Return the types with exactly one UNKNOWN, as sentencepiece wants it; other unknowns become CONTROL."""
+    """Return the types with exactly one UNKNOWN, as SentencePiece requires; others become CONTROL."""
     types = bytearray(vocabulary.types).replace(bytes([TokenType.UNDEFINED]), bytes([TokenType.UNUSED]))
     first = max(types.find(TokenType.UNKNOWN), 0)
     unknown = first if vocabulary.unknown_id is None else vocabulary.unknown_id

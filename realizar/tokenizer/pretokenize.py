@@ -1,4 +1,4 @@
-"""How a text is cut into words before byte-level BPE: one row of pretokenizers.json per tokenizer.ggml.pre."""
+"""Pre-tokenizers: how text is split into words before BPE; one row of pretokenizers.json per tokenizer.ggml.pre."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """One row.
+    """One row of the table.
 
     Attributes
     ----------
     split : tuple of str
-        Oniguruma patterns, applied in turn; each match is a word of its own, and so is what lies between matches.
+        Oniguruma patterns, applied one after another; matches and the texts between them become words.
     byte_level : bool
         Whether bytes are mapped to printable characters before the merges.
     ignore_merges : bool
-        Whether a word that is a token is taken whole, whatever the merges say.
+        Whether a word that is in the vocabulary becomes one token, regardless of the merges.
     add_bos : bool
-        The default where the file has no tokenizer.ggml.add_bos_token.
+        Default if the file has no tokenizer.ggml.add_bos_token.
     """
 
     split: tuple[str, ...]
@@ -38,25 +38,25 @@ class PreTokenizer:
 
 @cache
 def shipped() -> Rows:
-    """Return the rows that come with realizar, as the models' publishers define them."""
+    """Return the rows shipped with realizar, as defined by the models' publishers."""
     rows: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("pretokenizers.json").read_text("utf-8"))
     return rows
 
 
 def pretokenizer(name: str, extra: Rows) -> PreTokenizer:
-    """Return the row of a tokenizer.ggml.pre; raises TokenizerError for a name that nobody knows.
+    """Return the row of a tokenizer.ggml.pre; raises TokenizerError if the name is unknown.
 
     Parameters
     ----------
     name : str
         The value of tokenizer.ggml.pre.
     extra : mapping of str to mapping
-        Rows from plugins, keys as in `PreTokenizer`; they win over the shipped ones.
+        Rows from plugins, with the keys of `PreTokenizer`; they override shipped rows.
     """
     row = extra.get(name) or shipped().get(name)
     if row is None:
         raise TokenizerError(
-            f"tokenizer.ggml.pre: {shown(name)} is not among the {len(shipped()) + len(extra)} pre-tokenizers known; "
+            f"tokenizer.ggml.pre: {shown(name)} is not one of the {len(shipped()) + len(extra)} known pre-tokenizers; "
             "a plugin can add it with the hook realizar_pretokenizers"
         )
     flags = {flag: bool(row[flag]) for flag in ("byte_level", "ignore_merges", "add_bos") if flag in row}

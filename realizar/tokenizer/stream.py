@@ -1,4 +1,4 @@
-"""StreamDecoder: token ids in, text out, without ever showing half a character."""
+"""StreamDecoder: incremental detokenization that never outputs incomplete characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
 class Tokens(Protocol):
-    """What a decoder must know of a vocabulary."""
+    """The vocabulary interface that a decoder needs."""
 
     @property
     def space_prefix(self) -> bool: ...  # noqa: D102
@@ -19,21 +19,21 @@ class Tokens(Protocol):
 
 
 class StreamDecoder:
-    """Decodes one text token by token; what it gives out adds up to what `Tokenizer.decode` gives.
+    """Decodes a sequence token by token; the concatenated output equals `Tokenizer.decode`.
 
-    A token may end inside a character: its bytes wait until the character is complete or `flush` ends the text.
+    If a token ends inside a character, its bytes are buffered until the character is complete or `flush` is called.
 
     Parameters
     ----------
     tokens : Tokens
     skip_special : bool
-        Leave out control tokens.
+        Omit control tokens.
     starts : bool
-        Whether the text begins here: then a space that `encode` puts there is dropped.
+        Whether this is the start of the text, where the space that `encode` adds is dropped.
     n_known : int
-        So many bytes of the first token are known already and are left out.
+        Number of leading bytes of the first token to omit, because the caller already has them.
     shown : frozenset of int
-        Special tokens that are text like any other.
+        Special tokens to output like ordinary text.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class StreamDecoder:
         self._tokens = tokens
         self._skip_special = skip_special
         self._shown = shown
-        self._starts = starts  # the next text carries a space that `encode` put there
+        self._starts = starts  # the next text starts with the space that `encode` added
         self._n_known = n_known
         self._utf8 = _UTF8("replace")
 
     def push(self, token: int) -> str:
-        """Take one id and return the text that is complete now, often empty; TokenizerError for an unknown id."""
+        """Take one id and return the completed text, possibly empty; raises TokenizerError for an unknown id."""
         raw, self._n_known = self._tokens.token_bytes(token)[self._n_known :], 0
         if token not in self._shown and self._tokens.is_special(token):
             self._starts = self._tokens.space_prefix
@@ -59,5 +59,5 @@ class StreamDecoder:
         return self._utf8.decode(raw)
 
     def flush(self) -> str:
-        """End the text: bytes that never became a character come out as U+FFFD."""
+        """End the text; incomplete characters become U+FFFD."""
         return self._utf8.decode(b"", final=True)

@@ -1,4 +1,4 @@
-"""Tokenizer: texts to token ids and back, as the model's own tokenizer did it."""
+"""Tokenizer: converts text to token ids and back, exactly as the model's original tokenizer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from realizar.tokenizer import gpt2, llama, unigram, whitespace, wordpiece
 from realizar.tokenizer.chat import ChatTemplate
 from realizar.tokenizer.fim import Fim, Order
 from realizar.tokenizer.pretokenize import Rows
-from realizar.tokenizer.special import SpecialTokens
+from realizar.tokenizer.special_tokens import SpecialTokens
 from realizar.tokenizer.stream import StreamDecoder
 from realizar.tokenizer.vocabulary import HIDDEN, SPECIAL, Metadata, Rules, TokenType, Vocabulary
 
@@ -21,40 +21,40 @@ Encode = Callable[[str], list[int]]
 
 
 class Kind(Protocol):
-    """What the module of a kind of tokenizer offers; see gpt2.py for the words."""
+    """The interface of a tokenizer module; see gpt2.py for its docstrings."""
 
     def rules(self, metadata: Metadata, extra: Rows) -> Rules: ...  # noqa: D102
     def token_bytes(self, text: str) -> bytes: ...  # noqa: D102
     def encoder(self, metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Encode: ...  # noqa: D102
 
 
-# tokenizer.ggml.model -> the module that knows it
+# tokenizer.ggml.model -> module
 KINDS: dict[str, Kind] = {
     "gpt2": gpt2, "llama": llama, "bert": wordpiece, "t5": unigram, "whitespace": whitespace,
 }  # fmt: skip
 
 
 class Tokenizer:
-    """The tokenizer of one model; may be used by many threads at once.
+    """The tokenizer of one model. Thread-safe.
 
     Attributes
     ----------
     n_vocab : int
-        How many token ids there are.
+        Size of the vocabulary.
     bos_id, eos_id : int or None
-        Beginning and end of a text.
+        Begin-of-sequence and end-of-sequence tokens.
     eog_ids : frozenset of int
-        Each of these ends a generation.
+        End-of-generation tokens.
     eot_id : int or None
-        The one of them that ends a turn of a conversation, else a text.
+        End-of-turn token; EOS if the model has none.
     suppressed_ids : tuple of int
-        Tokens that are never to be sampled.
+        Tokens that must never be sampled.
     fim : Fim or None
-        The tokens for filling in, where the model has them.
+        Fill-in-the-middle tokens, if the model has them.
     chat_template : ChatTemplate or None
-        How messages become a prompt, where the file says it.
+        The file's chat template, if it has one.
     tool_template : ChatTemplate or None
-        The same with tools, where the file has another template for that.
+        The file's separate chat template for tools, if it has one.
     """
 
     def __init__(
@@ -75,30 +75,30 @@ class Tokenizer:
         self.bos_id = vocabulary.bos_id
         self.eos_id = vocabulary.eos_id
         self.eog_ids = vocabulary.eog_ids
-        self.eot_id = vocabulary.slots.get("eot", vocabulary.eos_id)
+        self.eot_id = vocabulary.roles.get("eot", vocabulary.eos_id)
         self.suppressed_ids = vocabulary.suppressed_ids
-        self.fim = Fim.of(vocabulary.slots)
+        self.fim = Fim.of(vocabulary.roles)
         bos, eos = ("" if i is None else vocabulary.tokens[i] for i in (self.bos_id, self.eos_id))
         self.chat_template = None if chat is None else ChatTemplate(chat, bos, eos)
         self.tool_template = None if tool_use is None else ChatTemplate(tool_use, bos, eos)
 
     @classmethod
     def from_gguf(cls, metadata: Metadata, pretokenizers: Rows = MappingProxyType({})) -> Tokenizer:
-        """Read the tokenizer of a GGUF file; the costly part is built at the first `encode`.
+        """Read the tokenizer from GGUF metadata; the expensive part is built at the first `encode`.
 
         Parameters
         ----------
         metadata : mapping of str to value
-            The metadata of the file; it must stay readable until the first `encode`.
+            The file's metadata; must stay readable until the first `encode`.
         pretokenizers : mapping of str to mapping
             Rows from plugins (hook realizar_pretokenizers): tokenizer.ggml.pre to split patterns and flags.
 
         Raises
         ------
         TokenizerError
-            The kind or the pre-tokenizer is unknown, or the vocabulary is damaged.
+            The tokenizer model or the pre-tokenizer is unknown, or the vocabulary is damaged.
         GGUFError
-            The unknown token, which the kind needs, is outside the vocabulary.
+            The unknown token is outside the vocabulary.
         """
         model = metadata.get("tokenizer.ggml.model")
         kind = KINDS.get(model) if isinstance(model, str) else None
@@ -116,7 +116,7 @@ class Tokenizer:
 
     @property
     def tokens(self) -> Sequence[str]:
-        """What the file calls each token."""
+        """The token texts as stored in the file, by id."""
         return self._vocabulary.tokens
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
@@ -125,17 +125,17 @@ class Tokenizer:
         Parameters
         ----------
         text : str
-            Must be encodable as UTF-8: lone surrogates are an error.
+            Must be encodable as UTF-8; lone surrogates raise an error.
         add_special : bool
-            Put BOS and EOS around it, as far as the model was trained with them.
+            Add BOS and EOS if the model was trained with them.
         parse_special : bool
-            Read control tokens such as ``<|im_end|>`` out of the text. Only for texts that the caller vouches for:
-            rendered chat templates, not a user's words.
+            Recognize control tokens such as ``<|im_end|>`` in the text. Only for trusted text such as rendered chat
+            templates, not for user input.
 
         Raises
         ------
         TokenizerError
-            The text is no valid Unicode.
+            The text is not valid Unicode.
         """
         _check_text(text)
         vocabulary = self._vocabulary
@@ -143,61 +143,61 @@ class Tokenizer:
         return [*vocabulary.before, *ids, *vocabulary.after] if add_special else ids
 
     def _parts(self, text: str, parse_special: bool, space: str) -> list[int]:
-        """Return the ids of special tokens and of the texts between them, each with `space` in front."""
+        """Return the ids of special tokens and of the texts between them, each prefixed with `space`."""
         words, ids = self._encoder(), list[int]()
         for part in self._special.split(text, parse_special):
             ids += [part] if isinstance(part, int) else words(f"{space}{part}")
         return ids
 
     def infill(self, prefix: str, suffix: str, order: Order | None = None) -> list[int]:
-        """Return the prompt that a model goes on from with what belongs between two texts.
+        """Return a fill-in-the-middle prompt; the model continues it with the text between prefix and suffix.
 
         Parameters
         ----------
         prefix, suffix : str
-            What is in front of the gap and behind it; names of control tokens in them are plain text.
+            The texts before and after the gap; control tokens in them are treated as plain text.
         order : {"psm", "spm"}, optional
-            See `fim.Fim.order`, which is the default.
+            Defaults to `fim.Fim.order`.
 
         Raises
         ------
         ParameterError
-            If the model has no tokens for it, or not for this order.
+            If the model has no FIM tokens, or does not support the order.
         TokenizerError
-            If a text is no valid Unicode.
+            If a text is not valid Unicode.
         """
         if self.fim is None:
-            raise ParameterError("infill: this model's file names no tokens for a prefix and a suffix; use generate")
+            raise ParameterError("infill: this model has no fill-in-the-middle tokens; use generate")
         _check_text(suffix)
-        before = self.encode(prefix, add_special=False)
-        # A suffix goes on in the middle of a text: it gets no space in front, as in transformers and mistral_common.
-        behind = self._parts(suffix, parse_special=False, space="")
-        return [*self._vocabulary.before, *self.fim.prompt(before, behind, order)]
+        before_gap = self.encode(prefix, add_special=False)
+        # The suffix is not the start of a text, so it gets no leading space, as in transformers and mistral_common.
+        after_gap = self._parts(suffix, parse_special=False, space="")
+        return [*self._vocabulary.before, *self.fim.prompt(before_gap, after_gap, order)]
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
-        """Return the text of token ids; bytes that are no UTF-8 become U+FFFD.
+        """Return the text of token ids; invalid UTF-8 becomes U+FFFD.
 
         Parameters
         ----------
         ids : iterable of int
-            Token ids; the first one begins the text.
+            Token ids from the start of a text.
         skip_special : bool
-            Leave out control tokens.
+            Omit control tokens.
 
         Raises
         ------
         TokenizerError
-            An id is outside the vocabulary, or these are no ids.
+            An id is outside the vocabulary, or the argument is not a list of integers.
         """
         decoder = self.stream(skip_special)
         try:
             listed = list(ids)
         except TypeError:
-            raise TokenizerError(f"token ids: a list of integers is needed, found {shown(ids)}") from None
+            raise TokenizerError(f"token ids: must be a list of integers, found {shown(ids)}") from None
         return "".join(map(decoder.push, listed)) + decoder.flush()
 
     def parts(self, text: str) -> Iterator[str | int]:
-        """Yield the ids of the control tokens whose names are in a text, and the texts between them."""
+        """Split a text into ids of the control tokens it contains and the texts between them."""
         between = ""
         for part in self._special.split(text, parse_special=True):
             if isinstance(part, str) or not self.is_hidden(part):
@@ -214,25 +214,25 @@ class Tokenizer:
         self, skip_special: bool = True, after: int | None = None, n_known: int = 0,
         shown: frozenset[int] = frozenset(),
     ) -> StreamDecoder:  # fmt: skip
-        """Return a decoder that takes ids one by one, for text that is shown while it is made.
+        """Return an incremental decoder for streaming.
 
         Parameters
         ----------
         skip_special : bool
-            Leave out control tokens.
+            Omit control tokens.
         after : int or None
-            The id in front of the first one; None where the text begins. SentencePiece models spell a space in front
-            of a text's first word, which is dropped there and kept in the middle of a text.
+            The id before the first one; None at the start of a text. SentencePiece models encode a space before the
+            first word of a text; it is dropped at the start and kept elsewhere.
         n_known : int
-            So many bytes of the first token are known already and are left out.
+            Number of leading bytes of the first token to omit, because the caller already has them.
         shown : frozenset of int
-            Special tokens that are text like any other.
+            Special tokens to output like ordinary text.
         """
         starts = self._vocabulary.space_prefix and not n_known and (after is None or self.is_special(after))
         return StreamDecoder(self, skip_special, starts, n_known, shown)
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes of one token as it stands in a text; special tokens give their name, unused ones nothing.
+        """Return the bytes of a token in text; special tokens return their name, unused ones nothing.
 
         Raises
         ------
@@ -248,29 +248,29 @@ class Tokenizer:
         return text.encode() if token_type in SPECIAL else b""
 
     def is_special(self, token: int) -> bool:
-        """Tell whether a token is cut out of a text before the tokenizer proper sees it."""
+        """Whether a token is a control, unknown or user-defined token."""
         return self._type(token) in SPECIAL
 
     def is_hidden(self, token: int) -> bool:
-        """Tell whether a token steers the model and is no part of the text."""
+        """Whether a token is a control or unknown token, which is not part of the text."""
         return self._type(token) in HIDDEN
 
     @property
     def space_prefix(self) -> bool:
-        """Whether texts get a space in front before they are encoded."""
+        """Whether texts get a leading space before they are encoded."""
         return self._vocabulary.space_prefix
 
     def _type(self, token: int) -> int:
         try:
             index = operator.index(token)
         except TypeError:
-            raise TokenizerError(f"token id {shown(token)}: needs an integer, found {type(token).__name__}") from None
+            raise TokenizerError(f"token id {shown(token)}: must be an integer, found {type(token).__name__}") from None
         if not 0 <= index < self.n_vocab:
             raise TokenizerError(f"token id {index}: the vocabulary has ids 0 to {self.n_vocab - 1}")
         return self._vocabulary.types[index]
 
     def _encoder(self) -> Encode:
-        if self._encode is not None:  # no lock then, which a child of fork() could find held for ever
+        if self._encode is not None:  # without the lock, which a fork()ed child could find held forever
             return self._encode
         with self._lock:
             if self._encode is None:
@@ -285,14 +285,14 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise TokenizerError(
-            f"the text is no valid Unicode: a lone surrogate {text[error.start]!r} at character {error.start}; "
+            f"the text is not valid Unicode: a lone surrogate {text[error.start]!r} at character {error.start}; "
             "it was probably read with errors='surrogateescape'"
         ) from None
 
 
 def _byte(text: str) -> bytes:
-    """Return the byte of a BYTE token, whose text is <0xNN>."""
+    """Return the byte of a BYTE token with the text <0xNN>."""
     try:
         return bytes([int(text[3:-1], 16)])
     except ValueError:
-        raise TokenizerError(f"the byte token {text!r} is not of the form <0xNN>; the file is damaged") from None
+        raise TokenizerError(f"the byte token {text!r} does not have the form <0xNN>; the file is damaged") from None

@@ -1,6 +1,6 @@
-"""Unigram (tokenizer.ggml.model = t5: T5, XLM-RoBERTa): `sentencepiece` normalizes, `tokenizers` cuts into pieces.
+"""Unigram (tokenizer.ggml.model = t5: T5, XLM-RoBERTa): `sentencepiece` normalizes, `tokenizers` segments.
 
-Sentencepiece could do both, but it sums scores in float32 and so breaks other ties than the models' own tokenizers.
+SentencePiece could do both, but it sums scores in float32 and breaks ties differently from the models' tokenizers.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from collections.abc import Callable
 import numpy as np
 
 from realizar.errors import TokenizerError, shown
-from realizar.tokenizer import proto
+from realizar.tokenizer import sentencepiece_proto as proto
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, scores
 
-# Types of tokens that pieces of a text may become; user-defined ones are cut out before, but their score counts.
+# Types of tokens that a text is segmented into. USER_DEFINED tokens are split off earlier, but keep their score.
 _IN_TEXT = frozenset((TokenType.NORMAL, TokenType.USER_DEFINED, TokenType.UNUSED))
-_UNKNOWN = 2  # T5's
+_UNKNOWN = 2  # in T5's vocabulary
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
-    """Return what holds where the metadata says nothing: T5's own tokenizer."""
+    """Return the defaults for missing metadata: those of T5."""
     space_prefix = flag(metadata, "tokenizer.ggml.add_space_prefix", True)
     return Rules(eos_id=1, add_eos=True, space_prefix=space_prefix, has_unknown=True)
 
 
 def token_bytes(text: str) -> bytes:
-    """Return the bytes that a NORMAL token stands for."""
+    """Return the bytes of a NORMAL token."""
     return text.replace("▁", " ").encode()
 
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
-    """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads."""
+    """Build the encoder: a thread-safe function from text without special tokens to ids."""
     from tokenizers import Tokenizer, models
 
     unknown = _UNKNOWN if vocabulary.unknown_id is None else vocabulary.unknown_id
@@ -45,7 +45,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     normalize = _normalizer(metadata)
 
     def encode(text: str) -> list[int]:
-        # Unlike `encode`, this one lets other threads run meanwhile.
+        # Unlike `encode`, `encode_batch_fast` releases the GIL.
         pieces = normalize(text).replace(" ", "▁")
         ids: list[int] = tokenizer.encode_batch_fast([pieces], add_special_tokens=False)[0].ids
         return ids
@@ -54,7 +54,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
 
 
 def _pieces(metadata: Metadata, vocabulary: Vocabulary) -> list[tuple[str, float]]:
-    """Return (text, score) of each token; those that no text may become get a space, which no normalized text has."""
+    """Return (text, score) of each token; tokens not in _IN_TEXT get a text with a space, which never matches."""
     return [
         (text, 0.0 if kind == TokenType.USER_DEFINED else score) if kind in _IN_TEXT and text else (f" {i}", 0.0)
         for i, (text, kind, score) in enumerate(
@@ -64,14 +64,14 @@ def _pieces(metadata: Metadata, vocabulary: Vocabulary) -> list[tuple[str, float
 
 
 def _normalizer(metadata: Metadata) -> Callable[[str], str]:
-    """Return the text normalizer: the file's map of characters, and white space as the file says.
+    """Return the text normalizer: the file's character map and its whitespace settings.
 
-    `encode` of the tokenizer has put a space in front already; where extra ones are removed it goes with them, and
-    sentencepiece puts its own there.
+    `Tokenizer.encode` has already added a leading space. If extra whitespace is removed, that space is removed too, and
+    SentencePiece adds its own.
     """
     charsmap = np.asarray(metadata.get("tokenizer.ggml.precompiled_charsmap", ()), np.uint8).tobytes()
     merges_spaces = flag(metadata, "tokenizer.ggml.remove_extra_whitespaces", False)
-    # Sentencepiece wants a vocabulary: an unknown piece and another one. TrainerSpec: model_type = 3
+    # SentencePiece requires a vocabulary with an unknown piece and one other. TrainerSpec: model_type = 3
     pieces = proto.piece(b"<unk>", 0.0, TokenType.UNKNOWN) + proto.piece(b"a", -1.0, TokenType.NORMAL)
     trainer = proto.number(3, proto.UNIGRAM)
     # NormalizerSpec: precompiled_charsmap = 2, add_dummy_prefix = 3, remove_extra_whitespaces = 4,

@@ -1,4 +1,4 @@
-"""Vocabulary: the texts, types and special ids of a file's tokens, put right where files are known to be wrong."""
+"""Vocabulary: texts, types and special ids of a file's tokens, with corrections for known errors in files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from realizar.errors import GGUFError, ModelFileWarning, TokenizerError, shown
-from realizar.tokenizer import known
+from realizar.tokenizer import special_token_names
 
 Metadata = Mapping[str, Any]
 
 
 class TokenType(IntEnum):
-    """What tokenizer.ggml.token_type says of a token; the numbers are those of sentencepiece too."""
+    """The values of tokenizer.ggml.token_type; the same numbers as in SentencePiece."""
 
     UNDEFINED = 0
     NORMAL = 1
@@ -34,20 +34,20 @@ SPECIAL = HIDDEN | {TokenType.USER_DEFINED}
 
 @dataclass(frozen=True)
 class Rules:
-    """What a kind of tokenizer does where the metadata has no key for it.
+    """The defaults of a tokenizer model for missing metadata.
 
     Attributes
     ----------
     bos_id, eos_id : int or None
         Token ids.
     add_bos, add_eos : bool
-        Whether `encode` puts them around a text.
+        Whether `encode` adds them to a text.
     space_prefix : bool
-        Whether a space goes in front of each text between special tokens.
+        Whether each text between special tokens gets a leading space.
     sep_id : int or None
-        The token that, with BOS in front, closes every text, whatever the metadata say of adding BOS and EOS.
+        If set, every text is encoded as BOS, text, this token, regardless of the metadata about BOS and EOS.
     has_unknown : bool
-        Whether what is in no token becomes the unknown token.
+        Whether text without a token becomes the unknown token.
     """
 
     bos_id: int | None = None
@@ -68,25 +68,25 @@ class Vocabulary:
     tokens : list of str
         Texts as stored in the file, by id.
     ids : dict of str to int
-        The other way round.
+        Ids by text.
     types : bytes
         One `TokenType` per id.
     bos_id, eos_id : int or None
-        Beginning and end of a text.
+        Begin-of-sequence and end-of-sequence tokens.
     unknown_id : int or None
-        What stands for what no token spells, where the file says it.
+        The unknown token, if the file has one.
     eog_ids : frozenset of int
-        Each of these ends a generation.
-    slots : dict of str to int
-        Which tokens play the parts of `known.SLOTS`, as far as there are any.
+        End-of-generation tokens.
+    roles : dict of str to int
+        Tokens by their role in `special_token_names.ROLES`.
     before, after : list of int
-        What `encode` puts around a text: BOS and EOS where the model was trained with them, or CLS and SEP.
+        Tokens that `encode` adds around a text: BOS and EOS if the model was trained with them, or CLS and SEP.
     space_prefix : bool
         See `Rules`.
     strip_after : frozenset of int
-        Special tokens that swallow the white space behind them.
+        Special tokens after which whitespace is dropped.
     suppressed_ids : tuple of int
-        Tokens that are never to be sampled.
+        Tokens that must never be sampled.
     """
 
     tokens: list[str]
@@ -96,7 +96,7 @@ class Vocabulary:
     eos_id: int | None
     unknown_id: int | None
     eog_ids: frozenset[int]
-    slots: dict[str, int]
+    roles: dict[str, int]
     before: list[int]
     after: list[int]
     space_prefix: bool
@@ -105,20 +105,20 @@ class Vocabulary:
 
     @classmethod
     def from_gguf(cls, metadata: Metadata, rules: Rules) -> Vocabulary:
-        """Read tokenizer.ggml.*; raises TokenizerError where keys are missing, of wrong length or contradictory."""
+        """Read tokenizer.ggml.*; raises TokenizerError if keys are missing, of wrong length or contradictory."""
         tokens = texts(metadata, "tokenizer.ggml.tokens")
         ids = dict(zip(tokens, range(len(tokens)), strict=True))
-        # Empty texts may repeat: they stand for ids that nothing can spell.
+        # Empty texts may repeat: they mark unused ids.
         if len(ids) + max(0, tokens.count("") - 1) != len(tokens):
             twice = next(t for i, t in enumerate(tokens) if t and ids[t] != i)
-            raise TokenizerError(f"tokenizer.ggml.tokens: {shown(twice)} is there more than once; the file is damaged")
+            raise TokenizerError(f"tokenizer.ggml.tokens: {shown(twice)} occurs more than once; the file is damaged")
         types = _types(metadata, len(tokens))
         bos, eos = (
             token_id(metadata, name, len(tokens), default)
             for name, default in (("bos", rules.bos_id), ("eos", rules.eos_id))
         )
-        slots = _slots(metadata, ids, types)
-        eog = _endings(slots, ids, types, eos) | set(_listed(metadata, "tokenizer.ggml.eos_token_ids", len(tokens)))
+        roles = _roles(metadata, ids, types)
+        eog = _endings(roles, ids, types, eos) | set(_listed(metadata, "tokenizer.ggml.eos_token_ids", len(tokens)))
         before = _added(metadata, "bos", rules.add_bos, bos)
         after = _added(metadata, "eos", rules.add_eos, eos)
         if rules.sep_id is not None:
@@ -131,7 +131,7 @@ class Vocabulary:
             eos_id=eos,
             unknown_id=_unknown_id(metadata, len(tokens)) if rules.has_unknown else None,
             eog_ids=eog,
-            slots=slots,
+            roles=roles,
             before=before,
             after=after,
             space_prefix=rules.space_prefix,
@@ -141,78 +141,76 @@ class Vocabulary:
 
 
 def texts(metadata: Metadata, key: str) -> list[str]:
-    """Return the list of str under a key; raises TokenizerError where it is missing, empty or something else."""
+    """Return a list of str from the metadata; raises TokenizerError if it is missing, empty or of another type."""
     values = metadata.get(key)
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)) or not values:
         found = "nothing" if values is None else "an empty list" if isinstance(values, list) else type(values).__name__
-        raise TokenizerError(f"{key}: needs a list of texts, found {found}; the file has no usable tokenizer")
+        raise TokenizerError(f"{key}: must be a list of strings, found {found}; the file has no usable tokenizer")
     listed = list(values)
     if not isinstance(listed[0], str):
-        raise TokenizerError(f"{key}: needs a list of texts, found {type(listed[0]).__name__}")
+        raise TokenizerError(f"{key}: must be a list of strings, found {type(listed[0]).__name__}")
     return listed
 
 
 def numbers(metadata: Metadata, key: str, n: int, kinds: str) -> list[Any]:
-    """Return the n numbers under a key, of these numpy kinds; raises TokenizerError where it holds anything else."""
+    """Return n numbers of these numpy kinds from the metadata; raises TokenizerError otherwise."""
     values = metadata.get(key)
     if values is None or isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
-        raise TokenizerError(f"{key}: needs {n} numbers, one per token, found {type(values).__name__}")
+        raise TokenizerError(f"{key}: must be {n} numbers, one per token, found {type(values).__name__}")
     if len(values) != n:
-        raise TokenizerError(f"{key}: needs {n} numbers, one per token, found {len(values)}")
+        raise TokenizerError(f"{key}: must be {n} numbers, one per token, found {len(values)}")
     array = np.asarray(values)
     if array.dtype.kind not in kinds:
-        raise TokenizerError(f"{key}: needs {n} numbers, one per token, found some of type {array.dtype}")
+        raise TokenizerError(f"{key}: must be {n} numbers, one per token, found type {array.dtype}")
     listed: list[Any] = array.tolist()
     return listed
 
 
 def flag(metadata: Metadata, key: str, default: bool) -> bool:
-    """Return the truth value under a key; raises TokenizerError where it is something else."""
+    """Return a bool from the metadata; raises TokenizerError if it has another type."""
     value = metadata.get(key, default)
     if not isinstance(value, bool):
-        raise TokenizerError(f"{key}: needs a bool, found {shown(value)}; the file is damaged")
+        raise TokenizerError(f"{key}: must be a bool, found {shown(value)}; the file is damaged")
     return value
 
 
 def token_id(metadata: Metadata, name: str, n_vocab: int, default: int | None = None) -> int | None:
-    """Return tokenizer.ggml.{name}_token_id; an id outside the vocabulary (files write -1) counts as missing.
+    """Return tokenizer.ggml.{name}_token_id, or the default; None if it is outside the vocabulary.
 
-    It is warned of such an id (`ModelFileWarning`). The default, which may be outside as well, is then None.
+    An id outside the vocabulary (some files have -1) raises a `ModelFileWarning` and counts as missing.
     """
     key = f"tokenizer.ggml.{name}_token_id"
     found = metadata.get(key)
     for value in (found, default):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise TokenizerError(f"{key}: needs an integer, found {shown(value)}; the file is damaged")
+            raise TokenizerError(f"{key}: must be an integer, found {shown(value)}; the file is damaged")
         if value is not None and 0 <= value < n_vocab:
             return value
         if value is not None and value is found:
-            says = (
-                f"{key}: there is no token {value}, ids are 0 to {n_vocab - 1}; taken as if the file did not name one"
-            )
+            says = f"{key}: there is no token {value}, ids are 0 to {n_vocab - 1}; the key is ignored"
             warnings.warn(says, ModelFileWarning, stacklevel=2)
     return None
 
 
 def _unknown_id(metadata: Metadata, n_vocab: int) -> int | None:
-    """Return tokenizer.ggml.unknown_token_id, which must be in the vocabulary: most texts could not be read without."""
+    """Return tokenizer.ggml.unknown_token_id, which must be in the vocabulary because most texts need it."""
     key = "tokenizer.ggml.unknown_token_id"
     found = metadata.get(key)
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < n_vocab:
-        raise GGUFError(f"{key}: needs a token id, 0 to {n_vocab - 1}, found {shown(found)}; the file is damaged")
+        raise GGUFError(f"{key}: must be a token id, 0 to {n_vocab - 1}, found {shown(found)}; the file is damaged")
     return found
 
 
 def scores(metadata: Metadata, n: int) -> list[float]:
-    """Return the score of each token; 0 for all where the file has none, as llama.cpp has it."""
+    """Return the score of each token; 0 for all if the file has none, as in llama.cpp."""
     key = "tokenizer.ggml.scores"
     return numbers(metadata, key, n, "iuf") if key in metadata else [0.0] * n
 
 
 def special_ids(types: bytes | bytearray) -> list[int]:
-    """Return the ids whose type is in SPECIAL, ascending."""
+    """Return the ids of types in SPECIAL, ascending."""
     ids: list[int] = np.flatnonzero(np.isin(np.frombuffer(types, np.uint8), list(SPECIAL))).tolist()
     return ids
 
@@ -228,7 +226,7 @@ def _types(metadata: Metadata, n: int) -> bytearray:
 
 
 def _added(metadata: Metadata, name: str, default: bool, token: int | None) -> list[int]:
-    """Return the token that goes before or behind a text, if one does."""
+    """Return the BOS or EOS token as a list if `encode` adds it, otherwise an empty list."""
     key = f"tokenizer.ggml.add_{name}_token"
     asked = flag(metadata, key, False)
     if asked and token is None:
@@ -237,7 +235,7 @@ def _added(metadata: Metadata, name: str, default: bool, token: int | None) -> l
 
 
 def _cls_and_sep(metadata: Metadata, bos: int | None, default: int, n: int) -> tuple[list[int], list[int]]:
-    """Return CLS, which files call BOS, and SEP, whose key the format's authors misspelled."""
+    """Return CLS (called BOS in files) and SEP (misspelled "seperator" in the format)."""
     sep = token_id(metadata, "seperator", n, default)
     if bos is None or sep is None:
         raise TokenizerError(
@@ -247,32 +245,32 @@ def _cls_and_sep(metadata: Metadata, bos: int | None, default: int, n: int) -> t
     return [bos], [sep]
 
 
-def _slots(metadata: Metadata, ids: dict[str, int], types: bytearray) -> dict[str, int]:
-    """Find the tokens of `known.SLOTS`, by key or by text, and set the types of those that go by their text."""
-    slots: dict[str, int] = {}
-    for slot, names in known.SLOTS.items():
-        filled = token_id(metadata, slot, len(types))
-        if filled is None and slot in known.OLD_KEYS:
-            filled = token_id(metadata, known.OLD_KEYS[slot], len(types))
-        if filled is None and (found := [ids[name] for name in names if name in ids]):
-            filled = min(found)
-            types[filled] = TokenType.CONTROL
-        if filled is not None:
-            slots[slot] = filled
-    return slots
+def _roles(metadata: Metadata, ids: dict[str, int], types: bytearray) -> dict[str, int]:
+    """Find the tokens of `special_token_names.ROLES` by key or text; tokens found by text get type CONTROL."""
+    roles: dict[str, int] = {}
+    for role, names in special_token_names.ROLES.items():
+        token = token_id(metadata, role, len(types))
+        if token is None and role in special_token_names.OLD_KEYS:
+            token = token_id(metadata, special_token_names.OLD_KEYS[role], len(types))
+        if token is None and (found := [ids[name] for name in names if name in ids]):
+            token = min(found)
+            types[token] = TokenType.CONTROL
+        if token is not None:
+            roles[role] = token
+    return roles
 
 
-def _endings(slots: dict[str, int], ids: dict[str, int], types: bytearray, eos: int | None) -> frozenset[int]:
-    """Find the ids that end a generation and set the types of tokens that go by their text."""
-    named = {name: ids[name] for name in known.ENDINGS if name in ids}
+def _endings(roles: dict[str, int], ids: dict[str, int], types: bytearray, eos: int | None) -> frozenset[int]:
+    """Find the end-of-generation ids and set the types of tokens recognized by their text."""
+    named = {name: ids[name] for name in special_token_names.ENDINGS if name in ids}
     for token in named.values():
         types[token] = TokenType.CONTROL
-    for name in known.RENDERED:
+    for name in special_token_names.RENDERED:
         if name in ids:
             types[ids[name]] = TokenType.USER_DEFINED
-    eog = {slots[slot] for slot in known.ENDING_SLOTS if slot in slots} | set(named.values())
+    eog = {roles[role] for role in special_token_names.ENDING_ROLES if role in roles} | set(named.values())
     eog |= set() if eos is None else {eos}
-    for witnesses, name in known.NOT_ENDINGS:
+    for witnesses, name in special_token_names.NOT_ENDINGS:
         if name in named and all(ids.get(w) in eog for w in witnesses):
             eog.discard(named[name])
             types[named[name]] = TokenType.NORMAL if name == "</s>" else TokenType.USER_DEFINED
@@ -283,23 +281,21 @@ def _strip_after(metadata: Metadata, ids: dict[str, int], types: bytearray) -> f
     model = str(metadata.get("general.name", "")).lower()
     if "phi-3" not in model and "phi3" not in model:
         return frozenset()
-    return frozenset(special_ids(types)) - {ids[t] for t in known.PHI3_KEEPS_SPACE if t in ids}
+    return frozenset(special_ids(types)) - {ids[t] for t in special_token_names.PHI3_KEEPS_SPACE if t in ids}
 
 
 def _listed(metadata: Metadata, key: str, n_vocab: int) -> tuple[int, ...]:
-    """Return the token ids under a key, ascending; of ids outside the vocabulary it is warned (`ModelFileWarning`)."""
+    """Return token ids from the metadata, ascending; ids outside the vocabulary raise a `ModelFileWarning`."""
     values = metadata.get(key)
     if values is None:
         return ()
     array = np.asarray(values)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
-        raise TokenizerError(f"{key}: needs a list of token ids, found {shown(values)}; the file is damaged")
+        raise TokenizerError(f"{key}: must be a list of token ids, found {shown(values)}; the file is damaged")
     is_token = (array >= 0) & (array < n_vocab)
     if not is_token.all():
         outside = shown(array[~is_token].tolist())
-        says = (
-            f"{key}: there are no tokens {outside}, ids are 0 to {n_vocab - 1}; taken as if the file did not list them"
-        )
+        says = f"{key}: there are no tokens {outside}, ids are 0 to {n_vocab - 1}; they are ignored"
         warnings.warn(says, ModelFileWarning, stacklevel=2)
     ids: list[int] = np.unique(array[is_token]).astype(int).tolist()
     return tuple(ids)

@@ -10,19 +10,19 @@ from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary, flag, tex
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
-    """Return what holds where the metadata says nothing."""
+    """Return the defaults for missing metadata."""
     return Rules()
 
 
 def token_bytes(text: str) -> bytes:
-    """Return the bytes that a NORMAL token stands for."""
+    """Return the bytes of a NORMAL token."""
     return text.encode()
 
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
-    """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads.
+    """Build the encoder: a thread-safe function from text without special tokens to ids.
 
-    Words are what stands between white space, which is in no token. Characters that no token has are left out, as in
+    Words are separated by whitespace, which is not part of any token. Characters without a token are dropped, as in
     llama.cpp.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -31,7 +31,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     pairs = [merge.split(" ", 1) for merge in texts(metadata, "tokenizer.ggml.merges")]
     try:
         merges = [(left, right) for left, right in pairs]
-        # No word has a space: it stands for a character that no token has, which still keeps its neighbours apart.
+        # Words contain no space, so " " serves as the unknown token; it also separates the characters around it.
         ids = {**vocabulary.ids, " ": absent}
         tokenizer = Tokenizer(models.BPE(ids, merges, unk_token=" ", byte_fallback=True))
     except Exception as error:  # `tokenizers` raises bare Exception
@@ -41,7 +41,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
 
     def encode(text: str) -> list[int]:
-        # Unlike `encode`, this one lets other threads run meanwhile.
+        # Unlike `encode`, `encode_batch_fast` releases the GIL.
         ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return [token for token in ids if token != absent]
 

@@ -8,14 +8,14 @@ from realizar.errors import TokenizerError, shown
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import HIDDEN, Metadata, Rules, Vocabulary, flag
 
-# The ids of the vocabulary that the first BERT models shared.
+# Token ids in the vocabulary of the original BERT models.
 _UNKNOWN, _CLS, _SEP = 100, 101, 102
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
-    """Return what holds where the metadata says nothing: a text stands between CLS and SEP, always.
+    """Return the defaults for missing metadata: CLS before and SEP after every text.
 
-    A word is spelled with a space in front, so a text has one in front of its first word.
+    Tokens that start a word begin with a space, so a text gets a leading space.
     """
     return Rules(
         bos_id=metadata.get("tokenizer.ggml.cls_token_id", _CLS), sep_id=_SEP, space_prefix=True, has_unknown=True
@@ -23,15 +23,14 @@ def rules(metadata: Metadata, extra: Rows) -> Rules:
 
 
 def token_bytes(text: str) -> bytes:
-    """Return the bytes that a NORMAL token stands for."""
+    """Return the bytes of a NORMAL token."""
     return text.replace("▁", " ").encode()
 
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
-    """Build the tokenizer; the result maps a text without special tokens to ids and may run in many threads.
+    """Build the encoder: a thread-safe function from text without special tokens to ids.
 
-    Words are cut out and normalized as in BERT itself (Hangul and the marks of Indian scripts, too, where llama.cpp
-    does otherwise).
+    Normalization and word splitting are BERT's own (for Hangul and the marks of Indic scripts, llama.cpp differs).
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
@@ -51,7 +50,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
     def encode(text: str) -> list[int]:
-        # Unlike `encode`, this one lets other threads run meanwhile.
+        # Unlike `encode`, `encode_batch_fast` releases the GIL.
         ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
@@ -59,7 +58,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
 
 
 def _piece(text: str, kind: int) -> str:
-    """Return a token as WordPiece spells it: a file marks the beginning of a word, WordPiece its continuation."""
+    """Convert a token's text to WordPiece: GGUF marks the start of a word, WordPiece its continuation."""
     if kind in HIDDEN:
         return text
     return text[1:] if text.startswith("▁") else f"##{text}"

@@ -1,4 +1,4 @@
-"""Chat templates that write calls in the ways of known models, and a tokenizer that has their control tokens."""
+"""Chat templates with the tool-call formats of known models, and a tokenizer with their control tokens."""
 
 from realizar.tokenizer import ChatTemplate, Tokenizer
 
@@ -44,7 +44,7 @@ DEEPSEEK = """{{ tools | tojson if tools }}{% for m in messages %}{% if m.role =
 {%- elif m.content is none %}Assistant: <calls>{% for c in m.tool_calls %}
 {{- '<call>' + c.function.name + '<args>' + c.function.arguments + '</call>' }}{% endfor %}</calls><|im_end|>
 {%- else %}Assistant: {{ m.content }}<|im_end|>{% endif %}{% endfor %}"""
-"""Arguments of earlier calls as text, and their content None, as DeepSeek's templates want it."""
+"""DeepSeek: arguments of earlier calls as JSON text, and content None."""
 
 NUMBERED = """{{ tools | tojson if tools }}{% for m in messages %}{{ m.role }}: {% for c in m.tool_calls or [] %}
 {{- '<call>functions.' ~ c.function.name ~ ':' ~ loop.index0 ~ '<args>' ~ c.function.arguments | tojson }}</call>
@@ -54,15 +54,15 @@ NUMBERED = """{{ tools | tojson if tools }}{% for m in messages %}{{ m.role }}: 
 THINKING = HERMES.replace("<|im_start|>assistant\n{{-", "<|im_start|>assistant\n<think>\n\n</think>\n{{-").replace(
     "<|im_start|>{{ m.role }}\n", "<|im_start|>{{ m.role }}\n{{ '<think>\n\n</think>\n\n' if m.role == 'assistant' }}"
 )
-"""Qwen3: thoughts, here none, in front of an answer."""
+"""Qwen3: (empty) reasoning before an answer."""
 
 TAGS = """{{ tools | tojson if tools }}{% for m in messages %}{{ m.role }}: {% for c in m.tool_calls or [] %}
 <function={{ c.function.name }}>{% for k, v in c.function.arguments.items() %}<{{ k }}>{{ v }}</{{ k }}>{% endfor %}
 {%- endfor %}{{ m.content or '' }}<|im_end|>{% endfor %}"""
-"""Qwen3-Coder: arguments that are no JSON."""
+"""Qwen3-Coder: arguments that are not JSON."""
 
 PLAIN = f"{{% for m in messages %}}{_TURN}{{% endfor %}}{_GENERATE}"
-"""SmolLM2: nothing about tools."""
+"""SmolLM2: no tool support."""
 
 CONTROL = ("<|im_end|>", "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]", "[INST]", "[/INST]")
 DEFINED = ("<tool_call>", "</tool_call>")
@@ -70,7 +70,7 @@ END = 256
 
 
 def tokenizer(template: str) -> Tokenizer:
-    """Return a tokenizer of all bytes, a space and these special tokens, `<|im_end|>` the one that ends answers."""
+    """Return a tokenizer with all bytes, a space and these special tokens; `<|im_end|>` ends the generation."""
     tokens = [*(f"<0x{byte:02X}>" for byte in range(256)), *CONTROL, *DEFINED, "\u2581"]
     return Tokenizer.from_gguf({
         "tokenizer.ggml.model": "llama",

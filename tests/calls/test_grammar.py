@@ -1,10 +1,10 @@
-"""The grammar of answers: what a model may write with tools, for each way of writing calls and each tool_choice."""
+"""Grammars of completions with tools, for every tool-call format and every tool_choice."""
 
 import numpy as np
 import pytest
 from llguidance import LLMatcher
 
-from realizar.calls import CallForm, ToolUse
+from realizar.calls import ToolCallFormat, ToolUse
 from realizar.errors import GrammarError, ParameterError
 from realizar.params import SamplingParams
 from realizar.sampling.grammar import ConstraintFactory
@@ -30,18 +30,18 @@ NOW = ("weather_now", "{}")
 
 
 def use(name, choice="auto", tools=TOOLS):
-    form = CallForm.learn(TOKENIZERS[name].chat_template, ["<|im_end|>"])
-    return form, ToolUse(form, tools, choice, TOKENIZERS[name])
+    fmt = ToolCallFormat.learn(TOKENIZERS[name].chat_template, ["<|im_end|>"])
+    return fmt, ToolUse(fmt, tools, choice, TOKENIZERS[name])
 
 
-def written(form, *calls):
-    between = (form.between or "").replace("\0", "aB3456789").replace("\1", "aB3456789")
-    texts = between.join(f"{name}{form.middle}{arguments}" for name, arguments in calls)
-    return (form.opening + texts + form.closing).replace("\0", "aB3456789").replace("\1", "aB3456789")
+def written(fmt, *calls):
+    between = (fmt.between or "").replace("\0", "aB3456789").replace("\1", "aB3456789")
+    texts = between.join(f"{name}{fmt.middle}{arguments}" for name, arguments in calls)
+    return (fmt.opening + texts + fmt.closing).replace("\0", "aB3456789").replace("\1", "aB3456789")
 
 
 def accepts(name, choice, text, tools=TOOLS):
-    """Tell whether an answer is one of those that the grammar allows as a whole."""
+    """Whether the grammar accepts a whole completion."""
     _, tool_use = use(name, choice, tools)
     ids = TOKENIZERS[name].encode(text, add_special=False, parse_special=True)
     matcher = LLMatcher(VOCABULARIES[name], tool_use.constrain(SamplingParams()).grammar, log_level=0)
@@ -50,16 +50,16 @@ def accepts(name, choice, text, tools=TOOLS):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_auto_is_text_or_calls(name):
-    form, _ = use(name)
-    one = written(form, PARIS)
+    fmt, _ = use(name)
+    one = written(fmt, PARIS)
     assert accepts(name, "auto", "It is <b>sunny</b>, [see] {this}.\n")
     assert accepts(name, "auto", one)
     assert accepts(name, "auto", "")
-    assert accepts(name, "auto", written(form, NOW))
-    assert accepts(name, "auto", "Let me see.\n" + one)  # all of it text where only an answer's beginning tells calls
-    assert accepts(name, "auto", written(form, PARIS, NOW, NOW)) == (form.between is not None)
+    assert accepts(name, "auto", written(fmt, NOW))
+    assert accepts(name, "auto", "Let me see.\n" + one)  # plain text if calls are recognized only at the start
+    assert accepts(name, "auto", written(fmt, PARIS, NOW, NOW)) == (fmt.between is not None)
     assert not accepts(name, "auto", one + " and text")
-    assert not accepts(name, "auto", one[:-1]) or not form.closing
+    assert not accepts(name, "auto", one[:-1]) or not fmt.closing
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,23 +68,23 @@ def test_auto_is_text_or_calls(name):
     [("weather", "{}"), ("weather", '{"city": 1}'), ("weather", '{"city": "Paris", "a": 1}'), ("storm", "{}"),
      ("weather", '{"city":  "Paris"}'), ("weather", '{\n"city": "Paris"}')],
 )  # fmt: skip
-def test_calls_keep_to_their_schema(name, call):
-    form, _ = use(name)
-    assert not accepts(name, "auto", written(form, call))
+def test_arguments_must_match_the_schema(name, call):
+    fmt, _ = use(name)
+    assert not accepts(name, "auto", written(fmt, call))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_other_choices(name):
-    form, _ = use(name)
-    one, other, several = written(form, PARIS), written(form, NOW), written(form, PARIS, PARIS)
+def test_tool_choices(name):
+    fmt, _ = use(name)
+    one, other, several = written(fmt, PARIS), written(fmt, NOW), written(fmt, PARIS, PARIS)
     assert [accepts(name, "none", text) for text in ("Text.", one)] == [True, False]
     assert [accepts(name, "required", text) for text in ("Text.", "", one, other)] == [False, False, True, True]
-    assert accepts(name, "required", several) == (form.between is not None)
+    assert accepts(name, "required", several) == (fmt.between is not None)
     assert [accepts(name, NAMED, text) for text in ("Text.", one, other, several)] == [False, True, False, False]
 
 
-def test_the_name_of_a_control_token_is_no_call():
-    """Spelled letter by letter it is not what the model was trained to begin a call with."""
+def test_spelled_out_control_token_does_not_start_a_call():
+    """The model was trained to start a call with the control token, not with its name in plain text."""
     constraint = ConstraintFactory(TOKENIZERS["MISTRAL"]).from_params(use("MISTRAL")[1].constrain(SamplingParams()))
     for byte in b"[TOOL_CALLS":
         constraint.advance(byte)
@@ -93,14 +93,14 @@ def test_the_name_of_a_control_token_is_no_call():
     assert allowed[ord("!")]
 
 
-def test_ids_may_be_left_out_in_a_list():
-    form, _ = use("MISTRAL")
-    without = written(form, PARIS, NOW).replace(', "id": "aB3456789"', "")
+def test_ids_are_optional_in_a_list():
+    fmt, _ = use("MISTRAL")
+    without = written(fmt, PARIS, NOW).replace(', "id": "aB3456789"', "")
     assert accepts("MISTRAL", "required", without)
-    assert not accepts("MISTRAL", "required", written(form, PARIS).replace("aB3456789", "short"))
+    assert not accepts("MISTRAL", "required", written(fmt, PARIS).replace("aB3456789", "short"))
 
 
-def test_a_schema_that_cannot_be_enforced_is_named_with_its_tool():
+def test_error_of_an_unsupported_schema_names_the_tool():
     tools = [
         TOOLS[0],
         {"type": "function", "function": {"name": "g", "parameters": {"properties": {"a": {"not": {}}}}}},
@@ -114,9 +114,9 @@ def test_a_schema_that_cannot_be_enforced_is_named_with_its_tool():
     factory.from_params(tool_use.constrain(SamplingParams(lenient=True)))
 
 
-def test_an_answer_keeps_to_its_tools_or_to_another_constraint():
+def test_tools_exclude_other_constraints():
     for choice in ("auto", "required", NAMED):
-        with pytest.raises(ParameterError, match="regex and tools: an answer can keep to one of them alone"):
+        with pytest.raises(ParameterError, match="regex and tools: only one constraint can be enforced"):
             use("HERMES", choice)[1].constrain(SamplingParams(regex="a"))
     with pytest.raises(ParameterError, match="n_beams=2 and tools"):
         use("HERMES")[1].constrain(SamplingParams(n_beams=2))

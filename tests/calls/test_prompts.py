@@ -1,4 +1,4 @@
-"""ChatPrompts: variables of the template, and tools for templates whose calls cannot be followed."""
+"""ChatPrompts: template variables, and tools with templates whose tool-call format is unsupported."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_variables_reach_the_template():
     assert prompt(documents, **given)[0] == '[{"title": "a", "text": "b"}]low'
 
 
-def test_a_variable_that_the_template_does_not_use_is_told():
+def test_unused_variable_warns():
     with pytest.warns(UserWarning, match="does not use enable_thinkin$"):
         prompt(THINKS, enable_thinkin=False)
 
@@ -42,35 +42,35 @@ def test_a_variable_that_the_template_does_not_use_is_told():
         ({"add_generation_prompt": False}, "cannot be set"),
         ({1: 2}, "1 cannot be set"),
         ({"a b": 2}, "'a b' cannot be set"),
-        ({"enable_thinking": object()}, "enable_thinking=<object .*must be a value that JSON can express"),
+        ({"enable_thinking": object()}, "enable_thinking=<object .*must be JSON-serializable"),
         ({"f": print}, "f=<built-in function print>: must be"),
-        ({"x": {1, 2}}, "must be a value that JSON can express"),
+        ({"x": {1, 2}}, "must be JSON-serializable"),
     ],
 )
-def test_variables_that_a_template_cannot_be_given(variables, problem):
+def test_invalid_variables(variables, problem):
     with pytest.raises(ParameterError, match=f"^chat_template_kwargs.*{problem}"):
         ChatPrompts(templates.tokenizer(THINKS)).make(QUESTION, PARAMS, None, "auto", variables)
 
 
 @pytest.mark.parametrize("template", ["TAGS", "PLAIN", "HERMES"])
-def test_with_none_every_template_takes_tools(template):
+def test_choice_none_works_with_every_template(template):
     source = getattr(templates, template)
     text, _, use = prompt(source, tools=TOOLS, choice="none")
     assert ('"name": "f"' in text) == (template != "PLAIN")
     assert (use is None) == (template != "HERMES")
 
 
-def test_calls_whose_form_is_unknown_are_an_error_each_time_and_bad_tools_are_one_in_any_case():
+def test_unsupported_format_raises_every_time_and_bad_tools_raise_always():
     prompts = ChatPrompts(templates.tokenizer(templates.TAGS))
     for choice in ("auto", "required", "auto", {"type": "function", "function": {"name": "f"}}):
-        with pytest.raises(TemplateError, match="none that can be followed"):
+        with pytest.raises(TemplateError, match="not supported"):
             prompts.make(QUESTION, PARAMS, TOOLS, choice)
-    with pytest.raises(ParameterError, match="must be a list of tools"):
+    with pytest.raises(ParameterError, match="must be a non-empty list of tools"):
         prompts.make(QUESTION, PARAMS, [], "none")
 
 
-def test_earlier_calls_are_written_where_their_form_is_unknown_too():
-    # gpt-oss and Granite 3.3 fail on a content that is None; Qwen3-Coder takes objects for arguments.
+def test_earlier_calls_are_rendered_in_unsupported_formats_too():
+    # gpt-oss and Granite 3.3 fail on content None; Qwen3-Coder expects arguments as objects.
     fails = templates.TAGS.replace("{{ m.content or '' }}", "{{ m.content + '' }}")
     call = {"id": "probe0id1", "type": "function", "function": {"name": "f", "arguments": '{"city": "Rome"}'}}
     talk = [*QUESTION, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "18"}]
@@ -80,6 +80,6 @@ def test_earlier_calls_are_written_where_their_form_is_unknown_too():
         assert "None" not in text
 
 
-def test_parts_and_calls_go_together():
+def test_content_parts_and_tools_work_together():
     parts = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
     assert prompt(templates.HERMES, parts, TOOLS)[0] == prompt(templates.HERMES, QUESTION, TOOLS)[0]

@@ -1,9 +1,9 @@
-"""Tools, choices among them and messages with calls: what is taken, and what is refused with its place."""
+"""Parsing of tools, tool_choice and messages with tool calls; errors name the item at fault."""
 
 import pytest
 
 from realizar.calls import ToolCall
-from realizar.calls.messages import with_calls
+from realizar.calls.messages import normalize_tool_calls
 from realizar.calls.tool import choose, read_tools
 from realizar.errors import ParameterError, TemplateError
 
@@ -14,7 +14,7 @@ def tool(name="f", **more):
     return {"type": "function", "function": {"name": name, **more}}
 
 
-def test_tools_are_read():
+def test_tools_are_parsed():
     first, second = read_tools([tool(parameters=SCHEMA, description="Does it."), tool("g")])
     assert (first.name, first.parameters) == ("f", SCHEMA)
     assert (second.name, second.parameters) == ("g", {"type": "object", "properties": {}})
@@ -23,22 +23,22 @@ def test_tools_are_read():
 @pytest.mark.parametrize(
     ("tools", "problem"),
     [
-        ([], "at least one"),
-        ("f", "must be a list"),
-        (tool(), "must be a list"),
+        ([], "non-empty list"),
+        ("f", "must be a non-empty list"),
+        (tool(), "must be a non-empty list"),
         ([len], r"tools\[0\]=.*must be"),
         ([tool(), {"name": "g"}], r"tools\[1\]=.*must be"),
         ([{"type": "function", "function": "f"}], r"tools\[0\]"),
         ([tool(None)], "name None"),
         ([tool("a b")], "name 'a b'"),
-        ([tool("x" * 65)], "up to 64"),
+        ([tool("x" * 65)], "1 to 64"),
         ([tool('"')], "name"),
         ([tool(), tool()], "two have the same name"),
         ([tool(parameters=[1])], r"tools\[0\] \(f\): parameters=\[1\]"),
         ([tool(parameters={"type": "array"})], "must be a JSON schema"),
     ],
 )
-def test_what_is_no_tool(tools, problem):
+def test_invalid_tools(tools, problem):
     with pytest.raises(ParameterError, match=problem):
         read_tools(tools)
 
@@ -52,7 +52,7 @@ def test_choices():
 
 
 @pytest.mark.parametrize("choice", ["any", None, 1, tool("h"), tool(["f"]), {"type": "function"}, {"name": "f"}])
-def test_what_is_no_choice(choice):
+def test_invalid_choices(choice):
     with pytest.raises(ParameterError, match="tool_choice"):
         choose(read_tools([tool("f")]), choice)
 
@@ -61,10 +61,10 @@ CALL = ToolCall("aB3456789", "f", {"x": ["ä", 1.5]})
 
 
 @pytest.mark.parametrize("call", [CALL, CALL.as_message()])
-def test_calls_become_what_a_template_takes(call):
+def test_tool_calls_are_normalized(call):
     message = {"role": "assistant", "content": "", "tool_calls": [call]}
-    (as_object,) = with_calls([message])
-    (as_text,) = with_calls([message], as_text=True, no_content="")
+    (as_object,) = normalize_tool_calls([message])
+    (as_text,) = normalize_tool_calls([message], as_text=True, no_content="")
     assert as_object["tool_calls"] == [
         {"id": "aB3456789", "type": "function", "function": {"name": "f", "arguments": CALL.arguments}}
     ]
@@ -73,11 +73,11 @@ def test_calls_become_what_a_template_takes(call):
     assert message["tool_calls"] == [call]
 
 
-def test_other_messages_stay_as_they_are():
+def test_other_messages_are_unchanged():
     messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}, "no message"]
-    assert with_calls(messages) == messages
-    assert with_calls([{**messages[1], "tool_calls": none} for none in (None, [])]) == [messages[1]] * 2
-    assert with_calls(None) is None
+    assert normalize_tool_calls(messages) == messages
+    assert normalize_tool_calls([{**messages[1], "tool_calls": none} for none in (None, [])]) == [messages[1]] * 2
+    assert normalize_tool_calls(None) is None
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_other_messages_stay_as_they_are():
         ("f", r'messages\[0\]: "tool_calls" must be a list'),
         ([1], r"messages\[0\], call 0: must be"),
         ([{"name": "f"}], "must be"),
-        ([{"function": {"name": "f", "arguments": "{"}}], "arguments of f are no JSON"),
-        ([{"function": {"name": "f", "arguments": "[" * 100_000}}], "arguments of f are no JSON"),
+        ([{"function": {"name": "f", "arguments": "{"}}], "arguments of f are not valid JSON"),
+        ([{"function": {"name": "f", "arguments": "[" * 100_000}}], "arguments of f are not valid JSON"),
         ([CALL, {"function": {"name": "f", "arguments": "[1]"}}], "call 1: the arguments of f must be an object"),
     ],
 )
 def test_malformed_calls(calls, problem):
     with pytest.raises(TemplateError, match=problem):
-        with_calls([{"role": "assistant", "tool_calls": calls}])
+        normalize_tool_calls([{"role": "assistant", "tool_calls": calls}])

@@ -6,7 +6,7 @@ import pytest
 
 from realizar.cli.samplers import SAMPLERS
 from realizar.params import SamplingParams
-from realizar.params.sampling import OURS
+from realizar.params.sampling import DEFAULTS
 
 
 def test_run_answers_through_the_template(fake_llm, realizar):
@@ -77,7 +77,7 @@ def test_variables_of_the_template_arrive(fake_llm, realizar, typed):
 
 
 def test_samplers_arrive(fake_llm, realizar):
-    defaults = {name: OURS.get(name, option) for name, (_, option) in SAMPLERS.items()}
+    defaults = {name: DEFAULTS.get(name, option) for name, (_, option) in SAMPLERS.items()}
     numbers = {name: value for name, value in defaults.items() if value is not None}
     words = [f"--{name.replace('_', '-')}={1 if isinstance(value, int) else 1.0}" for name, value in numbers.items()]
     texts = [
@@ -149,7 +149,7 @@ def test_constraints_arrive(fake_llm, realizar, tmp_path):
         (["--grammar-file", "nowhere.gbnf"], "--grammar-file 'nowhere.gbnf': cannot be read as a text file"),
         (["--json-schema", "a\0b"], "--json-schema 'a\\x00b': cannot be read as a text file"),
         (["--json-schema", "{"], "json_schema='{': must be a JSON object"),
-        (["--regex", "a", "--json-schema", "{}"], "json_schema and regex: a text can keep to one of them alone"),
+        (["--regex", "a", "--json-schema", "{}"], "json_schema and regex: only one constraint can be enforced"),
     ],
 )
 def test_bad_constraints_are_told_before_anything_is_loaded(words, says, fake_llm, realizar):

@@ -1,3 +1,3 @@
-"""The fixture that runs a command, as the command line's own tests have it."""
+"""The fixture that runs CLI commands, from the CLI tests."""
 
 from tests.cli.conftest import realizar  # noqa: F401

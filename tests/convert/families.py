@@ -1,4 +1,4 @@
-"""Tiny configurations of each family, as transformers takes them; a row is enough to test its conversion."""
+"""Tiny transformers configurations of each architecture; adding a row adds a conversion test."""
 
 SIZES = {
     "hidden_size": 64,
@@ -51,7 +51,7 @@ DEEPSEEK = {
     "num_key_value_heads": 4,
 }  # fmt: skip
 
-# Name of a test -> class of transformers, what its configuration has beside SIZES.
+# Test name -> transformers class, configuration in addition to SIZES.
 FAMILIES = {
     "llama": ("LlamaForCausalLM", {}),
     "llama-3": ("LlamaForCausalLM", {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),

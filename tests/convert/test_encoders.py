@@ -1,4 +1,4 @@
-"""Encoders and encoder-decoders of transformers, saved, converted and loaded, give the same numbers."""
+"""Converted encoders and encoder-decoders give the same outputs as transformers."""
 
 import json
 
@@ -36,7 +36,7 @@ ANSWERERS = {
 
 
 def made(name, config, folder):
-    """A model with random weights, biases and norms included, saved and converted."""
+    """Save and convert a model with random weights, biases and norms."""
     kind = getattr(transformers, name)
     torch.manual_seed(0)
     model = kind(kind.config_class(**config)).float().eval()
@@ -44,7 +44,7 @@ def made(name, config, folder):
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-        if config.get("tie_word_embeddings") is False:  # as published; transformers 5 ties what it makes itself
+        if config.get("tie_word_embeddings") is False:  # as published; transformers 5 ties new models
             model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
             model.config.tie_word_embeddings = False
     model.save_pretrained(folder)
@@ -68,7 +68,7 @@ def test_hidden_states(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ANSWERERS)
-def test_answers(name, tmp_path):
+def test_generation(name, tmp_path):
     model = made("T5ForConditionalGeneration", {**T5, **ANSWERERS[name]}, tmp_path)
     with torch.no_grad():
         want = model(torch.tensor(TOKENS[None]), decoder_input_ids=torch.tensor([ANSWER])).logits
@@ -87,7 +87,7 @@ def test_pooling_of_sentence_transformers(mode, number, tmp_path):
         assert file.metadata.get("bert.pooling_type") == number
 
 
-def test_modules_that_are_none_are_named(tmp_path):
+def test_malformed_modules_json(tmp_path):
     (tmp_path / "modules.json").write_text('[{"path": "1_Pooling"}]')
-    with pytest.raises(GGUFError, match=r"modules\.json: is not as"):
+    with pytest.raises(GGUFError, match=r"modules\.json: is not in the format"):
         made(*ENCODERS["bert"], tmp_path)

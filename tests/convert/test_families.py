@@ -1,4 +1,4 @@
-"""A tiny random model of transformers, saved, converted and loaded, gives the same logits."""
+"""Converted tiny random models give the same logits as transformers."""
 
 import json
 
@@ -17,7 +17,7 @@ TOKENS = np.random.default_rng(0).integers(3, SIZES["vocab_size"], 40)
 
 
 def saved(folder, name):
-    """A checkpoint with random weights, biases and norms included."""
+    """Save a checkpoint with random weights, biases and norms."""
     cls, more = FAMILIES[name]
     kind = getattr(transformers, cls)
     torch.manual_seed(0)
@@ -31,7 +31,7 @@ def saved(folder, name):
 
 
 def expected(model):
-    """Logits, of the decoder where there are two."""
+    """Return the logits (of the decoder, if there is an encoder)."""
     tokens = torch.tensor(TOKENS[None])
     with torch.no_grad():
         if hasattr(model, "decoder"):
@@ -40,7 +40,7 @@ def expected(model):
 
 
 def computed(path, model):
-    """The same of a converted file."""
+    """Return the logits of the converted file."""
     tokens = TOKENS.tolist()
     with LLM(path, activations="f32", kv_type="f32") as llm:
         return llm.logits(tokens, decoder_tokens=tokens[:12] if hasattr(model, "decoder") else None)
@@ -70,7 +70,7 @@ def test_types(type_name, bound, tmp_path, realizar):
     assert np.linalg.norm(found - want) <= bound * np.linalg.norm(want)
 
 
-def test_parts_of_bfloat16(tmp_path):
+def test_sharded_bfloat16(tmp_path):
     model = saved(tmp_path, "qwen2").bfloat16()
     (tmp_path / "model.safetensors").unlink()
     model.save_pretrained(tmp_path, max_shard_size="60KB")
@@ -87,7 +87,7 @@ def changed(folder, **keys):
     path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
 
 
-def test_what_is_wrong_is_named(tmp_path):
+def test_errors_name_the_cause(tmp_path):
     out = tmp_path / "model.gguf"
     with pytest.raises(ModelNotFoundError, match=r"config\.json"):
         convert(tmp_path, out)
@@ -109,9 +109,9 @@ def test_what_is_wrong_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda b: b[:4], "no safetensors"),
-        (lambda b: b[:200], "claims"),
-        (lambda b: b[:-100], "cut short"),
+        (lambda b: b[:4], "too short for a safetensors file"),
+        (lambda b: b[:200], "header needs"),
+        (lambda b: b[:-100], "truncated"),
         (lambda b: b[:8] + b"x" + b[9:], "header"),
         (lambda b: b.replace(b'"F32"', b'"F8 "', 1), "of type"),
     ],
@@ -124,15 +124,15 @@ def test_damaged_weights(damage, says, tmp_path):
         convert(tmp_path, tmp_path / "model.gguf")
 
 
-def test_numbers_that_do_not_go_with_a_tensor_that_is_cut(tmp_path):
+def test_config_that_does_not_match_a_split_tensor(tmp_path):
     saved(tmp_path, "deepseek2")
     changed(tmp_path, v_head_dim=17)
-    with pytest.raises(TensorError, match="cannot be made of"):
+    with pytest.raises(TensorError, match="cannot be made from"):
         convert(tmp_path, tmp_path / "model.gguf")
 
 
 def test_phimoe(tmp_path, realizar):
-    """Its file is computed as llama.cpp does, transformers differs; so only what the file holds is looked at."""
+    """Only the file's content is tested: we follow llama.cpp, whose computation differs from transformers'."""
     kind = transformers.PhimoeForCausalLM
     experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "attention_bias": True, "lm_head_bias": True}
     model = kind(kind.config_class(**SIZES, **experts))
@@ -147,7 +147,7 @@ def test_phimoe(tmp_path, realizar):
 
 
 def test_experts_in_mxfp4(tmp_path):
-    """As gpt-oss is published; transformers unpacks them the same way."""
+    """As published for gpt-oss; transformers dequantizes them the same way."""
     from safetensors.numpy import load_file, save_file
 
     unpack = pytest.importorskip("transformers.integrations.mxfp4").convert_moe_packed_tensors

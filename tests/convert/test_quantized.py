@@ -1,4 +1,4 @@
-"""Quantized checkpoints, made by hand: the same file as of the numbers they stand for, or an error that names them."""
+"""Handmade quantized checkpoints: the same file as from dequantized weights, or an error that names the scheme."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from realizar.convert import convert
-from realizar.convert.safetensors import eighths
+from realizar.convert.safetensors import float8_values
 from realizar.errors import TensorError
 from realizar.gguf import GGUFFile
 
@@ -30,7 +30,7 @@ TYPES = {"f4": "F32", "f2": "F16", "i1": "I8", "u1": "U8", "i4": "I32", "i8": "I
 
 
 def save(folder, tensors, **config):
-    """Write a checkpoint: arrays, or (type, bytes as uint8 of the tensor's shape) for floats of eight bits."""
+    """Write a checkpoint of arrays, or of (type, uint8 codes) for 8-bit floats."""
     folder.mkdir()
     header, body = {}, b""
     for name, value in tensors.items():
@@ -52,7 +52,7 @@ def compressed(kind="int-quantized", strategy="channel", **weights):
 
 
 def scale_shape(shape, block):
-    """One number, one for each row, or one for each block."""
+    """Return the shape of scales per tensor, row or quantization block."""
     if block in ("tensor", "0-d"):
         return (1,) if block == "tensor" else ()
     if block in ("row", "row, 1-d"):
@@ -67,7 +67,7 @@ def spread(scale, shape, block):
     return wide[: shape[0], : shape[1]]
 
 
-# What config.json says, the type of the weights, what their scales are called, of what type they are and for how much.
+# (config.json, type of the weights, suffix of the scales, type of the scales, block shape)
 CASES = {
     "compressed-tensors int8, rows": (compressed(), "I8", "_scale", "F32", "row"),
     "compressed-tensors int8, half scales": (compressed(), "I8", "_scale", "F16", "row"),
@@ -99,14 +99,14 @@ CASES = {
 
 
 def made(config, weight_type, suffix, scale_type, block):
-    """A quantized checkpoint's tensors, and those that they stand for."""
+    """Return the tensors of a quantized checkpoint, and the dequantized ones."""
     rng = np.random.default_rng(0)
     tensors = {name: rng.standard_normal(shape, np.float32) for name, shape in PLAIN.items()}
     numbers = dict(tensors)
     for short, shape in LINEAR.items():
         name = f"model.layers.0.{short}.weight"
         codes = rng.integers(0, 120, shape, np.uint8) | rng.integers(0, 2, shape, np.uint8) << 7
-        values = codes.view(np.int8) if weight_type == "I8" else eighths(weight_type)[codes]
+        values = codes.view(np.int8) if weight_type == "I8" else float8_values(weight_type)[codes]
         tensors[name] = values if weight_type == "I8" else (weight_type, codes)
         values = values.astype(np.float32)
         if "symmetric" in str(config) and not config["config_groups"]["group_0"]["weights"]["symmetric"]:
@@ -129,7 +129,7 @@ def contents(path):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_file_is_that_of_the_numbers(name, tmp_path):
+def test_same_file_as_from_dequantized_weights(name, tmp_path):
     tensors, numbers = made(*CASES[name])
     quantized = save(tmp_path / "quantized", tensors, quantization_config=CASES[name][0])
     plain = save(tmp_path / "plain", numbers)
@@ -138,8 +138,8 @@ def test_the_file_is_that_of_the_numbers(name, tmp_path):
     assert contents(tmp_path / "a.gguf") == contents(tmp_path / "b.gguf")
 
 
-def test_floats_of_eight_bits():
-    e4m3, e5m2, e8m0 = (eighths(f"F8_{name}") for name in ("E4M3", "E5M2", "E8M0"))
+def test_float8_values():
+    e4m3, e5m2, e8m0 = (float8_values(f"F8_{name}") for name in ("E4M3", "E5M2", "E8M0"))
     assert e4m3[[0x00, 0x01, 0x08, 0x38, 0x7E, 0xFE, 0xB8]].tolist() == [0, 2**-9, 2**-6, 1, 448, -448, -1]
     assert np.isnan(e4m3).nonzero()[0].tolist() == [0x7F, 0xFF]
     assert e5m2[[0x00, 0x01, 0x3C, 0x7B, 0x7C, 0xBC]].tolist() == [0, 2**-16, 1, 57344, np.inf, -1]
@@ -147,12 +147,12 @@ def test_floats_of_eight_bits():
     assert np.isnan(e8m0).nonzero()[0].tolist() == [255]
 
 
-def test_floats_of_eight_bits_against_torch():
+def test_float8_values_match_torch():
     torch = pytest.importorskip("torch")
     codes = torch.arange(256, dtype=torch.uint8)
     for name, dtype in (("E4M3", "float8_e4m3fn"), ("E5M2", "float8_e5m2"), ("E8M0", "float8_e8m0fnu")):
         want = codes.view(getattr(torch, dtype)).float().numpy()
-        np.testing.assert_array_equal(eighths(f"F8_{name}"), want)
+        np.testing.assert_array_equal(float8_values(f"F8_{name}"), want)
 
 
 REFUSED = {
@@ -168,14 +168,14 @@ REFUSED = {
     "sparsity_config": {**compressed(), "sparsity_config": {"format": "sparse-24-bitmask"}},
     "transform_config": {**compressed(), "transform_config": {"config_groups": {"R1": {"type": "hadamard"}}}},
     "expert_dtype 'fp4'": {"quant_method": "fp8", "expert_dtype": "fp4"},
-    "weight_block_size|not as that writes it": {"quant_method": "fp8", "weight_block_size": [128]},
+    "weight_block_size|not in the format of": {"quant_method": "fp8", "weight_block_size": [128]},
     "config_groups": {"quant_method": "compressed-tensors", "format": "int-quantized"},
     "NVFP4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_understood_is_refused_by_name(name, tmp_path):
+def test_unsupported_schemes_are_named(name, tmp_path):
     tensors, _ = made(*CASES["compressed-tensors int8, rows"])
     folder = save(tmp_path / "checkpoint", tensors, quantization_config=REFUSED[name])
     with pytest.raises(TensorError, match=name):
@@ -183,7 +183,7 @@ def test_what_is_not_understood_is_refused_by_name(name, tmp_path):
     assert not (tmp_path / "model.gguf").exists()
 
 
-def test_a_config_in_another_place(tmp_path):
+def test_config_in_other_places(tmp_path):
     tensors, _ = made(*CASES["compressed-tensors int8, rows"])
     folder = save(tmp_path / "older", tensors, compression_config=compressed())
     assert convert(folder, tmp_path / "model.gguf").unused == ()
@@ -202,21 +202,21 @@ WRONG = {
         rf"{Q} is of type I8, and config.json has no quantization_config",
     ),
     "floats that nothing explains": (FP8, {}, None, r"F8_E4M3, and config.json has no quantization_config"),
-    "a missing scale": (INT8, {Q + "_scale": None}, compressed(), rf"there is no {Q}_scale"),
+    "a missing scale": (INT8, {Q + "_scale": None}, compressed(), rf"its scale {Q}_scale"),
     "a scale that does not fit": (
         INT8,
         {Q + "_scale": np.ones(5, np.float32)},
         compressed(),
-        r"\(5,\) is no scale for",
+        r"\(5,\) does not match its weight",
     ),
     "a scale of a float": (INT8, {Q: np.ones((64, 64), np.float32)}, compressed(), "has a scale, but is of type F32"),
-    "columns in another order": (INT8, {Q + "_g_idx": np.zeros(64, np.int32)}, compressed(), "another order"),
+    "columns in another order": (INT8, {Q + "_g_idx": np.zeros(64, np.int32)}, compressed(), "columns are reordered"),
     "packed experts": (FP8, {Q: np.ones((64, 64), np.int8)}, CASES[FP8][0], "has a scale, but is of type I8"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_weights_that_do_not_go_with_the_config(name, tmp_path):
+def test_weights_that_do_not_match_the_config(name, tmp_path):
     case, changes, config, says = WRONG[name]
     tensors = {**made(*CASES[case])[0], **changes}
     kept = {key: value for key, value in tensors.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Tokenizers trained on a little text: the converted one gives the ids of the original."""
+"""Converted tokenizers (trained on a short text) give the same ids as the originals."""
 
 import json
 
@@ -21,7 +21,7 @@ END = {"content": "<|end|>", "special": True}
 
 
 def byte_level(split, ignore_merges=False):
-    """A byte-level BPE tokenizer with the words of a shipped row."""
+    """Train a byte-level BPE tokenizer with the pre-tokenizer of a shipped row."""
     tokenizer = HF(models.BPE(ignore_merges=ignore_merges))
     words = [pre_tokenizers.Split(pattern=regex(p), behavior="isolated") for p in split]
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -60,18 +60,18 @@ def test_byte_level(name, tmp_path):
         assert ours.encode(text, False, True) == tokenizer.encode(text).ids
 
 
-def test_the_regex_of_byte_level_itself_is_gpt2s(tmp_path):
+def test_default_byte_level_regex_is_that_of_gpt2(tmp_path):
     tokenizer = byte_level(["a"])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     assert converted(tokenizer, tmp_path)[0]["tokenizer.ggml.pre"] == "gpt-2"
 
 
-def test_an_unknown_way_to_cut_words_is_an_error(tmp_path):
+def test_unknown_pretokenizer_is_an_error(tmp_path):
     with pytest.raises(TokenizerError, match="realizar_pretokenizers"):
         converted(byte_level(["[aeiou]"]), tmp_path)
 
 
-def test_what_is_put_around_a_text(tmp_path):
+def test_added_bos_and_eos(tmp_path):
     tokenizer = byte_level(pretokenizer("gpt-2", {}).split)
     tokenizer.post_processor = processors.TemplateProcessing(single="<|end|> $A", special_tokens=[("<|end|>", 0)])
     _, ours = converted(tokenizer, tmp_path, {"bos_token_id": 0})
@@ -98,8 +98,8 @@ def test_sentencepiece(tmp_path):
         assert ours.encode(text, False) == theirs.encode(text)
 
 
-def test_sentencepieces_pairs_in_tokenizer_json(tmp_path):
-    """What transformers makes of a tokenizer.model of Llama 2."""
+def test_sentencepiece_bpe_in_tokenizer_json(tmp_path):
+    """As transformers converts the tokenizer.model of Llama 2."""
     theirs = HF(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     theirs.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     theirs.decoder = decoders.ByteFallback()

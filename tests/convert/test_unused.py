@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint that the architecture does not know: an error, unless they are known not to be needed."""
+"""Tensors that the architecture does not use are an error, unless they are known to be unnecessary."""
 
 import json
 import struct
@@ -28,7 +28,7 @@ SHAPES = {
 
 
 def checkpoint(folder, *more, **config):
-    """A tiny Llama in one safetensors file, with some tensors more."""
+    """Write a tiny Llama to one safetensors file, with additional tensors."""
     header, data = {}, b""
     for name, shape in {**SHAPES, **dict.fromkeys(more, (2,))}.items():
         values = np.ones(shape, np.float32).tobytes()
@@ -40,8 +40,8 @@ def checkpoint(folder, *more, **config):
     return folder
 
 
-def test_gate_and_up_stay_apart(tmp_path):
-    """As llama.cpp wants them, although files may hold them fused."""
+def test_gate_and_up_are_not_fused(tmp_path):
+    """As llama.cpp expects them, although GGUF files may contain them fused."""
     convert(checkpoint(tmp_path), tmp_path / "m.gguf")
     with GGUFFile(tmp_path / "m.gguf") as file:
         assert {"blk.0.ffn_gate.weight", "blk.0.ffn_up.weight", "blk.0.attn_q.weight"} <= set(file.tensors)
@@ -52,7 +52,7 @@ def test_gate_and_up_stay_apart(tmp_path):
     "name",
     ["model.layers.0.self_attn.q_norm.weight", "model.layers.1.input_layernorm.weight", "lm_head.bias", "score.weight"],
 )
-def test_unknown(name, tmp_path):
+def test_unknown_tensor(name, tmp_path):
     with pytest.raises(TensorError, match=rf"^{name}: .* architecture llama does not know"):
         convert(checkpoint(tmp_path, name), tmp_path / "m.gguf")
     assert not (tmp_path / "m.gguf").exists()
@@ -67,7 +67,7 @@ def test_unknown(name, tmp_path):
         ("model.layers.1.eh_proj.weight", {"num_nextn_predict_layers": 1}),
     ],
 )
-def test_not_needed(name, config, tmp_path, realizar):
+def test_unnecessary_tensors(name, config, tmp_path, realizar):
     path = tmp_path / "m.gguf"
     assert convert(checkpoint(tmp_path, name, **config), path).unused == (name,)
     status, _, err = realizar("convert", str(tmp_path), str(path))
@@ -75,23 +75,23 @@ def test_not_needed(name, config, tmp_path, realizar):
     assert f"1 tensors are not needed by llama: {name}" in err
 
 
-def test_a_head_that_is_not_tied(tmp_path):
-    """Its tensor is then part of the model."""
+def test_untied_output_matrix(tmp_path):
+    """The output matrix is then required."""
     with pytest.raises(TensorError, match=r"output\.weight"):
         convert(checkpoint(tmp_path, "lm_head.weight", tie_word_embeddings=False), tmp_path / "m.gguf")
 
 
-def test_a_file_where_a_folder_is_needed(tmp_path, realizar):
+def test_file_instead_of_folder(tmp_path, realizar):
     given = tmp_path / "given.gguf"
     given.write_bytes(b"GGUF")
     with pytest.raises(
-        ModelNotFoundError, match=r"given\.gguf: a folder as Hugging Face has it, .* and this is a file"
+        ModelNotFoundError, match=r"given\.gguf: needs a Hugging Face model folder .*, but this is a file"
     ):
         convert(given, tmp_path / "m.gguf")
     status, _, err = realizar("convert", str(given), str(tmp_path / "m.gguf"))
     assert status == 1
-    assert "given.gguf: a folder as Hugging Face has it, with config.json" in err
+    assert "given.gguf: needs a Hugging Face model folder with config.json" in err
     with pytest.raises(
-        ModelNotFoundError, match=r"config\.json: no such file; a folder as Hugging Face has it, .* needed"
+        ModelNotFoundError, match=r"config\.json: no such file; convert needs a Hugging Face model folder"
     ):
         convert(tmp_path / "missing", tmp_path / "m.gguf")

@@ -122,7 +122,7 @@ def test_beams_are_guided(plan):
         search.advance(rows, lambda i, token: False)
     engine = engine_of(plan, n_seqs=6)
     params = SamplingParams(n_beams=3, n=3, max_tokens=12, ignore_eos=True, cfg_scale=1.5, negative_prompt=OTHER[:21])
-    (found,) = finish(engine, engine.search(PROMPT[:20], params))
+    (found,) = finish(engine, engine.beam_search(PROMPT[:20], params))
     assert [output.token_ids for output in found.outputs] == [ended.beam.tokens for ended in search.best(3)]
     check_cache(engine.cache, [])
 

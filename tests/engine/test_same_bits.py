@@ -74,7 +74,7 @@ def logits(make):
 
 
 def score(engine, tokens):
-    request = engine.score(tokens)
+    request = engine.logits(tokens)
     engine.wait(lambda: request.is_over)
     return request.logits
 

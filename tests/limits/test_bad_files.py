@@ -138,11 +138,11 @@ REFUSED = {
     "no scaling": ({"rope.scaling.factor": 0.0}, GGUFError, "scaling.factor: a number from 0.001"),
     "negative window": ({"attention.sliding_window": (-1, ValueType.INT32)}, GGUFError, "an integer >= 0"),
     "unknown tokenizer": ({"model": "words"}, TokenizerError, "'words' is unknown; known are gpt2, llama"),
-    "no vocabulary": ({"tokens": None}, TokenizerError, "needs a list of texts, found nothing"),
-    "few scores": ({"scores": [1.0, 2.0]}, TokenizerError, "needs 512 numbers, one per token, found 2"),
-    "few types": ({"token_type": [1, 2]}, TokenizerError, "needs 512 numbers, one per token, found 2"),
-    "BOS as text": ({"bos_token_id": "<s>"}, TokenizerError, "bos_token_id: needs an integer, found '<s>'"),
-    "BOS as a number of truth": ({"add_bos_token": 1}, TokenizerError, "add_bos_token: needs a bool, found 1"),
+    "no vocabulary": ({"tokens": None}, TokenizerError, "must be a list of strings, found nothing"),
+    "few scores": ({"scores": [1.0, 2.0]}, TokenizerError, "must be 512 numbers, one per token, found 2"),
+    "few types": ({"token_type": [1, 2]}, TokenizerError, "must be 512 numbers, one per token, found 2"),
+    "BOS as text": ({"bos_token_id": "<s>"}, TokenizerError, "bos_token_id: must be an integer, found '<s>'"),
+    "BOS as a number of truth": ({"add_bos_token": 1}, TokenizerError, "add_bos_token: must be a bool, found 1"),
 }
 
 
@@ -166,7 +166,7 @@ def test_architectures_that_nobody_brings(tmp_path):
 
 def test_unknown_pre_tokenizers_name_the_hook(tmp_path):
     path = rewritten(QWEN2, tmp_path / "model.gguf", {"tokenizer.ggml.pre": "brand-new"})
-    with pytest.raises(TokenizerError, match=r"'brand-new' is not among .* hook realizar_pretokenizers"):
+    with pytest.raises(TokenizerError, match=r"'brand-new' is not one of .* hook realizar_pretokenizers"):
         put_to_work(path)
 
 

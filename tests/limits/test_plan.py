@@ -34,13 +34,20 @@ print(json.dumps([peak - at_import - tokenizer, tokenizer]))
 """
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def planned(path, capsys, *options):
     assert main(["plan", str(path), "--ctx", "2048", "-t", "2", "--json", *options]) == 0
     return json.loads(capsys.readouterr().out)
 
 
+MODELS = [(SMOLLM2, 1), slow(SMOLLM2, 4), slow(CODER, 1), *((path, 1) for path in OTHERS)]
+
+
 @needs_proc
-@pytest.mark.parametrize(("model", "n_seqs"), [(SMOLLM2, 1), (SMOLLM2, 4), (CODER, 1), *((path, 1) for path in OTHERS)])
+@pytest.mark.parametrize(("model", "n_seqs"), MODELS)
 def test_memory(model, n_seqs, capsys):
     """Within 5 % of peak less what was there at import; the embedding's pages touched, the tokenizer apart."""
     path = real(model)

@@ -26,7 +26,7 @@ PARAMS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2", SMOLLM2])
+@pytest.fixture(scope="module", params=["llama", "qwen2", pytest.param(SMOLLM2, marks=pytest.mark.slow)])
 def path(request, tmp_path_factory):
     if request.param == SMOLLM2:
         return real(SMOLLM2)

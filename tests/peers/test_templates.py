@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from realizar.calls.form import taken
-from realizar.calls.messages import with_calls
+from realizar.calls.messages import normalize_tool_calls
+from realizar.calls.tool_format import message_style
 from realizar.errors import TemplateError
 from realizar.tokenizer import ChatTemplate, chat
 from realizar.tokenizer.messages import joined
@@ -127,7 +127,7 @@ def test_the_same_prompts(template: tuple[str, str], talk: str, thinking: dict[s
             _ours(source, messages, **thinking)
         return
     if name in NO_SYSTEM and messages[0]["role"] == "system":
-        with pytest.warns(UserWarning, match="takes no system message"):
+        with pytest.warns(UserWarning, match="has no system messages"):
             found = _ours(source, messages, **thinking)
         first = {"role": "user", "content": "Be brief.\nHello there."}
         assert found == _theirs(source, [first, *messages[2:]], **thinking)
@@ -153,13 +153,15 @@ def test_tools_and_earlier_calls(template: tuple[str, str]) -> None:
     found = _ours(source, [USER], tools=TOOLS)
     assert found == tools if tools is not None else "get_it" in found  # DeepSeek R1's: an iterator to JSON
     if name in REFUSES_TOOLS:
-        with pytest.raises(TemplateError, match="refuses these messages"):
-            _ours(source, with_calls(CALLED, *taken(ChatTemplate(source, "", ""))), tools=TOOLS)
+        with pytest.raises(TemplateError, match="rejects these messages"):
+            _ours(source, normalize_tool_calls(CALLED, *message_style(ChatTemplate(source, "", ""))), tools=TOOLS)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = _ours(source, with_calls(CALLED, *taken(ChatTemplate(source, "<BOS>", "<EOS>"))), tools=TOOLS)
-    ways = [with_calls(CALLED, as_text, content) for as_text in (False, True) for content in (None, "")]
+        found = _ours(
+            source, normalize_tool_calls(CALLED, *message_style(ChatTemplate(source, "<BOS>", "<EOS>"))), tools=TOOLS
+        )
+    ways = [normalize_tool_calls(CALLED, as_text, content) for as_text in (False, True) for content in (None, "")]
     known = [
         _theirs(source, way, changes=name in APPENDS, keeps_none=keeps_none, tools=TOOLS, documents=None)
         for way, keeps_none in product(ways, (False, True))

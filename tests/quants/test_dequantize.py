@@ -1,4 +1,4 @@
-"""dequantize: bit for bit what the gguf package computes, for any bytes."""
+"""dequantize matches the gguf package bit for bit, for any bytes."""
 
 import gguf
 import numpy as np
@@ -14,7 +14,7 @@ from realizar.quants import FORMATS, dequantize
 # float16 bits that are special as scales: zeros, denormals, the largest, infinities and NaNs.
 SCALES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7C01, 0x7E00, 0xFE12]
 
-# Where a block has its float16 numbers, if not at its start alone.
+# Offsets of float16 values in a quantization block, if not only at its start.
 SCALES_AT = {
     "Q4_1": [0, 2], "Q5_1": [0, 2], "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
 }  # fmt: skip
@@ -29,7 +29,7 @@ def same_bits(a, b):
     return np.array_equal(a.view(np.uint32), b.view(np.uint32))
 
 
-def test_table_agrees_with_the_types_of_files():
+def test_formats_match_ggml_types():
     for fmt in FORMATS.values():
         ggml_type = GGMLType[fmt.name]
         assert (fmt.type_id, fmt.n_elements, fmt.n_bytes) == (
@@ -42,7 +42,7 @@ def test_table_agrees_with_the_types_of_files():
 @pytest.mark.parametrize("name", FORMATS)
 @settings(deadline=None)
 @given(data=st.data())
-def test_any_bytes(name, data):
+def test_random_bytes(name, data):
     n_bytes = FORMATS[name].n_bytes
     shape = (data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5)) * n_bytes)
     rows = data.draw(hnp.arrays(np.uint8, shape))
@@ -60,7 +60,7 @@ def test_special_scales(name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_many_rows_and_dimensions(name):
+def test_multidimensional_rows(name):
     fmt = FORMATS[name]
     k = 512 if fmt.n_elements > 1 else 300
     rows = np.random.default_rng(1).integers(0, 256, (3, 101, k // fmt.n_elements * fmt.n_bytes), np.uint8)
@@ -69,11 +69,11 @@ def test_many_rows_and_dimensions(name):
     assert same_bits(x, reference(rows, name))
 
 
-def test_no_rows():
+def test_empty_input():
     assert dequantize(np.empty((0, 18), np.uint8), "Q4_0").shape == (0, 32)
 
 
-def test_rows_that_are_not_contiguous():
+def test_non_contiguous_rows():
     rows = np.random.default_rng(2).integers(0, 256, (8, 36), np.uint8)
     assert same_bits(dequantize(rows[::2], "Q4_0"), dequantize(rows, "Q4_0")[::2])
 

@@ -1,4 +1,4 @@
-"""quantize: ggml's rounding for the formats of 32 elements, a small round-trip error for all."""
+"""quantize: ggml's rounding for blocks of 32 elements, a small round-trip error for all formats."""
 
 import gguf
 import numpy as np
@@ -13,7 +13,7 @@ from realizar.quants import FORMATS, dequantize, quantize
 AS_REFERENCE = [name for name in FORMATS if not name.endswith("_K")]
 QUANTIZED = [name for name in FORMATS if FORMATS[name].n_elements > 1]
 
-# rms of the error over the rms of normally distributed values; ggml's own quantizers reach about the same.
+# Relative rms error for normally distributed values; about that of ggml's quantizers.
 ERROR = {
     "F32": 0.0,
     "F16": 2.2e-4,
@@ -45,7 +45,7 @@ def reference(x, name):
 
 
 @pytest.mark.parametrize("name", AS_REFERENCE)
-def test_as_reference(name):
+def test_matches_reference(name):
     x = normal(64, 512) * np.exp(normal(64, 1, seed=1) * 3)
     x[3] = 0
     x[4, ::2] = 0
@@ -55,8 +55,8 @@ def test_as_reference(name):
 @pytest.mark.parametrize("name", AS_REFERENCE)
 @settings(deadline=None)
 @given(x=hnp.arrays(np.float32, (2, 64), elements=st.floats(-1e3, 1e3, width=32, allow_subnormal=False)))
-def test_as_reference_any_values(name, x):
-    # Where 1 / scale overflows, the reference computes with infinities and its bytes mean nothing.
+def test_matches_reference_for_any_values(name, x):
+    # If 1 / scale overflows, the reference computes with infinities and its bytes are meaningless.
     x[np.abs(x) < 1e-30] = 0
     np.testing.assert_array_equal(quantize(x, name), reference(x, name))
 
@@ -66,12 +66,12 @@ def test_as_reference_any_values(name, x):
 def test_round_trip_error(name, scale):
     x = normal(64, 1024) * np.float32(scale)
     error = rms(dequantize(quantize(x, name), name) - x) / rms(x)
-    # float16 scales below 6e-5 are denormal: the small scale is allowed more.
+    # float16 scales below 6e-5 are denormal, so small scales have a larger bound.
     assert error <= ERROR[name] * (1.3 if scale == 1e-3 else 1.0)
 
 
 @pytest.mark.parametrize("name", ["Q3_K", "Q4_K", "Q5_K", "Q6_K"])
-def test_k_formats_are_better_than_their_kin(name):
+def test_k_quants_have_a_smaller_error_than_legacy_formats(name):
     kin = {"Q3_K": "Q2_K", "Q4_K": "Q4_1", "Q5_K": "Q5_1", "Q6_K": "Q5_1"}[name]
     x = normal(32, 1024, seed=5)
     error = {n: rms(dequantize(quantize(x, n), n) - x) for n in (name, kin)}
@@ -92,21 +92,21 @@ def test_k_formats_are_better_than_their_kin(name):
 def test_error_is_bounded_by_the_range(name, x):
     y = dequantize(quantize(x, name), name)
     assert np.isfinite(y).all()
-    # A step over twice the range is halved by rounding; coarse scales and minima add as much again.
-    # MXFP4 has no number between 6 and what the next exponent begins with, 8.
+    # Rounding halves the step; coarse scales and minima add as much again.
+    # MXFP4 has no value between 6 and 8, the first value of the next exponent.
     levels = {"Q2_K": 4, "Q3_K": 8, "MXFP4": 9}.get(name, 16)
     assert np.abs(y - x).max() <= 2.4 / levels * max(float(np.abs(x).max()), 1e-4)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_quantized_values_stay(name):
+def test_requantization_is_exact(name):
     once = dequantize(quantize(normal(4, 512), name), name)
     again = dequantize(quantize(once, name), name)
     bound = {"Q2_K": 0.03, "Q3_K": 0.03, "Q4_K": 0.02, "Q5_K": 0.01, "Q6_K": 0.006}.get(name, 1e-3)
     assert rms(again - once) <= bound * rms(once)
 
 
-def test_bf16_nan_stays_nan():
+def test_bf16_preserves_nan():
     x = np.array([[0x7F800001, 0xFFFFFFFF, 0x7FFFFFFF, 0x7F800000]], np.uint32).view(np.float32)
     y = dequantize(quantize(x, "BF16"), "BF16")
     np.testing.assert_array_equal(np.isnan(y), [[True, True, True, False]])
@@ -128,6 +128,6 @@ def test_too_large_for_a_float16_scale(name):
 
 
 @pytest.mark.parametrize(("shape", "name"), [((2, 33), "Q4_0"), ((), "Q4_0"), ((256, 128), "Q4_K")])
-def test_row_that_is_no_whole_number_of_blocks(shape, name):
+def test_row_length_must_be_a_multiple_of_the_block(shape, name):
     with pytest.raises(ParameterError, match="multiple of"):
         quantize(np.zeros(shape, np.float32), name)

@@ -9,7 +9,7 @@ from realizar.engine.engine import Engine
 from realizar.errors import ParameterError
 from realizar.gguf.types import ValueType
 from realizar.params import EngineParams, ResolvedParams, resolved
-from realizar.params.sampling import OURS
+from realizar.params.sampling import DEFAULTS
 from realizar.sampling import MinP, Penalties, SamplerChain, SuppressedTokens, Temperature, TopK, TopP
 from realizar.sampling.defaults import KEYS, of_file, resolve
 from tests.engine.fake import FakeModel
@@ -31,7 +31,7 @@ def test_every_key_of_llama_cpp_is_read():
     metadata = {f"general.sampling.{key}": values.get(key, 0.25) for key in KEYS}
     found = of_file(metadata)
     assert found == {field: values.get(key, 0.25) for key, field in KEYS.items()}
-    assert set(found) == set(OURS)
+    assert set(found) == set(DEFAULTS)
     assert of_file({"general.sampling.other": 3}) == {}
 
 
@@ -56,7 +56,9 @@ def test_a_sequence_names_samplers_as_llama_cpp_does():
 )  # fmt: skip
 def test_values_out_of_range_are_told_by_key_and_left_out(key, value):
     field = KEYS[key]
-    with pytest.warns(UserWarning, match=rf"general\.sampling\.{key} is ignored: {field}=.*; {field}={OURS[field]} is"):
+    with pytest.warns(
+        UserWarning, match=rf"general\.sampling\.{key} is ignored: {field}=.*; {field}={DEFAULTS[field]} is"
+    ):
         assert of_file({"general.sampling.typical_p": 0.5, f"general.sampling.{key}": value}) == {}
 
 
@@ -65,10 +67,10 @@ def test_unset_fields_take_the_files_value_then_ours_and_explicit_ones_win():
     assert isinstance(found, ResolvedParams)
     assert (found.temperature, found.top_k, found.top_p, found.min_p) == (0.6, 20, 0.5, 0.1)
     assert (found.repetition_penalty, found.penalty_last_n, found.mirostat) == (1.05, 64, 0)
-    assert resolve(SamplingParams(**OURS), FILE) == resolved(SamplingParams())
+    assert resolve(SamplingParams(**DEFAULTS), FILE) == resolved(SamplingParams())
     assert resolve(resolved(SamplingParams()), FILE) == resolved(SamplingParams())
-    assert all(getattr(resolved(SamplingParams()), name) == value for name, value in OURS.items())
-    assert all(getattr(SamplingParams(), name) is None for name in OURS)
+    assert all(getattr(resolved(SamplingParams()), name) == value for name, value in DEFAULTS.items())
+    assert all(getattr(SamplingParams(), name) is None for name in DEFAULTS)
 
 
 def test_the_chain_of_a_request():
@@ -106,7 +108,7 @@ def test_an_engine_resolves_once_for_all_but_beams():
     own = resolved(SamplingParams(temperature=0.0, max_tokens=1))
     assert engine.generate([1, 2], own).params == own
     beams = SamplingParams(n_beams=2, max_tokens=1)
-    assert engine.search([1, 2], beams).params == resolved(beams)
+    assert engine.beam_search([1, 2], beams).params == resolved(beams)
     engine.close()
 
 

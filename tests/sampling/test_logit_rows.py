@@ -98,5 +98,5 @@ def test_other_shapes_are_refused(values: np.ndarray) -> None:
         with pytest.raises(ValueError, match="must be contiguous"):
             logit_scan.summaries(pool, wrong)
     for summaries in (found[0, :, 1:].copy(), found[0, :1], np.repeat(found[0], 2, axis=1)[:, ::2]):
-        with pytest.raises(ValueError, match="summaries|contiguous"):
+        with pytest.raises(ValueError, match=r"summaries|contiguous"):
             Candidates(N_VOCAB).load(values[0], summaries)

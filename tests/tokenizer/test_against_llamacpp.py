@@ -1,4 +1,4 @@
-"""Ids, bytes and end-of-generation tokens against llama.cpp's own tokenizer on random texts (extra: peers)."""
+"""Ids, bytes and end-of-generation tokens match llama.cpp's tokenizer on random texts (extra: peers)."""
 
 import ctypes
 import random
@@ -31,7 +31,7 @@ WORDS = [
 
 @needs_shared
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_same_as_llamacpp(path):
+def test_matches_llamacpp(path):
     llama = pytest.importorskip("llama_cpp")
     if not path.is_file():
         pytest.skip(f"the real model is not in the cache ({path})")
@@ -59,7 +59,7 @@ def test_same_as_llamacpp(path):
 
 
 def _as_bert(character: str) -> bool:
-    """Whether llama.cpp does to a character what BERT does: not to Hangul, marks that take space, joiners, and ▁."""
+    """Whether llama.cpp treats a character like BERT: not Hangul, spacing marks, joiners and ▁."""
     return (
         unicodedata.category(character) not in ("Mc", "Co", "Cn", "Cf")
         and character != "▁"

@@ -1,4 +1,4 @@
-"""ChatTemplate: what real templates need, and what a stranger's template cannot do."""
+"""ChatTemplate: features that real templates need, and limits for untrusted templates."""
 
 import json
 from datetime import datetime
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from realizar.errors import TemplateError
 from realizar.gguf import GGUFFile
-from realizar.tokenizer import ChatTemplate, bounds, chat
+from realizar.tokenizer import ChatTemplate, chat, template_limits
 from tests.clocks import Clock
 from tests.shared import needs_shared
 from tests.tokenizer.vocabularies import VECTORS, of_file, real
@@ -26,24 +26,24 @@ def render(source, messages=HELLO, **variables):
     return ChatTemplate(source, "<s>", "</s>").render(messages, **variables)
 
 
-def test_messages_become_a_prompt():
+def test_messages_are_rendered_to_a_prompt():
     prompt = "<|im_start|>user\nHello<|im_end|>\n"
     assert render(CHATML) == prompt + "<|im_start|>assistant\n"
     assert render(CHATML, add_generation_prompt=False) == prompt
 
 
-def test_what_templates_know():
+def test_template_variables():
     assert render("{{ bos_token }}{{ eos_token }}") == "<s></s>"
     assert render("{{ tools is none }} {{ documents is none }} {{ nothing is defined }}") == "True True False"
     assert render("{{ tools|length }}{{ enable_thinking }}", tools=[{}], enable_thinking=False) == "1False"
 
 
-def test_a_template_may_ask_for_the_date(monkeypatch):
+def test_template_may_use_the_current_date(monkeypatch):
     monkeypatch.setattr(chat, "datetime", SimpleNamespace(now=lambda: datetime(2031, 5, 7)))
     assert render("{{ strftime_now('%d %b %Y') }}") == "07 May 2031"
 
 
-def test_white_space_around_blocks_goes():
+def test_whitespace_around_blocks_is_trimmed():
     assert render("  {% if true %}\nx\n  {% endif %}\ny") == "x\ny"
 
 
@@ -56,11 +56,11 @@ def test_loop_controls_namespaces_and_generation_blocks():
     assert render(source) == "1/9 2/9 4/9 5/9 8"
 
 
-def test_a_namespace_does_not_print_what_it_holds():
+def test_namespace_does_not_print_its_content():
     assert render("{% set ns = namespace(a=1) %}{% set ns.a = [ns, ns] %}{{ ns.a }}") == "[<namespace>, <namespace>]"
 
 
-def test_loops_know_their_neighbours():
+def test_loop_variables():
     neighbours = "{{ loop.previtem }}{{ x }}{{ loop.nextitem }}{{ loop.last }}{{ loop.revindex }} "
     assert render("{% for x in 'abc' %}" + neighbours + "{% endfor %}") == "abFalse3 abcFalse2 bcTrue1 "
     assert render("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% else %}none{% endfor %}") == "a1"
@@ -83,7 +83,7 @@ def test_macros_filters_and_tests():
     )
 
 
-def test_json_is_written_as_transformers_does():
+def test_tojson_matches_transformers():
     value = {"b": "<ä>", "a": [1, None, True]}
     for arguments, expected in (
         ("", json.dumps(value, ensure_ascii=False)),
@@ -94,7 +94,7 @@ def test_json_is_written_as_transformers_does():
 
 
 @needs_shared
-def test_the_template_of_phi3():
+def test_phi3_template():
     tokenizer = of_file(VECTORS / "ggml-vocab-phi-3.gguf")
     prompt = tokenizer.chat_template.render(HELLO)
     assert prompt == "<s><|user|>\nHello<|end|>\n<|assistant|>\n"
@@ -103,7 +103,7 @@ def test_the_template_of_phi3():
 
 @pytest.mark.real_model
 @pytest.mark.parametrize("model", ["smollm2", "qwen2.5-coder-0.5b"])
-def test_same_as_transformers_on_real_templates(model):
+def test_real_templates_match_transformers(model):
     utils = pytest.importorskip("transformers.utils.chat_template_utils")
     if not real(model).is_file():
         pytest.skip(f"the real model is not in the cache ({real(model)})")
@@ -115,7 +115,7 @@ def test_same_as_transformers_on_real_templates(model):
     with_tools = [*HELLO, called, {"role": "tool", "content": "3"}]
     for messages, tools in ((HELLO, None), (plain, None), (with_tools, [tool])):
         if model == "smollm2" and tools:
-            continue  # its template knows no tools
+            continue  # its template does not support tools
         (theirs,), _ = utils.render_jinja_template(
             [messages], chat_template=source, tools=tools, add_generation_prompt=True
         )
@@ -126,14 +126,14 @@ def test_same_as_transformers_on_real_templates(model):
     ("messages", "problem"),
     [
         ([], "the list is empty"),
-        ("Hello", "needs a list of messages, found str"),
-        ({"role": "user"}, "needs a list of messages, found dict"),
-        (["Hello"], r"messages\[0\]: needs .* found str"),
-        ([{"content": "x"}], r'messages\[0\]: "role" must be a text'),
-        ([{"role": "", "content": "x"}], '"role" must be a text'),
+        ("Hello", "must be a list of messages, found str"),
+        ({"role": "user"}, "must be a list of messages, found dict"),
+        (["Hello"], r"messages\[0\]: must be .* found str"),
+        ([{"content": "x"}], r'messages\[0\]: "role" must be a string'),
+        ([{"role": "", "content": "x"}], '"role" must be a string'),
         ([*HELLO, {"role": "user"}], r'messages\[1\]: has no "content"'),
-        ([{"role": "user", "content": 3}], '"content" must be a text or a list of parts'),
-        ([{"role": "user", "content": ["x"]}], '"content" must be a text or a list of parts'),
+        ([{"role": "user", "content": 3}], '"content" must be a string or a list of parts'),
+        ([{"role": "user", "content": ["x"]}], '"content" must be a string or a list of parts'),
     ],
 )
 def test_malformed_messages(messages, problem):
@@ -144,7 +144,7 @@ def test_malformed_messages(messages, problem):
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("{{ raise_exception('roles must alternate') }}", "refuses these messages: roles must alternate"),
+        ("{{ raise_exception('roles must alternate') }}", "rejects these messages: roles must alternate"),
         ("a\n{% for %}", "failed in line 2: TemplateSyntaxError"),
         ("a\n\n{{ 1 / 0 }}", "failed in line 3: ZeroDivisionError"),
         ("{{ nothing.at.all }}", "UndefinedError"),
@@ -226,21 +226,21 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_go_off_in_their_box(name, monkeypatch):
-    """After twenty looks at the clock the time is up; none of the steps between them takes for ever."""
-    monkeypatch.setattr(bounds, "MAX_SECONDS", 1.0)
-    monkeypatch.setattr(bounds, "time", Clock(tick=5e-2))
+def test_resource_bombs_hit_a_limit(name, monkeypatch):
+    """The deadline passes after twenty clock reads; no single step between two reads takes long."""
+    monkeypatch.setattr(template_limits, "MAX_SECONDS", 1.0)
+    monkeypatch.setattr(template_limits, "time", Clock(tick=5e-2))
     with pytest.raises(TemplateError):
         render(BOMBS[name])
 
 
-def test_bounds_leave_long_conversations_alone():
+def test_limits_allow_long_conversations():
     messages = [{"role": "user", "content": "some words " * 400}] * 1000  # 4.4 million characters
     assert len(render(CHATML, messages)) > 4_400_000
 
 
 @given(source=st.text("{%}#- \nabcsetforin()[]|~*+.'\"0123456789=", max_size=60))
-def test_templates_fail_only_in_one_way(source):
+def test_failures_are_always_template_errors(source):
     try:
         ChatTemplate(source, "", "").render(HELLO)
     except TemplateError as error:

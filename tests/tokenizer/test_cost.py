@@ -1,4 +1,4 @@
-"""What a real vocabulary costs in memory, measured in a process of its own."""
+"""Memory use of a real vocabulary, measured in a separate process."""
 
 import subprocess
 import sys

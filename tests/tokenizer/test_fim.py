@@ -1,4 +1,4 @@
-"""Prompts for filling in: which tokens mark the parts, in which order, and how the texts between them are spelled."""
+"""Fill-in-the-middle prompts: tokens, order of the parts, and tokenization of the texts."""
 
 import pytest
 
@@ -11,7 +11,7 @@ QWEN = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 
 
 def with_tokens(name, *texts, **changes):
-    """A committed vocabulary with control tokens of these texts at its end, and their ids."""
+    """Return a committed vocabulary with these control tokens appended, and their ids."""
     metadata = committed(name)["metadata"]
     tokens, types = (metadata[f"tokenizer.ggml.{key}"] for key in ("tokens", "token_type"))
     more = {"tokens": [*tokens, *texts], "token_type": [*types, *[3] * len(texts)]}
@@ -30,7 +30,7 @@ def test_orders():
     assert tokenizer.infill("", "") == [pre, suf, mid]
 
 
-def test_keys_go_before_names():
+def test_metadata_keys_override_token_texts():
     tokenizer, pre, suf, mid, other = with_tokens("qwen2", *QWEN, "other")
     assert tokenizer.infill("", "") == [pre, suf, mid]
     named, *_ = with_tokens("qwen2", *QWEN, "other", fim_pre_token_id=other)
@@ -40,19 +40,19 @@ def test_keys_go_before_names():
 
 
 @pytest.mark.parametrize("names", [("[PREFIX]", "[SUFFIX]", "[MIDDLE]"), ("a_prefix", "a_suffix", "a_middle")])
-def test_without_a_middle_the_suffix_is_first(names):
-    """As Codestral: by Mistral's names, or by keys that leave the middle out."""
+def test_without_middle_token_the_suffix_comes_first(names):
+    """As in Codestral: with Mistral's token texts, or with metadata keys that omit the middle token."""
     n = len(committed("qwen2")["metadata"]["tokenizer.ggml.tokens"])
     keys = {"fim_pre_token_id": n, "fim_suf_token_id": n + 1} if names[0] == "a_prefix" else {}
     tokenizer, pre, suf, _ = with_tokens("qwen2", *names, **keys)
     a = tokenizer.encode("the", add_special=False)
     assert tokenizer.infill("the", "the") == [suf, *a, pre, *a]
     assert tokenizer.infill("the", "the", "spm") == [suf, *a, pre, *a]
-    with pytest.raises(ParameterError, match="no token for the middle"):
+    with pytest.raises(ParameterError, match="no middle token"):
         tokenizer.infill("the", "the", "psm")
 
 
-def test_a_suffix_goes_on_where_a_prefix_begins():
+def test_prefix_gets_a_leading_space_and_suffix_does_not():
     tokenizer, pre, suf, mid = with_tokens("llama", "▁<PRE>", "▁<SUF>", "▁<MID>")
     word, rest = tokenizer.encode("the", add_special=False), tokenizer.encode("the", add_special=False)
     assert tokenizer.decode(rest) == "the"
@@ -63,14 +63,14 @@ def test_a_suffix_goes_on_where_a_prefix_begins():
     assert (spelled, ids[-1]) == (b"the", mid)
 
 
-def test_no_name_in_a_text_counts():
+def test_special_tokens_in_the_texts_are_plain_text():
     tokenizer, pre, suf, mid = with_tokens("qwen2", *QWEN)
     ids = tokenizer.infill("a<|fim_suffix|>b", "<|fim_middle|>")
     assert [i for i in ids if i in (pre, suf, mid)] == [pre, suf, mid]
 
 
-def test_what_cannot_be():
-    with pytest.raises(ParameterError, match="names no tokens for a prefix and a suffix"):
+def test_errors():
+    with pytest.raises(ParameterError, match="no fill-in-the-middle tokens"):
         small("qwen2").infill("a", "b")
     tokenizer, *_ = with_tokens("qwen2", *QWEN)
     for order in ("mps", "", 1, ["psm"]):
@@ -81,6 +81,6 @@ def test_what_cannot_be():
             tokenizer.infill(*texts)
 
 
-def test_the_end_of_a_turn():
+def test_end_of_turn_token():
     assert small("qwen2").eot_id == small("qwen2").encode("<|endoftext|>", parse_special=True)[0]
     assert small("llama").eot_id == small("llama").eos_id

@@ -1,4 +1,4 @@
-"""Every row of pretokenizers.json loads, and rows from plugins join them."""
+"""Every row of pretokenizers.json loads, and plugins can add rows."""
 
 import pytest
 from tokenizers import Regex, pre_tokenizers
@@ -11,12 +11,12 @@ from tests.tokenizer.vocabularies import committed
 TEXT = "I'm 1234567 years old…\n\n  Ärger, 你好! हिन्दी 🦙🦙\tfoo_bar  \r\n x"
 
 
-def test_there_are_many():
+def test_number_of_rows():
     assert len(shipped()) >= 91
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
-def test_every_row_loads_and_cuts(name):
+def test_every_row_loads_and_splits(name):
     row = pretokenizer(name, {})
     assert row.split
     words = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(p), "isolated") for p in row.split])
@@ -28,7 +28,7 @@ def test_every_row_loads_and_cuts(name):
         assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
 
 
-def test_rows_of_plugins_win():
+def test_plugin_rows_override_shipped_rows():
     extra = {"mine": {"split": ["."], "add_bos": True}}
     assert pretokenizer("mine", extra).add_bos
     metadata = {**committed("qwen2")["metadata"], "tokenizer.ggml.pre": "mine"}
@@ -38,5 +38,5 @@ def test_rows_of_plugins_win():
 
 
 def test_unknown_names():
-    with pytest.raises(TokenizerError, match=r"'nobody' is not among .* realizar_pretokenizers"):
+    with pytest.raises(TokenizerError, match=r"'nobody' is not one of .* realizar_pretokenizers"):
         pretokenizer("nobody", {})

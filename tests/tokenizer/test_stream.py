@@ -1,4 +1,4 @@
-"""StreamDecoder: the same text as decode at every split, and never half a character."""
+"""StreamDecoder: the same text as decode at every split, and no incomplete characters."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from tests.tokenizer.vocabularies import COMMITTED, small
 
 @pytest.mark.parametrize("name", COMMITTED)
 @given(data=st.data())
-def test_pieces_add_up_to_decode_at_every_split(name, data):
+def test_concatenated_pieces_equal_decode_at_every_split(name, data):
     tokenizer = small(name)
     ids = data.draw(st.lists(st.integers(0, tokenizer.n_vocab - 1), max_size=24))
     skip = data.draw(st.booleans())
@@ -22,7 +22,7 @@ def test_pieces_add_up_to_decode_at_every_split(name, data):
 
 @pytest.mark.parametrize("name", COMMITTED)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="▁\ufffd")))
-def test_what_is_out_is_always_a_beginning_of_the_text(name, text):
+def test_output_is_always_a_prefix_of_the_text(name, text):
     tokenizer = small(name)
     decoder, out = tokenizer.stream(), ""
     for i in tokenizer.encode(text):
@@ -32,7 +32,7 @@ def test_what_is_out_is_always_a_beginning_of_the_text(name, text):
     assert decoder.flush() == ""
 
 
-def test_half_a_character_waits_and_then_ends():
+def test_incomplete_character_is_buffered_until_flush():
     tokenizer = small("llama")
     first, *rest = tokenizer.encode("🦙", add_special=False)[-4:]
     decoder = tokenizer.stream()
@@ -42,7 +42,7 @@ def test_half_a_character_waits_and_then_ends():
     assert decoder.flush() == "\ufffd"
 
 
-def test_the_first_space_belongs_to_the_text_only_in_the_middle():
+def test_leading_space_is_dropped_only_at_the_start_of_a_text():
     tokenizer = small("llama")
     ids = tokenizer.encode("a", add_special=False)
     middle = tokenizer.stream(after=ids[-1])

@@ -1,4 +1,4 @@
-"""What Tokenizer promises: rules for special tokens, round trips, errors, and nothing heavy before it is used."""
+"""Tokenizer: special tokens, round trips, errors, and lazy imports."""
 
 import subprocess
 import sys
@@ -14,11 +14,11 @@ from realizar.tokenizer import Tokenizer
 from tests.tokenizer.vocabularies import COMMITTED, committed, small
 
 UNICODE = st.text(st.characters(codec="utf-8"))
-NO_BYTE = {"▁the": 6, "<0x00>": 1}  # still 256 BYTE tokens, but one of them is none
+NO_BYTE = {"▁the": 6, "<0x00>": 1}  # still 256 BYTE tokens, but one has an invalid text
 
 
 def changed(name, **changes):
-    """Return committed metadata with some keys (without tokenizer.ggml.) changed, or removed where None."""
+    """Return committed metadata with some keys (without tokenizer.ggml.) changed, or removed if None."""
     metadata = dict(committed(name)["metadata"])
     for key, value in changes.items():
         metadata[f"tokenizer.ggml.{key}"] = value
@@ -35,30 +35,30 @@ def retyped(name, **kinds):
 
 @pytest.mark.parametrize("name", COMMITTED)
 @given(text=UNICODE)
-def test_decode_gives_the_text_back(name, text):
+def test_decode_inverts_encode(name, text):
     tokenizer = small(name)
-    spelled = text.replace("▁", " ") if name == "llama" else text  # SentencePiece cannot tell the two apart
+    spelled = text.replace("▁", " ") if name == "llama" else text  # SentencePiece does not distinguish the two
     assert tokenizer.decode(tokenizer.encode(text)) == spelled
     assert tokenizer.decode(tokenizer.encode(text, add_special=False), skip_special=False) == spelled
 
 
 @pytest.mark.parametrize("name", COMMITTED)
 @given(parts=st.lists(UNICODE | st.sampled_from(["<s>", "</s>", "<|endoftext|>", "<|im_end|>", "<unk>"]), max_size=6))
-def test_decode_gives_special_tokens_back_where_asked(name, parts):
+def test_decode_keeps_special_tokens_on_request(name, parts):
     text = "".join(parts).replace("▁", " ")
     ids = small(name).encode(text, add_special=False, parse_special=True)
     assert small(name).decode(ids, skip_special=False) == text
 
 
 @pytest.mark.parametrize("name", COMMITTED)
-def test_bytes_of_tokens_add_up_to_the_text(name):
+def test_concatenated_token_bytes_equal_the_text(name):
     tokenizer = small(name)
     ids = tokenizer.encode("Größe 🦙 x", add_special=False)
     prefix = b" " if tokenizer.space_prefix else b""
     assert b"".join(map(tokenizer.token_bytes, ids)) == prefix + "Größe 🦙 x".encode()
 
 
-def test_control_tokens_are_read_only_where_asked():
+def test_control_tokens_are_parsed_only_on_request():
     tokenizer = small("qwen2")
     end = committed("qwen2")["metadata"]["tokenizer.ggml.tokens"].index("<|endoftext|>")
     assert tokenizer.encode("a<|endoftext|>b", parse_special=True).count(end) == 1
@@ -69,16 +69,16 @@ def test_control_tokens_are_read_only_where_asked():
     assert tokenizer.decode([end], skip_special=False) == "<|endoftext|>"
 
 
-def test_user_defined_tokens_are_read_always_and_shown():
+def test_user_defined_tokens_are_always_parsed_and_decoded():
     tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], "<mark>", "<mark><mark>"]
     types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 4, 4]
     tokenizer = Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types))
     one, two = len(tokens) - 2, len(tokens) - 1
-    assert tokenizer.encode("<mark><mark><mark>") == [two, one]  # the longest first
+    assert tokenizer.encode("<mark><mark><mark>") == [two, one]  # the longest match wins
     assert tokenizer.decode([two, one]) == "<mark><mark><mark>"
 
 
-def test_a_space_goes_in_front_of_every_text_between_special_tokens():
+def test_every_text_between_special_tokens_gets_a_leading_space():
     tokenizer = small("llama")
     a = tokenizer.encode("a", add_special=False)
     assert tokenizer.encode("a</s>a", add_special=False, parse_special=True) == [*a, tokenizer.eos_id, *a]
@@ -103,15 +103,15 @@ def test_bos_and_eos():
     assert by_pre.encode("") == [by_pre.bos_id]
 
 
-def test_a_bos_that_is_asked_for_must_exist():
+def test_add_bos_requires_a_bos_token():
     with pytest.raises(TokenizerError, match="add_bos_token is true"), pytest.warns(ModelFileWarning):
         Tokenizer.from_gguf(changed("qwen2", add_bos_token=True, bos_token_id=2**32 - 1))
 
 
 @pytest.mark.parametrize("token", [-1, 384, 2**31 - 1, 2**32 - 1])
 @pytest.mark.parametrize("name", ["bos", "eos", "eot", "eom", "fim_pre", "prefix"])
-def test_ids_that_do_not_exist(name, token):
-    """A warning, and as if the file did not name one: llama.cpp's way."""
+def test_special_ids_outside_the_vocabulary(name, token):
+    """They raise a warning and are ignored, as in llama.cpp."""
     without = Tokenizer.from_gguf(changed("qwen2", **{f"{name}_token_id": None}))
     with pytest.warns(ModelFileWarning, match=f"tokenizer.ggml.{name}_token_id: there is no token {token}, ids are 0"):
         tokenizer = Tokenizer.from_gguf(changed("qwen2", **{f"{name}_token_id": token}))
@@ -119,20 +119,20 @@ def test_ids_that_do_not_exist(name, token):
     assert (tokenizer.eog_ids, tokenizer.fim) == (without.eog_ids, without.fim)
 
 
-def test_an_eos_that_does_not_exist_is_sentencepiece_s():
+def test_invalid_eos_falls_back_to_that_of_sentencepiece():
     with pytest.warns(ModelFileWarning, match="there is no token 2147483647"):
         assert Tokenizer.from_gguf(changed("llama", eos_token_id=2**31 - 1)).eos_id == 2
 
 
 @pytest.mark.parametrize("name", ["llama", "bert", "t5"])
 @pytest.mark.parametrize("token", [-1, 512, 2**32 - 1, True, "<unk>"])
-def test_an_unknown_token_that_does_not_exist(name, token):
-    with pytest.raises(GGUFError, match=r"^tokenizer\.ggml\.unknown_token_id: needs a token id, 0 to 511, found"):
+def test_invalid_unknown_token(name, token):
+    with pytest.raises(GGUFError, match=r"^tokenizer\.ggml\.unknown_token_id: must be a token id, 0 to 511, found"):
         Tokenizer.from_gguf(changed(name, unknown_token_id=token))
 
 
-def test_an_unknown_token_that_is_a_piece_of_a_word():
-    """WordPiece spells it as it spells all pieces, and finds it."""
+def test_unknown_token_that_is_a_word_piece():
+    """Its text is converted to WordPiece notation like that of other pieces."""
     tokens = ["[PAD]", "▁a", "b", "[CLS]", "[SEP]"]
     keys = {"cls_token_id": 3, "bos_token_id": 3, "seperator_token_id": 4, "unknown_token_id": 2}
     tokenizer = Tokenizer.from_gguf(changed("bert", tokens=tokens, token_type=[3, 1, 1, 3, 3], **keys))
@@ -140,8 +140,8 @@ def test_an_unknown_token_that_is_a_piece_of_a_word():
 
 
 @pytest.mark.parametrize("name", ["llama", "t5"])
-def test_no_scores(name):
-    """Scores of 0, as in llama.cpp: of pairs of one score the first is joined."""
+def test_missing_scores(name):
+    """All scores are 0, as in llama.cpp: of pairs with equal scores the first is merged."""
     zeros = Tokenizer.from_gguf(changed(name, scores=[0.0] * 512))
     without = Tokenizer.from_gguf(changed(name, scores=None))
     for text in ("Hello, world", "  the the", "ü"):
@@ -149,7 +149,7 @@ def test_no_scores(name):
 
 
 def whitespace(**changes):
-    """A vocabulary as that of jina-embeddings-v2-base-zh."""
+    """Return a vocabulary like that of jina-embeddings-v2-base-zh."""
     tokens = ["<s>", "</s>", "<unk>", "a", "b", "c", "ab", "abc", "你", "好", "你好", "ä", "A"]
     metadata = {
         "model": "whitespace", "pre": "whitespace", "tokens": tokens, "token_type": [3, 3, 3] + [1] * 10,
@@ -166,20 +166,20 @@ def whitespace(**changes):
         ("aäA", [3, 11, 12]), ("a?b", [3, 4]), ("ä🚀", [11]), ("", []),
     ],
 )  # fmt: skip
-def test_whitespace(text, ids):
-    """Ids of llama.cpp (llama-cpp-python 0.3.36) for this vocabulary."""
+def test_whitespace_tokenizer(text, ids):
+    """Expected ids are from llama.cpp (llama-cpp-python 0.3.36)."""
     assert whitespace().encode(text, add_special=False) == ids
     assert whitespace().encode(text) == [0, *ids, 1]
 
 
-def test_whitespace_in_lower_case():
+def test_whitespace_tokenizer_lowercases():
     assert whitespace(**{"normalizer.lowercase": True}).encode("ABC Ä", add_special=False) == [7, 11]
     assert whitespace().decode([7, 10, 11]) == "abc你好ä"
     with pytest.raises(TokenizerError, match="merges cannot be used"):
         whitespace(merges=["ab"]).encode("a")
 
 
-def test_wordpiece_stands_between_cls_and_sep_whatever_the_flags_say():
+def test_wordpiece_adds_cls_and_sep_regardless_of_flags():
     tokenizer = Tokenizer.from_gguf(changed("bert", add_bos_token=False, add_eos_token=False))
     assert tokenizer.encode("") == [2, 3]
     assert tokenizer.encode("", add_special=False) == []
@@ -188,14 +188,14 @@ def test_wordpiece_stands_between_cls_and_sep_whatever_the_flags_say():
         Tokenizer.from_gguf(changed("bert", seperator_token_id=512, tokens=["[CLS]", "a"], token_type=[3, 1]))
 
 
-def test_wordpiece_normalizes_as_bert():
+def test_wordpiece_normalizes_like_bert():
     tokenizer = small("bert")
     assert tokenizer.decode(tokenizer.encode("  Crème\tBRÛLÉE, "), skip_special=True) == "creme brulee ,"
     cased = Tokenizer.from_gguf(changed("bert", **{"normalizer.lowercase": False}))
     assert cased.encode("A") != cased.encode("a")
 
 
-def test_unigram_merges_spaces_where_the_file_says_so():
+def test_unigram_removes_extra_whitespace_if_the_file_says_so():
     tokenizer = small("t5")
     assert tokenizer.encode("  the   dog ") == tokenizer.encode("the dog")
     assert tokenizer.decode(tokenizer.encode(" the  dog")) == "the dog"
@@ -203,7 +203,7 @@ def test_unigram_merges_spaces_where_the_file_says_so():
     assert keeps.encode("the  dog") != keeps.encode("the dog")
 
 
-def test_names_end_a_generation_and_are_control_tokens():
+def test_known_texts_are_end_of_generation_control_tokens():
     metadata = changed("qwen2", token_type=retyped("qwen2", **{"<|endoftext|>": 1}))
     tokenizer = Tokenizer.from_gguf(metadata)
     end = metadata["tokenizer.ggml.tokens"].index("<|endoftext|>")
@@ -211,7 +211,7 @@ def test_names_end_a_generation_and_are_control_tokens():
     assert tokenizer.is_hidden(end)
 
 
-def test_names_that_only_end_a_part():
+def test_tokens_that_end_only_a_part_of_the_message():
     tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], "<|end|>", "<|return|>", "<|call|>"]
     types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 3, 3, 3]
     tokenizer = Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types))
@@ -221,7 +221,7 @@ def test_names_that_only_end_a_part():
     assert tokenizer.decode([end]) == "<|end|>"
 
 
-def test_every_id_that_a_file_names_ends_a_generation():
+def test_all_listed_eos_ids_end_a_generation():
     plain = small("qwen2")
     others = [i for i in range(plain.n_vocab) if i not in plain.eog_ids][:5]
     for slot, token in zip(("eot", "eom", "fim_pad", "fim_rep", "fim_sep"), others, strict=True):
@@ -231,7 +231,7 @@ def test_every_id_that_a_file_names_ends_a_generation():
 
 
 @pytest.mark.parametrize("witness", ["<|tool_response>", "<|plamo:eos|>"])
-def test_a_text_that_ends_with_one_model_is_a_word_with_another(witness):
+def test_end_token_of_one_model_is_ordinary_text_in_another(witness):
     tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], "</s>", witness]
     types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 3, 3]
     word, end = len(tokens) - 2, len(tokens) - 1
@@ -243,25 +243,25 @@ def test_a_text_that_ends_with_one_model_is_a_word_with_another(witness):
     assert word in Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types, eos_token_id=end)).eog_ids
 
 
-def test_tokens_that_are_never_to_be_sampled():
+def test_suppressed_tokens():
     assert small("qwen2").suppressed_ids == ()
     for given_, found in (([], ()), ([7, 5, 5], (5, 7)), (np.array([3], np.int32), (3,))):
         assert Tokenizer.from_gguf(changed("qwen2", suppress_tokens=given_)).suppressed_ids == found
     for wrong in (["a"], [[1]], 5, [0.5]):
-        with pytest.raises(TokenizerError, match="suppress_tokens: needs a list of token ids"):
+        with pytest.raises(TokenizerError, match="suppress_tokens: must be a list of token ids"):
             Tokenizer.from_gguf(changed("qwen2", suppress_tokens=wrong))
 
 
 @pytest.mark.parametrize(("key", "found"), [("suppress_tokens", "suppressed_ids"), ("eos_token_ids", "eog_ids")])
-def test_it_is_warned_of_listed_ids_outside_the_vocabulary(key, found):
-    says = rf"tokenizer\.ggml\.{key}: there are no tokens \[-1, 1000000\], ids are 0 to \d+; taken as if"
+def test_listed_ids_outside_the_vocabulary_warn(key, found):
+    says = rf"tokenizer\.ggml\.{key}: there are no tokens \[-1, 1000000\], ids are 0 to \d+; they are ignored"
     with pytest.warns(ModelFileWarning, match=says):
         tokenizer = Tokenizer.from_gguf(changed("qwen2", **{key: [7, -1, 10**6]}))
     assert 7 in getattr(tokenizer, found)
     assert not {-1, 10**6} & set(getattr(tokenizer, found))
 
 
-def test_phi3_drops_white_space_behind_special_tokens():
+def test_phi3_drops_whitespace_after_special_tokens():
     metadata = {**changed("llama"), "general.name": "Phi-3 mini"}
     tokenizer = Tokenizer.from_gguf(metadata)
     a = tokenizer.encode("a", add_special=False)
@@ -282,9 +282,9 @@ def test_unknown_ids(bad):
         small("qwen2").decode([0, bad])
 
 
-def test_ids_are_integers():
+def test_ids_must_be_integers():
     assert small("qwen2").decode(np.array([64, 65], dtype=np.int32)) == "ab"
-    with pytest.raises(TokenizerError, match="needs an integer, found str"):
+    with pytest.raises(TokenizerError, match="must be an integer, found str"):
         small("qwen2").decode("ab")
 
 
@@ -292,7 +292,7 @@ def test_ids_are_integers():
     ("text", "message"),
     [("ab\udc80", "lone surrogate '.udc80' at character 2"), (b"ab", "must be a str, found bytes"), (None, "NoneType")],
 )
-def test_texts_that_are_none(text, message):
+def test_invalid_texts(text, message):
     with pytest.raises(TokenizerError, match=message):
         small("qwen2").encode(text)
 
@@ -303,14 +303,14 @@ def test_texts_that_are_none(text, message):
         ({"model": "rwkv"}, "'rwkv' is unknown; known are gpt2, llama, bert, t5, whitespace"),
         ({"model": None}, "None is unknown"),
         ({"pre": "no-such"}, "a plugin can add it with the hook realizar_pretokenizers"),
-        ({"pre": "gemma4"}, "does not work on bytes"),
-        ({"tokens": None}, "needs a list of texts, found nothing"),
+        ({"pre": "gemma4"}, "is not byte-level"),
+        ({"tokens": None}, "must be a list of strings, found nothing"),
         ({"tokens": []}, "found an empty list"),
         ({"tokens": [1, 2]}, "found int"),
-        ({"tokens": ["a", "b", "a"]}, "'a' is there more than once"),
-        ({"token_type": [1]}, "needs 384 numbers, one per token, found 1"),
-        ({"token_type": "x"}, "needs 384 numbers, one per token, found str"),
-        ({"token_type": [1.0] * 384}, "needs 384 numbers, one per token, found some of type float64"),
+        ({"tokens": ["a", "b", "a"]}, "'a' occurs more than once"),
+        ({"token_type": [1]}, "must be 384 numbers, one per token, found 1"),
+        ({"token_type": "x"}, "must be 384 numbers, one per token, found str"),
+        ({"token_type": [1.0] * 384}, "must be 384 numbers, one per token, found type float64"),
     ],
 )
 def test_files_that_cannot_be_read(changes, message):
@@ -321,12 +321,12 @@ def test_files_that_cannot_be_read(changes, message):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("qwen2", {"merges": None}, "needs a list of texts, found nothing"),
+        ("qwen2", {"merges": None}, "must be a list of strings, found nothing"),
         ("qwen2", {"merges": ["a zzzz"]}, "merges or the pre-tokenizer cannot be used"),
         ("qwen2", {"merges": ["ab"]}, "merges or the pre-tokenizer cannot be used"),
         ("llama", {"token_type": retyped("llama", **NO_BYTE)}, "cannot be used as a SentencePiece model"),
-        ("llama", {"scores": [0.0]}, "needs 512 numbers, one per token, found 1"),
-        ("llama", {"scores": ["0"] * 512}, "needs 512 numbers, one per token, found some of type <U1"),
+        ("llama", {"scores": [0.0]}, "must be 512 numbers, one per token, found 1"),
+        ("llama", {"scores": ["0"] * 512}, "must be 512 numbers, one per token, found type <U1"),
         ("llama", {"scores": [1e300] * 512}, "cannot be used as a SentencePiece model"),
         (
             "bert",
@@ -347,15 +347,15 @@ def test_files_that_cannot_be_built(name, changes, message):
         tokenizer.encode("a")
 
 
-def test_byte_tokens_spell_their_byte():
+def test_invalid_byte_token():
     assert small("llama").token_bytes(3 + 0x7F) == b"\x7f"
     mistyped = Tokenizer.from_gguf(changed("llama", token_type=retyped("llama", **NO_BYTE)))
     the = committed("llama")["metadata"]["tokenizer.ggml.tokens"].index("▁the")
-    with pytest.raises(TokenizerError, match="'▁the' is not of the form <0xNN>"):
+    with pytest.raises(TokenizerError, match="'▁the' does not have the form <0xNN>"):
         mistyped.token_bytes(the)
 
 
-def test_odd_files_that_can_be_read():
+def test_unusual_files_that_can_be_read():
     tokens = [*committed("llama")["metadata"]["tokenizer.ggml.tokens"], "", ""]
     types = np.array([*committed("llama")["metadata"]["tokenizer.ggml.token_type"], 2, 77], dtype=np.int32)
     scores = np.array([*committed("llama")["metadata"]["tokenizer.ggml.scores"], 0, 0], dtype=np.float32)
@@ -370,15 +370,15 @@ def test_odd_files_that_can_be_read():
     assert untyped.encode("Hello world") == small("qwen2").encode("Hello world")
 
 
-def test_merges_are_cut_behind_their_first_character():
+def test_merges_are_split_after_their_first_character():
     tokens = [*committed("qwen2")["metadata"]["tokenizer.ggml.tokens"], " ", " x"]
     types = [*committed("qwen2")["metadata"]["tokenizer.ggml.token_type"], 1, 1]
     tokenizer = Tokenizer.from_gguf(changed("qwen2", tokens=tokens, token_type=types, merges=["  x"]))
     assert tokenizer.encode("x") == small("qwen2").encode("x")
-    assert tokenizer.token_bytes(len(tokens) - 1) == b" x"  # outside the byte alphabet: stands for itself
+    assert tokenizer.token_bytes(len(tokens) - 1) == b" x"  # not in the byte alphabet: the text itself
 
 
-def test_threads_may_share_a_tokenizer():
+def test_tokenizer_is_thread_safe():
     tokenizer = Tokenizer.from_gguf(committed("qwen2")["metadata"])
     results = []
     threads = [Thread(target=lambda: results.append(tokenizer.encode("Hello world " * 100))) for _ in range(4)]
@@ -389,7 +389,7 @@ def test_threads_may_share_a_tokenizer():
     assert results == [small("qwen2").encode("Hello world " * 100)] * 4
 
 
-def test_import_is_light():
+def test_import_is_lazy():
     code = "import sys, realizar.tokenizer; print(*{'tokenizers', 'sentencepiece', 'jinja2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

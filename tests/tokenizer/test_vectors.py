@@ -1,4 +1,4 @@
-"""Token ids against llama.cpp's: its published vectors and the examples of the parity models."""
+"""Token ids match llama.cpp's published test vectors and the examples of the parity models."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_published_vectors_of_qwen2():
 
 
 def _check_vectors(path: Path, name: str) -> None:
-    # newline="": the texts hold carriage returns
+    # newline="": the texts contain carriage returns
     with (VECTORS / f"ggml-vocab-{name}.gguf.inp").open(encoding="utf-8", newline="") as file:
         texts = file.read().split(SEPARATOR)
     lines = (VECTORS / f"ggml-vocab-{name}.gguf.out").read_text().splitlines()
@@ -43,7 +43,7 @@ def _check_vectors(path: Path, name: str) -> None:
     for text, line in zip(texts, lines, strict=False):
         ids = [int(i) for i in line.split()]
         assert tokenizer.encode(text, add_special=False) == ids, repr(text)
-        if name != "bert-bge":  # case and accents are gone
+        if name != "bert-bge":  # case and accents are removed
             assert tokenizer.decode(ids) == text
 
 

@@ -1,4 +1,4 @@
-"""Vocabularies for the tests: two small ones that are committed, those in ../shared, and the real models."""
+"""Vocabularies for tests: small committed ones, those in ../shared, and those of real models."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.shared import SHARED
 
 VECTORS = SHARED / "tokenizers"
 SEPARATOR = "\n__ggml_vocab_test__\n"
-COMMITTED = ("llama", "qwen2")  # one of each kind that keeps every character
-NORMALIZING = ("bert", "t5")  # one of each kind that does not
+COMMITTED = ("llama", "qwen2")  # one per lossless tokenizer model
+NORMALIZING = ("bert", "t5")  # one per lossy tokenizer model
 
 
 @cache
 def committed(name: str) -> dict[str, Any]:
-    """Return {"metadata": ..., "examples": [{"text", "ids"}]}, taken from the parity models of that name."""
+    """Return {"metadata": ..., "examples": [{"text", "ids"}]} of the parity model of that name."""
     loaded: dict[str, Any] = json.loads(Path(__file__).with_name("vectors").joinpath(f"{name}.json").read_text("utf-8"))
     return loaded
 
@@ -37,10 +37,10 @@ def of_file(path: Path) -> Tokenizer:
     """Return the tokenizer of a GGUF file."""
     with GGUFFile(path) as file:
         tokenizer = Tokenizer.from_gguf(file.metadata)
-        tokenizer.encode("")  # what it needs of the file it has read now
+        tokenizer.encode("")  # reads everything it needs from the file
     return tokenizer
 
 
 def real(model: str) -> Path:
-    """Return where a known model lies in the cache, whether it is there or not."""
+    """Return the path of a known model in the cache, whether or not it exists."""
     return cache_dir() / MODELS[model].file

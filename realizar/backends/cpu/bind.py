@@ -276,7 +276,9 @@ class _Binder:
         )  # fmt: skip
 
 
-_ROWWISE = [name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows]
+_ROWWISE = tuple(name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows)
+_KERNELS = {"gather_rows": "take_rows"}
+"""Ops whose kernel has another name."""
 _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),
     "embed": _Binder._add_embed,
@@ -297,5 +299,3 @@ _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     "experts": _Binder._add_experts,
 }
 """Op name -> what appends its kernels to the program."""
-_KERNELS = {"gather_rows": "take_rows"}
-"""Ops whose kernel has another name."""

@@ -67,6 +67,7 @@ class CompiledPlan:
             if op.attrs.get("cache") is not None
         }
         self._is_whole = plan.whole
+        self._override_shapes = {name: plan.shapes[i] for name, i in plan.overrides.items()}
         self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
 
     def run(
@@ -98,7 +99,7 @@ class CompiledPlan:
             If the system lets no worker threads start.
         """
         self._check(batch)
-        if self._overrides:
+        if self._override_shapes:
             self._write_overrides(batch.n_tokens, overrides or {})
         try:
             self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
@@ -163,8 +164,8 @@ class CompiledPlan:
 
     def _write_overrides(self, n: int, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Write the overrides where the ops of the plan read them."""
-        for name, i in self.plan.overrides.items():
-            shape = (n, *self.plan.shapes[i])
+        for name, row_shape in self._override_shapes.items():
+            shape = (n, *row_shape)
             if name not in overrides or overrides[name].shape != shape:
                 found = f"shape {overrides[name].shape}" if name in overrides else "nothing"
                 raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")

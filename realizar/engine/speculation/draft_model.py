@@ -12,17 +12,23 @@ from realizar._kernels.sampling import Candidates
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
 from realizar.engine.sequence import Chunk, Sequence
-from realizar.engine.speculation.guess import NO_GUESS, Guess, HitRate
-from realizar.engine.speculation.speculator import LEAST_GAIN, MAX_ROWS, Speculator
-from realizar.engine.speculation.step_cost import StepCost
+from realizar.engine.speculation.speculator import (
+    LEAST_GAIN,
+    MAX_ROWS,
+    NO_GUESS,
+    Guess,
+    HitRate,
+    Speculator,
+    StepCost,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
     import numpy.typing as npt
 
-    from realizar.engine.answer import Answer
-    from realizar.engine.speculation.guess import Drafter
+    from realizar.engine.generation import Answer
+    from realizar.engine.speculation.speculator import Drafter
     from realizar.model import Model
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend

@@ -1,6 +1,6 @@
-"""SentencePiece models (tokenizer.model) as `tokenizer.ggml.*`.
+"""Conversion of SentencePiece models (tokenizer.model) to `tokenizer.ggml.*`.
 
-The file is a message in protobuf's wire format, sentencepiece_model.proto, of which a few fields matter.
+The file is a protobuf message (sentencepiece_model.proto); we parse only the fields that we need.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from realizar.tokenizer.vocabulary import TokenType
 KINDS = {1: "t5", 2: "llama"}  # TrainerSpec.ModelType: UNIGRAM, BPE
 
 
-def of_model(path: Path, n_vocab: int) -> dict[str, Any]:
-    """Keys and values of a SentencePiece model, filled up to `n_vocab` tokens.
+def read(path: Path, n_vocab: int) -> dict[str, Any]:
+    """Return the metadata of a SentencePiece model, padded to `n_vocab` tokens.
 
     Raises
     ------
     TokenizerError
-        If the file is no such model.
+        If the file is not a SentencePiece model.
     """
     try:
         fields = list(_fields(path.read_bytes()))
@@ -34,7 +34,7 @@ def of_model(path: Path, n_vocab: int) -> dict[str, Any]:
         model = KINDS[trainer.get(3, 1)]
     except (AttributeError, IndexError, KeyError, StopIteration, struct.error, TypeError, ValueError) as error:
         raise TokenizerError(
-            f"{path}: cannot be read as a SentencePiece model of pairs or unigrams: {error!r}"
+            f"{path}: cannot be read as a SentencePiece model of type BPE or unigram: {error!r}"
         ) from error
     texts, scores, types = [t for t, _, _ in found], [s for _, s, _ in found], [kind for _, _, kind in found]
     keys = padded(model, texts, scores, types, n_vocab)
@@ -47,26 +47,26 @@ def of_model(path: Path, n_vocab: int) -> dict[str, Any]:
 
 
 def padded(kind: str, texts: list[str], scores: list[float], types: list[int], n_vocab: int) -> dict[str, Any]:
-    """The keys of a vocabulary with scores; as many tokens as the embedding has rows, unused ones at the end."""
-    n_more = max(0, n_vocab - len(texts))
+    """Return the metadata of a vocabulary with scores, padded to `n_vocab` tokens with unused ones."""
+    n_padding = max(0, n_vocab - len(texts))
     return {
         "tokenizer.ggml.model": kind,
         "tokenizer.ggml.pre": "default",
-        "tokenizer.ggml.tokens": texts + [f"[PAD{len(texts) + i}]" for i in range(n_more)],
-        "tokenizer.ggml.scores": np.array(scores + [-1000.0] * n_more, np.float32),
-        "tokenizer.ggml.token_type": [*types, *[int(TokenType.UNUSED)] * n_more],
+        "tokenizer.ggml.tokens": texts + [f"[PAD{len(texts) + i}]" for i in range(n_padding)],
+        "tokenizer.ggml.scores": np.array(scores + [-1000.0] * n_padding, np.float32),
+        "tokenizer.ggml.token_type": [*types, *[int(TokenType.UNUSED)] * n_padding],
     }
 
 
 def _piece(data: bytes) -> tuple[str, float, int]:
-    """Text, score and type; the numbers of the types are GGUF's."""
+    """Return (text, score, type); the type numbers equal GGUF's."""
     fields = dict(_fields(data))
     (score,) = struct.unpack("<f", fields.get(2, b"\0\0\0\0"))
     return fields[1].decode(), score, fields.get(3, int(TokenType.NORMAL))
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """(number, value) of each field: int, or bytes of what has a length or a fixed size."""
+    """Yield (number, value) of each field; the value is an int, or bytes for length-delimited and fixed-size fields."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -80,7 +80,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
         else:
             size = {1: 8, 5: 4}[wire]
         if at + size > len(data):
-            raise ValueError(f"a field of {size} bytes goes beyond the end")
+            raise ValueError(f"a field of {size} bytes extends past the end")
         yield number, data[at : at + size]
         at += size
 

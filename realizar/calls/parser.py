@@ -1,4 +1,4 @@
-"""CallReader: parts the calls from the text of an answer, while it is written."""
+"""ToolCallParser: separates tool calls from text while a completion is streamed."""
 
 from __future__ import annotations
 
@@ -8,74 +8,83 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from realizar.calls.form import ID_AHEAD, ID_BEHIND, OPTIONAL_ID, CallForm
 from realizar.calls.tool import ToolCall
+from realizar.calls.tool_format import ID_OF_NEXT, ID_OF_PREVIOUS, OPTIONAL_ID, ToolCallFormat
 from realizar.sampling import StopFilter
 
 _MAX_DIGITS = 4300
-"""Python's limit for reading an integer; longer ones become floats."""
+"""Python's default limit for parsing integers; longer ones become floats."""
 
 
-class CallReader:
-    """Takes an answer piece by piece and passes on what is no call.
+class ToolCallParser:
+    """Takes a completion in pieces and returns the text that is not part of a tool call.
 
-    What follows the marker of a form is calls to the end of the answer. They do not depend on where pieces end.
+    Everything after the format's marker is tool calls. The result does not depend on how the text is cut into pieces.
 
     Parameters
     ----------
-    form : CallForm
+    tool_format : ToolCallFormat
     names : sequence of str
-        The tools'.
+        Names of the tools.
     new_id : callable
-        From the number of a call in the answer to the id that it gets where the model writes none.
+        Maps the index of a call in the completion to its id, for formats without ids.
     calls_alone : bool
-        Whether the answer has no text.
+        Whether the completion consists of tool calls only.
     """
 
     def __init__(
-        self, form: CallForm, names: Sequence[str], new_id: Callable[[int], str], calls_alone: bool = False
+        self, tool_format: ToolCallFormat, names: Sequence[str], new_id: Callable[[int], str], calls_alone: bool = False
     ) -> None:
-        self._find: _Marked | _AtStart = _Marked(form.marker) if form.marker else _AtStart(form.start)
+        self._find: _Marked | _AtStart = (
+            _Marked(tool_format.marker) if tool_format.marker else _AtStart(tool_format.start)
+        )
         self._new_id = new_id
         self._written: list[str] = []
         self._begun = calls_alone
-        head = f"(?P<name>{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))}){_pattern(form.middle)}"
-        self._first = re.compile(r"\s*" + _pattern(form.start) + head)
-        self._next = None if form.between is None else re.compile(_pattern(form.between) + head)
-        self._closing = re.compile(_pattern(form.closing))
+        head = (
+            f"(?P<name>{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))}){_pattern(tool_format.middle)}"
+        )
+        self._first = re.compile(r"\s*" + _pattern(tool_format.start) + head)
+        self._next = None if tool_format.between is None else re.compile(_pattern(tool_format.between) + head)
+        self._closing = re.compile(_pattern(tool_format.closing))
+
+    @property
+    def written(self) -> Sequence[str]:
+        """The pieces of the calls so far, as the model writes them; some are empty."""
+        return self._written
 
     def push(self, piece: str) -> str:
-        """Take the next piece; return the text that is certain now."""
+        """Take the next piece; return the text that is certainly not part of a call."""
         text, calls = ("", piece) if self._begun else self._find.push(piece)
         self._begun |= bool(calls)
         self._written.append(calls)
         return text
 
     def flush(self) -> str:
-        """End the answer; return what was held back and did not become a call."""
+        """End the completion; return the text that was held back and did not become a call."""
         return self._find.flush()
 
     def calls(self) -> list[ToolCall]:
-        """Return the calls whose arguments are complete."""
+        """Return the tool calls whose arguments are complete."""
         text, at = "".join(self._written), 0
         found: list[ToolCall] = []
         head: re.Pattern[str] | None = self._first
         while head is not None and (start := head.match(text, at)):
-            _give_id(found, start)
+            _set_id_of_last(found, start)
             arguments, at = _object(text, start.end())
             if arguments is None:
                 break
-            call_id = start.groupdict().get("ahead") or self._new_id(len(found))
+            call_id = start.groupdict().get("next") or self._new_id(len(found))
             found.append(ToolCall(call_id, start["name"], arguments))
             head = self._next
         end = self._closing.match(text, at)
         if end is not None:
-            _give_id(found, end)
+            _set_id_of_last(found, end)
         return found
 
 
 class _Marked:
-    """Finds calls by a marker, wherever it comes."""
+    """Finds calls by their marker, anywhere in the completion."""
 
     def __init__(self, marker: str) -> None:
         self._marker = marker
@@ -90,7 +99,7 @@ class _Marked:
 
 
 class _AtStart:
-    """Finds calls where the answer begins with one."""
+    """Finds calls only at the beginning of the completion."""
 
     def __init__(self, start: str) -> None:
         self._start = start
@@ -115,22 +124,22 @@ class _AtStart:
         return held
 
 
-def _give_id(calls: list[ToolCall], behind: re.Match[str]) -> None:
-    """Give the last call the id that stands behind it."""
-    if calls and (call_id := behind.groupdict().get("behind")):
+def _set_id_of_last(calls: list[ToolCall], match: re.Match[str]) -> None:
+    """Set the id of the last call if the text after it contains one."""
+    if calls and (call_id := match.groupdict().get("previous")):
         calls[-1] = replace(calls[-1], id=call_id)
 
 
 def _pattern(text: str) -> str:
-    """Return the regular expression of a text of a form; see ID_AHEAD."""
-    written = re.escape(text).replace(re.escape(OPTIONAL_ID), '(?:, "id": "(?P<behind>[A-Za-z0-9]{9})")?')
-    for mark, group in ((ID_AHEAD, "ahead"), (ID_BEHIND, "behind")):
+    """Return a regular expression for a text of a format; see ID_OF_NEXT."""
+    written = re.escape(text).replace(re.escape(OPTIONAL_ID), '(?:, "id": "(?P<previous>[A-Za-z0-9]{9})")?')
+    for mark, group in ((ID_OF_NEXT, "next"), (ID_OF_PREVIOUS, "previous")):
         written = written.replace(re.escape(mark), f"(?P<{group}>[A-Za-z0-9]{{9}})", 1)
     return written
 
 
 def _object(text: str, at: int) -> tuple[dict[str, Any] | None, int]:
-    """Return the JSON object that begins at a place, and where it ends; None if it is not there as a whole."""
+    """Return the JSON object that begins at an offset and the offset of its end; None if it is incomplete."""
     try:
         value, end = _DECODER.raw_decode(text, at)
     except (ValueError, RecursionError):

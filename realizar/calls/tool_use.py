@@ -1,4 +1,4 @@
-"""ToolUse: the tools that one answer may call."""
+"""ToolUse: the tools available to one completion, its grammar and its parser."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from realizar.calls.grammar import write
-from realizar.calls.reader import CallReader
+from realizar.calls.grammar import completion_grammar
+from realizar.calls.parser import ToolCallParser
 from realizar.calls.tool import choose, read_tools
 from realizar.errors import GrammarError, ParameterError
 from realizar.params.sampling import CONSTRAINTS, SamplingParams
@@ -18,72 +18,73 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from realizar.calls.form import CallForm
+    from realizar.calls.tool_format import ToolCallFormat
     from realizar.sampling.grammar import ConstraintFactory
     from realizar.tokenizer import Tokenizer
 
 
 class ToolUse:
-    """What an answer may call, and how the model writes it.
+    """The tools available to one completion, and the format in which the model calls them.
 
     Parameters
     ----------
-    form : CallForm
+    tool_format : ToolCallFormat
     tools : sequence of mapping
         See `read_tools`.
     choice : str or mapping
         See `choose`.
     tokenizer : Tokenizer
-        The model's.
+        The model's tokenizer.
 
     Attributes
     ----------
     shown : frozenset of int
-        Control tokens by which calls are told from text.
+        Ids of control tokens that delimit tool calls; the decoder must keep them in the text.
 
     Raises
     ------
     ParameterError
-        These are no tools, or the choice is none of them.
+        The tools or the choice are invalid.
     """
 
     def __init__(
-        self, form: CallForm, tools: Sequence[Mapping[str, Any]], choice: object, tokenizer: Tokenizer
+        self, tool_format: ToolCallFormat, tools: Sequence[Mapping[str, Any]], choice: object, tokenizer: Tokenizer
     ) -> None:
-        self._form = form
-        self._tools, self._how = choose(read_tools(tools), choice)
+        self._tool_format = tool_format
+        self._tools, self._mode = choose(read_tools(tools), choice)
         self._split = tokenizer.parts
-        texts = (form.opening, form.middle, form.between or "", form.closing)
+        texts = (tool_format.opening, tool_format.middle, tool_format.between or "", tool_format.closing)
         self.shown = frozenset(part for text in texts for part in tokenizer.parts(text) if isinstance(part, int))
 
     def constrain(self, params: SamplingParams) -> SamplingParams:
-        """Return params that keep an answer to the form and the tools' schemas.
+        """Return params whose grammar enforces the tool-call format and the tools' schemas.
 
         Raises
         ------
         GrammarError
             A schema is too large.
         ParameterError
-            The params have a constraint of their own, and calls are not ruled out; or they ask for beams.
+            The params already have a constraint or ask for beam search, and the choice is not "none".
         """
         if not isinstance(params, SamplingParams):
-            return params  # the engine says what they should be
-        if params.n_beams > 1 and self._how != "none":
+            return params  # the engine raises the error
+        if params.n_beams > 1 and self._mode != "none":
             raise ParameterError(
-                f"n_beams={params.n_beams} and tools: beams search texts; leave one out, or set tool_choice='none'"
+                f"n_beams={params.n_beams} and tools: beam search does not support tool calls; "
+                "use n_beams=1 or tool_choice='none'"
             )
         own = [name for name in CONSTRAINTS if getattr(params, name) is not None]
-        if own and self._how == "none":
+        if own and self._mode == "none":
             return params
         if own:
             raise ParameterError(
-                f"{own[0]} and tools: an answer can keep to one of them alone; leave one out, or set tool_choice='none'"
+                f"{own[0]} and tools: only one constraint can be enforced; omit one, or set tool_choice='none'"
             )
-        grammar = write(self._form, self._tools, self._how, self._split, params.lenient)
+        grammar = completion_grammar(self._tool_format, self._tools, self._mode, self._split, params.lenient)
         return replace(params, grammar=f"{MARK} {{}}\n{grammar}")
 
     def explain(self, error: GrammarError, lenient: bool, constraints: ConstraintFactory) -> GrammarError:
-        """Return the error of a grammar of `constrain` with the tool at fault."""
+        """Return an error for the grammar of `constrain` that names the tool at fault."""
         for tool in self._tools:
             try:
                 constraints.json_schema(tool.parameters, lenient)
@@ -91,12 +92,12 @@ class ToolUse:
                 return GrammarError(f"tool {tool.name}: {fault}")
         return GrammarError(f"tools: {error}")
 
-    def reader(self, prompt: npt.NDArray[np.int32]) -> CallReader | None:
-        """Return what parts the calls from the text of the answer to a prompt; None where there are to be no calls.
+    def reader(self, prompt: npt.NDArray[np.int32]) -> ToolCallParser | None:
+        """Return a tool-call parser for the completion of a prompt; None if the choice is "none".
 
-        The ids of calls are a function of the prompt, so that the next prompt, which may have them, is one, too.
+        Call ids are derived from the prompt, so repeated conversations hit the prefix cache.
         """
-        if self._how == "none":
+        if self._mode == "none":
             return None
         digest = sha256(prompt.tobytes())
 
@@ -106,4 +107,4 @@ class ToolUse:
             return each.hexdigest()[:9]
 
         names = [tool.name for tool in self._tools]
-        return CallReader(self._form, names, new_id, calls_alone=self._how in ("required", "one"))
+        return ToolCallParser(self._tool_format, names, new_id, calls_alone=self._mode in ("required", "one"))

@@ -1,7 +1,7 @@
-"""SentencePiece model files: the few fields that tokenizers need, in protobuf's wire format.
+"""Serialization of SentencePiece models: the fields that tokenizers need, in protobuf's wire format.
 
-The numbers of the fields are those of sentencepiece_model.proto. A GGUF file keeps what a model file held, not the file
-itself; it is written anew here.
+Field numbers are those of sentencepiece_model.proto. A GGUF file contains the data of the model file, not the file
+itself, so we rebuild it.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ _score = struct.Struct("<f").pack
 
 
 def piece(text: bytes, score: float, kind: int) -> bytes:
-    """Write one entry of ModelProto.pieces; `kind` is a number of `TokenType`."""
+    """Serialize one entry of ModelProto.pieces; `kind` is a `TokenType`."""
     # SentencePiece: piece = 1, score = 2 (float), type = 3
     return field(1, field(1, text) + b"\x15" + _score(score) + b"\x18" + bytes([kind]))
 
 
 def field(tag: int, payload: bytes) -> bytes:
-    """Write a length-delimited field."""
+    """Serialize a length-delimited field."""
     return _varint(tag << 3 | 2) + _varint(len(payload)) + payload
 
 
 def number(tag: int, value: int) -> bytes:
-    """Write a varint field."""
+    """Serialize a varint field."""
     return _varint(tag << 3) + _varint(value)
 
 
 def processor(pieces: bytes, trainer: bytes, normalizer: bytes, key: str) -> Any:
-    """Return a SentencePieceProcessor of these pieces, TrainerSpec and NormalizerSpec.
+    """Return a SentencePieceProcessor with these pieces, TrainerSpec and NormalizerSpec.
 
     Raises
     ------
     TokenizerError
-        Sentencepiece refuses them; `key` is what the message blames.
+        SentencePiece rejects them; the message names `key`.
     """
     from sentencepiece import SentencePieceProcessor
 

@@ -1,15 +1,15 @@
-"""Tokens that play a part by their text alone, since GGUF files rarely say so.
+"""Special tokens that are recognized by their text, because GGUF files rarely declare them.
 
-The names are those that llama.cpp looks for (src/llama-vocab.cpp), which in turn come from the models' publishers;
-[PREFIX] and [SUFFIX] are Mistral's (mistral_common), whose models read no middle token although there is one.
+The names are those that llama.cpp looks for (src/llama-vocab.cpp), which come from the models' publishers. [PREFIX]
+and [SUFFIX] are Mistral's (mistral_common); its models do not use a middle token, although the vocabulary has one.
 """
 
 # ruff: noqa: RUF001  (the bars are the models' own)
 
 from __future__ import annotations
 
-# Slot -> the texts that may fill it where the metadata has no tokenizer.ggml.{slot}_token_id.
-SLOTS: dict[str, tuple[str, ...]] = {
+# Role -> token texts that may have it if the metadata has no tokenizer.ggml.{role}_token_id.
+ROLES: dict[str, tuple[str, ...]] = {
     "eot": (
         "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>", "_<EOT>",
         "[EOT]", "<｜end▁of▁sentence｜>", "<end_of_utterance>",
@@ -32,19 +32,19 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "fim_sep": ("<|file_sep|>",),
 }  # fmt: skip
 
-# Older files name three of the slots differently.
+# Metadata keys of three roles in older files.
 OLD_KEYS = {"fim_pre": "prefix", "fim_suf": "suffix", "fim_mid": "middle"}
 
-# A generation ends with whatever fills these slots, and with every token of these texts.
-ENDING_SLOTS = ("eot", "eom", "fim_pad", "fim_rep", "fim_sep")
+# Tokens with these roles, and tokens with these texts, end a generation.
+ENDING_ROLES = ("eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 ENDINGS = (
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
     "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>",
     "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
 )  # fmt: skip
 
-# Where all texts on the left end a generation, the one on the right only ends a part of it (gpt-oss, Solar) or
-# is a word like any other (Gemma 4, PLaMo).
+# If all tokens on the left end a generation, the token on the right does not: it ends a part of the message (gpt-oss,
+# Solar) or is ordinary text (Gemma 4, PLaMo).
 NOT_ENDINGS = (
     (("<|return|>", "<|call|>"), "<|end|>"),
     (("<|return|>", "<|calls|>"), "<|end|>"),
@@ -54,8 +54,8 @@ NOT_ENDINGS = (
     (("<|plamo:eos|>",), "</s>"),
 )
 
-# gpt-oss writes its channels between these; they are part of the answer's text.
+# gpt-oss delimits its channels with these; they are part of the output text.
 RENDERED = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
 
-# After a special token of a model called phi-3 white space is dropped, but not after these.
+# Phi-3 models drop whitespace after special tokens, except after these.
 PHI3_KEEPS_SPACE = ("<unk>", "<s>", "<|endoftext|>")

@@ -1,4 +1,4 @@
-"""The search for scales and minima that store a group of numbers with the least squared error."""
+"""Grid search of scales and minima that quantize a group of values with the smallest squared error."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from realizar.quants.blocks32 import inverse
 
 F32 = NDArray[np.float32]
 
-# Steps of the grid, in units of one quantum; beyond them nothing is gained.
+# Grid steps, in units of one quantization level; a wider grid gains nothing.
 AFFINE_STEPS = np.arange(-10, 11, dtype=np.float32) / 10
 SYMMETRIC_STEPS = np.arange(-9, 10, dtype=np.float32) / 10
 
 
 def fit_affine(x: F32, n_max: int) -> tuple[F32, F32]:
-    """Scale s >= 0 and minimum m >= 0 so that x is about s * q - m with integers 0 <= q <= n_max.
+    """Return scale s >= 0 and minimum m >= 0 such that x ≈ s * q - m with integers 0 <= q <= n_max.
 
-    Starts from "the extremes fit exactly". For every grid step around it the q follow from a trial scale, and
-    s and m from them by least squares.
+    Starts from the scale that fits the extremes exactly. Each grid step around it gives a trial scale, from which q
+    follows; then s and m are fitted to q by least squares.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def fit_affine(x: F32, n_max: int) -> tuple[F32, F32]:
 
 
 def fit_symmetric(x: F32, n_max: int) -> F32:
-    """Scale s, of either sign, so that x is about s * q with integers -n_max <= q < n_max.
+    """Return scale s, of either sign, such that x ≈ s * q with integers -n_max <= q < n_max.
 
-    With q given the best s is sum(xq) / sum(qq), and takes sum(xq)^2 / sum(qq) off the squared error.
+    For fixed q the best s is sum(xq) / sum(qq), which reduces the squared error by sum(xq)^2 / sum(qq).
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _least_squares(x: F32, q: F32) -> tuple[F32, F32]:
     over = inverse(n * sum_qq - sum_q * sum_q)
     s = (n * sum_xq - sum_x * sum_q) * over
     m = (sum_q * sum_xq - sum_qq * sum_x) * over
-    # A negative minimum cannot be stored: then the line goes through zero.
+    # A negative minimum cannot be stored; the fit then goes through zero.
     through_zero = m <= 0
     s = np.where(through_zero, sum_xq * inverse(sum_qq), s)
     return np.maximum(s, 0), np.where(through_zero, np.float32(0), m)
