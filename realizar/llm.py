@@ -248,7 +248,9 @@ class LLM(LoadedModel):
             As `generate`.
         """
         ids = self.tokenizer.infill(prefix, suffix, order)
-        return self.stream(ids, params, priority=priority) if stream else self.generate(ids, params, priority=priority)[0]
+        return (
+            self.stream(ids, params, priority=priority) if stream else self.generate(ids, params, priority=priority)[0]
+        )
 
     def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
         """Return the logits after every token of a text.

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import os
 
     from realizar.engine.request import Request, TextRequest
-    from realizar.engine.stats import EngineStats
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
+    from realizar.engine.stats import EngineStats
     from realizar.model import Model
     from realizar.tokenizer import Tokenizer
 

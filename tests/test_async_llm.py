@@ -136,7 +136,7 @@ def test_a_cancelled_task_gives_its_request_up(model):
         await anext(stream)
         request = stream._events.request
         await stream.aclose()
-        other = llm.stream("abd", LONG)
+        other = llm.stream("abe", LONG)
         await anext(other)
         dropped = other._events.request
         del other

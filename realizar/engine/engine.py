@@ -186,7 +186,8 @@ class Engine:
             except BaseException as error:
                 request.fail(error)
 
-    def generate(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
+    def generate(
+        self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
     ) -> Generation:
         """Hand in a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
         begin = time.perf_counter()

@@ -51,7 +51,9 @@ def test_a_request_that_nobody_reads_pauses_and_others_go_on():
     assert engine.scheduler.n_preempted == 1
     events = list(handle)
     other = engine_of(n_ctx=256)
-    assert events[-1].completion.token_ids == finish(other, other.generate([3], greedy(200, ignore_eos=True)))[0].token_ids
+    assert (
+        events[-1].completion.token_ids == finish(other, other.generate([3], greedy(200, ignore_eos=True)))[0].token_ids
+    )
     engine.close()
     check_cache(engine.cache, [])
 

@@ -65,7 +65,13 @@ class Soak:
         if lot.random() < 0.1:
             more["samplers"] = (Fails(lot.randrange(12)), "temperature")
         params = SamplingParams(
-            **{"temperature": 1.0, "seed": lot.randrange(99), "max_tokens": lot.randint(1, 30), "ignore_eos": True, **more}
+            **{
+                "temperature": 1.0,
+                "seed": lot.randrange(99),
+                "max_tokens": lot.randint(1, 30),
+                "ignore_eos": True,
+                **more,
+            }
         )
         prompt = [1 + (lot.randrange(3) * i) % 29 for i in range(lot.randint(1, 34))]
         try:
