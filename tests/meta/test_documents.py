@@ -12,6 +12,12 @@ from tests.isa import LEVELS
 from tests.meta.house import CYTHON, ROOT, C, documents, offenders, sources, text
 
 MODEL = store.cache_dir() / store.MODELS[store.DEFAULT_MODEL].file
+TERMS = [
+    "speculative decoding", "draft model", "acceptance", "KV cache", "prefix caching", "chunked prefill",
+    "continuous batching", "paged attention", "structured output", "tool calling", "function calling",
+    "fill-in-the-middle", "parallel sampling", "cross-attention", "sliding window", "MLA", "causal conv1d",
+    "batch-invariant", "bitwise reproducible", "memory plan", "ISA level", "beam search", "block table", "preempt",
+]  # fmt: skip
 
 
 def test_the_generated_tables_are_up_to_date():
@@ -54,6 +60,24 @@ def test_paths_named_in_documents_exist():
 
 def test_documents_named_in_sources_exist():
     assert offenders(sources(".py", *CYTHON, *C), missing_documents) == []
+
+
+def test_the_index_lists_every_page():
+    targets = re.findall(r"\]\(([^)#\s]+)\)", text(ROOT / "docs/index.md"))
+    listed = {(ROOT / "docs" / target).resolve() for target in targets}
+    assert {p for p in (ROOT / "docs").rglob("*.md") if p.name != "index.md"} - listed == set()
+
+
+def test_the_terms_of_the_field_can_be_found():
+    pages = [path for path in (ROOT / "docs").rglob("*.md") if path.name not in ("index.md", "glossary.md")]
+    found = " ".join(text(path).lower() for path in pages)
+    words = re.sub(r"[\s_]+", " ", found)
+    assert [term for term in TERMS if term.lower() not in words] == []
+    assert [term for term in TERMS if term.lower() not in text(ROOT / "docs/glossary.md").lower()] == []
+
+
+def test_the_readme_has_a_hundred_lines():
+    assert len(text(ROOT / "README.md").splitlines()) <= 100
 
 
 def test_python_in_documents_compiles():
