@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from realizar.engine.request import Request, TextRequest
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
+    from realizar.engine.stats import EngineStats
     from realizar.model import Model
     from realizar.tokenizer import Tokenizer
 
@@ -68,6 +69,8 @@ class LoadedModel:
         A smaller model with the same vocabulary that guesses instead.
     n_draft : int
         Guesses about one text in one step at most.
+    max_waiting : int, optional
+        Requests that may wait for their turn; further ones are refused with a BusyError.
 
     Raises
     ------
@@ -93,10 +96,12 @@ class LoadedModel:
         speculate: Literal["ngram"] | None = None,
         draft: str | os.PathLike[str] | None = None,
         n_draft: int = 31,
+        max_waiting: int | None = None,
     ) -> None:
         self._engine: Engine | None = None
         self.params = EngineParams(
-            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft
+            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
+            max_waiting,
         )  # fmt: skip
         models: list[Model] = []
         try:
@@ -155,22 +160,32 @@ class LoadedModel:
         """Return the text of token ids, by default without special tokens."""
         return self.tokenizer.decode(token_ids, skip_special)
 
-    def _text_requests(self, prompts: Any, params: SamplingParams | Sequence[SamplingParams]) -> list[TextRequest]:
+    def stats(self) -> EngineStats:
+        """Return what the engine is doing and has done: requests, cache, tokens, seconds."""
+        return self.engine.stats()
+
+    def _text_requests(
+        self, prompts: Any, params: SamplingParams | Sequence[SamplingParams], priority: int
+    ) -> list[TextRequest]:
         """Hand in one prompt or several, each with its params; all of them or none."""
         several = as_prompts(prompts)
         each = params_of_each(params, len(several))
-        return all_or_none(self._text_request(*pair) for pair in zip(several, each, strict=True))
+        return all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
 
-    def _text_request(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextRequest:
+    def _text_request(
+        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
+    ) -> TextRequest:
         if isinstance(params, SamplingParams) and params.n_beams > 1:
-            return self.engine.beam_search(self._ids(prompt), params)
-        return self.engine.generate(self._ids(prompt), params, tools)
+            return self.engine.beam_search(self._ids(prompt), params, priority)
+        return self.engine.generate(self._ids(prompt), params, tools, priority)
 
-    def _streamed(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextRequest:
+    def _streamed(
+        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
+    ) -> TextRequest:
         """Hand in a prompt whose one text is to be streamed."""
         if isinstance(params, SamplingParams) and params.n_texts > 1:
             raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
-        return self._text_request(prompt, params, tools)
+        return self._text_request(prompt, params, priority, tools)
 
     @cached_property
     def _prompts(self) -> ChatPrompts:

@@ -251,6 +251,11 @@ class Generation(TextRequest):
         """The sequences of the texts that go on; until their first token it is the same one."""
         return list(dict.fromkeys(answer.seq for answer in self.answers if answer.end is None))
 
+    @property
+    def n_tokens(self) -> tuple[int, int, int]:
+        """Tokens of the prompt, those of them found in the cache, and tokens of all texts."""
+        return self._n_prompt, self._n_cached, sum(len(answer.token_ids) for answer in self.answers)
+
     def free(self) -> None:
         """Give back what every text holds."""
         for answer in self.answers:

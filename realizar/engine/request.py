@@ -109,6 +109,11 @@ class Request(ABC):
         """End it, as far as it has come; called where its deadline has passed."""
         self.cancel()
 
+    @property
+    def n_tokens(self) -> tuple[int, int, int]:
+        """Tokens of the prompt, those of them found in the cache, and tokens generated."""
+        return 0, 0, 0
+
     def new_events(self) -> list[Event]:
         """Return what came of it since this was last asked for."""
         return []

@@ -160,7 +160,7 @@ def test_architectures_that_nobody_brings(tmp_path):
     with pytest.raises(UnknownArchitectureError, match=r"'grok9': no installed plugin .* known are .*llama"):
         LLM(path)
     path = rewritten(LLAMA, tmp_path / "model.gguf", {"general.architecture": None})
-    with pytest.raises(GGUFError, match=r"general\.architecture: not in the metadata"):
+    with pytest.raises(GGUFError, match=r"general\.architecture: missing in the metadata"):
         LLM(path)
 
 

@@ -160,4 +160,4 @@ def test_damaged_files_on_the_command_line(tmp_path, command, capsys):
         assert err.startswith("error: ")
         assert err.count("\n") == 1
         assert "cut.gguf" in err
-        assert "a fault of realizar" not in err
+        assert "a bug in realizar" not in err
