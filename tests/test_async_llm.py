@@ -142,7 +142,7 @@ def test_a_cancelled_task_gives_its_request_up(model):
         del other
         gc.collect()
         task = asyncio.create_task(llm.generate("abe", LONG))
-        await asyncio.sleep(0)
+        await anext(llm.stream("abf", GREEDY))  # the task has begun meanwhile
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -58,8 +58,8 @@ class Waiter:
 class _Shared:
     """What the thread and the loop share; it does not keep the engine alive."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = weakref.ref(engine)
+    def __init__(self, engine: weakref.ref[Engine]) -> None:
+        self.engine = engine
         self.has_ended = False
         self.owner: dict[str, int] = {}
         self.feeds: dict[Feed, None] = {}
@@ -173,10 +173,8 @@ class EngineLoop:
         forks.in_child(self._after_fork)
 
     def _begin(self) -> None:
-        engine = self._engine()
-        assert engine is not None  # it makes its loop
         self._thread: threading.Thread | None = None
-        self._shared = _Shared(engine)
+        self._shared = _Shared(self._engine)
         self._end = weakref.finalize(self, self._shared.end)
         self._end.atexit = False
 
