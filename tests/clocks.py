@@ -1,4 +1,4 @@
-"""Clocks that a test moves itself, so that no result depends on how fast a machine is."""
+"""Clocks that a test moves itself, so that no result depends on the speed of the machine."""
 
 import threading
 import time
