@@ -72,7 +72,7 @@ def test_depth_and_batch(realizar):
     status, out, err = realizar("bench", QWEN, "-t", "1", "-p", "20", "-n", "3", "--depth", "32", "--batch", "5")
     assert (status, err) == (0, "")
     assert "with 20 tokens at depth 32" in out
-    assert "over 3 tokens for each of 5 sequences behind 32" in out
+    assert "over 3 tokens for each of 5 sequences at depth 32" in out
     status, _, err = realizar("bench", QWEN, "--depth", "33")
     assert status == 1
     assert "multiple of 16" in err
