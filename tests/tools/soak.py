@@ -1,4 +1,4 @@
-"""Requests without end, with cancels, faults, deadlines and preemptions by lot: nothing may be left behind.
+"""Soak test: many requests with random cancels, faults, deadlines and preemptions leave nothing behind.
 
     python -m tests.tools.soak 10000
 
