@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
@@ -28,16 +29,16 @@ C_SOURCES = {
         "pool.c",
         "rope.c",
     ],
-    "blocks": ["logit_rows.c"],
+    "logit_scan": ["logit_rows.c"],
     "probe": ["probe.c"],
 }
 
 
 def extension(name: str) -> Extension:
-    """One .pyx with the C sources that it owns."""
+    """One .pyx, by its module's name below the subpackage, with the C sources that it owns."""
     return Extension(
         f"realizar._kernels.{name}",
-        [f"{KERNELS}/{name}.pyx", *(f"{KERNELS}/src/{c}" for c in C_SOURCES.get(name, []))],
+        [f"{KERNELS}/{name.replace('.', '/')}.pyx", *(f"{KERNELS}/src/{c}" for c in C_SOURCES.get(name, []))],
         include_dirs=[f"{KERNELS}/include", np.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=CFLAGS + os.environ.get("REALIZAR_CFLAGS", "").split(),
@@ -48,8 +49,9 @@ def extension(name: str) -> Extension:
 
 
 def names() -> list[str]:
-    """The .pyx files of the compiled subpackage."""
-    return sorted(f[:-4] for f in os.listdir(KERNELS) if f.endswith(".pyx"))
+    """The .pyx files of the compiled subpackage, as modules below it."""
+    files = [path.relative_to(KERNELS).with_suffix("") for path in Path(KERNELS).rglob("*.pyx")]
+    return sorted(".".join(file.parts) for file in files)
 
 
 setup(

@@ -113,7 +113,7 @@ class Realizar:
     def _encode(self, n: int, batch: int) -> float:
         """Return the seconds until the hidden states of all texts are computed."""
         engine, begin = self.llm.engine, self._clock()
-        requests = [engine.encode(self._rng.integers(0, engine.model.hp.n_vocab, n)) for _ in range(batch)]
+        requests = [engine.embed(self._rng.integers(0, engine.model.hp.n_vocab, n)) for _ in range(batch)]
         engine.wait(lambda: all(request.is_over for request in requests))
         return self._clock() - begin
 
@@ -299,7 +299,7 @@ class Player:
             return self._pipe.recv()
         except EOFError:
             status = self._process.wait()
-            sys.exit(f"{self.name} ended with exit code {status} (-11: see docs/performance.md, AMX)")
+            sys.exit(f"{self.name} ended with exit code {status} (-11: see docs/performance-notes.md, AMX)")
 
 
 def _play(name: str, fd: int) -> None:

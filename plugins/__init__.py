@@ -1,1 +1,1 @@
-"""The architectures that ship with realizar, one family a file; they enter by the entry-point group `realizar`."""
+"""The architectures that ship with realizar, one family per file, loaded through the entry-point group `realizar`."""

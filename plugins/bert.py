@@ -29,22 +29,22 @@ from realizar.arch.blocks import (
 )
 from realizar.arch.checkpoint import Array, Config, Key, Source
 
-ALIBI = 8.0  # jina-bert-v2's greatest exponent of a slope, a constant of its code
+ALIBI = 8.0  # the greatest exponent of ALiBi slopes in jina-bert-v2, a constant of its code
 
 
 def n_positions(config: Config) -> int:
-    """Tokens that have a position; RoBERTa and its kin count from behind the padding token's id."""
+    """Number of usable positions; RoBERTa and its variants start after the padding token's id."""
     skipped = 0 if config["model_type"] == "bert" else int(config["pad_token_id"]) + 1
     return int(config["max_position_embeddings"]) - skipped
 
 
 def positions(table: Array, hp: HParams) -> Array:
-    """The rows of those positions."""
+    """The rows of the position table that are used."""
     return table[len(table) - hp.n_ctx_train :]
 
 
 def classes(*models: str) -> tuple[str, ...]:
-    """Classes of transformers that are these models with one head or another."""
+    """Class names in transformers of these models with different heads."""
     heads = ("Model", "ForMaskedLM", "ForSequenceClassification")
     return tuple(model + head for model in models for head in heads)
 
@@ -62,7 +62,7 @@ ATTENTION: dict[str, Source] = {
     "blk.{i}.attn_output_norm": "encoder.layer.{i}.attention.output.LayerNorm",
 }
 HEADS = ("*pooler.*", "cls.*", "lm_head.*", "classifier.*", "score.*")
-"""What stands behind the states of tokens in checkpoints of other classes."""
+"""Tensors of the heads in checkpoints of other classes."""
 KEYS: dict[str, Key] = {
     "attention.causal": lambda config: False,
     "tokenizer.ggml.token_type_count": "type_vocab_size",
@@ -71,12 +71,12 @@ KEYS: dict[str, Key] = {
 
 @dataclass(frozen=True)
 class BertHParams(HParams):
-    """The numbers of an encoder.
+    """The hyperparameters of an encoder.
 
     Attributes
     ----------
     n_types : int
-        Parts of a text that have an embedding of their own; a text of one part is all of the first type.
+        Number of token types (segments) with an embedding; all tokens here are of the first type.
     """
 
     n_types: int
@@ -85,8 +85,8 @@ class BertHParams(HParams):
 class Bert(Architecture):
     """BERT, MiniLM, BGE and E5; RoBERTa and XLM-RoBERTa too (https://arxiv.org/abs/1810.04805).
 
-    Every token sees every other; norms follow the sums. RoBERTa's positions begin with that of the first token, since
-    the converter leaves the two rows before it out.
+    Bidirectional attention; post-norm. RoBERTa's position table begins with the first token's row, since the converter
+    drops the two rows before it.
     """
 
     name = "bert"
@@ -106,11 +106,11 @@ class Bert(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> BertHParams:
-        """The number of token types is the tokenizer's to say."""
+        """The hyperparameters; the number of token types is a key of the tokenizer."""
         return BertHParams(**vars(super().hparams(md)), n_types=md.positive("tokenizer.ggml.token_type_count", 1))
 
     def tensors(self, hp: BertHParams) -> WeightTable:
-        """Embeddings of tokens, types and places; norms behind attention and feed-forward."""
+        """Embeddings of tokens, types and positions; norms after attention and feed-forward."""
         types = (hp.n_types, hp.n_embd) if hp.n_types > 1 else (hp.n_embd,)
         return {
             "token_embd": Weight((hp.n_vocab, hp.n_embd)),
@@ -123,28 +123,28 @@ class Bert(Architecture):
         }
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
-        """Learned positions."""
+        """The learned position table."""
         return {"position_embd": Weight((hp.n_ctx_train, hp.n_embd))}
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
-        """Two matrices."""
+        """The feed-forward tensors."""
         return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
 
     def ignored(self, md: ArchMetadata, hp: BertHParams) -> Sequence[str]:
-        """The head of a reranker, too, which scores pairs of texts and has no part in what tokens become."""
+        """The head of a reranker too, which scores pairs of texts and does not affect hidden states."""
         return (*super().ignored(md, hp), "cls.*")
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
-        """Token, type and position."""
+        """The sum of token, type and position embeddings."""
         return self.embed_tokens(g, w) + g.embed_positions(w.position_embd)
 
     def embed_tokens(self, g: Graph, w: Weights) -> Value:
-        """Token and type."""
+        """The sum of token and type embeddings."""
         x = g.embed(w.token_embd)
         return x if w.token_types is None else x + g.embed_types(w.token_types)
 
     def attention(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
-        """Attention to the whole text."""
+        """Bidirectional attention."""
         return g.attention(*qkv(g, x, blk, hp), scale=hp.head_dim**-0.5, causal=False)
 
     def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
@@ -158,14 +158,14 @@ class Bert(Architecture):
         return g.layer_norm(x + self.ffn(g, x, blk), blk.layer_output_norm, eps=hp.norm_eps)
 
     def build(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value]:
-        """The representation of every token."""
+        """The hidden state of every token."""
         x = g.layer_norm(self.embed(g, w, hp), w.token_embd_norm, eps=hp.norm_eps)
         for blk in w.blk:
             x = self.layer(g, x, blk, hp)
         return {"hidden": x}
 
     def programs(self) -> Mapping[str, Any]:
-        """An encoder writes no text."""
+        """Only "encode": an encoder generates no text."""
         return {"encode": self.build}
 
 
@@ -190,19 +190,19 @@ class NomicBert(Bert):
     )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
-        """Positions are rotations."""
+        """None: positions enter by the rotary embedding."""
         return {}
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
-        """SwiGLU."""
+        """The feed-forward tensors: SwiGLU."""
         return swiglu_tensors(hp.n_embd, hp.n_ff, bias=None)
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
-        """Token and type."""
+        """The sum of token and type embeddings."""
         return self.embed_tokens(g, w)
 
     def attention(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
-        """Attention with rotary halves."""
+        """Bidirectional attention with rotary embedding of style "neox"."""
         q, k, v = qkv(g, x, blk, hp)
         return g.attention(*rotate(g, hp, "neox", q, k), v, scale=hp.head_dim**-0.5, causal=False)
 
@@ -214,8 +214,8 @@ class NomicBert(Bert):
 class JinaBertV2(Bert):
     """Jina Embeddings 2: BERT with ALiBi and a gated feed-forward (https://arxiv.org/abs/2310.19923).
 
-    The models for code norm q and k, and add the layer's input once more behind attention. Gate and up are mostly one
-    tensor, called ffn_up.
+    The models for code normalize q and k, and add the layer's input a second time after attention. Gate and up are
+    mostly one fused tensor, called ffn_up.
     """
 
     name = "jina-bert-v2"
@@ -233,21 +233,21 @@ class JinaBertV2(Bert):
     )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
-        """Positions are biases of the scores; norms that only the models for code have."""
+        """No position table (ALiBi); norms that only the models for code have."""
         n_q, n_k = hp.n_head * hp.head_dim, hp.n_head_kv * hp.head_dim
         norms = {"attn_q_norm": n_q, "attn_k_norm": n_k, "attn_norm_2": hp.n_embd}
         return {f"blk.{{i}}.{name}": Weight((n,), bias=True, optional=True) for name, n in norms.items()}
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
-        """Gate above up, in one tensor or in two."""
+        """The feed-forward tensors; gate and up are one fused tensor, gate first, or two."""
         return swiglu_tensors(hp.n_embd, hp.n_ff, bias=None)
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
-        """Token and type."""
+        """The sum of token and type embeddings."""
         return self.embed_tokens(g, w)
 
     def attention(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
-        """Attention that fades with distance."""
+        """Bidirectional attention with ALiBi."""
         q, k = g.linear(x, blk.attn_q), g.linear(x, blk.attn_k)
         if blk.attn_q_norm is not None:
             q = g.layer_norm(q, blk.attn_q_norm, eps=hp.norm_eps)
@@ -261,7 +261,7 @@ class JinaBertV2(Bert):
         return g.linear(g.gelu_erf(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
 
     def layer(self, g: Graph, x: Value, blk: Any, hp: BertHParams) -> Value:
-        """As BERT's, with the second sum where the file has its norm."""
+        """As BERT's, with the second sum if the file has its norm."""
         a = g.linear(self.attention(g, x, blk, hp), blk.attn_output)
         y = g.layer_norm(x + a, blk.attn_output_norm, eps=hp.norm_eps)
         if blk.attn_norm_2 is not None:

@@ -24,22 +24,22 @@ from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, exp
 
 @dataclass(frozen=True)
 class DeepSeek2HParams(ExpertHParams):
-    """Beside the numbers of a model with experts:
+    """The hyperparameters of a mixture of experts, and:
 
     Attributes
     ----------
     n_nope, n_value : int
-        Elements of a head that are not rotated, and of its value.
+        Dimensions of a head without rotary embedding, and of its value.
     n_q_latent, n_latent : int
-        Elements that queries are compressed to (0: they are not), and keys and values together.
+        Dimensions of compressed queries (0: not compressed), and of the compressed keys and values together.
     fused_kv : bool
-        The file holds what expands keys and values in one tensor, as those converted before April 2025 do.
+        Whether the up-projections of keys and values are one tensor, as in files converted before April 2025.
     qk_scale : float
-        Multiplies the scores.
+        Scale of attention scores.
     n_dense, n_shared : int
-        Layers without experts, at the beginning; experts that every token goes to.
+        Number of leading layers without experts; number of shared experts.
     routing : dict
-        How the others are chosen, as `Graph.route` takes it.
+        How experts are chosen: arguments of `Graph.route`.
     """
 
     n_nope: int
@@ -54,28 +54,28 @@ class DeepSeek2HParams(ExpertHParams):
 
 
 def expanding(x: Array, hp: DeepSeek2HParams) -> Array:
-    """What expands a latent, head by head: first the rows of its key, then those of its value."""
+    """The up-projection of the latent, per head: rows of the key, then rows of the value."""
     return x.reshape(hp.n_head, hp.n_nope + hp.n_value, -1)
 
 
 def key_expanding(x: Array, hp: DeepSeek2HParams) -> Array:
-    """The key's part, transposed as `to_latent` takes it."""
+    """The up-projection of keys, transposed as `to_latent` takes it."""
     return expanding(x, hp)[:, : hp.n_nope].swapaxes(1, 2)
 
 
 def value_expanding(x: Array, hp: DeepSeek2HParams) -> Array:
-    """The value's part."""
+    """The up-projection of values."""
     return expanding(x, hp)[:, hp.n_nope :]
 
 
 def gating(config: Config) -> int:
-    """llama.cpp's number of softmax or sigmoid; V3's config.json does not always say which it has."""
+    """llama.cpp's number for softmax or sigmoid gating; config.json of V3 does not always have it."""
     v3 = "V3" in "".join(config.get("architectures", ()))
     return 2 if config.get("scoring_func", "sigmoid" if v3 else "softmax") == "sigmoid" else 1
 
 
 def log_multiplier(config: Config) -> float | None:
-    """yarn's factor on the scores, a tenth of what config.json says, as llama.cpp's converter writes it."""
+    """YaRN's factor for scores, a tenth of that in config.json, as llama.cpp's converter writes it."""
     found = rope_parameters(config).get("mscale_all_dim")
     return None if found is None else 0.1 * float(found)
 
@@ -83,8 +83,9 @@ def log_multiplier(config: Config) -> float | None:
 class DeepSeek2(Architecture):
     """DeepSeek V2 (https://arxiv.org/abs/2405.04434) and V3 (https://arxiv.org/abs/2412.19437).
 
-    Keys and values of all heads are made of one latent vector, and only that is remembered, with one rotated key beside
-    it. What expands it is absorbed: a query is brought to the latent's side, so that a latent is key and value at once.
+    Multi-head latent attention: keys and values of all heads are projections of one latent vector, and the KV cache
+    holds only that and one rotated key. The up-projections are absorbed into query and output, so that a latent is key
+    and value at once.
     """
 
     name = "deepseek2"
@@ -104,7 +105,7 @@ class DeepSeek2(Architecture):
             "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
         },
         keys={
-            "attention.head_count_kv": lambda config: 1,  # the latent, of which all heads' keys are made
+            "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
             "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
             "attention.value_length": "kv_lora_rank",
             "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
@@ -125,13 +126,13 @@ class DeepSeek2(Architecture):
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
-        """yarn: where the file has a multiplier for the scores, cosines and sines are not multiplied."""
+        """YaRN: if the file has a factor for scores, cos and sin get none."""
         scaling = super().rope_scaling(md)
         has_multiplier = md.number("rope.scaling.yarn_log_multiplier", 0.0) != 0
         return replace(scaling, yarn_attn_factor=1.0) if has_multiplier and scaling.kind == "yarn" else scaling
 
     def hparams(self, md: ArchMetadata) -> DeepSeek2HParams:
-        """The numbers of this model; lengths of heads are those before keys and values are compressed."""
+        """The hyperparameters; head sizes are those of uncompressed keys and values."""
         hp = super().hparams(md)
         head_dim = md.positive("attention.key_length_mla", hp.head_dim)
         return DeepSeek2HParams(
@@ -144,7 +145,7 @@ class DeepSeek2(Architecture):
         )  # fmt: skip
 
     def qk_scale(self, md: ArchMetadata, scaling: RopeScaling, head_dim: int) -> float:
-        """1 / sqrt(head_dim), and the square of yarn's factor, as llama.cpp reads it."""
+        """1 / sqrt(head_dim), times the square of YaRN's factor, as in llama.cpp."""
         if scaling.kind != "yarn":
             return 1.0 / math.sqrt(head_dim)
         stretch = math.log(max(scaling.factor, 1.0))
@@ -154,7 +155,7 @@ class DeepSeek2(Architecture):
         return factor * factor / math.sqrt(head_dim)
 
     def routing(self, md: ArchMetadata) -> dict[str, Any]:
-        """V2 takes the groups with the best expert, V3, which has sigmoids and biases, those with the best two."""
+        """V2 chooses groups by their best expert; V3, with sigmoid gating and biases, by their best two."""
         sigmoid = md.integer("expert_gating_func", 1) == 2
         return {
             "gating": "sigmoid" if sigmoid else "softmax",
@@ -165,7 +166,7 @@ class DeepSeek2(Architecture):
         }
 
     def tensors(self, hp: DeepSeek2HParams) -> WeightTable:
-        """Attention over latents; dense feed-forwards, then experts."""
+        """Multi-head latent attention; dense feed-forwards, then experts."""
         dense, experts = swiglu_tensors(hp.n_embd, hp.n_ff), self.expert_tensors(hp)
         table = {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
@@ -178,7 +179,7 @@ class DeepSeek2(Architecture):
         return table
 
     def attention_tensors(self, hp: DeepSeek2HParams) -> WeightTable:
-        """What compresses, what expands, in one tensor or in two, and the norms between."""
+        """Down-projections, up-projections (one fused tensor or two), and the norms between them."""
         n_q, n_kv = hp.n_head * (hp.n_nope + hp.rope_dims), hp.n_head * (hp.n_nope + hp.n_value)
         queries = {"blk.{i}.attn_q": Weight((n_q, hp.n_embd))}
         if hp.n_q_latent:
@@ -200,7 +201,7 @@ class DeepSeek2(Architecture):
         }
 
     def expert_tensors(self, hp: DeepSeek2HParams) -> WeightTable:
-        """Experts, what corrects their choice (V3), and those that every token goes to, which are one."""
+        """Experts, the bias for choosing them (V3), and the shared experts as one feed-forward."""
         n_shared = hp.n_shared * hp.n_ff_expert
         table = {**expert_tensors(hp), "blk.{i}.exp_probs_b": Weight((hp.n_expert,), suffix=".bias", optional=True)}
         if not n_shared:
@@ -209,7 +210,7 @@ class DeepSeek2(Architecture):
         return {**table, "blk.{i}.ffn_gate_shexp": up, "blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int) -> Value:
-        """Heads that look at latents; expansion before (of the query) and after (of the value)."""
+        """Attention over latents, with up-projections absorbed into the query before and the value after."""
         rope: dict[str, Any] = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
         if hp.n_q_latent:
             q = g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps), blk.attn_q_b)
@@ -221,23 +222,23 @@ class DeepSeek2(Architecture):
         query = self.to_latent(g, g.slice(q, 0, hp.n_nope), blk, hp)
         query = g.concat(query, g.rope(g.slice(q, hp.n_nope, hp.rope_dims), **rope))
         key = g.concat(latent, g.rope(g.heads(k_rope, 1), **rope))
-        a = g.attend_latent(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
+        a = g.mla_attention(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
         return g.linear(g.flatten(self.to_value(g, g.heads(a, hp.n_head), blk, hp)), blk.attn_output)
 
     def to_latent(self, g: Graph, q: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
-        """The transpose of what makes a head's key of a latent; files without a fused tensor hold it transposed."""
+        """Query times the key's up-projection; files without a fused tensor store it transposed."""
         if hp.fused_kv:
-            return g.linear_heads(q, blk.attn_kv_b, rows=(0, hp.n_nope), transposed=True)
-        return g.linear_heads(q, blk.attn_k_b)
+            return g.per_head_linear(q, blk.attn_kv_b, rows=(0, hp.n_nope), transposed=True)
+        return g.per_head_linear(q, blk.attn_k_b)
 
     def to_value(self, g: Graph, a: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
-        """A head's value of what it has gathered of latents."""
+        """The value's up-projection, applied to the attention result of each head."""
         if hp.fused_kv:
-            return g.linear_heads(a, blk.attn_kv_b, rows=(hp.n_nope, hp.n_nope + hp.n_value))
-        return g.linear_heads(a, blk.attn_v_b)
+            return g.per_head_linear(a, blk.attn_kv_b, rows=(hp.n_nope, hp.n_nope + hp.n_value))
+        return g.per_head_linear(a, blk.attn_v_b)
 
     def experts(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
-        """The chosen experts and the shared ones."""
+        """The sum of the chosen and the shared experts."""
         y = expert_ffn(g, h, blk, hp, bias=blk.exp_probs_b, **hp.routing)
         if not hp.n_shared:
             return y

@@ -19,7 +19,7 @@ from realizar.arch.checkpoint import Config, grouped_qkv
 
 
 def n_head_kv(config: Config) -> int:
-    """KV heads: config.json counts them only where there is more than one and less than one for each head."""
+    """KV heads: config.json has their number only for grouped-query attention."""
     if config.get("multi_query", True) and not config.get("new_decoder_architecture", False):
         return 1
     return int(config.get("num_kv_heads") or config.get("n_head_kv") or config["num_attention_heads"])
@@ -28,9 +28,9 @@ def n_head_kv(config: Config) -> int:
 class Falcon(Architecture):
     """Falcon 7B, 40B and 180B (https://arxiv.org/abs/2311.16867).
 
-    Attention and feed-forward side by side. 7B has one KV head and one norm for both; 40B and 180B have a few KV heads
-    and a norm for each: `attn_norm_2` is then attention's, `attn_norm` the feed-forward's. The converter sorts the rows
-    of q, k and v, which the checkpoints interleave.
+    Parallel attention and feed-forward. 7B has one KV head and one norm for both; 40B and 180B have grouped KV heads
+    and a norm for each: `attn_norm_2` is attention's, `attn_norm` the feed-forward's. The converter sorts the rows of
+    q, k and v, which checkpoints interleave.
     """
 
     name = "falcon"
@@ -50,13 +50,13 @@ class Falcon(Architecture):
             "context_length": lambda config: config.get("max_position_embeddings", 2048),
             "feed_forward_length": lambda config: config.get("ffn_hidden_size") or 4 * config["hidden_size"],
             "attention.head_count_kv": n_head_kv,
-            "tensor_data_layout": lambda config: "jploski",  # llama.cpp's word for the rows of q, k and v sorted
+            "tensor_data_layout": lambda config: "jploski",  # llama.cpp's name for sorted rows of q, k and v
         },
     )
     norm_eps_key = LAYER_NORM_EPS
 
     def tensors(self, hp: HParams) -> WeightTable:
-        """Biases in the norms alone; the output may be tied to the embedding."""
+        """Biases only in norms; the output may be tied to the embedding."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True),
             **norm_tensors(hp.n_embd, "attn_norm", bias=True),

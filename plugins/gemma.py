@@ -21,7 +21,7 @@ from realizar.arch import (
 from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors, qkv, rotate, swiglu_tensors
 from realizar.arch.checkpoint import Config, Keys, Names, number, one_more, rope_parameters
 
-# The norms of checkpoints hold w, those of files 1 + w.
+# Checkpoints store w of the norms, GGUF files 1 + w.
 NAMES: Names = {"output_norm": ("norm", one_more), "blk.{i}.attn_norm": ("layers.{i}.input_layernorm", one_more)}
 POST_NORMS: Names = {
     **NAMES,
@@ -36,22 +36,22 @@ WINDOWS: Keys = {
 
 
 def window_base(config: Config) -> float | None:
-    """The base of the rotation in layers with a window."""
+    """The rotary base of sliding-window layers."""
     inner = config.get("rope_parameters") or {}
     if "sliding_attention" in inner:
         return number("rope_theta")(rope_parameters(config, "sliding_attention"))
     return number("rope_local_base_freq")(config)
 
 
-# Files do not say query_pre_attn_scalar; it is the size of a head but in the 27B models, which llama.cpp knows by their
-# number of layers (src/models/gemma2.cpp, gemma3.cpp).
+# Files lack query_pre_attn_scalar; it is head_dim except in the 27B models, which llama.cpp recognises by their number
+# of layers (src/models/gemma2.cpp, gemma3.cpp).
 GEMMA2_27B_LAYERS, GEMMA3_27B_LAYERS = 46, 62
 
 
 class Gemma(Architecture):
     """Gemma (https://arxiv.org/abs/2403.08295): the embedding is scaled by sqrt(n_embd), the gate is a gelu.
 
-    The norms multiply by 1 + w; files hold the sum.
+    The norms multiply by 1 + w, which is what files store.
     """
 
     name = "gemma"
@@ -74,14 +74,14 @@ class Gemma(Architecture):
 
 @dataclass(frozen=True)
 class GemmaHParams(HParams):
-    """The numbers of Gemma 2 and 3.
+    """The hyperparameters of Gemma 2 and 3.
 
     Attributes
     ----------
     windows : Windows
     attn_scale : float
     attn_softcap, logit_softcap : float
-        0 where there is none.
+        0 for none.
     """
 
     windows: Windows
@@ -99,11 +99,11 @@ class Gemma2(Architecture):
     )
 
     def window(self, md: ArchMetadata) -> int:
-        """Keys that a query of a window layer sees; 4096 where the file does not say."""
+        """Sliding-window size; 4096 if the file has no key."""
         return min(md.positive("attention.sliding_window", 4096), 2**31 - 1)
 
     def hparams(self, md: ArchMetadata) -> GemmaHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         hp = super().hparams(md)
         return GemmaHParams(
             **vars(hp),
@@ -114,7 +114,7 @@ class Gemma2(Architecture):
         )
 
     def tensors(self, hp: GemmaHParams) -> WeightTable:
-        """As Gemma, with norms behind attention and feed-forward too."""
+        """As Gemma, with norms after attention and feed-forward too."""
         return {**tensors(hp), **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm")}
 
     def build(self, g: Graph, w: Weights, hp: GemmaHParams) -> Value:
@@ -125,7 +125,7 @@ class Gemma2(Architecture):
 class Gemma3(Architecture):
     """Gemma 3 (https://arxiv.org/abs/2503.19786): five layers with a window to one without; q/k norms.
 
-    Only the layers without a window are stretched to longer contexts.
+    Rope scaling applies only to full-attention layers.
     """
 
     name = "gemma3"
@@ -140,7 +140,7 @@ class Gemma3(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> GemmaHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         hp = super().hparams(md)
         return GemmaHParams(
             **vars(hp),
@@ -165,7 +165,7 @@ class Gemma3(Architecture):
 
 
 def tensors(hp: HParams) -> WeightTable:
-    """What all of them have."""
+    """The tensors that Gemma 1 to 3 share."""
     return {
         **embedding_tensors(hp.n_vocab, hp.n_embd),
         **gqa_tensors(hp, bias=None, output_bias=None),
@@ -186,7 +186,7 @@ def geglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
 
 
 def attention(g: Graph, h: Value, blk: Any, hp: GemmaHParams, layer: int, normed: bool) -> Value:
-    """Attention of a layer with a window or without, each with its own rotation."""
+    """Attention of a sliding-window or full layer, each with its own rotary embedding."""
     q, k, v = qkv(g, h, blk, hp)
     if normed:
         q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)

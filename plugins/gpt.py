@@ -53,7 +53,7 @@ class Gpt2(Architecture):
     norm_eps_key = LAYER_NORM_EPS
 
     def tensors(self, hp: HParams) -> WeightTable:
-        """Biases everywhere; a row for each position; the output may be tied to the embedding."""
+        """Biases everywhere; a position table; the output may be tied to the embedding."""
         return {**tensors(hp), "position_embd": Weight((hp.n_ctx_train, hp.n_embd))}
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
@@ -68,7 +68,7 @@ class Gpt2(Architecture):
 
 @dataclass(frozen=True)
 class NeoxHParams(HParams):
-    """The numbers of GPT-NeoX: whether attention and feed-forward read the same x and are added side by side."""
+    """The hyperparameters of GPT-NeoX: whether attention and feed-forward are parallel."""
 
     parallel: bool
 
@@ -93,11 +93,11 @@ class GptNeox(Architecture):
     norm_eps_key = LAYER_NORM_EPS
 
     def hparams(self, md: ArchMetadata) -> NeoxHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         return NeoxHParams(**vars(super().hparams(md)), parallel=md.boolean("use_parallel_residual", True))
 
     def tensors(self, hp: NeoxHParams) -> WeightTable:
-        """Biases everywhere but in the output matrix, which is never tied."""
+        """Biases everywhere except the output matrix, which is never tied."""
         return tensors(hp, tied=False)
 
     def build(self, g: Graph, w: Weights, hp: NeoxHParams) -> Value:
@@ -111,7 +111,7 @@ class GptNeox(Architecture):
 
 
 def every_other(first: int) -> Transform:
-    """gpt-oss's gate and up, whose rows (columns, in the checkpoint) take turns."""
+    """gpt-oss's gate and up, whose rows (columns in the checkpoint) are interleaved."""
 
     def transform(x: Array, hp: HParams) -> Array:
         columns = x[..., first::2]
@@ -122,7 +122,7 @@ def every_other(first: int) -> Transform:
 
 @dataclass(frozen=True)
 class GptOssHParams(ExpertHParams):
-    """The numbers of gpt-oss: the windows of its layers."""
+    """The hyperparameters of gpt-oss: its sliding-window layers."""
 
     windows: Windows
 
@@ -148,12 +148,12 @@ class GptOss(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> GptOssHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         hp = expert_hparams(super().hparams(md), md)
         return GptOssHParams(**vars(hp), windows=self.windows(md, 2))
 
     def tensors(self, hp: GptOssHParams) -> WeightTable:
-        """Biases everywhere; a sink for each head."""
+        """Biases everywhere; an attention sink for each head."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", "post_attention_norm"),
@@ -176,7 +176,7 @@ class GptOss(Architecture):
 
 
 def tensors(hp: HParams, tied: bool = True) -> WeightTable:
-    """What GPT-2 and GPT-NeoX share."""
+    """The tensors that GPT-2 and GPT-NeoX share."""
     return {
         **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True, tied=tied),
         **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm", bias=True),

@@ -1,4 +1,4 @@
-"""Llama and its kin: llama (Llama, Mistral, Mixtral), smollm3, granite, olmo2, olmoe, stablelm and starcoder2."""
+"""Llama and its variants: llama (Llama, Mistral, Mixtral), smollm3, granite, olmo2, olmoe, stablelm and starcoder2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from realizar.arch.blocks import (
 from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Names, llama3_factors, number, permuted, rope_dims, windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
-# Checkpoints have rotary halves, files of these architectures neighbours.
+# Checkpoints use rope style "neox" (halves), files of these architectures "norm" (pairs).
 PERMUTED: Names = {
     "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", permuted("n_head")),
     "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", permuted("n_head_kv")),
@@ -48,9 +48,9 @@ PERMUTED: Names = {
 class Llama(Architecture):
     """Llama 2 and 3, Mistral, Mixtral, SmolLM2 (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783).
 
-    The converter permutes the rows of q and k, so that rotary pairs are neighbours ("norm"). Llama 3's frequency
-    factors come as the tensor `rope_freqs`, longrope's as two; linear and yarn scaling come as metadata. Mixtral has
-    experts for its feed-forward (https://arxiv.org/abs/2401.04088).
+    The converter permutes the rows of q and k so that rotary pairs are adjacent ("norm"). Llama 3's frequency factors
+    are the tensor `rope_freqs`, longrope's two tensors; linear and YaRN scaling are metadata. Mixtral has a mixture of
+    experts as feed-forward (https://arxiv.org/abs/2401.04088).
     """
 
     name = "llama"
@@ -61,7 +61,7 @@ class Llama(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> HParams:
-        """The numbers of this model, and of its experts if it has any."""
+        """The hyperparameters of this model, and of its experts if it has any."""
         hp = super().hparams(md)
         return expert_hparams(hp, md) if md.integer("expert_count", 0) else hp
 
@@ -81,7 +81,7 @@ class Llama(Architecture):
 
 
 def llama_tensors(hp: HParams) -> WeightTable:
-    """What Llama shares with SmolLM3 and Granite."""
+    """The tensors that Llama, SmolLM3 and Granite share."""
     return {
         **embedding_tensors(hp.n_vocab, hp.n_embd),
         **gqa_tensors(hp, bias=None, output_bias=None),
@@ -95,7 +95,7 @@ class SmolLM3(Architecture):
 
     name = "smollm3"
     checkpoint = Checkpoint(("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": rope_dims})
-    NO_ROPE_PERIOD = 4  # files do not carry it; llama.cpp takes 4 as well
+    NO_ROPE_PERIOD = 4  # not in the metadata; llama.cpp uses 4 too
 
     def tensors(self, hp: HParams) -> WeightTable:
         """As Llama."""
@@ -116,7 +116,7 @@ class SmolLM3(Architecture):
 
 @dataclass(frozen=True)
 class GraniteHParams(HParams):
-    """The numbers of Granite: the four multipliers, and whether q and k are rotated."""
+    """The hyperparameters of Granite: the four multipliers, and whether q and k are rotated."""
 
     embedding_scale: float
     residual_scale: float
@@ -142,7 +142,7 @@ class Granite(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> GraniteHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         hp = super().hparams(md)
         return GraniteHParams(
             **vars(hp),
@@ -154,11 +154,11 @@ class Granite(Architecture):
         )
 
     def tensors(self, hp: GraniteHParams) -> WeightTable:
-        """As Llama; no factors where nothing is rotated."""
+        """As Llama; no frequency factors without rotary embedding."""
         return {**llama_tensors(hp), **(rope_tensors(hp) if hp.rotated else {})}
 
     def ignored(self, md: ArchMetadata, hp: GraniteHParams) -> Sequence[str]:
-        """Factors of rotations too, where nothing is rotated."""
+        """Frequency factors too, if the model has no rotary embedding."""
         return (*super().ignored(md, hp), *(() if hp.rotated else ("rope_*",)))
 
     def build(self, g: Graph, w: Weights, hp: GraniteHParams) -> Value:
@@ -176,7 +176,7 @@ class Granite(Architecture):
 
 @dataclass(frozen=True)
 class OlmoHParams(HParams):
-    """The numbers of OLMo: the windows of its layers."""
+    """The hyperparameters of OLMo: its sliding-window layers."""
 
     windows: Windows
 
@@ -184,8 +184,8 @@ class OlmoHParams(HParams):
 class Olmo2(Architecture):
     """OLMo 2 and 3 (https://arxiv.org/abs/2501.00656): norms behind attention and feed-forward, not before.
 
-    q and k are normalized over their whole width. OLMo 3 has windows in three layers of four, which are rotated without
-    scaling.
+    q and k are normalized over their whole width. In OLMo 3, three layers of four have sliding-window attention,
+    without rope scaling.
     """
 
     name = "olmo2"
@@ -199,7 +199,7 @@ class Olmo2(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> OlmoHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         windows = self.windows(md, 4, rope_scaling=RopeScaling())
         return OlmoHParams(**vars(super().hparams(md)), windows=windows)
 
@@ -252,7 +252,7 @@ class OlmoE(Architecture):
     checkpoint = Checkpoint(("OlmoeForCausalLM",))
 
     def hparams(self, md: ArchMetadata) -> ExpertHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         return expert_hparams(super().hparams(md), md)
 
     def tensors(self, hp: ExpertHParams) -> WeightTable:
@@ -278,8 +278,8 @@ class OlmoE(Architecture):
 class StableLM(Architecture):
     """StableLM 1 to 3 (https://arxiv.org/abs/2402.17834): Llama with layer norms and some elements of a head rotated.
 
-    StableLM 2 12B normalizes each head of q and k with weights of its own, and adds attention and feed-forward side by
-    side behind one norm.
+    StableLM 2 12B normalizes each head of q and k with its own weights, and has parallel attention and feed-forward
+    after one norm.
     """
 
     name = "stablelm"

@@ -1,4 +1,4 @@
-"""The Mamba family: mamba (Mamba, FalconMamba), mamba2, jamba (recurrent and attending layers, and experts)."""
+"""The Mamba family: mamba (Mamba, FalconMamba), mamba2, jamba (recurrent and attention layers, and experts)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from realizar.arch.experts import expert_tensors
 
 
 def scan_names(mixer: str) -> Names:
-    """The recurrence of a layer in checkpoints."""
+    """Names of a recurrent layer in checkpoints."""
     return {
         "blk.{i}.ssm_in": f"{mixer}.in_proj",
         "blk.{i}.ssm_conv1d": f"{mixer}.conv1d",
@@ -49,7 +49,7 @@ NAMES: Names = {
     **scan_names("layers.{i}.mixer"),
 }
 KEYS: Keys = {
-    "context_length": lambda config: 1 << 20,  # there is none; llama.cpp's converter writes this
+    "context_length": lambda config: 1 << 20,  # it has none; llama.cpp's converter writes this
     "feed_forward_length": lambda config: 0,
     "attention.head_count": lambda config: 0,
     "attention.key_length": None,
@@ -62,19 +62,19 @@ KEYS: Keys = {
 
 
 def n_inner(config: Config) -> int:
-    """Channels of the scan."""
+    """Number of channels of the scan."""
     expand = config.get("mamba_expand") or config.get("expand", 2)
     return int(expand * config["hidden_size"])
 
 
 def dt_rank(config: Config) -> int:
-    """Numbers that the steps are made of: by default a sixteenth of the stream's."""
+    """Rank of the projection to dt, by default n_embd / 16."""
     found = config.get("mamba_dt_rank") or config.get("time_step_rank", "auto")
     return -(config["hidden_size"] // -16) if found == "auto" else int(found)
 
 
 def heads_kv(config: Config) -> list[int]:
-    """KV heads of each layer of Jamba; none where it has a recurrence."""
+    """KV heads of each layer of Jamba; 0 for recurrent layers."""
     period, offset = config["attn_layer_period"], config["attn_layer_offset"]
     n = config["num_key_value_heads"]
     return [n if i % period == offset else 0 for i in range(config["num_hidden_layers"])]
@@ -82,20 +82,20 @@ def heads_kv(config: Config) -> list[int]:
 
 @dataclass(frozen=True)
 class MambaHParams(HParams):
-    """Beside what every model has: the sizes of the recurrence.
+    """The hyperparameters, with the sizes of the recurrence.
 
     Attributes
     ----------
     n_tap : int
-        Tokens that the convolution looks at.
+        Width of the convolution in tokens.
     n_inner, n_state : int
-        Channels, and numbers that each of them remembers.
+        Number of channels, and state size of each.
     dt_rank : int
-        Numbers that the steps of all channels are made of; of Mamba 2 the heads, each with a step of its own.
+        Rank of the projection to dt; in Mamba 2 the number of heads, each with its own dt.
     n_group : int
-        Sets of b and c (Mamba 2).
+        Number of groups of b and c (Mamba 2).
     norms_dt_b_c : bool
-        dt, b and c are normed, without weights (FalconMamba).
+        Whether dt, b and c are normalized, without weights (FalconMamba).
     """
 
     n_tap: int
@@ -109,8 +109,8 @@ class MambaHParams(HParams):
 class Mamba(Architecture):
     """Mamba (https://arxiv.org/abs/2312.00752) and FalconMamba (https://arxiv.org/abs/2410.05355).
 
-    Each layer widens the stream twice, convolves one half over a few tokens, runs it through a scan whose steps, inputs
-    and outputs depend on the token, and lets the other half gate the result.
+    Each layer projects x to two branches: one goes through a causal convolution and a selective scan, whose dt, b and c
+    depend on the token; the other gates the result.
     """
 
     name = "mamba"
@@ -126,7 +126,7 @@ class Mamba(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> MambaHParams:
-        """The numbers of this model, which has no heads, positions or feed-forward."""
+        """The hyperparameters of this model, which has no heads, positions or feed-forward."""
         return MambaHParams(
             n_layer=md.layers(), n_embd=md.positive("embedding_length"), n_ff=0, n_vocab=md.n_vocab(),
             n_ctx_train=md.positive("context_length"), n_head=0, n_head_kv=0, head_dim=0, head_dim_v=0,
@@ -157,13 +157,13 @@ class Mamba(Architecture):
         }
 
     def norm_dt_b_c(self, g: Graph, parts: Sequence[Value], blk: Any, hp: MambaHParams) -> Sequence[Value]:
-        """dt, b and c as the scan takes them."""
+        """dt, b and c, normalized if the model does so."""
         return [g.rms_norm(part, None, eps=hp.norm_eps) for part in parts] if hp.norms_dt_b_c else parts
 
     def scan(self, g: Graph, h: Value, blk: Any, hp: MambaHParams, layer: int) -> Value:
         """The recurrence of one layer."""
         x, z = g.split(g.linear(h, blk.ssm_in), hp.n_inner, hp.n_inner)
-        x = g.silu(g.short_conv(x, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, hp.n_inner), "conv")))
+        x = g.silu(g.causal_conv1d(x, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, hp.n_inner), "conv")))
         parts = g.split(g.linear(x, blk.ssm_x), hp.dt_rank, hp.n_state, hp.n_state)
         dt, b, c = self.norm_dt_b_c(g, parts, blk, hp)
         state = g.state(layer, (hp.n_inner, hp.n_state), "scan")
@@ -181,8 +181,8 @@ class Mamba(Architecture):
 class Mamba2(Mamba):
     """Mamba 2 (https://arxiv.org/abs/2405.21060).
 
-    One product gives all inputs of the scan, whose heads have one decay each; the convolution goes over b and c too,
-    and the gated result is normed in groups.
+    One projection computes all inputs of the scan, whose heads have one decay each; the convolution includes b and c,
+    and the gated result is normalized in groups.
     """
 
     name = "mamba2"
@@ -219,7 +219,7 @@ class Mamba2(Mamba):
         n_bc = hp.n_group * hp.n_state
         n_conv = hp.n_inner + 2 * n_bc
         z, xbc, dt = g.split(g.linear(h, blk.ssm_in), hp.n_inner, n_conv, hp.dt_rank)
-        xbc = g.silu(g.short_conv(xbc, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, n_conv), "conv")))
+        xbc = g.silu(g.causal_conv1d(xbc, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, n_conv), "conv")))
         x, b, c = g.split(xbc, hp.n_inner, n_bc, n_bc)
         state = g.state(layer, (hp.n_inner, hp.n_state), "scan")
         y = g.selective_scan(x, dt, b, c, a=blk.ssm_a, d=blk.ssm_d, dt_bias=blk.ssm_dt, state=state)
@@ -229,7 +229,7 @@ class Mamba2(Mamba):
 
 @dataclass(frozen=True)
 class JambaHParams(MambaHParams):
-    """Beside Mamba's: the KV heads of each layer, 0 where it is recurrent; number and width of the experts."""
+    """Mamba's hyperparameters, KV heads of each layer (0: recurrent), and number and width of experts."""
 
     heads_kv: tuple[int, ...]
     n_expert: int
@@ -240,7 +240,7 @@ class JambaHParams(MambaHParams):
 class Jamba(Mamba):
     """Jamba (https://arxiv.org/abs/2403.19887): some layers attend, without positions, and some have experts.
 
-    The metadata say which layers attend, by their KV heads; the file says which have experts, by its tensors.
+    The KV heads of a layer in the metadata tell whether it is attention; the tensors tell whether it has experts.
     """
 
     name = "jamba"
@@ -271,7 +271,7 @@ class Jamba(Mamba):
     )
 
     def hparams(self, md: ArchMetadata) -> JambaHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         hp = super().hparams(md)
         n_head = md.positive("attention.head_count")
         head_dim = max(1, hp.n_embd // n_head)
@@ -297,7 +297,7 @@ class Jamba(Mamba):
         return table
 
     def scan_tensors(self, hp: MambaHParams) -> WeightTable:
-        """Mamba's, and norms of dt, b and c."""
+        """Mamba's tensors, and norms of dt, b and c."""
         return {
             **super().scan_tensors(hp),
             "blk.{i}.ssm_dt_norm": Weight((hp.dt_rank,)),
@@ -306,7 +306,7 @@ class Jamba(Mamba):
         }
 
     def norm_dt_b_c(self, g: Graph, parts: Sequence[Value], blk: Any, hp: MambaHParams) -> Sequence[Value]:
-        """dt, b and c as the scan takes them."""
+        """dt, b and c, normalized with weights."""
         norms = (blk.ssm_dt_norm, blk.ssm_b_norm, blk.ssm_c_norm)
         return [g.rms_norm(part, norm, eps=hp.norm_eps) for part, norm in zip(parts, norms, strict=True)]
 
@@ -324,7 +324,7 @@ class Jamba(Mamba):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
     def feed_forward(self, g: Graph, h: Value, blk: Any, hp: JambaHParams) -> Value:
-        """Dense, or experts weighed by the softmax over all of them."""
+        """A dense feed-forward, or experts weighted by the softmax over all of them."""
         if blk.ffn_gate_inp is None:
             return swiglu_ffn(g, h, blk)
         choice = g.route(g.linear(h, blk.ffn_gate_inp), hp.n_expert_used)

@@ -113,7 +113,7 @@ class Phi3(Architecture):
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
-        """Longrope, although the files do not name it: the tables say whether there is any."""
+        """Longrope, which files do not name: the factor tables show whether it is used."""
         scaling = super().rope_scaling(md)
         return replace(scaling, kind="longrope") if scaling.kind == "none" else scaling
 
@@ -140,7 +140,7 @@ class PhiMoe(Phi3):
     """Phi-3.5-MoE (https://arxiv.org/abs/2404.14219): norms and products with biases, two of sixteen experts.
 
     As llama.cpp computes it, which is what files are made for: with RMS norms, without windows, and with the softmax
-    of the router's two greatest logits. Transformers has layer norms and SparseMixer's routing.
+    of the router's two greatest logits. transformers has layer norms and SparseMixer's routing.
     """
 
     name = "phimoe"
@@ -151,15 +151,15 @@ class PhiMoe(Phi3):
     )
 
     def window(self, md: ArchMetadata) -> int:
-        """None, whatever the file says."""
+        """No sliding window, even if the file has the key."""
         return 0
 
     def hparams(self, md: ArchMetadata) -> ExpertHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         return expert_hparams(super().hparams(md), md)
 
     def tensors(self, hp: HParams) -> WeightTable:
-        """Separate q, k, v; biases everywhere but in the experts."""
+        """Separate q, k, v; biases everywhere except in the experts."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, norm_bias=True, tied=False),
             "output": Weight((hp.n_vocab, hp.n_embd), bias=True),

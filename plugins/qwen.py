@@ -79,7 +79,7 @@ class Qwen(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> HParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         hp = super().hparams(md)
         return replace(hp, n_ff=hp.n_ff // 2)
 
@@ -134,7 +134,7 @@ class Qwen3(Architecture):
         }
 
     def ignored(self, md: ArchMetadata, hp: HParams) -> Sequence[str]:
-        """The head of a reranker, too, which scores pairs of texts by two of the logits."""
+        """The head of a reranker too, which scores pairs of texts by two of the logits."""
         return (*super().ignored(md, hp), "cls.*")
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
@@ -148,7 +148,7 @@ class Qwen3(Architecture):
 
 @dataclass(frozen=True)
 class Qwen2MoeHParams(ExpertHParams):
-    """The numbers of Qwen 2 MoE: the width of the expert that every token goes to."""
+    """The hyperparameters of Qwen 2 MoE: the width of the shared expert."""
 
     n_ff_shared: int
 
@@ -156,7 +156,7 @@ class Qwen2MoeHParams(ExpertHParams):
 class Qwen2Moe(Architecture):
     """Qwen 1.5 MoE and Qwen 2 57B-A14B (https://arxiv.org/abs/2407.10671): experts beside one for every token.
 
-    That one has a gate, a sigmoid of x. The weights of the chosen experts are not normalized.
+    The shared expert has a sigmoid gate. The weights of the chosen experts are not normalized.
     """
 
     name = "qwen2moe"
@@ -175,7 +175,7 @@ class Qwen2Moe(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> Qwen2MoeHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         hp = super().hparams(md)
         experts = expert_hparams(hp, md, n_ff=max(1, hp.n_ff // md.positive("expert_used_count")))
         return Qwen2MoeHParams(**vars(experts), n_ff_shared=md.positive("expert_shared_feed_forward_length", hp.n_ff))
@@ -212,7 +212,7 @@ class Qwen3Moe(Architecture):
     checkpoint = Checkpoint(("Qwen3MoeForCausalLM",), keys={"expert_feed_forward_length": "moe_intermediate_size"})
 
     def hparams(self, md: ArchMetadata) -> ExpertHParams:
-        """The numbers of this model."""
+        """The hyperparameters of this model."""
         hp = super().hparams(md)
         return expert_hparams(hp, md, n_ff=max(1, hp.n_ff // md.positive("expert_used_count")))
 

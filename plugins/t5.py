@@ -21,14 +21,14 @@ from realizar.arch.checkpoint import Key, Source, number
 
 
 def _attention(side: str, ours: str, theirs: str) -> dict[str, str]:
-    """Names of an attention and its norm: of ours in GGUF, of theirs in a checkpoint."""
+    """Names of an attention and its norm: `ours` in GGUF, `theirs` in a checkpoint."""
     block = f"{side}.block.{{i}}.{theirs}"
     names = {f"{side[:3]}.blk.{{i}}.{ours}_{part}": f"{block}.{part}" for part in "qkvo"}
     return {f"{side[:3]}.blk.{{i}}.{ours}_norm": f"{block.rpartition('.')[0]}.layer_norm", **names}
 
 
 def _side(side: str, last: int) -> dict[str, str]:
-    """Names of one side; `last` is the place of the feed-forward in a layer."""
+    """Names of the encoder or decoder; `last` is the index of the feed-forward in a layer."""
     ffn = f"{side}.block.{{i}}.layer.{last}"
     return {
         f"{side[:3]}.output_norm": f"{side}.final_layer_norm",
@@ -60,13 +60,13 @@ KEYS: dict[str, Key] = {
 
 @dataclass(frozen=True)
 class T5HParams(HParams):
-    """The numbers of a T5.
+    """The hyperparameters of a T5.
 
     Attributes
     ----------
     n_layer_decoder : int
     n_bucket : int
-        Buckets of distances that the relative biases know.
+        Number of buckets of the relative position bias.
     """
 
     n_layer_decoder: int
@@ -76,9 +76,8 @@ class T5HParams(HParams):
 class T5Encoder(Architecture):
     """The encoders of T5, as text-to-image models and sentence-T5 use them (https://arxiv.org/abs/1910.10683).
 
-    Positions are biases of the scores, learned for buckets of distances; scores are not scaled. All layers take the
-    biases of the first, save in umT5's files, where each has its own. T5 1.1, Flan-T5 and mT5 have a gated
-    feed-forward.
+    Learned relative position biases for buckets of distances; scores are not scaled. All layers share the biases of
+    the first, except in umT5, where each has its own. T5 1.1, Flan-T5 and mT5 have a gated feed-forward.
     """
 
     name = "t5encoder"
@@ -90,7 +89,7 @@ class T5Encoder(Architecture):
     )
 
     def hparams(self, md: ArchMetadata) -> T5HParams:
-        """The decoder may have another number of layers than the encoder."""
+        """The hyperparameters; the decoder may have a different number of layers."""
         hp = super().hparams(md)
         return T5HParams(
             **vars(hp),
@@ -103,11 +102,11 @@ class T5Encoder(Architecture):
         return {"token_embd": Weight((hp.n_vocab, hp.n_embd)), **self.stack_tensors(hp, "enc", hp.n_layer)}
 
     def ignored(self, md: ArchMetadata, hp: T5HParams) -> Sequence[str]:
-        """Biases of attention to the source, which T5 1.0 holds in vain, and an output matrix beside an encoder."""
+        """Position biases of cross-attention, unused in T5 1.0, and the output matrix of an encoder file."""
         return (*super().ignored(md, hp), "dec.blk.*.cross_attn_rel_b.weight", "output.weight")
 
     def stack_tensors(self, hp: T5HParams, side: str, n_layer: int) -> WeightTable:
-        """The layers of one side; `side` is "enc" or "dec"."""
+        """The layers of the encoder (`side` "enc") or the decoder ("dec")."""
         table = {f"{side}.output_norm": Weight((hp.n_embd,))}
         for i in range(n_layer):
             blk = f"{side}.blk.{i}"
@@ -124,7 +123,7 @@ class T5Encoder(Architecture):
         return table
 
     def attention_tensors(self, hp: T5HParams, name: str) -> WeightTable:
-        """Norm, q, k, v and output; heads together may be wider than the model, or narrower."""
+        """Norm, q, k, v and output; n_head * head_dim may differ from n_embd."""
         n_k, n_v = hp.n_head * hp.head_dim, hp.n_head * hp.head_dim_v
         return {
             f"{name}_norm": Weight((hp.n_embd,)),
@@ -137,21 +136,21 @@ class T5Encoder(Architecture):
     def self_attention(
         self, g: Graph, x: Value, blk: Any, hp: T5HParams, buckets: Any, layer: int | None
     ) -> Value:  # fmt: skip
-        """x + attention(norm(x)); causal where the layer remembers."""
+        """x + attention(norm(x)); causal if the layer has a KV cache."""
         h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
         q, k, v = (g.heads(g.linear(h, weight), hp.n_head) for weight in (blk.attn_q, blk.attn_k, blk.attn_v))
         a = g.attention(q, k, v, layer=layer, scale=1.0, causal=layer is not None, buckets=buckets)
         return x + g.linear(a, blk.attn_o)
 
     def ffn(self, g: Graph, x: Value, blk: Any, hp: T5HParams) -> Value:
-        """x + ffn(norm(x)): relu, or from T5 1.1 on gelu (by tanh) with a gate."""
+        """x + ffn(norm(x)): relu, or from T5 1.1 on gated gelu (tanh)."""
         h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
         if blk.ffn_gate is None:
             return x + mlp(g, h, blk, g.relu)
         return x + g.linear(g.gelu(g.linear(h, blk.ffn_gate)) * g.linear(h, blk.ffn_up), blk.ffn_down)
 
     def encoder(self, g: Graph, w: Weights, hp: T5HParams) -> Value:
-        """The representation of every token of the source."""
+        """The hidden state of every token of the encoder input."""
         x = g.embed(w.token_embd)
         for blk in w.enc_blk:
             x = self.self_attention(g, x, blk, hp, blk.attn_rel_b or w.enc_blk[0].attn_rel_b, layer=None)
@@ -159,20 +158,20 @@ class T5Encoder(Architecture):
         return g.rms_norm(x, w.enc_output_norm, eps=hp.norm_eps)
 
     def build(self, g: Graph, w: Weights, hp: T5HParams) -> Mapping[str, Value]:
-        """The encoder alone."""
+        """The encoder only."""
         return {"hidden": self.encoder(g, w, hp)}
 
     def programs(self) -> Mapping[str, Any]:
-        """An encoder writes no text."""
+        """Only "encode": an encoder generates no text."""
         return {"encode": self.build}
 
 
 class T5(T5Encoder):
     """T5, Flan-T5, UL2 and mT5 (https://arxiv.org/abs/1910.10683).
 
-    The encoder reads the prompt once, the decoder answers to it. Where the output matrix is the embedding (T5 1.0), the
-    decoder's output is multiplied by n_embd^-0.5 in front of it, as in the original: samples follow the model's own
-    probabilities. llama.cpp leaves that out.
+    The encoder reads the prompt once, the decoder generates. If the output matrix is the embedding (T5 1.0), its input
+    is multiplied by n_embd^-0.5, as in the original, so that samples follow the model's own probabilities. llama.cpp
+    does not do so.
     """
 
     name = "t5"
@@ -190,25 +189,25 @@ class T5(T5Encoder):
         return {**super().tensors(hp), **self.stack_tensors(hp, "dec", hp.n_layer_decoder), "output": output}
 
     def encode(self, g: Graph, w: Weights, hp: T5HParams) -> Mapping[str, Value]:
-        """The encoder, and what every layer of the decoder will look at of its result."""
+        """The encoder, and the cross-attention K and V of every decoder layer."""
         x = self.encoder(g, w, hp)
         for i, blk in enumerate(w.dec_blk):
             k, v = (g.heads(g.linear(x, weight), hp.n_head) for weight in (blk.cross_attn_k, blk.cross_attn_v))
-            g.store_source(k, v, self.source(g, hp, i))
+            g.cross_store(k, v, self.source(g, hp, i))
         return {"hidden": x}
 
     def source(self, g: Graph, hp: T5HParams, layer: int) -> Any:
-        """Keys and values of the encoder's result."""
+        """Cache the keys and values of the encoder output."""
         return g.cache(layer, "cross", n_head_kv=hp.n_head, head_dim=hp.head_dim, head_dim_v=hp.head_dim_v)
 
     def build(self, g: Graph, w: Weights, hp: T5HParams) -> Mapping[str, Value]:
-        """The decoder: self-attention, attention to the source, feed-forward."""
+        """The decoder: self-attention, cross-attention, feed-forward."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.dec_blk):
             x = self.self_attention(g, x, blk, hp, blk.attn_rel_b or w.dec_blk[0].attn_rel_b, layer=i)
             h = g.rms_norm(x, blk.cross_attn_norm, eps=hp.norm_eps)
             q = g.heads(g.linear(h, blk.cross_attn_q), hp.n_head)
-            x = x + g.linear(g.attend_source(q, self.source(g, hp, i), scale=1.0), blk.cross_attn_o)
+            x = x + g.linear(g.cross_attention(q, self.source(g, hp, i), scale=1.0), blk.cross_attn_o)
             x = self.ffn(g, x, blk, hp)
         x = g.rms_norm(x, w.dec_output_norm, eps=hp.norm_eps)
         if w.output.name == "token_embd":
@@ -216,7 +215,7 @@ class T5(T5Encoder):
         return {"logits": g.linear(x, w.output)}
 
     def programs(self) -> Mapping[str, Any]:
-        """The encoder runs once for a prompt, the decoder for every token of the answer."""
+        """The encoder runs once per prompt, the decoder for every generated token."""
         return {"encode": self.encode, "decode": self.build}
 
 

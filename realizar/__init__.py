@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realizar.arch.hookspecs import hookimpl
-    from realizar.engine.completion import Completion
+    from realizar.async_llm import AsyncLLM
+    from realizar.engine.output import Completion
     from realizar.llm import LLM
     from realizar.params import SamplingParams
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "Completion", "SamplingParams", "__version__", "hookimpl"]
+__all__ = ["LLM", "AsyncLLM", "Completion", "SamplingParams", "__version__", "hookimpl"]
 
 _HOME = {
     "LLM": "realizar.llm",
+    "AsyncLLM": "realizar.async_llm",
     "SamplingParams": "realizar.params",
-    "Completion": "realizar.engine.completion",
+    "Completion": "realizar.engine.output",
     "hookimpl": "realizar.arch.hookspecs",
 }
 

@@ -42,7 +42,7 @@ class TensorError(RealizarError):
 
 
 class PluginError(RealizarError):
-    """A plugin cannot be loaded, or two plugins register the same name."""
+    """A plugin cannot be loaded, two plugins register the same name, or the definition of a plugin's op fails."""
 
 
 class GraphError(RealizarError):
@@ -79,6 +79,14 @@ class GrammarError(RealizarError):
 
 class ContextFullError(RealizarError):
     """A prompt or request does not fit into the context."""
+
+
+class CacheFullError(RealizarError):
+    """Every block of the cache is held. The scheduler preempts a request then, so no user meets this."""
+
+
+class BusyError(RealizarError):
+    """As many requests wait as may (`max_waiting`)."""
 
 
 class ModelNotFoundError(RealizarError):

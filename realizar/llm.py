@@ -5,36 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from realizar import store
-from realizar.calls import ChatPrompts, ToolUse
-from realizar.engine.engine import Engine
-from realizar.engine.stream import TextStream
-from realizar.errors import ParameterError, RealizarError, memory_for, shown
-from realizar.forks import cached_property
-from realizar.model import load as load_model
-from realizar.params import Activations, EngineParams, KVType, SamplingParams
-from realizar.params.per_prompt import as_prompts, params_of_each
-from realizar.reading import Reading
+from realizar.engine.handle import Handle, TextStream
+from realizar.loaded import DEFAULT, LoadedModel, Messages, Prompt, ToolChoice, Tools
+from realizar.params import SamplingParams
 
 if TYPE_CHECKING:
-    import os
     from types import TracebackType
 
-    from realizar.engine.completion import Completion
-    from realizar.engine.writing import Writing
-    from realizar.model import Model
+    import numpy as np
+    import numpy.typing as npt
+
+    from realizar.calls import ToolUse
+    from realizar.engine.output import Completion
+    from realizar.engine.scoring import Score, ScoreRequest
     from realizar.tokenizer.fim import Order
 
-    Prompt = str | Sequence[int]
-    Messages = Sequence[Mapping[str, Any]]
-    Tools = Sequence[Mapping[str, Any]]
-    ToolChoice = Literal["auto", "none", "required"] | Mapping[str, Any]
 
-DEFAULT = SamplingParams()
-"""What a request gets that names no params."""
-
-
-class LLM(Reading):
+class LLM(LoadedModel):
     """A model, ready to continue texts. It may be used from several threads at once.
 
     Parameters
@@ -67,6 +54,8 @@ class LLM(Reading):
         A smaller model with the same vocabulary that guesses instead.
     n_draft : int
         Guesses about one text in one step at most.
+    max_waiting : int, optional
+        Requests that may wait for their turn; further ones are refused with a BusyError.
 
     Raises
     ------
@@ -83,59 +72,12 @@ class LLM(Reading):
     ...     llm.generate("Why is the sky blue?", SamplingParams(max_tokens=32))[0].text
     """
 
-    def __init__(
-        self,
-        model: str | os.PathLike[str],
-        *,
-        n_threads: int | None = None,
-        n_ctx: int | None = None,
-        n_seqs: int = 4,
-        n_batch: int = 512,
-        kv_type: KVType | tuple[KVType, KVType] = "f16",
-        activations: Activations | None = None,
-        load: Literal["mmap", "read"] = "mmap",
-        speculate: Literal["ngram"] | None = None,
-        draft: str | os.PathLike[str] | None = None,
-        n_draft: int = 31,
-    ) -> None:
-        self._engine: Engine | None = None
-        self.params = EngineParams(
-            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft
-        )  # fmt: skip
-        models: list[Model] = []
-        try:
-            with memory_for(f"loading {shown(model)}", lambda: _sizes(models, self.params)):
-                models.extend(
-                    load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
-                )
-                self._engine = Engine(models[0], self.params, *models[1:])
-        except Exception:
-            for loaded in models:
-                loaded.close()
-            raise
-
-    @property
-    def engine(self) -> Engine:
-        """The engine behind it, for tools that need more than text.
-
-        Raises
-        ------
-        RealizarError
-            If the LLM is closed.
-        """
-        if self._engine is None:
-            raise RealizarError("this LLM is closed; make a new one")
-        return self._engine
-
-    @property
-    def sampling_defaults(self) -> Mapping[str, Any]:
-        """Fields of `SamplingParams` for which the model's file has values: those of requests that leave them unset."""
-        return self.engine.sampling_defaults
-
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        *,
+        priority: int = 0,
     ) -> list[Completion]:
         """Continue one or several prompts, or answer them where the model has an encoder, all at once.
 
@@ -145,6 +87,8 @@ class LLM(Reading):
             Text gets the BOS token where the model wants one; special tokens in it are plain text.
         params : SamplingParams or list of SamplingParams, optional
             For all prompts, or one for each.
+        priority : int
+            Requests with more go first, and may preempt those with less (docs/scheduling.md).
 
         Returns
         -------
@@ -157,31 +101,22 @@ class LLM(Reading):
             If a prompt is empty, a token id does not exist, or the numbers of prompts and params differ.
         ContextFullError
             If a prompt is longer than the context.
+        BusyError
+            If more than `max_waiting` requests wait already.
         """
-        several = as_prompts(prompts)
-        each = params_of_each(params, len(several))
-        requests: list[Writing] = []
-        try:
-            for prompt, its_params in zip(several, each, strict=True):
-                requests.append(self._request(prompt, its_params))
-            self.engine.complete(requests)
-        finally:
-            for request in requests:
-                request.cancel()
+        requests = self._text_requests(prompts, params, priority)
+        self.engine.complete(requests)
         return [request.completion() for request in requests]
 
-    def _request(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> Writing:
-        if isinstance(params, SamplingParams) and params.n_beams > 1:
-            return self.engine.search(self._ids(prompt), params)
-        return self.engine.generate(self._ids(prompt), params, tools)
-
-    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> TextStream:
+    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> TextStream:
         """Continue one prompt, piece by piece.
 
         Parameters
         ----------
         prompt : str or token ids
         params : SamplingParams, optional
+        priority : int
+            As in `generate`.
 
         Returns
         -------
@@ -193,28 +128,51 @@ class LLM(Reading):
         ParameterError, ContextFullError
             As `generate`, at once.
         """
-        return self._stream(prompt, params)
+        return self._text_stream(prompt, params, priority)
 
-    def _stream(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextStream:
-        if isinstance(params, SamplingParams) and params.n_texts > 1:
-            raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
-        return TextStream(self.engine, self.engine.generate(self._ids(prompt), params, tools))
+    def events(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> Handle:
+        """Continue one prompt by one text or several, and follow them by typed events (`realizar.engine.output`).
+
+        Parameters
+        ----------
+        prompt : str or token ids
+        params : SamplingParams, optional
+        priority : int
+            As in `generate`.
+
+        Returns
+        -------
+        Handle
+            Yields events; the last one is a FinishEvent, which has the Completion, or an ErrorEvent.
+
+        Raises
+        ------
+        ParameterError, ContextFullError
+            As `generate`, at once.
+        """
+        return self.engine.loop.submit(self._text_request(prompt, params, priority))
+
+    def _text_stream(
+        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
+    ) -> TextStream:
+        request = self._streamed(prompt, params, priority, tools)
+        return TextStream(self.engine.loop.submit(request), request)
 
     @overload
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Answer the last message of a conversation.
@@ -229,6 +187,8 @@ class LLM(Reading):
             list of parts {"type": "text", "text": str}. Names of special tokens count as such inside a content too, as
             with other engines: take them out of text that you do not trust.
         params : SamplingParams, optional
+        priority : int
+            As in `generate`.
         tools : list of dict, optional
             What the answer may call, as OpenAI's clients describe it; arguments keep to their schema (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
@@ -247,27 +207,26 @@ class LLM(Reading):
         """
         ids, params, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
         if stream:
-            return self._stream(ids, params, use)
-        request = self._request(ids, params, use)
+            return self._text_stream(ids, params, priority, use)
+        request = self._text_request(ids, params, priority, use)
         self.engine.complete([request])
         return request.completion()
-
-    @cached_property
-    def _prompts(self) -> ChatPrompts:
-        return ChatPrompts(self.tokenizer)
 
     @overload
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Write what belongs between two texts, with the tokens that the model was trained to fill in by.
@@ -277,6 +236,8 @@ class LLM(Reading):
         prefix, suffix : str
             What is in front of the gap and behind it.
         params : SamplingParams, optional
+        priority : int
+            As in `generate`.
         order : {"psm", "spm"}, optional
             Whether the model reads the prefix first or the suffix; by default as its file tells (docs/infill.md).
         stream : bool
@@ -290,7 +251,120 @@ class LLM(Reading):
             As `generate`.
         """
         ids = self.tokenizer.infill(prefix, suffix, order)
-        return self.stream(ids, params) if stream else self.generate(ids, params)[0]
+        return (
+            self.stream(ids, params, priority=priority) if stream else self.generate(ids, params, priority=priority)[0]
+        )
+
+    def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+        """Return the logits after every token of a text.
+
+        Parameters
+        ----------
+        token_ids : sequence of int
+            At least one, at most n_ctx.
+        decoder_tokens : sequence of int, optional
+            For models with an encoder, which reads token_ids: the answer whose logits are wanted.
+
+        Returns
+        -------
+        float32 [n_tokens, n_vocab]
+
+        Raises
+        ------
+        ParameterError, ContextFullError
+            As `generate`.
+        """
+        request = self._logits_request(token_ids, decoder_tokens)
+        self.engine.complete([request])
+        return request.logits
+
+    @overload
+    def score(self, prompt: Prompt, continuation: Prompt, logprobs: int = 1) -> Score: ...
+    @overload
+    def score(self, prompt: Prompt, continuation: list[str] | list[list[int]], logprobs: int = 1) -> list[Score]: ...
+    def score(
+        self, prompt: Prompt, continuation: Prompt | list[str] | list[list[int]], logprobs: int = 1
+    ) -> Score | list[Score]:
+        """Return how likely the model finds a text, or each of several, behind a prompt.
+
+        Of logits no more is kept than the step that computes them gives: memory does not grow with the text.
+
+        Parameters
+        ----------
+        prompt : str or token ids
+            Text gets the BOS token where the model wants one. Where the model has an encoder, that reads it.
+        continuation : str or token ids, or a list of either
+            Where both are text they are read as one: what is scored are all tokens behind those that are the prompt's
+            own, too. Give token ids for a cut of your own.
+        logprobs : int
+            How many of the most probable tokens to report in each place, 1 at least.
+
+        Returns
+        -------
+        Score, or list of Score
+
+        Raises
+        ------
+        ParameterError
+            If either has no tokens, or a token id does not exist.
+        ContextFullError
+            If both are longer than the context.
+        """
+        single, pairs = self._pairs(prompt, continuation)
+        requests: list[ScoreRequest] = []
+        for batch in (pairs[:1], pairs[1:]):  # the others find in the cache what the first one computed
+            now = self._score_requests(batch, logprobs)
+            self.engine.complete(now)
+            requests += now
+        scores = [request.score() for request in requests]
+        return scores[0] if single else scores
+
+    @overload
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True
+    ) -> Any: ...
+    @overload
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last"], normalize: bool = True
+    ) -> npt.NDArray[np.float32]: ...
+    @overload
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True
+    ) -> list[npt.NDArray[np.float32]]: ...
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
+        normalize: bool = True,
+    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
+        """Return vectors that stand for texts: pooled hidden states, of an encoder or behind a decoder's final norm.
+
+        Parameters
+        ----------
+        texts : str, list of str, token ids, or list of token ids
+            Text gets the special tokens that the model wants around it.
+        pooling : {"auto", "mean", "cls", "last"} or None
+            The mean of all tokens, the first or the last; "auto" as the file says (which may be None), else the mean of
+            an encoder's and the last of a decoder's. None returns the states themselves.
+        normalize : bool
+            Give pooled vectors length 1, so that their products are cosines.
+
+        Returns
+        -------
+        float32 [n_texts, n_embd]
+            Without pooling, a list of float32 [n_tokens, n_embd], one for each text.
+
+        Raises
+        ------
+        ParameterError
+            If a text is empty, a token id does not exist, an encoder cannot take a text in one step (n_batch), or
+            pooling is "auto" and the file is a reranker's, which has scores and no vectors.
+        ContextFullError
+            If a text is longer than the context.
+        """
+        pool = self._pooler(pooling, normalize)
+        requests = self._embedding_requests(texts)
+        self.engine.complete(requests)
+        vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
+        return vectors
 
     def close(self) -> None:
         """Give all memory back. A step under way ends first; requests that wait for more get a RealizarError."""
@@ -303,9 +377,3 @@ class LLM(Reading):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def _sizes(models: list[Model], params: EngineParams) -> str:
-    """What was asked for when memory ran out, as far as it is known by then."""
-    asked = "".join(f"{m.file.path.name} has {m.file.n_bytes / 2**20:.1f} MiB; " for m in models)
-    return f"{asked}n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens were asked for; ask for less, or load='mmap'"

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from realizar._kernels.plan import Pool
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
-from realizar.backends.cpu.bind import KV, bind
-from realizar.backends.cpu.compiled import CompiledPlan
-from realizar.backends.cpu.places import BindParams
 from realizar.errors import GGUFError, GraphError, ParameterError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
@@ -24,7 +16,9 @@ from realizar.runtime.weights import check_drafts, check_scales, collect
 
 if TYPE_CHECKING:
     from realizar.graph import Node
+    from realizar.graph.facts import WeightUse
     from realizar.params import Activations
+    from realizar.runtime.backend import Backend, CompileParams, Program, Storage
     from realizar.tokenizer import Tokenizer
 
 INT16_BELOW = 1e9
@@ -83,7 +77,7 @@ class Model:
             return "hidden"
         made = {i: node for node in graph.nodes for i in node.outputs}
         node = made[graph.outputs["logits"]]
-        while node.op != "linear":  # scales and caps
+        while not node.weights:  # scales and caps
             node = made[node.inputs[0]]
         return graph.values[node.inputs[0]].name
 
@@ -131,10 +125,13 @@ class Model:
             raise GGUFError(f"decoder_start_token_id={token}: the model has ids 0 to {self.hp.n_vocab - 1}")
         return token
 
-    def plan(self, program: str | None = None, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
+    def plan(
+        self, program: str | None = None, outputs: Iterable[str] | None = None, overrides: Iterable[str] = ()
+    ) -> Plan:
         """The plan of a program (the main one by default) for its declared outputs, or for the values of these names.
 
-        The values of `given` are not computed: each step is given them (the experts that another run has chosen).
+        The plan does not compute the values named in `overrides`: every step passes them in (for example the experts
+        that another run chose).
 
         Raises
         ------
@@ -142,18 +139,16 @@ class Model:
             If there is no such program or no such value.
         """
         program = program or self.main
-        key = (program, None if outputs is None else tuple(outputs), tuple(given))
+        key = (program, None if outputs is None else tuple(outputs), tuple(overrides))
         if key not in self._plans:
             if program not in self.graphs:
                 raise GraphError(f"program {program!r}: {self.architecture.name} has {', '.join(self.graphs)}")
             self._plans[key] = lower(self.graphs[program], key[1], key[2])
         return self._plans[key]
 
-    def bind(
-        self, plan: Plan, pool: Pool, params: BindParams, kv: KV, states: Mapping[str, npt.NDArray[np.float32]]
-    ) -> CompiledPlan:
-        """A plan made runnable on the CPU with these caches and threads."""
-        return bind(plan, self.tensors, pool, params, kv, states)
+    def bind(self, plan: Plan, backend: Backend, storage: Storage, params: CompileParams) -> Program:
+        """A plan that a backend runs on this model's weights and with this storage; raises as `Backend.compile`."""
+        return backend.compile(plan, self.tensors, storage, params)
 
     def bytes_read(self, n_tokens: int = 1, program: str | None = None) -> float:
         """Bytes of weights that a step of some tokens reads: each tensor once, of an embedding a row for each token.
@@ -163,31 +158,26 @@ class Model:
         plan = self.plan(program)
         read: dict[str, float] = {}
         for op in plan.ops:
-            for name in (*op.weights, *(b for b in op.attrs.get("bias", ()) if b is not None)):
-                data = self.tensors[name].data
-                share = 1 - (1 - self.share_used(plan, op)) ** n_tokens
-                n_bytes = min(n_tokens, len(data)) * data.shape[1] if op.op == "embed" else share * data.nbytes
-                read[name] = max(read.get(name, 0.0), n_bytes)
+            biases = op.attrs.get("bias", ())
+            for j, (name, use) in enumerate(self.uses(plan, op)):
+                for tensor in (name, *biases[j : j + 1]):
+                    if tensor is not None:
+                        n_bytes = use.share(n_tokens) * self.tensors[tensor].data.nbytes
+                        read[tensor] = max(read.get(tensor, 0.0), n_bytes)
         return sum(read.values())
 
-    def products(self, plan: Plan, op: Node) -> Iterator[tuple[str, float]]:
-        """The tensors that an op multiplies a token with, and how many of each one's weights."""
-        if op.op in ("linear", "experts"):
-            for name in op.weights:
-                yield name, self.share_used(plan, op) * prod(self.tensors[name].shape)
-        elif op.op == "linear_heads":  # some rows of each head's matrix
-            yield op.weights[0], prod(plan.shapes[op.outputs[0]]) * plan.shapes[op.inputs[0]][1]
+    def uses(self, plan: Plan, op: Node) -> Iterator[tuple[str, WeightUse]]:
+        """The weights of an op by tensor name, and how it uses each of them."""
+        inputs = [plan.shapes[i] for i in op.inputs]
+        weights = [self.tensors[name].shape for name in op.weights]
+        yield from zip(op.weights, op.spec.uses(inputs, weights, op.attrs), strict=True)
 
     @property
     def default_activations(self) -> Activations:
         """What activations are rounded to where nobody says it: int16 for small decoders (docs/decisions/0026)."""
         plan = self.plan()
-        n_weights = sum(n for op in plan.ops for _, n in self.products(plan, op))
+        n_weights = sum(use.multiply_adds for op in plan.ops for _, use in self.uses(plan, op))
         return "int16" if self.main == "decode" and n_weights < INT16_BELOW else "int8"
-
-    def share_used(self, plan: Plan, op: Node) -> float:
-        """How much of an op's weights one token is multiplied with: of experts those that it is sent to, else all."""
-        return plan.shapes[op.inputs[1]][0] / self.tensors[op.weights[0]].shape[0] if op.op == "experts" else 1.0
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -234,8 +224,9 @@ def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -
 def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, Graph]:
     """Runs the programs of an architecture once each and returns their graphs."""
     graphs: dict[str, Graph] = {}
+    ops = registry.default().ops
     for name, build in architecture.programs().items():
-        graph = Graph()
+        graph = Graph(ops)
         result = build(graph, weights, hp)
         outputs = {"logits": result} if isinstance(result, Value) else dict(result)
         if not outputs:

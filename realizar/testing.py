@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,26 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels import table
-from realizar._kernels.kv import kv_bytes
-from realizar._kernels.plan import Pool
-from realizar.arch import Architecture, ArchMetadata
-from realizar.arch.architecture import Weight, WeightTable, expand
-from realizar.backends.cpu.places import BindParams
+from realizar.arch import Architecture
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.errors import ParameterError
-from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
-from realizar.graph import Graph, reference
+from realizar.graph import Graph, Node, reference
 from realizar.model import Model
-from realizar.params import kv_types
-from realizar.quants import FORMATS, quantize
+from realizar.params import Activations
+from realizar.runtime.backend import CompileParams, StorageParams
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
+from realizar.tiny_model import N_VOCAB as N_VOCAB
+from realizar.tiny_model import tiny_metadata as tiny_metadata
+from realizar.tiny_model import tiny_model as tiny_model
 
 F32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
 N_TOKENS = 45  # of a test prompt: a few cache blocks, the last one partly filled
 N_CTX = 128  # of a test session
-N_VOCAB = 288
 N_SOURCE = 37  # of a text that a decoder answers to
 TOLERANCE = 1e-5
 # Experts round to int8 between their products: what lies half way between two numbers may go to the other one.
@@ -42,23 +39,6 @@ TOLERANCE_INSIDE = 2e-3
 
 class ConformanceError(AssertionError):
     """An architecture does not behave as every architecture must; the message says where."""
-
-
-def tiny_metadata(name: str) -> dict[str, Any]:
-    """Metadata of a tiny model: the keys that `Architecture.hparams` reads, with sizes that every format divides."""
-    return {
-        "general.architecture": name,
-        f"{name}.block_count": 2,
-        f"{name}.context_length": 512,
-        f"{name}.embedding_length": 256,
-        f"{name}.feed_forward_length": 512,
-        f"{name}.vocab_size": N_VOCAB,
-        f"{name}.attention.head_count": 4,
-        f"{name}.attention.head_count_kv": 2,
-        f"{name}.attention.layer_norm_rms_epsilon": 1e-5,
-        f"{name}.attention.layer_norm_epsilon": 1e-5,
-        f"{name}.rope.freq_base": 10000.0,
-    }
 
 
 def check_architecture(
@@ -119,71 +99,6 @@ def _isa_levels(names: Sequence[str] | None) -> tuple[str, ...]:
     return available if names is None else tuple(names)
 
 
-# ---- tiny models
-
-
-@contextmanager
-def tiny_model(
-    arch: Architecture,
-    metadata: Mapping[str, Any],
-    type_name: str,
-    folder: Path,
-    *,
-    optional: bool = True,
-    seed: int = 0,
-) -> Iterator[Model]:
-    """Writes a tiny random model file and opens it.
-
-    Without `optional`, all that may be left out is, with what depends on it, and what may be fused is in parts.
-    """
-    path = folder / f"{arch.name}-{type_name}-{optional}.gguf"
-    hp = arch.hparams(ArchMetadata(metadata, arch.name))
-    rng = np.random.default_rng(0)
-    writer = GGUFWriter(path)
-    for key, value in metadata.items():
-        writer.add(key, value)
-    for name, weight in _written(expand(arch.tensors(hp), hp.n_layer), optional).items():
-        if ((weight.optional or weight.alias or weight.where) and not optional) or (weight.unless and optional):
-            continue
-        _add(writer, name + weight.suffix, _random(weight, rng), type_name)
-        if weight.bias is True or (weight.bias is None and optional):
-            _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.bias_shape).astype(np.float32), "F32")
-    writer.write()
-    with GGUFFile(path) as file:
-        model = Model(file, arch)
-        yield model
-        model.close()
-
-
-def _written(table: WeightTable, fused: bool) -> WeightTable:
-    """The tensors of a file that holds what has parts whole, or in parts."""
-    out: WeightTable = {}
-    for name, weight in table.items():
-        out.update(weight.split(name) if weight.parts and not fused else {name: weight})
-    return out
-
-
-def _random(weight: Weight, rng: np.random.Generator) -> F32:
-    """Norms and factors near one, decays near minus one, matrices that keep the size of what they multiply."""
-    if weight.negative:
-        decay: F32 = -(0.1 + np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
-        return decay
-    if len(weight.shape) == 1:
-        vector: F32 = (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
-        return vector
-    matrix: F32 = (rng.standard_normal(weight.shape) / np.sqrt(weight.shape[-1])).astype(np.float32)
-    return matrix
-
-
-def _add(writer: GGUFWriter, name: str, array: F32, type_name: str) -> None:
-    """Adds a tensor in the wanted format, or the widest one below it that its rows fit."""
-    if array.ndim == 1 or array.shape[-1] % 32:
-        type_name = "F32"
-    elif array.shape[-1] % FORMATS[type_name].n_elements:
-        type_name = "Q8_0"
-    writer.add_tensor(name, quantize(array, type_name), array.shape, GGMLType[type_name])
-
-
 # ---- running plans without an engine
 
 
@@ -199,49 +114,46 @@ class Session:
     """
 
     def __init__(
-        self, model: Model, plan: Plan, *, activations: str = "int8", kv_type: str | tuple[str, str] = "f16",
+        self, model: Model, plan: Plan, *, activations: Activations = "int8", kv_type: str | tuple[str, str] = "f16",
         isa: str | None = None, n_threads: int = 2, n_seqs: int = 4, n_ctx: int = N_CTX,
     ) -> None:  # fmt: skip
         n_blocks = n_seqs * n_ctx // BLOCK
         order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
         self.tables = np.ascontiguousarray(order.reshape(n_seqs, -1))
         self.n_groups = len(plan.cache_groups)
-        k_type, v_type = kv_types(kv_type)
-        stale = np.nan  # what a freed block may hold must not matter; so is a byte of 255 in each cache type
-        self.kv = {}
-        for group in plan.cache_groups:
-            for c in group.layers:
-                k = np.full((n_blocks, c.n_head_kv, kv_bytes(k_type, c.head_dim_k)), 255, np.uint8)
-                v = np.full((n_blocks, c.n_head_kv, kv_bytes(v_type, c.head_dim_v)), 255, np.uint8)
-                self.kv[c.key] = (k, k if group.kind == "latent" else v)
-        self.states = {s.key: np.full((n_seqs, *s.shape), stale, np.float32) for s in plan.states}
-        params = BindParams(n_batch=n_ctx * n_seqs, n_ctx=n_ctx, activations=activations, kv_type=kv_type, isa=isa)
-        self.compiled = model.bind(plan, Pool(n_threads), params, self.kv, self.states)
+        backend, room = CPUBackend(n_threads, isa), StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
+        self.storage = backend.storage(plan.cache_groups, plan.states, room)
+        for layer in self.storage.layers:  # what a freed block holds must not matter: 255 is a NaN in floats
+            layer.k[...] = layer.v[...] = 255
+        for state in self.storage.states:
+            state.data[...] = np.nan
+        params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
+        self.compiled = model.bind(plan, backend, self.storage, params)
         self.sources: dict[str, tuple[F32, F32]] = {}
-        self.has_source = any(op.op == "attend_source" for op in plan.ops)
+        self.has_source = "encoder" in plan.inputs
         if self.has_source:
-            self._encode(model, params)
+            self._encode(model, backend, params)
 
-    def _encode(self, model: Model, params: BindParams) -> None:
+    def _encode(self, model: Model, backend: CPUBackend, params: CompileParams) -> None:
         graph = model.graphs["encode"]
-        stores = [node for node in graph.nodes if node.op == "store_source"]
+        stores = [node for node in graph.nodes if node.spec.writes_cache and not node.spec.attends]
         plan = model.plan("encode", [graph.values[i].name for node in stores for i in node.inputs])
-        encoder = model.bind(plan, Pool(1), params, self.kv, self.states)
+        encoder = model.bind(plan, backend, self.storage, params)
         found = encoder.run(self.batch([(s, 0, source(s)) for s in range(len(self.tables))]))
         for node in stores:
             k, v = (found[graph.values[i].name][:N_SOURCE].copy() for i in node.inputs)
             self.sources[node.attrs["cache"]] = (k, v)
 
     def step(
-        self, parts: Sequence[tuple[int, int, Sequence[int]]], given: Mapping[str, F32] | None = None, **fields: Any
+        self, parts: Sequence[tuple[int, int, Sequence[int]]], overrides: Mapping[str, F32] | None = None, **fields: Any
     ) -> dict[str, F32]:
         """Runs (sequence, tokens already cached, new tokens) parts in one step; copies of all outputs for all rows.
 
-        `given` are the values that the plan does not compute, for all rows; `fields` are others of the batch.
+        `overrides` are the values that the plan takes from the caller, for all rows; `fields` set fields of Batch.
         """
         batch = replace(self.batch(parts), **fields)
         batch.check()
-        return {name: value.copy() for name, value in self.compiled.run(batch, given=given).items()}
+        return {name: value.copy() for name, value in self.compiled.run(batch, overrides=overrides).items()}
 
     def batch(self, parts: Sequence[tuple[int, int, Sequence[int]]]) -> Batch:
         """The same as a batch whose every row is wanted."""
@@ -271,8 +183,7 @@ class Session:
     ) -> dict[str, F32]:
         """Lets sequence `target` share the blocks of the n tokens that `source` has just computed, and go on."""
         self.tables[target, : n // BLOCK] = self.tables[source, : n // BLOCK]
-        for state in self.states.values():
-            state[target] = state[source]
+        self.storage.copy_slot(source, target)
         rest = self.prompt(tokens[n:], N_TOKENS, sequence=target, past=n)
         return {name: np.concatenate([prefix[name], rest[name]]) for name in rest}
 
@@ -290,7 +201,7 @@ def prompt_of_parts(graph: Graph) -> tuple[list[int], dict[str, Any]]:
         return tokens, {"spans": spans}
     rows = np.arange(20, 33, dtype=np.int32)
     tokens[20:33] = [0] * 13
-    node = next(node for node in graph.nodes if node.op == "embed")
+    node = next(node for node in graph.nodes if "embeddings" in node.spec.reads(node.attrs))
     embeddings = np.random.default_rng(3).standard_normal((13, *graph.values[node.outputs[0]].shape), np.float32)
     return tokens, {"spans": spans, "embedding_rows": rows, "embeddings": embeddings}
 
@@ -310,7 +221,7 @@ def check_all_used(model: Model) -> None:
         _need(name in used, f"{model.architecture.name}: {name} is declared, but no program uses it")
 
 
-def check_interpreter(model: Model, activations: str, isa_levels: Sequence[str]) -> None:
+def check_interpreter(model: Model, activations: Activations, isa_levels: Sequence[str]) -> None:
     """Op by op, on the compiled plan's own inputs: every value agrees with the numpy interpreter.
 
     Some rows enter as embeddings, where the program takes them, and some are a bidirectional span.
@@ -325,6 +236,7 @@ def check_interpreter(model: Model, activations: str, isa_levels: Sequence[str])
             inputs = reference.Inputs(
                 np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX, session.sources,
                 dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
+                {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
             )  # fmt: skip
             for node in graph.nodes:
                 if any(graph.values[i].name not in found for i in node.outputs):
@@ -334,7 +246,7 @@ def check_interpreter(model: Model, activations: str, isa_levels: Sequence[str])
                     error = relative_error(found[graph.values[i].name], want)
                     where = f"{model.architecture.name}.{program} on {isa}, {activations} activations"
                     what = f"{graph.values[i].name} ({node.op}) is {error:.1e} off the interpreter"
-                    inside = activations == "int8" and node.op == "experts"
+                    inside = activations == "int8" and _quantizes_inside(model, graph, node)
                     _need(error <= (TOLERANCE_INSIDE if inside else TOLERANCE), f"{where}: {what}")
 
 
@@ -348,7 +260,7 @@ def check_fusion(model: Model) -> None:
             _need(_equal(value, plain[name]), f"{model.architecture.name}.{program}: fusion changes the bits of {name}")
 
 
-def check_same_bits(model: Model, program: str, isa_levels: Sequence[str], activations: str = "int8") -> None:
+def check_same_bits(model: Model, program: str, isa_levels: Sequence[str], activations: Activations = "int8") -> None:
     """One prompt alone, at once, on the best instruction set, against every other way to compute it."""
     tokens, other, plan = random_tokens(), random_tokens(33, seed=1), model.plan(program)
     new_session = partial(Session, model, plan, activations=activations)
@@ -394,6 +306,13 @@ def _reachable(graph: Graph) -> list[int]:
         if needed.intersection(node.outputs) or not node.outputs:
             needed.update(node.inputs, node.outputs)
     return sorted(needed)
+
+
+def _quantizes_inside(model: Model, graph: Graph, node: Node) -> bool:
+    """Whether an op quantizes what it computes in between, which the interpreter rounds otherwise now and then."""
+    inputs = [graph.values[i].shape for i in node.inputs]
+    uses = node.spec.uses(inputs, [model.tensors[name].shape for name in node.weights], node.attrs)
+    return any(use.operand == "hidden" for use in uses)
 
 
 def _tensor_names(node: Any) -> list[str]:

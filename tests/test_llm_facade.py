@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import realizar
-from realizar import llm as llm_module
+from realizar import loaded
 from realizar.errors import ContextFullError, ParameterError, RealizarError, TemplateError
 from realizar.llm import LLM
 from realizar.params import SamplingParams
@@ -32,8 +32,8 @@ def answer(text, n=6):
 @pytest.fixture
 def model(monkeypatch):
     model = FakeModel(FULL)
-    monkeypatch.setattr(llm_module, "load_model", lambda path, mode: model)
-    monkeypatch.setattr(llm_module.store, "resolve", lambda name: name)
+    monkeypatch.setattr(loaded, "load_model", lambda path, mode: model)
+    monkeypatch.setattr(loaded.store, "resolve", lambda name: name)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md and docs/graph.md from the sources; --check fails if they are outdated.
+"""Writes the generated parts of docs/models.md and docs/graph.md from the sources; --check reports stale ones.
 
 python tools/tables.py [--check]
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT))  # after the installed package, for plugins/
+sys.path.append(str(ROOT))  # for plugins/; after the installed package
 
 from realizar.arch.registry import Registry  # noqa: E402
 from realizar.graph import Graph  # noqa: E402
@@ -24,7 +24,7 @@ BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written 
 RECORDING = ("value", "emit")  # primitives that the other methods of Graph use
 # Shape rules that do not depend on attributes; the others are in the docstrings.
 OF_X = "the result has the shape of x"
-SHAPES = {"_same": "inputs and result have one shape, whatever it is", "_first": OF_X, "_norm": OF_X, "_rope": OF_X}
+SHAPES = {"same": "inputs and result have one shape, whatever it is", "first": OF_X, "norm": OF_X, "rope": OF_X}
 TIERS = ("scalar", "avx2", "avxvnni", "avx512", "amx")
 
 
@@ -37,7 +37,7 @@ def architectures() -> list[str]:
         for name, architecture in sorted(registry.architectures.items()):
             about = (type(architecture).__doc__ or "").split("\n\n")[0]
             about = re.sub(r"\s*\(http[^)]*\)", "", " ".join(about.split())).rstrip(".")
-            lines.append(f"| `{name}` | {about} | [`plugins/{path.name}`](plugins/{path.name}) |")
+            lines.append(f"| `{name}` | {about} | [`plugins/{path.name}`](../plugins/{path.name}) |")
     return lines
 
 
@@ -91,7 +91,7 @@ def _signature(method: Callable[..., object]) -> str:
 def main() -> int:
     """Write the tables, or check them."""
     wanted = {
-        ROOT / "README.md": [*architectures(), "", *formats()],
+        ROOT / "docs/models.md": [*architectures(), "", *formats()],
         ROOT / "docs/graph.md": [*ops(), "", "## The methods", *methods()],
     }
     status = 0

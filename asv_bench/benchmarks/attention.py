@@ -3,8 +3,9 @@
 import numpy as np
 
 from benchmarks.common import RandomModel
-from realizar._kernels import attention, table
+from realizar._kernels import table
 from realizar._kernels.kv import KV_TYPES, kv_bytes
+from realizar._kernels.testing import attention
 from realizar.testing import Session
 
 N_KEYS = 2048

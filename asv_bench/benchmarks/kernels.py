@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from realizar._kernels import ops, rows, table
+from realizar._kernels import rows, table
+from realizar._kernels.testing import ops
 from realizar.quants import FORMATS, quantize
 
 N_OUT, K = 512, 2048

@@ -22,7 +22,7 @@ class LongContext(RandomModel):
         self.session.step([(0, DEPTH, self.tokens)])
 
     def track_kv_bytes_per_token(self, type_name):
-        arrays = [array for pair in self.session.kv.values() for array in pair]
+        arrays = [array for at in self.session.storage.layers for array in (at.k, at.v)]
         return sum(array.nbytes for array in arrays) // (DEPTH + 256)
 
     track_kv_bytes_per_token.unit = "bytes"

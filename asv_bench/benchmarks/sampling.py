@@ -1,11 +1,14 @@
 """Sampling a token from Qwen's vocabulary of 151 936."""
 
+from functools import partial
+
 import numpy as np
 
 from benchmarks.common import real_model
 from realizar import LLM, SamplingParams
-from realizar._kernels.blocks import LogitBlocks
+from realizar._kernels import logit_scan
 from realizar._kernels.plan import Pool
+from realizar.runtime.logit_rows import LogitRows
 from realizar.sampling import SamplerChain
 
 N_VOCAB = 151_936
@@ -55,19 +58,18 @@ class Sample:
 
 
 class SampleRows:
-    """Sampling for 16 sequences of a step; two threads first compute the block summaries of the logits."""
+    """Sampling for 16 sequences of a step; two threads first scan their logits."""
 
     params = ("plain", "greedy", "run")
     param_names = ("chain",)
 
     def setup(self, name):
         self.logits = made_up(N_ROWS)
-        self.blocks = LogitBlocks(Pool(2), N_VOCAB)
-        self.chains = [SamplerChain.from_params(CHAINS[name], N_VOCAB, i, blocks=self.blocks) for i in range(N_ROWS)]
+        self.scan = partial(logit_scan.summaries, Pool(2))
+        self.chains = [SamplerChain.from_params(CHAINS[name], N_VOCAB, i) for i in range(N_ROWS)]
 
     def time_rows(self, name):
-        self.blocks.fill(self.logits)
-        for chain, row in zip(self.chains, self.logits, strict=True):
+        for chain, row in zip(self.chains, LogitRows(self.logits, self.scan), strict=True):
             chain.sample(row, [], 1000)
 
 

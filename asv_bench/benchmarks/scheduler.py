@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from realizar.arch import registry
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
 from realizar.engine.sequence import Chunk, Sequence
@@ -25,8 +26,9 @@ class Step:
         llama = registry.default().architecture("llama")
         model = self.stack.enter_context(tiny_model(llama, tiny_metadata("llama"), "Q8_0", folder))
         params = EngineParams(n_threads=1, n_ctx=2048, n_seqs=n_seqs)
-        self.cache = KVCache(model.plan().cache_groups, (), params)
-        self.runner = Runner(model, self.cache, params)
+        backend = CPUBackend(2)
+        self.cache = KVCache(model.plan().cache_groups, (), params, backend)
+        self.runner = Runner(model, self.cache, params, backend)
         self.sequences = [Sequence(self.cache, [1 + i] * 1000) for i in range(n_seqs)]
         for seq in self.sequences:
             seq.reserve(999)
@@ -51,7 +53,7 @@ class Prefix:
 
     def setup(self):
         params = EngineParams(n_threads=1, n_ctx=2048, n_seqs=2)
-        self.cache = KVCache((CacheGroup("full", 0, ()),), (), params)
+        self.cache = KVCache((CacheGroup("full", 0, ()),), (), params, CPUBackend(2))
         self.tokens = list(range(2000))
         first = Sequence(self.cache, self.tokens)
         first.reserve(2000)

@@ -13,12 +13,12 @@
                                           |                          a CPU gets the columns that src/cpu.c finds
                                      table.pyx                       available(), current(), use(isa); REALIZAR_ISA
                                      /    |    \\
-                              plan.pyx  rows.pyx  ops.pyx attention.pyx kv.pyx (sizes of a cache)
-                       the op array of    products   everything else       <- for tests and tools
-                       a bound model      on numpy   on numpy
+                              plan.pyx  rows.pyx  testing/ops.pyx, attention.pyx    kv.pyx (sizes of a cache)
+                       the op array of    products   everything else, on numpy,
+                       a bound model      on numpy   for tests and benchmarks
 
-What samplers do (``sampling.pyx``: candidates; ``shape.pyx``, ``rules.pyx``, ``chance.pyx``, ``infill.pyx``: kin of
-samplers) begins with ``blocks.pyx``, which looks at the logits of a step by all threads.
+Sampling: ``logit_scan.pyx`` summarizes the logits of a step with all threads; ``sampling.pyx`` has the candidates;
+``token_filters.pyx``, ``distribution.pyx``, ``diversity.pyx`` and ``infill.pyx`` have the samplers, one group each.
 
 ``avxvnni`` is a column between avx2 and avx512: the products of ``avx2/`` once more, with ``avxvnni/dot.h`` in place of
 ``avx2/dot.h``. ``amx`` stands on avx512: the K formats with many tokens, on tile registers. ``streams.h`` is the order

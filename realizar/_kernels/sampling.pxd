@@ -3,7 +3,6 @@
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
-from realizar._kernels.blocks cimport LogitBlocks
 from realizar._kernels.table cimport RZ_LOGITS_BLOCK, rz_kernels
 
 
@@ -32,7 +31,6 @@ cdef inline double fallen(double peak, double reach) noexcept nogil:
 cdef class Candidates:
     cdef readonly int n_vocab, n
     cdef const rz_kernels *kernels
-    cdef LogitBlocks blocks       # of the rows that all threads have looked at, or None
     cdef const float[::1] source  # the caller's logits, kept alive
     cdef const float *x           # the candidates' logits: the caller's, or own
     cdef float *own

@@ -1,15 +1,15 @@
-"""One array of candidates that the samplers of a chain narrow and change, and the draw from it.
+"""The candidates for one token, which the samplers of a chain filter and change, and the draw among them.
 
-A candidate is a token id with its logit. After `load` every token is one: the logits are read where the caller has
-them (nothing is ever written there) and the index is the id. The first sampler that changes a logit copies them; the
-first that drops candidates packs the others to the front.
+A candidate is a token id with its logit. After `load` every token is a candidate: the logits are read from the caller's
+memory (which is never written) and the index is the id. The first sampler that changes a logit copies them; the first
+that drops candidates packs the others to the front.
 
-Every sampler leaves true what is known of each block of 64: the greatest logit, and the sum of e**(logit - greatest).
-So the few candidates that matter among 150 000 are found by looking at 2 400 numbers, and one is drawn by looking at as
-many and one block. For a step's rows all threads have looked at the blocks already (blocks.pyx).
+Every sampler keeps the summaries of each block of 64 candidates up to date: the maximum logit, and the sum of
+e**(logit - maximum). So the few candidates that matter among 150,000 are found by reading 2,400 numbers, and the draw
+reads as many and one block. The summaries of a step's logit rows come from all worker threads (logit_scan.pyx).
 
-Probabilities are computed by the kernel table's exp in a fixed order; the C library's log makes only the thresholds of
-top-p (with a margin) and min-p, and log_sum_exp.
+Probabilities are computed by the kernel table's exp in a fixed order; the C library's log is used only for the
+thresholds of top-p (with a margin) and min-p, and for log_sum_exp.
 """
 
 from libc.math cimport INFINITY, log
@@ -19,7 +19,6 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from realizar._kernels.blocks cimport LogitBlocks
 from realizar._kernels.table cimport RZ_LOGITS_BLOCK, kernels
 
 cdef extern from "realizar/philox.h" nogil:
@@ -41,17 +40,15 @@ def uniform(uint64_t seed, uint64_t position, uint32_t draw, uint32_t which=0):
 
 
 cdef class Candidates:
-    """The candidates of one token, at most n_vocab; the buffers are made once. For one thread at a time.
+    """The candidates for one token, at most n_vocab; the buffers are allocated once. Not thread-safe.
 
-    Rows of `blocks` need not be looked at again. Methods raise ValueError for an argument out of its range.
+    Methods raise ValueError for an argument out of its range.
     """
 
-    def __cinit__(self, int n_vocab, LogitBlocks blocks=None):
+    def __cinit__(self, int n_vocab):
         if n_vocab < 1:
             raise ValueError(f"n_vocab={n_vocab}: must be at least 1")
-        if blocks is not None and blocks.n_vocab != n_vocab:
-            raise ValueError(f"n_vocab={n_vocab}: the blocks are of a vocabulary of {blocks.n_vocab}")
-        self.kernels, self.blocks = kernels(), blocks
+        self.kernels = kernels()
         cdef size_t n_blocks = (n_vocab + RZ_LOGITS_BLOCK - 1) // RZ_LOGITS_BLOCK, n = n_blocks * RZ_LOGITS_BLOCK
         self.n_vocab = n_vocab
         self.own = <float *>calloc(n, sizeof(float))
@@ -80,23 +77,28 @@ cdef class Candidates:
         free(self.block_x)
         free(self.block_ids)
 
-    def load(self, const float[::1] logits not None):
-        """Make every token a candidate; False when a logit is NaN or +inf, or all are -inf: then do not go on."""
-        cdef Py_ssize_t row = -1
+    def load(self, const float[::1] logits not None, const float[:, :] summaries=None):
+        """Make every token a candidate; False if a logit is NaN or +inf, or all are -inf: then do not continue.
+
+        The logits, float32 [n_vocab], are read in place; their block maxima and block sums, float32 [2, n_blocks] as
+        `logit_scan.summaries` returns them, are computed here where they are not given.
+        """
+        cdef Py_ssize_t n
         if logits.shape[0] != self.n_vocab:
             raise ValueError(f"{logits.shape[0]} logits for a vocabulary of {self.n_vocab}")
         self.source = logits
         self.x = &logits[0]
         self.n = self.n_vocab
         self.is_dense = True
-        if self.blocks is not None:
-            row = self.blocks.find(self.x)
-        if row < 0:
+        if summaries is None:
             with nogil:
                 self._scan()
         else:
-            memcpy(self.block_max, &self.blocks.max_[row, 0], <size_t>self._n_blocks() * sizeof(float))
-            memcpy(self.block_sum, &self.blocks.sum_[row, 0], <size_t>self._n_blocks() * sizeof(float))
+            n = self._n_blocks()
+            if summaries.shape[0] != 2 or summaries.shape[1] != n or summaries.strides[1] != sizeof(float):
+                raise ValueError(f"summaries [{summaries.shape[0]}, {summaries.shape[1]}]: must be rows [2, {n}]")
+            memcpy(self.block_max, &summaries[0, 0], <size_t>n * sizeof(float))
+            memcpy(self.block_sum, &summaries[1, 0], <size_t>n * sizeof(float))
             self._sum()
         return -INFINITY < self.peak < INFINITY and self.total == self.total
 

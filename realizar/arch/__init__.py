@@ -1,4 +1,4 @@
-"""What an architecture plugin imports: Architecture, HParams, Weight, the hook marker and small shared pieces."""
+"""What architecture plugins import: Architecture, HParams, Weight, Graph and the hook marker."""
 
 from realizar.arch.architecture import (
     LAYER_NORM_EPS,

@@ -1,4 +1,4 @@
-"""Architecture: the base class of every model family; HParams and the declaration of its tensors."""
+"""Architecture: the base class of every model architecture, its hyperparameters and its tensor declarations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ H = TypeVar("H", bound="HParams")
 
 @dataclass(frozen=True)
 class HParams:
-    """The numbers of one model, as nearly every architecture needs them; a plugin may subclass it.
+    """The hyperparameters that nearly every architecture has; a plugin may subclass it.
 
     Attributes
     ----------
@@ -27,11 +27,11 @@ class HParams:
     n_head, n_head_kv, head_dim, head_dim_v : int
     norm_eps : float
     rope_dims : int
-        Rotated elements of a head.
+        Rotated dimensions of a head.
     rope_base : float
     rope_scaling : RopeScaling
     window : int
-        Keys that a query of a window layer sees; 0 without windows.
+        Sliding-window size in keys, the query's own included; 0 if no layer has a window.
     """
 
     n_layer: int
@@ -52,15 +52,15 @@ class HParams:
 
 @dataclass(frozen=True)
 class Windows:
-    """Which layers see only the newest keys: all but every period-th, or those whose flag is set.
+    """Which layers have sliding-window attention: all but every period-th, or those whose flag is set.
 
     Attributes
     ----------
     window : int
-        Keys that a query of such a layer sees; 0 when there are none.
+        Window size in keys; 0 if no layer has a window.
     pattern : int | tuple[bool, ...]
     rope : dict
-        Which of `rope_dims`, `rope_base` and `rope_scaling` are other numbers in layers with a window.
+        Those of `rope_dims`, `rope_base` and `rope_scaling` that differ in sliding-window layers.
     """
 
     window: int
@@ -68,40 +68,41 @@ class Windows:
     rope: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, layer: int) -> int:
-        """Keys that a query of this layer sees; 0 for all."""
+        """Window size of this layer in keys; 0 for full attention."""
         flags = self.pattern
         narrow = (layer + 1) % flags != 0 if isinstance(flags, int) else flags[layer]
         return self.window if narrow else 0
 
     def rotation(self, hp: H, layer: int) -> H:
-        """The numbers of the model with the rotation of this layer's positions."""
+        """The hyperparameters with the rotary embedding of this layer."""
         return replace(hp, **self.rope) if self[layer] else hp
 
 
 @dataclass(frozen=True)
 class Weight:
-    """Declares a tensor that an architecture expects.
+    """Declaration of a tensor that an architecture expects.
 
     Attributes
     ----------
     shape : tuple[int, ...]
-        Rows first: a linear weight is (n_out, n_in), one of experts (n_expert, n_out, n_in).
+        Rows first: a linear weight is (n_out, n_in), expert weights are (n_expert, n_out, n_in).
     bias : bool | None
-        Whether `NAME.bias`, of shape `bias_shape`, goes with it; None where some files have it.
+        Whether there is a `NAME.bias` of shape `bias_shape`; None if only some files have it.
     optional : bool
-        The file may leave it out; the reference is then None.
+        The file may lack it; `build` then gets None.
     alias : str | None
-        The tensor that stands in when the file leaves this one out (tied embeddings).
+        The tensor to use if the file lacks this one (tied embeddings).
     parts : dict[str, int] | None
-        Last part of a name -> rows (of each expert), in order: the tensors that this one is fused of. The file may hold
-        it whole or in parts; `build` sees the parts, which are views of the rows of a whole one.
+        For a fused tensor: last component of each part's name -> its number of rows (per expert), in order. The file
+        may hold the fused tensor or the parts; `build` always sees the parts, as views of a fused tensor's rows.
     suffix : str
-        What follows the name in the file: some tensors end in ".bias" alone, some in nothing.
+        Suffix of the name in the file: some tensors have ".bias" only, some none.
     where, unless : str | None
-        Last part of the name of an optional tensor of the same layer: this one is there exactly if that one is, or
-        exactly if it is not (a layer that has experts or a dense feed-forward). The reference is else None.
+        Last component of the name of an optional tensor of the same layer. This tensor exists if and only if that one
+        exists (`where`) or does not exist (`unless`), as with expert and dense feed-forward layers; else `build` gets
+        None.
     negative : bool
-        All its numbers are below zero (decays); random models for tests keep to it.
+        All elements are negative (decays); random test models respect it.
     """
 
     shape: Shape
@@ -116,11 +117,11 @@ class Weight:
 
     @property
     def bias_shape(self) -> Shape:
-        """One number for each row of a matrix, (n_out,) or (n_expert, n_out), and for each element of a vector."""
+        """One bias for each row of a matrix, (n_out,) or (n_expert, n_out), or for each element of a vector."""
         return self.shape[:-1] or self.shape
 
     def split(self, name: str) -> WeightTable:
-        """What the parts of this weight, itself called `name`, are called and look like."""
+        """Names and declarations of the parts of this weight, which is called `name`."""
         folder, parts = name[: name.rfind(".") + 1], self.parts or {}
         *experts, _, n_in = self.shape
         return {folder + part: replace(self, shape=(*experts, n, n_in), parts=None) for part, n in parts.items()}
@@ -131,7 +132,7 @@ WeightTable = dict[str, Weight]
 
 @dataclass(frozen=True)
 class WeightRef:
-    """A tensor of this file as `build` sees it.
+    """Reference to a tensor of the file, as `build` gets it.
 
     Attributes
     ----------
@@ -142,7 +143,7 @@ class WeightRef:
         Name of its bias tensor, if any.
     suffix : str
     scale : float | None
-        What a product with it is multiplied by, if the file says so (`NAME.scale`).
+        Factor for products with it, if the file has `NAME.scale`.
     """
 
     name: str
@@ -153,12 +154,12 @@ class WeightRef:
 
     @property
     def tensor(self) -> str:
-        """Its whole name in the file."""
+        """Full name in the file."""
         return self.name + self.suffix
 
 
 class Weights:
-    """The tensors of a file by attribute: `w.output_norm`, `w.blk[3].attn_q`; an absent optional one is None."""
+    """The tensors of a file by attribute: `w.output_norm`, `w.blk[3].attn_q`; a missing optional one is None."""
 
     def __init__(self, refs: Mapping[str, WeightRef | None]) -> None:
         layers: dict[str, dict[int, dict[str, WeightRef | None]]] = {}
@@ -173,11 +174,11 @@ class Weights:
             setattr(self, group, [Weights(by_index[i]) for i in sorted(by_index)])
 
     def __getattr__(self, name: str) -> Any:
-        raise TensorError(f"the architecture uses {name!r}, which its tensors() does not declare")
+        raise TensorError(f"build() uses {name!r}, which tensors() does not declare")
 
 
 def expand(table: WeightTable, n_layer: int) -> WeightTable:
-    """The table with every `{i}` written out for each layer."""
+    """The table with `{i}` expanded to every layer index."""
     out: WeightTable = {}
     for name, weight in table.items():
         if "{i}" in name:
@@ -188,22 +189,22 @@ def expand(table: WeightTable, n_layer: int) -> WeightTable:
 
 
 LAYER_NORM_EPS = "attention.layer_norm_epsilon"
-"""`norm_eps_key` of architectures with layer norms."""
+"""`norm_eps_key` of architectures with layer normalization."""
 RMS_NORM_EPS = "attention.layer_norm_rms_epsilon"
 
 IGNORED = ("*.input_scale", "v.*", "a.*", "mm.*", "resampler.*")
-"""Tensors that no architecture of texts computes with: scales for rounding activations, which are rounded here by their
-own size, and encoders of images and sounds that lie in the file of the language model instead of beside it."""
+"""Tensors that no text architecture uses: static activation scales (activations are quantized dynamically here), and
+image and audio encoders that are stored in the file of the language model."""
 
 Program = Callable[[Graph, Weights, Any], "Value | Mapping[str, Value]"]
 
 
 class Architecture(ABC):
-    """One model architecture: what it reads from the metadata, which tensors it needs, and its equations.
+    """A model architecture: its hyperparameters from the metadata, its tensors, and its equations.
 
-    A subclass sets `name` and writes `tensors` and `build`; `hparams` and `programs` have defaults that most keep.
-    `norm_eps_key` is where the epsilon of the norms stands: that of RMS norms, unless it is LAYER_NORM_EPS.
-    `checkpoint` says how Hugging Face's files hold it, for `realizar convert`; None where that is not known.
+    A subclass sets `name` and implements `tensors` and `build`; the defaults of `hparams` and `programs` fit most.
+    `norm_eps_key` is the metadata key of the norm epsilon: that of RMS norm by default, or LAYER_NORM_EPS.
+    `checkpoint` maps Hugging Face checkpoints to it, for `realizar convert`; None if that is not supported.
     """
 
     name: ClassVar[str]
@@ -211,17 +212,17 @@ class Architecture(ABC):
     checkpoint: ClassVar[Checkpoint | None] = None
 
     def hparams(self, md: ArchMetadata) -> HParams:
-        """The numbers of this model.
+        """Read the hyperparameters from the metadata.
 
         Raises
         ------
         GGUFError
-            If a key is missing or makes no sense.
+            If a key is missing or has an invalid value.
         """
         n_embd, n_head = md.positive("embedding_length"), md.positive("attention.head_count")
         n_head_kv = md.positive("attention.head_count_kv", n_head)
         if n_head % n_head_kv:
-            raise GGUFError(f"{self.name}: {n_head} heads cannot share {n_head_kv} KV heads")
+            raise GGUFError(f"{self.name}: {n_head} query heads are not a multiple of {n_head_kv} KV heads")
         head_dim = md.positive("attention.key_length", max(1, n_embd // n_head))
         return HParams(
             n_layer=md.layers(),
@@ -241,31 +242,30 @@ class Architecture(ABC):
         )
 
     def norm_eps(self, md: ArchMetadata) -> float:
-        """The epsilon of the norms; the other key's, which some files hold as well, must make sense too."""
+        """The norm epsilon; if the file has the other key as well, its value must be valid too."""
         for key in (LAYER_NORM_EPS, RMS_NORM_EPS):
             md.between(key, 0.0, 1.0, 0.0)
         return md.between(self.norm_eps_key, 0.0, 1.0)
 
     def window(self, md: ArchMetadata) -> int:
-        """Keys that a query of a window layer sees; 0 for all."""
+        """Sliding-window size in keys; 0 for full attention."""
         window = md.integer("attention.sliding_window", 0)
         if window < 0:
             raise GGUFError(f"{self.name}.attention.sliding_window: an integer >= 0 is needed, found {window}")
-        return min(window, 2**31 - 1)  # as many as the executor counts, and more than any context has
+        return min(window, 2**31 - 1)  # the kernels count in int32; no context is longer
 
     def windows(self, md: ArchMetadata, period: int, **rope: Any) -> Windows:
-        """The windows of an architecture in which every period-th layer sees all, unless the file says otherwise.
+        """Sliding-window layers: all but every period-th, unless the file has its own pattern.
 
-        `rope` is as in `Windows`, where the file has no key for these layers ("rope.freq_base_swa",
-        "rope.dimension_count_swa").
+        `rope` is as in `Windows`; the keys "rope.freq_base_swa" and "rope.dimension_count_swa" of the file win.
         """
         full = max(1, md.positive("embedding_length") // md.positive("attention.head_count"))
         for key in ("attention.key_length", "attention.value_length"):
             wide = md.positive(key, full)
             if (narrow := md.positive(f"{key}_swa", wide)) != wide:
                 raise GGUFError(
-                    f"{self.name}.{key}_swa: heads of {narrow} elements in layers with a window, of {wide} in the "
-                    f"others; architecture {self.name} computes heads of one size only"
+                    f"{self.name}.{key}_swa: heads of {narrow} elements in sliding-window layers, of {wide} in the "
+                    f"others; architecture {self.name} supports one head size only"
                 )
         dims, base = md.integer("rope.dimension_count_swa", 0), md.between("rope.freq_base_swa", 0.0, 1e30, 0.0)
         if dims:
@@ -275,9 +275,9 @@ class Architecture(ABC):
         return Windows(self.window(md), md.period_or_flags("attention.sliding_window_pattern", period), rope)
 
     def ignored(self, md: ArchMetadata, hp: Any) -> Sequence[str]:
-        """Names of tensors that a file may hold although the equations do without them; `*` stands for any text.
+        """Names of tensors that a file may have although the equations do not use them; `*` matches any text.
 
-        Any other tensor that `tensors` does not declare is an error, so that no file is computed in part.
+        Any other tensor that `tensors` does not declare is an error, so that no part of a model is silently skipped.
         """
         drafts = range(md.layers(), md.layers() + md.draft_layers())
         return (*IGNORED, *(f"blk.{i}.*" for i in drafts))
@@ -302,8 +302,8 @@ class Architecture(ABC):
 
     @abstractmethod
     def build(self, g: Graph, w: Weights, hp: Any) -> Value | Mapping[str, Value]:
-        """Records the equations of the decoder and returns its logits (or named outputs)."""
+        """Record the equations of the decoder; returns its logits, or outputs by name."""
 
     def programs(self) -> Mapping[str, Program]:
-        """The programs by name; the default is one, "decode", recorded by `build`."""
+        """The programs by name; by default one, "decode", recorded by `build`."""
         return {"decode": self.build}

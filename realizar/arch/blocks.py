@@ -1,4 +1,4 @@
-"""Small pieces that several families share; each at most ten lines."""
+"""Building blocks that several model families share, each at most ten lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def swiglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
 
 
 def swiglu_tensors(n_embd: int, n_ff: int, bias: bool | None = False) -> WeightTable:
-    """The tensors of `swiglu_ffn`; `ffn_up` may hold the rows of the gate, too, above its own."""
+    """The tensors of `swiglu_ffn`; `ffn_up` may be fused, with the gate rows first."""
     parts = {"ffn_gate": n_ff, "ffn_up": n_ff}
     return {
         "blk.{i}.ffn_up": Weight((2 * n_ff, n_embd), bias=bias, parts=parts),
@@ -25,7 +25,7 @@ def swiglu_tensors(n_embd: int, n_ff: int, bias: bool | None = False) -> WeightT
 
 
 def mlp(g: Graph, x: Value, blk: Any, activation: Callable[[Value], Value]) -> Value:
-    """down(activation(up(x))), the feed-forward of the first transformers."""
+    """down(activation(up(x))), the feed-forward of the original transformer."""
     return g.linear(activation(g.linear(x, blk.ffn_up)), blk.ffn_down)
 
 
@@ -38,15 +38,15 @@ def mlp_tensors(n_embd: int, n_ff: int, bias: bool | None = True) -> WeightTable
 
 
 def norm_tensors(n_embd: int, *names: str, bias: bool = False) -> WeightTable:
-    """Norms over the residual stream in every layer."""
+    """Norm weights (n_embd,) of these names in every layer."""
     return {f"blk.{{i}}.{name}": Weight((n_embd,), bias=bias) for name in names}
 
 
 def embedding_tensors(n_vocab: int, n_embd: int, norm_bias: bool = False, tied: bool = True) -> WeightTable:
     """Token embedding, final norm and an output matrix.
 
-    Files that are `tied` may leave that out: it is then the embedding. Whether an architecture has such files is as in
-    llama.cpp.
+    With `tied`, the file may lack the output matrix, which is then the token embedding. Set it as llama.cpp does for
+    the architecture.
     """
     return {
         "token_embd": Weight((n_vocab, n_embd)),
@@ -56,12 +56,12 @@ def embedding_tensors(n_vocab: int, n_embd: int, norm_bias: bool = False, tied: 
 
 
 def gqa_tensors(hp: Any, bias: bool | None = False, output_bias: bool | None = False) -> WeightTable:
-    """Attention with fewer KV heads than heads, and its norm."""
+    """The tensors of grouped-query attention and of its norm."""
     return {**norm_tensors(hp.n_embd, "attn_norm"), **qkv_tensors(hp, bias, output_bias)}
 
 
 def qkv_tensors(hp: Any, bias: bool | None = False, output_bias: bool | None = False) -> WeightTable:
-    """The same without the norm; q, k and v are one tensor or three."""
+    """The tensors of grouped-query attention; q, k and v are one fused tensor or three."""
     n_q, n_k, n_v = hp.n_head * hp.head_dim, hp.n_head_kv * hp.head_dim, hp.n_head_kv * hp.head_dim_v
     parts = {"attn_q": n_q, "attn_k": n_k, "attn_v": n_v}
     output = Weight((hp.n_embd, hp.n_head * hp.head_dim_v), bias=output_bias)
@@ -70,11 +70,11 @@ def qkv_tensors(hp: Any, bias: bool | None = False, output_bias: bool | None = F
 
 
 fused_qkv_tensors = qkv_tensors
-"""The name of it for files with one tensor, in plugins for version 1.0 of the API."""
+"""Alias of `qkv_tensors`, for plugins written for API 1.0."""
 
 
 def rope_tensors(hp: Any) -> WeightTable:
-    """Factors of the rotary frequencies: Llama 3's, or the two tables of longrope, of which a file has both or none."""
+    """Rotary frequency factors: Llama 3's, or the two tables of longrope; a file has both of these or neither."""
     factors = Weight((hp.rope_dims // 2,), optional=True)
     if hp.rope_scaling.kind != "longrope":
         return {"rope_freqs": factors}
@@ -83,27 +83,27 @@ def rope_tensors(hp: Any) -> WeightTable:
 
 
 def rope_factors(w: Weights, hp: Any) -> Any:
-    """What `rope_tensors` declares as `Graph.rope` takes it: a table, a pair of tables, or None."""
+    """The `factors` argument of `Graph.rope` from `rope_tensors`: one table, two, or None."""
     if hp.rope_scaling.kind != "longrope":
         return w.rope_freqs
     return None if w.rope_factors_long is None else (w.rope_factors_short, w.rope_factors_long)
 
 
 def qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
-    """The heads of q, k and v, not rotated yet."""
+    """q, k and v split into heads, before the rotary embedding."""
     q = g.heads(g.linear(h, blk.attn_q), hp.n_head)
     k = g.heads(g.linear(h, blk.attn_k), hp.n_head_kv)
     return q, k, g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
 
 
 def rotate(g: Graph, hp: Any, style: str, q: Value, k: Value, factors: Any = None) -> tuple[Value, Value]:
-    """q and k turned by their positions, as the metadata say (https://arxiv.org/abs/2104.09864)."""
+    """q and k with the rotary embedding of the metadata (https://arxiv.org/abs/2104.09864)."""
     rope = {"style": style, "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling, "factors": factors}
     return g.rope(q, **rope), g.rope(k, **rope)
 
 
 def gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: Any = None) -> Value:
-    """Attention with rotary positions over separate q, k and v (https://arxiv.org/abs/2305.13245)."""
+    """Grouped-query attention with rotary embedding (https://arxiv.org/abs/2305.13245)."""
     q, k, v = qkv(g, h, blk, hp)
     q, k = rotate(g, hp, style, q, k, factors)
     a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)

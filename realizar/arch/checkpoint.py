@@ -1,4 +1,4 @@
-"""Checkpoint: how Hugging Face's files hold an architecture - their classes, tensor names, and keys of config.json."""
+"""Checkpoint: maps Hugging Face checkpoints to an architecture (classes, tensor names, keys of config.json)."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ Keys = Mapping[str, Key]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `realizar convert` needs to know of an architecture, beside its own table of tensors.
+    """What `realizar convert` needs to know of an architecture in addition to its declared tensors.
 
     Attributes
     ----------
     classes : tuple of str
-        Values of config.json's "architectures" that are this architecture.
+        Values of "architectures" in config.json that denote this architecture.
     names : dict
-        Name of a tensor of `Architecture.tensors` -> where it comes from: a name in the checkpoint without ".weight"
-        and without the prefix of the base model ("model.", "transformer."); such a name and a transform, called with
-        the array and the hparams, its bias too; or a function of config.json that makes a tensor, or None. `{i}` is
-        the layer; an `{e}` is an expert, and all of them are stacked; of several names, cut by |, the first that is
-        there counts. What is not named here comes from `NAMES`. A name that ends in ".bias" is for a bias that does
-        not lie beside its weight.
+        Tensor name of `Architecture.tensors` -> its source. A source is a name in the checkpoint, without ".weight"
+        and without the base model's prefix ("model.", "transformer."); or such a name and a transform, which is called
+        with the array and the hparams, also for the bias; or a function of config.json that returns a tensor or None.
+        `{i}` is the layer. `{e}` is an expert; the experts are stacked. Of alternatives separated by | the first that
+        exists is used. Names that are missing here come from `NAMES`. A name that ends in ".bias" is for a bias that
+        is not stored next to its weight.
     keys : dict
-        GGUF key without the architecture (but one that begins with "tokenizer.") -> the key of config.json, several of
-        which the first that is there counts, a function of config.json, or None for nothing. What is not named here
-        comes from `KEYS`.
+        GGUF key without the architecture prefix (or one that begins with "tokenizer.") -> a key of config.json, several
+        keys of which the first that exists is used, a function of config.json, or None to omit it. Keys that are
+        missing here come from `KEYS`.
     tied : callable
-        Says by config.json whether the output matrix is the embedding's, whatever else the checkpoint holds.
+        config.json -> whether the output matrix is the token embedding, whatever the checkpoint contains.
     ignored : tuple of str
-        Patterns of names that may be in the checkpoint and are not needed, beside those of `IGNORED`; `*` stands for
-        any text. Other tensors that nothing asks for are an error.
+        Patterns of names that the checkpoint may have and that are not needed, in addition to `IGNORED`; `*` matches
+        any text. Any other unused tensor is an error.
     """
 
     classes: tuple[str, ...]
@@ -53,23 +53,23 @@ class Checkpoint:
 
 
 IGNORED = (
-    # what is computed of config.json and was stored all the same: frequencies, masks, positions
+    # buffers that follow from config.json: frequencies, masks, positions
     "*.inv_freq", "*.attn.bias", "*.attention.bias", "*.masked_bias", "*.position_ids",
-    # scales of roundings that are made here by the values' own size
+    # static quantization scales; activations are quantized dynamically here
     "*.input_scale", "*.k_scale", "*.v_scale",
-    # encoders of images and sounds beside a language model
+    # image and audio encoders stored with a language model
     "*visual.*", "*vision_*", "*multi_modal_projector.*", "*audio_tower.*", "*mm_projector.*",
-    # multi-token prediction that lies beside the layers
+    # multi-token prediction stored outside the layers
     "mtp.*", "model.mtp.*",
 )  # fmt: skip
-"""Tensors of checkpoints that no text model computes with."""
+"""Tensors of checkpoints that no text model uses."""
 
 
 def _layers(names: Mapping[str, str]) -> dict[str, Source]:
     return {f"blk.{{i}}.{ours}": f"layers.{{i}}.{theirs}" for ours, theirs in names.items()}
 
 
-# Llama's names, which most families took over.
+# Llama's names, which most families use.
 NAMES: Names = {
     "token_embd": "embed_tokens",
     "output_norm": "norm",
@@ -96,7 +96,7 @@ NAMES: Names = {
 }
 
 
-# Mixtral's names of experts, which others took over.
+# Mixtral's names of experts, which other families use.
 MIXTRAL_EXPERTS: Names = {
     "blk.{i}.ffn_gate_inp": "layers.{i}.block_sparse_moe.gate",
     "blk.{i}.ffn_gate_exps": "layers.{i}.block_sparse_moe.experts.{e}.w1",
@@ -106,7 +106,7 @@ MIXTRAL_EXPERTS: Names = {
 
 
 def rope_parameters(config: Config, kind: str = "full_attention") -> dict[str, Any]:
-    """What config.json says of rotary positions, in the words of transformers 5 whatever its age.
+    """The rotary parameters of config.json, under the names of transformers 5 whatever its version.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def rope_parameters(config: Config, kind: str = "full_attention") -> dict[str, A
 
 
 def number(*names: str) -> Callable[[Config], float | None]:
-    """The first of these keys of config.json, as the floating-point number that GGUF wants."""
+    """The first of these keys that config.json has, as a float, which GGUF requires."""
 
     def value(config: Config) -> float | None:
         found = next((config[name] for name in names if config.get(name) is not None), None)
@@ -134,13 +134,13 @@ def number(*names: str) -> Callable[[Config], float | None]:
 
 
 def windows(config: Config) -> list[bool] | None:
-    """Which layers see a window only; None where config.json has no word for each."""
+    """Which layers have sliding-window attention; None if config.json does not list them."""
     kinds = config.get("layer_types")
     return [kind == "sliding_attention" for kind in kinds] if kinds and config.get("sliding_window") else None
 
 
 def rope_dims(config: Config) -> int:
-    """Rotated elements of a head."""
+    """Rotated dimensions of a head."""
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     return int(rope_parameters(config).get("partial_rotary_factor", 1.0) * head_dim)
 
@@ -155,7 +155,7 @@ def _scaling(name: str, kinds: tuple[str, ...] = ("linear", "yarn")) -> Callable
 
 
 def original_context(config: Config) -> int:
-    """Context length before rotary positions were stretched; the model's own where they were not."""
+    """Context length before rope scaling; the model's own where there is none."""
     found = rope_parameters(config).get("original_max_position_embeddings")
     found = found or config.get("original_max_position_embeddings") or config["max_position_embeddings"]
     return int(found)
@@ -165,7 +165,7 @@ def _yarn_context(config: Config) -> int | None:
     return original_context(config) if rope_parameters(config)["rope_type"] == "yarn" else None
 
 
-# GGUF key -> key of config.json; the words of most families.
+# GGUF key -> key of config.json, as in most families.
 KEYS: Keys = {
     "block_count": ("num_hidden_layers", "n_layer", "num_layers"),
     "context_length": ("max_position_embeddings", "n_positions", "n_ctx"),
@@ -190,11 +190,11 @@ KEYS: Keys = {
 }
 
 
-# ---- transforms and made tensors
+# ---- transforms and computed tensors
 
 
 def permuted(heads: str) -> Transform:
-    """Rows of q or k from rotary halves to neighbours, in each of `hparams.HEADS` heads: what "norm" rotates."""
+    """Rows of q or k permuted in each of `hparams.HEADS` heads, from rope style "neox" (halves) to "norm" (pairs)."""
 
     def transform(x: Array, hp: Any) -> Array:
         return x.reshape(getattr(hp, heads), 2, -1, *x.shape[1:]).swapaxes(1, 2).reshape(x.shape)
@@ -203,17 +203,17 @@ def permuted(heads: str) -> Transform:
 
 
 def transposed(x: Array, hp: Any) -> Array:
-    """A matrix that is stored inputs first (GPT-2's Conv1D); a bias stays as it is."""
+    """The transpose of a matrix stored as (n_in, n_out) (GPT-2's Conv1D); a bias is unchanged."""
     return x.swapaxes(-1, -2) if x.ndim > 1 else x
 
 
 def one_more(x: Array, hp: Any) -> Array:
-    """w + 1: the norm of Gemma multiplies by that, and GGUF stores it so."""
+    """w + 1: Gemma's norm multiplies by it, and GGUF stores it."""
     return x + np.float32(1)
 
 
 def grouped_qkv(x: Array, hp: Any) -> Array:
-    """q, k and v that lie side by side for each KV head (Falcon, GPT-NeoX) -> all q, all k, all v."""
+    """q, k and v interleaved per KV head (Falcon, GPT-NeoX) -> all q, all k, all v."""
     group = hp.n_head // hp.n_head_kv
     heads = x.reshape(hp.n_head_kv, group + 2, hp.head_dim, *x.shape[1:])
     parts = (heads[:, :group], heads[:, group : group + 1], heads[:, group + 1 :])
@@ -221,12 +221,12 @@ def grouped_qkv(x: Array, hp: Any) -> Array:
 
 
 def negative_exp(x: Array, hp: Any) -> Array:
-    """-exp(x): the decay A of a state-space model, of which the checkpoint has the logarithm."""
+    """-exp(x): the decay A of a state-space model, of which the checkpoint stores the logarithm."""
     return -np.exp(x)
 
 
 def in_groups(x: Array, hp: Any) -> Array:
-    """A vector as `hparams.n_group` rows."""
+    """A vector reshaped to `hparams.n_group` rows."""
     return x.reshape(hp.n_group, -1)
 
 
@@ -258,7 +258,7 @@ def longrope_factors(name: str) -> Callable[[Config], Array | None]:
 
 
 def longrope_attention(config: Config) -> float | None:
-    """The factor on cos and sin that goes with them: `_compute_longrope_parameters` in transformers."""
+    """The factor on cos and sin that belongs to them: `_compute_longrope_parameters` in transformers."""
     if rope_parameters(config).get("long_factor") is None:
         return None
     scale = config["max_position_embeddings"] / original_context(config)

@@ -1,4 +1,4 @@
-"""Mixtures of experts as plugins write them: their numbers, their tensors, and the feed-forward of the chosen ones."""
+"""Mixture-of-experts layers for plugins: hyperparameters, tensors and the feed-forward."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from realizar.graph import Graph, Value
 
 @dataclass(frozen=True)
 class ExpertHParams(HParams):
-    """The numbers of a model with experts.
+    """The hyperparameters of a mixture of experts.
 
     Attributes
     ----------
     n_expert, n_expert_used : int
-        How many there are, and how many a token goes to.
+        Number of experts, and how many are chosen for each token.
     n_ff_expert : int
-        Width of one.
+        Feed-forward width of one expert.
     expert_scale : float
-        Multiplies the weights of the chosen ones.
+        Factor for the weights of the chosen experts.
     """
 
     n_expert: int
@@ -32,25 +32,25 @@ class ExpertHParams(HParams):
 
 
 def expert_hparams(hp: HParams, md: ArchMetadata, n_ff: int | None = None) -> ExpertHParams:
-    """The numbers of a model and of its experts; `n_ff` is their width where the file does not say it.
+    """Add the hyperparameters of experts; `n_ff` is their width if the file has no key for it.
 
     Raises
     ------
     GGUFError
-        If a key is missing or makes no sense.
+        If a key is missing or has an invalid value.
     """
     n_expert, n_used = md.positive("expert_count"), md.positive("expert_used_count")
     if n_used > n_expert:
-        raise GGUFError(f"{md.arch}.expert_used_count: {n_used} of {n_expert} experts cannot be chosen")
+        raise GGUFError(f"{md.arch}.expert_used_count: {n_used} of {n_expert} experts are not a valid choice")
     n_ff_expert = md.positive("expert_feed_forward_length", hp.n_ff if n_ff is None else n_ff)
-    scale = md.between("expert_weights_scale", 0.0, 1e6, 1.0) or 1.0  # 0 is how some files say that there is none
+    scale = md.between("expert_weights_scale", 0.0, 1e6, 1.0) or 1.0  # some files write 0 for a missing value
     return ExpertHParams(
         **vars(hp), n_expert=n_expert, n_expert_used=n_used, n_ff_expert=n_ff_expert, expert_scale=scale
     )
 
 
 def expert_tensors(hp: Any, bias: bool = False) -> WeightTable:
-    """The tensors of `expert_ffn`; each expert's rows of gate and up are in one tensor or in two."""
+    """The tensors of `expert_ffn`; gate and up are one fused tensor or two."""
     n_ff = hp.n_ff_expert
     parts = {"ffn_gate_exps": n_ff, "ffn_up_exps": n_ff}
     return {
@@ -61,7 +61,7 @@ def expert_tensors(hp: Any, bias: bool = False) -> WeightTable:
 
 
 def expert_ffn(g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", **routing: Any) -> Value:
-    """What the chosen experts make of x (https://arxiv.org/abs/2401.04088); `routing` as `Graph.route` takes it."""
+    """Mixture-of-experts feed-forward (https://arxiv.org/abs/2401.04088); `routing` are arguments of `Graph.route`."""
     logits = g.linear(x, blk.ffn_gate_inp)
     choice = g.route(logits, hp.n_expert_used, scale=hp.expert_scale, **routing)
     weights = {"gate": blk.ffn_gate_exps, "up": blk.ffn_up_exps, "down": blk.ffn_down_exps}

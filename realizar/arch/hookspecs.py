@@ -9,6 +9,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from realizar.arch.architecture import Architecture
+    from realizar.graph import OpSpec
 
     Maker = Callable[[Any, Any], Any]
 
@@ -30,5 +31,11 @@ def realizar_pretokenizers() -> Mapping[str, Mapping[str, Any]]:
 
 @hookspec
 def realizar_samplers() -> Mapping[str, Maker]:
-    """Samplers for `SamplingParams(samplers=[...])`: name -> function of the params and a `Setting` that makes one."""
+    """Samplers for `SamplingParams(samplers=[...])`: name -> factory, called with the params and a `Setting`."""
+    raise AssertionError("a specification; pluggy never calls it")
+
+
+@hookspec
+def realizar_ops() -> Sequence[OpSpec]:
+    """Ops that the architectures of the plugin record by `g.op`: rows with a shape rule and a numpy definition."""
     raise AssertionError("a specification; pluggy never calls it")

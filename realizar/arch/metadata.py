@@ -1,4 +1,4 @@
-"""ArchMetadata: the metadata of a file as one architecture reads it."""
+"""ArchMetadata: typed access to the metadata of a file for one architecture."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from realizar.errors import GGUFError, shown
 from realizar.gguf.metadata import Metadata
 
 MAX_LAYERS = 4096
-"""What a file may claim, since tables are made of it before its tensors are looked at; llama.cpp takes 512."""
+"""Most layers that a file may declare: tables are built from it before tensors are read. llama.cpp allows 512."""
 
 
 class ArchMetadata:
-    """Typed look-ups of `{arch}.{key}` in the metadata of a GGUF file; keys of the tokenizer are whole as they are.
+    """Typed look-up of `{arch}.{key}` in the metadata of a GGUF file; keys of the tokenizer have no prefix.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class ArchMetadata:
         return self.metadata.get(self._whole(key))
 
     def _of_layers(self, key: str) -> list[Any] | None:
-        """The values of the layers, where the file has an array of one for each block; those of draft blocks left out.
+        """The values of the layers of a per-layer array, without those of draft blocks.
 
-        Some converters write the array for all blocks, others for the layers alone.
+        Some converters write one value for each block, others one for each layer.
         """
         value = self._find(key)
         if value is None or isinstance(value, (str, bool, int, float)) or key.startswith("tokenizer."):
@@ -46,14 +46,14 @@ class ArchMetadata:
         return list(np.asarray(value[:n_layer]).tolist())
 
     def _same_for_all(self, key: str) -> Any:
-        """A value of the file; of an array with one for each layer the one that all of them have."""
+        """A value of the file; of a per-layer array the value that all layers share."""
         values = self._of_layers(key)
         if not values:
             return self._find(key)
         if any(value != values[0] for value in values):
             raise GGUFError(
                 f"{self._whole(key)}: differs from layer to layer ({shown(values)}), which is not supported: "
-                f"architecture {self.arch} computes all its layers with one value"
+                f"architecture {self.arch} uses one value for all layers"
             )
         return values[0]
 
@@ -61,9 +61,9 @@ class ArchMetadata:
         return key if key.startswith("tokenizer.") else f"{self.arch}.{key}"
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """An integer; `GGUFError` when it is missing and there is no default, or when it is none.
+        """An integer; GGUFError if it is missing without a default, or is not an integer.
 
-        An array with the same number for each layer counts as that number; other arrays are an error.
+        An array with equal numbers for all layers counts as that number; other arrays are an error.
         """
         value = self._same_for_all(key)
         if value is None and default is not None:
@@ -80,7 +80,7 @@ class ArchMetadata:
         return value
 
     def layers(self, key: str = "block_count", default: int | None = None) -> int:
-        """How many layers there are: from 1 to 4096. Draft blocks, which "block_count" includes, are not layers."""
+        """Number of layers, 1 to 4096, without the draft blocks that "block_count" includes."""
         found = self._find(key)
         value = default if found is None and default is not None else found
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LAYERS:
@@ -88,7 +88,7 @@ class ArchMetadata:
         return value - self.draft_layers() if key == "block_count" else value
 
     def draft_layers(self) -> int:
-        """How many of the last blocks only draft tokens (multi-token prediction); the decoder does without them.
+        """Number of trailing blocks for multi-token prediction, which the decoder does not use.
 
         The key is "nextn_predict_layers"; `block_count` includes them.
         """
@@ -103,7 +103,7 @@ class ArchMetadata:
         return found
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A finite number, or an array with the same one for each layer."""
+        """A finite number, or a per-layer array of equal ones."""
         value = self._same_for_all(key)
         if value is None and default is not None:
             return default
@@ -112,7 +112,7 @@ class ArchMetadata:
         return float(value)
 
     def between(self, key: str, low: float, high: float, default: float | None = None) -> float:
-        """A number that a model can compute with: at least `low`, at most `high`."""
+        """A number in [low, high]."""
         value = self.number(key, default)
         if not low <= value <= high:
             raise GGUFError(self._wrong(key, value, f"a number from {low:g} to {high:g}"))
@@ -137,7 +137,7 @@ class ArchMetadata:
         return value
 
     def period_or_flags(self, key: str, period: int) -> int | tuple[bool, ...]:
-        """A pattern over the layers: how often it repeats, or a flag for each layer."""
+        """A pattern over the layers: its period, or a flag for each layer."""
         value = self._find(key)
         if value is None or isinstance(value, int):
             return self.positive(key, period)
@@ -147,7 +147,7 @@ class ArchMetadata:
         return tuple(bool(flag) for flag in flags)
 
     def per_layer(self, key: str) -> tuple[int, ...]:
-        """An integer >= 0 for each layer: an array of the file, or one number for all of them."""
+        """An integer >= 0 for each layer: a per-layer array, or one number for all layers."""
         value = self._find(key)
         values = [value] * self.layers() if isinstance(value, int) else self._of_layers(key)
         try:
@@ -169,4 +169,4 @@ class ArchMetadata:
 
     def _wrong(self, key: str, value: object, want: str) -> str:
         found = "it is missing" if value is None else f"found {shown(value)}"
-        return f"{self._whole(key)}: {want} is needed, {found}; the file may be incomplete or of another architecture"
+        return f"{self._whole(key)}: {want} is needed, {found}; the file may be incomplete or for another architecture"

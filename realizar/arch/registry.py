@@ -1,10 +1,10 @@
-"""Finds architectures and pre-tokenizers among the installed plugins (entry-point group `realizar`)."""
+"""Registry: the architectures, pre-tokenizers, samplers and ops of the installed plugins (entry points `realizar`)."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -15,16 +15,22 @@ import pluggy
 from realizar.arch import hookspecs
 from realizar.arch.architecture import Architecture
 from realizar.errors import PluginError, UnknownArchitectureError, shown
+from realizar.graph import OpSpec
+from realizar.graph.plugin_ops import check_spec
 
 GROUP = "realizar"
-API_VERSION = "1.1"
-"""Of `realizar.arch` and `realizar.graph`. The second number rises when something is added, the first when something
-that was there changes or goes (docs/plugins.md)."""
+API_VERSION = "1.2"
+"""Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
+number with incompatible changes (docs/plugins.md)."""
+
+
+class ClaimedTwiceError(PluginError):
+    """Two plugins bring something of the same name."""
 
 
 @dataclass
 class Registry:
-    """What the plugins brought.
+    """What the installed plugins bring.
 
     Attributes
     ----------
@@ -34,8 +40,10 @@ class Registry:
         By `tokenizer.ggml.pre` name.
     samplers : dict[str, Callable]
         By name, functions of `SamplingParams` and a `realizar.sampling.Setting` that make one.
+    ops : dict[str, OpSpec]
+        By name; `Graph.op` records them.
     origins : dict[str, str]
-        Architecture name -> plugin name.
+        "architecture NAME", "op NAME" and so on -> plugin name.
     broken : dict[str, str]
         Plugin name -> why it could not be loaded.
     """
@@ -43,11 +51,12 @@ class Registry:
     architectures: dict[str, Architecture] = field(default_factory=dict)
     pretokenizers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     samplers: dict[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
+    ops: dict[str, OpSpec] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
     def architecture(self, name: str) -> Architecture:
-        """The architecture of this name; `UnknownArchitectureError` lists the known ones and the broken plugins."""
+        """The architecture of this name; UnknownArchitectureError names the known ones and the broken plugins."""
         if name in self.architectures:
             return self.architectures[name]
         broken = "".join(f"; plugin {plugin} is broken: {why}" for plugin, why in self.broken.items())
@@ -58,17 +67,20 @@ class Registry:
         )
 
     def add(self, plugin_name: str, plugin: object) -> None:
-        """Takes what one plugin brings.
+        """Add what one plugin brings.
 
         Raises
         ------
+        ClaimedTwiceError
+            If another plugin brings something of the same name.
         PluginError
-            If another plugin has claimed one of its names.
+            If an op that it brings is invalid; nothing of the plugin is added then.
         """
         manager = pluggy.PluginManager("realizar")
         manager.add_hookspecs(hookspecs)
         manager.register(plugin, plugin_name)
         manager.check_pending()
+        ops = self._ops(plugin_name, manager.hook.realizar_ops())
         for classes in manager.hook.realizar_architectures():
             for cls in classes:
                 self._claim(self.architectures, cls.name, plugin_name, "architecture")
@@ -82,23 +94,40 @@ class Registry:
                 self._claim(self.samplers, name, plugin_name, "sampler")
                 self.samplers[name] = make
 
+        for spec in ops:
+            self._claim(self.ops, spec.name, plugin_name, "op")
+            self.ops[spec.name] = spec
+
+    def _ops(self, plugin_name: str, found: Iterable[object]) -> list[OpSpec]:
+        """What the hook `realizar_ops` of one plugin returned, checked."""
+        try:
+            return [check_spec(spec) for specs in found for spec in _sequence(specs)]
+        except PluginError as error:
+            raise PluginError(f"plugin {plugin_name}: {error}") from error
+
     def _claim(self, table: Mapping[str, object], name: str, plugin_name: str, what: str) -> None:
         key = f"{what} {name}"
         if name in table:
-            raise PluginError(
+            raise ClaimedTwiceError(
                 f"{key} is claimed by two plugins, {self.origins[key]} and {plugin_name}; uninstall one of them "
                 "or name those to load in REALIZAR_PLUGINS"
             )
         self.origins[key] = plugin_name
 
 
+def _sequence(specs: object) -> Sequence[object]:
+    if isinstance(specs, (list, tuple)):
+        return specs
+    raise PluginError(f"realizar_ops must return a list of realizar.graph.OpSpec, found {shown(specs)}")
+
+
 def check_version(plugin: object) -> None:
-    """Holds the version that a plugin names (`realizar_api`, by default this one) against the one that is here.
+    """Check the plugin API version that a plugin declares (`realizar_api`, by default the installed one).
 
     Raises
     ------
     ImportError
-        If it was written for another first number, or needs a later second one.
+        If its major number differs, or its minor number is greater.
     """
     wanted = str(getattr(plugin, "realizar_api", API_VERSION))
     major, _, minor = wanted.partition(".")
@@ -106,17 +135,17 @@ def check_version(plugin: object) -> None:
     if major != ours or not minor.isdigit() or int(minor) > int(latest):
         raise ImportError(
             f"it is written for version {shown(wanted)} of the plugin API, and this realizar has {API_VERSION}; "
-            "install a version of it, or of realizar, that goes with the other"
+            "install versions of the plugin and of realizar that are compatible"
         )
 
 
 def load(points: Iterable[EntryPoint]) -> Registry:
-    """A registry of these entry points, loaded one by one: a broken one is noted and never stops the others.
+    """Load these entry points one by one into a registry; a broken plugin is recorded and does not stop the others.
 
     Raises
     ------
-    PluginError
-        If two plugins claim one name.
+    ClaimedTwiceError
+        If two plugins bring something of the same name.
     """
     registry = Registry()
     for point in sorted(points, key=lambda p: p.name):
@@ -124,7 +153,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
             plugin = point.load()
             check_version(plugin)
             registry.add(point.name, plugin)
-        except PluginError:
+        except ClaimedTwiceError:
             raise
         except Exception as error:
             registry.broken[point.name] = f"{type(error).__name__}: {error}"
@@ -133,12 +162,12 @@ def load(points: Iterable[EntryPoint]) -> Registry:
 
 
 def selected() -> list[EntryPoint]:
-    """The entry points to load: all of the group, or those that REALIZAR_PLUGINS names (separated by commas).
+    """The entry points to load: all, or those listed in REALIZAR_PLUGINS (comma-separated).
 
     Raises
     ------
     PluginError
-        If REALIZAR_PLUGINS names one that is not installed.
+        If REALIZAR_PLUGINS lists one that is not installed.
     """
     points = {point.name: point for point in entry_points(group=GROUP)}
     wanted = os.environ.get("REALIZAR_PLUGINS")
@@ -153,5 +182,5 @@ def selected() -> list[EntryPoint]:
 
 @lru_cache(maxsize=1)
 def default() -> Registry:
-    """The registry of the installed plugins, made at its first use (never at import)."""
+    """The registry of the installed plugins, built at its first use (never at import)."""
     return load(selected())

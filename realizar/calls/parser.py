@@ -48,6 +48,11 @@ class ToolCallParser:
         self._next = None if tool_format.between is None else re.compile(_pattern(tool_format.between) + head)
         self._closing = re.compile(_pattern(tool_format.closing))
 
+    @property
+    def written(self) -> Sequence[str]:
+        """The pieces of the calls so far, as the model writes them; some are empty."""
+        return self._written
+
     def push(self, piece: str) -> str:
         """Take the next piece; return the text that is certainly not part of a call."""
         text, calls = ("", piece) if self._begun else self._find.push(piece)

@@ -15,7 +15,7 @@ from realizar.errors import ContextFullError, TemplateError
 from realizar.params import EngineParams, SamplingParams
 
 if TYPE_CHECKING:
-    from realizar.engine.stream import TextStream
+    from realizar.engine.handle import TextStream
     from realizar.llm import LLM
 
 EXAMPLE = "Example: realizar chat -m qwen2.5-coder-0.5b --system 'Answer in one sentence.'"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar._kernels import table
+from realizar.arch import registry
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.backends.cpu.places import BindParams, Places
 from realizar.backends.cpu.threads import default_threads
 from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
@@ -58,6 +60,8 @@ class Estimate:
     read_gb_s, int8_tops, f32_tops : float
         The machine's measured limits.
     n_threads : int
+    slow_ops : dict
+        Ops that are computed in numpy, row by row -> the plugins that bring them.
     prefill, decode : Speed
         Per token, for a prompt of one step, and for one sequence with a half-full cache (None for encoders).
     """
@@ -76,6 +80,7 @@ class Estimate:
     int8_tops: float
     f32_tops: float
     n_threads: int
+    slow_ops: dict[str, str]
     prefill: Speed
     decode: Speed | None
 
@@ -98,7 +103,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
     n_threads = params.n_threads or default_threads().n
     reads, writes = ("encode" if "encode" in model.graphs else "decode"), "decode" in model.graphs
     plan = model.plan("decode" if writes else reads)
-    one = KVCache(plan.cache_groups, plan.states, replace(params, n_seqs=1))
+    one = KVCache(plan.cache_groups, plan.states, replace(params, n_seqs=1), CPUBackend(1))
     read, isa = read_gb_s([np.ones(PROBE_BYTES, np.uint8)], n_threads), table.current()
     rates = Rates(read, int8_tops(isa, n_threads), f32_tops(isa, n_threads))
     n_prompt = min(params.n_batch, one.n_ctx)
@@ -117,7 +122,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         type_bytes=dict(by_type.most_common()),
         n_ctx=one.n_ctx,
         n_seqs=params.n_seqs,
-        cache_bytes_per_token=sum(at.n_bytes / (len(at.k) * BLOCK) for at in one.layers),
+        cache_bytes_per_token=sum(map(one.storage.block_bytes, range(len(one.pools)))) / BLOCK,
         state_bytes=4 * sum(prod(state.shape) for state in plan.states),
         memory={**memory, "peak": sum(memory.values())},
         tokenizer_bytes=_tokenizer_bytes(model),
@@ -125,6 +130,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
         int8_tops=rates.int8_tops,
         f32_tops=rates.f32_tops,
         n_threads=n_threads,
+        slow_ops=_slow_ops(model),
         prefill=_speed(prompt, n_prompt, rates),
         decode=_speed(step, 1, rates) if step else None,
     )
@@ -142,6 +148,12 @@ def _memory(model: Model, params: EngineParams, one: KVCache, n_threads: int) ->
         "values": sum(at.touched(params.n_seqs) for at in places),
         "rest": FIXED_BYTES,
     }
+
+
+def _slow_ops(model: Model) -> dict[str, str]:
+    names = {name for program in model.graphs for name in model.plan(program).plugin_ops}
+    origins = registry.default().origins
+    return {name: origins.get(f"op {name}", "unknown") for name in sorted(names)}
 
 
 def _tokenizer_bytes(model: Model) -> int:

@@ -73,13 +73,9 @@ def step_floor(
 
 def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
     """Return the bytes of K and V that one query attends to."""
-    arrays = {at.key: at for at in cache.layers}
     total = 0.0
-    for group in plan.cache_groups:
-        seen = min(n_tokens, group.window or n_tokens)
-        for layer in group.layers:
-            at = arrays[layer.key]
-            total += seen * at.n_bytes / (len(at.k) * BLOCK)
+    for index, group in enumerate(plan.cache_groups):
+        total += min(n_tokens, group.window or n_tokens) * cache.storage.block_bytes(index) / BLOCK
     return total
 
 
@@ -94,9 +90,9 @@ def _weights(model: Model, program: str, activations: str, output: bool) -> tupl
     for op in plan.ops:
         if not output and op.inputs and plan.views[op.inputs[0]].m_rows:
             continue
-        for name, n in model.products(plan, op):
-            if activations != "f32" and ACT_BLOCK[model.tensors[name].type] and not op.attrs.get("transposed"):
-                int8 += N_PLANES[activations] * n
+        for name, use in model.uses(plan, op):
+            if activations != "f32" and ACT_BLOCK[model.tensors[name].type] and use.operand != "float":
+                int8 += N_PLANES[activations] * use.multiply_adds
             else:
-                f32 += n
+                f32 += use.multiply_adds
     return int8, f32

@@ -65,6 +65,9 @@ def _table(e: Estimate) -> str:
         f" multiplies int8 at {e.int8_tops:.3f} and f32 at {e.f32_tops:.3f} TOPS",
         f"prefill   {_speed(e.prefill)}",
     ]
+    if e.slow_ops:
+        slow = ", ".join(f"{name} (plugin {plugin})" for name, plugin in e.slow_ops.items())
+        lines.append(f"slow ops  {slow}, computed in numpy, row by row")
     if e.decode is not None:
         lines.append(f"decode    {_speed(e.decode)} for one sequence with a half-full cache")
     return "\n".join(lines)

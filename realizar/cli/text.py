@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from realizar.errors import ParameterError, shown
 
 if TYPE_CHECKING:
-    from realizar.engine.stream import TextStream
+    from realizar.engine.handle import TextStream
 
 
 def read_text(argument: str) -> str:

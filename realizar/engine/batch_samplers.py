@@ -2,55 +2,48 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from realizar.engine.writing import Writing
+from realizar.engine.request import TextRequest
 from realizar.errors import shown
+from realizar.runtime.logit_rows import LogitRows
 from realizar.sampling import batch_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
     from collections.abc import Sequence as Seq
-
-    import numpy.typing as npt
 
     from realizar.engine.request import Request
     from realizar.engine.sequence import Chunk
     from realizar.sampling import BatchFunction
 
-    Logits = npt.NDArray[np.float32]
 
-
-def run_batch_functions(logits: Logits, given: Iterable[tuple[Request, Seq[Chunk], slice]]) -> None:
-    """Let each function change, once, the logits of all sequences whose params name it.
+def run_batch_functions(rows: dict[Request, LogitRows], work: Mapping[Request, Seq[Chunk]]) -> None:
+    """Let each function change, once, a copy of the logits of all requests whose params name it.
 
     Parameters
     ----------
-    logits : float32 [n_rows, n_vocab]
-        Changed in place. A function gets a view of its rows where they lie side by side, else a copy that is put back.
-    given : iterable of (Request, chunks, slice)
-        Those that get a token in this step, what was computed of them, and where their rows are. One whose function
-        fails gets the error.
+    rows : dict of Request to LogitRows
+        Of the requests that get a token in this step; those of a function's requests become what it made of them.
+    work : mapping of Request to chunks
+        What was computed of each. A request whose function fails gets the error.
     """
-    users: dict[BatchFunction, list[tuple[Writing, Seq[Chunk], slice]]] = {}
-    for request, chunks, at in given:
-        if isinstance(request, Writing) and not request.is_reading:
+    users: dict[BatchFunction, list[TextRequest]] = {}
+    for request in rows:
+        if isinstance(request, TextRequest) and not request.is_reading:
             try:
                 for function in batch_functions(request.params):
-                    users.setdefault(function, []).append((request, chunks, at))
+                    users.setdefault(function, []).append(request)
             except BaseException as error:  # of its hash
                 request.fail(error, "samplers: a function")
-    for function, work in users.items():
-        rows = [row for _, _, at in work for row in range(at.start, at.stop)]
-        together = rows[-1] - rows[0] + 1 == len(rows)
-        where: slice | list[int] = slice(rows[0], rows[-1] + 1) if together else rows
+    for function, requests in users.items():
         try:
-            part = logits[where]
-            function(part, [history for request, chunks, _ in work for history in request.histories(chunks)])
-            if not together:
-                logits[where] = part
+            joined = LogitRows.joined([rows[request] for request in requests])
+            function(joined.values, [history for request in requests for history in request.histories(work[request])])
+            ends = list(accumulate(len(rows[request]) for request in requests))
+            for request, end in zip(requests, ends, strict=True):
+                rows[request] = joined[end - len(rows[request]) : end]
         except BaseException as error:
-            for request, _, _ in work:
+            for request in requests:
                 request.fail(error, f"samplers: {shown(function)}")

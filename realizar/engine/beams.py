@@ -6,25 +6,20 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from realizar.engine.answer import end_ids, ended_by
-from realizar.engine.completion import Completion
-from realizar.engine.writing import Writing
+from realizar.engine.output import Completion, end_ids, ended_by
+from realizar.engine.request import TextRequest
 from realizar.errors import RealizarError
 from realizar.sampling import BeamRules, BeamSearch, StopFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    import numpy as np
-    import numpy.typing as npt
-
-    from realizar.engine.completion import FinishReason
+    from realizar.engine.output import FinishReason
     from realizar.engine.sequence import Chunk, Sequence
     from realizar.params import SamplingParams
+    from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Beam, Ended, SamplerChain, Step
     from realizar.tokenizer import Tokenizer
-
-    Rows = npt.NDArray[np.float32]
 
 
 @dataclass(eq=False)
@@ -45,7 +40,7 @@ class Line:
         self.sampler.learn(token)
 
 
-class Beams(Writing):
+class Beams(TextRequest):
     """A prompt whose most probable continuations are searched.
 
     `BeamSearch` says which texts go on; here they are computed. Texts with the same beginning share its blocks of the
@@ -86,9 +81,9 @@ class Beams(Writing):
         return not self._search.live
 
     @property
-    def seqs(self) -> Seq[Sequence]:
+    def text_seqs(self) -> Seq[Sequence]:
         """The sequences of the texts that go on."""
-        return [seq for line in self._own_lines() for seq in line.seq.together]
+        return [line.seq for line in self._own_lines()]
 
     def _own_lines(self) -> list[Line]:
         """Each line once; that of the prompt stands for every group until its first token."""
@@ -114,7 +109,7 @@ class Beams(Writing):
             return []
         return [chunk for line in self._own_lines() for chunk in line.seq.chunks(budget)]
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Rank what may follow the texts, and choose which go on."""
         self._t_last = time.perf_counter()
         self._t_first = self._t_first or self._t_last

@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from realizar.errors import RealizarError
+from realizar.errors import CacheFullError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,8 +82,8 @@ class BlockPool:
 
         Raises
         ------
-        RealizarError
-            If every block is held. The scheduler admits only what fits, so a request never meets this.
+        CacheFullError
+            If every block is held; the scheduler then preempts a request.
         """
         front = next(iter(self._free), None)
         if (front is None or self._name[front] is not None) and len(self._holders) < self.n_blocks:
@@ -91,7 +91,7 @@ class BlockPool:
             self._name.append(None)
             return len(self._holders) - 1
         if front is None:
-            raise RealizarError(f"all {self.n_blocks} cache blocks are held; free a sequence, or ask for more n_seqs")
+            raise CacheFullError(f"all {self.n_blocks} cache blocks are held; free a sequence, or ask for more n_seqs")
         self.forget(front)
         return self.share(front)
 

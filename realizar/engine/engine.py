@@ -1,4 +1,4 @@
-"""Engine: steps a model for all requests at once; every face (facade, command line, later a server) drives one."""
+"""Engine: a model, its cache, and the step that computes some tokens of all requests at once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from realizar import forks
-from realizar.engine.aside import Aside
+from realizar import backends, forks
 from realizar.engine.batch_samplers import run_batch_functions
 from realizar.engine.guidance import mix
 from realizar.engine.intake import Intake
 from realizar.engine.kv_cache import KVCache
+from realizar.engine.loop import EngineLoop, Waiting, leads_to
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
-from realizar.engine.speculation.choice import speculator
-from realizar.errors import RealizarError, ReentryError, memory_for
+from realizar.engine.speculation import make_speculator
+from realizar.engine.stats import EngineStats, StepCounts
+from realizar.errors import RealizarError, memory_for
+from realizar.params.checks import check, is_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
     from realizar.calls import ToolUse
     from realizar.engine.beams import Beams
     from realizar.engine.generation import Generation
-    from realizar.engine.likelihood import Scored
     from realizar.engine.request import Request
-    from realizar.engine.scoring import Encoding, Scoring
+    from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
     from realizar.engine.sequence import Chunk
     from realizar.model import Model
     from realizar.params import EngineParams, SamplingParams
+    from realizar.runtime.backend import Backend
 
 R = TypeVar("R", bound="Request")
 
@@ -44,8 +46,8 @@ STACK_FRAMES = 100
 class Engine:
     """A model, its cache, and the requests that share them.
 
-    Any thread may hand in requests and wait for them. A step works on everybody's requests, so of the threads that
-    wait, one steps for all and the others sleep until it has. For the main thread another one does (`Aside`).
+    Any thread may hand in requests and wait for them, or follow them (`EngineLoop.submit`). A step works on everybody's
+    requests; the engine's loop makes the steps while anybody waits or follows.
 
     Parameters
     ----------
@@ -54,38 +56,56 @@ class Engine:
     params : EngineParams
     draft : Model, optional
         A smaller model that guesses what this one will say; it is closed with the engine, too.
+    backend : Backend, optional
+        Computes the steps; the one that the params ask for by default.
 
     Attributes
     ----------
     cache : KVCache
     runner : Runner
     scheduler : Scheduler
+    loop : EngineLoop
+    stepper : int | None
+        The thread in which a step is under way.
     speculator : Speculator | None
         Chooses what to compute on suspicion, if the params ask for that.
     n_ctx : int
         Tokens of one sequence at most.
     """
 
-    def __init__(self, model: Model, params: EngineParams, draft: Model | None = None) -> None:
+    def __init__(
+        self, model: Model, params: EngineParams, draft: Model | None = None, backend: Backend | None = None
+    ) -> None:
         self.model = model
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
-        self.cache = KVCache(model.plan().cache_groups, model.plan().states, replace(params, n_ctx=self.n_ctx))
-        self.runner = Runner(model, self.cache, params)
-        self.scheduler = Scheduler(self.cache)
-        self.speculator = speculator(params, self.runner, draft)
+        backend = backend or backends.make(params)
+        plan = model.plan()
+        self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend)
+        self.runner = Runner(model, self.cache, params, backend)
+        self.scheduler = Scheduler(self.cache, params.max_waiting)
+        self._counts = StepCounts()
+        self.speculator = make_speculator(params, self.runner, draft)
         self._intake = Intake(self.runner)
-        self._aside = Aside()
         self._turn = threading.Condition()  # made anew in a child of fork()
-        self._stepper: int | None = None
-        self._inside: set[int] = set()
+        self.stepper: int | None = None
         self._books = forks.Lock()
-        self._closed = self._is_shut = False
+        self.is_closed = self._is_shut = False
+        self.loop = EngineLoop(self)
         forks.in_child(self._after_fork)
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:
         """What the model's file has for params that a request leaves unset."""
         return self._intake.sampling_defaults
+
+    def stats(self) -> EngineStats:
+        """Return what the engine is doing and has done."""
+        counts, pools = self._counts, self.cache.pools
+        return EngineStats(
+            **self.scheduler.counts(), n_blocks=sum(pool.n_blocks for pool in pools),
+            n_blocks_used=sum(pool.n_blocks - pool.n_free for pool in pools), n_steps=counts.n_steps,
+            n_computed=counts.n_computed, step_s=counts.step_s, last_step_s=counts.last_step_s,
+        )  # fmt: skip
 
     def step(self) -> None:
         """Compute some tokens of every request that has its turn, and go on with those that got an output.
@@ -99,11 +119,12 @@ class Engine:
         ReentryError
             If a step is under way in this thread.
         """
-        with self._entered() as me:
-            if self._take_turn(lambda: False, me):
-                self._step_in_turn()
+        with self._stepping():
+            if self._take_turn(lambda: False):
+                self._step_in_turn(lambda: None)
 
-    def _step(self) -> None:
+    def _step(self, deliver: Callable[[], None]) -> bool:
+        """Make a step, and have what came of it delivered; return whether there was anything to compute."""
         with self._books:
             if self.speculator is not None:
                 self.speculator.prepare(self.scheduler.running)
@@ -115,6 +136,19 @@ class Engine:
             for (program, output), requests in jobs.items():
                 self._run(program, output, {request: work[request] for request in requests})
             self.scheduler.retire()
+            deliver()
+            return bool(work)
+
+    def tidy(self, deliver: Callable[[], None]) -> None:
+        """Give back what requests that are over hold, those whose time is over among them; compute nothing."""
+        if self._take_turn(lambda: False):
+            try:
+                with self._books:
+                    self.scheduler.expire()
+                    self.scheduler.retire()
+                    deliver()
+            finally:
+                self._leave_turn()
 
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that want the same output of it."""
@@ -125,20 +159,22 @@ class Engine:
         begin = time.perf_counter()
         with self._away_from_books():
             found = self.runner.run(batch, None if own else [output], program)[output]
+        seconds = time.perf_counter() - begin
         if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
-            self.speculator.cost.learn(batch.n_tokens, time.perf_counter() - begin)
-        mix(found, every)
+            self.speculator.cost.learn(batch.n_tokens, seconds)
+        self._counts.add(batch.n_tokens, seconds)
+        self.scheduler.cost.learn_step(batch.n_tokens, seconds)
         counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
         ends = list(accumulate(counts))
-        given = {r: slice(end - n, end) for r, n, end in zip(work, counts, ends, strict=True) if n}
-        run_batch_functions(found, [(r, work[r], at) for r, at in given.items()])
-        if any(request.reads_blocks for request in given):
-            found.flags.writeable = False  # what is found out here must stay true
-            self.runner.blocks.fill(found)
+        rows = {r: found[end - n : end] for r, n, end in zip(work, counts, ends, strict=True) if n}
+        if output == "logits":
+            for request, own_rows in rows.items():
+                rows[request] = mix(own_rows, work[request])
+            run_batch_functions(rows, work)
         for request, chunks in work.items():
             try:
-                if request in given and request.error is None:
-                    request.take(chunks, found[given[request]])
+                if request in rows and request.error is None:
+                    request.take(chunks, rows[request])
             except BaseException as error:
                 request.fail(error)
             for chunk in chunks:
@@ -150,40 +186,45 @@ class Engine:
             except BaseException as error:
                 request.fail(error)
 
-    def generate(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
+    def generate(
+        self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
+    ) -> Generation:
         """Hand in a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
         begin = time.perf_counter()
         request = self._intake.generation(prompt, params, tools)
         request.deadline -= time.perf_counter() - begin  # max_time counts from here
         if self.speculator is not None:
             self.speculator.attach(request)
-        return self._added(request)
+        return self._added(request, priority)
 
-    def search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
+    def beam_search(self, prompt: Iterable[int], params: SamplingParams, priority: int = 0) -> Beams:
         """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
         begin = time.perf_counter()
         request = self._intake.beams(prompt, params)
         request.deadline -= time.perf_counter() - begin
-        return self._added(request)
+        return self._added(request, priority)
 
-    def likelihood(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> Scored:
-        """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.scored`."""
-        return self._added(self._intake.scored(prompt, continuation, n_top))
+    def score(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> ScoreRequest:
+        """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.score`."""
+        return self._added(self._intake.score(prompt, continuation, n_top))
 
-    def score(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> Scoring:
+    def logits(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> LogitsRequest:
         """Hand in a text whose logits are wanted, or an answer to a source; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.scoring(tokens, source))
+        return self._added(self._intake.logits(tokens, source))
 
-    def encode(self, tokens: Iterable[int]) -> Encoding:
+    def embed(self, tokens: Iterable[int]) -> EmbeddingRequest:
         """Hand in a text whose hidden states are wanted; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.encoding(tokens))
+        return self._added(self._intake.embedding(tokens))
 
-    def _added(self, request: R) -> R:
+    def _added(self, request: R, priority: int = 0) -> R:
+        check(is_int(priority), "priority", priority, "an integer")
+        request.priority = priority
         self.scheduler.add(request)
+        self.loop.wake()
         return request
 
     def wait(self, ready: Callable[[], bool]) -> None:
-        """Step until `ready()`, which must come true when the requests it looks at are over.
+        """Have steps made until `ready()`, which must come true when the requests it looks at are over.
 
         Raises
         ------
@@ -193,41 +234,46 @@ class Engine:
             If a step is under way in this thread: a sampler, or a finalizer that is called in a step, cannot wait for
             another one.
         """
-        self._aside.run(lambda call: self._step_until(lambda: call.given_up or ready()))
+        _need_stack(STACK_FRAMES)
+        self.loop.wait(ready)
 
-    def _step_until(self, ready: Callable[[], bool]) -> None:
-        """Step until `ready()`, in this thread, or see others do so."""
-        with self._entered() as me:
-            while self._take_turn(ready, me):
-                self._step_in_turn()
+    def waiting(self) -> Waiting:
+        """Return a context in which this thread may wait for the engine. Raises ReentryError as `wait`."""
+        return Waiting(self.loop)
+
+    def step_until(self, ready: Callable[[], bool], deliver: Callable[[], None]) -> None:
+        """Step in this thread until `ready()`, or see others do so; what comes of it is delivered after each step."""
+        with self._stepping():
+            while self._take_turn(ready):
+                self._step_in_turn(deliver)
 
     @contextmanager
-    def _entered(self) -> Iterator[int]:
-        """Mark this thread, whose number is given, as one that steps; it cannot do so twice."""
+    def _stepping(self) -> Iterator[None]:
+        """Let this thread step, which it cannot do twice at once; an engine closed meanwhile is shut."""
         _need_stack(STACK_FRAMES)
-        me = threading.get_ident()
-        if me in self._inside:
-            raise ReentryError(
-                "the engine was asked for an answer from within one of its steps (by a sampler, or by a finalizer that "
-                "ran there); ask another LLM, or ask between two steps"
-            )
-        self._inside.add(me)
         try:
-            yield me
+            with self.waiting():
+                yield
         finally:
-            self._inside.discard(me)
-            if self._closed:
-                self._shut()
+            if self.is_closed and not leads_to(self.loop, threading.get_ident()):
+                self.shut()
 
-    def _step_in_turn(self) -> None:
+    def step_once(self, deliver: Callable[[], None]) -> bool:
+        """Make a step in the loop's thread; return whether there was anything to compute."""
+        return self._take_turn(lambda: False) and self._step_in_turn(deliver)
+
+    def _step_in_turn(self, deliver: Callable[[], None]) -> bool:
         """Step, and leave the turn to others."""
         try:
             with memory_for("generating", self._memory):
-                self._step()
+                return self._step(deliver)
         finally:
-            with self._turn:
-                self._stepper = None
-                self._turn.notify_all()
+            self._leave_turn()
+
+    def _leave_turn(self) -> None:
+        with self._turn:
+            self.stepper = None
+            self._turn.notify_all()
 
     def _memory(self) -> str:
         """What a step takes, for an error."""
@@ -237,20 +283,20 @@ class Engine:
             f"needs {step >> 20} MiB; ask for less n_ctx, n_seqs or n_batch"
         )
 
-    def _take_turn(self, ready: Callable[[], bool], me: int) -> bool:
+    def _take_turn(self, ready: Callable[[], bool]) -> bool:
         """Wait until `ready()`, and return False; or until it is this thread's turn to step, and return True."""
         with self._turn:
-            self._turn.wait_for(lambda: ready() or self._stepper is None)
+            self._turn.wait_for(lambda: ready() or self.stepper is None)
             if ready():
                 return False
-            if self._closed:
+            if self.is_closed:
                 raise RealizarError("the model was closed before the request was done")
             if self._books.is_broken:
                 raise RealizarError(
                     f"this process was forked while another thread ran a sampler for more than "
                     f"{forks.FORK_TIMEOUT_S:g} s; load the model again"
                 )
-            self._stepper = me
+            self.stepper = threading.get_ident()
             return True
 
     @contextmanager
@@ -279,15 +325,14 @@ class Engine:
 
         From within a step the model is closed when that ends, and its requests get a RealizarError.
         """
-        self._closed = True  # first: who steps would take the next turn before us, again and again
-        if threading.get_ident() not in self._inside:
-            self._aside.run(lambda _: self._shut())
-            self._aside.close()
+        self.is_closed = True
+        if not leads_to(self.loop, threading.get_ident()):
+            self.loop.close()
 
-    def _shut(self) -> None:
-        """Close the models when nobody steps."""
+    def shut(self) -> None:
+        """Close the models when nobody steps. Called when the engine is closed."""
         with self._turn:
-            self._turn.wait_for(lambda: self._stepper is None)
+            self._turn.wait_for(lambda: self.stepper is None)
             if self._is_shut:
                 return
             self._is_shut = True
@@ -302,9 +347,8 @@ class Engine:
         """
         me = threading.get_ident()
         self._turn = threading.Condition()
-        self._inside &= {me}
-        if self._stepper not in (None, me):
-            self._stepper = None
+        if self.stepper not in (None, me):
+            self.stepper = None
             self.runner.forget_programs()
             if self.speculator is not None:
                 self.speculator.forget_programs()

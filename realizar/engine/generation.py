@@ -1,12 +1,25 @@
-"""Generation: a request for the continuation of a prompt."""
+"""Generation: a request for the continuation of a prompt, by one text or by several (parallel sampling)."""
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from realizar.engine.answer import Answer
-from realizar.engine.writing import Writing
+from realizar.engine.output import (
+    Completion,
+    OutputProcessor,
+    TextEvent,
+    TokensEvent,
+    ToolCallEvent,
+    end_ids,
+    ended_by,
+)
+from realizar.engine.request import TextRequest
+from realizar.engine.sequence import NO_DRAFTS, Chunk
+from realizar.sampling.beam import score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -15,16 +28,190 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.calls import ToolUse
-    from realizar.engine.completion import Completion, Timings
-    from realizar.engine.sequence import Chunk, Sequence
+    from realizar.engine.output import Event, FinishReason, Timings
+    from realizar.engine.sequence import Sequence
+    from realizar.engine.speculation.speculator import Drafter
     from realizar.params import SamplingParams
-    from realizar.sampling import SamplerChain
+    from realizar.runtime.logit_rows import LogitRow, LogitRows
+    from realizar.sampling import Sampled, SamplerChain
     from realizar.tokenizer import Tokenizer
 
-    Rows = npt.NDArray[np.float32]
+
+class Answer:
+    """A text behind a prompt.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The prompt; behind a source, what the answer begins with.
+    params : SamplingParams
+    sampler : SamplerChain
+        Chooses the tokens.
+    tokenizer : Tokenizer
+        Turns tokens into text and knows which ones end it.
+    max_tokens : int
+        Tokens that it may have.
+    number : int
+        Which of the texts behind the prompt this is; each draws other numbers.
+    tools : ToolUse, optional
+        What it may call.
+
+    Attributes
+    ----------
+    output : OutputProcessor
+        Makes text of the tokens.
+    token_ids : list of int
+        The tokens chosen, the one that ended the text included.
+    logprobs : list of Sampled
+        Those of the tokens, if the params ask for them.
+    end : (reason, stop) | None
+        As Completion's finish_reason and stop_reason; None while the text goes on.
+    drafter : Drafter | None
+        What guesses about the text go by; None if there are none.
+    drafts : int32 [n]
+        Tokens that the next step computes along with the last one: guesses of what follows.
+    n_drafted, n_accepted : int
+        Drafts that were computed; those of them that the text followed.
+    t_first, t_last : float
+        When the first and the last token came, by `time.perf_counter`; 0 before.
+    """
+
+    def __init__(
+        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer, max_tokens: int,
+        number: int = 0, tools: ToolUse | None = None,
+    ) -> None:  # fmt: skip
+        self.seq = seq
+        self.params = params
+        self.token_ids: list[int] = []
+        self.logprobs: list[Sampled] = []
+        self.end: tuple[FinishReason, int | str | None] | None = None
+        self.drafter: Drafter | None = None
+        self.drafts = NO_DRAFTS
+        self.n_drafted = self.n_accepted = 0
+        self.t_first = self.t_last = 0.0
+        self._sampler = sampler
+        self._max_tokens = max_tokens
+        self._n_told = 0
+        self._number = number
+        self._end_ids = end_ids(params, tokenizer)
+        self.output = OutputProcessor(seq, params, tokenizer, sampler.n_known, tools)
+
+    @property
+    def n_left(self) -> int:
+        """Tokens that there is room for, in max_tokens and the context."""
+        return min(self._max_tokens - len(self.token_ids), self.seq.cache.n_ctx + 1 - self.seq.n_tokens)
+
+    @property
+    def may_draft(self) -> bool:
+        """Whether drafts of it can be computed in the next step: it has begun, and lacks its last token alone."""
+        return self.drafter is not None and self.end is None and bool(self.token_ids) and self.seq.n_left == 1
+
+    def next_chunks(self, budget: int) -> list[Chunk]:
+        """Return the next tokens, at most `budget`; the very last gives an output, and so does each draft behind it."""
+        chunks = self.seq.chunks(budget)
+        drafts = self.drafts[: budget - 1]
+        if len(drafts) and self.may_draft:
+            (last,) = chunks
+            n = len(drafts)
+            return [last._replace(n_tokens=last.n_tokens + n, n_outputs=last.n_outputs + n, drafts=drafts)]
+        return chunks
+
+    def take(self, rows: LogitRows, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
+        """Go on by a token, and by one more for each draft that turns out right.
+
+        Each is sampled as it would be without drafts, from the same logits behind the same tokens; the first one that
+        is not as drafted makes the rows behind it void.
+
+        Parameters
+        ----------
+        rows : LogitRows [1 + n_drafts, n_vocab]
+        drafts : int32 [n_drafts]
+        """
+        n = len(self.token_ids)
+        for row, draft in zip_longest(rows, drafts.tolist()):
+            self._sample(row)
+            if self.end is not None or self.token_ids[-1] != draft:
+                break
+        if self.drafter is not None:
+            taken = self.token_ids[n:]
+            self.drafter.learn(taken)
+            self.drafts = NO_DRAFTS
+            self.n_drafted += len(drafts)
+            self.n_accepted += sum(token == draft for token, draft in zip(taken, drafts.tolist(), strict=False))
+
+    def _sample(self, logits: LogitRow) -> None:
+        """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
+        sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
+        token = sampled.token_id
+        if sampled.logprob is not None:
+            self.logprobs.append(sampled)
+        self.t_last = time.perf_counter()
+        self.t_first = self.t_first or self.t_last
+        self.token_ids.append(token)
+        if token in self._end_ids:
+            self._finish(ended_by(token, self.params), token)
+            return
+        self.seq.append(token)
+        hit = self.output.push(token)
+        if hit is not None:
+            self._finish("stop_string", hit)
+        elif self._sampler.is_over:
+            self._finish("grammar", None)
+        elif len(self.token_ids) == self._max_tokens:
+            self._finish("length", None)
+        elif self.seq.is_full:
+            self._finish("context", None)
+
+    def expire(self) -> None:
+        """End the text where it is, since its time is over."""
+        self._finish("time", None)
+
+    def _finish(self, reason: FinishReason, stop: int | str | None) -> None:
+        """End the text; what was held back, as half a character or half a stop string, comes out now."""
+        if not isinstance(stop, str):
+            hit = self.output.flush()
+            if hit is not None:
+                reason, stop = "stop_string", hit
+        self.end = (reason, stop)
+        del self._sampler  # its candidates are megabytes, and the answer may be kept
+
+    def new_events(self) -> list[Event]:
+        """Return what came of the text since this was last asked for."""
+        n, self._n_told = self._n_told, len(self.token_ids)
+        events: list[Event] = []
+        if n < self._n_told:
+            logprobs = None if self.params.logprobs is None else self.logprobs[n : self._n_told]
+            events.append(TokensEvent(self._number, self.token_ids[n : self._n_told], logprobs))
+        if text := self.output.take_new():
+            events.append(TextEvent(self._number, text))
+        if call := self.output.take_new_calls():
+            events.append(ToolCallEvent(self._number, call))
+        return events
+
+    def score(self) -> float:
+        """What the text is ranked by; the sampler must have given the logprobs."""
+        total = sum(sampled.logprob or 0.0 for sampled in self.logprobs)
+        return score(total, len(self.logprobs), self.params.length_penalty) if self.logprobs else -math.inf
+
+    def free(self) -> None:
+        """Give back what it holds of the cache."""
+        self.seq.free()
+        self.drafts = NO_DRAFTS
+        if self.drafter is not None:
+            self.drafter.free()
+
+    def completion(self, timings: Timings, score: float | None = None) -> Completion:
+        """Return the answer as far as it has come."""
+        reason, stop = self.end or ("cancelled", None)
+        calls = self.output.calls()
+        if calls and reason in ("eos", "grammar"):
+            reason = "tool_calls"
+        logprobs = None if self.params.logprobs is None else self.logprobs
+        text, ids = self.output.text, list(self.token_ids)
+        return Completion(text, ids, reason, stop, logprobs, timings, score, tool_calls=calls)
 
 
-class Generation(Writing):
+class Generation(TextRequest):
     """A prompt to be continued, or a source to be answered, by texts that are drawn token by token.
 
     Parameters
@@ -60,10 +247,14 @@ class Generation(Writing):
         return all(answer.end is not None for answer in self.answers)
 
     @property
-    def seqs(self) -> Seq[Sequence]:
+    def text_seqs(self) -> Seq[Sequence]:
         """The sequences of the texts that go on; until their first token it is the same one."""
-        own = dict.fromkeys(answer.seq for answer in self.answers if answer.end is None)
-        return [seq for first in own for seq in first.together]
+        return list(dict.fromkeys(answer.seq for answer in self.answers if answer.end is None))
+
+    @property
+    def n_tokens(self) -> tuple[int, int, int]:
+        """Tokens of the prompt, those of them found in the cache, and tokens of all texts."""
+        return self._n_prompt, self._n_cached, sum(len(answer.token_ids) for answer in self.answers)
 
     def free(self) -> None:
         """Give back what every text holds."""
@@ -79,8 +270,8 @@ class Generation(Writing):
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens, after taking over what the cache holds; only the very last gives an output."""
         self._match_prefix()
-        if self.likelihood is not None and not self.likelihood.is_whole:
-            return [self.likelihood.next_chunk(self.seq, budget)]
+        if self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole:
+            return [self.prompt_logprobs.next_chunk(self.seq, budget)]
         chunks: list[Chunk] = []
         for answer in {answer.seq: answer for answer in self.answers if answer.end is None}.values():
             if budget:
@@ -89,10 +280,10 @@ class Generation(Writing):
                 chunks += own
         return chunks
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Let each text go on; those that had the prompt alone go their own ways from here."""
-        if self.likelihood is not None and not self.likelihood.is_whole:
-            self.likelihood.take(chunks[0], rows)
+        if self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole:
+            self.prompt_logprobs.take(chunks[0], rows)
             return
         for chunk in chunks:
             texts = [answer for answer in self.answers if answer.seq is chunk.seq] if chunk.n_outputs else []
@@ -102,6 +293,10 @@ class Generation(Writing):
                 answer.take(rows[: chunk.n_outputs], chunk.drafts)
             rows = rows[chunk.n_outputs :]
 
+    def new_events(self) -> list[Event]:
+        """Return what came of the texts since this was last asked for, text by text."""
+        return [event for answer in self.answers for event in answer.new_events()]
+
     def completion(self) -> Completion:
         """Return the answer as far as it has come, with the others where several are asked for."""
         ranked = self.params.is_ranked
@@ -110,8 +305,8 @@ class Generation(Writing):
             answer.completion(self._timings_of(answer), answer.score() if ranked else None)
             for answer in answers[: self.params.n]
         )
-        if self.likelihood is not None:
-            first = replace(first, prompt_logprobs=[None, *self.likelihood.found])
+        if self.prompt_logprobs is not None:
+            first = replace(first, prompt_logprobs=[None, *self.prompt_logprobs.found])
         return replace(first, others=tuple(others)) if others else first
 
     def _timings_of(self, answer: Answer) -> Timings:

@@ -20,11 +20,8 @@ from realizar.engine.sequence import Chunk, Sequence
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy.typing as npt
-
     from realizar.engine.kv_cache import KVCache
-
-    Logits = npt.NDArray[np.float32]
+    from realizar.runtime.logit_rows import LogitRows
 
 
 class Guided(Sequence):
@@ -100,21 +97,25 @@ class Guided(Sequence):
         self.negative.free()
 
 
-def mix(logits: Logits, chunks: Iterable[Chunk]) -> None:
-    """Make of the logits of each guided text, in place, what its tokens are chosen by.
+def mix(rows: LogitRows, chunks: Iterable[Chunk]) -> LogitRows:
+    """Return the logits that a request's tokens are sampled from: rows of its own if it is guided.
 
     Parameters
     ----------
-    logits : float32 [n_rows, n_vocab]
-        The outputs of the chunks, in their order; that of a guided text is in front of the one it is mixed with.
+    rows : LogitRows [n_outputs, n_vocab]
+        The outputs of the chunks, in their order: that of a guided sequence, then that of its negative prompt.
     chunks : iterable of Chunk
+        What was computed of the request.
     """
-    row = 0
+    row, mixed_rows = 0, rows
     for chunk in chunks:
         if isinstance(chunk.seq, Guided) and chunk.n_outputs:
-            towards, away = logits[row], logits[row + 1]
+            if mixed_rows is rows:
+                mixed_rows = rows.copy()
+            towards, away = mixed_rows.values[row], mixed_rows.values[row + 1]
             with np.errstate(invalid="ignore"):
                 mixed = away + np.float32(chunk.seq.scale) * (towards - away)
             # Where a prompt excludes a token, there is no difference to go by; what the first one says stays.
             np.copyto(towards, mixed, where=~(np.isneginf(towards) | np.isneginf(away)))
         row += chunk.n_outputs
+    return mixed_rows

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realizar._kernels.sampling import Candidates
-from realizar.engine.answer import end_ids
 from realizar.engine.beams import Beams
 from realizar.engine.generation import Generation
 from realizar.engine.guidance import Guided
-from realizar.engine.likelihood import Likelihood, Scored
-from realizar.engine.scoring import Encoding, Scoring
+from realizar.engine.output import end_ids
+from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, ScoreRequest
 from realizar.engine.sequence import Sequence
 from realizar.errors import GrammarError, ParameterError, shown
 from realizar.forks import cached_property
@@ -52,7 +51,6 @@ class Intake:
         self.model = runner.model
         self.cache = runner.cache
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
-        self._blocks = runner.blocks
 
     def generation(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
         """Return a request for a prompt to be continued, or to be answered where the model has an encoder.
@@ -76,14 +74,14 @@ class Intake:
         request = Generation(*parts, tools)
         if params.prompt_logprobs is not None:
             tokens = request.seq.tokens[1:].copy()
-            request.likelihood = Likelihood(tokens, 1, params.prompt_logprobs, self._candidates)
+            request.prompt_logprobs = PromptLogprobs(tokens, 1, params.prompt_logprobs, self._candidates)
         return request
 
     def beams(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
         """Return a request for the best continuations of a prompt. Raises as `generation`."""
         return Beams(*self._parts(prompt, params, searched=True))
 
-    def scored(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> Scored:
+    def score(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> ScoreRequest:
         """Return a request for the scores of a text behind a prompt, or behind what an encoder reads.
 
         Raises as `generation`, and ParameterError if n_top, the best tokens to report in each place, is not in
@@ -96,10 +94,10 @@ class Intake:
         if self.model.has_encoder:
             given, source = [self.model.decoder_start], self._source(given)
         seq = Sequence(self.cache, [*given, *tokens[:-1]], source)
-        likelihood = Likelihood(np.array(tokens, np.int32), len(given), n_top, self._candidates)
-        return Scored(seq, likelihood, len(given))
+        wanted = PromptLogprobs(np.array(tokens, np.int32), len(given), n_top, self._candidates)
+        return ScoreRequest(seq, wanted, len(given))
 
-    def scoring(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> Scoring:
+    def logits(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> LogitsRequest:
         """Return a request for the logits of a text, or of an answer to a source. Raises as `generation`."""
         self._need_decoder("logits")
         if self.model.has_encoder != (source is not None):
@@ -110,14 +108,14 @@ class Intake:
                 else "this model has no encoder: give no decoder_tokens"
             )
         ids = () if source is None else self._source(self._checked(source))
-        return Scoring(Sequence(self.cache, self._checked(tokens), ids), self.model.hp.n_vocab)
+        return LogitsRequest(Sequence(self.cache, self._checked(tokens), ids), self.model.hp.n_vocab)
 
-    def encoding(self, tokens: Iterable[int]) -> Encoding:
+    def embedding(self, tokens: Iterable[int]) -> EmbeddingRequest:
         """Return a request for the hidden states of a text. Raises as `generation`."""
         ids = self._checked(tokens)
         if self.model.has_encoder:
-            return Encoding(Sequence(self.cache, (), self._source(ids)), self.model.hp.n_embd, "hidden")
-        return Encoding(Sequence(self.cache, ids), self.model.hp.n_embd, self.model.hidden)
+            return EmbeddingRequest(Sequence(self.cache, (), self._source(ids)), self.model.hp.n_embd, "hidden")
+        return EmbeddingRequest(Sequence(self.cache, ids), self.model.hp.n_embd, self.model.hidden)
 
     def _parts(
         self, prompt: Iterable[int], params: SamplingParams, searched: bool
@@ -152,7 +150,6 @@ class Intake:
             seq.n_tokens,
             ends,
             self._constraints,
-            self._blocks,
             known,
             tokenizer.suppressed_ids,
         )
@@ -181,7 +178,7 @@ class Intake:
     @cached_property
     def _candidates(self) -> Candidates:
         """Room to read likelihoods in; a step is one thread's."""
-        return Candidates(self.model.hp.n_vocab, self._blocks)
+        return Candidates(self.model.hp.n_vocab)
 
     @cached_property
     def _constraints(self) -> ConstraintFactory:

@@ -1,69 +1,34 @@
-"""KVCache: the memory in which sequences keep their keys, values and recurrent states."""
+"""KVCache: which blocks and state slots of a backend's storage sequences have."""
 
 from __future__ import annotations
 
 import math
-import mmap
-import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from realizar._kernels.kv import kv_bytes
 from realizar.engine.block_pool import BlockPool
 from realizar.engine.snapshots import SNAPSHOT_BYTES, SNAPSHOT_TOKENS, Snapshots
-from realizar.errors import ParameterError, RealizarError
-from realizar.params import kv_types
+from realizar.errors import RealizarError
+from realizar.runtime.backend import StorageParams
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    import numpy.typing as npt
-
     from realizar.graph import State
     from realizar.params import EngineParams
+    from realizar.runtime.backend import Backend
     from realizar.runtime.plan import CacheGroup
-
-    Array = npt.NDArray[Any]
-
-
-class LayerCache(NamedTuple):
-    """One cache: k and v, each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)]; see docs/kernels.md.
-
-    Of kind "latent" they are the same memory: V is a part of K.
-    """
-
-    key: str
-    k: Array
-    v: Array
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of both, touched or not; what they share counts once."""
-        return self.k.nbytes + (0 if np.shares_memory(self.k, self.v) else self.v.nbytes)
-
-
-class LayerState(NamedTuple):
-    """One recurrent state of one layer: float32 [n_slots, *shape]."""
-
-    key: str
-    data: Array
 
 
 class KVCache:
     """Keys, values and recurrent states of every sequence, in blocks and slots.
 
     Layers that remember alike (the same kind and window) form a group. A block of a group holds BLOCK tokens of all
-    its layers, so a sequence needs one table per group. K is kept transposed inside a block: neither the product
-    with a query nor the sum over values then adds across a vector. The blocks of a head lie side by side: attention
-    reads one head at a time, and a prefetcher would bring in what stands between, a fifth of the speed of decoding.
+    its layers, so a sequence needs one table per group. The bytes are the storage's: copies are collected here, and
+    made by `flush`.
 
     A recurrent state cannot be cut into blocks: a sequence has one slot for it. It cannot go back either, so copies of
     it are kept in further slots (`Snapshots`).
-
-    The arrays are not cleared, so memory that no sequence has used is address space and no more. Nobody reads what
-    was not written: keys that are masked are skipped, and a state begins from zero where nothing came before.
 
     Parameters
     ----------
@@ -73,12 +38,14 @@ class KVCache:
         What its recurrences remember.
     params : EngineParams
         kv_type, n_seqs, n_batch and n_ctx (which must be given).
+    backend : Backend
+        Makes the storage.
 
     Attributes
     ----------
-    layers : list of LayerCache
-        In the order of the groups.
-    states : list of LayerState
+    storage : Storage
+        The bytes.
+    states : tuple of State
     pools : list of BlockPool
         One per group.
     snapshots : Snapshots
@@ -96,7 +63,7 @@ class KVCache:
         If there is not that much memory.
     """
 
-    def __init__(self, groups: Seq[CacheGroup], states: Seq[State], params: EngineParams) -> None:
+    def __init__(self, groups: Seq[CacheGroup], states: Seq[State], params: EngineParams, backend: Backend) -> None:
         if params.n_ctx is None:
             raise RealizarError("a KVCache needs n_ctx; take the model's own where the user gave none")
         self.n_ctx = params.n_ctx
@@ -108,19 +75,9 @@ class KVCache:
         self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
         n_slots = self.max_seqs if states else 0
         n_snapshots = self._n_snapshots(sum(4 * math.prod(at.shape) for at in states), params.n_seqs)
-        k_type, v_type = kv_types(params.kv_type)
-        self.layers: list[LayerCache] = []
-        self._layers_of: list[slice] = []
-        for group, pool in zip(groups, self.pools, strict=True):
-            self._layers_of.append(slice(len(self.layers), len(self.layers) + len(group.layers)))
-            for at in group.layers:
-                k = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(k_type, at.head_dim_k)), np.dtype(np.uint8))
-                v = k
-                if group.kind != "latent":
-                    v = _untouched((at.n_head_kv, pool.n_blocks, kv_bytes(v_type, at.head_dim_v)), np.dtype(np.uint8))
-                self.layers.append(LayerCache(at.key, k.swapaxes(0, 1), v.swapaxes(0, 1)))
-        shapes = {at.key: (n_slots + n_snapshots, *at.shape) for at in states}
-        self.states = [LayerState(key, _untouched(shape, np.dtype(np.float32))) for key, shape in shapes.items()]
+        self.states = tuple(states)
+        room = StorageParams(tuple(pool.n_blocks for pool in self.pools), n_slots + n_snapshots, params.kv_type)
+        self.storage = backend.storage(groups, states, room)
         self.snapshots = Snapshots(range(n_slots, n_slots + n_snapshots))
         self._free_slots = list(reversed(range(n_slots)))
         self._block_copies: list[tuple[int, int, int]] = []
@@ -131,16 +88,16 @@ class KVCache:
         return min(n_seqs * (self.n_ctx // SNAPSHOT_TOKENS + 1), SNAPSHOT_BYTES // slot_bytes) if slot_bytes else 0
 
     def n_bytes_for(self, n_seqs: int) -> int:
-        """Bytes of all arrays of a cache like this one for so many sequences."""
-        slot: int = sum(at.data[0].nbytes for at in self.states)
+        """Bytes of the storage of a cache like this one for so many sequences."""
+        slot = self.storage.slot_bytes
         slots = min(n_seqs, self.n_batch) + self._n_snapshots(slot, n_seqs)
-        blocks: int = sum(at.n_bytes for at in self.layers)
+        blocks = sum(pool.n_blocks * self.storage.block_bytes(group) for group, pool in enumerate(self.pools))
         return blocks * n_seqs // self._n_seqs + slots * slot
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all arrays, touched or not."""
-        return sum(at.n_bytes for at in self.layers) + sum(s.data.nbytes for s in self.states)
+        """Bytes of the storage, touched or not."""
+        return self.storage.n_bytes
 
     def blocks_needed(self, n_tokens: int, n_source: int = 0, n_seqs: int = 1, n_shared: int = 0) -> list[int]:
         """Blocks per group that a sequence of n_tokens, with a source of n_source, holds at most while it is computed.
@@ -196,37 +153,40 @@ class KVCache:
         """Before the next step, let a slot hold the snapshot of this name."""
         self._slot_copies.append((self.snapshots.use(name), slot))
 
+    def block_bytes(self, group: int) -> int:
+        """Bytes of a block of a group, of all its layers."""
+        return self.storage.block_bytes(group)
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of the states of one sequence."""
+        return self.storage.slot_bytes
+
+    def save_blocks(self, group: int, blocks: Seq[int]) -> Any:
+        """Return a copy of what some blocks of a group hold."""
+        self.flush()
+        return self.storage.save_blocks(group, blocks)
+
+    def load_blocks(self, group: int, blocks: Seq[int], saved: Any) -> None:
+        """Let blocks hold again what `save_blocks` returned."""
+        self.flush()
+        self.storage.load_blocks(group, blocks, saved)
+
+    def save_slot(self, slot: int) -> Any:
+        """Return a copy of the states in a slot."""
+        self.flush()
+        return self.storage.save_slot(slot)
+
+    def load_slot(self, slot: int, saved: Any) -> None:
+        """Let a slot hold again what `save_slot` returned."""
+        self.flush()
+        self.storage.load_slot(slot, saved)
+
     def flush(self) -> None:
         """Make the copies asked for, in the order they were asked for: a block may be a target after being a source."""
         for group, src, dst in self._block_copies:
-            for _, k, v in self.layers[self._layers_of[group]]:
-                k[dst] = k[src]
-                v[dst] = v[src]
+            self.storage.copy_block(group, src, dst)
         for src, dst in self._slot_copies:
-            for _, data in self.states:
-                data[dst] = data[src]
+            self.storage.copy_slot(src, dst)
         self._block_copies.clear()
         self._slot_copies.clear()
-
-
-def _untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an array whose pages nobody has touched; they go back to the system with it.
-
-    Pages of its own and no `np.empty`: malloc keeps for itself what it has once been given back (of SmolLM2 250 MiB),
-    and numpy asks for huge pages, so that the first token, with one block in each head's row, would touch most of the
-    cache: of phi-2 2.5 GiB, 0.3 s. Without them a step of Llama-3.2-1B behind 4096 tokens takes 1.4 % longer.
-    """
-    n_bytes = math.prod(shape) * dtype.itemsize
-    try:
-        pages = _pages(max(n_bytes, 1))
-    except (OSError, OverflowError, ValueError):  # the last two: more bytes than there are addresses
-        raise ParameterError(
-            f"the cache needs {n_bytes / 2**30:.1f} GiB in one piece, which cannot be had; ask for less n_ctx or n_seqs"
-        ) from None
-    return np.frombuffer(pages, np.uint8, n_bytes).view(dtype).reshape(shape)
-
-
-def _pages(n_bytes: int) -> mmap.mmap:
-    if sys.platform == "win32":
-        return mmap.mmap(-1, n_bytes)
-    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a child of fork() has its own

@@ -1,14 +1,18 @@
-"""Request: what was asked of an engine; its sequences, what to compute of them next, and whether it is over."""
+"""Requests: what was asked of an engine; its sequences, what to compute of them next, and whether it is over."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from realizar.engine.output import Timings
+from realizar.engine.preemption import Recomputed, blocks_to_come
 from realizar.engine.sequence import Chunk
 from realizar.errors import RealizarError, RequestError, told
+from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -16,9 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.engine.output import Completion, Event
+    from realizar.engine.preemption import PreemptionCost, Swapped
+    from realizar.engine.scoring import PromptLogprobs
     from realizar.engine.sequence import Sequence
-
-    Rows = npt.NDArray[np.float32]
+    from realizar.params import SamplingParams
 
 
 class Request(ABC):
@@ -37,23 +43,35 @@ class Request(ABC):
         Which value of the program the request goes on with.
     n_seqs_max : int
         Sequences that it may come to have at once.
-    reads_blocks : bool
-        Whether it goes by the runner's blocks of logits, which are then filled before it gets its rows.
     deadline : float
         When it is to end, done or not, by `time.perf_counter`; endless by default.
+    is_paused : bool
+        Whether nothing more is computed of it until somebody has read what came of it.
+    priority : int
+        Those with more go first.
+    number : int
+        Its place in order of arrival.
+    n_passed : int
+        Requests behind it that were admitted before it.
     error : BaseException | None
         Why it ended before its time: what whoever waits for it is to be told.
     """
 
     output = "logits"
     n_seqs_max = 1
-    reads_blocks = False
     deadline = math.inf
+    is_paused = False
+    priority = 0
+    number = 0
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
         self.seq = seq
         self.n_max = min(n_max, seq.cache.n_ctx)
         self.cancelled = False
+        self.n_passed = 0
+        self._recomputed: Recomputed | None = None
+        self._swapped: Swapped | None = None
+        self._n_swapped = 0
         self.error: BaseException | None = None
 
     @property
@@ -92,9 +110,27 @@ class Request(ABC):
         self.cancel()
 
     @property
-    def seqs(self) -> Seq[Sequence]:
-        """The sequences that are still computed."""
+    def n_tokens(self) -> tuple[int, int, int]:
+        """Tokens of the prompt, those of them found in the cache, and tokens generated."""
+        return 0, 0, 0
+
+    def new_events(self) -> list[Event]:
+        """Return what came of it since this was last asked for."""
+        return []
+
+    def result(self) -> Completion | None:
+        """Return the answer as far as it has come, where there is one."""
+        return None
+
+    @property
+    def text_seqs(self) -> Seq[Sequence]:
+        """The sequences of the texts that go on; each may have others beside it (`Sequence.together`)."""
         return (self.seq,)
+
+    @property
+    def seqs(self) -> list[Sequence]:
+        """The sequences that are still computed."""
+        return [seq for text in self.text_seqs for seq in text.together]
 
     @property
     def is_prefilling(self) -> bool:
@@ -109,9 +145,71 @@ class Request(ABC):
         """Give back what it holds of the cache."""
         self.seq.free()
 
-    def source_chunk(self) -> Chunk:
-        """Return the source as what to compute next; no output of it is wanted beside what is remembered."""
-        return Chunk(self.seq, len(self.seq.source), 0, is_source=True)
+    @property
+    def order(self) -> tuple[int, int]:
+        """Its place among the requests: those with less go first."""
+        return -self.priority, self.number
+
+    def blocks_to_come(self) -> list[int]:
+        """Blocks of each cache group that it is about to take, at most, to compute the tokens it has by now."""
+        most = self.blocks_needed()
+        if self._swapped is not None:
+            n_texts = len(self.seqs)
+            return [min(n + n_texts, m) for n, m in zip(self._swapped.n_blocks, most, strict=True)]
+        n = sum(blocks_to_come(seq) for seq in self.seqs)
+        cross = 0 if self._reads.source_computed else -(-len(self._reads.source) // BLOCK)
+        return [min(cross if is_cross else n, m) for is_cross, m in zip(self.seq.cache.cross, most, strict=True)]
+
+    @property
+    def _reads(self) -> Sequence:
+        """The sequence that reads the encoder input, if there is one, for all."""
+        return self._recomputed.first if self._recomputed is not None else (self.text_seqs or (self.seq,))[0]
+
+    def source_chunk(self) -> Chunk | None:
+        """Return the encoder input as what to compute next, or None; no output of it is wanted."""
+        seq = self._reads
+        return None if seq.source_computed else Chunk(seq, len(seq.source), 0, is_source=True)
+
+    def next_or_recomputed(self, budget: int) -> list[Chunk]:
+        """Return what to compute next: what preemption has taken, then `next_chunks`."""
+        if self._recomputed is not None:
+            chunks = self._recomputed.next_chunks(budget)
+            if not self._recomputed.is_done:
+                return chunks
+            self._recomputed = None
+        return self.next_chunks(budget)
+
+    def preempt(self, cost: PreemptionCost) -> None:
+        """Give back what it holds of the cache, to come to have it again in `resume`."""
+        seqs, cache = self.seqs, self.seq.cache
+        held = [len({block for seq in seqs for block in seq.tables[group]}) for group in range(len(cache.pools))]
+        n_bytes = cost.n_bytes(held, sum(seq.slot is not None for seq in seqs))
+        n_tokens = sum(seq.n_computed for seq in seqs)
+        if self._recomputed is not None:
+            self._recomputed.free()
+        elif n_tokens and cost.prefers_copy(n_tokens, n_bytes):
+            self._swapped, self._n_swapped = cost.copied(cache, seqs), n_bytes
+            cost.n_bytes_kept += n_bytes
+        self.free()
+        self._recomputed = Recomputed(self.text_seqs) if self._swapped is None and len(seqs) > 1 else None
+
+    def resume(self, cost: PreemptionCost) -> None:
+        """Go on, after a preemption or for the first time; there must be room for `blocks_to_come`."""
+        if self._swapped is not None:
+            self._swapped.restore()
+            self._forget_copy(cost)
+
+    def _forget_copy(self, cost: PreemptionCost) -> None:
+        if self._swapped is not None:
+            cost.n_bytes_kept -= self._n_swapped
+            self._swapped = None
+
+    def release(self, cost: PreemptionCost) -> None:
+        """Give back all it holds, since it is over."""
+        if self._recomputed is not None:
+            self._recomputed.free()
+        self._forget_copy(cost)
+        self.free()
 
     @abstractmethod
     def next_chunks(self, budget: int) -> list[Chunk]:
@@ -125,13 +223,95 @@ class Request(ABC):
         """Make the sequences ready for the next step; called when the chunks of one are committed."""
 
     @abstractmethod
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: Any) -> None:
         """Go on with the outputs of some chunks, which are committed afterwards.
 
         Parameters
         ----------
         chunks : sequence of Chunk
             What `next_chunks` or `source_chunk` returned.
-        rows : float32 [sum of their n_outputs, n]
-            In their order, at least one; valid during the call.
+        rows : LogitRows [n_outputs, n_vocab], or float32 [n_outputs, n]
+            The outputs of the chunks, at least one, in their order: LogitRows of "logits", else an array. Valid during
+            the call.
         """
+
+
+class TextRequest(Request):
+    """A prompt to be continued, or a source to be answered, by one text or several.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The prompt; behind a source, what the answer begins with.
+    params : SamplingParams
+
+    Attributes
+    ----------
+    prompt_logprobs : PromptLogprobs | None
+        Those of the prompt, where that is wanted; the cache keeps none, so all of the prompt is computed.
+    """
+
+    prompt_logprobs: PromptLogprobs | None = None
+
+    def __init__(self, seq: Sequence, params: SamplingParams) -> None:
+        self.params = params
+        self.max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
+        super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
+        self.n_seqs_max = params.n_texts * len(seq.together)
+        if params.max_time is not None:
+            self.deadline = time.perf_counter() + params.max_time
+        self._n_prompts = [own.n_tokens for own in seq.together]
+        self._n_prompt = len(seq.source) or seq.n_tokens
+        self._n_cached = 0
+        self._has_begun = False
+        self._t_begin = 0.0
+
+    def blocks_needed(self) -> list[int]:
+        """Blocks of each cache group that its texts hold at most."""
+        cache, n_source, n_texts = self.seq.cache, len(self.seq.source), self.params.n_texts
+        each = (
+            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_source, n_texts, n)
+            for n in self._n_prompts
+        )
+        return [sum(needed) for needed in zip(*each, strict=True)]
+
+    def source_chunk(self) -> Chunk | None:
+        """Return the encoder input, once."""
+        chunk = super().source_chunk()
+        if chunk is not None:
+            self._t_begin = self._t_begin or time.perf_counter()
+        return chunk
+
+    def _match_prefix(self) -> None:
+        """Take over what the cache holds of texts of which nothing is computed: at first, the prompt."""
+        fresh = [seq for seq in self.text_seqs if not seq.n_computed]
+        if not fresh:
+            return
+        self._t_begin = self._t_begin or time.perf_counter()
+        if self.prompt_logprobs is None:
+            for seq in fresh:
+                seq.match_prefix()
+        if not self._has_begun:
+            self._has_begun, self._n_cached = True, self.seq.n_cached
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the prompt's own logprobs are still read off, so that no text goes on."""
+        return self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole
+
+    def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
+        """Return the tokens of the texts that go on by a token."""
+        return [chunk.seq.tokens for chunk in chunks if chunk.n_outputs]
+
+    def _timings(self, n_generated: int, t_first: float, t_last: float) -> Timings:
+        """Return what a text took whose first and last token came at these times (0: not yet)."""
+        prefill_s = t_first - self._t_begin if t_first else 0.0
+        return Timings(self._n_prompt, self._n_cached, n_generated, prefill_s, t_last - t_first)
+
+    def result(self) -> Completion:
+        """Return the answer as far as it has come."""
+        return self.completion()
+
+    @abstractmethod
+    def completion(self) -> Completion:
+        """Return the answer as far as it has come, with the others where several are asked for."""

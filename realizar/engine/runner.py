@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar._kernels.blocks import LogitBlocks
-from realizar._kernels.plan import Pool
-from realizar.backends.cpu.places import BindParams
-from realizar.backends.cpu.threads import bounded_threads, default_threads
 from realizar.engine.sequence import Chunk
+from realizar.runtime.backend import CompileParams
 from realizar.runtime.batch import Batch
+from realizar.runtime.logit_rows import LogitRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy.typing as npt
 
-    from realizar.backends.cpu.compiled import CompiledPlan
     from realizar.engine.kv_cache import KVCache
     from realizar.model import Model
     from realizar.params import EngineParams
+    from realizar.runtime.backend import Backend, Program
 
     Array = npt.NDArray[Any]
 
@@ -29,9 +27,9 @@ if TYPE_CHECKING:
 class Runner:
     """Runs a model's programs over sequences in one cache.
 
-    The worker threads are started here. The model's main program is bound at once with its own outputs; other
+    The model's main program is bound at once with its own outputs; other
     programs, and those that also give other values ("taps"), are bound when they are first asked for, to the same
-    threads and the same cache.
+    backend and the same cache.
 
     Parameters
     ----------
@@ -39,35 +37,31 @@ class Runner:
     cache : KVCache
     params : EngineParams
         n_threads, activations (by default the model's own) and kv_type.
-    pool : Pool, optional
-        Threads of another runner to compute with; by default ones of its own.
+    backend : Backend
+        Computes the steps; it has made the cache's storage.
 
     Attributes
     ----------
     activations : {"int8", "int16", "f32"}
         What the inputs of products with quantized weights are rounded to.
-    pool : Pool
-        The threads.
-    blocks : LogitBlocks
-        Looks, with the same threads, at rows of logits that are to be sampled.
+    backend : Backend
     """
 
-    def __init__(self, model: Model, cache: KVCache, params: EngineParams, pool: Pool | None = None) -> None:
+    def __init__(self, model: Model, cache: KVCache, params: EngineParams, backend: Backend) -> None:
         self.model = model
         self.cache = cache
-        self.pool = pool or Pool(bounded_threads(params.n_threads) if params.n_threads else default_threads().n)
-        self.blocks = LogitBlocks(self.pool, model.hp.n_vocab)
+        self.backend = backend
         self.activations = params.activations or model.default_activations
-        self._bind_params = BindParams(cache.n_batch, cache.n_ctx, self.activations, params.kv_type)
-        self._programs: dict[tuple[str, tuple[str, ...] | None], CompiledPlan] = {}
+        self._compile_params = CompileParams(cache.n_batch, cache.n_ctx, self.activations)
+        self._programs: dict[tuple[str, tuple[str, ...] | None], Program] = {}
         self.program(None)
 
     @property
     def n_threads(self) -> int:
         """Threads that compute a step, the caller's included."""
-        return self.pool.n_threads
+        return self.backend.n_threads
 
-    def program(self, outputs: Iterable[str] | None, name: str | None = None) -> CompiledPlan:
+    def program(self, outputs: Iterable[str] | None, name: str | None = None) -> Program:
         """Return a program, the main one by default, for its own outputs (None) or for the values of these names.
 
         Raises
@@ -78,10 +72,8 @@ class Runner:
         name = name or self.model.main
         key = (name, None if outputs is None else tuple(outputs))
         if key not in self._programs:
-            kv = {at.key: (at.k, at.v) for at in self.cache.layers}
-            states = {at.key: at.data for at in self.cache.states}
             plan = self.model.plan(*key)
-            self._programs[key] = self.model.bind(plan, self.pool, self._bind_params, kv, states)
+            self._programs[key] = self.model.bind(plan, self.backend, self.cache.storage, self._compile_params)
         return self._programs[key]
 
     def forget_programs(self) -> None:
@@ -119,7 +111,7 @@ class Runner:
             row[: len(table)] = table
         return np.maximum(out, 0)
 
-    def run(self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None) -> dict[str, Array]:
+    def run(self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None) -> dict[str, Any]:
         """Make the cache's pending copies, then compute a step.
 
         What no output depends on is not computed: with the outputs of an early layer alone, the layers behind it
@@ -136,10 +128,14 @@ class Runner:
 
         Returns
         -------
-        dict of str to ndarray
-            One row for each of `batch.outputs`: "logits" float32 [m, n_vocab], or what was named. Views, valid until
-            the next run.
+        dict of str to LogitRows or ndarray
+            One row for each of `batch.outputs`: "logits" as LogitRows [m, n_vocab], other values as float32 [m, ...].
+            Read-only views of the backend's memory, valid until the next run.
         """
         self.cache.flush()
-        self.blocks.forget()
-        return self.program(outputs, program).run(batch)
+        found: dict[str, Any] = dict(self.program(outputs, program).run(batch))
+        for values in found.values():
+            values.flags.writeable = False
+        if "logits" in found:
+            found["logits"] = LogitRows(found["logits"], self.backend.summarize)
+        return found

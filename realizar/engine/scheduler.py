@@ -1,47 +1,88 @@
-"""Scheduler: who computes how many tokens in the next step."""
+"""Scheduler: who computes how many tokens in the next step, and who has to wait."""
 
 from __future__ import annotations
 
 import math
 import time
+from bisect import insort
 from collections import deque
+from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from realizar.errors import ParameterError
+from realizar.engine.preemption import PreemptionCost
+from realizar.errors import BusyError, CacheFullError, ParameterError
 
 if TYPE_CHECKING:
     from realizar.engine.kv_cache import KVCache
     from realizar.engine.request import Request
     from realizar.engine.sequence import Chunk
 
+MAX_PASSED = 8
+"""Later requests that may be admitted before one that waits for more room than they need."""
+
 
 class Scheduler:
-    """Shares the tokens of each step among the requests.
+    """Shares the tokens of each step, and the blocks of the cache, among the requests (continuous batching).
 
     There is no phase of prefill and none of decode: a request has tokens that are not computed yet, many at first
-    and one from then on, and a step computes some of everybody's.
+    and one from then on, and a step computes some of everybody's (chunked prefill).
 
-    A request is admitted when the cache has room for all it may come to need, beside all that those running may come
-    to need. So none of them ever finds the cache full, and one that fits alone has its turn at last.
+    A request is admitted when there is room for the tokens it has, and takes more blocks as it goes on. Where none is
+    left, the newest request of the lowest priority is preempted: it gives its blocks back and waits for its turn again.
+    The oldest of the highest priority is never preempted, and one that fits alone has its turn at last.
 
     Parameters
     ----------
     cache : KVCache
         Where the sequences live.
+    max_waiting : int, optional
+        Requests that may wait; further ones are refused.
 
     Attributes
     ----------
-    waiting : deque of Request
-        In order of arrival.
+    waiting : list of Request
+        By priority, then in order of arrival; some of them were preempted.
     running : list of Request
-        In order of admission.
+        In the same order.
+    n_preempted : int
+        How often a request was preempted.
     """
 
-    def __init__(self, cache: KVCache) -> None:
+    def __init__(self, cache: KVCache, max_waiting: int | None = None) -> None:
         self.cache = cache
-        self.waiting: deque[Request] = deque()
+        self.waiting: list[Request] = []
         self.running: list[Request] = []
+        self.cost = PreemptionCost(cache)
+        self.n_preempted = 0
+        self._max_waiting = math.inf if max_waiting is None else max_waiting
+        self._new: deque[Request] = deque()
         self._timed: deque[Request] = deque()
+        self._numbers = count()
+        self._n_done = (0, 0, 0)
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return len(self.waiting) + len(self._new)
+
+    def counts(self) -> dict[str, int]:
+        """Return the requests and tokens that `EngineStats` counts."""
+        running, waiting = list(self.running), [*self.waiting, *self._new]
+        tokens = self._n_done
+        for request in (*running, *waiting):
+            tokens = _added(tokens, request.n_tokens)
+        n_prompt, n_cached, n_generated = tokens
+        return {
+            "n_running": len(running),
+            "n_waiting": len(waiting),
+            "n_paused": sum(request.is_paused for request in (*running, *waiting)),
+            "n_preempted": self.n_preempted,
+            "n_bytes_swapped": self.cost.n_bytes_kept,
+            "n_prompt": n_prompt,
+            "n_cached": n_cached,
+            "n_generated": n_generated,
+        }
 
     def add(self, request: Request) -> None:
         """Let a request wait for its turn. Any thread may.
@@ -50,6 +91,8 @@ class Scheduler:
         ------
         ParameterError
             If its turn could never come: it needs more of the cache than there is.
+        BusyError
+            If too many wait already.
         """
         if request.n_seqs_max > self.cache.max_seqs:
             raise ParameterError(
@@ -62,7 +105,13 @@ class Scheduler:
                     f"{request.n_seqs_max} sequences of up to {request.n_max} tokens need {needed} cache blocks, and "
                     f"there are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
                 )
-        self.waiting.append(request)
+        if self.n_waiting >= self._max_waiting:
+            raise BusyError(
+                f"{self.n_waiting} requests wait already, and max_waiting={self._max_waiting}; ask again later, or "
+                "allow more of them"
+            )
+        request.number = next(self._numbers)
+        self._new.append(request)
         if request.deadline < math.inf:
             self._timed.append(request)
 
@@ -70,40 +119,59 @@ class Scheduler:
         """Return the next step's work, with room for it made in the cache.
 
         Those that lack one token go first, so that a text being written does not stall behind a long prompt; the
-        rest of the budget goes to prompts in order of admission, the last of them in part. Sources, which an encoder
-        reads as a whole, have a budget of their own.
+        rest of the budget goes to prompts in order of admission, the last of them in part. Encoder inputs, which are
+        read as a whole, have a budget of their own.
         """
         self.expire()
         self.retire()
         self.admit()
         work: dict[Request, list[Chunk]] = {}
-        budget = budget_sources = self.cache.n_batch
         for request in sorted(self.running, key=lambda r: r.is_prefilling):
-            if not request.seq.source_computed:
-                chunks = [request.source_chunk()]
-                if chunks[0].n_tokens > budget_sources:
-                    continue
-                budget_sources -= chunks[0].n_tokens
-            elif budget:
-                chunks = self._next_chunks(request, budget)
-                if not chunks:
-                    continue
-                budget -= sum(chunk.n_tokens for chunk in chunks)
-            else:
+            if request.is_paused or request not in self.running:
                 continue
-            for chunk in chunks:
-                chunk.reserve()
-            work[request] = chunks
+            chunks = self._next_chunks(request, work)
+            if chunks:
+                work[request] = chunks
+                self._reserve(request, work)
         return work
 
-    @staticmethod
-    def _next_chunks(request: Request, budget: int) -> list[Chunk]:
+    def _next_chunks(self, request: Request, work: dict[Request, list[Chunk]]) -> list[Chunk]:
         """Return what to compute next of a request, which may run its own code; nothing where that fails."""
+        spent = sum(c.n_tokens for chunks in work.values() for c in chunks if not c.is_source)
+        spent_on_sources = sum(c.n_tokens for chunks in work.values() for c in chunks if c.is_source)
         try:
-            return request.next_chunks(budget)
+            source = request.source_chunk()
+            if source is not None:
+                return [source] if source.n_tokens <= self.cache.n_batch - spent_on_sources else []
+            budget = self.cache.n_batch - spent
+            return request.next_or_recomputed(budget) if budget else []
         except BaseException as error:
             request.fail(error)
             return []
+
+    def _reserve(self, request: Request, work: dict[Request, list[Chunk]]) -> None:
+        """Make room for what a request computes; for want of blocks others are preempted, or the request itself."""
+        while request in work:
+            try:
+                for chunk in work[request]:
+                    chunk.reserve()
+                return
+            except CacheFullError as error:
+                if self.running == [request]:
+                    request.fail(error)
+                    work.pop(request)
+                    return
+                victim = max(self.running, key=lambda r: (r.is_paused, r.order))
+                self._preempt(victim)
+                work.pop(victim, None)
+
+    def _preempt(self, request: Request) -> None:
+        """Let a running request wait again, at its place among those that wait."""
+        self.n_preempted += 1
+        self.running.remove(request)
+        request.preempt(self.cost)
+        request.n_passed = MAX_PASSED
+        insort(self.waiting, request, key=attrgetter("order"))
 
     def expire(self) -> None:
         """End the requests, running or waiting, whose deadline has passed."""
@@ -120,25 +188,67 @@ class Scheduler:
             else:
                 self._timed.append(request)
 
+    @property
+    def has_over(self) -> bool:
+        """Whether a request that is over still holds something."""
+        return any(request.is_over for request in [*self.running, *self.waiting])
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the first deadline; None if there is none."""
+        ends = [request.deadline for request in list(self._timed) if not request.is_over]
+        return max(0.0, min(ends) - time.perf_counter()) if ends else None
+
     def retire(self) -> None:
         """Give back what requests that are over hold."""
-        for request in self.running:
-            if request.is_over:
-                request.free()
-        self.running = [request for request in self.running if not request.is_over]
+        for requests in (self.running, self.waiting):
+            for request in [request for request in requests if request.is_over]:
+                self._n_done = _added(self._n_done, request.n_tokens)
+                request.release(self.cost)
+                requests.remove(request)
 
     def admit(self) -> None:
-        """Let waiting requests in, first come first served, while what all may come to need fits."""
-        room = [pool.n_blocks for pool in self.cache.pools]
-        n_seqs = sum(request.n_seqs_max for request in self.running)
-        for request in self.running:
-            room = [r - n for r, n in zip(room, request.blocks_needed(), strict=True)]
-        while self.waiting:
-            request = self.waiting[0]
-            if not request.is_over:
-                room = [r - n for r, n in zip(room, request.blocks_needed(), strict=True)]
-                n_seqs += request.n_seqs_max
-                if min(room, default=0) < 0 or n_seqs > self.cache.max_seqs:
+        """Let waiting requests in, in their order, while what they have by now fits.
+
+        One that needs less may pass others that do not fit, but each of those is passed MAX_PASSED times at most.
+        """
+        while self._new:
+            insort(self.waiting, self._new.popleft(), key=attrgetter("order"))
+        passed: list[Request] = []
+        for request in list(self.waiting):
+            if request.is_over or request.is_paused or request in self.running:
+                continue
+            if not self._make_room(request):
+                passed.append(request)
+                if request.n_passed >= MAX_PASSED:
                     break
-                self.running.append(request)
-            self.waiting.popleft()
+                continue
+            self.waiting.remove(request)
+            insort(self.running, request, key=attrgetter("order"))
+            request.resume(self.cost)
+            for other in passed:
+                other.n_passed += 1
+            if any(other.n_passed >= MAX_PASSED for other in passed):
+                break
+
+    def _make_room(self, request: Request) -> bool:
+        """Whether a request fits, if need be after paused ones and those of less priority were preempted."""
+        while not self._fits(request):
+            others = [r for r in self.running if r.is_paused or r.priority < request.priority]
+            if not others:
+                return False
+            self._preempt(max(others, key=lambda r: (r.is_paused, r.order)))
+        return True
+
+    def _fits(self, request: Request) -> bool:
+        if not self.running:
+            return True
+        if request.n_seqs_max + sum(r.n_seqs_max for r in self.running) > self.cache.max_seqs:
+            return False
+        room = [pool.n_free for pool in self.cache.pools]
+        for each in (request, *self.running):  # what those running are about to take is spoken for
+            room = [r - n for r, n in zip(room, each.blocks_to_come(), strict=True)]
+        return min(room, default=0) >= 0
+
+
+def _added(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]

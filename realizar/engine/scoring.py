@@ -1,29 +1,34 @@
-"""Requests for rows of every token: logits of a text, or its hidden states."""
+"""Requests that write nothing: logits, logprobs and hidden states of a text, and the vectors made of the last."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from realizar.engine.request import Request
 from realizar.engine.sequence import Chunk
-from realizar.errors import RealizarError
+from realizar.errors import ParameterError, RealizarError, shown
+from realizar.sampling import logprobs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence as Seq
-
-    import numpy.typing as npt
-
+    from realizar._kernels.sampling import Candidates
     from realizar.engine.sequence import Sequence
+    from realizar.runtime.logit_rows import LogitRows
+    from realizar.sampling import Sampled
 
-    Rows = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.float32]
+
 
 SCORE_ROWS = 64
 """Rows of logits per step when all are wanted: of a vocabulary of 150,000 they take 37 MiB."""
 
 
-class Scoring(Request):
+class LogitsRequest(Request):
     """The logits of every token of a text, or of an answer to a source.
 
     Attributes
@@ -47,16 +52,17 @@ class Scoring(Request):
         n = min(self.seq.n_left, budget, SCORE_ROWS)
         return [Chunk(self.seq, n, n)]
 
-    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Keep the rows; RealizarError if one of them holds what `generate` could choose no token by."""
-        top = rows.max()  # NaN if there is one
+        values = rows.values
+        top = values.max()  # NaN if there is one
         if not np.isfinite(top):
-            raise _error("logit", rows, np.isnan(rows) | (rows == np.inf), self._n)
-        self.logits[self._n : self._n + len(rows)] = rows
-        self._n += len(rows)
+            raise _error("logit", values, np.isnan(values) | (values == np.inf), chunks[0].n_past)
+        self._n = chunks[0].n_past + len(values)  # those before may be computed again
+        self.logits[chunks[0].n_past : self._n] = values
 
 
-class Encoding(Request):
+class EmbeddingRequest(Request):
     """The hidden states of every token of a text, for embeddings.
 
     Parameters
@@ -80,8 +86,10 @@ class Encoding(Request):
         self.hidden = np.empty((seq.n_tokens or len(seq.source), n_embd), np.float32)
         self._n = 0
 
-    def source_chunk(self) -> Chunk:
-        """Return the whole text."""
+    def source_chunk(self) -> Chunk | None:
+        """Return the whole text, where an encoder reads it."""
+        if self.seq.source_computed:
+            return None
         return Chunk(self.seq, len(self.seq.source), len(self.seq.source), is_source=True)
 
     @property
@@ -98,9 +106,9 @@ class Encoding(Request):
         """Keep the rows; RealizarError if one of them holds a number that is not finite."""
         finite = np.isfinite(rows)
         if not finite.all():
-            raise _error("state", rows, ~finite, self._n)
-        self.hidden[self._n : self._n + len(rows)] = rows
-        self._n += len(rows)
+            raise _error("state", rows, ~finite, chunks[0].n_past)
+        self._n = chunks[0].n_past + len(rows)  # those before may be computed again
+        self.hidden[chunks[0].n_past : self._n] = rows
 
 
 def _error(what: str, rows: Rows, bad: npt.NDArray[np.bool_], n_before: int) -> RealizarError:
@@ -113,3 +121,149 @@ def _error(what: str, rows: Rows, bad: npt.NDArray[np.bool_], n_before: int) -> 
         f"{what} {column} behind token {n_before + row} is {rows[row, column]}; the file may be damaged, or an f16 "
         "value overflowed (try kv_type='f32')"
     )
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a text is behind another one.
+
+    Attributes
+    ----------
+    token_ids : list of int
+        Its tokens.
+    logprobs : list of Sampled
+        Each token's `token_id`, its `logprob` under the model, and the best in its place: `top`, pairs of id and
+        logprob. Natural logarithms.
+    """
+
+    token_ids: list[int]
+    logprobs: list[Sampled]
+
+    @property
+    def logprob(self) -> float:
+        """The text's log-probability: the sum of its tokens'."""
+        return sum(sampled.logprob or 0.0 for sampled in self.logprobs)
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether each token is the most probable one in its place."""
+        return all(sampled.token_id == sampled.top[0][0] for sampled in self.logprobs)
+
+
+class PromptLogprobs:
+    """The log-probabilities of a run of tokens in a text, filled in as the tokens before each are computed.
+
+    Parameters
+    ----------
+    tokens : int32 [n]
+        The run.
+    first : int
+        Where in the text it begins, 1 at least: nothing says how likely a first token is.
+    n_top : int
+        How many of the best tokens to report in each place.
+    candidates : Candidates
+        Room to work in, which others may share.
+
+    Attributes
+    ----------
+    found : list of Sampled
+    """
+
+    def __init__(self, tokens: npt.NDArray[np.int32], first: int, n_top: int, candidates: Candidates) -> None:
+        self._tokens = tokens
+        self._first = first
+        self._n_top = n_top
+        self._candidates = candidates
+        self.found: list[Sampled] = []
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every token has its log-probability."""
+        return len(self.found) == len(self._tokens)
+
+    def next_chunk(self, seq: Sequence, budget: int) -> Chunk:
+        """Return what to compute next of the sequence: never the last token of the run, which predicts another."""
+        before = self._first - 1  # the row that the first one is read off
+        n = seq.n_computed
+        end = min(n + budget, before + len(self._tokens), max(n, before) + SCORE_ROWS)
+        end = n + seq.cut(end - n)
+        return Chunk(seq, end - n, max(0, end - max(n, before)))
+
+    def take(self, chunk: Chunk, rows: LogitRows) -> None:
+        """Read the log-probabilities off a chunk's rows."""
+        at = max(0, chunk.n_past - self._first + 1)
+        del self.found[at:]  # a step that was interrupted may be made again
+        for token, row in zip(self._tokens[at:], rows, strict=False):
+            self.found.append(logprobs.given(self._candidates, row, int(token), self._n_top))
+
+
+class ScoreRequest(Request):
+    """A text of which some tokens' log-probabilities are wanted.
+
+    Parameters
+    ----------
+    seq : Sequence
+        The text without its last token.
+    wanted : PromptLogprobs
+        Of its last tokens.
+    n_given : int
+        Tokens of the sequence that are not asked for, so that the cache may know them.
+    """
+
+    def __init__(self, seq: Sequence, wanted: PromptLogprobs, n_given: int) -> None:
+        super().__init__(seq, seq.n_tokens)
+        self._wanted = wanted
+        self._n_given = n_given
+
+    @property
+    def finished(self) -> bool:
+        """Whether every token has its log-probability."""
+        return self._wanted.is_whole
+
+    def next_chunks(self, budget: int) -> list[Chunk]:
+        """Return the next tokens, after taking over what the cache holds of those that are not asked for."""
+        if not self.seq.n_computed:
+            self.seq.match_prefix(self._n_given - 1)
+        return [self._wanted.next_chunk(self.seq, budget)]
+
+    def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
+        """Read them off."""
+        self._wanted.take(chunks[0], rows)
+
+    def score(self) -> Score:
+        """Return the result, once it is finished."""
+        found = self._wanted.found
+        return Score([sampled.token_id for sampled in found], found)
+
+
+_POOL: dict[str, Callable[[Rows], Rows]] = {
+    "mean": lambda hidden: hidden.mean(axis=0),
+    "cls": lambda hidden: hidden[0],
+    "last": lambda hidden: hidden[-1],
+}
+
+
+def pooler(pooling: str | None, normalize: bool) -> Callable[[Seq[Rows]], Any]:
+    """Return what makes vectors, float32 [n_texts, n_embd], of states, a list of float32 [n_tokens, n_embd].
+
+    Without pooling it returns the states.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such pooling.
+    """
+    if pooling is None:
+        return list
+    if not isinstance(pooling, str) or pooling not in _POOL:
+        raise ParameterError(f"pooling={shown(pooling)}: must be 'auto', 'mean', 'cls', 'last' or None")
+    pool = _POOL[pooling]
+
+    def pooled(states: Seq[Rows]) -> Rows:
+        vectors = np.array([pool(hidden) for hidden in states], np.float32)
+        if normalize and len(vectors):
+            length = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = np.divide(vectors, length, out=vectors, where=length > 0)
+        return vectors
+
+    return pooled

@@ -304,6 +304,43 @@ class Sequence:
             other.commit(n_ahead)
         return other
 
+    def beginning(self, n: int) -> Sequence:
+        """Return a sequence of the first n tokens, behind the same encoder input, of which nothing is computed."""
+        other = Sequence.__new__(Sequence)
+        other.__dict__.update(self.__dict__)
+        other._tokens = self._tokens.copy()
+        other._names = self._names[: n // BLOCK]
+        other.n_tokens, other._n_prompt = n, min(n, self._n_prompt)
+        other.tables, other.slot = [[] for _ in self.cache.pools], None
+        other.n_computed = other.n_cached = 0
+        other.source_computed = len(self.source) == 0
+        return other
+
+    def share(self, other: Sequence) -> None:
+        """Hold the same blocks as another sequence, whose tokens this one begins with; hold nothing before."""
+        self.restore(other.tables, other.n_computed, other.source_computed)
+        if other.slot is not None:
+            self.slot = self.cache.take_slot(like=other.slot)
+
+    def take_over(self, other: Sequence) -> None:
+        """Hold instead of another sequence, whose tokens this one begins with, what that holds."""
+        self.restore(other.tables, other.n_computed, other.source_computed)
+        self.slot, other.slot = other.slot, None
+        Sequence.free(other)
+
+    def restore(self, tables: list[list[int]], n_computed: int, source_computed: bool) -> None:
+        """Become a holder of these blocks, in which so many tokens are computed; hold nothing before."""
+        self.n_computed, self.source_computed = n_computed, source_computed
+        names = self._chain(n_computed // BLOCK)
+        self.tables = [
+            [block if block == GONE else pool.share(block) for block in table]
+            for pool, table in zip(self.cache.pools, tables, strict=True)
+        ]
+        for _, pool, table in self._own_groups():
+            for block, name in zip(table, names, strict=False):
+                if block != GONE:
+                    pool.name(block, name)
+
     def truncate(self, n: int) -> None:
         """Forget all tokens after the first n.
 

@@ -1,7 +1,9 @@
 """The static graph of a model: what an architecture records once per load, before any backend is chosen."""
 
 from realizar.graph.builder import Graph
+from realizar.graph.facts import WeightUse
+from realizar.graph.ops import OpSpec
 from realizar.graph.rope import RopeScaling, section_axes
 from realizar.graph.values import Cache, Node, State, Value
 
-__all__ = ["Cache", "Graph", "Node", "RopeScaling", "State", "Value", "section_axes"]
+__all__ = ["Cache", "Graph", "Node", "OpSpec", "RopeScaling", "State", "Value", "WeightUse", "section_axes"]

@@ -1,4 +1,4 @@
-"""The numpy definition of what is applied to each element: activations, in float64."""
+"""The numpy definition of activation functions, in float64."""
 
 from __future__ import annotations
 
@@ -54,4 +54,4 @@ def swiglu_oai(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
 
 
 OF_EXPERTS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}
-"""`activation` of the op `experts` -> what it makes of gate and up."""
+"""`activation` of the op `experts` -> function of gate and up."""

@@ -1,12 +1,14 @@
-"""Graph: records the equations of a model once per load, as nodes over values."""
+"""Graph: records the equations of a model as nodes over values, once per load."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
-from realizar.graph.ops import OPS, Shape, inputs_of, n_axes_of
+from realizar.graph.deprecated import DeprecatedNames
+from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
+from realizar.graph.plugin_ops import check_node, output_shapes
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
 
@@ -14,11 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Graph:
+class Graph(DeprecatedNames):
     """The equations of one program, recorded by calling the methods below.
 
     Every method takes and returns `Value`s, whose shapes leave out the leading token dimension, and raises
-    `GraphError` when shapes do not go together. `docs/graph.md` has the formula of each.
+    `GraphError` if shapes do not match. `docs/graph.md` has the formula of each.
+
+    Parameters
+    ----------
+    ops : dict[str, OpSpec] | None
+        Ops that plugins bring, for `op`.
 
     Attributes
     ----------
@@ -28,12 +35,13 @@ class Graph:
     outputs : dict[str, int]
         Name of an output -> value id.
     caches : dict[str, Cache]
-        What the layers' attention remembers, by key.
+        KV caches of the layers, by key.
     states : dict[str, State]
-        What their recurrences remember, by key.
+        Recurrent states of the layers, by key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ops: Mapping[str, OpSpec] | None = None) -> None:
+        self.ops = dict(ops or {})
         self.nodes: list[Node] = []
         self.values: list[Value] = []
         self.outputs: dict[str, int] = {}
@@ -43,18 +51,18 @@ class Graph:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What the program reads of a step: some of `graph.ops.INPUTS`."""
+        """The inputs of a step that the program reads: some of `graph.ops.INPUTS`."""
         return inputs_of(self.nodes)
 
     @property
     def n_axes(self) -> int:
-        """Axes of the positions that its rotary embeddings read; 1 unless some have `axes`."""
+        """Number of position axes that its rotary embeddings read; 1 unless some have `axes`."""
         return n_axes_of(self.nodes)
 
     # ---- recording
 
     def value(self, name: str, shape: Shape) -> Value:
-        """A new value; a name already taken gets its id as a suffix."""
+        """A new value; a name that is taken gets the value's id as a suffix."""
         unique = name if name not in self._names else f"{name}.{len(self.values)}"
         self._names.add(unique)
         value = Value(len(self.values), unique, shape, self)
@@ -65,23 +73,54 @@ class Graph:
         self, op: str, inputs: Sequence[Value], names: Sequence[str], weights: Iterable[tuple[str, Shape]] = (),
         **attrs: Any,
     ) -> list[Value]:  # fmt: skip
-        """Appends a node and returns its output values; the shape rule of the op checks the inputs."""
+        """Append a node of a built-in op and return its outputs; the shape rule of the op checks the inputs."""
         pairs = list(weights)
-        if any(value.graph is not self for value in inputs):
-            raise GraphError(f"{op}: an input belongs to another graph")
         shapes = OPS[op].shape([v.shape for v in inputs], [shape for _, shape in pairs], attrs)
-        outputs = [self.value(name, shape) for name, shape in zip(names, shapes, strict=True)]
+        return self._append(OPS[op], inputs, list(zip(names, shapes, strict=True)), [name for name, _ in pairs], attrs)
+
+    def _append(
+        self, spec: OpSpec, inputs: Sequence[Value], results: Sequence[tuple[str, Shape]], weights: Sequence[str],
+        attrs: Mapping[str, Any],
+    ) -> list[Value]:  # fmt: skip
+        if any(value.graph is not self for value in inputs):
+            raise GraphError(f"{spec.name}: an input belongs to another graph")
+        outputs = [self.value(name, shape) for name, shape in results]
+        own = None if spec.define is None else spec
         ids = tuple(v.id for v in outputs)
-        self.nodes.append(Node(op, tuple(v.id for v in inputs), ids, tuple(name for name, _ in pairs), attrs))
+        self.nodes.append(Node(spec.name, tuple(v.id for v in inputs), ids, tuple(weights), attrs, own))
         return outputs
+
+    def op(
+        self, name: str, inputs: Sequence[Value], weights: Sequence[WeightLike] = (), *, state: State | None = None,
+        **attrs: Any,
+    ) -> list[Value]:  # fmt: skip
+        """Record an op that a plugin brings (hook `realizar_ops`); its shape rule gives the shapes of the results.
+
+        `weights` in the order in which its definition takes them; a bias is a weight of its own. `state`, from
+        `g.state`, is what it keeps of a sequence; `attrs` are all attributes that its row lists.
+        """
+        if name not in self.ops:
+            known = ", ".join(sorted(self.ops)) or "none"
+            hint = "; a built-in op is recorded by its own method" if name in OPS else ""
+            raise GraphError(f"op {name!r}: no installed plugin brings it{hint}; ops of plugins: {known}")
+        spec = self.ops[name]
+        for weight in weights:
+            if weight.bias is not None:
+                raise GraphError(f"op {name!r}: {weight.name} has a bias; declare it as a weight of its own")
+        check_node(spec, len(inputs), state is not None, attrs)
+        shapes = output_shapes(spec, [v.shape for v in inputs], [weight.shape for weight in weights], attrs)
+        names = [name if len(shapes) == 1 else f"{name}.{j}" for j in range(len(shapes))]
+        if state is not None:
+            attrs["state"] = state.key
+        return self._append(spec, inputs, list(zip(names, shapes, strict=True)), [w.tensor for w in weights], attrs)
 
     # ---- the ops that an architecture writes
 
     def embed(self, weight: WeightLike, scale: float = 1.0) -> Value:
         """Rows of the embedding table for the tokens of the batch, times `scale`: (n_embd,).
 
-        A program that records this takes embeddings in place of tokens, too (of pictures, say): such rows enter as they
-        are, without `scale`. A factor that a model has for them as well is a `scale` of the result.
+        A program that records this also takes embeddings in place of tokens (of images, for example); these rows are
+        not multiplied by `scale`. A factor that applies to both is a `scale` of the result.
         """
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token", scale=float(scale))[0]
 
@@ -90,27 +129,27 @@ class Graph:
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="position", scale=1.0)[0]
 
     def embed_types(self, weight: WeightLike) -> Value:
-        """The first row of a table of token types, for every token: (n_embd,). A text of one part has no other type."""
+        """The first row of a table of token types, for every token: (n_embd,). Only segment 0 is supported."""
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="type", scale=1.0)[0]
 
     def linear(self, x: Value, weight: WeightLike) -> Value:
-        """W x + b: (n_out,); b is there when the file has it.
+        """W x + b: (n_out,); without b if the file has none.
 
-        Where the file scales W by one number, so is the result, b included, which was divided by it when it was read.
+        If the file has a scale for W, the result is scale * W x + b.
         """
         pair = (weight.tensor, weight.shape)
         (y,) = self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)
         return y if weight.scale is None else self.scale(y, weight.scale)
 
     def rms_norm(self, x: Value, weight: WeightLike | None, eps: float) -> Value:
-        """x / sqrt(mean(x^2) + eps) * w + b over the last dimension; b is there when the file has it, w may be None.
+        """x / sqrt(mean(x^2) + eps) * w + b over the last dimension; w may be None, and b if the file has none.
 
-        w and b have its shape, or that of x (one for each head).
+        w and b have the shape of the last dimension, or that of x (weights for each head).
         """
         return self._norm("rms_norm", x, weight, eps)
 
     def layer_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
-        """(x - mean) / sqrt(var + eps) * w + b, w and b as in `rms_norm`; b is there when the file has it."""
+        """(x - mean) / sqrt(var + eps) * w + b, with w and b as in `rms_norm`."""
         return self._norm("layer_norm", x, weight, eps)
 
     def _norm(self, op: str, x: Value, weight: WeightLike | None, eps: float) -> Value:
@@ -119,17 +158,17 @@ class Graph:
         return self.emit(op, [x], [weight.name if weight else op], pairs, eps=eps)[0]
 
     def add(self, a: Value, b: Value) -> Value:
-        """a + b; also written with the operator."""
+        """a + b, also as the operator +."""
         return self.emit("add", [a, b], ["add"])[0]
 
     def mul(self, a: Value, b: Value) -> Value:
-        """a * b elementwise, or a times the one number of b: (1,); also written with the operator."""
+        """a * b elementwise, or a times b of shape (1,); also as the operator *."""
         if b.shape == (1,) != a.shape:
             return self.emit("scale_rows", [a, b], ["scale_rows"])[0]
         return self.emit("mul", [a, b], ["mul"])[0]
 
     def scale(self, x: Value, factor: float) -> Value:
-        """x * factor; also written with the operator."""
+        """x * factor, also as the operator *."""
         return self.emit("scale", [x], ["scale"], factor=float(factor))[0]
 
     def silu(self, x: Value) -> Value:
@@ -137,7 +176,7 @@ class Graph:
         return self.emit("silu", [x], ["silu"])[0]
 
     def gelu(self, x: Value) -> Value:
-        """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), which others call gelu_new or gelu_pytorch_tanh."""
+        """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), in transformers gelu_new or gelu_pytorch_tanh."""
         return self.emit("gelu", [x], ["gelu"])[0]
 
     def gelu_erf(self, x: Value) -> Value:
@@ -153,21 +192,21 @@ class Graph:
         return self.emit("relu", [x], ["relu"])[0]
 
     def softcap(self, x: Value, cap: float) -> Value:
-        """cap * tanh(x / cap): x squeezed into (-cap, cap)."""
+        """cap * tanh(x / cap), in (-cap, cap)."""
         return self.emit("softcap", [x], ["softcap"], cap=float(cap))[0]
 
     def heads(self, x: Value, n_head: int) -> Value:
-        """(n_head * head_dim,) seen as (n_head, head_dim)."""
+        """View of (n_head * head_dim,) as (n_head, head_dim)."""
         if x.shape[0] % n_head:
-            raise GraphError(f"heads: {x.shape[0]} elements do not make {n_head} heads")
+            raise GraphError(f"heads: {x.shape[0]} elements cannot be split into {n_head} heads")
         return self.emit("reshape", [x], ["heads"], shape=(n_head, x.shape[0] // n_head))[0]
 
     def flatten(self, x: Value) -> Value:
-        """(n_head, head_dim) seen as (n_head * head_dim,)."""
+        """View of (n_head, head_dim) as (n_head * head_dim,)."""
         return self.emit("reshape", [x], ["flatten"], shape=(x.shape[0] * x.shape[1],))[0]
 
     def split(self, x: Value, *sizes: int) -> list[Value]:
-        """Consecutive slices of these sizes: (n,) into (sizes[0],), (sizes[1],) and so on."""
+        """Views of consecutive slices: (n,) as (sizes[0],), (sizes[1],) and so on."""
         return self.emit("split", [x], [f"split.{j}" for j in range(len(sizes))], sizes=tuple(sizes))
 
     def slice(self, x: Value, start: int, size: int) -> Value:
@@ -178,28 +217,27 @@ class Graph:
         """The elements of each head of a, then those of b: (n_head, n + m). a: (n_head, n), b: (n_head, m)."""
         return self.emit("concat", [a, b], ["concat"])[0]
 
-    def linear_heads(
+    def per_head_linear(
         self, x: Value, weight: WeightLike, rows: tuple[int, int] | None = None, transposed: bool = False
     ) -> Value:
         """W[h] x[h], a matrix for each head: (n_head, n_out). x: (n_head, n_in).
 
-        weight: (n_head, n_row, n_col), or with the rows of all heads one after another (n_head * n_row, n_col). `rows`
-        takes some rows of each head, first and end; `transposed` multiplies with the columns instead, as floats.
+        weight: (n_head, n_row, n_col) or (n_head * n_row, n_col). `rows` = (first, end) selects rows of each head's
+        matrix; `transposed` multiplies with the transposed matrices, in float32.
         """
-        return self.emit("linear_heads", [x], [weight.name], [(weight.tensor, weight.shape)], rows=rows,
+        return self.emit("per_head_linear", [x], [weight.name], [(weight.tensor, weight.shape)], rows=rows,
                          transposed=transposed)[0]  # fmt: skip
 
     def rope(
         self, x: Value, *, style: str, dims: int, base: float, scaling: RopeScaling | None = None,
         factors: WeightLike | tuple[WeightLike, WeightLike] | None = None, axes: Sequence[int] | None = None,
     ) -> Value:  # fmt: skip
-        """Rotates pairs of the first `dims` elements of each head by position * inv_freq.
+        """Rotary position embedding: rotates pairs of the first `dims` elements of each head by position * inv_freq.
 
         `style` "neox" pairs element i with i + dims / 2, "norm" pairs 2i with 2i + 1. x: (n_head, head_dim).
-        `factors` divide the frequencies; of two, the first as long as sequences have room for no more than
-        `scaling.n_ctx_orig` tokens, else the second (longrope, https://arxiv.org/abs/2402.13753). Where positions have
-        several axes (M-RoPE), `axes` has for each of the dims / 2 frequencies the one by which it turns: see
-        `graph.rope.section_axes`.
+        `factors` divide the frequencies; of two tables, the first is used if n_ctx <= `scaling.n_ctx_orig`, else the
+        second (longrope, https://arxiv.org/abs/2402.13753). If positions have several axes (M-RoPE), `axes` gives the
+        axis of each of the dims / 2 frequencies: see `graph.rope.section_axes`.
         """
         if style not in ("neox", "norm"):
             raise GraphError(f"rope: style {style!r} is unknown; known are 'neox' and 'norm'")
@@ -213,17 +251,17 @@ class Graph:
         softcap: float = 0.0, causal: bool = True, buckets: WeightLike | None = None, alibi: float = 0.0,
         sinks: WeightLike | None = None,
     ) -> Value:  # fmt: skip
-        """softmax(scale * q k^T) v over all keys that the query sees; K and V are remembered for the sequence.
+        """softmax(scale * q k^T) v over the keys that the query sees; K and V go to the KV cache.
 
         q: (n_head, head_dim), k: (n_head_kv, head_dim), v: (n_head_kv, head_dim_v); gives (n_head * head_dim_v,).
-        A query sees the `window` newest keys, itself included (0: all). softcap c replaces a score s by c tanh(s / c).
-        Without a layer nothing is remembered: a step then holds whole texts, which is all that a query that is not
-        causal could look at. Where a key is may count: `buckets` (n_bucket, n_head) are T5's relative biases, `alibi`
-        is the greatest exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are scores that each head of
-        gpt-oss adds to the softmax, of a key without a value.
+        Sliding-window attention: a query sees the `window` newest keys, its own included (0: all). softcap c replaces a
+        score s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
+        bidirectional attention (`causal=False`) requires. Relative position biases: `buckets` (n_bucket, n_head) of T5,
+        or `alibi`, the greatest exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks,
+        scores that take part in the softmax without a value.
         """
         if layer is not None and not causal:
-            raise GraphError(f"attention: layer {layer} would remember keys for queries that see what comes after them")
+            raise GraphError(f"attention: layer {layer} has a KV cache, so it must be causal")
         cache = None
         if layer is not None:
             kind = "window" if window else "full"
@@ -234,21 +272,21 @@ class Graph:
                          buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
                          sinks=None if sinks is None else sinks.tensor, rope=None)[0]  # fmt: skip
 
-    def attend_latent(self, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
-        """softmax(scale * q k^T) v over the tokens up to the query's own, v the first `head_dim_v` elements of k.
+    def mla_attention(self, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
+        """Multi-head latent attention: softmax(scale * q k^T) v, causal, with v the first `head_dim_v` elements of k.
 
-        Only k is remembered (multi-head latent attention, https://arxiv.org/abs/2405.04434). q: (n_head, head_dim),
+        Only k goes to the KV cache (https://arxiv.org/abs/2405.04434). q: (n_head, head_dim),
         k: (n_head_kv, head_dim); gives (n_head * head_dim_v,).
         """
         cache = self._remember(Cache(layer, "latent", 0, k.shape[0], k.shape[1], 0))
-        return self.emit("attend_latent", [q, k], [f"blk.{layer}.attention"], cache=cache, scale=float(scale),
+        return self.emit("mla_attention", [q, k], [f"blk.{layer}.attention"], cache=cache, scale=float(scale),
                          shape=(*k.shape, head_dim_v))[0]  # fmt: skip
 
     def cache(self, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
-        """Declares what layer `layer` remembers beside the tokens before its own.
+        """Declare a cache of layer `layer` that one program writes and another reads.
 
-        Kind "cross" is K and V of the text that a sequence answers to: one program stores them (`store_source`) and
-        another attends to them (`attend_source`); both declare the same.
+        Kind "cross" is K and V of the encoder input: one program writes them (`cross_store`), another attends to them
+        (`cross_attention`); both declare the same cache.
         """
         if kind != "cross":
             raise GraphError(f"cache: kind {kind!r} is unknown; known is 'cross'")
@@ -256,23 +294,23 @@ class Graph:
         self._remember(cache)
         return cache
 
-    def store_source(self, k: Value, v: Value, cache: Cache) -> None:
-        """Remembers k: (n_head_kv, head_dim) and v: (n_head_kv, head_dim_v), one row for each token of the source."""
+    def cross_store(self, k: Value, v: Value, cache: Cache) -> None:
+        """Cache k: (n_head_kv, head_dim) and v: (n_head_kv, head_dim_v) of each token of the encoder input."""
         self.emit(
-            "store_source", [k, v], [], cache=cache.key, shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v)
+            "cross_store", [k, v], [], cache=cache.key, shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v)
         )
 
-    def attend_source(self, q: Value, cache: Cache, *, scale: float) -> Value:
-        """softmax(scale * q k^T) v over all that `store_source` remembered; q: (n_head, head_dim).
+    def cross_attention(self, q: Value, cache: Cache, *, scale: float) -> Value:
+        """Cross-attention: softmax(scale * q k^T) v over the K and V of `cross_store`; q: (n_head, head_dim).
 
         Gives (n_head * head_dim_v,).
         """
-        return self.emit("attend_source", [q], [f"{cache.key}.attention"], cache=cache.key, scale=float(scale),
+        return self.emit("cross_attention", [q], [f"{cache.key}.attention"], cache=cache.key, scale=float(scale),
                          shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v))[0]  # fmt: skip
 
     def _remember(self, cache: Cache) -> str:
         if cache.key in self.caches:
-            raise GraphError(f"attention: layer {cache.layer} remembers its keys already")
+            raise GraphError(f"attention: layer {cache.layer} already has a KV cache")
         self.caches[cache.key] = cache
         return cache.key
 
@@ -280,11 +318,11 @@ class Graph:
         self, logits: Value, n_used: int, *, gating: str = "softmax", normalize: bool = False, scale: float = 1.0,
         bias: WeightLike | None = None, n_group: int = 1, n_group_used: int = 1, n_group_best: int = 2,
     ) -> tuple[Value, Value]:  # fmt: skip
-        """Chooses `n_used` experts for each token: their ids, best first, and their weights; both (n_used,).
+        """Choose `n_used` experts for each token: their ids, best first, and their weights; both (n_used,).
 
         logits: (n_expert,). `gating` "softmax" and "sigmoid" score all experts, "softmax_chosen" takes the logits as
-        scores and the softmax over the chosen ones. `bias` (n_expert,) is added for choosing only. With groups, the
-        `n_group_used` groups whose `n_group_best` best scores have the greatest sum stay in. Ties go to the lower id.
+        scores and the softmax over the chosen ones. `bias` (n_expert,) affects the choice only. With groups, experts
+        come from the `n_group_used` groups with the greatest sum of `n_group_best` scores. Ties go to the lower id.
         `normalize` divides the weights by their sum, `scale` multiplies them.
         """
         if gating not in ("softmax", "sigmoid", "softmax_chosen"):
@@ -301,10 +339,10 @@ class Graph:
         self, x: Value, choice: tuple[Value, Value], *, gate: WeightLike, up: WeightLike, down: WeightLike,
         activation: str = "silu",
     ) -> Value:  # fmt: skip
-        """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of the choice: (n_out,).
+        """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
-        choice: ids and weights, from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
-        with a bias (n_expert, rows) when the file has it. activation "silu", or "swiglu_oai" for gpt-oss's
+        choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
+        with a bias (n_expert, rows) if the file has one. activation "silu", or "swiglu_oai" for gpt-oss's
         g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero.
         """
         if activation not in ("silu", "swiglu_oai"):
@@ -315,26 +353,26 @@ class Graph:
                          bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip
 
     def state(self, layer: int, shape: Shape, name: str = "state") -> State:
-        """Declares a float32 array of this shape that layer `layer` remembers for each sequence, zeros at its start.
+        """Declare a recurrent state of layer `layer`: a float32 array of this shape for each sequence, initially zero.
 
-        A layer that remembers several gives each a name.
+        A layer with several states gives each a name.
         """
         state = State(layer, shape, name)
         if state.key in self.states:
-            raise GraphError(f"state: layer {layer} has declared its {name!r} already")
+            raise GraphError(f"state: layer {layer} has already declared {name!r}")
         self.states[state.key] = state
         return state
 
-    def short_conv(self, x: Value, weight: WeightLike, state: State) -> Value:
+    def causal_conv1d(self, x: Value, weight: WeightLike, state: State) -> Value:
         """Depthwise causal convolution over the tokens: y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + b[c].
 
-        weight: (n_channel, n_tap), with b when the file has it; state: (n_tap - 1, n_channel), the rows of x before.
+        weight: (n_channel, n_tap), with b if the file has it; state: (n_tap - 1, n_channel), the previous rows of x.
         """
         n_channel, n_tap = weight.shape
         if state.shape != (n_tap - 1, n_channel):
-            raise GraphError(f"short_conv: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
+            raise GraphError(f"causal_conv1d: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
         pair = (weight.tensor, weight.shape)
-        return self.emit("short_conv", [x], [weight.name], [pair], state=state.key,
+        return self.emit("causal_conv1d", [x], [weight.name], [pair], state=state.key,
                          bias=(weight.bias,))[0]  # fmt: skip
 
     def selective_scan(
@@ -344,7 +382,7 @@ class Graph:
         """h[t] = exp(dt a) h[t - 1] + dt x b and y[t] = c h[t] + d x, with dt = softplus(dt + dt_bias): (n_channel,).
 
         x: (n_channel,), in heads that share a dt: (n_head,); b, c: (n_group * n_state,), each group for n_head /
-        n_group heads; d, dt_bias: n_head numbers; state: (n_channel, n_state). a is (n_head, 1), one decay for all
+        n_group heads; d, dt_bias: n_head elements; state: (n_channel, n_state). a is (n_head, 1), one decay for all
         states of a head (Mamba 2, https://arxiv.org/abs/2405.21060), or (n_channel, n_state) with heads of one channel
         and one group (Mamba, https://arxiv.org/abs/2312.00752).
         """

@@ -1,299 +1,222 @@
-"""The op set: one row per op with its inputs, weights, attributes and shape rule."""
+"""The op set: one row per op, with all that passes, plans, backends and estimates need to know about it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from realizar.errors import GraphError
-from realizar.graph.position import MAX_DISTANCE
+import numpy as np
+import numpy.typing as npt
+
+from realizar.graph import facts, shapes
+from realizar.graph.definitions import DEFINITIONS, Definition
+from realizar.graph.facts import INPUTS
+from realizar.graph.shapes import Attrs, Shape, ShapeRule
 
 if TYPE_CHECKING:
     from realizar.graph.values import Node
 
-Shape = tuple[int, ...]
-ShapeRule = Callable[[list[Shape], list[Shape], Mapping[str, Any]], list[Shape]]
-ReadsRule = Callable[[Mapping[str, Any]], tuple[str, ...]]
+__all__ = ["INPUTS", "OPS", "OpSpec", "RowDefinition", "Shape", "inputs_of", "n_axes_of"]
 
-INPUTS = ("tokens", "embeddings", "positions", "encoder")
-"""What a program may read of a step: token ids, embeddings in place of tokens, positions, and the K and V that another
-program computed of an encoder input."""
-
-
-def _reads_nothing(attrs: Mapping[str, Any]) -> tuple[str, ...]:
-    return ()
+F32 = npt.NDArray[np.float32]
+RowDefinition = Callable[["list[F32]", "list[F32]", Attrs, "F32 | None"], Sequence[F32]]
 
 
 @dataclass(frozen=True)
 class OpSpec:
     """One row of the op set.
 
+    A plugin sets `name`, `formula`, `attrs`, `shape`, `define` and, where they differ from the default, `inputs`,
+    `rowwise` and `uses`. The other facts describe built-in ops.
+
     Attributes
     ----------
     name : str
     formula : str
-        What it computes, for people; `graph.reference` is the definition.
+        What it computes, for people.
     attrs : tuple[str, ...]
         The attributes that a node of this op carries.
     shape : callable
-        (input shapes, weight shapes, attributes) -> output shapes, all without the leading token dimension.
+        (input shapes, weight shapes, attributes) -> output shapes, all without the leading token dimension; raises
+        GraphError if the shapes do not fit.
+    inputs : tuple[str, ...]
+        Names of the inputs; one that ends with "?" may be missing.
     rowwise : bool
         Whether a row of the output depends on that row of the inputs alone, so that rows can be dropped before it.
-        An op that reads the row's token or position is not: behind dropped rows it would read those of other rows.
+        False for an op that has a state or reads tokens or positions of the step.
+    uses : callable
+        (input shapes, weight shapes, attributes) -> a `WeightUse` for each weight: its cost, and what it multiplies.
+    define : callable | None
+        The numpy definition of an op that a plugin brings: (inputs float32 [1, *shape], weights float32, attributes,
+        state float32 [*shape] or None) -> outputs float32 [1, *shape]. It is called for one row at a time, in order of
+        position; `state` is zero before position 0 and is updated in place. None for built-in ops.
+    evaluate : callable | None
+        The numpy definition of a built-in op, over all rows of a sequence (`graph.definitions`).
     reads : callable
         attributes -> which of `INPUTS` it reads.
+    scratch : callable
+        (input shapes, weight shapes, attributes) -> what a backend keeps for each token while the op runs.
+    rotation : callable
+        attributes -> those of the rotary embedding that the op applies, or None.
+    kv_shape : callable | None
+        (input shapes, attributes) -> n_head_kv, head_dim and head_dim_v, for ops that attend or write the cache.
+    attends : bool
+        Whether its first input is a query that attends to keys and values.
+    writes_cache : bool
+        Whether it writes keys and values to the KV cache (attention does unless its `cache` is None).
+    is_view : bool
+        Whether its outputs are parts of its input's memory: nothing is computed.
+    is_lookup : bool
+        Whether it takes rows of a table, its only weight, by the token or the position (its attribute `by`).
+    is_override : bool
+        Whether the caller of a step passes its output in.
+    selects_rows : bool
+        Whether it keeps the rows of the step that are outputs, and drops the others.
+    over_last : bool
+        Whether it works on the last dimension of its input by itself, and not on all elements of a row.
+    quantizes_output : bool
+        Whether it works on one row at a time, so that a backend can quantize its result while it is written.
+    takes_scale : bool
+        Whether the builder multiplies its result by the scale that a file has for the weight.
     """
 
     name: str
     formula: str
     attrs: tuple[str, ...]
     shape: ShapeRule
+    inputs: tuple[str, ...] = ("x",)
     rowwise: bool = True
-    reads: ReadsRule = _reads_nothing
-
-
-def _need(ok: bool, message: str) -> None:
-    if not ok:
-        raise GraphError(message)
-
-
-def _embed(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    return [weights[0][-1:]]
-
-
-def _embed_reads(attrs: Mapping[str, Any]) -> tuple[str, ...]:
-    return {"token": ("tokens", "embeddings"), "position": ("positions",), "type": ()}[attrs["by"]]
-
-
-def _linear(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    k = prod(inputs[0])
-    for shape in weights:
-        _need(len(shape) == 2 and shape[1] == k, f"linear: weight {shape} does not take an input of {k} elements")
-    return [(shape[0],) for shape in weights]
-
-
-def _norm(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    for shape in weights:
-        _need(shape in (inputs[0], inputs[0][-1:]), f"norm: weight {shape} for an input of shape {inputs[0]}")
-    return [inputs[0]]
-
-
-def _same(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    _need(len(set(inputs)) == 1, f"elementwise op: shapes {inputs} differ")
-    return [inputs[0]]
-
-
-def _scale_rows(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    _need(inputs[1] == (1,), f"scale_rows: one number for a row is needed, not {inputs[1]}")
-    return [inputs[0]]
-
-
-def _first(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    return [inputs[0]]
-
-
-def _reshape(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    shape: Shape = attrs["shape"]
-    _need(prod(shape) == prod(inputs[0]), f"reshape: {inputs[0]} has not as many elements as {shape}")
-    return [shape]
-
-
-def _split(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    sizes: tuple[int, ...] = attrs["sizes"]
-    _need(len(inputs[0]) == 1 and sum(sizes) == inputs[0][0], f"split: sizes {sizes} do not fill {inputs[0]}")
-    return [(size,) for size in sizes]
-
-
-def _rope(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    dims = attrs["dims"]
-    _need(len(inputs[0]) == 2 and 0 < dims <= inputs[0][1] and dims % 2 == 0,
-          f"rope: {dims} rotated dimensions of heads of shape {inputs[0]}")  # fmt: skip
-    _need(all(shape == (dims // 2,) for shape in weights), f"rope: factors {weights} for {dims} rotated dimensions")
-    axes = attrs["axes"]
-    _need(axes is None or (len(axes) == dims // 2 and min(axes) >= 0),
-          f"rope: axes {axes} are not one for each of {dims // 2} frequencies")  # fmt: skip
-    return [inputs[0]]
-
-
-def _attention(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    q, k, v = inputs[:3]
-    _need(all(len(s) == 2 for s in (q, k, v)), f"attention: q, k, v must be (heads, head_dim), not {q}, {k}, {v}")
-    _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: q {q}, k {k}, v {v} do not go together")
-    if attrs["buckets"] is not None:
-        _need(weights[0][1:] == q[:1], f"attention: buckets {weights[0]} do not have a column for each head of {q}")
-        least = 2 if attrs["causal"] else 4  # half of each direction's are of one distance, the others of ever more
-        _need(least <= weights[0][0] < least * MAX_DISTANCE,
-              f"attention: {weights[0][0]} buckets; {least} to {least * MAX_DISTANCE - 1} can be made")  # fmt: skip
-    if attrs["sinks"] is not None:
-        _need(weights[-1] == q[:1], f"attention: sinks {weights[-1]} are not one for each head of {q}")
-    return [(q[0] * v[1],)]
-
-
-def _store_source(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    n_head_kv, head_dim, head_dim_v = attrs["shape"]
-    _need(inputs == [(n_head_kv, head_dim), (n_head_kv, head_dim_v)],
-          f"store_source: k and v {inputs} for {n_head_kv} heads of {head_dim} and {head_dim_v}")  # fmt: skip
-    return []
-
-
-def _attend_source(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    n_head_kv, head_dim, head_dim_v = attrs["shape"]
-    (q,) = inputs
-    _need(len(q) == 2 and q[1] == head_dim and q[0] % n_head_kv == 0,
-          f"attend_source: q {q} does not go with {n_head_kv} heads of {head_dim}")  # fmt: skip
-    return [(q[0] * head_dim_v,)]
-
-
-def _short_conv(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    _need(weights[0][:1] == inputs[0], f"short_conv: weight {weights[0]} for {inputs[0]} channels")
-    return [inputs[0]]
-
-
-def _choose_experts(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    (n_expert,) = inputs[0]
-    n_used, n_group, n_group_used = attrs["n_used"], attrs["n_group"], attrs["n_group_used"]
-    _need(all(shape == (n_expert,) for shape in weights), f"choose_experts: bias {weights} for {n_expert} experts")
-    _need(n_group > 0 and n_expert % n_group == 0, f"choose_experts: {n_expert} experts do not make {n_group} groups")
-    per_group = n_expert // n_group
-    _need(
-        0 < n_group_used <= n_group and 0 < attrs["n_group_best"] <= per_group,
-        f"choose_experts: {n_group_used} of {n_group} groups, by the best {attrs['n_group_best']} of {per_group}",
-    )
-    _need(0 < n_used <= n_group_used * per_group,
-          f"choose_experts: {n_used} experts of the {n_group_used * per_group} that may be chosen")  # fmt: skip
-    return [(n_used,)]
-
-
-def _weigh_experts(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    return [inputs[1]]
-
-
-def _experts(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    x, ids, w = inputs
-    gate, up, down = weights
-    n_expert, n_ff, n_embd = up if len(up) == 3 else (0, 0, 0)
-    _need(gate == up and x == (n_embd,) and len(down) == 3 and down[::2] == (n_expert, n_ff) and ids == w,
-          f"experts: gate {gate}, up {up}, down {down} for an input {x}, choice {ids}, weights {w}; "
-          "(n_expert, n_ff, n_embd) twice and (n_expert, n_out, n_ff) are needed")  # fmt: skip
-    return [down[1:2]]
-
-
-def _selective_scan(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    (n_channel,), (n_head,), b, c = inputs
-    a, *rest = weights
-    n_state: int = attrs["n_state"]
-    _need(n_channel % n_head == 0, f"selective_scan: {n_channel} channels do not make {n_head} heads")
-    _need(b == c and b[0] % n_state == 0 and n_head % (b[0] // n_state) == 0,
-          f"selective_scan: b {b} and c {c} are no groups of {n_state} states that {n_head} heads share")  # fmt: skip
-    alone = n_head == n_channel and b == (n_state,)
-    _need(a == (n_head, 1) or (alone and a == (n_head, n_state)), f"selective_scan: a {a} for {n_head} heads")
-    _need(all(prod(shape) == n_head for shape in rest), f"selective_scan: d and dt_bias {rest} for {n_head} heads")
-    return [inputs[0]]
-
-
-def _attend_latent(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    q, k = inputs
-    n_head_kv, head_dim, head_dim_v = attrs["shape"]
-    _need(len(q) == 2 and k == (n_head_kv, head_dim) and q[1] == head_dim and q[0] % n_head_kv == 0,
-          f"attend_latent: q {q} and k {k} do not go together")  # fmt: skip
-    _need(0 < head_dim_v <= head_dim, f"attend_latent: values of {head_dim_v} elements out of keys of {head_dim}")
-    return [(q[0] * head_dim_v,)]
-
-
-def _slice(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    (shape,), start, size = inputs, attrs["start"], attrs["size"]
-    _need(len(shape) == 2 and 0 <= start < start + size <= shape[1],
-          f"slice: elements {start} to {start + size} of heads of shape {shape}")  # fmt: skip
-    return [(shape[0], size)]
-
-
-def _concat(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    a, b = inputs
-    _need(len(a) == len(b) == 2 and a[0] == b[0], f"concat: {a} and {b} have not as many heads")
-    return [(a[0], a[1] + b[1])]
-
-
-def _linear_heads(inputs: list[Shape], weights: list[Shape], attrs: Mapping[str, Any]) -> list[Shape]:
-    n_head, k = inputs[0]
-    n_row, n_col = matrix_of_a_head(weights[0], n_head)
-    first, end = attrs["rows"] or (0, n_row)
-    _need(0 <= first < end <= n_row, f"linear_heads: rows {first} to {end} of the {n_row} of a head")
-    n_in, n_out = (end - first, n_col) if attrs["transposed"] else (n_col, end - first)
-    _need(k == n_in, f"linear_heads: weight {weights[0]} does not take heads of {k} elements")
-    return [(n_head, n_out)]
-
-
-def matrix_of_a_head(shape: Shape, n_head: int) -> Shape:
-    """(rows, columns) of each head's matrix in a weight of `linear_heads`."""
-    rows, columns = prod(shape[:-1]), shape[-1]
-    _need(rows % n_head == 0, f"linear_heads: weight {shape} has no rows for {n_head} heads")
-    return rows // n_head, columns
-
-
-_ROPE_ATTRS = ("dims", "base", "style", "scaling", "axes")
+    uses: facts.UseRule = facts.read_whole
+    define: RowDefinition | None = None
+    evaluate: Definition | None = None
+    reads: facts.ReadsRule = facts.reads_nothing
+    scratch: facts.ScratchRule = facts.no_scratch
+    rotation: facts.RotationRule = facts.no_rotation
+    kv_shape: facts.KVShapeRule | None = None
+    attends: bool = False
+    writes_cache: bool = False
+    is_view: bool = False
+    is_lookup: bool = False
+    is_override: bool = False
+    selects_rows: bool = False
+    over_last: bool = False
+    quantizes_output: bool = False
+    takes_scale: bool = False
 
 
 def inputs_of(nodes: Iterable[Node]) -> tuple[str, ...]:
     """Which of `INPUTS` these nodes read."""
-    read = {name for node in nodes for name in OPS[node.op].reads(node.attrs)}
+    read = {name for node in nodes for name in node.spec.reads(node.attrs)}
     return tuple(name for name in INPUTS if name in read)
 
 
 def n_axes_of(nodes: Iterable[Node]) -> int:
     """Axes of positions by which these nodes rotate; 1 where positions are plain numbers."""
-    ropes = (node.attrs if node.op == "rope" else node.attrs.get("rope") for node in nodes)
-    return max((1 + max(rope["axes"]) for rope in ropes if rope and rope["axes"]), default=1)
+    rotations = (node.spec.rotation(node.attrs) for node in nodes)
+    return max((1 + max(rope["axes"]) for rope in rotations if rope and rope["axes"]), default=1)
 
 
-OPS: dict[str, OpSpec] = {
-    op.name: op
-    for op in (
-        OpSpec("embed", "y[t] = scale * W[token[t]] or the row's embedding; W[position[t]]; of token types, W[0]",
-               ("by", "scale"), _embed, rowwise=False, reads=_embed_reads),
-        OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), _linear),
-        OpSpec("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w + b", ("eps",), _norm),
-        OpSpec("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", ("eps",), _norm),
-        OpSpec("add", "y = a + b", (), _same),
-        OpSpec("mul", "y = a * b", (), _same),
-        OpSpec("scale", "y = x * factor", ("factor",), _first),
-        OpSpec("scale_rows", "y[t] = s[t] * x[t]", (), _scale_rows),
-        OpSpec("softcap", "y = cap * tanh(x / cap)", ("cap",), _first),
-        OpSpec("silu", "y = x / (1 + exp(-x))", (), _first),
-        OpSpec("gelu", "y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))", (), _first),
-        OpSpec("gelu_erf", "y = x / 2 * (1 + erf(x / sqrt(2)))", (), _first),
-        OpSpec("sigmoid", "y = 1 / (1 + exp(-x))", (), _first),
-        OpSpec("relu", "y = max(x, 0)", (), _first),
-        OpSpec("swiglu", "y = silu(gate) * up", (), _same),
-        OpSpec("geglu", "y = gelu(gate) * up", (), _same),
-        OpSpec("geglu_erf", "y = gelu_erf(gate) * up", (), _same),
-        OpSpec("reshape", "the same numbers in another shape", ("shape",), _reshape),
-        OpSpec("split", "y_j = consecutive slices of x", ("sizes",), _split),
-        OpSpec("rope", "rotates pairs of the first dims elements by position[axis] * inv_freq", _ROPE_ATTRS, _rope,
-               rowwise=False, reads=lambda attrs: ("positions",)),
-        OpSpec("attention", "softmax(scale * q k^T + bias + mask) v over the remembered keys and values",
-               ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"), _attention,
-               rowwise=False, reads=lambda attrs: () if attrs["rope"] is None else ("positions",)),
-        OpSpec("store_source", "remembers K and V of the text that a sequence answers to", ("cache", "shape"),
-               _store_source, rowwise=False),
-        OpSpec("attend_source", "softmax(scale * q k^T) v over the keys and values of store_source",
-               ("cache", "shape", "scale"), _attend_source, rowwise=False, reads=lambda attrs: ("encoder",)),
-        OpSpec("short_conv", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c]", ("state", "bias"),
-               _short_conv, rowwise=False),
-        OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",
-               ("state", "n_state"), _selective_scan, rowwise=False),
-        OpSpec("choose_experts", "id_r = the r-th greatest of gating(x) + b, of the best groups",
-               ("n_used", "gating", "n_group", "n_group_used", "n_group_best"), _choose_experts),
-        OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
-               _weigh_experts),
-        OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"), _experts),
-        OpSpec("given", "y[t] = what the caller of the step gives for it", (), _first, rowwise=False),
-        OpSpec("attend_latent", "softmax(scale * q k^T) v, v the beginning of k", ("cache", "shape", "scale"),
-               _attend_latent, rowwise=False),
-        OpSpec("slice", "y[h, d] = x[h, start + d]", ("start", "size"), _slice),
-        OpSpec("concat", "y[h] = x[h], then x2[h]", (), _concat),
-        OpSpec("linear_heads", "y[h] = W[h] x[h], a matrix for each head", ("rows", "transposed"), _linear_heads),
-        OpSpec("take_rows", "y[m] = x[outputs[m]]", (), _first, rowwise=False),
-    )
-}  # fmt: skip
+def _elementwise(name: str, formula: str, inputs: tuple[str, ...] = ("x",), **facts: Any) -> OpSpec:
+    rule = {"shape": shapes.first if len(inputs) == 1 else shapes.same, "attrs": (), **facts}
+    return OpSpec(name, formula, inputs=inputs, quantizes_output=True, **rule)
+
+
+def _rows() -> Iterable[OpSpec]:
+    yield OpSpec(
+        "embed", "y[t] = scale * W[token[t]] or the row's embedding; W[position[t]]; of token types, W[0]",
+        ("by", "scale"), shapes.embed, inputs=(), rowwise=False, reads=facts.embed_reads, uses=facts.embed_uses,
+        is_lookup=True,
+    )  # fmt: skip
+    yield OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), shapes.linear,
+                 inputs=("x", "residual?"), uses=facts.linear_uses, takes_scale=True)  # fmt: skip
+    yield from _elementwise_rows()
+    yield from _view_rows()
+    yield from _attention_rows()
+    yield from _recurrent_rows()
+    yield from _expert_rows()
+    yield OpSpec("slice", "y[h, d] = x[h, start + d]", ("start", "size"), shapes.slice_)
+    yield OpSpec("concat", "y[h] = a[h], then b[h]", (), shapes.concat, inputs=("a", "b"))
+    yield OpSpec(
+        "per_head_linear", "y[h] = W[h] x[h], a matrix for each head", ("rows", "transposed"), shapes.per_head_linear,
+        uses=facts.per_head_linear_uses, scratch=facts.per_head_linear_scratch,
+    )  # fmt: skip
+    yield OpSpec("override", "y[t] = the row that the caller of the step passes in", (), shapes.first, inputs=(),
+                 rowwise=False, is_override=True)  # fmt: skip
+    yield OpSpec("gather_rows", "y[m] = x[outputs[m]]", (), shapes.first, rowwise=False, selects_rows=True)
+
+
+def _elementwise_rows() -> Iterable[OpSpec]:
+    norm: dict[str, Any] = {"attrs": ("eps",), "shape": shapes.norm, "over_last": True}
+    gated = ("gate", "up")
+    yield _elementwise("rms_norm", "y = x / sqrt(mean(x^2) + eps) * w + b", **norm)
+    yield _elementwise("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", **norm)
+    yield _elementwise("add", "y = a + b", ("a", "b"))
+    yield _elementwise("mul", "y = a * b", ("a", "b"))
+    yield _elementwise("scale", "y = x * factor", attrs=("factor",))
+    yield _elementwise("scale_rows", "y[t] = s[t] * x[t]", ("x", "s"), shape=shapes.scale_rows)
+    yield _elementwise("softcap", "y = cap * tanh(x / cap)", attrs=("cap",))
+    yield _elementwise("silu", "y = x / (1 + exp(-x))")
+    yield _elementwise("gelu", "y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))")
+    yield _elementwise("gelu_erf", "y = x / 2 * (1 + erf(x / sqrt(2)))")
+    yield _elementwise("sigmoid", "y = 1 / (1 + exp(-x))")
+    yield _elementwise("relu", "y = max(x, 0)")
+    yield _elementwise("swiglu", "y = silu(gate) * up", gated)
+    yield _elementwise("geglu", "y = gelu(gate) * up", gated)
+    yield _elementwise("geglu_erf", "y = gelu_erf(gate) * up", gated)
+
+
+def _view_rows() -> Iterable[OpSpec]:
+    yield OpSpec("reshape", "the same numbers in another shape", ("shape",), shapes.reshape, is_view=True)
+    yield OpSpec("split", "y_j = consecutive slices of x", ("sizes",), shapes.split, is_view=True)
+
+
+def _attention_rows() -> Iterable[OpSpec]:
+    yield OpSpec(
+        "rope", "rotates pairs of the first dims elements by position[axis] * inv_freq",
+        ("dims", "base", "style", "scaling", "axes"), shapes.rope, rowwise=False,
+        reads=lambda attrs: ("positions",), rotation=lambda attrs: attrs,
+    )  # fmt: skip
+    yield OpSpec(
+        "attention", "softmax(scale * q k^T + bias + mask) v over the cached keys and values",
+        ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"), shapes.attention,
+        inputs=("q", "k", "v"), rowwise=False, reads=lambda attrs: () if attrs["rope"] is None else ("positions",),
+        scratch=facts.attention_scratch, rotation=lambda attrs: attrs["rope"], kv_shape=facts.kv_of_inputs,
+        attends=True, writes_cache=True,
+    )  # fmt: skip
+    yield OpSpec(
+        "mla_attention", "softmax(scale * q k^T) v, v the first elements of k", ("cache", "shape", "scale"),
+        shapes.mla_attention, inputs=("q", "k"), rowwise=False, kv_shape=facts.kv_of_attrs, attends=True,
+        writes_cache=True,
+    )  # fmt: skip
+    yield OpSpec(
+        "cross_store", "caches the keys and values of the encoder input", ("cache", "shape"), shapes.cross_store,
+        inputs=("k", "v"), rowwise=False, kv_shape=facts.kv_of_attrs, writes_cache=True,
+    )  # fmt: skip
+    yield OpSpec(
+        "cross_attention", "softmax(scale * q k^T) v over the keys and values of cross_store",
+        ("cache", "shape", "scale"), shapes.cross_attention, inputs=("q",), rowwise=False,
+        reads=lambda attrs: ("encoder",), kv_shape=facts.kv_of_attrs, attends=True,
+    )  # fmt: skip
+
+
+def _recurrent_rows() -> Iterable[OpSpec]:
+    yield OpSpec("causal_conv1d", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c]", ("state", "bias"),
+                 shapes.causal_conv1d, rowwise=False)  # fmt: skip
+    yield OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",
+                 ("state", "n_state"), shapes.selective_scan, inputs=("x", "dt", "b", "c"), rowwise=False)  # fmt: skip
+
+
+def _expert_rows() -> Iterable[OpSpec]:
+    yield OpSpec("choose_experts", "id_r = the r-th greatest of gating(x) + b, of the best groups",
+                 ("n_used", "gating", "n_group", "n_group_used", "n_group_best"), shapes.choose_experts,
+                 inputs=("logits",))  # fmt: skip
+    yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
+                 shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
+    yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"),
+                 shapes.experts, inputs=("x", "ids", "weights"), uses=facts.expert_uses, scratch=facts.expert_scratch,
+                 )  # fmt: skip
+
+
+OPS: dict[str, OpSpec] = {op.name: replace(op, evaluate=DEFINITIONS.get(op.name)) for op in _rows()}
+"""The built-in ops by name. A node has the row of its op, built in or of a plugin: `Node.spec`."""

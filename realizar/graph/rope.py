@@ -1,4 +1,4 @@
-"""Rotary position embedding: how the inverse frequencies of a model follow from its metadata."""
+"""Rotary position embedding: inverse frequencies and scaling from a model's metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realizar.errors import GraphError, shown
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How a model stretches its rotary positions beyond the context that it was trained on first.
+    """Scaling of rotary positions beyond the context length of pre-training.
 
     Attributes
     ----------
@@ -22,15 +22,15 @@ class RopeScaling:
         "none", "linear" (positions divided by `factor`), "yarn" (https://arxiv.org/abs/2309.00071) or "longrope"
         (factors from the file and `attn_factor` alone, https://arxiv.org/abs/2402.13753).
     factor : float
-        New context length over the original one.
+        Ratio of the new to the original context length.
     n_ctx_orig : int
-        Context length before stretching, in tokens (yarn, longrope).
+        Original context length in tokens (yarn, longrope).
     attn_factor : float
-        Multiplies cos and sin beside what yarn itself asks for.
+        Additional factor for cos and sin.
     yarn_attn_factor : float | None
-        What yarn multiplies cos and sin by; 1 + 0.1 ln(factor) by default.
+        YaRN's own factor for cos and sin; 1 + 0.1 ln(factor) by default.
     beta_fast, beta_slow : float
-        Rotations over the original context above which a dimension is left as it is, below which it is interpolated.
+        Rotations over the original context above which a dimension is unchanged, below which it is interpolated.
     """
 
     kind: str = "none"
@@ -43,15 +43,15 @@ class RopeScaling:
 
 
 def section_axes(sections: Sequence[int], *, interleaved: bool = False) -> tuple[int, ...]:
-    """The axis of positions by which each frequency turns in M-RoPE.
+    """The position axis of each frequency in M-RoPE.
 
     Parameters
     ----------
     sections : sequence of int
-        Frequencies of each axis: time, height and width, say.
+        Number of frequencies of each axis, for example time, height and width.
     interleaved : bool
-        False: one axis after another, as in Qwen2-VL (https://arxiv.org/abs/2409.12191, section 2.1). True: in turns,
-        and the first axis in place of those that have no frequencies left, as in Qwen3-VL
+        False: one axis after another, as in Qwen2-VL (https://arxiv.org/abs/2409.12191, section 2.1). True: the axes
+        alternate, and the first axis replaces those that have no frequencies left, as in Qwen3-VL
         (https://arxiv.org/abs/2511.21631, section 2).
     """
     if not interleaved:
@@ -61,12 +61,12 @@ def section_axes(sections: Sequence[int], *, interleaved: bool = False) -> tuple
 
 
 def _yarn_dim(rotations: float, dims: int, base: float, n_ctx_orig: int) -> float:
-    """Dimension whose pair turns `rotations` times over the original context (yarn paper, section 3.2)."""
+    """Dimension whose pair rotates `rotations` times over the original context (YaRN paper, section 3.2)."""
     return dims * math.log(n_ctx_orig / (rotations * 2 * math.pi)) / (2 * math.log(base))
 
 
 def _yarn_ramp(dims: int, base: float, scaling: RopeScaling) -> npt.NDArray[np.float64]:
-    """Share of extrapolation per pair: 1 for fast dimensions, 0 for slow ones, linear between whole dimensions."""
+    """Share of extrapolation per pair: 1 for fast dimensions, 0 for slow ones, linear in between."""
     low = max(math.floor(_yarn_dim(scaling.beta_fast, dims, base, scaling.n_ctx_orig)), 0)
     high = min(math.ceil(_yarn_dim(scaling.beta_slow, dims, base, scaling.n_ctx_orig)), dims - 1)
     ramp = (np.arange(dims // 2, dtype=np.float64) - low) / max(high - low, 0.001)
@@ -74,7 +74,7 @@ def _yarn_ramp(dims: int, base: float, scaling: RopeScaling) -> npt.NDArray[np.f
 
 
 def factors_for(tables: tuple[str, ...], scaling: RopeScaling, n_ctx: int) -> str | None:
-    """The table of factors that applies to sequences of up to n_ctx tokens: of two, the second beyond `n_ctx_orig`."""
+    """The factor table for sequences of up to n_ctx tokens: of two, the second if n_ctx is beyond `n_ctx_orig`."""
     if len(tables) == 2:
         return tables[n_ctx > scaling.n_ctx_orig]
     return tables[0] if tables else None
@@ -88,9 +88,9 @@ def rope_frequencies(
     Parameters
     ----------
     dims : int
-        Rotated elements of a head.
+        Rotated dimensions of a head.
     base : float
-        theta: pair i turns by position / base^(2i/dims).
+        theta: pair i rotates by position / base^(2i/dims).
     scaling : RopeScaling
     factors : float32 [dims / 2] | None
         Divisors of the frequencies from the file (`rope_freqs.weight`: Llama 3, longrope).

@@ -1,4 +1,4 @@
-"""The numpy definition of routing: which experts a token goes to, and with which weights."""
+"""The numpy definition of expert routing: chosen experts and their weights."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 SMALLEST_SUM = 2.0**-14
-"""Weights are normalized by their sum or by this, whichever is greater; llama.cpp's bound (build_moe_ffn)."""
+"""Lower bound of the sum by which weights are normalized, as in llama.cpp (build_moe_ffn)."""
 
 
 def choose(logits: F32, attrs: Mapping[str, Any], bias: F32 | None) -> F32:
     """Ids of the chosen experts, best first, ties to the lower id: [n, n_used].
 
-    Groups as DeepSeek-V3 (https://arxiv.org/abs/2412.19437) and, with `n_group_best` 1, DeepSeek-V2 limit them.
+    Group-limited routing as in DeepSeek-V3 (https://arxiv.org/abs/2412.19437) and, with `n_group_best` 1, V2.
     """
     scores = _gating(logits, attrs["gating"])
     if bias is not None:

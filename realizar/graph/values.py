@@ -1,4 +1,4 @@
-"""What a graph is made of: values, the nodes that make them, and what layers remember."""
+"""The parts of a graph: values, nodes, and the caches and states of layers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from realizar.graph.ops import Shape
+from realizar.graph.ops import OPS, OpSpec, Shape
 
 if TYPE_CHECKING:
     from realizar.graph.builder import Graph
 
 
 class WeightLike(Protocol):
-    """What the builder needs to know of a weight: its names, its shape, and whether a bias or a scale goes with it."""
+    """A weight as the builder needs it: its names, its shape, and its bias and scale if it has them."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -29,9 +29,9 @@ class WeightLike(Protocol):
 
 @dataclass(frozen=True)
 class Cache:
-    """What an attention layer remembers: K and V of every past token (kind "full"), of a window of them ("window"),
-    K alone, of which V is a part ("latent"; head_dim_v is then 0), or K and V of every token of the text that the
-    sequence answers to ("cross"), which another program puts there.
+    """KV cache of an attention layer: K and V of every past token (kind "full") or of a sliding window ("window"); the
+    compressed K of MLA, of which V is a part ("latent"; head_dim_v is 0); or K and V of every token of the encoder
+    input ("cross"), which another program writes.
     """
 
     layer: int
@@ -43,13 +43,13 @@ class Cache:
 
     @property
     def key(self) -> str:
-        """Its name among the caches of all layers."""
+        """Unique name among all caches."""
         return f"blk.{self.layer}.{'cross' if self.kind == 'cross' else 'kv'}"
 
 
 @dataclass(frozen=True)
 class State:
-    """What a recurrent layer remembers of a sequence: one float32 array of this shape, zeros at its start."""
+    """Recurrent state of a layer for each sequence: a float32 array of this shape, initially zero."""
 
     layer: int
     shape: Shape
@@ -57,13 +57,13 @@ class State:
 
     @property
     def key(self) -> str:
-        """Its name among the states of all layers."""
+        """Unique name among all states."""
         return f"blk.{self.layer}.{self.name}"
 
 
 @dataclass(frozen=True)
 class Value:
-    """One row per token of numbers: `shape` leaves the token dimension out."""
+    """One row for each token; `shape` is that of a row, without the token dimension."""
 
     id: int
     name: str
@@ -81,10 +81,19 @@ class Value:
 
 @dataclass(frozen=True)
 class Node:
-    """One op over value ids; `weights` are tensor names, `attrs` as `graph.ops` lists them."""
+    """One use of an op: value ids, tensor names (`weights`), and the attributes that its row lists.
+
+    `plugin_op` is the row of an op that a plugin brings; None for a built-in op.
+    """
 
     op: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     weights: tuple[str, ...] = ()
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    plugin_op: OpSpec | None = None
+
+    @property
+    def spec(self) -> OpSpec:
+        """The row of this op in the op set."""
+        return OPS[self.op] if self.plugin_op is None else self.plugin_op

@@ -1,4 +1,4 @@
-"""Passes: rewrites of a graph that hold for every architecture (fusion, pruning of rows), before it is lowered."""
+"""Passes: rewrites of a graph before it is lowered (op fusion, removal of unused nodes and rows)."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ from dataclasses import replace
 
 from realizar.errors import GraphError
 from realizar.graph import Graph, Node
-from realizar.graph.ops import OPS
 
 
-def run_passes(graph: Graph, outputs: Iterable[str], given: Iterable[str] = ()) -> Graph:
-    """A graph that computes the named outputs with fewer, larger ops.
+def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str] = ()) -> Graph:
+    """Return a graph that computes the named outputs with fewer, larger ops.
 
     Parameters
     ----------
     graph : Graph
-        As recorded; it is not changed.
+        As recorded; not modified.
     outputs : iterable of str
-        Names of outputs or of any value (taps); values that nothing wanted depends on are dropped.
-    given : iterable of str
-        Names of values that are not computed: the caller of a step gives them.
+        Names of outputs or of intermediate values; values that none of them depends on are dropped.
+    overrides : iterable of str
+        Names of values that are not computed: the caller of a step passes them in.
 
     Returns
     -------
     Graph
-        Its `outputs` hold the wanted rows alone (`Batch.outputs`).
+        Its `outputs` have the rows of `Batch.outputs` only.
 
     Raises
     ------
     GraphError
-        If there is no value of such a name.
+        If there is no value of one of the names.
     """
     out = Graph()
     out.values, out.caches, out.states = list(graph.values), graph.caches, graph.states
     known = {**{value.name: value.id for value in graph.values}, **graph.outputs}
-    outputs, given = tuple(outputs), tuple(given)
-    for name in (*outputs, *given):
+    outputs, overrides = tuple(outputs), tuple(overrides)
+    for name in (*outputs, *overrides):
         if name not in known:
-            raise GraphError(f"{name!r} is no value of the graph; it has {', '.join(known)}")
+            raise GraphError(f"{name!r} is not a value of the graph; it has {', '.join(known)}")
     out.outputs = {name: known[name] for name in outputs}
-    out.nodes = drop_unused(give(graph.nodes, {known[name] for name in given}), set(out.outputs.values()))
+    out.nodes = drop_unused(override(graph.nodes, {known[name] for name in overrides}), set(out.outputs.values()))
     kept = set(out.outputs.values())
     out.nodes = fuse_rope(out.nodes, kept)
     out.nodes = fuse_gated(out.nodes, kept)
@@ -52,27 +51,27 @@ def run_passes(graph: Graph, outputs: Iterable[str], given: Iterable[str] = ()) 
 
 
 def uses(nodes: Iterable[Node], kept: set[int]) -> Counter[int]:
-    """How often each value is read; outputs count as read once more."""
+    """How often each value is read; being an output counts as one more read."""
     return Counter([i for node in nodes for i in node.inputs]) + Counter(kept)
 
 
 def producers(nodes: Iterable[Node]) -> dict[int, Node]:
-    """Value id -> the node that makes it."""
+    """Value id -> the node that computes it."""
     return {i: node for node in nodes for i in node.outputs}
 
 
-def give(nodes: list[Node], given: set[int]) -> list[Node]:
-    """Nodes that say "given" before all others, in place of those that make these values."""
+def override(nodes: list[Node], values: set[int]) -> list[Node]:
+    """Replace the nodes that compute these values by "override" nodes, which come first."""
     return [
-        *(Node("given", (), (i,)) for i in sorted(given)),
-        *(node for node in nodes if not given.intersection(node.outputs)),
+        *(Node("override", (), (i,)) for i in sorted(values)),
+        *(node for node in nodes if not values.intersection(node.outputs)),
     ]
 
 
 def drop_unused(nodes: list[Node], kept: set[int]) -> list[Node]:
-    """Drops nodes on which no kept value depends.
+    """Drop nodes on which no kept value depends.
 
-    What a layer remembers matters only through what reads it, unless another program does: what has no output stays.
+    A node without outputs writes a cache that another program reads, so it stays.
     """
     needed, out = set(kept), []
     for node in reversed(nodes):
@@ -83,7 +82,7 @@ def drop_unused(nodes: list[Node], kept: set[int]) -> list[Node]:
 
 
 def fuse_rope(nodes: list[Node], kept: set[int]) -> list[Node]:
-    """attention(rope(q), rope(k), v) -> one attention that rotates while it stores K; alike rotations only."""
+    """attention(rope(q), rope(k), v) -> one attention that rotates while it stores K, if both rotations are equal."""
     count, made = uses(nodes, kept), producers(nodes)
     gone: set[int] = set()
     out: list[Node] = []
@@ -108,7 +107,7 @@ _GATED = {"silu": "swiglu", "gelu": "geglu", "gelu_erf": "geglu_erf"}
 
 
 def fuse_gated(nodes: list[Node], kept: set[int]) -> list[Node]:
-    """silu(gate) * up -> swiglu(gate, up), and so with the other activations."""
+    """silu(gate) * up -> swiglu(gate, up), and likewise for the other activations."""
     count, made = uses(nodes, kept), producers(nodes)
     gone: set[int] = set()
     out: list[Node] = []
@@ -125,7 +124,7 @@ def fuse_gated(nodes: list[Node], kept: set[int]) -> list[Node]:
 
 
 def fuse_linears(nodes: list[Node]) -> list[Node]:
-    """Linears of one input -> one linear with several weights, at the place of the first (q, k, v; gate, up)."""
+    """Linears of the same input -> one linear with several weights, in place of the first (q, k, v; gate, up)."""
     groups: dict[tuple[int, ...], list[Node]] = {}
     for node in nodes:
         if node.op == "linear":
@@ -135,16 +134,16 @@ def fuse_linears(nodes: list[Node]) -> list[Node]:
         if node.op != "linear":
             out.append(node)
         elif groups[node.inputs][0] is node:
-            kin = groups[node.inputs]
-            outputs = tuple(i for n in kin for i in n.outputs)
-            weights = tuple(name for n in kin for name in n.weights)
-            bias = tuple(b for n in kin for b in n.attrs["bias"])
+            same = groups[node.inputs]
+            outputs = tuple(i for n in same for i in n.outputs)
+            weights = tuple(name for n in same for name in n.weights)
+            bias = tuple(b for n in same for b in n.attrs["bias"])
             out.append(Node("linear", node.inputs, outputs, weights, {"bias": bias, "residual": False}))
     return out
 
 
 def fuse_residual(nodes: list[Node], kept: set[int]) -> list[Node]:
-    """x + linear(h) -> the linear adds x while its rows are in cache, where x exists before the linear runs."""
+    """x + linear(h) -> a linear that adds x while its result is in cache, if x is computed before the linear."""
     count, made = uses(nodes, kept), producers(nodes)
     place = {id(node): index for index, node in enumerate(nodes)}
     replaced: dict[int, Node] = {}
@@ -168,7 +167,7 @@ def fuse_residual(nodes: list[Node], kept: set[int]) -> list[Node]:
 
 
 def prune_rows(graph: Graph) -> None:
-    """Computes only the wanted rows behind the last op that mixes tokens: takes them there, in place."""
+    """Compute only the rows of outputs after the last op that mixes tokens: gather them there. Modifies the graph."""
     readers: dict[int, list[Node]] = {}
     for node in graph.nodes:
         for i in node.inputs:
@@ -176,7 +175,7 @@ def prune_rows(graph: Graph) -> None:
     pruned: set[int] = set()  # node ids
     for node in reversed(graph.nodes):
         wanted = all(id(reader) in pruned for i in node.outputs for reader in readers.get(i, []))
-        if OPS[node.op].rowwise and wanted:
+        if node.spec.rowwise and wanted:
             pruned.add(id(node))
     taken: dict[int, int] = {}
     nodes: list[Node] = []
@@ -185,7 +184,7 @@ def prune_rows(graph: Graph) -> None:
     def take(i: int) -> int:
         if i not in taken:
             value = graph.value(f"{graph.values[i].name}.rows", graph.values[i].shape)
-            nodes.append(Node("take_rows", (i,), (value.id,)))
+            nodes.append(Node("gather_rows", (i,), (value.id,)))
             taken[i] = value.id
         return taken[i]
 

@@ -13,7 +13,7 @@ from realizar.runtime.passes import run_passes
 
 @dataclass(frozen=True)
 class CacheGroup:
-    """Layers that remember the same span of tokens and so share block tables."""
+    """Layers with the same kind and window of KV cache, which share block tables."""
 
     kind: str
     window: int
@@ -22,7 +22,7 @@ class CacheGroup:
 
 @dataclass(frozen=True)
 class View:
-    """Where a value lives: `n` floats a row, `offset` floats into the rows of its root value."""
+    """Memory of a value: `n` floats of each row, from element `offset` of the rows of its root value."""
 
     root: int
     offset: int
@@ -32,7 +32,7 @@ class View:
 
 @dataclass(frozen=True)
 class Slots:
-    """A memory plan: `slot[key]` for each thing that lives in the arena, `width[slot]` bytes a row."""
+    """Buffer assignment: `slot[key]` for each buffer in the arena, `width[slot]` bytes for each row."""
 
     slot: Mapping[Hashable, int]
     width: tuple[int, ...]
@@ -47,15 +47,17 @@ class Plan:
     ops : tuple[Node, ...]
         In running order; inputs and outputs are value ids, weights are tensor names.
     views : dict[int, View]
-        Every value's place; reshapes and splits are views and no ops.
+        Memory of each value; reshape and split are views, not ops.
     names : dict[int, str]
         Debug names of the values.
     outputs : dict[str, int]
-        Output name -> value id; its rows are the wanted rows.
+        Output name -> value id; it has one row for each of `Batch.outputs`.
     shapes : dict[int, tuple[int, ...]]
         Shape of a value's row.
     cache_groups : tuple[CacheGroup, ...]
     states : tuple[State, ...]
+    overrides : dict[str, int]
+        Name -> id of a value that is not computed: every step passes it in.
     """
 
     ops: tuple[Node, ...]
@@ -65,28 +67,34 @@ class Plan:
     shapes: Mapping[int, tuple[int, ...]]
     cache_groups: tuple[CacheGroup, ...]
     states: tuple[State, ...]
+    overrides: Mapping[str, int]
 
     @property
     def whole(self) -> bool:
-        """Whether a step must hold whole texts, since some attention remembers nothing of earlier ones."""
-        return any(op.op == "attention" and op.attrs["cache"] is None for op in self.ops)
+        """Whether each step must contain whole sequences, since some attention has no KV cache."""
+        return any(op.spec.attends and op.attrs["cache"] is None for op in self.ops)
+
+    @property
+    def plugin_ops(self) -> tuple[str, ...]:
+        """Names of the ops that plugins bring; a backend without a kernel runs their numpy definition, row by row."""
+        return tuple(sorted({op.op for op in self.ops if op.plugin_op is not None}))
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What it reads of a step: some of `graph.ops.INPUTS`."""
+        """The inputs of a step that it reads: some of `graph.ops.INPUTS`."""
         return inputs_of(self.ops)
 
     @property
     def n_axes(self) -> int:
-        """Axes of the positions that its rotary embeddings read; 1 unless some have `axes`."""
+        """Number of position axes that its rotary embeddings read; 1 unless some have `axes`."""
         return n_axes_of(self.ops)
 
     def cache(self, key: str) -> tuple[int, Cache]:
-        """The cache of this name, and the index of its group."""
+        """The index of the group of the cache with this key, and the cache."""
         return next((g, c) for g, group in enumerate(self.cache_groups) for c in group.layers if c.key == key)
 
     def lifetimes(self) -> dict[int, tuple[int, int]]:
-        """Root value -> index of the op that writes it and of the last that reads it (outputs live to the end)."""
+        """Root value -> index of the op that writes it, and of the last that reads it (outputs: after the last op)."""
         life: dict[int, tuple[int, int]] = {}
         for index, op in enumerate(self.ops):
             for i in (*op.inputs, *op.outputs):
@@ -98,16 +106,16 @@ class Plan:
         return life
 
 
-def lower(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
-    """Runs the passes for the wanted outputs (all declared ones by default) and lays out the values.
+def lower(graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterable[str] = ()) -> Plan:
+    """Run the passes for the requested outputs (all declared ones by default) and assign views.
 
-    Those of `given` are not computed: each step is given them.
+    The values named in `overrides` are not computed: every step passes them in.
     """
-    g = run_passes(graph, graph.outputs if outputs is None else outputs, given)
+    g = run_passes(graph, graph.outputs if outputs is None else outputs, overrides)
     views: dict[int, View] = {}
     ops: list[Node] = []
     for node in g.nodes:
-        if node.op in ("reshape", "split"):
+        if node.spec.is_view:
             source = views[node.inputs[0]]
             offset = source.offset
             for i in node.outputs:
@@ -115,7 +123,7 @@ def lower(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[st
                 views[i] = View(source.root, offset, n, source.m_rows)
                 offset += n
             continue
-        m_rows = node.op == "take_rows" or any(views[i].m_rows for i in node.inputs)
+        m_rows = node.spec.selects_rows or any(views[i].m_rows for i in node.inputs)
         views.update({i: View(i, 0, prod(g.values[i].shape), m_rows) for i in node.outputs})
         ops.append(node)
     return Plan(
@@ -126,19 +134,20 @@ def lower(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[st
         shapes={i: g.values[i].shape for i in views},
         cache_groups=_groups(graph.caches.values()),
         states=tuple(graph.states.values()),
+        overrides={g.values[i].name: i for node in g.nodes if node.spec.is_override for i in node.outputs},
     )
 
 
 def assign_slots(life: Mapping[Hashable, tuple[int, int]], width: Mapping[Hashable, int]) -> Slots:
-    """Packs things into slots so that no two that live at once share one; the narrowest free slot that fits, else the
-    widest one grown.
+    """Assign buffers to slots so that buffers with overlapping lifetimes never share one: the narrowest free slot that
+    fits, else the widest free slot, enlarged.
 
     Parameters
     ----------
     life : dict
         key -> (first, last) op index, both inclusive.
     width : dict
-        key -> bytes a row.
+        key -> bytes for each row.
     """
     slot: dict[Hashable, int] = {}
     widths: list[int] = []

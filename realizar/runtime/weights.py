@@ -264,7 +264,7 @@ def _vector(name: str, values: npt.NDArray[np.float32]) -> Tensor:
 
 def check_scales(graphs: Iterable[Graph], tensors: Mapping[str, Tensor]) -> None:
     """Raises TensorError where an op that does not multiply by the scale of a tensor reads it."""
-    for node in (node for graph in graphs for node in graph.nodes if node.op != "linear"):
+    for node in (node for graph in graphs for node in graph.nodes if not node.spec.takes_scale):
         for name in node.weights:
             if tensors[name].scale is not None:
                 raise TensorError(f"{name}: the file scales it by one number, which op {node.op!r} does not support")

@@ -1,7 +1,8 @@
 """How the next token is chosen: samplers that narrow and change the candidates, chained, and a draw among the rest.
 
 A sampler is a small frozen class with `apply(candidates, history)`; the work is done in `_kernels/sampling.pyx`,
-`shape.pyx`, `rules.pyx`, `chance.pyx` and `infill.pyx` beside it. `order.py` says which ones a request gets.
+`token_filters.pyx`, `distribution.pyx`, `diversity.pyx` and `infill.pyx` next to it. `order.py` says which ones a
+request gets.
 """
 
 from realizar.sampling.adaptive import AdaptiveP

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar._kernels import chance
+from realizar._kernels import diversity
 from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError, shown
 from realizar.sampling.sampler import History
@@ -51,7 +51,7 @@ class AdaptiveP:
         if self._p is None:
             self._p = np.empty(candidates.n_vocab, np.float32)
         target = min(max(2.0 * self.target - self._sum / self._weight, 0.0), 1.0)
-        chance.adaptive(candidates, target, self._p)
+        diversity.adaptive(candidates, target, self._p)
 
     def learn(self, candidates: Candidates, token_id: int) -> None:
         """Add the probability that the chosen token had before."""

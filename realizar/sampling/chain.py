@@ -8,10 +8,10 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar._kernels.blocks import LogitBlocks
 from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError, RealizarError, RequestError, shown, told
 from realizar.params import SamplingParams, resolved
+from realizar.runtime.logit_rows import LogitRow
 from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.logprobs import Sampled, best, load
 from realizar.sampling.order import samplers
@@ -34,8 +34,6 @@ class SamplerChain:
         generator. So the same logits give the same token whatever was sampled before or is sampled beside.
     logprobs : int | None
         How many of the model's best tokens to report with each choice; 0: the logprob of the choice alone; None: none.
-    blocks : LogitBlocks, optional
-        What the threads of an engine have found out about the rows of its step; other logits are taken all the same.
 
     Attributes
     ----------
@@ -45,21 +43,18 @@ class SamplerChain:
 
     n_known = 0
 
-    def __init__(
-        self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None,
-        blocks: LogitBlocks | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None) -> None:
         self.samplers = tuple(samplers)
         self._begin()
         self.seed = seed & (2**64 - 1)
         self.logprobs = logprobs
-        self._candidates = Candidates(n_vocab, blocks)
+        self._candidates = Candidates(n_vocab)
 
     @classmethod
     def from_params(
         cls, params: SamplingParams, n_vocab: int, seed: int, texts: TokenTexts | None = None, n_prompt: int = 0,
         end_ids: frozenset[int] = frozenset(), constraints: ConstraintFactory | None = None,
-        blocks: LogitBlocks | None = None, known: bytes = b"", suppressed: tuple[int, ...] = (),
+        known: bytes = b"", suppressed: tuple[int, ...] = (),
     ) -> SamplerChain:  # fmt: skip
         """Make the chain of these parameters; sampling/order.py says what is in it.
 
@@ -77,8 +72,6 @@ class SamplerChain:
             Tokens that end the text.
         constraints : ConstraintFactory, optional
             Makes what keeps the text to a grammar.
-        blocks : LogitBlocks, optional
-            As for the class.
         known : bytes
             What the text of the first token begins with (`token_healing`).
         suppressed : tuple of int
@@ -91,7 +84,7 @@ class SamplerChain:
         """
         setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints, known, suppressed)
         logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
-        chain = cls(samplers(resolved(params), setting), n_vocab, seed, logprobs, blocks)
+        chain = cls(samplers(resolved(params), setting), n_vocab, seed, logprobs)
         chain.n_known = len(known)
         return chain
 
@@ -121,13 +114,13 @@ class SamplerChain:
         """Whether the text so far is whole and its grammar lets nothing follow; GrammarError ends it otherwise."""
         return any(constraint.is_over for constraint in self._constraints)
 
-    def sample(self, logits: NDArray[np.float32], history: History, position: int, draw: int = 0) -> Sampled:
+    def sample(self, logits: LogitRow | NDArray[np.float32], history: History, position: int, draw: int = 0) -> Sampled:
         """Choose the token at `position`.
 
         Parameters
         ----------
-        logits : float32 [n_vocab]
-            What the model said; not changed.
+        logits : LogitRow or float32 [n_vocab]
+            The model's logits; not changed.
         history : sequence of int, or int32 [position]
             The tokens before it, prompt included.
         position : int
@@ -144,10 +137,10 @@ class SamplerChain:
         ParameterError
             If there are not n_vocab logits, or the history holds what is no token.
         """
-        logits = np.ascontiguousarray(logits, np.float32)
+        row = _row(logits)
         candidates = self._candidates
         try:
-            logprobs = self._load_with_logprobs(logits)
+            logprobs = self._load_with_logprobs(row)
         except ValueError as error:
             raise ParameterError(f"sampling at position {position}: {error}") from None
         candidates.key(self.seed, position, draw)
@@ -159,7 +152,7 @@ class SamplerChain:
         if logprobs is None:
             return Sampled(token_id, None, [])
         normalizer, top = logprobs
-        return Sampled(token_id, float(logits[token_id]) - normalizer, top)
+        return Sampled(token_id, float(row.values[token_id]) - normalizer, top)
 
     def learn(self, token_id: int) -> None:
         """Let the samplers know which token was chosen, as `sample` does of itself."""
@@ -186,36 +179,42 @@ class SamplerChain:
                 return sampler
         return None
 
-    def rank(self, logits: NDArray[np.float32], history: History, position: int, n: int) -> list[tuple[Sampled, float]]:
+    def rank(
+        self, logits: LogitRow | NDArray[np.float32], history: History, position: int, n: int
+    ) -> list[tuple[Sampled, float]]:
         """Return the n best tokens for `position`, best first; fewer, or none, where samplers leave no more.
 
         Each with the logprob by which it is ranked: here the samplers change logprobs in place of logits, as those of
         transformers do in beam search, and the sum of the probabilities may differ from 1 behind them. The other
         parameters and the errors are as for `sample`; nothing is drawn.
         """
-        logits = np.ascontiguousarray(logits, np.float32)
+        row = _row(logits)
         candidates = self._candidates
-        normalizer, top = self._load_with_logprobs(logits) or (self._candidates.log_sum_exp(), [])
-        load(candidates, logits - np.float32(normalizer))
+        normalizer, top = self._load_with_logprobs(row) or (self._candidates.log_sum_exp(), [])
+        load(candidates, LogitRow(row.values - np.float32(normalizer)))
         candidates.key(self.seed, position, 0)
         if self._apply(history, position) is not None:
             return []
         wanted = self.logprobs is not None
         return [
-            (Sampled(token, float(logits[token]) - normalizer if wanted else None, top), logprob)
+            (Sampled(token, float(row.values[token]) - normalizer if wanted else None, top), logprob)
             for token, logprob in candidates.ranked(n)
             if logprob > -np.inf
         ]
 
-    def _load_with_logprobs(self, logits: NDArray[np.float32]) -> tuple[float, list[tuple[int, float]]] | None:
+    def _load_with_logprobs(self, row: LogitRow) -> tuple[float, list[tuple[int, float]]] | None:
         """Load the candidates; return log(sum(exp(logits))) and the best tokens if logprobs are wanted."""
-        load(self._candidates, logits)
+        load(self._candidates, row)
         if self.logprobs is None:
             return None
         found = best(self._candidates, self.logprobs)
         if self.logprobs:
-            load(self._candidates, logits)
+            load(self._candidates, row)
         return found
+
+
+def _row(logits: LogitRow | NDArray[np.float32]) -> LogitRow:
+    return logits if isinstance(logits, LogitRow) else LogitRow(np.ascontiguousarray(logits, np.float32))
 
 
 def _failure(sampler: Sampler, error: Exception) -> RequestError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar._kernels import rules
+from realizar._kernels import token_filters
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
 
@@ -56,7 +56,7 @@ class Dry:
     def apply(self, candidates: Candidates, history: History) -> None:
         """Lower the logits of what would repeat."""
         ids = np.ascontiguousarray(history, np.int32)
-        rules.dry(candidates, ids, self._limit(ids), self.multiplier, self.base, self.allowed, self._exempt)
+        token_filters.dry(candidates, ids, self._limit(ids), self.multiplier, self.base, self.allowed, self._exempt)
 
     def _limit(self, ids: NDArray[np.int32]) -> int:
         """How many tokens stand behind the last breaker."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from realizar._kernels.sampling import Candidates
 from realizar.errors import RealizarError
+from realizar.runtime.logit_rows import LogitRow
 
 
 class Sampled(NamedTuple):
@@ -23,9 +23,10 @@ class Sampled(NamedTuple):
     top: list[tuple[int, float]]
 
 
-def load(candidates: Candidates, logits: NDArray[np.float32]) -> None:
+def load(candidates: Candidates, row: LogitRow) -> None:
     """Make every token a candidate; RealizarError if a logit is NaN or +inf, or all are -inf."""
-    if candidates.load(logits):
+    logits = row.values
+    if candidates.load(logits, row.summaries):
         return
     bad = np.flatnonzero(np.isnan(logits) | (logits == np.inf))
     found = f"logit {bad[0]} is {logits[bad[0]]} ({len(bad)} such)" if len(bad) else "all logits are -inf"
@@ -40,8 +41,8 @@ def best(candidates: Candidates, n_top: int) -> tuple[float, list[tuple[int, flo
     return normalizer, [(i, logit - normalizer) for i, logit in candidates.ranked(n_top)] if n_top else []
 
 
-def given(candidates: Candidates, logits: NDArray[np.float32], token_id: int, n_top: int) -> Sampled:
-    """Return what the model said of a token that is there, and of the n_top best in its place."""
-    load(candidates, logits)
+def given(candidates: Candidates, row: LogitRow, token_id: int, n_top: int) -> Sampled:
+    """Return the logprob of a given token, and those of the n_top best tokens at its position."""
+    load(candidates, row)
     normalizer, top = best(candidates, n_top)
-    return Sampled(token_id, float(logits[token_id]) - normalizer, top)
+    return Sampled(token_id, float(row.values[token_id]) - normalizer, top)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from realizar._kernels import chance, shape
+from realizar._kernels import distribution, diversity
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
 
@@ -33,7 +33,7 @@ class MirostatV2:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        shape.epsilon(candidates, 2.0 ** -min(max(self.mu, 0.0), 1000.0))
+        distribution.epsilon(candidates, 2.0 ** -min(max(self.mu, 0.0), 1000.0))
 
     def learn(self, candidates: Candidates, token_id: int) -> None:
         """Correct mu by how far the choice's surprise was from the target."""
@@ -49,4 +49,4 @@ class Mirostat(MirostatV2):
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        candidates.top_k(chance.mirostat_rank(candidates, min(self.mu, 1000.0)))
+        candidates.top_k(diversity.mirostat_rank(candidates, min(self.mu, 1000.0)))

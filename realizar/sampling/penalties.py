@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realizar._kernels import rules
+from realizar._kernels import token_filters
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
 
@@ -30,4 +30,4 @@ class Penalties:
         if self.last_n:
             last = history if self.last_n < 0 else history[-self.last_n :]
             last = np.ascontiguousarray(last, np.int32)
-            rules.penalize(candidates, last, self.repetition, self.presence, self.frequency)
+            token_filters.penalize(candidates, last, self.repetition, self.presence, self.frequency)

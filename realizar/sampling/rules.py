@@ -9,14 +9,14 @@ from itertools import islice, takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar._kernels import rules
+from realizar._kernels import token_filters
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
 from realizar.sampling.texts import Ids, TokenTexts
 
 
 def _ban(candidates: Candidates, ids: Ids) -> None:
-    rules.bias(candidates, ids, np.full(len(ids), -np.inf, np.float32))
+    token_filters.bias(candidates, ids, np.full(len(ids), -np.inf, np.float32))
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LogitBias:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Add."""
-        rules.bias(candidates, self._ids, self._values)
+        token_filters.bias(candidates, self._ids, self._values)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class AllowedTokens:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        rules.keep(candidates, self._ids)
+        token_filters.keep(candidates, self._ids)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class NoRepeatNgram:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Ban."""
-        rules.no_repeat(candidates, np.ascontiguousarray(history, np.int32), self.size)
+        token_filters.no_repeat(candidates, np.ascontiguousarray(history, np.int32), self.size)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Healing:
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others, or do nothing."""
         if len(history) == self.at:
-            rules.keep(candidates, self.texts.starting(self.start))
+            token_filters.keep(candidates, self.texts.starting(self.start))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realizar._kernels import shape
+from realizar._kernels import distribution
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
 
@@ -38,7 +38,7 @@ class DynamicTemperature:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Scale all logits."""
-        shape.dynamic_temperature(candidates, self.t, self.reach, self.exponent)
+        distribution.dynamic_temperature(candidates, self.t, self.reach, self.exponent)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Quadratic:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Bend all logits."""
-        shape.quadratic(candidates, self.factor, self.curve)
+        distribution.quadratic(candidates, self.factor, self.curve)
 
 
 @dataclass(frozen=True)

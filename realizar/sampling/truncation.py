@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realizar._kernels import shape
+from realizar._kernels import distribution
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
 
@@ -67,7 +67,7 @@ class TypicalP:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        shape.typical(candidates, self.p)
+        distribution.typical(candidates, self.p)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class TailFree:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        shape.tail_free(candidates, self.z)
+        distribution.tail_free(candidates, self.z)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Epsilon:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        shape.epsilon(candidates, self.epsilon)
+        distribution.epsilon(candidates, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Eta:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        shape.eta(candidates, self.epsilon)
+        distribution.eta(candidates, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class TopA:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        shape.top_a(candidates, self.a)
+        distribution.top_a(candidates, self.a)
 
 
 @dataclass(frozen=True)
@@ -141,4 +141,4 @@ class TopNSigma:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        shape.top_n_sigma(candidates, self.n)
+        distribution.top_n_sigma(candidates, self.n)

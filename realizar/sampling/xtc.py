@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realizar._kernels import chance
+from realizar._kernels import diversity
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
 
@@ -23,4 +23,4 @@ class Xtc:
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop them, or do nothing."""
         if candidates.uniform() < self.probability and self.threshold <= 0.5:
-            chance.xtc(candidates, self.threshold)
+            diversity.xtc(candidates, self.threshold)

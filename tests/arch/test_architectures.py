@@ -1,4 +1,4 @@
-"""Every shipped architecture passes the conformance kit, and a third party's does from a package of its own."""
+"""Every shipped architecture, and one of a third-party package, passes the conformance kit."""
 
 import os
 import subprocess
@@ -119,7 +119,7 @@ def test_encoders(variant):
     check_architecture(registry.default().architecture(name), metadata, types=("F32", "Q4_K"), isa_levels=LEVELS)
 
 
-def test_windows_by_flags():
+def test_sliding_window_flags():
     keys = {"attention.sliding_window": 16, "attention.sliding_window_pattern": np.array([True, False])}
     hp = hparams("gemma2", keys)
     assert [hp.windows[i] for i in range(2)] == [16, 0]
@@ -128,7 +128,7 @@ def test_windows_by_flags():
             hparams("gemma2", {**keys, **wrong})
 
 
-def test_the_largest_gemmas_divide_by_the_width_of_a_head():
+def test_attention_scale_of_the_largest_gemmas():
     keys = {"block_count": 46, "attention.key_length": 128}
     assert hparams("gemma2", keys).attn_scale == 64**-0.5
     assert hparams("gemma2", {**keys, "block_count": 45}).attn_scale == 128**-0.5
@@ -139,7 +139,7 @@ def hparams(name, keys):
     return registry.default().architecture(name).hparams(ArchMetadata(metadata, name))
 
 
-def test_longer_contexts_than_learned_positions(tmp_path):
+def test_context_longer_than_the_position_table(tmp_path):
     keys = {**tiny_metadata("gpt2"), "gpt2.context_length": 64}
     wrong = pytest.raises(ParameterError, match=r"n_ctx=128: position_embd\.weight has only 64 positions")
     with tiny_model(registry.default().architecture("gpt2"), keys, "F32", tmp_path) as model, wrong:

@@ -1,4 +1,4 @@
-"""Attention over latents in every form that files have, with every routing."""
+"""Multi-head latent attention in all its file layouts, with every kind of routing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Blocks that only draft tokens (multi-token prediction) are counted by block_count and are no layers."""
+"""Multi-token prediction blocks count in block_count but are not layers."""
 
 import json
 
@@ -32,7 +32,7 @@ def llama(tmp_path_factory):
 
 
 def with_draft(source, target, **changes):
-    """A copy with one more block, which is that of a draft: a layer's tensors and those that lead into it."""
+    """A copy with one draft block more: the tensors of a layer and those of its input."""
     with GGUFFile(source) as file:
         block = [name for name in file.tensors if name.startswith("blk.1.")]
         more = {name.replace("blk.1.", "blk.2."): np.ones(file.tensors[name].shape) for name in block}
@@ -41,7 +41,7 @@ def with_draft(source, target, **changes):
     return rewritten(source, target, {f"llama.{key}": value for key, value in keys.items()}, more=more)
 
 
-def test_a_draft_block_is_no_layer(llama, tmp_path):
+def test_draft_block_is_not_a_layer(llama, tmp_path):
     path = with_draft(llama, tmp_path / "m.gguf")
     model = load(path)
     assert model.hp.n_layer == 2
@@ -50,21 +50,21 @@ def test_a_draft_block_is_no_layer(llama, tmp_path):
 
 
 @pytest.mark.parametrize("n", [2, 3])
-def test_arrays_may_count_it_or_not(n, llama, tmp_path):
+def test_per_layer_arrays_with_or_without_the_draft_block(n, llama, tmp_path):
     heads = np.array([2, 2, 4][:n], np.int32)
     path = with_draft(llama, tmp_path / "m.gguf", **{"attention.head_count_kv": heads})
     np.testing.assert_array_equal(logits(path), logits(llama))
 
 
 @pytest.mark.parametrize("n", [-1, 3, True, "one"])
-def test_more_drafts_than_blocks(n, llama, tmp_path):
+def test_more_draft_blocks_than_blocks(n, llama, tmp_path):
     path = with_draft(llama, tmp_path / "m.gguf", nextn_predict_layers=n)
     with pytest.raises(GGUFError, match=r"llama\.nextn_predict_layers: an integer"):
         load(path)
 
 
-def test_a_layer_is_no_draft_block(llama, tmp_path):
-    """The last block has a layer's tensors alone: the key is wrong, and without the block the answers would be."""
+def test_layer_is_not_a_draft_block(llama, tmp_path):
+    """The last block has the tensors of a layer only: the key is wrong, and skipping the block would be an error."""
     path = rewritten(llama, tmp_path / "m.gguf", {"llama.nextn_predict_layers": 1})
     with pytest.raises(TensorError, match=r"^llama\.nextn_predict_layers = 1 makes block 1 .* no tensor blk\.1\.nextn"):
         load(path)
@@ -72,17 +72,17 @@ def test_a_layer_is_no_draft_block(llama, tmp_path):
     assert failed[0].says.startswith("llama.nextn_predict_layers = 1 makes block 1")
 
 
-def test_a_draft_block_may_be_taken_out(llama, tmp_path):
+def test_draft_block_may_be_missing(llama, tmp_path):
     path = rewritten(llama, tmp_path / "m.gguf", {"llama.block_count": 3, "llama.nextn_predict_layers": 1})
     np.testing.assert_array_equal(logits(path), logits(llama))
 
 
 @needs_shared
 def test_against_llama_cpp():
-    """A DeepSeek file as converters write it; computed with the block of the draft it is off by 0.45.
+    """A DeepSeek file as converters write it; with the draft block as a layer, the error would be 0.45.
 
-    The reference rounded activations to int8, which alone moves the logits by 0.019; a file of the same weights in
-    float32, computed by llama.cpp, agrees to 5e-7.
+    The reference quantized activations to int8, which alone changes the logits by 0.019; llama.cpp agrees to 5e-7 for
+    the same weights in float32.
     """
     faults = SHARED / "faults"
     tokens = json.loads((faults / "deepseek2-nextn.json").read_text())["tokens"]

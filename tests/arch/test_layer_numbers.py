@@ -1,4 +1,4 @@
-"""Numbers that files give for each layer, and those of layers with a window."""
+"""Per-layer metadata, and metadata of sliding-window layers."""
 
 import numpy as np
 import pytest
@@ -21,25 +21,25 @@ def hparams(name, **keys):
 
 @pytest.mark.parametrize("key", ARRAYS)
 @pytest.mark.parametrize("as_array", [list, np.array])
-def test_the_same_for_all_layers(key, as_array):
+def test_equal_values_for_all_layers(key, as_array):
     value = tiny_metadata("llama").get(f"llama.{key}", 64)
     assert hparams("llama", **{key: as_array([value] * 2)}) == hparams("llama", **{key: value})
 
 
 @pytest.mark.parametrize("key", ARRAYS)
-def test_other_numbers_in_other_layers(key):
-    """No shipped architecture has layers of several widths; whoever meets one is told which number it is."""
+def test_different_values_per_layer(key):
+    """No shipped architecture supports layers of different widths; the error names the key."""
     with pytest.raises(GGUFError, match=rf"^llama\.{key}: differs from layer to layer \(\[1, 2\]\), which is not supp"):
         hparams("llama", **{key: np.array([1, 2])})
 
 
 @pytest.mark.parametrize("value", [[4], [4, 4, 4], [], ["4", "4"], [4.5, 4.5]])
-def test_arrays_of_something_else(value):
+def test_invalid_arrays(value):
     with pytest.raises(GGUFError, match=r"llama\.attention\.head_count: an integer is needed"):
         hparams("llama", **{"attention.head_count": value})
 
 
-def test_heads_of_each_layer_of_jamba():
+def test_heads_per_layer_of_jamba():
     ssm = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 16}
     found = hparams("jamba", **ssm, **{"attention.head_count_kv": np.array([0, 2]), "feed_forward_length": [512, 512]})
     assert (found.heads_kv, found.n_ff) == ((0, 2), 512)
@@ -55,7 +55,7 @@ WINDOWS = {
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-def test_rotations_of_layers_with_a_window(name):
+def test_rope_of_sliding_window_layers(name):
     experts = {"expert_count": 4, "expert_used_count": 2} if name == "gpt-oss" else {}
     hp = hparams(name, **WINDOW, **experts)
     own, (base, scaling) = hp.windows.rotation(hp, 0), WINDOWS[name]
@@ -67,16 +67,16 @@ def test_rotations_of_layers_with_a_window(name):
     assert (hp.rope_base, hp.rope_dims) == (10000.0, 64)
 
 
-def test_rotations_are_computed():
+def test_rope_of_sliding_window_layers_is_computed():
     keys = {**WINDOW, "rope.freq_base_swa": 500.0, "rope.dimension_count_swa": 32}
     metadata = {f"gemma2.{key}": value for key, value in keys.items()}
     check_architecture(registry.default().architecture("gemma2"), metadata, types=("Q8_0",), isa_levels=LEVELS)
 
 
 @pytest.mark.parametrize("key", ["attention.key_length_swa", "attention.value_length_swa"])
-def test_heads_of_two_sizes(key):
+def test_two_head_sizes(key):
     assert hparams("gemma2", **{key: 64}) == hparams("gemma2")
-    with pytest.raises(GGUFError, match=rf"gemma2\.{key}: heads of 32 elements in layers with a window, of 64"):
+    with pytest.raises(GGUFError, match=rf"gemma2\.{key}: heads of 32 elements in sliding-window layers, of 64"):
         hparams("gemma2", **{key: 32})
 
 
@@ -84,7 +84,7 @@ def test_heads_of_two_sizes(key):
 @pytest.mark.parametrize("key", ["attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"])
 @pytest.mark.parametrize("wrong", [1e10, -1e-6, float("nan")])
 def test_epsilons(name, key, wrong):
-    """Also the one that the architecture has no use for: T5's files have both."""
+    """Also the epsilon that the architecture does not use: T5's files have both."""
     more = {"t5": {"attention.relative_buckets_count": 32}}.get(name, {})
     if name == "mamba":
         more = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 16}

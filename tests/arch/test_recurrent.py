@@ -1,4 +1,4 @@
-"""Architectures that remember states beside keys or in their place, with every variant of their tensors."""
+"""Architectures with recurrent states, alone or with attention, in every variant of their tensors."""
 
 import pytest
 

@@ -58,6 +58,10 @@ def test_standard_configurations(realizar):
     assert short["config"] == {**asdict(CONFIGS["short"]), "activations": "int16"}  # default of small decoders
     assert short["prefill_s"] > 0
     assert short["decode_tok_s"] is None
+
+
+@pytest.mark.slow
+def test_the_configuration_of_decode(realizar):
     status, out, _ = realizar("bench", QWEN, "-t", "1", "--config", "decode", "-n", "2")
     assert status == 0
     assert "over 2 tokens" in out

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX sig
 
 
 def start(*words):
-    """Start the program with one-page pipes, so that it blocks instead of finishing before the interrupt."""
+    """Start the program with one-page pipes: it blocks on its reader instead of finishing before the interrupt."""
     return subprocess.Popen(
         [*PROGRAM, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=4096,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["my-model", "zebra2"])
+@pytest.mark.parametrize("name", ["my-model", pytest.param("zebra2", marks=pytest.mark.slow)])
 def test_it_installs_and_passes(name, tmp_path, realizar):
     status, out, err = realizar("plugins", "new", name, "--in", str(tmp_path))
     assert (status, err) == (0, "")

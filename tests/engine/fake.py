@@ -8,6 +8,7 @@ from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine.kv_cache import KVCache
 from realizar.params import EngineParams
 from realizar.runtime.batch import BLOCK, Batch
@@ -205,8 +206,10 @@ class FakeModel:
     has_encoder = False
     graphs = MappingProxyType({"decode": SimpleNamespace(outputs={"logits": 0})})
 
-    def bind(self, plan: FakePlan, pool, params, kv, states) -> FakeProgram:
-        assert pool.n_threads == 2
+    def bind(self, plan: FakePlan, backend, storage, params) -> FakeProgram:
+        assert backend.n_threads == 2
+        kv = {at.key: (at.k, at.v) for at in storage.layers}
+        states = {at.key: at.data for at in storage.states}
         self.program = FakeProgram(plan, kv, states)
         return self.program
 
@@ -216,7 +219,7 @@ class FakeModel:
 
 def fake_cache(plan: FakePlan, **params) -> KVCache:
     defaults = {"n_ctx": 128, "n_seqs": 4, "n_batch": 32, "kv_type": "f32"}
-    return KVCache(plan.cache_groups, plan.states, EngineParams(**{**defaults, **params}))
+    return KVCache(plan.cache_groups, plan.states, EngineParams(**{**defaults, **params}), CPUBackend(2))
 
 
 def check_cache(cache: KVCache, sequences) -> None:
@@ -237,4 +240,4 @@ def check_cache(cache: KVCache, sequences) -> None:
     n_slots = cache.max_seqs if cache.states else 0
     assert sorted(slots + cache._free_slots) == list(range(n_slots))
     kept = [*cache.snapshots._free, *cache.snapshots._slot_of.values()]
-    assert sorted(kept) == list(range(n_slots, len(cache.states[0].data) if cache.states else 0))
+    assert sorted(kept) == list(range(n_slots, len(cache.storage.states[0].data) if cache.states else 0))

@@ -1,4 +1,4 @@
-"""Functions over a batch's logits: called once for all sequences that name them, on a view if rows are neighbours."""
+"""Batch logits processors: called once for all sequences that name them, on a copy of their logits."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ class Only:
         self.token, self.seen = token, []
 
     def __call__(self, logits, histories):
-        self.seen.append((logits.shape, logits.base is not None, [list(history) for history in histories]))
+        self.seen.append((logits.shape, logits.flags.owndata, [list(history) for history in histories]))
         best = logits[:, self.token].copy()
         logits[:] = -np.inf
         logits[:, self.token] = best
@@ -45,7 +45,26 @@ def test_the_others_are_left_alone():
     requests = [e.generate([5, 6], params(*who)) for who in ([only], [], [only])]
     e.wait(lambda: all(request.is_over for request in requests))
     assert [request.answers[0].token_ids for request in requests] == [[7, 7, 7], free.answers[0].token_ids, [7, 7, 7]]
-    assert only.seen[0][:2] == ((2, N_VOCAB), False)
+    assert only.seen[0][:2] == ((2, N_VOCAB), True)
+
+
+def test_the_rows_of_others_and_of_the_backend_stay_as_they_are():
+    only, e = Only(7), engine()
+    run, seen = e.runner.run, []
+
+    def kept(*args):
+        found = run(*args)
+        seen.append((found["logits"], found["logits"].values.copy()))
+        return found
+
+    e.runner.run = kept
+    for who in ([only, Only(9)], [], [only]):
+        e.generate([5, 6], params(*who, n=1))
+    e.step()
+    ((rows, before),) = seen
+    np.testing.assert_array_equal(rows.values, before)
+    assert not rows.values.flags.writeable
+    assert [shape for shape, _, _ in only.seen] == [(2, N_VOCAB)]
 
 
 def test_a_function_that_fails_ends_its_requests_alone():

@@ -38,7 +38,7 @@ def beams(n_beams=3, **params):
 
 
 def search(engine, prompt, params):
-    request = engine.search(prompt, params)
+    request = engine.beam_search(prompt, params)
     return finish(engine, request)[0]
 
 
@@ -90,7 +90,7 @@ def test_nothing_beside_it_and_no_chunk_changes_it(plan):
     params = beams(4, n=4, max_tokens=20)
     engine = engine_of(plan, n_seqs=8, n_batch=64)
     want = search(engine, PROMPT[:37], params)
-    request = engine.search(PROMPT[:37], params)
+    request = engine.beam_search(PROMPT[:37], params)
     others = [engine.generate(PROMPT[:n], greedy(15)) for n in (20, 38)]
     beside, *_ = finish(engine, request, *others)
     small = engine_of(plan, n_seqs=4, n_batch=5)
@@ -112,7 +112,7 @@ def test_as_many_beams_as_there_is_room_for(plan):
 def test_a_step_that_fails_can_be_made_again():
     engine = engine_of(n_seqs=4)
     params = beams(4, n=4)
-    request = engine.search(PROMPT[:20], params)
+    request = engine.beam_search(PROMPT[:20], params)
     for fails_at in (1, 3):
         for _ in range(fails_at):
             engine.step()
@@ -163,13 +163,13 @@ def test_the_context_and_the_time_end_a_search():
     engine = engine_of(n_seqs=2)
     found = search(engine, PROMPT[:90], beams(2, max_tokens=None))
     assert (len(found.token_ids), found.finish_reason) == (7, "context")
-    request = engine.search(PROMPT[:20], beams(2, n=2, max_time=3600.0))
+    request = engine.beam_search(PROMPT[:20], beams(2, n=2, max_time=3600.0))
     for _ in range(3):
         engine.step()
     request.deadline = 0.0
     (cut,) = finish(engine, request)
     assert [(len(o.token_ids), o.finish_reason) for o in cut.outputs] == [(3, "time")] * 2
-    request = engine.search(PROMPT[:20], beams(2))
+    request = engine.beam_search(PROMPT[:20], beams(2))
     request.cancel()
     assert finish(engine, request)[0].finish_reason == "cancelled"
     check_cache(engine.cache, [])
@@ -192,7 +192,7 @@ def test_a_function_of_the_batch_sees_the_texts():
 def test_rules_that_leave_nothing_end_it_with_an_error():
     engine = engine_of(n_seqs=4)
     bans = SamplingParams(n_beams=2, logit_bias=dict.fromkeys(range(N_VOCAB), -np.inf))
-    request = engine.search(PROMPT[:9], bans)
+    request = engine.beam_search(PROMPT[:9], bans)
     engine.wait(lambda: request.is_over)
     assert isinstance(request.error, RealizarError)
     assert "no text can be written" in str(request.error)
@@ -218,7 +218,7 @@ def test_rules_that_leave_nothing_end_it_with_an_error():
 def test_what_makes_no_sense(params, says):
     engine = engine_of(n_seqs=2)
     with pytest.raises(ParameterError, match=says):
-        engine.search([1], beams(**params))
+        engine.beam_search([1], beams(**params))
 
 
 def test_beams_cannot_be_streamed(llm):
@@ -241,4 +241,4 @@ def test_same_bits_whatever_the_threads(llm, threads):
 def test_an_engine_of_one_sequence_has_no_room_for_beams():
     engine = Engine(engine_of().model, EngineParams(n_ctx=96, n_seqs=1, n_batch=2, kv_type="f32", n_threads=2))
     with pytest.raises(ParameterError, match="3 sequences at once, but the engine computes 2"):
-        engine.search([1], beams(3))
+        engine.beam_search([1], beams(3))

@@ -127,7 +127,7 @@ def test_several_answers_keep_to_it_each(engine):
 
 def test_beams_keep_to_it_each(engine):
     params = SamplingParams(temperature=1.0, max_tokens=12, n_beams=4, n=4, regex="[a-d]{2,4}x?")
-    request = engine.search([3, 4], params)
+    request = engine.beam_search([3, 4], params)
     engine.wait(lambda: request.is_over)
     assert request.error is None
     best = request.completion()

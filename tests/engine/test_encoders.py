@@ -48,7 +48,7 @@ def engine(model, **params):
 
 
 def encoded(engine, *texts):
-    requests = [engine.encode(text) for text in texts]
+    requests = [engine.embed(text) for text in texts]
     engine.wait(lambda: all(request.is_over for request in requests))
     assert [request.error for request in requests] == [None] * len(texts)
     return [request.hidden for request in requests]
@@ -99,16 +99,16 @@ def test_an_encoder_remembers_nothing(tmp_path):
 
 def test_an_encoder_writes_nothing(tmp_path):
     with tiny("bert", tmp_path) as model:
-        for ask in (lambda: engine(model).generate([1], GREEDY), lambda: engine(model).score([1])):
+        for ask in (lambda: engine(model).generate([1], GREEDY), lambda: engine(model).logits([1])):
             with pytest.raises(ParameterError, match="bert is an encoder, which writes no text; use embed"):
                 ask()
 
 
 def test_a_text_must_fit_a_step_and_the_context(model):
     with pytest.raises(ParameterError, match="70 tokens, which an encoder reads in one step, but n_batch=64; ask for"):
-        engine(model).encode(random_tokens(70))
+        engine(model).embed(random_tokens(70))
     with pytest.raises(ContextFullError, match="81 tokens do not fit"):
-        engine(model).encode(random_tokens(81))
+        engine(model).embed(random_tokens(81))
 
 
 def test_longer_contexts_than_learned_positions(tmp_path):
@@ -140,21 +140,21 @@ def test_logits_of_an_answer_do_not_depend_on_the_cut(t5):
     found = []
     for n_batch in (64, 60):
         its = engine(t5, n_batch=n_batch, n_ctx=60)
-        request = its.score(answer, source=TEXTS[0])
+        request = its.logits(answer, source=TEXTS[0])
         its.wait(lambda request=request: request.is_over)
         found.append(request.logits)
     np.testing.assert_array_equal(*found)
     greedy = answers(engine(t5), TEXTS[0])[0]
-    request = its.score([3, *greedy[:-1]], source=TEXTS[0])
+    request = its.logits([3, *greedy[:-1]], source=TEXTS[0])
     its.wait(lambda: request.is_over)
     assert request.logits.argmax(axis=1).tolist() == greedy
 
 
 def test_both_texts_are_needed(t5, tmp_path):
     with pytest.raises(ParameterError, match="give decoder_tokens, too, beginning with 3"):
-        engine(t5).score([1])
+        engine(t5).logits([1])
     with tiny("llama", tmp_path) as model, pytest.raises(ParameterError, match="no encoder: give no decoder_tokens"):
-        engine(model).score([1], source=[1])
+        engine(model).logits([1], source=[1])
 
 
 def test_forks_keep_the_source(t5):
@@ -199,8 +199,8 @@ def test_a_step_that_would_look_beyond_its_tables_is_refused(t5):
 
 def test_an_answer_is_scored_behind_its_source(t5):
     its, answer = engine(t5), random_tokens(20, seed=9)
-    scored = its.likelihood(TEXTS[0], answer, 1)
-    wanted = its.score([3, *answer[:-1]], source=TEXTS[0])
+    scored = its.score(TEXTS[0], answer, 1)
+    wanted = its.logits([3, *answer[:-1]], source=TEXTS[0])
     its.wait(lambda: scored.is_over and wanted.is_over)
     x = wanted.logits.astype(float)
     x -= np.log(np.exp(x).sum(axis=1, keepdims=True))

@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from realizar.engine import scheduler, writing
+from realizar.engine import request as requests
+from realizar.engine import scheduler
 from realizar.engine.engine import Engine
 from realizar.errors import ContextFullError, ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
@@ -76,7 +77,7 @@ def test_an_answer_is_found_when_the_next_turn_repeats_it():
 
 def test_score_gives_every_row(plan):
     engine = engine_of(plan, n_batch=7)
-    request = engine.score(PROMPT[:50])
+    request = engine.logits(PROMPT[:50])
     other = engine.generate(PROMPT[:50], greedy())
     engine.wait(lambda: request.is_over and other.is_over)
     np.testing.assert_array_equal(request.logits, [expected(plan, PROMPT[: i + 1]) for i in range(50)])
@@ -128,7 +129,7 @@ def test_the_context_ends_a_text():
 @pytest.mark.parametrize("prompt", [[], [N_VOCAB], [-1], ["a"], [1.5], 7, [1 << 40]])
 def test_bad_prompts(prompt):
     engine = engine_of()
-    for ask in (lambda: engine.generate(prompt, greedy()), lambda: engine.score(prompt)):
+    for ask in (lambda: engine.generate(prompt, greedy()), lambda: engine.logits(prompt)):
         with pytest.raises(ParameterError):
             ask()
 
@@ -251,11 +252,9 @@ def slow_step(engine):
 def test_closing_waits_for_one_step_and_no_more():
     engine = engine_of()
     asking, failed, go_on = slow_step(engine)
-    waits, wait_for = threading.Event(), engine._turn.wait_for
-    engine._turn.wait_for = lambda condition: waits.set() or wait_for(condition)
     closing = threading.Thread(target=engine.close)
     closing.start()
-    wait_until(lambda: waits.is_set() or engine.model.closed)
+    wait_until(lambda: engine.is_closed)
     assert not engine.model.closed
     go_on.set()
     closing.join()
@@ -298,7 +297,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(n=st.integers(1, 64))
     def score(self, n):
-        self.scored.append((n, self.engine.score(PROMPT[:n])))
+        self.scored.append((n, self.engine.logits(PROMPT[:n])))
 
     @rule(n=st.integers(1, 12))
     def step(self, n):
@@ -338,12 +337,13 @@ def test_any_course_of_events(name):
 
 def test_time_ends_a_text_where_it_is(monkeypatch):
     clock = Clock(tick=1.0)
-    for module in (scheduler, writing):
+    for module in (scheduler, requests):
         monkeypatch.setattr(module, "time", clock)
     engine = engine_of(n_seqs=1)
     prompt = PROMPT[:40]
     timed, waiting, other = (
-        engine.generate(prompt, greedy(40, ignore_eos=True, max_time=time)) for time in (11.0, 10.0, None)
+        engine.generate(asked, greedy(n, ignore_eos=True, max_time=time))
+        for asked, n, time in ((prompt, 40, 11.0), ([5] * 90, 6, 10.0), (prompt, 40, None))
     )
     first, second, third = finish(engine, timed, waiting, other)
     want = continuation(FULL, prompt, 40, 96)
@@ -357,7 +357,7 @@ def test_time_ends_a_text_where_it_is(monkeypatch):
 
 def test_time_ends_a_prompt_that_is_not_computed_yet(monkeypatch):
     clock = Clock(tick=1.0)
-    for module in (scheduler, writing):
+    for module in (scheduler, requests):
         monkeypatch.setattr(module, "time", clock)
     engine = engine_of(n_batch=4)
     (completion,) = finish(engine, engine.generate(PROMPT[:80], greedy(max_time=5.0)))

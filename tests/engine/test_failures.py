@@ -147,7 +147,7 @@ def test_a_sampler_that_fails_at_intake_is_refused():
 def test_a_sampler_that_fails_between_the_steps_of_beams():
     engine = engine_of()
     good = engine.generate(PROMPT[:9], greedy())
-    bad = engine.search(PROMPT[:12], greedy(Sampler("fork", FAILURES["KeyError"]), n_beams=3))
+    bad = engine.beam_search(PROMPT[:12], greedy(Sampler("fork", FAILURES["KeyError"]), n_beams=3))
     engine.wait(lambda: good.is_over and bad.is_over)
     assert isinstance(bad.error, RequestError)
     assert right(good, 9)

@@ -122,7 +122,7 @@ def test_beams_are_guided(plan):
         search.advance(rows, lambda i, token: False)
     engine = engine_of(plan, n_seqs=6)
     params = SamplingParams(n_beams=3, n=3, max_tokens=12, ignore_eos=True, cfg_scale=1.5, negative_prompt=OTHER[:21])
-    (found,) = finish(engine, engine.search(PROMPT[:20], params))
+    (found,) = finish(engine, engine.beam_search(PROMPT[:20], params))
     assert [output.token_ids for output in found.outputs] == [ended.beam.tokens for ended in search.best(3)]
     check_cache(engine.cache, [])
 
@@ -139,6 +139,31 @@ def test_functions_of_a_batch_change_what_is_mixed():
     (found,) = finish(engine, engine.generate(PROMPT[:9], guided(2, samplers=[first, "temperature"])))
     assert found.token_ids == [4, 4]
     np.testing.assert_array_equal(rows[0], logits(FULL, PROMPT[:9], 9, OTHER[:21], 1.5))
+
+
+def test_guided_and_unguided_texts_in_one_batch(plan):
+    engine = engine_of(plan, n_seqs=6)
+    run = engine.runner.run
+    seen = []
+
+    def kept(*args):
+        found = run(*args)
+        seen.append((found["logits"], found["logits"].values.copy()))
+        return found
+
+    engine.runner.run = kept
+    prompts = [PROMPT[:12], PROMPT[:20]]
+    alone = [engine.generate(prompt, greedy(9, ignore_eos=True)) for prompt in prompts]
+    mixed = engine.generate(PROMPT[:12], guided(9))
+    steps = 0
+    while not mixed.is_over:
+        engine.step()
+        assert all(np.array_equal(rows.values, before) for rows, before in seen[steps:])
+        steps = len(seen)
+    found = finish(engine, mixed, *alone)
+    assert found[0].token_ids == text(plan, PROMPT[:12], OTHER[:21], 1.5, 9)
+    for prompt, one in zip(prompts, found[1:], strict=True):
+        assert one.token_ids == text(plan, prompt, prompt, 1.0, 9)
 
 
 def test_the_longer_prompt_ends_in_the_context():

@@ -35,14 +35,14 @@ def check_found(plan, tokens, found, n_top):
 @pytest.mark.parametrize(("n_given", "n"), [(1, 2), (1, 80), (16, 17), (40, 43), (33, 97)])
 def test_a_continuation(plan, n_batch, n_given, n):
     engine = engine_of(plan, n_batch=n_batch)
-    alone = engine.likelihood(PROMPT[:n_given], PROMPT[n_given:n], 3)
+    alone = engine.score(PROMPT[:n_given], PROMPT[n_given:n], 3)
     other = engine.generate(PROMPT[:20], greedy(9))
     engine.wait(lambda: alone.is_over and other.is_over)
     score = alone.score()
     check_found(plan, PROMPT[:n], score.logprobs, 3)
     assert score.token_ids == PROMPT[n_given:n]
     assert score.logprob == pytest.approx(sum(sampled.logprob for sampled in score.logprobs))
-    again = engine.likelihood(PROMPT[:n_given], PROMPT[n_given:n], 3)
+    again = engine.score(PROMPT[:n_given], PROMPT[n_given:n], 3)
     engine.wait(lambda: again.is_over)
     assert again.score() == score  # to the bit, although the cache now holds the prompt
     check_cache(engine.cache, [])
@@ -51,7 +51,7 @@ def test_a_continuation(plan, n_batch, n_given, n):
 def test_what_the_cache_holds_of_the_prompt_is_not_computed():
     engine = engine_of()
     for tail in ([3, 4], [5, 6, 7]):
-        request = engine.likelihood(PROMPT[:50], tail, 1)
+        request = engine.score(PROMPT[:50], tail, 1)
         engine.wait(lambda request=request: request.is_over)
     assert request.seq.cache is engine.cache
     assert engine.model.program.steps[-1].seq_past.tolist() == [48]
@@ -60,7 +60,7 @@ def test_what_the_cache_holds_of_the_prompt_is_not_computed():
 
 def test_no_more_rows_than_a_step_has():
     engine = engine_of(n_batch=64, n_ctx=256)
-    request = engine.likelihood(PROMPT[:1], PROMPT * 2, 1)
+    request = engine.score(PROMPT[:1], PROMPT * 2, 1)
     engine.wait(lambda: request.is_over)
     assert max(len(step.outputs) for step in engine.model.program.steps) == 64
     assert len(request.score().token_ids) == 200
@@ -69,7 +69,7 @@ def test_no_more_rows_than_a_step_has():
 def test_greedy_texts_say_so():
     engine = engine_of()
     text = continuation(FULL, PROMPT[:9], 5, 96)
-    good, bad = engine.likelihood(PROMPT[:9], text, 1), engine.likelihood(PROMPT[:9], [*text[:-1], 31 - text[-1]], 1)
+    good, bad = engine.score(PROMPT[:9], text, 1), engine.score(PROMPT[:9], [*text[:-1], 31 - text[-1]], 1)
     engine.wait(lambda: good.is_over and bad.is_over)
     assert good.score().is_greedy
     assert not bad.score().is_greedy
@@ -88,7 +88,7 @@ def test_greedy_texts_say_so():
 )
 def test_what_cannot_be_scored(prompt, tail, n_top, says):
     with pytest.raises(ParameterError, match=says):
-        engine_of().likelihood(prompt, tail, n_top)
+        engine_of().score(prompt, tail, n_top)
 
 
 @pytest.mark.parametrize("n_batch", [32, 7])
@@ -138,13 +138,13 @@ def test_echo_begins_with_the_prompt():
     assert echo.text == "abcdefghi" + plain.text
     assert echo.token_ids == plain.token_ids
     request = engine.generate(PROMPT[:9], greedy(5, echo=True, stop="d"))
-    assert "".join(request.answers[0].pieces) == "abcdefghi"  # at once, and no stop string
+    assert request.answers[0].output.text == "abcdefghi"  # at once, and no stop string
 
 
 @pytest.mark.parametrize("params", [{"echo": True}, {"prompt_logprobs": 0}, {"token_healing": True}])
 def test_beams_go_by_no_prompt(params):
     with pytest.raises(ParameterError, match=f"{next(iter(params))}: beams have it not"):
-        engine_of().search(PROMPT[:9], SamplingParams(n_beams=2, **params))
+        engine_of().beam_search(PROMPT[:9], SamplingParams(n_beams=2, **params))
 
 
 def test_guidance_changes_no_prompt():

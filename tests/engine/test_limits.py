@@ -8,7 +8,7 @@ import pytest
 from realizar import LLM, SamplingParams
 from realizar.backends.cpu import threads
 from realizar.engine import engine as engine_module
-from realizar.engine import writing
+from realizar.engine import request as requests
 from realizar.engine.engine import Engine
 from realizar.errors import OutOfMemoryError, ParameterError, RealizarError
 from realizar.gguf import GGUFFile, GGUFWriter
@@ -71,7 +71,7 @@ def test_logits_that_exclude_a_token_are_right(value, ok):
         return found
 
     engine.model.program.run = changed
-    request = engine.score(PROMPT[:4])
+    request = engine.logits(PROMPT[:4])
     if ok:
         engine.complete([request])
         assert request.logits[3, 5] == value
@@ -138,7 +138,7 @@ def test_memory_that_runs_out_while_a_model_is_loaded(monkeypatch, what):
     def fail(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr("realizar.llm.Engine" if what == "engine" else "realizar.model.record", fail)
+    monkeypatch.setattr("realizar.loaded.Engine" if what == "engine" else "realizar.model.record", fail)
     with pytest.raises(OutOfMemoryError, match=r"loading .*n_seqs=3 of n_ctx=64 tokens were asked for"):
         LLM(LLAMA, n_ctx=64, n_seqs=3)
 
@@ -147,7 +147,7 @@ def test_max_time_counts_from_when_a_request_is_asked_for(monkeypatch):
     """Intake takes 3 of the 5 seconds."""
     engine = Engine(FakeModel(FULL), EngineParams(n_ctx=96, n_seqs=2, n_batch=32, kv_type="f32", n_threads=2))
     clock, make = Clock(), engine._intake.generation
-    for module in (engine_module, writing):
+    for module in (engine_module, requests):
         monkeypatch.setattr(module, "time", clock)
 
     def slow(*args):

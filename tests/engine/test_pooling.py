@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from realizar.engine.pooling import pooler
+from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError
 
 STATES = [np.array([[3, 0], [0, 4], [6, 2]], np.float32), np.array([[0, 0]], np.float32)]

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from realizar import LLM, SamplingParams
-from realizar.engine import aside
+from realizar.engine.engine import Engine
 from realizar.errors import RealizarError, ReentryError
+from realizar.params import EngineParams
 from tests.clocks import wait_until
+from tests.engine.fake import FakeModel
 from tests.parity.cases import FIXTURES
 
 LLAMA = FIXTURES / "llama/model-q4_1.gguf"
@@ -234,7 +236,7 @@ def test_where_no_thread_can_be_started_the_main_thread_steps_itself(llm, expect
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(aside._Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     sampler = Asks(lambda: texts(llm))
     assert [c.text for c in llm.generate(PROMPTS, greedy(sampler))] == expected
     assert isinstance(sampler.found[0], ReentryError)
@@ -243,7 +245,7 @@ def test_where_no_thread_can_be_started_the_main_thread_steps_itself(llm, expect
 
 def test_the_threads_end_with_the_engine():
     def own():
-        return {thread for thread in threading.enumerate() if thread.name == "realizar-step"}
+        return {thread for thread in threading.enumerate() if thread.name == "realizar-engine"}
 
     before = own()
     with LLM(LLAMA, n_threads=1, n_ctx=128) as llm:
@@ -283,10 +285,11 @@ def test_who_steps_the_engine_waits_for_its_turn(llm, expected):
 
 def test_threads_begun_after_a_fork_end_too():
     """What a child of fork() does with the engine that it has inherited."""
-    inherited = aside.Aside()
-    inherited._after_fork()
-    inherited.run(lambda call: None)
-    (thread,) = inherited._team.idle
-    del inherited
+    engine = Engine(FakeModel(), EngineParams(n_ctx=96, kv_type="f32", n_threads=2))
+    engine.loop._after_fork()
+    engine.complete([engine.generate([1, 2], greedy(n=2))])
+    thread = engine.loop._thread
+    assert thread.is_alive()
+    del engine
     gc.collect()
     end(thread)

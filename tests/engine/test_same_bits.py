@@ -74,7 +74,7 @@ def logits(make):
 
 
 def score(engine, tokens):
-    request = engine.score(tokens)
+    request = engine.logits(tokens)
     engine.wait(lambda: request.is_over)
     return request.logits
 
@@ -90,7 +90,7 @@ def compute(engine, seq):
     """Logits of all tokens of a sequence that are not computed yet."""
     n = seq.n_left
     seq.reserve(n)
-    logits = engine.runner.run(engine.runner.batch([Chunk(seq, n, n)]))["logits"].copy()
+    logits = engine.runner.run(engine.runner.batch([Chunk(seq, n, n)]))["logits"].values.copy()
     seq.commit(n)
     return logits
 
@@ -109,7 +109,7 @@ def test_one_query_over_several_splits_of_keys(make, n_threads):
     seq = Sequence(engine.cache, tokens)
     for n in (1098, 1, 1):
         seq.reserve(n)
-        got = engine.runner.run(engine.runner.batch([Chunk(seq, n, 1)]))["logits"].copy()
+        got = engine.runner.run(engine.runner.batch([Chunk(seq, n, 1)]))["logits"].values.copy()
         seq.commit(n)
         if n == 1:
             np.testing.assert_array_equal(got, want[:1])
@@ -211,6 +211,6 @@ def test_any_value_is_a_tap(make, logits):
     for value in engine.model.graphs["decode"].values[::3]:
         taps = engine.runner.run(batch, outputs=["logits", value.name])
         assert taps[value.name].shape == (5, *value.shape)
-        np.testing.assert_array_equal(taps["logits"], logits[-5:])
+        np.testing.assert_array_equal(taps["logits"].values, logits[-5:])
     with pytest.raises(GraphError, match="no such value"):
         engine.runner.run(batch, outputs=["no such value"])

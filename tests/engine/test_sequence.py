@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine.runner import Runner
 from realizar.engine.sequence import GONE, Chunk, Sequence
 from realizar.errors import ContextFullError, ParameterError
@@ -30,13 +31,13 @@ class Rig:
     def __init__(self, plan, **params):
         self.plan = plan
         self.cache = fake_cache(plan, **params)
-        self.runner = Runner(FakeModel(plan), self.cache, EngineParams(n_threads=2))
+        self.runner = Runner(FakeModel(plan), self.cache, EngineParams(n_threads=2), CPUBackend(2))
 
     def compute(self, *parts):
         """One step over (sequence, n_tokens)."""
         for seq, n in parts:
             seq.reserve(n)
-        logits = self.runner.run(self.runner.batch([Chunk(seq, n, n) for seq, n in parts]))["logits"]
+        logits = self.runner.run(self.runner.batch([Chunk(seq, n, n) for seq, n in parts]))["logits"].values
         want = [
             expected(self.plan, seq.tokens[: seq.n_computed + i + 1].tolist()) for seq, n in parts for i in range(n)
         ]

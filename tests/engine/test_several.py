@@ -171,7 +171,7 @@ def test_requests_of_all_kinds_end_side_by_side(name, asked):
     for kind, n_prompt, n_tokens, until in asked:
         params = draws(n_tokens, **KINDS[kind])
         prompt = PROMPT[n_prompt % 7 :][:n_prompt]
-        hand_in = small.search if params.n_beams > 1 else small.generate
+        hand_in = small.beam_search if params.n_beams > 1 else small.generate
         requests.append((hand_in(prompt, params), prompt, params, until))
     for step in range(400):
         if all(request.is_over for request, *_ in requests):
@@ -184,7 +184,7 @@ def test_requests_of_all_kinds_end_side_by_side(name, asked):
         assert request.is_over
         assert request.error is None
         if not request.cancelled:
-            (alone,) = finish(large, (large.search if params.n_beams > 1 else large.generate)(prompt, params))
+            (alone,) = finish(large, (large.beam_search if params.n_beams > 1 else large.generate)(prompt, params))
             assert texts(request.completion()) == texts(alone)
     small.step()
     check_cache(small.cache, [])

@@ -1,10 +1,11 @@
-"""The builder refuses shapes that do not go together, with a message that says which."""
+"""The builder rejects shapes that do not match and names them; deprecated method names still work."""
 
 import pytest
 
 from realizar.arch.architecture import WeightRef
 from realizar.errors import GraphError
 from realizar.graph import Graph
+from realizar.graph.deprecated import RENAMED
 
 
 def weight(name, *shape, bias=None):
@@ -43,17 +44,17 @@ def test_names_stay_unique(g):
         (lambda g, x: g.linear(x, weight("w", 4, 7)), "input of 8"),
         (lambda g, x: g.rms_norm(x, weight("w", 4), eps=1e-5), "norm"),
         (lambda g, x: g.add(x, g.linear(x, weight("w", 4, 8))), "differ"),
-        (lambda g, x: g.heads(x, 3), "do not make 3 heads"),
-        (lambda g, x: g.split(x, 3, 4), "do not fill"),
+        (lambda g, x: g.heads(x, 3), "cannot be split into 3 heads"),
+        (lambda g, x: g.split(x, 3, 4), "do not add up"),
         (lambda g, x: g.rope(g.heads(x, 2), style="neox", dims=6, base=1e4), "rope"),
         (lambda g, x: g.rope(g.heads(x, 2), style="spiral", dims=4, base=1e4), "spiral"),
-        (lambda g, x: g.short_conv(x, weight("w", 8, 4), g.state(0, (4, 8))), "state"),
+        (lambda g, x: g.causal_conv1d(x, weight("w", 8, 4), g.state(0, (4, 8))), "state"),
         (lambda g, x: (g.state(0, (1,)), g.state(0, (1,))), "already"),
         (lambda g, x: (g.state(0, (1,), "a"), g.state(0, (2,), "b"), g.state(0, (1,), "a")), "already"),
         (lambda g, x: g.add(x, Graph().embed(weight("t", 32, 8))), "another graph"),
     ],
 )
-def test_refuses(g, record, message):
+def test_rejects(g, record, message):
     with pytest.raises(GraphError, match=message):
         record(g, g.embed(weight("token_embd", 32, 8)))
 
@@ -63,3 +64,30 @@ def test_one_cache_per_layer(g):
     g.attention(q, q, q, layer=0, scale=1.0)
     with pytest.raises(GraphError, match="layer 0"):
         g.attention(q, q, q, layer=0, scale=1.0)
+
+
+OLD_CALLS = {
+    "store_source": lambda g, x: ((x, x, g.cache(0, "cross", n_head_kv=2, head_dim=4, head_dim_v=4)), {}),
+    "attend_source": lambda g, x: (
+        (x, g.cache(0, "cross", n_head_kv=2, head_dim=4, head_dim_v=4)), {"scale": 1.0}
+    ),
+    "attend_latent": lambda g, x: ((x, x), {"layer": 0, "scale": 1.0, "head_dim_v": 2}),
+    "short_conv": lambda g, x: ((g.flatten(x), weight("w", 8, 4), g.state(0, (3, 8))), {}),
+    "linear_heads": lambda g, x: ((x, weight("w", 2, 3, 4)), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_deprecated_names_warn_and_record_the_same(old):
+    graphs = []
+    for name in (old, RENAMED[old]):
+        g = Graph()
+        args, options = OLD_CALLS[old](g, g.heads(g.embed(weight("token_embd", 32, 8)), 2))
+        if name == old:
+            with pytest.warns(DeprecationWarning, match=rf"g\.{old} is now g\.{RENAMED[old]}"):
+                getattr(g, name)(*args, **options)
+        else:
+            getattr(g, name)(*args, **options)
+        graphs.append(g)
+    assert graphs[0].nodes == graphs[1].nodes
+    assert graphs[0].nodes[-1].op == RENAMED[old]

@@ -1,4 +1,4 @@
-"""Biases of places: T5's buckets against their definition in words, ALiBi's slopes against the paper's."""
+"""Relative position biases: T5's buckets against their definition, ALiBi's slopes against the paper."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from realizar.graph import Graph
 from realizar.graph.position import alibi_slopes, bucket_of, position_bias
 
 
-def test_near_keys_have_buckets_of_their_own():
+def test_small_distances_have_their_own_buckets():
     assert bucket_of(np.arange(-15, 1), 32, causal=True).tolist() == list(range(15, -1, -1))
     assert bucket_of(np.arange(-7, 8), 32, causal=False).tolist() == [*range(7, -1, -1), *range(17, 24)]
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_far_keys_share_buckets_and_the_furthest_the_last(causal):
+def test_large_distances_share_buckets(causal):
     n = 32 if causal else 16
     buckets = bucket_of(-np.arange(400), 32, causal)
     assert (np.diff(buckets) >= 0).all()
@@ -23,7 +23,7 @@ def test_far_keys_share_buckets_and_the_furthest_the_last(causal):
     assert buckets[n // 2 * 2] > buckets[n // 2]
 
 
-def test_keys_behind_a_causal_query_do_not_count():
+def test_future_keys_have_no_bias_in_causal_attention():
     assert bucket_of(np.arange(1, 200), 32, causal=True).any() == False  # noqa: E712
     assert (bucket_of(np.arange(1, 200), 32, causal=False) >= 16).all()
 
@@ -34,7 +34,7 @@ def test_slopes():
     assert alibi_slopes(1, 8.0).tolist() == [2.0**-8]
 
 
-def test_a_table_by_head_and_distance():
+def test_bias_by_head_and_distance():
     attrs = {"alibi": 8.0, "causal": False}
     bias = position_bias(attrs, None, 4, 3)
     assert bias[0].tolist() == [-0.5, -0.25, 0.0, -0.25, -0.5]
@@ -44,7 +44,7 @@ def test_a_table_by_head_and_distance():
 
 
 @pytest.mark.parametrize(("causal", "n_bucket"), [(True, 1), (True, 256), (False, 3), (False, 512)])
-def test_buckets_that_no_distance_can_be_given_to_are_refused(causal, n_bucket):
+def test_invalid_numbers_of_buckets_are_rejected(causal, n_bucket):
     g = Graph()
     x = g.value("x", (4, 8))
     buckets = WeightRef("attn_rel_b", (n_bucket, 4), None)

@@ -1,4 +1,4 @@
-"""Inverse frequencies against the formulas of transformers, written out."""
+"""Inverse frequencies against the formulas of transformers."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_linear_and_factors():
     assert np.allclose(inv_freq, 10000.0 ** (-np.arange(0, 8, 2) / 8) / factors / 2, rtol=1e-7)
 
 
-def test_yarn_keeps_fast_and_stretches_slow():
+def test_yarn_interpolates_slow_dimensions_only():
     scaling = RopeScaling("yarn", 4.0, n_ctx_orig=4096)
     inv_freq, mscale = rope_frequencies(64, 10000.0, scaling)
     plain, _ = rope_frequencies(64, 10000.0, RopeScaling())
@@ -36,14 +36,14 @@ def test_unknown_scaling():
         rope_frequencies(8, 1e4, RopeScaling("cubic", 2.0))
 
 
-def test_sections_one_after_another():
-    """Qwen2-VL: transformers cuts the frequencies into sections and takes of each its own axis."""
+def test_contiguous_sections():
+    """Qwen2-VL: as transformers, each section of frequencies has its own axis."""
     assert section_axes([2, 3, 3]) == (0, 0, 1, 1, 1, 2, 2, 2)
 
 
 @pytest.mark.parametrize("sections", [[24, 20, 20], [2, 1, 1], [6, 5, 5], [4, 0, 2]])
 def test_interleaved_sections(sections):
-    """Qwen3-VL: as transformers puts height and width over the frequencies of time."""
+    """Qwen3-VL: as in transformers, height and width replace some frequencies of time."""
     want = np.zeros(sum(sections), int)
     for axis in (1, 2):
         want[slice(axis, 3 * sections[axis], 3)] = axis

@@ -1,4 +1,4 @@
-"""Routing in numpy: which experts, with which weights, by hand and by its rules."""
+"""Expert routing in numpy: chosen experts and weights, against hand-computed examples."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def test_ties_go_to_the_lower_id():
     assert choose([2, 2, 2, 2]) == [0, 1]
 
 
-def test_the_bias_is_for_choosing_only():
+def test_bias_affects_the_choice_only():
     assert choose([1, 2, 0, 0], bias=[0, 0, 0, 5], gating="sigmoid") == [3, 1]
     assert np.allclose(weigh([1, 2, 0, 0], [3, 1], gating="sigmoid"), [0.5, 1 / (1 + np.exp(-2))])
 
 
 @pytest.mark.parametrize(("best", "want"), [(1, [0, 1]), (2, [2, 3])])
 def test_groups_by_their_best_scores(best, want):
-    """The greatest score is in the first group, the greatest sum of two in the second."""
+    """The greatest score is in the first group, the greatest sum of two scores in the second."""
     logits = [5, -9, 4.9, 4.8]
     assert choose(logits, gating="softmax_chosen", n_group=2, n_group_used=1, n_group_best=best) == want
 
@@ -48,17 +48,17 @@ def test_weights():
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (lambda g, x: g.route(x, 9), "9 experts of the 8"),
+        (lambda g, x: g.route(x, 9), "9 experts out of 8"),
         (lambda g, x: g.route(x, 2, gating="hard"), "hard"),
         (lambda g, x: g.route(x, 2, n_group=3), "3 groups"),
-        (lambda g, x: g.route(x, 5, n_group=2), "5 experts of the 4"),
+        (lambda g, x: g.route(x, 5, n_group=2), "5 experts out of 4"),
         (lambda g, x: g.route(x, 2, bias=WeightRef("b", (7,), None)), "bias"),
         (lambda g, x: experts(g, x, activation="relu"), "relu"),
         (lambda g, x: experts(g, x, up=(4, 16, 8)), "experts: gate"),
         (lambda g, x: experts(g, x, down=(3, 8, 12)), "experts: gate"),
     ],
 )
-def test_refuses(record, message):
+def test_rejects(record, message):
     g = Graph()
     with pytest.raises(GraphError, match=message):
         record(g, g.embed(WeightRef("token_embd", (32, 8), None)))

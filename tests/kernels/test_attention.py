@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from realizar._kernels import table
-from realizar._kernels.attention import attention, store
+from realizar._kernels.testing.attention import attention, store
 
 ISAS = table.available()
 SPLIT = 512

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realizar._kernels import table
-from realizar._kernels.attention import attention, store
 from realizar._kernels.kv import KV_TYPES
+from realizar._kernels.testing.attention import attention, store
 from tests.kernels.test_attention import reach_of
 
 FASTER = table.available()[1:]

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from realizar._kernels import ops, table
+from realizar._kernels import table
+from realizar._kernels.testing import ops
 from realizar.graph import activations
 
 FASTER = table.available()[1:]

@@ -113,7 +113,7 @@ def test_load_reads_no_weights(model):
 
 
 @needs_proc
-@pytest.mark.parametrize("model", [SMOLLM2, CODER, *OTHERS])
+@pytest.mark.parametrize("model", [SMOLLM2, pytest.param(CODER, marks=pytest.mark.slow), *OTHERS])
 def test_memory(model):
     """Every page of the file once, the cache, what the plan says that values take, and little else."""
     path = real(model)
@@ -125,7 +125,7 @@ def test_memory(model):
     assert tokenizer <= 160 << 20
 
 
-@pytest.mark.parametrize("model", ["tiny", SMOLLM2])
+@pytest.mark.parametrize("model", ["tiny", pytest.param(SMOLLM2, marks=pytest.mark.slow)])
 def test_memory_is_given_back(model):
     path = LLAMA if model == "tiny" else real(model)
     sizes = measure(GIVEN_BACK, path)

@@ -96,7 +96,7 @@ print("true")
 """
 
 
-@pytest.mark.parametrize("path", [LLAMA, QWEN2], ids=["llama", "qwen2"])
+@pytest.mark.parametrize("path", [LLAMA, pytest.param(QWEN2, marks=pytest.mark.slow)], ids=["llama", "qwen2"])
 def test_a_child_works_whatever_the_threads_of_its_parent_did(path, tmp_path):
     """At commit 0bc8e36 the child hung in 2 of 8 tries with a regex."""
     expected = run(tmp_path, EXPECTED.removeprefix(HEAD), path)

@@ -4,10 +4,15 @@ import json
 
 import pytest
 
+from realizar.arch import hookimpl, registry
+from realizar.arch.registry import Registry
 from realizar.cli import main
+from realizar.graph import OpSpec
+from realizar.testing import tiny_metadata, tiny_model
 from tests.limits.models import CODER, LLAMA, OTHERS, QWEN2, SMOLLM2, real
 from tests.limits.test_costs import measure, needs_proc
 
+Llama = type(registry.default().architecture("llama"))
 RUN = """
 import json, sys
 import psutil, sentencepiece, tokenizers
@@ -29,13 +34,20 @@ print(json.dumps([peak - at_import - tokenizer, tokenizer]))
 """
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def planned(path, capsys, *options):
     assert main(["plan", str(path), "--ctx", "2048", "-t", "2", "--json", *options]) == 0
     return json.loads(capsys.readouterr().out)
 
 
+MODELS = [(SMOLLM2, 1), slow(SMOLLM2, 4), slow(CODER, 1), *((path, 1) for path in OTHERS)]
+
+
 @needs_proc
-@pytest.mark.parametrize(("model", "n_seqs"), [(SMOLLM2, 1), (SMOLLM2, 4), (CODER, 1), *((path, 1) for path in OTHERS)])
+@pytest.mark.parametrize(("model", "n_seqs"), MODELS)
 def test_memory(model, n_seqs, capsys):
     """Within 5 % of peak less what was there at import; the embedding's pages touched, the tokenizer apart."""
     path = real(model)
@@ -95,3 +107,26 @@ def test_the_picture():
     assert text.count("[label=") == len(model.plan().ops)
     assert "n0 -> n1;" in text
     model.close()
+
+
+def test_ops_that_a_plugin_brings_are_named(monkeypatch, tmp_path, capsys):
+    """By plugin, in the table and in the JSON."""
+    spec = OpSpec("copy", "y = x", (), lambda inputs, weights, attrs: inputs, define=lambda x, weights, attrs, state: x)
+
+    class Copying(Llama):
+        name = "copying"
+
+        def build(self, g, w, hp):
+            return g.op("copy", [super().build(g, w, hp)])[0]
+
+    brought = Registry()
+    brought.add("bar", type("Plugin", (), {
+        "realizar_ops": staticmethod(hookimpl(lambda: [spec], specname="realizar_ops")),
+        "realizar_architectures": staticmethod(hookimpl(lambda: [Copying], specname="realizar_architectures")),
+    }))  # fmt: skip
+    monkeypatch.setattr(registry, "default", lambda: brought)
+    with tiny_model(Copying(), tiny_metadata("copying"), "Q8_0", tmp_path):
+        (path,) = tmp_path.glob("*.gguf")
+        assert planned(path, capsys)["slow_ops"] == {"copy": "bar"}
+        assert main(["plan", str(path), "--ctx", "512", "-t", "2"]) == 0
+        assert "slow ops  copy (plugin bar), computed in numpy, row by row" in capsys.readouterr().out

@@ -17,7 +17,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 needs_taskset = pytest.mark.skipif(shutil.which("taskset") is None, reason="needs taskset")
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2", SMOLLM2])
+@pytest.fixture(scope="module", params=["llama", "qwen2", pytest.param(SMOLLM2, marks=pytest.mark.slow)])
 def path(request):
     return {"llama": LLAMA, "qwen2": QWEN2}.get(request.param) or real(request.param)
 
@@ -123,10 +123,10 @@ print("true")
 # What is registered before the engine's own function is called after it; finalizers of globals come last.
 AT_THE_END = """
 import atexit
-from realizar.engine import aside
-atexit.unregister(aside._let_them_end)
+from realizar.engine import loop
+atexit.unregister(loop._let_them_end)
 atexit.register(lambda: print(json.dumps(texts(llm) == expected), flush=True))
-atexit.register(aside._let_them_end)
+atexit.register(loop._let_them_end)
 
 class Closes:
     def __del__(self):

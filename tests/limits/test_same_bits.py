@@ -26,7 +26,7 @@ PARAMS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2", SMOLLM2])
+@pytest.fixture(scope="module", params=["llama", "qwen2", pytest.param(SMOLLM2, marks=pytest.mark.slow)])
 def path(request, tmp_path_factory):
     if request.param == SMOLLM2:
         return real(SMOLLM2)
@@ -200,6 +200,6 @@ def compute(engine, seq):
     """Logits of all tokens of a sequence that are not computed yet."""
     n = seq.n_left
     seq.reserve(n)
-    rows = engine.runner.run(engine.runner.batch([Chunk(seq, n, n)]))["logits"].copy()
+    rows = engine.runner.run(engine.runner.batch([Chunk(seq, n, n)]))["logits"].values.copy()
     seq.commit(n)
     return rows

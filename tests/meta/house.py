@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 CYTHON = {".pyx", ".pxd", ".pxi"}
 C = {".c", ".h"}
 _FOLDERS = ("realizar", "plugins", "tests", "tools", "asv_bench")
-_GENERATED = {ROOT / "realizar/_kernels" / f"{p.stem}.c" for p in (ROOT / "realizar/_kernels").glob("*.pyx")}
+_GENERATED = {p.with_suffix(".c") for p in (ROOT / "realizar/_kernels").rglob("*.pyx")}
 
 
 def sources(*suffixes, folders=_FOLDERS):

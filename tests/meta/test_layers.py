@@ -10,13 +10,14 @@ PLUGINS = [p for p in sources(".py", folders=("plugins",)) if p.name != "__init_
 
 
 def imports(path):
-    """Absolute names of all modules that a Python file imports, in functions too."""
+    """Absolute names of all modules that a Python file imports, wherever in it, and of what it takes from them."""
     found = set()
     for node in ast.walk(ast.parse(text(path))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add("." * node.level + (node.module or ""))
+            module = "." * node.level + (node.module or "")
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     return found
 
 
@@ -32,6 +33,17 @@ def outside_the_kernels(path):
 def outside_the_plugin_api(path):
     ours = [m for m in imports(path) if within(m, "realizar", "realizar_plugins", "plugins") or m.startswith(".")]
     return [f"imports {m}" for m in ours if not within(m, "realizar.arch", "realizar.graph")]
+
+
+def cpu_kernels(path):
+    free = {"sampling", "diversity", "distribution", "token_filters", "infill", "lookup"}
+    kernels = {module.stem for module in sources(".pyx", folders=("realizar/_kernels",))} - free
+    return [f"imports {m}" for m in imports(path) if within(m, *(f"realizar._kernels.{kernel}" for kernel in kernels))]
+
+
+def test_only_the_cpu_backend_imports_its_kernels():
+    above = [ROOT / "realizar/model.py", *sources(".py", folders=("realizar/engine", "realizar/sampling"))]
+    assert offenders(above, cpu_kernels) == []
 
 
 def imported_plugins(path):

@@ -16,10 +16,12 @@ KINDS = {
 # file -> what it makes, how often, and why no thread of a child of fork() ever waits for one that its parent's held.
 KNOWN = {
     "realizar/engine/engine.py": ["Condition"] * 2,  # `_after_fork` makes it anew
-    "realizar/engine/aside.py": [
-        "Lock",  # of a call: `_after_fork` ends those under way
-        "SimpleQueue",  # of a thread, which is not in the child; new threads have new ones
+    "realizar/engine/loop.py": [
+        "Lock",  # of a waiting thread: `_after_fork` ends the wait of the one that forked
+        "SimpleQueue",
+        "SimpleQueue",  # of the loop's thread: a child has a new one
     ],
+    "realizar/engine/handle.py": ["SimpleQueue"],  # a child's loop, the only writer, never waits for it
     "realizar/sampling/grammar/worker.py": [
         "Lock",  # of a job: `result` says in a child that it will never be done
         "SimpleQueue",  # `_begin` makes it anew

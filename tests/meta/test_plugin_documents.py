@@ -67,7 +67,7 @@ def test_every_hook_has_an_example_that_runs(name):
     exec(compile(code, "docs/hooks.md", "exec"), found)
     brought = Registry()
     brought.add("example", type("Plugin", (), {name: staticmethod(found[name])}))
-    assert brought.architectures or brought.pretokenizers or brought.samplers
+    assert brought.architectures or brought.pretokenizers or brought.samplers or brought.ops
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -87,8 +87,8 @@ def test_int8_with_the_exact_choices(path):
     (graph,) = model.graphs.values()
     ids = [graph.values[node.outputs[0]].name for node in graph.nodes if node.op == "choose_experts"]
     exactly = Session(model, model.plan(outputs=ids), activations="f32", kv_type="f32", n_ctx=N_CTX)
-    replayed = Session(model, model.plan(given=ids), n_ctx=N_CTX)
-    found = replayed.step(parts, given=exactly.step(parts))["logits"]
+    replayed = Session(model, model.plan(overrides=ids), n_ctx=N_CTX)
+    found = replayed.step(parts, overrides=exactly.step(parts))["logits"]
     assert relative_error(found, want) <= 1.1 * relative_error(llama_cpp(path), want)
     model.close()
 

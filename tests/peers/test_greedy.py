@@ -125,7 +125,7 @@ def test_int8_texts_part_only_where_it_hardly_matters(exact, prompts, path):
     told = _told("int8 beside llama.cpp", gaps)
     told += "\n" + _told("llama.cpp beside itself with flash attention", _gaps(exact, prompts, control, theirs))
     if len(gaps) * 20 > 8 * len(PROMPTS) or max(gaps.values(), default=0.0) > MAX_GAP:
-        pytest.xfail(f"rounding decides; see docs/performance.md\n{told}")
+        pytest.xfail(f"rounding decides; see docs/performance-notes.md\n{told}")
 
 
 def test_int8_rounds_no_worse_than_llamacpp(exact, prompts, exact_texts, path):

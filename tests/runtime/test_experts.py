@@ -104,12 +104,12 @@ def test_given_choices(tmp_path):
     with tiny_model(architecture, tiny_metadata("mixture"), "Q8_0", tmp_path) as model:
         ids = [f"blk.{i}.ffn_gate_inp.ids" for i in range(2)]
         taken = Session(model, model.plan(outputs=["logits", *ids])).step(tokens)
-        replayed = Session(model, model.plan(given=ids))
-        assert np.array_equal(replayed.step(tokens, given=taken)["logits"], taken["logits"])
+        replayed = Session(model, model.plan(overrides=ids))
+        assert np.array_equal(replayed.step(tokens, overrides=taken)["logits"], taken["logits"])
         other = {name: (taken[name] + 1) % N_EXPERT for name in ids}
-        assert not np.array_equal(replayed.step(tokens, given=other)["logits"], taken["logits"])
+        assert not np.array_equal(replayed.step(tokens, overrides=other)["logits"], taken["logits"])
         for wrong in ({}, {**taken, ids[0]: taken[ids[0]][:4]}):
-            with pytest.raises(ParameterError, match=r"given: blk\.0\.ffn_gate_inp\.ids of shape \(9, 3\)"):
-                replayed.step(tokens, given=wrong)
+            with pytest.raises(ParameterError, match=r"overrides: blk\.0\.ffn_gate_inp\.ids of shape \(9, 3\)"):
+                replayed.step(tokens, overrides=wrong)
         wild = {name: np.full((9, 3), np.nan, np.float32) for name in ids}  # no id at all: some expert, not a crash
-        assert np.isfinite(replayed.step(tokens, given=wild)["logits"]).all()
+        assert np.isfinite(replayed.step(tokens, overrides=wild)["logits"]).all()

@@ -38,7 +38,7 @@ class PrefixLM(Architecture):
         axes = section_axes([16, 8, 8], interleaved=layer == 1)
         q, k = (g.rope(x, style="neox" if layer else "norm", dims=64, base=1e4, axes=axes) for x in (q, k))
         if layer == 2:
-            return g.attend_latent(q, k, layer=layer, scale=0.1, head_dim_v=64)
+            return g.mla_attention(q, k, layer=layer, scale=0.1, head_dim_v=64)
         return g.attention(q, k, v, layer=layer, scale=0.1, window=9 * layer)
 
     def build(self, g, w, hp):
@@ -213,7 +213,7 @@ def test_bad_parts_are_named(model, fields, message):
 
 def test_a_program_without_tokens_takes_no_embeddings(model):
     """One whose embedded rows come from elsewhere."""
-    session = Session(model, model.plan(given=["token_embd"]))
+    session = Session(model, model.plan(overrides=["token_embd"]))
     embeddings, rows = np.zeros((1, 256), np.float32), np.array([3], np.int32)
     with pytest.raises(ParameterError, match=r"embeddings: this program takes none; what it reads .* its positions"):
         session.step([(0, 0, [0] * N)], {"token_embd": np.zeros((N, 256), np.float32)}, embeddings=embeddings,

@@ -36,7 +36,7 @@ def model(n_layer=2):
 
 def test_fused_ops_of_a_layer():
     ops = [op.op for op in lower(model(1)).ops]
-    assert ops == ["embed", "rms_norm", "linear", "attention", "take_rows", "take_rows", "linear",
+    assert ops == ["embed", "rms_norm", "linear", "attention", "gather_rows", "gather_rows", "linear",
                    "rms_norm", "linear", "swiglu", "linear", "rms_norm", "linear"]  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_qkv_is_one_product_and_residuals_are_added_inside():
 def test_rows_are_taken_behind_the_last_attention():
     plan = lower(model(2))
     names = [op.op for op in plan.ops]
-    assert names.index("take_rows") > [i for i, n in enumerate(names) if n == "attention"][-1]
+    assert names.index("gather_rows") > [i for i, n in enumerate(names) if n == "attention"][-1]
     assert all(plan.views[i].m_rows for i in plan.outputs.values())
 
 
@@ -62,12 +62,12 @@ def test_a_tap_is_an_output_and_stops_the_fusion_that_would_hide_it():
 
 def test_unused_values_are_dropped():
     plan = lower(model(2), ["blk.0.attention"])
-    assert [op.op for op in plan.ops] == ["embed", "rms_norm", "linear", "attention", "take_rows"]
+    assert [op.op for op in plan.ops] == ["embed", "rms_norm", "linear", "attention", "gather_rows"]
 
 
 def test_rows_are_dropped_behind_what_reads_their_positions():
     """Rotated behind dropped rows, row 0 would turn by the position of the batch's first token."""
-    assert [op.op for op in lower(model(1), ["rope"]).ops] == ["embed", "rms_norm", "linear", "rope", "take_rows"]
+    assert [op.op for op in lower(model(1), ["rope"]).ops] == ["embed", "rms_norm", "linear", "rope", "gather_rows"]
 
 
 def test_windows_make_groups():

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from realizar._kernels import rules
+from realizar._kernels import token_filters
 from realizar.errors import ParameterError
 from realizar.params import SamplingParams
 from realizar.params.sampling import MAX_SAMPLERS, STRINGS
@@ -170,9 +170,9 @@ def test_stop_strings_are_not_gone_through_for_what_may_begin_one() -> None:
 )
 def test_tokens_of_a_request_are_made_an_array_once(sampler, kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
-    inner = getattr(rules, kernel)
+    inner = getattr(token_filters, kernel)
     monkeypatch.setattr(
-        rules, kernel, lambda candidates, ids, *more: (given.append(ids), inner(candidates, ids, *more))
+        token_filters, kernel, lambda candidates, ids, *more: (given.append(ids), inner(candidates, ids, *more))
     )
     for _ in range(2):
         apply(np.zeros(5, np.float32), sampler, history=[])

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from realizar import LLM, SamplingParams
-from realizar._kernels.blocks import LogitBlocks
+from realizar._kernels import logit_scan
 from realizar._kernels.plan import Pool
+from realizar.runtime.logit_rows import LogitRow
 from realizar.sampling import SamplerChain
 from tests.parity.cases import FIXTURES
 
@@ -14,8 +15,8 @@ ONE = {"plain": SamplingParams(), "greedy": SamplingParams(temperature=0.0)}
 MOST = {"run": SamplingParams(temperature=0.7, top_p=0.95, min_p=0.05), "top_k": SamplingParams(top_k=15)}
 
 
-def chosen(params, blocks, row):
-    return SamplerChain.from_params(params, N_VOCAB, 3, blocks=blocks).sample(row, [], 7).token_id
+def chosen(params, summaries, row):
+    return SamplerChain.from_params(params, N_VOCAB, 3).sample(LogitRow(row, summaries), [], 7).token_id
 
 
 @pytest.mark.parametrize("name", [*ONE, *MOST])
@@ -25,13 +26,12 @@ def test_few_blocks_of_the_logits_are_read(name):
     logits = (rng.standard_normal((1, N_VOCAB)) / 2 - 8).astype(np.float32)
     hot = rng.integers(0, N_VOCAB, N_HOT)
     logits[0, hot] += 14
-    blocks = LogitBlocks(Pool(2), N_VOCAB)
-    blocks.fill(logits)
+    summaries = logit_scan.summaries(Pool(2), logits)[0]
     params = {**ONE, **MOST}[name]
-    want = chosen(params, blocks, logits[0])
+    want = chosen(params, summaries, logits[0])
     kept = {want // BLOCK} if name in ONE else {int(token) // BLOCK for token in hot}
     logits[0, ~np.isin(np.arange(N_VOCAB) // BLOCK, list(kept))] = np.nan
-    assert chosen(params, blocks, logits[0]) == want
+    assert chosen(params, summaries, logits[0]) == want
 
 
 class Counter:
@@ -51,9 +51,9 @@ def test_calls_of_a_step(monkeypatch):
     params = SamplingParams(max_tokens=n_tokens, ignore_eos=True, seed=1)
     with LLM(FIXTURES / "llama/model-q4_1.gguf", n_ctx=64, n_seqs=n, n_threads=1) as llm:
         runner = llm.engine.runner
-        run, fill, sample = Counter(runner.run), Counter(runner.blocks.fill), Counter(SamplerChain.sample)
+        run, scan, sample = Counter(runner.run), Counter(runner.backend.summarize), Counter(SamplerChain.sample)
         monkeypatch.setattr(runner, "run", run)
-        monkeypatch.setattr(runner, "blocks", type("Blocks", (), {"fill": fill, "forget": runner.blocks.forget}))
+        monkeypatch.setattr(runner.backend, "summarize", scan)
         monkeypatch.setattr(SamplerChain, "sample", lambda *args: sample(*args))
         llm.generate([[1, 2, 3 + i] for i in range(n)], params)
-    assert (run.n, fill.n, sample.n) == (n_tokens, n_tokens, n * n_tokens)
+    assert (run.n, scan.n, sample.n) == (n_tokens, n_tokens, n * n_tokens)

@@ -108,7 +108,7 @@ def test_an_engine_resolves_once_for_all_but_beams():
     own = resolved(SamplingParams(temperature=0.0, max_tokens=1))
     assert engine.generate([1, 2], own).params == own
     beams = SamplingParams(n_beams=2, max_tokens=1)
-    assert engine.search([1, 2], beams).params == resolved(beams)
+    assert engine.beam_search([1, 2], beams).params == resolved(beams)
     engine.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
 from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
 from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
-from realizar.backends.cpu.places import QUANTIZES_ITSELF, BindParams, Places, kv_shape, rope_key, step_kv
+from realizar.backends.cpu.numpy_op import NumpyOp
+from realizar.backends.cpu.places import BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
+from realizar.graph.ops import OPS
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
 from realizar.runtime.plan import Plan
@@ -65,19 +67,29 @@ class _Binder:
         self.plan, self.tensors, self.params, self.kv, self.states = plan, tensors, params, kv, states
         self.step_kv: dict[tuple[int, int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
         self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
-        self.given: dict[str, Rows] = {}
+        self.overrides: dict[str, Rows] = {}
         self.at = Places(plan, tensors, params, pool.n_threads)
-        self.program = Program(pool, self.at.arena, params.n_batch, params.isa, params.activations)
+        self.pool = pool
+        self.steps: list[Program | NumpyOp] = []
+        self._begin_program()
 
-    def bind(self) -> CompiledPlan:
-        """Appends all ops to the program."""
+    def _begin_program(self) -> None:
+        """Append to a new program from now on; it makes the rope tables that its ops read."""
+        self.program = Program(self.pool, self.at.arena, self.params.n_batch, self.params.isa, self.params.activations)
+        self.steps.append(self.program)
         for rope in self.at.ropes.values():
             self.program.add_rope_table(rope)
+
+    def bind(self) -> CompiledPlan:
+        """Append all ops to programs: to one, unless ops of plugins run in numpy between two of them."""
         for index, op in enumerate(self.plan.ops):
-            add = getattr(self, f"_add_{op.op}", self._add_rowwise if op.op in _ROWWISE else None)
-            if add is None:
-                raise GraphError(f"op {op.op!r} is not known to the CPU backend")
-            add(op, index)
+            if op.op in _ADD:
+                _ADD[op.op](self, op, index)
+            elif op.spec.define is not None:
+                self.steps.append(self._numpy_op(op))
+                self._begin_program()
+            else:
+                raise GraphError(f"op {op.op!r} has no kernel in the CPU backend and no numpy definition")
             self._add_quantize(op)
         places = {name: self.at.rows(i) for name, i in self.plan.outputs.items()}
         first = [group.layers[0].key for group in self.plan.cache_groups]
@@ -88,11 +100,17 @@ class _Binder:
             n_slots=min((len(state) for state in self.states.values()), default=2**31),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
         )
-        return CompiledPlan(self.plan, self.program, self.at.arena, places, self.given, limits)
+        return CompiledPlan(self.plan, self.steps, self.at.arena, places, self.overrides, limits)
+
+    def _numpy_op(self, op: Node) -> NumpyOp:
+        """An op that has no kernel; its output may be read by nobody and then has no place."""
+        places = {i: self.at.rows(i) for i in (*op.inputs, *op.outputs) if self.plan.views[i].root in self.at.start}
+        weights = [self.tensors[name].floats() for name in op.weights]
+        return NumpyOp(self.plan, op, self.at.arena, places, weights, self.states)
 
     def _table_rows(self, by: str) -> int:
         """How many tokens or positions the plan's tables have rows for."""
-        tables = (op.weights[0] for op in self.plan.ops if op.op == "embed" and op.attrs["by"] == by)
+        tables = (op.weights[0] for op in self.plan.ops if op.spec.is_lookup and op.attrs["by"] == by)
         return min((self.tensors[name].shape[0] for name in tables), default=2**31)
 
     def _add_quantize(self, op: Node) -> None:
@@ -108,10 +126,10 @@ class _Binder:
         (y,) = op.outputs
         view = self.plan.views[y]
         w = [floats(self.tensors, name) for name in op.weights]
-        n = self.plan.shapes[y][-1] if op.op in ("rms_norm", "layer_norm") else view.n
+        n = self.plan.shapes[y][-1] if op.spec.over_last else view.n
         writes = self.at.writes_records(y)
         self.program.add_rowwise(
-            op.op, n, n_repeat=view.n // n, m_rows=view.m_rows,
+            _KERNELS.get(op.op, op.op), n, n_repeat=view.n // n, m_rows=view.m_rows,
             x=self.at.rows(op.inputs[0]),
             x2=self.at.rows(op.inputs[1]) if len(op.inputs) > 1 else None,
             y=self.at.rows(y) if y in self.at.materialised else None,
@@ -159,14 +177,14 @@ class _Binder:
             q_rot=(self.at.start["q_rot", index], n_head * head_dim) if rope is not None else None,
         )  # fmt: skip
 
-    def _add_store_source(self, op: Node, index: int) -> None:
+    def _add_cross_store(self, op: Node, index: int) -> None:
         k, v = op.inputs
         add_kv_store(self.program, self._cache(op), self.at.rows(k), self.at.rows(v))
 
-    def _add_attend_source(self, op: Node, index: int) -> None:
+    def _add_cross_attention(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=False, softcap=0.0)
 
-    def _add_attend_latent(self, op: Node, index: int) -> None:
+    def _add_mla_attention(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=True, softcap=0.0, k=self.at.rows(op.inputs[1]))
 
     def _attend(self, op: Node, **how: Any) -> None:
@@ -218,7 +236,7 @@ class _Binder:
             m_rows=self.plan.views[y].m_rows,
         )  # fmt: skip
 
-    def _add_linear_heads(self, op: Node, index: int) -> None:
+    def _add_per_head_linear(self, op: Node, index: int) -> None:
         (x,), (y,) = op.inputs, op.outputs
         n_head, k = self.plan.shapes[x]
         kind, data = heads_of(self.tensors[op.weights[0]], n_head, op.attrs["rows"], op.attrs["transposed"])
@@ -227,7 +245,7 @@ class _Binder:
             m_rows=self.plan.views[y].m_rows,
         )  # fmt: skip
 
-    def _add_short_conv(self, op: Node, index: int) -> None:
+    def _add_causal_conv1d(self, op: Node, index: int) -> None:
         weight = self.tensors[op.weights[0]]
         (bias,) = op.attrs["bias"]
         add_short_conv(
@@ -244,8 +262,8 @@ class _Binder:
             *(self.at.rows(i) for i in (*op.inputs, *op.outputs)),
         )  # fmt: skip
 
-    def _add_given(self, op: Node, index: int) -> None:
-        self.given[self.plan.names[op.outputs[0]]] = self.at.rows(op.outputs[0])
+    def _add_override(self, op: Node, index: int) -> None:
+        self.overrides[self.plan.names[op.outputs[0]]] = self.at.rows(op.outputs[0])
 
     def _add_choose_experts(self, op: Node, index: int) -> None:
         self._add_route(op, self.plan.shapes[op.outputs[0]][0])
@@ -276,4 +294,26 @@ class _Binder:
         )  # fmt: skip
 
 
-_ROWWISE = (*QUANTIZES_ITSELF, "take_rows")
+_ROWWISE = tuple(name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows)
+_KERNELS = {"gather_rows": "take_rows"}
+"""Ops whose kernel has another name."""
+_ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
+    **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),
+    "embed": _Binder._add_embed,
+    "linear": _Binder._add_linear,
+    "rope": _Binder._add_rope,
+    "attention": _Binder._add_attention,
+    "cross_store": _Binder._add_cross_store,
+    "cross_attention": _Binder._add_cross_attention,
+    "mla_attention": _Binder._add_mla_attention,
+    "slice": _Binder._add_slice,
+    "concat": _Binder._add_concat,
+    "per_head_linear": _Binder._add_per_head_linear,
+    "causal_conv1d": _Binder._add_causal_conv1d,
+    "selective_scan": _Binder._add_selective_scan,
+    "override": _Binder._add_override,
+    "choose_experts": _Binder._add_choose_experts,
+    "weigh_experts": _Binder._add_weigh_experts,
+    "experts": _Binder._add_experts,
+}
+"""Op name -> what appends its kernels to the program."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels.plan import Program
+from realizar.backends.cpu.numpy_op import NumpyOp
 from realizar.errors import ParameterError, RealizarError
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
@@ -49,26 +50,30 @@ class CompiledPlan:
     """
 
     def __init__(
-        self, plan: Plan, program: Program, arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
-        given: Mapping[str, Rows], limits: Limits,
+        self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
+        overrides: Mapping[str, Rows], limits: Limits,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.n_bytes = arena.nbytes
-        self._program = program
+        self._steps = tuple(steps)
         self._arena = arena
         self._places = places
-        self._given = given
+        self._overrides = overrides
         self._limits = limits
+        self._reads_encoder = "encoder" in plan.inputs
         self._n_axes = plan.n_axes
         self._tables = {
-            (plan.cache(op.attrs["cache"])[0], op.op == "attend_source")
+            (plan.cache(op.attrs["cache"])[0], "encoder" in op.spec.reads(op.attrs))
             for op in plan.ops
             if op.attrs.get("cache") is not None
         }
+        self._is_whole = plan.whole
+        self._override_shapes = {name: plan.shapes[i] for name, i in plan.overrides.items()}
+        self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None,
-        given: Mapping[str, npt.NDArray[np.float32]] | None = None,
+        overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
         """Computes one step.
 
@@ -78,8 +83,8 @@ class CompiledPlan:
             As `Batch.check` wants it.
         outputs : iterable of str | None
             Which of the plan's outputs to return; all by default.
-        given : dict of float32 [n, ...] | None
-            One row for each token of the batch, of every value that the plan is given.
+        overrides : dict of float32 [n, ...] | None
+            One row for each token of the batch, for every value that the plan takes from the caller.
 
         Returns
         -------
@@ -90,16 +95,21 @@ class CompiledPlan:
         ------
         ParameterError
             If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist; if
-            a value that the plan is given is missing.
+            an override that the plan needs is missing.
         RealizarError
             If the system lets no worker threads start.
         """
         self._check(batch)
-        self._give(batch.n_tokens, given or {})
+        if self._override_shapes:
+            self._write_overrides(batch.n_tokens, overrides or {})
         try:
-            self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                              batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
-                              batch.embedding_of(), batch.reach())  # fmt: skip
+            for step in self._steps:
+                if isinstance(step, NumpyOp):
+                    step.run(batch)
+                else:
+                    step.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
+                             batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
+                             batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
         names = self._places if outputs is None else outputs
@@ -116,9 +126,9 @@ class CompiledPlan:
         _within("positions", batch.positions[1:], 2**31)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
-        if batch.seq_source is None and any(op.op == "attend_source" for op in self.plan.ops):
+        if self._reads_encoder and batch.seq_source is None:
             raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
-        if self.plan.whole and batch.seq_past.any():
+        if self._is_whole and batch.seq_past.any():
             raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
         if len(batch.block_tables) != len(self._limits.n_blocks):
             groups = len(self._limits.n_blocks)
@@ -138,7 +148,7 @@ class CompiledPlan:
             inputs = ", ".join(self.plan.inputs)
             raise ParameterError(f"Batch.embeddings: this program takes none; what it reads of a step are its {inputs}")
         for op in self.plan.ops:
-            if op.op == "embed" and op.attrs["by"] == "token":
+            if "embeddings" in op.spec.reads(op.attrs):
                 (n_embd,), found = self.plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
                 if found != n_embd:
                     raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
@@ -157,20 +167,19 @@ class CompiledPlan:
             if width * BLOCK < n:
                 raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
 
-    def _give(self, n: int, given: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Puts the values that the plan does not compute where its ops read them."""
-        for op in self.plan.ops:
-            if op.op == "given":
-                name, shape = self.plan.names[op.outputs[0]], (n, *self.plan.shapes[op.outputs[0]])
-                if name not in given or given[name].shape != shape:
-                    found = f"shape {given[name].shape}" if name in given else "nothing"
-                    raise ParameterError(f"given: {name} of shape {shape} is needed, {found} is there")
-                offset, ld = self._given[name]
-                self._block(offset, n, ld)[...] = given[name].reshape(n, -1)
+    def _write_overrides(self, n: int, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Write the overrides where the ops of the plan read them."""
+        for name, row_shape in self._override_shapes.items():
+            shape = (n, *row_shape)
+            if name not in overrides or overrides[name].shape != shape:
+                found = f"shape {overrides[name].shape}" if name in overrides else "nothing"
+                raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")
+            offset, ld = self._overrides[name]
+            self._block(offset, n, ld)[...] = overrides[name].reshape(n, -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         offset, ld = self._places[name]
-        shape = self.plan.shapes[self.plan.outputs[name]]
+        shape = self._shapes[name]
         n = prod(shape)
         return self._block(offset, m, ld)[:, :n].reshape(m, *shape)
 

@@ -24,7 +24,7 @@ def of_experts(tensor: Tensor) -> tuple[str, npt.NDArray[np.uint8]]:
 def heads_of(
     tensor: Tensor, n_head: int, rows: tuple[int, int] | None, transposed: bool
 ) -> tuple[str, list[npt.NDArray[np.uint8]]]:
-    """The matrix of each head as `linear_heads` takes it: its format, and uint8 [n_out, row_bytes] for each head.
+    """The matrix of each head as `per_head_linear` takes it: its format, and uint8 [n_out, row_bytes] for each head.
 
     Views of the file; float32 copies where rows and columns are exchanged, since blocks lie along rows.
     """

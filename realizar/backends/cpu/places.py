@@ -14,7 +14,7 @@ from realizar._kernels.plan import act_bytes
 from realizar._kernels.rows import ACT_BLOCK
 from realizar.backends.cpu.compiled import Rows
 from realizar.backends.cpu.layout import floats
-from realizar.errors import ParameterError
+from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node, RopeScaling
 from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.runtime.batch import BLOCK
@@ -22,12 +22,6 @@ from realizar.runtime.plan import Plan, assign_slots
 from realizar.runtime.weights import Tensor
 
 Rope = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, Rows]
-
-QUANTIZES_ITSELF = (
-    "rms_norm", "layer_norm", "add", "mul", "scale", "scale_rows", "softcap", "silu", "gelu", "gelu_erf", "sigmoid",
-    "relu", "swiglu", "geglu", "geglu_erf",
-)  # fmt: skip
-"""Ops that can write the int8 records of their result beside it."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +49,11 @@ class BindParams:
     isa: str | None = None
 
 
-def multiplied(op: Node) -> tuple[str, ...]:
-    """The weights of an op that its first input is multiplied with, whose formats say in which form it is read."""
-    return op.weights if op.op == "linear" else op.weights[:2] if op.op == "experts" else ()
-
-
 def kv_shape(plan: Plan, op: Node) -> tuple[int, int, int]:
-    """n_head_kv, head_dim and head_dim_v of an op that attends or stores."""
-    if op.op == "attention":
-        (n_head_kv, head_dim), (_, head_dim_v) = (plan.shapes[i] for i in op.inputs[1:3])
-        return n_head_kv, head_dim, head_dim_v
-    shape: tuple[int, int, int] = op.attrs["shape"]
-    return shape
+    """n_head_kv, head_dim and head_dim_v of an op that attends or writes the cache."""
+    if op.spec.kv_shape is None:
+        raise GraphError(f"op {op.op!r} has no keys and values")
+    return op.spec.kv_shape([plan.shapes[i] for i in op.inputs], op.attrs)
 
 
 class Places:
@@ -107,7 +94,7 @@ class Places:
     def _records(self) -> dict[tuple[int, int], int]:
         last: dict[tuple[int, int], int] = {}
         for index, op in enumerate(self.plan.ops):
-            for weight in multiplied(op):
+            for weight in self._multiplied(op):
                 if block := self._act_block(weight):
                     last[op.inputs[0], block] = index
         return last
@@ -117,7 +104,7 @@ class Places:
         out = {views[i].root for i in self.plan.outputs.values()}
         for op in self.plan.ops:
             inputs = op.inputs
-            if (weights := multiplied(op)) and all(self._act_block(weight) for weight in weights):
+            if (weights := self._multiplied(op)) and all(self._act_block(weight) for weight in weights):
                 inputs = op.inputs[1:]
             out.update(views[i].root for i in inputs)
         for i, _ in self.records:
@@ -125,31 +112,32 @@ class Places:
                 out.add(views[i].root)
         return out
 
+    def _shapes(self, op: Node) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """The shapes of an op's inputs and weights, as the rules of its row take them."""
+        return [self.plan.shapes[i] for i in op.inputs], [self.tensors[name].shape for name in op.weights]
+
+    def _multiplied(self, op: Node) -> list[str]:
+        """The weights that the whole first input is multiplied with: their formats say in which form it is read."""
+        uses = op.spec.uses(*self._shapes(op), op.attrs)
+        return [name for name, use in zip(op.weights, uses, strict=True) if use.operand == "input"]
+
     def writes_records(self, i: int) -> bool:
         """Whether the op that makes a value can write its records itself."""
-        return i in self.producer and self.plan.ops[self.producer[i]].op in QUANTIZES_ITSELF
+        return i in self.producer and self.plan.ops[self.producer[i]].spec.quantizes_output
 
     def _scratch(self, op: Node) -> dict[str, int]:
         """What an op keeps between its steps: name -> bytes for each row of the batch."""
-        if op.op == "attention" and op.attrs["rope"] is not None:
-            return {"q_rot": 4 * self.plan.views[op.inputs[0]].n}
-        if op.op == "experts":
-            return self._experts_scratch(op)
-        if op.op == "linear_heads" and not op.attrs["transposed"] and (block := self._act_block(op.weights[0])):
-            n_head, k = self.plan.shapes[op.inputs[0]]
-            return {"x": n_head * self._act_bytes(k, block)}
-        return {}
-
-    def _experts_scratch(self, op: Node) -> dict[str, int]:
-        """Rows for each chosen expert: inputs by their block, gate and up, records of what they make, results."""
-        view, (n_used,) = self.plan.views[op.inputs[0]], self.plan.shapes[op.inputs[1]]
-        _, n_out, n_ff = self.tensors[op.weights[2]].shape
-        rows = {"gate": 4 * n_ff, "up": 4 * n_ff, "out": 4 * n_out}
-        for block in map(self._act_block, op.weights[:2]):
-            rows[f"x{block}"] = self._act_bytes(view.n, block) if block else 4 * self.plan.views[view.root].n
-        if block := self._act_block(op.weights[2]):
-            rows["h"] = self._act_bytes(n_ff, block)
-        return {name: n_used * n_bytes for name, n_bytes in rows.items()}
+        found: dict[str, int] = {}
+        for at in op.spec.scratch(*self._shapes(op), op.attrs):
+            block = 0 if at.form == "float" else self._act_block(op.weights[at.weight])
+            if at.form == "input" and not block:  # rows are copied as they lie in the root value
+                found[f"{at.name}0"] = 4 * at.n_rows * self.plan.views[self.plan.views[op.inputs[0]].root].n
+            elif at.form == "float":
+                found[at.name] = 4 * at.n_rows * at.n
+            elif block:
+                name = f"{at.name}{block}" if at.form == "input" else at.name
+                found[name] = at.n_rows * self._act_bytes(at.n, block)
+        return found
 
     def _place_values(self) -> None:
         plan, views = self.plan, self.plan.views
@@ -188,7 +176,7 @@ class Places:
 
     def _place_ropes(self) -> None:
         for op in self.plan.ops:
-            attrs = op.attrs if op.op == "rope" else op.attrs.get("rope")
+            attrs = op.spec.rotation(op.attrs)
             if attrs is None:
                 continue
             weights = attrs.get("factors", op.weights)
@@ -205,7 +193,7 @@ class Places:
     def _place_partial(self) -> Rows:
         most = 0
         for op in self.plan.ops:
-            if op.op in ("attention", "attend_source", "attend_latent"):
+            if op.spec.attends:
                 n_head = self.plan.shapes[op.inputs[0]][0]
                 n_head_kv, _, dim = kv_shape(self.plan, op)
                 n_split = -(-self.params.n_ctx // ATTEND_SPLIT)

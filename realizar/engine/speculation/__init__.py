@@ -1,6 +1,65 @@
-"""Speculation: tokens that a text may go on with, guessed cheaply and verified in one step.
+"""Speculative decoding: draft tokens, guessed cheaply, are verified several in one step.
 
-Read in this order: ``guess`` (what a guess is, and how often such guesses are right), ``step_cost`` (what more rows in
-a step cost), ``speculator`` (how many of the guesses to try), ``lookup`` (guesses from the text itself),
-``draft_model`` (guesses of a smaller model), ``choice`` (what an engine gets). docs/speculation.md says how to use it.
+Read in this order: ``speculator`` (what a guess is, how often guesses are right, what more rows in a step cost, and how
+many to verify), ``lookup`` (drafts from the text itself), ``draft_model`` (drafts of a smaller model).
+docs/speculation.md says how to use it.
 """
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from realizar.engine.speculation.draft_model import DraftModel
+from realizar.engine.speculation.lookup import LookupSpeculator
+from realizar.errors import ParameterError, shown
+
+if TYPE_CHECKING:
+    from realizar.engine.runner import Runner
+    from realizar.engine.speculation.speculator import Speculator
+    from realizar.model import Model
+    from realizar.params import EngineParams
+
+
+MAX_DIFFERENCE = 128
+"""Tokens that one vocabulary may have more than the other: rows of padding, as llama.cpp takes them."""
+
+
+def make_speculator(params: EngineParams, runner: Runner, draft: Model | None) -> Speculator | None:
+    """Make the one that the params ask for, or that a draft model is given for.
+
+    Raises
+    ------
+    ParameterError
+        If one of the models has recurrent states, which cannot go back behind a wrong guess; if the draft model writes
+        no text, or has other tokens.
+    """
+    if params.speculate is None and draft is None:
+        return None
+    what = f"speculate={params.speculate!r}" if draft is None else f"draft={shown(params.draft)}"
+    for name, model in (("the model", runner.model), ("the draft model", draft)):
+        if model is not None and model.plan().states:
+            raise ParameterError(
+                f"{what}: {name} has recurrent states, which cannot go back behind a wrong guess; decode without"
+            )
+    if draft is None:
+        return LookupSpeculator(params.n_draft, params.n_batch)
+    _check_draft(runner.model, draft, what)
+    return DraftModel(draft, replace(params, n_ctx=runner.cache.n_ctx), runner.backend, runner.model.hp.n_vocab)
+
+
+def _check_draft(model: Model, draft: Model, what: str) -> None:
+    if draft.main != "decode" or draft.has_encoder or model.has_encoder:
+        raise ParameterError(f"{what}: both models must be decoders, which read what they continue")
+    tokens, others = model.tokenizer.tokens, draft.tokenizer.tokens
+    if abs(len(tokens) - len(others)) > MAX_DIFFERENCE:
+        raise ParameterError(
+            f"{what}: the model has {len(tokens)} tokens and the draft model {len(others)}; "
+            "take one of the same family, with the same vocabulary"
+        )
+    for i, (token, other) in enumerate(zip(tokens, others, strict=False)):
+        if token != other:
+            raise ParameterError(
+                f"{what}: token {i} is {shown(token)}, of the draft model {shown(other)}; "
+                "take one of the same family, with the same vocabulary"
+            )

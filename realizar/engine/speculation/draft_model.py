@@ -12,20 +12,26 @@ from realizar._kernels.sampling import Candidates
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
 from realizar.engine.sequence import Chunk, Sequence
-from realizar.engine.speculation.guess import NO_GUESS, Guess, HitRate
-from realizar.engine.speculation.speculator import LEAST_GAIN, MAX_ROWS, Speculator
-from realizar.engine.speculation.step_cost import StepCost
+from realizar.engine.speculation.speculator import (
+    LEAST_GAIN,
+    MAX_ROWS,
+    NO_GUESS,
+    Guess,
+    HitRate,
+    Speculator,
+    StepCost,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
     import numpy.typing as npt
 
-    from realizar._kernels.plan import Pool
-    from realizar.engine.answer import Answer
-    from realizar.engine.speculation.guess import Drafter
+    from realizar.engine.generation import Answer
+    from realizar.engine.speculation.speculator import Drafter
     from realizar.model import Model
     from realizar.params import EngineParams
+    from realizar.runtime.backend import Backend
 
 LEAST_CHANCE = 0.3
 """A guess that is less probable than this, with those in front of it, is the last one about its text."""
@@ -112,18 +118,18 @@ class DraftModel(Speculator):
         The smaller one; it is closed with this.
     params : EngineParams
         Of the engine; its n_ctx must be given.
-    pool : Pool
-        Threads that compute a step.
+    backend : Backend
+        Computes a step.
     n_vocab : int
         Tokens that the large model has.
     """
 
-    def __init__(self, model: Model, params: EngineParams, pool: Pool, n_vocab: int) -> None:
+    def __init__(self, model: Model, params: EngineParams, backend: Backend, n_vocab: int) -> None:
         super().__init__(params.n_draft, params.n_batch)
         self.model = model
         plan = model.plan()
-        self.cache = KVCache(plan.cache_groups, plan.states, params)
-        self.runner = Runner(model, self.cache, params, pool)
+        self.cache = KVCache(plan.cache_groups, plan.states, params, backend)
+        self.runner = Runner(model, self.cache, params, backend)
         self._n_vocab = min(n_vocab, model.hp.n_vocab)
         self._candidates = Candidates(self._n_vocab)
         self._own_cost = StepCost(min(params.n_batch, MAX_ROWS))
@@ -215,7 +221,7 @@ class DraftModel(Speculator):
             chunk.reserve()
         begin = time.perf_counter()
         batch = self.runner.batch([chunk for _, _, chunk in chunks])
-        rows = iter(self.runner.run(batch)["logits"])
+        rows = iter(self.runner.run(batch)["logits"].values)
         if batch.n_tokens == len(batch.outputs):
             self._own_cost.learn(batch.n_tokens, time.perf_counter() - begin)
         for _, _, chunk in chunks:

@@ -6,8 +6,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from realizar._kernels import lookup
-from realizar.engine.speculation.guess import NO_GUESS, Guess, HitRate
-from realizar.engine.speculation.speculator import Speculator
+from realizar.engine.speculation.speculator import NO_GUESS, Guess, HitRate, Speculator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from realizar.engine.answer import Answer
-    from realizar.engine.speculation.guess import Drafter
+    from realizar.engine.generation import Answer
+    from realizar.engine.speculation.speculator import Drafter
 
 LONGEST = 32
 """Tokens that are compared; more make no surer."""

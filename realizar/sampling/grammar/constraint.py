@@ -6,7 +6,7 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from realizar._kernels import rules
+from realizar._kernels import token_filters
 from realizar._kernels.sampling import Candidates
 from realizar.errors import GrammarError
 from realizar.sampling.grammar.compiled import Compiled, Mask, as_mask, reason, within
@@ -62,7 +62,7 @@ class Constraint:
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the tokens that may not come next; raises as `mask`."""
-        rules.keep_bits(candidates, self.mask())
+        token_filters.keep_bits(candidates, self.mask())
 
     def learn(self, candidates: Candidates, token_id: int) -> None:
         """Go on by a token; raises as `advance`."""

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from realizar.engine.speculation.guess import Guess
-from realizar.engine.speculation.speculator import Speculator
-from realizar.engine.speculation.step_cost import StepCost
+from realizar.engine.speculation.speculator import Guess, Speculator, StepCost
 from tests.engine.fake import N_VOCAB
 
 

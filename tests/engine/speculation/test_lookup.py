@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realizar._kernels import lookup
-from realizar.engine.speculation.guess import HitRate
 from realizar.engine.speculation.lookup import LookupDrafter, LookupSpeculator
-from realizar.engine.speculation.speculator import LEAST_GAIN
-from realizar.engine.speculation.step_cost import StepCost
+from realizar.engine.speculation.speculator import LEAST_GAIN, HitRate, StepCost
 
 
 def definition(history, most, n_draft):

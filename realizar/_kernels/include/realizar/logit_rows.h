@@ -10,7 +10,7 @@ struct rz_logit_rows {
     const struct rz_kernels *kernels;
     const float *x; /* row i begins at x + i * ld and has n elements */
     size_t n_row, n, ld, n_block;
-    float *max, *sum; /* [n_row][n_block]; see rz_logit_sums_fn */
+    float *out; /* [n_row][2][n_block]: block maxima, then block sums; see rz_logit_sums_fn */
     atomic_size_t next;
 };
 

@@ -1,4 +1,4 @@
-"""Toy: a decoder that leans on every wall at once - window layers, a recurrent state, two programs."""
+"""Toy: a decoder with sliding-window layers, a recurrent state and two programs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ WINDOW = 20
 
 
 class Toy(Architecture):
-    """Even layers attend to everything, odd ones to a window; each begins with a short convolution over the tokens."""
+    """Even layers have full attention, odd ones a sliding window; each begins with a causal convolution."""
 
     name = "toy"
 
@@ -27,11 +27,11 @@ class Toy(Architecture):
         }
 
     def hidden(self, g: Graph, w: Weights, hp: HParams) -> Value:
-        """The residual stream behind the last layer."""
+        """The residual stream after the last layer."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
-            h = h + g.silu(g.short_conv(h, blk.conv, g.state(i, (N_TAP - 1, hp.n_embd))))
+            h = h + g.silu(g.causal_conv1d(h, blk.conv, g.state(i, (N_TAP - 1, hp.n_embd))))
             q, k = (
                 g.rope(g.heads(g.linear(h, weight), n), style="neox", dims=hp.rope_dims // 2, base=hp.rope_base)
                 for weight, n in ((blk.attn_q, hp.n_head), (blk.attn_k, hp.n_head_kv))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realizar._kernels import rules
+from realizar._kernels import token_filters
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import SamplingParams
 from realizar.sampling import (
@@ -52,7 +52,7 @@ def test_bits(x: Logits, mask: int, n_words: int, k: int) -> None:
     for before in ([], [TopK(k)]):
         candidates = apply(x, *before)
         expected = {t for t in candidates.token_ids.tolist() if t < 32 * n_words and mask >> t & 1}
-        rules.keep_bits(candidates, bits)
+        token_filters.keep_bits(candidates, bits)
         assert sorted(candidates.token_ids) == sorted(expected)
         np.testing.assert_array_equal(candidates.logits, x[candidates.token_ids])
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realizar._kernels import chance
+from realizar._kernels import diversity
 from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError
 from realizar.params import SamplingParams
@@ -59,7 +59,7 @@ def test_mirostat_1_ranks_by_zipfs_exponent(seed: int, n: int, mu: float, scale:
     x = (np.random.default_rng(seed).standard_normal(n) * scale).astype(np.float32)
     candidates = apply(x)
     near = [min(max(int(min(rank(x, mu + d, 100), 1e9)), 1), n) for d in (-1e-6, 0, 1e-6)]
-    assert min(near) <= chance.mirostat_rank(candidates, mu) <= max(near)
+    assert min(near) <= diversity.mirostat_rank(candidates, mu) <= max(near)
     assert candidates.n == n
 
 

@@ -1,0 +1,69 @@
+"""CPUBackend: runs plans with the C kernels on worker threads of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from realizar._kernels import logit_scan
+from realizar._kernels.plan import Pool
+from realizar.backends.cpu.bind import bind
+from realizar.backends.cpu.places import BindParams
+from realizar.backends.cpu.storage import CPUStorage
+from realizar.backends.cpu.threads import bounded_threads, default_threads
+from realizar.errors import RealizarError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from realizar.backends.cpu.compiled import CompiledPlan
+    from realizar.graph import State
+    from realizar.runtime.backend import CompileParams, Storage, StorageParams
+    from realizar.runtime.plan import CacheGroup, Plan
+    from realizar.runtime.weights import Tensor
+
+
+class CPUBackend:
+    """The C kernels and the worker threads that run them.
+
+    Parameters
+    ----------
+    n_threads : int, optional
+        As in EngineParams.
+    isa : str, optional
+        ISA level of the kernels; the one in use by default.
+
+    Attributes
+    ----------
+    pool : Pool
+        The threads.
+    """
+
+    def __init__(self, n_threads: int | None = None, isa: str | None = None) -> None:
+        self.pool = Pool(bounded_threads(n_threads) if n_threads else default_threads().n)
+        self._isa = isa
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that compute a step, the caller's included."""
+        return self.pool.n_threads
+
+    def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> CPUStorage:
+        """Return the memory of a KV cache; ParameterError if there is not that much."""
+        return CPUStorage(groups, states, params)
+
+    def summarize(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the block maxima and block sums of rows of logits, computed by all threads."""
+        return logit_scan.summaries(self.pool, logits)
+
+    def compile(
+        self, plan: Plan, tensors: Mapping[str, Tensor], storage: Storage, params: CompileParams
+    ) -> CompiledPlan:
+        """Bind a plan to weights, by GGUF name, and to a storage of this backend; raises as `bind`."""
+        if not isinstance(storage, CPUStorage):
+            raise RealizarError(f"the CPU backend needs a storage of its own, not a {type(storage).__name__}")
+        how = BindParams(params.n_batch, params.n_ctx, params.activations, storage.kv_type, self._isa)
+        kv = {at.key: (at.k, at.v) for at in storage.layers}
+        return bind(plan, tensors, self.pool, how, kv, {at.key: at.data for at in storage.states})

@@ -1,0 +1,186 @@
+"""Handle: what a submitted request is followed by, from any thread, while the engine's loop computes it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from realizar.engine.output import ErrorEvent, FinishEvent, TextEvent
+from realizar.errors import RealizarError
+
+if TYPE_CHECKING:
+    from realizar.engine.engine import Engine
+    from realizar.engine.output import Completion, Event
+    from realizar.engine.request import Request, TextRequest
+
+MOST_UNREAD = 64
+"""Steps whose events may wait to be read."""
+WAKE_S = 0.2
+"""How often a waiting thread looks for signals where they do not wake it (Windows), and whether the loop is alive."""
+
+
+class Feed:
+    """The events of one request on their way from the loop to whoever reads them.
+
+    Parameters
+    ----------
+    request : Request
+    notify : callable, optional
+        Called by the loop's thread when there are new events.
+    most : int, optional
+        Steps whose events may wait; then the request is paused.
+    """
+
+    def __init__(self, request: Request, notify: Callable[[], None] | None = None, most: int | None = None) -> None:
+        self.request = request
+        self._notify = notify
+        self._most = most or MOST_UNREAD
+        self._queue: SimpleQueue[list[Event]] = SimpleQueue()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no event waits to be read."""
+        return self._queue.empty()
+
+    def deliver(self) -> bool:
+        """Pass on what came of the request; return whether that was all. Called by the loop."""
+        request = self.request
+        events, is_over = request.new_events(), request.is_over
+        if is_over:
+            events += self._last()
+        if events:
+            self._put(events)
+        request.is_paused = not is_over and self._queue.qsize() >= self._most
+        return is_over
+
+    def _last(self) -> list[Event]:
+        if self.request.error is not None:
+            return [ErrorEvent(self.request.error)]
+        try:
+            return [*self.request.new_events(), FinishEvent(self.request.result())]
+        except BaseException as error:
+            return [ErrorEvent(error)]
+
+    def fail(self, error: BaseException) -> None:
+        """End the request by an error that is not its own."""
+        self.request.cancel()
+        self._put([ErrorEvent(error)])
+
+    def _put(self, events: list[Event]) -> None:
+        self._queue.put(events)
+        if self._notify is not None:
+            try:
+                self._notify()
+            except RuntimeError:  # the event loop of the reader is closed
+                self.request.cancel()
+
+    def take(self, timeout: float | None = None) -> list[Event]:
+        """Return the events of a step; nothing if there are none in time. Without a timeout it does not wait."""
+        try:
+            return self._queue.get(block=timeout is not None, timeout=timeout)
+        except Empty:
+            return []
+
+
+class Handle(Iterator["Event"]):
+    """A submitted request: its events in their order, the last of them a FinishEvent or an ErrorEvent.
+
+    One thread at a time reads it. Where nobody does, the request pauses when its queue is full, and others go on.
+    Giving it up (`cancel`, or dropping it) ends the request.
+
+    Attributes
+    ----------
+    request : Request
+    has_ended : bool
+        Whether the last event was read.
+    """
+
+    def __init__(self, engine: Engine, feed: Feed) -> None:
+        self._engine = engine
+        self._feed = feed
+        self._events: deque[Event] = deque()
+        self.has_ended = False
+        self.request = feed.request
+
+    def __next__(self) -> Event:
+        if self.has_ended:
+            raise StopIteration
+        while not (event := self.poll()):
+            self._wait()
+        return event
+
+    def poll(self) -> Event | None:
+        """Return the next event if it is there.
+
+        Raises
+        ------
+        RealizarError
+            If the engine is closed.
+        """
+        if self.has_ended:
+            return None
+        if self._engine.is_closed:
+            self.has_ended = True
+            raise RealizarError("the model was closed before the request was done")
+        if not self._events:
+            self._keep(self._feed.take())
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        self.has_ended = isinstance(event, (FinishEvent, ErrorEvent))
+        return event
+
+    def _keep(self, events: list[Event]) -> None:
+        self._events.extend(events)
+        if self.request.is_paused:
+            self.request.is_paused = False
+            self._engine.loop.wake()
+
+    def _wait(self) -> None:
+        with self._engine.waiting():
+            if self._engine.loop.start():
+                self._keep(self._feed.take(WAKE_S))
+            else:
+                self._engine.loop.step_here_until_fed(self._feed)
+
+    def cancel(self) -> None:
+        """Give the request up. Any thread may."""
+        if not self.request.finished:
+            self.request.cancel()
+            self._engine.loop.wake()
+
+    def __del__(self) -> None:
+        self.cancel()
+
+
+class TextStream(Iterator[str]):
+    """Pieces of a text as they come; giving it up (`close`, or dropping it) ends the request.
+
+    Attributes
+    ----------
+    completion : Completion
+        The answer as far as it has come.
+    """
+
+    def __init__(self, handle: Handle, request: TextRequest) -> None:
+        self._handle = handle
+        self._request = request
+
+    @property
+    def completion(self) -> Completion:
+        """The answer as far as it has come: text, tokens, timings."""
+        return self._request.completion()
+
+    def __next__(self) -> str:
+        for event in self._handle:
+            if isinstance(event, TextEvent):
+                return event.text
+            if isinstance(event, ErrorEvent):
+                raise event.error
+        raise StopIteration
+
+    def close(self) -> None:
+        """Give the rest up."""
+        self._handle.cancel()

@@ -1,0 +1,217 @@
+"""Preemption: how a request that goes back to waiting gives its cache blocks away, and how it comes to have them again.
+
+Either it computes them again (`Recomputed`), or a copy of them is kept (`Swapped`). Both give the bits that were there,
+since a token's keys, values and states do not depend on what it is computed together with (decision 0003).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from realizar.engine.sequence import GONE, Chunk
+from realizar.runtime.batch import BLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Seq
+
+    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.sequence import Sequence
+
+USUAL_BYTES_PER_S = 2e9
+"""How fast blocks are believed to be copied before it was measured."""
+STEP_TOKENS = 16
+"""Steps of at least so many tokens tell how long a token of a prompt takes."""
+
+
+class _Group:
+    """Sequences with a common beginning, and the one that computes it for all of them."""
+
+    def __init__(self, members: Seq[Sequence]) -> None:
+        self.members = members
+        self.trunk: Sequence | None = None
+        if len(members) > 1:
+            n = min(seq.n_tokens for seq in members) - 1
+            tokens = np.array([seq.tokens[:n] for seq in members])
+            differs = np.flatnonzero((tokens != tokens[0]).any(axis=0))
+            self.trunk = members[0].beginning(int(differs[0]) if len(differs) else n)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every sequence lacks its last token alone."""
+        return self.trunk is None and all(seq.n_left <= 1 for seq in self.members)
+
+    def next_chunk(self, budget: int) -> Chunk | None:
+        """Return what to compute next, without an output."""
+        if self.trunk is not None and not self.trunk.n_left:
+            for seq in self.members[1:]:
+                seq.share(self.trunk)
+            self.members[0].take_over(self.trunk)
+            self.trunk = None
+        if self.trunk is not None:
+            self.trunk.match_prefix()
+            return _chunk(self.trunk, self.trunk.n_left, budget)
+        for seq in self.members:
+            if seq.n_left > 1:
+                seq.match_prefix()
+                return _chunk(seq, seq.n_left - 1, budget)
+        return None
+
+
+def _chunk(seq: Sequence, n: int, budget: int) -> Chunk | None:
+    n = seq.cut(min(n, budget))
+    return Chunk(seq, n, 0) if n else None
+
+
+class Recomputed:
+    """What several sequences of a request have to compute again before the request goes on.
+
+    Their common beginning is computed once and shared, as it was before: computed for each, it might not fit.
+
+    Parameters
+    ----------
+    texts : sequence of Sequence
+        Those of the texts that go on.
+    """
+
+    def __init__(self, texts: Seq[Sequence]) -> None:
+        self._groups = [_Group(members) for members in zip(*(seq.together for seq in texts), strict=True)]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the request can go on."""
+        return all(group.is_done for group in self._groups)
+
+    @property
+    def first(self) -> Sequence:
+        """The sequence that reads the encoder input."""
+        trunk = self._groups[0].trunk
+        return self._groups[0].members[0] if trunk is None else trunk
+
+    def next_chunks(self, budget: int) -> list[Chunk]:
+        """Return what to compute next, one chunk of each group at most."""
+        chunks = []
+        for group in self._groups:
+            chunk = group.next_chunk(budget) if budget else None
+            if chunk is not None:
+                chunks.append(chunk)
+                budget -= chunk.n_tokens
+        return chunks
+
+    def free(self) -> None:
+        """Give back what is held beside the request's own sequences."""
+        for group in self._groups:
+            if group.trunk is not None:
+                group.trunk.free()
+
+
+class _Saved(NamedTuple):
+    """What a sequence had: of each group the number of each block among those saved, and its state."""
+
+    seq: Sequence
+    tables: list[list[int]]
+    n_computed: int
+    source_computed: bool
+    state: Any
+
+
+class Swapped:
+    """A copy of what sequences hold of the cache; blocks that they share are copied once.
+
+    Parameters
+    ----------
+    cache : KVCache
+    seqs : sequence of Sequence
+        All of a request's; they are freed by whoever calls this.
+
+    Attributes
+    ----------
+    n_blocks : list of int
+        Blocks of each group.
+    """
+
+    def __init__(self, cache: KVCache, seqs: Seq[Sequence]) -> None:
+        self._cache = cache
+        held = [
+            list(dict.fromkeys(block for seq in seqs for block in seq.tables[group] if block != GONE))
+            for group in range(len(cache.pools))
+        ]
+        number = [{block: i for i, block in enumerate(blocks)} | {GONE: GONE} for blocks in held]
+        self.n_blocks = [len(blocks) for blocks in held]
+        self._blocks = [cache.save_blocks(group, blocks) for group, blocks in enumerate(held)]
+        self._saved = [
+            _Saved(
+                seq, [[number[group][block] for block in table] for group, table in enumerate(seq.tables)],
+                seq.n_computed, seq.source_computed, None if seq.slot is None else cache.save_slot(seq.slot),
+            )
+            for seq in seqs
+        ]  # fmt: skip
+
+    def restore(self) -> None:
+        """Let the sequences have it all again; there must be room."""
+        cache = self._cache
+        blocks = [[pool.allocate() for _ in range(n)] for pool, n in zip(cache.pools, self.n_blocks, strict=True)]
+        for group, own in enumerate(blocks):
+            cache.load_blocks(group, own, self._blocks[group])
+        for saved in self._saved:
+            tables = [
+                [GONE if i == GONE else own[i] for i in table]
+                for own, table in zip(blocks, saved.tables, strict=True)
+            ]  # fmt: skip
+            saved.seq.restore(tables, saved.n_computed, saved.source_computed)
+            if saved.state is not None:
+                saved.seq.slot = cache.take_slot()
+                cache.load_slot(saved.seq.slot, saved.state)
+        for pool, own in zip(cache.pools, blocks, strict=True):
+            for block in own:
+                pool.free(block)  # the tables hold it
+
+
+class PreemptionCost:
+    """Predicts whether computing blocks again is faster than copying them out and in.
+
+    Attributes
+    ----------
+    n_bytes_kept : int
+        Bytes of the copies that are kept now.
+    """
+
+    def __init__(self, cache: KVCache) -> None:
+        self._cache = cache
+        self._token_s = float("inf")
+        self._byte_s = 1 / USUAL_BYTES_PER_S
+        self.n_bytes_kept = 0
+
+    def learn_step(self, n_tokens: int, seconds: float) -> None:
+        """Take note of a step."""
+        if n_tokens >= STEP_TOKENS:
+            self._token_s = min(self._token_s, seconds / n_tokens)
+
+    def n_bytes(self, n_blocks: Seq[int], n_slots: int) -> int:
+        """Bytes of so many blocks of each group, and of states."""
+        cache = self._cache
+        blocks = sum(n * cache.block_bytes(group) for group, n in enumerate(n_blocks))
+        return blocks + n_slots * cache.slot_bytes
+
+    def prefers_copy(self, n_tokens: int, n_bytes: int) -> bool:
+        """Whether to copy what so many tokens hold; copies of all requests together take no more than the cache."""
+        if self.n_bytes_kept + n_bytes > self._cache.n_bytes:
+            return False
+        return 2 * n_bytes * self._byte_s < n_tokens * self._token_s
+
+    def copied(self, cache: KVCache, seqs: Seq[Sequence]) -> Swapped:
+        """Copy what sequences hold, and measure it."""
+        begin = time.perf_counter()
+        swapped = Swapped(cache, seqs)
+        n_bytes = self.n_bytes(swapped.n_blocks, sum(seq.slot is not None for seq in seqs))
+        seconds = time.perf_counter() - begin
+        if n_bytes and seconds > 0:
+            self._byte_s += 0.3 * (seconds / n_bytes - self._byte_s)
+        return swapped
+
+
+def blocks_to_come(seq: Sequence) -> int:
+    """Blocks that a sequence will take, in a group without a window, until it goes on by a token."""
+    return -(-(seq.n_tokens + 1) // BLOCK) - seq.n_computed // BLOCK

@@ -1,0 +1,297 @@
+"""The numpy definition of every built-in op, over the rows of one sequence from its first token.
+
+Products and sums in float64; `graph.reference` rounds every result once to float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.graph import activations, routing
+from realizar.graph.position import position_bias
+from realizar.graph.rope import factors_for, rope_frequencies
+from realizar.params import kv_types
+from realizar.quants import FORMATS
+
+if TYPE_CHECKING:
+    from realizar.graph.reference import Inputs
+    from realizar.graph.values import Node
+
+F32 = npt.NDArray[np.float32]
+Definition = Callable[["Node", Sequence[F32], "Inputs"], list[Any]]
+"""(node, its inputs [n, *shape], what the run reads) -> its outputs [n, *shape]."""
+
+
+def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
+    """Quantize x to int8 blocks as the kernels do, q = round(x * 127 / amax) and d = amax / 127, and return q * d."""
+    groups = x.astype(np.float32).reshape(-1, block)
+    amax = np.abs(groups).max(axis=1, keepdims=True)
+    tiny = amax < np.float32(2.0**-100)
+    inverse = np.where(tiny, np.float32(0), np.float32(127) / np.where(tiny, np.float32(1), amax))
+    q = np.rint(groups * inverse)
+    d = np.where(tiny, np.float32(0), amax / np.float32(127))
+    out: npt.NDArray[np.float64] = (q.astype(np.float64) * d).reshape(x.shape)
+    return out
+
+
+def _rounded(x: F32, block: int, activations: str) -> npt.NDArray[np.float64]:
+    """x as quantized for products with weights in blocks of `block`; int16 is int8 plus int8 of its rounding error."""
+    if activations == "f32" or block == 1:
+        return x.astype(np.float64)
+    rounded = quantize_activations(x, block)
+    if activations == "int16":
+        rounded = rounded + quantize_activations((x - rounded.astype(np.float32)).astype(np.float32), block)
+    return rounded
+
+
+def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    by = node.attrs["by"]
+    rows = {"token": inputs.tokens, "position": inputs.positions[0], "type": np.zeros_like(inputs.tokens)}
+    y = np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows[by]] * np.float32(node.attrs["scale"])
+    for row, embedding in inputs.embeddings.items():
+        if by == "token":
+            y[row] = embedding
+    return [y]
+
+
+def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:
+    """W h + b, for a weight W of format `type_name`."""
+    a = _rounded(h, FORMATS[type_name].n_elements, inputs.activations)
+    y: npt.NDArray[np.float64] = a @ matrix.astype(np.float64).T
+    return y if bias is None else y + bias
+
+
+def _linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    h = x[0].reshape(len(x[0]), -1)
+    out = []
+    for name, bias in zip(node.weights, node.attrs["bias"], strict=True):
+        weight = inputs.tensors[name]
+        b = None if bias is None else inputs.tensors[bias].floats()
+        y = _product(h, weight.floats(), b, weight.type, inputs)
+        out.append(y + x[1] if node.attrs["residual"] else y)
+    return out
+
+
+def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    h, ids, weights = x
+    tensors = [inputs.tensors[name] for name in node.weights]
+    matrices = [tensor.floats() for tensor in tensors]
+    biases = [None if name is None else inputs.tensors[name].floats() for name in node.attrs["bias"]]
+
+    def product(j: int, rows: F32, e: int) -> F32:
+        b = biases[j]
+        return _product(rows, matrices[j][e], None if b is None else b[e], tensors[j].type, inputs).astype(np.float32)
+
+    out = np.zeros((*ids.shape, matrices[2].shape[1]))
+    for e in np.unique(ids).astype(int):
+        row, rank = np.nonzero(ids == e)
+        act = activations.OF_EXPERTS[node.attrs["activation"]](product(0, h[row], e), product(1, h[row], e))
+        out[row, rank] = product(2, act.astype(np.float32), e)
+    return [np.einsum("tr,trn->tn", weights.astype(np.float64), out)]
+
+
+def _weighted(x: npt.NDArray[np.float64], node: Node, inputs: Inputs) -> npt.NDArray[np.float64]:
+    """x w + b, the last step of a norm."""
+    tensors = [inputs.tensors[name].floats() for name in node.weights]
+    y = x * tensors[0] if tensors else x
+    return y + tensors[1] if tensors[1:] else y
+
+
+def _rms_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    h = x[0].astype(np.float64)
+    scale = 1.0 / np.sqrt(np.mean(h * h, axis=-1, keepdims=True) + node.attrs["eps"])
+    return [_weighted(h * scale, node, inputs)]
+
+
+def _layer_norm(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    h = x[0].astype(np.float64)
+    h = h - h.mean(axis=-1, keepdims=True)
+    y = h / np.sqrt(np.mean(h * h, axis=-1, keepdims=True) + node.attrs["eps"])
+    return [_weighted(y, node, inputs)]
+
+
+def _split(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    return np.split(x[0], np.cumsum(node.attrs["sizes"])[:-1], axis=1)
+
+
+def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: Inputs) -> npt.NDArray[np.float64]:
+    """x: [n, n_head, head_dim]; angles are float32 products, as transformers computes them."""
+    dims, half = attrs["dims"], attrs["dims"] // 2
+    name = factors_for(weights, attrs["scaling"], inputs.n_ctx)
+    factors = None if name is None else inputs.tensors[name].floats()
+    inv_freq, mscale = rope_frequencies(dims, attrs["base"], attrs["scaling"], factors)
+    axes = [0] * half if attrs["axes"] is None or len(inputs.positions) == 1 else list(attrs["axes"])
+    angle = (inputs.positions[axes].T.astype(np.float32) * inv_freq).astype(np.float64)[:, None, :]
+    cos, sin = np.cos(angle) * mscale, np.sin(angle) * mscale
+    y = x.astype(np.float64)
+    neox = attrs["style"] == "neox"
+    first, second = (slice(half), slice(half, dims)) if neox else (slice(0, dims, 2), slice(1, dims, 2))
+    a, b = y[..., first].copy(), y[..., second].copy()
+    y[..., first], y[..., second] = a * cos - b * sin, a * sin + b * cos
+    return y
+
+
+def _cached(x: F32, kv_type: str) -> npt.NDArray[np.float64]:
+    """x [n, n_head_kv, head_dim] after a round trip through a cache of this type."""
+    if kv_type == "int8":
+        return quantize_activations(x, x.shape[-1])
+    return x.astype(np.float16 if kv_type == "f16" else np.float32).astype(np.float64)
+
+
+def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
+    """The same for K; int8 stores its Hadamard transform, as wide as the largest power of two dividing head_dim."""
+    if k_type != "int8":
+        return _cached(k, k_type)
+    width = k.shape[-1] & -k.shape[-1]
+    h = np.ones((1, 1))
+    while len(h) < width:
+        h = np.block([[h, h], [h, -h]])
+    kept = _cached((k.reshape(-1, width) @ h).reshape(k.shape).astype(np.float32), k_type)
+    out: npt.NDArray[np.float64] = (kept.reshape(-1, width) @ h / width).reshape(k.shape)
+    return out
+
+
+def _seen(n: int, inputs: Inputs, window: int = 0) -> npt.NDArray[np.bool_]:
+    """Which keys a query of causal attention sees: bool [n_query, n_key]."""
+    query, key = np.arange(n)[:, None], np.arange(n)[None, :]
+    seen = (key <= query) & (key > query - window) if window else key <= query
+    for first, end in inputs.spans:
+        seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
+    return seen
+
+
+def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    attrs, (q, k, v) = node.attrs, x[:3]
+    if attrs["rope"] is not None:
+        q, k = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, k))
+    n = len(q)
+    query, key = np.arange(n)[:, None], np.arange(n)[None, :]
+    seen = _seen(n, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n), dtype=bool)
+    table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
+    bias = position_bias(attrs, table, q.shape[1], n)
+    places = None if bias is None else bias[:, key - query + n - 1]
+    kv_type = inputs.kv_type if attrs["cache"] is not None else "f32"
+    sinks = None if attrs["sinks"] is None else inputs.tensors[attrs["sinks"]].floats()
+    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=places, sinks=sinks)]
+
+
+def _attend(
+    q: F32, k: F32, v: F32, scale: float, kv_type: str | tuple[str, str], seen: npt.NDArray[np.bool_],
+    softcap: float = 0.0, bias: F32 | None = None, sinks: F32 | None = None, latent: int = 0,
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """softmax(scale * q k^T + bias) v with grouped query heads; seen and bias: [..., n_query, n_key].
+
+    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a cache of its own.
+    """
+    k_type, v_type = kv_types(kv_type)
+    group = q.shape[1] // k.shape[1]
+    kept = _cached_k(k, k_type)
+    values_kept = kept[..., :latent] if latent else _cached(v, v_type)
+    keys, values = (np.repeat(t, group, axis=1) for t in (kept, values_kept))
+    score = np.einsum("thd,shd->hts", q.astype(np.float64), keys) * scale
+    if softcap:
+        score = softcap * np.tanh(score / softcap)
+    if bias is not None:
+        score = score + bias
+    score = np.where(seen, score, -np.inf)
+    sink = np.full(score.shape[:1], -np.inf) if sinks is None else sinks.astype(np.float64)
+    most = np.maximum(score.max(axis=-1, keepdims=True), sink[:, None, None])
+    p = np.exp(score - most)
+    p /= p.sum(axis=-1, keepdims=True) + np.exp(sink[:, None, None] - most)
+    out: npt.NDArray[np.float64] = np.einsum("hts,shd->thd", p, values).reshape(len(q), -1)
+    return out
+
+
+def _mla_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    q, k = x
+    seen = _seen(len(q), inputs)
+    return [_attend(q, k, k, node.attrs["scale"], inputs.kv_type, seen, latent=node.attrs["shape"][2])]
+
+
+def _per_head_linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    (h,), weight = x, inputs.tensors[node.weights[0]]
+    w = weight.floats().reshape(h.shape[1], -1, weight.floats().shape[-1])
+    first, end = node.attrs["rows"] or (0, w.shape[1])
+    w = w[:, first:end]
+    if node.attrs["transposed"]:
+        return [np.einsum("thr,hrc->thc", h.astype(np.float64), w)]
+    y = [_product(h[:, i], w[i], None, weight.type, inputs) for i in range(h.shape[1])]
+    return [np.stack(y, axis=1)]
+
+
+def _cross_store(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    inputs.sources[node.attrs["cache"]] = (x[0], x[1])
+    return []
+
+
+def _cross_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    k, v = inputs.sources[node.attrs["cache"]]
+    return [_attend(x[0], k, v, node.attrs["scale"], inputs.kv_type, np.ones((len(x[0]), len(k)), bool))]
+
+
+def _causal_conv1d(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    w = inputs.tensors[node.weights[0]].floats().astype(np.float64)
+    n_tap = w.shape[1]
+    padded = np.concatenate([np.zeros((n_tap - 1, x[0].shape[1])), x[0]])
+    (bias,) = node.attrs["bias"]
+    y = sum(padded[j : j + len(x[0])] * w[:, j] for j in range(n_tap))
+    return [y if bias is None else y + inputs.tensors[bias].floats()]
+
+
+def _selective_scan(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    u, dt, b, c = (array.astype(np.float64) for array in x)
+    a, d, *bias = (inputs.tensors[name].floats().astype(np.float64) for name in node.weights)
+    n_head, n_state = dt.shape[1], node.attrs["n_state"]
+    dt = np.logaddexp(0, dt + bias[0].reshape(-1) if bias else dt)
+    u = u.reshape(len(u), n_head, -1)
+    b, c = (np.repeat(t.reshape(len(t), -1, n_state), n_head * n_state // t.shape[1], axis=1) for t in (b, c))
+    h = np.zeros((*u.shape[1:], n_state))
+    y = np.empty_like(u)
+    for t in range(len(u)):
+        h = h * np.exp(dt[t, :, None] * a)[:, None] + (dt[t, :, None] * u[t])[:, :, None] * b[t, :, None]
+        y[t] = np.einsum("hps,hs->hp", h, c[t]) + d.reshape(-1, 1) * u[t]
+    return [y.reshape(len(y), -1)]
+
+
+DEFINITIONS: dict[str, Definition] = {
+    "embed": _embed,
+    "linear": _linear,
+    "rms_norm": _rms_norm,
+    "layer_norm": _layer_norm,
+    "add": lambda node, x, inputs: [x[0] + x[1]],
+    "mul": lambda node, x, inputs: [x[0] * x[1]],
+    "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
+    "scale_rows": lambda node, x, inputs: [x[0] * x[1].reshape(-1, *[1] * (x[0].ndim - 1))],
+    "softcap": lambda node, x, inputs: [activations.softcap(x[0], node.attrs["cap"])],
+    "silu": lambda node, x, inputs: [activations.silu(x[0])],
+    "gelu": lambda node, x, inputs: [activations.gelu(x[0])],
+    "gelu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0])],
+    "sigmoid": lambda node, x, inputs: [activations.sigmoid(x[0])],
+    "relu": lambda node, x, inputs: [np.maximum(x[0], 0)],
+    "swiglu": lambda node, x, inputs: [activations.silu(x[0]) * x[1]],
+    "geglu": lambda node, x, inputs: [activations.gelu(x[0]) * x[1]],
+    "geglu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0]) * x[1]],
+    "reshape": lambda node, x, inputs: [x[0].reshape(-1, *node.attrs["shape"])],
+    "split": _split,
+    "rope": lambda node, x, inputs: [_rotate(x[0], node.attrs, node.weights, inputs)],
+    "attention": _attention,
+    "cross_store": _cross_store,
+    "cross_attention": _cross_attention,
+    "causal_conv1d": _causal_conv1d,
+    "selective_scan": _selective_scan,
+    "choose_experts": lambda node, x, inputs: [
+        routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
+    ],
+    "weigh_experts": lambda node, x, inputs: [routing.weigh(x[0], x[1], node.attrs)],
+    "experts": _experts,
+    "mla_attention": _mla_attention,
+    "slice": lambda node, x, inputs: [x[0][..., node.attrs["start"] :][..., : node.attrs["size"]]],
+    "concat": lambda node, x, inputs: [np.concatenate(x, axis=-1)],
+    "per_head_linear": _per_head_linear,
+    "gather_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
+}
+"""By op name; "override" has none, since its value is not computed."""

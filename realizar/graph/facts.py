@@ -1,0 +1,172 @@
+"""Facts that a row of the op set states by a rule: how it uses weights, what scratch it needs, what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+from realizar.graph.shapes import Attrs, Shapes
+
+INPUTS = ("tokens", "embeddings", "positions", "encoder")
+"""What a program may read of a step: token ids, embeddings in place of tokens, positions, and the K and V that another
+program computed of an encoder input."""
+
+
+def _whole(n_tokens: int) -> float:
+    return 1.0
+
+
+class WeightUse(NamedTuple):
+    """How an op uses one of its weights.
+
+    Attributes
+    ----------
+    multiply_adds : float
+        Multiply-adds with it for one token; 0 where no matrix product is computed.
+    operand : {"", "input", "rows", "hidden", "float"}
+        What the weight is multiplied with: "input", the first input as a whole, which can be quantized once for every
+        op that reads it; "rows", rows of the input that the op quantizes itself; "hidden", values that the op computes
+        in between and quantizes; "float", numbers that stay float32; "" where no matrix product is computed.
+    share : callable
+        Tokens of a step -> expected share of the weight's bytes that the step reads.
+    """
+
+    multiply_adds: float = 0.0
+    operand: str = ""
+    share: Callable[[int], float] = _whole
+
+
+class Scratch(NamedTuple):
+    """Memory that a backend keeps for each token while an op runs: `n_rows` rows of `n` elements.
+
+    Attributes
+    ----------
+    name : str
+    n_rows, n : int
+    form : {"float", "quantized", "input"}
+        "float": float32. "quantized": quantized as products with the weight read it, and nothing where they read
+        float32. "input": copies of the first input in the form that products with the weight read, once for each form.
+    weight : int
+        Index of that weight among the weights of the node.
+    """
+
+    name: str
+    n_rows: int
+    n: int
+    form: str = "float"
+    weight: int = 0
+
+
+ReadsRule = Callable[[Attrs], tuple[str, ...]]
+UseRule = Callable[[Shapes, Shapes, Attrs], list[WeightUse]]
+ScratchRule = Callable[[Shapes, Shapes, Attrs], list[Scratch]]
+KVShapeRule = Callable[[Shapes, Attrs], tuple[int, int, int]]
+RotationRule = Callable[[Attrs], "Mapping[str, Any] | None"]
+
+
+# ---- defaults
+
+
+def reads_nothing(attrs: Attrs) -> tuple[str, ...]:
+    """The inputs alone decide the result."""
+    return ()
+
+
+def read_whole(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]:
+    """Every step reads all weights, and no matrix product is computed (norms, biases)."""
+    return [WeightUse()] * len(weights)
+
+
+def no_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
+    """A backend needs no memory but that of the inputs and outputs."""
+    return []
+
+
+def no_rotation(attrs: Attrs) -> Mapping[str, Any] | None:
+    """The op has no rotary embedding."""
+    return None
+
+
+# ---- what a step reads
+
+
+def embed_reads(attrs: Attrs) -> tuple[str, ...]:
+    """The tokens, or the embeddings in their place; the positions; for token types nothing."""
+    return {"token": ("tokens", "embeddings"), "position": ("positions",), "type": ()}[attrs["by"]]
+
+
+# ---- weights
+
+
+def embed_uses(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]:
+    """One row of the table for each token, at most all rows."""
+    n_rows = prod(weights[0][:-1])
+    return [WeightUse(share=lambda n_tokens: min(n_tokens, n_rows) / n_rows)]
+
+
+def linear_uses(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]:
+    """Every element of a weight is multiplied with one of the input."""
+    return [WeightUse(float(prod(shape)), "input") for shape in weights]
+
+
+def per_head_linear_uses(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]:
+    """The used rows of each head's matrix; transposed, the products are float32."""
+    n_head, k = inputs[0]
+    first, end = attrs["rows"] or (0, prod(weights[0][:-1]) // n_head)
+    n_out = weights[0][-1] if attrs["transposed"] else end - first
+    return [WeightUse(float(n_head * k * n_out), "float" if attrs["transposed"] else "rows")]
+
+
+def expert_uses(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]:
+    """The weights of the chosen experts; the share read is expected for tokens that choose at random."""
+    (n_used,), n_expert = inputs[1], weights[0][0]
+    chosen = n_used / n_expert
+
+    def share(n_tokens: int) -> float:
+        return 1.0 - (1.0 - chosen) ** n_tokens
+
+    operands = ("input", "input", "hidden")
+    return [WeightUse(chosen * prod(w), operand, share) for w, operand in zip(weights, operands, strict=True)]
+
+
+# ---- scratch
+
+
+def attention_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
+    """The rotated query, where the attention rotates."""
+    return [] if attrs["rope"] is None else [Scratch("q_rot", 1, prod(inputs[0]))]
+
+
+def per_head_linear_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
+    """The quantized rows of all heads."""
+    n_head, k = inputs[0]
+    return [] if attrs["transposed"] else [Scratch("x", n_head, k, "quantized")]
+
+
+def expert_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
+    """For each chosen expert: its input, gate and up, their quantized product, and its result."""
+    n_embd, (n_used,), (_, n_out, n_ff) = prod(inputs[0]), inputs[1], weights[2]
+    return [
+        Scratch("gate", n_used, n_ff),
+        Scratch("up", n_used, n_ff),
+        Scratch("out", n_used, n_out),
+        Scratch("x", n_used, n_embd, "input", 0),
+        Scratch("x", n_used, n_embd, "input", 1),
+        Scratch("h", n_used, n_ff, "quantized", 2),
+    ]
+
+
+# ---- keys and values
+
+
+def kv_of_inputs(inputs: Shapes, attrs: Attrs) -> tuple[int, int, int]:
+    """(n_head_kv, head_dim, head_dim_v) of k and v, which are inputs of the op."""
+    (n_head_kv, head_dim), (_, head_dim_v) = inputs[1:3]
+    return n_head_kv, head_dim, head_dim_v
+
+
+def kv_of_attrs(inputs: Shapes, attrs: Attrs) -> tuple[int, int, int]:
+    """(n_head_kv, head_dim, head_dim_v) as the attribute `shape` has it."""
+    shape: tuple[int, int, int] = attrs["shape"]
+    return shape

@@ -1,0 +1,215 @@
+"""The shape rule of every op: which shapes it takes and what shapes it returns; GraphError if they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any
+
+from realizar.errors import GraphError
+from realizar.graph.position import MAX_DISTANCE
+
+Shape = tuple[int, ...]
+"""Of one row: the token dimension is left out."""
+Shapes = list[Shape]
+Attrs = Mapping[str, Any]
+ShapeRule = Callable[[Shapes, Shapes, Attrs], Shapes]
+"""(input shapes, weight shapes, attributes) -> output shapes."""
+
+
+def _need(ok: bool, message: str) -> None:
+    if not ok:
+        raise GraphError(message)
+
+
+def embed(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """A row of the table: (n_embd,)."""
+    return [weights[0][-1:]]
+
+
+def linear(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The whole input, whatever its shape, times each weight (n_out, n_in): (n_out,) each."""
+    k = prod(inputs[0])
+    for shape in weights:
+        _need(len(shape) == 2 and shape[1] == k, f"linear: weight {shape} does not match an input of {k} elements")
+    return [(shape[0],) for shape in weights]
+
+
+def norm(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x; weights have it too, or only its last dimension."""
+    for shape in weights:
+        _need(shape in (inputs[0], inputs[0][-1:]), f"norm: weight {shape} for an input of shape {inputs[0]}")
+    return [inputs[0]]
+
+
+def same(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The common shape of all inputs."""
+    _need(len(set(inputs)) == 1, f"elementwise op: shapes {inputs} differ")
+    return [inputs[0]]
+
+
+def scale_rows(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x; the factor is (1,)."""
+    _need(inputs[1] == (1,), f"scale_rows: a factor of shape (1,) is needed, found {inputs[1]}")
+    return [inputs[0]]
+
+
+def first(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x."""
+    return [inputs[0]]
+
+
+def reshape(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The attribute `shape`, with as many elements as x."""
+    shape: Shape = attrs["shape"]
+    _need(prod(shape) == prod(inputs[0]), f"reshape: {inputs[0]} and {shape} have different numbers of elements")
+    return [shape]
+
+
+def split(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """(size,) for each of the attribute `sizes`, which add up to the elements of x."""
+    sizes: tuple[int, ...] = attrs["sizes"]
+    _need(len(inputs[0]) == 1 and sum(sizes) == inputs[0][0], f"split: sizes {sizes} do not add up to {inputs[0]}")
+    return [(size,) for size in sizes]
+
+
+def rope(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x: (n_head, head_dim)."""
+    dims = attrs["dims"]
+    _need(len(inputs[0]) == 2 and 0 < dims <= inputs[0][1] and dims % 2 == 0,
+          f"rope: {dims} rotated dimensions for {inputs[0]}; an even number <= head_dim is needed")  # fmt: skip
+    _need(all(shape == (dims // 2,) for shape in weights), f"rope: factors {weights} for {dims} rotated dimensions")
+    axes = attrs["axes"]
+    _need(axes is None or (len(axes) == dims // 2 and min(axes) >= 0),
+          f"rope: axes {axes}; one is needed for each of {dims // 2} frequencies")  # fmt: skip
+    return [inputs[0]]
+
+
+def attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """q (n_head, head_dim), k (n_head_kv, head_dim), v (n_head_kv, head_dim_v): (n_head * head_dim_v,)."""
+    q, k, v = inputs[:3]
+    _need(all(len(s) == 2 for s in (q, k, v)), f"attention: q, k, v must be (n_head, head_dim), found {q}, {k}, {v}")
+    _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: shapes q {q}, k {k}, v {v} do not match")
+    if attrs["buckets"] is not None:
+        _need(weights[0][1:] == q[:1], f"attention: buckets {weights[0]} need one column for each head of q {q}")
+        least = 2 if attrs["causal"] else 4  # half of each direction's buckets hold one distance, the others ranges
+        _need(least <= weights[0][0] < least * MAX_DISTANCE,
+              f"attention: {weights[0][0]} buckets; {least} to {least * MAX_DISTANCE - 1} are possible")  # fmt: skip
+    if attrs["sinks"] is not None:
+        _need(weights[-1] == q[:1], f"attention: sinks {weights[-1]}; one is needed for each head of q {q}")
+    return [(q[0] * v[1],)]
+
+
+def cross_store(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """k and v as the cache declares them; no output."""
+    n_head_kv, head_dim, head_dim_v = attrs["shape"]
+    _need(inputs == [(n_head_kv, head_dim), (n_head_kv, head_dim_v)],
+          f"cross_store: k and v {inputs} for a cache of {n_head_kv} heads of {head_dim} and {head_dim_v}")  # fmt: skip
+    return []
+
+
+def cross_attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """q (n_head, head_dim): (n_head * head_dim_v,)."""
+    n_head_kv, head_dim, head_dim_v = attrs["shape"]
+    (q,) = inputs
+    _need(len(q) == 2 and q[1] == head_dim and q[0] % n_head_kv == 0,
+          f"cross_attention: q {q} does not match {n_head_kv} KV heads of {head_dim}")  # fmt: skip
+    return [(q[0] * head_dim_v,)]
+
+
+def causal_conv1d(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x: (n_channel,)."""
+    _need(weights[0][:1] == inputs[0], f"causal_conv1d: weight {weights[0]} for {inputs[0]} channels")
+    return [inputs[0]]
+
+
+def choose_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """Scores (n_expert,): (n_used,)."""
+    (n_expert,) = inputs[0]
+    n_used, n_group, n_group_used = attrs["n_used"], attrs["n_group"], attrs["n_group_used"]
+    _need(all(shape == (n_expert,) for shape in weights), f"choose_experts: bias {weights} for {n_expert} experts")
+    _need(
+        n_group > 0 and n_expert % n_group == 0,
+        f"choose_experts: {n_expert} experts are not divisible into {n_group} groups",
+    )
+    per_group = n_expert // n_group
+    _need(
+        0 < n_group_used <= n_group and 0 < attrs["n_group_best"] <= per_group,
+        f"choose_experts: {n_group_used} of {n_group} groups, by the best {attrs['n_group_best']} of {per_group}",
+    )
+    _need(0 < n_used <= n_group_used * per_group,
+          f"choose_experts: {n_used} experts out of {n_group_used * per_group} candidates")  # fmt: skip
+    return [(n_used,)]
+
+
+def weigh_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """One weight for each chosen expert."""
+    return [inputs[1]]
+
+
+def experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """x (n_embd,), ids and weights (n_used,): (n_out,)."""
+    x, ids, w = inputs
+    gate, up, down = weights
+    n_expert, n_ff, n_embd = up if len(up) == 3 else (0, 0, 0)
+    _need(gate == up and x == (n_embd,) and len(down) == 3 and down[::2] == (n_expert, n_ff) and ids == w,
+          f"experts: gate {gate}, up {up}, down {down} for an input {x}, choice {ids}, weights {w}; "
+          "(n_expert, n_ff, n_embd) twice and (n_expert, n_out, n_ff) are needed")  # fmt: skip
+    return [down[1:2]]
+
+
+def selective_scan(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x: (n_channel,)."""
+    (n_channel,), (n_head,), b, c = inputs
+    a, *rest = weights
+    n_state: int = attrs["n_state"]
+    _need(n_channel % n_head == 0, f"selective_scan: {n_channel} channels cannot be split into {n_head} heads")
+    _need(b == c and b[0] % n_state == 0 and n_head % (b[0] // n_state) == 0,
+          f"selective_scan: b {b} and c {c} are not groups of {n_state} states shared by {n_head} heads")  # fmt: skip
+    alone = n_head == n_channel and b == (n_state,)
+    _need(a == (n_head, 1) or (alone and a == (n_head, n_state)), f"selective_scan: a {a} for {n_head} heads")
+    _need(all(prod(shape) == n_head for shape in rest), f"selective_scan: d and dt_bias {rest} for {n_head} heads")
+    return [inputs[0]]
+
+
+def mla_attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """q (n_head, head_dim), k (n_head_kv, head_dim): (n_head * head_dim_v,)."""
+    q, k = inputs
+    n_head_kv, head_dim, head_dim_v = attrs["shape"]
+    _need(len(q) == 2 and k == (n_head_kv, head_dim) and q[1] == head_dim and q[0] % n_head_kv == 0,
+          f"mla_attention: shapes q {q} and k {k} do not match")  # fmt: skip
+    _need(0 < head_dim_v <= head_dim, f"mla_attention: values of {head_dim_v} elements in keys of {head_dim}")
+    return [(q[0] * head_dim_v,)]
+
+
+def slice_(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """(n_head, size) of (n_head, head_dim)."""
+    (shape,), start, size = inputs, attrs["start"], attrs["size"]
+    _need(len(shape) == 2 and 0 <= start < start + size <= shape[1],
+          f"slice: elements {start} to {start + size} of heads of shape {shape}")  # fmt: skip
+    return [(shape[0], size)]
+
+
+def concat(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """(n_head, n) and (n_head, m): (n_head, n + m)."""
+    a, b = inputs
+    _need(len(a) == len(b) == 2 and a[0] == b[0], f"concat: {a} and {b} differ in the number of heads")
+    return [(a[0], a[1] + b[1])]
+
+
+def per_head_linear(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """x (n_head, n_in): (n_head, n_out)."""
+    n_head, k = inputs[0]
+    n_row, n_col = matrix_of_a_head(weights[0], n_head)
+    first, end = attrs["rows"] or (0, n_row)
+    _need(0 <= first < end <= n_row, f"per_head_linear: rows {first} to {end} of the {n_row} of a head")
+    n_in, n_out = (end - first, n_col) if attrs["transposed"] else (n_col, end - first)
+    _need(k == n_in, f"per_head_linear: weight {weights[0]} does not match heads of {k} elements")
+    return [(n_head, n_out)]
+
+
+def matrix_of_a_head(shape: Shape, n_head: int) -> Shape:
+    """(rows, columns) of each head's matrix in a weight of `per_head_linear`."""
+    rows, columns = prod(shape[:-1]), shape[-1]
+    _need(rows % n_head == 0, f"per_head_linear: weight {shape} cannot be split into {n_head} heads")
+    return rows // n_head, columns

@@ -1,0 +1,247 @@
+"""LoadedModel: a model and its engine, and how what is asked for becomes requests; the base of LLM and AsyncLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from realizar import store
+from realizar.calls import ChatPrompts, ToolUse
+from realizar.engine.engine import Engine
+from realizar.engine.scoring import pooler
+from realizar.errors import ParameterError, RealizarError, memory_for, shown
+from realizar.forks import cached_property
+from realizar.model import load as load_model
+from realizar.params import Activations, EngineParams, KVType, SamplingParams
+from realizar.params.per_prompt import as_prompts, params_of_each
+
+if TYPE_CHECKING:
+    import os
+
+    from realizar.engine.request import Request, TextRequest
+    from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
+    from realizar.engine.stats import EngineStats
+    from realizar.model import Model
+    from realizar.tokenizer import Tokenizer
+
+Prompt = str | Sequence[int]
+Messages = Sequence[Mapping[str, Any]]
+Tools = Sequence[Mapping[str, Any]]
+ToolChoice = Literal["auto", "none", "required"] | Mapping[str, Any]
+
+R = TypeVar("R", bound="Request")
+
+DEFAULT = SamplingParams()
+"""What a request gets that names no params."""
+
+
+class LoadedModel:
+    """A model, ready for requests; `LLM` and `AsyncLLM` say how they are waited for.
+
+    Parameters
+    ----------
+    model : str or PathLike
+        A name of `realizar list`, hf:owner/repo/file.gguf, or the path of a GGUF file. What is not here yet is
+        fetched.
+    n_threads : int, optional
+        Worker threads; by default as many as the process has physical cores.
+    n_ctx : int, optional
+        Tokens (prompt and answer) that one sequence may have; by default the model's own, at most 4096. A model with
+        longrope (Phi-3) computes with its long factors where this exceeds its original context, as in llama.cpp.
+    n_seqs : int
+        Sequences of that length that the cache can hold at once; shorter ones, accordingly more.
+    n_batch : int
+        Tokens computed in one step at most. An encoder reads a text in one step, so this bounds its length, too.
+    kv_type : {"f16", "f32", "int8"} or a pair of them
+        Type of cached keys and values; a pair names that of K and that of V. "int8" takes half of the memory; where
+        K is large in few dimensions, as in Qwen2.5, ("f16", "int8") costs less accuracy (docs/decisions/0009).
+    activations : {"int8", "int16", "f32"}, optional
+        What the inputs of products with quantized weights are rounded to. "int16" loses next to nothing; prefill takes
+        nearly twice as long as with "int8" and decode a few percent longer. "f32" is exact and slow. By default
+        "int16" for decoders with fewer than 10^9 weights and "int8" for all others (docs/decisions/0026).
+    load : {"mmap", "read"}
+        Map the file, or read it (safe when it may change while it is used).
+    speculate : {"ngram"}, optional
+        Guess what comes next from what was said before, and verify several guesses in one step: the same texts, faster
+        where they repeat their prompts (docs/speculation.md).
+    draft : str or PathLike, optional
+        A smaller model with the same vocabulary that guesses instead.
+    n_draft : int
+        Guesses about one text in one step at most.
+    max_waiting : int, optional
+        Requests that may wait for their turn; further ones are refused with a BusyError.
+
+    Raises
+    ------
+    ModelNotFoundError, DownloadError
+        If there is no such model, or it cannot be fetched.
+    GGUFError, UnknownArchitectureError, TensorError
+        If the file cannot be used.
+    ParameterError
+        If a parameter makes no sense, or asks for more memory than there is.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        n_threads: int | None = None,
+        n_ctx: int | None = None,
+        n_seqs: int = 4,
+        n_batch: int = 512,
+        kv_type: KVType | tuple[KVType, KVType] = "f16",
+        activations: Activations | None = None,
+        load: Literal["mmap", "read"] = "mmap",
+        speculate: Literal["ngram"] | None = None,
+        draft: str | os.PathLike[str] | None = None,
+        n_draft: int = 31,
+        max_waiting: int | None = None,
+    ) -> None:
+        self._engine: Engine | None = None
+        self.params = EngineParams(
+            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
+            max_waiting,
+        )  # fmt: skip
+        models: list[Model] = []
+        try:
+            with memory_for(f"loading {shown(model)}", lambda: _sizes(models, self.params)):
+                models.extend(
+                    load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
+                )
+                self._engine = Engine(models[0], self.params, None if draft is None else models[1])
+        except Exception:
+            for loaded in models:
+                loaded.close()
+            raise
+
+    @property
+    def engine(self) -> Engine:
+        """The engine behind it, for tools that need more than text.
+
+        Raises
+        ------
+        RealizarError
+            If the LLM is closed.
+        """
+        if self._engine is None:
+            raise RealizarError("this LLM is closed; make a new one")
+        return self._engine
+
+    @property
+    def sampling_defaults(self) -> Mapping[str, Any]:
+        """Fields of `SamplingParams` for which the model's file has values: those of requests that leave them unset."""
+        return self.engine.sampling_defaults
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer; built when first used."""
+        return self.engine.model.tokenizer
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that one sequence may have."""
+        return self.engine.n_ctx
+
+    def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Return the token ids of a text.
+
+        Parameters
+        ----------
+        text : str
+        add_special : bool
+            Add BOS and EOS where the model wants them.
+        parse_special : bool
+            Read the names of special tokens as these tokens; never do it with text of a stranger.
+        """
+        return self.tokenizer.encode(text, add_special, parse_special)
+
+    def detokenize(self, token_ids: Sequence[int], skip_special: bool = True) -> str:
+        """Return the text of token ids, by default without special tokens."""
+        return self.tokenizer.decode(token_ids, skip_special)
+
+    def stats(self) -> EngineStats:
+        """Return what the engine is doing and has done: requests, cache, tokens, seconds."""
+        return self.engine.stats()
+
+    def _text_requests(
+        self, prompts: Any, params: SamplingParams | Sequence[SamplingParams], priority: int
+    ) -> list[TextRequest]:
+        """Hand in one prompt or several, each with its params; all of them or none."""
+        several = as_prompts(prompts)
+        each = params_of_each(params, len(several))
+        return all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+
+    def _text_request(
+        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
+    ) -> TextRequest:
+        if isinstance(params, SamplingParams) and params.n_beams > 1:
+            return self.engine.beam_search(self._ids(prompt), params, priority)
+        return self.engine.generate(self._ids(prompt), params, tools, priority)
+
+    def _streamed(
+        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
+    ) -> TextRequest:
+        """Hand in a prompt whose one text is to be streamed."""
+        if isinstance(params, SamplingParams) and params.n_texts > 1:
+            raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
+        return self._text_request(prompt, params, priority, tools)
+
+    @cached_property
+    def _prompts(self) -> ChatPrompts:
+        return ChatPrompts(self.tokenizer)
+
+    def _logits_request(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None) -> LogitsRequest:
+        if decoder_tokens is None:
+            return self.engine.logits(token_ids)
+        return self.engine.logits(decoder_tokens, source=token_ids)
+
+    def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
+        """Return whether a single text is to be scored, and the tokens of the prompt with those of each text."""
+        single = not isinstance(continuation, list) or all(isinstance(item, Integral) for item in continuation)
+        return single, [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
+
+    def _score_requests(self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int) -> list[ScoreRequest]:
+        return all_or_none(self.engine.score(*pair, n_top) for pair in pairs)
+
+    def _ids_of_both(self, prompt: Prompt, continuation: Any) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the tokens of a prompt, and of what comes behind it."""
+        if not isinstance(continuation, str):
+            return self._ids(prompt), continuation
+        if not isinstance(prompt, str) or self.engine.model.has_encoder:
+            return self._ids(prompt), self.tokenize(continuation, add_special=False)
+        alone, both = self.tokenize(prompt), self.tokenize(prompt + continuation)
+        n = next((i for i, (a, b) in enumerate(zip(alone, both, strict=False)) if a != b), min(len(alone), len(both)))
+        if alone and not n:
+            raise ParameterError(
+                f"score: {shown(prompt)} and {shown(continuation)} begin with one token that both have a part in, so "
+                "that nothing stands before what is to be scored; give a longer prompt, or token ids"
+            )
+        return both[:n], both[n:]
+
+    def _pooler(self, pooling: str | None, normalize: bool) -> Callable[[Sequence[Any]], Any]:
+        return pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
+
+    def _embedding_requests(self, texts: Any) -> list[EmbeddingRequest]:
+        return all_or_none(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
+
+    def _ids(self, prompt: Prompt) -> Sequence[int]:
+        return self.tokenize(prompt) if isinstance(prompt, str) else prompt
+
+
+def all_or_none(requests: Iterable[R]) -> list[R]:
+    """Hand in requests one by one; where one cannot be, cancel those before it."""
+    made: list[R] = []
+    try:
+        made.extend(requests)
+    except BaseException:
+        for request in made:
+            request.cancel()
+        raise
+    return made
+
+
+def _sizes(models: list[Model], params: EngineParams) -> str:
+    """What was asked for when memory ran out, as far as it is known by then."""
+    asked = "".join(f"{m.file.path.name} has {m.file.n_bytes / 2**20:.1f} MiB; " for m in models)
+    return f"{asked}n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens were asked for; ask for less, or load='mmap'"
