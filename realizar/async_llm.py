@@ -36,7 +36,8 @@ class AsyncLLM(LoadedModel):
 
     Parameters
     ----------
-    model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft
+    model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
+    max_waiting
         As those of `LLM`.
 
     Examples
@@ -50,19 +51,21 @@ class AsyncLLM(LoadedModel):
         self,
         prompts: Prompt | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        *,
+        priority: int = 0,
     ) -> list[Completion]:
         """Continue one or several prompts; as `LLM.generate`."""
-        requests = await _made(lambda: self._text_requests(prompts, params))
+        requests = await _made(lambda: self._text_requests(prompts, params, priority))
         await _complete(self.engine, requests)
         return [request.completion() for request in requests]
 
-    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> AsyncTextStream:
+    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncTextStream:
         """Continue one prompt, piece by piece; as `LLM.stream`, but errors come when the first piece is asked for."""
-        return AsyncTextStream(self._followed(lambda: self._streamed(prompt, params)))
+        return AsyncTextStream(self._followed(lambda: self._streamed(prompt, params, priority)))
 
-    def events(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> AsyncHandle:
+    def events(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncHandle:
         """Continue one prompt and follow it by typed events; as `LLM.events`, errors as with `stream`."""
-        return self._followed(lambda: self._text_request(prompt, params))
+        return self._followed(lambda: self._text_request(prompt, params, priority))
 
     def _followed(self, make: Callable[[], TextRequest]) -> AsyncHandle:
         return AsyncHandle(self.engine, make)
@@ -70,24 +73,25 @@ class AsyncLLM(LoadedModel):
     @overload
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: Literal[False] = False,
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: Literal[True],
     ) -> AsyncTextStream: ...  # fmt: skip
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
         """Answer the last message of a conversation; as `LLM.chat`: to be awaited, or iterated over with `stream`."""
 
-        def prompt() -> Any:
-            return self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
+        def prompt() -> tuple[Any, ...]:
+            ids, own, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
+            return ids, own, priority, use
 
         if stream:
             return AsyncTextStream(self._followed(lambda: self._streamed(*prompt())))
@@ -96,23 +100,26 @@ class AsyncLLM(LoadedModel):
     @overload
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[False] = False,
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[True],
     ) -> AsyncTextStream: ...  # fmt: skip
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
         """Write what belongs between two texts; as `LLM.infill`: to be awaited, or iterated over with `stream`."""
         if stream:
             return AsyncTextStream(
-                self._followed(lambda: self._streamed(self.tokenizer.infill(prefix, suffix, order), params))
+                self._followed(lambda: self._streamed(self.tokenizer.infill(prefix, suffix, order), params, priority))
             )
-        return self._one(lambda: [self._text_request(self.tokenizer.infill(prefix, suffix, order), params)])
+        return self._one(lambda: [self._text_request(self.tokenizer.infill(prefix, suffix, order), params, priority)])
 
     async def _one(self, make: Callable[[], list[TextRequest]]) -> Completion:
         requests = await _made(make)

@@ -54,6 +54,8 @@ class LLM(LoadedModel):
         A smaller model with the same vocabulary that guesses instead.
     n_draft : int
         Guesses about one text in one step at most.
+    max_waiting : int, optional
+        Requests that may wait for their turn; further ones are refused with a BusyError.
 
     Raises
     ------
@@ -74,6 +76,8 @@ class LLM(LoadedModel):
         self,
         prompts: Prompt | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        *,
+        priority: int = 0,
     ) -> list[Completion]:
         """Continue one or several prompts, or answer them where the model has an encoder, all at once.
 
@@ -83,6 +87,8 @@ class LLM(LoadedModel):
             Text gets the BOS token where the model wants one; special tokens in it are plain text.
         params : SamplingParams or list of SamplingParams, optional
             For all prompts, or one for each.
+        priority : int
+            Requests with more go first, and may preempt those with less (docs/scheduling.md).
 
         Returns
         -------
@@ -95,18 +101,22 @@ class LLM(LoadedModel):
             If a prompt is empty, a token id does not exist, or the numbers of prompts and params differ.
         ContextFullError
             If a prompt is longer than the context.
+        BusyError
+            If more than `max_waiting` requests wait already.
         """
-        requests = self._text_requests(prompts, params)
+        requests = self._text_requests(prompts, params, priority)
         self.engine.complete(requests)
         return [request.completion() for request in requests]
 
-    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> TextStream:
+    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> TextStream:
         """Continue one prompt, piece by piece.
 
         Parameters
         ----------
         prompt : str or token ids
         params : SamplingParams, optional
+        priority : int
+            As in `generate`.
 
         Returns
         -------
@@ -118,15 +128,17 @@ class LLM(LoadedModel):
         ParameterError, ContextFullError
             As `generate`, at once.
         """
-        return self._text_stream(prompt, params)
+        return self._text_stream(prompt, params, priority)
 
-    def events(self, prompt: Prompt, params: SamplingParams = DEFAULT) -> Handle:
+    def events(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> Handle:
         """Continue one prompt by one text or several, and follow them by typed events (`realizar.engine.output`).
 
         Parameters
         ----------
         prompt : str or token ids
         params : SamplingParams, optional
+        priority : int
+            As in `generate`.
 
         Returns
         -------
@@ -138,27 +150,29 @@ class LLM(LoadedModel):
         ParameterError, ContextFullError
             As `generate`, at once.
         """
-        return self.engine.loop.submit(self._text_request(prompt, params))
+        return self.engine.loop.submit(self._text_request(prompt, params, priority))
 
-    def _text_stream(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextStream:
-        request = self._streamed(prompt, params, tools)
+    def _text_stream(
+        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
+    ) -> TextStream:
+        request = self._streamed(prompt, params, priority, tools)
         return TextStream(self.engine.loop.submit(request), request)
 
     @overload
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def chat(
         self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None,
+        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Answer the last message of a conversation.
@@ -173,6 +187,8 @@ class LLM(LoadedModel):
             list of parts {"type": "text", "text": str}. Names of special tokens count as such inside a content too, as
             with other engines: take them out of text that you do not trust.
         params : SamplingParams, optional
+        priority : int
+            As in `generate`.
         tools : list of dict, optional
             What the answer may call, as OpenAI's clients describe it; arguments keep to their schema (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
@@ -191,23 +207,26 @@ class LLM(LoadedModel):
         """
         ids, params, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
         if stream:
-            return self._text_stream(ids, params, use)
-        request = self._text_request(ids, params, use)
+            return self._text_stream(ids, params, priority, use)
+        request = self._text_request(ids, params, priority, use)
         self.engine.complete([request])
         return request.completion()
 
     @overload
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def infill(
         self, prefix: str, suffix: str, params: SamplingParams = DEFAULT, *, order: Order | None = None,
+        priority: int = 0,
         stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Write what belongs between two texts, with the tokens that the model was trained to fill in by.
@@ -217,6 +236,8 @@ class LLM(LoadedModel):
         prefix, suffix : str
             What is in front of the gap and behind it.
         params : SamplingParams, optional
+        priority : int
+            As in `generate`.
         order : {"psm", "spm"}, optional
             Whether the model reads the prefix first or the suffix; by default as its file tells (docs/infill.md).
         stream : bool
@@ -230,7 +251,9 @@ class LLM(LoadedModel):
             As `generate`.
         """
         ids = self.tokenizer.infill(prefix, suffix, order)
-        return self.stream(ids, params) if stream else self.generate(ids, params)[0]
+        return (
+            self.stream(ids, params, priority=priority) if stream else self.generate(ids, params, priority=priority)[0]
+        )
 
     def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
         """Return the logits after every token of a text.

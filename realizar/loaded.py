@@ -13,18 +13,20 @@ from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, RealizarError, memory_for, shown
 from realizar.forks import cached_property
 from realizar.model import load as load_model
-from realizar.params import Activations, EngineParams, KVType, SamplingParams
-from realizar.params.per_prompt import as_prompts, params_of_each
+from realizar.params import Activations, EngineParams, KVType, Part, SamplingParams, Tokens
+from realizar.params.per_prompt import as_prompts, is_parts, params_of_each
 
 if TYPE_CHECKING:
     import os
 
     from realizar.engine.request import Request, TextRequest
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
+    from realizar.engine.stats import EngineStats
     from realizar.model import Model
     from realizar.tokenizer import Tokenizer
 
-Prompt = str | Sequence[int]
+Prompt = str | Sequence[int] | Sequence[Part]
+"""Text, token ids, or a list of parts, at least one of which is `Tokens` or `Embeddings`."""
 Messages = Sequence[Mapping[str, Any]]
 Tools = Sequence[Mapping[str, Any]]
 ToolChoice = Literal["auto", "none", "required"] | Mapping[str, Any]
@@ -68,6 +70,8 @@ class LoadedModel:
         A smaller model with the same vocabulary that guesses instead.
     n_draft : int
         Guesses about one text in one step at most.
+    max_waiting : int, optional
+        Requests that may wait for their turn; further ones are refused with a BusyError.
 
     Raises
     ------
@@ -93,10 +97,12 @@ class LoadedModel:
         speculate: Literal["ngram"] | None = None,
         draft: str | os.PathLike[str] | None = None,
         n_draft: int = 31,
+        max_waiting: int | None = None,
     ) -> None:
         self._engine: Engine | None = None
         self.params = EngineParams(
-            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft
+            n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
+            max_waiting,
         )  # fmt: skip
         models: list[Model] = []
         try:
@@ -155,30 +161,40 @@ class LoadedModel:
         """Return the text of token ids, by default without special tokens."""
         return self.tokenizer.decode(token_ids, skip_special)
 
-    def _text_requests(self, prompts: Any, params: SamplingParams | Sequence[SamplingParams]) -> list[TextRequest]:
+    def stats(self) -> EngineStats:
+        """Return what the engine is doing and has done: requests, cache, tokens, seconds."""
+        return self.engine.stats()
+
+    def _text_requests(
+        self, prompts: Any, params: SamplingParams | Sequence[SamplingParams], priority: int
+    ) -> list[TextRequest]:
         """Hand in one prompt or several, each with its params; all of them or none."""
         several = as_prompts(prompts)
         each = params_of_each(params, len(several))
-        return all_or_none(self._text_request(*pair) for pair in zip(several, each, strict=True))
+        return all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
 
-    def _text_request(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextRequest:
+    def _text_request(
+        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
+    ) -> TextRequest:
         if isinstance(params, SamplingParams) and params.n_beams > 1:
-            return self.engine.beam_search(self._ids(prompt), params)
-        return self.engine.generate(self._ids(prompt), params, tools)
+            return self.engine.beam_search(self._ids(prompt), params, priority)
+        return self.engine.generate(self._ids(prompt), params, tools, priority)
 
-    def _streamed(self, prompt: Prompt, params: SamplingParams, tools: ToolUse | None = None) -> TextRequest:
+    def _streamed(
+        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
+    ) -> TextRequest:
         """Hand in a prompt whose one text is to be streamed."""
         if isinstance(params, SamplingParams) and params.n_texts > 1:
             raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
-        return self._text_request(prompt, params, tools)
+        return self._text_request(prompt, params, priority, tools)
 
     @cached_property
     def _prompts(self) -> ChatPrompts:
         return ChatPrompts(self.tokenizer)
 
-    def _logits_request(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None) -> LogitsRequest:
+    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None) -> LogitsRequest:
         if decoder_tokens is None:
-            return self.engine.logits(token_ids)
+            return self.engine.logits(token_ids if isinstance(token_ids, str) else self._ids(token_ids))
         return self.engine.logits(decoder_tokens, source=token_ids)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
@@ -210,8 +226,14 @@ class LoadedModel:
     def _embedding_requests(self, texts: Any) -> list[EmbeddingRequest]:
         return all_or_none(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
 
-    def _ids(self, prompt: Prompt) -> Sequence[int]:
-        return self.tokenize(prompt) if isinstance(prompt, str) else prompt
+    def _ids(self, prompt: Prompt) -> Any:
+        """Return token ids, or parts without text; of parts the first one gets the BOS token if it is text."""
+        if isinstance(prompt, str):
+            return self.tokenize(prompt)
+        if not is_parts(prompt):
+            return prompt
+        parts = [self.tokenize(part, not i) if isinstance(part, str) else part for i, part in enumerate(prompt)]
+        return [Tokens(part) if isinstance(part, list) else part for part in parts if part != []]
 
 
 def all_or_none(requests: Iterable[R]) -> list[R]:

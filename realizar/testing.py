@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,25 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels import table
-from realizar.arch import Architecture, ArchMetadata
-from realizar.arch.architecture import Weight, WeightTable, expand
+from realizar.arch import Architecture
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.errors import ParameterError
-from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
 from realizar.graph import Graph, Node, reference
 from realizar.model import Model
 from realizar.params import Activations
-from realizar.quants import FORMATS, quantize
 from realizar.runtime.backend import CompileParams, StorageParams
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
+from realizar.tiny_model import N_VOCAB as N_VOCAB
+from realizar.tiny_model import tiny_metadata as tiny_metadata
+from realizar.tiny_model import tiny_model as tiny_model
 
 F32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
 N_TOKENS = 45  # of a test prompt: a few cache blocks, the last one partly filled
 N_CTX = 128  # of a test session
-N_VOCAB = 288
 N_SOURCE = 37  # of a text that a decoder answers to
 TOLERANCE = 1e-5
 # Experts round to int8 between their products: what lies half way between two numbers may go to the other one.
@@ -41,23 +39,6 @@ TOLERANCE_INSIDE = 2e-3
 
 class ConformanceError(AssertionError):
     """An architecture does not behave as every architecture must; the message says where."""
-
-
-def tiny_metadata(name: str) -> dict[str, Any]:
-    """Metadata of a tiny model: the keys that `Architecture.hparams` reads, with sizes that every format divides."""
-    return {
-        "general.architecture": name,
-        f"{name}.block_count": 2,
-        f"{name}.context_length": 512,
-        f"{name}.embedding_length": 256,
-        f"{name}.feed_forward_length": 512,
-        f"{name}.vocab_size": N_VOCAB,
-        f"{name}.attention.head_count": 4,
-        f"{name}.attention.head_count_kv": 2,
-        f"{name}.attention.layer_norm_rms_epsilon": 1e-5,
-        f"{name}.attention.layer_norm_epsilon": 1e-5,
-        f"{name}.rope.freq_base": 10000.0,
-    }
 
 
 def check_architecture(
@@ -116,71 +97,6 @@ def _isa_levels(names: Sequence[str] | None) -> tuple[str, ...]:
         if name not in available:
             raise ParameterError(f"isa_levels: this CPU does not run {name!r}; it runs {', '.join(available)}")
     return available if names is None else tuple(names)
-
-
-# ---- tiny models
-
-
-@contextmanager
-def tiny_model(
-    arch: Architecture,
-    metadata: Mapping[str, Any],
-    type_name: str,
-    folder: Path,
-    *,
-    optional: bool = True,
-    seed: int = 0,
-) -> Iterator[Model]:
-    """Writes a tiny random model file and opens it.
-
-    Without `optional`, all that may be left out is, with what depends on it, and what may be fused is in parts.
-    """
-    path = folder / f"{arch.name}-{type_name}-{optional}.gguf"
-    hp = arch.hparams(ArchMetadata(metadata, arch.name))
-    rng = np.random.default_rng(0)
-    writer = GGUFWriter(path)
-    for key, value in metadata.items():
-        writer.add(key, value)
-    for name, weight in _written(expand(arch.tensors(hp), hp.n_layer), optional).items():
-        if ((weight.optional or weight.alias or weight.where) and not optional) or (weight.unless and optional):
-            continue
-        _add(writer, name + weight.suffix, _random(weight, rng), type_name)
-        if weight.bias is True or (weight.bias is None and optional):
-            _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.bias_shape).astype(np.float32), "F32")
-    writer.write()
-    with GGUFFile(path) as file:
-        model = Model(file, arch)
-        yield model
-        model.close()
-
-
-def _written(table: WeightTable, fused: bool) -> WeightTable:
-    """The tensors of a file that holds what has parts whole, or in parts."""
-    out: WeightTable = {}
-    for name, weight in table.items():
-        out.update(weight.split(name) if weight.parts and not fused else {name: weight})
-    return out
-
-
-def _random(weight: Weight, rng: np.random.Generator) -> F32:
-    """Norms and factors near one, decays near minus one, matrices that keep the size of what they multiply."""
-    if weight.negative:
-        decay: F32 = -(0.1 + np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
-        return decay
-    if len(weight.shape) == 1:
-        vector: F32 = (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
-        return vector
-    matrix: F32 = (rng.standard_normal(weight.shape) / np.sqrt(weight.shape[-1])).astype(np.float32)
-    return matrix
-
-
-def _add(writer: GGUFWriter, name: str, array: F32, type_name: str) -> None:
-    """Adds a tensor in the wanted format, or the widest one below it that its rows fit."""
-    if array.ndim == 1 or array.shape[-1] % 32:
-        type_name = "F32"
-    elif array.shape[-1] % FORMATS[type_name].n_elements:
-        type_name = "Q8_0"
-    writer.add_tensor(name, quantize(array, type_name), array.shape, GGMLType[type_name])
 
 
 # ---- running plans without an engine

@@ -1,11 +1,11 @@
-"""Clocks that a test moves itself, so that no result depends on how fast a machine is."""
+"""Fake clocks, so that test results do not depend on the machine's speed."""
 
 import threading
 import time
 
 
 class Clock:
-    """Stands in for the module `time`: it goes on by `tick` seconds whenever it is looked at, and by what is added."""
+    """Replaces the module `time`; advances by `tick` seconds with every read, and by changes of `now`."""
 
     def __init__(self, tick: float = 0.0) -> None:
         self.now = 0.0
@@ -19,7 +19,7 @@ class Clock:
 
 
 class ProcessorClocks:
-    """Stands in for `worker._processor_clock`: the processor time of each thread is what was spent in its name."""
+    """Replaces `worker._processor_clock`; a thread's CPU time is the sum of its `spend` calls."""
 
     def __init__(self) -> None:
         self.spent: dict[int, float] = {}
@@ -29,12 +29,12 @@ class ProcessorClocks:
         return lambda: self.spent.get(thread, 0.0)
 
     def spend(self, seconds: float) -> None:
-        """Let the calling thread have computed for so long."""
+        """Add CPU time to the calling thread."""
         thread = threading.get_ident()
         self.spent[thread] = self.spent.get(thread, 0.0) + seconds
 
 
 def wait_until(condition) -> None:
-    """Wait for something that happens in another thread or process; the limit on every test ends what never does."""
+    """Poll until a condition in another thread or process holds; the test timeout ends an endless wait."""
     while not condition():
         time.sleep(0.001)

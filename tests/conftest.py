@@ -25,16 +25,18 @@ def use_the_installed_package():
     if any((kernels / f"plan{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
         return
     sys.path[:] = [path for path in sys.path if Path(path or os.curdir).resolve() != ROOT]
-    if importlib.util.find_spec("realizar") is None:
-        raise pytest.UsageError(
-            f"realizar is not installed, and its kernels are not built in {kernels}: run pip install '.[test]'"
-        )
     if "PYTHONPATH" in os.environ:
         paths = os.environ["PYTHONPATH"].split(os.pathsep)
         os.environ["PYTHONPATH"] = os.pathsep.join(p for p in paths if Path(p or os.curdir).resolve() != ROOT)
 
 
 use_the_installed_package()
+
+
+def pytest_configure():
+    """One message in place of an error for each file of tests."""
+    if importlib.util.find_spec("realizar") is None:
+        raise pytest.UsageError("realizar is not installed, nor are its kernels built here: run pip install '.[test]'")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -136,13 +136,15 @@ def test_a_cancelled_task_gives_its_request_up(model):
         await anext(stream)
         request = stream._events.request
         await stream.aclose()
-        other = llm.stream("abd", LONG)
+        other = llm.stream("abe", LONG)
         await anext(other)
         dropped = other._events.request
         del other
         gc.collect()
-        task = asyncio.create_task(llm.generate("abe", LONG))
-        await asyncio.sleep(0)
+        task = asyncio.create_task(llm.generate("acd", LONG))
+        has_begun = asyncio.Event()
+        asyncio.get_running_loop().call_soon(has_begun.set)
+        await has_begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -1,4 +1,4 @@
-"""LLM over a model that is made up: what it accepts, what it gives, and what it refuses."""
+"""LLM on a tiny random model: inputs, results and errors."""
 
 import gc
 import threading
@@ -50,7 +50,7 @@ def test_one_prompt(llm, prompt):
     assert completion.finish_reason == "length"
 
 
-def test_several_prompts(llm):
+def test_list_of_prompts(llm):
     completions = llm.generate(["abc", [4, 5], "qr"], [GREEDY, GREEDY, SamplingParams(temperature=0.0, max_tokens=2)])
     assert [c.text for c in completions] == [answer("abc"), answer("de"), answer("qr", 2)]
     assert [c.text for c in llm.generate([[1, 2, 3], [4, 5]], GREEDY)] == [answer("abc"), answer("de")]
@@ -65,18 +65,18 @@ def test_default_params(llm):
 @pytest.mark.parametrize(
     "prompt", ["", [], [""], ["abc", ""], [[]], [99], [[1], [-1]], [1, "a"], 5, [None], [1.0], b"abc"]
 )
-def test_prompts_that_cannot_be(llm, prompt):
+def test_invalid_prompts(llm, prompt):
     with pytest.raises(ParameterError):
         llm.generate(prompt, GREEDY)
     assert llm.generate("abc", GREEDY)[0].text == answer("abc")
 
 
-def test_as_many_params_as_prompts(llm):
+def test_number_of_params_must_match_prompts(llm):
     with pytest.raises(ParameterError, match="2 prompts, but 1 params"):
         llm.generate(["a", "b"], [GREEDY])
 
 
-def test_a_prompt_longer_than_the_context(llm):
+def test_prompt_longer_than_the_context(llm):
     for ask in (llm.generate, llm.stream):
         with pytest.raises(ContextFullError, match="129 tokens do not fit into the context of 128"):
             ask("a" * 129, GREEDY)
@@ -84,7 +84,7 @@ def test_a_prompt_longer_than_the_context(llm):
         llm.logits([1] * 129)
 
 
-def test_one_bad_prompt_leaves_nothing_behind(llm):
+def test_one_invalid_prompt_leaves_no_request(llm):
     with pytest.raises(ContextFullError):
         llm.generate(["abc", "a" * 129], GREEDY)
     llm.generate("abc", GREEDY)
@@ -92,7 +92,7 @@ def test_one_bad_prompt_leaves_nothing_behind(llm):
     assert not llm.engine.scheduler.waiting
 
 
-def test_stream_gives_the_text_in_pieces(llm):
+def test_stream_pieces_concatenate_to_the_text(llm):
     stream = llm.stream("abc", GREEDY)
     pieces = list(stream)
     assert len(pieces) == 6
@@ -101,7 +101,7 @@ def test_stream_gives_the_text_in_pieces(llm):
     assert next(stream, None) is None
 
 
-def test_a_stream_that_is_dropped_ends_its_request(llm):
+def test_dropped_stream_cancels_its_request(llm):
     stream = llm.stream("abc", SamplingParams(temperature=0.0, max_tokens=100, ignore_eos=True))
     next(stream)
     request = stream._request
@@ -112,7 +112,7 @@ def test_a_stream_that_is_dropped_ends_its_request(llm):
     assert not llm.engine.scheduler.running
 
 
-def test_chat_finds_the_turns_before_in_the_cache(llm, model):
+def test_chat_reuses_earlier_turns_from_the_prefix_cache(llm, model):
     with pytest.raises(TemplateError, match="no chat template"):
         llm.chat([{"role": "user", "content": "a"}])
     model.tokenizer.chat_template = Template()
@@ -131,12 +131,12 @@ def test_logits(llm):
     np.testing.assert_array_equal(logits, [expected(FULL, [1, 2, 3][: i + 1]) for i in range(3)])
 
 
-def test_tokenize_and_back(llm):
+def test_tokenize_round_trip(llm):
     assert llm.tokenize("abc") == [1, 2, 3]
     assert llm.detokenize([1, 2, 3]) == "abc"
 
 
-def test_threads_may_call_at_once(llm):
+def test_concurrent_calls(llm):
     texts = ["abc", "de" * 20, "f", "ghijk" * 9]
     found = {}
     threads = [
@@ -150,7 +150,7 @@ def test_threads_may_call_at_once(llm):
     assert found == {text: answer(text) for text in texts}
 
 
-def test_close_gives_everything_back(model):
+def test_close_releases_everything(model):
     llm = LLM("made-up", n_threads=2, n_ctx=128)
     llm.generate("abc", GREEDY)
     cache = weakref.ref(llm.engine.cache)
@@ -161,7 +161,7 @@ def test_close_gives_everything_back(model):
     assert cache() is None
 
 
-def test_a_closed_llm_says_so(model):
+def test_closed_llm_raises(model):
     llm = LLM("made-up", n_threads=2, n_ctx=128)
     stream = llm.stream("abc", GREEDY)
     llm.close()
@@ -173,25 +173,25 @@ def test_a_closed_llm_says_so(model):
             use()
 
 
-def test_parameters_are_checked_before_the_model_is_looked_for():
+def test_parameters_are_validated_before_the_model_is_resolved():
     with pytest.raises(ParameterError, match="n_ctx"):
         LLM("no such model", n_ctx=0)
 
 
-def test_more_memory_than_there_is(model):
+def test_out_of_memory(model):
     with pytest.raises(ParameterError, match=r"GiB in one piece.*less n_ctx"):
         LLM("made-up", n_threads=2, n_ctx=1 << 24, n_seqs=4096)
     assert model.closed
 
 
-def test_names_of_the_package():
+def test_public_names():
     assert {"LLM", "SamplingParams", "Completion", "hookimpl"} <= set(dir(realizar))
     assert realizar.LLM is LLM
     with pytest.raises(AttributeError, match="it has LLM"):
         realizar.LLMs  # noqa: B018
 
 
-def test_the_end_of_generation_is_no_text(llm):
+def test_end_of_generation_token_is_not_text(llm):
     (completion,) = llm.generate([[1, 2, 3]], SamplingParams(temperature=0.0, max_tokens=100))
     assert completion.token_ids == continuation(FULL, [1, 2, 3], 100, 128)
     assert "`" not in completion.text

@@ -1,4 +1,4 @@
-"""What an import costs: names of the package are looked up when used, libraries are loaded when needed."""
+"""Lazy imports: names of the package and heavy libraries are imported on first use."""
 
 import subprocess
 import sys
@@ -7,16 +7,16 @@ LATE = ("jinja2", "tokenizers", "sentencepiece", "typer", "rich", "huggingface_h
 
 
 def loaded(code):
-    """Names of all modules that a fresh interpreter has loaded after some code."""
+    """Return the modules loaded by a fresh interpreter after some code."""
     code += "\nimport sys; print(*sys.modules)"
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_importing_the_package_loads_next_to_nothing():
+def test_importing_the_package_is_lazy():
     modules = loaded("import realizar")
     assert not modules & {"numpy", "pluggy", *LATE}
     assert {name for name in modules if name.startswith("realizar.")} == set()
 
 
-def test_importing_the_facade_loads_no_library_of_text():
+def test_importing_llm_loads_no_tokenizer_library():
     assert not loaded("from realizar import LLM, SamplingParams") & set(LATE)

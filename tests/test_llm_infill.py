@@ -1,4 +1,4 @@
-"""LLM.infill on Qwen2.5-Coder, if it is in the cache: what fits between two texts, in both orders."""
+"""LLM.infill (fill-in-the-middle) on Qwen2.5-Coder, if it is in the cache, in both orders."""
 
 import pytest
 
@@ -25,22 +25,22 @@ def llm():
         yield llm
 
 
-def test_it_fills_in(llm):
+def test_infill(llm):
     for order in (None, "psm"):
         assert llm.infill(PREFIX, SUFFIX, GREEDY, order=order).text.startswith("width")
-    # The other way round, which it was not trained with, it goes on behind the suffix.
+    # In the other order, which the model was not trained with, it continues after the suffix.
     assert "width * height" not in llm.infill(PREFIX, SUFFIX, GREEDY, order="spm").text[:12]
 
 
-def test_the_sampler_ends_it(llm):
+def test_infill_sampler_ends_the_text(llm):
     completion = llm.infill(PREFIX, SUFFIX, SHORT)
     assert (completion.text, completion.finish_reason) == ("width", "eos")
 
 
-def test_streamed_equals_whole(llm):
+def test_streaming_gives_the_same_text(llm):
     assert "".join(llm.infill(PREFIX, SUFFIX, GREEDY, stream=True)) == llm.infill(PREFIX, SUFFIX, GREEDY).text
 
 
-def test_an_order_that_there_is_not(llm):
+def test_invalid_order(llm):
     with pytest.raises(ParameterError, match="must be 'psm', 'spm' or None"):
         llm.infill("a", "b", order="pms")

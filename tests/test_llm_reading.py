@@ -1,4 +1,4 @@
-"""LLM.score and token healing over a small model with a real vocabulary; over real models, if they are in the cache."""
+"""LLM.score and token healing on a small model with a real vocabulary, and on real models if in the cache."""
 
 import math
 
@@ -26,7 +26,7 @@ def defined(llm, ids, n_given):
     return x[np.arange(len(x)), ids[n_given:]]
 
 
-def test_score_is_what_the_logits_say(llm):
+def test_score_matches_logits(llm):
     score = llm.score(TEXT[:11], TEXT[11:], logprobs=2)
     ids = llm.tokenize(TEXT)
     n = len(ids) - len(score.token_ids)
@@ -37,7 +37,7 @@ def test_score_is_what_the_logits_say(llm):
     assert score.logprob < 0
 
 
-def test_tokens_that_reach_across_the_cut_are_scored_whole(llm):
+def test_tokens_across_the_boundary_are_scored_as_a_whole(llm):
     ids = llm.tokenize(TEXT)
     for cut in range(len(TEXT)):
         found = llm.score(TEXT[:cut], TEXT[cut:]).token_ids
@@ -46,25 +46,25 @@ def test_tokens_that_reach_across_the_cut_are_scored_whole(llm):
 
 
 @pytest.mark.parametrize("params", [{"n_threads": 3}, {"n_batch": 1}, {"n_batch": 7}])
-def test_the_same_bits_however_it_is_computed(llm, params):
+def test_score_is_bitwise_reproducible(llm, params):
     want = llm.score(TEXT[:4], TEXT[4:], logprobs=3)
     (asked,) = llm.generate(TEXT, SamplingParams(max_tokens=1, prompt_logprobs=3))
     with LLM(LLAMA, **{"n_threads": 1, "n_ctx": 64, **params}) as other:
         assert other.score(TEXT[:4], TEXT[4:], logprobs=3) == want
-        assert other.score(TEXT[:4], [TEXT[4:9], TEXT[4:]], logprobs=3)[1] == want  # beside and behind another one
+        assert other.score(TEXT[:4], [TEXT[4:9], TEXT[4:]], logprobs=3)[1] == want  # next to another request
         (read,) = other.generate(TEXT, SamplingParams(max_tokens=1, prompt_logprobs=3))
     assert read.prompt_logprobs == asked.prompt_logprobs
     assert asked.prompt_logprobs[-len(want.logprobs) :] == want.logprobs
 
 
-def test_tokens_are_taken_as_they_are(llm):
+def test_token_ids_are_not_retokenized(llm):
     ids = llm.tokenize(TEXT)
     for prompt, tail in ((ids[:3], ids[3:]), (np.array(ids[:3]), tuple(ids[3:])), (ids[:3], np.array(ids[3:]))):
         assert llm.score(prompt, tail).token_ids == ids[3:]
     assert llm.score(ids, " a").token_ids == llm.tokenize(" a", add_special=False)
 
 
-def test_several_continuations(llm):
+def test_list_of_continuations(llm):
     texts = [" cat", " dog saw", " a"]
     assert llm.score("the", texts) == [llm.score("the", text) for text in texts]
     assert llm.score("the", [[7], [8, 9]]) == [llm.score("the", [7]), llm.score("the", [8, 9])]
@@ -86,21 +86,21 @@ def test_several_continuations(llm):
         ("the", "\ud800", RealizarError),
     ],
 )
-def test_what_cannot_be_scored(llm, prompt, tail, error):
+def test_invalid_inputs_of_score(llm, prompt, tail, error):
     with pytest.raises(error):
         llm.score(prompt, tail)
     assert not llm.engine.scheduler.running
 
 
-def test_a_text_may_fill_the_context_and_one_more(llm):
+def test_text_may_have_one_token_more_than_the_context(llm):
     ids = [1, *[5] * 64]
     assert len(llm.score(ids[:1], ids[1:]).token_ids) == 64
 
 
 @pytest.mark.parametrize("prompt", [TEXT[:n] for n in (1, 2, 5, 9, 14, 22, 31)])
 @pytest.mark.parametrize("seed", range(3))
-def test_healing_goes_on_from_the_text(llm, prompt, seed):
-    """Whatever token takes the last one's place, the prompt's text and what is new are one text."""
+def test_healing_continues_the_prompt_text(llm, prompt, seed):
+    """The resampled token starts with the text of the dropped one, so the prompt's text is preserved."""
     ids = llm.tokenize(prompt)
     params = SamplingParams(seed=seed, max_tokens=5, token_healing=True, ignore_eos=True)
     (completion,) = llm.generate(prompt, params)
@@ -113,7 +113,7 @@ def test_healing_goes_on_from_the_text(llm, prompt, seed):
     assert echo.text == prompt + completion.text
 
 
-def test_healing_chooses_by_the_model(llm):
+def test_healing_samples_by_the_model(llm):
     ids = llm.tokenize(TEXT[:9])
     (completion,) = llm.generate(ids, SamplingParams(temperature=0.0, max_tokens=1, token_healing=True))
     start = llm.tokenizer.token_bytes(ids[-1])
@@ -123,8 +123,8 @@ def test_healing_chooses_by_the_model(llm):
     assert len(fits) > 1
 
 
-def test_nothing_to_heal(llm):
-    """A prompt of one token, and one that ends with a token without a text."""
+def test_prompts_without_healing(llm):
+    """A prompt of one token, and one that ends with a control token."""
     for ids in ([5], [1, 5, 2]):
         plain, healed = (
             llm.generate(ids, SamplingParams(temperature=0.0, max_tokens=3, token_healing=on))[0]
@@ -141,7 +141,7 @@ def test_healing_and_a_grammar_exclude_each_other():
 
 @pytest.mark.real_model
 @pytest.mark.skipif(not SMOLLM.is_file(), reason=f"the default model is not in the cache ({SMOLLM})")
-def test_it_knows_what_is_likely():
+def test_real_model_ranks_continuations():
     with LLM(SMOLLM, n_ctx=256) as llm:
         paris, berlin = llm.score("The capital of France is", [" Paris", " Berlin"])
         assert paris.is_greedy

@@ -1,4 +1,4 @@
-"""The facade on the default model, if it is in the cache: text, seeds, turns, threads, memory."""
+"""LLM on the default model, if it is in the cache: text, seeds, turns, threads, memory."""
 
 import json
 import re
@@ -27,20 +27,20 @@ def llm():
         yield llm
 
 
-def test_it_knows_the_capital_of_france(llm):
+def test_capital_of_france(llm):
     (completion,) = llm.generate(PROMPTS[0], GREEDY)
     assert completion.text.startswith(" Paris")
     assert completion.finish_reason == "length"
     assert len(completion.token_ids) == 16
 
 
-def test_batched_equals_alone_and_streamed(llm):
+def test_batching_and_streaming_give_the_same_text(llm):
     texts = [completion.text for completion in llm.generate(PROMPTS, GREEDY)]
     assert [llm.generate(prompt, GREEDY)[0].text for prompt in PROMPTS] == texts
     assert ["".join(llm.stream(prompt, GREEDY)) for prompt in PROMPTS] == texts
 
 
-def test_a_chat_answers_and_ends_and_finds_its_turns(llm):
+def test_chat_ends_and_reuses_earlier_turns(llm):
     first = llm.chat(MESSAGES, SamplingParams(temperature=0.0, max_tokens=60))
     assert "4" in first.text
     assert first.finish_reason == "eos"
@@ -55,13 +55,13 @@ def test_a_chat_answers_and_ends_and_finds_its_turns(llm):
     assert timings.decode_tok_s > 0
 
 
-def test_a_seed_repeats_a_text(llm):
+def test_same_seed_gives_the_same_text(llm):
     params = SamplingParams(temperature=1.0, top_p=0.9, seed=3, max_tokens=16)
     alone = llm.generate(PROMPTS[2], params)[0].text
     assert [c.text for c in llm.generate([PROMPTS[0], PROMPTS[2]], [GREEDY, params])][1] == alone
 
 
-def test_a_stop_string_ends_the_text(llm):
+def test_stop_string_ends_the_text(llm):
     whole = llm.generate(PROMPTS[0], GREEDY)[0].text
     stop = whole[10:14]
     (completion,) = llm.generate(PROMPTS[0], SamplingParams(temperature=0.0, max_tokens=16, stop=stop))
@@ -81,12 +81,12 @@ def test_logits_and_logprobs_agree(llm):
     np.testing.assert_allclose([p for _, p in first.top], np.sort(want)[::-1][:3], rtol=1e-6)
 
 
-def test_text_survives_tokens(llm):
+def test_tokenize_round_trip(llm):
     text = "naïve café ☕ 你好 🙂\n\tdef f(x): return x"
     assert llm.detokenize(llm.tokenize(text)) == text
 
 
-def test_threads_may_call_at_once(llm):
+def test_concurrent_calls(llm):
     alone = {prompt: llm.generate(prompt, GREEDY)[0].text for prompt in PROMPTS}
     found = {}
     threads = [
@@ -100,7 +100,7 @@ def test_threads_may_call_at_once(llm):
     assert found == alone
 
 
-def test_close_gives_memory_back():
+def test_close_releases_memory():
     psutil = pytest.importorskip("psutil")
     rss = psutil.Process().memory_info
     with LLM(PATH, n_ctx=512) as llm:

@@ -1,4 +1,4 @@
-"""Speculation on the default model, if it is in the cache: the same texts in fewer steps."""
+"""Speculative decoding on the default model, if it is in the cache: the same texts in fewer steps."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def texts(llm):
     return [(c.text, c.token_ids, c.finish_reason, c.logprobs) for c in found], [c.timings for c in found]
 
 
-def test_lookup_gives_the_same_texts(plain):
+def test_prompt_lookup_gives_the_same_texts(plain):
     with LLM(PATH, n_ctx=256, speculate="ngram") as llm:
         llm.engine.speculator.cost = FlatCost(512)
         found, timings = texts(llm)
@@ -51,18 +51,18 @@ def test_lookup_gives_the_same_texts(plain):
     assert timings[0].n_accepted >= 24
 
 
-def test_a_draft_model_gives_the_same_texts(plain, tmp_path):
+def test_draft_model_gives_the_same_texts(plain, tmp_path):
     assert write_first_layers(20, tmp_path / "first.gguf").returncode == 0
     with LLM(PATH, n_ctx=256, draft=tmp_path / "first.gguf") as llm:
         assert texts(llm)[0] == plain
 
 
-def test_layers_that_a_model_does_not_have(tmp_path):
+def test_first_layers_of_a_shorter_model(tmp_path):
     done = write_first_layers(30, tmp_path / "first.gguf")
     assert "n_layers=30: must be in [1, 29]" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_both_ways_at_once_are_refused():
+def test_prompt_lookup_excludes_a_draft_model():
     with pytest.raises(ParameterError, match="draft="):
         LLM(PATH, speculate="ngram", draft=PATH)

@@ -1,4 +1,4 @@
-"""The command line, one module a command. `main` is where the program `realizar` begins."""
+"""The command line, one module per command. `main` is the entry point of the program `realizar`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ app.add_typer(plugins.app, name="plugins")
 
 @app.callback()
 def common(
-    debug: bool = typer.Option(False, "--debug", help="Show an error's traceback; may stand after the command too."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks of errors; may also follow the command."),
 ) -> None:
-    """Describe the options that belong to no command; `main` has taken them out before."""
+    """Declare the global options for --help; `main` has already removed them."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,24 +38,24 @@ def main(arguments: list[str] | None = None) -> int:
     Parameters
     ----------
     arguments : list of str, optional
-        What follows the program's name; by default sys.argv's.
+        Command line arguments without the program name; sys.argv by default.
 
     Returns
     -------
     int
-        Exit status: 0 is fine, 1 an error told in one line on standard error, 130 Ctrl-C.
+        Exit status: 0 success, 1 error (one line on standard error), 130 Ctrl-C.
     """
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a model may say what the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="replace")  # output may contain characters that the terminal's encoding lacks
     try:
         status = app(words, prog_name="realizar", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:  # the reader (head, less) has seen enough; the interpreter must not flush again
+    except BrokenPipeError:  # the reader (head, less) has exited; prevent another flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1  # as typer says where it meets the closed pipe first
+        return 1  # as typer does if it meets the closed pipe first
     except Exception as error:
         if debug:
             raise
@@ -65,17 +65,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
-    """Take --debug out, wherever it stands before a lone --."""
+    """Remove --debug, wherever it occurs before a lone --."""
     end = words.index("--") if "--" in words else len(words)
     return [word for word in words[:end] if word != "--debug"] + words[end:], "--debug" in words[:end]
 
 
 def _one_line(error: Exception) -> str:
-    usage = getattr(error, "format_message", None)  # typer's errors about the words of a command line
+    usage = getattr(error, "format_message", None)  # typer's usage errors
     if usage is not None:
-        return " ".join(usage().split()) + "; --help says what there is"
+        return " ".join(usage().split()) + "; see --help"
     text = " ".join(str(error).split())
-    # REALIZAR_ISA is read where the kernels are imported, which know nothing of RealizarError.
+    # REALIZAR_ISA is read by the kernels, which do not raise RealizarError.
     if isinstance(error, RealizarError) or text.startswith("environment variable "):
         return text
-    return f"{type(error).__name__}: {text} (a fault of realizar itself; --debug shows where)"
+    return f"{type(error).__name__}: {text} (a bug in realizar; run with --debug for a traceback)"

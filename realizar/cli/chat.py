@@ -30,13 +30,13 @@ def command(
     template_kwargs: options.TemplateKwargs = None,
     stats: options.Stats = False,
 ) -> None:
-    """Talk with a model. Ctrl-C stops an answer, Ctrl-D ends the conversation."""
+    """Chat with a model. Ctrl-C stops an answer, Ctrl-D ends the conversation."""
     from realizar.llm import LLM
 
     with LLM(model, **asdict(engine)) as llm:
         if llm.tokenizer.chat_template is None:
-            raise TemplateError(f"{model} has no chat template; it can continue a text: realizar run --raw")
-        sampling = options.tamed(sampling, llm.sampling_defaults)
+            raise TemplateError(f"{model} has no chat template; to continue a text, use realizar run --raw")
+        sampling = options.with_cli_defaults(sampling, llm.sampling_defaults)
         head = [] if system is None else [{"role": "system", "content": system}]
         turns: list[dict[str, str]] = []
         for text in _questions():
@@ -50,10 +50,10 @@ def command(
 
 
 def _questions() -> Iterator[str]:
-    """Lines that the user types, until the end of standard input."""
+    """Yield the user's lines until the end of standard input."""
     prompt = ""
     if sys.stdin.isatty():
-        with suppress(ImportError):  # Windows edits lines without it
+        with suppress(ImportError):  # Windows has line editing without it
             import readline  # noqa: F401  (line editing and history for input())
         prompt = "> "
     while True:
@@ -64,7 +64,7 @@ def _questions() -> Iterator[str]:
                 print()
             return
         except UnicodeDecodeError as error:
-            says = f"(a line is not UTF-8 and is left out: {error.reason} at byte {error.start})"
+            says = f"(skipped a line that is not UTF-8: {error.reason} at byte {error.start})"
             print(says, file=sys.stderr)
             continue
         if text:
@@ -72,7 +72,7 @@ def _questions() -> Iterator[str]:
 
 
 def _piped_line() -> str:
-    """Read a line of standard input as UTF-8. As text, Python would decode many lines at once, and lose all of them."""
+    """Read a UTF-8 line from standard input. In text mode, a decoding error would lose all buffered lines."""
     line = sys.stdin.buffer.readline()
     if not line:
         raise EOFError
@@ -83,14 +83,14 @@ def _begin(
     llm: LLM, head: list[dict[str, str]], turns: list[dict[str, str]], sampling: SamplingParams,
     template_kwargs: dict[str, Any] | None,
 ) -> TextStream:  # fmt: skip
-    """Start an answer; of a conversation that has outgrown the context, the oldest turns are forgotten."""
+    """Start an answer; drops the oldest turns if the conversation does not fit into the context."""
     while True:
         try:
             return llm.chat([*head, *turns], sampling, chat_template_kwargs=template_kwargs, stream=True)
         except ContextFullError:
             if len(turns) == 1:
                 raise
-            print("(the conversation is longer than the context: its oldest turn is forgotten)", file=sys.stderr)
+            print("(the conversation is longer than the context: dropped its oldest turn)", file=sys.stderr)
             del turns[:2]
 
 

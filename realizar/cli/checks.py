@@ -1,4 +1,4 @@
-"""The checks of `realizar verify`: a file against its plugin's declaration, its tokenizer, and what it computes."""
+"""The checks of `realizar verify`: tensors match the plugin's declaration, tokenizer round trips, finite outputs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from realizar.gguf import GGUFFile
 from realizar.runtime.weights import Collector, check_drafts
 
 TEXTS = ("Hello, world!", "It's 3.14 or 1,000,000?", "for x in range(10):\n    print(x)", "naïve café, Ωmega, 你好 🚀")
-EXACT_KINDS = ("gpt2", "llama")  # tokenizers that lose nothing of a text
+LOSSLESS_TOKENIZERS = ("gpt2", "llama")
 N_TOKENS = 16
 TOKENS_KEY = "tokenizer.ggml.tokens"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table: what was looked at, how it went, and what was found."""
+    """One line of the report: name, status and details."""
 
     name: str
     status: Literal["ok", "FAILED", "-"]
@@ -32,7 +32,7 @@ class Check:
 
 
 def verify(path: Path, golden: Path | None, bound: float) -> Iterator[Check]:
-    """The checks of a file, one by one; what cannot be looked at after a failure is left out."""
+    """Yield the checks of a file; checks that depend on a failed one are skipped."""
     try:
         file = GGUFFile(path)
     except RealizarError as error:
@@ -50,7 +50,7 @@ def verify(path: Path, golden: Path | None, bound: float) -> Iterator[Check]:
         except RealizarError as error:
             yield Check("architecture", "FAILED", str(error))
             return
-        yield Check("architecture", "ok", f"{architecture.name}, by plugin {_origin(architecture)}")
+        yield Check("architecture", "ok", f"{architecture.name}, from plugin {_origin(architecture)}")
         tensors = list(_tensors(file, architecture, table, ignored))
         yield from tensors
     yield _tokenizer(path)
@@ -64,7 +64,7 @@ def _origin(architecture: Architecture) -> str:
 
 
 def _tensors(file: GGUFFile, architecture: Architecture, table: WeightTable, ignored: Sequence[str]) -> Iterator[Check]:
-    """One line if all is well, else one for each tensor that is missing, wrong or not declared."""
+    """Yield one line if all tensors are correct, else one per missing, wrong or undeclared tensor."""
     found, wrong = Collector(file), 0
     for name, weight in table.items():
         try:
@@ -77,15 +77,15 @@ def _tensors(file: GGUFFile, architecture: Architecture, table: WeightTable, ign
             yield Check("tensor", "FAILED", says)
     for name in found.unused(ignored):
         wrong += 1
-        yield Check("tensor", "FAILED", f"{name}: {architecture.name} declares no such tensor")
+        yield Check("tensor", "FAILED", f"{name}: not declared by {architecture.name}")
     if not wrong:
         left = len(found.unused())
-        more = f"; {left} others are not needed" if left else ""
-        yield Check("tensors", "ok", f"{len(file.tensors) - left} as {architecture.name} declares them{more}")
+        more = f"; {left} others are unused" if left else ""
+        yield Check("tensors", "ok", f"{len(file.tensors) - left} match the declaration of {architecture.name}{more}")
 
 
 def _reason(file: GGUFFile, architecture: Architecture, name: str) -> str:
-    """The keys of the metadata that the shape of a tensor depends on: those whose change changes it."""
+    """Return the metadata keys that a tensor's shape depends on, found by changing each."""
     prefix = f"{architecture.name}."
     numbers = {k: v for k, v in file.metadata.items() if k.startswith(prefix) and isinstance(v, int) and v > 0}
     if TOKENS_KEY in file.metadata:
@@ -96,7 +96,7 @@ def _reason(file: GGUFFile, architecture: Architecture, name: str) -> str:
 
 
 def _shape(file: GGUFFile, architecture: Architecture, name: str, changed: Mapping[str, int]) -> Any:
-    """The declared shape of a tensor with other numbers in the metadata; None where they make no sense."""
+    """Return the declared shape of a tensor with changed metadata; None if that is invalid."""
     metadata: dict[str, Any] = {key: file.metadata[key] for key in file.metadata if key != TOKENS_KEY}
     if TOKENS_KEY in file.metadata:
         metadata[TOKENS_KEY] = range(file.metadata.field(TOKENS_KEY).n)
@@ -110,7 +110,7 @@ def _shape(file: GGUFFile, architecture: Architecture, name: str, changed: Mappi
 
 
 def _tokenizer(path: Path) -> Check:
-    """Texts, cut into tokens and put together again."""
+    """Check that texts survive encoding and decoding."""
     from realizar.tokenizer import Tokenizer
 
     with GGUFFile(path) as file:
@@ -121,32 +121,32 @@ def _tokenizer(path: Path) -> Check:
             tokenizer = Tokenizer.from_gguf(file.metadata, registry.default().pretokenizers)
             for text in TEXTS:
                 ids = tokenizer.encode(text, add_special=False)
-                if kind not in EXACT_KINDS and any(map(tokenizer.is_hidden, ids)):  # unknown words
+                if kind not in LOSSLESS_TOKENIZERS and any(map(tokenizer.is_hidden, ids)):  # unknown tokens
                     continue
-                if kind == "whitespace":  # whose words come back without what was between them
+                if kind == "whitespace":  # drops the whitespace between words
                     continue
                 back = tokenizer.decode(ids)
-                same = back == text if kind in EXACT_KINDS else tokenizer.encode(back, add_special=False) == ids
+                same = back == text if kind in LOSSLESS_TOKENIZERS else tokenizer.encode(back, add_special=False) == ids
                 if not same:
-                    return Check("tokenizer", "FAILED", f"{text!r} comes back as {back!r}")
+                    return Check("tokenizer", "FAILED", f"{text!r} is decoded as {back!r}")
         except RealizarError as error:
             return Check("tokenizer", "FAILED", str(error))
-    return Check("tokenizer", "ok", f"{kind}, {tokenizer.n_vocab} tokens; {len(TEXTS)} texts come back as they were")
+    return Check("tokenizer", "ok", f"{kind}, {tokenizer.n_vocab} tokens; {len(TEXTS)} texts round-trip")
 
 
 def _finite(path: Path) -> Check:
-    """What a few tokens give."""
+    """Check that the outputs for a few tokens are finite."""
     return _computed(path, "finite", lambda llm: _all_finite(_outputs(llm, _some_tokens(llm))))
 
 
 def _golden(path: Path, golden: Path, bound: float) -> Check:
-    """The outputs for the tokens of a file, beside those in it."""
+    """Compare outputs with the expected ones in a .npz file."""
     with np.load(golden) as arrays:
         outputs = next((key for key in ("logits", "hidden") if key in arrays), None)
         if "tokens" not in arrays or outputs is None:
             raise ParameterError(
-                f"{golden}: has {', '.join(arrays)}; tokens [n] and 'logits' [n, n_vocab], or of an encoder 'hidden' "
-                "[n, n_embd], are needed, and dec_tokens where there is a decoder beside it"
+                f"{golden}: has {', '.join(arrays)}; needs tokens [n] and 'logits' [n, n_vocab], or 'hidden' "
+                "[n, n_embd] for an encoder, and dec_tokens for an encoder-decoder"
             )
         tokens, want = arrays["tokens"].tolist(), arrays[outputs].astype(np.float64)
         answer = arrays["dec_tokens"].tolist() if "dec_tokens" in arrays else None
@@ -154,20 +154,20 @@ def _golden(path: Path, golden: Path, bound: float) -> Check:
     def compare(llm: Any) -> tuple[bool, str]:
         found = _outputs(llm, tokens, answer)
         if found.shape != want.shape:
-            return False, f"{found.shape} beside {want.shape} in {golden.name}"
+            return False, f"shape {found.shape}, but {want.shape} in {golden.name}"
         error = float(np.linalg.norm(found - want) / np.linalg.norm(want))
-        return error <= bound, f"relative error {error:.2g} of {len(tokens)} tokens, at most {bound:g} is allowed"
+        return error <= bound, f"relative error {error:.2g} over {len(tokens)} tokens, allowed is {bound:g}"
 
     return _computed(path, "golden", compare)
 
 
-def _computed(path: Path, name: str, look: Callable[[Any], tuple[bool, str]]) -> Check:
-    """Runs the model with exact activations and cache, and looks at it."""
+def _computed(path: Path, name: str, check: Callable[[Any], tuple[bool, str]]) -> Check:
+    """Load the model with float32 activations and KV cache, and run a check on it."""
     from realizar.llm import LLM
 
     try:
         with LLM(path, activations="f32", kv_type="f32", n_seqs=1) as llm:
-            ok, says = look(llm)
+            ok, says = check(llm)
     except RealizarError as error:
         return Check(name, "FAILED", str(error))
     return Check(name, "ok" if ok else "FAILED", says)
@@ -180,7 +180,7 @@ def _some_tokens(llm: Any) -> list[int]:
 
 
 def _outputs(llm: Any, tokens: list[int], answer: list[int] | None = None) -> npt.NDArray[np.float32]:
-    """Logits after each token, of the decoder where there are two; of an encoder what it makes of each token."""
+    """Return the logits of each token (of the decoder, if there is an encoder), or an encoder's hidden states."""
     graphs = llm.engine.model.graphs
     if "decode" not in graphs:
         hidden: npt.NDArray[np.float32] = llm.embed(tokens, pooling=None)[0]
@@ -194,5 +194,5 @@ def _outputs(llm: Any, tokens: list[int], answer: list[int] | None = None) -> np
 def _all_finite(outputs: npt.NDArray[np.float32]) -> tuple[bool, str]:
     n = int(np.sum(~np.isfinite(outputs)))
     if n:
-        return False, f"{n} of {outputs.size} numbers are not finite; a tensor may hold infinities or NaN"
-    return True, f"{len(outputs)} tokens give numbers from {outputs.min():.3g} to {outputs.max():.3g}"
+        return False, f"{n} of {outputs.size} outputs are not finite; a tensor may contain infinities or NaN"
+    return True, f"outputs of {len(outputs)} tokens are between {outputs.min():.3g} and {outputs.max():.3g}"

@@ -1,4 +1,4 @@
-"""`realizar convert`: a checkpoint of Hugging Face as a GGUF file."""
+"""`realizar convert`: converts a Hugging Face checkpoint to GGUF."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ EXAMPLE = "Example: realizar convert Qwen2.5-0.5B qwen.gguf --type Q8_0"
 
 
 def command(
-    folder: Annotated[Path, Argument(metavar="HF_DIR", help="config.json, safetensors, and the tokenizer's files.")],
+    folder: Annotated[
+        Path, Argument(metavar="HF_DIR", help="Folder with config.json, safetensors and the tokenizer's files.")
+    ],
     out: Annotated[Path, Argument(metavar="OUT.gguf", help="The file to write.")],
     type_name: Annotated[Literal["F32", "F16", "BF16", "Q8_0"], Option("--type", help="Type of the matrices.")] = "F16",
 ) -> None:
-    """Convert a checkpoint of Hugging Face to a GGUF file; no torch is needed."""
+    """Convert a Hugging Face checkpoint to a GGUF file; does not need torch."""
     from realizar.convert import convert
 
-    done = convert(folder, out, type_name)
-    print(f"{out}: {done.architecture}, {done.n_tensors} tensors, {out.stat().st_size / 1e6:.1f} MB")
-    if done.tokenizer is None:
-        print(f"note: {folder} has no tokenizer; the model takes token ids only", file=sys.stderr)
-    if done.unused:
-        first = ", ".join(done.unused[:3])
-        print(f"note: {len(done.unused)} tensors are not needed by {done.architecture}: {first}", file=sys.stderr)
+    result = convert(folder, out, type_name)
+    print(f"{out}: {result.architecture}, {result.n_tensors} tensors, {out.stat().st_size / 1e6:.1f} MB")
+    if result.tokenizer is None:
+        print(f"note: {folder} has no tokenizer; the model accepts only token ids", file=sys.stderr)
+    if result.unused:
+        first = ", ".join(result.unused[:3])
+        print(f"note: {len(result.unused)} tensors are not used by {result.architecture}: {first}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Graphs and plans as text, and as a picture where graphviz is installed."""
+"""Graphs and plans as text, and as a picture if graphviz is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def lines(model: Model, program: str) -> Iterator[str]:
-    """The graph of a program as it was recorded, and its plan after the passes: one line for each node."""
+    """Yield the recorded graph of a program and its plan after the passes, one line per node."""
     graph, plan = model.graphs[program], model.plan(program)
     names = {value.id: value.name for value in graph.values}
     shapes = {value.id: value.shape for value in graph.values}
@@ -32,7 +32,7 @@ def lines(model: Model, program: str) -> Iterator[str]:
 
 
 def draw(model: Model, program: str, stem: str) -> Path | None:
-    """Writes STEM-PROGRAM.svg of the plan into the current folder; None where there is no `dot`."""
+    """Draw the plan to STEM-PROGRAM.svg in the current folder; returns None if `dot` is not installed."""
     if shutil.which("dot") is None:
         return None
     path = Path(f"{stem}-{program}.svg").resolve()
@@ -41,25 +41,25 @@ def draw(model: Model, program: str, stem: str) -> Path | None:
 
 
 def dot(model: Model, program: str) -> str:
-    """The plan in graphviz' language: a box for each op, an arrow for each value."""
+    """Return the plan in graphviz' dot language: a box per op, an arrow per value."""
     plan = model.plan(program)
-    made = {plan.views[i].root: n for n, op in enumerate(plan.ops) for i in op.outputs}
+    producer = {plan.views[i].root: n for n, op in enumerate(plan.ops) for i in op.outputs}
     out = ["digraph plan {", "node [shape=box, fontname=monospace, fontsize=10];"]
     for n, op in enumerate(plan.ops):
         label = "\\n".join([op.op, *(name.removesuffix(".weight") for name in op.weights)])
         out.append(f'n{n} [label="{label}"];')
-        out += [f"n{made[plan.views[i].root]} -> n{n};" for i in op.inputs if plan.views[i].root in made]
+        out += [f"n{producer[plan.views[i].root]} -> n{n};" for i in op.inputs if plan.views[i].root in producer]
     return "\n".join([*out, "}"])
 
 
 def _line(node: Node, names: Mapping[int, str], shapes: Mapping[int, Any]) -> str:
-    made = ", ".join(f"{names[i]} {shapes[i]}" for i in node.outputs)
+    outputs = ", ".join(f"{names[i]} {shapes[i]}" for i in node.outputs)
     inputs = [*(names[i] for i in node.inputs), *node.weights]
-    attrs = [f"{key}={_attr(value)}" for key, value in node.attrs.items() if _says_something(value)]
-    return f"{made} = {node.op}({', '.join([*inputs, *attrs])})"
+    attrs = [f"{key}={_attr(value)}" for key, value in node.attrs.items() if _is_set(value)]
+    return f"{outputs} = {node.op}({', '.join([*inputs, *attrs])})"
 
 
-def _says_something(value: Any) -> bool:
+def _is_set(value: Any) -> bool:
     if isinstance(value, tuple):
         return any(item is not None for item in value)
     if isinstance(value, RopeScaling):
@@ -69,5 +69,5 @@ def _says_something(value: Any) -> bool:
 
 def _attr(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}={_attr(v)}" for k, v in value.items() if _says_something(v)) + "}"
+        return "{" + ", ".join(f"{k}={_attr(v)}" for k, v in value.items() if _is_set(v)) + "}"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""What a model will take and how fast it can be, from its metadata alone: no weight is read."""
+"""Estimates of a model's memory and speed from its metadata, without reading its weights."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from realizar.model import Model
     from realizar.params import EngineParams
 
-# Bytes of a built tokenizer for each of its merges, or else tokens, measured with vocabularies of 30,000 to 152,000:
-# 550 to 720 for pairs of bytes, 470 for SentencePiece's, 540 for words of BERT.
+# Bytes of a built tokenizer per merge, or per token without merges; measured with vocabularies of 30,000 to 152,000:
+# 550 to 720 for byte-level BPE, 470 for SentencePiece, 540 for WordPiece.
 TOKENIZER_BYTES = {"gpt2": 630, "llama": 470, "bert": 540, "t5": 600}
 FIXED_BYTES = 7 << 20
-"""Code that is loaded late, the graph, the plan, the tables of the sampler: measured with SmolLM2 and Qwen2.5."""
-PROBE_BYTES = 256 << 20  # memory that is read for the bandwidth: more than caches hold
+"""Lazily loaded code, graph, plan and sampler tables; measured with SmolLM2 and Qwen2.5."""
+PROBE_BYTES = 256 << 20  # read for the bandwidth measurement; larger than CPU caches
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One phase: its floor for one token, and the tokens per second that the machine's ceilings allow."""
+    """Floor of a phase per token, and the resulting upper limit of tokens per second."""
 
     n_bytes: float
     operations: float
@@ -42,28 +42,28 @@ class Speed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `realizar plan` reports; also the keys of its JSON.
+    """The results of `realizar plan`, and the keys of its JSON.
 
     Attributes
     ----------
     architecture : str
     n_parameters, n_tensors : int
     type_bytes : dict
-        Bytes of tensors by type, most first.
+        Bytes of tensors by type, descending.
     n_ctx, n_seqs : int
-        What the cache is for.
+        Size of the KV cache.
     cache_bytes_per_token, state_bytes : float, int
-        Of one token in the cache, while no window ends; recurrent states of a sequence.
+        KV-cache bytes per token (without sliding windows); bytes of the recurrent states per sequence.
     memory : dict
-        Bytes by part; "peak" is their sum without the tokenizer, which stands apart.
+        Bytes by part; "peak" is their sum, excluding the tokenizer.
     tokenizer_bytes : int
     read_gb_s, int8_tops, f32_tops : float
-        The machine's ceilings, probed.
+        The machine's measured limits.
     n_threads : int
     slow_ops : dict
         Ops that are computed in numpy, row by row -> the plugins that bring them.
     prefill, decode : Speed
-        A prompt of one step; a token of one sequence whose cache is half full, None of an encoder. By token.
+        Per token, for a prompt of one step, and for one sequence with a half-full cache (None for encoders).
     """
 
     architecture: str
@@ -86,19 +86,19 @@ class Estimate:
 
 
 def estimate(model: Model, params: EngineParams) -> Estimate:
-    """Plans a model that is to run with these parameters.
+    """Estimate memory and speed of a model with these parameters.
 
     Parameters
     ----------
     model : Model
-        Opened and not run: its weights stay untouched.
+        An opened model; its weights are not read.
     params : EngineParams
-        n_ctx must be given.
+        `n_ctx` must be set.
 
     Raises
     ------
     ParameterError
-        If the address space has no room for the cache of one sequence.
+        If the address space is too small for the cache of one sequence.
     """
     n_threads = params.n_threads or default_threads().n
     reads, writes = ("encode" if "encode" in model.graphs else "decode"), "decode" in model.graphs
@@ -137,7 +137,7 @@ def estimate(model: Model, params: EngineParams) -> Estimate:
 
 
 def _memory(model: Model, params: EngineParams, one: KVCache, n_threads: int) -> dict[str, int]:
-    """What is in RAM at the most: all pages of the file, a full cache, what steps of `n_batch` tokens touch."""
+    """Return the peak RAM: all pages of the file, a full KV cache, and the buffers of steps of `n_batch` tokens."""
     activations = params.activations or model.default_activations
     bind = BindParams(one.n_batch, one.n_ctx, activations, params.kv_type)
     places = [Places(model.plan(name), model.tensors, bind, n_threads) for name in model.graphs]

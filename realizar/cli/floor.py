@@ -1,4 +1,4 @@
-"""The floor of a phase: the bytes that it has to read and the operations that it has to do, and their time."""
+"""The floor (roofline lower bound) of a phase: the bytes it must read, the operations it must do, and their time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a machine does in a second: 10^9 bytes read, 10^12 operations with int8 and with float32."""
+    """The machine's measured limits per second: 10^9 bytes read, 10^12 int8 and float32 operations."""
 
     read_gb_s: float
     int8_tops: float
@@ -27,14 +27,14 @@ class Rates:
 
 @dataclass(frozen=True)
 class Floor:
-    """What cannot be done without.
+    """The minimum work of a phase.
 
     Attributes
     ----------
     n_bytes : float
-        Read from weights and cache.
+        Bytes read from weights and KV cache.
     operations, f32_operations : float
-        Multiply-adds of int8 and of float32 with weights, each counted as two.
+        int8 and float32 operations with weights; a multiply-add counts as two.
     """
 
     n_bytes: float
@@ -42,17 +42,17 @@ class Floor:
     f32_operations: float = 0.0
 
     def seconds(self, rates: Rates) -> float:
-        """The longer of reading and multiplying; int8 and float32 share the ports of the vector unit."""
-        multiplying = self.operations / (rates.int8_tops * 1e12) + self.f32_operations / (rates.f32_tops * 1e12)
-        return max(self.n_bytes / (rates.read_gb_s * 1e9), multiplying)
+        """Return the larger of read time and compute time; int8 and float32 times add up (same vector units)."""
+        computing = self.operations / (rates.int8_tops * 1e12) + self.f32_operations / (rates.f32_tops * 1e12)
+        return max(self.n_bytes / (rates.read_gb_s * 1e9), computing)
 
 
 def prompt_floor(
     model: Model, cache: KVCache, n_prompt: int, program: str = "decode", activations: str = "int8"
 ) -> Floor:
-    """The floor of a prompt: every weight of the layers for every token, and all of them read once a step.
+    """Return the floor of prefill: all layer weights are multiplied for every token, and read once per step.
 
-    Behind a decoder's last attention, and of the output matrix, it needs one row of results, so these do not count.
+    Ops after a decoder's last attention, including the output matrix, are needed for one row only and do not count.
     """
     n_steps = ceil(n_prompt / cache.n_batch)
     n_bytes = model.bytes_read(min(n_prompt, cache.n_batch), program)
@@ -63,16 +63,16 @@ def prompt_floor(
 def step_floor(
     model: Model, cache: KVCache, n_tokens: float, batch: int, program: str = "decode", activations: str = "int8"
 ) -> Floor:
-    """The floor of a step of `batch` sequences with `n_tokens` in the cache each: weights once, the cache of each."""
+    """Return the floor of a decode step of `batch` sequences with `n_tokens` each in the KV cache."""
     plan = model.plan(program)
-    states = 2 * 4 * sum(prod(state.shape) for state in plan.states)  # read, and written again
-    kept = batch * (_kv_bytes(plan, cache, n_tokens) + states)
+    states = 2 * 4 * sum(prod(state.shape) for state in plan.states)  # read and written
+    cache_bytes = batch * (_kv_bytes(plan, cache, n_tokens) + states)
     int8, f32 = _weights(model, program, activations, output=True)
-    return Floor(model.bytes_read(batch, program) + kept, 2 * batch * int8, 2 * batch * f32)
+    return Floor(model.bytes_read(batch, program) + cache_bytes, 2 * batch * int8, 2 * batch * f32)
 
 
 def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
-    """Bytes of the K and V that one query sees."""
+    """Return the bytes of K and V that one query attends to."""
     total = 0.0
     for index, group in enumerate(plan.cache_groups):
         total += min(n_tokens, group.window or n_tokens) * cache.storage.block_bytes(index) / BLOCK
@@ -80,9 +80,10 @@ def _kv_bytes(plan: Plan, cache: KVCache, n_tokens: float) -> float:
 
 
 def _weights(model: Model, program: str, activations: str, output: bool) -> tuple[float, float]:
-    """Weights that a token is multiplied with as int8 and as float32; after the choice of rows they are the output's.
+    """Return the number of weights multiplied per token in int8 and in float32.
 
-    Formats of floats meet float32, as all formats do where activations are not rounded. int16 counts twice.
+    Without `output`, ops after the row pruning (those of the output rows) are excluded. Float formats are multiplied in
+    float32, and so are all formats if activations are not quantized. int16 activations count twice.
     """
     plan = model.plan(program)
     int8 = f32 = 0.0

@@ -1,4 +1,4 @@
-"""`realizar inspect`: what is in a GGUF file."""
+"""`realizar inspect`: the contents of a GGUF file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ EXAMPLE = "Example: realizar inspect model.gguf --json"
 
 def command(
     model: options.Model,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object, with every tensor.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object, including every tensor.")] = False,
 ) -> None:
-    """Print metadata, tensors by type and bytes, and bits per weight of a file."""
+    """Print a file's metadata, tensors by type with their bytes, and bits per weight."""
     from realizar.gguf import GGUFFile
     from realizar.gguf.summary import summarize
     from realizar.sampling.defaults import of_file
@@ -33,12 +33,12 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f" {found['n_bytes'] / 1e6:.1f} MB, {found['n_weights'] / 1e6:.1f} M weights"
     ]
     lines += ["", "metadata"]
-    lines += [f"  {key} = {_shown(entry)}" for key, entry in found["metadata"].items()]
+    lines += [f"  {key} = {_format_entry(entry)}" for key, entry in found["metadata"].items()]
     if found["sampling"]:
         lines += [
             "",
             "defaults of SamplingParams",
-            *(f"  {name} = {_plain(v)}" for name, v in found["sampling"].items()),
+            *(f"  {name} = {_format_value(v)}" for name, v in found["sampling"].items()),
         ]
     lines += ["", f"{'tensors':10} {'number':>6} {'weights':>14} {'bytes':>14} {'bits/weight':>11}"]
     lines += [_sizes(name, row) for name, row in found["types"].items()]
@@ -51,8 +51,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     return [*lines, _sizes("all", total)]
 
 
-def _plain(value: object) -> str:
-    """A value as one types it: files keep 0.6 as the float32 next to it."""
+def _format_value(value: object) -> str:
+    """Format a value readably: files store 0.6 as the nearest float32."""
     return f"{value:.7g}" if isinstance(value, float) else ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
@@ -61,8 +61,8 @@ def _sizes(name: str, row: dict[str, Any]) -> str:
     return f"{name:10} {row['n_tensors']:6} {row['n_weights']:14} {row['n_bytes']:14} {bits:>11}"
 
 
-def _shown(entry: dict[str, Any], width: int = 100) -> str:
-    """One line for a value: strings as Python writes them, long ones cut, arrays by their first elements."""
+def _format_entry(entry: dict[str, Any], width: int = 100) -> str:
+    """Format a value on one line: strings as repr, truncated, arrays by their first elements."""
     if entry["type"] == "ARRAY":
         first = ", ".join(repr(value) for value in entry["first"])
         more = ", …" if entry["n"] > len(entry["first"]) else ""

@@ -1,4 +1,4 @@
-"""`realizar list`: the models that have names, and those fetched from the hub."""
+"""`realizar list`: the known models, and those downloaded from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EXAMPLE = "Example: realizar list"
 
 
 def command() -> None:
-    """List the known models with size, licence, and whether they have been fetched."""
+    """List the known models with size, licence, and whether they are downloaded."""
     rows = [("NAME", "SIZE", "LICENCE", "FETCHED", "ABOUT")]
     for model in store.stored_models():
         size = f"{model.n_bytes / 1e6:.0f} MB"

@@ -1,4 +1,4 @@
-"""What the machine can do: the floors that `realizar bench` holds a model to."""
+"""Measurement of the machine's limits, to which `realizar bench` compares a model."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from realizar._kernels import probe
 
 Bytes = npt.NDArray[np.uint8]
 
-_PIECE = 4 << 20  # bytes of a file that a thread reads at a time
-_READ_SECONDS = 0.03  # a file that is read in less is read again
+_PIECE = 4 << 20  # bytes that a thread reads at a time
+_READ_SECONDS = 0.03  # minimum duration of a bandwidth measurement
 _RATE_SECONDS = 0.04
-_BURST_SECONDS = 0.001  # between two looks at the clock, beside which Python's own time and the GIL are nothing
+_BURST_SECONDS = 0.001  # between two clock reads; long enough to make Python's overhead and the GIL negligible
 
 
 def read_gb_s(views: Iterable[Bytes], n_threads: int) -> float:
-    """Read bandwidth over some bytes: what a step that reads them all cannot beat.
+    """Measure the read bandwidth over some bytes: the upper limit for a step that reads them all.
 
-    The bytes are read once, or as often as 0.03 s allow, so that what starts and ends the threads is not in the rate.
+    The bytes are read once, or repeatedly for 0.03 s, so that starting and ending threads does not affect the result.
 
     Parameters
     ----------
     views : iterable of uint8 arrays
-        What is read, for example all tensors of a mapped file.
+        The data to read, for example all tensors of a mapped file.
     n_threads : int
-        Threads that read, each what is next.
+        Number of reading threads, which share a queue.
 
     Returns
     -------
     float
         10^9 bytes per second.
     """
-    once = [piece for view in views for piece in _cut(view.reshape(-1))]
+    once = [piece for view in views for piece in _pieces(view.reshape(-1))]
     n_bytes, seconds = sum(piece.nbytes for piece in once), _read(once, n_threads)
     if seconds < _READ_SECONDS:
         times = ceil(_READ_SECONDS / max(seconds, 1e-6))
@@ -50,12 +50,12 @@ def read_gb_s(views: Iterable[Bytes], n_threads: int) -> float:
 
 
 def int8_tops(isa: str, n_threads: int) -> float:
-    """Rate of int8 multiply-adds in registers, each counted as two operations.
+    """Measure the rate of int8 multiply-adds in registers; each counts as two operations.
 
     Parameters
     ----------
     isa : str
-        Tier of the kernels whose instructions are used.
+        ISA level of the kernels.
     n_threads : int
 
     Returns
@@ -67,13 +67,13 @@ def int8_tops(isa: str, n_threads: int) -> float:
 
 
 def f32_tops(isa: str, n_threads: int) -> float:
-    """Rate of float32 multiply-adds in registers; all else as `int8_tops`."""
+    """Measure the rate of float32 multiply-adds in registers; otherwise like `int8_tops`."""
     return _tops(partial(probe.f32_macs, isa=isa), n_threads)
 
 
 def peak_rss_bytes() -> int | None:
-    """The most memory this process has had in RAM, mapped files included; None where the system does not say."""
-    try:  # Linux: getrusage's number would begin with that of the process which started this one
+    """Return the peak resident memory of this process, including mapped files; None if unavailable."""
+    try:  # Linux: getrusage would include the parent's peak
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     except (OSError, IndexError):
@@ -86,22 +86,22 @@ def peak_rss_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _cut(view: Bytes) -> Iterator[Bytes]:
+def _pieces(view: Bytes) -> Iterator[Bytes]:
     return (view[start : start + _PIECE] for start in range(0, view.size, _PIECE))
 
 
 def _read(pieces: list[Bytes], n_threads: int) -> float:
-    """Seconds from the first thread's start to the last one's end."""
-    left: SimpleQueue[Bytes] = SimpleQueue()
+    """Return the seconds from the first thread's start to the last thread's end."""
+    queue: SimpleQueue[Bytes] = SimpleQueue()
     for piece in pieces:
-        left.put(piece)
+        queue.put(piece)
     spans: list[tuple[float, float]] = []
 
     def work() -> None:
         begin = time.perf_counter()
         try:
             while True:
-                probe.read(left.get_nowait())
+                probe.read(queue.get_nowait())
         except Empty:
             spans.append((begin, time.perf_counter()))
 
@@ -111,12 +111,12 @@ def _read(pieces: list[Bytes], n_threads: int) -> float:
 
 
 def _tops(macs: Callable[[int], int], n_threads: int) -> float:
-    """Sum of the threads' own rates, each from its own clock: how they are started and ended is in none of them."""
+    """Return the sum of the threads' rates, each measured by the thread itself to exclude start and end."""
     n_rounds = _rounds(macs)
     rates: list[float] = []
 
     def work() -> None:
-        macs(n_rounds)  # so that the CPU's clock has settled and all threads are there
+        macs(n_rounds)  # until the CPU frequency is stable and all threads run
         n, begin = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - begin) < _RATE_SECONDS:
             n += macs(n_rounds)
@@ -127,7 +127,7 @@ def _tops(macs: Callable[[int], int], n_threads: int) -> float:
 
 
 def _rounds(macs: Callable[[int], int]) -> int:
-    """Rounds of a burst: the shortest of three tries, so that an interruption does not make it short."""
+    """Return the rounds of a burst; the shortest of three tries counts, to ignore interruptions."""
     n = 1
     while min(_seconds(macs, n) for _ in range(3)) < _BURST_SECONDS:
         n *= 2
@@ -141,7 +141,7 @@ def _seconds(macs: Callable[[int], int], n_rounds: int) -> float:
 
 
 def _run(work: Callable[[], None], n_threads: int) -> None:
-    """Run `work` on several threads that begin together."""
+    """Run `work` on several threads that start simultaneously."""
     start = Barrier(n_threads)
 
     def run() -> None:

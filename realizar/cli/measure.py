@@ -1,4 +1,4 @@
-"""Measuring a model beside the machine it runs on, in one process, in interleaved runs."""
+"""Measurement of a model and of the machine's limits, interleaved in one process."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config:
-    """What is run. A run is a prompt of new tokens up to its first generated token, and then some decode steps.
+    """What to measure. A run is a prompt of new tokens up to the first generated token, then some decode steps.
 
     Attributes
     ----------
     n_prompt : int
-        Tokens of the prompt; 0 leaves it out.
+        Prompt tokens; 0 skips prefill.
     n_generate : int
-        Decode steps, behind a prompt of 16 tokens of their own; 0 leaves them out.
+        Decode steps after a separate prompt of 16 tokens; 0 skips decode.
     depth : int
-        Tokens that are in the cache before either; a multiple of 16.
+        Tokens already in the KV cache; a multiple of 16.
     batch : int
-        Sequences that decode together.
+        Sequences decoded together.
     activations : str | None
-        As in EngineParams; a measurement has what was taken.
+        See EngineParams; in a Measurement, the resolved value.
     warm_up, runs : int
-        Runs that do not count, and runs that do.
+        Number of warm-up runs and of measured runs.
     seed : int
-        Of the tokens.
+        Seed of the random tokens.
     """
 
     n_prompt: int = 512
@@ -58,37 +58,37 @@ CONFIGS = {
     "long": Config(n_prompt=2048, n_generate=0, warm_up=1, runs=5, seed=42),
     "decode": Config(n_prompt=0, n_generate=1, warm_up=10, runs=100, seed=42),
 }
-"""The project's canonical configurations."""
+"""The standard configurations."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What `realizar bench` reports; also the keys of its JSON. None stands where a phase was left out.
+    """The results of `realizar bench`, and the keys of its JSON; None for skipped phases.
 
     Attributes
     ----------
     config : Config
     model_bytes, bytes_per_token, kv_bytes : int
-        Size of the file; bytes of weights that a decode step reads; size of the cache.
+        Size of the file; bytes of weights read by a decode step; size of the KV cache.
     n_threads : int
     isa : str
-        Tier of the kernels.
+        ISA level of the kernels.
     read_gb_s, int8_tops, f32_tops : float
-        What the machine does with these threads in a second: 10^9 bytes read from the mapped file, 10^12 operations
-        with int8 and with float32.
+        The machine's limits with these threads: 10^9 bytes read from the mapped file, 10^12 int8 and float32 operations
+        per second.
     load_s : float
-        Seconds until the first text was tokenized.
+        Seconds until the first text is tokenized.
     prefill_s : float
-        Seconds of a prompt, median of the runs.
+        Seconds of prefill, median of the runs.
     prefill_tok_s, decode_tok_s : float
-        Tokens per second, of all sequences: median of the runs.
+        Tokens per second of all sequences, median of the runs.
     prefill_share, decode_share : float
-        Of the floor, the longer of reading at `read_gb_s` and multiplying at `int8_tops` and `f32_tops`: 1 is the
-        floor, median of the runs' own ratios.
+        Floor / measured time, median of the runs; 1 is the machine's limit. The floor is the larger of read time at
+        `read_gb_s` and compute time at `int8_tops` and `f32_tops`.
     step_ms_p50, step_ms_p95, step_ms_p99 : float
-        Milliseconds of a decode step over all runs.
+        Percentiles of the decode step over all runs, in milliseconds.
     peak_rss_bytes : int | None
-        None where the system does not say.
+        None if the system does not report it.
     """
 
     config: Config
@@ -120,24 +120,24 @@ class _Run:
 
 
 def measure(path: Path, n_threads: int | None, config: Config) -> Measurement:
-    """Load a model and time it, the machine's own rates probed between the runs.
+    """Load a model and time it; the machine's limits are measured between the runs.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The model file.
     n_threads : int, optional
-        As `LLM`.
+        See `LLM`.
     config : Config
 
     Raises
     ------
     RealizarError
-        As `LLM`; or if a depth was asked for that the cache cannot find again.
+        See `LLM`; or if tokens of `depth` are not found in the prefix cache.
     """
     from realizar.llm import LLM
 
-    for library in ("sentencepiece", "tokenizers"):  # imports are no part of load_s
+    for library in ("sentencepiece", "tokenizers"):  # exclude imports from load_s
         import_module(library)
     begin = time.perf_counter()
     n_ctx = Workload.n_ctx(config.depth, config.batch, config.n_prompt, config.n_generate)

@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from realizar.params import Activations, EngineParams, SamplingParams
 from realizar.params.sampling import DEFAULTS
 from realizar.store import DEFAULT_MODEL
 
-_WHICH = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
-Model = Annotated[str, Argument(metavar="MODEL", help=_WHICH)]
-ModelOption = Annotated[str, Option("-m", "--model", metavar="MODEL", help=_WHICH)]
+_MODEL_HELP = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
+Model = Annotated[str, Argument(metavar="MODEL", help=_MODEL_HELP)]
+ModelOption = Annotated[str, Option("-m", "--model", metavar="MODEL", help=_MODEL_HELP)]
 MODEL = DEFAULT_MODEL
-Stats = Annotated[bool, Option("--stats", help="End with load time and tok/s on standard error.")]
+Stats = Annotated[bool, Option("--stats", help="Print load time and tok/s to standard error at the end.")]
 System = Annotated[str | None, Option("--system", help="The system message of the conversation.")]
 
 
 def template_kwargs(text: str) -> dict[str, Any]:
-    """The variables of a chat template, from a JSON object."""
+    """Parse chat template variables from a JSON object."""
     try:
-        given = json.loads(text)
+        variables = json.loads(text)
     except ValueError as error:
-        raise BadParameter(f"{text!r} is no JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise BadParameter(f"{text!r} is no JSON object")
-    return given
+        raise BadParameter(f"{text!r} is not valid JSON: {error}") from None
+    if not isinstance(variables, dict):
+        raise BadParameter(f"{text!r} is not a JSON object")
+    return variables
 
 
 TemplateKwargs = Annotated[
@@ -56,46 +56,49 @@ def _engine(kind: Any, *flags: str, help: str, **more: Any) -> Any:
 
 
 def kv_type(text: str) -> str | tuple[str, ...]:
-    """One type of cached keys and values, or that of K and that of V."""
+    """Parse one KV cache type, or the types of K and V as K/V."""
     return tuple(text.split("/")) if "/" in text else text
 
 
 RoundedTo = _engine(
-    Activations | None, "--activations", help="What activations are rounded to; f32 is slow.",
+    Activations | None, "--activations", help="Type to which activations are rounded; f32 is slow.",
     show_default="int16 for small models, else int8",
 )  # fmt: skip
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
-TAME = {"temperature": 0.7, "top_p": 0.95, "min_p": 0.05}
-"""What is taken where neither an option nor the model's file says it: small models wander off at temperature 1."""
+CLI_DEFAULTS = {"temperature": 0.7, "top_p": 0.95, "min_p": 0.05}
+"""Used if neither an option nor the model file sets them: small models lose coherence at temperature 1."""
 
 
-def _unset(kind: Any, name: str, help: str) -> tuple[Any, Any]:
-    """Return the option of a field for which a file may have a default."""
-    default = f"the file's, else {TAME.get(name, DEFAULTS[name])}"
+def _with_file_default(kind: Any, name: str, help: str) -> tuple[Any, Any]:
+    """Return the option of a field for which a model file may have a default."""
+    default = f"the file's, else {CLI_DEFAULTS.get(name, DEFAULTS[name])}"
     return _sampling(kind | None, "--" + name.replace("_", "-"), help=help, show_default=default), None
 
 
 # Field of SamplingParams -> option and default.
 SAMPLING: dict[str, tuple[Any, Any]] = {
-    "max_tokens": (_sampling(int, "-n", "--max-tokens", help="Tokens to generate at most."), 512),
-    "temperature": _unset(float, "temperature", "0 always takes the best token."),
-    "top_k": _unset(int, "top_k", "Keep the k best tokens; 0 keeps all."),
-    "top_p": _unset(float, "top_p", "Keep the best tokens up to this probability in all."),
-    "min_p": _unset(float, "min_p", "Keep tokens this fraction as probable as the best."),
-    "repetition_penalty": _unset(float, "repetition_penalty", "Divides logits of seen tokens."),
+    "max_tokens": (_sampling(int, "-n", "--max-tokens", help="Maximum tokens to generate."), 512),
+    "temperature": _with_file_default(float, "temperature", "0 is greedy."),
+    "top_k": _with_file_default(int, "top_k", "Keep the k most probable tokens; 0 keeps all."),
+    "top_p": _with_file_default(float, "top_p", "Keep the most probable tokens up to this total probability."),
+    "min_p": _with_file_default(float, "min_p", "Keep tokens at least this fraction as probable as the best."),
+    "repetition_penalty": _with_file_default(float, "repetition_penalty", "Divides logits of seen tokens."),
     "presence_penalty": (_sampling(float, "--presence-penalty", help="Subtracted once from seen tokens."), 0.0),
     "frequency_penalty": (_sampling(float, "--frequency-penalty", help="Subtracted each time seen."), 0.0),
     "seed": (_sampling(int | None, "--seed", help="Equal seeds, equal text.", show_default="a fresh one"), None),
-    "grammar": (_sampling(str | None, "--grammar-file", help="GBNF that the answer keeps to.", metavar="FILE"), None),
-    "json_schema": (
-        _sampling(str | None, "--json-schema", help="JSON schema that the answer keeps to.", metavar="JSON|FILE"),
+    "grammar": (
+        _sampling(str | None, "--grammar-file", help="GBNF grammar that the answer must match.", metavar="FILE"),
         None,
     ),
-    "regex": (_sampling(str | None, "--regex", help="Regular expression that the whole answer matches."), None),
-    "cfg_scale": (_sampling(float, "--cfg-scale", help="How far from the negative prompt to go; 1 is off."), 1.0),
+    "json_schema": (
+        _sampling(str | None, "--json-schema", help="JSON schema that the answer must match.", metavar="JSON|FILE"),
+        None,
+    ),
+    "regex": (_sampling(str | None, "--regex", help="Regular expression that the whole answer must match."), None),
+    "cfg_scale": (_sampling(float, "--cfg-scale", help="Classifier-free guidance scale; 1 is off."), 1.0),
     "negative_prompt": (
-        _sampling(str | None, "--negative-prompt", help="What --cfg-scale leads away from.", show_default="last token"),
+        _sampling(str | None, "--negative-prompt", help="Negative prompt of --cfg-scale.", show_default="last token"),
         None,
     ),
     "max_time": (
@@ -103,7 +106,7 @@ SAMPLING: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "token_healing": (
-        _sampling(bool, "--token-healing", help="Choose the prompt's last token again, with --raw."),
+        _sampling(bool, "--token-healing", help="Resample the prompt's last token (with --raw)."),
         False,
     ),
     "stop": (_sampling(list[str] | None, "--stop", help="A string that ends the text; may be repeated."), None),
@@ -117,7 +120,7 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         _engine(
             str,
             "--kv-type",
-            help="Type of cached keys and values: f16, f32, int8; int8/f16: of K and of V.",
+            help="Type of the KV cache: f16, f32, int8; or of K and V, such as int8/f16.",
             metavar="TYPE[/TYPE]",
             parser=kv_type,
         ),
@@ -125,30 +128,32 @@ ENGINE: dict[str, tuple[Any, Any]] = {
     ),
     "activations": (RoundedTo, None),
     "speculate": (
-        _engine(Literal["ngram"] | None, "--speculate", help="Guess from what was said before; the same text, faster."),
+        _engine(
+            Literal["ngram"] | None, "--speculate", help="Speculative decoding by prompt lookup; same text, faster."
+        ),
         None,
     ),
     "draft": (
-        _engine(str | None, "--draft", help="A smaller model with the same tokens that guesses instead."),
+        _engine(str | None, "--draft", help="Draft model with the same vocabulary for speculative decoding."),
         None,
     ),
     "load": (_engine(Literal["mmap", "read"], "--load", help="Map the file, or read it into memory."), "mmap"),
 }
 
 
-def tamed(params: SamplingParams, file: Mapping[str, Any]) -> SamplingParams:
-    """Return params with the values of TAME, except what they or the model's file set or the order leaves out."""
+def with_cli_defaults(params: SamplingParams, file: Mapping[str, Any]) -> SamplingParams:
+    """Fill in CLI_DEFAULTS, except fields set by the params or the model file, or not in the sampler order."""
     order = file.get("samplers") if params.samplers is None else params.samplers
     unset: dict[str, Any] = {
         name: value
-        for name, value in TAME.items()
+        for name, value in CLI_DEFAULTS.items()
         if getattr(params, name) is None and name not in file and (order is None or name in order)
     }
     return replace(params, **unset)
 
 
 def takes_params(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of SAMPLING and ENGINE; it gets them as its arguments `sampling` and `engine`."""
+    """Decorator that adds the options of SAMPLING and ENGINE; the command receives `sampling` and `engine`."""
     own = [
         parameter.replace(kind=parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(command, eval_str=True).parameters.values()

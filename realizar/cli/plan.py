@@ -1,4 +1,4 @@
-"""`realizar plan`: what a model will take and how fast it can be, before a weight is read."""
+"""`realizar plan`: estimates a model's memory and speed without reading its weights."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ EXAMPLE = "Example: realizar plan smollm2 --ctx 8192 --seqs 4"
 
 def command(
     model: options.Model,
-    n_ctx: Annotated[int | None, Option("--ctx", help="Tokens of a sequence.", show_default="model's")] = None,
-    n_seqs: Annotated[int, Option("--seqs", help="Sequences at once.")] = 1,
-    n_batch: Annotated[int, Option("--batch", help="Tokens computed in one step at most.")] = 512,
-    kv_type: Annotated[str, Option(help="Type of cached keys and values.", metavar="TYPE[/TYPE]")] = "f16",
+    n_ctx: Annotated[int | None, Option("--ctx", help="Tokens per sequence.", show_default="model's")] = None,
+    n_seqs: Annotated[int, Option("--seqs", help="Concurrent sequences.")] = 1,
+    n_batch: Annotated[int, Option("--batch", help="Maximum tokens per step.")] = 512,
+    kv_type: Annotated[str, Option(help="Type of the KV cache.", metavar="TYPE[/TYPE]")] = "f16",
     threads: options.Threads = None,
-    graph: Annotated[bool, Option("--graph", help="Print the graph and the plan; draw it if there is dot.")] = False,
+    graph: Annotated[bool, Option("--graph", help="Print graph and plan; draw the plan if dot is installed.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Estimate memory and speed of a model from its metadata and the machine's probed ceilings."""
+    """Estimate memory and speed of a model from its metadata and the machine's measured limits."""
     from realizar.cli.drawing import draw, lines
     from realizar.cli.estimate import estimate
     from realizar.model import load
@@ -40,7 +40,7 @@ def command(
             print("\n".join(line for name in opened.graphs for line in lines(opened, name)))
             for name in opened.graphs:
                 if (picture := draw(opened, name, path.stem)) is not None:
-                    print(f"{picture}: a picture of the plan of {name}")
+                    print(f"{picture}: drawing of the plan {name}")
             return
         types = options.kv_type(kv_type)
         ctx = n_ctx or opened.hp.n_ctx_train
@@ -53,14 +53,14 @@ def command(
 
 def _table(e: Estimate) -> str:
     types = ", ".join(f"{name} {n / 1e6:.1f} MB" for name, n in e.type_bytes.items())
-    states = f", states {e.state_bytes / 1e3:.1f} kB a sequence" if e.state_bytes else ""
+    states = f", states {e.state_bytes / 1e3:.1f} kB per sequence" if e.state_bytes else ""
     parts = ", ".join(f"{name} {n / 1e6:.1f}" for name, n in e.memory.items() if name != "peak")
     lines = [
         f"model     {e.architecture}, {e.n_parameters / 1e6:.1f} M parameters in {e.n_tensors} tensors",
         f"types     {types}",
-        f"cache     {e.cache_bytes_per_token:.0f} bytes a token{states}; for {e.n_seqs} of {e.n_ctx} tokens",
-        f"memory    {e.memory['peak'] / 1e6:.1f} MB at the most: {parts}",
-        f"tokenizer {e.tokenizer_bytes / 1e6:.1f} MB more",
+        f"cache     {e.cache_bytes_per_token:.0f} bytes per token{states}; {e.n_seqs} sequences of {e.n_ctx} tokens",
+        f"memory    {e.memory['peak'] / 1e6:.1f} MB at most: {parts}",
+        f"tokenizer {e.tokenizer_bytes / 1e6:.1f} MB in addition",
         f"machine   {e.n_threads} threads; reads {e.read_gb_s:.1f} GB/s,"
         f" multiplies int8 at {e.int8_tops:.3f} and f32 at {e.f32_tops:.3f} TOPS",
         f"prefill   {_speed(e.prefill)}",
@@ -69,11 +69,9 @@ def _table(e: Estimate) -> str:
         slow = ", ".join(f"{name} (plugin {plugin})" for name, plugin in e.slow_ops.items())
         lines.append(f"slow ops  {slow}, computed in numpy, row by row")
     if e.decode is not None:
-        lines.append(f"decode    {_speed(e.decode)}, one sequence, its cache half full")
+        lines.append(f"decode    {_speed(e.decode)} for one sequence with a half-full cache")
     return "\n".join(lines)
 
 
 def _speed(s: Speed) -> str:
-    return (
-        f"{s.n_bytes / 1e6:.2f} MB and {s.operations / 1e9:.3f} G operations a token: {s.tok_s:.0f} tok/s at the most"
-    )
+    return f"{s.n_bytes / 1e6:.2f} MB and {s.operations / 1e9:.3f} G operations per token: at most {s.tok_s:.0f} tok/s"

@@ -1,4 +1,4 @@
-"""`realizar plugins`: the installed plugins and what they bring; `realizar plugins new` begins another one."""
+"""`realizar plugins`: lists installed plugins; `realizar plugins new` creates a new one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ app = Typer(epilog=EXAMPLE, add_completion=False)
 
 @app.callback(invoke_without_command=True)
 def command(context: Context) -> None:
-    """List architectures and pre-tokenizers with the plugins that bring them; broken plugins with their errors."""
+    """List architectures and pre-tokenizers with their plugins; broken plugins with their errors."""
     if context.invoked_subcommand is not None:
         return
     from realizar.arch.registry import default
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what cannot be loaded stands in the list below
+        warnings.simplefilter("ignore")  # broken plugins are listed below
         found = default()
     for what, plugin in sorted(found.origins.items()):
         print(f"{what}  from {plugin}")
@@ -31,9 +31,9 @@ def command(context: Context) -> None:
 @app.command("new", epilog=EXAMPLE)
 def new(
     name: Annotated[str, Argument(metavar="NAME", help="The value of general.architecture.")],
-    folder: Annotated[Path, Option("--in", metavar="DIR", help="Where the new folder goes.")] = Path(),
+    folder: Annotated[Path, Option("--in", metavar="DIR", help="Parent of the new folder.")] = Path(),
 ) -> None:
-    """Write a distribution with one architecture, its entry point and its test; it passes as it is."""
+    """Create a distribution with one architecture, its entry point and a passing test."""
     from realizar.cli.scaffold import write
 
     root = write(name, folder)

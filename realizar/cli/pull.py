@@ -1,4 +1,4 @@
-"""`realizar pull`: fetch a model into the cache."""
+"""`realizar pull`: downloads a model into the cache."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ EXAMPLE = "Example: realizar pull qwen2.5-coder-0.5b"
 def command(
     name: Annotated[str, Argument(metavar="NAME", help="A name of 'realizar list' or hf:owner/repo/file.gguf.")],
 ) -> None:
-    """Fetch a model, verify it, and print where it is; one that is here already is only verified."""
+    """Download and verify a model, and print its path; a model in the cache is only verified."""
     print(store.pull(name))

@@ -1,4 +1,4 @@
-"""`realizar run`: answer one prompt and end."""
+"""`realizar run`: answers one prompt."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def command(
     model: options.ModelOption = options.MODEL,
     system: options.System = None,
     template_kwargs: options.TemplateKwargs = None,
-    raw: Annotated[bool, Option("--raw", help="Continue the text; use no chat template.")] = False,
+    raw: Annotated[bool, Option("--raw", help="Continue the text without the chat template.")] = False,
     stats: options.Stats = False,
 ) -> None:
-    """Answer PROMPT through the model's chat template, or continue it where the model has none."""
+    """Answer PROMPT with the model's chat template, or continue it if the model has none."""
     text = read_text(prompt)
     from realizar.llm import LLM
 
@@ -34,7 +34,7 @@ def command(
     with LLM(model, **asdict(engine)) as llm:
         llm.tokenize("")
         load_s = time.perf_counter() - begin
-        sampling = options.tamed(sampling, llm.sampling_defaults)
+        sampling = options.with_cli_defaults(sampling, llm.sampling_defaults)
         if raw or llm.tokenizer.chat_template is None:
             answer = llm.stream(text, sampling)
         else:

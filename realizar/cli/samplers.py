@@ -1,4 +1,4 @@
-"""The options of the samplers that are off by default, and what their texts mean."""
+"""Options of the samplers that are off by default."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from realizar.params import SamplingParams
 from realizar.params.sampling import DEFAULTS
 
 _NUMBERS = {
-    "penalty_last_n": "Tokens that the penalties look at; -1: all.",
-    "typical_p": "Keep the tokens nearest to the expected surprise up to this probability.",
-    "tfs_z": "Tail-free: cut where this share of the curvature is reached.",
-    "top_a": "Keep tokens of this times the square of the best probability.",
-    "top_n_sigma": "Keep tokens within so many standard deviations of the best logit.",
+    "penalty_last_n": "Number of last tokens that penalties consider; -1: all.",
+    "typical_p": "Typical sampling: keep tokens closest to the entropy up to this total probability.",
+    "tfs_z": "Tail-free sampling: cut off at this share of the curvature.",
+    "top_a": "Keep tokens of at least this times the square of the best probability.",
+    "top_n_sigma": "Keep tokens within this many standard deviations of the best logit.",
     "epsilon_cutoff": "Keep tokens of at least this probability.",
-    "eta_cutoff": "The same, less strict where much is possible.",
-    "xtc_probability": "How often to leave out all likely tokens but one.",
-    "xtc_threshold": "From which probability on a token is likely, for XTC.",
-    "mirostat": "Keep the surprise near a target, by algorithm 1 or 2.",
-    "mirostat_tau": "That target, in bits per token.",
-    "mirostat_eta": "How fast mirostat corrects.",
-    "dynatemp_range": "The temperature follows the entropy so far up and down.",
-    "dynatemp_exponent": "In which way it does.",
-    "smoothing_factor": "Bend the logits by the square of their distance from the best.",
-    "smoothing_curve": "Above 1: by the cube, too.",
-    "dry_multiplier": "Lower tokens that would lengthen a repetition; 0.8 is usual.",
-    "dry_base": "How fast that grows with the repetition.",
-    "dry_allowed_length": "Shorter repetitions are free.",
-    "no_repeat_ngram_size": "Let no run of so many tokens be there twice.",
+    "eta_cutoff": "Entropy-dependent epsilon cutoff.",
+    "xtc_probability": "Probability of excluding all likely tokens but the least likely.",
+    "xtc_threshold": "Probability from which XTC considers a token likely.",
+    "mirostat": "Keep the surprise near a target, with algorithm 1 or 2.",
+    "mirostat_tau": "Target surprise in bits per token.",
+    "mirostat_eta": "Learning rate of mirostat.",
+    "dynatemp_range": "Range of the entropy-dependent temperature.",
+    "dynatemp_exponent": "Exponent of the entropy-dependent temperature.",
+    "smoothing_factor": "Transform logits by the square of their distance to the best.",
+    "smoothing_curve": "Above 1: also by the cube.",
+    "dry_multiplier": "Penalize tokens that would extend a repetition; typically 0.8.",
+    "dry_base": "Growth of the DRY penalty with the length of the repetition.",
+    "dry_allowed_length": "Shorter repetitions are not penalized.",
+    "no_repeat_ngram_size": "No n-gram of this many tokens occurs twice.",
     "min_tokens": "Tokens to generate before the text may end.",
 }
 _TEXTS = {
-    "dry_sequence_breakers": ("--dry-sequence-breaker", "TEXT", "No repetition goes across it; may be repeated."),
-    "bad_words": ("--bad-word", "TEXT", "What the answer must not have; may be repeated."),
+    "dry_sequence_breakers": ("--dry-sequence-breaker", "TEXT", "Ends a repetition; may be repeated."),
+    "bad_words": ("--bad-word", "TEXT", "String that must not occur; may be repeated."),
     "logit_bias": ("--logit-bias", "TOKEN=NUMBER", "Added to the logit of a token id; may be repeated."),
 }
-_ORDER = "The samplers in their order; those that are on must be among them."
+_ORDER = "Order of the samplers; must include all that are enabled."
 
 
 def _option(kind: Any, flag: str, help: str, **more: Any) -> Any:
@@ -57,7 +57,7 @@ def _number(name: str, help: str) -> tuple[Any, Any]:
 
 
 SAMPLERS: dict[str, tuple[Any, Any]] = {name: _number(name, help) for name, help in _NUMBERS.items()}
-"""Field of SamplingParams -> option and default; None is none given."""
+"""Field of SamplingParams -> option and default."""
 SAMPLERS |= {
     name: (_option(list[str] | None, flag, help, metavar=metavar), None)
     for name, (flag, metavar, help) in _TEXTS.items()
@@ -65,18 +65,18 @@ SAMPLERS |= {
 SAMPLERS["samplers"] = (_option(str | None, "--samplers", _ORDER, metavar="NAME,NAME..."), None)
 
 
-def read_texts(given: dict[str, Any]) -> None:
-    """Make of the options that are texts what SamplingParams take, in place.
+def read_texts(values: dict[str, Any]) -> None:
+    """Convert text options to the types of SamplingParams, in place.
 
     Raises
     ------
     ParameterError
         If a bias is not TOKEN=NUMBER.
     """
-    if "samplers" in given:
-        given["samplers"] = tuple(name.strip() for name in given["samplers"].split(","))
-    if "logit_bias" in given:
-        given["logit_bias"] = tuple(map(_bias, given["logit_bias"]))
+    if "samplers" in values:
+        values["samplers"] = tuple(name.strip() for name in values["samplers"].split(","))
+    if "logit_bias" in values:
+        values["logit_bias"] = tuple(map(_bias, values["logit_bias"]))
 
 
 def _bias(text: str) -> tuple[int, float]:
@@ -84,4 +84,4 @@ def _bias(text: str) -> tuple[int, float]:
     try:
         return int(token), float(number)
     except ValueError:
-        raise ParameterError(f"--logit-bias {shown(text)}: must be a token id and a number, such as 42=-1.5") from None
+        raise ParameterError(f"--logit-bias {shown(text)}: must be TOKEN=NUMBER, such as 42=-1.5") from None

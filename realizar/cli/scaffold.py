@@ -1,4 +1,4 @@
-"""A new plugin's distribution: pyproject.toml with the entry point, one architecture, and a test that holds it."""
+"""Templates of a new plugin distribution: pyproject.toml with the entry point, one architecture, and its test."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ realizar_api = "$api"
 
 
 class $class_name(Architecture):
-    """Attention with rotary halves and a gated feed-forward, each behind an RMS norm. Make it your own."""
+    """Rotary attention and a gated feed-forward network, each with an RMS pre-norm. Adapt it to your model."""
 
     name = "$name"  # general.architecture
 
     def tensors(self, hp: HParams) -> WeightTable:
-        """What a file must hold: name without ".weight" -> shape; `{i}` stands for every layer."""
+        """The required tensors: name without ".weight" -> shape; `{i}` is the layer index."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
             **gqa_tensors(hp),
@@ -57,7 +57,7 @@ class $class_name(Architecture):
         }
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
-        """The equations, recorded once when a model is loaded."""
+        """Record the computation graph; called once when a model is loaded."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
@@ -72,7 +72,7 @@ def realizar_architectures() -> Sequence[type[Architecture]]:
 '''
 
 TEST = '''\
-"""The architecture passes realizar's conformance kit, and realizar finds it."""
+"""The architecture passes realizar's conformance kit and is registered."""
 
 from $module import $class_name
 
@@ -84,7 +84,7 @@ def test_conformance():
     check_architecture($class_name)
 
 
-def test_realizar_finds_it():
+def test_architecture_is_registered():
     assert isinstance(registry.default().architecture("$name"), $class_name)
 '''
 
@@ -100,27 +100,29 @@ The architecture `$name` for [realizar](https://pypi.org/project/realizar/).
 
 
 def write(name: str, folder: Path) -> Path:
-    """Writes the distribution realizar-NAME into a new folder of that name.
+    """Write the distribution realizar-NAME to a new folder of that name.
 
     Parameters
     ----------
     name : str
-        `general.architecture` of the files that it is for.
+        `general.architecture` of the model files.
     folder : Path
-        Where the new folder goes.
+        Parent of the new folder.
 
     Returns
     -------
     Path
-        Of the new folder.
+        The new folder.
 
     Raises
     ------
     ParameterError
-        If the name is none, or the folder is there already.
+        If the name is invalid, or the folder exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name):
-        raise ParameterError(f"plugin name {name!r}: lower-case letters, digits, - and _ are needed, such as my-model")
+        raise ParameterError(
+            f"plugin name {name!r}: must consist of lower-case letters, digits, - and _, such as my-model"
+        )
     module = "realizar_" + name.replace("-", "_")
     class_name = "".join(word.capitalize() for word in re.split("[-_]", name))
     words = {
@@ -134,7 +136,7 @@ def write(name: str, folder: Path) -> Path:
     }
     root = folder / f"realizar-{words['dashed']}"
     if root.exists():
-        raise ParameterError(f"{root} is there already; choose another name or folder")
+        raise ParameterError(f"{root} already exists; choose another name or folder")
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(Template(text).substitute(words), "utf-8")

@@ -1,4 +1,4 @@
-"""Text in and out: prompts from arguments, files or standard input, answers as they come, one line of numbers."""
+"""Text input and output: prompts from arguments, files or standard input, streamed answers, statistics."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def read_text(argument: str) -> str:
 
 
 def read_file(option: str, path: str) -> str:
-    """Return the text of a file that an option names; ParameterError if there is none."""
+    """Return the text of a file named by an option; raises ParameterError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a zero byte in the path
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the path
         raise ParameterError(f"{option} {shown(path)}: cannot be read as a text file: {error}") from None
 
 
 def write_pieces(answer: TextStream) -> None:
-    """Write the pieces to standard output as they come, and end the line."""
+    """Stream an answer to standard output, and end the line."""
     for piece in answer:
         sys.stdout.write(piece)
         sys.stdout.flush()
@@ -47,12 +47,12 @@ def write_pieces(answer: TextStream) -> None:
 
 
 def write_stats(answer: TextStream, load_s: float | None = None) -> None:
-    """Write one line of numbers to standard error: load time (s), prefill and decode (tokens, tok/s)."""
+    """Write statistics to standard error: load time (s), prefill and decode (tokens, tok/s)."""
     t = answer.completion.timings
     parts = [] if load_s is None else [f"load {load_s:.2f} s"]
-    cached = f" ({t.n_cached} more cached)" if t.n_cached else ""
+    cached = f" ({t.n_cached} cached)" if t.n_cached else ""
     parts.append(f"prefill {t.n_prompt - t.n_cached} tokens{cached}, {t.prefill_tok_s:.1f} tok/s")
     parts.append(f"decode {t.n_generated} tokens, {t.decode_tok_s:.1f} tok/s")
     if t.n_drafted:
-        parts.append(f"{t.n_accepted} of {t.n_drafted} drafts right")
+        parts.append(f"{t.n_accepted} of {t.n_drafted} draft tokens accepted")
     print(" | ".join(parts), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`realizar tokenize`: the tokens that a model makes of a text."""
+"""`realizar tokenize`: prints the tokens of a text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ EXAMPLE = 'Example: realizar tokenize "Hello world" -m smollm2'
 def command(
     text: Annotated[str, Argument(metavar="TEXT", help="The text; - reads standard input.")],
     model: options.ModelOption = options.MODEL,
-    parse_special: Annotated[bool, Option("--parse-special", help="Read names of special tokens as tokens.")] = False,
-    add_special: Annotated[bool, Option(help="Add BOS and EOS where the model wants them.")] = True,
+    parse_special: Annotated[bool, Option("--parse-special", help="Parse special tokens in the text.")] = False,
+    add_special: Annotated[bool, Option(help="Add BOS and EOS if the model uses them.")] = True,
 ) -> None:
-    """Print one token a line: its id, and its bytes as Python writes them."""
+    """Print one token per line: its id, and its bytes as a Python literal."""
     from realizar.arch.registry import default
     from realizar.gguf import GGUFFile
     from realizar.tokenizer import Tokenizer

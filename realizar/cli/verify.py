@@ -1,4 +1,4 @@
-"""`realizar verify`: whether a file is what its architecture's plugin declares, and computes."""
+"""`realizar verify`: checks that a file matches its architecture's declaration and can be computed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ EXAMPLE = "Example: realizar verify model.gguf --golden golden.npz"
 def command(
     model: options.Model,
     golden: Annotated[
-        Path | None, Option(metavar="FILE.npz", help="Holds tokens [n] and the right logits [n, n_vocab].")
+        Path | None, Option(metavar="FILE.npz", help="File with tokens [n] and expected logits [n, n_vocab].")
     ] = None,
-    bound: Annotated[float, Option(help="Relative error to the golden logits that is allowed.")] = 1e-3,
+    bound: Annotated[float, Option(help="Allowed relative error to the expected logits.")] = 1e-3,
 ) -> int:
     """Check tensors against the architecture's declaration, the tokenizer's round trip, and finite logits."""
     from realizar.cli.checks import verify

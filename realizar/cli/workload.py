@@ -1,4 +1,4 @@
-"""What is timed of an engine: prompts up to their first token, and steps of sequences that decode together."""
+"""Benchmark workload of an engine: time to first token of prompts, and decode steps of a batch."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ if TYPE_CHECKING:
     from realizar.engine.generation import Generation
 
 DECODE_PROMPT = 16
-"""New tokens of a prompt in front of measured decode steps."""
+"""New prompt tokens before the measured decode steps."""
 
 
 class Workload:
-    """Requests of random tokens, each behind `depth` tokens that stay in the cache.
+    """Requests of random tokens, each after `depth` tokens that stay in the prefix cache.
 
     Parameters
     ----------
     engine : Engine
-        Used by nobody else, with `n_seqs` of `batch` and `n_ctx` of `Workload.n_ctx` at least.
+        Used exclusively, with `n_seqs` >= `batch` and `n_ctx` >= `Workload.n_ctx`.
     depth : int
-        Tokens of each sequence that are in the cache before anything is timed; a multiple of 16, since whole blocks
-        are found again.
+        Tokens of each sequence in the prefix cache before timing starts; a multiple of 16, the block size.
     batch : int
-        Sequences that decode together, each with tokens of its own.
+        Sequences decoded together, each with different tokens.
     seed : int
-        Equal seeds, equal tokens.
+        Seed of the random tokens.
     clock : callable
-        Seconds, of the wall or of the process.
+        Returns seconds, of wall time or process time.
     """
 
     def __init__(
@@ -43,17 +42,17 @@ class Workload:
     ) -> None:
         self._engine, self._depth, self._clock = engine, depth, clock
         self._rng = np.random.default_rng(seed)
-        self._begins = [self._tokens(depth) for _ in range(batch)]
+        self._prefixes = [self._tokens(depth) for _ in range(batch)]
 
     @staticmethod
     def n_ctx(depth: int, batch: int, n_prompt: int, n_steps: int) -> int:
-        """Tokens of the longest sequence that a workload makes."""
+        """Return the tokens of the longest sequence of a workload."""
         return depth + max(n_prompt, DECODE_PROMPT + _n_generated(n_steps, batch)) + 1
 
     def prompt_seconds(self, n_prompt: int) -> float:
-        """Seconds from a prompt of new tokens behind the first sequence's `depth` to its first generated token."""
-        self._fill(self._begins[:1])
-        prompt = self._begins[0] + self._tokens(n_prompt)
+        """Return the time to first token of a prompt of new tokens after the first sequence's `depth` tokens."""
+        self._fill(self._prefixes[:1])
+        prompt = self._prefixes[0] + self._tokens(n_prompt)
         begin = self._clock()
         request = self._request(prompt, 1)
         self._engine.wait(lambda: request.is_over)
@@ -62,10 +61,10 @@ class Workload:
         return seconds
 
     def step_seconds(self, n: int) -> list[float]:
-        """Seconds of each of n steps in which every sequence gets a token."""
-        self._fill(self._begins)
-        n_most = _n_generated(n, len(self._begins))
-        requests = [self._request(begin + self._tokens(DECODE_PROMPT), n_most) for begin in self._begins]
+        """Return the seconds of each of n steps in which every sequence gets a token."""
+        self._fill(self._prefixes)
+        max_tokens = _n_generated(n, len(self._prefixes))
+        requests = [self._request(begin + self._tokens(DECODE_PROMPT), max_tokens) for begin in self._prefixes]
         self._engine.wait(lambda: all(request.answers[0].token_ids for request in requests))
         before = [len(request.answers[0].token_ids) for request in requests]
         seconds = []
@@ -76,14 +75,14 @@ class Workload:
         for request, count in zip(requests, before, strict=True):
             if len(request.answers[0].token_ids) != count + n:
                 raise RealizarError(
-                    f"{len(request.answers[0].token_ids) - count} tokens of a sequence came from {n} steps"
+                    f"{n} steps generated {len(request.answers[0].token_ids) - count} tokens of a sequence"
                 )
             self._check(request)
             request.cancel()
         return seconds
 
     def _fill(self, begins: list[list[int]]) -> None:
-        """Compute what is to be found in the cache; what is there already costs a block each."""
+        """Compute the prefixes; those in the prefix cache cost one block each."""
         if self._depth:
             requests = [self._request([*begin, 0], 1) for begin in begins]
             self._engine.wait(lambda: all(request.is_over for request in requests))
@@ -92,7 +91,8 @@ class Workload:
         n_cached = request.completion().timings.n_cached
         if n_cached != self._depth:
             raise RealizarError(
-                f"{n_cached} tokens of a prompt were in the cache, {self._depth} were to be; depths are multiples of 16"
+                f"{n_cached} tokens of a prompt were in the prefix cache instead of {self._depth}; "
+                "depth must be a multiple of 16"
             )
 
     def _tokens(self, n: int) -> list[int]:
@@ -104,5 +104,5 @@ class Workload:
 
 
 def _n_generated(n_steps: int, batch: int) -> int:
-    """Tokens of a sequence: those of the steps, and what it gets while the prompts are computed, 512 tokens a step."""
+    """Return the tokens of a sequence: one per step, and those generated during the prefill of 512 tokens per step."""
     return n_steps + 1 + ceil(batch * DECODE_PROMPT / 512)

@@ -1,1 +1,1 @@
-"""Bridges to other projects, each with an extra of its own; nothing else imports them."""
+"""Integrations with other projects, each with its own extra; no other module imports them."""

@@ -1,4 +1,4 @@
-"""RealizarLM: a model of realizar for EleutherAI's lm-eval (extra `lm-eval`)."""
+"""RealizarLM: adapter that runs EleutherAI's lm-eval on a realizar model (extra `lm-eval`)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 MAX_GEN_TOKS = 256
-"""Tokens to generate where a task does not say: what lm-eval's own models take."""
+"""Default number of tokens to generate, as in lm-eval's own models."""
 
 
 @register_model("realizar")
-class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an extra and has no types here
-    """Answers lm-eval's three questions: how likely is a continuation, how likely a text, what comes next.
+class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an optional, untyped dependency
+    """Implements lm-eval's three request types: loglikelihood, loglikelihood_rolling and generate_until.
 
-    The engine makes the batches, so lm-eval's batch_size means nothing. Texts are tokenized as by lm-eval's model of
-    transformers: names of special tokens in them count as such.
+    The engine batches requests itself, so lm-eval's batch_size has no effect. As in lm-eval's transformers model,
+    special tokens in texts are parsed.
 
     Parameters
     ----------
     llm : LLM
-        Its n_ctx bounds the texts; longer ones lose their beginning.
+        Texts longer than its n_ctx are truncated on the left.
     """
 
     def __init__(self, llm: LLM) -> None:
@@ -41,45 +41,45 @@ class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an extra and h
 
     @classmethod
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: Any = None) -> RealizarLM:
-        """Load the model of LLM's arguments; of what lm-eval adds (batch_size, device) nothing is needed."""
+        """Create the LLM from its arguments; lm-eval's additional config (batch_size, device) is ignored."""
         return cls(LLM(**arg_dict))
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: Any = None) -> RealizarLM:
-        """The same for "model=smollm2,n_ctx=2048"."""
+        """Create the LLM from a string such as "model=smollm2,n_ctx=2048"."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string))
 
     @property
     def eot_token_id(self) -> int:
-        """The token that ends a text."""
+        """The EOS token."""
         return self._token(self.llm.tokenizer.eos_id)
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands in front of a text that has nothing in front of it: BOS, or else what ends one."""
+        """The token before a text without context: BOS, otherwise EOS."""
         bos = self.llm.tokenizer.bos_id
         return self.eot_token_id if bos is None else bos
 
     @staticmethod
     def _token(token: int | None) -> int:
         if token is None:
-            raise ParameterError("lm-eval needs a token that begins or ends a text, and this model's file names none")
+            raise ParameterError("lm-eval requires a BOS or EOS token, but this model has neither")
         return token
 
     @property
     def tokenizer_name(self) -> str:
-        """What lm-eval's caches know the tokenizer by."""
+        """Name of the tokenizer in lm-eval's caches."""
         return self.llm.engine.model.file.path.name
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """Return the prompt that the model's own template makes of messages."""
+        """Render messages with the model's chat template."""
         template = self.llm.tokenizer.chat_template
         if template is None:
             raise TemplateError("this model has no chat template; run lm-eval without --apply_chat_template")
         return template.render(chat_history, add_generation_prompt)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Return token ids; by default with BOS where the model wants one and the text does not bring it."""
+        """Return token ids; by default with BOS if the model uses it and the text does not already start with it."""
         ids = self.llm.tokenize(string, add_special=False, parse_special=True)
         if add_special_tokens is None:
             add_special_tokens = ids[:1] != [self.llm.tokenizer.bos_id]
@@ -88,13 +88,13 @@ class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an extra and h
     def _loglikelihood_tokens(
         self, requests: list[tuple[Any, list[int], list[int]]], **_: Any
     ) -> list[tuple[float, bool]]:
-        """Score continuations; those of one context together, which is computed once."""
+        """Score continuations; those with the same context share its computation."""
         found: dict[int, tuple[float, bool]] = {}
         order = sorted(range(len(requests)), key=lambda i: requests[i][1])
         for _context, group in groupby(order, key=lambda i: requests[i][1]):
             same = list(group)
             longest = max(len(requests[i][2]) for i in same)
-            # The last token of a text is scored and not computed: it may be one longer than the context.
+            # The last token is scored but not computed, so a text may have n_ctx + 1 tokens.
             context = requests[same[0]][1][-max(1, self.llm.n_ctx + 1 - longest) :]
             for i, score in zip(same, self.llm.score(context, [requests[i][2] for i in same]), strict=True):
                 found[i] = score.logprob, score.is_greedy
@@ -103,7 +103,7 @@ class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an extra and h
         return [found[i] for i in range(len(requests))]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Score whole texts, in windows of the context where they are longer."""
+        """Score whole texts; longer ones in windows of the context length."""
         found = []
         for (text,) in (request.args for request in requests):
             windows = get_rolling_token_windows(
@@ -115,34 +115,34 @@ class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an extra and h
         return found
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Continue prompts."""
+        """Generate continuations of prompts."""
         texts: list[str] = []
         at_once = 4 * self.llm.params.n_seqs
         for begin in range(0, len(requests), at_once):
-            asked = [request.args for request in requests[begin : begin + at_once]]
-            params = [self._params(kwargs) for _, kwargs in asked]
+            arguments = [request.args for request in requests[begin : begin + at_once]]
+            params = [self._params(kwargs) for _, kwargs in arguments]
             prompts = [
                 self.tok_encode(context)[-max(1, self.llm.n_ctx - (its.max_tokens or 0)) :]
-                for (context, _), its in zip(asked, params, strict=True)
+                for (context, _), its in zip(arguments, params, strict=True)
             ]
-            for key, completion in zip(asked, self.llm.generate(prompts, params), strict=True):
+            for key, completion in zip(arguments, self.llm.generate(prompts, params), strict=True):
                 texts.append(completion.text)
                 self.cache_hook.add_partial("generate_until", key, completion.text)
         return texts
 
     @staticmethod
     def _params(kwargs: Mapping[str, Any]) -> SamplingParams:
-        """Return what a task's generation_kwargs ask for: greedy, unless they say do_sample.
+        """Convert a task's generation_kwargs: greedy unless do_sample is set.
 
-        What the model's file says of sampling has no part in it.
+        Sampling defaults of the model file are ignored.
         """
-        asked = {key: value for key, value in kwargs.items() if value is not None}
-        until = asked.pop("until", ())
+        arguments = {key: value for key, value in kwargs.items() if value is not None}
+        until = arguments.pop("until", ())
         stop = [until] if isinstance(until, str) else until
-        max_tokens = asked.pop("max_gen_toks", MAX_GEN_TOKS)
-        if not asked.pop("do_sample", asked.get("temperature", 0.0) > 0.0):
-            asked["temperature"] = 0.0
-        unknown = sorted(set(asked) - set(SamplingParams.__dataclass_fields__))
+        max_tokens = arguments.pop("max_gen_toks", MAX_GEN_TOKS)
+        if not arguments.pop("do_sample", arguments.get("temperature", 0.0) > 0.0):
+            arguments["temperature"] = 0.0
+        unknown = sorted(set(arguments) - set(SamplingParams.__dataclass_fields__))
         if unknown:
-            raise ParameterError(f"generation_kwargs: {shown(unknown)} are no parameters of SamplingParams")
-        return resolved(SamplingParams(stop=tuple(filter(None, stop)), max_tokens=max_tokens, **asked))
+            raise ParameterError(f"generation_kwargs: {shown(unknown)} are not fields of SamplingParams")
+        return resolved(SamplingParams(stop=tuple(filter(None, stop)), max_tokens=max_tokens, **arguments))

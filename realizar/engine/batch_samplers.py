@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Sequence as Seq
 
-    from realizar.engine.request import Request
     from realizar.engine.chunk import Chunk
+    from realizar.engine.request import Request
     from realizar.sampling import BatchFunction
 
 

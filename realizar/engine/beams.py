@@ -14,8 +14,8 @@ from realizar.sampling import BeamRules, BeamSearch, StopFilter
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    from realizar.engine.output import FinishReason
     from realizar.engine.chunk import Chunk
+    from realizar.engine.output import FinishReason
     from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.runtime.logit_rows import LogitRows

@@ -100,7 +100,9 @@ class BlockPool:
             self._key.append(None)
             return len(self._ref_counts) - 1
         if front is None:
-            raise CacheFullError(f"all {self.n_blocks} cache blocks are in use; free a sequence, or ask for more n_seqs")
+            raise CacheFullError(
+                f"all {self.n_blocks} cache blocks are in use; free a sequence, or ask for more n_seqs"
+            )
         self.evict(front)
         return self.share(front)
 

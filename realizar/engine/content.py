@@ -136,7 +136,9 @@ class Content:
         out[:] = np.arange(first, end) + self.offset
         n = min(end, len(self.tokens)) - first
         if n > 0:
-            out[:, :n] = np.arange(first, first + n) if self._positions is None else self._positions[:, first : first + n]
+            out[:, :n] = (
+                np.arange(first, first + n) if self._positions is None else self._positions[:, first : first + n]
+            )
         return out
 
     def span_across(self, row: int) -> Span | None:

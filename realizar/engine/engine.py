@@ -18,17 +18,19 @@ from realizar.engine.loop import EngineLoop, Waiting, leads_to
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.speculation import make_speculator
+from realizar.engine.stats import EngineStats, StepCounts
 from realizar.errors import RealizarError, memory_for
+from realizar.params.checks import check, is_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from realizar.calls import ToolUse
     from realizar.engine.beams import Beams
+    from realizar.engine.chunk import Chunk
     from realizar.engine.generation import Generation
     from realizar.engine.request import Request
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
-    from realizar.engine.chunk import Chunk
     from realizar.model import Model
     from realizar.params import EngineParams, SamplingParams
     from realizar.runtime.backend import Backend
@@ -80,7 +82,8 @@ class Engine:
         plan = model.plan()
         self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend)
         self.runner = Runner(model, self.cache, params, backend)
-        self.scheduler = Scheduler(self.cache)
+        self.scheduler = Scheduler(self.cache, params.max_waiting)
+        self._counts = StepCounts()
         self.speculator = make_speculator(params, self.runner, draft)
         self._intake = Intake(self.runner)
         self._turn = threading.Condition()  # made anew in a child of fork()
@@ -94,6 +97,15 @@ class Engine:
     def sampling_defaults(self) -> Mapping[str, Any]:
         """What the model's file has for params that a request leaves unset."""
         return self._intake.sampling_defaults
+
+    def stats(self) -> EngineStats:
+        """Return what the engine is doing and has done."""
+        counts, pools = self._counts, self.cache.pools
+        return EngineStats(
+            **self.scheduler.counts(), n_blocks=sum(pool.n_blocks for pool in pools),
+            n_blocks_used=sum(pool.n_blocks - pool.n_free for pool in pools), n_steps=counts.n_steps,
+            n_computed=counts.n_computed, step_s=counts.step_s, last_step_s=counts.last_step_s,
+        )  # fmt: skip
 
     def step(self) -> None:
         """Compute some tokens of every request that has its turn, and go on with those that got an output.
@@ -147,9 +159,11 @@ class Engine:
         begin = time.perf_counter()
         with self._away_from_books():
             found = self.runner.run(batch, None if own else [output], program)[output]
+        seconds = time.perf_counter() - begin
         if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
-            self.speculator.cost.learn(batch.n_tokens, time.perf_counter() - begin)
-        self.scheduler.cost.learn_step(batch.n_tokens, time.perf_counter() - begin)
+            self.speculator.cost.learn(batch.n_tokens, seconds)
+        self._counts.add(batch.n_tokens, seconds)
+        self.scheduler.cost.learn_step(batch.n_tokens, seconds)
         counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
         ends = list(accumulate(counts))
         rows = {r: found[end - n : end] for r, n, end in zip(work, counts, ends, strict=True) if n}
@@ -172,21 +186,23 @@ class Engine:
             except BaseException as error:
                 request.fail(error)
 
-    def generate(self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None) -> Generation:
+    def generate(
+        self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
+    ) -> Generation:
         """Hand in a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
         begin = time.perf_counter()
         request = self._intake.generation(prompt, params, tools)
         request.deadline -= time.perf_counter() - begin  # max_time counts from here
         if self.speculator is not None:
             self.speculator.attach(request)
-        return self._added(request)
+        return self._added(request, priority)
 
-    def beam_search(self, prompt: Iterable[int], params: SamplingParams) -> Beams:
+    def beam_search(self, prompt: Iterable[int], params: SamplingParams, priority: int = 0) -> Beams:
         """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
         begin = time.perf_counter()
         request = self._intake.beams(prompt, params)
         request.deadline -= time.perf_counter() - begin
-        return self._added(request)
+        return self._added(request, priority)
 
     def score(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> ScoreRequest:
         """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.score`."""
@@ -200,7 +216,9 @@ class Engine:
         """Hand in a text whose hidden states are wanted; `wait` for it. Raises as `generate`."""
         return self._added(self._intake.embedding(tokens))
 
-    def _added(self, request: R) -> R:
+    def _added(self, request: R, priority: int = 0) -> R:
+        check(is_int(priority), "priority", priority, "an integer")
+        request.priority = priority
         self.scheduler.add(request)
         self.loop.wake()
         return request

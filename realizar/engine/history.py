@@ -47,9 +47,7 @@ class History:
         If the prompt or its positions do not fit into the context.
     """
 
-    def __init__(
-        self, n_ctx: int, tokens: Iterable[int], content: Content | None, adapter: int, program: str
-    ) -> None:
+    def __init__(self, n_ctx: int, tokens: Iterable[int], content: Content | None, adapter: int, program: str) -> None:
         self.n_ctx = n_ctx
         # One more than the context: the last token generated is given out but never computed.
         self._tokens = np.empty(n_ctx + 1, np.int32)
@@ -122,8 +120,7 @@ class History:
         ids = np.fromiter(tokens, np.int32)
         if len(ids) > self.n_ctx:
             raise ContextFullError(
-                f"{len(ids)} tokens do not fit into the context of {self.n_ctx}; "
-                "shorten them or ask for more n_ctx"
+                f"{len(ids)} tokens do not fit into the context of {self.n_ctx}; shorten them or ask for more n_ctx"
             )
         return ids
 

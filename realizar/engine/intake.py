@@ -150,6 +150,8 @@ class Intake:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         # Beams draw nothing: what a file says of drawing has no part in them.
         params = resolved(params) if searched else resolve(params, self.sampling_defaults)
+        checked = self._truncated(checked, params)
+        self._check_shift(params, searched)
         seed = secrets.randbits(63) if params.seed is None else params.seed
         tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
         if searched:
@@ -180,6 +182,39 @@ class Intake:
             tokenizer.suppressed_ids,
         )
         return seq, params, chain, tokenizer
+
+    def _truncated(self, prompt: Prompt, params: SamplingParams) -> Prompt:
+        """Return the end of a prompt, as long as the params say; a leading BOS token stays."""
+        n, n_ctx, ids = params.truncate_prompt, self.cache.n_ctx, prompt.ids
+        if n is None:
+            return prompt
+        if isinstance(n, str):
+            n = max(n_ctx + 1 - (params.max_tokens or n_ctx), (n_ctx + 1) // 2)
+        if len(ids) <= n:
+            return prompt
+        if prompt.content is not None:
+            raise ParameterError(
+                f"truncate_prompt={params.truncate_prompt!r}: the prompt has {len(ids)} rows, some of which have "
+                "embeddings, positions or a mask of their own; give fewer rows"
+            )
+        bos = ids[:1] if ids[0] == self.model.tokenizer.bos_id and n > 1 else []
+        return Prompt(bos + ids[len(ids) - n + len(bos) :], None)
+
+    def _check_shift(self, params: SamplingParams, searched: bool) -> None:
+        """Raise ParameterError if the context is to be shifted and cannot be."""
+        if not params.context_shift:
+            return
+        n_ctx = self.cache.n_ctx
+        why = {
+            "beams share their beginnings; ask for n_beams=1": searched,
+            "with guidance there are two contexts; leave cfg_scale at 1": params.cfg_scale != 1.0,
+            "this model answers what its encoder reads": self.model.has_encoder,
+            f"n_keep={params.n_keep} is more than half of the context of {n_ctx}": params.n_keep > n_ctx // 2,
+            f"a context of {n_ctx} tokens is too short": n_ctx < 4,
+        }
+        for reason, holds in why.items():
+            if holds:
+                raise ParameterError(f"context_shift: {reason}")
 
     def _sequence(self, prompt: Prompt, params: SamplingParams) -> Sequence:
         """Return a prompt as it is to be continued: after an encoder input, or next to a negative prompt."""
@@ -306,10 +341,18 @@ def _check_reads_tokens(params: SamplingParams, prompt: Prompt) -> None:
             "prompt_logprobs: rows of the prompt that are embeddings, or see what follows them, have none; LLM.score "
             "gives those of tokens after the prompt"
         )
-    if params.token_healing and content is not None and (
-        content.ends_with_embedding or content.span_across(len(prompt.ids) - 1) is not None
+    if params.context_shift:
+        raise ParameterError(
+            "context_shift: the prompt has embeddings, positions or masks of its own; leave it at False"
+        )
+    if (
+        params.token_healing
+        and content is not None
+        and (content.ends_with_embedding or content.span_across(len(prompt.ids) - 1) is not None)
     ):
-        raise ParameterError("token_healing: the prompt ends with embeddings or a bidirectional part; leave it at False")
+        raise ParameterError(
+            "token_healing: the prompt ends with embeddings or a bidirectional part; leave it at False"
+        )
 
 
 def _need_no_prompt(params: SamplingParams, why: str) -> None:

@@ -169,12 +169,10 @@ class EngineLoop:
     def __init__(self, engine: Engine) -> None:
         self._engine = weakref.ref(engine)
         self._lock = forks.Lock()
-        self._begin()
+        self._begin(engine)
         forks.in_child(self._after_fork)
 
-    def _begin(self) -> None:
-        engine = self._engine()
-        assert engine is not None  # it makes its loop
+    def _begin(self, engine: Engine) -> None:
         self._thread: threading.Thread | None = None
         self._shared = _Shared(engine)
         self._end = weakref.finalize(self, self._shared.end)
@@ -295,9 +293,10 @@ class EngineLoop:
             before.waiters.clear()
             return
         self._end.detach()
-        if self._engine() is None:
+        engine = self._engine()
+        if engine is None:
             return
-        self._begin()
+        self._begin(engine)
         self._shared.feeds, self._shared.has_ended = before.feeds, before.has_ended
         before.leave(RealizarError("the process was forked by a signal handler while it waited for the engine"))
 

@@ -8,9 +8,9 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from realizar.engine.chunk import Chunk
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
-from realizar.engine.chunk import Chunk
 from realizar.errors import RealizarError, RequestError, told
 from realizar.runtime.batch import BLOCK
 
@@ -108,6 +108,11 @@ class Request(ABC):
     def expire(self) -> None:
         """End it, as far as it has come; called where its deadline has passed."""
         self.cancel()
+
+    @property
+    def n_tokens(self) -> tuple[int, int, int]:
+        """Tokens of the prompt, those of them found in the cache, and tokens generated."""
+        return 0, 0, 0
 
     def new_events(self) -> list[Event]:
         """Return what came of it since this was last asked for."""
@@ -250,7 +255,8 @@ class TextRequest(Request):
 
     def __init__(self, seq: Sequence, params: SamplingParams) -> None:
         self.params = params
-        self.max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
+        most = 2**31 - 1 if params.context_shift else seq.cache.n_ctx
+        self.max_tokens = most if params.max_tokens is None else params.max_tokens
         super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
         self.n_seqs_max = params.n_texts * len(seq.together)
         if params.max_time is not None:

@@ -14,9 +14,9 @@ from realizar.engine.preemption import PreemptionCost
 from realizar.errors import BusyError, CacheFullError, ParameterError
 
 if TYPE_CHECKING:
+    from realizar.engine.chunk import Chunk
     from realizar.engine.kv_cache import KVCache
     from realizar.engine.request import Request
-    from realizar.engine.chunk import Chunk
 
 MAX_PASSED = 8
 """Later requests that may be admitted before one that waits for more room than they need."""
@@ -60,11 +60,30 @@ class Scheduler:
         self._new: deque[Request] = deque()
         self._timed: deque[Request] = deque()
         self._numbers = count()
+        self._n_done = (0, 0, 0)
 
     @property
     def n_waiting(self) -> int:
         """Requests that wait for their turn."""
         return len(self.waiting) + len(self._new)
+
+    def counts(self) -> dict[str, int]:
+        """Return the requests and tokens that `EngineStats` counts."""
+        running, waiting = list(self.running), [*self.waiting, *self._new]
+        tokens = self._n_done
+        for request in (*running, *waiting):
+            tokens = _added(tokens, request.n_tokens)
+        n_prompt, n_cached, n_generated = tokens
+        return {
+            "n_running": len(running),
+            "n_waiting": len(waiting),
+            "n_paused": sum(request.is_paused for request in (*running, *waiting)),
+            "n_preempted": self.n_preempted,
+            "n_bytes_swapped": self.cost.n_bytes_kept,
+            "n_prompt": n_prompt,
+            "n_cached": n_cached,
+            "n_generated": n_generated,
+        }
 
     def add(self, request: Request) -> None:
         """Let a request wait for its turn. Any thread may.
@@ -189,6 +208,7 @@ class Scheduler:
         """Give back what requests that are over hold."""
         for requests in (self.running, self.waiting):
             for request in [request for request in requests if request.is_over]:
+                self._n_done = _added(self._n_done, request.n_tokens)
                 request.release(self.cost)
                 requests.remove(request)
 
@@ -234,3 +254,7 @@ class Scheduler:
         for each in (request, *self.running):  # what those running are about to take is spoken for
             room = [r - n for r, n in zip(room, each.blocks_to_come(), strict=True)]
         return min(room, default=0) >= 0
+
+
+def _added(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]

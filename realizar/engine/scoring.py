@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from realizar.engine.request import Request
 from realizar.engine.chunk import Chunk
+from realizar.engine.request import Request
 from realizar.errors import ParameterError, RealizarError, shown
 from realizar.sampling import logprobs
 

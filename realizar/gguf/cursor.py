@@ -1,4 +1,4 @@
-"""Cursor: reads the numbers and strings of a GGUF header, each checked against the end of the file."""
+"""Cursor: bounds-checked reading of numbers and strings from a GGUF header."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ U64 = struct.Struct("<Q")
 
 
 def shorten(text: str) -> str:
-    """A text from a file made fit for one line of an error: not too long, no control characters."""
+    """Return a text from a file for an error message: truncated, on one line, without control characters."""
     text = text if text.isprintable() else repr(text)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 class Cursor:
-    """A place in a file's bytes that moves forward as values are read.
+    """A read position in a file's bytes.
 
     Parameters
     ----------
     buffer : memoryview
         The whole file.
     where : str
-        Name of the file, for errors.
+        File name for error messages.
 
     Attributes
     ----------
@@ -39,11 +39,11 @@ class Cursor:
         self.at = 0
 
     def fail(self, what: str, problem: str) -> NoReturn:
-        """Raise a GGUFError about `what`, which may be a name from the file."""
+        """Raise a GGUFError about `what`, which may be text from the file."""
         raise GGUFError(f"{self.where}: {shorten(what)}: {problem}")
 
     def skip(self, n_bytes: int, what: str) -> int:
-        """Step over `n_bytes` and return where they start."""
+        """Skip `n_bytes` and return their offset."""
         start, left = self.at, len(self.buffer) - self.at
         if n_bytes > left:
             self.fail(
@@ -60,15 +60,15 @@ class Cursor:
         return value
 
     def u32(self, what: str) -> int:
-        """Read a 32-bit count or type number."""
+        """Read a uint32."""
         return int(self.scalar(U32, what))
 
     def u64(self, what: str) -> int:
-        """Read a 64-bit count or offset."""
+        """Read a uint64."""
         return int(self.scalar(U64, what))
 
     def string(self, what: str) -> str:
-        """Read a length and that many bytes of UTF-8."""
+        """Read a length-prefixed UTF-8 string."""
         n_bytes = self.u64(f"length of {what}")
         start = self.skip(n_bytes, what)
         try:
@@ -77,13 +77,13 @@ class Cursor:
             self.fail(what, f"is not UTF-8 ({e.reason} at byte {e.start} of the string)")
 
     def text(self, what: str) -> str:
-        """Read a string that names nothing: bytes that are not UTF-8 are escaped, as in "\\xff"."""
+        """Read a string value: invalid UTF-8 bytes are escaped as "\\xff"."""
         n_bytes = self.u64(f"length of {what}")
         start = self.skip(n_bytes, what)
         return str(self.buffer[start : start + n_bytes], "utf-8", "backslashreplace")
 
     def count(self, smallest: int, what: str) -> int:
-        """Read how many items follow, refusing more than fit if each has at least `smallest` bytes."""
+        """Read a number of items; raises if that many items of at least `smallest` bytes exceed the file."""
         n = self.u64(what)
         left = len(self.buffer) - self.at
         if n * smallest > left:
@@ -95,10 +95,10 @@ class Cursor:
         return n
 
     def skip_strings(self, n: int, what: str) -> int:
-        """Step over n strings and return where the first starts.
+        """Skip n strings and return the offset of the first.
 
-        A vocabulary has hundreds of thousands of them, so this is the one loop of opening a file whose
-        speed matters: it reads lengths only, and lets `unpack_from` notice the end of the file.
+        Vocabularies have hundreds of thousands of strings, so this loop dominates the time to open a file: it reads
+        only lengths and relies on `unpack_from` to detect the end of the file.
         """
         buffer, read, start = self.buffer, U64.unpack_from, self.at
         at = start
@@ -108,6 +108,6 @@ class Cursor:
         except (struct.error, OverflowError):
             at = len(buffer) + 1
         if at > len(buffer):
-            self.fail(what, f"its {n} strings go on past the end of the file ({len(buffer)} bytes)")
+            self.fail(what, f"its {n} strings extend past the end of the file ({len(buffer)} bytes)")
         self.at = at
         return start

@@ -1,4 +1,4 @@
-"""encode: from Python and numpy values to the bytes of a metadata value."""
+"""encode: serializes Python and numpy values as GGUF metadata values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realizar.errors import ParameterError
 from realizar.gguf.cursor import shorten
 from realizar.gguf.types import SCALARS, ValueType
 
-# A bool lies in the file like a uint8, but is a type of its own in numpy too.
+# Bools are stored like uint8, but have their own numpy type.
 BY_DTYPE: dict[np.dtype[Any], ValueType] = {
     np.dtype(layout): value_type for value_type, layout in SCALARS.items() if value_type != ValueType.BOOL
 }
@@ -23,22 +23,22 @@ INT64 = np.iinfo(np.int64)
 
 
 def encode(key: str, value: Any, value_type: ValueType | None = None) -> bytes:
-    """Bytes of a value with its type in front, as they follow the key in a file.
+    """Serialize a value with its type, as it follows the key in a file.
 
     Parameters
     ----------
     key : str
-        For errors.
+        For error messages.
     value : bool | int | float | str | list | tuple | ndarray
-        Lists, tuples and one-dimensional arrays of one kind of value become arrays.
+        Lists, tuples and one-dimensional arrays become GGUF arrays.
     value_type : ValueType | None
-        Type in the file; for an array, that of its elements. None takes a numpy value's own type, else
-        BOOL, STRING, FLOAT32, and for integers UINT32 (INT32 in arrays and below zero), or 64 bits if needed.
+        Type in the file; for an array, type of its elements. None uses a numpy value's type, else BOOL, STRING,
+        FLOAT32, and for integers UINT32 (INT32 in arrays and for negative numbers), or 64 bits if needed.
 
     Raises
     ------
     ParameterError
-        If the value cannot be stored, or does not fit the type.
+        If the value cannot be stored, or is out of the type's range.
     """
     if isinstance(value, str):
         _check(value_type in (None, ValueType.STRING), key, value, value_type)
@@ -57,11 +57,11 @@ def encode(key: str, value: Any, value_type: ValueType | None = None) -> bytes:
 
 
 def encode_string(what: str, text: str) -> bytes:
-    """Length and UTF-8 bytes; `what` it is, for the error that a lone surrogate makes."""
+    """Serialize a string as length and UTF-8 bytes; `what` is for the error about lone surrogates."""
     try:
         data = text.encode()
     except UnicodeEncodeError as e:
-        raise ParameterError(f"{shorten(what)}: {shorten(repr(text))} has no UTF-8 form: {e.reason}") from None
+        raise ParameterError(f"{shorten(what)}: {shorten(repr(text))} cannot be encoded as UTF-8: {e.reason}") from None
     return struct.pack("<Q", len(data)) + data
 
 
@@ -74,7 +74,7 @@ def _numbers(key: str, value: Any, value_type: ValueType | None) -> bytes:
     if value_type is None:
         _check(array.size > 0, key, value, value_type)
         is_numpy = isinstance(value, (np.ndarray, np.generic))
-        value_type = BY_DTYPE[array.dtype] if is_numpy and array.dtype in BY_DTYPE else _natural(array)
+        value_type = BY_DTYPE[array.dtype] if is_numpy and array.dtype in BY_DTYPE else _default_type(array)
     _check(value_type in SCALARS and _fits(array, value_type), key, value, value_type)
     data = array.astype(SCALARS[value_type]).tobytes()
     if array.ndim == 0:
@@ -86,8 +86,8 @@ def _array_start(element: ValueType, n: int) -> bytes:
     return struct.pack("<IIQ", ValueType.ARRAY, element, n)
 
 
-def _natural(array: NDArray[Any]) -> ValueType:
-    """The type that Python values are stored as."""
+def _default_type(array: NDArray[Any]) -> ValueType:
+    """Return the default type of Python values."""
     if array.dtype.kind == "b":
         return ValueType.BOOL
     if array.dtype.kind == "f":
@@ -101,7 +101,7 @@ def _natural(array: NDArray[Any]) -> ValueType:
 
 
 def _fits(array: NDArray[Any], value_type: ValueType) -> bool:
-    """Whether no value changes, but for the rounding of floating-point numbers."""
+    """Whether all values are representable, except for floating-point rounding."""
     if value_type == ValueType.BOOL:
         return array.dtype.kind == "b"
     target = np.dtype(SCALARS[value_type])
@@ -117,5 +117,5 @@ def _fits(array: NDArray[Any], value_type: ValueType) -> bool:
 
 def _check(ok: bool, key: str, value: object, value_type: ValueType | None) -> None:
     if not ok:
-        as_type = "without naming a type" if value_type is None else f"as {ValueType(value_type).name}"
+        as_type = "without an explicit type" if value_type is None else f"as {ValueType(value_type).name}"
         raise ParameterError(f"{key}: {shorten(repr(value))} cannot be stored {as_type}")

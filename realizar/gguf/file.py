@@ -1,4 +1,4 @@
-"""GGUFFile: a model file opened for reading, its tensors zero-copy views of the mapped file."""
+"""GGUFFile: reads a model file; tensors are zero-copy views of the mapped file."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ Load = Literal["mmap", "read"]
 
 
 class GGUFFile:
-    """A GGUF file (version 2 or 3), or a split model given by its first part.
+    """A GGUF file (version 2 or 3), or a split model opened by its first part.
 
-    Opening reads the header alone; string arrays such as a vocabulary are decoded when asked for.
+    Opening reads only the header; string arrays such as the vocabulary are decoded on first access.
 
     Parameters
     ----------
     path : str | os.PathLike[str]
-        The file, or the first of the parts named `name-00001-of-00003.gguf`.
+        The file, or the first part, named like `name-00001-of-00003.gguf`.
     load : {"mmap", "read"}
-        "mmap" maps the file: pages are read when touched and shared with other processes. A mapped file
-        must not be cut short while it is in use: the system would then stop the process, which nothing
-        here can catch. "read" copies the file into memory first and is safe from that.
+        "mmap" maps the file: pages are read on first access and shared with other processes. If a mapped file is
+        truncated while in use, the operating system kills the process. "read" copies the file into memory first,
+        which avoids this.
 
     Attributes
     ----------
     path : Path
         As given.
     metadata : Metadata
-        Keys and values (of the first part).
+        Metadata (of the first part).
     tensors : dict[str, TensorInfo]
-        In the file's order.
+        In file order.
     n_bytes : int
-        Size of the file, or of all parts.
+        Size of all parts.
     version : int
-        Of the file format.
+        GGUF version.
 
     Raises
     ------
     ModelNotFoundError
-        If there is no such file.
+        If the file does not exist.
     GGUFError
-        If it cannot be read, or anything in it cannot be right.
+        If the file cannot be read or is invalid.
     ParameterError
-        If `load` is another word.
+        If `load` is invalid.
     """
 
     def __init__(self, path: str | os.PathLike[str], load: Load = "mmap") -> None:
@@ -85,11 +85,11 @@ class GGUFFile:
 
     @property
     def architecture(self) -> str:
-        """The value of "general.architecture"; GGUFError if the file does not say."""
+        """The value of "general.architecture"; raises GGUFError if it is missing."""
         return self.metadata.get_str("general.architecture")
 
     def data(self, name: str) -> NDArray[np.uint8]:
-        """The bytes of a tensor as they lie in the file.
+        """Return the bytes of a tensor as stored in the file.
 
         Parameters
         ----------
@@ -99,12 +99,12 @@ class GGUFFile:
         Returns
         -------
         uint8[n_rows, row_bytes]
-            A read-only view; all dimensions but the last are rows. It keeps the file mapped while it lives.
+            A read-only view; all dimensions but the last are flattened to rows. It keeps the file mapped.
 
         Raises
         ------
         GGUFError
-            If there is no such tensor or the file is closed.
+            If the tensor does not exist or the file is closed.
         """
         info = self.tensors.get(name)
         if info is None:
@@ -115,7 +115,7 @@ class GGUFFile:
         return array.reshape(-1, info.row_bytes)
 
     def close(self) -> None:
-        """Let go of the file. Its memory is given back when the last view of a tensor is gone too."""
+        """Close the file. Its memory is released when the last tensor view is deleted."""
         self.metadata.release()
         self._buffers = []
 
@@ -127,19 +127,19 @@ class GGUFFile:
             check_part(path, header.metadata, part, len(paths))
             for name in header.tensors:
                 if name in self.tensors:
-                    raise GGUFError(f"{path.name}: {name}: a tensor of this name is in an earlier part too")
+                    raise GGUFError(f"{path.name}: {name}: a tensor with this name is also in an earlier part")
             self._buffers.append(buffer)
             self.tensors.update(header.tensors)
         wanted = first.metadata.get_int("split.tensors.count", len(self.tensors))
         if len(paths) > 1 and wanted != len(self.tensors):
             raise GGUFError(
                 f"{self.path.name}: split.tensors.count is {wanted}, but the parts hold {len(self.tensors)}; "
-                "they may be of different models"
+                "they may belong to different models"
             )
 
 
 def _open(path: Path, load: Load) -> memoryview:
-    """Map or read a whole file; the view is read-only and keeps the memory alive."""
+    """Map or read a file; the returned view is read-only and keeps the memory alive."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise GGUFError(f"{path}: is not a regular file")
@@ -149,16 +149,14 @@ def _open(path: Path, load: Load) -> memoryview:
                 raise GGUFError(f"{path}: is empty; the download may have failed")
             if load == "mmap":
                 return memoryview(mmap.mmap(f.fileno(), size, access=mmap.ACCESS_READ))
-            memory = mmap.mmap(-1, size)  # pages of its own, aligned like those of a mapped file
+            memory = mmap.mmap(-1, size)  # anonymous pages, aligned like a mapped file
             n_read = f.readinto(memory)
     except FileNotFoundError:
         raise ModelNotFoundError(f"{path}: no such file") from None
     except (OSError, ValueError) as e:
         if isinstance(e, OSError) and e.errno == errno.ENOMEM:
-            raise OutOfMemoryError(
-                f"{path}: there is no memory for its {os.stat(path).st_size / 2**20:.1f} MiB: {e}"
-            ) from e
+            raise OutOfMemoryError(f"{path}: out of memory for its {os.stat(path).st_size / 2**20:.1f} MiB: {e}") from e
         raise GGUFError(f"{path}: cannot be read: {e}") from e
     if n_read != size:
-        raise GGUFError(f"{path}: ended at {n_read} of {size} bytes while it was read; something changes it")
+        raise GGUFError(f"{path}: ended at {n_read} of {size} bytes while it was read; another process is changing it")
     return memoryview(memory).toreadonly()

@@ -1,4 +1,4 @@
-"""Metadata: the keys and values of a GGUF file, with typed access and arrays decoded when asked for."""
+"""Metadata: keys and values of a GGUF file, with typed access and lazily decoded arrays."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Field:
-    """One value as the file holds it.
+    """One value as stored in the file.
 
     Attributes
     ----------
     type : ValueType
-        Of the value.
+        Type of the value.
     value : bool | int | float | str | None
-        None for an array, whose elements stay in the file until they are asked for.
+        None for an array, whose elements are decoded on first access.
     element : ValueType | None
         Type of an array's elements.
     n : int
-        How many elements an array has; 1 for any other value.
+        Number of elements of an array; 1 for other values.
     start, end : int
-        The bytes of an array's elements in the file.
+        Byte range of an array's elements in the file.
     """
 
     type: ValueType
@@ -45,20 +45,19 @@ class Field:
 
 
 class Metadata(Mapping[str, Any]):
-    """Keys and values in the file's order.
+    """Keys and values in file order.
 
-    `metadata[key]` is a bool, int, float or str; for an array a list of str, or a read-only numpy array
-    of the type in the file. An array is decoded when it is first asked for and then kept. Bytes of a string that are
-    not UTF-8 are escaped, as in "\\xff".
+    `metadata[key]` is a bool, int, float or str; for an array a list of str, or a read-only numpy array of the type in
+    the file. Arrays are decoded on first access and cached. Invalid UTF-8 bytes in strings are escaped as "\\xff".
 
     Parameters
     ----------
     fields : dict[str, Field]
-        As parsed.
+        The parsed values.
     buffer : memoryview
-        The whole file, where arrays are read from.
+        The whole file, from which arrays are decoded.
     where : str
-        Name of the file, for errors.
+        File name for error messages.
     """
 
     def __init__(self, fields: dict[str, Field], buffer: memoryview, where: str) -> None:
@@ -88,80 +87,80 @@ class Metadata(Mapping[str, Any]):
         return f"<Metadata of {self._where}: {len(self)} keys>"
 
     def field(self, key: str) -> Field:
-        """Type and size of a value, without decoding it; KeyError if there is none."""
+        """Return the type and size of a value without decoding it; raises KeyError if it is missing."""
         return self._fields[key]
 
     def get_int(self, key: str, default: int | None = None) -> int:
-        """The integer under `key`, or the default; GGUFError if there is neither, or it is no integer."""
+        """Return an integer, or the default; raises GGUFError if it is missing without default, or has another type."""
         return self._typed(key, default, int, "an integer")
 
     def get_float(self, key: str, default: float | None = None) -> float:
-        """The number under `key`, which may be an integer; else as `get_int`."""
+        """Return a float or integer as float; otherwise like `get_int`."""
         return float(self._typed(key, default, (float, int), "a number"))
 
     def get_bool(self, key: str, default: bool | None = None) -> bool:
-        """The truth value under `key`; else as `get_int`."""
+        """Return a bool; otherwise like `get_int`."""
         return self._typed(key, default, bool, "a bool")
 
     def get_str(self, key: str, default: str | None = None) -> str:
-        """The string under `key`; else as `get_int`."""
+        """Return a string; otherwise like `get_int`."""
         return self._typed(key, default, str, "a string")
 
     def get_strs(self, key: str, default: list[str] | None = None) -> list[str]:
-        """The array of strings under `key`; else as `get_int`."""
+        """Return an array of strings; otherwise like `get_int`."""
         return self._typed(key, default, list, "an array of strings")
 
     def get_array(self, key: str, n: int | None = None, default: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The array of numbers under `key`.
+        """Return an array of numbers.
 
         Parameters
         ----------
         key : str
-            Which value.
+            Metadata key.
         n : int | None
-            How many there must be. A single number then counts for each of the n, as with values that may
-            differ from layer to layer ("llama.attention.head_count_kv").
+            Required length. A single number is then repeated n times, for values that may differ between layers
+            ("llama.attention.head_count_kv").
         default : ndarray | None
-            What to return if there is no such key.
+            Returned if the key is missing.
 
         Returns
         -------
         ndarray[n]
-            Of the type in the file (int64 or float64 for a single number); read-only.
+            Read-only, of the type in the file (int64 or float64 for a single number).
 
         Raises
         ------
         GGUFError
-            If the key is missing without a default, holds no numbers, or not n of them.
+            If the key is missing without a default, does not contain numbers, or not n of them.
         """
         wanted = "an array of numbers" if n is None else f"an array of {n} numbers, or one for all"
         if n is not None and isinstance(self.get(key), (int, float)):
             return np.broadcast_to(np.asarray(self[key]), (n,))
         array = self._typed(key, default, np.ndarray, wanted)
         if n is not None and len(array) != n:
-            raise GGUFError(f"{self._where}: {key}: {wanted} is needed, but it has {len(array)}")
+            raise GGUFError(f"{self._where}: {key}: must be {wanted}, but it has {len(array)}")
         return array
 
     def release(self) -> None:
-        """Let go of the file: arrays that were not decoded before can no longer be."""
+        """Release the file; arrays that are not decoded yet become inaccessible."""
         self._buffer = None
 
     def _typed(self, key: str, default: T | None, kinds: type[Any] | tuple[type[Any], ...], wanted: str) -> T:
         if key not in self._fields:
             if default is None:
-                raise GGUFError(f"{self._where}: {key}: not in the metadata, but {wanted} is needed")
+                raise GGUFError(f"{self._where}: {key}: missing in the metadata; must be {wanted}")
             return default
         value: Any = self[key]
-        is_stray_bool = isinstance(value, bool) and kinds is not bool  # a bool is an int to Python
-        if not isinstance(value, kinds) or is_stray_bool:
-            raise GGUFError(f"{self._where}: {key}: is {describe(self._fields[key])}, but {wanted} is needed")
+        is_unwanted_bool = isinstance(value, bool) and kinds is not bool  # bool is a subclass of int
+        if not isinstance(value, kinds) or is_unwanted_bool:
+            raise GGUFError(f"{self._where}: {key}: is {describe(self._fields[key])}, but must be {wanted}")
         return value  # type: ignore[no-any-return]
 
     def _decode(self, key: str, field: Field) -> Array:
         if self._buffer is None:
-            raise GGUFError(f"{self._where}: {key}: the file is closed, and this array was not read before")
+            raise GGUFError(f"{self._where}: {key}: the file is closed, and this array was not decoded before")
         where = f"{self._where}: {key}"
-        # A copy: the place in the file need not be aligned, and a view would keep the file mapped.
+        # Copied because the data may be unaligned, and a view would keep the file mapped.
         data = bytes(self._buffer[field.start : field.end])
         if field.element in SCALARS:
             return _decode_numbers(data, field.element, where)
@@ -169,7 +168,7 @@ class Metadata(Mapping[str, Any]):
 
 
 def describe(field: Field) -> str:
-    """What a value is, in words: "INT32 5", "an array of 32 STRING"."""
+    """Describe a value for an error message: "INT32 5", "an array of 32 STRING"."""
     if field.element is not None:
         return f"an array of {field.n} {field.element.name}"
     return f"{field.type.name} {shorten(repr(field.value))}"
@@ -184,7 +183,7 @@ def _decode_strings(data: bytes, n: int, where: str) -> list[str]:
             at = start + read(data, at)[0]
             strings.append(data[start:at].decode("utf-8", "backslashreplace"))
     except struct.error:
-        raise GGUFError(f"{where}: has changed in the file since it was opened") from None
+        raise GGUFError(f"{where}: the file has changed since it was opened") from None
     return strings
 
 
@@ -192,6 +191,6 @@ def _decode_numbers(data: bytes, element: ValueType, where: str) -> NDArray[Any]
     array = np.frombuffer(data, SCALARS[element])
     if element == ValueType.BOOL:
         if (array > 1).any():
-            raise GGUFError(f"{where}: a bool is neither 0 nor 1")
+            raise GGUFError(f"{where}: a bool has a value other than 0 or 1")
         array = array.view(np.bool_)
     return array

@@ -1,8 +1,8 @@
-"""parse_header: from the bytes of a GGUF file to its metadata and the places of its tensors.
+"""parse_header: parses metadata and tensor infos of a GGUF file.
 
-Layout (the GGUF specification, versions 2 and 3, little-endian): magic, version, number of tensors,
-number of values; the values; the tensors' names, shapes, types and offsets; padding; the tensors' data.
-Nothing read from the file is used as a size or an offset before it was checked against the file's own size.
+Layout (GGUF specification, versions 2 and 3, little-endian): magic, version, number of tensors, number of metadata
+values; the metadata; names, shapes, types and offsets of the tensors; padding; tensor data. Every size and offset from
+the file is checked against the file size before it is used.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ ALIGNMENT_KEY = "general.alignment"
 DEFAULT_ALIGNMENT = 32
 MAX_DIMS = 4
 
-# Fewest bytes of a value (length of an empty key, type, one byte) and of a tensor (length of an empty name,
-# number of dimensions, one dimension, type, offset).
+# Minimum bytes of a metadata value (length of an empty key, type, one byte) and of a tensor info (length of an empty
+# name, number of dimensions, one dimension, type, offset).
 SMALLEST_VALUE = 8 + 4 + 1
 SMALLEST_TENSOR = 8 + 4 + 8 + 4 + 8
 
 STRUCTS = {value_type: struct.Struct(layout) for value_type, layout in SCALARS.items()}
 
-# First bytes of what people open by mistake.
+# First bytes of files that are opened by mistake.
 LOOKALIKES = {
     b"vers": "a Git LFS pointer: fetch the file itself with `git lfs pull`",
     b"lmgg": "an old GGML file: convert the original model with a current converter",
@@ -43,16 +43,16 @@ LOOKALIKES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What stands in front of the tensors' data.
+    """Everything before the tensor data.
 
     Attributes
     ----------
     version : int
         2 or 3.
     metadata : Metadata
-        Keys and values.
+        Metadata keys and values.
     tensors : dict[str, TensorInfo]
-        In the file's order; their offsets count from the start of the file.
+        In file order; offsets are relative to the start of the file.
     """
 
     version: int
@@ -61,21 +61,21 @@ class Header:
 
 
 def parse_header(buffer: memoryview, where: str, part: int = 0) -> Header:
-    """Read and check everything but the tensors' data.
+    """Parse and validate everything except the tensor data.
 
     Parameters
     ----------
     buffer : memoryview
-        The whole file, as bytes.
+        The bytes of the whole file.
     where : str
-        Name of the file, for errors.
+        File name for error messages.
     part : int
-        Which part of a split model this is, noted in each TensorInfo.
+        Index of the part in a split model, stored in each TensorInfo.
 
     Raises
     ------
     GGUFError
-        If anything in it cannot be right.
+        If the file is invalid.
     """
     cursor = Cursor(buffer, where)
     version = _version(cursor)
@@ -85,7 +85,7 @@ def parse_header(buffer: memoryview, where: str, part: int = 0) -> Header:
     for i in range(n_values):
         key = cursor.string(f"key of metadata value {i}")
         if key in fields:
-            cursor.fail(key, "is in the metadata twice")
+            cursor.fail(key, "occurs twice in the metadata")
         fields[key] = _field(cursor, key)
     tensors: dict[str, TensorInfo] = {}
     for i in range(n_tensors):
@@ -93,7 +93,7 @@ def parse_header(buffer: memoryview, where: str, part: int = 0) -> Header:
         if name in tensors:
             cursor.fail(name, "two tensors have this name")
         tensors[name] = _tensor(cursor, name, part)
-    placed = _place(cursor, tensors, _alignment(cursor, fields))
+    placed = _with_file_offsets(cursor, tensors, _alignment(cursor, fields))
     return Header(version, Metadata(fields, buffer, where), placed)
 
 
@@ -106,9 +106,11 @@ def _version(cursor: Cursor) -> int:
     cursor.skip(len(MAGIC), "magic")
     version = cursor.u32("version")
     if version and version & 0xFFFF == 0:
-        cursor.fail("big-endian GGUF", "only little-endian files are read; convert it, or fetch the usual file")
+        cursor.fail(
+            "big-endian GGUF", "only little-endian files are supported; convert it, or download the little-endian file"
+        )
     if version not in VERSIONS:
-        cursor.fail(f"GGUF version {version}", "only versions 2 and 3 are read; convert the original model anew")
+        cursor.fail(f"GGUF version {version}", "only versions 2 and 3 are supported; convert the original model again")
     return version
 
 
@@ -117,7 +119,7 @@ def _value_type(cursor: Cursor, what: str) -> ValueType:
     try:
         return ValueType(number)
     except ValueError:
-        cursor.fail(what, f"its value type is {number}, but 0 to {max(ValueType):d} exist")
+        cursor.fail(what, f"its value type is {number}, but valid types are 0 to {max(ValueType):d}")
 
 
 def _field(cursor: Cursor, key: str) -> Field:
@@ -130,14 +132,14 @@ def _field(cursor: Cursor, key: str) -> Field:
     if value_type != ValueType.BOOL:
         return Field(value_type, value)
     if value not in (0, 1):
-        cursor.fail(key, f"a bool is stored as {value}, but must be 0 or 1")
+        cursor.fail(key, f"is a bool with value {value}, but must be 0 or 1")
     return Field(value_type, bool(value))
 
 
 def _array(cursor: Cursor, key: str) -> Field:
     element = _value_type(cursor, f"elements of {key}")
     if element == ValueType.ARRAY:
-        cursor.fail(key, "is an array of arrays, which no known model has and this reader does not read")
+        cursor.fail(key, "is an array of arrays, which is not supported")
     if element == ValueType.STRING:
         n = cursor.count(8, f"length of {key}")
         start = cursor.skip_strings(n, key)
@@ -151,18 +153,21 @@ def _array(cursor: Cursor, key: str) -> Field:
 def _tensor(cursor: Cursor, name: str, part: int) -> TensorInfo:
     n_dims = cursor.u32(f"{name}: number of dimensions")
     if not 1 <= n_dims <= MAX_DIMS:
-        cursor.fail(name, f"has {n_dims} dimensions, but 1 to {MAX_DIMS} are possible")
+        cursor.fail(name, f"has {n_dims} dimensions, but 1 to {MAX_DIMS} are supported")
     shape = tuple(cursor.u64(f"{name}: dimension {i}") for i in range(n_dims))[::-1]
     number = cursor.u32(f"{name}: type")
     try:
         ggml_type = GGMLType(number)
     except ValueError:
-        cursor.fail(name, f"its type is {number}, which this version does not know; a newer one may")
+        cursor.fail(name, f"its type is {number}, which this version does not support; a newer version may")
     offset = cursor.u64(f"{name}: offset")
     if 0 in shape:
         cursor.fail(name, f"its shape is {shape}, which has no elements")
     if shape[-1] % ggml_type.n_elements:
-        cursor.fail(name, f"a row of {shape[-1]} is no multiple of the {ggml_type.n_elements} of {ggml_type.name}")
+        cursor.fail(
+            name,
+            f"its row length {shape[-1]} is not a multiple of {ggml_type.n_elements}, the block of {ggml_type.name}",
+        )
     n_bytes = math.prod(shape[:-1]) * ggml_type.row_bytes(shape[-1])
     return TensorInfo(name, shape, ggml_type, offset, n_bytes, part)
 
@@ -177,14 +182,14 @@ def _alignment(cursor: Cursor, fields: dict[str, Field]) -> int:
     return value
 
 
-def _place(cursor: Cursor, tensors: dict[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
-    """Turn offsets into those from the start of the file, refusing any that leave it, touch or lie askew."""
+def _with_file_offsets(cursor: Cursor, tensors: dict[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
+    """Make offsets relative to the start of the file; raises if a tensor is misaligned, outside, or overlaps."""
     data_start = -(-cursor.at // alignment) * alignment
     size = len(cursor.buffer)
     placed: dict[str, TensorInfo] = {}
     for info in tensors.values():
         if info.offset % alignment:
-            cursor.fail(info.name, f"its offset {info.offset} is no multiple of the alignment {alignment}")
+            cursor.fail(info.name, f"its offset {info.offset} is not a multiple of the alignment {alignment}")
         start = data_start + info.offset
         if start + info.n_bytes > size:
             cursor.fail(

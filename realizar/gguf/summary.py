@@ -1,4 +1,4 @@
-"""summarize: what is in a file, as plain data that can be printed or turned into JSON."""
+"""summarize: the contents of a file as JSON-serializable data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from realizar.gguf.file import GGUFFile
 from realizar.gguf.metadata import Metadata
 from realizar.gguf.types import GGMLType, TensorInfo
 
-# Elements of an array that are shown.
-FIRST = 8
+# Number of array elements to include.
+N_SHOWN_ELEMENTS = 8
 
 
 def summarize(file: GGUFFile) -> dict[str, Any]:
-    """Metadata, tensors and sizes of a file as dicts, lists, strings and finite numbers.
+    """Return metadata, tensors and sizes of a file as dicts, lists, strings and finite numbers.
 
     Parameters
     ----------
@@ -25,11 +25,11 @@ def summarize(file: GGUFFile) -> dict[str, Any]:
     Returns
     -------
     dict
-        path, version, n_bytes, architecture (None if the file does not say), n_weights (elements of all
-        tensors), tensor_bytes, bits_per_weight (None without tensors);
+        path, version, n_bytes, architecture (None if missing), n_weights (elements of all tensors), tensor_bytes,
+        bits_per_weight (None without tensors);
         metadata: key -> {type, value}, or {type: "ARRAY", element, n, first} for an array;
-        types: name -> {n_tensors, n_weights, n_bytes, bits_per_weight}, most bytes first;
-        tensors: [{name, type, shape, n_bytes}] in the file's order.
+        types: name -> {n_tensors, n_weights, n_bytes, bits_per_weight}, sorted by bytes, descending;
+        tensors: [{name, type, shape, n_bytes}] in file order.
 
     Raises
     ------
@@ -73,11 +73,11 @@ def _value(metadata: Metadata, key: str) -> dict[str, Any]:
     field = metadata.field(key)
     if field.element is None:
         return {"type": field.type.name, "value": _plain(field.value)}
-    first = [_plain(value) for value in metadata[key][:FIRST]]
+    first = [_plain(value) for value in metadata[key][:N_SHOWN_ELEMENTS]]
     return {"type": field.type.name, "element": field.element.name, "n": field.n, "first": first}
 
 
 def _plain(value: Any) -> Any:
-    """A Python value for a numpy one; infinities and NaN, which JSON lacks, by name."""
+    """Convert a numpy value to Python; infinities and NaN, which JSON lacks, become strings."""
     value = value.item() if hasattr(value, "item") else value
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

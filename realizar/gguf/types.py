@@ -1,4 +1,4 @@
-"""The types of a GGUF file: GGMLType of tensors, ValueType of metadata, and TensorInfo."""
+"""Types in a GGUF file: GGMLType of tensors, ValueType of metadata, and TensorInfo."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from realizar.errors import ParameterError
 
 
 class GGMLType(IntEnum):
-    """ggml's tensor types: number, elements per block, bytes per block (ggml.h, ggml-common.h).
+    """ggml's tensor types: number, elements and bytes per quantization block (ggml.h, ggml-common.h).
 
-    Every type that a file can hold is here, so that any file can be opened and listed; which of them can
-    be computed with is the matter of `realizar.quants` and the kernels.
+    Contains every type that a file can have, so that any file can be opened and listed. Computation is supported only
+    for the formats in `realizar.quants`.
 
     Attributes
     ----------
     n_elements, n_bytes : int
-        Elements and bytes of one block; plain numbers are blocks of one.
+        Elements and bytes of one quantization block; 1 element for unquantized types.
     """
 
     n_elements: int
     n_bytes: int
 
     def __new__(cls, value: int, n_elements: int = 1, n_bytes: int = 1) -> GGMLType:
-        """A member from its row below; the defaults make `GGMLType(number)` look one up."""
+        """Create a member from its row below; the defaults allow lookup by `GGMLType(number)`."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.n_elements = n_elements
@@ -69,20 +69,20 @@ class GGMLType(IntEnum):
     Q2_0 = 42, 64, 18
 
     def row_bytes(self, k: int) -> int:
-        """Bytes of a row of k elements.
+        """Return the bytes of a row of k elements.
 
         Raises
         ------
         ParameterError
-            If k is no multiple of `n_elements`.
+            If k is not a multiple of `n_elements`.
         """
         if k % self.n_elements:
-            raise ParameterError(f"{self.name}: a row of {k} elements is no multiple of {self.n_elements}")
+            raise ParameterError(f"{self.name}: a row of {k} elements is not a multiple of {self.n_elements}")
         return k // self.n_elements * self.n_bytes
 
 
 class ValueType(IntEnum):
-    """Types of metadata values, with their numbers in the file (the GGUF specification)."""
+    """Types of metadata values, numbered as in the GGUF specification."""
 
     UINT8 = 0
     INT8 = 1
@@ -99,7 +99,7 @@ class ValueType(IntEnum):
     FLOAT64 = 12
 
 
-# How a value of a fixed size lies in the file: a struct format, which is a numpy type string as well.
+# Layout of fixed-size values: struct formats, which are also valid numpy type strings.
 SCALARS: dict[ValueType, str] = {
     ValueType.UINT8: "<B",
     ValueType.INT8: "<b",
@@ -117,22 +117,22 @@ SCALARS: dict[ValueType, str] = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor lies and what it is.
+    """Name, shape, type and location of a tensor.
 
     Attributes
     ----------
     name : str
         For example "blk.0.ffn_up.weight".
     shape : tuple[int, ...]
-        In numpy's order (GGUF's reversed): a linear weight is (n_out, n_in). One to four dimensions, none 0.
+        In numpy's order (reverse of GGUF's): a linear weight is (n_out, n_in). One to four non-zero dimensions.
     type : GGMLType
-        How the elements of a row (the last dimension) are stored.
+        Storage type of a row (the last dimension).
     offset : int
-        Of the first byte, from the start of the file (of its part, in a split file).
+        Offset of the first byte from the start of the file (of its part, in a split model).
     n_bytes : int
         Size in the file.
     part : int
-        Which file of a split model, from 0; 0 in a single file.
+        Index of the part in a split model; 0 for a single file.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""GGUFWriter: writes a GGUF file (version 3), tensor by tensor, and puts it in place when it is whole."""
+"""GGUFWriter: writes a GGUF file (version 3) atomically, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Data = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
 
 
 class GGUFWriter:
-    """Collects values and tensors, then writes them all.
+    """Collects metadata and tensors, then writes the file.
 
     Parameters
     ----------
     path : str | os.PathLike[str]
-        Where the file is to be. Nothing is there before `write` has succeeded.
+        Output path; the file appears only after `write` has succeeded.
 
     Examples
     --------
@@ -55,20 +55,19 @@ class GGUFWriter:
         key : str
             For example "llama.block_count".
         value : bool | int | float | str | list | tuple | ndarray
-            Lists, tuples and one-dimensional arrays of one kind of value become arrays.
+            Lists, tuples and one-dimensional arrays become GGUF arrays.
         type : ValueType | None
-            Type in the file; for an array, that of its elements. None takes a numpy value's own type, else
-            BOOL, STRING, FLOAT32, and for integers UINT32 (INT32 in arrays and below zero), or 64 bits
-            if needed.
+            Type in the file; for an array, type of its elements. None uses a numpy value's type, else BOOL, STRING,
+            FLOAT32, and for integers UINT32 (INT32 in arrays and for negative numbers), or 64 bits if needed.
 
         Raises
         ------
         ParameterError
-            If the key was added before, the value does not fit the type, or an alignment is no power of two
-            or comes after the first tensor.
+            If the key was already added, the value is out of the type's range, or an alignment is not a power of two
+            or added after the first tensor.
         """
         if key in self._values:
-            raise ParameterError(f"{key}: was added before")
+            raise ParameterError(f"{key}: was already added")
         if key == ALIGNMENT_KEY:
             self._align(value)
             type = ValueType.UINT32
@@ -82,23 +81,23 @@ class GGUFWriter:
         name : str
             For example "blk.0.ffn_up.weight".
         data : uint8[...] or callable
-            Its bytes as they are to lie in the file, of any shape. Kept by reference until `write`, which calls
-            what is callable: so a file may be larger than the memory.
+            Its bytes as stored in the file, of any shape. Kept by reference until `write`; a callable is called only
+            then, so that the file may be larger than memory.
         shape : tuple[int, ...]
             In numpy's order: (n_out, n_in) for a linear weight.
         type : GGMLType
-            What the bytes are.
+            Type of the data.
 
         Raises
         ------
         ParameterError
-            If the name was added before, or the bytes are not as many as shape and type say.
+            If the name was already added, or the number of bytes does not match shape and type.
         """
         if name in self._tensors:
-            raise ParameterError(f"{name}: was added before")
+            raise ParameterError(f"{name}: was already added")
         shape = tuple(int(n) for n in shape)
         if not 1 <= len(shape) <= MAX_DIMS or min(shape) < 1:
-            raise ParameterError(f"{name}: shape {shape}; must be 1 to {MAX_DIMS} dimensions, none below 1")
+            raise ParameterError(f"{name}: shape {shape}; must be 1 to {MAX_DIMS} dimensions of at least 1")
         n_bytes = math.prod(shape[:-1]) * type.row_bytes(shape[-1])
         info = TensorInfo(name, shape, type, self._end, n_bytes)
         if not callable(data):
@@ -108,7 +107,7 @@ class GGUFWriter:
         self._end += -(-n_bytes // self._alignment) * self._alignment
 
     def write(self) -> None:
-        """Write everything to a temporary file beside `path` and rename it, replacing what was there."""
+        """Write to a temporary file next to `path` and rename it, replacing an existing file."""
         temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with open(temporary, "xb") as f:

@@ -58,6 +58,8 @@ class EngineParams:
         Speculative decoding with a draft model: name or path of a smaller model with the same vocabulary.
     n_draft : int
         Maximum draft tokens per sequence and step.
+    max_waiting : int | None
+        Maximum waiting requests; more are refused with a BusyError. None sets no limit.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class EngineParams:
     speculate: Literal["ngram"] | None = None
     draft: str | os.PathLike[str] | None = None
     n_draft: int = 31
+    max_waiting: int | None = None
 
     def __post_init__(self) -> None:
         n = self.n_threads
@@ -91,6 +94,8 @@ class EngineParams:
         check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
         check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")
         check(is_int(self.n_draft) and 1 <= self.n_draft <= 255, "n_draft", self.n_draft, "an integer in [1, 255]")
+        n = self.max_waiting
+        check(n is None or (is_int(n) and n >= 1), "max_waiting", n, "an integer >= 1 or None")
         rounded = self.activations
         known = rounded is None or (isinstance(rounded, str) and rounded in get_args(Activations))
         check(known, "activations", rounded, "'int8', 'int16', 'f32' or None")

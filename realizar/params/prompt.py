@@ -124,7 +124,9 @@ def _float_rows(given: Any) -> npt.NDArray[np.float32]:
     if rows.dtype.kind not in "fiu":
         raise ParameterError(f"Embeddings: rows must be float32 [n, n_embd], found {rows.dtype} {list(rows.shape)}")
     if rows.ndim != 2 or 0 in rows.shape:
-        raise ParameterError(f"Embeddings: rows must have shape [n, n_embd], neither of them 0; found {list(rows.shape)}")
+        raise ParameterError(
+            f"Embeddings: rows must have shape [n, n_embd], neither of them 0; found {list(rows.shape)}"
+        )
     with np.errstate(over="ignore"):
         rows = np.array(rows, np.float32, order="C")
     bad = np.argwhere(~np.isfinite(rows))

@@ -1,4 +1,4 @@
-"""The model store: a name, a path or hf:owner/repo/file.gguf becomes a verified file on this machine."""
+"""The model store: resolves a name, a path or hf:owner/repo/file.gguf to a verified local file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["DEFAULT_MODEL", "MODELS", "KnownModel", "StoredModel", "cache_dir", 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """One row of `realizar list`: what it is called, where it comes from, and its file if it has been fetched."""
+    """One row of `realizar list`; `path` is None if the model is not downloaded."""
 
     name: str
     about: str
@@ -27,44 +27,44 @@ class StoredModel:
 
 
 def pull(name: str) -> Path:
-    """Fetch a model unless a verified copy is in the cache; progress goes to standard error.
+    """Download a model unless a verified copy is in the cache; progress is shown on standard error.
 
     Parameters
     ----------
     name : str
-        A name of the table (`realizar list`) or hf:owner/repo/file.gguf.
+        A known name (`realizar list`) or hf:owner/repo/file.gguf.
 
     Returns
     -------
     Path
-        The file in the cache folder. Its sha256 has been checked (names), or the hub's own check has (hf:).
+        The file in the cache folder, verified by sha256 (known names) or by huggingface-hub (hf:).
 
     Raises
     ------
     ModelNotFoundError
-        If the name is neither.
+        If the name is unknown.
     DownloadError
-        If it cannot be fetched, or is not what the table says. Nothing half-written is left behind.
+        If the download fails or the hash is wrong; no partial file remains.
     """
     if name.startswith(hub.PREFIX):
         return hub.fetch(name)
     if name in MODELS:
         return pull_known(MODELS[name])
-    raise ModelNotFoundError(f"{name}: no model has this name; there are {_names()}")
+    raise ModelNotFoundError(f"{name}: unknown model; known are {_names()}")
 
 
 def resolve(name: str | os.PathLike[str]) -> Path:
-    """Say where a model's file is; one that is known but not here yet is fetched first.
+    """Return the path of a model; a known model that is not in the cache is downloaded.
 
     Parameters
     ----------
     name : str or PathLike
-        A name of the table, hf:owner/repo/file.gguf, or the path of a file.
+        A known name, hf:owner/repo/file.gguf, or the path of a file.
 
     Raises
     ------
     ModelNotFoundError
-        If it is none of them.
+        If the model does not exist.
     DownloadError
         See `pull`.
     """
@@ -75,20 +75,20 @@ def resolve(name: str | os.PathLike[str]) -> Path:
         if name.startswith(hub.PREFIX):
             return hub.cached(name) or hub.fetch(name)
     if not isinstance(name, (str, os.PathLike)):
-        raise ParameterError(f"a model is a name or a path, not {shown(name)}; there are {_names()}")
+        raise ParameterError(f"a model must be a name or a path, found {shown(name)}; known are {_names()}")
     try:
         path = Path(name).expanduser()
         if path.is_file():
             return path
         found = "a folder" if path.is_dir() else "neither a file nor a known name"
-    except (OSError, RuntimeError, ValueError) as error:  # too long, not ours to look at, nobody's home
-        found = f"no path that can be followed ({error})"
-    asked = str(name) if str(name).isprintable() else shown(str(name))
-    raise ModelNotFoundError(f"{asked}: is {found}; name a .gguf file or one of {_names()}")
+    except (OSError, RuntimeError, ValueError) as error:  # name too long, no permission, unknown user in ~user
+        found = f"an inaccessible path ({error})"
+    printable = str(name) if str(name).isprintable() else shown(str(name))
+    raise ModelNotFoundError(f"{printable}: is {found}; use the path of a .gguf file or one of {_names()}")
 
 
 def stored_models() -> list[StoredModel]:
-    """All known models, then those fetched from the hub."""
+    """Return all known models, then those downloaded from the hub."""
     rows = []
     for model in MODELS.values():
         path = cache_dir() / model.file

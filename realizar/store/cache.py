@@ -1,4 +1,4 @@
-"""The cache folder: where it is, one writer at a time, and files that land whole or not at all."""
+"""The cache folder: its location, locking, and atomic writes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CHUNK = 1 << 20  # bytes read at a time
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your disk quota is used up"}
 FORBIDDEN = {
     errno.EROFS: "it is read-only",
-    errno.EACCES: "you may not write there",
-    errno.EPERM: "you may not write there",
+    errno.EACCES: "no write permission",
+    errno.EPERM: "no write permission",
 }
 BLOCKED = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a folder"}
 
 
 def cache_dir() -> Path:
-    """The folder models are kept in: REALIZAR_CACHE, or the user's cache folder for realizar."""
+    """Return the cache folder: REALIZAR_CACHE, or the user's cache folder for realizar."""
     if override := os.environ.get("REALIZAR_CACHE"):
         return Path(override).expanduser()
     from platformdirs import user_cache_path
@@ -35,15 +35,15 @@ def cache_dir() -> Path:
 
 
 def has_size(path: Path, n_bytes: int) -> bool:
-    """Whether a file is there with all its bytes."""
+    """Whether a file exists and has this size."""
     try:
         return path.is_file() and path.stat().st_size == n_bytes
-    except OSError:  # in a folder that may not be looked into
+    except OSError:  # no permission for the folder
         return False
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
+    """Return the sha256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK):
@@ -52,15 +52,15 @@ def sha256_of(path: Path) -> str:
 
 
 def cannot_store(name: str, folder: Path, error: OSError) -> DownloadError:
-    """The error to raise where a model cannot be stored in the cache folder: why, and what to do."""
-    remedy = "name another folder in REALIZAR_CACHE"
+    """Return the error for a model that cannot be stored in the cache folder, with reason and remedy."""
+    remedy = "set REALIZAR_CACHE to another folder"
     if error.errno in FULL:
-        reason, remedy = f"{FULL[error.errno]}{_room(folder)}", f"make room there, or {remedy}"
+        reason, remedy = f"{FULL[error.errno]}{_room(folder)}", f"free some space, or {remedy}"
     elif error.errno in FORBIDDEN:
         reason = FORBIDDEN[error.errno]
     elif error.errno in BLOCKED:
         path, other = error.filename2 or error.filename, "file" if error.errno == errno.EISDIR else "folder"
-        reason = f"{path} is {BLOCKED[error.errno]} where a {other} is needed"
+        reason = f"{path} is {BLOCKED[error.errno]}, but must be a {other}"
         remedy = f"remove it, or {remedy}"
     else:
         reason = error.strerror or str(error)
@@ -75,8 +75,8 @@ def _room(folder: Path) -> str:
 
 
 @contextmanager
-def landing(target: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `target` that takes its place when the block ends well, and goes otherwise."""
+def atomic_write(target: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file next to `target`; it replaces `target` on success and is deleted on an exception."""
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -89,18 +89,18 @@ def landing(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def sweep(target: Path) -> None:
-    """Remove what a killed process left of `target`; call with the lock held."""
+def remove_leftovers(target: Path) -> None:
+    """Remove temporary files of `target` left by killed processes; call with the lock held."""
     for leftover in target.parent.glob(f".{target.name}.*.part"):
         leftover.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; the system lets go of it when the process ends, however it ends."""
+    """Hold a lock file; the operating system releases it when the process ends."""
     with path.open("ab") as stream:
         if not _try_lock(stream):
-            print(f"waiting for another process that holds {path}", file=sys.stderr)
+            print(f"waiting for another process that holds the lock {path}", file=sys.stderr)
             _wait_lock(stream)
         yield
 

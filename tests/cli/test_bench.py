@@ -1,4 +1,4 @@
-"""`bench` on a committed fixture: the keys that others read, and shares that follow from the other numbers."""
+"""`bench` on a committed fixture: the keys of the JSON, and consistent numbers."""
 
 import json
 from dataclasses import asdict
@@ -32,7 +32,7 @@ def test_json_has_exactly_the_keys(realizar):
     assert json.loads(out)["n_threads"] == 1
 
 
-def test_the_table_is_for_people(realizar):
+def test_table(realizar):
     status, out, _ = realizar("bench", QWEN, "-t", "2", "-p", "8", "-n", "4")
     assert status == 0
     names = [line.split()[0] for line in out.splitlines()]
@@ -40,14 +40,14 @@ def test_the_table_is_for_people(realizar):
     assert "2 threads" in out
 
 
-def test_numbers_go_together(found):
+def test_numbers_are_consistent(found):
     assert 0 < found.bytes_per_token < found.model_bytes
     assert found.step_ms_p50 <= found.step_ms_p95 <= found.step_ms_p99
     assert min(found.load_s, found.prefill_tok_s, found.prefill_share, found.decode_tok_s, found.decode_share) > 0
     assert found.kv_bytes > 0
 
 
-def test_the_canonical_configurations(realizar):
+def test_standard_configurations(realizar):
     from realizar.cli.measure import CONFIGS
 
     sizes = {name: (c.n_prompt, c.n_generate, c.warm_up, c.runs, c.seed) for name, c in CONFIGS.items()}
@@ -55,9 +55,13 @@ def test_the_canonical_configurations(realizar):
     status, out, err = realizar("bench", QWEN, "-t", "1", "--config", "short", "--json")
     assert (status, err) == (0, "")
     short = json.loads(out)
-    assert short["config"] == {**asdict(CONFIGS["short"]), "activations": "int16"}  # what a small decoder gets unasked
+    assert short["config"] == {**asdict(CONFIGS["short"]), "activations": "int16"}  # default of small decoders
     assert short["prefill_s"] > 0
     assert short["decode_tok_s"] is None
+
+
+@pytest.mark.slow
+def test_the_configuration_of_decode(realizar):
     status, out, _ = realizar("bench", QWEN, "-t", "1", "--config", "decode", "-n", "2")
     assert status == 0
     assert "over 2 tokens" in out
@@ -67,15 +71,15 @@ def test_the_canonical_configurations(realizar):
 def test_depth_and_batch(realizar):
     status, out, err = realizar("bench", QWEN, "-t", "1", "-p", "20", "-n", "3", "--depth", "32", "--batch", "5")
     assert (status, err) == (0, "")
-    assert "with 20 tokens behind 32" in out
-    assert "over 3 tokens for each of 5 sequences behind 32" in out
+    assert "with 20 tokens at depth 32" in out
+    assert "over 3 tokens for each of 5 sequences at depth 32" in out
     status, _, err = realizar("bench", QWEN, "--depth", "33")
     assert status == 1
     assert "multiple of 16" in err
 
 
-def test_the_floor_of_a_step():
-    """Weights once for all sequences, K and V of each; the longer of reading and multiplying."""
+def test_floor_of_a_step():
+    """Weights count once for all sequences, K and V for each; the larger of read and compute time."""
     from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
 
     with LLM(QWEN, n_ctx=64, kv_type="f16", n_threads=1) as llm:
@@ -87,7 +91,7 @@ def test_the_floor_of_a_step():
         row = engine.model.bytes_read(3) - engine.model.bytes_read()
         assert more.n_bytes == one.n_bytes + 2 * kept + row
         assert more.operations == 3 * one.operations
-        # the output, and what follows the last attention, only for the last token
+        # the output matrix and ops after the last attention count only for the last token
         last = hp.n_vocab * hp.n_embd + hp.n_head * hp.head_dim_v * hp.n_embd + 3 * hp.n_ff * hp.n_embd
         assert prompt_floor(*at, 7).operations == 7 * (one.operations - 2 * last)
         assert (one.f32_operations, prompt_floor(*at, 7).f32_operations) == (0, 0)
@@ -108,7 +112,7 @@ def test_activations(realizar):
     assert all(name in err for name in get_args(Activations))
 
 
-def test_a_model_that_is_not_there(realizar):
+def test_unknown_model(realizar):
     status, out, err = realizar("bench", "nope.gguf")
     assert (status, out) == (1, "")
     assert "smollm2" in err

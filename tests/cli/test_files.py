@@ -35,7 +35,7 @@ def test_inspect_json_has_every_tensor(realizar):
     assert {"name", "type", "shape", "n_bytes"} <= set(found["tensors"][0])
 
 
-def test_inspect_shows_what_the_file_says_of_sampling(realizar, tmp_path):
+def test_inspect_shows_sampling_defaults_of_the_file(realizar, tmp_path):
     changes = {"general.sampling.temp": (0.6, ValueType.FLOAT32), "general.sampling.sequence": "top_k;temp"}
     path = rewritten(LLAMA, tmp_path / "model.gguf", changes)
     lines = realizar("inspect", str(path))[1].splitlines()
@@ -47,7 +47,7 @@ def test_inspect_shows_what_the_file_says_of_sampling(realizar, tmp_path):
     assert "defaults of SamplingParams" not in realizar("inspect", str(LLAMA))[1]
 
 
-def test_inspect_of_no_gguf_file(realizar, tmp_path):
+def test_inspect_of_another_file_type(realizar, tmp_path):
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF but not really")
     status, out, err = realizar("inspect", str(path))
@@ -71,14 +71,14 @@ def test_tokenize_options(realizar, typed):
     assert with_special[-len(without) :] == without
 
 
-def test_plugins_names_what_they_bring(realizar):
+def test_plugins_lists_architectures(realizar):
     status, out, err = realizar("plugins")
     assert (status, err) == (0, "")
     assert "architecture llama  from llama\n" in out
     assert "architecture qwen2  from qwen\n" in out
 
 
-def test_plugins_says_what_is_broken(realizar, monkeypatch):
+def test_plugins_lists_broken_plugins(realizar, monkeypatch):
     broken = Registry(broken={"bad": "ImportError: nothing there"})
     monkeypatch.setattr(registry, "default", lambda: broken)
     assert realizar("plugins") == (0, "plugin bad  BROKEN: ImportError: nothing there\n", "")

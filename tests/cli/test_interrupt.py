@@ -1,4 +1,4 @@
-"""Ctrl-C on the real program: `run` ends with 130, `chat` goes on with the next question."""
+"""Ctrl-C in the real program: `run` exits with 130, `chat` continues with the next question."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from realizar.gguf import GGUFFile, GGUFWriter
 from tests.parity.cases import FIXTURES
 
 LLAMA = str(FIXTURES / "llama/model-q4_1.gguf")
-# A background job of a shell without job control is started with SIGINT ignored, and so are its children.
+# Background jobs of a shell without job control, and their children, ignore SIGINT.
 CODE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX sig
 
 
 def start(*words):
-    """Start the program. Its pipes hold a page: it waits for its reader rather than end before it is interrupted."""
+    """Start the program with one-page pipes: it blocks on its reader instead of finishing before the interrupt."""
     return subprocess.Popen(
         [*PROGRAM, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=4096,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -35,7 +35,7 @@ EOS = 2
 
 
 def rewrite(path, metadata, silence=None):
-    """The fixture with more metadata, and a token whose logit is always 0."""
+    """Return the fixture with more metadata, and a token whose logit is always 0."""
     writer = GGUFWriter(path)
     with GGUFFile(LLAMA) as file:
         for key, value in {**file.metadata, **metadata}.items():
@@ -52,13 +52,13 @@ def rewrite(path, metadata, silence=None):
 
 @pytest.fixture
 def endless(tmp_path):
-    """The fixture, in which the best logit is never that of the token that ends a text."""
+    """A model whose best logit is never that of EOS."""
     return rewrite(tmp_path / "endless.gguf", {}, silence=EOS)
 
 
 @pytest.fixture
 def chatty(tmp_path):
-    """The same with a chat template."""
+    """The same model with a chat template."""
     template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     return rewrite(tmp_path / "chatty.gguf", {"tokenizer.chat_template": template}, silence=EOS)
 
@@ -74,7 +74,7 @@ def test_run_ends_with_130(endless):
     assert b"Traceback" not in err
 
 
-def test_chat_goes_on(chatty):
+def test_chat_continues(chatty):
     with start("chat", "-m", chatty, "-n", "3000", "--n-ctx", "8000", "--temperature", "0", "--stats") as process:
         process.stdin.write(b"one\n")
         process.stdin.flush()

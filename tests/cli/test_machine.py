@@ -1,4 +1,4 @@
-"""The rates of the machine: plausible numbers, more threads than work, nothing left over."""
+"""Measured limits of the machine: plausible numbers, and more threads than work."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def test_rates_of_multiply_adds():
 
 
 class Clock(threading.local):
-    """A clock for each thread, which moves only where work is done."""
+    """A per-thread clock that advances only with work."""
 
     now = 0.0
     n_calls = 0
@@ -38,8 +38,8 @@ class Clock(threading.local):
         return self.now
 
 
-def test_a_rate_is_that_of_the_multiply_adds_alone(monkeypatch):
-    """Threads of 10^10 multiply-adds a second, whose first burst is slow: neither it nor their starts are counted."""
+def test_rate_excludes_warm_up_and_thread_start(monkeypatch):
+    """Threads with 10^10 multiply-adds per second and a slow first burst, which does not count."""
     clock = Clock()
     monkeypatch.setattr(machine, "time", clock)
 
@@ -52,7 +52,7 @@ def test_a_rate_is_that_of_the_multiply_adds_alone(monkeypatch):
     assert int8_tops("any", 3) == pytest.approx(3 * 2 * 1e10 / 1e12)
 
 
-def test_a_burst_takes_a_millisecond_whatever_interrupts_it(monkeypatch):
+def test_burst_takes_a_millisecond_despite_interruptions(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(machine, "time", clock)
     bursts = []
@@ -67,8 +67,8 @@ def test_a_burst_takes_a_millisecond_whatever_interrupts_it(monkeypatch):
     assert bursts[-1] == 1024
 
 
-def test_little_memory_is_read_again_until_it_takes_time(monkeypatch):
-    """2 * 10^9 bytes a second from a clock that the reading moves: 10^6 bytes take 0.0005 s, so 60 times are read."""
+def test_small_memory_is_read_repeatedly(monkeypatch):
+    """The fake clock gives 2 * 10^9 bytes per second: 10^6 bytes take 0.0005 s, so they are read 60 times."""
     clock = Clock()
     monkeypatch.setattr(machine, "time", clock)
     n_reads = []
@@ -83,7 +83,7 @@ def test_little_memory_is_read_again_until_it_takes_time(monkeypatch):
 
 
 def test_peak_memory():
-    """In a process of its own: what this one has peaked at before would hide part of the block."""
+    """In a separate process, because an earlier peak of this one would hide part of the allocation."""
     code = (
         "import numpy as np\n"
         "from realizar.cli.machine import peak_rss_bytes\n"

@@ -1,4 +1,4 @@
-"""What all commands share: exit statuses, errors in one line, --debug, a help with an example."""
+"""Common behaviour of all commands: exit status, one-line errors, --debug, help with an example."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from realizar.errors import ModelNotFoundError
 COMMANDS = [command.name for command in app.registered_commands]
 
 
-def test_the_commands():
+def test_list_of_commands():
     assert COMMANDS == [
         "run",
         "chat",
@@ -51,7 +51,7 @@ def test_usage_errors_are_one_line(words, realizar):
     assert "--help" in err
 
 
-def test_our_errors_are_one_line_without_a_traceback(fake_llm, realizar):
+def test_errors_are_one_line_without_traceback(fake_llm, realizar):
     status, out, err = realizar("run", "hello", "-m", "missing")
     assert (status, out) == (1, "")
     assert err == "error: missing: is neither a file nor a known name\n"
@@ -69,14 +69,14 @@ def test_debug_after_two_dashes_is_text(fake_llm, realizar):
     assert realizar("run", "--", "--debug")[1] == "you said --debug\n"
 
 
-def test_faults_of_our_own_are_called_so(fake_llm, realizar, monkeypatch):
+def test_internal_errors_are_reported_as_bugs(fake_llm, realizar, monkeypatch):
     def broken(self, text):
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(fake_llm, "tokenize", broken)
     status, _, err = realizar("run", "hello")
     assert status == 1
-    assert err.startswith("error: ZeroDivisionError: oops (a fault of realizar itself")
+    assert err.startswith("error: ZeroDivisionError: oops (a bug in realizar")
 
 
 def test_ctrl_c_is_130(fake_llm, realizar):
@@ -94,7 +94,7 @@ def run_python(code, **more):
 
 
 @pytest.mark.parametrize("buffering", ["", "1"])
-def test_a_closed_pipe_ends_quietly(buffering):
+def test_closed_pipe_exits_quietly(buffering):
     read, write = os.pipe()
     os.close(read)
     code = "import sys; from realizar.cli import main; sys.exit(main(['list']))"
@@ -108,14 +108,14 @@ def test_a_closed_pipe_ends_quietly(buffering):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_answers_that_the_terminal_cannot_show():
+def test_output_that_the_terminal_cannot_encode():
     code = "import sys; from realizar.cli import main; app=main(['list']); print('\\u2603')"
     done = run_python(code, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert done.stdout.endswith(b"?" + os.linesep.encode())
 
 
-def test_the_help_loads_no_model_code():
+def test_help_imports_no_model_code():
     code = (
         "import sys; from realizar.cli import main; main(['list', '--help']);"
         "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'realizar.llm'} & set(sys.modules);"

@@ -1,4 +1,4 @@
-"""`run` and `chat` against a stand-in for the LLM."""
+"""`run` and `chat` with a fake LLM."""
 
 import signal
 
@@ -46,7 +46,7 @@ def test_run_says_when_the_argument_is_not_utf8(fake_llm, realizar):
     assert "the text is not UTF-8" in err
 
 
-def test_all_options_arrive(fake_llm, realizar):
+def test_all_options_are_passed_on(fake_llm, realizar):
     words = (
         "--max-tokens 5 --temperature 0.5 --top-k 3 --top-p 0.5 --min-p 0.25 --repetition-penalty 1.5"
         " --presence-penalty 0.5 --frequency-penalty 0.25 --seed 7 --stop END --stop FIN"
@@ -64,7 +64,7 @@ def test_all_options_arrive(fake_llm, realizar):
     }  # fmt: skip
 
 
-def test_variables_of_the_template_arrive(fake_llm, realizar, typed):
+def test_template_variables_are_passed_on(fake_llm, realizar, typed):
     words = ("--chat-template-kwargs", '{"enable_thinking": false}')
     assert realizar("run", "x", *words)[0] == 0
     typed("x\n")
@@ -73,10 +73,10 @@ def test_variables_of_the_template_arrive(fake_llm, realizar, typed):
     for wrong in ("enable_thinking=false", "[1]"):
         status, _, err = realizar("run", "x", "--chat-template-kwargs", wrong)
         assert status == 1
-        assert "is no JSON" in err
+        assert "is not" in err
 
 
-def test_samplers_arrive(fake_llm, realizar):
+def test_sampler_options_are_passed_on(fake_llm, realizar):
     defaults = {name: DEFAULTS.get(name, option) for name, (_, option) in SAMPLERS.items()}
     numbers = {name: value for name, value in defaults.items() if value is not None}
     words = [f"--{name.replace('_', '-')}={1 if isinstance(value, int) else 1.0}" for name, value in numbers.items()]
@@ -97,7 +97,7 @@ def test_samplers_arrive(fake_llm, realizar):
     assert params.samplers[:2] == ("temperature", "typical_p")
 
 
-def test_an_order_leaves_out_what_only_the_defaults_ask_for(fake_llm, realizar):
+def test_sampler_order_may_omit_samplers_of_the_defaults(fake_llm, realizar):
     assert realizar("run", "x", "--samplers", "top_p, top_k")[0] == 0
     params = fake_llm.made[0].asked[0][2]
     assert (params.samplers, params.top_p, params.min_p, params.temperature) == (("top_p", "top_k"), 0.95, None, None)
@@ -105,7 +105,7 @@ def test_an_order_leaves_out_what_only_the_defaults_ask_for(fake_llm, realizar):
     assert fake_llm.made[1].asked[0][2].min_p == 0.1
 
 
-def test_what_the_file_says_goes_before_our_defaults_and_behind_options(fake_llm, realizar, typed):
+def test_options_override_the_file_which_overrides_our_defaults(fake_llm, realizar, typed):
     fake_llm.sampling_defaults = {"temperature": 0.6, "top_k": 20}
     for command in ("run x", "chat"):
         for words, found in (
@@ -129,7 +129,7 @@ def test_samplers_are_off_by_default(fake_llm, realizar):
     assert {name: getattr(params, name) for name in SAMPLERS} == {name: getattr(neutral, name) for name in SAMPLERS}
 
 
-def test_constraints_arrive(fake_llm, realizar, tmp_path):
+def test_constraints_are_passed_on(fake_llm, realizar, tmp_path):
     grammar, schema = tmp_path / "some.gbnf", tmp_path / "schema.json"
     grammar.write_text('root ::= "ja" | "nein"')
     schema.write_text('{"type": "null"}')
@@ -152,7 +152,7 @@ def test_constraints_arrive(fake_llm, realizar, tmp_path):
         (["--regex", "a", "--json-schema", "{}"], "json_schema and regex: only one constraint can be enforced"),
     ],
 )
-def test_bad_constraints_are_told_before_anything_is_loaded(words, says, fake_llm, realizar):
+def test_invalid_constraints_fail_before_loading(words, says, fake_llm, realizar):
     status, out, err = realizar("run", "x", *words)
     assert (status, out) == (1, "")
     assert says in err
@@ -166,21 +166,21 @@ def test_bad_constraints_are_told_before_anything_is_loaded(words, says, fake_ll
         ["--logit-bias", "x=1"], ["--logit-bias", "1"], ["--bad-word", ""],
     ],
 )  # fmt: skip
-def test_bad_parameters_are_told_before_anything_is_loaded(words, fake_llm, realizar):
+def test_invalid_parameters_fail_before_loading(words, fake_llm, realizar):
     status, out, err = realizar("run", "x", *words)
     assert (status, out) == (1, "")
     assert "must be" in err
     assert fake_llm.made == []
 
 
-def test_stats_end_on_standard_error(fake_llm, realizar):
+def test_stats_go_to_standard_error(fake_llm, realizar):
     _, out, err = realizar("run", "x", "--stats")
     assert out == "you said x\n"
     assert err.startswith("load 0.")
-    assert err.endswith(" | prefill 10 tokens (2 more cached), 100.0 tok/s | decode 5 tokens, 50.0 tok/s\n")
+    assert err.endswith(" | prefill 10 tokens (2 cached), 100.0 tok/s | decode 5 tokens, 50.0 tok/s\n")
 
 
-def test_chat_remembers(fake_llm, realizar, typed):
+def test_chat_keeps_the_history(fake_llm, realizar, typed):
     typed("one\n\ntwo\n")
     status, out, err = realizar("chat", "--system", "S")
     assert (status, out, err) == (0, "you said one\nyou said two\n", "")
@@ -198,16 +198,16 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(fake_llm, realizar, typed):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_chat_forgets_the_oldest_turn_when_full(fake_llm, realizar, typed):
+def test_chat_drops_the_oldest_turn_when_full(fake_llm, realizar, typed):
     fake_llm.n_ctx = 30
     typed("aaaaaaaaaa\nbbbbbbbbbb\n")
     status, out, err = realizar("chat")
     assert (status, out) == (0, "you said aaaaaaaaaa\nyou said bbbbbbbbbb\n")
-    assert err.count("oldest turn is forgotten") == 1
+    assert err.count("dropped its oldest turn") == 1
     assert [m["content"] for m in fake_llm.made[0].asked[1][1]] == ["bbbbbbbbbb"]
 
 
-def test_chat_says_when_a_turn_alone_is_too_long(fake_llm, realizar, typed):
+def test_chat_reports_a_turn_that_is_too_long(fake_llm, realizar, typed):
     fake_llm.n_ctx = 3
     typed("aaaaaaaaaa\n")
     status, _, err = realizar("chat")
@@ -221,11 +221,11 @@ def test_chat_needs_a_template(fake_llm, realizar):
     assert "no chat template" in err
 
 
-def test_chat_goes_on_after_a_line_that_is_not_utf8(fake_llm, realizar, typed):
+def test_chat_skips_a_line_that_is_not_utf8(fake_llm, realizar, typed):
     typed(b"one\n\xff\xfe text\xe9\ntwo\n")
     status, out, err = realizar("chat")
     assert (status, out) == (0, "you said one\nyou said two\n")
-    assert err == "(a line is not UTF-8 and is left out: invalid start byte at byte 0)\n"
+    assert err == "(skipped a line that is not UTF-8: invalid start byte at byte 0)\n"
 
 
 def test_chat_stats(fake_llm, realizar, typed):

@@ -1,4 +1,4 @@
-"""`verify` on committed fixtures, sound and damaged: the table, and why a shape is expected."""
+"""`verify` on valid and damaged fixtures: the report, and the explanation of expected shapes."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def lines(out):
 
 
 @pytest.mark.parametrize("path", [LLAMA, QWEN2])
-def test_sound(path, realizar):
+def test_valid_file(path, realizar):
     status, out, err = realizar("verify", str(path))
     assert (status, err) == (0, "")
     found = lines(out)
@@ -23,7 +23,7 @@ def test_sound(path, realizar):
 
 
 def with_tensor(path, target, name, change):
-    """A copy in which `change` makes other (name, data, shape, type) of one tensor."""
+    """Write a copy in which `change` replaces (name, data, shape, type) of tensors."""
     return rewritten(path, target, tensors=lambda n, *row: change(n, *row) if n == name else (n, *row))
 
 
@@ -34,7 +34,7 @@ def test_encoders(case, realizar):
     assert (status, out.count(" ok ")) == (0, 5), out
 
 
-def test_a_wrong_shape_says_why(tmp_path, realizar):
+def test_wrong_shape_is_explained(tmp_path, realizar):
     name = "blk.1.ffn_down.weight"
     path = with_tensor(
         QWEN2, tmp_path / "m.gguf", name, lambda n, data, shape, t: (n, data[:-16], (shape[0] - 16, shape[1]), t)
@@ -47,7 +47,7 @@ def test_a_wrong_shape_says_why(tmp_path, realizar):
     assert "finite" not in out
 
 
-def test_the_vocabulary_is_a_reason(tmp_path, realizar):
+def test_shape_that_depends_on_the_vocabulary(tmp_path, realizar):
     path = with_tensor(
         QWEN2, tmp_path / "m.gguf", "token_embd.weight", lambda n, data, shape, t: (n, data[1:], (shape[0] - 1, 256), t)
     )
@@ -56,25 +56,25 @@ def test_the_vocabulary_is_a_reason(tmp_path, realizar):
     assert "tokenizer.ggml.tokens = " in out
 
 
-def test_missing_and_surplus(tmp_path, realizar):
+def test_missing_and_undeclared_tensors(tmp_path, realizar):
     path = with_tensor(
         LLAMA, tmp_path / "m.gguf", "blk.1.ffn_norm.weight", lambda n, *row: ("blk.1.ffn_nrom.weight", *row)
     )
     status, out, _ = realizar("verify", str(path))
     assert status == 1
     assert "blk.1.ffn_norm.weight: the architecture needs it" in out
-    assert "blk.1.ffn_nrom.weight: llama declares no such tensor" in out
+    assert "blk.1.ffn_nrom.weight: not declared by llama" in out
 
 
-def test_one_of_several_is_missing(tmp_path, realizar):
-    """The others, which might be fused with it, are not called surplus."""
+def test_one_part_of_a_weight_is_missing(tmp_path, realizar):
+    """The other parts, which could be stored fused, are not reported as undeclared."""
     path = rewritten(LLAMA, tmp_path / "m.gguf", tensors=lambda n, *row: None if "1.attn_q." in n else (n, *row))
     status, out, _ = realizar("verify", str(path))
     assert (status, out.count("FAILED")) == (1, 1), out
     assert "blk.1.attn_q.weight: the architecture needs it" in out
 
 
-def test_logits_that_are_not_finite(tmp_path, realizar):
+def test_non_finite_logits(tmp_path, realizar):
     def infinite(n, data, shape, t):
         return n, np.full(shape, np.inf, np.float32).view(np.uint8), shape, t
 
@@ -103,9 +103,9 @@ def test_golden(tmp_path, realizar):
     ("case", "golden"),
     [("bert", {"hidden": "hf_hidden"}), ("t5", {"logits": "logits_f32", "dec_tokens": "dec_tokens"}), ("mamba", {})],
 )
-def test_other_kinds_of_models(case, golden, tmp_path, realizar):
+def test_golden_of_encoders(case, golden, tmp_path, realizar):
     arrays = np.load(SHARED / "parity" / case / "golden.npz")
-    scale = arrays["logits_f32"] / 16 if case == "t5" else None  # the README of the set says why
+    scale = arrays["logits_f32"] / 16 if case == "t5" else None  # see the README of the parity set
     found = {ours: arrays[theirs] for ours, theirs in golden.items()} or {"logits": arrays["hf_logits"]}
     np.savez(tmp_path / "g.npz", tokens=arrays["tokens"], **{**found, **({} if scale is None else {"logits": scale})})
     path = SHARED / "parity" / case / "model-q8_0.gguf"
@@ -114,7 +114,7 @@ def test_other_kinds_of_models(case, golden, tmp_path, realizar):
     assert realizar("plan", str(path), "--ctx", "128")[0] == 0
 
 
-def test_no_model_at_all(tmp_path, realizar):
+def test_file_is_not_a_model(tmp_path, realizar):
     path = tmp_path / "m.gguf"
     path.write_bytes(LLAMA.read_bytes()[:5000])
     status, out, _ = realizar("verify", str(path))
@@ -122,11 +122,11 @@ def test_no_model_at_all(tmp_path, realizar):
     assert out.startswith("file          FAILED")
 
 
-def test_tensors_that_are_not_needed(tmp_path, realizar):
+def test_unused_tensors(tmp_path, realizar):
     path = rewritten(LLAMA, tmp_path / "m.gguf", more={"blk.0.attn_q.input_scale": np.ones(1)})
     status, out, _ = realizar("verify", str(path))
     assert status == 0, out
-    assert "as llama declares them; 1 others are not needed" in out
+    assert "match the declaration of llama; 1 others are unused" in out
     path = rewritten(LLAMA, tmp_path / "n.gguf", more={"blk.0.attn_q.scale": np.zeros(1)})
     status, out, _ = realizar("verify", str(path))
     assert status == 1

@@ -1,4 +1,4 @@
-"""lm-eval over a model of realizar, on a dataset of ten lines: choices, a text's likelihood, generated answers."""
+"""lm-eval on a realizar model and a dataset of ten lines: multiple choice, perplexity, generation."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ TASKS = {
 
 
 def evaluated(model, folder):
-    """The metrics of all tasks."""
+    """Return the metrics of all tasks."""
     files = {"data_files": {"test": str(DATA)}, "cache_dir": str(folder)}
     tasks = [
         {"task": name, "dataset_path": "json", "dataset_kwargs": files, "test_split": "test", **task}
@@ -58,7 +58,7 @@ def model():
         yield RealizarLM(llm)
 
 
-def test_every_kind_of_task_runs(model, tmp_path):
+def test_all_request_types(model, tmp_path):
     found = evaluated(model, tmp_path)
     right = 0
     for row in ROWS:
@@ -69,7 +69,7 @@ def test_every_kind_of_task_runs(model, tmp_path):
     assert 0 <= found["answers"] <= 1
 
 
-def test_long_texts_lose_their_beginning_and_long_documents_go_by_windows(model):
+def test_long_texts_are_truncated_and_long_documents_windowed(model):
     ids = model.tok_encode("the cat saw a dog in the house " * 12)
     tail = [7, 8, 9]
     cut = model.llm.score(ids[-(64 + 1 - 3) :], tail)
@@ -79,7 +79,7 @@ def test_long_texts_lose_their_beginning_and_long_documents_go_by_windows(model)
     assert whole < part < 0
 
 
-def test_parameters_of_tasks(model):
+def test_generation_kwargs(model):
     plain = model._params({"until": "\n", "do_sample": False, "temperature": 0.7, "top_p": None})
     assert (plain.temperature, plain.stop, plain.max_tokens) == (0.0, ("\n",), 256)
     drawn = model._params({"until": ["", "a"], "temperature": 0.7, "max_gen_toks": 9, "top_p": 0.5})
@@ -88,7 +88,7 @@ def test_parameters_of_tasks(model):
         model._params({"num_beams": 4})
 
 
-def test_bos_stands_once(model):
+def test_bos_is_added_once(model):
     bos = model.prefix_token_id
     assert model.tok_encode("a")[0] == bos
     assert model.tok_encode("<s>a").count(bos) == 1
@@ -97,7 +97,7 @@ def test_bos_stands_once(model):
 
 @pytest.mark.real_model
 @pytest.mark.skipif(not SMOLLM.is_file(), reason=f"the default model is not in the cache ({SMOLLM})")
-def test_a_real_model_knows_capitals(tmp_path):
+def test_real_model_knows_capitals(tmp_path):
     with LLM(SMOLLM, n_ctx=256) as llm:
         found = evaluated(RealizarLM(llm), tmp_path)
     assert found["choices"] >= 0.9

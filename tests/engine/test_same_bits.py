@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from realizar.arch import registry
-from realizar.engine.engine import Engine
 from realizar.engine.chunk import Chunk
+from realizar.engine.engine import Engine
 from realizar.engine.sequence import Sequence
 from realizar.errors import GraphError
 from realizar.params import EngineParams, SamplingParams

@@ -16,8 +16,8 @@ from hypothesis.stateful import (
 )
 
 from realizar.backends.cpu.backend import CPUBackend
-from realizar.engine.runner import Runner
 from realizar.engine.chunk import Chunk
+from realizar.engine.runner import Runner
 from realizar.engine.sequence import NO_BLOCK, Sequence
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import EngineParams

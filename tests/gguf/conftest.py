@@ -1,4 +1,4 @@
-"""A small file with every kind of value and several types of tensors."""
+"""A small file with every value type and several tensor types."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ SHAPES = {"Q4_K": (3, 256), "F32": (5,), "Q8_0": (2, 3, 64), "F16": (1, 1, 1, 7)
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
-    """Path of the file; name -> bytes of its tensors."""
+    """Return the path of the file, and the bytes of its tensors by name."""
     path = tmp_path_factory.mktemp("gguf") / "model.gguf"
     rng = np.random.default_rng(0)
     data = {n: quantize(rng.standard_normal(s).astype(np.float32), n) for n, s in SHAPES.items()}

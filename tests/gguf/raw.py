@@ -1,4 +1,4 @@
-"""GGUF bytes written by hand, so that they can be wrong in any way."""
+"""Helpers that build GGUF bytes by hand, including invalid ones."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Files that cannot be right: each is refused with a word that says what is wrong."""
+"""Invalid files: the error says what is wrong."""
 
 import struct
 
@@ -32,9 +32,9 @@ BAD = {
         "key of metadata value 0: needs 18446744073709551615 bytes",
     ),
     "key is not UTF-8": (raw.gguf([raw.value(b"\xff", 0, b"\0")]), "key of metadata value 0: is not UTF-8"),
-    "key twice": (raw.gguf([ARCH, ARCH]), r"general\.architecture: is in the metadata twice"),
-    "value type": (raw.gguf([raw.value("k", 13, bytes(8))]), "k: its value type is 13, but 0 to 12"),
-    "bool": (raw.gguf([raw.value("k", ValueType.BOOL, b"\x02")]), "k: a bool is stored as 2"),
+    "key twice": (raw.gguf([ARCH, ARCH]), r"general\.architecture: occurs twice in the metadata"),
+    "value type": (raw.gguf([raw.value("k", 13, bytes(8))]), "k: its value type is 13, but valid types are 0 to 12"),
+    "bool": (raw.gguf([raw.value("k", ValueType.BOOL, b"\x02")]), "k: is a bool with value 2"),
     "long string": (raw.gguf([raw.value("k", 8, struct.pack("<Q", 2**40))]), "k: needs 1099511627776 bytes"),
     "array of arrays": (raw.gguf([raw.array("k", 9, 1, bytes(30))]), "k: is an array of arrays"),
     "element type": (raw.gguf([raw.array("k", 99, 1, bytes(30))]), "elements of k: its value type is 99"),
@@ -45,11 +45,11 @@ BAD = {
     ),
     "string array past the end": (
         raw.gguf([raw.array("k", 8, 2, raw.string("a") + struct.pack("<Q", 50))]),
-        "k: its 2 strings go on past the end",
+        "k: its 2 strings extend past the end",
     ),
     "string array with a huge length": (
         raw.gguf([raw.array("k", 8, 2, struct.pack("<Q", HUGE) + bytes(8))]),
-        "k: its 2 strings go on past the end",
+        "k: its 2 strings extend past the end",
     ),
     "alignment 0": (
         raw.gguf([raw.u32("general.alignment", 0)]),
@@ -83,7 +83,7 @@ BAD = {
     "unknown type": (raw.gguf(tensors=[raw.tensor("a", (4,), 4)], data=F32X4), "a: its type is 4"),
     "row of no whole blocks": (
         raw.gguf(tensors=[raw.tensor("a", (100,), GGMLType.Q4_K)], data=bytes(200)),
-        "a: a row of 100 is no multiple of the 256 of Q4_K",
+        "a: its row length 100 is not a multiple of 256, the block of Q4_K",
     ),
     "askew": (raw.gguf(tensors=[raw.tensor("a", (4,), offset=8)], data=bytes(64)), "a: its offset 8"),
     "offset past the end": (
@@ -108,7 +108,7 @@ BAD = {
 
 @pytest.mark.parametrize("load", ["mmap", "read"])
 @pytest.mark.parametrize("case", BAD)
-def test_refused(tmp_path, case, load):
+def test_invalid_files(tmp_path, case, load):
     data, says = BAD[case]
     path = tmp_path / "bad.gguf"
     path.write_bytes(data)
@@ -121,7 +121,7 @@ def test_refused(tmp_path, case, load):
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_hand_written_file_that_is_right(tmp_path, version):
+def test_valid_handwritten_file(tmp_path, version):
     path = tmp_path / "good.gguf"
     tensors = [raw.tensor("b", (4,), offset=32), raw.tensor("a", (8,))]
     path.write_bytes(raw.gguf([ARCH], tensors, bytes(range(48)), version=version))
@@ -131,7 +131,7 @@ def test_hand_written_file_that_is_right(tmp_path, version):
         assert file.data("b").tobytes() == bytes(range(32, 48))
 
 
-def test_names_cannot_break_the_line(tmp_path):
+def test_error_messages_are_on_one_line(tmp_path):
     path = tmp_path / "bad.gguf"
     path.write_bytes(raw.gguf(tensors=[raw.tensor("a\n\x1b[31m" + "x" * 1000, (4,))]))
     with pytest.raises(GGUFError) as caught:

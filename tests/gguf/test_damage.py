@@ -1,4 +1,4 @@
-"""Damaged files: cut anywhere, bytes flipped, counts made absurd; always a GGUFError or a file that holds."""
+"""Fuzzing: truncated files, flipped bytes, absurd counts; the result is a GGUFError or a readable file."""
 
 import os
 import struct
@@ -13,7 +13,7 @@ from realizar.gguf.parse import parse_header
 
 
 def open_and_read_all(buffer):
-    """Parse a file and look at every value and every tensor; whether it was accepted."""
+    """Parse a file and read every value and tensor; return whether it was accepted."""
     view = memoryview(buffer)
     try:
         header = parse_header(view, "damaged")
@@ -38,14 +38,14 @@ def header_bytes(model):
         return min(info.offset for info in file.tensors.values())
 
 
-def test_cut_anywhere(good):
+def test_truncated_anywhere(good):
     assert open_and_read_all(good)
     for end in range(len(good)):
         assert not open_and_read_all(good[:end]), end
 
 
 @pytest.mark.parametrize("load", ["mmap", "read"])
-def test_file_cut_at_every_64th(good, tmp_path, load):
+def test_file_truncated_at_every_64th_byte(good, tmp_path, load):
     for i in range(64):
         path = tmp_path / f"{i}.gguf"
         path.write_bytes(good[: len(good) * i // 64])
@@ -62,7 +62,7 @@ def test_every_header_byte_flipped(good, header_bytes, bits):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2**31, 2**32, 2**61, 2**63 - 1, 2**63, 2**64 - 1])
-def test_absurd_numbers_everywhere(good, header_bytes, number):
+def test_absurd_numbers(good, header_bytes, number):
     for at in range(4, header_bytes - 8):
         damaged = bytearray(good)
         struct.pack_into("<Q", damaged, at, number)
@@ -71,14 +71,14 @@ def test_absurd_numbers_everywhere(good, header_bytes, number):
 
 @settings(deadline=None, max_examples=300)
 @given(data=st.binary(max_size=400))
-def test_any_bytes(data):
+def test_random_bytes(data):
     open_and_read_all(data)
     open_and_read_all(b"GGUF\x03\0\0\0" + data)
 
 
 @settings(deadline=None, max_examples=300)
 @given(seed=st.data())
-def test_pieces_replaced(good, header_bytes, seed):
+def test_replaced_pieces(good, header_bytes, seed):
     damaged = bytearray(good)
     for _ in range(seed.draw(st.integers(1, 4))):
         start = seed.draw(st.integers(8, header_bytes - 1))
@@ -93,13 +93,13 @@ numbers = st.one_of(st.integers(0, 40), st.sampled_from([2**31, 2**32, 2**63, 2*
 @settings(deadline=None, max_examples=300)
 @given(ne=st.lists(numbers, max_size=5), type=st.integers(0, 45), offset=numbers, n_bytes=st.integers(0, 200))
 @example(ne=[1, 2**63, 2], type=0, offset=0, n_bytes=8)
-def test_any_tensor(ne, type, offset, n_bytes):
+def test_random_tensor_infos(ne, type, offset, n_bytes):
     head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", 1) + b"t"
     head += struct.pack(f"<I{len(ne)}QIQ", len(ne), *ne, type, offset)
     open_and_read_all(head + bytes(-len(head) % 32) + bytes(n_bytes))
 
 
-def test_errors_of_a_file_that_is_removed(good, tmp_path):
+def test_removed_file(good, tmp_path):
     path = tmp_path / "x.gguf"
     path.write_bytes(good)
     with GGUFFile(path) as file:

@@ -1,4 +1,4 @@
-"""GGUFFile: what the writer wrote comes back, as views of the file; load, close and paths."""
+"""GGUFFile: round trips with the writer, zero-copy views, load modes, close and paths."""
 
 import gc
 import os
@@ -38,7 +38,7 @@ def test_round_trip(model, load):
             np.testing.assert_array_equal(view, data[name].reshape(view.shape))
 
 
-def test_the_gguf_package_reads_the_same(model):
+def test_gguf_package_reads_our_files(model):
     path, _ = model
     reader = gguf.GGUFReader(path)
     with GGUFFile(path) as file:
@@ -54,7 +54,7 @@ def test_the_gguf_package_reads_the_same(model):
             np.testing.assert_array_equal(tensor.data.reshape(-1).view(np.uint8), file.data(info.name).reshape(-1))
 
 
-def test_we_read_what_the_gguf_package_writes(tmp_path):
+def test_we_read_files_of_the_gguf_package(tmp_path):
     path = tmp_path / "theirs.gguf"
     x = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
     writer = gguf.GGUFWriter(path, "qwen2")
@@ -102,7 +102,7 @@ def test_closed(model):
         file.data("F32")
 
 
-def test_views_are_the_pages_of_the_file(model):
+def test_views_are_zero_copy(model):
     path, _ = model
     with GGUFFile(path) as file:
         assert file.data("F32").base is not None
@@ -110,7 +110,7 @@ def test_views_are_the_pages_of_the_file(model):
         assert np.shares_memory(one, two)
 
 
-def test_memory_is_given_back(tmp_path):
+def test_memory_is_released(tmp_path):
     path = tmp_path / "large.gguf"
     n = 1 << 26
     writer = GGUFWriter(path)
@@ -134,7 +134,7 @@ def test_no_architecture(tmp_path):
     GGUFWriter(tmp_path / "x.gguf").write()
     with GGUFFile(tmp_path / "x.gguf") as file:
         assert len(file.tensors) == 0
-        with pytest.raises(GGUFError, match=r"general\.architecture: not in the metadata"):
+        with pytest.raises(GGUFError, match=r"general\.architecture: missing in the metadata"):
             _ = file.architecture
 
 
@@ -151,7 +151,7 @@ def test_not_a_file(tmp_path):
         GGUFFile(tmp_path / "pipe")
 
 
-def test_path_that_cannot_be(tmp_path):
+def test_invalid_path(tmp_path):
     with pytest.raises(GGUFError, match="cannot be read"):
         GGUFFile("a\0b")
 

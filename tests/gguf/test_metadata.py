@@ -1,4 +1,4 @@
-"""Metadata: typed access, and a clear word when a value is missing or of another kind."""
+"""Metadata: typed access, and errors for missing values and other types."""
 
 import tracemalloc
 
@@ -46,29 +46,29 @@ def test_one_number_for_all_layers(metadata):
 @pytest.mark.parametrize(
     ("method", "key", "says"),
     [
-        ("get_int", "x", "not in the metadata, but an integer is needed"),
-        ("get_int", "f32", r"is FLOAT32 0\.5, but an integer is needed"),
-        ("get_int", "yes", "is BOOL True, but an integer is needed"),
-        ("get_int", "tokens", "is an array of 5 STRING, but an integer is needed"),
-        ("get_float", "general.architecture", "is STRING 'llama', but a number is needed"),
-        ("get_bool", "u8", "is UINT8 200, but a bool is needed"),
-        ("get_str", "i8", "is INT8 -100, but a string is needed"),
-        ("get_strs", "scores", "is an array of 3 FLOAT32, but an array of strings is needed"),
-        ("get_array", "tokens", "is an array of 5 STRING, but an array of numbers is needed"),
-        ("get_array", "i32", "is INT32 -5, but an array of numbers is needed"),
+        ("get_int", "x", "missing in the metadata; must be an integer"),
+        ("get_int", "f32", r"is FLOAT32 0\.5, but must be an integer"),
+        ("get_int", "yes", "is BOOL True, but must be an integer"),
+        ("get_int", "tokens", "is an array of 5 STRING, but must be an integer"),
+        ("get_float", "general.architecture", "is STRING 'llama', but must be a number"),
+        ("get_bool", "u8", "is UINT8 200, but must be a bool"),
+        ("get_str", "i8", "is INT8 -100, but must be a string"),
+        ("get_strs", "scores", "is an array of 3 FLOAT32, but must be an array of strings"),
+        ("get_array", "tokens", "is an array of 5 STRING, but must be an array of numbers"),
+        ("get_array", "i32", "is INT32 -5, but must be an array of numbers"),
     ],
 )
-def test_wrong_kind(metadata, method, key, says):
+def test_wrong_type(metadata, method, key, says):
     with pytest.raises(GGUFError, match=says):
         getattr(metadata, method)(key)
 
 
-def test_wrong_number(metadata):
-    with pytest.raises(GGUFError, match="an array of 7 numbers, or one for all is needed, but it has 4"):
+def test_wrong_length(metadata):
+    with pytest.raises(GGUFError, match="must be an array of 7 numbers, or one for all, but it has 4"):
         metadata.get_array("token_type", 7)
 
 
-def test_arrays_are_decoded_once_and_cannot_be_changed(metadata):
+def test_arrays_are_decoded_once_and_read_only(metadata):
     assert metadata["tokens"] is metadata["tokens"]
     assert not metadata["scores"].flags.writeable
 
@@ -82,8 +82,8 @@ def test_fields(metadata):
         metadata["x"]
 
 
-def test_strings_that_are_not_utf8(tmp_path):
-    """One broken name or token must not keep a model from loading: its bytes are shown escaped."""
+def test_invalid_utf8_in_strings(tmp_path):
+    """A broken name or token must not prevent loading a model: its bytes are escaped."""
     path = tmp_path / "x.gguf"
     strings = raw.string("é") + raw.string(b"a\xff\xfe")
     path.write_bytes(raw.gguf([raw.array("t", ValueType.STRING, 2, strings), raw.value("n", 8, raw.string(b"x\xe2"))]))
@@ -92,21 +92,21 @@ def test_strings_that_are_not_utf8(tmp_path):
         assert file.metadata["n"] == r"x\xe2"
 
 
-def test_array_of_bools_that_are_none(tmp_path):
+def test_array_of_invalid_bools(tmp_path):
     path = tmp_path / "x.gguf"
     path.write_bytes(raw.gguf([raw.array("b", ValueType.BOOL, 2, b"\x01\x02")]))
-    with GGUFFile(path) as file, pytest.raises(GGUFError, match="b: a bool is neither 0 nor 1"):
+    with GGUFFile(path) as file, pytest.raises(GGUFError, match="b: a bool has a value other than 0 or 1"):
         file.metadata["b"]
 
 
-def test_file_that_changes_after_it_was_opened(tmp_path):
+def test_file_changed_after_opening(tmp_path):
     path = tmp_path / "x.gguf"
     path.write_bytes(raw.gguf([raw.array("t", ValueType.STRING, 2, raw.string("a") + raw.string("b"))]))
     with GGUFFile(path) as file:
         with open(path, "r+b") as f:
             f.seek(path.stat().st_size - 18)
             f.write(b"\xff\xff\xff\xff")
-        with pytest.raises(GGUFError, match="has changed in the file"):
+        with pytest.raises(GGUFError, match="the file has changed"):
             file.metadata["t"]
 
 

@@ -1,4 +1,4 @@
-"""Split models: parts open as one file, and parts that do not belong together are refused."""
+"""Split models: parts open as one file; inconsistent parts raise an error."""
 
 import numpy as np
 import pytest
@@ -37,44 +37,44 @@ def test_opens_as_one(parts, load):
             np.testing.assert_array_equal(file.data(name), np.full((2, 4), ord(name)))
 
 
-def test_not_the_first(parts):
-    with pytest.raises(GGUFError, match=r"is part 2 of a split model; open the first, m-00001-of-00003\.gguf"):
+def test_not_the_first_part(parts):
+    with pytest.raises(GGUFError, match=r"is part 2 of a split model; open the first part, m-00001-of-00003\.gguf"):
         GGUFFile(parts[1])
 
 
-def test_part_missing(parts):
+def test_missing_part(parts):
     parts[2].unlink()
     with pytest.raises(ModelNotFoundError, match=r"m-00003-of-00003\.gguf: no such file"):
         GGUFFile(parts[0])
 
 
-def test_part_cut_short(parts):
+def test_truncated_part(parts):
     parts[1].write_bytes(parts[1].read_bytes()[:-3])
     with pytest.raises(GGUFError, match=r"m-00002-of-00003\.gguf: c: needs 8 bytes"):
         GGUFFile(parts[0])
 
 
-def test_renamed(parts):
+def test_renamed_part(parts):
     other = parts[0].rename(parts[0].with_name("model.gguf"))
     with pytest.raises(GGUFError, match=r"its name must end in -00001-of-00003\.gguf"):
         GGUFFile(other)
 
 
-def test_parts_exchanged(parts):
+def test_swapped_parts(parts):
     data = parts[1].read_bytes()
     parts[1].write_bytes(parts[2].read_bytes())
     parts[2].write_bytes(data)
-    with pytest.raises(GGUFError, match="must be part 2 of 3, but says it is 3 of 3"):
+    with pytest.raises(GGUFError, match="must be part 2 of 3, but its metadata says 3 of 3"):
         GGUFFile(parts[0])
 
 
 def test_tensor_in_two_parts(tmp_path, parts):
     write_part(tmp_path, 2, 3, "a", 4)
-    with pytest.raises(GGUFError, match="a: a tensor of this name is in an earlier part too"):
+    with pytest.raises(GGUFError, match="a: a tensor with this name is also in an earlier part"):
         GGUFFile(parts[0])
 
 
-def test_wrong_total(tmp_path, parts):
+def test_wrong_tensor_count(tmp_path, parts):
     write_part(tmp_path, 2, 3, "de", 4)
     with pytest.raises(GGUFError, match=r"split\.tensors\.count is 4, but the parts hold 5"):
         GGUFFile(parts[0])
@@ -86,6 +86,6 @@ def test_absurd_count(tmp_path):
         GGUFFile(path)
 
 
-def test_split_into_one(tmp_path):
+def test_split_into_one_part(tmp_path):
     with GGUFFile(write_part(tmp_path, 0, 1, "a", 1)) as file:
         assert list(file.tensors) == ["a"]

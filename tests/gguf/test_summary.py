@@ -1,4 +1,4 @@
-"""summarize: the numbers of a file, as data that JSON can hold."""
+"""summarize: the contents of a file as JSON-serializable data."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_summary(model):
     assert metadata["flags"]["first"] == [True, False]
 
 
-def test_long_arrays_are_cut(tmp_path):
+def test_long_arrays_are_truncated(tmp_path):
     writer = GGUFWriter(tmp_path / "x.gguf")
     writer.add("tokens", [str(i) for i in range(1000)])
     writer.write()

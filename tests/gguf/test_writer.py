@@ -1,4 +1,4 @@
-"""GGUFWriter: types of values, arguments that make no sense, and files that are there whole or not at all."""
+"""GGUFWriter: value types, invalid arguments, and atomic writes."""
 
 import os
 
@@ -95,12 +95,12 @@ def test_type_of_an_array(writer, value, type, expected):
         (b"bytes", None),
     ],
 )
-def test_value_that_cannot_be_stored(writer, value, type):
+def test_invalid_values(writer, value, type):
     with pytest.raises(ParameterError, match="k: "):
         writer.add("k", value, type)
 
 
-def test_text_that_is_no_unicode(writer):
+def test_text_with_lone_surrogates(writer):
     with pytest.raises(ParameterError, match=r"k: .*surrogate"):
         writer.add("k", "\ud800")
     writer.add("k", 1)
@@ -110,12 +110,12 @@ def test_text_that_is_no_unicode(writer):
     assert not writer.path.exists()
 
 
-def test_twice(writer):
+def test_duplicate_names(writer):
     writer.add("k", 1)
-    with pytest.raises(ParameterError, match="k: was added before"):
+    with pytest.raises(ParameterError, match="k: was already added"):
         writer.add("k", 2)
     writer.add_tensor("t", np.zeros(4, np.uint8), (1,), GGMLType.F32)
-    with pytest.raises(ParameterError, match="t: was added before"):
+    with pytest.raises(ParameterError, match="t: was already added"):
         writer.add_tensor("t", np.zeros(4, np.uint8), (1,), GGMLType.F32)
 
 
@@ -126,11 +126,11 @@ def test_twice(writer):
         (np.zeros(1, np.float32), (1,), GGMLType.F32, "4 bytes of float32"),
         (np.zeros(4, np.uint8), (), GGMLType.F32, "1 to 4 dimensions"),
         (np.zeros(4, np.uint8), (1,) * 5, GGMLType.F32, "1 to 4 dimensions"),
-        (np.zeros(0, np.uint8), (2, 0), GGMLType.F32, "none below 1"),
-        (np.zeros(4, np.uint8), (33,), GGMLType.Q8_0, "no multiple of 32"),
+        (np.zeros(0, np.uint8), (2, 0), GGMLType.F32, "dimensions of at least 1"),
+        (np.zeros(4, np.uint8), (33,), GGMLType.Q8_0, "not a multiple of 32"),
     ],
 )
-def test_tensor_that_does_not_fit(writer, data, shape, type, says):
+def test_data_that_does_not_match_shape_and_type(writer, data, shape, type, says):
     with pytest.raises(ParameterError, match=says):
         writer.add_tensor("t", data, shape, type)
 
@@ -146,7 +146,7 @@ def test_alignment(writer, alignment):
     writer.add("general.alignment", alignment)
     for i in range(3):
         writer.add_tensor(str(i), np.full(12, i, np.uint8), (3,), GGMLType.F32)
-    with pytest.raises(ParameterError, match="added before"):
+    with pytest.raises(ParameterError, match="already added"):
         writer.add("general.alignment", alignment)
     writer.write()
     with GGUFFile(writer.path) as file:
@@ -160,7 +160,7 @@ def test_alignment_after_a_tensor(writer):
         writer.add("general.alignment", 64)
 
 
-def test_data_that_is_not_contiguous(writer):
+def test_non_contiguous_data(writer):
     data = np.arange(64, dtype=np.uint8).reshape(8, 8)
     writer.add_tensor("t", data[:, ::2], (8,), GGMLType.F32)
     writer.write()
@@ -168,14 +168,14 @@ def test_data_that_is_not_contiguous(writer):
         np.testing.assert_array_equal(file.data("t").reshape(8, 4), data[:, ::2])
 
 
-def test_replaces_what_was_there(writer):
+def test_existing_file_is_replaced(writer):
     writer.path.write_bytes(b"old")
     writer.add("k", 1)
     assert written(writer)["k"] == 1
     assert os.listdir(writer.path.parent) == ["x.gguf"]
 
 
-def test_failure_leaves_nothing_behind(writer, monkeypatch):
+def test_failed_write_leaves_no_file(writer, monkeypatch):
     writer.path.write_bytes(b"old")
 
     def full(descriptor):

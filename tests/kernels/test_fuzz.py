@@ -1,15 +1,19 @@
-"""Every kernel of every tier on random inputs beside guard pages; what is tried: tests/native/kernels_harness.c.
+"""Every kernel of every ISA level on random inputs next to guard pages (tests/native/kernels_harness.c).
 
-A long run: `python -m tests.tools.fuzz_kernels 100000 SEED`.
+Compiling the harness takes half a minute, so `.ci/run` does that and `pytest` does not. A long run:
+`python -m tests.tools.fuzz_kernels 100000 SEED`.
 """
 
 from pathlib import Path
+
+import pytest
 
 from tests.native import build, run
 
 SOURCES = ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c", "amx.c"]
 
 
+@pytest.mark.slow
 def test_kernels_harness(tmp_path: Path) -> None:
     # Instrumented code of the unrolled kernels takes a minute to optimize, and runs no faster here. Without that
     # the compiler warns that it does not unroll.

@@ -1,4 +1,4 @@
-"""What `realizar plan` says of memory, held against a process that runs the model."""
+"""The memory that `realizar plan` predicts, compared with a process that runs the model."""
 
 import json
 
@@ -34,13 +34,20 @@ print(json.dumps([peak - at_import - tokenizer, tokenizer]))
 """
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def planned(path, capsys, *options):
     assert main(["plan", str(path), "--ctx", "2048", "-t", "2", "--json", *options]) == 0
     return json.loads(capsys.readouterr().out)
 
 
+MODELS = [(SMOLLM2, 1), slow(SMOLLM2, 4), slow(CODER, 1), *((path, 1) for path in OTHERS)]
+
+
 @needs_proc
-@pytest.mark.parametrize(("model", "n_seqs"), [(SMOLLM2, 1), (SMOLLM2, 4), (CODER, 1), *((path, 1) for path in OTHERS)])
+@pytest.mark.parametrize(("model", "n_seqs"), MODELS)
 def test_memory(model, n_seqs, capsys):
     """Within 5 % of peak less what was there at import; the embedding's pages touched, the tokenizer apart."""
     path = real(model)
@@ -52,7 +59,7 @@ def test_memory(model, n_seqs, capsys):
 
 
 @pytest.mark.parametrize("path", [LLAMA, QWEN2])
-def test_numbers_go_together(path, capsys):
+def test_estimates_are_consistent(path, capsys):
     one, four = planned(path, capsys), planned(path, capsys, "--seqs", "4", "--kv-type", "f32")
     assert sum(one["type_bytes"].values()) == one["memory"]["weights"]
     assert one["memory"]["cache"] == 2048 * one["cache_bytes_per_token"]
@@ -90,7 +97,7 @@ def test_the_graph(capsys, monkeypatch):
     assert "cache group 0: full, layers 0, 1" in out
 
 
-def test_the_picture():
+def test_the_graphviz_output():
     """In graphviz' language, whether it is installed or not."""
     from realizar.cli.drawing import dot
     from realizar.model import load

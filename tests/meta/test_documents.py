@@ -1,4 +1,4 @@
-"""Documents that stay true: generated tables, links, paths, and commands."""
+"""Documents are up to date: generated tables, links, paths, commands, and the standard terms."""
 
 import re
 import subprocess
@@ -12,6 +12,12 @@ from tests.isa import LEVELS
 from tests.meta.house import CYTHON, ROOT, C, documents, offenders, sources, text
 
 MODEL = store.cache_dir() / store.MODELS[store.DEFAULT_MODEL].file
+TERMS = [
+    "speculative decoding", "draft model", "acceptance", "KV cache", "prefix caching", "chunked prefill",
+    "continuous batching", "paged attention", "structured output", "tool calling", "function calling",
+    "fill-in-the-middle", "parallel sampling", "cross-attention", "sliding window", "MLA", "causal conv1d",
+    "batch-invariant", "bitwise reproducible", "memory plan", "ISA level", "beam search", "block table", "preempt",
+]  # fmt: skip
 
 
 def test_the_generated_tables_are_up_to_date():
@@ -24,6 +30,19 @@ def test_the_generated_tables_are_up_to_date():
 def dead_links(path):
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text(path))
     return [target for target in targets if not (path.parent / target).exists()]
+
+
+def anchors(path):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def dead_anchors(path):
+    for page, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", text(path)):
+        target = path.parent / page if page else path
+        if target.suffix == ".md" and target.exists() and anchor not in anchors(target):
+            yield f"{page}#{anchor}"
 
 
 def missing_paths(path):
@@ -48,12 +67,38 @@ def test_links_lead_somewhere():
     assert offenders(documents(), dead_links) == []
 
 
+def test_links_lead_to_headings():
+    assert offenders(documents(), dead_anchors) == []
+
+
 def test_paths_named_in_documents_exist():
     assert offenders(documents(), missing_paths) == []
 
 
 def test_documents_named_in_sources_exist():
     assert offenders(sources(".py", *CYTHON, *C), missing_documents) == []
+
+
+def test_the_index_lists_every_page():
+    targets = re.findall(r"\]\(([^)#\s]+)\)", text(ROOT / "docs/index.md"))
+    listed = {(ROOT / "docs" / target).resolve() for target in targets}
+    assert {p for p in (ROOT / "docs").rglob("*.md") if p.name != "index.md"} - listed == set()
+
+
+def plain(words):
+    """Lower case, with single blanks in place of white space, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", " ", words.lower())
+
+
+def test_the_terms_of_the_field_can_be_found():
+    pages = [path for path in (ROOT / "docs").rglob("*.md") if path.name not in ("index.md", "glossary.md")]
+    words = plain(" ".join(text(path) for path in pages))
+    assert [term for term in TERMS if plain(term) not in words] == []
+    assert [term for term in TERMS if plain(term) not in plain(text(ROOT / "docs/glossary.md"))] == []
+
+
+def test_the_readme_has_a_hundred_lines():
+    assert len(text(ROOT / "README.md").splitlines()) <= 100
 
 
 def test_python_in_documents_compiles():

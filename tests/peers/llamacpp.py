@@ -39,7 +39,7 @@ class LlamaCpp:
         lib.llama_backend_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = 0
-        # Weights as they lie in the file: no repacking, and no AMX, which some compilers break (docs/performance.md).
+        # Weights as they are in the file: no repacking, no AMX (some compilers break it: docs/performance-notes.md).
         params.use_extra_bufts = False
         self._model = lib.llama_model_load_from_file(str(path).encode(), params)
         self._vocab = lib.llama_model_get_vocab(self._model)

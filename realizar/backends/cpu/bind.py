@@ -16,6 +16,7 @@ from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
 from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
 from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
+from realizar.backends.cpu.numpy_op import NumpyOp
 from realizar.backends.cpu.places import BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
@@ -68,16 +69,27 @@ class _Binder:
         self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
         self.overrides: dict[str, Rows] = {}
         self.at = Places(plan, tensors, params, pool.n_threads)
-        self.program = Program(pool, self.at.arena, params.n_batch, params.isa, params.activations)
+        self.pool = pool
+        self.steps: list[Program | NumpyOp] = []
+        self._begin_program()
 
-    def bind(self) -> CompiledPlan:
-        """Appends all ops to the program."""
+    def _begin_program(self) -> None:
+        """Append to a new program from now on; it makes the rope tables that its ops read."""
+        self.program = Program(self.pool, self.at.arena, self.params.n_batch, self.params.isa, self.params.activations)
+        self.steps.append(self.program)
         for rope in self.at.ropes.values():
             self.program.add_rope_table(rope)
+
+    def bind(self) -> CompiledPlan:
+        """Append all ops to programs: to one, unless ops of plugins run in numpy between two of them."""
         for index, op in enumerate(self.plan.ops):
-            if op.op not in _ADD:
-                raise GraphError(f"op {op.op!r} is not known to the CPU backend")
-            _ADD[op.op](self, op, index)
+            if op.op in _ADD:
+                _ADD[op.op](self, op, index)
+            elif op.spec.define is not None:
+                self.steps.append(self._numpy_op(op))
+                self._begin_program()
+            else:
+                raise GraphError(f"op {op.op!r} has no kernel in the CPU backend and no numpy definition")
             self._add_quantize(op)
         places = {name: self.at.rows(i) for name, i in self.plan.outputs.items()}
         first = [group.layers[0].key for group in self.plan.cache_groups]
@@ -88,7 +100,13 @@ class _Binder:
             n_slots=min((len(state) for state in self.states.values()), default=2**31),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
         )
-        return CompiledPlan(self.plan, self.program, self.at.arena, places, self.overrides, limits)
+        return CompiledPlan(self.plan, self.steps, self.at.arena, places, self.overrides, limits)
+
+    def _numpy_op(self, op: Node) -> NumpyOp:
+        """An op that has no kernel; its output may be read by nobody and then has no place."""
+        places = {i: self.at.rows(i) for i in (*op.inputs, *op.outputs) if self.plan.views[i].root in self.at.start}
+        weights = [self.tensors[name].floats() for name in op.weights]
+        return NumpyOp(self.plan, op, self.at.arena, places, weights, self.states)
 
     def _table_rows(self, by: str) -> int:
         """How many tokens or positions the plan's tables have rows for."""

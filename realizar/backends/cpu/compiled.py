@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar._kernels.plan import Program
+from realizar.backends.cpu.numpy_op import NumpyOp
 from realizar.errors import ParameterError, RealizarError
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
@@ -49,12 +50,12 @@ class CompiledPlan:
     """
 
     def __init__(
-        self, plan: Plan, program: Program, arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
+        self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
         overrides: Mapping[str, Rows], limits: Limits,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.n_bytes = arena.nbytes
-        self._program = program
+        self._steps = tuple(steps)
         self._arena = arena
         self._places = places
         self._overrides = overrides
@@ -102,9 +103,13 @@ class CompiledPlan:
         if self._override_shapes:
             self._write_overrides(batch.n_tokens, overrides or {})
         try:
-            self._program.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                              batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
-                              batch.embedding_of(), batch.reach())  # fmt: skip
+            for step in self._steps:
+                if isinstance(step, NumpyOp):
+                    step.run(batch)
+                else:
+                    step.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
+                             batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
+                             batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
         names = self._places if outputs is None else outputs

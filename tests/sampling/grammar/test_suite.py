@@ -11,6 +11,7 @@ pytest.importorskip("jsonschema", reason="jsonschema is not installed (extra: te
 DOCUMENT = Path(__file__).parents[3] / "docs" / "constraints.md"
 
 
+@pytest.mark.slow
 def test_each_schema_is_enforced_or_refused_as_documented(tmp_path):
     try:
         draft = fetch(tmp_path)

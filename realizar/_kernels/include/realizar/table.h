@@ -112,7 +112,7 @@ struct rz_attend_args {
     int64_t pos0, n_keys, key0; /* key0: first key of the split, a multiple of RZ_ATTEND_SPLIT */
     int window, causal;
     const struct rz_reach *reach; /* [n_tokens], or NULL: no query is in a span */
-    float scale, softcap;        /* softcap 0: none */
+    float scale, softcap;         /* softcap 0: none */
     const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
     size_t bias_stride;
     int k_type, v_type;

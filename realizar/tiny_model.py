@@ -1,0 +1,100 @@
+"""Tiny random model files of any architecture, for its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.arch import Architecture, ArchMetadata
+from realizar.arch.architecture import Weight, WeightTable, expand
+from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
+from realizar.model import Model
+from realizar.quants import FORMATS, quantize
+
+F32 = npt.NDArray[np.float32]
+
+N_VOCAB = 288
+
+
+def tiny_metadata(name: str) -> dict[str, Any]:
+    """Metadata of a tiny model: the keys that `Architecture.hparams` reads, with sizes that every format divides."""
+    return {
+        "general.architecture": name,
+        f"{name}.block_count": 2,
+        f"{name}.context_length": 512,
+        f"{name}.embedding_length": 256,
+        f"{name}.feed_forward_length": 512,
+        f"{name}.vocab_size": N_VOCAB,
+        f"{name}.attention.head_count": 4,
+        f"{name}.attention.head_count_kv": 2,
+        f"{name}.attention.layer_norm_rms_epsilon": 1e-5,
+        f"{name}.attention.layer_norm_epsilon": 1e-5,
+        f"{name}.rope.freq_base": 10000.0,
+    }
+
+
+@contextmanager
+def tiny_model(
+    arch: Architecture,
+    metadata: Mapping[str, Any],
+    type_name: str,
+    folder: Path,
+    *,
+    optional: bool = True,
+    seed: int = 0,
+) -> Iterator[Model]:
+    """Writes a tiny random model file and opens it.
+
+    Without `optional`, all that may be left out is, with what depends on it, and what may be fused is in parts.
+    """
+    path = folder / f"{arch.name}-{type_name}-{optional}.gguf"
+    hp = arch.hparams(ArchMetadata(metadata, arch.name))
+    rng = np.random.default_rng(0)
+    writer = GGUFWriter(path)
+    for key, value in metadata.items():
+        writer.add(key, value)
+    for name, weight in _written(expand(arch.tensors(hp), hp.n_layer), optional).items():
+        if ((weight.optional or weight.alias or weight.where) and not optional) or (weight.unless and optional):
+            continue
+        _add(writer, name + weight.suffix, _random(weight, rng), type_name)
+        if weight.bias is True or (weight.bias is None and optional):
+            _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.bias_shape).astype(np.float32), "F32")
+    writer.write()
+    with GGUFFile(path) as file:
+        model = Model(file, arch)
+        yield model
+        model.close()
+
+
+def _written(table: WeightTable, fused: bool) -> WeightTable:
+    """The tensors of a file that holds what has parts whole, or in parts."""
+    out: WeightTable = {}
+    for name, weight in table.items():
+        out.update(weight.split(name) if weight.parts and not fused else {name: weight})
+    return out
+
+
+def _random(weight: Weight, rng: np.random.Generator) -> F32:
+    """Norms and factors near one, decays near minus one, matrices that keep the size of what they multiply."""
+    if weight.negative:
+        decay: F32 = -(0.1 + np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
+        return decay
+    if len(weight.shape) == 1:
+        vector: F32 = (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
+        return vector
+    matrix: F32 = (rng.standard_normal(weight.shape) / np.sqrt(weight.shape[-1])).astype(np.float32)
+    return matrix
+
+
+def _add(writer: GGUFWriter, name: str, array: F32, type_name: str) -> None:
+    """Adds a tensor in the wanted format, or the widest one below it that its rows fit."""
+    if array.ndim == 1 or array.shape[-1] % 32:
+        type_name = "F32"
+    elif array.shape[-1] % FORMATS[type_name].n_elements:
+        type_name = "Q8_0"
+    writer.add_tensor(name, quantize(array, type_name), array.shape, GGMLType[type_name])
