@@ -1,4 +1,4 @@
-"""Computing a prompt."""
+"""Prefill."""
 
 from benchmarks.common import RandomModel
 

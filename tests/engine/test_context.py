@@ -65,8 +65,8 @@ def test_several_texts_in_shifted_contexts():
 )
 def test_contexts_that_cannot_be_shifted(params, match):
     engine = engine_of()
+    hand_in = engine.beam_search if "n_beams" in params else engine.generate
     with pytest.raises(ParameterError, match=match):
-        hand_in = engine.beam_search if "n_beams" in params else engine.generate
         hand_in([1], SamplingParams(context_shift=True, **params))
     with pytest.raises(ParameterError, match="n_keep=3: must be 0 without context_shift"):
         SamplingParams(n_keep=3)

@@ -65,5 +65,5 @@ def test_a_new_failure_is_worse_and_a_skip_is_not(gate, tmp_path):
     whole["results"]["decode.Decode.time_step"][0] = [None, float("nan")]
     whole["results"]["load.Load.time_llm"] = [None, [], "1"]  # the old commit had no such benchmark
     path.write_text(json.dumps(whole))
-    assert judged(gate, tmp_path) == ["decode.Decode.time_step 'Q4_K': it fails, or takes too long"]
+    assert judged(gate, tmp_path) == ["decode.Decode.time_step 'Q4_K': fails or times out"]
     assert gate.judge(gate.read(tmp_path, "b" * 40), gate.read(tmp_path, "a" * 40), []) == []
