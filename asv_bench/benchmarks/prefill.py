@@ -1,4 +1,4 @@
-"""Prefill."""
+"""Prefill: one step of 256 tokens of a random model, and its memory and number of ops."""
 
 from benchmarks.common import RandomModel
 
