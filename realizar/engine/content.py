@@ -92,7 +92,10 @@ class Content:
             If parts have embeddings of different widths or positions of different numbers of axes, or positions are too
             large.
         """
-        parts, tokens, spans, rows = list(parts), list[Int32](), list[Span](), list[Int32]()
+        parts = list(parts)
+        tokens: list[Int32] = []
+        spans: list[Span] = []
+        rows: list[Int32] = []
         n = 0
         for part in parts:
             is_rows = isinstance(part, Embeddings)
