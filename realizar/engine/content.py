@@ -99,8 +99,9 @@ class Content:
         n = 0
         for part in parts:
             is_rows = isinstance(part, Embeddings)
-            tokens.append(np.zeros(len(part.rows), np.int32) if is_rows else np.array(part.ids, np.int32))
-            end = n + len(tokens[-1])
+            ids = np.zeros(len(part.rows)) if isinstance(part, Embeddings) else np.fromiter(part.ids, np.int32)
+            tokens.append(ids.astype(np.int32))
+            end = n + len(ids)
             if is_rows:
                 rows.append(np.arange(n, end, dtype=np.int32))
             if part.mask == "bidirectional":
@@ -182,7 +183,7 @@ class Content:
         ]
         if not any(fields):
             return b""
-        state = hashlib.blake2b(np.array([first, end, *map(len, fields)], np.int64), digest_size=DIGEST_BYTES)
+        state = hashlib.blake2b(np.array([first, end, *map(len, fields)], np.int64).tobytes(), digest_size=DIGEST_BYTES)
         for field in fields:
             state.update(field)
         return state.digest()
@@ -211,6 +212,11 @@ def _row_digests(part: Embeddings) -> Iterable[bytes]:
             yield hashlib.blake2b(data, digest_size=DIGEST_BYTES, person=b"key").digest()
 
 
+def _n_rows(part: Tokens | Embeddings) -> int:
+    """Rows of a part."""
+    return len(part.rows) if isinstance(part, Embeddings) else len(tuple(part.ids))
+
+
 def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
     """Return the positions of the rows of all parts, each part's after the greatest before; None where usual."""
     given = [part.positions for part in parts if isinstance(part, Embeddings) and part.positions is not None]
@@ -221,10 +227,9 @@ def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
         raise ParameterError(f"Embeddings: parts of one prompt have positions with {axes} axes; all must have as many")
     found, start = [], 0
     for part in parts:
-        own = part.positions if isinstance(part, Embeddings) else None
-        if own is None:
-            own = np.arange(len(part.rows if isinstance(part, Embeddings) else part.ids), dtype=np.int64)[None]
-        found.append(np.broadcast_to(own.astype(np.int64) + start, (axes[0], own.shape[1])))
+        given = part.positions if isinstance(part, Embeddings) else None
+        own = np.arange(_n_rows(part), dtype=np.int64)[None] if given is None else given.astype(np.int64)
+        found.append(np.broadcast_to(own + start, (axes[0], own.shape[1])))
         start = int(found[-1].max()) + 1
     if start - 1 > MAX_POSITION:
         raise ParameterError(f"Embeddings: the prompt has positions up to {start - 1}; at most {MAX_POSITION}")
