@@ -1,4 +1,4 @@
-"""Prefill."""
+"""Prefill of a prompt in one step."""
 
 from benchmarks.common import RandomModel
 
