@@ -6,9 +6,9 @@ from pathlib import Path
 
 from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
+from realizar.engine.chunk import Chunk
 from realizar.engine.kv_cache import KVCache
 from realizar.engine.runner import Runner
-from realizar.engine.chunk import Chunk
 from realizar.engine.sequence import Sequence
 from realizar.params import EngineParams
 from realizar.runtime.plan import CacheGroup

@@ -227,8 +227,8 @@ def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
         raise ParameterError(f"Embeddings: parts of one prompt have positions with {axes} axes; all must have as many")
     found, start = [], 0
     for part in parts:
-        given = part.positions if isinstance(part, Embeddings) else None
-        own = np.arange(_n_rows(part), dtype=np.int64)[None] if given is None else given.astype(np.int64)
+        placed = part.positions if isinstance(part, Embeddings) else None
+        own = np.arange(_n_rows(part), dtype=np.int64)[None] if placed is None else placed.astype(np.int64)
         found.append(np.broadcast_to(own + start, (axes[0], own.shape[1])))
         start = int(found[-1].max()) + 1
     if start - 1 > MAX_POSITION:
