@@ -2,8 +2,8 @@
  *
  *     rates_harness KIND ISA    prints operations (read: bytes) per second of one thread, the best of some runs
  *
- * Each multiplies as the probe of that name does (realizar/_kernels/src/probe.c). For the scalar tier it is the loop of
- * the tier itself, as the compiler vectorizes it: build with the flags of the extension modules. */
+ * Each multiplies as the probe of that name does (realizar/_kernels/src/probe.c). For the scalar level it is the loop of
+ * the level itself, as the compiler vectorizes it: build with the flags of the extension modules. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

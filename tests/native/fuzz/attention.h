@@ -3,8 +3,8 @@
 #define REALIZAR_FUZZ_ATTENTION_H
 
 #include "common.h"
+#include "realizar/scalar/hadamard.h"
 #include "realizar/scalar/kv.h"
-#include "realizar/scalar/spread.h"
 
 enum { MAX_DIM = 100, MAX_BLOCKS = 80, MAX_QUERIES = 48 };
 
@@ -121,7 +121,7 @@ static int sees(int t, int64_t key)
     return key < a.n_keys && (!a.causal || (key <= position && (!a.window || key > position - a.window)));
 }
 
-/* An int8 K is stored spread (scalar/spread.h), and so q has to be. */
+/* An int8 cache stores H k (scalar/hadamard.h), so q is transformed as well. */
 static double score_of(int t, int h, int64_t key)
 {
     float q[MAX_DIM];
@@ -130,10 +130,10 @@ static double score_of(int t, int h, int64_t key)
     size_t head_dim = (size_t)a.head_dim_k;
     double s = 0;
     memcpy(q, a.q + (size_t)t * a.q_stride + (size_t)h * head_dim, head_dim * sizeof *q);
-    if (a.k_type == RZ_KV_INT8) spread(q, head_dim);
+    if (a.k_type == RZ_KV_INT8) hadamard(q, head_dim);
     for (size_t d = 0; d < head_dim; d++)
         s += (double)q[d] * kv_load(block, d * RZ_KV_BLOCK + (size_t)slot, slot, head_dim, a.k_type);
-    s *= a.k_type == RZ_KV_INT8 ? (double)a.scale / (double)spread_width(head_dim) : (double)a.scale;
+    s *= a.k_type == RZ_KV_INT8 ? (double)a.scale / (double)hadamard_width(head_dim) : (double)a.scale;
     s = a.softcap != 0 ? a.softcap * tanh(s / a.softcap) : s;
     return a.bias ? s + a.bias[(int64_t)((size_t)h * a.bias_stride) + key - a.pos0 - t] : s;
 }
