@@ -1,4 +1,4 @@
-"""realizar beside another build of it, and beside llama.cpp, in one run: the ratio of their speeds, pair by pair.
+"""Compares the speed of realizar with another build of it and with llama.cpp, as paired ratios in one run.
 
     python asv_bench/compare.py smollm2 qwen2.5-coder-0.5b --threads 2
     python asv_bench/compare.py smollm2 --baseline ~/venv-of-v0.1 --no-llama --rounds 25
@@ -6,37 +6,32 @@
     python asv_bench/compare.py models/bert-1b-q4_k_m.gguf --encode 128 --batch 1 16
     python asv_bench/compare.py models/phi-2-q4_k_m.gguf -p 0 --batch 1 2 4 8 16 32 --roofline phi-2.png
 
-Each program works in a process of its own, so that none holds another's threads, and those that wait are stopped
-(SIGSTOP), so that they cannot spin on the CPU. They take turns, A B A B (every other round in reverse order, so that
-nobody profits from a place in it); each turn begins with some tokens that are not timed and bring its weights back into
-the caches. Times of one machine drift and mean little; the ratio of two neighbouring turns means more. So the ratio is
-taken for each pair, and the median of the pairs is reported with its 95 % confidence interval (intervals.py: between
-two of the ratios, by the binomial distribution; it takes six rounds). Above 1 realizar is faster. "At least 0.99"
-means that the interval reaches 0.99; more rounds make it narrower. `share` is realizar's speed beside the floor that
-docs/benchmarks.md defines, with the machine's rates probed between the turns.
+Each program runs in its own process; processes that wait are stopped (SIGSTOP), so that they cannot spin on the CPU.
+They take turns, A B A B (in reverse order in every other round, to cancel order effects). Each turn starts with some
+untimed tokens that bring the weights back into the CPU caches. Absolute times drift, so the ratio is computed for each
+pair of adjacent turns, and the median of the ratios is reported with its 95 % confidence interval (intervals.py: from
+the binomial distribution; needs six rounds). Above 1, realizar is faster. "At least 0.99" means that the interval
+reaches 0.99; more rounds make it narrower. `share` is realizar's speed relative to the floor defined in
+docs/benchmarks.md, with the machine's limits measured between the turns.
 
---baseline VENV adds the realizar that is installed in another virtual environment. It is driven by this folder's
-players.py, so its `realizar.cli.workload` must still have the same interface. Both get the same `--activations`.
-llama.cpp (llama-cpp-python, extra: peers) plays unless --no-llama is given.
+--baseline VENV adds the realizar installed in another virtual environment. It is driven by this folder's players.py, so
+its `realizar.cli.workload` must have the same interface. Both use the same `--activations`. llama.cpp
+(llama-cpp-python, extra: peers) is included unless --no-llama is given.
 
-prefill  Tokens per second from a prompt of random tokens that neither has seen before to what comes next, 512 at a
-         time, behind `--depth` tokens that are in the cache already. realizar: a request of the engine behind `LLM`,
-         up to its first token, the sampling of it included. llama.cpp: `llama_decode` with the logits of the last
-         token alone; nothing is sampled.
-decode   Tokens per second of `--batch` sequences together, after a prompt of 16 behind `--depth`. realizar: steps of
-         the engine, greedy sampling and detokenization included. llama.cpp: `llama_decode` of tokens known before,
-         one of each sequence, and their logits.
+prefill  Tokens per second of a prompt of new random tokens, up to the first generated token, 512 tokens per step, after
+         `--depth` tokens that are already in the KV cache. realizar: an engine request, including sampling of the first
+         token. llama.cpp: `llama_decode` with logits of the last token only, without sampling.
+decode   Tokens per second of `--batch` sequences together, after `--depth` tokens and a prompt of 16. realizar: engine
+         steps, including greedy sampling and detokenization. llama.cpp: `llama_decode` of predetermined tokens, one per
+         sequence, with their logits.
+encode   Tokens per second of an encoder (BERT etc.) over `--batch` texts of `--encode` tokens, up to the hidden states;
+         llama.cpp also pools them, at negligible cost.
 
-encode   Tokens per second of `--batch` texts of `--encode` tokens that an encoder reads (BERT and its kin), up to their
-         hidden states; llama.cpp pools them too, which costs nothing beside.
+`--cpu` measures the CPU time of the process instead of wall time. With `-t 1` that is fairer on a shared machine:
+OpenMP threads wait by spinning, so llama.cpp with several threads slows down a lot when one of them loses its CPU.
 
-`--cpu` counts the CPU seconds of the process instead of those on the wall. With `-t 1` that is the fairer clock where
-others use the machine too: OpenMP's threads wait for each other by spinning, so that llama.cpp with several threads
-crawls as soon as one of them has lost its CPU to somebody else.
-
-All have float16 keys and values, llama.cpp its flash attention, which it would choose itself, and a part of the cache
-for each sequence. It may repack the weights when it loads them. LLAMA_CPP_LIB_PATH names the folder of another build of
-its library.
+All use a float16 KV cache. llama.cpp uses flash attention, its default, and a part of the cache per sequence; it may
+repack weights at load time. LLAMA_CPP_LIB_PATH selects another build of its library.
 """
 
 from __future__ import annotations
@@ -57,15 +52,15 @@ from players import BASELINE, LLAMA_CPP, N_BATCH, OURS, Phase, Player, Settings
 
 
 def compare(settings: Settings, rounds: int, pythons: dict[str, str]) -> dict[str, Any]:
-    """Speeds of all in tokens per second by phase, the ratios of each pair, and realizar's share of the floor.
+    """Return speeds in tokens per second by phase, paired ratios, and realizar's share of the floor.
 
     Parameters
     ----------
     settings : Settings
     rounds : int
-        Pairs.
+        Number of pairs.
     pythons : dict
-        Name of a player -> the interpreter that runs it; realizar itself is the first.
+        Player name -> its Python interpreter; realizar is the first.
     """
     tok_s: dict[Phase, dict[str, list[float]]] = {phase: {name: [] for name in pythons} for phase in settings.phases}
     rates: list[tuple[float, ...]] = []
@@ -75,7 +70,9 @@ def compare(settings: Settings, rounds: int, pythons: dict[str, str]) -> dict[st
         }
         ours = players[OURS]
         if BASELINE in players and players[BASELINE].ask("place") == ours.ask("place"):
-            sys.exit(f"--baseline {pythons[BASELINE]} imports {ours.ask('place')}, the build that it is compared with")
+            sys.exit(
+                f"--baseline {pythons[BASELINE]} imports {ours.ask('place')}, the same build that it is compared with"
+            )
         floors = {phase: ours.ask("floor", phase) for phase in settings.phases}
         for seed in range(rounds + 1):
             for phase in settings.phases:
@@ -141,16 +138,16 @@ def _table(found: list[dict[str, Any]], n_threads: int) -> str:
 
 
 def _pythons(args: argparse.Namespace) -> dict[str, str]:
-    """The players and their interpreters; ends where one of them is not there."""
+    """Return the players and their interpreters; exits if one is missing."""
     found = {OURS: sys.executable}
     if args.baseline:
         python = args.baseline / "bin" / "python"
         if not python.is_file():
-            sys.exit(f"error: --baseline {args.baseline} is no virtual environment: it has no bin/python")
+            sys.exit(f"error: --baseline {args.baseline} is not a virtual environment: it has no bin/python")
         found[BASELINE] = str(python)
     if not args.no_llama:
         if find_spec("llama_cpp") is None:
-            sys.exit("error: llama-cpp-python is not installed: pip install '.[peers]', or leave it out by --no-llama")
+            sys.exit("error: llama-cpp-python is not installed: pip install '.[peers]', or use --no-llama")
         found[LLAMA_CPP] = sys.executable
     return found
 
@@ -168,28 +165,28 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="names of `realizar list`, or paths")
     parser.add_argument("-t", "--threads", type=int, default=2)
-    parser.add_argument("-p", "--prompt", type=int, default=512, help="tokens of the prefill; 0: none")
-    parser.add_argument("-n", "--generate", type=int, default=64, help="steps of the decoding; 0: none")
-    parser.add_argument("--encode", type=int, default=0, help="tokens of each text of an encoder, instead of both")
-    parser.add_argument("--depth", type=int, nargs="+", default=[0], help="tokens in the cache before both")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="sequences that decode together, texts")
+    parser.add_argument("-p", "--prompt", type=int, default=512, help="prefill tokens; 0: none")
+    parser.add_argument("-n", "--generate", type=int, default=64, help="decode steps; 0: none")
+    parser.add_argument("--encode", type=int, default=0, help="tokens per text for an encoder, instead of both")
+    parser.add_argument("--depth", type=int, nargs="+", default=[0], help="tokens already in the KV cache")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="sequences decoded together, or texts")
     parser.add_argument("-r", "--rounds", type=int, default=7)
     parser.add_argument("--baseline", type=Path, metavar="VENV", help="environment with another build of realizar")
-    parser.add_argument("--no-llama", action="store_true", help="leave llama.cpp out")
-    parser.add_argument("--isa", help="tier of realizar's kernels")
+    parser.add_argument("--no-llama", action="store_true", help="omit llama.cpp")
+    parser.add_argument("--isa", help="ISA level of realizar's kernels")
     parser.add_argument("--activations", choices=get_args(Activations), default="int8", help="realizar's activations")
-    parser.add_argument("--cpu", action="store_true", help="count CPU seconds")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--roofline", type=Path, metavar="PNG", help="draw what was found (extra: bench)")
+    parser.add_argument("--roofline", type=Path, metavar="PNG", help="draw the results (extra: bench)")
     args = parser.parse_args()
     if any(depth % 16 or depth < 0 for depth in args.depth):
-        parser.error(f"--depth {args.depth}: multiples of 16, the tokens of a block of the cache, are needed")
+        parser.error(f"--depth {args.depth}: must be multiples of 16, the tokens of a KV-cache block")
     if not 0 <= args.encode <= N_BATCH:
-        parser.error(f"--encode {args.encode}: texts of at most {N_BATCH} tokens, which fit in a step, are needed")
+        parser.error(f"--encode {args.encode}: must be at most {N_BATCH}, the tokens of a step")
     if args.no_llama and not args.baseline:
         parser.error("--no-llama without --baseline leaves nothing to compare with")
     if not _phases(args) or min(args.batch) < 1 or args.rounds < 1:
-        parser.error("nothing to measure: a prompt or steps, a batch of 1 or more and 1 round or more are needed")
+        parser.error("nothing to measure: needs a prompt or decode steps, a batch of at least 1, and at least 1 round")
     return args
 
 
@@ -198,7 +195,7 @@ def main() -> None:
     args = _arguments()
     from realizar.store import resolve
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the processes end too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that child processes end too
     phases, pythons = _phases(args), _pythons(args)
     found = [
         compare(

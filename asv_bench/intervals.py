@@ -1,4 +1,4 @@
-"""The confidence interval of a median, which asv_bench/compare.py reports for the ratios of its pairs."""
+"""Confidence interval of a median, for the paired ratios of asv_bench/compare.py."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the true median lies.
+    """A confidence interval of the true median.
 
     Attributes
     ----------
     median : float
-        That of the values.
+        Median of the values.
     low, high : float
-        Two of the values.
+        Bounds, two of the values.
     confidence : float
-        How often such an interval has the true median in it.
+        Probability that such an interval contains the true median.
     """
 
     median: float
@@ -29,19 +29,18 @@ class Interval:
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The narrowest interval between the k-th lowest and the k-th highest value that is as sure as asked for.
+    """Return the narrowest interval from the k-th lowest to the k-th highest value with the requested confidence.
 
-    It misses the true median only if fewer than k of n independent values lie on one side of it, each of which is as
-    likely as tails of a coin: the confidence is 1 - 2 P(Binomial(n, 1/2) < k). Nothing else is assumed about the
-    values. Fewer than six values are too few for 0.95; then it is the interval from the lowest to the highest, and
-    `confidence` says what that is worth.
+    It misses the true median only if fewer than k of n independent values are on one side of it, each with probability
+    1/2: the confidence is 1 - 2 P(Binomial(n, 1/2) < k). No other assumptions are made. Fewer than six values cannot
+    reach 0.95; then the interval is the full range, and `confidence` is its actual confidence.
 
     Parameters
     ----------
     values : sequence of float
         At least one.
     confidence : float
-        That is asked for.
+        Requested confidence.
     """
     ordered, n = sorted(values), len(values)
     k = max((k for k in range(1, (n + 1) // 2 + 1) if _confidence(n, k) >= confidence), default=1)

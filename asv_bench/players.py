@@ -1,4 +1,4 @@
-"""The programs that asv_bench/compare.py lets play in turn, each in a process of its own."""
+"""The programs that asv_bench/compare.py measures in turns, each in its own process ("players")."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-N_BATCH = 512  # tokens of a step at most
-WARM_UP = 8  # steps that bring the weights back into the caches
+N_BATCH = 512  # maximum tokens per step
+WARM_UP = 8  # untimed steps that bring the weights back into the CPU caches
 DECODE_PROMPT = 16
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What is timed: a prompt of n tokens, or n steps of `batch` sequences, behind `depth` tokens in the cache; or an
-    encoder's work on `batch` texts of n tokens.
+    """A measured phase: prefill of n tokens or n decode steps of `batch` sequences, after `depth` tokens in the KV
+    cache; or an encoder on `batch` texts of n tokens.
     """
 
     kind: str
@@ -37,32 +37,32 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """prefill(512), decode(64) @ 8192, decode(64) x 8."""
-        behind = f" @ {self.depth}" if self.depth else ""
-        return f"{self.kind}({self.n})" + behind + (f" x {self.batch}" if self.batch > 1 else "")
+        """For example prefill(512), decode(64) @ 8192, decode(64) x 8."""
+        depth = f" @ {self.depth}" if self.depth else ""
+        return f"{self.kind}({self.n})" + depth + (f" x {self.batch}" if self.batch > 1 else "")
 
     @property
     def n_ctx(self) -> int:
-        """Tokens of a sequence at its end."""
+        """Final length of a sequence."""
         return self.depth + (DECODE_PROMPT + WARM_UP + self.n if self.kind == "decode" else self.n)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How all are set up.
+    """Settings of all players.
 
     Attributes
     ----------
     path : Path
-        The model.
+        The model file.
     n_threads : int
     phases : sequence of Phase
     isa : str | None
-        Tier of realizar's kernels; its own choice by default.
+        ISA level of realizar's kernels; the best available by default.
     activations : str
-        What realizar rounds activations to.
+        Type to which realizar rounds activations.
     cpu : bool
-        Count the CPU seconds of the process, not those on the wall.
+        Measure CPU time of the process instead of wall time.
     """
 
     path: Path
@@ -74,12 +74,12 @@ class Settings:
 
     @property
     def clock(self) -> Callable[[], float]:
-        """Seconds."""
+        """A function that returns seconds."""
         return time.process_time if self.cpu else time.perf_counter
 
 
 class Realizar:
-    """Times requests of the engine behind `LLM`, and knows the machine's rates and the phases' floors."""
+    """Times engine requests of realizar; also measures the machine's limits and computes the phases' floors."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.isa:
@@ -102,7 +102,7 @@ class Realizar:
         self._rng = np.random.default_rng(0)
 
     def seconds(self, phase: Phase) -> float:
-        """Seconds of a phase."""
+        """Return the seconds of a phase."""
         if phase.kind == "encode":
             return self._encode(phase.n, phase.batch)
         if phase.kind == "prefill":
@@ -111,26 +111,26 @@ class Realizar:
         return sum(self._work(phase.depth, phase.batch).step_seconds(WARM_UP + phase.n)[WARM_UP:])
 
     def _encode(self, n: int, batch: int) -> float:
-        """Seconds until the hidden states of all texts are there."""
+        """Return the seconds until the hidden states of all texts are computed."""
         engine, begin = self.llm.engine, self._clock()
         requests = [engine.embed(self._rng.integers(0, engine.model.hp.n_vocab, n)) for _ in range(batch)]
         engine.wait(lambda: all(request.is_over for request in requests))
         return self._clock() - begin
 
     def _work(self, depth: int, batch: int) -> Any:
-        """The workload whose sequences have so much in the cache."""
+        """Return the workload of this depth and batch size."""
         if (depth, batch) not in self._works:
             self._works[depth, batch] = self._new(self.llm.engine, depth, batch, depth + batch, self._clock)
         return self._works[depth, batch]
 
     def place(self) -> str:
-        """The folder of the package that plays."""
+        """Return the folder of the imported package."""
         import realizar
 
         return str(Path(realizar.__file__).parent)
 
     def rates(self) -> tuple[float, float, float]:
-        """10^9 bytes read, 10^12 operations with int8 and with float32 in a second."""
+        """Return the machine's limits per second: 10^9 bytes read, 10^12 int8 and float32 operations."""
         from realizar._kernels import table
         from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
 
@@ -138,7 +138,7 @@ class Realizar:
         return read_gb_s(map(file.data, file.tensors), n_threads), int8_tops(isa, n_threads), f32_tops(isa, n_threads)
 
     def floor(self, phase: Phase) -> tuple[float, float, float]:
-        """Bytes, operations with int8 and with float32 of a phase."""
+        """Return the bytes, int8 operations and float32 operations of a phase."""
         from realizar.cli.floor import prompt_floor, step_floor
 
         engine, activations = self.llm.engine, self._activations
@@ -152,7 +152,7 @@ class Realizar:
 
 
 class LlamaCpp:
-    """Times `llama_decode`; every depth and batch has a context of its own, whose cache keeps what lies before."""
+    """Times `llama_decode`; each depth and batch size has its own context, whose KV cache keeps the first tokens."""
 
     def __init__(self, settings: Settings) -> None:
         import llama_cpp as lib
@@ -168,7 +168,7 @@ class LlamaCpp:
         self._n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model))
         self._batch = lib.llama_batch_init(N_BATCH, 0, 1)
         self._rng = np.random.default_rng(0)
-        # n_ctx of a depth and batch: the longest of its phases, and the warm-up in front of a prompt
+        # n_ctx per depth and batch size: the longest of its phases, and the warm-up before a prompt
         self._n_ctx = {(0, 1): Phase("decode", 0).n_ctx}
         self._encoders: dict[tuple[int, int], Any] = {}
         for phase in settings.phases:
@@ -177,7 +177,7 @@ class LlamaCpp:
         self._contexts: dict[tuple[int, int], Any] = {}
 
     def seconds(self, phase: Phase) -> float:
-        """Seconds of a phase."""
+        """Return the seconds of a phase."""
         if phase.kind == "encode":
             return self._encode(phase.n, phase.batch)
         if phase.kind == "decode":
@@ -189,9 +189,9 @@ class LlamaCpp:
         return self._clock() - begin
 
     def _encode(self, n: int, batch: int) -> float:
-        """Seconds for the pooled states of all texts, as many of them in a step as N_BATCH has room for.
+        """Return the seconds for the pooled states of all texts, with as many texts per step as fit into N_BATCH.
 
-        That is a power of two: llama.cpp 0.3.36 aborts where its number of sequences does not divide n_batch.
+        The number of texts is a power of two: llama.cpp 0.3.36 aborts if it does not divide n_batch.
         """
         lib, key, n_texts = self._lib, (n, batch), 1 << (N_BATCH // n).bit_length() - 1
         if key not in self._encoders:
@@ -208,7 +208,7 @@ class LlamaCpp:
         return self._clock() - begin
 
     def _steps(self, depth: int, batch: int, n_before: int, n: int) -> float:
-        """Seconds of n steps of all sequences, behind a prompt and some steps that do not count."""
+        """Return the seconds of n steps of all sequences, after a prompt and untimed warm-up steps."""
         context = self._begin(depth, batch)
         for s in range(batch):
             self._prompt(context, s, depth, DECODE_PROMPT)
@@ -220,7 +220,7 @@ class LlamaCpp:
         return self._clock() - begin
 
     def _begin(self, depth: int, batch: int) -> Any:
-        """The context of a depth and a batch, with nothing in its cache but the first `depth` tokens."""
+        """Return the context of a depth and batch size, with only the first `depth` tokens in its KV cache."""
         lib, key = self._lib, (depth, batch)
         if key not in self._contexts:
             params = lib.llama_context_default_params()
@@ -234,17 +234,17 @@ class LlamaCpp:
         memory = lib.llama_get_memory(self._contexts[key])
         for s in range(batch):
             if not lib.llama_memory_seq_rm(memory, s, depth, -1):
-                raise RuntimeError("llama.cpp cannot forget the end of a sequence")
+                raise RuntimeError("llama.cpp cannot remove the end of a sequence")
         return self._contexts[key]
 
     def _prompt(self, context: Any, s: int, start: int, n: int) -> None:
-        """n tokens of sequence s, with the logits of the last."""
+        """Compute n tokens of sequence s, with logits of the last."""
         for first in range(0, n, N_BATCH):
             end = min(first + N_BATCH, n)
             self._decode(context, [(s, start + i, i == n - 1) for i in range(first, end)])
 
     def _decode(self, context: Any, rows: list[tuple[int, int, bool]]) -> None:
-        """One step of random tokens: rows of (sequence, position, whether its logits are wanted)."""
+        """Compute one step of random tokens; rows are (sequence, position, whether logits are wanted)."""
         batch, tokens = self._batch, self._rng.integers(0, self._n_vocab, len(rows)).tolist()
         batch.n_tokens = len(rows)
         for i, (s, position, wanted) in enumerate(rows):
@@ -260,7 +260,7 @@ ENGINES = {OURS: Realizar, BASELINE: Realizar, LLAMA_CPP: LlamaCpp}
 
 
 class Player:
-    """One of the programs in its own process, stopped while it is not its turn.
+    """A program in its own process, which is stopped while others run.
 
     Parameters
     ----------
@@ -268,8 +268,7 @@ class Player:
         One of ENGINES.
     settings : Settings
     python : str
-        The interpreter that runs it, whose packages it imports. This file and the standard library are all that it
-        shares with this process.
+        Interpreter of the process, whose packages it imports; only this file and the standard library are shared.
     """
 
     def __init__(self, name: str, settings: Settings, python: str = sys.executable) -> None:
@@ -283,7 +282,7 @@ class Player:
         self._process.send_signal(signal.SIGSTOP)
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Let the engine do something; what it returns."""
+        """Call a method of the engine in the process and return its result."""
         self._process.send_signal(signal.SIGCONT)
         self._pipe.send((method, arguments))
         answer = self._answer()
@@ -291,7 +290,7 @@ class Player:
         return answer
 
     def close(self) -> None:
-        """End the process, stopped or not."""
+        """Kill the process, whether or not it is stopped."""
         self._process.kill()
         self._process.wait()
 
@@ -304,7 +303,7 @@ class Player:
 
 
 def _play(name: str, fd: int) -> None:
-    """Answer (method, arguments) by what the engine's method returns, until nobody asks."""
+    """Serve method calls (method, arguments) until the pipe is closed."""
     pipe = Connection(fd)
     engine = ENGINES[name](pipe.recv())
     pipe.send("ready")

@@ -1,4 +1,4 @@
-"""The roofline of a comparison as a picture: what the machine can do, and the programs as points below it."""
+"""Draws the roofline of a comparison: the machine's limits, and the programs as points below them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # no display is needed
+mpl.use("Agg")  # works without a display
 
 from matplotlib import pyplot as plt
 
@@ -16,17 +16,17 @@ MARKERS = {"realizar": "o", "baseline": "+", "llama.cpp": "x"}
 
 
 def draw(found: list[dict[str, Any]], path: Path) -> None:
-    """Draw what `compare` found.
+    """Draw the results of `compare`.
 
-    A phase that has to do so many operations for every byte that it has to read can be no faster than the roof there:
-    the read bandwidth times the operations per byte, or the int8 rate. How far below a point lies is what is missing.
+    The roof at an arithmetic intensity (operations per byte read) is the smaller of bandwidth times intensity and the
+    int8 rate. A point's distance to the roof is the unused performance.
 
     Parameters
     ----------
     found : list of dict
-        One of each model.
+        Results, one per model.
     path : Path
-        A PNG file.
+        Output PNG file.
     """
     figure, axes = plt.subplots(figsize=(10, 6), layout="constrained")
     read = median(model["read_gb_s"] for model in found) * 1e9

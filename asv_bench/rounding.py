@@ -1,10 +1,10 @@
-"""What rounding activations changes on real models: error of the logits, KL divergence and top-1 agreement.
+"""Effect of rounding activations on real models: error of the logits, KL divergence and top-1 agreement.
 
     python asv_bench/rounding.py smollm2 qwen2.5-coder-0.5b
 
-The texts are this repository's prompts for speculation and its README, some 2,000 tokens in all, each read at once by
-the model with exact (float32) activations and cache and by each kind of activations and cache beside it. The error is
-|logits - exact| / |exact - mean(exact)| of a token.
+The texts are this repository's prompts for speculative decoding and its README, about 2,000 tokens in total. Each is
+computed with float32 activations and KV cache (exact), and with every other type. The error of a token is
+|logits - exact| / |exact - mean(exact)|.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Logits = npt.NDArray[np.float32]
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = [*sorted((ROOT / "asv_bench" / "prompts").rglob("*.txt")), ROOT / "README.md"]
-LONGEST = 400  # tokens of a text
+MAX_TOKENS = 400  # per text
 KINDS = [(activations, kv) for activations in ("int8", "int16", "f32") for kv in ("f32", "f16")]
 
 
 def differences(found: Logits, exact: Logits) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Of each token: relative error, KL divergence of `found` from `exact`, and whether both have the same best token.
+    """Return per token: relative error, KL divergence of `found` from `exact`, and whether the top-1 tokens agree.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def log_softmax(x: Logits) -> npt.NDArray[np.float64]:
 
 
 def read_all(path: Path, tokens: list[list[int]], activations: Any, kv_type: Any) -> list[Logits]:
-    """The logits of every text."""
-    with LLM(path, activations=activations, kv_type=kv_type, n_ctx=LONGEST, n_seqs=1) as llm:
+    """Return the logits of every text."""
+    with LLM(path, activations=activations, kv_type=kv_type, n_ctx=MAX_TOKENS, n_seqs=1) as llm:
         return [llm.logits(ids) for ids in tokens]
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     for name in parser.parse_args().models:
         path = Path(store.resolve(name))
         with LLM(path) as llm:
-            tokens = [llm.tokenize(text.read_text("utf-8"))[:LONGEST] for text in TEXTS]
+            tokens = [llm.tokenize(text.read_text("utf-8"))[:MAX_TOKENS] for text in TEXTS]
         exact = read_all(path, tokens, "f32", "f32")
         print(f"{path.stem}: {sum(map(len, tokens))} tokens")
         print("activations cache  error: median    mean     max   KL: mean      max  same best")

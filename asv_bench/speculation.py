@@ -1,13 +1,13 @@
-"""Speculation beside plain decoding, prompt by prompt, in one run: the ratio of their speeds, and that texts are equal.
+"""Compares speculative with plain decoding, prompt by prompt: ratio of the speeds, and equality of the texts.
 
     python asv_bench/speculation.py qwen2.5-coder-0.5b
     python asv_bench/speculation.py models/qwen.gguf --threads 2 --rounds 3 --max-tokens 300 --temperature 0.7
     python asv_bench/speculation.py models/qwen.gguf --draft models/qwen-first-6.gguf
 
-The prompts lie in asv_bench/prompts: `repeating` asks for code and text of the prompt with little changed, `other` for
-something new. One model answers without and with speculation in turns, A B A B, with the same seed; tokens per second
-are those behind the first token, so that neither counts the prompt, but what a draft model needs to read it counts. The
-median of the rounds is reported, and the lowest: above 1 speculation is faster. Round 0 warms up and does not count.
+The prompts are in asv_bench/prompts: `repeating` asks for small edits of code and text in the prompt, `other` for new
+text. One model answers without and with speculation in turns, A B A B, with the same seed. Tokens per second are
+measured after the first token, so prefill is excluded, but the draft model's prefill is included. The median and the
+minimum of the rounds are reported: above 1, speculation is faster. Round 0 is a warm-up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROMPTS = Path(__file__).parent / "prompts"
 
 
 def ratios(llm: LLM, prompt: str, params: SamplingParams, rounds: int) -> tuple[list[float], Completion]:
-    """Speed with speculation in that without, for each round, and the last answer with it.
+    """Return the speedup of speculation for each round, and the last answer with it.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def main() -> None:
     """Measure all prompts and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--draft", help="a smaller model; without it, lookup in the text")
+    parser.add_argument("--draft", help="draft model; prompt lookup by default")
     parser.add_argument("--n-draft", type=int, default=31)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,7 +1,9 @@
-"""The ISA levels on which the conformance kit runs: the best one by default, all of them in `.ci/full`."""
+"""ISA levels and formats with which the conformance kit runs: the best level by default, all in `.ci/full`."""
 
 import os
 
 from realizar._kernels import table
 
-LEVELS = tuple(table.available()) if os.environ.get("REALIZAR_TEST_ISA") == "all" else (table.current(),)
+ALL = os.environ.get("REALIZAR_TEST_ISA") == "all"
+LEVELS = tuple(table.available()) if ALL else (table.current(),)
+TYPES = ("F32", "F16", "Q8_0", "Q4_K") if ALL else ("F16", "Q4_K")

@@ -1,4 +1,4 @@
-"""Where the parity files lie: the folder `shared` beside the repository, which a checkout may lack."""
+"""Where the parity files are: the folder `shared` next to the repository, which a checkout may lack."""
 
 from pathlib import Path
 

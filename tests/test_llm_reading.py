@@ -51,9 +51,7 @@ def test_score_is_bitwise_reproducible(llm, params):
     (asked,) = llm.generate(TEXT, SamplingParams(max_tokens=1, prompt_logprobs=3))
     with LLM(LLAMA, **{"n_threads": 1, "n_ctx": 64, **params}) as other:
         assert other.score(TEXT[:4], TEXT[4:], logprobs=3) == want
-        assert (
-            other.score(TEXT[:4], [TEXT[4:9], TEXT[4:]], logprobs=3)[1] == want
-        )  # together with and after another request
+        assert other.score(TEXT[:4], [TEXT[4:9], TEXT[4:]], logprobs=3)[1] == want  # next to another request
         (read,) = other.generate(TEXT, SamplingParams(max_tokens=1, prompt_logprobs=3))
     assert read.prompt_logprobs == asked.prompt_logprobs
     assert asked.prompt_logprobs[-len(want.logprobs) :] == want.logprobs

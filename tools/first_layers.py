@@ -1,9 +1,9 @@
-"""Writes a copy of a model with its first layers alone: a draft model with the same vocabulary, to try speculation.
+"""Writes a copy of a model with only its first layers: a draft model with the same vocabulary for experiments.
 
     python tools/first_layers.py models/qwen.gguf 8 models/qwen-first-8.gguf
 
-Nothing is trained: the norm and the output matrix behind the last layer get what the layers left out would have
-changed, so the copy guesses worse than a small model of the same family does.
+Nothing is retrained: the output norm and matrix receive hidden states that the omitted layers would have changed, so
+the copy has a lower acceptance rate than a small model of the same family.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write_first_layers(source: Path, n_layers: int, target: Path) -> None:
             field = file.metadata.field(key)
             value: Any = n_layers if key == count else file.metadata[key]
             if field.element is not None and field.n == n and key.startswith(file.architecture):
-                value = value[:n_layers]  # a number for each layer
+                value = value[:n_layers]  # one value per layer
             writer.add(key, value, field.element or field.type)
         for name, info in file.tensors.items():
             layer = re.match(r"blk\.(\d+)\.", name)
@@ -46,7 +46,7 @@ def write_first_layers(source: Path, n_layers: int, target: Path) -> None:
 
 
 def main() -> None:
-    """Write the copy that the arguments ask for."""
+    """Parse the arguments and write the copy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("n_layers", type=int)

@@ -1,7 +1,6 @@
-"""What tools/geometry.py writes: phi-2 and Llama-3.2-1B as they are, and about 1 B parameters of each family.
+"""The models that tools/geometry.py writes: phi-2, Llama-3.2-1B, and one of about 1 B parameters per architecture.
 
-The sizes are those of a published model of that size where there is one, else a larger one's with fewer layers and
-narrower ones.
+Sizes are those of a published model of about that size, otherwise of a larger one with fewer and narrower layers.
 """
 
 from __future__ import annotations
@@ -13,27 +12,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a real file has, but for its numbers.
+    """Everything that defines a model file except the values of its weights.
 
     Attributes
     ----------
     architecture : str
     sizes : dict
-        Metadata under the architecture's name.
+        Metadata prefixed with the architecture's name.
     n_vocab : int
-        Filled up with unused tokens.
+        Size of the vocabulary, padded with unused tokens.
     n_merges : int
-        Tokens that are made of two others; 256 stand for bytes before them.
+        Number of tokens made by merges, after the 256 byte tokens.
     special : tuple[str, ...]
-        The tokens behind these.
+        Special tokens, after those.
     pretokenizer : str
     keys : dict
         Other metadata.
     tied : bool
-        The output matrix is the embedding's.
+        Whether the output matrix is tied to the embedding.
     optional : tuple of str
-        Names of tensors that some files lack and this one has, or their last parts for all layers; of biases the last
-        two.
+        Optional tensors that this file has: full names, or their last parts for all layers (the last two for biases).
     """
 
     architecture: str
@@ -51,7 +49,7 @@ RMS, LAYER = {"attention.layer_norm_rms_epsilon": 1e-5}, {"attention.layer_norm_
 
 
 def _sizes(layers: int, embd: int, ff: int, heads: int = 0, kv: int = 0, head: int = 0, **more: Any) -> dict[str, Any]:
-    """The keys that nearly all have; `__` stands for a dot in those of `more`."""
+    """Return the keys that nearly all models have; `__` in `more` stands for a dot."""
     sizes: dict[str, Any] = {
         "block_count": layers,
         "embedding_length": embd,
@@ -80,7 +78,7 @@ def _encoder(heads: int, **more: Any) -> dict[str, Any]:
     return {**_sizes(36, 1536, 6144, heads, context=512, **more), **LAYER, "attention.causal": False, "pooling_type": 1}
 
 
-# https://huggingface.co/microsoft/phi-2/blob/main/config.json, as first converted: q, k and v in one tensor.
+# https://huggingface.co/microsoft/phi-2/blob/main/config.json, as first converted, with fused q, k and v.
 PHI_2 = Geometry(
     "phi2", _sizes(32, 2560, 10240, 32, 32, context=2048, rope__dimension_count=32) | LAYER, 51200, n_merges=50000,
     keys=_bos(50256, 50256, False),

@@ -1,15 +1,15 @@
-"""Writes model files with the shapes, types and vocabulary sizes of real ones and random weights, to be measured.
+"""Writes model files for benchmarks: shapes, types and vocabulary sizes of real models, random weights.
 
     python tools/geometry.py phi-2 llama-3.2-1b --folder models
     python tools/geometry.py --all --folder models
     python tools/geometry.py llama-3.2-1b --type Q5_0 --folder models
 
-Which tensors there are is the matter of the architecture's plugin; tools/geometries.py has a row of numbers for each
-family. The types are those that llama.cpp's quantizer gives a Q4_K_M file, or one type for all matrices of the layers;
-experts of gpt-oss are MXFP4, as published. Every row of a matrix is a window on a long row of random blocks, one block
-further than the row before: no two rows are equal, all bytes lie in the file, and the weights are so small (variance
-1 / columns) that activations keep their size. The tokens are made up too: such a model says nothing, at the speed of
-the real one. All have byte-level BPE, whatever the family's own kind is.
+The architecture's plugin declares the tensors; tools/geometries.py has the sizes of each model. Types are those of
+llama.cpp's Q4_K_M quantization, or one type for all layer matrices; experts of gpt-oss are MXFP4, as published. Rows of
+a matrix are overlapping windows of a long sequence of random quantization blocks, shifted by one block per row: no two
+rows are equal, and all bytes are in the file. Weights have variance 1 / columns, so that activations keep their scale.
+Tokens are random too: the output is meaningless, but the speed is that of the real model. All models have a byte-level
+BPE tokenizer, regardless of the architecture's own.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from realizar.graph.rope import rope_frequencies
 from realizar.quants import FORMATS, quantize
 from realizar.tokenizer.gpt2 import BYTE_OF
 
-N_RANDOM = 2048  # chunks that are quantized; rows are made of them
+N_RANDOM = 2048  # number of quantized random chunks, of which rows are composed
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
-# What llama.cpp's quantizer leaves in float32 beside vectors and norms (tensor_allows_quantization in llama-quant.cpp).
+# Tensors besides vectors and norms that llama.cpp keeps in float32 (tensor_allows_quantization in llama-quant.cpp).
 EXACT = ("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "attn_rel_b")
-# For rows that no K format has whole blocks of (tensor_type_fallback there).
+# Fallback for rows that are not a multiple of the k-quant block size (tensor_type_fallback there).
 INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor to be written: its declaration, and its format."""
+    """A tensor to write: name, declaration and format."""
 
     name: str
     weight: Weight
@@ -52,11 +52,11 @@ class Tensor:
 
 
 FUSED = ("phi2", "phi3", "falcon", "gpt2", "gptneox", "qwen", "nomic-bert")
-"""Architectures whose own files have q, k and v, or gate and up, in one tensor where others have several."""
+"""Architectures whose published files have fused q, k and v, or gate and up."""
 
 
 def tensors(geometry: Geometry, hp: Any, type_name: str = Q4_K_M) -> Iterator[Tensor]:
-    """The tensors of a file, biases left out, in the formats of llama.cpp's quantizer."""
+    """Yield the tensors of a file, without biases, in the formats that llama.cpp's quantizer chooses."""
     table: WeightTable = {}
     for name, weight in expand(registry.default().architecture(geometry.architecture).tensors(hp), hp.n_layer).items():
         fused = geometry.architecture in FUSED or not weight.parts
@@ -71,7 +71,7 @@ def tensors(geometry: Geometry, hp: Any, type_name: str = Q4_K_M) -> Iterator[Te
 
 
 def _written(geometry: Geometry, table: WeightTable, name: str, weight: Weight) -> bool:
-    """Whether this file has a tensor that some files lack."""
+    """Whether this file has an optional tensor."""
     folder, _, kind = name.rpartition(".")
     for other, there in ((weight.where, True), (weight.unless, False)):
         if other is not None:
@@ -92,14 +92,14 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
     geometry : Geometry
     path : Path
     type_name : str
-        "Q4_K_M", or the format of all matrices of the layers.
+        "Q4_K_M", or one format for all layer matrices.
     seed : int
     """
     rng = np.random.default_rng(seed)
     writer = GGUFWriter(path)
     metadata = {
         "general.architecture": geometry.architecture,
-        "general.name": "random weights",  # llama.cpp looks for tokens of Phi-3 in a model that is called so
+        "general.name": "random weights",  # llama.cpp applies Phi-3's token rules by this name
         "general.quantization_version": 2,
         **{f"{geometry.architecture}.{key}": value for key, value in geometry.sizes.items()},
         **vocabulary(geometry, rng),
@@ -127,9 +127,9 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
 
 
 def _type(geometry: Geometry, hp: Any, name: str, weight: Weight, i: int, type_name: str) -> str:
-    """The format of a tensor: llama.cpp's rules (llama_tensor_get_type in llama-quant.cpp) for Q4_K_M.
+    """Return the format of a tensor by llama.cpp's rules for Q4_K_M (llama_tensor_get_type in llama-quant.cpp).
 
-    `i` counts the tensors of its kind that came before.
+    `i` is the number of earlier tensors of the same kind.
     """
     kind = name.rpartition(".")[2]
     if len(weight.shape) == 1 or weight.shape[0] == 1 or weight.suffix != ".weight":
@@ -160,7 +160,7 @@ def _k_type(geometry: Geometry, hp: Any, kind: str, weight: Weight, i: int, type
 
 
 def _vector(name: str, weight: Weight, hp: Any, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """What stays in float32: norms near one, decays below zero, small matrices small."""
+    """Return values of a float32 tensor: norms near one, negative decays, small matrices."""
     if name == "rope_freqs":
         return _factors(hp)
     if weight.negative:
@@ -177,7 +177,7 @@ def _add_floats(writer: GGUFWriter, name: str, values: npt.NDArray[np.float32]) 
 
 
 def _chunk(type_name: str) -> int:
-    """Elements of a chunk: one block, or as many as the largest ones have."""
+    """Return the elements of a chunk: one quantization block, at least 32 elements."""
     n: int = FORMATS[type_name].n_elements
     return max(n, 32)
 
@@ -191,7 +191,7 @@ def _chunks(type_name: str, columns: int, rng: np.random.Generator) -> npt.NDArr
 def _matrix(
     chunks: npt.NDArray[np.uint8], weight: Weight, type_name: str, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """The bytes of a matrix, or of one for each expert, as a view of a long row of chunks: a fraction of their room."""
+    """Return the bytes of a matrix (or of all experts) as a memory-saving view of overlapping windows."""
     n_row, per_row = prod(weight.shape[:-1]), weight.shape[-1] // _chunk(type_name)
     row = chunks[rng.integers(0, N_RANDOM, n_row + per_row - 1)].reshape(-1)
     chunk_bytes = chunks.shape[1]
@@ -199,7 +199,7 @@ def _matrix(
 
 
 def _factors(hp: Any) -> npt.NDArray[np.float32]:
-    """Divisors of the rotary frequencies as Llama 3.2 has them: factor 32 over 8192 tokens, bounds 1 and 4.
+    """Return the rotary frequency divisors of Llama 3.2: factor 32, original context 8192, low factor 1, high factor 4.
 
     `_compute_llama3_parameters` in transformers' modeling_rope_utils.py.
     """
@@ -210,7 +210,7 @@ def _factors(hp: Any) -> npt.NDArray[np.float32]:
 
 
 def vocabulary(geometry: Geometry, rng: np.random.Generator) -> dict[str, Any]:
-    """Metadata of a byte-level BPE tokenizer whose longer tokens are random words."""
+    """Return the metadata of a byte-level BPE tokenizer with random words as tokens."""
     tokens = list(BYTE_OF)
     taken = set(tokens)
     merges: list[str] = []
@@ -242,13 +242,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(GEOMETRIES))
     parser.add_argument("--all", action="store_true", help="one file for each row of tools/geometries.py")
-    parser.add_argument("--type", choices=[Q4_K_M, *FORMATS], default=Q4_K_M, help="of the layers' matrices")
-    parser.add_argument("--folder", type=Path, default=Path(), help="where the files go")
+    parser.add_argument("--type", choices=[Q4_K_M, *FORMATS], default=Q4_K_M, help="type of the layer matrices")
+    parser.add_argument("--folder", type=Path, default=Path(), help="output folder")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     names = [*GEOMETRIES] if args.all else args.names
     if not names or not GEOMETRIES.keys() >= set(names):
-        parser.error(f"names of {', '.join(GEOMETRIES)} are needed")
+        parser.error(f"NAME must be one or more of {', '.join(GEOMETRIES)}")
     args.folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         path = args.folder / f"{name}-{args.type.lower()}.gguf"

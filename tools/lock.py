@@ -1,9 +1,9 @@
-"""Writes requirements-dev.lock: exact versions of the tools of extra `dev`, as pip resolves them now for Python 3.10.
+"""Writes requirements-dev.lock: exact versions of the tools in extra `dev`, resolved by pip for Python 3.10.
 
     python tools/lock.py
 
-Versions that the oldest supported Python can install serve every newer one. What realizar itself needs is not locked:
-it is tested with what `pip install` gives a user.
+Versions for the oldest supported Python also work on newer ones. Dependencies of realizar itself are not locked: it is
+tested with the versions that `pip install` gives a user.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OLDEST = "3.10"
 
 
 def tools() -> list[str]:
-    """The requirements of extra `dev` without realizar's own."""
+    """Return the requirements of extra `dev`, without realizar itself."""
     text = (ROOT / "pyproject.toml").read_text()
     listed = re.search(r"^dev = \[(.*?)\]$", text, re.DOTALL | re.MULTILINE)
     if listed is None:
@@ -30,7 +30,7 @@ def tools() -> list[str]:
 
 
 def resolve(requirements: list[str]) -> dict[str, str]:
-    """Name -> version of all that pip would install."""
+    """Return name -> version of all packages that pip would install."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]

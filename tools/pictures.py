@@ -1,9 +1,9 @@
-"""Draws what each sampler does to one real distribution, for docs/sampling.md: docs/pictures/*.png.
+"""Draws the effect of each sampler on a real distribution, for docs/sampling.md: docs/pictures/*.png.
 
 pip install '.[bench]' && realizar pull qwen2.5-coder-0.5b && python tools/pictures.py
 
-A panel shows the best tokens behind a text: grey, how probable the model finds them; coloured, what a sampler makes of
-that. Nothing is drawn by chance, so a run gives the same pictures again.
+Each panel shows the most probable next tokens of a text: the model's probabilities in grey, those after a sampler in
+colour. Nothing is random, so every run gives the same pictures.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ SHEETS: dict[str, tuple[str, int, list[dict[str, object]]]] = {
 def after(
     given: dict[str, object], logits: NDArray[np.float32], history: list[int], setting: Setting
 ) -> NDArray[np.float64]:
-    """Return what the probabilities of all tokens become."""
+    """Return the probabilities of all tokens after the samplers."""
     candidates = Candidates(setting.n_vocab)
     candidates.load(logits)
     candidates.key(0, len(history), 0)
@@ -79,7 +79,7 @@ def softmax(x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def title(given: dict[str, object]) -> str:
-    """Return the parameters as they are written."""
+    """Return the parameters as Python code."""
     return ", ".join(
         "AdaptiveP(0.1)" if name == "samplers" else f"{name}={value!r}".replace("(' mat',)", "' mat'")
         for name, value in given.items()
@@ -114,7 +114,7 @@ def sheet(name: str, llm: LLM) -> None:
 
 
 def main() -> None:
-    """Draw all sheets, by the model of the first argument or the usual one."""
+    """Draw all sheets with the model in the first argument, or the default one."""
     with LLM(sys.argv[1] if len(sys.argv) > 1 else "qwen2.5-coder-0.5b", n_ctx=256) as llm:
         for name in SHEETS:
             sheet(name, llm)

@@ -21,15 +21,15 @@ from realizar.graph.ops import OPS  # noqa: E402
 from realizar.quants import FORMATS  # noqa: E402
 
 BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written by tools/tables.py -->\n"
-RECORDING = ("value", "emit")  # what the other methods of a graph are made of
-# Shape rules that hold whatever the shapes are; the others stand in the docstrings.
+RECORDING = ("value", "emit")  # primitives that the other methods of Graph use
+# Shape rules that do not depend on attributes; the others are in the docstrings.
 OF_X = "the result has the shape of x"
 SHAPES = {"same": "inputs and result have one shape, whatever it is", "first": OF_X, "norm": OF_X, "rope": OF_X}
 TIERS = ("scalar", "avx2", "avxvnni", "avx512", "amx")
 
 
 def architectures() -> list[str]:
-    """The shipped plugins' architectures: GGUF name, what the docstring says, file."""
+    """Return the table of shipped architectures: GGUF name, docstring, file."""
     lines = ["| architecture | models | plugin |", "|---|---|---|"]
     for path in sorted((ROOT / "plugins").glob("[!_]*.py")):
         registry = Registry()
@@ -42,7 +42,7 @@ def architectures() -> list[str]:
 
 
 def formats() -> list[str]:
-    """The block formats: bits per weight, and the instruction sets whose kernel table has products of their own."""
+    """Return the table of quantization formats: bits per weight, and the ISA levels with kernels of their own."""
     lines = ["| format | bits per weight | " + " | ".join(TIERS) + " |", "|---|---:|" + ":-:|" * len(TIERS)]
     own = {tier: _products(tier) for tier in TIERS}
     for row in FORMATS.values():
@@ -57,7 +57,7 @@ def _products(tier: str) -> set[str]:
 
 
 def ops() -> list[str]:
-    """The op set: name, formula, attributes."""
+    """Return the table of ops: name, formula, attributes."""
     lines = ["| op | what it computes | attributes |", "|---|---|---|"]
     for op in OPS.values():
         lines.append(f"| `{op.name}` | {op.formula} | {', '.join(f'`{name}`' for name in op.attrs)} |")
@@ -65,7 +65,7 @@ def ops() -> list[str]:
 
 
 def methods() -> list[str]:
-    """An entry for each method that an architecture calls: signature, docstring, and the ops that it records."""
+    """Return an entry per public method of Graph: signature, docstring, and the ops that it records."""
     lines: list[str] = []
     for name, method in vars(Graph).items():
         if callable(method) and not name.startswith("_") and name not in RECORDING:
@@ -83,13 +83,13 @@ def methods() -> list[str]:
 
 
 def _signature(method: Callable[..., object]) -> str:
-    """Names and defaults of the parameters, without types."""
+    """Return names and defaults of the parameters, without types."""
     parameters = [p.replace(annotation=p.empty) for p in inspect.signature(method).parameters.values()][1:]
     return str(inspect.Signature(parameters))
 
 
 def main() -> int:
-    """Write the tables, or compare them."""
+    """Write the tables, or check them."""
     wanted = {
         ROOT / "docs/models.md": [*architectures(), "", *formats()],
         ROOT / "docs/graph.md": [*ops(), "", "## The methods", *methods()],
@@ -102,7 +102,7 @@ def main() -> int:
         if "--check" not in sys.argv:
             path.write_text(new)
         elif text != new:
-            print(f"{path.name}: its table is old; run python tools/tables.py", file=sys.stderr)
+            print(f"{path.name}: its table is outdated; run python tools/tables.py", file=sys.stderr)
             status = 1
     return status
 

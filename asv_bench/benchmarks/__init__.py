@@ -1,1 +1,1 @@
-"""Benchmarks of the parts over the history; docs/benchmarks.md has the house rules."""
+"""Component benchmarks tracked over commits; docs/benchmarks.md has the rules."""

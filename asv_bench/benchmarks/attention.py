@@ -1,4 +1,4 @@
-"""Attention by type of the cache, instruction set and shape."""
+"""Attention by KV cache type, ISA level and shape."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ SHAPES = {
 
 
 class Prefill:
-    """The last 512 queries of a KV head over 2048 keys, which are stored too: a tenth of the time."""
+    """The last 512 queries of a KV head over 2048 keys; includes storing the keys, a tenth of the time."""
 
     params = (sorted(KV_TYPES), table.available()[1:], tuple(SHAPES))
     param_names = ("kv_type", "isa", "shape")
@@ -42,7 +42,7 @@ class Prefill:
 
 
 class Decode(RandomModel):
-    """One token behind 4096 others, in a model half of whose bytes are K and V when they are f16."""
+    """One token after 4096 others, in a model where f16 K and V are half of the bytes read."""
 
     params = (sorted(KV_TYPES), table.available()[1:])
     param_names = ("kv_type", "isa")

@@ -1,10 +1,10 @@
-"""Sequences that decode together: weights are read, and unpacked, once for all of them."""
+"""Batched decode: weights are read and unpacked once for all sequences."""
 
 from benchmarks.common import RandomModel
 
 
 class Batch(RandomModel):
-    """One token for each of some sequences of 64 tokens."""
+    """One token for each of several sequences of 64 tokens."""
 
     params = (RandomModel.params, (1, 2, 4, 8, 16, 32))
     param_names = ("format", "sequences")

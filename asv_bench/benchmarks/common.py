@@ -1,4 +1,4 @@
-"""A random model of middling size, and the real default model where it has been fetched."""
+"""A medium-sized random model, and the default model if it is downloaded."""
 
 import tempfile
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ SIZES = {
 
 
 class RandomModel:
-    """Base of benchmarks that need a model: `open` gives `self.model`, `self.session` and 256 tokens, `self.tokens`."""
+    """Base of benchmarks with a model: `open` sets `self.model`, `self.session` and 256 random `self.tokens`."""
 
     params = ("Q4_K", "Q5_0")
     param_names = ("format",)
@@ -45,8 +45,8 @@ class RandomModel:
 
 
 def real_model(name=store.DEFAULT_MODEL):
-    """The file of a model; benchmarks that need it are skipped where it has not been fetched."""
+    """Return the path of a model; skips the benchmark if it is not downloaded."""
     path = store.cache_dir() / store.MODELS[name].file
     if not path.is_file():
-        raise NotImplementedError("fetch the default model first: realizar pull smollm2")
+        raise NotImplementedError("download the model first: realizar pull smollm2")
     return path

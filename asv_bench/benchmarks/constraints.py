@@ -1,4 +1,4 @@
-"""Masks of constraints over Qwen's 151 936 tokens: all along a few texts, the 99th percentile in milliseconds."""
+"""Time of token masks of constraints over Qwen's 151 936 tokens, for every position of some texts."""
 
 import time
 
@@ -47,7 +47,7 @@ CALL = {
 }  # fmt: skip
 CALL_TEXT = '{"name": "tool_17", "arguments": {"argument_0": "search for this and that", "argument_3": 12}}'
 PROSE = "It was a bright cold day in April, and the clocks were striking thirteen. (Naïve, isn't it?)\n" * 2
-# GBNF of our own, of the kinds that llama.cpp publishes: JSON, an expression language, prose of some characters.
+# GBNF grammars similar to llama.cpp's examples: JSON, an expression language, prose.
 JSON_GBNF = r"""
 root   ::= object
 value  ::= object | array | string | number | ("true" | "false" | "null") ws
@@ -106,7 +106,7 @@ CASES = {
 
 
 def milliseconds(factory, tokenizer, kind, what, text):
-    """Return how long the mask after each token of a text takes."""
+    """Return the milliseconds of the mask computation after each token of a text."""
     matcher = getattr(factory, kind)(what)._compiled.matcher.deep_copy()
     took = []
     for token in tokenizer.encode(text, add_special=False):
@@ -114,7 +114,7 @@ def milliseconds(factory, tokenizer, kind, what, text):
         matcher.compute_bitmask()
         took.append(1e3 * (time.perf_counter() - begin))
         if not matcher.consume_token(token):
-            raise ValueError(f"{kind}: {tokenizer.decode([token])!r} is refused in {text!r}: {matcher.get_error()}")
+            raise ValueError(f"{kind}: {tokenizer.decode([token])!r} is rejected in {text!r}: {matcher.get_error()}")
     return took
 
 

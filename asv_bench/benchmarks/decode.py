@@ -1,10 +1,10 @@
-"""Computing one token after another."""
+"""Decode of a single sequence."""
 
 from benchmarks.common import RandomModel
 
 
 class Decode(RandomModel):
-    """One token behind 256 others, with a random model."""
+    """One token after 256 others, with a random model."""
 
     def setup(self, type_name):
         super().setup(type_name)

@@ -1,4 +1,4 @@
-"""Products with quantized weights, by format, instruction set and shape; the ops without weights."""
+"""Products with quantized weights by format, ISA level and shape, and ops without weights."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from realizar._kernels.testing import ops
 from realizar.quants import FORMATS, quantize
 
 N_OUT, K = 512, 2048
-SHAPES = {  # activations, shape of the kernel, tokens
+SHAPES = {  # activations, kernel, tokens
     "gemv 1": ("int8", "gemv", 1),
     "gemm 8": ("int8", "gemm", 8),
     "gemm 64": ("int8", "gemm", 64),
@@ -23,8 +23,8 @@ class Product:
 
     def setup(self, type_name, isa, shape):
         rng = np.random.default_rng(0)
-        few = quantize(rng.standard_normal((N_OUT // 16, K), dtype=np.float32), type_name)
-        self.w = np.tile(few, (16, 1))  # quantizing is slow, and what the numbers are does not matter
+        block_rows = quantize(rng.standard_normal((N_OUT // 16, K), dtype=np.float32), type_name)
+        self.w = np.tile(block_rows, (16, 1))  # repeated, because quantizing is slow and the values do not matter
         self.x = rng.standard_normal((SHAPES[shape][2], K), dtype=np.float32)
 
     def time_product(self, type_name, isa, shape):

@@ -1,4 +1,4 @@
-"""What a program waits for before its first token: imports, and opening the default model."""
+"""Startup time: imports, and loading the default model."""
 
 from benchmarks.common import real_model
 from realizar import LLM, SamplingParams
@@ -6,7 +6,7 @@ from realizar.gguf import GGUFFile
 
 
 class Imports:
-    """Each in a fresh interpreter."""
+    """Imports, each in a fresh interpreter."""
 
     def timeraw_package(self):
         return "import realizar"
@@ -19,7 +19,7 @@ class Imports:
 
 
 class Load:
-    """From a path to something that answers."""
+    """From a path to a usable model."""
 
     def setup(self):
         self.path = real_model()

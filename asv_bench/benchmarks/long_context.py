@@ -1,4 +1,4 @@
-"""Computing behind many tokens: attention over what the cache holds."""
+"""Decode and prefill at a large depth: attention over the KV cache."""
 
 from benchmarks.common import RandomModel
 
@@ -6,7 +6,7 @@ DEPTH = 8192
 
 
 class LongContext(RandomModel):
-    """One token, and 256 at once, behind 8192 others."""
+    """One token, or 256 at once, after 8192 others."""
 
     params = ("Q4_K",)
 

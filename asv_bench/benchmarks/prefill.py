@@ -1,4 +1,4 @@
-"""Computing a prompt."""
+"""Prefill of a prompt in one step."""
 
 from benchmarks.common import RandomModel
 

@@ -1,4 +1,4 @@
-"""Choosing one token among 151 936, Qwen's vocabulary."""
+"""Sampling a token from Qwen's vocabulary of 151 936."""
 
 from functools import partial
 
@@ -34,7 +34,7 @@ CHAINS = {
 
 
 def made_up(n_rows):
-    """A few hundred probable tokens above a broad rest."""
+    """Return logits with a few hundred probable tokens above a broad background."""
     rng = np.random.default_rng(0)
     logits = (rng.standard_normal((n_rows, N_VOCAB)) * 2 - 8).astype(np.float32)
     for row in logits:
@@ -43,7 +43,7 @@ def made_up(n_rows):
 
 
 class Sample:
-    """One text."""
+    """Sampling for one sequence."""
 
     params = tuple(CHAINS)
     param_names = ("chain",)
@@ -58,7 +58,7 @@ class Sample:
 
 
 class SampleRows:
-    """Sixteen texts of a step, whose logits two threads scan first."""
+    """Sampling for 16 sequences of a step; two threads first scan their logits."""
 
     params = ("plain", "greedy", "run")
     param_names = ("chain",)
@@ -74,7 +74,7 @@ class SampleRows:
 
 
 class Step:
-    """A step of Qwen2.5-Coder-0.5B, whose vocabulary it is: what the other times here are a share of."""
+    """A step of Qwen2.5-Coder-0.5B, for comparison with the sampling times."""
 
     params = (1, N_ROWS)
     param_names = ("n_sequences",)

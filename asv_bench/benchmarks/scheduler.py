@@ -1,4 +1,4 @@
-"""What a step costs beside the model: scheduling, the arrays of a batch, bookkeeping of the cache."""
+"""Overhead of a step outside the model: scheduling, batch arrays, KV cache bookkeeping."""
 
 import tempfile
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ from realizar.testing import tiny_metadata, tiny_model
 
 
 class Step:
-    """One token for each of some sequences of 1000 tokens, with all but the model."""
+    """One token for each of several sequences of 1000 tokens, without the model."""
 
     params = (1, 16)
     param_names = ("sequences",)
@@ -49,7 +49,7 @@ class Step:
 
 
 class Prefix:
-    """Finding a prompt of 2000 tokens in the cache."""
+    """Prefix cache lookup of a prompt of 2000 tokens."""
 
     def setup(self):
         params = EngineParams(n_threads=1, n_ctx=2048, n_seqs=2)

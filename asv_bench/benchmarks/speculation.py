@@ -1,4 +1,4 @@
-"""Guesses about a text: what they cost beside a step, and how much faster they make an answer that repeats."""
+"""Speculative decoding: the cost of prompt lookup, and the speed of a repetitive answer."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ TEXT = "The first room holds maps, the second one newspapers, and the third one 
 
 
 class Lookup:
-    """The longest end that stands in a text before, where there is none: the whole text is read."""
+    """Prompt lookup without a match, which scans the whole text."""
 
     params = (1000, 10_000, 100_000)
     param_names = ("tokens",)
@@ -23,7 +23,7 @@ class Lookup:
 
 
 class Answer:
-    """An answer of 64 tokens that goes on with a repetition, by the real default model."""
+    """A repetitive answer of 64 tokens by the default model."""
 
     params = (None, "ngram")
     param_names = ("speculate",)

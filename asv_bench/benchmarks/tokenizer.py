@@ -1,4 +1,4 @@
-"""Texts to tokens and back, with the tokenizer of the default model."""
+"""Encoding and decoding with the tokenizer of the default model."""
 
 from benchmarks.common import real_model
 from realizar.gguf import GGUFFile

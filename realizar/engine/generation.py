@@ -8,6 +8,8 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from realizar.engine.output import (
     Completion,
     OutputProcessor,
@@ -18,18 +20,16 @@ from realizar.engine.output import (
     ended_by,
 )
 from realizar.engine.request import TextRequest
-from realizar.engine.sequence import NO_DRAFTS, Chunk
+from realizar.engine.sequence import NO_DRAFTS, Chunk, Sequence
 from realizar.sampling.beam import score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    import numpy as np
     import numpy.typing as npt
 
     from realizar.calls import ToolUse
     from realizar.engine.output import Event, FinishReason, Timings
-    from realizar.engine.sequence import Sequence
     from realizar.engine.speculation.speculator import Drafter
     from realizar.params import SamplingParams
     from realizar.runtime.logit_rows import LogitRow, LogitRows
@@ -92,6 +92,8 @@ class Answer:
         self._sampler = sampler
         self._max_tokens = max_tokens
         self._n_told = 0
+        self._prompt = seq.tokens.copy()
+        self._n_dropped = 0
         self._number = number
         self._end_ids = end_ids(params, tokenizer)
         self.output = OutputProcessor(seq, params, tokenizer, sampler.n_known, tools)
@@ -141,7 +143,8 @@ class Answer:
 
     def _sample(self, logits: LogitRow) -> None:
         """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
-        sampled = self._sampler.sample(logits, self.seq.tokens, self.seq.n_tokens, self._number)
+        history = self.history
+        sampled = self._sampler.sample(logits, history, len(history), self._number)
         token = sampled.token_id
         if sampled.logprob is not None:
             self.logprobs.append(sampled)
@@ -159,8 +162,28 @@ class Answer:
             self._finish("grammar", None)
         elif len(self.token_ids) == self._max_tokens:
             self._finish("length", None)
-        elif self.seq.is_full:
+        elif self.seq.is_full and not self.params.context_shift:
             self._finish("context", None)
+
+    @property
+    def history(self) -> npt.NDArray[np.int32]:
+        """The prompt and the text, with what the context has no room for any more: int32 [n]."""
+        if not self._n_dropped:
+            return self.seq.tokens
+        return np.concatenate([self._prompt, np.array(self.token_ids, np.int32)])
+
+    def make_room(self) -> None:
+        """Where the context is full, go on in one of n_keep tokens and the last half of the others (context shifting).
+
+        They are computed anew: rotated keys and learned positions cannot be moved to another place exactly.
+        """
+        if self.end is None and self.seq.is_full:
+            tokens, n_keep = self.seq.tokens, self.params.n_keep
+            n_dropped = (len(tokens) - n_keep) // 2
+            kept = np.concatenate([tokens[:n_keep], tokens[n_keep + n_dropped :]])
+            self._n_dropped += n_dropped
+            self.free()
+            self.seq = Sequence(self.seq.cache, kept)
 
     def expire(self) -> None:
         """End the text where it is, since its time is over."""
@@ -292,6 +315,12 @@ class Generation(TextRequest):
             for answer in texts:
                 answer.take(rows[: chunk.n_outputs], chunk.drafts)
             rows = rows[chunk.n_outputs :]
+
+    def settle(self) -> None:
+        """Make room where a text fills the context, if it may go on."""
+        if self.params.context_shift:
+            for answer in self.answers:
+                answer.make_room()
 
     def new_events(self) -> list[Event]:
         """Return what came of the texts since this was last asked for, text by text."""

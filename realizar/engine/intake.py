@@ -129,6 +129,8 @@ class Intake:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         # Beams draw nothing: what a file says of drawing has no part in them.
         params = resolved(params) if searched else resolve(params, self.sampling_defaults)
+        ids = self._truncated(ids, params)
+        self._check_shift(params, searched)
         seed = secrets.randbits(63) if params.seed is None else params.seed
         tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
         if searched:
@@ -154,6 +156,34 @@ class Intake:
             tokenizer.suppressed_ids,
         )
         return seq, params, chain, tokenizer
+
+    def _truncated(self, ids: list[int], params: SamplingParams) -> list[int]:
+        """Return the end of a prompt, as long as the params say; a leading BOS token stays."""
+        n, n_ctx = params.truncate_prompt, self.cache.n_ctx
+        if n is None:
+            return ids
+        if isinstance(n, str):
+            n = max(n_ctx + 1 - (params.max_tokens or n_ctx), (n_ctx + 1) // 2)
+        if len(ids) <= n:
+            return ids
+        bos = ids[:1] if ids[0] == self.model.tokenizer.bos_id and n > 1 else []
+        return bos + ids[len(ids) - n + len(bos) :]
+
+    def _check_shift(self, params: SamplingParams, searched: bool) -> None:
+        """Raise ParameterError if the context is to be shifted and cannot be."""
+        if not params.context_shift:
+            return
+        n_ctx = self.cache.n_ctx
+        why = {
+            "beams share their beginnings; ask for n_beams=1": searched,
+            "with guidance there are two contexts; leave cfg_scale at 1": params.cfg_scale != 1.0,
+            "this model answers what its encoder reads": self.model.has_encoder,
+            f"n_keep={params.n_keep} is more than half of the context of {n_ctx}": params.n_keep > n_ctx // 2,
+            f"a context of {n_ctx} tokens is too short": n_ctx < 4,
+        }
+        for reason, holds in why.items():
+            if holds:
+                raise ParameterError(f"context_shift: {reason}")
 
     def _sequence(self, ids: list[int], params: SamplingParams) -> Sequence:
         """Return a prompt as it is to be continued: behind a source, or beside a negative prompt."""

@@ -255,7 +255,8 @@ class TextRequest(Request):
 
     def __init__(self, seq: Sequence, params: SamplingParams) -> None:
         self.params = params
-        self.max_tokens = seq.cache.n_ctx if params.max_tokens is None else params.max_tokens
+        most = 2**31 - 1 if params.context_shift else seq.cache.n_ctx
+        self.max_tokens = most if params.max_tokens is None else params.max_tokens
         super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
         self.n_seqs_max = params.n_texts * len(seq.together)
         if params.max_time is not None:

@@ -185,6 +185,14 @@ class SamplingParams:
     cfg_scale : float
         Classifier-free guidance: logits = negative + cfg_scale * (positive - negative). 0 uses only the negative
         prompt, 1 only the prompt (off), values above 1 extrapolate.
+    truncate_prompt : int | "left" | None
+        Keep only the last so many tokens of a longer prompt; "left" keeps as many as fit in the context with
+        `max_tokens` behind them, at least half of the context. A leading BOS token stays.
+    context_shift : bool
+        When the context is full, continue with the first `n_keep` tokens and the last half of the others, which are
+        recomputed. If False, generation ends with finish_reason "context".
+    n_keep : int
+        Tokens at the beginning of the prompt that a context shift keeps.
 
     Raises
     ------
@@ -249,6 +257,9 @@ class SamplingParams:
     prompt_logprobs: int | None = None
     echo: bool = False
     token_healing: bool = False
+    truncate_prompt: int | Literal["left"] | None = None
+    context_shift: bool = False
+    n_keep: int = 0
 
     @property
     def n_texts(self) -> int:
@@ -280,12 +291,17 @@ class SamplingParams:
         tokens = self.max_tokens
         check(tokens is None or (is_int(tokens) and tokens >= 1), "max_tokens", tokens, "an integer >= 1 or None")
         check(tokens is None or self.min_tokens <= tokens, "min_tokens", self.min_tokens, f"<= max_tokens={tokens}")
-        for name in ("ignore_eos", "lenient", "echo", "token_healing"):
+        for name in ("ignore_eos", "lenient", "echo", "token_healing", "context_shift"):
             check(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
         check_number("max_time", 1 if self.max_time is None else self.max_time, 1e-6, 1e9, "seconds above 0, or None")
         for name in ("logprobs", "prompt_logprobs"):
             n = getattr(self, name)
             check(n is None or (is_int(n) and 0 <= n <= 1000), name, n, "an integer in [0, 1000] or None")
+        cut = self.truncate_prompt
+        known = cut is None or (isinstance(cut, str) and cut == "left") or (is_int(cut) and cut >= 1)
+        check(known, "truncate_prompt", cut, "an integer >= 1, 'left' or None")
+        check(is_int(self.n_keep) and self.n_keep >= 0, "n_keep", self.n_keep, "an integer >= 0")
+        check(self.n_keep == 0 or self.context_shift, "n_keep", self.n_keep, "0 without context_shift")
         check_completions(self)
         check_guidance(self)
         if self.samplers is not None:

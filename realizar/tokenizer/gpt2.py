@@ -55,7 +55,12 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
 
     def encode(text: str) -> list[int]:
         # Unlike `encode`, `encode_batch_fast` releases the GIL.
-        ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
+        try:
+            ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust, and no Exception
+                raise
+            raise TokenizerError(f"the tokenizers library failed: {error}") from error
         return ids
 
     return encode

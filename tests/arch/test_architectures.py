@@ -10,8 +10,8 @@ import pytest
 
 from realizar.arch import ArchMetadata, registry
 from realizar.errors import GGUFError, ParameterError
-from realizar.testing import Session, check_architecture, tiny_metadata, tiny_model
-from tests.isa import LEVELS
+from realizar.testing import Session, check_architecture, check_same_bits, tiny_metadata, tiny_model
+from tests.isa import LEVELS, TYPES
 
 TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy"
 
@@ -65,7 +65,13 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", DENSE)
 def test_shipped(name):
-    check_architecture(registry.default().architecture(name), isa_levels=LEVELS)
+    check_architecture(registry.default().architecture(name), types=TYPES, isa_levels=LEVELS)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_shipped_on_the_scalar_level(name, tmp_path):
+    with tiny_model(registry.default().architecture(name), tiny_metadata(name), "Q8_0", tmp_path) as model:
+        check_same_bits(model, "decode", ("scalar",))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +169,7 @@ def test_third_party(tmp_path):
         "from realizar.testing import check_architecture\n"
         "r = registry.default()\n"
         "assert r.origins['architecture toy'] == 'toy', r.origins\n"
-        "check_architecture(r.architecture('toy'))\n"
+        "check_architecture(r.architecture('toy'), types=('Q8_0',))\n"
         "print('passed')\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}

@@ -72,7 +72,7 @@ def test_unnecessary_tensors(name, config, tmp_path, realizar):
     assert convert(checkpoint(tmp_path, name, **config), path).unused == (name,)
     status, _, err = realizar("convert", str(tmp_path), str(path))
     assert status == 0
-    assert f"1 tensors are not needed by llama: {name}" in err
+    assert f"1 tensors are not used by llama: {name}" in err
 
 
 def test_untied_output_matrix(tmp_path):

@@ -178,7 +178,7 @@ def test_what_makes_no_sense():
     engine = engine_of(n_seqs=1)
     cases = [
         ({"negative_prompt": "x"}, "negative_prompt='x': must be None at cfg_scale=1"),
-        ({"negative_prompt": [], "cfg_scale": 2.0}, r"negative_prompt=\[\]: must be a text"),
+        ({"negative_prompt": [], "cfg_scale": 2.0}, r"negative_prompt=\[\]: must be valid Unicode text"),
         ({"negative_prompt": "", "cfg_scale": 2.0}, "the negative prompt has no tokens"),
         ({"negative_prompt": [N_VOCAB], "cfg_scale": 2.0}, "does not exist"),
         ({"cfg_scale": -1.0}, "cfg_scale=-1.0: must be a number in"),

@@ -1,4 +1,4 @@
-"""Random block bytes of every format, tame or with the scales that break careless kernels."""
+"""Random block bytes of every format, with ordinary or with extreme scales."""
 
 import gguf
 import numpy as np

@@ -1,4 +1,4 @@
-"""Attention of every tier: against float64, and the same bits however it is cut."""
+"""Attention of every ISA level: against float64, and the same bits for any chunks and tiles."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_against_float64(isa, options, n_tokens, n_keys):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("options", [{}, {"causal": False}, {"window": 100}, {"softcap": 2.0}], ids=str)
 @pytest.mark.parametrize(("n_tokens", "n_keys"), [(1, 700), (70, 100)])
-def test_biases_of_places_against_float64(isa, options, n_tokens, n_keys):
+def test_relative_position_bias_against_float64(isa, options, n_tokens, n_keys):
     q, k, v = make(n_tokens, n_keys)
     bias = np.random.default_rng(1).standard_normal((6, 2 * n_keys - 1)).astype(np.float32)
     got = attention(q, k, v, k_type="f32", v_type="f32", isa=isa, bias=bias, **options)
@@ -97,7 +97,7 @@ def test_bidirectional_spans_against_float64(isa, options, spans, n_keys):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("options", [{}, {"window": 5}, {"window": 40}], ids=str)
 @pytest.mark.parametrize("kv_type", ["f32", "f16", "int8"])
-def test_spans_outside_of_which_nothing_changes(isa, kv_type, options):
+def test_spans_change_only_their_own_rows(isa, kv_type, options):
     """Chunks that keep a span whole, query tiles that do not, and spans of one token have the bits of the whole."""
     q, k, v = make(75, 600)
     options = {**options, "k_type": kv_type, "v_type": kv_type, "isa": isa}
@@ -116,7 +116,7 @@ def test_spans_outside_of_which_nothing_changes(isa, kv_type, options):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(("k_type", "v_type"), [("f16", "f16"), ("f32", "f16"), ("f16", "f32")])
-def test_half_cache_is_the_float_cache_of_rounded_values(isa, k_type, v_type):
+def test_f16_cache_equals_f32_cache_of_rounded_values(isa, k_type, v_type):
     q, k, v = make(20, 90)
     got = attention(q, k, v, k_type=k_type, v_type=v_type, isa=isa)
     rounded_k = k.astype(np.float16).astype(np.float32) if k_type == "f16" else k
@@ -145,7 +145,7 @@ def round_int8(x):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("head_dim", [64, 80, 100, 7])
 @pytest.mark.parametrize("n_tokens", [1, 50])
-def test_int8_cache_is_the_float_cache_of_rounded_values(isa, head_dim, n_tokens):
+def test_int8_cache_equals_f32_cache_of_rounded_values(isa, head_dim, n_tokens):
     q, k, v = make(n_tokens, 90, head_dim=head_dim)
     got = attention(q, k, v, k_type="int8", v_type="int8", isa=isa)
     (kept_k, _), (kept_q, width) = spread(k), spread(q)
@@ -167,7 +167,7 @@ def test_error_of_the_int8_cache(isa, k_type, v_type, bound, head_dim):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("options", [{}, {"window": 40}, {"softcap": 5.0}], ids=str)
 @pytest.mark.parametrize("kv_type", ["f16", "int8"])
-def test_chunks_and_query_tiles_do_not_show(isa, kv_type, options):
+def test_results_do_not_depend_on_chunks_and_query_tiles(isa, kv_type, options):
     q, k, v = make(75, 600)
     options = {**options, "k_type": kv_type, "v_type": kv_type}
     whole = attention(q, k, v, isa=isa, **options)
@@ -181,7 +181,7 @@ def test_chunks_and_query_tiles_do_not_show(isa, kv_type, options):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kv_type", ["f16", "int8"])
-def test_keys_that_no_query_sees_do_not_show(isa, kv_type):
+def test_results_do_not_depend_on_invisible_keys(isa, kv_type):
     options = {"isa": isa, "k_type": kv_type, "v_type": kv_type}
     q, k, v = make(5, 90)
     clean = attention(q[:3], k[:88], v[:88], **options)
@@ -194,7 +194,7 @@ def test_keys_that_no_query_sees_do_not_show(isa, kv_type):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("k_type", ["f16", "int8"])
-def test_nan_in_a_visible_key_is_seen(isa, k_type):
+def test_nan_in_a_visible_key_gives_nan(isa, k_type):
     q, k, v = make(4, 50)
     k[48] = np.nan
     got = attention(q, k, v, k_type=k_type, isa=isa)
@@ -204,7 +204,7 @@ def test_nan_in_a_visible_key_is_seen(isa, k_type):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("split", [0, 1, 2])
-def test_a_split_of_minus_infinity_is_seen(isa, split):
+def test_a_split_with_scores_of_minus_infinity(isa, split):
     """Keys that overflowed are no keys that nobody sees: the partial of their split has a sum of NaN, which stays."""
     q, k, v = make(2, 3 * SPLIT)
     q[..., 0] = 1
@@ -214,7 +214,7 @@ def test_a_split_of_minus_infinity_is_seen(isa, split):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_sign_of_a_score_of_zero_does_not_show(isa, sign):
+def test_results_do_not_depend_on_the_sign_of_zero(isa, sign):
     """Scores of +0 and -0, in either order and in tiles and splits of their own: all keys weigh the same."""
     q, k, v = (
         np.full((1, 1, 2), 1e-30, np.float32),
@@ -230,7 +230,7 @@ def test_the_sign_of_a_score_of_zero_does_not_show(isa, sign):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_a_query_that_sees_nothing_is_nan(isa):
+def test_a_query_without_visible_keys_is_nan(isa):
     q, k, v = make(1, 3)
     assert np.isnan(attention(q, k, v, pos0=40, window=8, isa=isa)).all()
 

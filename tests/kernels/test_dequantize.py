@@ -1,4 +1,4 @@
-"""Dequantizing equals the gguf package bit for bit, in every tier."""
+"""Dequantizing equals the gguf package bit for bit, on every ISA level."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Products of every format: each tier and shape gives the scalar tier's bits, and these are right."""
+"""Products of every format: each ISA level and shape gives the scalar bits, and these are right."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_same_bits_rows(name: str, n_rows: int) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 18, 33])
-def test_same_bits_wild(name: str, size: int) -> None:
+def test_same_bits_with_extreme_scales(name: str, size: int) -> None:
     rng = np.random.default_rng(size)
     k = some_k(name, size)
     x = rng.standard_normal((17, k)).astype(np.float32) * 10 ** rng.uniform(-20, 20, (17, 1)).astype(np.float32)
@@ -70,7 +70,7 @@ def test_same_bits_slices(name: str, size: int, n: int) -> None:
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_same_bits_any(data: st.DataObject) -> None:
+def test_same_bits_for_any_shape(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(FORMATS))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     k = some_k(name, data.draw(st.integers(1, 12)))

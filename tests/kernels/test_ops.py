@@ -1,4 +1,4 @@
-"""Every slot without weights, in every tier: the scalar tier's bits, and float64 within the stated bounds."""
+"""Every kernel without weights, on every ISA level: the scalar bits, and float64 within the stated bounds."""
 
 import numpy as np
 import pytest
@@ -122,7 +122,7 @@ def test_against_float64(isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_blocks_of_logits(isa):
+def test_block_summaries_of_logits(isa):
     x = 4 * np.random.default_rng(4).standard_normal(5 * 64 + 7, np.float32)
     x[64:128], x[130], x[192:256] = -np.inf, -np.inf, np.finfo(np.float32).min
     blocks = np.append(x, np.full(57, -np.inf, np.float32)).reshape(-1, 64).astype(np.float64)
@@ -137,7 +137,7 @@ def test_blocks_of_logits(isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_bad_logit_makes_the_sum_of_its_block_a_nan(isa, bad):
+def test_an_invalid_logit_makes_its_block_sum_nan(isa, bad):
     x = np.zeros(200, np.float32)
     x[70] = bad
     assert np.isnan(ops.logit_blocks(x, isa=isa)[1]).tolist() == [False, True, False, False]
@@ -145,7 +145,7 @@ def test_a_bad_logit_makes_the_sum_of_its_block_a_nan(isa, bad):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("style", ["neox", "norm"])
-def test_rope_turns_pairs_and_leaves_the_rest(isa, style):
+def test_rope_rotates_pairs_and_keeps_the_rest(isa, style):
     x = np.random.default_rng(3).standard_normal((4, 3, 80), np.float32)
     cos, sin = ops.rope_table((10000.0 ** (-np.arange(18) / 18)).astype(np.float32), np.arange(4, dtype=np.float32))
     pairs = x[..., :36].astype(np.float64)

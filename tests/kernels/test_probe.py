@@ -1,4 +1,4 @@
-"""The probes of the machine: they read all there is and do what they count, in every tier."""
+"""The hardware probes read all bytes and execute what they count, on every ISA level."""
 
 import platform
 import re
@@ -23,7 +23,7 @@ def test_read_sums_every_byte(n_bytes):
         data[i] = 0
 
 
-def test_read_takes_read_only_views():
+def test_read_accepts_read_only_views():
     data = np.ones(1000, np.uint8)
     data.flags.writeable = False
     assert probe.read(data) > 0
@@ -38,13 +38,13 @@ def test_multiply_adds_are_counted_by_their_sums(isa, macs):
     assert [macs(n, isa) for n in (0, 10, 1001)] == [0, 10 * one, 1001 * one]
 
 
-def test_rounds_that_are_counted_exactly():
+def test_multiply_adds_of_some_rounds_are_exact():
     for macs in MACS.values():
         with pytest.raises(ValueError, match="at most 16777216"):
             macs((1 << 24) + 1, "scalar")
 
 
-def test_unknown_tier():
+def test_unknown_isa_level():
     with pytest.raises(ValueError, match="mmx"):
         probe.int8_macs(1, "mmx")
 
@@ -106,7 +106,7 @@ def test_the_machine_code_does_what_is_counted(code, function, instruction, n_pr
 
 
 @pytest.mark.parametrize(("function", "register", "n_loads"), [("read_avx2", "ymm", 4), ("read_avx512", "zmm", 2)])
-def test_the_machine_code_reads_all_bytes_by_wide_loads(code, function, register, n_loads):
+def test_the_machine_code_reads_all_bytes_with_wide_loads(code, function, register, n_loads):
     """A line of 64 bytes of each of the two streams a turn, and nothing else from memory."""
     loop = hot_loop(code[function], f"(%rax),%{register}")
     loads = [line for line in loop if "(" in line]

@@ -1,4 +1,4 @@
-"""Int8 activations, and what they lose, against their definition in numpy, in every tier."""
+"""Int8 activation rows and their residuals against the numpy definition, on every ISA level."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""The rates of the probes beside loops written in assembly. Needs a quiet machine: `pytest -m timing`."""
+"""The rates of the probes next to loops in assembly. Needs an idle machine: `pytest -m timing`."""
 
 import subprocess
 
@@ -17,7 +17,7 @@ TURNS = 9
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory):
     """(kind, isa) -> the rate of the loop written in assembly."""
-    flags = ("-O3", "-fwrapv")  # as setuptools compiles extension modules: the scalar tier's loop depends on it
+    flags = ("-O3", "-fwrapv")  # as setuptools compiles extension modules: the scalar loop depends on it
     program = build(tmp_path_factory.mktemp("rates"), "rates_harness", [], "", *flags)
 
     def rate(kind, isa):
@@ -30,7 +30,7 @@ def by_hand(tmp_path_factory):
 
 
 def ratio(probe, other):
-    """The best of the probe beside the best of the loop; they take turns, since others may slow down either."""
+    """The best rates of the probe and of the loop; they take turns, since other processes may slow down either."""
     ours, theirs = zip(*((probe(), other()) for _ in range(TURNS)), strict=True)
     print(f"probe {max(ours):.3g}, loop by hand {max(theirs):.3g}: {max(ours) / max(theirs):.3f}")
     return max(ours) / max(theirs)

@@ -1,4 +1,4 @@
-"""Selective scans in every tier: the scalar tier's bits, float64 within 1e-5, and any cut of the tokens."""
+"""Selective scans on every ISA level: the scalar bits, float64 within 1e-5, and any chunks of tokens."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def calls(draw):
 @pytest.mark.parametrize("isa", ISAS[1:])
 @settings(max_examples=60, deadline=None)
 @given(call=calls(), data=st.data())
-def test_the_scalar_tiers_bits(isa, call, data):
+def test_same_bits_as_scalar(isa, call, data):
     with np.errstate(all="ignore"):
         want, state = scan(*call, "scalar")
         cut = data.draw(st.integers(0, len(call[0]) - 1))

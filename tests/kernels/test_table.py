@@ -1,4 +1,4 @@
-"""The kernel table: tiers, their choice, and the environment variable."""
+"""The kernel table: ISA levels, their selection, and the environment variable."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ def restored():
     table.use(before)
 
 
-def test_scalar_is_always_there_and_the_best_is_last():
+def test_scalar_is_always_available_and_the_best_level_is_last():
     order = ["scalar", "avx2", "avxvnni", "avx512", "amx"]
     assert table.available()[0] == "scalar"
     assert list(table.available()) == [name for name in order if name in table.available()]
@@ -28,7 +28,7 @@ def test_use(isa, restored):
     assert table.current() == isa
 
 
-def test_unknown_tier_names_the_choices(restored):
+def test_unknown_isa_level_names_the_choices(restored):
     with pytest.raises(ValueError, match="'mmx' is not available; this CPU runs: scalar"):
         table.use("mmx")
     with pytest.raises(TypeError):
@@ -44,12 +44,12 @@ def in_a_fresh_process(isa):
     )
 
 
-def test_environment_chooses():
+def test_environment_variable_selects_the_isa_level():
     assert in_a_fresh_process("scalar").stdout.strip() == "scalar"
     assert in_a_fresh_process("").stdout.strip() == table.available()[-1]
 
 
-def test_environment_with_a_bad_name():
+def test_environment_variable_with_a_bad_name():
     done = in_a_fresh_process("sse9")
     assert done.returncode != 0
     assert "REALIZAR_ISA: instruction set 'sse9' is not available" in done.stderr

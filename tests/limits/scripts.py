@@ -1,4 +1,4 @@
-"""Python code run in processes of its own; one that hangs says where before the limit on a test ends it."""
+"""Python code run in separate processes; one that hangs dumps its stacks before the time limit of the test."""
 
 import json
 import os

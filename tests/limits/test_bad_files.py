@@ -1,4 +1,4 @@
-"""Damaged and made-up model files, opened and put to work: a RealizarError in one line, or a model that works."""
+"""Damaged and artificial model files, loaded and run: a RealizarError of one line, or a model that works."""
 
 import math
 import os
@@ -57,14 +57,14 @@ def header_bytes(path):
         return min(info.offset for info in file.tensors.values())
 
 
-def test_the_files_work_as_they_are(source, tmp_path):
+def test_the_undamaged_files_work(source, tmp_path):
     put_to_work(source)
     put_to_work(source, load="read")
     put_to_work(rewritten(source, tmp_path / "copy.gguf", {"tokenizer.chat_template": TEMPLATE}))
 
 
 @pytest.mark.parametrize("load", ["mmap", "read"])
-def test_cut_at_every_64th(source, tmp_path, load):
+def test_files_truncated_at_every_64th_part(source, tmp_path, load):
     good, path = source.read_bytes(), tmp_path / "cut.gguf"
     for i in range(64):
         path.write_bytes(good[: len(good) * i // 64])
@@ -109,7 +109,7 @@ def keys_of(architecture):
 
 
 @pytest.mark.parametrize("values", [NUMBERS, FLOATS, OTHERS], ids=["numbers", "floats", "others"])
-def test_values_that_make_no_sense(source, tmp_path, values):
+def test_invalid_metadata_values(source, tmp_path, values):
     for key in keys_of(source.parent.name):
         for value in values:
             works(rewritten(source, tmp_path / "changed.gguf", {key: value}))
@@ -155,7 +155,7 @@ def test_refused_with_the_reason(tmp_path, case):
         put_to_work(path)
 
 
-def test_architectures_that_nobody_brings(tmp_path):
+def test_architectures_without_a_plugin(tmp_path):
     path = rewritten(LLAMA, tmp_path / "model.gguf", {"general.architecture": "grok9"})
     with pytest.raises(UnknownArchitectureError, match=r"'grok9': no installed plugin .* known are .*llama"):
         LLM(path)
@@ -170,7 +170,7 @@ def test_unknown_pre_tokenizers_name_the_hook(tmp_path):
         put_to_work(path)
 
 
-def test_every_tensor_is_missed(source, tmp_path):
+def test_every_missing_tensor_is_an_error(source, tmp_path):
     with GGUFFile(source) as file:
         names = list(file.tensors)
     for name in names:
@@ -212,7 +212,7 @@ def test_wrong_shapes(tmp_path, name, shape):
 @pytest.mark.parametrize(
     ("n_head", "head_dim", "says"), [(1, 1024, "heads of 1024 elements"), (3, 800, "heads of 800 elements")]
 )
-def test_heads_that_the_kernels_have_no_room_for(tmp_path, n_head, head_dim, says):
+def test_heads_too_large_for_the_kernels(tmp_path, n_head, head_dim, says):
     sizes = {
         "attn_q": (n_head * head_dim, 256), "attn_k": (head_dim, 256), "attn_v": (head_dim, 256),
         "attn_output": (256, n_head * head_dim),
@@ -241,7 +241,7 @@ def test_types_without_kernels(tmp_path, name, type_name):
 
 
 @pytest.mark.parametrize("byte", [0xFF, 0x7E])
-def test_weights_that_are_no_numbers(source, tmp_path, byte):
+def test_weights_that_are_nan(source, tmp_path, byte):
     """Every block NaN or huge: a text comes out, or an error; the process lives."""
 
     def spoil(name, data, shape, type):
@@ -250,7 +250,7 @@ def test_weights_that_are_no_numbers(source, tmp_path, byte):
     works(rewritten(source, tmp_path / "model.gguf", None, spoil))
 
 
-def test_what_is_no_model(tmp_path):
+def test_files_that_are_not_models(tmp_path):
     (tmp_path / "empty.gguf").write_bytes(b"")
     (tmp_path / "text.gguf").write_text("version https://git-lfs.github.com/spec/v1\n")
     (tmp_path / "folder.gguf").mkdir()

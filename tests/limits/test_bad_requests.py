@@ -1,4 +1,4 @@
-"""Prompts, parameters and arguments of every kind: an answer, or a RealizarError in one line that says why."""
+"""Prompts, parameters and arguments of every kind: a completion, or a RealizarError of one line with the reason."""
 
 import math
 
@@ -67,7 +67,7 @@ def test_sampling_params(llm, name):
 @pytest.mark.parametrize(
     "method", ["generate", "stream", "logits", "tokenize", "detokenize", "chat", "score", "infill"]
 )
-def test_things_given_to_methods(llm, method):
+def test_arguments_of_methods(llm, method):
     ask = getattr(llm, method)
     for thing in THINGS:
         more = {"generate": [SHORT], "stream": [SHORT], "chat": [SHORT], "score": ["a"], "infill": ["a"]}.get(
@@ -99,7 +99,7 @@ def test_messages(llm):
         answers(llm.generate, ["a", thing], SHORT)
 
 
-def test_what_the_errors_say(llm):
+def test_error_messages(llm):
     n_vocab = llm.tokenizer.n_vocab
     cases = [
         ([], ParameterError, "the prompt has no tokens"),

@@ -1,4 +1,4 @@
-"""What loading costs: modules, pages of the file and memory, each counted in a fresh process."""
+"""The cost of loading: modules, pages of the file and memory, each counted in a fresh process."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def measure(code, *arguments):
     return json.loads(done.stdout)
 
 
-def test_plugins_load_themselves_and_the_door():
+def test_a_plugin_imports_only_the_plugin_api():
     n, modules = measure(PLUGINS)
     assert n >= 3
     assert [
@@ -88,7 +88,7 @@ def test_plugins_load_themselves_and_the_door():
     ] == []
 
 
-def test_import_needs_no_late_library_and_no_entry_points():
+def test_import_loads_no_optional_library_and_no_entry_points():
     code = (
         "import importlib.metadata, json, sys\n"
         "def refuse(**_): raise SystemExit('entry points were looked for')\n"
@@ -126,7 +126,7 @@ def test_memory(model):
 
 
 @pytest.mark.parametrize("model", ["tiny", pytest.param(SMOLLM2, marks=pytest.mark.slow)])
-def test_memory_is_given_back(model):
+def test_memory_is_released(model):
     path = LLAMA if model == "tiny" else real(model)
     sizes = measure(GIVEN_BACK, path)
     print(f"{model}: MiB after each close: {[size >> 20 for size in sizes]}")
@@ -134,7 +134,7 @@ def test_memory_is_given_back(model):
 
 
 @needs_proc
-def test_files_are_let_go():
+def test_files_and_threads_are_released():
     code = """
 import gc, json, os, sys
 from realizar import LLM

@@ -1,4 +1,4 @@
-"""fork() while other threads are at everything that has locks: the child works, and so does the parent."""
+"""fork() while other threads use everything that has locks: the child works, and so does the parent."""
 
 import faulthandler
 import os
@@ -97,7 +97,7 @@ print("true")
 
 
 @pytest.mark.parametrize("path", [LLAMA, pytest.param(QWEN2, marks=pytest.mark.slow)], ids=["llama", "qwen2"])
-def test_a_child_works_whatever_the_threads_of_its_parent_did(path, tmp_path):
+def test_a_child_works_whatever_other_threads_did(path, tmp_path):
     """At commit 0bc8e36 the child hung in 2 of 8 tries with a regex."""
     expected = run(tmp_path, EXPECTED.removeprefix(HEAD), path)
     assert run(tmp_path, BUSY, path, expected)
@@ -148,7 +148,7 @@ def test_a_fork_waits_for_a_lock():
     assert takes(lock)
 
 
-def test_a_lock_that_is_held_for_long_is_new_in_the_child(monkeypatch):
+def test_a_lock_held_too_long_is_new_in_the_child(monkeypatch):
     monkeypatch.setattr(forks, "FORK_TIMEOUT_S", 0.0)
     held, free = forks.Lock(), forks.Lock()
     holder = Holder(held)
@@ -159,7 +159,7 @@ def test_a_lock_that_is_held_for_long_is_new_in_the_child(monkeypatch):
     assert takes(held)
 
 
-def test_who_forks_keeps_what_it_holds():
+def test_the_forking_thread_keeps_its_locks():
     lock = forks.Lock()
 
     def is_kept():
@@ -175,7 +175,7 @@ def test_who_forks_keeps_what_it_holds():
     assert takes(lock)
 
 
-def test_threads_that_fork_at_once():
+def test_concurrent_forks():
     locks, found = [forks.Lock() for _ in range(5)], []
     threads = [
         threading.Thread(target=lambda: found.append(in_child(lambda: all(map(takes, locks))))) for _ in range(6)
@@ -195,7 +195,7 @@ def test_locks_are_not_kept_alive():
 
 
 def test_what_a_signal_handler_raises_leaves_no_lock_held():
-    """Python looks for signals where a function begins and behind each call; its profiler is called there, too.
+    """Python checks for signals where a function begins and after each call; its profiler is called there, too.
 
     A lock that the main thread held for ever let it go on itself, and stopped all others.
     """

@@ -1,4 +1,4 @@
-"""A process whose address space is limited: an answer, or a RealizarError that says how much was asked for."""
+"""A process with limited address space: a completion, or a RealizarError that says how much was asked for."""
 
 import sys
 
@@ -45,9 +45,9 @@ print(json.dumps(found))
 
 @pytest.mark.parametrize("load", ["mmap", "read"])
 @pytest.mark.parametrize("path", [LLAMA, QWEN2], ids=["llama", "qwen2"])
-def test_every_limit_gives_an_answer_or_an_error_of_ours(path, load, tmp_path):
+def test_every_limit_gives_a_completion_or_a_typed_error(path, load, tmp_path):
     found = run(tmp_path, SWEEP, path, load)
     assert [text for text in found if not text or text.startswith("untyped")] == []
-    assert f"there is no memory for its {path.stat().st_size / 2**20:.1f} MiB" in found[0]
+    assert f"out of memory for its {path.stat().st_size / 2**20:.1f} MiB" in found[0]
     assert found[-1] == "an answer"
     assert len(set(found)) > 3

@@ -1,4 +1,4 @@
-"""What `realizar plan` says of memory, held against a process that runs the model."""
+"""The memory that `realizar plan` predicts, compared with a process that runs the model."""
 
 import json
 
@@ -59,7 +59,7 @@ def test_memory(model, n_seqs, capsys):
 
 
 @pytest.mark.parametrize("path", [LLAMA, QWEN2])
-def test_numbers_go_together(path, capsys):
+def test_estimates_are_consistent(path, capsys):
     one, four = planned(path, capsys), planned(path, capsys, "--seqs", "4", "--kv-type", "f32")
     assert sum(one["type_bytes"].values()) == one["memory"]["weights"]
     assert one["memory"]["cache"] == 2048 * one["cache_bytes_per_token"]
@@ -97,7 +97,7 @@ def test_the_graph(capsys, monkeypatch):
     assert "cache group 0: full, layers 0, 1" in out
 
 
-def test_the_picture():
+def test_the_graphviz_output():
     """In graphviz' language, whether it is installed or not."""
     from realizar.cli.drawing import dot
     from realizar.model import load

@@ -1,4 +1,4 @@
-"""Threads and processes around the pool: forks, more threads than CPUs, quotas, masks, many callers."""
+"""Threads and processes around the thread pool: forks, oversubscription, quotas, affinity masks, many callers."""
 
 import os
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from realizar import LLM
+from realizar.backends.cpu import backend
 from realizar.backends.cpu.threads import default_threads
-from realizar.engine import runner
 from tests.limits.models import LLAMA, QWEN2, SMOLLM2, real
 from tests.limits.scripts import EXPECTED, HEAD, run
 
@@ -161,7 +161,7 @@ def test_multiprocessing(path, expected, tmp_path, method):
     assert run(tmp_path, MULTIPROCESSING.replace("{method!r}", repr(method)), path, expected)
 
 
-def test_four_llms_and_four_callers(path, expected, tmp_path):
+def test_four_llms_with_four_threads_each(path, expected, tmp_path):
     assert run(tmp_path, FOUR_LLMS, path, expected)
 
 
@@ -174,7 +174,7 @@ def test_more_threads_than_cpus(path, expected, tmp_path, cpus, n_threads):
 
 
 @needs_taskset
-def test_a_mask_of_one_cpu_is_obeyed(path, expected, tmp_path):
+def test_an_affinity_mask_of_one_cpu_is_respected(path, expected, tmp_path):
     mask = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
     assert run(tmp_path, COUNT, path, expected, mask) == 1
 
@@ -184,7 +184,7 @@ def test_openmp_variables_are_ignored(path, expected, tmp_path):
     assert run(tmp_path, COUNT, path, expected, **foreign) == default_threads().n
 
 
-def test_a_quota_in_invented_cgroups(tmp_path, monkeypatch):
+def test_a_quota_in_fake_cgroups(tmp_path, monkeypatch):
     files = {
         "proc/self/cgroup": "0::/job\n",
         "proc/self/mountinfo": "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
@@ -193,7 +193,7 @@ def test_a_quota_in_invented_cgroups(tmp_path, monkeypatch):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(runner, "default_threads", lambda: default_threads(tmp_path))
+    monkeypatch.setattr(backend, "default_threads", lambda: default_threads(tmp_path))
     with LLM(LLAMA) as llm:
         assert llm.engine.runner.n_threads == 1
 

@@ -1,4 +1,4 @@
-"""Same bits at the facade: what is said depends on the tokens, the seed and nothing else."""
+"""Bitwise reproducible completions through LLM: they depend on the tokens and the seed only."""
 
 import threading
 
@@ -81,7 +81,7 @@ def test_threads(make, tokens, logits, alone, n_threads):
 
 
 @pytest.mark.parametrize("isa", table.available())
-def test_instruction_sets(make, tokens, logits, alone, isa):
+def test_isa_levels(make, tokens, logits, alone, isa):
     before = table.current()
     table.use(isa)
     try:
@@ -93,12 +93,12 @@ def test_instruction_sets(make, tokens, logits, alone, isa):
 
 
 @pytest.mark.parametrize("n_batch", [1, 7, 64, 100])
-def test_cuts_of_the_prompt(make, tokens, logits, n_batch):
+def test_chunked_prefill(make, tokens, logits, n_batch):
     np.testing.assert_array_equal(make(n_batch=n_batch).logits(tokens), logits)
 
 
 @pytest.mark.parametrize("n_batch", [1, 7])
-def test_cuts_of_a_prompt_that_is_continued(make, alone, n_batch):
+def test_chunked_prefill_of_a_cached_prompt(make, alone, n_batch):
     assert said(make(n_batch=n_batch).generate(PROMPTS, PARAMS)) == alone
 
 
@@ -131,8 +131,8 @@ def test_cached_prefix(make, alone):
     assert said([completion]) == said(make().generate(longer, PARAMS[1]))
 
 
-def test_cached_prefix_after_much_else(make, alone):
-    """Blocks are handed out anew meanwhile, some of the prefix and some behind it."""
+def test_cached_prefix_after_other_requests(make, alone):
+    """Meanwhile blocks are reallocated, some of the prefix and some after it."""
     llm = make(n_seqs=1)
     for seed in range(6):
         llm.generate(PROMPTS[seed % 4] * (1 + seed % 2), SamplingParams(temperature=1.0, seed=seed, max_tokens=40))
@@ -140,7 +140,7 @@ def test_cached_prefix_after_much_else(make, alone):
 
 
 def test_turns_of_a_chat(make):
-    """A conversation in one LLM, each turn beside the same turn in a new one."""
+    """A conversation in one LLM, each turn compared with the same turn in a new one."""
     messages, answers, cached = [], [], []
     llm = make(n_ctx=512)
     for text in ("Hello! Who are you, and where do you live?", "And what is 2 + 2?", "Thank you."):
@@ -154,7 +154,7 @@ def test_turns_of_a_chat(make):
         assert said([make(n_ctx=512).chat(messages[: 2 * turn + 1], PARAMS[0])]) == answer
 
 
-def test_streams_beside_each_other(make, alone):
+def test_concurrent_streams(make, alone):
     llm = make()
     streams = [llm.stream(prompt, params) for prompt, params in zip(PROMPTS, PARAMS, strict=True)]
     next(streams[3])

@@ -1,4 +1,4 @@
-"""Every benchmark runs: once, with its first parameters."""
+"""Every benchmark runs once, with its first parameters."""
 
 import importlib
 import subprocess

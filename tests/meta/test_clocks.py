@@ -30,7 +30,6 @@ ALLOWED = {
     "tests/peers/test_greedy.py": "gives the comparison with llama.cpp more time than pytest's own limit",
     "tests/sampling/grammar/suite.py": "gives up a download that does not come and skips the test",
     "tests/sampling/grammar/test_exit.py": "sleeps, so that a premature end is likely to be seen; a right one waits",
-    "tests/tools/soak.py": "lets other threads run while it waits for the loop to give everything back",
     "tests/tokenizer/test_chat.py": "a fixed date in place of today's",
 }
 

@@ -1,4 +1,4 @@
-"""Documents that stay true: generated tables, links, paths, and commands."""
+"""Documents are up to date: generated tables, links, paths, commands, and the standard terms."""
 
 import re
 import subprocess

@@ -30,7 +30,7 @@ def judged(gate, folder, changed=()):
     return gate.judge(gate.read(folder, "a" * 40), gate.read(folder, "b" * 40), list(changed))
 
 
-def test_five_percent(gate, tmp_path):
+def test_a_time_may_be_five_percent_worse(gate, tmp_path):
     stored(tmp_path, "a" * 40, [1.0, 2.0])
     stored(tmp_path, "b" * 40, [1.04, 1.0])
     assert judged(gate, tmp_path) == []
@@ -39,7 +39,7 @@ def test_five_percent(gate, tmp_path):
     assert line.startswith("decode.Decode.time_step 'Q5_0': 1.10 x")
 
 
-def test_what_the_run_cannot_tell_apart_passes(gate, tmp_path):
+def test_overlapping_intervals_pass(gate, tmp_path):
     stored(tmp_path, "a" * 40, [1.0, 2.0], spread=0.1)
     stored(tmp_path, "b" * 40, [1.1, 2.2], spread=0.1)
     assert judged(gate, tmp_path) == []
@@ -57,7 +57,7 @@ def test_results_must_be_there(gate, tmp_path):
         gate.read(tmp_path, "a" * 40)
 
 
-def test_what_fails_now_is_worse_and_what_skips_is_not(gate, tmp_path):
+def test_a_new_failure_is_worse_and_a_skip_is_not(gate, tmp_path):
     for commit in ("a" * 40, "b" * 40):
         stored(tmp_path, commit, [1.0, 2.0])
     path = tmp_path / "vm" / "bbbbbbbb-virtualenv-py3.11.json"
@@ -65,5 +65,5 @@ def test_what_fails_now_is_worse_and_what_skips_is_not(gate, tmp_path):
     whole["results"]["decode.Decode.time_step"][0] = [None, float("nan")]
     whole["results"]["load.Load.time_llm"] = [None, [], "1"]  # the old commit had no such benchmark
     path.write_text(json.dumps(whole))
-    assert judged(gate, tmp_path) == ["decode.Decode.time_step 'Q4_K': it fails, or takes too long"]
+    assert judged(gate, tmp_path) == ["decode.Decode.time_step 'Q4_K': fails or times out"]
     assert gate.judge(gate.read(tmp_path, "b" * 40), gate.read(tmp_path, "a" * 40), []) == []

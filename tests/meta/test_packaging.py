@@ -1,4 +1,4 @@
-"""What pyproject.toml promises: entry points that exist, extras that the documents name."""
+"""pyproject.toml is consistent: entry points exist, and so do the extras that documents name."""
 
 import importlib
 import re
@@ -16,12 +16,12 @@ def test_every_plugin_file_is_an_entry_point():
     assert PROJECT["entry-points"]["realizar"] == {name: f"realizar_plugins.{name}" for name in PLUGINS}
 
 
-def test_the_program_is_there():
+def test_the_console_script_exists():
     module, function = PROJECT["scripts"]["realizar"].split(":")
     assert callable(getattr(importlib.import_module(module), function))
 
 
-def test_the_version_is_said_once():
+def test_the_version_is_the_same_everywhere():
     import realizar
 
     assert PROJECT["version"] == realizar.__version__
@@ -34,7 +34,7 @@ def test_extras_that_the_documents_name_exist():
             assert set("".join(names).split(",")) <= set(PROJECT["optional-dependencies"]), document.name
 
 
-def test_every_dependency_has_its_reason_written_down():
+def test_every_dependency_is_explained_in_a_decision():
     reasons = "\n".join(p.read_text() for p in (ROOT / "docs/decisions").glob("*.md"))
     for requirement in PROJECT["dependencies"]:
         name = re.match(r"[\w-]+", requirement)[0]

@@ -1,4 +1,4 @@
-"""The documents for writers of plugins: their code runs, and no hook or method is missing."""
+"""The documents for plugin authors: their code runs, and no hook or method is missing."""
 
 import inspect
 import re
@@ -42,11 +42,11 @@ def tutorial():
     return names
 
 
-def test_the_tutorials_code_runs(tutorial):
+def test_the_code_of_the_tutorial_runs(tutorial):
     assert {"Phi2", "Short", "Experts", "Converted"} <= set(tutorial)
 
 
-def test_the_tutorials_phi_2_computes_what_the_shipped_one_does(tutorial):
+def test_phi_2_of_the_tutorial_equals_the_shipped_one(tutorial):
     with GGUFFile(FIXTURES / "phi/model-q4_k_m.gguf") as file:
         logits = []
         for architecture in (tutorial["Phi2"](), registry.default().architecture("phi2")):
@@ -56,7 +56,7 @@ def test_the_tutorials_phi_2_computes_what_the_shipped_one_does(tutorial):
     np.testing.assert_array_equal(*logits)
 
 
-def test_the_tutorials_table_of_names_is_the_shipped_one(tutorial):
+def test_tensor_names_of_the_tutorial_equal_the_shipped_ones(tutorial):
     assert tutorial["Converted"].checkpoint.names == registry.default().architecture("phi2").checkpoint.names
 
 
@@ -80,5 +80,5 @@ def test_every_method_has_an_entry(name):
         assert parameter in heading
 
 
-def test_the_version_stands_in_the_documents():
+def test_the_api_version_is_documented():
     assert f'realizar_api = "{registry.API_VERSION}"' in sections("plugins.md")["What is stable"]

@@ -1,4 +1,4 @@
-/* Every kernel of every tier on random inputs beside guard pages: the scalar tier's bits, and these near float64.
+/* Every kernel of every ISA level on random inputs next to guard pages: the scalar bits, and these near float64.
  *
  * kernels_harness [ROUNDS [SEED]]: each round tries one of each kind. A failure names the kernel, its shape and the seed
  * of its round, which repeats it alone: kernels_harness 1 SEED. */

@@ -1,9 +1,9 @@
-/* Loops written in assembly: the second method that the rates of the probes are held to.
+/* Loops written in assembly, with which the rates of the probes are compared.
  *
  *     rates_harness KIND ISA    prints operations (read: bytes) per second of one thread, the best of some runs
  *
- * Each multiplies as the probe of that name does (realizar/_kernels/src/probe.c). For the scalar level it is the loop of
- * the level itself, as the compiler vectorizes it: build with the flags of the extension modules. */
+ * Each multiplies as the probe of that name does (realizar/_kernels/src/probe.c). For `scalar` it is the loop of
+ * the kernels themselves, as the compiler vectorizes it: build with the flags of the extension modules. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

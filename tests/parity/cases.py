@@ -1,4 +1,4 @@
-"""Where the parity files are: the whole set beside the checkout if it is there, else the few that are committed."""
+"""Where the parity files are: the whole set next to the checkout if it is there, else the few that are committed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Encoders and encoder-decoders through the facade, against transformers and llama.cpp on tiny random models."""
+"""Encoders and encoder-decoders through LLM, against transformers and llama.cpp on tiny random models."""
 
 from functools import cache
 
@@ -70,7 +70,7 @@ def test_embeddings(path, pooling):
 
 
 @each(ANSWERERS)
-def test_logits_of_an_answer(path):
+def test_decoder_logits(path):
     want, bound, llama_cpp = exact(path, "logits", "hf_logits")
     tokens, answer = ids(path), ids(path, "dec_tokens")
     with LLM(path, activations="f32", kv_type="f32") as llm:
@@ -83,7 +83,7 @@ def test_logits_of_an_answer(path):
 
 
 @each(ANSWERERS)
-def test_greedy_answers(path):
+def test_greedy_completions(path):
     arrays, name = golden(path), path.stem.removeprefix("model-")
     kind = f"{name}_exact" if f"greedy_{name}_exact" in arrays else None
     want = arrays[f"greedy_{kind}"] if kind else arrays["hf_greedy"]

@@ -80,7 +80,7 @@ def test_int8(path):
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path.parent.name in cases.EXPERTS], ids=cases.name)
-def test_int8_with_the_exact_choices(path):
+def test_int8_with_the_experts_of_the_exact_run(path):
     """Every token goes to the experts of the exact run, so that the whole array can be compared."""
     want, model = exact(path)[0], load(path)
     parts = [(0, 0, [int(t) for t in golden(path.parent)["tokens"]])]
@@ -118,7 +118,7 @@ def test_greedy(path):
     model.close()
 
 
-def test_whole_set():
+def test_all_parity_files():
     """Says in the report whether the whole set was compared."""
     if not cases.WHOLE_SET.is_dir():
         pytest.skip(f"{cases.WHOLE_SET} is not there: only the committed files were compared")

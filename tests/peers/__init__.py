@@ -1,1 +1,1 @@
-"""Tests beside another implementation (extra: peers) on the real models; skipped where either is missing."""
+"""Comparisons with other implementations (extra: peers) on real models; skipped where either is missing."""

@@ -65,7 +65,7 @@ def test_a_build_is_not_compared_with_itself():
     assert "the build that it is compared with" in done.stderr
 
 
-def test_what_cannot_be_compared(tmp_path):
+def test_errors(tmp_path):
     assert "nothing to compare with" in compare("--no-llama").stderr
     assert "no virtual environment" in compare("--no-llama", "--baseline", tmp_path).stderr
     assert "invalid choice" in compare("--activations", "int3").stderr

@@ -1,4 +1,4 @@
-"""asv_bench/compare.py on a tiny model: every kind of phase in both programs, and the picture of it."""
+"""asv_bench/compare.py on a tiny model: every kind of phase in both programs, and the roofline picture."""
 
 import json
 import subprocess
@@ -53,6 +53,6 @@ def test_encoders():
     assert "decode" not in done.stdout
 
 
-def test_what_cannot_be_measured():
+def test_errors():
     for arguments in (("--depth", "5"), ("-p", "0", "-n", "0"), ("--batch", "0"), ("--encode", "600")):
         assert "error:" in compare(*arguments).stderr

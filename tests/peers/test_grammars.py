@@ -1,4 +1,4 @@
-"""GBNF beside llama.cpp: its published grammars allow the same tokens all along their texts, and refuse the same.
+"""GBNF compared with llama.cpp: its published grammars allow and refuse the same tokens along their texts.
 
 Five of them are constants of llama-cpp-python; REALIZAR_GBNF may name the folder of llama.cpp's sources with all.
 """
@@ -19,7 +19,7 @@ from realizar.tokenizer import Tokenizer
 from tests.tokenizer.vocabularies import of_file, real
 
 lib = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (extra: peers)")
-from llama_cpp import llama_grammar  # noqa: E402  (behind the check that it is there)
+from llama_cpp import llama_grammar  # noqa: E402  (after the check that it is installed)
 
 PATH = real("smollm2")
 QUIET = lib.llama_log_callback(lambda *_: None)  # llama.cpp keeps a pointer to it
@@ -101,7 +101,7 @@ def is_whole(token: bytes) -> bool:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_the_same_tokens_are_allowed_at_each_place(
+def test_the_same_tokens_are_allowed_at_each_position(
     name: str, vocab: Any, tokenizer: Tokenizer, factory: ConstraintFactory
 ) -> None:
     everything = [i for i in range(tokenizer.n_vocab) if not tokenizer.is_hidden(i) or i in tokenizer.eog_ids]

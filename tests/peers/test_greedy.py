@@ -1,4 +1,4 @@
-"""Greedy texts and logits of the real models beside llama.cpp's: with exact activations, and where both round them."""
+"""Greedy completions and logits of the real models compared with llama.cpp's, with exact and int8 activations."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ def _relative_error(logits: np.ndarray, exact: np.ndarray) -> float:
     return float(np.linalg.norm(logits - exact) / np.linalg.norm(exact))
 
 
-def test_exact_texts_equal_those_of_the_dequantized_file(exact, prompts, exact_texts, dequantized):
+def test_exact_completions_equal_those_of_the_dequantized_file(exact, prompts, exact_texts, dequantized):
     with _theirs(dequantized, "f32", prompts) as llama:
         gaps = _gaps(exact, prompts, exact_texts, llama.greedy(prompts, N_TOKENS))
-    told = _told("exact beside llama.cpp on float32 weights", gaps)
+    told = _told("exact and llama.cpp on float32 weights", gaps)
     assert len(gaps) * 20 <= len(PROMPTS), told
 
 
-def test_int8_texts_part_only_where_it_hardly_matters(exact, prompts, path):
+def test_int8_completions_differ_only_at_small_gaps(exact, prompts, path):
     with _ours(path, activations="int8", kv_type="f16") as llm:
         ours = _greedy(llm, prompts)
     with _theirs(path, "f16", prompts) as llama:
@@ -122,8 +122,8 @@ def test_int8_texts_part_only_where_it_hardly_matters(exact, prompts, path):
     with _theirs(path, "f16", prompts, flash=True) as llama:
         control = llama.greedy(prompts, N_TOKENS)
     gaps = _gaps(exact, prompts, ours, theirs)
-    told = _told("int8 beside llama.cpp", gaps)
-    told += "\n" + _told("llama.cpp beside itself with flash attention", _gaps(exact, prompts, control, theirs))
+    told = _told("int8 and llama.cpp", gaps)
+    told += "\n" + _told("llama.cpp with and without flash attention", _gaps(exact, prompts, control, theirs))
     if len(gaps) * 20 > 8 * len(PROMPTS) or max(gaps.values(), default=0.0) > MAX_GAP:
         pytest.xfail(f"rounding decides; see docs/performance-notes.md\n{told}")
 

@@ -1,4 +1,4 @@
-"""Samplers beside llama.cpp's own on the same logits: which candidates are left, and their probabilities."""
+"""Samplers compared with llama.cpp's on the same logits: which candidates are kept, and their probabilities."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def check(ours: Sampler | tuple[Sampler, ...], peer: Any, x: Logits, history: li
 
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("seed", range(8))
-def test_as_llama_cpp(name: str, seed: int) -> None:
+def test_samplers_equal_llama_cpp(name: str, seed: int) -> None:
     ours, peer = PAIRS[name]
     x = (np.random.default_rng(seed).standard_normal(N_VOCAB) * (1 + seed % 4)).astype(np.float32)
     check(ours, peer(), x, HISTORY)

@@ -1,4 +1,4 @@
-"""Real chat templates beside jinja2's own sandbox, set up as in transformers: the same prompts.
+"""Real chat templates in our sandbox and in jinja2's, configured as in transformers: the same prompts.
 
 llama.cpp publishes about seventy of them (models/templates, also in the sdist of llama-cpp-python); the environment
 variable REALIZAR_CHAT_TEMPLATES names their folder.

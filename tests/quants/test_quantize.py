@@ -72,10 +72,10 @@ def test_round_trip_error(name, scale):
 
 @pytest.mark.parametrize("name", ["Q3_K", "Q4_K", "Q5_K", "Q6_K"])
 def test_k_quants_have_a_smaller_error_than_legacy_formats(name):
-    kin = {"Q3_K": "Q2_K", "Q4_K": "Q4_1", "Q5_K": "Q5_1", "Q6_K": "Q5_1"}[name]
+    legacy = {"Q3_K": "Q2_K", "Q4_K": "Q4_1", "Q5_K": "Q5_1", "Q6_K": "Q5_1"}[name]
     x = normal(32, 1024, seed=5)
-    error = {n: rms(dequantize(quantize(x, n), n) - x) for n in (name, kin)}
-    assert error[name] < error[kin]
+    error = {n: rms(dequantize(quantize(x, n), n) - x) for n in (name, legacy)}
+    assert error[name] < error[legacy]
 
 
 @pytest.mark.parametrize("name", QUANTIZED)
@@ -114,7 +114,7 @@ def test_bf16_preserves_nan():
 
 @pytest.mark.parametrize("name", QUANTIZED)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_not_finite(name, bad):
+def test_non_finite_values(name, bad):
     x = normal(1, 256)
     x[0, 17] = bad
     with pytest.raises(ParameterError, match="infinite or NaN"):

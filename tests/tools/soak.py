@@ -1,4 +1,4 @@
-"""Requests without end, with cancels, faults, deadlines and preemptions by lot: nothing may be left behind.
+"""Soak test: many requests with random cancels, faults, deadlines and preemptions leave nothing behind.
 
     python -m tests.tools.soak 10000
 
@@ -10,13 +10,13 @@ import math
 import random
 import sys
 import threading
-import time
 import weakref
 
 from realizar.engine.engine import Engine
 from realizar.engine.output import ErrorEvent, FinishEvent
 from realizar.errors import RealizarError
 from realizar.params import EngineParams, SamplingParams
+from tests.clocks import wait_until
 from tests.engine.fake import PLANS, FakeModel, check_cache
 
 N_OPEN = 24
@@ -95,7 +95,7 @@ class Soak:
             self.engine.scheduler._timed.append(handle.request)
         elif what < 0.22:
             self.model.program.fail = MemoryError()
-            time.sleep(0)
+            self.read()
             self.model.program.fail = None
 
     def read(self):
@@ -128,8 +128,8 @@ class Soak:
                 self.read()
         while self.open:
             self.read()
-        while self.engine.scheduler.running or self.engine.scheduler.waiting or self.engine.scheduler._new:
-            time.sleep(0.001)
+        scheduler = self.engine.scheduler
+        wait_until(lambda: not (scheduler.running or scheduler.waiting or scheduler._new))
         self.engine.close()
         self.large.close()
         check_cache(self.engine.cache, [])

@@ -1,4 +1,4 @@
-"""Files of tools/geometry.py, made smaller: typed as llama.cpp types them, equal by seed, and they compute."""
+"""Files of tools/geometry.py, made smaller: formats as llama.cpp assigns them, reproducible by seed, and they run."""
 
 import importlib
 from collections import Counter
@@ -58,7 +58,7 @@ def small(geometry, name):
         ),
     ],
 )
-def test_types_and_numbers(geometry, name, types, tmp_path):
+def test_formats_and_sizes(geometry, name, types, tmp_path):
     path = tmp_path / "model.gguf"
     geometry.write(small(geometry, name), path)
     with GGUFFile(path) as file:
@@ -91,7 +91,7 @@ def test_a_row_is_about_a_billion_parameters(geometry):
         assert {tensor.type for tensor in geometry.tensors(row, hp)} <= {*FORMATS}, name
 
 
-def test_one_type_and_equal_files(geometry, tmp_path):
+def test_one_format_and_reproducible_files(geometry, tmp_path):
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         (tmp_path / folder).mkdir()
         geometry.write(small(geometry, "llama-3.2-1b"), tmp_path / folder / "model.gguf", "Q5_0", seed)

@@ -1,4 +1,4 @@
-"""Attention: every faster tier has the scalar tier's bits, whatever the shapes, borders and values."""
+"""Attention of every ISA level has the bits of the scalar one, for any shapes, borders and values."""
 
 from itertools import pairwise
 
@@ -76,7 +76,7 @@ def test_same_bits_as_scalar(isa, call):
 @pytest.mark.parametrize("kv_type", ["f32", "f16"])
 @pytest.mark.parametrize(("head_dim_k", "head_dim_v"), [(576, 512), (96, 64), (60, 40), (300, 300)])
 @pytest.mark.parametrize("n_head", [1, 96])
-def test_values_that_are_a_part_of_their_keys(isa, kv_type, head_dim_k, head_dim_v, n_head):
+def test_mla_values_inside_their_keys(isa, kv_type, head_dim_k, head_dim_v, n_head):
     rng = np.random.default_rng(0)
     q, k = (rng.standard_normal((70, n, head_dim_k), np.float32) for n in (n_head, 1))
     v, types = np.ascontiguousarray(k[..., :head_dim_v]), {"k_type": kv_type, "v_type": kv_type}
