@@ -21,8 +21,8 @@ Sampling: ``logit_scan.pyx`` summarizes the logits of a step with all threads; `
 ``token_filters.pyx``, ``distribution.pyx``, ``diversity.pyx`` and ``infill.pyx`` have the samplers, one group each.
 
 ``avxvnni`` is a column between avx2 and avx512: the products of ``avx2/`` once more, with ``avxvnni/dot.h`` in place of
-``avx2/dot.h``. ``amx`` stands on avx512: the K formats with many tokens, on tile registers. ``streams.h`` is the order
-in which products read rows, ``avx512/micro.h`` what those with many tokens share. Every column gives the bits of
-``scalar/`` (docs/kernels.md spells them out). ``plan.pyx`` owns ``src/exec*.c``, which walks the ops without the GIL,
-and ``src/pool.c``, the threads that do.
+``avx2/dot.h``. ``amx`` extends avx512: the K formats with many tokens, on tile registers. ``streams.h`` is the order in
+which products read weight rows, ``avx512/micro_kernels.h`` has what the products with many tokens share. Every column
+gives the bits of ``scalar/`` (docs/kernels.md is the specification). ``plan.pyx`` owns ``src/exec*.c``, which runs the
+ops without the GIL, and ``src/pool.c``, the thread pool.
 """

@@ -34,9 +34,9 @@ cdef extern from "realizar/exec.h" nogil:
         float *data
         size_t ld
     struct rz_weight:
-        rz_matmul_fn *few
-        rz_matmul_fn *many
-        rz_tokens_fn *most
+        rz_matmul_fn *gemv
+        rz_matmul_fn *gemm
+        rz_tokens_fn *gemm_tokens
         const char *data
         size_t stride
         size_t n_row
@@ -145,10 +145,10 @@ cdef extern from "realizar/exec.h" nogil:
     size_t rz_act_bytes(size_t k, int block)
     size_t rz_route_scratch(size_t n_expert)
     int rz_program_run(rz_program *program, const rz_batch *batch)
-    int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_TAKE_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM
+    int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GATHER_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM
     int RZ_OP_ADD, RZ_OP_MUL
     int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID
     int RZ_OP_RELU, RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
-    int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_SHORT_CONV, RZ_OP_SCAN, RZ_OP_COPY_HEADS
-    int RZ_OP_QUANTIZE_HEADS, RZ_OP_LINEAR_HEADS, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
+    int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_COPY_HEADS
+    int RZ_OP_QUANTIZE_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM

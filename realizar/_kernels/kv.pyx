@@ -1,4 +1,4 @@
-"""Cached keys and values: the names of their types, the bytes of their blocks, what attention takes at once."""
+"""Cached keys and values: the names of their types, the bytes of their blocks, the keys of an attention split."""
 
 from realizar._kernels.table cimport (
     RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_F16, RZ_KV_F32, RZ_KV_INT8, rz_kv_bytes,

@@ -14,20 +14,20 @@ cdef class Program:
     cdef rz_program program
     cdef const unsigned char[::1] arena
     cdef size_t n_batch, capacity, max_k, max_row, max_head
-    cdef bint f32  # products meet floats, whatever their weights' format
+    cdef bint f32  # activations stay floats, whatever the weights' format
     cdef list keep
     cdef object lock, scratch
 
     # checked addresses: rows of n floats, quantized rows of n elements, n floats, n integers, a weight
     cdef void *at(self, size_t offset, size_t n_bytes) except NULL
     cdef rz_rows rows(self, view, size_t n) except *
-    cdef char *records(self, view, size_t n, int block) except? NULL
-    # elements of a block of the records that a format is multiplied with; 0 where it meets floats
+    cdef char *q_rows(self, view, size_t n, int block) except? NULL
+    # activation block of a format: elements of a block of its quantized inputs; 0: its inputs are floats
     cdef int product_block(self, str format) except -1
     cdef const float *floats(self, array, size_t n) except? NULL
     cdef const int32_t *ints(self, array, size_t n) except NULL
     cdef const char *weight(self, array, size_t n_bytes, size_t *n_row, size_t *stride) except NULL
-    # a weight of k columns with its kernels; its input, records of a block or floats
+    # a weight of k columns with its kernels; its input, quantized rows of a block or floats
     cdef void product(self, rz_weight *m, str format, data, size_t k) except *
     cdef void product_input(self, rz_weight *m, size_t k, int block, x, act32, act256) except *
     # a zeroed op at the end of the array; the pointer holds until the next call

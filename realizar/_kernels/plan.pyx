@@ -14,14 +14,14 @@ from realizar._kernels.exec cimport (
     RZ_OP_ADD, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU,
     RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE,
     RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SWIGLU,
-    RZ_OP_TAKE_ROWS, exec_kernels, rz_act_bytes, rz_batch, rz_counter, rz_format_kernels, rz_op,
+    RZ_OP_GATHER_ROWS, exec_kernels, rz_act_bytes, rz_batch, rz_counter, rz_format_kernels, rz_op,
     rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_reach, rz_rope, rz_rows,
     rz_scratch_bytes, rz_weight,
 )
 from realizar._kernels.table cimport kernels
 
 _CODES = {
-    "take_rows": RZ_OP_TAKE_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
+    "take_rows": RZ_OP_GATHER_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
     "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "scale_rows": RZ_OP_SCALE_ROWS, "softcap": RZ_OP_SOFTCAP,
     "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU, "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU,
     "swiglu": RZ_OP_SWIGLU, "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
@@ -30,11 +30,11 @@ _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
 _EMBED = {"token": RZ_OP_EMBED, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES}
 
 N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
-"""How many int8 records a row is quantized to, for each kind of activations."""
+"""Quantized int8 rows per row, for each kind of activations."""
 
 
 def act_bytes(size_t k, int block, str activations not None):
-    """Bytes of the activation records of a row of k elements in blocks of `block` (32 or 256)."""
+    """Bytes of the quantized activation row of k elements in blocks of `block` (32 or 256), of both rows for int16."""
     return N_PLANES[activations] * rz_act_bytes(k, block)
 
 
@@ -63,15 +63,15 @@ cdef class Pool:
         return rz_pool_size(self.pool)
 
     cdef int run(self, rz_pool_fn *work, void *arg) noexcept nogil:
-        """Other work than a program's, on every worker; 0, or an errno when the threads cannot start."""
+        """Run other work than a program's on every worker; 0, or an errno when the threads cannot start."""
         return rz_pool_run(self.pool, work, arg)
 
 
 cdef class Program:
     """The op array of a bound plan over one arena; methods append ops in the order in which they run.
 
-    Rows are given as (offset in bytes into the arena, floats from row to row); records as (offset, bytes from row to
-    row). Everything is checked against the arena for `n_batch` rows, so that a run stays inside.
+    Rows are given as (offset in bytes into the arena, floats from row to row); quantized rows as (offset, bytes from
+    row to row). Everything is checked against the arena for `n_batch` rows, so that a run stays inside.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ cdef class Program:
     n_batch : int
         Rows of a step at most.
     isa : str | None
-        Tier of the kernel table; the chosen one by default. Captured here: choosing another one later changes nothing.
+        ISA level of the kernels; the current one by default. Captured here: choosing another one later has no effect.
     activations : {"int8", "int16", "f32"}
         What the inputs of products with quantized weights are rounded to.
     """
@@ -119,12 +119,12 @@ cdef class Program:
             out.data = <float *> self.at(view[0], ((self.n_batch - 1) * out.ld + n) * sizeof(float))
         return out
 
-    cdef char *records(self, view, size_t n, int block) except? NULL:
+    cdef char *q_rows(self, view, size_t n, int block) except? NULL:
         if view is None:
             return NULL
         cdef size_t n_bytes = self.program.n_planes * rz_act_bytes(n, block)
         if <size_t> view[1] < n_bytes:
-            raise ValueError(f"records of {n} elements take {n_bytes} bytes, not {view[1]}")
+            raise ValueError(f"quantized rows of {n} elements take {n_bytes} bytes, not {view[1]}")
         return <char *> self.at(view[0], self.n_batch * <size_t> view[1])
 
     cdef const float *floats(self, array, size_t n) except? NULL:
@@ -158,22 +158,23 @@ cdef class Program:
         """A weight of k columns, and the kernels that multiply it."""
         cdef const rz_format_kernels *kernel = &self.program.kernels.format[_FORMAT[format]]
         m.data = self.weight(data, row_bytes(format, k), &m.n_row, &m.stride)
-        m.few = kernel.matmul_f32 if self.f32 else kernel.gemv
-        m.many = kernel.matmul_f32 if self.f32 else kernel.gemm
-        m.most = NULL if self.f32 else kernel.gemm_tokens
+        m.gemv = kernel.matmul_f32 if self.f32 else kernel.gemv
+        m.gemm = kernel.matmul_f32 if self.f32 else kernel.gemm
+        m.gemm_tokens = NULL if self.f32 else kernel.gemm_tokens
         m.n_planes = self.program.n_planes if self.product_block(format) else 1
         self.max_k = max(self.max_k, k)
 
     cdef void product_input(self, rz_weight *m, size_t k, int block, x, act32, act256) except *:
-        """What it is multiplied with: records of this block, or floats (0)."""
+        """Its input: quantized rows of this block, or floats (0)."""
         cdef rz_rows rows
-        given = (act32 if block == 32 else act256) if block else x
-        if given is None:
-            raise ValueError(f"the input of a product is missing: its {f'records of {block}' if block else 'floats'}")
+        found = (act32 if block == 32 else act256) if block else x
+        if found is None:
+            form = f"rows quantized in blocks of {block}" if block else "floats"
+            raise ValueError(f"the input of a product is missing: its {form}")
         if block:
-            m.x, m.x_stride = self.records(given, k, block), given[1]
+            m.x, m.x_stride = self.q_rows(found, k, block), found[1]
         else:
-            rows = self.rows(given, k)
+            rows = self.rows(found, k)
             m.x, m.x_stride = <const char *> rows.data, rows.ld * sizeof(float)
 
     cdef rz_op *new_op(self, int code, size_t n) except NULL:
@@ -204,14 +205,14 @@ cdef class Program:
         op.x2 = self.rows(x2, 1 if name == "scale_rows" else n_all)
         op.w_step = n if w is not None and <size_t> len(w) > n else 0
         op.w, op.b = self.floats(w, n_all if op.w_step else n), self.floats(b, n_all if op.w_step else n)
-        op.act32, op.act256 = self.records(act32, n_all, 32), self.records(act256, n_all, 256)
+        op.act32, op.act256 = self.q_rows(act32, n_all, 32), self.q_rows(act256, n_all, 256)
         op.act32_stride = act32[1] if act32 is not None else 0
         op.act256_stride = act256[1] if act256 is not None else 0
         self.max_row = max(self.max_row, n_all)
 
     def add_embed(self, str format not None, table, size_t n, y, str by not None="token", float scale=1.0):
-        """Rows of a table, times scale, by "token", with the step's embeddings as they are in their place; by
-        "position"; or its first row for all, by "type"."""
+        """Rows of a table by "token", times scale, with the step's embeddings in place of their rows; by "position"; or
+        by "type", the first row for all."""
         cdef rz_op *op = self.new_op(_EMBED[by], n)
         op.y, op.embed_format, op.scalar = self.rows(y, n), _FORMAT[format], scale
         op.weight = <rz_weight *> calloc(1, sizeof(rz_weight))
@@ -270,7 +271,7 @@ cdef class Program:
     # ---- running
 
     def _prepare(self):
-        """Scratch for each worker and the item counters, once all ops are there."""
+        """Allocate the scratch of each worker and the item counters, once all ops have been added."""
         n_threads = rz_pool_size(self.pool.pool)
         stride = rz_scratch_bytes(self.max_k, self.max_row, self.max_head)
         counters = self.program.n_op * sizeof(rz_counter)

@@ -19,13 +19,13 @@ _ACTIVATIONS = {"silu": RZ_SWIGLU, "swiglu_oai": RZ_SWIGLU_OAI}
 
 
 cdef class _Route:
-    """Keeps the numbers of a routing op where the op can point at them."""
+    """Allocate the parameters of a routing op."""
 
     cdef rz_route route
 
 
 cdef class _Experts:
-    """The same for the ops of a mixture, which share it."""
+    """Allocate the parameters that the ops of a mixture share."""
 
     cdef rz_experts experts
 
@@ -33,7 +33,7 @@ cdef class _Experts:
 def add_route(Program program not None, size_t n_expert, size_t n_used, str gating not None, *, logits, y, ids=None,
               bias=None, int n_group=1, int n_group_used=1, int n_group_best=1, bint normalize=False,
               float scale=1.0, bint m_rows=False):
-    """The choice of the experts of each row, or, where `ids` are given, the weights of the chosen ones."""
+    """The choice of the experts of each row, or, with `ids`, the weights of the chosen ones."""
     cdef _Route keeper = _Route()
     cdef rz_op *op = program.new_op(RZ_OP_CHOOSE_EXPERTS if ids is None else RZ_OP_WEIGH_EXPERTS, n_expert)
     if not 1 <= n_used <= n_expert or not 1 <= n_group_used <= n_group or n_expert % n_group:
@@ -51,7 +51,7 @@ def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t
     """The weighted sum of the chosen experts' down(act(gate x) * up x).
 
     gate, up, down: (format, data, bias or None). room: name -> offset, of `n_used` rows for each row of a step: "gate",
-    "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of records if `down` reads records.
+    "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of quantized rows if `down` reads them.
     """
     cdef _Experts keeper = _Experts()
     cdef rz_experts *e = &keeper.experts
@@ -97,14 +97,14 @@ cdef void _results(Program program, rz_expert_weight *m, size_t offset, size_t n
 
 cdef void _inputs(Program program, rz_expert_weight *m, int block, size_t k, size_t n_pairs, room, x, act32,
                   act256) except *:
-    """Where the rows of tokens lie, and where they are gathered."""
+    """Set where the rows of tokens lie, and where they are gathered."""
     program.product_input(&m.weight, k, block, x, act32, act256)
     m.pairs = <char *> program.at(room[f"x{block}"], n_pairs * m.weight.x_stride)
     m.input_bytes = m.weight.x_stride if block else k * sizeof(float)
 
 
 cdef void _order(Program program, rz_experts *e, size_t n_expert, size_t n_pairs) except *:
-    """Room for the order of the pairs of a step."""
+    """Allocate the order of the pairs of a step."""
     cdef int32_t[::1] order = np.zeros(2 + 2 * n_expert + 2 * n_pairs, np.int32)
     program.keep.append(order)
     e.n_active, e.active, e.first = &order[0], &order[1], &order[1 + n_expert]

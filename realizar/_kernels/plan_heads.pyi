@@ -9,7 +9,7 @@ _Rows = tuple[int, int]
 def add_copy_heads(
     program: Program, n: int, n_head: int, x: _Rows, x_step: int, y: _Rows, y_step: int, *, m_rows: bool = False
 ) -> None: ...
-def add_linear_heads(
+def add_per_head_linear(
     program: Program,
     k: int,
     format: str,

@@ -3,7 +3,7 @@
 from libc.stdlib cimport calloc
 
 from realizar._kernels.exec cimport (
-    RZ_OP_COPY_HEADS, RZ_OP_LINEAR_HEADS, RZ_OP_QUANTIZE_HEADS, rz_act_bytes, rz_op, rz_rows, rz_weight,
+    RZ_OP_COPY_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_QUANTIZE_HEADS, rz_act_bytes, rz_op, rz_rows, rz_weight,
 )
 from realizar._kernels.plan cimport Program
 
@@ -16,22 +16,22 @@ def add_copy_heads(Program program not None, size_t n, int n_head, x, size_t x_s
     op.x, op.y = program.rows(x, (n_head - 1) * x_step + n), program.rows(y, (n_head - 1) * y_step + n)
 
 
-def add_linear_heads(Program program not None, size_t k, str format not None, list data not None, x, y, room, *,
-                     bint m_rows=False):
+def add_per_head_linear(Program program not None, size_t k, str format not None, list data not None, x, y, room,
+                        *, bint m_rows=False):
     """One product for each head: the k floats of its input with data[head], the rows of its matrix.
 
-    room: offset of the activation records of n_head heads a row, where the format takes them.
+    room: offset of n_head quantized heads per row, where the format takes them.
     """
-    cdef size_t n_head = len(data), record = 0, stride = 0, h
+    cdef size_t n_head = len(data), n_bytes = 0, stride = 0, h
     cdef int block = program.product_block(format)
     cdef rz_rows inputs = program.rows(x, n_head * k), outputs
-    cdef char *records = NULL
+    cdef char *q_rows = NULL
     if block:
-        record = rz_act_bytes(k, block)
-        stride = program.program.n_planes * n_head * record
-        records = <char *> program.at(room, program.n_batch * stride)
-        quantize_heads(program, k, n_head, inputs, records, stride, block, m_rows)
-    cdef rz_op *op = program.new_op(RZ_OP_LINEAR_HEADS, k)
+        n_bytes = rz_act_bytes(k, block)
+        stride = program.program.n_planes * n_head * n_bytes
+        q_rows = <char *> program.at(room, program.n_batch * stride)
+        quantize_heads(program, k, n_head, inputs, q_rows, stride, block, m_rows)
+    cdef rz_op *op = program.new_op(RZ_OP_PER_HEAD_LINEAR, k)
     op.m_rows = m_rows
     op.weight = <rz_weight *> calloc(n_head, sizeof(rz_weight))
     if op.weight == NULL:
@@ -40,7 +40,7 @@ def add_linear_heads(Program program not None, size_t k, str format not None, li
         m = &op.weight[h]
         program.product(m, format, data[h], k)
         if block:
-            m.x, m.x_stride = records + h * record, stride
+            m.x, m.x_stride = q_rows + h * n_bytes, stride
         else:
             m.x, m.x_stride = <const char *> (inputs.data + h * k), inputs.ld * sizeof(float)
         outputs = program.rows(y, n_head * m.n_row)
@@ -49,12 +49,12 @@ def add_linear_heads(Program program not None, size_t k, str format not None, li
     program.max_k = max(program.max_k, k)
 
 
-cdef quantize_heads(Program program, size_t k, size_t n_head, rz_rows inputs, char *records, size_t stride, int block,
+cdef quantize_heads(Program program, size_t k, size_t n_head, rz_rows inputs, char *q_rows, size_t stride, int block,
                     bint m_rows):
-    """The records of every head of every row."""
+    """Quantize every head of every row."""
     cdef rz_op *op = program.new_op(RZ_OP_QUANTIZE_HEADS, k)
     op.n_repeat, op.m_rows, op.x = <int> n_head, m_rows, inputs
     if block == 32:
-        op.act32, op.act32_stride = records, stride
+        op.act32, op.act32_stride = q_rows, stride
     else:
-        op.act256, op.act256_stride = records, stride
+        op.act256, op.act256_stride = q_rows, stride

@@ -9,7 +9,7 @@ _F32 = npt.NDArray[np.float32]
 _Rows = tuple[int, int]
 
 def in_tiles(a: _F32) -> _F32: ...
-def add_short_conv(
+def add_causal_conv1d(
     program: Program, w: _F32, bias: _F32 | None, state: npt.NDArray[Any], x: _Rows, y: _Rows
 ) -> None: ...
 def add_selective_scan(

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc
 
 import numpy as np
 
-from realizar._kernels.exec cimport RZ_OP_SCAN, RZ_OP_SHORT_CONV, rz_op, rz_scan
+from realizar._kernels.exec cimport RZ_OP_SCAN, RZ_OP_CAUSAL_CONV1D, rz_op, rz_scan
 from realizar._kernels.plan cimport Program
 from realizar._kernels.table cimport RZ_SCAN_TILE, kernels, rz_kernels, rz_scan_args
 
@@ -23,10 +23,10 @@ def in_tiles(a):
     return np.concatenate([a[c : c + RZ_SCAN_TILE].T.reshape(-1) for c in range(0, len(a), RZ_SCAN_TILE)])
 
 
-def add_short_conv(Program program not None, w, bias, state, x, y):
+def add_causal_conv1d(Program program not None, w, bias, state, x, y):
     """Depthwise causal convolution; w: float32 [n_tap, n_channel], bias: float32 [n_channel] or None."""
     cdef size_t n_tap = w.shape[0], n_channel = w.shape[1]
-    cdef rz_op *op = program.new_op(RZ_OP_SHORT_CONV, n_channel)
+    cdef rz_op *op = program.new_op(RZ_OP_CAUSAL_CONV1D, n_channel)
     set_state(program, op, state, (n_tap - 1, n_channel))
     op.x, op.y = program.rows(x, n_channel), program.rows(y, n_channel)
     op.w, op.b, op.n_tap = program.floats(w.reshape(-1), n_channel * n_tap), program.floats(bias, n_channel), n_tap
@@ -75,7 +75,7 @@ def selective_scan(x, dt, b, c, a, d, state, dt_bias=None, str isa=None):
         In tiles; changed in place.
     dt_bias : float32 [n_head], optional
     isa : str, optional
-        Tier of the kernel; the chosen one by default.
+        ISA level of the kernel; the current one by default.
 
     Returns
     -------

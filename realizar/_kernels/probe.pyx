@@ -66,7 +66,7 @@ def int8_macs(uint64_t n_rounds, str isa not None):
     n_rounds : int
         Rounds of the inner loop, at most 2^24.
     isa : str
-        A tier of `table.available()`.
+        An ISA level of `table.available()`.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def int8_macs(uint64_t n_rounds, str isa not None):
     Raises
     ------
     ValueError
-        When this CPU cannot run the tier, or the rounds are too many.
+        When this CPU cannot run the level, or the rounds are too many.
     """
     return run(find(isa).int8, n_rounds)
 

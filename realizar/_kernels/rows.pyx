@@ -29,8 +29,8 @@ cdef extern from "realizar/table.h" nogil:
     ctypedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x,
                                size_t x_stride, size_t n, float *y, size_t ldy, void *scratch)
     ctypedef void rz_dequantize_fn(const void *w, size_t k, float *y)
-    ctypedef void rz_quantize_act_fn(const float *x, size_t k, void *record)
-    ctypedef void rz_residual_act_fn(const float *x, size_t k, int block, const void *record, float *y)
+    ctypedef void rz_quantize_act_fn(const float *x, size_t k, void *q_row)
+    ctypedef void rz_residual_act_fn(const float *x, size_t k, int block, const void *q_row, float *y)
     struct rz_format_kernels:
         rz_dequantize_fn *dequantize
         rz_matmul_fn *gemv
@@ -97,23 +97,23 @@ cdef _weight_rows(str name, data, size_t k):
     return np.ascontiguousarray(data)
 
 
-cdef _activation_records(const float[:, ::1] x, int block, str isa):
-    """Rows of records (table.h) of the float rows x."""
+cdef _quantized_rows(const float[:, ::1] x, int block, str isa):
+    """Quantized rows (layout in table.h) of the float rows x."""
     cdef const product_kernels *table = _table(isa)
     cdef size_t n = x.shape[0], k = x.shape[1], t
     if block not in (32, 256):
         raise ValueError(f"activation blocks have 32 or 256 elements, not {block}")
     if k == 0 or k % block:
         raise ValueError(f"activations in blocks of {block} need a positive multiple of it as k, not {k}")
-    records = _aligned((n, rz_act_bytes(k, block)))
-    cdef unsigned char[:, ::1] out = records
+    q_rows = _aligned((n, rz_act_bytes(k, block)))
+    cdef unsigned char[:, ::1] out = q_rows
     with nogil:
         for t in range(n):
             if block == 32:
                 table.quantize_act_32(&x[t, 0], k, &out[t, 0])
             else:
                 table.quantize_act_256(&x[t, 0], k, &out[t, 0])
-    return records
+    return q_rows
 
 
 def quantize_act(x, int block, str isa=None):
@@ -125,7 +125,7 @@ def quantize_act(x, int block, str isa=None):
     block : int
         Elements that share a scale, 32 or 256; k is a multiple of it.
     isa : str, optional
-        Tier of the kernel table; the chosen one by default.
+        ISA level of the kernels; the current one by default.
 
     Returns
     -------
@@ -143,13 +143,13 @@ def quantize_act(x, int block, str isa=None):
     """
     x = _float_rows(x)
     k = x.shape[1]
-    records = _activation_records(x, block, isa)
+    q_rows = _quantized_rows(x, block, isa)
     d_at, s_at = rz_act_d_offset(k), rz_act_s_offset(k, block)
     end = s_at + k // rz_act_group(block) * 2
     return (
-        records[:, :k].copy().view(np.int8),
-        records[:, d_at:s_at].copy().view(np.float32),
-        records[:, s_at:end].copy().view(np.int16),
+        q_rows[:, :k].copy().view(np.int8),
+        q_rows[:, d_at:s_at].copy().view(np.float32),
+        q_rows[:, s_at:end].copy().view(np.int16),
     )
 
 
@@ -162,7 +162,7 @@ def residual_act(x, int block, str isa=None):
     block : int
         Elements that share a scale, 32 or 256; k is a multiple of it.
     isa : str, optional
-        Tier of the kernel table; the chosen one by default.
+        ISA level of the kernels; the current one by default.
 
     Returns
     -------
@@ -176,14 +176,14 @@ def residual_act(x, int block, str isa=None):
     """
     x = _float_rows(x)
     cdef const float[:, ::1] given = x
-    cdef const unsigned char[:, ::1] records = _activation_records(given, block, isa)
+    cdef const unsigned char[:, ::1] q_rows = _quantized_rows(given, block, isa)
     cdef const product_kernels *table = _table(isa)
     cdef size_t n = given.shape[0], k = given.shape[1], t
     out = np.empty((n, k), np.float32)
     cdef float[:, ::1] y = out
     with nogil:
         for t in range(n):
-            table.residual_act(&given[t, 0], k, block, &records[t, 0], &y[t, 0])
+            table.residual_act(&given[t, 0], k, block, &q_rows[t, 0], &y[t, 0])
     return out
 
 
@@ -198,7 +198,7 @@ def dequantize(str format not None, data, size_t k, str isa=None):
     k : int
         Elements of a row.
     isa : str, optional
-        Tier of the kernel table; the chosen one by default.
+        ISA level of the kernels; the current one by default.
 
     Returns
     -------
@@ -248,7 +248,7 @@ def matmul(str format not None, data, x, str activations="int8", str shape="gemv
         The kernel made for few rows of x or the one for many; both give the same bits. With f32 activations there is
         one kernel.
     isa : str, optional
-        Tier of the kernel table; the chosen one by default.
+        ISA level of the kernels; the current one by default.
 
     Returns
     -------
@@ -264,8 +264,8 @@ def matmul(str format not None, data, x, str activations="int8", str shape="gemv
     cdef size_t k = x.shape[1]
     cdef const unsigned char[:, ::1] w = _weight_rows(format, data, k)
     cdef int block = ACT_BLOCK[format] if activations == "int8" else 0
-    records = _activation_records(x, block, isa) if block else x.view(np.uint8)
-    cdef const unsigned char[:, ::1] rows = records
+    q_rows = _quantized_rows(x, block, isa) if block else x.view(np.uint8)
+    cdef const unsigned char[:, ::1] rows = q_rows
     cdef size_t n = rows.shape[0], n_out = w.shape[0]
     cdef unsigned char[::1] scratch = _aligned((rz_gemm_scratch(k),))
     out = np.empty((n, n_out), np.float32)

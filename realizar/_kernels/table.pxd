@@ -103,5 +103,5 @@ cdef extern from "realizar/table.h" nogil:
         rz_kv_store_fn *store_k[RZ_N_KV]
         rz_kv_store_fn *store_v[RZ_N_KV]
 
-# The table of a tier by its name; the chosen one when isa is None. ValueError for a name that is not available.
+# The table of an ISA level by its name; the chosen one when isa is None. ValueError for a name that is not available.
 cdef const rz_kernels *kernels(str isa=*) except NULL

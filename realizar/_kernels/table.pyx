@@ -2,7 +2,7 @@
 
 import os
 
-cdef extern from "realizar/tiers.h" nogil:
+cdef extern from "realizar/isa_levels.h" nogil:
     void rz_resolve()
     size_t rz_tables(const rz_kernels **out)
     const rz_kernels *rz_current()
@@ -10,19 +10,19 @@ cdef extern from "realizar/tiers.h" nogil:
 
 
 def available():
-    """Names of the tiers that this CPU can run, best last."""
+    """Names of the ISA levels that this CPU can run, best last."""
     cdef const rz_kernels *tables = NULL
     cdef size_t n = rz_tables(&tables), i
     return tuple([tables[i].name.decode() for i in range(n)])
 
 
 def current():
-    """Name of the tier in use."""
+    """Name of the ISA level in use."""
     return rz_current().name.decode()
 
 
 def use(str isa not None):
-    """Choose the tier that plans made from now on use.
+    """Choose the ISA level of plans made from now on.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def use(str isa not None):
     Raises
     ------
     ValueError
-        When this CPU cannot run it, or no such tier exists.
+        When this CPU cannot run it, or no such level exists.
     """
     rz_use(kernels(isa))
 
@@ -49,7 +49,7 @@ cdef const rz_kernels *kernels(str isa=None) except NULL:
 
 
 def _choose_at_import():
-    """Resolve the tables; the environment variable REALIZAR_ISA may ask for a lower tier than the best."""
+    """Resolve the tables; the environment variable REALIZAR_ISA may ask for a lower level than the best."""
     rz_resolve()
     isa = os.environ.get("REALIZAR_ISA")
     if isa:

@@ -10,8 +10,9 @@
 
 static void make_rooms(void)
 {
-    struct room *rooms[] = {&w_room, &x_room, &y_room,   &scratch_room,        &q_room,   &k_room, &v_room, &table_room,
-                            &m_room, &l_room, &acc_room, &attend_scratch_room, &bias_room};
+    struct room *rooms[] = {&w_room,    &x_room,     &y_room, &scratch_room, &q_room,   &k_room,
+                            &v_room,    &table_room, &m_room, &l_room,       &acc_room, &attend_scratch_room,
+                            &bias_room, &reach_room};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) *rooms[i] = new_room();
     for (size_t i = 0; i < sizeof row_rooms / sizeof *row_rooms; i++) row_rooms[i] = new_room();
 }

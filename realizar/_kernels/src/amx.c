@@ -1,10 +1,10 @@
-/* The amx tier: products with many tokens on tile registers; the rest is inherited from avx512. */
+/* The amx level: products with many tokens on tile registers; the rest is inherited from avx512. */
 #if defined(__x86_64__) && __has_include(<amxint8intrin.h>)
 
 #include <immintrin.h>
 
+#include "realizar/isa_levels.h"
 #include "realizar/target.h"
-#include "realizar/tiers.h"
 
 RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,amx-tile,amx-int8")
 

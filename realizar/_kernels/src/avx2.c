@@ -1,10 +1,10 @@
-/* The avx2 tier: AVX2 with FMA and F16C. */
+/* The avx2 level: AVX2 with FMA and F16C. */
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 
+#include "realizar/isa_levels.h"
 #include "realizar/target.h"
-#include "realizar/tiers.h"
 
 RZ_TARGET("avx2,fma,f16c")
 

@@ -1,12 +1,12 @@
-/* The avxvnni tier: the products of AVX2 with AVX-VNNI (256 bits) for the bytes; the rest is inherited from avx2. */
+/* The avxvnni level: the products of AVX2 with AVX-VNNI (256 bits) for bytes; the rest is inherited from avx2. */
 #if defined(__x86_64__) && __has_include(<avxvnniintrin.h>)
 
 #define RZ_AVXVNNI
 
 #include <immintrin.h>
 
+#include "realizar/isa_levels.h"
 #include "realizar/target.h"
-#include "realizar/tiers.h"
 
 RZ_TARGET("avx2,fma,f16c,avxvnni")
 

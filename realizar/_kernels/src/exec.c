@@ -5,7 +5,7 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EMBED] = {rz_items_rows, rz_run_embed},
     [RZ_OP_EMBED_POSITIONS] = {rz_items_rows, rz_run_embed_positions},
     [RZ_OP_EMBED_TYPES] = {rz_items_rows, rz_run_embed_types},
-    [RZ_OP_TAKE_ROWS] = {rz_items_rows, rz_run_take_rows},
+    [RZ_OP_GATHER_ROWS] = {rz_items_rows, rz_run_gather_rows},
     [RZ_OP_RMS_NORM] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_LAYER_NORM] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_ADD] = {rz_items_rows, rz_run_rowwise},
@@ -36,11 +36,11 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EXPERTS_QUANTIZE] = {rz_items_experts_quantize, rz_run_experts_quantize},
     [RZ_OP_EXPERTS_DOWN] = {rz_items_experts_down, rz_run_experts_down},
     [RZ_OP_EXPERTS_SUM] = {rz_items_rows, rz_run_experts_sum},
-    [RZ_OP_SHORT_CONV] = {rz_items_short_conv, rz_run_short_conv},
+    [RZ_OP_CAUSAL_CONV1D] = {rz_items_causal_conv1d, rz_run_causal_conv1d},
     [RZ_OP_SCAN] = {rz_items_scan, rz_run_scan},
     [RZ_OP_COPY_HEADS] = {rz_items_rows, rz_run_copy_heads},
     [RZ_OP_QUANTIZE_HEADS] = {rz_items_rows, rz_run_quantize_heads},
-    [RZ_OP_LINEAR_HEADS] = {rz_items_linear_heads, rz_run_linear_heads},
+    [RZ_OP_PER_HEAD_LINEAR] = {rz_items_per_head_linear, rz_run_per_head_linear},
 };
 
 static void walk(void *arg, int index, int n_threads)
@@ -68,7 +68,7 @@ static void walk(void *arg, int index, int n_threads)
 size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v)
 {
     size_t attend = RZ_ATTEND_SCRATCH + RZ_ATTEND_MAX_QUERIES * (2 * head_dim_v + 4) * sizeof(float);
-    size_t rows = 2 * n_row_floats * sizeof(float); /* a row that nobody keeps, and its residual */
+    size_t rows = 2 * n_row_floats * sizeof(float); /* a row that is not stored, and its residual */
     size_t most = RZ_MAX(RZ_MAX(rz_gemm_scratch(k), rows), attend);
     return rz_ceil_div(most + RZ_SUMS_BYTES, 4096) * 4096;
 }

@@ -1,8 +1,8 @@
 /* Attention over the paged cache: an item is a KV head and a tile of one sequence's tokens, or a run of splits. */
 #include <string.h>
 
+#include "realizar/scalar/hadamard.h"
 #include "realizar/scalar/math.h"
-#include "realizar/scalar/spread.h"
 #include "realizar/worker.h"
 
 static size_t sequence_of(const struct rz_batch *b, size_t t)
@@ -12,15 +12,15 @@ static size_t sequence_of(const struct rz_batch *b, size_t t)
     return s;
 }
 
-/* Where the K and V of a sequence lie. Without a cache each sequence of the step gets blocks of its own: those before s
- * take at most seq_start[s] / RZ_KV_BLOCK + s. */
+/* The block table of a sequence. Without a cache each sequence of the step gets blocks of its own: those before s take
+ * at most seq_start[s] / RZ_KV_BLOCK + s. */
 static const int32_t *blocks_of(const struct rz_batch *b, const struct rz_attention *a, size_t s)
 {
     if (a->group < 0) return a->step_blocks + (size_t)b->seq_start[s] / RZ_KV_BLOCK + s;
     return b->block_table[a->group] + s * (size_t)b->table_width[a->group];
 }
 
-/* Rows of an item of kv_store: up to a block of the cache, but some items for every worker. */
+/* Rows of an item of kv_store: up to a block of the cache, but enough items for every worker. */
 static size_t store_rows(const struct rz_worker *w)
 {
     size_t n = (size_t)w->batch->n_tokens / (4 * (size_t)w->n_threads);
@@ -98,7 +98,7 @@ static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
     return n;
 }
 
-/* The first key that the window of a tile's first query shows it, or its span. */
+/* The first key that a tile's first query sees through its window or its span. */
 static int64_t first_key(const struct rz_batch *b, const struct rz_attention *a, const struct tile *tile)
 {
     int64_t key = tile->pos0 + 1 - a->window;
@@ -168,11 +168,12 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
     w->kernels->attend(&args);
 }
 
-/* out = H out / w: an int8 cache keeps H k for each w elements, and so is what was gathered from it. */
-static void undo_spread(const struct rz_attention *a, float *out)
+/* out = H out / w: an int8 cache holds H k for each w elements, and so the sum of values that are a part of keys is
+ * transformed too. */
+static void undo_hadamard(const struct rz_attention *a, float *out)
 {
-    size_t dim = (size_t)a->head_dim_v, width = spread_width((size_t)a->head_dim_k);
-    for (size_t d = 0; d < dim; d += width) spread(out + d, width);
+    size_t dim = (size_t)a->head_dim_v, width = hadamard_width((size_t)a->head_dim_k);
+    for (size_t d = 0; d < dim; d += width) hadamard(out + d, width);
     for (size_t d = 0; d < dim; d++) out[d] *= 1 / (float)width;
 }
 
@@ -191,7 +192,7 @@ static void attend_finish(const struct rz_attention *a, const struct tile *tile,
                 sum = fmaf(sum, shrink, exp_f32(sink - max));
             }
             for (size_t d = 0; d < dim; d++) out[d] = acc[query * dim + d] * shrink / sum;
-            if (a->latent && a->k_type == RZ_KV_INT8) undo_spread(a, out);
+            if (a->latent && a->k_type == RZ_KV_INT8) undo_hadamard(a, out);
         }
 }
 
@@ -218,8 +219,8 @@ static void attend_tile(struct rz_worker *w, const struct rz_attention *a, const
     attend_finish(a, tile, acc, m, l);
 }
 
-/* How single queries over many keys are shared out when they leave too few tiles for the workers: each tile as so many
- * runs of neighbouring splits, which keep a prefetcher going. runs is 1 otherwise, and when the partials do not fit;
+/* How single queries over many keys are split when there are too few tiles for the workers: each tile as this many runs
+ * of neighbouring splits, which keep a prefetcher going. runs is 1 otherwise, and when the partial results do not fit;
  * splits is the greatest number of splits of a tile. */
 struct cut {
     size_t runs, splits;
@@ -239,7 +240,7 @@ static struct cut cut_tiles(const struct rz_worker *w, const struct rz_attention
     return cut;
 }
 
-/* Partial record of a split: acc, then m, then l of the queries of a set. */
+/* Partial result of a split: acc, then m, then l of the queries of a set. */
 static float *partial(const struct rz_attention *a, size_t index)
 {
     return a->partial + index * set_heads(a) * (size_t)(a->head_dim_v + 2);

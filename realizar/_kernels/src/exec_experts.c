@@ -3,7 +3,7 @@
  *     GROUP     pairs by expert, tokens ascending          one item
  *     GATHER    inputs of experts that have several pairs  an item a pair
  *     UP        act(gate x) * up x                         an item is a range of tiles of the experts that are needed
- *     QUANTIZE  records of that, if down reads records     an item a pair
+ *     QUANTIZE  that, if down reads quantized rows          an item a pair
  *     DOWN      down of that                               as UP
  *     SUM       the weighted sum in the order of ranks     an item a token
  *
@@ -101,7 +101,7 @@ static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, 
     const struct rz_experts *e = op->experts;
     struct rz_weight gate = of_expert(e, &e->up[0], expert), up = of_expert(e, &e->up[1], expert);
     size_t n = (size_t)(e->first[expert + 1] - e->first[expert]);
-    size_t share = rz_token_share(n, RZ_MIN(rz_most_tokens(&gate, op->n), rz_most_tokens(&up, op->n)));
+    size_t share = rz_token_share(n, RZ_MIN(rz_gemm_tokens_of(&gate, op->n), rz_gemm_tokens_of(&up, op->n)));
     rz_binary_fn *activate = e->activation == RZ_SWIGLU_OAI ? w->kernels->swiglu_oai : w->kernels->silu_mul;
     for (size_t t0 = 0; t0 < n; t0 += share) {
         size_t t1 = RZ_MIN(t0 + share, n);
@@ -140,7 +140,7 @@ static void down_rows(struct rz_worker *w, const struct rz_op *op, size_t expert
     const struct rz_experts *e = op->experts;
     struct rz_weight down = of_expert(e, &e->down, expert);
     size_t n = (size_t)(e->first[expert + 1] - e->first[expert]);
-    size_t share = rz_token_share(n, rz_most_tokens(&down, op->n));
+    size_t share = rz_token_share(n, rz_gemm_tokens_of(&down, op->n));
     for (size_t t0 = 0; t0 < n; t0 += share)
         rz_multiply(w, &down, op->n, rows.begin, rows.end, t0, RZ_MIN(t0 + share, n));
 }

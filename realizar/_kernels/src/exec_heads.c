@@ -10,29 +10,29 @@ void rz_run_copy_heads(struct rz_worker *w, const struct rz_op *op, size_t t)
     for (int h = 0; h < op->n_repeat; h++, x += op->x_step, y += op->y_step) memcpy(y, x, op->n * sizeof(float));
 }
 
-/* Records of the heads of a row, one after another: first those of all heads' first planes. */
+/* Quantizes the heads of a row, one after another: first planes of all heads, then second planes. */
 void rz_run_quantize_heads(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const float *x = rz_row(op->x, t);
     int block = op->act32 ? 32 : 256;
     size_t stride = op->act32 ? op->act32_stride : op->act256_stride;
-    char *records = (op->act32 ? op->act32 : op->act256) + t * stride;
-    for (int h = 0; h < op->n_repeat; h++, x += op->n, records += rz_act_bytes(op->n, block))
-        rz_quantize(w, block, x, op->n, records, stride, (float *)w->scratch);
+    char *q_rows = (op->act32 ? op->act32 : op->act256) + t * stride;
+    for (int h = 0; h < op->n_repeat; h++, x += op->n, q_rows += rz_act_bytes(op->n, block))
+        rz_quantize(w, block, x, op->n, q_rows, stride, (float *)w->scratch);
 }
 
-/* Tokens that an item takes at once: an item is one head for so many of them. */
+/* Tokens of an item: an item is one head for this many of them. */
 static size_t item_tokens(const struct rz_worker *w, const struct rz_op *op)
 {
-    return rz_token_share(rz_n_rows(w, op), rz_most_tokens(&op->weight[0], op->n));
+    return rz_token_share(rz_n_rows(w, op), rz_gemm_tokens_of(&op->weight[0], op->n));
 }
 
-size_t rz_items_linear_heads(const struct rz_worker *w, const struct rz_op *op)
+size_t rz_items_per_head_linear(const struct rz_worker *w, const struct rz_op *op)
 {
     return (size_t)op->n_weight * rz_ceil_div(rz_n_rows(w, op), item_tokens(w, op));
 }
 
-void rz_run_linear_heads(struct rz_worker *w, const struct rz_op *op, size_t item)
+void rz_run_per_head_linear(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     const struct rz_weight *m = &op->weight[item % (size_t)op->n_weight];
     size_t tokens = item_tokens(w, op), t0 = item / (size_t)op->n_weight * tokens;

@@ -1,7 +1,7 @@
 /* Products: an item is a range of weight rows for a chunk of tokens. */
 #include "realizar/worker.h"
 
-/* From this many tokens on, unpacking a tile of weights pays (docs/benchmarks.md). */
+/* With this many tokens or more, unpacking a tile of weights pays (docs/benchmarks.md). */
 #define GEMM_MIN_TOKENS 2
 /* Weight rows whose sums of two planes stay in L1, while they are many enough to be read as long runs (streams.h). */
 #define MOST_SUM_ROWS 2048
@@ -35,9 +35,9 @@ struct rz_range rz_find_range(size_t tiles, size_t n_threads, size_t item)
     return (struct rz_range){begin + item * each, begin + (item + 1) * each};
 }
 
-size_t rz_most_tokens(const struct rz_weight *m, size_t k)
+size_t rz_gemm_tokens_of(const struct rz_weight *m, size_t k)
 {
-    size_t rows = m->most ? m->most(k) : rz_gemm_tokens(k);
+    size_t rows = m->gemm_tokens ? m->gemm_tokens(k) : rz_gemm_tokens(k);
     return m->n_planes == 1 ? rows : RZ_MAX(rows / (size_t)m->n_planes / 6 * 6, 6);
 }
 
@@ -51,7 +51,7 @@ size_t rz_token_share(size_t n, size_t most)
 static size_t linear_tokens(const struct rz_worker *w, const struct rz_op *op)
 {
     size_t most = SIZE_MAX;
-    for (int j = 0; j < op->n_weight; j++) most = RZ_MIN(most, rz_most_tokens(&op->weight[j], op->n));
+    for (int j = 0; j < op->n_weight; j++) most = RZ_MIN(most, rz_gemm_tokens_of(&op->weight[j], op->n));
     return rz_token_share(rz_n_rows(w, op), most);
 }
 
@@ -64,7 +64,7 @@ size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op)
 static void multiply_planes(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0,
                             size_t t1)
 {
-    rz_matmul_fn *product = t1 - t0 < GEMM_MIN_TOKENS ? m->few : m->many;
+    rz_matmul_fn *product = t1 - t0 < GEMM_MIN_TOKENS ? m->gemv : m->gemm;
     size_t n = 2 * (t1 - t0), fit = RZ_SUMS_BYTES / sizeof(float) / n / RZ_TILE_ROWS * RZ_TILE_ROWS;
     size_t most = RZ_MIN(fit, MOST_SUM_ROWS);
     for (size_t r = r0; r < r1; r += most) {
@@ -80,7 +80,7 @@ static void multiply_planes(struct rz_worker *w, const struct rz_weight *m, size
 
 void rz_multiply(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0, size_t t1)
 {
-    rz_matmul_fn *product = t1 - t0 < GEMM_MIN_TOKENS ? m->few : m->many;
+    rz_matmul_fn *product = t1 - t0 < GEMM_MIN_TOKENS ? m->gemv : m->gemm;
     if (m->n_planes == 1)
         product(m->data, m->stride, k, r0, r1, m->x + t0 * m->x_stride, m->x_stride, t1 - t0, rz_row(m->y, t0), m->y.ld,
                 w->scratch);

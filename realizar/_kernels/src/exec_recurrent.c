@@ -39,12 +39,12 @@ enum { CONV_UNIT = 16 };
 
 static size_t conv_units(const struct rz_op *op) { return rz_ceil_div(op->n, CONV_UNIT); }
 
-size_t rz_items_short_conv(const struct rz_worker *w, const struct rz_op *op)
+size_t rz_items_causal_conv1d(const struct rz_worker *w, const struct rz_op *op)
 {
     return (size_t)w->batch->n_seqs * n_ranges(w, conv_units(op));
 }
 
-void rz_run_short_conv(struct rz_worker *w, const struct rz_op *op, size_t item)
+void rz_run_causal_conv1d(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     struct range range = find_range(w, conv_units(op), item);
     struct run run = find_run(w, op, range.sequence);

@@ -32,26 +32,26 @@ void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t 
 
 void rz_run_embed_types(struct rz_worker *w, const struct rz_op *op, size_t t) { look_up(w, op, t, 0); }
 
-void rz_run_take_rows(struct rz_worker *w, const struct rz_op *op, size_t t)
+void rz_run_gather_rows(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     memcpy(rz_row(op->y, t), rz_row(op->x, (size_t)w->batch->outputs[t]), op->n * sizeof(float));
 }
 
-void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n, char *records, size_t stride,
+void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n, char *q_rows, size_t stride,
                  float *spare)
 {
     rz_quantize_act_fn *quantize = block == 32 ? w->kernels->quantize_act_32 : w->kernels->quantize_act_256;
-    quantize(x, n, records);
+    quantize(x, n, q_rows);
     if (w->n_planes == 1) return;
-    w->kernels->residual_act(x, n, block, records, spare);
-    quantize(spare, n, records + stride / 2);
+    w->kernels->residual_act(x, n, block, q_rows, spare);
+    quantize(spare, n, q_rows + stride / 2);
 }
 
-/* Writes the records of a finished row that products will read. */
+/* Quantizes a finished row for the products that read it. */
 static void quantize_row(struct rz_worker *w, const struct rz_op *op, const float *y, size_t t)
 {
     size_t n = op->n * (size_t)op->n_repeat;
-    float *spare = (float *)w->scratch + n; /* y may be in front of it */
+    float *spare = (float *)w->scratch + n; /* y may be before it */
     if (op->act32) rz_quantize(w, 32, y, n, op->act32 + t * op->act32_stride, op->act32_stride, spare);
     if (op->act256) rz_quantize(w, 256, y, n, op->act256 + t * op->act256_stride, op->act256_stride, spare);
 }
@@ -120,7 +120,7 @@ static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const fl
 void rz_run_rowwise(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const float *x = rz_row(op->x, t), *x2 = op->x2.data ? rz_row(op->x2, t) : NULL;
-    float *y = op->y.data ? rz_row(op->y, t) : (float *)w->scratch; /* no y: only its records are wanted */
+    float *y = op->y.data ? rz_row(op->y, t) : (float *)w->scratch; /* no y: only its quantized rows are needed */
     for (size_t g = 0; g < (size_t)op->n_repeat; g++) {
         const float *weight = op->w ? op->w + g * op->w_step : NULL, *bias = op->b ? op->b + g * op->w_step : NULL;
         rowwise(w->kernels, op, x + g * op->n, x2 ? x2 + g * op->n : NULL, weight, bias, y + g * op->n);
@@ -148,7 +148,7 @@ void rz_run_rope_table(struct rz_worker *w, const struct rz_op *op, size_t t)
     }
 }
 
-/* Rotates n_head heads of a token; the elements behind the rotated ones are copied. */
+/* Rotates n_head heads of a token; the elements after the rotated ones are copied. */
 void rz_rotate(struct rz_worker *w, const struct rz_rope *r, size_t t, const float *x, size_t n_head, size_t dim,
                float *y)
 {

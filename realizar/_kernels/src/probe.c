@@ -44,11 +44,11 @@ static uint64_t sum_bytes(const char *data, size_t n_bytes)
 
 DEFINE_READ(scalar, 16)
 
-/* ---- multiply-adds of the scalar tier -------------------------------------------------------------------------- */
+/* ---- multiply-adds of the scalar level -------------------------------------------------------------------------- */
 
 enum { N_SCALAR = 4096 }; /* elements that stay in L1 */
 
-/* What the compiler makes of the scalar tier's own loop for the base instruction set. */
+/* The scalar level's own loop, as compiled for the base instruction set. */
 static uint64_t int8_scalar(uint64_t n_rounds)
 {
     int8_t ones[2][N_SCALAR], (*x)[N_SCALAR] = ones;
@@ -63,7 +63,7 @@ static uint64_t int8_scalar(uint64_t n_rounds)
     return total;
 }
 
-/* As that tier multiplies floats: by fmaf, which is a call where the base instruction set has no such instruction. */
+/* Like the scalar level, by fmaf, which is a call where the base instruction set has no such instruction. */
 static uint64_t f32_scalar(uint64_t n_rounds)
 {
     enum { SUMS = 8 };
@@ -87,7 +87,7 @@ static uint64_t f32_scalar(uint64_t n_rounds)
 #define OPAQUE(value) __asm__ volatile("" : "+x"(value))
 
 /* Independent accumulators: at least latency times instructions per cycle (5 × 2 on the CPUs known), and few enough
- * that they stay in sixteen registers beside the factors. */
+ * that they stay in sixteen registers together with the factors. */
 enum { CHAINS = 12 };
 
 static uint64_t total_int32(const uint32_t *lanes, size_t n)
@@ -108,7 +108,7 @@ RZ_TARGET("avx2,fma,f16c")
 
 DEFINE_READ(avx2, 32)
 
-/* Sums of two products as words, added up as words as often as elements of four bits allow, as the tier's kernels do
+/* Sums of two products as words, added as words as often as elements of four bits allow, as the level's kernels do
  * (words_to_add in avx2/dot.h). Wider elements allow fewer and are slower: Q8_0 one, about half this rate. */
 static uint64_t int8_avx2(uint64_t n_rounds)
 {

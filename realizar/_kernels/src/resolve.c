@@ -1,9 +1,9 @@
-/* The overlay: the tables that this CPU can run, each with its empty slots filled from the tier below. */
+/* The overlay: the tables that this CPU can run, each with its empty slots filled from the level below. */
 #include <stdatomic.h>
 #include <string.h>
 
 #include "realizar/cpu.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 typedef void slot(void);
 
@@ -11,7 +11,7 @@ typedef void slot(void);
 enum { FIRST_SLOT = offsetof(struct rz_kernels, format) };
 _Static_assert((sizeof(struct rz_kernels) - FIRST_SLOT) % sizeof(slot *) == 0, "a slot is not a function pointer");
 
-static struct rz_kernels resolved[RZ_MAX_TIERS];
+static struct rz_kernels resolved[RZ_MAX_ISA_LEVELS];
 static size_t n_resolved;
 static _Atomic(const struct rz_kernels *) current;
 
@@ -30,7 +30,7 @@ static struct rz_kernels overlay(const struct rz_kernels *below, const struct rz
 
 void rz_resolve(void)
 {
-    const struct rz_kernels *faster[RZ_MAX_TIERS];
+    const struct rz_kernels *faster[RZ_MAX_ISA_LEVELS];
     size_t n_faster = 0;
 #if defined(__x86_64__)
     if (rz_cpu_runs_avx2()) faster[n_faster++] = &rz_avx2;

@@ -1,4 +1,4 @@
-/* The rope table for the executor: one code for every tier. */
+/* The rope table for the executor: the same code for every ISA level. */
 #include "realizar/scalar/rope_table.h"
 #include "realizar/table.h"
 

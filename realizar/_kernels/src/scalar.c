@@ -1,4 +1,5 @@
-/* The scalar tier: what every kernel means. Faster tiers give the same bits. */
+/* The scalar level: the definition of every kernel. Faster ISA levels give the same bits. */
+#include "realizar/isa_levels.h"
 #include "realizar/residual.h"
 #include "realizar/scalar/act.h"
 #include "realizar/scalar/attention.h"
@@ -24,7 +25,6 @@
 #include "realizar/scalar/scan.h"
 #include "realizar/scalar/softmax.h"
 #include "realizar/scalar/store.h"
-#include "realizar/tiers.h"
 
 const struct rz_kernels rz_scalar = {
     .name = "scalar",

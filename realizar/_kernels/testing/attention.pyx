@@ -39,7 +39,7 @@ def store(x, str kind, str kv_type="f16", str isa=None):
     kind : {"k", "v"}
     kv_type : {"f32", "f16", "int8"}
     isa : str, optional
-        A tier of `table.available()`; the one in use when left out.
+        An ISA level of `table.available()`; the one in use when left out.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def _check(q, k, v, int max_queries, bint latent):
 
 
 def _padded_bias(bias, int n_head, int n):
-    """Biases with what may be read behind them, as NaN; one column of zeros where there are none."""
+    """Biases padded with NaN, as far as they may be read; one column of zeros where there are none."""
     if bias is None:
         return np.zeros((1, 1 + RZ_BIAS_PAD), np.float32)
     array = np.asarray(bias)

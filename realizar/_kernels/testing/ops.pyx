@@ -41,7 +41,7 @@ def rms_norm(x, w=None, float eps=1e-5, str isa=None):
     w : float32 [n], optional
     eps : float
     isa : str, optional
-        A tier of `table.available()`; the one in use when left out.
+        An ISA level of `table.available()`; the one in use when left out.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def swiglu_oai(gate, up, str isa=None):
 
 
 def exp(x):
-    """The exp of every tier; float32 of any shape, within 1 ulp."""
+    """The exp of every ISA level; float32 of any shape, within 1 ulp."""
     source = _f32("x", x)
     out = np.empty_like(source)
     cdef const float[::1] px = source.ravel()
@@ -219,7 +219,7 @@ def exp(x):
 
 
 def tanh(x):
-    """The tanh of every tier; float32 of any shape, within 2 ulp."""
+    """The tanh of every ISA level; float32 of any shape, within 2 ulp."""
     source = _f32("x", x)
     out = np.empty_like(source)
     cdef const float[::1] px = source.ravel()

@@ -12,8 +12,8 @@ from realizar._kernels.kv import BIAS_PAD
 from realizar._kernels.plan import Pool, Program
 from realizar._kernels.plan_attention import add_attention, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
-from realizar._kernels.plan_heads import add_copy_heads, add_linear_heads
-from realizar._kernels.plan_recurrent import add_selective_scan, add_short_conv
+from realizar._kernels.plan_heads import add_copy_heads, add_per_head_linear
+from realizar._kernels.plan_recurrent import add_causal_conv1d, add_selective_scan
 from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
 from realizar.backends.cpu.numpy_op import NumpyOp
@@ -240,7 +240,7 @@ class _Binder:
         (x,), (y,) = op.inputs, op.outputs
         n_head, k = self.plan.shapes[x]
         kind, data = heads_of(self.tensors[op.weights[0]], n_head, op.attrs["rows"], op.attrs["transposed"])
-        add_linear_heads(
+        add_per_head_linear(
             self.program, k, kind, data, self.at.rows(x), self.at.rows(y), self.at.of_op(index).get("x"),
             m_rows=self.plan.views[y].m_rows,
         )  # fmt: skip
@@ -248,7 +248,7 @@ class _Binder:
     def _add_causal_conv1d(self, op: Node, index: int) -> None:
         weight = self.tensors[op.weights[0]]
         (bias,) = op.attrs["bias"]
-        add_short_conv(
+        add_causal_conv1d(
             self.program, np.ascontiguousarray(weight.floats().T), None if bias is None else floats(self.tensors, bias),
             self.states[op.attrs["state"]], self.at.rows(op.inputs[0]), self.at.rows(op.outputs[0]),
         )  # fmt: skip

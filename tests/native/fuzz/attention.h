@@ -3,14 +3,15 @@
 #define REALIZAR_FUZZ_ATTENTION_H
 
 #include "common.h"
+#include "realizar/scalar/hadamard.h"
 #include "realizar/scalar/kv.h"
-#include "realizar/scalar/spread.h"
 
 enum { MAX_DIM = 100, MAX_BLOCKS = 80, MAX_QUERIES = 48 };
 
 static const char *const kv_names[] = {"f32", "f16", "int8"};
 
-static struct room q_room, k_room, v_room, table_room, m_room, l_room, acc_room, attend_scratch_room, bias_room;
+static struct room q_room, k_room, v_room, table_room, m_room, l_room, acc_room, attend_scratch_room, bias_room,
+    reach_room;
 
 /* ---- stores ------------------------------------------------------------------------------------------------------ */
 
@@ -85,6 +86,19 @@ static void random_bias(int wild)
     a.bias = bias + a.n_keys - 1;
 }
 
+/* Bidirectional spans, one after another, of which some hold one query. */
+static void random_spans(void)
+{
+    a.reach = NULL;
+    if (one_in(2)) return;
+    struct rz_reach *reach = place(&reach_room, (size_t)a.n_tokens * sizeof *reach, sizeof(int32_t));
+    for (int first = 0, end; first < a.n_tokens; first = end) {
+        end = between(first + 1, a.n_tokens);
+        for (int t = first; t < end; t++) reach[t] = (struct rz_reach){t - first, end - 1 - t};
+    }
+    a.reach = reach;
+}
+
 /* A cache of one or two heads whose blocks lie in any order; slots without a key hold NaNs, which must not be seen. */
 static const char *random_cache(struct room *room, int is_k, int type, int head_dim, int wild, size_t *block_stride)
 {
@@ -118,10 +132,12 @@ static void random_block_table(void)
 static int sees(int t, int64_t key)
 {
     int64_t position = a.pos0 + t;
-    return key < a.n_keys && (!a.causal || (key <= position && (!a.window || key > position - a.window)));
+    struct rz_reach reach = a.reach ? a.reach[t] : (struct rz_reach){0, 0};
+    int in_span = key >= position - reach.before && key <= position + reach.after;
+    return key < a.n_keys && (!a.causal || in_span || (key <= position && (!a.window || key > position - a.window)));
 }
 
-/* An int8 K is stored spread (scalar/spread.h), and so q has to be. */
+/* An int8 cache stores H k (scalar/hadamard.h), so q is transformed as well. */
 static double score_of(int t, int h, int64_t key)
 {
     float q[MAX_DIM];
@@ -130,10 +146,10 @@ static double score_of(int t, int h, int64_t key)
     size_t head_dim = (size_t)a.head_dim_k;
     double s = 0;
     memcpy(q, a.q + (size_t)t * a.q_stride + (size_t)h * head_dim, head_dim * sizeof *q);
-    if (a.k_type == RZ_KV_INT8) spread(q, head_dim);
+    if (a.k_type == RZ_KV_INT8) hadamard(q, head_dim);
     for (size_t d = 0; d < head_dim; d++)
         s += (double)q[d] * kv_load(block, d * RZ_KV_BLOCK + (size_t)slot, slot, head_dim, a.k_type);
-    s *= a.k_type == RZ_KV_INT8 ? (double)a.scale / (double)spread_width(head_dim) : (double)a.scale;
+    s *= a.k_type == RZ_KV_INT8 ? (double)a.scale / (double)hadamard_width(head_dim) : (double)a.scale;
     s = a.softcap != 0 ? a.softcap * tanh(s / a.softcap) : s;
     return a.bias ? s + a.bias[(int64_t)((size_t)h * a.bias_stride) + key - a.pos0 - t] : s;
 }
@@ -181,6 +197,7 @@ static void fuzz_attend(void)
     int wild = one_in(3) ? between(1, 3) : 0;
     random_question(wild);
     random_bias(wild);
+    random_spans();
     random_block_table();
     a.k_type = between(0, RZ_N_KV - 1), a.v_type = between(0, RZ_N_KV - 1);
     a.k = random_cache(&k_room, 1, a.k_type, a.head_dim_k, wild, &a.k_block_stride);

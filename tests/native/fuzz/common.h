@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 /* ---- what is being tried, for the message of a failure ---------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 #include "realizar/pool.h"
 #include "realizar/table.h"
 
-/* What a step is given; the arrays are those of runtime/batch.py. */
+/* The inputs of a step; the arrays are those of runtime/batch.py. */
 struct rz_batch {
     int n_tokens, n_seqs, n_outputs, n_groups, n_axes;
     const int32_t *tokens, *positions; /* positions[axis * n_tokens + row] */
@@ -23,7 +23,7 @@ enum rz_op_code {
     RZ_OP_EMBED,
     RZ_OP_EMBED_POSITIONS,
     RZ_OP_EMBED_TYPES,
-    RZ_OP_TAKE_ROWS,
+    RZ_OP_GATHER_ROWS,
     RZ_OP_RMS_NORM,
     RZ_OP_LAYER_NORM,
     RZ_OP_ADD,
@@ -46,7 +46,7 @@ enum rz_op_code {
     RZ_OP_KV_STORE,
     RZ_OP_ATTEND,
     RZ_OP_MERGE,
-    RZ_OP_SHORT_CONV,
+    RZ_OP_CAUSAL_CONV1D,
     RZ_OP_CHOOSE_EXPERTS,
     RZ_OP_WEIGH_EXPERTS,
     RZ_OP_EXPERTS_GROUP,
@@ -58,7 +58,7 @@ enum rz_op_code {
     RZ_OP_SCAN,
     RZ_OP_COPY_HEADS,
     RZ_OP_QUANTIZE_HEADS,
-    RZ_OP_LINEAR_HEADS,
+    RZ_OP_PER_HEAD_LINEAR,
     RZ_N_OPS
 };
 
@@ -70,13 +70,13 @@ struct rz_rows {
 
 /* One weight of a linear op, with the form of the input that its format is multiplied with. */
 struct rz_weight {
-    rz_matmul_fn *few, *many; /* for few tokens and for many */
-    rz_tokens_fn *most;       /* tokens that many takes best; NULL: rz_gemm_tokens */
+    rz_matmul_fn *gemv, *gemm; /* below and from GEMM_MIN_TOKENS tokens on */
+    rz_tokens_fn *gemm_tokens; /* best number of tokens for a gemm call; NULL: rz_gemm_tokens */
     const char *data;
     size_t stride, n_row;
     const char *x;
     size_t x_stride;
-    int n_planes;      /* rows of x that a token has: two records of int16 activations, half a stride apart; else one */
+    int n_planes;      /* rows of x per token: int16 activations have two quantized rows, half a stride apart; else 1 */
     const float *bias; /* or NULL */
     struct rz_rows y;
 };
@@ -91,18 +91,19 @@ struct rz_rope {
 
 struct rz_attention {
     int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal;
-    int cross;  /* 1: the keys are those of the sequence's source */
+    int cross;  /* 1: cross-attention, to the keys of the sequence's encoder input */
     int latent; /* 1: V is a part of K and not stored */
     float scale, softcap;
-    const float *bias; /* or NULL: of head 0 and a key at the query's own place; see struct rz_attend_args */
+    const float *bias; /* or NULL: of head 0 at distance 0 between key and query; see struct rz_attend_args */
     size_t bias_stride;
-    const int32_t *step_blocks; /* without a group: 0, 1, 2 ..., the blocks that hold this step's K and V alone */
+    const int32_t *step_blocks; /* without a group: 0, 1, 2 ..., blocks that hold the K and V of this step only */
     const struct rz_rope *rope; /* or NULL */
     char *k, *v;
     size_t k_block_stride, v_block_stride, k_head_stride, v_head_stride; /* bytes */
     struct rz_rows q, k_in, v_in, q_rot, out;
     const float *sinks; /* [n_head] scores of a key without a value, or NULL */
-    float *partial;     /* n_partial records of n_group * (head_dim_v + 2) floats, for splits taken in parallel */
+    float
+        *partial; /* n_partial partial results of n_group * (head_dim_v + 2) floats, for splits computed in parallel */
     size_t n_partial;
 };
 
@@ -125,7 +126,7 @@ enum { RZ_SWIGLU, RZ_SWIGLU_OAI };
 
 struct rz_experts {
     int n_expert, n_used, activation;
-    int down_block; /* of the records that down reads; 0: it reads the floats */
+    int down_block; /* activation block of the quantized rows that down reads; 0: it reads floats */
     struct rz_rows ids, weights;
     struct rz_expert_weight up[2], down; /* up: gate, then up */
     /* the pairs of the running step */
@@ -138,14 +139,14 @@ struct rz_experts {
 struct rz_scan {
     rz_scan_fn *run;
     size_t n_head, head_dim, n_state, n_group;
-    size_t unit; /* heads that are shared out together */
+    size_t unit; /* heads that are assigned to one worker together */
     const float *a, *d, *dt_bias;
     struct rz_rows dt, b, c;
 };
 
 struct rz_op {
     int code;
-    int m_rows;   /* 1: one row per wanted output; 0: one per token */
+    int m_rows;   /* 1: one row per requested output; 0: one per token */
     size_t n;     /* elements of a row, or of one of its groups */
     int n_repeat; /* groups of a row (norms over heads) */
     struct rz_rows x, x2, y;
@@ -153,7 +154,7 @@ struct rz_op {
     float scalar;          /* eps, factor or cap; factor of a token's embedding */
     const float *w, *b;
     size_t w_step;        /* from the weights of one group to those of the next: 0 or n */
-    char *act32, *act256; /* records of y written beside it, or NULL */
+    char *act32, *act256; /* quantized rows of y, written along with it, or NULL */
     size_t act32_stride, act256_stride;
     struct rz_weight *weight;
     int n_weight, embed_format;
@@ -170,7 +171,7 @@ struct rz_program {
     const struct rz_kernels *kernels;
     struct rz_op *op;
     size_t n_op;
-    int n_planes;  /* records that a row of activations is quantized to: 1 for int8, 2 for int16 */
+    int n_planes;  /* quantized rows per row of activations: 1 for int8, 2 for int16 */
     char *scratch; /* scratch_stride bytes for each worker, RZ_SUMS_BYTES of them for the sums of planes */
     size_t scratch_stride;
     rz_pool *pool;
@@ -184,8 +185,8 @@ struct rz_counter {
     _Alignas(64) atomic_size_t item;
 };
 
-/* The products of a range of weight rows with the planes of some tokens, before they are added up: of RZ_TILE_ROWS rows
- * for as many tokens as a product takes at most. */
+/* Partial products (one per plane) of a range of weight rows with some tokens, before they are added: of RZ_TILE_ROWS
+ * rows for the largest number of tokens of a product. */
 enum { RZ_SUMS_BYTES = 960 * RZ_TILE_ROWS * sizeof(float) };
 
 /* Bytes of scratch that one worker needs for weights of up to k columns and values of up to head_dim_v. */

@@ -1,4 +1,4 @@
-/* What the samplers compute on arrays of logits beside the kernel table: spread and order. */
+/* Computations of the samplers on arrays of logits that are not in the kernel table: second moments and sorting. */
 #ifndef REALIZAR_LOGITS_H
 #define REALIZAR_LOGITS_H
 
@@ -38,7 +38,7 @@ static inline void rz_swap(float *x, int32_t *ids, int a, int b)
     x[b] = xa, ids[b] = ia;
 }
 
-/* The median of three places in [lo, hi), chosen so that no pattern likely in logits makes it a bad pivot. */
+/* The median of three elements of [lo, hi), chosen so that no pattern likely in logits makes it a bad pivot. */
 static inline int rz_pivot(const float *x, const int32_t *ids, int lo, int hi)
 {
     uint32_t span = (uint32_t)(hi - lo), hash = (span ^ (uint32_t)lo) * 2654435761u;
@@ -51,7 +51,7 @@ static inline int rz_pivot(const float *x, const int32_t *ids, int lo, int hi)
     return rz_is_better(x[b], ids[b], x[c], ids[c]) ? b : c;
 }
 
-/* Puts one of [lo, hi) where it belongs, the better ones before it and the others behind it; returns its place. */
+/* Partitions [lo, hi): better elements before the pivot, the others after it; returns its index. */
 static inline int rz_partition(float *x, int32_t *ids, int lo, int hi)
 {
     int place = lo, last = hi - 1;

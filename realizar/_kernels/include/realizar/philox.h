@@ -18,8 +18,8 @@ static inline void rz_philox(uint32_t c[4], uint32_t k0, uint32_t k1)
     }
 }
 
-/* A double in [0, 1), 53 bits, of a seed, a position in the text, the number of the draw at that position, and which of
- * the numbers that this draw needs. */
+/* A double in [0, 1), 53 bits, from a seed, a position in the sequence, the number of the draw at that position, and
+ * the index among the numbers that this draw needs. */
 static inline double rz_uniform(uint64_t seed, uint64_t position, uint32_t draw, uint32_t which)
 {
     uint32_t c[4] = {(uint32_t)position, (uint32_t)(position >> 32), draw, which};

@@ -15,7 +15,7 @@ typedef uint64_t rz_probe_macs(uint64_t n_rounds);
 enum { RZ_PROBE_MAX_ROUNDS = 1 << 24 }; /* a float counts by ones no further */
 
 struct rz_probe {
-    const char *isa; /* name of the tier; NULL ends the list */
+    const char *isa; /* name of the ISA level; NULL ends the list */
     rz_probe_read *read;
     rz_probe_macs *int8, *f32;
 };

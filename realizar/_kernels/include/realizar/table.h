@@ -1,4 +1,4 @@
-/* struct rz_kernels: the table that every instruction set fills, and the shapes of the functions in it. */
+/* struct rz_kernels: the table that every ISA level fills, and the types of the functions in it. */
 #ifndef REALIZAR_TABLE_H
 #define REALIZAR_TABLE_H
 
@@ -11,38 +11,40 @@
 
 /* ---- activation rows ------------------------------------------------------------------------------------------ */
 
-/* One record a token: int8 q[k]; float d[k / block]; int16 s[k / group]. block is 32 (group 32) or 256 (group 16). */
+/* A quantized activation row, one per token: int8 q[k]; float d[k / block]; int16 s[k / group]. block is 32 (group 32)
+ * or 256 (group 16). */
 static inline size_t rz_act_group(int block) { return block == 32 ? 32 : 16; }
 static inline size_t rz_act_d_offset(size_t k) { return k; }
 static inline size_t rz_act_s_offset(size_t k, int block) { return k + k / (size_t)block * sizeof(float); }
 
-/* Bytes of a record: whole cache lines, and an odd number of them so that rows do not alias in L1. */
+/* Bytes of a quantized row: whole cache lines, and an odd number of them so that rows do not alias in L1. */
 static inline size_t rz_act_bytes(size_t k, int block)
 {
     size_t lines = (rz_act_s_offset(k, block) + k / rz_act_group(block) * sizeof(int16_t) + 63) / 64;
     return (lines | 1) * 64;
 }
 
-typedef void rz_quantize_act_fn(const float *x, size_t k, void *record);
+typedef void rz_quantize_act_fn(const float *x, size_t k, void *q_row);
 
-/* int16 activations are two records: that of the row, and that of what the first one lost, its residual. A product with
- * them is the sum of the products with each. */
-typedef void rz_residual_act_fn(const float *x, size_t k, int block, const void *record, float *y);
+/* int16 activations are two quantized rows: that of the row, and that of its rounding error, the residual. A product
+ * with them is the sum of the products with both. */
+typedef void rz_residual_act_fn(const float *x, size_t k, int block, const void *q_row, float *y);
 
 /* ---- products --------------------------------------------------------------------------------------------------- */
 
-/* y[t * ldy + r] = dot(weight row r, x row t) for r in [r0, r1) and t in [0, n).
- * w: first weight row, w_stride: bytes a row; k: elements a row; x: activation records or float rows, x_stride: bytes
- * a row; scratch: rz_gemm_scratch(k) bytes, 64-byte aligned, of the calling thread alone, after rz_forget_panels. */
+/* y[t * ldy + r] = dot(weight row r, x row t) for r in [r0, r1) and t in [0, n). w: first weight row, w_stride: bytes
+ * per row; k: elements per row; x: quantized activation rows or float rows, x_stride: bytes per row; scratch:
+ * rz_gemm_scratch(k) bytes, 64-byte aligned, private to the calling thread, after rz_forget_panels. */
 typedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x,
                           size_t x_stride, size_t n, float *y, size_t ldy, void *scratch);
 
-/* Weight rows are shared out in tiles of so many. */
+/* Weight rows are distributed over the workers in tiles of this many. */
 #define RZ_TILE_ROWS 32
 
-/* Scratch of a product: a key that says what its panels hold; what lives while tiles of weights meet the tokens; panels
- * of tokens: as much as a common L2 holds beside that, and six tokens at least, of two bytes an element. Or, in tiers
- * without panels, RZ_TILE_ROWS rows unpacked over the whole of k, with their scales. */
+/* Scratch of a product: a key that identifies the contents of the panels; the working set while tiles of weights meet
+ * the tokens; and panels of packed tokens: as much as fits a typical L2 next to that, and at least six tokens of two
+ * bytes per element. Or, in ISA levels without panels, RZ_TILE_ROWS rows unpacked over the whole of k, with their
+ * scales. */
 #define RZ_KEY_BYTES 64
 #define RZ_STEP_BYTES (320 * 1024)
 static inline size_t rz_panel_bytes(size_t k) { return 12 * k > 1024 * 1024 ? 12 * k : 1024 * 1024; }
@@ -53,8 +55,7 @@ static inline size_t rz_gemm_scratch(size_t k)
     return panels > tiles ? panels : tiles;
 }
 
-/* Products with the same tokens, and with no more of them than this, lay them out once and keep them for the next range
- * of rows, until they are told that the tokens have changed. */
+/* Up to this many tokens, the packed panel is reused across ranges of weight rows until rz_forget_panels(). */
 static inline size_t rz_gemm_tokens(size_t k)
 {
     size_t fit = rz_panel_bytes(k) / (2 * k);
@@ -64,7 +65,7 @@ static inline void rz_forget_panels(void *scratch) { memset(scratch, 0, RZ_KEY_B
 
 typedef void rz_dequantize_fn(const void *w, size_t k, float *y);
 
-/* Tokens that one call of gemm takes best. */
+/* The number of tokens that one call of gemm handles best. */
 typedef size_t rz_tokens_fn(size_t k);
 
 struct rz_format_kernels {
@@ -93,8 +94,8 @@ static inline size_t rz_kv_bytes(int type, size_t head_dim)
     }
 }
 
-/* Bidirectional spans within causal attention: how many rows of its span are before a row and after it; 0 and 0 outside
- * of spans. All of a span's rows are in one step, so that their keys have been stored when attention begins. */
+/* Bidirectional spans within causal attention: how many rows of its span precede and follow a row; 0 and 0 outside of
+ * spans. All rows of a span are in one step, so their keys are stored before attention begins. */
 struct rz_reach {
     int32_t before, after;
 };
@@ -116,7 +117,7 @@ struct rz_attend_args {
     const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
     size_t bias_stride;
     int k_type, v_type;
-    int latent; /* 1: V of a key is the first head_dim_v elements of its K as it is kept, transformed in an int8 cache */
+    int latent; /* 1: V of a key is the first head_dim_v elements of its cached K (MLA), Hadamard-transformed in an int8 cache */
     const char *k, *v;
     size_t k_block_stride, v_block_stride;
     const int32_t *block_table;
@@ -124,12 +125,12 @@ struct rz_attend_args {
     void *scratch; /* RZ_ATTEND_SCRATCH bytes, 64-byte aligned, of the calling thread alone */
 };
 #define RZ_ATTEND_SCRATCH (512 * 1024)
-/* Floats behind each head's biases that may be read, though not used: keys are looked at in blocks. */
+/* Floats after each head's biases that may be read but are not used: keys are processed in blocks. */
 #define RZ_BIAS_PAD RZ_KV_BLOCK
-/* The caller never hands over more queries at once, nor longer ones, than this. */
+/* Upper bounds of the queries of a call and of head_dim_k. */
 #define RZ_ATTEND_MAX_QUERIES 96
 #define RZ_ATTEND_MAX_HEAD_DIM 768
-/* Nor longer values, where they are a part of their keys and have to be laid out anew. */
+/* Upper bound of head_dim_v where values are a prefix of their keys and have to be transposed. */
 #define RZ_LATENT_MAX_DIM 512
 
 typedef void rz_attend_fn(const struct rz_attend_args *args);
@@ -144,7 +145,7 @@ typedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *blo
 
 /* n_tokens steps of a selective scan (docs/graph.md) of one sequence, for the heads [first, end).
  *
- * Row t of x, dt, b, c, y begins ld... floats behind row t - 1. The state, and a where it has n_state numbers for each
+ * Row t of x, dt, b, c, y begins ld... floats after row t - 1. The state, and a where it has n_state numbers for each
  * channel, lie in tiles of RZ_SCAN_TILE channels, [n_state][channels of the tile], tile after tile; a head's last tile
  * has fewer channels where head_dim is no multiple. scan_channels: heads of one channel, whose tiles span heads, and one
  * group; first is a multiple of RZ_SCAN_TILE. scan_heads: a is one number for each head. */
@@ -163,11 +164,12 @@ typedef void rz_scan_fn(const struct rz_scan_args *args);
 
 /* ---- logits ------------------------------------------------------------------------------------------------------- */
 
-/* Logits are looked at in blocks of so many, the last one maybe shorter. Blocks are independent of each other. */
+/* Logits are summarized in blocks of this many, the last one possibly shorter. Blocks are independent of each other. */
 enum { RZ_LOGITS_BLOCK = 64 };
-/* What counts for a greater distance below the best: e**-x is 0 there. */
+/* Upper bound of a distance below the maximum: e**-x is 0 there. */
 #define RZ_FALL_MAX 128.0f
-/* What a block's logits are compared with: the greatest; another number where that is -Inf, since -Inf - -Inf is NaN. */
+/* The number that is subtracted from a block's logits: their maximum; another number where that is -Inf, since -Inf -
+ * -Inf is NaN. */
 static inline float rz_block_base(float max) { return -FLT_MAX > max ? -FLT_MAX : max; }
 
 /* Of each block of n logits: the greatest, and the sum of e**(x - greatest), a NaN where one of them is NaN or +Inf. */
@@ -228,7 +230,7 @@ struct rz_kernels {
     rz_kv_store_fn *store_v[RZ_N_KV];
 };
 
-/* rope.c: cos and sin of the f32 angles position * inv_freq[i], times mscale; the same code for every tier. */
+/* rope.c: cos and sin of the f32 angles position * inv_freq[i], times mscale; the same code for every ISA level. */
 void rz_rope_table(const float *inv_freq, size_t half, float position, float mscale, float *cos, float *sin);
 
 #endif

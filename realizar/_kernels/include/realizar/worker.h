@@ -1,4 +1,4 @@
-/* What one worker of a running step knows, and the ops that it can run: items(op) of them, one at a time. */
+/* The context of one worker in a running step, and the ops that it can run: items(op) of them, one at a time. */
 #ifndef REALIZAR_WORKER_H
 #define REALIZAR_WORKER_H
 
@@ -31,14 +31,14 @@ struct rz_op_run {
 };
 
 /* exec_rows.c */
-/* The records of a row of n elements, one for each plane, `stride` bytes for both: block is 32 or 256. spare: n floats. */
-void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n, char *records, size_t stride,
+/* Quantizes a row of n elements, once per plane, `stride` bytes for both: block is 32 or 256. spare: n floats. */
+void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n, char *q_rows, size_t stride,
                  float *spare);
 size_t rz_items_rows(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_types(struct rz_worker *w, const struct rz_op *op, size_t t);
-void rz_run_take_rows(struct rz_worker *w, const struct rz_op *op, size_t t);
+void rz_run_gather_rows(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_rowwise(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_quantize(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_rope_table(struct rz_worker *w, const struct rz_op *op, size_t t);
@@ -46,13 +46,13 @@ void rz_run_rope(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_rotate(struct rz_worker *w, const struct rz_rope *r, size_t t, const float *x, size_t n_head, size_t dim,
                float *y);
 
-/* exec_linear.c: how products are shared out. Weight rows come in tiles of RZ_TILE_ROWS. */
+/* exec_linear.c: how products are distributed. Weight rows come in tiles of RZ_TILE_ROWS. */
 struct rz_range {
     size_t begin, end;
 };
 static inline size_t rz_tiles(size_t n_row) { return rz_ceil_div(n_row, RZ_TILE_ROWS); }
-/* Item i of so many tiles. Rounds of n_threads items each take half of what is left, down to single tiles: long runs of
- * rows, which are read best (streams.h), and in the end small items, which even out slow cores. */
+/* Item i of this many tiles. Each round of n_threads items takes half of what is left, down to single tiles: long runs
+ * of rows first, which memory serves best (streams.h), then small items, which balance slow cores. */
 size_t rz_n_ranges(size_t tiles, size_t n_threads);
 struct rz_range rz_find_range(size_t tiles, size_t n_threads, size_t item);
 /* The rows of a weight that a range of tiles covers, the first tile of the weight being number `first`. */
@@ -62,7 +62,7 @@ static inline struct rz_range rz_rows_within(struct rz_range tiles, size_t first
     return (struct rz_range){RZ_MIN(begin * RZ_TILE_ROWS, n_row), RZ_MIN(end * RZ_TILE_ROWS, n_row)};
 }
 /* Tokens that a product takes at once, and how many of n an item has: equal shares of at most that. */
-size_t rz_most_tokens(const struct rz_weight *m, size_t k);
+size_t rz_gemm_tokens_of(const struct rz_weight *m, size_t k);
 size_t rz_token_share(size_t n, size_t most);
 /* The rows [r0, r1) of one weight for the tokens [t0, t1), with its bias. */
 void rz_multiply(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0, size_t t1);
@@ -80,7 +80,7 @@ void rz_run_merge(struct rz_worker *w, const struct rz_op *op, size_t item);
 /* exec_route.c */
 void rz_run_choose_experts(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_weigh_experts(struct rz_worker *w, const struct rz_op *op, size_t t);
-/* An id as an index, whatever was given for it. */
+/* Clamps an id to a valid index. */
 static inline size_t rz_expert(float id, size_t n_expert) { return id >= 0 && id < (float)n_expert ? (size_t)id : 0; }
 
 /* exec_experts.c */
@@ -99,12 +99,12 @@ void rz_run_experts_sum(struct rz_worker *w, const struct rz_op *op, size_t t);
 /* exec_heads.c */
 void rz_run_copy_heads(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_quantize_heads(struct rz_worker *w, const struct rz_op *op, size_t t);
-size_t rz_items_linear_heads(const struct rz_worker *w, const struct rz_op *op);
-void rz_run_linear_heads(struct rz_worker *w, const struct rz_op *op, size_t item);
+size_t rz_items_per_head_linear(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_per_head_linear(struct rz_worker *w, const struct rz_op *op, size_t item);
 
 /* exec_recurrent.c */
-size_t rz_items_short_conv(const struct rz_worker *w, const struct rz_op *op);
-void rz_run_short_conv(struct rz_worker *w, const struct rz_op *op, size_t item);
+size_t rz_items_causal_conv1d(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_causal_conv1d(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_scan(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_scan(struct rz_worker *w, const struct rz_op *op, size_t item);
 

@@ -4,8 +4,8 @@
  * planes of bytes, scale * (q - bias) = 256 * high + low, and isum = 256 * (high x) + (low x): exact, as everywhere.
  * Formats whose elements are center + scale * (q - bias) in a byte already (avx512/gemm_256.h) have that one plane.
  *
- *     tokens   the records of the activations as they are: sixteen rows, a record apart
- *     planes   [plane][64][16 rows][4]: one block of sixteen weight rows, made of what the avx512 tier unpacks
+ *     tokens   the quantized activation rows as they are: sixteen rows, a stride apart
+ *     planes   [plane][64][16 rows][4]: one block of sixteen weight rows, made of what the avx512 level unpacks
  *     sums     [plane][16 tokens][16 rows]: what the tile unit stores; two of them, so that it fills one while the
  *              vector unit scales the other */
 #ifndef REALIZAR_AMX_GEMM_256_H
@@ -16,10 +16,10 @@
 
 enum { BLOCK_BYTES = 4096 /* of a plane */ };
 
-/* From this many tokens on, two planes pay, with weights from memory. */
+/* With this many tokens or more, two planes are worth it for weights that come from memory. */
 enum { MIN_TOKENS = 20 };
 
-/* What a block of a token contributes beside its elements. */
+/* What a block of a token contributes in addition to its elements. */
 typedef struct {
     int32_t pairs[8]; /* of sums over the elements of a minimum, as words */
     int32_t start;    /* - center * the sum of all */
@@ -36,7 +36,7 @@ typedef struct {
 
 _Static_assert(sizeof(step_room) + MOST_TOKENS / 16 * sizeof(float[2][16][16]) <= RZ_STEP_BYTES, "sums");
 
-/* No tokens are laid out, so that as many as possible share what is unpacked; only their sums take room. */
+/* Tokens are not repacked, so that as many as possible share the unpacked weights; only their sums take scratch. */
 static inline size_t gemm_tokens_tiles(size_t k)
 {
     size_t fit = rz_panel_bytes(k) / ((k / 256 + 1) * sizeof(token_sums));
@@ -57,14 +57,14 @@ static void fill_token_sums(const gemm_256_format *format, const tile_room *room
 {
     for (size_t b = 0; b < room->k / 256; b++)
         for (size_t t = 0; t < room->n; t++) {
-            const char *record = room->x + t * room->x_stride;
+            const char *q_row = room->x + t * room->x_stride;
             token_sums *out = &room->tokens[b * room->n + t];
-            __m256i sum_16 = _mm256_loadu_si256((const __m256i *)(record + rz_act_s_offset(room->k, 256)) + b);
+            __m256i sum_16 = _mm256_loadu_si256((const __m256i *)(q_row + rz_act_s_offset(room->k, 256)) + b);
             __m256i sum_32 = _mm256_madd_epi16(sum_16, _mm256_set1_epi16(1));
             __m256i pairs = format->n_min == 16 ? sum_16 : _mm256_zextsi128_si256(_mm256_cvtepi32_epi16(sum_32));
             _mm256_storeu_si256((__m256i *)out->pairs, pairs);
             out->start = -format->center * _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sum_32));
-            memcpy(&out->d, record + rz_act_d_offset(room->k) + b * sizeof(float), sizeof(float));
+            memcpy(&out->d, q_row + rz_act_d_offset(room->k) + b * sizeof(float), sizeof(float));
         }
 }
 
@@ -249,7 +249,7 @@ RZ_INLINE void multiply_rows_tiles(const gemm_256_format *format, int n_scale, i
     }
 }
 
-/* n_scale and n_min are those of the format, as constants. */
+/* n_scale, n_min: scales and minima of a block of the format, compile-time constants. */
 RZ_INLINE void gemm_256_tiles(int format_index, int n_scale, int n_min, RZ_MATMUL_PARAMS)
 {
     const gemm_256_format *format = rz_avx512_gemm_256[format_index];

@@ -1,7 +1,7 @@
 /* GEMM of the 32-element formats on tiles: sixteen weight rows against sixteen tokens, a block at a time, whose sums the
  * vector unit scales into sixteen registers while the tile unit goes on with the next ones.
  *
- *     tokens   the records of the activations as they are: sixteen rows, a record apart
+ *     tokens   the quantized activation rows as they are: sixteen rows, a stride apart
  *     factors  [sixteen tokens][block][2][16]: of each token d, and d * sum for the minima
  *     tile     that of avx512/gemm_32.h, with elements as signed bytes
  *     sums     [16 tokens][16 rows] of the last blocks: what is stored is read LAG blocks later, when it is there */
@@ -10,12 +10,12 @@
 
 #include "realizar/amx/token_tiles.h"
 #include "realizar/avx512/tile_32.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 /* Elements of a row that are unpacked at a time: two tiles of them and what sixteen tokens have there fit into L1. */
 enum { SLICE_BLOCKS = 16, SLICE_ELEMENTS = 32 * SLICE_BLOCKS };
 
-/* From this many tokens on tiles are faster, with weights from memory. */
+/* With this many tokens or more, tiles are faster for weights that come from memory. */
 enum { MIN_TOKENS_32 = 32, LAG = 3 };
 
 typedef float token_factors[2][16];
@@ -47,9 +47,9 @@ static void fill_factors(const room_32 *room)
     const size_t n_block = room->k / 32;
     for (size_t i = 0; 16 * i < room->n; i++)
         for (size_t t = 0; t < 16; t++) {
-            const char *record = room->x + (token_tile_at(room->n, i).first + t) * room->x_stride;
-            const float *d = (const float *)(record + rz_act_d_offset(room->k));
-            const int16_t *s = (const int16_t *)(record + rz_act_s_offset(room->k, 32));
+            const char *q_row = room->x + (token_tile_at(room->n, i).first + t) * room->x_stride;
+            const float *d = (const float *)(q_row + rz_act_d_offset(room->k));
+            const int16_t *s = (const int16_t *)(q_row + rz_act_s_offset(room->k, 32));
             token_factors *out = room->factors + i * n_block;
             for (size_t b = 0; b < n_block; b++) {
                 out[b][0][t] = d[b];
@@ -171,7 +171,7 @@ RZ_INLINE void multiply_rows_tiles_32(const gemm_32_format *format, int has_min,
     }
 }
 
-/* has_min is the format's, as a constant. */
+/* has_min: whether the format has minima, a compile-time constant. */
 RZ_INLINE void gemm_32_tiles(int format_index, int has_min, RZ_MATMUL_PARAMS)
 {
     static const char layout; /* that of the factors, the same for all formats */

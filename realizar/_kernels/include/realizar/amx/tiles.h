@@ -32,8 +32,8 @@ static inline void configure_tiles(int n_elements)
 
 static inline void release_tiles(void) { _tile_release(); }
 
-/* Register TILE from its rows, a stride apart, OFFSET bytes behind p; and to them. As assembly too: of the
- * intrinsics gcc makes an address of its own for each, more than it has registers for. */
+/* Load register TILE from its rows, a stride apart, OFFSET bytes after p; and store it. Assembly, too: for the
+ * intrinsics gcc computes a separate address for each, more than it has registers for. */
 #define RZ_TILE_LOAD(TILE, p, OFFSET, stride)                                                                          \
     __asm__ volatile("tileloadd " #OFFSET "(%0,%1,1), %%tmm" #TILE : : "r"(p), "r"((size_t)(stride)) : "memory")
 #define RZ_TILE_STORE(TILE, p, OFFSET, stride)                                                                         \

@@ -3,7 +3,7 @@
 #define REALIZAR_AMX_TOKEN_TILES_H
 
 #include "realizar/amx/tiles.h"
-#include "realizar/avx512/micro.h"
+#include "realizar/avx512/micro_kernels.h"
 
 /* Tokens that share what is unpacked. */
 enum { MOST_TOKENS = 960 };

@@ -52,16 +52,16 @@ RZ_INLINE float quantize_act_block(const float *x, int block, int8_t *q, int16_t
     return amax / 127;
 }
 
-RZ_INLINE void quantize_act(const float *x, size_t k, int block, void *record)
+RZ_INLINE void quantize_act(const float *x, size_t k, int block, void *q_row)
 {
-    int8_t *q = record;
-    float *d = (float *)((char *)record + rz_act_d_offset(k));
-    int16_t *s = (int16_t *)((char *)record + rz_act_s_offset(k, block));
+    int8_t *q = q_row;
+    float *d = (float *)((char *)q_row + rz_act_d_offset(k));
+    int16_t *s = (int16_t *)((char *)q_row + rz_act_s_offset(k, block));
     size_t n = (size_t)block, n_groups = n / rz_act_group(block);
     for (size_t b = 0; b < k / n; b++) d[b] = quantize_act_block(x + b * n, block, q + b * n, s + b * n_groups);
 }
 
-static void quantize_act_32(const float *x, size_t k, void *record) { quantize_act(x, k, 32, record); }
-static void quantize_act_256(const float *x, size_t k, void *record) { quantize_act(x, k, 256, record); }
+static void quantize_act_32(const float *x, size_t k, void *q_row) { quantize_act(x, k, 32, q_row); }
+static void quantize_act_256(const float *x, size_t k, void *q_row) { quantize_act(x, k, 256, q_row); }
 
 #endif

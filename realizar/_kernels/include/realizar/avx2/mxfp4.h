@@ -6,7 +6,7 @@
 #include "realizar/avx2/nibbles.h"
 #include "realizar/avx2/product_32.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 static inline __m256i mxfp4_unpack_32(const char *row, size_t i)
 {

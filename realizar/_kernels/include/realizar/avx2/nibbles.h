@@ -40,7 +40,7 @@ RZ_INLINE __m256i unpack_sub_block(const uint8_t *qs, size_t i)
     return _mm256_and_si256(i % 2 ? _mm256_srli_epi16(packed, 4) : packed, _mm256_set1_epi8(15));
 }
 
-/* The eight scales and, behind them, the eight minima of Q4_K and Q5_K (scalar/k_scales.h) as bytes. */
+/* The eight scales of Q4_K and Q5_K (scalar/k_scales.h) as bytes, followed by the eight minima. */
 RZ_INLINE __m128i k_scale_bytes(const uint8_t *scales)
 {
     uint32_t packed[3];

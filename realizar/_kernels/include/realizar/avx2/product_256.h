@@ -175,8 +175,8 @@ RZ_INLINE void multiply_tile_256(format_256 format, const tile_256 *tile, size_t
         __m256i isum[4], xsum = _mm256_setzero_si256();
         multiply_block_256(format, tile->q + b * 2048, s->scale_pairs, x + b * 256, x_stride, n_tokens, isum);
         for (int t = 0; t < n_tokens; t++) {
-            const char *record = x + (size_t)t * x_stride, *sums = record + rz_act_s_offset(k, 256) + b * 32;
-            float dx = ((const float *)(record + rz_act_d_offset(k)))[b];
+            const char *q_row = x + (size_t)t * x_stride, *sums = q_row + rz_act_s_offset(k, 256) + b * 32;
+            float dx = ((const float *)(q_row + rz_act_d_offset(k)))[b];
             if (format.bias) {
                 __m256i offset = _mm256_mullo_epi32(dot_pairs(s->scale_pairs, sums), _mm256_set1_epi32(format.bias));
                 isum[t] = _mm256_sub_epi32(isum[t], offset);

@@ -50,9 +50,9 @@ RZ_INLINE void dot_rows_32(format_32 format, const char *const *rows, size_t k, 
         __m256 dw = scales_of_rows(format, rows, at), m = format.has_min ? halves_of_rows(rows, at + 2) : dw;
 #pragma GCC unroll 2
         for (int t = 0; t < n; t++) {
-            const char *record = x + (size_t)t * x_stride;
-            float d = ((const float *)(record + rz_act_d_offset(k)))[b];
-            int s = ((const int16_t *)(record + rz_act_s_offset(k, 32)))[b];
+            const char *q_row = x + (size_t)t * x_stride;
+            float d = ((const float *)(q_row + rz_act_d_offset(k)))[b];
+            int s = ((const int16_t *)(q_row + rz_act_s_offset(k, 32)))[b];
             __m256i isum = _mm256_sub_epi32(sum_each_i32(dots[t]), _mm256_set1_epi32(bias_32(format) * s));
             acc[t] = add_block_32(format, isum, dw, m, d, s, acc[t]);
         }
@@ -91,9 +91,9 @@ RZ_INLINE void multiply_tile_32(format_32 format, const tile_32 *tile, size_t k,
         __m256 d = _mm256_load_ps(tile->d + b * 8), m = format.has_min ? _mm256_load_ps(tile->m + b * 8) : d;
 #pragma GCC unroll 4
         for (int t = 0; t < n_tokens; t++) {
-            const char *record = x + (size_t)t * x_stride;
-            float dx = ((const float *)(record + rz_act_d_offset(k)))[b];
-            int sum = ((const int16_t *)(record + rz_act_s_offset(k, 32)))[b];
+            const char *q_row = x + (size_t)t * x_stride;
+            float dx = ((const float *)(q_row + rz_act_d_offset(k)))[b];
+            int sum = ((const int16_t *)(q_row + rz_act_s_offset(k, 32)))[b];
             isum[t] = _mm256_sub_epi32(isum[t], _mm256_set1_epi32(bias_32(format) * sum));
             acc[t] = add_block_32(format, isum[t], d, m, dx, sum, acc[t]);
         }

@@ -6,7 +6,7 @@
 #include "realizar/avx2/nibbles.h"
 #include "realizar/avx2/product_256.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 /* Bit j of byte b of qh is the fifth bit of element b of sub-block j. */
 static inline __m256i q5_k_unpack_32(const char *row, size_t i)

@@ -6,7 +6,7 @@
 #include "realizar/avx2/nibbles.h"
 #include "realizar/avx2/product_256.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 /* A half of 128 elements: quarters 0 and 1 are the low nibbles of its 64 bytes, 2 and 3 the high ones. */
 static inline __m256i q6_k_unpack_32(const char *row, size_t i)

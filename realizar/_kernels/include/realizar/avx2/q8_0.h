@@ -5,7 +5,7 @@
 #include "realizar/avx2/dot_f32.h"
 #include "realizar/avx2/product_32.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 static inline __m256i q8_0_unpack_32(const char *row, size_t i)
 {

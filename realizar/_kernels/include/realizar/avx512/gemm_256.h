@@ -1,4 +1,4 @@
-/* GEMM of the K formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro.h).
+/* GEMM of the K formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro_kernels.h).
  *
  *     tile    q [block][64][16 rows][4]     u8 that count from bias
  *     scales  [block][16][16 rows]          a dword a row: pairs of neighbouring scales, pairs of minima, d and dmin
@@ -13,9 +13,9 @@
 #ifndef REALIZAR_AVX512_GEMM_256_H
 #define REALIZAR_AVX512_GEMM_256_H
 
-#include "realizar/avx512/micro.h"
+#include "realizar/avx512/micro_kernels.h"
 
-/* The scales of one block of sixteen rows: pairs of its n_scale scales as words, behind them pairs of its n_min minima,
+/* The scales of one block of sixteen rows: pairs of its n_scale scales as words, followed by pairs of its n_min minima,
  * and d (lower half) and dmin at D_AT. */
 typedef void unpack_scales_fn(const char *const *blocks, int32_t (*scales)[16]);
 enum { D_AT = 15 };
@@ -34,7 +34,7 @@ typedef struct {
     int n_min; /* minima a block: 0, 8 or 16 */
 } gemm_256_format;
 
-/* avx512.c: by format, NULL where it is another's; the amx tier unpacks by them too. */
+/* avx512.c: by format, NULL for formats of other kernels; the amx level unpacks with them too. */
 extern const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS];
 
 typedef struct {
@@ -107,18 +107,18 @@ RZ_INLINE __m512i sums_of_8(const char *q)
     return _mm512_add_epi32(evens, _mm512_permutex2var_epi32(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high));
 }
 
-/* One block of a record into its place in a panel. */
-RZ_INLINE void fill_token_block(gemm_256_format format, const char *record, size_t k, size_t b, token_block *out)
+/* Copies one block of a quantized row into its slot of a panel. */
+RZ_INLINE void fill_token_block(gemm_256_format format, const char *q_row, size_t k, size_t b, token_block *out)
 {
-    const char *q = record + b * 256;
-    __m256i sum_16 = _mm256_loadu_si256((const __m256i *)(record + rz_act_s_offset(k, 256)) + b);
+    const char *q = q_row + b * 256;
+    __m256i sum_16 = _mm256_loadu_si256((const __m256i *)(q_row + rz_act_s_offset(k, 256)) + b);
     __m256i sum_32 = _mm256_madd_epi16(sum_16, _mm256_set1_epi16(1));
     __m512i center = _mm512_set1_epi32(-format.center);
     for (int i = 0; i < 256; i += 64) _mm512_storeu_si512(out->q + i, _mm512_loadu_si512(q + i));
     __m256i pairs =
         format.n_scale == 16 || format.n_min == 16 ? sum_16 : _mm256_zextsi128_si256(_mm256_cvtepi32_epi16(sum_32));
     _mm256_storeu_si256((__m256i *)out->sum_pairs, pairs);
-    memcpy(&out->d, record + rz_act_d_offset(k) + b * sizeof(float), sizeof(float));
+    memcpy(&out->d, q_row + rz_act_d_offset(k) + b * sizeof(float), sizeof(float));
     if (format.group == 8)
         for (int half = 0; half < 2; half++)
             _mm512_storeu_si512(out->start + 16 * half, _mm512_mullo_epi32(sums_of_8(q + 128 * half), center));

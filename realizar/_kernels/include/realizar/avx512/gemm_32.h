@@ -1,4 +1,4 @@
-/* GEMM of the 32-element formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro.h).
+/* GEMM of the 32-element formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro_kernels.h).
  *
  *     tile    q [block][8][16 rows][4] u8     every block: 8 steps of  isum[t] += q . x[t]   (vpdpbusd, x broadcast)
  *             d [block][16 rows]      float   then                     acc[t] += float(isum[t]) * (d * dx[t])
@@ -17,14 +17,14 @@ typedef struct {
     float d, d_sum;
 } token_block_32;
 
-/* Blocks [first, first + n_blocks) of a record into the first place of a step's token. */
-static void fill_token_32(const char *record, size_t k, size_t first, size_t n_blocks, int bias_bits,
+/* Copies blocks [first, first + n_blocks) of a quantized row into the first slot of a step's token. */
+static void fill_token_32(const char *q_row, size_t k, size_t first, size_t n_blocks, int bias_bits,
                           token_block_32 *out)
 {
-    const float *d = (const float *)(record + rz_act_d_offset(k));
-    const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32));
+    const float *d = (const float *)(q_row + rz_act_d_offset(k));
+    const int16_t *s = (const int16_t *)(q_row + rz_act_s_offset(k, 32));
     for (size_t b = first; b < first + n_blocks; b++, out += STEP_TOKENS) {
-        memcpy(out->q, record + b * 32, 32);
+        memcpy(out->q, q_row + b * 32, 32);
         out->start = bias_bits ? -s[b] * (1 << bias_bits) : 0;
         out->d = d[b];
         out->d_sum = d[b] * (float)s[b];

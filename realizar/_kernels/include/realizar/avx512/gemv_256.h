@@ -56,11 +56,11 @@ RZ_INLINE __m128 halves_f32(__m128i dwords)
     return _mm_cvtph_ps(_mm_packus_epi32(_mm_and_si128(dwords, _mm_set1_epi32(0xffff)), _mm_setzero_si128()));
 }
 
-RZ_INLINE act_256 act_block_256(const char *record, size_t k, size_t block)
+RZ_INLINE act_256 act_block_256(const char *q_row, size_t k, size_t block)
 {
-    const float *d = (const float *)(record + rz_act_d_offset(k));
-    const int16_t *sums = (const int16_t *)(record + rz_act_s_offset(k, 256));
-    return (act_256){record + block * 256, sums + block * 16, d[block]};
+    const float *d = (const float *)(q_row + rz_act_d_offset(k));
+    const int16_t *sums = (const int16_t *)(q_row + rz_act_s_offset(k, 256));
+    return (act_256){q_row + block * 256, sums + block * 16, d[block]};
 }
 
 /* Sixteen minima a row against the group sums: four dwords in the lane of each row. */
@@ -85,7 +85,7 @@ RZ_INLINE __m256i dot_mins(const __m512i *mins, const act_256 *x, int n)
     return _mm512_castsi512_si256(_mm512_permutexvar_epi32(by_input, both));
 }
 
-/* The sums of the dots of four weight rows with n input rows, ordered alike. */
+/* The sums of the dots of four weight rows with n input rows, in the same order. */
 RZ_INLINE __m256i sum_dots(__m512i (*dots)[4], int n)
 {
     __m512i first = sum_quads_i32(dots[0][0], dots[0][1], dots[0][2], dots[0][3]);

@@ -4,7 +4,7 @@
  *     row 0   [b0 b1 b2 b3]  dot_4 -> partial sums, lane b = block b  \
  *     row 1   [b0 b1 b2 b3]  dot_4 ->                                  > sum_quads -> lane b: rows 0..3
  *     row 2, 3 ...                                                    /
- *     rows 4..7, 8..11, 12..15 alike; then the 4 x 4 lanes are transposed -> vector b: rows 0..15
+ *     rows 4..7, 8..11, 12..15 the same; then the 4 x 4 lanes are transposed -> vector b: rows 0..15
  *
  * so that one fma per block, ascending, adds to the accumulators of sixteen rows. Two input rows at a time share what is
  * unpacked. */
@@ -38,10 +38,10 @@ typedef struct {
     int block_bytes, has_min, scales;
 } gemv_32_format;
 
-RZ_INLINE act_4 load_act_4(const char *record, size_t k, size_t block, int n_blocks)
+RZ_INLINE act_4 load_act_4(const char *q_row, size_t k, size_t block, int n_blocks)
 {
-    const char *q = record + block * 32;
-    const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32)) + block;
+    const char *q = q_row + block * 32;
+    const int16_t *s = (const int16_t *)(q_row + rz_act_s_offset(k, 32)) + block;
     act_4 x;
     x.blocks_01 = _mm512_maskz_loadu_epi64(n_blocks > 1 ? 0xff : 0x0f, q);
     x.blocks_23 = _mm512_maskz_loadu_epi64(n_blocks > 3 ? 0xff : n_blocks > 2 ? 0x0f : 0, q + 64);
@@ -55,17 +55,17 @@ RZ_INLINE act_4 load_act_4(const char *record, size_t k, size_t block, int n_blo
 
 /* The input rows of a product. */
 typedef struct {
-    const char *records;
+    const char *q_rows;
     size_t stride, k;
     int n; /* one or two */
 } inputs_32;
 
 /* The ends of up to four blocks of sixteen rows: acc + scale d isum (+ min d s). */
 RZ_INLINE __m512 finish_32(gemv_32_format format, const __m512 *isum, const __m512 *scale, const __m512 *min,
-                           const char *record, size_t k, size_t block, int n_blocks, __m512 acc)
+                           const char *q_row, size_t k, size_t block, int n_blocks, __m512 acc)
 {
-    const float *d = (const float *)(record + rz_act_d_offset(k)) + block;
-    const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32)) + block;
+    const float *d = (const float *)(q_row + rz_act_d_offset(k)) + block;
+    const int16_t *s = (const int16_t *)(q_row + rz_act_s_offset(k, 32)) + block;
 #pragma GCC unroll 4
     for (int b = 0; b < 4; b++) {
         if (b == n_blocks) break;
@@ -82,7 +82,7 @@ RZ_INLINE void step_32(gemv_32_format format, const char *const *row_blocks, inp
     act_4 x[2];
     __m512 isum[2][4], scale[4], min[4];
 #pragma GCC unroll 2
-    for (int t = 0; t < in.n; t++) x[t] = load_act_4(in.records + (size_t)t * in.stride, in.k, block, n_blocks);
+    for (int t = 0; t < in.n; t++) x[t] = load_act_4(in.q_rows + (size_t)t * in.stride, in.k, block, n_blocks);
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g++) {
         __m512i dots[2][4], scales = _mm512_setzero_si512();
@@ -105,11 +105,11 @@ RZ_INLINE void step_32(gemv_32_format format, const char *const *row_blocks, inp
     for (int t = 0; t < in.n; t++) {
         transpose_lanes(isum[t]);
         acc[t] =
-            finish_32(format, isum[t], scale, min, in.records + (size_t)t * in.stride, in.k, block, n_blocks, acc[t]);
+            finish_32(format, isum[t], scale, min, in.q_rows + (size_t)t * in.stride, in.k, block, n_blocks, acc[t]);
     }
 }
 
-/* What a step may read behind the first byte of a row's blocks. */
+/* Bytes that a step may read after the first byte of a row's blocks. */
 enum { STEP_READS = 160 };
 
 /* The last one to three blocks of the rows. A step reads beyond them: for the first n_direct rows into the row that

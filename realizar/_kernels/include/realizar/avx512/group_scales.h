@@ -36,7 +36,8 @@ RZ_INLINE scales_256 signed_scales_256(__m512i scales, const char *const *blocks
     return s;
 }
 
-/* Words of byte first + i in each lane i: zero above it or, with upper, below it. All lanes of bytes are alike. */
+/* Words of byte first + i in each lane i: zero in the upper half or, with upper, in the lower. All lanes of bytes are
+ * equal. */
 RZ_INLINE __m512i spread_groups(__m512i bytes, int first, int upper)
 {
     const __m512i lane = _mm512_set_epi64(0x0003000300030003, 0x0003000300030003, 0x0002000200020002,

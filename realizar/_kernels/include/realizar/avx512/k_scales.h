@@ -46,7 +46,7 @@ RZ_INLINE __m512i act_two_sub_blocks(const act_256 *x, int i)
     return i % 2 ? _mm512_shuffle_i64x2(first, last, 0xee) : _mm512_shuffle_i64x2(first, last, 0x44);
 }
 
-/* Sum of scale * q * x; q: four vectors of at most 5 bits a byte, ordered alike. */
+/* Sum of scale * q * x; q: four vectors of at most 5 bits per byte, in the same order. */
 RZ_INLINE __m512i dot_sub_blocks(const __m512i *q, __m512i scales, const act_256 *x)
 {
     __m512i dot = _mm512_setzero_si512();

@@ -6,7 +6,7 @@
 #include "realizar/avx512/gemm_32.h"
 #include "realizar/avx512/nibbles.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 RZ_INLINE __m512i mxfp4_of_nibbles(__m512i nibbles)
 {

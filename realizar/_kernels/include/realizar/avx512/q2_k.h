@@ -6,7 +6,7 @@
 #include "realizar/avx512/gemm_256.h"
 #include "realizar/avx512/group_scales.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 static inline scales_256 q2_k_scales_256(const char *const *data)
 {

@@ -6,9 +6,9 @@
 #include "realizar/avx512/gemm_256.h"
 #include "realizar/avx512/group_scales.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
-/* Each lane: the twelve packed bytes of a row (scalar/q3_k.h) behind four others, to its sixteen scales. */
+/* Each lane: from the twelve packed bytes of a row (scalar/q3_k.h), preceded by four others, to its sixteen scales. */
 RZ_INLINE __m512i q3_k_scale_bytes(__m512i packed)
 {
     __m512i low = _mm512_srlv_epi64(_mm512_shuffle_epi32(packed, _MM_PERM_CBCB), _mm512_set4_epi64(4, 0, 4, 0));

@@ -6,7 +6,7 @@
 #include "realizar/avx512/gemm_32.h"
 #include "realizar/avx512/nibbles.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 /* The nibbles count from 8. */
 static inline __m512i q4_0_dot_4(const char *blocks, const act_4 *x)

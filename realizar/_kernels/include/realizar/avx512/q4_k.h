@@ -5,7 +5,7 @@
 #include "realizar/avx512/dot_f32.h"
 #include "realizar/avx512/k_scales.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 static inline __m512i q4_k_dot_256(const char *data, __m512i scales, const act_256 *x)
 {
@@ -20,7 +20,7 @@ static inline __m512i q4_k_dot_256(const char *data, __m512i scales, const act_2
     return dot_sub_blocks(q, scales, x);
 }
 
-/* The nibbles are spread behind the transposition: half as much is to be transposed. */
+/* Unpack nibbles after the transpose: half the data to move. */
 static inline void q4_k_unpack_256(const char *const *blocks, char *tile)
 {
     const __m512i mask = _mm512_set1_epi8(15);

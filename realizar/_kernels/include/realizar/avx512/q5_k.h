@@ -5,7 +5,7 @@
 #include "realizar/avx512/dot_f32.h"
 #include "realizar/avx512/k_scales.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 /* Bit j of byte i of qh belongs to sub-block j: shifted to bit 4 of the vectors that hold two sub-blocks each. */
 static inline __m512i q5_k_dot_256(const char *data, __m512i scales, const act_256 *x)

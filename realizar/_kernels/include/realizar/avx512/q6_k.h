@@ -6,7 +6,7 @@
 #include "realizar/avx512/gemm_256.h"
 #include "realizar/avx512/group_scales.h"
 #include "realizar/blocks.h"
-#include "realizar/tiers.h"
+#include "realizar/isa_levels.h"
 
 /* Lane r: the sixteen scales of row r. */
 static inline scales_256 q6_k_scales_256(const char *const *data)
@@ -48,7 +48,7 @@ RZ_INLINE __m512i q6_k_upper(__m512i high, int pair)
     return _mm512_and_si512(at_4, _mm512_set1_epi8(0x30));
 }
 
-/* Spread behind the transposition: a half of 128 elements has 64 bytes of nibbles and 32 of upper bits. */
+/* Unpack after the transpose: a half of 128 elements has 64 bytes of nibbles and 32 of upper bits. */
 static inline void q6_k_unpack_256(const char *const *blocks, char *tile)
 {
     const __m512i mask = _mm512_set1_epi8(15);

@@ -2,7 +2,7 @@
 #ifndef REALIZAR_AVX512_TILE_32_H
 #define REALIZAR_AVX512_TILE_32_H
 
-#include "realizar/avx512/micro.h"
+#include "realizar/avx512/micro_kernels.h"
 
 /* bias_bits: log2 of the bias that the unsigned elements count from; 0: none. */
 typedef struct {
@@ -15,7 +15,7 @@ typedef struct {
     float *d, *m;
 } tile_32;
 
-/* By format, for the amx tier. */
+/* By format, for the amx level. */
 extern const gemm_32_format *const rz_avx512_gemm_32[RZ_N_FORMATS];
 
 /* Some blocks of sixteen rows, from block `first` on. */

@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "realizar/scalar/dot_f32.h"
+#include "realizar/scalar/hadamard.h"
 #include "realizar/scalar/kv.h"
-#include "realizar/scalar/spread.h"
 #include "realizar/scalar/visible.h"
 
-/* Scaled and, with a soft cap, squeezed into (-softcap, softcap). */
+/* The score times the scale and, with a soft cap, squashed into (-softcap, softcap). */
 static inline float cap_score(const struct rz_attend_args *args, float s)
 {
     s *= args->scale;
@@ -53,9 +53,10 @@ static inline void gather(const struct rz_attend_args *args, float p, int64_t ke
         acc[d] = fmaf(p, kv_load(block, (size_t)slot * head_dim + d, slot, head_dim, args->v_type), acc[d]);
 }
 
-/* Folds the keys of one tile into the running (m, l, acc) of query i. Tiers take a maximum in different orders, so one
- * of zeros may be -0 or +0. That does not show: it is only subtracted, x - 0 and x - -0 differ for no x but a zero, where
- * they are zeros, and exp_f32 makes 1 of both: n is 0, r a zero, p = fma(q, r * r, r) + 1 = 1. */
+/* Folds the keys of one tile into the running (m, l, acc) of query i. ISA levels take a maximum in different orders, so
+ * a maximum of zeros may be -0 or +0. This does not change the result: the maximum is only subtracted; x - 0 and x - -0
+ * differ only where x is a zero, both are zeros then, and exp_f32 of either is 1: n is 0, r a zero, p = fma(q, r * r,
+ * r) + 1 = 1. */
 static void attend_tile(const struct rz_attend_args *args, struct key_range seen, const float *q, int i, float *acc)
 {
     float s[RZ_ATTEND_TILE], sum[16] = {0}, *m = &args->m[i], *l = &args->l[i], max = *m;
@@ -74,14 +75,14 @@ static void attend_tile(const struct rz_attend_args *args, struct key_range seen
     *l = fmaf(*l, correction, sum_lanes(sum));
 }
 
-/* The query as its keys are kept: an int8 cache has H k, see spread.h. */
+/* The query in the form of the cached keys: an int8 cache holds H k, see hadamard.h. */
 static inline void open_query(const struct rz_attend_args *args, const float *q, float *own)
 {
     size_t head_dim = (size_t)args->head_dim_k;
     memcpy(own, q, head_dim * sizeof *q);
     if (args->k_type != RZ_KV_INT8) return;
-    spread(own, head_dim);
-    for (size_t d = 0; d < head_dim; d++) own[d] *= 1 / (float)spread_width(head_dim);
+    hadamard(own, head_dim);
+    for (size_t d = 0; d < head_dim; d++) own[d] *= 1 / (float)hadamard_width(head_dim);
 }
 
 static void attend_f32(const struct rz_attend_args *args)
@@ -101,8 +102,9 @@ static void attend_f32(const struct rz_attend_args *args)
     }
 }
 
-/* A partial that saw no key says nothing (two of them would even make exp(-Inf - -Inf)), and what follows it is taken
- * as it is: a window may or may not begin with such splits, depending on the queries that share a tile. */
+/* A partial result without a visible key is skipped (two of them would even compute exp(-Inf - -Inf)), and the first
+ * one with a key is copied as it is: whether a window begins with such splits depends on the queries that share a
+ * tile. */
 static void attend_merge_f32(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim)
 {
     if (mp == -INFINITY && lp == 0) return;

@@ -83,11 +83,11 @@ RZ_INLINE void gemv_32(unpack_32_fn *unpack, size_t block_bytes, int has_min, RZ
         for (size_t b = 0; b < k / 32; b++) {
             unpack((const char *)w + r * w_stride + b * block_bytes, &block);
             for (size_t t = 0; t < n; t++) {
-                const char *record = (const char *)x + t * x_stride;
-                const float *d = (const float *)(record + rz_act_d_offset(k));
-                const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 32));
+                const char *q_row = (const char *)x + t * x_stride;
+                const float *d = (const float *)(q_row + rz_act_d_offset(k));
+                const int16_t *s = (const int16_t *)(q_row + rz_act_s_offset(k, 32));
                 float *acc = &y[t * ldy + r];
-                *acc = add_block_32(&block, has_min, (const int8_t *)record + b * 32, d[b], s[b], *acc);
+                *acc = add_block_32(&block, has_min, (const int8_t *)q_row + b * 32, d[b], s[b], *acc);
             }
         }
     }
@@ -101,11 +101,11 @@ RZ_INLINE void gemv_256(unpack_256_fn *unpack, size_t block_bytes, int has_min, 
         for (size_t b = 0; b < k / 256; b++) {
             unpack((const char *)w + r * w_stride + b * block_bytes, &block);
             for (size_t t = 0; t < n; t++) {
-                const char *record = (const char *)x + t * x_stride;
-                const float *d = (const float *)(record + rz_act_d_offset(k));
-                const int16_t *s = (const int16_t *)(record + rz_act_s_offset(k, 256));
+                const char *q_row = (const char *)x + t * x_stride;
+                const float *d = (const float *)(q_row + rz_act_d_offset(k));
+                const int16_t *s = (const int16_t *)(q_row + rz_act_s_offset(k, 256));
                 float *acc = &y[t * ldy + r];
-                *acc = add_block_256(&block, has_min, (const int8_t *)record + b * 256, d[b], s + b * 16, *acc);
+                *acc = add_block_256(&block, has_min, (const int8_t *)q_row + b * 256, d[b], s + b * 16, *acc);
             }
         }
     }

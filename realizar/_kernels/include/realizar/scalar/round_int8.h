@@ -1,4 +1,4 @@
-/* Floats to int8 with one scale: of activations and of the int8 cache. */
+/* Rounds floats to int8 with one scale: for activations and for the int8 cache. */
 #ifndef REALIZAR_SCALAR_ROUND_INT8_H
 #define REALIZAR_SCALAR_ROUND_INT8_H
 

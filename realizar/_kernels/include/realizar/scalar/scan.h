@@ -1,11 +1,11 @@
-/* Selective scans, channel by channel: states that decay each by itself (Mamba), or all of a head alike (Mamba 2). */
+/* Selective scans, channel by channel: a decay for each state (Mamba), or one for all states of a head (Mamba 2). */
 #ifndef REALIZAR_SCALAR_SCAN_H
 #define REALIZAR_SCALAR_SCAN_H
 
 #include "realizar/scalar/math.h"
 #include "realizar/table.h"
 
-/* softplus(dt + bias): how far head `head` moves at token t. */
+/* softplus(dt + bias): the time step of head `head` at token t. */
 static inline float scan_step(const struct rz_scan_args *args, size_t t, size_t head)
 {
     float dt = args->dt[t * args->lddt + head];

@@ -2,9 +2,9 @@
 #ifndef REALIZAR_SCALAR_STORE_H
 #define REALIZAR_SCALAR_STORE_H
 
+#include "realizar/scalar/hadamard.h"
 #include "realizar/scalar/kv.h"
 #include "realizar/scalar/round_int8.h"
-#include "realizar/scalar/spread.h"
 
 static void store_k_f32(const float *x, size_t head_dim, int slot, void *block)
 {
@@ -28,11 +28,11 @@ static void store_v_f16(const float *x, size_t head_dim, int slot, void *block)
 
 static void store_k_int8(const float *x, size_t head_dim, int slot, void *block)
 {
-    float spread_x[RZ_ATTEND_MAX_HEAD_DIM];
+    float transformed[RZ_ATTEND_MAX_HEAD_DIM];
     int8_t q[RZ_ATTEND_MAX_HEAD_DIM];
-    memcpy(spread_x, x, head_dim * sizeof *x);
-    spread(spread_x, head_dim);
-    kv_scales(block, head_dim)[slot] = round_int8(spread_x, head_dim, q);
+    memcpy(transformed, x, head_dim * sizeof *x);
+    hadamard(transformed, head_dim);
+    kv_scales(block, head_dim)[slot] = round_int8(transformed, head_dim, q);
     for (size_t d = 0; d < head_dim; d++) ((int8_t *)block)[d * RZ_KV_BLOCK + (size_t)slot] = q[d];
 }
 

@@ -12,8 +12,9 @@ struct key_range {
 static inline int64_t min_key(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max_key(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* The keys in `keys` that the queries of token t see: always one range, for a span holds the token itself; and both
- * borders ascend with t, for all tokens of a span have the same end, and the same first key or one that ascends to it. */
+/* The keys in `keys` that the queries of token t see. With a span this is still one range, since a span contains the
+ * token itself; and both bounds are non-decreasing in t: the tokens of a span share its end, and a window never begins
+ * after the span's first key. */
 static inline struct key_range visible_keys(const struct rz_attend_args *args, int64_t t, struct key_range keys)
 {
     struct key_range seen = {keys.first, min_key(keys.end, args->n_keys)};

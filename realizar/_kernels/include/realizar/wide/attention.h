@@ -14,7 +14,7 @@
 
 #include "realizar/wide/attention_products.h"
 #include "realizar/wide/elementwise.h"
-#include "realizar/wide/spread.h"
+#include "realizar/wide/hadamard.h"
 
 /* ---- score ------------------------------------------------------------------------------------------------------- */
 
@@ -84,7 +84,7 @@ RZ_INLINE f32x16 weigh_all(float *s, float max)
     return sum;
 }
 
-/* The sets that see a whole tile, by far the most, get loops of constant length. */
+/* Sets that see the whole tile, by far the most frequent case, get loops of constant length. */
 static inline bool see_all(const attend_tile *tile, int row, int rows)
 {
     return tile->first[row + rows - 1] == 0 && tile->end[row] == RZ_ATTEND_TILE;
@@ -97,7 +97,7 @@ static void largest_scores(const attend_tile *tile, int row, int rows, float *ma
     for (int r = 0; r < rows && !all; r++) max[r] = largest_score(tile->s[r], tile->first[row + r], tile->end[row + r]);
 }
 
-/* The sums across lanes come last: each is a chain of its own. */
+/* Sums across lanes come last: each is a dependency chain of its own. */
 static void weigh_rows(attend_tile *tile, int row, int rows, const float *max, float *sum)
 {
     float lanes[RZ_OUTER_ROWS][16];
@@ -108,7 +108,7 @@ static void weigh_rows(attend_tile *tile, int row, int rows, const float *max, f
     for (int r = 0; r < rows; r++) sum[r] = f32x16_sum(f32x16_load(lanes[r]));
 }
 
-/* What the rows have gathered so far, scaled to their new maxima; mostly those have stayed. */
+/* Scales what the rows have accumulated so far to their new maxima, most of which have not changed. */
 static void rescale(const struct rz_attend_args *args, int row, int rows, const float *correction)
 {
     bool same = true;
@@ -176,17 +176,18 @@ static void gather(const struct rz_attend_args *args, const attend_tile *tile, i
 
 /* ---- the split --------------------------------------------------------------------------------------------------- */
 
-/* Queries side by side, as their keys are kept (an int8 cache has H k), and nothing seen so far. */
+/* Copies the queries into the tile in the form of the cached keys (an int8 cache holds H k) and clears the
+ * accumulators. */
 static void open_split(const struct rz_attend_args *args, attend_tile *tile)
 {
     int n = args->n_tokens * args->n_group;
     size_t head_dim = (size_t)args->head_dim_k;
-    float factor = 1 / (float)spread_width(head_dim);
+    float factor = 1 / (float)hadamard_width(head_dim);
     for (int row = 0; row < n; row++) {
         size_t t = (size_t)(row / args->n_group), h = (size_t)(row % args->n_group);
         const float *q = args->q + t * args->q_stride + h * head_dim;
         if (args->k_type == RZ_KV_INT8)
-            spread_f32x16(q, head_dim, factor, tile->q[row]);
+            hadamard_f32x16(q, head_dim, factor, tile->q[row]);
         else
             memcpy(tile->q[row], q, head_dim * sizeof *q);
         args->m[row] = -INFINITY;
@@ -202,8 +203,8 @@ static int next_rows(int left)
     return (left + shares - 1) / shares;
 }
 
-/* Some lines of the next tile, so that memory does not stand still while the weights are computed. More of them, or
- * none, are 3 % slower. */
+/* Prefetches some lines of the next tile, so that memory is busy while the weights are computed. More lines, or none,
+ * are 3 % slower. */
 static void fetch_during_softmax(const attend_tile *tile)
 {
     enum { LINES = 16 };
@@ -242,8 +243,9 @@ static void attend_f32x16(const struct rz_attend_args *args)
 
 /* ---- the merge --------------------------------------------------------------------------------------------------- */
 
-/* A partial that saw no key says nothing (two of them would even make exp(-Inf - -Inf)), and what follows it is taken
- * as it is: a window may or may not begin with such splits, depending on the queries that share a tile. */
+/* A partial result without a visible key is skipped (two of them would even compute exp(-Inf - -Inf)), and the first
+ * one with a key is copied as it is: whether a window begins with such splits depends on the queries that share a
+ * tile. */
 static void attend_merge_f32x16(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim)
 {
     if (mp == -INFINITY && lp == 0) return;

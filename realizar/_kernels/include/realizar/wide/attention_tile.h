@@ -10,7 +10,7 @@
 #include "realizar/wide/outer.h"
 
 /* Q_ROW: an odd number of cache lines, so that rows do not alias in L1. UNPACKED_DIM: K and V of a tile of longer heads
- * would not stay in L2 beside the rest. */
+ * would not fit L2 together with the rest. */
 enum { TILE_BLOCKS = RZ_ATTEND_TILE / RZ_KV_BLOCK, Q_ROW = RZ_ATTEND_MAX_HEAD_DIM + 16, UNPACKED_DIM = 256 };
 
 /* Rows are queries. Those that see a key of the tile are [first_row, end_row); row r sees its keys [first[r], end[r]),
@@ -29,7 +29,8 @@ typedef struct {
 _Static_assert(sizeof(attend_tile) <= RZ_ATTEND_SCRATCH, "scratch");
 _Static_assert(RZ_LATENT_MAX_DIM <= 2 * UNPACKED_DIM, "unpacked");
 
-/* Fetches a place of the next tile, once for each cache line of it. Into L2, a core has more such requests under way. */
+/* Prefetches part of the next tile, once for each of its cache lines. Into L2: a core can have more such requests in
+ * flight. */
 RZ_INLINE void fetch(const char *p, size_t offset, int type)
 {
     if (type != UNPACKED && offset % 64 == 0) __builtin_prefetch(p + offset, 0, 2);
@@ -61,14 +62,14 @@ static struct block_range {
     return (struct block_range){first / RZ_KV_BLOCK, (end + RZ_KV_BLOCK - 1) / RZ_KV_BLOCK};
 }
 
-/* The scales of a block, and those of the block that comes at its place in the next tile on their way. */
+/* Copies the scales of a block, and prefetches those of the corresponding block of the next tile. */
 static void copy_scales(float *scale, const char *block, const char *next, size_t head_dim)
 {
     memcpy(scale, kv_scales(block, head_dim), RZ_KV_BLOCK * sizeof *scale);
     fetch((const char *)kv_scales(next, head_dim), 0, RZ_KV_INT8);
 }
 
-/* Points the tile at the blocks that its rows see, and at the next tile's, which are fetched meanwhile. */
+/* Points the tile at the blocks that its rows see, and at those of the next tile, which are prefetched meanwhile. */
 static void point_at_blocks(const struct rz_attend_args *args, attend_tile *tile, int64_t key0)
 {
     struct block_range seen = seen_blocks(tile);
@@ -129,7 +130,7 @@ RZ_INLINE void unpack_v_as(const struct rz_attend_args *args, attend_tile *tile,
     }
 }
 
-/* V out of K as it is kept, or as it has been unpacked: sixteen elements of sixteen keys at a time. */
+/* Transposes V out of the cached or unpacked K: sixteen elements of sixteen keys at a time. */
 RZ_INLINE void transpose_as(const struct rz_attend_args *args, attend_tile *tile, int type)
 {
     size_t head_dim = (size_t)args->head_dim_v, line = RZ_KV_BLOCK * kv_bytes(type);
@@ -149,7 +150,7 @@ RZ_INLINE void transpose_as(const struct rz_attend_args *args, attend_tile *tile
     }
 }
 
-/* Lays V out as the products read it, from K of this type. */
+/* Lays V out for the products, from K of this type. */
 static int transpose_latent(const struct rz_attend_args *args, attend_tile *tile, int k_type)
 {
     if (k_type == RZ_KV_F16)
@@ -161,14 +162,14 @@ static int transpose_latent(const struct rz_attend_args *args, attend_tile *tile
     return UNPACKED;
 }
 
-/* Whether the tile is worth unpacking: for fewer sets of rows the cache is read as it is. */
+/* Whether unpacking the tile pays off: for few sets of rows the cache is read as it is. */
 static bool has_many_rows(const struct rz_attend_args *args, const attend_tile *tile)
 {
     return tile->end_row - tile->first_row > 2 * RZ_OUTER_ROWS && args->head_dim_k <= UNPACKED_DIM &&
            args->head_dim_v <= UNPACKED_DIM;
 }
 
-/* Unpacks K and returns as what the products shall read it. */
+/* Unpacks K and returns the type as which the products read it. */
 static int unpack_k(const struct rz_attend_args *args, attend_tile *tile)
 {
     if (args->k_type == RZ_KV_F16 && !RZ_UNPACKS_HALVES) return RZ_KV_F16;

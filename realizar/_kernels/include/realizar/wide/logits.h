@@ -10,7 +10,7 @@ enum { LOGITS_AHEAD = 2048 };
 enum { BLOCK_STEPS = RZ_LOGITS_BLOCK / 16 };
 _Static_assert((int)BLOCK_STEPS == (int)EXP_IN_STEP, "a block of logits is what exp_in_step takes at once");
 
-/* A block of n elements, -Inf behind them. */
+/* A block of n elements, padded with -Inf. */
 RZ_INLINE void load_block(const float *x, size_t n, f32x16 *v)
 {
     f32x16 least = f32x16_set(-INFINITY);

@@ -4,7 +4,7 @@
 
 #include "realizar/table.h"
 
-/* A tile that was unpacked to floats, beside the types of a cache. */
+/* A tile unpacked to floats, in addition to the types of a cache. */
 enum { UNPACKED = RZ_N_KV };
 
 /* Bytes of an element. */

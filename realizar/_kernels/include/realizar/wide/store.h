@@ -4,9 +4,9 @@
 
 #include "realizar/scalar/kv.h"
 #include "realizar/scalar/round_int8.h"
-#include "realizar/wide/spread.h"
+#include "realizar/wide/hadamard.h"
 
-/* The halves of 16 elements at a time, then to their places: K's lie RZ_KV_BLOCK apart. */
+/* Converts 16 elements at a time to half floats, then stores them: those of K lie RZ_KV_BLOCK apart. */
 static void store_k_f16_x16(const float *x, size_t head_dim, int slot, void *block)
 {
     uint16_t half[16], *out = (uint16_t *)block + slot;
@@ -24,13 +24,13 @@ static void store_v_f16_x16(const float *x, size_t head_dim, int slot, void *blo
         f32x16_store_first_f16(out + d, f32x16_load_first(x + d, head_dim - d), head_dim - d);
 }
 
-/* round_int8 is the scalar text: integers and one rounding, which the compiler makes vectors of. */
+/* round_int8 is the scalar code: integers and one rounding, which the compiler vectorizes. */
 static void store_k_int8_x16(const float *x, size_t head_dim, int slot, void *block)
 {
-    float spread_x[RZ_ATTEND_MAX_HEAD_DIM];
+    float transformed[RZ_ATTEND_MAX_HEAD_DIM];
     int8_t q[RZ_ATTEND_MAX_HEAD_DIM], *out = (int8_t *)block + slot;
-    spread_f32x16(x, head_dim, 1, spread_x);
-    kv_scales(block, head_dim)[slot] = round_int8(spread_x, head_dim, q);
+    hadamard_f32x16(x, head_dim, 1, transformed);
+    kv_scales(block, head_dim)[slot] = round_int8(transformed, head_dim, q);
     for (size_t d = 0; d < head_dim; d++) out[d * RZ_KV_BLOCK] = q[d];
 }
 

@@ -1,16 +1,16 @@
 /* The Hadamard transform of a head: what the int8 cache does to K, so that one large element does not set the scale. */
-#ifndef REALIZAR_SCALAR_SPREAD_H
-#define REALIZAR_SCALAR_SPREAD_H
+#ifndef REALIZAR_SCALAR_HADAMARD_H
+#define REALIZAR_SCALAR_HADAMARD_H
 
 #include <stddef.h>
 
 /* Elements that are transformed together: the largest power of two that divides head_dim. */
-static inline size_t spread_width(size_t head_dim) { return head_dim & -head_dim; }
+static inline size_t hadamard_width(size_t head_dim) { return head_dim & -head_dim; }
 
 /* x = H x for each `width` elements, H of +1 and -1; H H = width, so that (H q / width) . (H k) = q . k. */
-static inline void spread(float *x, size_t head_dim)
+static inline void hadamard(float *x, size_t head_dim)
 {
-    for (size_t distance = 1; distance < spread_width(head_dim); distance *= 2)
+    for (size_t distance = 1; distance < hadamard_width(head_dim); distance *= 2)
         for (size_t i = 0; i < head_dim; i += 2 * distance)
             for (size_t j = i; j < i + distance; j++) {
                 float a = x[j], b = x[j + distance];

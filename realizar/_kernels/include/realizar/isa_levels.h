@@ -1,10 +1,10 @@
 /* One table literal for each instruction set, and the resolved tables made of them. */
-#ifndef REALIZAR_TIERS_H
-#define REALIZAR_TIERS_H
+#ifndef REALIZAR_ISA_LEVELS_H
+#define REALIZAR_ISA_LEVELS_H
 
 #include "realizar/table.h"
 
-enum { RZ_MAX_TIERS = 5 };
+enum { RZ_MAX_ISA_LEVELS = 5 };
 
 /* scalar.c, avx2.c, avxvnni.c, avx512.c, amx.c: as written there, with empty slots. */
 extern const struct rz_kernels rz_scalar;

@@ -2,8 +2,8 @@
  * registers, and the panels in which tokens are laid out for that.
  *
  * Each x that is broadcast meets both tiles: loads would bound the loop otherwise. */
-#ifndef REALIZAR_AVX512_MICRO_H
-#define REALIZAR_AVX512_MICRO_H
+#ifndef REALIZAR_AVX512_MICRO_KERNELS_H
+#define REALIZAR_AVX512_MICRO_KERNELS_H
 
 #include "realizar/avx512/tile.h"
 

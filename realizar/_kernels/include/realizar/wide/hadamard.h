@@ -1,11 +1,11 @@
-/* The Hadamard transform of a head, sixteen elements at a time; meaning in scalar/spread.h. */
-#ifndef REALIZAR_WIDE_SPREAD_H
-#define REALIZAR_WIDE_SPREAD_H
+/* The Hadamard transform of a head, sixteen elements at a time; meaning in scalar/hadamard.h. */
+#ifndef REALIZAR_WIDE_HADAMARD_H
+#define REALIZAR_WIDE_HADAMARD_H
 
-#include "realizar/scalar/spread.h"
+#include "realizar/scalar/hadamard.h"
 
 /* The distances below 16: inside registers. */
-RZ_INLINE f32x16 spread_x16(f32x16 x, size_t width)
+RZ_INLINE f32x16 hadamard_x16(f32x16 x, size_t width)
 {
     if (width > 1) x = f32x16_butterfly(x, 1);
     if (width > 2) x = f32x16_butterfly(x, 2);
@@ -15,11 +15,11 @@ RZ_INLINE f32x16 spread_x16(f32x16 x, size_t width)
 }
 
 /* y = H x * factor. */
-static void spread_f32x16(const float *x, size_t head_dim, float factor, float *y)
+static void hadamard_f32x16(const float *x, size_t head_dim, float factor, float *y)
 {
-    size_t width = spread_width(head_dim);
+    size_t width = hadamard_width(head_dim);
     for (size_t d = 0; d < head_dim; d += 16)
-        f32x16_store_first(y + d, spread_x16(f32x16_load_first(x + d, head_dim - d), width), head_dim - d);
+        f32x16_store_first(y + d, hadamard_x16(f32x16_load_first(x + d, head_dim - d), width), head_dim - d);
     for (size_t distance = 16; distance < width; distance *= 2)
         for (size_t i = 0; i < head_dim; i += 2 * distance)
             for (size_t j = i; j < i + distance; j += 16) {
