@@ -232,8 +232,12 @@ class LoadedModel:
             return self.tokenize(prompt)
         if not is_parts(prompt):
             return prompt
-        parts = [self.tokenize(part, not i) if isinstance(part, str) else part for i, part in enumerate(prompt)]
-        return [Tokens(part) if isinstance(part, list) else part for part in parts if part != []]
+        parts: list[Any] = []
+        for i, part in enumerate(prompt):
+            ids = self.tokenize(part, add_special=i == 0) if isinstance(part, str) else None
+            if ids != []:
+                parts.append(part if ids is None else Tokens(ids))
+        return parts
 
 
 def all_or_none(requests: Iterable[R]) -> list[R]:

@@ -203,6 +203,12 @@ class FakeTokenizer:
     def decode(self, ids: list[int], skip_special: bool = True) -> str:
         return "".join(chr(96 + i) for i in ids if i != EOG)
 
+    def is_hidden(self, token: int) -> bool:
+        return token == EOG
+
+    def token_bytes(self, token: int) -> bytes:
+        return chr(96 + token).encode()
+
     def stream(self, after: int | None = None, n_known: int = 0, shown: frozenset[int] = frozenset()) -> FakeStream:
         return FakeStream()
 

@@ -217,14 +217,14 @@ def test_the_beginning_of_a_sequence_does_not_cut_a_span(rig):
     assert [seq.beginning(n).n_tokens for n in (19, 20, 21, 39, 40, 41)] == [19, 20, 20, 20, 40, 41]
 
 
+MASKS = st.sampled_from(["causal", "bidirectional"])
 PARTS = st.one_of(
-    st.builds(Tokens, st.lists(st.integers(0, 1), min_size=1, max_size=20), st.sampled_from(["causal", "bidirectional"])),
+    st.builds(Tokens, st.lists(st.integers(0, 1), min_size=1, max_size=20), MASKS),
     st.builds(
         lambda value, n, mask, key, flat: picture(
             value, n, mask=mask, key=key, positions=np.zeros((3, n), int) if flat else None
         ),
-        st.integers(0, 1), st.integers(1, 20), st.sampled_from(["causal", "bidirectional"]),
-        st.sampled_from([None, None, b"a", b"b"]), st.booleans(),
+        st.integers(0, 1), st.integers(1, 20), MASKS, st.sampled_from([None, None, b"a", b"b"]), st.booleans(),
     ),
 )  # fmt: skip
 PROMPTS = st.lists(PARTS, min_size=1, max_size=5)
@@ -254,7 +254,7 @@ def rows_of(parts):
 @given(PROMPTS, PROMPTS, st.integers(0, 3))
 @settings(max_examples=400, deadline=None)
 def test_what_is_taken_over_is_all_that_is_equal(one, other, n_common):
-    """Never more: each row that is taken over has equal content. Never less: the longest such prefix in whole blocks."""
+    """Never more: each row taken over has equal content. Never less: the longest such prefix in whole blocks."""
     other = [*one[:n_common], *other]
     rig = Rig(FULL)
     computed(rig, *one)

@@ -68,9 +68,12 @@ def fitting(parts, model):
     """Parts with as many axes of positions as the model has."""
     n_axes = model.graphs["decode"].n_axes
     return [
-        Embeddings(part.rows, part.positions[:n_axes], part.mask) if getattr(part, "positions", None) is not None else part
-        for part in parts
-    ]  # fmt: skip
+        Embeddings(part.rows, part.positions[:n_axes], part.mask) if has_positions(part) else part for part in parts
+    ]
+
+
+def has_positions(part):
+    return isinstance(part, Embeddings) and part.positions is not None
 
 
 def finish(engine, *requests):
@@ -205,7 +208,7 @@ def test_a_span_as_long_as_a_step_has_its_turn_while_others_decode(make, model):
     assert not text.finished
     text.cancel()
     engine.complete([request])
-    with pytest.raises(ParameterError, match="a bidirectional part of 17 rows.*n_batch=16; ask for n_batch=17"):
+    with pytest.raises(ParameterError, match=r"a bidirectional part of 17 rows.*n_batch=16; ask for n_batch=17"):
         engine.generate([Tokens(random_tokens(17), "bidirectional")], GREEDY)
 
 
@@ -214,7 +217,7 @@ def test_guidance_needs_both_last_rows_in_one_step(make):
     params = SamplingParams(cfg_scale=2.0, max_tokens=3, negative_prompt=(1, 2))
     finish(engine, engine.generate([Tokens(random_tokens(15), "bidirectional")], params))
     with pytest.raises(
-        ParameterError, match="ends with a bidirectional part of 16 rows.*n_batch=16; ask for n_batch=17"
+        ParameterError, match=r"ends with a bidirectional part of 16 rows.*n_batch=16; ask for n_batch=17"
     ):
         engine.generate([Tokens(random_tokens(16), "bidirectional")], params)
     with pytest.raises(ParameterError, match="ends with embeddings; give a negative_prompt"):
