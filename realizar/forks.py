@@ -26,7 +26,7 @@ T = TypeVar("T")
 _numbers = count()
 # By registration number; weak references only.
 _locks: dict[int, weakref.ref[Lock]] = {}
-_in_child: dict[int, weakref.WeakMethod[Callable[[], None]]] = {}
+_in_child: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
 _acquired: dict[int, list[Lock]] = {}
 
 
@@ -58,7 +58,9 @@ class Lock(_RLock):  # type: ignore[misc]  # subclassable, although its stub say
 def in_child(method: Callable[[], None]) -> None:
     """Register a bound method to call in every forked child; holds only a weak reference to its object."""
     number = next(_numbers)
-    _in_child[number] = weakref.WeakMethod(method, lambda _: _in_child.pop(number, None) and None)
+    # Not a WeakMethod: dropped in its own callback, it fails where the object and its class end together, as at exit.
+    owner, function = method.__self__, method.__func__  # type: ignore[attr-defined]
+    _in_child[number] = weakref.ref(owner, lambda _: _in_child.pop(number, None) and None), function
 
 
 class cached_property(Generic[T]):
@@ -122,10 +124,10 @@ def _after_in_child() -> None:
         if lock is not None and lock not in acquired:
             lock._reinitialize()
     _release(acquired)
-    for method in list(_in_child.values()):
-        call = method()
-        if call is not None:
-            call()
+    for owner_ref, function in list(_in_child.values()):
+        owner = owner_ref()
+        if owner is not None:
+            function(owner)
 
 
 if hasattr(os, "register_at_fork"):
