@@ -279,11 +279,11 @@ class LLM(LoadedModel):
         return request.logits
 
     @overload
-    def score(self, prompt: Prompt, continuation: Prompt, logprobs: int = 1) -> Score: ...
+    def score(self, prompt: Prompt, continuation: str | Sequence[int], logprobs: int = 1) -> Score: ...
     @overload
     def score(self, prompt: Prompt, continuation: list[str] | list[list[int]], logprobs: int = 1) -> list[Score]: ...
     def score(
-        self, prompt: Prompt, continuation: Prompt | list[str] | list[list[int]], logprobs: int = 1
+        self, prompt: Prompt, continuation: str | Sequence[int] | list[str] | list[list[int]], logprobs: int = 1
     ) -> Score | list[Score]:
         """Return how likely the model finds a text, or each of several, behind a prompt.
 

@@ -194,7 +194,8 @@ class LoadedModel:
 
     def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None) -> LogitsRequest:
         if decoder_tokens is None:
-            return self.engine.logits(token_ids if isinstance(token_ids, str) else self._ids(token_ids))
+            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine refuses text
+            return self.engine.logits(ids)
         return self.engine.logits(decoder_tokens, source=token_ids)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
