@@ -194,7 +194,7 @@ class LoadedModel:
 
     def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None) -> LogitsRequest:
         if decoder_tokens is None:
-            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # text is refused there
+            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine refuses text
             return self.engine.logits(ids)
         return self.engine.logits(decoder_tokens, source=token_ids)
 
@@ -233,8 +233,12 @@ class LoadedModel:
             return self.tokenize(prompt)
         if not is_parts(prompt):
             return prompt
-        parts = [self.tokenize(part, not i) if isinstance(part, str) else part for i, part in enumerate(prompt)]
-        return [Tokens(part) if isinstance(part, list) else part for part in parts if part != []]
+        parts: list[Any] = []
+        for i, part in enumerate(prompt):
+            ids = self.tokenize(part, add_special=i == 0) if isinstance(part, str) else None
+            if ids != []:
+                parts.append(part if ids is None else Tokens(ids))
+        return parts
 
 
 def all_or_none(requests: Iterable[R]) -> list[R]:

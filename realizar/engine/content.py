@@ -98,12 +98,13 @@ class Content:
         rows: list[Int32] = []
         n = 0
         for part in parts:
-            is_rows = isinstance(part, Embeddings)
-            ids = np.zeros(len(part.rows)) if isinstance(part, Embeddings) else np.fromiter(part.ids, np.int32)
-            tokens.append(ids.astype(np.int32))
-            end = n + len(ids)
-            if is_rows:
+            if isinstance(part, Embeddings):
+                end = n + len(part.rows)
+                tokens.append(np.zeros(len(part.rows), np.int32))
                 rows.append(np.arange(n, end, dtype=np.int32))
+            else:
+                tokens.append(np.fromiter(part.ids, np.int32))
+                end = n + len(tokens[-1])
             if part.mask == "bidirectional":
                 spans.append((n, end))
             n = end
@@ -183,7 +184,7 @@ class Content:
         ]
         if not any(fields):
             return b""
-        state = hashlib.blake2b(np.array([first, end, *map(len, fields)], np.int64).tobytes(), digest_size=DIGEST_BYTES)
+        state = hashlib.blake2b(repr((first, end, *map(len, fields))).encode(), digest_size=DIGEST_BYTES)
         for field in fields:
             state.update(field)
         return state.digest()
@@ -227,13 +228,18 @@ def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
         raise ParameterError(f"Embeddings: parts of one prompt have positions with {axes} axes; all must have as many")
     found, start = [], 0
     for part in parts:
-        placed = part.positions if isinstance(part, Embeddings) else None
-        own = np.arange(_n_rows(part), dtype=np.int64)[None] if placed is None else placed.astype(np.int64)
-        found.append(np.broadcast_to(own + start, (axes[0], own.shape[1])))
+        own = part.positions if isinstance(part, Embeddings) else None
+        if own is None:
+            own = np.arange(_n_rows(part), dtype=np.int32)[None]
+        found.append(np.broadcast_to(own.astype(np.int64) + start, (axes[0], own.shape[1])))
         start = int(found[-1].max()) + 1
     if start - 1 > MAX_POSITION:
         raise ParameterError(f"Embeddings: the prompt has positions up to {start - 1}; at most {MAX_POSITION}")
     return _unless_default(np.concatenate(found, axis=1).astype(np.int32))
+
+
+def _n_rows(part: Tokens | Embeddings) -> int:
+    return len(part.rows) if isinstance(part, Embeddings) else len(list(part.ids))
 
 
 def _unless_default(positions: Int32) -> Int32 | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
     from realizar.model import Model
     from realizar.params import EngineParams, SamplingParams
+    from realizar.params.prompt import TokenPrompt
     from realizar.runtime.backend import Backend
 
 R = TypeVar("R", bound="Request")
@@ -187,7 +188,7 @@ class Engine:
                 request.fail(error)
 
     def generate(
-        self, prompt: Iterable[int], params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
+        self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
     ) -> Generation:
         """Hand in a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
         begin = time.perf_counter()
@@ -197,22 +198,22 @@ class Engine:
             self.speculator.attach(request)
         return self._added(request, priority)
 
-    def beam_search(self, prompt: Iterable[int], params: SamplingParams, priority: int = 0) -> Beams:
+    def beam_search(self, prompt: TokenPrompt, params: SamplingParams, priority: int = 0) -> Beams:
         """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
         begin = time.perf_counter()
         request = self._intake.beams(prompt, params)
         request.deadline -= time.perf_counter() - begin
         return self._added(request, priority)
 
-    def score(self, prompt: Iterable[int], continuation: Iterable[int], n_top: int) -> ScoreRequest:
+    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
         """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.score`."""
         return self._added(self._intake.score(prompt, continuation, n_top))
 
-    def logits(self, tokens: Iterable[int], source: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
         """Hand in a text whose logits are wanted, or an answer to a source; `wait` for it. Raises as `generate`."""
         return self._added(self._intake.logits(tokens, source))
 
-    def embed(self, tokens: Iterable[int]) -> EmbeddingRequest:
+    def embed(self, tokens: TokenPrompt) -> EmbeddingRequest:
         """Hand in a text whose hidden states are wanted; `wait` for it. Raises as `generate`."""
         return self._added(self._intake.embedding(tokens))
 

@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 
     from realizar.calls import ToolUse
     from realizar.engine.runner import Runner
-    from realizar.params.prompt import Embeddings
+    from realizar.params.prompt import TokenPrompt
     from realizar.tokenizer import Tokenizer
-
-    TokensOrParts = Iterable[int] | Iterable[Tokens | Embeddings]
 
 
 class Prompt(NamedTuple):
@@ -68,7 +66,7 @@ class Intake:
         self.cache = runner.cache
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
 
-    def generation(self, prompt: TokensOrParts, params: SamplingParams, tools: ToolUse | None = None) -> Generation:
+    def generation(self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None) -> Generation:
         """Return a request for a prompt to be continued, or to be answered where the model has an encoder.
 
         The prompt is token ids, or parts. With tools, whose grammar is among the params, the calls are read out of the
@@ -94,11 +92,11 @@ class Intake:
             request.prompt_logprobs = PromptLogprobs(tokens, 1, params.prompt_logprobs, self._candidates)
         return request
 
-    def beams(self, prompt: TokensOrParts, params: SamplingParams) -> Beams:
+    def beams(self, prompt: TokenPrompt, params: SamplingParams) -> Beams:
         """Return a request for the best continuations of a prompt. Raises as `generation`."""
         return Beams(*self._made(prompt, params, searched=True))
 
-    def score(self, prompt: TokensOrParts, continuation: Iterable[int], n_top: int) -> ScoreRequest:
+    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
         """Return a request for the scores of a text behind a prompt, or behind what an encoder reads.
 
         Raises as `generation`, and ParameterError if n_top, the best tokens to report in each place, is not in
@@ -115,7 +113,7 @@ class Intake:
         wanted = PromptLogprobs(np.array(tokens, np.int32), len(given.ids), n_top, self._candidates)
         return ScoreRequest(seq, wanted, len(given.ids))
 
-    def logits(self, tokens: TokensOrParts, source: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
         """Return a request for the logits of a text, or of an answer to a source. Raises as `generation`."""
         self._need_decoder("logits")
         if self.model.has_encoder != (source is not None):
@@ -130,7 +128,7 @@ class Intake:
         seq = Sequence(self.cache, ids, encoder_tokens, content, program=self.model.main)
         return LogitsRequest(seq, self.model.hp.n_vocab)
 
-    def embedding(self, tokens: TokensOrParts) -> EmbeddingRequest:
+    def embedding(self, tokens: TokenPrompt) -> EmbeddingRequest:
         """Return a request for the hidden states of a text. Raises as `generation`."""
         prompt, n_embd = self._checked(tokens), self.model.hp.n_embd
         if self.model.has_encoder:
@@ -139,7 +137,7 @@ class Intake:
         return EmbeddingRequest(seq, n_embd, self.model.hidden)
 
     def _made(
-        self, prompt: TokensOrParts, params: SamplingParams, searched: bool
+        self, prompt: TokenPrompt, params: SamplingParams, searched: bool
     ) -> tuple[Sequence, ResolvedParams, SamplerChain, Tokenizer]:
         """Return what a request for texts behind a prompt is made of."""
         self._need_decoder("generate")
@@ -275,7 +273,7 @@ class Intake:
             )
         return prompt.ids
 
-    def _checked(self, prompt: TokensOrParts) -> Prompt:
+    def _checked(self, prompt: TokenPrompt) -> Prompt:
         """Return the rows of a prompt, all of which the model can take."""
         parts: Any = [prompt] if is_part(prompt) else prompt
         if not is_parts(parts):

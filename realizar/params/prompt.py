@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from operator import index
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -93,6 +93,10 @@ class Embeddings:
 
 Part = str | Tokens | Embeddings
 """Text, which is tokenized where it stands; or one of the classes."""
+
+
+TokenPrompt = Iterable[int] | Sequence[Tokens | Embeddings]
+"""A prompt whose text is tokenized: token ids, or parts."""
 
 
 def as_ids(given: Any, what: str) -> list[int]:

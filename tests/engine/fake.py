@@ -70,13 +70,28 @@ def next_state(state: float, token: int) -> float:
     return (31 * state + token + 1) % 8191
 
 
-def expected(plan: FakePlan, tokens: list[int]) -> np.ndarray:
-    """The logits after these tokens, worked out without a cache."""
-    seen = [[int(t) for t in tokens[-group.window if group.window else 0 :]] for group in plan.cache_groups]
+def visible(at: int, window: int, span: tuple[int, int] | None) -> list[int]:
+    """Rows that a row sees: those before it, or of them the window, and the span that it is in."""
+    rows = {*range(max(0, at - window + 1) if window else 0, at + 1), *(range(*span) if span else ())}
+    return sorted(rows)
+
+
+def expected(plan: FakePlan, tokens: list[int], span: tuple[int, int] | None = None, at: int = -1) -> np.ndarray:
+    """The logits after row `at`, by default the last one, worked out without a cache.
+
+    Rows that are embeddings are given as the `symbol` of them.
+    """
+    at %= len(tokens)
+    seen = [[int(tokens[row]) for row in visible(at, group.window, span)] for group in plan.cache_groups]
     state = 0.0
-    for token in tokens:
+    for token in tokens[: at + 1]:
         state = next_state(state, int(token))
     return logits_of(seen, [state] * len(plan.states))
+
+
+def symbol(embedding: np.ndarray) -> int:
+    """What stands for an embedding among token ids."""
+    return 1000 + int(embedding[0])
 
 
 def continuation(plan: FakePlan, prompt: list[int], n: int, n_ctx: int) -> list[int]:
@@ -94,8 +109,15 @@ def _floats(blocks: np.ndarray, head_dim: int) -> type[np.floating]:
     return {2: np.float16, 4: np.float32}[blocks.shape[-1] // (head_dim * BLOCK)]
 
 
+def embeddings_of(batch: Batch) -> list[tuple[int, np.ndarray]]:
+    """The rows of a batch that enter as embeddings."""
+    if batch.embeddings is None or batch.embedding_rows is None:
+        return []
+    return list(zip(batch.embedding_rows.tolist(), batch.embeddings, strict=True))
+
+
 class FakeProgram:
-    """Stores token + 1 in every element of K and its position in V, and reads them back."""
+    """Stores token + 1 in every element of K and the number of its row in V, and reads them back."""
 
     n_bytes = 7 << 20
 
@@ -113,6 +135,9 @@ class FakeProgram:
         self.steps.append(batch)
         wanted = set(batch.outputs.tolist())
         rows = []
+        self.symbols = batch.tokens.tolist()
+        for row, embedding in embeddings_of(batch):
+            self.symbols[row] = symbol(embedding)
         for s in range(batch.n_seqs):
             self._store(batch, s)
         for s in range(batch.n_seqs):
@@ -131,18 +156,20 @@ class FakeProgram:
 
     def _store(self, batch: Batch, s: int) -> None:
         for row in range(batch.seq_start[s], batch.seq_start[s + 1]):
-            at = batch.positions[0, row]
+            at = row - batch.seq_start[s] + batch.seq_past[s]
             for group, _, k, v in self._layers():
                 block = batch.block_tables[group][s, at // BLOCK]
-                k[block, :, :, at % BLOCK] = batch.tokens[row] + 1
+                k[block, :, :, at % BLOCK] = self.symbols[row] + 1
                 v[block, :, at % BLOCK, :] = at
 
     def _seen(self, batch: Batch, s: int, row: int) -> list[list[int]]:
         """Tokens per group, one list per layer checked to be the same."""
-        at = batch.positions[0, row]
+        first = batch.seq_start[s] - batch.seq_past[s]
+        spans = [] if batch.spans is None else batch.spans.tolist()
+        span = next(((a - first, b - first) for a, b in spans if a <= row < b), None)
         seen: dict[int, list[int]] = {}
         for group, spec, k, v in self._layers():
-            keys = np.arange(max(0, at - spec.window + 1) if spec.window else 0, at + 1)
+            keys = np.array(visible(row - first, spec.window, span))
             blocks = batch.block_tables[group][s, keys // BLOCK]
             found = k[blocks, :, :, keys % BLOCK]
             assert (found == found[:, :1, :1]).all()
@@ -157,7 +184,7 @@ class FakeProgram:
             data = self.states[spec.key]
             if row == batch.seq_start[s] and batch.seq_past[s] == 0:
                 data[slot] = 0
-            data[slot] = next_state(float(data[slot].flat[0]), int(batch.tokens[row]))
+            data[slot] = next_state(float(data[slot].flat[0]), self.symbols[row])
             states.append(float(data[slot].flat[0]))
         return states
 
@@ -175,6 +202,12 @@ class FakeTokenizer:
 
     def decode(self, ids: list[int], skip_special: bool = True) -> str:
         return "".join(chr(96 + i) for i in ids if i != EOG)
+
+    def is_hidden(self, token: int) -> bool:
+        return token == EOG
+
+    def token_bytes(self, token: int) -> bytes:
+        return chr(96 + token).encode()
 
     def stream(self, after: int | None = None, n_known: int = 0, shown: frozenset[int] = frozenset()) -> FakeStream:
         return FakeStream()

@@ -69,9 +69,12 @@ def fitting(parts, model):
     n_axes = model.graphs["decode"].n_axes
     placed = [getattr(part, "positions", None) is not None for part in parts]
     return [
-        Embeddings(part.rows, part.positions[:n_axes], part.mask) if has_positions else part
-        for part, has_positions in zip(parts, placed, strict=True)
+        Embeddings(part.rows, part.positions[:n_axes], part.mask) if has_positions(part) else part for part in parts
     ]
+
+
+def has_positions(part):
+    return isinstance(part, Embeddings) and part.positions is not None
 
 
 def finish(engine, *requests):

@@ -1,4 +1,4 @@
-"""Sequences alone: what a model reads through their tables is their history, whatever was done before."""
+"""Sequences without an engine: what a model reads through their block tables is their history, whatever came before."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,18 @@ from realizar.engine.runner import Runner
 from realizar.engine.sequence import NO_BLOCK, Sequence
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import EngineParams
-from tests.engine.fake import FULL, PLANS, RECURRENT, STATEFUL, WINDOWS, FakeModel, check_cache, expected, fake_cache
+from tests.engine.fake import (
+    FULL,
+    PLANS,
+    RECURRENT,
+    STATEFUL,
+    WINDOWS,
+    FakeModel,
+    check_cache,
+    expected,
+    fake_cache,
+    symbol,
+)
 
 PROMPT = [1 + i % 29 for i in range(100)]
 
@@ -40,7 +51,9 @@ class Rig:
             seq.reserve(n)
         logits = self.runner.run(self.runner.batch([Chunk(seq, n, n) for seq, n in parts]))["logits"].values
         want = [
-            expected(self.plan, seq.tokens[: seq.n_computed + i + 1].tolist()) for seq, n in parts for i in range(n)
+            expected(self.plan, symbols(seq), span_of(seq, at), at)
+            for seq, n in parts
+            for at in range(seq.n_computed, seq.n_computed + n)
         ]
         np.testing.assert_array_equal(logits, want)
         for seq, n in parts:
@@ -48,12 +61,27 @@ class Rig:
 
     def finish(self, seq):
         while seq.n_left:
-            self.compute((seq, min(seq.n_left, self.cache.n_batch)))
+            self.compute((seq, seq.whole_spans(min(seq.n_left, self.cache.n_batch))))
 
-    def sequence(self, tokens):
-        seq = Sequence(self.cache, tokens)
+    def sequence(self, tokens, content=None):
+        seq = Sequence(self.cache, tokens, content=content)
         seq.match_prefix()
         return seq
+
+
+def symbols(seq):
+    """Token ids of a sequence, and what stands for its embeddings."""
+    found = seq.tokens.tolist()
+    if seq.content is not None and seq.content.embeddings is not None:
+        for row, value in zip(seq.content.embeddings.rows, seq.content.embeddings.values, strict=True):
+            found[row] = symbol(value)
+    return found
+
+
+def span_of(seq, row):
+    """The bidirectional span that a row is in."""
+    spans = () if seq.content is None else seq.content.spans
+    return next((span for span in spans if span[0] <= row < span[1]), None)
 
 
 @pytest.fixture(params=PLANS)
@@ -297,6 +325,7 @@ class SequenceMachine(RuleBasedStateMachine):
     @rule(parts=st.lists(st.tuples(sequences, st.integers(1, 20)), max_size=3, unique_by=lambda part: id(part[0])))
     def compute(self, parts):
         parts = [(seq, seq.cut(min(seq.n_left, n))) for seq, n in parts if seq.n_left]
+        parts = [(seq, n) for seq, n in parts if n]
         if parts and sum(n for _, n in parts) <= self.rig.cache.n_batch:
             self.rig.compute(*parts)
 

@@ -163,9 +163,12 @@ class Speculator(ABC):
     def attach(self, request: Generation) -> None:
         """Let the texts of a new request have drafts.
 
-        Not with functions of a batch, which see what is said alone; nor with guidance, whose rows come in pairs.
+        Not with batch logits processors, which see the tokens of the text alone; not with guidance, whose rows come in
+        pairs; and not after embeddings, which have no tokens to look up or to give to a draft model.
         """
-        if not batch_functions(request.params) and len(request.seq.together) == 1:
+        content = request.seq.content
+        reads_tokens = content is None or content.embeddings is None
+        if reads_tokens and not batch_functions(request.params) and len(request.seq.together) == 1:
             for answer in request.answers:
                 answer.drafter = self.drafter(answer)
 
