@@ -238,10 +238,6 @@ def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
     return _unless_default(np.concatenate(found, axis=1).astype(np.int32))
 
 
-def _n_rows(part: Tokens | Embeddings) -> int:
-    return len(part.rows) if isinstance(part, Embeddings) else len(list(part.ids))
-
-
 def _unless_default(positions: Int32) -> Int32 | None:
     """Return positions, or None where they are the numbers of the rows."""
     return None if (positions == np.arange(positions.shape[1])).all() else positions

@@ -67,7 +67,6 @@ def prompt(request, model):
 def fitting(parts, model):
     """Parts with as many axes of positions as the model has."""
     n_axes = model.graphs["decode"].n_axes
-    placed = [getattr(part, "positions", None) is not None for part in parts]
     return [
         Embeddings(part.rows, part.positions[:n_axes], part.mask) if has_positions(part) else part for part in parts
     ]
