@@ -35,7 +35,8 @@ class Limits:
 
 
 def _within(name: str, ids: npt.NDArray[np.int32], n: int) -> None:
-    if ids.size and (ids.min() < 0 or ids.max() >= n):
+    # As unsigned numbers negative ones are the largest: one look is enough.
+    if ids.size and np.maximum.reduce(ids.view(np.uint32), axis=None) >= n:
         raise ParameterError(f"Batch.{name}: ids must be in [0, {n}); found {ids.min()} to {ids.max()}")
 
 
@@ -123,7 +124,8 @@ class CompiledPlan:
             raise ParameterError(f"Batch.positions: {len(batch.positions)} axes; this program has {self._n_axes}")
         _within("tokens", batch.tokens, self._limits.n_vocab)
         _within("positions", batch.positions[:1], self._limits.n_positions)
-        _within("positions", batch.positions[1:], 2**31)
+        if len(batch.positions) > 1:
+            _within("positions", batch.positions[1:], 2**31)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
         if self._reads_encoder and batch.seq_source is None:
@@ -155,15 +157,17 @@ class CompiledPlan:
 
     def _check_widths(self, batch: Batch) -> None:
         """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
-        own, source = batch.seq_past.astype(np.int64) + np.diff(batch.seq_start), batch.seq_source
-        n_ctx = self._limits.n_ctx
-        if own.max() > n_ctx:
-            raise ParameterError(f"Batch.seq_past: a sequence of {own.max()} rows; there are biases for {n_ctx}")
+        start, source, n_ctx = batch.seq_start, batch.seq_source, self._limits.n_ctx
+        own = np.subtract(start[1:], start[:-1], dtype=np.int64) + batch.seq_past
+        shortest, longest = np.minimum.reduce(own), np.maximum.reduce(own)
+        if longest > n_ctx:
+            raise ParameterError(f"Batch.seq_past: a sequence of {longest} rows; there are biases for {n_ctx}")
         for group, of_source in self._tables:
-            lengths = source if of_source and source is not None else own
-            n, width = int(lengths.max()), batch.block_tables[group].shape[1]
-            if lengths.min() < 1:
-                raise ParameterError(f"Batch.seq_source: a source of {lengths.min()} tokens; at least one is needed")
+            least, n, width = shortest, longest, batch.block_tables[group].shape[1]
+            if of_source and source is not None:
+                least, n = source.min(), source.max()
+            if least < 1:
+                raise ParameterError(f"Batch.seq_source: a source of {least} tokens; at least one is needed")
             if width * BLOCK < n:
                 raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
 
