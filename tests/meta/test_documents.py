@@ -123,6 +123,13 @@ def test_the_plugin_of_the_readme_passes_the_conformance_kit():
 
 
 @pytest.mark.skipif(not MODEL.is_file(), reason=f"the default model is not in the cache ({MODEL})")
+def test_the_page_on_prompts_runs(capsys):
+    for code in python_blocks(ROOT / "docs/prompts.md"):
+        exec(code, {})
+    assert capsys.readouterr().out.endswith(" True\n")
+
+
+@pytest.mark.skipif(not MODEL.is_file(), reason=f"the default model is not in the cache ({MODEL})")
 def test_the_ten_lines_of_the_readme_run(capsys):
     code = next(code for code in python_blocks(ROOT / "README.md") if "LLM" in code)
     assert len(code.splitlines()) <= 12
