@@ -256,7 +256,7 @@ def rows_of(parts):
 def test_what_is_taken_over_is_all_that_is_equal(one, other, n_common):
     """Never more: each row taken over has equal content. Never less: the longest such prefix in whole blocks."""
     other = [*one[:n_common], *other]
-    rig = Rig(FULL)
+    rig = Rig(FULL, n_ctx=256)  # 8 parts of 20 rows at most
     computed(rig, *one)
     (rows, _), (others, whole) = rows_of(one), rows_of(other)
     n = next((i for i, (a, b) in enumerate(zip(rows, others, strict=False)) if a != b), min(len(rows), len(others)))
