@@ -55,8 +55,8 @@ class CPUStorage:
     vector. The blocks of a head are contiguous: attention reads one head at a time, and a prefetcher would bring in
     what stands between, a fifth of the speed of decoding.
 
-    The arrays are not cleared, so memory that no sequence has used is address space and no more. Nobody reads what was
-    not written: masked keys are skipped, and a state begins from zero where nothing came before.
+    The arrays are not cleared: unused memory takes address space but no RAM. The kernels read only what was written:
+    they skip masked keys, and the state of a sequence begins from zero.
 
     Parameters
     ----------
@@ -126,14 +126,19 @@ class CPUStorage:
     def save_blocks(self, group: int, blocks: Sequence[int]) -> list[tuple[Array, Array]]:
         """Return a copy of these blocks, for `load_blocks`."""
         ids = list(blocks)
-        return [(k[ids], v[ids]) for _, k, v in self._group(group)]
+        found = []
+        for _, k, v in self._group(group):
+            saved = k[ids]
+            found.append((saved, saved if np.shares_memory(k, v) else v[ids]))
+        return found
 
     def load_blocks(self, group: int, blocks: Sequence[int], saved: Sequence[tuple[Array, Array]]) -> None:
         """Write what `save_blocks` returned into as many blocks."""
         ids = list(blocks)
         for (_, k, v), (saved_k, saved_v) in zip(self._group(group), saved, strict=True):
             k[ids] = saved_k
-            v[ids] = saved_v
+            if saved_v is not saved_k:
+                v[ids] = saved_v
 
     def save_slot(self, slot: int) -> list[Array]:
         """Return a copy of a state slot, for `load_slot`."""
@@ -149,7 +154,7 @@ class CPUStorage:
 
 
 def _untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an array whose pages nobody has touched; they go back to the system with it.
+    """Return an array in fresh pages, which take no RAM until they are written and are unmapped with the array.
 
     Pages of its own and no `np.empty`: malloc keeps for itself what it has once been given back (of SmolLM2 250 MiB),
     and numpy asks for huge pages, so that the first token, with one block in each head's row, would touch most of the

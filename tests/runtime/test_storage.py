@@ -1,0 +1,43 @@
+"""The CPU's storage of a KV cache: copies of blocks and state slots in host memory, and back."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from realizar.backends.cpu.storage import CPUStorage
+from realizar.runtime.backend import StorageParams
+
+LAYER = SimpleNamespace(key="blk.0.kv", n_head_kv=2, head_dim_k=4, head_dim_v=4)
+STATE = SimpleNamespace(key="blk.1.state", shape=(3,))
+
+
+@pytest.fixture(params=["full", "latent"])
+def storage(request):
+    group = SimpleNamespace(kind=request.param, window=0, layers=(LAYER,))
+    return CPUStorage([group], [STATE], StorageParams((4,), 2, "f32"))
+
+
+def test_saved_blocks_can_be_loaded_into_others(storage):
+    (layer,) = storage.layers
+    for array in (layer.k, layer.v):
+        array[...] = np.arange(4, dtype=np.uint8)[:, None, None]
+    saved = storage.save_blocks(0, [2, 1])
+    storage.load_blocks(0, [0, 3], saved)
+    for array in (layer.k, layer.v):
+        assert array[:, 0, 0].tolist() == [2, 1, 2, 1]
+
+
+def test_memory_that_k_and_v_share_is_copied_once(storage):
+    (layer,) = storage.layers
+    ((k, v),) = storage.save_blocks(0, [1])
+    n_bytes = k.nbytes + (0 if v is k else v.nbytes)
+    assert n_bytes == storage.block_bytes(0)
+    assert (v is k) == np.shares_memory(layer.k, layer.v)
+
+
+def test_a_saved_state_can_be_loaded_into_another_slot(storage):
+    (state,) = storage.states
+    state.data[:] = [[1, 2, 3], [0, 0, 0]]
+    storage.load_slot(1, storage.save_slot(0))
+    assert state.data[1].tolist() == [1, 2, 3]
