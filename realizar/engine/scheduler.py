@@ -22,6 +22,40 @@ MAX_PASSED = 8
 """Later requests that may be admitted before one that waits for more room than they need."""
 
 
+class _Step:
+    """The work of one step while it is chosen.
+
+    Attributes
+    ----------
+    chunks : dict of Request to list of Chunk
+    n_tokens, n_encoder_tokens : int
+        Tokens of the chunks that decoders compute, and of encoder inputs.
+    preempted : set of Request
+        Requests that gave their blocks back for this step.
+    """
+
+    def __init__(self) -> None:
+        self.chunks: dict[Request, list[Chunk]] = {}
+        self.n_tokens = self.n_encoder_tokens = 0
+        self.preempted: set[Request] = set()
+
+    def add(self, request: Request, chunks: list[Chunk]) -> None:
+        """Add the work of a request."""
+        self.chunks[request] = chunks
+        self._count(chunks, 1)
+
+    def drop(self, request: Request) -> None:
+        """Take the work of a request out, if there is some."""
+        self._count(self.chunks.pop(request, []), -1)
+
+    def _count(self, chunks: list[Chunk], sign: int) -> None:
+        for chunk in chunks:
+            if chunk.is_encoder_input:
+                self.n_encoder_tokens += sign * chunk.n_tokens
+            else:
+                self.n_tokens += sign * chunk.n_tokens
+
+
 class Scheduler:
     """Shares the tokens of each step, and the blocks of the cache, among the requests (continuous batching).
 
@@ -127,26 +161,24 @@ class Scheduler:
         self.expire()
         self.retire()
         self.admit()
-        work: dict[Request, list[Chunk]] = {}
+        step = _Step()
         first, self._held_up = self._held_up, None
         for request in sorted(self.running, key=lambda r: (r is not first, r.is_prefilling)):
-            if request.is_paused or request not in self.running:
+            if request.is_paused or request in step.preempted:
                 continue
-            chunks = self._next_chunks(request, work)
+            chunks = self._next_chunks(request, step)
             if chunks:
-                work[request] = chunks
-                self._reserve(request, work)
-        return work
+                step.add(request, chunks)
+                self._reserve(request, step)
+        return step.chunks
 
-    def _next_chunks(self, request: Request, work: dict[Request, list[Chunk]]) -> list[Chunk]:
+    def _next_chunks(self, request: Request, step: _Step) -> list[Chunk]:
         """Return what to compute next of a request, which may run its own code; nothing where that fails."""
-        spent = sum(c.n_tokens for chunks in work.values() for c in chunks if not c.is_encoder_input)
-        spent_on_sources = sum(c.n_tokens for chunks in work.values() for c in chunks if c.is_encoder_input)
         try:
-            source = request.encoder_chunk()
-            if source is not None:
-                return [source] if source.n_tokens <= self.cache.n_batch - spent_on_sources else []
-            budget = self.cache.n_batch - spent
+            whole = request.encoder_chunk()
+            if whole is not None:
+                return [whole] if whole.n_tokens <= self.cache.n_batch - step.n_encoder_tokens else []
+            budget = self.cache.n_batch - step.n_tokens
             chunks = request.next_or_recomputed(budget) if budget else []
             if budget and not chunks:
                 self._held_up = self._held_up or request
@@ -155,21 +187,22 @@ class Scheduler:
             request.fail(error)
             return []
 
-    def _reserve(self, request: Request, work: dict[Request, list[Chunk]]) -> None:
+    def _reserve(self, request: Request, step: _Step) -> None:
         """Make room for what a request computes; for want of blocks others are preempted, or the request itself."""
-        while request in work:
+        while request in step.chunks:
             try:
-                for chunk in work[request]:
+                for chunk in step.chunks[request]:
                     chunk.reserve()
                 return
             except CacheFullError as error:
                 if self.running == [request]:
                     request.fail(error)
-                    work.pop(request)
+                    step.drop(request)
                     return
                 victim = max(self.running, key=lambda r: (r.is_paused, r.order))
                 self._preempt(victim)
-                work.pop(victim, None)
+                step.drop(victim)
+                step.preempted.add(victim)
 
     def _preempt(self, request: Request) -> None:
         """Let a running request wait again, at its place among those that wait."""
