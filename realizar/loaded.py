@@ -38,50 +38,7 @@ DEFAULT = SamplingParams()
 
 
 class LoadedModel:
-    """A model, ready for requests; `LLM` and `AsyncLLM` say how they are waited for.
-
-    Parameters
-    ----------
-    model : str or PathLike
-        A name of `realizar list`, hf:owner/repo/file.gguf, or the path of a GGUF file. What is not here yet is
-        fetched.
-    n_threads : int, optional
-        Worker threads; by default as many as the process has physical cores.
-    n_ctx : int, optional
-        Tokens (prompt and answer) that one sequence may have; by default the model's own, at most 4096. A model with
-        longrope (Phi-3) computes with its long factors where this exceeds its original context, as in llama.cpp.
-    n_seqs : int
-        Sequences of that length that the cache can hold at once; shorter ones, accordingly more.
-    n_batch : int
-        Tokens computed in one step at most. An encoder reads a text in one step, so this bounds its length, too.
-    kv_type : {"f16", "f32", "int8"} or a pair of them
-        Type of cached keys and values; a pair names that of K and that of V. "int8" takes half of the memory; where
-        K is large in few dimensions, as in Qwen2.5, ("f16", "int8") costs less accuracy (docs/decisions/0009).
-    activations : {"int8", "int16", "f32"}, optional
-        What the inputs of products with quantized weights are rounded to. "int16" loses next to nothing; prefill takes
-        nearly twice as long as with "int8" and decode a few percent longer. "f32" is exact and slow. By default
-        "int16" for decoders with fewer than 10^9 weights and "int8" for all others (docs/decisions/0026).
-    load : {"mmap", "read"}
-        Map the file, or read it (safe when it may change while it is used).
-    speculate : {"ngram"}, optional
-        Guess what comes next from what was said before, and verify several guesses in one step: the same texts, faster
-        where they repeat their prompts (docs/speculation.md).
-    draft : str or PathLike, optional
-        A smaller model with the same vocabulary that guesses instead.
-    n_draft : int
-        Guesses about one text in one step at most.
-    max_waiting : int, optional
-        Requests that may wait for their turn; further ones are refused with a BusyError.
-
-    Raises
-    ------
-    ModelNotFoundError, DownloadError
-        If there is no such model, or it cannot be fetched.
-    GGUFError, UnknownArchitectureError, TensorError
-        If the file cannot be used.
-    ParameterError
-        If a parameter makes no sense, or asks for more memory than there is.
-    """
+    """A model, ready for requests; `LLM` and `AsyncLLM` say how they are waited for. Parameters and errors: `LLM`."""
 
     def __init__(
         self,

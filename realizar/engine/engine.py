@@ -69,7 +69,7 @@ class Engine:
     stepper : int | None
         The thread in which a step is under way.
     speculator : Speculator | None
-        Chooses what to compute on suspicion, if the params ask for that.
+        Proposes draft tokens, if the params ask for speculative decoding.
     n_ctx : int
         Tokens of one sequence at most.
     """
@@ -125,7 +125,7 @@ class Engine:
                 self._step_in_turn(lambda: None)
 
     def _step(self, deliver: Callable[[], None]) -> bool:
-        """Make a step, and have what came of it delivered; return whether there was anything to compute."""
+        """Make a step and deliver its events; return whether there was anything to compute."""
         with self._books:
             if self.speculator is not None:
                 self.speculator.prepare(self.scheduler.running)
@@ -190,7 +190,7 @@ class Engine:
     def generate(
         self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
     ) -> Generation:
-        """Hand in a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
+        """Submit a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
         begin = time.perf_counter()
         request = self._intake.generation(prompt, params, tools)
         request.deadline -= time.perf_counter() - begin  # max_time counts from here
@@ -199,22 +199,22 @@ class Engine:
         return self._added(request, priority)
 
     def beam_search(self, prompt: TokenPrompt, params: SamplingParams, priority: int = 0) -> Beams:
-        """Hand in a prompt whose best continuations are searched by n_beams beams. Raises as `generate`."""
+        """Submit a prompt for beam search with n_beams beams. Raises as `generate`."""
         begin = time.perf_counter()
         request = self._intake.beams(prompt, params)
         request.deadline -= time.perf_counter() - begin
         return self._added(request, priority)
 
     def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
-        """Hand in a prompt and what is to be scored behind it; `wait` for it. Raises as `Intake.score`."""
+        """Submit a prompt and the continuation to score; `wait` for it. Raises as `Intake.score`."""
         return self._added(self._intake.score(prompt, continuation, n_top))
 
     def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
-        """Hand in a text whose logits are wanted, or an answer to a source; `wait` for it. Raises as `generate`."""
+        """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
         return self._added(self._intake.logits(tokens, source))
 
     def embed(self, tokens: TokenPrompt) -> EmbeddingRequest:
-        """Hand in a text whose hidden states are wanted; `wait` for it. Raises as `generate`."""
+        """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
         return self._added(self._intake.embedding(tokens))
 
     def _added(self, request: R, priority: int = 0) -> R:
@@ -243,7 +243,7 @@ class Engine:
         return Waiting(self.loop)
 
     def step_until(self, ready: Callable[[], bool], deliver: Callable[[], None]) -> None:
-        """Step in this thread until `ready()`, or see others do so; what comes of it is delivered after each step."""
+        """Step in this thread until `ready()`, in turn with other threads; deliver the events after each step."""
         with self._stepping():
             while self._take_turn(ready):
                 self._step_in_turn(deliver)
@@ -331,7 +331,7 @@ class Engine:
             self.loop.close()
 
     def shut(self) -> None:
-        """Close the models when nobody steps. Called when the engine is closed."""
+        """Close the models once no step is under way. Called when the engine is closed."""
         with self._turn:
             self._turn.wait_for(lambda: self.stepper is None)
             if self._is_shut:

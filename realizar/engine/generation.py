@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """A text behind a prompt.
+    """One completion of a prompt.
 
     Parameters
     ----------
@@ -68,11 +68,11 @@ class Answer:
     end : (reason, stop) | None
         As Completion's finish_reason and stop_reason; None while the text goes on.
     drafter : Drafter | None
-        What guesses about the text go by; None if there are none.
+        Proposes its draft tokens; None without speculative decoding.
     drafts : int32 [n]
-        Tokens that the next step computes along with the last one: guesses of what follows.
+        Draft tokens, which the next step computes together with the last token.
     n_drafted, n_accepted : int
-        Drafts that were computed; those of them that the text followed.
+        Draft tokens that were computed; those that were accepted.
     t_first, t_last : float
         When the first and the last token came, by `time.perf_counter`; 0 before.
     """
@@ -110,7 +110,7 @@ class Answer:
         return self.drafter is not None and self.end is None and bool(self.token_ids) and self.seq.n_left == 1
 
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return the next tokens, at most `budget`; the very last gives an output, and so does each draft behind it."""
+        """Return the next tokens, at most `budget`; logits are requested for the last token and every draft."""
         chunks = self.seq.chunks(budget)
         drafts = self.drafts[: budget - 1]
         if len(drafts) and self.may_draft:
@@ -122,8 +122,8 @@ class Answer:
     def take(self, rows: LogitRows, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
         """Go on by a token, and by one more for each draft that turns out right.
 
-        Each is sampled as it would be without drafts, from the same logits behind the same tokens; the first one that
-        is not as drafted makes the rows behind it void.
+        Each token is sampled as without drafts, from the same logits after the same tokens. The rows after the first
+        rejected draft are ignored.
 
         Parameters
         ----------
@@ -191,7 +191,7 @@ class Answer:
         self._finish("time", None)
 
     def _finish(self, reason: FinishReason, stop: int | str | None) -> None:
-        """End the text; what was held back, as half a character or half a stop string, comes out now."""
+        """End the text and emit what was held back: half a character, or the beginning of a stop string."""
         if not isinstance(stop, str):
             hit = self.output.flush()
             if hit is not None:
@@ -200,7 +200,7 @@ class Answer:
         del self._sampler  # its candidates are megabytes, and the answer may be kept
 
     def new_events(self) -> list[Event]:
-        """Return what came of the text since this was last asked for."""
+        """Return the events since the last call."""
         n, self._n_told = self._n_told, len(self.token_ids)
         events: list[Event] = []
         if n < self._n_told:
@@ -324,7 +324,7 @@ class Generation(TextRequest):
                 answer.make_room()
 
     def new_events(self) -> list[Event]:
-        """Return what came of the texts since this was last asked for, text by text."""
+        """Return the events of all completions since the last call, one completion after another."""
         return [event for answer in self.answers for event in answer.new_events()]
 
     def completion(self) -> Completion:

@@ -153,15 +153,6 @@ class KVCache:
         """Before the next step, let a slot hold the snapshot of this name."""
         self._slot_copies.append((self.snapshots.use(name), slot))
 
-    def block_bytes(self, group: int) -> int:
-        """Bytes of a block of a group, of all its layers."""
-        return self.storage.block_bytes(group)
-
-    @property
-    def slot_bytes(self) -> int:
-        """Bytes of the states of one sequence."""
-        return self.storage.slot_bytes
-
     def save_blocks(self, group: int, blocks: Seq[int]) -> Any:
         """Return a copy of what some blocks of a group hold."""
         self.flush()

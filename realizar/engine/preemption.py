@@ -192,9 +192,9 @@ class PreemptionCost:
 
     def n_bytes(self, n_blocks: Seq[int], n_slots: int) -> int:
         """Bytes of so many blocks of each group, and of states."""
-        cache = self._cache
-        blocks = sum(n * cache.block_bytes(group) for group, n in enumerate(n_blocks))
-        return blocks + n_slots * cache.slot_bytes
+        storage = self._cache.storage
+        blocks = sum(n * storage.block_bytes(group) for group, n in enumerate(n_blocks))
+        return blocks + n_slots * storage.slot_bytes
 
     def prefers_copy(self, n_tokens: int, n_bytes: int) -> bool:
         """Whether to copy what so many tokens hold; copies of all requests together take no more than the cache."""

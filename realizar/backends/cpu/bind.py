@@ -103,7 +103,7 @@ class _Binder:
         return CompiledPlan(self.plan, self.steps, self.at.arena, places, self.overrides, limits)
 
     def _numpy_op(self, op: Node) -> NumpyOp:
-        """An op that has no kernel; its output may be read by nobody and then has no place."""
+        """Return an op without a kernel as a step of its own; an output that no op reads has no place in the arena."""
         places = {i: self.at.rows(i) for i in (*op.inputs, *op.outputs) if self.plan.views[i].root in self.at.start}
         weights = [self.tensors[name].floats() for name in op.weights]
         return NumpyOp(self.plan, op, self.at.arena, places, weights, self.states)

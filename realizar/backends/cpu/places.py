@@ -17,6 +17,7 @@ from realizar.backends.cpu.layout import floats
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node, RopeScaling
 from realizar.graph.rope import factors_for, rope_frequencies
+from realizar.runtime.backend import CompileParams
 from realizar.runtime.batch import BLOCK
 from realizar.runtime.plan import Plan, assign_slots
 from realizar.runtime.weights import Tensor
@@ -25,26 +26,17 @@ Rope = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None,
 
 
 @dataclass(frozen=True)
-class BindParams:
-    """What a binding depends on beside the plan.
+class BindParams(CompileParams):
+    """What a program of the CPU backend depends on in addition.
 
     Attributes
     ----------
-    n_batch : int
-        Rows of a step at most.
-    n_ctx : int
-        Tokens of a sequence at most.
-    activations : str
-        "int8", "int16" or "f32".
     kv_type : str or pair of str
         As in EngineParams.
     isa : str | None
-        Tier of the kernels; the one in use by default.
+        ISA level of the kernels; the one in use by default.
     """
 
-    n_batch: int
-    n_ctx: int
-    activations: str = "int8"
     kv_type: str | tuple[str, str] = "f16"
     isa: str | None = None
 
