@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from realizar import backends, forks
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from realizar.params import EngineParams, SamplingParams
     from realizar.params.prompt import TokenPrompt
     from realizar.runtime.backend import Backend
+    from realizar.runtime.batch import Batch
+    from realizar.runtime.logit_rows import LogitRows
 
 R = TypeVar("R", bound="Request")
 
@@ -153,21 +154,16 @@ class Engine:
 
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that want the same output of it."""
-        own = output in self.model.graphs[program].outputs
-        every = [chunk for chunks in work.values() for chunk in chunks]
-        batch = self.runner.batch(every)
-        self.cache.flush()
-        begin = time.perf_counter()
-        with self._away_from_books():
-            found = self.runner.run(batch, None if own else [output], program)[output]
-        seconds = time.perf_counter() - begin
-        if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
-            self.speculator.cost.learn(batch.n_tokens, seconds)
-        self._counts.add(batch.n_tokens, seconds)
-        self.scheduler.cost.learn_step(batch.n_tokens, seconds)
-        counts = [sum(chunk.n_outputs for chunk in chunks) for chunks in work.values()]
-        ends = list(accumulate(counts))
-        rows = {r: found[end - n : end] for r, n, end in zip(work, counts, ends, strict=True) if n}
+        batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
+        values = self._compute(program, output, batch)
+        rows: dict[Request, LogitRows] = {}
+        end = 0
+        for request, chunks in work.items():
+            begin = end
+            for chunk in chunks:
+                end += chunk.n_outputs
+            if end > begin:
+                rows[request] = values[begin:end]
         if output == "logits":
             for request, own_rows in rows.items():
                 rows[request] = mix(own_rows, work[request])
@@ -186,6 +182,23 @@ class Engine:
                     request.settle()
             except BaseException as error:
                 request.fail(error)
+
+    def _compute(self, program: str, output: str, batch: Batch) -> Any:
+        """Run a program and measure it; fork() may copy the process meanwhile, for nothing that is noted changes."""
+        own = output in self.model.graphs[program].outputs
+        self.cache.flush()
+        begin = time.perf_counter()
+        self._books.release()
+        try:
+            values = self.runner.run(batch, None if own else [output], program)[output]
+        finally:
+            self._books.acquire()
+        seconds = time.perf_counter() - begin
+        if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
+            self.speculator.cost.learn(batch.n_tokens, seconds)
+        self._counts.add(batch.n_tokens, seconds)
+        self.scheduler.cost.learn_step(batch.n_tokens, seconds)
+        return values
 
     def generate(
         self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
@@ -299,15 +312,6 @@ class Engine:
                 )
             self.stepper = threading.get_ident()
             return True
-
-    @contextmanager
-    def _away_from_books(self) -> Iterator[None]:
-        """Let fork() copy the process while the model runs, which takes long and changes nothing that is noted."""
-        self._books.__exit__(None, None, None)
-        try:
-            yield
-        finally:
-            self._books.__enter__()
 
     def complete(self, requests: Iterable[Request]) -> None:
         """Compute requests to their end; raises the first error among them."""

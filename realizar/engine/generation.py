@@ -112,10 +112,10 @@ class Answer:
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens, at most `budget`; logits are requested for the last token and every draft."""
         chunks = self.seq.chunks(budget)
-        drafts = self.drafts[: budget - 1]
-        if len(drafts) and self.may_draft:
+        n = min(len(self.drafts), budget - 1)
+        if n and self.may_draft:
             (last,) = chunks
-            n = len(drafts)
+            drafts = self.drafts[:n]
             return [last._replace(n_tokens=last.n_tokens + n, n_outputs=last.n_outputs + n, drafts=drafts)]
         return chunks
 
@@ -130,17 +130,19 @@ class Answer:
         rows : LogitRows [1 + n_drafts, n_vocab]
         drafts : int32 [n_drafts]
         """
+        if self.drafter is None:
+            self._sample(rows.row(0))
+            return
         n = len(self.token_ids)
         for row, draft in zip_longest(rows, drafts.tolist()):
             self._sample(row)
             if self.end is not None or self.token_ids[-1] != draft:
                 break
-        if self.drafter is not None:
-            taken = self.token_ids[n:]
-            self.drafter.learn(taken)
-            self.drafts = NO_DRAFTS
-            self.n_drafted += len(drafts)
-            self.n_accepted += sum(token == draft for token, draft in zip(taken, drafts.tolist(), strict=False))
+        taken = self.token_ids[n:]
+        self.drafter.learn(taken)
+        self.drafts = NO_DRAFTS
+        self.n_drafted += len(drafts)
+        self.n_accepted += sum(token == draft for token, draft in zip(taken, drafts.tolist(), strict=False))
 
     def _sample(self, logits: LogitRow) -> None:
         """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
@@ -268,12 +270,12 @@ class Generation(TextRequest):
     @property
     def finished(self) -> bool:
         """Whether every text has come to its end."""
-        return all(answer.end is not None for answer in self.answers)
+        return None not in [answer.end for answer in self.answers]
 
     @property
     def text_seqs(self) -> Seq[Sequence]:
         """The sequences of the texts that go on; until their first token it is the same one."""
-        return list(dict.fromkeys(answer.seq for answer in self.answers if answer.end is None))
+        return list({answer.seq: None for answer in self.answers if answer.end is None})
 
     @property
     def n_tokens(self) -> tuple[int, int, int]:
@@ -299,9 +301,9 @@ class Generation(TextRequest):
         chunks: list[Chunk] = []
         for answer in {answer.seq: answer for answer in self.answers if answer.end is None}.values():
             if budget:
-                own = answer.next_chunks(budget)
-                budget -= sum(chunk.n_tokens for chunk in own)
-                chunks += own
+                for chunk in answer.next_chunks(budget):
+                    budget -= chunk.n_tokens
+                    chunks.append(chunk)
         return chunks
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:

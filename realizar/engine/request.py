@@ -66,6 +66,7 @@ class Request(ABC):
 
     def __init__(self, seq: Sequence, n_max: int) -> None:
         self.seq = seq
+        self._has_encoder_input = len(seq.encoder_tokens) > 0
         self.n_max = min(n_max, seq.cache.n_ctx)
         self.cancelled = False
         self.n_passed = 0
@@ -135,7 +136,11 @@ class Request(ABC):
     @property
     def is_prefilling(self) -> bool:
         """Whether some of its sequences lack more than their last token."""
-        return any(seq.n_left > 1 for seq in self.seqs)
+        for text in self.text_seqs:
+            for seq in text.together:
+                if seq.n_left > 1:
+                    return True
+        return False
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that the request holds at most."""
@@ -167,6 +172,8 @@ class Request(ABC):
 
     def encoder_chunk(self) -> Chunk | None:
         """Return the encoder input as what to compute next, or None; no output of it is wanted."""
+        if not self._has_encoder_input:
+            return None
         seq = self._reads
         return None if seq.encoder_computed else Chunk(seq, len(seq.encoder_tokens), 0, is_encoder_input=True)
 

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from realizar._kernels.batch_ids import first_out_of_range, sequence_lengths
 from realizar._kernels.plan import Program
 from realizar.backends.cpu.numpy_op import NumpyOp
 from realizar.errors import ParameterError, RealizarError
@@ -32,12 +33,6 @@ class Limits:
     n_ctx: int
     n_slots: int
     n_blocks: tuple[int, ...]
-
-
-def _within(name: str, ids: npt.NDArray[np.int32], n: int) -> None:
-    # As unsigned numbers negative ones are the largest: one look is enough.
-    if ids.size and np.maximum.reduce(ids.view(np.uint32), axis=None) >= n:
-        raise ParameterError(f"Batch.{name}: ids must be in [0, {n}); found {ids.min()} to {ids.max()}")
 
 
 class CompiledPlan:
@@ -71,6 +66,7 @@ class CompiledPlan:
         self._is_whole = plan.whole
         self._override_shapes = {name: plan.shapes[i] for name, i in plan.overrides.items()}
         self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
+        self._views: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None,
@@ -113,8 +109,8 @@ class CompiledPlan:
                              batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
-        names = self._places if outputs is None else outputs
-        return {name: self._output(name, len(batch.outputs)) for name in names}
+        m = len(batch.outputs)
+        return {name: self._output(name, m) for name in (self._places if outputs is None else outputs)}
 
     def _check(self, batch: Batch) -> None:
         """What the kernels rely on: every id of the batch names something."""
@@ -122,12 +118,6 @@ class CompiledPlan:
             self._check_parts(batch)
         if len(batch.positions) not in (1, self._n_axes):
             raise ParameterError(f"Batch.positions: {len(batch.positions)} axes; this program has {self._n_axes}")
-        _within("tokens", batch.tokens, self._limits.n_vocab)
-        _within("positions", batch.positions[:1], self._limits.n_positions)
-        if len(batch.positions) > 1:
-            _within("positions", batch.positions[1:], 2**31)
-        _within("state_slots", batch.state_slots, self._limits.n_slots)
-        _within("outputs", batch.outputs, batch.n_tokens)
         if self._reads_encoder and batch.seq_source is None:
             raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
         if self._is_whole and batch.seq_past.any():
@@ -135,9 +125,22 @@ class CompiledPlan:
         if len(batch.block_tables) != len(self._limits.n_blocks):
             groups = len(self._limits.n_blocks)
             raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")
-        for group, (table, n) in enumerate(zip(batch.block_tables, self._limits.n_blocks, strict=True)):
-            _within(f"block_tables[{group}]", table, n)
+        self._check_ids(batch)
         self._check_widths(batch)
+
+    def _check_ids(self, batch: Batch) -> None:
+        limits = self._limits
+        first, *others = batch.positions
+        arrays = [batch.tokens, batch.state_slots, batch.outputs, first, *others]
+        arrays += [table.reshape(-1) for table in batch.block_tables]
+        below = [limits.n_vocab, limits.n_slots, batch.n_tokens, limits.n_positions, *[2**31] * len(others)]
+        below += limits.n_blocks
+        at = first_out_of_range(arrays, below)
+        if at >= 0:
+            tables = [f"block_tables[{group}]" for group in range(len(batch.block_tables))]
+            name = ["tokens", "state_slots", "outputs", *["positions"] * len(batch.positions), *tables][at]
+            found = f"{arrays[at].min()} to {arrays[at].max()}"
+            raise ParameterError(f"Batch.{name}: ids must be in [0, {below[at]}); found {found}")
 
     def _check_parts(self, batch: Batch) -> None:
         """Rows that are not tokens seen by tokens before them: each is where it says, and this program takes it."""
@@ -157,9 +160,8 @@ class CompiledPlan:
 
     def _check_widths(self, batch: Batch) -> None:
         """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
-        start, source, n_ctx = batch.seq_start, batch.seq_source, self._limits.n_ctx
-        own = np.subtract(start[1:], start[:-1], dtype=np.int64) + batch.seq_past
-        shortest, longest = np.minimum.reduce(own), np.maximum.reduce(own)
+        source, n_ctx = batch.seq_source, self._limits.n_ctx
+        shortest, longest = sequence_lengths(batch.seq_start, batch.seq_past)
         if longest > n_ctx:
             raise ParameterError(f"Batch.seq_past: a sequence of {longest} rows; there are biases for {n_ctx}")
         for group, of_source in self._tables:
@@ -182,10 +184,14 @@ class CompiledPlan:
             self._block(offset, n, ld)[...] = overrides[name].reshape(n, -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
-        offset, ld = self._places[name]
-        shape = self._shapes[name]
-        n = prod(shape)
-        return self._block(offset, m, ld)[:, :n].reshape(m, *shape)
+        """Return the first m rows of an output; a view of the arena is made once for each m."""
+        view = self._views.get((name, m))
+        if view is None:
+            offset, ld = self._places[name]
+            shape = self._shapes[name]
+            view = self._block(offset, m, ld)[:, : prod(shape)].reshape(m, *shape)
+            self._views[name, m] = view
+        return view
 
     def _block(self, offset: int, m: int, ld: int) -> npt.NDArray[np.float32]:
         return self._arena[offset : offset + m * ld * 4].view(np.float32).reshape(m, ld)
