@@ -17,7 +17,7 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, norm_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch.blocks import embedding_tensors, layer_tensors, norm_tensors, swiglu_ffn, swiglu_tensors
 from realizar.arch.checkpoint import Array, Config, rope_parameters
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
@@ -174,8 +174,7 @@ class DeepSeek2(Architecture):
             **self.attention_tensors(hp),
         }
         for i in range(hp.n_layer):
-            layer = dense if i < hp.n_dense else experts
-            table.update({name.replace("{i}", str(i)): weight for name, weight in layer.items()})
+            table.update(layer_tensors(i, dense if i < hp.n_dense else experts))
         return table
 
     def attention_tensors(self, hp: DeepSeek2HParams) -> WeightTable:

@@ -10,6 +10,11 @@ from realizar.arch.architecture import Weight, Weights, WeightTable
 from realizar.graph import Graph, Value
 
 
+def layer_tensors(layer: int, *tables: WeightTable) -> WeightTable:
+    """These tensors for one layer only, for models whose layers differ: `{i}` becomes its number."""
+    return {name.replace("{i}", str(layer)): weight for table in tables for name, weight in table.items()}
+
+
 def swiglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
     """down(silu(gate(x)) * up(x)), the feed-forward of Llama (https://arxiv.org/abs/2002.05202)."""
     return g.linear(g.silu(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
