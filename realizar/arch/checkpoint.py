@@ -38,6 +38,8 @@ class Checkpoint:
         GGUF key without the architecture prefix (or one that begins with "tokenizer.") -> a key of config.json, several
         keys of which the first that exists is used, a function of config.json, or None to omit it. Keys that are
         missing here come from `KEYS`.
+    applies : callable
+        config.json -> whether a checkpoint of one of these classes is of this architecture, where two share a class.
     tied : callable
         config.json -> whether the output matrix is the token embedding, whatever the checkpoint contains.
     ignored : tuple of str
@@ -48,6 +50,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     names: Names = field(default_factory=dict)
     keys: Keys = field(default_factory=dict)
+    applies: Callable[[Config], bool] = lambda config: True
     tied: Callable[[Config], bool] = lambda config: bool(config.get("tie_word_embeddings", False))
     ignored: tuple[str, ...] = ()
 
@@ -102,6 +105,24 @@ MIXTRAL_EXPERTS: Names = {
     "blk.{i}.ffn_gate_exps": "layers.{i}.block_sparse_moe.experts.{e}.w1",
     "blk.{i}.ffn_down_exps": "layers.{i}.block_sparse_moe.experts.{e}.w2",
     "blk.{i}.ffn_up_exps": "layers.{i}.block_sparse_moe.experts.{e}.w3",
+}
+
+
+# Names and keys of experts in DeepSeek's checkpoints, which other families have too.
+ROUTED_NAMES: Names = {
+    "blk.{i}.exp_probs_b": "layers.{i}.mlp.gate.e_score_correction_bias",
+    "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_experts.gate_proj",
+    "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
+    "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
+}
+ROUTED_KEYS: Keys = {
+    "leading_dense_block_count": "first_k_dense_replace",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_count": "n_shared_experts",
+    "expert_group_count": "n_group",
+    "expert_group_used_count": "topk_group",
+    "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
+    "expert_weights_norm": lambda config: bool(config.get("norm_topk_prob")),
 }
 
 

@@ -79,6 +79,8 @@ def test_int8(path):
     name = path.stem.removeprefix("model-")
     if name in cases.FLOAT_TYPES:
         pytest.skip("float weights meet float activations: test_f32 holds them to the tighter bound")
+    if path.parent.name in cases.REROUTED:
+        pytest.skip("a rounding sends an early token to another expert: compared with the experts of the exact run")
     want = exact(path)[0]
     assert error(path, logits(path, "int8", "f16"), want) <= 1.1 * error(path, llama_cpp(path), want)
 

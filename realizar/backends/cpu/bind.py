@@ -21,7 +21,7 @@ from realizar.backends.cpu.places import BindParams, Places, kv_shape, rope_key,
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import Node
 from realizar.graph.ops import OPS
-from realizar.graph.position import position_bias
+from realizar.graph.position import position_bias, position_scales
 from realizar.params import kv_types
 from realizar.runtime.plan import Plan
 from realizar.runtime.weights import Tensor
@@ -111,7 +111,10 @@ class _Binder:
     def _table_rows(self, by: str) -> int:
         """How many tokens or positions the plan's tables have rows for."""
         tables = (op.weights[0] for op in self.plan.ops if op.spec.is_lookup and op.attrs["by"] == by)
-        return min((self.tensors[name].shape[0] for name in tables), default=2**31)
+        rows = [self.tensors[name].shape[0] for name in tables]
+        if by == "position" and any(op.op == "position_scale" for op in self.plan.ops):
+            rows.append(self.params.n_ctx)
+        return min(rows, default=2**31)
 
     def _add_quantize(self, op: Node) -> None:
         """Explicit records of what an op made but could not quantize itself."""
@@ -145,6 +148,11 @@ class _Binder:
             raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
         self.program.add_embed(table.type, table.data, table.shape[-1], self.at.rows(op.outputs[0]), op.attrs["by"],
                                op.attrs["scale"])  # fmt: skip
+
+    def _add_position_scale(self, op: Node, index: int) -> None:
+        """A look-up in a table of all positions, whose rows are one number."""
+        table = position_scales(op.attrs, np.arange(self.params.n_ctx))[:, None]
+        self.program.add_embed("F32", table.view(np.uint8), 1, self.at.rows(op.outputs[0]), "position")
 
     def _add_linear(self, op: Node, index: int) -> None:
         x = op.inputs[0]
@@ -282,14 +290,15 @@ class _Binder:
     def _add_experts(self, op: Node, index: int) -> None:
         x, ids, weights = op.inputs
         n_expert, _, n_embd = self.tensors[op.weights[0]].shape
-        gate, up, down = (
+        parts = [
             (*of_experts(self.tensors[name]), None if bias is None else floats(self.tensors, bias))
             for name, bias in zip(op.weights, op.attrs["bias"], strict=True)
-        )
+        ]
         add_experts(
-            self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"], gate=gate, up=up,
-            down=down, ids=self.at.rows(ids), weights=self.at.rows(weights), y=self.at.rows(op.outputs[0]),
-            room=self.at.of_op(index), x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
+            self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"],
+            gate=parts[0] if len(parts) == 3 else None, up=parts[-2], down=parts[-1], ids=self.at.rows(ids),
+            weights=self.at.rows(weights), y=self.at.rows(op.outputs[0]), room=self.at.of_op(index),
+            x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
             act32=self.at.act(x, 32), act256=self.at.act(x, 256), m_rows=self.plan.views[x].m_rows,
         )  # fmt: skip
 
@@ -300,6 +309,7 @@ _KERNELS = {"gather_rows": "take_rows"}
 _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),
     "embed": _Binder._add_embed,
+    "position_scale": _Binder._add_position_scale,
     "linear": _Binder._add_linear,
     "rope": _Binder._add_rope,
     "attention": _Binder._add_attention,
