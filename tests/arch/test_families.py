@@ -48,6 +48,11 @@ FAMILIES = {
          "rope.scaling.yarn_log_multiplier": 1.0, "attention.temperature_scale": 0.1},
     ),
     "mistral3 without temperature": ("mistral3", {**EXPERTS, "expert_shared_feed_forward_length": 256}),
+    "muse-glimmer": (
+        "muse-glimmer",
+        {"attention.sliding_window": 16, "attention.sliding_window_pattern": [True, False], "logit_scale": 0.2,
+         "final_logit_softcapping": 20.0},
+    ),
     "chatglm": ("chatglm", {"rope.dimension_count": 32}),
     "glm4": ("glm4", {"rope.dimension_count": 32}),
     "glm4 of a model of pictures": ("glm4", {"rope.dimension_count": 32, "rope.dimension_sections": [4, 6, 6, 0]}),

@@ -61,6 +61,7 @@ MINISTRAL3 = {
     "rope_type": "yarn", "rope_theta": 1e6, "factor": 16.0, "original_max_position_embeddings": 16, "beta_fast": 32.0,
     "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
 }  # fmt: skip
+MISTRAL4 = {**MINISTRAL3, "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
 GLM4_MOE = {
     "head_dim": 32, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1, "moe_intermediate_size": 48,
     "first_k_dense_replace": 1, "routed_scaling_factor": 1.5, "norm_topk_prob": True,
@@ -69,10 +70,10 @@ LFM2 = {"layer_types": ["conv", "full_attention", "conv"], "norm_eps": 1e-5}
 
 
 def with_pictures(sections, **more):
-    """The configuration of a model with an encoder of pictures; its language model has M-RoPE with these sections."""
-    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections}
+    """The configuration of a model with an encoder of pictures, and with M-RoPE if there are sections."""
+    rope = {"rope_type": "default", "rope_theta": 1e6, **({"mrope_section": sections} if sections else {})}
     vision = {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "intermediate_size": 32,
-              "out_hidden_size": 64}  # fmt: skip
+              "out_hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}  # fmt: skip
     text = {**SIZES, **more, "rope_parameters": rope, "tie_word_embeddings": False}
     return {"text_config": text, "vision_config": vision, "tie_word_embeddings": False}
 
@@ -164,6 +165,16 @@ FAMILIES = {
     "qwen2.5-vl": ("Qwen2_5_VLForConditionalGeneration", with_pictures([2, 3, 3])),
     "qwen3vl": ("Qwen3VLForConditionalGeneration", with_pictures([6, 5, 5], head_dim=32)),
     "qwen3vlmoe": ("Qwen3VLMoeForConditionalGeneration", with_pictures([6, 5, 5], head_dim=32, **EXPERTS)),
+    "glm4moelite": (
+        # in the norms of latents, transformers has 1e-6 whatever the configuration says; GGUF has one number for all
+        "Glm4MoeLiteForCausalLM",
+        {**DEEPSEEK, "q_lora_rank": 24, "n_group": 1, "topk_group": 1, "rms_norm_eps": 1e-6},
+    ),
+    "mistral4": ("Mistral4ForCausalLM", {**DEEPSEEK, "q_lora_rank": 24, "rope_parameters": MISTRAL4}),
+    "muse-glimmer": (
+        "MuseGlimmerForConditionalGeneration",
+        {**with_pictures(None, head_dim=32, sliding_window=16, num_hidden_layers=4), "projector_hidden_size": 32},
+    ),
     "ministral3": ("Ministral3ForCausalLM", {"head_dim": 32, "rope_parameters": MINISTRAL3}),
     "nemotron": ("NemotronForCausalLM", {"head_dim": 16, "partial_rotary_factor": 0.5}),
     "nemotron_h": (
