@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from realizar.engine.request import TextRequest
-from realizar.errors import shown
+from realizar.errors import short_repr
 from realizar.runtime.logit_rows import LogitRows
 from realizar.sampling import batch_functions
 
@@ -46,4 +46,4 @@ def run_batch_functions(rows: dict[Request, LogitRows], work: Mapping[Request, S
                 rows[request] = joined[end - len(rows[request]) : end]
         except BaseException as error:
             for request in requests:
-                request.fail(error, f"samplers: {shown(function)}")
+                request.fail(error, f"samplers: {short_repr(function)}")

@@ -16,7 +16,7 @@ from realizar.engine.guidance import Guided
 from realizar.engine.output import end_ids
 from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, ScoreRequest
 from realizar.engine.sequence import Sequence
-from realizar.errors import GrammarError, ParameterError, shown
+from realizar.errors import GrammarError, ParameterError, short_repr
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
@@ -143,7 +143,7 @@ class Intake:
         self._need_decoder("generate")
         checked = self._checked(prompt)
         if not isinstance(params, SamplingParams):
-            raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
+            raise ParameterError(f"params: SamplingParams are needed, found {short_repr(params)}")
         if (params.n_beams > 1) != searched:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         # Beams draw nothing: what a file says of drawing has no part in them.
@@ -280,7 +280,7 @@ class Intake:
             return Prompt(self._ids(prompt, "prompt"), None)
         for part in parts:
             if not is_part(part):
-                raise ParameterError(f"a part of a prompt is text, Tokens or Embeddings, not {shown(part)}")
+                raise ParameterError(f"a part of a prompt is text, Tokens or Embeddings, not {short_repr(part)}")
             if isinstance(part, Tokens):
                 self._check_ids(part.ids)
         content = Content.of(parts)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from realizar.engine.chunk import Chunk
 from realizar.engine.request import Request
-from realizar.errors import ParameterError, RealizarError, shown
+from realizar.errors import ParameterError, RealizarError, short_repr
 from realizar.sampling import logprobs
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def pooler(pooling: str | None, normalize: bool) -> Callable[[Seq[Rows]], Any]:
     if pooling is None:
         return list
     if not isinstance(pooling, str) or pooling not in _POOL:
-        raise ParameterError(f"pooling={shown(pooling)}: must be 'auto', 'mean', 'cls', 'last' or None")
+        raise ParameterError(f"pooling={short_repr(pooling)}: must be 'auto', 'mean', 'cls', 'last' or None")
     pool = _POOL[pooling]
 
     def pooled(states: Seq[Rows]) -> Rows:

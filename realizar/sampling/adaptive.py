@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from realizar._kernels import diversity
 from realizar._kernels.sampling import Candidates
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.sampling.sampler import History
 
 
@@ -38,7 +38,7 @@ class AdaptiveP:
     def __post_init__(self) -> None:
         for name, value, most in (("target", self.target, 1.0), ("decay", self.decay, 0.99)):
             if not 0.0 <= value <= most:
-                raise ParameterError(f"AdaptiveP: {name}={shown(value)}: must be a number in [0, {most:g}]")
+                raise ParameterError(f"AdaptiveP: {name}={short_repr(value)}: must be a number in [0, {most:g}]")
         self._weight = 1.0 / (1.0 - self.decay)
         self._sum = self.target * self._weight
 

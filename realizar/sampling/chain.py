@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar._kernels.sampling import Candidates
-from realizar.errors import ParameterError, RealizarError, RequestError, shown, told
+from realizar.errors import ParameterError, RealizarError, RequestError, describe_exception, short_repr
 from realizar.params import SamplingParams, resolved
 from realizar.runtime.logit_rows import LogitRow
 from realizar.sampling.grammar import Constraint, ConstraintFactory
@@ -146,7 +146,7 @@ class SamplerChain:
         candidates.key(self.seed, position, draw)
         last = self._apply(history, position)
         if last is not None:
-            raise RealizarError(f"no token can be chosen: {shown(last)} leaves none of those before it")
+            raise RealizarError(f"no token can be chosen: {short_repr(last)} leaves none of those before it")
         token_id = candidates.draw()
         self.learn(token_id)
         if logprobs is None:
@@ -218,7 +218,7 @@ def _row(logits: LogitRow | NDArray[np.float32]) -> LogitRow:
 
 
 def _failure(sampler: Sampler, error: Exception) -> RequestError:
-    return RequestError(f"samplers: {shown(sampler)} failed: {told(error)}")
+    return RequestError(f"samplers: {short_repr(sampler)} failed: {describe_exception(error)}")
 
 
 def _made(sampler: Sampler, make: Callable[[], Sampler]) -> Sampler:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.params.resolved import ResolvedParams, resolved
 from realizar.params.sampling import DEFAULTS, SamplingParams
 from realizar.sampling.order import KINDS
@@ -67,7 +67,7 @@ def _sequence(text: object) -> tuple[str, ...]:
     names = [_ALSO.get(word, word) for word in words if word]
     unknown = [name for name in names if name not in KINDS]
     if unknown or not names:
-        warnings.warn(f"the model file's {SEQUENCE}={shown(text)}: {unknown or 'it'} is ignored", stacklevel=3)
+        warnings.warn(f"the model file's {SEQUENCE}={short_repr(text)}: {unknown or 'it'} is ignored", stacklevel=3)
     order = tuple(dict.fromkeys(name for name in names if name in KINDS))
     # In llama.cpp mirostat stands in no sequence and comes last, in place of a draw.
     return (*order, "mirostat") if order and "mirostat" not in order else order
@@ -102,4 +102,6 @@ def resolve(params: SamplingParams, file: Mapping[str, Any]) -> ResolvedParams:
     try:
         return resolved(params, defaults)
     except ParameterError as error:
-        raise ParameterError(f"{error}; unset params are as the model's file has them: {shown(defaults)}") from None
+        raise ParameterError(
+            f"{error}; the model file sets these defaults for unset params: {short_repr(defaults)}"
+        ) from None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.arch import registry
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.params import ResolvedParams, SamplingParams
 from realizar.sampling.dry import Dry
 from realizar.sampling.infill import MAX_CANDIDATES, Infill
@@ -185,13 +185,14 @@ def _check_beams(params: ResolvedParams, found: list[Sampler]) -> None:
         if KINDS[name].is_on(params) and not (name == "temperature" and params.temperature == 0.0):
             switch = next(s for s in KINDS[name].switches if getattr(params, s) != _NEUTRAL[s])
             raise ParameterError(
-                f"n_beams={params.n_beams}, {switch}={shown(getattr(params, switch))}: beam search draws nothing, so "
-                f"{name!r} has no part in it; leave one of them out"
+                f"n_beams={params.n_beams}, {switch}={short_repr(getattr(params, switch))}: beam search does not draw "
+                f"tokens, so {name!r} would have no effect; leave one of them out"
             )
     for sampler in found:
         if isinstance(sampler, Learner) and not isinstance(sampler, Branching):
             raise ParameterError(
-                f"n_beams={params.n_beams}: {shown(sampler)} learns from what is drawn, and beam search draws nothing"
+                f"n_beams={params.n_beams}: the state of {short_repr(sampler)} depends on the tokens drawn, and beam "
+                "search does not draw tokens; leave one of them out"
             )
 
 
@@ -199,10 +200,10 @@ def _check(params: ResolvedParams, order: tuple[str | Sampler, ...]) -> None:
     for item in order:
         if isinstance(item, str) and item not in KINDS | NAMED and item not in registry.default().samplers:
             known = ", ".join([*KINDS, *NAMED, *sorted(registry.default().samplers)])
-            raise ParameterError(f"samplers: {shown(item)} is unknown; known are {known}")
+            raise ParameterError(f"samplers: {short_repr(item)} is unknown; known are {known}")
     for name, kind in KINDS.items():
         if name not in order and kind.is_on(params):
-            values = ", ".join(f"{switch}={shown(getattr(params, switch))}" for switch in kind.switches)
+            values = ", ".join(f"{switch}={short_repr(getattr(params, switch))}" for switch in kind.switches)
             raise ParameterError(f"samplers: {name!r} is not among them, but {values}; name it, or leave that out")
     if "infill" in order and ("top_k" not in order[: order.index("infill")] or not 0 < params.top_k <= MAX_CANDIDATES):
         raise ParameterError(

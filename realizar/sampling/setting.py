@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.params import SamplingParams
 from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.texts import TokenTexts
@@ -56,4 +56,6 @@ class Setting:
         """Raise ParameterError if one of these is no token."""
         for token in ids:
             if not 0 <= token < self.n_vocab:
-                raise ParameterError(f"{name}: {shown(token)} is no token: the model has ids 0 to {self.n_vocab - 1}")
+                raise ParameterError(
+                    f"{name}: {short_repr(token)} is not a token id: the model has ids 0 to {self.n_vocab - 1}"
+                )

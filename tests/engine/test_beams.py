@@ -202,10 +202,10 @@ def test_rules_that_leave_nothing_end_it_with_an_error():
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"temperature": 0.7}, "n_beams=3, temperature=0.7: beam search draws nothing"),
+        ({"temperature": 0.7}, "n_beams=3, temperature=0.7: beam search does not draw"),
         ({"top_p": 0.9}, "top_p=0.9"),
         ({"mirostat": 2}, "mirostat=2"),
-        ({"samplers": [AdaptiveP(0.3)]}, "learns from what is drawn"),
+        ({"samplers": [AdaptiveP(0.3)]}, "depends on the tokens drawn"),
         ({"n": 4}, "n=4: must be at most n_beams=3"),
         ({"best_of": 3}, "best_of=3: must be None with n_beams=3"),
         ({"n_beam_groups": 2}, "n_beam_groups=2: must be a divisor of n_beams=3"),

@@ -152,8 +152,11 @@ def test_nothing_left_is_an_error_of_that_request(temperature: float) -> None:
 @pytest.mark.parametrize(
     ("params", "found"),
     [
-        (SamplingParams(allowed_token_ids=[1, 10]), "allowed_token_ids: 10 is no token: the model has ids 0 to 9"),
-        (SamplingParams(logit_bias={-1: 1.0}), "logit_bias: -1 is no token"),
+        (
+            SamplingParams(allowed_token_ids=[1, 10]),
+            "allowed_token_ids: 10 is not a token id: the model has ids 0 to 9",
+        ),
+        (SamplingParams(logit_bias={-1: 1.0}), "logit_bias: -1 is not a token id"),
         (SamplingParams(bad_words="a"), "bad_words needs the texts of the tokens"),
         (SamplingParams(dry_multiplier=1.0), "dry_sequence_breakers needs the texts"),
     ],
