@@ -39,7 +39,7 @@ class Registry:
     pretokenizers : dict[str, Mapping]
         By `tokenizer.ggml.pre` name.
     samplers : dict[str, Callable]
-        By name, functions of `SamplingParams` and a `realizar.sampling.Setting` that make one.
+        By name, functions of `SamplingParams` and a `realizar.sampling.SamplerContext` that make one.
     ops : dict[str, OpSpec]
         By name; `Graph.op` records them.
     origins : dict[str, str]

@@ -22,7 +22,7 @@ from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
 from realizar.params.per_prompt import is_parts
 from realizar.params.prompt import Tokens, as_ids, is_part
-from realizar.sampling import SamplerChain, TokenTexts
+from realizar.sampling import SamplerChain, TokenBytes
 from realizar.sampling.defaults import of_file, resolve
 from realizar.sampling.grammar import ConstraintFactory
 
@@ -164,7 +164,7 @@ class Intake:
             _check_reads_tokens(params, checked)
         known = b""
         if params.token_healing:
-            ids, known = self._texts.withdrawn(checked.ids)
+            ids, known = self._texts.without_last(checked.ids)
             checked = Prompt(ids, checked.content and checked.content.beginning(len(ids)))
         seq = self._sequence(checked, params)
         ends = end_ids(params, tokenizer)
@@ -244,8 +244,8 @@ class Intake:
         return prompt.ids[-1:]
 
     @cached_property
-    def _texts(self) -> TokenTexts:
-        return TokenTexts(self.model.tokenizer, self.model.hp.n_vocab)
+    def _texts(self) -> TokenBytes:
+        return TokenBytes(self.model.tokenizer, self.model.hp.n_vocab)
 
     @cached_property
     def _candidates(self) -> Candidates:

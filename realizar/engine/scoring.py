@@ -195,7 +195,7 @@ class PromptLogprobs:
         at = max(0, chunk.n_past - self._first + 1)
         del self.found[at:]  # a step that was interrupted may be made again
         for token, row in zip(self._tokens[at:], rows, strict=False):
-            self.found.append(logprobs.given(self._candidates, row, int(token), self._n_top))
+            self.found.append(logprobs.token_logprob(self._candidates, row, int(token), self._n_top))
 
 
 class ScoreRequest(Request):

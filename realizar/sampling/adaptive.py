@@ -42,7 +42,7 @@ class AdaptiveP:
         self._weight = 1.0 / (1.0 - self.decay)
         self._sum = self.target * self._weight
 
-    def fresh(self) -> AdaptiveP:
+    def reset_copy(self) -> AdaptiveP:
         """Return one whose mean is the target."""
         return AdaptiveP(self.target, self.decay)
 
@@ -53,7 +53,7 @@ class AdaptiveP:
         target = min(max(2.0 * self.target - self._sum / self._weight, 0.0), 1.0)
         diversity.adaptive(candidates, target, self._p)
 
-    def learn(self, candidates: Candidates, token_id: int) -> None:
+    def accept(self, candidates: Candidates, token_id: int) -> None:
         """Add the probability that the chosen token had before."""
         if self._p is not None:
             self._sum = float(self._p[token_id]) + self.decay * self._sum

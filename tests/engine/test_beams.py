@@ -10,7 +10,7 @@ from realizar import LLM
 from realizar.engine.engine import Engine
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
-from realizar.sampling import AdaptiveP, BeamRules, BeamSearch, Sampled
+from realizar.sampling import AdaptiveP, BeamParams, BeamSearch, Sampled
 from tests.engine.fake import FULL, N_VOCAB, PLANS, check_cache, expected
 from tests.engine.test_engine import PROMPT, engine_of, finish, greedy
 
@@ -62,7 +62,7 @@ def test_as_transformers(llm, case):
 def alone(plan, prompt, params, end_ids=()):
     """What the scoring finds where each text is computed anew: no cache, no forks."""
     search = BeamSearch(
-        BeamRules(
+        BeamParams(
             params.n_beams, params.n_beam_groups, params.diversity_penalty, params.length_penalty,
             params.early_stopping, params.max_tokens,
         )
