@@ -54,7 +54,7 @@ class ChatPrompts:
         Raises
         ------
         TemplateError
-            The model has no chat template, or rendering fails; or see `ToolCallFormat.learn`.
+            The model has no chat template, or rendering fails; or see `ToolCallFormat.from_template`.
         ParameterError, GrammarError
             See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
         """
@@ -97,7 +97,7 @@ class ChatPrompts:
         """The model's tool-call format, or the error message why it cannot be inferred."""
         ends = [self._tokenizer.token_bytes(i).decode() for i in sorted(self._tokenizer.eog_ids)]
         try:
-            return ToolCallFormat.learn(self._template(True), ends)
+            return ToolCallFormat.from_template(self._template(True), ends)
         except TemplateError as error:
             return str(error)
 

@@ -212,7 +212,7 @@ class Tokenizer:
 
     def stream(
         self, skip_special: bool = True, after: int | None = None, n_known: int = 0,
-        shown: frozenset[int] = frozenset(),
+        visible_ids: frozenset[int] = frozenset(),
     ) -> StreamDecoder:  # fmt: skip
         """Return an incremental decoder for streaming.
 
@@ -225,11 +225,11 @@ class Tokenizer:
             first word of a text; it is dropped at the start and kept elsewhere.
         n_known : int
             Number of leading bytes of the first token to omit, because the caller already has them.
-        shown : frozenset of int
+        visible_ids : frozenset of int
             Special tokens to output like ordinary text.
         """
         starts = self._vocabulary.space_prefix and not n_known and (after is None or self.is_special(after))
-        return StreamDecoder(self, skip_special, starts, n_known, shown)
+        return StreamDecoder(self, skip_special, starts, n_known, visible_ids)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes of a token in text; special tokens return their name, unused ones nothing.
