@@ -10,7 +10,7 @@ from realizar import store
 from realizar.calls import ChatPrompts, ToolUse
 from realizar.engine.engine import Engine
 from realizar.engine.scoring import pooler
-from realizar.errors import ParameterError, RealizarError, memory_for, shown
+from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.forks import cached_property
 from realizar.model import load as load_model
 from realizar.params import Activations, EngineParams, KVType, Part, SamplingParams, Tokens
@@ -63,7 +63,7 @@ class LoadedModel:
         )  # fmt: skip
         models: list[Model] = []
         try:
-            with memory_for(f"loading {shown(model)}", lambda: _sizes(models, self.params)):
+            with memory_for(f"loading {short_repr(model)}", lambda: _sizes(models, self.params)):
                 models.extend(
                     load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
                 )
@@ -173,8 +173,8 @@ class LoadedModel:
         n = next((i for i, (a, b) in enumerate(zip(alone, both, strict=False)) if a != b), min(len(alone), len(both)))
         if alone and not n:
             raise ParameterError(
-                f"score: {shown(prompt)} and {shown(continuation)} begin with one token that both have a part in, so "
-                "that nothing stands before what is to be scored; give a longer prompt, or token ids"
+                f"score: {short_repr(prompt)} and {short_repr(continuation)} merge into one token at the boundary; "
+                "nothing is left to condition on; give a longer prompt, or token ids"
             )
         return both[:n], both[n:]
 

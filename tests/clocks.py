@@ -18,8 +18,8 @@ class Clock:
     monotonic = perf_counter
 
 
-class ProcessorClocks:
-    """Replaces `worker._processor_clock`; a thread's CPU time is the sum of its `spend` calls."""
+class CpuClocks:
+    """Replaces `worker._cpu_clock`; a thread's CPU time is the sum of its `spend` calls."""
 
     def __init__(self) -> None:
         self.spent: dict[int, float] = {}

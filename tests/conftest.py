@@ -55,10 +55,10 @@ def no_time_limits():
     """Time limits of the library are switched off; tests of those limits move a clock of their own."""
     from realizar.sampling.grammar import worker
     from realizar.tokenizer import template_limits
-    from tests.clocks import Clock, ProcessorClocks
+    from tests.clocks import Clock, CpuClocks
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "PATIENCE", math.inf)
-        patch.setattr(worker, "_processor_clock", ProcessorClocks())
+        patch.setattr(worker, "WALL_LIMIT_FACTOR", math.inf)
+        patch.setattr(worker, "_cpu_clock", CpuClocks())
         patch.setattr(template_limits, "time", Clock())
         yield

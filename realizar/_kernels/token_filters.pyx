@@ -1,6 +1,6 @@
 """Samplers that look at which token a candidate is and at what was said before: bias, bans, repetition.
 
-Each is a function of the candidates; what it means stands in sampling/rules.py and sampling/dry.py.
+Each is a function of the candidates; what it means stands in sampling/token_filters.py and sampling/dry.py.
 """
 
 from libc.float cimport FLT_MAX

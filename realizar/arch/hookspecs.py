@@ -31,7 +31,7 @@ def realizar_pretokenizers() -> Mapping[str, Mapping[str, Any]]:
 
 @hookspec
 def realizar_samplers() -> Mapping[str, Maker]:
-    """Samplers for `SamplingParams(samplers=[...])`: name -> factory, called with the params and a `Setting`."""
+    """Samplers for `SamplingParams(samplers=[...])`: name -> factory, called with the params and a `SamplerContext`."""
     raise AssertionError("a specification; pluggy never calls it")
 
 

@@ -14,7 +14,7 @@ import pluggy
 
 from realizar.arch import hookspecs
 from realizar.arch.architecture import Architecture
-from realizar.errors import PluginError, UnknownArchitectureError, shown
+from realizar.errors import PluginError, UnknownArchitectureError, short_repr
 from realizar.graph import OpSpec
 from realizar.graph.plugin_ops import check_spec
 
@@ -39,7 +39,7 @@ class Registry:
     pretokenizers : dict[str, Mapping]
         By `tokenizer.ggml.pre` name.
     samplers : dict[str, Callable]
-        By name, functions of `SamplingParams` and a `realizar.sampling.Setting` that make one.
+        By name, functions of `SamplingParams` and a `realizar.sampling.SamplerContext` that make one.
     ops : dict[str, OpSpec]
         By name; `Graph.op` records them.
     origins : dict[str, str]
@@ -61,7 +61,7 @@ class Registry:
             return self.architectures[name]
         broken = "".join(f"; plugin {plugin} is broken: {why}" for plugin, why in self.broken.items())
         raise UnknownArchitectureError(
-            f"architecture {shown(name)}: no installed plugin brings it; known are "
+            f"architecture {short_repr(name)}: no installed plugin brings it; known are "
             f"{', '.join(sorted(self.architectures))}{broken}. A plugin is a package with an entry point in the group "
             f"{GROUP!r} (docs/plugins.md)"
         )
@@ -118,7 +118,7 @@ class Registry:
 def _sequence(specs: object) -> Sequence[object]:
     if isinstance(specs, (list, tuple)):
         return specs
-    raise PluginError(f"realizar_ops must return a list of realizar.graph.OpSpec, found {shown(specs)}")
+    raise PluginError(f"realizar_ops must return a list of realizar.graph.OpSpec, found {short_repr(specs)}")
 
 
 def check_version(plugin: object) -> None:
@@ -134,7 +134,7 @@ def check_version(plugin: object) -> None:
     ours, _, latest = API_VERSION.partition(".")
     if major != ours or not minor.isdigit() or int(minor) > int(latest):
         raise ImportError(
-            f"it is written for version {shown(wanted)} of the plugin API, and this realizar has {API_VERSION}; "
+            f"it is written for version {short_repr(wanted)} of the plugin API, and this realizar has {API_VERSION}; "
             "install versions of the plugin and of realizar that are compatible"
         )
 

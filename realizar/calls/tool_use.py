@@ -38,7 +38,7 @@ class ToolUse:
 
     Attributes
     ----------
-    shown : frozenset of int
+    delimiter_ids : frozenset of int
         Ids of control tokens that delimit tool calls; the decoder must keep them in the text.
 
     Raises
@@ -54,7 +54,9 @@ class ToolUse:
         self._tools, self._mode = choose(read_tools(tools), choice)
         self._split = tokenizer.parts
         texts = (tool_format.opening, tool_format.middle, tool_format.between or "", tool_format.closing)
-        self.shown = frozenset(part for text in texts for part in tokenizer.parts(text) if isinstance(part, int))
+        self.delimiter_ids = frozenset(
+            part for text in texts for part in tokenizer.parts(text) if isinstance(part, int)
+        )
 
     def constrain(self, params: SamplingParams) -> SamplingParams:
         """Return params whose grammar enforces the tool-call format and the tools' schemas.

@@ -6,9 +6,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from realizar.engine.request import TextRequest
-from realizar.errors import shown
+from realizar.errors import short_repr
 from realizar.runtime.logit_rows import LogitRows
-from realizar.sampling import batch_functions
+from realizar.sampling import batch_logits_processors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from realizar.engine.chunk import Chunk
     from realizar.engine.request import Request
-    from realizar.sampling import BatchFunction
+    from realizar.sampling import BatchLogitsProcessor
 
 
 def run_batch_functions(rows: dict[Request, LogitRows], work: Mapping[Request, Seq[Chunk]]) -> None:
@@ -29,11 +29,11 @@ def run_batch_functions(rows: dict[Request, LogitRows], work: Mapping[Request, S
     work : mapping of Request to chunks
         What was computed of each. A request whose function fails gets the error.
     """
-    users: dict[BatchFunction, list[TextRequest]] = {}
+    users: dict[BatchLogitsProcessor, list[TextRequest]] = {}
     for request in rows:
         if isinstance(request, TextRequest) and not request.is_reading:
             try:
-                for function in batch_functions(request.params):
+                for function in batch_logits_processors(request.params):
                     users.setdefault(function, []).append(request)
             except BaseException as error:  # of its hash
                 request.fail(error, "samplers: a function")
@@ -46,4 +46,4 @@ def run_batch_functions(rows: dict[Request, LogitRows], work: Mapping[Request, S
                 rows[request] = joined[end - len(rows[request]) : end]
         except BaseException as error:
             for request in requests:
-                request.fail(error, f"samplers: {shown(function)}")
+                request.fail(error, f"samplers: {short_repr(function)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from realizar.engine.output import Completion, end_ids, ended_by
 from realizar.engine.request import TextRequest
 from realizar.errors import RealizarError
-from realizar.sampling import BeamRules, BeamSearch, StopFilter
+from realizar.sampling import BeamParams, BeamSearch, StopFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.runtime.logit_rows import LogitRows
-    from realizar.sampling import Beam, Ended, SamplerChain, Step
+    from realizar.sampling import Beam, BeamStep, FinishedBeam, SamplerChain
     from realizar.tokenizer import Tokenizer
 
 
@@ -38,7 +38,7 @@ class Line:
     def append(self, token: int) -> None:
         """Go on by a token."""
         self.seq.append(token)
-        self.sampler.learn(token)
+        self.sampler.accept(token)
 
 
 class Beams(TextRequest):
@@ -62,13 +62,13 @@ class Beams(TextRequest):
         # The last token is given out but never computed.
         room = seq.room
         self._limit: FinishReason = "context" if room < self.max_tokens else "length"
-        rules = BeamRules(
+        rules = BeamParams(
             params.n_beams, params.n_beam_groups, params.diversity_penalty, params.length_penalty,
             params.early_stopping, min(self.max_tokens, room),
         )  # fmt: skip
         self._search = BeamSearch(rules)
         self._lines = [Line(seq, sampler)] * params.n_beam_groups
-        self._steps: list[Step] = []
+        self._steps: list[BeamStep] = []
         self._tokenizer = tokenizer
         self._after = None if len(seq.encoder_tokens) else seq.last_token
         self._end_ids = end_ids(params, tokenizer)
@@ -168,7 +168,7 @@ class Beams(TextRequest):
         first, *others = map(self._completion, found)
         return replace(first, others=tuple(others))
 
-    def _completion(self, ended: Ended) -> Completion:
+    def _completion(self, ended: FinishedBeam) -> Completion:
         chosen = ended.beam.chosen
         tokens = [sampled.token_id for sampled in chosen]
         by_token = tokens[-1] in self._end_ids

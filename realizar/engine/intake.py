@@ -16,13 +16,13 @@ from realizar.engine.guidance import Guided
 from realizar.engine.output import end_ids
 from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, ScoreRequest
 from realizar.engine.sequence import Sequence
-from realizar.errors import GrammarError, ParameterError, shown
+from realizar.errors import GrammarError, ParameterError, short_repr
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
 from realizar.params.per_prompt import is_parts
 from realizar.params.prompt import Tokens, as_ids, is_part
-from realizar.sampling import SamplerChain, TokenTexts
+from realizar.sampling import SamplerChain, TokenBytes
 from realizar.sampling.defaults import of_file, resolve
 from realizar.sampling.grammar import ConstraintFactory
 
@@ -143,7 +143,7 @@ class Intake:
         self._need_decoder("generate")
         checked = self._checked(prompt)
         if not isinstance(params, SamplingParams):
-            raise ParameterError(f"params: SamplingParams are needed, found {shown(params)}")
+            raise ParameterError(f"params: SamplingParams are needed, found {short_repr(params)}")
         if (params.n_beams > 1) != searched:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         # Beams draw nothing: what a file says of drawing has no part in them.
@@ -164,7 +164,7 @@ class Intake:
             _check_reads_tokens(params, checked)
         known = b""
         if params.token_healing:
-            ids, known = self._texts.withdrawn(checked.ids)
+            ids, known = self._texts.without_last(checked.ids)
             checked = Prompt(ids, checked.content and checked.content.beginning(len(ids)))
         seq = self._sequence(checked, params)
         ends = end_ids(params, tokenizer)
@@ -244,8 +244,8 @@ class Intake:
         return prompt.ids[-1:]
 
     @cached_property
-    def _texts(self) -> TokenTexts:
-        return TokenTexts(self.model.tokenizer, self.model.hp.n_vocab)
+    def _texts(self) -> TokenBytes:
+        return TokenBytes(self.model.tokenizer, self.model.hp.n_vocab)
 
     @cached_property
     def _candidates(self) -> Candidates:
@@ -280,7 +280,7 @@ class Intake:
             return Prompt(self._ids(prompt, "prompt"), None)
         for part in parts:
             if not is_part(part):
-                raise ParameterError(f"a part of a prompt is text, Tokens or Embeddings, not {shown(part)}")
+                raise ParameterError(f"a part of a prompt is text, Tokens or Embeddings, not {short_repr(part)}")
             if isinstance(part, Tokens):
                 self._check_ids(part.ids)
         content = Content.of(parts)

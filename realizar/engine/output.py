@@ -184,13 +184,13 @@ class OutputProcessor:
         self._stops = StopFilter(params.stop)
         self._pieces: list[str] = []
         self._n_taken = self._n_calls_taken = 0
-        shown = frozenset[int]() if tools is None else tools.shown
+        visible_ids = frozenset[int]() if tools is None else tools.delimiter_ids
         if params.echo:
-            self._decoder = tokenizer.stream(shown=shown)
+            self._decoder = tokenizer.stream(visible_ids=visible_ids)
             self._add("".join(map(self._decoder.push, seq.tokens.tolist())))
         else:
             last = None if len(seq.encoder_tokens) else seq.last_token
-            self._decoder = tokenizer.stream(after=last, n_known=n_known, shown=shown)
+            self._decoder = tokenizer.stream(after=last, n_known=n_known, visible_ids=visible_ids)
 
     @property
     def text(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from realizar.engine.chunk import Chunk
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
-from realizar.errors import RealizarError, RequestError, told
+from realizar.errors import RealizarError, RequestError, describe_exception
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Request(ABC):
         if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
             raise error
         if isinstance(error, Exception) and not isinstance(error, RealizarError):
-            cause, error = error, RequestError(f"{what} failed: {told(error)}")
+            cause, error = error, RequestError(f"{what} failed: {describe_exception(error)}")
             error.__cause__ = cause
         if self.error is None:
             self.error = error

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from realizar.engine.chunk import Chunk
 from realizar.engine.request import Request
-from realizar.errors import ParameterError, RealizarError, shown
+from realizar.errors import ParameterError, RealizarError, short_repr
 from realizar.sampling import logprobs
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class PromptLogprobs:
         at = max(0, chunk.n_past - self._first + 1)
         del self.found[at:]  # a step that was interrupted may be made again
         for token, row in zip(self._tokens[at:], rows, strict=False):
-            self.found.append(logprobs.given(self._candidates, row, int(token), self._n_top))
+            self.found.append(logprobs.token_logprob(self._candidates, row, int(token), self._n_top))
 
 
 class ScoreRequest(Request):
@@ -257,7 +257,7 @@ def pooler(pooling: str | None, normalize: bool) -> Callable[[Seq[Rows]], Any]:
     if pooling is None:
         return list
     if not isinstance(pooling, str) or pooling not in _POOL:
-        raise ParameterError(f"pooling={shown(pooling)}: must be 'auto', 'mean', 'cls', 'last' or None")
+        raise ParameterError(f"pooling={short_repr(pooling)}: must be 'auto', 'mean', 'cls', 'last' or None")
     pool = _POOL[pooling]
 
     def pooled(states: Seq[Rows]) -> Rows:

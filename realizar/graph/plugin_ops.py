@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from realizar.errors import GraphError, PluginError, shown, told
+from realizar.errors import GraphError, PluginError, describe_exception, short_repr
 from realizar.graph.ops import OPS, OpSpec
 from realizar.graph.shapes import Shape
 
@@ -34,8 +34,8 @@ def check_spec(spec: object) -> OpSpec:
         of a reserved name, or states a fact that only built-in ops have.
     """
     if not isinstance(spec, OpSpec):
-        raise PluginError(f"realizar_ops must return realizar.graph.OpSpec objects, found {shown(spec)}")
-    op = f"op {shown(spec.name)}"
+        raise PluginError(f"realizar_ops must return realizar.graph.OpSpec objects, found {short_repr(spec)}")
+    op = f"op {short_repr(spec.name)}"
     if not isinstance(spec.name, str) or not spec.name.isidentifier():
         raise PluginError(f"{op}: its name must be a Python identifier")
     if spec.name in OPS:
@@ -44,7 +44,7 @@ def check_spec(spec: object) -> OpSpec:
         raise PluginError(f"{op}: `shape`, `uses` and `define`, its numpy definition, must be functions")
     for what, names in (("attrs", spec.attrs), ("inputs", spec.inputs)):
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-            raise PluginError(f"{op}: `{what}` must be a tuple of names, found {shown(names)}")
+            raise PluginError(f"{op}: `{what}` must be a tuple of names, found {short_repr(names)}")
     if taken := sorted(set(spec.attrs).intersection(RESERVED)):
         raise PluginError(f"{op}: attributes cannot be called {', '.join(taken)}; built-in ops use these names")
     for fact in fields(OpSpec):
@@ -86,10 +86,11 @@ def output_shapes(spec: OpSpec, inputs: list[Shape], weights: list[Shape], attrs
         raise
     except Exception as error:
         raise GraphError(
-            f"op {spec.name!r}: its shape rule failed for inputs {inputs} and weights {weights}: {told(error)}"
+            f"op {spec.name!r}: its shape rule failed for inputs {inputs} and weights {weights}: "
+            f"{describe_exception(error)}"
         ) from error
     if not isinstance(found, (list, tuple)) or not all(map(_is_shape, found)):
-        raise GraphError(f"op {spec.name!r}: its shape rule must return a list of shapes, found {shown(found)}")
+        raise GraphError(f"op {spec.name!r}: its shape rule must return a list of shapes, found {short_repr(found)}")
     return list(found)
 
 
@@ -138,4 +139,4 @@ def _define(node: Node, x: list[F32], weights: list[F32], attrs: dict[str, Any],
     try:
         return [np.asarray(row, np.float32) for row in node.spec.define(x, weights, attrs, state)]
     except Exception as error:
-        raise PluginError(f"op {node.op!r}: its numpy definition failed: {told(error)}") from error
+        raise PluginError(f"op {node.op!r}: its numpy definition failed: {describe_exception(error)}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -84,7 +84,7 @@ class Embeddings:
     def __post_init__(self) -> None:
         _check_mask(self.mask)
         if self.key is not None and not isinstance(self.key, bytes):
-            raise ParameterError(f"Embeddings: key must be bytes, found {shown(self.key)}")
+            raise ParameterError(f"Embeddings: key must be bytes, found {short_repr(self.key)}")
         rows = _float_rows(self.rows)
         object.__setattr__(self, "rows", rows)
         if self.positions is not None:
@@ -106,7 +106,7 @@ def as_ids(given: Any, what: str) -> list[int]:
             raise TypeError
         return [index(token) for token in given]
     except TypeError:
-        raise ParameterError(f"{what}, not {shown(given)}") from None
+        raise ParameterError(f"{what}, not {short_repr(given)}") from None
 
 
 def is_part(item: Any) -> bool:
@@ -116,7 +116,7 @@ def is_part(item: Any) -> bool:
 
 def _check_mask(mask: Any) -> None:
     if not isinstance(mask, str) or mask not in get_args(Mask):
-        raise ParameterError(f"mask={shown(mask)}: must be 'causal' or 'bidirectional'")
+        raise ParameterError(f"mask={short_repr(mask)}: must be 'causal' or 'bidirectional'")
 
 
 def _float_rows(given: Any) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from realizar._kernels import diversity
 from realizar._kernels.sampling import Candidates
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.sampling.sampler import History
 
 
@@ -38,11 +38,11 @@ class AdaptiveP:
     def __post_init__(self) -> None:
         for name, value, most in (("target", self.target, 1.0), ("decay", self.decay, 0.99)):
             if not 0.0 <= value <= most:
-                raise ParameterError(f"AdaptiveP: {name}={shown(value)}: must be a number in [0, {most:g}]")
+                raise ParameterError(f"AdaptiveP: {name}={short_repr(value)}: must be a number in [0, {most:g}]")
         self._weight = 1.0 / (1.0 - self.decay)
         self._sum = self.target * self._weight
 
-    def fresh(self) -> AdaptiveP:
+    def reset_copy(self) -> AdaptiveP:
         """Return one whose mean is the target."""
         return AdaptiveP(self.target, self.decay)
 
@@ -53,7 +53,7 @@ class AdaptiveP:
         target = min(max(2.0 * self.target - self._sum / self._weight, 0.0), 1.0)
         diversity.adaptive(candidates, target, self._p)
 
-    def learn(self, candidates: Candidates, token_id: int) -> None:
+    def accept(self, candidates: Candidates, token_id: int) -> None:
         """Add the probability that the chosen token had before."""
         if self._p is not None:
             self._sum = float(self._p[token_id]) + self.decay * self._sum

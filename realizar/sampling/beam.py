@@ -1,6 +1,6 @@
 """BeamSearch: which of several texts in the making go on, and which have ended; the scoring, without any model.
 
-The rules are those of transformers 5 (`GenerationMixin._beam_search`), of groups those of its "group beam search":
+The params are those of transformers 5 (`GenerationMixin._beam_search`), of groups those of its "group beam search":
 Vijayakumar et al., "Diverse Beam Search" (2016), with Hamming diversity.
 """
 
@@ -57,7 +57,7 @@ class Beam:
         return [sampled.token_id for sampled in self.chosen]
 
 
-class Ended(NamedTuple):
+class FinishedBeam(NamedTuple):
     """A text that came to an end: its score, and whether a token (or a string) ended it, or the length."""
 
     score: float
@@ -65,7 +65,7 @@ class Ended(NamedTuple):
     stopped: bool
 
 
-class Step(NamedTuple):
+class BeamStep(NamedTuple):
     """A text that goes on: which of the texts that were live it continues, and the token it adds."""
 
     parent: int
@@ -73,7 +73,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BeamRules:
+class BeamParams:
     """What a search goes by; `SamplingParams` says what each of them does.
 
     `n_tokens` is how long a text may get.
@@ -99,14 +99,14 @@ class BeamRules:
 class BeamGroup:
     """Beams that compete with each other."""
 
-    def __init__(self, rules: BeamRules) -> None:
-        self._rules = rules
+    def __init__(self, params: BeamParams) -> None:
+        self._params = params
         self.live = [Beam()]
-        self.ended: list[Ended] = []
+        self.ended: list[FinishedBeam] = []
 
     def advance(
         self, rows: Sequence[Ranked], first: int, taken: Counter[int], ends: Callable[[int, int], bool]
-    ) -> list[Step]:
+    ) -> list[BeamStep]:
         """Continue the live texts; returns how those that are live now came about.
 
         The best `size` continuations are either live or ended now. For each that ended the next best is live in its
@@ -124,17 +124,17 @@ class BeamGroup:
         ends : callable
             `ends(i, token)`: whether this token ends the text of row i.
         """
-        rules, size = self._rules, self._rules.group_size
+        params, size = self._params, self._params.group_size
         n = self.live[0].n + 1
-        is_last = n >= rules.n_tokens
+        is_last = n >= params.n_tokens
         found = [
-            (beam.total + logprob - rules.diversity_penalty * taken[sampled.token_id], -i, -rank, sampled)
+            (beam.total + logprob - params.diversity_penalty * taken[sampled.token_id], -i, -rank, sampled)
             for i, beam in enumerate(self.live, first)
             for rank, (sampled, logprob) in enumerate(rows[i])
         ]
         found.sort(reverse=True)  # of equals those of the better text, and its own better one, first
         live: list[Beam] = []
-        steps: list[Step] = []
+        steps: list[BeamStep] = []
         for place, (total, minus_i, _, sampled) in enumerate(found):
             if len(live) == size or (is_last and place == size):
                 break
@@ -142,9 +142,9 @@ class BeamGroup:
             stopped = ends(-minus_i, sampled.token_id)
             if not (stopped or is_last):
                 live.append(beam)
-                steps.append(Step(-minus_i, sampled.token_id))
+                steps.append(BeamStep(-minus_i, sampled.token_id))
             elif place < size:
-                self.ended.append(Ended(rules.score(beam, n), beam, stopped))
+                self.ended.append(FinishedBeam(params.score(beam, n), beam, stopped))
         taken.update(step.token for step in steps)
         self._keep_best()
         self.live = [] if self._is_over(live, n) else live
@@ -152,12 +152,12 @@ class BeamGroup:
 
     def end(self) -> None:
         """End the texts that go on where they are."""
-        self.ended += [Ended(self._rules.score(beam, beam.n), beam, False) for beam in self.live if beam.n]
+        self.ended += [FinishedBeam(self._params.score(beam, beam.n), beam, False) for beam in self.live if beam.n]
         self.live = []
         self._keep_best()
 
     def _keep_best(self) -> None:
-        self.ended = sorted(self.ended, key=lambda ended: -ended.score)[: self._rules.group_size]
+        self.ended = sorted(self.ended, key=lambda ended: -ended.score)[: self._params.group_size]
 
     def _is_over(self, live: list[Beam], n: int) -> bool:
         """Whether no live text is to go on: there is none, or enough have ended and none of the live may beat them.
@@ -165,13 +165,13 @@ class BeamGroup:
         The best that a live text may come to is guessed: its total is not going to grow, and what it is divided by is
         taken for the length that it has now, or, where early_stopping is "never", for the greatest there is.
         """
-        rules = self._rules
-        if not live or len(self.ended) < rules.group_size:
+        params = self._params
+        if not live or len(self.ended) < params.group_size:
             return not live
-        if rules.early_stopping is True:
+        if params.early_stopping is True:
             return True
-        longest = rules.early_stopping == "never" and rules.length_penalty > 0.0
-        return rules.score(live[0], rules.n_tokens if longest else n) <= self.ended[-1].score
+        longest = params.early_stopping == "never" and params.length_penalty > 0.0
+        return params.score(live[0], params.n_tokens if longest else n) <= self.ended[-1].score
 
 
 class BeamSearch:
@@ -182,9 +182,9 @@ class BeamSearch:
     groups : list of BeamGroup
     """
 
-    def __init__(self, rules: BeamRules) -> None:
-        self._rules = rules
-        self.groups = [BeamGroup(rules) for _ in range(rules.n_groups)]
+    def __init__(self, params: BeamParams) -> None:
+        self._params = params
+        self.groups = [BeamGroup(params) for _ in range(params.n_groups)]
 
     @property
     def live(self) -> list[Beam]:
@@ -202,15 +202,15 @@ class BeamSearch:
         Of a text's best, n_ends may end it and n_beams - group_size may have been taken by other groups. Where stop
         strings end more, fewer texts may go on for a step.
         """
-        return self._rules.n_beams + n_ends
+        return self._params.n_beams + n_ends
 
-    def advance(self, rows: Sequence[Ranked], ends: Callable[[int, int], bool]) -> list[Step]:
+    def advance(self, rows: Sequence[Ranked], ends: Callable[[int, int], bool]) -> list[BeamStep]:
         """Continue the live texts, `rows[i]` says with what the i-th; returns how those that are live now came about.
 
         `ends(i, token)` says whether a token ends the i-th text.
         """
         taken: Counter[int] = Counter()
-        steps: list[Step] = []
+        steps: list[BeamStep] = []
         first = 0
         for group in self.groups:
             n = len(group.live)
@@ -224,6 +224,6 @@ class BeamSearch:
         for group in self.groups:
             group.end()
 
-    def best(self, n: int) -> list[Ended]:
+    def best(self, n: int) -> list[FinishedBeam]:
         """Return the n best texts that have ended, or as many as there are."""
         return sorted((e for group in self.groups for e in group.ended), key=lambda e: -e.score)[:n]

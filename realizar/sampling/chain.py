@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar._kernels.sampling import Candidates
-from realizar.errors import ParameterError, RealizarError, RequestError, shown, told
+from realizar.errors import ParameterError, RealizarError, RequestError, describe_exception, short_repr
 from realizar.params import SamplingParams, resolved
 from realizar.runtime.logit_rows import LogitRow
+from realizar.sampling.context import SamplerContext
 from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.logprobs import Sampled, best, load
 from realizar.sampling.order import samplers
-from realizar.sampling.sampler import Branching, History, Learner, Sampler
-from realizar.sampling.setting import Setting
-from realizar.sampling.texts import TokenTexts
+from realizar.sampling.sampler import ForkableSampler, History, Sampler, StatefulSampler
+from realizar.sampling.token_bytes import TokenBytes
 
 
 class SamplerChain:
@@ -52,9 +52,9 @@ class SamplerChain:
 
     @classmethod
     def from_params(
-        cls, params: SamplingParams, n_vocab: int, seed: int, texts: TokenTexts | None = None, n_prompt: int = 0,
+        cls, params: SamplingParams, n_vocab: int, seed: int, token_bytes: TokenBytes | None = None, n_prompt: int = 0,
         end_ids: frozenset[int] = frozenset(), constraints: ConstraintFactory | None = None,
-        known: bytes = b"", suppressed: tuple[int, ...] = (),
+        healed_prefix: bytes = b"", suppressed: tuple[int, ...] = (),
     ) -> SamplerChain:  # fmt: skip
         """Make the chain of these parameters; sampling/order.py says what is in it.
 
@@ -64,7 +64,7 @@ class SamplerChain:
             What is unset in them is as `params.sampling.DEFAULTS` says.
         n_vocab, seed : int
             As for the class.
-        texts : TokenTexts, optional
+        token_bytes : TokenBytes, optional
             What the tokens add to a text; `bad_words` and `dry_sequence_breakers` need it.
         n_prompt : int
             Tokens in the history before the first one that is sampled.
@@ -72,7 +72,7 @@ class SamplerChain:
             Tokens that end the text.
         constraints : ConstraintFactory, optional
             Makes what keeps the text to a grammar.
-        known : bytes
+        healed_prefix : bytes
             What the text of the first token begins with (`token_healing`).
         suppressed : tuple of int
             Tokens that the model's file says are never to be sampled.
@@ -82,31 +82,31 @@ class SamplerChain:
         ParameterError, GrammarError
             As `order.samplers`.
         """
-        setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints, known, suppressed)
+        context = SamplerContext(n_vocab, token_bytes, n_prompt, end_ids, constraints, healed_prefix, suppressed)
         logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
-        chain = cls(samplers(resolved(params), setting), n_vocab, seed, logprobs)
-        chain.n_known = len(known)
+        chain = cls(samplers(resolved(params), context), n_vocab, seed, logprobs)
+        chain.n_known = len(healed_prefix)
         return chain
 
-    def another(self) -> SamplerChain:
+    def reset_copy(self) -> SamplerChain:
         """Return a chain of the same samplers for a text beside this one's; what learns begins anew."""
         other = copy(self)  # with the same candidates, which hold nothing between two choices
         other._begin()
         return other
 
     def fork(self) -> SamplerChain:
-        """Return a chain for a text that goes its own way from here; what learns must be `Branching`."""
+        """Return a chain for a text that goes its own way from here; what learns must be `ForkableSampler`."""
         other = copy(self)
-        other._follow(_made(s, s.fork) if isinstance(s, Branching) else s for s in self._live)
+        other._follow(_made(s, s.fork) if isinstance(s, ForkableSampler) else s for s in self._live)
         return other
 
     def _begin(self) -> None:
         """Take new ones of those samplers that follow one text."""
-        self._follow(_made(s, s.fresh) if isinstance(s, Learner) else s for s in self.samplers)
+        self._follow(_made(s, s.reset_copy) if isinstance(s, StatefulSampler) else s for s in self.samplers)
 
     def _follow(self, live: Iterable[Sampler]) -> None:
         self._live = tuple(live)
-        self._learners = tuple(s for s in self._live if isinstance(s, Learner))  # a slow question
+        self._stateful = tuple(s for s in self._live if isinstance(s, StatefulSampler))  # a slow question
         self._constraints = tuple(s for s in self._live if isinstance(s, Constraint))
 
     @property
@@ -146,23 +146,23 @@ class SamplerChain:
         candidates.key(self.seed, position, draw)
         last = self._apply(history, position)
         if last is not None:
-            raise RealizarError(f"no token can be chosen: {shown(last)} leaves none of those before it")
+            raise RealizarError(f"no token can be chosen: {short_repr(last)} leaves none of those before it")
         token_id = candidates.draw()
-        self.learn(token_id)
+        self.accept(token_id)
         if logprobs is None:
             return Sampled(token_id, None, [])
         normalizer, top = logprobs
         return Sampled(token_id, float(row.values[token_id]) - normalizer, top)
 
-    def learn(self, token_id: int) -> None:
+    def accept(self, token_id: int) -> None:
         """Let the samplers know which token was chosen, as `sample` does of itself."""
-        for learner in self._learners:
+        for sampler in self._stateful:
             try:
-                learner.learn(self._candidates, token_id)
+                sampler.accept(self._candidates, token_id)
             except RealizarError:
                 raise
             except Exception as error:
-                raise _failure(learner, error) from error
+                raise _failure(sampler, error) from error
 
     def _apply(self, history: History, position: int) -> Sampler | None:
         """Let the samplers narrow the candidates; return the one that leaves none, if one does."""
@@ -218,7 +218,7 @@ def _row(logits: LogitRow | NDArray[np.float32]) -> LogitRow:
 
 
 def _failure(sampler: Sampler, error: Exception) -> RequestError:
-    return RequestError(f"samplers: {shown(sampler)} failed: {told(error)}")
+    return RequestError(f"samplers: {short_repr(sampler)} failed: {describe_exception(error)}")
 
 
 def _made(sampler: Sampler, make: Callable[[], Sampler]) -> Sampler:

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.params.resolved import ResolvedParams, resolved
 from realizar.params.sampling import DEFAULTS, SamplingParams
-from realizar.sampling.order import KINDS
+from realizar.sampling.order import SAMPLERS
 
 # Key of a file behind "general.sampling." -> field. The keys are llama.cpp's (src/llama-arch.cpp); its converters take
 # the values from generation_config.json.
@@ -65,10 +65,10 @@ def _sequence(text: object) -> tuple[str, ...]:
     """Return the samplers of a file's order, which names them between semicolons."""
     words = [word.strip().replace("-", "_") for word in text.split(";")] if isinstance(text, str) else []
     names = [_ALSO.get(word, word) for word in words if word]
-    unknown = [name for name in names if name not in KINDS]
+    unknown = [name for name in names if name not in SAMPLERS]
     if unknown or not names:
-        warnings.warn(f"the model file's {SEQUENCE}={shown(text)}: {unknown or 'it'} is ignored", stacklevel=3)
-    order = tuple(dict.fromkeys(name for name in names if name in KINDS))
+        warnings.warn(f"the model file's {SEQUENCE}={short_repr(text)}: {unknown or 'it'} is ignored", stacklevel=3)
+    order = tuple(dict.fromkeys(name for name in names if name in SAMPLERS))
     # In llama.cpp mirostat stands in no sequence and comes last, in place of a draw.
     return (*order, "mirostat") if order and "mirostat" not in order else order
 
@@ -94,7 +94,7 @@ def resolve(params: SamplingParams, file: Mapping[str, Any]) -> ResolvedParams:
     if order is None and "samplers" in defaults:
         own = resolved(params)
         order = defaults["samplers"]
-        if any(kind.is_on(own) and name not in order for name, kind in KINDS.items()):
+        if any(kind.is_on(own) and name not in order for name, kind in SAMPLERS.items()):
             order = None
             del defaults["samplers"]
     if order is not None:
@@ -102,4 +102,6 @@ def resolve(params: SamplingParams, file: Mapping[str, Any]) -> ResolvedParams:
     try:
         return resolved(params, defaults)
     except ParameterError as error:
-        raise ParameterError(f"{error}; unset params are as the model's file has them: {shown(defaults)}") from None
+        raise ParameterError(
+            f"{error}; the model file sets these defaults for unset params: {short_repr(defaults)}"
+        ) from None

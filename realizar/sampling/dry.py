@@ -30,7 +30,8 @@ class Dry:
     allowed : int
         At least 1.
     breakers : mapping of int to set of tuple of int
-        The token that a breaker begins in -> tokens that complete it; () where it is complete (`TokenTexts.breakers`).
+        First token of a breaker -> the token sequences that complete it; () if that token completes it. See
+        `TokenBytes.sequence_breakers`.
     n_vocab : int
         Tokens there are.
     """

@@ -11,7 +11,7 @@ from realizar._kernels import infill
 from realizar._kernels.sampling import Candidates
 from realizar.errors import ParameterError
 from realizar.sampling.sampler import History
-from realizar.sampling.texts import TokenTexts
+from realizar.sampling.token_bytes import TokenBytes
 
 MAX_CANDIDATES = 1000
 """Candidates that samplers in front may leave, since each is compared with each: 1000 take some milliseconds."""
@@ -31,27 +31,27 @@ class Infill:
 
     Parameters
     ----------
-    texts : TokenTexts
+    token_bytes : TokenBytes
     end_ids : frozenset of int
         Tokens that end the text.
     until : int
         While the history has fewer tokens, the best candidate is taken where nothing is sure (`min_tokens`).
     """
 
-    texts: TokenTexts
+    token_bytes: TokenBytes
     end_ids: frozenset[int]
     until: int = 0
     _ends: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        ends = np.zeros(self.texts.n_vocab, np.uint8)
+        ends = np.zeros(self.token_bytes.n_vocab, np.uint8)
         ends[sorted(self.end_ids)] = 1
         object.__setattr__(self, "_ends", ends)
-        if self.texts.end_of_turn is None:
+        if self.token_bytes.eot_id is None:
             raise ParameterError("samplers: 'infill' ends a text with the model's own token for it, and it has none")
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""
-        end = -1 if len(history) < self.until or self.texts.end_of_turn is None else self.texts.end_of_turn
-        text, start = self.texts.packed
+        end = -1 if len(history) < self.until or self.token_bytes.eot_id is None else self.token_bytes.eot_id
+        text, start = self.token_bytes.packed
         infill.infill(candidates, text, start, self._ends, end)

@@ -41,7 +41,7 @@ def best(candidates: Candidates, n_top: int) -> tuple[float, list[tuple[int, flo
     return normalizer, [(i, logit - normalizer) for i, logit in candidates.ranked(n_top)] if n_top else []
 
 
-def given(candidates: Candidates, row: LogitRow, token_id: int, n_top: int) -> Sampled:
+def token_logprob(candidates: Candidates, row: LogitRow, token_id: int, n_top: int) -> Sampled:
     """Return the logprob of a given token, and those of the n_top best tokens at its position."""
     load(candidates, row)
     normalizer, top = best(candidates, n_top)

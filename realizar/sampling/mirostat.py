@@ -27,7 +27,7 @@ class MirostatV2:
     def __post_init__(self) -> None:
         self.mu = 2.0 * self.tau
 
-    def fresh(self) -> MirostatV2:
+    def reset_copy(self) -> MirostatV2:
         """Return one that begins with 2 * tau."""
         return type(self)(self.tau, self.eta)
 
@@ -35,7 +35,7 @@ class MirostatV2:
         """Drop the others."""
         distribution.epsilon(candidates, 2.0 ** -min(max(self.mu, 0.0), 1000.0))
 
-    def learn(self, candidates: Candidates, token_id: int) -> None:
+    def accept(self, candidates: Candidates, token_id: int) -> None:
         """Correct mu by how far the choice's surprise was from the target."""
         self.mu -= self.eta * (-math.log2(candidates.drawn_p) - self.tau)
 

@@ -30,7 +30,7 @@ NOW = ("weather_now", "{}")
 
 
 def use(name, choice="auto", tools=TOOLS):
-    fmt = ToolCallFormat.learn(TOKENIZERS[name].chat_template, ["<|im_end|>"])
+    fmt = ToolCallFormat.from_template(TOKENIZERS[name].chat_template, ["<|im_end|>"])
     return fmt, ToolUse(fmt, tools, choice, TOKENIZERS[name])
 
 

@@ -209,7 +209,9 @@ class FakeTokenizer:
     def token_bytes(self, token: int) -> bytes:
         return chr(96 + token).encode()
 
-    def stream(self, after: int | None = None, n_known: int = 0, shown: frozenset[int] = frozenset()) -> FakeStream:
+    def stream(
+        self, after: int | None = None, n_known: int = 0, visible_ids: frozenset[int] = frozenset()
+    ) -> FakeStream:
         return FakeStream()
 
 

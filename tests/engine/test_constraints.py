@@ -11,7 +11,7 @@ from realizar.params import EngineParams, SamplingParams
 from realizar.sampling.grammar import worker
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.tokenizer import Tokenizer
-from tests.clocks import ProcessorClocks
+from tests.clocks import CpuClocks
 from tests.engine.fake import FULL, N_VOCAB, FakeModel
 from tests.engine.speculation.oracle import FlatCost
 
@@ -148,8 +148,8 @@ def test_drafts_make_no_difference(engine, regex):
 
 
 def test_a_mask_that_takes_too_long_ends_that_request_alone(engine, monkeypatch):
-    clocks, ended = ProcessorClocks(), threading.Event()
-    monkeypatch.setattr(worker, "_processor_clock", clocks)
+    clocks, ended = CpuClocks(), threading.Event()
+    monkeypatch.setattr(worker, "_cpu_clock", clocks)
 
     class Stuck:
         """A matcher that has computed for more than its 50 ms and gives nothing."""

@@ -31,7 +31,7 @@ BUSY = """
 import time
 from realizar import forks
 from realizar.tokenizer import Tokenizer
-from realizar.sampling import TokenTexts
+from realizar.sampling import TokenBytes
 from realizar.sampling.grammar import ConstraintFactory
 
 def regex(llm):
@@ -39,7 +39,7 @@ def regex(llm):
 
 def fresh_tokenizer(llm):
     tokenizer = Tokenizer.from_gguf(llm.engine.model.file.metadata)
-    return tokenizer.encode("Once upon a time"), len(TokenTexts(tokenizer, tokenizer.n_vocab).containing(b"a"))
+    return tokenizer.encode("Once upon a time"), len(TokenBytes(tokenizer, tokenizer.n_vocab).containing(b"a"))
 
 def fresh_grammar(llm):
     factory = ConstraintFactory(Tokenizer.from_gguf(llm.engine.model.file.metadata))

@@ -133,7 +133,7 @@ def test_mutated_texts_are_refused_where_llama_cpp_refuses_them(
     rng, start = np.random.default_rng(0), factory.grammar(published(name))
     refused = 0
     for text in [mutated(text, rng) for text in TEXTS[name] for _ in range(40)]:
-        ours, theirs = start.fresh(), Peer(vocab, published(name))
+        ours, theirs = start.reset_copy(), Peer(vocab, published(name))
         for token in [*tokenizer.encode(text, add_special=False), min(tokenizer.eog_ids)]:
             expected = bool(theirs.allowed([token]))
             assert (token in allowed(ours)) == expected, (text, tokenizer.decode([token]))

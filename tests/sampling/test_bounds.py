@@ -19,13 +19,13 @@ from realizar.sampling import (
     LogitBias,
     SamplerChain,
     StopFilter,
-    TokenTexts,
+    TokenBytes,
 )
-from realizar.sampling import texts as texts_module
+from realizar.sampling import token_bytes as token_bytes_module
 from realizar.tokenizer import Tokenizer
 from tests.limits.scripts import run
 from tests.sampling.definitions import apply
-from tests.sampling.vocabulary import N_VOCAB, PIECES, Letters, texts
+from tests.sampling.vocabulary import N_VOCAB, PIECES, Letters, token_bytes
 
 
 class Counted(bytes):
@@ -45,10 +45,10 @@ def words_of(n: int) -> tuple[str, ...]:
 
 def test_bad_words_are_looked_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 25: 100,000 took over a minute. The tokens are gone through once, whatever the number of words."""
-    monkeypatch.setattr(texts_module, "FEW", 0)
+    monkeypatch.setattr(token_bytes_module, "FEW", 0)
     counts = []
     for n in (10, 1000, 100_000):
-        vocabulary = texts()
+        vocabulary = token_bytes()
         monkeypatch.setitem(vocabulary.__dict__, "pieces", [Counted(piece * 5) for piece in PIECES])
         Counted.n_slices = 0
         BadWords(words_of(n), vocabulary)
@@ -57,7 +57,7 @@ def test_bad_words_are_looked_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_completes_bad_words_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    vocabulary = texts()
+    vocabulary = token_bytes()
     words = tuple({"abc" + "abc"[i % 3] * (i // 3 + 1) for i in range(3000)} | {"bb" + "c" * i for i in range(1, 900)})
     sampler = BadWords(words[:2000], vocabulary)
     asked: list[bytes] = []
@@ -75,18 +75,20 @@ def test_what_completes_bad_words_is_looked_up_once(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("few", [0, 16])
 def test_many_bad_words_are_banned_like_each_of_them(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts_module, "FEW", few)
+    monkeypatch.setattr(token_bytes_module, "FEW", few)
     words = ("ab", "bca", "é", "cc", "aab", "b\n", "cabb", "ba", "cab\n", "bbb", "éa", "aé", "abab", "cbc", "\n\n",
              "acb", "caa", "bcb", "abcabc")  # fmt: skip
     for history in ([], [1], [1, 1], [6, 3], [7], [12], [4, 4], [3, 2, 8]):
-        found = apply(np.zeros(N_VOCAB, np.float32), BadWords(words, texts()), history=history)
-        each = [apply(np.zeros(N_VOCAB, np.float32), BadWords((word,), texts()), history=history) for word in words]
+        found = apply(np.zeros(N_VOCAB, np.float32), BadWords(words, token_bytes()), history=history)
+        each = [
+            apply(np.zeros(N_VOCAB, np.float32), BadWords((word,), token_bytes()), history=history) for word in words
+        ]
         np.testing.assert_array_equal(found.logits, np.min([one.logits for one in each], axis=0))
 
 
 def test_a_hundred_thousand_bad_words_in_a_chain() -> None:
     params = SamplingParams(bad_words=(*words_of(100_000), "ab"), temperature=0.0)
-    chain = SamplerChain.from_params(params, N_VOCAB, 0, texts())
+    chain = SamplerChain.from_params(params, N_VOCAB, 0, token_bytes())
     x = np.zeros(N_VOCAB, np.float32)
     x[[4, 2, 1]] = 3, 2, 1
     assert [chain.sample(x, history, len(history)).token_id for history in ([], [1], [2])] == [2, 1, 2]
@@ -120,9 +122,9 @@ class Counting(Letters):
 
 
 def test_sequence_breakers_look_through_no_vocabulary_for_each_character(monkeypatch: pytest.MonkeyPatch) -> None:
-    vocabulary = TokenTexts(cast(Tokenizer, Counting()), N_VOCAB)
+    vocabulary = TokenBytes(cast(Tokenizer, Counting()), N_VOCAB)
     word = "abc" * 21
-    found = vocabulary.breakers((word,))
+    found = vocabulary.sequence_breakers((word,))
     assert Counting.n_encoded == len(word) - 1
     # By the definition: a token that ends with the beginning of the word, and the rest as the tokenizer spells it.
     expected: dict[int, set[tuple[int, ...]]] = {}

@@ -8,7 +8,7 @@ import pytest
 from realizar.arch import registry
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import SamplingParams, resolved
-from realizar.sampling import Greedy, MinP, Penalties, SamplerChain, Setting, Temperature, TopK, TopP
+from realizar.sampling import Greedy, MinP, Penalties, SamplerChain, SamplerContext, Temperature, TopK, TopP
 
 N_VOCAB = 1000
 RNG = np.random.default_rng(0)
@@ -42,8 +42,8 @@ def test_the_order_is_the_users() -> None:
 def test_a_plugins_sampler_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def make(params: SamplingParams, setting: Setting) -> TopK:
-        seen.append((params, setting.n_vocab))
+    def make(params: SamplingParams, context: SamplerContext) -> TopK:
+        seen.append((params, context.n_vocab))
         return TopK(3)
 
     monkeypatch.setattr(registry, "default", lambda: registry.Registry(samplers={"three": make}))

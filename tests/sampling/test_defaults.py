@@ -90,9 +90,9 @@ def test_the_files_order_holds_as_long_as_it_has_all_that_is_asked_for():
     assert chain(SamplingParams(min_p=0.1), file) == (penalties, TopK(20), TopP(0.95), MinP(0.1), Temperature(0.6))
 
 
-def test_what_the_file_and_the_request_exclude_is_told():
+def test_a_conflict_between_request_and_file_names_both():
     with pytest.raises(
-        ParameterError, match=r"^n=2: must be 1 at temperature 0.*the model's file has them.*temperature"
+        ParameterError, match=r"^n=2: must be 1 at temperature 0.*the model file sets these defaults.*temperature"
     ):
         resolve(SamplingParams(n=2), {"temperature": 0.0})
     assert resolve(SamplingParams(n=2, temperature=0.5), {"temperature": 0.0}).n == 2

@@ -95,13 +95,13 @@ def test_what_was_learned_belongs_to_one_chain() -> None:
 
 @given(logits, st.floats(0, 1))
 def test_adaptive(x: Logits, target: float) -> None:
-    found = apply(x, AdaptiveP(target).fresh())
+    found = apply(x, AdaptiveP(target).reset_copy())
     d = np.abs(probabilities(x) - target) / 0.3
     expected = np.where(x > -np.inf, 5 - 10 * d**2 / (1 + d), -np.inf)
     np.testing.assert_allclose(found.logits, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_adaptive_learns() -> None:
+def test_adaptive_updates_its_state() -> None:
     x = np.log(np.array([0.5, 0.3, 0.1, 0.05, 0.05], np.float32))
     sampler = AdaptiveP(0.2, 0.5)
     candidates = Candidates(5)
@@ -111,7 +111,7 @@ def test_adaptive_learns() -> None:
         sampler.apply(candidates, [])
         d = np.abs(np.exp(x) - np.clip(0.4 - total / weight, 0, 1)) / 0.3
         np.testing.assert_allclose(candidates.logits, 5 - 10 * d**2 / (1 + d), rtol=1e-4, atol=1e-4)
-        sampler.learn(candidates, token)
+        sampler.accept(candidates, token)
         total, weight = math.exp(x[token]) + 0.5 * total, 1 + 0.5 * weight
     params = SamplingParams(samplers=["min_p", AdaptiveP(0.3)], min_p=0.02)
     assert SamplerChain.from_params(params, 5, 0).samplers == (MinP(0.02), AdaptiveP(0.3))

@@ -14,7 +14,7 @@ from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain
 from tests.sampling import definitions
 from tests.sampling.definitions import cut_at, entropy, probabilities
-from tests.sampling.vocabulary import texts
+from tests.sampling.vocabulary import token_bytes
 
 # kat_vectors of the Random123 library, release 1.14.0, rows "philox4x32 10": counter, key, result.
 KNOWN_ANSWERS = [
@@ -113,7 +113,7 @@ def test_frequencies(name: str) -> None:
     """Of 20,000 draws, against the exact probabilities."""
     params, n_vocab, definition = CASES[name]
     x = (np.random.default_rng(n_vocab).standard_normal(n_vocab) * 0.7).astype(np.float32)
-    chain = SamplerChain.from_params(params, n_vocab, 1234, texts(), len(HISTORY), frozenset((5, 9)))
+    chain = SamplerChain.from_params(params, n_vocab, 1234, token_bytes(), len(HISTORY), frozenset((5, 9)))
     drawn = [chain.sample(x, HISTORY, position).token_id for position in range(N_DRAWS)]
     kept, y = definition(x)
     expected = np.zeros(n_vocab)

@@ -12,15 +12,15 @@ from realizar.params import SamplingParams
 from realizar.sampling import Infill, SamplerChain, TopK
 from tests.sampling import definitions
 from tests.sampling.definitions import Logits, apply
-from tests.sampling.vocabulary import N_VOCAB, PIECES, texts
+from tests.sampling.vocabulary import N_VOCAB, PIECES, token_bytes
 
-TEXTS = texts()
+TOKEN_BYTES = token_bytes()
 ENDS = {0, 7}
 x_of = st.lists(st.floats(-4, 12, width=16), min_size=N_VOCAB, max_size=N_VOCAB).map(lambda x: np.array(x, np.float32))
 
 
 def left(x: Logits, until: int = 0) -> list[int]:
-    found = apply(x, Infill(TEXTS, frozenset(ENDS), until))
+    found = apply(x, Infill(TOKEN_BYTES, frozenset(ENDS), until))
     if found.n > 1:  # what is left keeps its logit
         np.testing.assert_array_equal(found.logits, x[found.token_ids])
     return [int(i) for i in found.token_ids]
@@ -60,7 +60,7 @@ def test_beginnings_count_for_the_likelier() -> None:
 
 def chain(**params: object) -> list[str]:
     made = SamplerChain.from_params(
-        SamplingParams(**params), N_VOCAB, 0, TEXTS, 3, frozenset(ENDS)  # type: ignore[arg-type]
+        SamplingParams(**params), N_VOCAB, 0, TOKEN_BYTES, 3, frozenset(ENDS)  # type: ignore[arg-type]
     )  # fmt: skip
     return [type(sampler).__name__ for sampler in made.samplers]
 
@@ -72,9 +72,9 @@ def test_its_place() -> None:
     assert chain(**values, samplers=order, temperature=0.0) == ["TopK", "TopP", "Infill", "Greedy"]
     assert "Infill" not in chain(top_k=9)
     made = SamplerChain.from_params(
-        SamplingParams(top_k=9, samplers=("top_k", "infill"), min_tokens=4), N_VOCAB, 0, TEXTS, 3, frozenset(ENDS)
+        SamplingParams(top_k=9, samplers=("top_k", "infill"), min_tokens=4), N_VOCAB, 0, TOKEN_BYTES, 3, frozenset(ENDS)
     )
-    assert made.samplers[-1] == Infill(TEXTS, frozenset(ENDS), until=7)
+    assert made.samplers[-1] == Infill(TOKEN_BYTES, frozenset(ENDS), until=7)
 
 
 @pytest.mark.parametrize("order", [("infill",), ("infill", "top_k"), ("top_p", "infill")])
@@ -87,5 +87,5 @@ def test_it_wants_few_candidates(order: tuple[str, ...]) -> None:
 
 def test_behind_top_k() -> None:
     x = logits(t1=0.3, t2=0.25, t3=0.2, t0=1e-9, t7=1e-9)
-    found = apply(x, TopK(2), Infill(TEXTS, frozenset(ENDS)))
+    found = apply(x, TopK(2), Infill(TOKEN_BYTES, frozenset(ENDS)))
     assert [int(i) for i in found.token_ids] == [1, 2]

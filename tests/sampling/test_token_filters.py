@@ -25,9 +25,9 @@ from realizar.sampling import (
 )
 from tests.sampling import definitions
 from tests.sampling.definitions import Logits, apply, logits
-from tests.sampling.vocabulary import N_VOCAB, PIECES, texts
+from tests.sampling.vocabulary import N_VOCAB, PIECES, token_bytes
 
-TEXTS = texts()
+TOKEN_BYTES = token_bytes()
 words = st.lists(st.text("abc\né", min_size=1, max_size=5), min_size=1, max_size=3).map(tuple)
 histories = st.lists(st.integers(0, N_VOCAB - 1), max_size=30)
 
@@ -91,7 +91,7 @@ def test_bad_words(history: list[int], bad: tuple[str, ...]) -> None:
     for token in range(N_VOCAB - 1):
         text = before + (PIECES[token] or b"|")
         done = any(text.find(word.encode(), max(0, len(before) + 1 - len(word.encode()))) >= 0 for word in bad)
-        assert done == (token in banned(BadWords(bad, TEXTS), history)), (token, text)
+        assert done == (token in banned(BadWords(bad, TOKEN_BYTES), history)), (token, text)
 
 
 @given(
@@ -103,7 +103,7 @@ def test_bad_words(history: list[int], bad: tuple[str, ...]) -> None:
 def test_dry(history: list[int], allowed: int, base: float, breakers: tuple[str, ...]) -> None:
     x = np.linspace(-3, 3, N_VOCAB, dtype=np.float32)
     x[5] = -np.inf
-    rests = TEXTS.breakers(breakers)
+    rests = TOKEN_BYTES.sequence_breakers(breakers)
     found = after(x, Dry(0.8, base, allowed, rests, N_VOCAB), history)
     np.testing.assert_allclose(found, definitions.dry(x, history, 0.8, base, allowed, rests), rtol=1e-5, atol=1e-5)
 
@@ -116,9 +116,9 @@ def test_dry_by_hand() -> None:
 
 
 def test_breakers_are_found_however_they_are_spelled() -> None:
-    found = TEXTS.breakers(("\n",))
+    found = TOKEN_BYTES.sequence_breakers(("\n",))
     assert found == {PIECES.index(piece): {()} for piece in (b"\n", b"c\n", b"\na")}
-    found = TEXTS.breakers(("bc",))
+    found = TOKEN_BYTES.sequence_breakers(("bc",))
     assert found[PIECES.index(b"abc")] == {()}
     assert found[PIECES.index(b"ab")] == found[PIECES.index(b"b")] == {(PIECES.index(b"c"),)}
 
@@ -137,7 +137,7 @@ def test_the_rules_come_first_whatever_the_order() -> None:
         temperature=0.0, top_k=2, allowed_token_ids=[5, 1, 2], logit_bias={1: 3}, no_repeat_ngram_size=2, bad_words="b",
         dry_multiplier=0.5, presence_penalty=1.0, samplers=["dry", "penalties", "top_k", "temperature"],
     )  # fmt: skip
-    kinds = [type(s) for s in SamplerChain.from_params(params, N_VOCAB, 0, TEXTS).samplers]
+    kinds = [type(s) for s in SamplerChain.from_params(params, N_VOCAB, 0, TOKEN_BYTES).samplers]
     assert kinds == [AllowedTokens, BadWords, NoRepeatNgram, LogitBias, Dry, Penalties, Greedy]
 
 
@@ -152,10 +152,13 @@ def test_nothing_left_is_an_error_of_that_request(temperature: float) -> None:
 @pytest.mark.parametrize(
     ("params", "found"),
     [
-        (SamplingParams(allowed_token_ids=[1, 10]), "allowed_token_ids: 10 is no token: the model has ids 0 to 9"),
-        (SamplingParams(logit_bias={-1: 1.0}), "logit_bias: -1 is no token"),
-        (SamplingParams(bad_words="a"), "bad_words needs the texts of the tokens"),
-        (SamplingParams(dry_multiplier=1.0), "dry_sequence_breakers needs the texts"),
+        (
+            SamplingParams(allowed_token_ids=[1, 10]),
+            "allowed_token_ids: 10 is not a token id: the model has ids 0 to 9",
+        ),
+        (SamplingParams(logit_bias={-1: 1.0}), "logit_bias: -1 is not a token id"),
+        (SamplingParams(bad_words="a"), "bad_words needs the bytes of the tokens"),
+        (SamplingParams(dry_multiplier=1.0), "dry_sequence_breakers needs the bytes"),
     ],
 )
 def test_params_that_do_not_fit_the_model(params: SamplingParams, found: str) -> None:

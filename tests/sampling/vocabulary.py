@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from realizar.sampling import TokenTexts
+from realizar.sampling import TokenBytes
 from realizar.tokenizer import Tokenizer
 
 PIECES = [
@@ -51,5 +51,5 @@ class Letters:
         return ids
 
 
-def texts() -> TokenTexts:
-    return TokenTexts(cast(Tokenizer, Letters()), N_VOCAB)
+def token_bytes() -> TokenBytes:
+    return TokenBytes(cast(Tokenizer, Letters()), N_VOCAB)

@@ -40,7 +40,7 @@ class Fails:
     def fork(self):
         return Fails(self.n)
 
-    def fresh(self):
+    def reset_copy(self):
         return Fails(self.n)
 
 

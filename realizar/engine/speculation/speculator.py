@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from realizar.engine.generation import Generation
-from realizar.sampling import batch_functions
+from realizar.sampling import batch_logits_processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -168,7 +168,7 @@ class Speculator(ABC):
         """
         content = request.seq.content
         reads_tokens = content is None or content.embeddings is None
-        if reads_tokens and not batch_functions(request.params) and len(request.seq.together) == 1:
+        if reads_tokens and not batch_logits_processors(request.params) and len(request.seq.together) == 1:
             for answer in request.answers:
                 answer.drafter = self.drafter(answer)
 

@@ -2,7 +2,7 @@
 
     gbnf.py ─▶ nodes.py, runs.py ─▶ lark.py ┐
     schema.py     JSON schema               ├─▶ compiled.py: read ─▶ constraint.py: mask, advance, is_over
-    patterns.py   regex, choice             ┘   by llguidance, in threads that can be given up: worker.py
+    patterns.py   regex, choice             ┘   by llguidance, in threads that can be abandoned: worker.py
 
 `factory.py` puts the pieces together for one model, whose tokens `vocabulary.py` hands over.
 """

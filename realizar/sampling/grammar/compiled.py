@@ -102,7 +102,7 @@ def within(limit_s: float, job: Job[T], name: str, wall_s: float = math.inf) -> 
     try:
         return job.result(limit_s, wall_s)
     except TimeoutError:
-        job.give_up()
+        job.abandon()
         message = f"needs more than {1e3 * limit_s:g} ms for one step; make it less ambiguous, or smaller"
         if time.monotonic() >= t_end:
             message = f"max_time={wall_s:g} was over before it was read; make it smaller, or give it more time"

@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Constraint:
     """A sampler that follows one text through a grammar, and keeps the candidates that may come next.
 
-    After `learn` the next mask is computed in another thread; the next `apply` waits for what is left of it. An error
+    After `accept` the next mask is computed in another thread; the next `apply` waits for what is left of it. An error
     ends the constraint: each later call raises it again.
 
     Parameters
@@ -50,7 +50,7 @@ class Constraint:
     def __repr__(self) -> str:
         return f"the constraint {self._compiled.name!r}"
 
-    def fresh(self) -> Constraint:
+    def reset_copy(self) -> Constraint:
         """Return one to the same grammar, at its start."""
         return Constraint(self._compiled, self._workers)
 
@@ -64,7 +64,7 @@ class Constraint:
         """Drop the tokens that may not come next; raises as `mask`."""
         token_filters.keep_bits(candidates, self.mask())
 
-    def learn(self, candidates: Candidates, token_id: int) -> None:
+    def accept(self, candidates: Candidates, token_id: int) -> None:
         """Go on by a token; raises as `advance`."""
         self.advance(token_id)
 

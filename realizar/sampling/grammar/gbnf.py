@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import chain
 
-from realizar.errors import GrammarError, shown
+from realizar.errors import GrammarError, short_repr
 from realizar.sampling.grammar.nodes import ANY, Chars, Node, Ref, Token, choice, repeat, sequence
 
 TokenIds = Callable[[str], list[int]]
@@ -77,7 +77,7 @@ class _Parser:
             raise GrammarError("the grammar has no rule 'root', which says what a whole text is")
         for ref in chain.from_iterable(refs.values()):
             if ref.name not in rules:
-                raise GrammarError(f"grammar, {ref.where}: there is no rule {shown(ref.name)}")
+                raise GrammarError(f"grammar, {ref.where}: there is no rule {short_repr(ref.name)}")
         return rules
 
     def _options(self, space: re.Pattern[str]) -> Node:
@@ -170,7 +170,7 @@ class _Parser:
             elif letter in _ESCAPED:
                 code = ord(_ESCAPED[letter])
             else:
-                raise self._error(f"unknown escape {shown(self._text[at : at + 2 + n])}", at)
+                raise self._error(f"unknown escape {short_repr(self._text[at : at + 2 + n])}", at)
         else:
             code = ord(char)
         if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
@@ -198,7 +198,7 @@ class _Parser:
         negated, number, name = found.groups()
         ids = [int(number)] if number else self._token_ids(f"<{name}>")
         if len(ids) != 1:
-            raise self._error(f"{shown(found[0])} is {len(ids)} tokens of this model's vocabulary, not one")
+            raise self._error(f"{short_repr(found[0])} is {len(ids)} tokens of this model's vocabulary, not one")
         self._at = found.end()
         return Token(ids[0], bool(negated))
 
@@ -253,5 +253,5 @@ class _Parser:
     def _error(self, what: str, at: int | None = None) -> GrammarError:
         at = self._at if at is None else at
         rest = self._text[at : at + 20]
-        found = f"found {shown(rest)}" if rest else "found the end of the grammar"
+        found = f"found {short_repr(rest)}" if rest else "found the end of the grammar"
         return GrammarError(f"grammar, {self._where(at)}: {what}; {found}")

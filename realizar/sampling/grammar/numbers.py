@@ -13,7 +13,7 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
-from realizar.errors import shown
+from realizar.errors import short_repr
 
 EXACT = 2**53
 """Up to here every integer is a double."""
@@ -49,8 +49,8 @@ def fit_bounds(schema: dict[str, Any], refuse: Callable[[str, str], None]) -> No
         lower, upper = _keyword(schema, low, "minimum"), _keyword(schema, high, "maximum")
         refuse(
             lower,
-            f" of {shown(schema[lower])} with {shown(upper)} of {shown(schema[upper])}, between which no number can be "
-            "written exactly,",
+            f" of {short_repr(schema[lower])} with {short_repr(upper)} of {short_repr(schema[upper])}, between which "
+            "no number can be written exactly,",
         )
         for keyword in ("minimum", "exclusiveMinimum"):
             schema.pop(keyword, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from realizar.errors import GrammarError, shown
+from realizar.errors import GrammarError, short_repr
 from realizar.sampling.grammar.numbers import fit_bounds, is_exact, lcm_overflows
 from realizar.sampling.grammar.positions import escaped, positions
 
@@ -32,7 +32,9 @@ class _Place(NamedTuple):
         if self.is_lenient and is_ignorable:
             self.schema.pop(keyword, None)
             return
-        raise GrammarError(cannot_be_enforced(shown(keyword) + what, [f"{self.path}/{escaped(keyword)}"], is_ignorable))
+        raise GrammarError(
+            cannot_be_enforced(short_repr(keyword) + what, [f"{self.path}/{escaped(keyword)}"], is_ignorable)
+        )
 
 
 def cannot_be_enforced(what: str, places: list[str], is_ignorable: bool) -> str:
@@ -82,7 +84,7 @@ def _check_literals(place: _Place) -> None:
     for keyword in ("const", "enum"):
         for number in _numbers(place.schema.get(keyword)):
             if not is_exact(number):
-                place.refuse(keyword, f" with {shown(number)}", is_ignorable=False)
+                place.refuse(keyword, f" with {short_repr(number)}", is_ignorable=False)
 
 
 def _check_keys(place: _Place) -> None:
@@ -90,7 +92,7 @@ def _check_keys(place: _Place) -> None:
     least, required = place.schema.get("minProperties"), place.schema.get("required")
     n_named = len(required) if isinstance(required, list) else 0
     if _number(least, 0) - n_named >= 2:
-        place.refuse("minProperties", f" of {shown(least)} with {n_named} required,")
+        place.refuse("minProperties", f" of {short_repr(least)} with {n_named} required,")
 
 
 def _numbers(value: Any) -> Iterator[int | float]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from realizar.errors import GrammarError, shown
+from realizar.errors import GrammarError, short_repr
 from realizar.sampling.grammar.breadth import check_breadth
 from realizar.sampling.grammar.numbers import coefficient
 from realizar.sampling.grammar.positions import escaped, positions
@@ -71,7 +71,7 @@ def json_rule(schema: Mapping[str, Any] | str, lenient: bool | None = False) -> 
     parsed = _as_json(schema)
     own = parsed.get("x-guidance", {})  # what llguidance reads in a schema of how to write JSON
     if not isinstance(own, dict):
-        raise GrammarError(f'json_schema: "x-guidance": {shown(own)}: must be an object')
+        raise GrammarError(f'json_schema: "x-guidance": {short_repr(own)}: must be an object')
     rewrite(parsed, own.get("lenient") is True if lenient is None else lenient)
     check_breadth(parsed)
     space = {} if own.get("whitespace_flexible") is False else {"whitespace_pattern": SPACE}
@@ -90,8 +90,8 @@ def refusal(schema: Mapping[str, Any] | str, message: str) -> str:
                 for name in keywords
                 if name in position and is_meant(position[name], found)
             ]
-            value = shown(meant[0][1]) if meant else found[1]
-            named = ", ".join(map(shown, keywords)) + what.format(*found.groups(), value=value)
+            value = short_repr(meant[0][1]) if meant else found[1]
+            named = ", ".join(map(short_repr, keywords)) + what.format(*found.groups(), value=value)
             return cannot_be_enforced(named, [place for place, _ in meant], keyword not in _NEVER)
     return f"json_schema: {message}"
 
@@ -113,7 +113,7 @@ def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise GrammarError(f"json_schema: cannot be read: {error}") from None
     if not isinstance(parsed, dict):
-        raise GrammarError(f"json_schema={shown(schema)}: must be a JSON object")
+        raise GrammarError(f"json_schema={short_repr(schema)}: must be a JSON object")
     _check_size(parsed)
     return parsed
 

@@ -24,13 +24,13 @@ from realizar.errors import GrammarError
 
 STACK_BYTES = 128 << 20
 """llguidance goes down grammars by recursion, up to 20 KiB a level; pages that are not touched cost nothing."""
-PATIENCE = 100
+WALL_LIMIT_FACTOR = 100
 """How many times its limit of processor time a job may take by the clock on the wall, on a machine that is busy."""
 EXIT_S = 5.0
 """How long Python waits, when it ends, for jobs under way; one that was given up may never end."""
 N_THREADS = 4
 """Threads that follow the grammars of all texts of a model: a mask takes a fraction of a step."""
-LOWEST = 19
+LOWEST_PRIORITY = 19
 """Linux's priority for what may wait."""
 
 T = TypeVar("T")
@@ -48,20 +48,20 @@ class Job(Generic[T]):
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function: Callable[[], T] | None = function
-        self._under_way = threading.Lock()  # no threading.Event: the lock of that may be held at a fork
-        self._under_way.acquire()
+        self._running = threading.Lock()  # no threading.Event: the lock of that may be held at a fork
+        self._running.acquire()
         self._is_done = False
         self._pid = os.getpid()
         self._value: T | None = None
         self._error: Exception | None = None
         self._clock: Callable[[], float] | None = None
         self._t_begin = 0.0
-        self.given_up = False
+        self.abandoned = False
         self.native_id: int | None = None
 
     def run(self) -> None:
         """Make the call."""
-        clock = _processor_clock()
+        clock = _cpu_clock()
         self.native_id = threading.get_native_id()
         self._t_begin, self._clock = clock(), clock
         try:
@@ -73,7 +73,7 @@ class Job(Generic[T]):
             self._error = RuntimeError(f"{type(error).__name__}: {error}")
         self._function = None
         self._is_done = True
-        self._under_way.release()
+        self._running.release()
 
     def result(self, limit_s: float, wall_s: float = math.inf) -> T:
         """Return what the call returned, once it has.
@@ -94,29 +94,29 @@ class Job(Generic[T]):
         Exception
             What the call raised.
         """
-        t_end = time.monotonic() + min(PATIENCE * limit_s, wall_s)
+        t_end = time.monotonic() + min(WALL_LIMIT_FACTOR * limit_s, wall_s)
         left = min(limit_s, wall_s)
         while not self._is_done:
             if self._pid != os.getpid():
                 raise RuntimeError("the process was forked while this was computed; ask again")
-            if self._under_way.acquire(timeout=max(left, 1e-4)):
-                self._under_way.release()
+            if self._running.acquire(timeout=max(left, 1e-4)):
+                self._running.release()
                 break
-            left = min(limit_s - self._spent(), t_end - time.monotonic())
+            left = min(limit_s - self._cpu_s(), t_end - time.monotonic())
             if left <= 0:
                 raise TimeoutError(f"not done in {limit_s:g} s")
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]  # the function's own, None only if it returned that
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """Have the thread that is at it end behind it; until then it runs where nobody else wants the processor."""
-        self.given_up = True
+        self.abandoned = True
         if sys.platform == "linux" and self.native_id is not None and not self._is_done:
             with suppress(OSError):  # it has ended by now
-                os.setpriority(os.PRIO_PROCESS, self.native_id, LOWEST)
+                os.setpriority(os.PRIO_PROCESS, self.native_id, LOWEST_PRIORITY)
 
-    def _spent(self) -> float:
+    def _cpu_s(self) -> float:
         if self._clock is None:
             return 0.0
         try:
@@ -156,7 +156,7 @@ class Workers:
             If there are none, and none can be started.
         """
         with self._lock:
-            self._threads[:] = [thread for thread in self._threads if not thread.leaves]
+            self._threads[:] = [thread for thread in self._threads if not thread.is_abandoned]
             try:
                 while len(self._threads) < self._n_threads:
                     thread = _Thread(self._jobs)
@@ -176,7 +176,7 @@ class Workers:
 
     def submit_all(self, jobs: tuple[Job[Any], ...]) -> None:
         """Have some jobs done, one after the other. Raises as `start`, in case every thread was given up."""
-        if all(thread.leaves for thread in self._threads):
+        if all(thread.is_abandoned for thread in self._threads):
             self.start()
         self._jobs.put(jobs)
 
@@ -189,18 +189,18 @@ class _Thread(threading.Thread):
         self._lock = forks.Lock()  # so that a child of fork() finds llguidance at rest
 
     @property
-    def leaves(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether it was given up and ends behind its job."""
-        return any(job.given_up for job in self.current)
+        return any(job.abandoned for job in self.current)
 
     def run(self) -> None:
         while (jobs := self.jobs.get()) is not None:
             self.current = jobs
             with self._lock:
                 for job in jobs:
-                    if not self.leaves:
+                    if not self.is_abandoned:
                         job.run()
-            if self.leaves:
+            if self.is_abandoned:
                 return
             self.current = ()
             del jobs, job  # what they returned is not kept alive until the next ones come
@@ -222,7 +222,7 @@ def _start(thread: threading.Thread) -> None:
 
 
 @atexit.register
-def _let_them_end() -> None:
+def _join_at_exit() -> None:
     """Wait for jobs under way: a thread that comes back from llguidance to find no Python crashes the process."""
     t_end = time.monotonic() + EXIT_S
     threads = [thread for thread in threading.enumerate() if isinstance(thread, _Thread)]
@@ -232,7 +232,7 @@ def _let_them_end() -> None:
         thread.join(max(0.0, t_end - time.monotonic()))
 
 
-def _processor_clock() -> Callable[[], float]:
+def _cpu_clock() -> Callable[[], float]:
     """Return a clock of this thread's processor time that other threads may read, or else of the time that passes."""
     if sys.platform == "linux":
         return partial(time.clock_gettime, time.pthread_getcpuclockid(threading.get_ident()))

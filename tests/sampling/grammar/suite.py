@@ -57,13 +57,13 @@ def _mistakes(constraint, case, seed: int) -> list[str]:
     import jsonschema
     from referencing import Registry
 
-    texts = [_walk(constraint.fresh(), random.Random(f"{seed} {i}")) for i in range(N_WALKS)]
+    texts = [_walk(constraint.reset_copy(), random.Random(f"{seed} {i}")) for i in range(N_WALKS)]
     validator = jsonschema.Draft202012Validator(case["schema"], registry=Registry())
     mistakes = [text for text in texts if text is not None and not validator.is_valid(json.loads(text))]
     for test in case["tests"]:
         if not test["valid"]:
             written = {json.dumps(test["data"]), json.dumps(test["data"], separators=(",", ":"))}
-            mistakes += [text for text in written if accepts(constraint.fresh(), text)]
+            mistakes += [text for text in written if accepts(constraint.reset_copy(), text)]
     return mistakes
 
 

@@ -11,7 +11,7 @@ from realizar.sampling.grammar import compiled, worker
 from realizar.sampling.grammar.compiled import Compiled
 from realizar.sampling.grammar.factory import ConstraintFactory
 from realizar.sampling.grammar.worker import N_THREADS, Workers
-from tests.clocks import Clock, ProcessorClocks, wait_until
+from tests.clocks import Clock, CpuClocks, wait_until
 from tests.sampling.grammar.texts import END, FACTORY, WORDS, allowed, byte_tokenizer
 
 
@@ -42,8 +42,8 @@ def test_a_token_that_is_not_allowed_ends_the_constraint():
 @pytest.fixture
 def clocks(monkeypatch):
     """The processor time of threads, spent by name alone."""
-    clocks = ProcessorClocks()
-    monkeypatch.setattr(worker, "_processor_clock", clocks)
+    clocks = CpuClocks()
+    monkeypatch.setattr(worker, "_cpu_clock", clocks)
     return clocks
 
 
@@ -90,7 +90,7 @@ def test_a_job_that_sleeps_is_waited_for_a_while_and_no_longer(n_looks, ends, cl
                 wait_until(lambda: job._is_done)
             return super().monotonic()
 
-    monkeypatch.setattr(worker, "PATIENCE", 100)
+    monkeypatch.setattr(worker, "WALL_LIMIT_FACTOR", 100)
     monkeypatch.setattr(worker, "time", Watch(tick=1e-4))
     job = Workers().submit(lambda: ended.wait() and 2)
     if ends:
@@ -129,14 +129,14 @@ def test_threads_end_with_their_constraints():
     wait_until(lambda: not any(thread.is_alive() for thread in own))
 
 
-def test_a_thread_that_was_given_up_is_replaced(clocks, ended):
+def test_a_thread_that_was_abandoned_is_replaced(clocks, ended):
     workers = Workers(n_threads=1)
     workers.start()
     (first,) = workers._threads
     stuck, behind = workers.submit(lambda: clocks.spend(1.0) or ended.wait()), workers.submit(lambda: "behind")
     with pytest.raises(TimeoutError):
         stuck.result(0.5)
-    stuck.give_up()
+    stuck.abandon()
     assert workers.submit(lambda: "after").result(5.0) == "after"
     assert behind.result(5.0) == "behind"
     ended.set()

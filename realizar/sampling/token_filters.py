@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from realizar._kernels import token_filters
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
-from realizar.sampling.texts import Ids, TokenTexts
+from realizar.sampling.token_bytes import Ids, TokenBytes
 
 
 def _ban(candidates: Candidates, ids: Ids) -> None:
@@ -95,7 +95,7 @@ class NoRepeatNgram:
 
 
 @dataclass(frozen=True)
-class Healing:
+class TokenHealing:
     """Keeps, where the history has `at` tokens, the candidates whose text begins with `start`.
 
     The other half of token healing is that the prompt's last token, whose text that is, was withdrawn (Lundberg, "The
@@ -104,12 +104,12 @@ class Healing:
 
     at: int
     start: bytes
-    texts: TokenTexts = field(repr=False)
+    token_bytes: TokenBytes = field(repr=False)
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others, or do nothing."""
         if len(history) == self.at:
-            token_filters.keep(candidates, self.texts.starting(self.start))
+            token_filters.keep(candidates, self.token_bytes.starting(self.start))
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class BadWords:
     """
 
     words: tuple[str, ...]
-    texts: TokenTexts = field(repr=False)
+    token_bytes: TokenBytes = field(repr=False)
     _whole: Ids = field(init=False, repr=False, compare=False)
     _sorted: list[bytes] = field(init=False, repr=False, compare=False)
     _longest: int = field(init=False, repr=False, compare=False)
@@ -133,12 +133,12 @@ class BadWords:
         raw = sorted({word.encode() for word in self.words})
         object.__setattr__(self, "_sorted", raw)
         object.__setattr__(self, "_longest", max(map(len, raw)))
-        object.__setattr__(self, "_whole", self.texts.containing_any(raw))
+        object.__setattr__(self, "_whole", self.token_bytes.containing_any(raw))
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Ban."""
         _ban(candidates, self._whole)
-        tail = self.texts.tail(np.asarray(history, np.int32), self._longest - 1)
+        tail = self.token_bytes.tail(np.asarray(history, np.int32), self._longest - 1)
         for i in range(1, min(self._longest - 1, len(tail)) + 1):
             ids = self._behind(tail[-i:])
             if len(ids):
@@ -149,7 +149,7 @@ class BadWords:
         if start not in self._completing:
             first = bisect_left(self._sorted, start)
             words = takewhile(lambda word: word.startswith(start), islice(self._sorted, first, None))
-            found = [self.texts.starting(word[len(start) :]) for word in words if len(word) > len(start)]
+            found = [self.token_bytes.starting(word[len(start) :]) for word in words if len(word) > len(start)]
             if not found:  # not kept: there are endlessly many of them
                 return np.empty(0, np.int32)
             self._completing[start] = np.unique(np.concatenate(found))

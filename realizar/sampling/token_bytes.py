@@ -1,4 +1,4 @@
-"""TokenTexts: the bytes of each token of a vocabulary, and the tokens with certain bytes in them."""
+"""TokenBytes: the bytes of each token of a vocabulary, and the tokens with certain bytes in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEW = 16
 """So many words are looked for one by one, each in 20 ms at 152,000 tokens; more of them at once, in 300 to 450 ms."""
 
 
-class TokenTexts:
+class TokenBytes:
     """What each token adds to a text; made when first needed (a second for 150,000 tokens), once for each model.
 
     Parameters
@@ -30,7 +30,7 @@ class TokenTexts:
     Attributes
     ----------
     n_vocab : int
-    end_of_turn : int or None
+    eot_id : int or None
         The token that ends a turn of a conversation, or a text.
     """
 
@@ -38,7 +38,7 @@ class TokenTexts:
         self._tokenizer = tokenizer
         self._n = min(tokenizer.n_vocab, n_vocab)
         self.n_vocab = n_vocab
-        self.end_of_turn = tokenizer.eot_id
+        self.eot_id = tokenizer.eot_id
 
     @cached_property
     def pieces(self) -> list[bytes]:
@@ -53,7 +53,7 @@ class TokenTexts:
         lengths[1 : self._n + 1] = [len(piece) for piece in self.pieces]
         return np.frombuffer(b"".join(self.pieces), np.uint8), np.cumsum(lengths, dtype=np.int32)
 
-    def withdrawn(self, prompt: list[int]) -> tuple[list[int], bytes]:
+    def without_last(self, prompt: list[int]) -> tuple[list[int], bytes]:
         """Return a prompt without its last token, and that token's text; whole, where that has none or is the only."""
         last = prompt[-1]
         piece = self.pieces[last] if last < self._n and len(prompt) > 1 else b""
@@ -91,7 +91,7 @@ class TokenTexts:
             n -= len(piece)
         return b"".join(parts[::-1])
 
-    def breakers(self, words: tuple[str, ...]) -> dict[int, set[tuple[int, ...]]]:
+    def sequence_breakers(self, words: tuple[str, ...]) -> dict[int, set[tuple[int, ...]]]:
         """Return how a text may spell these words: the token in which one begins, and the tokens after it.
 
         No tokens follow where the word is in the first one, whole. Where it reaches beyond, its rest is spelled as the
