@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from realizar.graph import State
     from realizar.params import Activations
     from realizar.runtime.batch import Batch
+    from realizar.runtime.passes import Pass
     from realizar.runtime.plan import CacheGroup, Plan
     from realizar.runtime.weights import Tensor
 
@@ -108,6 +109,10 @@ class Backend(Protocol):
     @property
     def n_threads(self) -> int:
         """Threads that compute a step, the caller's included."""
+
+    @property
+    def passes(self) -> Sequence[Pass]:
+        """The rewrites, in order, of the graphs whose plans it is to compile."""
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> Storage:
         """Return the memory of a KV cache; ParameterError if there is not that much."""

@@ -11,6 +11,7 @@ from realizar.backends.cpu.places import BindParams
 from realizar.backends.cpu.storage import CPUStorage
 from realizar.backends.cpu.threads import bounded_threads, default_threads
 from realizar.errors import RealizarError
+from realizar.runtime.passes import FUSIONS, Pass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,11 @@ class CPUBackend:
     def n_threads(self) -> int:
         """Threads that compute a step, the caller's included."""
         return self.pool.n_threads
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """All fusions: each saves a walk through memory."""
+        return FUSIONS
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> CPUStorage:
         """Return the memory of a KV cache; ParameterError if there is not that much."""
