@@ -36,6 +36,7 @@ class CompiledPlan:
         self.plan = plan
         self.n_bytes = arena.nbytes
         self._steps = tuple(steps)
+        self._is_closed = False
         self._arena = arena
         self._places = places
         self._overrides = overrides
@@ -68,8 +69,10 @@ class CompiledPlan:
             If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist; if
             an override that the plan needs is missing.
         RealizarError
-            If the system lets no worker threads start.
+            If the system lets no worker threads start, or the backend is closed.
         """
+        if self._is_closed:
+            raise RealizarError("the backend of this program is closed")
         self._checks.check(batch)
         self._write_overrides(self._checks.overrides(batch.n_tokens, overrides or {}))
         try:
@@ -84,6 +87,11 @@ class CompiledPlan:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
         names = self._places if outputs is None else outputs
         return {name: self._output(name, len(batch.outputs)) for name in names}
+
+    def close(self) -> None:
+        """Let go of the arena, the weights and the storage; it runs no more."""
+        self._is_closed = True
+        self._steps, self._arena, self.n_bytes = (), np.empty(0, np.uint8), 0
 
     def _write_overrides(self, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Write the overrides where the ops of the plan read them."""
