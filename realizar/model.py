@@ -11,6 +11,7 @@ from realizar.errors import GGUFError, GraphError, ParameterError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
+from realizar.runtime.passes import FUSIONS, Pass
 from realizar.runtime.plan import Plan, lower
 from realizar.runtime.weights import check_drafts, check_scales, collect
 
@@ -57,7 +58,7 @@ class Model:
         weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer, ignored)
         self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
         check_scales(self.graphs.values(), self.tensors)
-        self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...]], Plan] = {}
+        self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...], tuple[Pass, ...]], Plan] = {}
 
     @property
     def main(self) -> str:
@@ -126,12 +127,13 @@ class Model:
         return token
 
     def plan(
-        self, program: str | None = None, outputs: Iterable[str] | None = None, overrides: Iterable[str] = ()
-    ) -> Plan:
+        self, program: str | None = None, outputs: Iterable[str] | None = None, overrides: Iterable[str] = (),
+        passes: Iterable[Pass] = FUSIONS,
+    ) -> Plan:  # fmt: skip
         """The plan of a program (the main one by default) for its declared outputs, or for the values of these names.
 
         The plan does not compute the values named in `overrides`: every step passes them in (for example the experts
-        that another run chose).
+        that another run chose). `passes` are those of the backend that is to run it, by default all fusions.
 
         Raises
         ------
@@ -139,11 +141,11 @@ class Model:
             If there is no such program or no such value.
         """
         program = program or self.main
-        key = (program, None if outputs is None else tuple(outputs), tuple(overrides))
+        key = (program, None if outputs is None else tuple(outputs), tuple(overrides), tuple(passes))
         if key not in self._plans:
             if program not in self.graphs:
                 raise GraphError(f"program {program!r}: {self.architecture.name} has {', '.join(self.graphs)}")
-            self._plans[key] = lower(self.graphs[program], key[1], key[2])
+            self._plans[key] = lower(self.graphs[program], *key[1:])
         return self._plans[key]
 
     def bind(self, plan: Plan, backend: Backend, storage: Storage, params: CompileParams) -> Program:

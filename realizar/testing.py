@@ -234,7 +234,8 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
             found = session.step([(0, 0, tokens)], **fields)
             n = np.arange(N_TOKENS, dtype=np.int32)
             inputs = reference.Inputs(
-                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX, session.sources,
+                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX,
+                reference.NewKeyValues(session.sources),
                 dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
                 {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
             )  # fmt: skip

@@ -7,6 +7,7 @@ cdef extern from "realizar/exec.h" nogil:
         pass
     rz_pool *rz_pool_new(int n_threads)
     void rz_pool_free(rz_pool *pool)
+    void rz_pool_stop(rz_pool *pool)
     int rz_pool_size(const rz_pool *pool)
     ctypedef void rz_pool_fn(void *arg, int worker, int n_threads) noexcept nogil
     int rz_pool_run(rz_pool *pool, rz_pool_fn *fn, void *arg)

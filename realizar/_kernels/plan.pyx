@@ -15,8 +15,8 @@ from realizar._kernels.exec cimport (
     RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE,
     RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SWIGLU,
     RZ_OP_GATHER_ROWS, exec_kernels, rz_act_bytes, rz_batch, rz_counter, rz_format_kernels, rz_op,
-    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_reach, rz_rope, rz_rows,
-    rz_scratch_bytes, rz_weight,
+    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_pool_stop, rz_program_run, rz_reach, rz_rope,
+    rz_rows, rz_scratch_bytes, rz_weight,
 )
 from realizar._kernels.table cimport kernels
 
@@ -61,6 +61,11 @@ cdef class Pool:
     def n_threads(self):
         """Workers, the calling thread included."""
         return rz_pool_size(self.pool)
+
+    def stop(self):
+        """End the threads once no step is under way; the next step starts them again."""
+        with nogil:
+            rz_pool_stop(self.pool)
 
     cdef int run(self, rz_pool_fn *work, void *arg) noexcept nogil:
         """Run other work than a program's on every worker; 0, or an errno when the threads cannot start."""

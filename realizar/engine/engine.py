@@ -59,7 +59,7 @@ class Engine:
     draft : Model, optional
         A smaller model that guesses what this one will say; it is closed with the engine, too.
     backend : Backend, optional
-        Computes the steps; the one that the params ask for by default.
+        Computes the steps; the one that the params ask for by default. It is closed with the engine, too.
 
     Attributes
     ----------
@@ -341,6 +341,7 @@ class Engine:
             if self._is_shut:
                 return
             self._is_shut = True
+            self.runner.backend.close()
             if self.speculator is not None:
                 self.speculator.close()
             self.model.close()

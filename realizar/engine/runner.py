@@ -76,7 +76,7 @@ class Runner:
         name = name or self.model.main
         key = (name, None if outputs is None else tuple(outputs))
         if key not in self._programs:
-            plan = self.model.plan(*key)
+            plan = self.model.plan(*key, passes=self.backend.passes)
             self._programs[key] = self.model.bind(plan, self.backend, self.cache.storage, self._compile_params)
         return self._programs[key]
 

@@ -233,7 +233,7 @@ class FakeModel:
         self.file = SimpleNamespace(metadata={})
         self.closed = False
 
-    def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None) -> FakePlan:
+    def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None, passes=()) -> FakePlan:
         assert (program, outputs) in (("decode", None), (None, None))
         return self._plan
 

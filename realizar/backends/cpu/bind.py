@@ -14,15 +14,16 @@ from realizar._kernels.plan_attention import add_attention, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_per_head_linear
 from realizar._kernels.plan_recurrent import add_causal_conv1d, add_selective_scan
-from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
+from realizar.backends.cpu.compiled import CompiledPlan, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
 from realizar.backends.cpu.numpy_op import NumpyOp
 from realizar.backends.cpu.places import BindParams, Places, kv_shape, rope_key, step_kv
-from realizar.errors import GraphError, ParameterError
+from realizar.errors import GraphError
 from realizar.graph import Node
 from realizar.graph.ops import OPS
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
+from realizar.runtime.batch_checks import UNLIMITED, limits_of
 from realizar.runtime.plan import Plan
 from realizar.runtime.weights import Tensor
 
@@ -53,6 +54,8 @@ def bind(
     ------
     GraphError
         If the plan holds an op that this backend lacks, or attention heads that it has no room for.
+    ParameterError
+        As `limits_of`.
     """
     return _Binder(plan, tensors, pool, params, kv, states).bind()
 
@@ -93,13 +96,12 @@ class _Binder:
             self._add_quantize(op)
         places = {name: self.at.rows(i) for name, i in self.plan.outputs.items()}
         first = [group.layers[0].key for group in self.plan.cache_groups]
-        limits = Limits(
-            n_vocab=self._table_rows("token"),
-            n_positions=self._table_rows("position"),
-            n_ctx=self.params.n_ctx if any(self.biases.values()) else 2**31,
-            n_slots=min((len(state) for state in self.states.values()), default=2**31),
+        limits = limits_of(
+            self.plan, self.tensors, self.params.n_ctx,
+            n_slots=min(map(len, self.states.values()), default=0),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
-        )
+            n_biases=self.params.n_ctx if any(self.biases.values()) else UNLIMITED,
+        )  # fmt: skip
         return CompiledPlan(self.plan, self.steps, self.at.arena, places, self.overrides, limits)
 
     def _numpy_op(self, op: Node) -> NumpyOp:
@@ -107,11 +109,6 @@ class _Binder:
         places = {i: self.at.rows(i) for i in (*op.inputs, *op.outputs) if self.plan.views[i].root in self.at.start}
         weights = [self.tensors[name].floats() for name in op.weights]
         return NumpyOp(self.plan, op, self.at.arena, places, weights, self.states)
-
-    def _table_rows(self, by: str) -> int:
-        """How many tokens or positions the plan's tables have rows for."""
-        tables = (op.weights[0] for op in self.plan.ops if op.spec.is_lookup and op.attrs["by"] == by)
-        return min((self.tensors[name].shape[0] for name in tables), default=2**31)
 
     def _add_quantize(self, op: Node) -> None:
         """Explicit records of what an op made but could not quantize itself."""
@@ -140,9 +137,6 @@ class _Binder:
 
     def _add_embed(self, op: Node, index: int) -> None:
         table = self.tensors[op.weights[0]]
-        by_position, n_ctx = op.attrs["by"] == "position", self.params.n_ctx
-        if by_position and n_ctx > table.shape[0]:
-            raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
         self.program.add_embed(table.type, table.data, table.shape[-1], self.at.rows(op.outputs[0]), op.attrs["by"],
                                op.attrs["scale"])  # fmt: skip
 
