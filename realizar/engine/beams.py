@@ -14,9 +14,9 @@ from realizar.sampling import BeamParams, BeamSearch, StopFilter
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    from realizar.engine.chunk import Chunk
+    from realizar.engine.cache.chunk import Chunk
+    from realizar.engine.cache.sequence import Sequence
     from realizar.engine.output import FinishReason
-    from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Beam, BeamStep, FinishedBeam, SamplerChain

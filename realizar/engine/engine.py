@@ -9,15 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from realizar import backends, forks
-from realizar.engine.batch_samplers import run_batch_functions
-from realizar.engine.guidance import mix
+from realizar.engine.cache.kv_cache import KVCache
 from realizar.engine.intake import Intake
-from realizar.engine.kv_cache import KVCache
 from realizar.engine.loop import EngineLoop, Waiting, leads_to
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.speculation import make_speculator
 from realizar.engine.stats import EngineStats, StepCounts
+from realizar.engine.step import advance
 from realizar.errors import RealizarError, memory_for
 from realizar.params.checks import check, is_int
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from realizar.calls import ToolUse
     from realizar.engine.beams import Beams
-    from realizar.engine.chunk import Chunk
+    from realizar.engine.cache.chunk import Chunk
     from realizar.engine.generation import Generation
     from realizar.engine.request import Request
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from realizar.params.prompt import TokenPrompt
     from realizar.runtime.backend import Backend
     from realizar.runtime.batch import Batch
-    from realizar.runtime.logit_rows import LogitRows
 
 R = TypeVar("R", bound="Request")
 
@@ -155,33 +153,7 @@ class Engine:
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that want the same output of it."""
         batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
-        values = self._compute(program, output, batch)
-        rows: dict[Request, LogitRows] = {}
-        end = 0
-        for request, chunks in work.items():
-            begin = end
-            for chunk in chunks:
-                end += chunk.n_outputs
-            if end > begin:
-                rows[request] = values[begin:end]
-        if output == "logits":
-            for request, own_rows in rows.items():
-                rows[request] = mix(own_rows, work[request])
-            run_batch_functions(rows, work)
-        for request, chunks in work.items():
-            try:
-                if request in rows and request.error is None:
-                    request.take(chunks, rows[request])
-            except BaseException as error:
-                request.fail(error)
-            for chunk in chunks:
-                chunk.commit()
-        for request in work:
-            try:
-                if not request.is_over:
-                    request.settle()
-            except BaseException as error:
-                request.fail(error)
+        advance(output, self._compute(program, output, batch), work)
 
     def _compute(self, program: str, output: str, batch: Batch) -> Any:
         """Run a program and measure it; fork() may copy the process meanwhile, for nothing that is noted changes."""

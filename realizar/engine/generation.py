@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realizar.engine.chunk import NO_DRAFTS, Chunk
+from realizar.engine.cache.chunk import NO_DRAFTS, Chunk
+from realizar.engine.cache.sequence import Sequence
 from realizar.engine.output import (
     Completion,
     OutputProcessor,
@@ -21,7 +22,6 @@ from realizar.engine.output import (
     ended_by,
 )
 from realizar.engine.request import TextRequest
-from realizar.engine.sequence import Sequence
 from realizar.sampling.beam import score
 
 if TYPE_CHECKING:

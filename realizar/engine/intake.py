@@ -10,12 +10,12 @@ import numpy as np
 
 from realizar._kernels.sampling import Candidates
 from realizar.engine.beams import Beams
-from realizar.engine.content import Content
+from realizar.engine.cache.content import Content
+from realizar.engine.cache.sequence import Sequence
 from realizar.engine.generation import Generation
 from realizar.engine.guidance import Guided
 from realizar.engine.output import end_ids
 from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, ScoreRequest
-from realizar.engine.sequence import Sequence
 from realizar.errors import GrammarError, ParameterError, short_repr
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved

@@ -9,7 +9,7 @@ from realizar.sampling import StopFilter
 
 if TYPE_CHECKING:
     from realizar.calls import ToolCall, ToolUse
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.cache.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.sampling import Sampled
     from realizar.tokenizer import Tokenizer

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from realizar.engine.chunk import Chunk
-from realizar.engine.sequence import NO_BLOCK
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import NO_BLOCK
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    from realizar.engine.kv_cache import KVCache
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.cache.kv_cache import KVCache
+    from realizar.engine.cache.sequence import Sequence
 
 USUAL_BYTES_PER_S = 2e9
 """How fast blocks are believed to be copied before it was measured."""

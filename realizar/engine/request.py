@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from realizar.engine.chunk import Chunk
+from realizar.engine.cache.chunk import Chunk
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
 from realizar.errors import RealizarError, RequestError, describe_exception
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.engine.cache.sequence import Sequence
     from realizar.engine.output import Completion, Event
     from realizar.engine.preemption import PreemptionCost, Swapped
     from realizar.engine.scoring import PromptLogprobs
-    from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from realizar.engine.chunk import Chunk
-    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.cache.chunk import Chunk
+    from realizar.engine.cache.kv_cache import KVCache
     from realizar.model import Model
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend, Program

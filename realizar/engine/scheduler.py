@@ -14,8 +14,8 @@ from realizar.engine.preemption import PreemptionCost
 from realizar.errors import BusyError, CacheFullError, ParameterError
 
 if TYPE_CHECKING:
-    from realizar.engine.chunk import Chunk
-    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.cache.chunk import Chunk
+    from realizar.engine.cache.kv_cache import KVCache
     from realizar.engine.request import Request
 
 MAX_PASSED = 8

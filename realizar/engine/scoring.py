@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from realizar.engine.chunk import Chunk
+from realizar.engine.cache.chunk import Chunk
 from realizar.engine.request import Request
 from realizar.errors import ParameterError, RealizarError, short_repr
 from realizar.sampling import logprobs
 
 if TYPE_CHECKING:
     from realizar._kernels.sampling import Candidates
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.cache.sequence import Sequence
     from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Sampled
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule, run_state_machine_as_test
 
 from realizar import Embeddings, Tokens
-from realizar.engine.chunk import Chunk
-from realizar.engine.content import Content
-from realizar.engine.sequence import Sequence
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.content import Content
+from realizar.engine.cache.sequence import Sequence
 from realizar.errors import ParameterError
 from realizar.runtime.batch import BLOCK
 from tests.engine.fake import FULL, N_EMBD, PLANS, check_cache
@@ -89,7 +89,7 @@ def test_chunks_keep_spans_whole(rig):
 
 @pytest.mark.parametrize("name", ["stateful", "recurrent"])
 def test_snapshots_are_taken_outside_spans(name, monkeypatch):
-    monkeypatch.setattr("realizar.engine.sequence.SNAPSHOT_TOKENS", 32)
+    monkeypatch.setattr("realizar.engine.cache.sequence.SNAPSHOT_TOKENS", 32)
     rig = Rig(PLANS[name])
     parts = [Tokens([1] * 30), Tokens([2] * 20, "bidirectional"), Tokens([3] * 21)]
     seq, ends = sequence(rig, *parts), []
@@ -278,7 +278,7 @@ class PartsMachine(SequenceMachine):
 
 @pytest.mark.parametrize("name", PLANS)
 def test_any_course_of_events(name, monkeypatch):
-    monkeypatch.setattr("realizar.engine.sequence.SNAPSHOT_TOKENS", 16)
+    monkeypatch.setattr("realizar.engine.cache.sequence.SNAPSHOT_TOKENS", 16)
     machine = type("Machine", (PartsMachine,), {"plan": PLANS[name]})
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
 

@@ -7,8 +7,8 @@ import pytest
 
 from realizar import LLM
 from realizar.arch import registry
+from realizar.engine.cache.sequence import Sequence
 from realizar.engine.engine import Engine
-from realizar.engine.sequence import Sequence
 from realizar.errors import ContextFullError, GGUFError, ParameterError
 from realizar.params import EngineParams, SamplingParams
 from realizar.testing import N_CTX, Session, random_tokens, tiny_metadata, tiny_model

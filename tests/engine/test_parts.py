@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from realizar import Embeddings, Tokens
-from realizar.engine.content import Content
+from realizar.engine.cache.content import Content
 from realizar.engine.engine import Engine
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import EngineParams, SamplingParams

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from realizar.arch import registry
-from realizar.engine.chunk import Chunk
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import Sequence
 from realizar.engine.engine import Engine
-from realizar.engine.sequence import Sequence
 from realizar.errors import GraphError
 from realizar.params import EngineParams, SamplingParams
 from realizar.testing import random_tokens, tiny_metadata, tiny_model

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar._kernels.sampling import Candidates
-from realizar.engine.chunk import Chunk
-from realizar.engine.kv_cache import KVCache
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.kv_cache import KVCache
+from realizar.engine.cache.sequence import Sequence
 from realizar.engine.runner import Runner
-from realizar.engine.sequence import Sequence
 from realizar.engine.speculation.speculator import (
     LEAST_GAIN,
     MAX_ROWS,

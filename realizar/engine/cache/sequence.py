@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from realizar.engine.chunk import Chunk
-from realizar.engine.history import History
-from realizar.engine.snapshots import SNAPSHOT_TOKENS
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.history import History
+from realizar.engine.cache.kv_cache import SNAPSHOT_TOKENS
 from realizar.errors import ParameterError
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from realizar.engine.block_pool import BlockPool
-    from realizar.engine.content import Content
-    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.cache.block_pool import BlockPool
+    from realizar.engine.cache.content import Content
+    from realizar.engine.cache.kv_cache import KVCache
 
 S = TypeVar("S", bound="Sequence")
 
