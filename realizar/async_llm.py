@@ -135,7 +135,7 @@ class AsyncLLM(LoadedModel):
         return requests[0].logits
 
     async def score(self, prompt: Prompt, continuation: Any, logprobs: int = 1) -> Score | list[Score]:
-        """Return how likely the model finds a text, or each of several, behind a prompt; as `LLM.score`."""
+        """Return the log-probability of a text, or of each of several, after a prompt; as `LLM.score`."""
         single, pairs = await asyncio.to_thread(self._pairs, prompt, continuation)
         requests: list[ScoreRequest] = []
         for batch in (pairs[:1], pairs[1:]):  # the others find in the cache what the first one computed
@@ -271,7 +271,7 @@ async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
             if not engine.is_closed:
                 await done.wait()
         if not all(request.is_over for request in requests) and waiter.error is None:
-            await asyncio.to_thread(engine.complete, requests)  # there is no thread: whoever waits steps
+            await asyncio.to_thread(engine.complete, requests)  # there is no loop thread: this one makes the steps
     finally:
         engine.loop.discard(waiter)
         _give_up(requests)

@@ -55,7 +55,7 @@ class LLM(LoadedModel):
     n_draft : int
         Guesses about one text in one step at most.
     max_waiting : int, optional
-        Requests that may wait for their turn; further ones are refused with a BusyError.
+        Requests that may wait; further ones are refused with a BusyError.
 
     Raises
     ------
@@ -234,7 +234,7 @@ class LLM(LoadedModel):
         Parameters
         ----------
         prefix, suffix : str
-            What is in front of the gap and behind it.
+            The text before the gap and after it.
         params : SamplingParams, optional
         priority : int
             As in `generate`.
@@ -285,7 +285,7 @@ class LLM(LoadedModel):
     def score(
         self, prompt: Prompt, continuation: str | Sequence[int] | list[str] | list[list[int]], logprobs: int = 1
     ) -> Score | list[Score]:
-        """Return how likely the model finds a text, or each of several, behind a prompt.
+        """Return the log-probability of a text, or of each of several, after a prompt.
 
         Of logits no more is kept than the step that computes them gives: memory does not grow with the text.
 
@@ -294,7 +294,7 @@ class LLM(LoadedModel):
         prompt : str or token ids
             Text gets the BOS token where the model wants one. Where the model has an encoder, that reads it.
         continuation : str or token ids, or a list of either
-            Where both are text they are read as one: what is scored are all tokens behind those that are the prompt's
+            Where both are text they are read as one: what is scored are all tokens after those that are the prompt's
             own, too. Give token ids for a cut of your own.
         logprobs : int
             How many of the most probable tokens to report in each place, 1 at least.
@@ -335,7 +335,7 @@ class LLM(LoadedModel):
         self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
         normalize: bool = True,
     ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
-        """Return vectors that stand for texts: pooled hidden states, of an encoder or behind a decoder's final norm.
+        """Return embeddings of texts: pooled hidden states of an encoder, or of a decoder after its final norm.
 
         Parameters
         ----------

@@ -75,7 +75,7 @@ class LoadedModel:
 
     @property
     def engine(self) -> Engine:
-        """The engine behind it, for tools that need more than text.
+        """The engine, for tools that need more than text.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class LoadedModel:
         return all_or_none(self.engine.score(*pair, n_top) for pair in pairs)
 
     def _ids_of_both(self, prompt: Prompt, continuation: Any) -> tuple[Sequence[int], Sequence[int]]:
-        """Return the tokens of a prompt, and of what comes behind it."""
+        """Return the tokens of a prompt, and of its continuation."""
         if not isinstance(continuation, str):
             return self._ids(prompt), continuation
         if not isinstance(prompt, str) or self.engine.model.has_encoder:

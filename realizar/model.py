@@ -114,7 +114,7 @@ class Model:
 
     @property
     def decoder_start(self) -> int:
-        """The token that every answer to a source begins with.
+        """The first token of every answer to an encoder input.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class Model:
 
     @property
     def default_activations(self) -> Activations:
-        """What activations are rounded to where nobody says it: int16 for small decoders (docs/decisions/0026)."""
+        """The default rounding of activations: int16 for small decoders (docs/decisions/0026)."""
         plan = self.plan()
         n_weights = sum(use.multiply_adds for op in plan.ops for _, use in self.uses(plan, op))
         return "int16" if self.main == "decode" and n_weights < INT16_BELOW else "int8"

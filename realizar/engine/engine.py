@@ -40,14 +40,14 @@ R = TypeVar("R", bound="Request")
 DEFAULT_N_CTX = 4096
 """Context where the user names none and the model's own is longer."""
 STACK_FRAMES = 100
-"""Calls within calls that a step makes at most: a thread that has less room left must not fail in others' requests."""
+"""Depth of calls that a step needs at most: a thread with less stack left must not begin a step of others' requests."""
 
 
 class Engine:
     """A model, its cache, and the requests that share them.
 
-    Any thread may hand in requests and wait for them, or follow them (`EngineLoop.submit`). A step works on everybody's
-    requests; the engine's loop makes the steps while anybody waits or follows.
+    Any thread may submit requests and wait for them, or read their events (`EngineLoop.submit`). A step computes some
+    tokens of all running requests; the engine's loop makes the steps while anyone waits or reads.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Engine:
         A loaded model; the engine runs its programs "decode" and "encode", and closes it with itself.
     params : EngineParams
     draft : Model, optional
-        A smaller model that guesses what this one will say; it is closed with the engine, too.
+        A smaller model that proposes draft tokens (speculative decoding); it is closed with the engine, too.
     backend : Backend, optional
         Computes the steps; the one that the params ask for by default. It is closed with the engine, too.
 
@@ -86,7 +86,7 @@ class Engine:
         self._counts = StepCounts()
         self.speculator = make_speculator(params, self.runner, draft)
         self._intake = Intake(self.runner)
-        self._turn = threading.Condition()  # made anew in a child of fork()
+        self._turn = threading.Condition()  # replaced in a child of fork()
         self.stepper: int | None = None
         self._books = forks.Lock()
         self.is_closed = self._is_shut = False
@@ -95,7 +95,7 @@ class Engine:
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:
-        """What the model's file has for params that a request leaves unset."""
+        """The model file's values for params that a request leaves unset."""
         return self._intake.sampling_defaults
 
     def stats(self) -> EngineStats:
@@ -108,9 +108,9 @@ class Engine:
         )  # fmt: skip
 
     def step(self) -> None:
-        """Compute some tokens of every request that has its turn, and go on with those that got an output.
+        """Compute some tokens of every running request, and append to those that got an output.
 
-        Nothing is noted before it is done: a step that fails can be made again. A step of another thread is waited for.
+        Nothing is recorded before it is done, so a step that fails can be repeated. Waits for a step of another thread.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Engine:
             return bool(work)
 
     def tidy(self, deliver: Callable[[], None]) -> None:
-        """Give back what requests that are over hold, those whose time is over among them; compute nothing."""
+        """End requests whose deadline has passed, and free what finished requests hold; compute nothing."""
         if self._take_turn(lambda: False):
             try:
                 with self._books:
@@ -262,7 +262,7 @@ class Engine:
             self._turn.notify_all()
 
     def _memory(self) -> str:
-        """What a step takes, for an error."""
+        """The memory that a step needs, for an error message."""
         step = self.runner.program(None).n_bytes
         return (
             f"the cache has {self.cache.n_bytes >> 20} MiB of addresses, and a step of {self.cache.n_batch} tokens "
@@ -321,7 +321,7 @@ class Engine:
     def _after_fork(self) -> None:
         """Go on in a child process: the thread that stepped while it was copied is not here, but what it held is.
 
-        Its step is made again, with programs bound anew, since it may have held the locks of the old ones.
+        Its step is made again, with programs compiled again, since it may have held the locks of the old ones.
         """
         me = threading.get_ident()
         self._turn = threading.Condition()

@@ -1,4 +1,4 @@
-"""Handle: what a submitted request is followed by, from any thread, while the engine's loop computes it."""
+"""Handle: lets any thread read the events of a submitted request while the engine's loop computes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAKE_S = 0.2
 
 
 class Feed:
-    """The events of one request on their way from the loop to whoever reads them.
+    """A queue of one request's events, from the loop to the reader.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Feed:
         return self._queue.empty()
 
     def deliver(self) -> bool:
-        """Pass on what came of the request; return whether that was all. Called by the loop."""
+        """Queue the request's new events; return whether the last one is among them. Called by the loop."""
         request = self.request
         events, is_over = request.new_events(), request.is_over
         if is_over:
@@ -77,7 +77,7 @@ class Feed:
                 self.request.cancel()
 
     def take(self, timeout: float | None = None) -> list[Event]:
-        """Return the events of a step; nothing if there are none in time. Without a timeout it does not wait."""
+        """Return the events of a step; [] if none arrive within the timeout. Without one it does not wait."""
         try:
             return self._queue.get(block=timeout is not None, timeout=timeout)
         except Empty:
@@ -87,8 +87,8 @@ class Feed:
 class Handle(Iterator["Event"]):
     """A submitted request: its events in their order, the last of them a FinishEvent or an ErrorEvent.
 
-    One thread at a time reads it. Where nobody does, the request pauses when its queue is full, and others go on.
-    Giving it up (`cancel`, or dropping it) ends the request.
+    One thread at a time reads it. If no thread does, the request pauses once its queue is full; others go on.
+    `cancel`, or dropping the last reference to it, ends the request.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Handle(Iterator["Event"]):
         return event
 
     def poll(self) -> Event | None:
-        """Return the next event if it is there.
+        """Return the next event if there is one.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class Handle(Iterator["Event"]):
                 self._engine.loop.step_here_until_fed(self._feed)
 
     def cancel(self) -> None:
-        """Give the request up. Any thread may."""
+        """Cancel the request. Any thread may call this."""
         if not self.request.finished:
             self.request.cancel()
             self._engine.loop.wake()
@@ -156,7 +156,7 @@ class Handle(Iterator["Event"]):
 
 
 class TextStream(Iterator[str]):
-    """Pieces of a text as they come; giving it up (`close`, or dropping it) ends the request.
+    """The pieces of a text as they are generated; `close`, or dropping the last reference to it, ends the request.
 
     Attributes
     ----------
@@ -182,5 +182,5 @@ class TextStream(Iterator[str]):
         raise StopIteration
 
     def close(self) -> None:
-        """Give the rest up."""
+        """Cancel the rest of the text."""
         self._handle.cancel()

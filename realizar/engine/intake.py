@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Prompt(NamedTuple):
-    """Token ids of all rows, 0 where embeddings enter; and their content, None where they are tokens and no more."""
+    """Token ids of all rows, 0 where embeddings enter; and their content, None for plain tokens."""
 
     ids: list[int]
     content: Content | None
@@ -53,12 +53,12 @@ class Intake:
     Parameters
     ----------
     runner : Runner
-        Its model and cache are what the requests are checked against and made for.
+        Its model and cache serve the requests.
 
     Attributes
     ----------
     sampling_defaults : mapping
-        What the model's file has for params that a request leaves unset.
+        The model file's values for params that a request leaves unset.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -97,7 +97,7 @@ class Intake:
         return Beams(*self._made(prompt, params, searched=True))
 
     def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
-        """Return a request for the scores of a text behind a prompt, or behind what an encoder reads.
+        """Return a request for the scores of a continuation of a prompt, or of an answer to an encoder input.
 
         Raises as `generation`, and ParameterError if n_top, the best tokens to report in each place, is not in
         [1, 1000].
@@ -114,7 +114,7 @@ class Intake:
         return ScoreRequest(seq, wanted, len(given.ids))
 
     def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
-        """Return a request for the logits of a text, or of an answer to a source. Raises as `generation`."""
+        """Return a request for the logits of a text, or of an answer to an encoder input. Raises as `generation`."""
         self._need_decoder("logits")
         if self.model.has_encoder != (source is not None):
             raise ParameterError(
@@ -139,14 +139,14 @@ class Intake:
     def _made(
         self, prompt: TokenPrompt, params: SamplingParams, searched: bool
     ) -> tuple[Sequence, ResolvedParams, SamplerChain, Tokenizer]:
-        """Return what a request for texts behind a prompt is made of."""
+        """Return the sequence, params and sampler chain of a request for continuations of a prompt."""
         self._need_decoder("generate")
         checked = self._checked(prompt)
         if not isinstance(params, SamplingParams):
             raise ParameterError(f"params: SamplingParams are needed, found {short_repr(params)}")
         if (params.n_beams > 1) != searched:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
-        # Beams draw nothing: what a file says of drawing has no part in them.
+        # Beam search does not sample: the file's sampling defaults do not apply.
         params = resolved(params) if searched else resolve(params, self.sampling_defaults)
         checked = self._truncated(checked, params)
         self._check_shift(params, searched)
@@ -182,7 +182,7 @@ class Intake:
         return seq, params, chain, tokenizer
 
     def _truncated(self, prompt: Prompt, params: SamplingParams) -> Prompt:
-        """Return the end of a prompt, as long as the params say; a leading BOS token stays."""
+        """Return the last tokens of a prompt, as many as truncate_prompt allows; a leading BOS token stays."""
         n, n_ctx, ids = params.truncate_prompt, self.cache.n_ctx, prompt.ids
         if n is None:
             return prompt
@@ -249,7 +249,7 @@ class Intake:
 
     @cached_property
     def _candidates(self) -> Candidates:
-        """Room to read likelihoods in; a step is one thread's."""
+        """Scratch candidates for log-probabilities; steps run in one thread at a time, so one is enough."""
         return Candidates(self.model.hp.n_vocab)
 
     @cached_property

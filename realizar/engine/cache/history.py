@@ -37,7 +37,7 @@ class History:
     Attributes
     ----------
     n_tokens : int
-        Rows there are.
+        Number of rows.
     content : Content | None
         None where the rows are tokens, attended to causally.
 

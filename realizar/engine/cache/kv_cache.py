@@ -28,7 +28,7 @@ SNAPSHOT_BYTES = 512 * 2**20
 
 
 class Snapshots:
-    """Which slot holds the state after which history.
+    """Finds the slot that holds the state after a given history.
 
     A snapshot has the key of the block that ends where it was taken (`block_pool.chain_hash`), so its key stands for
     all rows before it. When every slot is taken, the snapshot that was used least recently is evicted.
@@ -50,7 +50,7 @@ class Snapshots:
         return len(self._slot_of)
 
     def use(self, key: bytes) -> int:
-        """Return the slot of a snapshot that is there."""
+        """Return the slot of a snapshot that exists."""
         self._slot_of.move_to_end(key)
         return self._slot_of[key]
 
@@ -96,7 +96,7 @@ class KVCache:
     windows : list of int
         Tokens that a query of the group sees, itself included; 0 is all.
     cross : list of bool
-        Whether a group holds the source that a sequence answers to, and not its own tokens.
+        Whether a group holds the keys and values of encoder inputs (cross-attention), not those of own tokens.
     max_seqs : int
         Sequences that may be computed at once: each needs a row of the step, and a slot where there are states.
 
@@ -127,7 +127,7 @@ class KVCache:
         self._slot_copies: list[tuple[int, int]] = []
 
     def _n_snapshots(self, slot_bytes: int, n_seqs: int) -> int:
-        """As many as n_seqs sequences leave behind, one each SNAPSHOT_TOKENS and one more, if they fit the budget."""
+        """The snapshots of n_seqs sequences, one each SNAPSHOT_TOKENS and one more, as far as the budget allows."""
         return min(n_seqs * (self.n_ctx // SNAPSHOT_TOKENS + 1), SNAPSHOT_BYTES // slot_bytes) if slot_bytes else 0
 
     def n_bytes_for(self, n_seqs: int) -> int:
@@ -142,18 +142,18 @@ class KVCache:
         """Bytes of the storage, touched or not."""
         return self.storage.n_bytes
 
-    def blocks_needed(self, n_tokens: int, n_source: int = 0, n_seqs: int = 1, n_shared: int = 0) -> list[int]:
-        """Blocks per group that a sequence of n_tokens, with a source of n_source, holds at most while it is computed.
+    def blocks_needed(self, n_tokens: int, n_encoder: int = 0, n_seqs: int = 1, n_shared: int = 0) -> list[int]:
+        """Blocks per group that a sequence of n_tokens, with an encoder input of n_encoder, holds at most.
 
-        Or that n_seqs of them hold, whose sources and first n_shared tokens are the same ones. In a group with a window
+        Or that n_seqs of them hold, which share encoder input and the first n_shared tokens. In a group with a window
         each holds those of the window and of one step; n positions in a row, beginning anywhere, lie in at most
         ⌈(n - 1) / BLOCK⌉ + 1 blocks.
         """
-        shared, source = n_shared // BLOCK, math.ceil(n_source / BLOCK)
+        shared, encoder = n_shared // BLOCK, math.ceil(n_encoder / BLOCK)
         whole = shared + n_seqs * (math.ceil(n_tokens / BLOCK) - shared)
         seen = [n_seqs * (math.ceil((window + self.n_batch - 2) / BLOCK) + 1) for window in self.windows]
         return [
-            source if cross else min(whole, most) if window else whole
+            encoder if cross else min(whole, most) if window else whole
             for cross, window, most in zip(self.cross, self.windows, seen, strict=True)
         ]
 
