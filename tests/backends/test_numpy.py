@@ -9,6 +9,7 @@ from realizar.engine.engine import Engine
 from realizar.errors import GraphError, ParameterError
 from realizar.graph import OpSpec
 from realizar.params import EngineParams, SamplingParams
+from realizar.runtime.backend import CompileParams
 from realizar.testing import TOLERANCE, Session, random_tokens, relative_error, tiny_metadata, tiny_model
 from tests.engine import test_encoders as encoders
 from tests.engine.fake import FakeTokenizer, check_cache
@@ -149,6 +150,18 @@ def test_rows_that_nobody_wants_are_not_computed(model, fused):  # noqa: F811
     every = session.step(parts)["logits"]
     wanted = np.array([2, 26, 27], np.int32)
     np.testing.assert_array_equal(session.step(parts, outputs=wanted)["logits"], every[wanted])
+
+
+def test_a_program_without_recurrences_leaves_states_alone(tmp_path):
+    with tiny_model(architecture("toy"), tiny_metadata("toy"), "Q8_0", tmp_path) as toy:
+        numpy = NumpyBackend()
+        session = Session(toy, toy.plan(passes=()), backend=numpy)
+        session.step([(0, 0, random_tokens())])
+        before = session.storage.save_slot(0)
+        embed = toy.bind(toy.plan(None, ["token_embd"], passes=()), numpy, session.storage, CompileParams(1, 16))
+        embed.run(session.batch([(0, 0, [1])]))
+        assert all(np.array_equal(*pair) for pair in zip(session.storage.save_slot(0), before, strict=True))
+        assert any(state.any() for state in before)
 
 
 def test_ops_of_plugins(plugin, tmp_path):  # noqa: F811

@@ -69,6 +69,7 @@ class NumpyProgram:
             if last < len(plan.ops):
                 self._ends[last].append(root)
         self.n_bytes = params.n_batch * sum(assign_slots(life, {i: 4 * plan.views[i].n for i in life}).width)
+        self._states = {op.attrs["state"] for op in plan.ops if "state" in op.attrs}
         self._is_closed = False
 
     def run(
@@ -85,7 +86,7 @@ class NumpyProgram:
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def close(self) -> None:
-        """Let go of the weights and the storage; it runs no more."""
+        """Let go of the weights; it runs no more."""
         self._is_closed = True
         self._floats = {}
         self.n_bytes = 0
@@ -122,7 +123,7 @@ class NumpyProgram:
             embeddings = {row - first: x for row, x in rows if first <= row < end}
         spans = [] if batch.spans is None else batch.spans.tolist()
         wanted = (first <= batch.outputs) & (batch.outputs < end)
-        states = {at.key: at.data[batch.state_slots[s]] for at in self._storage.states}
+        states = {at.key: at.data[batch.state_slots[s]] for at in self._storage.states if at.key in self._states}
         if not batch.seq_past[s]:
             for state in states.values():
                 state[...] = 0

@@ -48,7 +48,7 @@ class SequenceKeyValues:
         self._n_source = 0 if batch.seq_source is None else int(batch.seq_source[s])
 
     def extend(self, cache: str, k: F32, v: F32 | None) -> tuple[F32, F32]:
-        """Write the rows of this step, and return all rows of the sequence; blocks behind a window hold anything."""
+        """Write the rows of this step, and return all rows of the sequence; those out of a window may be anything."""
         n = self._n_past + len(k)
         rows = np.arange(self._n_past, n)
         blocks, at = self._tables[self._plan.cache(cache)[0]][rows // BLOCK], self._layers[cache]
