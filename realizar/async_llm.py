@@ -37,7 +37,7 @@ class AsyncLLM(LoadedModel):
     Parameters
     ----------
     model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
-    max_waiting
+    max_waiting, backend
         As those of `LLM`.
 
     Examples

@@ -56,6 +56,8 @@ class LLM(LoadedModel):
         Guesses about one text in one step at most.
     max_waiting : int, optional
         Requests that may wait; further ones are refused with a BusyError.
+    backend : {"cpu", "numpy"}
+        What computes: the C kernels, or numpy alone, which is slow and serves to check them (docs/backends.md).
 
     Raises
     ------

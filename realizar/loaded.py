@@ -13,7 +13,7 @@ from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.forks import cached_property
 from realizar.model import load as load_model
-from realizar.params import Activations, EngineParams, KVType, Part, SamplingParams, Tokens
+from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Tokens
 from realizar.params.per_prompt import as_prompts, is_parts, params_of_each
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ class LoadedModel:
         draft: str | os.PathLike[str] | None = None,
         n_draft: int = 31,
         max_waiting: int | None = None,
+        backend: BackendName = "cpu",
     ) -> None:
         self._engine: Engine | None = None
         self.params = EngineParams(
             n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
-            max_waiting,
+            max_waiting, backend,
         )  # fmt: skip
         models: list[Model] = []
         try:

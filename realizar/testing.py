@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,15 @@ from realizar.errors import ParameterError
 from realizar.graph import Graph, Node, reference
 from realizar.model import Model
 from realizar.params import Activations
-from realizar.runtime.backend import CompileParams, StorageParams
+from realizar.runtime.backend import Backend, CompileParams, StorageParams
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
 from realizar.tiny_model import N_VOCAB as N_VOCAB
 from realizar.tiny_model import tiny_metadata as tiny_metadata
 from realizar.tiny_model import tiny_model as tiny_model
+
+if TYPE_CHECKING:
+    from realizar.backends.numpy.backend import NumpyBackend
 
 F32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -105,7 +108,8 @@ def _isa_levels(names: Sequence[str] | None) -> tuple[str, ...]:
 class Session:
     """A compiled plan with a small cache of its own, for tests: a few sequences, blocks handed out in odd order.
 
-    Where the plan attends to a source, the program "encode" has run on one for each sequence.
+    `backend` compiles it, by default the CPU's with `n_threads` and `isa`. Where the plan attends to a source, the
+    program "encode" has run on one for each sequence.
 
     Attributes
     ----------
@@ -116,15 +120,18 @@ class Session:
     def __init__(
         self, model: Model, plan: Plan, *, activations: Activations = "int8", kv_type: str | tuple[str, str] = "f16",
         isa: str | None = None, n_threads: int = 2, n_seqs: int = 4, n_ctx: int = N_CTX,
+        backend: CPUBackend | NumpyBackend | None = None,
     ) -> None:  # fmt: skip
         n_blocks = n_seqs * n_ctx // BLOCK
         order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
         self.tables = np.ascontiguousarray(order.reshape(n_seqs, -1))
         self.n_groups = len(plan.cache_groups)
-        backend, room = CPUBackend(n_threads, isa), StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
+        backend = backend or CPUBackend(n_threads, isa)
+        room = StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
         self.storage = backend.storage(plan.cache_groups, plan.states, room)
-        for layer in self.storage.layers:  # what a freed block holds must not matter: 255 is a NaN in floats
-            layer.k[...] = layer.v[...] = 255
+        for layer in self.storage.layers:  # what a freed block holds must not matter
+            for array in (layer.k, layer.v):
+                array[...] = np.nan if array.dtype.kind == "f" else 255  # which is a NaN in floats
         for state in self.storage.states:
             state.data[...] = np.nan
         params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
@@ -134,7 +141,7 @@ class Session:
         if self.has_source:
             self._encode(model, backend, params)
 
-    def _encode(self, model: Model, backend: CPUBackend, params: CompileParams) -> None:
+    def _encode(self, model: Model, backend: Backend, params: CompileParams) -> None:
         graph = model.graphs["encode"]
         stores = [node for node in graph.nodes if node.spec.writes_cache and not node.spec.attends]
         plan = model.plan("encode", [graph.values[i].name for node in stores for i in node.inputs])
