@@ -1,8 +1,7 @@
-"""How the next token is chosen: samplers that narrow and change the candidates, chained, and a draw among the rest.
+"""Sampling: a chain of samplers that remove candidates or change their logits, then a random draw.
 
-A sampler is a small frozen class with `apply(candidates, history)`; the work is done in `_kernels/sampling.pyx`,
-`token_filters.pyx`, `distribution.pyx`, `diversity.pyx` and `infill.pyx` next to it. `order.py` says which ones a
-request gets.
+A sampler is a small frozen class with `apply(candidates, history)`. The computation is in `_kernels/sampling.pyx`,
+`token_filters.pyx`, `distribution.pyx`, `diversity.pyx` and `infill.pyx`. `order.py` makes the samplers of a request.
 """
 
 from typing import Any

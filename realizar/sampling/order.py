@@ -1,4 +1,4 @@
-"""Which samplers a request's params ask for, and in which order."""
+"""Makes the samplers that the params of a request switch on, in order."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from realizar.sampling.truncation import Epsilon, Eta, MinP, TailFree, TopA, Top
 from realizar.sampling.xtc import Xtc
 
 BatchLogitsProcessor = Callable[[NDArray[np.float32], list[NDArray[np.int32]]], None]
-"""Changes logits [n, n_vocab] in place; row i is of the sequence with the i-th of these histories."""
+"""Changes logits [n, n_vocab] in place; row i belongs to the sequence with the i-th of these histories."""
 _NEUTRAL = {field.name: field.default for field in fields(ResolvedParams)}
 
 
 class SamplerKind(NamedTuple):
-    """A sampler by name: the params that switch it on, and how it is made of them."""
+    """A named sampler: the params that switch it on, and the factory."""
 
     switches: tuple[str, ...]
     make: Callable[[ResolvedParams, SamplerContext], Sampler]
@@ -94,7 +94,7 @@ def _infill(p: ResolvedParams, context: SamplerContext) -> Sampler:
     return Infill(context.need_token_bytes("infill"), context.end_ids, until)
 
 
-# They hold whatever the order of the others is, and come before them.
+# Always applied, before the other samplers, regardless of `samplers`.
 TOKEN_FILTERS: dict[str, SamplerKind] = {
     "token_healing": SamplerKind(("token_healing",), _token_healing),
     "constraint": SamplerKind(("grammar", "json_schema", "regex", "choice"), lambda p, context: context.constraint(p)),
@@ -104,7 +104,7 @@ TOKEN_FILTERS: dict[str, SamplerKind] = {
     "min_tokens": SamplerKind(("min_tokens",), _min_tokens),
     "logit_bias": SamplerKind(("logit_bias",), _bias),
 }
-# In the order of llama.cpp; what it does not have stands beside its kin.
+# The default order, which is llama.cpp's; samplers that it lacks are next to similar ones.
 SAMPLERS: dict[str, SamplerKind] = {
     "penalties": SamplerKind(
         ("repetition_penalty", "presence_penalty", "frequency_penalty"),
@@ -127,33 +127,34 @@ SAMPLERS: dict[str, SamplerKind] = {
         ("mirostat",), lambda p, _: (Mirostat, MirostatV2)[p.mirostat - 1](p.mirostat_tau, p.mirostat_eta)
     ),
 }
-# No parameter switches these on; they are there where `samplers` names them.
+# No parameter switches these on; they are used only if `samplers` names them.
 ONLY_BY_NAME: dict[str, SamplerKind] = {"infill": SamplerKind((), _infill)}
 _BEFORE_GREEDY = ("penalties", "dry")
 TRUNCATION = frozenset(
     ("top_n_sigma", "top_k", "tfs_z", "typical_p", "top_p", "min_p", "top_a", "epsilon_cutoff", "eta_cutoff")
 )
 DRAW_ONLY = frozenset(SAMPLERS) - frozenset(_BEFORE_GREEDY)
-"""Those that make no difference at temperature 0, or would choose by chance."""
+"""Samplers without effect if tokens are not drawn: at temperature 0 and in beam search."""
 
 
 def batch_logits_processors(params: SamplingParams) -> tuple[BatchLogitsProcessor, ...]:
-    """Return the functions over a batch's logits among `params.samplers`; the engine runs them before any chain."""
+    """Return the batch logits processors among `params.samplers`; the engine runs them before the sampler chains."""
     return tuple(item for item in params.samplers or () if callable(item))
 
 
 def samplers(params: ResolvedParams, context: SamplerContext) -> list[Sampler]:
-    """Return the samplers that are switched on: the rules, then the others in the order of the params or of `SAMPLERS`.
+    """Return the samplers that are switched on: the token filters, then the others in the given or default order.
 
-    At temperature 0 the choice is greedy behind those that can change which candidate is the best, and behind the
-    truncation in front of `infill`, which goes by what that leaves. Beam search ranks what those leave that are not of
-    `DRAW_ONLY`.
+    At temperature 0 the last sampler is greedy; before it, only samplers that can change the best candidate are used,
+    and the truncation before `infill`, whose result depends on it. Beam search does not use samplers of `DRAW_ONLY`.
 
     Raises
     ------
     ParameterError
-        If `params.samplers` names one that there is not, or leaves one out that other params switch on; if the
-        params name a token that there is not; or if beams are asked for beside what has no part in it.
+        If `params.samplers` has an unknown name or lacks a sampler that other params switch on; if the params contain
+        an invalid token id; or if beam search is requested together with a sampler that needs draws.
+    GrammarError
+        If a grammar is rejected.
     """
     order = tuple(SAMPLERS) if params.samplers is None else params.samplers
     _check(params, order)
@@ -170,7 +171,7 @@ def samplers(params: ResolvedParams, context: SamplerContext) -> list[Sampler]:
 
 
 def _greedy(order: tuple[str | Sampler, ...]) -> tuple[str | Sampler, ...]:
-    """Return what of an order matters at temperature 0, with the greedy choice at its end."""
+    """Return the part of an order that has an effect at temperature 0, and the greedy choice."""
     n = order.index("infill") if "infill" in order else 0
     dropped = [DRAW_ONLY - TRUNCATION if i < n else DRAW_ONLY for i in range(len(order))]
     kept = (item for item, names in zip(order, dropped, strict=True) if not isinstance(item, str) or item not in names)
@@ -178,7 +179,7 @@ def _greedy(order: tuple[str | Sampler, ...]) -> tuple[str | Sampler, ...]:
 
 
 def _make(item: str | Sampler, params: ResolvedParams, context: SamplerContext) -> Sampler | None:
-    """Make what stands at one place of the order, or nothing where that is switched off."""
+    """Make the sampler of one item of the order; None if it is switched off or a batch logits processor."""
     if not isinstance(item, str):
         return None if callable(item) else with_new_names(item)
     if item in ONLY_BY_NAME:
@@ -212,7 +213,9 @@ def _check(params: ResolvedParams, order: tuple[str | Sampler, ...]) -> None:
     for name, kind in SAMPLERS.items():
         if name not in order and kind.is_on(params):
             values = ", ".join(f"{switch}={short_repr(getattr(params, switch))}" for switch in kind.switches)
-            raise ParameterError(f"samplers: {name!r} is not among them, but {values}; name it, or leave that out")
+            raise ParameterError(
+                f"samplers: {name!r} is not in the list, but {values}; add it to the list, or omit the parameter"
+            )
     if "infill" in order and ("top_k" not in order[: order.index("infill")] or not 0 < params.top_k <= MAX_CANDIDATES):
         raise ParameterError(
             f"samplers: 'infill' compares all candidates with each other; put 'top_k' before it, with top_k in "

@@ -1,4 +1,4 @@
-"""Beam search against its definition over all continuations, on a made-up model: any history gives some logprobs."""
+"""Beam search against its definition over all continuations, on a fake model with random logprobs."""
 
 from collections import Counter
 from itertools import product
@@ -19,7 +19,7 @@ def logprobs(seed, tokens):
 
 
 def search(params, seed, end_ids, stop=None):
-    """What BeamSearch finds; it sees no more of each text's continuations than it asks for."""
+    """Run BeamSearch with only as many continuations as it requests."""
     beams = BeamSearch(params)
     while live := beams.live:
         rows = []
@@ -34,7 +34,7 @@ def search(params, seed, end_ids, stop=None):
 
 
 def definition(params, seed, end_ids):
-    """The same from all continuations of all live texts, as the documentation of transformers has it."""
+    """The same from all continuations of all live beams, as the documentation of transformers defines it."""
     size, lp = params.n_beams // params.n_groups, params.length_penalty
     live, ended = [[((), 0.0)] for _ in range(params.n_groups)], [[] for _ in range(params.n_groups)]
     for n in range(1, params.n_tokens + 1):
@@ -68,7 +68,7 @@ def definition(params, seed, end_ids):
     n=st.integers(1, 6),
     end_ids=st.sets(st.integers(0, N_VOCAB - 1), max_size=2),
 )
-def test_it_is_its_definition(seed, shape, diversity, penalty, early, n, end_ids):
+def test_beam_search_matches_its_definition(seed, shape, diversity, penalty, early, n, end_ids):
     params = BeamParams(*shape, diversity, penalty, early, n)
     want = definition(params, seed, end_ids)
     found = search(params, seed, end_ids).best(params.n_beams)
@@ -77,7 +77,7 @@ def test_it_is_its_definition(seed, shape, diversity, penalty, early, n, end_ids
     assert [e.stopped for e in found] == [tokens[-1] in end_ids for _, tokens in want]
 
 
-def test_enough_beams_find_the_best_text_of_all():
+def test_enough_beams_find_the_best_sequence():
     def total(tokens):
         return sum(logprobs(3, tokens[:i])[token] for i, token in enumerate(tokens))
 
@@ -94,7 +94,7 @@ def test_one_beam_is_greedy():
     assert search(BeamParams(1, 1, 0.0, 1.0, False, 5), 11, set()).best(1)[0].beam.tokens == tokens
 
 
-def test_what_ends_a_text_may_depend_on_the_text():
+def test_stop_conditions_may_depend_on_the_sequence():
     params = BeamParams(3, 1, 0.0, 0.0, "never", 8)
     stop = search(params, 5, set()).best(1)[0].beam.tokens[2:4]
     found = search(params, 5, set(), stop).best(3)
@@ -102,7 +102,7 @@ def test_what_ends_a_text_may_depend_on_the_text():
     assert found[0].stopped
 
 
-def test_groups_take_different_tokens_where_it_costs_much():
+def test_a_high_diversity_penalty_makes_groups_differ():
     beams = search(BeamParams(4, 4, 100.0, 1.0, False, 5), 2, set())
     texts = [group.ended[0].beam.tokens for group in beams.groups]
     assert all(len(set(column)) == 4 for column in list(zip(*texts, strict=True))[:-1])

@@ -1,4 +1,4 @@
-"""XTC, mirostat and adaptive-p against their definitions, and what they learn along a text."""
+"""XTC, mirostat and adaptive-p against their definitions, and their state over a sequence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_xtc(x: Logits, threshold: float) -> None:
 
 
 @given(logits)
-def test_xtc_that_does_nothing(x: Logits) -> None:
+def test_xtc_with_a_high_threshold_does_nothing(x: Logits) -> None:
     assert apply(x, Xtc(0.0, 0.1)).n == apply(x, Xtc(1.0, 0.51)).n == len(x)
 
 
@@ -64,14 +64,14 @@ def test_mirostat_1_ranks_by_zipfs_exponent(seed: int, n: int, mu: float, scale:
 
 
 @given(logits, st.floats(0, 20))
-def test_mirostat_1_keeps_the_best_of_anything(x: Logits, mu: float) -> None:
+def test_mirostat_1_always_keeps_the_best(x: Logits, mu: float) -> None:
     kept = apply(x, Mirostat(mu))
     assert set(kept.token_ids) == set(order(x)[: kept.n])
 
 
 @pytest.mark.parametrize("kind", [Mirostat, MirostatV2])
-def test_mirostat_holds_the_surprise(kind: type[MirostatV2]) -> None:
-    """The mean over a long text is the target, and mu follows the rule step by step."""
+def test_mirostat_keeps_the_surprise_near_the_target(kind: type[MirostatV2]) -> None:
+    """The mean over a long sequence is the target, and mu is updated by the rule in each step."""
     x = -1.1 * np.log(np.arange(1, 2001, dtype=np.float32))
     params = SamplingParams(mirostat=1 if kind is Mirostat else 2, mirostat_tau=3.0, seed=1)
     chain, mu, surprises = SamplerChain.from_params(params, 2000, 1), 6.0, []
@@ -84,7 +84,7 @@ def test_mirostat_holds_the_surprise(kind: type[MirostatV2]) -> None:
     assert np.mean(surprises[100:]) == pytest.approx(3.0, abs=0.1)
 
 
-def test_what_was_learned_belongs_to_one_chain() -> None:
+def test_state_belongs_to_one_chain() -> None:
     sampler = MirostatV2(3.0)
     x = np.random.default_rng(0).standard_normal(50).astype(np.float32)
     chains = [SamplerChain([sampler], 50, 7) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""A tokenizer of a few short tokens for the tests of samplers that look at texts."""
+"""A tokenizer of a few short tokens, for tests of samplers that use token bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ N_VOCAB = len(PIECES) + 1
 
 
 class Letters:
-    """Token 0 is special; texts are spelled in the longest tokens."""
+    """A greedy longest-match tokenizer; token 0 is special."""
 
     n_vocab = len(PIECES)
     eog_ids = frozenset((0,))
