@@ -96,6 +96,19 @@ def test_what_is_no_part(make, message):
         make()
 
 
+@pytest.mark.parametrize("error", [RuntimeError, TypeError])
+def test_tensors_that_do_not_become_arrays(error):
+    """As those of PyTorch with gradients, and on a GPU."""
+
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            raise error("use tensor.detach().cpu() first")
+
+    for make in (lambda: Embeddings(Tensor()), lambda: Embeddings(ROWS, Tensor())):
+        with pytest.raises(ParameterError, match=r"must be an array .*; use tensor.detach\(\).cpu\(\) first"):
+            make()
+
+
 def test_one_prompt_of_parts_or_several_prompts():
     part = Tokens([1])
     assert as_prompts([part, "text"]) == [[part, "text"]]
