@@ -166,10 +166,12 @@ class LoadedModel:
 
     def _ids_of_both(self, prompt: Prompt, continuation: Any) -> tuple[Sequence[int], Sequence[int]]:
         """Return the tokens of a prompt, and of its continuation."""
+        has_encoder = self.engine.model.has_encoder
         if not isinstance(continuation, str):
-            return self._ids(prompt), continuation
-        if not isinstance(prompt, str) or self.engine.model.has_encoder:
-            return self._ids(prompt), self.tokenize(continuation, add_special=False)
+            return self._ids(prompt, is_continued=not has_encoder), continuation
+        if not isinstance(prompt, str) or has_encoder:
+            ids = self._ids(prompt, is_continued=not has_encoder)
+            return ids, self.tokenize(continuation, add_special=False)
         alone, both = self.tokenize(prompt), self.tokenize(prompt + continuation)
         n = next((i for i, (a, b) in enumerate(zip(alone, both, strict=False)) if a != b), min(len(alone), len(both)))
         if alone and not n:
@@ -185,17 +187,24 @@ class LoadedModel:
     def _embedding_requests(self, texts: Any) -> list[EmbeddingRequest]:
         return all_or_none(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
 
-    def _ids(self, prompt: Prompt) -> Any:
-        """Return token ids, or parts without text; of parts the first one gets the BOS token if it is text."""
-        if isinstance(prompt, str):
-            return self.tokenize(prompt)
-        if not is_parts(prompt):
+    def _ids(self, prompt: Prompt, is_continued: bool = False) -> Any:
+        """Return token ids, or parts without text.
+
+        Text at the beginning gets the BOS token where the model wants one, and at the end EOS, unless it is continued.
+        """
+        if not isinstance(prompt, str) and not is_parts(prompt):
             return prompt
+        before, after = self.tokenizer.ids_before, () if is_continued else self.tokenizer.ids_after
+        if isinstance(prompt, str):
+            return [*before, *self.tokenize(prompt, add_special=False), *after]
         parts: list[Any] = []
         for i, part in enumerate(prompt):
-            ids = self.tokenize(part, add_special=i == 0) if isinstance(part, str) else None
-            if ids != []:
-                parts.append(part if ids is None else Tokens(ids))
+            if isinstance(part, str):
+                ids = self.tokenize(part, add_special=False)
+                ids = [*(before if i == 0 else ()), *ids, *(after if i == len(prompt) - 1 else ())]
+                parts += [Tokens(ids)] if ids else []
+            else:
+                parts.append(part)
         return parts
 
 

@@ -194,7 +194,7 @@ class FakeTokenizer:
 
     n_vocab = N_VOCAB
     bos_id, eos_id, eot_id, eog_ids = 1, EOG, EOG, frozenset([EOG])
-    suppressed_ids = ()
+    suppressed_ids = ids_before = ids_after = ()
     chat_template = None
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
