@@ -19,6 +19,7 @@ from realizar.arch import (
 )
 from realizar.arch.blocks import (
     embedding_tensors,
+    layer_tensors,
     norm_tensors,
     qkv,
     qkv_tensors,
@@ -229,9 +230,8 @@ class Mamba2(Mamba):
 
 @dataclass(frozen=True)
 class JambaHParams(MambaHParams):
-    """Mamba's hyperparameters, KV heads of each layer (0: recurrent), and number and width of experts."""
+    """Mamba's hyperparameters, and number and width of experts; a layer without KV heads is recurrent."""
 
-    heads_kv: tuple[int, ...]
     n_expert: int
     n_expert_used: int
     n_ff_expert: int
@@ -275,9 +275,13 @@ class Jamba(Mamba):
         hp = super().hparams(md)
         n_head = md.positive("attention.head_count")
         head_dim = max(1, hp.n_embd // n_head)
-        hp = replace(hp, n_ff=md.positive("feed_forward_length"), n_head=n_head, head_dim=head_dim, head_dim_v=head_dim)
+        heads_kv = {"n_head_kv": md.per_layer("attention.head_count_kv")}
+        hp = replace(
+            hp, n_ff=md.positive("feed_forward_length"), n_head=n_head, n_head_kv=max(heads_kv["n_head_kv"]),
+            head_dim=head_dim, head_dim_v=head_dim, by_layer=heads_kv,
+        )  # fmt: skip
         return JambaHParams(
-            **vars(hp), heads_kv=md.per_layer("attention.head_count_kv"), n_expert=md.integer("expert_count", 0),
+            **vars(hp), n_expert=md.integer("expert_count", 0),
             n_expert_used=md.integer("expert_used_count", 0), n_ff_expert=hp.n_ff,
         )  # fmt: skip
 
@@ -291,9 +295,9 @@ class Jamba(Mamba):
             "blk.{i}.ffn_gate_inp": Weight((hp.n_expert, hp.n_embd), optional=True),
             **{name: replace(weight, unless="ffn_gate_inp") for name, weight in dense.items()},
         }
-        for i, n_head_kv in enumerate(hp.heads_kv):
-            mixer = qkv_tensors(replace(hp, n_head_kv=n_head_kv)) if n_head_kv else self.scan_tensors(hp)
-            table.update({name.replace("{i}", str(i)): weight for name, weight in mixer.items()})
+        for i in range(hp.n_layer):
+            own = hp.layer(i)
+            table.update(layer_tensors(i, qkv_tensors(own) if own.n_head_kv else self.scan_tensors(own)))
         return table
 
     def scan_tensors(self, hp: MambaHParams) -> WeightTable:
@@ -313,10 +317,10 @@ class Jamba(Mamba):
     def build(self, g: Graph, w: Weights, hp: Any) -> Value:
         """x += scan(norm(x)) or attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
         x = g.embed(w.token_embd)
-        for i, (blk, n_head_kv) in enumerate(zip(w.blk, hp.heads_kv, strict=True)):
-            h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
-            if n_head_kv:
-                q, k, v = qkv(g, h, blk, replace(hp, n_head_kv=n_head_kv))
+        for i, blk in enumerate(w.blk):
+            h, own = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), hp.layer(i)
+            if own.n_head_kv:
+                q, k, v = qkv(g, h, blk, own)
                 x = x + g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5), blk.attn_output)
             else:
                 x = x + self.scan(g, h, blk, hp, i)

@@ -57,6 +57,11 @@ class Model:
         ignored = architecture.ignored(md, self.hp)
         weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer, ignored)
         self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
+        if "decode" in self.graphs and not md.boolean("attention.causal", True):
+            raise GGUFError(
+                f"{architecture.name}.attention.causal = false: the file is of an encoder, whose tokens see those "
+                f"behind them; the decoder that architecture {architecture.name} computes would give other vectors"
+            )
         check_scales(self.graphs.values(), self.tensors)
         self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...], tuple[Pass, ...]], Plan] = {}
 

@@ -10,6 +10,11 @@ from realizar.arch.architecture import Weight, Weights, WeightTable
 from realizar.graph import Graph, Value
 
 
+def layer_tensors(layer: int, *tables: WeightTable) -> WeightTable:
+    """These tensors for one layer only, for models whose layers differ: `{i}` becomes its number."""
+    return {name.replace("{i}", str(layer)): weight for table in tables for name, weight in table.items()}
+
+
 def swiglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
     """down(silu(gate(x)) * up(x)), the feed-forward of Llama (https://arxiv.org/abs/2002.05202)."""
     return g.linear(g.silu(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
@@ -108,3 +113,18 @@ def gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: 
     q, k = rotate(g, hp, style, q, k, factors)
     a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
     return g.linear(a, blk.attn_output)
+
+
+def normed_gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str) -> Value:
+    """`gqa` with q and k normalized head by head before they are rotated, as in Qwen 3."""
+    q, k, v = qkv(g, h, blk, hp)
+    q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
+    q, k = rotate(g, hp, style, q, k)
+    a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
+    return g.linear(a, blk.attn_output)
+
+
+def normed_gqa_tensors(hp: Any) -> WeightTable:
+    """The tensors of `normed_gqa` and of its norm."""
+    norm = Weight((hp.head_dim,))
+    return {**gqa_tensors(hp, bias=None, output_bias=None), "blk.{i}.attn_q_norm": norm, "blk.{i}.attn_k_norm": norm}

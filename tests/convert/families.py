@@ -51,6 +51,8 @@ DEEPSEEK = {
     "num_key_value_heads": 4,
 }  # fmt: skip
 
+LFM2 = {"layer_types": ["conv", "full_attention", "conv"], "norm_eps": 1e-5}
+
 # Test name -> transformers class, configuration in addition to SIZES.
 FAMILIES = {
     "llama": ("LlamaForCausalLM", {}),
@@ -105,5 +107,8 @@ FAMILIES = {
         {**DEEPSEEK, "q_lora_rank": None, "topk_method": "greedy", "n_group": None, "topk_group": None},
     ),
     "deepseek3": ("DeepseekV3ForCausalLM", {**DEEPSEEK, "q_lora_rank": 24, "n_group": 2, "topk_group": 1}),
+    "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
+    "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
+    "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }

@@ -1,0 +1,36 @@
+"""The architectures of 2025 and 2026 pass the conformance kit."""
+
+import pytest
+
+from realizar.arch import registry
+from realizar.errors import GGUFError
+from realizar.testing import check_architecture, tiny_metadata, tiny_model
+from tests.isa import LEVELS
+
+EXPERTS = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256}
+LFM2 = {"shortconv.l_cache": 3, "attention.head_count_kv": [0, 2]}
+
+# Test name -> architecture, keys in addition to those of `tiny_metadata`.
+FAMILIES = {
+    "lfm2": ("lfm2", LFM2),
+    "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
+    "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_conformance(name):
+    arch, keys = FAMILIES[name]
+    metadata = {f"{arch}.{key}": value for key, value in keys.items()}
+    check_architecture(registry.default().architecture(arch), metadata, types=("Q8_0",), isa_levels=LEVELS)
+
+
+def test_encoder_of_a_decoder_architecture(tmp_path):
+    """LFM2.5-Embedding, for example, has the architecture of the language models."""
+    keys = {**tiny_metadata("lfm2"), **{f"lfm2.{key}": value for key, value in LFM2.items()}}
+    arch = registry.default().architecture("lfm2")
+    with (
+        pytest.raises(GGUFError, match=r"^lfm2\.attention\.causal = false: the file is of an encoder"),
+        tiny_model(arch, {**keys, "lfm2.attention.causal": False}, "F32", tmp_path),
+    ):
+        pass
