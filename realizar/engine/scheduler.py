@@ -98,8 +98,8 @@ class Scheduler:
 
     @property
     def n_waiting(self) -> int:
-        """Requests that wait for their turn."""
-        return len(self.waiting) + len(self._new)
+        """Requests that wait for their turn, without those that were given up."""
+        return sum(not request.is_over for request in [*self.waiting, *self._new])
 
     def counts(self) -> dict[str, int]:
         """Return the requests and tokens that `EngineStats` counts."""
@@ -110,7 +110,7 @@ class Scheduler:
         n_prompt, n_cached, n_generated = tokens
         return {
             "n_running": len(running),
-            "n_waiting": len(waiting),
+            "n_waiting": self.n_waiting,
             "n_paused": sum(request.is_paused for request in (*running, *waiting)),
             "n_preempted": self.n_preempted,
             "n_bytes_swapped": self.cost.n_bytes_kept,
@@ -140,9 +140,9 @@ class Scheduler:
                     f"{request.n_seqs_max} sequences of up to {request.n_max} tokens need {needed} cache blocks, and "
                     f"there are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
                 )
-        if self.n_waiting >= self._max_waiting:
+        if len(self.waiting) + len(self._new) >= self._max_waiting <= (n_waiting := self.n_waiting):
             raise BusyError(
-                f"{self.n_waiting} requests wait already, and max_waiting={self._max_waiting}; ask again later, or "
+                f"{n_waiting} requests wait already, and max_waiting={self._max_waiting}; ask again later, or "
                 "allow more of them"
             )
         request.number = next(self._numbers)

@@ -73,6 +73,15 @@ def test_too_many_wait():
         engine_of(max_waiting=0)
 
 
+def test_those_given_up_do_not_wait():
+    engine = engine_of(n_seqs=1, max_waiting=2)
+    for request in [engine.generate(PROMPT[:90], greedy(4)) for _ in range(2)]:
+        request.cancel()
+    assert engine.stats().n_waiting == 0
+    for request in [engine.generate(PROMPT[:90], greedy(4)) for _ in range(2)]:
+        finish(engine, request)
+
+
 @pytest.mark.parametrize("priority", [1.5, "1", None, True])
 def test_what_is_no_priority(priority):
     with pytest.raises(ParameterError, match="priority="):
