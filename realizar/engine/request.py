@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from realizar.engine.chunk import Chunk
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
+from realizar.engine.sequence import NO_BLOCK
 from realizar.errors import RealizarError, RequestError, told
 from realizar.runtime.batch import BLOCK
 
@@ -170,6 +171,11 @@ class Request(ABC):
         seq = self._reads
         return None if seq.encoder_computed else Chunk(seq, len(seq.encoder_tokens), 0, is_encoder_input=True)
 
+    def held_blocks(self, group: int) -> list[int]:
+        """Return the blocks of a cache group that it would give back, as often as it holds each."""
+        seqs = self.seqs + ([] if self._recomputed is None else self._recomputed.trunks)
+        return [block for seq in seqs for block in seq.tables[group] if block != NO_BLOCK]
+
     def next_or_recomputed(self, budget: int) -> list[Chunk]:
         """Return what to compute next: what preemption has taken, then `next_chunks`."""
         if self._recomputed is not None:
@@ -182,7 +188,7 @@ class Request(ABC):
     def preempt(self, cost: PreemptionCost) -> None:
         """Give back what it holds of the cache, to come to have it again in `resume`."""
         seqs, cache = self.seqs, self.seq.cache
-        held = [len({block for seq in seqs for block in seq.tables[group]}) for group in range(len(cache.pools))]
+        held = [len(set(self.held_blocks(group))) for group in range(len(cache.pools))]
         n_bytes = cost.n_bytes(held, sum(seq.slot is not None for seq in seqs))
         n_tokens = sum(seq.n_computed for seq in seqs)
         if self._recomputed is not None:

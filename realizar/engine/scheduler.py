@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -270,21 +270,33 @@ class Scheduler:
                 break
 
     def _make_room(self, request: Request) -> bool:
-        """Whether a request fits, if need be after paused ones and those of less priority were preempted."""
-        while not self._fits(request):
-            others = [r for r in self.running if r.is_paused or r.priority < request.priority]
+        """Whether a request fits, if need be after paused ones and those of less priority are preempted.
+
+        None is preempted where that is not enough.
+        """
+        victims: list[Request] = []
+        others = [r for r in self.running if r.is_paused or r.priority < request.priority]
+        others.sort(key=lambda r: (r.is_paused, r.order))
+        while not self._fits(request, victims):
             if not others:
                 return False
-            self._preempt(max(others, key=lambda r: (r.is_paused, r.order)))
+            victims.append(others.pop())
+        for victim in victims:
+            self._preempt(victim)
         return True
 
-    def _fits(self, request: Request) -> bool:
-        if not self.running:
+    def _fits(self, request: Request, victims: list[Request]) -> bool:
+        """Whether there is room for a request beside those running, some of which would be preempted for it."""
+        running = [r for r in self.running if r not in victims]
+        if not running:
             return True
-        if request.n_seqs_max + sum(r.n_seqs_max for r in self.running) > self.cache.max_seqs:
+        if request.n_seqs_max + sum(r.n_seqs_max for r in running) > self.cache.max_seqs:
             return False
         room = [pool.n_free for pool in self.cache.pools]
-        for each in (request, *self.running):  # what those running are about to take is spoken for
+        for group, pool in enumerate(self.cache.pools):
+            held = Counter(block for victim in victims for block in victim.held_blocks(group))
+            room[group] += sum(n == pool.ref_count(block) for block, n in held.items())
+        for each in (request, *running):  # what those running are about to take is spoken for
             room = [r - n for r, n in zip(room, each.blocks_to_come(), strict=True)]
         return min(room, default=0) >= 0
 
