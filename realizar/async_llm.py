@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from realizar.engine.scoring import Score, ScoreRequest
     from realizar.tokenizer.fim import Order
 
-T = TypeVar("T")
+R = TypeVar("R", bound="Request")
 
 
 class AsyncLLM(LoadedModel):
@@ -55,8 +55,7 @@ class AsyncLLM(LoadedModel):
         priority: int = 0,
     ) -> list[Completion]:
         """Continue one or several prompts; as `LLM.generate`."""
-        requests = await _made(lambda: self._text_requests(prompts, params, priority))
-        await _complete(self.engine, requests)
+        requests = await self._completed(lambda: self._text_requests(prompts, params, priority))
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncTextStream:
@@ -122,26 +121,29 @@ class AsyncLLM(LoadedModel):
         return self._one(lambda: [self._text_request(self.tokenizer.infill(prefix, suffix, order), params, priority)])
 
     async def _one(self, make: Callable[[], list[TextRequest]]) -> Completion:
-        requests = await _made(make)
-        await _complete(self.engine, requests)
-        return requests[0].completion()
+        (request,) = await self._completed(make)
+        return request.completion()
+
+    async def _completed(self, make: Callable[[], list[R]]) -> list[R]:
+        """Hand requests in and wait until they are over."""
+        engine = self.engine
+        requests = await _made(engine, make)
+        await _complete(engine, requests)
+        return requests
 
     async def logits(
         self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None
     ) -> npt.NDArray[np.float32]:
         """Return the logits after every token of a text, float32 [n_tokens, n_vocab]; as `LLM.logits`."""
-        requests = await _made(lambda: [self._logits_request(token_ids, decoder_tokens)])
-        await _complete(self.engine, requests)
-        return requests[0].logits
+        (request,) = await self._completed(lambda: [self._logits_request(token_ids, decoder_tokens)])
+        return request.logits
 
     async def score(self, prompt: Prompt, continuation: Any, logprobs: int = 1) -> Score | list[Score]:
         """Return the log-probability of a text, or of each of several, after a prompt; as `LLM.score`."""
         single, pairs = await asyncio.to_thread(self._pairs, prompt, continuation)
         requests: list[ScoreRequest] = []
         for batch in (pairs[:1], pairs[1:]):  # the others find in the cache what the first one computed
-            now = await _made(partial(self._score_requests, batch, logprobs))
-            await _complete(self.engine, now)
-            requests += now
+            requests += await self._completed(partial(self._score_requests, batch, logprobs))
         scores = [request.score() for request in requests]
         return scores[0] if single else scores
 
@@ -151,8 +153,7 @@ class AsyncLLM(LoadedModel):
     ) -> Any:  # fmt: skip
         """Return vectors that stand for texts, float32 [n_texts, n_embd]; as `LLM.embed`."""
         pool = self._pooler(pooling, normalize)
-        requests = await _made(lambda: self._embedding_requests(texts))
-        await _complete(self.engine, requests)
+        requests = await self._completed(lambda: self._embedding_requests(texts))
         return pool([request.hidden for request in requests])
 
     async def close(self) -> None:
@@ -186,6 +187,7 @@ class AsyncHandle(AsyncIterator["Event"]):
         self._request: TextRequest | None = None
         self._handle: Handle | None = None
         self._came = asyncio.Event()
+        self._is_given_up = False
 
     @property
     def request(self) -> TextRequest | None:
@@ -193,19 +195,32 @@ class AsyncHandle(AsyncIterator["Event"]):
         return self._request
 
     async def __anext__(self) -> Event:
-        if self._handle is None:
-            (self._request,) = await _made(lambda: [self._make()])
-            self._handle = self._engine.loop.submit(self._request, notify=_notifier(self._came))
-        while not self._handle.has_ended:
+        _need_no_step(self._engine)
+        handle = self._handle or await self._submitted()
+        while handle is not None and not handle.has_ended:
             self._came.clear()
-            event = self._handle.poll()
+            event = handle.poll()
             if event is not None:
                 return event
-            await self._came.wait()
+            if self._engine.loop.start():
+                await self._came.wait()
+            else:
+                await asyncio.to_thread(handle.wait)
         raise StopAsyncIteration
 
+    async def _submitted(self) -> Handle | None:
+        """Hand the request in, unless it was given up before."""
+        if self._is_given_up:
+            return None
+        (self._request,) = await _made(self._engine, lambda: [self._make()])
+        if self._is_given_up:
+            self._engine.cancel([self._request])
+        self._handle = self._engine.loop.submit(self._request, notify=_notifier(self._came))
+        return self._handle
+
     def cancel(self) -> None:
-        """Give the request up."""
+        """Give the request up, or do not hand it in."""
+        self._is_given_up = True
         if self._handle is not None:
             self._handle.cancel()
 
@@ -246,19 +261,20 @@ def _notifier(came: asyncio.Event) -> Callable[[], None]:
     return notify
 
 
-async def _made(make: Callable[[], list[T]]) -> list[T]:
+async def _made(engine: Engine, make: Callable[[], list[R]]) -> list[R]:
     """Have requests made in another thread; where the task is cancelled meanwhile, they are, too."""
     making = asyncio.get_running_loop().run_in_executor(None, make)
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:
-        making.add_done_callback(lambda done: _give_up(() if done.exception() else done.result()))
+        making.add_done_callback(lambda done: engine.cancel(() if done.exception() else done.result()))
         raise
 
 
-def _give_up(requests: Iterable[Any]) -> None:
-    for request in requests:
-        request.cancel()
+def _need_no_step(engine: Engine) -> None:
+    """Raise ReentryError in a thread that a step of the engine is under way in, which would wait for itself."""
+    with engine.waiting():
+        pass
 
 
 async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
@@ -266,6 +282,7 @@ async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
     done, loop = asyncio.Event(), asyncio.get_running_loop()
     waiter = Waiter(lambda: all(request.is_over for request in requests), lambda: loop.call_soon_threadsafe(done.set))
     try:
+        _need_no_step(engine)
         if engine.loop.start():
             engine.loop.add(waiter)
             if not engine.is_closed:
@@ -274,7 +291,7 @@ async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
             await asyncio.to_thread(engine.complete, requests)  # there is no loop thread: this one makes the steps
     finally:
         engine.loop.discard(waiter)
-        _give_up(requests)
+        engine.cancel(requests)
     for error in (waiter.error, *(request.error for request in requests)):
         if error is not None:
             raise error

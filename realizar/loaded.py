@@ -129,7 +129,17 @@ class LoadedModel:
         """Hand in one prompt or several, each with its params; all of them or none."""
         several = as_prompts(prompts)
         each = params_of_each(params, len(several))
-        return all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+        return self._all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+
+    def _all_or_none(self, requests: Iterable[R]) -> list[R]:
+        """Hand in requests one by one; where one cannot be, cancel those before it."""
+        made: list[R] = []
+        try:
+            made.extend(requests)
+        except BaseException:
+            self.engine.cancel(made)
+            raise
+        return made
 
     def _text_request(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
@@ -162,7 +172,7 @@ class LoadedModel:
         return single, [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
 
     def _score_requests(self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int) -> list[ScoreRequest]:
-        return all_or_none(self.engine.score(*pair, n_top) for pair in pairs)
+        return self._all_or_none(self.engine.score(*pair, n_top) for pair in pairs)
 
     def _ids_of_both(self, prompt: Prompt, continuation: Any) -> tuple[Sequence[int], Sequence[int]]:
         """Return the tokens of a prompt, and of its continuation."""
@@ -185,7 +195,7 @@ class LoadedModel:
         return pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
 
     def _embedding_requests(self, texts: Any) -> list[EmbeddingRequest]:
-        return all_or_none(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
+        return self._all_or_none(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
 
     def _ids(self, prompt: Prompt, is_continued: bool = False) -> Any:
         """Return token ids, or parts without text.
@@ -206,18 +216,6 @@ class LoadedModel:
             else:
                 parts.append(part)
         return parts
-
-
-def all_or_none(requests: Iterable[R]) -> list[R]:
-    """Hand in requests one by one; where one cannot be, cancel those before it."""
-    made: list[R] = []
-    try:
-        made.extend(requests)
-    except BaseException:
-        for request in made:
-            request.cancel()
-        raise
-    return made
 
 
 def _sizes(models: list[Model], params: EngineParams) -> str:

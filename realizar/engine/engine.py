@@ -291,11 +291,18 @@ class Engine:
         try:
             self.wait(lambda: all(request.is_over for request in each))
         finally:
-            for request in each:
-                request.cancel()
+            self.cancel(each)
         for request in each:
             if request.error is not None:
                 raise request.error
+
+    def cancel(self, requests: Iterable[Request]) -> None:
+        """Give up those of some requests that are not over; the loop gives back what they hold."""
+        given_up = [request for request in requests if not request.is_over]
+        for request in given_up:
+            request.cancel()
+        if given_up:
+            self.loop.wake()
 
     def close(self) -> None:
         """Let a step that is under way end, make no more, and close the model.

@@ -320,9 +320,11 @@ class Generation(TextRequest):
             rows = rows[chunk.n_outputs :]
 
     def settle(self) -> None:
-        """Make room where a text fills the context, if it may go on."""
-        if self.params.context_shift:
-            for answer in self.answers:
+        """Give back what texts hold that have ended; make room where one fills the context, if it may go on."""
+        for answer in self.answers:
+            if answer.end is not None and answer.seq.n_computed:
+                answer.free()
+            elif self.params.context_shift:
                 answer.make_room()
 
     def new_events(self) -> list[Event]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from realizar.engine.cache.chunk import Chunk
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
+from realizar.engine.cache.sequence import NO_BLOCK
 from realizar.errors import RealizarError, RequestError, describe_exception
 from realizar.runtime.batch import BLOCK
 
@@ -177,6 +178,11 @@ class Request(ABC):
         seq = self._reads
         return None if seq.encoder_computed else Chunk(seq, len(seq.encoder_tokens), 0, is_encoder_input=True)
 
+    def held_blocks(self, group: int) -> list[int]:
+        """Return the blocks of a cache group that it would give back, as often as it holds each."""
+        seqs = self.seqs + ([] if self._recomputed is None else self._recomputed.trunks)
+        return [block for seq in seqs for block in seq.tables[group] if block != NO_BLOCK]
+
     def next_or_recomputed(self, budget: int) -> list[Chunk]:
         """Return what to compute next: first what a preemption discarded, then `next_chunks`."""
         if self._recomputed is not None:
@@ -189,7 +195,7 @@ class Request(ABC):
     def preempt(self, cost: PreemptionCost) -> None:
         """Give its cache blocks back until `resume`."""
         seqs, cache = self.seqs, self.seq.cache
-        held = [len({block for seq in seqs for block in seq.tables[group]}) for group in range(len(cache.pools))]
+        held = [len(set(self.held_blocks(group))) for group in range(len(cache.pools))]
         n_bytes = cost.n_bytes(held, sum(seq.slot is not None for seq in seqs))
         n_tokens = sum(seq.n_computed for seq in seqs)
         if self._recomputed is not None:

@@ -83,7 +83,7 @@ def test_logits_that_exclude_a_token_are_right(value, ok):
 NO_PROMPTS = [{"a": 1}, {1: 2}, {1, 2}, frozenset(["a"]), b"ab", bytearray(b"ab"), memoryview(b"ab"), {}, set()]
 
 
-@pytest.mark.parametrize("thing", NO_PROMPTS, ids=repr)
+@pytest.mark.parametrize("thing", NO_PROMPTS, ids=lambda thing: f"{type(thing).__name__}-{len(thing)}")
 def test_what_is_no_list_is_no_prompt(thing):
     assert len(as_prompts(thing)) == 1
     assert as_prompts(thing)[0] is thing
