@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import NO_BLOCK
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
-from realizar.engine.cache.sequence import NO_BLOCK
 from realizar.errors import RealizarError, RequestError, describe_exception
 from realizar.runtime.batch import BLOCK
 
