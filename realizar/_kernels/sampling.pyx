@@ -377,10 +377,7 @@ cdef class Candidates:
         self._scan()
 
     cdef int _draw(self, double u) noexcept nogil:
-        """Finds the candidate at the share u of the total: first the block, then the candidate within it.
-
-        Because of rounding, the share may not be reached: then it is the last candidate with a weight above 0.
-        """
+        """Finds the candidate at the share u of the total weight; if rounding misses it, the last one with a weight."""
         cdef double target = u * self.total, below = 0.0, weight
         cdef int b, i, block = 0, chosen = 0, start
         for b in range(self._n_blocks()):

@@ -139,7 +139,7 @@ def test_memory_that_runs_out_while_a_model_is_loaded(monkeypatch, what):
         raise MemoryError
 
     monkeypatch.setattr("realizar.loaded.Engine" if what == "engine" else "realizar.model.record", fail)
-    with pytest.raises(OutOfMemoryError, match=r"loading .*n_seqs=3 of n_ctx=64 tokens were asked for"):
+    with pytest.raises(OutOfMemoryError, match=r"loading .*requested were n_seqs=3 of n_ctx=64 tokens"):
         LLM(LLAMA, n_ctx=64, n_seqs=3)
 
 
