@@ -1,4 +1,4 @@
-"""Backends: what runs plans. Each one binds a plan to its own memory, threads and kernels."""
+"""Backends execute plans. Each one compiles a plan for its own memory, threads and kernels."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def make(params: EngineParams) -> Backend:
-    """Return the backend that the params ask for."""
+    """Return the backend for these params."""
     return CPUBackend(params.n_threads)

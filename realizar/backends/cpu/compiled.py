@@ -1,4 +1,4 @@
-"""CompiledPlan: a bound plan that runs one step after another, and what it holds a batch against."""
+"""CompiledPlan: an executable plan, and the checks of its batches."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
 
 Rows = tuple[int, int]
-"""Where rows lie in the arena: offset in bytes of the first, floats from row to row."""
+"""Rows in the arena: offset of the first in bytes, and distance between rows in floats."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many of each thing that a batch names by number there are.
+    """Upper bounds of the ids in a batch.
 
-    n_positions : rows of the table of learned positions.
-    n_ctx : rows of a sequence for which there are relative position biases.
+    n_positions : number of learned positions.
+    n_ctx : number of rows of a sequence for which there are relative position biases.
     """
 
     n_vocab: int
@@ -35,30 +35,30 @@ class Limits:
 
 
 def _within(name: str, ids: npt.NDArray[np.int32], n: int) -> None:
-    # As unsigned numbers negative ones are the largest: one look is enough.
+    # As unsigned integers, negative ids are the largest: one comparison is enough.
     if ids.size and np.maximum.reduce(ids.view(np.uint32), axis=None) >= n:
         raise ParameterError(f"Batch.{name}: ids must be in [0, {n}); found {ids.min()} to {ids.max()}")
 
 
 class CompiledPlan:
-    """A plan that runs: `run(batch)` computes one step.
+    """An executable plan: `run(batch)` computes one step.
 
     Attributes
     ----------
     plan : Plan
     n_bytes : int
-        Size of the arena that holds the values of a step; pages are touched as far as steps reach.
+        Size of the arena for the values of a step; steps with fewer rows touch fewer pages.
     """
 
     def __init__(
-        self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
+        self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], rows: Mapping[str, Rows],
         overrides: Mapping[str, Rows], limits: Limits,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.n_bytes = arena.nbytes
         self._steps = tuple(steps)
         self._arena = arena
-        self._places = places
+        self._rows = rows
         self._overrides = overrides
         self._limits = limits
         self._reads_encoder = "encoder" in plan.inputs
@@ -76,29 +76,29 @@ class CompiledPlan:
         self, batch: Batch, outputs: Iterable[str] | None = None,
         overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
-        """Computes one step.
+        """Compute one step.
 
         Parameters
         ----------
         batch : Batch
-            As `Batch.check` wants it.
+            Must satisfy `Batch.check`.
         outputs : iterable of str | None
             Which of the plan's outputs to return; all by default.
         overrides : dict of float32 [n, ...] | None
-            One row for each token of the batch, for every value that the plan takes from the caller.
+            One row for each token of the batch, for every override of the plan.
 
         Returns
         -------
         dict of float32 [m, ...]
-            One row for each of `batch.outputs`; views that hold until the next run.
+            One row for each of `batch.outputs`; views that are valid until the next run.
 
         Raises
         ------
         ParameterError
-            If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist; if
-            an override that the plan needs is missing.
+            If the batch needs an unsupported feature, has an invalid token, block or state slot, or an override is
+            missing.
         RealizarError
-            If the system lets no worker threads start.
+            If no worker threads can be started.
         """
         self._check(batch)
         if self._override_shapes:
@@ -112,12 +112,12 @@ class CompiledPlan:
                              batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
                              batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
-            raise RealizarError(f"{error}; ask for fewer n_threads") from error
-        names = self._places if outputs is None else outputs
+            raise RealizarError(f"{error}; use a smaller n_threads") from error
+        names = self._rows if outputs is None else outputs
         return {name: self._output(name, len(batch.outputs)) for name in names}
 
     def _check(self, batch: Batch) -> None:
-        """What the kernels rely on: every id of the batch names something."""
+        """Check the batch against the limits, on which the kernels rely."""
         if batch.embeddings is not None or batch.spans is not None or batch.adapters is not None:
             self._check_parts(batch)
         if len(batch.positions) not in (1, self._n_axes):
@@ -129,9 +129,11 @@ class CompiledPlan:
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
         if self._reads_encoder and batch.seq_source is None:
-            raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
+            raise ParameterError(
+                "Batch.seq_source: this program has cross-attention; the lengths of the encoder inputs are needed"
+            )
         if self._is_whole and batch.seq_past.any():
-            raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
+            raise ParameterError("Batch.seq_past: this program has no KV cache; each step must contain whole sequences")
         if len(batch.block_tables) != len(self._limits.n_blocks):
             groups = len(self._limits.n_blocks)
             raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")
@@ -140,49 +142,55 @@ class CompiledPlan:
         self._check_widths(batch)
 
     def _check_parts(self, batch: Batch) -> None:
-        """Rows that are not tokens seen by tokens before them: each is where it says, and this program takes it."""
+        """Check adapters, embeddings and spans: whether this program supports them, and their shapes."""
         batch.check()
         if batch.adapters is not None and batch.adapters.any():
-            raise ParameterError(f"Batch.adapters: {batch.adapters.max()}; no backend has low-rank adapters yet, so 0")
+            raise ParameterError(
+                f"Batch.adapters: {batch.adapters.max()}; low-rank adapters are not supported yet, use 0"
+            )
         if batch.embeddings is None:
             return
         if "embeddings" not in self.plan.inputs:
             inputs = ", ".join(self.plan.inputs)
-            raise ParameterError(f"Batch.embeddings: this program takes none; what it reads of a step are its {inputs}")
+            raise ParameterError(f"Batch.embeddings: this program does not read them; it reads {inputs}")
         for op in self.plan.ops:
             if "embeddings" in op.spec.reads(op.attrs):
                 (n_embd,), found = self.plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
                 if found != n_embd:
-                    raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
+                    raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program needs {n_embd}")
 
     def _check_widths(self, batch: Batch) -> None:
-        """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
+        """Check that every token that an op stores or reads has a block, also those of encoder inputs."""
         start, source, n_ctx = batch.seq_start, batch.seq_source, self._limits.n_ctx
         own = np.subtract(start[1:], start[:-1], dtype=np.int64) + batch.seq_past
         shortest, longest = np.minimum.reduce(own), np.maximum.reduce(own)
         if longest > n_ctx:
-            raise ParameterError(f"Batch.seq_past: a sequence of {longest} rows; there are biases for {n_ctx}")
+            raise ParameterError(
+                f"Batch.seq_past: a sequence of {longest} rows; relative position biases exist for {n_ctx}"
+            )
         for group, of_source in self._tables:
             least, n, width = shortest, longest, batch.block_tables[group].shape[1]
             if of_source and source is not None:
                 least, n = source.min(), source.max()
             if least < 1:
-                raise ParameterError(f"Batch.seq_source: a source of {least} tokens; at least one is needed")
+                raise ParameterError(f"Batch.seq_source: an encoder input of {least} tokens; at least one is needed")
             if width * BLOCK < n:
-                raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
+                raise ParameterError(
+                    f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a sequence of {n} tokens"
+                )
 
     def _write_overrides(self, n: int, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Write the overrides where the ops of the plan read them."""
+        """Write the overrides to the rows that the plan's ops read."""
         for name, row_shape in self._override_shapes.items():
             shape = (n, *row_shape)
             if name not in overrides or overrides[name].shape != shape:
                 found = f"shape {overrides[name].shape}" if name in overrides else "nothing"
-                raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")
+                raise ParameterError(f"overrides: {name} must have shape {shape}, found {found}")
             offset, ld = self._overrides[name]
             self._block(offset, n, ld)[...] = overrides[name].reshape(n, -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
-        offset, ld = self._places[name]
+        offset, ld = self._rows[name]
         shape = self._shapes[name]
         n = prod(shape)
         return self._block(offset, m, ld)[:, :n].reshape(m, *shape)

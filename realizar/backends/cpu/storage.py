@@ -1,4 +1,4 @@
-"""CPUStorage: the bytes of a KV cache as the attention kernels read them, and of recurrent states."""
+"""CPUStorage: the memory of a KV cache, in the layout of the attention kernels, and of recurrent states."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class LayerCache(NamedTuple):
     """One cache: k and v, each uint8 [n_blocks, n_head_kv, kv_bytes(its type, its head_dim)]; see docs/kernels.md.
 
-    Of kind "latent" they are the same memory: V is a part of K.
+    In a cache of kind "latent" (MLA) they share memory: V is a part of K.
     """
 
     key: str
@@ -37,7 +37,7 @@ class LayerCache(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of both, touched or not; what they share counts once."""
+        """Bytes of K and V, touched or not; shared memory counts once."""
         return self.k.nbytes + (0 if np.shares_memory(self.k, self.v) else self.v.nbytes)
 
 
@@ -51,12 +51,12 @@ class LayerState(NamedTuple):
 class CPUStorage:
     """Arrays for blocks and state slots.
 
-    K is kept transposed inside a block: neither the product with a query nor the sum over values then adds across a
-    vector. The blocks of a head are contiguous: attention reads one head at a time, and a prefetcher would bring in
-    what stands between, a fifth of the speed of decoding.
+    K is transposed within a block, so that neither the product with a query nor the sum over values needs sums across a
+    vector. The blocks of a head are contiguous: attention reads one head at a time, and the prefetcher would otherwise
+    load the heads between, which would cost a fifth of the decoding speed.
 
-    The arrays are not cleared: unused memory takes address space but no RAM. The kernels read only what was written:
-    they skip masked keys, and the state of a sequence begins from zero.
+    The arrays are not cleared: unused memory takes address space but no RAM. The kernels read only written memory: they
+    skip masked keys, and the state of a sequence is initially zero.
 
     Parameters
     ----------
@@ -70,14 +70,14 @@ class CPUStorage:
         In the order of the groups.
     states : list of LayerState
     n_blocks : tuple of int
-        Blocks of each group.
+        Number of blocks of each group.
     kv_type : str or pair of str
-        As in EngineParams.
+        See EngineParams.
 
     Raises
     ------
     ParameterError
-        If there is not that much memory.
+        If there is not enough memory.
     """
 
     def __init__(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> None:
@@ -133,7 +133,7 @@ class CPUStorage:
         return found
 
     def load_blocks(self, group: int, blocks: Sequence[int], saved: Sequence[tuple[Array, Array]]) -> None:
-        """Write what `save_blocks` returned into as many blocks."""
+        """Write the result of `save_blocks` into as many blocks."""
         ids = list(blocks)
         for (_, k, v), (saved_k, saved_v) in zip(self._group(group), saved, strict=True):
             k[ids] = saved_k
@@ -145,7 +145,7 @@ class CPUStorage:
         return [data[slot].copy() for _, data in self.states]
 
     def load_slot(self, slot: int, saved: Sequence[Array]) -> None:
-        """Write what `save_slot` returned into a state slot."""
+        """Write the result of `save_slot` into a state slot."""
         for (_, data), values in zip(self.states, saved, strict=True):
             data[slot] = values
 
@@ -156,16 +156,17 @@ class CPUStorage:
 def _untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return an array in fresh pages, which take no RAM until they are written and are unmapped with the array.
 
-    Pages of its own and no `np.empty`: malloc keeps for itself what it has once been given back (of SmolLM2 250 MiB),
-    and numpy asks for huge pages, so that the first token, with one block in each head's row, would touch most of the
-    cache: of phi-2 2.5 GiB, 0.3 s. Without them a step of Llama-3.2-1B behind 4096 tokens takes 1.4 % longer.
+    Not `np.empty`, for two reasons: malloc does not return freed memory to the system (250 MiB for SmolLM2), and numpy
+    requests huge pages, so that the first token, which writes one block of each head, would touch most of the cache
+    (phi-2: 2.5 GiB, 0.3 s). Without huge pages, a step of Llama-3.2-1B after 4096 tokens takes 1.4 % longer.
     """
     n_bytes = math.prod(shape) * dtype.itemsize
     try:
         pages = _pages(max(n_bytes, 1))
-    except (OSError, OverflowError, ValueError):  # the last two: more bytes than there are addresses
+    except (OSError, OverflowError, ValueError):  # OverflowError, ValueError: beyond the address space
         raise ParameterError(
-            f"the cache needs {n_bytes / 2**30:.1f} GiB in one piece, which cannot be had; ask for less n_ctx or n_seqs"
+            f"the cache needs {n_bytes / 2**30:.1f} GiB in one piece, which cannot be allocated; "
+            "use a smaller n_ctx or n_seqs"
         ) from None
     return np.frombuffer(pages, np.uint8, n_bytes).view(dtype).reshape(shape)
 
@@ -173,4 +174,4 @@ def _untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def _pages(n_bytes: int) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(-1, n_bytes)
-    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a child of fork() has its own
+    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a child of fork() has its own copy
