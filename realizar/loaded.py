@@ -1,4 +1,4 @@
-"""LoadedModel: a model and its engine, and how what is asked for becomes requests; the base of LLM and AsyncLLM."""
+"""LoadedModel: a model with its engine, which converts arguments to requests; the base of LLM and AsyncLLM."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ ToolChoice = Literal["auto", "none", "required"] | Mapping[str, Any]
 R = TypeVar("R", bound="Request")
 
 DEFAULT = SamplingParams()
-"""What a request gets that names no params."""
+"""The params of a request without params."""
 
 
 class LoadedModel:
-    """A model, ready for requests; `LLM` and `AsyncLLM` say how they are waited for. Parameters and errors: `LLM`."""
+    """A loaded model that makes requests; `LLM` and `AsyncLLM` run them. Parameters and errors: see `LLM`."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class LoadedModel:
 
     @property
     def engine(self) -> Engine:
-        """The engine, for tools that need more than text.
+        """The engine, for tools that need its internals.
 
         Raises
         ------
@@ -89,17 +89,17 @@ class LoadedModel:
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:
-        """Fields of `SamplingParams` for which the model's file has values: those of requests that leave them unset."""
+        """The model file's defaults for fields of `SamplingParams`, used by requests that leave them unset."""
         return self.engine.sampling_defaults
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; built when first used."""
+        """The model's tokenizer, built at first use."""
         return self.engine.model.tokenizer
 
     @property
     def n_ctx(self) -> int:
-        """Tokens that one sequence may have."""
+        """Maximum number of tokens of a sequence (context length)."""
         return self.engine.n_ctx
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
@@ -109,9 +109,9 @@ class LoadedModel:
         ----------
         text : str
         add_special : bool
-            Add BOS and EOS where the model wants them.
+            Add BOS and EOS if the model expects them.
         parse_special : bool
-            Read the names of special tokens as these tokens; never do it with text of a stranger.
+            Convert names of special tokens to these tokens; never do this with untrusted text.
         """
         return self.tokenizer.encode(text, add_special, parse_special)
 
@@ -120,13 +120,13 @@ class LoadedModel:
         return self.tokenizer.decode(token_ids, skip_special)
 
     def stats(self) -> EngineStats:
-        """Return what the engine is doing and has done: requests, cache, tokens, seconds."""
+        """Return the engine's statistics: requests, cache, tokens, seconds."""
         return self.engine.stats()
 
     def _text_requests(
         self, prompts: Any, params: SamplingParams | Sequence[SamplingParams], priority: int
     ) -> list[TextRequest]:
-        """Hand in one prompt or several, each with its params; all of them or none."""
+        """Submit the requests of one or several prompts, each with its params; all of them or none."""
         several = as_prompts(prompts)
         each = params_of_each(params, len(several))
         return self._all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
@@ -151,9 +151,11 @@ class LoadedModel:
     def _streamed(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
     ) -> TextRequest:
-        """Hand in a prompt whose one text is to be streamed."""
-        if isinstance(params, SamplingParams) and params.n_texts > 1:
-            raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
+        """Submit a request whose completion is streamed."""
+        if isinstance(params, SamplingParams) and params.n_sequences > 1:
+            raise ParameterError(
+                f"{params.n_sequences} completions cannot be one stream; use generate or events, or n=1"
+            )
         return self._text_request(prompt, params, priority, tools)
 
     @cached_property
@@ -162,12 +164,12 @@ class LoadedModel:
 
     def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None) -> LogitsRequest:
         if decoder_tokens is None:
-            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine refuses text
+            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine rejects text
             return self.engine.logits(ids)
         return self.engine.logits(decoder_tokens, source=token_ids)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
-        """Return whether a single text is to be scored, and the tokens of the prompt with those of each text."""
+        """Return whether `continuation` is a single one, and (prompt tokens, continuation tokens) for each one."""
         single = not isinstance(continuation, list) or all(isinstance(item, Integral) for item in continuation)
         return single, [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
 
@@ -219,6 +221,6 @@ class LoadedModel:
 
 
 def _sizes(models: list[Model], params: EngineParams) -> str:
-    """What was asked for when memory ran out, as far as it is known by then."""
+    """Return the requested sizes, for the error message of exhausted memory."""
     asked = "".join(f"{m.file.path.name} has {m.file.n_bytes / 2**20:.1f} MiB; " for m in models)
-    return f"{asked}n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens were asked for; ask for less, or load='mmap'"
+    return f"{asked}requested were n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens; use less, or load='mmap'"

@@ -1,4 +1,4 @@
-"""AsyncLLM over a model that is made up: the same answers as LLM, awaited or iterated over."""
+"""AsyncLLM on a fake model: the same results as LLM, awaited or iterated over."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ def made(**params):
 
 
 def run(ask, **params):
-    """Run ask(llm), a coroutine function, and see that nothing is left behind."""
+    """Run the coroutine function ask(llm), and check that no request is left."""
 
     async def main():
         async with made(**params) as llm:
@@ -46,7 +46,7 @@ def run(ask, **params):
     return asyncio.run(main())
 
 
-def test_the_same_results_as_the_other_llm(model):
+def test_the_same_results_as_llm(model):
     async def ask(llm):
         return (
             [c.text for c in await llm.generate(["abc", [4, 5]], GREEDY)],
@@ -141,7 +141,7 @@ def test_an_error_in_a_request(model):
     assert run(ask) == "length"
 
 
-def test_a_cancelled_task_gives_its_request_up(model):
+def test_a_cancelled_task_cancels_its_request(model):
     async def ask(llm):
         stream = llm.stream("abc", LONG)
         await anext(stream)
@@ -225,7 +225,7 @@ def test_where_no_thread_can_be_started_those_who_wait_step(model, monkeypatch):
     assert len(text) == 6
 
 
-def test_close_ends_what_waits(model):
+def test_close_ends_waiting_requests(model):
     async def main():
         llm = made()
         stream = llm.stream("abc", LONG)

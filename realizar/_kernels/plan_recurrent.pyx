@@ -1,4 +1,4 @@
-"""Ops that carry a state from token to token, appended to a Program; and the scan alone, for tests."""
+"""Recurrent ops, appended to a Program; and the selective scan alone, for tests."""
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc
@@ -11,7 +11,7 @@ from realizar._kernels.table cimport RZ_SCAN_TILE, kernels, rz_kernels, rz_scan_
 
 
 cdef set_state(Program program, rz_op *op, state, tuple shape):
-    """Gives an op its state: float32 [n_slots, *shape]."""
+    """Sets the state of an op: float32 [n_slots, *shape]."""
     if state.shape[1:] != shape or state.dtype != np.float32 or not state.flags.c_contiguous:
         raise ValueError(f"state of shape {state.shape} {state.dtype}: {shape} float32 a slot expected")
     op.state, op.state_stride = <char *> <uintptr_t> state.ctypes.data, state.strides[0]
@@ -19,7 +19,7 @@ cdef set_state(Program program, rz_op *op, state, tuple shape):
 
 
 def in_tiles(a):
-    """float32 [n_channel, n_state] as the scan reads it: [n_state][channels of the tile], tile after tile."""
+    """Return float32 [n_channel, n_state] in the scan's layout: [n_state][channels of the tile], tile after tile."""
     return np.concatenate([a[c : c + RZ_SCAN_TILE].T.reshape(-1) for c in range(0, len(a), RZ_SCAN_TILE)])
 
 
@@ -72,7 +72,7 @@ def selective_scan(x, dt, b, c, a, d, state, dt_bias=None, str isa=None):
     a : float32 [n_head, n_state or 1]
     d : float32 [n_head]
     state : float32 [n_channel * n_state]
-        In tiles; changed in place.
+        In the layout of `in_tiles`; changed in place.
     dt_bias : float32 [n_head], optional
     isa : str, optional
         ISA level of the kernel; the current one by default.

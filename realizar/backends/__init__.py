@@ -1,4 +1,4 @@
-"""Backends: what runs plans. Each one compiles a plan for its own memory, threads and kernels (docs/backends.md)."""
+"""Backends execute plans. Each one compiles a plan for its own memory, threads and kernels (docs/backends.md)."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": 
 
 
 def make(params: EngineParams) -> Backend:
-    """Return the backend that the params ask for."""
+    """Return the backend for these params."""
     return BACKENDS[params.backend](params)

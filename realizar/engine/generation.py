@@ -262,7 +262,7 @@ class Generation(TextRequest):
         tools: ToolUse | None = None,
     ) -> None:  # fmt: skip
         super().__init__(seq, params)
-        chains = (sampler if i == 0 else sampler.reset_copy() for i in range(params.n_texts))
+        chains = (sampler if i == 0 else sampler.reset_copy() for i in range(params.n_sequences))
         self.answers = [
             Answer(seq, params, chain, tokenizer, self.max_tokens, i, tools) for i, chain in enumerate(chains)
         ]

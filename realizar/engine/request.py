@@ -271,7 +271,7 @@ class TextRequest(Request):
         most = 2**31 - 1 if params.context_shift else seq.cache.n_ctx
         self.max_tokens = most if params.max_tokens is None else params.max_tokens
         super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
-        self.n_seqs_max = params.n_texts * len(seq.together)
+        self.n_seqs_max = params.n_sequences * len(seq.together)
         if params.max_time is not None:
             self.deadline = time.perf_counter() + params.max_time
         self._n_prompts = [own.n_tokens for own in seq.together]
@@ -282,7 +282,7 @@ class TextRequest(Request):
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that its texts hold at most."""
-        cache, n_encoder, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_texts
+        cache, n_encoder, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_sequences
         each = (
             cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_encoder, n_texts, n)
             for n in self._n_prompts

@@ -189,9 +189,9 @@ def test_a_step_that_would_look_beyond_its_tables_is_refused(t5):
     narrow = tuple(table[:, :1].copy() for table in batch.block_tables)
     one = np.ones(2, np.int32)
     for changed, says in (
-        (replace(batch, block_tables=narrow, seq_source=one), "1 blocks of 16 for a text of 20 tokens"),
-        (replace(batch, seq_source=(N_CTX + 1) * one), "8 blocks of 16 for a text of 129 tokens"),
-        (replace(batch, seq_source=0 * one), "a source of 0 tokens"),
+        (replace(batch, block_tables=narrow, seq_source=one), "1 blocks of 16 for a sequence of 20 tokens"),
+        (replace(batch, seq_source=(N_CTX + 1) * one), "8 blocks of 16 for a sequence of 129 tokens"),
+        (replace(batch, seq_source=0 * one), "an encoder input of 0 tokens"),
     ):
         with pytest.raises(ParameterError, match=says):
             session.compiled.run(changed)

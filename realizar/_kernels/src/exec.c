@@ -1,4 +1,4 @@
-/* The walk over a bound plan: every worker takes items of each op until none is left, then waits for the others. */
+/* Executes a bound plan: for each op, every worker takes items until none is left, then waits for the others. */
 #include "realizar/worker.h"
 
 static const struct rz_op_run OPS[RZ_N_OPS] = {

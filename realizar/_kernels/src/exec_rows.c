@@ -12,7 +12,7 @@ static void look_up(struct rz_worker *w, const struct rz_op *op, size_t t, size_
     w->kernels->format[op->embed_format].dequantize(table->data + row * table->stride, op->n, rz_row(op->y, t));
 }
 
-/* Rows that come as embeddings enter as they are; the factor belongs to the table. */
+/* Embedding inputs are copied unchanged; the factor applies only to rows of the table. */
 void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const struct rz_batch *b = w->batch;

@@ -29,7 +29,7 @@
 const struct rz_kernels rz_scalar = {
     .name = "scalar",
 
-    /* dequantize, gemv, gemm, matmul_f32: one product serves both shapes here */
+    /* dequantize, gemv, gemm, matmul_f32: one function is used for gemv and gemm */
     .format[RZ_F32] = {f32_dequantize, f32_matmul, f32_matmul, f32_matmul},
     .format[RZ_F16] = {f16_dequantize, f16_matmul, f16_matmul, f16_matmul},
     .format[RZ_BF16] = {bf16_dequantize, bf16_matmul, bf16_matmul, bf16_matmul},
