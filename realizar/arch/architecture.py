@@ -232,6 +232,8 @@ class Architecture(ABC):
     def hparams(self, md: ArchMetadata) -> HParams:
         """Read the hyperparameters from the metadata.
 
+        A file whose layers all have experts may lack the width of a dense feed-forward; then `n_ff` is an expert's.
+
         Raises
         ------
         GGUFError
@@ -249,7 +251,8 @@ class Architecture(ABC):
         return HParams(
             n_layer=n_layer,
             n_embd=n_embd,
-            n_ff=greatest.get("n_ff") or md.positive("feed_forward_length"),
+            n_ff=greatest.get("n_ff")
+            or md.positive("feed_forward_length", md.integer("expert_feed_forward_length", 0) or None),
             n_vocab=md.n_vocab(),
             n_ctx_train=md.positive("context_length"),
             n_head=n_head,

@@ -107,6 +107,12 @@ def rotate(g: Graph, hp: Any, style: str, q: Value, k: Value, factors: Any = Non
     return g.rope(q, **rope), g.rope(k, **rope)
 
 
+def l2_norm(g: Graph, x: Value, eps: float, scale: float = 1.0) -> Value:
+    """scale * x / sqrt(sum(x^2) + eps) over the last dimension."""
+    n = x.shape[-1]
+    return g.scale(g.rms_norm(x, None, eps=eps / n), scale * n**-0.5)
+
+
 def gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: Any = None) -> Value:
     """Grouped-query attention with rotary embedding (https://arxiv.org/abs/2305.13245)."""
     q, k, v = qkv(g, h, blk, hp)

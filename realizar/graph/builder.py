@@ -9,6 +9,7 @@ from realizar.errors import GraphError
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
 from realizar.graph.plugin_ops import check_node, output_shapes
+from realizar.graph.recurrent import RecurrentOps
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Graph(DeprecatedNames):
+class Graph(RecurrentOps, DeprecatedNames):
     """The equations of one program, recorded by calling the methods below.
 
     Every method takes and returns `Value`s, whose shapes leave out the leading token dimension, and raises
@@ -351,43 +352,3 @@ class Graph(DeprecatedNames):
         pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,
                          bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip
-
-    def state(self, layer: int, shape: Shape, name: str = "state") -> State:
-        """Declare a recurrent state of layer `layer`: a float32 array of this shape for each sequence, initially zero.
-
-        A layer with several states gives each a name.
-        """
-        state = State(layer, shape, name)
-        if state.key in self.states:
-            raise GraphError(f"state: layer {layer} has already declared {name!r}")
-        self.states[state.key] = state
-        return state
-
-    def causal_conv1d(self, x: Value, weight: WeightLike, state: State) -> Value:
-        """Depthwise causal convolution over the tokens: y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + b[c].
-
-        weight: (n_channel, n_tap), with b if the file has it; state: (n_tap - 1, n_channel), the previous rows of x.
-        """
-        n_channel, n_tap = weight.shape
-        if state.shape != (n_tap - 1, n_channel):
-            raise GraphError(f"causal_conv1d: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
-        pair = (weight.tensor, weight.shape)
-        return self.emit("causal_conv1d", [x], [weight.name], [pair], state=state.key,
-                         bias=(weight.bias,))[0]  # fmt: skip
-
-    def selective_scan(
-        self, x: Value, dt: Value, b: Value, c: Value, *, a: WeightLike, d: WeightLike, state: State,
-        dt_bias: WeightLike | None = None,
-    ) -> Value:  # fmt: skip
-        """h[t] = exp(dt a) h[t - 1] + dt x b and y[t] = c h[t] + d x, with dt = softplus(dt + dt_bias): (n_channel,).
-
-        x: (n_channel,), in heads that share a dt: (n_head,); b, c: (n_group * n_state,), each group for n_head /
-        n_group heads; d, dt_bias: n_head elements; state: (n_channel, n_state). a is (n_head, 1), one decay for all
-        states of a head (Mamba 2, https://arxiv.org/abs/2405.21060), or (n_channel, n_state) with heads of one channel
-        and one group (Mamba, https://arxiv.org/abs/2312.00752).
-        """
-        if len(state.shape) != 2 or state.shape[:1] != x.shape:
-            raise GraphError(f"selective_scan: state {state.shape} for {x.shape} channels; it is (n_channel, n_state)")
-        pairs = [(weight.tensor, weight.shape) for weight in (a, d, dt_bias) if weight is not None]
-        return self.emit("selective_scan", [x, dt, b, c], [f"blk.{state.layer}.scan"], pairs, state=state.key,
-                         n_state=state.shape[1])[0]  # fmt: skip

@@ -274,6 +274,27 @@ def _selective_scan(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [y.reshape(len(y), -1)]
 
 
+def _decay(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    a, bias = (inputs.tensors[name].floats().astype(np.float64).reshape(-1) for name in node.weights)
+    a, bound = np.repeat(a, x[0].shape[1] // len(a)), node.attrs["bound"]
+    return [np.exp(bound * activations.sigmoid(a * (x[0] + bias)) if bound else a * np.logaddexp(0, x[0] + bias))]
+
+
+def _delta_rule(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    q, k, v, decay, beta = (array.astype(np.float64) for array in x)
+    n_head, n_head_k = v.shape[1], k.shape[1]
+    heads = np.arange(n_head) % n_head_k if node.attrs["tiled"] else np.arange(n_head) // (n_head // n_head_k)
+    q, k, decay = q[:, heads], k[:, heads], decay.reshape(len(v), n_head, 1, -1)
+    s = np.zeros(node.attrs["shape"])
+    y = np.empty_like(v)
+    for t in range(len(v)):
+        s = s * decay[t]
+        u = beta[t, :, None] * (v[t] - np.einsum("hvk,hk->hv", s, k[t]))
+        s = s + u[:, :, None] * k[t, :, None, :]
+        y[t] = np.einsum("hvk,hk->hv", s, q[t])
+    return [y]
+
+
 DEFINITIONS: dict[str, Definition] = {
     "embed": _embed,
     "linear": _linear,
@@ -300,6 +321,8 @@ DEFINITIONS: dict[str, Definition] = {
     "cross_attention": _cross_attention,
     "causal_conv1d": _causal_conv1d,
     "selective_scan": _selective_scan,
+    "decay": _decay,
+    "delta_rule": _delta_rule,
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
     ],
