@@ -1,4 +1,4 @@
-"""Llama and its variants: llama (Llama, Mistral, Mixtral), smollm3, granite, olmo2, olmoe, stablelm and starcoder2."""
+"""Llama and its variants: llama (Llama, Mistral, Mixtral), smollm3, olmo2, olmoe, stablelm and starcoder2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,15 +34,8 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Names, llama3_factors, number, permuted, rope_dims, windows
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS, PERMUTED, rope_dims, windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
-
-# Checkpoints use rope style "neox" (halves), files of these architectures "norm" (pairs).
-PERMUTED: Names = {
-    "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", permuted("n_head")),
-    "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", permuted("n_head_kv")),
-    "rope_freqs": llama3_factors,
-}
 
 
 class Llama(Architecture):
@@ -81,7 +74,7 @@ class Llama(Architecture):
 
 
 def llama_tensors(hp: HParams) -> WeightTable:
-    """The tensors that Llama, SmolLM3 and Granite share."""
+    """The tensors that Llama and SmolLM3 share."""
     return {
         **embedding_tensors(hp.n_vocab, hp.n_embd),
         **gqa_tensors(hp, bias=None, output_bias=None),
@@ -112,66 +105,6 @@ class SmolLM3(Architecture):
             x = x + g.linear(a, blk.attn_output)
             x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
-
-
-@dataclass(frozen=True)
-class GraniteHParams(HParams):
-    """The hyperparameters of Granite: the four multipliers, and whether q and k are rotated."""
-
-    embedding_scale: float
-    residual_scale: float
-    attention_scale: float
-    logit_scale: float
-    rotated: bool
-
-
-class Granite(Architecture):
-    """Granite 3 and 4 (https://arxiv.org/abs/2408.13359): Llama with multipliers, as maximal update parametrization."""
-
-    name = "granite"
-    checkpoint = Checkpoint(
-        classes=("GraniteForCausalLM",),
-        names=PERMUTED,
-        keys={
-            "rope.dimension_count": rope_dims,
-            "attention.scale": number("attention_multiplier"),
-            "embedding_scale": number("embedding_multiplier"),
-            "residual_scale": number("residual_multiplier"),
-            "logit_scale": number("logits_scaling"),
-        },
-    )
-
-    def hparams(self, md: ArchMetadata) -> GraniteHParams:
-        """The hyperparameters of this model."""
-        hp = super().hparams(md)
-        return GraniteHParams(
-            **vars(hp),
-            embedding_scale=md.between("embedding_scale", 1e-6, 1e6, 1.0),
-            residual_scale=md.between("residual_scale", 1e-6, 1e6, 1.0),
-            attention_scale=md.between("attention.scale", 1e-6, 1e6, hp.head_dim**-0.5),
-            logit_scale=md.between("logit_scale", 1e-6, 1e6, 1.0),
-            rotated=md.boolean("rope.scaling.finetuned", True),
-        )
-
-    def tensors(self, hp: GraniteHParams) -> WeightTable:
-        """As Llama; no frequency factors without rotary embedding."""
-        return {**llama_tensors(hp), **(rope_tensors(hp) if hp.rotated else {})}
-
-    def ignored(self, md: ArchMetadata, hp: GraniteHParams) -> Sequence[str]:
-        """Frequency factors too, if the model has no rotary embedding."""
-        return (*super().ignored(md, hp), *(() if hp.rotated else ("rope_*",)))
-
-    def build(self, g: Graph, w: Weights, hp: GraniteHParams) -> Value:
-        """x += r * attention(norm(x)); x += r * ffn(norm(x))."""
-        x = g.embed(w.token_embd) * hp.embedding_scale
-        for i, blk in enumerate(w.blk):
-            q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
-            if hp.rotated:
-                q, k = rotate(g, hp, "norm", q, k, rope_factors(w, hp))
-            a = g.attention(q, k, v, layer=i, scale=hp.attention_scale, window=hp.window)
-            x = x + g.linear(a, blk.attn_output) * hp.residual_scale
-            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk) * hp.residual_scale
-        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output) * (1.0 / hp.logit_scale)
 
 
 @dataclass(frozen=True)
@@ -354,4 +287,4 @@ class StarCoder2(Architecture):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Llama, SmolLM3, Granite, Olmo2, OlmoE, StableLM, StarCoder2]
+    return [Llama, SmolLM3, Olmo2, OlmoE, StableLM, StarCoder2]

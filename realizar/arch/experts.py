@@ -78,13 +78,19 @@ def routed_hparams(
 ) -> RoutedHParams:
     """Add the hyperparameters of experts; `gating`, `normalize` and the width `n_ff` are for files without their keys.
 
-    With sigmoid gating, groups of experts are scored by their best two, else by the best one, as in DeepSeek V3 and V2.
+    In a file without experts, all layers are dense. With sigmoid gating, a group of experts counts as much as its best
+    two, else as its best one, as in DeepSeek V3 and V2.
 
     Raises
     ------
     GGUFError
         If a key is missing or has an invalid value.
     """
+    if not md.integer("expert_count", 0):
+        return RoutedHParams(
+            **vars(hp), n_expert=0, n_expert_used=0, n_ff_expert=0, expert_scale=1.0, n_dense=hp.n_layer, n_ff_shared=0,
+            routing={},
+        )  # fmt: skip
     experts = expert_hparams(hp, md, n_ff)
     default = next(number for number, name in GATINGS.items() if name == gating)
     number = md.integer("expert_gating_func", 0) or default  # 0: not set
@@ -124,10 +130,10 @@ def expert_ffn(g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", 
 
 
 def shared_tensors(n_embd: int, n_ff: int) -> WeightTable:
-    """The tensors of `shared_ffn`; none if `n_ff` is 0."""
-    up, down = Weight((n_ff, n_embd)), Weight((n_embd, n_ff))
-    table = {"blk.{i}.ffn_gate_shexp": up, "blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
-    return table if n_ff else {}
+    """The tensors of `shared_ffn`; `ffn_up_shexp` may be fused, with the gate rows first."""
+    parts = {"ffn_gate_shexp": n_ff, "ffn_up_shexp": n_ff}
+    up, down = Weight((2 * n_ff, n_embd), parts=parts), Weight((n_embd, n_ff))
+    return {"blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
 
 
 def shared_ffn(g: Graph, x: Value, blk: Any) -> Value:
@@ -135,14 +141,17 @@ def shared_ffn(g: Graph, x: Value, blk: Any) -> Value:
     return g.linear(g.silu(g.linear(x, blk.ffn_gate_shexp)) * g.linear(x, blk.ffn_up_shexp), blk.ffn_down_shexp)
 
 
-def routed_tensors(hp: RoutedHParams) -> WeightTable:
+def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:
     """The tensors of `routed_ffn`: dense feed-forwards in the first layers, then experts, shared ones among them.
 
-    A bias for the choice of experts is optional.
+    A bias for the choice of experts is optional; `bias` is that of the dense feed-forwards.
     """
     choice = Weight((hp.n_expert,), suffix=".bias", optional=True)
-    experts = {**expert_tensors(hp), "blk.{i}.exp_probs_b": choice, **shared_tensors(hp.n_embd, hp.n_ff_shared)}
-    dense, table = swiglu_tensors(hp.n_embd, hp.n_ff), {}
+    experts = {**expert_tensors(hp), "blk.{i}.exp_probs_b": choice}
+    if hp.n_ff_shared:
+        experts.update(shared_tensors(hp.n_embd, hp.n_ff_shared))
+    dense: WeightTable = swiglu_tensors(hp.n_embd, hp.n_ff, bias)
+    table: WeightTable = {}
     for i in range(hp.n_layer):
         table.update(layer_tensors(i, dense if i < hp.n_dense else experts))
     return table

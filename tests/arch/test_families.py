@@ -9,13 +9,28 @@ from tests.isa import LEVELS
 
 EXPERTS = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256}
 LFM2 = {"shortconv.l_cache": 3, "attention.head_count_kv": [0, 2]}
+GRANITE = {"embedding_scale": 12.0, "residual_scale": 0.22, "attention.scale": 0.2, "logit_scale": 8.0}
+MAMBA2 = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8}
 
 # Test name -> architecture, keys in addition to those of `tiny_metadata`.
 FAMILIES = {
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
-}
+    "granitemoe": ("granitemoe", {**GRANITE, **EXPERTS, "expert_shared_feed_forward_length": 256}),
+    "granite_swa": (
+        "granite_swa",
+        {**GRANITE, "attention.sliding_window": 16, "attention.sliding_window_pattern": [True, False],
+         "attention.rope_pattern": [False, True]},
+    ),
+    "granitehybrid": (
+        "granitehybrid",
+        {**GRANITE, **MAMBA2, **EXPERTS, "attention.head_count_kv": [0, 2], "rope.scaling.finetuned": False},
+    ),
+    "granitehybrid without experts": (
+        "granitehybrid", {**MAMBA2, "attention.head_count_kv": [0, 2], "rope.dimension_count": 32},
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -51,6 +51,8 @@ DEEPSEEK = {
     "num_key_value_heads": 4,
 }  # fmt: skip
 
+MAMBA2 = {"mamba_n_heads": 8, "mamba_d_state": 16, "mamba_n_groups": 2}
+GRANITE_MOE = {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2, "shared_intermediate_size": 80}
 LFM2 = {"layer_types": ["conv", "full_attention", "conv"], "norm_eps": 1e-5}
 
 # Test name -> transformers class, configuration in addition to SIZES.
@@ -110,5 +112,27 @@ FAMILIES = {
     "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
     "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
     "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
+    "granitemoe": (
+        "GraniteMoeForCausalLM",
+        {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": True},
+    ),
+    "granitemoe-shared": ("GraniteMoeSharedForCausalLM", GRANITE_MOE),
+    "granite_swa": ("GraniteSWAForCausalLM", {**GRANITE, "sliding_window": 16}),
+    "granite_swa-moe": ("GraniteMoeSWAForCausalLM", {**GRANITE_MOE, "sliding_window": 16}),
+    "granitehybrid": (
+        "GraniteMoeHybridForCausalLM",
+        {**GRANITE_MOE, **MAMBA2, "layer_types": ["linear_attention", "full_attention", "linear_attention"]},
+    ),
+    "granitehybrid-dense": (
+        "GraniteMoeHybridForCausalLM",
+        {
+            **GRANITE_MOE,
+            **MAMBA2,
+            "num_local_experts": 0,
+            "position_embedding_type": "rope",
+            "layer_types": ["linear_attention", "full_attention", "full_attention"],
+        },
+    ),
+    "bamba": ("BambaForCausalLM", {**MAMBA2, "attn_layer_indices": [1], "mlp_bias": True}),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }
