@@ -14,6 +14,7 @@ MAMBA2 = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ss
 
 # Test name -> architecture, keys in addition to those of `tiny_metadata`.
 FAMILIES = {
+    "minimax-m2": ("minimax-m2", {**EXPERTS, "rope.dimension_count": 16}),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),

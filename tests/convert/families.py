@@ -109,6 +109,10 @@ FAMILIES = {
         {**DEEPSEEK, "q_lora_rank": None, "topk_method": "greedy", "n_group": None, "topk_group": None},
     ),
     "deepseek3": ("DeepseekV3ForCausalLM", {**DEEPSEEK, "q_lora_rank": 24, "n_group": 2, "topk_group": 1}),
+    "minimax-m2": (
+        "MiniMaxM2ForCausalLM",
+        {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "rotary_dim": 16},
+    ),
     "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
     "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
     "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
