@@ -14,6 +14,12 @@ MAMBA2 = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ss
 
 # Test name -> architecture, keys in addition to those of `tiny_metadata`.
 FAMILIES = {
+    "ernie4_5": ("ernie4_5", {}),
+    "ernie4_5-moe": (
+        "ernie4_5-moe",
+        {**EXPERTS, "block_count": 4, "leading_dense_block_count": 1, "interleave_moe_layer_step": 2,
+         "expert_shared_count": 1},
+    ),
     "minimax-m2": ("minimax-m2", {**EXPERTS, "rope.dimension_count": 16}),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),

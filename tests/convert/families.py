@@ -109,6 +109,11 @@ FAMILIES = {
         {**DEEPSEEK, "q_lora_rank": None, "topk_method": "greedy", "n_group": None, "topk_group": None},
     ),
     "deepseek3": ("DeepseekV3ForCausalLM", {**DEEPSEEK, "q_lora_rank": 24, "n_group": 2, "topk_group": 1}),
+    "ernie4_5": ("Ernie4_5ForCausalLM", {"head_dim": 32}),
+    "ernie4_5-moe": (
+        "Ernie4_5_MoeForCausalLM",
+        {"moe_num_experts": 4, "moe_k": 2, "moe_num_shared_experts": 1, "moe_intermediate_size": 48},
+    ),
     "minimax-m2": (
         "MiniMaxM2ForCausalLM",
         {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "rotary_dim": 16},
