@@ -118,6 +118,15 @@ FAMILIES = {
         "MiniMaxM2ForCausalLM",
         {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "rotary_dim": 16},
     ),
+    "exaone4": (
+        "Exaone4ForCausalLM",
+        {"sliding_window": None, "layer_types": ["full_attention"] * 3, "rope_parameters": LLAMA3},
+    ),
+    "exaone4-windows": ("Exaone4ForCausalLM", {"num_hidden_layers": 4, "sliding_window": 16}),
+    "exaone-moe": (
+        "ExaoneMoeForCausalLM",
+        {**EXPERTS, "num_hidden_layers": 4, "head_dim": 32, "sliding_window": 16},
+    ),
     "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
     "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
     "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
