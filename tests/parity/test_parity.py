@@ -79,7 +79,7 @@ def test_int8(path):
     name = path.stem.removeprefix("model-")
     if name in cases.FLOAT_TYPES:
         pytest.skip("float weights meet float activations: test_f32 holds them to the tighter bound")
-    want, factor = exact(path)[0], 1.25 if path.parent.name in cases.DEEP else 1.1
+    want, factor = exact(path)[0], 1.25 if path.parent.name in cases.NOISY else 1.1
     assert error(path, logits(path, "int8", "f16"), want) <= factor * error(path, llama_cpp(path), want)
 
 
