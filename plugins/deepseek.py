@@ -18,7 +18,7 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, norm_tensors
-from realizar.arch.checkpoint import Array, Config, rope_parameters
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, rope_parameters
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
 
@@ -92,10 +92,7 @@ class DeepSeek2(Architecture):
             "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
             "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
             "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
-            "blk.{i}.exp_probs_b": "layers.{i}.mlp.gate.e_score_correction_bias",
-            "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_experts.gate_proj",
-            "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
-            "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
+            **ROUTED_NAMES,
         },
         keys={
             "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
@@ -107,14 +104,8 @@ class DeepSeek2(Architecture):
             "attention.kv_lora_rank": "kv_lora_rank",
             "rope.dimension_count": "qk_rope_head_dim",
             "rope.scaling.yarn_log_multiplier": log_multiplier,
-            "leading_dense_block_count": "first_k_dense_replace",
-            "expert_feed_forward_length": "moe_intermediate_size",
-            "expert_shared_count": "n_shared_experts",
+            **ROUTED_KEYS,
             "expert_gating_func": gating,
-            "expert_group_count": "n_group",
-            "expert_group_used_count": "topk_group",
-            "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
-            "expert_weights_norm": lambda config: bool(config.get("norm_topk_prob")),
         },
     )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -33,6 +32,8 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_ffn,
     swiglu_tensors,
+    wide_normed_qkv,
+    wide_normed_qkv_tensors,
 )
 from realizar.arch.checkpoint import MIXTRAL_EXPERTS, PERMUTED, rope_dims, windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
@@ -140,7 +141,7 @@ class Olmo2(Architecture):
         """Separate q, k, v with their norms; SwiGLU."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
-            **olmo_qkv_tensors(hp),
+            **wide_normed_qkv_tensors(hp),
             **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
@@ -149,30 +150,13 @@ class Olmo2(Architecture):
         """x += norm(attention(x)); x += norm(ffn(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            q, k, v = olmo_qkv(g, x, blk, hp)
+            q, k, v = wide_normed_qkv(g, x, blk, hp)
             q, k = rotate(g, hp.windows.rotation(hp, i), "neox", q, k)
             a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.windows[i])
             a = g.linear(a, blk.attn_output)
             x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)
             x = x + g.rms_norm(swiglu_ffn(g, x, blk), blk.post_ffw_norm, eps=hp.norm_eps)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
-
-
-def olmo_qkv(g: Graph, h: Value, blk: Any, hp: HParams) -> tuple[Value, Value, Value]:
-    """The heads of q, k and v, with q and k normalized over their whole width."""
-    q = g.rms_norm(g.linear(h, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps)
-    k = g.rms_norm(g.linear(h, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps)
-    return g.heads(q, hp.n_head), g.heads(k, hp.n_head_kv), g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
-
-
-def olmo_qkv_tensors(hp: HParams) -> WeightTable:
-    """The tensors of `olmo_qkv`, and the output of attention."""
-    q_norm, k_norm = Weight((hp.n_head * hp.head_dim,)), Weight((hp.n_head_kv * hp.head_dim,))
-    return {
-        **qkv_tensors(hp, bias=None, output_bias=None),
-        "blk.{i}.attn_q_norm": q_norm,
-        "blk.{i}.attn_k_norm": k_norm,
-    }
 
 
 class OlmoE(Architecture):
@@ -193,7 +177,7 @@ class OlmoE(Architecture):
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **olmo_qkv_tensors(hp),
+            **wide_normed_qkv_tensors(hp),
             **expert_tensors(hp),
         }
 
@@ -201,7 +185,7 @@ class OlmoE(Architecture):
         """x += attention(norm(x)); x += experts(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            q, k, v = olmo_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            q, k, v = wide_normed_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
             q, k = rotate(g, hp, "neox", q, k)
             x = x + g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5), blk.attn_output)
             x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp)

@@ -21,6 +21,9 @@ CASES = (
 )
 GELU_TABLE = ("phi", "falcon7b", "gemma2", "gemma3")  # llama.cpp looks gelu up in a table of float16 numbers
 SENSITIVE = ("smollm3",)  # roundings to int8 move its logits by 3.7 % in llama.cpp, those of llama by 1.4 %
+# Cases where the errors of two ways to round to int8 differ by more than 10 % by chance: 64 layers of 32 elements, and
+# a median over 48 positions of which some go to other experts. With int16 all are within 3e-3.
+NOISY = ("exaone4_32b", "cohere2moe")
 FLOAT_TYPES = ("f32", "f16", "bf16")
 K_TYPES = ("q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k")
 TYPES = (*FLOAT_TYPES, "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", *K_TYPES, "mxfp4_moe")

@@ -79,8 +79,8 @@ def test_int8(path):
     name = path.stem.removeprefix("model-")
     if name in cases.FLOAT_TYPES:
         pytest.skip("float weights meet float activations: test_f32 holds them to the tighter bound")
-    want = exact(path)[0]
-    assert error(path, logits(path, "int8", "f16"), want) <= 1.1 * error(path, llama_cpp(path), want)
+    want, factor = exact(path)[0], 1.25 if path.parent.name in cases.NOISY else 1.1
+    assert error(path, logits(path, "int8", "f16"), want) <= factor * error(path, llama_cpp(path), want)
 
 
 @pytest.mark.parametrize("path", [path for path in BOTH_SETS if cases.has_experts(path)], ids=cases.name)
