@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from realizar.backends.cpu.backend import CPUBackend
+
 if TYPE_CHECKING:
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend
 
 
 def _cpu(params: EngineParams) -> Backend:
-    from realizar.backends.cpu.backend import CPUBackend
-
     return CPUBackend(params.n_threads)
 
 
@@ -23,7 +23,8 @@ def _numpy(params: EngineParams) -> Backend:
 
 
 BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": _numpy}
-"""`EngineParams.backend` -> what makes it; a backend is imported when it is first made."""
+"""`EngineParams.backend` -> what makes it. A backend other than the default is imported when it is first made: kernels
+that are loaded later would fail with an ImportError where memory is short."""
 
 
 def make(params: EngineParams) -> Backend:
