@@ -163,7 +163,7 @@ class LoadedModel:
         if decoder_tokens is None:
             ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine refuses text
             return self.engine.logits(ids)
-        return self.engine.logits(decoder_tokens, source=token_ids)
+        return self.engine.logits(decoder_tokens, encoder_tokens=token_ids)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
         """Return whether a single text is to be scored, and the tokens of the prompt with those of each text."""

@@ -113,7 +113,7 @@ class Model:
 
     @property
     def decoder_start(self) -> int:
-        """The token that every answer to a source begins with.
+        """The token that every answer to an encoder input begins with.
 
         Raises
         ------

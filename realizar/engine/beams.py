@@ -50,7 +50,7 @@ class Beams(TextRequest):
     Parameters
     ----------
     seq : Sequence
-        The prompt; behind a source, what the answer begins with.
+        The prompt; after an encoder input, what the answer begins with.
     params : SamplingParams
     sampler : SamplerChain
         Ranks the tokens.

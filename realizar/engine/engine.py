@@ -209,9 +209,9 @@ class Engine:
         """Submit a prompt and the continuation to score; `wait` for it. Raises as `Intake.score`."""
         return self._added(self._intake.score(prompt, continuation, n_top))
 
-    def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None) -> LogitsRequest:
         """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.logits(tokens, source))
+        return self._added(self._intake.logits(tokens, encoder_tokens))
 
     def embed(self, tokens: TokenPrompt) -> EmbeddingRequest:
         """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""

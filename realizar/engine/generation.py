@@ -44,7 +44,7 @@ class Answer:
     Parameters
     ----------
     seq : Sequence
-        The prompt; behind a source, what the answer begins with.
+        The prompt; after an encoder input, what the answer begins with.
     params : SamplingParams
     sampler : SamplerChain
         Chooses the tokens.
@@ -236,12 +236,12 @@ class Answer:
 
 
 class Generation(TextRequest):
-    """A prompt to be continued, or a source to be answered, by texts that are drawn token by token.
+    """A prompt to be continued, or an encoder input to be answered, by texts that are drawn token by token.
 
     Parameters
     ----------
     seq : Sequence
-        The prompt; behind a source, what the answer begins with.
+        The prompt; after an encoder input, what the answer begins with.
     params : SamplingParams
     sampler : SamplerChain
         Chooses the tokens; with the logprobs of those where the texts are ranked (best_of).

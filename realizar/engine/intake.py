@@ -113,19 +113,19 @@ class Intake:
         wanted = PromptLogprobs(np.array(tokens, np.int32), len(given.ids), n_top, self._candidates)
         return ScoreRequest(seq, wanted, len(given.ids))
 
-    def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
-        """Return a request for the logits of a text, or of an answer to a source. Raises as `generation`."""
+    def logits(self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None) -> LogitsRequest:
+        """Return a request for the logits of a text, or of an answer to an encoder input. Raises as `generation`."""
         self._need_decoder("logits")
-        if self.model.has_encoder != (source is not None):
+        if self.model.has_encoder != (encoder_tokens is not None):
             raise ParameterError(
                 "this model has an encoder and a decoder: give decoder_tokens, too, beginning with "
                 f"{self.model.decoder_start}"
-                if source is None
+                if encoder_tokens is None
                 else "this model has no encoder: give no decoder_tokens"
             )
-        encoder_tokens = () if source is None else self._encoder_tokens(self._checked(source))
+        read = () if encoder_tokens is None else self._encoder_tokens(self._checked(encoder_tokens))
         ids, content = self._checked(tokens)
-        seq = Sequence(self.cache, ids, encoder_tokens, content, program=self.model.main)
+        seq = Sequence(self.cache, ids, read, content, program=self.model.main)
         return LogitsRequest(seq, self.model.hp.n_vocab)
 
     def embedding(self, tokens: TokenPrompt) -> EmbeddingRequest:

@@ -53,7 +53,7 @@ class KVCache:
     windows : list of int
         Tokens that a query of the group sees, itself included; 0 is all.
     cross : list of bool
-        Whether a group holds the source that a sequence answers to, and not its own tokens.
+        Whether a group holds a sequence's encoder input, and not its own tokens.
     max_seqs : int
         Sequences that may be computed at once: each needs a row of the step, and a slot where there are states.
 
@@ -99,18 +99,18 @@ class KVCache:
         """Bytes of the storage, touched or not."""
         return self.storage.n_bytes
 
-    def blocks_needed(self, n_tokens: int, n_source: int = 0, n_seqs: int = 1, n_shared: int = 0) -> list[int]:
-        """Blocks per group that a sequence of n_tokens, with a source of n_source, holds at most while it is computed.
+    def blocks_needed(self, n_tokens: int, n_encoder: int = 0, n_seqs: int = 1, n_shared: int = 0) -> list[int]:
+        """Blocks per group that a sequence of n_tokens, after n_encoder of an encoder input, holds at most.
 
-        Or that n_seqs of them hold, whose sources and first n_shared tokens are the same ones. In a group with a window
-        each holds those of the window and of one step; n positions in a row, beginning anywhere, lie in at most
+        Or that n_seqs of them hold, whose encoder inputs and first n_shared tokens are the same ones. In a group with a
+        window each holds those of the window and of one step; n positions in a row, beginning anywhere, lie in at most
         ⌈(n - 1) / BLOCK⌉ + 1 blocks.
         """
-        shared, source = n_shared // BLOCK, math.ceil(n_source / BLOCK)
+        shared, encoder = n_shared // BLOCK, math.ceil(n_encoder / BLOCK)
         whole = shared + n_seqs * (math.ceil(n_tokens / BLOCK) - shared)
         seen = [n_seqs * (math.ceil((window + self.n_batch - 2) / BLOCK) + 1) for window in self.windows]
         return [
-            source if cross else min(whole, most) if window else whole
+            encoder if cross else min(whole, most) if window else whole
             for cross, window, most in zip(self.cross, self.windows, seen, strict=True)
         ]
 

@@ -243,12 +243,12 @@ class Request(ABC):
 
 
 class TextRequest(Request):
-    """A prompt to be continued, or a source to be answered, by one text or several.
+    """A prompt to be continued, or an encoder input to be answered, by one text or several.
 
     Parameters
     ----------
     seq : Sequence
-        The prompt; behind a source, what the answer begins with.
+        The prompt; after an encoder input, what the answer begins with.
     params : SamplingParams
 
     Attributes
@@ -275,9 +275,9 @@ class TextRequest(Request):
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that its texts hold at most."""
-        cache, n_source, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_texts
+        cache, n_encoder, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_texts
         each = (
-            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_source, n_texts, n)
+            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_encoder, n_texts, n)
             for n in self._n_prompts
         )
         return [sum(needed) for needed in zip(*each, strict=True)]

@@ -29,7 +29,7 @@ SCORE_ROWS = 64
 
 
 class LogitsRequest(Request):
-    """The logits of every token of a text, or of an answer to a source.
+    """The logits of every token of a text, or of an answer to an encoder input.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class EmbeddingRequest(Request):
     Parameters
     ----------
     seq : Sequence
-        With the text as its source where the model has an encoder, else as its tokens.
+        With the text as its encoder input where the model has an encoder, else as its tokens.
     n_embd : int
         Width of a state.
     output : str

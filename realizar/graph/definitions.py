@@ -224,12 +224,12 @@ def _per_head_linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 
 def _cross_store(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    inputs.sources[node.attrs["cache"]] = (x[0], x[1])
+    inputs.encoder_kv[node.attrs["cache"]] = (x[0], x[1])
     return []
 
 
 def _cross_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    k, v = inputs.sources[node.attrs["cache"]]
+    k, v = inputs.encoder_kv[node.attrs["cache"]]
     return [_attend(x[0], k, v, node.attrs["scale"], inputs.kv_type, np.ones((len(x[0]), len(k)), bool))]
 
 

@@ -6,6 +6,7 @@ float32. An op that a plugin brings is evaluated by its own definition, one row 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -48,7 +49,7 @@ class Inputs:
         Type of cached keys and values, as in EngineParams.
     n_ctx : int
         Tokens that a sequence has room for (longrope).
-    sources : dict
+    encoder_kv : dict
         Cache -> K and V of the encoder input; `cross_store` fills it.
     embeddings : dict of float32 [n_embd]
         Row -> the embedding that stands in place of its token's.
@@ -65,10 +66,20 @@ class Inputs:
     activations: str = "int8"
     kv_type: str | tuple[str, str] = "f16"
     n_ctx: int = 0
-    sources: dict[str, tuple[F32, F32]] = field(default_factory=dict)
+    encoder_kv: dict[str, tuple[F32, F32]] = field(default_factory=dict)
     embeddings: Mapping[int, F32] = field(default_factory=dict)
     spans: Sequence[tuple[int, int]] = ()
     states: dict[str, F32] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> dict[str, tuple[F32, F32]]:
+        """Deprecated since plugin API 1.2: use `encoder_kv`."""
+        warnings.warn(
+            "Inputs.sources is now Inputs.encoder_kv; the old name will be removed in plugin API 2.0",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.encoder_kv
 
 
 def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:

@@ -109,7 +109,7 @@ class CompiledPlan:
                     step.run(batch)
                 else:
                     step.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                             batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
+                             batch.outputs, batch.block_tables, batch.encoder_lengths, batch.embeddings,
                              batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; ask for fewer n_threads") from error
@@ -128,8 +128,10 @@ class CompiledPlan:
             _within("positions", batch.positions[1:], 2**31)
         _within("state_slots", batch.state_slots, self._limits.n_slots)
         _within("outputs", batch.outputs, batch.n_tokens)
-        if self._reads_encoder and batch.seq_source is None:
-            raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
+        if self._reads_encoder and batch.encoder_lengths is None:
+            raise ParameterError(
+                "Batch.encoder_lengths: this program attends to an encoder input; say how long those are"
+            )
         if self._is_whole and batch.seq_past.any():
             raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
         if len(batch.block_tables) != len(self._limits.n_blocks):
@@ -156,18 +158,20 @@ class CompiledPlan:
                     raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
 
     def _check_widths(self, batch: Batch) -> None:
-        """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
-        start, source, n_ctx = batch.seq_start, batch.seq_source, self._limits.n_ctx
+        """Every token that an op stores or looks at has a block: the sequence's own, or that of its encoder input."""
+        start, lengths, n_ctx = batch.seq_start, batch.encoder_lengths, self._limits.n_ctx
         own = np.subtract(start[1:], start[:-1], dtype=np.int64) + batch.seq_past
         shortest, longest = np.minimum.reduce(own), np.maximum.reduce(own)
         if longest > n_ctx:
             raise ParameterError(f"Batch.seq_past: a sequence of {longest} rows; there are biases for {n_ctx}")
-        for group, of_source in self._tables:
+        for group, of_encoder in self._tables:
             least, n, width = shortest, longest, batch.block_tables[group].shape[1]
-            if of_source and source is not None:
-                least, n = source.min(), source.max()
+            if of_encoder and lengths is not None:
+                least, n = lengths.min(), lengths.max()
             if least < 1:
-                raise ParameterError(f"Batch.seq_source: a source of {least} tokens; at least one is needed")
+                raise ParameterError(
+                    f"Batch.encoder_lengths: an encoder input of {least} tokens; at least one is needed"
+                )
             if width * BLOCK < n:
                 raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
 
