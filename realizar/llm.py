@@ -255,7 +255,9 @@ class LLM(LoadedModel):
             self.stream(ids, params, priority=priority) if stream else self.generate(ids, params, priority=priority)[0]
         )
 
-    def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+    def logits(
+        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *, priority: int = 0
+    ) -> npt.NDArray[np.float32]:
         """Return the logits after every token of a text.
 
         Parameters
@@ -264,6 +266,8 @@ class LLM(LoadedModel):
             At least one, at most n_ctx.
         decoder_tokens : sequence of int, optional
             For models with an encoder, which reads token_ids: the answer whose logits are wanted.
+        priority : int
+            As in `generate`.
 
         Returns
         -------
@@ -274,17 +278,22 @@ class LLM(LoadedModel):
         ParameterError, ContextFullError
             As `generate`.
         """
-        request = self._logits_request(token_ids, decoder_tokens)
+        request = self._logits_request(token_ids, decoder_tokens, priority)
         self.engine.complete([request])
         return request.logits
 
     @overload
-    def score(self, prompt: Prompt, continuation: str | Sequence[int], logprobs: int = 1) -> Score: ...
-    @overload
-    def score(self, prompt: Prompt, continuation: list[str] | list[list[int]], logprobs: int = 1) -> list[Score]: ...
     def score(
-        self, prompt: Prompt, continuation: str | Sequence[int] | list[str] | list[list[int]], logprobs: int = 1
-    ) -> Score | list[Score]:
+        self, prompt: Prompt, continuation: str | Sequence[int], logprobs: int = 1, *, priority: int = 0
+    ) -> Score: ...
+    @overload
+    def score(
+        self, prompt: Prompt, continuation: list[str] | list[list[int]], logprobs: int = 1, *, priority: int = 0
+    ) -> list[Score]: ...
+    def score(
+        self, prompt: Prompt, continuation: str | Sequence[int] | list[str] | list[list[int]], logprobs: int = 1,
+        *, priority: int = 0,
+    ) -> Score | list[Score]:  # fmt: skip
         """Return how likely the model finds a text, or each of several, behind a prompt.
 
         Of logits no more is kept than the step that computes them gives: memory does not grow with the text.
@@ -298,6 +307,8 @@ class LLM(LoadedModel):
             own, too. Give token ids for a cut of your own.
         logprobs : int
             How many of the most probable tokens to report in each place, 1 at least.
+        priority : int
+            As in `generate`.
 
         Returns
         -------
@@ -313,7 +324,7 @@ class LLM(LoadedModel):
         single, pairs = self._pairs(prompt, continuation)
         requests: list[ScoreRequest] = []
         for batch in (pairs[:1], pairs[1:]):  # the others find in the cache what the first one computed
-            now = self._score_requests(batch, logprobs)
+            now = self._score_requests(batch, logprobs, priority)
             self.engine.complete(now)
             requests += now
         scores = [request.score() for request in requests]
@@ -321,19 +332,21 @@ class LLM(LoadedModel):
 
     @overload
     def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True
-    ) -> Any: ...
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True,
+        *, priority: int = 0,
+    ) -> Any: ...  # fmt: skip
     @overload
     def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last"], normalize: bool = True
-    ) -> npt.NDArray[np.float32]: ...
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last"], normalize: bool = True,
+        *, priority: int = 0,
+    ) -> npt.NDArray[np.float32]: ...  # fmt: skip
     @overload
     def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True
+        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True, *, priority: int = 0
     ) -> list[npt.NDArray[np.float32]]: ...
     def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
-        normalize: bool = True,
+        normalize: bool = True, *, priority: int = 0,
     ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
         """Return vectors that stand for texts: pooled hidden states, of an encoder or behind a decoder's final norm.
 
@@ -346,6 +359,8 @@ class LLM(LoadedModel):
             an encoder's and the last of a decoder's. None returns the states themselves.
         normalize : bool
             Give pooled vectors length 1, so that their products are cosines.
+        priority : int
+            As in `generate`.
 
         Returns
         -------
@@ -361,7 +376,7 @@ class LLM(LoadedModel):
             If a text is longer than the context.
         """
         pool = self._pooler(pooling, normalize)
-        requests = self._embedding_requests(texts)
+        requests = self._embedding_requests(texts, priority)
         self.engine.complete(requests)
         vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
         return vectors
