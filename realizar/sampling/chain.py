@@ -79,7 +79,7 @@ class SamplerChain:
 
         Raises
         ------
-        ParameterError, GrammarError
+        ParameterError, GrammarError, OutOfTimeError
             As `order.samplers`.
         """
         setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints, known, suppressed)

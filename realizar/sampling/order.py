@@ -145,6 +145,8 @@ def samplers(params: ResolvedParams, setting: Setting) -> list[Sampler]:
     ParameterError
         If `params.samplers` names one that there is not, or leaves one out that other params switch on; if the
         params name a token that there is not; or if beams are asked for beside what has no part in it.
+    GrammarError, OutOfTimeError
+        As `ConstraintFactory.from_params`.
     """
     order = tuple(KINDS) if params.samplers is None else params.samplers
     _check(params, order)

@@ -47,7 +47,7 @@ class Setting:
         return self.token_texts
 
     def constraint(self, params: SamplingParams) -> Constraint:
-        """Return what keeps a text to the grammar that these params have; GrammarError if that is refused."""
+        """Return what keeps a text to the grammar that these params have; raises as `ConstraintFactory.from_params`."""
         if self.constraints is None:
             raise ParameterError("a constraint needs the texts of the tokens, and this chain was made without them")
         return self.constraints.from_params(params)

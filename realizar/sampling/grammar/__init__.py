@@ -7,7 +7,8 @@
 `factory.py` puts the pieces together for one model, whose tokens `vocabulary.py` hands over.
 """
 
+from realizar.sampling.grammar.compiled import OutOfTimeError
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.sampling.grammar.factory import ConstraintFactory
 
-__all__ = ["Constraint", "ConstraintFactory"]
+__all__ = ["Constraint", "ConstraintFactory", "OutOfTimeError"]

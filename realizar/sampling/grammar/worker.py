@@ -81,7 +81,7 @@ class Job(Generic[T]):
         Parameters
         ----------
         limit_s : float
-            Seconds of processor time, or where that cannot be read seconds, which the call may take.
+            Seconds of processor time, or where that cannot be read seconds, which the call may take; may be infinite.
         wall_s : float
             Seconds by the clock on the wall after which to wait no longer.
 
@@ -99,7 +99,7 @@ class Job(Generic[T]):
         while not self._is_done:
             if self._pid != os.getpid():
                 raise RuntimeError("the process was forked while this was computed; ask again")
-            if self._under_way.acquire(timeout=max(left, 1e-4)):
+            if self._under_way.acquire(timeout=min(max(left, 1e-4), threading.TIMEOUT_MAX)):
                 self._under_way.release()
                 break
             left = min(limit_s - self._spent(), t_end - time.monotonic())
