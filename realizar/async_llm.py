@@ -132,28 +132,30 @@ class AsyncLLM(LoadedModel):
         return requests
 
     async def logits(
-        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None
+        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *, priority: int = 0
     ) -> npt.NDArray[np.float32]:
         """Return the logits after every token of a text, float32 [n_tokens, n_vocab]; see `LLM.logits`."""
-        (request,) = await self._completed(lambda: [self._logits_request(token_ids, decoder_tokens)])
+        (request,) = await self._completed(lambda: [self._logits_request(token_ids, decoder_tokens, priority)])
         return request.logits
 
-    async def score(self, prompt: Prompt, continuation: Any, logprobs: int = 1) -> Score | list[Score]:
+    async def score(
+        self, prompt: Prompt, continuation: Any, logprobs: int = 1, *, priority: int = 0
+    ) -> Score | list[Score]:
         """Return the logprobs of one or several continuations of a prompt; see `LLM.score`."""
         single, pairs = await asyncio.to_thread(self._pairs, prompt, continuation)
         requests: list[ScoreRequest] = []
         for batch in (pairs[:1], pairs[1:]):  # the first one puts the prompt into the prefix cache
-            requests += await self._completed(partial(self._score_requests, batch, logprobs))
+            requests += await self._completed(partial(self._score_requests, batch, logprobs, priority))
         scores = [request.score() for request in requests]
         return scores[0] if single else scores
 
     async def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
-        normalize: bool = True,
+        normalize: bool = True, *, priority: int = 0,
     ) -> Any:  # fmt: skip
         """Return embeddings, float32 [n_texts, n_embd]; see `LLM.embed`."""
         pool = self._pooler(pooling, normalize)
-        requests = await self._completed(lambda: self._embedding_requests(texts))
+        requests = await self._completed(lambda: self._embedding_requests(texts, priority))
         return pool([request.hidden for request in requests])
 
     async def close(self) -> None:

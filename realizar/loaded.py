@@ -162,19 +162,21 @@ class LoadedModel:
     def _prompts(self) -> ChatPrompts:
         return ChatPrompts(self.tokenizer)
 
-    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None) -> LogitsRequest:
+    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
         if decoder_tokens is None:
             ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine rejects text
-            return self.engine.logits(ids)
-        return self.engine.logits(decoder_tokens, source=token_ids)
+            return self.engine.logits(ids, priority=priority)
+        return self.engine.logits(decoder_tokens, token_ids, priority)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
         """Return whether `continuation` is a single one, and (prompt tokens, continuation tokens) for each one."""
         single = not isinstance(continuation, list) or all(isinstance(item, Integral) for item in continuation)
         return single, [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
 
-    def _score_requests(self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int) -> list[ScoreRequest]:
-        return self._all_or_none(self.engine.score(*pair, n_top) for pair in pairs)
+    def _score_requests(
+        self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int, priority: int
+    ) -> list[ScoreRequest]:
+        return self._all_or_none(self.engine.score(*pair, n_top, priority) for pair in pairs)
 
     def _ids_of_both(self, prompt: Prompt, continuation: Any) -> tuple[Sequence[int], Sequence[int]]:
         """Return the tokens of a prompt, and of its continuation."""
@@ -196,8 +198,8 @@ class LoadedModel:
     def _pooler(self, pooling: str | None, normalize: bool) -> Callable[[Sequence[Any]], Any]:
         return pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
 
-    def _embedding_requests(self, texts: Any) -> list[EmbeddingRequest]:
-        return self._all_or_none(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
+    def _embedding_requests(self, texts: Any, priority: int) -> list[EmbeddingRequest]:
+        return self._all_or_none(self.engine.embed(self._ids(text), priority) for text in as_prompts(texts))
 
     def _ids(self, prompt: Prompt, is_continued: bool = False) -> Any:
         """Return token ids, or parts without text.

@@ -34,7 +34,7 @@ Int32 = npt.NDArray[np.int32]
 
 N_TOKENS = 45  # of a test prompt: a few cache blocks, the last one partly filled
 N_CTX = 128  # of a test session
-N_SOURCE = 37  # of a text that a decoder answers to
+N_ENCODER = 37  # tokens of an encoder input
 TOLERANCE = 1e-5
 # Experts round to int8 between their products: what lies half way between two numbers may go to the other one.
 TOLERANCE_INSIDE = 2e-3
@@ -113,7 +113,7 @@ class Session:
 
     Attributes
     ----------
-    sources : dict
+    encoder_kv : dict
         Cache of kind "cross" -> what "encode" stored for sequence 0: K and V, float32 [n, n_head_kv, head_dim].
     """
 
@@ -136,9 +136,9 @@ class Session:
             state.data[...] = np.nan
         params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
         self.compiled = model.bind(plan, backend, self.storage, params)
-        self.sources: dict[str, tuple[F32, F32]] = {}
-        self.has_source = "encoder" in plan.inputs
-        if self.has_source:
+        self.encoder_kv: dict[str, tuple[F32, F32]] = {}
+        self.reads_encoder = "encoder" in plan.inputs
+        if self.reads_encoder:
             self._encode(model, backend, params)
 
     def _encode(self, model: Model, backend: Backend, params: CompileParams) -> None:
@@ -146,10 +146,10 @@ class Session:
         stores = [node for node in graph.nodes if node.spec.writes_cache and not node.spec.attends]
         plan = model.plan("encode", [graph.values[i].name for node in stores for i in node.inputs])
         encoder = model.bind(plan, backend, self.storage, params)
-        found = encoder.run(self.batch([(s, 0, source(s)) for s in range(len(self.tables))]))
+        found = encoder.run(self.batch([(s, 0, encoder_input(s)) for s in range(len(self.tables))]))
         for node in stores:
-            k, v = (found[graph.values[i].name][:N_SOURCE].copy() for i in node.inputs)
-            self.sources[node.attrs["cache"]] = (k, v)
+            k, v = (found[graph.values[i].name][:N_ENCODER].copy() for i in node.inputs)
+            self.encoder_kv[node.attrs["cache"]] = (k, v)
 
     def step(
         self, parts: Sequence[tuple[int, int, Sequence[int]]], overrides: Mapping[str, F32] | None = None, **fields: Any
@@ -175,7 +175,7 @@ class Session:
             block_tables=tuple(np.ascontiguousarray(self.tables[rows]) for _ in range(self.n_groups)),
             state_slots=rows,
             outputs=np.arange(start[-1], dtype=np.int32),
-            seq_source=np.full(len(parts), N_SOURCE, np.int32) if self.has_source else None,
+            encoder_lengths=np.full(len(parts), N_ENCODER, np.int32) if self.reads_encoder else None,
         )
 
     def prompt(self, tokens: Sequence[int], chunk: int, sequence: int = 0, past: int = 0) -> dict[str, F32]:
@@ -213,9 +213,9 @@ def prompt_of_parts(graph: Graph) -> tuple[list[int], dict[str, Any]]:
     return tokens, {"spans": spans, "embedding_rows": rows, "embeddings": embeddings}
 
 
-def source(sequence: int) -> list[int]:
-    """Token ids of the text that a sequence of a session answers to; sequences 0 and 3 have the same."""
-    return random_tokens(N_SOURCE, seed=2 + sequence % 3)
+def encoder_input(sequence: int) -> list[int]:
+    """Token ids of the encoder input of a sequence of a session; sequences 0 and 3 have the same."""
+    return random_tokens(N_ENCODER, seed=2 + sequence % 3)
 
 
 # ---- the checks
@@ -242,7 +242,7 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
             n = np.arange(N_TOKENS, dtype=np.int32)
             inputs = reference.Inputs(
                 np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX,
-                reference.NewKeyValues(session.sources),
+                reference.NewKeyValues(session.encoder_kv),
                 dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
                 {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
             )  # fmt: skip

@@ -133,7 +133,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_reach *reach
         const int32_t *seq_start
         const int32_t *seq_past
-        const int32_t *seq_source
+        const int32_t *encoder_lengths
         const int32_t *state_slots
         const int32_t *outputs
         const int32_t **block_table

@@ -289,7 +289,7 @@ cdef class Program:
 
     def run(self, const int32_t[::1] tokens, const int32_t[:, ::1] positions, const int32_t[::1] seq_start,
             const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables,
-            const int32_t[::1] seq_source=None, const float[:, ::1] embeddings=None,
+            const int32_t[::1] encoder_lengths=None, const float[:, ::1] embeddings=None,
             const int32_t[::1] embedding_of=None, const int32_t[:, ::1] reach=None):
         """Run one step on the arrays of a checked Batch; releases the GIL."""
         cdef rz_batch batch
@@ -306,7 +306,7 @@ cdef class Program:
         batch.n_axes = <int> positions.shape[0]
         batch.tokens, batch.positions = &tokens[0], &positions[0, 0]
         batch.seq_start, batch.seq_past, batch.state_slots = &seq_start[0], &seq_past[0], &state_slots[0]
-        batch.seq_source = &seq_source[0] if seq_source is not None else NULL
+        batch.encoder_lengths = &encoder_lengths[0] if encoder_lengths is not None else NULL
         batch.outputs = &outputs[0] if outputs.shape[0] else NULL
         batch.embeddings = &embeddings[0, 0] if embeddings is not None else NULL
         batch.embedding_of = &embedding_of[0] if embeddings is not None else NULL

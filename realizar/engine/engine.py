@@ -190,19 +190,21 @@ class Engine:
         request.deadline -= time.perf_counter() - begin
         return self._added(request, priority)
 
-    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
-        """Submit a prompt and the continuation to score; `wait` for it. Raises as `Intake.score`."""
-        return self._added(self._intake.score(prompt, continuation, n_top))
+    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, priority: int = 0) -> ScoreRequest:
+        """Submit a prompt and a continuation to score; `wait` for it. Raises as `Intake.score` and `Scheduler.add`."""
+        return self._added(self._intake.score(prompt, continuation, n_top), priority)
 
-    def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(
+        self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None, priority: int = 0
+    ) -> LogitsRequest:
         """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.logits(tokens, source))
+        return self._added(self._intake.logits(tokens, encoder_tokens), priority)
 
-    def embed(self, tokens: TokenPrompt) -> EmbeddingRequest:
+    def embed(self, tokens: TokenPrompt, priority: int = 0) -> EmbeddingRequest:
         """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.embedding(tokens))
+        return self._added(self._intake.embedding(tokens), priority)
 
-    def _added(self, request: R, priority: int = 0) -> R:
+    def _added(self, request: R, priority: int) -> R:
         check(is_int(priority), "priority", priority, "an integer")
         request.priority = priority
         self.scheduler.add(request)

@@ -115,10 +115,12 @@ class BatchChecks:
             self._check_parts(batch)
         if len(batch.positions) not in (1, self._n_axes):
             raise ParameterError(f"Batch.positions: {len(batch.positions)} axes; this program has {self._n_axes}")
-        if self._reads_encoder and batch.seq_source is None:
-            raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
+        if self._reads_encoder and batch.encoder_lengths is None:
+            raise ParameterError(
+                "Batch.encoder_lengths: this program has cross-attention; the lengths of the encoder inputs are needed"
+            )
         if self._is_whole and batch.seq_past.any():
-            raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
+            raise ParameterError("Batch.seq_past: this program has no KV cache; each step must contain whole sequences")
         if len(batch.block_tables) != len(self._limits.n_blocks):
             groups = len(self._limits.n_blocks)
             raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")
@@ -137,24 +139,26 @@ class BatchChecks:
             shape = (n, *row_shape)
             if name not in given or given[name].shape != shape:
                 found = f"shape {given[name].shape}" if name in given else "nothing"
-                raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")
+                raise ParameterError(f"overrides: {name} must have shape {shape}, found {found}")
         return {name: given[name] for name in self._override_shapes}
 
     def _check_parts(self, batch: Batch) -> None:
-        """Rows that are not tokens seen by tokens before them: each is where it says, and this program takes it."""
+        """Check adapters, embeddings and spans: whether this program supports them, and their shapes."""
         batch.check()
         if batch.adapters is not None and batch.adapters.any():
-            raise ParameterError(f"Batch.adapters: {batch.adapters.max()}; no backend has low-rank adapters yet, so 0")
+            raise ParameterError(
+                f"Batch.adapters: {batch.adapters.max()}; low-rank adapters are not supported yet, use 0"
+            )
         if batch.embeddings is None:
             return
         if "embeddings" not in self._plan.inputs:
             inputs = ", ".join(self._plan.inputs)
-            raise ParameterError(f"Batch.embeddings: this program takes none; what it reads of a step are its {inputs}")
+            raise ParameterError(f"Batch.embeddings: this program does not read them; it reads {inputs}")
         for op in self._plan.ops:
             if "embeddings" in op.spec.reads(op.attrs):
                 (n_embd,), found = self._plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
                 if found != n_embd:
-                    raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
+                    raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program needs {n_embd}")
 
     def _check_ids(self, batch: Batch) -> None:
         limits = self._limits
@@ -171,16 +175,22 @@ class BatchChecks:
             raise ParameterError(f"Batch.{name}: ids must be in [0, {below[at]}); found {found}")
 
     def _check_widths(self, batch: Batch) -> None:
-        """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
-        source, n_ctx = batch.seq_source, self._limits.n_ctx
+        """Check that every token that an op stores or reads has a block, also those of encoder inputs."""
+        lengths, n_ctx = batch.encoder_lengths, self._limits.n_ctx
         shortest, longest = sequence_lengths(batch.seq_start, batch.seq_past)
         if longest > n_ctx:
-            raise ParameterError(f"Batch.seq_past: a sequence of {longest} rows; there are biases for {n_ctx}")
-        for group, of_source in self._tables:
+            raise ParameterError(
+                f"Batch.seq_past: a sequence of {longest} rows; relative position biases exist for {n_ctx}"
+            )
+        for group, of_encoder in self._tables:
             least, n, width = shortest, longest, batch.block_tables[group].shape[1]
-            if of_source and source is not None:
-                least, n = source.min(), source.max()
+            if of_encoder and lengths is not None:
+                least, n = lengths.min(), lengths.max()
             if least < 1:
-                raise ParameterError(f"Batch.seq_source: a source of {least} tokens; at least one is needed")
+                raise ParameterError(
+                    f"Batch.encoder_lengths: an encoder input of {least} tokens; at least one is needed"
+                )
             if width * BLOCK < n:
-                raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
+                raise ParameterError(
+                    f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a sequence of {n} tokens"
+                )

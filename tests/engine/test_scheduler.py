@@ -9,10 +9,12 @@ from tests.engine.test_engine import PROMPT, engine_of, finish, greedy
 from tests.engine.test_several import draws
 
 
-def test_those_with_more_priority_go_first():
+@pytest.mark.parametrize("method", ["generate", "logits", "score"])
+def test_those_with_more_priority_go_first(method):
     engine = engine_of(n_seqs=1)
     order = []
-    requests = {p: engine.generate([5 + p] * 90, greedy(4, ignore_eos=True), priority=p) for p in (0, 2, -1, 1)}
+    more = {"generate": (greedy(4, ignore_eos=True),), "logits": (), "score": ([1, 2], 1)}[method]
+    requests = {p: getattr(engine, method)([5 + p] * 90, *more, priority=p) for p in (0, 2, -1, 1)}
     while not all(request.is_over for request in requests.values()):
         engine.step()
         order += [p for p, request in requests.items() if request.is_over and p not in order]

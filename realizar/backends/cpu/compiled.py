@@ -82,7 +82,7 @@ class CompiledPlan:
                     step.run(batch)
                 else:
                     step.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                             batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
+                             batch.outputs, batch.block_tables, batch.encoder_lengths, batch.embeddings,
                              batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; use a smaller n_threads") from error
