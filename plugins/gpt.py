@@ -128,7 +128,7 @@ class GptOssHParams(ExpertHParams):
 
 
 class GptOss(Architecture):
-    """gpt-oss (https://arxiv.org/abs/2508.10925): attention sinks, a window in every other layer, experts."""
+    """gpt-oss (https://arxiv.org/abs/2508.10925): attention sinks, sliding windows in every other layer, experts."""
 
     name = "gpt-oss"
     checkpoint = Checkpoint(

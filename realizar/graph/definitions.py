@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 F32 = npt.NDArray[np.float32]
 Definition = Callable[["Node", Sequence[F32], "Inputs"], list[Any]]
-"""(node, its inputs [n, *shape], what the run reads) -> its outputs [n, *shape]."""
+"""(node, its inputs [n, *shape], inputs of the run) -> its outputs [n, *shape]."""
 
 
 def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
@@ -143,7 +143,7 @@ def _cached(x: F32, kv_type: str) -> npt.NDArray[np.float64]:
 
 
 def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
-    """The same for K; int8 stores its Hadamard transform, as wide as the largest power of two dividing head_dim."""
+    """The same for K; int8 stores its Hadamard transform, whose width is the largest power of two dividing head_dim."""
     if k_type != "int8":
         return _cached(k, k_type)
     width = k.shape[-1] & -k.shape[-1]
@@ -173,10 +173,10 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     seen = _seen(n, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n), dtype=bool)
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n)
-    places = None if bias is None else bias[:, key - query + n - 1]
+    biases = None if bias is None else bias[:, key - query + n - 1]
     kv_type = inputs.kv_type if attrs["cache"] is not None else "f32"
     sinks = None if attrs["sinks"] is None else inputs.tensors[attrs["sinks"]].floats()
-    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=places, sinks=sinks)]
+    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=biases, sinks=sinks)]
 
 
 def _attend(
@@ -185,7 +185,7 @@ def _attend(
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """softmax(scale * q k^T + bias) v with grouped query heads; seen and bias: [..., n_query, n_key].
 
-    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a cache of its own.
+    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a separate cache.
     """
     k_type, v_type = kv_types(kv_type)
     group = q.shape[1] // k.shape[1]
@@ -294,4 +294,4 @@ DEFINITIONS: dict[str, Definition] = {
     "per_head_linear": _per_head_linear,
     "gather_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
 }
-"""By op name; "override" has none, since its value is not computed."""
+"""Op name -> definition; "override" has none, since its value is not computed."""

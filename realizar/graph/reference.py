@@ -1,7 +1,7 @@
-"""The numpy interpreter of graphs: the oracle that compiled plans are compared with.
+"""The numpy interpreter of graphs: the reference for tests of compiled plans.
 
-One sequence from its first token; products and sums in float64 (`graph.definitions`), every value rounded once to
-float32. An op that a plugin brings is evaluated by its own definition, one row at a time.
+It evaluates one sequence from its first token, with products and sums in float64 (`graph.definitions`) and every value
+rounded once to float32. A plugin's op is evaluated by its own definition, one row at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ F32 = npt.NDArray[np.float32]
 
 
 class TensorLike(Protocol):
-    """A tensor of a file: its format's name and its numbers."""
+    """A tensor of a file: the name of its format, and its values."""
 
     @property
     def type(self) -> str: ...  # noqa: D102
@@ -31,7 +31,7 @@ class TensorLike(Protocol):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one run reads.
+    """The inputs of one run.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Inputs:
     positions : int32 [k, n]
         For rotary and learned position embeddings; k is 1 or the number of axes of the program.
     outputs : int32 [m]
-        Rows that are wanted (`gather_rows`).
+        Requested rows (`gather_rows`).
     tensors : dict
         By GGUF name.
     activations : str
@@ -47,15 +47,15 @@ class Inputs:
     kv_type : str or pair of str
         Type of cached keys and values, as in EngineParams.
     n_ctx : int
-        Tokens that a sequence has room for (longrope).
+        Context length (longrope).
     sources : dict
         Cache -> K and V of the encoder input; `cross_store` fills it.
     embeddings : dict of float32 [n_embd]
-        Row -> the embedding that stands in place of its token's.
+        Row -> the embedding that replaces that of its token.
     spans : list of (int, int)
         Ranges [first, end) of rows that see each other in both directions although attention is causal.
     states : dict
-        State of a plugin's op -> its numbers, zeros before position 0, updated in place; `run` adds those missing.
+        State of a plugin's op -> its values, zeros before position 0, updated in place; `run` adds missing ones.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -77,7 +77,7 @@ def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:
     Raises
     ------
     PluginError
-        As `evaluate_by_rows`.
+        See `evaluate_by_rows`.
     """
     values: dict[int, F32] = {}
     for key, state in graph.states.items():
@@ -96,7 +96,7 @@ def evaluate(node: Node, x: Sequence[F32], inputs: Inputs) -> list[F32]:
     GraphError
         If the op has no numpy definition (an overridden value).
     PluginError
-        As `evaluate_by_rows`.
+        See `evaluate_by_rows`.
     """
     if node.spec.define is not None:
         weights = [inputs.tensors[name].floats() for name in node.weights]
