@@ -83,7 +83,7 @@ class BertHParams(HParams):
 
 
 class Bert(Architecture):
-    """BERT, MiniLM, BGE and E5; RoBERTa and XLM-RoBERTa too (https://arxiv.org/abs/1810.04805).
+    """BERT, MiniLM, BGE, E5, RoBERTa and XLM-RoBERTa (https://arxiv.org/abs/1810.04805).
 
     Bidirectional attention; post-norm. RoBERTa's position table begins with the first token's row, since the converter
     drops the two rows before it.

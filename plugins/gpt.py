@@ -74,7 +74,7 @@ class NeoxHParams(HParams):
 
 
 class GptNeox(Architecture):
-    """GPT-NeoX and Pythia (https://arxiv.org/abs/2204.06745): some elements of a head are rotated."""
+    """GPT-NeoX and Pythia (https://arxiv.org/abs/2204.06745): partial rotary embedding."""
 
     name = "gptneox"
     checkpoint = Checkpoint(

@@ -56,7 +56,7 @@ def normed_attention_tensors(hp: HParams) -> WeightTable:
 
 
 class Qwen(Architecture):
-    """The first Qwen (https://arxiv.org/abs/2309.16609): Llama with q, k and v in one tensor that has a bias.
+    """The first Qwen (https://arxiv.org/abs/2309.16609): Llama with fused q, k and v that have a bias.
 
     The file's `feed_forward_length` counts gate and up together.
     """
