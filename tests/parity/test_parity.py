@@ -24,7 +24,7 @@ def golden(folder):
 
 
 def exact(path):
-    """The right logits of a file, and the bound of the f32 path against them."""
+    """Return the reference logits of a file and the error bound of the f32 path."""
     arrays, name = golden(path.parent), path.stem.removeprefix("model-")
     if f"logits_{name}_exact" in arrays:
         return arrays[f"logits_{name}_exact"], 5e-4 if path.parent.name in cases.GELU_TABLE else 1e-4
@@ -32,14 +32,14 @@ def exact(path):
 
 
 def error(path, found, want):
-    """Over the whole array; with experts the median over positions, which a few other choices do not move."""
+    """Relative error of the whole array; with experts, the median over positions, as some may use other experts."""
     if path.parent.name not in cases.EXPERTS:
         return relative_error(found, want)
     return float(np.median([relative_error(a, b) for a, b in zip(found, want, strict=True)]))
 
 
 def llama_cpp(path):
-    """llama.cpp's logits of the file as it is."""
+    """Return llama.cpp's logits of the file."""
     return golden(path.parent)[f"logits_{path.stem.removeprefix('model-')}"].astype(np.float32)
 
 
@@ -80,8 +80,8 @@ def test_int8(path):
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path.parent.name in cases.EXPERTS], ids=cases.name)
-def test_int8_with_the_experts_of_the_exact_run(path):
-    """Every token goes to the experts of the exact run, so that the whole array can be compared."""
+def test_int8_with_the_experts_of_the_f32_run(path):
+    """With the expert choices of the f32 run, the whole array can be compared."""
     want, model = exact(path)[0], load(path)
     parts = [(0, 0, [int(t) for t in golden(path.parent)["tokens"]])]
     (graph,) = model.graphs.values()
@@ -100,7 +100,7 @@ def test_token_by_token(path):
 
 @each_file
 def test_greedy(path):
-    """Token by token in f32, equal to the reference as long as its best two logits are apart."""
+    """Greedy decoding in f32 equals the reference up to a near tie of its best two logits."""
     arrays, name = golden(path.parent), path.stem.removeprefix("model-")
     kind = f"{name}_exact" if f"greedy_{name}_exact" in arrays else None
     want = arrays[f"greedy_{kind}"] if kind else arrays["hf_greedy"]
@@ -119,7 +119,7 @@ def test_greedy(path):
 
 
 def test_all_parity_files():
-    """Says in the report whether the whole set was compared."""
+    """Shows in the report whether the whole set was compared."""
     if not cases.WHOLE_SET.is_dir():
-        pytest.skip(f"{cases.WHOLE_SET} is not there: only the committed files were compared")
+        pytest.skip(f"{cases.WHOLE_SET} does not exist: only the committed files were compared")
     assert len(PATHS) >= 19
