@@ -76,9 +76,9 @@ def log_multiplier(config: Config) -> float | None:
 class DeepSeek2(Architecture):
     """DeepSeek V2 (https://arxiv.org/abs/2405.04434) and V3 (https://arxiv.org/abs/2412.19437).
 
-    Multi-head latent attention: keys and values of all heads are projections of one latent vector, and the KV cache
-    holds only that and one rotated key. The up-projections are absorbed into query and output, so that a latent is key
-    and value at once.
+    Multi-head latent attention (MLA): keys and values of all heads are projections of one latent vector; the KV cache
+    has only that vector and one rotated key. The up-projections are absorbed into query and output, so that the latent
+    vector is both key and value.
     """
 
     name = "deepseek2"

@@ -85,7 +85,7 @@ def llama_tensors(hp: HParams) -> WeightTable:
 
 
 class SmolLM3(Architecture):
-    """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but every fourth layer has no positions."""
+    """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but no rotary embedding in every fourth layer."""
 
     name = "smollm3"
     checkpoint = Checkpoint(("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": rope_dims})
@@ -116,7 +116,7 @@ class OlmoHParams(HParams):
 
 
 class Olmo2(Architecture):
-    """OLMo 2 and 3 (https://arxiv.org/abs/2501.00656): norms behind attention and feed-forward, not before.
+    """OLMo 2 and 3 (https://arxiv.org/abs/2501.00656): norms after attention and feed-forward instead of before.
 
     q and k are normalized over their whole width. In OLMo 3, three layers of four have sliding-window attention,
     without rope scaling.
@@ -160,7 +160,7 @@ class Olmo2(Architecture):
 
 
 class OlmoE(Architecture):
-    """OLMoE (https://arxiv.org/abs/2409.02060): norms before, of q and k over their whole width, and experts.
+    """OLMoE (https://arxiv.org/abs/2409.02060): pre-norms, norms over the whole width of q and k, and experts.
 
     The weights of the chosen experts are not normalized.
     """
@@ -193,7 +193,7 @@ class OlmoE(Architecture):
 
 
 class StableLM(Architecture):
-    """StableLM 1 to 3 (https://arxiv.org/abs/2402.17834): Llama with layer norms and some elements of a head rotated.
+    """StableLM 1 to 3 (https://arxiv.org/abs/2402.17834): Llama with layer norms and partial rotary embedding.
 
     StableLM 2 12B normalizes each head of q and k with its own weights, and has parallel attention and feed-forward
     after one norm.

@@ -86,7 +86,7 @@ def test_rows_of_any_real_type(dtype):
         (lambda: Embeddings(ROWS, key="cat"), "key must be bytes, found 'cat'"),
         (lambda: Embeddings(ROWS, mask="both"), "mask='both': must be 'causal' or 'bidirectional'"),
         (lambda: Tokens([1], mask=None), "mask=None: must be 'causal' or 'bidirectional'"),
-        (lambda: Tokens([]), "there are no ids; leave the part out"),
+        (lambda: Tokens([]), "there are no ids; omit the part"),
         (lambda: Tokens("abc"), "ids of Tokens must be a list of token ids, not 'abc'"),
         (lambda: Tokens([1.5]), r"must be a list of token ids, not \[1.5\]"),
     ],

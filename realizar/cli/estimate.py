@@ -61,7 +61,7 @@ class Estimate:
         The machine's measured limits.
     n_threads : int
     slow_ops : dict
-        Ops that are computed in numpy, row by row -> the plugins that bring them.
+        Ops that are computed in numpy, row by row -> the plugins that provide them.
     prefill, decode : Speed
         Per token, for a prompt of one step, and for one sequence with a half-full cache (None for encoders).
     """

@@ -27,7 +27,7 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
     Parameters
     ----------
     ops : dict[str, OpSpec] | None
-        Ops that plugins bring, for `op`.
+        Ops that plugins provide, for `op`.
 
     Attributes
     ----------
@@ -96,15 +96,15 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
         self, name: str, inputs: Sequence[Value], weights: Sequence[WeightLike] = (), *, state: State | None = None,
         **attrs: Any,
     ) -> list[Value]:  # fmt: skip
-        """Record an op that a plugin brings (hook `realizar_ops`); its shape rule gives the shapes of the results.
+        """Record an op that a plugin provides (hook `realizar_ops`); its shape rule gives the shapes of the results.
 
-        `weights` in the order in which its definition takes them; a bias is a weight of its own. `state`, from
-        `g.state`, is what it keeps of a sequence; `attrs` are all attributes that its row lists.
+        `weights` are in the order of its definition; a bias is a separate weight. `state`, from `g.state`, is the state
+        that it keeps for each sequence; `attrs` are all attributes that its row lists.
         """
         if name not in self.ops:
             known = ", ".join(sorted(self.ops)) or "none"
             hint = "; a built-in op is recorded by its own method" if name in OPS else ""
-            raise GraphError(f"op {name!r}: no installed plugin brings it{hint}; ops of plugins: {known}")
+            raise GraphError(f"op {name!r}: no installed plugin provides it{hint}; ops of plugins: {known}")
         spec = self.ops[name]
         for weight in weights:
             if weight.bias is not None:
@@ -121,8 +121,8 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
     def embed(self, weight: WeightLike, scale: float = 1.0) -> Value:
         """Rows of the embedding table for the tokens of the batch, times `scale`: (n_embd,).
 
-        A program that records this also takes embeddings in place of tokens (of images, for example); these rows are
-        not multiplied by `scale`. A factor that applies to both is a `scale` of the result.
+        A program that records this also accepts embeddings in place of tokens (for example of images); these rows are
+        not multiplied by `scale`. For a factor that applies to both, scale the result.
         """
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token", scale=float(scale))[0]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 F32 = npt.NDArray[np.float32]
 Definition = Callable[["Node", Sequence[F32], "Inputs"], list[Any]]
-"""(node, its inputs [n, *shape], what the run reads) -> its outputs [n, *shape]."""
+"""(node, its inputs [n, *shape], inputs of the run) -> its outputs [n, *shape]."""
 
 
 def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
@@ -144,7 +144,7 @@ def _cached(x: F32, kv_type: str) -> npt.NDArray[np.float64]:
 
 
 def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
-    """The same for K; int8 stores its Hadamard transform, as wide as the largest power of two dividing head_dim."""
+    """The same for K; int8 stores its Hadamard transform, whose width is the largest power of two dividing head_dim."""
     if k_type != "int8":
         return _cached(k, k_type)
     width = k.shape[-1] & -k.shape[-1]
@@ -184,9 +184,9 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     seen = _seen(n, n_key, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n_key), dtype=bool)
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n_key)
-    places = None if bias is None else bias[:, key - query + n_key - 1]
+    biases = None if bias is None else bias[:, key - query + n_key - 1]
     sinks = None if attrs["sinks"] is None else inputs.tensors[attrs["sinks"]].floats()
-    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=places, sinks=sinks)]
+    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=biases, sinks=sinks)]
 
 
 def _attend(
@@ -334,4 +334,4 @@ DEFINITIONS: dict[str, Definition] = {
     "per_head_linear": _per_head_linear,
     "gather_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
 }
-"""By op name; "override" has none, since its value is not computed."""
+"""Op name -> definition; "override" has none, since its value is not computed."""

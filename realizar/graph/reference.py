@@ -22,7 +22,7 @@ F32 = npt.NDArray[np.float32]
 
 
 class TensorLike(Protocol):
-    """A tensor of a file: its format's name and its numbers."""
+    """A tensor of a file: the name of its format, and its values."""
 
     @property
     def type(self) -> str: ...  # noqa: D102
@@ -67,7 +67,7 @@ class NewKeyValues:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one run reads.
+    """The inputs of one run.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Inputs:
     positions : int32 [k, n]
         For rotary and learned position embeddings; k is 1 or the number of axes of the program.
     outputs : int32 [m]
-        Rows that are wanted (`gather_rows`).
+        Requested rows (`gather_rows`).
     tensors : dict
         By GGUF name.
     activations : str
@@ -87,7 +87,7 @@ class Inputs:
     kv : KeyValues
         The cached keys and values; by default the sequence begins with this run.
     embeddings : dict of float32 [n_embd]
-        Row -> the embedding that stands in place of its token's.
+        Row -> the embedding that replaces that of its token.
     spans : list of (int, int)
         Ranges [first, end) of rows of this run that see each other in both directions although attention is causal.
     states : dict
@@ -113,7 +113,7 @@ def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:
     Raises
     ------
     PluginError
-        As `evaluate_by_rows`.
+        See `evaluate_by_rows`.
     """
     values: dict[int, F32] = {}
     for key, state in graph.states.items():
@@ -132,7 +132,7 @@ def evaluate(node: Node, x: Sequence[F32], inputs: Inputs) -> list[F32]:
     GraphError
         If the op has no numpy definition (an overridden value).
     PluginError
-        As `evaluate_by_rows`.
+        See `evaluate_by_rows`.
     """
     if node.spec.define is not None:
         weights = [inputs.tensors[name].floats() for name in node.weights]

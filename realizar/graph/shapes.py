@@ -1,4 +1,4 @@
-"""The shape rule of every op: which shapes it takes and what shapes it returns; GraphError if they do not fit."""
+"""The shape rule of every op: input shapes -> output shapes; GraphError if they do not match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from realizar.errors import GraphError
 from realizar.graph.position import MAX_DISTANCE
 
 Shape = tuple[int, ...]
-"""Of one row: the token dimension is left out."""
+"""Shape of one row, without the token dimension."""
 Shapes = list[Shape]
 Attrs = Mapping[str, Any]
 ShapeRule = Callable[[Shapes, Shapes, Attrs], Shapes]
@@ -28,7 +28,7 @@ def embed(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 
 def linear(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
-    """The whole input, whatever its shape, times each weight (n_out, n_in): (n_out,) each."""
+    """The whole input, of any shape, times each weight (n_out, n_in): (n_out,) each."""
     k = prod(inputs[0])
     for shape in weights:
         _need(len(shape) == 2 and shape[1] == k, f"linear: weight {shape} does not match an input of {k} elements")
@@ -92,7 +92,9 @@ def attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: shapes q {q}, k {k}, v {v} do not match")
     if attrs["buckets"] is not None:
         _need(weights[0][1:] == q[:1], f"attention: buckets {weights[0]} need one column for each head of q {q}")
-        least = 2 if attrs["causal"] else 4  # half of each direction's buckets hold one distance, the others ranges
+        least = (
+            2 if attrs["causal"] else 4
+        )  # in each direction, half of the buckets have one distance, the others a range
         _need(least <= weights[0][0] < least * MAX_DISTANCE,
               f"attention: {weights[0][0]} buckets; {least} to {least * MAX_DISTANCE - 1} are possible")  # fmt: skip
     if attrs["sinks"] is not None:
@@ -101,7 +103,7 @@ def attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 
 def cross_store(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
-    """k and v as the cache declares them; no output."""
+    """k and v with the shapes that the cache declares; no output."""
     n_head_kv, head_dim, head_dim_v = attrs["shape"]
     _need(inputs == [(n_head_kv, head_dim), (n_head_kv, head_dim_v)],
           f"cross_store: k and v {inputs} for a cache of {n_head_kv} heads of {head_dim} and {head_dim_v}")  # fmt: skip

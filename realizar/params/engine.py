@@ -61,7 +61,7 @@ class EngineParams:
     n_draft : int
         Maximum draft tokens per sequence and step.
     max_waiting : int | None
-        Maximum waiting requests; more are refused with a BusyError. None sets no limit.
+        Maximum waiting requests; further ones raise a BusyError. None sets no limit.
     backend : {"cpu", "numpy"}
         What computes: the C kernels, or numpy alone by the definition of every op, which is slow.
 

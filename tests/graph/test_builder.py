@@ -1,13 +1,11 @@
 """The builder rejects shapes that do not match and names them; deprecated names still work."""
 
-import numpy as np
 import pytest
 
 from realizar.arch.architecture import WeightRef
 from realizar.errors import GraphError
 from realizar.graph import Graph
 from realizar.graph.deprecated import RENAMED
-from realizar.graph.reference import Inputs
 
 
 def weight(name, *shape, bias=None):
@@ -113,10 +111,3 @@ def test_deprecated_names_warn_and_record_the_same(old):
         graphs.append(g)
     assert graphs[0].nodes == graphs[1].nodes
     assert graphs[0].nodes[-1].op == RENAMED[old]
-
-
-def test_deprecated_name_of_what_an_op_reads_of_the_encoder():
-    none = np.empty(0, np.int32)
-    inputs = Inputs(none, none, none, {}, encoder_kv={"blk.0.cross": (none, none)})
-    with pytest.warns(DeprecationWarning, match=r"Inputs\.sources is now Inputs\.encoder_kv"):
-        assert inputs.sources is inputs.encoder_kv

@@ -1,4 +1,4 @@
-"""Every kernel without weights, on every ISA level: the scalar bits, and float64 within the stated bounds."""
+"""Kernels without weights, on every ISA level: the scalar bits, and float64 within the documented bounds."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ tame_floats = st.floats(-8, 8, width=32)
 
 
 def rows_of(n_arrays, elements=any_floats | tame_floats, max_size=70):
-    """Several float32 arrays of one length: odd tails, NaN, Inf and denormals."""
+    """Draw float32 arrays of one length, with odd tails, NaN, Inf and denormals."""
     return st.integers(1, max_size).flatmap(
         lambda n: st.tuples(*[hnp.arrays(np.float32, n, elements=elements) for _ in range(n_arrays)])
     )
 
 
 def same_bits(got, want):
-    """Bit for bit, where any NaN equals any NaN."""
+    """Assert equality bit by bit; any NaN equals any NaN."""
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     number = ~np.isnan(want)
     np.testing.assert_array_equal(got[number].view(np.uint32), want[number].view(np.uint32))

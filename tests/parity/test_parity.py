@@ -28,7 +28,7 @@ def golden(folder):
 
 
 def exact(path):
-    """The right logits of a file, and the bound of the f32 path against them."""
+    """Return the reference logits of a file and the error bound of the f32 path."""
     arrays, name = golden(path.parent), path.stem.removeprefix("model-")
     if f"logits_{name}_exact" in arrays:
         return arrays[f"logits_{name}_exact"], 5e-4 if path.parent.name in cases.GELU_TABLE else 1e-4
@@ -43,7 +43,7 @@ def error(path, found, want):
 
 
 def llama_cpp(path):
-    """llama.cpp's logits of the file as it is."""
+    """Return llama.cpp's logits of the file."""
     return golden(path.parent)[f"logits_{path.stem.removeprefix('model-')}"].astype(np.float32)
 
 
@@ -104,7 +104,7 @@ def test_token_by_token(path):
 
 @each_file
 def test_greedy(path):
-    """Token by token in f32, equal to the reference as long as its best two logits are apart."""
+    """Greedy decoding in f32 equals the reference up to a near tie of its best two logits."""
     arrays, name = golden(path.parent), path.stem.removeprefix("model-")
     kind = f"{name}_exact" if f"greedy_{name}_exact" in arrays else None
     want = arrays[f"greedy_{kind}"] if kind else arrays["hf_greedy"]

@@ -212,7 +212,7 @@ def test_invalid_parts(model, fields, message):
 
 
 def test_a_program_without_tokens_rejects_embeddings(model):
-    """A program whose input is not token embeddings."""
+    """The embedded rows are an override, not computed from tokens."""
     session = Session(model, model.plan(overrides=["token_embd"]))
     embeddings, rows = np.zeros((1, 256), np.float32), np.array([3], np.int32)
     with pytest.raises(ParameterError, match=r"embeddings: this program does not read them; it reads .*positions"):

@@ -272,7 +272,7 @@ def test_one_table_of_longrope(gone, tmp_path):
 
 
 def test_no_table_of_longrope(tmp_path):
-    """A model whose context needs only one table."""
+    """A model without extended context."""
     model = load(tiny("phi3", tmp_path))
     assert "rope_factors_long.weight" not in model.tensors
     model.close()

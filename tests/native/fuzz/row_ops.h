@@ -4,7 +4,7 @@
 
 #include "common.h"
 
-/* The inputs of one call; a row of n, of which two more may be wanted. */
+/* The inputs of one call: a row of n numbers, for some kernels two more. */
 static struct row_call {
     const float *x, *w, *b; /* w, b: NULL for bare norms */
     size_t n;
@@ -14,7 +14,7 @@ static struct room row_rooms[4];
 
 enum { N_TAP = 4 };
 
-/* Tap j of the convolution: x as it is, then moved on by one; so that all lie inside x. */
+/* Tap j of the convolution starts at channel row j of x, so that all taps lie inside x. */
 static void taps(const float **rows, size_t *n_tap, size_t *n_channel)
 {
     *n_tap = row.n < N_TAP ? row.n : N_TAP;
@@ -54,7 +54,7 @@ static void do_conv_step(const struct rz_kernels *k, float *y)
     k->conv_step(rows, row.w, n_channel, NULL, n_tap, n_channel, y);
 }
 
-/* In float64: the value of element i, and what a bound is relative to. */
+/* In float64: the value of element i, and the size that its bound is relative to. */
 struct exact {
     double value, size;
 };
@@ -110,7 +110,7 @@ static struct exact at_gelu(size_t i)
 
 static struct exact at_gelu_mul(size_t i) { return product_of(row.w[i], at_gelu(i).value); }
 
-/* The bound is relative to what the two terms of the kernel's formula are at most: |x|. */
+/* The bound is relative to |x|, which neither term of the kernel's formula exceeds. */
 static struct exact at_gelu_erf(size_t i)
 {
     double x = row.x[i];
@@ -180,7 +180,7 @@ static struct exact at_conv_step(size_t i)
     return sum;
 }
 
-/* Bounds: those of docs/kernels.md; one rounding for what is one operation; a few for exp and what is made of it. */
+/* Bounds: those of docs/kernels.md; one rounding for a single operation, a few for exp and functions of it. */
 static const struct row_op {
     const char *name;
     void (*run)(const struct rz_kernels *, float *);
@@ -231,14 +231,14 @@ static void fuzz_row_ops(void)
     memcpy(original, x, n * sizeof *x);
     row = (struct row_call){x, random_row(&row_rooms[1], n_w, wild), random_row(&row_rooms[2], n_w, wild), n, 1e-5f};
     if (bare) row.w = row.b = NULL;
-    for (size_t tier = 0; tier < n_tiers; tier++) {
-        TRY("%s %s, n %zu, %d %% wild%s%s", tiers[tier].name, op->name, n, wild, bare ? ", bare" : "",
+    for (size_t level = 0; level < n_levels; level++) {
+        TRY("%s %s, n %zu, %d %% wild%s%s", levels[level].name, op->name, n, wild, bare ? ", bare" : "",
             in_place ? ", in place" : "");
         float *y = place_output(&row_rooms[3], n_y * sizeof *y, sizeof *y);
         row.x = in_place ? memcpy(y, original, n * sizeof *y) : x;
-        op->run(&tiers[tier], y);
+        op->run(&levels[level], y);
         check_margins(&row_rooms[3], "y");
-        if (tier == 0) memcpy(expected, y, n_y * sizeof *y);
+        if (level == 0) memcpy(expected, y, n_y * sizeof *y);
         check_floats(y, expected, n_y, "y");
     }
     row.x = original;
