@@ -17,14 +17,14 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, norm_tensors, swiglu_ffn, swiglu_tensors
-from realizar.arch.checkpoint import Array, Config, rope_parameters
-from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+from realizar.arch.blocks import embedding_tensors, norm_tensors
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, rope_parameters
+from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
 
 @dataclass(frozen=True)
-class DeepSeek2HParams(ExpertHParams):
-    """The hyperparameters of a mixture of experts, and:
+class DeepSeek2HParams(RoutedHParams):
+    """The hyperparameters of experts, and:
 
     Attributes
     ----------
@@ -36,10 +36,6 @@ class DeepSeek2HParams(ExpertHParams):
         Whether the up-projections of keys and values are one tensor, as in files converted before April 2025.
     qk_scale : float
         Scale of attention scores.
-    n_dense, n_shared : int
-        Number of leading layers without experts; number of shared experts.
-    routing : dict
-        How experts are chosen: arguments of `Graph.route`.
     """
 
     n_nope: int
@@ -48,9 +44,6 @@ class DeepSeek2HParams(ExpertHParams):
     n_latent: int
     fused_kv: bool
     qk_scale: float
-    n_dense: int
-    n_shared: int
-    routing: dict[str, Any]
 
 
 def expanding(x: Array, hp: DeepSeek2HParams) -> Array:
@@ -99,10 +92,7 @@ class DeepSeek2(Architecture):
             "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
             "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
             "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
-            "blk.{i}.exp_probs_b": "layers.{i}.mlp.gate.e_score_correction_bias",
-            "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_experts.gate_proj",
-            "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
-            "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
+            **ROUTED_NAMES,
         },
         keys={
             "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
@@ -114,14 +104,8 @@ class DeepSeek2(Architecture):
             "attention.kv_lora_rank": "kv_lora_rank",
             "rope.dimension_count": "qk_rope_head_dim",
             "rope.scaling.yarn_log_multiplier": log_multiplier,
-            "leading_dense_block_count": "first_k_dense_replace",
-            "expert_feed_forward_length": "moe_intermediate_size",
-            "expert_shared_count": "n_shared_experts",
+            **ROUTED_KEYS,
             "expert_gating_func": gating,
-            "expert_group_count": "n_group",
-            "expert_group_used_count": "topk_group",
-            "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
-            "expert_weights_norm": lambda config: bool(config.get("norm_topk_prob")),
         },
     )
 
@@ -136,12 +120,11 @@ class DeepSeek2(Architecture):
         hp = super().hparams(md)
         head_dim = md.positive("attention.key_length_mla", hp.head_dim)
         return DeepSeek2HParams(
-            **vars(expert_hparams(hp, md)), n_nope=head_dim - hp.rope_dims,
+            **vars(routed_hparams(hp, md)), n_nope=head_dim - hp.rope_dims,
             n_value=md.positive("attention.value_length_mla", hp.head_dim_v),
             n_q_latent=md.integer("attention.q_lora_rank", 0), n_latent=md.positive("attention.kv_lora_rank"),
             fused_kv=not md.integer("attention.key_length_mla", 0),
-            qk_scale=self.qk_scale(md, hp.rope_scaling, head_dim), routing=self.routing(md),
-            n_dense=md.integer("leading_dense_block_count", 0), n_shared=md.integer("expert_shared_count", 0),
+            qk_scale=self.qk_scale(md, hp.rope_scaling, head_dim),
         )  # fmt: skip
 
     def qk_scale(self, md: ArchMetadata, scaling: RopeScaling, head_dim: int) -> float:
@@ -154,29 +137,14 @@ class DeepSeek2(Architecture):
         factor: float = scaling.attn_factor * own * multiplier
         return factor * factor / math.sqrt(head_dim)
 
-    def routing(self, md: ArchMetadata) -> dict[str, Any]:
-        """V2 chooses groups by their best expert; V3, with sigmoid gating and biases, by their best two."""
-        sigmoid = md.integer("expert_gating_func", 1) == 2
-        return {
-            "gating": "sigmoid" if sigmoid else "softmax",
-            "normalize": md.boolean("expert_weights_norm", False),
-            "n_group": md.positive("expert_group_count", 1),
-            "n_group_used": md.positive("expert_group_used_count", 1),
-            "n_group_best": 2 if sigmoid else 1,
-        }
-
     def tensors(self, hp: DeepSeek2HParams) -> WeightTable:
         """Multi-head latent attention; dense feed-forwards, then experts."""
-        dense, experts = swiglu_tensors(hp.n_embd, hp.n_ff), self.expert_tensors(hp)
-        table = {
+        return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
             **self.attention_tensors(hp),
+            **routed_tensors(hp),
         }
-        for i in range(hp.n_layer):
-            layer = dense if i < hp.n_dense else experts
-            table.update({name.replace("{i}", str(i)): weight for name, weight in layer.items()})
-        return table
 
     def attention_tensors(self, hp: DeepSeek2HParams) -> WeightTable:
         """Down-projections, up-projections (one fused tensor or two), and the norms between them."""
@@ -199,15 +167,6 @@ class DeepSeek2(Architecture):
             **({"blk.{i}.attn_kv_b": Weight((n_kv, hp.n_latent))} if hp.fused_kv else expand),
             "blk.{i}.attn_output": Weight((hp.n_embd, hp.n_head * hp.n_value)),
         }
-
-    def expert_tensors(self, hp: DeepSeek2HParams) -> WeightTable:
-        """Experts, the bias for choosing them (V3), and the shared experts as one feed-forward."""
-        n_shared = hp.n_shared * hp.n_ff_expert
-        table = {**expert_tensors(hp), "blk.{i}.exp_probs_b": Weight((hp.n_expert,), suffix=".bias", optional=True)}
-        if not n_shared:
-            return table
-        up, down = Weight((n_shared, hp.n_embd)), Weight((hp.n_embd, n_shared))
-        return {**table, "blk.{i}.ffn_gate_shexp": up, "blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int) -> Value:
         """Attention over latents, with up-projections absorbed into the query before and the value after."""
@@ -237,21 +196,12 @@ class DeepSeek2(Architecture):
             return g.per_head_linear(a, blk.attn_kv_b, rows=(hp.n_nope, hp.n_nope + hp.n_value))
         return g.per_head_linear(a, blk.attn_v_b)
 
-    def experts(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
-        """The sum of the chosen and the shared experts."""
-        y = expert_ffn(g, h, blk, hp, bias=blk.exp_probs_b, **hp.routing)
-        if not hp.n_shared:
-            return y
-        gate, up = g.linear(h, blk.ffn_gate_shexp), g.linear(h, blk.ffn_up_shexp)
-        return y + g.linear(g.silu(gate) * up, blk.ffn_down_shexp)
-
     def build(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
-            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
-            x = x + (swiglu_ffn(g, h, blk) if i < hp.n_dense else self.experts(g, h, blk, hp))
+            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 

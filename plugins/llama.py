@@ -1,8 +1,7 @@
-"""Llama and its variants: llama (Llama, Mistral, Mixtral), smollm3, granite, olmo2, olmoe, stablelm and starcoder2."""
+"""Llama and its variants: llama (Llama, Mistral, Mixtral), smollm3, olmo2, olmoe, stablelm and starcoder2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -33,16 +32,11 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_ffn,
     swiglu_tensors,
+    wide_normed_qkv,
+    wide_normed_qkv_tensors,
 )
-from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Names, llama3_factors, number, permuted, rope_dims, windows
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS, PERMUTED, rope_dims, windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
-
-# Checkpoints use rope style "neox" (halves), files of these architectures "norm" (pairs).
-PERMUTED: Names = {
-    "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", permuted("n_head")),
-    "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", permuted("n_head_kv")),
-    "rope_freqs": llama3_factors,
-}
 
 
 class Llama(Architecture):
@@ -81,7 +75,7 @@ class Llama(Architecture):
 
 
 def llama_tensors(hp: HParams) -> WeightTable:
-    """The tensors that Llama, SmolLM3 and Granite share."""
+    """The tensors that Llama and SmolLM3 share."""
     return {
         **embedding_tensors(hp.n_vocab, hp.n_embd),
         **gqa_tensors(hp, bias=None, output_bias=None),
@@ -112,66 +106,6 @@ class SmolLM3(Architecture):
             x = x + g.linear(a, blk.attn_output)
             x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
-
-
-@dataclass(frozen=True)
-class GraniteHParams(HParams):
-    """The hyperparameters of Granite: the four multipliers, and whether q and k are rotated."""
-
-    embedding_scale: float
-    residual_scale: float
-    attention_scale: float
-    logit_scale: float
-    rotated: bool
-
-
-class Granite(Architecture):
-    """Granite 3 and 4 (https://arxiv.org/abs/2408.13359): Llama with multipliers (maximal update parametrization)."""
-
-    name = "granite"
-    checkpoint = Checkpoint(
-        classes=("GraniteForCausalLM",),
-        names=PERMUTED,
-        keys={
-            "rope.dimension_count": rope_dims,
-            "attention.scale": number("attention_multiplier"),
-            "embedding_scale": number("embedding_multiplier"),
-            "residual_scale": number("residual_multiplier"),
-            "logit_scale": number("logits_scaling"),
-        },
-    )
-
-    def hparams(self, md: ArchMetadata) -> GraniteHParams:
-        """The hyperparameters of this model."""
-        hp = super().hparams(md)
-        return GraniteHParams(
-            **vars(hp),
-            embedding_scale=md.between("embedding_scale", 1e-6, 1e6, 1.0),
-            residual_scale=md.between("residual_scale", 1e-6, 1e6, 1.0),
-            attention_scale=md.between("attention.scale", 1e-6, 1e6, hp.head_dim**-0.5),
-            logit_scale=md.between("logit_scale", 1e-6, 1e6, 1.0),
-            rotated=md.boolean("rope.scaling.finetuned", True),
-        )
-
-    def tensors(self, hp: GraniteHParams) -> WeightTable:
-        """As Llama; no frequency factors without rotary embedding."""
-        return {**llama_tensors(hp), **(rope_tensors(hp) if hp.rotated else {})}
-
-    def ignored(self, md: ArchMetadata, hp: GraniteHParams) -> Sequence[str]:
-        """Also frequency factors, if the model has no rotary embedding."""
-        return (*super().ignored(md, hp), *(() if hp.rotated else ("rope_*",)))
-
-    def build(self, g: Graph, w: Weights, hp: GraniteHParams) -> Value:
-        """x += r * attention(norm(x)); x += r * ffn(norm(x))."""
-        x = g.embed(w.token_embd) * hp.embedding_scale
-        for i, blk in enumerate(w.blk):
-            q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
-            if hp.rotated:
-                q, k = rotate(g, hp, "norm", q, k, rope_factors(w, hp))
-            a = g.attention(q, k, v, layer=i, scale=hp.attention_scale, window=hp.window)
-            x = x + g.linear(a, blk.attn_output) * hp.residual_scale
-            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk) * hp.residual_scale
-        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output) * (1.0 / hp.logit_scale)
 
 
 @dataclass(frozen=True)
@@ -207,7 +141,7 @@ class Olmo2(Architecture):
         """Separate q, k, v with their norms; SwiGLU."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
-            **olmo_qkv_tensors(hp),
+            **wide_normed_qkv_tensors(hp),
             **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
@@ -216,30 +150,13 @@ class Olmo2(Architecture):
         """x += norm(attention(x)); x += norm(ffn(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            q, k, v = olmo_qkv(g, x, blk, hp)
+            q, k, v = wide_normed_qkv(g, x, blk, hp)
             q, k = rotate(g, hp.windows.rotation(hp, i), "neox", q, k)
             a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.windows[i])
             a = g.linear(a, blk.attn_output)
             x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)
             x = x + g.rms_norm(swiglu_ffn(g, x, blk), blk.post_ffw_norm, eps=hp.norm_eps)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
-
-
-def olmo_qkv(g: Graph, h: Value, blk: Any, hp: HParams) -> tuple[Value, Value, Value]:
-    """The heads of q, k and v, with q and k normalized over their whole width."""
-    q = g.rms_norm(g.linear(h, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps)
-    k = g.rms_norm(g.linear(h, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps)
-    return g.heads(q, hp.n_head), g.heads(k, hp.n_head_kv), g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
-
-
-def olmo_qkv_tensors(hp: HParams) -> WeightTable:
-    """The tensors of `olmo_qkv`, and the output of attention."""
-    q_norm, k_norm = Weight((hp.n_head * hp.head_dim,)), Weight((hp.n_head_kv * hp.head_dim,))
-    return {
-        **qkv_tensors(hp, bias=None, output_bias=None),
-        "blk.{i}.attn_q_norm": q_norm,
-        "blk.{i}.attn_k_norm": k_norm,
-    }
 
 
 class OlmoE(Architecture):
@@ -260,7 +177,7 @@ class OlmoE(Architecture):
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **olmo_qkv_tensors(hp),
+            **wide_normed_qkv_tensors(hp),
             **expert_tensors(hp),
         }
 
@@ -268,7 +185,7 @@ class OlmoE(Architecture):
         """x += attention(norm(x)); x += experts(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            q, k, v = olmo_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            q, k, v = wide_normed_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
             q, k = rotate(g, hp, "neox", q, k)
             x = x + g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5), blk.attn_output)
             x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp)
@@ -354,4 +271,4 @@ class StarCoder2(Architecture):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Llama, SmolLM3, Granite, Olmo2, OlmoE, StableLM, StarCoder2]
+    return [Llama, SmolLM3, Olmo2, OlmoE, StableLM, StarCoder2]

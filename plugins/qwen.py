@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from realizar.arch import (
     Architecture,
@@ -21,14 +20,21 @@ from realizar.arch.blocks import (
     gqa,
     gqa_tensors,
     norm_tensors,
-    qkv,
+    normed_gqa,
+    normed_gqa_tensors,
     qkv_tensors,
-    rotate,
     swiglu_ffn,
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import number
-from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+from realizar.arch.experts import (
+    ExpertHParams,
+    expert_ffn,
+    expert_hparams,
+    expert_tensors,
+    shared_ffn,
+    shared_tensors,
+)
 
 
 def decoder(g: Graph, w: Weights, hp: HParams) -> Value:
@@ -38,21 +44,6 @@ def decoder(g: Graph, w: Weights, hp: HParams) -> Value:
         x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
         x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
     return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
-
-
-def normed_attention(g: Graph, h: Value, blk: Any, hp: HParams, layer: int) -> Value:
-    """Attention of Qwen 3: q and k are normalized head by head, then rotated."""
-    q, k, v = qkv(g, h, blk, hp)
-    q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
-    q, k = rotate(g, hp, "neox", q, k)
-    a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
-    return g.linear(a, blk.attn_output)
-
-
-def normed_attention_tensors(hp: HParams) -> WeightTable:
-    """The tensors of `normed_attention` and its norm."""
-    norm = Weight((hp.head_dim,))
-    return {**gqa_tensors(hp, bias=None, output_bias=None), "blk.{i}.attn_q_norm": norm, "blk.{i}.attn_k_norm": norm}
 
 
 class Qwen(Architecture):
@@ -128,7 +119,7 @@ class Qwen3(Architecture):
         """Separate q, k, v with norms over a head, biases in some files; SwiGLU; the output may be tied."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            **normed_attention_tensors(hp),
+            **normed_gqa_tensors(hp),
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
@@ -141,7 +132,7 @@ class Qwen3(Architecture):
         """x += attention(norm(x)), q and k normalized before they are rotated; x += ffn(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + normed_attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = x + normed_gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
@@ -188,9 +179,7 @@ class Qwen2Moe(Architecture):
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **expert_tensors(hp),
             "blk.{i}.ffn_gate_inp_shexp": Weight((1, hp.n_embd)),
-            "blk.{i}.ffn_gate_shexp": Weight((hp.n_ff_shared, hp.n_embd)),
-            "blk.{i}.ffn_up_shexp": Weight((hp.n_ff_shared, hp.n_embd)),
-            "blk.{i}.ffn_down_shexp": Weight((hp.n_embd, hp.n_ff_shared)),
+            **shared_tensors(hp.n_embd, hp.n_ff_shared),
         }
 
     def build(self, g: Graph, w: Weights, hp: Qwen2MoeHParams) -> Value:
@@ -199,8 +188,7 @@ class Qwen2Moe(Architecture):
         for i, blk in enumerate(w.blk):
             x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
-            gated = g.silu(g.linear(h, blk.ffn_gate_shexp)) * g.linear(h, blk.ffn_up_shexp)
-            shared = g.linear(gated, blk.ffn_down_shexp) * g.sigmoid(g.linear(h, blk.ffn_gate_inp_shexp))
+            shared = shared_ffn(g, h, blk) * g.sigmoid(g.linear(h, blk.ffn_gate_inp_shexp))
             x = x + expert_ffn(g, h, blk, hp) + shared
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
@@ -220,7 +208,7 @@ class Qwen3Moe(Architecture):
         """Separate q, k, v with norms over a head; experts; the output may be tied to the embedding."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            **normed_attention_tensors(hp),
+            **normed_gqa_tensors(hp),
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **expert_tensors(hp),
         }
@@ -229,7 +217,7 @@ class Qwen3Moe(Architecture):
         """x += attention(norm(x)), q and k normalized before they are rotated; x += experts(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + normed_attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = x + normed_gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, normalize=True)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from realizar.engine.scoring import Score, ScoreRequest
     from realizar.tokenizer.fim import Order
 
-T = TypeVar("T")
+R = TypeVar("R", bound="Request")
 
 
 class AsyncLLM(LoadedModel):
@@ -37,7 +37,7 @@ class AsyncLLM(LoadedModel):
     Parameters
     ----------
     model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
-    max_waiting
+    max_waiting, backend
         See `LLM`.
 
     Examples
@@ -55,8 +55,7 @@ class AsyncLLM(LoadedModel):
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts; see `LLM.generate`."""
-        requests = await _in_thread(lambda: self._text_requests(prompts, params, priority))
-        await _complete(self.engine, requests)
+        requests = await self._completed(lambda: self._text_requests(prompts, params, priority))
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncTextStream:
@@ -122,37 +121,41 @@ class AsyncLLM(LoadedModel):
         return self._one(lambda: [self._text_request(self.tokenizer.infill(prefix, suffix, order), params, priority)])
 
     async def _one(self, make: Callable[[], list[TextRequest]]) -> Completion:
-        requests = await _in_thread(make)
-        await _complete(self.engine, requests)
-        return requests[0].completion()
+        (request,) = await self._completed(make)
+        return request.completion()
+
+    async def _completed(self, make: Callable[[], list[R]]) -> list[R]:
+        """Submit requests and wait until they are over."""
+        engine = self.engine
+        requests = await _made(engine, make)
+        await _complete(engine, requests)
+        return requests
 
     async def logits(
-        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None
+        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *, priority: int = 0
     ) -> npt.NDArray[np.float32]:
-        """Return the logits after every token of a sequence, float32 [n_tokens, n_vocab]; see `LLM.logits`."""
-        requests = await _in_thread(lambda: [self._logits_request(token_ids, decoder_tokens)])
-        await _complete(self.engine, requests)
-        return requests[0].logits
+        """Return the logits after every token of a text, float32 [n_tokens, n_vocab]; see `LLM.logits`."""
+        (request,) = await self._completed(lambda: [self._logits_request(token_ids, decoder_tokens, priority)])
+        return request.logits
 
-    async def score(self, prompt: Prompt, continuation: Any, logprobs: int = 1) -> Score | list[Score]:
+    async def score(
+        self, prompt: Prompt, continuation: Any, logprobs: int = 1, *, priority: int = 0
+    ) -> Score | list[Score]:
         """Return the logprobs of one or several continuations of a prompt; see `LLM.score`."""
         single, pairs = await asyncio.to_thread(self._pairs, prompt, continuation)
         requests: list[ScoreRequest] = []
         for batch in (pairs[:1], pairs[1:]):  # the first one puts the prompt into the prefix cache
-            now = await _in_thread(partial(self._score_requests, batch, logprobs))
-            await _complete(self.engine, now)
-            requests += now
+            requests += await self._completed(partial(self._score_requests, batch, logprobs, priority))
         scores = [request.score() for request in requests]
         return scores[0] if single else scores
 
     async def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
-        normalize: bool = True,
+        normalize: bool = True, *, priority: int = 0,
     ) -> Any:  # fmt: skip
         """Return embeddings, float32 [n_texts, n_embd]; see `LLM.embed`."""
         pool = self._pooler(pooling, normalize)
-        requests = await _in_thread(lambda: self._embedding_requests(texts))
-        await _complete(self.engine, requests)
+        requests = await self._completed(lambda: self._embedding_requests(texts, priority))
         return pool([request.hidden for request in requests])
 
     async def close(self) -> None:
@@ -186,6 +189,7 @@ class AsyncHandle(AsyncIterator["Event"]):
         self._request: TextRequest | None = None
         self._handle: Handle | None = None
         self._arrived = asyncio.Event()
+        self._is_cancelled = False
 
     @property
     def request(self) -> TextRequest | None:
@@ -193,19 +197,32 @@ class AsyncHandle(AsyncIterator["Event"]):
         return self._request
 
     async def __anext__(self) -> Event:
-        if self._handle is None:
-            (self._request,) = await _in_thread(lambda: [self._make()])
-            self._handle = self._engine.loop.submit(self._request, notify=_notifier(self._arrived))
-        while not self._handle.has_ended:
+        _need_no_step(self._engine)
+        handle = self._handle or await self._submitted()
+        while handle is not None and not handle.has_ended:
             self._arrived.clear()
-            event = self._handle.poll()
+            event = handle.poll()
             if event is not None:
                 return event
-            await self._arrived.wait()
+            if self._engine.loop.start():
+                await self._arrived.wait()
+            else:
+                await asyncio.to_thread(handle.wait)
         raise StopAsyncIteration
 
+    async def _submitted(self) -> Handle | None:
+        """Hand the request in, unless it was given up before."""
+        if self._is_cancelled:
+            return None
+        (self._request,) = await _made(self._engine, lambda: [self._make()])
+        if self._is_cancelled:
+            self._engine.cancel([self._request])
+        self._handle = self._engine.loop.submit(self._request, notify=_notifier(self._arrived))
+        return self._handle
+
     def cancel(self) -> None:
-        """Cancel the request."""
+        """Cancel the request, whether or not it is submitted yet."""
+        self._is_cancelled = True
         if self._handle is not None:
             self._handle.cancel()
 
@@ -246,19 +263,20 @@ def _notifier(arrived: asyncio.Event) -> Callable[[], None]:
     return notify
 
 
-async def _in_thread(make: Callable[[], list[T]]) -> list[T]:
+async def _made(engine: Engine, make: Callable[[], list[R]]) -> list[R]:
     """Make requests in another thread; if the task is cancelled meanwhile, so are the requests."""
     making = asyncio.get_running_loop().run_in_executor(None, make)
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:
-        making.add_done_callback(lambda done: _cancel(() if done.exception() else done.result()))
+        making.add_done_callback(lambda done: engine.cancel(() if done.exception() else done.result()))
         raise
 
 
-def _cancel(requests: Iterable[Any]) -> None:
-    for request in requests:
-        request.cancel()
+def _need_no_step(engine: Engine) -> None:
+    """Raise ReentryError in the thread of a running step, which would wait for itself."""
+    with engine.waiting():
+        pass
 
 
 async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
@@ -266,15 +284,16 @@ async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
     done, loop = asyncio.Event(), asyncio.get_running_loop()
     waiter = Waiter(lambda: all(request.is_over for request in requests), lambda: loop.call_soon_threadsafe(done.set))
     try:
+        _need_no_step(engine)
         if engine.loop.start():
             engine.loop.add(waiter)
             if not engine.is_closed:
                 await done.wait()
         if not all(request.is_over for request in requests) and waiter.error is None:
-            await asyncio.to_thread(engine.complete, requests)  # no engine thread: the waiting thread runs the steps
+            await asyncio.to_thread(engine.complete, requests)  # there is no loop thread: this one makes the steps
     finally:
         engine.loop.discard(waiter)
-        _cancel(requests)
+        engine.cancel(requests)
     for error in (waiter.error, *(request.error for request in requests)):
         if error is not None:
             raise error

@@ -1,7 +1,6 @@
 """The exception classes of realizar; messages say what was requested, what was found and what to do."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 
 def short_repr(value: object) -> str:
@@ -101,13 +100,17 @@ class ModelFileWarning(UserWarning):
     """A model file contains an invalid value that is ignored."""
 
 
-@contextmanager
-def memory_for(what: str, asked: Callable[[], str]) -> Iterator[None]:
+class memory_for:
     """Convert a MemoryError to an OutOfMemoryError that says what the memory was for and how much was requested."""
-    try:
-        yield
-    except OutOfMemoryError:
-        raise
-    except MemoryError as error:
-        found = f" ({error})" if str(error) else ""
-        raise OutOfMemoryError(f"{what}: out of memory{found}; {asked()}") from error
+
+    def __init__(self, what: str, asked: Callable[[], str]) -> None:
+        self._what = what
+        self._asked = asked
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
+            found = f" ({error})" if str(error) else ""
+            raise OutOfMemoryError(f"{self._what}: out of memory{found}; {self._asked()}") from error

@@ -57,6 +57,8 @@ class LLM(LoadedModel):
         Maximum number of draft tokens of a sequence in one step.
     max_waiting : int, optional
         Maximum number of waiting requests; further ones raise a BusyError.
+    backend : {"cpu", "numpy"}
+        What computes: the C kernels, or numpy alone, which is slow and serves to check them (docs/backends.md).
 
     Raises
     ------
@@ -259,7 +261,9 @@ class LLM(LoadedModel):
             self.stream(ids, params, priority=priority) if stream else self.generate(ids, params, priority=priority)[0]
         )
 
-    def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+    def logits(
+        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *, priority: int = 0
+    ) -> npt.NDArray[np.float32]:
         """Return the logits after every token of a sequence.
 
         Parameters
@@ -268,6 +272,8 @@ class LLM(LoadedModel):
             At least one, at most n_ctx.
         decoder_tokens : sequence of int, optional
             For models with an encoder, whose input is token_ids: the decoder's tokens, for which logits are computed.
+        priority : int
+            See `generate`.
 
         Returns
         -------
@@ -278,17 +284,22 @@ class LLM(LoadedModel):
         ParameterError, ContextFullError
             See `generate`.
         """
-        request = self._logits_request(token_ids, decoder_tokens)
+        request = self._logits_request(token_ids, decoder_tokens, priority)
         self.engine.complete([request])
         return request.logits
 
     @overload
-    def score(self, prompt: Prompt, continuation: str | Sequence[int], logprobs: int = 1) -> Score: ...
-    @overload
-    def score(self, prompt: Prompt, continuation: list[str] | list[list[int]], logprobs: int = 1) -> list[Score]: ...
     def score(
-        self, prompt: Prompt, continuation: str | Sequence[int] | list[str] | list[list[int]], logprobs: int = 1
-    ) -> Score | list[Score]:
+        self, prompt: Prompt, continuation: str | Sequence[int], logprobs: int = 1, *, priority: int = 0
+    ) -> Score: ...
+    @overload
+    def score(
+        self, prompt: Prompt, continuation: list[str] | list[list[int]], logprobs: int = 1, *, priority: int = 0
+    ) -> list[Score]: ...
+    def score(
+        self, prompt: Prompt, continuation: str | Sequence[int] | list[str] | list[list[int]], logprobs: int = 1,
+        *, priority: int = 0,
+    ) -> Score | list[Score]:  # fmt: skip
         """Return the logprobs of one or several continuations of a prompt.
 
         Logits are not kept beyond their step, so the memory does not grow with the length of a continuation.
@@ -302,6 +313,8 @@ class LLM(LoadedModel):
             the prompt are scored. Pass token ids to choose the boundary.
         logprobs : int
             Number of most probable tokens to report at each position; at least 1.
+        priority : int
+            See `generate`.
 
         Returns
         -------
@@ -317,7 +330,7 @@ class LLM(LoadedModel):
         single, pairs = self._pairs(prompt, continuation)
         requests: list[ScoreRequest] = []
         for batch in (pairs[:1], pairs[1:]):  # the first one puts the prompt into the prefix cache
-            now = self._score_requests(batch, logprobs)
+            now = self._score_requests(batch, logprobs, priority)
             self.engine.complete(now)
             requests += now
         scores = [request.score() for request in requests]
@@ -325,19 +338,21 @@ class LLM(LoadedModel):
 
     @overload
     def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True
-    ) -> Any: ...
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True,
+        *, priority: int = 0,
+    ) -> Any: ...  # fmt: skip
     @overload
     def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last"], normalize: bool = True
-    ) -> npt.NDArray[np.float32]: ...
+        self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last"], normalize: bool = True,
+        *, priority: int = 0,
+    ) -> npt.NDArray[np.float32]: ...  # fmt: skip
     @overload
     def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True
+        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True, *, priority: int = 0
     ) -> list[npt.NDArray[np.float32]]: ...
     def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
-        normalize: bool = True,
+        normalize: bool = True, *, priority: int = 0,
     ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
         """Return embeddings: pooled hidden states of an encoder, or of a decoder after its final norm.
 
@@ -351,6 +366,8 @@ class LLM(LoadedModel):
             tokens.
         normalize : bool
             Scale pooled vectors to length 1, so that their dot products are cosine similarities.
+        priority : int
+            See `generate`.
 
         Returns
         -------
@@ -366,7 +383,7 @@ class LLM(LoadedModel):
             If a text is longer than the context.
         """
         pool = self._pooler(pooling, normalize)
-        requests = self._embedding_requests(texts)
+        requests = self._embedding_requests(texts, priority)
         self.engine.complete(requests)
         vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
         return vectors

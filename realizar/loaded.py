@@ -13,7 +13,7 @@ from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.forks import cached_property
 from realizar.model import load as load_model
-from realizar.params import Activations, EngineParams, KVType, Part, SamplingParams, Tokens
+from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Tokens
 from realizar.params.per_prompt import as_prompts, is_parts, params_of_each
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ class LoadedModel:
         draft: str | os.PathLike[str] | None = None,
         n_draft: int = 31,
         max_waiting: int | None = None,
+        backend: BackendName = "cpu",
     ) -> None:
         self._engine: Engine | None = None
         self.params = EngineParams(
             n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
-            max_waiting,
+            max_waiting, backend,
         )  # fmt: skip
         models: list[Model] = []
         try:
@@ -128,7 +129,17 @@ class LoadedModel:
         """Submit the requests of one or several prompts, each with its params; all of them or none."""
         several = as_prompts(prompts)
         each = params_of_each(params, len(several))
-        return all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+        return self._all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+
+    def _all_or_none(self, requests: Iterable[R]) -> list[R]:
+        """Hand in requests one by one; where one cannot be, cancel those before it."""
+        made: list[R] = []
+        try:
+            made.extend(requests)
+        except BaseException:
+            self.engine.cancel(made)
+            raise
+        return made
 
     def _text_request(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
@@ -151,26 +162,30 @@ class LoadedModel:
     def _prompts(self) -> ChatPrompts:
         return ChatPrompts(self.tokenizer)
 
-    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None) -> LogitsRequest:
+    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
         if decoder_tokens is None:
             ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine rejects text
-            return self.engine.logits(ids)
-        return self.engine.logits(decoder_tokens, source=token_ids)
+            return self.engine.logits(ids, priority=priority)
+        return self.engine.logits(decoder_tokens, token_ids, priority)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
         """Return whether `continuation` is a single one, and (prompt tokens, continuation tokens) for each one."""
         single = not isinstance(continuation, list) or all(isinstance(item, Integral) for item in continuation)
         return single, [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
 
-    def _score_requests(self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int) -> list[ScoreRequest]:
-        return all_or_none(self.engine.score(*pair, n_top) for pair in pairs)
+    def _score_requests(
+        self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int, priority: int
+    ) -> list[ScoreRequest]:
+        return self._all_or_none(self.engine.score(*pair, n_top, priority) for pair in pairs)
 
     def _ids_of_both(self, prompt: Prompt, continuation: Any) -> tuple[Sequence[int], Sequence[int]]:
-        """Return the tokens of a prompt and those of its continuation."""
+        """Return the tokens of a prompt, and of its continuation."""
+        has_encoder = self.engine.model.has_encoder
         if not isinstance(continuation, str):
-            return self._ids(prompt), continuation
-        if not isinstance(prompt, str) or self.engine.model.has_encoder:
-            return self._ids(prompt), self.tokenize(continuation, add_special=False)
+            return self._ids(prompt, is_continued=not has_encoder), continuation
+        if not isinstance(prompt, str) or has_encoder:
+            ids = self._ids(prompt, is_continued=not has_encoder)
+            return ids, self.tokenize(continuation, add_special=False)
         alone, both = self.tokenize(prompt), self.tokenize(prompt + continuation)
         n = next((i for i, (a, b) in enumerate(zip(alone, both, strict=False)) if a != b), min(len(alone), len(both)))
         if alone and not n:
@@ -183,33 +198,28 @@ class LoadedModel:
     def _pooler(self, pooling: str | None, normalize: bool) -> Callable[[Sequence[Any]], Any]:
         return pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
 
-    def _embedding_requests(self, texts: Any) -> list[EmbeddingRequest]:
-        return all_or_none(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
+    def _embedding_requests(self, texts: Any, priority: int) -> list[EmbeddingRequest]:
+        return self._all_or_none(self.engine.embed(self._ids(text), priority) for text in as_prompts(texts))
 
-    def _ids(self, prompt: Prompt) -> Any:
-        """Return token ids, or parts without text; BOS and EOS are added only to text that is the first part."""
-        if isinstance(prompt, str):
-            return self.tokenize(prompt)
-        if not is_parts(prompt):
+    def _ids(self, prompt: Prompt, is_continued: bool = False) -> Any:
+        """Return token ids, or parts without text.
+
+        Text at the beginning gets the BOS token where the model wants one, and at the end EOS, unless it is continued.
+        """
+        if not isinstance(prompt, str) and not is_parts(prompt):
             return prompt
+        before, after = self.tokenizer.ids_before, () if is_continued else self.tokenizer.ids_after
+        if isinstance(prompt, str):
+            return [*before, *self.tokenize(prompt, add_special=False), *after]
         parts: list[Any] = []
         for i, part in enumerate(prompt):
-            ids = self.tokenize(part, add_special=i == 0) if isinstance(part, str) else None
-            if ids != []:
-                parts.append(part if ids is None else Tokens(ids))
+            if isinstance(part, str):
+                ids = self.tokenize(part, add_special=False)
+                ids = [*(before if i == 0 else ()), *ids, *(after if i == len(prompt) - 1 else ())]
+                parts += [Tokens(ids)] if ids else []
+            else:
+                parts.append(part)
         return parts
-
-
-def all_or_none(requests: Iterable[R]) -> list[R]:
-    """Submit requests one by one; if one fails, cancel those before it."""
-    made: list[R] = []
-    try:
-        made.extend(requests)
-    except BaseException:
-        for request in made:
-            request.cancel()
-        raise
-    return made
 
 
 def _sizes(models: list[Model], params: EngineParams) -> str:

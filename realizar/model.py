@@ -11,6 +11,7 @@ from realizar.errors import GGUFError, GraphError, ParameterError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
+from realizar.runtime.passes import FUSIONS, Pass
 from realizar.runtime.plan import Plan, lower
 from realizar.runtime.weights import check_drafts, check_scales, collect
 
@@ -56,8 +57,13 @@ class Model:
         ignored = architecture.ignored(md, self.hp)
         weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer, ignored)
         self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
+        if "decode" in self.graphs and not md.boolean("attention.causal", True):
+            raise GGUFError(
+                f"{architecture.name}.attention.causal = false: the file is of an encoder, whose tokens see those "
+                f"behind them; the decoder that architecture {architecture.name} computes would give other vectors"
+            )
         check_scales(self.graphs.values(), self.tensors)
-        self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...]], Plan] = {}
+        self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...], tuple[Pass, ...]], Plan] = {}
 
     @property
     def main(self) -> str:
@@ -124,12 +130,13 @@ class Model:
         return token
 
     def plan(
-        self, program: str | None = None, outputs: Iterable[str] | None = None, overrides: Iterable[str] = ()
-    ) -> Plan:
+        self, program: str | None = None, outputs: Iterable[str] | None = None, overrides: Iterable[str] = (),
+        passes: Iterable[Pass] = FUSIONS,
+    ) -> Plan:  # fmt: skip
         """Return the plan of a program (by default the main one) for its outputs, or for the values of these names.
 
         The plan does not compute the values named in `overrides`: every step passes them in (for example the experts
-        that another run chose).
+        that another run chose). `passes` are those of the backend that is to run it, by default all fusions.
 
         Raises
         ------
@@ -137,11 +144,11 @@ class Model:
             If the program or a value does not exist.
         """
         program = program or self.main
-        key = (program, None if outputs is None else tuple(outputs), tuple(overrides))
+        key = (program, None if outputs is None else tuple(outputs), tuple(overrides), tuple(passes))
         if key not in self._plans:
             if program not in self.graphs:
                 raise GraphError(f"program {program!r}: {self.architecture.name} has {', '.join(self.graphs)}")
-            self._plans[key] = lower(self.graphs[program], key[1], key[2])
+            self._plans[key] = lower(self.graphs[program], *key[1:])
         return self._plans[key]
 
     def bind(self, plan: Plan, backend: Backend, storage: Storage, params: CompileParams) -> Program:

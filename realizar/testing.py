@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +19,22 @@ from realizar.errors import ParameterError
 from realizar.graph import Graph, Node, reference
 from realizar.model import Model
 from realizar.params import Activations
-from realizar.runtime.backend import CompileParams, StorageParams
+from realizar.runtime.backend import Backend, CompileParams, StorageParams
 from realizar.runtime.batch import BLOCK, Batch
 from realizar.runtime.plan import Plan
 from realizar.tiny_model import N_VOCAB as N_VOCAB
 from realizar.tiny_model import tiny_metadata as tiny_metadata
 from realizar.tiny_model import tiny_model as tiny_model
 
+if TYPE_CHECKING:
+    from realizar.backends.numpy.backend import NumpyBackend
+
 F32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
 N_TOKENS = 45  # of a test prompt: a few cache blocks, the last one partly filled
 N_CTX = 128  # of a test session
-N_SOURCE = 37  # of a test encoder input
+N_ENCODER = 37  # tokens of an encoder input
 TOLERANCE = 1e-5
 # Experts round to int8 between their products, where ties may be rounded differently.
 TOLERANCE_INSIDE = 2e-3
@@ -105,44 +108,48 @@ def _isa_levels(names: Sequence[str] | None) -> tuple[str, ...]:
 class Session:
     """A compiled plan with its own small KV cache, for tests: a few sequences, with blocks allocated in shuffled order.
 
-    If the plan has cross-attention, the program "encode" has run on an encoder input for each sequence.
+    `backend` compiles it, by default the CPU's with `n_threads` and `isa`. If the plan has
+    cross-attention, the program "encode" has run on an encoder input for each sequence.
 
     Attributes
     ----------
-    sources : dict
-        Cache of kind "cross" -> K and V that "encode" stored for sequence 0, float32 [n, n_head_kv, head_dim].
+    encoder_kv : dict
+        Cache of kind "cross" -> what "encode" stored for sequence 0: K and V, float32 [n, n_head_kv, head_dim].
     """
 
     def __init__(
         self, model: Model, plan: Plan, *, activations: Activations = "int8", kv_type: str | tuple[str, str] = "f16",
         isa: str | None = None, n_threads: int = 2, n_seqs: int = 4, n_ctx: int = N_CTX,
+        backend: CPUBackend | NumpyBackend | None = None,
     ) -> None:  # fmt: skip
         n_blocks = n_seqs * n_ctx // BLOCK
         order = np.random.default_rng(1).permutation(n_blocks).astype(np.int32)
         self.tables = np.ascontiguousarray(order.reshape(n_seqs, -1))
         self.n_groups = len(plan.cache_groups)
-        backend, room = CPUBackend(n_threads, isa), StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
+        backend = backend or CPUBackend(n_threads, isa)
+        room = StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
         self.storage = backend.storage(plan.cache_groups, plan.states, room)
-        for layer in self.storage.layers:  # the contents of freed blocks must not matter: 255 is NaN in floats
-            layer.k[...] = layer.v[...] = 255
+        for layer in self.storage.layers:  # the contents of freed blocks must not matter
+            for array in (layer.k, layer.v):
+                array[...] = np.nan if array.dtype.kind == "f" else 255  # which is a NaN in floats
         for state in self.storage.states:
             state.data[...] = np.nan
         params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
         self.compiled = model.bind(plan, backend, self.storage, params)
-        self.sources: dict[str, tuple[F32, F32]] = {}
-        self.has_source = "encoder" in plan.inputs
-        if self.has_source:
+        self.encoder_kv: dict[str, tuple[F32, F32]] = {}
+        self.reads_encoder = "encoder" in plan.inputs
+        if self.reads_encoder:
             self._encode(model, backend, params)
 
-    def _encode(self, model: Model, backend: CPUBackend, params: CompileParams) -> None:
+    def _encode(self, model: Model, backend: Backend, params: CompileParams) -> None:
         graph = model.graphs["encode"]
         stores = [node for node in graph.nodes if node.spec.writes_cache and not node.spec.attends]
         plan = model.plan("encode", [graph.values[i].name for node in stores for i in node.inputs])
         encoder = model.bind(plan, backend, self.storage, params)
-        found = encoder.run(self.batch([(s, 0, source(s)) for s in range(len(self.tables))]))
+        found = encoder.run(self.batch([(s, 0, encoder_input(s)) for s in range(len(self.tables))]))
         for node in stores:
-            k, v = (found[graph.values[i].name][:N_SOURCE].copy() for i in node.inputs)
-            self.sources[node.attrs["cache"]] = (k, v)
+            k, v = (found[graph.values[i].name][:N_ENCODER].copy() for i in node.inputs)
+            self.encoder_kv[node.attrs["cache"]] = (k, v)
 
     def step(
         self, parts: Sequence[tuple[int, int, Sequence[int]]], overrides: Mapping[str, F32] | None = None, **fields: Any
@@ -168,7 +175,7 @@ class Session:
             block_tables=tuple(np.ascontiguousarray(self.tables[rows]) for _ in range(self.n_groups)),
             state_slots=rows,
             outputs=np.arange(start[-1], dtype=np.int32),
-            seq_source=np.full(len(parts), N_SOURCE, np.int32) if self.has_source else None,
+            encoder_lengths=np.full(len(parts), N_ENCODER, np.int32) if self.reads_encoder else None,
         )
 
     def prompt(self, tokens: Sequence[int], chunk: int, sequence: int = 0, past: int = 0) -> dict[str, F32]:
@@ -206,9 +213,9 @@ def prompt_of_parts(graph: Graph) -> tuple[list[int], dict[str, Any]]:
     return tokens, {"spans": spans, "embedding_rows": rows, "embeddings": embeddings}
 
 
-def source(sequence: int) -> list[int]:
+def encoder_input(sequence: int) -> list[int]:
     """Return the encoder input of a sequence of a session; sequences 0 and 3 have the same."""
-    return random_tokens(N_SOURCE, seed=2 + sequence % 3)
+    return random_tokens(N_ENCODER, seed=2 + sequence % 3)
 
 
 # ---- the checks
@@ -234,7 +241,8 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
             found = session.step([(0, 0, tokens)], **fields)
             n = np.arange(N_TOKENS, dtype=np.int32)
             inputs = reference.Inputs(
-                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX, session.sources,
+                np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX,
+                reference.NewKeyValues(session.encoder_kv),
                 dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
                 {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
             )  # fmt: skip

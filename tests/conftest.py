@@ -39,6 +39,11 @@ def pytest_configure():
         raise pytest.UsageError("realizar is not installed, nor are its kernels built here: run pip install '.[test]'")
 
 
+def pytest_xdist_auto_num_workers():
+    """How many processes `-n auto` starts: more than a few would share too little memory and memory bandwidth."""
+    return min(4, os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def empty_working_directory(tmp_path_factory):
     """A Python started by a test must import the installed package, not the sources in the checkout."""

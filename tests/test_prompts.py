@@ -96,6 +96,19 @@ def test_invalid_parts(make, message):
         make()
 
 
+@pytest.mark.parametrize("error", [RuntimeError, TypeError])
+def test_tensors_that_do_not_become_arrays(error):
+    """As those of PyTorch with gradients, and on a GPU."""
+
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            raise error("use tensor.detach().cpu() first")
+
+    for make in (lambda: Embeddings(Tensor()), lambda: Embeddings(ROWS, Tensor())):
+        with pytest.raises(ParameterError, match=r"must be an array .*; use tensor.detach\(\).cpu\(\) first"):
+            make()
+
+
 def test_one_prompt_of_parts_or_several_prompts():
     part = Tokens([1])
     assert as_prompts([part, "text"]) == [[part, "text"]]
@@ -156,6 +169,31 @@ def test_text_among_parts(llm):
     assert [found.token_ids for found in several] == [answer(rows), answer([1, 2, 3]), answer(SYMBOLS)]
     assert "".join(llm.stream([PICTURE], GREEDY)) == llm.generate([PICTURE], GREEDY)[0].text
     assert llm.generate(PICTURE, GREEDY)[0].token_ids == answer(SYMBOLS)
+
+
+def test_special_tokens_stand_around_all_parts(llm, model):
+    model.tokenizer.ids_before, model.tokenizer.ids_after = (29,), (30,)
+    cases = {
+        ("ab", PICTURE, "cd"): [29, 1, 2, *SYMBOLS, 3, 4, 30],
+        ("ab", Tokens([3])): [29, 1, 2, 3],
+        (PICTURE, "ab"): [*SYMBOLS, 1, 2, 30],
+        ("", PICTURE, ""): [29, *SYMBOLS, 30],
+        (Tokens([1]), "b", Tokens([3])): [1, 2, 3],
+        "ab": [29, 1, 2, 30],
+    }
+    for prompt, rows in cases.items():
+        assert llm.generate(prompt, GREEDY)[0].token_ids == answer(rows)
+
+
+@pytest.mark.parametrize("continuation", ["bc", [2, 3]])
+@pytest.mark.parametrize("prompt", ["ab", [Tokens([29, 1]), "b"]], ids=["text", "parts"])
+def test_what_is_continued_ends_without_special_tokens(llm, model, prompt, continuation):
+    model.tokenizer.ids_before, model.tokenizer.ids_after = (29,), (30,)
+    model.tokenizer.encode = lambda text, add_special=True, parse_special=False: [
+        *([29] if add_special else []), *(ord(c) - 96 for c in text), *([30] if add_special else [])
+    ]  # fmt: skip
+    score, want = llm.score(prompt, continuation), llm.score([29, 1, 2], [2, 3])
+    assert score.logprobs[: len(want.logprobs)] == want.logprobs
 
 
 def test_logits_and_scores(llm):

@@ -11,12 +11,12 @@ import numpy as np
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_OP_ADD, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU,
-    RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE,
-    RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SWIGLU,
+    RZ_OP_ADD, RZ_OP_DECAY, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF,
+    RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU,
+    RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SWIGLU,
     RZ_OP_GATHER_ROWS, exec_kernels, rz_act_bytes, rz_batch, rz_counter, rz_format_kernels, rz_op,
-    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_program_run, rz_reach, rz_rope, rz_rows,
-    rz_scratch_bytes, rz_weight,
+    rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_pool_stop, rz_program_run, rz_reach, rz_rope,
+    rz_rows, rz_scratch_bytes, rz_weight,
 )
 from realizar._kernels.table cimport kernels
 
@@ -25,6 +25,7 @@ _CODES = {
     "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "scale_rows": RZ_OP_SCALE_ROWS, "softcap": RZ_OP_SOFTCAP,
     "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU, "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU,
     "swiglu": RZ_OP_SWIGLU, "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
+    "decay": RZ_OP_DECAY,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
 _EMBED = {"token": RZ_OP_EMBED, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES}
@@ -61,6 +62,11 @@ cdef class Pool:
     def n_threads(self):
         """Number of workers, including the calling thread."""
         return rz_pool_size(self.pool)
+
+    def stop(self):
+        """End the threads once no step is under way; the next step starts them again."""
+        with nogil:
+            rz_pool_stop(self.pool)
 
     cdef int run(self, rz_pool_fn *work, void *arg) noexcept nogil:
         """Run a function on every worker; returns 0, or an errno if the threads cannot start."""
@@ -102,6 +108,7 @@ cdef class Program:
             free(<void *> self.program.op[i].rope)
             free(<void *> self.program.op[i].attention)
             free(<void *> self.program.op[i].scan)
+            free(<void *> self.program.op[i].delta)
         free(self.program.op)
 
     # ---- checked addresses
@@ -196,8 +203,8 @@ cdef class Program:
 
     def add_rowwise(self, str name not None, size_t n, *, int n_repeat=1, bint m_rows=False, x=None, x2=None, y=None,
                     float scalar=0.0, w=None, b=None, act32=None, act256=None):
-        """An op on rows of n_repeat groups of n elements; scalar is the eps, the factor or the cap; w and b are for one
-        group or for all groups."""
+        """An op on rows of n_repeat groups of n elements; scalar is the eps, the factor, the cap or the bound; w and b
+        are for one group or for all groups."""
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
@@ -282,7 +289,7 @@ cdef class Program:
 
     def run(self, const int32_t[::1] tokens, const int32_t[:, ::1] positions, const int32_t[::1] seq_start,
             const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables,
-            const int32_t[::1] seq_source=None, const float[:, ::1] embeddings=None,
+            const int32_t[::1] encoder_lengths=None, const float[:, ::1] embeddings=None,
             const int32_t[::1] embedding_of=None, const int32_t[:, ::1] reach=None):
         """Run one step on the arrays of a checked Batch; releases the GIL."""
         cdef rz_batch batch
@@ -299,7 +306,7 @@ cdef class Program:
         batch.n_axes = <int> positions.shape[0]
         batch.tokens, batch.positions = &tokens[0], &positions[0, 0]
         batch.seq_start, batch.seq_past, batch.state_slots = &seq_start[0], &seq_past[0], &state_slots[0]
-        batch.seq_source = &seq_source[0] if seq_source is not None else NULL
+        batch.encoder_lengths = &encoder_lengths[0] if encoder_lengths is not None else NULL
         batch.outputs = &outputs[0] if outputs.shape[0] else NULL
         batch.embeddings = &embeddings[0, 0] if embeddings is not None else NULL
         batch.embedding_of = &embedding_of[0] if embeddings is not None else NULL

@@ -2,6 +2,7 @@
 
 from realizar.arch.architecture import (
     LAYER_NORM_EPS,
+    RMS_NORM_EPS,
     Architecture,
     HParams,
     Weight,
@@ -17,6 +18,7 @@ from realizar.graph import Graph, RopeScaling, Value
 
 __all__ = [
     "LAYER_NORM_EPS",
+    "RMS_NORM_EPS",
     "ArchMetadata",
     "Architecture",
     "Checkpoint",

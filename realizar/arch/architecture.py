@@ -32,6 +32,9 @@ class HParams:
     rope_scaling : RopeScaling
     window : int
         Sliding-window size in keys, the query's own included; 0 if no layer has a window.
+    by_layer : dict[str, tuple[int, ...]]
+        Those of `n_head`, `n_head_kv` and `n_ff` that differ from layer to layer (`Architecture.varies`), each with a
+        value for each layer, which may be 0; the field itself is the greatest one.
     """
 
     n_layer: int
@@ -48,6 +51,12 @@ class HParams:
     rope_base: float
     rope_scaling: RopeScaling
     window: int
+    by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
+
+    def layer(self: H, i: int) -> H:
+        """The hyperparameters of layer i: its own values in place of the greatest ones."""
+        own: dict[str, Any] = {name: values[i] for name, values in self.by_layer.items()}
+        return replace(self, **own)
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,13 @@ def expand(table: WeightTable, n_layer: int) -> WeightTable:
     return out
 
 
+LAYER_KEYS = {
+    "n_head": "attention.head_count",
+    "n_head_kv": "attention.head_count_kv",
+    "n_ff": "feed_forward_length",
+}
+"""Metadata keys of the hyperparameters that `Architecture.varies` may name."""
+
 LAYER_NORM_EPS = "attention.layer_norm_epsilon"
 """`norm_eps_key` of architectures with layer normalization."""
 RMS_NORM_EPS = "attention.layer_norm_rms_epsilon"
@@ -204,30 +220,39 @@ class Architecture(ABC):
 
     A subclass sets `name` and implements `tensors` and `build`; the defaults of `hparams` and `programs` fit most.
     `norm_eps_key` is the metadata key of the norm epsilon: that of RMS norm by default, or LAYER_NORM_EPS.
+    `varies` names the hyperparameters that differ from layer to layer (`HParams.by_layer`), of those in LAYER_KEYS.
     `checkpoint` maps Hugging Face checkpoints to it, for `realizar convert`; None if that is not supported.
     """
 
     name: ClassVar[str]
     norm_eps_key: ClassVar[str] = RMS_NORM_EPS
+    varies: ClassVar[tuple[str, ...]] = ()
     checkpoint: ClassVar[Checkpoint | None] = None
 
     def hparams(self, md: ArchMetadata) -> HParams:
         """Read the hyperparameters from the metadata.
+
+        A file whose layers all have experts may lack the width of a dense feed-forward; then `n_ff` is an expert's.
 
         Raises
         ------
         GGUFError
             If a key is missing or has an invalid value.
         """
-        n_embd, n_head = md.positive("embedding_length"), md.positive("attention.head_count")
-        n_head_kv = md.positive("attention.head_count_kv", n_head)
-        if n_head % n_head_kv:
-            raise GGUFError(f"{self.name}: {n_head} query heads are not a multiple of {n_head_kv} KV heads")
+        by_layer = {name: md.per_layer(LAYER_KEYS[name]) for name in self.varies}
+        greatest = {name: max(1, *values) for name, values in by_layer.items()}
+        n_embd, n_head = md.positive("embedding_length"), greatest.get("n_head") or md.positive("attention.head_count")
+        n_head_kv = greatest.get("n_head_kv") or md.positive("attention.head_count_kv", n_head)
+        n_layer = md.layers()
+        self._check_heads(
+            by_layer.get("n_head", (n_head,) * n_layer), by_layer.get("n_head_kv", (n_head_kv,) * n_layer)
+        )
         head_dim = md.positive("attention.key_length", max(1, n_embd // n_head))
         return HParams(
-            n_layer=md.layers(),
+            n_layer=n_layer,
             n_embd=n_embd,
-            n_ff=md.positive("feed_forward_length"),
+            n_ff=greatest.get("n_ff")
+            or md.positive("feed_forward_length", md.integer("expert_feed_forward_length", 0) or None),
             n_vocab=md.n_vocab(),
             n_ctx_train=md.positive("context_length"),
             n_head=n_head,
@@ -239,7 +264,13 @@ class Architecture(ABC):
             rope_base=md.between("rope.freq_base", 2.0, 1e30, 10000.0),
             rope_scaling=self.rope_scaling(md),
             window=self.window(md),
+            by_layer=by_layer,
         )
+
+    def _check_heads(self, n_head: Sequence[int], n_head_kv: Sequence[int]) -> None:
+        for n, n_kv in zip(n_head, n_head_kv, strict=True):
+            if n_kv and n % n_kv:
+                raise GGUFError(f"{self.name}: {n} query heads are not a multiple of {n_kv} KV heads")
 
     def norm_eps(self, md: ArchMetadata) -> float:
         """The norm epsilon; if the file has the other key as well, its value must be valid too."""
@@ -254,9 +285,10 @@ class Architecture(ABC):
             raise GGUFError(f"{self.name}.attention.sliding_window: an integer >= 0 is needed, found {window}")
         return min(window, 2**31 - 1)  # the kernels count in int32; no context is longer
 
-    def windows(self, md: ArchMetadata, period: int, **rope: Any) -> Windows:
+    def windows(self, md: ArchMetadata, period: int, full_first: bool = False, **rope: Any) -> Windows:
         """Sliding-window layers: all but every period-th, unless the file has its own pattern.
 
+        With `full_first`, the first layer of each period has full attention, else the last one.
         `rope` is as in `Windows`; the keys "rope.freq_base_swa" and "rope.dimension_count_swa" of the file win.
         """
         full = max(1, md.positive("embedding_length") // md.positive("attention.head_count"))
@@ -272,7 +304,10 @@ class Architecture(ABC):
             rope["rope_dims"] = md.positive("rope.dimension_count_swa")
         if base:
             rope["rope_base"] = md.between("rope.freq_base_swa", 2.0, 1e30)
-        return Windows(self.window(md), md.period_or_flags("attention.sliding_window_pattern", period), rope)
+        pattern = md.period_or_flags("attention.sliding_window_pattern", period)
+        if full_first and isinstance(pattern, int):
+            pattern = tuple(i % pattern != 0 for i in range(md.layers()))
+        return Windows(self.window(md), pattern, rope)
 
     def ignored(self, md: ArchMetadata, hp: Any) -> Sequence[str]:
         """Names of tensors that a file may have although the equations do not use them; `*` matches any text.

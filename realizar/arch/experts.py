@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from realizar.arch.architecture import HParams, Weight, WeightTable
+from realizar.arch.blocks import layer_tensors, swiglu_ffn, swiglu_tensors
 from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError
 from realizar.graph import Graph, Value
+
+GATINGS = {1: "softmax", 2: "sigmoid", 3: "softmax_chosen"}
+"""Values of the key "expert_gating_func" and the gating of `Graph.route`."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,32 @@ class ExpertHParams(HParams):
     expert_scale: float
 
 
+@dataclass(frozen=True)
+class RoutedHParams(ExpertHParams):
+    """Experts as DeepSeek (https://arxiv.org/abs/2401.06066) has them, and many families after it.
+
+    Attributes
+    ----------
+    n_dense : int
+        Number of leading layers without experts.
+    period : int
+        Of the layers after them, every `period`-th has experts.
+    n_ff_shared : int
+        Feed-forward width of the shared experts together, which every token goes to; 0 if there are none.
+    routing : dict
+        How experts are chosen: arguments of `Graph.route`.
+    """
+
+    n_dense: int
+    n_ff_shared: int
+    routing: Mapping[str, Any]
+    period: int = field(default=1, kw_only=True)
+
+    def is_dense(self, layer: int) -> bool:
+        """Whether this layer has a dense feed-forward in place of experts."""
+        return layer < self.n_dense or (layer + 1) % self.period != 0
+
+
 def expert_hparams(hp: HParams, md: ArchMetadata, n_ff: int | None = None) -> ExpertHParams:
     """Add the hyperparameters of experts; `n_ff` is their width if the file has no key for it.
 
@@ -47,6 +78,44 @@ def expert_hparams(hp: HParams, md: ArchMetadata, n_ff: int | None = None) -> Ex
     return ExpertHParams(
         **vars(hp), n_expert=n_expert, n_expert_used=n_used, n_ff_expert=n_ff_expert, expert_scale=scale
     )
+
+
+def routed_hparams(
+    hp: HParams, md: ArchMetadata, gating: str = "softmax", normalize: bool = False, n_ff: int | None = None
+) -> RoutedHParams:
+    """Add the hyperparameters of experts; `gating`, `normalize` and the width `n_ff` are for files without their keys.
+
+    In a file without experts, all layers are dense. With sigmoid gating, a group of experts counts as much as its best
+    two, else as its best one, as in DeepSeek V3 and V2.
+
+    Raises
+    ------
+    GGUFError
+        If a key is missing or has an invalid value.
+    """
+    if not md.integer("expert_count", 0):
+        return RoutedHParams(
+            **vars(hp), n_expert=0, n_expert_used=0, n_ff_expert=0, expert_scale=1.0, n_dense=hp.n_layer, n_ff_shared=0,
+            routing={},
+        )  # fmt: skip
+    experts = expert_hparams(hp, md, n_ff)
+    default = next(number for number, name in GATINGS.items() if name == gating)
+    number = md.integer("expert_gating_func", 0) or default  # 0: not set
+    if number not in GATINGS:
+        raise GGUFError(f"{md.arch}.expert_gating_func: 1, 2 or 3 is needed, found {number}")
+    shared = md.integer("expert_shared_feed_forward_length", 0)
+    routing = {
+        "gating": GATINGS[number],
+        "normalize": md.boolean("expert_weights_norm", normalize),
+        "n_group": md.positive("expert_group_count", 1),
+        "n_group_used": md.positive("expert_group_used_count", 1),
+        "n_group_best": 2 if GATINGS[number] == "sigmoid" else 1,
+    }
+    return RoutedHParams(
+        **vars(experts), n_dense=md.integer("leading_dense_block_count", 0), routing=routing,
+        n_ff_shared=shared or md.integer("expert_shared_count", 0) * experts.n_ff_expert,
+        period=md.positive("interleave_moe_layer_step", 1),
+    )  # fmt: skip
 
 
 def expert_tensors(hp: Any, bias: bool = False) -> WeightTable:
@@ -66,3 +135,39 @@ def expert_ffn(g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", 
     choice = g.route(logits, hp.n_expert_used, scale=hp.expert_scale, **routing)
     weights = {"gate": blk.ffn_gate_exps, "up": blk.ffn_up_exps, "down": blk.ffn_down_exps}
     return g.experts(x, choice, **weights, activation=activation)
+
+
+def shared_tensors(n_embd: int, n_ff: int) -> WeightTable:
+    """The tensors of `shared_ffn`; `ffn_up_shexp` may be fused, with the gate rows first."""
+    parts = {"ffn_gate_shexp": n_ff, "ffn_up_shexp": n_ff}
+    up, down = Weight((2 * n_ff, n_embd), parts=parts), Weight((n_embd, n_ff))
+    return {"blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
+
+
+def shared_ffn(g: Graph, x: Value, blk: Any) -> Value:
+    """The shared experts, which are one gated feed-forward."""
+    return g.linear(g.silu(g.linear(x, blk.ffn_gate_shexp)) * g.linear(x, blk.ffn_up_shexp), blk.ffn_down_shexp)
+
+
+def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:
+    """The tensors of `routed_ffn`: dense feed-forwards in some layers, experts in the others, shared ones among them.
+
+    A bias for the choice of experts is optional; `bias` is that of the dense feed-forwards.
+    """
+    choice = Weight((hp.n_expert,), suffix=".bias", optional=True)
+    experts = {**expert_tensors(hp), "blk.{i}.exp_probs_b": choice}
+    if hp.n_ff_shared:
+        experts.update(shared_tensors(hp.n_embd, hp.n_ff_shared))
+    dense: WeightTable = swiglu_tensors(hp.n_embd, hp.n_ff, bias)
+    table: WeightTable = {}
+    for i in range(hp.n_layer):
+        table.update(layer_tensors(i, dense if hp.is_dense(i) else experts))
+    return table
+
+
+def routed_ffn(g: Graph, x: Value, blk: Any, hp: RoutedHParams, layer: int) -> Value:
+    """The feed-forward of a dense layer, or the sum of the chosen and the shared experts."""
+    if hp.is_dense(layer):
+        return swiglu_ffn(g, x, blk)
+    y = expert_ffn(g, x, blk, hp, bias=blk.exp_probs_b, **hp.routing)
+    return y + shared_ffn(g, x, blk) if hp.n_ff_shared else y

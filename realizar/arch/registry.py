@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -19,9 +20,12 @@ from realizar.graph import OpSpec
 from realizar.graph.plugin_ops import check_spec
 
 GROUP = "realizar"
-API_VERSION = "1.2"
+API_VERSION = "1.3"
 """Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
 number with incompatible changes (docs/plugins.md)."""
+
+MAX_NAMED = 6
+"""Architectures that an error names."""
 
 
 class ClaimedTwiceError(PluginError):
@@ -56,14 +60,16 @@ class Registry:
     broken: dict[str, str] = field(default_factory=dict)
 
     def architecture(self, name: str) -> Architecture:
-        """The architecture of this name; UnknownArchitectureError names the known ones and the broken plugins."""
+        """The architecture of this name; UnknownArchitectureError names similar ones and the broken plugins."""
         if name in self.architectures:
             return self.architectures[name]
+        near = sorted(get_close_matches(name, self.architectures, MAX_NAMED, cutoff=0.0))
+        more = len(self.architectures) - len(near)
+        known = ", ".join(near) + (f" and {more} more (`realizar plugins`)" if more else "")
         broken = "".join(f"; plugin {plugin} is broken: {why}" for plugin, why in self.broken.items())
         raise UnknownArchitectureError(
-            f"architecture {short_repr(name)}: no installed plugin provides it; known are "
-            f"{', '.join(sorted(self.architectures))}{broken}. A plugin is a package with an entry point in the group "
-            f"{GROUP!r} (docs/plugins.md)"
+            f"architecture {short_repr(name)}: no installed plugin provides it; known are {known}{broken}. A plugin is "
+            f"a package with an entry point in the group {GROUP!r} (docs/plugins.md)"
         )
 
     def add(self, plugin_name: str, plugin: object) -> None:

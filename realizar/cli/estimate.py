@@ -16,7 +16,7 @@ from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan
 from realizar.backends.cpu.threads import default_threads
 from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
 from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
-from realizar.engine.kv_cache import KVCache
+from realizar.engine.cache.kv_cache import KVCache
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from realizar.quants import FORMATS, quantize
 # Matrices that llama.cpp's converter keeps in float32: they are small, or not used in matrix products.
 KEPT_FLOAT32 = (
     "ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "token_types", "attn_rel_b", "ssm_conv1d", "ssm_a", "ssm_d",
+    "conv",
 )  # fmt: skip
 
 

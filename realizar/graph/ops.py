@@ -205,6 +205,11 @@ def _recurrent_rows() -> Iterable[OpSpec]:
                  shapes.causal_conv1d, rowwise=False)  # fmt: skip
     yield OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",
                  ("state", "n_state"), shapes.selective_scan, inputs=("x", "dt", "b", "c"), rowwise=False)  # fmt: skip
+    yield OpSpec("decay", "y = exp(a softplus(x + bias)), with a bound exp(bound sigmoid(a (x + bias)))", ("bound",),
+                 shapes.decay)  # fmt: skip
+    yield OpSpec("delta_rule", "S[t] = S' + u k^T, S' = S[t - 1] diag(decay), u = beta (v - S' k), y[t] = S[t] q",
+                 ("state", "shape", "tiled"), shapes.delta_rule, inputs=("q", "k", "v", "decay", "beta"),
+                 rowwise=False)  # fmt: skip
 
 
 def _expert_rows() -> Iterable[OpSpec]:

@@ -174,6 +174,26 @@ def selective_scan(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [inputs[0]]
 
 
+def decay(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x: (n,), the channels of as many heads as a has elements."""
+    (x,), (a, bias) = inputs, weights
+    _need(len(x) == 1 and x[0] % prod(a) == 0, f"decay: a {a} for {x}; one number is needed for each head")
+    _need(prod(bias) == x[0], f"decay: bias {bias} for {x}")
+    return [x]
+
+
+def delta_rule(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of v: (n_head, head_dim_v)."""
+    q, k, v, decay, beta = inputs
+    n_head, dim_v, dim_k = attrs["shape"] if len(attrs["shape"]) == 3 else (0, 0, 0)
+    _need(v == (n_head, dim_v), f"delta_rule: v {v} for a state {attrs['shape']}; (n_head, head_dim_v, head_dim_k)")
+    _need(q == k and len(k) == 2 and k[1] == dim_k and n_head % k[0] == 0,
+          f"delta_rule: q {q} and k {k} for a state {attrs['shape']}; (n_head_k, head_dim_k) is needed")  # fmt: skip
+    _need(beta == (n_head,) and decay in ((n_head,), (n_head * dim_k,)),
+          f"delta_rule: decay {decay} and beta {beta} for {n_head} heads with keys of {dim_k}")  # fmt: skip
+    return [v]
+
+
 def mla_attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """q (n_head, head_dim), k (n_head_kv, head_dim): (n_head * head_dim_v,)."""
     q, k = inputs

@@ -118,12 +118,16 @@ def _check_mask(mask: Any) -> None:
         raise ParameterError(f"mask={short_repr(mask)}: must be 'causal' or 'bidirectional'")
 
 
+def _array(given: Any, must: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:  # PyTorch's, of tensors on a GPU or with gradients
+        raise ParameterError(f"Embeddings: {must}; {error}") from None
+
+
 def _float_rows(given: Any) -> npt.NDArray[np.float32]:
     """Return a read-only copy of an array."""
-    try:
-        rows = np.asarray(given)
-    except ValueError as error:
-        raise ParameterError(f"Embeddings: rows must be an array [n, n_embd]; {error}") from None
+    rows = _array(given, "rows must be an array [n, n_embd]")
     if rows.dtype.kind not in "fiu":
         raise ParameterError(f"Embeddings: rows must be float32 [n, n_embd], found {rows.dtype} {list(rows.shape)}")
     if rows.ndim != 2 or 0 in rows.shape:
@@ -142,10 +146,7 @@ def _float_rows(given: Any) -> npt.NDArray[np.float32]:
 
 def _positions(given: Any, n: int) -> npt.NDArray[np.int32]:
     """Return a copy of positions that nobody can change."""
-    try:
-        positions = np.asarray(given)
-    except ValueError as error:
-        raise ParameterError(f"Embeddings: positions must be an array [k, {n}]; {error}") from None
+    positions = _array(given, f"positions must be an array [k, {n}]")
     if positions.dtype.kind not in "iu" or positions.ndim != 2 or not len(positions) or positions.shape[1] != n:
         raise ParameterError(
             f"Embeddings: positions must be integers of shape [k, {n}], a column for each row; "

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from realizar.graph import State
     from realizar.params import Activations
     from realizar.runtime.batch import Batch
+    from realizar.runtime.passes import Pass
     from realizar.runtime.plan import CacheGroup, Plan
     from realizar.runtime.weights import Tensor
 
@@ -99,7 +100,15 @@ class Program(Protocol):
         self, batch: Batch, outputs: Iterable[str] | None = None,
         overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
-        """Compute one step; return name -> one row for each of `batch.outputs`, valid until the next run."""
+        """Compute one step; return name -> one row for each of `batch.outputs`, valid until the next run.
+
+        Raises
+        ------
+        ParameterError
+            If the batch or the overrides are not what the plan takes (`BatchChecks`).
+        RealizarError
+            If the backend is closed, or the system gives it no threads.
+        """
 
 
 class Backend(Protocol):
@@ -108,6 +117,10 @@ class Backend(Protocol):
     @property
     def n_threads(self) -> int:
         """Number of threads that compute a step, including the caller's."""
+
+    @property
+    def passes(self) -> Sequence[Pass]:
+        """The rewrites, in order, of the graphs whose plans it is to compile."""
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> Storage:
         """Allocate the memory of a KV cache; ParameterError if there is not enough."""
@@ -126,4 +139,10 @@ class Backend(Protocol):
             If the plan has an op that this backend cannot compute.
         ParameterError
             If there is not enough memory.
+        """
+
+    def close(self) -> None:
+        """End its threads and give back its memory; steps under way must be over. Its programs run no more.
+
+        What a program has returned stays valid. Closing twice does nothing.
         """

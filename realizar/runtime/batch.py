@@ -44,7 +44,7 @@ class Batch:
         Slot of each sequence's recurrent states, which are zero if `seq_past` is 0; 0 if the model has none.
     outputs : int32 [m]
         Rows for which outputs are requested, ascending.
-    seq_source : int32 [s] | None
+    encoder_lengths : int32 [s] | None
         Length of each sequence's encoder input, whose K and V are in the caches of kind "cross"; None if the program
         has no cross-attention.
     embeddings : float32 [e, n_embd] | None
@@ -66,7 +66,7 @@ class Batch:
     block_tables: tuple[Int32, ...]
     state_slots: Int32
     outputs: Int32
-    seq_source: Int32 | None = None
+    encoder_lengths: Int32 | None = None
     embeddings: npt.NDArray[np.float32] | None = None
     embedding_rows: Int32 | None = None
     spans: Int32 | None = None
@@ -119,7 +119,7 @@ class Batch:
         _shape("positions", self.positions, (len(self.positions), n))
         _shape("seq_start", self.seq_start, (s + 1,))
         _shape("seq_past", self.seq_past, (s,))
-        for name, array in (("seq_source", self.seq_source), ("adapters", self.adapters)):
+        for name, array in (("encoder_lengths", self.encoder_lengths), ("adapters", self.adapters)):
             if array is not None:
                 _shape(name, array, (s,))
                 _need(bool((array >= 0).all()), name, "not be negative")
@@ -135,8 +135,8 @@ class Batch:
 
     def _check_tables(self) -> None:
         n_blocks = int((-(-(self.seq_past + np.diff(self.seq_start)) // BLOCK)).max())
-        if self.seq_source is not None:  # a table is of either
-            n_blocks = min(n_blocks, int((-(-self.seq_source // BLOCK)).max()))
+        if self.encoder_lengths is not None:  # a table is of either
+            n_blocks = min(n_blocks, int((-(-self.encoder_lengths // BLOCK)).max()))
         for group, table in enumerate(self.block_tables):
             name = f"block_tables[{group}]"
             _shape(name, table, (self.n_seqs, table.shape[-1]))

@@ -35,6 +35,8 @@ class StopFilter:
         """Take the next piece; return the text that cannot become a stop string, and the stop string once found."""
         if self.hit is not None:
             return "", self.hit
+        if not self._stops:
+            return piece, None
         text = self._held + piece
         found = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
@@ -52,7 +54,7 @@ class StopFilter:
 
     def _beginning(self, text: str) -> int:
         """Return how many of the last characters are the beginning of a stop string."""
-        longest = max(map(len, self._stops), default=1) - 1
+        longest = max(map(len, self._stops)) - 1
         for n in range(min(longest, len(text)), 0, -1):
             at = bisect_left(self._stops, text[-n:])
             if at < len(self._stops) and self._stops[at].startswith(text[-n:]):

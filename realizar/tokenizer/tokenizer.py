@@ -138,9 +138,18 @@ class Tokenizer:
             The text is not valid Unicode.
         """
         _check_text(text)
-        vocabulary = self._vocabulary
-        ids = self._parts(text, parse_special, " " if vocabulary.space_prefix else "")
-        return [*vocabulary.before, *ids, *vocabulary.after] if add_special else ids
+        ids = self._parts(text, parse_special, " " if self._vocabulary.space_prefix else "")
+        return [*self.ids_before, *ids, *self.ids_after] if add_special else ids
+
+    @property
+    def ids_before(self) -> Sequence[int]:
+        """Ids that begin a text, such as BOS, where the model was trained with them."""
+        return self._vocabulary.before
+
+    @property
+    def ids_after(self) -> Sequence[int]:
+        """Ids that end a text, such as EOS, where the model was trained with them."""
+        return self._vocabulary.after
 
     def _parts(self, text: str, parse_special: bool, space: str) -> list[int]:
         """Return the ids of special tokens and of the texts between them, each prefixed with `space`."""
@@ -172,7 +181,7 @@ class Tokenizer:
         before_gap = self.encode(prefix, add_special=False)
         # The suffix is not the start of a text, so it gets no leading space, as in transformers and mistral_common.
         after_gap = self._parts(suffix, parse_special=False, space="")
-        return [*self._vocabulary.before, *self.fim.prompt(before_gap, after_gap, order)]
+        return [*self.ids_before, *self.fim.prompt(before_gap, after_gap, order)]
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """Return the text of token ids; invalid UTF-8 becomes U+FFFD.

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from realizar.arch import ArchMetadata, RopeScaling, registry
+from realizar.arch import Architecture, ArchMetadata, RopeScaling, registry
+from realizar.arch.architecture import LAYER_KEYS
+from realizar.arch.blocks import (
+    embedding_tensors,
+    gqa,
+    layer_tensors,
+    norm_tensors,
+    qkv_tensors,
+    swiglu_ffn,
+    swiglu_tensors,
+)
 from realizar.errors import GGUFError
 from realizar.testing import check_architecture, tiny_metadata
 from tests.isa import LEVELS
@@ -28,7 +38,7 @@ def test_equal_values_for_all_layers(key, as_array):
 
 @pytest.mark.parametrize("key", ARRAYS)
 def test_different_values_per_layer(key):
-    """No shipped architecture supports layers of different widths; the error names the key."""
+    """Llama has layers of one width; the error names the key."""
     with pytest.raises(GGUFError, match=rf"^llama\.{key}: differs from layer to layer \(\[1, 2\]\), which is not supp"):
         hparams("llama", **{key: np.array([1, 2])})
 
@@ -39,10 +49,66 @@ def test_invalid_arrays(value):
         hparams("llama", **{"attention.head_count": value})
 
 
+class Uneven(Architecture):
+    """Layers with heads and widths of their own, some without attention or without feed-forward."""
+
+    name = "uneven"
+    varies = ("n_head", "n_head_kv", "n_ff")
+
+    def tensors(self, hp):
+        table = {**embedding_tensors(hp.n_vocab, hp.n_embd), **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm")}
+        for i in range(hp.n_layer):
+            own = hp.layer(i)
+            table.update(layer_tensors(i, qkv_tensors(own) if own.n_head_kv else {}))
+            table.update(layer_tensors(i, swiglu_tensors(own.n_embd, own.n_ff) if own.n_ff else {}))
+        return table
+
+    def build(self, g, w, hp):
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            h, own = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), hp.layer(i)
+            x = x + (gqa(g, h, blk, own, i, "neox") if own.n_head_kv else h)
+            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
+            x = x + (swiglu_ffn(g, h, blk) if own.n_ff else h)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+HEADS = {"n_head": [4, 0, 6], "n_head_kv": [2, 0, 3], "n_ff": [256, 512, 0]}
+
+
+def uneven(**changes):
+    own = {f"uneven.{LAYER_KEYS[name]}": values for name, values in {**HEADS, **changes}.items()}
+    return {**tiny_metadata("uneven"), "uneven.block_count": 3, "uneven.attention.key_length": 64, **own}
+
+
+def test_layers_with_heads_of_their_own():
+    hp = Uneven().hparams(ArchMetadata(uneven(n_ff=512), "uneven"))
+    assert (hp.n_head, hp.n_head_kv, hp.n_ff) == (6, 3, 512)
+    assert [(hp.layer(i).n_head, hp.layer(i).n_head_kv, hp.layer(i).n_ff) for i in range(3)] == [
+        (4, 2, 512),
+        (0, 0, 512),
+        (6, 3, 512),
+    ]
+    check_architecture(Uneven, uneven(), types=("Q8_0",), isa_levels=LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"n_head": [4, 0]}, r"uneven\.attention\.head_count: an integer >= 0, or one for each layer, is needed"),
+        ({"n_ff": [4, 0, -1]}, r"uneven\.feed_forward_length: an integer >= 0, or one for each layer, is needed"),
+        ({"n_head_kv": [3, 0, 3]}, "uneven: 4 query heads are not a multiple of 3 KV heads"),
+    ],
+)
+def test_invalid_numbers_of_layers(changes, says):
+    with pytest.raises(GGUFError, match=says):
+        Uneven().hparams(ArchMetadata(uneven(**changes), "uneven"))
+
+
 def test_heads_per_layer_of_jamba():
     ssm = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 16}
     found = hparams("jamba", **ssm, **{"attention.head_count_kv": np.array([0, 2]), "feed_forward_length": [512, 512]})
-    assert (found.heads_kv, found.n_ff) == ((0, 2), 512)
+    assert ([found.layer(i).n_head_kv for i in range(2)], found.n_ff) == ([0, 2], 512)
 
 
 WINDOW = {"attention.sliding_window": 16, "attention.sliding_window_pattern": [True, False]}

@@ -100,7 +100,16 @@ def test_shipped_plugins_are_entry_points():
 
 @pytest.mark.parametrize(
     ("version", "fits"),
-    [("1.0", True), ("1.1", True), ("1.2", True), ("1", False), ("1.9", False), ("2.0", False), (3, False)],
+    [
+        ("1.0", True),
+        ("1.1", True),
+        ("1.2", True),
+        ("1.3", True),
+        ("1", False),
+        ("1.9", False),
+        ("2.0", False),
+        (3, False),
+    ],
 )
 def test_api_version_is_checked(version, fits):
     point = plugin("plug_v", "versioned")

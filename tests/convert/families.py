@@ -51,6 +51,10 @@ DEEPSEEK = {
     "num_key_value_heads": 4,
 }  # fmt: skip
 
+MAMBA2 = {"mamba_n_heads": 8, "mamba_d_state": 16, "mamba_n_groups": 2}
+GRANITE_MOE = {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2, "shared_intermediate_size": 80}
+LFM2 = {"layer_types": ["conv", "full_attention", "conv"], "norm_eps": 1e-5}
+
 # Test name -> transformers class, configuration in addition to SIZES.
 FAMILIES = {
     "llama": ("LlamaForCausalLM", {}),
@@ -105,5 +109,65 @@ FAMILIES = {
         {**DEEPSEEK, "q_lora_rank": None, "topk_method": "greedy", "n_group": None, "topk_group": None},
     ),
     "deepseek3": ("DeepseekV3ForCausalLM", {**DEEPSEEK, "q_lora_rank": 24, "n_group": 2, "topk_group": 1}),
+    "ernie4_5": ("Ernie4_5ForCausalLM", {"head_dim": 32}),
+    "ernie4_5-moe": (
+        "Ernie4_5_MoeForCausalLM",
+        {"moe_num_experts": 4, "moe_k": 2, "moe_num_shared_experts": 1, "moe_intermediate_size": 48},
+    ),
+    "minimax-m2": (
+        "MiniMaxM2ForCausalLM",
+        {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "rotary_dim": 16},
+    ),
+    "exaone4": (
+        "Exaone4ForCausalLM",
+        {"sliding_window": None, "layer_types": ["full_attention"] * 3, "rope_parameters": LLAMA3},
+    ),
+    "exaone4-windows": ("Exaone4ForCausalLM", {"num_hidden_layers": 4, "sliding_window": 16}),
+    "exaone-moe": (
+        "ExaoneMoeForCausalLM",
+        {**EXPERTS, "num_hidden_layers": 4, "head_dim": 32, "sliding_window": 16},
+    ),
+    "command-r": ("CohereForCausalLM", {"logit_scale": 0.25}),
+    "command-r-plus": ("CohereForCausalLM", {"logit_scale": 0.25, "use_qk_norm": True}),
+    "cohere2": ("Cohere2ForCausalLM", {"logit_scale": 0.25, "num_hidden_layers": 4, "sliding_window": 16}),
+    "cohere2moe": (
+        "Cohere2MoeForCausalLM",
+        {
+            **EXPERTS,
+            "logit_scale": 0.25,
+            "num_hidden_layers": 5,
+            "sliding_window": 16,
+            "head_dim": 32,
+            "first_k_dense_replace": 1,
+            "num_shared_experts": 1,
+            "expert_selection_fn": "sigmoid",
+            "prefix_dense_intermediate_size": 128,
+        },
+    ),
+    "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
+    "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
+    "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
+    "granitemoe": (
+        "GraniteMoeForCausalLM",
+        {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": True},
+    ),
+    "granitemoe-shared": ("GraniteMoeSharedForCausalLM", GRANITE_MOE),
+    "granite_swa": ("GraniteSWAForCausalLM", {**GRANITE, "sliding_window": 16}),
+    "granite_swa-moe": ("GraniteMoeSWAForCausalLM", {**GRANITE_MOE, "sliding_window": 16}),
+    "granitehybrid": (
+        "GraniteMoeHybridForCausalLM",
+        {**GRANITE_MOE, **MAMBA2, "layer_types": ["linear_attention", "full_attention", "linear_attention"]},
+    ),
+    "granitehybrid-dense": (
+        "GraniteMoeHybridForCausalLM",
+        {
+            **GRANITE_MOE,
+            **MAMBA2,
+            "num_local_experts": 0,
+            "position_embedding_type": "rope",
+            "layer_types": ["linear_attention", "full_attention", "full_attention"],
+        },
+    ),
+    "bamba": ("BambaForCausalLM", {**MAMBA2, "attn_layer_indices": [1], "mlp_bias": True}),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }

@@ -45,9 +45,9 @@ def broken(tmp_path_factory) -> Path:
     [
         (lambda llm: llm.generate([1, 2, 3]), "logit 0 is nan"),
         (lambda llm: llm.score([1, 2], [3]), "logit 0 is nan"),
-        (lambda llm: llm.logits([1, 2, 3]), "logit 0 behind token 0 is nan"),
-        (lambda llm: llm.embed([1, 2, 3]), "state 3 behind token 0 is nan"),
-        (lambda llm: llm.embed([1, 2, 3], pooling=None), "state 3 behind token 0 is nan"),
+        (lambda llm: llm.logits([1, 2, 3]), "logit 0 after token 0 is nan"),
+        (lambda llm: llm.embed([1, 2, 3]), "state 3 after token 0 is nan"),
+        (lambda llm: llm.embed([1, 2, 3], pooling=None), "state 3 after token 0 is nan"),
     ],
     ids=["generate", "score", "logits", "embed", "states"],
 )
@@ -76,14 +76,14 @@ def test_logits_that_exclude_a_token_are_right(value, ok):
         engine.complete([request])
         assert request.logits[3, 5] == value
     else:
-        with pytest.raises(RealizarError, match=f"logit 5 behind token 3 is {value}"):
+        with pytest.raises(RealizarError, match=f"logit 5 after token 3 is {value}"):
             engine.complete([request])
 
 
 NO_PROMPTS = [{"a": 1}, {1: 2}, {1, 2}, frozenset(["a"]), b"ab", bytearray(b"ab"), memoryview(b"ab"), {}, set()]
 
 
-@pytest.mark.parametrize("thing", NO_PROMPTS, ids=repr)
+@pytest.mark.parametrize("thing", NO_PROMPTS, ids=lambda thing: f"{type(thing).__name__}-{len(thing)}")
 def test_what_is_no_list_is_no_prompt(thing):
     assert len(as_prompts(thing)) == 1
     assert as_prompts(thing)[0] is thing

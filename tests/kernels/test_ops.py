@@ -68,6 +68,8 @@ SLOTS = {
     "gelu_erf_mul": lambda x, w, isa: ops.gelu_erf_mul(x, w, isa),
     "swiglu_oai": lambda x, w, isa: ops.swiglu_oai(x, w, isa),
     "silu_mul": lambda x, w, isa: ops.silu_mul(x, w, isa),
+    "decay": lambda x, w, isa: ops.decay(x, w, w[::-1].copy(), isa=isa),
+    "decay_bounded": lambda x, w, isa: ops.decay(x, w, w[::-1].copy(), -5.0, isa),
     "softmax": lambda x, w, isa: ops.softmax(x, isa),
     "rope_neox": rotated("neox"),
     "rope_norm": rotated("norm"),
@@ -114,6 +116,11 @@ def test_against_float64(isa):
     np.testing.assert_array_equal(ops.relu(x, isa=isa), np.maximum(x, 0))
     np.testing.assert_allclose(ops.softcap(x, 4.0, isa=isa), 4 * np.tanh(wide / 4), rtol=1e-6)
     np.testing.assert_allclose(ops.gelu_mul(x, x[::-1], isa=isa), gelu * wide[::-1], rtol=1e-6, atol=1e-11)
+    step, each = wide + b, -np.abs(w.astype(np.float64))
+    a, bias = (np.broadcast_to(t.astype(np.float32), x.shape) for t in (each, b))
+    np.testing.assert_allclose(ops.decay(x, a, bias, isa=isa), np.exp(each * np.logaddexp(0, step)), rtol=1e-5)
+    bounded = np.exp(-5 / (1 + np.exp(-each * step)))
+    np.testing.assert_allclose(ops.decay(x, a, bias, -5.0, isa), bounded, rtol=1e-5)
     gated = activations.gelu_erf(x) * wide[::-1]
     np.testing.assert_allclose(ops.gelu_erf_mul(x, x[::-1], isa=isa), gated, rtol=1e-6, atol=1e-9)
     gated = activations.swiglu_oai(x, x[::-1])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from realizar._kernels import table
 from realizar._kernels.plan_recurrent import selective_scan
+from tests.kernels.test_ops import same_bits
 
 ISAS = table.available()
 
@@ -40,12 +41,6 @@ def in_float64(x, dt, b, c, a, d, bias):
         h = h * np.exp(dt[t, :, None] * a)[:, None] + (dt[t, :, None] * x[t])[..., None] * b[t, :, None]
         y[t] = (h * c[t, :, None]).sum(-1) + d[:, None] * x[t]
     return y.reshape(n, -1)
-
-
-def same_bits(got, want):
-    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
-    number = ~np.isnan(want)
-    np.testing.assert_array_equal(got[number].view(np.uint32), want[number].view(np.uint32))
 
 
 @st.composite

@@ -134,7 +134,8 @@ def test_memory_is_released(model):
 
 
 @needs_proc
-def test_files_and_threads_are_released():
+@pytest.mark.parametrize("kept", ["nothing", "the engines"])
+def test_files_and_threads_are_released(kept):
     code = """
 import gc, json, os, sys
 from realizar import LLM
@@ -147,13 +148,15 @@ def held():
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
 
 LLM(sys.argv[1]).close()
-before = held()
+before, engines = held(), []
 for i in range(20):
     with LLM(sys.argv[1], n_threads=2) as llm:
         llm.logits([1, 2, 3])
+        if sys.argv[2] == "the engines":
+            engines.append(llm.engine)
 del llm
 gc.collect()
 print(json.dumps([before, held()]))
 """
-    before, after = measure(code, LLAMA)
+    before, after = measure(code, LLAMA, kept)
     assert after == before

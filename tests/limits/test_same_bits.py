@@ -7,8 +7,8 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar._kernels import table
-from realizar.engine.chunk import Chunk
-from realizar.engine.sequence import Sequence
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import Sequence
 from tests.limits.models import LLAMA, QWEN2, SMOLLM2, TEMPLATE, real, rewritten
 
 PROMPTS = (

@@ -68,6 +68,18 @@ static void callers(rz_pool *pool)
     for (int i = 0; i < N_CALLERS; i++) CHECK(pthread_join(thread[i], NULL) == 0);
 }
 
+/* A stopped pool has no threads, and has them again for the next step. */
+static void stops(rz_pool *pool)
+{
+    rz_pool_stop(pool); /* before any thread was started */
+    for (int i = 0; i < 20; i++) {
+        run_neighbours(pool);
+        rz_pool_stop(pool);
+        if (i % 2) rz_pool_stop(pool);
+    }
+    callers(pool);
+}
+
 /* ---- fork ------------------------------------------------------------------------------------------------------- */
 
 static void in_child(void (*work)(rz_pool *), rz_pool *pool)
@@ -100,6 +112,8 @@ static void forks(rz_pool *pool)
     in_child(callers, pool);
     in_child(grandchild, pool);
     in_child(NULL, pool);
+    in_child(rz_pool_stop, pool);
+    in_child(stops, pool);
     steps(pool);
 }
 
@@ -155,7 +169,7 @@ static const struct {
     void (*run)(rz_pool *);
 } scenarios[] = {
     {"steps", steps},           {"callers", callers}, {"forks", forks}, {"forks_in_step", forks_in_step},
-    {"float_mode", float_mode}, {"lives", lives},
+    {"float_mode", float_mode}, {"lives", lives},     {"stops", stops},
 };
 
 int main(int argc, char **argv)

@@ -18,10 +18,12 @@ GELU_TABLE = 5e-4  # llama.cpp computes gelu with a table of float16 values
 pytestmark = pytest.mark.skipif(not cases.WHOLE_SET.is_dir(), reason=f"{cases.WHOLE_SET} is not there")
 
 
-def each(names):
-    return pytest.mark.parametrize(
-        "path", [path for name in names for path in sorted((cases.WHOLE_SET / name).glob("*.gguf"))], ids=cases.name
-    )
+def each(names, more=()):
+    paths = [path for name in names for path in sorted((cases.WHOLE_SET / name).glob("*.gguf"))]
+    return pytest.mark.parametrize("path", [*paths, *more], ids=cases.name)
+
+
+each_encoder = each(ENCODERS, cases.second_files("encoder"))
 
 
 @cache
@@ -48,7 +50,7 @@ def ids(path, name="tokens"):
     return [int(token) for token in golden(path)[name]]
 
 
-@each(ENCODERS)
+@each_encoder
 def test_hidden_states(path):
     want, bound, llama_cpp = exact(path, "hidden", "hf_hidden")
     with LLM(path, activations="f32", kv_type="f32") as llm:
@@ -57,7 +59,7 @@ def test_hidden_states(path):
         assert relative_error(llm.embed(ids(path), pooling=None)[0], want) <= 1.1 * relative_error(llama_cpp, want)
 
 
-@each(ENCODERS)
+@each_encoder
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_embeddings(path, pooling):
     name = path.stem.removeprefix("model-")

@@ -40,6 +40,12 @@ def test_fused_ops_of_a_layer():
                    "rms_norm", "linear", "swiglu", "linear", "rms_norm", "linear"]  # fmt: skip
 
 
+def test_without_passes_the_ops_are_those_of_the_graph_but_for_views_and_pruned_rows():
+    g = model(1)
+    ops = [op.op for op in lower(g, passes=()).ops if op.op != "gather_rows"]
+    assert ops == [node.op for node in g.nodes if not node.spec.is_view]
+
+
 def test_qkv_is_one_product_and_residuals_are_added_inside():
     plan = lower(model(1))
     linears = [op for op in plan.ops if op.op == "linear"]

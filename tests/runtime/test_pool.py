@@ -17,7 +17,7 @@ from tests.native import build, run
 ROOT = Path(__file__).parents[2]  # for `tests`; appended, since `realizar` there may have no compiled modules
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
-STEADY = ["steps", "callers", "float_mode", "lives"]
+STEADY = ["steps", "callers", "float_mode", "lives", "stops"]
 SCENARIOS = {
     "thread": STEADY,  # a program under this sanitizer may not start threads after a fork
     "address,undefined": [*STEADY, "forks"],  # gcc's address sanitizer forks with its allocator's locks held
@@ -114,14 +114,18 @@ pool = Pool(3)
 assert count() == before, "threads before the first step"
 assert Fibonacci(pool).is_right()
 assert count() == before + 2, "the caller is one of three"
-del pool
+pool.stop()
 wait_until(lambda: count() == before)  # threads are given back; a joined one may stay listed for a moment
+assert Fibonacci(pool).is_right()
+assert count() == before + 2, "a stopped pool starts again"
+del pool
+wait_until(lambda: count() == before)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the threads in /proc")
 @pytest.mark.parametrize("omp", ["", "1", "16"])
-def test_threads_come_with_the_first_step_and_go_with_the_pool(omp: str) -> None:
+def test_threads_come_with_the_first_step_and_go_when_the_pool_stops(omp: str) -> None:
     """OMP_NUM_THREADS has no effect."""
     done = subprocess.run(
         [sys.executable, "-c", COUNT_THREADS],

@@ -117,7 +117,7 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     tile.t1 = RZ_MIN(tile.t0 + tile_tokens(a), end);
     int64_t past = b->seq_past[tile.sequence];
     tile.pos0 = past + (int64_t)(tile.t0 - first);
-    tile.key1 = a->cross ? b->seq_source[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
+    tile.key1 = a->cross ? b->encoder_lengths[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
     if (b->reach && a->causal) tile.key1 += b->reach[tile.t1 - 1].after;
     if (a->window && a->causal) tile.key0 = first_key(b, a, &tile);
     tile.key0 -= tile.key0 % RZ_ATTEND_SPLIT;

@@ -104,3 +104,47 @@ void rz_run_scan(struct rz_worker *w, const struct rz_op *op, size_t item)
     if (run.is_first) memset(run.state + first * each, 0, (end - first) * each * sizeof(float));
     a->run(&args);
 }
+
+static size_t delta_units(const struct rz_delta *a) { return a->n_head * rz_delta_units(a->head_dim_v); }
+
+size_t rz_items_delta_rule(const struct rz_worker *w, const struct rz_op *op)
+{
+    return (size_t)w->batch->n_seqs * n_ranges(w, delta_units(op->delta));
+}
+
+void rz_run_delta_rule(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    const struct rz_delta *a = op->delta;
+    struct range range = find_range(w, delta_units(a), item);
+    struct run run = find_run(w, op, range.sequence);
+    struct rz_delta_args args = {
+        .q = rz_row(op->x, run.t0),
+        .k = rz_row(a->k, run.t0),
+        .v = rz_row(a->v, run.t0),
+        .decay = rz_row(a->decay, run.t0),
+        .beta = rz_row(a->beta, run.t0),
+        .ldq = op->x.ld,
+        .ldk = a->k.ld,
+        .ldv = a->v.ld,
+        .lddecay = a->decay.ld,
+        .ldbeta = a->beta.ld,
+        .ldy = op->y.ld,
+        .state = run.state,
+        .y = rz_row(op->y, run.t0),
+        .n_tokens = run.n_row,
+        .n_head = a->n_head,
+        .n_head_k = a->n_head_k,
+        .head_dim_k = a->head_dim_k,
+        .head_dim_v = a->head_dim_v,
+        .by_channel = a->by_channel,
+        .tiled = a->tiled,
+        .first = range.first,
+        .end = range.end,
+    };
+    for (size_t i = range.first; run.is_first && i < range.end; i++) {
+        struct rz_delta_unit unit = rz_delta_find(&args, i);
+        size_t channel = unit.head * a->head_dim_v + unit.channel;
+        memset(run.state + channel * a->head_dim_k, 0, unit.n * a->head_dim_k * sizeof(float));
+    }
+    w->kernels->delta_rule(&args);
+}

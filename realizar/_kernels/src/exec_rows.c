@@ -100,6 +100,9 @@ static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const fl
     case RZ_OP_LAYER_NORM:
         k->layer_norm(x, w, b, op->scalar, op->n, y);
         break;
+    case RZ_OP_DECAY:
+        k->decay(x, w, b, op->scalar, op->n, y);
+        break;
     case RZ_OP_SCALE:
         k->scale(x, op->scalar, op->n, y);
         break;

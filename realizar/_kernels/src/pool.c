@@ -145,7 +145,7 @@ static team *team_new(int n_threads)
     return t;
 }
 
-/* Ends workers 1 .. n - 1. */
+/* Ends workers 1 .. n - 1; others may be started then. */
 static void team_end(team *t, int n)
 {
     rz_mutex_lock(&t->lock);
@@ -153,7 +153,8 @@ static void team_end(team *t, int n)
     rz_cond_broadcast(&t->step_open);
     rz_mutex_unlock(&t->lock);
     for (int i = 1; i < n; i++) rz_thread_join(t->workers[i].thread);
-    t->ended = false;
+    t->ended = t->started = false;
+    t->step = 0; /* from which workers begin to count */
 }
 
 static int team_start(team *t)
@@ -238,6 +239,15 @@ void rz_pool_free(rz_pool *pool)
     else
         free(t); /* forked, and never run in this process */
     free(pool);
+}
+
+void rz_pool_stop(rz_pool *pool)
+{
+    if (atomic_load(&pool->owner) != rz_process_id()) return; /* forked, and never run here */
+    team *t = atomic_load(&pool->team);
+    rz_mutex_lock(&t->turn);
+    if (t->started) team_end(t, t->n_threads);
+    rz_mutex_unlock(&t->turn);
 }
 
 int rz_pool_size(const rz_pool *pool) { return pool->n_threads; }

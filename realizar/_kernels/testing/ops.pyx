@@ -205,6 +205,19 @@ def swiglu_oai(gate, up, str isa=None):
     return _binary(kernels(isa).swiglu_oai, "gate", gate, "up", up)
 
 
+def decay(x, a, b, float bound=0.0, str isa=None):
+    """exp(a * softplus(x + b)), with a bound exp(bound * sigmoid(a * (x + b))); float32 arrays of one shape."""
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    cdef const float[::1] px = source.ravel(), pa = _f32("a", a, source.shape).ravel()
+    cdef const float[::1] pb = _f32("b", b, source.shape).ravel()
+    out = np.empty_like(source)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        table.decay(&px[0], &pa[0], &pb[0], bound, px.shape[0], &y[0])
+    return out
+
+
 def exp(x):
     """The exp of every ISA level; float32 of any shape, within 1 ulp."""
     source = _f32("x", x)

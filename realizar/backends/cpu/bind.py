@@ -13,16 +13,17 @@ from realizar._kernels.plan import Pool, Program
 from realizar._kernels.plan_attention import add_attention, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_per_head_linear
-from realizar._kernels.plan_recurrent import add_causal_conv1d, add_selective_scan
-from realizar.backends.cpu.compiled import CompiledPlan, Limits, Rows
+from realizar._kernels.plan_recurrent import add_causal_conv1d, add_delta_rule, add_selective_scan
+from realizar.backends.cpu.compiled import CompiledPlan, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
 from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan, kv_shape, rope_key, step_kv
 from realizar.backends.cpu.numpy_op import NumpyOp
-from realizar.errors import GraphError, ParameterError
+from realizar.errors import GraphError
 from realizar.graph import Node
 from realizar.graph.ops import OPS
 from realizar.graph.position import position_bias
 from realizar.params import kv_types
+from realizar.runtime.batch_checks import UNLIMITED, limits_of
 from realizar.runtime.plan import Plan
 from realizar.runtime.weights import Tensor
 
@@ -52,7 +53,9 @@ def bind(
     Raises
     ------
     GraphError
-        If the plan has an op that this backend lacks, or attention heads that are too large for its kernels.
+        If the plan holds an op that this backend lacks, or attention heads that it has no room for.
+    ParameterError
+        As `limits_of`.
     """
     return _Binder(plan, tensors, pool, params, kv, states).bind()
 
@@ -93,13 +96,12 @@ class _Binder:
             self._add_quantize(op)
         rows = {name: self.mem.rows(i) for name, i in self.plan.outputs.items()}
         first = [group.layers[0].key for group in self.plan.cache_groups]
-        limits = Limits(
-            n_vocab=self._table_rows("token"),
-            n_positions=self._table_rows("position"),
-            n_ctx=self.params.n_ctx if any(self.biases.values()) else 2**31,
-            n_slots=min((len(state) for state in self.states.values()), default=2**31),
+        limits = limits_of(
+            self.plan, self.tensors, self.params.n_ctx,
+            n_slots=min(map(len, self.states.values()), default=0),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
-        )
+            n_biases=self.params.n_ctx if any(self.biases.values()) else UNLIMITED,
+        )  # fmt: skip
         return CompiledPlan(self.plan, self.steps, self.mem.arena, rows, self.overrides, limits)
 
     def _numpy_op(self, op: Node) -> NumpyOp:
@@ -107,11 +109,6 @@ class _Binder:
         rows = {i: self.mem.rows(i) for i in (*op.inputs, *op.outputs) if self.plan.views[i].root in self.mem.start}
         weights = [self.tensors[name].floats() for name in op.weights]
         return NumpyOp(self.plan, op, self.mem.arena, rows, weights, self.states)
-
-    def _table_rows(self, by: str) -> int:
-        """Return the number of rows of the plan's smallest table of tokens or positions."""
-        tables = (op.weights[0] for op in self.plan.ops if op.spec.is_lookup and op.attrs["by"] == by)
-        return min((self.tensors[name].shape[0] for name in tables), default=2**31)
 
     def _add_quantize(self, op: Node) -> None:
         """Append ops that quantize the outputs of an op whose kernel cannot do it itself."""
@@ -141,9 +138,6 @@ class _Binder:
 
     def _add_embed(self, op: Node, index: int) -> None:
         table = self.tensors[op.weights[0]]
-        by_position, n_ctx = op.attrs["by"] == "position", self.params.n_ctx
-        if by_position and n_ctx > table.shape[0]:
-            raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
         self.program.add_embed(table.type, table.data, table.shape[-1], self.mem.rows(op.outputs[0]), op.attrs["by"],
                                op.attrs["scale"])  # fmt: skip
 
@@ -265,6 +259,20 @@ class _Binder:
             *(self.mem.rows(i) for i in (*op.inputs, *op.outputs)),
         )  # fmt: skip
 
+    def _add_decay(self, op: Node, index: int) -> None:
+        (x,), (y,) = op.inputs, op.outputs
+        view = self.plan.views[y]
+        a, bias = (floats(self.tensors, name) for name in op.weights)
+        self.program.add_rowwise("decay", view.n, m_rows=view.m_rows, x=self.mem.rows(x), y=self.mem.rows(y),
+                                 scalar=op.attrs["bound"], w=np.repeat(a, view.n // len(a)), b=bias)  # fmt: skip
+
+    def _add_delta_rule(self, op: Node, index: int) -> None:
+        (n_head, _, _), (n_head_k, _) = op.attrs["shape"], self.plan.shapes[op.inputs[1]]
+        add_delta_rule(
+            self.program, n_head_k, self.plan.views[op.inputs[3]].n > n_head, op.attrs["tiled"],
+            self.states[op.attrs["state"]], *(self.mem.rows(i) for i in (*op.inputs, *op.outputs)),
+        )  # fmt: skip
+
     def _add_override(self, op: Node, index: int) -> None:
         self.overrides[self.plan.names[op.outputs[0]]] = self.mem.rows(op.outputs[0])
 
@@ -315,6 +323,8 @@ _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     "per_head_linear": _Binder._add_per_head_linear,
     "causal_conv1d": _Binder._add_causal_conv1d,
     "selective_scan": _Binder._add_selective_scan,
+    "decay": _Binder._add_decay,
+    "delta_rule": _Binder._add_delta_rule,
     "override": _Binder._add_override,
     "choose_experts": _Binder._add_choose_experts,
     "weigh_experts": _Binder._add_weigh_experts,

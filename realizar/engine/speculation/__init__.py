@@ -31,8 +31,8 @@ def make_speculator(params: EngineParams, runner: Runner, draft: Model | None) -
     Raises
     ------
     ParameterError
-        If one of the models has recurrent states, which cannot go back behind a wrong guess; if the draft model writes
-        no text, or has other tokens.
+        If one of the models has recurrent states, which cannot go back after a rejected draft; if the draft model
+        writes no text, or has other tokens.
     """
     if params.speculate is None and draft is None:
         return None
@@ -40,7 +40,7 @@ def make_speculator(params: EngineParams, runner: Runner, draft: Model | None) -
     for name, model in (("the model", runner.model), ("the draft model", draft)):
         if model is not None and model.plan().states:
             raise ParameterError(
-                f"{what}: {name} has recurrent states, which cannot go back behind a wrong guess; decode without"
+                f"{what}: {name} has recurrent states, which cannot go back after a rejected draft; decode without"
             )
     if draft is None:
         return LookupSpeculator(params.n_draft, params.n_batch)

@@ -40,6 +40,8 @@ static void do_gelu_mul(const struct rz_kernels *k, float *y) { k->gelu_mul(row.
 static void do_gelu_erf_mul(const struct rz_kernels *k, float *y) { k->gelu_erf_mul(row.x, row.w, row.n, y); }
 static void do_silu_mul(const struct rz_kernels *k, float *y) { k->silu_mul(row.x, row.w, row.n, y); }
 static void do_swiglu_oai(const struct rz_kernels *k, float *y) { k->swiglu_oai(row.x, row.w, row.n, y); }
+static void do_decay(const struct rz_kernels *k, float *y) { k->decay(row.x, row.w, row.b, 0, row.n, y); }
+static void do_decay_bounded(const struct rz_kernels *k, float *y) { k->decay(row.x, row.w, row.b, -5, row.n, y); }
 static void do_softmax(const struct rz_kernels *k, float *y) { k->softmax(row.x, row.n, y); }
 static void do_rope_neox(const struct rz_kernels *k, float *y) { k->rope_neox(row.x, row.w, row.b, row.n / 2, y); }
 static void do_rope_norm(const struct rz_kernels *k, float *y) { k->rope_norm(row.x, row.w, row.b, row.n / 2, y); }
@@ -124,6 +126,24 @@ static struct exact at_sigmoid(size_t i) { return product_of(1, 1 / (1 + exp(-(d
 static struct exact at_relu(size_t i) { return product_of(1, row.x[i] > 0 ? row.x[i] : 0); }
 static struct exact at_softcap(size_t i) { return product_of(row.number, tanh((double)row.x[i] / row.number)); }
 
+/* exp of a number that itself has the relative error of a few roundings. */
+static struct exact exp_of(double z)
+{
+    double y = exp(z);
+    return (struct exact){y, y * (1 + fabs(z))};
+}
+
+static struct exact at_decay(size_t i)
+{
+    double step = (double)row.x[i] + row.b[i];
+    return exp_of(row.w[i] * (fmax(step, 0) + log1p(exp(-fabs(step)))));
+}
+
+static struct exact at_decay_bounded(size_t i)
+{
+    return exp_of(-5 / (1 + exp(-row.w[i] * ((double)row.x[i] + row.b[i]))));
+}
+
 static struct exact at_softmax(size_t i)
 {
     double sum = 0;
@@ -183,6 +203,8 @@ static const struct row_op {
     {"gelu_erf_mul", do_gelu_erf_mul, at_gelu_erf_mul, 1e-6, 0, 0, 1},
     {"swiglu_oai", do_swiglu_oai, at_swiglu_oai, 1e-6, 0, 0, 1},
     {"silu_mul", do_silu_mul, at_silu_mul, 1e-6, 0, 0, 1},
+    {"decay", do_decay, at_decay, 1e-6, 0, 0, 1},
+    {"decay_bounded", do_decay_bounded, at_decay_bounded, 1e-6, 0, 0, 1},
     {"softmax", do_softmax, at_softmax, 1e-3, 0, 0, 1},
     {"rope_neox", do_rope_neox, at_rope_neox, 2 * ULP, 1, 0, 1},
     {"rope_norm", do_rope_norm, at_rope_norm, 2 * ULP, 1, 0, 1},

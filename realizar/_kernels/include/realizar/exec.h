@@ -14,7 +14,7 @@ struct rz_batch {
     const float *embeddings;
     const int32_t *embedding_of;  /* [n_tokens] row of `embeddings`, -1: the embedding of the token; or NULL */
     const struct rz_reach *reach; /* [n_tokens], or NULL */
-    const int32_t *seq_start, *seq_past, *seq_source, *state_slots, *outputs;
+    const int32_t *seq_start, *seq_past, *encoder_lengths, *state_slots, *outputs;
     const int32_t *const *block_table; /* [group] -> [n_seqs][table_width[group]] */
     const int32_t *table_width;
 };
@@ -56,6 +56,8 @@ enum rz_op_code {
     RZ_OP_EXPERTS_DOWN,
     RZ_OP_EXPERTS_SUM,
     RZ_OP_SCAN,
+    RZ_OP_DECAY,
+    RZ_OP_DELTA_RULE,
     RZ_OP_COPY_HEADS,
     RZ_OP_QUANTIZE_HEADS,
     RZ_OP_PER_HEAD_LINEAR,
@@ -144,6 +146,12 @@ struct rz_scan {
     struct rz_rows dt, b, c;
 };
 
+struct rz_delta {
+    size_t n_head, n_head_k, head_dim_k, head_dim_v;
+    int by_channel, tiled;
+    struct rz_rows k, v, decay, beta;
+};
+
 struct rz_op {
     int code;
     int m_rows;   /* 1: one row per requested output; 0: one per token */
@@ -163,6 +171,7 @@ struct rz_op {
     const struct rz_route *route;
     const struct rz_experts *experts;
     const struct rz_scan *scan;
+    const struct rz_delta *delta;
     char *state; /* state_stride bytes a slot */
     size_t n_tap, state_stride;
 };

@@ -13,6 +13,10 @@ typedef void rz_pool_fn(void *arg, int worker, int n_threads);
 /* NULL if memory is exhausted; threads start at the first run. n_threads >= 1. */
 rz_pool *rz_pool_new(int n_threads);
 void rz_pool_free(rz_pool *pool);
+
+/* Ends the threads once no step is under way; the next run starts them again. */
+void rz_pool_stop(rz_pool *pool);
+
 int rz_pool_size(const rz_pool *pool);
 
 /* Runs fn on every worker and returns when all have returned. Concurrent callers queue. After fork() the child starts

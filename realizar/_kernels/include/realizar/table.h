@@ -162,6 +162,45 @@ struct rz_scan_args {
 
 typedef void rz_scan_fn(const struct rz_scan_args *args);
 
+/* n_tokens steps of the gated delta rule (docs/graph.md) of one sequence, for the units [first, end): a unit is up to
+ * RZ_DELTA_UNIT channels of the values of one head, which fit L1 with their part of the state.
+ *
+ * Rows as above. The state of a head lies in tiles of channels of the values, [head_dim_k][channels of the tile]. decay
+ * has one number for each head, or, by_channel, head_dim_k of them; head h has the key of head h / (n_head / n_head_k), or,
+ * tiled, of head h % n_head_k. */
+enum { RZ_DELTA_UNIT = 64 };
+
+struct rz_delta_args {
+    const float *q, *k, *v, *decay, *beta;
+    size_t ldq, ldk, ldv, lddecay, ldbeta, ldy;
+    float *state, *y;
+    size_t n_tokens, n_head, n_head_k, head_dim_k, head_dim_v;
+    int by_channel, tiled;
+    size_t first, end;
+};
+
+/* Where a unit is: its heads, the first of its n channels, the first of its decays. */
+struct rz_delta_unit {
+    size_t head, head_k, channel, n, decay;
+};
+
+static inline size_t rz_delta_units(size_t head_dim_v) { return (head_dim_v + RZ_DELTA_UNIT - 1) / RZ_DELTA_UNIT; }
+
+static inline struct rz_delta_unit rz_delta_find(const struct rz_delta_args *args, size_t unit)
+{
+    size_t each = rz_delta_units(args->head_dim_v), head = unit / each, channel = unit % each * RZ_DELTA_UNIT;
+    size_t left = args->head_dim_v - channel;
+    return (struct rz_delta_unit){
+        .head = head,
+        .head_k = args->tiled ? head % args->n_head_k : head / (args->n_head / args->n_head_k),
+        .channel = channel,
+        .n = left < RZ_DELTA_UNIT ? left : RZ_DELTA_UNIT,
+        .decay = args->by_channel ? head * args->head_dim_k : head,
+    };
+}
+
+typedef void rz_delta_fn(const struct rz_delta_args *args);
+
 /* ---- logits ------------------------------------------------------------------------------------------------------- */
 
 /* Logits are summarized in blocks of this many, the last one possibly shorter. Blocks are independent of each other. */
@@ -220,6 +259,9 @@ struct rz_kernels {
     void (*conv_step)(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
                       size_t n_channel, float *y);
     rz_scan_fn *scan_channels, *scan_heads;
+    /* y = exp(a * softplus(x + b)), or, where bound is not 0, exp(bound * sigmoid(a * (x + b))) */
+    void (*decay)(const float *x, const float *a, const float *b, float bound, size_t n, float *y);
+    rz_delta_fn *delta_rule;
     rz_logit_sums_fn *logit_sums;
     rz_logit_falls_fn *logit_falls;
     rz_logit_weights_fn *logit_weights;

@@ -107,5 +107,7 @@ size_t rz_items_causal_conv1d(const struct rz_worker *w, const struct rz_op *op)
 void rz_run_causal_conv1d(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_scan(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_scan(struct rz_worker *w, const struct rz_op *op, size_t item);
+size_t rz_items_delta_rule(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_delta_rule(struct rz_worker *w, const struct rz_op *op, size_t item);
 
 #endif

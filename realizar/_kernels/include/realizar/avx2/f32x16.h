@@ -19,6 +19,8 @@
 /* Block of wide/scan.h: twice the sums, inputs and a tile of the state, and the decays, fit into 16 registers. */
 #define RZ_SCAN_TOKENS 2
 #define RZ_SCAN_TILES 1
+/* Tiles of wide/delta.h. */
+#define RZ_DELTA_TILES 2
 
 typedef struct {
     __m256 lo, hi;

@@ -18,6 +18,8 @@
 /* Block of wide/scan.h: sums, inputs, decays and a tile of the state fit into 32 registers. */
 #define RZ_SCAN_TOKENS 4
 #define RZ_SCAN_TILES 2
+/* Tiles of wide/delta.h: 32 KiB of the state with keys of 128 channels, which L1 holds. */
+#define RZ_DELTA_TILES 4
 
 typedef __m512 f32x16;
 

@@ -1,0 +1,77 @@
+"""The architectures of 2025 and 2026 pass the conformance kit."""
+
+import pytest
+
+from realizar.arch import registry
+from realizar.errors import GGUFError
+from realizar.testing import check_architecture, tiny_metadata, tiny_model
+from tests.isa import LEVELS
+
+EXPERTS = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256}
+LFM2 = {"shortconv.l_cache": 3, "attention.head_count_kv": [0, 2]}
+GRANITE = {"embedding_scale": 12.0, "residual_scale": 0.22, "attention.scale": 0.2, "logit_scale": 8.0}
+MAMBA2 = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8}
+
+# Test name -> architecture, keys in addition to those of `tiny_metadata`.
+FAMILIES = {
+    "ernie4_5": ("ernie4_5", {}),
+    "ernie4_5-moe": (
+        "ernie4_5-moe",
+        {**EXPERTS, "block_count": 4, "leading_dense_block_count": 1, "interleave_moe_layer_step": 2,
+         "expert_shared_count": 1},
+    ),
+    "minimax-m2": ("minimax-m2", {**EXPERTS, "rope.dimension_count": 16}),
+    "exaone": ("exaone", {}),
+    "exaone4": ("exaone4", {}),
+    "exaone4 with windows": ("exaone4", {"attention.sliding_window": 16, "attention.sliding_window_pattern": 2}),
+    "exaone-moe": (
+        "exaone-moe",
+        {**EXPERTS, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2,
+         "leading_dense_block_count": 1, "expert_shared_count": 1},
+    ),
+    "command-r": ("command-r", {"logit_scale": 0.25}),
+    "cohere2": (
+        "cohere2",
+        {"logit_scale": 0.25, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2},
+    ),
+    "cohere2moe": (
+        "cohere2moe",
+        {**EXPERTS, "logit_scale": 0.25, "attention.sliding_window": 16, "block_count": 3, "expert_shared_count": 1,
+         "leading_dense_block_count": 1, "attention.layer_norm_rms_epsilon": None},
+    ),
+    "cohere2moe with RMS norms": ("cohere2moe", {**EXPERTS, "attention.sliding_window": 16}),
+    "lfm2": ("lfm2", LFM2),
+    "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
+    "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
+    "granitemoe": ("granitemoe", {**GRANITE, **EXPERTS, "expert_shared_feed_forward_length": 256}),
+    "granite_swa": (
+        "granite_swa",
+        {**GRANITE, "attention.sliding_window": 16, "attention.sliding_window_pattern": [True, False],
+         "attention.rope_pattern": [False, True]},
+    ),
+    "granitehybrid": (
+        "granitehybrid",
+        {**GRANITE, **MAMBA2, **EXPERTS, "attention.head_count_kv": [0, 2], "rope.scaling.finetuned": False},
+    ),
+    "granitehybrid without experts": (
+        "granitehybrid", {**MAMBA2, "attention.head_count_kv": [0, 2], "rope.dimension_count": 32},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_conformance(name):
+    arch, keys = FAMILIES[name]
+    metadata = {f"{arch}.{key}": value for key, value in keys.items()}
+    check_architecture(registry.default().architecture(arch), metadata, types=("Q8_0",), isa_levels=LEVELS)
+
+
+def test_encoder_of_a_decoder_architecture(tmp_path):
+    """LFM2.5-Embedding, for example, has the architecture of the language models."""
+    keys = {**tiny_metadata("lfm2"), **{f"lfm2.{key}": value for key, value in LFM2.items()}}
+    arch = registry.default().architecture("lfm2")
+    with (
+        pytest.raises(GGUFError, match=r"^lfm2\.attention\.causal = false: the file is of an encoder"),
+        tiny_model(arch, {**keys, "lfm2.attention.causal": False}, "F32", tmp_path),
+    ):
+        pass
