@@ -92,9 +92,8 @@ def attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: shapes q {q}, k {k}, v {v} do not match")
     if attrs["buckets"] is not None:
         _need(weights[0][1:] == q[:1], f"attention: buckets {weights[0]} need one column for each head of q {q}")
-        least = (
-            2 if attrs["causal"] else 4
-        )  # in each direction, half of the buckets have one distance, the others a range
+        # In each direction, half of the buckets have one distance, the others a range.
+        least = 2 if attrs["causal"] else 4
         _need(least <= weights[0][0] < least * MAX_DISTANCE,
               f"attention: {weights[0][0]} buckets; {least} to {least * MAX_DISTANCE - 1} are possible")  # fmt: skip
     if attrs["sinks"] is not None:

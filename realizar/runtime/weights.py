@@ -198,14 +198,14 @@ class Collector:
         """Return the parts of a fused weight: views of its rows, and copies of its bias."""
         whole = self._tensor(f"{name}.weight", weight.shape)
         scale = self._scale(name, whole.name)
-        beside = any(f"{part}.bias" in self.file.tensors for part in weight.split(name) if part != name)
-        bias = None if beside else self._bias(name, weight)
+        has_part_bias = any(f"{part}.bias" in self.file.tensors for part in weight.split(name) if part != name)
+        bias = None if has_part_bias else self._bias(name, weight)
         data = whole.data.reshape(*weight.shape[:-1], whole.data.shape[-1])
         start = 0
         for part, w in weight.split(name).items():
             rows = slice(start, start + w.shape[-2])
             self.tensors[f"{part}.weight"] = Tensor(f"{part}.weight", whole.type, w.shape, data[..., rows, :], scale)
-            own = self._bias(part, w) if beside else None  # some files have one weight and three biases
+            own = self._bias(part, w) if has_part_bias else None  # some files have one weight and three biases
             if bias is not None:
                 own = _vector(f"{part}.bias", bias.floats()[..., rows])
             if own is not None:

@@ -14,7 +14,7 @@ import pytest
 from realizar._kernels.plan import Pool, Program
 from tests.native import build, run
 
-ROOT = Path(__file__).parents[2]  # for `tests`; behind the rest, since `realizar` there has no compiled modules
+ROOT = Path(__file__).parents[2]  # for `tests`; appended, since `realizar` there may have no compiled modules
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
 STEADY = ["steps", "callers", "float_mode", "lives", "stops"]

@@ -49,7 +49,7 @@ def test_quota_v2_of_a_parent_binds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/docker/abc", "/", "/../../other"])
 def test_quota_v2_in_a_container(tmp_path: Path, path: str) -> None:
-    """The container's own group is mounted at the top, whatever its name outside."""
+    """The container's own group is mounted at the top, whatever its name on the host."""
     mount = V2_MOUNT.format(root="/docker/abc" if path == "/docker/abc" else "/")
     files = {"proc/self/cgroup": f"0::{path}\n", "proc/self/mountinfo": mount, "sys/fs/cgroup/cpu.max": "150000 100000"}
     assert threads.cgroup_quota(write(tmp_path, files)) == 1.5

@@ -133,12 +133,12 @@ def test_a_thread_that_was_abandoned_is_replaced(clocks, ended):
     workers = Workers(n_threads=1)
     workers.start()
     (first,) = workers._threads
-    stuck, behind = workers.submit(lambda: clocks.spend(1.0) or ended.wait()), workers.submit(lambda: "behind")
+    stuck, queued = workers.submit(lambda: clocks.spend(1.0) or ended.wait()), workers.submit(lambda: "queued")
     with pytest.raises(TimeoutError):
         stuck.result(0.5)
     stuck.abandon()
     assert workers.submit(lambda: "after").result(5.0) == "after"
-    assert behind.result(5.0) == "behind"
+    assert queued.result(5.0) == "queued"
     ended.set()
     wait_until(lambda: not first.is_alive())
 
