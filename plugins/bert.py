@@ -83,7 +83,7 @@ class BertHParams(HParams):
 
 
 class Bert(Architecture):
-    """BERT, MiniLM, BGE and E5; RoBERTa and XLM-RoBERTa too (https://arxiv.org/abs/1810.04805).
+    """BERT, MiniLM, BGE, E5, RoBERTa and XLM-RoBERTa (https://arxiv.org/abs/1810.04805).
 
     Bidirectional attention; post-norm. RoBERTa's position table begins with the first token's row, since the converter
     drops the two rows before it.
@@ -131,7 +131,7 @@ class Bert(Architecture):
         return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
 
     def ignored(self, md: ArchMetadata, hp: BertHParams) -> Sequence[str]:
-        """The head of a reranker too, which scores pairs of texts and does not affect hidden states."""
+        """Also the head of a reranker, which scores pairs of texts and does not affect hidden states."""
         return (*super().ignored(md, hp), "cls.*")
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
@@ -190,7 +190,7 @@ class NomicBert(Bert):
     )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
-        """None: positions enter by the rotary embedding."""
+        """None: the model has rotary positions."""
         return {}
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:

@@ -1,4 +1,4 @@
-"""DeepSeek V2 and V3 and those built alike (Kimi K2, GLM-4.7-Flash): deepseek2; and mistral4."""
+"""deepseek2 (DeepSeek V2 and V3, Kimi K2, GLM-4.7-Flash) and mistral4."""
 
 import math
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ class DeepSeek2HParams(RoutedHParams):
         Whether the up-projections of keys and values are one tensor, as in files converted before April 2025.
     qk_scale : float
         Scale of attention scores.
-    temperature, n_grown : float, int
-        Growth of queries with every `n_grown` positions; 0 if they do not grow (`Graph.position_scale`).
+    temperature, scale_period : float, int
+        Factor and period of the scale of queries by position (`Graph.position_scale`); a factor of 0: no scale.
     """
 
     n_nope: int
@@ -47,7 +47,7 @@ class DeepSeek2HParams(RoutedHParams):
     fused_kv: bool
     qk_scale: float
     temperature: float
-    n_grown: int
+    scale_period: int
 
 
 def expanding(x: Array, hp: DeepSeek2HParams) -> Array:
@@ -106,9 +106,9 @@ KEYS: Keys = {
 class DeepSeek2(Architecture):
     """DeepSeek V2 (https://arxiv.org/abs/2405.04434) and V3 (https://arxiv.org/abs/2412.19437).
 
-    Multi-head latent attention: keys and values of all heads are projections of one latent vector, and the KV cache
-    holds only that and one rotated key. The up-projections are absorbed into query and output, so that a latent is key
-    and value at once.
+    Multi-head latent attention (MLA): keys and values of all heads are projections of one latent vector; the KV cache
+    has only that vector and one rotated key. The up-projections are absorbed into query and output, so that the latent
+    vector is both key and value.
     """
 
     name = "deepseek2"
@@ -137,7 +137,7 @@ class DeepSeek2(Architecture):
             fused_kv=not md.integer("attention.key_length_mla", 0),
             qk_scale=self.qk_scale(md, hp.rope_scaling, head_dim),
             temperature=md.between("attention.temperature_scale", 0.0, 1e3, 0.0),
-            n_grown=md.positive("attention.temperature_length", hp.rope_scaling.n_ctx_orig),
+            scale_period=md.positive("attention.temperature_length", hp.rope_scaling.n_ctx_orig),
         )  # fmt: skip
 
     def qk_scale(self, md: ArchMetadata, scaling: RopeScaling, head_dim: int) -> float:
@@ -212,10 +212,10 @@ class DeepSeek2(Architecture):
 
     def build(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
-        grown = g.position_scale(factor=hp.temperature, period=hp.n_grown) if hp.temperature else None
+        q_scale = g.position_scale(factor=hp.temperature, period=hp.scale_period) if hp.temperature else None
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, grown)
+            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, q_scale)
             x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 

@@ -1,4 +1,4 @@
-"""The Falcon family: falcon (7B, 40B, 180B), and falcon-h1 with recurrence beside attention."""
+"""The Falcon family: falcon (7B, 40B, 180B) and falcon-h1 (attention and Mamba 2 in every layer)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, rou
 
 
 class ChatGLM(Architecture):
-    """GLM-4-9B of 2024 (https://arxiv.org/abs/2406.12793): Llama with half of a head rotated, gate and up fused."""
+    """GLM-4-9B of 2024 (https://arxiv.org/abs/2406.12793): Llama with partial rotary embedding, fused gate and up."""
 
     name = "chatglm"
     checkpoint = Checkpoint(
@@ -59,7 +59,7 @@ class ChatGLM(Architecture):
 
 
 class Glm4(Architecture):
-    """GLM-4-0414, 9B and 32B (https://huggingface.co/zai-org/GLM-4-32B-0414): norms before and after each part.
+    """GLM-4-0414, 9B and 32B (https://huggingface.co/zai-org/GLM-4-32B-0414): pre- and post-norms.
 
     In files of models that also read pictures, q and k are permuted for rotary halves.
     """

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -34,6 +33,8 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_ffn,
     swiglu_tensors,
+    wide_normed_qkv,
+    wide_normed_qkv_tensors,
 )
 from realizar.arch.checkpoint import MIXTRAL_EXPERTS, PERMUTED, rope_dims, rope_parameters, windows
 from realizar.arch.experts import (
@@ -94,13 +95,13 @@ def yarn_factor(md: ArchMetadata, scaling: RopeScaling) -> RopeScaling:
 
 @dataclass(frozen=True)
 class Mistral3HParams(RoutedHParams):
-    """The hyperparameters, with the growth of queries beyond the original context; 0 if they do not grow."""
+    """The hyperparameters, with the factor of `Graph.position_scale` for queries; 0 if there is none."""
 
     temperature: float
 
 
 class Mistral3(Architecture):
-    """Ministral 3 and Devstral 2 (https://arxiv.org/abs/2601.08584): Llama with queries that grow in long texts."""
+    """Ministral 3 and Devstral 2 (https://arxiv.org/abs/2601.08584): queries scaled by position in long contexts."""
 
     name = "mistral3"
     checkpoint = Checkpoint(
@@ -134,11 +135,11 @@ class Mistral3(Architecture):
 
     def build(self, g: Graph, w: Weights, hp: Mistral3HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x))."""
-        grown = g.position_scale(factor=hp.temperature, period=hp.rope_scaling.n_ctx_orig) if hp.temperature else None
+        q_scale = g.position_scale(factor=hp.temperature, period=hp.rope_scaling.n_ctx_orig) if hp.temperature else None
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
-            x = x + gqa(g, h, blk, hp, i, "norm", rope_factors(w, hp), grown)
+            x = x + gqa(g, h, blk, hp, i, "norm", rope_factors(w, hp), q_scale)
             x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
@@ -154,7 +155,7 @@ def llama_tensors(hp: HParams) -> WeightTable:
 
 
 class SmolLM3(Architecture):
-    """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but every fourth layer has no positions."""
+    """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but no rotary embedding in every fourth layer."""
 
     name = "smollm3"
     checkpoint = Checkpoint(("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": rope_dims})
@@ -185,7 +186,7 @@ class OlmoHParams(HParams):
 
 
 class Olmo2(Architecture):
-    """OLMo 2 and 3 (https://arxiv.org/abs/2501.00656): norms behind attention and feed-forward, not before.
+    """OLMo 2 and 3 (https://arxiv.org/abs/2501.00656): norms after attention and feed-forward instead of before.
 
     q and k are normalized over their whole width. In OLMo 3, three layers of four have sliding-window attention,
     without rope scaling.
@@ -210,7 +211,7 @@ class Olmo2(Architecture):
         """Separate q, k, v with their norms; SwiGLU."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
-            **olmo_qkv_tensors(hp),
+            **wide_normed_qkv_tensors(hp),
             **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
@@ -219,7 +220,7 @@ class Olmo2(Architecture):
         """x += norm(attention(x)); x += norm(ffn(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            q, k, v = olmo_qkv(g, x, blk, hp)
+            q, k, v = wide_normed_qkv(g, x, blk, hp)
             q, k = rotate(g, hp.windows.rotation(hp, i), "neox", q, k)
             a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.windows[i])
             a = g.linear(a, blk.attn_output)
@@ -228,25 +229,8 @@ class Olmo2(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-def olmo_qkv(g: Graph, h: Value, blk: Any, hp: HParams) -> tuple[Value, Value, Value]:
-    """The heads of q, k and v, with q and k normalized over their whole width."""
-    q = g.rms_norm(g.linear(h, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps)
-    k = g.rms_norm(g.linear(h, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps)
-    return g.heads(q, hp.n_head), g.heads(k, hp.n_head_kv), g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
-
-
-def olmo_qkv_tensors(hp: HParams) -> WeightTable:
-    """The tensors of `olmo_qkv`, and the output of attention."""
-    q_norm, k_norm = Weight((hp.n_head * hp.head_dim,)), Weight((hp.n_head_kv * hp.head_dim,))
-    return {
-        **qkv_tensors(hp, bias=None, output_bias=None),
-        "blk.{i}.attn_q_norm": q_norm,
-        "blk.{i}.attn_k_norm": k_norm,
-    }
-
-
 class OlmoE(Architecture):
-    """OLMoE (https://arxiv.org/abs/2409.02060): norms before, of q and k over their whole width, and experts.
+    """OLMoE (https://arxiv.org/abs/2409.02060): pre-norms, norms over the whole width of q and k, and experts.
 
     The weights of the chosen experts are not normalized.
     """
@@ -263,7 +247,7 @@ class OlmoE(Architecture):
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **olmo_qkv_tensors(hp),
+            **wide_normed_qkv_tensors(hp),
             **expert_tensors(hp),
         }
 
@@ -271,7 +255,7 @@ class OlmoE(Architecture):
         """x += attention(norm(x)); x += experts(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            q, k, v = olmo_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            q, k, v = wide_normed_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
             q, k = rotate(g, hp, "neox", q, k)
             x = x + g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5), blk.attn_output)
             x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp)
@@ -279,7 +263,7 @@ class OlmoE(Architecture):
 
 
 class StableLM(Architecture):
-    """StableLM 1 to 3 (https://arxiv.org/abs/2402.17834): Llama with layer norms and some elements of a head rotated.
+    """StableLM 1 to 3 (https://arxiv.org/abs/2402.17834): Llama with layer norms and partial rotary embedding.
 
     StableLM 2 12B normalizes each head of q and k with its own weights, and has parallel attention and feed-forward
     after one norm.

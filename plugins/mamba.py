@@ -205,7 +205,7 @@ class JambaHParams(MambaHParams):
 
 
 class Jamba(Mamba):
-    """Jamba (https://arxiv.org/abs/2403.19887): some layers attend, without positions, and some have experts.
+    """Jamba (https://arxiv.org/abs/2403.19887): recurrent layers, some attention layers without positions, experts.
 
     The KV heads of a layer in the metadata tell whether it is attention; the tensors tell whether it has experts.
     """

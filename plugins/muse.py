@@ -23,7 +23,7 @@ from realizar.arch.blocks import (
     embedding_tensors,
     norm_tensors,
     normed_gqa_tensors,
-    qkv,
+    normed_qkv,
     rotate,
     swiglu_ffn,
     swiglu_tensors,
@@ -44,7 +44,7 @@ def filled(key: str | None) -> Any:
 
 @dataclass(frozen=True)
 class MuseHParams(HParams):
-    """The hyperparameters of Muse Glimmer: its layers with windows, factor and cap (0: none) of logits."""
+    """The hyperparameters of Muse Glimmer: sliding-window layers, factor and softcap (0: none) of logits."""
 
     windows: Windows
     logit_scale: float
@@ -52,10 +52,10 @@ class MuseHParams(HParams):
 
 
 class MuseGlimmer(Architecture):
-    """Muse Glimmer 30B (https://huggingface.co/meta-models/Muse-Glimmer-30B): three layers of four have a window.
+    """Muse Glimmer 30B (https://huggingface.co/meta-models/Muse-Glimmer-30B): sliding windows.
 
-    Only layers with a window rotate q and k, which are normalized first. Attention has a sigmoid gate; embeddings are
-    normalized, and what attention and feed-forward give too.
+    Three layers of four have sliding-window attention; only they have rotary embedding, after the q/k norms. Attention
+    has a sigmoid gate; the embeddings and the outputs of attention and feed-forward are normalized, too.
     """
 
     name = "muse-glimmer"
@@ -101,8 +101,7 @@ class MuseGlimmer(Architecture):
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: MuseHParams, layer: int) -> Value:
         """Grouped-query attention with a gate computed from the same input."""
-        q, k, v = qkv(g, h, blk, hp)
-        q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
+        q, k, v = normed_qkv(g, h, blk, hp)
         if hp.windows[layer]:
             q, k = rotate(g, hp.windows.rotation(hp, layer), "norm", q, k)
         a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.windows[layer])

@@ -41,7 +41,7 @@ def norm_names(ours: str, theirs: str) -> Names:
 
 
 class Nemotron(Architecture):
-    """Nemotron 4 and Minitron (https://arxiv.org/abs/2402.16819): layer norms, some elements rotated, squared relu."""
+    """Nemotron 4 and Minitron (https://arxiv.org/abs/2402.16819): partial rotary embedding, squared relu."""
 
     name = "nemotron"
     norm_eps_key = LAYER_NORM_EPS

@@ -48,7 +48,7 @@ def decoder(g: Graph, w: Weights, hp: HParams) -> Value:
 
 
 class Qwen(Architecture):
-    """The first Qwen (https://arxiv.org/abs/2309.16609): Llama with q, k and v in one tensor that has a bias.
+    """The first Qwen (https://arxiv.org/abs/2309.16609): Llama with fused q, k and v that have a bias.
 
     The file's `feed_forward_length` counts gate and up together.
     """
@@ -126,7 +126,7 @@ class Qwen3(Architecture):
         }
 
     def ignored(self, md: ArchMetadata, hp: HParams) -> Sequence[str]:
-        """The head of a reranker too, which scores pairs of texts by two of the logits."""
+        """Also the head of a reranker, which scores pairs of texts by two of the logits."""
         return (*super().ignored(md, hp), "cls.*")
 
     def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
@@ -146,7 +146,7 @@ class Qwen2MoeHParams(ExpertHParams):
 
 
 class Qwen2Moe(Architecture):
-    """Qwen 1.5 MoE and Qwen 2 57B-A14B (https://arxiv.org/abs/2407.10671): experts beside one for every token.
+    """Qwen 1.5 MoE and Qwen 2 57B-A14B (https://arxiv.org/abs/2407.10671): routed experts and a shared one.
 
     The shared expert has a sigmoid gate. The weights of the chosen experts are not normalized.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return the repr of a value for an error message: on one line, truncated to 80 characters."""
     try:
         text = " ".join(repr(value).split())
@@ -14,7 +14,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def told(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Return the type and message of an exception on one line, truncated to 200 characters."""
     try:
         text = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""LoadedModel: a model and its engine, and how what is asked for becomes requests; the base of LLM and AsyncLLM."""
+"""LoadedModel: a model with its engine, which converts arguments to requests; the base of LLM and AsyncLLM."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from realizar import store
 from realizar.calls import ChatPrompts, ToolUse
 from realizar.engine.engine import Engine
 from realizar.engine.scoring import pooler
-from realizar.errors import ParameterError, RealizarError, memory_for, shown
+from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.forks import cached_property
 from realizar.model import load as load_model
-from realizar.params import Activations, EngineParams, KVType, Part, SamplingParams, Tokens
+from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Tokens
 from realizar.params.per_prompt import as_prompts, is_parts, params_of_each
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ ToolChoice = Literal["auto", "none", "required"] | Mapping[str, Any]
 R = TypeVar("R", bound="Request")
 
 DEFAULT = SamplingParams()
-"""What a request gets that names no params."""
+"""The params of a request without params."""
 
 
 class LoadedModel:
-    """A model, ready for requests; `LLM` and `AsyncLLM` say how they are waited for. Parameters and errors: `LLM`."""
+    """A loaded model that makes requests; `LLM` and `AsyncLLM` run them. Parameters and errors: see `LLM`."""
 
     def __init__(
         self,
@@ -55,15 +55,16 @@ class LoadedModel:
         draft: str | os.PathLike[str] | None = None,
         n_draft: int = 31,
         max_waiting: int | None = None,
+        backend: BackendName = "cpu",
     ) -> None:
         self._engine: Engine | None = None
         self.params = EngineParams(
             n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
-            max_waiting,
+            max_waiting, backend,
         )  # fmt: skip
         models: list[Model] = []
         try:
-            with memory_for(f"loading {shown(model)}", lambda: _sizes(models, self.params)):
+            with memory_for(f"loading {short_repr(model)}", lambda: _sizes(models, self.params)):
                 models.extend(
                     load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
                 )
@@ -75,7 +76,7 @@ class LoadedModel:
 
     @property
     def engine(self) -> Engine:
-        """The engine behind it, for tools that need more than text.
+        """The engine, for tools that need its internals.
 
         Raises
         ------
@@ -88,17 +89,17 @@ class LoadedModel:
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:
-        """Fields of `SamplingParams` for which the model's file has values: those of requests that leave them unset."""
+        """The model file's defaults for fields of `SamplingParams`, used by requests that leave them unset."""
         return self.engine.sampling_defaults
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; built when first used."""
+        """The model's tokenizer, built at first use."""
         return self.engine.model.tokenizer
 
     @property
     def n_ctx(self) -> int:
-        """Tokens that one sequence may have."""
+        """Maximum number of tokens of a sequence (context length)."""
         return self.engine.n_ctx
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
@@ -108,9 +109,9 @@ class LoadedModel:
         ----------
         text : str
         add_special : bool
-            Add BOS and EOS where the model wants them.
+            Add BOS and EOS if the model expects them.
         parse_special : bool
-            Read the names of special tokens as these tokens; never do it with text of a stranger.
+            Convert names of special tokens to these tokens; never do this with untrusted text.
         """
         return self.tokenizer.encode(text, add_special, parse_special)
 
@@ -119,16 +120,26 @@ class LoadedModel:
         return self.tokenizer.decode(token_ids, skip_special)
 
     def stats(self) -> EngineStats:
-        """Return what the engine is doing and has done: requests, cache, tokens, seconds."""
+        """Return the engine's statistics: requests, cache, tokens, seconds."""
         return self.engine.stats()
 
     def _text_requests(
         self, prompts: Any, params: SamplingParams | Sequence[SamplingParams], priority: int
     ) -> list[TextRequest]:
-        """Hand in one prompt or several, each with its params; all of them or none."""
+        """Submit the requests of one or several prompts, each with its params; all of them or none."""
         several = as_prompts(prompts)
         each = params_of_each(params, len(several))
-        return all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+        return self._all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+
+    def _all_or_none(self, requests: Iterable[R]) -> list[R]:
+        """Hand in requests one by one; where one cannot be, cancel those before it."""
+        made: list[R] = []
+        try:
+            made.extend(requests)
+        except BaseException:
+            self.engine.cancel(made)
+            raise
+        return made
 
     def _text_request(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
@@ -140,77 +151,78 @@ class LoadedModel:
     def _streamed(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
     ) -> TextRequest:
-        """Hand in a prompt whose one text is to be streamed."""
-        if isinstance(params, SamplingParams) and params.n_texts > 1:
-            raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
+        """Submit a request whose completion is streamed."""
+        if isinstance(params, SamplingParams) and params.n_sequences > 1:
+            raise ParameterError(
+                f"{params.n_sequences} completions cannot be one stream; use generate or events, or n=1"
+            )
         return self._text_request(prompt, params, priority, tools)
 
     @cached_property
     def _prompts(self) -> ChatPrompts:
         return ChatPrompts(self.tokenizer)
 
-    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None) -> LogitsRequest:
+    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
         if decoder_tokens is None:
-            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine refuses text
-            return self.engine.logits(ids)
-        return self.engine.logits(decoder_tokens, source=token_ids)
+            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine rejects text
+            return self.engine.logits(ids, priority=priority)
+        return self.engine.logits(decoder_tokens, token_ids, priority)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
-        """Return whether a single text is to be scored, and the tokens of the prompt with those of each text."""
+        """Return whether `continuation` is a single one, and (prompt tokens, continuation tokens) for each one."""
         single = not isinstance(continuation, list) or all(isinstance(item, Integral) for item in continuation)
         return single, [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
 
-    def _score_requests(self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int) -> list[ScoreRequest]:
-        return all_or_none(self.engine.score(*pair, n_top) for pair in pairs)
+    def _score_requests(
+        self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int, priority: int
+    ) -> list[ScoreRequest]:
+        return self._all_or_none(self.engine.score(*pair, n_top, priority) for pair in pairs)
 
     def _ids_of_both(self, prompt: Prompt, continuation: Any) -> tuple[Sequence[int], Sequence[int]]:
-        """Return the tokens of a prompt, and of what comes behind it."""
+        """Return the tokens of a prompt, and of its continuation."""
+        has_encoder = self.engine.model.has_encoder
         if not isinstance(continuation, str):
-            return self._ids(prompt), continuation
-        if not isinstance(prompt, str) or self.engine.model.has_encoder:
-            return self._ids(prompt), self.tokenize(continuation, add_special=False)
+            return self._ids(prompt, is_continued=not has_encoder), continuation
+        if not isinstance(prompt, str) or has_encoder:
+            ids = self._ids(prompt, is_continued=not has_encoder)
+            return ids, self.tokenize(continuation, add_special=False)
         alone, both = self.tokenize(prompt), self.tokenize(prompt + continuation)
         n = next((i for i, (a, b) in enumerate(zip(alone, both, strict=False)) if a != b), min(len(alone), len(both)))
         if alone and not n:
             raise ParameterError(
-                f"score: {shown(prompt)} and {shown(continuation)} begin with one token that both have a part in, so "
-                "that nothing stands before what is to be scored; give a longer prompt, or token ids"
+                f"score: {short_repr(prompt)} and {short_repr(continuation)} merge into one token at the boundary; "
+                "nothing is left to condition on; give a longer prompt, or token ids"
             )
         return both[:n], both[n:]
 
     def _pooler(self, pooling: str | None, normalize: bool) -> Callable[[Sequence[Any]], Any]:
         return pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
 
-    def _embedding_requests(self, texts: Any) -> list[EmbeddingRequest]:
-        return all_or_none(self.engine.embed(self._ids(text)) for text in as_prompts(texts))
+    def _embedding_requests(self, texts: Any, priority: int) -> list[EmbeddingRequest]:
+        return self._all_or_none(self.engine.embed(self._ids(text), priority) for text in as_prompts(texts))
 
-    def _ids(self, prompt: Prompt) -> Any:
-        """Return token ids, or parts without text; of parts the first one gets the BOS token if it is text."""
-        if isinstance(prompt, str):
-            return self.tokenize(prompt)
-        if not is_parts(prompt):
+    def _ids(self, prompt: Prompt, is_continued: bool = False) -> Any:
+        """Return token ids, or parts without text.
+
+        Text at the beginning gets the BOS token where the model wants one, and at the end EOS, unless it is continued.
+        """
+        if not isinstance(prompt, str) and not is_parts(prompt):
             return prompt
+        before, after = self.tokenizer.ids_before, () if is_continued else self.tokenizer.ids_after
+        if isinstance(prompt, str):
+            return [*before, *self.tokenize(prompt, add_special=False), *after]
         parts: list[Any] = []
         for i, part in enumerate(prompt):
-            ids = self.tokenize(part, add_special=i == 0) if isinstance(part, str) else None
-            if ids != []:
-                parts.append(part if ids is None else Tokens(ids))
+            if isinstance(part, str):
+                ids = self.tokenize(part, add_special=False)
+                ids = [*(before if i == 0 else ()), *ids, *(after if i == len(prompt) - 1 else ())]
+                parts += [Tokens(ids)] if ids else []
+            else:
+                parts.append(part)
         return parts
 
 
-def all_or_none(requests: Iterable[R]) -> list[R]:
-    """Hand in requests one by one; where one cannot be, cancel those before it."""
-    made: list[R] = []
-    try:
-        made.extend(requests)
-    except BaseException:
-        for request in made:
-            request.cancel()
-        raise
-    return made
-
-
 def _sizes(models: list[Model], params: EngineParams) -> str:
-    """What was asked for when memory ran out, as far as it is known by then."""
+    """Return the requested sizes, for the error message of exhausted memory."""
     asked = "".join(f"{m.file.path.name} has {m.file.n_bytes / 2**20:.1f} MiB; " for m in models)
-    return f"{asked}n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens were asked for; ask for less, or load='mmap'"
+    return f"{asked}requested were n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens; use less, or load='mmap'"

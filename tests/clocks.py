@@ -18,8 +18,8 @@ class Clock:
     monotonic = perf_counter
 
 
-class ProcessorClocks:
-    """Replaces `worker._processor_clock`; a thread's CPU time is the sum of its `spend` calls."""
+class CpuClocks:
+    """Replaces `worker._cpu_clock`; a thread's CPU time is the sum of its `spend` calls."""
 
     def __init__(self) -> None:
         self.spent: dict[int, float] = {}
@@ -35,6 +35,6 @@ class ProcessorClocks:
 
 
 def wait_until(condition) -> None:
-    """Poll until a condition in another thread or process holds; the test timeout ends an endless wait."""
+    """Poll until a condition in another thread or process holds; only the time limit of the test ends the wait."""
     while not condition():
         time.sleep(0.001)

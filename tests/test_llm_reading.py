@@ -149,5 +149,5 @@ def test_real_model_ranks_continuations():
         assert math.exp(paris.logprob) > 0.2
         healing = SamplingParams(temperature=0.0, max_tokens=4, token_healing=True)
         assert llm.generate('The link is <a href="http:', healing)[0].text.startswith("//")
-        with pytest.raises(ParameterError, match="score: 'a' and 'b' begin with one token that both have a part in"):
+        with pytest.raises(ParameterError, match="score: 'a' and 'b' merge into one token"):
             llm.score("a", "b")

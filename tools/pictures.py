@@ -23,9 +23,9 @@ from matplotlib import pyplot as plt
 from realizar import LLM, SamplingParams
 from realizar._kernels.sampling import Candidates
 from realizar.params import resolved
-from realizar.sampling import AdaptiveP, TokenTexts
+from realizar.sampling import AdaptiveP, TokenBytes
+from realizar.sampling.context import SamplerContext
 from realizar.sampling.order import samplers
-from realizar.sampling.setting import Setting
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 N_TOKENS, LEAST = 48, 1e-5
@@ -59,15 +59,15 @@ SHEETS: dict[str, tuple[str, int, list[dict[str, object]]]] = {
 
 
 def after(
-    given: dict[str, object], logits: NDArray[np.float32], history: list[int], setting: Setting
+    given: dict[str, object], logits: NDArray[np.float32], history: list[int], context: SamplerContext
 ) -> NDArray[np.float64]:
     """Return the probabilities of all tokens after the samplers."""
-    candidates = Candidates(setting.n_vocab)
+    candidates = Candidates(context.n_vocab)
     candidates.load(logits)
     candidates.key(0, len(history), 0)
-    for sampler in samplers(resolved(SamplingParams(**given)), setting):  # type: ignore[arg-type]
+    for sampler in samplers(resolved(SamplingParams(**given)), context):  # type: ignore[arg-type]
         sampler.apply(candidates, history)
-    p = np.zeros(setting.n_vocab)
+    p = np.zeros(context.n_vocab)
     p[candidates.token_ids] = softmax(candidates.logits)
     return p
 
@@ -91,7 +91,7 @@ def sheet(name: str, llm: LLM) -> None:
     text, n_columns, panels = SHEETS[name]
     history = llm.tokenize(text)
     logits = llm.logits(history)[-1].copy()
-    setting = Setting(len(logits), TokenTexts(llm.tokenizer, len(logits)), len(history))
+    context = SamplerContext(len(logits), TokenBytes(llm.tokenizer, len(logits)), len(history))
     before = softmax(logits)
     best = np.argsort(-before, kind="stable")[:N_TOKENS]
     n_rows = -(-len(panels) // n_columns)
@@ -100,11 +100,11 @@ def sheet(name: str, llm: LLM) -> None:
     )
     for axis, given in zip(axes.flat, panels, strict=True):
         axis.bar(range(N_TOKENS), before[best], width=0.9, color="#cccccc")
-        axis.bar(range(N_TOKENS), after(given, logits, history, setting)[best], width=0.5, color="#d1495b")
+        axis.bar(range(N_TOKENS), after(given, logits, history, context)[best], width=0.5, color="#d1495b")
         axis.set(yscale="log", ylim=(LEAST, 1.5), xlim=(-1, N_TOKENS))
         axis.set_title(title(given), fontsize=8, pad=3)
         axis.tick_params(labelsize=6, length=2)
-    figure.supxlabel(f"rank of the token behind “{text}”", fontsize=8)
+    figure.supxlabel(f"rank of the token after “{text}”", fontsize=8)
     figure.supylabel("probability", fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=90)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
-from realizar.engine.chunk import Chunk
-from realizar.engine.kv_cache import KVCache
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.kv_cache import KVCache
+from realizar.engine.cache.sequence import Sequence
 from realizar.engine.runner import Runner
-from realizar.engine.sequence import Sequence
 from realizar.params import EngineParams
 from realizar.runtime.plan import CacheGroup
 from realizar.testing import tiny_metadata, tiny_model

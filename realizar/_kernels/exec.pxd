@@ -7,6 +7,7 @@ cdef extern from "realizar/exec.h" nogil:
         pass
     rz_pool *rz_pool_new(int n_threads)
     void rz_pool_free(rz_pool *pool)
+    void rz_pool_stop(rz_pool *pool)
     int rz_pool_size(const rz_pool *pool)
     ctypedef void rz_pool_fn(void *arg, int worker, int n_threads) noexcept nogil
     int rz_pool_run(rz_pool *pool, rz_pool_fn *fn, void *arg)
@@ -91,6 +92,10 @@ cdef extern from "realizar/exec.h" nogil:
         const float *d
         const float *dt_bias
         rz_rows dt, b, c
+    struct rz_delta:
+        size_t n_head, n_head_k, head_dim_k, head_dim_v
+        int by_channel, tiled
+        rz_rows k, v, decay, beta
     struct rz_op:
         int code
         int m_rows
@@ -112,6 +117,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_route *route
         const rz_experts *experts
         const rz_scan *scan
+        const rz_delta *delta
         char *state
         size_t n_tap, state_stride
     struct rz_counter:
@@ -127,7 +133,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_reach *reach
         const int32_t *seq_start
         const int32_t *seq_past
-        const int32_t *seq_source
+        const int32_t *encoder_lengths
         const int32_t *state_slots
         const int32_t *outputs
         const int32_t **block_table
@@ -149,6 +155,7 @@ cdef extern from "realizar/exec.h" nogil:
     int RZ_OP_ADD, RZ_OP_MUL
     int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID
     int RZ_OP_RELU, RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
-    int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_COPY_HEADS
+    int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_DECAY
+    int RZ_OP_DELTA_RULE, RZ_OP_COPY_HEADS
     int RZ_OP_QUANTIZE_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM

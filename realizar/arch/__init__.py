@@ -1,4 +1,4 @@
-"""What architecture plugins import: Architecture, HParams, Weight, Graph and the hook marker."""
+"""The API for architecture plugins: Architecture, HParams, Weight, Graph and the hook marker."""
 
 from realizar.arch.architecture import (
     LAYER_NORM_EPS,

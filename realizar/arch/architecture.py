@@ -246,6 +246,8 @@ class Architecture(ABC):
     def hparams(self, md: ArchMetadata) -> HParams:
         """Read the hyperparameters from the metadata.
 
+        A file whose layers all have experts may lack the width of a dense feed-forward; then `n_ff` is an expert's.
+
         Raises
         ------
         GGUFError
@@ -263,7 +265,8 @@ class Architecture(ABC):
         return HParams(
             n_layer=n_layer,
             n_embd=n_embd,
-            n_ff=greatest.get("n_ff") or md.positive("feed_forward_length"),
+            n_ff=greatest.get("n_ff")
+            or md.positive("feed_forward_length", md.integer("expert_feed_forward_length", 0) or None),
             n_vocab=md.n_vocab(),
             n_ctx_train=md.positive("context_length"),
             n_head=n_head,
@@ -301,9 +304,10 @@ class Architecture(ABC):
             raise GGUFError(f"{self.name}.attention.sliding_window: an integer >= 0 is needed, found {window}")
         return min(window, 2**31 - 1)  # the kernels count in int32; no context is longer
 
-    def windows(self, md: ArchMetadata, period: int, **rope: Any) -> Windows:
+    def windows(self, md: ArchMetadata, period: int, full_first: bool = False, **rope: Any) -> Windows:
         """Sliding-window layers: all but every period-th, unless the file has its own pattern.
 
+        With `full_first`, the first layer of each period has full attention, else the last one.
         `rope` is as in `Windows`; the keys "rope.freq_base_swa" and "rope.dimension_count_swa" of the file win.
         """
         full = max(1, md.positive("embedding_length") // md.positive("attention.head_count"))
@@ -319,7 +323,10 @@ class Architecture(ABC):
             rope["rope_dims"] = md.positive("rope.dimension_count_swa")
         if base:
             rope["rope_base"] = md.between("rope.freq_base_swa", 2.0, 1e30)
-        return Windows(self.window(md), md.period_or_flags("attention.sliding_window_pattern", period), rope)
+        pattern = md.period_or_flags("attention.sliding_window_pattern", period)
+        if full_first and isinstance(pattern, int):
+            pattern = tuple(i % pattern != 0 for i in range(md.layers()))
+        return Windows(self.window(md), pattern, rope)
 
     def ignored(self, md: ArchMetadata, hp: Any) -> Sequence[str]:
         """Names of tensors that a file may have although the equations do not use them; `*` matches any text.

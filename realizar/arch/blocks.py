@@ -113,6 +113,12 @@ def rotate(g: Graph, hp: Any, style: str, q: Value, k: Value, factors: Any = Non
     return g.rope(q, **rope, axes=hp.rope_axes), g.rope(k, **rope, axes=hp.rope_axes)
 
 
+def l2_norm(g: Graph, x: Value, eps: float, scale: float = 1.0) -> Value:
+    """scale * x / sqrt(sum(x^2) + eps) over the last dimension."""
+    n = x.shape[-1]
+    return g.scale(g.rms_norm(x, None, eps=eps / n), scale * n**-0.5)
+
+
 def gqa(
     g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: Any = None, q_scale: Value | None = None
 ) -> Value:
@@ -124,10 +130,15 @@ def gqa(
     return g.linear(a, blk.attn_output)
 
 
-def normed_gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str) -> Value:
-    """`gqa` with q and k normalized head by head before they are rotated, as in Qwen 3."""
+def normed_qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
+    """`qkv` with q and k normalized head by head, as in Qwen 3."""
     q, k, v = qkv(g, h, blk, hp)
-    q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
+    return g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps), v
+
+
+def normed_gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str) -> Value:
+    """`gqa` with q and k normalized head by head before they are rotated."""
+    q, k, v = normed_qkv(g, h, blk, hp)
     q, k = rotate(g, hp, style, q, k)
     a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
     return g.linear(a, blk.attn_output)
@@ -135,5 +146,24 @@ def normed_gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str) ->
 
 def normed_gqa_tensors(hp: Any) -> WeightTable:
     """The tensors of `normed_gqa` and of its norm."""
+    return {**norm_tensors(hp.n_embd, "attn_norm"), **normed_qkv_tensors(hp)}
+
+
+def normed_qkv_tensors(hp: Any) -> WeightTable:
+    """The tensors of attention with `normed_qkv`."""
     norm = Weight((hp.head_dim,))
-    return {**gqa_tensors(hp, bias=None, output_bias=None), "blk.{i}.attn_q_norm": norm, "blk.{i}.attn_k_norm": norm}
+    return {**qkv_tensors(hp, bias=None, output_bias=None), "blk.{i}.attn_q_norm": norm, "blk.{i}.attn_k_norm": norm}
+
+
+def wide_normed_qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
+    """`qkv` with q and k normalized over their whole width, as in OLMo 2."""
+    q = g.rms_norm(g.linear(h, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps)
+    k = g.rms_norm(g.linear(h, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps)
+    return g.heads(q, hp.n_head), g.heads(k, hp.n_head_kv), g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
+
+
+def wide_normed_qkv_tensors(hp: Any) -> WeightTable:
+    """The tensors of attention with `wide_normed_qkv`."""
+    q_norm, k_norm = Weight((hp.n_head * hp.head_dim,)), Weight((hp.n_head_kv * hp.head_dim,))
+    table = qkv_tensors(hp, bias=None, output_bias=None)
+    return {**table, "blk.{i}.attn_q_norm": q_norm, "blk.{i}.attn_k_norm": k_norm}

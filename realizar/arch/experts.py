@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from realizar.arch.architecture import HParams, Weight, WeightTable
@@ -44,6 +44,8 @@ class RoutedHParams(ExpertHParams):
     ----------
     n_dense : int
         Number of leading layers without experts.
+    period : int
+        Of the layers after them, every `period`-th has experts.
     n_ff_shared : int
         Feed-forward width of the shared experts together, which every token goes to; 0 if there are none.
     routing : dict
@@ -53,6 +55,11 @@ class RoutedHParams(ExpertHParams):
     n_dense: int
     n_ff_shared: int
     routing: Mapping[str, Any]
+    period: int = field(default=1, kw_only=True)
+
+    def is_dense(self, layer: int) -> bool:
+        """Whether this layer has a dense feed-forward in place of experts."""
+        return layer < self.n_dense or (layer + 1) % self.period != 0
 
 
 def expert_hparams(hp: HParams, md: ArchMetadata, n_ff: int | None = None) -> ExpertHParams:
@@ -107,6 +114,7 @@ def routed_hparams(
     return RoutedHParams(
         **vars(experts), n_dense=md.integer("leading_dense_block_count", 0), routing=routing,
         n_ff_shared=shared or md.integer("expert_shared_count", 0) * experts.n_ff_expert,
+        period=md.positive("interleave_moe_layer_step", 1),
     )  # fmt: skip
 
 
@@ -142,7 +150,7 @@ def shared_ffn(g: Graph, x: Value, blk: Any) -> Value:
 
 
 def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:
-    """The tensors of `routed_ffn`: dense feed-forwards in the first layers, then experts, shared ones among them.
+    """The tensors of `routed_ffn`: dense feed-forwards in some layers, experts in the others, shared ones among them.
 
     A bias for the choice of experts is optional; `bias` is that of the dense feed-forwards.
     """
@@ -153,13 +161,13 @@ def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:
     dense: WeightTable = swiglu_tensors(hp.n_embd, hp.n_ff, bias)
     table: WeightTable = {}
     for i in range(hp.n_layer):
-        table.update(layer_tensors(i, dense if i < hp.n_dense else experts))
+        table.update(layer_tensors(i, dense if hp.is_dense(i) else experts))
     return table
 
 
 def routed_ffn(g: Graph, x: Value, blk: Any, hp: RoutedHParams, layer: int) -> Value:
-    """The dense feed-forward of one of the first layers, else the sum of the chosen and the shared experts."""
-    if layer < hp.n_dense:
+    """The feed-forward of a dense layer, or the sum of the chosen and the shared experts."""
+    if hp.is_dense(layer):
         return swiglu_ffn(g, x, blk)
     y = expert_ffn(g, x, blk, hp, bias=blk.exp_probs_b, **hp.routing)
     return y + shared_ffn(g, x, blk) if hp.n_ff_shared else y

@@ -19,7 +19,7 @@ hookimpl = pluggy.HookimplMarker("realizar")
 
 @hookspec
 def realizar_architectures() -> Sequence[type[Architecture]]:
-    """The architectures that the plugin brings: classes, one for each `general.architecture` name."""
+    """The architectures that the plugin provides: classes, one for each `general.architecture` name."""
     raise AssertionError("a specification; pluggy never calls it")
 
 
@@ -31,7 +31,7 @@ def realizar_pretokenizers() -> Mapping[str, Mapping[str, Any]]:
 
 @hookspec
 def realizar_samplers() -> Mapping[str, Maker]:
-    """Samplers for `SamplingParams(samplers=[...])`: name -> factory, called with the params and a `Setting`."""
+    """Samplers for `SamplingParams(samplers=[...])`: name -> factory, called with the params and a `SamplerContext`."""
     raise AssertionError("a specification; pluggy never calls it")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from realizar.errors import GGUFError, shown
+from realizar.errors import GGUFError, short_repr
 from realizar.gguf.metadata import Metadata
 
 MAX_LAYERS = 4096
@@ -52,7 +52,7 @@ class ArchMetadata:
             return self._find(key)
         if any(value != values[0] for value in values):
             raise GGUFError(
-                f"{self._whole(key)}: differs from layer to layer ({shown(values)}), which is not supported: "
+                f"{self._whole(key)}: differs from layer to layer ({short_repr(values)}), which is not supported: "
                 f"architecture {self.arch} uses one value for all layers"
             )
         return values[0]
@@ -186,5 +186,5 @@ class ArchMetadata:
         return len(self.metadata[key])
 
     def _wrong(self, key: str, value: object, want: str) -> str:
-        found = "it is missing" if value is None else f"found {shown(value)}"
+        found = "it is missing" if value is None else f"found {short_repr(value)}"
         return f"{self._whole(key)}: {want} is needed, {found}; the file may be incomplete or for another architecture"

@@ -1,7 +1,8 @@
-"""Backends: what runs plans. Each one binds a plan to its own memory, threads and kernels."""
+"""Backends execute plans. Each one compiles a plan for its own memory, threads and kernels (docs/backends.md)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from realizar.backends.cpu.backend import CPUBackend
@@ -11,6 +12,21 @@ if TYPE_CHECKING:
     from realizar.runtime.backend import Backend
 
 
-def make(params: EngineParams) -> Backend:
-    """Return the backend that the params ask for."""
+def _cpu(params: EngineParams) -> Backend:
     return CPUBackend(params.n_threads)
+
+
+def _numpy(params: EngineParams) -> Backend:
+    from realizar.backends.numpy.backend import NumpyBackend
+
+    return NumpyBackend()
+
+
+BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": _numpy}
+"""`EngineParams.backend` -> what makes it. A backend other than the default is imported when it is first made: kernels
+that are loaded later would fail with an ImportError where memory is short."""
+
+
+def make(params: EngineParams) -> Backend:
+    """Return the backend for these params."""
+    return BACKENDS[params.backend](params)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realizar.calls.tool import ToolCall
-from realizar.errors import TemplateError, shown
+from realizar.errors import TemplateError, short_repr
 
 Message = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def _normalize(where: str, message: Message, as_text: bool, no_content: str | No
     if not calls:
         return {key: value for key, value in message.items() if key != "tool_calls"}
     if isinstance(calls, (str, bytes)) or not isinstance(calls, Sequence):
-        raise TemplateError(f'{where}: "tool_calls" must be a list, found {shown(calls)}')
+        raise TemplateError(f'{where}: "tool_calls" must be a list, found {short_repr(calls)}')
     normalized = [_call(f"{where}, call {i}", call, as_text) for i, call in enumerate(calls)]
     return {**message, "content": message.get("content") or no_content, "tool_calls": normalized}
 
@@ -61,13 +61,17 @@ def _call(where: str, call: Any, as_text: bool) -> dict[str, Any]:
         call = call.as_message()
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise TemplateError(f'{where}: must be {{"function": {{"name": ..., "arguments": ...}}}}, found {shown(call)}')
+        raise TemplateError(
+            f'{where}: must be {{"function": {{"name": ..., "arguments": ...}}}}, found {short_repr(call)}'
+        )
     arguments = function.get("arguments", {})
     try:
         parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
     except (ValueError, RecursionError) as error:
         raise TemplateError(f"{where}: the arguments of {function['name']} are not valid JSON: {error}") from None
     if not isinstance(parsed, Mapping):
-        raise TemplateError(f"{where}: the arguments of {function['name']} must be an object, found {shown(arguments)}")
+        raise TemplateError(
+            f"{where}: the arguments of {function['name']} must be an object, found {short_repr(arguments)}"
+        )
     normalized = json.dumps(parsed, ensure_ascii=False) if as_text else parsed
     return {**call, "function": {**function, "arguments": normalized}}

@@ -11,7 +11,7 @@ from realizar.calls.messages import Message, has_tool_calls, normalize_tool_call
 from realizar.calls.tool import read_tools
 from realizar.calls.tool_format import ToolCallFormat, message_style
 from realizar.calls.tool_use import ToolUse
-from realizar.errors import ParameterError, TemplateError, shown
+from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import cached_property
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ class ChatPrompts:
         Raises
         ------
         TemplateError
-            The model has no chat template, or rendering fails; or see `ToolCallFormat.learn`.
+            The model has no chat template, or rendering fails; or see `ToolCallFormat.from_template`.
         ParameterError, GrammarError
             See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
         """
         checked = _checked(variables)
         if tools is None:
             if choice not in ("auto", "none"):
-                raise ParameterError(f"tool_choice={shown(choice)}: no tools were given; pass tools")
+                raise ParameterError(f"tool_choice={short_repr(choice)}: no tools were given; pass tools")
             return self._encode(messages, None, checked), params, None
         tool_format = self._tool_format
         if isinstance(tool_format, ToolCallFormat):
@@ -97,7 +97,7 @@ class ChatPrompts:
         """The model's tool-call format, or the error message why it cannot be inferred."""
         ends = [self._tokenizer.token_bytes(i).decode() for i in sorted(self._tokenizer.eog_ids)]
         try:
-            return ToolCallFormat.learn(self._template(True), ends)
+            return ToolCallFormat.from_template(self._template(True), ends)
         except TemplateError as error:
             return str(error)
 
@@ -112,17 +112,17 @@ def _checked(variables: Mapping[str, Any] | None) -> dict[str, Any]:
     if variables is None:
         return {}
     if not isinstance(variables, Mapping):
-        raise ParameterError(f"chat_template_kwargs={shown(variables)}: must be a mapping of names to values")
+        raise ParameterError(f"chat_template_kwargs={short_repr(variables)}: must be a mapping of names to values")
     for name, value in variables.items():
         if not isinstance(name, str) or not name.isidentifier() or name in _RESERVED:
             raise ParameterError(
-                f"chat_template_kwargs: {shown(name)} cannot be set; names are Python identifiers and "
+                f"chat_template_kwargs: {short_repr(name)} cannot be set; names are Python identifiers and "
                 f"not one of {', '.join(_RESERVED)}"
             )
         try:
             json.dumps(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise ParameterError(
-                f"chat_template_kwargs: {name}={shown(value)}: must be JSON-serializable; {error}"
+                f"chat_template_kwargs: {name}={short_repr(value)}: must be JSON-serializable; {error}"
             ) from None
     return dict(variables)

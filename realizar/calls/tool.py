@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 
 NAME = r"[A-Za-z0-9_.:/-]{1,64}"
 """Valid names: the characters of OpenAI and MCP; none needs escaping in JSON."""
@@ -67,7 +67,7 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> list[Tool]:
         An item is malformed, or two tools have the same name.
     """
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Sequence) or not tools:
-        raise ParameterError(f"tools={shown(tools)}: must be a non-empty list of tools")
+        raise ParameterError(f"tools={short_repr(tools)}: must be a non-empty list of tools")
     found = {tool.name: tool for tool in (_tool(f"tools[{i}]", tool) for i, tool in enumerate(tools))}
     if len(found) < len(tools):
         raise ParameterError("tools: two have the same name; names must be unique")
@@ -77,14 +77,14 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> list[Tool]:
 def _tool(where: str, tool: object) -> Tool:
     function = tool.get("function") if isinstance(tool, Mapping) and tool.get("type") == "function" else None
     if not isinstance(function, Mapping):
-        raise ParameterError(f'{where}={shown(tool)}: must be {{"type": "function", "function": {{"name": ...}}}}')
+        raise ParameterError(f'{where}={short_repr(tool)}: must be {{"type": "function", "function": {{"name": ...}}}}')
     name = function.get("name")
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
-        raise ParameterError(f"{where}: name {shown(name)}: must be 1 to 64 letters, digits or _ - . : /")
+        raise ParameterError(f"{where}: name {short_repr(name)}: must be 1 to 64 letters, digits or _ - . : /")
     schema = function.get("parameters") or {}
     if not isinstance(schema, Mapping) or schema.get("type", "object") != "object":
         raise ParameterError(
-            f'{where} ({name}): parameters={shown(schema)}: must be a JSON schema with {{"type": "object"}}'
+            f'{where} ({name}): parameters={short_repr(schema)}: must be a JSON schema with {{"type": "object"}}'
         )
     return Tool(name, {"properties": {}, **schema, "type": "object"})
 
@@ -102,10 +102,10 @@ def choose(tools: Sequence[Tool], choice: object) -> tuple[Sequence[Tool], str]:
     function = choice.get("function") if isinstance(choice, Mapping) and choice.get("type") == "function" else None
     if not isinstance(function, Mapping):
         raise ParameterError(
-            f"tool_choice={shown(choice)}: must be 'auto', 'none', 'required' or "
+            f"tool_choice={short_repr(choice)}: must be 'auto', 'none', 'required' or "
             "{'type': 'function', 'function': {'name': ...}}"
         )
     chosen = [tool for tool in tools if tool.name == function.get("name")]
     if not chosen:
-        raise ParameterError(f"tool_choice: there is no tool {shown(function.get('name'))} in tools")
+        raise ParameterError(f"tool_choice: there is no tool {short_repr(function.get('name'))} in tools")
     return chosen, "one"

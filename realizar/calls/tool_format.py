@@ -77,7 +77,7 @@ class ToolCallFormat:
         return found.group() if found else ""
 
     @classmethod
-    def learn(cls, template: ChatTemplate, ends: Iterable[str]) -> ToolCallFormat:
+    def from_template(cls, template: ChatTemplate, ends: Iterable[str]) -> ToolCallFormat:
         """Infer the format from a chat template.
 
         Parameters

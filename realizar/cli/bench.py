@@ -38,6 +38,7 @@ def command(
     ] = None,
     batch: Annotated[int | None, Option(min=1, help="Sequences decoded together.", show_default="1")] = None,
     activations: options.RoundedTo = None,
+    backend: options.Backend = "cpu",
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure load, prefill and decode, and the machine's read bandwidth and int8 rate, in one run."""
@@ -49,6 +50,7 @@ def command(
         "depth": depth,
         "batch": batch,
         "activations": activations,
+        "backend": backend,
     }
     base = CONFIGS[config] if config else Config()
     chosen = replace(base, **{name: value for name, value in options_set.items() if value is not None})

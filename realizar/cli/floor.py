@@ -11,7 +11,7 @@ from realizar._kernels.rows import ACT_BLOCK
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
-    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.cache.kv_cache import KVCache
     from realizar.model import Model
     from realizar.runtime.plan import Plan
 

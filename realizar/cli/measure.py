@@ -18,7 +18,7 @@ from realizar.cli.workload import DECODE_PROMPT, Workload
 
 if TYPE_CHECKING:
     from realizar.engine.engine import Engine
-    from realizar.params import Activations
+    from realizar.params import Activations, BackendName
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Config:
         Sequences decoded together.
     activations : str | None
         See EngineParams; in a Measurement, the resolved value.
+    backend : str
+        See EngineParams.
     warm_up, runs : int
         Number of warm-up runs and of measured runs.
     seed : int
@@ -48,6 +50,7 @@ class Config:
     depth: int = 0
     batch: int = 1
     activations: Activations | None = None
+    backend: BackendName = "cpu"
     warm_up: int = 1
     runs: int = 3
     seed: int = 0
@@ -141,7 +144,10 @@ def measure(path: Path, n_threads: int | None, config: Config) -> Measurement:
         import_module(library)
     begin = time.perf_counter()
     n_ctx = Workload.n_ctx(config.depth, config.batch, config.n_prompt, config.n_generate)
-    with LLM(path, n_threads=n_threads, n_seqs=config.batch, n_ctx=n_ctx, activations=config.activations) as llm:
+    with LLM(
+        path, n_threads=n_threads, n_seqs=config.batch, n_ctx=n_ctx, activations=config.activations,
+        backend=config.backend,
+    ) as llm:  # fmt: skip
         llm.tokenize("")
         load_s = time.perf_counter() - begin
         work = Workload(llm.engine, config.depth, config.batch, config.seed)

@@ -13,7 +13,7 @@ from typer import Argument, BadParameter, Option
 
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
-from realizar.params import Activations, EngineParams, SamplingParams
+from realizar.params import Activations, BackendName, EngineParams, SamplingParams
 from realizar.params.sampling import DEFAULTS
 from realizar.store import DEFAULT_MODEL
 
@@ -64,6 +64,7 @@ RoundedTo = _engine(
     Activations | None, "--activations", help="Type to which activations are rounded; f32 is slow.",
     show_default="int16 for small models, else int8",
 )  # fmt: skip
+Backend = _engine(BackendName, "--backend", help="What computes: the C kernels, or numpy alone, which is slow.")
 Threads = _engine(int | None, "-t", "--threads", help="Worker threads.", show_default="physical cores")
 
 CLI_DEFAULTS = {"temperature": 0.7, "top_p": 0.95, "min_p": 0.05}
@@ -137,6 +138,7 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         _engine(str | None, "--draft", help="Draft model with the same vocabulary for speculative decoding."),
         None,
     ),
+    "backend": (Backend, "cpu"),
     "load": (_engine(Literal["mmap", "read"], "--load", help="Map the file, or read it into memory."), "mmap"),
 }
 

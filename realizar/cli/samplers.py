@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.params import SamplingParams
 from realizar.params.sampling import DEFAULTS
 
@@ -84,4 +84,4 @@ def _bias(text: str) -> tuple[int, float]:
     try:
         return int(token), float(number)
     except ValueError:
-        raise ParameterError(f"--logit-bias {shown(text)}: must be TOKEN=NUMBER, such as 42=-1.5") from None
+        raise ParameterError(f"--logit-bias {short_repr(text)}: must be TOKEN=NUMBER, such as 42=-1.5") from None

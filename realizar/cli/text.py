@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 
 if TYPE_CHECKING:
     from realizar.engine.handle import TextStream
@@ -34,7 +34,7 @@ def read_file(option: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the path
-        raise ParameterError(f"{option} {shown(path)}: cannot be read as a text file: {error}") from None
+        raise ParameterError(f"{option} {short_repr(path)}: cannot be read as a text file: {error}") from None
 
 
 def write_pieces(answer: TextStream) -> None:

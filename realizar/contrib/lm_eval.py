@@ -9,7 +9,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window, simple_parse_args_string
 
-from realizar.errors import ParameterError, TemplateError, shown
+from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.llm import LLM
 from realizar.params import SamplingParams, resolved
 
@@ -144,5 +144,5 @@ class RealizarLM(TemplateLM):  # type: ignore[misc]  # lm-eval is an optional, u
             arguments["temperature"] = 0.0
         unknown = sorted(set(arguments) - set(SamplingParams.__dataclass_fields__))
         if unknown:
-            raise ParameterError(f"generation_kwargs: {shown(unknown)} are not fields of SamplingParams")
+            raise ParameterError(f"generation_kwargs: {short_repr(unknown)} are not fields of SamplingParams")
         return resolved(SamplingParams(stop=tuple(filter(None, stop)), max_tokens=max_tokens, **arguments))

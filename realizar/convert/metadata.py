@@ -10,7 +10,7 @@ from realizar.arch import Architecture
 from realizar.arch.checkpoint import KEYS, Config, Key
 from realizar.arch.registry import Registry
 from realizar.convert.checkpoint_folder import read_json
-from realizar.errors import GGUFError, UnknownArchitectureError, shown
+from realizar.errors import GGUFError, UnknownArchitectureError, short_repr
 
 # general.file_type: llama.cpp's number of the type that most tensors have (llama.h, enum llama_ftype).
 FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
@@ -35,8 +35,8 @@ def architecture_of(config: Config, registry: Registry) -> Architecture:
                 return architecture
     known = sorted({name for _, checkpoint in checkpoints for name in checkpoint.classes})
     raise UnknownArchitectureError(
-        f"config.json names the architectures {shown(classes)}: no installed plugin can convert them; supported are "
-        f"{', '.join(known)}. A plugin adds support with `checkpoint` (docs/plugins.md)"
+        f"config.json names the architectures {short_repr(classes)}: no installed plugin can convert them; "
+        f"supported are {', '.join(known)}. A plugin adds support with `checkpoint` (docs/plugins.md)"
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.convert.safetensors import FLOATS, StoredTensor
-from realizar.errors import TensorError, shown
+from realizar.errors import TensorError, short_repr
 
 BlockShape = tuple[int, int]
 EIGHT_BIT_TYPES = ("I8", "F8_E4M3", "F8_E5M2")
@@ -62,7 +62,7 @@ def scheme_of(config: Mapping[str, Any]) -> Scheme | None:
     method = found.get("quant_method") if isinstance(found, Mapping) else None
     make = _METHODS.get(method) if isinstance(method, str) else None
     if make is None:
-        raise _unsupported(f"{key} has quant_method {shown(method)}")
+        raise _unsupported(f"{key} has quant_method {short_repr(method)}")
     try:
         return make(found)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -140,7 +140,7 @@ def _broadcastable(
 
 def _fp8(config: Mapping[str, Any]) -> Scheme:
     if config.get("expert_dtype", "fp8") != "fp8":
-        raise _unsupported(f"quantization_config has expert_dtype {shown(config['expert_dtype'])}")
+        raise _unsupported(f"quantization_config has expert_dtype {short_repr(config['expert_dtype'])}")
     size = config.get("weight_block_size")
     blocks = () if size is None else (_block_shape(size),)
     return Scheme("fp8", "_scale_inv", ("F8_E4M3", "F8_E5M2"), blocks)
@@ -148,7 +148,7 @@ def _fp8(config: Mapping[str, Any]) -> Scheme:
 
 def _modelopt(config: Mapping[str, Any]) -> Scheme:
     if config.get("quant_algo") != "FP8":
-        raise _unsupported(f"quantization_config of modelopt has quant_algo {shown(config.get('quant_algo'))}")
+        raise _unsupported(f"quantization_config of modelopt has quant_algo {short_repr(config.get('quant_algo'))}")
     return Scheme("modelopt", types=("F8_E4M3",))
 
 
@@ -156,7 +156,7 @@ def _compressed(config: Mapping[str, Any]) -> Scheme:
     for key, harmless in (("sparsity_config", "dense"), ("transform_config", None)):
         extra = config.get(key)
         if extra and (harmless is None or extra.get("format", harmless) != harmless):
-            raise _unsupported(f"compressed-tensors with a {key} ({shown(extra)})")
+            raise _unsupported(f"compressed-tensors with a {key} ({short_repr(extra)})")
     blocks = []
     for group in config["config_groups"].values():
         kind, weights = group.get("format") or config["format"], group["weights"]

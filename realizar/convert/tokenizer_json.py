@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from realizar.convert.sentencepiece_model import padded
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 from realizar.tokenizer.pretokenize import Rows, pretokenizer, shipped
 from realizar.tokenizer.vocabulary import TokenType
 
@@ -50,7 +50,7 @@ def read(path: Path, tokenizer: dict[str, Any], n_vocab: int, extra: Rows) -> di
             return _wordpiece(tokenizer, n_vocab) if kind == "WordPiece" else _unigram(tokenizer, n_vocab)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise TokenizerError(f"{path}: is not in the format of the tokenizers package: {error!r}") from error
-    raise TokenizerError(f"{path}: has a model of type {shown(kind)}; supported are BPE, WordPiece and Unigram")
+    raise TokenizerError(f"{path}: has a model of type {short_repr(kind)}; supported are BPE, WordPiece and Unigram")
 
 
 def _texts(tokenizer: dict[str, Any], n_vocab: int) -> tuple[list[str], list[int]]:

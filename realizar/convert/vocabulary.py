@@ -8,7 +8,7 @@ from typing import Any
 from realizar.arch.checkpoint import Config
 from realizar.convert import sentencepiece_model, tokenizer_json
 from realizar.convert.checkpoint_folder import read_json
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import TokenType
 
@@ -65,7 +65,9 @@ def _set_added_tokens(keys: dict[str, Any], added: dict[str, Any]) -> None:
     for text, token in added.items():
         i = token["id"]
         if not 0 <= i < len(tokens):
-            raise TokenizerError(f"added token {shown(text)} has id {i}, but the vocabulary has {len(tokens)} tokens")
+            raise TokenizerError(
+                f"added token {short_repr(text)} has id {i}, but the vocabulary has {len(tokens)} tokens"
+            )
         if types[i] not in (TokenType.UNKNOWN, TokenType.BYTE):
             tokens[i] = text
             types[i] = int(TokenType.CONTROL if token.get("special") else TokenType.USER_DEFINED)

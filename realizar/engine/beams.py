@@ -1,4 +1,4 @@
-"""Beams: a request whose texts compete; of all that could follow them, the best go on, whichever text they are of."""
+"""Beams: a request for beam search; of all continuations of all beams, the most probable ones go on."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import TYPE_CHECKING
 from realizar.engine.output import Completion, end_ids, ended_by
 from realizar.engine.request import TextRequest
 from realizar.errors import RealizarError
-from realizar.sampling import BeamRules, BeamSearch, StopFilter
+from realizar.sampling import BeamParams, BeamSearch, StopFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    from realizar.engine.chunk import Chunk
+    from realizar.engine.cache.chunk import Chunk
+    from realizar.engine.cache.sequence import Sequence
     from realizar.engine.output import FinishReason
-    from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.runtime.logit_rows import LogitRows
-    from realizar.sampling import Beam, Ended, SamplerChain, Step
+    from realizar.sampling import Beam, BeamStep, FinishedBeam, SamplerChain
     from realizar.tokenizer import Tokenizer
 
 
 @dataclass(eq=False)
 class Line:
-    """What a text that goes on has of the engine: its sequence, and the samplers that follow it."""
+    """One live beam: its sequence, and the samplers that follow its text."""
 
     seq: Sequence
     sampler: SamplerChain
 
     def fork(self) -> Line:
-        """Return one with the same history, for another continuation."""
+        """Return a beam with the same history, for another continuation."""
         sampler = self.sampler.fork()  # first: it may be a user's, and fail
         return Line(self.seq.fork(), sampler)
 
     def append(self, token: int) -> None:
         """Go on by a token."""
         self.seq.append(token)
-        self.sampler.learn(token)
+        self.sampler.accept(token)
 
 
 class Beams(TextRequest):
-    """A prompt whose most probable continuations are searched.
+    """A beam search for the most probable continuations of a prompt.
 
     `BeamSearch` says which texts go on; here they are computed. Texts with the same beginning share its blocks of the
     cache: a text that goes on in two ways is forked, and copy on write does the rest.
@@ -50,7 +50,7 @@ class Beams(TextRequest):
     Parameters
     ----------
     seq : Sequence
-        The prompt; behind a source, what the answer begins with.
+        The prompt; with an encoder, the first tokens of the answer.
     params : SamplingParams
     sampler : SamplerChain
         Ranks the tokens.
@@ -62,17 +62,17 @@ class Beams(TextRequest):
         # The last token is given out but never computed.
         room = seq.room
         self._limit: FinishReason = "context" if room < self.max_tokens else "length"
-        rules = BeamRules(
+        rules = BeamParams(
             params.n_beams, params.n_beam_groups, params.diversity_penalty, params.length_penalty,
             params.early_stopping, min(self.max_tokens, room),
         )  # fmt: skip
         self._search = BeamSearch(rules)
         self._lines = [Line(seq, sampler)] * params.n_beam_groups
-        self._steps: list[Step] = []
+        self._steps: list[BeamStep] = []
         self._tokenizer = tokenizer
         self._after = None if len(seq.encoder_tokens) else seq.last_token
         self._end_ids = end_ids(params, tokenizer)
-        # Bytes of a character and one token cut off: behind so many tokens a stop string that ends here is whole.
+        # A stop string that ends here has at most so many tokens: its bytes, and one more for a token cut at its start.
         self._n_tail = 4 * max(map(len, params.stop), default=0) + 4
         self._t_first = self._t_last = 0.0
 
@@ -87,7 +87,7 @@ class Beams(TextRequest):
         return [line.seq for line in self._own_lines()]
 
     def _own_lines(self) -> list[Line]:
-        """Each line once; that of the prompt stands for every group until its first token."""
+        """Each line once; until the first token all groups share that of the prompt."""
         return list(dict.fromkeys(self._lines))
 
     def expire(self) -> None:
@@ -128,7 +128,7 @@ class Beams(TextRequest):
             raise RealizarError("no text can be written: the rules leave no token that may follow")
 
     def settle(self) -> None:
-        """Give each text that goes on a line: the one that it continues, or a fork of that if another has it."""
+        """Give each beam a line: the one that it continues, or a fork of it if another beam has that."""
         steps, self._steps = self._steps, []
         if not steps:
             return
@@ -168,7 +168,7 @@ class Beams(TextRequest):
         first, *others = map(self._completion, found)
         return replace(first, others=tuple(others))
 
-    def _completion(self, ended: Ended) -> Completion:
+    def _completion(self, ended: FinishedBeam) -> Completion:
         chosen = ended.beam.chosen
         tokens = [sampled.token_id for sampled in chosen]
         by_token = tokens[-1] in self._end_ids

@@ -9,15 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from realizar import backends, forks
-from realizar.engine.batch_samplers import run_batch_functions
-from realizar.engine.guidance import mix
+from realizar.engine.cache.kv_cache import KVCache
 from realizar.engine.intake import Intake
-from realizar.engine.kv_cache import KVCache
 from realizar.engine.loop import EngineLoop, Waiting, leads_to
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.speculation import make_speculator
 from realizar.engine.stats import EngineStats, StepCounts
+from realizar.engine.step import advance
 from realizar.errors import RealizarError, memory_for
 from realizar.params.checks import check, is_int
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from realizar.calls import ToolUse
     from realizar.engine.beams import Beams
-    from realizar.engine.chunk import Chunk
+    from realizar.engine.cache.chunk import Chunk
     from realizar.engine.generation import Generation
     from realizar.engine.request import Request
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
@@ -35,21 +34,20 @@ if TYPE_CHECKING:
     from realizar.params.prompt import TokenPrompt
     from realizar.runtime.backend import Backend
     from realizar.runtime.batch import Batch
-    from realizar.runtime.logit_rows import LogitRows
 
 R = TypeVar("R", bound="Request")
 
 DEFAULT_N_CTX = 4096
 """Context where the user names none and the model's own is longer."""
 STACK_FRAMES = 100
-"""Calls within calls that a step makes at most: a thread that has less room left must not fail in others' requests."""
+"""Depth of calls that a step needs at most: a thread with less stack left must not begin a step of others' requests."""
 
 
 class Engine:
     """A model, its cache, and the requests that share them.
 
-    Any thread may hand in requests and wait for them, or follow them (`EngineLoop.submit`). A step works on everybody's
-    requests; the engine's loop makes the steps while anybody waits or follows.
+    Any thread may submit requests and wait for them, or read their events (`EngineLoop.submit`). A step computes some
+    tokens of all running requests; the engine's loop makes the steps while anyone waits or reads.
 
     Parameters
     ----------
@@ -57,9 +55,9 @@ class Engine:
         A loaded model; the engine runs its programs "decode" and "encode", and closes it with itself.
     params : EngineParams
     draft : Model, optional
-        A smaller model that guesses what this one will say; it is closed with the engine, too.
+        A smaller model that proposes draft tokens (speculative decoding); it is closed with the engine, too.
     backend : Backend, optional
-        Computes the steps; the one that the params ask for by default.
+        Computes the steps; the one that the params ask for by default. It is closed with the engine, too.
 
     Attributes
     ----------
@@ -88,7 +86,7 @@ class Engine:
         self._counts = StepCounts()
         self.speculator = make_speculator(params, self.runner, draft)
         self._intake = Intake(self.runner)
-        self._turn = threading.Condition()  # made anew in a child of fork()
+        self._turn = threading.Condition()  # replaced in a child of fork()
         self.stepper: int | None = None
         self._books = forks.Lock()
         self.is_closed = self._is_shut = False
@@ -97,7 +95,7 @@ class Engine:
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:
-        """What the model's file has for params that a request leaves unset."""
+        """The model file's values for params that a request leaves unset."""
         return self._intake.sampling_defaults
 
     def stats(self) -> EngineStats:
@@ -110,9 +108,9 @@ class Engine:
         )  # fmt: skip
 
     def step(self) -> None:
-        """Compute some tokens of every request that has its turn, and go on with those that got an output.
+        """Compute some tokens of every running request, and append to those that got an output.
 
-        Nothing is noted before it is done: a step that fails can be made again. A step of another thread is waited for.
+        Nothing is recorded before it is done, so a step that fails can be repeated. Waits for a step of another thread.
 
         Raises
         ------
@@ -142,7 +140,7 @@ class Engine:
             return bool(work)
 
     def tidy(self, deliver: Callable[[], None]) -> None:
-        """Give back what requests that are over hold, those whose time is over among them; compute nothing."""
+        """End requests whose deadline has passed, and free what finished requests hold; compute nothing."""
         if self._take_turn(lambda: False):
             try:
                 with self._books:
@@ -155,33 +153,7 @@ class Engine:
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that want the same output of it."""
         batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
-        values = self._compute(program, output, batch)
-        rows: dict[Request, LogitRows] = {}
-        end = 0
-        for request, chunks in work.items():
-            begin = end
-            for chunk in chunks:
-                end += chunk.n_outputs
-            if end > begin:
-                rows[request] = values[begin:end]
-        if output == "logits":
-            for request, own_rows in rows.items():
-                rows[request] = mix(own_rows, work[request])
-            run_batch_functions(rows, work)
-        for request, chunks in work.items():
-            try:
-                if request in rows and request.error is None:
-                    request.take(chunks, rows[request])
-            except BaseException as error:
-                request.fail(error)
-            for chunk in chunks:
-                chunk.commit()
-        for request in work:
-            try:
-                if not request.is_over:
-                    request.settle()
-            except BaseException as error:
-                request.fail(error)
+        advance(output, self._compute(program, output, batch), work)
 
     def _compute(self, program: str, output: str, batch: Batch) -> Any:
         """Run a program and measure it; fork() may copy the process meanwhile, for nothing that is noted changes."""
@@ -218,19 +190,21 @@ class Engine:
         request.deadline -= time.perf_counter() - begin
         return self._added(request, priority)
 
-    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
-        """Submit a prompt and the continuation to score; `wait` for it. Raises as `Intake.score`."""
-        return self._added(self._intake.score(prompt, continuation, n_top))
+    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, priority: int = 0) -> ScoreRequest:
+        """Submit a prompt and a continuation to score; `wait` for it. Raises as `Intake.score` and `Scheduler.add`."""
+        return self._added(self._intake.score(prompt, continuation, n_top), priority)
 
-    def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(
+        self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None, priority: int = 0
+    ) -> LogitsRequest:
         """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.logits(tokens, source))
+        return self._added(self._intake.logits(tokens, encoder_tokens), priority)
 
-    def embed(self, tokens: TokenPrompt) -> EmbeddingRequest:
+    def embed(self, tokens: TokenPrompt, priority: int = 0) -> EmbeddingRequest:
         """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.embedding(tokens))
+        return self._added(self._intake.embedding(tokens), priority)
 
-    def _added(self, request: R, priority: int = 0) -> R:
+    def _added(self, request: R, priority: int) -> R:
         check(is_int(priority), "priority", priority, "an integer")
         request.priority = priority
         self.scheduler.add(request)
@@ -290,7 +264,7 @@ class Engine:
             self._turn.notify_all()
 
     def _memory(self) -> str:
-        """What a step takes, for an error."""
+        """The memory that a step needs, for an error message."""
         step = self.runner.program(None).n_bytes
         return (
             f"the cache has {self.cache.n_bytes >> 20} MiB of addresses, and a step of {self.cache.n_batch} tokens "
@@ -319,11 +293,18 @@ class Engine:
         try:
             self.wait(lambda: all(request.is_over for request in each))
         finally:
-            for request in each:
-                request.cancel()
+            self.cancel(each)
         for request in each:
             if request.error is not None:
                 raise request.error
+
+    def cancel(self, requests: Iterable[Request]) -> None:
+        """Give up those of some requests that are not over; the loop gives back what they hold."""
+        given_up = [request for request in requests if not request.is_over]
+        for request in given_up:
+            request.cancel()
+        if given_up:
+            self.loop.wake()
 
     def close(self) -> None:
         """Let a step that is under way end, make no more, and close the model.
@@ -341,6 +322,7 @@ class Engine:
             if self._is_shut:
                 return
             self._is_shut = True
+            self.runner.backend.close()
             if self.speculator is not None:
                 self.speculator.close()
             self.model.close()
@@ -348,7 +330,7 @@ class Engine:
     def _after_fork(self) -> None:
         """Go on in a child process: the thread that stepped while it was copied is not here, but what it held is.
 
-        Its step is made again, with programs bound anew, since it may have held the locks of the old ones.
+        Its step is made again, with programs compiled again, since it may have held the locks of the old ones.
         """
         me = threading.get_ident()
         self._turn = threading.Condition()

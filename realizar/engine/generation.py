@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realizar.engine.chunk import NO_DRAFTS, Chunk
+from realizar.engine.cache.chunk import NO_DRAFTS, Chunk
+from realizar.engine.cache.sequence import Sequence
 from realizar.engine.output import (
     Completion,
     OutputProcessor,
@@ -21,7 +22,6 @@ from realizar.engine.output import (
     ended_by,
 )
 from realizar.engine.request import TextRequest
-from realizar.engine.sequence import Sequence
 from realizar.sampling.beam import score
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Answer:
     Parameters
     ----------
     seq : Sequence
-        The prompt; behind a source, what the answer begins with.
+        The prompt; with an encoder, the first tokens of the answer.
     params : SamplingParams
     sampler : SamplerChain
         Chooses the tokens.
@@ -53,7 +53,7 @@ class Answer:
     max_tokens : int
         Tokens that it may have.
     number : int
-        Which of the texts behind the prompt this is; each draws other numbers.
+        Number of this text among those of the request; each draws other random numbers.
     tools : ToolUse, optional
         What it may call.
 
@@ -120,7 +120,7 @@ class Answer:
         return chunks
 
     def take(self, rows: LogitRows, drafts: npt.NDArray[np.int32] = NO_DRAFTS) -> None:
-        """Go on by a token, and by one more for each draft that turns out right.
+        """Append a token, and one more for each draft that is accepted.
 
         Each token is sampled as without drafts, from the same logits after the same tokens. The rows after the first
         rejected draft are ignored.
@@ -170,15 +170,15 @@ class Answer:
 
     @property
     def history(self) -> npt.NDArray[np.int32]:
-        """The prompt and the text, with what the context has no room for any more: int32 [n]."""
+        """The prompt and the text, with the tokens that the context has no room for any more: int32 [n]."""
         if not self._n_dropped:
             return self.seq.history
         return np.concatenate([self._prompt, np.array(self.token_ids, np.int32)])
 
     def make_room(self) -> None:
-        """Where the context is full, go on in one of n_keep tokens and the last half of the others (context shifting).
+        """Where the context is full, continue from n_keep tokens and the last half of the others (context shifting).
 
-        They are computed anew: rotated keys and learned positions cannot be moved to another place exactly.
+        They are computed again: rotated keys and learned positions cannot be moved to another place exactly.
         """
         if self.end is None and self.seq.is_full:
             tokens, n_keep = self.seq.tokens, self.params.n_keep
@@ -238,15 +238,15 @@ class Answer:
 
 
 class Generation(TextRequest):
-    """A prompt to be continued, or a source to be answered, by texts that are drawn token by token.
+    """A prompt to continue, or an encoder input to answer, by texts that are sampled token by token.
 
     Parameters
     ----------
     seq : Sequence
-        The prompt; behind a source, what the answer begins with.
+        The prompt; with an encoder, the first tokens of the answer.
     params : SamplingParams
     sampler : SamplerChain
-        Chooses the tokens; with the logprobs of those where the texts are ranked (best_of).
+        Chooses the tokens; also reports their logprobs if the texts are ranked (best_of).
     tokenizer : Tokenizer
     tools : ToolUse, optional
         What the texts may call.
@@ -262,7 +262,7 @@ class Generation(TextRequest):
         tools: ToolUse | None = None,
     ) -> None:  # fmt: skip
         super().__init__(seq, params)
-        chains = (sampler if i == 0 else sampler.another() for i in range(params.n_texts))
+        chains = (sampler if i == 0 else sampler.reset_copy() for i in range(params.n_sequences))
         self.answers = [
             Answer(seq, params, chain, tokenizer, self.max_tokens, i, tools) for i, chain in enumerate(chains)
         ]
@@ -274,7 +274,7 @@ class Generation(TextRequest):
 
     @property
     def text_seqs(self) -> Seq[Sequence]:
-        """The sequences of the texts that go on; until their first token it is the same one."""
+        """The sequences of the texts that go on; until their first token they share one."""
         return list({answer.seq: None for answer in self.answers if answer.end is None})
 
     @property
@@ -294,7 +294,7 @@ class Generation(TextRequest):
                 answer.expire()
 
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return the next tokens, after taking over what the cache holds; only the very last gives an output."""
+        """Return the next tokens, after a prefix-cache match; only the very last gives an output."""
         self._match_prefix()
         if self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole:
             return self.prompt_logprobs.next_chunks(self.seq, budget)
@@ -307,7 +307,7 @@ class Generation(TextRequest):
         return chunks
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
-        """Let each text go on; those that had the prompt alone go their own ways from here."""
+        """Append to each text; the texts that share the prompt's sequence get forks of it."""
         if self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole:
             self.prompt_logprobs.take(chunks[0], rows)
             return
@@ -320,9 +320,11 @@ class Generation(TextRequest):
             rows = rows[chunk.n_outputs :]
 
     def settle(self) -> None:
-        """Make room where a text fills the context, if it may go on."""
-        if self.params.context_shift:
-            for answer in self.answers:
+        """Give back what texts hold that have ended; make room where one fills the context, if it may go on."""
+        for answer in self.answers:
+            if answer.end is not None and answer.seq.n_computed:
+                answer.free()
+            elif self.params.context_shift:
                 answer.make_room()
 
     def new_events(self) -> list[Event]:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realizar.engine.chunk import Chunk
-from realizar.engine.sequence import Sequence
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from realizar.engine.content import Content
-    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.cache.content import Content
+    from realizar.engine.cache.kv_cache import KVCache
     from realizar.runtime.logit_rows import LogitRows
 
 

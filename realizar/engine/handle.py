@@ -1,4 +1,4 @@
-"""Handle: what a submitted request is followed by, from any thread, while the engine's loop computes it."""
+"""Handle: lets any thread read the events of a submitted request while the engine's loop computes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAKE_S = 0.2
 
 
 class Feed:
-    """The events of one request on their way from the loop to whoever reads them.
+    """A queue of one request's events, from the loop to the reader.
 
     Parameters
     ----------
@@ -45,15 +45,20 @@ class Feed:
         return self._queue.empty()
 
     def deliver(self) -> bool:
-        """Pass on what came of the request; return whether that was all. Called by the loop."""
+        """Queue the request's new events; return whether the last one is among them. Called by the loop."""
         request = self.request
         events, is_over = request.new_events(), request.is_over
         if is_over:
             events += self._last()
         if events:
             self._put(events)
-        request.is_paused = not is_over and self._queue.qsize() >= self._most
+        request.is_paused = not is_over and self._is_full()
+        if request.is_paused and not self._is_full():
+            request.is_paused = False  # it was read in between, by one who did not see the pause
         return is_over
+
+    def _is_full(self) -> bool:
+        return self._queue.qsize() >= self._most
 
     def _last(self) -> list[Event]:
         if self.request.error is not None:
@@ -77,7 +82,7 @@ class Feed:
                 self.request.cancel()
 
     def take(self, timeout: float | None = None) -> list[Event]:
-        """Return the events of a step; nothing if there are none in time. Without a timeout it does not wait."""
+        """Return the events of a step; [] if none arrive within the timeout. Without one it does not wait."""
         try:
             return self._queue.get(block=timeout is not None, timeout=timeout)
         except Empty:
@@ -87,8 +92,8 @@ class Feed:
 class Handle(Iterator["Event"]):
     """A submitted request: its events in their order, the last of them a FinishEvent or an ErrorEvent.
 
-    One thread at a time reads it. Where nobody does, the request pauses when its queue is full, and others go on.
-    Giving it up (`cancel`, or dropping it) ends the request.
+    One thread at a time reads it. If no thread does, the request pauses once its queue is full; others go on.
+    `cancel`, or dropping the last reference to it, ends the request.
 
     Attributes
     ----------
@@ -108,11 +113,11 @@ class Handle(Iterator["Event"]):
         if self.has_ended:
             raise StopIteration
         while not (event := self.poll()):
-            self._wait()
+            self.wait()
         return event
 
     def poll(self) -> Event | None:
-        """Return the next event if it is there.
+        """Return the next event if there is one.
 
         Raises
         ------
@@ -138,7 +143,8 @@ class Handle(Iterator["Event"]):
             self.request.is_paused = False
             self._engine.loop.wake()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait a while for events; where the loop can have no thread, step until there are some."""
         with self._engine.waiting():
             if self._engine.loop.start():
                 self._keep(self._feed.take(WAKE_S))
@@ -146,17 +152,15 @@ class Handle(Iterator["Event"]):
                 self._engine.loop.step_here_until_fed(self._feed)
 
     def cancel(self) -> None:
-        """Give the request up. Any thread may."""
-        if not self.request.finished:
-            self.request.cancel()
-            self._engine.loop.wake()
+        """Cancel the request. Any thread may call this."""
+        self._engine.cancel([self.request])
 
     def __del__(self) -> None:
         self.cancel()
 
 
 class TextStream(Iterator[str]):
-    """Pieces of a text as they come; giving it up (`close`, or dropping it) ends the request.
+    """The pieces of a text as they are generated; `close`, or dropping the last reference to it, ends the request.
 
     Attributes
     ----------
@@ -182,5 +186,5 @@ class TextStream(Iterator[str]):
         raise StopIteration
 
     def close(self) -> None:
-        """Give the rest up."""
+        """Cancel the rest of the text."""
         self._handle.cancel()

@@ -1,4 +1,4 @@
-"""EngineLoop: the thread that steps an engine while there is work, whoever reads what comes of it."""
+"""EngineLoop: the thread that steps an engine while there is work, and delivers events to handles and waiters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ class _Shared:
             pass
 
     def deliver(self) -> None:
-        """Hand over what came of the requests, and wake whoever waits for it."""
+        """Queue the events of the requests, and wake those who wait for them."""
         for feed in list(self.feeds):
             if feed.deliver():
                 self.feeds.pop(feed, None)
@@ -98,19 +99,21 @@ class _Shared:
 
     def _release(self, waiter: Waiter) -> None:
         if self.waiters.pop(waiter, self) is not self:
-            waiter.wake()
+            with suppress(RuntimeError):  # the event loop of the one who waited is closed
+                waiter.wake()
 
     def fail(self, error: BaseException) -> None:
-        """Tell everybody of an error that is not of a single request."""
+        """Pass on an error that does not belong to a single request to all who wait."""
         for feed in list(self.feeds):
             feed.fail(error)
             self.feeds.pop(feed, None)
+            self.wake()  # to give back what the request holds
         for waiter in list(self.waiters):
             waiter.error = error
             self._release(waiter)
 
     def leave(self, error: BaseException) -> None:
-        """Tell this thread, in a child of fork(), that nothing will come of what it waits for; forget all others."""
+        """Pass on to this thread, in a child of fork(), that its wait has no end; forget all other threads."""
         me = threading.get_ident()
         for waiter in list(self.waiters):
             if waiter.thread == me:
@@ -130,12 +133,11 @@ class _Shared:
                 has_computed = engine.step_once(self.deliver)
             else:
                 has_computed = False
-                if self.feeds or engine.scheduler.has_over:
-                    engine.tidy(self.deliver)
+                engine.tidy(self.deliver)
             return 0.0 if has_computed or engine.scheduler.has_over else engine.scheduler.seconds_left()
         except BaseException as error:
             self.fail(error)
-            return 0.0
+            return None  # nobody is left to step for; those who come wake the thread
 
 
 def _run(shared: _Shared) -> None:
@@ -156,8 +158,8 @@ def _run(shared: _Shared) -> None:
 class EngineLoop:
     """Steps an engine in a thread of its own, "realizar-engine", while there is work; else the thread sleeps.
 
-    The thread is started when it is first needed, and anew in a child of fork(). It ends when the engine is closed,
-    when nobody holds the engine any more, and when Python ends. Signal handlers run in the main thread, which only
+    The thread is started when it is first needed, and again in a child of fork(). It ends when the engine is closed,
+    when the last reference to the engine goes, and when Python ends. Signal handlers run in the main thread, which only
     waits, so that one that raises, as Ctrl-C does, never leaves a step half done.
 
     Parameters
@@ -179,7 +181,7 @@ class EngineLoop:
         self._end.atexit = False
 
     def submit(self, request: Request, most: int | None = None, notify: Callable[[], None] | None = None) -> Handle:
-        """Have a request that was handed in computed, and return what it is followed by.
+        """Compute an added request in the loop, and return the handle that its events are read from.
 
         Parameters
         ----------
@@ -209,7 +211,7 @@ class EngineLoop:
             self._shared.wake()
 
     def start(self) -> bool:
-        """Start the thread unless it runs; return whether it does. Python may be about to end, or out of threads."""
+        """Start the thread unless it runs; return whether it does: not if Python is about to end, or can start none."""
         if _python_ends or sys.is_finalizing() or self._shared.has_ended:
             return False
         if self._thread is not None:
@@ -226,7 +228,7 @@ class EngineLoop:
         return True
 
     def add(self, waiter: Waiter) -> None:
-        """Have a condition waited for; the thread must run."""
+        """Have the loop check a condition after each step; the thread must run."""
         self._shared.waiters[waiter] = None
         self.wake()
 
@@ -255,7 +257,7 @@ class EngineLoop:
                 raise waiter.error
 
     def discarded(self, waiter: Waiter) -> bool:
-        """Take a waiter back whom no thread will wake any more; return whether nobody has."""
+        """Take back a waiter if the thread has ended; return whether no thread has woken it."""
         return (self._thread is None or not self._thread.is_alive()) and self._shared.waiters.pop(waiter, 1) is None
 
     def _step_here(self, ready: Callable[[], bool]) -> None:
@@ -355,7 +357,7 @@ _threads: weakref.WeakKeyDictionary[threading.Thread, _Shared] = weakref.WeakKey
 def _let_them_end() -> None:
     """Wait for steps under way: what they work on is about to be taken down."""
     global _python_ends
-    _python_ends = True  # from now on whoever waits steps
+    _python_ends = True  # from now on a thread that waits makes the steps itself
     t_end = time.monotonic() + EXIT_S
     threads = [(thread, shared) for thread, shared in list(_threads.items()) if thread.is_alive()]
     for _, shared in threads:

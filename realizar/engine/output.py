@@ -1,4 +1,4 @@
-"""What comes out of a request: the text that its tokens make, why it ended, and what it took."""
+"""The output of a request: its completion, events and timings, and the processor that makes text of tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from realizar.sampling import StopFilter
 
 if TYPE_CHECKING:
     from realizar.calls import ToolCall, ToolUse
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.cache.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.sampling import Sampled
     from realizar.tokenizer import Tokenizer
@@ -63,13 +63,13 @@ class Completion:
     Attributes
     ----------
     text : str
-        What was generated, without the stop string and the calls of tools; with `echo`, the prompt's text in front.
+        The generated text, without the stop string and the tool calls; with `echo`, the prompt's text in front.
     token_ids : list of int
-        The tokens generated, the one that ended the text included; with `token_healing`, first the one that took the
-        place of the prompt's last, of which the text has only what is new.
+        The tokens generated, the one that ended the text included; with `token_healing`, first the one that replaced
+        the last token of the prompt; the text has only its new part.
     finish_reason : str
-        What ended the text: "eos", a token with which the model ends a text or a turn; "tool_calls", the same behind
-        calls of tools; "stop_token", one of stop_token_ids; "stop_string", one of stop; "grammar", nothing can follow
+        What ended the text: "eos", a token with which the model ends a text or a turn; "tool_calls", the same after
+        tool calls; "stop_token", one of stop_token_ids; "stop_string", one of stop; "grammar", nothing can follow
         what a grammar allows; "length", max_tokens; "context", the model has no room for more; "time", max_time;
         "cancelled", it was given up.
     stop_reason : int | str | None
@@ -148,7 +148,7 @@ class ErrorEvent(NamedTuple):
 
 
 Event = TokensEvent | TextEvent | ToolCallEvent | FinishEvent | ErrorEvent
-"""What comes of a request, in this order: what each step gives, and one of the last two at the end."""
+"""Events of a request in their order: those of each step, and one of the last two at the end."""
 
 
 def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
@@ -184,13 +184,13 @@ class OutputProcessor:
         self._stops = StopFilter(params.stop)
         self._pieces: list[str] = []
         self._n_taken = self._n_calls_taken = 0
-        shown = frozenset[int]() if tools is None else tools.shown
+        visible_ids = frozenset[int]() if tools is None else tools.delimiter_ids
         if params.echo:
-            self._decoder = tokenizer.stream(shown=shown)
+            self._decoder = tokenizer.stream(visible_ids=visible_ids)
             self._add("".join(map(self._decoder.push, seq.tokens.tolist())))
         else:
             last = None if len(seq.encoder_tokens) else seq.last_token
-            self._decoder = tokenizer.stream(after=last, n_known=n_known, shown=shown)
+            self._decoder = tokenizer.stream(after=last, n_known=n_known, visible_ids=visible_ids)
 
     @property
     def text(self) -> str:

@@ -1,6 +1,6 @@
-"""Preemption: how a request that goes back to waiting gives its cache blocks away, and how it comes to have them again.
+"""Preemption: a request gives its cache blocks back while it waits, and gets their content again when it resumes.
 
-Either it computes them again (`Recomputed`), or a copy of them is kept (`Swapped`). Both give the bits that were there,
+Either they are computed again (`Recomputed`), or a copy of them is kept (`Swapped`). Both restore the same bits,
 since a token's keys, values and states do not depend on what it is computed together with (decision 0003).
 """
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from realizar.engine.chunk import Chunk
-from realizar.engine.sequence import NO_BLOCK
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import NO_BLOCK
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
-    from realizar.engine.kv_cache import KVCache
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.cache.kv_cache import KVCache
+    from realizar.engine.cache.sequence import Sequence
 
 USUAL_BYTES_PER_S = 2e9
-"""How fast blocks are believed to be copied before it was measured."""
+"""Assumed copying speed of blocks before the first measurement."""
 STEP_TOKENS = 16
-"""Steps of at least so many tokens tell how long a token of a prompt takes."""
+"""Steps of at least so many tokens are used to measure the time of a prompt token."""
 
 
 class _Group:
@@ -41,7 +41,7 @@ class _Group:
 
     @property
     def is_done(self) -> bool:
-        """Whether every sequence lacks what gives its next token alone."""
+        """Whether every sequence lacks no more than the rows of its next output."""
         return self.trunk is None and all(seq.n_left <= seq.n_last for seq in self.members)
 
     def next_chunk(self, budget: int) -> Chunk | None:
@@ -67,14 +67,14 @@ def _chunk(seq: Sequence, n: int, budget: int) -> Chunk | None:
 
 
 class Recomputed:
-    """What several sequences of a request have to compute again before the request goes on.
+    """The rows that several sequences of a request have to compute again before the request goes on.
 
     Their common beginning is computed once and shared, as it was before: computed for each, it might not fit.
 
     Parameters
     ----------
     texts : sequence of Sequence
-        Those of the texts that go on.
+        The sequences of the texts that go on.
     """
 
     def __init__(self, texts: Seq[Sequence]) -> None:
@@ -91,6 +91,11 @@ class Recomputed:
         trunk = self._groups[0].trunk
         return self._groups[0].members[0] if trunk is None else trunk
 
+    @property
+    def trunks(self) -> list[Sequence]:
+        """The sequences that compute a common beginning."""
+        return [group.trunk for group in self._groups if group.trunk is not None]
+
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return what to compute next, one chunk of each group at most."""
         chunks = []
@@ -103,13 +108,12 @@ class Recomputed:
 
     def free(self) -> None:
         """Give back what is held beside the request's own sequences."""
-        for group in self._groups:
-            if group.trunk is not None:
-                group.trunk.free()
+        for trunk in self.trunks:
+            trunk.free()
 
 
 class _Saved(NamedTuple):
-    """What a sequence had: of each group the number of each block among those saved, and its state."""
+    """What a sequence held: for each group the numbers of its blocks among those saved, and its state."""
 
     seq: Sequence
     tables: list[list[int]]
@@ -125,7 +129,7 @@ class Swapped:
     ----------
     cache : KVCache
     seqs : sequence of Sequence
-        All of a request's; they are freed by whoever calls this.
+        All sequences of a request; the caller frees them.
 
     Attributes
     ----------
@@ -151,7 +155,7 @@ class Swapped:
         ]  # fmt: skip
 
     def restore(self) -> None:
-        """Let the sequences have it all again; there must be room."""
+        """Restore what the sequences held; there must be room."""
         cache = self._cache
         blocks = [[pool.allocate() for _ in range(n)] for pool, n in zip(cache.pools, self.n_blocks, strict=True)]
         for group, own in enumerate(blocks):

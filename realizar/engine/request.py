@@ -1,4 +1,4 @@
-"""Requests: what was asked of an engine; its sequences, what to compute of them next, and whether it is over."""
+"""Requests: the state of a request to an engine: its sequences, what to compute next, and whether it is over."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from realizar.engine.chunk import Chunk
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import NO_BLOCK
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
-from realizar.errors import RealizarError, RequestError, told
+from realizar.errors import RealizarError, RequestError, describe_exception
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.engine.cache.sequence import Sequence
     from realizar.engine.output import Completion, Event
     from realizar.engine.preemption import PreemptionCost, Swapped
     from realizar.engine.scoring import PromptLogprobs
-    from realizar.engine.sequence import Sequence
     from realizar.params import SamplingParams
 
 
 class Request(ABC):
-    """What every request has: sequences that live in the cache, and a way to end.
+    """The base of all requests: sequences in the cache, and how a request ends.
 
     Parameters
     ----------
@@ -46,15 +47,15 @@ class Request(ABC):
     deadline : float
         When it is to end, done or not, by `time.perf_counter`; endless by default.
     is_paused : bool
-        Whether nothing more is computed of it until somebody has read what came of it.
+        Whether it waits, uncomputed, until its events are read.
     priority : int
         Those with more go first.
     number : int
         Its place in order of arrival.
     n_passed : int
-        Requests behind it that were admitted before it.
+        Number of later requests that were admitted before it.
     error : BaseException | None
-        Why it ended before its time: what whoever waits for it is to be told.
+        The error that ended it, for those who wait for it.
     """
 
     output = "logits"
@@ -78,36 +79,36 @@ class Request(ABC):
     @property
     @abstractmethod
     def finished(self) -> bool:
-        """Whether all that was asked for has come."""
+        """Whether it is complete."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether it is complete, cancelled or failed."""
         return self.finished or self.cancelled or self.error is not None
 
     def cancel(self) -> None:
-        """Give the request up. Any thread may; the next step gives its memory back."""
+        """Cancel the request. Any thread may call this; the next step frees its memory."""
         self.cancelled = True
 
     def fail(self, error: BaseException, what: str = "a request's own code") -> None:
-        """End it by an exception that came out of its own code (a sampler, say), and leave all others alone.
+        """End it by an exception of its own code (a sampler, say); other requests go on.
 
-        A RealizarError is kept as it is, and so is what is no Exception: KeyboardInterrupt and SystemExit are raised in
-        the thread that waits for the request. All else becomes the cause of a RequestError.
+        A RealizarError is kept as it is, and so are KeyboardInterrupt and SystemExit, which are raised in the thread
+        that waits for the request. Any other exception becomes the cause of a RequestError.
 
-        Where the main thread steps (`Engine.step`), what is no Exception is raised at once: a signal handler's, most
-        likely, which has nothing to do with the request.
+        If the main thread steps (`Engine.step`), KeyboardInterrupt and SystemExit are raised at once: they most likely
+        come from a signal handler and have nothing to do with the request.
         """
         if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
             raise error
         if isinstance(error, Exception) and not isinstance(error, RealizarError):
-            cause, error = error, RequestError(f"{what} failed: {told(error)}")
+            cause, error = error, RequestError(f"{what} failed: {describe_exception(error)}")
             error.__cause__ = cause
         if self.error is None:
             self.error = error
 
     def expire(self) -> None:
-        """End it, as far as it has come; called where its deadline has passed."""
+        """End it with what it has so far; called when its deadline has passed."""
         self.cancel()
 
     @property
@@ -116,7 +117,7 @@ class Request(ABC):
         return 0, 0, 0
 
     def new_events(self) -> list[Event]:
-        """Return what came of it since this was last asked for."""
+        """Return the events since the last call."""
         return []
 
     def result(self) -> Completion | None:
@@ -125,7 +126,7 @@ class Request(ABC):
 
     @property
     def text_seqs(self) -> Seq[Sequence]:
-        """The sequences of the texts that go on; each may have others beside it (`Sequence.together`)."""
+        """The sequences of the texts that go on; each may be computed together with others (`Sequence.together`)."""
         return (self.seq,)
 
     @property
@@ -177,8 +178,13 @@ class Request(ABC):
         seq = self._reads
         return None if seq.encoder_computed else Chunk(seq, len(seq.encoder_tokens), 0, is_encoder_input=True)
 
+    def held_blocks(self, group: int) -> list[int]:
+        """Return the blocks of a cache group that it would give back, as often as it holds each."""
+        seqs = self.seqs + ([] if self._recomputed is None else self._recomputed.trunks)
+        return [block for seq in seqs for block in seq.tables[group] if block != NO_BLOCK]
+
     def next_or_recomputed(self, budget: int) -> list[Chunk]:
-        """Return what to compute next: what preemption has taken, then `next_chunks`."""
+        """Return what to compute next: first what a preemption discarded, then `next_chunks`."""
         if self._recomputed is not None:
             chunks = self._recomputed.next_chunks(budget)
             if not self._recomputed.is_done:
@@ -187,9 +193,9 @@ class Request(ABC):
         return self.next_chunks(budget)
 
     def preempt(self, cost: PreemptionCost) -> None:
-        """Give back what it holds of the cache, to come to have it again in `resume`."""
+        """Give its cache blocks back until `resume`."""
         seqs, cache = self.seqs, self.seq.cache
-        held = [len({block for seq in seqs for block in seq.tables[group]}) for group in range(len(cache.pools))]
+        held = [len(set(self.held_blocks(group))) for group in range(len(cache.pools))]
         n_bytes = cost.n_bytes(held, sum(seq.slot is not None for seq in seqs))
         n_tokens = sum(seq.n_computed for seq in seqs)
         if self._recomputed is not None:
@@ -201,7 +207,7 @@ class Request(ABC):
         self._recomputed = Recomputed(self.text_seqs) if self._swapped is None and len(seqs) > 1 else None
 
     def resume(self, cost: PreemptionCost) -> None:
-        """Go on, after a preemption or for the first time; there must be room for `blocks_to_come`."""
+        """Start, or go on after a preemption; there must be room for `blocks_to_come`."""
         if self._swapped is not None:
             self._swapped.restore()
             self._forget_copy(cost)
@@ -212,7 +218,7 @@ class Request(ABC):
             self._swapped = None
 
     def release(self, cost: PreemptionCost) -> None:
-        """Give back all it holds, since it is over."""
+        """Free all it holds, since it is over."""
         if self._recomputed is not None:
             self._recomputed.free()
         self._forget_copy(cost)
@@ -227,11 +233,11 @@ class Request(ABC):
         """
 
     def settle(self) -> None:  # noqa: B027 - most have nothing to do
-        """Make the sequences ready for the next step; called when the chunks of one are committed."""
+        """Prepare the sequences for the next step; called after the chunks are committed."""
 
     @abstractmethod
     def take(self, chunks: Seq[Chunk], rows: Any) -> None:
-        """Go on with the outputs of some chunks, which are committed afterwards.
+        """Use the outputs of some chunks, which are committed afterwards.
 
         Parameters
         ----------
@@ -244,12 +250,12 @@ class Request(ABC):
 
 
 class TextRequest(Request):
-    """A prompt to be continued, or a source to be answered, by one text or several.
+    """A prompt to continue, or an encoder input to answer, by one text or several.
 
     Parameters
     ----------
     seq : Sequence
-        The prompt; behind a source, what the answer begins with.
+        The prompt; with an encoder, the first tokens of the answer.
     params : SamplingParams
 
     Attributes
@@ -265,7 +271,7 @@ class TextRequest(Request):
         most = 2**31 - 1 if params.context_shift else seq.cache.n_ctx
         self.max_tokens = most if params.max_tokens is None else params.max_tokens
         super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
-        self.n_seqs_max = params.n_texts * len(seq.together)
+        self.n_seqs_max = params.n_sequences * len(seq.together)
         if params.max_time is not None:
             self.deadline = time.perf_counter() + params.max_time
         self._n_prompts = [own.n_tokens for own in seq.together]
@@ -276,9 +282,9 @@ class TextRequest(Request):
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that its texts hold at most."""
-        cache, n_source, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_texts
+        cache, n_encoder, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_sequences
         each = (
-            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_source, n_texts, n)
+            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_encoder, n_texts, n)
             for n in self._n_prompts
         )
         return [sum(needed) for needed in zip(*each, strict=True)]
@@ -291,7 +297,7 @@ class TextRequest(Request):
         return chunk
 
     def _match_prefix(self) -> None:
-        """Take over what the cache holds of texts of which nothing is computed: at first, the prompt."""
+        """Match the prefix cache for texts of which nothing is computed: at first, the prompt."""
         fresh = [seq for seq in self.text_seqs if not seq.n_computed]
         if not fresh:
             return
@@ -304,7 +310,7 @@ class TextRequest(Request):
 
     @property
     def is_reading(self) -> bool:
-        """Whether the prompt's own logprobs are still read off, so that no text goes on."""
+        """Whether the logprobs of the prompt are incomplete, so that no text goes on yet."""
         return self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole
 
     def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:

@@ -1,4 +1,4 @@
-"""Runner: makes a step's arrays and runs the model on them."""
+"""Runner: builds the Batch of a step and runs the model's programs on it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from realizar.engine.chunk import Chunk
-    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.cache.chunk import Chunk
+    from realizar.engine.cache.kv_cache import KVCache
     from realizar.model import Model
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend, Program
@@ -76,16 +76,16 @@ class Runner:
         name = name or self.model.main
         key = (name, None if outputs is None else tuple(outputs))
         if key not in self._programs:
-            plan = self.model.plan(*key)
+            plan = self.model.plan(*key, passes=self.backend.passes)
             self._programs[key] = self.model.bind(plan, self.backend, self.cache.storage, self._compile_params)
         return self._programs[key]
 
     def forget_programs(self) -> None:
-        """Bind every program anew when it is next asked for."""
+        """Drop all programs; each is compiled again when it is next needed."""
         self._programs.clear()
 
     def batch(self, chunks: Iterable[Chunk]) -> Batch:
-        """Lay the chunks of a step out in rows; their blocks must have been reserved."""
+        """Return the rows of a step's chunks; their blocks must be reserved."""
         chunks = list(chunks)
         n_seqs = len(chunks)
         past = np.array([chunk.n_past for chunk in chunks], np.int32)
@@ -102,7 +102,7 @@ class Runner:
         if any(chunk.seq.content is not None or chunk.seq.adapter for chunk in chunks):
             more = _content(chunks, start, positions)
         if self._has_cross:
-            more["seq_source"] = np.array([len(chunk.seq.encoder_tokens) for chunk in chunks], np.int32)
+            more["encoder_lengths"] = np.array([len(chunk.seq.encoder_tokens) for chunk in chunks], np.int32)
         return Batch(
             tokens=np.concatenate([chunk.tokens for chunk in chunks]),
             seq_start=start,
@@ -124,8 +124,8 @@ class Runner:
     def run(self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None) -> dict[str, Any]:
         """Make the cache's pending copies, then compute a step.
 
-        What no output depends on is not computed: with the outputs of an early layer alone, the layers behind it
-        remember nothing of these tokens, and the sequences must not `commit` them.
+        What no output depends on is not computed: with only outputs of an early layer, later layers store no keys and
+        values of these tokens, and the sequences must not `commit` them.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Runner:
 
 
 def _table(chunks: list[Chunk], group: int) -> npt.NDArray[np.int32]:
-    """Tables of one group, one row per sequence; 0 where there is no block, so that no entry leads astray."""
+    """Tables of one group, one row per sequence; 0 where there is no block, so that every entry is valid."""
     tables = [chunk.seq.tables[group] for chunk in chunks]
     out = np.zeros((len(tables), max(map(len, tables))), np.int32)
     for row, table in zip(out, tables, strict=True):

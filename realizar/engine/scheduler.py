@@ -1,11 +1,11 @@
-"""Scheduler: who computes how many tokens in the next step, and who has to wait."""
+"""Scheduler: which requests compute how many tokens in the next step, and which wait."""
 
 from __future__ import annotations
 
 import math
 import time
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -14,8 +14,8 @@ from realizar.engine.preemption import PreemptionCost
 from realizar.errors import BusyError, CacheFullError, ParameterError
 
 if TYPE_CHECKING:
-    from realizar.engine.chunk import Chunk
-    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.cache.chunk import Chunk
+    from realizar.engine.cache.kv_cache import KVCache
     from realizar.engine.request import Request
 
 MAX_PASSED = 8
@@ -59,12 +59,12 @@ class _Step:
 class Scheduler:
     """Shares the tokens of each step, and the blocks of the cache, among the requests (continuous batching).
 
-    There is no phase of prefill and none of decode: a request has tokens that are not computed yet, many at first
-    and one from then on, and a step computes some of everybody's (chunked prefill).
+    There are no separate prefill and decode phases: a request has tokens that are not computed yet, many at first and
+    one from then on, and a step computes some of each request's (chunked prefill).
 
     A request is admitted when there is room for the tokens it has, and takes more blocks as it goes on. Where none is
-    left, the newest request of the lowest priority is preempted: it gives its blocks back and waits for its turn again.
-    The oldest of the highest priority is never preempted, and one that fits alone has its turn at last.
+    left, the newest request of the lowest priority is preempted: it gives its blocks back and waits again.
+    The oldest of the highest priority is never preempted, so every request that fits alone runs in the end.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Scheduler:
     running : list of Request
         In the same order.
     n_preempted : int
-        How often a request was preempted.
+        Number of preemptions so far.
     """
 
     def __init__(self, cache: KVCache, max_waiting: int | None = None) -> None:
@@ -98,8 +98,8 @@ class Scheduler:
 
     @property
     def n_waiting(self) -> int:
-        """Requests that wait for their turn."""
-        return len(self.waiting) + len(self._new)
+        """Number of waiting requests, without cancelled ones."""
+        return sum(not request.is_over for request in [*self.waiting, *self._new])
 
     def counts(self) -> dict[str, int]:
         """Return the requests and tokens that `EngineStats` counts."""
@@ -110,7 +110,7 @@ class Scheduler:
         n_prompt, n_cached, n_generated = tokens
         return {
             "n_running": len(running),
-            "n_waiting": len(waiting),
+            "n_waiting": self.n_waiting,
             "n_paused": sum(request.is_paused for request in (*running, *waiting)),
             "n_preempted": self.n_preempted,
             "n_bytes_swapped": self.cost.n_bytes_kept,
@@ -120,12 +120,12 @@ class Scheduler:
         }
 
     def add(self, request: Request) -> None:
-        """Let a request wait for its turn. Any thread may.
+        """Add a request to those that wait. Any thread may call this.
 
         Raises
         ------
         ParameterError
-            If its turn could never come: it needs more of the cache than there is.
+            If it could never run: it needs more of the cache than there is.
         BusyError
             If too many wait already.
         """
@@ -140,9 +140,9 @@ class Scheduler:
                     f"{request.n_seqs_max} sequences of up to {request.n_max} tokens need {needed} cache blocks, and "
                     f"there are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
                 )
-        if self.n_waiting >= self._max_waiting:
+        if len(self.waiting) + len(self._new) >= self._max_waiting <= (n_waiting := self.n_waiting):
             raise BusyError(
-                f"{self.n_waiting} requests wait already, and max_waiting={self._max_waiting}; ask again later, or "
+                f"{n_waiting} requests wait already, and max_waiting={self._max_waiting}; ask again later, or "
                 "allow more of them"
             )
         request.number = next(self._numbers)
@@ -153,8 +153,8 @@ class Scheduler:
     def schedule(self) -> dict[Request, list[Chunk]]:
         """Return the next step's work, with room for it made in the cache.
 
-        Those that lack one token go first, so that a text being written does not stall behind a long prompt; the
-        rest of the budget goes to prompts in order of admission, the last of them in part. Encoder inputs, which are
+        Requests in decode go first, so that they do not stall while a long prompt is computed; the rest of the budget
+        goes to prompts in order of admission, the last of them in part. Encoder inputs, which are
         read as a whole, have a budget of their own. A request that needs more than was left of the last step's budget
         (for a bidirectional span, say) goes first.
         """
@@ -188,7 +188,7 @@ class Scheduler:
             return []
 
     def _reserve(self, request: Request, step: _Step) -> None:
-        """Make room for what a request computes; for want of blocks others are preempted, or the request itself."""
+        """Reserve blocks for what a request computes; if there are too few, preempt others, or the request itself."""
         while request in step.chunks:
             try:
                 for chunk in step.chunks[request]:
@@ -205,7 +205,7 @@ class Scheduler:
                 step.preempted.add(victim)
 
     def _preempt(self, request: Request) -> None:
-        """Let a running request wait again, at its place among those that wait."""
+        """Return a running request to its place among those that wait."""
         self.n_preempted += 1
         self.running.remove(request)
         request.preempt(self.cost)
@@ -229,7 +229,7 @@ class Scheduler:
 
     @property
     def has_over(self) -> bool:
-        """Whether a request that is over still holds something."""
+        """Whether a finished request still holds blocks or slots."""
         return any(request.is_over for request in [*self.running, *self.waiting])
 
     def seconds_left(self) -> float | None:
@@ -238,7 +238,7 @@ class Scheduler:
         return max(0.0, min(ends) - time.perf_counter()) if ends else None
 
     def retire(self) -> None:
-        """Give back what requests that are over hold."""
+        """Free what finished requests hold."""
         for requests in (self.running, self.waiting):
             for request in [request for request in requests if request.is_over]:
                 self._n_done = _added(self._n_done, request.n_tokens)
@@ -246,9 +246,9 @@ class Scheduler:
                 requests.remove(request)
 
     def admit(self) -> None:
-        """Let waiting requests in, in their order, while what they have by now fits.
+        """Admit waiting requests, in their order, while the tokens they have so far fit.
 
-        One that needs less may pass others that do not fit, but each of those is passed MAX_PASSED times at most.
+        A request may pass others that do not fit, but each of those is passed at most MAX_PASSED times.
         """
         while self._new:
             insort(self.waiting, self._new.popleft(), key=attrgetter("order"))
@@ -270,21 +270,33 @@ class Scheduler:
                 break
 
     def _make_room(self, request: Request) -> bool:
-        """Whether a request fits, if need be after paused ones and those of less priority were preempted."""
-        while not self._fits(request):
-            others = [r for r in self.running if r.is_paused or r.priority < request.priority]
+        """Whether a request fits, if need be after paused ones and those of less priority are preempted.
+
+        None is preempted where that is not enough.
+        """
+        victims: list[Request] = []
+        others = [r for r in self.running if r.is_paused or r.priority < request.priority]
+        others.sort(key=lambda r: (r.is_paused, r.order))
+        while not self._fits(request, victims):
             if not others:
                 return False
-            self._preempt(max(others, key=lambda r: (r.is_paused, r.order)))
+            victims.append(others.pop())
+        for victim in victims:
+            self._preempt(victim)
         return True
 
-    def _fits(self, request: Request) -> bool:
-        if not self.running:
+    def _fits(self, request: Request, victims: list[Request]) -> bool:
+        """Whether there is room for a request beside those running, some of which would be preempted for it."""
+        running = [r for r in self.running if r not in victims]
+        if not running:
             return True
-        if request.n_seqs_max + sum(r.n_seqs_max for r in self.running) > self.cache.max_seqs:
+        if request.n_seqs_max + sum(r.n_seqs_max for r in running) > self.cache.max_seqs:
             return False
         room = [pool.n_free for pool in self.cache.pools]
-        for each in (request, *self.running):  # what those running are about to take is spoken for
+        for group, pool in enumerate(self.cache.pools):
+            held = Counter(block for victim in victims for block in victim.held_blocks(group))
+            room[group] += sum(n == pool.ref_count(block) for block, n in held.items())
+        for each in (request, *running):  # what running requests are about to allocate is not available
             room = [r - n for r, n in zip(room, each.blocks_to_come(), strict=True)]
         return min(room, default=0) >= 0
 

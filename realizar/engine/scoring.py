@@ -1,4 +1,4 @@
-"""Requests that write nothing: logits, logprobs and hidden states of a text, and the vectors made of the last."""
+"""Requests that generate nothing: logits, logprobs and hidden states of a text, and pooled embeddings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from realizar.engine.chunk import Chunk
+from realizar.engine.cache.chunk import Chunk
 from realizar.engine.request import Request
-from realizar.errors import ParameterError, RealizarError, shown
+from realizar.errors import ParameterError, RealizarError, short_repr
 from realizar.sampling import logprobs
 
 if TYPE_CHECKING:
     from realizar._kernels.sampling import Candidates
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.cache.sequence import Sequence
     from realizar.runtime.logit_rows import LogitRows
     from realizar.sampling import Sampled
 
@@ -29,7 +29,7 @@ SCORE_ROWS = 64
 
 
 class LogitsRequest(Request):
-    """The logits of every token of a text, or of an answer to a source.
+    """The logits at every token of a text, or of an answer to an encoder input.
 
     Attributes
     ----------
@@ -44,17 +44,17 @@ class LogitsRequest(Request):
 
     @property
     def finished(self) -> bool:
-        """Whether every row is there."""
+        """Whether every row is computed."""
         return self._n == len(self.logits)
 
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return the next tokens; nothing is taken over from the cache, since it keeps no logits."""
+        """Return the next tokens; the prefix cache is not used, since it keeps no logits."""
         n = min(self.seq.n_left, budget)
         n = self.seq.whole_spans(min(n, SCORE_ROWS), most=n)
         return [Chunk(self.seq, n, n)] if n else []
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
-        """Keep the rows; RealizarError if one of them holds what `generate` could choose no token by."""
+        """Keep the rows; RealizarError if no token could be sampled from one of them (NaN, +inf, or all -inf)."""
         values = rows.values
         top = values.max()  # NaN if there is one
         if not np.isfinite(top):
@@ -69,7 +69,7 @@ class EmbeddingRequest(Request):
     Parameters
     ----------
     seq : Sequence
-        With the text as its source where the model has an encoder, else as its tokens.
+        Holds the text as its encoder input if the model has an encoder, else as its tokens.
     n_embd : int
         Width of a state.
     output : str
@@ -95,11 +95,11 @@ class EmbeddingRequest(Request):
 
     @property
     def finished(self) -> bool:
-        """Whether every row is there."""
+        """Whether every row is computed."""
         return self._n == len(self.hidden)
 
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return the next tokens; nothing is taken over from the cache, since it keeps no hidden states."""
+        """Return the next tokens; the prefix cache is not used, since it keeps no hidden states."""
         n = self.seq.whole_spans(min(self.seq.n_left, budget))
         return [Chunk(self.seq, n, n)] if n else []
 
@@ -113,20 +113,20 @@ class EmbeddingRequest(Request):
 
 
 def _error(what: str, rows: Rows, bad: npt.NDArray[np.bool_], n_before: int) -> RealizarError:
-    """Return the error that names the first bad number of some rows, in front of which there were n_before."""
+    """Return the error that names the first bad number of some rows, after n_before earlier ones."""
     found = np.argwhere(bad)
     if not len(found):
-        return RealizarError(f"all {what}s behind a token are -inf; the file may be damaged")
+        return RealizarError(f"all {what}s after a token are -inf; the file may be damaged")
     row, column = found[0]
     return RealizarError(
-        f"{what} {column} behind token {n_before + row} is {rows[row, column]}; the file may be damaged, or an f16 "
+        f"{what} {column} after token {n_before + row} is {rows[row, column]}; the file may be damaged, or an f16 "
         "value overflowed (try kv_type='f32')"
     )
 
 
 @dataclass(frozen=True)
 class Score:
-    """How likely a text is behind another one.
+    """The log-probability of a text after another one.
 
     Attributes
     ----------
@@ -157,13 +157,13 @@ class PromptLogprobs:
     Parameters
     ----------
     tokens : int32 [n]
-        The run.
+        The token ids of the run.
     first : int
-        Where in the text it begins, 1 at least: nothing says how likely a first token is.
+        Where in the text it begins; at least 1, since a first token has no prediction.
     n_top : int
         How many of the best tokens to report in each place.
     candidates : Candidates
-        Room to work in, which others may share.
+        Scratch memory, which other requests may share.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ class PromptLogprobs:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every token has its log-probability."""
+        """Whether every token has a log-probability."""
         return len(self.found) == len(self._tokens)
 
     def next_chunks(self, seq: Sequence, budget: int) -> list[Chunk]:
@@ -191,24 +191,24 @@ class PromptLogprobs:
         return [Chunk(seq, end - n, max(0, end - max(n, before)))] if end > n else []
 
     def take(self, chunk: Chunk, rows: LogitRows) -> None:
-        """Read the log-probabilities off a chunk's rows."""
+        """Read the log-probabilities from the rows of a chunk."""
         at = max(0, chunk.n_past - self._first + 1)
         del self.found[at:]  # a step that was interrupted may be made again
         for token, row in zip(self._tokens[at:], rows, strict=False):
-            self.found.append(logprobs.given(self._candidates, row, int(token), self._n_top))
+            self.found.append(logprobs.token_logprob(self._candidates, row, int(token), self._n_top))
 
 
 class ScoreRequest(Request):
-    """A text of which some tokens' log-probabilities are wanted.
+    """A request for the log-probabilities of some tokens of a text.
 
     Parameters
     ----------
     seq : Sequence
         The text without its last token.
     wanted : PromptLogprobs
-        Of its last tokens.
+        The log-probabilities of its last tokens.
     n_given : int
-        Tokens of the sequence that are not asked for, so that the cache may know them.
+        Leading tokens whose log-probabilities are not wanted, so that the prefix cache may serve them.
     """
 
     def __init__(self, seq: Sequence, wanted: PromptLogprobs, n_given: int) -> None:
@@ -218,17 +218,17 @@ class ScoreRequest(Request):
 
     @property
     def finished(self) -> bool:
-        """Whether every token has its log-probability."""
+        """Whether every token has a log-probability."""
         return self._wanted.is_whole
 
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return the next tokens, after taking over what the cache holds of those that are not asked for."""
+        """Return the next tokens, after a prefix-cache match over those whose log-probabilities are not wanted."""
         if not self.seq.n_computed:
             self.seq.match_prefix(self._n_given - 1)
         return self._wanted.next_chunks(self.seq, budget)
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
-        """Read them off."""
+        """Read the log-probabilities from the rows."""
         self._wanted.take(chunks[0], rows)
 
     def score(self) -> Score:
@@ -245,7 +245,7 @@ _POOL: dict[str, Callable[[Rows], Rows]] = {
 
 
 def pooler(pooling: str | None, normalize: bool) -> Callable[[Seq[Rows]], Any]:
-    """Return what makes vectors, float32 [n_texts, n_embd], of states, a list of float32 [n_tokens, n_embd].
+    """Return the pooling function: hidden states, a list of float32 [n_tokens, n_embd], to float32 [n_texts, n_embd].
 
     Without pooling it returns the states.
 
@@ -257,7 +257,7 @@ def pooler(pooling: str | None, normalize: bool) -> Callable[[Seq[Rows]], Any]:
     if pooling is None:
         return list
     if not isinstance(pooling, str) or pooling not in _POOL:
-        raise ParameterError(f"pooling={shown(pooling)}: must be 'auto', 'mean', 'cls', 'last' or None")
+        raise ParameterError(f"pooling={short_repr(pooling)}: must be 'auto', 'mean', 'cls', 'last' or None")
     pool = _POOL[pooling]
 
     def pooled(states: Seq[Rows]) -> Rows:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot; totals count from when the engine was made.
+    """Statistics at one moment; totals count from the creation of the engine.
 
     Attributes
     ----------
     n_running, n_waiting, n_paused : int
-        Requests that have their turn; those that wait for it; those of either kind whose events nobody reads.
+        Running requests; waiting ones; those of either kind that are paused, since nobody reads their events.
     n_preempted : int
-        How often a request was preempted, in total.
+        Preemptions, in total.
     n_blocks, n_blocks_used : int
         Blocks of all cache groups; those of them that a request holds.
     n_bytes_swapped : int
-        Bytes of the copies that preempted requests have now.
+        Bytes of the host copies of preempted requests now.
     n_prompt, n_cached, n_generated : int
         Tokens of all prompts to be continued; those of them found in the cache; tokens generated.
     n_steps, n_computed : int

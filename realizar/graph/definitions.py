@@ -1,6 +1,7 @@
-"""The numpy definition of every built-in op, over the rows of one sequence from its first token.
+"""The numpy definition of every built-in op, over consecutive rows of one sequence.
 
-Products and sums in float64; `graph.reference` rounds every result once to float32.
+The inputs of the run hold what the rows before them left: keys and values, and recurrent states. Products and sums in
+float64; `graph.reference` rounds every result once to float32.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 F32 = npt.NDArray[np.float32]
 Definition = Callable[["Node", Sequence[F32], "Inputs"], list[Any]]
-"""(node, its inputs [n, *shape], what the run reads) -> its outputs [n, *shape]."""
+"""(node, its inputs [n, *shape], inputs of the run) -> its outputs [n, *shape]."""
 
 
 def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
@@ -145,7 +146,7 @@ def _cached(x: F32, kv_type: str) -> npt.NDArray[np.float64]:
 
 
 def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
-    """The same for K; int8 stores its Hadamard transform, as wide as the largest power of two dividing head_dim."""
+    """The same for K; int8 stores its Hadamard transform, whose width is the largest power of two dividing head_dim."""
     if k_type != "int8":
         return _cached(k, k_type)
     width = k.shape[-1] & -k.shape[-1]
@@ -157,11 +158,17 @@ def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
     return out
 
 
-def _seen(n: int, inputs: Inputs, window: int = 0) -> npt.NDArray[np.bool_]:
+def _rows(n_query: int, n_key: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows of queries [n_query, 1] and of keys [1, n_key] in their sequence, of which the queries are the last."""
+    return np.arange(n_key - n_query, n_key)[:, None], np.arange(n_key)[None, :]
+
+
+def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0) -> npt.NDArray[np.bool_]:
     """Which keys a query of causal attention sees: bool [n_query, n_key]."""
-    query, key = np.arange(n)[:, None], np.arange(n)[None, :]
+    query, key = _rows(n_query, n_key)
     seen = (key <= query) & (key > query - window) if window else key <= query
-    for first, end in inputs.spans:
+    for span in inputs.spans:
+        first, end = (n_key - n_query + row for row in span)
         seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
     return seen
 
@@ -170,15 +177,18 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     attrs, (q, k, v) = node.attrs, x[:3]
     if attrs["rope"] is not None:
         q, k = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, k))
-    n = len(q)
-    query, key = np.arange(n)[:, None], np.arange(n)[None, :]
-    seen = _seen(n, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n), dtype=bool)
+    kv_type: str | tuple[str, str] = "f32"
+    if attrs["cache"] is not None:
+        kv_type = inputs.kv_type
+        k, v = inputs.kv.extend(attrs["cache"], k, v)
+    n, n_key = len(q), len(k)
+    query, key = _rows(n, n_key)
+    seen = _seen(n, n_key, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n_key), dtype=bool)
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
-    bias = position_bias(attrs, table, q.shape[1], n)
-    places = None if bias is None else bias[:, key - query + n - 1]
-    kv_type = inputs.kv_type if attrs["cache"] is not None else "f32"
+    bias = position_bias(attrs, table, q.shape[1], n_key)
+    biases = None if bias is None else bias[:, key - query + n_key - 1]
     sinks = None if attrs["sinks"] is None else inputs.tensors[attrs["sinks"]].floats()
-    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=places, sinks=sinks)]
+    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=biases, sinks=sinks)]
 
 
 def _attend(
@@ -187,9 +197,12 @@ def _attend(
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """softmax(scale * q k^T + bias) v with grouped query heads; seen and bias: [..., n_query, n_key].
 
-    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a cache of its own.
+    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a cache of its own. Keys and values that
+    no query sees may be anything, also NaN.
     """
     k_type, v_type = kv_types(kv_type)
+    used = seen.any(axis=0)
+    k, v, seen, bias = k[used], v[used], seen[:, used], None if bias is None else bias[..., used]
     group = q.shape[1] // k.shape[1]
     kept = _cached_k(k, k_type)
     values_kept = kept[..., :latent] if latent else _cached(v, v_type)
@@ -209,8 +222,9 @@ def _attend(
 
 
 def _mla_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    q, k = x
-    seen = _seen(len(q), inputs)
+    q = x[0]
+    k, _ = inputs.kv.extend(node.attrs["cache"], x[1], None)
+    seen = _seen(len(q), len(k), inputs)
     return [_attend(q, k, k, node.attrs["scale"], inputs.kv_type, seen, latent=node.attrs["shape"][2])]
 
 
@@ -226,21 +240,22 @@ def _per_head_linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 
 def _cross_store(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    inputs.sources[node.attrs["cache"]] = (x[0], x[1])
+    inputs.kv.extend(node.attrs["cache"], x[0], x[1])
     return []
 
 
 def _cross_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    k, v = inputs.sources[node.attrs["cache"]]
+    k, v = inputs.kv.of_encoder(node.attrs["cache"])
     return [_attend(x[0], k, v, node.attrs["scale"], inputs.kv_type, np.ones((len(x[0]), len(k)), bool))]
 
 
 def _causal_conv1d(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     w = inputs.tensors[node.weights[0]].floats().astype(np.float64)
-    n_tap = w.shape[1]
-    padded = np.concatenate([np.zeros((n_tap - 1, x[0].shape[1])), x[0]])
+    n_tap, state = w.shape[1], inputs.states[node.attrs["state"]]
+    rows = np.concatenate([state, x[0]])
+    state[...] = rows[len(x[0]) :]
     (bias,) = node.attrs["bias"]
-    y = sum(padded[j : j + len(x[0])] * w[:, j] for j in range(n_tap))
+    y = sum(rows[j : j + len(x[0])] * w[:, j] for j in range(n_tap))
     return [y if bias is None else y + inputs.tensors[bias].floats()]
 
 
@@ -251,12 +266,35 @@ def _selective_scan(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     dt = np.logaddexp(0, dt + bias[0].reshape(-1) if bias else dt)
     u = u.reshape(len(u), n_head, -1)
     b, c = (np.repeat(t.reshape(len(t), -1, n_state), n_head * n_state // t.shape[1], axis=1) for t in (b, c))
-    h = np.zeros((*u.shape[1:], n_state))
+    state = inputs.states[node.attrs["state"]]
+    h = state.astype(np.float64).reshape(*u.shape[1:], n_state)
     y = np.empty_like(u)
     for t in range(len(u)):
         h = h * np.exp(dt[t, :, None] * a)[:, None] + (dt[t, :, None] * u[t])[:, :, None] * b[t, :, None]
         y[t] = np.einsum("hps,hs->hp", h, c[t]) + d.reshape(-1, 1) * u[t]
+    state[...] = h.reshape(state.shape)
     return [y.reshape(len(y), -1)]
+
+
+def _decay(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    a, bias = (inputs.tensors[name].floats().astype(np.float64).reshape(-1) for name in node.weights)
+    a, bound = np.repeat(a, x[0].shape[1] // len(a)), node.attrs["bound"]
+    return [np.exp(bound * activations.sigmoid(a * (x[0] + bias)) if bound else a * np.logaddexp(0, x[0] + bias))]
+
+
+def _delta_rule(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    q, k, v, decay, beta = (array.astype(np.float64) for array in x)
+    n_head, n_head_k = v.shape[1], k.shape[1]
+    heads = np.arange(n_head) % n_head_k if node.attrs["tiled"] else np.arange(n_head) // (n_head // n_head_k)
+    q, k, decay = q[:, heads], k[:, heads], decay.reshape(len(v), n_head, 1, -1)
+    s = np.zeros(node.attrs["shape"])
+    y = np.empty_like(v)
+    for t in range(len(v)):
+        s = s * decay[t]
+        u = beta[t, :, None] * (v[t] - np.einsum("hvk,hk->hv", s, k[t]))
+        s = s + u[:, :, None] * k[t, :, None, :]
+        y[t] = np.einsum("hvk,hk->hv", s, q[t])
+    return [y]
 
 
 DEFINITIONS: dict[str, Definition] = {
@@ -286,6 +324,8 @@ DEFINITIONS: dict[str, Definition] = {
     "position_scale": lambda node, x, inputs: [position_scales(node.attrs, inputs.positions[0])[:, None]],
     "causal_conv1d": _causal_conv1d,
     "selective_scan": _selective_scan,
+    "decay": _decay,
+    "delta_rule": _delta_rule,
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
     ],
@@ -297,4 +337,4 @@ DEFINITIONS: dict[str, Definition] = {
     "per_head_linear": _per_head_linear,
     "gather_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
 }
-"""By op name; "override" has none, since its value is not computed."""
+"""Op name -> definition; "override" has none, since its value is not computed."""

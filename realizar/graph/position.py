@@ -1,4 +1,4 @@
-"""What depends on positions alone: relative biases of scores (T5's buckets, ALiBi), and factors that grow with them."""
+"""Numbers computed from positions: relative position biases of scores (T5's buckets, ALiBi), and scales of queries."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from realizar.errors import GraphError, shown
+from realizar.errors import GraphError, short_repr
 
 
 @dataclass(frozen=True)
@@ -119,5 +119,7 @@ def rope_frequencies(
         own = scaling.yarn_attn_factor
         mscale *= 1.0 + 0.1 * math.log(max(scaling.factor, 1.0)) if own is None else own
     elif scaling.kind not in ("none", "longrope"):
-        raise GraphError(f"rope scaling {shown(scaling.kind)} is unknown; known are none, linear, yarn and longrope")
+        raise GraphError(
+            f"rope scaling {short_repr(scaling.kind)} is unknown; known are none, linear, yarn and longrope"
+        )
     return inv_freq.astype(np.float32), mscale

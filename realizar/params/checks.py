@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 
 
 def check(ok: bool, name: str, value: object, want: str) -> None:
     """Raise ParameterError unless `ok`."""
     if not ok:
-        raise ParameterError(f"{name}={shown(value)}: must be {want}")
+        raise ParameterError(f"{name}={short_repr(value)}: must be {want}")
 
 
 def as_tuple(name: str, value: Iterable[Any], want: str) -> tuple[Any, ...]:
@@ -20,7 +20,7 @@ def as_tuple(name: str, value: Iterable[Any], want: str) -> tuple[Any, ...]:
     try:
         return tuple(value)
     except TypeError:
-        raise ParameterError(f"{name}={shown(value)}: must be {want}") from None
+        raise ParameterError(f"{name}={short_repr(value)}: must be {want}") from None
 
 
 def is_int(value: object) -> bool:
@@ -48,7 +48,7 @@ def schema_text(name: str, value: object) -> str:
         check(isinstance(parsed, Mapping), name, value, want)
         text = json.dumps(parsed, allow_nan=False)
     except RecursionError:
-        raise ParameterError(f"{name}={shown(value)}: must not be nested so deeply") from None
+        raise ParameterError(f"{name}={short_repr(value)}: must not be nested so deeply") from None
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"{name}={shown(value)}: must be {want}; {error}") from None
+        raise ParameterError(f"{name}={short_repr(value)}: must be {want}; {error}") from None
     return text

@@ -11,9 +11,11 @@ from realizar.params.checks import check, is_int
 KVType: TypeAlias = Literal["f16", "f32", "int8"]
 """A type of the KV cache; see docs/kernels.md for int8."""
 
-
 Activations: TypeAlias = Literal["int8", "int16", "f32"]
 """The type to which activations are rounded in products with quantized weights; see docs/kernels.md."""
+
+BackendName: TypeAlias = Literal["cpu", "numpy"]
+"""A backend; see docs/backends.md."""
 
 
 def kv_types(kv_type: object) -> tuple[str, str]:
@@ -38,8 +40,8 @@ class EngineParams:
     Attributes
     ----------
     n_threads : int | None
-        Worker threads; None is min(affinity mask, physical cores, cgroup quota). At most 16, or 4 per CPU, are started;
-        asking for more raises a warning.
+        Worker threads of the CPU backend; None is min(affinity mask, physical cores, cgroup quota). At most 16, or 4
+        per CPU, are started; asking for more raises a warning.
     n_ctx : int | None
         Maximum tokens of one sequence in the KV cache; None is the model's context length, at most 4096.
     n_seqs : int
@@ -59,7 +61,9 @@ class EngineParams:
     n_draft : int
         Maximum draft tokens per sequence and step.
     max_waiting : int | None
-        Maximum waiting requests; more are refused with a BusyError. None sets no limit.
+        Maximum waiting requests; further ones raise a BusyError. None sets no limit.
+    backend : {"cpu", "numpy"}
+        What computes: the C kernels, or numpy alone by the definition of every op, which is slow.
 
     Raises
     ------
@@ -78,6 +82,7 @@ class EngineParams:
     draft: str | os.PathLike[str] | None = None
     n_draft: int = 31
     max_waiting: int | None = None
+    backend: BackendName = "cpu"
 
     def __post_init__(self) -> None:
         n = self.n_threads
@@ -99,4 +104,6 @@ class EngineParams:
         rounded = self.activations
         known = rounded is None or (isinstance(rounded, str) and rounded in get_args(Activations))
         check(known, "activations", rounded, "'int8', 'int16', 'f32' or None")
+        name, names = self.backend, get_args(BackendName)
+        check(isinstance(name, str) and name in names, "backend", name, " or ".join(map(repr, names)))
         check(isinstance(self.load, str) and self.load in ("mmap", "read"), "load", self.load, "'mmap' or 'read'")

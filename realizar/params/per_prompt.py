@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.params.prompt import NO_LISTS, is_part
 from realizar.params.sampling import SamplingParams
 
@@ -14,8 +14,8 @@ from realizar.params.sampling import SamplingParams
 def as_prompts(prompts: Any) -> list[Any]:
     """Return one prompt or several as a list of prompts.
 
-    A prompt is text, token ids, or a list of parts. A list in which an item is `Tokens` or `Embeddings` is one list of
-    parts; one of texts alone is a list of prompts.
+    A prompt is text, token ids, or a list of parts. A list with an item of type `Tokens` or `Embeddings` is one list of
+    parts; a list of only texts is a list of prompts.
     """
     if isinstance(prompts, NO_LISTS):
         return [prompts]
@@ -44,7 +44,7 @@ def params_of_each(params: SamplingParams | Iterable[SamplingParams], n: int) ->
     try:
         each = list(params)
     except TypeError:
-        raise ParameterError(f"params: must be SamplingParams or a list of them, found {shown(params)}") from None
+        raise ParameterError(f"params: must be SamplingParams or a list of them, found {short_repr(params)}") from None
     if len(each) != n:
         raise ParameterError(f"{n} prompts, but {len(each)} params; pass one for all, or one for each prompt")
     return each

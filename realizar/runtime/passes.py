@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from realizar.errors import GraphError
 from realizar.graph import Graph, Node
 
+Pass = Callable[[list[Node], set[int]], list[Node]]
+"""(nodes, ids of the values that are outputs) -> nodes that compute the same outputs; a backend chooses its passes."""
 
-def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str] = ()) -> Graph:
-    """Return a graph that computes the named outputs with fewer, larger ops.
+
+def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str], passes: Iterable[Pass]) -> Graph:
+    """Return a graph that computes the named outputs and nothing else, rewritten by the passes.
 
     Parameters
     ----------
@@ -21,6 +24,8 @@ def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str] = 
         Names of outputs or of intermediate values; values that none of them depends on are dropped.
     overrides : iterable of str
         Names of values that are not computed: the caller of a step passes them in.
+    passes : iterable of Pass
+        In this order.
 
     Returns
     -------
@@ -42,10 +47,8 @@ def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str] = 
     out.outputs = {name: known[name] for name in outputs}
     out.nodes = drop_unused(override(graph.nodes, {known[name] for name in overrides}), set(out.outputs.values()))
     kept = set(out.outputs.values())
-    out.nodes = fuse_rope(out.nodes, kept)
-    out.nodes = fuse_gated(out.nodes, kept)
-    out.nodes = fuse_linears(out.nodes)
-    out.nodes = fuse_residual(out.nodes, kept)
+    for rewrite in passes:
+        out.nodes = rewrite(out.nodes, kept)
     prune_rows(out)
     return out
 
@@ -123,7 +126,7 @@ def fuse_gated(nodes: list[Node], kept: set[int]) -> list[Node]:
     return [node for node in out if not gone.intersection(node.outputs)]
 
 
-def fuse_linears(nodes: list[Node]) -> list[Node]:
+def fuse_linears(nodes: list[Node], kept: set[int]) -> list[Node]:
     """Linears of the same input -> one linear with several weights, in place of the first (q, k, v; gate, up)."""
     groups: dict[tuple[int, ...], list[Node]] = {}
     for node in nodes:
@@ -164,6 +167,10 @@ def fuse_residual(nodes: list[Node], kept: set[int]) -> list[Node]:
             gone.add(id(node))
             break
     return [replaced.get(id(node), node) for node in nodes if id(node) not in gone]
+
+
+FUSIONS: tuple[Pass, ...] = (fuse_rope, fuse_gated, fuse_linears, fuse_residual)
+"""All fusions."""
 
 
 def prune_rows(graph: Graph) -> None:

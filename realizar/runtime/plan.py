@@ -8,7 +8,7 @@ from math import prod
 
 from realizar.graph import Cache, Graph, Node, State
 from realizar.graph.ops import inputs_of, n_axes_of
-from realizar.runtime.passes import run_passes
+from realizar.runtime.passes import FUSIONS, Pass, run_passes
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def plugin_ops(self) -> tuple[str, ...]:
-        """Names of the ops that plugins bring; a backend without a kernel runs their numpy definition, row by row."""
+        """Names of the ops of plugins; a backend without a kernel runs their numpy definition, row by row."""
         return tuple(sorted({op.op for op in self.ops if op.plugin_op is not None}))
 
     @property
@@ -106,12 +106,14 @@ class Plan:
         return life
 
 
-def lower(graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterable[str] = ()) -> Plan:
+def lower(
+    graph: Graph, outputs: Iterable[str] | None = None, overrides: Iterable[str] = (), passes: Iterable[Pass] = FUSIONS
+) -> Plan:  # fmt: skip
     """Run the passes for the requested outputs (all declared ones by default) and assign views.
 
     The values named in `overrides` are not computed: every step passes them in.
     """
-    g = run_passes(graph, graph.outputs if outputs is None else outputs, overrides)
+    g = run_passes(graph, graph.outputs if outputs is None else outputs, overrides, passes)
     views: dict[int, View] = {}
     ops: list[Node] = []
     for node in g.nodes:

@@ -1,6 +1,6 @@
-"""BeamSearch: which of several texts in the making go on, and which have ended; the scoring, without any model.
+"""BeamSearch: scoring and selection of beams, independent of a model.
 
-The rules are those of transformers 5 (`GenerationMixin._beam_search`), of groups those of its "group beam search":
+The algorithm is that of transformers 5 (`GenerationMixin._beam_search`); with groups, that of its "group beam search":
 Vijayakumar et al., "Diverse Beam Search" (2016), with Hamming diversity.
 """
 
@@ -14,26 +14,28 @@ from typing import Literal, NamedTuple
 from realizar.sampling.logprobs import Sampled
 
 Ranked = Sequence[tuple[Sampled, float]]
-"""Tokens that may come next and the logprobs that they are ranked by, best first (`SamplerChain.rank`)."""
+"""Candidate next tokens of a beam with their scores, best first (`SamplerChain.rank`)."""
 
 
 def score(total: float, n: int, length_penalty: float) -> float:
-    """What texts are ranked by: the sum of their n tokens' logprobs / n ** length_penalty."""
+    """Return the score of a sequence: the sum of the logprobs of its n tokens / n ** length_penalty."""
     return float(total / n**length_penalty)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beam:
-    """A text in the making, or an ended one: its last token, the text before it, and what the whole is worth.
+    """A live or finished beam: a linked list of tokens with their total score.
 
     Attributes
     ----------
     total : float
-        Sum of the tokens' logprobs, less what groups cost.
+        Sum of the tokens' logprobs, minus the diversity penalties.
     n : int
-        Tokens generated; 0 is the prompt alone.
+        Number of generated tokens; 0 for the prompt alone.
     last : Sampled | None
+        The last token.
     before : Beam | None
+        The beam that `last` extended.
     """
 
     total: float = 0.0
@@ -43,7 +45,7 @@ class Beam:
 
     @property
     def chosen(self) -> list[Sampled]:
-        """The tokens generated, oldest first."""
+        """The generated tokens, oldest first."""
         found: list[Sampled] = []
         beam = self
         while beam.last is not None and beam.before is not None:
@@ -57,27 +59,24 @@ class Beam:
         return [sampled.token_id for sampled in self.chosen]
 
 
-class Ended(NamedTuple):
-    """A text that came to an end: its score, and whether a token (or a string) ended it, or the length."""
+class FinishedBeam(NamedTuple):
+    """A finished beam, its score, and whether an end token or a stop string ended it (otherwise the length did)."""
 
     score: float
     beam: Beam
     stopped: bool
 
 
-class Step(NamedTuple):
-    """A text that goes on: which of the texts that were live it continues, and the token it adds."""
+class BeamStep(NamedTuple):
+    """How a live beam was made: the index of the previous live beam that it extends, and the token it adds."""
 
     parent: int
     token: int
 
 
 @dataclass(frozen=True)
-class BeamRules:
-    """What a search goes by; `SamplingParams` says what each of them does.
-
-    `n_tokens` is how long a text may get.
-    """
+class BeamParams:
+    """Parameters of a beam search (see `SamplingParams`); `n_tokens` is the greatest number of generated tokens."""
 
     n_beams: int
     n_groups: int
@@ -88,129 +87,129 @@ class BeamRules:
 
     @property
     def group_size(self) -> int:
-        """Beams of a group."""
+        """Number of beams of a group."""
         return self.n_beams // self.n_groups
 
     def score(self, beam: Beam, n: int) -> float:
-        """What a text of n tokens with the total of this one would be ranked by."""
+        """Return the score of a sequence of n tokens with the total of this beam."""
         return score(beam.total, n, self.length_penalty)
 
 
 class BeamGroup:
-    """Beams that compete with each other."""
+    """A group of beams that compete with each other."""
 
-    def __init__(self, rules: BeamRules) -> None:
-        self._rules = rules
+    def __init__(self, params: BeamParams) -> None:
+        self._params = params
         self.live = [Beam()]
-        self.ended: list[Ended] = []
+        self.ended: list[FinishedBeam] = []
 
     def advance(
         self, rows: Sequence[Ranked], first: int, taken: Counter[int], ends: Callable[[int, int], bool]
-    ) -> list[Step]:
-        """Continue the live texts; returns how those that are live now came about.
+    ) -> list[BeamStep]:
+        """Extend the live beams by one token; return how the new live beams were made.
 
-        The best `size` continuations are either live or ended now. For each that ended the next best is live in its
-        place, so that `size` go on.
+        Of all continuations, the best `size` become live or, if their token ends them, finished. The next best replace
+        the finished ones, so that `size` beams stay live.
 
         Parameters
         ----------
         rows : sequence of Ranked
-            The texts' continuations, as for `BeamSearch.advance`.
+            See `BeamSearch.advance`.
         first : int
-            Which of them is that of this group's first text.
+            Row of the first beam of this group.
         taken : Counter of int
-            How often earlier groups took a token in this step; it costs diversity_penalty each time. What this group
-            takes is added.
+            How often earlier groups chose each token in this step; each time costs diversity_penalty. The tokens that
+            this group chooses are added.
         ends : callable
-            `ends(i, token)`: whether this token ends the text of row i.
+            `ends(i, token)`: whether this token ends the beam of row i.
         """
-        rules, size = self._rules, self._rules.group_size
+        params, size = self._params, self._params.group_size
         n = self.live[0].n + 1
-        is_last = n >= rules.n_tokens
+        is_last = n >= params.n_tokens
         found = [
-            (beam.total + logprob - rules.diversity_penalty * taken[sampled.token_id], -i, -rank, sampled)
+            (beam.total + logprob - params.diversity_penalty * taken[sampled.token_id], -i, -rank, sampled)
             for i, beam in enumerate(self.live, first)
             for rank, (sampled, logprob) in enumerate(rows[i])
         ]
-        found.sort(reverse=True)  # of equals those of the better text, and its own better one, first
+        found.sort(reverse=True)  # ties: first the better beam, then its better continuation
         live: list[Beam] = []
-        steps: list[Step] = []
-        for place, (total, minus_i, _, sampled) in enumerate(found):
-            if len(live) == size or (is_last and place == size):
+        steps: list[BeamStep] = []
+        for rank, (total, minus_i, _, sampled) in enumerate(found):
+            if len(live) == size or (is_last and rank == size):
                 break
             beam = Beam(total, n, sampled, self.live[-minus_i - first])
             stopped = ends(-minus_i, sampled.token_id)
             if not (stopped or is_last):
                 live.append(beam)
-                steps.append(Step(-minus_i, sampled.token_id))
-            elif place < size:
-                self.ended.append(Ended(rules.score(beam, n), beam, stopped))
+                steps.append(BeamStep(-minus_i, sampled.token_id))
+            elif rank < size:
+                self.ended.append(FinishedBeam(params.score(beam, n), beam, stopped))
         taken.update(step.token for step in steps)
         self._keep_best()
         self.live = [] if self._is_over(live, n) else live
         return steps if self.live else []
 
     def end(self) -> None:
-        """End the texts that go on where they are."""
-        self.ended += [Ended(self._rules.score(beam, beam.n), beam, False) for beam in self.live if beam.n]
+        """Finish all live beams at their current length."""
+        self.ended += [FinishedBeam(self._params.score(beam, beam.n), beam, False) for beam in self.live if beam.n]
         self.live = []
         self._keep_best()
 
     def _keep_best(self) -> None:
-        self.ended = sorted(self.ended, key=lambda ended: -ended.score)[: self._rules.group_size]
+        self.ended = sorted(self.ended, key=lambda ended: -ended.score)[: self._params.group_size]
 
     def _is_over(self, live: list[Beam], n: int) -> bool:
-        """Whether no live text is to go on: there is none, or enough have ended and none of the live may beat them.
+        """Whether the group stops: no beam is live, or `group_size` beams are finished and no live one may beat them.
 
-        The best that a live text may come to is guessed: its total is not going to grow, and what it is divided by is
-        taken for the length that it has now, or, where early_stopping is "never", for the greatest there is.
+        A live beam is rated by its score at its current length or, if early_stopping is "never", at the length that
+        gives the greatest score, because its total cannot grow.
         """
-        rules = self._rules
-        if not live or len(self.ended) < rules.group_size:
+        params = self._params
+        if not live or len(self.ended) < params.group_size:
             return not live
-        if rules.early_stopping is True:
+        if params.early_stopping is True:
             return True
-        longest = rules.early_stopping == "never" and rules.length_penalty > 0.0
-        return rules.score(live[0], rules.n_tokens if longest else n) <= self.ended[-1].score
+        longest = params.early_stopping == "never" and params.length_penalty > 0.0
+        return params.score(live[0], params.n_tokens if longest else n) <= self.ended[-1].score
 
 
 class BeamSearch:
-    """Beams in groups: each group takes its turn in a step, and what earlier ones took in it costs something.
+    """Beam search with groups: in each step the groups choose in turn; repeating another group's token is penalized.
 
     Attributes
     ----------
     groups : list of BeamGroup
     """
 
-    def __init__(self, rules: BeamRules) -> None:
-        self._rules = rules
-        self.groups = [BeamGroup(rules) for _ in range(rules.n_groups)]
+    def __init__(self, params: BeamParams) -> None:
+        self._params = params
+        self.groups = [BeamGroup(params) for _ in range(params.n_groups)]
 
     @property
     def live(self) -> list[Beam]:
-        """Texts that go on, group by group; at first, the prompt once for each group."""
+        """The live beams, group by group; initially one beam (the prompt) for each group."""
         return [beam for group in self.groups for beam in group.live]
 
     @property
     def has_begun(self) -> bool:
-        """Whether the texts have tokens of their own."""
+        """Whether a live beam has generated tokens."""
         return any(beam.n for beam in self.live)
 
     def n_ranked(self, n_ends: int) -> int:
-        """How many continuations of each text to look at, if so many tokens end one.
+        """Return the number of continuations to rank for each beam, given the number of end tokens.
 
-        Of a text's best, n_ends may end it and n_beams - group_size may have been taken by other groups. Where stop
-        strings end more, fewer texts may go on for a step.
+        Of a beam's best continuations, n_ends may end it, and n_beams - group_size may have been chosen by other
+        groups. If stop strings end more of them, fewer beams may stay live for a step.
         """
-        return self._rules.n_beams + n_ends
+        return self._params.n_beams + n_ends
 
-    def advance(self, rows: Sequence[Ranked], ends: Callable[[int, int], bool]) -> list[Step]:
-        """Continue the live texts, `rows[i]` says with what the i-th; returns how those that are live now came about.
+    def advance(self, rows: Sequence[Ranked], ends: Callable[[int, int], bool]) -> list[BeamStep]:
+        """Extend the live beams by one token; return how the new live beams were made.
 
-        `ends(i, token)` says whether a token ends the i-th text.
+        `rows[i]` are the ranked continuations of the i-th live beam; `ends(i, token)` tells whether a token ends it.
         """
         taken: Counter[int] = Counter()
-        steps: list[Step] = []
+        steps: list[BeamStep] = []
         first = 0
         for group in self.groups:
             n = len(group.live)
@@ -220,10 +219,10 @@ class BeamSearch:
         return steps
 
     def end(self) -> None:
-        """End the texts that go on where they are."""
+        """Finish all live beams at their current length."""
         for group in self.groups:
             group.end()
 
-    def best(self, n: int) -> list[Ended]:
-        """Return the n best texts that have ended, or as many as there are."""
+    def best(self, n: int) -> list[FinishedBeam]:
+        """Return the n best finished beams, or all if there are fewer."""
         return sorted((e for group in self.groups for e in group.ended), key=lambda e: -e.score)[:n]

@@ -1,4 +1,4 @@
-"""SamplerChain: samplers in order over one array of candidates, then a draw among those left."""
+"""SamplerChain: applies samplers in order to the candidates, then draws one of the remaining ones."""
 
 from __future__ import annotations
 
@@ -9,133 +9,135 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar._kernels.sampling import Candidates
-from realizar.errors import ParameterError, RealizarError, RequestError, shown, told
+from realizar.errors import ParameterError, RealizarError, RequestError, describe_exception, short_repr
 from realizar.params import SamplingParams, resolved
 from realizar.runtime.logit_rows import LogitRow
+from realizar.sampling.context import SamplerContext
 from realizar.sampling.grammar import Constraint, ConstraintFactory
 from realizar.sampling.logprobs import Sampled, best, load
 from realizar.sampling.order import samplers
-from realizar.sampling.sampler import Branching, History, Learner, Sampler
-from realizar.sampling.setting import Setting
-from realizar.sampling.texts import TokenTexts
+from realizar.sampling.sampler import ForkableSampler, History, Sampler, StatefulSampler
+from realizar.sampling.token_bytes import TokenBytes
 
 
 class SamplerChain:
-    """Chooses tokens for one request; for one thread at a time.
+    """Chooses the tokens of one sequence. Not thread-safe.
 
     Parameters
     ----------
     samplers : iterable of Sampler
         Applied in this order.
     n_vocab : int
-        Logits of each token.
+        Number of logits for each token.
     seed : int
-        Draws are a function of seed (its low 64 bits), position and draw number alone: Philox4x32-10, a counter-based
-        generator. So the same logits give the same token whatever was sampled before or is sampled beside.
+        A random number depends only on the seed (its low 64 bits), the position and the draw number: Philox4x32-10, a
+        counter-based generator. So the same logits give the same token, regardless of what was sampled before and of
+        other sequences in the batch.
     logprobs : int | None
-        How many of the model's best tokens to report with each choice; 0: the logprob of the choice alone; None: none.
+        Number of the model's most probable tokens to report with each chosen token; 0: only the logprob of the chosen
+        token; None: no logprobs.
 
     Attributes
     ----------
     n_known : int
-        So many bytes of the first token's text are the prompt's (`token_healing`).
+        Number of leading bytes of the first token that belong to the prompt (`token_healing`).
     """
 
     n_known = 0
 
     def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None) -> None:
         self.samplers = tuple(samplers)
-        self._begin()
+        self._reset()
         self.seed = seed & (2**64 - 1)
         self.logprobs = logprobs
         self._candidates = Candidates(n_vocab)
 
     @classmethod
     def from_params(
-        cls, params: SamplingParams, n_vocab: int, seed: int, texts: TokenTexts | None = None, n_prompt: int = 0,
+        cls, params: SamplingParams, n_vocab: int, seed: int, token_bytes: TokenBytes | None = None, n_prompt: int = 0,
         end_ids: frozenset[int] = frozenset(), constraints: ConstraintFactory | None = None,
-        known: bytes = b"", suppressed: tuple[int, ...] = (),
+        healed_prefix: bytes = b"", suppressed: tuple[int, ...] = (),
     ) -> SamplerChain:  # fmt: skip
-        """Make the chain of these parameters; sampling/order.py says what is in it.
+        """Make the chain for these parameters (see `order.samplers`).
 
         Parameters
         ----------
         params : SamplingParams
-            What is unset in them is as `params.sampling.DEFAULTS` says.
+            Unset parameters get the values of `params.sampling.DEFAULTS`.
         n_vocab, seed : int
             As for the class.
-        texts : TokenTexts, optional
-            What the tokens add to a text; `bad_words` and `dry_sequence_breakers` need it.
+        token_bytes : TokenBytes, optional
+            The bytes of each token; required by `bad_words`, `dry_sequence_breakers` and a few others.
         n_prompt : int
-            Tokens in the history before the first one that is sampled.
+            Number of tokens in the history before the first sampled one.
         end_ids : frozenset of int
-            Tokens that end the text.
+            Tokens that end a completion.
         constraints : ConstraintFactory, optional
-            Makes what keeps the text to a grammar.
-        known : bytes
-            What the text of the first token begins with (`token_healing`).
+            Required for structured output.
+        healed_prefix : bytes
+            What the first token must begin with (`token_healing`).
         suppressed : tuple of int
-            Tokens that the model's file says are never to be sampled.
+            Tokens that must never be sampled, according to the model file.
 
         Raises
         ------
-        ParameterError, GrammarError
-            As `order.samplers`.
+        ParameterError, GrammarError, OutOfTimeError
+            See `order.samplers`.
         """
-        setting = Setting(n_vocab, texts, n_prompt, end_ids, constraints, known, suppressed)
+        context = SamplerContext(n_vocab, token_bytes, n_prompt, end_ids, constraints, healed_prefix, suppressed)
         logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
-        chain = cls(samplers(resolved(params), setting), n_vocab, seed, logprobs)
-        chain.n_known = len(known)
+        chain = cls(samplers(resolved(params), context), n_vocab, seed, logprobs)
+        chain.n_known = len(healed_prefix)
         return chain
 
-    def another(self) -> SamplerChain:
-        """Return a chain of the same samplers for a text beside this one's; what learns begins anew."""
-        other = copy(self)  # with the same candidates, which hold nothing between two choices
-        other._begin()
+    def reset_copy(self) -> SamplerChain:
+        """Return a chain of the same samplers for another sequence; stateful samplers are reset."""
+        other = copy(self)  # shares the candidates, which hold no state between two tokens
+        other._reset()
         return other
 
     def fork(self) -> SamplerChain:
-        """Return a chain for a text that goes its own way from here; what learns must be `Branching`."""
+        """Return a chain in the same state, for a sequence that diverges here; needs `ForkableSampler`s."""
         other = copy(self)
-        other._follow(_made(s, s.fork) if isinstance(s, Branching) else s for s in self._live)
+        other._set_live(_copied(s, s.fork) if isinstance(s, ForkableSampler) else s for s in self._live)
         return other
 
-    def _begin(self) -> None:
-        """Take new ones of those samplers that follow one text."""
-        self._follow(_made(s, s.fresh) if isinstance(s, Learner) else s for s in self.samplers)
+    def _reset(self) -> None:
+        """Reset the stateful samplers."""
+        self._set_live(_copied(s, s.reset_copy) if isinstance(s, StatefulSampler) else s for s in self.samplers)
 
-    def _follow(self, live: Iterable[Sampler]) -> None:
+    def _set_live(self, live: Iterable[Sampler]) -> None:
         self._live = tuple(live)
-        self._learners = tuple(s for s in self._live if isinstance(s, Learner))  # a slow question
+        self._stateful = tuple(s for s in self._live if isinstance(s, StatefulSampler))  # cached: slow
         self._constraints = tuple(s for s in self._live if isinstance(s, Constraint))
 
     @property
     def is_over(self) -> bool:
-        """Whether the text so far is whole and its grammar lets nothing follow; GrammarError ends it otherwise."""
+        """Whether a constraint is complete and allows no further token; raises GrammarError if it was violated."""
         return any(constraint.is_over for constraint in self._constraints)
 
     def sample(self, logits: LogitRow | NDArray[np.float32], history: History, position: int, draw: int = 0) -> Sampled:
-        """Choose the token at `position`.
+        """Draw the token for `position`.
 
         Parameters
         ----------
         logits : LogitRow or float32 [n_vocab]
-            The model's logits; not changed.
+            The model's logits; not modified.
         history : sequence of int, or int32 [position]
-            The tokens before it, prompt included.
+            The tokens before this position, prompt included.
         position : int
-            Where the token will stand in the text.
+            Position of the token in the sequence.
         draw : int
-            Tells apart several draws at one position (answers side by side).
+            Draw number, which gives parallel samples of one prompt different random numbers.
 
         Raises
         ------
         RealizarError
-            If a logit is NaN or +inf, or all are -inf, or the samplers leave no candidate.
+            If a logit is NaN or +inf, all are -inf, or the samplers remove all candidates.
         RequestError
-            If a sampler of a user or of a plugin fails.
+            If a sampler of a user or a plugin fails.
         ParameterError
-            If there are not n_vocab logits, or the history holds what is no token.
+            If the number of logits is not n_vocab, or the history contains an invalid token id.
         """
         row = _row(logits)
         candidates = self._candidates
@@ -146,26 +148,26 @@ class SamplerChain:
         candidates.key(self.seed, position, draw)
         last = self._apply(history, position)
         if last is not None:
-            raise RealizarError(f"no token can be chosen: {shown(last)} leaves none of those before it")
+            raise RealizarError(f"no token can be chosen: {short_repr(last)} removes all remaining candidates")
         token_id = candidates.draw()
-        self.learn(token_id)
+        self.accept(token_id)
         if logprobs is None:
             return Sampled(token_id, None, [])
         normalizer, top = logprobs
         return Sampled(token_id, float(row.values[token_id]) - normalizer, top)
 
-    def learn(self, token_id: int) -> None:
-        """Let the samplers know which token was chosen, as `sample` does of itself."""
-        for learner in self._learners:
+    def accept(self, token_id: int) -> None:
+        """Update the stateful samplers with a token chosen outside `sample`, which does this itself."""
+        for sampler in self._stateful:
             try:
-                learner.learn(self._candidates, token_id)
+                sampler.accept(self._candidates, token_id)
             except RealizarError:
                 raise
             except Exception as error:
-                raise _failure(learner, error) from error
+                raise _failure(sampler, error) from error
 
     def _apply(self, history: History, position: int) -> Sampler | None:
-        """Let the samplers narrow the candidates; return the one that leaves none, if one does."""
+        """Apply the samplers; return the one that removed the last candidate, or None."""
         for sampler in self._live:
             try:
                 sampler.apply(self._candidates, history)
@@ -182,11 +184,10 @@ class SamplerChain:
     def rank(
         self, logits: LogitRow | NDArray[np.float32], history: History, position: int, n: int
     ) -> list[tuple[Sampled, float]]:
-        """Return the n best tokens for `position`, best first; fewer, or none, where samplers leave no more.
+        """Return at most n tokens for `position` with their scores, best first; fewer if samplers remove candidates.
 
-        Each with the logprob by which it is ranked: here the samplers change logprobs in place of logits, as those of
-        transformers do in beam search, and the sum of the probabilities may differ from 1 behind them. The other
-        parameters and the errors are as for `sample`; nothing is drawn.
+        A score is a logprob: here samplers change logprobs instead of logits, as in the beam search of transformers, so
+        afterwards the probabilities may not sum to 1. Other parameters and errors: see `sample`. Nothing is drawn.
         """
         row = _row(logits)
         candidates = self._candidates
@@ -195,15 +196,15 @@ class SamplerChain:
         candidates.key(self.seed, position, 0)
         if self._apply(history, position) is not None:
             return []
-        wanted = self.logprobs is not None
+        with_logprobs = self.logprobs is not None
         return [
-            (Sampled(token, float(row.values[token]) - normalizer if wanted else None, top), logprob)
+            (Sampled(token, float(row.values[token]) - normalizer if with_logprobs else None, top), logprob)
             for token, logprob in candidates.ranked(n)
             if logprob > -np.inf
         ]
 
     def _load_with_logprobs(self, row: LogitRow) -> tuple[float, list[tuple[int, float]]] | None:
-        """Load the candidates; return log(sum(exp(logits))) and the best tokens if logprobs are wanted."""
+        """Load the candidates; if logprobs are requested, return log(sum(exp(logits))) and the best tokens."""
         load(self._candidates, row)
         if self.logprobs is None:
             return None
@@ -218,11 +219,11 @@ def _row(logits: LogitRow | NDArray[np.float32]) -> LogitRow:
 
 
 def _failure(sampler: Sampler, error: Exception) -> RequestError:
-    return RequestError(f"samplers: {shown(sampler)} failed: {told(error)}")
+    return RequestError(f"samplers: {short_repr(sampler)} failed: {describe_exception(error)}")
 
 
-def _made(sampler: Sampler, make: Callable[[], Sampler]) -> Sampler:
-    """Return what a sampler makes for another text; RequestError if it fails."""
+def _copied(sampler: Sampler, make: Callable[[], Sampler]) -> Sampler:
+    """Call a method of a sampler that returns a copy; RequestError if it fails."""
     try:
         return make()
     except RealizarError:

@@ -1,4 +1,4 @@
-"""What a model's file says of sampling (general.sampling.*), and which of it a request gets."""
+"""Sampling defaults of a model file (general.sampling.*) and how a request uses them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 from realizar.params.resolved import ResolvedParams, resolved
 from realizar.params.sampling import DEFAULTS, SamplingParams
-from realizar.sampling.order import KINDS
+from realizar.sampling.order import SAMPLERS
 
-# Key of a file behind "general.sampling." -> field. The keys are llama.cpp's (src/llama-arch.cpp); its converters take
-# the values from generation_config.json.
+# Key after "general.sampling." -> field. The keys are llama.cpp's (src/llama-arch.cpp); its converters take the values
+# from generation_config.json.
 KEYS = {
     "temp": "temperature",
     "top_k": "top_k",
@@ -27,9 +27,9 @@ KEYS = {
     "mirostat_eta": "mirostat_eta",
 }
 SEQUENCE = "general.sampling.sequence"
-# Names in a sequence of samplers that are called otherwise here.
-_ALSO = {"temp": "temperature", "typ_p": "typical_p", "typ": "typical_p", "typical": "typical_p", "nucleus": "top_p"}
-# Field -> the sampler that it is for, where that has another name.
+# Names in the file's sampler order -> our names.
+_ALIASES = {"temp": "temperature", "typ_p": "typical_p", "typ": "typical_p", "typical": "typical_p", "nucleus": "top_p"}
+# Field -> the sampler that uses it, if that has another name.
 _SAMPLER = {
     "repetition_penalty": "penalties", "penalty_last_n": "penalties", "xtc_probability": "xtc", "xtc_threshold": "xtc",
     "mirostat_tau": "mirostat", "mirostat_eta": "mirostat",
@@ -37,9 +37,9 @@ _SAMPLER = {
 
 
 def of_file(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of SamplingParams' fields that a file has defaults for.
+    """Return the file's defaults for fields of SamplingParams.
 
-    A value that makes no sense is left out, and a UserWarning names its key.
+    An invalid value is ignored, and a UserWarning names its key.
     """
     found: dict[str, Any] = {}
     for end, field in KEYS.items():
@@ -49,9 +49,7 @@ def of_file(metadata: Mapping[str, Any]) -> dict[str, Any]:
         try:
             SamplingParams(**{field: value})
         except ParameterError as error:
-            warnings.warn(
-                f"the model file's {key} is ignored: {error}; {field}={DEFAULTS[field]} is taken", stacklevel=2
-            )
+            warnings.warn(f"the model file's {key} is ignored: {error}; using {field}={DEFAULTS[field]}", stacklevel=2)
         else:
             found[field] = value
     if (text := metadata.get(SEQUENCE)) is not None:
@@ -62,39 +60,40 @@ def of_file(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sequence(text: object) -> tuple[str, ...]:
-    """Return the samplers of a file's order, which names them between semicolons."""
+    """Return the sampler names in a file's order, which separates them by semicolons."""
     words = [word.strip().replace("-", "_") for word in text.split(";")] if isinstance(text, str) else []
-    names = [_ALSO.get(word, word) for word in words if word]
-    unknown = [name for name in names if name not in KINDS]
+    names = [_ALIASES.get(word, word) for word in words if word]
+    unknown = [name for name in names if name not in SAMPLERS]
     if unknown or not names:
-        warnings.warn(f"the model file's {SEQUENCE}={shown(text)}: {unknown or 'it'} is ignored", stacklevel=3)
-    order = tuple(dict.fromkeys(name for name in names if name in KINDS))
-    # In llama.cpp mirostat stands in no sequence and comes last, in place of a draw.
+        warnings.warn(f"the model file's {SEQUENCE}={short_repr(text)}: {unknown or 'it'} is ignored", stacklevel=3)
+    order = tuple(dict.fromkeys(name for name in names if name in SAMPLERS))
+    # llama.cpp does not list mirostat in the order: it always comes last, in place of the draw.
     return (*order, "mirostat") if order and "mirostat" not in order else order
 
 
 def resolve(params: SamplingParams, file: Mapping[str, Any]) -> ResolvedParams:
-    """Return params with a value for every field: their own, else the file's, else ours.
+    """Return params with a value for every field: the request's, else the file's, else ours.
 
-    The file's values count for samplers that are in the order; its order, where it has all that the params switch on.
+    The file's values apply only to samplers that are in the order. The file's order applies only if it contains all
+    samplers that the request switches on.
 
     Parameters
     ----------
     params : SamplingParams
     file : mapping
-        What `of_file` found.
+        The result of `of_file`.
 
     Raises
     ------
     ParameterError
-        If what is set and the file's values exclude each other.
+        If the request's values and the file's values exclude each other.
     """
     defaults = dict(file)
     order = params.samplers
     if order is None and "samplers" in defaults:
         own = resolved(params)
         order = defaults["samplers"]
-        if any(kind.is_on(own) and name not in order for name, kind in KINDS.items()):
+        if any(kind.is_on(own) and name not in order for name, kind in SAMPLERS.items()):
             order = None
             del defaults["samplers"]
     if order is not None:
@@ -102,4 +101,6 @@ def resolve(params: SamplingParams, file: Mapping[str, Any]) -> ResolvedParams:
     try:
         return resolved(params, defaults)
     except ParameterError as error:
-        raise ParameterError(f"{error}; unset params are as the model's file has them: {shown(defaults)}") from None
+        raise ParameterError(
+            f"{error}; the model file sets these defaults for unset params: {short_repr(defaults)}"
+        ) from None

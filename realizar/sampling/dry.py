@@ -1,4 +1,4 @@
-"""Dry: "don't repeat yourself", a penalty that grows with the length of the repetition that a token would lengthen."""
+"""Dry: "don't repeat yourself", a penalty that grows with the length of the repetition that a token would extend."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ Breakers = Mapping[int, Set[tuple[int, ...]]]
 
 @dataclass(frozen=True)
 class Dry:
-    """Subtracts `multiplier` * `base`**(n - `allowed`) from a token that n >= `allowed` repeated tokens would precede.
+    """Subtracts `multiplier` * `base`**(n - `allowed`) from the logit of a token that would extend a repetition.
 
-    n is the greatest number of tokens at the end of the text that stand somewhere before it in front of that token. A
-    sequence breaker (a line's end, a colon) ends what counts as repeated, and is itself never penalized where it is one
-    token. P-e-w's DRY (text-generation-webui #5677), with breakers as KoboldCpp and llama.cpp find them. A finite logit
-    stays finite.
+    n is the length of the longest suffix of the history that occurred earlier and was followed by that token; only
+    n >= `allowed` is penalized. The suffix does not extend over a sequence breaker (a newline, a colon), and a breaker
+    that is one token is never penalized. P-e-w's DRY (text-generation-webui #5677), with breakers found as in
+    KoboldCpp and llama.cpp. A finite logit stays finite.
 
     Parameters
     ----------
     multiplier, base : float
     allowed : int
-        At least 1.
+        Smallest length of a penalized repetition; at least 1.
     breakers : mapping of int to set of tuple of int
-        The token that a breaker begins in -> tokens that complete it; () where it is complete (`TokenTexts.breakers`).
+        First token of a breaker -> the token sequences that complete it; () if that token completes it. See
+        `TokenBytes.sequence_breakers`.
     n_vocab : int
-        Tokens there are.
+        Number of tokens of the model.
     """
 
     multiplier: float
@@ -54,19 +55,19 @@ class Dry:
         object.__setattr__(self, "_longest", longest)
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Lower the logits of what would repeat."""
+        """Lower the logits of tokens that would extend a repetition."""
         ids = np.ascontiguousarray(history, np.int32)
         token_filters.dry(candidates, ids, self._limit(ids), self.multiplier, self.base, self.allowed, self._exempt)
 
     def _limit(self, ids: NDArray[np.int32]) -> int:
-        """How many tokens stand behind the last breaker."""
+        """Return the number of tokens after the last breaker."""
         if not self.breakers or (len(ids) and not 0 <= ids.min() <= ids.max() < self.n_vocab):
-            return len(ids)  # the kernel says what is wrong with such a history
+            return len(ids)  # the kernel raises the error for such a history
         at: int
         for at in np.flatnonzero(self._begins[ids])[::-1].tolist():
-            behind = tuple(ids[at + 1 : at + 1 + self._longest].tolist())
+            following = tuple(ids[at + 1 : at + 1 + self._longest].tolist())
             rests = self.breakers[int(ids[at])]
-            found = [n for n in range(len(behind) + 1) if behind[:n] in rests]
+            found = [n for n in range(len(following) + 1) if following[:n] in rests]
             if found:
                 return len(ids) - at - 1 - found[-1]
         return len(ids)

@@ -1,4 +1,4 @@
-"""Log-probabilities of tokens, as the model's raw logits say them."""
+"""Log-probabilities of tokens, computed from the model's raw logits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from realizar.runtime.logit_rows import LogitRow
 
 
 class Sampled(NamedTuple):
-    """One token in its place, chosen or given.
+    """A token of a sequence with its logprobs.
 
-    `logprob` and the (id, logprob) of `top`, best first, are natural logarithms of probabilities that the model gave:
-    log-softmax of its raw logits, before any sampler (as vLLM reports them by default). None and [] if not asked for.
+    `logprob` and the (id, logprob) pairs of `top`, best first, are the log-softmax of the model's raw logits, before
+    any sampler (as vLLM reports them by default). None and [] if not requested.
     """
 
     token_id: int
@@ -36,13 +36,13 @@ def load(candidates: Candidates, row: LogitRow) -> None:
 
 
 def best(candidates: Candidates, n_top: int) -> tuple[float, list[tuple[int, float]]]:
-    """Return log(sum(exp(logits))) and the (id, logprob) of the n_top best, which are then the only candidates left."""
+    """Return log(sum(exp(logits))) and the (id, logprob) of the n_top best tokens; drops the other candidates."""
     normalizer = candidates.log_sum_exp()
     return normalizer, [(i, logit - normalizer) for i, logit in candidates.ranked(n_top)] if n_top else []
 
 
-def given(candidates: Candidates, row: LogitRow, token_id: int, n_top: int) -> Sampled:
-    """Return the logprob of a given token, and those of the n_top best tokens at its position."""
+def token_logprob(candidates: Candidates, row: LogitRow, token_id: int, n_top: int) -> Sampled:
+    """Return the logprob of a token, and those of the n_top best tokens at its position."""
     load(candidates, row)
     normalizer, top = best(candidates, n_top)
     return Sampled(token_id, float(row.values[token_id]) - normalizer, top)

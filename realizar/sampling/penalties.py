@@ -1,4 +1,4 @@
-"""Penalties: make tokens that were there before less probable (or more)."""
+"""Penalties: make tokens that occurred before less probable (or more)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from realizar.sampling.sampler import History
 
 @dataclass(frozen=True)
 class Penalties:
-    """Penalizes tokens by how often they are among the last `last_n` tokens (-1: all of them).
+    """Penalizes tokens by how often they occur in the last `last_n` tokens (-1: the whole history).
 
-    For a token that was there `count` > 0 times: a positive logit is divided by `repetition`, a negative one
-    multiplied (Keskar et al., "CTRL", 2019, with the sign repaired as everybody does); then `presence` and
+    For a token that occurs `count` > 0 times: a positive logit is divided by `repetition`, a negative one is multiplied
+    by it (Keskar et al., "CTRL", 2019, with the usual correction for negative logits); then `presence` and
     `count * frequency` are subtracted. A finite logit stays finite, and -inf stays -inf.
     """
 
@@ -26,7 +26,7 @@ class Penalties:
     last_n: int = 64
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Change the logits of the tokens seen."""
+        """Change the logits of tokens in the history."""
         if self.last_n:
             last = history if self.last_n < 0 else history[-self.last_n :]
             last = np.ascontiguousarray(last, np.int32)

@@ -1,4 +1,4 @@
-"""Sampler: what every link of a chain is."""
+"""Sampler, StatefulSampler, ForkableSampler: the interfaces of the samplers in a chain."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ History = Sequence[int] | NDArray[np.int32]
 
 
 class Sampler(Protocol):
-    """Narrows or changes the candidates of one token."""
+    """Removes candidates for the next token, or changes their logits."""
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Do so; at least one candidate must be left.
+        """Change the candidates; at least one must be left.
 
         Parameters
         ----------
         candidates : Candidates
-            Token ids and logits; the methods of this class are all that a sampler can do to them.
+            Token ids and logits. A sampler changes them only through the methods of this class.
         history : sequence of int
-            The tokens before this one, prompt included, oldest first.
+            The tokens before the next one, oldest first, prompt included.
         """
 
 
 @runtime_checkable
-class Learner(Sampler, Protocol):
-    """A sampler that goes by what was chosen before; each chain has one of its own."""
+class StatefulSampler(Sampler, Protocol):
+    """A sampler whose state depends on the tokens chosen before; each sequence has its own copy."""
 
-    def fresh(self) -> Learner:
-        """Return one of the same kind that has seen nothing."""
+    def reset_copy(self) -> StatefulSampler:
+        """Return a copy in the initial state, for another sequence."""
 
-    def learn(self, candidates: Candidates, token_id: int) -> None:
-        """Take note of a choice; `candidates.drawn_p` is the probability that it had."""
+    def accept(self, candidates: Candidates, token_id: int) -> None:
+        """Update the state with a chosen token; `candidates.drawn_p` is the probability with which it was drawn."""
 
 
 @runtime_checkable
-class Branching(Learner, Protocol):
-    """One that can follow several texts with the same beginning, as beam search needs it."""
+class ForkableSampler(StatefulSampler, Protocol):
+    """A stateful sampler that can follow several continuations of one sequence, as beam search requires."""
 
-    def fork(self) -> Branching:
-        """Return one that has seen what this one has; called where the next token is about to be learnt."""
+    def fork(self) -> ForkableSampler:
+        """Return a copy in the same state; called just before `accept`."""

@@ -1,4 +1,4 @@
-"""StopFilter: finds stop strings in a stream of text whatever its pieces, and holds back what may become one."""
+"""StopFilter: finds stop strings in streamed text, and holds back text that may become one."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterable
 
 
 class StopFilter:
-    """Passes text on until one of the stop strings is complete; that string and all behind it is dropped.
+    """Passes text on until a stop string is complete; drops that string and everything after it.
 
-    Which one is found does not depend on where the pieces end: it is the one that is complete first, and of several
-    that end together the longest.
+    The result does not depend on how the text is cut into pieces: the stop string that is complete first wins, and of
+    several with the same end the longest.
 
     Parameters
     ----------
     stops : iterable of str
-        Non-empty strings; none at all lets everything pass.
+        Non-empty strings; without any, all text passes.
 
     Attributes
     ----------
     hit : str | None
         The stop string that was found.
     rest : str
-        What stood behind it in the piece that completed it.
+        Text after it in the piece that completed it.
     """
 
     def __init__(self, stops: Iterable[str]):
@@ -32,7 +32,7 @@ class StopFilter:
         self.rest = ""
 
     def push(self, piece: str) -> tuple[str, str | None]:
-        """Take the next piece; return the text that is certain now, and the stop string once one is found."""
+        """Take the next piece; return the text that cannot become a stop string, and the stop string once found."""
         if self.hit is not None:
             return "", self.hit
         if not self._stops:
@@ -48,12 +48,12 @@ class StopFilter:
         return text[:certain], None
 
     def flush(self) -> str:
-        """End the stream; return what was held back and did not become a stop string."""
+        """End the stream; return the text that was held back."""
         held, self._held = self._held, ""
         return held
 
     def _beginning(self, text: str) -> int:
-        """How many of the last characters are the beginning of a stop string."""
+        """Return how many of the last characters are the beginning of a stop string."""
         longest = max(map(len, self._stops)) - 1
         for n in range(min(longest, len(text)), 0, -1):
             at = bisect_left(self._stops, text[-n:])

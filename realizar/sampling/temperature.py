@@ -1,4 +1,4 @@
-"""Temperature and its kin: how much chance there is in the choice."""
+"""Temperature and its variants: sharpen or flatten the distribution."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from realizar.sampling.sampler import History
 
 @dataclass(frozen=True)
 class Temperature:
-    """Divides the logits by `t` > 0: below 1 the probable become more probable.
+    """Divides the logits by `t` > 0: below 1, probable tokens become more probable.
 
-    The logits become (logit - best) / t, which softmax cannot tell from logit / t, and which no tiny t makes overflow.
+    The logits become (logit - best) / t: the softmax is the same as of logit / t, and a tiny t cannot overflow.
     """
 
     t: float
@@ -25,11 +25,11 @@ class Temperature:
 
 @dataclass(frozen=True)
 class DynamicTemperature:
-    """A temperature that grows with the entropy H, from max(0, `t` - `reach`) where one candidate is certain to
-    `t` + `reach` where all n are equal: t_min + (t_max - t_min) * (H / log n)**`exponent`.
+    """A temperature that grows with the entropy H: t_min + (t_max - t_min) * (H / log n)**`exponent`.
 
-    Zhu et al., "Hot or cold? Adaptive temperature sampling for code generation" (2023), in the form that KoboldCpp and
-    llama.cpp gave it ("entropy"). n counts the candidates with a finite logit.
+    t_min = max(0, `t` - `reach`) applies if one candidate is certain, t_max = `t` + `reach` if all n candidates are
+    equally probable; n counts the candidates with a finite logit. Zhu et al., "Hot or cold? Adaptive temperature
+    sampling for code generation" (2023), as implemented in KoboldCpp and llama.cpp ("entropy").
     """
 
     t: float
@@ -43,7 +43,7 @@ class DynamicTemperature:
 
 @dataclass(frozen=True)
 class Quadratic:
-    """Smoothing: the best candidates become more alike, and the others fall off faster.
+    """Quadratic smoothing: the best candidates become more alike, and the others less probable.
 
     With d = logit - best: best - `factor` * ((3 - `curve`) / 2 * d**2 - (`curve` - 1) / 2 * d**3). Kalomaze's quadratic
     and cubic sampling, as in text-generation-webui.
@@ -53,13 +53,13 @@ class Quadratic:
     curve: float = 1.0
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Bend all logits."""
+        """Change all logits."""
         distribution.quadratic(candidates, self.factor, self.curve)
 
 
 @dataclass(frozen=True)
 class Greedy:
-    """Keeps the best candidate alone; of equals the one with the lowest id."""
+    """Keeps only the best candidate; of equal logits, the one with the lowest id."""
 
     def apply(self, candidates: Candidates, history: History) -> None:
         """Drop the others."""

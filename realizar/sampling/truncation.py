@@ -1,7 +1,7 @@
-"""Truncation: leave improbable candidates out, by their rank, their probability, or the shape of the distribution.
+"""Truncation: drop improbable candidates, by rank, by probability, or by the shape of the distribution.
 
-p_i is the probability of candidate i among those that the samplers before have left, H = -sum(p_i log p_i) the entropy.
-The best candidate always stays; of equal logits the lower id is the better one.
+p_i is the probability of candidate i among the candidates left by earlier samplers; H = -sum(p_i log p_i) is the
+entropy. The best candidate is always kept; of equal logits, the lower id is the better one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TopK:
 
 @dataclass(frozen=True)
 class TopP:
-    """Keeps the smallest set of best candidates whose probabilities sum to at least `p`, and never less than one.
+    """Keeps the smallest set of best candidates whose probabilities sum to at least `p`, and at least one.
 
     Holtzman et al., "The curious case of neural text degeneration" (2020).
     """
@@ -57,10 +57,10 @@ class MinP:
 
 @dataclass(frozen=True)
 class TypicalP:
-    """Keeps the candidates that surprise as much as is to be expected: the smallest |-log(p_i) - H| first, until they
-    sum to at least `p`.
+    """Keeps the candidates whose surprise is nearest the entropy, until their probabilities sum to at least `p`.
 
-    Meister et al., "Locally typical sampling" (2022), equation 5. The best candidate may go here.
+    The candidates are ordered by |-log(p_i) - H|, smallest first; this one sampler may drop the best candidate. Meister
+    et al., "Locally typical sampling" (2022), equation 5.
     """
 
     p: float
@@ -72,12 +72,13 @@ class TypicalP:
 
 @dataclass(frozen=True)
 class TailFree:
-    """Cuts where the sorted probabilities have stopped to bend.
+    """Cuts off the tail where the curvature of the sorted probabilities is used up.
 
     With c_i = |p_i - 2 p_(i+1) + p_(i+2)|, it keeps the candidates before the first i > 0 for which
-    c_0 + ... + c_i > `z` * sum(c). All stay where there is none: where nothing bends, or there are three at most.
+    c_0 + ... + c_i > `z` * sum(c). It keeps all if there is no such i: if the curvature is 0, or for up to three
+    candidates.
 
-    Bricken, "Tail free sampling" (2019); which of the neighbours of the cut stay is as llama.cpp had it up to b3907.
+    Bricken, "Tail free sampling" (2019); the exact place of the cut is that of llama.cpp up to b3907.
     """
 
     z: float
@@ -103,10 +104,10 @@ class Epsilon:
 
 @dataclass(frozen=True)
 class Eta:
-    """Keeps the candidates with p_i >= min(`epsilon`, sqrt(`epsilon`) * exp(-H)): less is cut where much is possible.
+    """Keeps the candidates with p_i >= min(`epsilon`, sqrt(`epsilon`) * exp(-H)): cuts less if the entropy is high.
 
-    Hewitt, Manning and Liang, "Truncation sampling as language model desmoothing" (2022), section 4.2; the same epsilon
-    under the root, as in transformers.
+    Hewitt, Manning and Liang, "Truncation sampling as language model desmoothing" (2022), section 4.2; with the same
+    epsilon in both places, as in transformers.
     """
 
     epsilon: float
@@ -118,9 +119,9 @@ class Eta:
 
 @dataclass(frozen=True)
 class TopA:
-    """Keeps the candidates with p_i >= `a` * max(p)**2: the surer the best one, the more is cut.
+    """Keeps the candidates with p_i >= `a` * max(p)**2: cuts more if the best candidate is more probable.
 
-    As in KoboldAI, by BlinkDL's proposal in RWKV-LM (2021).
+    As in KoboldAI, after BlinkDL's proposal in RWKV-LM (2021).
     """
 
     a: float
@@ -132,9 +133,9 @@ class TopA:
 
 @dataclass(frozen=True)
 class TopNSigma:
-    """Keeps the candidates within `n` standard deviations of all finite logits from the greatest.
+    """Keeps the candidates whose logit is at most `n` standard deviations (of all finite logits) below the greatest.
 
-    Tang et al., "Top-n-sigma: not all logits are you need" (2024): no temperature before it changes what it keeps.
+    Tang et al., "Top-n-sigma: not all logits are you need" (2024). A temperature before it does not change its result.
     """
 
     n: float

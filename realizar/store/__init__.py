@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from realizar.errors import ModelNotFoundError, ParameterError, shown
+from realizar.errors import ModelNotFoundError, ParameterError, short_repr
 from realizar.store import hub
 from realizar.store.cache import cache_dir, has_size
 from realizar.store.models import DEFAULT_MODEL, MODELS, KnownModel
@@ -75,7 +75,7 @@ def resolve(name: str | os.PathLike[str]) -> Path:
         if name.startswith(hub.PREFIX):
             return hub.cached(name) or hub.fetch(name)
     if not isinstance(name, (str, os.PathLike)):
-        raise ParameterError(f"a model must be a name or a path, found {shown(name)}; known are {_names()}")
+        raise ParameterError(f"a model must be a name or a path, found {short_repr(name)}; known are {_names()}")
     try:
         path = Path(name).expanduser()
         if path.is_file():
@@ -83,7 +83,7 @@ def resolve(name: str | os.PathLike[str]) -> Path:
         found = "a folder" if path.is_dir() else "neither a file nor a known name"
     except (OSError, RuntimeError, ValueError) as error:  # name too long, no permission, unknown user in ~user
         found = f"an inaccessible path ({error})"
-    printable = str(name) if str(name).isprintable() else shown(str(name))
+    printable = str(name) if str(name).isprintable() else short_repr(str(name))
     raise ModelNotFoundError(f"{printable}: is {found}; use the path of a .gguf file or one of {_names()}")
 
 

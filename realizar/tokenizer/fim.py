@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 
 Order = Literal["psm", "spm"]
 """Prefix, suffix, middle; or suffix, prefix, middle."""
@@ -47,7 +47,9 @@ class Fim(NamedTuple):
         """
         order = self.order if order is None else order
         if not isinstance(order, str) or order not in get_args(Order):
-            raise ParameterError(f"order={shown(order)}: must be 'psm', 'spm' or None (inferred from the model file)")
+            raise ParameterError(
+                f"order={short_repr(order)}: must be 'psm', 'spm' or None (inferred from the model file)"
+            )
         if self.middle is None and order == "psm":
             raise ParameterError(
                 "order='psm': this model has no middle token and was trained with the suffix first; use 'spm'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 from realizar.tokenizer.pretokenize import PreTokenizer, Rows, pretokenizer
 from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary, texts
 
@@ -48,7 +48,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
         tokenizer = Tokenizer(models.BPE(vocabulary.ids, pairs, ignore_merges=row.ignore_merges))
         words = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in row.split]
     except Exception as error:  # `tokenizers` raises bare Exception
-        says = shown(str(error))
+        says = short_repr(str(error))
         raise TokenizerError(f"tokenizer.ggml.merges or the pre-tokenizer cannot be used: {says}") from error
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*words, byte_level])

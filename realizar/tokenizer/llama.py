@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 from realizar.tokenizer import sentencepiece_proto as proto
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, scores
@@ -32,7 +32,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
         ]
     except OverflowError as error:
         raise TokenizerError(
-            f"tokenizer.ggml.scores cannot be used as a SentencePiece model: {shown(str(error))}"
+            f"tokenizer.ggml.scores cannot be used as a SentencePiece model: {short_repr(str(error))}"
         ) from error
     has_bytes = types.count(TokenType.BYTE) == 256
     # TrainerSpec: model_type = 3, byte_fallback = 35, unk_id = 40

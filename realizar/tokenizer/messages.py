@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from realizar.errors import TemplateError, shown
+from realizar.errors import TemplateError, short_repr
 from realizar.forks import cached_property
 
 Message = Mapping[str, Any]
@@ -35,12 +35,12 @@ def checked(messages: Sequence[Message]) -> Messages:
             raise TemplateError(f'{where}: must be {{"role": ..., "content": ...}}, found {type(message).__name__}')
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or not role:
-            raise TemplateError(f'{where}: "role" must be a string such as "user", found {shown(role)}')
+            raise TemplateError(f'{where}: "role" must be a string such as "user", found {short_repr(role)}')
         if content is None and not message.get("tool_calls"):
-            raise TemplateError(f'{where}: has no "content" (role {shown(role)})')
+            raise TemplateError(f'{where}: has no "content" (role {short_repr(role)})')
         if not isinstance(content, (str, list, type(None))):
             raise TemplateError(
-                f'{where}: "content" must be a string or a list of parts (dicts), found {shown(content)}'
+                f'{where}: "content" must be a string or a list of parts (dicts), found {short_repr(content)}'
             )
         for part in content if isinstance(content, list) else ():
             _check_part(where, part)
@@ -53,15 +53,15 @@ def checked(messages: Sequence[Message]) -> Messages:
 def _check_part(where: str, part: Any) -> None:
     if not isinstance(part, Mapping):
         raise TemplateError(
-            f'{where}: "content" must be a string or a list of parts (dicts), found {shown(part)} in it'
+            f'{where}: "content" must be a string or a list of parts (dicts), found {short_repr(part)} in it'
         )
     if part.get("type") != "text":
         raise TemplateError(
-            f"{where}: a content part of type {shown(part.get('type'))}: only 'text' is supported; images, audio and "
-            "files are not supported yet"
+            f"{where}: a content part of type {short_repr(part.get('type'))}: only 'text' is supported; images, "
+            "audio and files are not supported yet"
         )
     if not isinstance(part.get("text"), str):
-        raise TemplateError(f"{where}: a content part of type 'text' must have a \"text\", found {shown(part)}")
+        raise TemplateError(f"{where}: a content part of type 'text' must have a \"text\", found {short_repr(part)}")
 
 
 def joined(content: str | list[Any]) -> str:

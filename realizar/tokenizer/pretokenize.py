@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 
 Rows = Mapping[str, Mapping[str, Any]]
 
@@ -56,8 +56,8 @@ def pretokenizer(name: str, extra: Rows) -> PreTokenizer:
     row = extra.get(name) or shipped().get(name)
     if row is None:
         raise TokenizerError(
-            f"tokenizer.ggml.pre: {shown(name)} is not one of the {len(shipped()) + len(extra)} known pre-tokenizers; "
-            "a plugin can add it with the hook realizar_pretokenizers"
+            f"tokenizer.ggml.pre: {short_repr(name)} is not one of the {len(shipped()) + len(extra)} known "
+            "pre-tokenizers; a plugin can add it with the hook realizar_pretokenizers"
         )
     flags = {flag: bool(row[flag]) for flag in ("byte_level", "ignore_merges", "add_bos") if flag in row}
     return PreTokenizer(split=tuple(row["split"]), **flags)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 
 UNIGRAM, BPE = 1, 2
 """TrainerSpec.ModelType."""
@@ -47,7 +47,7 @@ def processor(pieces: bytes, trainer: bytes, normalizer: bytes, key: str) -> Any
     try:
         made.LoadFromSerializedProto(pieces + field(2, trainer) + field(3, normalizer))
     except RuntimeError as error:
-        says = shown(str(error))
+        says = short_repr(str(error))
         raise TokenizerError(f"{key} cannot be used as a SentencePiece model: {says}") from error
     return made
 

@@ -32,16 +32,21 @@ class StreamDecoder:
         Whether this is the start of the text, where the space that `encode` adds is dropped.
     n_known : int
         Number of leading bytes of the first token to omit, because the caller already has them.
-    shown : frozenset of int
+    visible_ids : frozenset of int
         Special tokens to output like ordinary text.
     """
 
     def __init__(
-        self, tokens: Tokens, skip_special: bool, starts: bool, n_known: int = 0, shown: frozenset[int] = frozenset()
+        self,
+        tokens: Tokens,
+        skip_special: bool,
+        starts: bool,
+        n_known: int = 0,
+        visible_ids: frozenset[int] = frozenset(),
     ) -> None:
         self._tokens = tokens
         self._skip_special = skip_special
-        self._shown = shown
+        self._visible_ids = visible_ids
         self._starts = starts  # the next text starts with the space that `encode` added
         self._n_known = n_known
         self._utf8 = _UTF8("replace")
@@ -49,7 +54,7 @@ class StreamDecoder:
     def push(self, token: int) -> str:
         """Take one id and return the completed text, possibly empty; raises TokenizerError for an unknown id."""
         raw, self._n_known = self._tokens.token_bytes(token)[self._n_known :], 0
-        if token not in self._shown and self._tokens.is_special(token):
+        if token not in self._visible_ids and self._tokens.is_special(token):
             self._starts = self._tokens.space_prefix
             if self._skip_special and self._tokens.is_hidden(token):
                 return ""

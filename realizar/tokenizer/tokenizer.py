@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from realizar.errors import ParameterError, TokenizerError, shown
+from realizar.errors import ParameterError, TokenizerError, short_repr
 from realizar.forks import Lock
 from realizar.tokenizer import gpt2, llama, unigram, whitespace, wordpiece
 from realizar.tokenizer.chat import ChatTemplate
@@ -103,7 +103,7 @@ class Tokenizer:
         model = metadata.get("tokenizer.ggml.model")
         kind = KINDS.get(model) if isinstance(model, str) else None
         if kind is None:
-            raise TokenizerError(f"tokenizer.ggml.model: {shown(model)} is unknown; known are {', '.join(KINDS)}")
+            raise TokenizerError(f"tokenizer.ggml.model: {short_repr(model)} is unknown; known are {', '.join(KINDS)}")
         vocabulary = Vocabulary.from_gguf(metadata, kind.rules(metadata, pretokenizers))
         chat, tool_use = (metadata.get(f"tokenizer.chat_template{which}") for which in ("", ".tool_use"))
         return cls(
@@ -138,9 +138,18 @@ class Tokenizer:
             The text is not valid Unicode.
         """
         _check_text(text)
-        vocabulary = self._vocabulary
-        ids = self._parts(text, parse_special, " " if vocabulary.space_prefix else "")
-        return [*vocabulary.before, *ids, *vocabulary.after] if add_special else ids
+        ids = self._parts(text, parse_special, " " if self._vocabulary.space_prefix else "")
+        return [*self.ids_before, *ids, *self.ids_after] if add_special else ids
+
+    @property
+    def ids_before(self) -> Sequence[int]:
+        """Ids that begin a text, such as BOS, where the model was trained with them."""
+        return self._vocabulary.before
+
+    @property
+    def ids_after(self) -> Sequence[int]:
+        """Ids that end a text, such as EOS, where the model was trained with them."""
+        return self._vocabulary.after
 
     def _parts(self, text: str, parse_special: bool, space: str) -> list[int]:
         """Return the ids of special tokens and of the texts between them, each prefixed with `space`."""
@@ -172,7 +181,7 @@ class Tokenizer:
         before_gap = self.encode(prefix, add_special=False)
         # The suffix is not the start of a text, so it gets no leading space, as in transformers and mistral_common.
         after_gap = self._parts(suffix, parse_special=False, space="")
-        return [*self._vocabulary.before, *self.fim.prompt(before_gap, after_gap, order)]
+        return [*self.ids_before, *self.fim.prompt(before_gap, after_gap, order)]
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """Return the text of token ids; invalid UTF-8 becomes U+FFFD.
@@ -193,7 +202,7 @@ class Tokenizer:
         try:
             listed = list(ids)
         except TypeError:
-            raise TokenizerError(f"token ids: must be a list of integers, found {shown(ids)}") from None
+            raise TokenizerError(f"token ids: must be a list of integers, found {short_repr(ids)}") from None
         return "".join(map(decoder.push, listed)) + decoder.flush()
 
     def parts(self, text: str) -> Iterator[str | int]:
@@ -212,7 +221,7 @@ class Tokenizer:
 
     def stream(
         self, skip_special: bool = True, after: int | None = None, n_known: int = 0,
-        shown: frozenset[int] = frozenset(),
+        visible_ids: frozenset[int] = frozenset(),
     ) -> StreamDecoder:  # fmt: skip
         """Return an incremental decoder for streaming.
 
@@ -225,11 +234,11 @@ class Tokenizer:
             first word of a text; it is dropped at the start and kept elsewhere.
         n_known : int
             Number of leading bytes of the first token to omit, because the caller already has them.
-        shown : frozenset of int
+        visible_ids : frozenset of int
             Special tokens to output like ordinary text.
         """
         starts = self._vocabulary.space_prefix and not n_known and (after is None or self.is_special(after))
-        return StreamDecoder(self, skip_special, starts, n_known, shown)
+        return StreamDecoder(self, skip_special, starts, n_known, visible_ids)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes of a token in text; special tokens return their name, unused ones nothing.
@@ -264,7 +273,9 @@ class Tokenizer:
         try:
             index = operator.index(token)
         except TypeError:
-            raise TokenizerError(f"token id {shown(token)}: must be an integer, found {type(token).__name__}") from None
+            raise TokenizerError(
+                f"token id {short_repr(token)}: must be an integer, found {type(token).__name__}"
+            ) from None
         if not 0 <= index < self.n_vocab:
             raise TokenizerError(f"token id {index}: the vocabulary has ids 0 to {self.n_vocab - 1}")
         return self._vocabulary.types[index]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 from realizar.tokenizer import sentencepiece_proto as proto
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, TokenType, Vocabulary, flag, scores
@@ -40,7 +40,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     try:
         tokenizer = Tokenizer(models.Unigram(_pieces(metadata, vocabulary), unk_id=unknown, byte_fallback=False))
     except Exception as error:  # `tokenizers` raises bare Exception
-        says = shown(str(error))
+        says = short_repr(str(error))
         raise TokenizerError(f"tokenizer.ggml.tokens cannot be used as a unigram vocabulary: {says}") from error
     normalize = _normalizer(metadata)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from realizar.errors import GGUFError, ModelFileWarning, TokenizerError, shown
+from realizar.errors import GGUFError, ModelFileWarning, TokenizerError, short_repr
 from realizar.tokenizer import special_token_names
 
 Metadata = Mapping[str, Any]
@@ -111,7 +111,9 @@ class Vocabulary:
         # Empty texts may repeat: they mark unused ids.
         if len(ids) + max(0, tokens.count("") - 1) != len(tokens):
             twice = next(t for i, t in enumerate(tokens) if t and ids[t] != i)
-            raise TokenizerError(f"tokenizer.ggml.tokens: {shown(twice)} occurs more than once; the file is damaged")
+            raise TokenizerError(
+                f"tokenizer.ggml.tokens: {short_repr(twice)} occurs more than once; the file is damaged"
+            )
         types = _types(metadata, len(tokens))
         bos, eos = (
             token_id(metadata, name, len(tokens), default)
@@ -170,7 +172,7 @@ def flag(metadata: Metadata, key: str, default: bool) -> bool:
     """Return a bool from the metadata; raises TokenizerError if it has another type."""
     value = metadata.get(key, default)
     if not isinstance(value, bool):
-        raise TokenizerError(f"{key}: must be a bool, found {shown(value)}; the file is damaged")
+        raise TokenizerError(f"{key}: must be a bool, found {short_repr(value)}; the file is damaged")
     return value
 
 
@@ -183,7 +185,7 @@ def token_id(metadata: Metadata, name: str, n_vocab: int, default: int | None = 
     found = metadata.get(key)
     for value in (found, default):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise TokenizerError(f"{key}: must be an integer, found {shown(value)}; the file is damaged")
+            raise TokenizerError(f"{key}: must be an integer, found {short_repr(value)}; the file is damaged")
         if value is not None and 0 <= value < n_vocab:
             return value
         if value is not None and value is found:
@@ -199,7 +201,9 @@ def _unknown_id(metadata: Metadata, n_vocab: int) -> int | None:
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < n_vocab:
-        raise GGUFError(f"{key}: must be a token id, 0 to {n_vocab - 1}, found {shown(found)}; the file is damaged")
+        raise GGUFError(
+            f"{key}: must be a token id, 0 to {n_vocab - 1}, found {short_repr(found)}; the file is damaged"
+        )
     return found
 
 
@@ -291,10 +295,10 @@ def _listed(metadata: Metadata, key: str, n_vocab: int) -> tuple[int, ...]:
         return ()
     array = np.asarray(values)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
-        raise TokenizerError(f"{key}: must be a list of token ids, found {shown(values)}; the file is damaged")
+        raise TokenizerError(f"{key}: must be a list of token ids, found {short_repr(values)}; the file is damaged")
     is_token = (array >= 0) & (array < n_vocab)
     if not is_token.all():
-        outside = shown(array[~is_token].tolist())
+        outside = short_repr(array[~is_token].tolist())
         says = f"{key}: there are no tokens {outside}, ids are 0 to {n_vocab - 1}; they are ignored"
         warnings.warn(says, ModelFileWarning, stacklevel=2)
     ids: list[int] = np.unique(array[is_token]).astype(int).tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary, flag, texts
 
@@ -35,7 +35,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
         ids = {**vocabulary.ids, " ": absent}
         tokenizer = Tokenizer(models.BPE(ids, merges, unk_token=" ", byte_fallback=True))
     except Exception as error:  # `tokenizers` raises bare Exception
-        raise TokenizerError(f"tokenizer.ggml.merges cannot be used: {shown(str(error))}") from error
+        raise TokenizerError(f"tokenizer.ggml.merges cannot be used: {short_repr(str(error))}") from error
     if flag(metadata, "tokenizer.ggml.normalizer.lowercase", False):
         tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")

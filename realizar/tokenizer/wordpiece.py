@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realizar.errors import TokenizerError, shown
+from realizar.errors import TokenizerError, short_repr
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import HIDDEN, Metadata, Rules, Vocabulary, flag
 
@@ -44,7 +44,7 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     try:
         tokenizer = Tokenizer(models.WordPiece(pieces, unk_token=spelled[unknown]))
     except Exception as error:  # `tokenizers` raises bare Exception
-        says = shown(str(error))
+        says = short_repr(str(error))
         raise TokenizerError(f"tokenizer.ggml.tokens cannot be used as a WordPiece vocabulary: {says}") from error
     tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=strip_accents, lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

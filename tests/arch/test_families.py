@@ -15,6 +15,32 @@ NEMOTRON_H = {**MAMBA2, "ssm.group_count": 2, "block_count": 4, "attention.head_
 
 # Test name -> architecture, keys in addition to those of `tiny_metadata`.
 FAMILIES = {
+    "ernie4_5": ("ernie4_5", {}),
+    "ernie4_5-moe": (
+        "ernie4_5-moe",
+        {**EXPERTS, "block_count": 4, "leading_dense_block_count": 1, "interleave_moe_layer_step": 2,
+         "expert_shared_count": 1},
+    ),
+    "minimax-m2": ("minimax-m2", {**EXPERTS, "rope.dimension_count": 16}),
+    "exaone": ("exaone", {}),
+    "exaone4": ("exaone4", {}),
+    "exaone4 with windows": ("exaone4", {"attention.sliding_window": 16, "attention.sliding_window_pattern": 2}),
+    "exaone-moe": (
+        "exaone-moe",
+        {**EXPERTS, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2,
+         "leading_dense_block_count": 1, "expert_shared_count": 1},
+    ),
+    "command-r": ("command-r", {"logit_scale": 0.25}),
+    "cohere2": (
+        "cohere2",
+        {"logit_scale": 0.25, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2},
+    ),
+    "cohere2moe": (
+        "cohere2moe",
+        {**EXPERTS, "logit_scale": 0.25, "attention.sliding_window": 16, "block_count": 3, "expert_shared_count": 1,
+         "leading_dense_block_count": 1, "attention.layer_norm_rms_epsilon": None},
+    ),
+    "cohere2moe with RMS norms": ("cohere2moe", {**EXPERTS, "attention.sliding_window": 16}),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),

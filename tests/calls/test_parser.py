@@ -11,7 +11,7 @@ from realizar.calls import ToolCall, ToolCallFormat, ToolCallParser
 from tests.calls import templates
 
 FORMS = {
-    name: ToolCallFormat.learn(templates.chat(getattr(templates, name)), ["<|im_end|>"])
+    name: ToolCallFormat.from_template(templates.chat(getattr(templates, name)), ["<|im_end|>"])
     for name in ("HERMES", "LLAMA", "MISTRAL", "MISTRAL_SMALL", "DEEPSEEK", "NUMBERED")
 }
 NAMES = ["f", "f_2", "a.b/c:d"]

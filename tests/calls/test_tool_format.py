@@ -12,8 +12,8 @@ from tests.calls import templates
 ENDS = ["<|im_end|>"]
 
 
-def learned(template):
-    return ToolCallFormat.learn(templates.chat(template), ENDS)
+def format_of(template):
+    return ToolCallFormat.from_template(templates.chat(template), ENDS)
 
 
 def texts(fmt):
@@ -21,7 +21,7 @@ def texts(fmt):
 
 
 def test_json_in_tags():
-    fmt = learned(templates.HERMES)
+    fmt = format_of(templates.HERMES)
     assert texts(fmt) == [
         '<tool_call>\n{"name": "', '", "arguments": ', '}\n</tool_call>\n<tool_call>\n{"name": "', "}\n</tool_call>"
     ]  # fmt: skip
@@ -30,7 +30,7 @@ def test_json_in_tags():
 
 
 def test_bare_json_is_a_single_call_at_the_start_of_a_completion():
-    fmt = learned(templates.LLAMA)
+    fmt = format_of(templates.LLAMA)
     assert (fmt.opening, fmt.middle, fmt.between, fmt.closing) == (
         '{"name": "',
         '", "parameters": ',
@@ -41,24 +41,24 @@ def test_bare_json_is_a_single_call_at_the_start_of_a_completion():
 
 
 def test_list_of_calls_with_ids():
-    assert texts(learned(templates.MISTRAL)) == [
+    assert texts(format_of(templates.MISTRAL)) == [
         '[TOOL_CALLS][{"name": "', '", "arguments": ', ', "id": "$"}, {"name": "', ', "id": "$"}]'
     ]  # fmt: skip
 
 
 def test_names_and_ids_outside_json():
-    fmt = learned(templates.MISTRAL_SMALL)
+    fmt = format_of(templates.MISTRAL_SMALL)
     assert texts(fmt) == ["[TOOL_CALLS]", "[CALL_ID]#[ARGS]", "[TOOL_CALLS]", ""]
     assert fmt.marker == "[TOOL_CALLS]"
 
 
 def test_template_that_expects_arguments_as_text():
-    fmt = learned(templates.DEEPSEEK)
+    fmt = format_of(templates.DEEPSEEK)
     assert texts(fmt) == ["<calls><call>", "<args>", "</call><call>", "</call></calls>"]
 
 
 def test_template_that_expects_an_empty_string_as_content():
-    fmt = learned(templates.HERMES.replace("m.content if m.content", "m.content"))
+    fmt = format_of(templates.HERMES.replace("m.content if m.content", "m.content"))
     assert fmt.start.startswith("<tool_call>")
 
 
@@ -87,7 +87,7 @@ def test_empty_reasoning_is_not_part_of_the_format():
     thinking = templates.HERMES.replace(
         "{{ '\\n<tool_call>", "{{ '<|START_THINKING|><|END_THINKING|>' if loop.first }}{{ '\\n<tool_call>"
     )
-    fmt, without = learned(thinking), learned(templates.HERMES)
+    fmt, without = format_of(thinking), format_of(templates.HERMES)
     assert (fmt.start, fmt.between, fmt.marker) == (
         without.start,
         without.between,
@@ -101,21 +101,21 @@ def test_marker_must_not_occur_in_answers_without_calls():
         "{{ m.content }}<|im_end|>", "{{ m.content }}<|close|>text<|im_end|>"
     )
     with pytest.raises(TemplateError, match="not supported"):
-        learned(closing)
+        format_of(closing)
 
 
 def test_separators_of_the_arguments():
     compact = templates.HERMES.replace("arguments | tojson", "arguments | tojson(separators=(',', ':'))")
-    assert learned(compact).separators == (":", ",")
+    assert format_of(compact).separators == (":", ",")
 
 
 def test_numbered_calls_allow_only_one_call():
-    fmt = learned(templates.NUMBERED)
+    fmt = format_of(templates.NUMBERED)
     assert (fmt.middle, fmt.between) == (":0<args>", None)
 
 
 def test_reasoning_is_not_part_of_the_format():
-    assert learned(templates.THINKING) == learned(templates.HERMES)
+    assert format_of(templates.THINKING) == format_of(templates.HERMES)
 
 
 def test_parsing_is_linear_in_the_length_of_the_rendered_text():
@@ -132,7 +132,7 @@ def test_parsing_is_linear_in_the_length_of_the_rendered_text():
         sys.setprofile(called)
         try:
             with pytest.raises(TemplateError):
-                learned(repeated)
+                format_of(repeated)
         finally:
             sys.setprofile(None)
         return count
@@ -153,4 +153,4 @@ def test_parsing_is_linear_in_the_length_of_the_rendered_text():
 )
 def test_unsupported_templates(template, problem):
     with pytest.raises(TemplateError, match=problem):
-        learned(template)
+        format_of(template)

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from realizar import LLM
-from realizar.params import Activations
+from realizar.params import Activations, BackendName
 from tests.parity.cases import FIXTURES
 
 QWEN = str(FIXTURES / "qwen2/model-q4_k_m.gguf")
@@ -110,6 +110,15 @@ def test_activations(realizar):
     status, _, err = realizar("bench", QWEN, "--activations", "int3")
     assert status != 0
     assert all(name in err for name in get_args(Activations))
+
+
+def test_backend(realizar):
+    status, out, err = realizar("bench", QWEN, "-p", "8", "-n", "2", "--backend", "numpy", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["config"]["backend"] == "numpy"
+    status, _, err = realizar("bench", QWEN, "--backend", "gpu")
+    assert status != 0
+    assert all(name in err for name in get_args(BackendName))
 
 
 def test_unknown_model(realizar):

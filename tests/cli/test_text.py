@@ -50,7 +50,7 @@ def test_all_options_are_passed_on(fake_llm, realizar):
     words = (
         "--max-tokens 5 --temperature 0.5 --top-k 3 --top-p 0.5 --min-p 0.25 --repetition-penalty 1.5"
         " --presence-penalty 0.5 --frequency-penalty 0.25 --seed 7 --stop END --stop FIN"
-        " --threads 3 --n-ctx 99 --kv-type int8/f16 --activations f32 --load read"
+        " --threads 3 --n-ctx 99 --kv-type int8/f16 --activations f32 --load read --backend numpy"
     )
     assert realizar("run", "x", *words.split())[0] == 0
     llm = fake_llm.made[0]
@@ -59,8 +59,9 @@ def test_all_options_are_passed_on(fake_llm, realizar):
     assert (params.repetition_penalty, params.presence_penalty, params.frequency_penalty) == (1.5, 0.5, 0.25)
     assert (params.seed, params.stop) == (7, ("END", "FIN"))
     engine = llm.engine_params
-    assert {name: engine[name] for name in ("n_threads", "n_ctx", "kv_type", "activations", "load")} == {
+    assert {name: engine[name] for name in ("n_threads", "n_ctx", "kv_type", "activations", "load", "backend")} == {
         "n_threads": 3, "n_ctx": 99, "kv_type": ("int8", "f16"), "activations": "f32", "load": "read",
+        "backend": "numpy",
     }  # fmt: skip
 
 

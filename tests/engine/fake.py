@@ -9,7 +9,7 @@ from types import MappingProxyType, SimpleNamespace
 import numpy as np
 
 from realizar.backends.cpu.backend import CPUBackend
-from realizar.engine.kv_cache import KVCache
+from realizar.engine.cache.kv_cache import KVCache
 from realizar.params import EngineParams
 from realizar.runtime.batch import BLOCK, Batch
 
@@ -194,7 +194,7 @@ class FakeTokenizer:
 
     n_vocab = N_VOCAB
     bos_id, eos_id, eot_id, eog_ids = 1, EOG, EOG, frozenset([EOG])
-    suppressed_ids = ()
+    suppressed_ids = ids_before = ids_after = ()
     chat_template = None
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
@@ -209,7 +209,9 @@ class FakeTokenizer:
     def token_bytes(self, token: int) -> bytes:
         return chr(96 + token).encode()
 
-    def stream(self, after: int | None = None, n_known: int = 0, shown: frozenset[int] = frozenset()) -> FakeStream:
+    def stream(
+        self, after: int | None = None, n_known: int = 0, visible_ids: frozenset[int] = frozenset()
+    ) -> FakeStream:
         return FakeStream()
 
 
@@ -231,7 +233,7 @@ class FakeModel:
         self.file = SimpleNamespace(metadata={})
         self.closed = False
 
-    def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None) -> FakePlan:
+    def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None, passes=()) -> FakePlan:
         assert (program, outputs) in (("decode", None), (None, None))
         return self._plan
 
@@ -278,4 +280,5 @@ def check_cache(cache: KVCache, sequences) -> None:
     n_slots = cache.max_seqs if cache.states else 0
     assert sorted(slots + cache._free_slots) == list(range(n_slots))
     kept = [*cache.snapshots._free, *cache.snapshots._slot_of.values()]
-    assert sorted(kept) == list(range(n_slots, len(cache.storage.states[0].data) if cache.states else 0))
+    states = cache.storage.states  # none once the backend is closed
+    assert sorted(kept) == list(range(n_slots, len(states[0].data) if states else n_slots + len(kept)))

@@ -10,7 +10,7 @@ from realizar import LLM
 from realizar.engine.engine import Engine
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import EngineParams, SamplingParams
-from realizar.sampling import AdaptiveP, BeamRules, BeamSearch, Sampled
+from realizar.sampling import AdaptiveP, BeamParams, BeamSearch, Sampled
 from tests.engine.fake import FULL, N_VOCAB, PLANS, check_cache, expected
 from tests.engine.test_engine import PROMPT, engine_of, finish, greedy
 
@@ -62,7 +62,7 @@ def test_as_transformers(llm, case):
 def alone(plan, prompt, params, end_ids=()):
     """What the scoring finds where each text is computed anew: no cache, no forks."""
     search = BeamSearch(
-        BeamRules(
+        BeamParams(
             params.n_beams, params.n_beam_groups, params.diversity_penalty, params.length_penalty,
             params.early_stopping, params.max_tokens,
         )
@@ -202,10 +202,10 @@ def test_rules_that_leave_nothing_end_it_with_an_error():
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"temperature": 0.7}, "n_beams=3, temperature=0.7: beam search draws nothing"),
+        ({"temperature": 0.7}, "n_beams=3, temperature=0.7: beam search does not draw"),
         ({"top_p": 0.9}, "top_p=0.9"),
         ({"mirostat": 2}, "mirostat=2"),
-        ({"samplers": [AdaptiveP(0.3)]}, "learns from what is drawn"),
+        ({"samplers": [AdaptiveP(0.3)]}, "depends on the tokens drawn"),
         ({"n": 4}, "n=4: must be at most n_beams=3"),
         ({"best_of": 3}, "best_of=3: must be None with n_beams=3"),
         ({"n_beam_groups": 2}, "n_beam_groups=2: must be a divisor of n_beams=3"),
@@ -222,7 +222,7 @@ def test_what_makes_no_sense(params, says):
 
 
 def test_beams_cannot_be_streamed(llm):
-    with pytest.raises(ParameterError, match="3 texts cannot be streamed as one"):
+    with pytest.raises(ParameterError, match="3 completions cannot be one stream"):
         llm.stream([1], beams())
 
 

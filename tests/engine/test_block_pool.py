@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realizar.engine.block_pool import BlockPool, chain_hash, chain_root
+from realizar.engine.cache.block_pool import BlockPool, chain_hash, chain_root
 from realizar.errors import RealizarError
 
 

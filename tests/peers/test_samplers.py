@@ -21,7 +21,7 @@ from realizar.sampling import (
     Penalties,
     Sampler,
     Temperature,
-    TokenTexts,
+    TokenBytes,
     TopK,
     TopNSigma,
     TopP,
@@ -65,7 +65,7 @@ PAIRS: dict[str, tuple[Sampler, Peer]] = {
 
 
 def theirs(sampler: Any, x: Logits, history: list[int]) -> dict[int, float]:
-    """Token to probability, after llama.cpp's sampler has seen the history."""
+    """Return token -> probability of llama.cpp's sampler, which has accepted the history."""
     data = (lib.llama_token_data * len(x))(*((i, float(logit), 0.0) for i, logit in enumerate(x)))
     candidates = lib.llama_token_data_array(data, len(x), -1, False)
     for token in history:
@@ -96,7 +96,7 @@ def test_samplers_equal_llama_cpp(name: str, seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Iterator[tuple[Any, Tokenizer]]:
-    """A vocabulary in llama.cpp and here."""
+    """A vocabulary, loaded by llama.cpp and by realizar."""
     path = VECTORS / "ggml-vocab-gpt-2.gguf"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
@@ -112,8 +112,8 @@ def vocabulary() -> Iterator[tuple[Any, Tokenizer]]:
 def test_dry(vocabulary: tuple[Any, Tokenizer], breakers: tuple[str, ...]) -> None:
     vocab, tokenizer = vocabulary
     x = np.random.default_rng(0).standard_normal(tokenizer.n_vocab).astype(np.float32)
-    texts = TokenTexts(tokenizer, tokenizer.n_vocab)
-    ours = Dry(0.9, 1.6, 2, texts.breakers(breakers), tokenizer.n_vocab)
+    token_bytes = TokenBytes(tokenizer, tokenizer.n_vocab)
+    ours = Dry(0.9, 1.6, 2, token_bytes.sequence_breakers(breakers), tokenizer.n_vocab)
     words = (ctypes.c_char_p * len(breakers))(*(word.encode() for word in breakers))
     for text in (
         "one two three four, one two three four: one two three",
@@ -137,5 +137,5 @@ def test_infill(vocabulary: tuple[Any, Tokenizer], seed: int) -> None:
     peer = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
     lib.llama_sampler_chain_add(peer, lib.llama_sampler_init_top_k(40))
     lib.llama_sampler_chain_add(peer, lib.llama_sampler_init_infill(vocab))
-    texts = TokenTexts(tokenizer, tokenizer.n_vocab)
-    check((TopK(40), Infill(texts, tokenizer.eog_ids)), peer, x, [])
+    token_bytes = TokenBytes(tokenizer, tokenizer.n_vocab)
+    check((TopK(40), Infill(token_bytes, tokenizer.eog_ids)), peer, x, [])

@@ -1,4 +1,4 @@
-"""What each sampler means, in a few lines of float64 numpy; ids and logits of what is left, best first."""
+"""The definition of each sampler in a few lines of float64 numpy; kept ids and logits, best first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Logits = NDArray[np.float32]
 
 
 def apply(x: Logits, *samplers: Sampler, history: list[int] | None = None) -> Candidates:
-    """The candidates that these leave, checked to leave the caller's logits alone."""
+    """Apply samplers and return the candidates; checks that the caller's logits do not change."""
     before = x.copy()
     x.flags.writeable = False
     candidates = Candidates(len(x))
@@ -27,7 +27,7 @@ def apply(x: Logits, *samplers: Sampler, history: list[int] | None = None) -> Ca
 
 
 def order(x: Logits) -> NDArray[np.intp]:
-    """Ids, greater logits first, of equals the lower id."""
+    """Return the ids by descending logit; of equal logits, the lower id first."""
     return np.lexsort((np.arange(len(x)), -x))
 
 
@@ -55,7 +55,7 @@ def top_n_sigma_cut(x: Logits, n: float) -> float:
 
 
 def cut_at(x: Logits, p: float) -> float:
-    """The logit that belongs to a probability, or the best one if that is less."""
+    """Return the logit of a probability, but at most the best logit."""
     y = x.astype(np.float64)
     with np.errstate(divide="ignore"):
         log_z = y.max() + np.log(np.exp(y - y.max()).sum())
@@ -63,7 +63,7 @@ def cut_at(x: Logits, p: float) -> float:
 
 
 def typical(x: Logits, p: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far each candidate's surprise is from the entropy; the mass of those nearer or as near with a lower id."""
+    """Return the distance of each candidate's surprise from the entropy, and the mass of the candidates before it."""
     q = probabilities(x)
     with np.errstate(divide="ignore"):
         distance = np.abs(-np.log(q) - entropy(x))
@@ -74,7 +74,7 @@ def typical(x: Logits, p: float) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def tail_free(x: Logits, z: float) -> int:
-    """How many of the best are left."""
+    """Return the number of kept candidates."""
     p = np.sort(probabilities(x))[::-1]
     bends = np.abs(np.diff(p, 2))
     beyond = np.flatnonzero(np.cumsum(bends) > z * bends.sum())
@@ -121,7 +121,7 @@ def dry(
 
 
 def infill(x: Logits, pieces: list[bytes], ends: set[int], end_id: int) -> list[int]:
-    """Which tokens are left, best first."""
+    """Return the kept tokens, best first."""
     ids = [int(i) for i in order(x)]
     p = probabilities(x).astype(np.float64)
     of_ends = sum(p[i] for i in ids if i in ends)

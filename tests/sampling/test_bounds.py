@@ -1,4 +1,4 @@
-"""What a request can make long has a limit, or work that is linear and counted."""
+"""Long lists in a request have a limit or take linear work, which is counted."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from realizar.sampling import (
     LogitBias,
     SamplerChain,
     StopFilter,
-    TokenTexts,
+    TokenBytes,
 )
-from realizar.sampling import texts as texts_module
+from realizar.sampling import token_bytes as token_bytes_module
 from realizar.tokenizer import Tokenizer
 from tests.limits.scripts import run
 from tests.sampling.definitions import apply
-from tests.sampling.vocabulary import N_VOCAB, PIECES, Letters, texts
+from tests.sampling.vocabulary import N_VOCAB, PIECES, Letters, token_bytes
 
 
 class Counted(bytes):
-    """A piece that counts how often a part of it is looked up."""
+    """A piece that counts its slices."""
 
     n_slices = 0
 
@@ -39,16 +39,16 @@ class Counted(bytes):
 
 
 def words_of(n: int) -> tuple[str, ...]:
-    """Return so many words, all of the same lengths."""
+    """Return n words with a fixed distribution of lengths."""
     return tuple(f"a{i:06d}"[: 3 + i % 5] + f"{i:06d}" for i in range(n))
 
 
-def test_bad_words_are_looked_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Row 25: 100,000 took over a minute. The tokens are gone through once, whatever the number of words."""
-    monkeypatch.setattr(texts_module, "FEW", 0)
+def test_the_search_for_bad_words_does_not_depend_on_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100,000 words took over a minute. The tokens are searched once, regardless of the number of words."""
+    monkeypatch.setattr(token_bytes_module, "MAX_SINGLE_SEARCHES", 0)
     counts = []
     for n in (10, 1000, 100_000):
-        vocabulary = texts()
+        vocabulary = token_bytes()
         monkeypatch.setitem(vocabulary.__dict__, "pieces", [Counted(piece * 5) for piece in PIECES])
         Counted.n_slices = 0
         BadWords(words_of(n), vocabulary)
@@ -56,8 +56,8 @@ def test_bad_words_are_looked_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert 0 < counts[0] == counts[1] == counts[2]
 
 
-def test_what_completes_bad_words_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    vocabulary = texts()
+def test_completions_of_bad_words_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = token_bytes()
     words = tuple({"abc" + "abc"[i % 3] * (i // 3 + 1) for i in range(3000)} | {"bb" + "c" * i for i in range(1, 900)})
     sampler = BadWords(words[:2000], vocabulary)
     asked: list[bytes] = []
@@ -74,19 +74,21 @@ def test_what_completes_bad_words_is_looked_up_once(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("few", [0, 16])
-def test_many_bad_words_are_banned_like_each_of_them(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts_module, "FEW", few)
+def test_many_bad_words_ban_the_same_as_each_of_them(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_bytes_module, "MAX_SINGLE_SEARCHES", few)
     words = ("ab", "bca", "é", "cc", "aab", "b\n", "cabb", "ba", "cab\n", "bbb", "éa", "aé", "abab", "cbc", "\n\n",
              "acb", "caa", "bcb", "abcabc")  # fmt: skip
     for history in ([], [1], [1, 1], [6, 3], [7], [12], [4, 4], [3, 2, 8]):
-        found = apply(np.zeros(N_VOCAB, np.float32), BadWords(words, texts()), history=history)
-        each = [apply(np.zeros(N_VOCAB, np.float32), BadWords((word,), texts()), history=history) for word in words]
+        found = apply(np.zeros(N_VOCAB, np.float32), BadWords(words, token_bytes()), history=history)
+        each = [
+            apply(np.zeros(N_VOCAB, np.float32), BadWords((word,), token_bytes()), history=history) for word in words
+        ]
         np.testing.assert_array_equal(found.logits, np.min([one.logits for one in each], axis=0))
 
 
 def test_a_hundred_thousand_bad_words_in_a_chain() -> None:
     params = SamplingParams(bad_words=(*words_of(100_000), "ab"), temperature=0.0)
-    chain = SamplerChain.from_params(params, N_VOCAB, 0, texts())
+    chain = SamplerChain.from_params(params, N_VOCAB, 0, token_bytes())
     x = np.zeros(N_VOCAB, np.float32)
     x[[4, 2, 1]] = 3, 2, 1
     assert [chain.sample(x, history, len(history)).token_id for history in ([], [1], [2])] == [2, 1, 2]
@@ -104,13 +106,13 @@ print(np.flatnonzero(candidates.logits).tolist())
 """
 
 
-def test_repeated_runs_are_not_each_compared_with_every_other(tmp_path: Path) -> None:
-    """Of one token again and again; it would not end, as there are 2^46 pairs of tokens in the runs."""
+def test_no_repeat_ngram_takes_linear_time(tmp_path: Path) -> None:
+    """The history repeats one token; comparing all pairs of n-grams (2^46 pairs of tokens) would not end."""
     assert run(tmp_path, REPEATED, Path()) == [0]
 
 
 class Counting(Letters):
-    """Counts what is spelled."""
+    """Counts calls of encode."""
 
     n_encoded = 0
 
@@ -119,12 +121,12 @@ class Counting(Letters):
         return super().encode(text, add_special)
 
 
-def test_sequence_breakers_look_through_no_vocabulary_for_each_character(monkeypatch: pytest.MonkeyPatch) -> None:
-    vocabulary = TokenTexts(cast(Tokenizer, Counting()), N_VOCAB)
+def test_sequence_breakers_encode_each_rest_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = TokenBytes(cast(Tokenizer, Counting()), N_VOCAB)
     word = "abc" * 21
-    found = vocabulary.breakers((word,))
+    found = vocabulary.sequence_breakers((word,))
     assert Counting.n_encoded == len(word) - 1
-    # By the definition: a token that ends with the beginning of the word, and the rest as the tokenizer spells it.
+    # By definition: a token that ends with the beginning of the word, and the tokenizer's encoding of the rest.
     expected: dict[int, set[tuple[int, ...]]] = {}
     for i in range(1, len(word)):
         rest = tuple(Letters().encode(word[i:]))
@@ -134,8 +136,8 @@ def test_sequence_breakers_look_through_no_vocabulary_for_each_character(monkeyp
     assert found == expected
 
 
-def test_a_breaker_that_never_ends_is_not_compared_with_the_whole_text() -> None:
-    """Only as many tokens behind its beginning are looked at as its rest has."""
+def test_an_incomplete_breaker_is_not_compared_with_the_whole_history() -> None:
+    """After the first token of a breaker, only as many tokens are compared as the rest has."""
     taken: list[int] = []
 
     class Ids(np.ndarray):
@@ -150,7 +152,7 @@ def test_a_breaker_that_never_ends_is_not_compared_with_the_whole_text() -> None
     assert sum(n for n in taken if n > 1) <= 3 * 3000
 
 
-def test_stop_strings_are_not_gone_through_for_what_may_begin_one() -> None:
+def test_a_possible_start_of_a_stop_string_is_found_by_bisection() -> None:
     class Stop(str):
         n_asked = 0
         __slots__ = ()
@@ -168,7 +170,7 @@ def test_stop_strings_are_not_gone_through_for_what_may_begin_one() -> None:
 @pytest.mark.parametrize(
     ("sampler", "kernel"), [(LogitBias(((1, 1.0), (3, -2.0))), "bias"), (AllowedTokens((3, 1, 3)), "keep")]
 )
-def test_tokens_of_a_request_are_made_an_array_once(sampler, kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_ids_of_a_request_are_converted_once(sampler, kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
     inner = getattr(token_filters, kernel)
     monkeypatch.setattr(

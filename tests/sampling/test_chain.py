@@ -1,4 +1,4 @@
-"""SamplerChain: what it is made of, what a seed promises, logprobs, and logits from which nothing can be chosen."""
+"""SamplerChain: its samplers, reproducibility by seed, logprobs, and invalid logits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from realizar.arch import registry
 from realizar.errors import ParameterError, RealizarError
 from realizar.params import SamplingParams, resolved
-from realizar.sampling import Greedy, MinP, Penalties, SamplerChain, Setting, Temperature, TopK, TopP
+from realizar.sampling import Greedy, MinP, Penalties, SamplerChain, SamplerContext, Temperature, TopK, TopP
 
 N_VOCAB = 1000
 RNG = np.random.default_rng(0)
@@ -16,7 +16,7 @@ ROWS = (RNG.standard_normal((50, N_VOCAB)) * 2).astype(np.float32)
 PARAMS = SamplingParams(temperature=0.9, top_k=50, top_p=0.95, repetition_penalty=1.1)
 
 
-def test_order_and_what_is_left_out() -> None:
+def test_the_default_order_without_neutral_samplers() -> None:
     params = SamplingParams(0.5, 40, 0.9, 0.05, 1.1, 0.2, 0.3, 32)
     assert SamplerChain.from_params(params, 10, 0).samplers == (
         Penalties(1.1, 0.2, 0.3, 32),
@@ -30,7 +30,7 @@ def test_order_and_what_is_left_out() -> None:
     assert SamplerChain.from_params(greedy, 10, 0).samplers == (Penalties(1.0, 1.0, 0.0), Greedy())
 
 
-def test_the_order_is_the_users() -> None:
+def test_a_custom_order() -> None:
     params = SamplingParams(temperature=0.5, top_k=40, min_p=0.1, samplers=["temperature", "min_p", "top_k", "top_p"])
     assert SamplerChain.from_params(params, 10, 0).samplers == (Temperature(0.5), MinP(0.1), TopK(40))
     params = SamplingParams(
@@ -42,8 +42,8 @@ def test_the_order_is_the_users() -> None:
 def test_a_plugins_sampler_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def make(params: SamplingParams, setting: Setting) -> TopK:
-        seen.append((params, setting.n_vocab))
+    def make(params: SamplingParams, context: SamplerContext) -> TopK:
+        seen.append((params, context.n_vocab))
         return TopK(3)
 
     monkeypatch.setattr(registry, "default", lambda: registry.Registry(samplers={"three": make}))
@@ -52,14 +52,14 @@ def test_a_plugins_sampler_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [(resolved(params), 10)]
 
 
-def test_names_that_make_no_chain() -> None:
+def test_unknown_and_missing_names() -> None:
     with pytest.raises(ParameterError, match=r"samplers: 'top_x' is unknown; known are penalties, .*temperature"):
         SamplerChain.from_params(SamplingParams(samplers=["top_x"]), 10, 0)
-    with pytest.raises(ParameterError, match=r"samplers: 'top_k' is not among them, but top_k=40; name it"):
+    with pytest.raises(ParameterError, match=r"samplers: 'top_k' is not in the list, but top_k=40; add it"):
         SamplerChain.from_params(SamplingParams(top_k=40, samplers=["top_p"]), 10, 0)
 
 
-def test_a_seed_gives_the_same_tokens_in_any_order_beside_anything() -> None:
+def test_draws_depend_on_seed_and_position_alone() -> None:
     chain = SamplerChain.from_params(PARAMS, N_VOCAB, seed=42)
     in_order = [chain.sample(row, range(i), i).token_id for i, row in enumerate(ROWS)]
     chain = SamplerChain.from_params(PARAMS, N_VOCAB, seed=42)
@@ -106,14 +106,14 @@ def test_logprobs_are_those_of_the_raw_logits(n: int, temperature: float) -> Non
 @pytest.mark.parametrize(
     ("bad", "found"), [(np.nan, "logit 3 is nan"), (np.inf, "logit 3 is inf"), (None, "all logits are -inf")]
 )
-def test_logits_that_choose_nothing(bad: float | None, found: str, temperature: float) -> None:
+def test_invalid_logits_are_errors(bad: float | None, found: str, temperature: float) -> None:
     x = np.full(N_VOCAB, -np.inf, np.float32)
     if bad is not None:
         x[[3, 999]] = bad
     chain = SamplerChain.from_params(SamplingParams(temperature=temperature), N_VOCAB, 0)
     with pytest.raises(RealizarError, match=found):
         chain.sample(x, [], 0)
-    assert chain.sample(ROWS[0], [], 0).token_id >= 0  # and the chain is as good as before
+    assert chain.sample(ROWS[0], [], 0).token_id >= 0  # the chain still works
 
 
 def test_wrong_arguments() -> None:

@@ -1,4 +1,4 @@
-"""What choosing tokens may cost, counted: one look at a step's logits for all sequences, then a few blocks of them."""
+"""The cost of sampling, counted: one scan of a step's logits for all sequences, then a few blocks of them."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def chosen(params, summaries, row):
 
 @pytest.mark.parametrize("name", [*ONE, *MOST])
 def test_few_blocks_of_the_logits_are_read(name):
-    """All other blocks are NaN, and nobody notices: all but the chosen token's, or all but those of the hot tokens."""
+    """All other blocks may be NaN: those without the chosen token, or those without a probable token."""
     rng = np.random.default_rng(0)
     logits = (rng.standard_normal((1, N_VOCAB)) / 2 - 8).astype(np.float32)
     hot = rng.integers(0, N_VOCAB, N_HOT)
@@ -46,7 +46,7 @@ class Counter:
 
 
 def test_calls_of_a_step(monkeypatch):
-    """However many sequences there are, their logits are looked at once; each has its chain called once a token."""
+    """Each step scans the logits of all sequences once, and calls each chain once."""
     n, n_tokens = 5, 8
     params = SamplingParams(max_tokens=n_tokens, ignore_eos=True, seed=1)
     with LLM(FIXTURES / "llama/model-q4_1.gguf", n_ctx=64, n_seqs=n, n_threads=1) as llm:

@@ -1,4 +1,4 @@
-"""What a model's file says of sampling: read, put where requests leave something unset, and nowhere else."""
+"""Sampling defaults of a model file apply where a request leaves a parameter unset."""
 
 import warnings
 
@@ -35,7 +35,7 @@ def test_every_key_of_llama_cpp_is_read():
     assert of_file({"general.sampling.other": 3}) == {}
 
 
-def test_a_sequence_names_samplers_as_llama_cpp_does():
+def test_the_order_of_a_file_uses_the_names_of_llama_cpp():
     found = of_file({"general.sampling.sequence": "penalties;dry;top-k;typ_p;nucleus;min_p;xtc;temp;"})
     order = ("penalties", "dry", "top_k", "typical_p", "top_p", "min_p", "xtc", "temperature", "mirostat")
     assert found == {"samplers": order}
@@ -54,15 +54,15 @@ def test_a_sequence_names_samplers_as_llama_cpp_does():
         ("mirostat_tau", float("inf")), ("mirostat_eta", [0.1]), ("xtc_threshold", True),
     ],
 )  # fmt: skip
-def test_values_out_of_range_are_told_by_key_and_left_out(key, value):
+def test_invalid_values_are_ignored_with_a_warning(key, value):
     field = KEYS[key]
     with pytest.warns(
-        UserWarning, match=rf"general\.sampling\.{key} is ignored: {field}=.*; {field}={DEFAULTS[field]} is"
+        UserWarning, match=rf"general\.sampling\.{key} is ignored: {field}=.*; using {field}={DEFAULTS[field]}"
     ):
         assert of_file({"general.sampling.typical_p": 0.5, f"general.sampling.{key}": value}) == {}
 
 
-def test_unset_fields_take_the_files_value_then_ours_and_explicit_ones_win():
+def test_precedence_is_request_then_file_then_default():
     found = resolve(SamplingParams(top_p=0.5, min_p=0.1), FILE)
     assert isinstance(found, ResolvedParams)
     assert (found.temperature, found.top_k, found.top_p, found.min_p) == (0.6, 20, 0.5, 0.1)
@@ -77,12 +77,12 @@ def test_the_chain_of_a_request():
     penalties = Penalties(1.05, 0.0, 0.0, 64)
     assert chain(SamplingParams(), FILE) == (penalties, TopK(20), TopP(0.95), Temperature(0.6))
     assert chain(SamplingParams(), {}) == ()
-    # Of an order that the request has, the file's values have the samplers that are in it.
+    # If the request sets the order, the file's values apply to the samplers in it.
     assert chain(SamplingParams(samplers=["temperature", "top_k"]), FILE) == (Temperature(0.6), TopK(20))
     assert chain(SamplingParams(samplers=[]), FILE) == ()
 
 
-def test_the_files_order_holds_as_long_as_it_has_all_that_is_asked_for():
+def test_the_files_order_applies_only_if_it_has_all_requested_samplers():
     file = FILE | {"samplers": ("temperature", "top_k", "mirostat")}
     assert chain(SamplingParams(), file) == (Temperature(0.6), TopK(20))
     assert chain(SamplingParams(top_k=3), file) == (Temperature(0.6), TopK(3))
@@ -90,15 +90,15 @@ def test_the_files_order_holds_as_long_as_it_has_all_that_is_asked_for():
     assert chain(SamplingParams(min_p=0.1), file) == (penalties, TopK(20), TopP(0.95), MinP(0.1), Temperature(0.6))
 
 
-def test_what_the_file_and_the_request_exclude_is_told():
+def test_a_conflict_between_request_and_file_names_both():
     with pytest.raises(
-        ParameterError, match=r"^n=2: must be 1 at temperature 0.*the model's file has them.*temperature"
+        ParameterError, match=r"^n=2: must be 1 at temperature 0.*the model file sets these defaults.*temperature"
     ):
         resolve(SamplingParams(n=2), {"temperature": 0.0})
     assert resolve(SamplingParams(n=2, temperature=0.5), {"temperature": 0.0}).n == 2
 
 
-def test_an_engine_resolves_once_for_all_but_beams():
+def test_the_engine_applies_the_defaults_except_to_beam_search():
     model = FakeModel()
     model.file.metadata = METADATA
     engine = Engine(model, EngineParams(n_threads=2, n_ctx=64))

@@ -1,4 +1,4 @@
-"""Samplers that look at the whole distribution against their numpy definitions."""
+"""Samplers that use the whole distribution against their numpy definitions."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_tail_free(x: Logits, z: float) -> None:
 
 
 @given(logits, st.floats(0, 0.99), st.sampled_from([TailFree, TypicalP, TopP]))
-def test_of_some_candidates_as_of_a_vocabulary_of_them(x: Logits, value: float, kind: type[Sampler]) -> None:
-    best = np.sort(order(x)[:9])  # of equals the lower id goes first, here and there
+def test_after_top_k_as_with_a_smaller_vocabulary(x: Logits, value: float, kind: type[Sampler]) -> None:
+    best = np.sort(order(x)[:9])  # ties: the lower id first in both
     found = apply(x, TopK(9), kind(value))  # type: ignore[call-arg]
     alone = apply(x[best], kind(value))  # type: ignore[call-arg]
     assert found.n == alone.n
@@ -99,9 +99,9 @@ def test_quadratic(x: Logits, factor: float, curve: float) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_large_vocabulary(seed: int) -> None:
-    """Many blocks; a head to be found without sorting the rest."""
+    """Many blocks: the kept candidates are found without sorting the others."""
     x = (np.random.default_rng(seed).standard_normal(50_000) * 3).astype(np.float32)
-    for z in (0.5, 0.95, 0.999, 1 - 1e-7):  # float32 weights against float64: a place more or less
+    for z in (0.5, 0.95, 0.999, 1 - 1e-7):  # float32 weights against float64: ranks may differ by one
         assert abs(apply(x, TailFree(z)).n - definitions.tail_free(x, z)) <= 1
     for p in (0.2, 0.9):
         test_typical.hypothesis.inner_test(x, p)  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ def test_large_vocabulary(seed: int) -> None:
     "sampler",
     [TypicalP(1.5), TailFree(-1.0), Epsilon(float("nan")), Eta(2.0), TopA(-1.0), TopNSigma(-1.0), Quadratic(-1.0)],
 )
-def test_what_makes_no_sense_is_refused(sampler: Sampler) -> None:
+def test_invalid_parameters_are_errors(sampler: Sampler) -> None:
     candidates = Candidates(4)
     candidates.load(np.zeros(4, np.float32))
     with pytest.raises(ValueError, match="must be"):

@@ -1,4 +1,4 @@
-"""XTC, mirostat and adaptive-p against their definitions, and what they learn along a text."""
+"""XTC, mirostat and adaptive-p against their definitions, and their state over a sequence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_xtc(x: Logits, threshold: float) -> None:
 
 
 @given(logits)
-def test_xtc_that_does_nothing(x: Logits) -> None:
+def test_xtc_with_a_high_threshold_does_nothing(x: Logits) -> None:
     assert apply(x, Xtc(0.0, 0.1)).n == apply(x, Xtc(1.0, 0.51)).n == len(x)
 
 
@@ -64,14 +64,14 @@ def test_mirostat_1_ranks_by_zipfs_exponent(seed: int, n: int, mu: float, scale:
 
 
 @given(logits, st.floats(0, 20))
-def test_mirostat_1_keeps_the_best_of_anything(x: Logits, mu: float) -> None:
+def test_mirostat_1_always_keeps_the_best(x: Logits, mu: float) -> None:
     kept = apply(x, Mirostat(mu))
     assert set(kept.token_ids) == set(order(x)[: kept.n])
 
 
 @pytest.mark.parametrize("kind", [Mirostat, MirostatV2])
-def test_mirostat_holds_the_surprise(kind: type[MirostatV2]) -> None:
-    """The mean over a long text is the target, and mu follows the rule step by step."""
+def test_mirostat_keeps_the_surprise_near_the_target(kind: type[MirostatV2]) -> None:
+    """The mean over a long sequence is the target, and mu is updated by the rule in each step."""
     x = -1.1 * np.log(np.arange(1, 2001, dtype=np.float32))
     params = SamplingParams(mirostat=1 if kind is Mirostat else 2, mirostat_tau=3.0, seed=1)
     chain, mu, surprises = SamplerChain.from_params(params, 2000, 1), 6.0, []
@@ -84,7 +84,7 @@ def test_mirostat_holds_the_surprise(kind: type[MirostatV2]) -> None:
     assert np.mean(surprises[100:]) == pytest.approx(3.0, abs=0.1)
 
 
-def test_what_was_learned_belongs_to_one_chain() -> None:
+def test_state_belongs_to_one_chain() -> None:
     sampler = MirostatV2(3.0)
     x = np.random.default_rng(0).standard_normal(50).astype(np.float32)
     chains = [SamplerChain([sampler], 50, 7) for _ in range(2)]
@@ -95,13 +95,13 @@ def test_what_was_learned_belongs_to_one_chain() -> None:
 
 @given(logits, st.floats(0, 1))
 def test_adaptive(x: Logits, target: float) -> None:
-    found = apply(x, AdaptiveP(target).fresh())
+    found = apply(x, AdaptiveP(target).reset_copy())
     d = np.abs(probabilities(x) - target) / 0.3
     expected = np.where(x > -np.inf, 5 - 10 * d**2 / (1 + d), -np.inf)
     np.testing.assert_allclose(found.logits, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_adaptive_learns() -> None:
+def test_adaptive_updates_its_state() -> None:
     x = np.log(np.array([0.5, 0.3, 0.1, 0.05, 0.05], np.float32))
     sampler = AdaptiveP(0.2, 0.5)
     candidates = Candidates(5)
@@ -111,7 +111,7 @@ def test_adaptive_learns() -> None:
         sampler.apply(candidates, [])
         d = np.abs(np.exp(x) - np.clip(0.4 - total / weight, 0, 1)) / 0.3
         np.testing.assert_allclose(candidates.logits, 5 - 10 * d**2 / (1 + d), rtol=1e-4, atol=1e-4)
-        sampler.learn(candidates, token)
+        sampler.accept(candidates, token)
         total, weight = math.exp(x[token]) + 0.5 * total, 1 + 0.5 * weight
     params = SamplingParams(samplers=["min_p", AdaptiveP(0.3)], min_p=0.02)
     assert SamplerChain.from_params(params, 5, 0).samplers == (MinP(0.02), AdaptiveP(0.3))

@@ -1,4 +1,4 @@
-"""The draw: the generator's published bits, and frequencies against exact probabilities."""
+"""The random draw: the generator's published test vectors, and frequencies against exact probabilities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realizar.params import SamplingParams
 from realizar.sampling import SamplerChain
 from tests.sampling import definitions
 from tests.sampling.definitions import cut_at, entropy, probabilities
-from tests.sampling.vocabulary import texts
+from tests.sampling.vocabulary import token_bytes
 
 # kat_vectors of the Random123 library, release 1.14.0, rows "philox4x32 10": counter, key, result.
 KNOWN_ANSWERS = [
@@ -42,7 +42,7 @@ def test_uniform_is_made_of_philox_words() -> None:
 
 
 def chi_square_bound(df: int) -> float:
-    """What chi-square of `df` degrees of freedom exceeds with p = 1e-6 (Wilson and Hilferty's approximation, 1931)."""
+    """Return the value that chi-square with `df` degrees of freedom exceeds with p = 1e-6 (Wilson, Hilferty 1931)."""
     z = 4.753
     return df * (1 - 2 / (9 * df) + z * math.sqrt(2 / (9 * df))) ** 3
 
@@ -52,7 +52,7 @@ def best(x: np.ndarray, n: int) -> np.ndarray:
 
 
 HISTORY = [3, 1, 2, 3, 1, 2, 3]
-# Params, the size of the vocabulary, and by definition the tokens left and their logits.
+# Params, the size of the vocabulary, and by definition the kept tokens and their logits.
 CASES: dict[str, tuple[SamplingParams, int, Callable[[np.ndarray], tuple[Any, Any]]]] = {
     "plain": (SamplingParams(), 5, lambda x: (..., x)),
     "blocks": (SamplingParams(), 300, lambda x: (..., x)),  # several blocks, the last one short
@@ -110,10 +110,10 @@ def nucleus(x: np.ndarray, p: float) -> np.ndarray:
 
 @pytest.mark.parametrize("name", CASES)
 def test_frequencies(name: str) -> None:
-    """Of 20,000 draws, against the exact probabilities."""
+    """Frequencies of 20,000 draws against the exact probabilities."""
     params, n_vocab, definition = CASES[name]
     x = (np.random.default_rng(n_vocab).standard_normal(n_vocab) * 0.7).astype(np.float32)
-    chain = SamplerChain.from_params(params, n_vocab, 1234, texts(), len(HISTORY), frozenset((5, 9)))
+    chain = SamplerChain.from_params(params, n_vocab, 1234, token_bytes(), len(HISTORY), frozenset((5, 9)))
     drawn = [chain.sample(x, HISTORY, position).token_id for position in range(N_DRAWS)]
     kept, y = definition(x)
     expected = np.zeros(n_vocab)
@@ -126,14 +126,14 @@ def test_frequencies(name: str) -> None:
 
 
 def pooled(counts: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rarest together, so that five are expected of each kind: else chi-square says little."""
+    """Merge rare tokens so that at least five of each kind are expected, as chi-square requires."""
     if (expected >= 5).all():
         return counts, expected
     rare = expected < max(5, np.sort(expected)[np.cumsum(np.sort(expected)) >= 5][0] * (1 + 1e-9))
     return tuple(np.append(v[~rare], v[rare].sum()) for v in (counts, expected))  # type: ignore[return-value]
 
 
-def test_xtc_is_drawn_apart_from_the_token() -> None:
+def test_xtc_uses_another_random_number_than_the_token() -> None:
     x = np.log(np.array([0.4, 0.3, 0.2, 0.06, 0.04], np.float32))
     chain = SamplerChain.from_params(SamplingParams(xtc_probability=0.5, xtc_threshold=0.15), 5, 3)
     counts = np.bincount([chain.sample(x, [], i).token_id for i in range(N_DRAWS)], minlength=5)
@@ -142,7 +142,7 @@ def test_xtc_is_drawn_apart_from_the_token() -> None:
 
 
 def test_draw_numbers_are_independent() -> None:
-    """Side by side at one position: as spread as along the text."""
+    """Draws at one position are as independent as draws along a sequence."""
     x = np.zeros(16, np.float32)
     chain = SamplerChain.from_params(SamplingParams(), 16, seed=5)
     counts = np.bincount([chain.sample(x, [], 7, draw).token_id for draw in range(N_DRAWS)], minlength=16)

@@ -1,4 +1,4 @@
-"""LogitRows: summaries computed by all threads give the same bits as those that a chain computes itself."""
+"""LogitRows: summaries computed by all threads have the same bits as those computed by a sampler chain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scan(n_threads: int = 2) -> partial[np.ndarray]:
 
 @pytest.fixture
 def values() -> np.ndarray:
-    """Rows with room behind each, so many that the threads share them out."""
+    """Padded rows, enough of them for several threads."""
     x = 3 * np.random.default_rng(0).standard_normal((5, N_VOCAB + 61), np.float32)
     x[1, 200:400] = -np.inf
     return x[:, :N_VOCAB]
@@ -84,14 +84,14 @@ def test_a_backend_without_a_scan_has_no_summaries(values: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_bad_logits_are_seen(values: np.ndarray, bad: float) -> None:
+def test_invalid_logits_are_found(values: np.ndarray, bad: float) -> None:
     values[3, N_VOCAB - 1] = bad
     candidates = Candidates(N_VOCAB)
     loaded = [candidates.load(row.values, row.summaries) for row in LogitRows(values, scan())]
     assert loaded == [True, True, True, False, True]
 
 
-def test_other_shapes_are_refused(values: np.ndarray) -> None:
+def test_wrong_shapes_are_errors(values: np.ndarray) -> None:
     pool, found = Pool(1), logit_scan.summaries(Pool(1), values)
     assert logit_scan.summaries(pool, values[:0]).shape == (0, 2, found.shape[2])
     for wrong in (np.zeros((1, 2 * N_VOCAB), np.float32)[:, ::2], np.zeros((1, 0), np.float32)):

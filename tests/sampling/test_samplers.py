@@ -42,14 +42,14 @@ def test_top_p(x: Logits, p: float) -> None:
     mass = np.cumsum(probabilities(x)[best])
     assert set(candidates.token_ids) == set(best[:n])
     assert mass[n - 1] >= p - 1e-5  # enough ...
-    assert n == 1 or mass[n - 2] < p + 1e-5  # ... and without the last one not, but for float32
+    assert n == 1 or mass[n - 2] < p + 1e-5  # ... and not without the last one, up to rounding
 
 
 @given(logits, st.floats(0, 1))
 def test_min_p(x: Logits, p: float) -> None:
     kept = set(apply(x, MinP(p)).token_ids)
     with np.errstate(divide="ignore", invalid="ignore"):
-        above = x.astype(np.float64) - float(x.max()) - np.log(p)  # the rule by logarithms, as the docstring says
+        above = x.astype(np.float64) - float(x.max()) - np.log(p)  # the condition in logarithms
     margin = 1e-4 + 1e-6 * abs(float(x.max()))
     assert set(np.flatnonzero((above > margin) | (x == x.max()))) <= kept <= set(np.flatnonzero(~(above < -margin)))
 
@@ -69,13 +69,13 @@ def test_penalties(x: Logits, data: st.DataObject, rep: float, presence: float, 
     expected = penalized(x, seen, *(float(np.float32(v)) for v in (rep, presence, freq)))
     candidates = apply(x, sampler, history=history)
     np.testing.assert_allclose(candidates.logits, expected, rtol=1e-5, atol=1e-5)
-    after_top_k = apply(x, TopK(5), sampler, history=history)  # the same on candidates that are not all the vocabulary
+    after_top_k = apply(x, TopK(5), sampler, history=history)  # the same if candidates are missing
     np.testing.assert_array_equal(after_top_k.logits, candidates.logits[after_top_k.token_ids])
 
 
 @given(logits, st.permutations(LINKS))
 def test_any_order_composes(x: Logits, samplers: list[Sampler]) -> None:
-    """Each sampler sees just what the one before it left: the same as loading that into candidates of its own."""
+    """Each sampler sees only the candidates that the one before it kept."""
     history = list(range(0, len(x), 3))
     chained = apply(x, *samplers, history=history)
     for sampler in samplers:
@@ -102,7 +102,7 @@ def test_log_sum_exp(x: Logits) -> None:
 
 
 def test_large_vocabulary() -> None:
-    """Many blocks, few of which hold what is kept; and a k larger than the number of blocks."""
+    """Many blocks, few of which have kept candidates; and a k larger than the number of blocks."""
     x = (np.random.default_rng(1).standard_normal(151_936) * 3).astype(np.float32)
     for k in (1, 40, 2000, 50_000):
         assert set(apply(x, TopK(k)).token_ids) == set(order(x)[:k])
@@ -112,7 +112,7 @@ def test_large_vocabulary() -> None:
 
 
 @pytest.mark.parametrize("sampler", [TopK(0), TopP(1.5), TopP(float("nan")), MinP(-0.1), Temperature(0.0)])
-def test_what_makes_no_sense_is_refused(sampler: Sampler) -> None:
+def test_invalid_parameters_are_errors(sampler: Sampler) -> None:
     candidates = Candidates(4)
     candidates.load(np.zeros(4, np.float32))
     with pytest.raises(ValueError, match="must be"):

@@ -1,4 +1,4 @@
-"""StopFilter against str.find on the whole text, for any pieces."""
+"""StopFilter against str.find on the whole text, for arbitrary pieces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ stop_strings = st.lists(st.text("ab\n", min_size=1, max_size=5), max_size=4)
 
 
 def definition(text: str, stops: list[str]) -> tuple[str, str | None]:
-    """The stop string that is complete first, of several the longest, cuts the text where it begins."""
+    """By definition: cut at the stop string that is complete first; of several, the longest."""
     found = [(text.find(stop) + len(stop), -len(stop), stop) for stop in stops if stop in text]
     if not found:
         return text, None
@@ -42,7 +42,7 @@ def test_any_pieces(pieces: list[str], stops: list[str]) -> None:
 
 
 @given(st.lists(few_letters, max_size=10), stop_strings)
-def test_nothing_is_held_longer_than_it_may_become_a_stop_string(pieces: list[str], stops: list[str]) -> None:
+def test_text_is_held_back_only_while_it_may_become_a_stop_string(pieces: list[str], stops: list[str]) -> None:
     stream, seen, emitted = StopFilter(stops), "", ""
     for piece in pieces:
         emit, hit = stream.push(piece)

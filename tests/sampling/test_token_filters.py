@@ -1,4 +1,4 @@
-"""Rules and penalties for repetition against their definitions: bias, allowed and bad words, n-grams, DRY."""
+"""Token filters and DRY against their definitions: bias, allowed tokens, bad words, n-grams."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from realizar.sampling import (
 )
 from tests.sampling import definitions
 from tests.sampling.definitions import Logits, apply, logits
-from tests.sampling.vocabulary import N_VOCAB, PIECES, texts
+from tests.sampling.vocabulary import N_VOCAB, PIECES, token_bytes
 
-TEXTS = texts()
+TOKEN_BYTES = token_bytes()
 words = st.lists(st.text("abc\né", min_size=1, max_size=5), min_size=1, max_size=3).map(tuple)
 histories = st.lists(st.integers(0, N_VOCAB - 1), max_size=30)
 
 
 def after(x: Logits, sampler: Sampler, history: list[int]) -> Logits:
-    """The logits it makes, checked to be the same where other samplers have packed the candidates before."""
+    """Return the resulting logits; checks that they are the same if an earlier sampler dropped candidates."""
     found = apply(x, sampler, history=history)
     y = np.full(len(x), -np.inf, np.float32)
     y[found.token_ids] = found.logits
@@ -86,12 +86,12 @@ def test_no_repeat(history: list[int], n: int) -> None:
 
 @given(histories, words)
 def test_bad_words(history: list[int], bad: tuple[str, ...]) -> None:
-    spoken = [b"|" if i in (0, N_VOCAB - 1) else PIECES[i] for i in history]  # what is no text parts texts
+    spoken = [b"|" if i in (0, N_VOCAB - 1) else PIECES[i] for i in history]  # tokens without text separate words
     before = b"".join(spoken)
     for token in range(N_VOCAB - 1):
         text = before + (PIECES[token] or b"|")
         done = any(text.find(word.encode(), max(0, len(before) + 1 - len(word.encode()))) >= 0 for word in bad)
-        assert done == (token in banned(BadWords(bad, TEXTS), history)), (token, text)
+        assert done == (token in banned(BadWords(bad, TOKEN_BYTES), history)), (token, text)
 
 
 @given(
@@ -103,22 +103,22 @@ def test_bad_words(history: list[int], bad: tuple[str, ...]) -> None:
 def test_dry(history: list[int], allowed: int, base: float, breakers: tuple[str, ...]) -> None:
     x = np.linspace(-3, 3, N_VOCAB, dtype=np.float32)
     x[5] = -np.inf
-    rests = TEXTS.breakers(breakers)
+    rests = TOKEN_BYTES.sequence_breakers(breakers)
     found = after(x, Dry(0.8, base, allowed, rests, N_VOCAB), history)
     np.testing.assert_allclose(found, definitions.dry(x, history, 0.8, base, allowed, rests), rtol=1e-5, atol=1e-5)
 
 
 def test_dry_by_hand() -> None:
-    """The last `a b c` are there once before, in front of `c`; `b c` in front of `y`: by llama.cpp's own example."""
+    """llama.cpp's example: the last `a b c` occurred before, followed by `c`, and `b c` followed by `y`."""
     a, b, c, y = 1, 2, 3, 4
     found = apply(np.zeros(N_VOCAB, np.float32), Dry(1.0, 2.0, 1, {}, N_VOCAB), history=[a, b, c, c, b, c, y, a, b, c])
     assert found.logits[[a, b, c, y]].tolist() == [0.0, -1.0, -4.0, -2.0]
 
 
-def test_breakers_are_found_however_they_are_spelled() -> None:
-    found = TEXTS.breakers(("\n",))
+def test_breakers_are_found_in_every_tokenization() -> None:
+    found = TOKEN_BYTES.sequence_breakers(("\n",))
     assert found == {PIECES.index(piece): {()} for piece in (b"\n", b"c\n", b"\na")}
-    found = TEXTS.breakers(("bc",))
+    found = TOKEN_BYTES.sequence_breakers(("bc",))
     assert found[PIECES.index(b"abc")] == {()}
     assert found[PIECES.index(b"ab")] == found[PIECES.index(b"b")] == {(PIECES.index(b"c"),)}
 
@@ -132,30 +132,33 @@ def test_min_tokens() -> None:
     assert banned(MinTokens(5, (7, 8)), [1] * 4) == {7, 8}
 
 
-def test_the_rules_come_first_whatever_the_order() -> None:
+def test_token_filters_come_first_in_every_order() -> None:
     params = SamplingParams(
         temperature=0.0, top_k=2, allowed_token_ids=[5, 1, 2], logit_bias={1: 3}, no_repeat_ngram_size=2, bad_words="b",
         dry_multiplier=0.5, presence_penalty=1.0, samplers=["dry", "penalties", "top_k", "temperature"],
     )  # fmt: skip
-    kinds = [type(s) for s in SamplerChain.from_params(params, N_VOCAB, 0, TEXTS).samplers]
+    kinds = [type(s) for s in SamplerChain.from_params(params, N_VOCAB, 0, TOKEN_BYTES).samplers]
     assert kinds == [AllowedTokens, BadWords, NoRepeatNgram, LogitBias, Dry, Penalties, Greedy]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_nothing_left_is_an_error_of_that_request(temperature: float) -> None:
+def test_removing_all_candidates_is_an_error(temperature: float) -> None:
     params = SamplingParams(temperature=temperature, allowed_token_ids=[3], logit_bias={3: -np.inf}, top_p=0.9)
     chain = SamplerChain.from_params(params, 10, 0)
-    with pytest.raises(RealizarError, match=r"no token can be chosen: LogitBias\(.* leaves none"):
+    with pytest.raises(RealizarError, match=r"no token can be chosen: LogitBias\(.* removes all"):
         chain.sample(np.zeros(10, np.float32), [], 0)
 
 
 @pytest.mark.parametrize(
     ("params", "found"),
     [
-        (SamplingParams(allowed_token_ids=[1, 10]), "allowed_token_ids: 10 is no token: the model has ids 0 to 9"),
-        (SamplingParams(logit_bias={-1: 1.0}), "logit_bias: -1 is no token"),
-        (SamplingParams(bad_words="a"), "bad_words needs the texts of the tokens"),
-        (SamplingParams(dry_multiplier=1.0), "dry_sequence_breakers needs the texts"),
+        (
+            SamplingParams(allowed_token_ids=[1, 10]),
+            "allowed_token_ids: 10 is not a token id: the model has ids 0 to 9",
+        ),
+        (SamplingParams(logit_bias={-1: 1.0}), "logit_bias: -1 is not a token id"),
+        (SamplingParams(bad_words="a"), "bad_words needs the bytes of the tokens"),
+        (SamplingParams(dry_multiplier=1.0), "dry_sequence_breakers needs the bytes"),
     ],
 )
 def test_params_that_do_not_fit_the_model(params: SamplingParams, found: str) -> None:
@@ -164,7 +167,7 @@ def test_params_that_do_not_fit_the_model(params: SamplingParams, found: str) ->
 
 
 @pytest.mark.parametrize("sampler", [NoRepeatNgram(2), Dry(1.0, 2.0, 1, {0: {()}}, 10), LogitBias(((12, 1.0),))])
-def test_tokens_that_there_are_not(sampler: Sampler) -> None:
+def test_invalid_token_ids(sampler: Sampler) -> None:
     chain = SamplerChain([sampler], 10, 0)
     with pytest.raises(ParameterError, match="no token of a vocabulary of 10"):
         chain.sample(np.zeros(10, np.float32), [1, 2, 11], 3)

@@ -1,10 +1,10 @@
-"""A tokenizer of a few short tokens for the tests of samplers that look at texts."""
+"""A tokenizer of a few short tokens, for tests of samplers that use token bytes."""
 
 from __future__ import annotations
 
 from typing import cast
 
-from realizar.sampling import TokenTexts
+from realizar.sampling import TokenBytes
 from realizar.tokenizer import Tokenizer
 
 PIECES = [
@@ -29,7 +29,7 @@ N_VOCAB = len(PIECES) + 1
 
 
 class Letters:
-    """Token 0 is special; texts are spelled in the longest tokens."""
+    """A greedy longest-match tokenizer; token 0 is special."""
 
     n_vocab = len(PIECES)
     eog_ids = frozenset((0,))
@@ -51,5 +51,5 @@ class Letters:
         return ids
 
 
-def texts() -> TokenTexts:
-    return TokenTexts(cast(Tokenizer, Letters()), N_VOCAB)
+def token_bytes() -> TokenBytes:
+    return TokenBytes(cast(Tokenizer, Letters()), N_VOCAB)

@@ -1,16 +1,18 @@
-"""CPUBackend: runs plans with the C kernels on worker threads of its own."""
+"""CPUBackend: executes plans with the C kernels on its own worker threads."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from realizar._kernels import logit_scan
 from realizar._kernels.plan import Pool
 from realizar.backends.cpu.bind import bind
-from realizar.backends.cpu.places import BindParams
+from realizar.backends.cpu.memory_plan import BindParams
 from realizar.backends.cpu.storage import CPUStorage
 from realizar.backends.cpu.threads import bounded_threads, default_threads
 from realizar.errors import RealizarError
+from realizar.runtime.passes import FUSIONS, Pass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,9 +33,9 @@ class CPUBackend:
     Parameters
     ----------
     n_threads : int, optional
-        As in EngineParams.
+        See EngineParams.
     isa : str, optional
-        ISA level of the kernels; the one in use by default.
+        ISA level of the kernels; by default the current one.
 
     Attributes
     ----------
@@ -44,15 +46,23 @@ class CPUBackend:
     def __init__(self, n_threads: int | None = None, isa: str | None = None) -> None:
         self.pool = Pool(bounded_threads(n_threads) if n_threads else default_threads().n)
         self._isa = isa
+        self._made: WeakSet[CPUStorage | CompiledPlan] = WeakSet()
 
     @property
     def n_threads(self) -> int:
-        """Threads that compute a step, the caller's included."""
+        """Number of threads that compute a step, including the caller's."""
         return self.pool.n_threads
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """All fusions: each saves a walk through memory."""
+        return FUSIONS
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> CPUStorage:
         """Return the memory of a KV cache; ParameterError if there is not that much."""
-        return CPUStorage(groups, states, params)
+        storage = CPUStorage(groups, states, params)
+        self._made.add(storage)
+        return storage
 
     def summarize(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the block maxima and block sums of rows of logits, computed by all threads."""
@@ -61,9 +71,17 @@ class CPUBackend:
     def compile(
         self, plan: Plan, tensors: Mapping[str, Tensor], storage: Storage, params: CompileParams
     ) -> CompiledPlan:
-        """Bind a plan to weights, by GGUF name, and to a storage of this backend; raises as `bind`."""
+        """Compile a plan with weights (by GGUF name) and a storage of this backend; raises the errors of `bind`."""
         if not isinstance(storage, CPUStorage):
-            raise RealizarError(f"the CPU backend needs a storage of its own, not a {type(storage).__name__}")
+            raise RealizarError(f"the CPU backend needs a storage made by itself, found a {type(storage).__name__}")
         how = BindParams(params.n_batch, params.n_ctx, params.activations, storage.kv_type, self._isa)
         kv = {at.key: (at.k, at.v) for at in storage.layers}
-        return bind(plan, tensors, self.pool, how, kv, {at.key: at.data for at in storage.states})
+        program = bind(plan, tensors, self.pool, how, kv, {at.key: at.data for at in storage.states})
+        self._made.add(program)
+        return program
+
+    def close(self) -> None:
+        """End the threads, and give back the memory of all programs and storages."""
+        for made in list(self._made):
+            made.close()
+        self.pool.stop()

@@ -1,70 +1,46 @@
-"""CompiledPlan: a bound plan that runs one step after another, and what it holds a batch against."""
+"""CompiledPlan: a executable plan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
-from realizar._kernels.batch_ids import first_out_of_range, sequence_lengths
 from realizar._kernels.plan import Program
 from realizar.backends.cpu.numpy_op import NumpyOp
-from realizar.errors import ParameterError, RealizarError
-from realizar.runtime.batch import BLOCK, Batch
+from realizar.errors import RealizarError
+from realizar.runtime.batch import Batch
+from realizar.runtime.batch_checks import BatchChecks, Limits
 from realizar.runtime.plan import Plan
 
 Rows = tuple[int, int]
-"""Where rows lie in the arena: offset in bytes of the first, floats from row to row."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many of each thing that a batch names by number there are.
-
-    n_positions : rows of the table of learned positions.
-    n_ctx : rows of a sequence for which there are relative position biases.
-    """
-
-    n_vocab: int
-    n_positions: int
-    n_ctx: int
-    n_slots: int
-    n_blocks: tuple[int, ...]
+"""Rows in the arena: offset of the first in bytes, and distance between rows in floats."""
 
 
 class CompiledPlan:
-    """A plan that runs: `run(batch)` computes one step.
+    """An executable plan: `run(batch)` computes one step.
 
     Attributes
     ----------
     plan : Plan
     n_bytes : int
-        Size of the arena that holds the values of a step; pages are touched as far as steps reach.
+        Size of the arena for the values of a step; steps with fewer rows touch fewer pages.
     """
 
     def __init__(
-        self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
+        self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], rows: Mapping[str, Rows],
         overrides: Mapping[str, Rows], limits: Limits,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.n_bytes = arena.nbytes
         self._steps = tuple(steps)
+        self._is_closed = False
         self._arena = arena
-        self._places = places
+        self._rows = rows
         self._overrides = overrides
-        self._limits = limits
-        self._reads_encoder = "encoder" in plan.inputs
-        self._n_axes = plan.n_axes
-        self._tables = {
-            (plan.cache(op.attrs["cache"])[0], "encoder" in op.spec.reads(op.attrs))
-            for op in plan.ops
-            if op.attrs.get("cache") is not None
-        }
-        self._is_whole = plan.whole
-        self._override_shapes = {name: plan.shapes[i] for name, i in plan.overrides.items()}
+        self._checks = BatchChecks(plan, limits)
         self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
         self._views: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
 
@@ -72,122 +48,64 @@ class CompiledPlan:
         self, batch: Batch, outputs: Iterable[str] | None = None,
         overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
-        """Computes one step.
+        """Compute one step.
 
         Parameters
         ----------
         batch : Batch
-            As `Batch.check` wants it.
+            Must satisfy `Batch.check`.
         outputs : iterable of str | None
             Which of the plan's outputs to return; all by default.
         overrides : dict of float32 [n, ...] | None
-            One row for each token of the batch, for every value that the plan takes from the caller.
+            One row for each token of the batch, for every override of the plan.
 
         Returns
         -------
         dict of float32 [m, ...]
-            One row for each of `batch.outputs`; views that hold until the next run.
+            One row for each of `batch.outputs`; views that are valid until the next run.
 
         Raises
         ------
         ParameterError
-            If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist; if
-            an override that the plan needs is missing.
+            If the batch needs an unsupported feature, has an invalid token, block or state slot, or an override is
+            missing.
         RealizarError
-            If the system lets no worker threads start.
+            If the system lets no worker threads start, or the backend is closed.
         """
-        self._check(batch)
-        if self._override_shapes:
-            self._write_overrides(batch.n_tokens, overrides or {})
+        if self._is_closed:
+            raise RealizarError("the backend of this program is closed")
+        self._checks.check(batch)
+        self._write_overrides(self._checks.overrides(batch.n_tokens, overrides or {}))
         try:
             for step in self._steps:
                 if isinstance(step, NumpyOp):
                     step.run(batch)
                 else:
                     step.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                             batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
+                             batch.outputs, batch.block_tables, batch.encoder_lengths, batch.embeddings,
                              batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
-            raise RealizarError(f"{error}; ask for fewer n_threads") from error
+            raise RealizarError(f"{error}; use a smaller n_threads") from error
         m = len(batch.outputs)
-        return {name: self._output(name, m) for name in (self._places if outputs is None else outputs)}
+        return {name: self._output(name, m) for name in (self._rows if outputs is None else outputs)}
 
-    def _check(self, batch: Batch) -> None:
-        """What the kernels rely on: every id of the batch names something."""
-        if batch.embeddings is not None or batch.spans is not None or batch.adapters is not None:
-            self._check_parts(batch)
-        if len(batch.positions) not in (1, self._n_axes):
-            raise ParameterError(f"Batch.positions: {len(batch.positions)} axes; this program has {self._n_axes}")
-        if self._reads_encoder and batch.seq_source is None:
-            raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
-        if self._is_whole and batch.seq_past.any():
-            raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
-        if len(batch.block_tables) != len(self._limits.n_blocks):
-            groups = len(self._limits.n_blocks)
-            raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")
-        self._check_ids(batch)
-        self._check_widths(batch)
+    def close(self) -> None:
+        """Release the arena, the weights and the storage; it cannot run any more."""
+        self._is_closed = True
+        self._steps, self._arena, self.n_bytes = (), np.empty(0, np.uint8), 0
+        self._views.clear()
 
-    def _check_ids(self, batch: Batch) -> None:
-        limits = self._limits
-        first, *others = batch.positions
-        arrays = [batch.tokens, batch.state_slots, batch.outputs, first, *others]
-        arrays += [table.reshape(-1) for table in batch.block_tables]
-        below = [limits.n_vocab, limits.n_slots, batch.n_tokens, limits.n_positions, *[2**31] * len(others)]
-        below += limits.n_blocks
-        at = first_out_of_range(arrays, below)
-        if at >= 0:
-            tables = [f"block_tables[{group}]" for group in range(len(batch.block_tables))]
-            name = ["tokens", "state_slots", "outputs", *["positions"] * len(batch.positions), *tables][at]
-            found = f"{arrays[at].min()} to {arrays[at].max()}"
-            raise ParameterError(f"Batch.{name}: ids must be in [0, {below[at]}); found {found}")
-
-    def _check_parts(self, batch: Batch) -> None:
-        """Rows that are not tokens seen by tokens before them: each is where it says, and this program takes it."""
-        batch.check()
-        if batch.adapters is not None and batch.adapters.any():
-            raise ParameterError(f"Batch.adapters: {batch.adapters.max()}; no backend has low-rank adapters yet, so 0")
-        if batch.embeddings is None:
-            return
-        if "embeddings" not in self.plan.inputs:
-            inputs = ", ".join(self.plan.inputs)
-            raise ParameterError(f"Batch.embeddings: this program takes none; what it reads of a step are its {inputs}")
-        for op in self.plan.ops:
-            if "embeddings" in op.spec.reads(op.attrs):
-                (n_embd,), found = self.plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
-                if found != n_embd:
-                    raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
-
-    def _check_widths(self, batch: Batch) -> None:
-        """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
-        source, n_ctx = batch.seq_source, self._limits.n_ctx
-        shortest, longest = sequence_lengths(batch.seq_start, batch.seq_past)
-        if longest > n_ctx:
-            raise ParameterError(f"Batch.seq_past: a sequence of {longest} rows; there are biases for {n_ctx}")
-        for group, of_source in self._tables:
-            least, n, width = shortest, longest, batch.block_tables[group].shape[1]
-            if of_source and source is not None:
-                least, n = source.min(), source.max()
-            if least < 1:
-                raise ParameterError(f"Batch.seq_source: a source of {least} tokens; at least one is needed")
-            if width * BLOCK < n:
-                raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
-
-    def _write_overrides(self, n: int, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    def _write_overrides(self, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Write the overrides where the ops of the plan read them."""
-        for name, row_shape in self._override_shapes.items():
-            shape = (n, *row_shape)
-            if name not in overrides or overrides[name].shape != shape:
-                found = f"shape {overrides[name].shape}" if name in overrides else "nothing"
-                raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")
+        for name, rows in overrides.items():
             offset, ld = self._overrides[name]
-            self._block(offset, n, ld)[...] = overrides[name].reshape(n, -1)
+            self._block(offset, len(rows), ld)[...] = rows.reshape(len(rows), -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
         """Return the first m rows of an output; a view of the arena is made once for each m."""
         view = self._views.get((name, m))
         if view is None:
-            offset, ld = self._places[name]
+            offset, ld = self._rows[name]
             shape = self._shapes[name]
             view = self._block(offset, m, ld)[:, : prod(shape)].reshape(m, *shape)
             self._views[name, m] = view

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from realizar.engine.speculation.draft_model import DraftModel
 from realizar.engine.speculation.lookup import LookupSpeculator
-from realizar.errors import ParameterError, shown
+from realizar.errors import ParameterError, short_repr
 
 if TYPE_CHECKING:
     from realizar.engine.runner import Runner
@@ -31,16 +31,16 @@ def make_speculator(params: EngineParams, runner: Runner, draft: Model | None) -
     Raises
     ------
     ParameterError
-        If one of the models has recurrent states, which cannot go back behind a wrong guess; if the draft model writes
-        no text, or has other tokens.
+        If one of the models has recurrent states, which cannot go back after a rejected draft; if the draft model
+        writes no text, or has other tokens.
     """
     if params.speculate is None and draft is None:
         return None
-    what = f"speculate={params.speculate!r}" if draft is None else f"draft={shown(params.draft)}"
+    what = f"speculate={params.speculate!r}" if draft is None else f"draft={short_repr(params.draft)}"
     for name, model in (("the model", runner.model), ("the draft model", draft)):
         if model is not None and model.plan().states:
             raise ParameterError(
-                f"{what}: {name} has recurrent states, which cannot go back behind a wrong guess; decode without"
+                f"{what}: {name} has recurrent states, which cannot go back after a rejected draft; decode without"
             )
     if draft is None:
         return LookupSpeculator(params.n_draft, params.n_batch)
@@ -60,6 +60,6 @@ def _check_draft(model: Model, draft: Model, what: str) -> None:
     for i, (token, other) in enumerate(zip(tokens, others, strict=False)):
         if token != other:
             raise ParameterError(
-                f"{what}: token {i} is {shown(token)}, of the draft model {shown(other)}; "
+                f"{what}: token {i} is {short_repr(token)}, of the draft model {short_repr(other)}; "
                 "take one of the same family, with the same vocabulary"
             )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realizar._kernels.sampling import Candidates
-from realizar.engine.chunk import Chunk
-from realizar.engine.kv_cache import KVCache
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.kv_cache import KVCache
+from realizar.engine.cache.sequence import Sequence
 from realizar.engine.runner import Runner
-from realizar.engine.sequence import Sequence
 from realizar.engine.speculation.speculator import (
     LEAST_GAIN,
     MAX_ROWS,
@@ -48,11 +48,11 @@ class ModelDrafter:
     Attributes
     ----------
     seq : Sequence | None
-        The text as the draft model knows it, with its own guesses behind; None until the first one.
+        The text as the draft model has computed it, with its own drafts appended; None until the first one.
     tokens, chances : list
         The guess so far.
     rate : float
-        How often the token behind the text was guessed right.
+        Share of the drafts that were right.
     """
 
     def __init__(self, model: DraftModel) -> None:
@@ -66,7 +66,7 @@ class ModelDrafter:
 
     @property
     def rate(self) -> float:
-        """How often the token behind the text was guessed right."""
+        """Share of the drafts that were right."""
         return self._all.rates[0]
 
     def follow(self, answer: Answer) -> Sequence | None:
@@ -148,7 +148,7 @@ class DraftModel(Speculator):
         self.model.close()
 
     def forget_programs(self) -> None:
-        """Bind the model's program anew when it is next run."""
+        """Drop the compiled program; it is compiled again when next needed."""
         self.runner.forget_programs()
 
     def new_sequence(self, tokens: npt.NDArray[np.int32], n_max: int) -> Sequence | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from realizar.engine.generation import Generation
-from realizar.sampling import batch_functions
+from realizar.sampling import batch_logits_processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,13 +42,13 @@ NO_GUESS = Guess(np.empty(0, np.int32), [])
 
 
 class Drafter(Protocol):
-    """What guesses about one text go by."""
+    """Proposes draft tokens for one text."""
 
     def learn(self, taken: Seq[int]) -> None:
-        """Take note of the tokens that followed the last guess, of which at most the last is another one."""
+        """Record the tokens that followed the last draft; at most the last one differs from it."""
 
     def free(self) -> None:
-        """Give back what it holds."""
+        """Free its memory."""
 
 
 class HitRate:
@@ -146,7 +146,7 @@ class Speculator(ABC):
 
     @abstractmethod
     def drafter(self, answer: Answer) -> Drafter:
-        """Return what guesses about a new text will go by."""
+        """Return a drafter for a new text."""
 
     @abstractmethod
     def guesses(self, answers: Seq[Answer]) -> list[Guess]:
@@ -154,11 +154,11 @@ class Speculator(ABC):
 
     @abstractmethod
     def forget_programs(self) -> None:
-        """Bind what is run anew when it is next run."""
+        """Drop compiled programs; they are compiled again when next needed."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held."""
+        """Free all memory."""
 
     def attach(self, request: Generation) -> None:
         """Let the texts of a new request have drafts.
@@ -168,12 +168,12 @@ class Speculator(ABC):
         """
         content = request.seq.content
         reads_tokens = content is None or content.embeddings is None
-        if reads_tokens and not batch_functions(request.params) and len(request.seq.together) == 1:
+        if reads_tokens and not batch_logits_processors(request.params) and len(request.seq.together) == 1:
             for answer in request.answers:
                 answer.drafter = self.drafter(answer)
 
     def n_draft(self, answer: Answer) -> int:
-        """Drafts that a text has room for: the token behind them is still to be its own."""
+        """Number of drafts that a text has room for; one more token must fit after them."""
         return max(0, min(self._n_draft, answer.n_left - 1))
 
     def prepare(self, requests: Iterable[Request]) -> None:

@@ -1,7 +1,7 @@
-"""How broad a JSON schema is: over how many properties a text may still be going on, which is what its masks cost.
+"""The breadth of a JSON schema: how many properties may come next at one place, which determines the cost of a mask.
 
-Before a key is known all properties of an object are open, and those of all the objects of an `anyOf`. The work of a
-mask grows with the square of their number, so a schema that is too broad would be given up in the middle of a text.
+At the start of a key, all properties of the object are possible, and those of all objects of an `anyOf`. The work of a
+mask grows with the square of their number, so a schema that is too broad would exceed the time limit within a request.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ from realizar.errors import GrammarError
 from realizar.sampling.grammar.positions import positions, target
 
 MAX_PROPERTIES = 750
-"""Of one object, or of the objects of one anyOf together, each counted as two more: 20 ms at 152,000 tokens."""
+"""Limit for one object, or for all objects of one anyOf, each counted as two more: 20 ms for 152,000 tokens."""
 OPEN = 3
-"""So many properties of closed objects cost what one does where other properties are allowed beside it."""
+"""Cost of a property if the object allows additional properties; it is 1 if it does not."""
 
-_MAX_LINKS = 100  # references and combinations that are followed one after the other
+_MAX_LINKS = 100  # references and combinations followed in a chain
 _OBJECT = frozenset(("additionalProperties", "patternProperties", "properties", "required"))
 _COMBINING = frozenset(("$ref", "allOf", "anyOf", "oneOf"))
 
-Size = tuple[int, int]  # alternatives, and what they cost together: OPEN for a property of an open object
+Size = tuple[int, int]  # number of alternatives, and their total cost
 
 
 def check_breadth(schema: dict[str, Any]) -> None:
-    """Raise GrammarError, with the place, if a schema is too broad."""
+    """Raise a GrammarError that names the place if a schema is too broad."""
     measure = _Measure(schema)
     for path, position in positions(schema):
         cost = max(measure.size(position)[1], _own_cost(position))
         if cost > OPEN * MAX_PROPERTIES:
             raise GrammarError(
-                f"json_schema: {-(-cost // OPEN)} properties may come at {path}, and {MAX_PROPERTIES} are followed at "
-                "once (in one object or in those of an anyOf together, each object counted as two; one third where "
-                "additionalProperties is false); split it, or tell the objects apart by a first property"
+                f"json_schema: {-(-cost // OPEN)} properties are possible at {path}, but the limit is {MAX_PROPERTIES} "
+                "(for one object, or for all objects of an anyOf, each counted as two more; properties count one third "
+                "if additionalProperties is false); split the object, or distinguish the objects by a constant first "
+                "property"
             )
 
 
 class _Measure:
-    """Sizes of the schemas inside one, each computed once."""
+    """Computes the sizes of the schemas inside a schema, each once."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
         self._known: dict[int, Size] = {}
 
     def size(self, schema: Any, n_links: int = 0) -> Size:
-        """Return the alternatives of a schema and their cost; references that lead back to themselves count once."""
+        """Return the number of alternatives of a schema and their cost; recursive references count once."""
         if not isinstance(schema, dict) or n_links > _MAX_LINKS:
             return 1, 0
         if id(schema) in self._known:
@@ -60,14 +61,14 @@ class _Measure:
             parts = [*parts, target(self._root, schema["$ref"])]
         sizes += [self.size(part, n_links + 1) for part in parts]
         n, cost = 1, 0
-        for n_more, more in sizes:  # of all of them together: each alternative with each
+        for n_more, more in sizes:  # they are combined: each alternative with each
             n, cost = n * n_more, cost * n_more + more * n
         self._known[id(schema)] = n, cost
         return n, cost
 
 
 def _is_tagged(schema: dict[str, Any]) -> bool:
-    """Whether an object begins with a property that tells it apart from others."""
+    """Whether an object begins with a constant property (a tag), which distinguishes it from others."""
     properties, required = schema.get("properties"), schema.get("required")
     if not isinstance(properties, dict) or not isinstance(required, list):
         return False
@@ -76,7 +77,7 @@ def _is_tagged(schema: dict[str, Any]) -> bool:
 
 
 def _own_cost(schema: dict[str, Any]) -> int:
-    """Return what a schema costs by itself; values without parts cost nothing, they are one regular expression."""
+    """Return the cost of a schema itself; scalars cost nothing, because they are one regular expression."""
     if "const" in schema or "enum" in schema:
         values = [schema["const"]] if "const" in schema else schema["enum"]
         return sum(len(value) + 2 for value in values if isinstance(value, (dict, list)))

@@ -1,4 +1,4 @@
-"""Compiled: a grammar that llguidance has read, ready to be followed by any number of texts."""
+"""Compiled: a grammar compiled by llguidance, which any number of sequences can follow."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar.errors import GrammarError
+from realizar.errors import GrammarError, RealizarError
 from realizar.sampling.grammar.worker import Job, Workers
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 COMPILE_S = 5.0
-"""Seconds that reading a grammar may take; those of people take milliseconds."""
+"""Limit for compiling a grammar, in seconds; usual grammars take milliseconds."""
 STEP_S = 0.05
-"""Seconds that one mask may take."""
+"""Limit for one mask, in seconds."""
 MAX_SYMBOLS = 65_525
-"""What a grammar may be made of in llguidance, which numbers it with 16 bits."""
-MAX_PLACES = 1_000_000
-"""Places of a grammar that a text may be at together; before that many are reached the time for a mask is over."""
+"""llguidance's limit on the symbols of a grammar, which it numbers with 16 bits."""
+MAX_PARSER_ITEMS = 1_000_000
+"""Limit on llguidance's parser items for one text; the time limit for a mask is reached first."""
 
 _EXCERPT = re.compile(r"\n\s*\d+ \| .*|<state>.*|<non-verbose/>|<backtrace>.*", re.DOTALL)
 _TOO_LARGE = re.compile(r"(panic: assertion failed: grammar\.symbols|grammar size \(number of symbols).*", re.DOTALL)
@@ -36,6 +36,19 @@ T = TypeVar("T")
 Mask = NDArray[np.uint32]
 
 
+class OutOfTimeError(RealizarError):
+    """The time of a request is over while its constraint is read.
+
+    Parameters
+    ----------
+    name : str
+        The parameter that it comes from.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: max_time was over before it was read; make it smaller, or give it more time")
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A grammar at its start.
@@ -43,13 +56,13 @@ class Compiled:
     Attributes
     ----------
     name : str
-        The parameter that it came from.
+        The parameter that contained it.
     matcher : LLMatcher
-        Only to be copied. All copies share what llguidance's lexer has learned, and a lock on it.
+        Only to be copied. All copies share the cache of llguidance's lexer, and its lock.
     mask : uint32 [ceil(n_vocab / 32)]
-        The tokens that a text may begin with.
+        The tokens allowed first.
     step_s : float
-        Seconds of processor time that a mask may take.
+        Limit for one mask, in seconds of CPU time.
     """
 
     name: str
@@ -59,53 +72,66 @@ class Compiled:
 
     @classmethod
     def read(
-        cls, vocabulary: LLTokenizer, grammar: str, n_vocab: int, name: str = "grammar",
+        cls, prepare: Callable[[], tuple[LLTokenizer, str]], n_vocab: int, name: str = "grammar",
         explain: Callable[[str], str] = str, step_s: float = STEP_S, wall_s: float = math.inf,
     ) -> Compiled:  # fmt: skip
-        """Read a grammar in llguidance's Lark, in a thread that is left behind if it takes too long.
+        """Compile a grammar in llguidance's Lark, in a thread that is abandoned if it takes too long.
 
         Parameters
         ----------
-        vocabulary : LLTokenizer
-            The model's tokens.
-        grammar : str
+        prepare : callable
+            Returns the model's tokens and the grammar in llguidance's Lark; called in the thread.
         n_vocab : int
-            Token ids of the model.
+            Number of token ids of the model.
         name : str
-            The parameter that it comes from.
+            The parameter that contained it.
         explain : callable
-            From llguidance's reason for refusing the grammar to the text of the error.
+            Converts llguidance's reason for rejecting the grammar to our error message.
         step_s : float
-            Seconds of processor time that a mask may take.
+            Limit for one mask, in seconds of CPU time.
         wall_s : float
-            Seconds that its request has (`max_time`).
+            Remaining time of the request, in seconds (`max_time`).
 
         Raises
         ------
         GrammarError
-            The grammar is refused, or no text can match it.
+            llguidance rejects the grammar, it takes too long, or no text can match it.
+        OutOfTimeError
+            It is not compiled after `wall_s`. The thread goes on alone; the tokens that it prepares are kept.
         """
-        worker = Workers(n_threads=1)  # of its own: this may take seconds
+        t_end = time.monotonic() + wall_s
+        worker = Workers(n_threads=1)  # a separate thread, because this may take seconds
         worker.start()
-        matcher = within(COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name, wall_s)
+        vocabulary, grammar = _prepared(worker.submit(prepare), name, wall_s)
+        matcher = within(
+            COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name, t_end - time.monotonic()
+        )
         if matcher.is_error():
             raise GrammarError(explain(reason(matcher)))
-        bits = within(step_s, worker.submit(matcher.compute_bitmask), name)
-        if matcher.is_error():  # a dead end at once, as root ::= root
+        bits = within(step_s, worker.submit(matcher.compute_bitmask), name, t_end - time.monotonic())
+        if matcher.is_error():  # no token is allowed, for example root ::= root
             raise GrammarError(explain("no text can match it"))
         return cls(name, matcher, as_mask(bits, n_vocab), step_s)
 
 
 def within(limit_s: float, job: Job[T], name: str, wall_s: float = math.inf) -> T:
-    """Return what a job returns; GrammarError, with the name of the parameter, if it fails or takes too long."""
+    """Return the result of a job.
+
+    Raises
+    ------
+    GrammarError
+        It fails, or takes more than `limit_s`; the error names the parameter.
+    OutOfTimeError
+        It is not done after `wall_s`.
+    """
     t_end = time.monotonic() + wall_s
     try:
         return job.result(limit_s, wall_s)
     except TimeoutError:
-        job.give_up()
-        message = f"needs more than {1e3 * limit_s:g} ms for one step; make it less ambiguous, or smaller"
+        job.abandon()
         if time.monotonic() >= t_end:
-            message = f"max_time={wall_s:g} was over before it was read; make it smaller, or give it more time"
+            raise OutOfTimeError(name) from None
+        message = f"needs more than {1e3 * limit_s:g} ms for one step; make it less ambiguous, or smaller"
     except GrammarError as error:
         message = str(error)
     except Exception as error:
@@ -113,15 +139,26 @@ def within(limit_s: float, job: Job[T], name: str, wall_s: float = math.inf) -> 
     raise GrammarError(f"{name}: {message}")
 
 
+def _prepared(job: Job[T], name: str, wall_s: float) -> T:
+    """Return the result of a job in Python, which has limits of its own; OutOfTimeError as `within`."""
+    try:
+        return job.result(math.inf, wall_s)
+    except TimeoutError:
+        job.abandon()
+        raise OutOfTimeError(name) from None
+    except RuntimeError as error:  # nested too deeply, or forked
+        raise GrammarError(f"{name}: {error}") from error
+
+
 def as_mask(bits: bytes, n_vocab: int) -> Mask:
-    """Return llguidance's bits, one for each token, as uint32 [ceil(n_vocab / 32)]."""
+    """Return llguidance's mask, one bit per token, as uint32 [ceil(n_vocab / 32)]."""
     return np.frombuffer(bits, np.uint32)[: -(-n_vocab // 32)]
 
 
 def reason(matcher: LLMatcher) -> str:
-    """Return why a matcher failed, on one line, without its inner state and our Lark."""
+    """Return the reason for which a matcher failed, on one line, without its internal state and our Lark."""
     text = " ".join(_PLACE.sub("", _EXCERPT.sub("", matcher.get_error())).split())
-    text = _TOO_LARGE.sub(f"it is made of more than {MAX_SYMBOLS} symbols; make it smaller", text)
+    text = _TOO_LARGE.sub(f"it has more than {MAX_SYMBOLS} symbols; make it smaller", text)
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -129,5 +166,5 @@ def _matcher(vocabulary: LLTokenizer, grammar: str) -> LLMatcher:
     from llguidance import LLMatcher, LLParserLimits
 
     text = LLMatcher.grammar_from_lark(grammar)
-    limits = LLParserLimits(verbose_errors=False, max_items_in_row=MAX_PLACES, step_max_items=MAX_PLACES)
+    limits = LLParserLimits(verbose_errors=False, max_items_in_row=MAX_PARSER_ITEMS, step_max_items=MAX_PARSER_ITEMS)
     return LLMatcher(vocabulary, text, log_level=0, limits=limits)

@@ -1,4 +1,4 @@
-"""Constraint: which tokens may come next in one text, computed while the model runs."""
+"""Constraint: a sampler that keeps the tokens a grammar allows next; masks are computed while the model runs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 class Constraint:
-    """A sampler that follows one text through a grammar, and keeps the candidates that may come next.
+    """A stateful sampler that follows one sequence through a grammar and keeps the tokens that are allowed next.
 
-    After `learn` the next mask is computed in another thread; the next `apply` waits for what is left of it. An error
-    ends the constraint: each later call raises it again.
+    `accept` starts the computation of the next mask in another thread; the next `apply` waits until it is done. After
+    an error, every later call raises it again.
 
     Parameters
     ----------
     compiled : Compiled
         The grammar.
     workers : Workers, optional
-        The threads, which may be those of other constraints, too; they are started here, if they are not yet.
+        The threads, which may be shared with other constraints. They are started here if necessary.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class Constraint:
         self._workers = Workers() if workers is None else workers
         self._workers.start()
         self._compiled = compiled
-        self._matcher = compiled.matcher.deep_copy()  # 7 µs; here, since later it might wait for a sibling's mask
+        self._matcher = compiled.matcher.deep_copy()  # 7 µs now; later it might wait for another mask
         self._over: Job[bool] | None = None
         self._mask: Job[bytes] | None = None
         self._error: GrammarError | None = None
@@ -50,31 +50,31 @@ class Constraint:
     def __repr__(self) -> str:
         return f"the constraint {self._compiled.name!r}"
 
-    def fresh(self) -> Constraint:
-        """Return one to the same grammar, at its start."""
+    def reset_copy(self) -> Constraint:
+        """Return a constraint for the same grammar, at its start."""
         return Constraint(self._compiled, self._workers)
 
     def fork(self) -> Constraint:
-        """Return one that stands where this one does; between `mask` and `advance`, when nothing is computed."""
+        """Return a copy in the same state; only between `mask` and `advance`, when no computation runs."""
         other = copy(self)
         other._matcher = self._matcher.deep_copy()
         return other
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Drop the tokens that may not come next; raises as `mask`."""
+        """Drop the tokens that are not allowed; raises the errors of `mask`."""
         token_filters.keep_bits(candidates, self.mask())
 
-    def learn(self, candidates: Candidates, token_id: int) -> None:
-        """Go on by a token; raises as `advance`."""
+    def accept(self, candidates: Candidates, token_id: int) -> None:
+        """Advance by a token; raises the errors of `advance`."""
         self.advance(token_id)
 
     def mask(self) -> Mask:
-        """Return the tokens that may come next, and wait for them if need be.
+        """Return the tokens that are allowed next; waits for the computation.
 
         Returns
         -------
         uint32 [ceil(n_vocab / 32)]
-            Bit i % 32 of word i // 32 is set if token i may come; those that end a text may where the text is whole.
+            Bit i % 32 of word i // 32 is set if token i is allowed. End tokens are allowed if the text is complete.
 
         Raises
         ------
@@ -86,27 +86,27 @@ class Constraint:
             return self._compiled.mask
         bits = self._wait(self._mask)
         if self._matcher.is_error():
-            message = f"{self._compiled.name}: the text cannot go on: {reason(self._matcher)}"
+            message = f"{self._compiled.name}: the text cannot be continued: {reason(self._matcher)}"
             raise self._fail(GrammarError(message))
         return as_mask(bits, 32 * len(self._compiled.mask))
 
     def advance(self, token_id: int) -> None:
-        """Go on by a token; whether the mask allowed it shows in `is_over`."""
+        """Advance by a token; if the mask did not allow it, `is_over` raises the error."""
         self._check()
         if self._mask is not None:
-            self._wait(self._mask)  # as a rule it was asked for: one thread at a time follows the text
+            self._wait(self._mask)  # usually done: only one thread at a time may use the matcher
         self._over = Job(partial(_consume, self._matcher, token_id))
         self._mask = Job(self._matcher.compute_bitmask)
         self._workers.submit_all((self._over, self._mask))
 
     @property
     def is_over(self) -> bool:
-        """Whether the text is whole and nothing can follow it.
+        """Whether the text is complete and nothing can follow it.
 
         Raises
         ------
         GrammarError
-            The last token is none that the mask allowed, or took too long.
+            The last token was not allowed, or took too long.
         """
         self._check()
         return self._over is not None and self._wait(self._over)
@@ -127,7 +127,7 @@ class Constraint:
 
 
 def _consume(matcher: LLMatcher, token: int) -> bool:
-    """Go on by a token and return whether that is the end; GrammarError if it is not allowed."""
+    """Advance by a token and return whether that ends the text; GrammarError if it is not allowed."""
     if not matcher.consume_token(token):
         raise GrammarError(f"token {token} is not allowed here: {reason(matcher)}")
     return bool(matcher.is_stopped())

@@ -1,4 +1,4 @@
-"""ConstraintFactory: constraints of each kind for the texts of one model."""
+"""ConstraintFactory: makes the constraints of each kind for one model."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 
 class ConstraintFactory:
-    """Makes constraints; may be used by many threads at once. Each method raises GrammarError for what it refuses.
+    """Makes constraints; thread-safe.
 
-    What it reads it reads in `wall_s` seconds, or refuses it.
+    Each method raises GrammarError if the grammar is rejected, and OutOfTimeError if it is not compiled after `wall_s`
+    seconds.
 
     Parameters
     ----------
     tokenizer : Tokenizer
-        The model's; what llguidance needs of it is built at the first constraint.
+        The model's tokenizer. llguidance's view of it is built for the first constraint.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -42,7 +43,7 @@ class ConstraintFactory:
         self._workers = Workers()
 
     def from_params(self, params: SamplingParams) -> Constraint:
-        """Return the constraint that some params ask for, which must be one."""
+        """Return the constraint of these params, which must have exactly one."""
         wall_s = math.inf if params.max_time is None else params.max_time
         if params.grammar is not None:
             return self.grammar(params.grammar, wall_s)
@@ -53,42 +54,48 @@ class ConstraintFactory:
         return self.choice(params.choice or (), wall_s)
 
     def grammar(self, text: str, wall_s: float = math.inf) -> Constraint:
-        """Return a constraint to the texts of a grammar: GBNF, or llguidance's Lark if it begins with %llguidance."""
+        """Return the constraint of a grammar: GBNF, or llguidance's Lark if it begins with %llguidance."""
+        return self._constraint("grammar", partial(self._from_grammar, text), wall_s)
+
+    def _from_grammar(self, text: str) -> str:
         if text.startswith(lark.MARK):
-            return self._constraint("grammar", lark.checked(text), wall_s)
+            return lark.checked(text)
         try:
             rules = runs.find(gbnf.parse(text, self._token_ids))
-        except RecursionError:  # repetitions of repetitions, which have no bound of their own
+        except RecursionError:  # repetitions of repetitions have no limit
             raise GrammarError("grammar: groups and repetitions are nested too deeply; use rules") from None
-        return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids), wall_s)
+        return lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids)
 
     def json_schema(
         self, schema: Mapping[str, Any] | str, lenient: bool = False, wall_s: float = math.inf
     ) -> Constraint:
-        """Return a constraint to the JSON texts of a schema; see `from_schema`."""
-        return self._constraint("json_schema", from_schema(schema, lenient), wall_s, partial(refusal, schema))
+        """Return the constraint of a JSON schema; see `from_schema`."""
+        return self._constraint("json_schema", partial(from_schema, schema, lenient), wall_s, partial(refusal, schema))
 
     def regex(self, pattern: str, wall_s: float = math.inf) -> Constraint:
-        """Return a constraint to the texts that a regular expression matches as a whole; see `from_regex`."""
-        return self._constraint("regex", from_regex(pattern), wall_s)
+        """Return the constraint of a regular expression, which must match the whole text; see `from_regex`."""
+        return self._constraint("regex", partial(from_regex, pattern), wall_s)
 
     def choice(self, options: Sequence[str], wall_s: float = math.inf) -> Constraint:
-        """Return a constraint to one of some texts, none of them empty."""
-        return self._constraint("choice", from_choice(options), wall_s)
+        """Return the constraint to one of these non-empty texts."""
+        return self._constraint("choice", partial(from_choice, options), wall_s)
 
     def _constraint(
-        self, name: str, grammar: str, wall_s: float, explain: Callable[[str], str] | None = None
+        self, name: str, write: Callable[[], str], wall_s: float, explain: Callable[[str], str] | None = None
     ) -> Constraint:
+        def prepare() -> tuple[LLTokenizer, str]:
+            text = lark.with_options(write())
+            return self._built(), text
+
         explain = explain or f"{name}: {{}}".format
-        text = lark.with_options(grammar)
-        compiled = Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain, wall_s=wall_s)
+        compiled = Compiled.read(prepare, self._tokenizer.n_vocab, name, explain, wall_s=wall_s)
         return Constraint(compiled, self._workers)
 
     def _token_ids(self, name: str) -> list[int]:
         return self._tokenizer.encode(name, add_special=False, parse_special=True)
 
     def _built(self) -> LLTokenizer:
-        if self._vocabulary is not None:  # no lock then, which a child of fork() could find held for ever
+        if self._vocabulary is not None:  # without the lock, which a child of fork() may find held forever
             return self._vocabulary
         with self._lock:
             if self._vocabulary is None:

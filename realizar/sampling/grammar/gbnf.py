@@ -1,4 +1,4 @@
-"""Reading GBNF, the grammars of llama.cpp (grammars/README.md there says what they look like)."""
+"""A parser for GBNF, the grammar format of llama.cpp (described in its grammars/README.md)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import chain
 
-from realizar.errors import GrammarError, shown
+from realizar.errors import GrammarError, short_repr
 from realizar.sampling.grammar.nodes import ANY, Chars, Node, Ref, Token, choice, repeat, sequence
 
 TokenIds = Callable[[str], list[int]]
 
 MAX_DEPTH = 60
-"""Groups inside each other; each takes up to six frames of Python's 1000."""
+"""Limit on nested groups; each takes up to six of Python's 1000 stack frames."""
 MAX_COUNT = 100_000
-"""What the numbers of a repetition may be."""
+"""Limit on the numbers of a repetition."""
 MAX_ITEMS = 50_000
-"""Characters, classes, tokens, names of rules and '|': half a second's work, and llguidance takes 65,525 symbols."""
+"""Limit on characters, classes, tokens, rule names and '|': half a second; llguidance's limit is 65,525 symbols."""
 
 _SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
 _SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
@@ -37,18 +37,18 @@ def parse(text: str, token_ids: TokenIds) -> dict[str, Node]:
     text : str
         The grammar.
     token_ids : callable
-        From the name of a token, such as ``<think>``, to its ids; the grammar may only use one that has a single id.
+        Maps the name of a token, such as ``<think>``, to its ids; the grammar may only use names with a single id.
 
     Raises
     ------
     GrammarError
-        It is no GBNF or too large, a rule is missing, or it has no root.
+        The text is not valid GBNF or too large, a rule is missing, or there is no rule "root".
     """
     return _Parser(text, token_ids).rules()
 
 
 class _Parser:
-    """A parser by recursive descent; `_at` is the place of the next character."""
+    """A recursive-descent parser; `_at` is the position of the next character."""
 
     def __init__(self, text: str, token_ids: TokenIds) -> None:
         self._text = text
@@ -68,16 +68,16 @@ class _Parser:
             self._skip(_SPACE)
             self._expect("::=")
             self._skip(_SPACE_AND_LINES)
-            rules[name] = self._options(_SPACE)  # the last one of a name counts, as in llama.cpp
+            rules[name] = self._options(_SPACE)  # the last rule of a name counts, as in llama.cpp
             refs[name], self._refs = self._refs, []
             if self._at < len(self._text) and self._peek() not in "\r\n":
                 raise self._error("expected an item, '|' or the end of the line")
             self._skip(_SPACE_AND_LINES)
         if "root" not in rules:
-            raise GrammarError("the grammar has no rule 'root', which says what a whole text is")
+            raise GrammarError("the grammar has no rule 'root', which describes the whole text")
         for ref in chain.from_iterable(refs.values()):
             if ref.name not in rules:
-                raise GrammarError(f"grammar, {ref.where}: there is no rule {shown(ref.name)}")
+                raise GrammarError(f"grammar, {ref.where}: there is no rule {short_repr(ref.name)}")
         return rules
 
     def _options(self, space: re.Pattern[str]) -> Node:
@@ -101,7 +101,7 @@ class _Parser:
         return sequence(items)
 
     def _item(self) -> Node | None:
-        """Return the next item, or None where something else follows."""
+        """Return the next item, or None if something else follows."""
         first = self._peek()
         if first == '"':
             return self._string()
@@ -119,7 +119,7 @@ class _Parser:
             self._refs.append(ref)
             return ref
         if first and first in "*+?{":
-            raise self._error("a repetition needs an item in front of it")
+            raise self._error("a repetition needs an item before it")
         return None
 
     def _string(self) -> Node:
@@ -170,23 +170,23 @@ class _Parser:
             elif letter in _ESCAPED:
                 code = ord(_ESCAPED[letter])
             else:
-                raise self._error(f"unknown escape {shown(self._text[at : at + 2 + n])}", at)
+                raise self._error(f"unknown escape {short_repr(self._text[at : at + 2 + n])}", at)
         else:
             code = ord(char)
         if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-            raise self._error(f"U+{code:04X} is no character, so no text can have it", at)
+            raise self._error(f"U+{code:04X} is not a character, so no text can contain it", at)
         return code
 
     def _group(self) -> Node:
         start = self._at
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise self._error(f"more than {MAX_DEPTH} groups are inside each other; make some of them rules")
+            raise self._error(f"more than {MAX_DEPTH} nested groups; make some of them rules")
         self._at += 1
         self._skip(_SPACE_AND_LINES)
         inside = self._options(_SPACE_AND_LINES)
         if self._peek() != ")":
-            raise self._error("the group is not closed: expected an item, '|' or ')' further on", start)
+            raise self._error("the group is not closed: an item, '|' or ')' is missing", start)
         self._at += 1
         self._depth -= 1
         return inside
@@ -194,16 +194,16 @@ class _Parser:
     def _token(self) -> Token:
         found = _TOKEN.match(self._text, self._at)
         if found is None:
-            raise self._error("a token is written <[id]> or <name>, with ! in front for any other")
+            raise self._error("a token is written <[id]> or <name>; !<...> stands for any other token")
         negated, number, name = found.groups()
         ids = [int(number)] if number else self._token_ids(f"<{name}>")
         if len(ids) != 1:
-            raise self._error(f"{shown(found[0])} is {len(ids)} tokens of this model's vocabulary, not one")
+            raise self._error(f"{short_repr(found[0])} is {len(ids)} tokens of this model's vocabulary, not one")
         self._at = found.end()
         return Token(ids[0], bool(negated))
 
     def _counts(self) -> tuple[int, int | None] | None:
-        """Return how often the item before is repeated, or None if that is not said."""
+        """Return the repetition counts after an item, or None if there are none."""
         first = self._peek()
         if first in _REPEATED:
             self._at += 1
@@ -215,10 +215,10 @@ class _Parser:
             raise self._error("expected {n}, {low,} or {low,high}")
         low, comma, high = found.groups()
         if max(len(low), len(high or "")) > 9 or max(int(low), int(high or 0)) > MAX_COUNT:
-            raise self._error(f"repetitions go up to {MAX_COUNT}")
+            raise self._error(f"the greatest number of repetitions is {MAX_COUNT}")
         counts = (int(low), int(high) if high else None if comma else int(low))
         if counts[1] is not None and counts[1] < counts[0]:
-            raise self._error("the greatest number of repetitions is below the least")
+            raise self._error("the upper limit of a repetition is less than the lower one")
         self._at = found.end()
         return counts
 
@@ -253,5 +253,5 @@ class _Parser:
     def _error(self, what: str, at: int | None = None) -> GrammarError:
         at = self._at if at is None else at
         rest = self._text[at : at + 20]
-        found = f"found {shown(rest)}" if rest else "found the end of the grammar"
+        found = f"found {short_repr(rest)}" if rest else "found the end of the grammar"
         return GrammarError(f"grammar, {self._where(at)}: {what}; {found}")

@@ -1,7 +1,7 @@
-"""Rules of characters as a grammar of llguidance, in its dialect of Lark.
+"""Writes GBNF rules as a grammar in llguidance's dialect of Lark.
 
-Its lexer is greedy: of ``[a-z]+ "end"`` as two lexemes the first would swallow every ``end``. So each lexeme is one
-character, but for the runs that runs.py finds, and all the rest is left to the parser.
+llguidance's lexer is greedy: if ``[a-z]+ "end"`` were two lexemes, the first would consume every ``end``. So a lexeme
+is one character, except for the runs that runs.py finds, and the parser does everything else.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ from realizar.sampling.grammar.nodes import Chars, Choice, Node, Ref, Repeat, Ru
 from realizar.sampling.grammar.schema import json_rule
 
 MAX_RULES = 2000
-"""Rules and groups: llguidance goes down a chain of rules by recursion, and 5000 overflowed a stack of 8 MiB."""
+"""Limit on rules and groups: llguidance follows a chain of rules by recursion, and 5000 overflowed an 8 MiB stack."""
 
 MAX_DEFINED = 5000
-"""Rules and lexemes of a grammar in Lark: of 60,000 in a chain llguidance overflowed even a stack of 128 MiB."""
+"""Limit on rules and lexemes of a grammar in Lark: a chain of 60,000 overflowed even a stack of 128 MiB."""
 MAX_LENGTH = 1 << 20
-"""Characters of a grammar in Lark."""
+"""Limit on the characters of a grammar in Lark."""
 
 MARK = "%llguidance"
-"""What a grammar in this dialect begins with, as in llama.cpp."""
-# Strings, regular expressions, special tokens and comments, in which nothing is looked for, and what is.
+"""The beginning of a grammar in this dialect, as in llama.cpp."""
+# Strings, regular expressions, special tokens and comments are skipped; %json, %regex and ":" are captured.
 _PARTS = re.compile(r'"(?:\\.|[^"\\\x00-\x1f\x7f])*"|/(?:\\.|[^/\\])+/|<[^<>\s]+>|(?:#|//)[^\n]*|(%json|%regex)\s*|(:)')
 _HEAD = re.compile(rf"{MARK}[ \t]+(\{{[^\r\n]*\}})[ \t]*(?:\r?\n|$)")
 
 
 def with_options(grammar: str) -> str:
-    """Return a grammar with no tokens forced where only one text can follow: they shall be the model's choice.
+    """Return a grammar with llguidance's forced tokens switched off.
 
-    llguidance would take those of the tokenizer, and that of a SentencePiece model puts a space in front.
+    If only one text can follow, llguidance would insert the tokenizer's tokens for it, and a SentencePiece tokenizer
+    adds a space before them. The model chooses the tokens instead.
 
     Raises
     ------
     GrammarError
-        It has options of its own that are no JSON object.
+        The grammar's own options are not a JSON object.
     """
     own: dict[str, object] = {}
     if grammar.startswith(MARK):
@@ -51,15 +52,15 @@ def with_options(grammar: str) -> str:
 
 
 def checked(grammar: str) -> str:
-    """Return a grammar that a user wrote in Lark, its JSON schemas rewritten as those of a request are.
+    """Return a user's grammar in Lark, with its JSON schemas rewritten like those of a request.
 
     Raises
     ------
     GrammarError
-        It is too large, or a schema in it is refused.
+        The grammar is too large, or a schema in it is rejected.
     """
     if len(grammar) > MAX_LENGTH:
-        raise GrammarError(f"grammar: it has {len(grammar)} characters, and {MAX_LENGTH} are allowed; make it smaller")
+        raise GrammarError(f"grammar: {len(grammar)} characters, but the limit is {MAX_LENGTH}; make it smaller")
     parts: list[str] = []
     at = done = n_defined = 0
     while found := _PARTS.search(grammar, at):
@@ -70,7 +71,7 @@ def checked(grammar: str) -> str:
             try:
                 value, at = json.JSONDecoder().raw_decode(grammar, at)
             except (ValueError, RecursionError):
-                break  # llguidance says what is wrong with it
+                break  # llguidance reports the error
             if keyword == "%json" and isinstance(value, dict):
                 parts += [grammar[done : found.start()], json_rule(grammar[found.end() : at], lenient=None)]
                 done = at
@@ -85,11 +86,11 @@ def write(rules: Mapping[str, Node], n_vocab: int, end_ids: Iterable[int]) -> st
     Parameters
     ----------
     rules : mapping of str to Node
-        By name, each name that they refer to among them.
+        The rules by name; every name that a rule refers to must be present.
     n_vocab : int
-        Token ids of the model.
+        Number of token ids of the model.
     end_ids : iterable of int
-        Tokens that end a text, which "any other token" leaves out.
+        End tokens, which a negated token does not include.
 
     Raises
     ------
@@ -144,7 +145,7 @@ class _Writer:
         return self._lexemes.setdefault(regex, f"LEXEME_{len(self._lexemes)}")
 
     def _rule(self, node: Node) -> str:
-        """Give a group a rule of its own: llguidance takes some thirty parentheses inside each other, and no more."""
+        """Make a rule for a group: llguidance accepts only about thirty nested parentheses."""
         name = f"group_{self._n_rules}"
         self._n_rules += 1
         self._todo.append((name, node))

@@ -1,4 +1,4 @@
-"""What a GBNF rule is made of: characters, tokens, names of rules, sequences, choices and repetitions."""
+"""The nodes of a GBNF rule: characters, tokens, references, sequences, choices and repetitions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Chars:
-    """One character: of the ranges of code points (both ends included), or if `negated` any other."""
+    """One character in these ranges of code points (both ends included), or if `negated` any other character."""
 
     ranges: tuple[tuple[int, int], ...]
     negated: bool = False
@@ -19,7 +19,7 @@ ANY = Chars(((0, 0x10FFFF),))
 
 @dataclass(frozen=True)
 class Run:
-    """One or more of these characters, as many as there are; `number` tells runs of a grammar apart."""
+    """One or more of these characters, matched greedily; `number` identifies the run in its grammar."""
 
     chars: Chars
     number: int
@@ -27,7 +27,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Token:
-    """One token of the vocabulary, or if `negated` any other."""
+    """One token of the vocabulary, or if `negated` any other token."""
 
     id: int
     negated: bool
@@ -35,7 +35,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Ref:
-    """What the rule of that name stands for, and the place where it is named."""
+    """A reference to the rule of that name; `where` is its place in the grammar, for errors."""
 
     name: str
     where: str
@@ -43,7 +43,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Repeat:
-    """The item from `low` to `high` times; `high` None: any number."""
+    """The item `low` to `high` times; `high` None: no upper limit."""
 
     item: Node
     low: int
@@ -52,14 +52,14 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Sequence:
-    """One item after the other; none at all is the empty text."""
+    """One item after the other; without items, the empty text."""
 
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of these."""
+    """One of these options."""
 
     options: tuple[Node, ...]
 
@@ -68,20 +68,20 @@ Node: TypeAlias = "Chars | Run | Token | Ref | Repeat | Sequence | Choice"
 
 
 def sequence(items: list[Node]) -> Node:
-    """Return items in a row; a single one is itself."""
+    """Return the sequence of these items, or the item itself if there is only one."""
     return items[0] if len(items) == 1 else Sequence(tuple(items))
 
 
 def choice(options: list[Node]) -> Node:
-    """Return the choice among some; a single one is itself."""
+    """Return the choice among these options, or the option itself if there is only one."""
     return options[0] if len(options) == 1 else Choice(tuple(options))
 
 
 def repeat(item: Node, low: int, high: int | None) -> Node:
-    """Return a repetition, with one directly inside another made one where the texts are the same.
+    """Return a repetition; merges directly nested repetitions if that does not change the language.
 
-    In ``(x*)*`` n characters can be shared out among the stars in 2^(n-1) ways, and the parser follows the ends of all:
-    after 300 characters a mask took 200 ms.
+    ``(x*)*`` can match n characters in 2^(n-1) ways, and the parser follows all of them: after 300 characters a mask
+    took 200 ms.
     """
     if isinstance(item, Repeat) and item.low <= 1 and item.high != 0:
         if high is None and low <= 1:

@@ -1,9 +1,10 @@
-"""Numbers of a JSON schema that llguidance would take for others: bounds are moved inwards to one that it keeps.
+"""Bounds of a JSON schema that llguidance cannot represent exactly are moved inwards to ones that it can.
 
-llguidance holds a number as a double and writes bounds by 64-bit integers. Beyond 2^53 a double is not every integer;
-for numbers that need not be integers it writes the shortest decimal that rounds to the double, which may lie beyond it.
-A bound moved inwards lets no text pass that the schema forbids. What is lost: of int64 the 1024 least numbers, of
-uint64 those above int64, of a double's range the numbers beyond 9.2e18 (bounded numbers are written without exponent).
+llguidance stores a number as a double and writes bounds as 64-bit integers. Above 2^53 a double cannot represent every
+integer; for numbers that need not be integers, llguidance writes the shortest decimal that rounds to the double, which
+may be outside the bound. A bound moved inwards never allows a number that the schema forbids. It does forbid some
+numbers that the schema allows: the 1024 smallest of int64, those of uint64 above int64, and of doubles those above
+9.2e18 (bounded numbers are written without an exponent).
 """
 
 from __future__ import annotations
@@ -13,34 +14,33 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
-from realizar.errors import shown
+from realizar.errors import short_repr
 
 EXACT = 2**53
-"""Up to here every integer is a double."""
-MOST_INTEGER = 2**63 - 1
-"""The greatest upper bound of integers: as a double it is 2^63, which llguidance's conversion makes this again."""
-MOST_DOUBLE = 2**63 - 1024
-"""The greatest double that is a 64-bit integer; its negative is the least lower bound of integers."""
-MOST_NUMBER = 9_223_372_036_854_770_000
-"""The same in 15 digits, which is how many decimal digits any double keeps."""
-LEAST_NUMBER = Decimal("1e-60")
-"""A bound nearer to 0 is written with so many zeros that its regular expression is nested too deeply."""
-MOST_ALONE = 10**18
-"""A lower bound from here on needs an upper one, too, and the other way round."""
+"""Every integer up to this one is a double."""
+MAX_INTEGER = 2**63 - 1
+"""Greatest upper bound of integers: as a double it is 2^63, which llguidance converts back to this."""
+MAX_DOUBLE = 2**63 - 1024
+"""Greatest double that is a 64-bit integer; its negative is the least lower bound of integers."""
+MAX_NUMBER = 9_223_372_036_854_770_000
+"""The same with 15 significant digits, which every double preserves."""
+MIN_NUMBER = Decimal("1e-60")
+"""A bound nearer to 0 would have so many zeros that its regular expression is nested too deeply."""
+MAX_UNPAIRED = 10**18
+"""A lower bound of at least this requires an upper one too, and vice versa."""
 
 _DIGITS = Context(prec=15, rounding=ROUND_CEILING)
 
 
 def fit_bounds(schema: dict[str, Any], refuse: Callable[[str, str], None]) -> None:
-    """Move the bounds of one schema inwards where llguidance would not keep to them.
+    """Move the bounds of one schema inwards if llguidance would not enforce them exactly.
 
     Parameters
     ----------
     schema : dict
         Changed in place.
     refuse : callable
-        Called with the keyword of a bound beyond which, or up to the other bound, no number can be written, and with
-        what is to be said of it.
+        Called with the keyword and a description of a bound if no number within the bounds can be written.
     """
     types = schema.get("type")
     is_integer = types == "integer" or (isinstance(types, list) and "integer" in types and "number" not in types)
@@ -49,8 +49,8 @@ def fit_bounds(schema: dict[str, Any], refuse: Callable[[str, str], None]) -> No
         lower, upper = _keyword(schema, low, "minimum"), _keyword(schema, high, "maximum")
         refuse(
             lower,
-            f" of {shown(schema[lower])} with {shown(upper)} of {shown(schema[upper])}, between which no number can be "
-            "written exactly,",
+            f" of {short_repr(schema[lower])} with {short_repr(upper)} of {short_repr(schema[upper])}, between which "
+            "no number can be written exactly,",
         )
         for keyword in ("minimum", "exclusiveMinimum"):
             schema.pop(keyword, None)
@@ -59,7 +59,7 @@ def fit_bounds(schema: dict[str, Any], refuse: Callable[[str, str], None]) -> No
         (low, "minimum", "exclusiveMinimum", 1),
         (high, "maximum", "exclusiveMaximum", -1),
     ):
-        if bound is None or not _is_odd(*bound):
+        if bound is None or not _is_inexact(*bound):
             continue
         found = _inward(*bound, sign, is_integer)
         if found is None:
@@ -68,21 +68,21 @@ def fit_bounds(schema: dict[str, Any], refuse: Callable[[str, str], None]) -> No
         schema.pop(exclusive, None)
         schema[keyword] = found
         other = "maximum" if sign > 0 else "minimum"
-        if sign * found >= MOST_ALONE and (high if sign > 0 else low) is None:
+        if sign * found >= MAX_UNPAIRED and (high if sign > 0 else low) is None:
             schema[other] = _inward(sign * Decimal(2**70), False, -sign, is_integer)
 
 
 def is_exact(value: int | float) -> bool:
-    """Whether a number of ``const`` or ``enum`` is the one that llguidance writes."""
+    """Whether llguidance writes a number of ``const`` or ``enum`` exactly."""
     if isinstance(value, float):
         return True
-    return abs(value) <= EXACT or (abs(value) <= MOST_DOUBLE and int(float(value)) == value)
+    return abs(value) <= EXACT or (abs(value) <= MAX_DOUBLE and int(float(value)) == value)
 
 
 def lcm_overflows(values: list[int | float]) -> bool:
-    """Whether the least common multiple of two ``multipleOf``, which is what both ask for, overflows in llguidance.
+    """Whether the least common multiple of the ``multipleOf`` values overflows in llguidance.
 
-    It multiplies 32-bit integers without looking.
+    llguidance combines two values by their least common multiple, in 32-bit integers without a check for overflow.
     """
     pairs = [_decimal(value) for value in values]
     most = max((exp for _, exp in pairs), default=0)
@@ -99,7 +99,7 @@ def coefficient(value: int | float) -> int:
 
 
 def _decimal(number: int | float) -> tuple[int, int]:
-    """Return a number as coefficient and decimal places, computed from its double as llguidance does."""
+    """Return the coefficient and the decimal places of a number, computed from its double like in llguidance."""
     value, exp = abs(float(min(number, 1e300))), 0
     while not value.is_integer():
         value *= 10.0
@@ -111,14 +111,14 @@ def _decimal(number: int | float) -> tuple[int, int]:
     return coef, exp
 
 
-def _is_odd(value: Decimal, is_exclusive: bool) -> bool:
-    return abs(value) > EXACT - is_exclusive or 0 < abs(value) < LEAST_NUMBER
+def _is_inexact(value: Decimal, is_exclusive: bool) -> bool:
+    return abs(value) > EXACT - is_exclusive or 0 < abs(value) < MIN_NUMBER
 
 
 def _is_lost(low: tuple[Decimal, bool], high: tuple[Decimal, bool], is_integer: bool) -> bool:
-    """Whether two bounds allow some numbers, but none of those that are left when the bounds have been moved."""
+    """Whether two bounds allow some numbers, but none after they are moved inwards."""
     least, most = (
-        _inward(*bound, sign, is_integer) if _is_odd(*bound) else bound[0] for bound, sign in ((low, 1), (high, -1))
+        _inward(*bound, sign, is_integer) if _is_inexact(*bound) else bound[0] for bound, sign in ((low, 1), (high, -1))
     )
     if least is None or most is None or least <= most:
         return False
@@ -130,48 +130,48 @@ def _is_lost(low: tuple[Decimal, bool], high: tuple[Decimal, bool], is_integer: 
 
 
 def _keyword(schema: dict[str, Any], bound: tuple[Decimal, bool], keyword: str) -> str:
-    """Return the keyword that a bound is from: `keyword` or the exclusive one."""
+    """Return the keyword of a bound: `keyword` or its exclusive form."""
     exclusive = f"exclusive{keyword.capitalize()}"
     is_own = bound[1] and schema.get(exclusive) is not True
     return exclusive if is_own else keyword
 
 
 def _bound(schema: dict[str, Any], keyword: str, exclusive: str, sign: int) -> tuple[Decimal, bool] | None:
-    """Return the bound of two keywords that is the narrower one, and whether it is itself left out."""
+    """Return the narrower bound of two keywords, and whether it is exclusive."""
     plain, strict = schema.get(keyword), schema.get(exclusive)
     found = []
     if isinstance(plain, (int, float)) and not isinstance(plain, bool):
-        found.append((Decimal(plain), strict is True))  # True: as draft 4 says it
+        found.append((Decimal(plain), strict is True))  # True: the form of draft 4
     if isinstance(strict, (int, float)) and not isinstance(strict, bool):
         found.append((Decimal(strict), True))
     return max(found, key=lambda bound: (sign * bound[0], bound[1]), default=None)
 
 
 def _inward(value: Decimal, is_exclusive: bool, sign: int, is_integer: bool) -> int | float | None:
-    """Return the nearest bound inside that llguidance keeps to, or None; it is inclusive whatever the given one is.
+    """Return the nearest inclusive bound further inwards that llguidance enforces exactly, or None.
 
     The sign is 1 for lower bounds and -1 for upper ones.
     """
-    if is_integer and sign < 0 and value - is_exclusive >= MOST_INTEGER:
-        return MOST_INTEGER
+    if is_integer and sign < 0 and value - is_exclusive >= MAX_INTEGER:
+        return MAX_INTEGER
     found = (_integer_above if is_integer else _number_above)(sign * value, is_exclusive)
     return None if found is None else sign * found
 
 
 def _integer_above(value: Decimal, is_exclusive: bool) -> int | None:
-    least = max(math.floor(value) + 1 if is_exclusive else math.ceil(value), -MOST_DOUBLE)
-    if least > MOST_DOUBLE:
+    least = max(math.floor(value) + 1 if is_exclusive else math.ceil(value), -MAX_DOUBLE)
+    if least > MAX_DOUBLE:
         return None
     near = float(least)
     return int(near if near >= least else math.nextafter(near, math.inf))
 
 
 def _number_above(value: Decimal, is_exclusive: bool) -> int | float | None:
-    if abs(value) < LEAST_NUMBER:
-        return float(LEAST_NUMBER) if value > 0 else 0
-    if value > MOST_NUMBER or (is_exclusive and value == MOST_NUMBER):
+    if abs(value) < MIN_NUMBER:
+        return float(MIN_NUMBER) if value > 0 else 0
+    if value > MAX_NUMBER or (is_exclusive and value == MAX_NUMBER):
         return None
-    if value < -MOST_NUMBER:
-        return -MOST_NUMBER
+    if value < -MAX_NUMBER:
+        return -MAX_NUMBER
     rounded = _DIGITS.plus(value)
     return int(_DIGITS.next_plus(value) if is_exclusive and rounded == value else rounded)

@@ -7,34 +7,34 @@ from collections.abc import Sequence
 from realizar.errors import GrammarError
 
 MAX_LENGTH = 1 << 22
-"""Characters of a regular expression, or of all choices together as they are written in one."""
+"""Limit on the characters of a regular expression, also of the one made from all choices."""
 
-# What the syntax of Rust's regex crate reads as something else than itself, and the slash that ends a Lark regex.
+# The special characters of Rust's regex crate, and the slash that ends a regex in Lark.
 _SPECIAL = frozenset("\\.+*?()|[]{}^$#&-~/ \t\r\n")
 
 
 def from_regex(pattern: str, name: str = "regex") -> str:
-    """Return the grammar of the texts that a regular expression matches as a whole.
+    """Return the grammar of the texts that a regular expression matches completely.
 
-    The syntax is that of Rust's regex crate, without look-around, back references and anchors within.
+    The syntax is that of Rust's regex crate, without look-around, backreferences and inner anchors.
 
     Raises
     ------
     GrammarError
-        It is too long; the error has the name of the parameter that it comes from.
+        The expression is too long; the error names the parameter.
     """
     if len(pattern) > MAX_LENGTH:
-        raise GrammarError(f"{name}: {len(pattern)} characters, and {MAX_LENGTH} are allowed; make it smaller")
+        raise GrammarError(f"{name}: {len(pattern)} characters, but the limit is {MAX_LENGTH}; make it smaller")
     from llguidance import regex_to_lark
 
     return f"start: /{regex_to_lark(pattern)}/"
 
 
 def from_choice(options: Sequence[str]) -> str:
-    """Return the grammar of some texts, of which an answer is one."""
+    """Return the grammar that allows exactly these texts."""
     return from_regex("|".join(map(literal, options)), "choice")
 
 
 def literal(text: str) -> str:
-    """Return the regular expression of one text."""
+    """Return the regular expression that matches one text."""
     return "".join(f"\\x{{{ord(c):x}}}" if c in _SPECIAL else c for c in text)

@@ -1,4 +1,4 @@
-"""Where the schemas inside a JSON schema are: at its keywords, and where its references point to."""
+"""Finds the schemas inside a JSON schema: at its keywords and the targets of its references."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-# Keywords that hold a schema, a list of schemas (some of them either) or schemas by name.
+# Keywords whose value is a schema, a list of schemas (some allow both) or an object of schemas.
 _ONE = frozenset((
     "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
     "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
@@ -17,9 +17,9 @@ _NAMED = frozenset(("$defs", "definitions", "dependencies", "dependentSchemas", 
 
 
 def positions(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the schemas inside a schema, itself first, each once, after its path as a JSON pointer (RFC 6901).
+    """Yield (path, schema) of each schema inside a schema, itself first; the path is a JSON pointer (RFC 6901).
 
-    A schema may be changed when it is yielded: what it holds is looked up afterwards.
+    The caller may change a yielded schema: its contents are read afterwards.
     """
     todo: deque[tuple[str, Any]] = deque([("#", schema)])
     seen: set[int] = set()
@@ -42,12 +42,15 @@ def positions(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def escaped(name: str) -> str:
-    """Return a name as a JSON pointer writes it."""
+    """Return a name escaped for a JSON pointer."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
 def target(schema: dict[str, Any], reference: str) -> Any:
-    """Return what a ``$ref`` points to inside a schema by a JSON pointer, or None; anchors are at keywords anyway."""
+    """Return the target of a ``$ref`` if it is a JSON pointer into the schema, else None.
+
+    Schemas with anchors are found at their keywords anyway.
+    """
     if reference != "#" and not reference.startswith("#/"):
         return None
     value: Any = schema

@@ -1,13 +1,14 @@
-"""Repeated characters as one lexeme, where that leaves the language of a grammar as it is.
+"""Finds repeated character classes that can be one lexeme without changing the language of a grammar.
 
-A mask goes through all tokens of the vocabulary. A lexeme of one character costs the parser a step for each character
-of each token, 5 ms in all at 152,000 tokens where a string may have any character; a lexeme of many has 0.1 ms.
+The computation of a mask tries all tokens of the vocabulary. With lexemes of one character, the parser takes a step for
+each character of each token: 5 ms for 152,000 tokens if a string may contain any character. With one lexeme for the
+whole run it takes 0.1 ms.
 
-llguidance's lexer is greedy and never goes back. So a repeated class X becomes one lexeme only if, wherever a character
-of X may come by that repetition, it can come by nothing else: no other place of the grammar that is reached with the
-same text takes a character of X (or one with the same first byte), and the repetition does not follow upon itself from
-outside. Which places are reached with the same text is found in an automaton without a stack, which lets a rule return
-to each of its callers: it reaches more than the grammar does, never less.
+llguidance's lexer is greedy and never backtracks. So a repeated class X becomes one lexeme only if the repetition is
+the only way to match a character of X wherever it may occur: no other place of the grammar that the same text can reach
+matches a character of X (or one with the same first byte), and the repetition cannot directly follow itself. The places
+that the same text can reach are found in a finite automaton without a stack, in which a rule returns to all of its
+callers: it accepts a superset of the grammar, so the check is conservative.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from itertools import count
 from realizar.sampling.grammar.nodes import Chars, Choice, Node, Ref, Repeat, Run, Sequence, Token, choice
 
 MAX_PLACES = 400
-"""Characters and tokens of a grammar beyond which nothing is looked for: the work grows with their square."""
+"""Grammars with more characters and tokens than this are not analyzed: the work grows with the square."""
 MAX_UNROLLED = 8
-"""The greatest count of a repetition that is told apart from any number."""
+"""Repetitions with a greater maximum are treated as unbounded."""
 MAX_PAIRS = 20_000
-"""Pairs of places that are looked at: 0.1 s."""
+"""Limit on compared pairs of places: 0.1 s."""
 MAX_NODES = 5_000
-"""Nodes that are added to the automaton, where repetitions inside each other multiply, and options of rules opened."""
+"""Limit on nodes of the automaton, which nested repetitions multiply, and on inlined options of rules."""
 
 _END = 0x110000
 _ASCII = 0x80
@@ -34,7 +35,7 @@ Place = Run | Chars | Token
 
 
 def find(rules: Mapping[str, Node]) -> dict[str, Node]:
-    """Return the rules with a Run in place of each class of characters that can be one lexeme where it is repeated."""
+    """Return the rules with a Run in place of each repeated character class that can be one lexeme."""
     marker = _Marker(rules)
     marked = {name: marker.marked(node) for name, node in rules.items()}
     kept = _Automaton(marked).separate() if next(marker.numbers) else frozenset()
@@ -42,55 +43,55 @@ def find(rules: Mapping[str, Node]) -> dict[str, Node]:
 
 
 class _Marker:
-    """Puts a Run in place of every class that might be one; `numbers` are those of the next runs."""
+    """Replaces every repeated class by a Run; `numbers` yields the numbers of the runs."""
 
     def __init__(self, rules: Mapping[str, Node]) -> None:
         self._rules = rules
-        self._n_opened = 0
+        self._n_inlined = 0
         self.numbers = count()
 
-    def marked(self, node: Node, opens: bool = True) -> Node:
-        """Return a node with its runs; `opens`: with a look into the rules that it names, where those are choices."""
+    def marked(self, node: Node, inlines: bool = True) -> Node:
+        """Return a node with its runs; `inlines`: inline referenced rules that are only choices."""
         if isinstance(node, Repeat):
             if node.high is None and node.low <= 1:
-                options, opened = self._options(node.item, opens)
+                options, inlined = self._options(node.item, inlines)
                 if any(isinstance(option, Chars) for option in options):
-                    # What comes of a rule is not opened again: a rule may repeat itself.
+                    # The contents of an inlined rule are not inlined again, because rules may be recursive.
                     runs = [
-                        Run(o, next(self.numbers)) if isinstance(o, Chars) else self.marked(o, opens and not opened)
+                        Run(o, next(self.numbers)) if isinstance(o, Chars) else self.marked(o, inlines and not inlined)
                         for o in _union(options)
                     ]
                     return Repeat(choice(runs), node.low, None)
-            return Repeat(self.marked(node.item, opens), node.low, node.high)
+            return Repeat(self.marked(node.item, inlines), node.low, node.high)
         if isinstance(node, Sequence):
-            return Sequence(tuple(self.marked(item, opens) for item in node.items))
+            return Sequence(tuple(self.marked(item, inlines) for item in node.items))
         if isinstance(node, Choice):
-            return Choice(tuple(self.marked(option, opens) for option in node.options))
+            return Choice(tuple(self.marked(option, inlines) for option in node.options))
         return node
 
-    def _options(self, node: Node, opens: bool) -> tuple[list[Node], bool]:
-        """Return what a node is a choice of, with rules that are nothing else opened, and whether there were any."""
+    def _options(self, node: Node, inlines: bool) -> tuple[list[Node], bool]:
+        """Return the options of a node, with rules that are only choices inlined, and whether any was inlined."""
         found: list[Node] = []
-        todo, opened = [node], set[str]()
+        todo, inlined = [node], set[str]()
         while todo:
             option = todo.pop()
             if isinstance(option, Choice):
                 todo += reversed(option.options)
-            elif opens and isinstance(option, Ref) and self._is_choice(option.name):
-                if option.name not in opened:
-                    opened.add(option.name)
+            elif inlines and isinstance(option, Ref) and self._is_choice(option.name):
+                if option.name not in inlined:
+                    inlined.add(option.name)
                     todo.append(self._rules[option.name])
             else:
-                self._n_opened += bool(opened)
+                self._n_inlined += bool(inlined)
                 found.append(option)
-        return found, bool(opened)
+        return found, bool(inlined)
 
     def _is_choice(self, name: str) -> bool:
-        return self._n_opened < MAX_NODES and isinstance(self._rules[name], (Chars, Choice, Ref))
+        return self._n_inlined < MAX_NODES and isinstance(self._rules[name], (Chars, Choice, Ref))
 
 
 def _union(options: list[Node]) -> list[Node]:
-    """Return options with their classes made one, unless one says which characters are not in it."""
+    """Return options with their character classes merged, unless one is negated."""
     classes = [option for option in options if isinstance(option, Chars)]
     if len(classes) < 2 or any(chars.negated for chars in classes):
         return options
@@ -99,7 +100,7 @@ def _union(options: list[Node]) -> list[Node]:
 
 
 def _resolved(node: Node, kept: frozenset[int]) -> Node:
-    """Return a node with the runs that are not kept as single characters again."""
+    """Return a node in which runs that are not kept are single characters again."""
     if isinstance(node, Run):
         return node if node.number in kept else node.chars
     if isinstance(node, Repeat):
@@ -113,7 +114,7 @@ def _resolved(node: Node, kept: frozenset[int]) -> Node:
 
 @dataclass(eq=False)
 class _State:
-    """A state of the automaton: where it leads without a character, and by one, the place and the state behind it."""
+    """A state of the automaton: the epsilon transitions, and a transition by a place (characters or a token)."""
 
     free: list[_State] = field(default_factory=list)
     place: Place | None = None
@@ -121,19 +122,19 @@ class _State:
 
 
 class _Automaton:
-    """The grammar without a stack."""
+    """A finite automaton that accepts a superset of the grammar."""
 
     def __init__(self, rules: Mapping[str, Node]) -> None:
         self._rules = {name: (_State(), _State()) for name in rules}
         self._places: list[_State] = []
         self._n_nodes = 0
-        self._loops: dict[int, tuple[_State, _State]] = {}  # of each run's place: what leads back to it
+        self._loops: dict[int, tuple[_State, _State]] = {}  # place of a run -> the transition that repeats it
         for name, node in rules.items():
             begin, end = self._rules[name]
             self._add(node, begin, end)
 
     def _add(self, node: Node, begin: _State, end: _State) -> None:
-        """Add what leads from one state to another by a node."""
+        """Add the transitions of a node from one state to another."""
         self._n_nodes += 1
         if self._n_nodes > MAX_NODES:
             return
@@ -157,7 +158,7 @@ class _Automaton:
             begin.free.append(self._places[-1])
 
     def _add_repeat(self, node: Repeat, begin: _State, end: _State) -> None:
-        """Add a repetition; one with larger counts as if it had none."""
+        """Add a repetition, unrolled if its counts are small, else as a loop."""
         if node.high is not None and node.high <= MAX_UNROLLED:
             for i in range(node.high):
                 middle = _State()
@@ -176,12 +177,12 @@ class _Automaton:
                 self._loops[id(self._places[-1])] = (tail, head)
 
     def separate(self) -> frozenset[int]:
-        """Return the numbers of the runs whose characters can come by nothing else."""
+        """Return the numbers of the runs whose characters nothing else can match."""
         if len(self._places) > MAX_PLACES or self._n_nodes > MAX_NODES:
             return frozenset()
         begin = self._reached(self._rules["root"][0])
-        behind = {id(state): self._reached(state.then) for state in self._places}
-        shared = _shared(begin, behind)
+        following = {id(state): self._reached(state.then) for state in self._places}
+        shared = _shared(begin, following)
         if shared is None:
             return frozenset()
         of_runs = [(state.place.number, state) for state in self._places if isinstance(state.place, Run)]
@@ -189,12 +190,12 @@ class _Automaton:
         return frozenset(number for number, _ in of_runs) - bad
 
     def _returns(self, state: _State) -> bool:
-        """Whether a run can come again at once by another way than its own repetition."""
+        """Whether a run can directly follow itself other than by its own repetition."""
         return state in self._reached(state.then, without=self._loops[id(state)])
 
     @staticmethod
     def _reached(begin: _State | None, without: tuple[_State, _State] | None = None) -> tuple[_State, ...]:
-        """Return the states with a place that can come next, each once; one step may be left out."""
+        """Return the states with a place that epsilon transitions reach, each once; `without` is not followed."""
         seen, todo, found = {id(begin)}, [] if begin is None else [begin], []
         while todo:
             state = todo.pop()
@@ -207,8 +208,8 @@ class _Automaton:
         return tuple(found)
 
 
-def _shared(begin: tuple[_State, ...], behind: Mapping[int, tuple[_State, ...]]) -> set[int] | None:
-    """Return the places that a text may reach together with others which take the same; None where that takes long."""
+def _shared(begin: tuple[_State, ...], following: Mapping[int, tuple[_State, ...]]) -> set[int] | None:
+    """Return the places for which another place, reached by the same text, matches the same; None if it takes long."""
     shared: set[int] = set()
     todo, seen, n = [(begin, begin)], set(), 0
     while todo:
@@ -219,10 +220,10 @@ def _shared(begin: tuple[_State, ...], behind: Mapping[int, tuple[_State, ...]])
         for p in ours:
             for q in theirs:
                 same = p is q
-                if not same and _is_near(p.place, q.place):
+                if not same and _may_collide(p.place, q.place):
                     shared |= {id(p), id(q)}
                 if same or _overlaps(p.place, q.place):
-                    pair = behind[id(p)], behind[id(q)]
+                    pair = following[id(p)], following[id(q)]
                     key = frozenset(map(_key, pair))
                     if key not in seen:
                         seen.add(key)
@@ -234,13 +235,13 @@ def _key(states: Iterable[_State]) -> frozenset[int]:
     return frozenset(map(id, states))
 
 
-def _is_near(p: Place | None, q: Place | None) -> bool:
-    """Whether two places take the same character, or characters that may begin with the same byte."""
+def _may_collide(p: Place | None, q: Place | None) -> bool:
+    """Whether two places match the same character, or characters that may begin with the same byte."""
     return _overlaps(p, q) or (_reaches(p, _ASCII) and _reaches(q, _ASCII))
 
 
 def _overlaps(p: Place | None, q: Place | None) -> bool:
-    """Whether two places may take the same; any other token than one may be text."""
+    """Whether two places may match the same; a negated token may match any text."""
     tokens = [place for place in (p, q) if isinstance(place, Token)]
     if tokens:
         return len(tokens) == 2 or tokens[0].negated
@@ -253,7 +254,7 @@ def _reaches(place: Place | None, least: int) -> bool:
 
 @lru_cache(4096)
 def _ranges(place: Run | Chars | None) -> tuple[tuple[int, int], ...]:
-    """Return the code points of a place, both ends of each range included."""
+    """Return the ranges of code points that a place matches, both ends included."""
     chars = place.chars if isinstance(place, Run) else place
     if chars is None or not chars.negated:
         return () if chars is None else chars.ranges

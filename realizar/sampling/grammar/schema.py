@@ -1,4 +1,4 @@
-"""JSON schemas in llguidance's Lark, and where in a schema that stands which it cannot enforce."""
+"""Converts JSON schemas to llguidance's Lark, and its rejections to errors that name the place in the schema."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from realizar.errors import GrammarError, shown
+from realizar.errors import GrammarError, short_repr
 from realizar.sampling.grammar.breadth import check_breadth
 from realizar.sampling.grammar.numbers import coefficient
 from realizar.sampling.grammar.positions import escaped, positions
 from realizar.sampling.grammar.rewrite import cannot_be_enforced, rewrite
 
 SPACE = r" |\n{1,2}[ \t]{0,20}"
-"""White space between the parts of a JSON text, if any: that of llama.cpp. Without bounds a model may never stop."""
+"""Optional white space in JSON, as in llama.cpp. It is bounded, since a model might never stop otherwise."""
 
 MAX_OBJECTS = 4000
-"""Objects in a schema: llguidance follows references by recursion, and a chain of 1000 overflowed a stack of 8 MiB."""
+"""Limit on objects in a schema: llguidance follows references recursively; a chain of 1000 overflowed 8 MiB."""
 
 MAX_DEPTH = 120
-"""Objects and lists inside each other; llguidance reads 127."""
+"""Limit on nested objects and lists; llguidance's limit is 127."""
 
 MAX_LENGTH = 1 << 22
-"""Characters of a schema as JSON."""
+"""Limit on the characters of a schema as JSON."""
 
 _TOO_LARGE = (
-    f"json_schema: more than {MAX_OBJECTS} objects are in it, or {MAX_DEPTH} objects and lists inside each other; "
-    "take a smaller schema"
+    f"json_schema: more than {MAX_OBJECTS} objects, or more than {MAX_DEPTH} levels of nested objects and lists; "
+    "use a smaller schema"
 )
 
-# What llguidance says, the keyword if that does not name it, what of it, and which of its values are meant.
+# llguidance's message, the keyword if the message does not contain it, text to add to it, and whether a value of the
+# keyword is the one that the message refers to.
 _REFUSALS: tuple[tuple[str, str, str, Callable[[Any, re.Match[str]], bool]], ...] = (
     (r"Unimplemented keys: (\[.*\])", "", "", lambda value, found: True),
     (r"oneOf constraints are not supported", "oneOf", " whose schemas may overlap", lambda value, found: True),
@@ -44,7 +45,7 @@ _REFUSALS: tuple[tuple[str, str, str, Callable[[Any, re.Match[str]], bool]], ...
      lambda value, found: _has_digits(value, found[1])),
 )  # fmt: skip
 _NEVER = ("$ref", "patternProperties", "multipleOf")
-"""Those that are not ignored on demand, either."""
+"""Keywords that lenient=True does not ignore either."""
 
 
 def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
@@ -53,25 +54,25 @@ def from_schema(schema: Mapping[str, Any] | str, lenient: bool = False) -> str:
 
 
 def json_rule(schema: Mapping[str, Any] | str, lenient: bool | None = False) -> str:
-    """Return what stands in a rule of a grammar for the JSON texts of a schema; properties come in the schema's order.
+    """Return the body of a Lark rule for the JSON texts of a schema; properties come in the schema's order.
 
     Parameters
     ----------
     schema : mapping or str
         The schema, or its JSON text.
     lenient : bool | None
-        Leave out of account what cannot be enforced, and take ``oneOf`` for ``anyOf``, instead of refusing it; None
-        does what the schema itself says to llguidance.
+        True: ignore keywords that cannot be enforced, and treat ``oneOf`` as ``anyOf``. False: reject them. None: as
+        the schema's own "x-guidance" says.
 
     Raises
     ------
     GrammarError
-        It is no JSON object, too large, or has in it what llguidance would not keep to.
+        The schema is not a JSON object, is too large, or has a keyword that cannot be enforced.
     """
     parsed = _as_json(schema)
-    own = parsed.get("x-guidance", {})  # what llguidance reads in a schema of how to write JSON
+    own = parsed.get("x-guidance", {})  # llguidance's options in a schema
     if not isinstance(own, dict):
-        raise GrammarError(f'json_schema: "x-guidance": {shown(own)}: must be an object')
+        raise GrammarError(f'json_schema: "x-guidance": {short_repr(own)}: must be an object')
     rewrite(parsed, own.get("lenient") is True if lenient is None else lenient)
     check_breadth(parsed)
     space = {} if own.get("whitespace_flexible") is False else {"whitespace_pattern": SPACE}
@@ -80,7 +81,7 @@ def json_rule(schema: Mapping[str, Any] | str, lenient: bool | None = False) -> 
 
 
 def refusal(schema: Mapping[str, Any] | str, message: str) -> str:
-    """Return llguidance's refusal of a schema with the keywords at fault and where they stand."""
+    """Return an error message for llguidance's rejection of a schema, with the keywords at fault and their places."""
     for pattern, keyword, what, is_meant in _REFUSALS:
         if found := re.search(pattern, message):
             keywords = [keyword] if keyword else json.loads(found[1])
@@ -90,43 +91,43 @@ def refusal(schema: Mapping[str, Any] | str, message: str) -> str:
                 for name in keywords
                 if name in position and is_meant(position[name], found)
             ]
-            value = shown(meant[0][1]) if meant else found[1]
-            named = ", ".join(map(shown, keywords)) + what.format(*found.groups(), value=value)
+            value = short_repr(meant[0][1]) if meant else found[1]
+            named = ", ".join(map(short_repr, keywords)) + what.format(*found.groups(), value=value)
             return cannot_be_enforced(named, [place for place, _ in meant], keyword not in _NEVER)
     return f"json_schema: {message}"
 
 
 def _has_digits(value: Any, said: str) -> bool:
-    """Whether llguidance, which names a number by its digits without the point, and rounded, means this one."""
+    """Whether llguidance's message, which has a number's rounded digits without the point, refers to this value."""
     return isinstance(value, (int, float)) and float(coefficient(value)) == float(said)
 
 
 def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
-    """Return a schema as JSON has it."""
+    """Return a schema parsed from JSON."""
     try:
         text = schema if isinstance(schema, str) else json.dumps(schema)
         if len(text) > MAX_LENGTH:
-            raise ValueError(f"{len(text)} characters, and {MAX_LENGTH} are allowed")
+            raise ValueError(f"{len(text)} characters, but the limit is {MAX_LENGTH}")
         parsed = json.loads(text, parse_constant=_no_number, parse_float=_number)
     except RecursionError:
         raise GrammarError(_TOO_LARGE) from None
     except (TypeError, ValueError) as error:
         raise GrammarError(f"json_schema: cannot be read: {error}") from None
     if not isinstance(parsed, dict):
-        raise GrammarError(f"json_schema={shown(schema)}: must be a JSON object")
+        raise GrammarError(f"json_schema={short_repr(schema)}: must be a JSON object")
     _check_size(parsed)
     return parsed
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _number(text: str) -> float:
-    """Return a number; llguidance wants 2.0 as 2 in maxItems and its kin, where both are allowed."""
+    """Return a number; 2.0 becomes 2, which llguidance requires in maxItems and similar keywords."""
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"{text} is greater than a double can be")
+        raise ValueError(f"{text} is too large for a double")
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 

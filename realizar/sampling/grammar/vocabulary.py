@@ -1,4 +1,4 @@
-"""A model's tokens as llguidance wants them: their bytes, and which ones are no part of a text."""
+"""A model's tokens for llguidance: their bytes, and which ones are special."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class _Tokens:
-    """What llguidance reads of a tokenizer."""
+    """The attributes that llguidance reads from a tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         ids = range(tokenizer.n_vocab)
         self.end_ids = sorted(tokenizer.eog_ids)
-        # User-defined tokens, runs of spaces for instance, are text; a token that ends texts never is.
+        # User-defined tokens (for example runs of spaces) are text; end tokens never are.
         self.special_token_ids = [i for i in ids if tokenizer.is_hidden(i) or i in tokenizer.eog_ids]
         self.tokens = [tokenizer.token_bytes(i) for i in ids]
-        if not self.end_ids:  # llguidance needs one: an id behind the model's own, which no mask reaches
+        if not self.end_ids:  # llguidance needs one: add an id that no mask includes
             self.end_ids = [tokenizer.n_vocab]
             self.special_token_ids.append(tokenizer.n_vocab)
             self.tokens.append(b"<end>")

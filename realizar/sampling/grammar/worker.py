@@ -1,7 +1,7 @@
-"""Workers: threads whose jobs can be given up, for computations that nothing can stop from outside.
+"""Workers: threads whose jobs can be abandoned, for computations that cannot be interrupted.
 
-llguidance computes without the GIL and cannot be interrupted. A thread that is at it too long is left behind: it ends
-when its job does, and nobody waits for it.
+llguidance computes without the GIL and cannot be interrupted. If a job takes too long, its thread is abandoned: it ends
+when the job does, and nothing waits for it.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from realizar import forks
 from realizar.errors import GrammarError
 
 STACK_BYTES = 128 << 20
-"""llguidance goes down grammars by recursion, up to 20 KiB a level; pages that are not touched cost nothing."""
-PATIENCE = 100
-"""How many times its limit of processor time a job may take by the clock on the wall, on a machine that is busy."""
+"""llguidance processes grammars recursively, with up to 20 KiB per level; untouched pages cost nothing."""
+WALL_LIMIT_FACTOR = 100
+"""Limit on the wall-clock time of a job, as a multiple of its CPU time limit; generous, for a busy machine."""
 EXIT_S = 5.0
-"""How long Python waits, when it ends, for jobs under way; one that was given up may never end."""
+"""How long Python waits at exit for running jobs; an abandoned one may never end."""
 N_THREADS = 4
-"""Threads that follow the grammars of all texts of a model: a mask takes a fraction of a step."""
-LOWEST = 19
-"""Linux's priority for what may wait."""
+"""Threads for the grammars of all sequences of a model: a mask takes a fraction of a step."""
+LOWEST_PRIORITY = 19
+"""The nice value of the lowest priority on Linux."""
 
 T = TypeVar("T")
 _stack_size = forks.Lock()
 
 
 class Job(Generic[T]):
-    """A call that a worker makes.
+    """A function call for a worker thread.
 
     Parameters
     ----------
@@ -48,20 +48,20 @@ class Job(Generic[T]):
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function: Callable[[], T] | None = function
-        self._under_way = threading.Lock()  # no threading.Event: the lock of that may be held at a fork
-        self._under_way.acquire()
+        self._running = threading.Lock()  # no threading.Event: its lock may be held at a fork
+        self._running.acquire()
         self._is_done = False
         self._pid = os.getpid()
         self._value: T | None = None
         self._error: Exception | None = None
         self._clock: Callable[[], float] | None = None
         self._t_begin = 0.0
-        self.given_up = False
+        self.abandoned = False
         self.native_id: int | None = None
 
     def run(self) -> None:
         """Make the call."""
-        clock = _processor_clock()
+        clock = _cpu_clock()
         self.native_id = threading.get_native_id()
         self._t_begin, self._clock = clock(), clock
         try:
@@ -69,54 +69,54 @@ class Job(Generic[T]):
                 self._value = self._function()
         except Exception as error:
             self._error = error
-        except BaseException as error:  # a panic of Rust's; whoever waits shall not take it for one of Python's own
+        except BaseException as error:  # a Rust panic: the waiting thread must not mistake it for an exit of Python
             self._error = RuntimeError(f"{type(error).__name__}: {error}")
         self._function = None
         self._is_done = True
-        self._under_way.release()
+        self._running.release()
 
     def result(self, limit_s: float, wall_s: float = math.inf) -> T:
-        """Return what the call returned, once it has.
+        """Wait for the call and return its result.
 
         Parameters
         ----------
         limit_s : float
-            Seconds of processor time, or where that cannot be read seconds, which the call may take.
+            Limit on the CPU time of the call in seconds, maybe infinite; on wall-clock time if that cannot be read.
         wall_s : float
-            Seconds by the clock on the wall after which to wait no longer.
+            Limit on the wall-clock time of waiting, in seconds.
 
         Raises
         ------
         TimeoutError
-            The call takes longer.
+            A limit was exceeded.
         RuntimeError
-            This process is a child of fork(), and the call was under way in its parent.
+            This process is a child of fork(), and the call was running in its parent.
         Exception
-            What the call raised.
+            The exception that the call raised.
         """
-        t_end = time.monotonic() + min(PATIENCE * limit_s, wall_s)
+        t_end = time.monotonic() + min(WALL_LIMIT_FACTOR * limit_s, wall_s)
         left = min(limit_s, wall_s)
         while not self._is_done:
             if self._pid != os.getpid():
-                raise RuntimeError("the process was forked while this was computed; ask again")
-            if self._under_way.acquire(timeout=max(left, 1e-4)):
-                self._under_way.release()
+                raise RuntimeError("the process was forked during this computation; repeat the request")
+            if self._running.acquire(timeout=min(max(left, 1e-4), threading.TIMEOUT_MAX)):
+                self._running.release()
                 break
-            left = min(limit_s - self._spent(), t_end - time.monotonic())
+            left = min(limit_s - self._cpu_s(), t_end - time.monotonic())
             if left <= 0:
                 raise TimeoutError(f"not done in {limit_s:g} s")
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]  # the function's own, None only if it returned that
+        return self._value  # type: ignore[return-value]  # None only if the function returned None
 
-    def give_up(self) -> None:
-        """Have the thread that is at it end behind it; until then it runs where nobody else wants the processor."""
-        self.given_up = True
+    def abandon(self) -> None:
+        """Abandon the call: its thread ends after it, and until then has the lowest priority."""
+        self.abandoned = True
         if sys.platform == "linux" and self.native_id is not None and not self._is_done:
-            with suppress(OSError):  # it has ended by now
-                os.setpriority(os.PRIO_PROCESS, self.native_id, LOWEST)
+            with suppress(OSError):  # the thread has ended
+                os.setpriority(os.PRIO_PROCESS, self.native_id, LOWEST_PRIORITY)
 
-    def _spent(self) -> float:
+    def _cpu_s(self) -> float:
         if self._clock is None:
             return 0.0
         try:
@@ -126,12 +126,12 @@ class Job(Generic[T]):
 
 
 class Workers:
-    """Threads that share jobs, until these are collected.
+    """A pool of threads for jobs, which ends when it is garbage-collected.
 
     Parameters
     ----------
     n_threads : int
-        So many at a time; one that was given up no longer counts.
+        Number of threads; abandoned ones do not count.
     """
 
     def __init__(self, n_threads: int = N_THREADS) -> None:
@@ -141,7 +141,7 @@ class Workers:
         forks.in_child(self._begin)
 
     def _begin(self) -> None:
-        """Have no thread yet, or none any more: a child of fork() has but one, and it is none of these."""
+        """Begin without threads, also in a child of fork(), which has none of its parent's threads."""
         self._jobs: SimpleQueue[tuple[Job[Any], ...] | None] = SimpleQueue()
         self._threads: list[_Thread] = []
         self._end = weakref.finalize(self, _end, self._jobs, self._threads)
@@ -153,10 +153,10 @@ class Workers:
         Raises
         ------
         GrammarError
-            If there are none, and none can be started.
+            If there is no thread and none can be started.
         """
         with self._lock:
-            self._threads[:] = [thread for thread in self._threads if not thread.leaves]
+            self._threads[:] = [thread for thread in self._threads if not thread.is_abandoned]
             try:
                 while len(self._threads) < self._n_threads:
                     thread = _Thread(self._jobs)
@@ -165,18 +165,18 @@ class Workers:
             except (RuntimeError, MemoryError) as error:
                 if not self._threads:
                     raise GrammarError(
-                        f"no thread can be started to follow a grammar ({error}); the system limits threads or memory"
+                        f"cannot start a thread for a grammar ({error}); the system limits threads or memory"
                     ) from error
 
     def submit(self, function: Callable[[], T]) -> Job[T]:
-        """Have a function called."""
+        """Submit a function call."""
         job = Job(function)
         self.submit_all((job,))
         return job
 
     def submit_all(self, jobs: tuple[Job[Any], ...]) -> None:
-        """Have some jobs done, one after the other. Raises as `start`, in case every thread was given up."""
-        if all(thread.leaves for thread in self._threads):
+        """Submit jobs that run one after the other; raises as `start` if all threads were abandoned."""
+        if all(thread.is_abandoned for thread in self._threads):
             self.start()
         self._jobs.put(jobs)
 
@@ -186,24 +186,24 @@ class _Thread(threading.Thread):
         super().__init__(name="realizar-grammar", daemon=True)
         self.jobs = jobs
         self.current: tuple[Job[Any], ...] = ()
-        self._lock = forks.Lock()  # so that a child of fork() finds llguidance at rest
+        self._lock = forks.Lock()  # held while llguidance computes, so that fork() waits until it does not
 
     @property
-    def leaves(self) -> bool:
-        """Whether it was given up and ends behind its job."""
-        return any(job.given_up for job in self.current)
+    def is_abandoned(self) -> bool:
+        """Whether its job was abandoned, so that it ends after the job."""
+        return any(job.abandoned for job in self.current)
 
     def run(self) -> None:
         while (jobs := self.jobs.get()) is not None:
             self.current = jobs
             with self._lock:
                 for job in jobs:
-                    if not self.leaves:
+                    if not self.is_abandoned:
                         job.run()
-            if self.leaves:
+            if self.is_abandoned:
                 return
             self.current = ()
-            del jobs, job  # what they returned is not kept alive until the next ones come
+            del jobs, job  # do not keep the results alive while waiting
 
 
 def _end(jobs: SimpleQueue[tuple[Job[Any], ...] | None], threads: list[_Thread]) -> None:
@@ -222,8 +222,8 @@ def _start(thread: threading.Thread) -> None:
 
 
 @atexit.register
-def _let_them_end() -> None:
-    """Wait for jobs under way: a thread that comes back from llguidance to find no Python crashes the process."""
+def _join_at_exit() -> None:
+    """Wait for running jobs: a thread that returns from llguidance after Python has ended crashes the process."""
     t_end = time.monotonic() + EXIT_S
     threads = [thread for thread in threading.enumerate() if isinstance(thread, _Thread)]
     for thread in threads:
@@ -232,8 +232,8 @@ def _let_them_end() -> None:
         thread.join(max(0.0, t_end - time.monotonic()))
 
 
-def _processor_clock() -> Callable[[], float]:
-    """Return a clock of this thread's processor time that other threads may read, or else of the time that passes."""
+def _cpu_clock() -> Callable[[], float]:
+    """Return a clock of this thread's CPU time that other threads can read, or else the monotonic clock."""
     if sys.platform == "linux":
         return partial(time.clock_gettime, time.pthread_getcpuclockid(threading.get_ident()))
     return time.monotonic

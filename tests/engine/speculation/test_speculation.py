@@ -5,7 +5,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from realizar.engine.chunk import NO_DRAFTS
+from realizar.engine.cache.chunk import NO_DRAFTS
 from realizar.errors import ParameterError
 from realizar.params import SamplingParams
 from tests.engine.fake import FULL, PLANS, WINDOWS, check_cache, continuation

@@ -1,4 +1,4 @@
-"""The JSON Schema Test Suite, draft 2020-12: each schema is enforced or refused; prints docs/constraints.md's table.
+"""The JSON Schema Test Suite, draft 2020-12: every schema is enforced or rejected; prints docs/constraints.md's table.
 
 python -m tests.sampling.grammar.suite FOLDER
 
@@ -24,7 +24,7 @@ N_WALKS = 4
 
 
 def fetch(folder: Path) -> dict[str, list]:
-    """Return the cases of each file of the draft; OSError or SubprocessError if they cannot be had."""
+    """Return the cases of each file of the draft; OSError or SubprocessError if they cannot be downloaded."""
     archive = folder / f"{SOURCE}.tar.gz"
     if not archive.is_file():
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:all:", "--quiet", "--no-input"]
@@ -35,7 +35,7 @@ def fetch(folder: Path) -> dict[str, list]:
 
 
 def verdicts(draft: dict[str, list], seed: int = 0) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Return how many schemas of each file are enforced and refused, and what is wrong."""
+    """Return the numbers of enforced and rejected schemas of each file, and the errors found."""
     counts, wrong = {}, []
     for name, cases in draft.items():
         found = counts[name] = Counter()
@@ -53,22 +53,22 @@ def verdicts(draft: dict[str, list], seed: int = 0) -> tuple[dict[str, Counter[s
 
 
 def _mistakes(constraint, case, seed: int) -> list[str]:
-    """Return texts that a constraint lets pass, and that its schema does not describe."""
+    """Return texts that a constraint allows although its schema forbids them."""
     import jsonschema
     from referencing import Registry
 
-    texts = [_walk(constraint.fresh(), random.Random(f"{seed} {i}")) for i in range(N_WALKS)]
+    texts = [_walk(constraint.reset_copy(), random.Random(f"{seed} {i}")) for i in range(N_WALKS)]
     validator = jsonschema.Draft202012Validator(case["schema"], registry=Registry())
     mistakes = [text for text in texts if text is not None and not validator.is_valid(json.loads(text))]
     for test in case["tests"]:
         if not test["valid"]:
             written = {json.dumps(test["data"]), json.dumps(test["data"], separators=(",", ":"))}
-            mistakes += [text for text in written if accepts(constraint.fresh(), text)]
+            mistakes += [text for text in written if accepts(constraint.reset_copy(), text)]
     return mistakes
 
 
 def _walk(constraint, rng: random.Random, most: int = 120) -> str | None:
-    """Return a text of allowed tokens, drawn with a liking for those that close something; None if too long."""
+    """Return a random text of allowed tokens, with a preference for closing brackets; None if too long."""
     text = b""
     for n in range(3 * most):
         ids = allowed(constraint)

@@ -1,4 +1,4 @@
-"""Limits of grammars: said when a request is handed in, and what is taken does not end in the middle of a text."""
+"""Limits of grammars are checked when a request is submitted, so that an accepted grammar does not fail later."""
 
 import json
 
@@ -15,8 +15,8 @@ from tests.sampling.grammar.texts import FACTORY, accepts, run_apart
 
 @pytest.mark.parametrize("n", [MAX_ITEMS - 20, MAX_ITEMS + 1, 2_000_000])
 @pytest.mark.parametrize("form", ["string", "class", "alternatives", "names", "rules"])
-def test_large_grammars_are_refused_before_they_are_read(n, form, monkeypatch):
-    """Row 37: known when handed in, with the limit in the error; counted by the items that the parser looks at."""
+def test_large_grammars_are_rejected_early(n, form, monkeypatch):
+    """The error names the limit; the parser does not process more items than that."""
     looked = []
     count = _Parser._count
     monkeypatch.setattr(_Parser, "_count", lambda self: (looked.append(0), count(self)))
@@ -35,16 +35,16 @@ def test_large_grammars_are_refused_before_they_are_read(n, form, monkeypatch):
     assert len(looked) <= MAX_ITEMS + 1
 
 
-def test_as_many_alternatives_as_are_taken_can_be_written():
-    """llguidance's own limit, 2000 places that a text may be at, ended texts in the middle."""
+def test_many_alternatives_can_be_generated():
+    """llguidance's default limit of 2000 parser items ended texts in the middle."""
     words = [f"w{i}" for i in range(7000)]
     constraint = FACTORY.grammar("root ::= " + " | ".join(f'"{word}"' for word in words))
-    assert accepts(constraint.fresh(), words[-1])
-    assert not accepts(constraint.fresh(), "x")
+    assert accepts(constraint.reset_copy(), words[-1])
+    assert not accepts(constraint.reset_copy(), "x")
 
 
-def test_more_symbols_than_llguidance_numbers():
-    with pytest.raises(GrammarError, match=f"grammar: it is made of more than {MAX_SYMBOLS} symbols; make it smaller"):
+def test_too_many_symbols_for_llguidance():
+    with pytest.raises(GrammarError, match=f"grammar: it has more than {MAX_SYMBOLS} symbols; make it smaller"):
         FACTORY.grammar("%llguidance {}\nstart: " + " ".join(['"a"'] * 70_000))
 
 
@@ -55,8 +55,8 @@ NESTED = {
 
 
 @pytest.mark.parametrize("text", NESTED.values(), ids=NESTED)
-def test_what_is_nested_too_deeply(text):
-    with pytest.raises(GrammarError, match=r"nested too deeply|more than 60 groups"):
+def test_deep_nesting_is_rejected(text):
+    with pytest.raises(GrammarError, match=r"nested too deeply|more than 60 nested groups"):
         FACTORY.grammar(text)
 
 
@@ -69,8 +69,8 @@ DOUBLING = {
 
 
 @pytest.mark.parametrize("text", DOUBLING.values(), ids=DOUBLING)
-def test_small_grammars_of_which_there_are_exponentially_many_readings(text, monkeypatch):
-    """What is looked for in them ends: every rule and node that is added is counted."""
+def test_the_search_for_runs_is_bounded_for_exponentially_ambiguous_grammars(text, monkeypatch):
+    """Every rule and node that is added to the automaton counts towards the limit."""
     added = []
     add = runs._Automaton._add
     monkeypatch.setattr(runs._Automaton, "_add", lambda *args: (added.append(0), add(*args)))
@@ -86,17 +86,17 @@ CHAINS = {
 
 @pytest.mark.parametrize("chain", CHAINS)
 def test_chains_in_lark_do_not_overflow_the_stack(chain):
-    """60,000 rules in a chain end the process (llguidance 1.9.1); a process of its own tries as many as are taken."""
+    """A chain of 60,000 rules crashes llguidance 1.9.1, so a separate process tries the longest accepted chain."""
     head = "%llguidance {}\nstart: r0\n"
     with pytest.raises(GrammarError, match=f"defines more than {lark.MAX_DEFINED} rules and lexemes"):
         FACTORY.grammar(head + CHAINS[chain](60_000))
-    with pytest.raises(GrammarError, match=f"characters, and {lark.MAX_LENGTH} are allowed"):
+    with pytest.raises(GrammarError, match=f"characters, but the limit is {lark.MAX_LENGTH}"):
         FACTORY.grammar(head + CHAINS[chain](200_000))
     text = head + CHAINS[chain](lark.MAX_DEFINED - 10)
     assert run_apart("print(accepts(FACTORY.grammar(sys.stdin.read()), 'a'))", given=text) == ["True"]
 
 
-def test_what_is_no_definition_is_not_counted_in_lark():
+def test_only_definitions_are_counted_in_lark():
     parts = [
         '":"',
         "/:/",
@@ -108,13 +108,13 @@ def test_what_is_no_definition_is_not_counted_in_lark():
         "<|a:b|>",
     ]
     assert lark.checked("\n".join(parts)).count("x-guidance") == 1
-    assert lark.checked('%json {"a' + ":" * 9000) == '%json {"a' + ":" * 9000  # llguidance refuses it
+    assert lark.checked('%json {"a' + ":" * 9000) == '%json {"a' + ":" * 9000  # llguidance rejects it
     with pytest.raises(GrammarError, match="defines more than"):
         lark.checked(":" * (lark.MAX_DEFINED + 1))
     lark.checked("\n".join(['":"'] * 9000))
 
 
-def test_schemas_inside_lark_are_those_of_requests():
+def test_schemas_inside_lark_are_rewritten_like_those_of_requests():
     grammar = '%llguidance {}\nstart: %json {"items": {"uniqueItems": false, "const": 1}, "type": "array"} "."'
     assert accepts(FACTORY.grammar(grammar), "[1, 1].")
     assert not accepts(FACTORY.grammar(grammar), "[1,   1].")
@@ -126,7 +126,7 @@ def test_schemas_inside_lark_are_those_of_requests():
 
 
 def objects(n, n_properties, **more):
-    """Return a schema of n objects that a text may be one of, each with these properties and one of its own."""
+    """Return an anyOf of n objects, each with n_properties common properties and one of its own."""
     properties = {f"p{i}": {"type": "string"} for i in range(n_properties)}
     return {"anyOf": [{"type": "object", "properties": {**properties, f"o{i}": {}}, **more} for i in range(n)]}
 
@@ -138,8 +138,8 @@ def objects(n, n_properties, **more):
         {"$ref": "#/$defs/a", "$defs": {"a": objects(60, 9)}}, {"items": objects(60, 9), "type": "array"},
     ],
 )  # fmt: skip
-def test_broad_schemas_that_are_taken_can_be_written(schema):
-    """Row 37: an anyOf of 60 objects with ten properties was taken and ended in the middle of a text."""
+def test_accepted_broad_schemas_can_be_generated(schema):
+    """An anyOf of 60 objects with ten properties was accepted and then failed in the middle of a text."""
     text = '{"p0": "a", "p3": "b", "o0": 1}'
     constraint = FACTORY.json_schema(schema)
     assert accepts(constraint, f"[{text}]" if "items" in schema else text)
@@ -154,14 +154,12 @@ def test_broad_schemas_that_are_taken_can_be_written(schema):
         ({"enum": [{f"p{i}": i} for i in range(1000)]}, "#"), ({"anyOf": [{"type": "array"}] * 400}, "#"),
     ],
 )  # fmt: skip
-def test_schemas_that_are_too_broad_are_refused_with_the_limit(schema, place):
-    with pytest.raises(
-        GrammarError, match=f"properties may come at {place}, and {MAX_PROPERTIES} are followed at once"
-    ):
+def test_schemas_that_are_too_broad_are_rejected_with_the_limit(schema, place):
+    with pytest.raises(GrammarError, match=f"properties are possible at {place}, but the limit is {MAX_PROPERTIES}"):
         FACTORY.json_schema(schema)
 
 
-def test_what_is_not_broad():
+def test_constants_and_tagged_objects_are_not_broad():
     values = {"anyOf": [{"const": f"a{i}"} for i in range(3000)]}
     assert accepts(FACTORY.json_schema(values), '"a7"')
     tags = {

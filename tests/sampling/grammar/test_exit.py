@@ -1,9 +1,9 @@
-"""Python ends while a mask is computed, and waits: a thread that came back to no Python crashed one end in four."""
+"""Python waits at exit for running masks: threads that returned from llguidance later crashed one exit in four."""
 
 import subprocess
 import sys
 
-# The job goes on when Python has begun to end. It sleeps so that an end that does not wait comes first.
+# The job still runs when Python exits. It sleeps, so that an exit that does not wait comes first.
 SCRIPT = """
 import atexit, threading, time
 from realizar.sampling.grammar.worker import Workers
@@ -15,6 +15,6 @@ print("ends", flush=True)
 """
 
 
-def test_jobs_under_way_are_waited_for():
+def test_exit_waits_for_running_jobs():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["ends", "done"]

@@ -1,4 +1,4 @@
-"""GBNF: grammars take the texts that they should and refuse others; those that are none are refused with the place."""
+"""GBNF: grammars allow the right texts; syntax errors are reported with their place."""
 
 import re
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from realizar.errors import GrammarError
 from tests.sampling.grammar.texts import FACTORY, THINK, accepts
 
-# Grammar, the same as a regular expression of Python's, and a text that both take.
+# Grammar, the equivalent Python regular expression, and a text that both match.
 PAIRS = [
     ('root ::= [a-z]+ "end"', r"[a-z]+end", "bend"),
     ('root ::= ws "\\n"\nws ::= [ \\n]*', r"[ \n]*\n", " \n\n"),
@@ -23,7 +23,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("grammar", "pattern", "text"), PAIRS)
-def test_a_grammar_takes_the_texts_of_its_regular_expression_and_no_mutated_ones(grammar, pattern, text):
+def test_a_grammar_matches_the_texts_of_its_regular_expression(grammar, pattern, text):
     assert accepts(FACTORY.grammar(grammar), text)
     for i in range(len(text) + 1):
         for changed in (text[:i] + text[i + 1 :], text[:i] + "~" + text[i:], text[:i] + text[i:][::-1]):
@@ -54,24 +54,24 @@ def test_tokens():
         ("root ::= [z-a]", "is empty"),
         ("root ::= (", "not closed"),
         ('root ::= "a" )', r"column 14: expected an item"),
-        ("root ::= *", "needs an item in front"),
+        ("root ::= *", "needs an item before it"),
         ("root ::= foo", "no rule 'foo'"),
         ('root ::= "\\q"', "unknown escape"),
         ('root ::= "\\x4"', "unknown escape"),
-        ('root ::= "\\ud800"', "U[+]D800 is no character"),
-        ('root ::= "\\U00110000"', "U[+]110000 is no character"),
-        ('root ::= "a"{3,2}', "below the least"),
+        ('root ::= "\\ud800"', "U[+]D800 is not a character"),
+        ('root ::= "\\U00110000"', "U[+]110000 is not a character"),
+        ('root ::= "a"{3,2}', "upper limit of a repetition is less"),
         ('root ::= "a"{', "expected {n}"),
-        ('root ::= "a"{99999999999}', "go up to"),
+        ('root ::= "a"{99999999999}', "greatest number of repetitions is"),
         ("root ::= <[9999]>", "does not exist"),
         ("root ::= <foo>", "tokens of this model's vocabulary, not one"),
         ("root ::= <", "a token is written"),
         ("root ::= root", "no text can match"),
-        ("root ::= " + "(" * 200 + '"a"' + ")" * 200, "inside each other"),
+        ("root ::= " + "(" * 200 + '"a"' + ")" * 200, "nested groups"),
         ("root ::= a0\n" + "\n".join(f"a{i} ::= a{i + 1}" for i in range(2500)) + '\na2500 ::= "x"', "more than 2000"),
     ],
 )
-def test_what_is_no_grammar_is_refused(grammar, said):
+def test_syntax_errors(grammar, said):
     with pytest.raises(GrammarError, match=said):
         FACTORY.grammar(grammar)
 
@@ -82,10 +82,10 @@ def test_deep_grammars_do_not_overflow_the_stack():
     assert accepts(FACTORY.grammar("root ::= " + "(" * 59 + '"a"' + ")*" * 59), "a")
 
 
-def test_of_rules_with_one_name_the_last_counts():
-    """As in llama.cpp, whose parser puts the later one in place of the earlier."""
+def test_the_last_rule_of_a_name_counts():
+    """As in llama.cpp."""
     constraint = FACTORY.grammar('root ::= x\nx ::= "a" nowhere\nroot ::= "c" x\nx ::= "b"')
-    assert accepts(constraint.fresh(), "cb")
-    assert not accepts(constraint.fresh(), "b")
+    assert accepts(constraint.reset_copy(), "cb")
+    assert not accepts(constraint.reset_copy(), "b")
     with pytest.raises(GrammarError, match="line 2, column 7: there is no rule 'nowhere'"):
         FACTORY.grammar('root ::= "a"\nx ::= nowhere')

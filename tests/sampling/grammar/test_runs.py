@@ -1,4 +1,4 @@
-"""Runs of characters as one lexeme: found where they are safe, and never a difference to the masks."""
+"""Runs of characters as one lexeme: found where they are safe, and masks do not change."""
 
 import random
 
@@ -22,7 +22,7 @@ def parsed(grammar):
 
 def constraint(rules):
     text = lark.with_options(lark.write(rules, TOKENIZER.n_vocab, TOKENIZER.eog_ids))
-    return Constraint(Compiled.read(VOCABULARY, text, TOKENIZER.n_vocab, step_s=5.0))
+    return Constraint(Compiled.read(lambda: (VOCABULARY, text), TOKENIZER.n_vocab, step_s=5.0))
 
 
 def n_runs(grammar):
@@ -39,7 +39,7 @@ def n_runs(grammar):
         ('root ::= ([a-z]+ "!"){3}', 1),
         ('root ::= [a-z]+ " " [a-z]+', 2),
         ('root ::= "[" (e ("," e)*)? "]"\ne ::= [0-9]+ | root', 1),
-        ('root ::= [a-z]+ "end"', 0),  # e may be of either
+        ('root ::= [a-z]+ "end"', 0),  # e may belong to either
         ('root ::= [a-z]+ | "end"', 0),
         ('root ::= "x" | [^x]+ "x" root', 1),
         ("root ::= ([a-z]+){2,3}", 0),  # abc is a and bc, too
@@ -48,7 +48,7 @@ def n_runs(grammar):
         ('root ::= [^é]+ "é"', 0),  # its first byte is that of others
         ('root ::= [a-z]{3,5} "!"', 0),  # counted
         ("root ::= !<think>* [a-z]+", 0),  # any other token may be text
-        ('root ::= a "b" | c\na ::= "x"\nc ::= "x" [b-d]+', 0),  # behind x, b may be of either
+        ('root ::= a "b" | c\na ::= "x"\nc ::= "x" [b-d]+', 0),  # after x, b may belong to either
     ],
 )
 def test_runs_are_found_where_they_are_safe(grammar, n):
@@ -76,7 +76,7 @@ def nodes():
 @settings(max_examples=150, deadline=None)
 @given(nodes(), nodes(), nodes(), st.integers(0, 2**32))
 def test_masks_are_those_of_single_characters(root, one, two, seed):
-    # Both rules may name both: what recurs without a character in front is refused or ambiguous, and stays so.
+    # The rules may be recursive: left recursion is rejected or ambiguous either way.
     grammar = f'root ::= {root}\nr1 ::= "<" {one} ">"\nr2 ::= {two.replace("r1", "[ab]").replace("r2", "[bc]*")}\n'
     rules = parsed(grammar)
     found = runs.find(rules)

@@ -1,4 +1,4 @@
-"""What the tests of grammars share: a vocabulary of small tokens, and whether a constraint takes a text."""
+"""Shared by the tests of grammars: a small vocabulary, and whether a constraint accepts a text."""
 
 import subprocess
 import sys
@@ -34,13 +34,13 @@ FACTORY = ConstraintFactory(byte_tokenizer())
 
 
 def allowed(constraint):
-    """Return the ids of the tokens that may come next."""
+    """Return the ids of the tokens allowed next."""
     bits = np.unpackbits(constraint.mask().view(np.uint8), bitorder="little")
     return set(np.flatnonzero(bits).tolist())
 
 
 def accepts(constraint, tokens):
-    """Tell whether a text, or a list of token ids, is one of the whole texts that a constraint allows."""
+    """Return whether a constraint accepts a text (or a list of token ids) as complete."""
     for token in tokens.encode() if isinstance(tokens, str) else tokens:
         if token not in allowed(constraint):
             return False
@@ -49,7 +49,7 @@ def accepts(constraint, tokens):
 
 
 def run_apart(code, *arguments, given=""):
-    """Run code behind this module's own in a process of its own, which llguidance may end; return the lines printed."""
+    """Run code after this module's own in a separate process, which llguidance may crash; return the printed lines."""
     code = Path(__file__).read_text(encoding="utf-8") + code
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], input=given, capture_output=True, text=True, check=True

@@ -48,20 +48,20 @@ class BlockPool:
     - *in use*: its reference count says how many sequences have it in their tables;
     - *free and cached*: no sequence has it, but it keeps its content, and its key leads to it. A sequence that begins
       with the same rows takes it back with `share` and need not compute them again;
-    - *free*: nothing in it is of use.
+    - *free*: its content is of no use.
 
     The free blocks form a queue. One that is not cached goes to its front, a cached one to its end. `allocate` takes
     from the front what is not cached, else a block that was never used, and else the cached one that was freed least
     recently (LRU): cached blocks are evicted only when every block is in use or cached, and fresh memory is touched
     only when all that was touched is.
 
-    A block may be written only by a sequence that alone has it, and is evicted from the prefix cache before (`evict`).
-    Where several have it, the writer copies it into a new one (`Sequence.reserve`).
+    A block may be written only by a sequence that holds it alone, and is first evicted from the prefix cache (`evict`).
+    If several hold it, the writer copies it into a new one (`Sequence.reserve`).
 
     Parameters
     ----------
     n_blocks : int
-        Blocks there are, numbered from 0.
+        Number of blocks; they are numbered from 0.
     """
 
     def __init__(self, n_blocks: int) -> None:
@@ -83,7 +83,7 @@ class BlockPool:
         return len(self._block_of)
 
     def ref_count(self, block: int) -> int:
-        """How many sequences have a block."""
+        """Number of sequences that hold a block."""
         return self._ref_counts[block]
 
     def allocate(self) -> int:
@@ -122,7 +122,7 @@ class BlockPool:
                 self._free.move_to_end(block, last=False)
 
     def cache(self, block: int, key: bytes) -> None:
-        """Let a full block be found by its key. Where another one with the same content has the key, it keeps it."""
+        """Register a full block under its key, unless another block with the same content has the key already."""
         if self._key[block] is None and key not in self._block_of:
             self._key[block] = key
             self._block_of[key] = block
@@ -132,7 +132,7 @@ class BlockPool:
         return self._block_of.get(key)
 
     def evict(self, block: int) -> None:
-        """Let a block be found no more: its content is about to change."""
+        """Remove a block from the prefix cache: its content is about to change."""
         key = self._key[block]
         if key is not None:
             self._key[block] = None

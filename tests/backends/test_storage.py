@@ -1,4 +1,4 @@
-"""The CPU's storage of a KV cache: copies of blocks and state slots in host memory, and back."""
+"""Storages of a KV cache as arrays: copies of blocks and state slots in host memory, and back."""
 
 from types import SimpleNamespace
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from realizar.backends.cpu.storage import CPUStorage
+from realizar.backends.numpy.storage import NumpyStorage
 from realizar.runtime.backend import StorageParams
 
 LAYER = SimpleNamespace(key="blk.0.kv", n_head_kv=2, head_dim_k=4, head_dim_v=4)
@@ -13,19 +14,24 @@ STATE = SimpleNamespace(key="blk.1.state", shape=(3,))
 
 
 @pytest.fixture(params=["full", "latent"])
-def storage(request):
-    group = SimpleNamespace(kind=request.param, window=0, layers=(LAYER,))
-    return CPUStorage([group], [STATE], StorageParams((4,), 2, "f32"))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=[CPUStorage, NumpyStorage])
+def storage(request, kind):
+    group = SimpleNamespace(kind=kind, window=0, layers=(LAYER,))
+    return request.param([group], [STATE], StorageParams((4,), 2, "f32"))
 
 
 def test_saved_blocks_can_be_loaded_into_others(storage):
     (layer,) = storage.layers
     for array in (layer.k, layer.v):
-        array[...] = np.arange(4, dtype=np.uint8)[:, None, None]
+        array[...] = np.arange(4).reshape(-1, *[1] * (array.ndim - 1))
     saved = storage.save_blocks(0, [2, 1])
     storage.load_blocks(0, [0, 3], saved)
     for array in (layer.k, layer.v):
-        assert array[:, 0, 0].tolist() == [2, 1, 2, 1]
+        assert array.reshape(4, -1)[:, 0].tolist() == [2, 1, 2, 1]
 
 
 def test_memory_that_k_and_v_share_is_copied_once(storage):

@@ -1,4 +1,4 @@
-"""Rules: which tokens a text may have at all, and a bias for some of them. They come in front of all other samplers."""
+"""Token filters: ban or allow tokens, or add a bias. They are applied before all other samplers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from realizar._kernels import token_filters
 from realizar._kernels.sampling import Candidates
 from realizar.sampling.sampler import History
-from realizar.sampling.texts import Ids, TokenTexts
+from realizar.sampling.token_bytes import Ids, TokenBytes
 
 
 def _ban(candidates: Candidates, ids: Ids) -> None:
@@ -21,9 +21,9 @@ def _ban(candidates: Candidates, ids: Ids) -> None:
 
 @dataclass(frozen=True)
 class LogitBias:
-    """Adds a number to the logits of some tokens, given as (id, bias) pairs; -inf bans a token.
+    """Adds a bias to the logits of some tokens, as (id, bias) pairs; -inf bans a token.
 
-    As `logit_bias` of OpenAI's interface, llama.cpp and vLLM.
+    Like `logit_bias` of OpenAI's API, llama.cpp and vLLM.
     """
 
     biases: tuple[tuple[int, float], ...]
@@ -36,24 +36,24 @@ class LogitBias:
         object.__setattr__(self, "_values", np.array(values, np.float32))
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Add."""
+        """Add the biases."""
         token_filters.bias(candidates, self._ids, self._values)
 
 
 @dataclass(frozen=True)
 class SuppressedTokens:
-    """Bans the tokens that a model's file says are never to be sampled (tokenizer.ggml.suppress_tokens)."""
+    """Bans the tokens that the model file lists in tokenizer.ggml.suppress_tokens."""
 
     ids: tuple[int, ...]
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Ban."""
+        """Ban them."""
         _ban(candidates, np.array(self.ids, np.int32))
 
 
 @dataclass(frozen=True)
 class AllowedTokens:
-    """Keeps the candidates that are one of these tokens (vLLM's `allowed_token_ids`)."""
+    """Keeps only these tokens (vLLM's `allowed_token_ids`)."""
 
     ids: tuple[int, ...]
     _ids: Ids = field(init=False, repr=False, compare=False)
@@ -68,62 +68,63 @@ class AllowedTokens:
 
 @dataclass(frozen=True)
 class MinTokens:
-    """Bans the tokens that end a text until the history has `until` tokens (vLLM's `min_tokens`)."""
+    """Bans the end tokens until the history has `until` tokens (vLLM's `min_tokens`)."""
 
     until: int
     ids: tuple[int, ...]
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Ban, or not."""
+        """Ban the end tokens if the history is shorter."""
         if len(history) < self.until:
             _ban(candidates, np.array(self.ids, np.int32))
 
 
 @dataclass(frozen=True)
 class NoRepeatNgram:
-    """Bans each token that would end a run of `size` tokens that is in the text already.
+    """Bans each token that would complete an n-gram of `size` tokens that already occurs in the history.
 
-    As `no_repeat_ngram_size` of transformers; Paulus et al., "A deep reinforced model for abstractive summarization"
+    Like `no_repeat_ngram_size` of transformers; Paulus et al., "A deep reinforced model for abstractive summarization"
     (2017), section 2.5.
     """
 
     size: int
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Ban."""
+        """Ban the tokens that would repeat an n-gram."""
         token_filters.no_repeat(candidates, np.ascontiguousarray(history, np.int32), self.size)
 
 
 @dataclass(frozen=True)
-class Healing:
-    """Keeps, where the history has `at` tokens, the candidates whose text begins with `start`.
+class TokenHealing:
+    """When the history has `at` tokens, keeps only the tokens whose bytes begin with `start`.
 
-    The other half of token healing is that the prompt's last token, whose text that is, was withdrawn (Lundberg, "The
-    art of prompt design: prompt boundaries and token healing", 2023; guidance, transformers' `token_healing`).
+    Token healing drops the prompt's last token, whose bytes are `start`, and resamples it with this filter (Lundberg,
+    "The art of prompt design: prompt boundaries and token healing", 2023; guidance; transformers' `token_healing`).
     """
 
     at: int
     start: bytes
-    texts: TokenTexts = field(repr=False)
+    token_bytes: TokenBytes = field(repr=False)
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Drop the others, or do nothing."""
+        """Drop the other tokens, at this one position."""
         if len(history) == self.at:
-            token_filters.keep(candidates, self.texts.starting(self.start))
+            token_filters.keep(candidates, self.token_bytes.starting(self.start))
 
 
 @dataclass(frozen=True)
 class BadWords:
-    """Bans each token that would complete one of these words in the text, however the text spells it in tokens.
+    """Bans each token that would complete one of these words, however the word is split into tokens.
 
-    transformers and vLLM ban the last token of the word's own spelling alone ("Swe" + "den" gets by); here it is every
-    token that has the word in it, and behind the beginning of one every token that begins with its rest.
+    transformers and vLLM ban only the last token of the tokenizer's encoding of a word ("Swe" + "den" passes). This
+    filter bans every token that contains a word and, after the beginning of a word, every token that begins with its
+    rest.
 
-    The work grows with the length of all words together: what may go on behind the beginning of some is looked up once.
+    The work is linear in the total length of the words: the tokens that complete each beginning are looked up once.
     """
 
     words: tuple[str, ...]
-    texts: TokenTexts = field(repr=False)
+    token_bytes: TokenBytes = field(repr=False)
     _whole: Ids = field(init=False, repr=False, compare=False)
     _sorted: list[bytes] = field(init=False, repr=False, compare=False)
     _longest: int = field(init=False, repr=False, compare=False)
@@ -133,24 +134,24 @@ class BadWords:
         raw = sorted({word.encode() for word in self.words})
         object.__setattr__(self, "_sorted", raw)
         object.__setattr__(self, "_longest", max(map(len, raw)))
-        object.__setattr__(self, "_whole", self.texts.containing_any(raw))
+        object.__setattr__(self, "_whole", self.token_bytes.containing_any(raw))
 
     def apply(self, candidates: Candidates, history: History) -> None:
-        """Ban."""
+        """Ban the tokens that would complete a word."""
         _ban(candidates, self._whole)
-        tail = self.texts.tail(np.asarray(history, np.int32), self._longest - 1)
+        tail = self.token_bytes.tail(np.asarray(history, np.int32), self._longest - 1)
         for i in range(1, min(self._longest - 1, len(tail)) + 1):
-            ids = self._behind(tail[-i:])
+            ids = self._completions(tail[-i:])
             if len(ids):
                 _ban(candidates, ids)
 
-    def _behind(self, start: bytes) -> Ids:
-        """Return the tokens that complete one of the words that begin so."""
+    def _completions(self, start: bytes) -> Ids:
+        """Return the tokens that complete a word that begins with these bytes."""
         if start not in self._completing:
             first = bisect_left(self._sorted, start)
             words = takewhile(lambda word: word.startswith(start), islice(self._sorted, first, None))
-            found = [self.texts.starting(word[len(start) :]) for word in words if len(word) > len(start)]
-            if not found:  # not kept: there are endlessly many of them
+            found = [self.token_bytes.starting(word[len(start) :]) for word in words if len(word) > len(start)]
+            if not found:  # not cached: there are arbitrarily many such starts
                 return np.empty(0, np.int32)
             self._completing[start] = np.unique(np.concatenate(found))
         return self._completing[start]

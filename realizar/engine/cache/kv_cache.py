@@ -1,23 +1,66 @@
-"""KVCache: which blocks and state slots of a backend's storage sequences have."""
+"""KVCache: which blocks, state slots and snapshots of states of a backend's storage sequences have."""
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from realizar.engine.block_pool import BlockPool
-from realizar.engine.snapshots import SNAPSHOT_BYTES, SNAPSHOT_TOKENS, Snapshots
+from realizar.engine.cache.block_pool import BlockPool
 from realizar.errors import RealizarError
 from realizar.runtime.backend import StorageParams
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Sequence as Seq
 
     from realizar.graph import State
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend
     from realizar.runtime.plan import CacheGroup
+
+SNAPSHOT_TOKENS = 256
+"""A snapshot is taken each time so many more rows are computed; a whole number of blocks."""
+
+SNAPSHOT_BYTES = 512 * 2**20
+"""What all snapshots of a cache may take; those of a Mamba of 1 B parameters 15 MiB each, of a Mamba 2 100 MiB."""
+
+
+class Snapshots:
+    """Finds the slot that holds the state after a given history.
+
+    A snapshot has the key of the block that ends where it was taken (`block_pool.chain_hash`), so its key stands for
+    all rows before it. When every slot is taken, the snapshot that was used least recently is evicted.
+
+    Parameters
+    ----------
+    slots : iterable of int
+        State slots that no sequence will have.
+    """
+
+    def __init__(self, slots: Iterable[int]) -> None:
+        self._free = list(slots)
+        self._slot_of: OrderedDict[bytes, int] = OrderedDict()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._slot_of
+
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
+    def use(self, key: bytes) -> int:
+        """Return the slot of a snapshot that exists."""
+        self._slot_of.move_to_end(key)
+        return self._slot_of[key]
+
+    def add(self, key: bytes) -> int | None:
+        """Return a slot for a new snapshot with this key, or None where there is no room for any."""
+        if not self._free and not self._slot_of:
+            return None
+        slot = self._free.pop() if self._free else self._slot_of.popitem(last=False)[1]
+        self._slot_of[key] = slot
+        return slot
 
 
 class KVCache:
@@ -53,7 +96,7 @@ class KVCache:
     windows : list of int
         Tokens that a query of the group sees, itself included; 0 is all.
     cross : list of bool
-        Whether a group holds the source that a sequence answers to, and not its own tokens.
+        Whether a group holds the keys and values of encoder inputs (cross-attention), not those of own tokens.
     max_seqs : int
         Sequences that may be computed at once: each needs a row of the step, and a slot where there are states.
 
@@ -84,7 +127,7 @@ class KVCache:
         self._slot_copies: list[tuple[int, int]] = []
 
     def _n_snapshots(self, slot_bytes: int, n_seqs: int) -> int:
-        """As many as n_seqs sequences leave behind, one each SNAPSHOT_TOKENS and one more, if they fit the budget."""
+        """The snapshots of n_seqs sequences, one each SNAPSHOT_TOKENS and one more, as far as the budget allows."""
         return min(n_seqs * (self.n_ctx // SNAPSHOT_TOKENS + 1), SNAPSHOT_BYTES // slot_bytes) if slot_bytes else 0
 
     def n_bytes_for(self, n_seqs: int) -> int:
@@ -99,18 +142,18 @@ class KVCache:
         """Bytes of the storage, touched or not."""
         return self.storage.n_bytes
 
-    def blocks_needed(self, n_tokens: int, n_source: int = 0, n_seqs: int = 1, n_shared: int = 0) -> list[int]:
-        """Blocks per group that a sequence of n_tokens, with a source of n_source, holds at most while it is computed.
+    def blocks_needed(self, n_tokens: int, n_encoder: int = 0, n_seqs: int = 1, n_shared: int = 0) -> list[int]:
+        """Blocks per group that a sequence of n_tokens, with an encoder input of n_encoder, holds at most.
 
-        Or that n_seqs of them hold, whose sources and first n_shared tokens are the same ones. In a group with a window
+        Or that n_seqs of them hold, which share encoder input and the first n_shared tokens. In a group with a window
         each holds those of the window and of one step; n positions in a row, beginning anywhere, lie in at most
         ⌈(n - 1) / BLOCK⌉ + 1 blocks.
         """
-        shared, source = n_shared // BLOCK, math.ceil(n_source / BLOCK)
+        shared, encoder = n_shared // BLOCK, math.ceil(n_encoder / BLOCK)
         whole = shared + n_seqs * (math.ceil(n_tokens / BLOCK) - shared)
         seen = [n_seqs * (math.ceil((window + self.n_batch - 2) / BLOCK) + 1) for window in self.windows]
         return [
-            source if cross else min(whole, most) if window else whole
+            encoder if cross else min(whole, most) if window else whole
             for cross, window, most in zip(self.cross, self.windows, seen, strict=True)
         ]
 

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from realizar.engine.sequence import Sequence
+    from realizar.engine.cache.sequence import Sequence
 
 NO_DRAFTS: npt.NDArray[np.int32] = np.empty(0, np.int32)
 

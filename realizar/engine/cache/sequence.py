@@ -1,4 +1,4 @@
-"""Sequence: one history of tokens, and where in the KV cache its keys, values and states are."""
+"""Sequence: one history of tokens, and its blocks and state slot in the KV cache."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from realizar.engine.chunk import Chunk
-from realizar.engine.history import History
-from realizar.engine.snapshots import SNAPSHOT_TOKENS
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.history import History
+from realizar.engine.cache.kv_cache import SNAPSHOT_TOKENS
 from realizar.errors import ParameterError
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from realizar.engine.block_pool import BlockPool
-    from realizar.engine.content import Content
-    from realizar.engine.kv_cache import KVCache
+    from realizar.engine.cache.block_pool import BlockPool
+    from realizar.engine.cache.content import Content
+    from realizar.engine.cache.kv_cache import KVCache
 
 S = TypeVar("S", bound="Sequence")
 
 NO_BLOCK = -1
-"""Block table entry whose rows are behind the window of the group: the block was freed."""
+"""Block table entry of rows that have left the sliding window of the group: the block was freed."""
 
 _versions = count()
 
 
 class Sequence(History):
-    """Token ids, of which the KV cache has the first `n_computed`.
+    """Token ids; the KV cache holds the keys, values and states of the first `n_computed`.
 
-    The life of a sequence: `match_prefix` takes over what an earlier one computed; then, step by step, `reserve`
-    makes room for some tokens, the model computes them, and `commit` says so. Tokens are added with `append`.
+    The life of a sequence: `match_prefix` shares the blocks of an earlier one with the same prefix; then, step by
+    step, `reserve` makes room for some tokens, the model computes them, and `commit` records it. `append` adds tokens.
     `fork` and `truncate` may be called between steps; `free` ends it.
 
     Parameters
@@ -42,7 +42,7 @@ class Sequence(History):
     tokens : iterable of int
         The prompt; 0 where embeddings enter.
     encoder_tokens : iterable of int
-        What an encoder reads, at once and as a whole.
+        The encoder input, which is computed in one step.
     content, adapter, program
         As for `History`.
 
@@ -50,12 +50,12 @@ class Sequence(History):
     ----------
     encoder_tokens : int32 [n]
     encoder_computed : bool
-        Whether the encoder has read its input, if there is one.
+        Whether the encoder input, if there is one, is computed.
     tables : list of list of int
         Per cache group, the block of rows 0..15, 16..31 and so on, of the encoder input in groups of that kind;
-        `NO_BLOCK` behind the window.
+        `NO_BLOCK` where the sliding window has left it.
     table_version : int
-        Changes with the tables; no two states of any sequences have the same one.
+        Changes whenever the tables do; unique among all sequences.
     slot : int | None
         State slot; None before the first `reserve`, or where the model has no states.
     n_computed : int
@@ -85,21 +85,21 @@ class Sequence(History):
 
     @property
     def n_left(self) -> int:
-        """Rows that are still to be computed."""
+        """Rows that are not computed yet."""
         return self.n_tokens - self.n_computed
 
     @property
     def together(self) -> tuple[Sequence, ...]:
-        """The sequences that its next token needs: itself."""
+        """The sequences that must be computed for its next token: itself."""
         return (self,)
 
     def match_prefix(self, most: int | None = None) -> None:
-        """Take over the longest prefix that the cache still holds, in whole blocks and at most so many rows.
+        """Share the longest prefix that the cache holds, in whole blocks and at most `most` rows (prefix caching).
 
-        At least the last row is left to be computed, since its output is wanted. n blocks can be taken over if, in
-        every group, the blocks that row 16 n can see are there: all of them, or those of the window. With recurrent
-        states there must be a snapshot of that point, too. A span is taken over whole or not at all. With an encoder
-        input nothing is taken over: every key and value depends on it.
+        At least the last row is left to compute, since its output is wanted. n blocks can be shared if every group
+        holds the blocks that row 16 n can see: all of them, or those of the window. With recurrent states there must
+        be a snapshot of that point, too. A span is shared whole or not at all. With an encoder input nothing is shared:
+        every key and value depends on it.
         """
         if self.slot is not None or any(self.tables) or len(self.encoder_tokens):
             return
@@ -117,7 +117,7 @@ class Sequence(History):
         self.table_version = next(_versions)
 
     def _longest_match(self, keys: list[bytes], found: list[list[int | None]]) -> int:
-        """Blocks that can be taken over, given their keys and the block (or None) of each key in each group."""
+        """Number of blocks that can be shared, given their keys and the block (or None) of each key in each group."""
         fits = np.ones(len(keys) + 1, bool)
         if not found or self.cache.states:
             fits[1:] = [key in self.cache.snapshots for key in keys]
@@ -157,7 +157,7 @@ class Sequence(History):
 
     @property
     def _prompt_end(self) -> int:
-        """Rows of the prompt in whole blocks, less the last row: as many as `match_prefix` may take over."""
+        """Rows of the prompt in whole blocks, less the last row: the most that `match_prefix` may share."""
         end = (self._n_prompt - 1) // BLOCK * BLOCK
         while self.uncut(end) < end:
             end = self.uncut(end) // BLOCK * BLOCK
@@ -166,9 +166,9 @@ class Sequence(History):
     def reserve(self, n: int) -> None:
         """Make sure that the next n rows can be written.
 
-        Blocks are allocated where the table ends. One that is there already holds rows before them: if another
-        sequence holds it too, this one goes on in a copy; if not, the block is about to change and is evicted from the
-        prefix cache.
+        Blocks are allocated where the table ends. A block that already exists holds earlier rows: if another sequence
+        shares it, this one continues in a copy (copy on write); if not, it is evicted from the prefix cache, since it
+        is about to change.
         """
         if self.cache.states and self.slot is None:
             self.slot = self.cache.take_slot()
@@ -200,7 +200,7 @@ class Sequence(History):
                 yield group, pool, table
 
     def commit(self, n: int) -> None:
-        """Note that the next n rows are computed: cache the blocks they filled, free those behind the window."""
+        """Record that the next n rows are computed: cache the blocks they filled, free those that left the window."""
         first, self.n_computed = self.n_computed // BLOCK, self.n_computed + n
         n_full = self.n_computed // BLOCK
         if n_full > first:
@@ -234,10 +234,10 @@ class Sequence(History):
         return [Chunk(self, n, int(n == self.n_left))] if n else []
 
     def fork(self: S, n_ahead: int = 0) -> S:
-        """Return a sequence with the same history that goes its own way from here.
+        """Return a sequence with the same history, to be continued independently.
 
-        It holds the same blocks; whoever first writes into the last one, which may be partly filled, copies it. With
-        n_ahead the next rows, which are being computed for this one, are as computed for the other.
+        Both hold the same blocks; the first to write into the last one, which may be partly filled, copies it. The next
+        n_ahead rows, which are being computed for this one, count as computed for the other.
         """
         other = copy(self)
         other._tokens = np.empty_like(self._tokens)
@@ -251,7 +251,7 @@ class Sequence(History):
         return other
 
     def _shared(self, tables: list[list[int]]) -> list[list[int]]:
-        """Become a holder of the blocks of some tables, and return a copy of them."""
+        """Count one more reference to each block of some tables, and return a copy of the tables."""
         return [
             [block if block == NO_BLOCK else pool.share(block) for block in table]
             for pool, table in zip(self.cache.pools, tables, strict=True)
@@ -270,19 +270,19 @@ class Sequence(History):
         return other
 
     def share(self, other: Sequence) -> None:
-        """Hold the same blocks as another sequence, whose tokens this one begins with; hold nothing before."""
+        """Share the blocks of another sequence, whose tokens this one begins with; it must hold none itself."""
         self.restore(other.tables, other.n_computed, other.encoder_computed)
         if other.slot is not None:
             self.slot = self.cache.take_slot(like=other.slot)
 
     def take_over(self, other: Sequence) -> None:
-        """Hold instead of another sequence, whose tokens this one begins with, what that holds."""
+        """Take the blocks and the slot of another sequence, whose tokens this one begins with."""
         self.restore(other.tables, other.n_computed, other.encoder_computed)
         self.slot, other.slot = other.slot, None
         Sequence.free(other)
 
     def restore(self, tables: list[list[int]], n_computed: int, encoder_computed: bool) -> None:
-        """Become a holder of these blocks, in which so many rows are computed; hold nothing before."""
+        """Hold these blocks, in which n_computed rows are computed; it must hold none before."""
         self.n_computed, self.encoder_computed = n_computed, encoder_computed
         keys = self._block_keys(n_computed // BLOCK)
         self.tables = self._shared(tables)
@@ -295,9 +295,9 @@ class Sequence(History):
     def truncate(self, n: int) -> None:
         """Drop all rows after the first n.
 
-        What the cache has of those n stays, if it has all that the next row can see; of a recurrent state, what the
-        last snapshot before has; of a span that is cut, nothing. Where nothing is left, all n rows are to be computed
-        again.
+        The cached part of those n rows is kept if it has all that the next row can see. A recurrent state goes back to
+        the last snapshot before them, and a span that is cut is computed again; where nothing can be kept, all n rows
+        are.
 
         Raises
         ------
@@ -335,9 +335,9 @@ class Sequence(History):
         return 0
 
     def free(self) -> None:
-        """Give blocks and slot back; the tokens stay, all to be computed again, and so does the encoder input.
+        """Give blocks and slot back; the tokens and the encoder input stay, all to be computed again.
 
-        Blocks are given back last first, so that of a prefix its end is the first to be overwritten.
+        Blocks are given back last first, so that the end of a prefix is overwritten before its beginning.
         """
         for pool, table in zip(self.cache.pools, self.tables, strict=True):
             for block in reversed(table):

@@ -75,9 +75,9 @@ class Content:
         self._firsts = [first for first, _ in self.spans]
         self._positions = positions
         # Where each row would be if it came after the greatest position before it, and what would follow the last one.
-        self._next = np.arange(len(tokens) + 1)
+        self._next = np.arange(len(tokens) + 1, dtype=np.int64)
         if positions is not None:
-            self._next[1:] = np.maximum.accumulate(positions.max(axis=0)) + 1
+            self._next[1:] = np.maximum.accumulate(positions.max(axis=0).astype(np.int64)) + 1
         self.n_axes = 1 if positions is None else len(positions)
         self.offset = int(self._next[-1]) - len(tokens)
         self._span_digests = [self._digest(first, end, self.tokens[first:end].tobytes()) for first, end in self.spans]
@@ -223,15 +223,17 @@ def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
     given = [part.positions for part in parts if isinstance(part, Embeddings) and part.positions is not None]
     if not given:
         return None
-    axes = sorted({len(positions) for positions in given})
-    if len(axes) > 1:
-        raise ParameterError(f"Embeddings: parts of one prompt have positions with {axes} axes; all must have as many")
+    axes = sorted({1, *map(len, given)})
+    if len(axes) > 2:
+        raise ParameterError(
+            f"Embeddings: parts of one prompt have positions with {axes[1:]} axes; all must have as many, or 1"
+        )
     found, start = [], 0
     for part in parts:
         own = part.positions if isinstance(part, Embeddings) else None
         if own is None:
             own = np.arange(_n_rows(part), dtype=np.int32)[None]
-        found.append(np.broadcast_to(own.astype(np.int64) + start, (axes[0], own.shape[1])))
+        found.append(np.broadcast_to(own.astype(np.int64) + start, (axes[-1], own.shape[1])))
         start = int(found[-1].max()) + 1
     if start - 1 > MAX_POSITION:
         raise ParameterError(f"Embeddings: the prompt has positions up to {start - 1}; at most {MAX_POSITION}")

@@ -1,4 +1,4 @@
-"""TokenTexts: the bytes of each token of a vocabulary, and the tokens with certain bytes in them."""
+"""TokenBytes: the bytes of each token of a vocabulary, and lookups of tokens by bytes they contain."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from realizar.tokenizer import Tokenizer
 
 Ids = NDArray[np.int32]
 
-FEW = 16
-"""So many words are looked for one by one, each in 20 ms at 152,000 tokens; more of them at once, in 300 to 450 ms."""
+MAX_SINGLE_SEARCHES = 16
+"""Up to this many words are searched one by one, each in 20 ms for 152,000 tokens; more together, in 300 to 450 ms."""
 
 
-class TokenTexts:
-    """What each token adds to a text; made when first needed (a second for 150,000 tokens), once for each model.
+class TokenBytes:
+    """What each token adds to a text; computed at first use, in a second for 150,000 tokens, once for each model.
 
     Parameters
     ----------
     tokenizer : Tokenizer
-        Control tokens steer the model and count as no text.
+        Its control tokens count as empty.
     n_vocab : int
-        Logits of the model: it may have more than the tokenizer has tokens.
+        Number of logits of the model, which may exceed the number of tokens of the tokenizer.
 
     Attributes
     ----------
     n_vocab : int
-    end_of_turn : int or None
-        The token that ends a turn of a conversation, or a text.
+    eot_id : int or None
+        End-of-turn token.
     """
 
     def __init__(self, tokenizer: Tokenizer, n_vocab: int) -> None:
         self._tokenizer = tokenizer
         self._n = min(tokenizer.n_vocab, n_vocab)
         self.n_vocab = n_vocab
-        self.end_of_turn = tokenizer.eot_id
+        self.eot_id = tokenizer.eot_id
 
     @cached_property
     def pieces(self) -> list[bytes]:
@@ -48,24 +48,27 @@ class TokenTexts:
 
     @cached_property
     def packed(self) -> tuple[NDArray[np.uint8], Ids]:
-        """The same side by side, uint8 [n_bytes], and where each begins, int32 [n_vocab + 1]."""
+        """All pieces concatenated, uint8 [n_bytes], and the offset of each, int32 [n_vocab + 1]."""
         lengths = np.zeros(self.n_vocab + 1, np.int32)
         lengths[1 : self._n + 1] = [len(piece) for piece in self.pieces]
         return np.frombuffer(b"".join(self.pieces), np.uint8), np.cumsum(lengths, dtype=np.int32)
 
-    def withdrawn(self, prompt: list[int]) -> tuple[list[int], bytes]:
-        """Return a prompt without its last token, and that token's text; whole, where that has none or is the only."""
+    def without_last(self, prompt: list[int]) -> tuple[list[int], bytes]:
+        """Return a prompt without its last token, and the bytes of that token.
+
+        The prompt is returned whole, with b"", if the last token is its only one or has no bytes.
+        """
         last = prompt[-1]
         piece = self.pieces[last] if last < self._n and len(prompt) > 1 else b""
         return (prompt[:-1], piece) if piece else (prompt, b"")
 
     def containing(self, word: bytes) -> Ids:
-        """Return the tokens that these bytes are in."""
+        """Return the tokens that contain these bytes."""
         return np.array([i for i, piece in enumerate(self.pieces) if word in piece], np.int32)
 
     def containing_any(self, words: Collection[bytes]) -> Ids:
-        """Return the tokens that one of some byte strings, none of them empty, is in: many are as fast as one."""
-        if len(words) <= FEW:
+        """Return the tokens that contain one of these non-empty byte strings; many take hardly longer than one."""
+        if len(words) <= MAX_SINGLE_SEARCHES:
             return np.unique(np.concatenate([self.containing(word) for word in words] or [np.empty(0, np.int32)]))
         by_length: dict[int, set[bytes]] = {}
         for word in sorted(words, key=len):
@@ -81,7 +84,7 @@ class TokenTexts:
         return _beginning(*self._sorted_by_end, end[::-1])
 
     def tail(self, history: Ids, n: int) -> bytes:
-        """Return the last n bytes of a history, or more, back to a token that is no text at most."""
+        """Return at least the last n bytes of a history, but nothing before a token without bytes."""
         parts: list[bytes] = []
         for token in history[::-1]:
             piece = self.pieces[token] if token < self._n else b""
@@ -91,11 +94,11 @@ class TokenTexts:
             n -= len(piece)
         return b"".join(parts[::-1])
 
-    def breakers(self, words: tuple[str, ...]) -> dict[int, set[tuple[int, ...]]]:
-        """Return how a text may spell these words: the token in which one begins, and the tokens after it.
+    def sequence_breakers(self, words: tuple[str, ...]) -> dict[int, set[tuple[int, ...]]]:
+        """Return the token sequences that contain these words: first token -> possible continuations.
 
-        No tokens follow where the word is in the first one, whole. Where it reaches beyond, its rest is spelled as the
-        tokenizer does: KoboldCpp's and llama.cpp's way to find the sequence breakers of DRY.
+        The continuation is () if the first token contains the whole word. Otherwise it is the tokenizer's encoding of
+        the rest of the word. KoboldCpp and llama.cpp find the sequence breakers of DRY in this way.
         """
         found: dict[int, set[tuple[int, ...]]] = {}
         for token in self.containing_any({word.encode() for word in words}).tolist():
@@ -121,14 +124,14 @@ class TokenTexts:
 
 
 def _beginning(pieces: list[bytes], ids: Ids, start: bytes) -> Ids:
-    """Return the ids of those of some sorted pieces that begin with these bytes."""
+    """Return the ids of the sorted pieces that begin with these bytes."""
     first = bisect_left(pieces, start)
     last = bisect_left(pieces, True, first, key=lambda piece: not piece.startswith(start))
     return ids[first:last]
 
 
 def _has_any(piece: bytes, by_length: dict[int, set[bytes]]) -> bool:
-    """Whether one of some words, which come with their lengths, shortest first, is in a piece."""
+    """Whether a piece contains one of some words, which are grouped by length, shortest first."""
     for length, words in by_length.items():
         if length > len(piece):
             break

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realizar.engine.block_pool import chain_hash, chain_root
+from realizar.engine.cache.block_pool import chain_hash, chain_root
 from realizar.errors import ContextFullError
 from realizar.runtime.batch import BLOCK
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from realizar.engine.content import Content
+    from realizar.engine.cache.content import Content
 
 
 class History:
@@ -37,7 +37,7 @@ class History:
     Attributes
     ----------
     n_tokens : int
-        Rows there are.
+        Number of rows.
     content : Content | None
         None where the rows are tokens, attended to causally.
 

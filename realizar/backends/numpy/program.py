@@ -1,0 +1,142 @@
+"""NumpyProgram: runs a plan over the sequences of a step, one after the other, by the definitions of its ops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.backends.numpy.storage import NumpyStorage, SequenceKeyValues
+from realizar.errors import GraphError, RealizarError
+from realizar.graph.reference import Inputs, evaluate
+from realizar.runtime.batch_checks import BatchChecks, limits_of
+from realizar.runtime.plan import Plan, assign_slots
+
+if TYPE_CHECKING:
+    from realizar.graph.reference import TensorLike
+    from realizar.runtime.backend import CompileParams
+    from realizar.runtime.batch import Batch
+    from realizar.runtime.weights import Tensor
+
+F32 = npt.NDArray[np.float32]
+
+
+class NumpyProgram:
+    """A plan that runs without a kernel.
+
+    Each sequence is computed alone, so its values do not depend on the others of the step. They may depend on how it is
+    cut into steps, by a rounding of float64: matrix products of numpy add up in an order of their own.
+
+    Parameters
+    ----------
+    plan : Plan
+    tensors : dict of str to Tensor
+        By GGUF name.
+    floats : dict of str to TensorLike
+        The same, as the definitions read them.
+    storage : NumpyStorage
+    params : CompileParams
+
+    Attributes
+    ----------
+    plan : Plan
+    n_bytes : int
+        Bytes of the values of n_batch rows, as many of them as are needed at once.
+
+    Raises
+    ------
+    GraphError
+        If an op has no numpy definition.
+    ParameterError
+        As `limits_of`.
+    """
+
+    def __init__(
+        self, plan: Plan, tensors: Mapping[str, Tensor], floats: Mapping[str, TensorLike], storage: NumpyStorage,
+        params: CompileParams,
+    ) -> None:  # fmt: skip
+        for op in plan.ops:
+            if op.spec.define is None and op.spec.evaluate is None and not op.spec.is_override:
+                raise GraphError(f"op {op.op!r} has no numpy definition")
+        self.plan = plan
+        self._floats, self._storage, self._params = floats, storage, params
+        self._checks = BatchChecks(plan, limits_of(plan, tensors, params.n_ctx, storage.n_slots, storage.n_blocks))
+        life: Mapping[Any, tuple[int, int]] = plan.lifetimes()
+        self._ends: list[list[int]] = [[] for _ in plan.ops]
+        for root, (_, last) in life.items():
+            if last < len(plan.ops):
+                self._ends[last].append(root)
+        self.n_bytes = params.n_batch * sum(assign_slots(life, {i: 4 * plan.views[i].n for i in life}).width)
+        self._states = {op.attrs["state"] for op in plan.ops if "state" in op.attrs}
+        self._is_closed = False
+
+    def run(
+        self, batch: Batch, outputs: Iterable[str] | None = None, overrides: Mapping[str, F32] | None = None
+    ) -> dict[str, F32]:
+        """Compute one step; parameters, result and errors as `runtime.backend.Program.run`."""
+        if self._is_closed:
+            raise RealizarError("the backend of this program is closed")
+        self._checks.check(batch)
+        given = self._checks.overrides(batch.n_tokens, overrides or {})
+        with np.errstate(all="ignore"):  # infinities and NaN are values like others, as they are to kernels
+            parts = [self._run_sequence(batch, s, given) for s in range(batch.n_seqs)]
+        names = self.plan.outputs if outputs is None else outputs
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    def close(self) -> None:
+        """Let go of the weights; it runs no more."""
+        self._is_closed = True
+        self._floats = {}
+        self.n_bytes = 0
+
+    def _run_sequence(self, batch: Batch, s: int, given: Mapping[str, F32]) -> dict[str, F32]:
+        """Return the outputs of one sequence of a step, a row for each of its rows among `batch.outputs`."""
+        first, end = int(batch.seq_start[s]), int(batch.seq_start[s + 1])
+        inputs = self._inputs(batch, s, first, end)
+        values: dict[int, F32] = {}  # of the roots, [n, elements]
+        for op, ends in zip(self.plan.ops, self._ends, strict=True):
+            if op.spec.is_override:
+                found = [given[self.plan.names[i]][first:end] for i in op.outputs]
+            elif op.outputs and self.plan.views[op.outputs[0]].m_rows and not len(inputs.outputs):
+                found = [np.empty((0, self.plan.views[i].n), np.float32) for i in op.outputs]
+            else:
+                found = evaluate(op, [self._rows(values, i) for i in op.inputs], inputs)
+            for i, y in zip(op.outputs, found, strict=True):
+                values[i] = y.reshape(len(y), self.plan.views[i].n)
+            for root in ends:
+                del values[root]
+        return {name: self._rows(values, i) for name, i in self.plan.outputs.items()}
+
+    def _rows(self, values: Mapping[int, F32], i: int) -> F32:
+        """A value, float32 [n, *shape]: a part of its root."""
+        view = self.plan.views[i]
+        rows = values[view.root]
+        return rows[:, view.offset : view.offset + view.n].reshape(len(rows), *self.plan.shapes[i])
+
+    def _inputs(self, batch: Batch, s: int, first: int, end: int) -> Inputs:
+        """What rows first to end of a step read, which are those of sequence s."""
+        embeddings: dict[int, F32] = {}
+        if batch.embeddings is not None and batch.embedding_rows is not None:
+            rows = zip(batch.embedding_rows.tolist(), batch.embeddings, strict=True)
+            embeddings = {row - first: x for row, x in rows if first <= row < end}
+        spans = [] if batch.spans is None else batch.spans.tolist()
+        wanted = (first <= batch.outputs) & (batch.outputs < end)
+        states = {at.key: at.data[batch.state_slots[s]] for at in self._storage.states if at.key in self._states}
+        if not batch.seq_past[s]:
+            for state in states.values():
+                state[...] = 0
+        return Inputs(
+            tokens=batch.tokens[first:end],
+            positions=batch.positions[:, first:end],
+            outputs=batch.outputs[wanted] - first,
+            tensors=self._floats,
+            activations=self._params.activations,
+            kv_type=self._storage.kv_type,
+            n_ctx=self._params.n_ctx,
+            kv=SequenceKeyValues(self._storage, self.plan, batch, s),
+            embeddings=embeddings,
+            spans=[(a - first, b - first) for a, b in spans if first <= a < end],
+            states=states,
+        )

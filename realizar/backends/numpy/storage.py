@@ -1,0 +1,67 @@
+"""NumpyStorage: keys and values as plain arrays of floats, and how a sequence of a step finds its own in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from realizar.backends.storage import ArrayStorage, untouched
+from realizar.runtime.batch import BLOCK, Batch
+
+if TYPE_CHECKING:
+    from realizar.runtime.plan import Plan
+
+F32 = npt.NDArray[np.float32]
+
+
+class NumpyStorage(ArrayStorage):
+    """Blocks [n_blocks, BLOCK, n_head_kv, head_dim] of float16 for type "f16", of float32 for the others.
+
+    "int8" is kept as float32: the definition of attention rounds what it reads, as it does for "f16".
+    """
+
+    def _blocks(self, n_blocks: int, n_head_kv: int, head_dim: int, kv_type: str) -> npt.NDArray[Any]:
+        dtype = np.dtype(np.float16 if kv_type == "f16" else np.float32)
+        return untouched((n_blocks, BLOCK, n_head_kv, head_dim), dtype)
+
+
+class SequenceKeyValues:
+    """The keys and values of one sequence of a step (`graph.reference.KeyValues`).
+
+    Parameters
+    ----------
+    storage : NumpyStorage
+    plan : Plan
+        Knows the group of each cache.
+    batch : Batch
+    s : int
+        Number of the sequence in the batch.
+    """
+
+    def __init__(self, storage: NumpyStorage, plan: Plan, batch: Batch, s: int) -> None:
+        self._layers = {at.key: at for at in storage.layers}
+        self._plan = plan
+        self._tables = [table[s] for table in batch.block_tables]
+        self._n_past = int(batch.seq_past[s])
+        self._n_encoder = 0 if batch.encoder_lengths is None else int(batch.encoder_lengths[s])
+
+    def extend(self, cache: str, k: F32, v: F32 | None) -> tuple[F32, F32]:
+        """Write the rows of this step, and return all rows of the sequence; those out of a window may be anything."""
+        n = self._n_past + len(k)
+        rows = np.arange(self._n_past, n)
+        blocks, at = self._tables[self._plan.cache(cache)[0]][rows // BLOCK], self._layers[cache]
+        at.k[blocks, rows % BLOCK] = k
+        if v is not None:
+            at.v[blocks, rows % BLOCK] = v
+        return self._read(cache, n)
+
+    def of_encoder(self, cache: str) -> tuple[F32, F32]:
+        """Return the rows of the encoder input."""
+        return self._read(cache, self._n_encoder)
+
+    def _read(self, cache: str, n: int) -> tuple[F32, F32]:
+        blocks, at = self._tables[self._plan.cache(cache)[0]][: -(-n // BLOCK)], self._layers[cache]
+        k, v = (blocks_of[blocks].reshape(-1, *blocks_of.shape[2:])[:n] for blocks_of in (at.k, at.v))
+        return k, v
