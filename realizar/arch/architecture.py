@@ -54,7 +54,7 @@ class HParams:
     by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
 
     def layer(self: H, i: int) -> H:
-        """The hyperparameters of layer i: its own values in place of the greatest ones."""
+        """The hyperparameters of layer i, with its values instead of the maxima over layers."""
         own: dict[str, Any] = {name: values[i] for name, values in self.by_layer.items()}
         return replace(self, **own)
 
