@@ -47,7 +47,7 @@ class CohereHParams(HParams):
 
 
 class CommandR(Architecture):
-    """Command R (https://docs.cohere.com/docs/command-r): parallel attention and feed-forward, which read one norm.
+    """Command R (https://docs.cohere.com/docs/command-r): attention and feed-forward in parallel on one norm.
 
     The norms are layer norms without biases. Command R+ normalizes each head of q and k with its own weights.
     """
@@ -113,7 +113,7 @@ def logit_scale(md: ArchMetadata) -> float:
 
 
 class Cohere2(CommandR):
-    """Command R7B and Command A (https://arxiv.org/abs/2504.00698): Command R with windows in three layers of four.
+    """Command R7B and Command A (https://arxiv.org/abs/2504.00698): Command R with windows in three of four layers.
 
     Layers with full attention have no positions.
     """
@@ -136,7 +136,7 @@ class CohereMoeHParams(RoutedHParams):
 
 
 class Cohere2Moe(Cohere2):
-    """Cohere 2 with experts: dense layers, which all have positions, then experts and the mean with shared ones."""
+    """Cohere 2 with experts: dense layers with positions, then the mean of chosen and shared experts."""
 
     name = "cohere2moe"
     checkpoint = Checkpoint(

@@ -22,7 +22,7 @@ from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, rou
 class Ernie(Architecture):
     """ERNIE 4.5 0.3B (https://yiyan.baidu.com/blog/publication/ERNIE_Technical_Report.pdf): Llama's equations.
 
-    Checkpoints rotate pairs as files do, so the rows of q and k are not permuted.
+    Checkpoints and GGUF files rotate the same pairs, so the rows of q and k are not permuted.
     """
 
     name = "ernie4_5"

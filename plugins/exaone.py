@@ -88,9 +88,9 @@ class Exaone4HParams(HParams):
 
 
 class Exaone4(Architecture):
-    """EXAONE 4.0 and 4.5 (https://arxiv.org/abs/2507.11407): norms behind attention and feed-forward, and of q and k.
+    """EXAONE 4.0 and 4.5 (https://arxiv.org/abs/2507.11407): norms after attention and feed-forward, and of q and k.
 
-    In the 32B, three layers of four have sliding-window attention, and the others no positions.
+    In the 32B, three of four layers have sliding-window attention; the others have no positions.
     """
 
     name = "exaone4"
@@ -146,9 +146,9 @@ class ExaoneMoeHParams(RoutedHParams):
 
 
 class ExaoneMoe(Architecture):
-    """K-EXAONE (https://arxiv.org/abs/2601.01739): EXAONE 4's attention with norms before, and experts.
+    """K-EXAONE (https://arxiv.org/abs/2601.01739): EXAONE 4's attention with norms before it, and experts.
 
-    The first layer is dense; experts are chosen by sigmoids with a bias, beside a shared one.
+    The first layer is dense; experts are chosen by sigmoids with a bias, in addition to a shared one.
     """
 
     name = "exaone-moe"

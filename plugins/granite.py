@@ -82,7 +82,7 @@ class GraniteHParams(RoutedHParams):
 
 
 class Granite(Architecture):
-    """Granite 3 and 4 (https://arxiv.org/abs/2408.13359): Llama with multipliers, as maximal update parametrization."""
+    """Granite 3 and 4 (https://arxiv.org/abs/2408.13359): Llama with multipliers of maximal update parametrization."""
 
     name = "granite"
     has_sinks: ClassVar[bool] = False
@@ -103,15 +103,15 @@ class Granite(Architecture):
         )
 
     def rotated(self, md: ArchMetadata) -> tuple[bool, ...]:
-        """All layers or none: the key says whether there is a rotary embedding at all."""
+        """Whether q and k are rotated: in all layers or none."""
         return (md.boolean("rope.scaling.finetuned", True),) * md.layers()
 
     def layer_windows(self, md: ArchMetadata) -> tuple[int, ...]:
-        """The same for all layers."""
+        """Sliding-window sizes; here the same in all layers."""
         return (self.window(md),) * md.layers()
 
     def ssm(self, md: ArchMetadata) -> ScanSizes | None:
-        """No layer is recurrent."""
+        """None, since no layer is recurrent."""
         return None
 
     def tensors(self, hp: GraniteHParams) -> WeightTable:
@@ -187,7 +187,7 @@ class GraniteSWA(Granite):
     )
 
     def rotated(self, md: ArchMetadata) -> tuple[bool, ...]:
-        """A flag for each layer; all layers without the key."""
+        """Whether q and k are rotated in each layer; without the key in all layers."""
         return md.flags("attention.rope_pattern", True)
 
     def layer_windows(self, md: ArchMetadata) -> tuple[int, ...]:
@@ -196,7 +196,7 @@ class GraniteSWA(Granite):
 
 
 def is_attention(config: Config) -> list[bool]:
-    """Which layers attend."""
+    """Return which layers have attention."""
     kinds = config.get("layer_types") or config.get("layers_block_type")
     if kinds:
         return [kind in ("attention", "full_attention") for kind in kinds]
@@ -209,7 +209,7 @@ def heads_kv(config: Config) -> list[int]:
 
 
 def n_ff(config: Config) -> int:
-    """Feed-forward width: without experts it is that of what is called the shared expert otherwise."""
+    """Feed-forward width; without experts, config.json has it as that of the shared expert."""
     dense = not config.get("num_local_experts") and "shared_intermediate_size" in config
     return int(config["shared_intermediate_size" if dense else "intermediate_size"])
 

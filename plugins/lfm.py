@@ -41,7 +41,7 @@ def heads_kv(config: Config) -> list[int]:
 
 
 def n_ff(config: Config) -> int:
-    """Feed-forward width, which config.json may have before its adjustment."""
+    """Feed-forward width; config.json may contain the value before adjustment."""
     n = int(config.get("block_ff_dim") or config["intermediate_size"])
     if not config.get("block_auto_adjust_ff_dim"):
         return n
@@ -118,7 +118,7 @@ class Lfm2(Architecture):
 
 
 class Lfm2Moe(Lfm2):
-    """LFM2 8B-A1B and 24B-A2B: LFM2 with experts behind the first layers, chosen by sigmoids with a bias."""
+    """LFM2 8B-A1B and 24B-A2B: LFM2 with experts after the first layers, chosen by sigmoids with a bias."""
 
     name = "lfm2moe"
     checkpoint = Checkpoint(

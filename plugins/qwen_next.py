@@ -48,7 +48,7 @@ class DeltaNet:
 
 
 def delta_net(md: ArchMetadata) -> DeltaNet:
-    """The sizes of the recurrent layers; all but every fourth layer are, unless the file says otherwise.
+    """The sizes of the recurrent layers; by default, three of four layers are recurrent.
 
     Raises
     ------
@@ -81,11 +81,11 @@ class Qwen35MoeHParams(ExpertHParams):
 
 
 class Qwen35(Architecture):
-    """Qwen 3.5 to 3.8: three gated delta nets (https://arxiv.org/abs/2412.06464) to one layer of gated attention.
+    """Qwen 3.5 to 3.8: three gated delta nets (https://arxiv.org/abs/2412.06464) per layer of gated attention.
 
     A delta net convolves queries, keys and values over a few tokens and normalizes queries and keys to length one. In
-    attention, q has a gate beside it and only some of its dimensions are rotated. Head h of the values has the key of
-    head h modulo the number of key heads.
+    attention, each query has a gate, and only some of its dimensions are rotated. Value head h uses key head h modulo
+    the number of key heads.
     """
 
     name = "qwen35"
@@ -178,7 +178,7 @@ class Qwen35(Architecture):
         return g.linear(h, blk.attn_qkv), g.linear(h, blk.attn_gate)
 
     def gates(self, g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value]:
-        """What decides for each head how much of the state is left, and how much of it is replaced."""
+        """For each head, before activation: alpha, which gives the decay of the state, and beta, the replaced share."""
         return g.linear(h, blk.ssm_alpha), g.linear(h, blk.ssm_beta)
 
     def feed_forward(self, g: Graph, h: Value, blk: Any, hp: Any) -> Value:
@@ -196,7 +196,7 @@ class Qwen35(Architecture):
 
 
 class Qwen35Moe(Qwen35):
-    """Qwen 3.5 and 3.6 with experts, whose weights are normalized, beside one for every token with a sigmoid gate."""
+    """Qwen 3.5 and 3.6 with experts, whose weights are normalized, and a shared expert with a sigmoid gate."""
 
     name = "qwen35moe"
 
@@ -218,14 +218,14 @@ class Qwen35Moe(Qwen35):
         }
 
     def feed_forward(self, g: Graph, h: Value, blk: Any, hp: Any) -> Value:
-        """The chosen experts, and the shared one as far as its gate lets it."""
+        """The chosen experts plus the shared one times its gate."""
         gated = g.silu(g.linear(h, blk.ffn_gate_shexp)) * g.linear(h, blk.ffn_up_shexp)
         shared = g.linear(gated, blk.ffn_down_shexp) * g.sigmoid(g.linear(h, blk.ffn_gate_inp_shexp))
         return expert_ffn(g, h, blk, hp, normalize=True) + shared
 
 
 class Qwen3Next(Qwen35Moe):
-    """Qwen 3 Next and Qwen 3 Coder Next: as Qwen 3.5 with experts, but neighbouring heads of values share a key."""
+    """Qwen 3 Next and Qwen 3 Coder Next: Qwen 3.5 with experts, but adjacent value heads share a key."""
 
     name = "qwen3next"
     tiled: ClassVar[bool] = False
@@ -256,7 +256,7 @@ class Qwen3Next(Qwen35Moe):
         return alpha, beta
 
     def by_key_head(self, g: Graph, x: Value, n_head: int, *sizes: int) -> list[Value]:
-        """Vectors of these sizes; x has, for each head of keys, a part of the first, of the second and so on."""
+        """Split x into vectors of these sizes; for each key head, x has a part of each vector in turn."""
         heads, parts, start = g.heads(x, n_head), [], 0
         for size in sizes:
             parts.append(g.flatten(g.slice(heads, start, size // n_head)))

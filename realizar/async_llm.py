@@ -125,7 +125,7 @@ class AsyncLLM(LoadedModel):
         return request.completion()
 
     async def _completed(self, make: Callable[[], list[R]]) -> list[R]:
-        """Submit requests and wait until they are over."""
+        """Submit requests and wait until they have ended."""
         engine = self.engine
         requests = await _made(engine, make)
         await _complete(engine, requests)
@@ -134,7 +134,7 @@ class AsyncLLM(LoadedModel):
     async def logits(
         self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *, priority: int = 0
     ) -> npt.NDArray[np.float32]:
-        """Return the logits after every token of a text, float32 [n_tokens, n_vocab]; see `LLM.logits`."""
+        """Return the logits after every token of a sequence, float32 [n_tokens, n_vocab]; see `LLM.logits`."""
         (request,) = await self._completed(lambda: [self._logits_request(token_ids, decoder_tokens, priority)])
         return request.logits
 
@@ -211,7 +211,7 @@ class AsyncHandle(AsyncIterator["Event"]):
         raise StopAsyncIteration
 
     async def _submitted(self) -> Handle | None:
-        """Hand the request in, unless it was given up before."""
+        """Submit the request, unless it was cancelled before."""
         if self._is_cancelled:
             return None
         (self._request,) = await _made(self._engine, lambda: [self._make()])
@@ -221,7 +221,7 @@ class AsyncHandle(AsyncIterator["Event"]):
         return self._handle
 
     def cancel(self) -> None:
-        """Cancel the request, whether or not it is submitted yet."""
+        """Cancel the request, even if it is not submitted yet."""
         self._is_cancelled = True
         if self._handle is not None:
             self._handle.cancel()
@@ -274,7 +274,7 @@ async def _made(engine: Engine, make: Callable[[], list[R]]) -> list[R]:
 
 
 def _need_no_step(engine: Engine) -> None:
-    """Raise ReentryError in the thread of a running step, which would wait for itself."""
+    """Raise ReentryError in the thread of a running step, which would deadlock."""
     with engine.waiting():
         pass
 
@@ -290,7 +290,7 @@ async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
             if not engine.is_closed:
                 await done.wait()
         if not all(request.is_over for request in requests) and waiter.error is None:
-            await asyncio.to_thread(engine.complete, requests)  # there is no loop thread: this one makes the steps
+            await asyncio.to_thread(engine.complete, requests)  # no engine thread: the waiting thread runs the steps
     finally:
         engine.loop.discard(waiter)
         engine.cancel(requests)

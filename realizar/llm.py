@@ -57,7 +57,7 @@ class LLM(LoadedModel):
     max_waiting : int, optional
         Maximum number of waiting requests; further ones raise a BusyError.
     backend : {"cpu", "numpy"}
-        What computes: the C kernels, or numpy alone, which is slow and serves to check them (docs/backends.md).
+        "cpu": the C kernels; "numpy": numpy alone, a slow backend to check the kernels with (docs/backends.md).
 
     Raises
     ------

@@ -132,7 +132,7 @@ class LoadedModel:
         return self._all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
 
     def _all_or_none(self, requests: Iterable[R]) -> list[R]:
-        """Hand in requests one by one; where one cannot be, cancel those before it."""
+        """Submit requests one by one; if one is rejected, cancel the previous ones."""
         made: list[R] = []
         try:
             made.extend(requests)
@@ -204,7 +204,7 @@ class LoadedModel:
     def _ids(self, prompt: Prompt, is_continued: bool = False) -> Any:
         """Return token ids, or parts without text.
 
-        Text at the beginning gets the BOS token where the model wants one, and at the end EOS, unless it is continued.
+        If the model uses them, text at the beginning gets BOS, and text at the end EOS unless it is continued.
         """
         if not isinstance(prompt, str) and not is_parts(prompt):
             return prompt

@@ -114,7 +114,7 @@ class Session:
     Attributes
     ----------
     encoder_kv : dict
-        Cache of kind "cross" -> what "encode" stored for sequence 0: K and V, float32 [n, n_head_kv, head_dim].
+        Cache of kind "cross" -> K and V that "encode" stored for sequence 0, float32 [n, n_head_kv, head_dim].
     """
 
     def __init__(

@@ -40,7 +40,7 @@ def pytest_configure():
 
 
 def pytest_xdist_auto_num_workers():
-    """How many processes `-n auto` starts: more than a few would share too little memory and memory bandwidth."""
+    """Limit the processes of `-n auto`, which share memory and memory bandwidth."""
     return min(4, os.cpu_count() or 1)
 
 

@@ -97,7 +97,7 @@ def test_many_at_once(model):
 
 
 async def one_turn():
-    """Let the event loop run what it has to run by now."""
+    """Let the event loop run the callbacks that are ready."""
     turned = asyncio.Event()
     asyncio.get_running_loop().call_soon(turned.set)
     await turned.wait()
@@ -162,21 +162,21 @@ def test_a_cancelled_task_cancels_its_request(model):
     assert run(ask) == (True, True, "length")
 
 
-def test_a_stream_that_is_given_up_before_it_began(model):
+def test_a_stream_that_is_closed_before_it_began(model):
     async def ask(llm):
         unread = llm.stream("abc", LONG)
         await unread.aclose()
         pieces = [piece async for piece in unread]
         begun = llm.stream("abc", LONG)
         first = asyncio.ensure_future(anext(begun, None))
-        await one_turn()  # it is handed in by another thread
+        await one_turn()  # another thread submits it
         await begun.aclose()
         return pieces, unread.completion, await first, begun.completion.finish_reason
 
     assert run(ask) == ([], None, None, "cancelled")
 
 
-def test_a_closed_event_loop_disturbs_no_other(model):
+def test_a_closed_event_loop_does_not_affect_others(model):
     began, goes_on = threading.Event(), threading.Event()
 
     def pause(logits, histories):
@@ -213,7 +213,7 @@ def test_a_sampler_cannot_wait_for_its_own_engine(model, how):
     assert run(ask) == "length"
 
 
-def test_where_no_thread_can_be_started_those_who_wait_step(model, monkeypatch):
+def test_waiting_threads_run_steps_if_no_thread_can_be_started(model, monkeypatch):
     monkeypatch.setattr(EngineLoop, "start", lambda self: False)
 
     async def ask(llm):

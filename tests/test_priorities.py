@@ -1,4 +1,4 @@
-"""The priority of a request: every method of LLM and AsyncLLM takes it, and hands it on."""
+"""The priority of a request: every method of LLM and AsyncLLM passes it to the scheduler."""
 
 import asyncio
 
@@ -21,8 +21,8 @@ ARGUMENTS = {
 
 
 @pytest.fixture
-def handed_in(monkeypatch):
-    """The priorities of the requests that a scheduler got."""
+def priorities(monkeypatch):
+    """The priorities of the requests that the scheduler received."""
     found, add = [], Scheduler.add
 
     def noted(self, request):
@@ -34,24 +34,24 @@ def handed_in(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ARGUMENTS)
-def test_llm(method, handed_in):
+def test_llm(method, priorities):
     with LLM(LLAMA, n_threads=1, n_ctx=64) as llm:
         ask = getattr(llm, method)
         ask(*ARGUMENTS[method])
-        n = len(handed_in)
+        n = len(priorities)
         ask(*ARGUMENTS[method], priority=-3)
-        assert handed_in == [0] * n + [-3] * n
+        assert priorities == [0] * n + [-3] * n
         with pytest.raises(ParameterError, match=r"priority=0\.5: must be an integer"):
             ask(*ARGUMENTS[method], priority=0.5)
 
 
 @pytest.mark.parametrize("method", ARGUMENTS)
-def test_async_llm(method, handed_in):
+def test_async_llm(method, priorities):
     async def main():
         async with AsyncLLM(LLAMA, n_threads=1, n_ctx=64) as llm:
             asked = getattr(llm, method)(*ARGUMENTS[method], priority=7)
             await (anext(asked) if method in ("stream", "events") else asked)
 
     asyncio.run(main())
-    assert handed_in
-    assert set(handed_in) == {7}
+    assert priorities
+    assert set(priorities) == {7}

@@ -98,7 +98,7 @@ def test_invalid_parts(make, message):
 
 @pytest.mark.parametrize("error", [RuntimeError, TypeError])
 def test_tensors_that_do_not_become_arrays(error):
-    """As those of PyTorch with gradients, and on a GPU."""
+    """PyTorch raises these for tensors with gradients or on a GPU."""
 
     class Tensor:
         def __array__(self, dtype=None, copy=None):
@@ -171,7 +171,7 @@ def test_text_among_parts(llm):
     assert llm.generate(PICTURE, GREEDY)[0].token_ids == answer(SYMBOLS)
 
 
-def test_special_tokens_stand_around_all_parts(llm, model):
+def test_special_tokens_enclose_all_parts(llm, model):
     model.tokenizer.ids_before, model.tokenizer.ids_after = (29,), (30,)
     cases = {
         ("ab", PICTURE, "cd"): [29, 1, 2, *SYMBOLS, 3, 4, 30],
@@ -187,7 +187,7 @@ def test_special_tokens_stand_around_all_parts(llm, model):
 
 @pytest.mark.parametrize("continuation", ["bc", [2, 3]])
 @pytest.mark.parametrize("prompt", ["ab", [Tokens([29, 1]), "b"]], ids=["text", "parts"])
-def test_what_is_continued_ends_without_special_tokens(llm, model, prompt, continuation):
+def test_a_continued_prompt_ends_without_special_tokens(llm, model, prompt, continuation):
     model.tokenizer.ids_before, model.tokenizer.ids_after = (29,), (30,)
     model.tokenizer.encode = lambda text, add_special=True, parse_special=False: [
         *([29] if add_special else []), *(ord(c) - 96 for c in text), *([30] if add_special else [])

@@ -59,7 +59,7 @@ class HParams:
     rope_axes: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     def layer(self: H, i: int) -> H:
-        """The hyperparameters of layer i: its own values in place of the greatest ones."""
+        """The hyperparameters of layer i, with its values instead of the maxima over layers."""
         own: dict[str, Any] = {name: values[i] for name, values in self.by_layer.items()}
         return replace(self, **own)
 

@@ -11,7 +11,7 @@ from realizar.graph import Graph, Value
 
 
 def layer_tensors(layer: int, *tables: WeightTable) -> WeightTable:
-    """These tensors for one layer only, for models whose layers differ: `{i}` becomes its number."""
+    """Return the tensors of one layer, for models whose layers differ: `{i}` is replaced by its number."""
     return {name.replace("{i}", str(layer)): weight for table in tables for name, weight in table.items()}
 
 

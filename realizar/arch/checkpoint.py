@@ -107,7 +107,7 @@ MIXTRAL_EXPERTS: Names = {
     "blk.{i}.ffn_up_exps": "layers.{i}.block_sparse_moe.experts.{e}.w3",
 }
 
-# DeepSeek's names of experts, which other families use.
+# DeepSeek's tensor names of experts, which other families share.
 ROUTED_NAMES: Names = {
     "blk.{i}.exp_probs_b": "layers.{i}.mlp.gate.e_score_correction_bias",
     "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_experts.gate_proj",
@@ -218,7 +218,7 @@ ROUTED_KEYS: Keys = {
 def permuted(heads: str) -> Transform:
     """Rows of q or k permuted in each of `hparams.HEADS` heads, from rope style "neox" (halves) to "norm" (pairs).
 
-    If only the first elements of a head are rotated, the others stay where they are.
+    If only the first elements of a head are rotated, the others keep their order.
     """
 
     def transform(x: Array, hp: Any) -> Array:

@@ -38,7 +38,7 @@ class ExpertHParams(HParams):
 
 @dataclass(frozen=True)
 class RoutedHParams(ExpertHParams):
-    """Experts as DeepSeek (https://arxiv.org/abs/2401.06066) has them, and many families after it.
+    """Experts as in DeepSeek (https://arxiv.org/abs/2401.06066) and many later families.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class RoutedHParams(ExpertHParams):
     period : int
         Of the layers after them, every `period`-th has experts.
     n_ff_shared : int
-        Feed-forward width of the shared experts together, which every token goes to; 0 if there are none.
+        Total feed-forward width of the shared experts, which every token uses; 0 if there are none.
     routing : dict
-        How experts are chosen: arguments of `Graph.route`.
+        The choice of experts: arguments of `Graph.route`.
     """
 
     n_dense: int
@@ -58,7 +58,7 @@ class RoutedHParams(ExpertHParams):
     period: int = field(default=1, kw_only=True)
 
     def is_dense(self, layer: int) -> bool:
-        """Whether this layer has a dense feed-forward in place of experts."""
+        """Whether this layer has a dense feed-forward instead of experts."""
         return layer < self.n_dense or (layer + 1) % self.period != 0
 
 

@@ -25,7 +25,7 @@ API_VERSION = "1.3"
 number with incompatible changes (docs/plugins.md)."""
 
 MAX_NAMED = 6
-"""Architectures that an error names."""
+"""Maximum number of architectures that an error lists."""
 
 
 class ClaimedTwiceError(PluginError):

@@ -1,4 +1,4 @@
-"""The recurrence of Mamba 2, which several families have beside attention: sizes, tensors and equations."""
+"""The recurrence of Mamba 2, which several families combine with attention: sizes, tensors and equations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ScanSizes:
 
 
 def scan_sizes(md: ArchMetadata) -> ScanSizes:
-    """The keys "ssm.*".
+    """Return the sizes in the keys "ssm.*".
 
     Raises
     ------

@@ -23,8 +23,8 @@ def _numpy(params: EngineParams) -> Backend:
 
 
 BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": _numpy}
-"""`EngineParams.backend` -> what makes it. A backend other than the default is imported when it is first made: kernels
-that are loaded later would fail with an ImportError where memory is short."""
+"""`EngineParams.backend` -> function that creates it. Backends other than the default are imported when first created;
+the kernels are imported early, since loading them later fails with an ImportError if memory is short."""
 
 
 def make(params: EngineParams) -> Backend:

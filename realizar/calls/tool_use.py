@@ -87,7 +87,7 @@ class ToolUse:
         return replace(params, grammar=f"{MARK} {{}}\n{grammar}")
 
     def explain(self, error: GrammarError, params: SamplingParams, constraints: ConstraintFactory) -> GrammarError:
-        """Return an error for the grammar of `constrain` that names the tool at fault, if `max_time` allows it."""
+        """Return an error for the grammar of `constrain` that names the invalid tool, if `max_time` allows."""
         wall_s = math.inf if params.max_time is None else params.max_time
         for tool in self._tools:
             try:

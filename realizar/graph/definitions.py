@@ -1,6 +1,6 @@
 """The numpy definition of every built-in op, over consecutive rows of one sequence.
 
-The inputs of the run hold what the rows before them left: keys and values, and recurrent states. Products and sums in
+The inputs of the run contain keys, values and recurrent states of the previous rows. Products and sums in
 float64; `graph.reference` rounds every result once to float32.
 """
 
@@ -197,7 +197,7 @@ def _attend(
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """softmax(scale * q k^T + bias) v with grouped query heads; seen and bias: [..., n_query, n_key].
 
-    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a cache of its own. Keys and values that
+    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a separate cache. Keys and values that
     no query sees may be anything, also NaN.
     """
     k_type, v_type = kv_types(kv_type)

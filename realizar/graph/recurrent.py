@@ -70,12 +70,12 @@ class RecurrentOps:
                          n_state=state.shape[1])[0]  # fmt: skip
 
     def decay(self: Recorder, x: Value, *, a: WeightLike, bias: WeightLike, bound: float = 0.0) -> Value:
-        """exp(a softplus(x + bias)), how much of a state a token leaves: the shape of x.
+        """exp(a softplus(x + bias)), the factor by which a token scales the state: the shape of x.
 
         x: (n_head,), or (n_head * n,) for n channels of each head; bias: as many elements; a: one for each head,
-        negative (Gated DeltaNet, https://arxiv.org/abs/2412.06464). With a bound, which is negative, the
+        negative (Gated DeltaNet, https://arxiv.org/abs/2412.06464). With a bound (negative), the
         result is exp(bound sigmoid(a (x + bias))), at least exp(bound), and a is positive (Kimi Delta Attention,
-        https://arxiv.org/abs/2510.26692, as Ling 3 has it).
+        https://arxiv.org/abs/2510.26692, as in Ling 3).
         """
         if bound > 0:
             raise GraphError(f"decay: bound {bound} would let the state grow; a negative one is needed, or 0 for none")
@@ -87,11 +87,11 @@ class RecurrentOps:
     ) -> Value:
         """The gated delta rule: S[t] = S' + u k^T with S' = S[t - 1] diag(decay), u = beta (v - S' k); y[t] = S[t] q.
 
-        What S' answers to the key k is replaced by v, as far as beta says; so keys should be of length one at most.
+        Replaces S' k, the value stored for key k, by v in proportion to beta; keys should have length at most one.
         q, k: (n_head_k, head_dim_k); v, y: (n_head, head_dim_v); beta: (n_head,); state: (n_head, head_dim_v,
         head_dim_k). decay is one for each head, (n_head,) (Gated DeltaNet, https://arxiv.org/abs/2412.06464), or one
         for each channel of the keys, (n_head * head_dim_k,) (Kimi Delta Attention, https://arxiv.org/abs/2510.26692).
-        Head h has the q and k of head h // (n_head / n_head_k), and with `tiled` those of head h % n_head_k.
+        Head h uses q and k of head h // (n_head / n_head_k); with `tiled`, of head h % n_head_k.
         """
         return self.emit("delta_rule", [q, k, v, decay, beta], [f"blk.{state.layer}.delta"], state=state.key,
                          shape=state.shape, tiled=tiled)[0]  # fmt: skip

@@ -121,7 +121,7 @@ def _check_mask(mask: Any) -> None:
 def _array(given: Any, must: str) -> npt.NDArray[Any]:
     try:
         return np.asarray(given)
-    except (TypeError, ValueError, RuntimeError) as error:  # PyTorch's, of tensors on a GPU or with gradients
+    except (TypeError, ValueError, RuntimeError) as error:  # raised by PyTorch for tensors on a GPU or with gradients
         raise ParameterError(f"Embeddings: {must}; {error}") from None
 
 

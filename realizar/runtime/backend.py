@@ -105,9 +105,9 @@ class Program(Protocol):
         Raises
         ------
         ParameterError
-            If the batch or the overrides are not what the plan takes (`BatchChecks`).
+            If the batch or the overrides do not fit the plan (`BatchChecks`).
         RealizarError
-            If the backend is closed, or the system gives it no threads.
+            If the backend is closed, or no threads can be started.
         """
 
 
@@ -120,7 +120,7 @@ class Backend(Protocol):
 
     @property
     def passes(self) -> Sequence[Pass]:
-        """The rewrites, in order, of the graphs whose plans it is to compile."""
+        """The graph rewrites to apply, in order, before its plans are compiled."""
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> Storage:
         """Allocate the memory of a KV cache; ParameterError if there is not enough."""
@@ -142,7 +142,7 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """End its threads and give back its memory; steps under way must be over. Its programs run no more.
+        """End its threads and free its memory, when no step is running. Its programs cannot run afterwards.
 
-        What a program has returned stays valid. Closing twice does nothing.
+        Results that programs returned stay valid. Closing twice does nothing.
         """

@@ -135,7 +135,7 @@ class Batch:
 
     def _check_tables(self) -> None:
         n_blocks = int((-(-(self.seq_past + np.diff(self.seq_start)) // BLOCK)).max())
-        if self.encoder_lengths is not None:  # a table is of either
+        if self.encoder_lengths is not None:  # tables may be of encoder inputs
             n_blocks = min(n_blocks, int((-(-self.encoder_lengths // BLOCK)).max()))
         for group, table in enumerate(self.block_tables):
             name = f"block_tables[{group}]"

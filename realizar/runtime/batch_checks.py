@@ -1,4 +1,4 @@
-"""BatchChecks: holds a batch against the plan that is to run it and against the sizes of its tables and storage."""
+"""BatchChecks: validates a batch against its plan and the sizes of tables and storage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNLIMITED = 2**31
 
 @dataclass(frozen=True)
 class Limits:
-    """How many of each thing that a batch names by number there are.
+    """The limits of the ids in a batch.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ def limits_of(
     tensors : dict of str to Tensor
         By GGUF name.
     n_ctx : int
-        Tokens of a sequence at most.
+        Maximum number of tokens of a sequence.
     n_slots : int
-        State slots of the storage; of no account if the plan has no states.
+        State slots of the storage; unused if the plan has no states.
     n_blocks : tuple of int
         Blocks of each cache group of the storage.
     n_biases : int
@@ -83,7 +83,7 @@ def limits_of(
 
 
 class BatchChecks:
-    """What every program relies on: each id of a batch names something, and each array is as long as others say.
+    """Checks that every id of a batch is valid and that the lengths of its arrays are consistent.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ class BatchChecks:
         self._override_shapes = {name: plan.shapes[i] for name, i in plan.overrides.items()}
 
     def check(self, batch: Batch) -> None:
-        """Check a batch, but for the shapes of its arrays, which `Batch.check` looks at.
+        """Check a batch, except for the shapes of its arrays, which `Batch.check` checks.
 
         Raises
         ------
         ParameterError
             If it names a token, position, block, state slot or row that does not exist, has rows that the program does
-            not take, or lacks what the program reads.
+            not accept, or lacks an input that the program reads.
         """
         if batch.embeddings is not None or batch.spans is not None or batch.adapters is not None:
             self._check_parts(batch)
@@ -130,7 +130,7 @@ class BatchChecks:
         self._check_widths(batch)
 
     def overrides(self, n: int, given: Mapping[str, F32]) -> dict[str, F32]:
-        """Return the values, of all that are given, that the plan takes from the caller of a step of n rows.
+        """Return those of the given values that the plan overrides, for a step of n rows.
 
         Raises
         ------

@@ -102,7 +102,7 @@ def test_conformance(name):
 
 
 def test_encoder_of_a_decoder_architecture(tmp_path):
-    """LFM2.5-Embedding, for example, has the architecture of the language models."""
+    """LFM2.5-Embedding, for example, has the same architecture name as the language models."""
     keys = {**tiny_metadata("lfm2"), **{f"lfm2.{key}": value for key, value in LFM2.items()}}
     arch = registry.default().architecture("lfm2")
     with (

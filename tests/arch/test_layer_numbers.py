@@ -38,7 +38,7 @@ def test_equal_values_for_all_layers(key, as_array):
 
 @pytest.mark.parametrize("key", ARRAYS)
 def test_different_values_per_layer(key):
-    """Llama has layers of one width; the error names the key."""
+    """Llama requires equal widths in all layers; the error names the key."""
     with pytest.raises(GGUFError, match=rf"^llama\.{key}: differs from layer to layer \(\[1, 2\]\), which is not supp"):
         hparams("llama", **{key: np.array([1, 2])})
 
@@ -50,7 +50,7 @@ def test_invalid_arrays(value):
 
 
 class Uneven(Architecture):
-    """Layers with heads and widths of their own, some without attention or without feed-forward."""
+    """Layers with different heads and widths, some without attention or feed-forward."""
 
     name = "uneven"
     varies = ("n_head", "n_head_kv", "n_ff")
@@ -81,7 +81,7 @@ def uneven(**changes):
     return {**tiny_metadata("uneven"), "uneven.block_count": 3, "uneven.attention.key_length": 64, **own}
 
 
-def test_layers_with_heads_of_their_own():
+def test_layers_with_different_heads():
     hp = Uneven().hparams(ArchMetadata(uneven(n_ff=512), "uneven"))
     assert (hp.n_head, hp.n_head_kv, hp.n_ff) == (6, 3, 512)
     assert [(hp.layer(i).n_head, hp.layer(i).n_head_kv, hp.layer(i).n_ff) for i in range(3)] == [

@@ -71,7 +71,7 @@ def test_qwen35():
     check("qwen35", DELTA)
 
 
-def test_qwen35_of_odd_sizes_with_recurrent_layers_of_its_own():
+def test_qwen35_of_odd_sizes_with_other_recurrent_layers():
     check("qwen35", {**DELTA, **ODD, "attention.recurrent_layers": [False, True]}, types=("Q8_0",))
 
 
@@ -84,7 +84,7 @@ def test_qwen3next():
 
 
 def test_qwen3next_with_the_input_tensor_of_early_files(tmp_path):
-    """The rows of two tensors, put in order by heads of keys in one."""
+    """One tensor with the rows of two, ordered by key heads."""
     name = "qwen3next"
     keys = {**tiny_metadata(name), **{f"{name}.{k}": v for k, v in {**DELTA, **SHARED}.items()}}
     with tiny_model(registry.default().architecture(name), keys, "Q8_0", tmp_path, optional=False) as model:

@@ -1,4 +1,4 @@
-"""The gated delta rule on every ISA level: the scalar bits, float64 within 1e-5, and any chunks of tokens."""
+"""The gated delta rule on every ISA level and in any chunks: the scalar bits, float64 within 1e-5."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ ISAS = table.available()
 
 
 def arrays(rng, n, n_head_k, n_head, dim_k, dim_v, by_channel):
-    """q, k, v, decay and beta of n tokens; the keys have length one."""
+    """Return q, k, v, decay and beta of n tokens; the keys have length one."""
     q, k = rng.standard_normal((2, n, n_head_k, dim_k)).astype(np.float32)
     k /= np.linalg.norm(k, axis=-1, keepdims=True)
     v = rng.standard_normal((n, n_head, dim_v)).astype(np.float32)
@@ -22,7 +22,7 @@ def arrays(rng, n, n_head_k, n_head, dim_k, dim_v, by_channel):
 
 
 def run(call, isa, tiled=False, cuts=()):
-    """Outputs and the state at the end, computed in pieces that end at these tokens."""
+    """Return the outputs and the final state, computed in chunks that end at these tokens."""
     n, n_head, dim_v = call[2].shape
     state = np.zeros(n_head * dim_v * call[0].shape[2], np.float32)
     pieces = zip((0, *cuts), (*cuts, n), strict=True)

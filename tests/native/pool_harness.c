@@ -68,7 +68,7 @@ static void callers(rz_pool *pool)
     for (int i = 0; i < N_CALLERS; i++) CHECK(pthread_join(thread[i], NULL) == 0);
 }
 
-/* A stopped pool has no threads, and has them again for the next step. */
+/* A stopped pool has no threads; the next step starts them again. */
 static void stops(rz_pool *pool)
 {
     rz_pool_stop(pool); /* before any thread was started */

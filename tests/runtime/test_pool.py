@@ -125,7 +125,7 @@ wait_until(lambda: count() == before)
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the threads in /proc")
 @pytest.mark.parametrize("omp", ["", "1", "16"])
-def test_threads_come_with_the_first_step_and_go_when_the_pool_stops(omp: str) -> None:
+def test_threads_start_with_the_first_step_and_end_when_the_pool_stops(omp: str) -> None:
     """OMP_NUM_THREADS has no effect."""
     done = subprocess.run(
         [sys.executable, "-c", COUNT_THREADS],

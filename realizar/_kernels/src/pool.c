@@ -145,7 +145,7 @@ static team *team_new(int n_threads)
     return t;
 }
 
-/* Ends workers 1 .. n - 1; others may be started then. */
+/* Ends workers 1 .. n - 1; new ones may be started afterwards. */
 static void team_end(team *t, int n)
 {
     rz_mutex_lock(&t->lock);
@@ -154,7 +154,7 @@ static void team_end(team *t, int n)
     rz_mutex_unlock(&t->lock);
     for (int i = 1; i < n; i++) rz_thread_join(t->workers[i].thread);
     t->ended = t->started = false;
-    t->step = 0; /* from which workers begin to count */
+    t->step = 0; /* workers count steps from here */
 }
 
 static int team_start(team *t)
@@ -243,7 +243,7 @@ void rz_pool_free(rz_pool *pool)
 
 void rz_pool_stop(rz_pool *pool)
 {
-    if (atomic_load(&pool->owner) != rz_process_id()) return; /* forked, and never run here */
+    if (atomic_load(&pool->owner) != rz_process_id()) return; /* forked, and never run in this process */
     team *t = atomic_load(&pool->team);
     rz_mutex_lock(&t->turn);
     if (t->started) team_end(t, t->n_threads);

@@ -55,7 +55,7 @@ class CPUBackend:
 
     @property
     def passes(self) -> tuple[Pass, ...]:
-        """All fusions: each saves a walk through memory."""
+        """All fusions: each saves a pass over memory."""
         return FUSIONS
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> CPUStorage:
@@ -81,7 +81,7 @@ class CPUBackend:
         return program
 
     def close(self) -> None:
-        """End the threads, and give back the memory of all programs and storages."""
+        """End the threads, and free the memory of all programs and storages."""
         for made in list(self._made):
             made.close()
         self.pool.stop()

@@ -53,7 +53,7 @@ def bind(
     Raises
     ------
     GraphError
-        If the plan holds an op that this backend lacks, or attention heads that it has no room for.
+        If this backend lacks an op of the plan, or the attention heads are too large for it.
     ParameterError
         As `limits_of`.
     """

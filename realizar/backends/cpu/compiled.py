@@ -1,4 +1,4 @@
-"""CompiledPlan: a executable plan."""
+"""CompiledPlan: an executable plan."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CompiledPlan:
             If the batch needs an unsupported feature, has an invalid token, block or state slot, or an override is
             missing.
         RealizarError
-            If the system lets no worker threads start, or the backend is closed.
+            If no worker thread can be started, or the backend is closed.
         """
         if self._is_closed:
             raise RealizarError("the backend of this program is closed")
@@ -90,7 +90,7 @@ class CompiledPlan:
         return {name: self._output(name, m) for name in (self._rows if outputs is None else outputs)}
 
     def close(self) -> None:
-        """Release the arena, the weights and the storage; it cannot run any more."""
+        """Release the arena, the weights and the storage; it cannot run afterwards."""
         self._is_closed = True
         self._steps, self._arena, self.n_bytes = (), np.empty(0, np.uint8), 0
         self._views.clear()
@@ -102,7 +102,7 @@ class CompiledPlan:
             self._block(offset, len(rows), ld)[...] = rows.reshape(len(rows), -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
-        """Return the first m rows of an output; a view of the arena is made once for each m."""
+        """Return the first m rows of an output; views of the arena are cached by m."""
         view = self._views.get((name, m))
         if view is None:
             offset, ld = self._rows[name]

@@ -1,4 +1,4 @@
-"""NumpyStorage: keys and values as plain arrays of floats, and how a sequence of a step finds its own in them."""
+"""NumpyStorage: keys and values as plain float arrays, and the view of them that a sequence of a step has."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class SequenceKeyValues:
     ----------
     storage : NumpyStorage
     plan : Plan
-        Knows the group of each cache.
+        Has the group of each cache.
     batch : Batch
     s : int
-        Number of the sequence in the batch.
+        Index of the sequence in the batch.
     """
 
     def __init__(self, storage: NumpyStorage, plan: Plan, batch: Batch, s: int) -> None:

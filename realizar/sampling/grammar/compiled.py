@@ -37,16 +37,16 @@ Mask = NDArray[np.uint32]
 
 
 class OutOfTimeError(RealizarError):
-    """The time of a request is over while its constraint is read.
+    """The time of a request ended while its constraint was compiled.
 
     Parameters
     ----------
     name : str
-        The parameter that it comes from.
+        The parameter that contained the grammar.
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name}: max_time was over before it was read; make it smaller, or give it more time")
+        super().__init__(f"{name}: max_time ended before it was compiled; make it smaller, or allow more time")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Compiled:
         GrammarError
             llguidance rejects the grammar, it takes too long, or no text can match it.
         OutOfTimeError
-            It is not compiled after `wall_s`. The thread goes on alone; the tokens that it prepares are kept.
+            It is not compiled within `wall_s`. The thread continues; the vocabulary that it prepares is kept.
         """
         t_end = time.monotonic() + wall_s
         worker = Workers(n_threads=1)  # a separate thread, because this may take seconds
@@ -120,9 +120,9 @@ def within(limit_s: float, job: Job[T], name: str, wall_s: float = math.inf) -> 
     Raises
     ------
     GrammarError
-        It fails, or takes more than `limit_s`; the error names the parameter.
+        The job failed or took more than `limit_s`; the error names the parameter.
     OutOfTimeError
-        It is not done after `wall_s`.
+        The job is not done within `wall_s`.
     """
     t_end = time.monotonic() + wall_s
     try:
@@ -140,7 +140,7 @@ def within(limit_s: float, job: Job[T], name: str, wall_s: float = math.inf) -> 
 
 
 def _prepared(job: Job[T], name: str, wall_s: float) -> T:
-    """Return the result of a job in Python, which has limits of its own; OutOfTimeError as `within`."""
+    """Return the result of a Python job, which has its own limits; OutOfTimeError as for `within`."""
     try:
         return job.result(math.inf, wall_s)
     except TimeoutError:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ConstraintFactory:
     """Makes constraints; thread-safe.
 
-    Each method raises GrammarError if the grammar is rejected, and OutOfTimeError if it is not compiled after `wall_s`
+    Each method raises GrammarError if the grammar is rejected, and OutOfTimeError if it is not compiled within `wall_s`
     seconds.
 
     Parameters

@@ -81,7 +81,7 @@ class Job(Generic[T]):
         Parameters
         ----------
         limit_s : float
-            Limit on the CPU time of the call in seconds, maybe infinite; on wall-clock time if that cannot be read.
+            Limit on the CPU time of the call in seconds (wall-clock time if CPU time is not available); may be inf.
         wall_s : float
             Limit on the wall-clock time of waiting, in seconds.
 

@@ -126,7 +126,7 @@ static struct exact at_sigmoid(size_t i) { return product_of(1, 1 / (1 + exp(-(d
 static struct exact at_relu(size_t i) { return product_of(1, row.x[i] > 0 ? row.x[i] : 0); }
 static struct exact at_softcap(size_t i) { return product_of(row.number, tanh((double)row.x[i] / row.number)); }
 
-/* exp of a number that itself has the relative error of a few roundings. */
+/* exp of a number with a relative error of a few roundings. */
 static struct exact exp_of(double z)
 {
     double y = exp(z);

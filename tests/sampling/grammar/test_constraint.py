@@ -157,5 +157,5 @@ def test_an_error_if_no_thread_can_be_started(monkeypatch):
 def test_max_time_limits_the_compilation_of_a_grammar(ended, monkeypatch):
     """The compilation has a limit of 5 s of CPU time itself, which may be more than max_time."""
     monkeypatch.setattr(compiled, "_matcher", lambda *_: ended.wait())
-    with pytest.raises(OutOfTimeError, match="regex: max_time was over before it was read"):
+    with pytest.raises(OutOfTimeError, match="regex: max_time ended before it was compiled"):
         FACTORY.from_params(SamplingParams(regex="a+", max_time=0.01))

@@ -163,11 +163,11 @@ struct rz_scan_args {
 typedef void rz_scan_fn(const struct rz_scan_args *args);
 
 /* n_tokens steps of the gated delta rule (docs/graph.md) of one sequence, for the units [first, end): a unit is up to
- * RZ_DELTA_UNIT channels of the values of one head, which fit L1 with their part of the state.
+ * RZ_DELTA_UNIT value channels of one head, whose part of the state fits L1.
  *
- * Rows as above. The state of a head lies in tiles of channels of the values, [head_dim_k][channels of the tile]. decay
- * has one number for each head, or, by_channel, head_dim_k of them; head h has the key of head h / (n_head / n_head_k), or,
- * tiled, of head h % n_head_k. */
+ * Rows as above. The state of a head is stored in tiles of value channels, [head_dim_k][channels of the tile]. decay has
+ * one number per head, or head_dim_k if by_channel; head h uses the key of head h / (n_head / n_head_k), or of head
+ * h % n_head_k if tiled. */
 enum { RZ_DELTA_UNIT = 64 };
 
 struct rz_delta_args {
@@ -179,7 +179,7 @@ struct rz_delta_args {
     size_t first, end;
 };
 
-/* Where a unit is: its heads, the first of its n channels, the first of its decays. */
+/* A unit: its heads, the first of its n channels, the first of its decays. */
 struct rz_delta_unit {
     size_t head, head_k, channel, n, decay;
 };
@@ -259,7 +259,7 @@ struct rz_kernels {
     void (*conv_step)(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
                       size_t n_channel, float *y);
     rz_scan_fn *scan_channels, *scan_heads;
-    /* y = exp(a * softplus(x + b)), or, where bound is not 0, exp(bound * sigmoid(a * (x + b))) */
+    /* y = exp(a * softplus(x + b)), or exp(bound * sigmoid(a * (x + b))) if bound is not 0 */
     void (*decay)(const float *x, const float *a, const float *b, float bound, size_t n, float *y);
     rz_delta_fn *delta_rule;
     rz_logit_sums_fn *logit_sums;

@@ -18,7 +18,7 @@
 /* Block of wide/scan.h: sums, inputs, decays and a tile of the state fit into 32 registers. */
 #define RZ_SCAN_TOKENS 4
 #define RZ_SCAN_TILES 2
-/* Tiles of wide/delta.h: 32 KiB of the state with keys of 128 channels, which L1 holds. */
+/* Tiles of wide/delta.h: 32 KiB of the state for 128 key channels, which fits L1. */
 #define RZ_DELTA_TILES 4
 
 typedef __m512 f32x16;

@@ -1,4 +1,4 @@
-/* The gated delta rule, one channel of the values after another, and the decay of its state. */
+/* The gated delta rule, one value channel after another, and the decay of its state. */
 #ifndef REALIZAR_SCALAR_DELTA_H
 #define REALIZAR_SCALAR_DELTA_H
 
@@ -14,7 +14,7 @@ static void decay_f32(const float *x, const float *a, const float *b, float boun
 }
 
 /* S. Yang, J. Kautz, A. Hatamizadeh, Gated Delta Networks, 2024, equation 10: S' = S decay, S = S' + beta (v - S' k) k^T,
- * y = S q; two fma chains over the channels of the keys. */
+ * y = S q; two fma chains over the key channels. */
 static void delta_rule_f32(const struct rz_delta_args *args)
 {
     size_t n_key = args->head_dim_k;

@@ -1,4 +1,4 @@
-/* The gated delta rule, sixteen channels of the values in each register, and the decay; meanings in scalar/delta.h. */
+/* The gated delta rule, sixteen value channels per register, and the decay; see scalar/delta.h for the definitions. */
 #ifndef REALIZAR_WIDE_DELTA_H
 #define REALIZAR_WIDE_DELTA_H
 
@@ -16,16 +16,16 @@ static void decay_f32x16(const float *x, const float *a, const float *b, float b
     }
 }
 
-/* Columns of the state that are worked on together: n_tile tiles of `width` channels. u: what the current token writes, y
- * and p: what its query and the next token's key read. */
+/* Columns of the state that are computed together: n_tile tiles of `width` channels. u: the update by the current token;
+ * y and p: the results for its query and for the next token's key. */
 struct delta_columns {
     float *state;
     size_t tile_step, width, n_key;
     f32x16 u[RZ_DELTA_TILES], y[RZ_DELTA_TILES], p[RZ_DELTA_TILES];
 };
 
-/* One pass over the state, in which each number is loaded and stored once: the current token (k, q) writes and reads, then
- * the next one (its key and decay) lets decay and predicts. Either may be missing (NULL). */
+/* One pass over the state, in which each element is loaded and stored once: update and read for the current token (k, q),
+ * then decay and prediction for the next one (its key and decay). Either may be missing (NULL). */
 RZ_INLINE void delta_sweep(struct delta_columns *at, const float *k, const float *q, const float *next_k,
                            const float *decay, int n_tile, int by_channel)
 {
