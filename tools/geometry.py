@@ -4,12 +4,12 @@
     python tools/geometry.py --all --folder models
     python tools/geometry.py llama-3.2-1b --type Q5_0 --folder models
 
-The architecture's plugin declares the tensors; tools/geometries.py and tools/geometries_2026.py have the sizes of each
-model. Types are those of llama.cpp's Q4_K_M quantization, or one type for all layer matrices; experts of gpt-oss are
-MXFP4, as published. Rows of a matrix are overlapping windows of a long sequence of random quantization blocks, shifted
-by one block per row: no two rows are equal, and all bytes are in the file. Weights have variance 1 / columns, so that
-activations keep their scale. Tokens are random too: the output is meaningless, but the speed is that of the real model.
-All models have a byte-level BPE tokenizer, regardless of the architecture's own.
+The architecture's plugin declares the tensors; tools/geometries*.py have the sizes of each model. Types are those of
+llama.cpp's Q4_K_M quantization, or one type for all layer matrices; experts of gpt-oss are MXFP4, as published. Rows of
+a matrix are overlapping windows of a long sequence of random quantization blocks, shifted by one block per row: no two
+rows are equal, and all bytes are in the file. Weights have variance 1 / columns, so that activations keep their scale.
+Tokens are random too: the output is meaningless, but the speed is that of the real model. All models have a byte-level
+BPE tokenizer, regardless of the architecture's own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import geometries
-import geometries_2026
+import geometries_dense
+import geometries_experts
 import numpy as np
 import numpy.typing as npt
 from geometries import Geometry
@@ -35,7 +36,7 @@ from realizar.graph.rope import rope_frequencies
 from realizar.quants import FORMATS, quantize
 from realizar.tokenizer.gpt2 import BYTE_OF
 
-GEOMETRIES = {**geometries.GEOMETRIES, **geometries_2026.GEOMETRIES}
+GEOMETRIES = {**geometries.GEOMETRIES, **geometries_dense.GEOMETRIES, **geometries_experts.GEOMETRIES}
 N_RANDOM = 2048  # number of quantized random chunks, of which rows are composed
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
