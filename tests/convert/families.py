@@ -144,6 +144,12 @@ FAMILIES = {
             "prefix_dense_intermediate_size": 128,
         },
     ),
+    "hunyuan-dense": (
+        "HunYuanDenseV1ForCausalLM",
+        {"head_dim": 32, "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 1.0, "alpha": 50.0}},
+    ),
+    "hunyuan-moe": ("HunYuanMoEV1ForCausalLM", {"num_experts": 4, "moe_topk": [2, 2, 2], "head_dim": 32}),
+    "hy_v3": ("HYV3ForCausalLM", {**EXPERTS, "head_dim": 32, "router_scaling_factor": 2.5}),
     "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
     "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
     "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
