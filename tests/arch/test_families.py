@@ -43,6 +43,13 @@ FAMILIES = {
     "hunyuan-dense": ("hunyuan-dense", {"rope.scaling.alpha": 50.0}),
     "hunyuan-moe": ("hunyuan-moe", {**EXPERTS, "expert_shared_feed_forward_length": 256}),
     "hy_v3": ("hy_v3", {**EXPERTS, "expert_shared_count": 1, "expert_weights_scale": 2.5}),
+    "bailingmoe": ("bailingmoe", {**EXPERTS, "expert_shared_count": 1}),
+    "bailingmoe2": (
+        "bailingmoe2",
+        {**EXPERTS, "expert_shared_count": 1, "leading_dense_block_count": 1, "rope.dimension_count": 32,
+         "expert_group_count": 2, "expert_group_used_count": 1},
+    ),
+    "dots1": ("dots1", {**EXPERTS, "expert_shared_count": 2, "leading_dense_block_count": 1}),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
