@@ -34,6 +34,12 @@ def mlp(g: Graph, x: Value, blk: Any, activation: Callable[[Value], Value]) -> V
     return g.linear(activation(g.linear(x, blk.ffn_up)), blk.ffn_down)
 
 
+def relu2(g: Graph, x: Value) -> Value:
+    """max(x, 0)^2, the activation of Primer (https://arxiv.org/abs/2109.08668)."""
+    positive = g.relu(x)
+    return positive * positive
+
+
 def mlp_tensors(n_embd: int, n_ff: int, bias: bool | None = True) -> WeightTable:
     """The tensors of `mlp`."""
     return {

@@ -104,12 +104,21 @@ MIXTRAL_EXPERTS: Names = {
     "blk.{i}.ffn_up_exps": "layers.{i}.block_sparse_moe.experts.{e}.w3",
 }
 
-# DeepSeek's names of experts, which other families use.
+# Names and keys of experts in DeepSeek's checkpoints, which other families have too.
 ROUTED_NAMES: Names = {
     "blk.{i}.exp_probs_b": "layers.{i}.mlp.gate.e_score_correction_bias",
     "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_experts.gate_proj",
     "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
     "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
+}
+ROUTED_KEYS: Keys = {
+    "leading_dense_block_count": "first_k_dense_replace",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_count": "n_shared_experts",
+    "expert_group_count": "n_group",
+    "expert_group_used_count": "topk_group",
+    "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
+    "expert_weights_norm": lambda config: bool(config.get("norm_topk_prob")),
 }
 
 
@@ -196,17 +205,6 @@ KEYS: Keys = {
     "rope.scaling.yarn_beta_fast": _scaling("beta_fast", ("yarn",)),
     "rope.scaling.yarn_beta_slow": _scaling("beta_slow", ("yarn",)),
 }
-
-ROUTED_KEYS: Keys = {
-    "leading_dense_block_count": "first_k_dense_replace",
-    "expert_feed_forward_length": "moe_intermediate_size",
-    "expert_shared_count": "n_shared_experts",
-    "expert_group_count": "n_group",
-    "expert_group_used_count": "topk_group",
-    "expert_weights_scale": number("routed_scaling_factor"),
-    "expert_weights_norm": "norm_topk_prob",
-}
-"""Those of DeepSeek's experts, which other families have too."""
 
 
 # ---- transforms and computed tensors
