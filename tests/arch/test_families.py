@@ -50,6 +50,20 @@ FAMILIES = {
          "expert_group_count": 2, "expert_group_used_count": 1},
     ),
     "dots1": ("dots1", {**EXPERTS, "expert_shared_count": 2, "leading_dense_block_count": 1}),
+    "arcee": (
+        "arcee",
+        {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 64},
+    ),
+    "afmoe": (
+        "afmoe",
+        {**EXPERTS, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2,
+         "leading_dense_block_count": 1, "expert_shared_count": 1, "expert_weights_scale": 2.5},
+    ),
+    "mellum": (
+        "mellum",
+        {**EXPERTS, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2, "rope.scaling.type": "yarn",
+         "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 64, "rope.freq_base_swa": 5000.0},
+    ),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
