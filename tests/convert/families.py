@@ -178,6 +178,8 @@ FAMILIES = {
         },
     ),
     "mellum": ("MellumForCausalLM", {**EXPERTS, "head_dim": 32, "sliding_window": 16, "num_hidden_layers": 4}),
+    "seed_oss": ("SeedOssForCausalLM", {"head_dim": 32, "attention_bias": True}),
+    "jais2": ("Jais2ForCausalLM", {"head_dim": 32, "tie_word_embeddings": True}),
     "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
     "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
     "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
