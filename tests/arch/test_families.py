@@ -70,6 +70,17 @@ FAMILIES = {
     "seed_oss": ("seed_oss", {"attention.key_length": 96, "attention.value_length": 96}),
     "xverse": ("xverse", {}),
     "jais2": ("jais2", {}),
+    "minicpm": ("minicpm", {"embedding_scale": 12.0, "residual_scale": 0.5, "logit_scale": 2.0}),
+    "minicpm3": (
+        "minicpm3",
+        {"attention.q_lora_rank": 64, "attention.kv_lora_rank": 64, "attention.key_length": 96,
+         "rope.dimension_count": 32},
+    ),
+    "plm": (
+        "plm",
+        {"attention.kv_lora_rank": 64, "attention.key_length": 96, "attention.value_length": 64,
+         "rope.dimension_count": 32},
+    ),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),

@@ -180,6 +180,18 @@ FAMILIES = {
     "mellum": ("MellumForCausalLM", {**EXPERTS, "head_dim": 32, "sliding_window": 16, "num_hidden_layers": 4}),
     "seed_oss": ("SeedOssForCausalLM", {"head_dim": 32, "attention_bias": True}),
     "jais2": ("Jais2ForCausalLM", {"head_dim": 32, "tie_word_embeddings": True}),
+    "minicpm3": (
+        "MiniCPM3ForCausalLM",
+        {
+            "num_key_value_heads": 4,
+            "q_lora_rank": 32,
+            "kv_lora_rank": 32,
+            "qk_nope_head_dim": 24,
+            "qk_rope_head_dim": 16,
+            "v_head_dim": 16,
+            "rope_parameters": LONGROPE,
+        },
+    ),
     "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
     "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
     "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
