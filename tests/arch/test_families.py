@@ -81,6 +81,12 @@ FAMILIES = {
         {"attention.kv_lora_rank": 64, "attention.key_length": 96, "attention.value_length": 64,
          "rope.dimension_count": 32},
     ),
+    "mimo2": (
+        "mimo2",
+        {**EXPERTS, "attention.head_count_kv": [2, 4], "attention.key_length": 96, "attention.value_length": 64,
+         "attention.sliding_window": 16, "attention.sliding_window_pattern": [False, True],
+         "rope.dimension_count": 32, "attention.value_scale": 0.7},
+    ),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
