@@ -77,12 +77,15 @@ cdef extern from "realizar/table.h" nogil:
         rz_binary_fn *add
         rz_binary_fn *mul
         rz_scaled_fn *scale
+        rz_scaled_fn *clamp
         rz_scaled_fn *softcap
         rz_unary_fn *silu
         rz_unary_fn *gelu
         rz_unary_fn *gelu_erf
         rz_unary_fn *sigmoid
         rz_unary_fn *relu
+        rz_unary_fn *softplus
+        rz_unary_fn *elu
         rz_binary_fn *silu_mul
         rz_binary_fn *gelu_mul
         rz_binary_fn *gelu_erf_mul

@@ -107,6 +107,12 @@ def qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
     return q, k, g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
 
 
+def clamped_qkv(g: Graph, h: Value, blk: Any, hp: Any, limit: float) -> tuple[Value, Value, Value]:
+    """`qkv` with all elements within `limit` of zero; 0: no limit."""
+    q, k, v = qkv(g, h, blk, hp)
+    return (g.clamp(q, limit), g.clamp(k, limit), g.clamp(v, limit)) if limit else (q, k, v)
+
+
 def rotate(g: Graph, hp: Any, style: str, q: Value, k: Value, factors: Any = None) -> tuple[Value, Value]:
     """q and k with the rotary embedding of the metadata (https://arxiv.org/abs/2104.09864)."""
     rope = {"style": style, "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling, "factors": factors}

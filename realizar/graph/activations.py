@@ -42,6 +42,16 @@ def softcap(x: npt.NDArray[Any], cap: float) -> F64:
     return np.asarray(cap * np.tanh(x.astype(np.float64) / cap))
 
 
+def softplus(x: npt.NDArray[Any]) -> F64:
+    """ln(1 + exp(x))."""
+    return np.asarray(np.logaddexp(0.0, x.astype(np.float64)))
+
+
+def elu(x: npt.NDArray[Any]) -> F64:
+    """x where it is positive, exp(x) - 1 elsewhere."""
+    return np.asarray(np.where(x > 0, x, np.expm1(np.minimum(x.astype(np.float64), 0.0))))
+
+
 def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     """silu(gate) * up."""
     return np.asarray(silu(gate) * up)

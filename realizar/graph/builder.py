@@ -148,7 +148,7 @@ class Graph(DeprecatedNames):
         """
         return self._norm("rms_norm", x, weight, eps)
 
-    def layer_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
+    def layer_norm(self, x: Value, weight: WeightLike | None, eps: float) -> Value:
         """(x - mean) / sqrt(var + eps) * w + b, with w and b as in `rms_norm`."""
         return self._norm("layer_norm", x, weight, eps)
 
@@ -162,9 +162,11 @@ class Graph(DeprecatedNames):
         return self.emit("add", [a, b], ["add"])[0]
 
     def mul(self, a: Value, b: Value) -> Value:
-        """a * b elementwise, or a times b of shape (1,); also as the operator *."""
+        """a * b elementwise, or a times b of shape (1,), or (n_head, n) times (n_head,); also as the operator *."""
         if b.shape == (1,) != a.shape:
             return self.emit("scale_rows", [a, b], ["scale_rows"])[0]
+        if len(a.shape) == 2 and len(b.shape) == 1:
+            return self.emit("scale_heads", [a, b], ["scale_heads"])[0]
         return self.emit("mul", [a, b], ["mul"])[0]
 
     def scale(self, x: Value, factor: float) -> Value:
@@ -190,6 +192,18 @@ class Graph(DeprecatedNames):
     def relu(self, x: Value) -> Value:
         """max(x, 0)."""
         return self.emit("relu", [x], ["relu"])[0]
+
+    def softplus(self, x: Value) -> Value:
+        """ln(1 + exp(x))."""
+        return self.emit("softplus", [x], ["softplus"])[0]
+
+    def elu(self, x: Value) -> Value:
+        """x where it is positive, exp(x) - 1 elsewhere (https://arxiv.org/abs/1511.07289)."""
+        return self.emit("elu", [x], ["elu"])[0]
+
+    def clamp(self, x: Value, limit: float) -> Value:
+        """min(max(x, -limit), limit)."""
+        return self.emit("clamp", [x], ["clamp"], limit=float(limit))[0]
 
     def softcap(self, x: Value, cap: float) -> Value:
         """cap * tanh(x / cap), in (-cap, cap)."""

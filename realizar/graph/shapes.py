@@ -54,6 +54,13 @@ def scale_rows(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [inputs[0]]
 
 
+def scale_heads(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x, (n_head, n); the factors are (n_head,)."""
+    x, factors = inputs
+    _need(len(x) == 2 and factors == x[:1], f"scale_heads: factors of shape {factors} for heads of shape {x}")
+    return [x]
+
+
 def first(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The shape of x."""
     return [inputs[0]]

@@ -130,7 +130,7 @@ class _Binder:
             x=self.at.rows(op.inputs[0]),
             x2=self.at.rows(op.inputs[1]) if len(op.inputs) > 1 else None,
             y=self.at.rows(y) if y in self.at.materialised else None,
-            scalar=op.attrs.get("eps", op.attrs.get("factor", op.attrs.get("cap", 0.0))),
+            scalar=op.attrs.get("eps", op.attrs.get("factor", op.attrs.get("cap", op.attrs.get("limit", 0.0)))),
             w=w[0] if w else None, b=w[1] if len(w) > 1 else None,
             act32=self.at.act(y, 32) if writes else None, act256=self.at.act(y, 256) if writes else None,
         )  # fmt: skip

@@ -200,12 +200,15 @@ struct rz_kernels {
     rz_binary_fn *add;
     rz_binary_fn *mul;
     rz_scaled_fn *scale;
+    rz_scaled_fn *clamp;   /* x, or the bound of [-s, s] next to it */
     rz_scaled_fn *softcap; /* s * tanh(x / s) */
     rz_unary_fn *silu;
     rz_unary_fn *gelu;     /* by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
     rz_unary_fn *gelu_erf; /* 0.5 x (1 + erf(x / sqrt(2))) */
     rz_unary_fn *sigmoid;
     rz_unary_fn *relu;
+    rz_unary_fn *softplus;  /* ln(1 + exp(x)) */
+    rz_unary_fn *elu;       /* x above zero, exp(x) - 1 below */
     rz_binary_fn *silu_mul; /* silu(x) * x2, and so on: a gate and what it lets through */
     rz_binary_fn *gelu_mul;
     rz_binary_fn *gelu_erf_mul;
