@@ -57,9 +57,10 @@ class Mimo2HParams(RoutedHParams):
 
 
 class Mimo2(Architecture):
-    """MiMo V2 (https://arxiv.org/abs/2601.02780): most layers have windows with attention sinks and more KV heads.
+    """MiMo V2 (https://huggingface.co/XiaomiMiMo/MiMo-V2-Flash): windows with attention sinks in most layers.
 
-    Keys are wider than values. Behind a dense layer, experts are chosen by sigmoids with a bias.
+    These layers have more KV heads; keys are wider than values. Behind a dense layer, experts are chosen by sigmoids
+    with a bias.
     """
 
     name = "mimo2"

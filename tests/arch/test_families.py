@@ -12,6 +12,10 @@ LFM2 = {"shortconv.l_cache": 3, "attention.head_count_kv": [0, 2]}
 GRANITE = {"embedding_scale": 12.0, "residual_scale": 0.22, "attention.scale": 0.2, "logit_scale": 8.0}
 MAMBA2 = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8}
 
+XIELU = {
+    "xielu.alpha_p": [0.9, 0.8], "xielu.alpha_n": [0.7, 0.6], "xielu.beta": [0.5, 0.5], "xielu.eps": [-1e-6, -1e-6],
+}  # fmt: skip
+
 # Test name -> architecture, keys in addition to those of `tiny_metadata`.
 FAMILIES = {
     "ernie4_5": ("ernie4_5", {}),
@@ -87,6 +91,15 @@ FAMILIES = {
          "attention.sliding_window": 16, "attention.sliding_window_pattern": [False, True],
          "rope.dimension_count": 32, "attention.value_scale": 0.7},
     ),
+    "olmo": ("olmo", {"attention.clamp_kqv": 0.5}),
+    "olmo without a limit": ("olmo", {}),
+    "apertus": ("apertus", XIELU),
+    "laguna": (
+        "laguna",
+        {**EXPERTS, "attention.head_count": [2, 4], "attention.key_length": 64, "attention.value_length": 64,
+         "attention.sliding_window": 16, "rope.dimension_count": 32, "rope.dimension_count_swa": 64,
+         "expert_shared_count": 1},
+    ),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
@@ -109,7 +122,7 @@ FAMILIES = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_conformance(name):
     arch, keys = FAMILIES[name]
-    metadata = {f"{arch}.{key}": value for key, value in keys.items()}
+    metadata = {key if key.startswith("xielu.") else f"{arch}.{key}": value for key, value in keys.items()}
     check_architecture(registry.default().architecture(arch), metadata, types=("Q8_0",), isa_levels=LEVELS)
 
 

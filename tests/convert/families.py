@@ -203,6 +203,18 @@ FAMILIES = {
             "sliding_window": 16,
         },
     ),
+    "olmo": ("OlmoForCausalLM", {"clip_qkv": 0.5, "tie_word_embeddings": False}),
+    "laguna": (
+        "LagunaForCausalLM",
+        {
+            **EXPERTS,
+            "num_hidden_layers": 4,
+            "head_dim": 32,
+            "sliding_window": 16,
+            "shared_expert_intermediate_size": 48,
+            "num_attention_heads_per_layer": [2, 4, 4, 4],
+        },
+    ),
     "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
     "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
     "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
