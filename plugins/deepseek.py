@@ -1,4 +1,4 @@
-"""The DeepSeek family under the GGUF name "deepseek2": DeepSeek V2, V2-Lite, V2.5 and V3."""
+"""The DeepSeek family: deepseek (DeepSeekMoE), and deepseek2 (DeepSeek V2, V2-Lite, V2.5 and V3)."""
 
 import math
 from collections.abc import Sequence
@@ -17,9 +17,40 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, norm_tensors
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, rope_parameters
+from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors
+from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Array, Config, rope_parameters
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+
+
+class DeepSeek(Architecture):
+    """DeepSeekMoE 16B (https://arxiv.org/abs/2401.06066): Llama's attention; dense layers, then experts.
+
+    The weights of the chosen experts are not normalized; shared ones are beside them.
+    """
+
+    name = "deepseek"
+    checkpoint = Checkpoint(("DeepseekForCausalLM",), {**PERMUTED, **ROUTED_NAMES}, ROUTED_KEYS)
+
+    def hparams(self, md: ArchMetadata) -> RoutedHParams:
+        """The hyperparameters of this model."""
+        return routed_hparams(super().hparams(md), md)
+
+    def tensors(self, hp: RoutedHParams) -> WeightTable:
+        """Separate q, k, v; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **gqa_tensors(hp, bias=None, output_bias=None),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
+            **routed_tensors(hp),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: RoutedHParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "norm")
+            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
 @dataclass(frozen=True)
@@ -208,4 +239,4 @@ class DeepSeek2(Architecture):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [DeepSeek2]
+    return [DeepSeek, DeepSeek2]

@@ -48,12 +48,12 @@ def mlp_tensors(n_embd: int, n_ff: int, bias: bool | None = True) -> WeightTable
     }
 
 
-def norm_tensors(n_embd: int, *names: str, bias: bool = False) -> WeightTable:
+def norm_tensors(n_embd: int, *names: str, bias: bool | None = False) -> WeightTable:
     """Norm weights (n_embd,) of these names in every layer."""
     return {f"blk.{{i}}.{name}": Weight((n_embd,), bias=bias) for name in names}
 
 
-def embedding_tensors(n_vocab: int, n_embd: int, norm_bias: bool = False, tied: bool = True) -> WeightTable:
+def embedding_tensors(n_vocab: int, n_embd: int, norm_bias: bool | None = False, tied: bool = True) -> WeightTable:
     """Token embedding, final norm and an output matrix.
 
     With `tied`, the file may lack the output matrix, which is then the token embedding. Set it as llama.cpp does for

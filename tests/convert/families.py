@@ -215,6 +215,18 @@ FAMILIES = {
             "num_attention_heads_per_layer": [2, 4, 4, 4],
         },
     ),
+    "bloom": ("BloomForCausalLM", {"n_layer": 3, "n_head": 4, **NO_GROUPS}),
+    "mpt": (
+        "MptForCausalLM",
+        {
+            "d_model": 64,
+            "n_heads": 4,
+            "n_layers": 3,
+            "max_seq_len": 128,
+            **NO_GROUPS,
+            "attn_config": {"alibi": True, "clip_qkv": 0.5},
+        },
+    ),
     "lfm2": ("Lfm2ForCausalLM", {**LFM2, "block_multiple_of": 32}),
     "lfm2-adjusted": ("Lfm2ForCausalLM", {**LFM2, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": False}),
     "lfm2moe": ("Lfm2MoeForCausalLM", {**LFM2, **EXPERTS, "num_dense_layers": 1, "routed_scaling_factor": 2.0}),
