@@ -54,7 +54,7 @@ cdef extern from "realizar/exec.h" nogil:
         int neox
         rz_rows table
     struct rz_attention:
-        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, cross, latent
+        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, chunked, cross, latent
         float scale, softcap
         const float *bias
         size_t bias_stride
@@ -67,7 +67,7 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows q, k_in, v_in, q_rot, out
         float *partial
         size_t n_partial
-    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI
+    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_REGLU
     struct rz_route:
         int gating, n_used, n_group, n_group_used, n_group_best, normalize
     struct rz_expert_weight:
@@ -77,6 +77,7 @@ cdef extern from "realizar/exec.h" nogil:
         size_t input_bytes
     struct rz_experts:
         int n_expert, n_used, activation, down_block
+        float limit
         rz_rows ids, weights
         rz_expert_weight *up
         rz_expert_weight down

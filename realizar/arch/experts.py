@@ -129,12 +129,17 @@ def expert_tensors(hp: Any, bias: bool = False) -> WeightTable:
     }
 
 
-def expert_ffn(g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", **routing: Any) -> Value:
-    """Mixture-of-experts feed-forward (https://arxiv.org/abs/2401.04088); `routing` are arguments of `Graph.route`."""
+def expert_ffn(
+    g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", limit: float = 0.0, **routing: Any
+) -> Value:
+    """Mixture-of-experts feed-forward (https://arxiv.org/abs/2401.04088).
+
+    `activation` and `limit` are arguments of `Graph.experts`, `routing` of `Graph.route`.
+    """
     logits = g.linear(x, blk.ffn_gate_inp)
     choice = g.route(logits, hp.n_expert_used, scale=hp.expert_scale, **routing)
     weights = {"gate": blk.ffn_gate_exps, "up": blk.ffn_up_exps, "down": blk.ffn_down_exps}
-    return g.experts(x, choice, **weights, activation=activation)
+    return g.experts(x, choice, **weights, activation=activation, limit=limit)
 
 
 def shared_tensors(n_embd: int, n_ff: int) -> WeightTable:

@@ -172,9 +172,10 @@ class ArchMetadata:
             raise GGUFError(self._wrong(key, value, "an integer >= 0, or one for each layer,"))
         return numbers
 
-    def numbers(self, key: str) -> tuple[float, ...]:
+    def numbers(self, key: str, default: float | None = None) -> tuple[float, ...]:
         """A finite number for each layer: a per-layer array, or one number for all layers."""
-        value = self._find(key)
+        found = self._find(key)
+        value = default if found is None else found
         values = [value] * self.layers() if isinstance(value, (int, float)) else self._of_layers(key)
         if not values or not all(isinstance(v, (int, float)) and abs(v) < float("inf") for v in values):
             raise GGUFError(self._wrong(key, value, "a finite number, or one for each layer,"))

@@ -63,5 +63,19 @@ def swiglu_oai(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     return np.asarray(gate * sigmoid(1.702 * gate.astype(np.float64)) * (up + 1.0))
 
 
-OF_EXPERTS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}
+def reglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
+    """max(gate, 0) * up."""
+    return np.asarray(np.maximum(gate.astype(np.float64), 0.0) * up)
+
+
+def limited_swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any], limit: float) -> F64:
+    """silu(gate) * up, each factor within `limit` of zero."""
+    return np.asarray(np.clip(silu(gate), -limit, limit) * np.clip(up, -limit, limit))
+
+
+OF_EXPERTS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {
+    "silu": swiglu,
+    "swiglu_oai": swiglu_oai,
+    "relu": reglu,
+}
 """`activation` of the op `experts` -> function of gate and up."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
+from realizar.graph import activations
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
 from realizar.graph.plugin_ops import check_node, output_shapes
@@ -263,13 +264,14 @@ class Graph(DeprecatedNames):
     def attention(
         self, q: Value, k: Value, v: Value, *, layer: int | None = None, scale: float, window: int = 0,
         softcap: float = 0.0, causal: bool = True, buckets: WeightLike | None = None, alibi: float = 0.0,
-        sinks: WeightLike | None = None,
+        sinks: WeightLike | None = None, chunked: bool = False,
     ) -> Value:  # fmt: skip
         """softmax(scale * q k^T) v over the keys that the query sees; K and V go to the KV cache.
 
         q: (n_head, head_dim), k: (n_head_kv, head_dim), v: (n_head_kv, head_dim_v); gives (n_head * head_dim_v,).
-        Sliding-window attention: a query sees the `window` newest keys, its own included (0: all). softcap c replaces a
-        score s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
+        Sliding-window attention: a query sees the `window` newest keys, its own included (0: all); with `chunked`,
+        those of its chunk of `window` tokens, counted from the first token of the sequence. softcap c replaces a score
+        s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
         bidirectional attention (`causal=False`) requires. Relative position biases: `buckets` (n_bucket, n_head) of T5,
         or `alibi`, the greatest exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks,
         scores that take part in the softmax without a value.
@@ -284,7 +286,8 @@ class Graph(DeprecatedNames):
         return self.emit("attention", [q, k, v], ["attention" if layer is None else f"blk.{layer}.attention"], pairs,
                          cache=cache, scale=float(scale), window=window, softcap=float(softcap), causal=causal,
                          buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
-                         sinks=None if sinks is None else sinks.tensor, rope=None)[0]  # fmt: skip
+                         sinks=None if sinks is None else sinks.tensor, chunked=chunked,
+                         rope=None)[0]  # fmt: skip
 
     def mla_attention(self, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
         """Multi-head latent attention: softmax(scale * q k^T) v, causal, with v the first `head_dim_v` elements of k.
@@ -351,19 +354,23 @@ class Graph(DeprecatedNames):
 
     def experts(
         self, x: Value, choice: tuple[Value, Value], *, gate: WeightLike, up: WeightLike, down: WeightLike,
-        activation: str = "silu",
+        activation: str = "silu", limit: float = 0.0,
     ) -> Value:  # fmt: skip
         """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
-        with a bias (n_expert, rows) if the file has one. activation "silu", or "swiglu_oai" for gpt-oss's
-        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero.
+        with a bias (n_expert, rows) if the file has one. activation "silu", "relu", or "swiglu_oai" for gpt-oss's
+        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero. `limit` keeps silu(g) and u within it
+        (0: no limit).
         """
-        if activation not in ("silu", "swiglu_oai"):
-            raise GraphError(f"experts: activation {activation!r} is unknown; known are 'silu' and 'swiglu_oai'")
+        if activation not in activations.OF_EXPERTS:
+            known = ", ".join(map(repr, activations.OF_EXPERTS))
+            raise GraphError(f"experts: activation {activation!r} is unknown; known are {known}")
+        if limit and activation != "silu":
+            raise GraphError(f"experts: limit={limit:g} is for activation 'silu', found {activation!r}")
         weights = (gate, up, down)
         pairs = [(weight.tensor, weight.shape) for weight in weights]
-        return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,
+        return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation, limit=float(limit),
                          bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip
 
     def state(self, layer: int, shape: Shape, name: str = "state") -> State:

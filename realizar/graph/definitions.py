@@ -7,6 +7,7 @@ float64; `graph.reference` rounds every result once to float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,10 +88,13 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         b = biases[j]
         return _product(rows, matrices[j][e], None if b is None else b[e], tensors[j].type, inputs).astype(np.float32)
 
+    activate = activations.OF_EXPERTS[node.attrs["activation"]]
+    if node.attrs["limit"]:
+        activate = partial(activations.limited_swiglu, limit=node.attrs["limit"])
     out = np.zeros((*ids.shape, matrices[2].shape[1]))
     for e in np.unique(ids).astype(int):
         row, rank = np.nonzero(ids == e)
-        act = activations.OF_EXPERTS[node.attrs["activation"]](product(0, h[row], e), product(1, h[row], e))
+        act = activate(product(0, h[row], e), product(1, h[row], e))
         out[row, rank] = product(2, act.astype(np.float32), e)
     return [np.einsum("tr,trn->tn", weights.astype(np.float64), out)]
 
@@ -161,10 +165,12 @@ def _rows(n_query: int, n_key: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     return np.arange(n_key - n_query, n_key)[:, None], np.arange(n_key)[None, :]
 
 
-def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0) -> npt.NDArray[np.bool_]:
+def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bool = False) -> npt.NDArray[np.bool_]:
     """Which keys a query of causal attention sees: bool [n_query, n_key]."""
     query, key = _rows(n_query, n_key)
-    seen = (key <= query) & (key > query - window) if window else key <= query
+    seen = key <= query
+    if window:
+        seen &= key // window == query // window if chunked else key > query - window
     for span in inputs.spans:
         first, end = (n_key - n_query + row for row in span)
         seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
@@ -181,7 +187,11 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         k, v = inputs.kv.extend(attrs["cache"], k, v)
     n, n_key = len(q), len(k)
     query, key = _rows(n, n_key)
-    seen = _seen(n, n_key, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n_key), dtype=bool)
+    seen = (
+        _seen(n, n_key, inputs, attrs["window"], attrs["chunked"])
+        if attrs["causal"]
+        else np.ones((n, n_key), dtype=bool)
+    )
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n_key)
     places = None if bias is None else bias[:, key - query + n_key - 1]

@@ -183,7 +183,8 @@ def _attention_rows() -> Iterable[OpSpec]:
     )  # fmt: skip
     yield OpSpec(
         "attention", "softmax(scale * q k^T + bias + mask) v over the cached keys and values",
-        ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"), shapes.attention,
+        ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "chunked", "rope"),
+        shapes.attention,
         inputs=("q", "k", "v"), rowwise=False, reads=lambda attrs: () if attrs["rope"] is None else ("positions",),
         scratch=facts.attention_scratch, rotation=lambda attrs: attrs["rope"], kv_shape=facts.kv_of_inputs,
         attends=True, writes_cache=True,
@@ -217,7 +218,7 @@ def _expert_rows() -> Iterable[OpSpec]:
                  inputs=("logits",))  # fmt: skip
     yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
                  shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
-    yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"),
+    yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias", "limit"),
                  shapes.experts, inputs=("x", "ids", "weights"), uses=facts.expert_uses, scratch=facts.expert_scratch,
                  )  # fmt: skip
 

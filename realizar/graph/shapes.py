@@ -85,7 +85,8 @@ def rope(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     dims = attrs["dims"]
     _need(len(inputs[0]) == 2 and 0 < dims <= inputs[0][1] and dims % 2 == 0,
           f"rope: {dims} rotated dimensions for {inputs[0]}; an even number <= head_dim is needed")  # fmt: skip
-    _need(all(shape == (dims // 2,) for shape in weights), f"rope: factors {weights} for {dims} rotated dimensions")
+    _need(all(len(shape) == 1 and shape[0] >= dims // 2 for shape in weights),
+          f"rope: factors {weights} for {dims} rotated dimensions")  # fmt: skip
     axes = attrs["axes"]
     _need(axes is None or (len(axes) == dims // 2 and min(axes) >= 0),
           f"rope: axes {axes}; one is needed for each of {dims // 2} frequencies")  # fmt: skip

@@ -96,21 +96,36 @@ size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op)
     return n_items(w, op, op->experts->up[0].weight.n_row);
 }
 
+/* y = act(y) * up. */
+static void activate(const struct rz_worker *w, const struct rz_experts *e, float *y, float *up, size_t n)
+{
+    const struct rz_kernels *k = w->kernels;
+    if (e->activation == RZ_REGLU) {
+        k->relu(y, n, y);
+        k->mul(y, up, n, y);
+    } else if (e->activation == RZ_SWIGLU_OAI)
+        k->swiglu_oai(y, up, n, y);
+    else if (e->limit > 0) {
+        k->silu(y, n, y);
+        k->clamp(y, e->limit, n, y);
+        k->clamp(up, e->limit, n, up);
+        k->mul(y, up, n, y);
+    } else
+        k->silu_mul(y, up, n, y);
+}
+
 static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows)
 {
     const struct rz_experts *e = op->experts;
     struct rz_weight gate = of_expert(e, &e->up[0], expert), up = of_expert(e, &e->up[1], expert);
     size_t n = (size_t)(e->first[expert + 1] - e->first[expert]);
     size_t share = rz_token_share(n, RZ_MIN(rz_gemm_tokens_of(&gate, op->n), rz_gemm_tokens_of(&up, op->n)));
-    rz_binary_fn *activate = e->activation == RZ_SWIGLU_OAI ? w->kernels->swiglu_oai : w->kernels->silu_mul;
     for (size_t t0 = 0; t0 < n; t0 += share) {
         size_t t1 = RZ_MIN(t0 + share, n);
         rz_multiply(w, &gate, op->n, rows.begin, rows.end, t0, t1);
         rz_multiply(w, &up, op->n, rows.begin, rows.end, t0, t1);
-        for (size_t t = t0; t < t1; t++) {
-            float *y = rz_row(gate.y, t) + rows.begin;
-            activate(y, rz_row(up.y, t) + rows.begin, rows.end - rows.begin, y);
-        }
+        for (size_t t = t0; t < t1; t++)
+            activate(w, e, rz_row(gate.y, t) + rows.begin, rz_row(up.y, t) + rows.begin, rows.end - rows.begin);
     }
 }
 

@@ -165,7 +165,7 @@ class _Binder:
         rope = None if attrs["rope"] is None else self.at.ropes[rope_key(attrs["rope"], attrs["rope"]["factors"])]
         n_head, head_dim = self.plan.shapes[q]
         self._attend(
-            op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"],
+            op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"], chunked=attrs["chunked"],
             k=self.at.rows(k), v=self.at.rows(v), rope=rope, bias=self._bias(op, n_head),
             sinks=None if attrs["sinks"] is None else floats(self.tensors, attrs["sinks"]),
             q_rot=(self.at.start["q_rot", index], n_head * head_dim) if rope is not None else None,
@@ -285,6 +285,7 @@ class _Binder:
             down=down, ids=self.at.rows(ids), weights=self.at.rows(weights), y=self.at.rows(op.outputs[0]),
             room=self.at.of_op(index), x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
             act32=self.at.act(x, 32), act256=self.at.act(x, 256), m_rows=self.plan.views[x].m_rows,
+            limit=op.attrs["limit"],
         )  # fmt: skip
 
 

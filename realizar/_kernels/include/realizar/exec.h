@@ -93,7 +93,7 @@ struct rz_rope {
 };
 
 struct rz_attention {
-    int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal;
+    int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, chunked;
     int cross;  /* 1: cross-attention, to the keys of the sequence's encoder input */
     int latent; /* 1: V is a part of K and not stored */
     float scale, softcap;
@@ -125,10 +125,11 @@ struct rz_expert_weight {
     size_t input_bytes; /* of a row of inputs, at most x_stride */
 };
 
-enum { RZ_SWIGLU, RZ_SWIGLU_OAI };
+enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_REGLU };
 
 struct rz_experts {
     int n_expert, n_used, activation;
+    float limit;    /* of SwiGLU's two factors: each is kept within it; 0: none */
     int down_block; /* activation block of the quantized rows that down reads; 0: it reads floats */
     struct rz_rows ids, weights;
     struct rz_expert_weight up[2], down; /* up: gate, then up */
