@@ -110,6 +110,18 @@ FAMILIES = {
          "attention.key_length": 64, "attention.value_length": 64},
     ),
     "deepseek": ("deepseek", {**EXPERTS, "leading_dense_block_count": 1, "expert_shared_count": 2}),
+    "smallthinker": (
+        "smallthinker",
+        {**EXPERTS, "block_count": 3, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2},
+    ),
+    "smallthinker without windows": ("smallthinker", EXPERTS),
+    "step35": (
+        "step35",
+        {**EXPERTS, "attention.head_count": [2, 4], "attention.head_count_kv": [1, 2], "attention.key_length": 64,
+         "attention.value_length": 64, "attention.sliding_window": 16, "expert_shared_count": 1,
+         "attention.sliding_window_pattern": [False, True], "swiglu_clamp_exp": [0.5, 0.0],
+         "swiglu_clamp_shexp": [0.0, 0.4]},
+    ),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
