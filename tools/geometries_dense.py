@@ -5,6 +5,16 @@ from __future__ import annotations
 from geometries import LAYER, RMS, Geometry, _sizes
 
 GRANITE = {"embedding_scale": 12.0, "residual_scale": 0.22, "logit_scale": 6.0}
+MROPE = {"rope.dimension_sections": [24, 20, 20, 0]}
+
+
+def hybrid(pattern: str, ff: int, kv: int) -> dict[str, list[int]]:
+    """Return Nemotron's per-layer sizes: "M" for a recurrence, "*" for attention, "-" or "E" for a feed-forward."""
+    return {
+        "feed_forward_length": [ff if kind in "-E" else 0 for kind in pattern],
+        "attention.head_count_kv": [kv if kind == "*" else 0 for kind in pattern],
+    }
+
 
 GEOMETRIES = {
     # LFM2-1.2B
@@ -81,5 +91,68 @@ GEOMETRIES = {
         | LAYER,
         256000,
         tied=True,
+    ),
+    # Minitron-4B with 16 of 32 layers and half the width
+    "nemotron-1b": Geometry("nemotron", _sizes(16, 1536, 4608, 12, 4, 128, rope__dimension_count=64) | LAYER, 256000),
+    # Nemotron-3-Nano-4B with 24 of 42 layers and half the width
+    "nemotron_h-1b": Geometry(
+        "nemotron_h",
+        _sizes(24, 1536, 0, 20, 0, 128, context=262144)
+        | hybrid("M-M-M*-M-M*-M-M*-M-M*-M-", 6144, 4)
+        | {"ssm.conv_kernel": 4, "ssm.inner_size": 3840, "ssm.state_size": 128}
+        | {"ssm.time_step_rank": 48, "ssm.group_count": 8}
+        | RMS,
+        131072,
+    ),
+    # Falcon-H1-1.5B
+    "falcon-h1-1.5b": Geometry(
+        "falcon-h1",
+        _sizes(24, 2048, 4096, 8, 2, 128, context=131072, rope__freq_base=1e11)
+        | {"ssm.conv_kernel": 4, "ssm.inner_size": 3072, "ssm.state_size": 256}
+        | {"ssm.time_step_rank": 48, "ssm.group_count": 1}
+        | RMS,
+        65537,
+    ),
+    # glm-edge-1.5b-chat
+    "chatglm-1.5b": Geometry(
+        "chatglm", _sizes(28, 2048, 6144, 16, 4, 128, context=8192, rope__dimension_count=64) | RMS, 59264
+    ),
+    # GLM-4-32B-0414 with 12 of 61 layers and a quarter of the width
+    "glm4-1b": Geometry(
+        "glm4", _sizes(12, 1536, 5888, 12, 2, 128, context=32768, rope__dimension_count=64) | RMS, 151552
+    ),
+    # Ministral-3-3B with 14 of 26 layers and two thirds of the width
+    "mistral3-1b": Geometry(
+        "mistral3",
+        _sizes(14, 2048, 6144, 20, 4, 128, context=262144, rope__freq_base=1e6)
+        | {"rope.scaling.type": "yarn", "rope.scaling.factor": 16.0, "rope.scaling.original_context_length": 16384}
+        | {"rope.scaling.yarn_log_multiplier": 1.0, "attention.temperature_scale": 0.1}
+        | RMS,
+        131072,
+        tied=True,
+    ),
+    # the language model of Qwen2-VL-2B
+    "qwen2vl-1.5b": Geometry(
+        "qwen2vl",
+        _sizes(28, 1536, 8960, 12, 2, 128, context=32768, rope__freq_base=1e6)
+        | {"rope.dimension_sections": [16, 24, 24, 0]}
+        | RMS,
+        151936,
+        tied=True,
+    ),
+    # the language model of Qwen3-VL-2B
+    "qwen3vl-1.7b": Geometry(
+        "qwen3vl",
+        _sizes(28, 2048, 6144, 16, 8, 128, context=262144, rope__freq_base=5e6) | MROPE | RMS,
+        151936,
+        tied=True,
+    ),
+    # Muse-Glimmer-30B with 12 of 52 layers and a quarter of the width
+    "muse-glimmer-1b": Geometry(
+        "muse-glimmer",
+        _sizes(12, 1536, 4608, 16, 2, 128, context=131072, attention__sliding_window=2048)
+        | {"final_logit_softcapping": 20.0, "logit_scale": 0.19611613513818404}
+        | RMS,
+        202048,
     ),
 }

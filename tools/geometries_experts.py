@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geometries import LAYER, RMS, Geometry, _moe, _sizes
-from geometries_dense import GRANITE
+from geometries_dense import GRANITE, MROPE, hybrid
 
 DELTA_NET = {"ssm.conv_kernel": 4, "ssm.inner_size": 2048, "ssm.state_size": 128, "ssm.time_step_rank": 16}
 SIGMOID = {"expert_gating_func": 2}
@@ -101,5 +101,51 @@ GEOMETRIES = {
         | LAYER,
         256000,
         tied=True,
+    ),
+    # Nemotron-3-Nano-30B-A3B with 26 of 52 layers, two fifths of the width and a quarter of the experts
+    "nemotron_h_moe-1b": Geometry(
+        "nemotron_h_moe",
+        _sizes(26, 1024, 0, 16, 0, 128, context=262144)
+        | hybrid("MEMEM*EMEMEM*EMEMEM*EMEMEM", 704, 2)
+        | {"ssm.conv_kernel": 4, "ssm.inner_size": 2048, "ssm.state_size": 128}
+        | {"ssm.time_step_rank": 32, "ssm.group_count": 8, "expert_shared_feed_forward_length": 1408}
+        | _moe(32, 6, 704)
+        | NORMALIZED
+        | {"expert_weights_scale": 2.5}
+        | RMS,
+        131072,
+    ),
+    # GLM-4.5-Air with 12 of 46 layers, a quarter of the width (experts: half) and of the experts
+    "glm4moe-1b": Geometry(
+        "glm4moe",
+        _sizes(12, 1024, 2816, 24, 2, 128, context=131072, rope__freq_base=1e6, rope__dimension_count=64)
+        | _moe(32, 8, 704)
+        | _behind(1, 1)
+        | SIGMOID
+        | NORMALIZED
+        | RMS,
+        151552,
+        optional=(*BIASED, "attn_q.bias", "attn_k.bias", "attn_v.bias"),
+    ),
+    # Mistral-Small-4-119B with 12 of 36 layers, a quarter of the width and of the experts
+    "mistral4-1b": Geometry(
+        "mistral4",
+        _sizes(12, 1024, 3072, 8, 1, context=1048576, rope__dimension_count=64)
+        | {"attention.q_lora_rank": 256, "attention.kv_lora_rank": 256}
+        | {"attention.key_length": 320, "attention.value_length": 256}
+        | {"attention.key_length_mla": 128, "attention.value_length_mla": 128}
+        | {"rope.scaling.type": "yarn", "rope.scaling.factor": 128.0, "rope.scaling.original_context_length": 8192}
+        | {"rope.scaling.yarn_log_multiplier": 0.1, "attention.temperature_scale": 0.1}
+        | _moe(32, 4, 512)
+        | _behind(0, 1)
+        | NORMALIZED
+        | RMS,
+        131072,
+    ),
+    # the language model of Qwen3-VL-30B-A3B with 12 of 48 layers, half the width and a quarter of the experts
+    "qwen3vlmoe-1b": Geometry(
+        "qwen3vlmoe",
+        _sizes(12, 1024, 3072, 16, 2, 128, context=262144, rope__freq_base=5e6) | MROPE | _moe(32, 8, 512) | RMS,
+        151936,
     ),
 }

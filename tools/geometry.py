@@ -57,7 +57,7 @@ class Tensor:
 
 FUSED_QKV = ("phi2", "phi3", "falcon", "gpt2", "gptneox", "qwen", "nomic-bert")
 """Architectures whose published files have fused q, k and v."""
-FUSED_FFN = ("phi3",)
+FUSED_FFN = ("phi3", "chatglm", "glm4")
 """Those with fused gate and up."""
 
 
