@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from geometries import LAYER, RMS, Geometry, _sizes
+from geometries import BIASES, LAYER, RMS, Geometry, _sizes
 
 GRANITE = {"embedding_scale": 12.0, "residual_scale": 0.22, "logit_scale": 6.0}
+QKV_BIASES = ("attn_q.bias", "attn_k.bias", "attn_v.bias")
+OPENELM_KV = [3 + n for n, count in enumerate((3, 7, 8, 6, 4), 1) for _ in range(count)]  # of each layer
 MROPE = {"rope.dimension_sections": [24, 20, 20, 0]}
 
 
@@ -154,5 +156,99 @@ GEOMETRIES = {
         | {"final_logit_softcapping": 20.0, "logit_scale": 0.19611613513818404}
         | RMS,
         202048,
+    ),
+    # Apertus-8B with 10 of 32 layers and half the width
+    "apertus-1b": Geometry(
+        "apertus",
+        _sizes(10, 2048, 10752, 16, 4, context=65536, rope__freq_base=1.2e7) | RMS,
+        131072,
+        keys={"xielu.alpha_p": 0.2034, "xielu.alpha_n": -1.0502, "xielu.beta": 0.5, "xielu.eps": -1e-6},
+        optional=("rope_freqs",),
+    ),
+    # AFM-4.5B with 10 of 36 layers and four fifths of the width
+    "arcee-1b": Geometry("arcee", _sizes(10, 2048, 14336, 16, 4, 128, context=65536) | RMS, 128000),
+    # bitnet_b1_58-large, in other formats
+    "bitnet-0.7b": Geometry("bitnet", _sizes(24, 1536, 4096, 16, 16, context=2048) | RMS, 32002, tied=True),
+    # bloom-1b1
+    "bloom-1.1b": Geometry("bloom", _sizes(24, 1536, 6144, 16, 16, context=2048) | LAYER, 250880, tied=True),
+    # mpt-7b with 20 of 32 layers and half the width
+    "mpt-1b": Geometry(
+        "mpt",
+        _sizes(20, 2048, 8192, 16, 16, context=2048, attention__max_alibi_bias=8.0) | LAYER,
+        50432,
+        tied=True,
+    ),
+    # Hunyuan-1.8B with 20 of 32 layers
+    "hunyuan-dense-1b": Geometry(
+        "hunyuan-dense",
+        _sizes(20, 2048, 6144, 16, 4, 128, context=262144, rope__freq_base=1.1e7) | RMS,
+        120818,
+        tied=True,
+    ),
+    # Jais-2-8B with 12 of 32 layers and less than half the width
+    "jais2-1b": Geometry(
+        "jais2",
+        _sizes(12, 1536, 12288, 12, 12, context=8192, rope__freq_base=5e5) | LAYER,
+        150272,
+        optional=(*QKV_BIASES, *BIASES),
+    ),
+    # internlm2-1.8b with 12 of 24 layers
+    "internlm2-1b": Geometry(
+        "internlm2", _sizes(12, 2048, 8192, 16, 8, context=32768, rope__freq_base=1e6) | RMS, 92544
+    ),
+    # Maincoder-1B
+    "maincoder-1b": Geometry(
+        "maincoder", _sizes(32, 1536, 4096, 16, 4, 96, context=2048, rope__freq_base=1e6) | RMS, 151936, tied=True
+    ),
+    # Orion-14B with 12 of 40 layers and two fifths of the width
+    "orion-1b": Geometry("orion", _sizes(12, 2048, 6144, 16, 16) | LAYER, 84608),
+    # Seed-OSS-36B with 12 of 64 layers and three tenths of the width
+    "seed_oss-1b": Geometry(
+        "seed_oss",
+        _sizes(12, 1536, 8192, 20, 2, 128, context=524288, rope__freq_base=1e7) | RMS,
+        155136,
+        optional=QKV_BIASES,
+    ),
+    # XVERSE-7B with 12 of 32 layers and half the width
+    "xverse-1b": Geometry("xverse", _sizes(12, 2048, 5632, 16, 16, context=8192, rope__freq_base=5e5) | RMS, 100534),
+    # MiniCPM-1B
+    "minicpm-1.4b": Geometry(
+        "minicpm",
+        _sizes(52, 1536, 3840, 24, 8, embedding_scale=12.0, residual_scale=1.4 / 52**0.5, logit_scale=6.0) | RMS,
+        73440,
+        tied=True,
+    ),
+    # MiniCPM3-4B with 14 of 62 layers
+    "minicpm3-1b": Geometry(
+        "minicpm3",
+        _sizes(14, 2560, 6400, 40, 40, context=32768, rope__dimension_count=32)
+        | {"attention.q_lora_rank": 768, "attention.kv_lora_rank": 256}
+        | {"attention.key_length": 96, "attention.value_length": 64}
+        | {"rope.scaling.original_context_length": 32768}
+        | RMS,
+        73448,
+        tied=True,
+        optional=("rope_factors_short",),
+    ),
+    # PLM-1.8B with 20 of 32 layers
+    "plm-1b": Geometry(
+        "plm",
+        _sizes(20, 2048, 8192, 16, 16, rope__freq_base=1e5, rope__dimension_count=64, attention__kv_lora_rank=512)
+        | {"attention.key_length": 192, "attention.value_length": 128}
+        | RMS,
+        151936,
+        tied=True,
+    ),
+    # OLMo-1B
+    "olmo-1b": Geometry("olmo", _sizes(16, 2048, 8192, 16, 16, context=2048) | LAYER, 50304, tied=True),
+    # OpenELM-1_1B
+    "openelm-1b": Geometry(
+        "openelm",
+        _sizes(28, 2048, 0, head=64, context=2048)
+        | {"attention.head_count": [4 * n for n in OPENELM_KV], "attention.head_count_kv": OPENELM_KV}
+        | {"feed_forward_length": [256 * round(8 * (0.5 + 3.5 * i / 27)) for i in range(28)]}
+        | RMS,
+        32000,
+        tied=True,
     ),
 }

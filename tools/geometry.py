@@ -55,7 +55,19 @@ class Tensor:
     type: str
 
 
-FUSED_QKV = ("phi2", "phi3", "falcon", "gpt2", "gptneox", "qwen", "nomic-bert")
+FUSED_QKV = (
+    "phi2",
+    "phi3",
+    "falcon",
+    "gpt2",
+    "gptneox",
+    "qwen",
+    "nomic-bert",
+    "bloom",
+    "mpt",
+    "openelm",
+    "bailingmoe2",
+)
 """Architectures whose published files have fused q, k and v."""
 FUSED_FFN = ("phi3", "chatglm", "glm4")
 """Those with fused gate and up."""
@@ -79,10 +91,10 @@ def tensors(geometry: Geometry, hp: Any, type_name: str = Q4_K_M) -> Iterator[Te
 
 def _written(geometry: Geometry, table: WeightTable, name: str, weight: Weight) -> bool:
     """Whether this file has an optional tensor."""
-    folder, _, kind = name.rpartition(".")
+    kind = name.rpartition(".")[2]
     for other, there in ((weight.where, True), (weight.unless, False)):
         if other is not None:
-            key = f"{folder}.{other}"
+            key = name.removesuffix(kind) + other
             if (key in table and _written(geometry, table, key, table[key])) != there:
                 return False
     if weight.alias is not None:
