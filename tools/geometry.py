@@ -63,13 +63,16 @@ FUSED_QKV = (
     "gptneox",
     "qwen",
     "nomic-bert",
+    "nomic-bert-moe",
+    "jina-bert-v3",
+    "modern-bert",
     "bloom",
     "mpt",
     "openelm",
     "bailingmoe2",
 )
 """Architectures whose published files have fused q, k and v."""
-FUSED_FFN = ("phi3", "chatglm", "glm4")
+FUSED_FFN = ("phi3", "chatglm", "glm4", "modern-bert")
 """Those with fused gate and up."""
 
 
