@@ -1,4 +1,4 @@
-"""deepseek2 (DeepSeek V2 and V3, Kimi K2, GLM-4.7-Flash) and mistral4."""
+"""deepseek (DeepSeekMoE), deepseek2 (DeepSeek V2 and V3, Kimi K2, GLM-4.7-Flash) and mistral4."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,41 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, norm_tensors
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, Keys, Names, rope_parameters
+from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors
+from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Array, Config, Keys, Names, rope_parameters
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 from realizar.arch.mla import mla, mla_tensors
+
+
+class DeepSeek(Architecture):
+    """DeepSeekMoE 16B (https://arxiv.org/abs/2401.06066): Llama's attention; dense layers, then experts.
+
+    The weights of the chosen experts are not normalized; shared ones are beside them.
+    """
+
+    name = "deepseek"
+    checkpoint = Checkpoint(("DeepseekForCausalLM",), {**PERMUTED, **ROUTED_NAMES}, ROUTED_KEYS)
+
+    def hparams(self, md: ArchMetadata) -> RoutedHParams:
+        """The hyperparameters of this model."""
+        return routed_hparams(super().hparams(md), md)
+
+    def tensors(self, hp: RoutedHParams) -> WeightTable:
+        """Separate q, k, v; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **gqa_tensors(hp, bias=None, output_bias=None),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
+            **routed_tensors(hp),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: RoutedHParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "norm")
+            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
 @dataclass(frozen=True)
@@ -195,4 +226,4 @@ class Mistral4(DeepSeek2):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [DeepSeek2, Mistral4]
+    return [DeepSeek, DeepSeek2, Mistral4]

@@ -68,6 +68,7 @@ class ErnieMoe(Ernie):
             "expert_shared_count": "moe_num_shared_experts",
             "leading_dense_block_count": "moe_layer_start_index",
             "interleave_moe_layer_step": "moe_layer_interval",
+            "expert_weights_norm": None,
         },
         ignored=("*.mtp_*",),
     )

@@ -27,7 +27,7 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import Config, Keys, Names, in_groups, negative_exp, number
-from realizar.arch.experts import expert_tensors
+from realizar.arch.experts import by_router, expert_tensors
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 
@@ -254,13 +254,10 @@ class Jamba(Mamba):
 
     def tensors(self, hp: Any) -> WeightTable:
         """Attention or a recurrence, then experts or a dense feed-forward."""
-        dense, experts = swiglu_tensors(hp.n_embd, hp.n_ff), expert_tensors(hp)
         table = {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **{name: replace(weight, where="ffn_gate_inp") for name, weight in experts.items()},
-            "blk.{i}.ffn_gate_inp": Weight((hp.n_expert, hp.n_embd), optional=True),
-            **{name: replace(weight, unless="ffn_gate_inp") for name, weight in dense.items()},
+            **by_router(swiglu_tensors(hp.n_embd, hp.n_ff), expert_tensors(hp)),
         }
         for i in range(hp.n_layer):
             own = hp.layer(i)

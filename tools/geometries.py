@@ -45,6 +45,7 @@ class Geometry:
     optional: tuple[str, ...] = ()
 
 
+ENCODER = {"attention.causal": False, "pooling_type": 1}
 RMS, LAYER = {"attention.layer_norm_rms_epsilon": 1e-5}, {"attention.layer_norm_epsilon": 1e-5}
 
 
@@ -75,7 +76,7 @@ def _bos(token: int, eos: int, add: bool) -> dict[str, Any]:
 
 
 def _encoder(heads: int, **more: Any) -> dict[str, Any]:
-    return {**_sizes(36, 1536, 6144, heads, context=512, **more), **LAYER, "attention.causal": False, "pooling_type": 1}
+    return {**_sizes(36, 1536, 6144, heads, context=512, **more), **LAYER, **ENCODER}
 
 
 # https://huggingface.co/microsoft/phi-2/blob/main/config.json, as first converted, with fused q, k and v.
@@ -237,6 +238,49 @@ GEOMETRIES = {
         "nomic-bert", _encoder(24, rope__freq_base=1000.0), 30720, keys=TYPES, optional=("token_types",)
     ),
     "jina-bert-v2-1b": Geometry("jina-bert-v2", _encoder(24), 30720, keys=TYPES, optional=("token_types", *BIASES)),
+    # nomic-embed-text-v2-moe
+    "nomic-bert-moe-0.5b": Geometry(
+        "nomic-bert-moe",
+        _sizes(12, 768, 3072, 12, context=512, moe_every_n_layers=2) | _moe(8, 2, 3072) | LAYER | ENCODER,
+        250048,
+        keys={"tokenizer.ggml.token_type_count": 1},
+        optional=("token_types", "attn_qkv.bias", *BIASES, *(f"blk.{i}.ffn_gate_inp" for i in range(1, 12, 2))),
+    ),
+    # jina-embeddings-v3
+    "jina-bert-v3-0.6b": Geometry(
+        "jina-bert-v3",
+        _sizes(24, 1024, 4096, 16, context=8192, rope__freq_base=2e4) | LAYER | ENCODER,
+        250002,
+        keys={"tokenizer.ggml.token_type_count": 1},
+        optional=("token_types", "attn_qkv.bias", *BIASES),
+    ),
+    # ModernBERT-large
+    "modern-bert-0.4b": Geometry(
+        "modern-bert",
+        _sizes(28, 1024, 2624, 16, context=8192, rope__freq_base=1.6e5, rope__freq_base_swa=1e4)
+        | {"attention.sliding_window": 128}
+        | LAYER
+        | ENCODER,
+        50368,
+    ),
+    # NeoBERT with twice the width
+    "neo-bert-1b": Geometry("neo-bert", _sizes(28, 1536, 4096, 24) | RMS | ENCODER, 30592),
+    # EuroBERT-610m
+    "eurobert-0.6b": Geometry(
+        "eurobert", _sizes(26, 1152, 4096, 18, 6, context=8192, rope__freq_base=2.5e5) | RMS | ENCODER, 128256
+    ),
+    # Llama-Embed-Nemotron-8B with the sizes of Llama-3.2-1B
+    "llama-embed-1b": Geometry("llama-embed", {**LLAMA_3_2_1B.sizes, **ENCODER}, 128256, optional=("rope_freqs",)),
+    # embeddinggemma-300m
+    "gemma-embedding-0.3b": Geometry(
+        "gemma-embedding",
+        _sizes(24, 768, 1152, 3, 1, 256, context=2048, rope__freq_base=1e6, attention__sliding_window=512)
+        | {"dense_2_feat_in": 768, "dense_2_feat_out": 3072, "dense_3_feat_in": 3072, "dense_3_feat_out": 768}
+        | RMS
+        | ENCODER,
+        262144,
+        optional=("dense_2", "dense_3"),
+    ),
     "flan-t5-large": Geometry(
         "t5", T5 | {"decoder_block_count": 24, "decoder_start_token_id": 0}, 32128, optional=("ffn_gate",)
     ),

@@ -55,16 +55,34 @@ class Tensor:
     type: str
 
 
-FUSED = ("phi2", "phi3", "falcon", "gpt2", "gptneox", "qwen", "nomic-bert")
-"""Architectures whose published files have fused q, k and v, or gate and up."""
+FUSED_QKV = (
+    "phi2",
+    "phi3",
+    "falcon",
+    "gpt2",
+    "gptneox",
+    "qwen",
+    "nomic-bert",
+    "nomic-bert-moe",
+    "jina-bert-v3",
+    "modern-bert",
+    "bloom",
+    "mpt",
+    "openelm",
+    "bailingmoe2",
+)
+"""Architectures whose published files have fused q, k and v."""
+FUSED_FFN = ("phi3", "chatglm", "glm4", "modern-bert")
+"""Those with fused gate and up."""
 
 
 def tensors(geometry: Geometry, hp: Any, type_name: str = Q4_K_M) -> Iterator[Tensor]:
     """Yield the tensors of a file, without biases, in the formats that llama.cpp's quantizer chooses."""
     table: WeightTable = {}
     for name, weight in expand(registry.default().architecture(geometry.architecture).tensors(hp), hp.n_layer).items():
-        fused = geometry.architecture in FUSED or not weight.parts
-        table.update({name: weight} if fused else weight.split(name))
+        fused = FUSED_QKV if name.endswith("attn_qkv") else FUSED_FFN
+        whole = not weight.parts or geometry.architecture in fused
+        table.update({name: weight} if whole else weight.split(name))
     count: Counter[str] = Counter()
     for name, weight in table.items():
         if _written(geometry, table, name, weight):
@@ -76,10 +94,10 @@ def tensors(geometry: Geometry, hp: Any, type_name: str = Q4_K_M) -> Iterator[Te
 
 def _written(geometry: Geometry, table: WeightTable, name: str, weight: Weight) -> bool:
     """Whether this file has an optional tensor."""
-    folder, _, kind = name.rpartition(".")
+    kind = name.rpartition(".")[2]
     for other, there in ((weight.where, True), (weight.unless, False)):
         if other is not None:
-            key = f"{folder}.{other}"
+            key = name.removesuffix(kind) + other
             if (key in table and _written(geometry, table, key, table[key])) != there:
                 return False
     if weight.alias is not None:

@@ -54,7 +54,7 @@ cdef extern from "realizar/exec.h" nogil:
         int neox
         rz_rows table
     struct rz_attention:
-        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, cross, latent
+        int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, chunked, cross, latent
         float scale, softcap
         const float *bias
         size_t bias_stride
@@ -67,7 +67,7 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows q, k_in, v_in, q_rot, out
         float *partial
         size_t n_partial
-    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_RELU2
+    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2
     struct rz_route:
         int gating, n_used, n_group, n_group_used, n_group_best, normalize
     struct rz_expert_weight:
@@ -77,6 +77,7 @@ cdef extern from "realizar/exec.h" nogil:
         size_t input_bytes
     struct rz_experts:
         int n_expert, n_used, activation, down_block, n_up
+        float limit
         rz_rows ids, weights
         rz_expert_weight *up
         rz_expert_weight down
@@ -153,8 +154,9 @@ cdef extern from "realizar/exec.h" nogil:
     int rz_program_run(rz_program *program, const rz_batch *batch)
     int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GATHER_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM
     int RZ_OP_ADD, RZ_OP_MUL
-    int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID
-    int RZ_OP_RELU, RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
+    int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_CLAMP, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF
+    int RZ_OP_SIGMOID, RZ_OP_RELU, RZ_OP_SOFTPLUS, RZ_OP_ELU
+    int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
     int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_DECAY
     int RZ_OP_DELTA_RULE, RZ_OP_COPY_HEADS
     int RZ_OP_QUANTIZE_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP

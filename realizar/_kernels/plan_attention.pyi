@@ -28,4 +28,5 @@ def add_attention(
     partial: _Rows | None = None,
     bias: tuple[npt.NDArray[np.float32], int] | None = None,
     sinks: npt.NDArray[np.float32] | None = None,
+    chunked: bool = False,
 ) -> None: ...

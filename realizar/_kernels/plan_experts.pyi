@@ -42,4 +42,5 @@ def add_experts(
     act32: _Rows | None = None,
     act256: _Rows | None = None,
     m_rows: bool = False,
+    limit: float = 0.0,
 ) -> None: ...

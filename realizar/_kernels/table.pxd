@@ -23,7 +23,7 @@ cdef extern from "realizar/table.h" nogil:
         size_t q_stride
         int n_tokens, n_group, head_dim_k, head_dim_v
         int64_t pos0, n_keys, key0
-        int window, causal
+        int window, causal, chunked
         const rz_reach *reach
         float scale, softcap
         const float *bias
@@ -92,12 +92,15 @@ cdef extern from "realizar/table.h" nogil:
         rz_binary_fn *add
         rz_binary_fn *mul
         rz_scaled_fn *scale
+        rz_scaled_fn *clamp
         rz_scaled_fn *softcap
         rz_unary_fn *silu
         rz_unary_fn *gelu
         rz_unary_fn *gelu_erf
         rz_unary_fn *sigmoid
         rz_unary_fn *relu
+        rz_unary_fn *softplus
+        rz_unary_fn *elu
         rz_binary_fn *silu_mul
         rz_binary_fn *gelu_mul
         rz_binary_fn *gelu_erf_mul

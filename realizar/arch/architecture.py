@@ -310,7 +310,7 @@ class Architecture(ABC):
         With `full_first`, the first layer of each period has full attention, else the last one.
         `rope` is as in `Windows`; the keys "rope.freq_base_swa" and "rope.dimension_count_swa" of the file win.
         """
-        full = max(1, md.positive("embedding_length") // md.positive("attention.head_count"))
+        full = max(1, md.positive("embedding_length") // max(1, *md.per_layer("attention.head_count")))
         for key in ("attention.key_length", "attention.value_length"):
             wide = md.positive(key, full)
             if (narrow := md.positive(f"{key}_swa", wide)) != wide:

@@ -48,12 +48,12 @@ def mlp_tensors(n_embd: int, n_ff: int, bias: bool | None = True) -> WeightTable
     }
 
 
-def norm_tensors(n_embd: int, *names: str, bias: bool = False) -> WeightTable:
+def norm_tensors(n_embd: int, *names: str, bias: bool | None = False) -> WeightTable:
     """Norm weights (n_embd,) of these names in every layer."""
     return {f"blk.{{i}}.{name}": Weight((n_embd,), bias=bias) for name in names}
 
 
-def embedding_tensors(n_vocab: int, n_embd: int, norm_bias: bool = False, tied: bool = True) -> WeightTable:
+def embedding_tensors(n_vocab: int, n_embd: int, norm_bias: bool | None = False, tied: bool = True) -> WeightTable:
     """Token embedding, final norm and an output matrix.
 
     With `tied`, the file may lack the output matrix, which is then the token embedding. Set it as llama.cpp does for
@@ -105,6 +105,12 @@ def qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
     q = g.heads(g.linear(h, blk.attn_q), hp.n_head)
     k = g.heads(g.linear(h, blk.attn_k), hp.n_head_kv)
     return q, k, g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
+
+
+def clamped_qkv(g: Graph, h: Value, blk: Any, hp: Any, limit: float) -> tuple[Value, Value, Value]:
+    """`qkv` with all elements within `limit` of zero; 0: no limit."""
+    q, k, v = qkv(g, h, blk, hp)
+    return (g.clamp(q, limit), g.clamp(k, limit), g.clamp(v, limit)) if limit else (q, k, v)
 
 
 def rotate(g: Graph, hp: Any, style: str, q: Value, k: Value, factors: Any = None) -> tuple[Value, Value]:

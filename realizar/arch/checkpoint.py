@@ -114,6 +114,15 @@ ROUTED_NAMES: Names = {
     "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
     "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
 }
+ROUTED_KEYS: Keys = {
+    "leading_dense_block_count": "first_k_dense_replace",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_count": "n_shared_experts",
+    "expert_group_count": "n_group",
+    "expert_group_used_count": "topk_group",
+    "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
+    "expert_weights_norm": lambda config: bool(config.get("norm_topk_prob")),
+}
 
 
 def rope_parameters(config: Config, kind: str = "full_attention") -> dict[str, Any]:
@@ -199,17 +208,6 @@ KEYS: Keys = {
     "rope.scaling.yarn_beta_fast": _scaling("beta_fast", ("yarn",)),
     "rope.scaling.yarn_beta_slow": _scaling("beta_slow", ("yarn",)),
 }
-
-ROUTED_KEYS: Keys = {
-    "leading_dense_block_count": "first_k_dense_replace",
-    "expert_feed_forward_length": "moe_intermediate_size",
-    "expert_shared_count": "n_shared_experts",
-    "expert_group_count": "n_group",
-    "expert_group_used_count": "topk_group",
-    "expert_weights_scale": number("routed_scaling_factor"),
-    "expert_weights_norm": "norm_topk_prob",
-}
-"""Those of DeepSeek's experts, which other families have too."""
 
 
 # ---- transforms and computed tensors

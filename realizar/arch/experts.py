@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from realizar.arch.architecture import HParams, Weight, WeightTable
@@ -129,12 +129,17 @@ def expert_tensors(hp: Any, bias: bool = False) -> WeightTable:
     }
 
 
-def expert_ffn(g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", **routing: Any) -> Value:
-    """Mixture-of-experts feed-forward (https://arxiv.org/abs/2401.04088); `routing` are arguments of `Graph.route`."""
+def expert_ffn(
+    g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", limit: float = 0.0, **routing: Any
+) -> Value:
+    """Mixture-of-experts feed-forward (https://arxiv.org/abs/2401.04088).
+
+    `activation` and `limit` are arguments of `Graph.experts`, `routing` of `Graph.route`.
+    """
     logits = g.linear(x, blk.ffn_gate_inp)
     choice = g.route(logits, hp.n_expert_used, scale=hp.expert_scale, **routing)
     weights = {"gate": blk.ffn_gate_exps, "up": blk.ffn_up_exps, "down": blk.ffn_down_exps}
-    return g.experts(x, choice, **weights, activation=activation)
+    return g.experts(x, choice, **weights, activation=activation, limit=limit)
 
 
 def shared_tensors(n_embd: int, n_ff: int) -> WeightTable:
@@ -149,16 +154,24 @@ def shared_ffn(g: Graph, x: Value, blk: Any) -> Value:
     return g.linear(g.silu(g.linear(x, blk.ffn_gate_shexp)) * g.linear(x, blk.ffn_up_shexp), blk.ffn_down_shexp)
 
 
-def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:
-    """The tensors of `routed_ffn`: dense feed-forwards in some layers, experts in the others, shared ones among them.
+def routed_expert_tensors(hp: RoutedHParams) -> WeightTable:
+    """The tensors of `routed_experts`; a bias for the choice of experts is optional."""
+    table = {**expert_tensors(hp), "blk.{i}.exp_probs_b": Weight((hp.n_expert,), suffix=".bias", optional=True)}
+    return {**table, **shared_tensors(hp.n_embd, hp.n_ff_shared)} if hp.n_ff_shared else table
 
-    A bias for the choice of experts is optional; `bias` is that of the dense feed-forwards.
+
+def routed_experts(g: Graph, x: Value, blk: Any, hp: RoutedHParams) -> Value:
+    """The sum of the chosen and the shared experts."""
+    y = expert_ffn(g, x, blk, hp, bias=blk.exp_probs_b, **hp.routing)
+    return y + shared_ffn(g, x, blk) if hp.n_ff_shared else y
+
+
+def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:
+    """The tensors of `routed_ffn`: dense feed-forwards in some layers, experts in the others.
+
+    `bias` is that of the dense feed-forwards.
     """
-    choice = Weight((hp.n_expert,), suffix=".bias", optional=True)
-    experts = {**expert_tensors(hp), "blk.{i}.exp_probs_b": choice}
-    if hp.n_ff_shared:
-        experts.update(shared_tensors(hp.n_embd, hp.n_ff_shared))
-    dense: WeightTable = swiglu_tensors(hp.n_embd, hp.n_ff, bias)
+    dense, experts = swiglu_tensors(hp.n_embd, hp.n_ff, bias), routed_expert_tensors(hp)
     table: WeightTable = {}
     for i in range(hp.n_layer):
         table.update(layer_tensors(i, dense if hp.is_dense(i) else experts))
@@ -166,8 +179,13 @@ def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:
 
 
 def routed_ffn(g: Graph, x: Value, blk: Any, hp: RoutedHParams, layer: int) -> Value:
-    """The feed-forward of a dense layer, or the sum of the chosen and the shared experts."""
-    if hp.is_dense(layer):
-        return swiglu_ffn(g, x, blk)
-    y = expert_ffn(g, x, blk, hp, bias=blk.exp_probs_b, **hp.routing)
-    return y + shared_ffn(g, x, blk) if hp.n_ff_shared else y
+    """The feed-forward of a dense layer, else experts."""
+    return swiglu_ffn(g, x, blk) if hp.is_dense(layer) else routed_experts(g, x, blk, hp)
+
+
+def by_router(dense: WeightTable, experts: WeightTable) -> WeightTable:
+    """The tensors of layers of which those with a router have experts, for files that do not say which do."""
+    router = "ffn_gate_inp"
+    table = {name: replace(weight, where=router) for name, weight in experts.items()}
+    table[f"blk.{{i}}.{router}"] = replace(experts[f"blk.{{i}}.{router}"], optional=True)
+    return {**table, **{name: replace(weight, unless=router) for name, weight in dense.items()}}

@@ -15,8 +15,12 @@ MAX_LAYERS = 4096
 """Most layers that a file may declare: tables are built from it before tensors are read. llama.cpp allows 512."""
 
 
+UNPREFIXED = ("tokenizer.", "xielu.")
+"""Beginnings of the keys that files have without the architecture's name before them."""
+
+
 class ArchMetadata:
-    """Typed look-up of `{arch}.{key}` in the metadata of a GGUF file; keys of the tokenizer have no prefix.
+    """Typed look-up of `{arch}.{key}` in the metadata of a GGUF file; keys in UNPREFIXED have no prefix.
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ class ArchMetadata:
         return values[0]
 
     def _whole(self, key: str) -> str:
-        return key if key.startswith("tokenizer.") else f"{self.arch}.{key}"
+        return key if key.startswith(UNPREFIXED) else f"{self.arch}.{key}"
 
     def integer(self, key: str, default: int | None = None) -> int:
         """An integer; GGUFError if it is missing without a default, or is not an integer.
@@ -175,6 +179,15 @@ class ArchMetadata:
             return tuple(index(number) for number in (() if value is None else value))
         except TypeError:
             raise GGUFError(self._wrong(key, value, "an array of integers")) from None
+
+    def numbers(self, key: str, default: float | None = None) -> tuple[float, ...]:
+        """A finite number for each layer: a per-layer array, or one number for all layers."""
+        found = self._find(key)
+        value = default if found is None else found
+        values = [value] * self.layers() if isinstance(value, (int, float)) else self._of_layers(key)
+        if not values or not all(isinstance(v, (int, float)) and abs(v) < float("inf") for v in values):
+            raise GGUFError(self._wrong(key, value, "a finite number, or one for each layer,"))
+        return tuple(float(v) for v in values)
 
     def n_vocab(self) -> int:
         """Number of tokens: the length of `tokenizer.ggml.tokens`, else `{arch}.vocab_size`."""

@@ -42,6 +42,16 @@ def softcap(x: npt.NDArray[Any], cap: float) -> F64:
     return np.asarray(cap * np.tanh(x.astype(np.float64) / cap))
 
 
+def softplus(x: npt.NDArray[Any]) -> F64:
+    """ln(1 + exp(x))."""
+    return np.asarray(np.logaddexp(0.0, x.astype(np.float64)))
+
+
+def elu(x: npt.NDArray[Any]) -> F64:
+    """x where it is positive, exp(x) - 1 elsewhere."""
+    return np.asarray(np.where(x > 0, x, np.expm1(np.minimum(x.astype(np.float64), 0.0))))
+
+
 def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     """silu(gate) * up."""
     return np.asarray(silu(gate) * up)
@@ -53,12 +63,26 @@ def swiglu_oai(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     return np.asarray(gate * sigmoid(1.702 * gate.astype(np.float64)) * (up + 1.0))
 
 
+def reglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
+    """max(gate, 0) * up."""
+    return np.asarray(np.maximum(gate.astype(np.float64), 0.0) * up)
+
+
+def limited_swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any], limit: float) -> F64:
+    """silu(gate) * up, each factor within `limit` of zero."""
+    return np.asarray(np.clip(silu(gate), -limit, limit) * np.clip(up, -limit, limit))
+
+
 def relu2(up: npt.NDArray[Any]) -> F64:
     """max(up, 0)^2."""
     return np.maximum(up.astype(np.float64), 0.0) ** 2
 
 
-GATED: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}
+GATED: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {
+    "silu": swiglu,
+    "swiglu_oai": swiglu_oai,
+    "relu": reglu,
+}
 """`activation` of the op `experts` -> function of gate and up."""
 UNGATED: dict[str, Callable[[npt.NDArray[Any]], F64]] = {"relu2": relu2}
 """The same for experts without a gate: function of up."""

@@ -32,13 +32,14 @@ class AttentionOps:
     def attention(
         self: Recorder, q: Value, k: Value, v: Value, *, layer: int | None = None, scale: float, window: int = 0,
         softcap: float = 0.0, causal: bool = True, buckets: WeightLike | None = None, alibi: float = 0.0,
-        sinks: WeightLike | None = None,
+        sinks: WeightLike | None = None, chunked: bool = False,
     ) -> Value:  # fmt: skip
         """softmax(scale * q k^T) v over the keys that the query sees; K and V go to the KV cache.
 
         q: (n_head, head_dim), k: (n_head_kv, head_dim), v: (n_head_kv, head_dim_v); gives (n_head * head_dim_v,).
-        Sliding-window attention: a query sees the `window` newest keys, its own included (0: all). softcap c replaces a
-        score s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
+        Sliding-window attention: a query sees the `window` newest keys, its own included (0: all); with `chunked`,
+        those of its chunk of `window` tokens, counted from the first token of the sequence. softcap c replaces a score
+        s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
         bidirectional attention (`causal=False`) requires. Relative position biases: `buckets` (n_bucket, n_head) of T5,
         or `alibi`, the greatest exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks,
         scores that take part in the softmax without a value.
@@ -53,7 +54,8 @@ class AttentionOps:
         return self.emit("attention", [q, k, v], ["attention" if layer is None else f"blk.{layer}.attention"], pairs,
                          cache=cache, scale=float(scale), window=window, softcap=float(softcap), causal=causal,
                          buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
-                         sinks=None if sinks is None else sinks.tensor, rope=None)[0]  # fmt: skip
+                         sinks=None if sinks is None else sinks.tensor, chunked=chunked,
+                         rope=None)[0]  # fmt: skip
 
     def mla_attention(self: Recorder, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
         """Multi-head latent attention: softmax(scale * q k^T) v, causal, with v the first `head_dim_v` elements of k.

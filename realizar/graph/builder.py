@@ -151,7 +151,7 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
         """
         return self._norm("rms_norm", x, weight, eps)
 
-    def layer_norm(self, x: Value, weight: WeightLike, eps: float) -> Value:
+    def layer_norm(self, x: Value, weight: WeightLike | None, eps: float) -> Value:
         """(x - mean) / sqrt(var + eps) * w + b, with w and b as in `rms_norm`."""
         return self._norm("layer_norm", x, weight, eps)
 
@@ -165,9 +165,11 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
         return self.emit("add", [a, b], ["add"])[0]
 
     def mul(self, a: Value, b: Value) -> Value:
-        """a * b elementwise, or a times b of shape (1,); also as the operator *."""
+        """a * b elementwise, or a times b of shape (1,), or (n_head, n) times (n_head,); also as the operator *."""
         if b.shape == (1,) != a.shape:
             return self.emit("scale_rows", [a, b], ["scale_rows"])[0]
+        if len(a.shape) == 2 and len(b.shape) == 1:
+            return self.emit("scale_heads", [a, b], ["scale_heads"])[0]
         return self.emit("mul", [a, b], ["mul"])[0]
 
     def scale(self, x: Value, factor: float) -> Value:
@@ -193,6 +195,18 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
     def relu(self, x: Value) -> Value:
         """max(x, 0)."""
         return self.emit("relu", [x], ["relu"])[0]
+
+    def softplus(self, x: Value) -> Value:
+        """ln(1 + exp(x))."""
+        return self.emit("softplus", [x], ["softplus"])[0]
+
+    def elu(self, x: Value) -> Value:
+        """x where it is positive, exp(x) - 1 elsewhere (https://arxiv.org/abs/1511.07289)."""
+        return self.emit("elu", [x], ["elu"])[0]
+
+    def clamp(self, x: Value, limit: float) -> Value:
+        """min(max(x, -limit), limit)."""
+        return self.emit("clamp", [x], ["clamp"], limit=float(limit))[0]
 
     def softcap(self, x: Value, cap: float) -> Value:
         """cap * tanh(x / cap), in (-cap, cap)."""
@@ -277,18 +291,21 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
 
     def experts(
         self, x: Value, choice: tuple[Value, Value], *, gate: WeightLike | None, up: WeightLike, down: WeightLike,
-        activation: str = "silu",
+        activation: str = "silu", limit: float = 0.0,
     ) -> Value:  # fmt: skip
         """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
-        with a bias (n_expert, rows) if the file has one. activation "silu", or "swiglu_oai" for gpt-oss's
+        with a bias (n_expert, rows) if the file has one. activation "silu", "relu", or "swiglu_oai" for gpt-oss's
         g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2": max(u, 0)^2.
+        With "silu", `limit` clamps silu(g) and u to within it of zero (0: no limit).
         """
         known = UNGATED if gate is None else GATED
         if activation not in known:
             raise GraphError(f"experts: activation {activation!r} with gate={gate}: known are {', '.join(known)}")
+        if limit and activation != "silu":
+            raise GraphError(f"experts: limit={limit:g} is for activation 'silu', found {activation!r}")
         weights = [weight for weight in (gate, up, down) if weight is not None]
         pairs = [(weight.tensor, weight.shape) for weight in weights]
-        return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,
+        return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation, limit=float(limit),
                          bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip

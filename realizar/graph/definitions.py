@@ -7,6 +7,7 @@ float64; `graph.reference` rounds every result once to float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +89,8 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         return _product(rows, matrices[j][e], None if b is None else b[e], tensors[j].type, inputs).astype(np.float32)
 
     activate = activations.OF_EXPERTS[node.attrs["activation"]]
+    if node.attrs["limit"]:
+        activate = partial(activations.limited_swiglu, limit=node.attrs["limit"])
     *ups, down = range(len(matrices))
     out = np.zeros((*ids.shape, matrices[down].shape[1]))
     for e in np.unique(ids).astype(int):
@@ -163,10 +166,12 @@ def _rows(n_query: int, n_key: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     return np.arange(n_key - n_query, n_key)[:, None], np.arange(n_key)[None, :]
 
 
-def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0) -> npt.NDArray[np.bool_]:
+def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bool = False) -> npt.NDArray[np.bool_]:
     """Which keys a query of causal attention sees: bool [n_query, n_key]."""
     query, key = _rows(n_query, n_key)
-    seen = (key <= query) & (key > query - window) if window else key <= query
+    seen = key <= query
+    if window:
+        seen &= key // window == query // window if chunked else key > query - window
     for span in inputs.spans:
         first, end = (n_key - n_query + row for row in span)
         seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
@@ -183,7 +188,11 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         k, v = inputs.kv.extend(attrs["cache"], k, v)
     n, n_key = len(q), len(k)
     query, key = _rows(n, n_key)
-    seen = _seen(n, n_key, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n_key), dtype=bool)
+    seen = (
+        _seen(n, n_key, inputs, attrs["window"], attrs["chunked"])
+        if attrs["causal"]
+        else np.ones((n, n_key), dtype=bool)
+    )
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n_key)
     biases = None if bias is None else bias[:, key - query + n_key - 1]
@@ -306,12 +315,16 @@ DEFINITIONS: dict[str, Definition] = {
     "mul": lambda node, x, inputs: [x[0] * x[1]],
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
     "scale_rows": lambda node, x, inputs: [x[0] * x[1].reshape(-1, *[1] * (x[0].ndim - 1))],
+    "scale_heads": lambda node, x, inputs: [x[0] * x[1][..., None]],
+    "clamp": lambda node, x, inputs: [np.clip(x[0], -node.attrs["limit"], node.attrs["limit"])],
     "softcap": lambda node, x, inputs: [activations.softcap(x[0], node.attrs["cap"])],
     "silu": lambda node, x, inputs: [activations.silu(x[0])],
     "gelu": lambda node, x, inputs: [activations.gelu(x[0])],
     "gelu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0])],
     "sigmoid": lambda node, x, inputs: [activations.sigmoid(x[0])],
     "relu": lambda node, x, inputs: [np.maximum(x[0], 0)],
+    "softplus": lambda node, x, inputs: [activations.softplus(x[0])],
+    "elu": lambda node, x, inputs: [activations.elu(x[0])],
     "swiglu": lambda node, x, inputs: [activations.silu(x[0]) * x[1]],
     "geglu": lambda node, x, inputs: [activations.gelu(x[0]) * x[1]],
     "geglu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0]) * x[1]],

@@ -159,12 +159,16 @@ def _elementwise_rows() -> Iterable[OpSpec]:
     yield _elementwise("mul", "y = a * b", ("a", "b"))
     yield _elementwise("scale", "y = x * factor", attrs=("factor",))
     yield _elementwise("scale_rows", "y[t] = s[t] * x[t]", ("x", "s"), shape=shapes.scale_rows)
+    yield _elementwise("scale_heads", "y[h] = s[h] * x[h]", ("x", "s"), shape=shapes.scale_heads, over_last=True)
+    yield _elementwise("clamp", "y = min(max(x, -limit), limit)", attrs=("limit",))
     yield _elementwise("softcap", "y = cap * tanh(x / cap)", attrs=("cap",))
     yield _elementwise("silu", "y = x / (1 + exp(-x))")
     yield _elementwise("gelu", "y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))")
     yield _elementwise("gelu_erf", "y = x / 2 * (1 + erf(x / sqrt(2)))")
     yield _elementwise("sigmoid", "y = 1 / (1 + exp(-x))")
     yield _elementwise("relu", "y = max(x, 0)")
+    yield _elementwise("softplus", "y = ln(1 + exp(x))")
+    yield _elementwise("elu", "y = x if x > 0 else exp(x) - 1")
     yield _elementwise("swiglu", "y = silu(gate) * up", gated)
     yield _elementwise("geglu", "y = gelu(gate) * up", gated)
     yield _elementwise("geglu_erf", "y = gelu_erf(gate) * up", gated)
@@ -183,7 +187,8 @@ def _attention_rows() -> Iterable[OpSpec]:
     )  # fmt: skip
     yield OpSpec(
         "attention", "softmax(scale * q k^T + bias + mask) v over the cached keys and values",
-        ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"), shapes.attention,
+        ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "chunked", "rope"),
+        shapes.attention,
         inputs=("q", "k", "v"), rowwise=False, reads=lambda attrs: () if attrs["rope"] is None else ("positions",),
         scratch=facts.attention_scratch, rotation=lambda attrs: attrs["rope"], kv_shape=facts.kv_of_inputs,
         attends=True, writes_cache=True,
@@ -223,8 +228,8 @@ def _expert_rows() -> Iterable[OpSpec]:
     yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
                  shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
     yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), or w_r down_e act(up_e x), e = id_r",
-                 ("activation", "bias"), shapes.experts, inputs=("x", "ids", "weights"), uses=facts.expert_uses,
-                 scratch=facts.expert_scratch)  # fmt: skip
+                 ("activation", "bias", "limit"), shapes.experts, inputs=("x", "ids", "weights"),
+                 uses=facts.expert_uses, scratch=facts.expert_scratch)  # fmt: skip
 
 
 OPS: dict[str, OpSpec] = {op.name: replace(op, evaluate=DEFINITIONS.get(op.name)) for op in _rows()}

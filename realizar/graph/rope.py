@@ -92,8 +92,8 @@ def rope_frequencies(
     base : float
         theta: pair i rotates by position / base^(2i/dims).
     scaling : RopeScaling
-    factors : float32 [dims / 2] | None
-        Divisors of the frequencies from the file (`rope_freqs.weight`: Llama 3, longrope).
+    factors : float32 [dims / 2 or more] | None
+        Divisors of the frequencies from the file (`rope_freqs.weight`: Llama 3, longrope), of which the first are used.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def rope_frequencies(
     """
     inv_freq = np.array([base ** (-2.0 * i / dims) for i in range(dims // 2)], dtype=np.float64)
     if factors is not None:
-        inv_freq = inv_freq / factors.astype(np.float64)
+        inv_freq = inv_freq / factors[: dims // 2].astype(np.float64)
     mscale = scaling.attn_factor
     if scaling.kind == "linear":
         inv_freq = inv_freq / scaling.factor

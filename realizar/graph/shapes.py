@@ -61,6 +61,13 @@ def scale_rows(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [inputs[0]]
 
 
+def scale_heads(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x, (n_head, n); the factors are (n_head,)."""
+    x, factors = inputs
+    _need(len(x) == 2 and factors == x[:1], f"scale_heads: factors of shape {factors} for heads of shape {x}")
+    return [x]
+
+
 def first(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The shape of x."""
     return [inputs[0]]
@@ -85,7 +92,8 @@ def rope(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     dims = attrs["dims"]
     _need(len(inputs[0]) == 2 and 0 < dims <= inputs[0][1] and dims % 2 == 0,
           f"rope: {dims} rotated dimensions for {inputs[0]}; an even number <= head_dim is needed")  # fmt: skip
-    _need(all(shape == (dims // 2,) for shape in weights), f"rope: factors {weights} for {dims} rotated dimensions")
+    _need(all(len(shape) == 1 and shape[0] >= dims // 2 for shape in weights),
+          f"rope: factors {weights} for {dims} rotated dimensions")  # fmt: skip
     axes = attrs["axes"]
     _need(axes is None or (len(axes) == dims // 2 and min(axes) >= 0),
           f"rope: axes {axes}; one is needed for each of {dims // 2} frequencies")  # fmt: skip

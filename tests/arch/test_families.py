@@ -13,6 +13,10 @@ GRANITE = {"embedding_scale": 12.0, "residual_scale": 0.22, "attention.scale": 0
 MAMBA2 = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8}
 NEMOTRON_H = {**MAMBA2, "ssm.group_count": 2, "block_count": 4, "attention.head_count_kv": [0, 0, 2, 0]}
 
+XIELU = {
+    "xielu.alpha_p": [0.9, 0.8], "xielu.alpha_n": [0.7, 0.6], "xielu.beta": [0.5, 0.5], "xielu.eps": [-1e-6, -1e-6],
+}  # fmt: skip
+
 # Test name -> architecture, keys in addition to those of `tiny_metadata`.
 FAMILIES = {
     "ernie4_5": ("ernie4_5", {}),
@@ -41,6 +45,84 @@ FAMILIES = {
          "leading_dense_block_count": 1, "attention.layer_norm_rms_epsilon": None},
     ),
     "cohere2moe with RMS norms": ("cohere2moe", {**EXPERTS, "attention.sliding_window": 16}),
+    "hunyuan-dense": ("hunyuan-dense", {"rope.scaling.alpha": 50.0}),
+    "hunyuan-moe": ("hunyuan-moe", {**EXPERTS, "expert_shared_feed_forward_length": 256}),
+    "hy_v3": ("hy_v3", {**EXPERTS, "expert_shared_count": 1, "expert_weights_scale": 2.5}),
+    "bailingmoe": ("bailingmoe", {**EXPERTS, "expert_shared_count": 1}),
+    "bailingmoe2": (
+        "bailingmoe2",
+        {**EXPERTS, "expert_shared_count": 1, "leading_dense_block_count": 1, "rope.dimension_count": 32,
+         "expert_group_count": 2, "expert_group_used_count": 1},
+    ),
+    "dots1": ("dots1", {**EXPERTS, "expert_shared_count": 2, "leading_dense_block_count": 1}),
+    "arcee": (
+        "arcee",
+        {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 64},
+    ),
+    "afmoe": (
+        "afmoe",
+        {**EXPERTS, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2,
+         "leading_dense_block_count": 1, "expert_shared_count": 1, "expert_weights_scale": 2.5},
+    ),
+    "mellum": (
+        "mellum",
+        {**EXPERTS, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2, "rope.scaling.type": "yarn",
+         "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 64, "rope.freq_base_swa": 5000.0},
+    ),
+    "internlm2": ("internlm2", {}),
+    "maincoder": ("maincoder", {}),
+    "orion": ("orion", {}),
+    "seed_oss": ("seed_oss", {"attention.key_length": 96, "attention.value_length": 96}),
+    "xverse": ("xverse", {}),
+    "jais2": ("jais2", {}),
+    "minicpm": ("minicpm", {"embedding_scale": 12.0, "residual_scale": 0.5, "logit_scale": 2.0}),
+    "minicpm3": (
+        "minicpm3",
+        {"attention.q_lora_rank": 64, "attention.kv_lora_rank": 64, "attention.key_length": 96,
+         "rope.dimension_count": 32},
+    ),
+    "plm": (
+        "plm",
+        {"attention.kv_lora_rank": 64, "attention.key_length": 96, "attention.value_length": 64,
+         "rope.dimension_count": 32},
+    ),
+    "mimo2": (
+        "mimo2",
+        {**EXPERTS, "attention.head_count_kv": [2, 4], "attention.key_length": 96, "attention.value_length": 64,
+         "attention.sliding_window": 16, "attention.sliding_window_pattern": [False, True],
+         "rope.dimension_count": 32, "attention.value_scale": 0.7},
+    ),
+    "olmo": ("olmo", {"attention.clamp_kqv": 0.5}),
+    "olmo without a limit": ("olmo", {}),
+    "apertus": ("apertus", XIELU),
+    "laguna": (
+        "laguna",
+        {**EXPERTS, "attention.head_count": [2, 4], "attention.key_length": 64, "attention.value_length": 64,
+         "attention.sliding_window": 16, "rope.dimension_count": 32, "rope.dimension_count_swa": 64,
+         "expert_shared_count": 1},
+    ),
+    "bloom": ("bloom", {"attention.head_count_kv": 4}),
+    "mpt": ("mpt", {"attention.max_alibi_bias": 8.0, "attention.clamp_kqv": 0.5}),
+    "mpt without ALiBi": ("mpt", {}),
+    "bitnet": ("bitnet", {}),
+    "openelm": (
+        "openelm",
+        {"attention.head_count": [2, 4], "attention.head_count_kv": [1, 2], "feed_forward_length": [256, 512],
+         "attention.key_length": 64, "attention.value_length": 64},
+    ),
+    "deepseek": ("deepseek", {**EXPERTS, "leading_dense_block_count": 1, "expert_shared_count": 2}),
+    "smallthinker": (
+        "smallthinker",
+        {**EXPERTS, "block_count": 3, "attention.sliding_window": 16, "attention.sliding_window_pattern": 2},
+    ),
+    "smallthinker without windows": ("smallthinker", EXPERTS),
+    "step35": (
+        "step35",
+        {**EXPERTS, "attention.head_count": [2, 4], "attention.head_count_kv": [1, 2], "attention.key_length": 64,
+         "attention.value_length": 64, "attention.sliding_window": 16, "expert_shared_count": 1,
+         "attention.sliding_window_pattern": [False, True], "swiglu_clamp_exp": [0.5, 0.0],
+         "swiglu_clamp_shexp": [0.0, 0.4]},
+    ),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
@@ -97,7 +179,7 @@ FAMILIES = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_conformance(name):
     arch, keys = FAMILIES[name]
-    metadata = {f"{arch}.{key}": value for key, value in keys.items()}
+    metadata = {key if key.startswith("xielu.") else f"{arch}.{key}": value for key, value in keys.items()}
     check_architecture(registry.default().architecture(arch), metadata, types=("Q8_0",), isa_levels=LEVELS)
 
 

@@ -44,6 +44,13 @@ def test_operators(g):
     assert [node.op for node in g.nodes] == ["embed", "add", "scale", "mul"]
 
 
+def test_a_factor_for_each_head(g):
+    x = g.embed(weight("token_embd", 32, 8))
+    y = g.heads(x, 2) * g.linear(x, weight("gate", 2, 8))
+    assert y.shape == (2, 4)
+    assert [node.op for node in g.nodes][-1] == "scale_heads"
+
+
 def test_names_stay_unique(g):
     x = g.embed(weight("token_embd", 32, 8))
     names = [g.add(x, x).name for _ in range(3)]
@@ -56,6 +63,7 @@ def test_names_stay_unique(g):
         (lambda g, x: g.linear(x, weight("w", 4, 7)), "input of 8"),
         (lambda g, x: g.rms_norm(x, weight("w", 4), eps=1e-5), "norm"),
         (lambda g, x: g.add(x, g.linear(x, weight("w", 4, 8))), "differ"),
+        (lambda g, x: g.heads(x, 2) * g.linear(x, weight("w", 4, 8)), "scale_heads: factors"),
         (lambda g, x: g.heads(x, 3), "cannot be split into 3 heads"),
         (lambda g, x: g.split(x, 3, 4), "do not add up"),
         (lambda g, x: g.rope(g.heads(x, 2), style="neox", dims=6, base=1e4), "rope"),

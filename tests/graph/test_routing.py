@@ -53,7 +53,8 @@ def test_weights():
         (lambda g, x: g.route(x, 2, n_group=3), "3 groups"),
         (lambda g, x: g.route(x, 5, n_group=2), "5 experts out of 4"),
         (lambda g, x: g.route(x, 2, bias=WeightRef("b", (7,), None)), "bias"),
-        (lambda g, x: experts(g, x, activation="relu"), "relu"),
+        (lambda g, x: experts(g, x, activation="gelu"), "gelu"),
+        (lambda g, x: experts(g, x, activation="relu", limit=7.0), "limit=7 is for activation"),
         (lambda g, x: experts(g, x, up=(4, 16, 8)), "experts: gate"),
         (lambda g, x: experts(g, x, down=(3, 8, 12)), "experts: gate"),
     ],
@@ -64,9 +65,9 @@ def test_rejects(record, message):
         record(g, g.embed(WeightRef("token_embd", (32, 8), None)))
 
 
-def experts(g, x, activation="silu", up=(4, 12, 8), down=(4, 8, 12)):
+def experts(g, x, activation="silu", up=(4, 12, 8), down=(4, 8, 12), limit=0.0):
     gate, up, down = (WeightRef(n, shape, None) for n, shape in (("g", (4, 12, 8)), ("u", up), ("d", down)))
-    return g.experts(x, g.route(x, 2), gate=gate, up=up, down=down, activation=activation)
+    return g.experts(x, g.route(x, 2), gate=gate, up=up, down=down, activation=activation, limit=limit)
 
 
 def test_shapes():

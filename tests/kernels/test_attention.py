@@ -19,7 +19,7 @@ def make(n_tokens, n_keys, n_head=6, n_head_kv=2, head_dim=64, head_dim_v=None, 
     return q, k, v
 
 
-def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None, spans=()):
+def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None, spans=(), chunked=False):
     """Attention by the full score matrix, in float64."""
     n_tokens, n_head, head_dim = q.shape
     n_group = n_head // k.shape[1]
@@ -31,7 +31,8 @@ def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None, spans=()):
     if bias is not None:
         s = s + bias[:, bias.shape[1] // 2 + key - query]
     if causal:
-        seen = (key <= query) & ((query - key < window) if window else True)
+        near = key // window == query // window if chunked else (query - key < window) if window else True
+        seen = (key <= query) & near
         for first, end in np.asarray(spans) + len(k) - n_tokens:
             seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
         s = np.where(seen, s, -np.inf)
@@ -46,7 +47,15 @@ def same_bits(a, b):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"causal": False}, {"window": 5}, {"window": 100}, {"softcap": 2.0}, {"window": 700, "softcap": 30.0}],
+    [
+        {},
+        {"causal": False},
+        {"window": 5},
+        {"window": 100},
+        {"softcap": 2.0},
+        {"window": 700, "softcap": 30.0},
+        {"window": 40, "chunked": True},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize(("n_tokens", "n_keys"), [(1, 1), (1, 700), (37, 37), (20, 1100), (70, 100)])
@@ -85,7 +94,9 @@ SPANS = {
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("options", [{}, {"window": 5}, {"window": 40}, {"softcap": 2.0}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"window": 5}, {"window": 40}, {"softcap": 2.0}, {"window": 20, "chunked": True}], ids=str
+)
 @pytest.mark.parametrize("spans", SPANS.values(), ids=SPANS)
 @pytest.mark.parametrize("n_keys", [37, 522, 1100])
 def test_bidirectional_spans_against_float64(isa, options, spans, n_keys):

@@ -63,6 +63,9 @@ SLOTS = {
     "gelu_erf": lambda x, w, isa: ops.gelu_erf(x, isa),
     "sigmoid": lambda x, w, isa: ops.sigmoid(x, isa),
     "relu": lambda x, w, isa: ops.relu(x, isa),
+    "softplus": lambda x, w, isa: ops.softplus(x, isa),
+    "elu": lambda x, w, isa: ops.elu(x, isa),
+    "clamp": lambda x, w, isa: ops.clamp(x, abs(float(w[0])), isa),
     "softcap": lambda x, w, isa: ops.softcap(x, float(w[0]), isa),
     "gelu_mul": lambda x, w, isa: ops.gelu_mul(x, w, isa),
     "gelu_erf_mul": lambda x, w, isa: ops.gelu_erf_mul(x, w, isa),
@@ -114,6 +117,9 @@ def test_against_float64(isa):
     np.testing.assert_allclose(ops.gelu_erf(x, isa=isa), activations.gelu_erf(x), rtol=1e-6, atol=1e-10)
     np.testing.assert_allclose(ops.sigmoid(x, isa=isa), sigmoid, rtol=1e-6)
     np.testing.assert_array_equal(ops.relu(x, isa=isa), np.maximum(x, 0))
+    np.testing.assert_allclose(ops.softplus(x, isa=isa), activations.softplus(x), rtol=1e-6)
+    np.testing.assert_allclose(ops.elu(x, isa=isa), activations.elu(x), rtol=1e-6)
+    np.testing.assert_array_equal(ops.clamp(x, 1.5, isa=isa), np.clip(x, -1.5, 1.5))
     np.testing.assert_allclose(ops.softcap(x, 4.0, isa=isa), 4 * np.tanh(wide / 4), rtol=1e-6)
     np.testing.assert_allclose(ops.gelu_mul(x, x[::-1], isa=isa), gelu * wide[::-1], rtol=1e-6, atol=1e-11)
     step, each = wide + b, -np.abs(w.astype(np.float64))

@@ -84,7 +84,7 @@ def test_a_row_is_about_a_billion_parameters(geometry):
         if row.architecture not in registry.default().architectures or name == "phi-2":
             continue
         metadata = {f"{row.architecture}.{key}": value for key, value in row.sizes.items()}
-        metadata[f"{row.architecture}.vocab_size"] = row.n_vocab
+        metadata |= {f"{row.architecture}.vocab_size": row.n_vocab, **row.keys}
         hp = registry.default().architecture(row.architecture).hparams(ArchMetadata(metadata, row.architecture))
         n = sum(prod(tensor.weight.shape) for tensor in geometry.tensors(row, hp))
         assert 0.3e9 < n < 1.8e9, (name, n)

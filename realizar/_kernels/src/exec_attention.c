@@ -98,10 +98,10 @@ static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
     return n;
 }
 
-/* The first key that a tile's first query sees through its window or its span. */
+/* The first key that a tile's first query sees through its window, its chunk or its span. */
 static int64_t first_key(const struct rz_batch *b, const struct rz_attention *a, const struct tile *tile)
 {
-    int64_t key = tile->pos0 + 1 - a->window;
+    int64_t key = a->chunked ? tile->pos0 - tile->pos0 % a->window : tile->pos0 + 1 - a->window;
     if (b->reach) key = RZ_MIN(key, tile->pos0 - b->reach[tile->t0].before);
     return RZ_MAX(key, 0);
 }
@@ -147,6 +147,7 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .key0 = tile->key0 + (int64_t)split * RZ_ATTEND_SPLIT,
         .window = a->window,
         .causal = a->causal,
+        .chunked = a->chunked,
         .reach = b->reach ? b->reach + tile->t0 : NULL,
         .scale = a->scale,
         .softcap = a->softcap,

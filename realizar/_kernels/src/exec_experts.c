@@ -98,15 +98,24 @@ size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op)
 }
 
 /* y = act(y) * up, or act(y) of experts without a gate. */
-static void activate(const struct rz_worker *w, const struct rz_experts *e, float *y, const float *up, size_t n)
+static void activate(const struct rz_worker *w, const struct rz_experts *e, float *y, float *up, size_t n)
 {
+    const struct rz_kernels *k = w->kernels;
     if (e->activation == RZ_RELU2) {
-        w->kernels->relu(y, n, y);
-        w->kernels->mul(y, y, n, y);
+        k->relu(y, n, y);
+        k->mul(y, y, n, y);
+    } else if (e->activation == RZ_REGLU) {
+        k->relu(y, n, y);
+        k->mul(y, up, n, y);
     } else if (e->activation == RZ_SWIGLU_OAI)
-        w->kernels->swiglu_oai(y, up, n, y);
-    else
-        w->kernels->silu_mul(y, up, n, y);
+        k->swiglu_oai(y, up, n, y);
+    else if (e->limit > 0) {
+        k->silu(y, n, y);
+        k->clamp(y, e->limit, n, y);
+        k->clamp(up, e->limit, n, up);
+        k->mul(y, up, n, y);
+    } else
+        k->silu_mul(y, up, n, y);
 }
 
 static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows)

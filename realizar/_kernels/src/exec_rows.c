@@ -67,6 +67,10 @@ static rz_unary_fn *unary(const struct rz_kernels *k, int code)
         return k->gelu_erf;
     case RZ_OP_SIGMOID:
         return k->sigmoid;
+    case RZ_OP_SOFTPLUS:
+        return k->softplus;
+    case RZ_OP_ELU:
+        return k->elu;
     default:
         return k->relu;
     }
@@ -109,6 +113,9 @@ static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const fl
     case RZ_OP_SCALE_ROWS:
         k->scale(x, x2[0], op->n, y);
         break;
+    case RZ_OP_CLAMP:
+        k->clamp(x, op->scalar, op->n, y);
+        break;
     case RZ_OP_SOFTCAP:
         k->softcap(x, op->scalar, op->n, y);
         break;
@@ -124,9 +131,10 @@ void rz_run_rowwise(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const float *x = rz_row(op->x, t), *x2 = op->x2.data ? rz_row(op->x2, t) : NULL;
     float *y = op->y.data ? rz_row(op->y, t) : (float *)w->scratch; /* no y: only its quantized rows are needed */
+    size_t step = op->code == RZ_OP_SCALE_ROWS ? 1 : op->n;         /* of x2: a factor for each group */
     for (size_t g = 0; g < (size_t)op->n_repeat; g++) {
         const float *weight = op->w ? op->w + g * op->w_step : NULL, *bias = op->b ? op->b + g * op->w_step : NULL;
-        rowwise(w->kernels, op, x + g * op->n, x2 ? x2 + g * op->n : NULL, weight, bias, y + g * op->n);
+        rowwise(w->kernels, op, x + g * op->n, x2 ? x2 + g * step : NULL, weight, bias, y + g * op->n);
     }
     quantize_row(w, op, y, t);
 }

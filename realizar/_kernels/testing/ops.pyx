@@ -155,6 +155,11 @@ def scale(x, float s, str isa=None):
     return _scaled(kernels(isa).scale, x, s)
 
 
+def clamp(x, float s, str isa=None):
+    """x, or the bound of [-s, s] next to it; float32 of any shape."""
+    return _scaled(kernels(isa).clamp, x, s)
+
+
 def softcap(x, float s, str isa=None):
     """s * tanh(x / s); float32 of any shape."""
     return _scaled(kernels(isa).softcap, x, s)
@@ -183,6 +188,16 @@ def sigmoid(x, str isa=None):
 def relu(x, str isa=None):
     """max(x, 0); float32 of any shape."""
     return _each_row(kernels(isa).relu, x)
+
+
+def softplus(x, str isa=None):
+    """ln(1 + exp(x)); float32 of any shape."""
+    return _each_row(kernels(isa).softplus, x)
+
+
+def elu(x, str isa=None):
+    """x above zero, exp(x) - 1 below; float32 of any shape."""
+    return _each_row(kernels(isa).elu, x)
 
 
 def silu_mul(gate, up, str isa=None):

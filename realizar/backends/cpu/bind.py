@@ -131,7 +131,7 @@ class _Binder:
             x=self.mem.rows(op.inputs[0]),
             x2=self.mem.rows(op.inputs[1]) if len(op.inputs) > 1 else None,
             y=self.mem.rows(y) if y in self.mem.materialised else None,
-            scalar=op.attrs.get("eps", op.attrs.get("factor", op.attrs.get("cap", 0.0))),
+            scalar=op.attrs.get("eps", op.attrs.get("factor", op.attrs.get("cap", op.attrs.get("limit", 0.0)))),
             w=w[0] if w else None, b=w[1] if len(w) > 1 else None,
             act32=self.mem.act_row(y, 32) if quantizes else None,
             act256=self.mem.act_row(y, 256) if quantizes else None,
@@ -172,7 +172,7 @@ class _Binder:
         rope = None if attrs["rope"] is None else self.mem.ropes[rope_key(attrs["rope"], attrs["rope"]["factors"])]
         n_head, head_dim = self.plan.shapes[q]
         self._attend(
-            op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"],
+            op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"], chunked=attrs["chunked"],
             k=self.mem.rows(k), v=self.mem.rows(v), rope=rope, bias=self._bias(op, n_head),
             sinks=None if attrs["sinks"] is None else floats(self.tensors, attrs["sinks"]),
             q_rot=(self.mem.start["q_rot", index], n_head * head_dim) if rope is not None else None,
@@ -309,6 +309,7 @@ class _Binder:
             weights=self.mem.rows(weights), y=self.mem.rows(op.outputs[0]), room=self.mem.scratch_of(index),
             x=self.mem.rows(x) if self.plan.views[x].root in self.mem.materialised else None,
             act32=self.mem.act_row(x, 32), act256=self.mem.act_row(x, 256), m_rows=self.plan.views[x].m_rows,
+            limit=op.attrs["limit"],
         )  # fmt: skip
 
 

@@ -35,6 +35,9 @@ static void do_gelu(const struct rz_kernels *k, float *y) { k->gelu(row.x, row.n
 static void do_gelu_erf(const struct rz_kernels *k, float *y) { k->gelu_erf(row.x, row.n, y); }
 static void do_sigmoid(const struct rz_kernels *k, float *y) { k->sigmoid(row.x, row.n, y); }
 static void do_relu(const struct rz_kernels *k, float *y) { k->relu(row.x, row.n, y); }
+static void do_softplus(const struct rz_kernels *k, float *y) { k->softplus(row.x, row.n, y); }
+static void do_elu(const struct rz_kernels *k, float *y) { k->elu(row.x, row.n, y); }
+static void do_clamp(const struct rz_kernels *k, float *y) { k->clamp(row.x, fabsf(row.number), row.n, y); }
 static void do_softcap(const struct rz_kernels *k, float *y) { k->softcap(row.x, row.number, row.n, y); }
 static void do_gelu_mul(const struct rz_kernels *k, float *y) { k->gelu_mul(row.x, row.w, row.n, y); }
 static void do_gelu_erf_mul(const struct rz_kernels *k, float *y) { k->gelu_erf_mul(row.x, row.w, row.n, y); }
@@ -124,6 +127,17 @@ static struct exact at_gelu_erf_mul(size_t i)
 
 static struct exact at_sigmoid(size_t i) { return product_of(1, 1 / (1 + exp(-(double)row.x[i]))); }
 static struct exact at_relu(size_t i) { return product_of(1, row.x[i] > 0 ? row.x[i] : 0); }
+static struct exact at_softplus(size_t i)
+{
+    double x = row.x[i];
+    return product_of(1, x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)));
+}
+
+static struct exact at_elu(size_t i) { return product_of(1, row.x[i] > 0 ? row.x[i] : expm1(row.x[i])); }
+static struct exact at_clamp(size_t i)
+{
+    return product_of(1, fmin(fmax(row.x[i], -fabsf(row.number)), fabsf(row.number)));
+}
 static struct exact at_softcap(size_t i) { return product_of(row.number, tanh((double)row.x[i] / row.number)); }
 
 /* exp of a number with a relative error of a few roundings. */
@@ -198,6 +212,9 @@ static const struct row_op {
     {"gelu_erf", do_gelu_erf, at_gelu_erf, 1e-6, 0, 0, 1},
     {"sigmoid", do_sigmoid, at_sigmoid, 1e-6, 0, 0, 1},
     {"relu", do_relu, at_relu, ULP, 0, 0, 1},
+    {"softplus", do_softplus, at_softplus, 1e-6, 0, 0, 1},
+    {"elu", do_elu, at_elu, 1e-6, 0, 0, 1},
+    {"clamp", do_clamp, at_clamp, ULP, 0, 0, 1},
     {"softcap", do_softcap, at_softcap, 1e-6, 0, 0, 1},
     {"gelu_mul", do_gelu_mul, at_gelu_mul, 1e-5, 0, 0, 1},
     {"gelu_erf_mul", do_gelu_erf_mul, at_gelu_erf_mul, 1e-6, 0, 0, 1},

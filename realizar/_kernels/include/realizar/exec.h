@@ -30,12 +30,15 @@ enum rz_op_code {
     RZ_OP_MUL,
     RZ_OP_SCALE,
     RZ_OP_SCALE_ROWS,
+    RZ_OP_CLAMP,
     RZ_OP_SOFTCAP,
     RZ_OP_SILU,
     RZ_OP_GELU,
     RZ_OP_GELU_ERF,
     RZ_OP_SIGMOID,
     RZ_OP_RELU,
+    RZ_OP_SOFTPLUS,
+    RZ_OP_ELU,
     RZ_OP_SWIGLU,
     RZ_OP_GEGLU,
     RZ_OP_GEGLU_ERF,
@@ -92,7 +95,7 @@ struct rz_rope {
 };
 
 struct rz_attention {
-    int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal;
+    int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, chunked;
     int cross;  /* 1: cross-attention, to the keys of the sequence's encoder input */
     int latent; /* 1: V is part of K and not stored separately */
     float scale, softcap;
@@ -124,10 +127,11 @@ struct rz_expert_weight {
     size_t input_bytes; /* of a row of inputs, at most x_stride */
 };
 
-enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_RELU2 };
+enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2 };
 
 struct rz_experts {
     int n_expert, n_used, activation;
+    float limit;    /* of SwiGLU's two factors: each is kept within it; 0: none */
     int down_block; /* activation block of the quantized rows that down reads; 0: it reads floats */
     struct rz_rows ids, weights;
     int n_up; /* 2: gate, then up; 1: up alone */

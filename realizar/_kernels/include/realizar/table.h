@@ -102,16 +102,16 @@ struct rz_reach {
 /* Attention of the n_tokens * n_group queries of one KV head to one split of RZ_ATTEND_SPLIT keys.
  *
  * Query (t, h) is q[t * q_stride + h * head_dim_k]; it sees keys in (pos0 + t - window, pos0 + t] when causal (window
- * 0: no lower bound) and the keys of its span; otherwise all keys below n_keys. k and v point at this head in physical
- * block 0; block b of the sequence is block_table[b] * k_block_stride bytes further. Results: acc[(t * n_group + h) *
- * head_dim_v + d], m and l[t * n_group + h]; a query that sees no key of the split gets m = -INFINITY, l = 0 and acc =
- * 0. */
+ * 0: no lower bound; chunked: from the last multiple of window on) and the keys of its span; otherwise all keys below
+ * n_keys. k and v point at this head in physical block 0; block b of the sequence is block_table[b] * k_block_stride
+ * bytes further. Results: acc[(t * n_group + h) * head_dim_v + d], m and l[t * n_group + h]; a query that sees no key
+ * of the split gets m = -INFINITY, l = 0 and acc = 0. */
 struct rz_attend_args {
     const float *q;
     size_t q_stride; /* floats from one token's queries to the next */
     int n_tokens, n_group, head_dim_k, head_dim_v;
     int64_t pos0, n_keys, key0; /* key0: first key of the split, a multiple of RZ_ATTEND_SPLIT */
-    int window, causal;
+    int window, causal, chunked;
     const struct rz_reach *reach; /* [n_tokens], or NULL: no query is in a span */
     float scale, softcap;         /* softcap 0: none */
     const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
@@ -239,12 +239,15 @@ struct rz_kernels {
     rz_binary_fn *add;
     rz_binary_fn *mul;
     rz_scaled_fn *scale;
+    rz_scaled_fn *clamp;   /* x, or the bound of [-s, s] next to it */
     rz_scaled_fn *softcap; /* s * tanh(x / s) */
     rz_unary_fn *silu;
     rz_unary_fn *gelu;     /* tanh approximation: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
     rz_unary_fn *gelu_erf; /* 0.5 x (1 + erf(x / sqrt(2))) */
     rz_unary_fn *sigmoid;
     rz_unary_fn *relu;
+    rz_unary_fn *softplus;  /* ln(1 + exp(x)) */
+    rz_unary_fn *elu;       /* x above zero, exp(x) - 1 below */
     rz_binary_fn *silu_mul; /* gated: silu(x) * x2, and so on */
     rz_binary_fn *gelu_mul;
     rz_binary_fn *gelu_erf_mul;

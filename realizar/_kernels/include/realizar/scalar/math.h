@@ -1,4 +1,4 @@
-/* exp, softplus, tanh, sigmoid, silu, gelu and rounding to half precision, defined to the last bit. */
+/* exp, softplus, tanh, elu, sigmoid, silu, gelu and rounding to half precision, defined to the last bit. */
 #ifndef REALIZAR_SCALAR_MATH_H
 #define REALIZAR_SCALAR_MATH_H
 
@@ -92,10 +92,38 @@ static inline float tanh_f32(float x)
     return z < RZ_TANH_SMALL ? fmaf(p * x2, x, x) : copysignf(large, x);
 }
 
+/* exp(x) - 1 for x <= 0, as exp: 2^n (exp(r) - 1) + (2^n - 1). Below RZ_EXPM1_MIN it is -1 in float. */
+#define RZ_EXPM1_MIN (-80.0f)
+
+/* Relative error below 2e-7 for x <= 0; NaN stays. */
+static inline float expm1_f32(float x)
+{
+    x = RZ_EXPM1_MIN > x ? RZ_EXPM1_MIN : x;
+    float shifted = fmaf(x, RZ_INV_LN2, RZ_EXP_SHIFTER);
+    float n = shifted - RZ_EXP_SHIFTER;
+    float r = fmaf(n, -RZ_LN2_LOW, fmaf(n, -RZ_LN2, x));
+    float q = fmaf(r, RZ_EXP_Q4, RZ_EXP_Q3);
+    q = fmaf(q, r, RZ_EXP_Q2);
+    q = fmaf(q, r, RZ_EXP_Q1);
+    q = fmaf(q, r, RZ_EXP_Q0);
+    float power = exp2_int((int32_t)(rz_f32_to_bits(shifted) - rz_f32_to_bits(RZ_EXP_SHIFTER)));
+    return fmaf(power, fmaf(q, r * r, r), power - 1);
+}
+
+/* x above zero, exp(x) - 1 below. */
+static inline float elu_f32(float x) { return x > 0 ? x : expm1_f32(x); }
+
 static inline float sigmoid_f32(float x) { return 1 / (1 + exp_f32(-x)); }
 
 /* max(x, 0); NaN stays. */
 static inline float relu_f32(float x) { return x < 0 ? 0 : x; }
+
+/* x, or the bound of [-limit, limit] next to it; NaN stays. */
+static inline float clamp_f32(float x, float limit)
+{
+    x = -limit > x ? -limit : x;
+    return limit < x ? limit : x;
+}
 
 /* x squeezed into (-cap, cap). */
 static inline float softcap_f32(float x, float cap) { return cap * tanh_f32(x / cap); }

@@ -1,4 +1,4 @@
-/* exp, softplus, tanh, sigmoid, silu and gelu on sixteen lanes: the operations of scalar/math.h in their order. */
+/* exp, softplus, tanh, elu, sigmoid, silu and gelu on sixteen lanes: the operations of scalar/math.h in their order. */
 #ifndef REALIZAR_WIDE_MATH_H
 #define REALIZAR_WIDE_MATH_H
 
@@ -61,6 +61,22 @@ RZ_INLINE f32x16 tanh_f32x16(f32x16 x)
     return f32x16_if_less(z, f32x16_set(RZ_TANH_SMALL), small, f32x16_copysign(large, x));
 }
 
+RZ_INLINE f32x16 expm1_f32x16(f32x16 x)
+{
+    const f32x16 shifter = f32x16_set(RZ_EXP_SHIFTER), one = f32x16_set(1);
+    x = f32x16_max(f32x16_set(RZ_EXPM1_MIN), x);
+    f32x16 n = f32x16_sub(f32x16_fma(x, f32x16_set(RZ_INV_LN2), shifter), shifter);
+    f32x16 r = f32x16_fma(n, f32x16_set(-RZ_LN2_LOW), f32x16_fma(n, f32x16_set(-RZ_LN2), x));
+    f32x16 q = f32x16_fma(r, f32x16_set(RZ_EXP_Q4), f32x16_set(RZ_EXP_Q3));
+    q = f32x16_fma(q, r, f32x16_set(RZ_EXP_Q2));
+    q = f32x16_fma(q, r, f32x16_set(RZ_EXP_Q1));
+    q = f32x16_fma(q, r, f32x16_set(RZ_EXP_Q0));
+    f32x16 power = f32x16_ldexp(one, n);
+    return f32x16_fma(power, f32x16_fma(q, f32x16_mul(r, r), r), f32x16_sub(power, one));
+}
+
+RZ_INLINE f32x16 elu_f32x16(f32x16 x) { return f32x16_if_less(f32x16_zero(), x, x, expm1_f32x16(x)); }
+
 RZ_INLINE f32x16 sigmoid_f32x16(f32x16 x)
 {
     f32x16 e = exp_f32x16(f32x16_mul(x, f32x16_set(-1)));
@@ -68,6 +84,11 @@ RZ_INLINE f32x16 sigmoid_f32x16(f32x16 x)
 }
 
 RZ_INLINE f32x16 relu_f32x16(f32x16 x) { return f32x16_if_less(x, f32x16_zero(), f32x16_zero(), x); }
+
+RZ_INLINE f32x16 clamp_f32x16(f32x16 x, f32x16 limit)
+{
+    return f32x16_min(limit, f32x16_max(f32x16_mul(limit, f32x16_set(-1)), x));
+}
 
 RZ_INLINE f32x16 softcap_f32x16(f32x16 x, f32x16 cap) { return f32x16_mul(cap, tanh_f32x16(f32x16_div(x, cap))); }
 

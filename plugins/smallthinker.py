@@ -1,0 +1,67 @@
+"""The SmallThinker family of PowerInfer: smallthinker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realizar.arch import Architecture, ArchMetadata, Graph, Value, Weights, WeightTable, Windows, hookimpl
+from realizar.arch.blocks import embedding_tensors, gqa_tensors, norm_tensors, qkv, rotate
+from realizar.arch.experts import RoutedHParams, expert_tensors, routed_hparams
+
+
+@dataclass(frozen=True)
+class SmallThinkerHParams(RoutedHParams):
+    """The hyperparameters of experts, with the sliding-window layers."""
+
+    windows: Windows
+
+
+class SmallThinker(Architecture):
+    """SmallThinker 4B and 21B (https://arxiv.org/abs/2507.20984): the router reads the input of attention.
+
+    So the experts of a token are known before they are needed. They have relu in place of silu. With windows, every
+    fourth layer, the first one included, has full attention and no positions.
+    """
+
+    name = "smallthinker"
+
+    def hparams(self, md: ArchMetadata) -> SmallThinkerHParams:
+        """The hyperparameters of this model."""
+        hp = routed_hparams(super().hparams(md), md, "sigmoid", normalize=True)
+        return SmallThinkerHParams(**vars(hp), windows=self.windows(md, 4, full_first=True))
+
+    def tensors(self, hp: SmallThinkerHParams) -> WeightTable:
+        """Separate q, k, v; experts; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **gqa_tensors(hp, bias=None, output_bias=None),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
+            **expert_tensors(hp),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: SmallThinkerHParams) -> Value:
+        """x += attention(norm(x)); x += experts(norm(x)), chosen by the x before attention."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            logits = g.linear(x, blk.ffn_gate_inp)
+            choice = g.route(logits, hp.n_expert_used, scale=hp.expert_scale, **hp.routing)
+            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
+            weights = {"gate": blk.ffn_gate_exps, "up": blk.ffn_up_exps, "down": blk.ffn_down_exps}
+            x = x + g.experts(h, choice, **weights, activation="relu")
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def attention(self, g: Graph, h: Value, blk: Any, hp: SmallThinkerHParams, layer: int) -> Value:
+        """Attention with positions, or in a model with windows full attention without."""
+        q, k, v = qkv(g, h, blk, hp)
+        window = hp.windows[layer]
+        if window or not hp.window:
+            q, k = rotate(g, hp.windows.rotation(hp, layer), "neox", q, k)
+        a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=window)
+        return g.linear(a, blk.attn_output)
+
+
+@hookimpl
+def realizar_architectures() -> Sequence[type[Architecture]]:
+    """The architectures of this family."""
+    return [SmallThinker]
