@@ -256,7 +256,8 @@ class Graph(DeprecatedNames):
         q: (n_head, head_dim), k: (n_head_kv, head_dim), v: (n_head_kv, head_dim_v); gives (n_head * head_dim_v,).
         Sliding-window attention: a query sees the `window` newest keys, its own included (0: all). softcap c replaces a
         score s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
-        bidirectional attention (`causal=False`) requires. Relative position biases: `buckets` (n_bucket, n_head) of T5,
+        bidirectional attention (`causal=False`) requires; its window is symmetric: a query sees the keys that are at
+        most `window` // 2 away. Relative position biases: `buckets` (n_bucket, n_head) of T5,
         or `alibi`, the greatest exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks,
         scores that take part in the softmax without a value.
         """

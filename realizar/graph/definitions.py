@@ -161,6 +161,13 @@ def _rows(n_query: int, n_key: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     return np.arange(n_key - n_query, n_key)[:, None], np.arange(n_key)[None, :]
 
 
+def _near(n_query: int, n_key: int, window: int) -> npt.NDArray[np.bool_]:
+    """Which keys a query of bidirectional attention sees: bool [n_query, n_key]."""
+    query, key = _rows(n_query, n_key)
+    near: npt.NDArray[np.bool_] = np.abs(query - key) <= (window // 2 if window else n_key)
+    return near
+
+
 def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0) -> npt.NDArray[np.bool_]:
     """Which keys a query of causal attention sees: bool [n_query, n_key]."""
     query, key = _rows(n_query, n_key)
@@ -181,7 +188,8 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         k, v = inputs.kv.extend(attrs["cache"], k, v)
     n, n_key = len(q), len(k)
     query, key = _rows(n, n_key)
-    seen = _seen(n, n_key, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n_key), dtype=bool)
+    window = attrs["window"]
+    seen = _seen(n, n_key, inputs, window) if attrs["causal"] else _near(n, n_key, window)
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n_key)
     places = None if bias is None else bias[:, key - query + n_key - 1]

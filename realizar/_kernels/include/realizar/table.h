@@ -103,8 +103,9 @@ struct rz_reach {
 /* The keys of one KV head against the n_tokens * n_group queries that look at it: one split of RZ_ATTEND_SPLIT keys.
  *
  * Query (t, h) is q[t * q_stride + h * head_dim_k]; it sees keys in (pos0 + t - window, pos0 + t] when causal (window 0:
- * no lower bound), and the keys of its span, all keys below n_keys otherwise. k and v point at this head inside physical block 0; block b of the
- * sequence lies block_table[b] * k_block_stride bytes further. Results: acc[(t * n_group + h) * head_dim_v + d],
+ * no lower bound), and the keys of its span; otherwise those at most window / 2 from pos0 + t (window 0: all). No key is
+ * n_keys or more. k and v point at this head inside physical block 0; block b of the sequence lies
+ * block_table[b] * k_block_stride bytes further. Results: acc[(t * n_group + h) * head_dim_v + d],
  * m and l[t * n_group + h]; a query that sees no key of the split gets m = -INFINITY, l = 0 and acc = 0. */
 struct rz_attend_args {
     const float *q;

@@ -1,4 +1,4 @@
-/* Which keys a query sees (causal with window and spans, or all), and its relative position biases. */
+/* Which keys a query sees (causal with window and spans, or both ways), and its relative position biases. */
 #ifndef REALIZAR_SCALAR_VISIBLE_H
 #define REALIZAR_SCALAR_VISIBLE_H
 
@@ -23,6 +23,10 @@ static inline struct key_range visible_keys(const struct rz_attend_args *args, i
         struct rz_reach reach = args->reach ? args->reach[t] : (struct rz_reach){0, 0};
         seen.end = min_key(seen.end, query + 1 + reach.after);
         if (args->window) seen.first = max_key(seen.first, min_key(query + 1 - args->window, query - reach.before));
+    } else if (args->window) {
+        int64_t query = args->pos0 + t, half = args->window / 2;
+        seen.first = max_key(seen.first, query - half);
+        seen.end = min_key(seen.end, query + half + 1);
     }
     return seen;
 }
