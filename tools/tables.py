@@ -17,6 +17,7 @@ sys.path.append(str(ROOT))  # for plugins/; after the installed package
 
 from realizar.arch.registry import Registry  # noqa: E402
 from realizar.graph import Graph  # noqa: E402
+from realizar.graph.deprecated import DeprecatedNames  # noqa: E402
 from realizar.graph.ops import OPS  # noqa: E402
 from realizar.quants import FORMATS  # noqa: E402
 
@@ -67,7 +68,8 @@ def ops() -> list[str]:
 def methods() -> list[str]:
     """Return an entry per public method of Graph: signature, docstring, and the ops that it records."""
     lines: list[str] = []
-    for name, method in vars(Graph).items():
+    bases = (base for base in Graph.__mro__ if base not in (DeprecatedNames, object))
+    for name, method in (item for base in bases for item in vars(base).items()):
         if callable(method) and not name.startswith("_") and name not in RECORDING:
             lines += ["", f"### `g.{name}{_signature(method)}`", "", *inspect.cleandoc(method.__doc__).splitlines()]
             for op in dict.fromkeys(re.findall(r'self\.\w+\(\s*"(\w+)"', inspect.getsource(method))):

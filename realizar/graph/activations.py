@@ -42,6 +42,13 @@ def softcap(x: npt.NDArray[Any], cap: float) -> F64:
     return np.asarray(cap * np.tanh(x.astype(np.float64) / cap))
 
 
+def softmax(x: npt.NDArray[Any]) -> F64:
+    """exp(x) / sum(exp(x)) over the last dimension."""
+    wide = x.astype(np.float64)
+    power = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return np.asarray(power / power.sum(axis=-1, keepdims=True))
+
+
 def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     """silu(gate) * up."""
     return np.asarray(silu(gate) * up)

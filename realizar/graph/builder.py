@@ -9,6 +9,7 @@ from realizar.errors import GraphError
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
 from realizar.graph.plugin_ops import check_node, output_shapes
+from realizar.graph.pooling import PoolingOps
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Graph(DeprecatedNames):
+class Graph(PoolingOps, DeprecatedNames):
     """The equations of one program, recorded by calling the methods below.
 
     Every method takes and returns `Value`s, whose shapes leave out the leading token dimension, and raises

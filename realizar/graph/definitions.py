@@ -297,6 +297,7 @@ DEFINITIONS: dict[str, Definition] = {
     "gelu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0])],
     "sigmoid": lambda node, x, inputs: [activations.sigmoid(x[0])],
     "relu": lambda node, x, inputs: [np.maximum(x[0], 0)],
+    "softmax": lambda node, x, inputs: [activations.softmax(x[0])],
     "swiglu": lambda node, x, inputs: [activations.silu(x[0]) * x[1]],
     "geglu": lambda node, x, inputs: [activations.gelu(x[0]) * x[1]],
     "geglu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0]) * x[1]],
@@ -318,5 +319,9 @@ DEFINITIONS: dict[str, Definition] = {
     "concat": lambda node, x, inputs: [np.concatenate(x, axis=-1)],
     "per_head_linear": _per_head_linear,
     "gather_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
+    "pool_first": lambda node, x, inputs: [np.repeat(x[0][:1], len(inputs.outputs), axis=0)],
+    "pool_mean": lambda node, x, inputs: [
+        np.repeat(x[0].mean(axis=0, keepdims=True, dtype=np.float64), len(inputs.outputs), axis=0)
+    ],
 }
 """By op name; "override" has none, since its value is not computed."""
