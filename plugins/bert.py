@@ -1,8 +1,8 @@
-"""The BERT family: bert (BERT, MiniLM, BGE, E5; RoBERTa and XLM-RoBERTa too), nomic-bert and jina-bert-v2."""
+"""The BERT family: bert, nomic-bert, nomic-bert-moe, jina-bert-v2 and jina-bert-v3."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -23,6 +23,8 @@ from realizar.arch.blocks import (
     norm_tensors,
     qkv,
     qkv_tensors,
+    rank_head,
+    rank_tensors,
     rotate,
     swiglu_ffn,
     swiglu_tensors,
@@ -91,7 +93,7 @@ class Bert(Architecture):
 
     name = "bert"
     norm_eps_key = LAYER_NORM_EPS
-    checkpoint = Checkpoint(
+    checkpoint: ClassVar[Checkpoint | None] = Checkpoint(
         classes=classes("Bert", "Roberta", "XLMRoberta", "Camembert"),
         names={
             **EMBEDDINGS,
@@ -120,7 +122,12 @@ class Bert(Architecture):
             **qkv_tensors(hp, bias=None, output_bias=None),
             **norm_tensors(hp.n_embd, "attn_output_norm", "layer_output_norm", bias=True),
             **self.ffn_tensors(hp),
+            **self.head_tensors(hp),
         }
+
+    def head_tensors(self, hp: BertHParams) -> WeightTable:
+        """The classification head of a reranker."""
+        return rank_tensors(hp)
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
         """The learned position table."""
@@ -129,10 +136,6 @@ class Bert(Architecture):
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """The feed-forward tensors."""
         return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
-
-    def ignored(self, md: ArchMetadata, hp: BertHParams) -> Sequence[str]:
-        """The head of a reranker too, which scores pairs of texts and does not affect hidden states."""
-        return (*super().ignored(md, hp), "cls.*")
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
         """The sum of token, type and position embeddings."""
@@ -157,16 +160,24 @@ class Bert(Architecture):
         x = g.layer_norm(x + a, blk.attn_output_norm, eps=hp.norm_eps)
         return g.layer_norm(x + self.ffn(g, x, blk), blk.layer_output_norm, eps=hp.norm_eps)
 
-    def build(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value]:
-        """The hidden state of every token."""
+    def hidden(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
+        """The state of every token after the last layer."""
         x = g.layer_norm(self.embed(g, w, hp), w.token_embd_norm, eps=hp.norm_eps)
         for blk in w.blk:
             x = self.layer(g, x, blk, hp)
-        return {"hidden": x}
+        return x
+
+    def build(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value]:
+        """The hidden state of every token."""
+        return {"hidden": self.hidden(g, w, hp)}
+
+    def rank(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value] | None:
+        """The classification head on the first token's state."""
+        return rank_head(g, w, lambda: g.pool_first(self.hidden(g, w, hp)))
 
     def programs(self) -> Mapping[str, Any]:
-        """Only "encode": an encoder generates no text."""
-        return {"encode": self.build}
+        """An encoder generates no text; rerankers have a head."""
+        return {"encode": self.build, "rank": self.rank}
 
 
 class NomicBert(Bert):
@@ -211,6 +222,24 @@ class NomicBert(Bert):
         return swiglu_ffn(g, x, blk)
 
 
+class JinaBertV3(NomicBert):
+    """Jina Embeddings 3: XLM-RoBERTa with rotary positions (https://arxiv.org/abs/2409.10173).
+
+    Without the adapters for tasks, which are files of their own.
+    """
+
+    name = "jina-bert-v3"
+    checkpoint = None
+
+    def ffn_tensors(self, hp: BertHParams) -> WeightTable:
+        """The feed-forward tensors: no gate."""
+        return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
+
+    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+        """down(gelu(up(x)))."""
+        return mlp(g, x, blk, g.gelu_erf)
+
+
 class JinaBertV2(Bert):
     """Jina Embeddings 2: BERT with ALiBi and a gated feed-forward (https://arxiv.org/abs/2310.19923).
 
@@ -237,6 +266,14 @@ class JinaBertV2(Bert):
         n_q, n_k = hp.n_head * hp.head_dim, hp.n_head_kv * hp.head_dim
         norms = {"attn_q_norm": n_q, "attn_k_norm": n_k, "attn_norm_2": hp.n_embd}
         return {f"blk.{{i}}.{name}": Weight((n,), bias=True, optional=True) for name, n in norms.items()}
+
+    def head_tensors(self, hp: BertHParams) -> WeightTable:
+        """The head of Jina Reranker 1: one row."""
+        return {"cls": Weight((1, hp.n_embd), bias=None, optional=True)}
+
+    def rank(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value] | None:
+        """tanh(W x) of the first token's state, as in llama.cpp: files lack the pooler before it."""
+        return None if w.cls is None else {"rank": g.tanh(g.linear(g.pool_first(self.hidden(g, w, hp)), w.cls))}
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """The feed-forward tensors; gate and up are one fused tensor, gate first, or two."""
@@ -272,4 +309,4 @@ class JinaBertV2(Bert):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Bert, NomicBert, JinaBertV2]
+    return [Bert, NomicBert, JinaBertV2, JinaBertV3]

@@ -235,6 +235,8 @@ def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, G
     for name, build in architecture.programs().items():
         graph = Graph(ops)
         result = build(graph, weights, hp)
+        if result is None:
+            continue
         outputs = {"logits": result} if isinstance(result, Value) else dict(result)
         if not outputs:
             raise GraphError(f"{architecture.name}: program {name!r} returns nothing")

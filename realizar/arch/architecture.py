@@ -35,6 +35,8 @@ class HParams:
     by_layer : dict[str, tuple[int, ...]]
         Those of `n_head`, `n_head_kv` and `n_ff` that differ from layer to layer (`Architecture.varies`), each with a
         value for each layer, which may be 0; the field itself is the greatest one.
+    labels : tuple[str, ...]
+        Names of the outputs of a classification head; empty if the file names none.
     """
 
     n_layer: int
@@ -52,6 +54,7 @@ class HParams:
     rope_scaling: RopeScaling
     window: int
     by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
+    labels: tuple[str, ...] = field(default=(), kw_only=True)
 
     def layer(self: H, i: int) -> H:
         """The hyperparameters of layer i: its own values in place of the greatest ones."""
@@ -212,7 +215,7 @@ IGNORED = ("*.input_scale", "v.*", "a.*", "mm.*", "resampler.*")
 """Tensors that no text architecture uses: static activation scales (activations are quantized dynamically here), and
 image and audio encoders that are stored in the file of the language model."""
 
-Program = Callable[[Graph, Weights, Any], "Value | Mapping[str, Value]"]
+Program = Callable[[Graph, Weights, Any], "Value | Mapping[str, Value] | None"]
 
 
 class Architecture(ABC):
@@ -262,6 +265,7 @@ class Architecture(ABC):
             rope_scaling=self.rope_scaling(md),
             window=self.window(md),
             by_layer=by_layer,
+            labels=md.strings("classifier.output_labels"),
         )
 
     def _check_heads(self, n_head: Sequence[int], n_head_kv: Sequence[int]) -> None:
@@ -333,5 +337,8 @@ class Architecture(ABC):
         """Record the equations of the decoder; returns its logits, or outputs by name."""
 
     def programs(self) -> Mapping[str, Program]:
-        """The programs by name; by default one, "decode", recorded by `build`."""
+        """The programs by name; by default one, "decode", recorded by `build`.
+
+        A program that only some files have returns None for the others.
+        """
         return {"decode": self.build}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +40,26 @@ def mlp_tensors(n_embd: int, n_ff: int, bias: bool | None = True) -> WeightTable
         "blk.{i}.ffn_up": Weight((n_ff, n_embd), bias=bias),
         "blk.{i}.ffn_down": Weight((n_embd, n_ff), bias=bias),
     }
+
+
+def rank_tensors(hp: Any) -> WeightTable:
+    """The tensors of `rank_head`; most files have none of them."""
+    n_class = max(1, len(hp.labels))
+    return {
+        "cls": Weight((hp.n_embd, hp.n_embd), bias=None, optional=True),
+        "cls.output": Weight((n_class, hp.n_embd), bias=None, optional=True),
+    }
+
+
+def rank_head(g: Graph, w: Weights, pooled: Callable[[], Value]) -> Mapping[str, Value] | None:
+    """The classification head of RoBERTa, output(tanh(dense(x))) of what `pooled` records; None if the file has none.
+
+    A file may lack either matrix.
+    """
+    if w.cls is None and w.cls_output is None:
+        return None
+    x = pooled() if w.cls is None else g.tanh(g.linear(pooled(), w.cls))
+    return {"rank": x if w.cls_output is None else g.linear(x, w.cls_output)}
 
 
 def norm_tensors(n_embd: int, *names: str, bias: bool = False) -> WeightTable:
