@@ -24,6 +24,7 @@ from realizar.arch.blocks import (
     qkv,
     qkv_tensors,
     rank_head,
+    rank_outputs,
     rank_tensors,
     rotate,
     swiglu_ffn,
@@ -184,7 +185,7 @@ class NomicBert(Bert):
     """Nomic Embed: BERT with rotary positions and a gated feed-forward (https://arxiv.org/abs/2402.01613)."""
 
     name = "nomic-bert"
-    checkpoint = Checkpoint(
+    checkpoint: ClassVar[Checkpoint | None] = Checkpoint(
         classes=classes("NomicBert"),
         names={
             **EMBEDDINGS,
@@ -273,7 +274,9 @@ class JinaBertV2(Bert):
 
     def rank(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value] | None:
         """tanh(W x) of the first token's state, as in llama.cpp: files lack the pooler before it."""
-        return None if w.cls is None else {"rank": g.tanh(g.linear(g.pool_first(self.hidden(g, w, hp)), w.cls))}
+        if w.cls is None:
+            return None
+        return rank_outputs(g, g.tanh(g.linear(g.pool_first(self.hidden(g, w, hp)), w.cls)))
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """The feed-forward tensors; gate and up are one fused tensor, gate first, or two."""

@@ -24,6 +24,7 @@ from realizar.arch.blocks import (
     qkv,
     qkv_tensors,
     rank_head,
+    rank_outputs,
     rank_tensors,
     rope_factors,
     rope_tensors,
@@ -225,7 +226,7 @@ class ModernBert(Architecture):
             x = g.gelu_erf(g.linear(x, w.cls))
         if w.cls_norm is not None:
             x = g.layer_norm(x, w.cls_norm, eps=hp.norm_eps)
-        return {"rank": g.linear(x, w.cls_output)}
+        return rank_outputs(g, g.linear(x, w.cls_output))
 
     def programs(self) -> Mapping[str, Any]:
         """An encoder generates no text; rerankers have a head."""

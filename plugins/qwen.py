@@ -145,7 +145,8 @@ class Qwen3(Architecture):
         """The probabilities of "yes" and "no" among the two, which Qwen3-Reranker answers with."""
         if w.cls_output is None:
             return None
-        return {"rank": g.softmax(g.linear(self.hidden(g, w, hp), w.cls_output))}
+        p = g.softmax(g.linear(self.hidden(g, w, hp), w.cls_output))
+        return {"rank": p, "classes": p}
 
     def programs(self) -> Mapping[str, Any]:
         """A reranker's file also has a head, for the last token of a text."""

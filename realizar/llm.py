@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
-from realizar.loaded import DEFAULT, LoadedModel, Messages, Prompt, ToolChoice, Tools
+from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools
 from realizar.params import SamplingParams
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from realizar.tokenizer.fim import Order
 
 
-class LLM(LoadedModel):
+class LLM(EmbeddingMethods):
     """A model, ready to continue texts. It may be used from several threads at once.
 
     Parameters
@@ -320,53 +321,6 @@ class LLM(LoadedModel):
             requests += now
         scores = [request.score() for request in requests]
         return scores[0] if single else scores
-
-    @overload
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True
-    ) -> Any: ...
-    @overload
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last"], normalize: bool = True
-    ) -> npt.NDArray[np.float32]: ...
-    @overload
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True
-    ) -> list[npt.NDArray[np.float32]]: ...
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
-        normalize: bool = True,
-    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
-        """Return embeddings of texts: pooled hidden states of an encoder, or of a decoder after its final norm.
-
-        Parameters
-        ----------
-        texts : str, list of str, token ids, or list of token ids
-            Text gets the special tokens that the model wants around it.
-        pooling : {"auto", "mean", "cls", "last"} or None
-            The mean of all tokens, the first or the last; "auto" as the file says (which may be None), else the mean of
-            an encoder's and the last of a decoder's. None returns the states themselves.
-        normalize : bool
-            Give pooled vectors length 1, so that their products are cosines.
-
-        Returns
-        -------
-        float32 [n_texts, n_embd]
-            Without pooling, a list of float32 [n_tokens, n_embd], one for each text.
-
-        Raises
-        ------
-        ParameterError
-            If a text is empty, a token id does not exist, an encoder cannot take a text in one step (n_batch), or
-            pooling is "auto" and the file is a reranker's, which has scores and no vectors.
-        ContextFullError
-            If a text is longer than the context.
-        """
-        pool = self._pooler(pooling, normalize)
-        requests = self._embedding_requests(texts)
-        self.engine.complete(requests)
-        vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
-        return vectors
 
     def close(self) -> None:
         """Give all memory back. A step under way ends first; requests that wait for more get a RealizarError."""

@@ -59,7 +59,12 @@ def rank_head(g: Graph, w: Weights, pooled: Callable[[], Value]) -> Mapping[str,
     if w.cls is None and w.cls_output is None:
         return None
     x = pooled() if w.cls is None else g.tanh(g.linear(pooled(), w.cls))
-    return {"rank": x if w.cls_output is None else g.linear(x, w.cls_output)}
+    return rank_outputs(g, x if w.cls_output is None else g.linear(x, w.cls_output))
+
+
+def rank_outputs(g: Graph, logits: Value) -> Mapping[str, Value]:
+    """The outputs of a program "rank": a head's own, and as probabilities (of one class its own, else they add up)."""
+    return {"rank": logits, "classes": g.softmax(logits) if logits.shape[0] > 1 else g.sigmoid(logits)}
 
 
 def norm_tensors(n_embd: int, *names: str, bias: bool = False) -> WeightTable:

@@ -135,6 +135,4 @@ def test_case_is_compared(row):
     """Says in the report which cases of the second set are not compared, and why."""
     if row["architecture"] not in registry.default().architectures:
         pytest.skip(f"{row['case']}: no plugin brings architecture {row['architecture']}")
-    if row["kind"] == "rank":
-        pytest.skip(f"{row['case']}: the score of a reranker is not computed")
     assert row["case"] in {path.parent.name for path in cases.second_files(row["kind"])}
