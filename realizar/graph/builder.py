@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
+from realizar.graph.activations import GATED, UNGATED
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
 from realizar.graph.plugin_ops import check_node, output_shapes
@@ -338,18 +339,19 @@ class Graph(PoolingOps, DeprecatedNames):
         return ids, weights
 
     def experts(
-        self, x: Value, choice: tuple[Value, Value], *, gate: WeightLike, up: WeightLike, down: WeightLike,
+        self, x: Value, choice: tuple[Value, Value], *, gate: WeightLike | None, up: WeightLike, down: WeightLike,
         activation: str = "silu",
     ) -> Value:  # fmt: skip
         """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
         with a bias (n_expert, rows) if the file has one. activation "silu", or "swiglu_oai" for gpt-oss's
-        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero.
+        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2": max(u, 0)^2.
         """
-        if activation not in ("silu", "swiglu_oai"):
-            raise GraphError(f"experts: activation {activation!r} is unknown; known are 'silu' and 'swiglu_oai'")
-        weights = (gate, up, down)
+        known = UNGATED if gate is None else GATED
+        if activation not in known:
+            raise GraphError(f"experts: activation {activation!r} with gate={gate}: known are {', '.join(known)}")
+        weights = [weight for weight in (gate, up, down) if weight is not None]
         pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,
                          bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip

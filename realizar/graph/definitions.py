@@ -87,11 +87,13 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         b = biases[j]
         return _product(rows, matrices[j][e], None if b is None else b[e], tensors[j].type, inputs).astype(np.float32)
 
-    out = np.zeros((*ids.shape, matrices[2].shape[1]))
+    activate = activations.OF_EXPERTS[node.attrs["activation"]]
+    *ups, down = range(len(matrices))
+    out = np.zeros((*ids.shape, matrices[down].shape[1]))
     for e in np.unique(ids).astype(int):
         row, rank = np.nonzero(ids == e)
-        act = activations.OF_EXPERTS[node.attrs["activation"]](product(0, h[row], e), product(1, h[row], e))
-        out[row, rank] = product(2, act.astype(np.float32), e)
+        act = activate(*(product(j, h[row], e) for j in ups))
+        out[row, rank] = product(down, act.astype(np.float32), e)
     return [np.einsum("tr,trn->tn", weights.astype(np.float64), out)]
 
 

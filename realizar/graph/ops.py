@@ -220,9 +220,9 @@ def _expert_rows() -> Iterable[OpSpec]:
                  inputs=("logits",))  # fmt: skip
     yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
                  shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
-    yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"),
-                 shapes.experts, inputs=("x", "ids", "weights"), uses=facts.expert_uses, scratch=facts.expert_scratch,
-                 )  # fmt: skip
+    yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), or w_r down_e act(up_e x), e = id_r",
+                 ("activation", "bias"), shapes.experts, inputs=("x", "ids", "weights"), uses=facts.expert_uses,
+                 scratch=facts.expert_scratch)  # fmt: skip
 
 
 OPS: dict[str, OpSpec] = {op.name: replace(op, evaluate=DEFINITIONS.get(op.name)) for op in _rows()}

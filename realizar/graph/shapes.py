@@ -150,11 +150,11 @@ def weigh_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 def experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """x (n_embd,), ids and weights (n_used,): (n_out,)."""
     x, ids, w = inputs
-    gate, up, down = weights
+    *gate, up, down = weights
     n_expert, n_ff, n_embd = up if len(up) == 3 else (0, 0, 0)
-    _need(gate == up and x == (n_embd,) and len(down) == 3 and down[::2] == (n_expert, n_ff) and ids == w,
+    _need(gate in ([], [up]) and x == (n_embd,) and len(down) == 3 and down[::2] == (n_expert, n_ff) and ids == w,
           f"experts: gate {gate}, up {up}, down {down} for an input {x}, choice {ids}, weights {w}; "
-          "(n_expert, n_ff, n_embd) twice and (n_expert, n_out, n_ff) are needed")  # fmt: skip
+          "(n_expert, n_ff, n_embd) of gate and up and (n_expert, n_out, n_ff) are needed")  # fmt: skip
     return [down[1:2]]
 
 

@@ -276,14 +276,15 @@ class _Binder:
     def _add_experts(self, op: Node, index: int) -> None:
         x, ids, weights = op.inputs
         n_expert, _, n_embd = self.tensors[op.weights[0]].shape
-        gate, up, down = (
+        parts = [
             (*of_experts(self.tensors[name]), None if bias is None else floats(self.tensors, bias))
             for name, bias in zip(op.weights, op.attrs["bias"], strict=True)
-        )
+        ]
         add_experts(
-            self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"], gate=gate, up=up,
-            down=down, ids=self.at.rows(ids), weights=self.at.rows(weights), y=self.at.rows(op.outputs[0]),
-            room=self.at.of_op(index), x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
+            self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"],
+            gate=parts[0] if len(parts) == 3 else None, up=parts[-2], down=parts[-1], ids=self.at.rows(ids),
+            weights=self.at.rows(weights), y=self.at.rows(op.outputs[0]), room=self.at.of_op(index),
+            x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
             act32=self.at.act(x, 32), act256=self.at.act(x, 256), m_rows=self.plan.views[x].m_rows,
         )  # fmt: skip
 
