@@ -1,7 +1,7 @@
 """The BERT family: bert, nomic-bert, nomic-bert-moe, jina-bert-v2 and jina-bert-v3."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from realizar.arch import (
@@ -30,7 +30,8 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Array, Config, Key, Source
+from realizar.arch.checkpoint import Array, Config, Key, Source, class_labels
+from realizar.arch.experts import ExpertHParams, expert_hparams
 
 ALIBI = 8.0  # the greatest exponent of ALiBi slopes in jina-bert-v2, a constant of its code
 
@@ -64,8 +65,10 @@ ATTENTION: dict[str, Source] = {
     "blk.{i}.attn_output": "encoder.layer.{i}.attention.output.dense",
     "blk.{i}.attn_output_norm": "encoder.layer.{i}.attention.output.LayerNorm",
 }
+CLASS_HEAD: dict[str, Source] = {"cls": "classifier.dense", "cls.output": "classifier.out_proj"}
+"""RoBERTa's classification head."""
 HEADS = ("*pooler.*", "cls.*", "lm_head.*", "classifier.*", "score.*")
-"""Tensors of the heads in checkpoints of other classes."""
+"""Tensors of other heads in checkpoints."""
 KEYS: dict[str, Key] = {
     "attention.causal": lambda config: False,
     "tokenizer.ggml.token_type_count": "type_vocab_size",
@@ -103,8 +106,9 @@ class Bert(Architecture):
             "blk.{i}.ffn_up": "encoder.layer.{i}.intermediate.dense",
             "blk.{i}.ffn_down": "encoder.layer.{i}.output.dense",
             "blk.{i}.layer_output_norm": "encoder.layer.{i}.output.LayerNorm",
+            **CLASS_HEAD,
         },
-        keys={**KEYS, "context_length": n_positions},
+        keys={**KEYS, "context_length": n_positions, "classifier.output_labels": class_labels},
         ignored=HEADS,
     )
 
@@ -151,7 +155,7 @@ class Bert(Architecture):
         """Bidirectional attention."""
         return g.attention(*qkv(g, x, blk, hp), scale=hp.head_dim**-0.5, causal=False)
 
-    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
         """down(gelu(up(x)))."""
         return mlp(g, x, blk, g.gelu_erf)
 
@@ -159,7 +163,7 @@ class Bert(Architecture):
         """x = norm(x + attention(x)); x = norm(x + ffn(x))."""
         a = g.linear(self.attention(g, x, blk, hp), blk.attn_output)
         x = g.layer_norm(x + a, blk.attn_output_norm, eps=hp.norm_eps)
-        return g.layer_norm(x + self.ffn(g, x, blk), blk.layer_output_norm, eps=hp.norm_eps)
+        return g.layer_norm(x + self.ffn(g, x, blk, hp), blk.layer_output_norm, eps=hp.norm_eps)
 
     def hidden(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
         """The state of every token after the last layer."""
@@ -218,9 +222,47 @@ class NomicBert(Bert):
         q, k, v = qkv(g, x, blk, hp)
         return g.attention(*rotate(g, hp, "neox", q, k), v, scale=hp.head_dim**-0.5, causal=False)
 
-    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
         """down(silu(gate(x)) * up(x))."""
         return swiglu_ffn(g, x, blk)
+
+
+@dataclass(frozen=True)
+class NomicMoeHParams(BertHParams, ExpertHParams):
+    """The hyperparameters of Nomic Embed 2."""
+
+
+class NomicBertMoe(NomicBert):
+    """Nomic Embed 2: Nomic Embed without gates, and with experts in every other layer.
+
+    https://arxiv.org/abs/2502.07972. The weights of the chosen experts are not normalized.
+    """
+
+    name = "nomic-bert-moe"
+    checkpoint = None
+
+    def hparams(self, md: ArchMetadata) -> NomicMoeHParams:
+        """The hyperparameters; an expert is as wide as a dense feed-forward."""
+        experts = expert_hparams(Architecture.hparams(self, md), md)
+        return NomicMoeHParams(**vars(experts), n_types=super().hparams(md).n_types)
+
+    def ffn_tensors(self, hp: Any) -> WeightTable:
+        """Experts where a layer has a router, else a dense feed-forward."""
+        router, shape = "ffn_gate_inp", (hp.n_expert, hp.n_ff_expert, hp.n_embd)
+        dense = mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
+        return {
+            f"blk.{{i}}.{router}": Weight((hp.n_expert, hp.n_embd), optional=True),
+            "blk.{i}.ffn_up_exps": Weight(shape, where=router),
+            "blk.{i}.ffn_down_exps": Weight((hp.n_expert, hp.n_embd, hp.n_ff_expert), where=router),
+            **{name: replace(weight, unless=router) for name, weight in dense.items()},
+        }
+
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
+        """down(gelu(up(x))), or the weighted sum of that of two experts."""
+        if blk.ffn_gate_inp is None:
+            return mlp(g, x, blk, g.gelu_erf)
+        choice = g.route(g.linear(x, blk.ffn_gate_inp), hp.n_expert_used, scale=hp.expert_scale)
+        return g.experts(x, choice, gate=None, up=blk.ffn_up_exps, down=blk.ffn_down_exps, activation="gelu_erf")
 
 
 class JinaBertV3(NomicBert):
@@ -236,7 +278,7 @@ class JinaBertV3(NomicBert):
         """The feed-forward tensors: no gate."""
         return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
 
-    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
         """down(gelu(up(x)))."""
         return mlp(g, x, blk, g.gelu_erf)
 
@@ -296,7 +338,7 @@ class JinaBertV2(Bert):
         k, v = (g.heads(t, hp.n_head_kv) for t in (k, g.linear(x, blk.attn_v)))
         return g.attention(g.heads(q, hp.n_head), k, v, scale=hp.head_dim**-0.5, causal=False, alibi=ALIBI)
 
-    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
         """down(gelu(gate(x)) * up(x))."""
         return g.linear(g.gelu_erf(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
 
@@ -306,10 +348,10 @@ class JinaBertV2(Bert):
         y = g.layer_norm(x + a, blk.attn_output_norm, eps=hp.norm_eps)
         if blk.attn_norm_2 is not None:
             y = g.layer_norm(y + x, blk.attn_norm_2, eps=hp.norm_eps)
-        return g.layer_norm(y + self.ffn(g, y, blk), blk.layer_output_norm, eps=hp.norm_eps)
+        return g.layer_norm(y + self.ffn(g, y, blk, hp), blk.layer_output_norm, eps=hp.norm_eps)
 
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Bert, NomicBert, JinaBertV2, JinaBertV3]
+    return [Bert, NomicBert, NomicBertMoe, JinaBertV2, JinaBertV3]

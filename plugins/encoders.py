@@ -32,6 +32,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
+from realizar.arch.checkpoint import Config, class_labels, number, rope_parameters
 
 Activation = Callable[[Graph, Value], Value]
 
@@ -41,8 +42,21 @@ GATES: Mapping[str, Activation] = {
     "silu": Graph.silu,
 }
 """Values of the key "hidden_activation": names of transformers."""
+CLASS_NUMBERS = {"mean": 1, "cls": 2}
+"""What config.json calls those of `CLASS_POOLINGS`."""
 CLASS_POOLINGS: Mapping[int, Activation] = {1: Graph.pool_mean, 2: Graph.pool_first}
 """Values of the key "classifier.pooling_type"."""
+
+
+def pattern(config: Config) -> int | list[bool]:
+    """Which layers have a window: all but the first of so many, or a flag for each."""
+    kinds = config.get("layer_types")
+    return [kind == "sliding_attention" for kind in kinds] if kinds else int(config["global_attn_every_n_layers"])
+
+
+def rope_base(kind: str, old: str) -> Callable[[Config], float | None]:
+    """The rotary base of a kind of layer; its key was `old` before transformers 5."""
+    return lambda config: number("rope_theta")(rope_parameters(config, kind)) or number(old)(config)
 
 
 class EuroBert(Architecture):
@@ -173,6 +187,34 @@ class ModernBert(Architecture):
 
     name = "modern-bert"
     norm_eps_key = LAYER_NORM_EPS
+    checkpoint = Checkpoint(
+        classes=("ModernBertModel", "ModernBertForSequenceClassification"),
+        names={
+            "token_embd": "embeddings.tok_embeddings",
+            "token_embd_norm": "embeddings.norm",
+            "output_norm": "final_norm",
+            "blk.{i}.attn_norm": "layers.{i}.attn_norm",
+            "blk.{i}.attn_qkv": "layers.{i}.attn.Wqkv",
+            "blk.{i}.attn_output": "layers.{i}.attn.Wo",
+            "blk.{i}.ffn_norm": "layers.{i}.mlp_norm",
+            "blk.{i}.ffn_up": "layers.{i}.mlp.Wi",
+            "blk.{i}.ffn_down": "layers.{i}.mlp.Wo",
+            "cls": "head.dense",
+            "cls.norm": "head.norm",
+            "cls.output": "classifier",
+        },
+        keys={
+            "attention.causal": lambda config: False,
+            "attention.layer_norm_epsilon": number("norm_eps"),
+            "attention.sliding_window": "local_attention",
+            "attention.sliding_window_pattern": pattern,
+            "rope.freq_base": rope_base("full_attention", "global_rope_theta"),
+            "rope.freq_base_swa": rope_base("sliding_attention", "local_rope_theta"),
+            "hidden_activation": "hidden_activation",
+            "classifier.pooling_type": lambda config: CLASS_NUMBERS.get(config.get("classifier_pooling", "cls")),
+            "classifier.output_labels": class_labels,
+        },
+    )
 
     def hparams(self, md: ArchMetadata) -> ModernBertHParams:
         """The hyperparameters of this model; of every `period` layers the first has no window."""

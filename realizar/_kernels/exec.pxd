@@ -68,6 +68,7 @@ cdef extern from "realizar/exec.h" nogil:
         float *partial
         size_t n_partial
     int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_RELU2
+    int RZ_GELU_ERF
     struct rz_route:
         int gating, n_used, n_group, n_group_used, n_group_best, normalize
     struct rz_expert_weight:

@@ -67,6 +67,6 @@ def relu2(up: npt.NDArray[Any]) -> F64:
 
 GATED: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}
 """`activation` of the op `experts` -> function of gate and up."""
-UNGATED: dict[str, Callable[[npt.NDArray[Any]], F64]] = {"relu2": relu2}
+UNGATED: dict[str, Callable[[npt.NDArray[Any]], F64]] = {"relu2": relu2, "gelu_erf": gelu_erf}
 """The same for experts without a gate: function of up."""
 OF_EXPERTS: dict[str, Callable[..., F64]] = {**GATED, **UNGATED}

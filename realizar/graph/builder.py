@@ -346,7 +346,8 @@ class Graph(PoolingOps, DeprecatedNames):
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
         with a bias (n_expert, rows) if the file has one. activation "silu", or "swiglu_oai" for gpt-oss's
-        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2": max(u, 0)^2.
+        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2", max(u, 0)^2,
+        or "gelu_erf".
         """
         known = UNGATED if gate is None else GATED
         if activation not in known:

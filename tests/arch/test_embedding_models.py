@@ -15,6 +15,7 @@ WINDOW = {"attention.sliding_window": 16, "rope.freq_base_swa": 1000.0}
 MODELS = {
     "bert with three classes": ("bert", {"classifier.output_labels": LABELS}),
     "jina-bert-v3": ("jina-bert-v3", {}),
+    "nomic-bert-moe": ("nomic-bert-moe", {"expert_count": 4, "expert_used_count": 2, "expert_weights_scale": 0.5}),
     "modern-bert": ("modern-bert", WINDOW),
     "modern-bert with silu and a class of the first token": (
         "modern-bert",

@@ -102,7 +102,9 @@ static void activate(const struct rz_worker *w, const struct rz_experts *e, floa
     if (e->activation == RZ_RELU2) {
         w->kernels->relu(y, n, y);
         w->kernels->mul(y, y, n, y);
-    } else if (e->activation == RZ_SWIGLU_OAI)
+    } else if (e->activation == RZ_GELU_ERF)
+        w->kernels->gelu_erf(y, n, y);
+    else if (e->activation == RZ_SWIGLU_OAI)
         w->kernels->swiglu_oai(y, up, n, y);
     else
         w->kernels->silu_mul(y, up, n, y);

@@ -125,7 +125,7 @@ struct rz_expert_weight {
     size_t input_bytes; /* of a row of inputs, at most x_stride */
 };
 
-enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_RELU2 };
+enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_RELU2, RZ_GELU_ERF };
 
 struct rz_experts {
     int n_expert, n_used, activation;
