@@ -54,12 +54,12 @@ def rank_tensors(hp: Any) -> WeightTable:
 def rank_head(g: Graph, w: Weights, pooled: Callable[[], Value]) -> Mapping[str, Value] | None:
     """The classification head of RoBERTa, output(tanh(dense(x))) of what `pooled` records; None if the file has none.
 
-    A file may lack either matrix.
+    Some files lack the dense layer.
     """
-    if w.cls is None and w.cls_output is None:
+    if w.cls_output is None:
         return None
     x = pooled() if w.cls is None else g.tanh(g.linear(pooled(), w.cls))
-    return rank_outputs(g, x if w.cls_output is None else g.linear(x, w.cls_output))
+    return rank_outputs(g, g.linear(x, w.cls_output))
 
 
 def rank_outputs(g: Graph, logits: Value) -> Mapping[str, Value]:

@@ -143,7 +143,7 @@ class ArchMetadata:
         value = self._find(key)
         if value is None:
             return ()
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        if isinstance(value, (str, int, float)) or not all(isinstance(item, str) for item in value):
             raise GGUFError(self._wrong(key, value, "a list of strings"))
         return tuple(value)
 

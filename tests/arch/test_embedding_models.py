@@ -61,6 +61,7 @@ def test_layers_with_a_window():
         ("classifier.pooling_type", "cls"),
         ("classifier.output_labels", "yes"),
         ("classifier.output_labels", [1, 2]),
+        ("classifier.output_labels", 2),
     ],
 )
 def test_unknown_values(key, value):
