@@ -1,4 +1,4 @@
-"""Builds the compiled subpackage: one extension per .pyx, the C sources linked where they are owned."""
+"""Builds the compiled subpackage: one extension per .pyx; C_SOURCES says which one links each C source."""
 
 import os
 import sys
@@ -9,8 +9,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 
 KERNELS = "realizar/_kernels"
-# The same bits everywhere: no contraction of a*b+c behind our back (gcc fuses even intrinsics), no -march: each
-# instruction set's functions carry their own target attribute.
+# Bitwise reproducible: no contraction of a*b+c (gcc would fuse even intrinsics), and no -march: the functions of
+# each ISA level have a target attribute.
 CFLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else [
     "-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra",
     "-Wno-unused-parameter",

@@ -89,7 +89,7 @@ class BertHParams(HParams):
 
 
 class Bert(Architecture):
-    """BERT, MiniLM, BGE and E5; RoBERTa and XLM-RoBERTa too (https://arxiv.org/abs/1810.04805).
+    """BERT, MiniLM, BGE, E5, RoBERTa and XLM-RoBERTa (https://arxiv.org/abs/1810.04805).
 
     Bidirectional attention; post-norm. RoBERTa's position table begins with the first token's row, since the converter
     drops the two rows before it.
@@ -206,7 +206,7 @@ class NomicBert(Bert):
     )
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
-        """None: positions enter by the rotary embedding."""
+        """None: the model has rotary positions."""
         return {}
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:

@@ -1,4 +1,4 @@
-"""The DeepSeek family under the GGUF name "deepseek2": DeepSeek V2, V2-Lite, V2.5 and V3."""
+"""deepseek2 (DeepSeek V2 and V3, Kimi K2, GLM-4.7-Flash) and mistral4."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, norm_tensors
-from realizar.arch.checkpoint import Array, Config, rope_parameters
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, Keys, Names, rope_parameters
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
 
@@ -36,6 +36,8 @@ class DeepSeek2HParams(RoutedHParams):
         Whether the up-projections of keys and values are one tensor, as in files converted before April 2025.
     qk_scale : float
         Scale of attention scores.
+    temperature, scale_period : float, int
+        Factor and period of the scale of queries by position (`Graph.position_scale`); a factor of 0: no scale.
     """
 
     n_nope: int
@@ -44,6 +46,8 @@ class DeepSeek2HParams(RoutedHParams):
     n_latent: int
     fused_kv: bool
     qk_scale: float
+    temperature: float
+    scale_period: int
 
 
 def expanding(x: Array, hp: DeepSeek2HParams) -> Array:
@@ -62,9 +66,10 @@ def value_expanding(x: Array, hp: DeepSeek2HParams) -> Array:
 
 
 def gating(config: Config) -> int:
-    """llama.cpp's number for softmax or sigmoid gating; config.json of V3 does not always have it."""
-    v3 = "V3" in "".join(config.get("architectures", ()))
-    return 2 if config.get("scoring_func", "sigmoid" if v3 else "softmax") == "sigmoid" else 1
+    """llama.cpp's number for softmax or sigmoid gating; config.json does not always have it."""
+    names = "".join(config.get("architectures", ()))
+    default = "sigmoid" if "V3" in names or "Glm4MoeLite" in names else "softmax"
+    return 2 if config.get("scoring_func", default) == "sigmoid" else 1
 
 
 def log_multiplier(config: Config) -> float | None:
@@ -73,49 +78,44 @@ def log_multiplier(config: Config) -> float | None:
     return None if found is None else 0.1 * float(found)
 
 
+NAMES: Names = {
+    "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
+    "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
+    "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
+    "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
+    "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
+    "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
+    "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
+    **ROUTED_NAMES,
+}
+KEYS: Keys = {
+    "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
+    "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
+    "attention.value_length": "kv_lora_rank",
+    "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+    "attention.value_length_mla": "v_head_dim",
+    "attention.q_lora_rank": "q_lora_rank",
+    "attention.kv_lora_rank": "kv_lora_rank",
+    "rope.dimension_count": "qk_rope_head_dim",
+    "rope.scaling.yarn_log_multiplier": log_multiplier,
+    **ROUTED_KEYS,
+    "expert_gating_func": gating,
+}
+
+
 class DeepSeek2(Architecture):
     """DeepSeek V2 (https://arxiv.org/abs/2405.04434) and V3 (https://arxiv.org/abs/2412.19437).
 
-    Multi-head latent attention: keys and values of all heads are projections of one latent vector, and the KV cache
-    holds only that and one rotated key. The up-projections are absorbed into query and output, so that a latent is key
-    and value at once.
+    Multi-head latent attention (MLA): keys and values of all heads are projections of one latent vector; the KV cache
+    has only that vector and one rotated key. The up-projections are absorbed into query and output, so that the latent
+    vector is both key and value.
     """
 
     name = "deepseek2"
     checkpoint = Checkpoint(
-        classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
-        names={
-            "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
-            "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
-            "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
-            "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
-            "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
-            "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
-            "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
-            "blk.{i}.exp_probs_b": "layers.{i}.mlp.gate.e_score_correction_bias",
-            "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_experts.gate_proj",
-            "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
-            "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
-        },
-        keys={
-            "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
-            "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
-            "attention.value_length": "kv_lora_rank",
-            "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
-            "attention.value_length_mla": "v_head_dim",
-            "attention.q_lora_rank": "q_lora_rank",
-            "attention.kv_lora_rank": "kv_lora_rank",
-            "rope.dimension_count": "qk_rope_head_dim",
-            "rope.scaling.yarn_log_multiplier": log_multiplier,
-            "leading_dense_block_count": "first_k_dense_replace",
-            "expert_feed_forward_length": "moe_intermediate_size",
-            "expert_shared_count": "n_shared_experts",
-            "expert_gating_func": gating,
-            "expert_group_count": "n_group",
-            "expert_group_used_count": "topk_group",
-            "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
-            "expert_weights_norm": lambda config: bool(config.get("norm_topk_prob")),
-        },
+        classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"),
+        names=NAMES,
+        keys=KEYS,
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
@@ -128,12 +128,16 @@ class DeepSeek2(Architecture):
         """The hyperparameters; head sizes are those of uncompressed keys and values."""
         hp = super().hparams(md)
         head_dim = md.positive("attention.key_length_mla", hp.head_dim)
+        # Early files of GLM-4.7-Flash do not say how experts are chosen; llama.cpp knows them by these numbers.
+        glm_flash = hp.n_layer in (47, 48) and hp.n_vocab == 154880
         return DeepSeek2HParams(
-            **vars(routed_hparams(hp, md)), n_nope=head_dim - hp.rope_dims,
+            **vars(routed_hparams(hp, md, "sigmoid" if glm_flash else "softmax")), n_nope=head_dim - hp.rope_dims,
             n_value=md.positive("attention.value_length_mla", hp.head_dim_v),
             n_q_latent=md.integer("attention.q_lora_rank", 0), n_latent=md.positive("attention.kv_lora_rank"),
             fused_kv=not md.integer("attention.key_length_mla", 0),
             qk_scale=self.qk_scale(md, hp.rope_scaling, head_dim),
+            temperature=md.between("attention.temperature_scale", 0.0, 1e3, 0.0),
+            scale_period=md.positive("attention.temperature_length", hp.rope_scaling.n_ctx_orig),
         )  # fmt: skip
 
     def qk_scale(self, md: ArchMetadata, scaling: RopeScaling, head_dim: int) -> float:
@@ -177,7 +181,7 @@ class DeepSeek2(Architecture):
             "blk.{i}.attn_output": Weight((hp.n_embd, hp.n_head * hp.n_value)),
         }
 
-    def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int) -> Value:
+    def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int, q_scale: Value | None) -> Value:
         """Attention over latents, with up-projections absorbed into the query before and the value after."""
         rope: dict[str, Any] = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
         if hp.n_q_latent:
@@ -189,6 +193,7 @@ class DeepSeek2(Architecture):
         latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=hp.norm_eps), 1)
         query = self.to_latent(g, g.slice(q, 0, hp.n_nope), blk, hp)
         query = g.concat(query, g.rope(g.slice(q, hp.n_nope, hp.rope_dims), **rope))
+        query = query if q_scale is None else query * q_scale
         key = g.concat(latent, g.rope(g.heads(k_rope, 1), **rope))
         a = g.mla_attention(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
         return g.linear(g.flatten(self.to_value(g, g.heads(a, hp.n_head), blk, hp)), blk.attn_output)
@@ -207,14 +212,33 @@ class DeepSeek2(Architecture):
 
     def build(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        q_scale = g.position_scale(factor=hp.temperature, period=hp.scale_period) if hp.temperature else None
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, q_scale)
             x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+class Mistral4(DeepSeek2):
+    """Mistral Small 4 (https://huggingface.co/mistralai/Mistral-Small-4-119B-2603): softmax routing."""
+
+    name = "mistral4"
+    checkpoint = Checkpoint(
+        classes=("Mistral4ForCausalLM",),
+        names={
+            **NAMES,
+            "blk.{i}.ffn_gate_up_exps": "layers.{i}.mlp.experts.gate_up_proj",
+            "blk.{i}.ffn_down_exps": "layers.{i}.mlp.experts.down_proj",
+        },
+        keys={
+            **KEYS,
+            "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
+        },
+    )
 
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [DeepSeek2]
+    return [DeepSeek2, Mistral4]

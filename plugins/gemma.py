@@ -94,7 +94,7 @@ class GemmaHParams(HParams):
 
 
 class Gemma2(Architecture):
-    """Gemma 2 (https://arxiv.org/abs/2408.00118): every other layer has a window; norms before and after; soft caps."""
+    """Gemma 2 (https://arxiv.org/abs/2408.00118): alternating sliding windows; pre- and post-norms; softcaps."""
 
     name = "gemma2"
     checkpoint = Checkpoint(
@@ -117,7 +117,7 @@ class Gemma2(Architecture):
         )
 
     def tensors(self, hp: GemmaHParams) -> WeightTable:
-        """As Gemma, with norms after attention and feed-forward too."""
+        """As Gemma, with additional norms after attention and feed-forward."""
         return {**tensors(hp), **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm")}
 
     def build(self, g: Graph, w: Weights, hp: GemmaHParams) -> Value:
@@ -126,7 +126,7 @@ class Gemma2(Architecture):
 
 
 class Gemma3(Architecture):
-    """Gemma 3 (https://arxiv.org/abs/2503.19786): five layers with a window to one without; q/k norms.
+    """Gemma 3 (https://arxiv.org/abs/2503.19786): five sliding-window layers for each full one; q/k norms.
 
     Rope scaling applies only to full-attention layers.
     """

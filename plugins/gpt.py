@@ -74,7 +74,7 @@ class NeoxHParams(HParams):
 
 
 class GptNeox(Architecture):
-    """GPT-NeoX and Pythia (https://arxiv.org/abs/2204.06745): some elements of a head are rotated."""
+    """GPT-NeoX and Pythia (https://arxiv.org/abs/2204.06745): partial rotary embedding."""
 
     name = "gptneox"
     checkpoint = Checkpoint(
@@ -128,7 +128,7 @@ class GptOssHParams(ExpertHParams):
 
 
 class GptOss(Architecture):
-    """gpt-oss (https://arxiv.org/abs/2508.10925): attention sinks, a window in every other layer, experts."""
+    """gpt-oss (https://arxiv.org/abs/2508.10925): attention sinks, sliding windows in every other layer, experts."""
 
     name = "gpt-oss"
     checkpoint = Checkpoint(

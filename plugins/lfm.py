@@ -9,21 +9,13 @@ from realizar.arch import (
     ArchMetadata,
     Checkpoint,
     Graph,
-    HParams,
     Value,
     Weight,
     Weights,
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import (
-    layer_tensors,
-    norm_tensors,
-    normed_gqa,
-    normed_gqa_tensors,
-    swiglu_ffn,
-    swiglu_tensors,
-)
+from realizar.arch.blocks import layer_tensors, norm_tensors, normed_gqa, normed_gqa_tensors
 from realizar.arch.checkpoint import Config, Keys, Names, number
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
@@ -49,7 +41,7 @@ def heads_kv(config: Config) -> list[int]:
 
 
 def n_ff(config: Config) -> int:
-    """Feed-forward width, which config.json may have before its adjustment."""
+    """Feed-forward width; config.json may contain the value before adjustment."""
     n = int(config.get("block_ff_dim") or config["intermediate_size"])
     if not config.get("block_auto_adjust_ff_dim"):
         return n
@@ -82,8 +74,8 @@ def short_conv(g: Graph, h: Value, blk: Any, layer: int) -> Value:
 
 
 @dataclass(frozen=True)
-class Lfm2HParams(HParams):
-    """The hyperparameters, with the width of a convolution in tokens; a layer without KV heads is one."""
+class Lfm2HParams(RoutedHParams):
+    """The hyperparameters, with the width of a convolution in tokens; a layer without KV heads is a convolution."""
 
     n_tap: int
 
@@ -95,18 +87,19 @@ class Lfm2(Architecture):
     varies = ("n_head_kv",)
     checkpoint = Checkpoint(("Lfm2ForCausalLM",), NAMES, {**KEYS, "feed_forward_length": n_ff})
 
-    def hparams(self, md: ArchMetadata) -> Any:
+    def hparams(self, md: ArchMetadata) -> Lfm2HParams:
         """The hyperparameters of this model."""
-        return Lfm2HParams(**vars(super().hparams(md)), n_tap=md.positive("shortconv.l_cache"))
+        hp = routed_hparams(super().hparams(md), md, "sigmoid", normalize=True)
+        return Lfm2HParams(**vars(hp), n_tap=md.positive("shortconv.l_cache"))
 
-    def tensors(self, hp: Any) -> WeightTable:
-        """A convolution or attention, and a feed-forward; the output may be tied to the embedding."""
+    def tensors(self, hp: Lfm2HParams) -> WeightTable:
+        """A convolution or attention, then a feed-forward or experts; the output may be tied to the embedding."""
         table = {
             "token_embd": Weight((hp.n_vocab, hp.n_embd)),
             "token_embd_norm": Weight((hp.n_embd,)),  # the last norm
             "output": Weight((hp.n_vocab, hp.n_embd), alias="token_embd"),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **self.feed_forward_tensors(hp),
+            **routed_tensors(hp),
         }
         for i in range(hp.n_layer):
             own = hp.layer(i)
@@ -114,33 +107,18 @@ class Lfm2(Architecture):
             table.update(layer_tensors(i, mixer))
         return table
 
-    def feed_forward_tensors(self, hp: Any) -> WeightTable:
-        """SwiGLU."""
-        return swiglu_tensors(hp.n_embd, hp.n_ff)
-
-    def build(self, g: Graph, w: Weights, hp: Any) -> Value:
+    def build(self, g: Graph, w: Weights, hp: Lfm2HParams) -> Value:
         """x += attention(norm(x)) or conv(norm(x)); x += ffn(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             h, own = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), hp.layer(i)
             x = x + (normed_gqa(g, h, blk, own, i, "neox") if own.n_head_kv else short_conv(g, h, blk, i))
-            x = x + self.feed_forward(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.token_embd_norm, eps=hp.norm_eps), w.output)
-
-    def feed_forward(self, g: Graph, h: Value, blk: Any, hp: Any, layer: int) -> Value:
-        """SwiGLU."""
-        return swiglu_ffn(g, h, blk)
-
-
-@dataclass(frozen=True)
-class Lfm2MoeHParams(RoutedHParams):
-    """The hyperparameters of experts, with the width of a convolution in tokens."""
-
-    n_tap: int
 
 
 class Lfm2Moe(Lfm2):
-    """LFM2 8B-A1B and 24B-A2B: LFM2 with experts behind the first layers, chosen by sigmoids with a bias."""
+    """LFM2 8B-A1B and 24B-A2B: LFM2 with experts after the first layers, chosen by sigmoids with a bias."""
 
     name = "lfm2moe"
     checkpoint = Checkpoint(
@@ -161,20 +139,6 @@ class Lfm2Moe(Lfm2):
             "expert_weights_scale": number("routed_scaling_factor"),
         },
     )
-
-    def hparams(self, md: ArchMetadata) -> Any:
-        """The hyperparameters of this model."""
-        hp = vars(super().hparams(md))
-        n_tap = hp.pop("n_tap")
-        return Lfm2MoeHParams(**vars(routed_hparams(HParams(**hp), md, "sigmoid", normalize=True)), n_tap=n_tap)
-
-    def feed_forward_tensors(self, hp: Any) -> WeightTable:
-        """Dense feed-forwards, then experts."""
-        return routed_tensors(hp)
-
-    def feed_forward(self, g: Graph, h: Value, blk: Any, hp: Any, layer: int) -> Value:
-        """A dense feed-forward or experts."""
-        return routed_ffn(g, h, blk, hp, layer)
 
 
 @hookimpl

@@ -1,8 +1,8 @@
-"""Llama and its variants: llama (Llama, Mistral, Mixtral), smollm3, granite, olmo2, olmoe, stablelm and starcoder2."""
+"""Llama and its variants: llama (Llama, Mistral, Mixtral), mistral3, smollm3, olmo2, olmoe, stablelm and starcoder2."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -33,16 +33,20 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_ffn,
     swiglu_tensors,
+    wide_normed_qkv,
+    wide_normed_qkv_tensors,
 )
-from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Names, llama3_factors, number, permuted, rope_dims, windows
-from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
-
-# Checkpoints use rope style "neox" (halves), files of these architectures "norm" (pairs).
-PERMUTED: Names = {
-    "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", permuted("n_head")),
-    "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", permuted("n_head_kv")),
-    "rope_freqs": llama3_factors,
-}
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS, PERMUTED, rope_dims, rope_parameters, windows
+from realizar.arch.experts import (
+    ExpertHParams,
+    RoutedHParams,
+    expert_ffn,
+    expert_hparams,
+    expert_tensors,
+    routed_ffn,
+    routed_hparams,
+    routed_tensors,
+)
 
 
 class Llama(Architecture):
@@ -80,8 +84,68 @@ class Llama(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+def yarn_factor(md: ArchMetadata, scaling: RopeScaling) -> RopeScaling:
+    """YaRN's factor on cos and sin if the file has a multiplier m: (1 + 0.1 ln s) / (1 + 0.1 m ln s), as llama.cpp."""
+    multiplier = md.number("rope.scaling.yarn_log_multiplier", 0.0)
+    if scaling.kind != "yarn" or not multiplier:
+        return scaling
+    stretch = 0.1 * math.log(max(scaling.factor, 1.0))
+    return replace(scaling, yarn_attn_factor=(1.0 + stretch) / (1.0 + multiplier * stretch))
+
+
+@dataclass(frozen=True)
+class Mistral3HParams(RoutedHParams):
+    """The hyperparameters, with the factor of `Graph.position_scale` for queries; 0 if there is none."""
+
+    temperature: float
+
+
+class Mistral3(Architecture):
+    """Ministral 3 and Devstral 2 (https://arxiv.org/abs/2601.08584): queries scaled by position in long contexts."""
+
+    name = "mistral3"
+    checkpoint = Checkpoint(
+        classes=("Ministral3ForCausalLM",),
+        names=PERMUTED,
+        keys={
+            "rope.dimension_count": rope_dims,
+            "rope.scaling.yarn_log_multiplier": lambda config: rope_parameters(config).get("mscale_all_dim"),
+            "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
+        },
+    )
+
+    def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
+        """YaRN with the factor of the file."""
+        return yarn_factor(md, super().rope_scaling(md))
+
+    def hparams(self, md: ArchMetadata) -> Mistral3HParams:
+        """The hyperparameters of this model."""
+        hp = routed_hparams(super().hparams(md), md, normalize=True)
+        return Mistral3HParams(**vars(hp), temperature=md.between("attention.temperature_scale", 0.0, 1e3, 0.0))
+
+    def tensors(self, hp: Mistral3HParams) -> WeightTable:
+        """As Llama."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **gqa_tensors(hp, bias=None, output_bias=None),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
+            **routed_tensors(hp, bias=None),
+            **rope_tensors(hp),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: Mistral3HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x))."""
+        q_scale = g.position_scale(factor=hp.temperature, period=hp.rope_scaling.n_ctx_orig) if hp.temperature else None
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
+            x = x + gqa(g, h, blk, hp, i, "norm", rope_factors(w, hp), q_scale)
+            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
 def llama_tensors(hp: HParams) -> WeightTable:
-    """The tensors that Llama, SmolLM3 and Granite share."""
+    """The tensors that Llama and SmolLM3 share."""
     return {
         **embedding_tensors(hp.n_vocab, hp.n_embd),
         **gqa_tensors(hp, bias=None, output_bias=None),
@@ -91,7 +155,7 @@ def llama_tensors(hp: HParams) -> WeightTable:
 
 
 class SmolLM3(Architecture):
-    """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but every fourth layer has no positions."""
+    """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but no rotary embedding in every fourth layer."""
 
     name = "smollm3"
     checkpoint = Checkpoint(("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": rope_dims})
@@ -115,66 +179,6 @@ class SmolLM3(Architecture):
 
 
 @dataclass(frozen=True)
-class GraniteHParams(HParams):
-    """The hyperparameters of Granite: the four multipliers, and whether q and k are rotated."""
-
-    embedding_scale: float
-    residual_scale: float
-    attention_scale: float
-    logit_scale: float
-    rotated: bool
-
-
-class Granite(Architecture):
-    """Granite 3 and 4 (https://arxiv.org/abs/2408.13359): Llama with multipliers, as maximal update parametrization."""
-
-    name = "granite"
-    checkpoint = Checkpoint(
-        classes=("GraniteForCausalLM",),
-        names=PERMUTED,
-        keys={
-            "rope.dimension_count": rope_dims,
-            "attention.scale": number("attention_multiplier"),
-            "embedding_scale": number("embedding_multiplier"),
-            "residual_scale": number("residual_multiplier"),
-            "logit_scale": number("logits_scaling"),
-        },
-    )
-
-    def hparams(self, md: ArchMetadata) -> GraniteHParams:
-        """The hyperparameters of this model."""
-        hp = super().hparams(md)
-        return GraniteHParams(
-            **vars(hp),
-            embedding_scale=md.between("embedding_scale", 1e-6, 1e6, 1.0),
-            residual_scale=md.between("residual_scale", 1e-6, 1e6, 1.0),
-            attention_scale=md.between("attention.scale", 1e-6, 1e6, hp.head_dim**-0.5),
-            logit_scale=md.between("logit_scale", 1e-6, 1e6, 1.0),
-            rotated=md.boolean("rope.scaling.finetuned", True),
-        )
-
-    def tensors(self, hp: GraniteHParams) -> WeightTable:
-        """As Llama; no frequency factors without rotary embedding."""
-        return {**llama_tensors(hp), **(rope_tensors(hp) if hp.rotated else {})}
-
-    def ignored(self, md: ArchMetadata, hp: GraniteHParams) -> Sequence[str]:
-        """Frequency factors too, if the model has no rotary embedding."""
-        return (*super().ignored(md, hp), *(() if hp.rotated else ("rope_*",)))
-
-    def build(self, g: Graph, w: Weights, hp: GraniteHParams) -> Value:
-        """x += r * attention(norm(x)); x += r * ffn(norm(x))."""
-        x = g.embed(w.token_embd) * hp.embedding_scale
-        for i, blk in enumerate(w.blk):
-            q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
-            if hp.rotated:
-                q, k = rotate(g, hp, "norm", q, k, rope_factors(w, hp))
-            a = g.attention(q, k, v, layer=i, scale=hp.attention_scale, window=hp.window)
-            x = x + g.linear(a, blk.attn_output) * hp.residual_scale
-            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk) * hp.residual_scale
-        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output) * (1.0 / hp.logit_scale)
-
-
-@dataclass(frozen=True)
 class OlmoHParams(HParams):
     """The hyperparameters of OLMo: its sliding-window layers."""
 
@@ -182,7 +186,7 @@ class OlmoHParams(HParams):
 
 
 class Olmo2(Architecture):
-    """OLMo 2 and 3 (https://arxiv.org/abs/2501.00656): norms behind attention and feed-forward, not before.
+    """OLMo 2 and 3 (https://arxiv.org/abs/2501.00656): norms after attention and feed-forward instead of before.
 
     q and k are normalized over their whole width. In OLMo 3, three layers of four have sliding-window attention,
     without rope scaling.
@@ -207,7 +211,7 @@ class Olmo2(Architecture):
         """Separate q, k, v with their norms; SwiGLU."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
-            **olmo_qkv_tensors(hp),
+            **wide_normed_qkv_tensors(hp),
             **norm_tensors(hp.n_embd, "post_attention_norm", "post_ffw_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
@@ -216,7 +220,7 @@ class Olmo2(Architecture):
         """x += norm(attention(x)); x += norm(ffn(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            q, k, v = olmo_qkv(g, x, blk, hp)
+            q, k, v = wide_normed_qkv(g, x, blk, hp)
             q, k = rotate(g, hp.windows.rotation(hp, i), "neox", q, k)
             a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.windows[i])
             a = g.linear(a, blk.attn_output)
@@ -225,25 +229,8 @@ class Olmo2(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-def olmo_qkv(g: Graph, h: Value, blk: Any, hp: HParams) -> tuple[Value, Value, Value]:
-    """The heads of q, k and v, with q and k normalized over their whole width."""
-    q = g.rms_norm(g.linear(h, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps)
-    k = g.rms_norm(g.linear(h, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps)
-    return g.heads(q, hp.n_head), g.heads(k, hp.n_head_kv), g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
-
-
-def olmo_qkv_tensors(hp: HParams) -> WeightTable:
-    """The tensors of `olmo_qkv`, and the output of attention."""
-    q_norm, k_norm = Weight((hp.n_head * hp.head_dim,)), Weight((hp.n_head_kv * hp.head_dim,))
-    return {
-        **qkv_tensors(hp, bias=None, output_bias=None),
-        "blk.{i}.attn_q_norm": q_norm,
-        "blk.{i}.attn_k_norm": k_norm,
-    }
-
-
 class OlmoE(Architecture):
-    """OLMoE (https://arxiv.org/abs/2409.02060): norms before, of q and k over their whole width, and experts.
+    """OLMoE (https://arxiv.org/abs/2409.02060): pre-norms, norms over the whole width of q and k, and experts.
 
     The weights of the chosen experts are not normalized.
     """
@@ -260,7 +247,7 @@ class OlmoE(Architecture):
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **olmo_qkv_tensors(hp),
+            **wide_normed_qkv_tensors(hp),
             **expert_tensors(hp),
         }
 
@@ -268,7 +255,7 @@ class OlmoE(Architecture):
         """x += attention(norm(x)); x += experts(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            q, k, v = olmo_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
+            q, k, v = wide_normed_qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
             q, k = rotate(g, hp, "neox", q, k)
             x = x + g.linear(g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5), blk.attn_output)
             x = x + expert_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp)
@@ -276,7 +263,7 @@ class OlmoE(Architecture):
 
 
 class StableLM(Architecture):
-    """StableLM 1 to 3 (https://arxiv.org/abs/2402.17834): Llama with layer norms and some elements of a head rotated.
+    """StableLM 1 to 3 (https://arxiv.org/abs/2402.17834): Llama with layer norms and partial rotary embedding.
 
     StableLM 2 12B normalizes each head of q and k with its own weights, and has parallel attention and feed-forward
     after one norm.
@@ -354,4 +341,4 @@ class StarCoder2(Architecture):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Llama, SmolLM3, Granite, Olmo2, OlmoE, StableLM, StarCoder2]
+    return [Llama, Mistral3, SmolLM3, Olmo2, OlmoE, StableLM, StarCoder2]

@@ -28,6 +28,7 @@ from realizar.arch.blocks import (
 )
 from realizar.arch.checkpoint import Config, Keys, Names, in_groups, negative_exp, number
 from realizar.arch.experts import expert_tensors
+from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 
 def scan_names(mixer: str) -> Names:
@@ -87,23 +88,12 @@ class MambaHParams(HParams):
 
     Attributes
     ----------
-    n_tap : int
-        Width of the convolution in tokens.
-    n_inner, n_state : int
-        Number of channels, and state size of each.
-    dt_rank : int
-        Rank of the projection to dt; in Mamba 2 the number of heads, each with its own dt.
-    n_group : int
-        Number of groups of b and c (Mamba 2).
+    ssm : ScanSizes
     norms_dt_b_c : bool
         Whether dt, b and c are normalized, without weights (FalconMamba).
     """
 
-    n_tap: int
-    n_inner: int
-    n_state: int
-    dt_rank: int
-    n_group: int
+    ssm: ScanSizes
     norms_dt_b_c: bool
 
 
@@ -132,9 +122,7 @@ class Mamba(Architecture):
             n_layer=md.layers(), n_embd=md.positive("embedding_length"), n_ff=0, n_vocab=md.n_vocab(),
             n_ctx_train=md.positive("context_length"), n_head=0, n_head_kv=0, head_dim=0, head_dim_v=0,
             norm_eps=self.norm_eps(md), rope_dims=0, rope_base=0.0, rope_scaling=RopeScaling(), window=0,
-            n_tap=md.positive("ssm.conv_kernel"), n_inner=md.positive("ssm.inner_size"),
-            n_state=md.positive("ssm.state_size"), dt_rank=md.positive("ssm.time_step_rank"),
-            n_group=md.positive("ssm.group_count", 1), norms_dt_b_c=md.boolean("ssm.dt_b_c_rms", False),
+            ssm=scan_sizes(md), norms_dt_b_c=md.boolean("ssm.dt_b_c_rms", False),
         )  # fmt: skip
 
     def tensors(self, hp: MambaHParams) -> WeightTable:
@@ -148,13 +136,13 @@ class Mamba(Architecture):
     def scan_tensors(self, hp: MambaHParams) -> WeightTable:
         """The tensors of the recurrence of a layer."""
         return {
-            "blk.{i}.ssm_in": Weight((2 * hp.n_inner, hp.n_embd)),
-            "blk.{i}.ssm_conv1d": Weight((hp.n_inner, hp.n_tap), bias=True),
-            "blk.{i}.ssm_x": Weight((hp.dt_rank + 2 * hp.n_state, hp.n_inner)),
-            "blk.{i}.ssm_dt": Weight((hp.n_inner, hp.dt_rank), bias=True),
-            "blk.{i}.ssm_a": Weight((hp.n_inner, hp.n_state), suffix="", negative=True),
-            "blk.{i}.ssm_d": Weight((hp.n_inner,), suffix=""),
-            "blk.{i}.ssm_out": Weight((hp.n_embd, hp.n_inner)),
+            "blk.{i}.ssm_in": Weight((2 * hp.ssm.n_inner, hp.n_embd)),
+            "blk.{i}.ssm_conv1d": Weight((hp.ssm.n_inner, hp.ssm.n_tap), bias=True),
+            "blk.{i}.ssm_x": Weight((hp.ssm.dt_rank + 2 * hp.ssm.n_state, hp.ssm.n_inner)),
+            "blk.{i}.ssm_dt": Weight((hp.ssm.n_inner, hp.ssm.dt_rank), bias=True),
+            "blk.{i}.ssm_a": Weight((hp.ssm.n_inner, hp.ssm.n_state), suffix="", negative=True),
+            "blk.{i}.ssm_d": Weight((hp.ssm.n_inner,), suffix=""),
+            "blk.{i}.ssm_out": Weight((hp.n_embd, hp.ssm.n_inner)),
         }
 
     def norm_dt_b_c(self, g: Graph, parts: Sequence[Value], blk: Any, hp: MambaHParams) -> Sequence[Value]:
@@ -163,11 +151,11 @@ class Mamba(Architecture):
 
     def scan(self, g: Graph, h: Value, blk: Any, hp: MambaHParams, layer: int) -> Value:
         """The recurrence of one layer."""
-        x, z = g.split(g.linear(h, blk.ssm_in), hp.n_inner, hp.n_inner)
-        x = g.silu(g.causal_conv1d(x, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, hp.n_inner), "conv")))
-        parts = g.split(g.linear(x, blk.ssm_x), hp.dt_rank, hp.n_state, hp.n_state)
+        x, z = g.split(g.linear(h, blk.ssm_in), hp.ssm.n_inner, hp.ssm.n_inner)
+        x = g.silu(g.causal_conv1d(x, blk.ssm_conv1d, g.state(layer, (hp.ssm.n_tap - 1, hp.ssm.n_inner), "conv")))
+        parts = g.split(g.linear(x, blk.ssm_x), hp.ssm.dt_rank, hp.ssm.n_state, hp.ssm.n_state)
         dt, b, c = self.norm_dt_b_c(g, parts, blk, hp)
-        state = g.state(layer, (hp.n_inner, hp.n_state), "scan")
+        state = g.state(layer, (hp.ssm.n_inner, hp.ssm.n_state), "scan")
         y = g.selective_scan(x, g.linear(dt, blk.ssm_dt), b, c, a=blk.ssm_a, d=blk.ssm_d, state=state)
         return g.linear(g.silu(z) * y, blk.ssm_out)
 
@@ -180,11 +168,7 @@ class Mamba(Architecture):
 
 
 class Mamba2(Mamba):
-    """Mamba 2 (https://arxiv.org/abs/2405.21060).
-
-    One projection computes all inputs of the scan, whose heads have one decay each; the convolution includes b and c,
-    and the gated result is normalized in groups.
-    """
+    """Mamba 2 (https://arxiv.org/abs/2405.21060)."""
 
     name = "mamba2"
     checkpoint = Checkpoint(
@@ -203,29 +187,12 @@ class Mamba2(Mamba):
     )
 
     def scan_tensors(self, hp: MambaHParams) -> WeightTable:
-        """The tensors of the recurrence of a layer; a norm of one group is a vector in the file."""
-        n_conv = hp.n_inner + 2 * hp.n_group * hp.n_state
-        return {
-            "blk.{i}.ssm_in": Weight((hp.n_inner + n_conv + hp.dt_rank, hp.n_embd)),
-            "blk.{i}.ssm_conv1d": Weight((n_conv, hp.n_tap), bias=True),
-            "blk.{i}.ssm_dt": Weight((hp.dt_rank,), suffix=".bias"),
-            "blk.{i}.ssm_a": Weight((hp.dt_rank, 1), suffix="", negative=True),
-            "blk.{i}.ssm_d": Weight((hp.dt_rank, 1), suffix=""),
-            "blk.{i}.ssm_norm": Weight((hp.n_group, hp.n_inner // hp.n_group)),
-            "blk.{i}.ssm_out": Weight((hp.n_embd, hp.n_inner)),
-        }
+        """The tensors of the recurrence of a layer."""
+        return mamba2_tensors(hp.n_embd, hp.ssm)
 
     def scan(self, g: Graph, h: Value, blk: Any, hp: MambaHParams, layer: int) -> Value:
         """The recurrence of one layer."""
-        n_bc = hp.n_group * hp.n_state
-        n_conv = hp.n_inner + 2 * n_bc
-        z, xbc, dt = g.split(g.linear(h, blk.ssm_in), hp.n_inner, n_conv, hp.dt_rank)
-        xbc = g.silu(g.causal_conv1d(xbc, blk.ssm_conv1d, g.state(layer, (hp.n_tap - 1, n_conv), "conv")))
-        x, b, c = g.split(xbc, hp.n_inner, n_bc, n_bc)
-        state = g.state(layer, (hp.n_inner, hp.n_state), "scan")
-        y = g.selective_scan(x, dt, b, c, a=blk.ssm_a, d=blk.ssm_d, dt_bias=blk.ssm_dt, state=state)
-        y = g.rms_norm(g.heads(g.silu(z) * y, hp.n_group), blk.ssm_norm, eps=hp.norm_eps)
-        return g.linear(g.flatten(y), blk.ssm_out)
+        return mamba2(g, h, blk, hp.ssm, layer, hp.norm_eps)
 
 
 @dataclass(frozen=True)
@@ -238,7 +205,7 @@ class JambaHParams(MambaHParams):
 
 
 class Jamba(Mamba):
-    """Jamba (https://arxiv.org/abs/2403.19887): some layers attend, without positions, and some have experts.
+    """Jamba (https://arxiv.org/abs/2403.19887): recurrent layers, some attention layers without positions, experts.
 
     The KV heads of a layer in the metadata tell whether it is attention; the tensors tell whether it has experts.
     """
@@ -304,9 +271,9 @@ class Jamba(Mamba):
         """Mamba's tensors, and norms of dt, b and c."""
         return {
             **super().scan_tensors(hp),
-            "blk.{i}.ssm_dt_norm": Weight((hp.dt_rank,)),
-            "blk.{i}.ssm_b_norm": Weight((hp.n_state,)),
-            "blk.{i}.ssm_c_norm": Weight((hp.n_state,)),
+            "blk.{i}.ssm_dt_norm": Weight((hp.ssm.dt_rank,)),
+            "blk.{i}.ssm_b_norm": Weight((hp.ssm.n_state,)),
+            "blk.{i}.ssm_c_norm": Weight((hp.ssm.n_state,)),
         }
 
     def norm_dt_b_c(self, g: Graph, parts: Sequence[Value], blk: Any, hp: MambaHParams) -> Sequence[Value]:

@@ -55,8 +55,8 @@ LONGROPE_KEYS: Keys = {
 class Phi2(Architecture):
     """Phi-1, Phi-1.5 and Phi-2 (https://arxiv.org/abs/2309.05463).
 
-    Attention and feed-forward read one layer norm and are added side by side; every product has a bias; only the first
-    elements of a head are rotated. Files of different ages hold q, k and v as one tensor or as three.
+    Attention and feed-forward are parallel, after one layer norm; every product has a bias; partial rotary embedding.
+    Depending on the converter's version, q, k and v are one tensor or three.
     """
 
     name = "phi2"
@@ -95,10 +95,9 @@ class Phi2(Architecture):
 class Phi3(Architecture):
     """Phi-3, Phi-3.5 and Phi-4 (https://arxiv.org/abs/2404.14219).
 
-    Llama with q, k, v in one tensor, and gate and up in another. Files for long contexts hold two tables of frequency
-    factors: the short ones apply while a sequence has room for no more than the original context, the long ones in a
-    larger context (https://arxiv.org/abs/2402.13753). The window is that of all layers, as in transformers; llama.cpp
-    leaves it out.
+    Llama with fused q, k, v, and fused gate and up. Files for long contexts have two tables of frequency factors: the
+    short ones apply if n_ctx is at most the original context length, else the long ones
+    (https://arxiv.org/abs/2402.13753). All layers have the sliding window, as in transformers; llama.cpp ignores it.
     """
 
     name = "phi3"
@@ -139,8 +138,8 @@ class Phi3(Architecture):
 class PhiMoe(Phi3):
     """Phi-3.5-MoE (https://arxiv.org/abs/2404.14219): norms and products with biases, two of sixteen experts.
 
-    As llama.cpp computes it, which is what files are made for: with RMS norms, without windows, and with the softmax
-    of the router's two greatest logits. transformers has layer norms and SparseMixer's routing.
+    Computed as in llama.cpp, for which the files are made: with RMS norms, without sliding windows, and with the
+    softmax over the router's two greatest logits. transformers has layer norms and SparseMixer's routing.
     """
 
     name = "phimoe"

@@ -193,10 +193,10 @@ class T5(T5Encoder):
         x = self.encoder(g, w, hp)
         for i, blk in enumerate(w.dec_blk):
             k, v = (g.heads(g.linear(x, weight), hp.n_head) for weight in (blk.cross_attn_k, blk.cross_attn_v))
-            g.cross_store(k, v, self.source(g, hp, i))
+            g.cross_store(k, v, self.cross_cache(g, hp, i))
         return {"hidden": x}
 
-    def source(self, g: Graph, hp: T5HParams, layer: int) -> Any:
+    def cross_cache(self, g: Graph, hp: T5HParams, layer: int) -> Any:
         """Cache the keys and values of the encoder output."""
         return g.cache(layer, "cross", n_head_kv=hp.n_head, head_dim=hp.head_dim, head_dim_v=hp.head_dim_v)
 
@@ -207,7 +207,7 @@ class T5(T5Encoder):
             x = self.self_attention(g, x, blk, hp, blk.attn_rel_b or w.dec_blk[0].attn_rel_b, layer=i)
             h = g.rms_norm(x, blk.cross_attn_norm, eps=hp.norm_eps)
             q = g.heads(g.linear(h, blk.cross_attn_q), hp.n_head)
-            x = x + g.linear(g.cross_attention(q, self.source(g, hp, i), scale=1.0), blk.cross_attn_o)
+            x = x + g.linear(g.cross_attention(q, self.cross_cache(g, hp, i), scale=1.0), blk.cross_attn_o)
             x = self.ffn(g, x, blk, hp)
         x = g.rms_norm(x, w.dec_output_norm, eps=hp.norm_eps)
         if w.output.name == "token_embd":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from realizar.engine.scoring import Score, ScoreRequest
     from realizar.tokenizer.fim import Order
 
-T = TypeVar("T")
+R = TypeVar("R", bound="Request")
 
 
 class AsyncLLM(LoadedModel):
-    """A model, ready to continue texts, for asyncio: what `LLM` returns is awaited or iterated over.
+    """A loaded model for asyncio: methods return awaitables or async iterators instead of the results of `LLM`.
 
-    Prompts are made in threads of asyncio's, and the engine's own thread computes; the event loop never waits. A task
-    that is cancelled gives its requests up. One AsyncLLM may be used from several event loops.
+    Prompts are tokenized in asyncio's worker threads, and the engine computes in its own thread; the event loop is
+    never blocked. If a task is cancelled, so are its requests. An AsyncLLM can be used from several event loops.
 
     Parameters
     ----------
     model, n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
     max_waiting, backend
-        As those of `LLM`.
+        See `LLM`.
 
     Examples
     --------
@@ -54,20 +54,19 @@ class AsyncLLM(LoadedModel):
         *,
         priority: int = 0,
     ) -> list[Completion]:
-        """Continue one or several prompts; as `LLM.generate`."""
-        requests = await _made(lambda: self._text_requests(prompts, params, priority))
-        await _complete(self.engine, requests)
+        """Generate completions for one or several prompts; see `LLM.generate`."""
+        requests = await self._completed(lambda: self._text_requests(prompts, params, priority))
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncTextStream:
-        """Continue one prompt, piece by piece; as `LLM.stream`, but errors come when the first piece is asked for."""
-        return AsyncTextStream(self._followed(lambda: self._streamed(prompt, params, priority)))
+        """Stream the completion of a prompt; see `LLM.stream`. Errors are raised when the first piece is requested."""
+        return AsyncTextStream(self._handle_of(lambda: self._streamed(prompt, params, priority)))
 
     def events(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncHandle:
-        """Continue one prompt and follow it by typed events; as `LLM.events`, errors as with `stream`."""
-        return self._followed(lambda: self._text_request(prompt, params, priority))
+        """Stream the events of a prompt; see `LLM.events`. Errors are raised when the first event is requested."""
+        return self._handle_of(lambda: self._text_request(prompt, params, priority))
 
-    def _followed(self, make: Callable[[], TextRequest]) -> AsyncHandle:
+    def _handle_of(self, make: Callable[[], TextRequest]) -> AsyncHandle:
         return AsyncHandle(self.engine, make)
 
     @overload
@@ -87,14 +86,14 @@ class AsyncLLM(LoadedModel):
         tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
-        """Answer the last message of a conversation; as `LLM.chat`: to be awaited, or iterated over with `stream`."""
+        """Generate the next message of a conversation; see `LLM.chat`. With `stream`: an async iterator."""
 
         def prompt() -> tuple[Any, ...]:
             ids, own, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
             return ids, own, priority, use
 
         if stream:
-            return AsyncTextStream(self._followed(lambda: self._streamed(*prompt())))
+            return AsyncTextStream(self._handle_of(lambda: self._streamed(*prompt())))
         return self._one(lambda: [self._text_request(*prompt())])
 
     @overload
@@ -114,34 +113,39 @@ class AsyncLLM(LoadedModel):
         priority: int = 0,
         stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
-        """Write what belongs between two texts; as `LLM.infill`: to be awaited, or iterated over with `stream`."""
+        """Generate the text between a prefix and a suffix; see `LLM.infill`. With `stream`: an async iterator."""
         if stream:
             return AsyncTextStream(
-                self._followed(lambda: self._streamed(self.tokenizer.infill(prefix, suffix, order), params, priority))
+                self._handle_of(lambda: self._streamed(self.tokenizer.infill(prefix, suffix, order), params, priority))
             )
         return self._one(lambda: [self._text_request(self.tokenizer.infill(prefix, suffix, order), params, priority)])
 
     async def _one(self, make: Callable[[], list[TextRequest]]) -> Completion:
-        requests = await _made(make)
-        await _complete(self.engine, requests)
-        return requests[0].completion()
+        (request,) = await self._completed(make)
+        return request.completion()
+
+    async def _completed(self, make: Callable[[], list[R]]) -> list[R]:
+        """Submit requests and wait until they have ended."""
+        engine = self.engine
+        requests = await _made(engine, make)
+        await _complete(engine, requests)
+        return requests
 
     async def logits(
-        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None
+        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *, priority: int = 0
     ) -> npt.NDArray[np.float32]:
-        """Return the logits after every token of a text, float32 [n_tokens, n_vocab]; as `LLM.logits`."""
-        requests = await _made(lambda: [self._logits_request(token_ids, decoder_tokens)])
-        await _complete(self.engine, requests)
-        return requests[0].logits
+        """Return the logits after every token of a sequence, float32 [n_tokens, n_vocab]; see `LLM.logits`."""
+        (request,) = await self._completed(lambda: [self._logits_request(token_ids, decoder_tokens, priority)])
+        return request.logits
 
-    async def score(self, prompt: Prompt, continuation: Any, logprobs: int = 1) -> Score | list[Score]:
-        """Return the log-probability of a text, or of each of several, after a prompt; as `LLM.score`."""
+    async def score(
+        self, prompt: Prompt, continuation: Any, logprobs: int = 1, *, priority: int = 0
+    ) -> Score | list[Score]:
+        """Return the logprobs of one or several continuations of a prompt; see `LLM.score`."""
         single, pairs = await asyncio.to_thread(self._pairs, prompt, continuation)
         requests: list[ScoreRequest] = []
-        for batch in (pairs[:1], pairs[1:]):  # the others find in the cache what the first one computed
-            now = await _made(partial(self._score_requests, batch, logprobs))
-            await _complete(self.engine, now)
-            requests += now
+        for batch in (pairs[:1], pairs[1:]):  # the first one puts the prompt into the prefix cache
+            requests += await self._completed(partial(self._score_requests, batch, logprobs, priority))
         scores = [request.score() for request in requests]
         return scores[0] if single else scores
 
@@ -149,28 +153,25 @@ class AsyncLLM(LoadedModel):
         self, texts: Prompt | Sequence[Prompt], pooling: Pooling = "auto", normalize: bool = True, *,
         prompt: str | None = None, dimensions: int | None = None, priority: int = 0,
     ) -> Any:  # fmt: skip
-        """Return vectors that stand for texts, float32 [n_texts, n_embd]; as `LLM.embed`."""
+        """Return embeddings, float32 [n_texts, n_embd]; see `LLM.embed`."""
         pool = self._pooler(pooling, normalize, dimensions)
-        requests = await _made(lambda: self._vector_requests(texts, pooling, prompt, priority))
-        await _complete(self.engine, requests)
+        requests = await self._completed(lambda: self._vector_requests(texts, pooling, prompt, priority))
         return pool([request.hidden for request in requests])
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, prompt: str | None = None, priority: int = 0
     ) -> list[tuple[int, float]]:
-        """Return documents by how relevant they are to a query, as index and score; as `LLM.rerank`."""
-        requests = await _made(lambda: self._pair_requests(query, documents, prompt, priority))
-        await _complete(self.engine, requests)
+        """Return documents by how relevant they are to a query, as index and score; see `LLM.rerank`."""
+        requests = await self._completed(lambda: self._pair_requests(query, documents, prompt, priority))
         return ranked(requests)
 
     async def classify(self, texts: Prompt | Sequence[Prompt], *, priority: int = 0) -> list[dict[str, float]]:
-        """Return the probability of each class, for each text; as `LLM.classify`."""
-        requests = await _made(lambda: self._class_requests(texts, priority))
-        await _complete(self.engine, requests)
+        """Return the probability of each class, for each text; see `LLM.classify`."""
+        requests = await self._completed(lambda: self._class_requests(texts, priority))
         return self._classes(requests)
 
     async def close(self) -> None:
-        """Give all memory back; as `LLM.close`."""
+        """Free all memory; see `LLM.close`."""
         engine, self._engine = self._engine, None
         if engine is not None:
             await asyncio.to_thread(engine.close)
@@ -185,13 +186,13 @@ class AsyncLLM(LoadedModel):
 
 
 class AsyncHandle(AsyncIterator["Event"]):
-    """The events of a request, for `async for`; as `Handle`. The request is handed in when the first one is asked for.
+    """An async iterator over the events of a request, like `Handle`; the first event submits the request.
 
     Parameters
     ----------
     engine : Engine
     make : callable
-        Hands the request in.
+        Submits the request.
     """
 
     def __init__(self, engine: Engine, make: Callable[[], TextRequest]) -> None:
@@ -199,40 +200,54 @@ class AsyncHandle(AsyncIterator["Event"]):
         self._make = make
         self._request: TextRequest | None = None
         self._handle: Handle | None = None
-        self._came = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._is_cancelled = False
 
     @property
     def request(self) -> TextRequest | None:
-        """The request, once it is handed in."""
+        """The request; None before it is submitted."""
         return self._request
 
     async def __anext__(self) -> Event:
-        if self._handle is None:
-            (self._request,) = await _made(lambda: [self._make()])
-            self._handle = self._engine.loop.submit(self._request, notify=_notifier(self._came))
-        while not self._handle.has_ended:
-            self._came.clear()
-            event = self._handle.poll()
+        _need_no_step(self._engine)
+        handle = self._handle or await self._submitted()
+        while handle is not None and not handle.has_ended:
+            self._arrived.clear()
+            event = handle.poll()
             if event is not None:
                 return event
-            await self._came.wait()
+            if self._engine.loop.start():
+                await self._arrived.wait()
+            else:
+                await asyncio.to_thread(handle.wait)
         raise StopAsyncIteration
 
+    async def _submitted(self) -> Handle | None:
+        """Submit the request, unless it was cancelled before."""
+        if self._is_cancelled:
+            return None
+        (self._request,) = await _made(self._engine, lambda: [self._make()])
+        if self._is_cancelled:
+            self._engine.cancel([self._request])
+        self._handle = self._engine.loop.submit(self._request, notify=_notifier(self._arrived))
+        return self._handle
+
     def cancel(self) -> None:
-        """Give the request up."""
+        """Cancel the request, even if it is not submitted yet."""
+        self._is_cancelled = True
         if self._handle is not None:
             self._handle.cancel()
 
 
 class AsyncTextStream(AsyncIterator[str]):
-    """Pieces of a text as they come, for `async for`; as `TextStream`."""
+    """An async iterator over the pieces of a completion, like `TextStream`."""
 
     def __init__(self, events: AsyncHandle) -> None:
         self._events = events
 
     @property
     def completion(self) -> Completion | None:
-        """The answer as far as it has come; None before the first piece was asked for."""
+        """The completion so far; None before the first piece was requested."""
         request = self._events.request
         return None if request is None else request.completion()
 
@@ -245,50 +260,52 @@ class AsyncTextStream(AsyncIterator[str]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Give the rest up."""
+        """Cancel the request."""
         self._events.cancel()
 
 
-def _notifier(came: asyncio.Event) -> Callable[[], None]:
-    """Return what tells the running event loop, from any thread, that events came."""
+def _notifier(arrived: asyncio.Event) -> Callable[[], None]:
+    """Return a callback that tells the running event loop, from any thread, that events are available."""
     loop = asyncio.get_running_loop()
 
     def notify() -> None:
-        if not came.is_set():
-            loop.call_soon_threadsafe(came.set)
+        if not arrived.is_set():
+            loop.call_soon_threadsafe(arrived.set)
 
     return notify
 
 
-async def _made(make: Callable[[], list[T]]) -> list[T]:
-    """Have requests made in another thread; where the task is cancelled meanwhile, they are, too."""
+async def _made(engine: Engine, make: Callable[[], list[R]]) -> list[R]:
+    """Make requests in another thread; if the task is cancelled meanwhile, so are the requests."""
     making = asyncio.get_running_loop().run_in_executor(None, make)
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:
-        making.add_done_callback(lambda done: _give_up(() if done.exception() else done.result()))
+        making.add_done_callback(lambda done: engine.cancel(() if done.exception() else done.result()))
         raise
 
 
-def _give_up(requests: Iterable[Any]) -> None:
-    for request in requests:
-        request.cancel()
+def _need_no_step(engine: Engine) -> None:
+    """Raise ReentryError in the thread of a running step, which would deadlock."""
+    with engine.waiting():
+        pass
 
 
 async def _complete(engine: Engine, requests: Sequence[Request]) -> None:
-    """Wait until requests are over; raise the first error among them."""
+    """Wait until all requests have ended; raise the first error among them."""
     done, loop = asyncio.Event(), asyncio.get_running_loop()
     waiter = Waiter(lambda: all(request.is_over for request in requests), lambda: loop.call_soon_threadsafe(done.set))
     try:
+        _need_no_step(engine)
         if engine.loop.start():
             engine.loop.add(waiter)
             if not engine.is_closed:
                 await done.wait()
         if not all(request.is_over for request in requests) and waiter.error is None:
-            await asyncio.to_thread(engine.complete, requests)  # there is no loop thread: this one makes the steps
+            await asyncio.to_thread(engine.complete, requests)  # no engine thread: the waiting thread runs the steps
     finally:
         engine.loop.discard(waiter)
-        _give_up(requests)
+        engine.cancel(requests)
     for error in (waiter.error, *(request.error for request in requests)):
         if error is not None:
             raise error

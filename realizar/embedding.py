@@ -34,38 +34,38 @@ class EmbeddingMethods(LoadedModel):
         self, texts: Prompt | Sequence[Prompt], pooling: Pooling = "auto", normalize: bool = True, *,
         prompt: str | None = None, dimensions: int | None = None, priority: int = 0,
     ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
-        """Return embeddings of texts: pooled hidden states of an encoder, or of a decoder after its final norm.
+        """Return embeddings: pooled hidden states of an encoder, or of a decoder after its final norm.
 
         Parameters
         ----------
         texts : str, list of str, token ids, or list of token ids
-            Text gets the special tokens that the model wants around it.
+            The special tokens that the model expects are added to text.
         pooling : {"auto", "mean", "cls", "last", "rank"} or None
-            The mean of all tokens, the first or the last; "auto" as the file says (which may be None), else the mean of
-            an encoder's and the last of a decoder's. None returns the states themselves, "rank" what the classification
-            head of a reranker makes of them.
+            The mean of all tokens, the first token or the last one. "auto" is the pooling of the model file (which may
+            be None), else the mean for an encoder and the last token for a decoder. None returns the states of all
+            tokens, "rank" the output of a reranker's classification head.
         normalize : bool
-            Give pooled vectors length 1, so that their products are cosines.
+            Scale pooled vectors to length 1, so that their dot products are cosine similarities.
         prompt : str, optional
             A text that is put before each text: the prefix for queries, or that for documents, of the model's card
             (docs/embeddings.md).
         dimensions : int, optional
             Keep the first elements of each vector, for models that were trained for it (Matryoshka embeddings).
         priority : int
-            As in `generate`.
+            See `generate`.
 
         Returns
         -------
         float32 [n_texts, n_embd]
             Or [n_texts, dimensions]; with pooling="rank" [n_texts, n_class], as the head gives it. Without pooling, a
-            list of float32 [n_tokens, n_embd], one for each text.
+            list of float32 [n_tokens, n_embd], one array for each text.
 
         Raises
         ------
         ParameterError
-            If a text is empty, a token id does not exist, an encoder cannot take a text in one step (n_batch),
-            pooling is "auto" and the file is a reranker's, which has scores and no vectors, or "rank" and the model has
-            no head; if there is a prompt, and a text is not a str.
+            If a text is empty, a token id does not exist, a text does not fit in one step (n_batch) of an encoder,
+            pooling is "auto" and the model is a reranker, which has scores and no embeddings, or "rank" and the model
+            has no head; if there is a prompt, and a text is not a str.
         ContextFullError
             If a text is longer than the context.
         """
@@ -88,7 +88,7 @@ class EmbeddingMethods(LoadedModel):
             What the model reads, with {query} and {document} in it, in place of the file's template or of the two texts
             with the tokenizer's separators. Control tokens in it count as such, those in the texts as plain text.
         priority : int
-            As in `generate`.
+            See `generate`.
 
         Returns
         -------
@@ -114,9 +114,9 @@ class EmbeddingMethods(LoadedModel):
         Parameters
         ----------
         texts : str, list of str, token ids, or list of token ids
-            Text gets the special tokens that the model wants around it.
+            The special tokens that the model expects are added to text.
         priority : int
-            As in `generate`.
+            See `generate`.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""LLM: load a model and put it to work; what a user of the package meets first."""
+"""LLM: the synchronous Python API: generation, chat, fill-in-the-middle, logits, scores and embeddings."""
 
 from __future__ import annotations
 
@@ -23,51 +23,53 @@ if TYPE_CHECKING:
 
 
 class LLM(EmbeddingMethods):
-    """A model, ready to continue texts. It may be used from several threads at once.
+    """A loaded model. Thread-safe.
 
     Parameters
     ----------
     model : str or PathLike
-        A name of `realizar list`, hf:owner/repo/file.gguf, or the path of a GGUF file. What is not here yet is
-        fetched.
+        A name from `realizar list`, hf:owner/repo/file.gguf, or the path of a GGUF file. Models that are not in the
+        cache are downloaded.
     n_threads : int, optional
-        Worker threads; by default as many as the process has physical cores.
+        Number of worker threads; by default the number of physical cores available to the process.
     n_ctx : int, optional
-        Tokens (prompt and answer) that one sequence may have; by default the model's own, at most 4096. A model with
-        longrope (Phi-3) computes with its long factors where this exceeds its original context, as in llama.cpp.
+        Context length of a sequence (prompt and completion); by default the model's, at most 4096. A model with
+        longrope (Phi-3) uses its long factors if this exceeds its original context, as in llama.cpp.
     n_seqs : int
-        Sequences of that length that the cache can hold at once; shorter ones, accordingly more.
+        Number of sequences of that length that fit in the KV cache; of shorter ones, accordingly more.
     n_batch : int
-        Tokens computed in one step at most. An encoder reads a text in one step, so this bounds its length, too.
+        Maximum number of tokens in one step, and so of an encoder's input, which is processed in one.
     kv_type : {"f16", "f32", "int8"} or a pair of them
-        Type of cached keys and values; a pair names that of K and that of V. "int8" takes half of the memory; where
-        K is large in few dimensions, as in Qwen2.5, ("f16", "int8") costs less accuracy (docs/decisions/0009).
+        Type of cached keys and values; a pair is the type of K and that of V. "int8" takes half the memory of "f16". If
+        K has large values in few dimensions, as in Qwen2.5, ("f16", "int8") is more accurate (docs/decisions/0009).
     activations : {"int8", "int16", "f32"}, optional
-        What the inputs of products with quantized weights are rounded to. "int16" loses next to nothing; prefill takes
+        The type to which inputs of products with quantized weights are rounded. "int16" is nearly exact; prefill takes
         nearly twice as long as with "int8" and decode a few percent longer. "f32" is exact and slow. By default
         "int16" for decoders with fewer than 10^9 weights and "int8" for all others (docs/decisions/0026).
     load : {"mmap", "read"}
-        Map the file, or read it (safe when it may change while it is used).
+        Map the file, or read it into memory (safe if it may change while it is used).
     speculate : {"ngram"}, optional
-        Guess what comes next from what was said before, and verify several guesses in one step: the same texts, faster
-        where they repeat their prompts (docs/speculation.md).
+        Speculative decoding by prompt lookup: propose tokens that followed an earlier occurrence of the last tokens,
+        and verify them in one step. The output is the same, and faster if it repeats the prompt (docs/speculation.md).
     draft : str or PathLike, optional
-        A smaller model with the same vocabulary that guesses instead.
+        Speculative decoding with this draft model: a smaller model with the same vocabulary.
     n_draft : int
-        Guesses about one text in one step at most.
+        Maximum number of draft tokens of a sequence in one step.
     max_waiting : int, optional
-        Requests that may wait; further ones are refused with a BusyError.
+        Maximum number of waiting requests; further ones raise a BusyError.
     backend : {"cpu", "numpy"}
-        What computes: the C kernels, or numpy alone, which is slow and serves to check them (docs/backends.md).
+        "cpu": the C kernels; "numpy": numpy alone, a slow backend to check the kernels with (docs/backends.md).
 
     Raises
     ------
     ModelNotFoundError, DownloadError
-        If there is no such model, or it cannot be fetched.
+        If the model does not exist or cannot be downloaded.
     GGUFError, UnknownArchitectureError, TensorError
         If the file cannot be used.
     ParameterError
-        If a parameter makes no sense, or asks for more memory than there is.
+        If a parameter is invalid.
+    OutOfMemoryError
+        If there is not enough memory.
 
     Examples
     --------
@@ -82,21 +84,22 @@ class LLM(EmbeddingMethods):
         *,
         priority: int = 0,
     ) -> list[Completion]:
-        """Continue one or several prompts, or answer them where the model has an encoder, all at once.
+        """Generate completions for one or several prompts, which run as one batch.
 
         Parameters
         ----------
         prompts : str, list of str, token ids, or list of token ids
-            Text gets the BOS token where the model wants one; special tokens in it are plain text.
+            The BOS token is added to text if the model expects it; names of special tokens in it are plain text. If the
+            model has an encoder, the prompt is the encoder input.
         params : SamplingParams or list of SamplingParams, optional
             For all prompts, or one for each.
         priority : int
-            Requests with more go first, and may preempt those with less (docs/scheduling.md).
+            Requests with a higher priority go first, and may preempt others (docs/scheduling.md).
 
         Returns
         -------
         list of Completion
-            In the order of the prompts, one for each; where params.n asks for several answers, `outputs` of it has all.
+            One for each prompt, in their order. If params.n is greater than 1, `outputs` has all completions.
 
         Raises
         ------
@@ -105,7 +108,7 @@ class LLM(EmbeddingMethods):
         ContextFullError
             If a prompt is longer than the context.
         BusyError
-            If more than `max_waiting` requests wait already.
+            If `max_waiting` requests are already waiting.
         """
         requests = self._text_requests(prompts, params, priority)
         self.engine.complete(requests)
@@ -119,39 +122,39 @@ class LLM(EmbeddingMethods):
         prompt : str or token ids
         params : SamplingParams, optional
         priority : int
-            As in `generate`.
+            See `generate`.
 
         Returns
         -------
         TextStream
-            Yields str; never half a character, and nothing of a stop string.
+            Yields str: complete characters only, and no part of a stop string.
 
         Raises
         ------
         ParameterError, ContextFullError
-            As `generate`, at once.
+            See `generate`; raised by this call.
         """
         return self._text_stream(prompt, params, priority)
 
     def events(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> Handle:
-        """Continue one prompt by one text or several, and follow them by typed events (`realizar.engine.output`).
+        """Generate one or several completions of a prompt as a stream of typed events (`realizar.engine.output`).
 
         Parameters
         ----------
         prompt : str or token ids
         params : SamplingParams, optional
         priority : int
-            As in `generate`.
+            See `generate`.
 
         Returns
         -------
         Handle
-            Yields events; the last one is a FinishEvent, which has the Completion, or an ErrorEvent.
+            Yields events; the last one is a FinishEvent with the Completion, or an ErrorEvent.
 
         Raises
         ------
         ParameterError, ContextFullError
-            As `generate`, at once.
+            See `generate`; raised by this call.
         """
         return self.engine.loop.submit(self._text_request(prompt, params, priority))
 
@@ -178,35 +181,35 @@ class LLM(EmbeddingMethods):
         tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
         stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
-        """Answer the last message of a conversation.
+        """Generate the next message of a conversation.
 
-        The model's own template makes the prompt. What earlier turns computed is still in the cache, so a turn costs
-        what it adds.
+        The model's chat template makes the prompt. The tokens of earlier turns are in the prefix cache, so only the new
+        ones are computed.
 
         Parameters
         ----------
         messages : list of dict
             {"role": "system" | "user" | "assistant" | "tool", "content": str}, oldest first; a content may also be a
-            list of parts {"type": "text", "text": str}. Names of special tokens count as such inside a content too, as
-            with other engines: take them out of text that you do not trust.
+            list of parts {"type": "text", "text": str}. Names of special tokens in a content become special tokens, as
+            in other engines: remove them from untrusted text.
         params : SamplingParams, optional
         priority : int
-            As in `generate`.
+            See `generate`.
         tools : list of dict, optional
-            What the answer may call, as OpenAI's clients describe it; arguments keep to their schema (docs/tools.md).
+            Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
-            Whether it does; {"type": "function", "function": {"name": ...}}: it calls this one.
+            Whether the model calls tools; {"type": "function", "function": {"name": ...}}: it must call this tool.
         chat_template_kwargs : dict, optional
-            Variables of the chat template, such as {"enable_thinking": False}; values that JSON can express.
+            Variables of the chat template, such as {"enable_thinking": False}; their values must be valid JSON.
         stream : bool
-            Return the pieces as they come.
+            Return a stream of pieces of text.
 
         Raises
         ------
         TemplateError
-            If the model has no chat template, none for tools, or it fails on these messages.
+            If the model has no chat template, the template does not support tools, or it fails for these messages.
         GrammarError, ParameterError, ContextFullError
-            As `generate`.
+            See `generate`.
         """
         ids, params, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
         if stream:
@@ -232,7 +235,7 @@ class LLM(EmbeddingMethods):
         priority: int = 0,
         stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
-        """Write what belongs between two texts, with the tokens that the model was trained to fill in by.
+        """Generate the text between a prefix and a suffix (fill-in-the-middle), with the model's FIM tokens.
 
         Parameters
         ----------
@@ -240,33 +243,37 @@ class LLM(EmbeddingMethods):
             The text before the gap and after it.
         params : SamplingParams, optional
         priority : int
-            As in `generate`.
+            See `generate`.
         order : {"psm", "spm"}, optional
-            Whether the model reads the prefix first or the suffix; by default as its file tells (docs/infill.md).
+            Whether the prefix or the suffix comes first in the prompt; by default as in the file (docs/infill.md).
         stream : bool
-            Return the pieces as they come.
+            Return a stream of pieces of text.
 
         Raises
         ------
         ParameterError
-            If the model has no such tokens, or none for this order; else as `generate`.
+            If the model has no FIM tokens, or not those of this order; else see `generate`.
         ContextFullError
-            As `generate`.
+            See `generate`.
         """
         ids = self.tokenizer.infill(prefix, suffix, order)
         return (
             self.stream(ids, params, priority=priority) if stream else self.generate(ids, params, priority=priority)[0]
         )
 
-    def logits(self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
-        """Return the logits after every token of a text.
+    def logits(
+        self, token_ids: Sequence[int], decoder_tokens: Sequence[int] | None = None, *, priority: int = 0
+    ) -> npt.NDArray[np.float32]:
+        """Return the logits after every token of a sequence.
 
         Parameters
         ----------
         token_ids : sequence of int
             At least one, at most n_ctx.
         decoder_tokens : sequence of int, optional
-            For models with an encoder, which reads token_ids: the answer whose logits are wanted.
+            For models with an encoder, whose input is token_ids: the decoder's tokens, for which logits are computed.
+        priority : int
+            See `generate`.
 
         Returns
         -------
@@ -275,32 +282,39 @@ class LLM(EmbeddingMethods):
         Raises
         ------
         ParameterError, ContextFullError
-            As `generate`.
+            See `generate`.
         """
-        request = self._logits_request(token_ids, decoder_tokens)
+        request = self._logits_request(token_ids, decoder_tokens, priority)
         self.engine.complete([request])
         return request.logits
 
     @overload
-    def score(self, prompt: Prompt, continuation: str | Sequence[int], logprobs: int = 1) -> Score: ...
-    @overload
-    def score(self, prompt: Prompt, continuation: list[str] | list[list[int]], logprobs: int = 1) -> list[Score]: ...
     def score(
-        self, prompt: Prompt, continuation: str | Sequence[int] | list[str] | list[list[int]], logprobs: int = 1
-    ) -> Score | list[Score]:
-        """Return the log-probability of a text, or of each of several, after a prompt.
+        self, prompt: Prompt, continuation: str | Sequence[int], logprobs: int = 1, *, priority: int = 0
+    ) -> Score: ...
+    @overload
+    def score(
+        self, prompt: Prompt, continuation: list[str] | list[list[int]], logprobs: int = 1, *, priority: int = 0
+    ) -> list[Score]: ...
+    def score(
+        self, prompt: Prompt, continuation: str | Sequence[int] | list[str] | list[list[int]], logprobs: int = 1,
+        *, priority: int = 0,
+    ) -> Score | list[Score]:  # fmt: skip
+        """Return the logprobs of one or several continuations of a prompt.
 
-        Of logits no more is kept than the step that computes them gives: memory does not grow with the text.
+        Logits are not kept beyond their step, so the memory does not grow with the length of a continuation.
 
         Parameters
         ----------
         prompt : str or token ids
-            Text gets the BOS token where the model wants one. Where the model has an encoder, that reads it.
+            The BOS token is added to text if the model expects it. If the model has an encoder, this is its input.
         continuation : str or token ids, or a list of either
-            Where both are text they are read as one: what is scored are all tokens after those that are the prompt's
-            own, too. Give token ids for a cut of your own.
+            If both are text, they are tokenized as one text, and all tokens after the common prefix with the tokens of
+            the prompt are scored. Pass token ids to choose the boundary.
         logprobs : int
-            How many of the most probable tokens to report in each place, 1 at least.
+            Number of most probable tokens to report at each position; at least 1.
+        priority : int
+            See `generate`.
 
         Returns
         -------
@@ -311,19 +325,19 @@ class LLM(EmbeddingMethods):
         ParameterError
             If either has no tokens, or a token id does not exist.
         ContextFullError
-            If both are longer than the context.
+            If prompt and continuation together are longer than the context.
         """
         single, pairs = self._pairs(prompt, continuation)
         requests: list[ScoreRequest] = []
-        for batch in (pairs[:1], pairs[1:]):  # the others find in the cache what the first one computed
-            now = self._score_requests(batch, logprobs)
+        for batch in (pairs[:1], pairs[1:]):  # the first one puts the prompt into the prefix cache
+            now = self._score_requests(batch, logprobs, priority)
             self.engine.complete(now)
             requests += now
         scores = [request.score() for request in requests]
         return scores[0] if single else scores
 
     def close(self) -> None:
-        """Give all memory back. A step under way ends first; requests that wait for more get a RealizarError."""
+        """Free all memory, after the running step has ended; unfinished requests fail with a RealizarError."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()

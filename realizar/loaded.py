@@ -1,4 +1,4 @@
-"""LoadedModel: a model and its engine, and how what is asked for becomes requests; the base of LLM and AsyncLLM."""
+"""LoadedModel: a model with its engine, which converts arguments to requests; the base of LLM and AsyncLLM."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ ToolChoice = Literal["auto", "none", "required"] | Mapping[str, Any]
 R = TypeVar("R", bound="Request")
 
 DEFAULT = SamplingParams()
-"""What a request gets that names no params."""
+"""The params of a request without params."""
 
 
 class LoadedModel:
-    """A model, ready for requests; `LLM` and `AsyncLLM` say how they are waited for. Parameters and errors: `LLM`."""
+    """A loaded model that makes requests; `LLM` and `AsyncLLM` run them. Parameters and errors: see `LLM`."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class LoadedModel:
 
     @property
     def engine(self) -> Engine:
-        """The engine, for tools that need more than text.
+        """The engine, for tools that need its internals.
 
         Raises
         ------
@@ -92,17 +92,17 @@ class LoadedModel:
 
     @property
     def sampling_defaults(self) -> Mapping[str, Any]:
-        """Fields of `SamplingParams` for which the model's file has values: those of requests that leave them unset."""
+        """The model file's defaults for fields of `SamplingParams`, used by requests that leave them unset."""
         return self.engine.sampling_defaults
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; built when first used."""
+        """The model's tokenizer, built at first use."""
         return self.engine.model.tokenizer
 
     @property
     def n_ctx(self) -> int:
-        """Tokens that one sequence may have."""
+        """Maximum number of tokens of a sequence (context length)."""
         return self.engine.n_ctx
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
@@ -112,9 +112,9 @@ class LoadedModel:
         ----------
         text : str
         add_special : bool
-            Add BOS and EOS where the model wants them.
+            Add BOS and EOS if the model expects them.
         parse_special : bool
-            Read the names of special tokens as these tokens; never do it with text of a stranger.
+            Convert names of special tokens to these tokens; never do this with untrusted text.
         """
         return self.tokenizer.encode(text, add_special, parse_special)
 
@@ -123,16 +123,26 @@ class LoadedModel:
         return self.tokenizer.decode(token_ids, skip_special)
 
     def stats(self) -> EngineStats:
-        """Return what the engine is doing and has done: requests, cache, tokens, seconds."""
+        """Return the engine's statistics: requests, cache, tokens, seconds."""
         return self.engine.stats()
 
     def _text_requests(
         self, prompts: Any, params: SamplingParams | Sequence[SamplingParams], priority: int
     ) -> list[TextRequest]:
-        """Hand in one prompt or several, each with its params; all of them or none."""
+        """Submit the requests of one or several prompts, each with its params; all of them or none."""
         several = as_prompts(prompts)
         each = params_of_each(params, len(several))
-        return all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+        return self._all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+
+    def _all_or_none(self, requests: Iterable[R]) -> list[R]:
+        """Submit requests one by one; if one is rejected, cancel the previous ones."""
+        made: list[R] = []
+        try:
+            made.extend(requests)
+        except BaseException:
+            self.engine.cancel(made)
+            raise
+        return made
 
     def _text_request(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
@@ -144,28 +154,32 @@ class LoadedModel:
     def _streamed(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
     ) -> TextRequest:
-        """Hand in a prompt whose one text is to be streamed."""
-        if isinstance(params, SamplingParams) and params.n_texts > 1:
-            raise ParameterError(f"{params.n_texts} texts cannot be streamed as one; use generate, or ask for one text")
+        """Submit a request whose completion is streamed."""
+        if isinstance(params, SamplingParams) and params.n_sequences > 1:
+            raise ParameterError(
+                f"{params.n_sequences} completions cannot be one stream; use generate or events, or n=1"
+            )
         return self._text_request(prompt, params, priority, tools)
 
     @cached_property
     def _prompts(self) -> ChatPrompts:
         return ChatPrompts(self.tokenizer)
 
-    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None) -> LogitsRequest:
+    def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
         if decoder_tokens is None:
-            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine refuses text
-            return self.engine.logits(ids)
-        return self.engine.logits(decoder_tokens, source=token_ids)
+            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine rejects text
+            return self.engine.logits(ids, priority=priority)
+        return self.engine.logits(decoder_tokens, token_ids, priority)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
-        """Return whether a single text is to be scored, and the tokens of the prompt with those of each text."""
+        """Return whether `continuation` is a single one, and (prompt tokens, continuation tokens) for each one."""
         single = not isinstance(continuation, list) or all(isinstance(item, Integral) for item in continuation)
         return single, [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
 
-    def _score_requests(self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int) -> list[ScoreRequest]:
-        return all_or_none(self.engine.score(*pair, n_top) for pair in pairs)
+    def _score_requests(
+        self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], n_top: int, priority: int
+    ) -> list[ScoreRequest]:
+        return self._all_or_none(self.engine.score(*pair, n_top, priority) for pair in pairs)
 
     def _ids_of_both(self, prompt: Prompt, continuation: Any) -> tuple[Sequence[int], Sequence[int]]:
         """Return the tokens of a prompt, and of its continuation."""
@@ -194,7 +208,7 @@ class LoadedModel:
         make: Callable[..., EmbeddingRequest | RankRequest]
         make = self.engine.rank if pooling == "rank" else self.engine.embed
         each = (self._ids(after_prompt(prompt, text)) for text in as_prompts(texts))
-        return all_or_none(make(ids, priority=priority) for ids in each)
+        return self._all_or_none(make(ids, priority=priority) for ids in each)
 
     def _pair_requests(
         self, query: str, documents: Sequence[str], prompt: str | None, priority: int
@@ -210,10 +224,10 @@ class LoadedModel:
                 f"{short_repr(documents)}"
             )
         each = (pair_ids(self.tokenizer, query, text, prompt) for text in texts)
-        return all_or_none(self.engine.rank(ids, priority=priority) for ids in each)
+        return self._all_or_none(self.engine.rank(ids, priority=priority) for ids in each)
 
     def _class_requests(self, texts: Any, priority: int) -> list[RankRequest]:
-        return all_or_none(self.engine.rank(self._ids(text), "classes", priority) for text in as_prompts(texts))
+        return self._all_or_none(self.engine.rank(self._ids(text), "classes", priority) for text in as_prompts(texts))
 
     def _classes(self, requests: Iterable[RankRequest]) -> list[dict[str, float]]:
         """Return the classes of each text, most probable first."""
@@ -223,7 +237,7 @@ class LoadedModel:
     def _ids(self, prompt: Prompt, is_continued: bool = False) -> Any:
         """Return token ids, or parts without text.
 
-        Text at the beginning gets the BOS token where the model wants one, and at the end EOS, unless it is continued.
+        If the model uses them, text at the beginning gets BOS, and text at the end EOS unless it is continued.
         """
         if not isinstance(prompt, str) and not is_parts(prompt):
             return prompt
@@ -258,19 +272,7 @@ def ranked(requests: Iterable[RankRequest]) -> list[tuple[int, float]]:
     return sorted(scores, key=lambda pair: -pair[1])
 
 
-def all_or_none(requests: Iterable[R]) -> list[R]:
-    """Hand in requests one by one; where one cannot be, cancel those before it."""
-    made: list[R] = []
-    try:
-        made.extend(requests)
-    except BaseException:
-        for request in made:
-            request.cancel()
-        raise
-    return made
-
-
 def _sizes(models: list[Model], params: EngineParams) -> str:
-    """What was asked for when memory ran out, as far as it is known by then."""
+    """Return the requested sizes, for the error message of exhausted memory."""
     asked = "".join(f"{m.file.path.name} has {m.file.n_bytes / 2**20:.1f} MiB; " for m in models)
-    return f"{asked}n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens were asked for; ask for less, or load='mmap'"
+    return f"{asked}requested were n_seqs={params.n_seqs} of n_ctx={params.n_ctx} tokens; use less, or load='mmap'"

@@ -1,4 +1,4 @@
-"""load(path) -> Model: GGUF file -> architecture -> graph -> plan. The file that tells the whole story."""
+"""load(path) -> Model: GGUF file -> architecture -> graph -> plan. Begin reading the code here."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from realizar.tokenizer import Tokenizer
 
 INT16_BELOW = 1e9
-"""Weights that a token is multiplied with: a decoder with fewer rounds activations to int16, another one to int8."""
+"""Decoders that multiply a token with fewer weights than this round activations to int16, others to int8."""
 
 Pooling = Literal["mean", "cls", "last"]
-"""How the states of a text's tokens make one vector: their mean, the first or the last."""
+"""How the hidden states of a text's tokens are combined: their mean, the first token or the last one."""
 POOLINGS: dict[int, Pooling | None] = {0: None, 1: "mean", 2: "cls", 3: "last"}
-"""By the number that files have (llama.h, enum llama_pooling_type)."""
+"""The file's pooling_type (llama.h, enum llama_pooling_type) -> pooling."""
 RANK = 4
-"""That of rerankers."""
+"""The pooling_type of rerankers."""
 
 
 class Model:
-    """One model file, understood: its numbers, its tensors, the graphs of its programs and their plans.
+    """A model file with its hyperparameters, tensors, and the graphs and plans of its programs.
 
     Attributes
     ----------
     file : GGUFFile
     architecture : Architecture
-        The plugin's.
+        From a plugin.
     hp : HParams
     tensors : dict[str, Tensor]
-        By GGUF name: views of the mapped file.
+        Views of the mapped file, by GGUF name.
     graphs : dict[str, Graph]
-        By program name, as the architecture recorded them.
+        The graphs that the architecture recorded, by program name.
     """
 
     def __init__(self, file: GGUFFile, architecture: Architecture) -> None:
@@ -67,17 +67,17 @@ class Model:
 
     @property
     def main(self) -> str:
-        """The program that a sequence's tokens run through: "decode", or of an encoder its only one."""
+        """The program for the tokens of a sequence: "decode", or the only program of an encoder."""
         return "decode" if "decode" in self.graphs else next(iter(self.graphs))
 
     @property
     def has_encoder(self) -> bool:
-        """Whether a program "encode" reads whole texts."""
+        """Whether there is a program "encode", which reads a whole input."""
         return "encode" in self.graphs
 
     @cached_property
     def hidden(self) -> str:
-        """The value of the main program that stands for a token: its output "hidden", else what logits are made of."""
+        """The main program's hidden state: its output "hidden", else the input of the product that gives the logits."""
         graph = self.graphs[self.main]
         if "hidden" in graph.outputs:
             return "hidden"
@@ -116,16 +116,16 @@ class Model:
 
     @property
     def pooling(self) -> Pooling | None:
-        """How the states of a text make one vector: as the file says, else the mean of an encoder's, a decoder's last.
+        """The pooling of the file, else "mean" for an encoder and "last" for a decoder.
 
-        None where the file says that each token has a vector of its own (pooling_type 0).
+        None if the file has pooling_type 0: one vector for each token.
 
         Raises
         ------
         GGUFError
-            If the file says it by something else than a number that has a meaning.
+            If the file's pooling_type is not a known number.
         ParameterError
-            If the file is a reranker's (pooling_type 4), which scores pairs of texts and gives no vectors.
+            If the model is a reranker (pooling_type 4), which scores pairs of texts and has no embeddings.
         """
         key = "pooling_type"
         md = ArchMetadata(self.file.metadata, self.architecture.name)
@@ -139,19 +139,17 @@ class Model:
                 "('mean', 'cls', 'last') to embed texts without it"
             )
         if found not in POOLINGS:
-            raise GGUFError(
-                f"{md.arch}.{key}: {found} has no meaning; known are {', '.join(map(str, POOLINGS))}, {RANK}"
-            )
+            raise GGUFError(f"{md.arch}.{key}: {found} is unknown; known are {', '.join(map(str, POOLINGS))}, {RANK}")
         return POOLINGS[found]
 
     @property
     def decoder_start(self) -> int:
-        """The first token of every answer to an encoder input.
+        """The token with which every completion of an encoder-decoder begins.
 
         Raises
         ------
         GGUFError
-            If the file does not say it, or names a token that does not exist.
+            If the file does not have it, or the token does not exist.
         """
         token = ArchMetadata(self.file.metadata, self.architecture.name).integer("decoder_start_token_id")
         if not 0 <= token < self.hp.n_vocab:
@@ -162,7 +160,7 @@ class Model:
         self, program: str | None = None, outputs: Iterable[str] | None = None, overrides: Iterable[str] = (),
         passes: Iterable[Pass] = FUSIONS,
     ) -> Plan:  # fmt: skip
-        """The plan of a program (the main one by default) for its declared outputs, or for the values of these names.
+        """Return the plan of a program (by default the main one) for its outputs, or for the values of these names.
 
         The plan does not compute the values named in `overrides`: every step passes them in (for example the experts
         that another run chose). `passes` are those of the backend that is to run it, by default all fusions.
@@ -170,7 +168,7 @@ class Model:
         Raises
         ------
         GraphError
-            If there is no such program or no such value.
+            If the program or a value does not exist.
         """
         program = program or self.main
         key = (program, None if outputs is None else tuple(outputs), tuple(overrides), tuple(passes))
@@ -181,13 +179,13 @@ class Model:
         return self._plans[key]
 
     def bind(self, plan: Plan, backend: Backend, storage: Storage, params: CompileParams) -> Program:
-        """A plan that a backend runs on this model's weights and with this storage; raises as `Backend.compile`."""
+        """Compile a plan for a backend, with this model's weights and this storage; raises as `Backend.compile`."""
         return backend.compile(plan, self.tensors, storage, params)
 
     def bytes_read(self, n_tokens: int = 1, program: str | None = None) -> float:
-        """Bytes of weights that a step of some tokens reads: each tensor once, of an embedding a row for each token.
+        """Return the bytes of weights that a step reads: each tensor once, of an embedding one row for each token.
 
-        Of experts, those that at least one token chooses, if each chooses as by lot.
+        Of experts: the expected number that at least one token chooses, if the choice is uniformly random.
         """
         plan = self.plan(program)
         read: dict[str, float] = {}
@@ -201,49 +199,49 @@ class Model:
         return sum(read.values())
 
     def uses(self, plan: Plan, op: Node) -> Iterator[tuple[str, WeightUse]]:
-        """The weights of an op by tensor name, and how it uses each of them."""
+        """Yield the tensor names of an op's weights, and how it uses each of them."""
         inputs = [plan.shapes[i] for i in op.inputs]
         weights = [self.tensors[name].shape for name in op.weights]
         yield from zip(op.weights, op.spec.uses(inputs, weights, op.attrs), strict=True)
 
     @property
     def default_activations(self) -> Activations:
-        """The default rounding of activations: int16 for small decoders (docs/decisions/0026)."""
+        """The default type of activations: int16 for small decoders, else int8 (docs/decisions/0026)."""
         plan = self.plan()
         n_weights = sum(use.multiply_adds for op in plan.ops for _, use in self.uses(plan, op))
         return "int16" if self.main == "decode" and n_weights < INT16_BELOW else "int8"
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the file, built at its first use."""
+        """The tokenizer of the file, built at first use."""
         from realizar.tokenizer import Tokenizer
 
         return Tokenizer.from_gguf(self.file.metadata, registry.default().pretokenizers)
 
     def close(self) -> None:
-        """Lets go of the file; the memory is given back when the last compiled plan is gone too."""
+        """Close the file; the memory is unmapped when the last compiled plan is freed, too."""
         self.tensors = {}
         self.file.close()
 
 
 def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -> Model:
-    """Opens a model file.
+    """Open a model file.
 
     Parameters
     ----------
     path : str | os.PathLike
         A GGUF file, or the first part of a split one.
     mode : {"mmap", "read"}
-        Map the weights, or read them into memory (safe when the file may change while it is used).
+        Map the weights, or read them into memory (safe if the file may change while it is used).
 
     Raises
     ------
     GGUFError
-        If the file is damaged or its metadata make no sense.
+        If the file is damaged or its metadata are invalid.
     UnknownArchitectureError
-        If no plugin brings its architecture.
+        If no plugin has its architecture.
     TensorError
-        If a tensor is missing or is not what the architecture declares, or if it declares no such tensor.
+        If a tensor is missing, differs from its declaration, or is not declared by the architecture.
     """
     file = GGUFFile(path, mode)
     try:
@@ -251,12 +249,12 @@ def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -
     except Exception as error:
         file.close()
         if isinstance(error, (ZeroDivisionError, OverflowError)):
-            raise GGUFError(f"{file.path.name}: its metadata hold numbers that make no sense: {error}") from error
+            raise GGUFError(f"{file.path.name}: its metadata contain invalid numbers: {error}") from error
         raise
 
 
 def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, Graph]:
-    """Runs the programs of an architecture once each and returns their graphs."""
+    """Record the programs of an architecture and return their graphs."""
     graphs: dict[str, Graph] = {}
     ops = registry.default().ops
     for name, build in architecture.programs().items():
@@ -274,11 +272,13 @@ def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, G
 
 
 def share_caches(architecture: Architecture, graphs: Mapping[str, Graph]) -> None:
-    """Gives every program all caches: a sequence has one table for a group of them, whichever program runs."""
+    """Give every program the caches of all programs, since a sequence has one table per cache group."""
     caches: dict[str, Cache] = {}
     for name, graph in graphs.items():
         for key, cache in graph.caches.items():
             if caches.setdefault(key, cache) != cache:
-                raise GraphError(f"{architecture.name}: program {name!r} wants {cache}, another one {caches[key]}")
+                raise GraphError(
+                    f"{architecture.name}: program {name!r} has {cache}, but another one has {caches[key]}"
+                )
     for graph in graphs.values():
         graph.caches = caches

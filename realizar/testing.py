@@ -1,4 +1,4 @@
-"""check_architecture(): the conformance kit that every architecture plugin, shipped or not, is tested by."""
+"""check_architecture(): the conformance kit for architecture plugins, shipped or third-party."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ Int32 = npt.NDArray[np.int32]
 
 N_TOKENS = 45  # of a test prompt: a few cache blocks, the last one partly filled
 N_CTX = 128  # of a test session
-N_SOURCE = 37  # of a text that a decoder answers to
+N_ENCODER = 37  # tokens of an encoder input
 TOLERANCE = 1e-5
-# Experts round to int8 between their products: what lies half way between two numbers may go to the other one.
+# Experts round to int8 between their products, where ties may be rounded differently.
 TOLERANCE_INSIDE = 2e-3
 
 
 class ConformanceError(AssertionError):
-    """An architecture does not behave as every architecture must; the message says where."""
+    """An architecture violates a requirement; the message says which one and where."""
 
 
 def check_architecture(
     arch: Architecture | type[Architecture], metadata: Mapping[str, Any] | None = None,
     types: Sequence[str] = ("F32", "F16", "Q8_0", "Q4_K"), isa_levels: Sequence[str] | None = None,
 ) -> None:  # fmt: skip
-    """Checks an architecture on tiny random models.
+    """Check an architecture on tiny random models.
 
     Every declared tensor must be used; every op of the compiled plan must agree with the numpy interpreter to 1e-5
     (relative; int8, int16 and f32 activations) on each ISA level; the fused plan must give the bits of the unfused
-    plan; and the bits must not depend on the ISA level, the number of threads, the chunks of prefill, what else is in
-    the batch, or whether another sequence filled the KV cache.
+    plan; and the bits must not depend on the ISA level, the number of threads, the prefill chunks, the other sequences
+    in the batch, or prefix caching.
 
     Parameters
     ----------
@@ -61,15 +61,15 @@ def check_architecture(
     metadata : dict | None
         Keys that differ from `tiny_metadata`, or that it lacks; None as a value removes a key.
     types : sequence of str
-        Formats to write the weights in.
+        Formats of the weights.
     isa_levels : sequence of str | None
-        ISA levels whose kernels are compared with the numpy interpreter and, bit by bit, with the best level's; None
-        stands for all levels that this CPU has.
+        ISA levels whose kernels are compared with the numpy interpreter and, bit by bit, with the best level; None:
+        all levels of this CPU.
 
     Raises
     ------
     ConformanceError
-        Naming the check and where it failed.
+        Names the check and the place where it failed.
     ParameterError
         If this CPU lacks one of `isa_levels`.
     """
@@ -106,15 +106,15 @@ def _isa_levels(names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 class Session:
-    """A compiled plan with a small cache of its own, for tests: a few sequences, blocks handed out in odd order.
+    """A compiled plan with its own small KV cache, for tests: a few sequences, with blocks allocated in shuffled order.
 
-    `backend` compiles it, by default the CPU's with `n_threads` and `isa`. Where the plan attends to a source, the
-    program "encode" has run on one for each sequence.
+    `backend` compiles it, by default the CPU's with `n_threads` and `isa`. If the plan has
+    cross-attention, the program "encode" has run on an encoder input for each sequence.
 
     Attributes
     ----------
-    sources : dict
-        Cache of kind "cross" -> what "encode" stored for sequence 0: K and V, float32 [n, n_head_kv, head_dim].
+    encoder_kv : dict
+        Cache of kind "cross" -> K and V that "encode" stored for sequence 0, float32 [n, n_head_kv, head_dim].
     """
 
     def __init__(
@@ -129,16 +129,16 @@ class Session:
         backend = backend or CPUBackend(n_threads, isa)
         room = StorageParams((n_blocks,) * self.n_groups, n_seqs, kv_type)
         self.storage = backend.storage(plan.cache_groups, plan.states, room)
-        for layer in self.storage.layers:  # what a freed block holds must not matter
+        for layer in self.storage.layers:  # the contents of freed blocks must not matter
             for array in (layer.k, layer.v):
                 array[...] = np.nan if array.dtype.kind == "f" else 255  # which is a NaN in floats
         for state in self.storage.states:
             state.data[...] = np.nan
         params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
         self.compiled = model.bind(plan, backend, self.storage, params)
-        self.sources: dict[str, tuple[F32, F32]] = {}
-        self.has_source = "encoder" in plan.inputs
-        if self.has_source:
+        self.encoder_kv: dict[str, tuple[F32, F32]] = {}
+        self.reads_encoder = "encoder" in plan.inputs
+        if self.reads_encoder:
             self._encode(model, backend, params)
 
     def _encode(self, model: Model, backend: Backend, params: CompileParams) -> None:
@@ -146,24 +146,24 @@ class Session:
         stores = [node for node in graph.nodes if node.spec.writes_cache and not node.spec.attends]
         plan = model.plan("encode", [graph.values[i].name for node in stores for i in node.inputs])
         encoder = model.bind(plan, backend, self.storage, params)
-        found = encoder.run(self.batch([(s, 0, source(s)) for s in range(len(self.tables))]))
+        found = encoder.run(self.batch([(s, 0, encoder_input(s)) for s in range(len(self.tables))]))
         for node in stores:
-            k, v = (found[graph.values[i].name][:N_SOURCE].copy() for i in node.inputs)
-            self.sources[node.attrs["cache"]] = (k, v)
+            k, v = (found[graph.values[i].name][:N_ENCODER].copy() for i in node.inputs)
+            self.encoder_kv[node.attrs["cache"]] = (k, v)
 
     def step(
         self, parts: Sequence[tuple[int, int, Sequence[int]]], overrides: Mapping[str, F32] | None = None, **fields: Any
     ) -> dict[str, F32]:
-        """Runs (sequence, tokens already cached, new tokens) parts in one step; copies of all outputs for all rows.
+        """Run (sequence, number of cached tokens, new tokens) parts in one step; return copies of all outputs.
 
-        `overrides` are the values that the plan takes from the caller, for all rows; `fields` set fields of Batch.
+        `overrides` are the plan's overrides for all rows; `fields` set fields of Batch.
         """
         batch = replace(self.batch(parts), **fields)
         batch.check()
         return {name: value.copy() for name, value in self.compiled.run(batch, overrides=overrides).items()}
 
     def batch(self, parts: Sequence[tuple[int, int, Sequence[int]]]) -> Batch:
-        """The same as a batch whose every row is wanted."""
+        """Return the Batch of these parts, with outputs for every row."""
         start = np.cumsum([0, *(len(tokens) for _, _, tokens in parts)]).astype(np.int32)
         positions = np.concatenate([np.arange(past, past + len(tokens)) for _, past, tokens in parts])
         rows = np.array([s for s, _, _ in parts], dtype=np.int32)
@@ -175,11 +175,11 @@ class Session:
             block_tables=tuple(np.ascontiguousarray(self.tables[rows]) for _ in range(self.n_groups)),
             state_slots=rows,
             outputs=np.arange(start[-1], dtype=np.int32),
-            seq_source=np.full(len(parts), N_SOURCE, np.int32) if self.has_source else None,
+            encoder_lengths=np.full(len(parts), N_ENCODER, np.int32) if self.reads_encoder else None,
         )
 
     def prompt(self, tokens: Sequence[int], chunk: int, sequence: int = 0, past: int = 0) -> dict[str, F32]:
-        """A prompt in steps of `chunk` tokens."""
+        """Run a prompt in steps of `chunk` tokens."""
         steps = [
             self.step([(sequence, past + i, tokens[i : i + chunk])]) for i in range(0, len(tokens), chunk)
         ]  # fmt: skip
@@ -188,7 +188,7 @@ class Session:
     def continue_from(
         self, source: int, target: int, n: int, prefix: Mapping[str, F32], tokens: Sequence[int]
     ) -> dict[str, F32]:
-        """Lets sequence `target` share the blocks of the n tokens that `source` has just computed, and go on."""
+        """Let sequence `target` share the blocks of the n tokens that `source` has just computed, and continue."""
         self.tables[target, : n // BLOCK] = self.tables[source, : n // BLOCK]
         self.storage.copy_slot(source, target)
         rest = self.prompt(tokens[n:], N_TOKENS, sequence=target, past=n)
@@ -196,13 +196,13 @@ class Session:
 
 
 def random_tokens(n: int = N_TOKENS, seed: int = 0) -> list[int]:
-    """Token ids of a random prompt."""
+    """Return the token ids of a random prompt."""
     return [int(t) for t in np.random.default_rng(seed).integers(0, N_VOCAB, n)]
 
 
 def prompt_of_parts(graph: Graph) -> tuple[list[int], dict[str, Any]]:
-    """A random prompt of tokens, of embeddings where the program takes them, and of a span with both; the fields of its
-    batch."""
+    """Return the Batch fields of a random prompt with tokens, with embeddings if the program supports them, and with a
+    bidirectional span of both."""
     tokens, spans = random_tokens(), np.array([[8, 29]], np.int32)
     if "embeddings" not in graph.inputs:
         return tokens, {"spans": spans}
@@ -213,25 +213,25 @@ def prompt_of_parts(graph: Graph) -> tuple[list[int], dict[str, Any]]:
     return tokens, {"spans": spans, "embedding_rows": rows, "embeddings": embeddings}
 
 
-def source(sequence: int) -> list[int]:
-    """Token ids of the text that a sequence of a session answers to; sequences 0 and 3 have the same."""
-    return random_tokens(N_SOURCE, seed=2 + sequence % 3)
+def encoder_input(sequence: int) -> list[int]:
+    """Return the encoder input of a sequence of a session; sequences 0 and 3 have the same."""
+    return random_tokens(N_ENCODER, seed=2 + sequence % 3)
 
 
 # ---- the checks
 
 
 def check_all_used(model: Model) -> None:
-    """Every tensor that the architecture declares and the file has is read by some program."""
+    """Check that a program reads every tensor that the architecture declares and the file has."""
     used = {name for graph in model.graphs.values() for node in graph.nodes for name in _tensor_names(node)}
     for name in model.tensors:
         _need(name in used, f"{model.architecture.name}: {name} is declared, but no program uses it")
 
 
 def check_interpreter(model: Model, activations: Activations, isa_levels: Sequence[str]) -> None:
-    """Op by op, on the compiled plan's own inputs: every value agrees with the numpy interpreter.
+    """Check that every op agrees with the numpy interpreter on the compiled plan's inputs of the op.
 
-    Some rows enter as embeddings, where the program takes them, and some are a bidirectional span.
+    Some rows are embeddings, if the program supports them, and some are a bidirectional span.
     """
     for program, graph in model.graphs.items():
         for isa in isa_levels:
@@ -242,7 +242,7 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
             n = np.arange(N_TOKENS, dtype=np.int32)
             inputs = reference.Inputs(
                 np.array(tokens, np.int32), n[None], n, model.tensors, activations, "f32", N_CTX,
-                reference.NewKeyValues(session.sources),
+                reference.NewKeyValues(session.encoder_kv),
                 dict(zip(fields.get("embedding_rows", ()), fields.get("embeddings", ()), strict=True)), fields["spans"],
                 {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
             )  # fmt: skip
@@ -259,7 +259,7 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
 
 
 def check_fusion(model: Model) -> None:
-    """The plan with fused ops gives the bits of the plan in which every value is an output."""
+    """Check that the plan with fused ops gives the bits of the plan in which every value is an output."""
     tokens = random_tokens()
     for program, graph in model.graphs.items():
         every = model.plan(program, [*graph.outputs, *(graph.values[i].name for i in _reachable(graph))])
@@ -269,7 +269,7 @@ def check_fusion(model: Model) -> None:
 
 
 def check_same_bits(model: Model, program: str, isa_levels: Sequence[str], activations: Activations = "int8") -> None:
-    """One prompt alone, at once, on the best instruction set, against every other way to compute it."""
+    """Compare a prompt, alone in one step on the best ISA level, with every other way to compute it."""
     tokens, other, plan = random_tokens(), random_tokens(33, seed=1), model.plan(program)
     new_session = partial(Session, model, plan, activations=activations)
     want = new_session().prompt(tokens, N_TOKENS)
@@ -297,18 +297,18 @@ def check_same_bits(model: Model, program: str, isa_levels: Sequence[str], activ
 
 
 def relative_error(found: F32, want: F32) -> float:
-    """|found - want| / |want| over whole arrays; infinite where one is not finite."""
+    """Return |found - want| / |want| over whole arrays; infinite if an element is not finite."""
     difference, size = _norm(found.astype(np.float64) - want), _norm(want.astype(np.float64))
     return difference / size if size and np.isfinite(difference) else (0.0 if difference == 0 else float("inf"))
 
 
 def _norm(x: npt.NDArray[np.float64]) -> float:
-    """The 2-norm, without the threads that numpy.linalg.norm starts for a few thousand elements."""
+    """Return the 2-norm; numpy.linalg.norm would start threads for a few thousand elements."""
     return float(np.sqrt(np.sum(x * x)))
 
 
 def _reachable(graph: Graph) -> list[int]:
-    """Values on which some output depends, in order."""
+    """Return the values on which some output depends, in order."""
     needed = set(graph.outputs.values())
     for node in reversed(graph.nodes):
         if needed.intersection(node.outputs) or not node.outputs:
@@ -317,7 +317,7 @@ def _reachable(graph: Graph) -> list[int]:
 
 
 def _quantizes_inside(model: Model, graph: Graph, node: Node) -> bool:
-    """Whether an op quantizes what it computes in between, which the interpreter rounds otherwise now and then."""
+    """Whether an op quantizes intermediate values, which the interpreter may round differently."""
     inputs = [graph.values[i].shape for i in node.inputs]
     uses = node.spec.uses(inputs, [model.tensors[name].shape for name in node.weights], node.attrs)
     return any(use.operand == "hidden" for use in uses)
@@ -328,7 +328,7 @@ def _tensor_names(node: Any) -> list[str]:
 
 
 def _equal(a: F32, b: F32) -> bool:
-    """Equal bits, where any NaN equals any NaN."""
+    """Whether the bits are equal; any NaN equals any NaN."""
     return a.shape == b.shape and bool(np.all((a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))))
 
 

@@ -22,7 +22,7 @@ N_VOCAB = 288
 
 
 def tiny_metadata(name: str) -> dict[str, Any]:
-    """Metadata of a tiny model: the keys that `Architecture.hparams` reads, with sizes that every format divides."""
+    """Return the metadata of a tiny model: the keys of `Architecture.hparams`, with sizes that suit every format."""
     return {
         "general.architecture": name,
         f"{name}.block_count": 2,
@@ -48,9 +48,9 @@ def tiny_model(
     optional: bool = True,
     seed: int = 0,
 ) -> Iterator[Model]:
-    """Writes a tiny random model file and opens it.
+    """Write a tiny random model file and open it.
 
-    Without `optional`, all that may be left out is, with what depends on it, and what may be fused is in parts.
+    Without `optional`, optional tensors (and those that depend on them) are omitted, and fused tensors are in parts.
     """
     path = folder / f"{arch.name}-{type_name}-{optional}.gguf"
     hp = arch.hparams(ArchMetadata(metadata, arch.name))
@@ -72,7 +72,7 @@ def tiny_model(
 
 
 def _written(table: WeightTable, fused: bool) -> WeightTable:
-    """The tensors of a file that holds what has parts whole, or in parts."""
+    """Return the tensors of a file, with weights that have parts fused or in parts."""
     out: WeightTable = {}
     for name, weight in table.items():
         out.update(weight.split(name) if weight.parts and not fused else {name: weight})
@@ -80,7 +80,7 @@ def _written(table: WeightTable, fused: bool) -> WeightTable:
 
 
 def _random(weight: Weight, rng: np.random.Generator) -> F32:
-    """Norms and factors near one, decays near minus one, matrices that keep the size of what they multiply."""
+    """Return random values: norms and factors near 1, decays near -1, matrices that preserve the norm of inputs."""
     if weight.negative:
         decay: F32 = -(0.1 + np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
         return decay
@@ -92,7 +92,7 @@ def _random(weight: Weight, rng: np.random.Generator) -> F32:
 
 
 def _add(writer: GGUFWriter, name: str, array: F32, type_name: str) -> None:
-    """Adds a tensor in the wanted format, or the widest one below it that its rows fit."""
+    """Add a tensor in this format, or in the next simpler one whose block length divides its rows."""
     if array.ndim == 1 or array.shape[-1] % 32:
         type_name = "F32"
     elif array.shape[-1] % FORMATS[type_name].n_elements:

@@ -35,6 +35,6 @@ class CpuClocks:
 
 
 def wait_until(condition) -> None:
-    """Poll until a condition in another thread or process holds; the test timeout ends an endless wait."""
+    """Poll until a condition in another thread or process holds; only the time limit of the test ends the wait."""
     while not condition():
         time.sleep(0.001)

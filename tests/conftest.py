@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 
-# Before numpy is imported: BLAS threads spin on matrices as small as those here, for ten times the processor time.
+# Before numpy is imported: with small matrices, spinning BLAS threads take ten times the CPU time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 settings.register_profile("realizar", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -20,7 +20,7 @@ settings.load_profile("realizar")
 
 
 def use_the_installed_package():
-    """Take the checkout off the path where its kernels are not built, as `python -m pytest` puts it there."""
+    """Remove the checkout, which `python -m pytest` adds, from the path unless its kernels are built."""
     kernels = ROOT / "realizar/_kernels"
     if any((kernels / f"plan{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
         return
@@ -34,14 +34,19 @@ use_the_installed_package()
 
 
 def pytest_configure():
-    """One message in place of an error for each file of tests."""
+    """Fail with one message instead of an error per test file."""
     if importlib.util.find_spec("realizar") is None:
         raise pytest.UsageError("realizar is not installed, nor are its kernels built here: run pip install '.[test]'")
 
 
+def pytest_xdist_auto_num_workers():
+    """Limit the processes of `-n auto`, which share memory and memory bandwidth."""
+    return min(4, os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def empty_working_directory(tmp_path_factory):
-    """A Python that a test starts must find the installed package, not the sources in the checkout."""
+    """A Python started by a test must import the installed package, not the sources in the checkout."""
     before, path = os.getcwd(), os.environ.get("PYTHONPATH")
     if path is not None:
         os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
@@ -52,7 +57,7 @@ def empty_working_directory(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_time_limits():
-    """Time limits of the library are switched off; tests of those limits move a clock of their own."""
+    """Disable the time limits of the library; tests of these limits use fake clocks."""
     from realizar.sampling.grammar import worker
     from realizar.tokenizer import template_limits
     from tests.clocks import Clock, CpuClocks

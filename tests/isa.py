@@ -1,4 +1,4 @@
-"""ISA levels and formats with which the conformance kit runs: the best level by default, all in `.ci/full`."""
+"""ISA levels and formats that the conformance kit tests: the best level by default, all in `.ci/full`."""
 
 import os
 

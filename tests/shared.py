@@ -1,4 +1,4 @@
-"""Where the parity files are: the folder `shared` next to the repository, which a checkout may lack."""
+"""Location of the parity files: the folder `shared` next to the repository, which may not exist."""
 
 from pathlib import Path
 
@@ -6,4 +6,4 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the parity files are not there ({SHARED})")
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the parity files are missing ({SHARED})")

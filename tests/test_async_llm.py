@@ -1,14 +1,18 @@
-"""AsyncLLM over a model that is made up: the same answers as LLM, awaited or iterated over."""
+"""AsyncLLM on a fake model: the same results as LLM, awaited or iterated over."""
 
 import asyncio
 import gc
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from realizar import LLM, AsyncLLM, SamplingParams, loaded
+from realizar.engine.loop import EngineLoop
 from realizar.engine.output import ErrorEvent, FinishEvent, TextEvent, TokensEvent
-from realizar.errors import ContextFullError, ParameterError, RealizarError
+from realizar.errors import ContextFullError, ParameterError, RealizarError, ReentryError
+from tests.clocks import wait_until
 from tests.engine.fake import FULL, FakeModel, check_cache, continuation
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=6, ignore_eos=True)
@@ -28,7 +32,7 @@ def made(**params):
 
 
 def run(ask, **params):
-    """Run ask(llm), a coroutine function, and see that nothing is left behind."""
+    """Run the coroutine function ask(llm), and check that no request is left."""
 
     async def main():
         async with made(**params) as llm:
@@ -42,7 +46,7 @@ def run(ask, **params):
     return asyncio.run(main())
 
 
-def test_the_same_results_as_the_other_llm(model):
+def test_the_same_results_as_llm(model):
     async def ask(llm):
         return (
             [c.text for c in await llm.generate(["abc", [4, 5]], GREEDY)],
@@ -92,6 +96,13 @@ def test_many_at_once(model):
         assert found == [c.token_ids for c in llm.generate(prompts, GREEDY)]
 
 
+async def one_turn():
+    """Let the event loop run the callbacks that are ready."""
+    turned = asyncio.Event()
+    asyncio.get_running_loop().call_soon(turned.set)
+    await turned.wait()
+
+
 async def consume(llm, how, prompt):
     if how == "generate":
         await llm.generate(prompt, GREEDY)
@@ -130,7 +141,7 @@ def test_an_error_in_a_request(model):
     assert run(ask) == "length"
 
 
-def test_a_cancelled_task_gives_its_request_up(model):
+def test_a_cancelled_task_cancels_its_request(model):
     async def ask(llm):
         stream = llm.stream("abc", LONG)
         await anext(stream)
@@ -142,9 +153,7 @@ def test_a_cancelled_task_gives_its_request_up(model):
         del other
         gc.collect()
         task = asyncio.create_task(llm.generate("acd", LONG))
-        has_begun = asyncio.Event()
-        asyncio.get_running_loop().call_soon(has_begun.set)
-        await has_begun.wait()
+        await one_turn()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -153,7 +162,70 @@ def test_a_cancelled_task_gives_its_request_up(model):
     assert run(ask) == (True, True, "length")
 
 
-def test_close_ends_what_waits(model):
+def test_a_stream_that_is_closed_before_it_began(model):
+    async def ask(llm):
+        unread = llm.stream("abc", LONG)
+        await unread.aclose()
+        pieces = [piece async for piece in unread]
+        begun = llm.stream("abc", LONG)
+        first = asyncio.ensure_future(anext(begun, None))
+        await one_turn()  # another thread submits it
+        await begun.aclose()
+        return pieces, unread.completion, await first, begun.completion.finish_reason
+
+    assert run(ask) == ([], None, None, "cancelled")
+
+
+def test_a_closed_event_loop_does_not_affect_others(model):
+    began, goes_on = threading.Event(), threading.Event()
+
+    def pause(logits, histories):
+        began.set()
+        goes_on.wait()
+
+    llm, loop = made(), asyncio.new_event_loop()
+    params = replace(GREEDY, samplers=(pause, "temperature"))
+    waits = loop.create_task(llm.generate("abc", params))
+    loop.run_until_complete(asyncio.to_thread(began.wait))
+    loop.close()
+
+    async def other():
+        async with llm:
+            answer = asyncio.create_task(llm.generate("abc", params))
+            await asyncio.to_thread(wait_until, lambda: len(llm.engine.loop._shared.waiters) == 2)
+            goes_on.set()
+            return (await answer)[0].token_ids
+
+    assert asyncio.run(other()) == continuation(FULL, [1, 2, 3], 6, 128)
+    waits._log_destroy_pending = False
+
+
+@pytest.mark.parametrize("how", ["generate", "stream", "events"])
+def test_a_sampler_cannot_wait_for_its_own_engine(model, how):
+    async def ask(llm):
+        def ask_again(logits, histories):
+            asyncio.run(consume(llm, how, "abc"))
+
+        with pytest.raises(ReentryError, match="from within one of its steps"):
+            await llm.generate("abc", replace(GREEDY, samplers=(ask_again, "temperature")))
+        return (await llm.generate("abc", GREEDY))[0].finish_reason
+
+    assert run(ask) == "length"
+
+
+def test_waiting_threads_run_steps_if_no_thread_can_be_started(model, monkeypatch):
+    monkeypatch.setattr(EngineLoop, "start", lambda self: False)
+
+    async def ask(llm):
+        text = "".join([piece async for piece in llm.stream("abc", GREEDY)])
+        return text, (await llm.generate("abc", GREEDY))[0].text
+
+    text, whole = run(ask)
+    assert text == whole
+    assert len(text) == 6
+
+
+def test_close_ends_waiting_requests(model):
     async def main():
         llm = made()
         stream = llm.stream("abc", LONG)

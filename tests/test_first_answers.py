@@ -1,4 +1,4 @@
-"""What rounding activations changes: the default model's first answers, and the logits of the real models."""
+"""The effect of rounding activations: the default model's first completions, and the logits of the real models."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def answers(path, **params):
 
 
 @pytest.mark.real_model
-def test_first_answers_of_the_default_model_are_those_of_exact_activations():
+def test_first_completions_of_the_default_model_equal_exact_activations():
     path = need("smollm2")
     found = answers(path)
     assert found == answers(path, activations="f32")
@@ -57,20 +57,20 @@ def test_int16_is_nearly_exact(name, kv_type, bound):
     assert (found.argmax(-1) == exact.argmax(-1)).all()
 
 
-def test_small_decoders_take_int16():
+def test_small_decoders_use_int16():
     with LLM(LLAMA) as llm:
         assert llm.engine.runner.activations == "int16"
     with LLM(LLAMA, activations="int8") as llm:
         assert llm.engine.runner.activations == "int8"
 
 
-def test_large_decoders_and_encoders_take_int8(monkeypatch):
+def test_large_decoders_and_encoders_use_int8(monkeypatch):
     monkeypatch.setattr("realizar.model.INT16_BELOW", 1e3)
     with LLM(LLAMA) as llm:
         assert llm.engine.runner.activations == "int8"
 
 
 @pytest.mark.parametrize("value", ["int4", 16, ["int8"]])
-def test_other_activations_are_refused(value):
+def test_invalid_activations(value):
     with pytest.raises(ParameterError, match=r"activations.*'int8', 'int16', 'f32' or None"):
         LLM(LLAMA, activations=value)

@@ -1,4 +1,4 @@
-"""Prompts of parts: what a part may be, what a model takes, and what rows without a token mean for sampling."""
+"""Prompts of parts: validation, support by the model, and sampling after rows without a token."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -33,7 +33,7 @@ def llm(model):
 
 
 def answer(rows, n=6, allowed=lambda logits, tokens: logits):
-    """What greedy decoding gives after these rows."""
+    """Return the result of greedy decoding after these rows."""
     rows, found = list(rows), []
     for _ in range(n):
         found.append(int(allowed(expected(FULL, rows), found).argmax()))
@@ -86,19 +86,19 @@ def test_rows_of_any_real_type(dtype):
         (lambda: Embeddings(ROWS, key="cat"), "key must be bytes, found 'cat'"),
         (lambda: Embeddings(ROWS, mask="both"), "mask='both': must be 'causal' or 'bidirectional'"),
         (lambda: Tokens([1], mask=None), "mask=None: must be 'causal' or 'bidirectional'"),
-        (lambda: Tokens([]), "there are no ids; leave the part out"),
+        (lambda: Tokens([]), "there are no ids; omit the part"),
         (lambda: Tokens("abc"), "ids of Tokens must be a list of token ids, not 'abc'"),
         (lambda: Tokens([1.5]), r"must be a list of token ids, not \[1.5\]"),
     ],
 )
-def test_what_is_no_part(make, message):
+def test_invalid_parts(make, message):
     with pytest.raises(ParameterError, match=message):
         make()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, TypeError])
 def test_tensors_that_do_not_become_arrays(error):
-    """As those of PyTorch with gradients, and on a GPU."""
+    """PyTorch raises these for tensors with gradients or on a GPU."""
 
     class Tensor:
         def __array__(self, dtype=None, copy=None):
@@ -119,7 +119,7 @@ def test_one_prompt_of_parts_or_several_prompts():
     assert {"Tokens", "Embeddings"} <= set(realizar.__all__)
 
 
-# ---- what a model takes
+# ---- support by the model
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_one_prompt_of_parts_or_several_prompts():
         ([PICTURE] * 43, "129 tokens do not fit into the context of 128"),
     ],
 )
-def test_what_the_model_cannot_take(llm, prompt, message):
+def test_parts_that_do_not_fit_the_model(llm, prompt, message):
     for ask in (llm.generate, llm.stream, llm.logits, lambda prompt: llm.score(prompt, [1])):
         with pytest.raises((ParameterError, realizar.errors.ContextFullError), match=message):
             ask(prompt)
@@ -153,7 +153,7 @@ def test_what_the_model_cannot_take(llm, prompt, message):
         ({"nodes": []}, [Tokens([1, 2], "bidirectional")], "fake has no attention; leave it at 'causal'"),
     ],
 )
-def test_what_the_program_declares(llm, model, monkeypatch, graph, prompt, message):
+def test_parts_that_the_program_does_not_support(llm, model, monkeypatch, graph, prompt, message):
     fields = {**vars(model.graphs["decode"]), **graph}
     monkeypatch.setattr(FakeModel, "graphs", {"decode": SimpleNamespace(**fields)})
     with pytest.raises(ParameterError, match=message):
@@ -161,7 +161,7 @@ def test_what_the_program_declares(llm, model, monkeypatch, graph, prompt, messa
 
 
 def test_text_among_parts(llm):
-    """Wherever it stands, and without tokens where it is empty."""
+    """Text at any place among the parts; empty text adds no tokens."""
     rows = [1, 2, *SYMBOLS, 3, 4]
     for prompt in (["ab", PICTURE, "cd"], [Tokens([1, 2]), PICTURE, "", "c", Tokens([4])], ("ab", PICTURE, "cd")):
         assert llm.generate(prompt, GREEDY)[0].token_ids == answer(rows)
@@ -171,7 +171,7 @@ def test_text_among_parts(llm):
     assert llm.generate(PICTURE, GREEDY)[0].token_ids == answer(SYMBOLS)
 
 
-def test_special_tokens_stand_around_all_parts(llm, model):
+def test_special_tokens_enclose_all_parts(llm, model):
     model.tokenizer.ids_before, model.tokenizer.ids_after = (29,), (30,)
     cases = {
         ("ab", PICTURE, "cd"): [29, 1, 2, *SYMBOLS, 3, 4, 30],
@@ -187,7 +187,7 @@ def test_special_tokens_stand_around_all_parts(llm, model):
 
 @pytest.mark.parametrize("continuation", ["bc", [2, 3]])
 @pytest.mark.parametrize("prompt", ["ab", [Tokens([29, 1]), "b"]], ids=["text", "parts"])
-def test_what_is_continued_ends_without_special_tokens(llm, model, prompt, continuation):
+def test_a_continued_prompt_ends_without_special_tokens(llm, model, prompt, continuation):
     model.tokenizer.ids_before, model.tokenizer.ids_after = (29,), (30,)
     model.tokenizer.encode = lambda text, add_special=True, parse_special=False: [
         *([29] if add_special else []), *(ord(c) - 96 for c in text), *([30] if add_special else [])
@@ -209,8 +209,8 @@ def test_logits_and_scores(llm):
 # ---- rows without a token
 
 
-def test_embeddings_are_no_tokens_to_penalties(llm):
-    """Token 0, which stands in their place, is not penalized."""
+def test_penalties_ignore_embeddings(llm):
+    """Rows of embeddings have token 0 as a placeholder, which is not penalized."""
     rows = [*SYMBOLS, 5]
 
     def penalized(logits, tokens):
@@ -221,10 +221,10 @@ def test_embeddings_are_no_tokens_to_penalties(llm):
     params = replace(GREEDY, presence_penalty=100.0, penalty_last_n=-1, max_tokens=20)
     found = llm.generate([PICTURE, Tokens([5])], params)[0].token_ids
     assert found == answer(rows, 20, penalized)
-    assert 0 in found  # else this shows nothing
+    assert 0 in found  # otherwise the test would prove nothing
 
 
-def test_samplers_see_tokens_alone(llm):
+def test_samplers_see_only_tokens(llm):
     seen = []
 
     def sampler(logits, histories):
@@ -247,12 +247,12 @@ def test_samplers_see_tokens_alone(llm):
         ({"cfg_scale": 2.0}, "ends with embeddings; give a negative_prompt"),
     ],
 )
-def test_what_needs_the_tokens_of_the_prompt(llm, fields, message):
+def test_features_that_need_all_tokens_of_the_prompt(llm, fields, message):
     with pytest.raises(ParameterError, match=message):
         llm.generate([Tokens([1]), PICTURE], replace(GREEDY, **fields))
 
 
-def test_what_needs_only_some_tokens(llm):
+def test_features_that_need_only_some_tokens(llm):
     parts, rows = [Tokens([1]), PICTURE, Tokens([2])], [1, *SYMBOLS, 2]
     assert llm.generate(parts, replace(GREEDY, truncate_prompt=5))[0].token_ids == answer(rows)
     span = [Tokens([1, 2, 3], "bidirectional"), Tokens([4])]
@@ -260,7 +260,7 @@ def test_what_needs_only_some_tokens(llm):
     assert llm.generate([PICTURE, Tokens([1, 2])], replace(GREEDY, token_healing=True))[0].text.startswith("b")
 
 
-def test_drafts_are_not_made_after_embeddings(model):
+def test_no_drafts_directly_after_embeddings(model):
     with LLM("made-up", n_threads=2, n_ctx=128, speculate="ngram") as llm:
         params = replace(GREEDY, max_tokens=40)
         found = llm.generate([[PICTURE, Tokens([2])], [Tokens([2] * 3, "bidirectional"), Tokens([2])]], params)

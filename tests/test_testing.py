@@ -1,4 +1,4 @@
-"""The conformance kit fails where an architecture is wrong: a kit that cannot fail proves nothing."""
+"""The conformance kit fails if an architecture is wrong."""
 
 from dataclasses import replace
 

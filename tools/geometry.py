@@ -183,7 +183,7 @@ def _chunk(type_name: str) -> int:
 
 
 def _chunks(type_name: str, columns: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Random chunks, uint8 [N_RANDOM, bytes], each of its own scale; the weights have variance 1 / columns in all."""
+    """Return random chunks, uint8 [N_RANDOM, bytes], each with another scale; the variance of all is 1 / columns."""
     scale = rng.uniform(0.5, 1.5, (N_RANDOM, 1)) / np.sqrt(13 / 12 * columns)
     return quantize((scale * rng.standard_normal((N_RANDOM, _chunk(type_name)))).astype(np.float32), type_name)
 

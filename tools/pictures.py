@@ -104,7 +104,7 @@ def sheet(name: str, llm: LLM) -> None:
         axis.set(yscale="log", ylim=(LEAST, 1.5), xlim=(-1, N_TOKENS))
         axis.set_title(title(given), fontsize=8, pad=3)
         axis.tick_params(labelsize=6, length=2)
-    figure.supxlabel(f"rank of the token behind “{text}”", fontsize=8)
+    figure.supxlabel(f"rank of the token after “{text}”", fontsize=8)
     figure.supylabel("probability", fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=90)

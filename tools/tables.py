@@ -25,8 +25,8 @@ BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written 
 RECORDING = ("value", "emit")  # primitives that the other methods of Graph use
 # Shape rules that do not depend on attributes; the others are in the docstrings.
 OF_X = "the result has the shape of x"
-SHAPES = {"same": "inputs and result have one shape, whatever it is", "first": OF_X, "norm": OF_X, "rope": OF_X}
-TIERS = ("scalar", "avx2", "avxvnni", "avx512", "amx")
+SHAPES = {"same": "inputs and result have the same shape", "first": OF_X, "norm": OF_X, "rope": OF_X}
+ISA_LEVELS = ("scalar", "avx2", "avxvnni", "avx512", "amx")
 
 
 def architectures() -> list[str]:
@@ -43,11 +43,11 @@ def architectures() -> list[str]:
 
 
 def formats() -> list[str]:
-    """Return the table of quantization formats: bits per weight, and the ISA levels with kernels of their own."""
-    lines = ["| format | bits per weight | " + " | ".join(TIERS) + " |", "|---|---:|" + ":-:|" * len(TIERS)]
-    own = {tier: _products(tier) for tier in TIERS}
+    """Return the table of quantization formats: bits per weight, and the ISA levels with separate kernels."""
+    lines = ["| format | bits per weight | " + " | ".join(ISA_LEVELS) + " |", "|---|---:|" + ":-:|" * len(ISA_LEVELS)]
+    own = {tier: _products(tier) for tier in ISA_LEVELS}
     for row in FORMATS.values():
-        marks = " | ".join("yes" if row.name in own[tier] else "inherits" for tier in TIERS)
+        marks = " | ".join("yes" if row.name in own[tier] else "inherits" for tier in ISA_LEVELS)
         lines.append(f"| {row.name} | {8 * row.n_bytes / row.n_elements:g} | {marks} |")
     return lines
 
@@ -68,8 +68,8 @@ def ops() -> list[str]:
 def methods() -> list[str]:
     """Return an entry per public method of Graph: signature, docstring, and the ops that it records."""
     lines: list[str] = []
-    bases = (base for base in Graph.__mro__ if base not in (DeprecatedNames, object))
-    for name, method in (item for base in bases for item in vars(base).items()):
+    classes = [Graph, *(base for base in Graph.__bases__ if base is not DeprecatedNames)]
+    for name, method in ((name, method) for cls in classes for name, method in vars(cls).items()):
         if callable(method) and not name.startswith("_") and name not in RECORDING:
             lines += ["", f"### `g.{name}{_signature(method)}`", "", *inspect.cleandoc(method.__doc__).splitlines()]
             for op in dict.fromkeys(re.findall(r'self\.\w+\(\s*"(\w+)"', inspect.getsource(method))):

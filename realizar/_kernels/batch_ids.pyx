@@ -1,4 +1,4 @@
-"""Range checks of a step's int32 arrays, on which the kernels rely: in numpy they take as long as a small op."""
+"""Range checks of a step's int32 arrays, on which the kernels rely; in numpy they would take as long as a small op."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
@@ -32,7 +32,7 @@ def first_out_of_range(arrays, limits):
 
 
 def sequence_lengths(const int32_t[::1] seq_start not None, const int32_t[::1] seq_past not None):
-    """Return the shortest and the longest length of a step's sequences, the step's rows included.
+    """Return the minimum and maximum length of a step's sequences, including the rows of the step.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Samplers that look at the shape of the whole distribution: entropy, spread, the fall from candidate to candidate.
+"""Samplers that depend on the shape of the whole distribution: its entropy, variance or curvature.
 
-Each is a function of the candidates; what it means stands in sampling/truncation.py and sampling/temperature.py.
+Each is a function of the candidates; sampling/truncation.py and sampling/temperature.py define them.
 """
 
 from libc.float cimport FLT_MAX
@@ -37,7 +37,7 @@ cdef int n_finite(Candidates c) noexcept nogil:
 
 
 cdef double deviation(Candidates c) noexcept nogil:
-    """Of all finite logits."""
+    """Return the standard deviation of all finite logits."""
     cdef float padded[RZ_LOGITS_BLOCK]
     cdef double total = 0.0, squares = 0.0, mean
     cdef int b, n = 0
@@ -48,7 +48,7 @@ cdef double deviation(Candidates c) noexcept nogil:
 
 
 cdef void keep_probable(Candidates c, double p) noexcept nogil:
-    """Keeps the candidates of at least this probability, and the best in any case."""
+    """Keeps the candidates of at least this probability, and always the best one."""
     c._keep_from(min(<float>(c.peak + log(p * c.total)), c.peak))
 
 
@@ -57,8 +57,8 @@ cdef inline int index_of(Candidates c, int32_t id) noexcept nogil:
 
 
 cdef int nearest(Candidates c, int n, double fall, double enough) noexcept nogil:
-    """Orders those put aside by how far -log(probability) is from the entropy: that is, a logit from the mean logit by
-    probability. Returns how many of the nearest have `enough` weight, or 0 where all together have not.
+    """Sorts the set-aside candidates by |-log(probability) - entropy|, that is, by the distance of the logit to the
+    probability-weighted mean logit. Returns how many of the nearest have `enough` weight; 0 if all have less.
     """
     cdef float x[RZ_LOGITS_BLOCK]
     cdef double mass = 0.0
@@ -86,7 +86,7 @@ cdef void keep_typical(Candidates c, double p) noexcept nogil:
     while True:
         n = c._gather(<float>fallen(c.peak, fall + reach), c.spare_x, c.spare_ids)
         kept = nearest(c, n, fall, p * c.total)
-        if kept and -c.spare_x[kept - 1] < <float>reach:  # those below the cut are at least as far
+        if kept and -c.spare_x[kept - 1] < <float>reach:  # candidates below the cut are at least as far
             break
         if n == c.n:
             kept = kept if kept else n
@@ -101,8 +101,8 @@ cdef void keep_typical(Candidates c, double p) noexcept nogil:
 
 
 cdef int bent(Candidates c, int n, double limit, double *total) noexcept nogil:
-    """Sums the second differences of the weights of the first n put aside, in order; returns the first place behind 0
-    where that is above the limit, or -1.
+    """Sums the second differences of the weights of the first n set-aside candidates, in order; returns the first
+    index > 0 at which the sum exceeds the limit, or -1.
     """
     cdef float w[RZ_LOGITS_BLOCK + 2]
     cdef int i, start = 0
@@ -118,7 +118,7 @@ cdef int bent(Candidates c, int n, double limit, double *total) noexcept nogil:
 
 
 cdef int head(Candidates c, int n, double z) noexcept nogil:
-    """How many of the n put aside stay; -1 where all do; -2 where that hangs on those not put aside."""
+    """Returns how many of the n set-aside candidates to keep; -1: all candidates; -2: it depends on the others."""
     cdef double curvature, rest, so_far
     cdef float weight
     cdef int done = 0, kept
@@ -130,7 +130,8 @@ cdef int head(Candidates c, int n, double z) noexcept nogil:
         kept = bent(c, done, z * curvature, &so_far)
         if done == c.n:
             return kept
-        # Weights that only fall bend by twice the first of them at most: by that of the first bend not counted.
+        # The second differences of decreasing weights sum to at most twice the first weight, here that of the first
+    # difference not counted.
         if done > 2:
             c.kernels.logit_weights(c.spare_x + done - 2, c.peak, 1, &weight)
             rest = 2.0 * weight
@@ -168,14 +169,14 @@ def check(name, double value, double low, double high):
 
 
 def typical(Candidates c not None, double p):
-    """Keep the candidates nearest to the expected information until their probabilities sum to at least p."""
+    """Keep the candidates whose information is nearest the entropy, until their probabilities sum to at least p."""
     check("p", p, 0.0, 1.0)
     with nogil:
         keep_typical(c, p)
 
 
 def tail_free(Candidates c not None, double z):
-    """Keep the candidates in front of where the share z of the curvature of the sorted probabilities is reached."""
+    """Keep the candidates before the place where the sorted probabilities reach the share z of their curvature."""
     check("z", z, 0.0, 1.0)
     if c.n > 2:
         with nogil:
@@ -204,14 +205,14 @@ def top_a(Candidates c not None, double a):
 
 
 def top_n_sigma(Candidates c not None, double n):
-    """Keep the candidates with a logit of at least the best less n standard deviations of all finite ones."""
+    """Keep the candidates whose logit is at most n standard deviations of all finite logits below the best."""
     check("n", n, 0.0, 1e6)
     with nogil:
         c._keep_from(<float>max(c.peak - n * deviation(c), -<double>FLT_MAX))
 
 
 def dynamic_temperature(Candidates c not None, double t, double reach, double exponent):
-    """Divide by a temperature in [t - reach, t + reach] that grows with the entropy; t - reach not below 0."""
+    """Divide by a temperature in [max(0, t - reach), t + reach] that grows with the entropy."""
     cdef double low = max(t - reach, 0.0), share
     cdef int n
     check("t", t, 0.0, 1e6)
@@ -225,7 +226,7 @@ def dynamic_temperature(Candidates c not None, double t, double reach, double ex
 
 
 def quadratic(Candidates c not None, double factor, double curve):
-    """Bend the logits by the square and the cube of how far they are below the best."""
+    """Change the logits by the square and the cube of their distance to the best."""
     check("factor", factor, 0.0, 1e6)
     check("curve", curve, 1.0, 100.0)
     with nogil:

@@ -1,7 +1,6 @@
-"""Samplers that go against the most probable: XTC, mirostat's rank, adaptive-p.
+"""Samplers that disfavor the most probable candidates: XTC, mirostat's rank, adaptive-p.
 
-Each is a function of the candidates; what it means stands in sampling/xtc.py, sampling/mirostat.py and
-sampling/adaptive.py.
+Each is a function of the candidates; sampling/xtc.py, sampling/mirostat.py and sampling/adaptive.py define them.
 """
 
 from libc.math cimport INFINITY, expm1, fabs, log, pow
@@ -11,7 +10,7 @@ from realizar._kernels.table cimport RZ_LOGITS_BLOCK
 
 
 cdef void exclude_top(Candidates c, double cut) noexcept nogil:
-    """Drops all candidates at most so far (a number below 0) from the best, but the last of them."""
+    """Drops all candidates within this distance (a number below 0) of the best, except the least probable of them."""
     cdef int b, i, last = -1, n = 0
     for b in range(c._n_blocks()):
         if <double>c.block_max[b] - c.peak >= cut:
@@ -28,7 +27,7 @@ cdef void exclude_top(Candidates c, double cut) noexcept nogil:
 
 
 cdef double zipf_exponent(Candidates c, int m) noexcept nogil:
-    """The least-squares slope of log(p) over log(rank) for the m best."""
+    """Returns the least-squares slope of log(p) over log(rank) for the m best candidates."""
     cdef double t, tb = 0.0, tt = 0.0
     cdef float *x = c.spare_x
     cdef int i, n
@@ -46,7 +45,7 @@ cdef double zipf_exponent(Candidates c, int m) noexcept nogil:
 
 
 def xtc(Candidates c not None, double threshold):
-    """Drop all candidates with a probability of at least the threshold, but the least probable of them."""
+    """Drop all candidates with a probability of at least the threshold, except the least probable of them."""
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold={threshold}: must be in [0, 1]")
     with nogil:
@@ -54,7 +53,7 @@ def xtc(Candidates c not None, double threshold):
 
 
 def mirostat_rank(Candidates c not None, double mu, int m=100):
-    """How many of the best candidates to keep for a surprise of mu bits, at least 1, by the shape of the m best."""
+    """Return the number of best candidates (>= 1) for a surprise of mu bits, from a Zipf law fitted to the m best."""
     cdef double s, eps, k, n = c.n_vocab
     if m < 2:
         raise ValueError(f"m={m}: must be at least 2")
@@ -70,7 +69,7 @@ def mirostat_rank(Candidates c not None, double mu, int m=100):
 
 
 def adaptive(Candidates c not None, double target, float[::1] p not None):
-    """Make logits that prefer probabilities near the target; p[id] becomes what each candidate had."""
+    """Set logits that prefer probabilities near the target; store each candidate's previous probability in p[id]."""
     cdef double distance
     cdef int i
     if p.shape[0] != c.n_vocab:

@@ -93,6 +93,10 @@ cdef extern from "realizar/exec.h" nogil:
         const float *d
         const float *dt_bias
         rz_rows dt, b, c
+    struct rz_delta:
+        size_t n_head, n_head_k, head_dim_k, head_dim_v
+        int by_channel, tiled
+        rz_rows k, v, decay, beta
     struct rz_op:
         int code
         int m_rows
@@ -114,6 +118,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_route *route
         const rz_experts *experts
         const rz_scan *scan
+        const rz_delta *delta
         char *state
         size_t n_tap, state_stride
     struct rz_counter:
@@ -129,7 +134,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_reach *reach
         const int32_t *seq_start
         const int32_t *seq_past
-        const int32_t *seq_source
+        const int32_t *encoder_lengths
         const int32_t *state_slots
         const int32_t *outputs
         const int32_t **block_table
@@ -151,6 +156,7 @@ cdef extern from "realizar/exec.h" nogil:
     int RZ_OP_ADD, RZ_OP_MUL, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX
     int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID
     int RZ_OP_RELU, RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
-    int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_COPY_HEADS
+    int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_DECAY
+    int RZ_OP_DELTA_RULE, RZ_OP_COPY_HEADS
     int RZ_OP_QUANTIZE_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM

@@ -1,7 +1,4 @@
-"""The sampler for filling in: end where the end is likely, else keep what the text surely goes on with.
-
-What it means stands in sampling/infill.py.
-"""
+"""The sampler for fill-in-the-middle, defined by sampling/infill.py."""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t
@@ -11,9 +8,9 @@ from realizar._kernels.sampling cimport Candidates, rz_sort
 
 
 cdef void merge(Candidates c, const uint8_t *text, const int32_t *start) noexcept nogil:
-    """Gives the weight of each token that begins with another one, or is its beginning, to the likelier of the two.
+    """Merges pairs of tokens of which one is a prefix of the other: the more probable one gets the weight of both.
 
-    Best first, one pair after the other; what has given its weight away takes no further part.
+    Pairs are processed in order, best tokens first; a token that has given its weight away is skipped afterwards.
     """
     cdef int i, j, to
     cdef int32_t length
@@ -33,9 +30,10 @@ cdef void merge(Candidates c, const uint8_t *text, const int32_t *start) noexcep
 
 
 cdef int keep_likely(Candidates c, const uint8_t *ends, double least, double *mass) noexcept nogil:
-    """Packs the tokens of at least this weight, and all that end a text; returns how many do not.
+    """Packs the tokens of at least this weight and all end tokens; returns how many are not end tokens.
 
-    `mass` becomes the sum of their weights. own, ids and weights are packed; the caller makes them the candidates.
+    `mass` becomes the sum of the weights of those. own, ids and weights are packed; the caller makes them the
+    candidates.
     """
     cdef int i, kept = 0, n_text = 0
     mass[0] = 0.0
@@ -77,11 +75,11 @@ cdef void fill_in(Candidates c, const uint8_t *text, const int32_t *start, const
 
 def infill(Candidates c not None, const uint8_t[::1] text not None, const int32_t[::1] start not None,
            const uint8_t[::1] ends not None, int32_t end_id):
-    """Keep what sampling/infill.py says.
+    """Apply the sampler.
 
-    `text` holds the bytes of all tokens, those of token i from start[i] to start[i + 1] ([n_vocab + 1], ascending);
-    `ends` [n_vocab] marks the tokens that end a text, of which `end_id` is taken where no other token is sure; where
-    that is -1, the best candidate.
+    `text` contains the bytes of all tokens; those of token i are text[start[i] : start[i + 1]] (start: [n_vocab + 1],
+    ascending). `ends` [n_vocab] marks the end tokens. If no token is likely, only `end_id` is kept, or the best
+    candidate if `end_id` is -1.
     """
     cdef int i, token
     if start.shape[0] != c.n_vocab + 1 or ends.shape[0] != c.n_vocab or not -1 <= end_id < c.n_vocab:

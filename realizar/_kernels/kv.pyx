@@ -1,4 +1,4 @@
-"""Cached keys and values: the names of their types, the bytes of their blocks, the keys of an attention split."""
+"""The types of cached keys and values, the size of their blocks, and the number of keys of an attention split."""
 
 from realizar._kernels.table cimport (
     RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_F16, RZ_KV_F32, RZ_KV_INT8, rz_kv_bytes,
@@ -10,5 +10,5 @@ BIAS_PAD = RZ_BIAS_PAD
 
 
 def kv_bytes(str kv_type not None, size_t head_dim):
-    """Bytes that one head of K or of V takes in a cache block of 16 tokens."""
+    """Return the bytes of one head of K or V in a cache block of 16 tokens."""
     return rz_kv_bytes(KV_TYPES[kv_type], head_dim)

@@ -1,7 +1,7 @@
-"""Summaries of the logit rows of a step, computed by all worker threads: what every sampler begins with.
+"""Summaries of the logit rows of a step, which all samplers use, computed by all worker threads.
 
-One thread reads a row of 150,000 logits from the third-level cache in about the time that sampling from it takes; for
-sixteen sequences that is several percent of a step.
+One thread would take about as long to read a row of 150,000 logits from the L3 cache as to sample from it; for sixteen
+sequences that is several percent of a step.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ cdef extern from "realizar/logit_rows.h" nogil:
     void rz_logit_rows_run(void *rows, int worker, int n_threads)
     void atomic_init(atomic_size_t *object, size_t value)
 
-cdef Py_ssize_t ONE_THREAD = 2**18  # logits that one thread scans before the others have woken up (35 us)
+cdef Py_ssize_t ONE_THREAD = 2**18  # logits that one thread scans in the time the others need to wake up (35 us)
 
 
 def summaries(Pool pool not None, const float[:, :] logits not None):
@@ -39,7 +39,7 @@ def summaries(Pool pool not None, const float[:, :] logits not None):
     Returns
     -------
     float32 [m, 2, n_blocks]
-        Of each block of 64 logits the maximum, and the sum of e**(logit - maximum).
+        For each block of 64 logits, the maximum and the sum of e**(logit - maximum).
 
     Raises
     ------

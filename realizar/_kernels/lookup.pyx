@@ -1,4 +1,4 @@
-"""Where the end of a text stands in it once before, and what followed there: guesses of what follows now."""
+"""Prompt lookup: finds an earlier occurrence of the current suffix and proposes the tokens that followed it."""
 
 from libc.stdint cimport int32_t
 
@@ -6,9 +6,10 @@ import numpy as np
 
 
 cdef int longest_before(const int32_t *h, int n, int most, int *after) noexcept nogil:
-    """Length of the longest end of h, `most` tokens at best, that ends before n too; `after` is behind that place.
+    """Returns the length of the longest suffix of h (at most `most` tokens) that also occurs earlier and ends before n.
 
-    Of several places it is the last one, so that a text that goes round in a circle is found after one round.
+    `after` becomes the index after that occurrence. Of several occurrences it is the last one, so that a periodic
+    sequence is found after one period.
     """
     cdef int end, length, best = 0
     after[0] = 0
@@ -25,9 +26,9 @@ cdef int longest_before(const int32_t *h, int n, int most, int *after) noexcept 
 
 
 def repeat(const int32_t[::1] history not None, int most, int n_draft):
-    """Return how many of the last tokens, `most` at best, stood together before, and the n_draft that followed there.
+    """Return the length of the longest suffix that occurred before, at most `most`, and the n_draft tokens after it.
 
-    Where those run into the end of the text, they begin again behind the place: a circle goes on.
+    At the end of the history, the drafts continue from the beginning of the repetition: a periodic sequence continues.
 
     Parameters
     ----------
@@ -37,9 +38,9 @@ def repeat(const int32_t[::1] history not None, int most, int n_draft):
     Returns
     -------
     length : int
-        0 if the last token is new.
+        0 if the last token did not occur before.
     drafts : int32 [n_draft]
-        Empty if it is.
+        Empty if length is 0.
     """
     cdef int n = <int>history.shape[0], after = 0, length = 0, i
     if most < 1 or n_draft < 0:

@@ -1,4 +1,4 @@
-"""Pool and Program for the modules that append ops of one subject to a program."""
+"""Pool and Program, for the modules that append ops to a program."""
 
 from libc.stdint cimport int32_t
 
@@ -14,7 +14,7 @@ cdef class Program:
     cdef rz_program program
     cdef const unsigned char[::1] arena
     cdef size_t n_batch, capacity, max_k, max_row, max_head
-    cdef bint f32  # activations stay floats, whatever the weights' format
+    cdef bint f32  # activations stay floats for all weight formats
     cdef list keep
     cdef object lock, scratch
 
@@ -30,6 +30,6 @@ cdef class Program:
     # a weight of k columns with its kernels; its input, quantized rows of a block or floats
     cdef void product(self, rz_weight *m, str format, data, size_t k) except *
     cdef void product_input(self, rz_weight *m, size_t k, int block, x, act32, act256) except *
-    # a zeroed op at the end of the array; the pointer holds until the next call
+    # appends a zeroed op; the pointer is valid until the next call
     cdef rz_op *new_op(self, int code, size_t n) except NULL
     cdef rz_rope *new_rope(self, rope) except NULL

@@ -68,7 +68,7 @@ class Program:
         state_slots: npt.NDArray[np.int32],
         outputs: npt.NDArray[np.int32],
         block_tables: Sequence[npt.NDArray[np.int32]],
-        seq_source: npt.NDArray[np.int32] | None = None,
+        encoder_lengths: npt.NDArray[np.int32] | None = None,
         embeddings: npt.NDArray[np.float32] | None = None,
         embedding_of: npt.NDArray[np.int32] | None = None,
         reach: npt.NDArray[np.int32] | None = None,

@@ -1,4 +1,4 @@
-"""Pool and Program: the worker threads, and a bound plan as the flat op array that they walk."""
+"""Pool and Program: the worker threads, and a bound plan as the flat op array that they execute."""
 
 import threading
 
@@ -11,9 +11,9 @@ import numpy as np
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_OP_ADD, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU,
-    RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE,
-    RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SWIGLU,
+    RZ_OP_ADD, RZ_OP_DECAY, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF,
+    RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU,
+    RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SWIGLU,
     RZ_OP_GATHER_ROWS, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX, exec_kernels, rz_act_bytes, rz_batch,
     rz_counter, rz_format_kernels, rz_op,
     rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_pool_stop, rz_program_run, rz_reach, rz_rope,
@@ -27,16 +27,17 @@ _CODES = {
     "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU, "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU,
     "swiglu": RZ_OP_SWIGLU, "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
     "softmax": RZ_OP_SOFTMAX, "pool_first": RZ_OP_POOL_FIRST, "pool_mean": RZ_OP_POOL_MEAN,
+    "decay": RZ_OP_DECAY,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
 _EMBED = {"token": RZ_OP_EMBED, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES}
 
 N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
-"""Quantized int8 rows per row, for each kind of activations."""
+"""Number of quantized int8 rows per activation row, by type of activations."""
 
 
 def act_bytes(size_t k, int block, str activations not None):
-    """Bytes of the quantized activation row of k elements in blocks of `block` (32 or 256), of both rows for int16."""
+    """Return the bytes of a quantized activation row of k elements in blocks of 32 or 256; for int16, of both rows."""
     return N_PLANES[activations] * rz_act_bytes(k, block)
 
 
@@ -61,7 +62,7 @@ cdef class Pool:
 
     @property
     def n_threads(self):
-        """Workers, the calling thread included."""
+        """Number of workers, including the calling thread."""
         return rz_pool_size(self.pool)
 
     def stop(self):
@@ -70,27 +71,27 @@ cdef class Pool:
             rz_pool_stop(self.pool)
 
     cdef int run(self, rz_pool_fn *work, void *arg) noexcept nogil:
-        """Run other work than a program's on every worker; 0, or an errno when the threads cannot start."""
+        """Run a function on every worker; returns 0, or an errno if the threads cannot start."""
         return rz_pool_run(self.pool, work, arg)
 
 
 cdef class Program:
-    """The op array of a bound plan over one arena; methods append ops in the order in which they run.
+    """The op array of a bound plan over one arena. Methods append ops, which run in this order.
 
     Rows are given as (offset in bytes into the arena, floats from row to row); quantized rows as (offset, bytes from
-    row to row). Everything is checked against the arena for `n_batch` rows, so that a run stays inside.
+    row to row). All addresses are checked against the arena for `n_batch` rows, so that a run cannot leave it.
 
     Parameters
     ----------
     pool : Pool
     arena : uint8 [n_bytes]
-        Where all values of a step live; its first byte is aligned to 64.
+        The memory of all values of a step; aligned to 64 bytes.
     n_batch : int
-        Rows of a step at most.
+        Greatest number of rows of a step.
     isa : str | None
-        ISA level of the kernels; the current one by default. Captured here: choosing another one later has no effect.
+        ISA level of the kernels; by default the current one at this time.
     activations : {"int8", "int16", "f32"}
-        What the inputs of products with quantized weights are rounded to.
+        The type to which inputs of products with quantized weights are rounded.
     """
 
     def __cinit__(self, Pool pool not None, unsigned char[::1] arena not None, size_t n_batch, str isa=None,
@@ -109,6 +110,7 @@ cdef class Program:
             free(<void *> self.program.op[i].rope)
             free(<void *> self.program.op[i].attention)
             free(<void *> self.program.op[i].scan)
+            free(<void *> self.program.op[i].delta)
         free(self.program.op)
 
     # ---- checked addresses
@@ -185,7 +187,7 @@ cdef class Program:
             m.x, m.x_stride = <const char *> rows.data, rows.ld * sizeof(float)
 
     cdef rz_op *new_op(self, int code, size_t n) except NULL:
-        """A zeroed op at the end of the array; the pointer holds until the next call."""
+        """Appends a zeroed op; the pointer is valid until the next call."""
         cdef void *grown
         if self.program.n_op == self.capacity:
             grown = realloc(self.program.op, (2 * self.capacity + 64) * sizeof(rz_op))
@@ -203,8 +205,8 @@ cdef class Program:
 
     def add_rowwise(self, str name not None, size_t n, *, int n_repeat=1, bint m_rows=False, x=None, x2=None, y=None,
                     float scalar=0.0, w=None, b=None, act32=None, act256=None):
-        """An op on rows of n_repeat groups of n elements; scalar is the eps, the factor or the cap; w and b are for one
-        group or for all."""
+        """An op on rows of n_repeat groups of n elements; scalar is eps, factor, cap or bound; w and b are for one
+        group or for all groups."""
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
@@ -218,8 +220,8 @@ cdef class Program:
         self.max_row = max(self.max_row, n_all)
 
     def add_embed(self, str format not None, table, size_t n, y, str by not None="token", float scale=1.0):
-        """Rows of a table by "token", times scale, with the step's embeddings in place of their rows; by "position"; or
-        by "type", the first row for all."""
+        """Rows of an embedding table: by "token", times scale, with the step's embeddings in place of their rows; by
+        "position"; or by "type", always the first row."""
         cdef rz_op *op = self.new_op(_EMBED[by], n)
         op.y, op.embed_format, op.scalar = self.rows(y, n), _FORMAT[format], scale
         op.weight = <rz_weight *> calloc(1, sizeof(rz_weight))
@@ -262,7 +264,7 @@ cdef class Program:
         return out
 
     def add_rope_table(self, rope):
-        """Cosines and sines of the positions of the step; rope as in `new_rope`."""
+        """Cosines and sines for the positions of the step; rope: see `new_rope`."""
         cdef rz_op *op = self.new_op(RZ_OP_ROPE_TABLE, 2 * len(rope[0]))
         op.rope = self.new_rope(rope)
 
@@ -278,7 +280,7 @@ cdef class Program:
     # ---- running
 
     def _prepare(self):
-        """Allocate the scratch of each worker and the item counters, once all ops have been added."""
+        """Allocate the scratch memory of each worker and the item counters, after all ops were added."""
         n_threads = rz_pool_size(self.pool.pool)
         stride = rz_scratch_bytes(self.max_k, self.max_row, self.max_head)
         counters = self.program.n_op * sizeof(rz_counter)
@@ -289,9 +291,9 @@ cdef class Program:
 
     def run(self, const int32_t[::1] tokens, const int32_t[:, ::1] positions, const int32_t[::1] seq_start,
             const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables,
-            const int32_t[::1] seq_source=None, const float[:, ::1] embeddings=None,
+            const int32_t[::1] encoder_lengths=None, const float[:, ::1] embeddings=None,
             const int32_t[::1] embedding_of=None, const int32_t[:, ::1] reach=None):
-        """One step over the arrays of a Batch, which must have passed its check; the GIL is released."""
+        """Run one step on the arrays of a checked Batch; releases the GIL."""
         cdef rz_batch batch
         cdef const int32_t *tables[16]
         cdef int32_t widths[16]
@@ -306,7 +308,7 @@ cdef class Program:
         batch.n_axes = <int> positions.shape[0]
         batch.tokens, batch.positions = &tokens[0], &positions[0, 0]
         batch.seq_start, batch.seq_past, batch.state_slots = &seq_start[0], &seq_past[0], &state_slots[0]
-        batch.seq_source = &seq_source[0] if seq_source is not None else NULL
+        batch.encoder_lengths = &encoder_lengths[0] if encoder_lengths is not None else NULL
         batch.outputs = &outputs[0] if outputs.shape[0] else NULL
         batch.embeddings = &embeddings[0, 0] if embeddings is not None else NULL
         batch.embedding_of = &embedding_of[0] if embeddings is not None else NULL

@@ -15,13 +15,13 @@ from realizar._kernels.plan cimport Program
 
 
 cdef check_cache(str name, cache, tuple shape):
-    """Checks that a cache array is made of blocks of this shape; the bytes of a head of a block must be contiguous."""
+    """Checks that a cache array has blocks of this shape; the bytes of each head of a block must be contiguous."""
     if cache.shape[1:] != shape or cache.itemsize != 1 or cache.strides[2] != 1:
         raise ValueError(f"{name} cache of shape {cache.shape} {cache.dtype}: blocks of {shape} bytes expected")
 
 
 cdef check_latent(str k_type, int head_dim_k, int head_dim_v):
-    """Checks that values which are the beginning of their keys can be taken out of them."""
+    """Checks the shapes for values that are a prefix of their keys (MLA)."""
     if not 0 < head_dim_v <= min(head_dim_k, RZ_LATENT_MAX_DIM):
         raise ValueError(f"values of {head_dim_v} elements in keys of {head_dim_k}; at most {RZ_LATENT_MAX_DIM} fit")
     if k_type == "int8" and head_dim_v % (head_dim_k & -head_dim_k):
@@ -30,14 +30,14 @@ cdef check_latent(str k_type, int head_dim_k, int head_dim_v):
 
 
 cdef const int32_t *count_blocks(Program program, size_t n) except NULL:
-    """0, 1, 2 ... for the blocks of a step whose K and V are not cached."""
+    """Returns block numbers 0, 1, 2 ... for a step whose K and V are not cached."""
     if n < program.n_batch + program.n_batch // RZ_KV_BLOCK:
         raise ValueError(f"{n} blocks for the K and V of a step; {program.n_batch} rows may need more")
     return program.ints(np.arange(n, dtype=np.int32), n)
 
 
 cdef rz_attention *new_attention(Program program, rz_op *op, cache, int n_head) except NULL:
-    """What store, attend and merge know of the cache that they share."""
+    """Allocates the parameters that store, attend and merge share."""
     group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, k_cache, v_cache = cache
     check_cache("K", k_cache, (n_head_kv, kv_bytes(k_type, head_dim_k)))
     latent = v_cache.ctypes.data == k_cache.ctypes.data
@@ -64,7 +64,7 @@ cdef rz_attention *new_attention(Program program, rz_op *op, cache, int n_head) 
 
 
 def add_kv_store(Program program not None, cache, k, v):
-    """Store the K and V of the step's rows; cache as in `add_attention`."""
+    """Store the K and V of the step's rows; cache: see `add_attention`."""
     cdef rz_op *op = program.new_op(RZ_OP_KV_STORE, cache[3] * cache[4])
     cdef rz_attention *a = new_attention(program, op, cache, cache[3])
     a.k_in, a.v_in = program.rows(k, cache[3] * cache[4]), program.rows(v, cache[3] * cache[5])
@@ -75,8 +75,8 @@ def add_attention(Program program not None, *, cache, int n_head, int window, bi
     """Store K and V, attend, merge: three ops over the cache arrays of one layer.
 
     cache: (group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, K, V), the last two uint8 [n_blocks, n_head_kv,
-    kv_bytes(type, head_dim)]; without a group they hold the K and V of this step alone. Without k and v it is
-    cross-attention, to the stored keys of the sequence's encoder input.
+    kv_bytes(type, head_dim)]; without a group they hold only the K and V of this step. Without k and v it is
+    cross-attention to the stored keys of the sequence's encoder input.
     sinks: float32 [n_head] or None. bias: float32 [n_head, n] and the column of distance 0 between key and query.
     """
     cdef rz_attention *a

@@ -25,7 +25,7 @@ cdef class _Route:
 
 
 cdef class _Experts:
-    """Allocate the parameters that the ops of a mixture share."""
+    """Allocate the parameters that the ops of a mixture of experts share."""
 
     cdef rz_experts experts
 
@@ -33,7 +33,7 @@ cdef class _Experts:
 def add_route(Program program not None, size_t n_expert, size_t n_used, str gating not None, *, logits, y, ids=None,
               bias=None, int n_group=1, int n_group_used=1, int n_group_best=1, bint normalize=False,
               float scale=1.0, bint m_rows=False):
-    """The choice of the experts of each row, or, with `ids`, the weights of the chosen ones."""
+    """Choose the experts of each row, or, with `ids`, compute the weights of the given experts."""
     cdef _Route keeper = _Route()
     cdef rz_op *op = program.new_op(RZ_OP_CHOOSE_EXPERTS if ids is None else RZ_OP_WEIGH_EXPERTS, n_expert)
     if not 1 <= n_used <= n_expert or not 1 <= n_group_used <= n_group or n_expert % n_group:
@@ -100,14 +100,14 @@ cdef void _results(Program program, rz_expert_weight *m, size_t offset, size_t n
 
 cdef void _inputs(Program program, rz_expert_weight *m, int block, size_t k, size_t n_pairs, room, x, act32,
                   act256) except *:
-    """Set where the rows of tokens lie, and where they are gathered."""
+    """Set the address of the input rows, and where they are gathered."""
     program.product_input(&m.weight, k, block, x, act32, act256)
     m.pairs = <char *> program.at(room[f"x{block}"], n_pairs * m.weight.x_stride)
     m.input_bytes = m.weight.x_stride if block else k * sizeof(float)
 
 
 cdef void _order(Program program, rz_experts *e, size_t n_expert, size_t n_pairs) except *:
-    """Allocate the order of the pairs of a step."""
+    """Allocate the arrays for the order of the pairs of a step."""
     cdef int32_t[::1] order = np.zeros(2 + 2 * n_expert + 2 * n_pairs, np.int32)
     program.keep.append(order)
     e.n_active, e.active, e.first = &order[0], &order[1], &order[1 + n_expert]
@@ -116,7 +116,7 @@ cdef void _order(Program program, rz_experts *e, size_t n_expert, size_t n_pairs
 
 
 cdef rz_op *_append(Program program, _Experts keeper, size_t n_embd, size_t n_ff, bint m_rows) except NULL:
-    """The ops of src/exec_experts.c; the last one, which has the result."""
+    """Append the ops of src/exec_experts.c; returns the last one, which computes the result."""
     cdef rz_op *op = NULL
     for code, n in ((RZ_OP_EXPERTS_GROUP, n_embd), (RZ_OP_EXPERTS_GATHER, n_embd), (RZ_OP_EXPERTS_UP, n_embd),
                     (RZ_OP_EXPERTS_QUANTIZE, n_ff), (RZ_OP_EXPERTS_DOWN, n_ff),

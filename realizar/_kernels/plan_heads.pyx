@@ -10,7 +10,7 @@ from realizar._kernels.plan cimport Program
 
 def add_copy_heads(Program program not None, size_t n, int n_head, x, size_t x_step, y, size_t y_step, *,
                    bint m_rows=False):
-    """n floats of each head of x, x_step floats apart, into those of y, y_step floats apart."""
+    """Copy n floats of each head of x (heads x_step floats apart) to the heads of y (y_step floats apart)."""
     cdef rz_op *op = program.new_op(RZ_OP_COPY_HEADS, n)
     op.n_repeat, op.m_rows, op.x_step, op.y_step = n_head, m_rows, x_step, y_step
     op.x, op.y = program.rows(x, (n_head - 1) * x_step + n), program.rows(y, (n_head - 1) * y_step + n)
@@ -20,7 +20,7 @@ def add_per_head_linear(Program program not None, size_t k, str format not None,
                         *, bint m_rows=False):
     """One product for each head: the k floats of its input with data[head], the rows of its matrix.
 
-    room: offset of n_head quantized heads per row, where the format takes them.
+    room: offset of n_head quantized heads per row, if the format requires them.
     """
     cdef size_t n_head = len(data), n_bytes = 0, stride = 0, h
     cdef int block = program.product_block(format)

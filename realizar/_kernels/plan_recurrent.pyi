@@ -26,6 +26,19 @@ def add_selective_scan(
     c: _Rows,
     y: _Rows,
 ) -> None: ...
+def add_delta_rule(
+    program: Program,
+    n_head_k: int,
+    by_channel: bool,
+    tiled: bool,
+    state: npt.NDArray[Any],
+    q: _Rows,
+    k: _Rows,
+    v: _Rows,
+    decay: _Rows,
+    beta: _Rows,
+    y: _Rows,
+) -> None: ...
 def selective_scan(
     x: _F32,
     dt: _F32,
@@ -35,5 +48,15 @@ def selective_scan(
     d: _F32,
     state: _F32,
     dt_bias: _F32 | None = None,
+    isa: str | None = None,
+) -> _F32: ...
+def delta_rule(
+    q: _F32,
+    k: _F32,
+    v: _F32,
+    decay: _F32,
+    beta: _F32,
+    state: _F32,
+    tiled: bool = False,
     isa: str | None = None,
 ) -> _F32: ...

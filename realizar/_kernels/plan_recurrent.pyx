@@ -1,17 +1,19 @@
-"""Ops that carry a state from token to token, appended to a Program; and the scan alone, for tests."""
+"""Recurrent ops, appended to a Program; the scan and the delta rule also alone, for tests."""
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc
 
 import numpy as np
 
-from realizar._kernels.exec cimport RZ_OP_SCAN, RZ_OP_CAUSAL_CONV1D, rz_op, rz_scan
+from realizar._kernels.exec cimport RZ_OP_CAUSAL_CONV1D, RZ_OP_DELTA_RULE, RZ_OP_SCAN, rz_delta, rz_op, rz_scan
 from realizar._kernels.plan cimport Program
-from realizar._kernels.table cimport RZ_SCAN_TILE, kernels, rz_kernels, rz_scan_args
+from realizar._kernels.table cimport (
+    RZ_SCAN_TILE, kernels, rz_delta_args, rz_delta_units, rz_kernels, rz_scan_args,
+)
 
 
 cdef set_state(Program program, rz_op *op, state, tuple shape):
-    """Gives an op its state: float32 [n_slots, *shape]."""
+    """Sets the state of an op: float32 [n_slots, *shape]."""
     if state.shape[1:] != shape or state.dtype != np.float32 or not state.flags.c_contiguous:
         raise ValueError(f"state of shape {state.shape} {state.dtype}: {shape} float32 a slot expected")
     op.state, op.state_stride = <char *> <uintptr_t> state.ctypes.data, state.strides[0]
@@ -19,7 +21,7 @@ cdef set_state(Program program, rz_op *op, state, tuple shape):
 
 
 def in_tiles(a):
-    """float32 [n_channel, n_state] as the scan reads it: [n_state][channels of the tile], tile after tile."""
+    """Return float32 [n_channel, n_state] in the scan's layout: [n_state][channels of the tile], tile after tile."""
     return np.concatenate([a[c : c + RZ_SCAN_TILE].T.reshape(-1) for c in range(0, len(a), RZ_SCAN_TILE)])
 
 
@@ -61,6 +63,29 @@ def add_selective_scan(Program program not None, size_t n_head, size_t n_group, 
     scan.d, scan.dt_bias = program.floats(d, n_head), program.floats(dt_bias, n_head)
 
 
+def add_delta_rule(Program program not None, size_t n_head_k, bint by_channel, bint tiled, state, q, k, v, decay, beta,
+                   y):
+    """Gated delta rule; state: float32 [n_slots, n_head, head_dim_v, head_dim_k].
+
+    decay has a number for each head, or, by_channel, head_dim_k of them; head h has the key of head h // (n_head /
+    n_head_k), or, tiled, of head h % n_head_k.
+    """
+    cdef size_t n_head = state.shape[1], dim_v = state.shape[2], dim_k = state.shape[3]
+    if n_head_k < 1 or n_head % n_head_k:
+        raise ValueError(f"{n_head_k} heads of keys for {n_head} heads of values")
+    cdef rz_op *op = program.new_op(RZ_OP_DELTA_RULE, n_head * dim_v)
+    cdef rz_delta *delta = <rz_delta *> calloc(1, sizeof(rz_delta))
+    if delta == NULL:
+        raise MemoryError("no memory for an op")
+    op.delta = delta
+    set_state(program, op, state, (n_head, dim_v, dim_k))
+    delta.n_head, delta.n_head_k, delta.head_dim_k, delta.head_dim_v = n_head, n_head_k, dim_k, dim_v
+    delta.by_channel, delta.tiled = by_channel, tiled
+    op.x, delta.k = program.rows(q, n_head_k * dim_k), program.rows(k, n_head_k * dim_k)
+    delta.v, op.y = program.rows(v, n_head * dim_v), program.rows(y, n_head * dim_v)
+    delta.decay, delta.beta = program.rows(decay, n_head * (dim_k if by_channel else 1)), program.rows(beta, n_head)
+
+
 def selective_scan(x, dt, b, c, a, d, state, dt_bias=None, str isa=None):
     """A selective scan alone, over the tokens of one sequence; `add_selective_scan` describes the arrays.
 
@@ -72,7 +97,7 @@ def selective_scan(x, dt, b, c, a, d, state, dt_bias=None, str isa=None):
     a : float32 [n_head, n_state or 1]
     d : float32 [n_head]
     state : float32 [n_channel * n_state]
-        In tiles; changed in place.
+        In the layout of `in_tiles`; changed in place.
     dt_bias : float32 [n_head], optional
     isa : str, optional
         ISA level of the kernel; the current one by default.
@@ -101,4 +126,43 @@ def selective_scan(x, dt, b, c, a, d, state, dt_bias=None, str isa=None):
     args.lddt, args.ldb, args.ldc = dt.shape[1], b.shape[1] * b.shape[2], b.shape[1] * b.shape[2]
     args.state, args.y, args.first, args.end = &h[0], &y[0, 0], 0, args.n_head
     (table.scan_heads if together else table.scan_channels)(&args)
+    return out
+
+
+def delta_rule(q, k, v, decay, beta, state, bint tiled=False, str isa=None):
+    """A gated delta rule alone, over the tokens of one sequence.
+
+    Parameters
+    ----------
+    q, k : float32 [n, n_head_k, head_dim_k]
+    v : float32 [n, n_head, head_dim_v]
+    decay : float32 [n, n_head, 1 or head_dim_k]
+    beta : float32 [n, n_head]
+    state : float32 [n_head * head_dim_v * head_dim_k]
+        In tiles; changed in place.
+    tiled : bool
+        Whether head h has the key of head h % n_head_k.
+    isa : str, optional
+        ISA level of the kernel; the current one by default.
+
+    Returns
+    -------
+    float32 [n, n_head, head_dim_v]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    cdef rz_delta_args args
+    out = np.empty_like(v)
+    cdef const float[:, :, ::1] q_view = q, k_view = k, v_view = v, decay_view = decay
+    cdef const float[:, ::1] beta_view = beta
+    cdef float[::1] s = state
+    cdef float[:, :, ::1] y = out
+    args.q, args.k, args.v = &q_view[0, 0, 0], &k_view[0, 0, 0], &v_view[0, 0, 0]
+    args.decay, args.beta, args.state, args.y = &decay_view[0, 0, 0], &beta_view[0, 0], &s[0], &y[0, 0, 0]
+    args.n_tokens, args.n_head_k, args.head_dim_k = q.shape[0], q.shape[1], q.shape[2]
+    args.n_head, args.head_dim_v, args.tiled, args.by_channel = v.shape[1], v.shape[2], tiled, decay.shape[2] > 1
+    args.ldq = args.ldk = q.shape[1] * q.shape[2]
+    args.ldv = args.ldy = v.shape[1] * v.shape[2]
+    args.lddecay, args.ldbeta = decay.shape[1] * decay.shape[2], v.shape[1]
+    args.first, args.end = 0, args.n_head * rz_delta_units(args.head_dim_v)
+    table.delta_rule(&args)
     return out

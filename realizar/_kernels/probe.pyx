@@ -1,4 +1,4 @@
-"""Probes of the machine: reading memory and multiply-adds in registers, for the floors that benchmarks are held to."""
+"""Probes of the machine: reading memory and multiply-adds in registers, for the lower bounds of benchmarks."""
 
 from libc.stdint cimport uint8_t, uint64_t
 
@@ -19,7 +19,7 @@ cdef extern from "realizar/probe.h" nogil:
 
 
 cdef const rz_probe *find(str isa) except NULL:
-    kernels(isa)  # ValueError where this CPU cannot run it
+    kernels(isa)  # ValueError if this CPU cannot run it
     cdef const rz_probe *probe = rz_probes
     while probe.isa.decode() != isa:
         probe += 1
@@ -37,7 +37,7 @@ def read(const uint8_t[::1] data not None):
     Returns
     -------
     int
-        A checksum; it is there so that the reading is not optimized away.
+        A checksum, so that the compiler cannot remove the reads.
     """
     *_, best = available()
     cdef const rz_probe *probe = find(best)
@@ -71,16 +71,16 @@ def int8_macs(uint64_t n_rounds, str isa not None):
     Returns
     -------
     int
-        How many multiply-adds were done: the sum of all accumulators, every product being 1.
+        The number of multiply-adds: the sum of all accumulators, since every product is 1.
 
     Raises
     ------
     ValueError
-        When this CPU cannot run the level, or the rounds are too many.
+        If this CPU cannot run the level, or n_rounds is too large.
     """
     return run(find(isa).int8, n_rounds)
 
 
 def f32_macs(uint64_t n_rounds, str isa not None):
-    """Do float32 multiply-adds in registers, without the GIL; all else as `int8_macs`."""
+    """Do float32 multiply-adds in registers, without the GIL; see `int8_macs`."""
     return run(find(isa).f32, n_rounds)

@@ -1,4 +1,4 @@
-"""The product kernels on numpy rows: for tests, tools and loading. A model runs them through a plan instead."""
+"""The product kernels on numpy arrays, for tests, tools and loading. Models run them through a plan."""
 
 import numpy as np
 
@@ -54,7 +54,7 @@ _INDEX = {format_rows[i].name.decode(): i for i in range(RZ_N_FORMATS)}
 
 
 def row_bytes(str format not None, size_t k):
-    """Bytes of a row of k elements of a format; ValueError when they make no whole number of blocks."""
+    """Return the bytes of a row of k elements of a format; ValueError if that is not a whole number of blocks."""
     cdef int f = _format(format)
     if k == 0 or k % format_rows[f].n_elements:
         raise ValueError(f"a {format} row holds a positive multiple of {format_rows[f].n_elements} elements, not k={k}")
@@ -72,7 +72,7 @@ cdef int _format(str name) except -1:
 
 
 cdef _aligned(shape):
-    """A new uint8 array whose first byte, and so whose rows of whole cache lines, start at a multiple of 64."""
+    """Returns a new uint8 array that is aligned to 64 bytes."""
     n = int(np.prod(shape))
     buffer = np.zeros(n + 63, np.uint8)
     start = -buffer.ctypes.data % 64
@@ -87,7 +87,7 @@ cdef _float_rows(x):
 
 
 cdef _weight_rows(str name, data, size_t k):
-    """Checks that data holds rows of k elements of the format."""
+    """Checks that data has rows of k elements of the format."""
     data = np.asarray(data)
     if data.dtype != np.uint8 or data.ndim != 2:
         raise ValueError(f"data must be uint8 of shape (n_rows, row_bytes), not {data.dtype} of shape {data.shape}")
@@ -154,7 +154,7 @@ def quantize_act(x, int block, str isa=None):
 
 
 def residual_act(x, int block, str isa=None):
-    """Return what rows lose when they are quantized to int8 activations; int16 activations quantize that again.
+    """Return the rounding error of int8 activations; int16 activations quantize this, too.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def residual_act(x, int block, str isa=None):
     Raises
     ------
     ValueError
-        As `quantize_act`.
+        See `quantize_act`.
     """
     x = _float_rows(x)
     cdef const float[:, ::1] given = x
@@ -221,7 +221,7 @@ def dequantize(str format not None, data, size_t k, str isa=None):
 
 
 cdef rz_matmul_fn *_product(str format, str activations, str shape, str isa) except NULL:
-    """The kernel of a product by the names of its kind."""
+    """Returns the kernel of a product by its names."""
     cdef const rz_format_kernels *kernel = &_table(isa).format[_format(format)]
     if activations not in ("int8", "f32"):
         raise ValueError(f"activations must be 'int8' or 'f32', not {activations!r}")

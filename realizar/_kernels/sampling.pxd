@@ -1,4 +1,4 @@
-"""The candidates of one token as other compiled modules see them: what is in them, and what a sampler is made of."""
+"""Candidates for other compiled modules: the fields, and the functions that samplers use."""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint32_t, uint64_t
@@ -14,17 +14,17 @@ cdef extern from "realizar/logits.h" nogil:
     void rz_sort(float *x, int32_t *ids, int lo, int hi)
 
 
-# Some samplers order the candidates, but what they keep is settled by the first of them. So they look at those above a
-# cut that goes down until no other can change the answer, and of these put as many in order as they need: of 150 000
-# some hundreds. What they put aside meanwhile are their logits and ids.
+# Some samplers depend on the order of the candidates, but only on the first ones. They set the candidates above a cut
+# aside (copy their logits and ids), lower the cut until the other candidates cannot change the result, and sort only as
+# many of the set-aside candidates as they need: some hundreds of 150,000.
 
 cdef inline int more(int done, int n) noexcept nogil:
-    """How many of n to have in order next."""
+    """Returns how many of n candidates to sort next."""
     return min(n, 4 * done + RZ_LOGITS_BLOCK)
 
 
 cdef inline double fallen(double peak, double reach) noexcept nogil:
-    """So far below the peak; from a reach of a thousand on nothing is left out."""
+    """Returns the cut at this distance below the peak; from a distance of 1000 on it includes all candidates."""
     return peak - reach if reach < 1e3 else -INFINITY
 
 
@@ -41,14 +41,14 @@ cdef class Candidates:
     cdef float *block_max
     cdef float *block_sum         # of e**(x - block_max) ...
     cdef float *block_weight      # ... which has to be multiplied with this: e**(block_max - peak)
-    cdef float *block_x           # room for a number for each block
-    cdef int32_t *block_ids       # room to order the blocks
-    cdef float *spare_x           # room for some candidates, or for their weights
+    cdef float *block_x           # one number for each block
+    cdef int32_t *block_ids       # for sorting the blocks
+    cdef float *spare_x           # set-aside candidates, or weights
     cdef int32_t *spare_ids
-    cdef int32_t *count           # of each token in the history; zero between calls
-    cdef uint64_t seed, position  # what chance is a function of
+    cdef int32_t *count           # count of each token in the history; zero between calls
+    cdef uint64_t seed, position  # these determine the random numbers
     cdef uint32_t draw_number, n_uniforms
-    cdef readonly double drawn_p  # probability of the candidate drawn last
+    cdef readonly double drawn_p  # probability of the last drawn candidate
 
     cdef int32_t _id(self, int i) noexcept nogil
     cdef int _n_blocks(self) noexcept nogil

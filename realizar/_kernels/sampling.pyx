@@ -35,7 +35,7 @@ def philox4x32(counter, key):
 
 
 def uniform(uint64_t seed, uint64_t position, uint32_t draw, uint32_t which=0):
-    """The float64 in [0, 1) that belongs to this seed, position and draw number: the first, or another one."""
+    """Return the random float64 in [0, 1) with this index for a seed, position and draw number."""
     return rz_uniform(seed, position, draw, which)
 
 
@@ -80,8 +80,8 @@ cdef class Candidates:
     def load(self, const float[::1] logits not None, const float[:, :] summaries=None):
         """Make every token a candidate; False if a logit is NaN or +inf, or all are -inf: then do not continue.
 
-        The logits, float32 [n_vocab], are read in place; their block maxima and block sums, float32 [2, n_blocks] as
-        `logit_scan.summaries` returns them, are computed here where they are not given.
+        The logits, float32 [n_vocab], are read in place. Their block maxima and block sums, float32 [2, n_blocks] as
+        returned by `logit_scan.summaries`, are computed here if they are not passed.
         """
         cdef Py_ssize_t n
         if logits.shape[0] != self.n_vocab:
@@ -104,12 +104,12 @@ cdef class Candidates:
 
     @property
     def is_empty(self):
-        """Whether no candidate is left that can be drawn: none has a logit above -inf."""
+        """Whether no candidate can be drawn: none has a logit above -inf."""
         return not self.peak > -INFINITY
 
     @property
     def token_ids(self):
-        """The candidates' ids, int32 [n], in no particular order."""
+        """The candidates' ids, int32 [n], in arbitrary order."""
         cdef int i
         found = np.empty(self.n, np.int32)
         cdef int32_t[::1] ids = found
@@ -127,7 +127,7 @@ cdef class Candidates:
         return found
 
     def greedy(self):
-        """Keep the best candidate; of equals the one with the lowest id."""
+        """Keep the best candidate; of equal logits, the one with the lowest id."""
         with nogil:
             self._greedy()
 
@@ -153,7 +153,7 @@ cdef class Candidates:
             self._keep_from(<float>(self.peak + log(p)))
 
     def temperature(self, double t):
-        """Make each logit (logit - peak) / t: to softmax the same as logit / t. A t below 1e-30 counts as that."""
+        """Make each logit (logit - peak) / t, which gives the same softmax as logit / t. The least t is 1e-30."""
         if not t > 0.0:
             raise ValueError(f"t={t}: must be above 0")
         with nogil:
@@ -173,16 +173,16 @@ cdef class Candidates:
         return self.peak + log(self.total)
 
     def key(self, uint64_t seed, uint64_t position, uint32_t draw):
-        """Say what all chance in the next choice is a function of."""
+        """Set the seed, position and draw number that determine the random numbers of the next token."""
         self.seed, self.position, self.draw_number, self.n_uniforms = seed, position, draw, 0
 
     def uniform(self):
-        """The next float64 in [0, 1) for a sampler: the numbers after the first one, which is for the draw."""
+        """Return the next random float64 in [0, 1) for a sampler; the first number is reserved for the draw."""
         self.n_uniforms += 1
         return rz_uniform(self.seed, self.position, self.draw_number, self.n_uniforms)
 
     def draw(self):
-        """Return the id of one candidate, drawn by their probabilities; then `drawn_p` is the one of that candidate."""
+        """Draw a candidate by the probabilities and return its id; sets `drawn_p` to its probability."""
         cdef int32_t i = 0
         self.drawn_p = 1.0
         if self.n > 1:
@@ -191,7 +191,7 @@ cdef class Candidates:
         return self._id(i)
 
     def replace(self, const int32_t[::1] ids not None, const float[::1] logits not None):
-        """Make these tokens the candidates, with these logits: all different, and no logit NaN or +inf."""
+        """Make these tokens the candidates, with these logits; ids must be distinct, and no logit NaN or +inf."""
         cdef int i
         if ids.shape[0] != logits.shape[0] or not 0 < ids.shape[0] <= self.n_vocab:
             raise ValueError(f"{ids.shape[0]} ids and {logits.shape[0]} logits: must be as many, 1 to {self.n_vocab}")
@@ -214,7 +214,7 @@ cdef class Candidates:
         return min((b + 1) * RZ_LOGITS_BLOCK, self.n)
 
     cdef const float *_block(self, int b, float *padded) noexcept nogil:
-        """Block b; a short last one is copied to `padded` and filled up with -inf."""
+        """Returns block b; a shorter last block is copied to `padded` and filled with -inf."""
         cdef int start = b * RZ_LOGITS_BLOCK, length = self._block_end(b) - start, i
         if length == RZ_LOGITS_BLOCK:
             return self.x + start
@@ -223,12 +223,12 @@ cdef class Candidates:
         return padded
 
     cdef void _scan(self) noexcept nogil:
-        """Makes true what is known of the blocks and of them all."""
+        """Recomputes the summaries of all blocks, and peak and total."""
         self.kernels.logit_sums(self.x, self.n, self.block_max, self.block_sum)
         self._sum()
 
     cdef void _rescan(self, const int32_t *ids, int n) noexcept nogil:
-        """The same where nothing has changed but the logits of these tokens."""
+        """The same if only the logits of these tokens have changed."""
         cdef int i, b
         if not self.is_dense or n > self._n_blocks():
             self._scan()
@@ -240,7 +240,7 @@ cdef class Candidates:
         self._sum()
 
     cdef void _sum(self) noexcept nogil:
-        """Makes peak and total true by the blocks. A NaN or +inf in one of them makes total a NaN."""
+        """Computes peak and total from the blocks. If a logit is NaN or +inf, total is NaN."""
         cdef int b, n = self._n_blocks()
         cdef double total = 0.0
         cdef float peak = -INFINITY
@@ -266,14 +266,14 @@ cdef class Candidates:
             self.x = self.own
 
     cdef void _keep_first(self, int n) noexcept nogil:
-        """The first n of own and ids are the candidates."""
+        """Makes the first n of own and ids the candidates."""
         self.x = self.own
         self.n = n
         self.is_dense = False
         self._scan()
 
     cdef void _keep_spare(self, int n) noexcept nogil:
-        """The first n of those put aside are the candidates."""
+        """Makes the first n set-aside candidates the candidates."""
         memcpy(self.own, self.spare_x, <size_t>n * sizeof(float))
         memcpy(self.ids, self.spare_ids, <size_t>n * sizeof(int32_t))
         self._keep_first(n)
@@ -283,7 +283,7 @@ cdef class Candidates:
         self._keep_first(self._gather(cut, self.own, self.ids))
 
     cdef int _gather(self, float cut, float *x, int32_t *ids) noexcept nogil:
-        """Copies the candidates with a logit of at least `cut`, in their order; returns how many there are."""
+        """Sets aside (copies) the candidates with a logit of at least `cut`, in their order; returns their number."""
         cdef int b, i, n = 0
         for b in range(self._n_blocks()):
             if self.block_max[b] >= cut:
@@ -307,7 +307,7 @@ cdef class Candidates:
         self._keep_first(1)
 
     cdef float _below_best(self, int k) noexcept nogil:
-        """A logit that at least k candidates reach, and not many more."""
+        """Returns a logit that at least k candidates reach, and not many more."""
         cdef int b, n_blocks = self._n_blocks()
         if k > n_blocks:
             return -INFINITY
@@ -315,7 +315,7 @@ cdef class Candidates:
             self.block_x[b], self.block_ids[b] = self.block_max[b], b
         rz_select(self.block_x, self.block_ids, 0, n_blocks, k - 1)
         rz_select(self.block_x, self.block_ids, k - 1, n_blocks, k)
-        return self.block_x[k - 1]  # k blocks hold one each that is no worse
+        return self.block_x[k - 1]  # each of k blocks has a candidate that is not worse
 
     cdef void _top_k(self, int k) noexcept nogil:
         if k < self.n:
@@ -323,7 +323,7 @@ cdef class Candidates:
             self._keep_first(k)
 
     cdef int _take(self, const float *x, int n, double enough, double *mass) noexcept nogil:
-        """Adds e**(x - peak) of one after the other to the mass until that is enough; returns of how many."""
+        """Adds e**(x - peak) of the candidates, in order, to the mass until it is enough; returns how many it added."""
         cdef float w[RZ_LOGITS_BLOCK]
         cdef int i, start = 0
         while start < n:
@@ -336,9 +336,10 @@ cdef class Candidates:
         return n
 
     cdef int _heaviest(self, int n, double enough) noexcept nogil:
-        """Brings the best of those put aside to the front, as few as have enough weight; returns how many.
+        """Moves the best set-aside candidates to the front, as few as have enough weight; returns their number.
 
-        Quickselect by weight: what is better than a pivot is enough, or is kept whole and the rest has to make it up.
+        Quickselect by weight: either the candidates better than the pivot have enough weight, or all of them are kept
+        and the others must supply the rest.
         """
         cdef double before = 0.0, mass
         cdef int lo = 0, hi = n, place
@@ -356,10 +357,10 @@ cdef class Candidates:
         return lo
 
     cdef void _top_p(self, double p) noexcept nogil:
-        """Looks further and further down until the candidates there are enough."""
+        """Lowers the cut until the candidates above it have enough weight."""
         cdef double enough = p * self.total, mass = 0.0, reach = 3.0
         cdef int n = 0
-        while not n or (n < self.n and mass < enough * (1.0 + 1e-12)):  # summed up in another order: another last bit
+        while not n or (n < self.n and mass < enough * (1.0 + 1e-12)):  # margin for the rounding of sums
             n, mass = self._gather(<float>fallen(self.peak, reach), self.spare_x, self.spare_ids), 0.0
             self._take(self.spare_x, n, INFINITY, &mass)
             reach *= 1.5
@@ -376,7 +377,7 @@ cdef class Candidates:
         self._scan()
 
     cdef int _draw(self, double u) noexcept nogil:
-        """Walks the blocks, then the one of them, up to the share u of all; the last that weighs takes the rounding."""
+        """Finds the candidate at the share u of the total weight; if rounding misses it, the last one with a weight."""
         cdef double target = u * self.total, below = 0.0, weight
         cdef int b, i, block = 0, chosen = 0, start
         for b in range(self._n_blocks()):

@@ -53,9 +53,24 @@ cdef extern from "realizar/table.h" nogil:
         float *y
         size_t n_tokens, n_head, head_dim, n_state, n_group, first, end
 
+    struct rz_delta_args:
+        const float *q
+        const float *k
+        const float *v
+        const float *decay
+        const float *beta
+        size_t ldq, ldk, ldv, lddecay, ldbeta, ldy
+        float *state
+        float *y
+        size_t n_tokens, n_head, n_head_k, head_dim_k, head_dim_v
+        int by_channel, tiled
+        size_t first, end
+    size_t rz_delta_units(size_t head_dim_v)
+
     size_t rz_kv_bytes(int type, size_t head_dim)
 
     ctypedef void rz_scan_fn(const rz_scan_args *args) noexcept nogil
+    ctypedef void rz_delta_fn(const rz_delta_args *args) noexcept nogil
 
     ctypedef void rz_attend_fn(const rz_attend_args *args) noexcept nogil
     ctypedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block) noexcept nogil
@@ -94,6 +109,8 @@ cdef extern from "realizar/table.h" nogil:
                           size_t n_channel, float *y) noexcept nogil
         rz_scan_fn *scan_channels
         rz_scan_fn *scan_heads
+        void (*decay)(const float *x, const float *a, const float *b, float bound, size_t n, float *y) noexcept nogil
+        rz_delta_fn *delta_rule
         rz_logit_sums_fn *logit_sums
         rz_logit_falls_fn *logit_falls
         rz_logit_weights_fn *logit_weights

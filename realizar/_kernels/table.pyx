@@ -32,7 +32,7 @@ def use(str isa not None):
     Raises
     ------
     ValueError
-        When this CPU cannot run it, or no such level exists.
+        If this CPU cannot run it, or the level does not exist.
     """
     rz_use(kernels(isa))
 
@@ -49,7 +49,7 @@ cdef const rz_kernels *kernels(str isa=None) except NULL:
 
 
 def _choose_at_import():
-    """Resolve the tables; the environment variable REALIZAR_ISA may ask for a lower level than the best."""
+    """Resolve the tables; the environment variable REALIZAR_ISA may select a lower level than the best."""
     rz_resolve()
     isa = os.environ.get("REALIZAR_ISA")
     if isa:

@@ -1,6 +1,6 @@
-"""Samplers that look at which token a candidate is and at what was said before: bias, bans, repetition.
+"""Samplers that depend on the token id and the history: bias, bans, penalties for repetition.
 
-Each is a function of the candidates; what it means stands in sampling/token_filters.py and sampling/dry.py.
+Each is a function of the candidates; sampling/token_filters.py, penalties.py and dry.py define them.
 """
 
 from libc.float cimport FLT_MAX
@@ -20,7 +20,7 @@ cdef check_tokens(name, const int32_t[::1] ids, int n_vocab):
 
 
 cdef inline float added(float x, double y) noexcept nogil:
-    """What was finite stays finite, unless it is banned."""
+    """Returns x + bias; a finite logit stays finite unless it is banned."""
     if x == -INFINITY or y == -INFINITY:
         return -INFINITY
     return <float>min(max(x + y, -<double>FLT_MAX), <double>FLT_MAX)
@@ -44,7 +44,7 @@ cdef void bias_tokens(Candidates c, const int32_t *ids, const float *biases, int
 
 
 cdef inline float penalized(float x, int count, float repetition, float presence, float frequency) noexcept nogil:
-    """As llama.cpp and vLLM do it; what was finite stays finite."""
+    """Penalizes like llama.cpp and vLLM; a finite logit stays finite."""
     if x == -INFINITY:
         return x
     x = x / repetition if x > 0.0 else x * repetition
@@ -85,7 +85,7 @@ cdef void keep_tokens(Candidates c, const int32_t *ids, int n) noexcept nogil:
 
 
 cdef void keep_set(Candidates c, const uint32_t *bits, int n_bits) noexcept nogil:
-    """Of all tokens without a branch for each, which would be guessed wrong half of the time."""
+    """Keeps tokens without a branch for each, which would be mispredicted half of the time."""
     cdef int i = 0, k, id, kept = 0, n = min(c.n, n_bits) if c.is_dense else c.n
     cdef uint32_t word
     if c.is_dense:
@@ -109,7 +109,7 @@ cdef void keep_set(Candidates c, const uint32_t *bits, int n_bits) noexcept nogi
 
 cdef void penalize_repeats(Candidates c, const int32_t *marked, int n, double multiplier, double base,
                            int allowed) noexcept nogil:
-    """Lowers the candidates of which count says how long a repetition they would lengthen; then count is zero again."""
+    """Lowers the candidates that would extend a repetition, whose length is in count; sets count to zero again."""
     cdef int i, id, place, length
     c._to_own()
     for i in range(n if c.is_dense else c.n):
@@ -125,7 +125,7 @@ cdef void penalize_repeats(Candidates c, const int32_t *marked, int n, double mu
 
 
 cdef void agreements(const int32_t *h, int n, int32_t *z) noexcept nogil:
-    """z[k], 0 < k < n, is how far the history read backwards agrees with itself from k on.
+    """z[k], 0 < k < n, becomes the length of the common prefix of the reversed history and its part from k on.
 
     The Z-algorithm (Gusfield, "Algorithms on strings, trees and sequences", 1997, section 1.4), linear in n.
     """
@@ -141,7 +141,7 @@ cdef void agreements(const int32_t *h, int n, int32_t *z) noexcept nogil:
 
 cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int allowed, const uint8_t *exempt,
                        const int32_t *z) noexcept nogil:
-    """count[token] = how many of the last tokens, `limit` at most, stand in front of that token somewhere before."""
+    """count[token] becomes the length of the longest suffix, at most `limit`, that was followed by the token before."""
     cdef int k, length
     cdef int32_t token
     for k in range(1, n):
@@ -152,7 +152,7 @@ cdef void mark_repeats(Candidates c, const int32_t *h, int n, int limit, int all
 
 
 cdef void ban_repeats(Candidates c, const int32_t *h, int n, int size, const int32_t *z) noexcept nogil:
-    """Bans the tokens that have followed the last size - 1 ones before."""
+    """Bans the tokens that followed an earlier occurrence of the last size - 1 tokens."""
     cdef int i
     for i in range(1, n):
         if z[i] >= size - 1:
@@ -174,7 +174,7 @@ cdef void ban_repeats(Candidates c, const int32_t *h, int n, int size, const int
 
 
 def bias(Candidates c not None, const int32_t[::1] ids not None, const float[::1] biases not None):
-    """Add a number to the logit of each of these tokens, which are all different; -inf bans."""
+    """Add a bias to the logit of each of these distinct tokens; -inf bans a token."""
     check_tokens("ids", ids, c.n_vocab)
     if ids.shape[0] != biases.shape[0]:
         raise ValueError(f"{ids.shape[0]} ids with {biases.shape[0]} biases: must be as many")
@@ -193,20 +193,20 @@ def penalize(Candidates c not None, const int32_t[::1] history not None, float r
 
 
 def keep(Candidates c not None, const int32_t[::1] ids not None):
-    """Keep the candidates that are one of these tokens; none may be left."""
+    """Keep only these tokens; possibly no candidate is left."""
     check_tokens("ids", ids, c.n_vocab)
     with nogil:
         keep_tokens(c, &ids[0] if ids.shape[0] else NULL, <int>ids.shape[0])
 
 
 def keep_bits(Candidates c not None, const uint32_t[::1] bits not None):
-    """Keep the candidates whose bit is set, bit i % 32 of word i // 32 for token i; none may be left."""
+    """Keep the tokens whose bit is set (bit i % 32 of word i // 32 for token i); possibly no candidate is left."""
     with nogil:
         keep_set(c, &bits[0] if bits.shape[0] else NULL, <int>min(32 * bits.shape[0], c.n_vocab))
 
 
 def no_repeat(Candidates c not None, const int32_t[::1] history not None, size):
-    """Ban each token that would end a run of `size` tokens, any integer, that is in the history already."""
+    """Ban each token that would complete an n-gram of `size` tokens (any integer) that occurs in the history."""
     if size < 1:
         raise ValueError(f"size={size}: must be at least 1")
     cdef int32_t[::1] z
@@ -221,9 +221,9 @@ def no_repeat(Candidates c not None, const int32_t[::1] history not None, size):
 
 def dry(Candidates c not None, const int32_t[::1] history not None, int limit, double multiplier, double base,
         allowed, const uint8_t[::1] exempt not None):
-    """Lower the tokens that would lengthen a repetition of at least `allowed` tokens, any integer: see sampling/dry.py.
+    """Lower the tokens that would extend a repetition of at least `allowed` tokens (any integer): see sampling/dry.py.
 
-    Repetitions are counted up to `limit` tokens. Tokens marked in `exempt` ([n_vocab]) go free.
+    Repetitions are counted up to `limit` tokens. Tokens marked in `exempt` ([n_vocab]) are not penalized.
     """
     cdef int32_t[::1] z
     cdef int n = <int>history.shape[0], least

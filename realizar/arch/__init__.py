@@ -1,7 +1,8 @@
-"""What architecture plugins import: Architecture, HParams, Weight, Graph and the hook marker."""
+"""The API for architecture plugins: Architecture, HParams, Weight, Graph and the hook marker."""
 
 from realizar.arch.architecture import (
     LAYER_NORM_EPS,
+    RMS_NORM_EPS,
     Architecture,
     HParams,
     Weight,
@@ -9,6 +10,7 @@ from realizar.arch.architecture import (
     Weights,
     WeightTable,
     Windows,
+    mrope_axes,
 )
 from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.hookspecs import hookimpl
@@ -17,6 +19,7 @@ from realizar.graph import Graph, RopeScaling, Value
 
 __all__ = [
     "LAYER_NORM_EPS",
+    "RMS_NORM_EPS",
     "ArchMetadata",
     "Architecture",
     "Checkpoint",
@@ -30,4 +33,5 @@ __all__ = [
     "Weights",
     "Windows",
     "hookimpl",
+    "mrope_axes",
 ]

@@ -12,6 +12,7 @@ from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError, TensorError
 from realizar.graph import Graph, RopeScaling, Value
+from realizar.graph.rope import section_axes
 
 Shape = tuple[int, ...]
 H = TypeVar("H", bound="HParams")
@@ -32,6 +33,8 @@ class HParams:
     rope_scaling : RopeScaling
     window : int
         Sliding-window size in keys, the query's own included; 0 if no layer has a window.
+    rope_axes : tuple[int, ...] | None
+        The axis of positions by which each rotary frequency turns (M-RoPE); None where positions have one axis.
     by_layer : dict[str, tuple[int, ...]]
         Those of `n_head`, `n_head_kv` and `n_ff` that differ from layer to layer (`Architecture.varies`), each with a
         value for each layer, which may be 0; the field itself is the greatest one.
@@ -56,8 +59,10 @@ class HParams:
     by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     labels: tuple[str, ...] = field(default=(), kw_only=True)
 
+    rope_axes: tuple[int, ...] | None = field(default=None, kw_only=True)
+
     def layer(self: H, i: int) -> H:
-        """The hyperparameters of layer i: its own values in place of the greatest ones."""
+        """The hyperparameters of layer i, with its values instead of the maxima over layers."""
         own: dict[str, Any] = {name: values[i] for name, values in self.by_layer.items()}
         return replace(self, **own)
 
@@ -200,6 +205,15 @@ def expand(table: WeightTable, n_layer: int) -> WeightTable:
     return out
 
 
+def mrope_axes(md: ArchMetadata, interleaved: bool = False) -> tuple[int, ...] | None:
+    """The axis of each rotary frequency by the key "rope.dimension_sections", as `section_axes` orders them.
+
+    None if at most one axis has frequencies. A text alone has the same position on every axis.
+    """
+    sections = [n for n in md.integers("rope.dimension_sections") if n > 0]
+    return section_axes(sections, interleaved=interleaved) if len(sections) > 1 else None
+
+
 LAYER_KEYS = {
     "n_head": "attention.head_count",
     "n_head_kv": "attention.head_count_kv",
@@ -235,6 +249,8 @@ class Architecture(ABC):
     def hparams(self, md: ArchMetadata) -> HParams:
         """Read the hyperparameters from the metadata.
 
+        A file whose layers all have experts may lack the width of a dense feed-forward; then `n_ff` is an expert's.
+
         Raises
         ------
         GGUFError
@@ -252,7 +268,8 @@ class Architecture(ABC):
         return HParams(
             n_layer=n_layer,
             n_embd=n_embd,
-            n_ff=greatest.get("n_ff") or md.positive("feed_forward_length"),
+            n_ff=greatest.get("n_ff")
+            or md.positive("feed_forward_length", md.integer("expert_feed_forward_length", 0) or None),
             n_vocab=md.n_vocab(),
             n_ctx_train=md.positive("context_length"),
             n_head=n_head,
@@ -266,7 +283,12 @@ class Architecture(ABC):
             window=self.window(md),
             by_layer=by_layer,
             labels=md.strings("classifier.output_labels"),
+            rope_axes=self.rope_axes(md),
         )
+
+    def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
+        """The axis of each rotary frequency; None for plain positions. `mrope_axes` reads them from the file."""
+        return None
 
     def _check_heads(self, n_head: Sequence[int], n_head_kv: Sequence[int]) -> None:
         for n, n_kv in zip(n_head, n_head_kv, strict=True):
@@ -286,9 +308,10 @@ class Architecture(ABC):
             raise GGUFError(f"{self.name}.attention.sliding_window: an integer >= 0 is needed, found {window}")
         return min(window, 2**31 - 1)  # the kernels count in int32; no context is longer
 
-    def windows(self, md: ArchMetadata, period: int, **rope: Any) -> Windows:
+    def windows(self, md: ArchMetadata, period: int, full_first: bool = False, **rope: Any) -> Windows:
         """Sliding-window layers: all but every period-th, unless the file has its own pattern.
 
+        With `full_first`, the first layer of each period has full attention, else the last one.
         `rope` is as in `Windows`; the keys "rope.freq_base_swa" and "rope.dimension_count_swa" of the file win.
         """
         full = max(1, md.positive("embedding_length") // md.positive("attention.head_count"))
@@ -304,7 +327,10 @@ class Architecture(ABC):
             rope["rope_dims"] = md.positive("rope.dimension_count_swa")
         if base:
             rope["rope_base"] = md.between("rope.freq_base_swa", 2.0, 1e30)
-        return Windows(self.window(md), md.period_or_flags("attention.sliding_window_pattern", period), rope)
+        pattern = md.period_or_flags("attention.sliding_window_pattern", period)
+        if full_first and isinstance(pattern, int):
+            pattern = tuple(i % pattern != 0 for i in range(md.layers()))
+        return Windows(self.window(md), pattern, rope)
 
     def ignored(self, md: ArchMetadata, hp: Any) -> Sequence[str]:
         """Names of tensors that a file may have although the equations do not use them; `*` matches any text.

@@ -11,7 +11,7 @@ from realizar.graph import Graph, Value
 
 
 def layer_tensors(layer: int, *tables: WeightTable) -> WeightTable:
-    """These tensors for one layer only, for models whose layers differ: `{i}` becomes its number."""
+    """Return the tensors of one layer, for models whose layers differ: `{i}` is replaced by its number."""
     return {name.replace("{i}", str(layer)): weight for table in tables for name, weight in table.items()}
 
 
@@ -32,6 +32,12 @@ def swiglu_tensors(n_embd: int, n_ff: int, bias: bool | None = False) -> WeightT
 def mlp(g: Graph, x: Value, blk: Any, activation: Callable[[Value], Value]) -> Value:
     """down(activation(up(x))), the feed-forward of the original transformer."""
     return g.linear(activation(g.linear(x, blk.ffn_up)), blk.ffn_down)
+
+
+def relu2(g: Graph, x: Value) -> Value:
+    """max(x, 0)^2, the activation of Primer (https://arxiv.org/abs/2109.08668)."""
+    positive = g.relu(x)
+    return positive * positive
 
 
 def mlp_tensors(n_embd: int, n_ff: int, bias: bool | None = True) -> WeightTable:
@@ -129,21 +135,35 @@ def qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
 def rotate(g: Graph, hp: Any, style: str, q: Value, k: Value, factors: Any = None) -> tuple[Value, Value]:
     """q and k with the rotary embedding of the metadata (https://arxiv.org/abs/2104.09864)."""
     rope = {"style": style, "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling, "factors": factors}
-    return g.rope(q, **rope), g.rope(k, **rope)
+    return g.rope(q, **rope, axes=hp.rope_axes), g.rope(k, **rope, axes=hp.rope_axes)
 
 
-def gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: Any = None) -> Value:
-    """Grouped-query attention with rotary embedding (https://arxiv.org/abs/2305.13245)."""
+def l2_norm(g: Graph, x: Value, eps: float, scale: float = 1.0) -> Value:
+    """scale * x / sqrt(sum(x^2) + eps) over the last dimension."""
+    n = x.shape[-1]
+    return g.scale(g.rms_norm(x, None, eps=eps / n), scale * n**-0.5)
+
+
+def gqa(
+    g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: Any = None, q_scale: Value | None = None
+) -> Value:
+    """Grouped-query attention with rotary embedding (https://arxiv.org/abs/2305.13245); `q_scale` is (1,)."""
     q, k, v = qkv(g, h, blk, hp)
+    q = q if q_scale is None else q * q_scale
     q, k = rotate(g, hp, style, q, k, factors)
     a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
     return g.linear(a, blk.attn_output)
 
 
-def normed_gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str) -> Value:
-    """`gqa` with q and k normalized head by head before they are rotated, as in Qwen 3."""
+def normed_qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
+    """`qkv` with q and k normalized head by head, as in Qwen 3."""
     q, k, v = qkv(g, h, blk, hp)
-    q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
+    return g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps), v
+
+
+def normed_gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str) -> Value:
+    """`gqa` with q and k normalized head by head before they are rotated."""
+    q, k, v = normed_qkv(g, h, blk, hp)
     q, k = rotate(g, hp, style, q, k)
     a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
     return g.linear(a, blk.attn_output)
@@ -151,5 +171,24 @@ def normed_gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str) ->
 
 def normed_gqa_tensors(hp: Any) -> WeightTable:
     """The tensors of `normed_gqa` and of its norm."""
+    return {**norm_tensors(hp.n_embd, "attn_norm"), **normed_qkv_tensors(hp)}
+
+
+def normed_qkv_tensors(hp: Any) -> WeightTable:
+    """The tensors of attention with `normed_qkv`."""
     norm = Weight((hp.head_dim,))
-    return {**gqa_tensors(hp, bias=None, output_bias=None), "blk.{i}.attn_q_norm": norm, "blk.{i}.attn_k_norm": norm}
+    return {**qkv_tensors(hp, bias=None, output_bias=None), "blk.{i}.attn_q_norm": norm, "blk.{i}.attn_k_norm": norm}
+
+
+def wide_normed_qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
+    """`qkv` with q and k normalized over their whole width, as in OLMo 2."""
+    q = g.rms_norm(g.linear(h, blk.attn_q), blk.attn_q_norm, eps=hp.norm_eps)
+    k = g.rms_norm(g.linear(h, blk.attn_k), blk.attn_k_norm, eps=hp.norm_eps)
+    return g.heads(q, hp.n_head), g.heads(k, hp.n_head_kv), g.heads(g.linear(h, blk.attn_v), hp.n_head_kv)
+
+
+def wide_normed_qkv_tensors(hp: Any) -> WeightTable:
+    """The tensors of attention with `wide_normed_qkv`."""
+    q_norm, k_norm = Weight((hp.n_head * hp.head_dim,)), Weight((hp.n_head_kv * hp.head_dim,))
+    table = qkv_tensors(hp, bias=None, output_bias=None)
+    return {**table, "blk.{i}.attn_q_norm": q_norm, "blk.{i}.attn_k_norm": k_norm}

@@ -38,6 +38,8 @@ class Checkpoint:
         GGUF key without the architecture prefix (or one that begins with "tokenizer.") -> a key of config.json, several
         keys of which the first that exists is used, a function of config.json, or None to omit it. Keys that are
         missing here come from `KEYS`.
+    applies : callable
+        config.json -> whether a checkpoint of one of these classes is of this architecture, where two share a class.
     tied : callable
         config.json -> whether the output matrix is the token embedding, whatever the checkpoint contains.
     ignored : tuple of str
@@ -48,6 +50,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     names: Names = field(default_factory=dict)
     keys: Keys = field(default_factory=dict)
+    applies: Callable[[Config], bool] = lambda config: True
     tied: Callable[[Config], bool] = lambda config: bool(config.get("tie_word_embeddings", False))
     ignored: tuple[str, ...] = ()
 
@@ -102,6 +105,14 @@ MIXTRAL_EXPERTS: Names = {
     "blk.{i}.ffn_gate_exps": "layers.{i}.block_sparse_moe.experts.{e}.w1",
     "blk.{i}.ffn_down_exps": "layers.{i}.block_sparse_moe.experts.{e}.w2",
     "blk.{i}.ffn_up_exps": "layers.{i}.block_sparse_moe.experts.{e}.w3",
+}
+
+# DeepSeek's tensor names of experts, which other families share.
+ROUTED_NAMES: Names = {
+    "blk.{i}.exp_probs_b": "layers.{i}.mlp.gate.e_score_correction_bias",
+    "blk.{i}.ffn_gate_shexp": "layers.{i}.mlp.shared_experts.gate_proj",
+    "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
+    "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
 }
 
 
@@ -197,15 +208,32 @@ KEYS: Keys = {
     "rope.scaling.yarn_beta_slow": _scaling("beta_slow", ("yarn",)),
 }
 
+ROUTED_KEYS: Keys = {
+    "leading_dense_block_count": "first_k_dense_replace",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_count": "n_shared_experts",
+    "expert_group_count": "n_group",
+    "expert_group_used_count": "topk_group",
+    "expert_weights_scale": number("routed_scaling_factor"),
+    "expert_weights_norm": "norm_topk_prob",
+}
+"""Those of DeepSeek's experts, which other families have too."""
+
 
 # ---- transforms and computed tensors
 
 
 def permuted(heads: str) -> Transform:
-    """Rows of q or k permuted in each of `hparams.HEADS` heads, from rope style "neox" (halves) to "norm" (pairs)."""
+    """Rows of q or k permuted in each of `hparams.HEADS` heads, from rope style "neox" (halves) to "norm" (pairs).
+
+    If only the first elements of a head are rotated, the others keep their order.
+    """
 
     def transform(x: Array, hp: Any) -> Array:
-        return x.reshape(getattr(hp, heads), 2, -1, *x.shape[1:]).swapaxes(1, 2).reshape(x.shape)
+        each = x.reshape(getattr(hp, heads), -1, *x.shape[1:])
+        rotated, rest = each[:, : hp.rope_dims], each[:, hp.rope_dims :]
+        pairs = rotated.reshape(len(each), 2, -1, *x.shape[1:]).swapaxes(1, 2).reshape(rotated.shape)
+        return np.concatenate([pairs, rest], axis=1).reshape(x.shape)
 
     return transform
 
@@ -234,8 +262,8 @@ def negative_exp(x: Array, hp: Any) -> Array:
 
 
 def in_groups(x: Array, hp: Any) -> Array:
-    """A vector reshaped to `hparams.n_group` rows."""
-    return x.reshape(hp.n_group, -1)
+    """A vector reshaped to `hparams.ssm.n_group` rows."""
+    return x.reshape(hp.ssm.n_group, -1)
 
 
 def llama3_factors(config: Config) -> Array | None:
@@ -271,3 +299,11 @@ def longrope_attention(config: Config) -> float | None:
         return None
     scale = config["max_position_embeddings"] / original_context(config)
     return math.sqrt(1 + math.log(scale) / math.log(original_context(config))) if scale > 1 else 1.0
+
+
+# Checkpoints use rope style "neox" (halves), files of some architectures "norm" (pairs).
+PERMUTED: Names = {
+    "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", permuted("n_head")),
+    "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", permuted("n_head_kv")),
+    "rope_freqs": llama3_factors,
+}

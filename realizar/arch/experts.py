@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from realizar.arch.architecture import HParams, Weight, WeightTable
@@ -38,21 +38,28 @@ class ExpertHParams(HParams):
 
 @dataclass(frozen=True)
 class RoutedHParams(ExpertHParams):
-    """Experts as DeepSeek (https://arxiv.org/abs/2401.06066) has them, and many families after it.
+    """Experts as in DeepSeek (https://arxiv.org/abs/2401.06066) and many later families.
 
     Attributes
     ----------
     n_dense : int
         Number of leading layers without experts.
+    period : int
+        Of the layers after them, every `period`-th has experts.
     n_ff_shared : int
-        Feed-forward width of the shared experts together, which every token goes to; 0 if there are none.
+        Total feed-forward width of the shared experts, which every token uses; 0 if there are none.
     routing : dict
-        How experts are chosen: arguments of `Graph.route`.
+        The choice of experts: arguments of `Graph.route`.
     """
 
     n_dense: int
     n_ff_shared: int
     routing: Mapping[str, Any]
+    period: int = field(default=1, kw_only=True)
+
+    def is_dense(self, layer: int) -> bool:
+        """Whether this layer has a dense feed-forward instead of experts."""
+        return layer < self.n_dense or (layer + 1) % self.period != 0
 
 
 def expert_hparams(hp: HParams, md: ArchMetadata, n_ff: int | None = None) -> ExpertHParams:
@@ -78,13 +85,19 @@ def routed_hparams(
 ) -> RoutedHParams:
     """Add the hyperparameters of experts; `gating`, `normalize` and the width `n_ff` are for files without their keys.
 
-    With sigmoid gating, groups of experts are scored by their best two, else by the best one, as in DeepSeek V3 and V2.
+    In a file without experts, all layers are dense. With sigmoid gating, a group of experts counts as much as its best
+    two, else as its best one, as in DeepSeek V3 and V2.
 
     Raises
     ------
     GGUFError
         If a key is missing or has an invalid value.
     """
+    if not md.integer("expert_count", 0):
+        return RoutedHParams(
+            **vars(hp), n_expert=0, n_expert_used=0, n_ff_expert=0, expert_scale=1.0, n_dense=hp.n_layer, n_ff_shared=0,
+            routing={},
+        )  # fmt: skip
     experts = expert_hparams(hp, md, n_ff)
     default = next(number for number, name in GATINGS.items() if name == gating)
     number = md.integer("expert_gating_func", 0) or default  # 0: not set
@@ -101,6 +114,7 @@ def routed_hparams(
     return RoutedHParams(
         **vars(experts), n_dense=md.integer("leading_dense_block_count", 0), routing=routing,
         n_ff_shared=shared or md.integer("expert_shared_count", 0) * experts.n_ff_expert,
+        period=md.positive("interleave_moe_layer_step", 1),
     )  # fmt: skip
 
 
@@ -124,10 +138,10 @@ def expert_ffn(g: Graph, x: Value, blk: Any, hp: Any, activation: str = "silu", 
 
 
 def shared_tensors(n_embd: int, n_ff: int) -> WeightTable:
-    """The tensors of `shared_ffn`; none if `n_ff` is 0."""
-    up, down = Weight((n_ff, n_embd)), Weight((n_embd, n_ff))
-    table = {"blk.{i}.ffn_gate_shexp": up, "blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
-    return table if n_ff else {}
+    """The tensors of `shared_ffn`; `ffn_up_shexp` may be fused, with the gate rows first."""
+    parts = {"ffn_gate_shexp": n_ff, "ffn_up_shexp": n_ff}
+    up, down = Weight((2 * n_ff, n_embd), parts=parts), Weight((n_embd, n_ff))
+    return {"blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
 
 
 def shared_ffn(g: Graph, x: Value, blk: Any) -> Value:
@@ -135,22 +149,25 @@ def shared_ffn(g: Graph, x: Value, blk: Any) -> Value:
     return g.linear(g.silu(g.linear(x, blk.ffn_gate_shexp)) * g.linear(x, blk.ffn_up_shexp), blk.ffn_down_shexp)
 
 
-def routed_tensors(hp: RoutedHParams) -> WeightTable:
-    """The tensors of `routed_ffn`: dense feed-forwards in the first layers, then experts, shared ones among them.
+def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:
+    """The tensors of `routed_ffn`: dense feed-forwards in some layers, experts in the others, shared ones among them.
 
-    A bias for the choice of experts is optional.
+    A bias for the choice of experts is optional; `bias` is that of the dense feed-forwards.
     """
     choice = Weight((hp.n_expert,), suffix=".bias", optional=True)
-    experts = {**expert_tensors(hp), "blk.{i}.exp_probs_b": choice, **shared_tensors(hp.n_embd, hp.n_ff_shared)}
-    dense, table = swiglu_tensors(hp.n_embd, hp.n_ff), {}
+    experts = {**expert_tensors(hp), "blk.{i}.exp_probs_b": choice}
+    if hp.n_ff_shared:
+        experts.update(shared_tensors(hp.n_embd, hp.n_ff_shared))
+    dense: WeightTable = swiglu_tensors(hp.n_embd, hp.n_ff, bias)
+    table: WeightTable = {}
     for i in range(hp.n_layer):
-        table.update(layer_tensors(i, dense if i < hp.n_dense else experts))
+        table.update(layer_tensors(i, dense if hp.is_dense(i) else experts))
     return table
 
 
 def routed_ffn(g: Graph, x: Value, blk: Any, hp: RoutedHParams, layer: int) -> Value:
-    """The dense feed-forward of one of the first layers, else the sum of the chosen and the shared experts."""
-    if layer < hp.n_dense:
+    """The feed-forward of a dense layer, or the sum of the chosen and the shared experts."""
+    if hp.is_dense(layer):
         return swiglu_ffn(g, x, blk)
     y = expert_ffn(g, x, blk, hp, bias=blk.exp_probs_b, **hp.routing)
     return y + shared_ffn(g, x, blk) if hp.n_ff_shared else y

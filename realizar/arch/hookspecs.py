@@ -19,7 +19,7 @@ hookimpl = pluggy.HookimplMarker("realizar")
 
 @hookspec
 def realizar_architectures() -> Sequence[type[Architecture]]:
-    """The architectures that the plugin brings: classes, one for each `general.architecture` name."""
+    """The architectures that the plugin provides: classes, one for each `general.architecture` name."""
     raise AssertionError("a specification; pluggy never calls it")
 
 

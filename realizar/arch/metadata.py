@@ -161,10 +161,20 @@ class ArchMetadata:
         value = self._find(key)
         if value is None or isinstance(value, int):
             return self.positive(key, period)
+        return self._flags(key, "a number, or a flag for each layer,")
+
+    def _flags(self, key: str, want: str) -> tuple[bool, ...]:
         flags = self._of_layers(key)
         if flags is None or not all(isinstance(flag, int) for flag in flags):
-            raise GGUFError(self._wrong(key, value, "a number, or a flag for each layer,"))
+            raise GGUFError(self._wrong(key, self._find(key), want))
         return tuple(bool(flag) for flag in flags)
+
+    def flags(self, key: str, default: bool | None = None) -> tuple[bool, ...]:
+        """A flag for each layer; `default` for all of them if the key is missing."""
+        value = self._find(key)
+        if value is None and default is not None:
+            return (default,) * self.layers()
+        return self._flags(key, "a flag for each layer")
 
     def per_layer(self, key: str) -> tuple[int, ...]:
         """An integer >= 0 for each layer: a per-layer array, or one number for all layers."""
@@ -177,6 +187,14 @@ class ArchMetadata:
         if not numbers or min(numbers) < 0:
             raise GGUFError(self._wrong(key, value, "an integer >= 0, or one for each layer,"))
         return numbers
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """An array of integers that is not one of layers; empty if it is missing."""
+        value = self._find(key)
+        try:
+            return tuple(index(number) for number in (() if value is None else value))
+        except TypeError:
+            raise GGUFError(self._wrong(key, value, "an array of integers")) from None
 
     def n_vocab(self) -> int:
         """Number of tokens: the length of `tokenizer.ggml.tokens`, else `{arch}.vocab_size`."""

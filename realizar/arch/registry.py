@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -23,14 +24,17 @@ API_VERSION = "1.4"
 """Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
 number with incompatible changes (docs/plugins.md)."""
 
+MAX_NAMED = 6
+"""Maximum number of architectures that an error lists."""
+
 
 class ClaimedTwiceError(PluginError):
-    """Two plugins bring something of the same name."""
+    """Two plugins provide an item with the same name."""
 
 
 @dataclass
 class Registry:
-    """What the installed plugins bring.
+    """The architectures, pre-tokenizers, samplers and ops of the installed plugins.
 
     Attributes
     ----------
@@ -39,7 +43,7 @@ class Registry:
     pretokenizers : dict[str, Mapping]
         By `tokenizer.ggml.pre` name.
     samplers : dict[str, Callable]
-        By name, functions of `SamplingParams` and a `realizar.sampling.SamplerContext` that make one.
+        By name: factories, called with `SamplingParams` and a `realizar.sampling.SamplerContext`.
     ops : dict[str, OpSpec]
         By name; `Graph.op` records them.
     origins : dict[str, str]
@@ -56,25 +60,27 @@ class Registry:
     broken: dict[str, str] = field(default_factory=dict)
 
     def architecture(self, name: str) -> Architecture:
-        """The architecture of this name; UnknownArchitectureError names the known ones and the broken plugins."""
+        """The architecture of this name; UnknownArchitectureError names similar ones and the broken plugins."""
         if name in self.architectures:
             return self.architectures[name]
+        near = sorted(get_close_matches(name, self.architectures, MAX_NAMED, cutoff=0.0))
+        more = len(self.architectures) - len(near)
+        known = ", ".join(near) + (f" and {more} more (`realizar plugins`)" if more else "")
         broken = "".join(f"; plugin {plugin} is broken: {why}" for plugin, why in self.broken.items())
         raise UnknownArchitectureError(
-            f"architecture {short_repr(name)}: no installed plugin brings it; known are "
-            f"{', '.join(sorted(self.architectures))}{broken}. A plugin is a package with an entry point in the group "
-            f"{GROUP!r} (docs/plugins.md)"
+            f"architecture {short_repr(name)}: no installed plugin provides it; known are {known}{broken}. A plugin is "
+            f"a package with an entry point in the group {GROUP!r} (docs/plugins.md)"
         )
 
     def add(self, plugin_name: str, plugin: object) -> None:
-        """Add what one plugin brings.
+        """Add the items of one plugin.
 
         Raises
         ------
         ClaimedTwiceError
-            If another plugin brings something of the same name.
+            If another plugin provides an item with the same name.
         PluginError
-            If an op that it brings is invalid; nothing of the plugin is added then.
+            If an op is invalid; then no item of the plugin is added.
         """
         manager = pluggy.PluginManager("realizar")
         manager.add_hookspecs(hookspecs)
@@ -99,7 +105,7 @@ class Registry:
             self.ops[spec.name] = spec
 
     def _ops(self, plugin_name: str, found: Iterable[object]) -> list[OpSpec]:
-        """What the hook `realizar_ops` of one plugin returned, checked."""
+        """The checked ops that the hook `realizar_ops` of one plugin returned."""
         try:
             return [check_spec(spec) for specs in found for spec in _sequence(specs)]
         except PluginError as error:
@@ -145,7 +151,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
     Raises
     ------
     ClaimedTwiceError
-        If two plugins bring something of the same name.
+        If two plugins provide items with the same name.
     """
     registry = Registry()
     for point in sorted(points, key=lambda p: p.name):

@@ -1,9 +1,11 @@
-"""Backends: what runs plans. Each one compiles a plan for its own memory, threads and kernels (docs/backends.md)."""
+"""Backends execute plans. Each one compiles a plan for its own memory, threads and kernels (docs/backends.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from realizar.backends.cpu.backend import CPUBackend
 
 if TYPE_CHECKING:
     from realizar.params import EngineParams
@@ -11,8 +13,6 @@ if TYPE_CHECKING:
 
 
 def _cpu(params: EngineParams) -> Backend:
-    from realizar.backends.cpu.backend import CPUBackend
-
     return CPUBackend(params.n_threads)
 
 
@@ -23,9 +23,10 @@ def _numpy(params: EngineParams) -> Backend:
 
 
 BACKENDS: dict[str, Callable[[EngineParams], Backend]] = {"cpu": _cpu, "numpy": _numpy}
-"""`EngineParams.backend` -> what makes it; a backend is imported when it is first made."""
+"""`EngineParams.backend` -> function that creates it. Backends other than the default are imported when first created;
+the kernels are imported early, since loading them later fails with an ImportError if memory is short."""
 
 
 def make(params: EngineParams) -> Backend:
-    """Return the backend that the params ask for."""
+    """Return the backend for these params."""
     return BACKENDS[params.backend](params)

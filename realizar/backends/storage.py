@@ -1,4 +1,4 @@
-"""ArrayStorage: a KV cache and recurrent states as arrays in host memory, whatever the layout of a block."""
+"""ArrayStorage: a KV cache and recurrent states as arrays in host memory, with any block layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class LayerCache(NamedTuple):
-    """One cache: k and v [n_blocks, ...]. Of kind "latent" they are the same memory: V is a part of K."""
+    """One cache: k and v [n_blocks, ...]. For kind "latent" they share memory: V is a part of K."""
 
     key: str
     k: Array
@@ -34,7 +34,7 @@ class LayerCache(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of both, touched or not; what they share counts once."""
+        """Bytes of both, used or not; shared memory counts once."""
         return self.k.nbytes + (0 if np.shares_memory(self.k, self.v) else self.v.nbytes)
 
 
@@ -46,10 +46,10 @@ class LayerState(NamedTuple):
 
 
 class ArrayStorage(ABC):
-    """Arrays for blocks and state slots, which a backend lays out as it reads them.
+    """Arrays for blocks and state slots; a backend chooses the layout.
 
     The arrays are not cleared: unused memory takes address space but no RAM. A backend reads only what was written: it
-    skips masked keys, and the state of a sequence begins from zero.
+    skips masked keys, and starts the state of a sequence from zero.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ class ArrayStorage(ABC):
         """Return an array [n_blocks, ...] for K or V of one layer; ParameterError as the class."""
 
     def close(self) -> None:
-        """Let go of the arrays: their memory goes when no program has them any more."""
+        """Release the arrays; their memory is freed when no program references them."""
         self.layers, self.states, self._layers_of = [], [], [slice(0)] * len(self.n_blocks)
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all arrays, touched or not."""
+        """Bytes of all arrays, used or not."""
         return sum(at.n_bytes for at in self.layers) + sum(s.data.nbytes for s in self.states)
 
     @property
@@ -135,7 +135,7 @@ class ArrayStorage(ABC):
         return found
 
     def load_blocks(self, group: int, blocks: Sequence[int], saved: Sequence[tuple[Array, Array]]) -> None:
-        """Write what `save_blocks` returned into as many blocks."""
+        """Write the result of `save_blocks` into as many blocks."""
         ids = list(blocks)
         for (_, k, v), (saved_k, saved_v) in zip(self._group(group), saved, strict=True):
             k[ids] = saved_k
@@ -147,7 +147,7 @@ class ArrayStorage(ABC):
         return [data[slot].copy() for _, data in self.states]
 
     def load_slot(self, slot: int, saved: Sequence[Array]) -> None:
-        """Write what `save_slot` returned into a state slot."""
+        """Write the result of `save_slot` into a state slot."""
         for (_, data), values in zip(self.states, saved, strict=True):
             data[slot] = values
 
@@ -158,9 +158,9 @@ class ArrayStorage(ABC):
 def untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return an array in fresh pages, which take no RAM until they are written and are unmapped with the array.
 
-    Pages of its own and no `np.empty`: malloc keeps for itself what it has once been given back (of SmolLM2 250 MiB),
-    and numpy asks for huge pages, so that the first token, with one block in each head's row, would touch most of the
-    cache: of phi-2 2.5 GiB, 0.3 s. Without them a step of Llama-3.2-1B behind 4096 tokens takes 1.4 % longer.
+    Not `np.empty`: malloc keeps freed memory (250 MiB with SmolLM2), and numpy requests huge pages, with which the
+    first token, one block in each head's row, would touch most of the cache (phi-2: 2.5 GiB, 0.3 s). Without huge pages
+    a step of Llama-3.2-1B after 4096 tokens takes 1.4 % longer.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def untouched(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     n_bytes = math.prod(shape) * dtype.itemsize
     try:
         pages = _pages(max(n_bytes, 1))
-    except (OSError, OverflowError, ValueError):  # the last two: more bytes than there are addresses
+    except (OSError, OverflowError, ValueError):  # the last two: more bytes than the address space
         raise ParameterError(
             f"the cache needs {n_bytes / 2**30:.1f} GiB in one piece, which cannot be had; ask for less n_ctx or n_seqs"
         ) from None

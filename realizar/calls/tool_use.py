@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -12,6 +13,7 @@ from realizar.calls.parser import ToolCallParser
 from realizar.calls.tool import choose, read_tools
 from realizar.errors import GrammarError, ParameterError
 from realizar.params.sampling import CONSTRAINTS, SamplingParams
+from realizar.sampling.grammar import ConstraintFactory, OutOfTimeError
 from realizar.sampling.grammar.lark import MARK
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.calls.tool_format import ToolCallFormat
-    from realizar.sampling.grammar import ConstraintFactory
     from realizar.tokenizer import Tokenizer
 
 
@@ -85,13 +86,16 @@ class ToolUse:
         grammar = completion_grammar(self._tool_format, self._tools, self._mode, self._split, params.lenient)
         return replace(params, grammar=f"{MARK} {{}}\n{grammar}")
 
-    def explain(self, error: GrammarError, lenient: bool, constraints: ConstraintFactory) -> GrammarError:
-        """Return an error for the grammar of `constrain` that names the tool at fault."""
+    def explain(self, error: GrammarError, params: SamplingParams, constraints: ConstraintFactory) -> GrammarError:
+        """Return an error for the grammar of `constrain` that names the invalid tool, if `max_time` allows."""
+        wall_s = math.inf if params.max_time is None else params.max_time
         for tool in self._tools:
             try:
-                constraints.json_schema(tool.parameters, lenient)
+                constraints.json_schema(tool.parameters, params.lenient, wall_s)
             except GrammarError as fault:
                 return GrammarError(f"tool {tool.name}: {fault}")
+            except OutOfTimeError:
+                break
         return GrammarError(f"tools: {error}")
 
     def reader(self, prompt: npt.NDArray[np.int32]) -> ToolCallParser | None:

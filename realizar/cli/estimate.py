@@ -12,7 +12,7 @@ import numpy as np
 from realizar._kernels import table
 from realizar.arch import registry
 from realizar.backends.cpu.backend import CPUBackend
-from realizar.backends.cpu.places import BindParams, Places
+from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan
 from realizar.backends.cpu.threads import default_threads
 from realizar.cli.floor import Floor, Rates, prompt_floor, step_floor
 from realizar.cli.machine import f32_tops, int8_tops, read_gb_s
@@ -61,7 +61,7 @@ class Estimate:
         The machine's measured limits.
     n_threads : int
     slow_ops : dict
-        Ops that are computed in numpy, row by row -> the plugins that bring them.
+        Ops that are computed in numpy, row by row -> the plugins that provide them.
     prefill, decode : Speed
         Per token, for a prompt of one step, and for one sequence with a half-full cache (None for encoders).
     """
@@ -140,12 +140,12 @@ def _memory(model: Model, params: EngineParams, one: KVCache, n_threads: int) ->
     """Return the peak RAM: all pages of the file, a full KV cache, and the buffers of steps of `n_batch` tokens."""
     activations = params.activations or model.default_activations
     bind = BindParams(one.n_batch, one.n_ctx, activations, params.kv_type)
-    places = [Places(model.plan(name), model.tensors, bind, n_threads) for name in model.graphs]
+    memory = [MemoryPlan(model.plan(name), model.tensors, bind, n_threads) for name in model.graphs]
     return {
         "weights": sum(info.n_bytes for info in model.file.tensors.values()),
         "metadata": model.file.n_bytes - sum(info.n_bytes for info in model.file.tensors.values()),
         "cache": one.n_bytes_for(params.n_seqs),
-        "values": sum(at.touched(params.n_seqs) for at in places),
+        "values": sum(m.peak_bytes(params.n_seqs) for m in memory),
         "rest": FIXED_BYTES,
     }
 

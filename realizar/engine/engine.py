@@ -195,13 +195,15 @@ class Engine:
         request.deadline -= time.perf_counter() - begin
         return self._added(request, priority)
 
-    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
-        """Submit a prompt and the continuation to score; `wait` for it. Raises as `Intake.score`."""
-        return self._added(self._intake.score(prompt, continuation, n_top))
+    def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, priority: int = 0) -> ScoreRequest:
+        """Submit a prompt and a continuation to score; `wait` for it. Raises as `Intake.score` and `Scheduler.add`."""
+        return self._added(self._intake.score(prompt, continuation, n_top), priority)
 
-    def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(
+        self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None, priority: int = 0
+    ) -> LogitsRequest:
         """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.logits(tokens, source))
+        return self._added(self._intake.logits(tokens, encoder_tokens), priority)
 
     def embed(self, tokens: TokenPrompt, priority: int = 0) -> EmbeddingRequest:
         """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
@@ -211,7 +213,7 @@ class Engine:
         """Submit tokens for the classification head; `wait` for it. Raises as `Intake.rank`."""
         return self._added(self._intake.rank(tokens, output), priority)
 
-    def _added(self, request: R, priority: int = 0) -> R:
+    def _added(self, request: R, priority: int) -> R:
         check(is_int(priority), "priority", priority, "an integer")
         request.priority = priority
         self.scheduler.add(request)
@@ -300,11 +302,18 @@ class Engine:
         try:
             self.wait(lambda: all(request.is_over for request in each))
         finally:
-            for request in each:
-                request.cancel()
+            self.cancel(each)
         for request in each:
             if request.error is not None:
                 raise request.error
+
+    def cancel(self, requests: Iterable[Request]) -> None:
+        """Give up those of some requests that are not over; the loop gives back what they hold."""
+        given_up = [request for request in requests if not request.is_over]
+        for request in given_up:
+            request.cancel()
+        if given_up:
+            self.loop.wake()
 
     def close(self) -> None:
         """Let a step that is under way end, make no more, and close the model.

@@ -262,7 +262,7 @@ class Generation(TextRequest):
         tools: ToolUse | None = None,
     ) -> None:  # fmt: skip
         super().__init__(seq, params)
-        chains = (sampler if i == 0 else sampler.reset_copy() for i in range(params.n_texts))
+        chains = (sampler if i == 0 else sampler.reset_copy() for i in range(params.n_sequences))
         self.answers = [
             Answer(seq, params, chain, tokenizer, self.max_tokens, i, tools) for i, chain in enumerate(chains)
         ]
@@ -320,9 +320,11 @@ class Generation(TextRequest):
             rows = rows[chunk.n_outputs :]
 
     def settle(self) -> None:
-        """Make room where a text fills the context, if it may go on."""
-        if self.params.context_shift:
-            for answer in self.answers:
+        """Give back what texts hold that have ended; make room where one fills the context, if it may go on."""
+        for answer in self.answers:
+            if answer.end is not None and answer.seq.n_computed:
+                answer.free()
+            elif self.params.context_shift:
                 answer.make_room()
 
     def new_events(self) -> list[Event]:

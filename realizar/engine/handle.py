@@ -52,8 +52,13 @@ class Feed:
             events += self._last()
         if events:
             self._put(events)
-        request.is_paused = not is_over and self._queue.qsize() >= self._most
+        request.is_paused = not is_over and self._is_full()
+        if request.is_paused and not self._is_full():
+            request.is_paused = False  # it was read in between, by one who did not see the pause
         return is_over
+
+    def _is_full(self) -> bool:
+        return self._queue.qsize() >= self._most
 
     def _last(self) -> list[Event]:
         if self.request.error is not None:
@@ -108,7 +113,7 @@ class Handle(Iterator["Event"]):
         if self.has_ended:
             raise StopIteration
         while not (event := self.poll()):
-            self._wait()
+            self.wait()
         return event
 
     def poll(self) -> Event | None:
@@ -138,7 +143,8 @@ class Handle(Iterator["Event"]):
             self.request.is_paused = False
             self._engine.loop.wake()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait a while for events; where the loop can have no thread, step until there are some."""
         with self._engine.waiting():
             if self._engine.loop.start():
                 self._keep(self._feed.take(WAKE_S))
@@ -147,9 +153,7 @@ class Handle(Iterator["Event"]):
 
     def cancel(self) -> None:
         """Cancel the request. Any thread may call this."""
-        if not self.request.finished:
-            self.request.cancel()
-            self._engine.loop.wake()
+        self._engine.cancel([self.request])
 
     def __del__(self) -> None:
         self.cancel()

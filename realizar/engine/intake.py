@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,17 +25,24 @@ from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
 from realizar.params.per_prompt import is_parts
 from realizar.params.prompt import Tokens, as_ids, is_part
+from realizar.params.sampling import CONSTRAINTS
 from realizar.sampling import SamplerChain, TokenBytes
 from realizar.sampling.defaults import of_file, resolve
-from realizar.sampling.grammar import ConstraintFactory
+from realizar.sampling.grammar import ConstraintFactory, OutOfTimeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from realizar.calls import ToolUse
+    from realizar.engine.request import TextRequest
     from realizar.engine.runner import Runner
     from realizar.params.prompt import TokenPrompt
     from realizar.tokenizer import Tokenizer
+
+
+T = TypeVar("T", bound="TextRequest")
+
+_NO_CONSTRAINT: dict[str, Any] = dict.fromkeys(CONSTRAINTS)
 
 
 class Prompt(NamedTuple):
@@ -83,10 +93,9 @@ class Intake:
             If the params have a grammar, schema, regex or choice that cannot be enforced.
         """
         try:
-            made = self._made(prompt, params, searched=False)
+            request = self._made(prompt, params, partial(Generation, tools=tools), searched=False)
         except GrammarError as error:
-            raise error if tools is None else tools.explain(error, params.lenient, self._constraints) from None
-        request = Generation(*made, tools)
+            raise error if tools is None else tools.explain(error, params, self._constraints) from None
         if params.prompt_logprobs is not None:
             tokens = request.seq.tokens[1:].copy()
             request.prompt_logprobs = PromptLogprobs(tokens, 1, params.prompt_logprobs, self._candidates)
@@ -94,7 +103,7 @@ class Intake:
 
     def beams(self, prompt: TokenPrompt, params: SamplingParams) -> Beams:
         """Return a request for the best continuations of a prompt. Raises as `generation`."""
-        return Beams(*self._made(prompt, params, searched=True))
+        return self._made(prompt, params, Beams, searched=True)
 
     def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
         """Return a request for the scores of a continuation of a prompt, or of an answer to an encoder input.
@@ -113,19 +122,19 @@ class Intake:
         wanted = PromptLogprobs(np.array(tokens, np.int32), len(given.ids), n_top, self._candidates)
         return ScoreRequest(seq, wanted, len(given.ids))
 
-    def logits(self, tokens: TokenPrompt, source: Iterable[int] | None = None) -> LogitsRequest:
+    def logits(self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None) -> LogitsRequest:
         """Return a request for the logits of a text, or of an answer to an encoder input. Raises as `generation`."""
         self._need_decoder("logits")
-        if self.model.has_encoder != (source is not None):
+        if self.model.has_encoder != (encoder_tokens is not None):
             raise ParameterError(
                 "this model has an encoder and a decoder: give decoder_tokens, too, beginning with "
                 f"{self.model.decoder_start}"
-                if source is None
+                if encoder_tokens is None
                 else "this model has no encoder: give no decoder_tokens"
             )
-        encoder_tokens = () if source is None else self._encoder_tokens(self._checked(source))
+        read = () if encoder_tokens is None else self._encoder_tokens(self._checked(encoder_tokens))
         ids, content = self._checked(tokens)
-        seq = Sequence(self.cache, ids, encoder_tokens, content, program=self.model.main)
+        seq = Sequence(self.cache, ids, read, content, program=self.model.main)
         return LogitsRequest(seq, self.model.hp.n_vocab)
 
     def embedding(self, tokens: TokenPrompt) -> EmbeddingRequest:
@@ -149,9 +158,10 @@ class Intake:
         return Sequence(self.cache, prompt.ids, content=prompt.content, program=self.model.main)
 
     def _made(
-        self, prompt: TokenPrompt, params: SamplingParams, searched: bool
-    ) -> tuple[Sequence, ResolvedParams, SamplerChain, Tokenizer]:
-        """Return the sequence, params and sampler chain of a request for continuations of a prompt."""
+        self, prompt: TokenPrompt, params: SamplingParams,
+        make: Callable[[Sequence, ResolvedParams, SamplerChain, Tokenizer], T], searched: bool,
+    ) -> T:  # fmt: skip
+        """Return a request for continuations of a prompt; an expired one if its constraint took all of max_time."""
         self._need_decoder("generate")
         checked = self._checked(prompt)
         if not isinstance(params, SamplingParams):
@@ -162,8 +172,6 @@ class Intake:
         params = resolved(params) if searched else resolve(params, self.sampling_defaults)
         checked = self._truncated(checked, params)
         self._check_shift(params, searched)
-        seed = secrets.randbits(63) if params.seed is None else params.seed
-        tokenizer, n_vocab = self.model.tokenizer, self.model.hp.n_vocab
         if searched:
             _need_no_prompt(params, "beams have it not; ask for n_beams=1")
         if self.model.has_encoder:
@@ -179,19 +187,28 @@ class Intake:
             ids, known = self._texts.without_last(checked.ids)
             checked = Prompt(ids, checked.content and checked.content.beginning(len(ids)))
         seq = self._sequence(checked, params)
-        ends = end_ids(params, tokenizer)
-        chain = SamplerChain.from_params(
+        n_history, tokenizer = len(seq.history), self.model.tokenizer
+        try:
+            return make(seq, params, self._chain(params, n_history, known), tokenizer)
+        except OutOfTimeError:
+            late = replace(params, **_NO_CONSTRAINT)
+            request = make(seq, late, self._chain(late, n_history, known), tokenizer)
+            request.deadline = -math.inf  # it ends before its first token: none comes without the constraint
+            return request
+
+    def _chain(self, params: ResolvedParams, n_history: int, known: bytes) -> SamplerChain:
+        tokenizer = self.model.tokenizer
+        return SamplerChain.from_params(
             params,
-            n_vocab,
-            seed,
+            self.model.hp.n_vocab,
+            secrets.randbits(63) if params.seed is None else params.seed,
             self._texts,
-            len(seq.history),
-            ends,
+            n_history,
+            end_ids(params, tokenizer),
             self._constraints,
             known,
             tokenizer.suppressed_ids,
         )
-        return seq, params, chain, tokenizer
 
     def _truncated(self, prompt: Prompt, params: SamplingParams) -> Prompt:
         """Return the last tokens of a prompt, as many as truncate_prompt allows; a leading BOS token stays."""

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -98,13 +99,15 @@ class _Shared:
 
     def _release(self, waiter: Waiter) -> None:
         if self.waiters.pop(waiter, self) is not self:
-            waiter.wake()
+            with suppress(RuntimeError):  # the event loop of the one who waited is closed
+                waiter.wake()
 
     def fail(self, error: BaseException) -> None:
         """Pass on an error that does not belong to a single request to all who wait."""
         for feed in list(self.feeds):
             feed.fail(error)
             self.feeds.pop(feed, None)
+            self.wake()  # to give back what the request holds
         for waiter in list(self.waiters):
             waiter.error = error
             self._release(waiter)
@@ -130,12 +133,11 @@ class _Shared:
                 has_computed = engine.step_once(self.deliver)
             else:
                 has_computed = False
-                if self.feeds or engine.scheduler.has_over:
-                    engine.tidy(self.deliver)
+                engine.tidy(self.deliver)
             return 0.0 if has_computed or engine.scheduler.has_over else engine.scheduler.seconds_left()
         except BaseException as error:
             self.fail(error)
-            return 0.0
+            return None  # nobody is left to step for; those who come wake the thread
 
 
 def _run(shared: _Shared) -> None:

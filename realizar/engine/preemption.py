@@ -91,6 +91,11 @@ class Recomputed:
         trunk = self._groups[0].trunk
         return self._groups[0].members[0] if trunk is None else trunk
 
+    @property
+    def trunks(self) -> list[Sequence]:
+        """The sequences that compute a common beginning."""
+        return [group.trunk for group in self._groups if group.trunk is not None]
+
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return what to compute next, one chunk of each group at most."""
         chunks = []
@@ -103,9 +108,8 @@ class Recomputed:
 
     def free(self) -> None:
         """Give back what is held beside the request's own sequences."""
-        for group in self._groups:
-            if group.trunk is not None:
-                group.trunk.free()
+        for trunk in self.trunks:
+            trunk.free()
 
 
 class _Saved(NamedTuple):

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import NO_BLOCK
 from realizar.engine.output import Timings
 from realizar.engine.preemption import Recomputed, blocks_to_come
 from realizar.errors import RealizarError, RequestError, describe_exception
@@ -180,6 +181,11 @@ class Request(ABC):
         seq = self._reads
         return None if seq.encoder_computed else Chunk(seq, len(seq.encoder_tokens), 0, is_encoder_input=True)
 
+    def held_blocks(self, group: int) -> list[int]:
+        """Return the blocks of a cache group that it would give back, as often as it holds each."""
+        seqs = self.seqs + ([] if self._recomputed is None else self._recomputed.trunks)
+        return [block for seq in seqs for block in seq.tables[group] if block != NO_BLOCK]
+
     def next_or_recomputed(self, budget: int) -> list[Chunk]:
         """Return what to compute next: first what a preemption discarded, then `next_chunks`."""
         if self._recomputed is not None:
@@ -192,7 +198,7 @@ class Request(ABC):
     def preempt(self, cost: PreemptionCost) -> None:
         """Give its cache blocks back until `resume`."""
         seqs, cache = self.seqs, self.seq.cache
-        held = [len({block for seq in seqs for block in seq.tables[group]}) for group in range(len(cache.pools))]
+        held = [len(set(self.held_blocks(group))) for group in range(len(cache.pools))]
         n_bytes = cost.n_bytes(held, sum(seq.slot is not None for seq in seqs))
         n_tokens = sum(seq.n_computed for seq in seqs)
         if self._recomputed is not None:
@@ -268,7 +274,7 @@ class TextRequest(Request):
         most = 2**31 - 1 if params.context_shift else seq.cache.n_ctx
         self.max_tokens = most if params.max_tokens is None else params.max_tokens
         super().__init__(seq, seq.n_tokens + self.max_tokens - 1)
-        self.n_seqs_max = params.n_texts * len(seq.together)
+        self.n_seqs_max = params.n_sequences * len(seq.together)
         if params.max_time is not None:
             self.deadline = time.perf_counter() + params.max_time
         self._n_prompts = [own.n_tokens for own in seq.together]
@@ -279,7 +285,7 @@ class TextRequest(Request):
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that its texts hold at most."""
-        cache, n_encoder, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_texts
+        cache, n_encoder, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_sequences
         each = (
             cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_encoder, n_texts, n)
             for n in self._n_prompts

@@ -102,7 +102,7 @@ class Runner:
         if any(chunk.seq.content is not None or chunk.seq.adapter for chunk in chunks):
             more = _content(chunks, start, positions)
         if self._has_cross:
-            more["seq_source"] = np.array([len(chunk.seq.encoder_tokens) for chunk in chunks], np.int32)
+            more["encoder_lengths"] = np.array([len(chunk.seq.encoder_tokens) for chunk in chunks], np.int32)
         return Batch(
             tokens=np.concatenate([chunk.tokens for chunk in chunks]),
             seq_start=start,

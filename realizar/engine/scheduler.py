@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -98,8 +98,8 @@ class Scheduler:
 
     @property
     def n_waiting(self) -> int:
-        """Number of waiting requests."""
-        return len(self.waiting) + len(self._new)
+        """Number of waiting requests, without cancelled ones."""
+        return sum(not request.is_over for request in [*self.waiting, *self._new])
 
     def counts(self) -> dict[str, int]:
         """Return the requests and tokens that `EngineStats` counts."""
@@ -110,7 +110,7 @@ class Scheduler:
         n_prompt, n_cached, n_generated = tokens
         return {
             "n_running": len(running),
-            "n_waiting": len(waiting),
+            "n_waiting": self.n_waiting,
             "n_paused": sum(request.is_paused for request in (*running, *waiting)),
             "n_preempted": self.n_preempted,
             "n_bytes_swapped": self.cost.n_bytes_kept,
@@ -140,9 +140,9 @@ class Scheduler:
                     f"{request.n_seqs_max} sequences of up to {request.n_max} tokens need {needed} cache blocks, and "
                     f"there are {pool.n_blocks}; ask for fewer or shorter ones (max_tokens), or for more n_seqs"
                 )
-        if self.n_waiting >= self._max_waiting:
+        if len(self.waiting) + len(self._new) >= self._max_waiting <= (n_waiting := self.n_waiting):
             raise BusyError(
-                f"{self.n_waiting} requests wait already, and max_waiting={self._max_waiting}; ask again later, or "
+                f"{n_waiting} requests wait already, and max_waiting={self._max_waiting}; ask again later, or "
                 "allow more of them"
             )
         request.number = next(self._numbers)
@@ -270,21 +270,33 @@ class Scheduler:
                 break
 
     def _make_room(self, request: Request) -> bool:
-        """Whether a request fits, if need be after paused ones and those of less priority were preempted."""
-        while not self._fits(request):
-            others = [r for r in self.running if r.is_paused or r.priority < request.priority]
+        """Whether a request fits, if need be after paused ones and those of less priority are preempted.
+
+        None is preempted where that is not enough.
+        """
+        victims: list[Request] = []
+        others = [r for r in self.running if r.is_paused or r.priority < request.priority]
+        others.sort(key=lambda r: (r.is_paused, r.order))
+        while not self._fits(request, victims):
             if not others:
                 return False
-            self._preempt(max(others, key=lambda r: (r.is_paused, r.order)))
+            victims.append(others.pop())
+        for victim in victims:
+            self._preempt(victim)
         return True
 
-    def _fits(self, request: Request) -> bool:
-        if not self.running:
+    def _fits(self, request: Request, victims: list[Request]) -> bool:
+        """Whether there is room for a request beside those running, some of which would be preempted for it."""
+        running = [r for r in self.running if r not in victims]
+        if not running:
             return True
-        if request.n_seqs_max + sum(r.n_seqs_max for r in self.running) > self.cache.max_seqs:
+        if request.n_seqs_max + sum(r.n_seqs_max for r in running) > self.cache.max_seqs:
             return False
         room = [pool.n_free for pool in self.cache.pools]
-        for each in (request, *self.running):  # what running requests are about to allocate is not available
+        for group, pool in enumerate(self.cache.pools):
+            held = Counter(block for victim in victims for block in victim.held_blocks(group))
+            room[group] += sum(n == pool.ref_count(block) for block, n in held.items())
+        for each in (request, *running):  # what running requests are about to allocate is not available
             room = [r - n for r, n in zip(room, each.blocks_to_come(), strict=True)]
         return min(room, default=0) >= 0
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
 from realizar.graph.activations import GATED, UNGATED
+from realizar.graph.attention import AttentionOps
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
 from realizar.graph.plugin_ops import check_node, output_shapes
 from realizar.graph.pooling import PoolingOps
+from realizar.graph.recurrent import RecurrentOps
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Graph(PoolingOps, DeprecatedNames):
+class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
     """The equations of one program, recorded by calling the methods below.
 
     Every method takes and returns `Value`s, whose shapes leave out the leading token dimension, and raises
@@ -27,7 +29,7 @@ class Graph(PoolingOps, DeprecatedNames):
     Parameters
     ----------
     ops : dict[str, OpSpec] | None
-        Ops that plugins bring, for `op`.
+        Ops that plugins provide, for `op`.
 
     Attributes
     ----------
@@ -96,15 +98,15 @@ class Graph(PoolingOps, DeprecatedNames):
         self, name: str, inputs: Sequence[Value], weights: Sequence[WeightLike] = (), *, state: State | None = None,
         **attrs: Any,
     ) -> list[Value]:  # fmt: skip
-        """Record an op that a plugin brings (hook `realizar_ops`); its shape rule gives the shapes of the results.
+        """Record an op that a plugin provides (hook `realizar_ops`); its shape rule gives the shapes of the results.
 
-        `weights` in the order in which its definition takes them; a bias is a weight of its own. `state`, from
-        `g.state`, is what it keeps of a sequence; `attrs` are all attributes that its row lists.
+        `weights` are in the order of its definition; a bias is a separate weight. `state`, from `g.state`, is the state
+        that it keeps for each sequence; `attrs` are all attributes that its row lists.
         """
         if name not in self.ops:
             known = ", ".join(sorted(self.ops)) or "none"
             hint = "; a built-in op is recorded by its own method" if name in OPS else ""
-            raise GraphError(f"op {name!r}: no installed plugin brings it{hint}; ops of plugins: {known}")
+            raise GraphError(f"op {name!r}: no installed plugin provides it{hint}; ops of plugins: {known}")
         spec = self.ops[name]
         for weight in weights:
             if weight.bias is not None:
@@ -121,8 +123,8 @@ class Graph(PoolingOps, DeprecatedNames):
     def embed(self, weight: WeightLike, scale: float = 1.0) -> Value:
         """Rows of the embedding table for the tokens of the batch, times `scale`: (n_embd,).
 
-        A program that records this also takes embeddings in place of tokens (of images, for example); these rows are
-        not multiplied by `scale`. A factor that applies to both is a `scale` of the result.
+        A program that records this also accepts embeddings in place of tokens (for example of images); these rows are
+        not multiplied by `scale`. For a factor that applies to both, scale the result.
         """
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token", scale=float(scale))[0]
 
@@ -248,74 +250,10 @@ class Graph(PoolingOps, DeprecatedNames):
         return self.emit("rope", [x], ["rope"], pairs, dims=dims, base=float(base), style=style,
                          scaling=scaling or RopeScaling(), axes=None if axes is None else tuple(axes))[0]  # fmt: skip
 
-    def attention(
-        self, q: Value, k: Value, v: Value, *, layer: int | None = None, scale: float, window: int = 0,
-        softcap: float = 0.0, causal: bool = True, buckets: WeightLike | None = None, alibi: float = 0.0,
-        sinks: WeightLike | None = None,
-    ) -> Value:  # fmt: skip
-        """softmax(scale * q k^T) v over the keys that the query sees; K and V go to the KV cache.
-
-        q: (n_head, head_dim), k: (n_head_kv, head_dim), v: (n_head_kv, head_dim_v); gives (n_head * head_dim_v,).
-        Sliding-window attention: a query sees the `window` newest keys, its own included (0: all). softcap c replaces a
-        score s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
-        bidirectional attention (`causal=False`) requires; its window is symmetric: a query sees the keys that are at
-        most `window` // 2 away. Relative position biases: `buckets` (n_bucket, n_head) of T5,
-        or `alibi`, the greatest exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks,
-        scores that take part in the softmax without a value.
-        """
-        if layer is not None and not causal:
-            raise GraphError(f"attention: layer {layer} has a KV cache, so it must be causal")
-        cache = None
-        if layer is not None:
-            kind = "window" if window else "full"
-            cache = self._remember(Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1]))
-        pairs = [(weight.tensor, weight.shape) for weight in (buckets, sinks) if weight is not None]
-        return self.emit("attention", [q, k, v], ["attention" if layer is None else f"blk.{layer}.attention"], pairs,
-                         cache=cache, scale=float(scale), window=window, softcap=float(softcap), causal=causal,
-                         buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
-                         sinks=None if sinks is None else sinks.tensor, rope=None)[0]  # fmt: skip
-
-    def mla_attention(self, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
-        """Multi-head latent attention: softmax(scale * q k^T) v, causal, with v the first `head_dim_v` elements of k.
-
-        Only k goes to the KV cache (https://arxiv.org/abs/2405.04434). q: (n_head, head_dim),
-        k: (n_head_kv, head_dim); gives (n_head * head_dim_v,).
-        """
-        cache = self._remember(Cache(layer, "latent", 0, k.shape[0], k.shape[1], 0))
-        return self.emit("mla_attention", [q, k], [f"blk.{layer}.attention"], cache=cache, scale=float(scale),
-                         shape=(*k.shape, head_dim_v))[0]  # fmt: skip
-
-    def cache(self, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
-        """Declare a cache of layer `layer` that one program writes and another reads.
-
-        Kind "cross" is K and V of the encoder input: one program writes them (`cross_store`), another attends to them
-        (`cross_attention`); both declare the same cache.
-        """
-        if kind != "cross":
-            raise GraphError(f"cache: kind {kind!r} is unknown; known is 'cross'")
-        cache = Cache(layer, kind, 0, n_head_kv, head_dim, head_dim_v)
-        self._remember(cache)
-        return cache
-
-    def cross_store(self, k: Value, v: Value, cache: Cache) -> None:
-        """Cache k: (n_head_kv, head_dim) and v: (n_head_kv, head_dim_v) of each token of the encoder input."""
-        self.emit(
-            "cross_store", [k, v], [], cache=cache.key, shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v)
-        )
-
-    def cross_attention(self, q: Value, cache: Cache, *, scale: float) -> Value:
-        """Cross-attention: softmax(scale * q k^T) v over the K and V of `cross_store`; q: (n_head, head_dim).
-
-        Gives (n_head * head_dim_v,).
-        """
-        return self.emit("cross_attention", [q], [f"{cache.key}.attention"], cache=cache.key, scale=float(scale),
-                         shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v))[0]  # fmt: skip
-
-    def _remember(self, cache: Cache) -> str:
-        if cache.key in self.caches:
-            raise GraphError(f"attention: layer {cache.layer} already has a KV cache")
-        self.caches[cache.key] = cache
-        return cache.key
+    def position_scale(self, *, factor: float, period: int, offset: int = 0) -> Value:
+        """1 + factor * ln(1 + floor((position + offset) / period)), a scale of queries in long contexts: (1,)."""
+        return self.emit("position_scale", [], ["position_scale"], factor=float(factor), period=period,
+                         offset=offset)[0]  # fmt: skip
 
     def route(
         self, logits: Value, n_used: int, *, gating: str = "softmax", normalize: bool = False, scale: float = 1.0,
@@ -356,43 +294,3 @@ class Graph(PoolingOps, DeprecatedNames):
         pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,
                          bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip
-
-    def state(self, layer: int, shape: Shape, name: str = "state") -> State:
-        """Declare a recurrent state of layer `layer`: a float32 array of this shape for each sequence, initially zero.
-
-        A layer with several states gives each a name.
-        """
-        state = State(layer, shape, name)
-        if state.key in self.states:
-            raise GraphError(f"state: layer {layer} has already declared {name!r}")
-        self.states[state.key] = state
-        return state
-
-    def causal_conv1d(self, x: Value, weight: WeightLike, state: State) -> Value:
-        """Depthwise causal convolution over the tokens: y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + b[c].
-
-        weight: (n_channel, n_tap), with b if the file has it; state: (n_tap - 1, n_channel), the previous rows of x.
-        """
-        n_channel, n_tap = weight.shape
-        if state.shape != (n_tap - 1, n_channel):
-            raise GraphError(f"causal_conv1d: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
-        pair = (weight.tensor, weight.shape)
-        return self.emit("causal_conv1d", [x], [weight.name], [pair], state=state.key,
-                         bias=(weight.bias,))[0]  # fmt: skip
-
-    def selective_scan(
-        self, x: Value, dt: Value, b: Value, c: Value, *, a: WeightLike, d: WeightLike, state: State,
-        dt_bias: WeightLike | None = None,
-    ) -> Value:  # fmt: skip
-        """h[t] = exp(dt a) h[t - 1] + dt x b and y[t] = c h[t] + d x, with dt = softplus(dt + dt_bias): (n_channel,).
-
-        x: (n_channel,), in heads that share a dt: (n_head,); b, c: (n_group * n_state,), each group for n_head /
-        n_group heads; d, dt_bias: n_head elements; state: (n_channel, n_state). a is (n_head, 1), one decay for all
-        states of a head (Mamba 2, https://arxiv.org/abs/2405.21060), or (n_channel, n_state) with heads of one channel
-        and one group (Mamba, https://arxiv.org/abs/2312.00752).
-        """
-        if len(state.shape) != 2 or state.shape[:1] != x.shape:
-            raise GraphError(f"selective_scan: state {state.shape} for {x.shape} channels; it is (n_channel, n_state)")
-        pairs = [(weight.tensor, weight.shape) for weight in (a, d, dt_bias) if weight is not None]
-        return self.emit("selective_scan", [x, dt, b, c], [f"blk.{state.layer}.scan"], pairs, state=state.key,
-                         n_state=state.shape[1])[0]  # fmt: skip

@@ -1,6 +1,6 @@
 """The numpy definition of every built-in op, over consecutive rows of one sequence.
 
-The inputs of the run hold what the rows before them left: keys and values, and recurrent states. Products and sums in
+The inputs of the run contain keys, values and recurrent states of the previous rows. Products and sums in
 float64; `graph.reference` rounds every result once to float32.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.graph import activations, routing
-from realizar.graph.position import position_bias
+from realizar.graph.position import position_bias, position_scales
 from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.params import kv_types
 from realizar.quants import FORMATS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 F32 = npt.NDArray[np.float32]
 Definition = Callable[["Node", Sequence[F32], "Inputs"], list[Any]]
-"""(node, its inputs [n, *shape], what the run reads) -> its outputs [n, *shape]."""
+"""(node, its inputs [n, *shape], inputs of the run) -> its outputs [n, *shape]."""
 
 
 def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
@@ -146,7 +146,7 @@ def _cached(x: F32, kv_type: str) -> npt.NDArray[np.float64]:
 
 
 def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
-    """The same for K; int8 stores its Hadamard transform, as wide as the largest power of two dividing head_dim."""
+    """The same for K; int8 stores its Hadamard transform, whose width is the largest power of two dividing head_dim."""
     if k_type != "int8":
         return _cached(k, k_type)
     width = k.shape[-1] & -k.shape[-1]
@@ -194,9 +194,9 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     seen = _seen(n, n_key, inputs, window) if attrs["causal"] else _near(n, n_key, window)
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n_key)
-    places = None if bias is None else bias[:, key - query + n_key - 1]
+    biases = None if bias is None else bias[:, key - query + n_key - 1]
     sinks = None if attrs["sinks"] is None else inputs.tensors[attrs["sinks"]].floats()
-    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=places, sinks=sinks)]
+    return [_attend(q, k, v, attrs["scale"], kv_type, seen, softcap=attrs["softcap"], bias=biases, sinks=sinks)]
 
 
 def _attend(
@@ -205,7 +205,7 @@ def _attend(
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """softmax(scale * q k^T + bias) v with grouped query heads; seen and bias: [..., n_query, n_key].
 
-    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a cache of its own. Keys and values that
+    latent: for MLA, v is the first `latent` elements of the cached k; 0: v has a separate cache. Keys and values that
     no query sees may be anything, also NaN.
     """
     k_type, v_type = kv_types(kv_type)
@@ -284,6 +284,27 @@ def _selective_scan(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [y.reshape(len(y), -1)]
 
 
+def _decay(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    a, bias = (inputs.tensors[name].floats().astype(np.float64).reshape(-1) for name in node.weights)
+    a, bound = np.repeat(a, x[0].shape[1] // len(a)), node.attrs["bound"]
+    return [np.exp(bound * activations.sigmoid(a * (x[0] + bias)) if bound else a * np.logaddexp(0, x[0] + bias))]
+
+
+def _delta_rule(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    q, k, v, decay, beta = (array.astype(np.float64) for array in x)
+    n_head, n_head_k = v.shape[1], k.shape[1]
+    heads = np.arange(n_head) % n_head_k if node.attrs["tiled"] else np.arange(n_head) // (n_head // n_head_k)
+    q, k, decay = q[:, heads], k[:, heads], decay.reshape(len(v), n_head, 1, -1)
+    s = np.zeros(node.attrs["shape"])
+    y = np.empty_like(v)
+    for t in range(len(v)):
+        s = s * decay[t]
+        u = beta[t, :, None] * (v[t] - np.einsum("hvk,hk->hv", s, k[t]))
+        s = s + u[:, :, None] * k[t, :, None, :]
+        y[t] = np.einsum("hvk,hk->hv", s, q[t])
+    return [y]
+
+
 DEFINITIONS: dict[str, Definition] = {
     "embed": _embed,
     "linear": _linear,
@@ -309,8 +330,11 @@ DEFINITIONS: dict[str, Definition] = {
     "attention": _attention,
     "cross_store": _cross_store,
     "cross_attention": _cross_attention,
+    "position_scale": lambda node, x, inputs: [position_scales(node.attrs, inputs.positions[0])[:, None]],
     "causal_conv1d": _causal_conv1d,
     "selective_scan": _selective_scan,
+    "decay": _decay,
+    "delta_rule": _delta_rule,
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
     ],
@@ -326,4 +350,4 @@ DEFINITIONS: dict[str, Definition] = {
         np.repeat(x[0].mean(axis=0, keepdims=True, dtype=np.float64), len(inputs.outputs), axis=0)
     ],
 }
-"""By op name; "override" has none, since its value is not computed."""
+"""Op name -> definition; "override" has none, since its value is not computed."""

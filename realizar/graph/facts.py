@@ -1,4 +1,4 @@
-"""Facts that a row of the op set states by a rule: how it uses weights, what scratch it needs, what it reads."""
+"""Functions for the facts of an OpSpec: how the op uses weights, its scratch memory, and the inputs that it reads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from realizar.graph.shapes import Attrs, Shapes
 
 INPUTS = ("tokens", "embeddings", "positions", "encoder")
-"""What a program may read of a step: token ids, embeddings in place of tokens, positions, and the K and V that another
-program computed of an encoder input."""
+"""The inputs of a step that a program may read: token ids, embeddings in place of tokens, positions, and the K and V of
+an encoder input that another program computed."""
 
 
 def _whole(n_tokens: int) -> float:
@@ -23,13 +23,13 @@ class WeightUse(NamedTuple):
     Attributes
     ----------
     multiply_adds : float
-        Multiply-adds with it for one token; 0 where no matrix product is computed.
+        Multiply-adds with it for one token; 0 if there is no matrix product.
     operand : {"", "input", "rows", "hidden", "float"}
-        What the weight is multiplied with: "input", the first input as a whole, which can be quantized once for every
-        op that reads it; "rows", rows of the input that the op quantizes itself; "hidden", values that the op computes
-        in between and quantizes; "float", numbers that stay float32; "" where no matrix product is computed.
+        What the weight is multiplied with: "input": the whole first input, which can be quantized once for all ops that
+        read it; "rows": rows of the input that the op quantizes itself; "hidden": intermediate values that the op
+        quantizes; "float": values that stay float32; "": there is no matrix product.
     share : callable
-        Tokens of a step -> expected share of the weight's bytes that the step reads.
+        Number of tokens of a step -> expected share of the weight's bytes that the step reads.
     """
 
     multiply_adds: float = 0.0
@@ -45,8 +45,8 @@ class Scratch(NamedTuple):
     name : str
     n_rows, n : int
     form : {"float", "quantized", "input"}
-        "float": float32. "quantized": quantized as products with the weight read it, and nothing where they read
-        float32. "input": copies of the first input in the form that products with the weight read, once for each form.
+        "float": float32. "quantized": quantized rows for products with the weight; no memory if these read float32.
+        "input": copies of the first input in the form that products with the weight read, once for each form.
     weight : int
         Index of that weight among the weights of the node.
     """
@@ -69,8 +69,13 @@ RotationRule = Callable[[Attrs], "Mapping[str, Any] | None"]
 
 
 def reads_nothing(attrs: Attrs) -> tuple[str, ...]:
-    """The inputs alone decide the result."""
+    """The result depends only on the inputs of the node."""
     return ()
+
+
+def positions_read(attrs: Attrs) -> tuple[str, ...]:
+    """The positions."""
+    return ("positions",)
 
 
 def read_whole(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]:
@@ -79,7 +84,7 @@ def read_whole(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]
 
 
 def no_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
-    """A backend needs no memory but that of the inputs and outputs."""
+    """The op needs no memory except inputs and outputs."""
     return []
 
 
@@ -92,7 +97,7 @@ def no_rotation(attrs: Attrs) -> Mapping[str, Any] | None:
 
 
 def embed_reads(attrs: Attrs) -> tuple[str, ...]:
-    """The tokens, or the embeddings in their place; the positions; for token types nothing."""
+    """Reads the tokens or the embeddings in their place, or the positions; for token types nothing."""
     return {"token": ("tokens", "embeddings"), "position": ("positions",), "type": ()}[attrs["by"]]
 
 
@@ -106,7 +111,7 @@ def embed_uses(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]
 
 
 def linear_uses(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]:
-    """Every element of a weight is multiplied with one of the input."""
+    """Every element of a weight is multiplied once for each token."""
     return [WeightUse(float(prod(shape)), "input") for shape in weights]
 
 
@@ -134,7 +139,7 @@ def expert_uses(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse
 
 
 def attention_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
-    """The rotated query, where the attention rotates."""
+    """The rotated query, if the attention rotates."""
     return [] if attrs["rope"] is None else [Scratch("q_rot", 1, prod(inputs[0]))]
 
 
@@ -165,6 +170,6 @@ def kv_of_inputs(inputs: Shapes, attrs: Attrs) -> tuple[int, int, int]:
 
 
 def kv_of_attrs(inputs: Shapes, attrs: Attrs) -> tuple[int, int, int]:
-    """(n_head_kv, head_dim, head_dim_v) as the attribute `shape` has it."""
+    """(n_head_kv, head_dim, head_dim_v) from the attribute `shape`."""
     shape: tuple[int, int, int] = attrs["shape"]
     return shape

@@ -1,4 +1,4 @@
-"""The op set: one row per op, with all that passes, plans, backends and estimates need to know about it."""
+"""The op set: one row per op, with all facts that passes, plans, backends and estimates need."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OpSpec:
     ----------
     name : str
     formula : str
-        What it computes, for people.
+        Human-readable description of the computation.
     attrs : tuple[str, ...]
         The attributes that a node of this op carries.
     shape : callable
@@ -48,7 +48,7 @@ class OpSpec:
     uses : callable
         (input shapes, weight shapes, attributes) -> a `WeightUse` for each weight: its cost, and what it multiplies.
     define : callable | None
-        The numpy definition of an op that a plugin brings: (inputs float32 [1, *shape], weights float32, attributes,
+        The numpy definition of an op that a plugin provides: (inputs float32 [1, *shape], weights float32, attributes,
         state float32 [*shape] or None) -> outputs float32 [1, *shape]. It is called for one row at a time, in order of
         position; `state` is zero before position 0 and is updated in place. None for built-in ops.
     evaluate : callable | None
@@ -56,7 +56,7 @@ class OpSpec:
     reads : callable
         attributes -> which of `INPUTS` it reads.
     scratch : callable
-        (input shapes, weight shapes, attributes) -> what a backend keeps for each token while the op runs.
+        (input shapes, weight shapes, attributes) -> scratch memory for each token while the op runs.
     rotation : callable
         attributes -> those of the rotary embedding that the op applies, or None.
     kv_shape : callable | None
@@ -131,6 +131,10 @@ def _rows() -> Iterable[OpSpec]:
         ("by", "scale"), shapes.embed, inputs=(), rowwise=False, reads=facts.embed_reads, uses=facts.embed_uses,
         is_lookup=True,
     )  # fmt: skip
+    yield OpSpec(
+        "position_scale", "s[t] = 1 + factor * ln(1 + floor((position[t] + offset) / period))",
+        ("factor", "period", "offset"), shapes.position_scale, inputs=(), rowwise=False, reads=facts.positions_read,
+    )  # fmt: skip
     yield OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), shapes.linear,
                  inputs=("x", "residual?"), uses=facts.linear_uses, takes_scale=True)  # fmt: skip
     yield from _elementwise_rows()
@@ -182,7 +186,7 @@ def _attention_rows() -> Iterable[OpSpec]:
     yield OpSpec(
         "rope", "rotates pairs of the first dims elements by position[axis] * inv_freq",
         ("dims", "base", "style", "scaling", "axes"), shapes.rope, rowwise=False,
-        reads=lambda attrs: ("positions",), rotation=lambda attrs: attrs,
+        reads=facts.positions_read, rotation=lambda attrs: attrs,
     )  # fmt: skip
     yield OpSpec(
         "attention", "softmax(scale * q k^T + bias + mask) v over the cached keys and values",
@@ -212,6 +216,11 @@ def _recurrent_rows() -> Iterable[OpSpec]:
                  shapes.causal_conv1d, rowwise=False)  # fmt: skip
     yield OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",
                  ("state", "n_state"), shapes.selective_scan, inputs=("x", "dt", "b", "c"), rowwise=False)  # fmt: skip
+    yield OpSpec("decay", "y = exp(a softplus(x + bias)), with a bound exp(bound sigmoid(a (x + bias)))", ("bound",),
+                 shapes.decay)  # fmt: skip
+    yield OpSpec("delta_rule", "S[t] = S' + u k^T, S' = S[t - 1] diag(decay), u = beta (v - S' k), y[t] = S[t] q",
+                 ("state", "shape", "tiled"), shapes.delta_rule, inputs=("q", "k", "v", "decay", "beta"),
+                 rowwise=False)  # fmt: skip
 
 
 def _expert_rows() -> Iterable[OpSpec]:

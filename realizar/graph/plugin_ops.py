@@ -1,4 +1,4 @@
-"""Ops that plugins bring: what their rows must state, their shapes, and their results row by row."""
+"""Ops of plugins: validation of their rows, their shapes, and their results row by row."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 F32 = npt.NDArray[np.float32]
 
 STATED = ("name", "formula", "attrs", "shape", "inputs", "rowwise", "uses", "define")
-"""The facts that a plugin states; the others describe built-in ops."""
+"""The fields that a plugin sets; the others describe built-in ops."""
 RESERVED = ("state", "cache", "bias", "rope", "by")
-"""Attributes by which backends and estimates recognise what a built-in op refers to."""
+"""Names of attributes that have a meaning for backends and estimates; reserved for built-in ops."""
 
 
 def check_spec(spec: object) -> OpSpec:
-    """Return a row that a plugin brings, if it is one that can be recorded and computed.
+    """Return a plugin's row of the op set if it is valid.
 
     Raises
     ------
     PluginError
-        If it is no OpSpec, has the name of a built-in op, lacks a shape rule or a numpy definition, has an attribute
-        of a reserved name, or states a fact that only built-in ops have.
+        If it is not an OpSpec, has the name of a built-in op, lacks a shape rule or a numpy definition, has an
+        attribute with a reserved name, or sets a field that only built-in ops have.
     """
     if not isinstance(spec, OpSpec):
         raise PluginError(f"realizar_ops must return realizar.graph.OpSpec objects, found {short_repr(spec)}")
@@ -54,13 +54,13 @@ def check_spec(spec: object) -> OpSpec:
 
 
 def check_node(spec: OpSpec, n_inputs: int, has_state: bool, attrs: Mapping[str, Any]) -> None:
-    """Check what a graph records of an op.
+    """Check a node before it is recorded.
 
     Raises
     ------
     GraphError
-        If the inputs are too many or too few, the attributes are not those of the row, or an op with a state is
-        declared to work on each row by itself.
+        If the number of inputs is wrong, the attributes are not those of the row, or an op with a state is declared as
+        rowwise.
     """
     least = sum(not name.endswith("?") for name in spec.inputs)
     if not least <= n_inputs <= len(spec.inputs):
@@ -78,7 +78,7 @@ def output_shapes(spec: OpSpec, inputs: list[Shape], weights: list[Shape], attrs
     Raises
     ------
     GraphError
-        If the shapes do not fit, the rule fails, or it returns something else than shapes.
+        If the shapes do not match, the rule fails, or its result is not a list of shapes.
     """
     try:
         found = spec.shape(inputs, weights, attrs)
@@ -109,14 +109,14 @@ def evaluate_by_rows(node: Node, x: Sequence[F32], weights: Sequence[F32], state
     x : sequence of float32 [n, *shape]
         The inputs.
     weights : sequence of float32 arrays
-        Those of the node, in its order.
+        The weights of the node, in its order.
     state : float32 array | None
-        As the rows before left it, zeros before position 0; updated in place.
+        The state after the previous rows, zeros before position 0; updated in place.
 
     Raises
     ------
     PluginError
-        If the definition fails, or returns other than the shape rule of the op announces.
+        If the definition fails, or its result differs from the op's shape rule.
     """
     spec, attrs = node.spec, {name: value for name, value in node.attrs.items() if name != "state"}
     shapes = output_shapes(spec, [a.shape[1:] for a in x], [w.shape for w in weights], attrs)
@@ -133,7 +133,7 @@ def evaluate_by_rows(node: Node, x: Sequence[F32], weights: Sequence[F32], state
 
 
 def _define(node: Node, x: list[F32], weights: list[F32], attrs: dict[str, Any], state: F32 | None) -> list[F32]:
-    """One row, as arrays of float32."""
+    """Compute one row, as arrays of float32."""
     if node.spec.define is None:
         raise GraphError(f"op {node.op!r} is built in and is not defined row by row")
     try:

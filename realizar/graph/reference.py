@@ -1,7 +1,7 @@
-"""The numpy interpreter of graphs: the oracle that compiled plans are compared with, and what the numpy backend runs.
+"""The numpy interpreter of graphs: the reference for tests of compiled plans, and the numpy backend's core.
 
 It computes consecutive rows of one sequence; products and sums in float64 (`graph.definitions`), every value rounded
-once to float32. An op that a plugin brings is evaluated by its own definition, one row at a time.
+once to float32. A plugin's op is evaluated by its own definition, one row at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ F32 = npt.NDArray[np.float32]
 
 
 class TensorLike(Protocol):
-    """A tensor of a file: its format's name and its numbers."""
+    """A tensor of a file: the name of its format, and its values."""
 
     @property
     def type(self) -> str: ...  # noqa: D102
@@ -35,8 +35,8 @@ class KeyValues(Protocol):
     def extend(self, cache: str, k: F32, v: F32 | None) -> tuple[F32, F32]:
         """Append those of the rows of this run, and return those of all rows from the first on.
 
-        Keys and values are [n, n_head_kv, head_dim], and need not be rounded to the type of the cache; v is None where
-        a part of k stands for it ("latent"). Rows that no query of the run sees may be anything.
+        Keys and values are [n, n_head_kv, head_dim], and need not be rounded to the type of the cache; v is None if it
+        is a part of k ("latent"). Rows that no query of the run sees may be anything.
         """
 
     def of_encoder(self, cache: str) -> tuple[F32, F32]:
@@ -44,7 +44,7 @@ class KeyValues(Protocol):
 
 
 class NewKeyValues:
-    """The keys and values of a sequence that begins with the run.
+    """The keys and values of a sequence whose first row is in this run.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class NewKeyValues:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one run reads.
+    """The inputs of one run.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Inputs:
     positions : int32 [k, n]
         For rotary and learned position embeddings; k is 1 or the number of axes of the program.
     outputs : int32 [m]
-        Rows that are wanted (`gather_rows`).
+        Requested rows (`gather_rows`).
     tensors : dict
         By GGUF name.
     activations : str
@@ -83,15 +83,15 @@ class Inputs:
     kv_type : str or pair of str
         Type of cached keys and values, as in EngineParams.
     n_ctx : int
-        Tokens that a sequence has room for (longrope).
+        Context length (longrope).
     kv : KeyValues
         The cached keys and values; by default the sequence begins with this run.
     embeddings : dict of float32 [n_embd]
-        Row -> the embedding that stands in place of its token's.
+        Row -> the embedding that replaces that of its token.
     spans : list of (int, int)
         Ranges [first, end) of rows of this run that see each other in both directions although attention is causal.
     states : dict
-        State -> its numbers, zeros before the first row of the sequence, updated in place; `run` adds those missing.
+        State -> its values, zeros before the first row of the sequence, updated in place; `run` adds missing ones.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -113,7 +113,7 @@ def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:
     Raises
     ------
     PluginError
-        As `evaluate_by_rows`.
+        See `evaluate_by_rows`.
     """
     values: dict[int, F32] = {}
     for key, state in graph.states.items():
@@ -132,7 +132,7 @@ def evaluate(node: Node, x: Sequence[F32], inputs: Inputs) -> list[F32]:
     GraphError
         If the op has no numpy definition (an overridden value).
     PluginError
-        As `evaluate_by_rows`.
+        See `evaluate_by_rows`.
     """
     if node.spec.define is not None:
         weights = [inputs.tensors[name].floats() for name in node.weights]

@@ -1,4 +1,4 @@
-"""The shape rule of every op: which shapes it takes and what shapes it returns; GraphError if they do not fit."""
+"""The shape rule of every op: input shapes -> output shapes; GraphError if they do not match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from realizar.errors import GraphError
 from realizar.graph.position import MAX_DISTANCE
 
 Shape = tuple[int, ...]
-"""Of one row: the token dimension is left out."""
+"""Shape of one row, without the token dimension."""
 Shapes = list[Shape]
 Attrs = Mapping[str, Any]
 ShapeRule = Callable[[Shapes, Shapes, Attrs], Shapes]
@@ -28,7 +28,7 @@ def embed(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 
 def linear(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
-    """The whole input, whatever its shape, times each weight (n_out, n_in): (n_out,) each."""
+    """The whole input, of any shape, times each weight (n_out, n_in): (n_out,) each."""
     k = prod(inputs[0])
     for shape in weights:
         _need(len(shape) == 2 and shape[1] == k, f"linear: weight {shape} does not match an input of {k} elements")
@@ -46,6 +46,13 @@ def same(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The common shape of all inputs."""
     _need(len(set(inputs)) == 1, f"elementwise op: shapes {inputs} differ")
     return [inputs[0]]
+
+
+def position_scale(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """(1,)."""
+    period, offset = attrs["period"], attrs["offset"]
+    _need(period >= 1 and offset >= 0, f"position_scale: period {period}, offset {offset}; at least 1 and 0 are needed")
+    return [(1,)]
 
 
 def scale_rows(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
@@ -92,7 +99,8 @@ def attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: shapes q {q}, k {k}, v {v} do not match")
     if attrs["buckets"] is not None:
         _need(weights[0][1:] == q[:1], f"attention: buckets {weights[0]} need one column for each head of q {q}")
-        least = 2 if attrs["causal"] else 4  # half of each direction's buckets hold one distance, the others ranges
+        # In each direction, half of the buckets have one distance, the others a range.
+        least = 2 if attrs["causal"] else 4
         _need(least <= weights[0][0] < least * MAX_DISTANCE,
               f"attention: {weights[0][0]} buckets; {least} to {least * MAX_DISTANCE - 1} are possible")  # fmt: skip
     if attrs["sinks"] is not None:
@@ -101,7 +109,7 @@ def attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 
 def cross_store(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
-    """k and v as the cache declares them; no output."""
+    """k and v with the shapes that the cache declares; no output."""
     n_head_kv, head_dim, head_dim_v = attrs["shape"]
     _need(inputs == [(n_head_kv, head_dim), (n_head_kv, head_dim_v)],
           f"cross_store: k and v {inputs} for a cache of {n_head_kv} heads of {head_dim} and {head_dim_v}")  # fmt: skip
@@ -170,6 +178,26 @@ def selective_scan(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     _need(a == (n_head, 1) or (alone and a == (n_head, n_state)), f"selective_scan: a {a} for {n_head} heads")
     _need(all(prod(shape) == n_head for shape in rest), f"selective_scan: d and dt_bias {rest} for {n_head} heads")
     return [inputs[0]]
+
+
+def decay(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x: (n,), the channels of as many heads as a has elements."""
+    (x,), (a, bias) = inputs, weights
+    _need(len(x) == 1 and x[0] % prod(a) == 0, f"decay: a {a} for {x}; one number is needed for each head")
+    _need(prod(bias) == x[0], f"decay: bias {bias} for {x}")
+    return [x]
+
+
+def delta_rule(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of v: (n_head, head_dim_v)."""
+    q, k, v, decay, beta = inputs
+    n_head, dim_v, dim_k = attrs["shape"] if len(attrs["shape"]) == 3 else (0, 0, 0)
+    _need(v == (n_head, dim_v), f"delta_rule: v {v} for a state {attrs['shape']}; (n_head, head_dim_v, head_dim_k)")
+    _need(q == k and len(k) == 2 and k[1] == dim_k and n_head % k[0] == 0,
+          f"delta_rule: q {q} and k {k} for a state {attrs['shape']}; (n_head_k, head_dim_k) is needed")  # fmt: skip
+    _need(beta == (n_head,) and decay in ((n_head,), (n_head * dim_k,)),
+          f"delta_rule: decay {decay} and beta {beta} for {n_head} heads with keys of {dim_k}")  # fmt: skip
+    return [v]
 
 
 def mla_attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:

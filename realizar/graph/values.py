@@ -83,7 +83,7 @@ class Value:
 class Node:
     """One use of an op: value ids, tensor names (`weights`), and the attributes that its row lists.
 
-    `plugin_op` is the row of an op that a plugin brings; None for a built-in op.
+    `plugin_op` is the row of a plugin's op; None for a built-in op.
     """
 
     op: str

@@ -15,7 +15,7 @@ Activations: TypeAlias = Literal["int8", "int16", "f32"]
 """The type to which activations are rounded in products with quantized weights; see docs/kernels.md."""
 
 BackendName: TypeAlias = Literal["cpu", "numpy"]
-"""A backend; see docs/backends.md."""
+"""Name of a backend; see docs/backends.md."""
 
 
 def kv_types(kv_type: object) -> tuple[str, str]:
@@ -61,9 +61,9 @@ class EngineParams:
     n_draft : int
         Maximum draft tokens per sequence and step.
     max_waiting : int | None
-        Maximum waiting requests; more are refused with a BusyError. None sets no limit.
+        Maximum waiting requests; further ones raise a BusyError. None sets no limit.
     backend : {"cpu", "numpy"}
-        What computes: the C kernels, or numpy alone by the definition of every op, which is slow.
+        "cpu": the C kernels; "numpy": the numpy definition of every op, which is slow.
 
     Raises
     ------

@@ -14,8 +14,8 @@ from realizar.params.sampling import SamplingParams
 def as_prompts(prompts: Any) -> list[Any]:
     """Return one prompt or several as a list of prompts.
 
-    A prompt is text, token ids, or a list of parts. A list in which an item is `Tokens` or `Embeddings` is one list of
-    parts; one of texts alone is a list of prompts.
+    A prompt is text, token ids, or a list of parts. A list with an item of type `Tokens` or `Embeddings` is one list of
+    parts; a list of only texts is a list of prompts.
     """
     if isinstance(prompts, NO_LISTS):
         return [prompts]

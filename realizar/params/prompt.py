@@ -1,4 +1,4 @@
-"""Parts of a prompt that is more than text: token ids, and embeddings in place of tokens."""
+"""Parts of a prompt: token ids, and embeddings in place of tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Mask = Literal["causal", "bidirectional"]
-"""What the rows of a part see: themselves and what precedes them, or all rows of the part as well."""
+"""Which rows the rows of a part attend to: the earlier ones and themselves, or also all rows of the part."""
 
 MAX_POSITION = 2**31 - 1
 NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, Set)
@@ -36,7 +36,7 @@ class Tokens:
     Raises
     ------
     ParameterError
-        If there are no ids, an id is no integer, or there is no such mask.
+        If there are no ids, an id is not an integer, or the mask is unknown.
     """
 
     ids: Iterable[int]
@@ -46,34 +46,33 @@ class Tokens:
         _check_mask(self.mask)
         ids = as_ids(self.ids, "ids of Tokens must be a list of token ids")
         if not ids:
-            raise ParameterError("Tokens: there are no ids; leave the part out")
+            raise ParameterError("Tokens: there are no ids; omit the part")
         object.__setattr__(self, "ids", tuple(ids))
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Rows that enter a model in place of token embeddings, such as those of a picture or of a soft prompt.
+    """Rows that replace token embeddings, for example those of a picture or of a soft prompt.
 
-    The rows are copied: changing the array afterwards does not change the part.
+    The rows are copied: modifying the array afterwards does not change the part.
 
     Parameters
     ----------
     rows : float32 [n, n_embd]
-        Any numbers that float32 holds. They enter as they are: a model that scales token embeddings does not scale
-        them.
+        Finite numbers in the range of float32. A model that scales token embeddings does not scale these rows.
     positions : int32 [k, n], optional
-        Position of each row on each of the k axes of the model's rotary embeddings (1 for most), counted from the
-        position that the part begins at. What follows goes on after the greatest of them. By default 0 to n - 1.
+        Position of each row on each of the k axes of the model's rotary embeddings (1 for most models), relative to the
+        position of the part. The next part continues after the greatest of them. By default 0 to n - 1.
     mask : {"causal", "bidirectional"}
         With "bidirectional" the rows see each other in both directions; they are computed in one step.
     key : bytes, optional
-        Stands for the rows in the prefix cache, in place of a hash of them. Two parts with one key must have the same
+        Identifies the rows in the prefix cache, instead of a hash of them. Parts with the same key must have the same
         rows.
 
     Raises
     ------
     ParameterError
-        If an argument has another shape or type, a number is not finite, or there are no rows.
+        If an argument has a wrong shape or type, a number is not finite, or there are no rows.
     """
 
     rows: npt.NDArray[np.float32]
@@ -92,7 +91,7 @@ class Embeddings:
 
 
 Part = str | Tokens | Embeddings
-"""Text, which is tokenized where it stands; or one of the classes."""
+"""Text, which is tokenized at its place, or one of the classes."""
 
 
 TokenPrompt = Iterable[int] | Sequence[Tokens | Embeddings]
@@ -100,7 +99,7 @@ TokenPrompt = Iterable[int] | Sequence[Tokens | Embeddings]
 
 
 def as_ids(given: Any, what: str) -> list[int]:
-    """Return token ids as integers; ParameterError, saying what they are, if this is no list of integers."""
+    """Return token ids as integers; ParameterError, with `what`, if this is not a list of integers."""
     try:
         if isinstance(given, NO_LISTS):
             raise TypeError
@@ -110,7 +109,7 @@ def as_ids(given: Any, what: str) -> list[int]:
 
 
 def is_part(item: Any) -> bool:
-    """Whether this is a part that is no prompt of its own."""
+    """Whether this is a part that cannot be a prompt itself."""
     return isinstance(item, (Tokens, Embeddings))
 
 
@@ -122,12 +121,12 @@ def _check_mask(mask: Any) -> None:
 def _array(given: Any, must: str) -> npt.NDArray[Any]:
     try:
         return np.asarray(given)
-    except (TypeError, ValueError, RuntimeError) as error:  # PyTorch's, of tensors on a GPU or with gradients
+    except (TypeError, ValueError, RuntimeError) as error:  # raised by PyTorch for tensors on a GPU or with gradients
         raise ParameterError(f"Embeddings: {must}; {error}") from None
 
 
 def _float_rows(given: Any) -> npt.NDArray[np.float32]:
-    """Return a copy of an array that nobody can change."""
+    """Return a read-only copy of an array."""
     rows = _array(given, "rows must be an array [n, n_embd]")
     if rows.dtype.kind not in "fiu":
         raise ParameterError(f"Embeddings: rows must be float32 [n, n_embd], found {rows.dtype} {list(rows.shape)}")

@@ -186,8 +186,8 @@ class SamplingParams:
         Classifier-free guidance: logits = negative + cfg_scale * (positive - negative). 0 uses only the negative
         prompt, 1 only the prompt (off), values above 1 extrapolate.
     truncate_prompt : int | "left" | None
-        Keep only the last so many tokens of a longer prompt; "left" keeps as many as fit in the context with
-        `max_tokens` behind them, at least half of the context. A leading BOS token stays.
+        Keep only the last so many tokens of a longer prompt; "left" keeps as many as fit in the context together with
+        `max_tokens` new ones, at least half of the context. A leading BOS token stays.
     context_shift : bool
         When the context is full, continue with the first `n_keep` tokens and the last half of the others, which are
         recomputed. If False, generation ends with finish_reason "context".
@@ -262,7 +262,7 @@ class SamplingParams:
     n_keep: int = 0
 
     @property
-    def n_texts(self) -> int:
+    def n_sequences(self) -> int:
         """Number of sequences that are generated."""
         if self.n_beams > 1:
             return self.n_beams
@@ -271,7 +271,7 @@ class SamplingParams:
     @property
     def is_ranked(self) -> bool:
         """Whether completions are ranked by score."""
-        return self.n_beams > 1 or self.n_texts > self.n
+        return self.n_beams > 1 or self.n_sequences > self.n
 
     def __post_init__(self) -> None:
         for name, (low, high, want) in _RANGES.items():

@@ -1,1 +1,1 @@
-"""From a graph to something that runs: passes, the plan, its binding to a backend, and the batch a step is given."""
+"""From a graph to execution: passes, plans, the backend interface, and the batch of a step."""

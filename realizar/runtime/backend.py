@@ -1,4 +1,4 @@
-"""Backend, Storage and Program: what the engine asks of whatever computes its steps."""
+"""Backend, Storage and Program: the interface between the engine and what computes its steps."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StorageParams:
-    """How much a storage holds.
+    """The size and type of a storage.
 
     Attributes
     ----------
     n_blocks : tuple of int
-        Blocks of each cache group.
+        Number of blocks of each cache group.
     n_slots : int
-        State slots, those of snapshots included.
+        Number of state slots, including those for snapshots.
     kv_type : str or pair of str
-        As in EngineParams.
+        See EngineParams.
     """
 
     n_blocks: tuple[int, ...]
@@ -39,16 +39,16 @@ class StorageParams:
 
 @dataclass(frozen=True)
 class CompileParams:
-    """What a program depends on beside its plan, weights and storage.
+    """Parameters of a program in addition to its plan, weights and storage.
 
     Attributes
     ----------
     n_batch : int
-        Rows of a step at most.
+        Maximum number of rows of a step.
     n_ctx : int
-        Tokens of a sequence at most.
+        Maximum number of tokens of a sequence.
     activations : {"int8", "int16", "f32"}
-        What the inputs of products with quantized weights are rounded to.
+        The type to which inputs of products with quantized weights are rounded.
     """
 
     n_batch: int
@@ -57,7 +57,7 @@ class CompileParams:
 
 
 class Storage(Protocol):
-    """The bytes of a KV cache and of its recurrent states. Contents of unwritten blocks and slots are undefined."""
+    """The memory of a KV cache and of recurrent states. The contents of unwritten blocks and slots are undefined."""
 
     @property
     def n_bytes(self) -> int:
@@ -80,13 +80,13 @@ class Storage(Protocol):
         """Return a copy of these blocks in host memory, for `load_blocks`."""
 
     def load_blocks(self, group: int, blocks: Sequence[int], saved: Any) -> None:
-        """Write what `save_blocks` returned into as many blocks."""
+        """Write the result of `save_blocks` into as many blocks."""
 
     def save_slot(self, slot: int) -> Any:
         """Return a copy of a state slot in host memory, for `load_slot`."""
 
     def load_slot(self, slot: int, saved: Any) -> None:
-        """Write what `save_slot` returned into a state slot."""
+        """Write the result of `save_slot` into a state slot."""
 
 
 class Program(Protocol):
@@ -94,55 +94,55 @@ class Program(Protocol):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes that the values of a step of n_batch rows take."""
+        """Bytes of the values of a step of n_batch rows."""
 
     def run(
         self, batch: Batch, outputs: Iterable[str] | None = None,
         overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
-        """Compute one step; name -> one row for each of `batch.outputs`, valid until the next run.
+        """Compute one step; return name -> one row for each of `batch.outputs`, valid until the next run.
 
         Raises
         ------
         ParameterError
-            If the batch or the overrides are not what the plan takes (`BatchChecks`).
+            If the batch or the overrides do not fit the plan (`BatchChecks`).
         RealizarError
-            If the backend is closed, or the system gives it no threads.
+            If the backend is closed, or no threads can be started.
         """
 
 
 class Backend(Protocol):
-    """Computes plans: it has the memory, the threads and the kernels."""
+    """Executes plans: has the memory, the threads and the kernels."""
 
     @property
     def n_threads(self) -> int:
-        """Threads that compute a step, the caller's included."""
+        """Number of threads that compute a step, including the caller's."""
 
     @property
     def passes(self) -> Sequence[Pass]:
-        """The rewrites, in order, of the graphs whose plans it is to compile."""
+        """The graph rewrites to apply, in order, before its plans are compiled."""
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> Storage:
-        """Return the memory of a KV cache; ParameterError if there is not that much."""
+        """Allocate the memory of a KV cache; ParameterError if there is not enough."""
 
     def summarize(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """Return the block summaries of rows of logits (`LogitRows`); None where the sampler is to compute them."""
+        """Return the block summaries of rows of logits (`LogitRows`); None if the sampler shall compute them."""
 
     def compile(
         self, plan: Plan, tensors: Mapping[str, Tensor], storage: Storage, params: CompileParams
     ) -> Program:  # fmt: skip
-        """Bind a plan to weights, by GGUF name, and to a storage of this backend.
+        """Compile a plan with weights (by GGUF name) and a storage of this backend.
 
         Raises
         ------
         GraphError
-            If the plan holds what this backend cannot compute.
+            If the plan has an op that this backend cannot compute.
         ParameterError
             If there is not enough memory.
         """
 
     def close(self) -> None:
-        """End its threads and give back its memory; steps under way must be over. Its programs run no more.
+        """End its threads and free its memory, when no step is running. Its programs cannot run afterwards.
 
-        What a program has returned stays valid. Closing twice does nothing.
+        Results that programs returned stay valid. Closing twice does nothing.
         """

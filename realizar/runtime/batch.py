@@ -1,4 +1,4 @@
-"""Batch: everything that changes from step to step; a bound plan is run on one."""
+"""Batch: the inputs of one step; everything else is constant between steps."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ BLOCK = 16
 class Batch:
     """The rows of one step.
 
-    A row is one token, or one embedding, of one sequence. The rows of a sequence are contiguous and in order; the first
-    of them follows the `seq_past` rows that its KV cache holds. The K and V of row r of a sequence, counted from its
-    very beginning, lie in block ``table[r // BLOCK]`` of the sequence, slot ``r % BLOCK``.
+    A row is one token, or one embedding, of one sequence. The rows of a sequence are contiguous and in order; before
+    them come the `seq_past` rows that are in its KV cache. The K and V of row r, counted from the beginning of the
+    sequence, are in slot ``r % BLOCK`` of block ``table[r // BLOCK]``.
 
     Attributes
     ----------
     tokens : int32 [n]
-        Token ids; 0 for rows that enter as embeddings.
+        Token ids; 0 for rows of embeddings.
     positions : int32 [k, n]
-        Positions for rotary and learned position embeddings. k is 1, or the number of axes that the program's rotary
-        embeddings have sections for (time, height and width, say). They say nothing of causality: attention masks,
-        windows and relative position biases follow the order of the rows.
+        Positions for rotary and learned position embeddings. k is 1, or the number of axes of the program's rotary
+        embeddings (for example time, height and width). They do not affect causality: attention masks, windows and
+        relative position biases depend on the order of the rows.
     seq_start : int32 [s + 1]
         First row of each sequence, and n at the end.
     seq_past : int32 [s]
-        Rows of each sequence that the KV cache holds before this step.
+        Number of rows of each sequence that are in the KV cache before this step.
     block_tables : tuple of int32 [s, max_blocks]
-        One table per cache group. Entries that no row of this step may look at are 0.
+        One table per cache group. Entries that no row of this step can see are 0.
     state_slots : int32 [s]
-        Where each sequence keeps its recurrent states, which are zero where `seq_past` is 0; 0 if the model has none.
+        Slot of each sequence's recurrent states, which are zero if `seq_past` is 0; 0 if the model has none.
     outputs : int32 [m]
-        Rows whose outputs are wanted, ascending.
-    seq_source : int32 [s] | None
-        Length of each sequence's encoder input, whose K and V the caches of kind "cross" hold; None if the program has
-        no cross-attention.
+        Rows for which outputs are requested, ascending.
+    encoder_lengths : int32 [s] | None
+        Length of each sequence's encoder input, whose K and V are in the caches of kind "cross"; None if the program
+        has no cross-attention.
     embeddings : float32 [e, n_embd] | None
-        Rows that enter as they are in place of token embeddings; None if there are none.
+        Inputs used instead of token embeddings; None if there are none.
     embedding_rows : int32 [e] | None
-        The row of the step that each of `embeddings` is, ascending.
+        Row of the step for each of `embeddings`, ascending.
     spans : int32 [j, 2] | None
-        Ranges [first, end) of rows, ascending, each within one sequence. The rows of a span see each other in both
-        directions although attention is causal: row q sees row p if p is not after q (and within the window, where
-        there is one), or if both are in one span. None if there are none.
+        Bidirectional spans: ranges [first, end) of rows, ascending, each within one sequence. The rows of a span see
+        each other in both directions although attention is causal: row q sees row p if p is not after q (and within the
+        window, if there is one), or if both are in one span. None if there are none.
     adapters : int32 [s] | None
         Number of each sequence's low-rank adapter, 0 for none; None if no sequence has one.
     """
@@ -66,7 +66,7 @@ class Batch:
     block_tables: tuple[Int32, ...]
     state_slots: Int32
     outputs: Int32
-    seq_source: Int32 | None = None
+    encoder_lengths: Int32 | None = None
     embeddings: npt.NDArray[np.float32] | None = None
     embedding_rows: Int32 | None = None
     spans: Int32 | None = None
@@ -74,16 +74,16 @@ class Batch:
 
     @property
     def n_tokens(self) -> int:
-        """Rows of the step."""
+        """Number of rows of the step."""
         return len(self.tokens)
 
     @property
     def n_seqs(self) -> int:
-        """Sequences of the step."""
+        """Number of sequences of the step."""
         return len(self.seq_past)
 
     def embedding_of(self) -> Int32 | None:
-        """Which of `embeddings` each row is, -1 for its token's: int32 [n]; None if there are none."""
+        """Index into `embeddings` for each row, -1 for tokens: int32 [n]; None if there are no embeddings."""
         if self.embedding_rows is None:
             return None
         out = np.full(self.n_tokens, -1, np.int32)
@@ -91,7 +91,7 @@ class Batch:
         return out
 
     def reach(self) -> Int32 | None:
-        """How many rows of its span are before and after each row: int32 [n, 2]; None if there are no spans."""
+        """Numbers of rows of its span before and after each row: int32 [n, 2]; None if there are no spans."""
         if self.spans is None:
             return None
         out = np.zeros((self.n_tokens, 2), np.int32)
@@ -101,12 +101,12 @@ class Batch:
         return out
 
     def check(self) -> None:
-        """Hold the arrays against each other, for batches made by hand.
+        """Check the arrays; for batches that are not made by the engine.
 
         Raises
         ------
         ParameterError
-            Naming the first array that is not as the class describes it.
+            Names the first array that violates the description of the class.
         """
         self._check_rows()
         self._check_tables()
@@ -119,7 +119,7 @@ class Batch:
         _shape("positions", self.positions, (len(self.positions), n))
         _shape("seq_start", self.seq_start, (s + 1,))
         _shape("seq_past", self.seq_past, (s,))
-        for name, array in (("seq_source", self.seq_source), ("adapters", self.adapters)):
+        for name, array in (("encoder_lengths", self.encoder_lengths), ("adapters", self.adapters)):
             if array is not None:
                 _shape(name, array, (s,))
                 _need(bool((array >= 0).all()), name, "not be negative")
@@ -135,8 +135,8 @@ class Batch:
 
     def _check_tables(self) -> None:
         n_blocks = int((-(-(self.seq_past + np.diff(self.seq_start)) // BLOCK)).max())
-        if self.seq_source is not None:  # a table is of either
-            n_blocks = min(n_blocks, int((-(-self.seq_source // BLOCK)).max()))
+        if self.encoder_lengths is not None:  # tables may be of encoder inputs
+            n_blocks = min(n_blocks, int((-(-self.encoder_lengths // BLOCK)).max()))
         for group, table in enumerate(self.block_tables):
             name = f"block_tables[{group}]"
             _shape(name, table, (self.n_seqs, table.shape[-1]))
@@ -168,7 +168,7 @@ class Batch:
 
 
 def _ascend(rows: Int32, n: int) -> bool:
-    """Whether these are rows below n, each once, in order."""
+    """Whether these are distinct row numbers below n, in order."""
     return bool((np.diff(rows) > 0).all() and (rows >= 0).all() and (rows < n).all())
 
 

@@ -1,4 +1,4 @@
-"""BatchChecks: holds a batch against the plan that is to run it and against the sizes of its tables and storage."""
+"""BatchChecks: validates a batch against its plan and the sizes of tables and storage."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ UNLIMITED = 2**31
 
 @dataclass(frozen=True)
 class Limits:
-    """How many of each thing that a batch names by number there are.
+    """The limits of the ids in a batch.
 
     Attributes
     ----------
     n_vocab : int
     n_positions : int
-        Rows of the table of learned positions.
+        Rows of the tables of positions.
     n_ctx : int
         Rows of a sequence for which there are relative position biases.
     n_slots : int
@@ -47,7 +47,7 @@ class Limits:
 
 def limits_of(
     plan: Plan, tensors: Mapping[str, Tensor], n_ctx: int, n_slots: int, n_blocks: tuple[int, ...],
-    n_biases: int = UNLIMITED,
+    n_biases: int = UNLIMITED, n_positions: int = UNLIMITED,
 ) -> Limits:  # fmt: skip
     """Return the limits of a plan over these weights.
 
@@ -57,20 +57,22 @@ def limits_of(
     tensors : dict of str to Tensor
         By GGUF name.
     n_ctx : int
-        Tokens of a sequence at most.
+        Maximum number of tokens of a sequence.
     n_slots : int
-        State slots of the storage; of no account if the plan has no states.
+        State slots of the storage; unused if the plan has no states.
     n_blocks : tuple of int
         Blocks of each cache group of the storage.
     n_biases : int
         Rows of a sequence for which the backend has relative position biases.
+    n_positions : int
+        Positions for which the backend has computed tables.
 
     Raises
     ------
     ParameterError
         If sequences may be longer than a table of learned positions.
     """
-    n_rows = {"token": UNLIMITED, "position": UNLIMITED, "type": UNLIMITED}
+    n_rows = {"token": UNLIMITED, "position": n_positions, "type": UNLIMITED}
     for op in plan.ops:
         if op.spec.is_lookup:
             table, by = tensors[op.weights[0]], op.attrs["by"]
@@ -81,7 +83,7 @@ def limits_of(
 
 
 class BatchChecks:
-    """What every program relies on: each id of a batch names something, and each array is as long as others say.
+    """Checks that every id of a batch is valid and that the lengths of its arrays are consistent.
 
     Parameters
     ----------
@@ -103,22 +105,24 @@ class BatchChecks:
         self._override_shapes = {name: plan.shapes[i] for name, i in plan.overrides.items()}
 
     def check(self, batch: Batch) -> None:
-        """Check a batch, but for the shapes of its arrays, which `Batch.check` looks at.
+        """Check a batch, except for the shapes of its arrays, which `Batch.check` checks.
 
         Raises
         ------
         ParameterError
             If it names a token, position, block, state slot or row that does not exist, has rows that the program does
-            not take, or lacks what the program reads.
+            not accept, or lacks an input that the program reads.
         """
         if batch.embeddings is not None or batch.spans is not None or batch.adapters is not None:
             self._check_parts(batch)
         if len(batch.positions) not in (1, self._n_axes):
             raise ParameterError(f"Batch.positions: {len(batch.positions)} axes; this program has {self._n_axes}")
-        if self._reads_encoder and batch.seq_source is None:
-            raise ParameterError("Batch.seq_source: this program attends to a source; say how long those are")
+        if self._reads_encoder and batch.encoder_lengths is None:
+            raise ParameterError(
+                "Batch.encoder_lengths: this program has cross-attention; the lengths of the encoder inputs are needed"
+            )
         if self._is_whole and batch.seq_past.any():
-            raise ParameterError("Batch.seq_past: this program remembers nothing; a step must hold whole texts")
+            raise ParameterError("Batch.seq_past: this program has no KV cache; each step must contain whole sequences")
         if len(batch.block_tables) != len(self._limits.n_blocks):
             groups = len(self._limits.n_blocks)
             raise ParameterError(f"Batch.block_tables: {groups} cache groups, {len(batch.block_tables)} tables")
@@ -126,7 +130,7 @@ class BatchChecks:
         self._check_widths(batch)
 
     def overrides(self, n: int, given: Mapping[str, F32]) -> dict[str, F32]:
-        """Return the values, of all that are given, that the plan takes from the caller of a step of n rows.
+        """Return those of the given values that the plan overrides, for a step of n rows.
 
         Raises
         ------
@@ -137,24 +141,26 @@ class BatchChecks:
             shape = (n, *row_shape)
             if name not in given or given[name].shape != shape:
                 found = f"shape {given[name].shape}" if name in given else "nothing"
-                raise ParameterError(f"overrides: {name} of shape {shape} is needed, {found} is there")
+                raise ParameterError(f"overrides: {name} must have shape {shape}, found {found}")
         return {name: given[name] for name in self._override_shapes}
 
     def _check_parts(self, batch: Batch) -> None:
-        """Rows that are not tokens seen by tokens before them: each is where it says, and this program takes it."""
+        """Check adapters, embeddings and spans: whether this program supports them, and their shapes."""
         batch.check()
         if batch.adapters is not None and batch.adapters.any():
-            raise ParameterError(f"Batch.adapters: {batch.adapters.max()}; no backend has low-rank adapters yet, so 0")
+            raise ParameterError(
+                f"Batch.adapters: {batch.adapters.max()}; low-rank adapters are not supported yet, use 0"
+            )
         if batch.embeddings is None:
             return
         if "embeddings" not in self._plan.inputs:
             inputs = ", ".join(self._plan.inputs)
-            raise ParameterError(f"Batch.embeddings: this program takes none; what it reads of a step are its {inputs}")
+            raise ParameterError(f"Batch.embeddings: this program does not read them; it reads {inputs}")
         for op in self._plan.ops:
             if "embeddings" in op.spec.reads(op.attrs):
                 (n_embd,), found = self._plan.shapes[op.outputs[0]], batch.embeddings.shape[1]
                 if found != n_embd:
-                    raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program takes {n_embd}")
+                    raise ParameterError(f"Batch.embeddings: rows of {found} numbers; this program needs {n_embd}")
 
     def _check_ids(self, batch: Batch) -> None:
         limits = self._limits
@@ -171,16 +177,22 @@ class BatchChecks:
             raise ParameterError(f"Batch.{name}: ids must be in [0, {below[at]}); found {found}")
 
     def _check_widths(self, batch: Batch) -> None:
-        """Every token that an op stores or looks at has a block: the sequence's own, or its source's."""
-        source, n_ctx = batch.seq_source, self._limits.n_ctx
+        """Check that every token that an op stores or reads has a block, also those of encoder inputs."""
+        lengths, n_ctx = batch.encoder_lengths, self._limits.n_ctx
         shortest, longest = sequence_lengths(batch.seq_start, batch.seq_past)
         if longest > n_ctx:
-            raise ParameterError(f"Batch.seq_past: a sequence of {longest} rows; there are biases for {n_ctx}")
-        for group, of_source in self._tables:
+            raise ParameterError(
+                f"Batch.seq_past: a sequence of {longest} rows; relative position biases exist for {n_ctx}"
+            )
+        for group, of_encoder in self._tables:
             least, n, width = shortest, longest, batch.block_tables[group].shape[1]
-            if of_source and source is not None:
-                least, n = source.min(), source.max()
+            if of_encoder and lengths is not None:
+                least, n = lengths.min(), lengths.max()
             if least < 1:
-                raise ParameterError(f"Batch.seq_source: a source of {least} tokens; at least one is needed")
+                raise ParameterError(
+                    f"Batch.encoder_lengths: an encoder input of {least} tokens; at least one is needed"
+                )
             if width * BLOCK < n:
-                raise ParameterError(f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a text of {n} tokens")
+                raise ParameterError(
+                    f"Batch.block_tables[{group}]: {width} blocks of {BLOCK} for a sequence of {n} tokens"
+                )

@@ -1,4 +1,4 @@
-"""LogitRows: the logits of a step with the block summaries that sampling begins with."""
+"""LogitRows: the logits of a step, with the block summaries that samplers use."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ class LogitRow(NamedTuple):
     ----------
     values : float32 [n]
     summaries : float32 [2, n_blocks] | None
-        Of each block of 64 logits the maximum, and the sum of e**(logit - maximum); None: whoever needs them computes
-        them.
+        For each block of 64 logits, the maximum and the sum of e**(logit - maximum); None: the sampler computes them.
     """
 
     values: Logits
@@ -36,8 +35,8 @@ class LogitRows:
     values : float32 [m, n]
         The elements of a row are contiguous. Rows in a backend's memory are read-only, and valid until its next run.
     scan : Scan, optional
-        Computes the summaries of all rows, with the backend's threads, when first asked for; from then on the values
-        are read-only.
+        Computes the summaries of all rows with the backend's threads at first use; afterwards the values are
+        read-only.
     """
 
     __slots__ = ("_all", "_first", "_scan", "_summaries", "values")
@@ -46,7 +45,7 @@ class LogitRows:
         self.values = values
         self._scan = scan
         self._summaries: Logits | None = None
-        self._all: LogitRows | None = None  # of a slice: the rows it is a slice of
+        self._all: LogitRows | None = None  # for a slice: the rows of which it is a slice
         self._first = 0
 
     def __len__(self) -> int:
@@ -57,7 +56,7 @@ class LogitRows:
         return map(self.row, range(len(self.values)))
 
     def __getitem__(self, part: slice) -> LogitRows:
-        """Return a slice, of step 1."""
+        """Return a slice (with step 1)."""
         first, end, step = part.indices(len(self.values))
         if step != 1:
             raise ValueError(f"LogitRows[::{step}]: a slice must have step 1")
@@ -69,7 +68,7 @@ class LogitRows:
         return found
 
     def summaries(self) -> Logits | None:
-        """Return the block maxima and block sums, float32 [m, 2, n_blocks]; None where the backend has no scan."""
+        """Return the block maxima and block sums, float32 [m, 2, n_blocks]; None if the backend has no scan."""
         if self._summaries is None and self._scan is not None:
             if self._all is None:
                 self.values.flags.writeable = False
@@ -85,10 +84,10 @@ class LogitRows:
         return LogitRow(self.values[i], None if found is None else found[i])
 
     def copy(self) -> LogitRows:
-        """Return rows in memory of their own, which may be written until their summaries are asked for."""
+        """Return a copy, which may be modified until its summaries are computed."""
         return LogitRows(self.values.copy(), self._scan)
 
     @staticmethod
     def joined(parts: Sequence[LogitRows]) -> LogitRows:
-        """Return a copy of the rows of all parts, at least one, in memory of its own."""
+        """Return a copy of the rows of all parts (at least one), joined."""
         return LogitRows(np.concatenate([part.values for part in parts]), parts[0]._scan)

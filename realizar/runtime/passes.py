@@ -25,7 +25,7 @@ def run_passes(graph: Graph, outputs: Iterable[str], overrides: Iterable[str], p
     overrides : iterable of str
         Names of values that are not computed: the caller of a step passes them in.
     passes : iterable of Pass
-        In this order.
+        Applied in this order.
 
     Returns
     -------

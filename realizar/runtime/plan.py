@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def plugin_ops(self) -> tuple[str, ...]:
-        """Names of the ops that plugins bring; a backend without a kernel runs their numpy definition, row by row."""
+        """Names of the ops of plugins; a backend without a kernel runs their numpy definition, row by row."""
         return tuple(sorted({op.op for op in self.ops if op.plugin_op is not None}))
 
     @property

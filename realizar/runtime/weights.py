@@ -1,4 +1,4 @@
-"""The tensors of a file held against what an architecture declares, as views and as references for its graph."""
+"""Checks the tensors of a file against an architecture's declarations, and makes references for its graph."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Tensor:
     shape : tuple[int, ...]
         Rows first.
     data : uint8 [n_rows, row_bytes]
-        View of the mapped file; of a part of a fused tensor of experts uint8 [n_expert, n_rows, row_bytes].
+        View of the mapped file; for a part of a fused tensor of experts, uint8 [n_expert, n_rows, row_bytes].
     scale : float | None
-        What products with it are multiplied by.
+        Factor by which products with it are multiplied.
     """
 
     name: str
@@ -42,38 +42,38 @@ class Tensor:
     scale: float | None = None
 
     def floats(self) -> npt.NDArray[np.float32]:
-        """The numbers, float32 [*shape]."""
+        """Return the dequantized values, float32 [*shape]."""
         return dequantize(self.data, self.type).reshape(self.shape)
 
 
 def collect(
     file: GGUFFile, table: WeightTable, n_layer: int, ignored: Sequence[str] = ()
 ) -> tuple[Weights, dict[str, Tensor]]:
-    """Holds a file against the declaration of an architecture.
+    """Check a file against the declarations of an architecture.
 
     Parameters
     ----------
     file : GGUFFile
     table : dict[str, Weight]
-        As `Architecture.tensors` gives it.
+        The result of `Architecture.tensors`.
     n_layer : int
     ignored : sequence of str
-        Patterns of names that may be there without being declared (`Architecture.ignored`).
+        Patterns of names that need not be declared (`Architecture.ignored`).
 
     Returns
     -------
     weights : Weights
-        What `build` is given.
+        The argument of `build`.
     tensors : dict[str, Tensor]
-        By GGUF name, ".weight" and ".bias" included.
+        By GGUF name, including ".weight" or ".bias".
 
     Raises
     ------
     TensorError
-        If a tensor is missing, has another shape or a type that has no kernels, or if the file holds one that is
-        neither declared nor ignored: computed without it, the model would give wrong answers.
+        If a tensor is missing, has a wrong shape or a type without kernels, or if the file has a tensor that is neither
+        declared nor ignored: without it, the results would be wrong.
     """
-    if n_layer > len(file.tensors):  # before anything is made for each layer
+    if n_layer > len(file.tensors):  # before the loop over the layers
         raise TensorError(
             f"{file.path.name}: its metadata speak of {n_layer} layers, but it has only {len(file.tensors)} tensors"
         )
@@ -91,10 +91,10 @@ def collect(
 
 
 def check_drafts(file: GGUFFile, md: ArchMetadata) -> None:
-    """Raise TensorError where a block that the metadata count as a draft block has the tensors of a layer only.
+    """Raise TensorError if a block that the metadata count as a draft block has only the tensors of a layer.
 
-    Left out, it would be a layer that is not computed. A draft block has tensors ``blk.N.nextn.*``, or none at all
-    where it has been taken out of the file.
+    It would be a layer that is not computed. A draft block has tensors ``blk.N.nextn.*``, or no tensors if it was
+    removed from the file.
     """
     if not (n_drafts := md.draft_layers()):
         return
@@ -111,18 +111,18 @@ def check_drafts(file: GGUFFile, md: ArchMetadata) -> None:
 
 
 MAX_NAMED = 8
-"""Tensors that an error names."""
+"""Maximum number of tensors that an error names."""
 
 
 class Collector:
-    """Takes declared weights out of a file, one by one.
+    """Finds the declared weights of a file, one by one.
 
     Attributes
     ----------
     refs : dict[str, WeightRef | None]
         By declared name.
     tensors : dict[str, Tensor]
-        By GGUF name; parts of a fused tensor by their own.
+        By GGUF name; parts of a fused tensor by the name of the part.
     """
 
     def __init__(self, file: GGUFFile) -> None:
@@ -132,12 +132,12 @@ class Collector:
         self._used: set[str] = set()
 
     def unused(self, ignored: Sequence[str] = ()) -> list[str]:
-        """The tensors of the file that no weight taken so far has used, without those of these patterns."""
+        """Return the tensors of the file that no weight has used so far, except those that match these patterns."""
         known = re.compile("|".join(map(fnmatch.translate, ignored)) or r"(?!)")
         return [name for name in self.file.tensors if name not in self._used and not known.match(name)]
 
     def take(self, name: str, weight: Weight) -> None:
-        """Finds the tensors of one declared weight; raises TensorError as `collect`."""
+        """Find the tensors of one declared weight; raises TensorError like `collect`."""
         if not self._expected(name, weight):
             self.refs[name] = None
         elif weight.parts is None:
@@ -148,7 +148,7 @@ class Collector:
             self._take_parts(weight.split(name))
 
     def _take_parts(self, parts: WeightTable) -> None:
-        """All parts, also those behind one that is wrong, which would else count as unused."""
+        """Find all parts, even after a wrong one, so that the others do not count as unused."""
         errors = []
         for name, weight in parts.items():
             try:
@@ -159,16 +159,17 @@ class Collector:
             raise errors[0]
 
     def _expected(self, name: str, weight: Weight) -> bool:
-        """Whether a weight belongs into this file, where that depends on another tensor of the layer."""
+        """Whether the file should have a weight whose presence depends on another tensor of the layer."""
         folder = name[: name.rfind(".") + 1]
         return (weight.where is None or f"{folder}{weight.where}.weight" in self.file.tensors) and (
             weight.unless is None or f"{folder}{weight.unless}.weight" not in self.file.tensors
         )
 
     def _is_whole(self, name: str, weight: Weight) -> bool:
-        """Whether the file holds a weight that has parts as one.
+        """Whether the file has a weight with parts as one fused tensor.
 
-        A part may bear the name of the whole: rows tell which it is, or else the other parts, if they are there.
+        A part may have the name of the fused tensor: then the number of rows decides, or else whether the file has the
+        other parts.
         """
         info = self.file.tensors.get(f"{name}.weight")
         parts = weight.split(name)
@@ -177,7 +178,7 @@ class Collector:
         return name not in parts or tuple(info.shape) == weight.shape
 
     def _reference(self, name: str, weight: Weight) -> WeightRef | None:
-        """One weight of the file; None for one that may be left out and is."""
+        """Return the reference of one weight; None for an optional weight that the file lacks."""
         source, suffix = name, weight.suffix
         if name + suffix not in self.file.tensors and weight.alias is not None:
             source = weight.alias
@@ -194,17 +195,17 @@ class Collector:
         return WeightRef(source, weight.shape, None if bias is None else bias.name, suffix, scale)
 
     def _cut(self, name: str, weight: Weight) -> None:
-        """The parts of a weight that the file holds whole: its rows as they lie there, and copies of its bias."""
+        """Return the parts of a fused weight: views of its rows, and copies of its bias."""
         whole = self._tensor(f"{name}.weight", weight.shape)
         scale = self._scale(name, whole.name)
-        beside = any(f"{part}.bias" in self.file.tensors for part in weight.split(name) if part != name)
-        bias = None if beside else self._bias(name, weight)
+        has_part_bias = any(f"{part}.bias" in self.file.tensors for part in weight.split(name) if part != name)
+        bias = None if has_part_bias else self._bias(name, weight)
         data = whole.data.reshape(*weight.shape[:-1], whole.data.shape[-1])
         start = 0
         for part, w in weight.split(name).items():
             rows = slice(start, start + w.shape[-2])
             self.tensors[f"{part}.weight"] = Tensor(f"{part}.weight", whole.type, w.shape, data[..., rows, :], scale)
-            own = self._bias(part, w) if beside else None  # some files have one weight and three biases
+            own = self._bias(part, w) if has_part_bias else None  # some files have one weight and three biases
             if bias is not None:
                 own = _vector(f"{part}.bias", bias.floats()[..., rows])
             if own is not None:
@@ -221,11 +222,11 @@ class Collector:
         return self._tensor(bias, weight.bias_shape)
 
     def _add_bias(self, bias: Tensor, scale: float | None) -> None:
-        """Divides a bias by the scale that the product is multiplied by with it; the file's own is added behind."""
+        """Add a bias of the file, divided by the scale, because our products are scaled after the bias is added."""
         self.tensors[bias.name] = bias if scale is None else _vector(bias.name, bias.floats() / np.float32(scale))
 
     def _scale(self, name: str, tensor: str) -> float | None:
-        """The number that a product with a tensor is multiplied by."""
+        """Return the factor for products with a tensor, or None."""
         key = f"{name}.scale"
         info = self.file.tensors.get(key)
         if info is None:
@@ -243,7 +244,10 @@ class Collector:
     def _tensor(self, name: str, shape: Shape) -> Tensor:
         info = self.file.tensors[name]
         self._used.add(name)
-        if tuple(info.shape) not in (shape, shape[1:] if shape[0] == 1 else shape):  # of one row: may be a vector
+        if tuple(info.shape) not in (
+            shape,
+            shape[1:] if shape[0] == 1 else shape,
+        ):  # of a single row, which may be a vector
             raise TensorError(
                 f"{name}: shape {tuple(info.shape)} in {self.file.path.name}, but its metadata and architecture ask "
                 f"for {shape}"
@@ -257,13 +261,13 @@ class Collector:
 
 
 def _vector(name: str, values: npt.NDArray[np.float32]) -> Tensor:
-    """A tensor of floats in memory."""
+    """Return a tensor of floats that is not in the file."""
     rows = np.ascontiguousarray(values, np.float32)
     return Tensor(name, "F32", rows.shape, rows.reshape(-1, rows.shape[-1]).view(np.uint8))
 
 
 def check_scales(graphs: Iterable[Graph], tensors: Mapping[str, Tensor]) -> None:
-    """Raises TensorError where an op that does not multiply by the scale of a tensor reads it."""
+    """Raise TensorError if a tensor with a scale is used by an op that does not apply scales."""
     for node in (node for graph in graphs for node in graph.nodes if not node.spec.takes_scale):
         for name in node.weights:
             if tensors[name].scale is not None:

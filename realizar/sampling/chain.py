@@ -81,7 +81,7 @@ class SamplerChain:
 
         Raises
         ------
-        ParameterError, GrammarError
+        ParameterError, GrammarError, OutOfTimeError
             See `order.samplers`.
         """
         context = SamplerContext(n_vocab, token_bytes, n_prompt, end_ids, constraints, healed_prefix, suppressed)

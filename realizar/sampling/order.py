@@ -153,8 +153,8 @@ def samplers(params: ResolvedParams, context: SamplerContext) -> list[Sampler]:
     ParameterError
         If `params.samplers` has an unknown name or lacks a sampler that other params switch on; if the params contain
         an invalid token id; or if beam search is requested together with a sampler that needs draws.
-    GrammarError
-        If a grammar is rejected.
+    GrammarError, OutOfTimeError
+        See `ConstraintFactory.from_params`.
     """
     order = tuple(SAMPLERS) if params.samplers is None else params.samplers
     _check(params, order)

@@ -146,12 +146,12 @@ class Tokenizer:
 
     @property
     def ids_before(self) -> Sequence[int]:
-        """Ids that begin a text, such as BOS, where the model was trained with them."""
+        """Ids that begin a text, such as BOS, if the model was trained with them."""
         return self._vocabulary.before
 
     @property
     def ids_after(self) -> Sequence[int]:
-        """Ids that end a text, such as EOS, where the model was trained with them."""
+        """Ids that end a text, such as EOS, if the model was trained with them."""
         return self._vocabulary.after
 
     @property

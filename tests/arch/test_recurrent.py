@@ -1,9 +1,12 @@
 """Architectures with recurrent states, alone or with attention, in every variant of their tensors."""
 
+import numpy as np
 import pytest
 
 from realizar.arch import registry
-from realizar.testing import check_architecture
+from realizar.gguf import GGUFFile, GGUFWriter
+from realizar.model import load
+from realizar.testing import Session, check_architecture, random_tokens, tiny_metadata, tiny_model
 from tests.isa import LEVELS
 
 MAMBA = {
@@ -49,3 +52,58 @@ def test_jamba():
         "feed_forward_length": 96,
     }
     check("jamba", {**MAMBA, **sizes, "attention.head_count": 4, "expert_count": 4, "expert_used_count": 2})
+
+
+DELTA = {
+    "full_attention_interval": 2,
+    "rope.dimension_count": 16,
+    "ssm.conv_kernel": 4,
+    "ssm.inner_size": 128,
+    "ssm.state_size": 32,
+    "ssm.time_step_rank": 4,
+    "ssm.group_count": 2,
+}
+SHARED = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 64}
+ODD = {"ssm.inner_size": 150, "ssm.state_size": 20, "ssm.time_step_rank": 6, "ssm.conv_kernel": 3}
+
+
+def test_qwen35():
+    check("qwen35", DELTA)
+
+
+def test_qwen35_of_odd_sizes_with_other_recurrent_layers():
+    check("qwen35", {**DELTA, **ODD, "attention.recurrent_layers": [False, True]}, types=("Q8_0",))
+
+
+def test_qwen35moe():
+    check("qwen35moe", {**DELTA, **SHARED, "feed_forward_length": None}, types=("Q8_0",))
+
+
+def test_qwen3next():
+    check("qwen3next", {**DELTA, **SHARED}, types=("Q8_0",))
+
+
+def test_qwen3next_with_the_input_tensor_of_early_files(tmp_path):
+    """One tensor with the rows of two, ordered by key heads."""
+    name = "qwen3next"
+    keys = {**tiny_metadata(name), **{f"{name}.{k}": v for k, v in {**DELTA, **SHARED}.items()}}
+    with tiny_model(registry.default().architecture(name), keys, "Q8_0", tmp_path, optional=False) as model:
+        want = Session(model, model.plan("decode")).prompt(random_tokens(), 45)
+        path = model.file.path
+    early = tmp_path / "early.gguf"
+    with GGUFFile(path) as file:
+        writer = GGUFWriter(early)
+        for key, value in keys.items():
+            writer.add(key, value)
+        for tensor, info in file.tensors.items():
+            if not tensor.startswith("blk.0.attn_") or "norm" in tensor:
+                writer.add_tensor(tensor, file.data(tensor), info.shape, info.type)
+        qkv, gate = (file.data(f"blk.0.attn_{part}.weight") for part in ("qkv", "gate"))
+        parts = [part.reshape(2, -1, qkv.shape[1]) for part in (qkv[:64], qkv[64:128], qkv[128:], gate)]
+        rows = np.concatenate(parts, axis=1).reshape(-1, qkv.shape[1])
+        writer.add_tensor("blk.0.ssm_in.weight", rows, (len(rows), 256), file.tensors["blk.0.attn_gate.weight"].type)
+        writer.write()
+    model = load(early)
+    found = Session(model, model.plan("decode")).prompt(random_tokens(), 45)
+    model.close()
+    np.testing.assert_array_equal(found["logits"], want["logits"])

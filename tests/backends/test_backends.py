@@ -1,4 +1,4 @@
-"""Choosing a backend by its name, and closing it: threads and memory go, whoever still holds the engine."""
+"""Choosing a backend by name, and closing it: its threads end and its memory is freed, even if references remain."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ def name(request):
     return request.param
 
 
-def test_every_name_of_the_params_is_in_the_table_and_makes_a_backend():
+def test_every_backend_name_creates_a_backend():
     assert tuple(backends.BACKENDS) == get_args(BackendName)
     made = {name: backends.make(EngineParams(n_threads=1, backend=name)) for name in backends.BACKENDS}
     assert {name: type(backend).__name__ for name, backend in made.items()} == {
@@ -31,24 +31,24 @@ def test_every_name_of_the_params_is_in_the_table_and_makes_a_backend():
 
 
 @pytest.mark.parametrize("wrong", ["gpu", "CPU", "", None, ["cpu"]])
-def test_a_wrong_name_is_an_error_that_lists_the_names(wrong):
+def test_an_unknown_name_is_an_error_that_lists_the_names(wrong):
     with pytest.raises(ParameterError, match=r"backend=.*: must be 'cpu' or 'numpy'"):
         LLM(LLAMA, backend=wrong)
 
 
-def test_a_backend_is_imported_when_it_is_made():
+def test_only_the_default_backend_is_imported_with_the_package():
     code = (
         "import sys\nfrom realizar import LLM, backends\nfrom realizar.params import EngineParams\n"
         "loaded = lambda: {m.split('.')[2] for m in sys.modules if m.startswith('realizar.backends.')}\n"
-        "assert not loaded(), loaded()\n"
+        "assert 'numpy' not in loaded(), loaded()\n"
         "backends.make(EngineParams(backend='numpy'))\n"
-        "assert loaded() == {'numpy', 'storage'}, loaded()\n"
+        "assert 'numpy' in loaded(), loaded()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_closed_engine_has_no_memory_though_it_is_held(name):
+def test_a_closed_engine_frees_its_memory_while_referenced(name):
     llm = LLM(LLAMA, n_threads=2, n_ctx=64, backend=name)
     engine, handle = llm.engine, llm.events("Once", GREEDY)
     assert len(list(handle)) > 0

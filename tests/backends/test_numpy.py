@@ -1,4 +1,4 @@
-"""The numpy backend: the engine's answers on it are the CPU backend's, but for rounding."""
+"""The numpy backend gives the results of the CPU backend, except for rounding."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ FAMILIES = {
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def make(request, tmp_path_factory):
-    """Makes engines of one tiny model."""
+    """Return a function that creates engines of one tiny model."""
     name, window = FAMILIES[request.param]
     sizes = {"attention.sliding_window": window, **SIZES}
     metadata = {**tiny_metadata(name), **{f"{name}.{key}": value for key, value in sizes.items()}}
@@ -48,8 +48,8 @@ def tokens(engine, *prompts, params=GREEDY):
     return [request.completion().token_ids for request in requests]
 
 
-def test_logits_and_texts_are_those_of_the_kernels(make):
-    """Of prompts that are computed together, in chunks, and with block summaries that the sampler makes itself."""
+def test_logits_and_completions_equal_those_of_the_kernels(make):
+    """Prompts computed in one batch, in chunks, and with block summaries computed by the sampler."""
     numpy, cpu = make(), make("cpu")
     assert relative_error(score(numpy, PROMPTS[0]), score(cpu, PROMPTS[0])) < TOLERANCE
     sampled = SamplingParams(seed=3, max_tokens=8, top_k=20, ignore_eos=True)
@@ -72,7 +72,7 @@ def test_preempted_requests(make, prefers_copy):
     check_cache(engine.cache, [])
 
 
-def test_a_cached_prefix_is_taken_over(make):
+def test_a_cached_prefix_is_reused(make):
     engine = make()
     prompt = [*PROMPTS[0], *PROMPTS[3]]
     for _ in range(2):
@@ -123,7 +123,7 @@ def test_a_batch_is_checked(model):  # noqa: F811
     session = Session(model, model.plan(passes=()), backend=NumpyBackend())
     for field, value, message in (
         ("tokens", [999], r"tokens: ids must be in \[0, 288\)"),
-        ("adapters", [1], "adapters: 1; no backend has"),
+        ("adapters", [1], "adapters: 1; low-rank adapters are not"),
         ("positions", [[0], [0]], "positions: 2 axes; this program has 3"),
     ):
         with pytest.raises(ParameterError, match=message):
@@ -143,7 +143,7 @@ def test_any_value_is_an_output_and_any_can_be_overridden(model):  # noqa: F811
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_rows_that_nobody_wants_are_not_computed(model, fused):  # noqa: F811
+def test_unused_rows_are_not_computed(model, fused):  # noqa: F811
     plan = model.plan() if fused else model.plan(passes=())
     session = Session(model, plan, backend=NumpyBackend())
     parts = [(1, 0, random_tokens(5)), (0, 0, random_tokens(20)), (2, 0, random_tokens(3))]
@@ -152,7 +152,7 @@ def test_rows_that_nobody_wants_are_not_computed(model, fused):  # noqa: F811
     np.testing.assert_array_equal(session.step(parts, outputs=wanted)["logits"], every[wanted])
 
 
-def test_a_program_without_recurrences_leaves_states_alone(tmp_path):
+def test_a_program_without_recurrences_does_not_change_states(tmp_path):
     with tiny_model(architecture("toy"), tiny_metadata("toy"), "Q8_0", tmp_path) as toy:
         numpy = NumpyBackend()
         session = Session(toy, toy.plan(passes=()), backend=numpy)
@@ -175,7 +175,7 @@ def test_ops_of_plugins(plugin, tmp_path):  # noqa: F811
     assert relative_error(found["numpy"], found["cpu"]) < TOLERANCE
 
 
-def test_an_op_without_a_definition_is_refused(model, monkeypatch):  # noqa: F811
+def test_an_op_without_a_definition_is_an_error(model, monkeypatch):  # noqa: F811
     plan = model.plan(passes=())
     monkeypatch.setattr(type(plan.ops[0]), "spec", property(lambda node: OpSpec(node.op, "", (), lambda *_: [])))
     with pytest.raises(GraphError, match="op 'embed' has no numpy definition"):

@@ -109,7 +109,7 @@ def test_error_of_an_unsupported_schema_names_the_tool():
     _, tool_use = use("HERMES", tools=tools)
     with pytest.raises(GrammarError, match="not") as caught:
         factory.from_params(tool_use.constrain(SamplingParams()))
-    explained = str(tool_use.explain(caught.value, False, factory))
+    explained = str(tool_use.explain(caught.value, SamplingParams(), factory))
     assert explained.startswith("tool g: json_schema: 'not' cannot be enforced, at #/properties/a/not")
     factory.from_params(tool_use.constrain(SamplingParams(lenient=True)))
 

@@ -69,7 +69,7 @@ def test_all_request_types(model, tmp_path):
     assert 0 <= found["answers"] <= 1
 
 
-def test_long_texts_are_truncated_and_long_documents_windowed(model):
+def test_long_contexts_are_truncated_and_long_documents_windowed(model):
     ids = model.tok_encode("the cat saw a dog in the house " * 12)
     tail = [7, 8, 9]
     cut = model.llm.score(ids[-(64 + 1 - 3) :], tail)

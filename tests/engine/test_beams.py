@@ -222,7 +222,7 @@ def test_what_makes_no_sense(params, says):
 
 
 def test_beams_cannot_be_streamed(llm):
-    with pytest.raises(ParameterError, match="3 texts cannot be streamed as one"):
+    with pytest.raises(ParameterError, match="3 completions cannot be one stream"):
         llm.stream([1], beams())
 
 

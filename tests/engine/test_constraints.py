@@ -1,5 +1,6 @@
 """Requests with constraints: their texts, how they end, and that a fault ends one request alone."""
 
+import pkgutil
 import re
 import threading
 
@@ -8,7 +9,7 @@ import pytest
 from realizar.engine.engine import Engine
 from realizar.errors import GrammarError, RealizarError
 from realizar.params import EngineParams, SamplingParams
-from realizar.sampling.grammar import worker
+from realizar.sampling.grammar import factory, worker
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.tokenizer import Tokenizer
 from tests.clocks import CpuClocks
@@ -145,6 +146,75 @@ def test_drafts_make_no_difference(engine, regex):
         found, expected = drafted.completion(), plain.completion()
         assert found.timings.n_drafted > 0
         assert (found.token_ids, found.finish_reason) == (expected.token_ids, expected.finish_reason)
+
+
+@pytest.fixture
+def ended():
+    """What a reading of a grammar waits for that does not end within its request's time."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def hold(monkeypatch, place, event, begun):
+    """Let a part of the reading of grammars begin and then wait for an event."""
+    function = pkgutil.resolve_name(place)
+
+    def waits(*args, **kwargs):
+        begun.set()
+        event.wait()
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(place.replace(":", "."), waits)
+
+
+PLACES = {
+    "gbnf:parse": {"grammar": 'root ::= "abc"'},
+    "factory:from_schema": {"json_schema": {"type": "boolean"}},
+    "factory:from_regex": {"regex": "[a-c]+"},
+    "factory:vocabulary": {"choice": ["abc"]},
+    "compiled:_matcher": {"regex": "[a-c]+"},
+}
+
+
+@pytest.mark.parametrize("kind", [{}, {"n": 3, "temperature": 1.0}, {"n_beams": 2}], ids=["one", "several", "beams"])
+@pytest.mark.parametrize("place", PLACES)
+def test_max_time_ends_a_request_whose_grammar_is_still_read(engine, monkeypatch, ended, place, kind):
+    """At commit dc13388 what Python does was not interrupted, and what llguidance does became a GrammarError."""
+    begun = threading.Event()
+    with monkeypatch.context() as patch:
+        hold(patch, f"realizar.sampling.grammar.{place}", ended, begun)
+        params = greedy(**{**PLACES[place], **kind}, max_time=0.01)
+        submit = engine.beam_search if "n_beams" in kind else engine.generate
+        late, other = submit([3, 4], params), engine.generate([3, 4], greedy())
+        engine.complete([late, other])
+    assert begun.is_set()
+    assert [(c.text, c.token_ids, c.finish_reason) for c in late.completion().outputs] == (
+        [("", [], "time")] * (3 if "n" in kind else 1)
+    )
+    assert other.completion().token_ids
+    ended.set()
+    (again,) = run(engine, greedy(**PLACES[place], max_time=1e9))
+    assert again.completion().finish_reason in ("grammar", "eos", "length")
+    assert again.error is None
+
+
+def test_the_tokens_that_a_late_request_prepared_are_kept(engine, monkeypatch, ended):
+    begun, n_made = threading.Event(), []
+    hold(monkeypatch, "realizar.sampling.grammar.factory:vocabulary", ended, begun)
+    waits = factory.vocabulary
+    monkeypatch.setattr(factory, "vocabulary", lambda tokenizer: n_made.append(1) or waits(tokenizer))
+    run(engine, greedy(regex="a+", max_time=0.01))
+    assert begun.is_set()
+    ended.set()
+    run(engine, greedy(regex="b+"), greedy(regex="c+"))
+    assert n_made == [1]
+
+
+def test_a_grammar_is_refused_whatever_time_there_is(engine):
+    for grammar, says in ({"regex": "a("}, "regex"), ({"json_schema": {"not": {}}}, "'not' cannot be enforced"):
+        with pytest.raises(GrammarError, match=says):
+            engine.generate([3], greedy(**grammar, max_time=1e9))
 
 
 def test_a_mask_that_takes_too_long_ends_that_request_alone(engine, monkeypatch):

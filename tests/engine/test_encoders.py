@@ -60,7 +60,7 @@ def answers(engine, *prompts):
     return [request.completion().token_ids for request in requests]
 
 
-def test_answers_to_a_source_with_drafts_and_without(t5):
+def test_answers_to_an_encoder_input_with_drafts_and_without(t5):
     alone = answers(engine(t5), *TEXTS)
     texts = [[3, *answer] for answer in alone]
     its = engine(t5)
@@ -140,12 +140,12 @@ def test_logits_of_an_answer_do_not_depend_on_the_cut(t5):
     found = []
     for n_batch in (64, 60):
         its = engine(t5, n_batch=n_batch, n_ctx=60)
-        request = its.logits(answer, source=TEXTS[0])
+        request = its.logits(answer, encoder_tokens=TEXTS[0])
         its.wait(lambda request=request: request.is_over)
         found.append(request.logits)
     np.testing.assert_array_equal(*found)
     greedy = answers(engine(t5), TEXTS[0])[0]
-    request = its.logits([3, *greedy[:-1]], source=TEXTS[0])
+    request = its.logits([3, *greedy[:-1]], encoder_tokens=TEXTS[0])
     its.wait(lambda: request.is_over)
     assert request.logits.argmax(axis=1).tolist() == greedy
 
@@ -154,10 +154,10 @@ def test_both_texts_are_needed(t5, tmp_path):
     with pytest.raises(ParameterError, match="give decoder_tokens, too, beginning with 3"):
         engine(t5).logits([1])
     with tiny("llama", tmp_path) as model, pytest.raises(ParameterError, match="no encoder: give no decoder_tokens"):
-        engine(model).logits([1], source=[1])
+        engine(model).logits([1], encoder_tokens=[1])
 
 
-def test_forks_keep_the_source(t5):
+def test_forks_keep_the_encoder_input(t5):
     its = engine(t5)
     seq = Sequence(its.cache, [3], TEXTS[0])
     seq.reserve_encoder_input()
@@ -189,18 +189,18 @@ def test_a_step_that_would_look_beyond_its_tables_is_refused(t5):
     narrow = tuple(table[:, :1].copy() for table in batch.block_tables)
     one = np.ones(2, np.int32)
     for changed, says in (
-        (replace(batch, block_tables=narrow, seq_source=one), "1 blocks of 16 for a text of 20 tokens"),
-        (replace(batch, seq_source=(N_CTX + 1) * one), "8 blocks of 16 for a text of 129 tokens"),
-        (replace(batch, seq_source=0 * one), "a source of 0 tokens"),
+        (replace(batch, block_tables=narrow, encoder_lengths=one), "1 blocks of 16 for a sequence of 20 tokens"),
+        (replace(batch, encoder_lengths=(N_CTX + 1) * one), "8 blocks of 16 for a sequence of 129 tokens"),
+        (replace(batch, encoder_lengths=0 * one), "an encoder input of 0 tokens"),
     ):
         with pytest.raises(ParameterError, match=says):
             session.compiled.run(changed)
 
 
-def test_an_answer_is_scored_behind_its_source(t5):
+def test_an_answer_is_scored_after_its_encoder_input(t5):
     its, answer = engine(t5), random_tokens(20, seed=9)
     scored = its.score(TEXTS[0], answer, 1)
-    wanted = its.logits([3, *answer[:-1]], source=TEXTS[0])
+    wanted = its.logits([3, *answer[:-1]], encoder_tokens=TEXTS[0])
     its.wait(lambda: scored.is_over and wanted.is_over)
     x = wanted.logits.astype(float)
     x -= np.log(np.exp(x).sum(axis=1, keepdims=True))

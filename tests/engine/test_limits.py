@@ -83,7 +83,7 @@ def test_logits_that_exclude_a_token_are_right(value, ok):
 NO_PROMPTS = [{"a": 1}, {1: 2}, {1, 2}, frozenset(["a"]), b"ab", bytearray(b"ab"), memoryview(b"ab"), {}, set()]
 
 
-@pytest.mark.parametrize("thing", NO_PROMPTS, ids=repr)
+@pytest.mark.parametrize("thing", NO_PROMPTS, ids=lambda thing: f"{type(thing).__name__}-{len(thing)}")
 def test_what_is_no_list_is_no_prompt(thing):
     assert len(as_prompts(thing)) == 1
     assert as_prompts(thing)[0] is thing
@@ -113,7 +113,7 @@ def test_more_threads_than_can_be_of_use(monkeypatch):
     for n in (1, 4, 16):
         assert threads.bounded_threads(n) == n
     with pytest.warns(
-        RuntimeWarning, match="n_threads=1024: this process may run on 2 CPUs, so 16 threads are started"
+        RuntimeWarning, match="n_threads=1024: this process may run on 2 CPUs, so only 16 threads are started"
     ):
         llm = LLM(LLAMA, n_threads=1024, n_ctx=64)
     with llm:
@@ -139,7 +139,7 @@ def test_memory_that_runs_out_while_a_model_is_loaded(monkeypatch, what):
         raise MemoryError
 
     monkeypatch.setattr("realizar.loaded.Engine" if what == "engine" else "realizar.model.record", fail)
-    with pytest.raises(OutOfMemoryError, match=r"loading .*n_seqs=3 of n_ctx=64 tokens were asked for"):
+    with pytest.raises(OutOfMemoryError, match=r"loading .*requested were n_seqs=3 of n_ctx=64 tokens"):
         LLM(LLAMA, n_ctx=64, n_seqs=3)
 
 

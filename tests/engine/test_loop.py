@@ -5,10 +5,12 @@ import math
 import threading
 import weakref
 from functools import partial
+from queue import SimpleQueue
 
 import pytest
 
-from realizar.engine.handle import MOST_UNREAD
+from realizar.engine.handle import MOST_UNREAD, Feed
+from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, FinishEvent, TextEvent, TokensEvent
 from realizar.errors import RealizarError, RequestError
 from tests.clocks import wait_until
@@ -69,6 +71,66 @@ def test_time_is_over_though_nobody_reads():
     wait_until(lambda: request.is_over)
     *_, last = handle
     assert last.completion.finish_reason == "time"
+    wait_until(lambda: not engine.scheduler.running)
+    check_cache(engine.cache, [])
+
+
+def test_time_is_over_though_nobody_waits():
+    """The thread, which is there for others, ends the request and sleeps again."""
+    engine = engine_of()
+    finish(engine, engine.generate([3], greedy(1)))
+    request = engine.generate([3], greedy(20, ignore_eos=True, max_time=1e9))
+    request.deadline = -math.inf
+    engine.loop.wake()
+    wait_until(lambda: request.is_over)
+    assert engine.scheduler.seconds_left() is None
+    assert request.completion().finish_reason == "time"
+
+
+def test_a_queue_that_is_read_empty_while_it_pauses_its_request():
+    """The one who reads sees no pause yet, and nothing would wake it again."""
+
+    class Queue(SimpleQueue):
+        def qsize(self):
+            n = super().qsize()
+            while not self.empty():
+                feed.take()
+            return n
+
+    engine = engine_of()
+    request = engine.generate([3], greedy(20, ignore_eos=True))
+    feed = Feed(request, most=1)
+    feed._queue = Queue()
+    while not request.answers[0].token_ids:
+        engine.step()
+    feed.deliver()
+    assert feed.is_empty
+    assert not request.is_paused
+    request.cancel()
+
+
+def test_whoever_wakes_badly_disturbs_nobody():
+    engine = engine_of()
+    done = []
+
+    def fail():
+        done.append(1)
+        raise RuntimeError("Event loop is closed")
+
+    engine.loop.start()
+    engine.loop.add(Waiter(lambda: True, fail))
+    (completion,) = finish(engine, engine.generate(PROMPT[:9], greedy()))
+    assert completion.token_ids == continuation(FULL, PROMPT[:9], 8, 96)
+    assert done == [1]
+
+
+def test_after_an_error_of_a_step_everything_is_given_back():
+    engine = engine_of()
+    handle = engine.loop.submit(engine.generate([3], greedy(90, ignore_eos=True)))
+    next(handle)
+    engine.model.program.fail = MemoryError()
+    *_, last = handle
+    assert isinstance(last, ErrorEvent)
     wait_until(lambda: not engine.scheduler.running)
     check_cache(engine.cache, [])
 

@@ -6,12 +6,15 @@ from realizar.engine import scheduler
 from realizar.errors import BusyError, ParameterError
 from tests.engine.fake import check_cache
 from tests.engine.test_engine import PROMPT, engine_of, finish, greedy
+from tests.engine.test_several import draws
 
 
-def test_those_with_more_priority_go_first():
+@pytest.mark.parametrize("method", ["generate", "logits", "score"])
+def test_those_with_more_priority_go_first(method):
     engine = engine_of(n_seqs=1)
     order = []
-    requests = {p: engine.generate([5 + p] * 90, greedy(4, ignore_eos=True), priority=p) for p in (0, 2, -1, 1)}
+    more = {"generate": (greedy(4, ignore_eos=True),), "logits": (), "score": ([1, 2], 1)}[method]
+    requests = {p: getattr(engine, method)([5 + p] * 90, *more, priority=p) for p in (0, 2, -1, 1)}
     while not all(request.is_over for request in requests.values()):
         engine.step()
         order += [p for p, request in requests.items() if request.is_over and p not in order]
@@ -31,6 +34,36 @@ def test_more_priority_preempts_less():
     alone = engine_of(n_seqs=1)
     assert one.token_ids == finish(alone, alone.generate(PROMPT[:60], greedy(30, ignore_eos=True)))[0].token_ids
     assert len(two.token_ids) == 8
+    check_cache(engine.cache, [])
+
+
+def test_none_is_preempted_where_that_would_not_make_room():
+    engine = engine_of(n_ctx=256, n_seqs=1, n_batch=64)  # 16 blocks
+    large = engine.generate([1] * 150, greedy(100, ignore_eos=True), priority=1)
+    for _ in range(4):
+        engine.step()
+    small = engine.generate([2] * 30, greedy(20, ignore_eos=True))
+    engine.step()
+    waits = engine.generate([3] * 140, greedy(1), priority=1)
+    while not small.is_over:
+        engine.step()
+        assert waits in engine.scheduler.waiting
+    assert engine.scheduler.n_preempted == 0
+    large.cancel()
+    finish(engine, waits)
+
+
+def test_blocks_that_only_a_victim_holds_are_room():
+    """Also where two texts of it share them."""
+    engine = engine_of(n_ctx=256, n_seqs=1, n_batch=64)
+    several = engine.generate(PROMPT[:96] + PROMPT[:90], draws(20, n=2))
+    for _ in range(6):
+        engine.step()
+    high = engine.generate([3] * 230, greedy(1), priority=1)
+    engine.step()
+    assert engine.scheduler.running == [high]
+    completion, _ = finish(engine, several, high)
+    assert [len(output.token_ids) for output in completion.outputs] == [20, 20]
     check_cache(engine.cache, [])
 
 
@@ -71,6 +104,15 @@ def test_too_many_wait():
     finish(engine, engine.generate(PROMPT[:90], greedy(4)))
     with pytest.raises(ParameterError, match="max_waiting=0"):
         engine_of(max_waiting=0)
+
+
+def test_those_given_up_do_not_wait():
+    engine = engine_of(n_seqs=1, max_waiting=2)
+    for request in [engine.generate(PROMPT[:90], greedy(4)) for _ in range(2)]:
+        request.cancel()
+    assert engine.stats().n_waiting == 0
+    for request in [engine.generate(PROMPT[:90], greedy(4)) for _ in range(2)]:
+        finish(engine, request)
 
 
 @pytest.mark.parametrize("priority", [1.5, "1", None, True])

@@ -54,6 +54,17 @@ def test_each_answer_could_have_come_from_its_own_request(plan):
         assert finish(engine, request)[0].token_ids == output.token_ids[5:]
 
 
+def test_a_text_that_has_ended_holds_nothing(plan):
+    engine, n_ended = engine_of(plan, n_seqs=4), set()
+    request = engine.generate(PROMPT[:20], draws(40, n=4, ignore_eos=False))
+    while not request.is_over:
+        engine.step()
+        going_on = [answer.seq for answer in request.answers if answer.end is None]
+        check_cache(engine.cache, dict.fromkeys(going_on))
+        n_ended.add(4 - len(going_on))
+    assert len(n_ended) > 2
+
+
 def test_the_prompt_is_computed_and_held_once():
     engine = engine_of(n_seqs=2, n_ctx=96)
     request = engine.generate(PROMPT[:64], draws(n=4, n_tokens=16))

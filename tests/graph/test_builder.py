@@ -1,4 +1,4 @@
-"""The builder rejects shapes that do not match and names them; deprecated method names still work."""
+"""The builder rejects shapes that do not match and names them; deprecated names still work."""
 
 import pytest
 
@@ -15,6 +15,18 @@ def weight(name, *shape, bias=None):
 @pytest.fixture
 def g():
     return Graph()
+
+
+def delta_rule(g, x, state=(2, 4, 4), n_decay=2, n_beta=2):
+    """A delta rule over two heads of four elements."""
+    heads, (decay, _), (beta, _) = g.heads(x, 2), g.split(x, n_decay, 8 - n_decay), g.split(x, n_beta, 8 - n_beta)
+    return g.delta_rule(heads, heads, heads, decay, beta, state=g.state(0, state))
+
+
+def test_delta_rule_keeps_the_shape_of_its_values(g):
+    x = g.embed(weight("token_embd", 32, 8))
+    assert delta_rule(g, x).shape == (2, 4)
+    assert g.decay(x, a=weight("a", 2), bias=weight("dt", 8)).shape == (8,)
 
 
 def test_records_nodes_and_names(g):
@@ -49,6 +61,14 @@ def test_names_stay_unique(g):
         (lambda g, x: g.rope(g.heads(x, 2), style="neox", dims=6, base=1e4), "rope"),
         (lambda g, x: g.rope(g.heads(x, 2), style="spiral", dims=4, base=1e4), "spiral"),
         (lambda g, x: g.causal_conv1d(x, weight("w", 8, 4), g.state(0, (4, 8))), "state"),
+        (lambda g, x: g.decay(x, a=weight("a", 3), bias=weight("dt", 8)), "one number is needed for each head"),
+        (lambda g, x: g.decay(x, a=weight("a", 2), bias=weight("dt", 2)), "bias"),
+        (lambda g, x: g.decay(x, a=weight("a", 2), bias=weight("dt", 8), bound=1), "negative"),
+        (lambda g, x: delta_rule(g, x, state=(2, 5)), "state"),
+        (lambda g, x: delta_rule(g, x, state=(2, 4, 5)), "head_dim_k"),
+        (lambda g, x: delta_rule(g, x, state=(3, 4, 4)), "head_dim_v"),
+        (lambda g, x: delta_rule(g, x, n_decay=4), "decay"),
+        (lambda g, x: delta_rule(g, x, n_beta=1), "beta"),
         (lambda g, x: (g.state(0, (1,)), g.state(0, (1,))), "already"),
         (lambda g, x: (g.state(0, (1,), "a"), g.state(0, (2,), "b"), g.state(0, (1,), "a")), "already"),
         (lambda g, x: g.add(x, Graph().embed(weight("t", 32, 8))), "another graph"),

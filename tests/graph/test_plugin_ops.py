@@ -1,4 +1,4 @@
-"""Ops that plugins bring: recording, shape rules, and results row by row."""
+"""Ops that plugins provide: recording, shape rules, and results row by row."""
 
 from dataclasses import replace
 

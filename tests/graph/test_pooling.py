@@ -56,10 +56,10 @@ def test_of_several_texts(program, tmp_path):
             start = rows.stop
 
 
-def test_a_step_must_hold_whole_texts(tmp_path):
+def test_a_step_must_contain_whole_sequences(tmp_path):
     with tiny_model(Pooled(), tiny_metadata("pooled"), "F32", tmp_path) as model:
         session = Session(model, model.plan("rank"))
-        with pytest.raises(ParameterError, match="a step must hold whole texts"):
+        with pytest.raises(ParameterError, match="each step must contain whole sequences"):
             session.step([(0, 3, TEXTS[0])])
 
 

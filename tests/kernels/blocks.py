@@ -17,20 +17,20 @@ WILD = np.array([0x7C00, 0xFC00, 0x7E01, 0x0001, 0x83FF, 0x0000, 0x8000, 0x7BFF]
 
 
 def block_shape(name: str) -> tuple[int, int]:
-    """Elements and bytes of a block."""
+    """Return the number of elements and bytes of a block."""
     return gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
 
 
 def random_rows(name: str, n: int, k: int, rng: np.random.Generator, wild: bool = False) -> Bytes:
-    """Rows of k elements: any bits in the integers, scales of ordinary size.
+    """Return n rows of k elements: random bits in the integers, scales of ordinary size.
 
-    With wild some scales (or values of a float format) are infinite, NaN, denormal, zero or as large as can be.
+    With `wild`, some scales (or values of a float format) are infinite, NaN, denormal, zero or the largest finite.
     """
     if name in FLOAT_DTYPES:
         return _random_floats(name, n, k, rng, wild)
     elements, size = block_shape(name)
     data = rng.integers(0, 256, (n, k // elements, size), dtype=np.uint8)
-    if name == "MXFP4":  # its scale is a power of two, that of exponent 128 being 1
+    if name == "MXFP4":  # its scale is a power of two; byte 128 means 1
         odd = rng.choice(np.array([0, 1, 2, 254, 255], np.uint8), data.shape[:2])
         data[..., 0] = rng.integers(118, 123, data.shape[:2])
         data[..., 0] = np.where(wild & (rng.random(odd.shape) < 0.2), odd, data[..., 0])
@@ -57,13 +57,13 @@ def _random_floats(name: str, n: int, k: int, rng: np.random.Generator, wild: bo
 
 
 def expand(name: str, data: Bytes) -> Floats:
-    """The rows as floats, by the gguf package."""
+    """Dequantize rows with the gguf package."""
     with np.errstate(all="ignore"):
         return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
 
 
 def assert_same_bits(actual: Floats, expected: Floats) -> None:
-    """Equal bit for bit, signs of zeros too; any NaN equals any NaN."""
+    """Assert equality bit by bit, including signs of zeros; any NaN equals any NaN."""
     assert actual.shape == expected.shape
     same = (actual.view(np.uint32) == expected.view(np.uint32)) | (np.isnan(actual) & np.isnan(expected))
     assert same.all(), f"{(~same).sum()} of {same.size} differ, the first at {np.argwhere(~same)[0]}"

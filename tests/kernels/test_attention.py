@@ -8,7 +8,7 @@ from realizar._kernels.testing.attention import attention, store
 
 ISAS = table.available()
 SPLIT = 512
-"""Keys that are attended on their own, RZ_ATTEND_SPLIT."""
+"""Keys per split: RZ_ATTEND_SPLIT."""
 
 
 def make(n_tokens, n_keys, n_head=6, n_head_kv=2, head_dim=64, head_dim_v=None, seed=0):
@@ -20,7 +20,7 @@ def make(n_tokens, n_keys, n_head=6, n_head_kv=2, head_dim=64, head_dim_v=None, 
 
 
 def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None, spans=()):
-    """The whole matrix of scores, in float64."""
+    """Attention by the full score matrix, in float64."""
     n_tokens, n_head, head_dim = q.shape
     n_group = n_head // k.shape[1]
     k, v = (np.repeat(x.astype(np.float64), n_group, axis=1) for x in (k, v))
@@ -74,7 +74,7 @@ def test_relative_position_bias_against_float64(isa, options, n_tokens, n_keys):
 
 
 def reach_of(spans, n):
-    """Rows of its span before and after each of n rows."""
+    """For each of n rows, how many rows of its span are before and after it."""
     out = np.zeros((n, 2), np.int32)
     for first, end in spans:
         for row in range(first, end):
@@ -103,7 +103,7 @@ def test_bidirectional_spans_against_float64(isa, options, spans, n_keys):
 @pytest.mark.parametrize("options", [{}, {"window": 5}, {"window": 40}], ids=str)
 @pytest.mark.parametrize("kv_type", ["f32", "f16", "int8"])
 def test_spans_change_only_their_own_rows(isa, kv_type, options):
-    """Chunks that keep a span whole, query tiles that do not, and spans of one token have the bits of the whole."""
+    """Same bits with chunks that contain whole spans, with query tiles that cut them, and with one-token spans."""
     q, k, v = make(75, 600)
     options = {**options, "k_type": kv_type, "v_type": kv_type, "isa": isa}
     reach = reach_of([(10, 60)], 75)
@@ -129,8 +129,8 @@ def test_f16_cache_equals_f32_cache_of_rounded_values(isa, k_type, v_type):
     same_bits(got, attention(q, rounded_k, rounded_v, k_type="f32", v_type="f32", isa=isa))
 
 
-def spread(x):
-    """The Hadamard transform over as many elements as a power of two divides the head, in the order of the kernels."""
+def hadamard(x):
+    """Hadamard transform in the kernels' order; its width is the largest power of two that divides head_dim."""
     x = x.copy()
     width, distance = x.shape[-1] & -x.shape[-1], 1
     while distance < width:
@@ -142,7 +142,7 @@ def spread(x):
 
 
 def round_int8(x):
-    """What an int8 cache gives back of x: one scale for each token and head."""
+    """Round x as an int8 cache does: one scale per token and head."""
     amax = np.abs(x).max(-1, keepdims=True)
     return np.rint(x * (np.float32(127) / amax)) * (amax / np.float32(127))
 
@@ -153,7 +153,7 @@ def round_int8(x):
 def test_int8_cache_equals_f32_cache_of_rounded_values(isa, head_dim, n_tokens):
     q, k, v = make(n_tokens, 90, head_dim=head_dim)
     got = attention(q, k, v, k_type="int8", v_type="int8", isa=isa)
-    (kept_k, _), (kept_q, width) = spread(k), spread(q)
+    (kept_k, _), (kept_q, width) = hadamard(k), hadamard(q)
     floats = {"k_type": "f32", "v_type": "f32", "scale": head_dim**-0.5}
     same_bits(got, attention(kept_q / width, round_int8(kept_k), round_int8(v), isa=isa, **floats))
 
@@ -210,7 +210,7 @@ def test_nan_in_a_visible_key_gives_nan(isa, k_type):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("split", [0, 1, 2])
 def test_a_split_with_scores_of_minus_infinity(isa, split):
-    """Keys that overflowed are no keys that nobody sees: the partial of their split has a sum of NaN, which stays."""
+    """Scores of -inf are not masked keys: the sum of their split is NaN, and the merge keeps it."""
     q, k, v = make(2, 3 * SPLIT)
     q[..., 0] = 1
     k[split * SPLIT : (split + 1) * SPLIT, :, 0] = -np.inf
@@ -220,7 +220,7 @@ def test_a_split_with_scores_of_minus_infinity(isa, split):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_results_do_not_depend_on_the_sign_of_zero(isa, sign):
-    """Scores of +0 and -0, in either order and in tiles and splits of their own: all keys weigh the same."""
+    """Scores of +0 and -0, in either order, within and across tiles and splits: all keys have equal weight."""
     q, k, v = (
         np.full((1, 1, 2), 1e-30, np.float32),
         np.zeros((3 * SPLIT, 1, 2), np.float32),

@@ -1,4 +1,4 @@
-"""Attention of every ISA level has the bits of the scalar one, for any shapes, borders and values."""
+"""Attention of every ISA level equals the scalar one bit by bit, for any shapes, bounds and values."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ SPECIAL = np.array([0.0, -0.0, 1e-40, 1e30, -1e30, np.inf, -np.inf, np.nan], np.
 
 
 def same_bits(got, want):
-    """Bit for bit, where any NaN equals any NaN."""
+    """Assert equality bit by bit; any NaN equals any NaN."""
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     number = ~np.isnan(want)
     np.testing.assert_array_equal(got[number].view(np.uint32), want[number].view(np.uint32))
@@ -28,7 +28,7 @@ def same_bits(got, want):
 
 @st.composite
 def calls(draw):
-    """Arguments of attention()."""
+    """Draw arguments of attention()."""
     n_tokens = draw(st.integers(1, 40))
     n_keys = n_tokens + draw(st.sampled_from([0, 1, 15, 64, 200, 600]))
     n_head_kv, n_group = draw(st.sampled_from([1, 2])), draw(st.integers(1, 9))

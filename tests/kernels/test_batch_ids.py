@@ -1,4 +1,4 @@
-"""Range checks of a step's ids, against numpy."""
+"""Range checks of a step's ids, compared with numpy."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_every_int32_id_is_below_a_limit_of_2_31():
     assert first_out_of_range([-ids], [2**31]) == 0
 
 
-def test_lengths_are_those_of_numpy():
+def test_lengths_equal_numpy():
     rng = np.random.default_rng(1)
     start = np.concatenate([[0], rng.integers(1, 100, 30).cumsum()]).astype(np.int32)
     past = rng.integers(0, 2**31 - 1, 30).astype(np.int32)
@@ -35,6 +35,6 @@ def test_lengths_are_those_of_numpy():
     assert sequence_lengths(start, past) == (lengths.min(), lengths.max())
 
 
-def test_lengths_of_no_sequence_are_refused():
+def test_lengths_of_no_sequence_are_an_error():
     with pytest.raises(ValueError, match="1 starts of 0 sequences"):
         sequence_lengths(np.zeros(1, np.int32), np.zeros(0, np.int32))

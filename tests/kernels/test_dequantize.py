@@ -1,4 +1,4 @@
-"""Dequantizing equals the gguf package bit for bit, on every ISA level."""
+"""Dequantization equals the gguf package's bit by bit, on every ISA level."""
 
 import numpy as np
 import pytest

@@ -15,6 +15,6 @@ SOURCES = ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c", 
 
 @pytest.mark.slow
 def test_kernels_harness(tmp_path: Path) -> None:
-    # Instrumented code of the unrolled kernels takes a minute to optimize, and runs no faster here. Without that
-    # the compiler warns that it does not unroll.
+    # -O0: optimizing the instrumented, unrolled kernels takes a minute and saves no run time here. The compiler then
+    # warns that it does not unroll.
     run(build(tmp_path, "kernels_harness", SOURCES, "address,undefined", "-O0", "-Wno-error"), "200")

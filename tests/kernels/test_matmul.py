@@ -1,4 +1,4 @@
-"""Products of every format: each ISA level and shape gives the scalar bits, and these are right."""
+"""Products of every format: each ISA level and shape gives the scalar bits, and these are near float64."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ ULP = 2.0**-23
 
 
 def some_k(name: str, size: int) -> int:
-    """Number of elements that the format allows, with odd tails where it can have them."""
+    """Return a number of elements that the format allows, with an odd tail if it may have one."""
     elements = block_shape(name)[0]
     return {1: 37, 32: 32, 256: 256}[elements] * size
 
@@ -59,7 +59,7 @@ def test_same_bits_with_extreme_scales(name: str, size: int) -> None:
 @pytest.mark.parametrize("name", [name for name, block in rows.ACT_BLOCK.items() if block])
 @pytest.mark.parametrize(("size", "n"), [(4352, 50), (4352, 40), (8448, 130)])
 def test_same_bits_slices(name: str, size: int, n: int) -> None:
-    """Rows of several slices, few tokens and many, and more tokens than are laid out at once."""
+    """Rows of several slices, few and many tokens, and more tokens than are packed at once."""
     rng = np.random.default_rng(n)
     k = size + (32 if rows.ACT_BLOCK[name] == 32 else 0)
     data, x = random_rows(name, 34, k, rng), rng.standard_normal((n, k)).astype(np.float32)
@@ -82,7 +82,7 @@ def test_same_bits_for_any_shape(data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("extreme", [0x00, 0xFF, 0x80, 0x7F])
 def test_same_bits_extreme_integers(name: str, extreme: int) -> None:
-    """The largest sums: every weight and activation at its limit, so that nothing saturates unnoticed."""
+    """Every weight and activation at its limit: the largest sums must not saturate."""
     k = some_k(name, 4)
     data = random_rows(name, 18, k, np.random.default_rng(0))
     tame = random_rows(name, 18, k, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Every kernel without weights, on every ISA level: the scalar bits, and float64 within the stated bounds."""
+"""Kernels without weights, on every ISA level: the scalar bits, and float64 within the documented bounds."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ tame_floats = st.floats(-8, 8, width=32)
 
 
 def rows_of(n_arrays, elements=any_floats | tame_floats, max_size=70):
-    """Several float32 arrays of one length: odd tails, NaN, Inf and denormals."""
+    """Draw float32 arrays of one length, with odd tails, NaN, Inf and denormals."""
     return st.integers(1, max_size).flatmap(
         lambda n: st.tuples(*[hnp.arrays(np.float32, n, elements=elements) for _ in range(n_arrays)])
     )
 
 
 def same_bits(got, want):
-    """Bit for bit, where any NaN equals any NaN."""
+    """Assert equality bit by bit; any NaN equals any NaN."""
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     number = ~np.isnan(want)
     np.testing.assert_array_equal(got[number].view(np.uint32), want[number].view(np.uint32))
@@ -68,6 +68,8 @@ SLOTS = {
     "gelu_erf_mul": lambda x, w, isa: ops.gelu_erf_mul(x, w, isa),
     "swiglu_oai": lambda x, w, isa: ops.swiglu_oai(x, w, isa),
     "silu_mul": lambda x, w, isa: ops.silu_mul(x, w, isa),
+    "decay": lambda x, w, isa: ops.decay(x, w, w[::-1].copy(), isa=isa),
+    "decay_bounded": lambda x, w, isa: ops.decay(x, w, w[::-1].copy(), -5.0, isa),
     "softmax": lambda x, w, isa: ops.softmax(x, isa),
     "rope_neox": rotated("neox"),
     "rope_norm": rotated("norm"),
@@ -114,6 +116,11 @@ def test_against_float64(isa):
     np.testing.assert_array_equal(ops.relu(x, isa=isa), np.maximum(x, 0))
     np.testing.assert_allclose(ops.softcap(x, 4.0, isa=isa), 4 * np.tanh(wide / 4), rtol=1e-6)
     np.testing.assert_allclose(ops.gelu_mul(x, x[::-1], isa=isa), gelu * wide[::-1], rtol=1e-6, atol=1e-11)
+    step, each = wide + b, -np.abs(w.astype(np.float64))
+    a, bias = (np.broadcast_to(t.astype(np.float32), x.shape) for t in (each, b))
+    np.testing.assert_allclose(ops.decay(x, a, bias, isa=isa), np.exp(each * np.logaddexp(0, step)), rtol=1e-5)
+    bounded = np.exp(-5 / (1 + np.exp(-each * step)))
+    np.testing.assert_allclose(ops.decay(x, a, bias, -5.0, isa), bounded, rtol=1e-5)
     gated = activations.gelu_erf(x) * wide[::-1]
     np.testing.assert_allclose(ops.gelu_erf_mul(x, x[::-1], isa=isa), gated, rtol=1e-6, atol=1e-9)
     gated = activations.swiglu_oai(x, x[::-1])

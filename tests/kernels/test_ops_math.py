@@ -8,7 +8,7 @@ from realizar._kernels.testing import attention, ops
 
 
 def ulps(got, exact):
-    """|got - exact| in units of the float32 spacing at exact."""
+    """Return |got - exact| in units of the float32 spacing at exact."""
     spacing = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
     return np.abs(got.astype(np.float64) - exact) / spacing
 

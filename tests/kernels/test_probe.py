@@ -1,4 +1,4 @@
-"""The hardware probes read all bytes and execute what they count, on every ISA level."""
+"""The hardware probes read all bytes and execute the operations that they count, on every ISA level."""
 
 import platform
 import re
@@ -32,13 +32,13 @@ def test_read_accepts_read_only_views():
 @pytest.mark.parametrize("macs", MACS.values(), ids=MACS)
 @pytest.mark.parametrize("isa", table.available())
 def test_multiply_adds_are_counted_by_their_sums(isa, macs):
-    """Every product is 1: what is returned is what the accumulators have summed up."""
+    """Every product is 1, so the returned count is the sum of the accumulators."""
     one = macs(1, isa)
     assert one > 0
     assert [macs(n, isa) for n in (0, 10, 1001)] == [0, 10 * one, 1001 * one]
 
 
-def test_multiply_adds_of_some_rounds_are_exact():
+def test_too_many_rounds_are_an_error():
     for macs in MACS.values():
         with pytest.raises(ValueError, match="at most 16777216"):
             macs((1 << 24) + 1, "scalar")
@@ -51,7 +51,7 @@ def test_unknown_isa_level():
 
 @pytest.fixture(scope="module")
 def code():
-    """Function -> its instructions, of the extension module that is imported."""
+    """Function -> its instructions in the imported extension module."""
     if platform.machine() != "x86_64":
         pytest.skip(f"the instructions of {platform.machine()} are not known here")
     if not (objdump := shutil.which("objdump")):
@@ -65,7 +65,7 @@ def code():
 
 
 def hot_loop(body, instruction):
-    """Instructions of the shortest loop that an instruction is in."""
+    """Return the shortest loop that contains an instruction."""
     rows = re.findall(r"^\s*([0-9a-f]+):\s*(.*?)\s*$", body, re.M)
     loops = []
     for end, (address, text) in enumerate(rows):
@@ -92,8 +92,8 @@ def hot_loop(body, instruction):
         ("int8_avx2", "vpaddd", 4, None),
     ],
 )
-def test_the_machine_code_does_what_is_counted(code, function, instruction, n_products, n_accumulators):
-    """All products of a round, each accumulator in a register of its own and none in memory."""
+def test_machine_code_executes_the_counted_products(code, function, instruction, n_products, n_accumulators):
+    """The loop has all products of a round, each accumulator in a separate register and none in memory."""
     if function not in code:
         pytest.skip(f"{function} was left out: this compiler does not know its instructions")
     loop = hot_loop(code[function], instruction)
@@ -106,8 +106,8 @@ def test_the_machine_code_does_what_is_counted(code, function, instruction, n_pr
 
 
 @pytest.mark.parametrize(("function", "register", "n_loads"), [("read_avx2", "ymm", 4), ("read_avx512", "zmm", 2)])
-def test_the_machine_code_reads_all_bytes_with_wide_loads(code, function, register, n_loads):
-    """A line of 64 bytes of each of the two streams a turn, and nothing else from memory."""
+def test_machine_code_reads_all_bytes_with_wide_loads(code, function, register, n_loads):
+    """An iteration reads a 64-byte line of each of the two streams, and nothing else from memory."""
     loop = hot_loop(code[function], f"(%rax),%{register}")
     loads = [line for line in loop if "(" in line]
     assert len(loads) == n_loads

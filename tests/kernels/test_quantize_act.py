@@ -12,7 +12,7 @@ SHAPES = [(32, 32), (32, 576), (256, 256), (256, 1792)]
 
 
 def define(x: npt.NDArray[np.float32], block: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Return q and d of rows of blocks, straight from the definition."""
+    """Return q and d of rows of blocks, computed from the definition."""
     blocks = x.reshape(len(x), -1, block)
     amax = np.abs(blocks).max(-1)
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""Selective scans on every ISA level: the scalar bits, float64 within 1e-5, and any chunks of tokens."""
+"""Selective scans on every ISA level and in any chunks: the scalar bits, float64 within 1e-5."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from realizar._kernels import table
 from realizar._kernels.plan_recurrent import selective_scan
+from tests.kernels.test_ops import same_bits
 
 ISAS = table.available()
 
 
 def arrays(rng, n, n_head, head_dim, n_group, n_state, together):
-    """x, dt, b, c, a, d and dt_bias of n tokens."""
+    """Return x, dt, b, c, a, d and dt_bias of n tokens."""
     shapes = [(n, n_head * head_dim), (n, n_head), (n, n_group, n_state), (n, n_group, n_state)]
     x, dt, b, c = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
     a = -np.exp(rng.standard_normal((n_head, 1 if together else n_state))).astype(np.float32)
@@ -20,7 +21,7 @@ def arrays(rng, n, n_head, head_dim, n_group, n_state, together):
 
 
 def scan(x, dt, b, c, a, d, bias, isa, chunks=(0,)):
-    """Outputs and the state at the end, computed in pieces that begin at these tokens."""
+    """Return the outputs and the final state, computed in chunks that start at these tokens."""
     state = np.zeros(x.shape[1] * b.shape[2], np.float32)
     out = []
     for start, end in zip(chunks, [*chunks[1:], len(x)], strict=True):
@@ -40,12 +41,6 @@ def in_float64(x, dt, b, c, a, d, bias):
         h = h * np.exp(dt[t, :, None] * a)[:, None] + (dt[t, :, None] * x[t])[..., None] * b[t, :, None]
         y[t] = (h * c[t, :, None]).sum(-1) + d[:, None] * x[t]
     return y.reshape(n, -1)
-
-
-def same_bits(got, want):
-    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
-    number = ~np.isnan(want)
-    np.testing.assert_array_equal(got[number].view(np.uint32), want[number].view(np.uint32))
 
 
 @st.composite
@@ -87,7 +82,7 @@ def test_against_float64(isa, sizes):
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_softplus(isa):
-    """A state that starts from zero and inputs of one show the length of the step."""
+    """From a zero state and inputs of 1, the output is softplus(dt)."""
     dt = np.concatenate([np.linspace(-80, 100, 3000), np.linspace(-2, 2, 3000)]).astype(np.float32)[None]
     ones, n = np.ones((1, 1, 1), np.float32), dt.shape[1]
     zeros = np.zeros(n, np.float32)

@@ -1,7 +1,7 @@
-"""The models of these tests: tiny ones that are committed, known ones where they are in the cache, and any others.
+"""The models of these tests: tiny committed ones, known ones if they are in the cache, and OTHERS.
 
-The others are files that the environment variable REALIZAR_TEST_MODELS names, as PATH names folders: those of
-tools/geometry.py, for example, which are too large to be made in every run.
+OTHERS are the files listed in the environment variable REALIZAR_TEST_MODELS, separated as in PATH; for example those
+that tools/geometry.py writes, which are too large to be made in every run.
 """
 
 import os
@@ -25,7 +25,7 @@ TEMPLATE = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% en
 
 
 def real(name):
-    """The file of a known model, or of a path of OTHERS; the test is skipped where it has not been fetched."""
+    """Return the file of a known model or of an entry of OTHERS; skip the test if it has not been downloaded."""
     if name in OTHERS:
         return Path(name)
     path = cache_dir() / MODELS[name].file
@@ -41,11 +41,11 @@ def rewritten(source, target, changes=None, tensors=None, more=None):
     ----------
     source, target : Path
     changes : dict
-        Keys and their values, or (value, ValueType) of them; None leaves a key out.
+        Key -> value or (value, ValueType); None removes the key.
     tensors : callable
-        Given (name, data, shape, type), returns what to write instead; None leaves a tensor out.
+        Called with (name, data, shape, type), returns the tuple to write instead; None removes the tensor.
     more : dict
-        Name -> float32 array of a tensor to be added.
+        Name -> float32 array of an additional tensor.
     """
     changes = changes or {}
     with GGUFFile(source) as file:

@@ -24,7 +24,7 @@ EXPECTED = HEAD + "\nprint(json.dumps(texts(LLM(path, n_threads=1))))"
 
 
 def run(folder, code, path, expected=None, before=(), **environment):
-    """Run HEAD and code as a script; return what it prints last, which must be JSON.
+    """Run HEAD and code as a script; return the last line of its output, parsed as JSON.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def run(folder, code, path, expected=None, before=(), **environment):
     expected : object
         `expected` in the script.
     before : sequence of str
-        Words in front of the command, such as taskset's.
+        A command that runs the script, such as taskset with its arguments.
     """
     script = folder / "script.py"
     script.write_text(HEAD + code)
@@ -48,7 +48,7 @@ def run(folder, code, path, expected=None, before=(), **environment):
     try:
         out, err = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGABRT)  # it and its children, each of which says where it is
+        os.killpg(process.pid, signal.SIGABRT)  # it and its children; each dumps its stacks
         out, err = process.communicate()
     assert process.returncode == 0, out + err
     return json.loads(out.splitlines()[-1])

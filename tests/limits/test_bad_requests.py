@@ -33,7 +33,7 @@ def llm(path):
 
 
 def answers(ask, *arguments, **named):
-    """What a call gives; None for an error that a user can read."""
+    """Return the result of a call; None if it failed with a RealizarError of one readable line."""
     try:
         return ask(*arguments, **named)
     except RealizarError as error:
@@ -123,7 +123,7 @@ def test_error_messages(llm):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["run", "", "--raw"], None),  # a BOS alone is a prompt
+        (["run", "", "--raw"], None),  # a single BOS is a valid prompt
         (["run", "long " * 200, "--n-ctx", "64"], "do not fit into the context of 64"),
         (["run", "x\udcff"], "the text is not UTF-8"),
         (["run", "x", "--temperature", "nan"], "temperature=nan"),

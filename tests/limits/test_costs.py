@@ -52,7 +52,7 @@ before = rss().rss
 llm.tokenize("Hello")
 tokenizer = rss().rss - before
 llm.generate([1 + i % 900 for i in range(2000)], SamplingParams(max_tokens=40, temperature=0.0, ignore_eos=True))
-# Not ru_maxrss, which begins with what the parent had when it forked.
+# Not ru_maxrss, which starts at the parent's size at the fork.
 peak = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 planned = llm.engine.runner.program(None).n_bytes
 print(json.dumps([peak - at_import - tokenizer, tokenizer, llm.engine.cache.n_bytes, planned]))
@@ -102,7 +102,7 @@ def test_import_loads_no_optional_library_and_no_entry_points():
 @needs_proc
 @pytest.mark.parametrize("model", [SMOLLM2, CODER, *OTHERS])
 def test_load_reads_no_weights(model):
-    """Of the mapped file the header, and a few vectors with the pages round them; no library of templates or texts."""
+    """Resident pages of the file: the header and a few vectors. jinja2 and sentencepiece are not imported."""
     path = real(model)
     resident, header, late = measure(LOAD, path)
     print(
@@ -115,7 +115,7 @@ def test_load_reads_no_weights(model):
 @needs_proc
 @pytest.mark.parametrize("model", [SMOLLM2, pytest.param(CODER, marks=pytest.mark.slow), *OTHERS])
 def test_memory(model):
-    """Every page of the file once, the cache, what the plan says that values take, and little else."""
+    """Every page of the file once, the KV cache, the planned memory of values, and little else."""
     path = real(model)
     rest, tokenizer, kv, planned = measure(MEMORY, path)
     allowed = 1.02 * path.stat().st_size + kv + planned + (32 << 20)

@@ -16,16 +16,16 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
-HANGS_S = 700  # a child that hangs ends after pytest's own limit would have left it behind
+HANGS_S = 700  # a hanging child exits then; pytest's time limit ends only the parent
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch):
-    """A fork waits as long as it takes."""
+def no_fork_timeout(monkeypatch):
+    """A fork waits for locks without a time limit."""
     monkeypatch.setattr(forks, "FORK_TIMEOUT_S", 1e6)
 
 
-# What the threads do while the process is copied: they build tokenizers and encode, compile a regex, a grammar and a
+# What the threads do during the fork: they build tokenizers and encode, compile a regex, a grammar and a
 # schema, follow them, read the bytes of all tokens, render templates, embed, search.
 BUSY = """
 import time
@@ -97,14 +97,14 @@ print("true")
 
 
 @pytest.mark.parametrize("path", [LLAMA, pytest.param(QWEN2, marks=pytest.mark.slow)], ids=["llama", "qwen2"])
-def test_a_child_works_whatever_other_threads_did(path, tmp_path):
-    """At commit 0bc8e36 the child hung in 2 of 8 tries with a regex."""
+def test_a_child_works_while_other_threads_run(path, tmp_path):
+    """A child used to hang on locks that other threads of the parent held at the fork."""
     expected = run(tmp_path, EXPECTED.removeprefix(HEAD), path)
     assert run(tmp_path, BUSY, path, expected)
 
 
 def in_child(check):
-    """The exit status of a child in which a function is called."""
+    """Call a function in a forked child; return its exit status, 0 if the result is true."""
     child = os.fork()
     if child == 0:
         faulthandler.dump_traceback_later(HANGS_S, exit=True)
@@ -113,15 +113,15 @@ def in_child(check):
 
 
 class Holder:
-    """A thread that holds a lock until it is told to let go."""
+    """A thread that holds a lock until `release` is set."""
 
     def __init__(self, lock):
-        self.let_go, held = threading.Event(), threading.Event()
+        self.release, held = threading.Event(), threading.Event()
 
         def hold():
             with lock:
                 held.set()
-                self.let_go.wait()
+                self.release.wait()
 
         self.thread = threading.Thread(target=hold, daemon=True)
         self.thread.start()
@@ -138,9 +138,9 @@ def test_a_fork_waits_for_a_lock():
     holder, me = Holder(lock), threading.get_ident()
 
     def free():
-        wait_until(lambda: me in forks._acquired)  # by now it forks
+        wait_until(lambda: me in forks._acquired)  # the fork is in progress
         order.append("free")
-        holder.let_go.set()
+        holder.release.set()
 
     threading.Thread(target=free).start()
     assert in_child(lambda: order == ["free"] and takes(lock) and not lock.is_broken) == 0
@@ -154,7 +154,7 @@ def test_a_lock_held_too_long_is_new_in_the_child(monkeypatch):
     holder = Holder(held)
     assert in_child(lambda: takes(held) and held.is_broken and takes(free) and not free.is_broken) == 0
     assert not held.is_broken
-    holder.let_go.set()
+    holder.release.set()
     holder.thread.join()
     assert takes(held)
 
@@ -194,10 +194,11 @@ def test_locks_are_not_kept_alive():
     assert (len(forks._locks), len(forks._in_child)) == n
 
 
-def test_what_a_signal_handler_raises_leaves_no_lock_held():
-    """Python checks for signals where a function begins and after each call; its profiler is called there, too.
+def test_an_exception_in_a_signal_handler_leaves_no_lock_held():
+    """A lock that the main thread never releases blocks all other threads.
 
-    A lock that the main thread held for ever let it go on itself, and stopped all others.
+    Python handles signals when a function starts and after each call, where it also calls a profiler: the profiler
+    raises at each of these points in turn.
     """
 
     class Thing:
@@ -232,7 +233,7 @@ def test_what_a_signal_handler_raises_leaves_no_lock_held():
         thread.start()
         thread.join()
         assert taken.pop(), n
-        lock._reinitialize()  # it ended with that thread
+        lock._reinitialize()  # acquired by the thread, which has ended
     assert n > 3
 
 

@@ -1,4 +1,4 @@
-"""A process with limited address space: a completion, or a RealizarError that says how much was asked for."""
+"""A process with limited address space: a completion, or a RealizarError that says how much memory was requested."""
 
 import sys
 
@@ -9,7 +9,7 @@ from tests.limits.scripts import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS and /proc of Linux")
 
-# Each limit is tried in a child, which has nothing loaded yet but the package.
+# Each limit is tried in a fresh child that has imported only the package.
 SWEEP = """
 import resource, warnings
 warnings.simplefilter("ignore")

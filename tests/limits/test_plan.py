@@ -49,7 +49,7 @@ MODELS = [(SMOLLM2, 1), slow(SMOLLM2, 4), slow(CODER, 1), *((path, 1) for path i
 @needs_proc
 @pytest.mark.parametrize(("model", "n_seqs"), MODELS)
 def test_memory(model, n_seqs, capsys):
-    """Within 5 % of peak less what was there at import; the embedding's pages touched, the tokenizer apart."""
+    """Planned and measured peak differ by at most 5 %, not counting the imports and the tokenizer."""
     path = real(model)
     estimate = planned(path, capsys, "--seqs", str(n_seqs))
     found, tokenizer = measure(RUN, path, n_seqs)
@@ -71,7 +71,7 @@ def test_estimates_are_consistent(path, capsys):
 
 
 def test_no_weight_is_read(capsys, monkeypatch):
-    """Norms, biases and matrices: nothing asks for their numbers."""
+    """Neither norms and biases nor matrices are converted to floats."""
     from realizar.runtime.weights import Tensor
 
     def refuse(self):
@@ -98,7 +98,7 @@ def test_the_graph(capsys, monkeypatch):
 
 
 def test_the_graphviz_output():
-    """In graphviz' language, whether it is installed or not."""
+    """The dot source needs no installed graphviz."""
     from realizar.cli.drawing import dot
     from realizar.model import load
 
@@ -109,8 +109,8 @@ def test_the_graphviz_output():
     model.close()
 
 
-def test_ops_that_a_plugin_brings_are_named(monkeypatch, tmp_path, capsys):
-    """By plugin, in the table and in the JSON."""
+def test_plugin_ops_are_attributed(monkeypatch, tmp_path, capsys):
+    """The table and the JSON name the plugin of each op."""
     spec = OpSpec("copy", "y = x", (), lambda inputs, weights, attrs: inputs, define=lambda x, weights, attrs, state: x)
 
     class Copying(Llama):

@@ -43,7 +43,7 @@ llm.close()
 print("true")
 """
 
-# Threads step while the process is copied: the child has neither them nor what they held, and says so.
+# Fork while threads are in a step: the child lacks those threads, so its LLM works or raises an error that says so.
 FORK_IN_STEP = """
 import time
 from realizar.errors import RealizarError
@@ -120,7 +120,7 @@ assert texts(LLM(path, n_threads={n_threads})) == expected
 print("true")
 """
 
-# What is registered before the engine's own function is called after it; finalizers of globals come last.
+# Functions registered before the engine's own run after it; finalizers of globals run last.
 AT_THE_END = """
 import atexit
 from realizar.engine import loop
@@ -140,7 +140,7 @@ closes.llm = llm
 
 @pytest.mark.parametrize("first", ["", "texts(llm)"])
 def test_the_engine_is_used_when_python_ends(path, expected, tmp_path, first):
-    """At one time that hung: the thread that was to make the call had ended."""
+    """That used to hang, since the thread that runs the steps had ended."""
     assert run(tmp_path, AT_THE_END.replace("{first}", first), path, expected)
 
 
@@ -200,7 +200,7 @@ def test_a_quota_in_fake_cgroups(tmp_path, monkeypatch):
 
 @pytest.fixture
 def one_cpu_group():
-    """A real cgroup that allows one CPU, version 1 or 2."""
+    """A real cgroup (version 1 or 2) with a quota of one CPU."""
     for root, files in (
         (Path("/sys/fs/cgroup/cpu"), {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "100000"}),
         (Path("/sys/fs/cgroup"), {"cpu.max": "100000 100000"}),

@@ -1,4 +1,4 @@
-"""Bitwise reproducible completions through LLM: they depend on the tokens and the seed only."""
+"""Bitwise reproducible completions through LLM: they depend only on the tokens and the seed."""
 
 import threading
 
@@ -38,7 +38,7 @@ def path(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def make(path):
-    """Makes LLMs of one model, and closes the last one before."""
+    """Return a function that creates an LLM of the model and closes the previous one."""
     alive = []
 
     def make(**params):
@@ -59,18 +59,18 @@ def tokens(make):
 
 @pytest.fixture(scope="module")
 def logits(make, tokens):
-    """Logits of 100 tokens in one step of 64 and one of 36, since that many rows of logits are given at once."""
+    """Logits of 100 tokens, computed in steps of 64 and 36: a step returns at most 64 rows of logits."""
     assert len(tokens) == 100
     return make().logits(tokens)
 
 
 @pytest.fixture(scope="module")
 def alone(make):
-    """Each prompt in an LLM of its own."""
-    return [said(make().generate(prompt, params))[0] for prompt, params in zip(PROMPTS, PARAMS, strict=True)]
+    """The completion of each prompt in a separate LLM."""
+    return [results(make().generate(prompt, params))[0] for prompt, params in zip(PROMPTS, PARAMS, strict=True)]
 
 
-def said(completions):
+def results(completions):
     return [(c.text, c.token_ids, c.logprobs, c.finish_reason) for c in completions]
 
 
@@ -78,7 +78,7 @@ def said(completions):
 def test_threads(make, tokens, logits, alone, n_threads):
     llm = make(n_threads=n_threads)
     np.testing.assert_array_equal(llm.logits(tokens), logits)
-    assert said(llm.generate(PROMPTS, PARAMS)) == alone
+    assert results(llm.generate(PROMPTS, PARAMS)) == alone
 
 
 @pytest.mark.parametrize("isa", table.available())
@@ -88,7 +88,7 @@ def test_isa_levels(make, tokens, logits, alone, isa):
     try:
         llm = make()
         np.testing.assert_array_equal(llm.logits(tokens[:40]), logits[:40])
-        assert said(llm.generate(PROMPTS[:3], PARAMS[:3])) == alone[:3]
+        assert results(llm.generate(PROMPTS[:3], PARAMS[:3])) == alone[:3]
     finally:
         table.use(before)
 
@@ -100,23 +100,23 @@ def test_chunked_prefill(make, tokens, logits, n_batch):
 
 @pytest.mark.parametrize("n_batch", [1, 7])
 def test_chunked_prefill_of_a_cached_prompt(make, alone, n_batch):
-    assert said(make(n_batch=n_batch).generate(PROMPTS, PARAMS)) == alone
+    assert results(make(n_batch=n_batch).generate(PROMPTS, PARAMS)) == alone
 
 
 def test_batched(make, alone):
     llm = make()
-    assert said(llm.generate(PROMPTS, PARAMS)) == alone
-    assert said(llm.generate(PROMPTS[::-1], PARAMS[::-1])) == alone[::-1]
+    assert results(llm.generate(PROMPTS, PARAMS)) == alone
+    assert results(llm.generate(PROMPTS[::-1], PARAMS[::-1])) == alone[::-1]
 
 
 def test_in_a_cache_too_small_for_all(make, alone):
-    assert said(make(n_seqs=1, n_batch=24).generate(PROMPTS[::-1], PARAMS[::-1])) == alone[::-1]
+    assert results(make(n_seqs=1, n_batch=24).generate(PROMPTS[::-1], PARAMS[::-1])) == alone[::-1]
 
 
 def test_one_prompt_with_many_seeds(make):
     seeds = [SamplingParams(temperature=1.0, seed=seed, max_tokens=8) for seed in range(6)]
-    each = [said(make().generate(PROMPTS[0], params))[0] for params in seeds]
-    assert said(make().generate([PROMPTS[0]] * 6, seeds)) == each
+    each = [results(make().generate(PROMPTS[0], params))[0] for params in seeds]
+    assert results(make().generate([PROMPTS[0]] * 6, seeds)) == each
     assert len({text for text, *_ in each}) > 1
 
 
@@ -124,20 +124,20 @@ def test_cached_prefix(make, alone):
     llm = make()
     for _ in range(3):
         (completion,) = llm.generate(PROMPTS[0], PARAMS[0])
-        assert said([completion]) == alone[:1]
+        assert results([completion]) == alone[:1]
     assert completion.timings.n_cached >= 16
     longer = PROMPTS[0] + " He had a long beard."
     (completion,) = llm.generate(longer, PARAMS[1])
     assert completion.timings.n_cached >= 16
-    assert said([completion]) == said(make().generate(longer, PARAMS[1]))
+    assert results([completion]) == results(make().generate(longer, PARAMS[1]))
 
 
 def test_cached_prefix_after_other_requests(make, alone):
-    """Meanwhile blocks are reallocated, some of the prefix and some after it."""
+    """The other requests reuse some blocks of the prefix and some after it."""
     llm = make(n_seqs=1)
     for seed in range(6):
         llm.generate(PROMPTS[seed % 4] * (1 + seed % 2), SamplingParams(temperature=1.0, seed=seed, max_tokens=40))
-        assert said(llm.generate(PROMPTS[0], PARAMS[0])) == alone[:1]
+        assert results(llm.generate(PROMPTS[0], PARAMS[0])) == alone[:1]
 
 
 def test_turns_of_a_chat(make):
@@ -147,29 +147,29 @@ def test_turns_of_a_chat(make):
     for text in ("Hello! Who are you, and where do you live?", "And what is 2 + 2?", "Thank you."):
         messages.append({"role": "user", "content": text})
         answer = llm.chat(messages, PARAMS[0])
-        answers.append(said([answer]))
+        answers.append(results([answer]))
         cached.append(answer.timings.n_cached)
         messages.append({"role": "assistant", "content": answer.text})
     assert min(cached[1:]) >= 16
     for turn, answer in enumerate(answers):
-        assert said([make(n_ctx=512).chat(messages[: 2 * turn + 1], PARAMS[0])]) == answer
+        assert results([make(n_ctx=512).chat(messages[: 2 * turn + 1], PARAMS[0])]) == answer
 
 
 def test_concurrent_streams(make, alone):
     llm = make()
     streams = [llm.stream(prompt, params) for prompt, params in zip(PROMPTS, PARAMS, strict=True)]
     next(streams[3])
-    llm.stream("given up at once", PARAMS[0]).close()
+    llm.stream("closed at once", PARAMS[0]).close()
     for stream in streams[::-1]:
         list(stream)
-    assert said([stream.completion for stream in streams]) == alone
+    assert results([stream.completion for stream in streams]) == alone
 
 
 def test_four_threads_at_once(make, alone):
     llm, found = make(), {}
 
     def ask(i):
-        found[i] = said(llm.generate(PROMPTS[i], PARAMS[i]))[0]
+        found[i] = results(llm.generate(PROMPTS[i], PARAMS[i]))[0]
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -198,7 +198,7 @@ def test_truncate_and_fork(make, tokens, logits, keep):
 
 
 def compute(engine, seq):
-    """Logits of all tokens of a sequence that are not computed yet."""
+    """Compute all pending tokens of a sequence; return their logits."""
     n = seq.n_left
     seq.reserve(n)
     rows = engine.runner.run(engine.runner.batch([Chunk(seq, n, n)]))["logits"].values.copy()

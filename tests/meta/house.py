@@ -12,7 +12,7 @@ _GENERATED = {p.with_suffix(".c") for p in (ROOT / "realizar/_kernels").rglob("*
 
 
 def sources(*suffixes, folders=_FOLDERS):
-    """All source files with these suffixes, without what a build leaves behind; at least one."""
+    """All source files with these suffixes, without build outputs; at least one."""
     files = [p for folder in folders for p in (ROOT / folder).rglob("*") if p.suffix in suffixes]
     files = [p for p in files if p not in _GENERATED and not {"build", "env"} & set(p.relative_to(ROOT).parts)]
     assert files, f"no file with {suffixes} in {folders}"

@@ -108,7 +108,7 @@ def test_python_in_documents_compiles():
 def test_the_readme_has_the_two_commands():
     readme = (ROOT / "README.md").read_text()
     assert 'pip install . && realizar run "Why is the sky blue?"' in readme
-    assert "pip install '.[test]' && pytest" in readme
+    assert "pip install '.[test]' && pytest -n auto\n" in readme
 
 
 def python_blocks(path):

@@ -15,7 +15,7 @@ KINDS = {
 }
 # file -> what it makes, how often, and why no thread of a child of fork() ever waits for one that its parent's held.
 KNOWN = {
-    "realizar/engine/engine.py": ["Condition"] * 2,  # `_after_fork` makes it anew
+    "realizar/engine/engine.py": ["Condition"] * 2,  # recreated by `_after_fork`
     "realizar/engine/loop.py": [
         "Lock",  # of a waiting thread: `_after_fork` ends the wait of the one that forked
         "SimpleQueue",
@@ -24,10 +24,10 @@ KNOWN = {
     "realizar/engine/handle.py": ["SimpleQueue"],  # a child's loop, the only writer, never waits for it
     "realizar/sampling/grammar/worker.py": [
         "Lock",  # of a job: `result` says in a child that it will never be done
-        "SimpleQueue",  # `_begin` makes it anew
+        "SimpleQueue",  # recreated by `_begin`
     ],
     "realizar/cli/machine.py": ["Barrier", "SimpleQueue"],  # of one measurement, which forks nothing
-    "realizar/_kernels/plan.pyx": ["Lock"],  # of a program: the engine binds programs anew if a thread was in a step
+    "realizar/_kernels/plan.pyx": ["Lock"],  # of a program: the engine rebinds programs if a thread was in a step
 }
 
 

@@ -10,6 +10,7 @@ from realizar.arch import hookspecs, registry
 from realizar.arch.registry import Registry
 from realizar.gguf import GGUFFile
 from realizar.graph import Graph
+from realizar.graph.deprecated import DeprecatedNames
 from realizar.model import Model
 from realizar.testing import Session
 from tests.limits.models import FIXTURES
@@ -18,7 +19,9 @@ from tests.meta.house import ROOT
 HOOKS = [name for name, f in vars(hookspecs).items() if inspect.isfunction(f) and name.startswith("realizar_")]
 METHODS = [
     name
-    for name, member in vars(Graph).items()
+    for cls in (Graph, *Graph.__bases__)
+    if cls is not DeprecatedNames
+    for name, member in vars(cls).items()
     if inspect.isfunction(member) and not name.startswith("_") and name not in ("value", "emit")
 ]
 

@@ -34,7 +34,7 @@ def test_every_marker_that_is_deselected_has_a_stage():
 def test_an_unknown_stage_is_refused():
     done = subprocess.run([ROOT / ".ci/full", "slwo"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "no stage slwo; there are isa" in done.stderr
+    assert "no stage slwo; stages are isa" in done.stderr
 
 
 @pytest.fixture

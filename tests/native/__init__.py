@@ -1,4 +1,4 @@
-"""C harnesses and the one way to build them, with or without a sanitizer."""
+"""C harnesses and the functions that build and run them, with or without a sanitizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _compiler() -> list[str]:
 
 
 def _runs(directory: Path, flags: list[str]) -> bool:
-    """Whether a program built with these flags also starts: a compiler may know a sanitizer and lack its library."""
+    """Return whether a program built with these flags starts: the library of a sanitizer may be missing."""
     source, program = directory / "probe.c", directory / "probe"
     source.write_text("int main(void) { return 0; }\n")
     try:
@@ -33,7 +33,7 @@ def _runs(directory: Path, flags: list[str]) -> bool:
 
 
 def build(directory: Path, harness: str, sources: list[str], sanitizer: str, *more_flags: str) -> Path:
-    """Compile tests/native/`harness`.c with these files of _kernels/src; skips the test where that cannot be done."""
+    """Compile tests/native/`harness`.c with files of _kernels/src; skip the test if the sanitizer is missing."""
     flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"] if sanitizer else []
     if not _runs(directory, flags):
         pytest.skip(f"{_compiler()[0]} builds no runnable program with {' '.join(flags) or 'default flags'}")
@@ -46,6 +46,6 @@ def build(directory: Path, harness: str, sources: list[str], sanitizer: str, *mo
 
 
 def run(program: Path, *args: str) -> None:
-    """Run a built harness; what it prints is the message when it fails."""
+    """Run a harness; assert that it succeeds, with its stderr as message."""
     done = subprocess.run([str(program), *args], capture_output=True, text=True)
     assert done.returncode == 0, f"{program.name} {' '.join(args)}: {done.returncode}\n{done.stderr[:4000]}"

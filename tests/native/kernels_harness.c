@@ -1,7 +1,8 @@
-/* Every kernel of every ISA level on random inputs next to guard pages: the scalar bits, and these near float64.
+/* Every kernel of every ISA level on random inputs next to guard pages. All levels must give the bits of the scalar
+ * one, and these must be near float64.
  *
  * kernels_harness [ROUNDS [SEED]]: each round tries one of each kind. A failure names the kernel, its shape and the seed
- * of its round, which repeats it alone: kernels_harness 1 SEED. */
+ * of its round; `kernels_harness 1 SEED` repeats that round. */
 #include <signal.h>
 
 #include "fuzz/attention.h"
@@ -17,11 +18,11 @@ static void make_rooms(void)
     for (size_t i = 0; i < sizeof row_rooms / sizeof *row_rooms; i++) row_rooms[i] = new_room();
 }
 
-/* A kernel has touched a guard page, or anything else that is not its own. */
+/* A kernel has accessed a guard page or other memory outside its arrays. */
 static void touched_guard(int number)
 {
     (void)number;
-    fail("memory touched that no array has");
+    fail("access outside the arrays");
 }
 
 int main(int argc, char **argv)
@@ -30,7 +31,7 @@ int main(int argc, char **argv)
                                           fuzz_store,    fuzz_attend,       fuzz_merge};
     long rounds = argc > 1 ? atol(argv[1]) : 1000, seed = argc > 2 ? atol(argv[2]) : 1;
     rz_resolve();
-    n_tiers = rz_tables(&tiers);
+    n_levels = rz_tables(&levels);
     make_rooms();
     signal(SIGSEGV, touched_guard);
     signal(SIGBUS, touched_guard);

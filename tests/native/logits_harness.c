@@ -15,7 +15,7 @@
 
 static uint32_t next(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
 
-/* n candidates with `n_values` different logits: random, and in rows that go up and down. */
+/* n candidates with `n_values` different logits: random, and in ascending and descending runs. */
 static void orders(int n, uint32_t n_values, int pattern)
 {
     float *x = malloc((size_t)n * sizeof *x);

@@ -1,4 +1,4 @@
-/* Drives the thread pool in ways that a test of Python cannot; built with a sanitizer by tests/runtime/test_pool.py. */
+/* Drives the thread pool in ways that a Python test cannot; built with a sanitizer by tests/runtime/test_pool.py. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -20,14 +20,14 @@ enum { MAX_THREADS = 64, N_PHASES = 25, N_STEPS = 80, N_CALLERS = 4 };
         }                                                                                                              \
     } while (0)
 
-/* Plain ints, on purpose: what the barrier does not order, the thread sanitizer reports. */
+/* Plain ints on purpose: the thread sanitizer reports accesses that the barrier does not order. */
 struct job {
     rz_pool *pool;
     int cell[MAX_THREADS], n_threads;
     unsigned mode[MAX_THREADS];
 };
 
-/* In each phase every worker adds what its neighbour had at the end of the phase before: only right in lock-step. */
+/* In each phase every worker adds its neighbour's value from the previous phase: only right in lock-step. */
 static void neighbours(void *arg, int worker, int n_threads)
 {
     struct job *job = arg;
@@ -68,7 +68,7 @@ static void callers(rz_pool *pool)
     for (int i = 0; i < N_CALLERS; i++) CHECK(pthread_join(thread[i], NULL) == 0);
 }
 
-/* A stopped pool has no threads, and has them again for the next step. */
+/* A stopped pool has no threads; the next step starts them again. */
 static void stops(rz_pool *pool)
 {
     rz_pool_stop(pool); /* before any thread was started */
@@ -87,7 +87,7 @@ static void in_child(void (*work)(rz_pool *), rz_pool *pool)
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        alarm(500); /* a dead lock ends here and not in the limit on a test, which leaves this child behind */
+        alarm(500); /* end a deadlock here: the time limit of the test would leave this child running */
         if (work) work(pool);
         rz_pool_free(pool);
         _exit(0);
@@ -103,7 +103,7 @@ static void grandchild(rz_pool *pool)
     steps(pool);
 }
 
-/* A child works, works from several threads at once, forks again, or only goes; the parent's pool works on. */
+/* A child computes, in one thread or several, forks again, or exits at once; the parent's pool still works. */
 static void forks(rz_pool *pool)
 {
     in_child(steps, pool); /* before any thread was started */
@@ -135,7 +135,7 @@ static void note_mode(void *arg, int worker, int n_threads)
     job->mode[worker] = (unsigned)rz_float_mode_get();
     volatile float tiny = 1e-40f;
     job->cell[worker] = tiny * 0.5f > 0.0f; /* denormals live */
-    rz_float_mode_set(0x7f80 & ~0x6000);    /* whatever a step leaves behind ... */
+    rz_float_mode_set(0x7f80 & ~0x6000);    /* a mode that a task sets ... */
 }
 
 static void float_mode(rz_pool *pool)
@@ -145,7 +145,7 @@ static void float_mode(rz_pool *pool)
     for (int i = 0; i < 3; i++) {
         rz_float_mode_set(odd);
         CHECK(rz_pool_run(pool, note_mode, &job) == 0);
-        CHECK(rz_float_mode_get() == odd); /* ... the caller has its own mode back */
+        CHECK(rz_float_mode_get() == odd); /* ... does not leak to the caller */
         rz_float_mode_set(RZ_FLOAT_MODE);
         for (int w = 0; w < rz_pool_size(pool); w++) CHECK(job.mode[w] == RZ_FLOAT_MODE && job.cell[w]);
     }
@@ -158,7 +158,7 @@ static void lives(rz_pool *pool)
     for (int i = 0; i < 50; i++) {
         rz_pool *other = rz_pool_new(rz_pool_size(pool));
         CHECK(other);
-        if (i % 2) run_neighbours(other); /* the even ones end before their first step */
+        if (i % 2) run_neighbours(other); /* half of the pools end before their first step */
         rz_pool_free(other);
     }
     rz_pool_free(NULL);

@@ -1,6 +1,6 @@
-/* Loops written in assembly, with which the rates of the probes are compared.
+/* Assembly loops whose rates the probes of the kernels are compared with.
  *
- *     rates_harness KIND ISA    prints operations (read: bytes) per second of one thread, the best of some runs
+ *     rates_harness KIND ISA    prints operations (read: bytes) per second of one thread, best of several runs
  *
  * Each multiplies as the probe of that name does (realizar/_kernels/src/probe.c). For `scalar` it is the loop of
  * the kernels themselves, as the compiler vectorizes it: build with the flags of the extension modules. */
@@ -33,7 +33,7 @@ static void int8_scalar(uint64_t n)
 
 #if defined(__x86_64__)
 
-/* The body of a loop that counts rcx down; from zeros on, as floats may be slow that are no numbers. */
+/* A loop that counts rcx down; registers start at zero, since NaNs and denormals may be slow. */
 #define REPEAT(body)                                                                                                   \
     __asm__ volatile("vzeroall\n1:\n\t" body "dec %%rcx\n\tjnz 1b"                                                     \
                      : "+c"(n)                                                                                         \
@@ -66,7 +66,7 @@ static void f32_avx2(uint64_t n) { REPEAT(TWELVE("vfmadd231ps", "ymm")); }
 
 static void f32_avx512(uint64_t n) { REPEAT(TWELVE("vfmadd231ps", "zmm")); }
 
-/* One stream of four lines a turn. */
+/* One stream, four cache lines per iteration. */
 enum { N_READ = 256 << 20 };
 
 static char *memory(void)
@@ -98,7 +98,7 @@ static void read_avx512(uint64_t n)
     READ("vpxor %%xmm0, %%xmm0, %%xmm0\n", LINE_64(0) LINE_64(64) LINE_64(128) LINE_64(192));
 }
 
-/* Eight tiles of 16 rows of 64 bytes; four of them are sums, and two are factors that are not zero. */
+/* Eight tiles of 16 rows of 64 bytes; four are sums, two are nonzero factors. */
 static void int8_amx(uint64_t n)
 {
     static struct {

@@ -11,9 +11,9 @@ from tests.parity import cases
 
 ENCODERS = ("bert", "roberta", "xlm_roberta", "nomic_bert")
 ANSWERERS = ("t5", "flan_t5")
-# T5 1.0 multiplies by n_embd^-0.5 in front of its tied output matrix; llama.cpp does not
+# T5 1.0 scales by n_embd^-0.5 before its tied output matrix; llama.cpp does not
 LLAMACPP_OVER_HF = {"t5": 16.0}
-GELU_TABLE = 5e-4  # llama.cpp looks gelu up in a table of float16 numbers
+GELU_TABLE = 5e-4  # llama.cpp computes gelu with a table of float16 values
 
 pytestmark = pytest.mark.skipif(not cases.WHOLE_SET.is_dir(), reason=f"{cases.WHOLE_SET} is not there")
 
@@ -28,7 +28,7 @@ each_encoder = each(ENCODERS, cases.second_files("encoder"))
 
 @cache
 def golden(path):
-    """The arrays of a case, llama.cpp's logits on the scale of transformers'."""
+    """Return the arrays of a case; llama.cpp's logits are scaled as in transformers."""
     factor = LLAMACPP_OVER_HF.get(path.parent.name, 1.0)
     arrays = np.load(path.parent / "golden.npz")
     return {
@@ -38,7 +38,7 @@ def golden(path):
 
 
 def exact(path, prefix, truth):
-    """The right values of a file, the bound of the f32 path against them, and llama.cpp's own."""
+    """Return the reference values of a file, the error bound of the f32 path, and llama.cpp's values."""
     arrays, name = golden(path), path.stem.removeprefix("model-")
     own = arrays[f"{prefix}_{name}"].astype(np.float32)
     if f"{prefix}_{name}_exact" in arrays:

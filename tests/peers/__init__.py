@@ -1,1 +1,1 @@
-"""Comparisons with other implementations (extra: peers) on real models; skipped where either is missing."""
+"""Comparisons with other implementations (extra: peers) on real models; skipped if either is missing."""

@@ -1,4 +1,4 @@
-"""A copy of a GGUF file with every weight dequantized to float32: the same numbers in a type that rounds nothing."""
+"""A copy of a GGUF file with every weight dequantized to float32, whose products need no int8 rounding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL_F32 = 0
 
 
 def write_dequantized(source: Path, target: Path) -> None:
-    """Write the copy; it takes 4 bytes a weight, in memory too."""
+    """Write the copy; it takes 4 bytes per weight, also in memory."""
     with GGUFFile(source) as file:
         writer = GGUFWriter(target)
         for key, value in file.metadata.items():

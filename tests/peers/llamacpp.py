@@ -1,4 +1,4 @@
-"""llama.cpp through its C interface: token ids of a text, and greedy continuation of several prompts at once."""
+"""llama.cpp through its C interface: tokenization, logits and batched greedy completion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLASH_ATTN = {False: 0, True: 1}
 
 
 class LlamaCpp:
-    """A model in llama.cpp on the CPU, to be closed after use.
+    """A model in llama.cpp on the CPU; close it after use.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class LlamaCpp:
     kv_type : {"f32", "f16"}
         Type of cached keys and values.
     n_ctx, n_seqs : int
-        Tokens of a sequence, and sequences at once.
+        Maximum tokens per sequence, and number of sequences.
     flash : bool
-        Its flash attention, which sums in another order and, with a float16 cache, in float16.
+        Use its flash attention, which sums in another order and, with a float16 cache, in float16.
     """
 
     def __init__(self, path: Path, kv_type: str, n_ctx: int, n_seqs: int, flash: bool = False) -> None:
@@ -46,7 +46,7 @@ class LlamaCpp:
         self.n_vocab = lib.llama_vocab_n_tokens(self._vocab)
         context = lib.llama_context_default_params()
         context.n_ctx, context.n_seq_max = n_ctx * n_seqs, n_seqs
-        # One thread: those of OpenMP wait for each other by spinning, which takes ages where others want the CPU too.
+        # One thread: OpenMP threads spin while they wait, which is very slow on a busy CPU.
         context.n_threads = context.n_threads_batch = 1
         context.type_k = context.type_v = GGML_TYPE[kv_type]
         context.flash_attn_type = FLASH_ATTN[flash]
@@ -54,13 +54,13 @@ class LlamaCpp:
         self._batch = lib.llama_batch_init(max(n_ctx, n_seqs), 0, 1)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._lib.llama_batch_free(self._batch)
         self._lib.llama_free(self._context)
         self._lib.llama_model_free(self._model)
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the ids of a text, special tokens added as the model wants them."""
+        """Return the token ids of a text, with the special tokens that the model adds."""
         raw = text.encode()
         ids = (self._lib.llama_token * (len(raw) + 2))()
         n = self._lib.llama_tokenize(self._vocab, raw, len(raw), ids, len(ids), True, False)
@@ -86,7 +86,7 @@ class LlamaCpp:
         return out
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
-        """Return the logits after every token of a text: float32 [n_tokens, n_vocab]."""
+        """Return the logits after each token: float32 [n_tokens, n_vocab]."""
         self._lib.llama_memory_clear(self._lib.llama_get_memory(self._context), True)
         self._run([(0, pos, token, True) for pos, token in enumerate(tokens)])
         return np.stack([self._logits(row) for row in range(len(tokens))])
@@ -97,7 +97,7 @@ class LlamaCpp:
         return [int(self._logits(i).argmax()) for i, row in enumerate(rows) if row[3]]
 
     def _run(self, rows: list[tuple[int, int, int, bool]]) -> None:
-        """Run rows: sequence, position, token, and whether its output is wanted."""
+        """Run rows of (sequence, position, token, whether to compute its logits)."""
         batch = self._batch
         batch.n_tokens = len(rows)
         for i, (seq, pos, token, wanted) in enumerate(rows):

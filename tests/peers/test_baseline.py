@@ -23,7 +23,7 @@ def compare(*arguments):
 
 @pytest.fixture
 def baseline(tmp_path):
-    """An environment whose realizar lies in another folder: links to this one."""
+    """An environment whose realizar is in another folder, by a link to this one."""
     site, python = tmp_path / "site", tmp_path / "bin" / "python"
     site.mkdir()
     python.parent.mkdir()
@@ -48,7 +48,7 @@ def test_a_baseline_alone(baseline):
         assert found["confidence"] == 1 - 2 / 2**6
 
 
-def test_the_table_has_a_row_for_each_other_program(baseline):
+def test_the_table_has_a_row_per_peer(baseline):
     done = compare(*SIZES, "-r", "1", "--baseline", baseline, "--no-llama")
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if "baseline" in line]
@@ -84,7 +84,7 @@ def median_interval(monkeypatch):
     [(6, 1, 0.96875), (7, 1, 0.984375), (9, 2, 0.9609375), (15, 4, 0.96484375), (25, 8, 0.9567), (100, 40, 0.9648)],
 )
 def test_the_interval_of_a_median(median_interval, n, k, confidence):
-    """The order statistics that textbooks list for the binomial distribution."""
+    """The order statistics that textbooks tabulate for the binomial distribution."""
     found = median_interval([float(x) for x in range(n, 0, -1)])
     assert found.median == (n + 1) / 2
     assert (found.low, found.high) == (k, n + 1 - k)

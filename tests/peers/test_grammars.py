@@ -1,6 +1,6 @@
-"""GBNF compared with llama.cpp: its published grammars allow and refuse the same tokens along their texts.
+"""GBNF compared with llama.cpp: its published grammars allow the same tokens at each position of some texts.
 
-Five of them are constants of llama-cpp-python; REALIZAR_GBNF may name the folder of llama.cpp's sources with all.
+Five of them are constants of llama-cpp-python; REALIZAR_GBNF may name the source folder of llama.cpp with all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from llama_cpp import llama_grammar  # noqa: E402  (after the check that it is i
 
 PATH = real("smollm2")
 QUIET = lib.llama_log_callback(lambda *_: None)  # llama.cpp keeps a pointer to it
-# By the names of llama.cpp's files: texts that they take.
+# Name of a grammar file of llama.cpp -> texts that match it.
 TEXTS = {
     "arithmetic": ["x= 1\n", "(a +b)*2= 3\n", "1+2*(3-z)= y\nq= 1\n"],
     "c": ["int main(){x = 1;return x;}", "float f(int x){while(x<=3){x = x+1;}//end\nreturn x;}"],
@@ -37,14 +37,14 @@ TEXTS = {
 
 
 class Peer:
-    """A grammar in llama.cpp: `allowed` and `advance` as a Constraint's mask and advance."""
+    """A grammar in llama.cpp; `allowed` and `advance` correspond to mask and advance of a Constraint."""
 
     def __init__(self, vocab: Any, grammar: str) -> None:
         self._sampler = lib.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
         assert self._sampler
 
     def allowed(self, ids: list[int]) -> set[int]:
-        """Those of some tokens that may come next."""
+        """Return the tokens among `ids` that may come next."""
         data = (lib.llama_token_data * len(ids))(*((i, 0.0, 0.0) for i in ids))
         candidates = lib.llama_token_data_array(data, len(ids), -1, False)
         lib.llama_sampler_apply(self._sampler, ctypes.byref(candidates))
@@ -86,14 +86,14 @@ def allowed(constraint: Constraint) -> set[int]:
 def published(name: str) -> str:
     if folder := os.environ.get("REALIZAR_GBNF"):
         return Path(folder, f"{name}.gbnf").read_text(encoding="utf-8")
-    if name not in ("arithmetic", "c", "json", "json_arr", "list"):  # or the constant is that of JSON
+    if name not in ("arithmetic", "c", "json", "json_arr", "list"):  # other constants equal that of JSON
         pytest.skip("REALIZAR_GBNF does not name the folder of llama.cpp's grammars, and its Python package lacks this")
     grammar: str = getattr(llama_grammar, f"{name.upper()}_GBNF")
     return grammar
 
 
 def is_whole(token: bytes) -> bool:
-    """Whether it is text: llama.cpp refuses what may still become a character of a class, and reads no zero."""
+    """Return whether a token is valid UTF-8 without NUL: llama.cpp refuses incomplete characters and stops at NUL."""
     try:
         return "\0" not in token.decode()
     except UnicodeDecodeError:
@@ -118,7 +118,7 @@ def test_the_same_tokens_are_allowed_at_each_position(
 
 
 def mutated(text: str, rng: np.random.Generator) -> str:
-    """A text with one character left out, put in, doubled or changed place."""
+    """Delete, insert or double a character, swap two, or truncate."""
     i, j = sorted(rng.integers(0, len(text), 2).tolist())
     return [
         text[:i] + text[i + 1 :], text[:i] + chr(int(rng.integers(32, 127))) + text[i:], text[: i + 1] + text[i:],

@@ -23,7 +23,7 @@ N_TOKENS = 64
 N_CTX = 256
 N_THREADS = 2
 PARAMS = SamplingParams(temperature=0.0, max_tokens=N_TOKENS)
-MAX_GAP = 0.25  # of exact logits, where texts with rounded activations part
+MAX_GAP = 0.25  # largest gap in the exact logits at which completions may diverge
 
 pytestmark = [pytest.mark.real_model, pytest.mark.timeout(3600)]
 
@@ -41,7 +41,7 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def exact(path: Path) -> Iterator[LLM]:
-    """The model with nothing rounded but its weights."""
+    """The model with float32 activations and KV cache."""
     with _ours(path, activations="f32", kv_type="f32") as llm:
         yield llm
 
@@ -54,7 +54,7 @@ def prompts(exact: LLM) -> list[list[int]]:
 
 @pytest.fixture
 def dequantized(path: Path, tmp_path: Path) -> Iterator[Path]:
-    """The model as a file of float32 weights; removed at once, since it takes up to 2 GB."""
+    """A file of the model with float32 weights; removed after each test, since it takes up to 2 GB."""
     file = tmp_path / "f32.gguf"
     write_dequantized(path, file)
     yield file
@@ -63,7 +63,7 @@ def dequantized(path: Path, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def exact_texts(exact: LLM, prompts: list[list[int]]) -> list[list[int]]:
-    """How the exact model goes on."""
+    """Completions of the exact model."""
     return _greedy(exact, prompts)
 
 
@@ -77,7 +77,7 @@ def _greedy(llm: LLM, prompts: list[list[int]]) -> list[list[int]]:
 
 @contextmanager
 def _theirs(path: Path, kv_type: str, prompts: list[list[int]], flash: bool = False) -> Iterator[LlamaCpp]:
-    """llama.cpp with a file, whose token ids must be ours."""
+    """llama.cpp with a file; checks that both tokenize the prompts alike."""
     llama = LlamaCpp(path, kv_type, N_CTX, len(PROMPTS), flash)
     try:
         assert [llama.tokenize(prompt) for prompt in PROMPTS] == prompts
@@ -87,7 +87,7 @@ def _theirs(path: Path, kv_type: str, prompts: list[list[int]], flash: bool = Fa
 
 
 def _gaps(exact: LLM, prompts: list[list[int]], ours: list[list[int]], theirs: list[list[int]]) -> dict[int, float]:
-    """Number of a prompt -> gap of the two tokens in the exact logits, where its texts first differ, if they do."""
+    """Prompt index -> gap in the exact logits between the first two tokens that differ, if any do."""
     gaps = {}
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if a != b:
@@ -97,10 +97,10 @@ def _gaps(exact: LLM, prompts: list[list[int]], ours: list[list[int]], theirs: l
     return gaps
 
 
-def _told(what: str, gaps: dict[int, float]) -> str:
-    told = f"{what}: {len(PROMPTS) - len(gaps)} of {len(PROMPTS)} equal in full; {{prompt: gap}} of the rest: {gaps}"
-    print(told)
-    return told
+def _report(what: str, gaps: dict[int, float]) -> str:
+    report = f"{what}: {len(PROMPTS) - len(gaps)} of {len(PROMPTS)} equal; {{prompt: gap}} of the others: {gaps}"
+    print(report)
+    return report
 
 
 def _relative_error(logits: np.ndarray, exact: np.ndarray) -> float:
@@ -110,8 +110,8 @@ def _relative_error(logits: np.ndarray, exact: np.ndarray) -> float:
 def test_exact_completions_equal_those_of_the_dequantized_file(exact, prompts, exact_texts, dequantized):
     with _theirs(dequantized, "f32", prompts) as llama:
         gaps = _gaps(exact, prompts, exact_texts, llama.greedy(prompts, N_TOKENS))
-    told = _told("exact and llama.cpp on float32 weights", gaps)
-    assert len(gaps) * 20 <= len(PROMPTS), told
+    report = _report("exact and llama.cpp on float32 weights", gaps)
+    assert len(gaps) * 20 <= len(PROMPTS), report
 
 
 def test_int8_completions_differ_only_at_small_gaps(exact, prompts, path):
@@ -122,10 +122,10 @@ def test_int8_completions_differ_only_at_small_gaps(exact, prompts, path):
     with _theirs(path, "f16", prompts, flash=True) as llama:
         control = llama.greedy(prompts, N_TOKENS)
     gaps = _gaps(exact, prompts, ours, theirs)
-    told = _told("int8 and llama.cpp", gaps)
-    told += "\n" + _told("llama.cpp with and without flash attention", _gaps(exact, prompts, control, theirs))
+    report = _report("int8 and llama.cpp", gaps)
+    report += "\n" + _report("llama.cpp with and without flash attention", _gaps(exact, prompts, control, theirs))
     if len(gaps) * 20 > 8 * len(PROMPTS) or max(gaps.values(), default=0.0) > MAX_GAP:
-        pytest.xfail(f"rounding decides; see docs/performance-notes.md\n{told}")
+        pytest.xfail(f"rounding decides; see docs/performance-notes.md\n{report}")
 
 
 def test_int8_rounds_no_worse_than_llamacpp(exact, prompts, exact_texts, path):
@@ -135,6 +135,6 @@ def test_int8_rounds_no_worse_than_llamacpp(exact, prompts, exact_texts, path):
             tokens = prompt + text
             logits = exact.logits(tokens)
             errors.append([_relative_error(other.logits(tokens), logits) for other in (llm, llama)])
-    ours, theirs = np.median(errors, axis=0)  # of a mean, one text that has come to its end makes the most
-    print(f"relative error of the logits, median of the texts: ours {ours:.4f}, llama.cpp {theirs:.4f}")
+    ours, theirs = np.median(errors, axis=0)  # not the mean, which one completion past its end dominates
+    print(f"relative error of the logits, median of the completions: ours {ours:.4f}, llama.cpp {theirs:.4f}")
     assert ours <= 1.1 * theirs

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 as converted by tests/tools/minilm.py gives the vectors of sentence-transformers."""
+"""all-MiniLM-L6-v2 as converted by tests/tools/minilm.py reproduces the vectors of sentence-transformers."""
 
 import json
 

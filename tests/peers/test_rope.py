@@ -1,4 +1,4 @@
-"""Inverse frequencies against transformers' own, where it is installed (extra `peers`)."""
+"""Inverse frequencies compared with transformers', if it is installed (extra `peers`)."""
 
 import numpy as np
 import pytest

@@ -65,7 +65,7 @@ PAIRS: dict[str, tuple[Sampler, Peer]] = {
 
 
 def theirs(sampler: Any, x: Logits, history: list[int]) -> dict[int, float]:
-    """Token to probability, after llama.cpp's sampler has seen the history."""
+    """Return token -> probability of llama.cpp's sampler, which has accepted the history."""
     data = (lib.llama_token_data * len(x))(*((i, float(logit), 0.0) for i, logit in enumerate(x)))
     candidates = lib.llama_token_data_array(data, len(x), -1, False)
     for token in history:
@@ -96,7 +96,7 @@ def test_samplers_equal_llama_cpp(name: str, seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Iterator[tuple[Any, Tokenizer]]:
-    """A vocabulary in llama.cpp and here."""
+    """A vocabulary, loaded by llama.cpp and by realizar."""
     path = VECTORS / "ggml-vocab-gpt-2.gguf"
     if not path.is_file():
         pytest.skip(f"{path} is not there")

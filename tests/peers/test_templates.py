@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not _FILES, reason="REALIZAR_CHAT_TEMPLATES name
 NO_SYSTEM = ("google-gemma-2-2b-it",)
 NEEDS_MORE = {"fireworks-ai-llama-3-firefunction-v2": "'functions' is undefined; give it"}
 APPENDS = ("Kimi-K2-Instruct", "Kimi-K2-Thinking")
-"""Refused by transformers' sandbox where there are calls; llama.cpp renders them."""
+"""With tool calls, these call `append`, which transformers' sandbox refuses; llama.cpp renders them."""
 REFUSES_TOOLS = ("google-gemma-2-2b-it",)
 
 USER = {"role": "user", "content": "Hello there."}
@@ -54,9 +54,9 @@ def _theirs(
     keeps_none: bool = False,
     **variables: Any,
 ) -> str | None:
-    """Return what transformers makes of messages; None where it fails.
+    """Render messages as transformers does; None if that fails.
 
-    Its `render_jinja_template` is jinja2 with these settings and globals; in 5.24 messages lose what is None.
+    Its `render_jinja_template` is jinja2 with these settings and globals; version 5.24 drops keys that are None.
     """
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
@@ -69,10 +69,16 @@ def _theirs(
     environment.filters["tojson"] = _json
     environment.globals |= {"raise_exception": chat.raise_exception, "strftime_now": _date}
     plain = [{k: v for k, v in message.items() if v is not None or keeps_none} for message in messages]
-    given = {"messages": plain, "add_generation_prompt": True, "bos_token": "<BOS>", "eos_token": "<EOS>", **variables}
+    variables = {
+        "messages": plain,
+        "add_generation_prompt": True,
+        "bos_token": "<BOS>",
+        "eos_token": "<EOS>",
+        **variables,
+    }
     try:
-        return environment.from_string(source).render(given)
-    except Exception:  # a template may fail in any way
+        return environment.from_string(source).render(variables)
+    except Exception:  # templates fail in many ways
         return None
 
 
@@ -89,12 +95,12 @@ def _ours(source: str, messages: list[dict[str, Any]], **variables: Any) -> str:
 
 
 def _in_parts(messages: list[dict[str, Any]], n: int = 1) -> list[dict[str, Any]]:
-    """Return messages whose contents are n parts each."""
+    """Return the messages with each content split into n parts."""
     return [{**m, "content": [{"type": "text", "text": t} for t in _cut(m["content"], n)]} for m in messages]
 
 
 def _some_joined(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Yield messages with the parts of none, some and all of the roles joined."""
+    """Yield the messages with the parts joined for each subset of the roles."""
     roles = sorted({message["role"] for message in messages})
     for chosen in product((False, True), repeat=len(roles)):
         is_joined = dict(zip(roles, chosen, strict=True))
@@ -119,7 +125,7 @@ def template(request: pytest.FixtureRequest) -> tuple[str, str]:
 @pytest.mark.parametrize("thinking", [{}, {"enable_thinking": False}, {"enable_thinking": True}], ids=str)
 @pytest.mark.parametrize("talk", TALKS)
 def test_the_same_prompts(template: tuple[str, str], talk: str, thinking: dict[str, bool]) -> None:
-    """Texts as transformers, one part as a text, two parts as that or as joined."""
+    """The same prompts as transformers; one part renders as a string, two parts as parts or as their joined text."""
     name, source = template
     messages = TALKS[talk]
     if name in NEEDS_MORE:
@@ -133,7 +139,7 @@ def test_the_same_prompts(template: tuple[str, str], talk: str, thinking: dict[s
         assert found == _theirs(source, [first, *messages[2:]], **thinking)
         return
     expected = _theirs(source, messages, tools=None, documents=None, **thinking)
-    if expected is None:  # it goes through its tools: llama.cpp leaves them undefined
+    if expected is None:  # it iterates over tools, which llama.cpp leaves undefined
         expected = _theirs(source, messages, **thinking)
     assert expected is not None
     assert _ours(source, messages, **thinking) == expected
@@ -145,7 +151,7 @@ def test_the_same_prompts(template: tuple[str, str], talk: str, thinking: dict[s
 
 
 def test_tools_and_earlier_calls(template: tuple[str, str]) -> None:
-    """Tools as transformers shows them; earlier calls as it shows one of the ways to write them."""
+    """Tools render as in transformers; earlier calls as one of the message styles renders there."""
     name, source = template
     if name in NEEDS_MORE:
         return

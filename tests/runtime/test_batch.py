@@ -1,4 +1,4 @@
-"""Batch.check: what a batch made by hand must be."""
+"""Batch.check: validation of batches."""
 
 import dataclasses
 
@@ -27,13 +27,13 @@ def batch(**changes):
     return dataclasses.replace(good, **changes)
 
 
-def test_a_good_batch():
+def test_a_valid_batch():
     batch().check()
     batch(outputs=i32()).check()
     assert (batch().n_tokens, batch().n_seqs) == (4, 2)
 
 
-def test_a_good_batch_of_more_than_tokens():
+def test_a_valid_batch_with_embeddings_and_spans():
     rows = np.zeros((2, 8), np.float32)
     batch(tokens=i32(0, 6, 0, 8), embeddings=rows, embedding_rows=i32(0, 2)).check()
     batch(positions=i32([17, 18, 19, 0], [3, 3, 4, 0], [1, 2, 1, 0])).check()
@@ -41,7 +41,7 @@ def test_a_good_batch_of_more_than_tokens():
     batch(adapters=i32(0, 7)).check()
 
 
-def test_what_a_row_is_and_sees():
+def test_embedding_and_span_of_each_row():
     parts = batch(tokens=i32(0, 6, 0, 8), embeddings=np.zeros((2, 8), np.float32), embedding_rows=i32(0, 2),
                   spans=i32([0, 3], [3, 4]))  # fmt: skip
     np.testing.assert_array_equal(parts.embedding_of(), [0, -1, 1, -1])
@@ -72,7 +72,7 @@ def test_what_a_row_is_and_sees():
         ("outputs", i32(-1)),
     ],
 )
-def test_a_bad_batch_is_named(name, value):
+def test_errors_name_the_array(name, value):
     with pytest.raises(ParameterError, match=r"Batch\.(tokens|" + name + ")"):
         batch(**{name: value}).check()
 
@@ -91,7 +91,7 @@ def test_a_bad_batch_is_named(name, value):
         ({"rows": i32(0, 1)}, "tokens must be 0 where embeddings enter"),
     ],
 )
-def test_bad_embeddings_are_named(changes, message):
+def test_invalid_embeddings(changes, message):
     good = {"embeddings": np.zeros((2, 8), np.float32), "rows": i32(0, 2)} | changes
     with pytest.raises(ParameterError, match=r"Batch\." + message):
         batch(tokens=i32(0, 6, 0, 8), embeddings=good["embeddings"], embedding_rows=good["rows"]).check()
@@ -111,12 +111,12 @@ def test_bad_embeddings_are_named(changes, message):
         (i32([2, 4]), "each lie within one sequence"),
     ],
 )
-def test_bad_spans_are_named(spans, message):
+def test_invalid_spans(spans, message):
     with pytest.raises(ParameterError, match=r"Batch\.spans must " + message):
         batch(spans=spans).check()
 
 
 @pytest.mark.parametrize("adapters", [i32(0), i32(0, -1)])
-def test_bad_adapters_are_named(adapters):
+def test_invalid_adapters(adapters):
     with pytest.raises(ParameterError, match=r"Batch\.adapters must "):
         batch(adapters=adapters).check()

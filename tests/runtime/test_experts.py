@@ -1,4 +1,4 @@
-"""Mixtures of experts on small architectures of their own: every routing, activation and mix of formats."""
+"""Mixtures of experts in small test architectures: every kind of routing, activation and mix of formats."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ N_EXPERT = 8
 
 
 class Mixture(Architecture):
-    """No attention: a token goes through a layer of experts, twice."""
+    """Two layers of experts, without attention."""
 
     name = "mixture"
 
@@ -73,8 +73,8 @@ def test_conformance(architecture):
     check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"), isa_levels=LEVELS)
 
 
-def test_more_tokens_than_a_product_lays_out(tmp_path):
-    """An expert's tokens are cut into shares then; so are the steps of the other run, elsewhere."""
+def test_more_tokens_than_one_product_processes(tmp_path):
+    """The tokens of an expert are divided into shares; a second run divides them into steps at other places."""
     tokens = random_tokens(2100)
     with tiny_model(Mixture(n_expert=2, n_used=1), tiny_metadata("mixture"), "Q8_0", tmp_path) as model:
         at_once, in_steps = (
@@ -85,7 +85,7 @@ def test_more_tokens_than_a_product_lays_out(tmp_path):
 
 @pytest.mark.parametrize("down", ["F16", "MXFP4"])
 def test_mixed_formats(tmp_path, down):
-    """Gate, up and down of one expert may each have a format, of either kind of records or of floats."""
+    """Gate, up and down of an expert may have different formats, with different activation rows or floats."""
     architecture, metadata = Mixture(bias=True), tiny_metadata("mixture")
     types = {"ffn_gate_exps.weight": "Q4_K", "ffn_up_exps.weight": "Q5_0", "ffn_down_exps.weight": down}
     writer = GGUFWriter(tmp_path / "mixed.gguf")
@@ -103,8 +103,8 @@ def test_mixed_formats(tmp_path, down):
         model.close()
 
 
-def test_given_choices(tmp_path):
-    """A plan that is given the choice of a run makes what that run made, and another choice something else."""
+def test_overridden_choices(tmp_path):
+    """A plan with the overridden choice of another run gives its results; another choice gives other results."""
     architecture, tokens = Mixture(normalize=True), [(0, 0, random_tokens(9))]
     with tiny_model(architecture, tiny_metadata("mixture"), "Q8_0", tmp_path) as model:
         ids = [f"blk.{i}.ffn_gate_inp.ids" for i in range(2)]
@@ -114,7 +114,9 @@ def test_given_choices(tmp_path):
         other = {name: (taken[name] + 1) % N_EXPERT for name in ids}
         assert not np.array_equal(replayed.step(tokens, overrides=other)["logits"], taken["logits"])
         for wrong in ({}, {**taken, ids[0]: taken[ids[0]][:4]}):
-            with pytest.raises(ParameterError, match=r"overrides: blk\.0\.ffn_gate_inp\.ids of shape \(9, 3\)"):
+            with pytest.raises(ParameterError, match=r"overrides: blk\.0\.ffn_gate_inp\.ids must have shape \(9, 3\)"):
                 replayed.step(tokens, overrides=wrong)
-        wild = {name: np.full((9, 3), np.nan, np.float32) for name in ids}  # no id at all: some expert, not a crash
+        wild = {
+            name: np.full((9, 3), np.nan, np.float32) for name in ids
+        }  # invalid ids select some expert and do not crash
         assert np.isfinite(replayed.step(tokens, overrides=wild)["logits"]).all()

@@ -1,4 +1,4 @@
-"""Weights of several formats in one product: each is multiplied with the input as its own format lays it out."""
+"""Weights of several formats in one product: each is multiplied with the input in the form that its format requires."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_formats_in_one_product(n: int) -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 12])
 def test_int16_is_int8_twice(n: int) -> None:
-    """The product with a row and that with what rounding the row lost, added up."""
+    """The sum of the product with the quantized row and that with its rounding error."""
     rng = np.random.default_rng(n)
     table_f32 = rng.standard_normal((N_BATCH, K)).astype(np.float32)
     weights = [random_rows(name, N_ROW, K, rng) for name in FORMATS]
@@ -59,7 +59,7 @@ def test_int16_is_int8_twice(n: int) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_int16_loses_little(name: str) -> None:
+def test_int16_is_nearly_exact(name: str) -> None:
     rng = np.random.default_rng(5)
     x = rng.standard_normal((N_BATCH, K)).astype(np.float32)
     w = random_rows(name, N_ROW, K, rng)

@@ -1,4 +1,4 @@
-"""Steps of more than tokens: embeddings, bidirectional spans, positions with axes; on a toy prefix LM."""
+"""Steps with embeddings, bidirectional spans and multi-axis positions, on a toy prefix LM."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realizar._kernels import table
-from realizar.arch import Architecture, Weight
+from realizar.arch import Architecture, Weight, registry
 from realizar.errors import ParameterError
 from realizar.graph import reference, section_axes
 from realizar.testing import N_CTX, TOLERANCE, Session, random_tokens, relative_error, tiny_metadata, tiny_model
@@ -19,7 +19,7 @@ KV_TYPES = ["f32", "f16", "int8"]
 
 
 class PrefixLM(Architecture):
-    """Causal attention of four kinds: over all keys, within a window, of latent vectors, with relative biases."""
+    """Causal attention of four kinds: full, sliding-window, MLA, and with relative position biases."""
 
     name = "prefix"
 
@@ -57,7 +57,7 @@ def model(tmp_path_factory):
 
 @dataclass
 class Prompt:
-    """Rows of one sequence: their tokens, embeddings in place of some, spans and positions."""
+    """The rows of one sequence: tokens, embeddings instead of some, spans and positions."""
 
     tokens: list
     embeddings: dict
@@ -66,12 +66,12 @@ class Prompt:
 
 
 def plain(n, seed):
-    """Tokens alone."""
+    """Rows of tokens only."""
     return Prompt(random_tokens(n, seed), {}, [], np.arange(n, dtype=np.int32)[None].repeat(3, 0))
 
 
 def mixed():
-    """A prompt with a bidirectional prefix, and later a span of tokens around embeddings."""
+    """A prompt with a bidirectional prefix, and a later span of tokens around embeddings."""
     rows = np.random.default_rng(5).standard_normal((12, 256), np.float32)
     tokens = [0 if 30 <= row < 42 else token for row, token in enumerate(random_tokens(N))]
     positions = np.stack([np.arange(N), np.arange(N) // 3, 7 * np.arange(N) % 19]).astype(np.int32)
@@ -79,7 +79,7 @@ def mixed():
 
 
 def step(session, *parts):
-    """Logits of parts (sequence, prompt, first row, end) of prompts that are run in one step, part by part."""
+    """Return the logits of parts (sequence, prompt, first row, end) of prompts, all run in one step."""
     rows, spans, before = {}, [], 0
     for _, prompt, first, end in parts:
         rows.update({before + row - first: x for row, x in prompt.embeddings.items() if first <= row < end})
@@ -95,7 +95,7 @@ def step(session, *parts):
 
 
 def logits(session, prompt, cuts=(0, N)):
-    """Of all rows of a prompt, in steps that end at these rows."""
+    """Return the logits of all rows of a prompt, run in steps that end at these rows."""
     return np.concatenate([step(session, (0, prompt, first, end))[0] for first, end in pairwise(cuts)])
 
 
@@ -118,8 +118,8 @@ def test_every_op_agrees_with_the_interpreter(model, isa, kv_type):
 
 
 @pytest.mark.parametrize("kv_type", KV_TYPES)
-def test_same_bits_however_a_prompt_is_computed(model, kv_type):
-    """On any instruction set, with any number of threads, in any chunks that keep spans whole, with nothing fused."""
+def test_same_bits_for_all_ways_to_compute_a_prompt(model, kv_type):
+    """For any ISA level, number of threads, and chunks that do not cut spans, and without fusion."""
     session, prompt = partial(Session, model, model.plan(), kv_type=kv_type), mixed()
     want = logits(session(), prompt)
     for isa in table.available():
@@ -133,7 +133,7 @@ def test_same_bits_however_a_prompt_is_computed(model, kv_type):
 
 
 def test_same_bits_in_a_batch(model):
-    """Next to a sequence of tokens that is decoded, one that is prefilled, and one with parts of its own."""
+    """In a batch with a decoding sequence, a prefilling one, and another one with parts."""
     session, prompt, other = Session(model, model.plan()), mixed(), plain(40, seed=9)
     want, alone = logits(session, prompt), logits(session, other, (0, 40))
     late = replace(prompt, tokens=prompt.tokens[28:], positions=prompt.positions[:, 28:].copy(),
@@ -147,15 +147,15 @@ def test_same_bits_in_a_batch(model):
     assert np.array_equal(second[3], alone)
 
 
-def test_a_span_changes_its_rows_and_what_follows(model):
+def test_a_span_changes_its_rows_and_the_following_ones(model):
     prompt = mixed()
     spans, causal = (logits(Session(model, model.plan()), replace(prompt, spans=spans)) for spans in ([(28, 45)], []))
     assert np.array_equal(spans[:28], causal[:28])
     assert (spans[28:] != causal[28:]).any(axis=1).all()
 
 
-def test_embeddings_enter_as_they_are(model):
-    """Those of the table times the scale of tokens are those tokens; those of the table are not."""
+def test_embeddings_are_not_scaled(model):
+    """Embeddings are not scaled: table rows times the embedding scale equal the tokens, table rows alone do not."""
     prompt, session = plain(N, seed=3), Session(model, model.plan())
     table = model.tensors["token_embd.weight"].floats()
     rows = {row: table[prompt.tokens[row]] for row in range(10, 31)}
@@ -168,7 +168,7 @@ def test_embeddings_enter_as_they_are(model):
     assert (raw[10:] != want[10:]).any(axis=1).all()
 
 
-def test_one_row_of_positions_is_that_of_every_axis(model):
+def test_one_row_of_positions_applies_to_every_axis(model):
     prompt, session = plain(N, seed=3), Session(model, model.plan())
     want = session.step([(0, 0, prompt.tokens)])["logits"]
     assert np.array_equal(logits(session, prompt), want)
@@ -178,7 +178,7 @@ def test_one_row_of_positions_is_that_of_every_axis(model):
 
 
 def test_causality_follows_the_order_of_rows(model):
-    """Positions may jump, stand still and go back: masks, windows and ALiBi do not ask for them."""
+    """Positions may jump, repeat and decrease: masks, windows and ALiBi do not depend on them."""
     prompt = plain(N, seed=3)
     prompt.positions[:] = np.random.default_rng(0).integers(0, 1000, (3, N))
     session = Session(model, model.plan())
@@ -187,7 +187,7 @@ def test_causality_follows_the_order_of_rows(model):
     assert np.array_equal(logits(session, changed)[:50], want[:50])
 
 
-def test_what_a_program_takes(model):
+def test_inputs_of_a_program(model):
     assert model.graphs["decode"].inputs == model.plan().inputs == ("tokens", "embeddings", "positions")
     assert model.graphs["decode"].n_axes == model.plan().n_axes == 3
 
@@ -198,23 +198,34 @@ def test_what_a_program_takes(model):
         ({"positions": np.zeros((2, N), np.int32)}, r"positions: 2 axes; this program has 3"),
         ({"positions": np.array([[0] * N, [0] * N, [-1] * N], np.int32)}, r"positions: ids must be in \[0, "),
         ({"spans": np.array([[60, 65]], np.int32)}, r"spans must be ranges of rows up to 64"),
-        ({"adapters": np.array([2], np.int32)}, r"adapters: 2; no backend has low-rank adapters yet"),
+        ({"adapters": np.array([2], np.int32)}, r"adapters: 2; low-rank adapters are not supported yet"),
         ({"embeddings": np.zeros((1, 128), np.float32), "embedding_rows": np.array([3], np.int32)},
-         r"embeddings: rows of 128 numbers; this program takes 256"),
+         r"embeddings: rows of 128 numbers; this program needs 256"),
         ({"embeddings": np.zeros((1, 256), np.float32)}, r"embeddings must come with embedding_rows"),
     ],
 )  # fmt: skip
-def test_bad_parts_are_named(model, fields, message):
+def test_invalid_parts(model, fields, message):
     session = Session(model, model.plan())
     batch = replace(session.batch([(0, 0, [0] * N)]), **fields)
     with pytest.raises(ParameterError, match=r"Batch\." + message):
         session.compiled.run(batch)
 
 
-def test_a_program_without_tokens_takes_no_embeddings(model):
-    """One whose embedded rows come from elsewhere."""
+def test_a_program_without_tokens_rejects_embeddings(model):
+    """The embedded rows are an override, not computed from tokens."""
     session = Session(model, model.plan(overrides=["token_embd"]))
     embeddings, rows = np.zeros((1, 256), np.float32), np.array([3], np.int32)
-    with pytest.raises(ParameterError, match=r"embeddings: this program takes none; what it reads .* its positions"):
+    with pytest.raises(ParameterError, match=r"embeddings: this program does not read them; it reads .*positions"):
         session.step([(0, 0, [0] * N)], {"token_embd": np.zeros((N, 256), np.float32)}, embeddings=embeddings,
                      embedding_rows=rows)  # fmt: skip
+
+
+def test_positions_beyond_computed_scales(tmp_path):
+    """The CPU backend has a table of `position_scale` for n_ctx positions."""
+    more = {"mistral3.rope.scaling.original_context_length": 16, "mistral3.attention.temperature_scale": 0.1}
+    metadata = {**tiny_metadata("mistral3"), **more}
+    with tiny_model(registry.default().architecture("mistral3"), metadata, "Q8_0", tmp_path) as mistral:
+        session = Session(mistral, mistral.plan())
+        session.step([(0, 0, [0])], positions=np.array([[N_CTX - 1]], np.int32))
+        with pytest.raises(ParameterError, match=rf"positions: ids must be in \[0, {N_CTX}\)"):
+            session.step([(0, 0, [0])], positions=np.array([[N_CTX]], np.int32))

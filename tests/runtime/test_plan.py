@@ -40,7 +40,7 @@ def test_fused_ops_of_a_layer():
                    "rms_norm", "linear", "swiglu", "linear", "rms_norm", "linear"]  # fmt: skip
 
 
-def test_without_passes_the_ops_are_those_of_the_graph_but_for_views_and_pruned_rows():
+def test_without_passes_only_views_and_row_pruning_change_the_ops():
     g = model(1)
     ops = [op.op for op in lower(g, passes=()).ops if op.op != "gather_rows"]
     assert ops == [node.op for node in g.nodes if not node.spec.is_view]
@@ -53,14 +53,14 @@ def test_qkv_is_one_product_and_residuals_are_added_inside():
     assert [op.attrs["residual"] for op in linears] == [False, True, False, True, False]
 
 
-def test_rows_are_taken_behind_the_last_attention():
+def test_rows_are_pruned_after_the_last_attention():
     plan = lower(model(2))
     names = [op.op for op in plan.ops]
     assert names.index("gather_rows") > [i for i, n in enumerate(names) if n == "attention"][-1]
     assert all(plan.views[i].m_rows for i in plan.outputs.values())
 
 
-def test_a_tap_is_an_output_and_stops_the_fusion_that_would_hide_it():
+def test_an_intermediate_output_prevents_the_fusion_that_would_remove_it():
     plan = lower(model(1), ["logits", "silu"])
     assert set(plan.outputs) == {"logits", "silu"}
     assert "swiglu" not in [op.op for op in plan.ops]
@@ -71,12 +71,12 @@ def test_unused_values_are_dropped():
     assert [op.op for op in plan.ops] == ["embed", "rms_norm", "linear", "attention", "gather_rows"]
 
 
-def test_rows_are_dropped_behind_what_reads_their_positions():
-    """Rotated behind dropped rows, row 0 would turn by the position of the batch's first token."""
+def test_rows_are_pruned_after_the_last_op_that_reads_positions():
+    """After row pruning, a rotation of row 0 would use the position of the batch's first token."""
     assert [op.op for op in lower(model(1), ["rope"]).ops] == ["embed", "rms_norm", "linear", "rope", "gather_rows"]
 
 
-def test_windows_make_groups():
+def test_sliding_windows_make_cache_groups():
     g = Graph()
     q = g.heads(g.embed(weight("token_embd", 32, 8)), 2)
     a = g.attention(q, q, q, layer=0, scale=1.0)
@@ -88,7 +88,7 @@ def test_windows_make_groups():
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 10), st.integers(1, 100)), max_size=30))
-def test_slots_hold_one_live_value_each(spans):
+def test_live_values_do_not_share_slots(spans):
     life = {key: (first, first + length) for key, (first, length, _) in enumerate(spans)}
     width = {key: w for key, (_, _, w) in enumerate(spans)}
     slots = assign_slots(life, width)

@@ -1,4 +1,4 @@
-"""Ops of plugins inside compiled plans: the interpreter's values, and the same bits for any batch and chunks."""
+"""Ops of plugins in compiled plans: equal to the interpreter, and the same bits for any batch and chunks."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ AVERAGE = OpSpec("moving_average", "s += (1 - decay) (x - s), y = s w", ("decay"
 
 
 class Smooth(Architecture):
-    """A decoder with an op before its first layer, one with a state inside, and one among the output rows alone."""
+    """A decoder with an op before its first layer, one with a state, and one that computes only output rows."""
 
     name = "smooth"
 
@@ -51,7 +51,7 @@ class Smooth(Architecture):
         for i, blk in enumerate(w.blk):
             x = x + gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             x = x + g.op("moving_average", [x], [blk.smooth], state=g.state(i, (hp.n_embd,)), decay=0.75)[0]
-            up = g.op("square", [g.linear(x, blk.ffn_up)])[0]  # quantized for the product by an op of its own
+            up = g.op("square", [g.linear(x, blk.ffn_up)])[0]  # quantized for the product by a separate op
             x = x + g.linear(up, blk.ffn_down)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
@@ -74,7 +74,7 @@ def plugin(monkeypatch):
     return own
 
 
-def test_an_architecture_with_ops_of_a_plugin_passes_the_conformance_kit(plugin):
+def test_conformance_of_an_architecture_with_plugin_ops(plugin):
     check_architecture(Smooth, types=("F32", "Q4_K"), isa_levels=LEVELS)
 
 

@@ -14,7 +14,7 @@ import pytest
 from realizar._kernels.plan import Pool, Program
 from tests.native import build, run
 
-ROOT = Path(__file__).parents[2]  # for `tests`; behind the rest, since `realizar` there has no compiled modules
+ROOT = Path(__file__).parents[2]  # for `tests`; appended, since `realizar` there may have no compiled modules
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
 STEADY = ["steps", "callers", "float_mode", "lives", "stops"]
@@ -46,7 +46,7 @@ N_ROWS, N_ROW, N_OPS = 64, 16, 40
 
 
 class Fibonacci:
-    """a, b = b, a + b in each pair of ops: wrong at once if a worker runs ahead."""
+    """a, b = b, a + b in each pair of ops: wrong if a worker runs ahead."""
 
     def __init__(self, pool: Pool):
         self.arena = np.zeros(2 * N_ROWS * N_ROW * 4 + 64, np.uint8)
@@ -94,7 +94,7 @@ def test_four_python_threads_share_a_pool() -> None:
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_has_workers_of_its_own() -> None:
+def test_a_forked_process_starts_its_own_workers() -> None:
     fibonacci = Fibonacci(Pool(3))
     assert fibonacci.is_right()
     child = os.fork()
@@ -125,8 +125,8 @@ wait_until(lambda: count() == before)
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the threads in /proc")
 @pytest.mark.parametrize("omp", ["", "1", "16"])
-def test_threads_come_with_a_step_and_go_when_the_pool_stops_and_with_it(omp: str) -> None:
-    """And OMP_NUM_THREADS says nothing to us."""
+def test_threads_start_with_the_first_step_and_end_when_the_pool_stops(omp: str) -> None:
+    """OMP_NUM_THREADS has no effect."""
     done = subprocess.run(
         [sys.executable, "-c", COUNT_THREADS],
         env={**os.environ, "OMP_NUM_THREADS": omp, "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)])},

@@ -1,4 +1,4 @@
-"""The default thread count, against invented /sys and /proc trees of real machines' shapes."""
+"""The default thread count, with fake /sys and /proc trees modeled on real machines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def siblings(*groups: str) -> dict[str, str]:
-    """Topology files of CPUs 0, 1, ..., each with its sibling list."""
+    """Write topology files of CPUs 0, 1, ..., each with its sibling list."""
     return {f"sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list": g + "\n" for i, g in enumerate(groups)}
 
 
@@ -49,7 +49,7 @@ def test_quota_v2_of_a_parent_binds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/docker/abc", "/", "/../../other"])
 def test_quota_v2_in_a_container(tmp_path: Path, path: str) -> None:
-    """The container's own group is mounted at the top, whatever its name outside."""
+    """The container's own group is mounted at the top, whatever its name on the host."""
     mount = V2_MOUNT.format(root="/docker/abc" if path == "/docker/abc" else "/")
     files = {"proc/self/cgroup": f"0::{path}\n", "proc/self/mountinfo": mount, "sys/fs/cgroup/cpu.max": "150000 100000"}
     assert threads.cgroup_quota(write(tmp_path, files)) == 1.5
@@ -66,9 +66,9 @@ def test_quota_v1(tmp_path: Path, us: str, quota: float | None) -> None:
     assert threads.cgroup_quota(write(tmp_path, files)) == quota
 
 
-def test_default_is_the_least_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_is_the_minimum_with_an_explanation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "affinity", lambda: {0, 1, 2, 3})
-    assert threads.default_threads(tmp_path).n == 4  # nothing else is known
+    assert threads.default_threads(tmp_path).n == 4  # no other limit is known
     write(tmp_path, siblings("0,4", "1,5", "2,6", "2,6"))
     assert threads.default_threads(tmp_path).n == 3
     files = {"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2_MOUNT.format(root="/")}
@@ -76,7 +76,7 @@ def test_default_is_the_least_and_says_why(tmp_path: Path, monkeypatch: pytest.M
     choice = threads.default_threads(tmp_path)
     assert choice.n == 2  # 1.1 rounded up
     assert str(choice) == (
-        "2 threads, the least of: CPUs in the affinity mask 4, physical cores among them 3, CPUs of cgroup quota 1.1"
+        "2 threads, the minimum of: CPUs in the affinity mask 4, physical cores among them 3, CPUs of cgroup quota 1.1"
     )
     write(tmp_path, {"sys/fs/cgroup/cpu.max": "20000 100000"})
     assert threads.default_threads(tmp_path).n == 1

@@ -1,4 +1,4 @@
-"""Weights that files hold whole or in parts, with a scale beside them, or without anyone declaring them."""
+"""Fused weights and weights in parts, weights with a scale, and undeclared tensors."""
 
 import re
 
@@ -24,7 +24,7 @@ def in_parts(tmp_path_factory):
 
 
 def fused(source, target, parts=QKV):
-    """The same model with these of q, k and v in one tensor, and none of them beside it."""
+    """The same model with these of q, k and v fused in one tensor."""
     with GGUFFile(source) as file:
         writer = GGUFWriter(target)
         for key, value in file.metadata.items():
@@ -73,7 +73,7 @@ def test_errors_name_the_tensor(in_parts, tmp_path):
 
 
 def tiny(name, folder, type_name="Q8_0", optional=False, **keys):
-    """The file of a tiny model; with `optional` all that may be fused is."""
+    """The file of a tiny model; with `optional`, everything that may be fused is fused."""
     metadata = {**tiny_metadata(name), **{f"{name}.{key}": value for key, value in keys.items()}}
     with tiny_model(registry.default().architecture(name), metadata, type_name, folder, optional=optional):
         return folder / f"{name}-{type_name}-{optional}.gguf"
@@ -90,7 +90,7 @@ def llama(tmp_path_factory):
 
 
 def joined(source, target, parts, whole, axis):
-    """The same model with these tensors of each layer as one, rows first, then the next ones'."""
+    """The same model with these tensors of each layer fused along the rows."""
     first, *others = (f".{part}.weight" for part in parts)
 
     def tensors(name, data, shape, kind):
@@ -108,24 +108,24 @@ def joined(source, target, parts, whole, axis):
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "stablelm", "olmo2", "gemma", "smollm3"])
-def test_every_architecture_takes_fused_tensors(name, tmp_path):
+def test_every_architecture_accepts_fused_tensors(name, tmp_path):
     apart = tiny(name, tmp_path)
     gated = joined(apart, tmp_path / "gated.gguf", ("ffn_gate", "ffn_up"), "ffn_up", 0)
     np.testing.assert_array_equal(logits(gated), logits(apart))
-    if name != "qwen2":  # whose biases would have to be fused, too: see phi-2's above
+    if name != "qwen2":  # the biases would have to be fused, too: see phi-2 above
         whole = joined(apart, tmp_path / "whole.gguf", QKV, "attn_qkv", 0)
         np.testing.assert_array_equal(logits(whole), logits(apart))
 
 
 def test_one_weight_and_three_biases(in_parts, tmp_path):
-    whole = joined(in_parts, tmp_path / "whole.gguf", QKV, "attn_qkv", 0)  # biases stay as they are
+    whole = joined(in_parts, tmp_path / "whole.gguf", QKV, "attn_qkv", 0)  # biases are not fused
     np.testing.assert_array_equal(logits(whole), logits(in_parts))
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_K", "F32"])
 @pytest.mark.parametrize("activations", ["int8", "f32"])
 def test_gate_and_up_of_experts_in_one_tensor(kind, activations, tmp_path):
-    """`ffn_gate_up_exps`: of each expert the rows of the gate, then those of up."""
+    """`ffn_gate_up_exps`: for each expert the rows of gate, then those of up."""
     experts = {"expert_count": 4, "expert_used_count": 2}
     apart = tiny("qwen3moe", tmp_path, kind, expert_feed_forward_length=256, **experts)
     parts = ("ffn_gate_exps", "ffn_up_exps")
@@ -151,9 +151,9 @@ def test_a_missing_gate_is_named(llama, tmp_path):
 
 @pytest.mark.parametrize("name", ["attn_q", "attn_output", "ffn_gate", "ffn_down"])
 def test_a_scale_is_multiplied(name, tmp_path):
-    """As in llama.cpp, which multiplies what comes out of the product: it agrees to 3e-7 on a parity file.
+    """As in llama.cpp, which multiplies the result of the product; it agrees to 3e-7 on a parity file.
 
-    It does so in Llama; in Qwen 2 and others it reads the scales of a feed-forward and does not use them.
+    llama.cpp does this for Llama; for Qwen 2 and others it reads the scales of a feed-forward but does not use them.
     """
     source, scale = tiny("llama", tmp_path, "F32"), np.float32(0.37)
     scaled = rewritten(source, tmp_path / "scaled.gguf", more={f"blk.1.{name}.scale": np.array([scale])})
@@ -166,8 +166,8 @@ def test_a_scale_is_multiplied(name, tmp_path):
     assert relative_error(found, want) <= 1e-6 < 1e-2 < relative_error(found, logits(source, "f32"))
 
 
-def test_a_bias_is_added_behind_the_scale(in_parts, tmp_path):
-    """Of the product alone, and of q, k and v in one tensor too."""
+def test_a_bias_is_added_after_the_scale(in_parts, tmp_path):
+    """Only the product is scaled, also if q, k and v are fused."""
     scale, name = np.array([0.5]), "blk.0.attn_k"
     bias = array(in_parts, f"{name}.bias").reshape(-1)
 
@@ -194,12 +194,12 @@ def test_a_bias_is_added_behind_the_scale(in_parts, tmp_path):
         ("blk.0.attn_q.scale", [0.0], r"blk\.0\.attn_q\.scale: 0"),
     ],
 )
-def test_scales_that_cannot_be_multiplied(name, values, says, llama, tmp_path):
+def test_invalid_scales(name, values, says, llama, tmp_path):
     with pytest.raises(TensorError, match=says):
         load(rewritten(llama, tmp_path / "m.gguf", more={name: np.array(values)}))
 
 
-# ---- tensors that nobody declares
+# ---- undeclared tensors
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_scales_that_cannot_be_multiplied(name, values, says, llama, tmp_path):
         "blk.1.post_ffw_norm.weight",
         "output.bias",
         "output_norm.bias",
-        "blk.2.attn_norm.weight",  # a block more than block_count says
-        "blk.0.attn_qkv.weight",  # beside q, k and v
+        "blk.2.attn_norm.weight",  # one block more than block_count
+        "blk.0.attn_qkv.weight",  # in addition to q, k and v
         "cls.weight",
     ],
 )
@@ -219,7 +219,7 @@ def test_a_tensor_that_is_not_declared(name, llama, tmp_path):
         load(rewritten(llama, tmp_path / "m.gguf", more={name: np.ones(256)}))
 
 
-def test_many_are_counted(llama, tmp_path):
+def test_many_undeclared_tensors_are_counted(llama, tmp_path):
     path = rewritten(llama, tmp_path / "m.gguf", {"llama.block_count": 1})
     with pytest.raises(TensorError, match=r"^(blk\.1\.\w+\.weight, ){7}blk\.1\.\w+\.weight and 1 more: "):
         load(path)
@@ -255,7 +255,7 @@ def test_exceptions_of_a_family(name, tmp_path):
     "name", ["olmo2", "stablelm", "phi2", "qwen", "gptneox", "olmoe", "phimoe", "qwen2moe", "gpt-oss"]
 )
 def test_an_output_matrix_that_is_never_tied(name, tmp_path):
-    """llama.cpp's list: in files of other architectures the embedding stands in."""
+    """llama.cpp's list; in files of other architectures the embedding is used instead."""
     experts = {"expert_count": 4, "expert_used_count": 2}
     source = tiny(name, tmp_path, optional=True, **(experts if name.endswith(("moe", "oss", "olmoe")) else {}))
     path = rewritten(source, tmp_path / "m.gguf", tensors=lambda n, *row: None if n == "output.weight" else (n, *row))
@@ -272,7 +272,7 @@ def test_one_table_of_longrope(gone, tmp_path):
 
 
 def test_no_table_of_longrope(tmp_path):
-    """A model for short contexts."""
+    """A model without extended context."""
     model = load(tiny("phi3", tmp_path))
     assert "rope_factors_long.weight" not in model.tensors
     model.close()

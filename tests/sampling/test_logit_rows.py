@@ -1,4 +1,4 @@
-"""LogitRows: summaries computed by all threads give the same bits as those that a chain computes itself."""
+"""LogitRows: summaries computed by all threads have the same bits as those computed by a sampler chain."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Writes tests/engine/beams.json: what transformers' beam search finds on a tiny model of the committed fixtures.
+"""Writes tests/engine/beams.json: the results of transformers' beam search on a tiny committed model.
 
-`python -m tests.tools.beams` with transformers 5 writes the cases without groups, and tests/engine/guidance.json: texts
-with classifier-free guidance. Groups left transformers with version
-5: `python -m tests.tools.beams --groups` with 4.50.3 writes those. Each keeps what the other wrote.
+`python -m tests.tools.beams` with transformers 5 writes the cases without beam groups, and tests/engine/guidance.json:
+completions with classifier-free guidance. Version 5 dropped beam groups: `python -m tests.tools.beams --groups` with
+4.50.3 writes the cases with groups. Each keeps the cases of the other.
 """
 
 import json
@@ -39,7 +39,7 @@ GUIDED = (
 
 
 def guided(model, prompt: list[int]) -> list[dict]:
-    """Greedy texts with a negative prompt, the last of them without: the last token of the prompt stands for it."""
+    """Greedy completions with a negative prompt; the last has none and uses the last token of the prompt."""
     import torch
 
     cases = []
@@ -65,10 +65,10 @@ def main() -> None:
     kept = [case for case in json.loads(CASES.read_text("utf-8")) if ("num_beam_groups" in case["asked"]) != groups]
     for number, asked in enumerate(GROUPS if groups else PLAIN):
         start = prompt[: 5 + 7 * number % 40]
-        # Random weights end no text by themselves: tokens that their beams often take are made to.
+        # A random model never ends; make two tokens of its beams end tokens.
         probe = model.generate(torch.tensor([start]), **asked, do_sample=False, eos_token_id=None, pad_token_id=0)
         ends = sorted({int(probe[0, len(start) + 4]), int(probe[-1, len(start) + 7])})
-        ends = ends[-1:] if groups else ends  # 4.50.3 writes the first of them for all
+        ends = ends[-1:] if groups else ends  # 4.50.3 writes the first end token for all
         found = model.generate(
             torch.tensor([start]), **asked, do_sample=False, eos_token_id=ends, pad_token_id=0,
             output_scores=True, return_dict_in_generate=True,

@@ -1,7 +1,7 @@
 """Fuzz the GGUF parser: `pip install atheris`, then `python -m tests.tools.fuzz_gguf FOLDER -runs=1000000`.
 
-FOLDER keeps what the fuzzer finds, for the next run to start from; further arguments are libFuzzer's.
-Whatever the bytes are, the parser must answer with a GGUFError or with tensors that lie inside them.
+FOLDER is the corpus, from which the next run starts; further arguments are libFuzzer's.
+For any bytes, the parser must raise a GGUFError or return tensors that lie inside them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.gguf import raw
 
 
 def look_at(data: bytes) -> None:
-    """Parse, decode every value, and check where the tensors lie."""
+    """Parse, decode every value, and check the bounds of the tensors."""
     try:
         header = parse_header(memoryview(data), "fuzz")
         for key in header.metadata:
@@ -36,7 +36,7 @@ def look_at(data: bytes) -> None:
 
 
 def seeds() -> list[bytes]:
-    """Small files that are right, so that the fuzzer starts beyond the magic."""
+    """Return small valid files, so that the fuzzer gets past the magic."""
     arch = raw.value("general.architecture", ValueType.STRING, raw.string("llama"))
     scalars = [
         raw.value(t.name, t, bytes(8)[: struct.calcsize(layout)])

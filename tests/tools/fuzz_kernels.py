@@ -1,6 +1,6 @@
 """Run tests/native/kernels_harness.c for long: `python -m tests.tools.fuzz_kernels ROUNDS SEED`.
 
-A failure names the seed of its round, which repeats it alone: `python -m tests.tools.fuzz_kernels 1 SEED`.
+A failure names the seed of its round; `python -m tests.tools.fuzz_kernels 1 SEED` repeats that round.
 """
 
 import subprocess

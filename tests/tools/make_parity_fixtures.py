@@ -1,4 +1,4 @@
-"""Copies a few parity files, with the golden arrays that go with them, into tests/fixtures/parity (under 5 MB)."""
+"""Copies a few parity files and their golden arrays into tests/fixtures/parity (under 5 MB)."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ TARGET = Path(__file__).parents[1] / "fixtures" / "parity"
 
 
 def main(source: Path) -> None:
-    """Copy from a folder laid out as the parity set is."""
+    """Copy from a folder with the layout of the parity set."""
     for case, types in CASES.items():
         folder = TARGET / case
         folder.mkdir(parents=True, exist_ok=True)

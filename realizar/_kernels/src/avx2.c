@@ -27,6 +27,7 @@ RZ_TARGET("avx2,fma,f16c")
 #include "realizar/residual.h"
 #include "realizar/wide/attention.h"
 #include "realizar/wide/conv.h"
+#include "realizar/wide/delta.h"
 #include "realizar/wide/elementwise.h"
 #include "realizar/wide/logits.h"
 #include "realizar/wide/norm.h"
@@ -78,6 +79,8 @@ const struct rz_kernels rz_avx2 = {
     .conv_step = conv_step_f32x16,
     .scan_channels = scan_channels_f32x16,
     .scan_heads = scan_heads_f32x16,
+    .decay = decay_f32x16,
+    .delta_rule = delta_rule_f32x16,
     .logit_sums = logit_sums_f32x16,
     .logit_falls = logit_falls_f32x16,
     .logit_weights = logit_weights_f32x16,

@@ -1,4 +1,4 @@
-/* The feature probe: cpuid for what the CPU has, xgetbv for the registers that the operating system saves. */
+/* The feature probe: cpuid for the features of the CPU, xgetbv for the registers that the operating system saves. */
 #include "realizar/cpu.h"
 
 #if defined(__x86_64__)
@@ -61,7 +61,7 @@ bool rz_cpu_runs_avx512(void)
            has(f.leaf7_ebx, AVX512VL) && has(f.leaf7_ecx, AVX512VNNI);
 }
 
-/* Linux hands the registers out on request alone (Documentation/arch/x86/xstate.rst). */
+/* Linux enables tile registers only on request (Documentation/arch/x86/xstate.rst). */
 static bool may_use_tiles(void)
 {
 #if defined(__linux__)

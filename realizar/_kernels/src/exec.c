@@ -1,4 +1,4 @@
-/* The walk over a bound plan: every worker takes items of each op until none is left, then waits for the others. */
+/* Executes a bound plan: for each op, every worker takes items until none is left, then waits for the others. */
 #include "realizar/worker.h"
 
 static const struct rz_op_run OPS[RZ_N_OPS] = {
@@ -41,6 +41,8 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EXPERTS_SUM] = {rz_items_rows, rz_run_experts_sum},
     [RZ_OP_CAUSAL_CONV1D] = {rz_items_causal_conv1d, rz_run_causal_conv1d},
     [RZ_OP_SCAN] = {rz_items_scan, rz_run_scan},
+    [RZ_OP_DECAY] = {rz_items_rows, rz_run_rowwise},
+    [RZ_OP_DELTA_RULE] = {rz_items_delta_rule, rz_run_delta_rule},
     [RZ_OP_COPY_HEADS] = {rz_items_rows, rz_run_copy_heads},
     [RZ_OP_QUANTIZE_HEADS] = {rz_items_rows, rz_run_quantize_heads},
     [RZ_OP_PER_HEAD_LINEAR] = {rz_items_per_head_linear, rz_run_per_head_linear},

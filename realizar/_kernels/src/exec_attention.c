@@ -12,8 +12,8 @@ static size_t sequence_of(const struct rz_batch *b, size_t t)
     return s;
 }
 
-/* The block table of a sequence. Without a cache each sequence of the step gets blocks of its own: those before s take
- * at most seq_start[s] / RZ_KV_BLOCK + s. */
+/* The block table of a sequence. Without a cache, each sequence of the step has its own temporary blocks: the sequences
+ * before s take at most seq_start[s] / RZ_KV_BLOCK + s. */
 static const int32_t *blocks_of(const struct rz_batch *b, const struct rz_attention *a, size_t s)
 {
     if (a->group < 0) return a->step_blocks + (size_t)b->seq_start[s] / RZ_KV_BLOCK + s;
@@ -33,8 +33,8 @@ size_t rz_items_kv_store(const struct rz_worker *w, const struct rz_op *op)
     return rz_ceil_div((size_t)w->batch->n_tokens, store_rows(w));
 }
 
-/* Head after head, and each for all rows of the item: the slots of a head of K share cache lines, and the lines of all
- * heads of a block together are more than L1 holds. */
+/* One head after the other, each for all rows of the item: the tokens of a head of K share cache lines, and the lines
+ * of all heads of a block together do not fit in L1. */
 void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t item)
 {
     const struct rz_attention *a = op->attention;
@@ -70,7 +70,7 @@ struct tile {
     int64_t pos0, key0, key1; /* keys that some query of the tile sees */
 };
 
-/* The query heads of a KV head go together, or in equal sets where they are too many. */
+/* The query heads of a KV head are processed together, or in equal sets if there are too many. */
 static size_t head_sets(const struct rz_attention *a)
 {
     size_t n_group = (size_t)(a->n_head / a->n_head_kv), sets = rz_ceil_div(n_group, RZ_ATTEND_MAX_QUERIES);
@@ -78,12 +78,12 @@ static size_t head_sets(const struct rz_attention *a)
     return sets;
 }
 
-/* Heads of a set. */
+/* Number of heads of a set. */
 static size_t set_heads(const struct rz_attention *a) { return (size_t)(a->n_head / a->n_head_kv) / head_sets(a); }
 
 static size_t tile_tokens(const struct rz_attention *a) { return RZ_ATTEND_MAX_QUERIES / set_heads(a); }
 
-/* Sets of heads of all KV heads. */
+/* Number of sets of heads of all KV heads. */
 static size_t all_sets(const struct rz_attention *a) { return (size_t)a->n_head_kv * head_sets(a); }
 
 static size_t tiles_of(const struct rz_batch *b, const struct rz_attention *a, size_t s)
@@ -117,7 +117,7 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     tile.t1 = RZ_MIN(tile.t0 + tile_tokens(a), end);
     int64_t past = b->seq_past[tile.sequence];
     tile.pos0 = past + (int64_t)(tile.t0 - first);
-    tile.key1 = a->cross ? b->seq_source[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
+    tile.key1 = a->cross ? b->encoder_lengths[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
     if (b->reach && a->causal) tile.key1 += b->reach[tile.t1 - 1].after;
     if (a->window) tile.key0 = first_key(b, a, &tile);
     if (a->window && !a->causal)
@@ -170,8 +170,8 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
     w->kernels->attend(&args);
 }
 
-/* out = H out / w: an int8 cache holds H k for each w elements, and so the sum of values that are a part of keys is
- * transformed too. */
+/* out = H out / w: an int8 cache holds H k for each w elements, so the sum of values that are part of the keys (MLA) is
+ * transformed, too. */
 static void undo_hadamard(const struct rz_attention *a, float *out)
 {
     size_t dim = (size_t)a->head_dim_v, width = hadamard_width((size_t)a->head_dim_k);
@@ -179,7 +179,7 @@ static void undo_hadamard(const struct rz_attention *a, float *out)
     for (size_t d = 0; d < dim; d++) out[d] *= 1 / (float)width;
 }
 
-/* out = acc / l for the queries of a tile. A sink is one more split, with a sum of one and nothing to add to acc. */
+/* out = acc / l for the queries of a tile. A sink is treated as one more split, with l = 1 and acc = 0. */
 static void attend_finish(const struct rz_attention *a, const struct tile *tile, const float *acc, const float *m,
                           const float *l)
 {
@@ -206,7 +206,7 @@ static void merge_splits(struct rz_worker *w, const struct rz_attention *a, cons
         w->kernels->attend_merge(m + i, l + i, acc + i * dim, mp[i], lp[i], accp + i * dim, dim);
 }
 
-/* Whole tile on one worker, split after split. */
+/* A whole tile on one worker, split after split. */
 static void attend_tile(struct rz_worker *w, const struct rz_attention *a, const struct tile *tile)
 {
     size_t n_acc = (size_t)RZ_ATTEND_MAX_QUERIES * (size_t)a->head_dim_v;
@@ -221,9 +221,9 @@ static void attend_tile(struct rz_worker *w, const struct rz_attention *a, const
     attend_finish(a, tile, acc, m, l);
 }
 
-/* How single queries over many keys are split when there are too few tiles for the workers: each tile as this many runs
- * of neighbouring splits, which keep a prefetcher going. runs is 1 otherwise, and when the partial results do not fit;
- * splits is the greatest number of splits of a tile. */
+/* If there are too few tiles for the workers (few queries, many keys), each tile is divided into this many runs of
+ * consecutive splits, which suits the prefetcher. Otherwise, and if the partial results do not fit, runs is 1; splits
+ * is the greatest number of splits of a tile. */
 struct cut {
     size_t runs, splits;
 };

@@ -1,13 +1,15 @@
-/* Mixtures of experts: a step's (token, rank) pairs are ordered by expert, and each expert's rows meet its own pairs.
+/* Mixtures of experts: the (token, rank) pairs of a step are sorted by expert; each expert is multiplied with its
+ * pairs.
  *
- *     GROUP     pairs by expert, tokens ascending          one item
- *     GATHER    inputs of experts that have several pairs  an item a pair
- *     UP        act(gate x) * up x, or act(up x)           an item is a range of tiles of the experts that are needed
- *     QUANTIZE  that, if down reads quantized rows          an item a pair
- *     DOWN      down of that                               as UP
- *     SUM       the weighted sum in the order of ranks     an item a token
+ *     GROUP     pairs by expert, tokens ascending            one item
+ *     GATHER    inputs of experts with several pairs         an item is a pair
+ *     UP        h = act(gate x) * up x, or act(up x)         an item is a range of tiles of the chosen experts
+ *     QUANTIZE  h, if down reads quantized rows              an item is a pair
+ *     DOWN      down h                                       like UP
+ *     SUM       the weighted sum in the order of the ranks   an item is a token
  *
- * All experts of the step are one row of tiles, so that no worker waits for the others between experts. */
+ * The tiles of all chosen experts are numbered consecutively, so that workers do not wait for each other between
+ * experts. */
 #include <string.h>
 
 #include "realizar/worker.h"
@@ -37,11 +39,11 @@ void rz_run_experts_group(struct rz_worker *w, const struct rz_op *op, size_t it
             e->token[place] = (int32_t)t;
             e->place[t * n_used + r] = (int32_t)place;
         }
-    memmove(e->first + 1, e->first, n_expert * sizeof *e->first); /* each start has moved to its end */
+    memmove(e->first + 1, e->first, n_expert * sizeof *e->first); /* each start was advanced to its end */
     e->first[0] = 0;
 }
 
-/* Where an expert's input lies: that of its only token where it is, those of several in the order of the pairs. */
+/* The inputs of an expert: the row of its only token itself, or the gathered rows in the order of the pairs. */
 static struct rz_weight of_expert(const struct rz_experts *e, const struct rz_expert_weight *all, size_t expert)
 {
     struct rz_weight m = all->weight;
@@ -70,7 +72,7 @@ void rz_run_experts_gather(struct rz_worker *w, const struct rz_op *op, size_t i
     }
 }
 
-/* The range of an item cut into the rows of each expert that it covers. */
+/* Splits the range of an item into the rows of each expert that it covers. */
 typedef void rows_of_expert_fn(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows);
 
 static void each_expert(struct rz_worker *w, const struct rz_op *op, size_t item, size_t n_row, rows_of_expert_fn *run)
@@ -86,8 +88,7 @@ static void each_expert(struct rz_worker *w, const struct rz_op *op, size_t item
 
 static size_t n_items(const struct rz_worker *w, const struct rz_op *op, size_t n_row)
 {
-    size_t n_active =
-        n_pairs(w, op) ? (size_t)*op->experts->n_active : 0; /* without pairs it is that of another step */
+    size_t n_active = n_pairs(w, op) ? (size_t)*op->experts->n_active : 0; /* stale if the step has no pairs */
     return rz_n_ranges(n_active * rz_tiles(n_row), (size_t)w->n_threads);
 }
 

@@ -10,7 +10,7 @@ void rz_run_copy_heads(struct rz_worker *w, const struct rz_op *op, size_t t)
     for (int h = 0; h < op->n_repeat; h++, x += op->x_step, y += op->y_step) memcpy(y, x, op->n * sizeof(float));
 }
 
-/* Quantizes the heads of a row, one after another: first planes of all heads, then second planes. */
+/* Quantizes the heads of a row, one after another: the first planes of all heads, then the second planes. */
 void rz_run_quantize_heads(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const float *x = rz_row(op->x, t);
@@ -21,7 +21,7 @@ void rz_run_quantize_heads(struct rz_worker *w, const struct rz_op *op, size_t t
         rz_quantize(w, block, x, op->n, q_rows, stride, (float *)w->scratch);
 }
 
-/* Tokens of an item: an item is one head for this many of them. */
+/* The number of tokens of an item; an item is one head for these tokens. */
 static size_t item_tokens(const struct rz_worker *w, const struct rz_op *op)
 {
     return rz_token_share(rz_n_rows(w, op), rz_gemm_tokens_of(&op->weight[0], op->n));

@@ -1,12 +1,13 @@
 /* Products: an item is a range of weight rows for a chunk of tokens. */
 #include "realizar/worker.h"
 
-/* With this many tokens or more, unpacking a tile of weights pays (docs/benchmarks.md). */
+/* From this many tokens on, unpacking tiles of weights pays off (docs/benchmarks.md). */
 #define GEMM_MIN_TOKENS 2
-/* Weight rows whose sums of two planes stay in L1, while they are many enough to be read as long runs (streams.h). */
+/* Number of weight rows for which the sums of two planes stay in L1, and which can still be read in long runs
+ * (streams.h). */
 #define MOST_SUM_ROWS 2048
 
-/* The rows of all weights, one after another; a weight begins with a tile of its own. */
+/* The rows of all weights are numbered consecutively; each weight begins with a new tile. */
 static size_t n_tiles(const struct rz_op *op)
 {
     size_t n = 0;
@@ -47,7 +48,7 @@ size_t rz_token_share(size_t n, size_t most)
     return rz_ceil_div(RZ_MAX(n, 1), 6 * shares) * 6;
 }
 
-/* Tokens of an item: what all products of the op take at once. */
+/* The number of tokens of an item: as many as all products of the op can process at once. */
 static size_t linear_tokens(const struct rz_worker *w, const struct rz_op *op)
 {
     size_t most = SIZE_MAX;
@@ -60,7 +61,7 @@ size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op)
     return rz_n_ranges(n_tiles(op), (size_t)w->n_threads) * rz_ceil_div(rz_n_rows(w, op), linear_tokens(w, op));
 }
 
-/* The products with both planes of the tokens, side by side for some rows, and their sums. */
+/* The products with both planes of the tokens for some rows, and their sums. */
 static void multiply_planes(struct rz_worker *w, const struct rz_weight *m, size_t k, size_t r0, size_t r1, size_t t0,
                             size_t t1)
 {
@@ -93,7 +94,7 @@ void rz_multiply(struct rz_worker *w, const struct rz_weight *m, size_t k, size_
     }
 }
 
-/* Some rows of one weight for the tokens [t0, t1), and what is added to them. */
+/* Some rows of one weight for the tokens [t0, t1), plus the residual x2. */
 static void multiply(struct rz_worker *w, const struct rz_op *op, const struct rz_weight *m, struct rz_range rows,
                      size_t t0, size_t t1)
 {

@@ -1,10 +1,10 @@
-/* Routing: which experts a token goes to and with which weights, as graph/routing.py defines it; an item is a row. */
+/* Routing: the experts of a token and their weights, defined by graph/routing.py; an item is a row. */
 #include <math.h>
 #include <string.h>
 
 #include "realizar/worker.h"
 
-/* Weights are divided by their sum or by this, whichever is greater. */
+/* Weights are divided by their sum, but at least by this. */
 #define SMALLEST_SUM 0x1p-14f
 
 static void gating(const struct rz_worker *w, const struct rz_route *r, const float *logits, size_t n, float *scores)
@@ -17,7 +17,8 @@ static void gating(const struct rz_worker *w, const struct rz_route *r, const fl
         memcpy(scores, logits, n * sizeof *scores);
 }
 
-/* The first of the greatest, which is taken out; 0 when none is above -Inf, so that it is an index whatever x holds. */
+/* Removes the greatest element (the first of equals) and returns its index; 0 if none is above -Inf, so that the result
+ * is a valid index for any x. */
 static size_t take_greatest(float *x, size_t n, float *value)
 {
     size_t best = 0;
@@ -28,8 +29,8 @@ static size_t take_greatest(float *x, size_t n, float *value)
     return best;
 }
 
-/* Leaves the scores of the n_group_used groups whose n_group_best best ones have the greatest sum, the others at -Inf.
- * room: 2 n floats. */
+/* Keeps the scores of the n_group_used groups whose n_group_best best scores have the greatest sum; sets the others to
+ * -Inf. room: 2 n floats. */
 static void limit_groups(const struct rz_route *r, float *scores, size_t n, float *room)
 {
     size_t n_group = (size_t)r->n_group, each = n / n_group;

@@ -12,7 +12,7 @@ static void look_up(struct rz_worker *w, const struct rz_op *op, size_t t, size_
     w->kernels->format[op->embed_format].dequantize(table->data + row * table->stride, op->n, rz_row(op->y, t));
 }
 
-/* Rows that come as embeddings enter as they are; the factor belongs to the table. */
+/* Embedding inputs are copied unchanged; the factor applies only to rows of the table. */
 void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const struct rz_batch *b = w->batch;
@@ -127,6 +127,9 @@ static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const fl
         break;
     case RZ_OP_LAYER_NORM:
         k->layer_norm(x, w, b, op->scalar, op->n, y);
+        break;
+    case RZ_OP_DECAY:
+        k->decay(x, w, b, op->scalar, op->n, y);
         break;
     case RZ_OP_SCALE:
         k->scale(x, op->scalar, op->n, y);

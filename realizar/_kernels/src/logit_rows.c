@@ -1,7 +1,7 @@
-/* The blocks of several rows of logits: an item is a part of a row. */
+/* Summaries of the blocks of several rows of logits: an item is a part of a row. */
 #include "realizar/logit_rows.h"
 
-/* Blocks of an item: 32 KiB, as long as a core computes some microseconds. */
+/* Number of blocks of an item: 32 KiB, a few microseconds of a core. */
 enum { ITEM_BLOCKS = 128 };
 
 void rz_logit_rows_run(void *arg, int worker, int n_threads)

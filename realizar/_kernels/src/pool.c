@@ -1,4 +1,4 @@
-/* The thread pool: a team of workers that sleep between steps and meet at barriers inside them. */
+/* The thread pool: a team of workers that sleep between steps and synchronize by barriers within a step. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* sched_getaffinity */
 #endif
@@ -14,11 +14,11 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #define cpu_relax() _mm_pause()
 #else
-#define cpu_relax() __asm__ volatile("isb") /* yield does nothing on most cores; this waits about as long as pause */
+#define cpu_relax() __asm__ volatile("isb") /* yield does nothing on most cores; isb takes about as long as pause */
 #endif
 
-/* Looks at a closed barrier before a worker sleeps. A sleep and its wake-up cost about 35 us (measured in a virtual
- * machine), as much as a whole small product, so that is how long it pays to look: a pause lasts 10 to 45 ns. */
+/* How often a worker polls a closed barrier before it sleeps. Sleeping and waking up cost about 35 us (measured in a
+ * virtual machine), as much as a small product, so polling pays off for about that long; a pause takes 10 to 45 ns. */
 enum { SPINS = 3500 };
 
 typedef struct team team;
@@ -29,14 +29,14 @@ struct worker {
     rz_thread thread;
 };
 
-/* All that fork() takes away: the threads, and locks that another thread may hold while the process is copied. */
+/* Everything that a child of fork() cannot use: the threads, and locks that another thread may hold during fork(). */
 struct team {
     int n_threads;
-    rz_mutex turn; /* held by the caller whose step runs: the others queue */
+    rz_mutex turn; /* held by the caller whose step runs; other callers queue */
 
     rz_mutex lock;     /* guards step and ended, and puts workers to sleep */
-    rz_cond step_open; /* a new step, or the end */
-    rz_cond gate_open; /* the barrier lets go */
+    rz_cond step_open; /* signals a new step, or the end */
+    rz_cond gate_open; /* signals that the barrier opened */
     unsigned step;
     bool ended, started;
 
@@ -44,10 +44,10 @@ struct team {
     void *arg;
     bool may_spin;
 
-    char apart_1[64]; /* arrivals, which all workers write, off the line that waiting workers read */
+    char apart_1[64]; /* arrivals, which all workers write, on another cache line than what waiting workers read */
     atomic_int n_missing;
     char apart_2[64];
-    atomic_uint gate; /* barriers opened so far */
+    atomic_uint gate; /* number of barriers opened so far */
     atomic_int n_asleep;
     char apart_3[64];
 
@@ -57,7 +57,7 @@ struct team {
 struct rz_pool {
     int n_threads;
     _Atomic(team *) team;
-    atomic_long owner; /* the process that the team lives in; its negative while that process builds one */
+    atomic_long owner; /* the process of the team; negative while that process creates the team */
 };
 
 /* ---- the barrier -------------------------------------------------------------------------------------------------- */
@@ -66,9 +66,10 @@ static void open_gate(team *t)
 {
     atomic_store(&t->n_missing, t->n_threads);
     atomic_fetch_add(&t->gate, 1);
-    /* A sleeper counts itself before it looks at the gate, and we look at the count after opening: one sees the other. */
+    /* A worker increments the count of sleepers before it checks the gate, and we read the count after opening the
+     * gate, so one of the two notices the other. */
     if (atomic_load(&t->n_asleep) == 0) return;
-    rz_mutex_lock(&t->lock); /* not before a sleeper that has looked really sleeps */
+    rz_mutex_lock(&t->lock); /* so that a worker which has checked the gate is already waiting */
     rz_mutex_unlock(&t->lock);
     rz_cond_broadcast(&t->gate_open);
 }
@@ -82,11 +83,11 @@ static void sleep_at_gate(team *t, unsigned closed)
     rz_mutex_unlock(&t->lock);
 }
 
-/* A sense-reversing barrier whose sense is a count: it has no state of the worker's own. */
+/* A sense-reversing barrier whose sense is a counter, so that workers need no state for it. */
 static void meet(team *t)
 {
     unsigned closed = atomic_load_explicit(&t->gate, memory_order_relaxed);
-    bool may_spin = t->may_spin; /* once we have come, the caller may begin the next step */
+    bool may_spin = t->may_spin; /* read before we arrive: afterwards the caller may begin the next step */
     if (atomic_fetch_sub(&t->n_missing, 1) == 1) {
         open_gate(t);
         return;
@@ -100,7 +101,8 @@ static void meet(team *t)
 
 /* ---- workers ------------------------------------------------------------------------------------------------------ */
 
-/* A worker's share of the step. No one leaves before all are done, so fn, arg and the step's data outlive their use. */
+/* A worker's share of the step. No worker returns before all are done, so fn, arg and the step's data outlive their
+ * use. */
 static void take_part(team *t, int worker)
 {
     rz_float_mode before = rz_float_mode_get();
@@ -143,7 +145,7 @@ static team *team_new(int n_threads)
     return t;
 }
 
-/* Ends workers 1 .. n - 1; others may be started then. */
+/* Ends workers 1 .. n - 1; new ones may be started afterwards. */
 static void team_end(team *t, int n)
 {
     rz_mutex_lock(&t->lock);
@@ -152,7 +154,7 @@ static void team_end(team *t, int n)
     rz_mutex_unlock(&t->lock);
     for (int i = 1; i < n; i++) rz_thread_join(t->workers[i].thread);
     t->ended = t->started = false;
-    t->step = 0; /* from which workers begin to count */
+    t->step = 0; /* workers count steps from here */
 }
 
 static int team_start(team *t)
@@ -186,7 +188,7 @@ static void team_step(team *t, rz_pool_fn *fn, void *arg)
     rz_mutex_lock(&t->lock);
     t->fn = fn;
     t->arg = arg;
-    t->may_spin = t->n_threads <= rz_n_cpus(); /* else the worker that we wait for may need our CPU */
+    t->may_spin = t->n_threads <= rz_n_cpus(); /* otherwise the worker for which we wait may need our CPU */
     t->step++;
     rz_mutex_unlock(&t->lock);
     if (t->n_threads > 1) rz_cond_broadcast(&t->step_open);
@@ -195,8 +197,8 @@ static void team_step(team *t, rz_pool_fn *fn, void *arg)
 
 /* ---- the pool ----------------------------------------------------------------------------------------------------- */
 
-/* In a child of fork(), gives the pool a team of this process; the first caller builds it, others wait for that.
- * The parent's team is only forgotten: its threads are not here, and its locks may be held by them for ever. */
+/* In a child of fork(), creates a team for this process: the first caller creates it, others wait. The parent's team is
+ * not freed: its threads do not exist here, and its locks may be held forever. */
 static int adopt(rz_pool *pool)
 {
     long here = rz_process_id(), owner = atomic_load(&pool->owner);
@@ -235,13 +237,13 @@ void rz_pool_free(rz_pool *pool)
     if (atomic_load(&pool->owner) == rz_process_id())
         team_free(t);
     else
-        free(t); /* forked, and never run here */
+        free(t); /* forked, and never run in this process */
     free(pool);
 }
 
 void rz_pool_stop(rz_pool *pool)
 {
-    if (atomic_load(&pool->owner) != rz_process_id()) return; /* forked, and never run here */
+    if (atomic_load(&pool->owner) != rz_process_id()) return; /* forked, and never run in this process */
     team *t = atomic_load(&pool->team);
     rz_mutex_lock(&t->turn);
     if (t->started) team_end(t, t->n_threads);

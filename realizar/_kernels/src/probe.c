@@ -1,9 +1,9 @@
-/* What the machine can do: reading memory, and multiply-adds of int8 and float by each instruction set.
+/* Probes of the machine: reading memory, and multiply-adds of int8 and float with each instruction set.
  *
- * A rate is right only if the compiler keeps every instruction that is counted. So each accumulator passes through
- * OPAQUE in each round, which stops the compiler from merging accumulators, hoisting products or multiplying by the
- * number of rounds; and the result is the sum of the accumulators. tests/kernels/test_probe.py looks at the machine
- * code, tests/kernels/test_rates.py holds the rates to loops written in assembly. */
+ * A rate is correct only if the compiler keeps every counted instruction. So each accumulator passes through OPAQUE in
+ * each round, which prevents the compiler from merging accumulators, hoisting products or multiplying by the number of
+ * rounds; and the result is the sum of the accumulators. tests/kernels/test_probe.py checks the machine code,
+ * tests/kernels/test_rates.py compares the rates with loops written in assembly. */
 #include "realizar/probe.h"
 
 #include <math.h>
@@ -15,8 +15,8 @@
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
-/* Two streams, each followed by the hardware's prefetcher, read as fast as any number on Zen 5 and faster than one, four
- * or more on a Xeon; software prefetching brings nothing: docs/benchmarks.md, "The probes". */
+/* Two streams, each followed by the hardware prefetcher: as fast as any number on Zen 5, and faster than one, four or
+ * more on a Xeon; software prefetching does not help (docs/benchmarks.md, "The probes"). */
 enum { STREAMS = 2, LINE = 64 };
 
 static uint64_t sum_bytes(const char *data, size_t n_bytes)
@@ -48,7 +48,7 @@ DEFINE_READ(scalar, 16)
 
 enum { N_SCALAR = 4096 }; /* elements that stay in L1 */
 
-/* The scalar level's own loop, as compiled for the base instruction set. */
+/* The loop of the scalar level, compiled for the base instruction set. */
 static uint64_t int8_scalar(uint64_t n_rounds)
 {
     int8_t ones[2][N_SCALAR], (*x)[N_SCALAR] = ones;
@@ -63,7 +63,7 @@ static uint64_t int8_scalar(uint64_t n_rounds)
     return total;
 }
 
-/* Like the scalar level, by fmaf, which is a call where the base instruction set has no such instruction. */
+/* With fmaf, like the scalar level; a function call if the base instruction set has no fma. */
 static uint64_t f32_scalar(uint64_t n_rounds)
 {
     enum { SUMS = 8 };
@@ -83,7 +83,7 @@ static uint64_t f32_scalar(uint64_t n_rounds)
 
 #include <immintrin.h>
 
-/* A value that the compiler must take as new; an element of an array it would keep in memory. */
+/* Makes a value opaque to the compiler. A variable, since the compiler would keep an element of an array in memory. */
 #define OPAQUE(value) __asm__ volatile("" : "+x"(value))
 
 /* Independent accumulators: at least latency times instructions per cycle (5 × 2 on the CPUs known), and few enough
@@ -108,8 +108,8 @@ RZ_TARGET("avx2,fma,f16c")
 
 DEFINE_READ(avx2, 32)
 
-/* Sums of two products as words, added as words as often as elements of four bits allow, as the level's kernels do
- * (words_to_add in avx2/dot.h). Wider elements allow fewer and are slower: Q8_0 one, about half this rate. */
+/* Sums of two products as words, added as words as often as 4-bit elements allow, like the kernels of the level
+ * (words_to_add in avx2/dot.h). Wider elements allow fewer additions and are slower: Q8_0 has about half this rate. */
 static uint64_t int8_avx2(uint64_t n_rounds)
 {
     enum { SUMS = 4, RUN = 8 };

@@ -1,4 +1,4 @@
-/* The overlay: the tables that this CPU can run, each with its empty slots filled from the level below. */
+/* Resolves the kernel tables that this CPU can run: empty slots are filled from the level below. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ static struct rz_kernels resolved[RZ_MAX_ISA_LEVELS];
 static size_t n_resolved;
 static _Atomic(const struct rz_kernels *) current;
 
-/* above where it has a slot, below elsewhere. */
+/* Takes each slot from `above`, or from `below` if it is empty there. */
 static struct rz_kernels overlay(const struct rz_kernels *below, const struct rz_kernels *above)
 {
     struct rz_kernels table = *below;

@@ -5,6 +5,7 @@
 #include "realizar/scalar/attention.h"
 #include "realizar/scalar/bf16.h"
 #include "realizar/scalar/conv.h"
+#include "realizar/scalar/delta.h"
 #include "realizar/scalar/elementwise.h"
 #include "realizar/scalar/f16.h"
 #include "realizar/scalar/f32.h"
@@ -29,7 +30,7 @@
 const struct rz_kernels rz_scalar = {
     .name = "scalar",
 
-    /* dequantize, gemv, gemm, matmul_f32: one product serves both shapes here */
+    /* dequantize, gemv, gemm, matmul_f32: one function is used for gemv and gemm */
     .format[RZ_F32] = {f32_dequantize, f32_matmul, f32_matmul, f32_matmul},
     .format[RZ_F16] = {f16_dequantize, f16_matmul, f16_matmul, f16_matmul},
     .format[RZ_BF16] = {bf16_dequantize, bf16_matmul, bf16_matmul, bf16_matmul},
@@ -69,6 +70,8 @@ const struct rz_kernels rz_scalar = {
     .conv_step = conv_step_f32,
     .scan_channels = scan_channels_f32,
     .scan_heads = scan_heads_f32,
+    .decay = decay_f32,
+    .delta_rule = delta_rule_f32,
     .logit_sums = logit_sums_f32,
     .logit_falls = logit_falls_f32,
     .logit_weights = logit_weights_f32,

@@ -1,4 +1,4 @@
-"""The attention kernels on numpy arrays, over a cache built for the occasion: for tests and tools."""
+"""The attention kernels on numpy arrays, with a temporary cache, for tests and tools."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _FLOATS = {"f32": np.float32, "f16": np.float16}
 
 
 def _heads(str name, x):
-    """x as a contiguous float32 array [n_tokens, n_head, head_dim] that is not empty."""
+    """Return x as a contiguous, non-empty float32 array [n_tokens, n_head, head_dim]."""
     array = np.asarray(x)
     if array.dtype != np.float32 or array.ndim != 3 or array.size == 0:
         raise ValueError(
@@ -31,7 +31,7 @@ def _type_index(str name, str value):
 
 
 def store(x, str kind, str kv_type="f16", str isa=None):
-    """Lay the keys or the values of one sequence out in cache blocks; slots that no token fills hold NaN.
+    """Store the keys or values of one sequence in cache blocks; unused slots are NaN.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def store(x, str kind, str kv_type="f16", str isa=None):
     kind : {"k", "v"}
     kv_type : {"f32", "f16", "int8"}
     isa : str, optional
-        An ISA level of `table.available()`; the one in use when left out.
+        An ISA level of `table.available()`; by default the one in use.
 
     Returns
     -------
@@ -75,14 +75,14 @@ def store(x, str kind, str kv_type="f16", str isa=None):
 
 
 def _paged(x, str kind, str kv_type, str isa):
-    """The cache as bytes [n_blocks, n_head_kv, n]: its physical order is the reverse of the sequence's, so that no
-    kernel gets away without the block table."""
+    """Return the cache as bytes [n_blocks, n_head_kv, n], with the blocks in reverse order, so that kernels have to use
+    the block table."""
     blocks = store(x, kind, kv_type, isa)[::-1]
     return np.ascontiguousarray(blocks).reshape(*blocks.shape[:2], -1).view(np.int8)
 
 
 def _check(q, k, v, int max_queries, bint latent):
-    """Shapes that fit each other."""
+    """Check that the shapes match."""
     if k.shape[:2] != v.shape[:2] or q.shape[2] != k.shape[2] or q.shape[1] % k.shape[1]:
         raise ValueError(
             "q, k, v: need [n_tokens, n_head, head_dim_k], [n_keys, n_head_kv, head_dim_k] and [n_keys, n_head_kv, "
@@ -97,7 +97,7 @@ def _check(q, k, v, int max_queries, bint latent):
 
 
 def _padded_bias(bias, int n_head, int n):
-    """Biases padded with NaN, as far as they may be read; one column of zeros where there are none."""
+    """Return the biases, padded with NaN as far as kernels may read; a column of zeros if bias is None."""
     if bias is None:
         return np.zeros((1, 1 + RZ_BIAS_PAD), np.float32)
     array = np.asarray(bias)
@@ -108,7 +108,7 @@ def _padded_bias(bias, int n_head, int n):
 
 cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] stats,
                   float[:, :, ::1] acc) noexcept nogil:
-    """Attend split after split, merge and divide. stats: m, l, partial m, partial l; acc: result and partial."""
+    """Computes split after split, merges and divides. stats: m, l, partial m, partial l; acc: result and partial."""
     cdef int n = args.n_tokens * args.n_group, i
     cdef size_t head_dim = args.head_dim_v, d
     args.m, args.l, args.acc, args.key0 = &stats[0, 0], &stats[1, 0], &acc[0, 0, 0], 0
@@ -137,28 +137,27 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     v : float32 [n_keys, n_head_kv, head_dim_v]
         n_head must be a multiple of n_head_kv.
     pos0 : int, optional
-        Position of the first query; n_keys - n_tokens when left out.
+        Position of the first query; by default n_keys - n_tokens.
     scale : float, optional
-        head_dim_k ** -0.5 when left out.
+        By default head_dim_k ** -0.5.
     causal : bool
         A query sees no key after its own position.
     window : int
         A causal query sees the last `window` keys, another one those at most window // 2 away; 0: all of them.
     softcap : float
-        Scores become softcap * tanh(score / softcap); 0: they stay.
+        Scores become softcap * tanh(score / softcap); 0: no softcap.
     k_type, v_type : {"f32", "f16", "int8"}
         Types of the cache.
     bias : float32 [n_head, 2 * n - 1], optional
         Added to the scores: column n - 1 + key - position, n at least as large as every position and n_keys.
     reach : int32 [n_tokens, 2], optional
-        How many query tokens before and after its own a causal query sees in any case: those of its span.
+        The numbers of query tokens before and after its own that a causal query always sees: those of its span.
     latent : bool
-        v is the first elements of each key as the cache has it (transformed if that is int8); of the array given only
-        the shape counts.
+        v is the first elements of each cached key (transformed in an int8 cache); only the shape of `v` is used.
     max_queries : int
-        Queries of one KV head that the kernel is handed at once.
+        Greatest number of queries of one KV head in a call of the kernel.
     isa : str, optional
-        As in `store`.
+        See `store`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The kernels without weights, on numpy arrays: for tests and tools."""
+"""The kernels without weights on numpy arrays, for tests and tools."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ cdef extern from "realizar/scalar/rope_table.h" nogil:
 
 
 def _f32(str name, x, shape=None):
-    """x as a contiguous float32 array that is not empty, of the given shape where one is asked for."""
+    """Return x as a contiguous, non-empty float32 array, checked for this shape unless it is None."""
     array = np.asarray(x)
     if array.dtype != np.float32 or array.ndim == 0 or array.size == 0:
         raise ValueError(f"{name}: needs a float32 array that is not empty, got {array.dtype} of shape {array.shape}")
@@ -41,7 +41,7 @@ def rms_norm(x, w=None, float eps=1e-5, str isa=None):
     w : float32 [n], optional
     eps : float
     isa : str, optional
-        An ISA level of `table.available()`; the one in use when left out.
+        An ISA level of `table.available()`; by default the one in use.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def layer_norm(x, w=None, b=None, float eps=1e-5, str isa=None):
     w, b : float32 [n], optional
     eps : float
     isa : str, optional
-        As in `rms_norm`.
+        See `rms_norm`.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def softmax(x, str isa=None):
     return _each_row(kernels(isa).softmax, x)
 
 
-# ---- element by element ---------------------------------------------------------------------------------------------
+# ---- elementwise -----------------------------------------------------------------------------------------------------
 
 cdef _binary(rz_binary_fn *of, str name, x, str name2, x2):
     source = _f32(name, x)
@@ -205,6 +205,19 @@ def swiglu_oai(gate, up, str isa=None):
     return _binary(kernels(isa).swiglu_oai, "gate", gate, "up", up)
 
 
+def decay(x, a, b, float bound=0.0, str isa=None):
+    """exp(a * softplus(x + b)), with a bound exp(bound * sigmoid(a * (x + b))); float32 arrays of one shape."""
+    cdef const rz_kernels *table = kernels(isa)
+    source = _f32("x", x)
+    cdef const float[::1] px = source.ravel(), pa = _f32("a", a, source.shape).ravel()
+    cdef const float[::1] pb = _f32("b", b, source.shape).ravel()
+    out = np.empty_like(source)
+    cdef float[::1] y = out.ravel()
+    with nogil:
+        table.decay(&px[0], &pa[0], &pb[0], bound, px.shape[0], &y[0])
+    return out
+
+
 def exp(x):
     """The exp of every ISA level; float32 of any shape, within 1 ulp."""
     source = _f32("x", x)
@@ -239,7 +252,7 @@ def rope_table(inv_freq, positions, float mscale=1.0):
     Parameters
     ----------
     inv_freq : float32 [half]
-        Radians a position.
+        Radians per position.
     positions : float32 [n]
     mscale : float
 
@@ -260,7 +273,7 @@ def rope_table(inv_freq, positions, float mscale=1.0):
 
 
 def rope(x, cos, sin, str style="neox", str isa=None):
-    """Rotate the first 2 * half elements of each head; the others stay.
+    """Rotate the first 2 * half elements of each head; the others are copied.
 
     Parameters
     ----------
@@ -270,7 +283,7 @@ def rope(x, cos, sin, str style="neox", str isa=None):
     style : {"neox", "norm"}
         Pairs (i, i + half), or pairs (2i, 2i + 1).
     isa : str, optional
-        As in `rms_norm`.
+        See `rms_norm`.
 
     Returns
     -------
@@ -300,13 +313,13 @@ def rope(x, cos, sin, str style="neox", str isa=None):
 # ---- logits ---------------------------------------------------------------------------------------------------------
 
 def logit_blocks(x, str isa=None):
-    """Of each block of 64 logits the greatest, the sum of e**(x - greatest), and that of these times greatest - x.
+    """Return, for each block of 64 logits, the greatest, the sum of e**(x - greatest), and that times greatest - x.
 
     Parameters
     ----------
     x : float32 [n]
     isa : str, optional
-        As in `rms_norm`.
+        See `rms_norm`.
 
     Returns
     -------
@@ -330,7 +343,7 @@ def logit_weights(x, float peak, str isa=None):
     x : float32 [...]
     peak : float
     isa : str, optional
-        As in `rms_norm`.
+        See `rms_norm`.
 
     Returns
     -------
@@ -358,7 +371,7 @@ def conv_step(rows, w, b=None, str isa=None):
     w : float32 [n_tap, n_channel]
     b : float32 [n_channel], optional
     isa : str, optional
-        As in `rms_norm`.
+        See `rms_norm`.
 
     Returns
     -------

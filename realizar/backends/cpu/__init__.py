@@ -1,1 +1,1 @@
-"""The CPU backend: plans become op arrays over one arena, which worker threads walk with the C kernels."""
+"""The CPU backend: a plan becomes an op array over one arena, which worker threads execute with the C kernels."""

@@ -1,4 +1,4 @@
-"""CPUBackend: runs plans with the C kernels on worker threads of its own."""
+"""CPUBackend: executes plans with the C kernels on its own worker threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weakref import WeakSet
 from realizar._kernels import logit_scan
 from realizar._kernels.plan import Pool
 from realizar.backends.cpu.bind import bind
-from realizar.backends.cpu.places import BindParams
+from realizar.backends.cpu.memory_plan import BindParams
 from realizar.backends.cpu.storage import CPUStorage
 from realizar.backends.cpu.threads import bounded_threads, default_threads
 from realizar.errors import RealizarError
@@ -33,9 +33,9 @@ class CPUBackend:
     Parameters
     ----------
     n_threads : int, optional
-        As in EngineParams.
+        See EngineParams.
     isa : str, optional
-        ISA level of the kernels; the one in use by default.
+        ISA level of the kernels; by default the current one.
 
     Attributes
     ----------
@@ -50,12 +50,12 @@ class CPUBackend:
 
     @property
     def n_threads(self) -> int:
-        """Threads that compute a step, the caller's included."""
+        """Number of threads that compute a step, including the caller's."""
         return self.pool.n_threads
 
     @property
     def passes(self) -> tuple[Pass, ...]:
-        """All fusions: each saves a walk through memory."""
+        """All fusions: each saves a pass over memory."""
         return FUSIONS
 
     def storage(self, groups: Sequence[CacheGroup], states: Sequence[State], params: StorageParams) -> CPUStorage:
@@ -71,9 +71,9 @@ class CPUBackend:
     def compile(
         self, plan: Plan, tensors: Mapping[str, Tensor], storage: Storage, params: CompileParams
     ) -> CompiledPlan:
-        """Bind a plan to weights, by GGUF name, and to a storage of this backend; raises as `bind`."""
+        """Compile a plan with weights (by GGUF name) and a storage of this backend; raises the errors of `bind`."""
         if not isinstance(storage, CPUStorage):
-            raise RealizarError(f"the CPU backend needs a storage of its own, not a {type(storage).__name__}")
+            raise RealizarError(f"the CPU backend needs a storage made by itself, found a {type(storage).__name__}")
         how = BindParams(params.n_batch, params.n_ctx, params.activations, storage.kv_type, self._isa)
         kv = {at.key: (at.k, at.v) for at in storage.layers}
         program = bind(plan, tensors, self.pool, how, kv, {at.key: at.data for at in storage.states})
@@ -81,7 +81,7 @@ class CPUBackend:
         return program
 
     def close(self) -> None:
-        """End the threads, and give back the memory of all programs and storages."""
+        """End the threads, and free the memory of all programs and storages."""
         for made in list(self._made):
             made.close()
         self.pool.stop()

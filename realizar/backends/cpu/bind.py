@@ -1,4 +1,4 @@
-"""bind(plan): gives a plan what the CPU needs - arena, activation records, kernels, threads - and makes it runnable."""
+"""bind(plan): compiles a plan for the CPU: assigns memory, and appends the kernels of its ops to programs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from realizar._kernels.plan import Pool, Program
 from realizar._kernels.plan_attention import add_attention, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_per_head_linear
-from realizar._kernels.plan_recurrent import add_causal_conv1d, add_selective_scan
+from realizar._kernels.plan_recurrent import add_causal_conv1d, add_delta_rule, add_selective_scan
 from realizar.backends.cpu.compiled import CompiledPlan, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
+from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan, kv_shape, rope_key, step_kv
 from realizar.backends.cpu.numpy_op import NumpyOp
-from realizar.backends.cpu.places import BindParams, Places, kv_shape, rope_key, step_kv
 from realizar.errors import GraphError
 from realizar.graph import Node
 from realizar.graph.ops import OPS
-from realizar.graph.position import position_bias
+from realizar.graph.position import position_bias, position_scales
 from realizar.params import kv_types
 from realizar.runtime.batch_checks import UNLIMITED, limits_of
 from realizar.runtime.plan import Plan
@@ -35,7 +35,7 @@ def bind(
     plan: Plan, tensors: Mapping[str, Tensor], pool: Pool, params: BindParams, kv: KV,
     states: Mapping[str, npt.NDArray[np.float32]],
 ) -> CompiledPlan:  # fmt: skip
-    """Binds a plan to the CPU.
+    """Compile a plan for the CPU.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def bind(
     Raises
     ------
     GraphError
-        If the plan holds an op that this backend lacks, or attention heads that it has no room for.
+        If this backend lacks an op of the plan, or the attention heads are too large for it.
     ParameterError
         As `limits_of`.
     """
@@ -61,7 +61,7 @@ def bind(
 
 
 class _Binder:
-    """One binding in the making."""
+    """The state of one call of `bind`."""
 
     def __init__(
         self, plan: Plan, tensors: Mapping[str, Tensor], pool: Pool, params: BindParams, kv: KV,
@@ -71,20 +71,20 @@ class _Binder:
         self.step_kv: dict[tuple[int, int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
         self.biases: dict[Any, tuple[npt.NDArray[np.float32], int] | None] = {}
         self.overrides: dict[str, Rows] = {}
-        self.at = Places(plan, tensors, params, pool.n_threads)
+        self.mem = MemoryPlan(plan, tensors, params, pool.n_threads)
         self.pool = pool
         self.steps: list[Program | NumpyOp] = []
         self._begin_program()
 
     def _begin_program(self) -> None:
-        """Append to a new program from now on; it makes the rope tables that its ops read."""
-        self.program = Program(self.pool, self.at.arena, self.params.n_batch, self.params.isa, self.params.activations)
+        """Begin a new program, to which ops are appended from now on; it computes the rope tables that they read."""
+        self.program = Program(self.pool, self.mem.arena, self.params.n_batch, self.params.isa, self.params.activations)
         self.steps.append(self.program)
-        for rope in self.at.ropes.values():
+        for rope in self.mem.ropes.values():
             self.program.add_rope_table(rope)
 
     def bind(self) -> CompiledPlan:
-        """Append all ops to programs: to one, unless ops of plugins run in numpy between two of them."""
+        """Append all ops to programs; a plugin's op that runs in numpy begins a new one."""
         for index, op in enumerate(self.plan.ops):
             if op.op in _ADD:
                 _ADD[op.op](self, op, index)
@@ -94,106 +94,115 @@ class _Binder:
             else:
                 raise GraphError(f"op {op.op!r} has no kernel in the CPU backend and no numpy definition")
             self._add_quantize(op)
-        places = {name: self.at.rows(i) for name, i in self.plan.outputs.items()}
+        rows = {name: self.mem.rows(i) for name, i in self.plan.outputs.items()}
         first = [group.layers[0].key for group in self.plan.cache_groups]
         limits = limits_of(
             self.plan, self.tensors, self.params.n_ctx,
             n_slots=min(map(len, self.states.values()), default=0),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
             n_biases=self.params.n_ctx if any(self.biases.values()) else UNLIMITED,
+            n_positions=self.params.n_ctx if any(op.op == "position_scale" for op in self.plan.ops) else UNLIMITED,
         )  # fmt: skip
-        return CompiledPlan(self.plan, self.steps, self.at.arena, places, self.overrides, limits)
+        return CompiledPlan(self.plan, self.steps, self.mem.arena, rows, self.overrides, limits)
 
     def _numpy_op(self, op: Node) -> NumpyOp:
-        """Return an op without a kernel as a step of its own; an output that no op reads has no place in the arena."""
-        places = {i: self.at.rows(i) for i in (*op.inputs, *op.outputs) if self.plan.views[i].root in self.at.start}
+        """Return an op without a kernel as a separate step; outputs that no op reads are not in the arena."""
+        rows = {i: self.mem.rows(i) for i in (*op.inputs, *op.outputs) if self.plan.views[i].root in self.mem.start}
         weights = [self.tensors[name].floats() for name in op.weights]
-        return NumpyOp(self.plan, op, self.at.arena, places, weights, self.states)
+        return NumpyOp(self.plan, op, self.mem.arena, rows, weights, self.states)
 
     def _add_quantize(self, op: Node) -> None:
-        """Explicit records of what an op made but could not quantize itself."""
+        """Append ops that quantize the outputs of an op whose kernel cannot do it itself."""
         roots = set(op.outputs)
-        for i in sorted({i for i, _ in self.at.records}):
+        for i in sorted({i for i, _ in self.mem.act_rows}):
             view = self.plan.views[i]
-            if view.root in roots and not self.at.writes_records(i):
-                self.program.add_rowwise("quantize", view.n, m_rows=view.m_rows, x=self.at.rows(i),
-                                         act32=self.at.act(i, 32), act256=self.at.act(i, 256))  # fmt: skip
+            if view.root in roots and not self.mem.can_quantize(i):
+                self.program.add_rowwise("quantize", view.n, m_rows=view.m_rows, x=self.mem.rows(i),
+                                         act32=self.mem.act_row(i, 32), act256=self.mem.act_row(i, 256))  # fmt: skip
 
     def _add_rowwise(self, op: Node, index: int) -> None:
         (y,) = op.outputs
         view = self.plan.views[y]
         w = [floats(self.tensors, name) for name in op.weights]
         n = self.plan.shapes[y][-1] if op.spec.over_last else view.n
-        writes = self.at.writes_records(y)
+        quantizes = self.mem.can_quantize(y)
         self.program.add_rowwise(
             _KERNELS.get(op.op, op.op), n, n_repeat=view.n // n, m_rows=view.m_rows,
-            x=self.at.rows(op.inputs[0]),
-            x2=self.at.rows(op.inputs[1]) if len(op.inputs) > 1 else None,
-            y=self.at.rows(y) if y in self.at.materialised else None,
+            x=self.mem.rows(op.inputs[0]),
+            x2=self.mem.rows(op.inputs[1]) if len(op.inputs) > 1 else None,
+            y=self.mem.rows(y) if y in self.mem.materialised else None,
             scalar=op.attrs.get("eps", op.attrs.get("factor", op.attrs.get("cap", 0.0))),
             w=w[0] if w else None, b=w[1] if len(w) > 1 else None,
-            act32=self.at.act(y, 32) if writes else None, act256=self.at.act(y, 256) if writes else None,
+            act32=self.mem.act_row(y, 32) if quantizes else None,
+            act256=self.mem.act_row(y, 256) if quantizes else None,
         )  # fmt: skip
 
     def _add_embed(self, op: Node, index: int) -> None:
         table = self.tensors[op.weights[0]]
-        self.program.add_embed(table.type, table.data, table.shape[-1], self.at.rows(op.outputs[0]), op.attrs["by"],
+        self.program.add_embed(table.type, table.data, table.shape[-1], self.mem.rows(op.outputs[0]), op.attrs["by"],
                                op.attrs["scale"])  # fmt: skip
+
+    def _add_position_scale(self, op: Node, index: int) -> None:
+        """A look-up in a table of all positions, whose rows are one number."""
+        table = position_scales(op.attrs, np.arange(self.params.n_ctx))[:, None]
+        self.program.add_embed("F32", table.view(np.uint8), 1, self.mem.rows(op.outputs[0]), "position")
 
     def _add_linear(self, op: Node, index: int) -> None:
         x = op.inputs[0]
         weights = [
             (self.tensors[name].type, self.tensors[name].data,
-             None if bias is None else floats(self.tensors, bias), self.at.rows(y))
+             None if bias is None else floats(self.tensors, bias), self.mem.rows(y))
             for name, bias, y in zip(op.weights, op.attrs["bias"], op.outputs, strict=True)
         ]  # fmt: skip
         self.program.add_linear(
             self.plan.views[x].n, weights, m_rows=self.plan.views[x].m_rows,
-            x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
-            act32=self.at.act(x, 32), act256=self.at.act(x, 256),
-            residual=self.at.rows(op.inputs[1]) if op.attrs["residual"] else None,
+            x=self.mem.rows(x) if self.plan.views[x].root in self.mem.materialised else None,
+            act32=self.mem.act_row(x, 32), act256=self.mem.act_row(x, 256),
+            residual=self.mem.rows(op.inputs[1]) if op.attrs["residual"] else None,
         )  # fmt: skip
 
     def _add_rope(self, op: Node, index: int) -> None:
         n_head, head_dim = self.plan.shapes[op.inputs[0]]
-        self.program.add_rope(head_dim, n_head, self.at.rows(op.inputs[0]), self.at.rows(op.outputs[0]),
-                              self.at.ropes[rope_key(op.attrs, op.weights)])  # fmt: skip
+        self.program.add_rope(head_dim, n_head, self.mem.rows(op.inputs[0]), self.mem.rows(op.outputs[0]),
+                              self.mem.ropes[rope_key(op.attrs, op.weights)])  # fmt: skip
 
     def _add_attention(self, op: Node, index: int) -> None:
         q, k, v = op.inputs[:3]
         attrs = op.attrs
-        rope = None if attrs["rope"] is None else self.at.ropes[rope_key(attrs["rope"], attrs["rope"]["factors"])]
+        rope = None if attrs["rope"] is None else self.mem.ropes[rope_key(attrs["rope"], attrs["rope"]["factors"])]
         n_head, head_dim = self.plan.shapes[q]
         self._attend(
             op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"],
-            k=self.at.rows(k), v=self.at.rows(v), rope=rope, bias=self._bias(op, n_head),
+            k=self.mem.rows(k), v=self.mem.rows(v), rope=rope, bias=self._bias(op, n_head),
             sinks=None if attrs["sinks"] is None else floats(self.tensors, attrs["sinks"]),
-            q_rot=(self.at.start["q_rot", index], n_head * head_dim) if rope is not None else None,
+            q_rot=(self.mem.start["q_rot", index], n_head * head_dim) if rope is not None else None,
         )  # fmt: skip
 
     def _add_cross_store(self, op: Node, index: int) -> None:
         k, v = op.inputs
-        add_kv_store(self.program, self._cache(op), self.at.rows(k), self.at.rows(v))
+        add_kv_store(self.program, self._cache(op), self.mem.rows(k), self.mem.rows(v))
 
     def _add_cross_attention(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=False, softcap=0.0)
 
     def _add_mla_attention(self, op: Node, index: int) -> None:
-        self._attend(op, window=0, causal=True, softcap=0.0, k=self.at.rows(op.inputs[1]))
+        self._attend(op, window=0, causal=True, softcap=0.0, k=self.mem.rows(op.inputs[1]))
 
     def _attend(self, op: Node, **how: Any) -> None:
         try:
             add_attention(
                 self.program, cache=self._cache(op), n_head=self.plan.shapes[op.inputs[0]][0], scale=op.attrs["scale"],
-                q=self.at.rows(op.inputs[0]), out=self.at.rows(op.outputs[0]), partial=self.at.partial, **how,
+                q=self.mem.rows(op.inputs[0]), out=self.mem.rows(op.outputs[0]), partial=self.mem.partial, **how,
             )  # fmt: skip
-        except ValueError as error:  # more heads or longer ones than the kernels have room for
-            raise GraphError(f"{self.plan.names[op.outputs[0]]}: the CPU backend cannot attend: {error}") from error
+        except ValueError as error:  # too many or too large heads for the kernels
+            raise GraphError(
+                f"{self.plan.names[op.outputs[0]]}: attention is too large for the CPU backend: {error}"
+            ) from error
 
     def _cache(self, op: Node) -> tuple[int | None, str, str, int, int, int, Array, Array]:
-        """Where the keys and values of an op lie; those that nobody remembers have one place, layer after layer."""
+        """Return the KV cache of an op; ops without a cache share one temporary buffer for the K and V of a step."""
         shape = kv_shape(self.plan, op)
-        if op.attrs["cache"] is None:  # they stay in the processor's caches: halves would only cost their unpacking
+        if op.attrs["cache"] is None:  # f32: they stay in the CPU's caches, so f16 would only add conversions
             if shape not in self.step_kv:
                 self.step_kv[shape] = step_kv(self.params.n_batch, shape)
             return (None, "f32", "f32", *shape, *self.step_kv[shape])
@@ -201,7 +210,7 @@ class _Binder:
         return (group, *kv_types(self.params.kv_type), *shape, *self.kv[op.attrs["cache"]])
 
     def _bias(self, op: Node, n_head: int) -> tuple[npt.NDArray[np.float32], int] | None:
-        """The biases of places for every distance within the context, and the column of distance 0; made once."""
+        """Return the relative position biases for all distances in the context, and the column of distance 0."""
         key = (op.attrs["buckets"], op.attrs["alibi"], op.attrs["causal"], n_head)
         if key not in self.biases:
             n = self.params.n_ctx
@@ -211,20 +220,20 @@ class _Binder:
         return self.biases[key]
 
     def _add_slice(self, op: Node, index: int) -> None:
-        (offset, ld), (n_head, dim) = self.at.rows(op.inputs[0]), self.plan.shapes[op.inputs[0]]
+        (offset, ld), (n_head, dim) = self.mem.rows(op.inputs[0]), self.plan.shapes[op.inputs[0]]
         self._copy_heads(op, n_head, op.attrs["size"], (offset + 4 * op.attrs["start"], ld), dim, 0)
 
     def _add_concat(self, op: Node, index: int) -> None:
         done = 0
         for i in op.inputs:
             n_head, dim = self.plan.shapes[i]
-            self._copy_heads(op, n_head, dim, self.at.rows(i), dim, done)
+            self._copy_heads(op, n_head, dim, self.mem.rows(i), dim, done)
             done += dim
 
     def _copy_heads(self, op: Node, n_head: int, n: int, x: Rows, x_step: int, start: int) -> None:
-        """n elements of each head to their place behind the first `start` ones of the result's."""
+        """Copy n elements of each head to element `start` of the heads of the result."""
         (y,) = op.outputs
-        offset, ld = self.at.rows(y)
+        offset, ld = self.mem.rows(y)
         add_copy_heads(
             self.program, n, n_head, x, x_step, (offset + 4 * start, ld), self.plan.shapes[y][1],
             m_rows=self.plan.views[y].m_rows,
@@ -235,7 +244,7 @@ class _Binder:
         n_head, k = self.plan.shapes[x]
         kind, data = heads_of(self.tensors[op.weights[0]], n_head, op.attrs["rows"], op.attrs["transposed"])
         add_per_head_linear(
-            self.program, k, kind, data, self.at.rows(x), self.at.rows(y), self.at.of_op(index).get("x"),
+            self.program, k, kind, data, self.mem.rows(x), self.mem.rows(y), self.mem.scratch_of(index).get("x"),
             m_rows=self.plan.views[y].m_rows,
         )  # fmt: skip
 
@@ -244,7 +253,7 @@ class _Binder:
         (bias,) = op.attrs["bias"]
         add_causal_conv1d(
             self.program, np.ascontiguousarray(weight.floats().T), None if bias is None else floats(self.tensors, bias),
-            self.states[op.attrs["state"]], self.at.rows(op.inputs[0]), self.at.rows(op.outputs[0]),
+            self.states[op.attrs["state"]], self.mem.rows(op.inputs[0]), self.mem.rows(op.outputs[0]),
         )  # fmt: skip
 
     def _add_selective_scan(self, op: Node, index: int) -> None:
@@ -253,22 +262,36 @@ class _Binder:
         add_selective_scan(
             self.program, n_head, self.plan.views[op.inputs[2]].n // op.attrs["n_state"],
             self.tensors[op.weights[0]].floats(), d, bias[0] if bias else None, self.states[op.attrs["state"]],
-            *(self.at.rows(i) for i in (*op.inputs, *op.outputs)),
+            *(self.mem.rows(i) for i in (*op.inputs, *op.outputs)),
+        )  # fmt: skip
+
+    def _add_decay(self, op: Node, index: int) -> None:
+        (x,), (y,) = op.inputs, op.outputs
+        view = self.plan.views[y]
+        a, bias = (floats(self.tensors, name) for name in op.weights)
+        self.program.add_rowwise("decay", view.n, m_rows=view.m_rows, x=self.mem.rows(x), y=self.mem.rows(y),
+                                 scalar=op.attrs["bound"], w=np.repeat(a, view.n // len(a)), b=bias)  # fmt: skip
+
+    def _add_delta_rule(self, op: Node, index: int) -> None:
+        (n_head, _, _), (n_head_k, _) = op.attrs["shape"], self.plan.shapes[op.inputs[1]]
+        add_delta_rule(
+            self.program, n_head_k, self.plan.views[op.inputs[3]].n > n_head, op.attrs["tiled"],
+            self.states[op.attrs["state"]], *(self.mem.rows(i) for i in (*op.inputs, *op.outputs)),
         )  # fmt: skip
 
     def _add_override(self, op: Node, index: int) -> None:
-        self.overrides[self.plan.names[op.outputs[0]]] = self.at.rows(op.outputs[0])
+        self.overrides[self.plan.names[op.outputs[0]]] = self.mem.rows(op.outputs[0])
 
     def _add_choose_experts(self, op: Node, index: int) -> None:
         self._add_route(op, self.plan.shapes[op.outputs[0]][0])
 
     def _add_weigh_experts(self, op: Node, index: int) -> None:
-        self._add_route(op, self.plan.shapes[op.outputs[0]][0], ids=self.at.rows(op.inputs[1]))
+        self._add_route(op, self.plan.shapes[op.outputs[0]][0], ids=self.mem.rows(op.inputs[1]))
 
     def _add_route(self, op: Node, n_used: int, ids: Rows | None = None) -> None:
         (n_expert,) = self.plan.shapes[op.inputs[0]]
         add_route(
-            self.program, n_expert, logits=self.at.rows(op.inputs[0]), ids=ids, y=self.at.rows(op.outputs[0]),
+            self.program, n_expert, logits=self.mem.rows(op.inputs[0]), ids=ids, y=self.mem.rows(op.outputs[0]),
             bias=floats(self.tensors, op.weights[0]) if op.weights else None,
             m_rows=self.plan.views[op.outputs[0]].m_rows, **{"n_used": n_used, **op.attrs},
         )  # fmt: skip
@@ -282,19 +305,20 @@ class _Binder:
         ]
         add_experts(
             self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"],
-            gate=parts[0] if len(parts) == 3 else None, up=parts[-2], down=parts[-1], ids=self.at.rows(ids),
-            weights=self.at.rows(weights), y=self.at.rows(op.outputs[0]), room=self.at.of_op(index),
-            x=self.at.rows(x) if self.plan.views[x].root in self.at.materialised else None,
-            act32=self.at.act(x, 32), act256=self.at.act(x, 256), m_rows=self.plan.views[x].m_rows,
+            gate=parts[0] if len(parts) == 3 else None, up=parts[-2], down=parts[-1], ids=self.mem.rows(ids),
+            weights=self.mem.rows(weights), y=self.mem.rows(op.outputs[0]), room=self.mem.scratch_of(index),
+            x=self.mem.rows(x) if self.plan.views[x].root in self.mem.materialised else None,
+            act32=self.mem.act_row(x, 32), act256=self.mem.act_row(x, 256), m_rows=self.plan.views[x].m_rows,
         )  # fmt: skip
 
 
 _ROWWISE = tuple(name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows)
 _KERNELS = {"gather_rows": "take_rows"}
-"""Ops whose kernel has another name."""
+"""Op -> name of its kernel, if that differs."""
 _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),
     "embed": _Binder._add_embed,
+    "position_scale": _Binder._add_position_scale,
     "linear": _Binder._add_linear,
     "rope": _Binder._add_rope,
     "attention": _Binder._add_attention,
@@ -306,9 +330,11 @@ _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     "per_head_linear": _Binder._add_per_head_linear,
     "causal_conv1d": _Binder._add_causal_conv1d,
     "selective_scan": _Binder._add_selective_scan,
+    "decay": _Binder._add_decay,
+    "delta_rule": _Binder._add_delta_rule,
     "override": _Binder._add_override,
     "choose_experts": _Binder._add_choose_experts,
     "weigh_experts": _Binder._add_weigh_experts,
     "experts": _Binder._add_experts,
 }
-"""Op name -> what appends its kernels to the program."""
+"""Op -> method that appends its kernels to the program."""

@@ -1,4 +1,4 @@
-"""CompiledPlan: a bound plan that runs one step after another."""
+"""CompiledPlan: an executable plan."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from realizar.runtime.batch_checks import BatchChecks, Limits
 from realizar.runtime.plan import Plan
 
 Rows = tuple[int, int]
-"""Where rows lie in the arena: offset in bytes of the first, floats from row to row."""
+"""Rows in the arena: offset of the first in bytes, and distance between rows in floats."""
 
 
 class CompiledPlan:
-    """A plan that runs: `run(batch)` computes one step.
+    """An executable plan: `run(batch)` computes one step.
 
     Attributes
     ----------
     plan : Plan
     n_bytes : int
-        Size of the arena that holds the values of a step; pages are touched as far as steps reach.
+        Size of the arena for the values of a step; steps with fewer rows touch fewer pages.
     """
 
     def __init__(
-        self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], places: Mapping[str, Rows],
+        self, plan: Plan, steps: Sequence[Program | NumpyOp], arena: npt.NDArray[np.uint8], rows: Mapping[str, Rows],
         overrides: Mapping[str, Rows], limits: Limits,
     ) -> None:  # fmt: skip
         self.plan = plan
@@ -38,7 +38,7 @@ class CompiledPlan:
         self._steps = tuple(steps)
         self._is_closed = False
         self._arena = arena
-        self._places = places
+        self._rows = rows
         self._overrides = overrides
         self._checks = BatchChecks(plan, limits)
         self._shapes = {name: plan.shapes[i] for name, i in plan.outputs.items()}
@@ -48,29 +48,29 @@ class CompiledPlan:
         self, batch: Batch, outputs: Iterable[str] | None = None,
         overrides: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:  # fmt: skip
-        """Computes one step.
+        """Compute one step.
 
         Parameters
         ----------
         batch : Batch
-            As `Batch.check` wants it.
+            Must satisfy `Batch.check`.
         outputs : iterable of str | None
             Which of the plan's outputs to return; all by default.
         overrides : dict of float32 [n, ...] | None
-            One row for each token of the batch, for every value that the plan takes from the caller.
+            One row for each token of the batch, for every override of the plan.
 
         Returns
         -------
         dict of float32 [m, ...]
-            One row for each of `batch.outputs`; views that hold until the next run.
+            One row for each of `batch.outputs`; views that are valid until the next run.
 
         Raises
         ------
         ParameterError
-            If the batch asks for what no kernel does yet, or names a token, block or state slot that does not exist; if
-            an override that the plan needs is missing.
+            If the batch needs an unsupported feature, has an invalid token, block or state slot, or an override is
+            missing.
         RealizarError
-            If the system lets no worker threads start, or the backend is closed.
+            If no worker thread can be started, or the backend is closed.
         """
         if self._is_closed:
             raise RealizarError("the backend of this program is closed")
@@ -82,15 +82,15 @@ class CompiledPlan:
                     step.run(batch)
                 else:
                     step.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
-                             batch.outputs, batch.block_tables, batch.seq_source, batch.embeddings,
+                             batch.outputs, batch.block_tables, batch.encoder_lengths, batch.embeddings,
                              batch.embedding_of(), batch.reach())  # fmt: skip
         except OSError as error:
-            raise RealizarError(f"{error}; ask for fewer n_threads") from error
+            raise RealizarError(f"{error}; use a smaller n_threads") from error
         m = len(batch.outputs)
-        return {name: self._output(name, m) for name in (self._places if outputs is None else outputs)}
+        return {name: self._output(name, m) for name in (self._rows if outputs is None else outputs)}
 
     def close(self) -> None:
-        """Let go of the arena, the weights and the storage; it runs no more."""
+        """Release the arena, the weights and the storage; it cannot run afterwards."""
         self._is_closed = True
         self._steps, self._arena, self.n_bytes = (), np.empty(0, np.uint8), 0
         self._views.clear()
@@ -102,10 +102,10 @@ class CompiledPlan:
             self._block(offset, len(rows), ld)[...] = rows.reshape(len(rows), -1)
 
     def _output(self, name: str, m: int) -> npt.NDArray[np.float32]:
-        """Return the first m rows of an output; a view of the arena is made once for each m."""
+        """Return the first m rows of an output; views of the arena are cached by m."""
         view = self._views.get((name, m))
         if view is None:
-            offset, ld = self._places[name]
+            offset, ld = self._rows[name]
             shape = self._shapes[name]
             view = self._block(offset, m, ld)[:, : prod(shape)].reshape(m, *shape)
             self._views[name, m] = view

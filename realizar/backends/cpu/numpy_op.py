@@ -1,4 +1,4 @@
-"""NumpyOp: runs an op without a kernel, one that a plugin brings, by its numpy definition between the kernels."""
+"""NumpyOp: runs a plugin's op, which has no kernel, by its numpy definition."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ F32 = npt.NDArray[np.float32]
 
 
 class NumpyOp:
-    """One op of a compiled plan, computed row by row: slow, with the same bits for any batch and any chunks.
+    """One op of a compiled plan, computed row by row: slow, but bitwise equal for any batch and any chunks.
 
     Parameters
     ----------
     plan : Plan
     op : Node
-        Its row of the op set has a numpy definition.
+        Its OpSpec has a numpy definition.
     arena : uint8 array
-        Where the values of a step lie.
-    places : dict of int to Rows
-        Value -> its rows in the arena; of outputs that nothing reads, none.
+        The memory of all values of a step.
+    rows : dict of int to Rows
+        Value -> its rows in the arena; outputs that nothing reads are missing.
     weights : sequence of float32 arrays
     states : dict of str to float32 [n_slots, *shape]
     """
 
     def __init__(
-        self, plan: Plan, op: Node, arena: npt.NDArray[np.uint8], places: Mapping[int, Rows], weights: Sequence[F32],
+        self, plan: Plan, op: Node, arena: npt.NDArray[np.uint8], rows: Mapping[int, Rows], weights: Sequence[F32],
         states: Mapping[str, F32],
     ) -> None:  # fmt: skip
-        self._op, self._arena, self._places, self._weights = op, arena, places, weights
+        self._op, self._arena, self._rows_of, self._weights = op, arena, rows, weights
         self._shapes = {i: plan.shapes[i] for i in (*op.inputs, *op.outputs)}
         self._only_outputs = plan.views[(*op.inputs, *op.outputs)[0]].m_rows
         self._states = states[op.attrs["state"]] if "state" in op.attrs else None
@@ -60,12 +60,12 @@ class NumpyOp:
         inputs = [self._rows(i, first, end).reshape(end - first, *self._shapes[i]) for i in self._op.inputs]
         found = evaluate_by_rows(self._op, inputs, self._weights, state)
         for i, values in zip(self._op.outputs, found, strict=True):
-            if i in self._places:
+            if i in self._rows_of:
                 self._rows(i, first, end)[...] = values.reshape(end - first, -1)
 
     def _rows(self, i: int, first: int, end: int) -> F32:
-        """Rows of a value, float32 [end - first, n]: a view of the arena."""
-        offset, ld = self._places[i]
+        """Return rows of a value, float32 [end - first, n]: a view of the arena."""
+        offset, ld = self._rows_of[i]
         start = offset + 4 * first * ld
         rows = self._arena[start : start + 4 * (end - first) * ld].view(np.float32).reshape(-1, ld)
         return rows[:, : prod(self._shapes[i])]

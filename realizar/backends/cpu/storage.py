@@ -1,4 +1,4 @@
-"""CPUStorage: the bytes of a KV cache as the attention kernels read them, and of recurrent states."""
+"""CPUStorage: the memory of a KV cache, in the layout of the attention kernels, and of recurrent states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many threads to compute with when nobody says: what the machine and its limits give, and why."""
+"""The default number of threads, from the CPUs of the machine and the limits of the process, and its explanation."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 LEAST_BOUND = 16
-"""So many threads may be asked for on any machine."""
+"""This many threads may be requested on any machine."""
 THREADS_PER_CPU = 4
-"""And so many for each CPU."""
+"""Maximum number of threads for each CPU."""
 
 
 @dataclass(frozen=True)
 class ThreadCount:
-    """A thread count and the limits that it is the least of.
+    """A thread count and the limits of which it is the minimum.
 
     Attributes
     ----------
     n : int
-        Threads, at least 1.
+        Number of threads, at least 1.
     limits : tuple[tuple[str, float], ...]
-        What was looked at and how many CPUs it allows; limits that are not set are not named.
+        Name of each limit and the number of CPUs that it allows; without limits that are not set.
     """
 
     n: int
     limits: tuple[tuple[str, float], ...]
 
     def __str__(self) -> str:
-        return f"{self.n} threads, the least of: " + ", ".join(f"{name} {value:g}" for name, value in self.limits)
+        return f"{self.n} threads, the minimum of: " + ", ".join(f"{name} {value:g}" for name, value in self.limits)
 
 
 def default_threads(root: Path = Path("/")) -> ThreadCount:
     """Return min(CPUs of the affinity mask, their physical cores, the cgroup quota rounded up).
 
-    Two threads on one physical core share its vector units, and memory bandwidth is spent by one already. A thread
-    beyond the quota makes the kernel stop all of them for the rest of each period.
+    Two threads on one physical core share its vector units, and one thread already uses its memory bandwidth. With more
+    threads than the quota allows, the kernel stops all of them for the rest of each period.
 
     Parameters
     ----------
     root : Path
-        Where /sys and /proc are looked for.
+        Directory that contains sys and proc.
     """
     cpus = affinity()
     limits: list[tuple[str, float]] = [("CPUs in the affinity mask", len(cpus))]
@@ -55,14 +55,14 @@ def default_threads(root: Path = Path("/")) -> ThreadCount:
 
 
 def bounded_threads(n: int) -> int:
-    """Return how many threads to start of n that were asked for, with a warning where these are fewer.
+    """Return the number of threads to start if n are requested; warns if it is smaller.
 
-    More threads than CPUs never compute faster, and each takes memory and a part of every step.
+    More threads than CPUs are never faster, and each takes memory and a share of every step.
     """
     most = max(LEAST_BOUND, THREADS_PER_CPU * len(affinity()))
     if n > most:
         warnings.warn(
-            f"n_threads={n}: this process may run on {len(affinity())} CPUs, so {most} threads are started",
+            f"n_threads={n}: this process may run on {len(affinity())} CPUs, so only {most} threads are started",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -70,14 +70,14 @@ def bounded_threads(n: int) -> int:
 
 
 def affinity() -> set[int]:
-    """Return the numbers of the CPUs that this process may run on (all of them where the system cannot say)."""
+    """Return the ids of the CPUs on which this process may run (all CPUs if the system does not tell)."""
     if hasattr(os, "sched_getaffinity"):
         return set(os.sched_getaffinity(0))
     return set(range(os.cpu_count() or 1))
 
 
 def physical_cores(cpus: set[int], root: Path = Path("/")) -> int | None:
-    """Return how many physical cores these CPUs lie on; None where Linux' sysfs does not tell."""
+    """Return the number of physical cores of these CPUs; None without Linux's sysfs."""
     cores = set()
     for cpu in cpus:
         siblings = _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
@@ -88,19 +88,19 @@ def physical_cores(cpus: set[int], root: Path = Path("/")) -> int | None:
 
 
 def cgroup_quota(root: Path = Path("/")) -> float | None:
-    """Return the CPUs that the cgroups (version 1 or 2) of this process and all their parents allow; None: no limit."""
+    """Return the number of CPUs that the cgroups (v1 or v2) of this process and their parents allow; None: no limit."""
     quotas = [q for directory in _cgroup_directories(root) for q in (_quota_v2(directory), _quota_v1(directory)) if q]
     return min(quotas, default=None)
 
 
 def _quota_v2(directory: Path) -> float | None:
-    """cpu.max holds "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
+    """Return the limit in cpu.max, which has "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
     quota, _, period = _read(directory / "cpu.max").partition(" ")
     return _ratio(quota, period)
 
 
 def _quota_v1(directory: Path) -> float | None:
-    """A quota of -1 is none."""
+    """Return the limit of cgroup v1; a quota of -1 is no limit."""
     return _ratio(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
 
 
@@ -109,7 +109,7 @@ def _ratio(quota: str, period: str) -> float | None:
 
 
 def _cgroup_directories(root: Path) -> Iterator[Path]:
-    """The directories of the groups that may limit this process' CPUs, each followed by its parents up to the mount."""
+    """Return the directories of the process's cgroups, each followed by its parents up to the mount."""
     groups = [line.split(":", 2) for line in _read(root / "proc/self/cgroup").splitlines()]
     for line in _read(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
@@ -126,7 +126,7 @@ def _cgroup_directories(root: Path) -> Iterator[Path]:
 
 
 def _below(path: str, mount_root: str) -> tuple[str, ...]:
-    """The parts of a group's path that lie below what is mounted; none where it lies elsewhere (a container)."""
+    """Return the parts of a cgroup's path below the mounted root; none if it is elsewhere (in a container)."""
     try:
         parts = PurePosixPath(path).relative_to(mount_root).parts
     except ValueError:
@@ -135,7 +135,7 @@ def _below(path: str, mount_root: str) -> tuple[str, ...]:
 
 
 def _read(path: Path) -> str:
-    """The text of a file of the kernel; empty where there is none."""
+    """Return the text of a kernel file; empty if it does not exist."""
     try:
         return path.read_text().strip()
     except OSError:

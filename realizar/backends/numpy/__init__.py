@@ -1,1 +1,1 @@
-"""The numpy backend: runs plans by the numpy definition of every op, slowly and without a compiled kernel."""
+"""The numpy backend: runs plans with the numpy definitions of the ops, slowly and without compiled kernels."""

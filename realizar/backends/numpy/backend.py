@@ -1,4 +1,4 @@
-"""NumpyBackend: runs plans with numpy alone, by the definition of every op."""
+"""NumpyBackend: runs plans with numpy alone, using the definition of every op."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class NumpyBackend:
-    """Every op by its numpy definition, in float64: what the kernels are tested by, as a backend of its own.
+    """Runs every op by its numpy definition, in float64; the same definitions serve as reference for the kernels.
 
     Weights are dequantized when they are first used and kept as float32.
     """
 
     n_threads = 1
-    """Threads of its own; numpy's matrix products may use further ones."""
+    """The calling thread; numpy's matrix products may use further threads."""
     passes: tuple[Pass, ...] = ()
-    """None: a fused op takes as long as its parts."""
+    """No passes: a fused op takes as long as its parts."""
 
     def __init__(self) -> None:
         self._made: WeakSet[NumpyStorage | NumpyProgram] = WeakSet()
@@ -51,22 +51,22 @@ class NumpyBackend:
     def compile(
         self, plan: Plan, tensors: Mapping[str, Tensor], storage: Storage, params: CompileParams
     ) -> NumpyProgram:  # fmt: skip
-        """Return a program of weights, by GGUF name, and a storage of this backend; raises as `NumpyProgram`."""
+        """Return a program for weights, by GGUF name, and a storage of this backend; raises like `NumpyProgram`."""
         if not isinstance(storage, NumpyStorage):
-            raise RealizarError(f"the numpy backend needs a storage of its own, not a {type(storage).__name__}")
+            raise RealizarError(f"the numpy backend needs its own storage, not a {type(storage).__name__}")
         floats = {name: self._weight(tensor) for name, tensor in tensors.items()}
         program = NumpyProgram(plan, tensors, floats, storage, params)
         self._made.add(program)
         return program
 
     def close(self) -> None:
-        """Give back the memory of all programs, storages and weights."""
+        """Free the memory of all programs, storages and weights."""
         for made in list(self._made):
             made.close()
         self._weights.clear()
 
     def _weight(self, tensor: Tensor) -> Weight:
-        """The numbers of a tensor, the same ones for all programs that use it."""
+        """Return the weight of a tensor, which all programs share."""
         return self._weights.setdefault(id(tensor), Weight(tensor))
 
 
@@ -76,7 +76,7 @@ class Weight:
     Attributes
     ----------
     type : str
-        Name of its format, which decides how the inputs of products with it are rounded.
+        Name of its format, which determines how the inputs of products with it are rounded.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -85,7 +85,7 @@ class Weight:
         self._floats: F32 | None = None
 
     def floats(self) -> F32:
-        """The numbers, float32 [*shape]."""
+        """Return the values, float32 [*shape]."""
         if self._floats is None:
             self._floats = self._tensor.floats()
         return self._floats

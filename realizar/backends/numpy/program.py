@@ -1,4 +1,4 @@
-"""NumpyProgram: runs a plan over the sequences of a step, one after the other, by the definitions of its ops."""
+"""NumpyProgram: runs a plan on the sequences of a step, one by one, with the definitions of its ops."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ F32 = npt.NDArray[np.float32]
 
 
 class NumpyProgram:
-    """A plan that runs without a kernel.
+    """A plan that runs without kernels.
 
-    Each sequence is computed alone, so its values do not depend on the others of the step. They may depend on how it is
-    cut into steps, by a rounding of float64: matrix products of numpy add up in an order of their own.
+    Each sequence is computed alone, so its values do not depend on the others of the step. Rounding in float64 may
+    depend on how the sequence is cut into steps, since the order of sums in numpy's products depends on the size.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class NumpyProgram:
     tensors : dict of str to Tensor
         By GGUF name.
     floats : dict of str to TensorLike
-        The same, as the definitions read them.
+        The same tensors as read by the definitions.
     storage : NumpyStorage
     params : CompileParams
 
@@ -43,7 +43,7 @@ class NumpyProgram:
     ----------
     plan : Plan
     n_bytes : int
-        Bytes of the values of n_batch rows, as many of them as are needed at once.
+        Peak bytes of the values of n_batch rows.
 
     Raises
     ------
@@ -80,13 +80,13 @@ class NumpyProgram:
             raise RealizarError("the backend of this program is closed")
         self._checks.check(batch)
         given = self._checks.overrides(batch.n_tokens, overrides or {})
-        with np.errstate(all="ignore"):  # infinities and NaN are values like others, as they are to kernels
+        with np.errstate(all="ignore"):  # like the kernels, treat infinities and NaN as ordinary values
             parts = [self._run_sequence(batch, s, given) for s in range(batch.n_seqs)]
         names = self.plan.outputs if outputs is None else outputs
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def close(self) -> None:
-        """Let go of the weights; it runs no more."""
+        """Release the weights; it cannot run afterwards."""
         self._is_closed = True
         self._floats = {}
         self.n_bytes = 0
@@ -110,13 +110,13 @@ class NumpyProgram:
         return {name: self._rows(values, i) for name, i in self.plan.outputs.items()}
 
     def _rows(self, values: Mapping[int, F32], i: int) -> F32:
-        """A value, float32 [n, *shape]: a part of its root."""
+        """Return a value, float32 [n, *shape], as part of its root."""
         view = self.plan.views[i]
         rows = values[view.root]
         return rows[:, view.offset : view.offset + view.n].reshape(len(rows), *self.plan.shapes[i])
 
     def _inputs(self, batch: Batch, s: int, first: int, end: int) -> Inputs:
-        """What rows first to end of a step read, which are those of sequence s."""
+        """Return the inputs of rows first to end of a step, which are those of sequence s."""
         embeddings: dict[int, F32] = {}
         if batch.embeddings is not None and batch.embedding_rows is not None:
             rows = zip(batch.embedding_rows.tolist(), batch.embeddings, strict=True)

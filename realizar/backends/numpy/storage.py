@@ -1,4 +1,4 @@
-"""NumpyStorage: keys and values as plain arrays of floats, and how a sequence of a step finds its own in them."""
+"""NumpyStorage: keys and values as plain float arrays, and the view of them that a sequence of a step has."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class SequenceKeyValues:
     ----------
     storage : NumpyStorage
     plan : Plan
-        Knows the group of each cache.
+        Has the group of each cache.
     batch : Batch
     s : int
-        Number of the sequence in the batch.
+        Index of the sequence in the batch.
     """
 
     def __init__(self, storage: NumpyStorage, plan: Plan, batch: Batch, s: int) -> None:
@@ -45,7 +45,7 @@ class SequenceKeyValues:
         self._plan = plan
         self._tables = [table[s] for table in batch.block_tables]
         self._n_past = int(batch.seq_past[s])
-        self._n_source = 0 if batch.seq_source is None else int(batch.seq_source[s])
+        self._n_encoder = 0 if batch.encoder_lengths is None else int(batch.encoder_lengths[s])
 
     def extend(self, cache: str, k: F32, v: F32 | None) -> tuple[F32, F32]:
         """Write the rows of this step, and return all rows of the sequence; those out of a window may be anything."""
@@ -59,7 +59,7 @@ class SequenceKeyValues:
 
     def of_encoder(self, cache: str) -> tuple[F32, F32]:
         """Return the rows of the encoder input."""
-        return self._read(cache, self._n_source)
+        return self._read(cache, self._n_encoder)
 
     def _read(self, cache: str, n: int) -> tuple[F32, F32]:
         blocks, at = self._tables[self._plan.cache(cache)[0]][: -(-n // BLOCK)], self._layers[cache]

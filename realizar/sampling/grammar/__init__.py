@@ -7,7 +7,8 @@
 `factory.py` combines these for one model; `vocabulary.py` passes the model's tokens to llguidance.
 """
 
+from realizar.sampling.grammar.compiled import OutOfTimeError
 from realizar.sampling.grammar.constraint import Constraint
 from realizar.sampling.grammar.factory import ConstraintFactory
 
-__all__ = ["Constraint", "ConstraintFactory"]
+__all__ = ["Constraint", "ConstraintFactory", "OutOfTimeError"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from realizar.errors import GrammarError
+from realizar.errors import GrammarError, RealizarError
 from realizar.sampling.grammar.worker import Job, Workers
 
 if TYPE_CHECKING:
@@ -34,6 +34,19 @@ _PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
 
 T = TypeVar("T")
 Mask = NDArray[np.uint32]
+
+
+class OutOfTimeError(RealizarError):
+    """The time of a request ended while its constraint was compiled.
+
+    Parameters
+    ----------
+    name : str
+        The parameter that contained the grammar.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: max_time ended before it was compiled; make it smaller, or allow more time")
 
 
 @dataclass(frozen=True)
@@ -59,16 +72,15 @@ class Compiled:
 
     @classmethod
     def read(
-        cls, vocabulary: LLTokenizer, grammar: str, n_vocab: int, name: str = "grammar",
+        cls, prepare: Callable[[], tuple[LLTokenizer, str]], n_vocab: int, name: str = "grammar",
         explain: Callable[[str], str] = str, step_s: float = STEP_S, wall_s: float = math.inf,
     ) -> Compiled:  # fmt: skip
         """Compile a grammar in llguidance's Lark, in a thread that is abandoned if it takes too long.
 
         Parameters
         ----------
-        vocabulary : LLTokenizer
-            The model's tokens.
-        grammar : str
+        prepare : callable
+            Returns the model's tokens and the grammar in llguidance's Lark; called in the thread.
         n_vocab : int
             Number of token ids of the model.
         name : str
@@ -84,33 +96,58 @@ class Compiled:
         ------
         GrammarError
             llguidance rejects the grammar, it takes too long, or no text can match it.
+        OutOfTimeError
+            It is not compiled within `wall_s`. The thread continues; the vocabulary that it prepares is kept.
         """
+        t_end = time.monotonic() + wall_s
         worker = Workers(n_threads=1)  # a separate thread, because this may take seconds
         worker.start()
-        matcher = within(COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name, wall_s)
+        vocabulary, grammar = _prepared(worker.submit(prepare), name, wall_s)
+        matcher = within(
+            COMPILE_S, worker.submit(partial(_matcher, vocabulary, grammar)), name, t_end - time.monotonic()
+        )
         if matcher.is_error():
             raise GrammarError(explain(reason(matcher)))
-        bits = within(step_s, worker.submit(matcher.compute_bitmask), name)
+        bits = within(step_s, worker.submit(matcher.compute_bitmask), name, t_end - time.monotonic())
         if matcher.is_error():  # no token is allowed, for example root ::= root
             raise GrammarError(explain("no text can match it"))
         return cls(name, matcher, as_mask(bits, n_vocab), step_s)
 
 
 def within(limit_s: float, job: Job[T], name: str, wall_s: float = math.inf) -> T:
-    """Return the result of a job; raise a GrammarError that names the parameter if it fails or takes too long."""
+    """Return the result of a job.
+
+    Raises
+    ------
+    GrammarError
+        The job failed or took more than `limit_s`; the error names the parameter.
+    OutOfTimeError
+        The job is not done within `wall_s`.
+    """
     t_end = time.monotonic() + wall_s
     try:
         return job.result(limit_s, wall_s)
     except TimeoutError:
         job.abandon()
-        message = f"needs more than {1e3 * limit_s:g} ms for one step; make it less ambiguous, or smaller"
         if time.monotonic() >= t_end:
-            message = f"max_time={wall_s:g} ended before it was compiled; make it smaller, or allow more time"
+            raise OutOfTimeError(name) from None
+        message = f"needs more than {1e3 * limit_s:g} ms for one step; make it less ambiguous, or smaller"
     except GrammarError as error:
         message = str(error)
     except Exception as error:
         message = f"failed inside llguidance: {error}"
     raise GrammarError(f"{name}: {message}")
+
+
+def _prepared(job: Job[T], name: str, wall_s: float) -> T:
+    """Return the result of a Python job, which has its own limits; OutOfTimeError as for `within`."""
+    try:
+        return job.result(math.inf, wall_s)
+    except TimeoutError:
+        job.abandon()
+        raise OutOfTimeError(name) from None
+    except RuntimeError as error:  # nested too deeply, or forked
+        raise GrammarError(f"{name}: {error}") from error
 
 
 def as_mask(bits: bytes, n_vocab: int) -> Mask:

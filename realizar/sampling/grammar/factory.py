@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 
 class ConstraintFactory:
-    """Makes constraints; thread-safe. Each method raises GrammarError if the grammar is rejected.
+    """Makes constraints; thread-safe.
 
-    `wall_s` limits the time for compiling a grammar, in seconds.
+    Each method raises GrammarError if the grammar is rejected, and OutOfTimeError if it is not compiled within `wall_s`
+    seconds.
 
     Parameters
     ----------
@@ -54,34 +55,40 @@ class ConstraintFactory:
 
     def grammar(self, text: str, wall_s: float = math.inf) -> Constraint:
         """Return the constraint of a grammar: GBNF, or llguidance's Lark if it begins with %llguidance."""
+        return self._constraint("grammar", partial(self._from_grammar, text), wall_s)
+
+    def _from_grammar(self, text: str) -> str:
         if text.startswith(lark.MARK):
-            return self._constraint("grammar", lark.checked(text), wall_s)
+            return lark.checked(text)
         try:
             rules = runs.find(gbnf.parse(text, self._token_ids))
         except RecursionError:  # repetitions of repetitions have no limit
             raise GrammarError("grammar: groups and repetitions are nested too deeply; use rules") from None
-        return self._constraint("grammar", lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids), wall_s)
+        return lark.write(rules, self._tokenizer.n_vocab, self._tokenizer.eog_ids)
 
     def json_schema(
         self, schema: Mapping[str, Any] | str, lenient: bool = False, wall_s: float = math.inf
     ) -> Constraint:
         """Return the constraint of a JSON schema; see `from_schema`."""
-        return self._constraint("json_schema", from_schema(schema, lenient), wall_s, partial(refusal, schema))
+        return self._constraint("json_schema", partial(from_schema, schema, lenient), wall_s, partial(refusal, schema))
 
     def regex(self, pattern: str, wall_s: float = math.inf) -> Constraint:
         """Return the constraint of a regular expression, which must match the whole text; see `from_regex`."""
-        return self._constraint("regex", from_regex(pattern), wall_s)
+        return self._constraint("regex", partial(from_regex, pattern), wall_s)
 
     def choice(self, options: Sequence[str], wall_s: float = math.inf) -> Constraint:
         """Return the constraint to one of these non-empty texts."""
-        return self._constraint("choice", from_choice(options), wall_s)
+        return self._constraint("choice", partial(from_choice, options), wall_s)
 
     def _constraint(
-        self, name: str, grammar: str, wall_s: float, explain: Callable[[str], str] | None = None
+        self, name: str, write: Callable[[], str], wall_s: float, explain: Callable[[str], str] | None = None
     ) -> Constraint:
+        def prepare() -> tuple[LLTokenizer, str]:
+            text = lark.with_options(write())
+            return self._built(), text
+
         explain = explain or f"{name}: {{}}".format
-        text = lark.with_options(grammar)
-        compiled = Compiled.read(self._built(), text, self._tokenizer.n_vocab, name, explain, wall_s=wall_s)
+        compiled = Compiled.read(prepare, self._tokenizer.n_vocab, name, explain, wall_s=wall_s)
         return Constraint(compiled, self._workers)
 
     def _token_ids(self, name: str) -> list[int]:

@@ -81,7 +81,7 @@ class Job(Generic[T]):
         Parameters
         ----------
         limit_s : float
-            Limit on the CPU time of the call in seconds; on wall-clock time if the CPU time cannot be read.
+            Limit on the CPU time of the call in seconds (wall-clock time if CPU time is not available); may be inf.
         wall_s : float
             Limit on the wall-clock time of waiting, in seconds.
 
@@ -99,7 +99,7 @@ class Job(Generic[T]):
         while not self._is_done:
             if self._pid != os.getpid():
                 raise RuntimeError("the process was forked during this computation; repeat the request")
-            if self._running.acquire(timeout=max(left, 1e-4)):
+            if self._running.acquire(timeout=min(max(left, 1e-4), threading.TIMEOUT_MAX)):
                 self._running.release()
                 break
             left = min(limit_s - self._cpu_s(), t_end - time.monotonic())

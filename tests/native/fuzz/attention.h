@@ -15,7 +15,7 @@ static struct room q_room, k_room, v_room, table_room, m_room, l_room, acc_room,
 
 /* ---- stores ------------------------------------------------------------------------------------------------------ */
 
-/* Where a NaN is stored its payload is free. */
+/* The payload of a stored NaN may be any. */
 static void check_head(const char *got, const char *want, size_t head_dim, int type)
 {
     size_t n = RZ_KV_BLOCK * head_dim;
@@ -38,12 +38,13 @@ static void fuzz_store(void)
     size_t bytes = rz_kv_bytes(type, (size_t)head_dim);
     float *x = place(&q_room, (size_t)head_dim * sizeof *x, sizeof *x);
     random_floats(x, (size_t)head_dim, one_in(2) ? 0 : 20);
-    for (size_t tier = 0; tier < n_tiers; tier++) {
-        TRY("%s store_%c %s, head_dim %d, slot %d", tiers[tier].name, is_k ? 'k' : 'v', kv_names[type], head_dim, slot);
+    for (size_t level = 0; level < n_levels; level++) {
+        TRY("%s store_%c %s, head_dim %d, slot %d", levels[level].name, is_k ? 'k' : 'v', kv_names[type], head_dim,
+            slot);
         char *block = place_output(&k_room, bytes, sizeof(float));
-        (is_k ? tiers[tier].store_k : tiers[tier].store_v)[type](x, (size_t)head_dim, slot, block);
+        (is_k ? levels[level].store_k : levels[level].store_v)[type](x, (size_t)head_dim, slot, block);
         check_margins(&k_room, "block");
-        if (tier == 0) memcpy(expected, block, bytes);
+        if (level == 0) memcpy(expected, block, bytes);
         check_head(block, expected, (size_t)head_dim, type);
     }
 }
@@ -52,7 +53,7 @@ static void fuzz_store(void)
 
 static struct rz_attend_args a;
 
-/* Queries, the place of the split, what is visible. */
+/* Queries, position of the split, visible keys. */
 static void random_question(int wild)
 {
     a.n_tokens = between(1, one_in(4) ? 12 : 4);
@@ -74,7 +75,7 @@ static void random_question(int wild)
     a.q = q;
 }
 
-/* Biases for every distance within n_keys tokens, of each head, and what may be read behind them. */
+/* Biases for every distance within n_keys tokens, of each head, and the padding that may be read after them. */
 static void random_bias(int wild)
 {
     a.bias = NULL;
@@ -86,7 +87,7 @@ static void random_bias(int wild)
     a.bias = bias + a.n_keys - 1;
 }
 
-/* Bidirectional spans, one after another, of which some hold one query. */
+/* Bidirectional spans, one after another; some hold one query. */
 static void random_spans(void)
 {
     a.reach = NULL;
@@ -99,7 +100,7 @@ static void random_spans(void)
     a.reach = reach;
 }
 
-/* A cache of one or two heads whose blocks lie in any order; slots without a key hold NaNs, which must not be seen. */
+/* A cache of one or two heads whose blocks lie in any order; slots without a key hold NaNs, which must not be read. */
 static const char *random_cache(struct room *room, int is_k, int type, int head_dim, int wild, size_t *block_stride)
 {
     static float x[MAX_DIM];
@@ -112,7 +113,7 @@ static const char *random_cache(struct room *room, int is_k, int type, int head_
     for (int key = 0; key < a.n_keys; key++) {
         char *block = cache + (size_t)a.block_table[key / RZ_KV_BLOCK] * *block_stride + bytes * (size_t)head;
         random_floats(x, (size_t)head_dim, wild);
-        (is_k ? tiers[0].store_k : tiers[0].store_v)[type](x, (size_t)head_dim, key % RZ_KV_BLOCK, block);
+        (is_k ? levels[0].store_k : levels[0].store_v)[type](x, (size_t)head_dim, key % RZ_KV_BLOCK, block);
     }
     return cache + bytes * (size_t)head;
 }
@@ -204,13 +205,13 @@ static void fuzz_attend(void)
     a.v = random_cache(&v_room, 0, a.v_type, a.head_dim_v, wild, &a.v_block_stride);
     a.scratch = place(&attend_scratch_room, RZ_ATTEND_SCRATCH, 64);
     size_t n = (size_t)(a.n_tokens * a.n_group), n_acc = n * (size_t)a.head_dim_v;
-    for (size_t tier = 0; tier < n_tiers; tier++) {
+    for (size_t level = 0; level < n_levels; level++) {
         TRY("%s attend K %s V %s, %d x %d queries, head_dim %d and %d, keys from %d of %d, causal %d, window %d, cap "
             "%g, wild %d",
-            tiers[tier].name, kv_names[a.k_type], kv_names[a.v_type], a.n_tokens, a.n_group, a.head_dim_k, a.head_dim_v,
-            (int)a.key0, (int)a.n_keys, a.causal, a.window, (double)a.softcap, wild);
-        run_attend(&tiers[tier]);
-        if (tier == 0) {
+            levels[level].name, kv_names[a.k_type], kv_names[a.v_type], a.n_tokens, a.n_group, a.head_dim_k,
+            a.head_dim_v, (int)a.key0, (int)a.n_keys, a.causal, a.window, (double)a.softcap, wild);
+        run_attend(&levels[level]);
+        if (level == 0) {
             memcpy(m, a.m, n * sizeof *m);
             memcpy(l, a.l, n * sizeof *l);
             memcpy(acc, a.acc, n_acc * sizeof *acc);
@@ -224,7 +225,7 @@ static void fuzz_attend(void)
 
 /* ---- merging ----------------------------------------------------------------------------------------------------- */
 
-/* One partial result: m, l, acc. A wild one may be that of a query that has seen nothing. */
+/* One partial result: m, l, acc. A wild one may belong to a query that saw no key. */
 struct partial {
     float m, l, acc[MAX_DIM];
 };
@@ -256,15 +257,15 @@ static void fuzz_merge(void)
     struct partial first = random_partial(head_dim, wild), last = random_partial(head_dim, wild), expected = first;
     float *later = place(&v_room, head_dim * sizeof *later, sizeof *later);
     memcpy(later, last.acc, head_dim * sizeof *later);
-    for (size_t tier = 0; tier < n_tiers; tier++) {
-        TRY("%s attend_merge, head_dim %zu, %s", tiers[tier].name, head_dim, wild ? "wild" : "tame");
+    for (size_t level = 0; level < n_levels; level++) {
+        TRY("%s attend_merge, head_dim %zu, %s", levels[level].name, head_dim, wild ? "wild" : "tame");
         struct partial got = first;
         float *acc = place(&acc_room, head_dim * sizeof *acc, sizeof *acc);
         memcpy(acc, first.acc, head_dim * sizeof *acc);
-        tiers[tier].attend_merge(&got.m, &got.l, acc, last.m, last.l, later, head_dim);
+        levels[level].attend_merge(&got.m, &got.l, acc, last.m, last.l, later, head_dim);
         check_margins(&acc_room, "acc");
         memcpy(got.acc, acc, head_dim * sizeof *acc);
-        if (tier == 0) {
+        if (level == 0) {
             expected = got;
             if (!wild) check_merge_in_float64(&first, &last, acc, got.m, got.l, head_dim);
         }

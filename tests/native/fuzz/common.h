@@ -1,4 +1,4 @@
-/* What the fuzzing of kernels shares: seeded numbers, memory beside guard pages, comparison bit by bit. */
+/* Shared by the kernel fuzzers: seeded numbers, memory next to guard pages, comparison bit by bit. */
 #ifndef REALIZAR_FUZZ_COMMON_H
 #define REALIZAR_FUZZ_COMMON_H
 
@@ -13,7 +13,7 @@
 
 #include "realizar/isa_levels.h"
 
-/* ---- what is being tried, for the message of a failure ---------------------------------------------------------- */
+/* ---- the current call, for the message of a failure ------------------------------------------------------------ */
 
 static char trying[512];
 static long round_seed;
@@ -78,7 +78,7 @@ static float wild_float(void)
     return x;
 }
 
-/* wild: how many in a hundred are. */
+/* wild: percentage of wild numbers. */
 static void random_floats(float *to, size_t n, int wild)
 {
     for (size_t i = 0; i < n; i++) to[i] = between(1, 100) <= wild ? wild_float() : tame_float();
@@ -117,7 +117,7 @@ static size_t margin_behind(const struct room *r)
     return left < MARGIN ? left : MARGIN;
 }
 
-/* Room for size bytes at a multiple of align: most often right before the guard page, else right behind one. */
+/* Room for size bytes at a multiple of align: usually right before a guard page, else right after one. */
 static void *place(struct room *r, size_t size, size_t align)
 {
     if (size > SPAN) fail("needs %zu bytes, a room has %d", size, SPAN);
@@ -128,7 +128,7 @@ static void *place(struct room *r, size_t size, size_t align)
     return r->at;
 }
 
-/* The same for an array that a kernel writes: what it leaves alone stays CANARY. */
+/* The same for an array that a kernel writes; bytes that are not written stay CANARY. */
 static void *place_output(struct room *r, size_t size, size_t align)
 {
     return memset(place(r, size, align), CANARY, size);
@@ -139,7 +139,7 @@ static void check_margins(const struct room *r, const char *what)
     for (size_t i = 1; i <= margin_before(r); i++)
         if ((unsigned char)r->at[-(ptrdiff_t)i] != CANARY) fail("%s: written %zu bytes before its start", what, i);
     for (size_t i = 0; i < margin_behind(r); i++)
-        if ((unsigned char)r->at[r->size + i] != CANARY) fail("%s: written %zu bytes behind its end", what, i);
+        if ((unsigned char)r->at[r->size + i] != CANARY) fail("%s: written %zu bytes after its end", what, i);
 }
 
 /* ---- comparison -------------------------------------------------------------------------------------------------- */
@@ -165,11 +165,11 @@ static void check_near(double got, double exact, double bound, const char *what,
         fail("%s: element %zu is %.9g, in float64 %.9g (bound %.3g)", what, i, got, exact, bound);
 }
 
-/* ULP of one, twice the rounding error. */
+/* The ULP of 1, twice the rounding error. */
 #define ULP 0x1p-23
 
-/* The tiers of this CPU; the first is the scalar one, which defines the others. */
-static const struct rz_kernels *tiers;
-static size_t n_tiers;
+/* The ISA levels of this CPU; the first is scalar, the reference for the others. */
+static const struct rz_kernels *levels;
+static size_t n_levels;
 
 #endif

@@ -1,4 +1,4 @@
-/* Fuzzing of the products and of what feeds them: dequantize, gemv, gemm, matmul_f32, quantize_act. */
+/* Fuzzing of the matrix products and of their inputs: dequantize, gemv, gemm, matmul_f32, quantize_act. */
 #ifndef REALIZAR_FUZZ_PRODUCTS_H
 #define REALIZAR_FUZZ_PRODUCTS_H
 
@@ -14,13 +14,13 @@ static const struct format {
 #undef ROW
 };
 
-/* Where a block has its half floats; 0 twice: once. */
+/* Offsets of the half floats in a block; both 0 if there is only one. */
 static const int halves_at[RZ_N_FORMATS][2] = {
     [RZ_Q4_1] = {0, 2}, [RZ_Q5_1] = {0, 2}, [RZ_Q2_K] = {80, 82},   [RZ_Q3_K] = {108, 108},
     [RZ_Q4_K] = {0, 2}, [RZ_Q5_K] = {0, 2}, [RZ_Q6_K] = {208, 208},
 };
 
-/* Of ordinary size, or one of: Inf, NaN, denormal, zero, the largest. */
+/* Of ordinary size; wild: sometimes Inf, NaN, denormal, zero or the largest. */
 static uint16_t random_half(int wild)
 {
     static const uint16_t odd[] = {0x7c00, 0xfc00, 0x7e01, 0x7c01, 0x0001, 0x83ff, 0x0000, 0x8000, 0x7bff};
@@ -49,9 +49,9 @@ static void random_weights(int f, char *w, size_t n_blocks, int wild)
     }
 }
 
-static void quantize(const struct rz_kernels *kernels, int block, const float *x, size_t k, void *record)
+static void quantize(const struct rz_kernels *kernels, int block, const float *x, size_t k, void *act_row)
 {
-    (block == 32 ? kernels->quantize_act_32 : kernels->quantize_act_256)(x, k, record);
+    (block == 32 ? kernels->quantize_act_32 : kernels->quantize_act_256)(x, k, act_row);
 }
 
 static struct product {
@@ -65,7 +65,7 @@ static struct product {
 static struct room w_room, x_room, y_room, scratch_room;
 static float product_y[1 << 16], weights[1 << 16];
 
-/* A shape: up to 40 rows, of which r0 to r1, and up to 40 tokens; k with odd tails. */
+/* A shape: rows r0 to r1 of up to 40, up to 40 tokens, k with odd tails. */
 static void random_shape(void)
 {
     p.f = between(0, RZ_N_FORMATS - 1);
@@ -85,7 +85,7 @@ static void random_shape(void)
     p.scratch = place(&scratch_room, (rz_gemm_scratch(p.k) + 63) / 64 * 64, 64);
 }
 
-/* Tokens as records of int8 or, block 0, as floats. */
+/* Quantized activation rows of the tokens; block 0: float rows. */
 static void random_tokens(int block)
 {
     static float row[4096];
@@ -95,7 +95,7 @@ static void random_tokens(int block)
     for (size_t t = 0; t < p.n; t++) {
         random_floats(row, p.k, p.wild && one_in(3) ? 3 : 0);
         if (block)
-            quantize(&tiers[0], block, row, p.k, x + t * p.x_stride);
+            quantize(&levels[0], block, row, p.k, x + t * p.x_stride);
         else
             memcpy(x + t * p.x_stride, row, p.k * sizeof(float));
     }
@@ -113,11 +113,11 @@ static void run_product(rz_matmul_fn *product)
     check_margins(&scratch_room, "scratch");
 }
 
-/* Within 4 ULP of sum |w x|, what the design allows. */
+/* Within 4 ULP of sum |w x|, the documented bound. */
 static void check_product_in_float64(int block)
 {
     for (size_t r = p.r0; r < p.r1; r++) {
-        tiers[0].format[p.f].dequantize(p.w + r * p.w_stride, p.k, weights);
+        levels[0].format[p.f].dequantize(p.w + r * p.w_stride, p.k, weights);
         for (size_t t = 0; t < p.n; t++) {
             const char *x = p.x + t * p.x_stride;
             double sum = 0, size = 0;
@@ -139,13 +139,13 @@ static void fuzz_activations(int block)
     const char *shapes[] = {"gemv", "gemm", "matmul_f32"};
     for (int shape = block == formats[p.f].act_block ? 0 : 2; shape < 3; shape++) {
         if (shape == 2 && block) continue;
-        for (size_t tier = 0; tier < n_tiers; tier++) {
-            const struct rz_format_kernels *kernels = &tiers[tier].format[p.f];
+        for (size_t level = 0; level < n_levels; level++) {
+            const struct rz_format_kernels *kernels = &levels[level].format[p.f];
             rz_matmul_fn *product[] = {kernels->gemv, kernels->gemm, kernels->matmul_f32};
-            TRY("%s %s %s, k %zu, rows %zu to %zu of %zu, %zu tokens, %s", tiers[tier].name, shapes[shape],
+            TRY("%s %s %s, k %zu, rows %zu to %zu of %zu, %zu tokens, %s", levels[level].name, shapes[shape],
                 formats[p.f].name, p.k, p.r0, p.r1, p.n_rows, p.n, p.wild ? "wild" : "tame");
             run_product(product[shape]);
-            if (tier == 0) {
+            if (level == 0) {
                 memcpy(product_y, p.y, n_y() * sizeof(float));
                 if (!p.wild) check_product_in_float64(block);
             }
@@ -156,12 +156,12 @@ static void fuzz_activations(int block)
 
 static void fuzz_dequantize(void)
 {
-    for (size_t tier = 0; tier < n_tiers; tier++) {
-        TRY("%s dequantize %s, k %zu", tiers[tier].name, formats[p.f].name, p.k);
+    for (size_t level = 0; level < n_levels; level++) {
+        TRY("%s dequantize %s, k %zu", levels[level].name, formats[p.f].name, p.k);
         float *y = place_output(&y_room, p.k * sizeof(float), sizeof(float));
-        tiers[tier].format[p.f].dequantize(p.w + (p.n_rows - 1) * p.w_stride, p.k, y);
+        levels[level].format[p.f].dequantize(p.w + (p.n_rows - 1) * p.w_stride, p.k, y);
         check_margins(&y_room, "y");
-        if (tier == 0) memcpy(weights, y, p.k * sizeof(float));
+        if (level == 0) memcpy(weights, y, p.k * sizeof(float));
         check_floats(y, weights, p.k, "y");
     }
 }
@@ -174,8 +174,8 @@ static void fuzz_products(void)
     fuzz_activations(0);
 }
 
-/* A record: q and the sums byte by byte, d as floats; in float64 no element is off by more than half a step. */
-static void check_record(const char *got, const char *want, const float *x, size_t k, int block)
+/* q and the sums byte by byte, d as floats; in float64 no element is off by more than half a step. */
+static void check_act_row(const char *got, const char *want, const float *x, size_t k, int block)
 {
     size_t s_at = rz_act_s_offset(k, block), s_bytes = k / rz_act_group(block) * sizeof(int16_t);
     const float *d = (const float *)(want + rz_act_d_offset(k));
@@ -183,7 +183,7 @@ static void check_record(const char *got, const char *want, const float *x, size
     check_floats((const float *)(got + rz_act_d_offset(k)), d, k / (size_t)block, "d");
     check_bytes(got + s_at, want + s_at, s_bytes, "sums");
     for (size_t i = s_at + s_bytes; i < rz_act_bytes(k, block); i++)
-        if ((unsigned char)got[i] != CANARY) fail("record: byte %zu behind the sums is written", i);
+        if ((unsigned char)got[i] != CANARY) fail("activation row: byte %zu after the sums is written", i);
     for (size_t i = 0; i < k; i++) {
         double step = d[i / (size_t)block], q = ((const int8_t *)want)[i];
         if (isfinite(step)) check_near(q * step, x[i], fabs(step) * (0.5 + 1e-4) + 0x1p-100, "q * d", i);
@@ -197,13 +197,13 @@ static void fuzz_quantize_act(void)
     size_t k = (size_t)(block * between(1, block == 32 ? 13 : 4)), bytes = rz_act_bytes(k, block);
     float *x = place(&x_room, k * sizeof *x, sizeof *x);
     random_floats(x, k, one_in(2) ? 0 : 2);
-    for (size_t tier = 0; tier < n_tiers; tier++) {
-        TRY("%s quantize_act_%d, k %zu", tiers[tier].name, block, k);
-        char *record = place_output(&y_room, bytes, 64);
-        quantize(&tiers[tier], block, x, k, record);
-        check_margins(&y_room, "record");
-        if (tier == 0) memcpy(expected, record, bytes);
-        check_record(record, expected, x, k, block);
+    for (size_t level = 0; level < n_levels; level++) {
+        TRY("%s quantize_act_%d, k %zu", levels[level].name, block, k);
+        char *act_row = place_output(&y_room, bytes, 64);
+        quantize(&levels[level], block, x, k, act_row);
+        check_margins(&y_room, "activation row");
+        if (level == 0) memcpy(expected, act_row, bytes);
+        check_act_row(act_row, expected, x, k, block);
     }
 }
 

@@ -4,7 +4,7 @@
 
 #include "common.h"
 
-/* The inputs of one call; a row of n, of which two more may be wanted. */
+/* The inputs of one call: a row of n numbers, for some kernels two more. */
 static struct row_call {
     const float *x, *w, *b; /* w, b: NULL for bare norms */
     size_t n;
@@ -14,7 +14,7 @@ static struct room row_rooms[4];
 
 enum { N_TAP = 4 };
 
-/* Tap j of the convolution: x as it is, then moved on by one; so that all lie inside x. */
+/* Tap j of the convolution starts at channel row j of x, so that all taps lie inside x. */
 static void taps(const float **rows, size_t *n_tap, size_t *n_channel)
 {
     *n_tap = row.n < N_TAP ? row.n : N_TAP;
@@ -40,6 +40,8 @@ static void do_gelu_mul(const struct rz_kernels *k, float *y) { k->gelu_mul(row.
 static void do_gelu_erf_mul(const struct rz_kernels *k, float *y) { k->gelu_erf_mul(row.x, row.w, row.n, y); }
 static void do_silu_mul(const struct rz_kernels *k, float *y) { k->silu_mul(row.x, row.w, row.n, y); }
 static void do_swiglu_oai(const struct rz_kernels *k, float *y) { k->swiglu_oai(row.x, row.w, row.n, y); }
+static void do_decay(const struct rz_kernels *k, float *y) { k->decay(row.x, row.w, row.b, 0, row.n, y); }
+static void do_decay_bounded(const struct rz_kernels *k, float *y) { k->decay(row.x, row.w, row.b, -5, row.n, y); }
 static void do_softmax(const struct rz_kernels *k, float *y) { k->softmax(row.x, row.n, y); }
 static void do_rope_neox(const struct rz_kernels *k, float *y) { k->rope_neox(row.x, row.w, row.b, row.n / 2, y); }
 static void do_rope_norm(const struct rz_kernels *k, float *y) { k->rope_norm(row.x, row.w, row.b, row.n / 2, y); }
@@ -52,7 +54,7 @@ static void do_conv_step(const struct rz_kernels *k, float *y)
     k->conv_step(rows, row.w, n_channel, NULL, n_tap, n_channel, y);
 }
 
-/* In float64: the value of element i, and what a bound is relative to. */
+/* In float64: the value of element i, and the size that its bound is relative to. */
 struct exact {
     double value, size;
 };
@@ -108,7 +110,7 @@ static struct exact at_gelu(size_t i)
 
 static struct exact at_gelu_mul(size_t i) { return product_of(row.w[i], at_gelu(i).value); }
 
-/* The bound is relative to what the two terms of the kernel's formula are at most: |x|. */
+/* The bound is relative to |x|, which neither term of the kernel's formula exceeds. */
 static struct exact at_gelu_erf(size_t i)
 {
     double x = row.x[i];
@@ -123,6 +125,24 @@ static struct exact at_gelu_erf_mul(size_t i)
 static struct exact at_sigmoid(size_t i) { return product_of(1, 1 / (1 + exp(-(double)row.x[i]))); }
 static struct exact at_relu(size_t i) { return product_of(1, row.x[i] > 0 ? row.x[i] : 0); }
 static struct exact at_softcap(size_t i) { return product_of(row.number, tanh((double)row.x[i] / row.number)); }
+
+/* exp of a number with a relative error of a few roundings. */
+static struct exact exp_of(double z)
+{
+    double y = exp(z);
+    return (struct exact){y, y * (1 + fabs(z))};
+}
+
+static struct exact at_decay(size_t i)
+{
+    double step = (double)row.x[i] + row.b[i];
+    return exp_of(row.w[i] * (fmax(step, 0) + log1p(exp(-fabs(step)))));
+}
+
+static struct exact at_decay_bounded(size_t i)
+{
+    return exp_of(-5 / (1 + exp(-row.w[i] * ((double)row.x[i] + row.b[i]))));
+}
 
 static struct exact at_softmax(size_t i)
 {
@@ -160,7 +180,7 @@ static struct exact at_conv_step(size_t i)
     return sum;
 }
 
-/* Bounds: those of docs/kernels.md; one rounding for what is one operation; a few for exp and what is made of it. */
+/* Bounds: those of docs/kernels.md; one rounding for a single operation, a few for exp and functions of it. */
 static const struct row_op {
     const char *name;
     void (*run)(const struct rz_kernels *, float *);
@@ -183,6 +203,8 @@ static const struct row_op {
     {"gelu_erf_mul", do_gelu_erf_mul, at_gelu_erf_mul, 1e-6, 0, 0, 1},
     {"swiglu_oai", do_swiglu_oai, at_swiglu_oai, 1e-6, 0, 0, 1},
     {"silu_mul", do_silu_mul, at_silu_mul, 1e-6, 0, 0, 1},
+    {"decay", do_decay, at_decay, 1e-6, 0, 0, 1},
+    {"decay_bounded", do_decay_bounded, at_decay_bounded, 1e-6, 0, 0, 1},
     {"softmax", do_softmax, at_softmax, 1e-3, 0, 0, 1},
     {"rope_neox", do_rope_neox, at_rope_neox, 2 * ULP, 1, 0, 1},
     {"rope_norm", do_rope_norm, at_rope_norm, 2 * ULP, 1, 0, 1},
@@ -209,14 +231,14 @@ static void fuzz_row_ops(void)
     memcpy(original, x, n * sizeof *x);
     row = (struct row_call){x, random_row(&row_rooms[1], n_w, wild), random_row(&row_rooms[2], n_w, wild), n, 1e-5f};
     if (bare) row.w = row.b = NULL;
-    for (size_t tier = 0; tier < n_tiers; tier++) {
-        TRY("%s %s, n %zu, %d %% wild%s%s", tiers[tier].name, op->name, n, wild, bare ? ", bare" : "",
+    for (size_t level = 0; level < n_levels; level++) {
+        TRY("%s %s, n %zu, %d %% wild%s%s", levels[level].name, op->name, n, wild, bare ? ", bare" : "",
             in_place ? ", in place" : "");
         float *y = place_output(&row_rooms[3], n_y * sizeof *y, sizeof *y);
         row.x = in_place ? memcpy(y, original, n * sizeof *y) : x;
-        op->run(&tiers[tier], y);
+        op->run(&levels[level], y);
         check_margins(&row_rooms[3], "y");
-        if (tier == 0) memcpy(expected, y, n_y * sizeof *y);
+        if (level == 0) memcpy(expected, y, n_y * sizeof *y);
         check_floats(y, expected, n_y, "y");
     }
     row.x = original;

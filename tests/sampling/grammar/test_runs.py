@@ -22,7 +22,7 @@ def parsed(grammar):
 
 def constraint(rules):
     text = lark.with_options(lark.write(rules, TOKENIZER.n_vocab, TOKENIZER.eog_ids))
-    return Constraint(Compiled.read(VOCABULARY, text, TOKENIZER.n_vocab, step_s=5.0))
+    return Constraint(Compiled.read(lambda: (VOCABULARY, text), TOKENIZER.n_vocab, step_s=5.0))
 
 
 def n_runs(grammar):

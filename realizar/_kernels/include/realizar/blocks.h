@@ -1,7 +1,7 @@
 /* The block structs of GGUF files, byte for byte (source: the gguf specification and ggml-common.h of ggml).
  *
  * d is always a scale and m a minimum, as IEEE half floats; all numbers are little endian. A value is d * q, or
- * d * q + m; the K formats give each sub-block an integer scale and some an integer minimum of their own. */
+ * d * q + m; in the K formats each sub-block has an integer scale, and in some also an integer minimum. */
 #ifndef REALIZAR_BLOCKS_H
 #define REALIZAR_BLOCKS_H
 
@@ -91,8 +91,8 @@ typedef struct {
 
 #pragma pack(pop)
 
-/* Twice the numbers of FP4 E2M1: sign, two bits of exponent, one of fraction (Open Compute Project, Microscaling Formats
- * specification 1.0, 2023), so that they are integers; the scale is half of the specification's instead. */
+/* Twice the numbers of FP4 E2M1: sign, two bits of exponent, one of fraction (Open Compute Project, Microscaling
+ * Formats specification 1.0, 2023), so that they are integers; the scale is half of the specification's instead. */
 #define RZ_MXFP4_VALUES 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 
 #define RZ_CHECK_BLOCK_SIZE(NAME, lower, id, elements, bytes, act)                                                     \

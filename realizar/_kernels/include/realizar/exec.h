@@ -1,4 +1,4 @@
-/* A bound plan: a flat array of ops over fixed buffers, and the walk over it that every worker of the pool makes. */
+/* A bound plan: a flat array of ops over fixed buffers, which every worker of the pool executes in order. */
 #ifndef REALIZAR_EXEC_H
 #define REALIZAR_EXEC_H
 
@@ -12,9 +12,9 @@ struct rz_batch {
     int n_tokens, n_seqs, n_outputs, n_groups, n_axes;
     const int32_t *tokens, *positions; /* positions[axis * n_tokens + row] */
     const float *embeddings;
-    const int32_t *embedding_of;  /* [n_tokens] which of `embeddings` a row is, -1: its token's; or NULL */
+    const int32_t *embedding_of;  /* [n_tokens] row of `embeddings`, -1: the embedding of the token; or NULL */
     const struct rz_reach *reach; /* [n_tokens], or NULL */
-    const int32_t *seq_start, *seq_past, *seq_source, *state_slots, *outputs;
+    const int32_t *seq_start, *seq_past, *encoder_lengths, *state_slots, *outputs;
     const int32_t *const *block_table; /* [group] -> [n_seqs][table_width[group]] */
     const int32_t *table_width;
 };
@@ -59,6 +59,8 @@ enum rz_op_code {
     RZ_OP_EXPERTS_DOWN,
     RZ_OP_EXPERTS_SUM,
     RZ_OP_SCAN,
+    RZ_OP_DECAY,
+    RZ_OP_DELTA_RULE,
     RZ_OP_COPY_HEADS,
     RZ_OP_QUANTIZE_HEADS,
     RZ_OP_PER_HEAD_LINEAR,
@@ -71,9 +73,9 @@ struct rz_rows {
     size_t ld;
 };
 
-/* One weight of a linear op, with the form of the input that its format is multiplied with. */
+/* One weight of a linear op, with the form of the input that its format requires. */
 struct rz_weight {
-    rz_matmul_fn *gemv, *gemm; /* below and from GEMM_MIN_TOKENS tokens on */
+    rz_matmul_fn *gemv, *gemm; /* for fewer than GEMM_MIN_TOKENS tokens, and for more */
     rz_tokens_fn *gemm_tokens; /* best number of tokens for a gemm call; NULL: rz_gemm_tokens */
     const char *data;
     size_t stride, n_row;
@@ -95,11 +97,11 @@ struct rz_rope {
 struct rz_attention {
     int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal;
     int cross;  /* 1: cross-attention, to the keys of the sequence's encoder input */
-    int latent; /* 1: V is a part of K and not stored */
+    int latent; /* 1: V is part of K and not stored separately */
     float scale, softcap;
-    const float *bias; /* or NULL: of head 0 at distance 0 between key and query; see struct rz_attend_args */
+    const float *bias; /* bias of head 0 at distance 0 between key and query, or NULL; see struct rz_attend_args */
     size_t bias_stride;
-    const int32_t *step_blocks; /* without a group: 0, 1, 2 ..., blocks that hold the K and V of this step only */
+    const int32_t *step_blocks; /* without a group: 0, 1, 2 ..., for blocks that hold only the K and V of this step */
     const struct rz_rope *rope; /* or NULL */
     char *k, *v;
     size_t k_block_stride, v_block_stride, k_head_stride, v_head_stride; /* bytes */
@@ -116,8 +118,8 @@ struct rz_route {
     int gating, n_used, n_group, n_group_used, n_group_best, normalize;
 };
 
-/* The rows of one expert after those of another. weight.n_row and the bias are one expert's; y has a row for each pair
- * of a token and one of its experts, and so has `pairs` of inputs, in the order of the experts. */
+/* The weights of all experts, one after the other. weight.n_row and the bias are those of one expert. y has a row for
+ * each pair of a token and one of its experts, in the order of the experts, and so has the input `pairs`. */
 struct rz_expert_weight {
     struct rz_weight weight; /* x: rows of tokens, or NULL */
     size_t expert_stride;    /* bytes from an expert's rows to the next one's */
@@ -135,8 +137,8 @@ struct rz_experts {
     struct rz_expert_weight up[2], down;
     /* the pairs of the running step */
     int32_t *n_active, *active; /* the experts that have pairs */
-    int32_t *first;             /* [n_expert + 1]: where an expert's pairs begin */
-    int32_t *token;             /* of each pair */
+    int32_t *first;             /* [n_expert + 1]: index of the first pair of an expert */
+    int32_t *token;             /* token of each pair */
     int32_t *place;             /* [token][rank] -> pair */
 };
 
@@ -148,6 +150,12 @@ struct rz_scan {
     struct rz_rows dt, b, c;
 };
 
+struct rz_delta {
+    size_t n_head, n_head_k, head_dim_k, head_dim_v;
+    int by_channel, tiled;
+    struct rz_rows k, v, decay, beta;
+};
+
 struct rz_op {
     int code;
     int m_rows;   /* 1: one row per requested output; 0: one per token */
@@ -157,7 +165,7 @@ struct rz_op {
     size_t x_step, y_step; /* floats from one head to the next (copies) */
     float scalar;          /* eps, factor or cap; factor of a token's embedding */
     const float *w, *b;
-    size_t w_step;        /* from the weights of one group to those of the next: 0 or n */
+    size_t w_step;        /* offset from the weights of one group to those of the next: 0 or n */
     char *act32, *act256; /* quantized rows of y, written along with it, or NULL */
     size_t act32_stride, act256_stride;
     struct rz_weight *weight;
@@ -167,6 +175,7 @@ struct rz_op {
     const struct rz_route *route;
     const struct rz_experts *experts;
     const struct rz_scan *scan;
+    const struct rz_delta *delta;
     char *state; /* state_stride bytes a slot */
     size_t n_tap, state_stride;
 };
@@ -196,7 +205,7 @@ enum { RZ_SUMS_BYTES = 960 * RZ_TILE_ROWS * sizeof(float) };
 /* Bytes of scratch that one worker needs for weights of up to k columns and values of up to head_dim_v. */
 size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v);
 
-/* Floats of scratch that routing to so many experts needs. */
+/* Floats of scratch that routing to n_expert experts needs. */
 static inline size_t rz_route_scratch(size_t n_expert) { return 3 * n_expert; }
 
 /* Runs one step on all workers; returns 0, or an errno when the pool cannot start. */

@@ -13,7 +13,7 @@ static inline void rz_float_mode_set(rz_float_mode mode) { _mm_setcsr(mode); }
 
 #elif defined(__aarch64__)
 typedef uint64_t rz_float_mode;
-enum { RZ_FLOAT_MODE = 0 }; /* FPCR: the same there */
+enum { RZ_FLOAT_MODE = 0 }; /* FPCR: the same settings */
 static inline rz_float_mode rz_float_mode_get(void)
 {
     uint64_t mode;

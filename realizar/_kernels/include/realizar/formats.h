@@ -5,7 +5,7 @@
 /* X(NAME, lower, type_id, elements, bytes, act_block)
  *
  * type_id is the number that GGUF files use (gguf specification, ggml_type). act_block is the block length of the
- * int8 activations that the format is multiplied with; 0 means that its weights are floats and always meet f32. */
+ * int8 activations that the format is multiplied with; 0: the weights are floats and the activations are f32. */
 #define RZ_FORMATS(X)                                                                                                  \
     X(F32, f32, 0, 1, 4, 0)                                                                                            \
     X(F16, f16, 1, 1, 2, 0)                                                                                            \

@@ -1,4 +1,4 @@
-/* One table literal for each instruction set, and the resolved tables made of them. */
+/* The table literal of each instruction set, and the resolved tables. */
 #ifndef REALIZAR_ISA_LEVELS_H
 #define REALIZAR_ISA_LEVELS_H
 
@@ -6,13 +6,13 @@
 
 enum { RZ_MAX_ISA_LEVELS = 5 };
 
-/* scalar.c, avx2.c, avxvnni.c, avx512.c, amx.c: as written there, with empty slots. */
+/* Defined in scalar.c, avx2.c, avxvnni.c, avx512.c, amx.c; may have empty slots. */
 extern const struct rz_kernels rz_scalar;
 #if defined(__x86_64__)
 extern const struct rz_kernels rz_avx2;
-extern const struct rz_kernels rz_avxvnni; /* where the compiler knows it: gcc 11, clang 12 */
+extern const struct rz_kernels rz_avxvnni; /* if the compiler supports it: gcc 11, clang 12 */
 extern const struct rz_kernels rz_avx512;
-extern const struct rz_kernels rz_amx; /* where the compiler knows it: gcc 11, clang 11 */
+extern const struct rz_kernels rz_amx; /* if the compiler supports it: gcc 11, clang 11 */
 #endif
 
 /* resolve.c: probes the CPU, fills the tables and chooses the best. Called once, while the module is imported. */

@@ -1,4 +1,4 @@
-/* The blocks of several rows of logits, by all workers of a pool. */
+/* Summaries of the blocks of several rows of logits, computed by all workers of a pool. */
 #ifndef REALIZAR_LOGIT_ROWS_H
 #define REALIZAR_LOGIT_ROWS_H
 

@@ -8,7 +8,7 @@
 
 #include "realizar/table.h"
 
-/* Adds the falls of a block's finite logits below the peak to sum, and their squares to squares; returns how many. */
+/* Adds peak - x of each finite logit of a block to sum, and its square to squares; returns the number of them. */
 static inline int rz_moments(const float *x, float peak, double *sum, double *squares)
 {
     double s[RZ_LOGITS_BLOCK / 4] = {0}, q[RZ_LOGITS_BLOCK / 4] = {0};
@@ -26,7 +26,7 @@ static inline int rz_moments(const float *x, float peak, double *sum, double *sq
     return n;
 }
 
-/* ---- order: greater logits first, of equals the lower id ---------------------------------------------------------- */
+/* ---- order: greater logits first; of equal logits, the lower id first ------------------------------------------- */
 
 static inline bool rz_is_better(float x, int32_t i, float y, int32_t j) { return x > y || (x == y && i < j); }
 
@@ -38,7 +38,7 @@ static inline void rz_swap(float *x, int32_t *ids, int a, int b)
     x[b] = xa, ids[b] = ia;
 }
 
-/* The median of three elements of [lo, hi), chosen so that no pattern likely in logits makes it a bad pivot. */
+/* The median of three elements of [lo, hi), at places for which likely patterns of logits do not give a bad pivot. */
 static inline int rz_pivot(const float *x, const int32_t *ids, int lo, int hi)
 {
     uint32_t span = (uint32_t)(hi - lo), hash = (span ^ (uint32_t)lo) * 2654435761u;
@@ -74,7 +74,7 @@ static inline void rz_select(float *x, int32_t *ids, int lo, int hi, int k)
     }
 }
 
-/* The smaller part by recursion, so that it goes at most log2(n) deep. */
+/* Recurses into the smaller part, so that the depth is at most log2(n). */
 static inline void rz_sort(float *x, int32_t *ids, int lo, int hi)
 {
     while (hi - lo > 1) {

@@ -11,8 +11,8 @@
         float *y, size_t ldy, void *scratch
 #define RZ_MATMUL_ARGS w, w_stride, k, r0, r1, x, x_stride, n, y, ldy, scratch
 
-/* The GEMV of a format, made of GEMV(format, RZ_MATMUL_ARGS) for one input row and for two, which share what is unpacked
- * of the weights. Functions of their own: in one, gcc keeps the constants of both loops in registers. */
+/* The GEMV of a format, made of GEMV(format, RZ_MATMUL_ARGS) for one input row and for two, which share the unpacked
+ * weights. Two functions: in one, gcc would keep the constants of both loops in registers. */
 #define RZ_GEMV(name, GEMV, format)                                                                                    \
     RZ_NOINLINE void name##_gemv_1(const void *w, size_t w_stride, size_t k, size_t r0, size_t r1, const void *x,      \
                                    size_t x_stride, float *y, size_t ldy)                                              \
@@ -33,10 +33,10 @@
         if (t < n) name##_gemv_1(w, w_stride, k, r0, r1, (const char *)x + t * x_stride, x_stride, y + t * ldy, ldy);  \
     }
 
-/* Whether the values of a format are d * q, or have a minimum too. */
+/* Whether the values of a format are d * q, or also have a minimum. */
 enum { NO_MIN, HAS_MIN };
 
-/* What the scale of a 32-element format is: a half float, or one byte of exponent. */
+/* The type of the scale of a 32-element format: a half float, or one byte of exponent. */
 enum { HALF_SCALES, E8M0_SCALES };
 
 #endif

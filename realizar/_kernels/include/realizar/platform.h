@@ -1,4 +1,4 @@
-/* The few things that pthreads and Win32 spell differently: locks, conditions, threads, CPUs, processes. */
+/* Locks, conditions, threads, CPUs and processes, on pthreads or Win32. */
 #ifndef REALIZAR_PLATFORM_H
 #define REALIZAR_PLATFORM_H
 
@@ -70,7 +70,7 @@ static inline void rz_cond_broadcast(rz_cond *c) { pthread_cond_broadcast(c); }
 static inline void rz_yield(void) { sched_yield(); }
 static inline long rz_process_id(void) { return (long)getpid(); }
 
-/* The new thread takes no signals: Ctrl-C belongs to the threads of the host program. */
+/* The new thread blocks all signals: the threads of the host program handle Ctrl-C. */
 static inline int rz_thread_start(rz_thread *t, rz_thread_result(RZ_THREAD_CALL *fn)(void *), void *arg)
 {
     sigset_t all, before;
@@ -87,7 +87,7 @@ static inline void rz_thread_join(rz_thread t) { pthread_join(t, NULL); }
 static inline int rz_n_cpus(void)
 {
 #ifdef __linux__
-    cpu_set_t set; /* holds 1024 CPUs; a larger machine answers EINVAL and is counted below */
+    cpu_set_t set; /* holds 1024 CPUs; a larger machine returns EINVAL and is counted below */
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
     long n = sysconf(_SC_NPROCESSORS_ONLN);

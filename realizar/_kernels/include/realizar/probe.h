@@ -12,7 +12,7 @@ typedef uint64_t rz_probe_read(const char *data, size_t n_bytes);
  * is the number of multiply-adds; it is exact up to RZ_PROBE_MAX_ROUNDS. */
 typedef uint64_t rz_probe_macs(uint64_t n_rounds);
 
-enum { RZ_PROBE_MAX_ROUNDS = 1 << 24 }; /* a float counts by ones no further */
+enum { RZ_PROBE_MAX_ROUNDS = 1 << 24 }; /* a float cannot count by ones beyond this */
 
 struct rz_probe {
     const char *isa; /* name of the ISA level; NULL ends the list */

@@ -1,4 +1,4 @@
-/* What rounding activations to int8 lost; compiled for each ISA level, with the same bits in all. */
+/* The rounding error of int8 activations; compiled for each ISA level, with the same bits in all. */
 #ifndef REALIZAR_RESIDUAL_H
 #define REALIZAR_RESIDUAL_H
 

@@ -26,8 +26,8 @@ static inline size_t rz_act_bytes(size_t k, int block)
 
 typedef void rz_quantize_act_fn(const float *x, size_t k, void *q_row);
 
-/* int16 activations are two quantized rows: that of the row, and that of its rounding error, the residual. A product
- * with them is the sum of the products with both. */
+/* int16 activations are two quantized rows: that of the row, and that of its rounding error (the residual). The product
+ * is the sum of the products with both. */
 typedef void rz_residual_act_fn(const float *x, size_t k, int block, const void *q_row, float *y);
 
 /* ---- products --------------------------------------------------------------------------------------------------- */
@@ -41,10 +41,9 @@ typedef void rz_matmul_fn(const void *w, size_t w_stride, size_t k, size_t r0, s
 /* Weight rows are distributed over the workers in tiles of this many. */
 #define RZ_TILE_ROWS 32
 
-/* Scratch of a product: a key that identifies the contents of the panels; the working set while tiles of weights meet
- * the tokens; and panels of packed tokens: as much as fits a typical L2 next to that, and at least six tokens of two
- * bytes per element. Or, in ISA levels without panels, RZ_TILE_ROWS rows unpacked over the whole of k, with their
- * scales. */
+/* Scratch of a product: a key that identifies the contents of the panels; the working set of one step (tiles of weights
+ * and sums); and panels of packed tokens, as many as fit a typical L2 together with that, but at least six tokens of
+ * two bytes per element. In ISA levels without panels: RZ_TILE_ROWS completely unpacked rows with their scales. */
 #define RZ_KEY_BYTES 64
 #define RZ_STEP_BYTES (320 * 1024)
 static inline size_t rz_panel_bytes(size_t k) { return 12 * k > 1024 * 1024 ? 12 * k : 1024 * 1024; }
@@ -65,15 +64,15 @@ static inline void rz_forget_panels(void *scratch) { memset(scratch, 0, RZ_KEY_B
 
 typedef void rz_dequantize_fn(const void *w, size_t k, float *y);
 
-/* The number of tokens that one call of gemm handles best. */
+/* The best number of tokens for one call of gemm. */
 typedef size_t rz_tokens_fn(size_t k);
 
 struct rz_format_kernels {
     rz_dequantize_fn *dequantize;
-    rz_matmul_fn *gemv;        /* int8 activations (f32 for float formats), few tokens: reads the file's blocks */
+    rz_matmul_fn *gemv;        /* int8 activations (f32 for float formats), few tokens: reads the blocks of the file */
     rz_matmul_fn *gemm;        /* the same product for many tokens: unpacks tiles of rows */
     rz_matmul_fn *matmul_f32;  /* f32 activations */
-    rz_tokens_fn *gemm_tokens; /* of gemm; NULL: rz_gemm_tokens */
+    rz_tokens_fn *gemm_tokens; /* best number of tokens for gemm; NULL: rz_gemm_tokens */
 };
 
 /* ---- attention --------------------------------------------------------------------------------------------------- */
@@ -94,19 +93,19 @@ static inline size_t rz_kv_bytes(int type, size_t head_dim)
     }
 }
 
-/* Bidirectional spans within causal attention: how many rows of its span precede and follow a row; 0 and 0 outside of
- * spans. All rows of a span are in one step, so their keys are stored before attention begins. */
+/* Bidirectional spans within causal attention: the numbers of rows of its span before and after a row; 0 and 0 outside
+ * of spans. All rows of a span are in one step, so their keys are stored before attention begins. */
 struct rz_reach {
     int32_t before, after;
 };
 
-/* The keys of one KV head against the n_tokens * n_group queries that look at it: one split of RZ_ATTEND_SPLIT keys.
+/* Attention of the n_tokens * n_group queries of one KV head to one split of RZ_ATTEND_SPLIT keys.
  *
- * Query (t, h) is q[t * q_stride + h * head_dim_k]; it sees keys in (pos0 + t - window, pos0 + t] when causal (window 0:
- * no lower bound), and the keys of its span; otherwise those at most window / 2 from pos0 + t (window 0: all). No key is
- * n_keys or more. k and v point at this head inside physical block 0; block b of the sequence lies
- * block_table[b] * k_block_stride bytes further. Results: acc[(t * n_group + h) * head_dim_v + d],
- * m and l[t * n_group + h]; a query that sees no key of the split gets m = -INFINITY, l = 0 and acc = 0. */
+ * Query (t, h) is q[t * q_stride + h * head_dim_k]; it sees keys in (pos0 + t - window, pos0 + t] when causal (window
+ * 0: no lower bound) and the keys of its span; otherwise those at most window / 2 from pos0 + t (window 0: all), always
+ * below n_keys. k and v point at this head in physical block 0; block b of the sequence is block_table[b] *
+ * k_block_stride bytes further. Results: acc[(t * n_group + h) * head_dim_v + d], m and l[t * n_group + h]; a query that
+ * sees no key of the split gets m = -INFINITY, l = 0 and acc = 0. */
 struct rz_attend_args {
     const float *q;
     size_t q_stride; /* floats from one token's queries to the next */
@@ -118,25 +117,25 @@ struct rz_attend_args {
     const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
     size_t bias_stride;
     int k_type, v_type;
-    int latent; /* 1: V of a key is the first head_dim_v elements of its cached K (MLA), Hadamard-transformed in an int8 cache */
+    int latent; /* 1: V is the first head_dim_v elements of the cached K (MLA), Hadamard-transformed in an int8 cache */
     const char *k, *v;
     size_t k_block_stride, v_block_stride;
     const int32_t *block_table;
     float *m, *l, *acc;
-    void *scratch; /* RZ_ATTEND_SCRATCH bytes, 64-byte aligned, of the calling thread alone */
+    void *scratch; /* RZ_ATTEND_SCRATCH bytes, 64-byte aligned, private to the calling thread */
 };
 #define RZ_ATTEND_SCRATCH (512 * 1024)
-/* Floats after each head's biases that may be read but are not used: keys are processed in blocks. */
+/* Number of floats after each head's biases that may be read but are not used: keys are processed in blocks. */
 #define RZ_BIAS_PAD RZ_KV_BLOCK
 /* Upper bounds of the queries of a call and of head_dim_k. */
 #define RZ_ATTEND_MAX_QUERIES 96
 #define RZ_ATTEND_MAX_HEAD_DIM 768
-/* Upper bound of head_dim_v where values are a prefix of their keys and have to be transposed. */
+/* Upper bound of head_dim_v if values are a prefix of their keys (MLA) and must be transposed. */
 #define RZ_LATENT_MAX_DIM 512
 
 typedef void rz_attend_fn(const struct rz_attend_args *args);
 
-/* Folds partial (mp, lp, accp) of a later split into (m, l, acc) of the earlier ones, for one query. */
+/* Merges the partial result (mp, lp, accp) of a later split into (m, l, acc) of the earlier ones, for one query. */
 typedef void rz_attend_merge_fn(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim);
 
 /* Writes one head of one token into its slot of a cache block: K as [head_dim][16], V as [16][head_dim]. */
@@ -146,12 +145,12 @@ typedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *blo
 
 /* n_tokens steps of a selective scan (docs/graph.md) of one sequence, for the heads [first, end).
  *
- * Row t of x, dt, b, c, y begins ld... floats after row t - 1. The state, and a where it has n_state numbers for each
- * channel, lie in tiles of RZ_SCAN_TILE channels, [n_state][channels of the tile], tile after tile; a head's last tile
- * has fewer channels where head_dim is no multiple. scan_channels: heads of one channel, whose tiles span heads, and one
- * group; first is a multiple of RZ_SCAN_TILE. scan_heads: a is one number for each head. */
+ * Row t of x, dt, b, c, y begins ld... floats after row t - 1. The state is stored in tiles of RZ_SCAN_TILE channels,
+ * [n_state][channels of the tile], tile after tile, and so is `a` if it has n_state numbers for each channel; the last
+ * tile of a head has fewer channels if head_dim is not a multiple. scan_channels: heads of one channel (tiles span
+ * heads) and one group; first is a multiple of RZ_SCAN_TILE. scan_heads: a is one number for each head. */
 enum { RZ_SCAN_TILE = 16 };
-/* Channels of the tile that begins with channel `tile` of n. */
+/* The number of channels of the tile that begins with channel `tile` of n. */
 static inline size_t rz_scan_width(size_t tile, size_t n) { return n - tile < RZ_SCAN_TILE ? n - tile : RZ_SCAN_TILE; }
 
 struct rz_scan_args {
@@ -163,26 +162,65 @@ struct rz_scan_args {
 
 typedef void rz_scan_fn(const struct rz_scan_args *args);
 
+/* n_tokens steps of the gated delta rule (docs/graph.md) of one sequence, for the units [first, end): a unit is up to
+ * RZ_DELTA_UNIT value channels of one head, whose part of the state fits L1.
+ *
+ * Rows as above. The state of a head is stored in tiles of value channels, [head_dim_k][channels of the tile]. decay has
+ * one number per head, or head_dim_k if by_channel; head h uses the key of head h / (n_head / n_head_k), or of head
+ * h % n_head_k if tiled. */
+enum { RZ_DELTA_UNIT = 64 };
+
+struct rz_delta_args {
+    const float *q, *k, *v, *decay, *beta;
+    size_t ldq, ldk, ldv, lddecay, ldbeta, ldy;
+    float *state, *y;
+    size_t n_tokens, n_head, n_head_k, head_dim_k, head_dim_v;
+    int by_channel, tiled;
+    size_t first, end;
+};
+
+/* A unit: its heads, the first of its n channels, the first of its decays. */
+struct rz_delta_unit {
+    size_t head, head_k, channel, n, decay;
+};
+
+static inline size_t rz_delta_units(size_t head_dim_v) { return (head_dim_v + RZ_DELTA_UNIT - 1) / RZ_DELTA_UNIT; }
+
+static inline struct rz_delta_unit rz_delta_find(const struct rz_delta_args *args, size_t unit)
+{
+    size_t each = rz_delta_units(args->head_dim_v), head = unit / each, channel = unit % each * RZ_DELTA_UNIT;
+    size_t left = args->head_dim_v - channel;
+    return (struct rz_delta_unit){
+        .head = head,
+        .head_k = args->tiled ? head % args->n_head_k : head / (args->n_head / args->n_head_k),
+        .channel = channel,
+        .n = left < RZ_DELTA_UNIT ? left : RZ_DELTA_UNIT,
+        .decay = args->by_channel ? head * args->head_dim_k : head,
+    };
+}
+
+typedef void rz_delta_fn(const struct rz_delta_args *args);
+
 /* ---- logits ------------------------------------------------------------------------------------------------------- */
 
 /* Logits are summarized in blocks of this many, the last one possibly shorter. Blocks are independent of each other. */
 enum { RZ_LOGITS_BLOCK = 64 };
-/* Upper bound of a distance below the maximum: e**-x is 0 there. */
+/* Upper bound of the difference to the maximum: e**-x is 0 there. */
 #define RZ_FALL_MAX 128.0f
-/* The number that is subtracted from a block's logits: their maximum; another number where that is -Inf, since -Inf -
- * -Inf is NaN. */
+/* The number that is subtracted from the logits of a block: their maximum, or a finite number if that is -Inf, since
+ * -Inf - -Inf is NaN. */
 static inline float rz_block_base(float max) { return -FLT_MAX > max ? -FLT_MAX : max; }
 
-/* Of each block of n logits: the greatest, and the sum of e**(x - greatest), a NaN where one of them is NaN or +Inf. */
+/* For each block of n logits: the greatest, and the sum of e**(x - greatest); NaN if a logit is NaN or +Inf. */
 typedef void rz_logit_sums_fn(const float *x, size_t n, float *max, float *sum);
-/* Of each block, with the greatest given: the sum of e**(x - greatest) * (greatest - x). */
+/* For each block, given its greatest logit: the sum of e**(x - greatest) * (greatest - x). */
 typedef void rz_logit_falls_fn(const float *x, size_t n, const float *max, float *fall);
-/* y = e**(x - peak), one by one; no x is above the peak. */
+/* y = e**(x - peak) for each element; no x is above the peak. */
 typedef void rz_logit_weights_fn(const float *x, float peak, size_t n, float *y);
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
-/* Element by element of one row: a function of it, of it and a number, of it and another row. y may be an input. */
+/* Elementwise functions of one row: of x, of x and a number, of x and another row. y may be an input. */
 typedef void rz_unary_fn(const float *x, size_t n, float *y);
 typedef void rz_scaled_fn(const float *x, float s, size_t n, float *y);
 typedef void rz_binary_fn(const float *x, const float *x2, size_t n, float *y);
@@ -203,11 +241,11 @@ struct rz_kernels {
     rz_scaled_fn *scale;
     rz_scaled_fn *softcap; /* s * tanh(x / s) */
     rz_unary_fn *silu;
-    rz_unary_fn *gelu;     /* by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    rz_unary_fn *gelu;     /* tanh approximation: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
     rz_unary_fn *gelu_erf; /* 0.5 x (1 + erf(x / sqrt(2))) */
     rz_unary_fn *sigmoid;
     rz_unary_fn *relu;
-    rz_binary_fn *silu_mul; /* silu(x) * x2, and so on: a gate and what it lets through */
+    rz_binary_fn *silu_mul; /* gated: silu(x) * x2, and so on */
     rz_binary_fn *gelu_mul;
     rz_binary_fn *gelu_erf_mul;
     rz_binary_fn *swiglu_oai; /* of gpt-oss: clamped, see scalar/math.h */
@@ -221,6 +259,9 @@ struct rz_kernels {
     void (*conv_step)(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
                       size_t n_channel, float *y);
     rz_scan_fn *scan_channels, *scan_heads;
+    /* y = exp(a * softplus(x + b)), or exp(bound * sigmoid(a * (x + b))) if bound is not 0 */
+    void (*decay)(const float *x, const float *a, const float *b, float bound, size_t n, float *y);
+    rz_delta_fn *delta_rule;
     rz_logit_sums_fn *logit_sums;
     rz_logit_falls_fn *logit_falls;
     rz_logit_weights_fn *logit_weights;

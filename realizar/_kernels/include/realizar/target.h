@@ -1,4 +1,4 @@
-/* RZ_TARGET: compiles what stands between it and RZ_TARGET_END for an instruction set, with gcc and clang. */
+/* RZ_TARGET: compiles the code up to RZ_TARGET_END for an instruction set, with gcc and clang. */
 #ifndef REALIZAR_TARGET_H
 #define REALIZAR_TARGET_H
 
@@ -12,7 +12,7 @@
 #define RZ_TARGET_END RZ_PRAGMA(GCC pop_options)
 #endif
 
-/* For the templates: loops over a constant number of registers must vanish, whatever the optimizer thinks of it. */
+/* For the templates: loops over a constant number of registers must be unrolled, regardless of optimizer heuristics. */
 #define RZ_INLINE static inline __attribute__((always_inline))
 #define RZ_NOINLINE static __attribute__((noinline))
 

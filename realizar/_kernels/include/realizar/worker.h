@@ -1,4 +1,4 @@
-/* The context of one worker in a running step, and the ops that it can run: items(op) of them, one at a time. */
+/* The context of one worker in a running step, and the functions that split each op into items and run an item. */
 #ifndef REALIZAR_WORKER_H
 #define REALIZAR_WORKER_H
 
@@ -24,7 +24,7 @@ static inline size_t rz_n_rows(const struct rz_worker *w, const struct rz_op *op
     return (size_t)(op->m_rows ? w->batch->n_outputs : w->batch->n_tokens);
 }
 
-/* How many items an op has in this step, the same on every worker; and one item of it. */
+/* The number of items of an op in this step, the same on every worker; and the function that runs one item. */
 struct rz_op_run {
     size_t (*items)(const struct rz_worker *w, const struct rz_op *op);
     void (*run)(struct rz_worker *w, const struct rz_op *op, size_t item);
@@ -53,17 +53,17 @@ struct rz_range {
     size_t begin, end;
 };
 static inline size_t rz_tiles(size_t n_row) { return rz_ceil_div(n_row, RZ_TILE_ROWS); }
-/* Item i of this many tiles. Each round of n_threads items takes half of what is left, down to single tiles: long runs
- * of rows first, which memory serves best (streams.h), then small items, which balance slow cores. */
+/* The tiles of item i. Each round of n_threads items takes half of the remaining tiles, down to single tiles: first
+ * long runs of rows, which memory serves best (streams.h), then small items, which balance slow cores. */
 size_t rz_n_ranges(size_t tiles, size_t n_threads);
 struct rz_range rz_find_range(size_t tiles, size_t n_threads, size_t item);
-/* The rows of a weight that a range of tiles covers, the first tile of the weight being number `first`. */
+/* The rows of a weight that a range of tiles covers; the first tile of the weight has number `first`. */
 static inline struct rz_range rz_rows_within(struct rz_range tiles, size_t first, size_t n_row)
 {
     size_t begin = RZ_MAX(tiles.begin, first) - first, end = RZ_MAX(tiles.end, first) - first;
     return (struct rz_range){RZ_MIN(begin * RZ_TILE_ROWS, n_row), RZ_MIN(end * RZ_TILE_ROWS, n_row)};
 }
-/* Tokens that a product takes at once, and how many of n an item has: equal shares of at most that. */
+/* The number of tokens that a product processes at once, and the number of an item: equal shares of at most that. */
 size_t rz_gemm_tokens_of(const struct rz_weight *m, size_t k);
 size_t rz_token_share(size_t n, size_t most);
 /* The rows [r0, r1) of one weight for the tokens [t0, t1), with its bias. */
@@ -109,5 +109,7 @@ size_t rz_items_causal_conv1d(const struct rz_worker *w, const struct rz_op *op)
 void rz_run_causal_conv1d(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_scan(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_scan(struct rz_worker *w, const struct rz_op *op, size_t item);
+size_t rz_items_delta_rule(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_delta_rule(struct rz_worker *w, const struct rz_op *op, size_t item);
 
 #endif

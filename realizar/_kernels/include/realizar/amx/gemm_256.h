@@ -1,13 +1,14 @@
 /* GEMM of the K formats on tiles: sixteen weight rows against sixteen tokens, 64 elements at a time.
  *
- * A tile unit multiplies bytes, and what a block needs is scale * (q - bias) of up to 14 bits. So each is split into two
- * planes of bytes, scale * (q - bias) = 256 * high + low, and isum = 256 * (high x) + (low x): exact, as everywhere.
- * Formats whose elements are center + scale * (q - bias) in a byte already (avx512/gemm_256.h) have that one plane.
+ * The tile unit multiplies bytes, but an element is scale * (q - bias), which has up to 14 bits. So the elements are
+ * split into two planes of bytes, scale * (q - bias) = 256 * high + low, and isum = 256 * (high . x) + (low . x), which
+ * is exact. In formats whose unpacked elements, center + scale * (q - bias), fit in a byte (avx512/gemm_256.h), there
+ * is one plane.
  *
- *     tokens   the quantized activation rows as they are: sixteen rows, a stride apart
- *     planes   [plane][64][16 rows][4]: one block of sixteen weight rows, made of what the avx512 level unpacks
- *     sums     [plane][16 tokens][16 rows]: what the tile unit stores; two of them, so that it fills one while the
- *              vector unit scales the other */
+ *     tokens   the quantized activation rows, unchanged: sixteen rows, a stride apart
+ *     planes   [plane][64][16 rows][4]: one block of sixteen weight rows, made from the avx512 level's unpacked rows
+ *     sums     [plane][16 tokens][16 rows]: the results of the tile unit; double-buffered, so that it fills one buffer
+ *              while the vector unit scales the other */
 #ifndef REALIZAR_AMX_GEMM_256_H
 #define REALIZAR_AMX_GEMM_256_H
 
@@ -16,13 +17,13 @@
 
 enum { BLOCK_BYTES = 4096 /* of a plane */ };
 
-/* With this many tokens or more, two planes are worth it for weights that come from memory. */
+/* From this many tokens on, two planes pay off for weights that are read from memory. */
 enum { MIN_TOKENS = 20 };
 
-/* What a block of a token contributes in addition to its elements. */
+/* The data of one block of a token in addition to its elements. */
 typedef struct {
-    int32_t pairs[8]; /* of sums over the elements of a minimum, as words */
-    int32_t start;    /* - center * the sum of all */
+    int32_t pairs[8]; /* sums over the elements of each minimum, as words */
+    int32_t start;    /* - center * the sum of all elements */
     float d;
 } token_sums;
 
@@ -31,16 +32,16 @@ typedef struct {
     char q[BLOCK_BYTES];
     int32_t scales[2][16][16];
     float d[2][16], dmin[2][16];
-    int32_t sums[2][2][2][16][16]; /* [now or before][sixteen rows][plane][token][row] */
+    int32_t sums[2][2][2][16][16]; /* [current or previous][sixteen rows][plane][token][row] */
 } step_room;
 
-_Static_assert(sizeof(step_room) + MOST_TOKENS / 16 * sizeof(float[2][16][16]) <= RZ_STEP_BYTES, "sums");
+_Static_assert(sizeof(step_room) + MAX_TOKENS / 16 * sizeof(float[2][16][16]) <= RZ_STEP_BYTES, "sums");
 
-/* Tokens are not repacked, so that as many as possible share the unpacked weights; only their sums take scratch. */
+/* Tokens are not repacked; only their sums take scratch, so as many as possible can share the unpacked weights. */
 static inline size_t gemm_tokens_tiles(size_t k)
 {
     size_t fit = rz_panel_bytes(k) / ((k / 256 + 1) * sizeof(token_sums));
-    return (fit < MOST_TOKENS ? fit : MOST_TOKENS) / 16 * 16;
+    return (fit < MAX_TOKENS ? fit : MAX_TOKENS) / 16 * 16;
 }
 
 typedef struct {
@@ -70,7 +71,7 @@ static void fill_token_sums(const gemm_256_format *format, const tile_room *room
 
 /* ---- weights ------------------------------------------------------------------------------------------------------- */
 
-/* 4 n elements of one scale: the planes of scale * (q - bias). first: the scale as even bytes; last: as odd ones. */
+/* The planes of scale * (q - bias) of 4 n elements with one scale; first: the scale in even bytes, last: in odd ones. */
 RZ_INLINE void split_group(const char *q, int n, __m512i first, __m512i last, __m512i less, char *high, char *low)
 {
     const __m512i odd_bytes = _mm512_set1_epi16((short)0xff00);
@@ -84,11 +85,11 @@ RZ_INLINE void split_group(const char *q, int n, __m512i first, __m512i last, __
     }
 }
 
-/* The planes of one block from its bytes and scales. */
+/* Computes the planes of one block from its bytes and scales. */
 RZ_INLINE void split_block(const gemm_256_format *format, int n_scale, const char *q, const int32_t (*scales)[16],
                            char (*planes)[BLOCK_BYTES], fetch_rows *next)
 {
-    /* The lower or the upper word of a pair, of which the lower byte is the scale: in even bytes, in odd ones. */
+    /* The scale in the low byte of the lower or upper word of a pair: in even bytes, or in odd bytes. */
     const __m512i even[2] = {_mm512_set4_epi32((int)0x800c800c, (int)0x80088008, (int)0x80048004, (int)0x80008000),
                              _mm512_set4_epi32((int)0x800e800e, (int)0x800a800a, (int)0x80068006, (int)0x80028002)};
     const __m512i bias = _mm512_set1_epi16((short)format->bias);
@@ -105,7 +106,7 @@ RZ_INLINE void split_block(const gemm_256_format *format, int n_scale, const cha
     }
 }
 
-/* Block b of sixteen rows. */
+/* Unpacks block b of sixteen rows. */
 RZ_INLINE void unpack_block(const gemm_256_format *format, int n_scale, const tile_rows *rows, size_t b,
                             step_room *step, int half, fetch_rows *next)
 {
@@ -126,20 +127,20 @@ RZ_INLINE void unpack_block(const gemm_256_format *format, int n_scale, const ti
 
 /* ---- products ------------------------------------------------------------------------------------------------------ */
 
-/* Thirty-two rows against a tile of tokens: where the sums lie and what they go to. */
+/* The sums of thirty-two rows and a tile of tokens, and the accumulators to which they are added. */
 typedef struct {
     const int32_t (*sums)[2][16][16]; /* [sixteen rows][plane] */
     const token_sums *tokens;
-    float (*acc)[16][16]; /* [sixteen rows]; NULL: there are no sums yet */
+    float (*acc)[16][16]; /* [sixteen rows]; NULL: no sums yet */
 } summed;
 
-/* sum += products of two words, those of *pair in every lane; from memory, so that a token costs no register. */
+/* sum += products of two words, with *pair in every lane; a memory operand, so that a token needs no register. */
 RZ_INLINE void dot_words_with(__m512i *sum, __m512i a, const int32_t *pair)
 {
     __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(a), "m"(*pair));
 }
 
-/* acc += d dx isum (- dmin dx xsum) for tokens 4 i to 4 i + 3 and sixteen rows, whose factors stay in registers. */
+/* acc += d dx isum (- dmin dx xsum) for tokens 4 i to 4 i + 3 and sixteen rows; the rows' factors stay in registers. */
 RZ_INLINE void scale_four(int n_scale, int n_min, const summed *s, const step_room *step, int half, size_t i)
 {
     if (!s->acc) return;
@@ -171,8 +172,8 @@ RZ_INLINE void scale_some(int n_scale, int n_min, const summed *s, const step_ro
     scale_four(n_scale, n_min, s, step, 1, i);
 }
 
-/* 64 elements from element 64 i on: tokens in register 4, weights in 5 to 7, sums in 0 to 3. A weight waits for no
- * product but the one before the last; an order with all loads first takes a quarter longer. */
+/* 64 elements: tokens in register 4, weights in 5 to 7, sums in 0 to 3. Each load of weights depends only on the
+ * product before the last one; with all loads first it takes a quarter longer. */
 #define RZ_MULTIPLY_64(X_AT, HIGH_AT, LOW_AT)                                                                          \
     RZ_TILE_LOAD(4, x, X_AT, x_stride);                                                                                \
     RZ_TILE_LOAD(5, step->planes[0], HIGH_AT, 64);                                                                     \
@@ -190,8 +191,8 @@ RZ_INLINE void scale_some(int n_scale, int n_min, const summed *s, const step_ro
         _tile_dpbsud(2, 4, 6);                                                                                         \
     }
 
-/* One block of thirty-two rows against sixteen tokens from x on. Between its quarters those sums are scaled that the
- * last tokens left: what one unit waits for, the other has had time for. */
+/* One block of thirty-two rows against sixteen tokens, the first one at x. Between its quarters, the vector unit scales
+ * the sums of the previous sixteen tokens, so that the tile unit and the vector unit work at the same time. */
 RZ_INLINE void multiply_block(int n_scale, int n_min, const char *x, size_t x_stride, step_room *step,
                               int32_t (*sums)[2][16][16], const summed *before)
 {

@@ -1,10 +1,10 @@
-/* GEMM of the 32-element formats on tiles: sixteen weight rows against sixteen tokens, a block at a time, whose sums the
- * vector unit scales into sixteen registers while the tile unit goes on with the next ones.
+/* GEMM of the 32-element formats on tiles: sixteen weight rows against sixteen tokens, one block at a time. The vector
+ * unit scales the sums into sixteen registers while the tile unit computes the following blocks.
  *
- *     tokens   the quantized activation rows as they are: sixteen rows, a stride apart
- *     factors  [sixteen tokens][block][2][16]: of each token d, and d * sum for the minima
- *     tile     that of avx512/gemm_32.h, with elements as signed bytes
- *     sums     [16 tokens][16 rows] of the last blocks: what is stored is read LAG blocks later, when it is there */
+ *     tokens   the quantized activation rows, unchanged: sixteen rows, a stride apart
+ *     factors  [sixteen tokens][block][2][16]: d of each token, and d * sum for the minima
+ *     tile     that of avx512/gemm_32.h, with signed elements
+ *     sums     [16 tokens][16 rows] of the last blocks; read LAG blocks after they are stored, when the store is done */
 #ifndef REALIZAR_AMX_GEMM_32_H
 #define REALIZAR_AMX_GEMM_32_H
 
@@ -12,10 +12,10 @@
 #include "realizar/avx512/tile_32.h"
 #include "realizar/isa_levels.h"
 
-/* Elements of a row that are unpacked at a time: two tiles of them and what sixteen tokens have there fit into L1. */
+/* The number of elements of a row that are unpacked at a time: two tiles and those of sixteen tokens fit into L1. */
 enum { SLICE_BLOCKS = 16, SLICE_ELEMENTS = 32 * SLICE_BLOCKS };
 
-/* With this many tokens or more, tiles are faster for weights that come from memory. */
+/* From this many tokens on, tiles are faster for weights that are read from memory. */
 enum { MIN_TOKENS_32 = 32, LAG = 3 };
 
 typedef float token_factors[2][16];
@@ -26,12 +26,12 @@ typedef struct {
     int32_t sums[LAG + 1][16][16];
 } slice_room;
 
-_Static_assert(sizeof(slice_room) + MOST_TOKENS / 16 * sizeof(float[2][16][16]) <= RZ_STEP_BYTES, "sums");
+_Static_assert(sizeof(slice_room) + MAX_TOKENS / 16 * sizeof(float[2][16][16]) <= RZ_STEP_BYTES, "sums");
 
 static inline size_t gemm_tokens_tiles_32(size_t k)
 {
     size_t fit = rz_panel_bytes(k) / (k / 32 * sizeof(token_factors)) * 16;
-    return fit < MOST_TOKENS ? fit : MOST_TOKENS;
+    return fit < MAX_TOKENS ? fit : MAX_TOKENS;
 }
 
 typedef struct {
@@ -58,7 +58,7 @@ static void fill_factors(const room_32 *room)
         }
 }
 
-/* Some blocks of thirty-two rows. */
+/* A slice (some blocks) of thirty-two rows. */
 static void unpack_slice_tiles(const gemm_32_format *format, const tile_rows *rows, size_t first, size_t n_blocks,
                                slice_room *slice, fetch_rows *next)
 {
@@ -71,7 +71,7 @@ static void unpack_slice_tiles(const gemm_32_format *format, const tile_rows *ro
     }
 }
 
-/* Sixteen rows of a slice, and what sixteen tokens have there. */
+/* A slice of sixteen rows, and that of sixteen tokens. */
 typedef struct {
     const char *q, *x;
     size_t x_stride;
@@ -86,7 +86,7 @@ typedef struct {
     _tile_dpbssd(SUM, TOKENS, WEIGHTS);                                                                                \
     RZ_TILE_STORE(SUM, sums, 0, 64)
 
-/* The sums of block b. Neighbouring blocks use other registers, so that none waits for the one before. */
+/* Computes the sums of block b. Consecutive blocks use different registers, so that they do not wait for each other. */
 RZ_INLINE void multiply_32(const block_source *from, size_t b, int32_t (*sums)[16])
 {
     if (b % 2) {
@@ -96,7 +96,7 @@ RZ_INLINE void multiply_32(const block_source *from, size_t b, int32_t (*sums)[1
     }
 }
 
-/* factor * *value in every lane; from memory, so that a token costs no register. */
+/* factor * *value in every lane; a memory operand, so that a token needs no register. */
 RZ_INLINE __m512 times_float(__m512 factor, const float *value)
 {
     __m512 product;
@@ -174,7 +174,7 @@ RZ_INLINE void multiply_rows_tiles_32(const gemm_32_format *format, int has_min,
 /* has_min: whether the format has minima, a compile-time constant. */
 RZ_INLINE void gemm_32_tiles(int format_index, int has_min, RZ_MATMUL_PARAMS)
 {
-    static const char layout; /* that of the factors, the same for all formats */
+    static const char layout; /* the layout of the factors is the same for all formats */
     const gemm_32_format *format = rz_avx512_gemm_32[format_index];
     const size_t most = gemm_tokens_tiles_32(k);
     char *at = (char *)scratch + RZ_KEY_BYTES;

@@ -8,7 +8,7 @@
 
 enum { TILE_ROWS = 16, TILE_BYTES = 1024 };
 
-/* What ldtilecfg reads (Intel SDM, volume 1, 18.3.2). */
+/* The configuration that ldtilecfg reads (Intel SDM, volume 1, 18.3.2). */
 typedef struct {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
@@ -17,9 +17,9 @@ typedef struct {
 
 _Static_assert(sizeof(tile_config) == 64, "tile_config");
 
-/* Sums in registers 0 to 3, tokens in 4 and 5, weights in 6 and 7: sixteen rows of so many elements, which are lines of
- * four elements of sixteen rows in a weight. Assembly, because gcc 12's _tile_loadconfig names 8 of the 64 bytes that it
- * reads, so that the others are never written. */
+/* Configures registers 0 to 3 for sums, 4 and 5 for tokens, 6 and 7 for weights: sixteen rows of n elements; a row of a
+ * weight register has four elements of each of sixteen weight rows. Assembly, because gcc 12's _tile_loadconfig
+ * declares only 8 of the 64 bytes that it reads, so that gcc never writes the others. */
 static inline void configure_tiles(int n_elements)
 {
     tile_config config = {.palette = 1};
@@ -32,8 +32,8 @@ static inline void configure_tiles(int n_elements)
 
 static inline void release_tiles(void) { _tile_release(); }
 
-/* Load register TILE from its rows, a stride apart, OFFSET bytes after p; and store it. Assembly, too: for the
- * intrinsics gcc computes a separate address for each, more than it has registers for. */
+/* Load register TILE from rows a stride apart, OFFSET bytes after p; and store it. Assembly, because for the intrinsics
+ * gcc computes a separate address for each, which needs more registers than there are. */
 #define RZ_TILE_LOAD(TILE, p, OFFSET, stride)                                                                          \
     __asm__ volatile("tileloadd " #OFFSET "(%0,%1,1), %%tmm" #TILE : : "r"(p), "r"((size_t)(stride)) : "memory")
 #define RZ_TILE_STORE(TILE, p, OFFSET, stride)                                                                         \

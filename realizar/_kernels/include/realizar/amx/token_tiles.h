@@ -1,15 +1,15 @@
-/* Tokens in sixteens, and where their sums go. */
+/* Tiles of sixteen tokens, and storing their results. */
 #ifndef REALIZAR_AMX_TOKEN_TILES_H
 #define REALIZAR_AMX_TOKEN_TILES_H
 
 #include "realizar/amx/tiles.h"
 #include "realizar/avx512/micro_kernels.h"
 
-/* Tokens that share what is unpacked. */
-enum { MOST_TOKENS = 960 };
+/* Greatest number of tokens that share the unpacked weights. */
+enum { MAX_TOKENS = 960 };
 
-/* The tokens of tile i of at least sixteen: sixteen from `first` on, of which those from `begin` on are its own; the last
- * tile begins early enough to be whole. */
+/* The sixteen tokens of tile i, the first one being `first`. The last tile overlaps the one before it, so that it is
+ * full: only its tokens from index `begin` on are new. There are at least sixteen tokens. */
 typedef struct {
     size_t first, begin;
 } token_tile;
@@ -20,8 +20,8 @@ static inline token_tile token_tile_at(size_t n, size_t i)
     return (token_tile){first, 16 * i - first};
 }
 
-/* Results of at least so many bytes go past the caches as whole lines: they would not stay there, and a store that reads
- * its line first took 7 % of phi-2's prefill. */
+/* Results of at least this many bytes are stored with streaming stores of whole lines: they would not stay in the
+ * caches, and normal stores, which first read the line, took 7 % of phi-2's prefill. */
 enum { STREAMED_BYTES = 256 * 1024 };
 
 static void store_line(float *row, int streamed, __mmask16 there, __m512 sum)
@@ -32,7 +32,7 @@ static void store_line(float *row, int streamed, __mmask16 there, __m512 sum)
         _mm512_mask_storeu_ps(row, there, sum);
 }
 
-/* What was summed up for n tokens, [tile][sixteen rows][token][row], to rows [r, r + 32) of y that lie below r1. */
+/* Stores the sums of n tokens, [tile][sixteen rows][token][row], to those rows [r, r + 32) of y that are below r1. */
 static void store_rows(float (*acc)[2][16][16], size_t n, size_t r, size_t r1, float *y, size_t ldy)
 {
     rows_there there = rows_there_at(r, r1);
@@ -45,7 +45,7 @@ static void store_rows(float (*acc)[2][16][16], size_t n, size_t r, size_t r1, f
             store_line(row + 16, streamed, there.second, _mm512_load_ps(acc[i][1][t]));
         }
     }
-    _mm_sfence(); /* before another thread is told of them */
+    _mm_sfence(); /* before other threads may read them */
 }
 
 #endif

@@ -18,7 +18,7 @@ RZ_INLINE __m256i unpack_bit_pairs(const uint8_t *qs, size_t i)
 /* The sixteen scales of Q3_K (scalar/q3_k.h) as signed bytes. */
 RZ_INLINE __m128i q3_k_scale_bytes(const uint8_t *scales)
 {
-    /* Read from four bytes before: sixteen from the start would leave the block. */
+    /* Loads from four bytes earlier: sixteen bytes from the start would read beyond the block. */
     __m128i packed = _mm_loadu_si128((const __m128i *)(scales - 4));
     __m128i low = _mm_srlv_epi64(_mm_shuffle_epi32(packed, 0x99), _mm_set_epi64x(4, 0));
     __m128i high = _mm_srlv_epi32(_mm_shuffle_epi32(packed, 0xff), _mm_setr_epi32(0, 2, 4, 6));

@@ -1,16 +1,16 @@
-/* Products of bytes by vpmaddubsw, whose 16-bit sums of two must not saturate. */
+/* Products of bytes with vpmaddubsw, whose 16-bit sums of two products must not saturate. */
 #ifndef REALIZAR_AVX2_DOT_H
 #define REALIZAR_AVX2_DOT_H
 
 #include "realizar/avx2/lanes.h"
 
-/* How the elements of a format are multiplied: w as unsigned bytes up to max_w, x within [-127, 127]. Signed elements
- * (max_w 128) give their sign to x first. */
+/* How the elements of a format are multiplied: w as unsigned bytes up to max_w, x within [-127, 127]. The sign of
+ * signed elements (max_w 128) is moved to x. */
 typedef struct {
     int max_w, is_signed;
 } byte_kind;
 
-/* What the elements of a signed format count from as they are multiplied. */
+/* The bias that is added to the elements of a signed format before they are multiplied. */
 RZ_INLINE int signed_bias(byte_kind kind)
 {
     (void)kind;
@@ -36,11 +36,11 @@ RZ_INLINE __m256i add_scaled_words(__m256i sum, __m256i words, __m256i scales)
     return _mm256_add_epi32(sum, _mm256_madd_epi16(words, scales));
 }
 
-/* How many of multiply_bytes may be added up. */
+/* How many results of multiply_bytes can be added without overflow. */
 RZ_INLINE int words_to_add(byte_kind kind) { return 32767 / (2 * 127 * kind.max_w); }
 
-/* Adds to isum[t] of each token the dots of n_step * 4 elements, times the two equal words of each dword of *factor
- * (NULL: 1). */
+/* Adds to isum[t] of each token the dot products of n_step * 4 elements, times *factor (NULL: 1), in which the two
+ * words of each dword are equal. */
 RZ_INLINE void multiply_steps(byte_kind kind, const char *tile, int n_step, const __m256i *factor, const char *x,
                               size_t x_stride, int n_tokens, __m256i *isum)
 {

@@ -1,4 +1,4 @@
-/* Products of float rows: two weight rows by two tokens, the sixteen lanes of each dot in two registers. */
+/* Products of float rows: two weight rows by two tokens; the sixteen lanes of each dot product are two registers. */
 #ifndef REALIZAR_AVX2_DOT_F32_H
 #define REALIZAR_AVX2_DOT_F32_H
 
@@ -21,18 +21,18 @@ static inline f32x16 load_16_bf16(const char *w, size_t n)
     return f32x16_of(_mm256_castsi256_ps(_mm256_slli_epi32(lo, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(hi, 16)));
 }
 
-/* Bytes ahead that a row of floats fetches. */
+/* Prefetch distance of a row of floats, in bytes. */
 enum { AHEAD_FLOATS = 1024 };
 
-/* Rows w, w + w_stride ... and where their results go: y, y + y_step ... */
+/* Rows w, w + w_stride ... and the addresses of their results: y, y + y_step ... */
 typedef struct {
     const char *w;
     size_t w_stride, y_step;
     int n;
 } two_rows;
 
-/* Elements [i, i + n) of up to two rows times those of n_tokens <= 2 tokens; n <= 16. When ahead is not 0 each row fetches
- * what lies so many bytes further on. */
+/* Elements [i, i + n) of up to two rows times those of n_tokens <= 2 tokens; n <= 16. If ahead is not 0, each row
+ * prefetches that many bytes ahead. */
 RZ_INLINE void multiply_16(load_16_fn *load, size_t element_bytes, two_rows rows, size_t i, size_t n, const char *x,
                            size_t x_stride, int n_tokens, int ahead, f32x16 (*acc)[2])
 {
@@ -63,7 +63,7 @@ RZ_INLINE void multiply_rows_f32(load_16_fn *load, size_t element_bytes, two_row
         for (int r = 0; r < rows.n; r++) y[(size_t)t * ldy + (size_t)r * rows.y_step] = f32x16_sum(acc[t][r]);
 }
 
-/* Up to two rows against all tokens; the first ones fetch. */
+/* Up to two rows against all tokens; only the first tokens prefetch. */
 RZ_INLINE void multiply_tokens_f32(load_16_fn *load, size_t element_bytes, two_rows rows, size_t k, const char *x,
                                    size_t x_stride, size_t n, int ahead, float *y, size_t ldy)
 {
@@ -78,7 +78,7 @@ RZ_INLINE void multiply_tokens_f32(load_16_fn *load, size_t element_bytes, two_r
     }
 }
 
-/* Float formats: the rows as they lie in the file, one of each of two runs (streams.h). */
+/* Float formats: reads the rows of the file directly, one of each of two runs (streams.h). */
 RZ_INLINE void matmul_floats(load_16_fn *load, size_t element_bytes, RZ_MATMUL_PARAMS)
 {
     size_t n_steps = stream_steps(r0, r1, 2);
@@ -88,7 +88,7 @@ RZ_INLINE void matmul_floats(load_16_fn *load, size_t element_bytes, RZ_MATMUL_P
     }
 }
 
-/* Any format: two rows are dequantized into scratch and meet every token. */
+/* Any format: dequantizes two rows into scratch and multiplies them with every token. */
 RZ_INLINE void dequantize_and_dot(rz_dequantize_fn *dequantize, RZ_MATMUL_PARAMS)
 {
     for (size_t r = r0; r < r1; r += 2) {

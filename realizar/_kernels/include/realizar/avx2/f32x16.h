@@ -1,4 +1,4 @@
-/* Sixteen floats in two AVX2 registers. The vocabulary of wide/: the same names and meanings in each f32x16.h. */
+/* Sixteen floats in two AVX2 registers: the operations that wide/ uses, with the same names in each f32x16.h. */
 #ifndef REALIZAR_AVX2_F32X16_H
 #define REALIZAR_AVX2_F32X16_H
 
@@ -8,16 +8,19 @@
 
 #include "realizar/target.h"
 
-/* Shapes of wide/outer.h, rows and columns: twice rows * columns sums, two loaded vectors and one broadcast fit into 16
+/* Shapes (rows * columns) of wide/outer.h: twice rows * columns sums, two loaded vectors and one broadcast fit into 16
  * registers. */
 #define RZ_OUTER_SHAPES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
 #define RZ_OUTER_ROWS 6
 #define RZ_OUTER_COLS 1
-/* Whether attention converts the halves of a tile once for many queries: 4 % slower here, for loading them as floats. */
+/* Whether attention converts a tile of half floats once for many queries: 4 % slower here, because floats take more
+ * loads. */
 #define RZ_UNPACKS_HALVES 0
-/* Block of wide/scan.h: twice its sums, inputs and a tile of the state, and the decays, fit into 16 registers. */
+/* Block of wide/scan.h: twice the sums, inputs and a tile of the state, and the decays, fit into 16 registers. */
 #define RZ_SCAN_TOKENS 2
 #define RZ_SCAN_TILES 1
+/* Tiles of wide/delta.h. */
+#define RZ_DELTA_TILES 2
 
 typedef struct {
     __m256 lo, hi;
@@ -25,7 +28,7 @@ typedef struct {
 
 RZ_INLINE f32x16 f32x16_of(__m256 lo, __m256 hi) { return (f32x16){lo, hi}; }
 
-/* Lanes below n of a half, as a mask. */
+/* Mask of the lanes below n of a half. */
 RZ_INLINE __m256i first_lanes(int n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -41,7 +44,7 @@ RZ_INLINE void f32x16_store(float *p, f32x16 x)
     _mm256_storeu_ps(p + 8, x.hi);
 }
 
-/* The first n elements, the others zero and not touched in memory; 16 and more: all. */
+/* The first n elements (all if n >= 16); the others are zero and their memory is not accessed. */
 RZ_INLINE f32x16 f32x16_load_first(const float *p, size_t n)
 {
     if (n >= 16) return f32x16_load(p);
@@ -99,7 +102,7 @@ RZ_BOTH_HALVES(f32x16_add, _mm256_add_ps)
 RZ_BOTH_HALVES(f32x16_sub, _mm256_sub_ps)
 RZ_BOTH_HALVES(f32x16_mul, _mm256_mul_ps)
 RZ_BOTH_HALVES(f32x16_div, _mm256_div_ps)
-/* a > b ? a : b, and a < b ? a : b: b where one is NaN. */
+/* a > b ? a : b, and a < b ? a : b; the result is b if one is NaN. */
 RZ_BOTH_HALVES(f32x16_max, _mm256_max_ps)
 RZ_BOTH_HALVES(f32x16_min, _mm256_min_ps)
 #undef RZ_BOTH_HALVES
@@ -115,7 +118,7 @@ RZ_INLINE f32x16 f32x16_abs(f32x16 x)
     return f32x16_of(_mm256_andnot_ps(sign, x.lo), _mm256_andnot_ps(sign, x.hi));
 }
 
-/* size with the sign of sign; size >= 0. */
+/* The magnitude `size` (>= 0) with the sign of `sign`. */
 RZ_INLINE f32x16 f32x16_copysign(f32x16 size, f32x16 sign)
 {
     __m256 bit = _mm256_set1_ps(-0.0f);
@@ -130,7 +133,7 @@ RZ_INLINE f32x16 f32x16_if_less(f32x16 a, f32x16 b, f32x16 yes, f32x16 no)
                      _mm256_blendv_ps(no.hi, yes.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)));
 }
 
-/* x in lanes [first, end); other elsewhere. Borders beyond [0, 16] count as 0 and 16. */
+/* x in lanes [first, end), `other` elsewhere. Bounds outside [0, 16] are clamped. */
 RZ_INLINE f32x16 f32x16_within(f32x16 x, int first, int end, f32x16 other)
 {
     __m256i lo = _mm256_andnot_si256(first_lanes(first), first_lanes(end));
@@ -169,7 +172,7 @@ RZ_INLINE float f32x16_largest(f32x16 x)
     return _mm_cvtss_f32(_mm_max_ss(x2, _mm_movehdup_ps(x2)));
 }
 
-/* Lanes 2i and 2i + 1 exchanged. */
+/* Exchanges lanes 2i and 2i + 1. */
 RZ_INLINE f32x16 f32x16_swap_pairs(f32x16 x)
 {
     return f32x16_of(_mm256_permute_ps(x.lo, 0xb1), _mm256_permute_ps(x.hi, 0xb1));
@@ -189,15 +192,15 @@ RZ_INLINE __m256 butterfly_half(__m256 x, int distance)
     }
 }
 
-/* Of lanes i and i + distance, where bit `distance` of i is not set: their sum in the first, their difference in the
- * second. distance is 1, 2, 4 or 8. */
+/* For each pair of lanes i and i + distance (bit `distance` of i is 0): the sum in the first lane, the difference in
+ * the second. distance is 1, 2, 4 or 8. */
 RZ_INLINE f32x16 f32x16_butterfly(f32x16 x, int distance)
 {
     if (distance == 8) return f32x16_of(_mm256_add_ps(x.lo, x.hi), _mm256_sub_ps(x.lo, x.hi));
     return f32x16_of(butterfly_half(x.lo, distance), butterfly_half(x.hi, distance));
 }
 
-/* Each of 8 floats twice. */
+/* Repeats each of 8 floats twice. */
 RZ_INLINE f32x16 f32x16_load_twice(const float *p)
 {
     __m256 x = _mm256_loadu_ps(p);
@@ -205,14 +208,14 @@ RZ_INLINE f32x16 f32x16_load_twice(const float *p)
                      _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)));
 }
 
-/* The even lanes with their sign changed. */
+/* Negates the even lanes. */
 RZ_INLINE f32x16 f32x16_negate_even(f32x16 x)
 {
     __m256 even = _mm256_setr_ps(-0.0f, 0, -0.0f, 0, -0.0f, 0, -0.0f, 0);
     return f32x16_of(_mm256_xor_ps(x.lo, even), _mm256_xor_ps(x.hi, even));
 }
 
-/* Eight rows of eight floats, rows and lanes exchanged. */
+/* Transposes eight rows of eight floats. */
 RZ_INLINE void transpose_8x8(__m256 *x)
 {
     __m256 y[8];
@@ -233,7 +236,7 @@ RZ_INLINE void transpose_8x8(__m256 *x)
     }
 }
 
-/* Lane i of x[j] becomes lane j of x[i]. */
+/* Transposes: lane i of x[j] becomes lane j of x[i]. */
 RZ_INLINE void f32x16_transpose(f32x16 *x)
 {
     __m256 quarter[4][8]; /* rows 0 to 7, then 8 to 15, of the lower and the upper lanes */

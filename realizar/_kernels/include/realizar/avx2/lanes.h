@@ -35,7 +35,7 @@ RZ_INLINE void transpose_dwords(__m256i *v)
     }
 }
 
-/* Four elements of a token in every lane. */
+/* Broadcasts four elements of a token to every lane. */
 RZ_INLINE __m256i broadcast_4(const char *x)
 {
     int32_t four;
@@ -62,7 +62,7 @@ RZ_INLINE __m256 powers_of_rows(const char *const *rows, size_t offset)
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, denormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
 }
 
-/* Lanes below n, for maskstore. */
+/* Mask of the lanes below n, for maskstore. */
 RZ_INLINE __m256i first_rows(size_t n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

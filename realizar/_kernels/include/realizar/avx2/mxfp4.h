@@ -1,4 +1,4 @@
-/* MXFP4: the numbers that nibbles stand for, counted from -16 so that they have no sign. */
+/* MXFP4: the values of the nibbles, offset by 16 so that they are unsigned. */
 #ifndef REALIZAR_AVX2_MXFP4_H
 #define REALIZAR_AVX2_MXFP4_H
 

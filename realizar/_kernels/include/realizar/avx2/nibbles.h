@@ -1,4 +1,4 @@
-/* Four-bit and five-bit elements of the 32-element formats and the sub-blocks of the K formats as bytes. */
+/* Unpacks 4-bit and 5-bit elements, of the 32-element formats and the sub-blocks of the K formats, to bytes. */
 #ifndef REALIZAR_AVX2_NIBBLES_H
 #define REALIZAR_AVX2_NIBBLES_H
 
@@ -15,7 +15,7 @@ RZ_INLINE __m256i unpack_nibbles(const uint8_t *packed)
     return _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
 }
 
-/* Bit i of the 32 as 16 in byte i. */
+/* Byte i is 16 if bit i is set, else 0. */
 RZ_INLINE __m256i fifth_bits(const uint8_t *bits)
 {
     uint32_t all;
@@ -33,7 +33,7 @@ RZ_INLINE __m256i move_bit(__m256i bytes, int from, int to)
                      : _mm256_srl_epi64(bytes, _mm_cvtsi32_si128(from - to));
 }
 
-/* Nibbles of sub-block i of a K block, whose pairs of sub-blocks share 32 bytes. */
+/* The nibbles of sub-block i of a K block; two sub-blocks share 32 bytes. */
 RZ_INLINE __m256i unpack_sub_block(const uint8_t *qs, size_t i)
 {
     __m256i packed = _mm256_loadu_si256((const __m256i *)(qs + i / 2 * 32));
@@ -51,7 +51,7 @@ RZ_INLINE __m128i k_scale_bytes(const uint8_t *scales)
                          (int)(packed[0] & 0x3f3f3f3f));
 }
 
-/* Scales, and minima, of the sixteen groups: each twice, for a sub-block is two groups. */
+/* The scales and the minima of the sixteen groups; each is repeated, because a sub-block is two groups. */
 RZ_INLINE __m256i k_scale_words(__m128i bytes) { return _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(bytes, bytes)); }
 RZ_INLINE __m256i k_min_words(__m128i bytes) { return _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(bytes, bytes)); }
 

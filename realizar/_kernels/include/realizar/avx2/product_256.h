@@ -1,7 +1,7 @@
-/* The products of the K formats, eight rows at a time, in both shapes; the scales of sub-blocks are applied to 16-bit
- * sums by vpmaddwd.
+/* The products of the K formats (GEMV and GEMM), eight rows at a time; vpmaddwd applies the scales of sub-blocks to
+ * 16-bit sums.
  *
- * Elements count from a bias: isum = sum of scale * q * x - bias * sum of scale * sum(x). */
+ * Elements are offset by a bias: isum = sum of scale * q * x - bias * sum of scale * sum(x). */
 #ifndef REALIZAR_AVX2_PRODUCT_256_H
 #define REALIZAR_AVX2_PRODUCT_256_H
 
@@ -25,7 +25,7 @@ RZ_INLINE __m256 add_block_256(format_256 format, __m256i isum, __m256i xsum, __
     return format.mins ? _mm256_fnmadd_ps(_mm256_mul_ps(m, d_x), _mm256_cvtepi32_ps(xsum), acc) : acc;
 }
 
-/* Words 2 i and 2 i + 1, those of 32 elements, as they meet the sums of two of vpmaddubsw. */
+/* Words 2 i and 2 i + 1, for 32 elements, in the order of the sums of vpmaddubsw. */
 RZ_INLINE __m256i spread_scales(__m256i words, int i)
 {
     __m256i lane = _mm256_permute4x64_epi64(words, 0x44);
@@ -61,7 +61,7 @@ RZ_INLINE void dot_block_256(format_256 format, const char *block, const char *q
     }
 }
 
-/* Eight weight rows, which fetch what lies ahead, against n input rows, one or two. */
+/* Eight weight rows against n (one or two) input rows; each weight row prefetches. */
 RZ_INLINE void dot_rows_256(format_256 format, const char *const *rows, size_t k, const char *x, size_t x_stride, int n,
                             __m256 *acc)
 {
@@ -106,7 +106,7 @@ RZ_INLINE void gemv_256(format_256 format, const void *w, size_t w_stride, size_
     }
 }
 
-/* Eight unpacked rows; of each block the pairs of neighbouring scales and minima as words, and d and dmin. */
+/* Eight unpacked rows: for each block, adjacent scales and minima as pairs of words, and d and dmin. */
 typedef struct {
     __m256i scale_pairs[8], min_pairs[8];
     __m256 d, m;
@@ -133,7 +133,7 @@ RZ_INLINE void unpack_tile_256(format_256 format, const eight_rows *rows, size_t
     }
 }
 
-/* The sum over the groups of scale (or minimum) * sum(x). */
+/* The sum of scale (or minimum) * sum(x) over the groups. */
 RZ_INLINE __m256i dot_pairs(const __m256i *pairs, const char *sums)
 {
     __m256i dot = _mm256_setzero_si256();
@@ -141,7 +141,7 @@ RZ_INLINE __m256i dot_pairs(const __m256i *pairs, const char *sums)
     return dot;
 }
 
-/* The words of the first or second scale of each pair, twice. */
+/* The first or second scale of each pair, in both words. */
 RZ_INLINE __m256i one_of_pair(__m256i pairs, int second)
 {
     __m256i one = second ? _mm256_srli_epi32(pairs, 16) : _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff));

@@ -1,7 +1,7 @@
-/* The products of the 32-element formats, eight rows at a time, in both shapes.
+/* The products of the 32-element formats (GEMV and GEMM), eight rows at a time.
  *
- * gemv: the dots of one block of eight rows, summed by one tree, join eight accumulators; gemm: unpacked rows against
- * four tokens at a time. Elements count from a bias: isum = sum of q * x - bias * sum(x). */
+ * gemv: one tree sums the dot products of one block of eight rows, which are added to eight accumulators; gemm:
+ * unpacked rows against four tokens at a time. Elements are offset by a bias: isum = sum of q * x - bias * sum(x). */
 #ifndef REALIZAR_AVX2_PRODUCT_32_H
 #define REALIZAR_AVX2_PRODUCT_32_H
 
@@ -28,7 +28,7 @@ RZ_INLINE __m256 add_block_32(format_32 format, __m256i isum, __m256 d, __m256 m
     return format.has_min ? _mm256_fmadd_ps(m, _mm256_set1_ps(dx * (float)sum), acc) : acc;
 }
 
-/* Eight weight rows, which fetch what lies ahead, against n input rows, one or two. */
+/* Eight weight rows against n (one or two) input rows; each weight row prefetches. */
 RZ_INLINE void dot_rows_32(format_32 format, const char *const *rows, size_t k, const char *x, size_t x_stride, int n,
                            __m256 *acc)
 {

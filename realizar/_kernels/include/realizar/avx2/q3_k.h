@@ -1,4 +1,4 @@
-/* Q3_K: 3 bits that count from 4, sixteen signed integer scales. */
+/* Q3_K: 3 bits (offset by 4), sixteen signed integer scales. */
 #ifndef REALIZAR_AVX2_Q3_K_H
 #define REALIZAR_AVX2_Q3_K_H
 

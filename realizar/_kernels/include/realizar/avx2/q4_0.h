@@ -1,4 +1,4 @@
-/* Q4_0: 4 bits that count from 8. */
+/* Q4_0: 4 bits, offset by 8. */
 #ifndef REALIZAR_AVX2_Q4_0_H
 #define REALIZAR_AVX2_Q4_0_H
 

@@ -1,4 +1,4 @@
-/* Q5_0: 5 bits that count from 16. */
+/* Q5_0: 5 bits, offset by 16. */
 #ifndef REALIZAR_AVX2_Q5_0_H
 #define REALIZAR_AVX2_Q5_0_H
 

@@ -1,4 +1,4 @@
-/* Q6_K: 6 bits that count from 32, sixteen signed integer scales. */
+/* Q6_K: 6 bits (offset by 32), sixteen signed integer scales. */
 #ifndef REALIZAR_AVX2_Q6_K_H
 #define REALIZAR_AVX2_Q6_K_H
 

@@ -1,4 +1,4 @@
-/* Q8_0: 8 bits with a sign. */
+/* Q8_0: 8 bits, signed. */
 #ifndef REALIZAR_AVX2_Q8_0_H
 #define REALIZAR_AVX2_Q8_0_H
 

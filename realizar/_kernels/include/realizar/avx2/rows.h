@@ -13,13 +13,13 @@
 /* The elements [32 i, 32 i + 32) of a row as bytes, in their order. */
 typedef __m256i unpack_32_fn(const char *row, size_t i);
 
-/* Eight rows and their numbers; where there are fewer, the last one stands in for the missing ones. */
+/* Eight rows and their indices; if there are fewer, the last row is repeated. */
 typedef struct {
     const char *row[8];
     size_t at[8];
 } eight_rows;
 
-/* Neighbours from r on. */
+/* Consecutive rows from r on. */
 static inline eight_rows eight_rows_at(const void *w, size_t w_stride, size_t r, size_t r1)
 {
     eight_rows rows;
@@ -42,7 +42,7 @@ static inline eight_rows eight_rows_of_streams(const void *w, size_t w_stride, s
     return rows;
 }
 
-/* Bytes ahead that a row of a GEMV fetches. */
+/* Prefetch distance of a row of a GEMV, in bytes. */
 enum { AHEAD = 1024 };
 
 static inline void store_rows(float *y, const eight_rows *rows, __m256 dots)

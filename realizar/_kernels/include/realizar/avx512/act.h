@@ -7,7 +7,7 @@
 #include "realizar/avx512/lanes.h"
 #include "realizar/matmul.h"
 
-/* The largest |x| of a block as bits, in a register and out again as a number. */
+/* The largest |x| of a block as bits: reduction, and conversion to a number. */
 RZ_INLINE uint32_t max_abs_bits(const float *x, int block)
 {
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);

@@ -1,4 +1,4 @@
-/* Products of float rows: four weight rows by four tokens, the sixteen lanes of each dot in one register. */
+/* Products of float rows: four weight rows by four tokens; the sixteen lanes of each dot product are one register. */
 #ifndef REALIZAR_AVX512_DOT_F32_H
 #define REALIZAR_AVX512_DOT_F32_H
 
@@ -6,7 +6,7 @@
 #include "realizar/matmul.h"
 #include "realizar/streams.h"
 
-/* Sixteen weights as floats; those outside the mask are zero and not read. */
+/* Sixteen weights as floats; weights outside the mask are zero and not read. */
 typedef __m512 load_16_fn(const char *w, __mmask16 there);
 
 static inline __m512 load_16_f32(const char *w, __mmask16 there) { return _mm512_maskz_loadu_ps(there, w); }
@@ -34,7 +34,7 @@ RZ_INLINE __m128 sum_lanes_4(const __m512 *v)
     return _mm512_castps512_ps128(_mm512_permutexvar_ps(first_of_lane, quads));
 }
 
-/* acc[t][r] += sixteen products of row r and token t; lanes outside the mask stay. */
+/* acc[t][r] += sixteen products of row r and token t; lanes outside the mask do not change. */
 RZ_INLINE void multiply_16(load_16_fn *load, const char *const *rows, size_t w_at, const float *x, size_t ldx,
                            int n_tokens, __mmask16 there, __m512 (*acc)[4])
 {
@@ -49,16 +49,16 @@ RZ_INLINE void multiply_16(load_16_fn *load, const char *const *rows, size_t w_a
     }
 }
 
-/* Four rows, which a step takes from four runs (streams.h), and their numbers. */
+/* The four rows of a step, one from each of four runs (streams.h), and their indices. */
 typedef struct {
     const char *row[4];
     size_t at[4];
 } rows_4;
 
-/* Bytes ahead that a row of floats fetches. */
+/* Prefetch distance of a row of floats, in bytes. */
 enum { AHEAD_FLOATS = 1024 };
 
-/* Four rows against n_tokens <= 4 tokens; when ahead is not 0 each row fetches what lies so many bytes further on. */
+/* Four rows against n_tokens <= 4 tokens; if ahead is not 0, each row prefetches that many bytes ahead. */
 RZ_INLINE void multiply_rows_f32(load_16_fn *load, size_t element_bytes, const rows_4 *rows, size_t k, const char *x,
                                  size_t x_stride, int n_tokens, int ahead, float *y, size_t ldy)
 {
@@ -81,7 +81,7 @@ RZ_INLINE void multiply_rows_f32(load_16_fn *load, size_t element_bytes, const r
     }
 }
 
-/* Four rows against all tokens, four of these at a time; the first ones fetch. */
+/* Four rows against all tokens, four tokens at a time; only the first four prefetch. */
 RZ_INLINE void multiply_tokens_f32(load_16_fn *load, size_t element_bytes, const rows_4 *rows, size_t k, const char *x,
                                    size_t x_stride, size_t n, int ahead, float *y, size_t ldy)
 {
@@ -92,7 +92,7 @@ RZ_INLINE void multiply_tokens_f32(load_16_fn *load, size_t element_bytes, const
         multiply_rows_f32(load, element_bytes, rows, k, x + t * x_stride, x_stride, 1, t ? 0 : ahead, y + t * ldy, ldy);
 }
 
-/* Float formats: the rows as they lie in the file. */
+/* Float formats: reads the rows of the file directly. */
 RZ_INLINE void matmul_floats(load_16_fn *load, size_t element_bytes, RZ_MATMUL_PARAMS)
 {
     size_t n_steps = stream_steps(r0, r1, 4);
@@ -106,7 +106,7 @@ RZ_INLINE void matmul_floats(load_16_fn *load, size_t element_bytes, RZ_MATMUL_P
     }
 }
 
-/* Any format: four rows are dequantized into scratch and meet every token. */
+/* Any format: dequantizes four rows into scratch and multiplies them with every token. */
 RZ_INLINE void dequantize_and_dot(rz_dequantize_fn *dequantize, RZ_MATMUL_PARAMS)
 {
     float *room = scratch;

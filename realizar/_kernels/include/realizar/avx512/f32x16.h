@@ -1,4 +1,4 @@
-/* Sixteen floats in one AVX-512 register. The vocabulary of wide/: the same names and meanings in each f32x16.h. */
+/* Sixteen floats in one AVX-512 register: the operations that wide/ uses, with the same names in each f32x16.h. */
 #ifndef REALIZAR_AVX512_F32X16_H
 #define REALIZAR_AVX512_F32X16_H
 
@@ -7,21 +7,23 @@
 
 #include "realizar/target.h"
 
-/* Shapes of wide/outer.h, rows and columns: rows * columns sums, the columns and one broadcast fit into 32 registers. 7 * 4
- * do not quite; yet one pass over K and V instead of two is worth the reload (4 % of a step's time in attention). */
+/* Shapes (rows * columns) of wide/outer.h: the sums, the columns and one broadcast must fit into 32 registers. 7 * 4 do
+ * not quite fit, but one pass over K and V instead of two is worth the spills (4 % of a step's time in attention). */
 #define RZ_OUTER_SHAPES(X)                                                                                             \
     X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(7, 4) X(8, 2) X(9, 2) X(10, 2) X(11, 2) X(12, 2)
 #define RZ_OUTER_ROWS 12
 #define RZ_OUTER_COLS 4
-/* Whether attention converts the halves of a tile once for many queries: here conversion shares the ports of fma. */
+/* Whether attention converts a tile of half floats once for many queries: here conversions use the ports of fma. */
 #define RZ_UNPACKS_HALVES 1
-/* Block of wide/scan.h: its sums, inputs and decays, and a tile of the state, fit into 32 registers. */
+/* Block of wide/scan.h: sums, inputs, decays and a tile of the state fit into 32 registers. */
 #define RZ_SCAN_TOKENS 4
 #define RZ_SCAN_TILES 2
+/* Tiles of wide/delta.h: 32 KiB of the state for 128 key channels, which fits L1. */
+#define RZ_DELTA_TILES 4
 
 typedef __m512 f32x16;
 
-/* Lanes below n, all of them from 16 on. */
+/* Mask of the lanes below n; all lanes if n >= 16. */
 RZ_INLINE __mmask16 first_lanes(size_t n) { return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1); }
 
 RZ_INLINE f32x16 f32x16_zero(void) { return _mm512_setzero_ps(); }
@@ -29,7 +31,7 @@ RZ_INLINE f32x16 f32x16_set(float x) { return _mm512_set1_ps(x); }
 RZ_INLINE f32x16 f32x16_load(const float *p) { return _mm512_loadu_ps(p); }
 RZ_INLINE void f32x16_store(float *p, f32x16 x) { _mm512_storeu_ps(p, x); }
 
-/* The first n elements, the others zero and not touched in memory; 16 and more: all. */
+/* The first n elements (all if n >= 16); the others are zero and their memory is not accessed. */
 RZ_INLINE f32x16 f32x16_load_first(const float *p, size_t n)
 {
     return n >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(first_lanes(n), p);
@@ -72,13 +74,13 @@ RZ_INLINE f32x16 f32x16_mul(f32x16 a, f32x16 b) { return _mm512_mul_ps(a, b); }
 RZ_INLINE f32x16 f32x16_div(f32x16 a, f32x16 b) { return _mm512_div_ps(a, b); }
 RZ_INLINE f32x16 f32x16_fma(f32x16 a, f32x16 b, f32x16 c) { return _mm512_fmadd_ps(a, b, c); }
 
-/* a > b ? a : b, and a < b ? a : b: b where one is NaN. */
+/* a > b ? a : b, and a < b ? a : b; the result is b if one is NaN. */
 RZ_INLINE f32x16 f32x16_max(f32x16 a, f32x16 b) { return _mm512_max_ps(a, b); }
 RZ_INLINE f32x16 f32x16_min(f32x16 a, f32x16 b) { return _mm512_min_ps(a, b); }
 
 RZ_INLINE f32x16 f32x16_abs(f32x16 x) { return _mm512_abs_ps(x); }
 
-/* size with the sign of sign; size >= 0. */
+/* The magnitude `size` (>= 0) with the sign of `sign`. */
 RZ_INLINE f32x16 f32x16_copysign(f32x16 size, f32x16 sign)
 {
     return _mm512_or_ps(size, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));
@@ -90,7 +92,7 @@ RZ_INLINE f32x16 f32x16_if_less(f32x16 a, f32x16 b, f32x16 yes, f32x16 no)
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
 }
 
-/* x in lanes [first, end); other elsewhere. Borders beyond [0, 16] count as 0 and 16. */
+/* x in lanes [first, end), `other` elsewhere. Bounds outside [0, 16] are clamped. */
 RZ_INLINE f32x16 f32x16_within(f32x16 x, int first, int end, f32x16 other)
 {
     uint32_t below_end = first_lanes(end < 0 ? 0 : (size_t)end), below = first_lanes(first < 0 ? 0 : (size_t)first);
@@ -112,11 +114,11 @@ RZ_INLINE float f32x16_sum(f32x16 x)
 /* The largest lane; none may be NaN. */
 RZ_INLINE float f32x16_largest(f32x16 x) { return _mm512_reduce_max_ps(x); }
 
-/* Lanes 2i and 2i + 1 exchanged. */
+/* Exchanges lanes 2i and 2i + 1. */
 RZ_INLINE f32x16 f32x16_swap_pairs(f32x16 x) { return _mm512_permute_ps(x, 0xb1); }
 
-/* Of lanes i and i + distance, where bit `distance` of i is not set: their sum in the first, their difference in the
- * second. distance is 1, 2, 4 or 8. */
+/* For each pair of lanes i and i + distance (bit `distance` of i is 0): the sum in the first lane, the difference in
+ * the second. distance is 1, 2, 4 or 8. */
 RZ_INLINE f32x16 f32x16_butterfly(f32x16 x, int distance)
 {
     const f32x16 sign = _mm512_set1_ps(-0.0f);
@@ -132,7 +134,8 @@ RZ_INLINE f32x16 f32x16_butterfly(f32x16 x, int distance)
     }
 }
 
-/* Lane i of x[j] becomes lane j of x[i]: pairs, then fours of each quarter of the registers, then the quarters. */
+/* Transposes: lane i of x[j] becomes lane j of x[i]. First pairs, then groups of four in each quarter of the registers,
+ * then the quarters. */
 RZ_INLINE void f32x16_transpose(f32x16 *x)
 {
     f32x16 y[16];
@@ -158,14 +161,14 @@ RZ_INLINE void f32x16_transpose(f32x16 *x)
     for (int i = 0; i < 16; i++) x[i] = y[i];
 }
 
-/* Each of 8 floats twice. */
+/* Repeats each of 8 floats twice. */
 RZ_INLINE f32x16 f32x16_load_twice(const float *p)
 {
     __m512i twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
     return _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_loadu_ps(p)));
 }
 
-/* The even lanes with their sign changed. */
+/* Negates the even lanes. */
 RZ_INLINE f32x16 f32x16_negate_even(f32x16 x)
 {
     return _mm512_xor_ps(x, _mm512_castsi512_ps(_mm512_set1_epi64(0x80000000)));

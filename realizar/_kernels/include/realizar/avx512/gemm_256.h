@@ -1,22 +1,22 @@
 /* GEMM of the K formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro_kernels.h).
  *
- *     tile    q [block][64][16 rows][4]     u8 that count from bias
- *     scales  [block][16][16 rows]          a dword a row: pairs of neighbouring scales, pairs of minima, d and dmin
+ *     tile    q [block][64][16 rows][4]     u8, offset by bias
+ *     scales  [block][16][16 rows]          one dword per row: pairs of adjacent scales, pairs of minima, d and dmin
  *     panel   [block][6 tokens]             of token_block below
  *
- * isum = sum of scale * (q - bias) * x. It is found a group at a time: vpdpbusd over its elements, then the scale. The
- * group of a token starts from - center * sum(x), which makes its result fit in 16 bits: vpdpwssd applies the scale in
- * one step. What is missing, (center - bias) * sum of scale * sum(x), is added at the end.
+ * isum = sum of scale * (q - bias) * x is computed group by group: vpdpbusd over the elements, then the scale. The sum
+ * of a group starts at - center * sum(x), which makes the result fit in 16 bits, so that vpdpwssd can apply the scale
+ * in one step. The missing term, (center - bias) * sum of scale * sum(x), is added at the end.
  *
- * Where scale * (q - bias) fits in a byte, as in Q2_K and Q3_K, the unpacked elements are center + that, and the whole
- * block is one group without a scale. */
+ * If scale * (q - bias) fits in a byte, as in Q2_K and Q3_K, the unpacked elements are center + scale * (q - bias), and
+ * the whole block is one group without a scale. */
 #ifndef REALIZAR_AVX512_GEMM_256_H
 #define REALIZAR_AVX512_GEMM_256_H
 
 #include "realizar/avx512/micro_kernels.h"
 
-/* The scales of one block of sixteen rows: pairs of its n_scale scales as words, followed by pairs of its n_min minima,
- * and d (lower half) and dmin at D_AT. */
+/* The scales of one block of sixteen rows: pairs of the n_scale scales as words, then pairs of the n_min minima; at
+ * D_AT, d (lower half) and dmin. */
 typedef void unpack_scales_fn(const char *const *blocks, int32_t (*scales)[16]);
 enum { D_AT = 15 };
 
@@ -27,14 +27,14 @@ typedef struct {
     unpack_256_fn *unpack_256;
     unpack_scales_fn *unpack_scales;
     int block_bytes;
-    int n_scale; /* scales a block: 8 or 16; 0: they are in the elements */
-    int group;   /* elements summed before they are scaled: 8, 16 or 32; 256: they are not */
+    int n_scale; /* scales per block: 8 or 16; 0: they are part of the elements */
+    int group;   /* elements summed before they are scaled: 8, 16 or 32; 256: not scaled */
     int center;
     int bias;
-    int n_min; /* minima a block: 0, 8 or 16 */
+    int n_min; /* minima per block: 0, 8 or 16 */
 } gemm_256_format;
 
-/* avx512.c: by format, NULL for formats of other kernels; the amx level unpacks with them too. */
+/* avx512.c: by format; NULL for formats with other kernels. The amx level also unpacks with them. */
 extern const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS];
 
 typedef struct {
@@ -42,12 +42,12 @@ typedef struct {
     int32_t (*scales)[16][16];
 } tile_256;
 
-/* One block of a token in a panel, without holes. */
+/* One block of a token in a panel, without padding. */
 typedef struct {
     int8_t q[256];
-    int32_t sum_pairs[8]; /* pairs of sums over the elements of a scale or minimum, as words */
+    int32_t sum_pairs[8]; /* sums over the elements of each scale or minimum, as pairs of words */
     float d;
-    int32_t start[32]; /* - center * sum of a group, as many as there are groups */
+    int32_t start[32]; /* - center * the sum of each group */
 } token_block;
 
 static inline size_t token_block_bytes(gemm_256_format format)
@@ -55,13 +55,13 @@ static inline size_t token_block_bytes(gemm_256_format format)
     return offsetof(token_block, start) + 256 / (size_t)format.group * sizeof(int32_t);
 }
 
-/* The lower (second 0) or upper word of each pair, as vpdpwssd wants it. */
+/* The lower (second = 0) or upper word of each pair, in the form that vpdpwssd requires. */
 RZ_INLINE __m512i scale_of_pair(__m512i pairs, int second)
 {
     return second ? _mm512_srli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff));
 }
 
-/* Some blocks of sixteen rows, from block `first` on. */
+/* Unpacks some blocks of sixteen rows, from block `first` on. */
 RZ_INLINE void unpack_slice_256(gemm_256_format format, const tile_rows *rows, size_t first, size_t n_blocks,
                                 const tile_256 *tile, fetch_rows *next)
 {
@@ -74,7 +74,7 @@ RZ_INLINE void unpack_slice_256(gemm_256_format format, const tile_rows *rows, s
     }
 }
 
-/* The two pairs of words of four bytes in each dword, unsigned or signed. */
+/* Widens the four bytes of each dword to two pairs of words, unsigned or signed. */
 RZ_INLINE void store_pairs_u8(int32_t (*pairs)[16], __m512i bytes)
 {
     const __m512i first = _mm512_set4_epi32((int)0x800d800c, (int)0x80098008, (int)0x80058004, (int)0x80018000);
@@ -146,7 +146,7 @@ RZ_INLINE void fill_panels_256(gemm_256_format format, const char *x, size_t x_s
     }
 }
 
-/* Group g of a block: adds scale * (sum over its elements) to isum[tile][t]; without scales, that sum is isum. */
+/* Adds scale * (sum over the elements of group g) to isum[tile][t]; without scales, sets isum to that sum. */
 RZ_INLINE void multiply_group(gemm_256_format format, const tile_256 *tiles, size_t block, int g, const char *x, int n,
                               __m512i (*isum)[STEP_TOKENS])
 {
@@ -183,7 +183,7 @@ RZ_INLINE void multiply_group(gemm_256_format format, const tile_256 *tiles, siz
 #undef RZ_SCALE
 }
 
-/* Sum over the scales (or minima) of scale * sum(x), from pairs of both. */
+/* The sum of scale * sum(x) over the scales (or minima), from pairs of both. */
 RZ_INLINE __m512i dot_pairs(const int32_t (*pairs)[16], const char *sum_pairs, int n_pair)
 {
     __m512i sum = _mm512_setzero_si512();
@@ -192,7 +192,7 @@ RZ_INLINE __m512i dot_pairs(const int32_t (*pairs)[16], const char *sum_pairs, i
     return sum;
 }
 
-/* The end of a block of one tile: the missing part of isum, then acc[t] + d dx isum (- dmin dx xsum). */
+/* Finishes a block of one tile: adds the missing term to isum, then acc[t] + d dx isum (- dmin dx xsum). */
 RZ_INLINE void finish_block_256(gemm_256_format format, const __m512i *isum, const int32_t (*scales)[16], const char *x,
                                 int n, float (*acc)[16])
 {
@@ -228,7 +228,7 @@ RZ_INLINE void multiply_slice_256(gemm_256_format format, const tile_256 *tiles,
 #define RZ_CLEAR(t) isum[0][t] = isum[1][t] = _mm512_setzero_si512();
         EACH_TOKEN(n, RZ_CLEAR);
 #undef RZ_CLEAR
-        for (int g = 0; g < 256 / format.group; g += 2) { /* two at a time: which half of a pair is a constant then */
+        for (int g = 0; g < 256 / format.group; g += 2) { /* two at a time, so that the half of a pair is a constant */
             fetch_some(next);
             multiply_group(format, tiles, b, g, x, n, isum);
             if (format.group < 256) multiply_group(format, tiles, b, g + 1, x, n, isum);
@@ -241,7 +241,7 @@ RZ_INLINE void multiply_slice_256(gemm_256_format format, const tile_256 *tiles,
 typedef void multiply_slice_256_fn(const tile_256 *tiles, size_t n_blocks, const char *panel, fetch_rows *next,
                                    float (*acc)[STEP_TOKENS][16]);
 
-/* Thirty-two rows from row r on against all tokens in the room. */
+/* Thirty-two rows from row r on against all tokens. */
 RZ_INLINE void multiply_rows_256(gemm_256_format format, multiply_slice_256_fn *const *multiply, const void *w,
                                  size_t w_stride, size_t k, size_t r, size_t r1, const gemm_room *room, float *y,
                                  size_t ldy)

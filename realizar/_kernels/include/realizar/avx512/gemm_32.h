@@ -1,10 +1,10 @@
-/* GEMM of the 32-element formats: two tiles of sixteen unpacked rows against up to six tokens at a time (micro_kernels.h).
+/* GEMM of the 32-element formats: two tiles of sixteen unpacked rows against up to six tokens at a time
+ * (micro_kernels.h).
  *
  *     tile    q [block][8][16 rows][4] u8     every block: 8 steps of  isum[t] += q . x[t]   (vpdpbusd, x broadcast)
  *             d [block][16 rows]      float   then                     acc[t] += float(isum[t]) * (d * dx[t])
  *             m [block][16 rows]      float   and with a minimum       acc[t] += m * (dx[t] * sum[t])
- *     panel   [block][6 tokens]       of token_block_32 below
- */
+ *     panel   [block][6 tokens]       of token_block_32 below */
 #ifndef REALIZAR_AVX512_GEMM_32_H
 #define REALIZAR_AVX512_GEMM_32_H
 
@@ -17,7 +17,7 @@ typedef struct {
     float d, d_sum;
 } token_block_32;
 
-/* Copies blocks [first, first + n_blocks) of a quantized row into the first slot of a step's token. */
+/* Copies blocks [first, first + n_blocks) of a quantized row into a panel, from the slot of the token in a step on. */
 static void fill_token_32(const char *q_row, size_t k, size_t first, size_t n_blocks, int bias_bits,
                           token_block_32 *out)
 {
@@ -126,7 +126,7 @@ static multiply_slice_32_fn *const multiply_slice_32_of[2][STEP_TOKENS + 1] = {
      multiply_slice_32_min_5, multiply_slice_32_min_6},
 };
 
-/* Thirty-two rows from row r on against all tokens in the room. */
+/* Thirty-two rows from row r on against all tokens. */
 RZ_INLINE void multiply_rows_32(gemm_32_format format, const void *w, size_t w_stride, size_t k, size_t r, size_t r1,
                                 const gemm_room *room, float *y, size_t ldy)
 {
@@ -154,7 +154,7 @@ RZ_INLINE void multiply_rows_32(gemm_32_format format, const void *w, size_t w_s
 
 RZ_INLINE void gemm_32(gemm_32_format format, RZ_MATMUL_PARAMS)
 {
-    static const char biased[8]; /* panels differ by the bias alone */
+    static const char biased[8]; /* panels differ only in the bias */
     size_t most = rz_gemm_tokens(k);
     for (size_t t0 = 0; t0 < n; t0 += most) {
         const char *here = (const char *)x + t0 * x_stride;

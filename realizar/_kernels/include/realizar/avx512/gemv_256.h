@@ -1,8 +1,8 @@
-/* GEMV of the K formats: four rows a step, one of each of four runs of rows (streams.h), one block of 256 at a time,
- * straight from the file's blocks. Two input rows at a time share what is unpacked.
+/* GEMV of the K formats: four rows per step, one of each of four runs of rows (streams.h), one block of 256 at a time,
+ * directly from the blocks of the file. Two input rows at a time share the unpacked weights.
  *
- * A row's block gives sixteen partial sums with the integer scales of its sub-blocks already inside; those of four rows
- * are summed by one shuffle tree, and one fma per block, ascending, adds to the accumulators of the four rows. */
+ * A block of a row gives sixteen partial sums, with the integer scales of the sub-blocks applied. One shuffle tree adds
+ * up those of four rows, and one fma per block, in ascending order, adds them to the accumulators of the four rows. */
 #ifndef REALIZAR_AVX512_GEMV_256_H
 #define REALIZAR_AVX512_GEMV_256_H
 
@@ -10,10 +10,10 @@
 #include "realizar/matmul.h"
 #include "realizar/streams.h"
 
-/* Bytes ahead that a row fetches (512 to 4096 measured; 1024 to 2048 are best). */
+/* Prefetch distance of a row in bytes (512 to 4096 measured; 1024 to 2048 are best). */
 enum { AHEAD_256 = 1024 };
 
-/* One block of an input row, where it lies. */
+/* Pointers to one block of an input row. */
 typedef struct {
     const char *q;       /* 256 bytes */
     const int16_t *sums; /* of the sixteen groups of 16 */
@@ -23,8 +23,8 @@ typedef struct {
 /* Elements [64 i, 64 i + 64). */
 RZ_INLINE __m512i act_64(const act_256 *x, int i) { return _mm512_loadu_si512(x->q + 64 * i); }
 
-/* Sixty-four bytes of a block, loaded once: gcc would make the load a part of each instruction that uses it, and of a
- * block, which is not aligned, most loads are of two lines. */
+/* Sixty-four bytes of a block, loaded once: gcc would fold the load into every instruction that uses it, and since
+ * blocks are not aligned, most loads cross a cache line. */
 RZ_INLINE __m512i load_once(const void *p)
 {
     __m512i bytes = _mm512_loadu_si512(p);
@@ -34,23 +34,23 @@ RZ_INLINE __m512i load_once(const void *p)
 
 /* Scales and minima of one block of four rows: lane r belongs to row r. */
 typedef struct {
-    __m512i scales;  /* bytes, in the order that the format's dot wants */
-    __m512i mins[2]; /* words, of the groups 0..7 and 8..15; without minima: the scales, when there is a bias */
+    __m512i scales;  /* bytes, in the order that the format's dot function requires */
+    __m512i mins[2]; /* words, of groups 0..7 and 8..15; for formats with a bias and no minima: the scales */
     __m128 d, dmin;
 } scales_256;
 
 typedef scales_256 scales_256_fn(const char *const *blocks);
-/* Sixteen partial sums of scale * q * x of one row; scales: its own in every lane. */
+/* Sixteen partial sums of scale * q * x of one row; scales: those of the row, in every lane. */
 typedef __m512i dot_256_fn(const char *block, __m512i scales, const act_256 *x);
 
 typedef struct {
     scales_256_fn *scales;
     dot_256_fn *dot;
     int block_bytes, has_min;
-    int bias_bits; /* log2 of the bias that the unsigned elements count from; 0: none */
+    int bias_bits; /* log2 of the bias of the unsigned elements; 0: none */
 } gemv_256_format;
 
-/* d of dword r of the lower halves, for four rows. */
+/* d of four rows, from the lower half of dword r of each. */
 RZ_INLINE __m128 halves_f32(__m128i dwords)
 {
     return _mm_cvtph_ps(_mm_packus_epi32(_mm_and_si128(dwords, _mm_set1_epi32(0xffff)), _mm_setzero_si128()));
@@ -63,7 +63,7 @@ RZ_INLINE act_256 act_block_256(const char *q_row, size_t k, size_t block)
     return (act_256){q_row + block * 256, sums + block * 16, d[block]};
 }
 
-/* Sixteen minima a row against the group sums: four dwords in the lane of each row. */
+/* The products of sixteen minima per row with the group sums: four dwords in the lane of each row. */
 RZ_INLINE __m512i multiply_mins(const __m512i *mins, const int16_t *sums)
 {
     __m512i low = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)sums));
@@ -71,7 +71,7 @@ RZ_INLINE __m512i multiply_mins(const __m512i *mins, const int16_t *sums)
     return _mm512_dpwssd_epi32(_mm512_madd_epi16(mins[0], low), mins[1], high);
 }
 
-/* Those with n input rows, one or two: dword 4 t + r belongs to input row t and weight row r. */
+/* The same for n (one or two) input rows: dword 4 t + r belongs to input row t and weight row r. */
 RZ_INLINE __m256i dot_mins(const __m512i *mins, const act_256 *x, int n)
 {
     __m512i first = multiply_mins(mins, x[0].sums), both;
@@ -85,7 +85,7 @@ RZ_INLINE __m256i dot_mins(const __m512i *mins, const act_256 *x, int n)
     return _mm512_castsi512_si256(_mm512_permutexvar_epi32(by_input, both));
 }
 
-/* The sums of the dots of four weight rows with n input rows, in the same order. */
+/* The dot products of four weight rows with n input rows, in the same order. */
 RZ_INLINE __m256i sum_dots(__m512i (*dots)[4], int n)
 {
     __m512i first = sum_quads_i32(dots[0][0], dots[0][1], dots[0][2], dots[0][3]);
@@ -97,10 +97,10 @@ RZ_INLINE __m256i sum_dots(__m512i (*dots)[4], int n)
                             _mm512_castsi512_si256(_mm512_shuffle_i64x2(both, both, 0xdd)));
 }
 
-/* Four numbers for each of n input rows. */
+/* Repeats four numbers for each of n input rows. */
 RZ_INLINE __m256 twice(__m128 v, int n) { return n > 1 ? _mm256_set_m128(v, v) : _mm256_castps128_ps256(v); }
 
-/* The end of a block: acc + d dx isum (- dmin dx xsum), four weight rows for each of n input rows. */
+/* Finishes a block: acc + d dx isum (- dmin dx xsum), four weight rows for each of n input rows. */
 RZ_INLINE __m256 finish_256(gemv_256_format format, const scales_256 *s, __m512i (*dots)[4], const act_256 *x, int n,
                             __m256 acc)
 {
@@ -114,7 +114,7 @@ RZ_INLINE __m256 finish_256(gemv_256_format format, const scales_256 *s, __m512i
     return _mm256_fnmadd_ps(_mm256_mul_ps(dmin, dx), _mm256_cvtepi32_ps(dot_mins(s->mins, x, n)), acc);
 }
 
-/* Four weight rows against n input rows, one or two; each weight row fetches what lies ahead of it. */
+/* Four weight rows against n (one or two) input rows; each weight row prefetches. */
 RZ_INLINE __m256 dot_rows_256(gemv_256_format format, const char *const *rows, size_t k, const char *x, size_t x_stride,
                               int n)
 {
@@ -139,7 +139,7 @@ RZ_INLINE __m256 dot_rows_256(gemv_256_format format, const char *const *rows, s
     return acc;
 }
 
-/* The dots of four rows, whose numbers are `at`, with one token. */
+/* The dot products of four rows, whose indices are `at`, with one token. */
 RZ_INLINE void store_four(float *y, const size_t *at, __m128 dots)
 {
     float dot[4];

@@ -1,13 +1,13 @@
-/* GEMV of the 32-element formats: sixteen rows, one of each of sixteen runs of rows (streams.h), by four blocks a step,
- * straight from the file's blocks.
+/* GEMV of the 32-element formats: sixteen rows, one of each of sixteen runs of rows (streams.h), four blocks per step,
+ * directly from the blocks of the file.
  *
  *     row 0   [b0 b1 b2 b3]  dot_4 -> partial sums, lane b = block b  \
  *     row 1   [b0 b1 b2 b3]  dot_4 ->                                  > sum_quads -> lane b: rows 0..3
  *     row 2, 3 ...                                                    /
  *     rows 4..7, 8..11, 12..15 the same; then the 4 x 4 lanes are transposed -> vector b: rows 0..15
  *
- * so that one fma per block, ascending, adds to the accumulators of sixteen rows. Two input rows at a time share what is
- * unpacked. */
+ * so that one fma per block, in ascending order, adds to the accumulators of sixteen rows. Two input rows at a time
+ * share the unpacked weights. */
 #ifndef REALIZAR_AVX512_GEMV_32_H
 #define REALIZAR_AVX512_GEMV_32_H
 
@@ -17,19 +17,19 @@
 #include "realizar/matmul.h"
 #include "realizar/streams.h"
 
-/* Bytes ahead that a row fetches (256 to 1024 measured: more than 512 does not stay in L1). */
+/* Prefetch distance of a row in bytes (256 to 1024 measured: more than 512 does not stay in L1). */
 enum { AHEAD_32 = 256 };
 
-/* Four consecutive blocks of a token, in both orders in which a format may want them. */
+/* Four consecutive blocks of a token, in the two orders that formats require. */
 typedef struct {
-    __m512i blocks_01, blocks_23; /* as they are */
-    __m512i low, high;            /* lane b: the first, the second 16 elements of block b */
+    __m512i blocks_01, blocks_23; /* in their order */
+    __m512i low, high;            /* lane b: the first 16 elements of block b; the second 16 */
     __m512i sum;                  /* first dword of lane b: the sum of block b */
 } act_4;
 
-/* Sixteen partial sums, those of block b in lane b. */
+/* Sixteen partial sums; those of block b are in lane b. */
 typedef __m512i dot_4_fn(const char *blocks, const act_4 *x);
-/* Puts d (lower half) and m (upper half) of block b into dword row of lane b; the other dwords stay. */
+/* Puts d (lower half) and m (upper half) of block b into dword `row` of lane b; the other dwords do not change. */
 typedef __m512i scales_4_fn(__m512i scales, int row, const char *blocks);
 
 typedef struct {
@@ -60,7 +60,7 @@ typedef struct {
     int n; /* one or two */
 } inputs_32;
 
-/* The ends of up to four blocks of sixteen rows: acc + scale d isum (+ min d s). */
+/* Finishes up to four blocks of sixteen rows: acc + scale d isum (+ min d s). */
 RZ_INLINE __m512 finish_32(gemv_32_format format, const __m512 *isum, const __m512 *scale, const __m512 *min,
                            const char *q_row, size_t k, size_t block, int n_blocks, __m512 acc)
 {
@@ -75,7 +75,7 @@ RZ_INLINE __m512 finish_32(gemv_32_format format, const __m512 *isum, const __m5
     return acc;
 }
 
-/* Adds blocks [block, block + n_blocks) of sixteen rows to acc; each row fetches what lies ahead of it. */
+/* Adds blocks [block, block + n_blocks) of sixteen rows to acc; each row prefetches. */
 RZ_INLINE void step_32(gemv_32_format format, const char *const *row_blocks, inputs_32 in, size_t block, int n_blocks,
                        __m512 *acc)
 {
@@ -109,11 +109,11 @@ RZ_INLINE void step_32(gemv_32_format format, const char *const *row_blocks, inp
     }
 }
 
-/* Bytes that a step may read after the first byte of a row's blocks. */
+/* The number of bytes that a step may read, counted from the first byte of its blocks. */
 enum { STEP_READS = 160 };
 
-/* The last one to three blocks of the rows. A step reads beyond them: for the first n_direct rows into the row that
- * follows, which is there; for the others from a copy. */
+/* The last one to three blocks of the rows. A step reads beyond them: in the first n_direct rows into the next row,
+ * which exists; the other rows are copied first. */
 RZ_INLINE void last_step_32(gemv_32_format format, const char *const *row_blocks, int n_direct, inputs_32 in,
                             size_t block, __m512 *acc)
 {
@@ -129,7 +129,7 @@ RZ_INLINE void last_step_32(gemv_32_format format, const char *const *row_blocks
     step_32(format, readable, in, block, n_blocks, acc);
 }
 
-/* Sixteen weight rows against one or two input rows, whose dots go to the rows `at` of y. */
+/* Sixteen weight rows against one or two input rows; stores the dot products at the indices `at` of y. */
 RZ_INLINE void dot_rows_32(gemv_32_format format, const char *const *rows, int n_direct, inputs_32 in, const size_t *at,
                            float *y, size_t ldy)
 {
@@ -156,7 +156,7 @@ RZ_INLINE void gemv_32(gemv_32_format format, const void *w, size_t w_stride, si
     size_t n_steps = stream_steps(r0, r1, 16), at[16];
     for (size_t step = 0; step < n_steps; step++) {
         const char *rows[16];
-        int n_direct = 0; /* rows that others follow */
+        int n_direct = 0; /* rows that are followed by enough others */
         for (size_t s = 0; s < 16; s++) {
             at[s] = stream_row(r0, r1, n_steps, s, step);
             rows[s] = (const char *)w + at[s] * w_stride;

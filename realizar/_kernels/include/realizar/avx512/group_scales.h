@@ -1,4 +1,4 @@
-/* What the formats with a scale for each group of 16 share: Q2_K, Q3_K, Q6_K. */
+/* Shared by the formats with a scale for each group of 16: Q2_K, Q3_K, Q6_K. */
 #ifndef REALIZAR_AVX512_GROUP_SCALES_H
 #define REALIZAR_AVX512_GROUP_SCALES_H
 
@@ -26,7 +26,7 @@ RZ_INLINE __m128 load_halves(const char *const *blocks, size_t offset)
     return _mm_cvtph_ps(_mm_cvtsi64_si128((long long)halves));
 }
 
-/* Lane r of scales: the sixteen signed scales of row r; the elements count from a bias. */
+/* Lane r of scales: the sixteen signed scales of row r; the elements are offset by a bias. */
 RZ_INLINE scales_256 signed_scales_256(__m512i scales, const char *const *blocks, size_t d_at)
 {
     const __m512i zero = _mm512_setzero_si512();
@@ -36,8 +36,8 @@ RZ_INLINE scales_256 signed_scales_256(__m512i scales, const char *const *blocks
     return s;
 }
 
-/* Words of byte first + i in each lane i: zero in the upper half or, with upper, in the lower. All lanes of bytes are
- * equal. */
+/* Lane i: byte first + i of `bytes` as words, in the lower half of each word or, with `upper`, in the upper half; the
+ * other half is zero. All lanes of `bytes` are equal. */
 RZ_INLINE __m512i spread_groups(__m512i bytes, int first, int upper)
 {
     const __m512i lane = _mm512_set_epi64(0x0003000300030003, 0x0003000300030003, 0x0002000200020002,

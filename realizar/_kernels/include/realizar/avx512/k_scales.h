@@ -1,4 +1,4 @@
-/* The packed scales of Q4_K and Q5_K: of four rows and spread over the elements for GEMV, of sixteen rows for GEMM. */
+/* The packed scales of Q4_K and Q5_K: of four rows, repeated for the elements, for GEMV; of sixteen rows for GEMM. */
 #ifndef REALIZAR_AVX512_K_SCALES_H
 #define REALIZAR_AVX512_K_SCALES_H
 
@@ -13,8 +13,8 @@ static inline scales_256 k_scales_256(const char *const *blocks)
     for (int r = 1; r < 4; r++)
         header =
             _mm512_mask_broadcast_i32x4(header, (__mmask16)(0xf << 4 * r), _mm_loadu_si128((const __m128i *)blocks[r]));
-    /* Dwords of a lane: 0 d and dmin; 1 scales and 2 minima of sub-blocks 0..3, upper bits of 4..7 on top; 3 the lower
-     * nibbles of 4..7. */
+    /* Dwords of a lane: 0: d and dmin; 1: scales and 2: minima of sub-blocks 0..3, with the upper bits of 4..7; 3: the
+     * lower nibbles of 4..7. */
     __m512i low = _mm512_srlv_epi32(_mm512_shuffle_epi32(header, _MM_PERM_DCDB), _mm512_set4_epi32(4, 0, 0, 0));
     __m512i high = _mm512_srli_epi32(_mm512_shuffle_epi32(header, _MM_PERM_CABA), 2);
     low = _mm512_and_si512(low, _mm512_set4_epi32(0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f));
@@ -23,7 +23,7 @@ static inline scales_256 k_scales_256(const char *const *blocks)
     __m128i d_dmin = _mm512_castsi512_si128(_mm512_permutexvar_epi32(first_of_lane, header));
     scales_256 s;
     s.scales = _mm512_or_si512(low, high);
-    /* A sub-block is two groups: each minimum twice. */
+    /* A sub-block is two groups, so each minimum is repeated. */
     const __m512i first = _mm512_set4_epi32((int)0x800b800b, (int)0x800a800a, (int)0x80098009, (int)0x80088008);
     s.mins[0] = _mm512_shuffle_epi8(s.scales, first);
     s.mins[1] = _mm512_shuffle_epi8(s.scales, _mm512_add_epi8(first, _mm512_set1_epi16(4)));
@@ -46,7 +46,7 @@ RZ_INLINE __m512i act_two_sub_blocks(const act_256 *x, int i)
     return i % 2 ? _mm512_shuffle_i64x2(first, last, 0xee) : _mm512_shuffle_i64x2(first, last, 0x44);
 }
 
-/* Sum of scale * q * x; q: four vectors of at most 5 bits per byte, in the same order. */
+/* The sum of scale * q * x; q: four vectors of bytes with at most 5 bits, in the same order. */
 RZ_INLINE __m512i dot_sub_blocks(const __m512i *q, __m512i scales, const act_256 *x)
 {
     __m512i dot = _mm512_setzero_si512();

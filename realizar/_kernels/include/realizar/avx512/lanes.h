@@ -32,7 +32,7 @@ RZ_INLINE void transpose_lanes(__m512 *v)
     v[3] = _mm512_shuffle_f32x4(high01, high23, 0xdd);
 }
 
-/* Lane r of v in every lane. */
+/* Broadcasts lane r of v to every lane. */
 RZ_INLINE __m512i broadcast_lane(__m512i v, int r)
 {
     const __m512i pair = _mm512_set_epi64(1, 0, 1, 0, 1, 0, 1, 0);

@@ -1,7 +1,7 @@
-/* What the GEMM micro-kernels share: two tiles of sixteen rows against at most six tokens, whose 24 sums stay in
- * registers, and the panels in which tokens are laid out for that.
+/* Shared by the GEMM micro-kernels: two tiles of sixteen rows against at most six tokens, with the 24 sums in
+ * registers, and the panels of packed tokens.
  *
- * Each x that is broadcast meets both tiles: loads would bound the loop otherwise. */
+ * Each broadcast x is multiplied with both tiles; otherwise the loop would be limited by loads. */
 #ifndef REALIZAR_AVX512_MICRO_KERNELS_H
 #define REALIZAR_AVX512_MICRO_KERNELS_H
 
@@ -9,8 +9,8 @@
 
 enum { STEP_TOKENS = 6, STEP_ROWS = 32 };
 
-/* DO(t) for each of n <= 6 tokens, n being a constant. Not a loop: the compiler splits an array of sums into registers
- * only while its indices are literals. */
+/* DO(t) for each of n <= 6 tokens; n is a constant. Not a loop: the compiler keeps an array of sums in registers only
+ * if its indices are literals. */
 #define EACH_TOKEN(n, DO)                                                                                              \
     do {                                                                                                               \
         if ((n) > 0) {                                                                                                 \
@@ -33,8 +33,8 @@ enum { STEP_TOKENS = 6, STEP_ROWS = 32 };
         }                                                                                                              \
     } while (0)
 
-/* sum += products of four bytes. As assembly because gcc 12 gives the intrinsic's result a register of its own and
- * then moves it back and forth (0.60 instead of 0.79 T operations/s in a loop of a scaled group). */
+/* sum += products of four bytes. Assembly, because for the intrinsic gcc 12 uses a separate result register and moves
+ * it back and forth (0.60 instead of 0.79 T operations/s in the loop of a scaled group). */
 RZ_INLINE void dot_bytes(__m512i *sum, __m512i w_u8x64, __m512i x_s8x64)
 {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(w_u8x64), "v"(x_s8x64));
@@ -46,11 +46,11 @@ RZ_INLINE void dot_words(__m512i *sum, __m512i a, __m512i b)
     __asm__("vpdpwssd %2, %1, %0" : "+v"(*sum) : "v"(a), "v"(b));
 }
 
-/* A dword of a panel in every lane. */
+/* Broadcasts a dword of a panel to every lane. */
 RZ_INLINE __m512i broadcast_dword(const char *p) { return _mm512_set1_epi32(*(const int32_t *)p); }
 
-/* The rows of the next two tiles, which are fetched into L2 while these two are worked on: four lines at a time, one of
- * each quarter (streams.h). Evenly: a burst would wait for memory, and leave it idle afterwards. */
+/* The rows of the next two tiles, which are prefetched into L2 while the current two are processed: four lines at a
+ * time, one of each quarter (streams.h). Evenly, because a burst would wait for memory and then leave it idle. */
 typedef struct {
     const char *at, *end; /* of the first quarter */
     size_t quarter;
@@ -75,25 +75,25 @@ static inline void fetch_rest(fetch_rows *rows)
     while (rows->at < rows->end) fetch_some(rows);
 }
 
-/* Tokens are cut into as few steps as possible, as equal as possible. */
+/* Tokens are divided into as few steps as possible, of nearly equal size. */
 static inline size_t n_token_steps(size_t n) { return (n + STEP_TOKENS - 1) / STEP_TOKENS; }
 static inline size_t first_of_step(size_t n, size_t step) { return step * n / n_token_steps(n); }
 
-/* Elements of a row that are unpacked at a time, a slice. For few tokens two tiles of them, with their scales, stay in
- * half of a common L1 until all steps have passed; for many, more of them keep the sums longer in registers. */
+/* A slice: the number of elements of a row that are unpacked at a time. For few tokens, two tiles of a slice with their
+ * scales stay in half of a common L1 during all steps; for many, larger slices keep the sums in registers longer. */
 enum { SLICE_FEW = 512, SLICE_MANY = 4096, FEW_TOKENS = 48, SLICE_TILE_BYTES = 24 * SLICE_MANY };
 
-/* One product: two tiles of rows against n tokens, slice after slice. */
+/* The working set of a product: two tiles of rows against n tokens, slice after slice. */
 typedef struct {
-    char *tile[2];                    /* a slice of sixteen rows each */
+    char *tile[2];                    /* each: a slice of sixteen rows */
     float (*acc)[2][STEP_TOKENS][16]; /* of each step */
     char *panels;                     /* [slice][step][block of the slice][STEP_TOKENS] */
     size_t k, n_tokens, n_steps, slice, block;
     size_t step_bytes; /* of one block of a panel */
-    int known;         /* the panels are those of these tokens already */
+    int known;         /* the panels already contain these tokens */
 } gemm_room;
 
-/* What panels hold: those of other formats may be laid out in another way. */
+/* Identifies the contents of the panels; other formats may use another layout. */
 typedef struct {
     const void *x, *layout;
     size_t k, n_tokens;
@@ -102,7 +102,7 @@ typedef struct {
 _Static_assert(sizeof(panel_key) <= RZ_KEY_BYTES, "key");
 _Static_assert(2 * SLICE_TILE_BYTES + 960 / STEP_TOKENS * sizeof(float[2][STEP_TOKENS][16]) <= RZ_STEP_BYTES, "acc");
 
-/* Whether the panels in scratch are those of these tokens; from now on they are to be. */
+/* Returns whether the panels in scratch contain these tokens, and records that they will. */
 static inline int panels_known(void *scratch, const void *x, const void *layout, size_t k, size_t n_tokens)
 {
     panel_key key = {x, layout, k, n_tokens};
@@ -111,7 +111,8 @@ static inline int panels_known(void *scratch, const void *x, const void *layout,
     return known;
 }
 
-/* block_bytes: of one block of `block` elements of a token; layout: the same for formats with equal panels. */
+/* block_bytes: size of one block of `block` elements of a token; layout: the same pointer for formats with equal
+ * panels. */
 static inline gemm_room room_for(void *scratch, const void *x, size_t k, size_t n_tokens, size_t block,
                                  size_t block_bytes, const void *layout)
 {
@@ -130,18 +131,18 @@ static inline gemm_room room_for(void *scratch, const void *x, size_t k, size_t 
     };
 }
 
-/* The panel of a slice and a step; the slices before it are whole. */
+/* The panel of a slice and a step; all earlier slices have full length. */
 static inline char *panel_at(const gemm_room *room, size_t slice, size_t step)
 {
     size_t left = room->k - slice * room->slice, own = left < room->slice ? left : room->slice;
     return room->panels + (slice * room->n_steps * room->slice + step * own) / room->block * room->step_bytes;
 }
 
-/* The sums of a step: where one slice is all, they need not be kept for another. */
+/* The sums of a step; with a single slice, all steps share one buffer. */
 static inline float (*sums_of(const gemm_room *room, size_t k, size_t step))
     [STEP_TOKENS][16] { return room->acc[k <= room->slice ? 0 : step]; }
 
-/* Which of the rows [r, r + 32) lie below r1: of the first tile, and of the second. */
+/* Masks of the rows [r, r + 32) that are below r1, of the first tile and of the second. */
 typedef struct {
     __mmask16 first, second;
 } rows_there;
@@ -154,7 +155,7 @@ static inline rows_there rows_there_at(size_t r, size_t r1)
                                                   : 0)};
 }
 
-/* The sums of a step to rows [r, r + 32) of y, as far as they lie below r1. */
+/* Stores the sums of a step to those rows [r, r + 32) of y that are below r1. */
 static inline void store_step(const gemm_room *room, size_t step, float (*sums)[STEP_TOKENS][16], size_t r, size_t r1,
                               float *y, size_t ldy)
 {

@@ -1,4 +1,4 @@
-/* MXFP4: 17 bytes a block; nibbles 1, 18, 35 and 52 bytes into four of them, as indices of numbers that count from -16. */
+/* MXFP4: 17 bytes per block; nibbles at bytes 1, 18, 35 and 52 of four blocks, as indices of values offset by 16. */
 #ifndef REALIZAR_AVX512_MXFP4_H
 #define REALIZAR_AVX512_MXFP4_H
 

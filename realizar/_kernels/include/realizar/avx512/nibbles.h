@@ -1,10 +1,10 @@
-/* Four blocks' worth of 4-bit and 5-bit elements against four blocks of a token. */
+/* Products of four blocks of 4-bit and 5-bit elements with four blocks of a token. */
 #ifndef REALIZAR_AVX512_NIBBLES_H
 #define REALIZAR_AVX512_NIBBLES_H
 
 #include "realizar/avx512/gemv_32.h"
 
-/* Lane b of packed: the 16 bytes of block b; low nibbles are its first half. start: first dword of each lane's sum. */
+/* Lane b of packed: the 16 bytes of block b; the low nibbles are its first half. start: initial sums. */
 RZ_INLINE __m512i dot_nibbles(__m512i packed, const act_4 *x, __m512i start)
 {
     const __m512i mask = _mm512_set1_epi8(15);
@@ -13,7 +13,7 @@ RZ_INLINE __m512i dot_nibbles(__m512i packed, const act_4 *x, __m512i start)
     return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(start, low_u8x64, x->low), high_u8x64, x->high);
 }
 
-/* Lane b of fifth: the 32 fifth bits of block b, four times. */
+/* Lane b of fifth: the 32 fifth bits of block b, repeated four times. */
 RZ_INLINE __m512i dot_five_bits(__m512i packed, __m512i fifth, const act_4 *x, __m512i start)
 {
     const __m512i mask = _mm512_set1_epi8(15), bit_16 = _mm512_set1_epi8(16);
@@ -47,7 +47,7 @@ RZ_INLINE __mmask64 fifth_bits_2(const uint8_t *first, const uint8_t *second)
     return low | (uint64_t)high << 32;
 }
 
-/* For permutex2var over two loads of 64 bytes: lane b takes four dwords from dword first_b on. */
+/* Indices for permutex2var over two loads of 64 bytes: lane b takes four dwords from dword first_b on. */
 RZ_INLINE __m512i quads_from(int first_0, int first_1, int first_2, int first_3)
 {
     __m512i first = _mm512_set_epi32(first_3, first_3, first_3, first_3, first_2, first_2, first_2, first_2, first_1,
@@ -55,7 +55,7 @@ RZ_INLINE __m512i quads_from(int first_0, int first_1, int first_2, int first_3)
     return _mm512_add_epi32(first, _mm512_set4_epi32(3, 2, 1, 0));
 }
 
-/* Lane b takes dword at_b, four times. */
+/* Indices with which lane b takes dword at_b four times. */
 RZ_INLINE __m512i dword_from(int at_0, int at_1, int at_2, int at_3)
 {
     return _mm512_set_epi32(at_3, at_3, at_3, at_3, at_2, at_2, at_2, at_2, at_1, at_1, at_1, at_1, at_0, at_0, at_0,

@@ -32,7 +32,7 @@ static inline __m512i q2_k_dot_256(const char *data, __m512i scales, const act_2
     return dot;
 }
 
-/* scale * q, at most 45, so that the two bytes of a word can be multiplied as one number. */
+/* scale * q is at most 45, so the two bytes of a word can be multiplied as one number. */
 static inline __m512i q2_k_unpack_64(const char *row, size_t i)
 {
     const rz_block_q2_k *block = (const rz_block_q2_k *)row + i / 4;

@@ -1,4 +1,4 @@
-/* Q3_K: 256 elements of 3 bits that count from 4, sixteen signed integer scales, no minimum. */
+/* Q3_K: 256 elements of 3 bits (offset by 4), sixteen signed integer scales, no minimum. */
 #ifndef REALIZAR_AVX512_Q3_K_H
 #define REALIZAR_AVX512_Q3_K_H
 
@@ -8,7 +8,7 @@
 #include "realizar/blocks.h"
 #include "realizar/isa_levels.h"
 
-/* Each lane: from the twelve packed bytes of a row (scalar/q3_k.h), preceded by four others, to its sixteen scales. */
+/* Unpacks the sixteen scales of a row in each lane from its twelve packed bytes (scalar/q3_k.h), after four others. */
 RZ_INLINE __m512i q3_k_scale_bytes(__m512i packed)
 {
     __m512i low = _mm512_srlv_epi64(_mm512_shuffle_epi32(packed, _MM_PERM_CBCB), _mm512_set4_epi64(4, 0, 4, 0));
@@ -17,7 +17,7 @@ RZ_INLINE __m512i q3_k_scale_bytes(__m512i packed)
     return _mm512_sub_epi8(_mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi8(15)), high), _mm512_set1_epi8(32));
 }
 
-/* Sixteen bytes from the first scale on would leave the block. */
+/* A load of sixteen bytes from the first scale on would read beyond the block. */
 enum { Q3_K_SCALES_AT = offsetof(rz_block_q3_k, scales) - 4 };
 
 static inline scales_256 q3_k_scales_256(const char *const *data)
@@ -25,7 +25,7 @@ static inline scales_256 q3_k_scales_256(const char *const *data)
     return signed_scales_256(q3_k_scale_bytes(load_lanes(data, Q3_K_SCALES_AT)), data, offsetof(rz_block_q3_k, d));
 }
 
-/* Elements [64 i, 64 i + 64) counted from 0; their third bits are the bits 2 i and 2 i + 1 of hmask. */
+/* Elements [64 i, 64 i + 64), unsigned; their third bits are the bits 2 i and 2 i + 1 of hmask. */
 RZ_INLINE __m512i q3_k_elements_64(const rz_block_q3_k *block, size_t i)
 {
     __m512i third = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)block->hmask));
@@ -34,7 +34,7 @@ RZ_INLINE __m512i q3_k_elements_64(const rz_block_q3_k *block, size_t i)
     return _mm512_or_si512(unpack_bit_pairs_64(block->qs, i), _mm512_and_si512(third, _mm512_set1_epi8(4)));
 }
 
-/* The scales stand in the upper bytes of words: 256 * 7 * 127 * 32 * 256 fits in 31 bits. */
+/* The scales are in the upper bytes of words: 256 * 7 * 127 * 32 * 256 fits in 31 bits. */
 static inline __m512i q3_k_dot_256(const char *data, __m512i scales, const act_256 *x)
 {
     __m512i dot = _mm512_setzero_si512();
@@ -46,8 +46,8 @@ static inline __m512i q3_k_dot_256(const char *data, __m512i scales, const act_2
     return _mm512_srai_epi32(dot, 8);
 }
 
-/* 124 + scale * (q - 4), which lies within [0, 252]. For a negative scale it is 124 + |scale| * ((7 - q) - 3); so no
- * product exceeds 32 * 7, and the two bytes of a word can be multiplied as one number. */
+/* 124 + scale * (q - 4), which is within [0, 252]. For a negative scale it is computed as 124 + |scale| * ((7 - q) -
+ * 3), so no product exceeds 32 * 7, and the two bytes of a word can be multiplied as one number. */
 enum { Q3_K_CENTER = 124 };
 static inline __m512i q3_k_unpack_64(const char *row, size_t i)
 {
@@ -63,7 +63,7 @@ static inline __m512i q3_k_unpack_64(const char *row, size_t i)
     return _mm512_add_epi8(_mm512_mullo_epi16(q, _mm512_and_si512(size, _mm512_set1_epi16(0xff))), rest);
 }
 
-/* d alone, from the last dword of the block. */
+/* d, from the last dword of the block. */
 static inline void q3_k_unpack_scales(const char *const *blocks, int32_t (*scales)[16])
 {
     __m512i last = gather_dwords(blocks, sizeof(rz_block_q3_k) - sizeof(int32_t));

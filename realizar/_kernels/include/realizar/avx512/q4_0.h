@@ -1,4 +1,4 @@
-/* Q4_0: 18 bytes a block; nibbles 2, 20, 38 and 56 bytes into four of them. */
+/* Q4_0: 18 bytes per block; nibbles at bytes 2, 20, 38 and 56 of four blocks. */
 #ifndef REALIZAR_AVX512_Q4_0_H
 #define REALIZAR_AVX512_Q4_0_H
 
@@ -8,7 +8,7 @@
 #include "realizar/blocks.h"
 #include "realizar/isa_levels.h"
 
-/* The nibbles count from 8. */
+/* The nibbles are offset by 8. */
 static inline __m512i q4_0_dot_4(const char *blocks, const act_4 *x)
 {
     __m512i even = _mm512_loadu_si512(blocks + 2), odd = _mm512_loadu_si512(blocks + 8);

@@ -1,4 +1,4 @@
-/* Q4_1: 20 bytes a block, five dwords: d and m, then the nibbles. */
+/* Q4_1: 20 bytes per block, five dwords: d and m, then the nibbles. */
 #ifndef REALIZAR_AVX512_Q4_1_H
 #define REALIZAR_AVX512_Q4_1_H
 

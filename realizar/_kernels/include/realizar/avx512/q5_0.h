@@ -1,4 +1,4 @@
-/* Q5_0: 22 bytes a block; fifth bits at 2, 24, 46 and 68, nibbles at 6, 28, 50 and 72. */
+/* Q5_0: 22 bytes per block; in four blocks, fifth bits at bytes 2, 24, 46 and 68, nibbles at 6, 28, 50 and 72. */
 #ifndef REALIZAR_AVX512_Q5_0_H
 #define REALIZAR_AVX512_Q5_0_H
 
@@ -8,7 +8,7 @@
 #include "realizar/blocks.h"
 #include "realizar/isa_levels.h"
 
-/* The elements count from 16. */
+/* The elements are offset by 16. */
 static inline __m512i q5_0_dot_4(const char *blocks, const act_4 *x)
 {
     __m512i even = _mm512_loadu_si512(blocks + 2), odd = _mm512_loadu_si512(blocks + 24);

@@ -1,4 +1,4 @@
-/* Q5_1: 24 bytes a block, six dwords: d and m, the fifth bits, the nibbles. */
+/* Q5_1: 24 bytes per block, six dwords: d and m, the fifth bits, the nibbles. */
 #ifndef REALIZAR_AVX512_Q5_1_H
 #define REALIZAR_AVX512_Q5_1_H
 

@@ -39,7 +39,7 @@ RZ_INLINE __m512i q5_k_join(__m512i packed, int upper, __m512i high, int s)
     return _mm512_or_si512(nibbles, _mm512_and_si512(fifth, _mm512_set1_epi8(16)));
 }
 
-/* Transposed as they lie in the file: qh and the first quarter of qs; then the second and third; then the last. */
+/* Transposes the bytes of the file: qh and the first quarter of qs; the second and third quarter; the last quarter. */
 static inline void q5_k_unpack_256(const char *const *blocks, char *tile)
 {
     const size_t qh_at = offsetof(rz_block_q5_k, qh), qs_at = offsetof(rz_block_q5_k, qs);

@@ -1,4 +1,4 @@
-/* Q6_K: 256 elements of 6 bits that count from 32, sixteen signed integer scales, no minimum. */
+/* Q6_K: 256 elements of 6 bits (offset by 32), sixteen signed integer scales, no minimum. */
 #ifndef REALIZAR_AVX512_Q6_K_H
 #define REALIZAR_AVX512_Q6_K_H
 
@@ -14,7 +14,7 @@ static inline scales_256 q6_k_scales_256(const char *const *data)
     return signed_scales_256(load_lanes(data, offsetof(rz_block_q6_k, scales)), data, offsetof(rz_block_q6_k, d));
 }
 
-/* Half a block, 128 elements: its first and its second 64. */
+/* Half a block (128 elements): the first 64 elements and the second 64. */
 RZ_INLINE void q6_k_half(const rz_block_q6_k *block, int half, __m512i *q)
 {
     const __m512i mask = _mm512_set1_epi8(15), bits_32_16 = _mm512_set1_epi8(0x30);

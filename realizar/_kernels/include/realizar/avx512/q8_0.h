@@ -1,4 +1,4 @@
-/* Q8_0: 34 bytes a block; elements at 2, 36, 70 and 104. */
+/* Q8_0: 34 bytes per block; elements at bytes 2, 36, 70 and 104 of four blocks. */
 #ifndef REALIZAR_AVX512_Q8_0_H
 #define REALIZAR_AVX512_Q8_0_H
 
@@ -8,7 +8,7 @@
 #include "realizar/blocks.h"
 #include "realizar/isa_levels.h"
 
-/* vpdpbusd wants one factor unsigned: the weights count from -128 there. */
+/* vpdpbusd requires one unsigned factor, so the weights are offset by 128. */
 static inline __m512i q8_0_dot_4(const char *blocks, const act_4 *x)
 {
     const __m512i top = _mm512_set1_epi8(-128);

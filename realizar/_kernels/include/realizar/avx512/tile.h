@@ -1,4 +1,4 @@
-/* Unpacking sixteen weight rows to the layout of the int8 dot instructions: [k / 4][16 rows][4 elements] of bytes. */
+/* Unpacks sixteen weight rows to the layout of the int8 dot instructions: [k / 4][16 rows][4 elements] of bytes. */
 #ifndef REALIZAR_AVX512_TILE_H
 #define REALIZAR_AVX512_TILE_H
 
@@ -7,10 +7,10 @@
 #include "realizar/avx512/lanes.h"
 #include "realizar/matmul.h"
 
-/* The elements [64 i, 64 i + 64) of a row as unsigned bytes (counted from the format's bias), in their order. */
+/* The elements [64 i, 64 i + 64) of a row as unsigned bytes (offset by the format's bias), in their order. */
 typedef __m512i unpack_64_fn(const char *row, size_t i);
 
-/* Sixteen rows of a matrix from row r on; the row before r1 stands in for those that do not exist. */
+/* Pointers to sixteen rows of a matrix from row r on; from r1 on, the last row is repeated. */
 typedef struct {
     const char *row[16];
 } tile_rows;
@@ -50,7 +50,7 @@ RZ_INLINE void transpose_dwords(__m512i *v)
     }
 }
 
-/* The elements [64 i, 64 i + 64) of each row become 1024 bytes at tile. */
+/* Writes the elements [64 i, 64 i + 64) of each row as 1024 bytes at tile. */
 RZ_INLINE void unpack_tile_64(unpack_64_fn *unpack_64, const char *const *rows, size_t i, char *tile)
 {
     __m512i v[16];
@@ -96,8 +96,8 @@ RZ_INLINE void load_transposed(const char *const *rows, size_t offset, __m512i *
     for (size_t i = 0; i < 4; i++) load_transposed_quads(rows, offset + 16 * i, v + 4 * i);
 }
 
-/* The first k elements of each row; block_bytes: of 32 elements, where the last 64 may be half there and must not be
- * read beyond. */
+/* The first k elements of each row. block_bytes: bytes of 32 elements; k may be an odd multiple of 32, and the row must
+ * not be read beyond its end. */
 RZ_INLINE void unpack_tile(unpack_64_fn *unpack_64, size_t block_bytes, const tile_rows *rows, size_t k, char *tile)
 {
     for (size_t i = 0; i < k / 64; i++) unpack_tile_64(unpack_64, rows->row, i, tile + i * 1024);

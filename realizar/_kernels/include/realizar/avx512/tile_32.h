@@ -1,10 +1,10 @@
-/* Sixteen rows of a 32-element format, unpacked: elements, scales and minima of some blocks. */
+/* Unpacks sixteen rows of a 32-element format: elements, scales and minima of some blocks. */
 #ifndef REALIZAR_AVX512_TILE_32_H
 #define REALIZAR_AVX512_TILE_32_H
 
 #include "realizar/avx512/micro_kernels.h"
 
-/* bias_bits: log2 of the bias that the unsigned elements count from; 0: none. */
+/* bias_bits: log2 of the bias of the unsigned elements; 0: none. */
 typedef struct {
     unpack_64_fn *unpack_64;
     int block_bytes, bias_bits, has_min, scales;

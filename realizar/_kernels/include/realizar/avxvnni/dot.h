@@ -1,10 +1,10 @@
-/* Products of bytes by vpdpbusd: the same names and meanings as avx2/dot.h, in fewer steps. */
+/* Products of bytes with vpdpbusd: the same functions as avx2/dot.h, with fewer instructions. */
 #ifndef REALIZAR_AVXVNNI_DOT_H
 #define REALIZAR_AVXVNNI_DOT_H
 
 #include "realizar/avx2/lanes.h"
 
-/* w as unsigned bytes up to max_w, x within [-127, 127]; signed elements are made to count from -128. */
+/* w as unsigned bytes up to max_w, x within [-127, 127]; signed elements are offset by 128. */
 typedef struct {
     int max_w, is_signed;
 } byte_kind;
@@ -16,7 +16,7 @@ RZ_INLINE __m256i unsigned_bytes(byte_kind kind, __m256i w)
     return kind.is_signed ? _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80)) : w;
 }
 
-/* Sums of two products as words; only of unsigned elements below 128. */
+/* Sums of two products as words; only for unsigned elements below 128. */
 RZ_INLINE __m256i multiply_bytes(byte_kind kind, __m256i w, __m256i x)
 {
     (void)kind;
@@ -33,17 +33,17 @@ RZ_INLINE __m256i add_scaled_words(__m256i sum, __m256i words, __m256i scales)
     return _mm256_dpwssd_avx_epi32(sum, words, scales);
 }
 
-/* How many steps of vpdpbusd fit in 16 bits, so that vpdpwssd can apply a scale to their sum. */
+/* The number of vpdpbusd steps whose sum fits in 16 bits, so that vpdpwssd can apply a scale to it. */
 RZ_INLINE int steps_to_add(byte_kind kind) { return 32767 / (4 * 127 * kind.max_w); }
 
-/* sum plus part times the scale in both words of factor; fits: part needs 16 bits. */
+/* sum plus part times the scale in both words of factor; fits: part fits in 16 bits. */
 RZ_INLINE __m256i add_scaled(__m256i sum, __m256i part, __m256i factor, int fits)
 {
     if (fits) return _mm256_dpwssd_avx_epi32(sum, part, _mm256_and_si256(factor, _mm256_set1_epi32(0xffff)));
     return _mm256_add_epi32(sum, _mm256_mullo_epi32(part, _mm256_srai_epi32(factor, 16)));
 }
 
-/* Where steps would have to be scaled nearly one by one, all of them are added up and vpmulld applies the scale. */
+/* If nearly every step had to be scaled separately, all steps are added first, and vpmulld applies the scale. */
 RZ_INLINE void multiply_steps(byte_kind kind, const char *tile, int n_step, const __m256i *factor, const char *x,
                               size_t x_stride, int n_tokens, __m256i *isum)
 {

@@ -9,7 +9,7 @@
 #include "realizar/scalar/kv.h"
 #include "realizar/scalar/visible.h"
 
-/* The score times the scale and, with a soft cap, squashed into (-softcap, softcap). */
+/* The score times the scale and, with a softcap, squashed into (-softcap, softcap). */
 static inline float cap_score(const struct rz_attend_args *args, float s)
 {
     s *= args->scale;
@@ -30,7 +30,7 @@ static inline float score(const struct rz_attend_args *args, const float *q, int
     return args->bias ? s + query_bias(args, i)[key] : s;
 }
 
-/* acc += p * V of key, where V is a part of K. */
+/* acc += p * V of key, if V is a part of K. */
 static inline void gather_latent(const struct rz_attend_args *args, float p, int64_t key, float *acc)
 {
     const char *block = k_block(args, key);
@@ -53,9 +53,9 @@ static inline void gather(const struct rz_attend_args *args, float p, int64_t ke
         acc[d] = fmaf(p, kv_load(block, (size_t)slot * head_dim + d, slot, head_dim, args->v_type), acc[d]);
 }
 
-/* Folds the keys of one tile into the running (m, l, acc) of query i. ISA levels take a maximum in different orders, so
- * a maximum of zeros may be -0 or +0. This does not change the result: the maximum is only subtracted; x - 0 and x - -0
- * differ only where x is a zero, both are zeros then, and exp_f32 of either is 1: n is 0, r a zero, p = fma(q, r * r,
+/* Adds the keys of one tile to the running (m, l, acc) of query i. ISA levels take a maximum in different orders, so a
+ * maximum of zeros may be -0 or +0. This does not change the result: the maximum is only subtracted; x - 0 and x - -0
+ * differ only if x is a zero; then both are zeros, and exp_f32 of either is 1: n is 0, r a zero, p = fma(q, r * r,
  * r) + 1 = 1. */
 static void attend_tile(const struct rz_attend_args *args, struct key_range seen, const float *q, int i, float *acc)
 {
@@ -103,8 +103,8 @@ static void attend_f32(const struct rz_attend_args *args)
 }
 
 /* A partial result without a visible key is skipped (two of them would even compute exp(-Inf - -Inf)), and the first
- * one with a key is copied as it is: whether a window begins with such splits depends on the queries that share a
- * tile. */
+ * one with a key is copied exactly: whether a window begins with splits without keys depends on the queries that share
+ * a tile. */
 static void attend_merge_f32(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim)
 {
     if (mp == -INFINITY && lp == 0) return;

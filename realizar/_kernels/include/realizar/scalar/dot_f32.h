@@ -1,4 +1,4 @@
-/* Dots of float rows: element i goes to lane i mod 16, ascending; sixteen lanes are summed by one fixed tree. */
+/* Dot products of float rows: lane i mod 16 adds element i, in ascending order; a fixed tree sums the sixteen lanes. */
 #ifndef REALIZAR_SCALAR_DOT_F32_H
 #define REALIZAR_SCALAR_DOT_F32_H
 
@@ -21,7 +21,7 @@ static inline float dot_f32(const float *a, const float *b, size_t k)
     return sum_lanes(lane);
 }
 
-/* Any format against float rows: each weight row is dequantized once, into scratch, and meets every token. */
+/* Any format against float rows: dequantizes each weight row once, into scratch, and multiplies it with every token. */
 RZ_INLINE void dequantize_and_dot(rz_dequantize_fn *dequantize, RZ_MATMUL_PARAMS)
 {
     float *row = scratch;

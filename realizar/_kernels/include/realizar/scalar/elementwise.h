@@ -1,4 +1,4 @@
-/* Element by element: sums, products, activations, and activations of a gate. y may be an input. */
+/* Elementwise functions: sums, products, activations, and gated activations. y may be an input. */
 #ifndef REALIZAR_SCALAR_ELEMENTWISE_H
 #define REALIZAR_SCALAR_ELEMENTWISE_H
 
@@ -6,7 +6,7 @@
 
 #include "realizar/scalar/math.h"
 
-/* y = of, an expression in the element x, and the number s or the element of another row x2. */
+/* y = `of`, an expression of the element x, and of the number s or the element of another row, x2. */
 #define RZ_UNARY(name, of)                                                                                             \
     static void name(const float *px, size_t n, float *y)                                                              \
     {                                                                                                                  \

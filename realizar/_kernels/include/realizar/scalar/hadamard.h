@@ -1,4 +1,4 @@
-/* The Hadamard transform of a head: what the int8 cache does to K, so that one large element does not set the scale. */
+/* The Hadamard transform of a head: applied to K in the int8 cache, so that one large element does not set the scale. */
 #ifndef REALIZAR_SCALAR_HADAMARD_H
 #define REALIZAR_SCALAR_HADAMARD_H
 

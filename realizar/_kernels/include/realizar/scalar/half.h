@@ -19,8 +19,8 @@ static inline uint32_t rz_f32_to_bits(float x)
     return bits;
 }
 
-/* Shifts exponent and mantissa into place and corrects the exponent by an exact product; denormal halves become normal
- * floats by the same product. Inf and NaN need their exponent filled up. */
+/* Shifts exponent and mantissa into place and corrects the exponent by an exact multiplication, which also makes
+ * denormal halves normal floats. For Inf and NaN, all bits of the exponent are set. */
 static inline float rz_f16_to_f32(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, magnitude = (uint32_t)(half & 0x7fff) << 13;

@@ -1,6 +1,6 @@
-/* Blocks as plain integers: what a quantized format's unpack function yields; dequantizing and gemv follow from it.
+/* Blocks as plain integers, the output of a quantized format's unpack function, and dequantize and gemv based on them.
  *
- * A new format is one unpack function and the three one-line functions that pass it to these drivers. */
+ * A new format needs one unpack function and three one-line functions that pass it to these drivers. */
 #ifndef REALIZAR_SCALAR_INTS_H
 #define REALIZAR_SCALAR_INTS_H
 
@@ -25,7 +25,7 @@ typedef struct {
 typedef void unpack_32_fn(const void *block, ints_32 *out);
 typedef void unpack_256_fn(const void *block, ints_256 *out);
 
-/* The roundings are those of numpy's expressions: d * q, then + m. */
+/* Rounds like the numpy expressions: d * q, then + m. */
 RZ_INLINE void dequantize_32(unpack_32_fn *unpack, size_t block_bytes, int has_min, const void *w, size_t k, float *y)
 {
     ints_32 block;
@@ -51,7 +51,7 @@ RZ_INLINE void dequantize_256(unpack_256_fn *unpack, size_t block_bytes, int has
     }
 }
 
-/* One block against one token: acc + d dx isum (+ m dx xsum). The minimum meets dx * xsum, which is the token's own. */
+/* One block against one token: acc + d dx isum (+ m dx xsum). The minimum is multiplied with dx * xsum of the token. */
 RZ_INLINE float add_block_32(const ints_32 *w, int has_min, const int8_t *q, float dx, int32_t xsum, float acc)
 {
     int32_t isum = 0;
@@ -60,7 +60,7 @@ RZ_INLINE float add_block_32(const ints_32 *w, int has_min, const int8_t *q, flo
     return has_min ? fmaf(w->m, dx * (float)xsum, acc) : acc;
 }
 
-/* One block against one token: acc + d dx isum (- m dx xsum), the sub-block scales inside the integer sums. */
+/* One block against one token: acc + d dx isum (- m dx xsum); the integer sums include the sub-block scales. */
 RZ_INLINE float add_block_256(const ints_256 *w, int has_min, const int8_t *q, float dx, const int16_t *s, float acc)
 {
     int32_t isum = 0, xsum = 0;
@@ -74,7 +74,7 @@ RZ_INLINE float add_block_256(const ints_256 *w, int has_min, const int8_t *q, f
     return has_min ? fmaf(-(w->m * dx), (float)xsum, acc) : acc;
 }
 
-/* Each block is unpacked once and meets every token; y is the accumulator, so that blocks stay ascending. */
+/* Each block is unpacked once and multiplied with every token; y is the accumulator, so blocks are added in order. */
 RZ_INLINE void gemv_32(unpack_32_fn *unpack, size_t block_bytes, int has_min, RZ_MATMUL_PARAMS)
 {
     ints_32 block;

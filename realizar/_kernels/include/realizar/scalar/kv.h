@@ -8,7 +8,7 @@
 #include "realizar/table.h"
 #include "realizar/target.h"
 
-/* The scales of an int8 block, one for each slot. */
+/* The scales of an int8 block, one for each token. */
 static inline float *kv_scales(const char *block, size_t head_dim) { return (float *)(block + RZ_KV_BLOCK * head_dim); }
 
 /* Element i of a block; slot is that of its token. */

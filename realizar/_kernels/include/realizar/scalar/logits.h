@@ -1,4 +1,4 @@
-/* Logits by blocks of RZ_LOGITS_BLOCK: the greatest of each, and what e**(x - greatest) sums up to. */
+/* Summaries of blocks of RZ_LOGITS_BLOCK logits: the greatest, and the sum of e**(x - greatest). */
 #ifndef REALIZAR_SCALAR_LOGITS_H
 #define REALIZAR_SCALAR_LOGITS_H
 
@@ -6,7 +6,7 @@
 #include "realizar/scalar/math.h"
 #include "realizar/table.h"
 
-/* Lane j of sixteen takes elements j, j + 16, j + 32, j + 48, in pairs. */
+/* Lane j of sixteen adds up elements j, j + 16, j + 32, j + 48, in pairs. */
 static inline float sum_of_block(const float *x)
 {
     float lanes[16];
@@ -14,7 +14,7 @@ static inline float sum_of_block(const float *x)
     return sum_lanes(lanes);
 }
 
-/* The greatest of a block, never a NaN; of zeros the positive one. */
+/* The greatest of a block, ignoring NaN; +0 rather than -0. */
 static inline float max_of_block(const float *x, size_t n)
 {
     float max = -INFINITY;

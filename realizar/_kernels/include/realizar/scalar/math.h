@@ -1,4 +1,4 @@
-/* exp, softplus, tanh, sigmoid, silu, gelu and rounding to half precision, each spelled out to the last rounding. */
+/* exp, softplus, tanh, sigmoid, silu, gelu and rounding to half precision, defined to the last bit. */
 #ifndef REALIZAR_SCALAR_MATH_H
 #define REALIZAR_SCALAR_MATH_H
 
@@ -8,7 +8,7 @@
 
 /* exp(x) = 2^n * exp(r), n = round(x / ln 2), |r| <= ln(2) / 2, and exp(r) = 1 + r + r^2 * q(r) with q fitted to a
  * relative error of 3e-9. Adding the shifter rounds to an integer and leaves it in the low bits. Beyond the bounds the
- * result is 0 or Inf already. ln 2 and 1 / ln 2 to float precision; LOW is what ln 2 lacks. */
+ * result is 0 or Inf. ln 2 and 1 / ln 2 are rounded to float; LOW is the rounding error of ln 2. */
 #define RZ_EXP_MIN (-106.0f)
 #define RZ_EXP_MAX 89.0f
 #define RZ_EXP_SHIFTER 0x1.8p23f
@@ -21,7 +21,7 @@
 #define RZ_EXP_Q3 0x1.1239e2p-7f
 #define RZ_EXP_Q4 0x1.6a2438p-10f
 
-/* 2^n for n in [-126, 127]; any bits for others. */
+/* 2^n for n in [-126, 127]; arbitrary bits for other n. */
 static inline float exp2_int(int32_t n) { return rz_bits_to_f32(((uint32_t)n + 127) << 23); }
 
 /* Within 1 ulp; denormal results are rounded once; exp(-Inf) = 0, NaN stays. */
@@ -94,7 +94,7 @@ static inline float tanh_f32(float x)
 
 static inline float sigmoid_f32(float x) { return 1 / (1 + exp_f32(-x)); }
 
-/* Zero and what is above; NaN stays. */
+/* max(x, 0); NaN stays. */
 static inline float relu_f32(float x) { return x < 0 ? 0 : x; }
 
 /* x squeezed into (-cap, cap). */
@@ -103,16 +103,17 @@ static inline float softcap_f32(float x, float cap) { return cap * tanh_f32(x / 
 /* x * sigmoid(x). */
 static inline float silu_f32(float x) { return x / (1 + exp_f32(-x)); }
 
-/* 0.5 x (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3) (D. Hendrycks, K. Gimpel, Gaussian Error Linear Units, 2016),
- * as x * sigmoid(2 u): nothing cancels where tanh nears -1. The constants are -2 sqrt(2 / pi) and 0.044715 times it. */
+/* 0.5 x (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3) (D. Hendrycks, K. Gimpel, Gaussian Error Linear Units,
+ * 2016), as x * sigmoid(2 u): nothing cancels where tanh nears -1. The constants are -2 sqrt(2 / pi) and 0.044715 times
+ * it. */
 #define RZ_GELU_1 (-1.5957691216057308f)
 #define RZ_GELU_3 (-0.07135481282730225f)
 
 static inline float gelu_f32(float x) { return x / (1 + exp_f32(x * fmaf(x * x, RZ_GELU_3, RZ_GELU_1))); }
 
-/* 0.5 x (1 + erf(x / sqrt(2))) = max(x, 0) - u Q(u), u = |x|, Q the upper tail of the normal distribution: nothing cancels
- * for x < 0. u Q(u) = exp(-u^2 / 2) t P(t), t = u / (u + 3.75), with P fitted to a relative error of 1.5e-8 on [0, 14]; the
- * coefficients are those of -P. Beyond 16 the tail is 0 in float. */
+/* 0.5 x (1 + erf(x / sqrt(2))) = max(x, 0) - u Q(u), u = |x|, Q the upper tail of the normal distribution: nothing
+ * cancels for x < 0. u Q(u) = exp(-u^2 / 2) t P(t), t = u / (u + 3.75), with P fitted to a relative error of 1.5e-8 on
+ * [0, 14]; the coefficients are those of -P. Beyond 16 the tail is 0 in float. */
 #define RZ_GELU_ERF_MAX 16.0f
 #define RZ_GELU_ERF_SHIFT 3.75f
 #define RZ_GELU_ERF_P0 (-0x1.ep+0f)

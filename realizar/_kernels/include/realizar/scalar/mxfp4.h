@@ -1,4 +1,4 @@
-/* MXFP4: 32 elements of 4 bits, which are floats of 4 bits, and a power of two. */
+/* MXFP4: 32 floats of 4 bits, and a power of two as scale. */
 #ifndef REALIZAR_SCALAR_MXFP4_H
 #define REALIZAR_SCALAR_MXFP4_H
 
@@ -7,7 +7,7 @@
 #include "realizar/scalar/half.h"
 #include "realizar/scalar/ints.h"
 
-/* 2^(e - 128); the two least are denormal. */
+/* 2^(e - 128); the two smallest are denormal. */
 static inline float e8m0_f32(uint8_t e) { return rz_bits_to_f32(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23); }
 
 static inline void mxfp4_unpack(const void *data, ints_32 *out)

@@ -14,7 +14,7 @@ static void rms_norm_f32(const float *x, const float *w, float eps, size_t n, fl
     }
 }
 
-/* J. L. Ba et al., Layer Normalization, 2016; the variance is that of the differences, in a pass of its own. */
+/* J. L. Ba et al., Layer Normalization, 2016; the variance is computed from the differences, in a separate pass. */
 static void layer_norm_f32(const float *x, const float *w, const float *b, float eps, size_t n, float *y)
 {
     float sum[16] = {0}, square[16] = {0};

@@ -7,8 +7,8 @@
 #include "realizar/scalar/half.h"
 #include "realizar/scalar/ints.h"
 
-/* The low nibbles of bytes 0..7 and then the high ones: the lower four bits of the sixteen scales; bit pair j of byte
- * 8 + i: the upper two of scale 4 * j + i. */
+/* The low nibbles of bytes 0..7, then their high nibbles, are the lower four bits of the sixteen scales; bit pair j of
+ * byte 8 + i is the upper two bits of scale 4 * j + i. */
 static inline int q3_k_scale(const uint8_t *packed, int g)
 {
     int low = packed[g % 8] >> g / 8 * 4 & 15;

@@ -1,4 +1,4 @@
-/* Rotary position embedding of one head: pairs of elements turned by the angles of the table. */
+/* Rotary position embedding of one head: rotates pairs of elements by the angles of the table. */
 #ifndef REALIZAR_SCALAR_ROPE_H
 #define REALIZAR_SCALAR_ROPE_H
 

@@ -1,4 +1,4 @@
-/* cos and sin for rope, of float angles in double precision, by our own reduction and polynomials. */
+/* cos and sin for rope: of float angles, in double precision, with our own range reduction and polynomials. */
 #ifndef REALIZAR_SCALAR_ROPE_TABLE_H
 #define REALIZAR_SCALAR_ROPE_TABLE_H
 
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* pi / 2 as a double, and what it lacks. */
+/* pi / 2 as a double, and its rounding error. */
 #define RZ_HALF_PI 0x1.921fb54442d18p+0
 #define RZ_HALF_PI_LOW 0x1.1a62633145c07p-54
 #define RZ_INV_HALF_PI 0x1.45f306dc9c883p-1
@@ -36,8 +36,8 @@ static inline double cos_reduced(double r)
     return fma(p * z, z, fma(-0.5, z, 1));
 }
 
-/* Both at once, right to float rounding for |angle| < 2^31. The first step of the reduction is exact: angle has 24
- * bits, and what is left of it is a multiple of the ulp of RZ_HALF_PI below 1. */
+/* Both at once, accurate to float rounding for |angle| < 2^31. The first step of the reduction is exact: angle has 24
+ * bits, and the remainder is a multiple of the ulp of RZ_HALF_PI and less than 1. */
 static inline void sincos_f32(float angle, float *sin, float *cos)
 {
     double x = (double)angle;
@@ -52,7 +52,7 @@ static inline void sincos_f32(float angle, float *sin, float *cos)
     *cos = (float)((quadrant + 1) & 2 ? -turned_c : turned_c);
 }
 
-/* cos[i] and sin[i] of position * inv_freq[i], a product of floats as transformers takes it, times mscale. */
+/* cos[i] and sin[i] of position * inv_freq[i] (a product of floats, as in transformers), times mscale. */
 static inline void rope_table_f32(const float *inv_freq, size_t half, float position, float mscale, float *cos,
                                   float *sin)
 {

@@ -6,7 +6,7 @@
 
 #include "realizar/scalar/half.h"
 
-/* |x| as bits: integers order like the floats, and Inf and NaN come out largest. */
+/* |x| as bits: the integers have the order of the floats, and Inf and NaN are the largest. */
 static inline uint32_t largest_bits(const float *x, size_t n)
 {
     uint32_t amax = 0;
@@ -17,8 +17,8 @@ static inline uint32_t largest_bits(const float *x, size_t n)
     return amax;
 }
 
-/* Writes q[n] and returns the scale d. With an Inf or NaN all become NaN; below 2^-100, where 127 / amax could overflow,
- * zero. */
+/* Writes q[n] and returns the scale d. If an element is Inf or NaN, d is NaN; if amax is below 2^-100, where 127 / amax
+ * could overflow, all are zero. */
 static inline float round_int8(const float *x, size_t n, int8_t *q)
 {
     uint32_t amax_bits = largest_bits(x, n);

@@ -1,4 +1,4 @@
-/* Which keys a query sees (causal with window and spans, or both ways), and its relative position biases. */
+/* The keys that a query sees (causal with window and spans, or in both directions), and its relative position biases. */
 #ifndef REALIZAR_SCALAR_VISIBLE_H
 #define REALIZAR_SCALAR_VISIBLE_H
 

@@ -1,4 +1,4 @@
-/* Attention of one split: tiles of 64 keys against all queries; meaning in scalar/attention.h.
+/* Attention of one split: tiles of 64 keys against all queries; defined in scalar/attention.h.
  *
  *     for each tile of keys
  *         for each set of queries
@@ -6,9 +6,9 @@
  *             soften   p[query][key]  = exp(s - max)   running max and sum; the acc so far is scaled down
  *             gather   acc[query][d] += p.v            queries x head_dim in registers, over keys
  *
- * A set is so many queries that their sums fill the registers; each K or V that is loaded serves all of them. More than
- * one set of queries shares a tile that is unpacked to floats once. Where the queries of a set do not see the same keys,
- * those that all see go together, the others query by query. */
+ * A set has as many queries as fill the registers with their sums; each load of K or V serves the whole set. If there
+ * are several sets, the tile is unpacked to floats once for all of them. If the queries of a set do not see the same
+ * keys, the keys that all of them see are processed together, and the others query by query. */
 #ifndef REALIZAR_WIDE_ATTENTION_H
 #define REALIZAR_WIDE_ATTENTION_H
 
@@ -18,7 +18,7 @@
 
 /* ---- score ------------------------------------------------------------------------------------------------------- */
 
-/* Whole blocks of keys, several at once where there are so many. */
+/* Whole blocks of keys, several at once if there are enough. */
 static void score(const struct rz_attend_args *args, attend_tile *tile, int row, int rows, scores_fn *scores)
 {
     int block = tile->first[row] / RZ_KV_BLOCK, cols;
@@ -84,7 +84,7 @@ RZ_INLINE f32x16 weigh_all(float *s, float max)
     return sum;
 }
 
-/* Sets that see the whole tile, by far the most frequent case, get loops of constant length. */
+/* Sets that see the whole tile, by far the most frequent case, have loops of constant length. */
 static inline bool see_all(const attend_tile *tile, int row, int rows)
 {
     return tile->first[row + rows - 1] == 0 && tile->end[row] == RZ_ATTEND_TILE;
@@ -97,7 +97,7 @@ static void largest_scores(const attend_tile *tile, int row, int rows, float *ma
     for (int r = 0; r < rows && !all; r++) max[r] = largest_score(tile->s[r], tile->first[row + r], tile->end[row + r]);
 }
 
-/* Sums across lanes come last: each is a dependency chain of its own. */
+/* Sums across lanes come last: each is a separate dependency chain. */
 static void weigh_rows(attend_tile *tile, int row, int rows, const float *max, float *sum)
 {
     float lanes[RZ_OUTER_ROWS][16];
@@ -108,7 +108,7 @@ static void weigh_rows(attend_tile *tile, int row, int rows, const float *max, f
     for (int r = 0; r < rows; r++) sum[r] = f32x16_sum(f32x16_load(lanes[r]));
 }
 
-/* Scales what the rows have accumulated so far to their new maxima, most of which have not changed. */
+/* Rescales the accumulators of the rows to their new maxima, most of which have not changed. */
 static void rescale(const struct rz_attend_args *args, int row, int rows, const float *correction)
 {
     bool same = true;
@@ -146,7 +146,7 @@ _Static_assert(RZ_OUTER_ROWS <= 16, "soften");
 
 /* ---- gather ------------------------------------------------------------------------------------------------------ */
 
-/* The keys [first, end), which all of the rows see; p are the weights of row `row`. */
+/* The keys [first, end), which all rows see; p are the weights of row `row`. */
 static void gather_common(const struct rz_attend_args *args, const attend_tile *tile, const float *p, int row, int rows,
                           int first, int end, values_fn *values)
 {
@@ -159,7 +159,7 @@ static void gather_common(const struct rz_attend_args *args, const attend_tile *
     if (column < head_dim) values(args, tile, p, row, rows, first, end, column, 1, head_dim - column);
 }
 
-/* Keys ascend for each row: those before the common ones, the common ones, those after them. */
+/* For each row in ascending order: the keys before the common ones, the common keys, the keys after them. */
 static void gather(const struct rz_attend_args *args, const attend_tile *tile, int row, int rows, values_fn *values)
 {
     int last = row + rows - 1, first = tile->first[last], end = tile->end[row];
@@ -196,15 +196,15 @@ static void open_split(const struct rz_attend_args *args, attend_tile *tile)
     memset(args->acc, 0, (size_t)n * (size_t)args->head_dim_v * sizeof(float));
 }
 
-/* All rows that are left, or an equal share of them that fits the registers. */
+/* All remaining rows, or an equal share of them that fits the registers. */
 static int next_rows(int left)
 {
     int shares = (left + RZ_OUTER_ROWS - 1) / RZ_OUTER_ROWS;
     return (left + shares - 1) / shares;
 }
 
-/* Prefetches some lines of the next tile, so that memory is busy while the weights are computed. More lines, or none,
- * are 3 % slower. */
+/* Prefetches some lines of the next tile, so that memory is busy while the weights are computed. More lines or none
+ * would be 3 % slower. */
 static void fetch_during_softmax(const attend_tile *tile)
 {
     enum { LINES = 16 };
@@ -244,8 +244,8 @@ static void attend_f32x16(const struct rz_attend_args *args)
 /* ---- the merge --------------------------------------------------------------------------------------------------- */
 
 /* A partial result without a visible key is skipped (two of them would even compute exp(-Inf - -Inf)), and the first
- * one with a key is copied as it is: whether a window begins with such splits depends on the queries that share a
- * tile. */
+ * one with a key is copied exactly: whether a window begins with splits without keys depends on the queries that share
+ * a tile. */
 static void attend_merge_f32x16(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim)
 {
     if (mp == -INFINITY && lp == 0) return;

@@ -32,8 +32,9 @@ RZ_INLINE void scores(const struct rz_attend_args *args, attend_tile *tile, int 
         for (int c = 0; c < cols; c++) f32x16_store(&tile->s[r][16 * (block + c)], f32x16_mul(sum[r][c], scale));
 }
 
-/* Where in the next tile's V a sweep of `chunk` bytes a key is after so many keys: each sweep over the keys fetches its
- * share of the whole blocks, line after line, for every second line of a row would come at half the speed. */
+/* The prefetch position in the next tile's V after some keys of a sweep that uses `chunk` bytes of each key. Each sweep
+ * prefetches its share of the whole blocks line after line, because every second line of a row would arrive at half the
+ * speed. */
 RZ_INLINE const char *values_ahead(const attend_tile *tile, size_t sweep_start, int keys, size_t chunk,
                                    size_t block_bytes)
 {
@@ -73,7 +74,7 @@ RZ_INLINE void values(const struct rz_attend_args *args, const attend_tile *tile
             f32x16_store_first(acc + (size_t)r * head_dim + 16 * c, sum[r][c], live ? live : 16);
 }
 
-/* The same with the number of rows as a variable; cols is the one that goes with it, or 1. */
+/* The same with a variable number of rows; cols is the number of columns for it, or 1. */
 RZ_INLINE void scores_of(const struct rz_attend_args *args, attend_tile *tile, int row, int rows, int block, int cols,
                          int type)
 {

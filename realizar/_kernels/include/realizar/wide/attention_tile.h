@@ -1,4 +1,4 @@
-/* The tile of attention: 64 keys, the queries that see them, and where their K and V lie. */
+/* The tile of attention: 64 keys, the queries that see them, and pointers to their K and V. */
 #ifndef REALIZAR_WIDE_ATTENTION_TILE_H
 #define REALIZAR_WIDE_ATTENTION_TILE_H
 
@@ -13,15 +13,15 @@
  * would not fit L2 together with the rest. */
 enum { TILE_BLOCKS = RZ_ATTEND_TILE / RZ_KV_BLOCK, Q_ROW = RZ_ATTEND_MAX_HEAD_DIM + 16, UNPACKED_DIM = 256 };
 
-/* Rows are queries. Those that see a key of the tile are [first_row, end_row); row r sees its keys [first[r], end[r]),
- * both ascending with r. A set of rows is worked on at a time. */
+/* Rows are queries. The rows [first_row, end_row) see a key of the tile; row r sees the keys [first[r], end[r]), and
+ * both bounds are non-decreasing in r. Rows are processed in sets. */
 typedef struct {
     float q[RZ_ATTEND_MAX_QUERIES][Q_ROW];
-    float s[RZ_OUTER_ROWS][RZ_ATTEND_TILE]; /* scores, then weights, of the set */
+    float s[RZ_OUTER_ROWS][RZ_ATTEND_TILE]; /* scores of the set, then weights */
     float k_scale[RZ_ATTEND_TILE], v_scale[RZ_ATTEND_TILE];
     float unpacked[2 * RZ_ATTEND_TILE * UNPACKED_DIM]; /* K, then V; or a longer V alone */
     const char *k[TILE_BLOCKS], *v[TILE_BLOCKS];
-    const char *next_k[TILE_BLOCKS], *next_v[TILE_BLOCKS]; /* those of the next tile, to be fetched meanwhile */
+    const char *next_k[TILE_BLOCKS], *next_v[TILE_BLOCKS]; /* those of the next tile, to be prefetched */
     int first[RZ_ATTEND_MAX_QUERIES], end[RZ_ATTEND_MAX_QUERIES];
     int first_row, end_row;
     int64_t key0;
@@ -69,7 +69,7 @@ static void copy_scales(float *scale, const char *block, const char *next, size_
     fetch((const char *)kv_scales(next, head_dim), 0, RZ_KV_INT8);
 }
 
-/* Points the tile at the blocks that its rows see, and at those of the next tile, which are prefetched meanwhile. */
+/* Points the tile at the blocks that its rows see, and at those of the next tile, which are prefetched. */
 static void point_at_blocks(const struct rz_attend_args *args, attend_tile *tile, int64_t key0)
 {
     struct block_range seen = seen_blocks(tile);
@@ -150,7 +150,7 @@ RZ_INLINE void transpose_as(const struct rz_attend_args *args, attend_tile *tile
     }
 }
 
-/* Lays V out for the products, from K of this type. */
+/* Extracts V from K of this type, in the layout of the products. */
 static int transpose_latent(const struct rz_attend_args *args, attend_tile *tile, int k_type)
 {
     if (k_type == RZ_KV_F16)
@@ -162,7 +162,7 @@ static int transpose_latent(const struct rz_attend_args *args, attend_tile *tile
     return UNPACKED;
 }
 
-/* Whether unpacking the tile pays off: for few sets of rows the cache is read as it is. */
+/* Whether unpacking the tile pays off: for few sets of rows, the cache is read directly. */
 static bool has_many_rows(const struct rz_attend_args *args, const attend_tile *tile)
 {
     return tile->end_row - tile->first_row > 2 * RZ_OUTER_ROWS && args->head_dim_k <= UNPACKED_DIM &&

@@ -1,4 +1,4 @@
-/* One step of a depthwise causal convolution, sixteen channels at a time; meaning in scalar/conv.h. */
+/* One step of a depthwise causal convolution, sixteen channels at a time; defined in scalar/conv.h. */
 #ifndef REALIZAR_WIDE_CONV_H
 #define REALIZAR_WIDE_CONV_H
 

@@ -1,10 +1,11 @@
-/* Element by element, sixteen at a time; meanings in scalar/elementwise.h. */
+/* Elementwise functions, sixteen at a time; defined in scalar/elementwise.h. */
 #ifndef REALIZAR_WIDE_ELEMENTWISE_H
 #define REALIZAR_WIDE_ELEMENTWISE_H
 
 #include "realizar/wide/math.h"
 
-/* y = of, an expression in sixteen elements x, and sixteen times the number s or sixteen elements of another row x2. */
+/* y = `of`, an expression of sixteen elements x, and of the number s in all lanes or sixteen elements of another row,
+ * x2. */
 #define RZ_UNARY_16(name, of)                                                                                          \
     static void name(const float *px, size_t n, float *y)                                                              \
     {                                                                                                                  \

@@ -1,10 +1,10 @@
-/* The Hadamard transform of a head, sixteen elements at a time; meaning in scalar/hadamard.h. */
+/* The Hadamard transform of a head, sixteen elements at a time; defined in scalar/hadamard.h. */
 #ifndef REALIZAR_WIDE_HADAMARD_H
 #define REALIZAR_WIDE_HADAMARD_H
 
 #include "realizar/scalar/hadamard.h"
 
-/* The distances below 16: inside registers. */
+/* Distances below 16: within registers. */
 RZ_INLINE f32x16 hadamard_x16(f32x16 x, size_t width)
 {
     if (width > 1) x = f32x16_butterfly(x, 1);

@@ -1,11 +1,11 @@
-/* Blocks of logits, sixteen elements at a time; meaning in scalar/logits.h. */
+/* Blocks of logits, sixteen elements at a time; defined in scalar/logits.h. */
 #ifndef REALIZAR_WIDE_LOGITS_H
 #define REALIZAR_WIDE_LOGITS_H
 
 #include "realizar/table.h"
 #include "realizar/wide/softmax.h"
 
-/* Logits fetched before they are needed: sixteen rows lie in no cache of a core, and arrive in 3/4 of the time. */
+/* Prefetch distance in logits: sixteen rows do not fit in a core's caches, and prefetching takes 3/4 of the time. */
 enum { LOGITS_AHEAD = 2048 };
 enum { BLOCK_STEPS = RZ_LOGITS_BLOCK / 16 };
 _Static_assert((int)BLOCK_STEPS == (int)EXP_IN_STEP, "a block of logits is what exp_in_step takes at once");

@@ -6,7 +6,8 @@
 
 enum { EXP_IN_STEP = 4 };
 
-/* n registers in step, at most EXP_IN_STEP, so that a core has n chains of operations to choose from; none exceeds RZ_EXP_MAX. */
+/* n registers in lockstep, at most EXP_IN_STEP, so that a core can overlap n dependency chains; no lane is above
+ * RZ_EXP_MAX. */
 RZ_INLINE void exp_in_step(f32x16 *x, int n)
 {
     const f32x16 shifter = f32x16_set(RZ_EXP_SHIFTER);

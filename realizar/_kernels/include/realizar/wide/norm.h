@@ -1,4 +1,4 @@
-/* RMS and layer normalization of one row, sixteen elements at a time; meanings in scalar/norm.h. */
+/* RMS and layer normalization of one row, sixteen elements at a time; defined in scalar/norm.h. */
 #ifndef REALIZAR_WIDE_NORM_H
 #define REALIZAR_WIDE_NORM_H
 
@@ -18,7 +18,7 @@ static void rms_norm_f32x16(const float *x, const float *w, float eps, size_t n,
     }
 }
 
-/* The differences from the mean are set to zero where the row has ended. */
+/* Past the end of the row, the differences from the mean are set to zero. */
 RZ_INLINE f32x16 centred(const float *x, size_t n, f32x16 mean)
 {
     f32x16 difference = f32x16_sub(f32x16_load_first(x, n), mean);

@@ -1,4 +1,4 @@
-/* Outer products in registers: what both halves of attention, q.k and p.v, are made of. */
+/* Outer products in registers, of which both halves of attention (q.k and p.v) consist. */
 #ifndef REALIZAR_WIDE_OUTER_H
 #define REALIZAR_WIDE_OUTER_H
 
@@ -13,7 +13,7 @@ RZ_INLINE size_t kv_bytes(int type)
     return type == RZ_KV_INT8 ? sizeof(int8_t) : type == RZ_KV_F16 ? sizeof(uint16_t) : sizeof(float);
 }
 
-/* Sixteen elements of a cache block, or the first n of them; an int8 cache has a scale for them. */
+/* Sixteen elements of a cache block, or the first n of them, times the scale of an int8 cache. */
 RZ_INLINE f32x16 load_kv(const char *p, f32x16 scale, int type)
 {
     if (type == RZ_KV_INT8) return f32x16_mul(f32x16_load_int8((const int8_t *)p), scale);
@@ -26,7 +26,7 @@ RZ_INLINE f32x16 load_first_kv(const char *p, size_t n, f32x16 scale, int type)
     return type == RZ_KV_F16 ? f32x16_load_first_f16((const uint16_t *)p, n) : f32x16_load_first((const float *)p, n);
 }
 
-/* sum[r][c] = fma(a[r * a_row], b[c], sum[r][c]): every b meets all rows. All but a and b are constants. */
+/* sum[r][c] = fma(a[r * a_row], b[c], sum[r][c]): every b is used for all rows. All but a and b are constants. */
 RZ_INLINE void add_outer(int rows, int cols, f32x16 sum[RZ_OUTER_ROWS][RZ_OUTER_COLS], const float *a, size_t a_row,
                          const f32x16 *b)
 {
@@ -36,7 +36,7 @@ RZ_INLINE void add_outer(int rows, int cols, f32x16 sum[RZ_OUTER_ROWS][RZ_OUTER_
     }
 }
 
-/* Columns that go with a number of rows. */
+/* The number of columns for a number of rows. */
 static inline int outer_cols(int rows)
 {
 #define RZ_COLS(rows, cols) [rows] = cols,

@@ -1,4 +1,4 @@
-/* Rotary position embedding of one head, sixteen elements at a time; meanings in scalar/rope.h. */
+/* Rotary position embedding of one head, sixteen elements at a time; defined in scalar/rope.h. */
 #ifndef REALIZAR_WIDE_ROPE_H
 #define REALIZAR_WIDE_ROPE_H
 
@@ -15,7 +15,7 @@ static void rope_neox_f32x16(const float *x, const float *cos, const float *sin,
     }
 }
 
-/* a - b is a + -b: the partner of each even element comes with its sign changed. */
+/* a - b is a + -b: the partner of each even element is negated. */
 static void rope_norm_f32x16(const float *x, const float *cos, const float *sin, size_t half, float *y)
 {
     size_t i = 0;

@@ -1,4 +1,4 @@
-/* Selective scans, sixteen channels at a time; meanings in scalar/scan.h. */
+/* Selective scans, sixteen channels at a time; defined in scalar/scan.h. */
 #ifndef REALIZAR_WIDE_SCAN_H
 #define REALIZAR_WIDE_SCAN_H
 
@@ -55,7 +55,7 @@ static void scan_channels_f32x16(const struct rz_scan_args *args)
     }
 }
 
-/* Steps and decays of a head at so many tokens at a time. */
+/* The time steps and decays of a head are computed for this many tokens at a time. */
 enum { SCAN_TOKENS = 64 };
 struct scan_steps {
     float dt[SCAN_TOKENS], decay[SCAN_TOKENS];

@@ -1,10 +1,10 @@
-/* Softmax of one row, sixteen elements at a time; meaning in scalar/softmax.h. */
+/* Softmax of one row, sixteen elements at a time; defined in scalar/softmax.h. */
 #ifndef REALIZAR_WIDE_SOFTMAX_H
 #define REALIZAR_WIDE_SOFTMAX_H
 
 #include "realizar/wide/math.h"
 
-/* The lanes of x below n, the others as in other. */
+/* The lanes of x below n; `other` elsewhere. */
 RZ_INLINE f32x16 below(f32x16 x, size_t n, f32x16 other) { return n >= 16 ? x : f32x16_within(x, 0, (int)n, other); }
 
 static void softmax_f32x16(const float *x, size_t n, float *y)

@@ -1,4 +1,4 @@
-/* Writing one head of one token into its slot of a cache block; meanings in scalar/store.h. */
+/* Writing one head of one token into its slot of a cache block; defined in scalar/store.h. */
 #ifndef REALIZAR_WIDE_STORE_H
 #define REALIZAR_WIDE_STORE_H
 
@@ -6,7 +6,7 @@
 #include "realizar/scalar/round_int8.h"
 #include "realizar/wide/hadamard.h"
 
-/* Converts 16 elements at a time to half floats, then stores them: those of K lie RZ_KV_BLOCK apart. */
+/* Converts 16 elements at a time to half floats, then stores them; elements of K are RZ_KV_BLOCK apart. */
 static void store_k_f16_x16(const float *x, size_t head_dim, int slot, void *block)
 {
     uint16_t half[16], *out = (uint16_t *)block + slot;

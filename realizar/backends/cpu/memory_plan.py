@@ -1,4 +1,4 @@
-"""Places: where the values, activation records and scratch of a bound plan lie in its arena."""
+"""MemoryPlan: assigns arena memory to the values, quantized activation rows and scratch buffers of a plan."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Rope = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None,
 
 @dataclass(frozen=True)
 class BindParams(CompileParams):
-    """What a program of the CPU backend depends on in addition.
+    """Parameters of a program of the CPU backend.
 
     Attributes
     ----------
     kv_type : str or pair of str
-        As in EngineParams.
+        See EngineParams.
     isa : str | None
-        ISA level of the kernels; the one in use by default.
+        ISA level of the kernels; by default the current one.
     """
 
     kv_type: str | tuple[str, str] = "f16"
@@ -42,33 +42,33 @@ class BindParams(CompileParams):
 
 
 def kv_shape(plan: Plan, op: Node) -> tuple[int, int, int]:
-    """n_head_kv, head_dim and head_dim_v of an op that attends or writes the cache."""
+    """Return n_head_kv, head_dim and head_dim_v of an op that reads or writes K and V."""
     if op.spec.kv_shape is None:
         raise GraphError(f"op {op.op!r} has no keys and values")
     return op.spec.kv_shape([plan.shapes[i] for i in op.inputs], op.attrs)
 
 
-class Places:
-    """The memory of one binding.
+class MemoryPlan:
+    """The memory of one compiled plan.
 
     Attributes
     ----------
-    records : dict
-        (value, block) -> index of the last op that reads the value as int8 records of that block.
+    act_rows : dict
+        (value, block) -> index of the last op that reads the value as quantized activation rows with that block length.
     materialised : set[int]
-        Root values whose floats somebody reads.
+        Root values that are read as floats.
     ropes : dict
         Key of a rotation -> frequencies, factor, style, axes of the frequencies and the rows of its table.
     value_bytes : int
-        What values, records and scratch take of the arena; tables and splits follow.
+        Bytes of values, activation rows and scratch at the beginning of the arena; rope tables and splits follow.
     partial : (int, int)
-        Offset and bytes of the splits that few queries over many keys are taken in side by side.
+        Offset and bytes of the partial results of attention splits that are computed in parallel.
     """
 
     def __init__(self, plan: Plan, tensors: Mapping[str, Tensor], params: BindParams, n_threads: int) -> None:
         self.plan, self.tensors, self.params, self.n_threads = plan, tensors, params, n_threads
         self.producer = {i: index for index, op in enumerate(plan.ops) for i in op.outputs}
-        self.records = self._records()
+        self.act_rows = self._act_rows()
         self.materialised = self._materialised()
         self.ropes: dict[Any, Rope] = {}
         self.n_bytes = 0
@@ -83,7 +83,7 @@ class Places:
     def _act_bytes(self, k: int, block: int) -> int:
         return act_bytes(k, block, self.params.activations)
 
-    def _records(self) -> dict[tuple[int, int], int]:
+    def _act_rows(self) -> dict[tuple[int, int], int]:
         last: dict[tuple[int, int], int] = {}
         for index, op in enumerate(self.plan.ops):
             for weight in self._multiplied(op):
@@ -99,30 +99,30 @@ class Places:
             if (weights := self._multiplied(op)) and all(self._act_block(weight) for weight in weights):
                 inputs = op.inputs[1:]
             out.update(views[i].root for i in inputs)
-        for i, _ in self.records:
-            if not self.writes_records(i):
+        for i, _ in self.act_rows:
+            if not self.can_quantize(i):
                 out.add(views[i].root)
         return out
 
     def _shapes(self, op: Node) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-        """The shapes of an op's inputs and weights, as the rules of its row take them."""
+        """Return the shapes of an op's inputs and weights, the arguments of the functions of its OpSpec."""
         return [self.plan.shapes[i] for i in op.inputs], [self.tensors[name].shape for name in op.weights]
 
     def _multiplied(self, op: Node) -> list[str]:
-        """The weights that the whole first input is multiplied with: their formats say in which form it is read."""
+        """Return the weights with which the first input is multiplied; their formats determine its form."""
         uses = op.spec.uses(*self._shapes(op), op.attrs)
         return [name for name, use in zip(op.weights, uses, strict=True) if use.operand == "input"]
 
-    def writes_records(self, i: int) -> bool:
-        """Whether the op that makes a value can write its records itself."""
+    def can_quantize(self, i: int) -> bool:
+        """Whether the op that computes a value can also write its quantized activation rows."""
         return i in self.producer and self.plan.ops[self.producer[i]].spec.quantizes_output
 
     def _scratch(self, op: Node) -> dict[str, int]:
-        """What an op keeps between its steps: name -> bytes for each row of the batch."""
+        """Return the scratch buffers of an op: name -> bytes for each row of the batch."""
         found: dict[str, int] = {}
         for at in op.spec.scratch(*self._shapes(op), op.attrs):
             block = 0 if at.form == "float" else self._act_block(op.weights[at.weight])
-            if at.form == "input" and not block:  # rows are copied as they lie in the root value
+            if at.form == "input" and not block:  # whole rows of the root value are copied
                 found[f"{at.name}0"] = 4 * at.n_rows * self.plan.views[self.plan.views[op.inputs[0]].root].n
             elif at.form == "float":
                 found[at.name] = 4 * at.n_rows * at.n
@@ -138,7 +138,7 @@ class Places:
         for root, span in plan.lifetimes().items():
             if root in self.materialised:
                 life[root], width[root] = span, 4 * views[root].n
-        for (i, block), last in self.records.items():
+        for (i, block), last in self.act_rows.items():
             life[i, block] = (self.producer[views[i].root], last)
             width[i, block] = self._act_bytes(views[i].n, block)
         for index, op in enumerate(plan.ops):
@@ -158,10 +158,10 @@ class Places:
     def _new_arena(self) -> npt.NDArray[np.uint8]:
         try:
             arena = np.empty(self.n_bytes + 64, np.uint8)
-        except (MemoryError, ValueError):  # numpy's word for more than an address can count
+        except (MemoryError, ValueError):  # ValueError: numpy's error for sizes beyond the address space
             raise ParameterError(
-                f"n_batch={self.params.n_batch}: the values of a step take {self.n_bytes / 2**30:.1f} GiB, which the "
-                "system does not give; ask for less n_batch"
+                f"n_batch={self.params.n_batch}: the values of a step take {self.n_bytes / 2**30:.1f} GiB, which "
+                "cannot be allocated; use a smaller n_batch"
             ) from None
         start = -arena.ctypes.data % 64
         return arena[start : start + self.n_bytes]
@@ -192,36 +192,36 @@ class Places:
                 most = max(most, 4 * self.n_threads * n_split * (n_head // n_head_kv) * (dim + 2) * 4)
         return self._take(most), most
 
-    def touched(self, n_outputs: int) -> int:
-        """Bytes that full steps touch when they want `n_outputs` rows: what only those have reaches no further."""
+    def peak_bytes(self, n_outputs: int) -> int:
+        """Return the peak arena bytes that steps touch; values after row pruning need only `n_outputs` rows."""
         views, n_batch = self.plan.views, self.params.n_batch
         reach: dict[int, int] = {}
         for key, start in self.start.items():
             value = key[0] if isinstance(key, tuple) else key
-            few = isinstance(value, int) and views[value].m_rows
-            width = self.width[key] * (n_outputs if few else n_batch)
+            is_pruned = isinstance(value, int) and views[value].m_rows
+            width = self.width[key] * (n_outputs if is_pruned else n_batch)
             reach[start] = max(reach.get(start, 0), width)
         return self.n_bytes - self.value_bytes + sum(reach.values())
 
     def rows(self, i: int) -> Rows:
-        """The floats of a value: offset in bytes, floats from row to row."""
+        """Return the rows of a value: offset in bytes, and distance between rows in floats."""
         view = self.plan.views[i]
         ld = self.plan.views[view.root].n
         return self.start[view.root] + 4 * view.offset, ld
 
-    def of_op(self, index: int) -> dict[str, int]:
-        """Name -> offset in bytes of what an op keeps between its steps."""
+    def scratch_of(self, index: int) -> dict[str, int]:
+        """Return the scratch buffers of an op: name -> offset in bytes."""
         return {name: self.start[name, index] for name in self._scratch(self.plan.ops[index])}
 
-    def act(self, i: int, block: int) -> Rows | None:
-        """The records of a value, if any op reads it so: offset and bytes from row to row."""
-        return (self.start[i, block], self.width[i, block]) if (i, block) in self.records else None
+    def act_row(self, i: int, block: int) -> Rows | None:
+        """Return a value's quantized activation rows, if an op reads them: offset, and distance in bytes; else None."""
+        return (self.start[i, block], self.width[i, block]) if (i, block) in self.act_rows else None
 
 
 def step_kv(n_batch: int, shape: tuple[int, int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Blocks for the keys and values of a step, uint8 [n_blocks, n_head_kv, bytes of a head], float32 inside.
+    """Allocate blocks for the K and V of one step, uint8 [n_blocks, n_head_kv, bytes of a head] of float32.
 
-    Every text begins a block: at worst each row does. What no step reaches is address space and no more.
+    Every sequence begins a new block; in the worst case each row does. Untouched pages take no RAM.
     """
     n_head_kv, *head_dims = shape
     n_blocks = n_batch + -(-n_batch // BLOCK)
@@ -230,5 +230,5 @@ def step_kv(n_batch: int, shape: tuple[int, int, int]) -> tuple[npt.NDArray[np.u
 
 
 def rope_key(attrs: Mapping[str, Any], weights: tuple[str, ...]) -> tuple[Any, ...]:
-    """Rotations with the same key share one table of cosines and sines."""
+    """Return the key of a rotation; rotations with the same key share one table of cosines and sines."""
     return (attrs["dims"], attrs["base"], attrs["style"], attrs["scaling"], attrs["axes"], weights)

@@ -1,0 +1,101 @@
+"""The builder methods of attention, which `Graph` inherits: over keys and values of the step, or of a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from realizar.errors import GraphError
+from realizar.graph.values import Cache
+
+if TYPE_CHECKING:
+    from realizar.graph.ops import Shape
+    from realizar.graph.values import Value, WeightLike
+
+
+class Recorder(Protocol):
+    """What these methods need of a graph."""
+
+    caches: dict[str, Cache]
+
+    def emit(
+        self, op: str, inputs: Sequence[Value], names: Sequence[str], weights: Iterable[tuple[str, Shape]] = (),
+        **attrs: Any,
+    ) -> list[Value]:  # fmt: skip
+        """Append a node, as `Graph.emit`."""
+        ...
+
+
+class AttentionOps:
+    """Attention of every kind, and the caches that it keeps."""
+
+    def attention(
+        self: Recorder, q: Value, k: Value, v: Value, *, layer: int | None = None, scale: float, window: int = 0,
+        softcap: float = 0.0, causal: bool = True, buckets: WeightLike | None = None, alibi: float = 0.0,
+        sinks: WeightLike | None = None,
+    ) -> Value:  # fmt: skip
+        """softmax(scale * q k^T) v over the keys that the query sees; K and V go to the KV cache.
+
+        q: (n_head, head_dim), k: (n_head_kv, head_dim), v: (n_head_kv, head_dim_v); gives (n_head * head_dim_v,).
+        Sliding-window attention: a query sees the `window` newest keys, its own included (0: all). softcap c replaces a
+        score s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
+        bidirectional attention (`causal=False`) requires; its window is symmetric: a query sees the keys that are at
+        most `window` // 2 away. Relative position biases: `buckets` (n_bucket, n_head) of T5, or `alibi`, the greatest
+        exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks, scores that take part in
+        the softmax without a value.
+        """
+        if layer is not None and not causal:
+            raise GraphError(f"attention: layer {layer} has a KV cache, so it must be causal")
+        cache = None
+        if layer is not None:
+            kind = "window" if window else "full"
+            cache = remember(self, Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1]))
+        pairs = [(weight.tensor, weight.shape) for weight in (buckets, sinks) if weight is not None]
+        return self.emit("attention", [q, k, v], ["attention" if layer is None else f"blk.{layer}.attention"], pairs,
+                         cache=cache, scale=float(scale), window=window, softcap=float(softcap), causal=causal,
+                         buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
+                         sinks=None if sinks is None else sinks.tensor, rope=None)[0]  # fmt: skip
+
+    def mla_attention(self: Recorder, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
+        """Multi-head latent attention: softmax(scale * q k^T) v, causal, with v the first `head_dim_v` elements of k.
+
+        Only k goes to the KV cache (https://arxiv.org/abs/2405.04434). q: (n_head, head_dim),
+        k: (n_head_kv, head_dim); gives (n_head * head_dim_v,).
+        """
+        cache = remember(self, Cache(layer, "latent", 0, k.shape[0], k.shape[1], 0))
+        return self.emit("mla_attention", [q, k], [f"blk.{layer}.attention"], cache=cache, scale=float(scale),
+                         shape=(*k.shape, head_dim_v))[0]  # fmt: skip
+
+    def cache(self: Recorder, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
+        """Declare a cache of layer `layer` that one program writes and another reads.
+
+        Kind "cross" is K and V of the encoder input: one program writes them (`cross_store`), another attends to them
+        (`cross_attention`); both declare the same cache.
+        """
+        if kind != "cross":
+            raise GraphError(f"cache: kind {kind!r} is unknown; known is 'cross'")
+        cache = Cache(layer, kind, 0, n_head_kv, head_dim, head_dim_v)
+        remember(self, cache)
+        return cache
+
+    def cross_store(self: Recorder, k: Value, v: Value, cache: Cache) -> None:
+        """Cache k: (n_head_kv, head_dim) and v: (n_head_kv, head_dim_v) of each token of the encoder input."""
+        self.emit(
+            "cross_store", [k, v], [], cache=cache.key, shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v)
+        )
+
+    def cross_attention(self: Recorder, q: Value, cache: Cache, *, scale: float) -> Value:
+        """Cross-attention: softmax(scale * q k^T) v over the K and V of `cross_store`; q: (n_head, head_dim).
+
+        Gives (n_head * head_dim_v,).
+        """
+        return self.emit("cross_attention", [q], [f"{cache.key}.attention"], cache=cache.key, scale=float(scale),
+                         shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v))[0]  # fmt: skip
+
+
+def remember(g: Recorder, cache: Cache) -> str:
+    """Declare a cache of a layer and return its key; GraphError if the layer has one of that key."""
+    if cache.key in g.caches:
+        raise GraphError(f"attention: layer {cache.layer} already has a KV cache")
+    g.caches[cache.key] = cache
+    return cache.key
