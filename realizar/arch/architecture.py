@@ -58,7 +58,6 @@ class HParams:
     window: int
     by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     labels: tuple[str, ...] = field(default=(), kw_only=True)
-
     rope_axes: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     def layer(self: H, i: int) -> H:
