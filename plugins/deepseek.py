@@ -12,7 +12,6 @@ from realizar.arch import (
     Graph,
     RopeScaling,
     Value,
-    Weight,
     Weights,
     WeightTable,
     hookimpl,
@@ -20,6 +19,7 @@ from realizar.arch import (
 from realizar.arch.blocks import embedding_tensors, norm_tensors
 from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, Keys, Names, rope_parameters
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.mla import mla, mla_tensors
 
 
 @dataclass(frozen=True)
@@ -155,60 +155,14 @@ class DeepSeek2(Architecture):
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **self.attention_tensors(hp),
+            **mla_tensors(hp),
             **routed_tensors(hp),
         }
 
-    def attention_tensors(self, hp: DeepSeek2HParams) -> WeightTable:
-        """Down-projections, up-projections (one fused tensor or two), and the norms between them."""
-        n_q, n_kv = hp.n_head * (hp.n_nope + hp.rope_dims), hp.n_head * (hp.n_nope + hp.n_value)
-        queries = {"blk.{i}.attn_q": Weight((n_q, hp.n_embd))}
-        if hp.n_q_latent:
-            queries = {
-                "blk.{i}.attn_q_a": Weight((hp.n_q_latent, hp.n_embd)),
-                "blk.{i}.attn_q_a_norm": Weight((hp.n_q_latent,)),
-                "blk.{i}.attn_q_b": Weight((n_q, hp.n_q_latent)),
-            }
-        expand = {
-            "blk.{i}.attn_k_b": Weight((hp.n_head, hp.n_latent, hp.n_nope)),
-            "blk.{i}.attn_v_b": Weight((hp.n_head, hp.n_value, hp.n_latent)),
-        }
-        return {
-            **queries,
-            "blk.{i}.attn_kv_a_mqa": Weight((hp.n_latent + hp.rope_dims, hp.n_embd)),
-            "blk.{i}.attn_kv_a_norm": Weight((hp.n_latent,)),
-            **({"blk.{i}.attn_kv_b": Weight((n_kv, hp.n_latent))} if hp.fused_kv else expand),
-            "blk.{i}.attn_output": Weight((hp.n_embd, hp.n_head * hp.n_value)),
-        }
-
     def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int, q_scale: Value | None) -> Value:
-        """Attention over latents, with up-projections absorbed into the query before and the value after."""
-        rope: dict[str, Any] = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
-        if hp.n_q_latent:
-            q = g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps), blk.attn_q_b)
-        else:
-            q = g.linear(h, blk.attn_q)
-        q = g.heads(q, hp.n_head)
-        latent, k_rope = g.split(g.linear(h, blk.attn_kv_a_mqa), hp.n_latent, hp.rope_dims)
-        latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=hp.norm_eps), 1)
-        query = self.to_latent(g, g.slice(q, 0, hp.n_nope), blk, hp)
-        query = g.concat(query, g.rope(g.slice(q, hp.n_nope, hp.rope_dims), **rope))
-        query = query if q_scale is None else query * q_scale
-        key = g.concat(latent, g.rope(g.heads(k_rope, 1), **rope))
-        a = g.mla_attention(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
-        return g.linear(g.flatten(self.to_value(g, g.heads(a, hp.n_head), blk, hp)), blk.attn_output)
-
-    def to_latent(self, g: Graph, q: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
-        """Query times the key's up-projection; files without a fused tensor store it transposed."""
-        if hp.fused_kv:
-            return g.per_head_linear(q, blk.attn_kv_b, rows=(0, hp.n_nope), transposed=True)
-        return g.per_head_linear(q, blk.attn_k_b)
-
-    def to_value(self, g: Graph, a: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
-        """The value's up-projection, applied to the attention result of each head."""
-        if hp.fused_kv:
-            return g.per_head_linear(a, blk.attn_kv_b, rows=(hp.n_nope, hp.n_nope + hp.n_value))
-        return g.per_head_linear(a, blk.attn_v_b)
+        """Multi-head latent attention with rotary embedding."""
+        rope = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
+        return g.linear(g.flatten(mla(g, h, blk, hp, layer, rope, q_scale)), blk.attn_output)
 
     def build(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
