@@ -1,8 +1,8 @@
-"""The BERT family: bert (BERT, MiniLM, BGE, E5; RoBERTa and XLM-RoBERTa too), nomic-bert and jina-bert-v2."""
+"""The BERT family: bert, nomic-bert, nomic-bert-moe, jina-bert-v2 and jina-bert-v3."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -23,11 +23,15 @@ from realizar.arch.blocks import (
     norm_tensors,
     qkv,
     qkv_tensors,
+    rank_head,
+    rank_outputs,
+    rank_tensors,
     rotate,
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Array, Config, Key, Source
+from realizar.arch.checkpoint import Array, Config, Key, Source, class_labels
+from realizar.arch.experts import ExpertHParams, expert_hparams
 
 ALIBI = 8.0  # the greatest exponent of ALiBi slopes in jina-bert-v2, a constant of its code
 
@@ -61,8 +65,10 @@ ATTENTION: dict[str, Source] = {
     "blk.{i}.attn_output": "encoder.layer.{i}.attention.output.dense",
     "blk.{i}.attn_output_norm": "encoder.layer.{i}.attention.output.LayerNorm",
 }
+CLASS_HEAD: dict[str, Source] = {"cls": "classifier.dense", "cls.output": "classifier.out_proj"}
+"""RoBERTa's classification head."""
 HEADS = ("*pooler.*", "cls.*", "lm_head.*", "classifier.*", "score.*")
-"""Tensors of the heads in checkpoints of other classes."""
+"""Tensors of other heads in checkpoints."""
 KEYS: dict[str, Key] = {
     "attention.causal": lambda config: False,
     "tokenizer.ggml.token_type_count": "type_vocab_size",
@@ -91,7 +97,7 @@ class Bert(Architecture):
 
     name = "bert"
     norm_eps_key = LAYER_NORM_EPS
-    checkpoint = Checkpoint(
+    checkpoint: ClassVar[Checkpoint | None] = Checkpoint(
         classes=classes("Bert", "Roberta", "XLMRoberta", "Camembert"),
         names={
             **EMBEDDINGS,
@@ -100,8 +106,9 @@ class Bert(Architecture):
             "blk.{i}.ffn_up": "encoder.layer.{i}.intermediate.dense",
             "blk.{i}.ffn_down": "encoder.layer.{i}.output.dense",
             "blk.{i}.layer_output_norm": "encoder.layer.{i}.output.LayerNorm",
+            **CLASS_HEAD,
         },
-        keys={**KEYS, "context_length": n_positions},
+        keys={**KEYS, "context_length": n_positions, "classifier.output_labels": class_labels},
         ignored=HEADS,
     )
 
@@ -120,7 +127,12 @@ class Bert(Architecture):
             **qkv_tensors(hp, bias=None, output_bias=None),
             **norm_tensors(hp.n_embd, "attn_output_norm", "layer_output_norm", bias=True),
             **self.ffn_tensors(hp),
+            **self.head_tensors(hp),
         }
+
+    def head_tensors(self, hp: BertHParams) -> WeightTable:
+        """The classification head of a reranker."""
+        return rank_tensors(hp)
 
     def place_tensors(self, hp: BertHParams) -> WeightTable:
         """The learned position table."""
@@ -129,10 +141,6 @@ class Bert(Architecture):
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """The feed-forward tensors."""
         return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
-
-    def ignored(self, md: ArchMetadata, hp: BertHParams) -> Sequence[str]:
-        """Also the head of a reranker, which scores pairs of texts and does not affect hidden states."""
-        return (*super().ignored(md, hp), "cls.*")
 
     def embed(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
         """The sum of token, type and position embeddings."""
@@ -147,7 +155,7 @@ class Bert(Architecture):
         """Bidirectional attention."""
         return g.attention(*qkv(g, x, blk, hp), scale=hp.head_dim**-0.5, causal=False)
 
-    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
         """down(gelu(up(x)))."""
         return mlp(g, x, blk, g.gelu_erf)
 
@@ -155,25 +163,33 @@ class Bert(Architecture):
         """x = norm(x + attention(x)); x = norm(x + ffn(x))."""
         a = g.linear(self.attention(g, x, blk, hp), blk.attn_output)
         x = g.layer_norm(x + a, blk.attn_output_norm, eps=hp.norm_eps)
-        return g.layer_norm(x + self.ffn(g, x, blk), blk.layer_output_norm, eps=hp.norm_eps)
+        return g.layer_norm(x + self.ffn(g, x, blk, hp), blk.layer_output_norm, eps=hp.norm_eps)
 
-    def build(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value]:
-        """The hidden state of every token."""
+    def hidden(self, g: Graph, w: Weights, hp: BertHParams) -> Value:
+        """The state of every token after the last layer."""
         x = g.layer_norm(self.embed(g, w, hp), w.token_embd_norm, eps=hp.norm_eps)
         for blk in w.blk:
             x = self.layer(g, x, blk, hp)
-        return {"hidden": x}
+        return x
+
+    def build(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value]:
+        """The hidden state of every token."""
+        return {"hidden": self.hidden(g, w, hp)}
+
+    def rank(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value] | None:
+        """The classification head on the first token's state."""
+        return rank_head(g, w, lambda: g.pool_first(self.hidden(g, w, hp)))
 
     def programs(self) -> Mapping[str, Any]:
-        """Only "encode": an encoder generates no text."""
-        return {"encode": self.build}
+        """An encoder generates no text; rerankers have a head."""
+        return {"encode": self.build, "rank": self.rank}
 
 
 class NomicBert(Bert):
     """Nomic Embed: BERT with rotary positions and a gated feed-forward (https://arxiv.org/abs/2402.01613)."""
 
     name = "nomic-bert"
-    checkpoint = Checkpoint(
+    checkpoint: ClassVar[Checkpoint | None] = Checkpoint(
         classes=classes("NomicBert"),
         names={
             **EMBEDDINGS,
@@ -206,9 +222,65 @@ class NomicBert(Bert):
         q, k, v = qkv(g, x, blk, hp)
         return g.attention(*rotate(g, hp, "neox", q, k), v, scale=hp.head_dim**-0.5, causal=False)
 
-    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
         """down(silu(gate(x)) * up(x))."""
         return swiglu_ffn(g, x, blk)
+
+
+@dataclass(frozen=True)
+class NomicMoeHParams(BertHParams, ExpertHParams):
+    """The hyperparameters of Nomic Embed 2."""
+
+
+class NomicBertMoe(NomicBert):
+    """Nomic Embed 2: Nomic Embed without gates, and with experts in every other layer.
+
+    https://arxiv.org/abs/2502.07972. The weights of the chosen experts are not normalized.
+    """
+
+    name = "nomic-bert-moe"
+    checkpoint = None
+
+    def hparams(self, md: ArchMetadata) -> NomicMoeHParams:
+        """The hyperparameters; an expert is as wide as a dense feed-forward."""
+        experts = expert_hparams(Architecture.hparams(self, md), md)
+        return NomicMoeHParams(**vars(experts), n_types=super().hparams(md).n_types)
+
+    def ffn_tensors(self, hp: Any) -> WeightTable:
+        """Experts where a layer has a router, else a dense feed-forward."""
+        router, shape = "ffn_gate_inp", (hp.n_expert, hp.n_ff_expert, hp.n_embd)
+        dense = mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
+        return {
+            f"blk.{{i}}.{router}": Weight((hp.n_expert, hp.n_embd), optional=True),
+            "blk.{i}.ffn_up_exps": Weight(shape, where=router),
+            "blk.{i}.ffn_down_exps": Weight((hp.n_expert, hp.n_embd, hp.n_ff_expert), where=router),
+            **{name: replace(weight, unless=router) for name, weight in dense.items()},
+        }
+
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
+        """down(gelu(up(x))), or the weighted sum of that of two experts."""
+        if blk.ffn_gate_inp is None:
+            return mlp(g, x, blk, g.gelu_erf)
+        choice = g.route(g.linear(x, blk.ffn_gate_inp), hp.n_expert_used, scale=hp.expert_scale)
+        return g.experts(x, choice, gate=None, up=blk.ffn_up_exps, down=blk.ffn_down_exps, activation="gelu_erf")
+
+
+class JinaBertV3(NomicBert):
+    """Jina Embeddings 3: XLM-RoBERTa with rotary positions (https://arxiv.org/abs/2409.10173).
+
+    Without the adapters for tasks, which are files of their own.
+    """
+
+    name = "jina-bert-v3"
+    checkpoint = None
+
+    def ffn_tensors(self, hp: BertHParams) -> WeightTable:
+        """The feed-forward tensors: no gate."""
+        return mlp_tensors(hp.n_embd, hp.n_ff, bias=None)
+
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
+        """down(gelu(up(x)))."""
+        return mlp(g, x, blk, g.gelu_erf)
 
 
 class JinaBertV2(Bert):
@@ -238,6 +310,16 @@ class JinaBertV2(Bert):
         norms = {"attn_q_norm": n_q, "attn_k_norm": n_k, "attn_norm_2": hp.n_embd}
         return {f"blk.{{i}}.{name}": Weight((n,), bias=True, optional=True) for name, n in norms.items()}
 
+    def head_tensors(self, hp: BertHParams) -> WeightTable:
+        """The head of Jina Reranker 1: one row."""
+        return {"cls": Weight((1, hp.n_embd), bias=None, optional=True)}
+
+    def rank(self, g: Graph, w: Weights, hp: BertHParams) -> Mapping[str, Value] | None:
+        """tanh(W x) of the first token's state, as in llama.cpp: files lack the pooler before it."""
+        if w.cls is None:
+            return None
+        return rank_outputs(g, g.tanh(g.linear(g.pool_first(self.hidden(g, w, hp)), w.cls)))
+
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """The feed-forward tensors; gate and up are one fused tensor, gate first, or two."""
         return swiglu_tensors(hp.n_embd, hp.n_ff, bias=None)
@@ -256,7 +338,7 @@ class JinaBertV2(Bert):
         k, v = (g.heads(t, hp.n_head_kv) for t in (k, g.linear(x, blk.attn_v)))
         return g.attention(g.heads(q, hp.n_head), k, v, scale=hp.head_dim**-0.5, causal=False, alibi=ALIBI)
 
-    def ffn(self, g: Graph, x: Value, blk: Any) -> Value:
+    def ffn(self, g: Graph, x: Value, blk: Any, hp: Any) -> Value:
         """down(gelu(gate(x)) * up(x))."""
         return g.linear(g.gelu_erf(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
 
@@ -266,10 +348,10 @@ class JinaBertV2(Bert):
         y = g.layer_norm(x + a, blk.attn_output_norm, eps=hp.norm_eps)
         if blk.attn_norm_2 is not None:
             y = g.layer_norm(y + x, blk.attn_norm_2, eps=hp.norm_eps)
-        return g.layer_norm(y + self.ffn(g, y, blk), blk.layer_output_norm, eps=hp.norm_eps)
+        return g.layer_norm(y + self.ffn(g, y, blk, hp), blk.layer_output_norm, eps=hp.norm_eps)
 
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Bert, NomicBert, JinaBertV2]
+    return [Bert, NomicBert, NomicBertMoe, JinaBertV2, JinaBertV3]

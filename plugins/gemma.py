@@ -1,7 +1,7 @@
-"""The Gemma family: gemma, gemma2 and gemma3."""
+"""The Gemma family: gemma, gemma2, gemma3 and gemma-embedding."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from realizar.arch import (
@@ -74,7 +74,7 @@ class Gemma(Architecture):
 
 @dataclass(frozen=True)
 class GemmaHParams(HParams):
-    """The hyperparameters of Gemma 2 and 3.
+    """The hyperparameters of Gemma 2, Gemma 3 and EmbeddingGemma.
 
     Attributes
     ----------
@@ -82,12 +82,15 @@ class GemmaHParams(HParams):
     attn_scale : float
     attn_softcap, logit_softcap : float
         0 for none.
+    dense : tuple of (int, int)
+        Shapes of EmbeddingGemma's matrices after the final norm, which only some files have.
     """
 
     windows: Windows
     attn_scale: float
     attn_softcap: float
     logit_softcap: float
+    dense: tuple[tuple[int, int], ...] = ()
 
 
 class Gemma2(Architecture):
@@ -164,6 +167,45 @@ class Gemma3(Architecture):
         return decoder(g, w, hp, normed=True)
 
 
+class GemmaEmbedding(Gemma3):
+    """EmbeddingGemma (https://arxiv.org/abs/2509.20354): Gemma 3 with bidirectional attention and symmetric windows.
+
+    The model multiplies pooled states by two matrices; here they multiply the states, which gives the same vectors.
+    """
+
+    name = "gemma-embedding"
+    checkpoint = Checkpoint(classes=("Gemma3TextModel",), names=Gemma3.checkpoint.names, keys=Gemma3.checkpoint.keys)
+
+    def hparams(self, md: ArchMetadata) -> GemmaHParams:
+        """The hyperparameters of this model."""
+        hp = super().hparams(md)
+        between = md.positive("dense_2_feat_out", hp.n_embd)
+        dense = (between, hp.n_embd), (md.positive("dense_3_feat_out", hp.n_embd), between)
+        return replace(hp, attn_scale=hp.head_dim**-0.5, dense=dense)
+
+    def tensors(self, hp: GemmaHParams) -> WeightTable:
+        """As Gemma 3, without an output matrix; the matrices after the final norm are optional."""
+        dense = {f"dense_{i}": Weight(shape, bias=None, optional=True) for i, shape in enumerate(hp.dense, 2)}
+        table = {**super().tensors(hp), **dense}
+        del table["output"]
+        return table
+
+    def ignored(self, md: ArchMetadata, hp: GemmaHParams) -> Sequence[str]:
+        """The output matrix too, which states do not depend on."""
+        return (*super().ignored(md, hp), "output.weight")
+
+    def encode(self, g: Graph, w: Weights, hp: GemmaHParams) -> Mapping[str, Value]:
+        """The state of every token."""
+        x = layers(g, w, hp, normed=True, causal=False)
+        for dense in (w.dense_2, w.dense_3):
+            x = x if dense is None else g.linear(x, dense)
+        return {"hidden": x}
+
+    def programs(self) -> Mapping[str, Any]:
+        """Only "encode": an encoder generates no text."""
+        return {"encode": self.encode}
+
+
 def tensors(hp: HParams) -> WeightTable:
     """The tensors that Gemma 1 to 3 share."""
     return {
@@ -185,29 +227,37 @@ def geglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
     return g.linear(g.gelu(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
 
 
-def attention(g: Graph, h: Value, blk: Any, hp: GemmaHParams, layer: int, normed: bool) -> Value:
+def attention(g: Graph, h: Value, blk: Any, hp: GemmaHParams, layer: int, normed: bool, causal: bool) -> Value:
     """Attention of a sliding-window or full layer, each with its own rotary embedding."""
     q, k, v = qkv(g, h, blk, hp)
     if normed:
         q, k = g.rms_norm(q, blk.attn_q_norm, eps=hp.norm_eps), g.rms_norm(k, blk.attn_k_norm, eps=hp.norm_eps)
     q, k = rotate(g, hp.windows.rotation(hp, layer), "neox", q, k)
-    a = g.attention(q, k, v, layer=layer, scale=hp.attn_scale, window=hp.windows[layer], softcap=hp.attn_softcap)
+    a = g.attention(
+        q, k, v, layer=layer if causal else None, scale=hp.attn_scale, window=hp.windows[layer],
+        softcap=hp.attn_softcap, causal=causal,
+    )  # fmt: skip
     return g.linear(a, blk.attn_output)
 
 
-def decoder(g: Graph, w: Weights, hp: GemmaHParams, normed: bool = False) -> Value:
-    """The layers of Gemma 2 and 3."""
+def layers(g: Graph, w: Weights, hp: GemmaHParams, normed: bool, causal: bool = True) -> Value:
+    """The layers of Gemma 2 and 3, and the final norm."""
     x = g.embed(w.token_embd, scale=hp.n_embd**0.5)
     for i, blk in enumerate(w.blk):
-        a = attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, normed)
+        a = attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, normed, causal)
         x = x + g.rms_norm(a, blk.post_attention_norm, eps=hp.norm_eps)
         f = geglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
         x = x + g.rms_norm(f, blk.post_ffw_norm, eps=hp.norm_eps)
-    logits = g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+    return g.rms_norm(x, w.output_norm, eps=hp.norm_eps)
+
+
+def decoder(g: Graph, w: Weights, hp: GemmaHParams, normed: bool = False) -> Value:
+    """The logits of Gemma 2 and 3."""
+    logits = g.linear(layers(g, w, hp, normed), w.output)
     return g.softcap(logits, hp.logit_softcap) if hp.logit_softcap else logits
 
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Gemma, Gemma2, Gemma3]
+    return [Gemma, Gemma2, Gemma3, GemmaEmbedding]

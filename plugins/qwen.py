@@ -1,7 +1,8 @@
 """The Qwen family: qwen (Qwen 1), qwen2 (Qwen 1.5 to 2.5), qwen2moe, qwen3, qwen3moe, and the VL models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from realizar.arch import (
     Architecture,
@@ -111,7 +112,10 @@ class Qwen2(Architecture):
 
 
 class Qwen3(Architecture):
-    """Qwen 3 (https://arxiv.org/abs/2505.09388): Llama with a norm over each head of q and k."""
+    """Qwen 3, its embedding models and rerankers: Llama with a norm over each head of q and k.
+
+    https://arxiv.org/abs/2505.09388; rerankers: https://arxiv.org/abs/2506.05176.
+    """
 
     name = "qwen3"
     checkpoint = Checkpoint(classes=("Qwen3ForCausalLM",))
@@ -123,19 +127,31 @@ class Qwen3(Architecture):
             **normed_gqa_tensors(hp),
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
+            "cls.output": Weight((max(1, len(hp.labels)), hp.n_embd), optional=True),
         }
 
-    def ignored(self, md: ArchMetadata, hp: HParams) -> Sequence[str]:
-        """Also the head of a reranker, which scores pairs of texts by two of the logits."""
-        return (*super().ignored(md, hp), "cls.*")
-
-    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+    def hidden(self, g: Graph, w: Weights, hp: HParams) -> Value:
         """x += attention(norm(x)), q and k normalized before they are rotated; x += ffn(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             x = x + normed_gqa(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, "neox")
             x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
-        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+        return g.rms_norm(x, w.output_norm, eps=hp.norm_eps)
+
+    def build(self, g: Graph, w: Weights, hp: HParams) -> Value:
+        """The logits."""
+        return g.linear(self.hidden(g, w, hp), w.output)
+
+    def rank(self, g: Graph, w: Weights, hp: HParams) -> Mapping[str, Value] | None:
+        """The probabilities of "yes" and "no" among the two, which Qwen3-Reranker answers with."""
+        if w.cls_output is None:
+            return None
+        p = g.softmax(g.linear(self.hidden(g, w, hp), w.cls_output))
+        return {"rank": p, "classes": p}
+
+    def programs(self) -> Mapping[str, Any]:
+        """A reranker's file also has a head, for the last token of a text."""
+        return {"decode": self.build, "rank": self.rank}
 
 
 @dataclass(frozen=True)

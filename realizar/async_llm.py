@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, TextEvent
-from realizar.loaded import DEFAULT, LoadedModel, Messages, Prompt, ToolChoice, Tools
+from realizar.loaded import DEFAULT, LoadedModel, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
 from realizar.params import SamplingParams
 
 if TYPE_CHECKING:
@@ -150,13 +150,25 @@ class AsyncLLM(LoadedModel):
         return scores[0] if single else scores
 
     async def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
-        normalize: bool = True, *, priority: int = 0,
+        self, texts: Prompt | Sequence[Prompt], pooling: Pooling = "auto", normalize: bool = True, *,
+        prompt: str | None = None, dimensions: int | None = None, priority: int = 0,
     ) -> Any:  # fmt: skip
         """Return embeddings, float32 [n_texts, n_embd]; see `LLM.embed`."""
-        pool = self._pooler(pooling, normalize)
-        requests = await self._completed(lambda: self._embedding_requests(texts, priority))
+        pool = self._pooler(pooling, normalize, dimensions)
+        requests = await self._completed(lambda: self._vector_requests(texts, pooling, prompt, priority))
         return pool([request.hidden for request in requests])
+
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, prompt: str | None = None, priority: int = 0
+    ) -> list[tuple[int, float]]:
+        """Return documents by how relevant they are to a query, as index and score; see `LLM.rerank`."""
+        requests = await self._completed(lambda: self._pair_requests(query, documents, prompt, priority))
+        return ranked(requests)
+
+    async def classify(self, texts: Prompt | Sequence[Prompt], *, priority: int = 0) -> list[dict[str, float]]:
+        """Return the probability of each class, for each text; see `LLM.classify`."""
+        requests = await self._completed(lambda: self._class_requests(texts, priority))
+        return self._classes(requests)
 
     async def close(self) -> None:
         """Free all memory; see `LLM.close`."""

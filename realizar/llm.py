@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
-from realizar.loaded import DEFAULT, LoadedModel, Messages, Prompt, ToolChoice, Tools
+from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools
 from realizar.params import SamplingParams
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from realizar.tokenizer.fim import Order
 
 
-class LLM(LoadedModel):
+class LLM(EmbeddingMethods):
     """A loaded model. Thread-safe.
 
     Parameters
@@ -334,58 +335,6 @@ class LLM(LoadedModel):
             requests += now
         scores = [request.score() for request in requests]
         return scores[0] if single else scores
-
-    @overload
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True,
-        *, priority: int = 0,
-    ) -> Any: ...  # fmt: skip
-    @overload
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last"], normalize: bool = True,
-        *, priority: int = 0,
-    ) -> npt.NDArray[np.float32]: ...  # fmt: skip
-    @overload
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True, *, priority: int = 0
-    ) -> list[npt.NDArray[np.float32]]: ...
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto", "mean", "cls", "last"] | None = "auto",
-        normalize: bool = True, *, priority: int = 0,
-    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
-        """Return embeddings: pooled hidden states of an encoder, or of a decoder after its final norm.
-
-        Parameters
-        ----------
-        texts : str, list of str, token ids, or list of token ids
-            The special tokens that the model expects are added to text.
-        pooling : {"auto", "mean", "cls", "last"} or None
-            The mean of all tokens, the first token or the last one. "auto" is the pooling of the model file (which may
-            be None), else the mean for an encoder and the last token for a decoder. None returns the states of all
-            tokens.
-        normalize : bool
-            Scale pooled vectors to length 1, so that their dot products are cosine similarities.
-        priority : int
-            See `generate`.
-
-        Returns
-        -------
-        float32 [n_texts, n_embd]
-            Without pooling, a list of float32 [n_tokens, n_embd], one array for each text.
-
-        Raises
-        ------
-        ParameterError
-            If a text is empty, a token id does not exist, a text does not fit in one step (n_batch) of an encoder, or
-            pooling is "auto" and the model is a reranker, which has scores and no embeddings.
-        ContextFullError
-            If a text is longer than the context.
-        """
-        pool = self._pooler(pooling, normalize)
-        requests = self._embedding_requests(texts, priority)
-        self.engine.complete(requests)
-        vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
-        return vectors
 
     def close(self) -> None:
         """Free all memory, after the running step has ended; unfinished requests fail with a RealizarError."""

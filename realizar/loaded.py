@@ -15,12 +15,14 @@ from realizar.forks import cached_property
 from realizar.model import load as load_model
 from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Tokens
 from realizar.params.per_prompt import as_prompts, is_parts, params_of_each
+from realizar.params.prompt import NO_LISTS
+from realizar.tokenizer.pairs import pair_ids
 
 if TYPE_CHECKING:
     import os
 
     from realizar.engine.request import Request, TextRequest
-    from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
+    from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, RankRequest, ScoreRequest
     from realizar.engine.stats import EngineStats
     from realizar.model import Model
     from realizar.tokenizer import Tokenizer
@@ -29,6 +31,7 @@ Prompt = str | Sequence[int] | Sequence[Part]
 """Text, token ids, or a list of parts, at least one of which is `Tokens` or `Embeddings`."""
 Messages = Sequence[Mapping[str, Any]]
 Tools = Sequence[Mapping[str, Any]]
+Pooling = Literal["auto", "mean", "cls", "last", "rank"] | None
 ToolChoice = Literal["auto", "none", "required"] | Mapping[str, Any]
 
 R = TypeVar("R", bound="Request")
@@ -195,11 +198,41 @@ class LoadedModel:
             )
         return both[:n], both[n:]
 
-    def _pooler(self, pooling: str | None, normalize: bool) -> Callable[[Sequence[Any]], Any]:
-        return pooler(self.engine.model.pooling if pooling == "auto" else pooling, normalize)
+    def _pooler(self, pooling: str | None, normalize: bool, dimensions: int | None) -> Callable[[Sequence[Any]], Any]:
+        model = self.engine.model
+        return pooler(model.pooling if pooling == "auto" else pooling, normalize, dimensions, model.n_hidden)
 
-    def _embedding_requests(self, texts: Any, priority: int) -> list[EmbeddingRequest]:
-        return self._all_or_none(self.engine.embed(self._ids(text), priority) for text in as_prompts(texts))
+    def _vector_requests(
+        self, texts: Any, pooling: str | None, prompt: str | None, priority: int
+    ) -> list[EmbeddingRequest | RankRequest]:
+        make: Callable[..., EmbeddingRequest | RankRequest]
+        make = self.engine.rank if pooling == "rank" else self.engine.embed
+        each = (self._ids(after_prompt(prompt, text)) for text in as_prompts(texts))
+        return self._all_or_none(make(ids, priority=priority) for ids in each)
+
+    def _pair_requests(
+        self, query: str, documents: Sequence[str], prompt: str | None, priority: int
+    ) -> list[RankRequest]:
+        labels = self.engine.model.labels
+        if len(labels) > 1 and labels[0] != "yes":
+            raise ParameterError(f"rerank: the head has {len(labels)} classes ({short_repr(labels)}); use classify")
+        is_list = isinstance(documents, Iterable) and not isinstance(documents, NO_LISTS)
+        texts: list[Any] = list(documents) if is_list else [None]
+        if not all(isinstance(text, str) for text in (query, *texts)):
+            raise ParameterError(
+                f"rerank: a query and a list of documents, all of them text, are needed; found {short_repr(query)} and "
+                f"{short_repr(documents)}"
+            )
+        each = (pair_ids(self.tokenizer, query, text, prompt) for text in texts)
+        return self._all_or_none(self.engine.rank(ids, priority=priority) for ids in each)
+
+    def _class_requests(self, texts: Any, priority: int) -> list[RankRequest]:
+        return self._all_or_none(self.engine.rank(self._ids(text), "classes", priority) for text in as_prompts(texts))
+
+    def _classes(self, requests: Iterable[RankRequest]) -> list[dict[str, float]]:
+        """Return the classes of each text, most probable first."""
+        labels, rows = self.engine.model.labels, [request.hidden[0].tolist() for request in requests]
+        return [dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])) for row in rows]
 
     def _ids(self, prompt: Prompt, is_continued: bool = False) -> Any:
         """Return token ids, or parts without text.
@@ -220,6 +253,23 @@ class LoadedModel:
             else:
                 parts.append(part)
         return parts
+
+
+def after_prompt(prompt: str | None, text: Any) -> Any:
+    """Return a text after the prompt, if there is one."""
+    if prompt is None:
+        return text
+    if not isinstance(prompt, str) or not isinstance(text, str):
+        raise ParameterError(
+            f"prompt={short_repr(prompt)} before {short_repr(text)}: both must be text; put the prompt's ids before ids"
+        )
+    return prompt + text
+
+
+def ranked(requests: Iterable[RankRequest]) -> list[tuple[int, float]]:
+    """Return the numbers of requests and their first output, greatest first."""
+    scores = enumerate(float(request.hidden[0, 0]) for request in requests)
+    return sorted(scores, key=lambda pair: -pair[1])
 
 
 def _sizes(models: list[Model], params: EngineParams) -> str:

@@ -88,6 +88,33 @@ class Model:
         return graph.values[node.inputs[0]].name
 
     @property
+    def n_hidden(self) -> int:
+        """Width of the state that stands for a token."""
+        graph, name = (self.graphs["encode"], "hidden") if self.has_encoder else (self.graphs[self.main], self.hidden)
+        if name in graph.outputs:
+            return graph.values[graph.outputs[name]].shape[0]
+        return next(value.shape[0] for value in graph.values if value.name == name)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The classes of the head, one for each of its outputs: as the file names them, else LABEL_0 and so on.
+
+        Raises
+        ------
+        ParameterError
+            If the model has no head.
+        """
+        if "rank" not in self.graphs:
+            raise ParameterError(
+                f"{self.file.path.name} has no classification head (tensors cls.*): it ranks no texts; use a reranker, "
+                "or compare the vectors of embed"
+            )
+        graph = self.graphs["rank"]
+        n = graph.values[graph.outputs["rank"]].shape[0]
+        given = self.hp.labels
+        return given if len(set(given)) == len(given) == n else tuple(f"LABEL_{i}" for i in range(n))
+
+    @property
     def pooling(self) -> Pooling | None:
         """The pooling of the file, else "mean" for an encoder and "last" for a decoder.
 
@@ -107,9 +134,9 @@ class Model:
         found = md.integer(key)
         if found == RANK:
             raise ParameterError(
-                f"pooling='auto': {self.file.path.name} is a reranker ({md.arch}.{key} = {RANK}): it scores pairs of "
-                "texts, which is not supported yet, and has no vectors; name a pooling ('mean', 'cls', 'last') to "
-                "embed texts without its head"
+                f"pooling='auto': {self.file.path.name} is a reranker ({md.arch}.{key} = {RANK}), which gives no "
+                "vectors; use rerank or classify, ask for pooling='rank', the output of its head, or name a pooling "
+                "('mean', 'cls', 'last') to embed texts without it"
             )
         if found not in POOLINGS:
             raise GGUFError(f"{md.arch}.{key}: {found} is unknown; known are {', '.join(map(str, POOLINGS))}, {RANK}")
@@ -233,6 +260,8 @@ def record(architecture: Architecture, weights: Weights, hp: Any) -> dict[str, G
     for name, build in architecture.programs().items():
         graph = Graph(ops)
         result = build(graph, weights, hp)
+        if result is None:
+            continue
         outputs = {"logits": result} if isinstance(result, Value) else dict(result)
         if not outputs:
             raise GraphError(f"{architecture.name}: program {name!r} returns nothing")

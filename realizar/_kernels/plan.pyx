@@ -15,7 +15,8 @@ from realizar._kernels.exec cimport (
     RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE,
     RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU,
     RZ_OP_SOFTCAP, RZ_OP_SOFTPLUS, RZ_OP_SWIGLU,
-    RZ_OP_GATHER_ROWS, exec_kernels, rz_act_bytes, rz_batch, rz_counter, rz_format_kernels, rz_op,
+    RZ_OP_GATHER_ROWS, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX, exec_kernels, rz_act_bytes, rz_batch,
+    rz_counter, rz_format_kernels, rz_op,
     rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_pool_stop, rz_program_run, rz_reach, rz_rope,
     rz_rows, rz_scratch_bytes, rz_weight,
 )
@@ -27,6 +28,7 @@ _CODES = {
     "clamp": RZ_OP_CLAMP, "softcap": RZ_OP_SOFTCAP, "softplus": RZ_OP_SOFTPLUS, "elu": RZ_OP_ELU,
     "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU, "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU,
     "swiglu": RZ_OP_SWIGLU, "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
+    "softmax": RZ_OP_SOFTMAX, "pool_first": RZ_OP_POOL_FIRST, "pool_mean": RZ_OP_POOL_MEAN,
     "decay": RZ_OP_DECAY,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}

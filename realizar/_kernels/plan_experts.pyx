@@ -5,17 +5,19 @@ from libc.stdint cimport int32_t
 import numpy as np
 
 from realizar._kernels.exec cimport (
-    RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_OP_CHOOSE_EXPERTS, RZ_OP_EXPERTS_DOWN,
-    RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_SUM, RZ_OP_EXPERTS_UP,
-    RZ_OP_WEIGH_EXPERTS, RZ_REGLU, RZ_RELU2, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes, rz_expert_weight, rz_experts,
-    rz_op, rz_route, rz_route_scratch,
+    RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_GELU_ERF, RZ_OP_CHOOSE_EXPERTS,
+    RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_SUM,
+    RZ_OP_EXPERTS_UP, RZ_OP_WEIGH_EXPERTS, RZ_REGLU, RZ_RELU2, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes,
+    rz_expert_weight, rz_experts, rz_op, rz_route, rz_route_scratch,
 )
 from realizar._kernels.plan cimport Program
 
 _GATINGS = {
     "softmax": RZ_GATING_SOFTMAX, "sigmoid": RZ_GATING_SIGMOID, "softmax_chosen": RZ_GATING_SOFTMAX_CHOSEN,
 }
-_ACTIVATIONS = {"silu": RZ_SWIGLU, "swiglu_oai": RZ_SWIGLU_OAI, "relu": RZ_REGLU, "relu2": RZ_RELU2}
+_ACTIVATIONS = {
+    "silu": RZ_SWIGLU, "swiglu_oai": RZ_SWIGLU_OAI, "relu": RZ_REGLU, "relu2": RZ_RELU2, "gelu_erf": RZ_GELU_ERF,
+}
 
 
 cdef class _Route:

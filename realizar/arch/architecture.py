@@ -38,6 +38,8 @@ class HParams:
     by_layer : dict[str, tuple[int, ...]]
         Those of `n_head`, `n_head_kv` and `n_ff` that differ from layer to layer (`Architecture.varies`), each with a
         value for each layer, which may be 0; the field itself is the greatest one.
+    labels : tuple[str, ...]
+        Names of the outputs of a classification head; empty if the file names none.
     """
 
     n_layer: int
@@ -55,7 +57,7 @@ class HParams:
     rope_scaling: RopeScaling
     window: int
     by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
-
+    labels: tuple[str, ...] = field(default=(), kw_only=True)
     rope_axes: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     def layer(self: H, i: int) -> H:
@@ -226,7 +228,7 @@ IGNORED = ("*.input_scale", "v.*", "a.*", "mm.*", "resampler.*")
 """Tensors that no text architecture uses: static activation scales (activations are quantized dynamically here), and
 image and audio encoders that are stored in the file of the language model."""
 
-Program = Callable[[Graph, Weights, Any], "Value | Mapping[str, Value]"]
+Program = Callable[[Graph, Weights, Any], "Value | Mapping[str, Value] | None"]
 
 
 class Architecture(ABC):
@@ -279,6 +281,7 @@ class Architecture(ABC):
             rope_scaling=self.rope_scaling(md),
             window=self.window(md),
             by_layer=by_layer,
+            labels=md.strings("classifier.output_labels"),
             rope_axes=self.rope_axes(md),
         )
 
@@ -359,5 +362,8 @@ class Architecture(ABC):
         """Record the equations of the decoder; returns its logits, or outputs by name."""
 
     def programs(self) -> Mapping[str, Program]:
-        """The programs by name; by default one, "decode", recorded by `build`."""
+        """The programs by name; by default one, "decode", recorded by `build`.
+
+        A program that only some files have returns None for the others.
+        """
         return {"decode": self.build}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +46,31 @@ def mlp_tensors(n_embd: int, n_ff: int, bias: bool | None = True) -> WeightTable
         "blk.{i}.ffn_up": Weight((n_ff, n_embd), bias=bias),
         "blk.{i}.ffn_down": Weight((n_embd, n_ff), bias=bias),
     }
+
+
+def rank_tensors(hp: Any) -> WeightTable:
+    """The tensors of `rank_head`; most files have none of them."""
+    n_class = max(1, len(hp.labels))
+    return {
+        "cls": Weight((hp.n_embd, hp.n_embd), bias=None, optional=True),
+        "cls.output": Weight((n_class, hp.n_embd), bias=None, optional=True),
+    }
+
+
+def rank_head(g: Graph, w: Weights, pooled: Callable[[], Value]) -> Mapping[str, Value] | None:
+    """The classification head of RoBERTa, output(tanh(dense(x))) of what `pooled` records; None if the file has none.
+
+    Some files lack the dense layer.
+    """
+    if w.cls_output is None:
+        return None
+    x = pooled() if w.cls is None else g.tanh(g.linear(pooled(), w.cls))
+    return rank_outputs(g, g.linear(x, w.cls_output))
+
+
+def rank_outputs(g: Graph, logits: Value) -> Mapping[str, Value]:
+    """The outputs of a program "rank": a head's own, and as probabilities (of one class its own, else they add up)."""
+    return {"rank": logits, "classes": g.softmax(logits) if logits.shape[0] > 1 else g.sigmoid(logits)}
 
 
 def norm_tensors(n_embd: int, *names: str, bias: bool | None = False) -> WeightTable:

@@ -159,6 +159,14 @@ def windows(config: Config) -> list[bool] | None:
     return [kind == "sliding_attention" for kind in kinds] if kinds and config.get("sliding_window") else None
 
 
+def class_labels(config: Config) -> list[str] | None:
+    """Names of the classes of a model for classification; None for others. Two are the default of transformers."""
+    if not any(name.endswith("ForSequenceClassification") for name in config["architectures"]):
+        return None
+    labels = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    return [str(labels[key]) for key in sorted(labels, key=int)]
+
+
 def rope_dims(config: Config) -> int:
     """Rotated dimensions of a head."""
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import index
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from realizar.errors import GGUFError, short_repr
 from realizar.gguf.metadata import Metadata
+
+T = TypeVar("T")
 
 MAX_LAYERS = 4096
 """Most layers that a file may declare: tables are built from it before tensors are read. llama.cpp allows 512."""
@@ -130,6 +132,24 @@ class ArchMetadata:
         if not isinstance(value, str):
             raise GGUFError(self._wrong(key, value, "a string"))
         return value
+
+    def choice(self, key: str, known: Mapping[Any, T], default: Any) -> T:
+        """What a value stands for, of those that are known: a string or a number."""
+        value = self._find(key)
+        if value is None:
+            return known[default]
+        if not isinstance(value, (str, int)) or value not in known:
+            raise GGUFError(self._wrong(key, value, f"one of {', '.join(map(str, known))}"))
+        return known[value]
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """A list of strings; empty if it is missing."""
+        value = self._find(key)
+        if value is None:
+            return ()
+        if isinstance(value, (str, int, float)) or not all(isinstance(item, str) for item in value):
+            raise GGUFError(self._wrong(key, value, "a list of strings"))
+        return tuple(value)
 
     def boolean(self, key: str, default: bool) -> bool:
         """True or false."""

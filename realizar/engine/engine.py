@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from realizar.engine.cache.chunk import Chunk
     from realizar.engine.generation import Generation
     from realizar.engine.request import Request
-    from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, ScoreRequest
+    from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, RankRequest, ScoreRequest
     from realizar.model import Model
     from realizar.params import EngineParams, SamplingParams
     from realizar.params.prompt import TokenPrompt
@@ -131,13 +131,18 @@ class Engine:
             work = self.scheduler.schedule()
             jobs: dict[tuple[str, str], list[Request]] = {}
             for request, chunks in work.items():
-                job = ("encode", "hidden") if chunks[0].is_encoder_input else (self.model.main, request.output)
-                jobs.setdefault(job, []).append(request)
+                jobs.setdefault(self._job(request, chunks[0]), []).append(request)
             for (program, output), requests in jobs.items():
                 self._run(program, output, {request: work[request] for request in requests})
             self.scheduler.retire()
             deliver()
             return bool(work)
+
+    def _job(self, request: Request, chunk: Chunk) -> tuple[str, str]:
+        """Return the program that computes a chunk, and which of its values the request goes on with."""
+        if request.program is None and chunk.is_encoder_input:
+            return "encode", "hidden"
+        return request.program or self.model.main, request.output
 
     def tidy(self, deliver: Callable[[], None]) -> None:
         """End requests whose deadline has passed, and free what finished requests hold; compute nothing."""
@@ -203,6 +208,10 @@ class Engine:
     def embed(self, tokens: TokenPrompt, priority: int = 0) -> EmbeddingRequest:
         """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
         return self._added(self._intake.embedding(tokens), priority)
+
+    def rank(self, tokens: TokenPrompt, output: str = "rank", priority: int = 0) -> RankRequest:
+        """Submit tokens for the classification head; `wait` for it. Raises as `Intake.rank`."""
+        return self._added(self._intake.rank(tokens, output), priority)
 
     def _added(self, request: R, priority: int) -> R:
         check(is_int(priority), "priority", priority, "an integer")

@@ -18,7 +18,7 @@ from realizar.engine.cache.sequence import Sequence
 from realizar.engine.generation import Generation
 from realizar.engine.guidance import Guided
 from realizar.engine.output import end_ids
-from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, ScoreRequest
+from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, RankRequest, ScoreRequest
 from realizar.errors import GrammarError, ParameterError, short_repr
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
@@ -139,11 +139,23 @@ class Intake:
 
     def embedding(self, tokens: TokenPrompt) -> EmbeddingRequest:
         """Return a request for the hidden states of a text. Raises as `generation`."""
-        prompt, n_embd = self._checked(tokens), self.model.hp.n_embd
+        output = "hidden" if self.model.has_encoder else self.model.hidden
+        return EmbeddingRequest(self._read(tokens), self.model.n_hidden, output)
+
+    def rank(self, tokens: TokenPrompt, output: str = "rank") -> RankRequest:
+        """Return a request for an output of the classification head: "rank", or its probabilities, "classes".
+
+        Raises as `generation`, and ParameterError if the model has no head.
+        """
+        n_class = len(self.model.labels)
+        return RankRequest(self._read(tokens), n_class, output)
+
+    def _read(self, tokens: TokenPrompt) -> Sequence:
+        """Return a text that is not continued: the input of the encoder, where the model has one."""
+        prompt = self._checked(tokens)
         if self.model.has_encoder:
-            return EmbeddingRequest(Sequence(self.cache, (), self._encoder_tokens(prompt)), n_embd, "hidden")
-        seq = Sequence(self.cache, prompt.ids, content=prompt.content, program=self.model.main)
-        return EmbeddingRequest(seq, n_embd, self.model.hidden)
+            return Sequence(self.cache, (), self._encoder_tokens(prompt))
+        return Sequence(self.cache, prompt.ids, content=prompt.content, program=self.model.main)
 
     def _made(
         self, prompt: TokenPrompt, params: SamplingParams,

@@ -42,6 +42,8 @@ class Request(ABC):
     ----------
     output : str
         Which value of the program the request goes on with.
+    program : str | None
+        Which program computes all of it; by default the main one, after the encoder where the model has one.
     n_seqs_max : int
         Sequences that it may come to have at once.
     deadline : float
@@ -59,6 +61,7 @@ class Request(ABC):
     """
 
     output = "logits"
+    program: str | None = None
     n_seqs_max = 1
     deadline = math.inf
     is_paused = False

@@ -1,4 +1,4 @@
-"""Requests that generate nothing: logits, logprobs and hidden states of a text, and pooled embeddings."""
+"""Requests that generate nothing: logits, logprobs, hidden states and classes of a text, and pooled embeddings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from realizar.engine.cache.chunk import Chunk
 from realizar.engine.request import Request
 from realizar.errors import ParameterError, RealizarError, short_repr
+from realizar.params.checks import check, is_int
 from realizar.sampling import logprobs
 
 if TYPE_CHECKING:
@@ -110,6 +111,59 @@ class EmbeddingRequest(Request):
             raise _error("state", rows, ~finite, chunks[0].n_past)
         self._n = chunks[0].n_past + len(rows)  # those before may be computed again
         self.hidden[chunks[0].n_past : self._n] = rows
+
+
+class RankRequest(Request):
+    """The output of the classification head for a text.
+
+    Parameters
+    ----------
+    seq : Sequence
+        Holds the text as its encoder input if the model has an encoder, else as its tokens.
+    n_class : int
+        Width of the output.
+    output : str
+        Which output of the program "rank".
+
+    Attributes
+    ----------
+    hidden : float32 [1, n_class]
+        The output, in place of hidden states; complete when finished.
+    """
+
+    program = "rank"
+
+    def __init__(self, seq: Sequence, n_class: int, output: str) -> None:
+        super().__init__(seq, seq.n_tokens)
+        self.output = output
+        self.hidden = np.empty((1, n_class), np.float32)
+        self._is_done = False
+
+    def encoder_chunk(self) -> Chunk | None:
+        """Return the whole text, where an encoder reads it; the output is that of its last token."""
+        if self.seq.encoder_computed:
+            return None
+        return Chunk(self.seq, len(self.seq.encoder_tokens), 1, is_encoder_input=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the output is computed."""
+        return self._is_done
+
+    def next_chunks(self, budget: int) -> list[Chunk]:
+        """Return the next tokens, after a prefix-cache match; the last one gives the output."""
+        if not self.seq.n_computed:
+            self.seq.match_prefix()
+        n = self.seq.cut(min(self.seq.n_left, budget))
+        return [Chunk(self.seq, n, int(n == self.seq.n_left))] if n else []
+
+    def take(self, chunks: Seq[Chunk], rows: Rows) -> None:
+        """Keep the output; RealizarError if it holds a number that is not finite."""
+        finite = np.isfinite(rows)
+        if not finite.all():
+            raise _error("class", rows, ~finite, chunks[-1].n_past + chunks[-1].n_tokens - 1)
+        self.hidden[0] = rows[-1]
+        self._is_done = True
 
 
 def _error(what: str, rows: Rows, bad: npt.NDArray[np.bool_], n_before: int) -> RealizarError:
@@ -241,28 +295,38 @@ _POOL: dict[str, Callable[[Rows], Rows]] = {
     "mean": lambda hidden: hidden.mean(axis=0),
     "cls": lambda hidden: hidden[0],
     "last": lambda hidden: hidden[-1],
+    "rank": lambda hidden: hidden[-1],
 }
 
 
-def pooler(pooling: str | None, normalize: bool) -> Callable[[Seq[Rows]], Any]:
+def pooler(
+    pooling: str | None, normalize: bool, dimensions: int | None = None, n_embd: int = 0
+) -> Callable[[Seq[Rows]], Any]:  # fmt: skip
     """Return the pooling function: hidden states, a list of float32 [n_tokens, n_embd], to float32 [n_texts, n_embd].
 
-    Without pooling it returns the states.
+    Without pooling it returns the states, and with pooling "rank", whose only state is the output of the head, that.
+    Of the vectors it keeps the first `dimensions` elements (https://arxiv.org/abs/2205.13147).
 
     Raises
     ------
     ParameterError
-        If there is no such pooling.
+        If there is no such pooling, or there are no vectors of so many dimensions.
     """
+    if dimensions is not None:
+        if pooling in (None, "rank"):
+            raise ParameterError(f"dimensions={short_repr(dimensions)}: pooling={pooling!r} gives no vectors to cut")
+        check(
+            is_int(dimensions) and 1 <= dimensions <= n_embd, "dimensions", dimensions, f"an integer in [1, {n_embd}]"
+        )
     if pooling is None:
         return list
     if not isinstance(pooling, str) or pooling not in _POOL:
-        raise ParameterError(f"pooling={short_repr(pooling)}: must be 'auto', 'mean', 'cls', 'last' or None")
-    pool = _POOL[pooling]
+        raise ParameterError(f"pooling={short_repr(pooling)}: must be 'auto', 'mean', 'cls', 'last', 'rank' or None")
+    pool, is_vector = _POOL[pooling], pooling != "rank"
 
     def pooled(states: Seq[Rows]) -> Rows:
-        vectors = np.array([pool(hidden) for hidden in states], np.float32)
-        if normalize and len(vectors):
+        vectors = np.array([pool(hidden)[:dimensions] for hidden in states], np.float32)
+        if normalize and is_vector and len(vectors):
             length = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors = np.divide(vectors, length, out=vectors, where=length > 0)
         return vectors

@@ -52,6 +52,13 @@ def elu(x: npt.NDArray[Any]) -> F64:
     return np.asarray(np.where(x > 0, x, np.expm1(np.minimum(x.astype(np.float64), 0.0))))
 
 
+def softmax(x: npt.NDArray[Any]) -> F64:
+    """exp(x) / sum(exp(x)) over the last dimension."""
+    wide = x.astype(np.float64)
+    power = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return np.asarray(power / power.sum(axis=-1, keepdims=True))
+
+
 def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     """silu(gate) * up."""
     return np.asarray(silu(gate) * up)
@@ -84,6 +91,6 @@ GATED: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {
     "relu": reglu,
 }
 """`activation` of the op `experts` -> function of gate and up."""
-UNGATED: dict[str, Callable[[npt.NDArray[Any]], F64]] = {"relu2": relu2}
+UNGATED: dict[str, Callable[[npt.NDArray[Any]], F64]] = {"relu2": relu2, "gelu_erf": gelu_erf}
 """The same for experts without a gate: function of up."""
 OF_EXPERTS: dict[str, Callable[..., F64]] = {**GATED, **UNGATED}

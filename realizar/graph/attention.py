@@ -40,9 +40,10 @@ class AttentionOps:
         Sliding-window attention: a query sees the `window` newest keys, its own included (0: all); with `chunked`,
         those of its chunk of `window` tokens, counted from the first token of the sequence. softcap c replaces a score
         s by c tanh(s / c). With layer=None there is no KV cache, and each step must contain whole sequences, as
-        bidirectional attention (`causal=False`) requires. Relative position biases: `buckets` (n_bucket, n_head) of T5,
-        or `alibi`, the greatest exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks,
-        scores that take part in the softmax without a value.
+        bidirectional attention (`causal=False`) requires; its window is symmetric: a query sees the keys that are at
+        most `window` // 2 away. Relative position biases: `buckets` (n_bucket, n_head) of T5, or `alibi`, the greatest
+        exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks, scores that take part in
+        the softmax without a value.
         """
         if layer is not None and not causal:
             raise GraphError(f"attention: layer {layer} has a KV cache, so it must be causal")

@@ -11,6 +11,7 @@ from realizar.graph.attention import AttentionOps
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
 from realizar.graph.plugin_ops import check_node, output_shapes
+from realizar.graph.pooling import PoolingOps
 from realizar.graph.recurrent import RecurrentOps
 from realizar.graph.rope import RopeScaling
 from realizar.graph.values import Cache, Node, State, Value, WeightLike
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
+class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
     """The equations of one program, recorded by calling the methods below.
 
     Every method takes and returns `Value`s, whose shapes leave out the leading token dimension, and raises
@@ -297,8 +298,8 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
         with a bias (n_expert, rows) if the file has one. activation "silu", "relu", or "swiglu_oai" for gpt-oss's
-        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2": max(u, 0)^2.
-        With "silu", `limit` clamps silu(g) and u to within it of zero (0: no limit).
+        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2", max(u, 0)^2,
+        or "gelu_erf". With "silu", `limit` clamps silu(g) and u to within it of zero (0: no limit).
         """
         known = UNGATED if gate is None else GATED
         if activation not in known:

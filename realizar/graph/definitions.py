@@ -166,6 +166,13 @@ def _rows(n_query: int, n_key: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     return np.arange(n_key - n_query, n_key)[:, None], np.arange(n_key)[None, :]
 
 
+def _near(n_query: int, n_key: int, window: int) -> npt.NDArray[np.bool_]:
+    """Which keys a query of bidirectional attention sees: bool [n_query, n_key]."""
+    query, key = _rows(n_query, n_key)
+    near: npt.NDArray[np.bool_] = np.abs(query - key) <= (window // 2 if window else n_key)
+    return near
+
+
 def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bool = False) -> npt.NDArray[np.bool_]:
     """Which keys a query of causal attention sees: bool [n_query, n_key]."""
     query, key = _rows(n_query, n_key)
@@ -188,11 +195,8 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         k, v = inputs.kv.extend(attrs["cache"], k, v)
     n, n_key = len(q), len(k)
     query, key = _rows(n, n_key)
-    seen = (
-        _seen(n, n_key, inputs, attrs["window"], attrs["chunked"])
-        if attrs["causal"]
-        else np.ones((n, n_key), dtype=bool)
-    )
+    window = attrs["window"]
+    seen = _seen(n, n_key, inputs, window, attrs["chunked"]) if attrs["causal"] else _near(n, n_key, window)
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n_key)
     biases = None if bias is None else bias[:, key - query + n_key - 1]
@@ -325,6 +329,7 @@ DEFINITIONS: dict[str, Definition] = {
     "relu": lambda node, x, inputs: [np.maximum(x[0], 0)],
     "softplus": lambda node, x, inputs: [activations.softplus(x[0])],
     "elu": lambda node, x, inputs: [activations.elu(x[0])],
+    "softmax": lambda node, x, inputs: [activations.softmax(x[0])],
     "swiglu": lambda node, x, inputs: [activations.silu(x[0]) * x[1]],
     "geglu": lambda node, x, inputs: [activations.gelu(x[0]) * x[1]],
     "geglu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0]) * x[1]],
@@ -349,5 +354,9 @@ DEFINITIONS: dict[str, Definition] = {
     "concat": lambda node, x, inputs: [np.concatenate(x, axis=-1)],
     "per_head_linear": _per_head_linear,
     "gather_rows": lambda node, x, inputs: [x[0][inputs.outputs]],
+    "pool_first": lambda node, x, inputs: [np.repeat(x[0][:1], len(inputs.outputs), axis=0)],
+    "pool_mean": lambda node, x, inputs: [
+        np.repeat(x[0].mean(axis=0, keepdims=True, dtype=np.float64), len(inputs.outputs), axis=0)
+    ],
 }
 """Op name -> definition; "override" has none, since its value is not computed."""

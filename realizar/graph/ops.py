@@ -72,7 +72,9 @@ class OpSpec:
     is_override : bool
         Whether the caller of a step passes its output in.
     selects_rows : bool
-        Whether it keeps the rows of the step that are outputs, and drops the others.
+        Whether its output has a row for each row of the step that is an output, and not for every row.
+    pools : bool
+        Whether its output depends on all rows of a sequence, which must then be in one step.
     over_last : bool
         Whether it works on the last dimension of its input by itself, and not on all elements of a row.
     quantizes_output : bool
@@ -100,6 +102,7 @@ class OpSpec:
     is_lookup: bool = False
     is_override: bool = False
     selects_rows: bool = False
+    pools: bool = False
     over_last: bool = False
     quantizes_output: bool = False
     takes_scale: bool = False
@@ -148,6 +151,9 @@ def _rows() -> Iterable[OpSpec]:
     yield OpSpec("override", "y[t] = the row that the caller of the step passes in", (), shapes.first, inputs=(),
                  rowwise=False, is_override=True)  # fmt: skip
     yield OpSpec("gather_rows", "y[m] = x[outputs[m]]", (), shapes.first, rowwise=False, selects_rows=True)
+    pool: dict[str, Any] = {"shape": shapes.first, "rowwise": False, "selects_rows": True, "pools": True}
+    yield OpSpec("pool_first", "y[m] = x[first row of the sequence of outputs[m]]", (), **pool)
+    yield OpSpec("pool_mean", "y[m] = mean of the rows of the sequence of outputs[m]", (), **pool)
 
 
 def _elementwise_rows() -> Iterable[OpSpec]:
@@ -169,6 +175,7 @@ def _elementwise_rows() -> Iterable[OpSpec]:
     yield _elementwise("relu", "y = max(x, 0)")
     yield _elementwise("softplus", "y = ln(1 + exp(x))")
     yield _elementwise("elu", "y = x if x > 0 else exp(x) - 1")
+    yield _elementwise("softmax", "y = exp(x) / sum(exp(x)) over the last dimension", over_last=True)
     yield _elementwise("swiglu", "y = silu(gate) * up", gated)
     yield _elementwise("geglu", "y = gelu(gate) * up", gated)
     yield _elementwise("geglu_erf", "y = gelu_erf(gate) * up", gated)

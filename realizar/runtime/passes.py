@@ -174,7 +174,13 @@ FUSIONS: tuple[Pass, ...] = (fuse_rope, fuse_gated, fuse_linears, fuse_residual)
 
 
 def prune_rows(graph: Graph) -> None:
-    """Compute only the rows of outputs after the last op that mixes tokens: gather them there. Modifies the graph."""
+    """Compute only the rows of outputs after the last op that mixes tokens: gather them there. Modifies the graph.
+
+    Raises
+    ------
+    GraphError
+        If an op that mixes tokens reads what was pooled.
+    """
     readers: dict[int, list[Node]] = {}
     for node in graph.nodes:
         for i in node.inputs:
@@ -186,7 +192,8 @@ def prune_rows(graph: Graph) -> None:
             pruned.add(id(node))
     taken: dict[int, int] = {}
     nodes: list[Node] = []
-    inside = {i for node in graph.nodes if id(node) in pruned for i in node.outputs}
+    pooled = {i for node in graph.nodes if node.spec.selects_rows for i in node.outputs}
+    inside = {i for node in graph.nodes if id(node) in pruned for i in node.outputs} | pooled
 
     def take(i: int) -> int:
         if i not in taken:
@@ -196,6 +203,8 @@ def prune_rows(graph: Graph) -> None:
         return taken[i]
 
     for node in graph.nodes:
+        if id(node) not in pruned and pooled.intersection(node.inputs):
+            raise GraphError(f"{node.op}: reads a pooled value, which is one row for a text, but works on tokens")
         if id(node) in pruned:
             node = replace(node, inputs=tuple(i if i in inside else take(i) for i in node.inputs))
         nodes.append(node)

@@ -71,8 +71,8 @@ class Plan:
 
     @property
     def whole(self) -> bool:
-        """Whether each step must contain whole sequences, since some attention has no KV cache."""
-        return any(op.spec.attends and op.attrs["cache"] is None for op in self.ops)
+        """Whether each step must contain whole sequences, since some attention has no KV cache, or for pooling."""
+        return any(op.spec.pools or (op.spec.attends and op.attrs["cache"] is None) for op in self.ops)
 
     @property
     def plugin_ops(self) -> tuple[str, ...]:

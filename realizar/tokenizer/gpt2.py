@@ -24,8 +24,9 @@ BYTE_OF = _byte_of()
 
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
-    """Return the defaults for missing metadata; whether BOS is added depends on the pre-tokenizer."""
-    return Rules(add_bos=_row(metadata, extra).add_bos)
+    """Return the defaults for missing metadata; whether BOS and SEP are added depends on the pre-tokenizer."""
+    row = _row(metadata, extra)
+    return Rules(add_bos=row.add_bos, add_sep=row.add_sep)
 
 
 def token_bytes(text: str) -> bytes:

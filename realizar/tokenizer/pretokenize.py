@@ -28,12 +28,15 @@ class PreTokenizer:
         Whether a word that is in the vocabulary becomes one token, regardless of the merges.
     add_bos : bool
         Default if the file has no tokenizer.ggml.add_bos_token.
+    add_sep : bool
+        Default if the file has no tokenizer.ggml.add_sep_token.
     """
 
     split: tuple[str, ...]
     byte_level: bool = True
     ignore_merges: bool = False
     add_bos: bool = False
+    add_sep: bool = False
 
 
 @cache
@@ -59,5 +62,5 @@ def pretokenizer(name: str, extra: Rows) -> PreTokenizer:
             f"tokenizer.ggml.pre: {short_repr(name)} is not one of the {len(shipped()) + len(extra)} known "
             "pre-tokenizers; a plugin can add it with the hook realizar_pretokenizers"
         )
-    flags = {flag: bool(row[flag]) for flag in ("byte_level", "ignore_merges", "add_bos") if flag in row}
+    flags = {flag: bool(row[flag]) for flag in ("byte_level", "ignore_merges", "add_bos", "add_sep") if flag in row}
     return PreTokenizer(split=tuple(row["split"]), **flags)

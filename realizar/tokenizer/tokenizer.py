@@ -55,6 +55,8 @@ class Tokenizer:
         The file's chat template, if it has one.
     tool_template : ChatTemplate or None
         The file's separate chat template for tools, if it has one.
+    rerank_template : str or None
+        What a reranker reads, with {query} and {document} in it, if the file says so.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Tokenizer:
         build: Callable[[], Encode],
         chat: str | None,
         tool_use: str | None = None,
+        rerank: str | None = None,
     ) -> None:
         self._kind = kind
         self._vocabulary = vocabulary
@@ -81,6 +84,7 @@ class Tokenizer:
         bos, eos = ("" if i is None else vocabulary.tokens[i] for i in (self.bos_id, self.eos_id))
         self.chat_template = None if chat is None else ChatTemplate(chat, bos, eos)
         self.tool_template = None if tool_use is None else ChatTemplate(tool_use, bos, eos)
+        self.rerank_template = rerank
 
     @classmethod
     def from_gguf(cls, metadata: Metadata, pretokenizers: Rows = MappingProxyType({})) -> Tokenizer:
@@ -105,13 +109,12 @@ class Tokenizer:
         if kind is None:
             raise TokenizerError(f"tokenizer.ggml.model: {short_repr(model)} is unknown; known are {', '.join(KINDS)}")
         vocabulary = Vocabulary.from_gguf(metadata, kind.rules(metadata, pretokenizers))
-        chat, tool_use = (metadata.get(f"tokenizer.chat_template{which}") for which in ("", ".tool_use"))
+        templates = (metadata.get(f"tokenizer.chat_template{which}") for which in ("", ".tool_use", ".rerank"))
         return cls(
             kind,
             vocabulary,
             lambda: kind.encoder(metadata, vocabulary, pretokenizers),
-            chat if isinstance(chat, str) else None,
-            tool_use if isinstance(tool_use, str) else None,
+            *(template if isinstance(template, str) else None for template in templates),
         )
 
     @property
@@ -150,6 +153,11 @@ class Tokenizer:
     def ids_after(self) -> Sequence[int]:
         """Ids that end a text, such as EOS, if the model was trained with them."""
         return self._vocabulary.after
+
+    @property
+    def ids_between(self) -> Sequence[int]:
+        """Ids between the two texts of a pair, in addition to those that end the first."""
+        return self._vocabulary.between
 
     def _parts(self, text: str, parse_special: bool, space: str) -> list[int]:
         """Return the ids of special tokens and of the texts between them, each prefixed with `space`."""

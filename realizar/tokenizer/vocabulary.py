@@ -42,6 +42,8 @@ class Rules:
         Token ids.
     add_bos, add_eos : bool
         Whether `encode` adds them to a text.
+    add_sep : bool
+        Whether a pair of texts has SEP between them, after the first one's EOS.
     space_prefix : bool
         Whether each text between special tokens gets a leading space.
     sep_id : int or None
@@ -54,6 +56,7 @@ class Rules:
     eos_id: int | None = None
     add_bos: bool = False
     add_eos: bool = False
+    add_sep: bool = False
     space_prefix: bool = False
     sep_id: int | None = None
     has_unknown: bool = False
@@ -81,6 +84,8 @@ class Vocabulary:
         Tokens by their role in `special_token_names.ROLES`.
     before, after : list of int
         Tokens that `encode` adds around a text: BOS and EOS if the model was trained with them, or CLS and SEP.
+    between : list of int
+        Tokens between the two texts of a pair, after the `after` of the first.
     space_prefix : bool
         See `Rules`.
     strip_after : frozenset of int
@@ -99,6 +104,7 @@ class Vocabulary:
     roles: dict[str, int]
     before: list[int]
     after: list[int]
+    between: list[int]
     space_prefix: bool
     strip_after: frozenset[int]
     suppressed_ids: tuple[int, ...]
@@ -125,6 +131,9 @@ class Vocabulary:
         after = _added(metadata, "eos", rules.add_eos, eos)
         if rules.sep_id is not None:
             before, after = _cls_and_sep(metadata, bos, rules.sep_id, len(tokens))
+            between = list[int]()
+        else:
+            between = _added(metadata, "sep", rules.add_sep, token_id(metadata, "seperator", len(tokens), eos))
         return cls(
             tokens=tokens,
             ids=ids,
@@ -136,6 +145,7 @@ class Vocabulary:
             roles=roles,
             before=before,
             after=after,
+            between=between,
             space_prefix=rules.space_prefix,
             strip_after=_strip_after(metadata, ids, types),
             suppressed_ids=_listed(metadata, "tokenizer.ggml.suppress_tokens", len(tokens)),
@@ -230,7 +240,7 @@ def _types(metadata: Metadata, n: int) -> bytearray:
 
 
 def _added(metadata: Metadata, name: str, default: bool, token: int | None) -> list[int]:
-    """Return the BOS or EOS token as a list if `encode` adds it, otherwise an empty list."""
+    """Return the BOS, EOS or SEP token as a list if it is added, otherwise an empty list."""
     key = f"tokenizer.ggml.add_{name}_token"
     asked = flag(metadata, key, False)
     if asked and token is None:

@@ -22,12 +22,31 @@ T5 = {
     "d_model": 64, "d_kv": 24, "d_ff": 96, "num_layers": 3, "num_decoder_layers": 2, "num_heads": 4, "vocab_size": 288,
     "decoder_start_token_id": 0,
 }  # fmt: skip
+WINDOWS = {"full_attention": {"rope_type": "default", "rope_theta": 1e5},
+           "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}  # fmt: skip
+MODERN = {**BERT, "num_hidden_layers": 4, "local_attention": 16, "bos_token_id": 2, "eos_token_id": 3,
+          "cls_token_id": 2, "sep_token_id": 3}  # fmt: skip
+GEMMA = {
+    **BERT, "num_key_value_heads": 2, "head_dim": 32, "num_hidden_layers": 6, "sliding_window": 16,
+    "use_bidirectional_attention": True, "query_pre_attn_scalar": 32, "rope_parameters": WINDOWS,
+}  # fmt: skip
 ENCODERS = {
     "bert": ("BertModel", BERT),
     "roberta": ("RobertaModel", {**BERT, "type_vocab_size": 1}),
     "xlm-roberta with a head": ("XLMRobertaForMaskedLM", {**BERT, "type_vocab_size": 1}),
     "nomic": ("NomicBertModel", {**BERT, "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}}),
     "t5encoder": ("T5EncoderModel", T5),
+    "modern-bert": ("ModernBertModel", MODERN),
+    "eurobert": ("EuroBertModel", {**BERT, "num_key_value_heads": 2}),
+    "embeddinggemma": ("Gemma3TextModel", GEMMA),
+}
+RERANKERS = {
+    "xlm-roberta": ("XLMRobertaForSequenceClassification", {**BERT, "type_vocab_size": 1, "num_labels": 1}),
+    "modern-bert": ("ModernBertForSequenceClassification", {**MODERN, "num_labels": 1}),
+    "modern-bert of the mean": (
+        "ModernBertForSequenceClassification",
+        {**MODERN, "classifier_pooling": "mean", "id2label": {0: "a", 1: "b", 2: "c"}},
+    ),
 }
 ANSWERERS = {
     "t5": {"feed_forward_proj": "relu", "tie_word_embeddings": True},
@@ -65,6 +84,16 @@ def test_hidden_states(name, tmp_path):
     want = want.hidden_states[-1] if name.endswith("a head") else want.last_hidden_state
     with LLM(tmp_path / "model.gguf", activations="f32", kv_type="f32") as llm:
         assert close(llm.embed(TOKENS.tolist(), pooling=None)[0], want)
+
+
+@pytest.mark.parametrize("name", RERANKERS)
+def test_classes(name, tmp_path):
+    model = made(*RERANKERS[name], tmp_path)
+    with torch.no_grad():
+        want = model(torch.tensor(TOKENS[None])).logits
+    with LLM(tmp_path / "model.gguf", activations="f32", kv_type="f32") as llm:
+        assert close(llm.embed(TOKENS.tolist(), pooling="rank")[0], want)
+        assert sorted(llm.classify(TOKENS.tolist())[0]) == sorted(model.config.id2label.values())
 
 
 @pytest.mark.parametrize("name", ANSWERERS)

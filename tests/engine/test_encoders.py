@@ -217,8 +217,7 @@ def tiny_bert(folder, **keys):
     """The file of a tiny BERT, with the head of a reranker."""
     metadata = {**tiny_metadata("bert"), **KEYS["bert"], **keys}
     with tiny_model(registry.default().architecture("bert"), metadata, "Q8_0", folder) as model:
-        head = {"cls.weight": np.ones((256, 256)), "cls.bias": np.ones(256), "cls.output.weight": np.ones((1, 256))}
-        return rewritten(model.file.path, folder / "m.gguf", more=head)
+        return rewritten(model.file.path, folder / "m.gguf")
 
 
 def test_a_vector_for_each_token(tmp_path):
@@ -236,6 +235,7 @@ def test_a_reranker_has_no_vectors(tmp_path):
         with pytest.raises(ParameterError, match=r"^pooling='auto': m\.gguf is a reranker \(bert\.pooling_type = 4\)"):
             llm.embed(random_tokens(5))
         assert llm.embed(random_tokens(5), pooling="cls").shape == (1, 256)
+        assert llm.embed(random_tokens(5), pooling="rank").shape == (1, 1)
 
 
 @pytest.mark.parametrize("number", [-1, 5, "mean"])

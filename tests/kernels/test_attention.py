@@ -36,6 +36,8 @@ def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None, spans=(), chun
         for first, end in np.asarray(spans) + len(k) - n_tokens:
             seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
         s = np.where(seen, s, -np.inf)
+    elif window:
+        s = np.where(np.abs(query - key) <= window // 2, s, -np.inf)
     p = np.exp(s - s.max(-1, keepdims=True))
     return np.einsum("htk,khd->thd", p / p.sum(-1, keepdims=True), v)
 
@@ -48,13 +50,9 @@ def same_bits(a, b):
 @pytest.mark.parametrize(
     "options",
     [
-        {},
-        {"causal": False},
-        {"window": 5},
-        {"window": 100},
-        {"softcap": 2.0},
-        {"window": 700, "softcap": 30.0},
+        *({}, {"causal": False}, {"window": 5}, {"window": 100}, {"softcap": 2.0}, {"window": 700, "softcap": 30.0}),
         {"window": 40, "chunked": True},
+        *({"causal": False, "window": window} for window in (1, 2, 33, 90, 700)),
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""Encoders and encoder-decoders through LLM, against transformers and llama.cpp on tiny random models."""
+"""Encoders, rerankers and encoder-decoders through LLM, against transformers and llama.cpp on tiny random models."""
 
 from functools import cache
 
@@ -69,6 +69,28 @@ def test_embeddings(path, pooling):
         (vector,) = llm.embed([ids(path)], pooling)
     assert vector @ want >= 0.9999 * np.linalg.norm(want)
     assert np.linalg.norm(vector) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("path", cases.second_files("rank"), ids=cases.name)
+def test_ranks(path):
+    arrays = golden(path)
+    texts, want = arrays["tokens"].tolist(), arrays["hf_rank"]
+    with LLM(path, activations="f32", kv_type="f32") as llm:
+        np.testing.assert_allclose(llm.embed(texts, pooling="rank"), want, atol=1e-4)
+    with LLM(path) as llm:
+        error = relative_error(llm.embed(texts, pooling="rank"), want)
+        assert error <= 1.5 * relative_error(arrays["rank_q8_0"], want)  # of eight numbers: noise differs more
+
+
+@pytest.mark.parametrize("path", sorted((cases.SECOND_SET / "embeddinggemma").glob("model-dense-*")), ids=cases.name)
+def test_dense_layers(path):
+    arrays = golden(path)
+    want = arrays["hf_dense_mean"]
+    with LLM(path, activations="f32", kv_type="f32") as llm:
+        assert relative_error(llm.embed(ids(path), normalize=False)[0], want) <= 2e-5
+    with LLM(path) as llm:
+        error = relative_error(llm.embed(ids(path), normalize=False)[0], want)
+        assert error <= 1.1 * relative_error(arrays["dense_mean_q8_0"], want)
 
 
 @each(ANSWERERS)

@@ -137,6 +137,4 @@ def test_case_is_compared(row):
     """Shows in the report which cases of the second set are not compared, and why."""
     if row["architecture"] not in registry.default().architectures:
         pytest.skip(f"{row['case']}: no plugin provides architecture {row['architecture']}")
-    if row["kind"] == "rank":
-        pytest.skip(f"{row['case']}: the score of a reranker is not computed")
     assert row["case"] in {path.parent.name for path in cases.second_files(row["kind"])}

@@ -65,8 +65,9 @@ class Mixture(Architecture):
         Mixture(choice_bias=True, gating="sigmoid", normalize=True, scale=2.5, n_group=4, n_group_used=2),
         Mixture(gating="softmax", n_group=2, n_group_used=1, n_group_best=1),
         Mixture(bias=True, activation="relu2", gated=False, gating="sigmoid"),
+        Mixture(activation="gelu_erf", gated=False),
     ],
-    ids=["mixtral", "gpt-oss", "deepseek-v3", "deepseek-v2", "nemotron"],
+    ids=["mixtral", "gpt-oss", "deepseek-v3", "deepseek-v2", "nemotron", "nomic-bert-moe"],
 )
 def test_conformance(architecture):
     check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"), isa_levels=LEVELS)

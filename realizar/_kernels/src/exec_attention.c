@@ -102,7 +102,8 @@ static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
 static int64_t first_key(const struct rz_batch *b, const struct rz_attention *a, const struct tile *tile)
 {
     int64_t key = a->chunked ? tile->pos0 - tile->pos0 % a->window : tile->pos0 + 1 - a->window;
-    if (b->reach) key = RZ_MIN(key, tile->pos0 - b->reach[tile->t0].before);
+    if (!a->causal) key = tile->pos0 - a->window / 2;
+    if (b->reach && a->causal) key = RZ_MIN(key, tile->pos0 - b->reach[tile->t0].before);
     return RZ_MAX(key, 0);
 }
 
@@ -119,7 +120,9 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     tile.pos0 = past + (int64_t)(tile.t0 - first);
     tile.key1 = a->cross ? b->encoder_lengths[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
     if (b->reach && a->causal) tile.key1 += b->reach[tile.t1 - 1].after;
-    if (a->window && a->causal) tile.key0 = first_key(b, a, &tile);
+    if (a->window) tile.key0 = first_key(b, a, &tile);
+    if (a->window && !a->causal)
+        tile.key1 = RZ_MIN(tile.key1, tile.pos0 + (int64_t)(tile.t1 - tile.t0) + a->window / 2);
     tile.key0 -= tile.key0 % RZ_ATTEND_SPLIT;
     return tile;
 }

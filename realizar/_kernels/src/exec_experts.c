@@ -104,6 +104,8 @@ static void activate(const struct rz_worker *w, const struct rz_experts *e, floa
     if (e->activation == RZ_RELU2) {
         k->relu(y, n, y);
         k->mul(y, y, n, y);
+    } else if (e->activation == RZ_GELU_ERF) {
+        k->gelu_erf(y, n, y);
     } else if (e->activation == RZ_REGLU) {
         k->relu(y, n, y);
         k->mul(y, up, n, y);

@@ -37,6 +37,34 @@ void rz_run_gather_rows(struct rz_worker *w, const struct rz_op *op, size_t t)
     memcpy(rz_row(op->y, t), rz_row(op->x, (size_t)w->batch->outputs[t]), op->n * sizeof(float));
 }
 
+/* The sequence that output t of the step belongs to. */
+static size_t sequence_of(const struct rz_batch *b, size_t t)
+{
+    size_t s = 0;
+    while (b->seq_start[s + 1] <= b->outputs[t]) s++;
+    return s;
+}
+
+void rz_run_pool_first(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    const struct rz_batch *b = w->batch;
+    memcpy(rz_row(op->y, t), rz_row(op->x, (size_t)b->seq_start[sequence_of(b, t)]), op->n * sizeof(float));
+}
+
+void rz_run_pool_mean(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    const struct rz_batch *b = w->batch;
+    size_t s = sequence_of(b, t), first = (size_t)b->seq_start[s], end = (size_t)b->seq_start[s + 1];
+    double *sum = (double *)w->scratch; /* holds two rows of floats */
+    memset(sum, 0, op->n * sizeof *sum);
+    for (size_t row = first; row < end; row++) {
+        const float *x = rz_row(op->x, row);
+        for (size_t i = 0; i < op->n; i++) sum[i] += x[i];
+    }
+    float *y = rz_row(op->y, t);
+    for (size_t i = 0; i < op->n; i++) y[i] = (float)(sum[i] / (double)(end - first));
+}
+
 void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n, char *q_rows, size_t stride,
                  float *spare)
 {
@@ -118,6 +146,9 @@ static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const fl
         break;
     case RZ_OP_SOFTCAP:
         k->softcap(x, op->scalar, op->n, y);
+        break;
+    case RZ_OP_SOFTMAX:
+        k->softmax(x, op->n, y);
         break;
     default:
         if (x2)

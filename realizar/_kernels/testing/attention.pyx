@@ -143,9 +143,9 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     causal : bool
         A query sees no key after its own position.
     window : int
-        A causal query sees the last `window` keys; 0: all of them.
+        A causal query sees the last `window` keys, another one those at most window // 2 away; 0: all of them.
     chunked : bool
-        It sees those from the last multiple of `window` on.
+        A causal query sees those from the last multiple of `window` on.
     softcap : float
         Scores become softcap * tanh(score / softcap); 0: no softcap.
     k_type, v_type : {"f32", "f16", "int8"}

@@ -24,6 +24,8 @@ enum rz_op_code {
     RZ_OP_EMBED_POSITIONS,
     RZ_OP_EMBED_TYPES,
     RZ_OP_GATHER_ROWS,
+    RZ_OP_POOL_FIRST,
+    RZ_OP_POOL_MEAN,
     RZ_OP_RMS_NORM,
     RZ_OP_LAYER_NORM,
     RZ_OP_ADD,
@@ -39,6 +41,7 @@ enum rz_op_code {
     RZ_OP_RELU,
     RZ_OP_SOFTPLUS,
     RZ_OP_ELU,
+    RZ_OP_SOFTMAX,
     RZ_OP_SWIGLU,
     RZ_OP_GEGLU,
     RZ_OP_GEGLU_ERF,
@@ -127,7 +130,7 @@ struct rz_expert_weight {
     size_t input_bytes; /* of a row of inputs, at most x_stride */
 };
 
-enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2 };
+enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2, RZ_GELU_ERF };
 
 struct rz_experts {
     int n_expert, n_used, activation;

@@ -39,6 +39,8 @@ void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_types(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_gather_rows(struct rz_worker *w, const struct rz_op *op, size_t t);
+void rz_run_pool_first(struct rz_worker *w, const struct rz_op *op, size_t t);
+void rz_run_pool_mean(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_rowwise(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_quantize(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_rope_table(struct rz_worker *w, const struct rz_op *op, size_t t);

@@ -1,4 +1,4 @@
-/* The keys that a query sees (causal with window and spans, or all), and its relative position biases. */
+/* The keys that a query sees (causal with window and spans, or in both directions), and its relative position biases. */
 #ifndef REALIZAR_SCALAR_VISIBLE_H
 #define REALIZAR_SCALAR_VISIBLE_H
 
@@ -26,6 +26,10 @@ static inline struct key_range visible_keys(const struct rz_attend_args *args, i
             int64_t first = args->chunked ? query - query % args->window : query + 1 - args->window;
             seen.first = max_key(seen.first, min_key(first, query - reach.before));
         }
+    } else if (args->window) {
+        int64_t query = args->pos0 + t, half = args->window / 2;
+        seen.first = max_key(seen.first, query - half);
+        seen.end = min_key(seen.end, query + half + 1);
     }
     return seen;
 }
