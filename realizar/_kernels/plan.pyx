@@ -207,8 +207,8 @@ cdef class Program:
 
     def add_rowwise(self, str name not None, size_t n, *, int n_repeat=1, bint m_rows=False, x=None, x2=None, y=None,
                     float scalar=0.0, w=None, b=None, act32=None, act256=None):
-        """An op on rows of n_repeat groups of n elements; scalar is eps, factor, cap, limit or bound; w and b are for one
-        group or for all groups."""
+        """An op on rows of n_repeat groups of n elements; scalar is eps, factor, cap, limit or bound; w and b are for
+        one group or for all groups."""
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar

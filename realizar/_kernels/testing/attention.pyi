@@ -23,5 +23,6 @@ def attention(
     reach: npt.NDArray[np.int32] | None = None,
     latent: bool = False,
     max_queries: int = 96,
+    chunked: bool = False,
     isa: str | None = None,
 ) -> _F32: ...

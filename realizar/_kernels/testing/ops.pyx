@@ -233,8 +233,7 @@ def decay(x, a, b, float bound=0.0, str isa=None):
     return out
 
 
-def exp(x):
-    """The exp of every ISA level; float32 of any shape, within 1 ulp."""
+cdef _each_element(float (*of)(float) noexcept nogil, x):
     source = _f32("x", x)
     out = np.empty_like(source)
     cdef const float[::1] px = source.ravel()
@@ -242,21 +241,18 @@ def exp(x):
     cdef Py_ssize_t i
     with nogil:
         for i in range(px.shape[0]):
-            y[i] = exp_f32(px[i])
+            y[i] = of(px[i])
     return out
+
+
+def exp(x):
+    """The exp of every ISA level; float32 of any shape, within 1 ulp."""
+    return _each_element(exp_f32, x)
 
 
 def tanh(x):
     """The tanh of every ISA level; float32 of any shape, within 2 ulp."""
-    source = _f32("x", x)
-    out = np.empty_like(source)
-    cdef const float[::1] px = source.ravel()
-    cdef float[::1] y = out.ravel()
-    cdef Py_ssize_t i
-    with nogil:
-        for i in range(px.shape[0]):
-            y[i] = tanh_f32(px[i])
-    return out
+    return _each_element(tanh_f32, x)
 
 
 # ---- rope and convolution -------------------------------------------------------------------------------------------
@@ -364,14 +360,7 @@ def logit_weights(x, float peak, str isa=None):
     -------
     float32 [...]
     """
-    cdef const rz_kernels *table = kernels(isa)
-    source = _f32("x", x)
-    out = np.empty_like(source)
-    cdef const float[::1] flat = source.reshape(-1)
-    cdef float[::1] y = out.reshape(-1)
-    with nogil:
-        table.logit_weights(&flat[0], peak, flat.shape[0], &y[0])
-    return out
+    return _scaled(kernels(isa).logit_weights, x, peak)
 
 
 # ---- convolution ----------------------------------------------------------------------------------------------------
