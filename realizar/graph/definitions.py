@@ -172,13 +172,15 @@ def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0) -> npt.NDAr
 
 
 def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    attrs, (q, k, v) = node.attrs, x[:3]
+    attrs, (q, *kv) = node.attrs, x
     if attrs["rope"] is not None:
-        q, k = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, k))
-    kv_type: str | tuple[str, str] = "f32"
-    if attrs["cache"] is not None:
-        kv_type = inputs.kv_type
-        k, v = inputs.kv.extend(attrs["cache"], k, v)
+        q, kv[0] = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, kv[0]))
+    kv_type = "f32" if attrs["cache"] is None else inputs.kv_type
+    if not kv:
+        kv = [*inputs.kv.of_layer(attrs["cache"], len(q))]
+    elif attrs["cache"] is not None:
+        kv = [*inputs.kv.extend(attrs["cache"], *kv)]
+    k, v = kv
     n, n_key = len(q), len(k)
     query, key = _rows(n, n_key)
     seen = _seen(n, n_key, inputs, attrs["window"]) if attrs["causal"] else np.ones((n, n_key), dtype=bool)

@@ -64,11 +64,11 @@ class OpSpec:
     attends : bool
         Whether its first input is a query that attends to keys and values.
     writes_cache : bool
-        Whether it writes keys and values to the KV cache (attention does unless its `cache` is None).
+        Whether it writes keys and values to the KV cache; attention does if it has `k`, `v` and a `cache`.
     is_view : bool
         Whether its outputs are parts of its input's memory: nothing is computed.
     is_lookup : bool
-        Whether it takes rows of a table, its only weight, by the token or the position (its attribute `by`).
+        Whether it takes rows of a table, its only weight, by the token, its id or the position (its attribute `by`).
     is_override : bool
         Whether the caller of a step passes its output in.
     selects_rows : bool
@@ -179,9 +179,10 @@ def _attention_rows() -> Iterable[OpSpec]:
     )  # fmt: skip
     yield OpSpec(
         "attention", "softmax(scale * q k^T + bias + mask) v over the cached keys and values",
-        ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"), shapes.attention,
-        inputs=("q", "k", "v"), rowwise=False, reads=lambda attrs: () if attrs["rope"] is None else ("positions",),
-        scratch=facts.attention_scratch, rotation=lambda attrs: attrs["rope"], kv_shape=facts.kv_of_inputs,
+        ("cache", "shape", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "rope"),
+        shapes.attention, inputs=("q", "k?", "v?"), rowwise=False,
+        reads=lambda attrs: () if attrs["rope"] is None else ("positions",),
+        scratch=facts.attention_scratch, rotation=lambda attrs: attrs["rope"], kv_shape=facts.kv_of_attention,
         attends=True, writes_cache=True,
     )  # fmt: skip
     yield OpSpec(

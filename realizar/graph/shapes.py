@@ -86,8 +86,12 @@ def rope(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 
 def attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
-    """q (n_head, head_dim), k (n_head_kv, head_dim), v (n_head_kv, head_dim_v): (n_head * head_dim_v,)."""
-    q, k, v = inputs[:3]
+    """q (n_head, head_dim), k (n_head_kv, head_dim), v (n_head_kv, head_dim_v): (n_head * head_dim_v,).
+
+    Without k and v the attribute `shape` is (n_head_kv, head_dim, head_dim_v).
+    """
+    q, *kv = inputs
+    k, v = kv or (attrs["shape"][:2], attrs["shape"][::2])
     _need(all(len(s) == 2 for s in (q, k, v)), f"attention: q, k, v must be (n_head, head_dim), found {q}, {k}, {v}")
     _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: shapes q {q}, k {k}, v {v} do not match")
     if attrs["buckets"] is not None:

@@ -160,13 +160,13 @@ class _Binder:
                               self.at.ropes[rope_key(op.attrs, op.weights)])  # fmt: skip
 
     def _add_attention(self, op: Node, index: int) -> None:
-        q, k, v = op.inputs[:3]
-        attrs = op.attrs
+        (q, *kv), attrs = op.inputs, op.attrs
+        k, v = (self.at.rows(i) for i in kv) if kv else (None, None)
         rope = None if attrs["rope"] is None else self.at.ropes[rope_key(attrs["rope"], attrs["rope"]["factors"])]
         n_head, head_dim = self.plan.shapes[q]
         self._attend(
             op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"],
-            k=self.at.rows(k), v=self.at.rows(v), rope=rope, bias=self._bias(op, n_head),
+            k=k, v=v, rope=rope, bias=self._bias(op, n_head),
             sinks=None if attrs["sinks"] is None else floats(self.tensors, attrs["sinks"]),
             q_rot=(self.at.start["q_rot", index], n_head * head_dim) if rope is not None else None,
         )  # fmt: skip
@@ -176,7 +176,7 @@ class _Binder:
         add_kv_store(self.program, self._cache(op), self.at.rows(k), self.at.rows(v))
 
     def _add_cross_attention(self, op: Node, index: int) -> None:
-        self._attend(op, window=0, causal=False, softcap=0.0)
+        self._attend(op, window=0, causal=False, softcap=0.0, cross=True)
 
     def _add_mla_attention(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=True, softcap=0.0, k=self.at.rows(op.inputs[1]))
