@@ -11,8 +11,8 @@ import numpy as np
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_OP_ADD, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU,
-    RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE,
+    RZ_OP_ADD, RZ_OP_EMBED, RZ_OP_EMBED_IDS, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF,
+    RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE,
     RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SWIGLU,
     RZ_OP_GATHER_ROWS, exec_kernels, rz_act_bytes, rz_batch, rz_counter, rz_format_kernels, rz_op,
     rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_pool_stop, rz_program_run, rz_reach, rz_rope,
@@ -27,7 +27,9 @@ _CODES = {
     "swiglu": RZ_OP_SWIGLU, "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
-_EMBED = {"token": RZ_OP_EMBED, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES}
+_EMBED = {
+    "token": RZ_OP_EMBED, "id": RZ_OP_EMBED_IDS, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES,
+}
 
 N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
 """Quantized int8 rows per row, for each kind of activations."""
@@ -202,7 +204,7 @@ cdef class Program:
     def add_rowwise(self, str name not None, size_t n, *, int n_repeat=1, bint m_rows=False, x=None, x2=None, y=None,
                     float scalar=0.0, w=None, b=None, act32=None, act256=None):
         """An op on rows of n_repeat groups of n elements; scalar is the eps, the factor or the cap; w and b are for one
-        group or for all."""
+        group or for all, and with w "mul" multiplies by it in place of another row."""
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
@@ -216,8 +218,8 @@ cdef class Program:
         self.max_row = max(self.max_row, n_all)
 
     def add_embed(self, str format not None, table, size_t n, y, str by not None="token", float scale=1.0):
-        """Rows of a table by "token", times scale, with the step's embeddings in place of their rows; by "position"; or
-        by "type", the first row for all."""
+        """Rows of a table by "token", times scale, with the step's embeddings in place of their rows; by "id", the same
+        without embeddings; by "position"; or by "type", the first row for all."""
         cdef rz_op *op = self.new_op(_EMBED[by], n)
         op.y, op.embed_format, op.scalar = self.rows(y, n), _FORMAT[format], scale
         op.weight = <rz_weight *> calloc(1, sizeof(rz_weight))

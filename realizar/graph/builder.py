@@ -125,6 +125,10 @@ class Graph(AttentionOps, DeprecatedNames):
         """
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token", scale=float(scale))[0]
 
+    def embed_ids(self, weight: WeightLike, scale: float = 1.0) -> Value:
+        """Rows of a table for the token ids, times `scale`: (n_embd,). A row that enters as an embedding has id 0."""
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="id", scale=float(scale))[0]
+
     def embed_positions(self, weight: WeightLike) -> Value:
         """Rows of a table of learned positions for the positions of the batch, those of the first axis: (n_embd,)."""
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="position", scale=1.0)[0]
@@ -167,6 +171,10 @@ class Graph(AttentionOps, DeprecatedNames):
         if b.shape == (1,) != a.shape:
             return self.emit("scale_rows", [a, b], ["scale_rows"])[0]
         return self.emit("mul", [a, b], ["mul"])[0]
+
+    def mul_weight(self, x: Value, weight: WeightLike) -> Value:
+        """x * w: w is one number (1,), or has the shape of x or of its last dimension."""
+        return self.emit("mul_weight", [x], [weight.name], [(weight.tensor, weight.shape)])[0]
 
     def scale(self, x: Value, factor: float) -> Value:
         """x * factor, also as the operator *."""

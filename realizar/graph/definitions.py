@@ -51,8 +51,8 @@ def _rounded(x: F32, block: int, activations: str) -> npt.NDArray[np.float64]:
 
 def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     by = node.attrs["by"]
-    rows = {"token": inputs.tokens, "position": inputs.positions[0], "type": np.zeros_like(inputs.tokens)}
-    y = np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows[by]] * np.float32(node.attrs["scale"])
+    rows = {"position": inputs.positions[0], "type": np.zeros_like(inputs.tokens)}.get(by, inputs.tokens)
+    y = np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows] * np.float32(node.attrs["scale"])
     for row, embedding in inputs.embeddings.items():
         if by == "token":
             y[row] = embedding
@@ -283,6 +283,7 @@ DEFINITIONS: dict[str, Definition] = {
     "layer_norm": _layer_norm,
     "add": lambda node, x, inputs: [x[0] + x[1]],
     "mul": lambda node, x, inputs: [x[0] * x[1]],
+    "mul_weight": lambda node, x, inputs: [x[0] * inputs.tensors[node.weights[0]].floats()],
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
     "scale_rows": lambda node, x, inputs: [x[0] * x[1].reshape(-1, *[1] * (x[0].ndim - 1))],
     "softcap": lambda node, x, inputs: [activations.softcap(x[0], node.attrs["cap"])],

@@ -92,8 +92,9 @@ def no_rotation(attrs: Attrs) -> Mapping[str, Any] | None:
 
 
 def embed_reads(attrs: Attrs) -> tuple[str, ...]:
-    """The tokens, or the embeddings in their place; the positions; for token types nothing."""
-    return {"token": ("tokens", "embeddings"), "position": ("positions",), "type": ()}[attrs["by"]]
+    """The tokens, or the embeddings in their place; the tokens alone; the positions; for token types nothing."""
+    read = {"token": ("tokens", "embeddings"), "id": ("tokens",), "position": ("positions",), "type": ()}
+    return read[attrs["by"]]
 
 
 # ---- weights

@@ -124,7 +124,7 @@ def _elementwise(name: str, formula: str, inputs: tuple[str, ...] = ("x",), **fa
 
 def _rows() -> Iterable[OpSpec]:
     yield OpSpec(
-        "embed", "y[t] = scale * W[token[t]] or the row's embedding; W[position[t]]; of token types, W[0]",
+        "embed", "y[t] = scale * W[token[t]] or the row's embedding; scale * W[id[t]]; W[position[t]]; of types, W[0]",
         ("by", "scale"), shapes.embed, inputs=(), rowwise=False, reads=facts.embed_reads, uses=facts.embed_uses,
         is_lookup=True,
     )  # fmt: skip
@@ -153,6 +153,7 @@ def _elementwise_rows() -> Iterable[OpSpec]:
     yield _elementwise("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", **norm)
     yield _elementwise("add", "y = a + b", ("a", "b"))
     yield _elementwise("mul", "y = a * b", ("a", "b"))
+    yield _elementwise("mul_weight", "y = x * w", shape=shapes.mul_weight, over_last=True)
     yield _elementwise("scale", "y = x * factor", attrs=("factor",))
     yield _elementwise("scale_rows", "y[t] = s[t] * x[t]", ("x", "s"), shape=shapes.scale_rows)
     yield _elementwise("softcap", "y = cap * tanh(x / cap)", attrs=("cap",))

@@ -42,6 +42,13 @@ def norm(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [inputs[0]]
 
 
+def mul_weight(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x; the weight has it too, or only its last dimension, or is one number."""
+    (x,), (w,) = inputs, weights
+    _need(w in (x, x[-1:], (1,)), f"mul_weight: weight {w} for an input of shape {x}")
+    return [x]
+
+
 def same(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The common shape of all inputs."""
     _need(len(set(inputs)) == 1, f"elementwise op: shapes {inputs} differ")

@@ -44,6 +44,7 @@ def test_names_stay_unique(g):
         (lambda g, x: g.linear(x, weight("w", 4, 7)), "input of 8"),
         (lambda g, x: g.rms_norm(x, weight("w", 4), eps=1e-5), "norm"),
         (lambda g, x: g.add(x, g.linear(x, weight("w", 4, 8))), "differ"),
+        (lambda g, x: g.mul_weight(x, weight("w", 4)), "mul_weight: weight \\(4,\\)"),
         (lambda g, x: g.heads(x, 3), "cannot be split into 3 heads"),
         (lambda g, x: g.split(x, 3, 4), "do not add up"),
         (lambda g, x: g.rope(g.heads(x, 2), style="neox", dims=6, base=1e4), "rope"),

@@ -122,8 +122,9 @@ class _Binder:
     def _add_rowwise(self, op: Node, index: int) -> None:
         (y,) = op.outputs
         view = self.plan.views[y]
-        w = [floats(self.tensors, name) for name in op.weights]
         n = self.plan.shapes[y][-1] if op.spec.over_last else view.n
+        w = [floats(self.tensors, name) for name in op.weights]
+        w = [np.repeat(x, n) if len(x) == 1 else x for x in w]  # one number is for all elements
         writes = self.at.writes_records(y)
         self.program.add_rowwise(
             _KERNELS.get(op.op, op.op), n, n_repeat=view.n // n, m_rows=view.m_rows,
@@ -289,7 +290,7 @@ class _Binder:
 
 
 _ROWWISE = tuple(name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows)
-_KERNELS = {"gather_rows": "take_rows"}
+_KERNELS = {"gather_rows": "take_rows", "mul_weight": "mul"}
 """Ops whose kernel has another name."""
 _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),

@@ -21,6 +21,7 @@ struct rz_batch {
 
 enum rz_op_code {
     RZ_OP_EMBED,
+    RZ_OP_EMBED_IDS,
     RZ_OP_EMBED_POSITIONS,
     RZ_OP_EMBED_TYPES,
     RZ_OP_GATHER_ROWS,
