@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
+from realizar.graph.activations import OF_EXPERTS
 from realizar.graph.attention import AttentionOps
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
@@ -258,13 +259,15 @@ class Graph(AttentionOps, DeprecatedNames):
     def route(
         self, logits: Value, n_used: int, *, gating: str = "softmax", normalize: bool = False, scale: float = 1.0,
         bias: WeightLike | None = None, n_group: int = 1, n_group_used: int = 1, n_group_best: int = 2,
+        expert_scale: WeightLike | None = None,
     ) -> tuple[Value, Value]:  # fmt: skip
         """Choose `n_used` experts for each token: their ids, best first, and their weights; both (n_used,).
 
         logits: (n_expert,). `gating` "softmax" and "sigmoid" score all experts, "softmax_chosen" takes the logits as
         scores and the softmax over the chosen ones. `bias` (n_expert,) affects the choice only. With groups, experts
         come from the `n_group_used` groups with the greatest sum of `n_group_best` scores. Ties go to the lower id.
-        `normalize` divides the weights by their sum, `scale` multiplies them.
+        `normalize` divides the weights by their sum, `scale` multiplies them, and `expert_scale` (n_expert,) that of
+        each expert by a number of its own.
         """
         if gating not in ("softmax", "sigmoid", "softmax_chosen"):
             raise GraphError(f"route: gating {gating!r} is unknown; known are 'softmax', 'sigmoid', 'softmax_chosen'")
@@ -272,7 +275,8 @@ class Graph(AttentionOps, DeprecatedNames):
         n_group_best = n_group_best if n_group > 1 else 1
         (ids,) = self.emit("choose_experts", [logits], [f"{logits.name}.ids"], pairs, n_used=n_used, gating=gating,
                            n_group=n_group, n_group_used=n_group_used, n_group_best=n_group_best)  # fmt: skip
-        (weights,) = self.emit("weigh_experts", [logits, ids], [f"{logits.name}.weights"], gating=gating,
+        pairs = [] if expert_scale is None else [(expert_scale.tensor, expert_scale.shape)]
+        (weights,) = self.emit("weigh_experts", [logits, ids], [f"{logits.name}.weights"], pairs, gating=gating,
                                normalize=normalize, scale=float(scale))  # fmt: skip
         return ids, weights
 
@@ -283,11 +287,11 @@ class Graph(AttentionOps, DeprecatedNames):
         """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
-        with a bias (n_expert, rows) if the file has one. activation "silu", or "swiglu_oai" for gpt-oss's
+        with a bias (n_expert, rows) if the file has one. activation "silu", "gelu", or "swiglu_oai" for gpt-oss's
         g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero.
         """
-        if activation not in ("silu", "swiglu_oai"):
-            raise GraphError(f"experts: activation {activation!r} is unknown; known are 'silu' and 'swiglu_oai'")
+        if activation not in OF_EXPERTS:
+            raise GraphError(f"experts: activation {activation!r} is unknown; known are {', '.join(OF_EXPERTS)}")
         weights = (gate, up, down)
         pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,

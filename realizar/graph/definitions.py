@@ -293,7 +293,7 @@ DEFINITIONS: dict[str, Definition] = {
     "sigmoid": lambda node, x, inputs: [activations.sigmoid(x[0])],
     "relu": lambda node, x, inputs: [np.maximum(x[0], 0)],
     "swiglu": lambda node, x, inputs: [activations.silu(x[0]) * x[1]],
-    "geglu": lambda node, x, inputs: [activations.gelu(x[0]) * x[1]],
+    "geglu": lambda node, x, inputs: [activations.geglu(x[0], x[1])],
     "geglu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0]) * x[1]],
     "reshape": lambda node, x, inputs: [x[0].reshape(-1, *node.attrs["shape"])],
     "split": _split,
@@ -306,7 +306,9 @@ DEFINITIONS: dict[str, Definition] = {
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
     ],
-    "weigh_experts": lambda node, x, inputs: [routing.weigh(x[0], x[1], node.attrs)],
+    "weigh_experts": lambda node, x, inputs: [
+        routing.weigh(x[0], x[1], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
+    ],
     "experts": _experts,
     "mla_attention": _mla_attention,
     "slice": lambda node, x, inputs: [x[0][..., node.attrs["start"] :][..., : node.attrs["size"]]],

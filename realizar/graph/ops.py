@@ -213,8 +213,8 @@ def _expert_rows() -> Iterable[OpSpec]:
     yield OpSpec("choose_experts", "id_r = the r-th greatest of gating(x) + b, of the best groups",
                  ("n_used", "gating", "n_group", "n_group_used", "n_group_best"), shapes.choose_experts,
                  inputs=("logits",))  # fmt: skip
-    yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
-                 shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
+    yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r) (* s[id_r])",
+                 ("gating", "normalize", "scale"), shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
     yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"),
                  shapes.experts, inputs=("x", "ids", "weights"), uses=facts.expert_uses, scratch=facts.expert_scratch,
                  )  # fmt: skip

@@ -155,6 +155,8 @@ def choose_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 def weigh_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """One weight for each chosen expert."""
+    n_expert = inputs[0]
+    _need(all(shape == n_expert for shape in weights), f"weigh_experts: scales {weights} for {n_expert} experts")
     return [inputs[1]]
 
 

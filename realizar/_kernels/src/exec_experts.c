@@ -96,13 +96,25 @@ size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op)
     return n_items(w, op, op->experts->up[0].weight.n_row);
 }
 
+static rz_binary_fn *activation(const struct rz_kernels *k, int code)
+{
+    switch (code) {
+    case RZ_GEGLU:
+        return k->gelu_mul;
+    case RZ_SWIGLU_OAI:
+        return k->swiglu_oai;
+    default:
+        return k->silu_mul;
+    }
+}
+
 static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows)
 {
     const struct rz_experts *e = op->experts;
     struct rz_weight gate = of_expert(e, &e->up[0], expert), up = of_expert(e, &e->up[1], expert);
     size_t n = (size_t)(e->first[expert + 1] - e->first[expert]);
     size_t share = rz_token_share(n, RZ_MIN(rz_gemm_tokens_of(&gate, op->n), rz_gemm_tokens_of(&up, op->n)));
-    rz_binary_fn *activate = e->activation == RZ_SWIGLU_OAI ? w->kernels->swiglu_oai : w->kernels->silu_mul;
+    rz_binary_fn *activate = activation(w->kernels, e->activation);
     for (size_t t0 = 0; t0 < n; t0 += share) {
         size_t t1 = RZ_MIN(t0 + share, n);
         rz_multiply(w, &gate, op->n, rows.begin, rows.end, t0, t1);

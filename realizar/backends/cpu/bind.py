@@ -270,7 +270,7 @@ class _Binder:
         (n_expert,) = self.plan.shapes[op.inputs[0]]
         add_route(
             self.program, n_expert, logits=self.at.rows(op.inputs[0]), ids=ids, y=self.at.rows(op.outputs[0]),
-            bias=floats(self.tensors, op.weights[0]) if op.weights else None,
+            per_expert=floats(self.tensors, op.weights[0]) if op.weights else None,
             m_rows=self.plan.views[op.outputs[0]].m_rows, **{"n_used": n_used, **op.attrs},
         )  # fmt: skip
 

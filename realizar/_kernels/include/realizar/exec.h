@@ -123,7 +123,7 @@ struct rz_expert_weight {
     size_t input_bytes; /* of a row of inputs, at most x_stride */
 };
 
-enum { RZ_SWIGLU, RZ_SWIGLU_OAI };
+enum { RZ_SWIGLU, RZ_GEGLU, RZ_SWIGLU_OAI };
 
 struct rz_experts {
     int n_expert, n_used, activation;
