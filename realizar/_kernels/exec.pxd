@@ -67,7 +67,8 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows q, k_in, v_in, q_rot, out
         float *partial
         size_t n_partial
-    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_RELU2
+    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN
+    int RZ_SWIGLU, RZ_GEGLU, RZ_SWIGLU_OAI, RZ_RELU2
     struct rz_route:
         int gating, n_used, n_group, n_group_used, n_group_best, normalize
     struct rz_expert_weight:
@@ -151,8 +152,8 @@ cdef extern from "realizar/exec.h" nogil:
     size_t rz_act_bytes(size_t k, int block)
     size_t rz_route_scratch(size_t n_expert)
     int rz_program_run(rz_program *program, const rz_batch *batch)
-    int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GATHER_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM
-    int RZ_OP_ADD, RZ_OP_MUL
+    int RZ_OP_EMBED, RZ_OP_EMBED_IDS, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GATHER_ROWS
+    int RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL
     int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_SIGMOID
     int RZ_OP_RELU, RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
     int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_DECAY

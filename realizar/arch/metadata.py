@@ -176,6 +176,13 @@ class ArchMetadata:
         except TypeError:
             raise GGUFError(self._wrong(key, value, "an array of integers")) from None
 
+    def numbers(self, key: str, default: float) -> tuple[float, ...]:
+        """A number for each layer, which may be infinite; `default` for all of them if the key is missing."""
+        values = [default] * self.layers() if self._find(key) is None else self._of_layers(key)
+        if values is None or not all(isinstance(value, (int, float)) for value in values):
+            raise GGUFError(self._wrong(key, self._find(key), "a number for each layer"))
+        return tuple(float(value) for value in values)
+
     def n_vocab(self) -> int:
         """Number of tokens: the length of `tokenizer.ggml.tokens`, else `{arch}.vocab_size`."""
         key = "tokenizer.ggml.tokens"

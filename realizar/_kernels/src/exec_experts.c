@@ -100,13 +100,20 @@ size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op)
 /* y = act(y) * up, or act(y) of experts without a gate. */
 static void activate(const struct rz_worker *w, const struct rz_experts *e, float *y, const float *up, size_t n)
 {
-    if (e->activation == RZ_RELU2) {
+    switch (e->activation) {
+    case RZ_RELU2:
         w->kernels->relu(y, n, y);
         w->kernels->mul(y, y, n, y);
-    } else if (e->activation == RZ_SWIGLU_OAI)
+        break;
+    case RZ_GEGLU:
+        w->kernels->gelu_mul(y, up, n, y);
+        break;
+    case RZ_SWIGLU_OAI:
         w->kernels->swiglu_oai(y, up, n, y);
-    else
+        break;
+    default:
         w->kernels->silu_mul(y, up, n, y);
+    }
 }
 
 static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows)
