@@ -18,7 +18,16 @@ from realizar.arch import (
     Windows,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors, qkv, rotate, swiglu_tensors
+from realizar.arch.blocks import (
+    embedding_tensors,
+    geglu_ffn,
+    gqa,
+    gqa_tensors,
+    norm_tensors,
+    qkv,
+    rotate,
+    swiglu_tensors,
+)
 from realizar.arch.checkpoint import Config, Keys, Names, number, one_more, rope_parameters
 
 # Checkpoints store w of the norms, GGUF files 1 + w.
@@ -220,11 +229,6 @@ def attn_scale(hp: HParams, n_layer_27b: int) -> float:
     """query_pre_attn_scalar ** -0.5."""
     scalar = hp.n_embd // hp.n_head if hp.n_layer == n_layer_27b else hp.head_dim
     return float(scalar**-0.5)
-
-
-def geglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
-    """down(gelu(gate(x)) * up(x)) (https://arxiv.org/abs/2002.05202)."""
-    return g.linear(g.gelu(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
 
 
 def attention(g: Graph, h: Value, blk: Any, hp: GemmaHParams, layer: int, normed: bool, causal: bool) -> Value:

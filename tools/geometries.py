@@ -100,6 +100,10 @@ LLAMA_3_2_1B = Geometry(
 T5 = _sizes(24, 1024, 2816, 16, 0, 64, context=512, attention__relative_buckets_count=32) | LAYER | RMS
 BIASES = ("attn_output.bias", "ffn_up.bias", "ffn_down.bias")
 TYPES = {"tokenizer.ggml.token_type_count": 2}
+GEMMA4 = {
+    "context": 131072, "rope__freq_base": 1e6, "rope__dimension_count_swa": 256, "attention__sliding_window": 512,
+    "attention__key_length_swa": 256, "attention__value_length_swa": 256, "final_logit_softcapping": 30.0,
+}  # fmt: skip
 SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
 
 GEOMETRIES = {
@@ -179,6 +183,47 @@ GEOMETRIES = {
         _sizes(26, 1152, 6912, 4, 1, 256, context=32768, rope__freq_base=1e6, attention__sliding_window=512) | RMS,
         262144,
         tied=True,
+    ),
+    # E4B with 12 of 42 layers, of which 6 of 18 share keys and values, and the width of E2B
+    "gemma4-e4b-like-1b": Geometry(
+        "gemma4",
+        _sizes(12, 1536, 6144, 8, 2, 512, **GEMMA4, attention__shared_kv_layers=6, embedding_length_per_layer_input=256)
+        | RMS,
+        262144,
+        tied=True,
+        optional=("attn_v", "layer_output_scale"),
+    ),
+    # 26B-A4B with 12 of 30 layers, a quarter of the experts and little more than a third of the width
+    "gemma4-26b-like-1b": Geometry(
+        "gemma4",
+        _sizes(12, 1024, 2112, 16, 0, 512, **GEMMA4)
+        | {"attention.head_count_kv": [2 if i % 6 == 5 else 8 for i in range(12)]}
+        | _moe(32, 8, 704)
+        | RMS,
+        262144,
+        tied=True,
+        optional=(*(f"blk.{i}.attn_v" for i in range(12) if i % 6 != 5), "layer_output_scale"),
+    ),
+    "gemma3n-1b": Geometry(
+        "gemma3n",
+        _sizes(
+            10,
+            1536,
+            8192,
+            8,
+            2,
+            256,
+            context=32768,
+            rope__freq_base=1e6,
+            attention__sliding_window=512,
+            attention__shared_kv_layers=5,
+            embedding_length_per_layer_input=256,
+            activation_sparsity_scale=[1.6448536] * 3 + [-float("inf")] * 7,
+        )
+        | RMS,
+        262144,
+        tied=True,
+        optional=("attn_v",),
     ),
     "gpt2-1b": Geometry("gpt2", _sizes(32, 1536, 6144, 24, context=1024) | LAYER, 50304, tied=True),
     "pythia-1b": Geometry(

@@ -42,6 +42,8 @@ NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
 # Tensors besides vectors and norms that llama.cpp keeps in float32 (tensor_allows_quantization in llama-quant.cpp).
 EXACT = ("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "conv", "attn_rel_b")
+# Tensors that it keeps as they are, which is bfloat16.
+UNQUANTIZED = ("per_layer_model_proj", "altup_proj", "altup_unembd_proj", "altup_router", "laurel_l", "laurel_r")
 # Fallback for rows that are not a multiple of the k-quant block size (tensor_type_fallback there).
 INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
@@ -156,8 +158,10 @@ def _type(geometry: Geometry, hp: Any, name: str, weight: Weight, i: int, type_n
     kind = name.rpartition(".")[2]
     if len(weight.shape) == 1 or weight.shape[0] == 1 or weight.suffix != ".weight":
         return "F32"
-    if kind in EXACT or kind.endswith("_norm"):
+    if kind in EXACT or kind.endswith(("_norm", "_coef")):
         return "F32"
+    if kind in UNQUANTIZED:
+        return "BF16"
     chosen = _k_type(geometry, hp, kind, weight, i, type_name)
     return INSTEAD.get(chosen, "Q8_0") if weight.shape[-1] % FORMATS[chosen].n_elements else chosen
 

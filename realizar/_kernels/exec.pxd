@@ -67,8 +67,8 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows q, k_in, v_in, q_rot, out
         float *partial
         size_t n_partial
-    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2
-    int RZ_GELU_ERF
+    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN
+    int RZ_SWIGLU, RZ_GEGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2, RZ_GELU_ERF
     struct rz_route:
         int gating, n_used, n_group, n_group_used, n_group_best, normalize
     struct rz_expert_weight:
@@ -153,8 +153,8 @@ cdef extern from "realizar/exec.h" nogil:
     size_t rz_act_bytes(size_t k, int block)
     size_t rz_route_scratch(size_t n_expert)
     int rz_program_run(rz_program *program, const rz_batch *batch)
-    int RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GATHER_ROWS, RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM
-    int RZ_OP_ADD, RZ_OP_MUL, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX
+    int RZ_OP_EMBED, RZ_OP_EMBED_IDS, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GATHER_ROWS
+    int RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX
     int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_CLAMP, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF
     int RZ_OP_SIGMOID, RZ_OP_RELU, RZ_OP_SOFTPLUS, RZ_OP_ELU
     int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE

@@ -11,10 +11,10 @@ import numpy as np
 from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_OP_ADD, RZ_OP_CLAMP, RZ_OP_DECAY, RZ_OP_ELU, RZ_OP_EMBED, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GEGLU,
-    RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE,
-    RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU,
-    RZ_OP_SOFTCAP, RZ_OP_SOFTPLUS, RZ_OP_SWIGLU,
+    RZ_OP_ADD, RZ_OP_CLAMP, RZ_OP_DECAY, RZ_OP_ELU, RZ_OP_EMBED, RZ_OP_EMBED_IDS, RZ_OP_EMBED_POSITIONS,
+    RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR,
+    RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE,
+    RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SOFTPLUS, RZ_OP_SWIGLU,
     RZ_OP_GATHER_ROWS, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX, exec_kernels, rz_act_bytes, rz_batch,
     rz_counter, rz_format_kernels, rz_op,
     rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_pool_stop, rz_program_run, rz_reach, rz_rope,
@@ -32,7 +32,9 @@ _CODES = {
     "decay": RZ_OP_DECAY,
 }
 _FORMAT = {name: index for index, name in enumerate(ACT_BLOCK)}
-_EMBED = {"token": RZ_OP_EMBED, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES}
+_EMBED = {
+    "token": RZ_OP_EMBED, "id": RZ_OP_EMBED_IDS, "position": RZ_OP_EMBED_POSITIONS, "type": RZ_OP_EMBED_TYPES,
+}
 
 N_PLANES = {"int8": 1, "int16": 2, "f32": 1}
 """Number of quantized int8 rows per activation row, by type of activations."""
@@ -208,7 +210,7 @@ cdef class Program:
     def add_rowwise(self, str name not None, size_t n, *, int n_repeat=1, bint m_rows=False, x=None, x2=None, y=None,
                     float scalar=0.0, w=None, b=None, act32=None, act256=None):
         """An op on rows of n_repeat groups of n elements; scalar is eps, factor, cap, limit or bound; w and b are for
-        one group or for all groups."""
+        one group or for all groups. With w, "mul" multiplies by w instead of by another row."""
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
@@ -223,7 +225,7 @@ cdef class Program:
 
     def add_embed(self, str format not None, table, size_t n, y, str by not None="token", float scale=1.0):
         """Rows of an embedding table: by "token", times scale, with the step's embeddings in place of their rows; by
-        "position"; or by "type", always the first row."""
+        "id", the same without embeddings; by "position"; or by "type", always the first row."""
         cdef rz_op *op = self.new_op(_EMBED[by], n)
         op.y, op.embed_format, op.scalar = self.rows(y, n), _FORMAT[format], scale
         op.weight = <rz_weight *> calloc(1, sizeof(rz_weight))

@@ -23,6 +23,7 @@ def add_attention(
     out: _Rows,
     k: _Rows | None = None,
     v: _Rows | None = None,
+    cross: bool = False,
     q_rot: _Rows | None = None,
     rope: _Rope | None = None,
     partial: _Rows | None = None,

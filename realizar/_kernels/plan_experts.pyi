@@ -16,7 +16,7 @@ def add_route(
     logits: _Rows,
     y: _Rows,
     ids: _Rows | None = None,
-    bias: npt.NDArray[np.float32] | None = None,
+    per_expert: npt.NDArray[np.float32] | None = None,
     n_group: int = 1,
     n_group_used: int = 1,
     n_group_best: int = 1,

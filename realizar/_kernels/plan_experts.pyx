@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t
 import numpy as np
 
 from realizar._kernels.exec cimport (
-    RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_GELU_ERF, RZ_OP_CHOOSE_EXPERTS,
+    RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_GEGLU, RZ_GELU_ERF, RZ_OP_CHOOSE_EXPERTS,
     RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_SUM,
     RZ_OP_EXPERTS_UP, RZ_OP_WEIGH_EXPERTS, RZ_REGLU, RZ_RELU2, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes,
     rz_expert_weight, rz_experts, rz_op, rz_route, rz_route_scratch,
@@ -16,7 +16,8 @@ _GATINGS = {
     "softmax": RZ_GATING_SOFTMAX, "sigmoid": RZ_GATING_SIGMOID, "softmax_chosen": RZ_GATING_SOFTMAX_CHOSEN,
 }
 _ACTIVATIONS = {
-    "silu": RZ_SWIGLU, "swiglu_oai": RZ_SWIGLU_OAI, "relu": RZ_REGLU, "relu2": RZ_RELU2, "gelu_erf": RZ_GELU_ERF,
+    "silu": RZ_SWIGLU, "gelu": RZ_GEGLU, "swiglu_oai": RZ_SWIGLU_OAI, "relu": RZ_REGLU, "relu2": RZ_RELU2,
+    "gelu_erf": RZ_GELU_ERF,
 }
 
 
@@ -33,9 +34,12 @@ cdef class _Experts:
 
 
 def add_route(Program program not None, size_t n_expert, size_t n_used, str gating not None, *, logits, y, ids=None,
-              bias=None, int n_group=1, int n_group_used=1, int n_group_best=1, bint normalize=False,
+              per_expert=None, int n_group=1, int n_group_used=1, int n_group_best=1, bint normalize=False,
               float scale=1.0, bint m_rows=False):
-    """Choose the experts of each row, or, with `ids`, compute the weights of the given experts."""
+    """Choose the experts of each row, or, with `ids`, compute the weights of the given experts.
+
+    per_expert: float32 [n_expert], added to the scores of a choice; with `ids`, weights are multiplied by it.
+    """
     cdef _Route keeper = _Route()
     cdef rz_op *op = program.new_op(RZ_OP_CHOOSE_EXPERTS if ids is None else RZ_OP_WEIGH_EXPERTS, n_expert)
     if not 1 <= n_used <= n_expert or not 1 <= n_group_used <= n_group or n_expert % n_group:
@@ -44,7 +48,7 @@ def add_route(Program program not None, size_t n_expert, size_t n_used, str gati
     program.keep.append(keeper)
     op.route, op.m_rows, op.scalar = &keeper.route, m_rows, scale
     op.x, op.x2, op.y = program.rows(logits, n_expert), program.rows(ids, n_used), program.rows(y, n_used)
-    op.b = program.floats(bias, n_expert)
+    op.b = program.floats(per_expert, n_expert)
     program.max_row = max(program.max_row, rz_route_scratch(n_expert))
 
 

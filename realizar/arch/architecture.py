@@ -76,7 +76,8 @@ class Windows:
         Window size in keys; 0 if no layer has a window.
     pattern : int | tuple[bool, ...]
     rope : dict
-        Those of `rope_dims`, `rope_base` and `rope_scaling` that differ in sliding-window layers.
+        Those of `rope_dims`, `rope_base`, `rope_scaling`, `head_dim` and `head_dim_v` that differ in sliding-window
+        layers.
     """
 
     window: int
@@ -90,7 +91,7 @@ class Windows:
         return self.window if narrow else 0
 
     def rotation(self, hp: H, layer: int) -> H:
-        """The hyperparameters with the rotary embedding of this layer."""
+        """The hyperparameters with the rotary embedding and the head size of this layer."""
         return replace(hp, **self.rope) if self[layer] else hp
 
 
@@ -111,6 +112,8 @@ class Weight:
     parts : dict[str, int] | None
         For a fused tensor: last component of each part's name -> its number of rows (per expert), in order. The file
         may hold the fused tensor or the parts; `build` always sees the parts, as views of a fused tensor's rows.
+    optional_parts : tuple[str, ...]
+        Parts that a file which holds the parts may lack.
     suffix : str
         Suffix of the name in the file: some tensors have ".bias" only, some none.
     where, unless : str | None
@@ -126,6 +129,7 @@ class Weight:
     optional: bool = False
     alias: str | None = None
     parts: Mapping[str, int] | None = None
+    optional_parts: tuple[str, ...] = ()
     suffix: str = ".weight"
     where: str | None = None
     unless: str | None = None
@@ -140,7 +144,13 @@ class Weight:
         """Names and declarations of the parts of this weight, which is called `name`."""
         folder, parts = name[: name.rfind(".") + 1], self.parts or {}
         *experts, _, n_in = self.shape
-        return {folder + part: replace(self, shape=(*experts, n, n_in), parts=None) for part, n in parts.items()}
+        return {
+            folder + part: replace(
+                self, shape=(*experts, n, n_in), parts=None, optional_parts=(),
+                optional=self.optional or part in self.optional_parts,
+            )
+            for part, n in parts.items()
+        }  # fmt: skip
 
 
 WeightTable = dict[str, Weight]
@@ -237,12 +247,14 @@ class Architecture(ABC):
     A subclass sets `name` and implements `tensors` and `build`; the defaults of `hparams` and `programs` fit most.
     `norm_eps_key` is the metadata key of the norm epsilon: that of RMS norm by default, or LAYER_NORM_EPS.
     `varies` names the hyperparameters that differ from layer to layer (`HParams.by_layer`), of those in LAYER_KEYS.
+    `window_heads` says that sliding-window layers may have heads of another size ("attention.key_length_swa").
     `checkpoint` maps Hugging Face checkpoints to it, for `realizar convert`; None if that is not supported.
     """
 
     name: ClassVar[str]
     norm_eps_key: ClassVar[str] = RMS_NORM_EPS
     varies: ClassVar[tuple[str, ...]] = ()
+    window_heads: ClassVar[bool] = False
     checkpoint: ClassVar[Checkpoint | None] = None
 
     def hparams(self, md: ArchMetadata) -> HParams:
@@ -314,13 +326,16 @@ class Architecture(ABC):
         `rope` is as in `Windows`; the keys "rope.freq_base_swa" and "rope.dimension_count_swa" of the file win.
         """
         full = max(1, md.positive("embedding_length") // max(1, *md.per_layer("attention.head_count")))
-        for key in ("attention.key_length", "attention.value_length"):
+        for name, key in (("head_dim", "attention.key_length"), ("head_dim_v", "attention.value_length")):
             wide = md.positive(key, full)
-            if (narrow := md.positive(f"{key}_swa", wide)) != wide:
+            if (narrow := md.positive(f"{key}_swa", wide)) == wide:
+                continue
+            if not self.window_heads:
                 raise GGUFError(
                     f"{self.name}.{key}_swa: heads of {narrow} elements in sliding-window layers, of {wide} in the "
                     f"others; architecture {self.name} supports one head size only"
                 )
+            rope[name] = narrow
         dims, base = md.integer("rope.dimension_count_swa", 0), md.between("rope.freq_base_swa", 0.0, 1e30, 0.0)
         if dims:
             rope["rope_dims"] = md.positive("rope.dimension_count_swa")
@@ -330,6 +345,27 @@ class Architecture(ABC):
         if full_first and isinstance(pattern, int):
             pattern = tuple(i % pattern != 0 for i in range(md.layers()))
         return Windows(self.window(md), pattern, rope)
+
+    def kv_layers(self, md: ArchMetadata, windows: Windows) -> tuple[int, ...]:
+        """For each layer the one whose keys and values it attends to (`kv_of` of `Graph.attention`), else itself.
+
+        The last "attention.shared_kv_layers" layers share those of the last layer before them with the same window.
+
+        Raises
+        ------
+        GGUFError
+            If there is no such layer.
+        """
+        n_layer, key = md.layers(), "attention.shared_kv_layers"
+        n_shared = md.integer(key, 0)
+        own = range(n_layer - max(n_shared, 0))
+        last = {windows[i]: i for i in own}
+        if n_shared < 0 or any(windows[i] not in last for i in range(n_layer)):
+            raise GGUFError(
+                f"{self.name}.{key}: {n_shared} of {n_layer} layers are to have the keys and values of an earlier one "
+                "with the same window, and for some there is none"
+            )
+        return (*own, *(last[windows[i]] for i in range(len(own), n_layer)))
 
     def ignored(self, md: ArchMetadata, hp: Any) -> Sequence[str]:
         """Names of tensors that a file may have although the equations do not use them; `*` matches any text.

@@ -29,6 +29,11 @@ def swiglu_tensors(n_embd: int, n_ff: int, bias: bool | None = False) -> WeightT
     }
 
 
+def geglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
+    """down(gelu(gate(x)) * up(x)), with the tensors of `swiglu_ffn`."""
+    return g.linear(g.gelu(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)
+
+
 def mlp(g: Graph, x: Value, blk: Any, activation: Callable[[Value], Value]) -> Value:
     """down(activation(up(x))), the feed-forward of the original transformer."""
     return g.linear(activation(g.linear(x, blk.ffn_up)), blk.ffn_down)

@@ -200,13 +200,15 @@ class ArchMetadata:
         except TypeError:
             raise GGUFError(self._wrong(key, value, "an array of integers")) from None
 
-    def numbers(self, key: str, default: float | None = None) -> tuple[float, ...]:
-        """A finite number for each layer: a per-layer array, or one number for all layers."""
+    def numbers(self, key: str, default: float | None = None, finite: bool = True) -> tuple[float, ...]:
+        """A number for each layer: a per-layer array, or one number for all layers; it may have to be finite."""
         found = self._find(key)
         value = default if found is None else found
         values = [value] * self.layers() if isinstance(value, (int, float)) else self._of_layers(key)
-        if not values or not all(isinstance(v, (int, float)) and abs(v) < float("inf") for v in values):
-            raise GGUFError(self._wrong(key, value, "a finite number, or one for each layer,"))
+        most = float("inf")
+        if not values or not all(isinstance(v, (int, float)) and (abs(v) < most or not finite) for v in values):
+            what = "a finite number" if finite else "a number"
+            raise GGUFError(self._wrong(key, value, f"{what}, or one for each layer,"))
         return tuple(float(v) for v in values)
 
     def n_vocab(self) -> int:

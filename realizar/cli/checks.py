@@ -65,7 +65,7 @@ def _origin(architecture: Architecture) -> str:
 
 def _tensors(file: GGUFFile, architecture: Architecture, table: WeightTable, ignored: Sequence[str]) -> Iterator[Check]:
     """Yield one line if all tensors are correct, else one per missing, wrong or undeclared tensor."""
-    found, wrong = Collector(file), 0
+    found, wrong = Collector(file, table), 0
     for name, weight in table.items():
         try:
             found.take(name, weight)

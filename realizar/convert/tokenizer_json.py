@@ -44,7 +44,7 @@ def read(path: Path, tokenizer: dict[str, Any], n_vocab: int, extra: Rows) -> di
             return (
                 _bpe(path, tokenizer, n_vocab, extra)
                 if "ByteLevel" in str(tokenizer.get("decoder"))
-                else _llama(tokenizer, n_vocab)
+                else _characters(tokenizer, n_vocab)
             )
         if kind in ("WordPiece", "Unigram"):
             return _wordpiece(tokenizer, n_vocab) if kind == "WordPiece" else _unigram(tokenizer, n_vocab)
@@ -80,22 +80,35 @@ def _bpe(path: Path, tokenizer: dict[str, Any], n_vocab: int, extra: Rows) -> di
     }
 
 
-def _llama(tokenizer: dict[str, Any], n_vocab: int) -> dict[str, Any]:
-    """Convert SentencePiece BPE in `tokenizers` format: the result of the merge of rank r gets the score -r."""
+def _characters(tokenizer: dict[str, Any], n_vocab: int) -> dict[str, Any]:
+    """Convert BPE of characters: Gemma's, or SentencePiece's in `tokenizers` format, which prepends a space."""
     texts, types = _texts(tokenizer, n_vocab)
     ids = {text: i for i, text in enumerate(texts)}
-    scores = [0.0] * len(texts)
-    for rank, merge in reversed(list(enumerate(tokenizer["model"]["merges"]))):
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
-        scores[ids[left + right]] = -float(rank + 1)
     for i, text in enumerate(texts):
         if re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", text):
             types[i] = int(TokenType.BYTE)
     unknown = tokenizer["model"].get("unk_token")
     if unknown in ids:
         types[ids[unknown]] = int(TokenType.UNKNOWN)
-    prefix = "Prepend" in str(tokenizer.get("normalizer")) or "Metaspace" in str(tokenizer.get("pre_tokenizer"))
-    return {**padded("llama", texts, scores, types, 0), "tokenizer.ggml.add_space_prefix": prefix}
+    if "Prepend" in str(tokenizer.get("normalizer")) or "Metaspace" in str(tokenizer.get("pre_tokenizer")):
+        scores = _scores(tokenizer, ids)
+        return {**padded("llama", texts, scores, types, 0), "tokenizer.ggml.add_space_prefix": True}
+    return {
+        "tokenizer.ggml.model": "gemma4",
+        "tokenizer.ggml.tokens": texts,
+        "tokenizer.ggml.token_type": types,
+        "tokenizer.ggml.merges": _merges(tokenizer),
+        "tokenizer.ggml.add_space_prefix": False,
+    }
+
+
+def _scores(tokenizer: dict[str, Any], ids: dict[str, int]) -> list[float]:
+    """Return a score for each token: -r for the result of the merge of rank r."""
+    scores = [0.0] * len(ids)
+    for rank, merge in reversed(list(enumerate(tokenizer["model"]["merges"]))):
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        scores[ids[left + right]] = -float(rank + 1)
+    return scores
 
 
 def _wordpiece(tokenizer: dict[str, Any], n_vocab: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from realizar.convert import sentencepiece_model, tokenizer_json
 from realizar.convert.checkpoint_folder import read_json
 from realizar.errors import TokenizerError, short_repr
 from realizar.tokenizer.pretokenize import Rows
+from realizar.tokenizer.special_token_names import GEMMA4_RENDERED
 from realizar.tokenizer.vocabulary import TokenType
 
 SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
@@ -70,7 +71,8 @@ def _set_added_tokens(keys: dict[str, Any], added: dict[str, Any]) -> None:
             )
         if types[i] not in (TokenType.UNKNOWN, TokenType.BYTE):
             tokens[i] = text
-            types[i] = int(TokenType.CONTROL if token.get("special") else TokenType.USER_DEFINED)
+            is_control = token.get("special") and text not in GEMMA4_RENDERED
+            types[i] = int(TokenType.CONTROL if is_control else TokenType.USER_DEFINED)
 
 
 def _special_tokens(folder: Path, config: Config, tokens: list[str], tokenizer: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +93,10 @@ def _special_tokens(folder: Path, config: Config, tokens: list[str], tokenizer: 
     }.items():
         if not value or f"tokenizer.ggml.{role}_token_id" in keys:
             keys[f"tokenizer.ggml.add_{role}_token"] = value
+    path = folder / "generation_config.json"
+    suppressed = read_json(path).get("suppress_tokens") if path.is_file() else None
+    if suppressed:
+        keys["tokenizer.ggml.suppress_tokens"] = suppressed
     template = tokenizer_config.get("chat_template")
     if isinstance(template, list):
         template = next((row["template"] for row in template if row.get("name") == "default"), None)

@@ -64,6 +64,11 @@ def swiglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     return np.asarray(silu(gate) * up)
 
 
+def geglu(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
+    """gelu(gate) * up."""
+    return np.asarray(gelu(gate) * up)
+
+
 def swiglu_oai(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     """gpt-oss's gated activation (https://arxiv.org/abs/2508.10925): clamped, with a steeper sigmoid and up + 1."""
     gate, up = np.minimum(gate, 7.0), np.clip(up, -7.0, 7.0)
@@ -87,6 +92,7 @@ def relu2(up: npt.NDArray[Any]) -> F64:
 
 GATED: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {
     "silu": swiglu,
+    "gelu": geglu,
     "swiglu_oai": swiglu_oai,
     "relu": reglu,
 }

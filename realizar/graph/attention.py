@@ -30,9 +30,9 @@ class AttentionOps:
     """Attention of every kind, and the caches that it keeps."""
 
     def attention(
-        self: Recorder, q: Value, k: Value, v: Value, *, layer: int | None = None, scale: float, window: int = 0,
-        softcap: float = 0.0, causal: bool = True, buckets: WeightLike | None = None, alibi: float = 0.0,
-        sinks: WeightLike | None = None, chunked: bool = False,
+        self: Recorder, q: Value, k: Value | None = None, v: Value | None = None, *, layer: int | None = None,
+        kv_of: int | None = None, scale: float, window: int = 0, softcap: float = 0.0, causal: bool = True,
+        buckets: WeightLike | None = None, alibi: float = 0.0, sinks: WeightLike | None = None, chunked: bool = False,
     ) -> Value:  # fmt: skip
         """softmax(scale * q k^T) v over the keys that the query sees; K and V go to the KV cache.
 
@@ -43,17 +43,27 @@ class AttentionOps:
         bidirectional attention (`causal=False`) requires; its window is symmetric: a query sees the keys that are at
         most `window` // 2 away. Relative position biases: `buckets` (n_bucket, n_head) of T5, or `alibi`, the greatest
         exponent of ALiBi's slopes (`graph.position`). `sinks` (n_head,) are attention sinks, scores that take part in
-        the softmax without a value.
+        the softmax without a value. With `kv_of` in place of k and v, the keys and values are those that this earlier
+        layer has cached, rotated as it has rotated them; the layer has no cache of its own
+        (https://arxiv.org/abs/2405.12981).
         """
         if layer is not None and not causal:
             raise GraphError(f"attention: layer {layer} has a KV cache, so it must be causal")
-        cache = None
-        if layer is not None:
-            kind = "window" if window else "full"
-            cache = remember(self, Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1]))
+        cache, shape, inputs = None, None, [q]
+        if kv_of is not None:
+            cache = shared_cache(self, kv_of, window, (k, v))
+            shape = (cache.n_head_kv, cache.head_dim_k, cache.head_dim_v)
+        elif k is None or v is None:
+            raise GraphError("attention: k and v are needed, or kv_of, the layer whose keys and values are attended to")
+        else:
+            inputs += [k, v]
+            if layer is not None:
+                kind = "window" if window else "full"
+                cache = remember(self, Cache(layer, kind, window, k.shape[0], k.shape[1], v.shape[1]))
         pairs = [(weight.tensor, weight.shape) for weight in (buckets, sinks) if weight is not None]
-        return self.emit("attention", [q, k, v], ["attention" if layer is None else f"blk.{layer}.attention"], pairs,
-                         cache=cache, scale=float(scale), window=window, softcap=float(softcap), causal=causal,
+        return self.emit("attention", inputs, ["attention" if layer is None else f"blk.{layer}.attention"], pairs,
+                         cache=None if cache is None else cache.key, shape=shape,
+                         scale=float(scale), window=window, softcap=float(softcap), causal=causal,
                          buckets=None if buckets is None else buckets.tensor, alibi=float(alibi),
                          sinks=None if sinks is None else sinks.tensor, chunked=chunked,
                          rope=None)[0]  # fmt: skip
@@ -65,7 +75,7 @@ class AttentionOps:
         k: (n_head_kv, head_dim); gives (n_head * head_dim_v,).
         """
         cache = remember(self, Cache(layer, "latent", 0, k.shape[0], k.shape[1], 0))
-        return self.emit("mla_attention", [q, k], [f"blk.{layer}.attention"], cache=cache, scale=float(scale),
+        return self.emit("mla_attention", [q, k], [f"blk.{layer}.attention"], cache=cache.key, scale=float(scale),
                          shape=(*k.shape, head_dim_v))[0]  # fmt: skip
 
     def cache(self: Recorder, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
@@ -76,9 +86,7 @@ class AttentionOps:
         """
         if kind != "cross":
             raise GraphError(f"cache: kind {kind!r} is unknown; known is 'cross'")
-        cache = Cache(layer, kind, 0, n_head_kv, head_dim, head_dim_v)
-        remember(self, cache)
-        return cache
+        return remember(self, Cache(layer, kind, 0, n_head_kv, head_dim, head_dim_v))
 
     def cross_store(self: Recorder, k: Value, v: Value, cache: Cache) -> None:
         """Cache k: (n_head_kv, head_dim) and v: (n_head_kv, head_dim_v) of each token of the encoder input."""
@@ -95,9 +103,27 @@ class AttentionOps:
                          shape=(cache.n_head_kv, cache.head_dim_k, cache.head_dim_v))[0]  # fmt: skip
 
 
-def remember(g: Recorder, cache: Cache) -> str:
-    """Declare a cache of a layer and return its key; GraphError if the layer has one of that key."""
+def remember(g: Recorder, cache: Cache) -> Cache:
+    """Declare a cache of a layer; GraphError if the layer has one of that key."""
     if cache.key in g.caches:
         raise GraphError(f"attention: layer {cache.layer} already has a KV cache")
     g.caches[cache.key] = cache
-    return cache.key
+    return cache
+
+
+def shared_cache(g: Recorder, layer: int, window: int, given: Sequence[Value | None]) -> Cache:
+    """Return the cache of an earlier layer that another one attends to with this window.
+
+    Raises
+    ------
+    GraphError
+        If k or v are given as well, the layer has no keys and values, or the window is wider than what it keeps.
+    """
+    cache = next((c for c in g.caches.values() if c.layer == layer and c.kind in ("full", "window")), None)
+    if any(value is not None for value in given):
+        raise GraphError(f"attention: kv_of={layer} attends to the keys and values of layer {layer}; leave out k and v")
+    if cache is None:
+        raise GraphError(f"attention: kv_of={layer}, but no layer {layer} has cached keys and values before this one")
+    if cache.window and not 0 < window <= cache.window:
+        raise GraphError(f"attention: window={window}, but layer {layer} keeps the newest {cache.window} keys only")
+    return cache

@@ -128,6 +128,10 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         """
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token", scale=float(scale))[0]
 
+    def embed_ids(self, weight: WeightLike, scale: float = 1.0) -> Value:
+        """Rows of a table for the token ids, times `scale`: (n_embd,). A row that enters as an embedding has id 0."""
+        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="id", scale=float(scale))[0]
+
     def embed_positions(self, weight: WeightLike) -> Value:
         """Rows of a table of learned positions for the positions of the batch, those of the first axis: (n_embd,)."""
         return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="position", scale=1.0)[0]
@@ -172,6 +176,10 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         if len(a.shape) == 2 and len(b.shape) == 1:
             return self.emit("scale_heads", [a, b], ["scale_heads"])[0]
         return self.emit("mul", [a, b], ["mul"])[0]
+
+    def mul_weight(self, x: Value, weight: WeightLike) -> Value:
+        """x * w: w is one number (1,), or has the shape of x or of its last dimension."""
+        return self.emit("mul_weight", [x], [weight.name], [(weight.tensor, weight.shape)])[0]
 
     def scale(self, x: Value, factor: float) -> Value:
         """x * factor, also as the operator *."""
@@ -272,13 +280,15 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
     def route(
         self, logits: Value, n_used: int, *, gating: str = "softmax", normalize: bool = False, scale: float = 1.0,
         bias: WeightLike | None = None, n_group: int = 1, n_group_used: int = 1, n_group_best: int = 2,
+        expert_scale: WeightLike | None = None,
     ) -> tuple[Value, Value]:  # fmt: skip
         """Choose `n_used` experts for each token: their ids, best first, and their weights; both (n_used,).
 
         logits: (n_expert,). `gating` "softmax" and "sigmoid" score all experts, "softmax_chosen" takes the logits as
         scores and the softmax over the chosen ones. `bias` (n_expert,) affects the choice only. With groups, experts
         come from the `n_group_used` groups with the greatest sum of `n_group_best` scores. Ties go to the lower id.
-        `normalize` divides the weights by their sum, `scale` multiplies them.
+        `normalize` divides the weights by their sum, `scale` multiplies them, and `expert_scale` (n_expert,) that of
+        each expert by a number of its own.
         """
         if gating not in ("softmax", "sigmoid", "softmax_chosen"):
             raise GraphError(f"route: gating {gating!r} is unknown; known are 'softmax', 'sigmoid', 'softmax_chosen'")
@@ -286,7 +296,8 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         n_group_best = n_group_best if n_group > 1 else 1
         (ids,) = self.emit("choose_experts", [logits], [f"{logits.name}.ids"], pairs, n_used=n_used, gating=gating,
                            n_group=n_group, n_group_used=n_group_used, n_group_best=n_group_best)  # fmt: skip
-        (weights,) = self.emit("weigh_experts", [logits, ids], [f"{logits.name}.weights"], gating=gating,
+        pairs = [] if expert_scale is None else [(expert_scale.tensor, expert_scale.shape)]
+        (weights,) = self.emit("weigh_experts", [logits, ids], [f"{logits.name}.weights"], pairs, gating=gating,
                                normalize=normalize, scale=float(scale))  # fmt: skip
         return ids, weights
 
@@ -297,9 +308,9 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
-        with a bias (n_expert, rows) if the file has one. activation "silu", "relu", or "swiglu_oai" for gpt-oss's
-        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2", max(u, 0)^2,
-        or "gelu_erf". With "silu", `limit` clamps silu(g) and u to within it of zero (0: no limit).
+        with a bias (n_expert, rows) if the file has one. activation "silu", "gelu", "relu", or "swiglu_oai" for
+        gpt-oss's g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2",
+        max(u, 0)^2, or "gelu_erf". With "silu", `limit` clamps silu(g) and u to within it of zero (0: no limit).
         """
         known = UNGATED if gate is None else GATED
         if activation not in known:

@@ -52,8 +52,8 @@ def _rounded(x: F32, block: int, activations: str) -> npt.NDArray[np.float64]:
 
 def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     by = node.attrs["by"]
-    rows = {"token": inputs.tokens, "position": inputs.positions[0], "type": np.zeros_like(inputs.tokens)}
-    y = np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows[by]] * np.float32(node.attrs["scale"])
+    rows = {"position": inputs.positions[0], "type": np.zeros_like(inputs.tokens)}.get(by, inputs.tokens)
+    y = np.atleast_2d(inputs.tensors[node.weights[0]].floats())[rows] * np.float32(node.attrs["scale"])
     for row, embedding in inputs.embeddings.items():
         if by == "token":
             y[row] = embedding
@@ -186,13 +186,15 @@ def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bo
 
 
 def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    attrs, (q, k, v) = node.attrs, x[:3]
+    attrs, (q, *kv) = node.attrs, x
     if attrs["rope"] is not None:
-        q, k = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, k))
-    kv_type: str | tuple[str, str] = "f32"
-    if attrs["cache"] is not None:
-        kv_type = inputs.kv_type
-        k, v = inputs.kv.extend(attrs["cache"], k, v)
+        q, kv[0] = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, kv[0]))
+    kv_type = "f32" if attrs["cache"] is None else inputs.kv_type
+    if not kv:
+        kv = [*inputs.kv.of_layer(attrs["cache"], len(q))]
+    elif attrs["cache"] is not None:
+        kv = [*inputs.kv.extend(attrs["cache"], *kv)]
+    k, v = kv
     n, n_key = len(q), len(k)
     query, key = _rows(n, n_key)
     window = attrs["window"]
@@ -317,6 +319,7 @@ DEFINITIONS: dict[str, Definition] = {
     "layer_norm": _layer_norm,
     "add": lambda node, x, inputs: [x[0] + x[1]],
     "mul": lambda node, x, inputs: [x[0] * x[1]],
+    "mul_weight": lambda node, x, inputs: [x[0] * inputs.tensors[node.weights[0]].floats()],
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
     "scale_rows": lambda node, x, inputs: [x[0] * x[1].reshape(-1, *[1] * (x[0].ndim - 1))],
     "scale_heads": lambda node, x, inputs: [x[0] * x[1][..., None]],
@@ -331,7 +334,7 @@ DEFINITIONS: dict[str, Definition] = {
     "elu": lambda node, x, inputs: [activations.elu(x[0])],
     "softmax": lambda node, x, inputs: [activations.softmax(x[0])],
     "swiglu": lambda node, x, inputs: [activations.silu(x[0]) * x[1]],
-    "geglu": lambda node, x, inputs: [activations.gelu(x[0]) * x[1]],
+    "geglu": lambda node, x, inputs: [activations.geglu(x[0], x[1])],
     "geglu_erf": lambda node, x, inputs: [activations.gelu_erf(x[0]) * x[1]],
     "reshape": lambda node, x, inputs: [x[0].reshape(-1, *node.attrs["shape"])],
     "split": _split,
@@ -347,7 +350,9 @@ DEFINITIONS: dict[str, Definition] = {
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
     ],
-    "weigh_experts": lambda node, x, inputs: [routing.weigh(x[0], x[1], node.attrs)],
+    "weigh_experts": lambda node, x, inputs: [
+        routing.weigh(x[0], x[1], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
+    ],
     "experts": _experts,
     "mla_attention": _mla_attention,
     "slice": lambda node, x, inputs: [x[0][..., node.attrs["start"] :][..., : node.attrs["size"]]],

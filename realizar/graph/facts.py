@@ -97,8 +97,9 @@ def no_rotation(attrs: Attrs) -> Mapping[str, Any] | None:
 
 
 def embed_reads(attrs: Attrs) -> tuple[str, ...]:
-    """Reads the tokens or the embeddings in their place, or the positions; for token types nothing."""
-    return {"token": ("tokens", "embeddings"), "position": ("positions",), "type": ()}[attrs["by"]]
+    """Reads the tokens or the embeddings in their place; the tokens alone; the positions; for token types nothing."""
+    read = {"token": ("tokens", "embeddings"), "id": ("tokens",), "position": ("positions",), "type": ()}
+    return read[attrs["by"]]
 
 
 # ---- weights
@@ -163,9 +164,11 @@ def expert_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratc
 # ---- keys and values
 
 
-def kv_of_inputs(inputs: Shapes, attrs: Attrs) -> tuple[int, int, int]:
-    """(n_head_kv, head_dim, head_dim_v) of k and v, which are inputs of the op."""
-    (n_head_kv, head_dim), (_, head_dim_v) = inputs[1:3]
+def kv_of_attention(inputs: Shapes, attrs: Attrs) -> tuple[int, int, int]:
+    """(n_head_kv, head_dim, head_dim_v) of k and v, else of the cache of another layer (attribute `shape`)."""
+    if attrs["shape"] is not None:
+        return kv_of_attrs(inputs, attrs)
+    (n_head_kv, head_dim), (_, head_dim_v) = inputs[1:]
     return n_head_kv, head_dim, head_dim_v
 
 

@@ -64,11 +64,11 @@ class OpSpec:
     attends : bool
         Whether its first input is a query that attends to keys and values.
     writes_cache : bool
-        Whether it writes keys and values to the KV cache (attention does unless its `cache` is None).
+        Whether it writes keys and values to the KV cache; attention does if it has `k`, `v` and a `cache`.
     is_view : bool
         Whether its outputs are parts of its input's memory: nothing is computed.
     is_lookup : bool
-        Whether it takes rows of a table, its only weight, by the token or the position (its attribute `by`).
+        Whether it takes rows of a table, its only weight, by the token, its id or the position (its attribute `by`).
     is_override : bool
         Whether the caller of a step passes its output in.
     selects_rows : bool
@@ -127,7 +127,7 @@ def _elementwise(name: str, formula: str, inputs: tuple[str, ...] = ("x",), **fa
 
 def _rows() -> Iterable[OpSpec]:
     yield OpSpec(
-        "embed", "y[t] = scale * W[token[t]] or the row's embedding; W[position[t]]; of token types, W[0]",
+        "embed", "y[t] = scale * W[token[t]] or the row's embedding; scale * W[id[t]]; W[position[t]]; of types, W[0]",
         ("by", "scale"), shapes.embed, inputs=(), rowwise=False, reads=facts.embed_reads, uses=facts.embed_uses,
         is_lookup=True,
     )  # fmt: skip
@@ -163,6 +163,7 @@ def _elementwise_rows() -> Iterable[OpSpec]:
     yield _elementwise("layer_norm", "y = (x - mean) / sqrt(var + eps) * w + b", **norm)
     yield _elementwise("add", "y = a + b", ("a", "b"))
     yield _elementwise("mul", "y = a * b", ("a", "b"))
+    yield _elementwise("mul_weight", "y = x * w", shape=shapes.mul_weight, over_last=True)
     yield _elementwise("scale", "y = x * factor", attrs=("factor",))
     yield _elementwise("scale_rows", "y[t] = s[t] * x[t]", ("x", "s"), shape=shapes.scale_rows)
     yield _elementwise("scale_heads", "y[h] = s[h] * x[h]", ("x", "s"), shape=shapes.scale_heads, over_last=True)
@@ -194,10 +195,10 @@ def _attention_rows() -> Iterable[OpSpec]:
     )  # fmt: skip
     yield OpSpec(
         "attention", "softmax(scale * q k^T + bias + mask) v over the cached keys and values",
-        ("cache", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "chunked", "rope"),
-        shapes.attention,
-        inputs=("q", "k", "v"), rowwise=False, reads=lambda attrs: () if attrs["rope"] is None else ("positions",),
-        scratch=facts.attention_scratch, rotation=lambda attrs: attrs["rope"], kv_shape=facts.kv_of_inputs,
+        ("cache", "shape", "scale", "window", "softcap", "causal", "buckets", "alibi", "sinks", "chunked", "rope"),
+        shapes.attention, inputs=("q", "k?", "v?"), rowwise=False,
+        reads=lambda attrs: () if attrs["rope"] is None else ("positions",),
+        scratch=facts.attention_scratch, rotation=lambda attrs: attrs["rope"], kv_shape=facts.kv_of_attention,
         attends=True, writes_cache=True,
     )  # fmt: skip
     yield OpSpec(
@@ -232,8 +233,8 @@ def _expert_rows() -> Iterable[OpSpec]:
     yield OpSpec("choose_experts", "id_r = the r-th greatest of gating(x) + b, of the best groups",
                  ("n_used", "gating", "n_group", "n_group_used", "n_group_best"), shapes.choose_experts,
                  inputs=("logits",))  # fmt: skip
-    yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
-                 shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
+    yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r) (* s[id_r])",
+                 ("gating", "normalize", "scale"), shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
     yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), or w_r down_e act(up_e x), e = id_r",
                  ("activation", "bias", "limit"), shapes.experts, inputs=("x", "ids", "weights"),
                  uses=facts.expert_uses, scratch=facts.expert_scratch)  # fmt: skip

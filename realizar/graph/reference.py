@@ -39,6 +39,9 @@ class KeyValues(Protocol):
         is a part of k ("latent"). Rows that no query of the run sees may be anything.
         """
 
+    def of_layer(self, cache: str, n: int) -> tuple[F32, F32]:
+        """Return those of all rows, of which the run has n; another op of the run has appended its own."""
+
     def of_encoder(self, cache: str) -> tuple[F32, F32]:
         """Return those of the encoder input, which another program has computed."""
 
@@ -58,6 +61,10 @@ class NewKeyValues:
     def extend(self, cache: str, k: F32, v: F32 | None) -> tuple[F32, F32]:
         """Keep those of the run, and return them."""
         self.cached[cache] = (k, k if v is None else v)
+        return self.cached[cache]
+
+    def of_layer(self, cache: str, n: int) -> tuple[F32, F32]:
+        """Return what the run has kept."""
         return self.cached[cache]
 
     def of_encoder(self, cache: str) -> tuple[F32, F32]:

@@ -35,17 +35,17 @@ def choose(logits: F32, attrs: Mapping[str, Any], bias: F32 | None) -> F32:
     return _descending(scores)[:, : attrs["n_used"]].astype(np.float32)
 
 
-def weigh(logits: F32, ids: F32, attrs: Mapping[str, Any]) -> F64:
+def weigh(logits: F32, ids: F32, attrs: Mapping[str, Any], expert_scale: F32 | None = None) -> F64:
     """The weights of the chosen experts: [n, n_used]."""
     of_chosen = attrs["gating"] == "softmax_chosen"
-    scores = _gating(logits, attrs["gating"])
-    weights: F64 = np.take_along_axis(scores, ids.astype(np.intp), axis=1)
+    scores, chosen = _gating(logits, attrs["gating"]), ids.astype(np.intp)
+    weights: F64 = np.take_along_axis(scores, chosen, axis=1)
     if of_chosen:
         weights = _gating(weights, "softmax")
     if attrs["normalize"]:
         weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), SMALLEST_SUM)
-    scale: float = attrs["scale"]
-    return weights * scale
+    weights = weights * attrs["scale"]
+    return weights if expert_scale is None else weights * expert_scale[chosen]
 
 
 def _gating(logits: npt.NDArray[Any], gating: str) -> F64:

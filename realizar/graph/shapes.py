@@ -42,6 +42,13 @@ def norm(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [inputs[0]]
 
 
+def mul_weight(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x; the weight has it too, or only its last dimension, or is one number."""
+    (x,), (w,) = inputs, weights
+    _need(w in (x, x[-1:], (1,)), f"mul_weight: weight {w} for an input of shape {x}")
+    return [x]
+
+
 def same(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The common shape of all inputs."""
     _need(len(set(inputs)) == 1, f"elementwise op: shapes {inputs} differ")
@@ -101,8 +108,12 @@ def rope(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 
 def attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
-    """q (n_head, head_dim), k (n_head_kv, head_dim), v (n_head_kv, head_dim_v): (n_head * head_dim_v,)."""
-    q, k, v = inputs[:3]
+    """q (n_head, head_dim), k (n_head_kv, head_dim), v (n_head_kv, head_dim_v): (n_head * head_dim_v,).
+
+    Without k and v the attribute `shape` is (n_head_kv, head_dim, head_dim_v).
+    """
+    q, *kv = inputs
+    k, v = kv or (attrs["shape"][:2], attrs["shape"][::2])
     _need(all(len(s) == 2 for s in (q, k, v)), f"attention: q, k, v must be (n_head, head_dim), found {q}, {k}, {v}")
     _need(q[1] == k[1] and k[0] == v[0] and q[0] % k[0] == 0, f"attention: shapes q {q}, k {k}, v {v} do not match")
     if attrs["buckets"] is not None:
@@ -160,6 +171,8 @@ def choose_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 def weigh_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """One weight for each chosen expert."""
+    n_expert = inputs[0]
+    _need(all(shape == n_expert for shape in weights), f"weigh_experts: scales {weights} for {n_expert} experts")
     return [inputs[1]]
 
 

@@ -72,14 +72,15 @@ def limits_of(
     ParameterError
         If sequences may be longer than a table of learned positions.
     """
-    n_rows = {"token": UNLIMITED, "position": n_positions, "type": UNLIMITED}
+    n_rows = {"token": UNLIMITED, "id": UNLIMITED, "position": n_positions, "type": UNLIMITED}
     for op in plan.ops:
         if op.spec.is_lookup:
             table, by = tensors[op.weights[0]], op.attrs["by"]
             n_rows[by] = min(n_rows[by], table.shape[0])
             if by == "position" and n_ctx > table.shape[0]:
                 raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
-    return Limits(n_rows["token"], n_rows["position"], n_biases, n_slots if plan.states else UNLIMITED, n_blocks)
+    n_vocab = min(n_rows["token"], n_rows["id"])
+    return Limits(n_vocab, n_rows["position"], n_biases, n_slots if plan.states else UNLIMITED, n_blocks)
 
 
 class BatchChecks:

@@ -64,22 +64,38 @@ def producers(nodes: Iterable[Node]) -> dict[int, Node]:
 
 
 def override(nodes: list[Node], values: set[int]) -> list[Node]:
-    """Replace the nodes that compute these values by "override" nodes, which come first."""
-    return [
-        *(Node("override", (), (i,)) for i in sorted(values)),
-        *(node for node in nodes if not values.intersection(node.outputs)),
-    ]
+    """Replace the nodes that compute these values by "override" nodes, which come first.
+
+    Raises
+    ------
+    GraphError
+        If one of them stores keys and values that another layer attends to.
+    """
+    left = [node for node in nodes if not values.intersection(node.outputs)]
+    stored = {node.attrs.get("cache") for node in left if node.spec.writes_cache and not attends_only(node)}
+    for node in left:
+        if node.op == "attention" and node.attrs["cache"] is not None and node.attrs["cache"] not in stored:
+            raise GraphError(f"overrides: the attention that stores {node.attrs['cache']}, which another layer reads")
+    return [*(Node("override", (), (i,)) for i in sorted(values)), *left]
+
+
+def attends_only(node: Node) -> bool:
+    """Whether a node attends to keys and values that another node stores."""
+    return node.spec.attends and len(node.inputs) == 1
 
 
 def drop_unused(nodes: list[Node], kept: set[int]) -> list[Node]:
     """Drop nodes on which no kept value depends.
 
-    A node without outputs writes a cache that another program reads, so it stays.
+    A node without outputs writes a cache that another program reads, so it stays; so does one whose cache a later node
+    reads without writing it.
     """
-    needed, out = set(kept), []
+    needed, read, out = set(kept), set(), []
     for node in reversed(nodes):
-        if needed.intersection(node.outputs) or not node.outputs:
+        if needed.intersection(node.outputs) or not node.outputs or node.attrs.get("cache") in read:
             needed.update(node.inputs)
+            if attends_only(node):
+                read.add(node.attrs["cache"])
             out.append(node)
     return out[::-1]
 
@@ -90,7 +106,7 @@ def fuse_rope(nodes: list[Node], kept: set[int]) -> list[Node]:
     gone: set[int] = set()
     out: list[Node] = []
     for node in nodes:
-        if node.op == "attention":
+        if node.op == "attention" and not attends_only(node):
             q, k = made.get(node.inputs[0]), made.get(node.inputs[1])
             if (
                 q is not None and k is not None and q.op == k.op == "rope"

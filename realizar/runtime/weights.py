@@ -77,8 +77,9 @@ def collect(
         raise TensorError(
             f"{file.path.name}: its metadata speak of {n_layer} layers, but it has only {len(file.tensors)} tensors"
         )
-    found = Collector(file)
-    for name, weight in expand(table, n_layer).items():
+    whole = expand(table, n_layer)
+    found = Collector(file, whole)
+    for name, weight in whole.items():
         found.take(name, weight)
     if left := found.unused(ignored):
         more = f" and {len(left) - MAX_NAMED} more" if len(left) > MAX_NAMED else ""
@@ -117,6 +118,13 @@ MAX_NAMED = 8
 class Collector:
     """Finds the declared weights of a file, one by one.
 
+    Parameters
+    ----------
+    file : GGUFFile
+    table : dict[str, Weight]
+        All declared weights, each layer's by itself. A scale among them is a weight like the others, and no factor of
+        products.
+
     Attributes
     ----------
     refs : dict[str, WeightRef | None]
@@ -125,8 +133,9 @@ class Collector:
         By GGUF name; parts of a fused tensor by the name of the part.
     """
 
-    def __init__(self, file: GGUFFile) -> None:
+    def __init__(self, file: GGUFFile, table: WeightTable) -> None:
         self.file = file
+        self._declared = {name + weight.suffix for name, weight in table.items()}
         self.refs: dict[str, WeightRef | None] = {}
         self.tensors: dict[str, Tensor] = {}
         self._used: set[str] = set()
@@ -229,7 +238,7 @@ class Collector:
         """Return the factor for products with a tensor, or None."""
         key = f"{name}.scale"
         info = self.file.tensors.get(key)
-        if info is None:
+        if info is None or key in self._declared:
             return None
         if info.n_elements != 1:
             raise TensorError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from realizar.errors import TokenizerError, short_repr
+from realizar.tokenizer.bpe import encoding, merge_pairs
 from realizar.tokenizer.pretokenize import PreTokenizer, Rows, pretokenizer
-from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary, texts
+from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary
 
 
 def _byte_of() -> dict[str, int]:
@@ -42,29 +43,17 @@ def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     row = _row(metadata, extra)
-    merges = texts(metadata, "tokenizer.ggml.merges")
     try:
-        # "left right", split at the first space after the first character, because left may begin with a space.
-        pairs = [(merge[: (cut := merge.index(" ", 1))], merge[cut + 1 :]) for merge in merges]
-        tokenizer = Tokenizer(models.BPE(vocabulary.ids, pairs, ignore_merges=row.ignore_merges))
+        tokenizer = Tokenizer(models.BPE(vocabulary.ids, merge_pairs(metadata), ignore_merges=row.ignore_merges))
         words = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in row.split]
+    except TokenizerError:
+        raise
     except Exception as error:  # `tokenizers` raises bare Exception
         says = short_repr(str(error))
         raise TokenizerError(f"tokenizer.ggml.merges or the pre-tokenizer cannot be used: {says}") from error
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*words, byte_level])
-
-    def encode(text: str) -> list[int]:
-        # Unlike `encode`, `encode_batch_fast` releases the GIL.
-        try:
-            ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # of Rust, and no Exception
-                raise
-            raise TokenizerError(f"the tokenizers library failed: {error}") from error
-        return ids
-
-    return encode
+    return encoding(tokenizer)
 
 
 def _row(metadata: Metadata, extra: Rows) -> PreTokenizer:

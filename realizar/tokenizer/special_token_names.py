@@ -57,5 +57,10 @@ NOT_ENDINGS = (
 # gpt-oss delimits its channels with these; they are part of the output text.
 RENDERED = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
 
+# So does Gemma 4; its files say so, its checkpoints do not.
+GEMMA4_RENDERED = (
+    "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>',
+)  # fmt: skip
+
 # Phi-3 models drop whitespace after special tokens, except after these.
 PHI3_KEEPS_SPACE = ("<unk>", "<s>", "<|endoftext|>")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from realizar.errors import ParameterError, TokenizerError, short_repr
 from realizar.forks import Lock
-from realizar.tokenizer import gpt2, llama, unigram, whitespace, wordpiece
+from realizar.tokenizer import gemma4, gpt2, llama, unigram, whitespace, wordpiece
 from realizar.tokenizer.chat import ChatTemplate
 from realizar.tokenizer.fim import Fim, Order
 from realizar.tokenizer.pretokenize import Rows
@@ -30,7 +30,7 @@ class Kind(Protocol):
 
 # tokenizer.ggml.model -> module
 KINDS: dict[str, Kind] = {
-    "gpt2": gpt2, "llama": llama, "bert": wordpiece, "t5": unigram, "whitespace": whitespace,
+    "gpt2": gpt2, "llama": llama, "gemma4": gemma4, "bert": wordpiece, "t5": unigram, "whitespace": whitespace,
 }  # fmt: skip
 
 

@@ -44,6 +44,8 @@ class Rules:
         Whether `encode` adds them to a text.
     add_sep : bool
         Whether a pair of texts has SEP between them, after the first one's EOS.
+    always_bos : bool
+        Whether `encode` adds BOS, regardless of the metadata.
     space_prefix : bool
         Whether each text between special tokens gets a leading space.
     sep_id : int or None
@@ -57,6 +59,7 @@ class Rules:
     add_bos: bool = False
     add_eos: bool = False
     add_sep: bool = False
+    always_bos: bool = False
     space_prefix: bool = False
     sep_id: int | None = None
     has_unknown: bool = False
@@ -127,7 +130,7 @@ class Vocabulary:
         )
         roles = _roles(metadata, ids, types)
         eog = _endings(roles, ids, types, eos) | set(_listed(metadata, "tokenizer.ggml.eos_token_ids", len(tokens)))
-        before = _added(metadata, "bos", rules.add_bos, bos)
+        before = [bos] if rules.always_bos and bos is not None else _added(metadata, "bos", rules.add_bos, bos)
         after = _added(metadata, "eos", rules.add_eos, eos)
         if rules.sep_id is not None:
             before, after = _cls_and_sep(metadata, bos, rules.sep_id, len(tokens))

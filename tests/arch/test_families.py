@@ -12,6 +12,13 @@ LFM2 = {"shortconv.l_cache": 3, "attention.head_count_kv": [0, 2]}
 GRANITE = {"embedding_scale": 12.0, "residual_scale": 0.22, "attention.scale": 0.2, "logit_scale": 8.0}
 MAMBA2 = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8}
 NEMOTRON_H = {**MAMBA2, "ssm.group_count": 2, "block_count": 4, "attention.head_count_kv": [0, 0, 2, 0]}
+GEMMA4 = {
+    "block_count": 4, "attention.sliding_window": 16, "attention.sliding_window_pattern": [True, False] * 2,
+    "attention.head_count_kv": [2, 1] * 2, "attention.key_length": 128, "attention.value_length": 128,
+    "attention.key_length_swa": 64, "attention.value_length_swa": 64, "rope.dimension_count_swa": 64,
+    "final_logit_softcapping": 5.0,
+}  # fmt: skip
+PER_LAYER = {"embedding_length_per_layer_input": 32, "attention.shared_kv_layers": 2}
 
 XIELU = {
     "xielu.alpha_p": [0.9, 0.8], "xielu.alpha_n": [0.7, 0.6], "xielu.beta": [0.5, 0.5], "xielu.eps": [-1e-6, -1e-6],
@@ -125,6 +132,31 @@ FAMILIES = {
     ),
     "lfm2": ("lfm2", LFM2),
     "lfm2 with a window": ("lfm2", {**LFM2, "attention.sliding_window": 16}),
+    "gemma4": ("gemma4", GEMMA4),
+    "gemma4 with per-layer embeddings": (
+        "gemma4",
+        {**GEMMA4, **PER_LAYER, "feed_forward_length": [256, 256, 512, 512]},
+    ),
+    "gemma4 with experts": (
+        "gemma4",
+        {
+            **GEMMA4,
+            **EXPERTS,
+            "block_count": 2,
+            "attention.sliding_window_pattern": 2,
+            "attention.head_count_kv": [2, 1],
+        },
+    ),
+    "gemma3n": (
+        "gemma3n",
+        {
+            **PER_LAYER,
+            "block_count": 4,
+            "attention.sliding_window": 16,
+            "attention.sliding_window_pattern": 2,
+            "activation_sparsity_scale": [0.5, -float("inf"), 0.5, -float("inf")],
+        },
+    ),
     "lfm2moe": ("lfm2moe", {**LFM2, **EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1}),
     "granitemoe": ("granitemoe", {**GRANITE, **EXPERTS, "expert_shared_feed_forward_length": 256}),
     "granite_swa": (

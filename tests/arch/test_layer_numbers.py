@@ -146,6 +146,40 @@ def test_two_head_sizes(key):
         hparams("gemma2", **{key: 32})
 
 
+GEMMA4 = {
+    **WINDOW, "attention.key_length": 128, "attention.value_length": 128, "attention.key_length_swa": 32,
+    "attention.value_length_swa": 32, "rope.dimension_count_swa": 16, "block_count": 4,
+    "attention.sliding_window_pattern": [True, False, False, True], "attention.head_count_kv": [1, 2, 4, 1],
+}  # fmt: skip
+
+
+def test_layers_with_heads_of_two_sizes():
+    hp = hparams("gemma4", **GEMMA4)
+    found = [(own.n_head_kv, own.head_dim, own.head_dim_v, own.rope_dims) for own in map(hp.layer, range(4))]
+    assert found == [(1, 32, 32, 16), (2, 128, 128, 128), (4, 128, 128, 128), (1, 32, 32, 16)]
+
+
+def test_layers_with_the_keys_and_values_of_others():
+    key = "attention.shared_kv_layers"
+    for n_shared, layers in ((0, (0, 1, 2, 3)), (1, (0, 1, 2, 0)), (2, (0, 1, 1, 0))):
+        assert hparams("gemma4", **GEMMA4, **{key: n_shared}).kv_layers == layers
+    for wrong in (-1, 3, 4, 5):
+        with pytest.raises(GGUFError, match=rf"gemma4\.{key}: {wrong} of 4 layers are to have the keys and values"):
+            hparams("gemma4", **GEMMA4, **{key: wrong})
+
+
+def test_numbers_of_layers():
+    def sparsity(value):
+        metadata = {**tiny_metadata("gemma3n"), "gemma3n.activation_sparsity_scale": value}
+        return ArchMetadata(metadata, "gemma3n").numbers("activation_sparsity_scale", 0.0)
+
+    assert sparsity(None) == (0.0, 0.0)
+    assert sparsity(np.array([1.5, -np.inf], np.float32)) == (1.5, -np.inf)
+    for wrong in (1.5, [1.5], ["a", "b"]):
+        with pytest.raises(GGUFError, match=r"activation_sparsity_scale: a number for each layer is needed"):
+            sparsity(wrong)
+
+
 @pytest.mark.parametrize("name", ["llama", "bert", "mamba", "t5", "stablelm"])
 @pytest.mark.parametrize("key", ["attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon"])
 @pytest.mark.parametrize("wrong", [1e10, -1e-6, float("nan")])

@@ -68,6 +68,17 @@ GLM4_MOE = {
 }  # fmt: skip
 LFM2 = {"layer_types": ["conv", "full_attention", "conv"], "norm_eps": 1e-5}
 
+GEMMA4 = {
+    "head_dim": 32, "global_head_dim": 64, "layer_types": ["sliding_attention", "full_attention"] * 3,
+    "num_hidden_layers": 6, "sliding_window": 16, "final_logit_softcapping": 30.0, "hidden_size_per_layer_input": 0,
+    "vocab_size_per_layer_input": 288,
+}  # fmt: skip
+GEMMA3N = {
+    "head_dim": 32, "layer_types": ["sliding_attention", "full_attention"] * 3, "num_hidden_layers": 6,
+    "sliding_window": 16, "hidden_size_per_layer_input": 32, "vocab_size_per_layer_input": 280,
+    "num_kv_shared_layers": 2, "intermediate_size": [96] * 6, "activation_sparsity_pattern": [0.0] * 6,
+}  # fmt: skip
+
 
 def with_pictures(sections, **more):
     """The configuration of a model with an encoder of pictures, and with M-RoPE if there are sections."""
@@ -107,6 +118,22 @@ FAMILIES = {
     "gemma3": (
         "Gemma3ForCausalLM",
         {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16, "num_hidden_layers": 7},
+    ),
+    "gemma3n": ("Gemma3nForCausalLM", GEMMA3N),
+    "gemma4": (
+        "Gemma4ForCausalLM",
+        {**GEMMA4, "hidden_size_per_layer_input": 32, "num_kv_shared_layers": 2, "use_double_wide_mlp": True},
+    ),
+    "gemma4-moe": (
+        "Gemma4ForCausalLM",
+        {
+            **GEMMA4,
+            **EXPERTS,
+            "top_k_experts": 2,
+            "enable_moe_block": True,
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 1,
+        },
     ),
     "gpt2": ("GPT2LMHeadModel", {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128, **NO_GROUPS}),
     "gptneox": ("GPTNeoXForCausalLM", {"rotary_pct": 0.5, **NO_GROUPS}),

@@ -116,6 +116,24 @@ def test_sentencepiece_bpe_in_tokenizer_json(tmp_path):
         assert ours.encode(text, False) == theirs.encode(text).ids
 
 
+def test_gemma_in_tokenizer_json(tmp_path):
+    theirs = HF(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    theirs.normalizer = normalizers.Replace(" ", "▁")
+    theirs.decoder = decoders.ByteFallback()
+    names = ["<pad>", "<eos>", "<bos>", "<unk>", "<|channel>", *(f"<0x{i:02X}>" for i in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=names, show_progress=False, max_token_length=8)
+    theirs.train_from_iterator([line for text in CORPUS for line in text.split("\n")], trainer)
+    whole = json.loads(theirs.to_str())
+    whole["added_tokens"] = [token for token in whole["added_tokens"] if token["id"] < 5]
+    theirs = HF.from_str(json.dumps(whole))
+    (tmp_path / "generation_config.json").write_text('{"suppress_tokens": [4, 0]}')
+    keys, ours = converted(theirs, tmp_path, bos_token="<bos>", eos_token="<eos>")
+    assert (keys["tokenizer.ggml.model"], ours.suppressed_ids) == ("gemma4", (0, 4))
+    for text in [*TEXTS, "<|channel>thought"]:
+        assert ours.encode(text, parse_special=True) == [2, *theirs.encode(text).ids]
+    assert (ours.is_hidden(2), ours.is_hidden(4)) == (True, False)
+
+
 def test_damaged_files(tmp_path):
     for damaged in (b"\x0a\xff\xff\xff\x0f", b"\x0a\x02\x08\x05"):  # a piece beyond the end, a piece that is a number
         (tmp_path / "tokenizer.model").write_bytes(damaged)

@@ -64,6 +64,7 @@ def test_names_stay_unique(g):
         (lambda g, x: g.rms_norm(x, weight("w", 4), eps=1e-5), "norm"),
         (lambda g, x: g.add(x, g.linear(x, weight("w", 4, 8))), "differ"),
         (lambda g, x: g.heads(x, 2) * g.linear(x, weight("w", 4, 8)), "scale_heads: factors"),
+        (lambda g, x: g.mul_weight(x, weight("w", 4)), "mul_weight: weight \\(4,\\)"),
         (lambda g, x: g.heads(x, 3), "cannot be split into 3 heads"),
         (lambda g, x: g.split(x, 3, 4), "do not add up"),
         (lambda g, x: g.rope(g.heads(x, 2), style="neox", dims=6, base=1e4), "rope"),
@@ -92,6 +93,27 @@ def test_one_cache_per_layer(g):
     g.attention(q, q, q, layer=0, scale=1.0)
     with pytest.raises(GraphError, match="layer 0"):
         g.attention(q, q, q, layer=0, scale=1.0)
+
+
+def test_keys_and_values_of_another_layer(g):
+    q = g.heads(g.embed(weight("token_embd", 32, 8)), 4)
+    kv = g.heads(g.embed(weight("kv", 32, 4)), 2)
+    g.attention(q, kv, kv, layer=0, scale=1.0, window=4)
+    a = g.attention(q, layer=1, kv_of=0, scale=1.0, window=3)
+    assert (a.name, a.shape, len(g.caches)) == ("blk.1.attention", (8,), 1)
+    assert (g.nodes[-1].inputs, g.nodes[-1].attrs["cache"]) == ((q.id,), "blk.0.kv")
+    for wrong, message in (
+        ({"kv_of": 1}, "no layer 1 has cached keys and values before this one"),
+        ({"kv_of": 0, "window": 5}, "window=5, but layer 0 keeps the newest 4 keys only"),
+        ({"kv_of": 0}, "window=0, but layer 0 keeps"),
+        ({"kv_of": 0, "k": kv, "v": kv}, "leave out k and v"),
+        ({}, "k and v are needed, or kv_of"),
+        ({"k": kv}, "k and v are needed, or kv_of"),
+    ):
+        with pytest.raises(GraphError, match=message):
+            g.attention(q, scale=1.0, **wrong)
+    with pytest.raises(GraphError, match="do not match"):
+        g.attention(g.heads(g.flatten(q), 2), kv_of=0, scale=1.0, window=4)
 
 
 OLD_CALLS = {

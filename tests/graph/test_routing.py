@@ -43,6 +43,10 @@ def test_weights():
     assert np.allclose(weigh(logits, ids), p[ids])
     assert np.allclose(weigh(logits, ids, normalize=True, scale=2.5), 2.5 * p[ids] / p[ids].sum())
     assert np.allclose(weigh(logits, ids, gating="softmax_chosen"), p[ids] / p[ids].sum())
+    own = routing.weigh(
+        np.array([logits]), np.array([ids]), {"gating": "softmax", "normalize": True, "scale": 2.0}, np.arange(4.0)
+    )
+    assert np.allclose(own, 2.0 * p[ids] / p[ids].sum() * ids)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,8 @@ def test_weights():
         (lambda g, x: g.route(x, 2, n_group=3), "3 groups"),
         (lambda g, x: g.route(x, 5, n_group=2), "5 experts out of 4"),
         (lambda g, x: g.route(x, 2, bias=WeightRef("b", (7,), None)), "bias"),
-        (lambda g, x: experts(g, x, activation="gelu"), "gelu"),
+        (lambda g, x: g.route(x, 2, expert_scale=WeightRef("s", (7,), None)), "weigh_experts: scales"),
+        (lambda g, x: experts(g, x, activation="tanh"), "tanh"),
         (lambda g, x: experts(g, x, activation="relu", limit=7.0), "limit=7 is for activation"),
         (lambda g, x: experts(g, x, up=(4, 16, 8)), "experts: gate"),
         (lambda g, x: experts(g, x, down=(3, 8, 12)), "experts: gate"),

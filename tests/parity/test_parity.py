@@ -32,7 +32,7 @@ def exact(path):
     arrays, name = golden(path.parent), path.stem.removeprefix("model-")
     if f"logits_{name}_exact" in arrays:
         return arrays[f"logits_{name}_exact"], 5e-4 if path.parent.name in cases.GELU_TABLE else 1e-4
-    return arrays["hf_logits"], 2e-5
+    return arrays["hf_logits"], cases.DEEP.get(path.parent.name, 2e-5)
 
 
 def error(path, found, want):

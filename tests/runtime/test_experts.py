@@ -28,9 +28,11 @@ class Mixture(Architecture):
     name = "mixture"
 
     def __init__(
-        self, bias=False, activation="silu", gated=True, choice_bias=False, n_expert=N_EXPERT, n_used=3, **routing
-    ):
-        self.bias, self.activation, self.gated, self.choice_bias = bias, activation, gated, choice_bias
+        self, bias=False, activation="silu", gated=True, choice_bias=False, scaled=False, n_expert=N_EXPERT, n_used=3,
+        **routing,
+    ):  # fmt: skip
+        self.bias, self.activation, self.gated = bias, activation, gated
+        self.choice_bias, self.scaled = choice_bias, scaled
         self.n_expert, self.n_used, self.routing = n_expert, n_used, routing
 
     def tensors(self, hp):
@@ -43,14 +45,16 @@ class Mixture(Architecture):
             "blk.{i}.ffn_up_exps": up,
             "blk.{i}.ffn_down_exps": Weight((self.n_expert, hp.n_embd, hp.n_ff), bias=self.bias),
         }
-        return {**table, **({"blk.{i}.choice": Weight((self.n_expert,))} if self.choice_bias else {})}
+        per_expert = {"choice": self.choice_bias, "scale": self.scaled}
+        return table | {f"blk.{{i}}.{name}": Weight((self.n_expert,)) for name, used in per_expert.items() if used}
 
     def build(self, g, w, hp):
         x = g.embed(w.token_embd)
         for blk in w.blk:
             h = g.rms_norm(x, blk.norm, eps=hp.norm_eps)
-            bias = blk.choice if self.choice_bias else None
-            choice = g.route(g.linear(h, blk.ffn_gate_inp), self.n_used, bias=bias, **self.routing)
+            numbers = {"bias": blk.choice} if self.choice_bias else {}
+            numbers |= {"expert_scale": blk.scale} if self.scaled else {}
+            choice = g.route(g.linear(h, blk.ffn_gate_inp), self.n_used, **numbers, **self.routing)
             gate = blk.ffn_gate_exps if self.gated else None
             x = x + g.experts(h, choice, gate=gate, up=blk.ffn_up_exps, down=blk.ffn_down_exps,
                               activation=self.activation)  # fmt: skip
@@ -66,8 +70,9 @@ class Mixture(Architecture):
         Mixture(gating="softmax", n_group=2, n_group_used=1, n_group_best=1),
         Mixture(bias=True, activation="relu2", gated=False, gating="sigmoid"),
         Mixture(activation="gelu_erf", gated=False),
+        Mixture(activation="gelu", scaled=True, normalize=True),
     ],
-    ids=["mixtral", "gpt-oss", "deepseek-v3", "deepseek-v2", "nemotron", "nomic-bert-moe"],
+    ids=["mixtral", "gpt-oss", "deepseek-v3", "deepseek-v2", "nemotron", "nomic-bert-moe", "gemma4"],
 )
 def test_conformance(architecture):
     check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"), isa_levels=LEVELS)

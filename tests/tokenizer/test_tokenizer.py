@@ -103,6 +103,10 @@ def test_bos_and_eos():
     assert by_pre.encode("") == [by_pre.bos_id]
 
 
+def test_gemma4_adds_bos_whatever_the_file_says():
+    assert Tokenizer.from_gguf(changed("gemma4", add_bos_token=False)).encode("a") == small("gemma4").encode("a")
+
+
 def test_add_bos_requires_a_bos_token():
     with pytest.raises(TokenizerError, match="add_bos_token is true"), pytest.warns(ModelFileWarning):
         Tokenizer.from_gguf(changed("qwen2", add_bos_token=True, bos_token_id=2**32 - 1))
@@ -300,7 +304,7 @@ def test_invalid_texts(text, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "rwkv"}, "'rwkv' is unknown; known are gpt2, llama, bert, t5, whitespace"),
+        ({"model": "rwkv"}, "'rwkv' is unknown; known are gpt2, llama, gemma4, bert, t5, whitespace"),
         ({"model": None}, "None is unknown"),
         ({"pre": "no-such"}, "a plugin can add it with the hook realizar_pretokenizers"),
         ({"pre": "gemma4"}, "is not byte-level"),
@@ -325,6 +329,8 @@ def test_files_that_cannot_be_read(changes, message):
         ("qwen2", {"merges": ["a zzzz"]}, "merges or the pre-tokenizer cannot be used"),
         ("qwen2", {"merges": ["ab"]}, "merges or the pre-tokenizer cannot be used"),
         ("llama", {"token_type": retyped("llama", **NO_BYTE)}, "cannot be used as a SentencePiece model"),
+        ("gemma4", {"merges": None}, "must be a list of strings, found nothing"),
+        ("gemma4", {"merges": ["ab"]}, "merges cannot be used"),
         ("llama", {"scores": [0.0]}, "must be 512 numbers, one per token, found 1"),
         ("llama", {"scores": ["0"] * 512}, "must be 512 numbers, one per token, found type <U1"),
         ("llama", {"scores": [1e300] * 512}, "cannot be used as a SentencePiece model"),

@@ -48,14 +48,14 @@ def _check_vectors(path: Path, name: str) -> None:
 
 
 @needs_shared
-@pytest.mark.parametrize("case", sorted(p.parent.name for p in SHARED.glob("parity/*/meta.json")))
-def test_examples_of_the_parity_models(case):
-    path = SHARED / "parity" / case / "model-q8_0.gguf"
+@pytest.mark.parametrize("meta", sorted(SHARED.glob("parity*/*/meta.json")), ids=lambda path: path.parent.name)
+def test_examples_of_the_parity_models(meta):
+    path = meta.with_name("model-q8_0.gguf")
     with GGUFFile(path) as file:
         model = file.metadata["tokenizer.ggml.model"]
     if model not in KINDS:
         pytest.skip(f"tokenizer.ggml.model = {model} is not built yet")
-    examples = json.loads(path.with_name("meta.json").read_text("utf-8"))["tokenization"]
+    examples = json.loads(meta.read_text("utf-8"))["tokenization"]
     assert examples
     for example in examples:
         assert of_file(path).encode(example["text"], add_special=True, parse_special=True) == example["ids"]

@@ -15,7 +15,7 @@ from tests.shared import SHARED
 
 VECTORS = SHARED / "tokenizers"
 SEPARATOR = "\n__ggml_vocab_test__\n"
-COMMITTED = ("llama", "qwen2")  # one per lossless tokenizer model
+COMMITTED = ("llama", "qwen2", "gemma4")  # one per lossless tokenizer model
 NORMALIZING = ("bert", "t5")  # one per lossy tokenizer model
 
 

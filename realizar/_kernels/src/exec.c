@@ -3,6 +3,7 @@
 
 static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EMBED] = {rz_items_rows, rz_run_embed},
+    [RZ_OP_EMBED_IDS] = {rz_items_rows, rz_run_embed_ids},
     [RZ_OP_EMBED_POSITIONS] = {rz_items_rows, rz_run_embed_positions},
     [RZ_OP_EMBED_TYPES] = {rz_items_rows, rz_run_embed_types},
     [RZ_OP_GATHER_ROWS] = {rz_items_rows, rz_run_gather_rows},

@@ -101,23 +101,33 @@ size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op)
 static void activate(const struct rz_worker *w, const struct rz_experts *e, float *y, float *up, size_t n)
 {
     const struct rz_kernels *k = w->kernels;
-    if (e->activation == RZ_RELU2) {
+    switch (e->activation) {
+    case RZ_RELU2:
         k->relu(y, n, y);
         k->mul(y, y, n, y);
-    } else if (e->activation == RZ_GELU_ERF) {
+        break;
+    case RZ_GELU_ERF:
         k->gelu_erf(y, n, y);
-    } else if (e->activation == RZ_REGLU) {
+        break;
+    case RZ_GEGLU:
+        k->gelu_mul(y, up, n, y);
+        break;
+    case RZ_REGLU:
         k->relu(y, n, y);
         k->mul(y, up, n, y);
-    } else if (e->activation == RZ_SWIGLU_OAI)
+        break;
+    case RZ_SWIGLU_OAI:
         k->swiglu_oai(y, up, n, y);
-    else if (e->limit > 0) {
-        k->silu(y, n, y);
-        k->clamp(y, e->limit, n, y);
-        k->clamp(up, e->limit, n, up);
-        k->mul(y, up, n, y);
-    } else
-        k->silu_mul(y, up, n, y);
+        break;
+    default:
+        if (e->limit > 0) {
+            k->silu(y, n, y);
+            k->clamp(y, e->limit, n, y);
+            k->clamp(up, e->limit, n, up);
+            k->mul(y, up, n, y);
+        } else
+            k->silu_mul(y, up, n, y);
+    }
 }
 
 static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows)

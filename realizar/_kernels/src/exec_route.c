@@ -71,4 +71,5 @@ void rz_run_weigh_experts(struct rz_worker *w, const struct rz_op *op, size_t t)
     for (size_t i = 0; i < n_used; i++) sum += weights[i];
     for (size_t i = 0; r->normalize && i < n_used; i++) weights[i] /= sum > SMALLEST_SUM ? sum : SMALLEST_SUM;
     w->kernels->scale(weights, op->scalar, n_used, weights);
+    for (size_t i = 0; op->b && i < n_used; i++) weights[i] *= op->b[rz_expert(rz_row(op->x2, t)[i], op->n)];
 }

@@ -12,17 +12,22 @@ static void look_up(struct rz_worker *w, const struct rz_op *op, size_t t, size_
     w->kernels->format[op->embed_format].dequantize(table->data + row * table->stride, op->n, rz_row(op->y, t));
 }
 
+/* Rows of the table by token id, also where the step has embeddings. */
+void rz_run_embed_ids(struct rz_worker *w, const struct rz_op *op, size_t t)
+{
+    float *y = rz_row(op->y, t);
+    look_up(w, op, t, (size_t)w->batch->tokens[t]);
+    if (op->scalar != 1) w->kernels->scale(y, op->scalar, op->n, y);
+}
+
 /* Embedding inputs are copied unchanged; the factor applies only to rows of the table. */
 void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
     const struct rz_batch *b = w->batch;
-    float *y = rz_row(op->y, t);
-    if (b->embedding_of && b->embedding_of[t] >= 0) {
-        memcpy(y, b->embeddings + (size_t)b->embedding_of[t] * op->n, op->n * sizeof *y);
-        return;
-    }
-    look_up(w, op, t, (size_t)b->tokens[t]);
-    if (op->scalar != 1) w->kernels->scale(y, op->scalar, op->n, y);
+    if (b->embedding_of && b->embedding_of[t] >= 0)
+        memcpy(rz_row(op->y, t), b->embeddings + (size_t)b->embedding_of[t] * op->n, op->n * sizeof(float));
+    else
+        rz_run_embed_ids(w, op, t);
 }
 
 void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t)
@@ -151,8 +156,8 @@ static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const fl
         k->softmax(x, op->n, y);
         break;
     default:
-        if (x2)
-            binary(k, op->code)(x, x2, op->n, y);
+        if (x2 || w)
+            binary(k, op->code)(x, x2 ? x2 : w, op->n, y);
         else
             unary(k, op->code)(x, op->n, y);
     }

@@ -123,8 +123,9 @@ class _Binder:
     def _add_rowwise(self, op: Node, index: int) -> None:
         (y,) = op.outputs
         view = self.plan.views[y]
-        w = [floats(self.tensors, name) for name in op.weights]
         n = self.plan.shapes[y][-1] if op.spec.over_last else view.n
+        w = [floats(self.tensors, name) for name in op.weights]
+        w = [np.repeat(x, n) if len(x) == 1 else x for x in w]  # one number is for all elements
         quantizes = self.mem.can_quantize(y)
         self.program.add_rowwise(
             _KERNELS.get(op.op, op.op), n, n_repeat=view.n // n, m_rows=view.m_rows,
@@ -167,13 +168,13 @@ class _Binder:
                               self.mem.ropes[rope_key(op.attrs, op.weights)])  # fmt: skip
 
     def _add_attention(self, op: Node, index: int) -> None:
-        q, k, v = op.inputs[:3]
-        attrs = op.attrs
+        (q, *kv), attrs = op.inputs, op.attrs
+        k, v = (self.mem.rows(i) for i in kv) if kv else (None, None)
         rope = None if attrs["rope"] is None else self.mem.ropes[rope_key(attrs["rope"], attrs["rope"]["factors"])]
         n_head, head_dim = self.plan.shapes[q]
         self._attend(
             op, window=attrs["window"], causal=attrs["causal"], softcap=attrs["softcap"], chunked=attrs["chunked"],
-            k=self.mem.rows(k), v=self.mem.rows(v), rope=rope, bias=self._bias(op, n_head),
+            k=k, v=v, rope=rope, bias=self._bias(op, n_head),
             sinks=None if attrs["sinks"] is None else floats(self.tensors, attrs["sinks"]),
             q_rot=(self.mem.start["q_rot", index], n_head * head_dim) if rope is not None else None,
         )  # fmt: skip
@@ -183,7 +184,7 @@ class _Binder:
         add_kv_store(self.program, self._cache(op), self.mem.rows(k), self.mem.rows(v))
 
     def _add_cross_attention(self, op: Node, index: int) -> None:
-        self._attend(op, window=0, causal=False, softcap=0.0)
+        self._attend(op, window=0, causal=False, softcap=0.0, cross=True)
 
     def _add_mla_attention(self, op: Node, index: int) -> None:
         self._attend(op, window=0, causal=True, softcap=0.0, k=self.mem.rows(op.inputs[1]))
@@ -292,7 +293,7 @@ class _Binder:
         (n_expert,) = self.plan.shapes[op.inputs[0]]
         add_route(
             self.program, n_expert, logits=self.mem.rows(op.inputs[0]), ids=ids, y=self.mem.rows(op.outputs[0]),
-            bias=floats(self.tensors, op.weights[0]) if op.weights else None,
+            per_expert=floats(self.tensors, op.weights[0]) if op.weights else None,
             m_rows=self.plan.views[op.outputs[0]].m_rows, **{"n_used": n_used, **op.attrs},
         )  # fmt: skip
 
@@ -314,7 +315,7 @@ class _Binder:
 
 
 _ROWWISE = tuple(name for name, spec in OPS.items() if spec.quantizes_output or spec.selects_rows)
-_KERNELS = {"gather_rows": "take_rows"}
+_KERNELS = {"gather_rows": "take_rows", "mul_weight": "mul"}
 """Op -> name of its kernel, if that differs."""
 _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),

@@ -57,6 +57,10 @@ class SequenceKeyValues:
             at.v[blocks, rows % BLOCK] = v
         return self._read(cache, n)
 
+    def of_layer(self, cache: str, n: int) -> tuple[F32, F32]:
+        """Return all rows of the sequence, with the n of this step, which are written."""
+        return self._read(cache, self._n_past + n)
+
     def of_encoder(self, cache: str) -> tuple[F32, F32]:
         """Return the rows of the encoder input."""
         return self._read(cache, self._n_encoder)

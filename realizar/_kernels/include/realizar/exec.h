@@ -21,6 +21,7 @@ struct rz_batch {
 
 enum rz_op_code {
     RZ_OP_EMBED,
+    RZ_OP_EMBED_IDS,
     RZ_OP_EMBED_POSITIONS,
     RZ_OP_EMBED_TYPES,
     RZ_OP_GATHER_ROWS,
@@ -130,7 +131,7 @@ struct rz_expert_weight {
     size_t input_bytes; /* of a row of inputs, at most x_stride */
 };
 
-enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2, RZ_GELU_ERF };
+enum { RZ_SWIGLU, RZ_GEGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2, RZ_GELU_ERF };
 
 struct rz_experts {
     int n_expert, n_used, activation;

@@ -36,6 +36,7 @@ void rz_quantize(const struct rz_worker *w, int block, const float *x, size_t n,
                  float *spare);
 size_t rz_items_rows(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_embed(struct rz_worker *w, const struct rz_op *op, size_t t);
+void rz_run_embed_ids(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_positions(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_embed_types(struct rz_worker *w, const struct rz_op *op, size_t t);
 void rz_run_gather_rows(struct rz_worker *w, const struct rz_op *op, size_t t);
