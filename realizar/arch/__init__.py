@@ -10,11 +10,10 @@ from realizar.arch.architecture import (
     Weights,
     WeightTable,
     Windows,
-    mrope_axes,
 )
 from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.hookspecs import hookimpl
-from realizar.arch.metadata import ArchMetadata
+from realizar.arch.metadata import ArchMetadata, mrope_axes
 from realizar.graph import Graph, RopeScaling, Value
 
 __all__ = [

@@ -12,7 +12,6 @@ from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError, TensorError
 from realizar.graph import Graph, RopeScaling, Value
-from realizar.graph.rope import section_axes
 
 Shape = tuple[int, ...]
 H = TypeVar("H", bound="HParams")
@@ -212,15 +211,6 @@ def expand(table: WeightTable, n_layer: int) -> WeightTable:
         else:
             out[name] = weight
     return out
-
-
-def mrope_axes(md: ArchMetadata, interleaved: bool = False) -> tuple[int, ...] | None:
-    """The axis of each rotary frequency by the key "rope.dimension_sections", as `section_axes` orders them.
-
-    None if at most one axis has frequencies. A text alone has the same position on every axis.
-    """
-    sections = [n for n in md.integers("rope.dimension_sections") if n > 0]
-    return section_axes(sections, interleaved=interleaved) if len(sections) > 1 else None
 
 
 LAYER_KEYS = {

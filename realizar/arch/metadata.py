@@ -10,6 +10,7 @@ import numpy as np
 
 from realizar.errors import GGUFError, short_repr
 from realizar.gguf.metadata import Metadata
+from realizar.graph.rope import section_axes
 
 T = TypeVar("T")
 
@@ -223,3 +224,12 @@ class ArchMetadata:
     def _wrong(self, key: str, value: object, want: str) -> str:
         found = "it is missing" if value is None else f"found {short_repr(value)}"
         return f"{self._whole(key)}: {want} is needed, {found}; the file may be incomplete or for another architecture"
+
+
+def mrope_axes(md: ArchMetadata, interleaved: bool = False) -> tuple[int, ...] | None:
+    """The axis of each rotary frequency by the key "rope.dimension_sections", as `section_axes` orders them.
+
+    None if at most one axis has frequencies. A text alone has the same position on every axis.
+    """
+    sections = [n for n in md.integers("rope.dimension_sections") if n > 0]
+    return section_axes(sections, interleaved=interleaved) if len(sections) > 1 else None
