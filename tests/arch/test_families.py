@@ -102,6 +102,7 @@ FAMILIES = {
     "olmo": ("olmo", {"attention.clamp_kqv": 0.5}),
     "olmo without a limit": ("olmo", {}),
     "apertus": ("apertus", XIELU),
+    "llama4": ("llama4", {**EXPERTS, "expert_used_count": 1, "block_count": 4, "interleave_moe_layer_step": 2}),
     "laguna": (
         "laguna",
         {**EXPERTS, "attention.head_count": [2, 4], "attention.key_length": 64, "attention.value_length": 64,

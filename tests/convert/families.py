@@ -254,6 +254,17 @@ FAMILIES = {
         },
     ),
     "olmo": ("OlmoForCausalLM", {"clip_qkv": 0.5, "tie_word_embeddings": False}),
+    "llama4": (
+        "Llama4ForCausalLM",
+        {
+            "num_local_experts": 4,
+            "num_experts_per_tok": 1,
+            "num_hidden_layers": 4,
+            "head_dim": 32,
+            "intermediate_size_mlp": 128,
+            "interleave_moe_layer_step": 2,
+        },
+    ),
     "laguna": (
         "LagunaForCausalLM",
         {
