@@ -244,10 +244,7 @@ class Collector:
     def _tensor(self, name: str, shape: Shape) -> Tensor:
         info = self.file.tensors[name]
         self._used.add(name)
-        if tuple(info.shape) not in (
-            shape,
-            shape[1:] if shape[0] == 1 else shape,
-        ):  # of a single row, which may be a vector
+        if tuple(info.shape) not in (shape, shape[1:] if shape[0] == 1 else shape):  # one row may be a vector
             raise TensorError(
                 f"{name}: shape {tuple(info.shape)} in {self.file.path.name}, but its metadata and architecture ask "
                 f"for {shape}"
