@@ -1,4 +1,4 @@
-"""The DeepSeek family under the GGUF name "deepseek2": DeepSeek V2, V2-Lite, V2.5 and V3."""
+"""deepseek2 (DeepSeek V2 and V3, Kimi K2, GLM-4.7-Flash) and mistral4."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from realizar.arch import (
     Graph,
     RopeScaling,
     Value,
-    Weight,
     Weights,
     WeightTable,
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, norm_tensors
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, rope_parameters
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, Keys, Names, rope_parameters
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.mla import mla, mla_tensors
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class DeepSeek2HParams(RoutedHParams):
         Whether the up-projections of keys and values are one tensor, as in files converted before April 2025.
     qk_scale : float
         Scale of attention scores.
+    temperature, scale_period : float, int
+        Factor and period of the scale of queries by position (`Graph.position_scale`); a factor of 0: no scale.
     """
 
     n_nope: int
@@ -44,6 +46,8 @@ class DeepSeek2HParams(RoutedHParams):
     n_latent: int
     fused_kv: bool
     qk_scale: float
+    temperature: float
+    scale_period: int
 
 
 def expanding(x: Array, hp: DeepSeek2HParams) -> Array:
@@ -62,15 +66,41 @@ def value_expanding(x: Array, hp: DeepSeek2HParams) -> Array:
 
 
 def gating(config: Config) -> int:
-    """llama.cpp's number for softmax or sigmoid gating; config.json of V3 does not always have it."""
-    v3 = "V3" in "".join(config.get("architectures", ()))
-    return 2 if config.get("scoring_func", "sigmoid" if v3 else "softmax") == "sigmoid" else 1
+    """llama.cpp's number for softmax or sigmoid gating; config.json does not always have it."""
+    names = "".join(config.get("architectures", ()))
+    default = "sigmoid" if "V3" in names or "Glm4MoeLite" in names else "softmax"
+    return 2 if config.get("scoring_func", default) == "sigmoid" else 1
 
 
 def log_multiplier(config: Config) -> float | None:
     """YaRN's factor for scores, a tenth of that in config.json, as llama.cpp's converter writes it."""
     found = rope_parameters(config).get("mscale_all_dim")
     return None if found is None else 0.1 * float(found)
+
+
+NAMES: Names = {
+    "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
+    "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
+    "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
+    "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
+    "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
+    "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
+    "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
+    **ROUTED_NAMES,
+}
+KEYS: Keys = {
+    "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
+    "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
+    "attention.value_length": "kv_lora_rank",
+    "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+    "attention.value_length_mla": "v_head_dim",
+    "attention.q_lora_rank": "q_lora_rank",
+    "attention.kv_lora_rank": "kv_lora_rank",
+    "rope.dimension_count": "qk_rope_head_dim",
+    "rope.scaling.yarn_log_multiplier": log_multiplier,
+    **ROUTED_KEYS,
+    "expert_gating_func": gating,
+}
 
 
 class DeepSeek2(Architecture):
@@ -83,30 +113,9 @@ class DeepSeek2(Architecture):
 
     name = "deepseek2"
     checkpoint = Checkpoint(
-        classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
-        names={
-            "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
-            "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
-            "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
-            "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
-            "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
-            "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
-            "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
-            **ROUTED_NAMES,
-        },
-        keys={
-            "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
-            "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
-            "attention.value_length": "kv_lora_rank",
-            "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
-            "attention.value_length_mla": "v_head_dim",
-            "attention.q_lora_rank": "q_lora_rank",
-            "attention.kv_lora_rank": "kv_lora_rank",
-            "rope.dimension_count": "qk_rope_head_dim",
-            "rope.scaling.yarn_log_multiplier": log_multiplier,
-            **ROUTED_KEYS,
-            "expert_gating_func": gating,
-        },
+        classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"),
+        names=NAMES,
+        keys=KEYS,
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
@@ -119,12 +128,16 @@ class DeepSeek2(Architecture):
         """The hyperparameters; head sizes are those of uncompressed keys and values."""
         hp = super().hparams(md)
         head_dim = md.positive("attention.key_length_mla", hp.head_dim)
+        # Early files of GLM-4.7-Flash do not say how experts are chosen; llama.cpp knows them by these numbers.
+        glm_flash = hp.n_layer in (47, 48) and hp.n_vocab == 154880
         return DeepSeek2HParams(
-            **vars(routed_hparams(hp, md)), n_nope=head_dim - hp.rope_dims,
+            **vars(routed_hparams(hp, md, "sigmoid" if glm_flash else "softmax")), n_nope=head_dim - hp.rope_dims,
             n_value=md.positive("attention.value_length_mla", hp.head_dim_v),
             n_q_latent=md.integer("attention.q_lora_rank", 0), n_latent=md.positive("attention.kv_lora_rank"),
             fused_kv=not md.integer("attention.key_length_mla", 0),
             qk_scale=self.qk_scale(md, hp.rope_scaling, head_dim),
+            temperature=md.between("attention.temperature_scale", 0.0, 1e3, 0.0),
+            scale_period=md.positive("attention.temperature_length", hp.rope_scaling.n_ctx_orig),
         )  # fmt: skip
 
     def qk_scale(self, md: ArchMetadata, scaling: RopeScaling, head_dim: int) -> float:
@@ -142,70 +155,44 @@ class DeepSeek2(Architecture):
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **self.attention_tensors(hp),
+            **mla_tensors(hp),
             **routed_tensors(hp),
         }
 
-    def attention_tensors(self, hp: DeepSeek2HParams) -> WeightTable:
-        """Down-projections, up-projections (one fused tensor or two), and the norms between them."""
-        n_q, n_kv = hp.n_head * (hp.n_nope + hp.rope_dims), hp.n_head * (hp.n_nope + hp.n_value)
-        queries = {"blk.{i}.attn_q": Weight((n_q, hp.n_embd))}
-        if hp.n_q_latent:
-            queries = {
-                "blk.{i}.attn_q_a": Weight((hp.n_q_latent, hp.n_embd)),
-                "blk.{i}.attn_q_a_norm": Weight((hp.n_q_latent,)),
-                "blk.{i}.attn_q_b": Weight((n_q, hp.n_q_latent)),
-            }
-        expand = {
-            "blk.{i}.attn_k_b": Weight((hp.n_head, hp.n_latent, hp.n_nope)),
-            "blk.{i}.attn_v_b": Weight((hp.n_head, hp.n_value, hp.n_latent)),
-        }
-        return {
-            **queries,
-            "blk.{i}.attn_kv_a_mqa": Weight((hp.n_latent + hp.rope_dims, hp.n_embd)),
-            "blk.{i}.attn_kv_a_norm": Weight((hp.n_latent,)),
-            **({"blk.{i}.attn_kv_b": Weight((n_kv, hp.n_latent))} if hp.fused_kv else expand),
-            "blk.{i}.attn_output": Weight((hp.n_embd, hp.n_head * hp.n_value)),
-        }
-
-    def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int) -> Value:
-        """Attention over latents, with up-projections absorbed into the query before and the value after."""
-        rope: dict[str, Any] = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
-        if hp.n_q_latent:
-            q = g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps), blk.attn_q_b)
-        else:
-            q = g.linear(h, blk.attn_q)
-        q = g.heads(q, hp.n_head)
-        latent, k_rope = g.split(g.linear(h, blk.attn_kv_a_mqa), hp.n_latent, hp.rope_dims)
-        latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=hp.norm_eps), 1)
-        query = self.to_latent(g, g.slice(q, 0, hp.n_nope), blk, hp)
-        query = g.concat(query, g.rope(g.slice(q, hp.n_nope, hp.rope_dims), **rope))
-        key = g.concat(latent, g.rope(g.heads(k_rope, 1), **rope))
-        a = g.mla_attention(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
-        return g.linear(g.flatten(self.to_value(g, g.heads(a, hp.n_head), blk, hp)), blk.attn_output)
-
-    def to_latent(self, g: Graph, q: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
-        """Query times the key's up-projection; files without a fused tensor store it transposed."""
-        if hp.fused_kv:
-            return g.per_head_linear(q, blk.attn_kv_b, rows=(0, hp.n_nope), transposed=True)
-        return g.per_head_linear(q, blk.attn_k_b)
-
-    def to_value(self, g: Graph, a: Value, blk: Any, hp: DeepSeek2HParams) -> Value:
-        """The value's up-projection, applied to the attention result of each head."""
-        if hp.fused_kv:
-            return g.per_head_linear(a, blk.attn_kv_b, rows=(hp.n_nope, hp.n_nope + hp.n_value))
-        return g.per_head_linear(a, blk.attn_v_b)
+    def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int, q_scale: Value | None) -> Value:
+        """Multi-head latent attention with rotary embedding."""
+        rope = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
+        return g.linear(g.flatten(mla(g, h, blk, hp, layer, rope, q_scale)), blk.attn_output)
 
     def build(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        q_scale = g.position_scale(factor=hp.temperature, period=hp.scale_period) if hp.temperature else None
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, q_scale)
             x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+class Mistral4(DeepSeek2):
+    """Mistral Small 4 (https://huggingface.co/mistralai/Mistral-Small-4-119B-2603): softmax routing."""
+
+    name = "mistral4"
+    checkpoint = Checkpoint(
+        classes=("Mistral4ForCausalLM",),
+        names={
+            **NAMES,
+            "blk.{i}.ffn_gate_up_exps": "layers.{i}.mlp.experts.gate_up_proj",
+            "blk.{i}.ffn_down_exps": "layers.{i}.mlp.experts.down_proj",
+        },
+        keys={
+            **KEYS,
+            "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
+        },
+    )
 
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [DeepSeek2]
+    return [DeepSeek2, Mistral4]

@@ -1,10 +1,12 @@
-"""The Falcon family: falcon (7B, 40B, 180B)."""
+"""The Falcon family: falcon (7B, 40B, 180B) and falcon-h1 (attention and Mamba 2 in every layer)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from realizar.arch import (
     LAYER_NORM_EPS,
     Architecture,
+    ArchMetadata,
     Checkpoint,
     Graph,
     HParams,
@@ -14,8 +16,19 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, gqa, mlp, mlp_tensors, norm_tensors, qkv_tensors
+from realizar.arch.blocks import (
+    embedding_tensors,
+    gqa,
+    gqa_tensors,
+    mlp,
+    mlp_tensors,
+    norm_tensors,
+    qkv_tensors,
+    swiglu_ffn,
+    swiglu_tensors,
+)
 from realizar.arch.checkpoint import Config, grouped_qkv
+from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 
 def n_head_kv(config: Config) -> int:
@@ -75,7 +88,46 @@ class Falcon(Architecture):
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+@dataclass(frozen=True)
+class FalconH1HParams(HParams):
+    """The hyperparameters, with the sizes of the recurrence."""
+
+    ssm: ScanSizes
+
+
+class FalconH1(Architecture):
+    """Falcon-H1 (https://arxiv.org/abs/2507.22448): each layer is the sum of attention and the recurrence of Mamba 2.
+
+    The converter folds the model's multipliers into the weights. Only some models normalize the gated recurrence.
+    """
+
+    name = "falcon-h1"
+
+    def hparams(self, md: ArchMetadata) -> FalconH1HParams:
+        """The hyperparameters of this model."""
+        return FalconH1HParams(**vars(super().hparams(md)), ssm=scan_sizes(md))
+
+    def tensors(self, hp: FalconH1HParams) -> WeightTable:
+        """Attention, a recurrence and SwiGLU in each layer; the output may be tied to the embedding."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **gqa_tensors(hp, bias=None, output_bias=None),
+            **mamba2_tensors(hp.n_embd, hp.ssm, norm=None),
+            "blk.{i}.ffn_norm": Weight((hp.n_embd,), suffix=""),
+            **swiglu_tensors(hp.n_embd, hp.n_ff, bias=None),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: FalconH1HParams) -> Value:
+        """x += attention(h) + scan(h), h = norm(x); x += ffn(norm(x))."""
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
+            x = x + (gqa(g, h, blk, hp, i, "neox") + mamba2(g, h, blk, hp.ssm, i, hp.norm_eps))
+            x = x + swiglu_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Falcon]
+    return [Falcon, FalconH1]

@@ -1,7 +1,8 @@
-"""Llama and its variants: llama (Llama, Mistral, Mixtral), smollm3, olmo2, olmoe, stablelm and starcoder2."""
+"""Llama and its variants: llama (Llama, Mistral, Mixtral), mistral3, smollm3, olmo2, olmoe, stablelm and starcoder2."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -35,8 +36,17 @@ from realizar.arch.blocks import (
     wide_normed_qkv,
     wide_normed_qkv_tensors,
 )
-from realizar.arch.checkpoint import MIXTRAL_EXPERTS, PERMUTED, rope_dims, windows
-from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS, PERMUTED, rope_dims, rope_parameters, windows
+from realizar.arch.experts import (
+    ExpertHParams,
+    RoutedHParams,
+    expert_ffn,
+    expert_hparams,
+    expert_tensors,
+    routed_ffn,
+    routed_hparams,
+    routed_tensors,
+)
 
 
 class Llama(Architecture):
@@ -71,6 +81,66 @@ class Llama(Architecture):
             h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
             experts = isinstance(hp, ExpertHParams)
             x = x + (expert_ffn(g, h, blk, hp, normalize=True) if experts else swiglu_ffn(g, h, blk))
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+def yarn_factor(md: ArchMetadata, scaling: RopeScaling) -> RopeScaling:
+    """YaRN's factor on cos and sin if the file has a multiplier m: (1 + 0.1 ln s) / (1 + 0.1 m ln s), as llama.cpp."""
+    multiplier = md.number("rope.scaling.yarn_log_multiplier", 0.0)
+    if scaling.kind != "yarn" or not multiplier:
+        return scaling
+    stretch = 0.1 * math.log(max(scaling.factor, 1.0))
+    return replace(scaling, yarn_attn_factor=(1.0 + stretch) / (1.0 + multiplier * stretch))
+
+
+@dataclass(frozen=True)
+class Mistral3HParams(RoutedHParams):
+    """The hyperparameters, with the factor of `Graph.position_scale` for queries; 0 if there is none."""
+
+    temperature: float
+
+
+class Mistral3(Architecture):
+    """Ministral 3 and Devstral 2 (https://arxiv.org/abs/2601.08584): queries scaled by position in long contexts."""
+
+    name = "mistral3"
+    checkpoint = Checkpoint(
+        classes=("Ministral3ForCausalLM",),
+        names=PERMUTED,
+        keys={
+            "rope.dimension_count": rope_dims,
+            "rope.scaling.yarn_log_multiplier": lambda config: rope_parameters(config).get("mscale_all_dim"),
+            "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
+        },
+    )
+
+    def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
+        """YaRN with the factor of the file."""
+        return yarn_factor(md, super().rope_scaling(md))
+
+    def hparams(self, md: ArchMetadata) -> Mistral3HParams:
+        """The hyperparameters of this model."""
+        hp = routed_hparams(super().hparams(md), md, normalize=True)
+        return Mistral3HParams(**vars(hp), temperature=md.between("attention.temperature_scale", 0.0, 1e3, 0.0))
+
+    def tensors(self, hp: Mistral3HParams) -> WeightTable:
+        """As Llama."""
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **gqa_tensors(hp, bias=None, output_bias=None),
+            **norm_tensors(hp.n_embd, "ffn_norm"),
+            **routed_tensors(hp, bias=None),
+            **rope_tensors(hp),
+        }
+
+    def build(self, g: Graph, w: Weights, hp: Mistral3HParams) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x))."""
+        q_scale = g.position_scale(factor=hp.temperature, period=hp.rope_scaling.n_ctx_orig) if hp.temperature else None
+        x = g.embed(w.token_embd)
+        for i, blk in enumerate(w.blk):
+            h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
+            x = x + gqa(g, h, blk, hp, i, "norm", rope_factors(w, hp), q_scale)
+            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
@@ -271,4 +341,4 @@ class StarCoder2(Architecture):
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Llama, SmolLM3, Olmo2, OlmoE, StableLM, StarCoder2]
+    return [Llama, Mistral3, SmolLM3, Olmo2, OlmoE, StableLM, StarCoder2]

@@ -1,4 +1,4 @@
-"""The Qwen family: qwen (Qwen 1), qwen2 (Qwen 1.5 to 2.5), qwen2moe, qwen3 and qwen3moe."""
+"""The Qwen family: qwen (Qwen 1), qwen2 (Qwen 1.5 to 2.5), qwen2moe, qwen3, qwen3moe, and the VL models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from realizar.arch import (
     Weights,
     WeightTable,
     hookimpl,
+    mrope_axes,
 )
 from realizar.arch.blocks import (
     embedding_tensors,
@@ -26,7 +27,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import number
+from realizar.arch.checkpoint import Array, Config, number, rope_parameters
 from realizar.arch.experts import (
     ExpertHParams,
     expert_ffn,
@@ -222,7 +223,62 @@ class Qwen3Moe(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+def sections(config: Config) -> list[int] | None:
+    """Number of rotary frequencies of each axis of positions; llama.cpp's converter writes four numbers."""
+    found = rope_parameters(config).get("mrope_section")
+    return None if found is None else [*found, *[0] * (4 - len(found))]
+
+
+class Qwen2VL(Qwen2):
+    """The language model of Qwen 2 and 2.5 VL (https://arxiv.org/abs/2409.12191): positions have three axes."""
+
+    name = "qwen2vl"
+    checkpoint = Checkpoint(
+        ("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"),
+        keys={"rope.dimension_sections": sections},
+    )
+
+    def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
+        """One axis after another."""
+        return mrope_axes(md)
+
+
+class Qwen3VL(Qwen3):
+    """The language model of Qwen 3 VL (https://arxiv.org/abs/2511.21631): the axes of positions alternate."""
+
+    name = "qwen3vl"
+    checkpoint = Checkpoint(("Qwen3VLForConditionalGeneration",), keys={"rope.dimension_sections": sections})
+
+    def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
+        """The axes alternate."""
+        return mrope_axes(md, interleaved=True)
+
+
+def expert_rows(x: Array, hp: ExpertHParams) -> Array:
+    """Stacked experts with rows of the input's width; published checkpoints have them transposed."""
+    rows_first = x.shape[-2:] in ((2 * hp.n_ff_expert, hp.n_embd), (hp.n_embd, hp.n_ff_expert))
+    return x if rows_first else x.swapaxes(-1, -2)
+
+
+class Qwen3VLMoe(Qwen3Moe):
+    """The language model of Qwen 3 VL with experts (https://arxiv.org/abs/2511.21631)."""
+
+    name = "qwen3vlmoe"
+    checkpoint = Checkpoint(
+        classes=("Qwen3VLMoeForConditionalGeneration",),
+        names={
+            "blk.{i}.ffn_gate_up_exps": ("layers.{i}.mlp.experts.gate_up_proj", expert_rows),
+            "blk.{i}.ffn_down_exps": ("layers.{i}.mlp.experts.down_proj", expert_rows),
+        },
+        keys={"rope.dimension_sections": sections, "expert_feed_forward_length": "moe_intermediate_size"},
+    )
+
+    def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
+        """The axes alternate."""
+        return mrope_axes(md, interleaved=True)
+
+
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [Qwen, Qwen2, Qwen2Moe, Qwen3, Qwen3Moe]
+    return [Qwen, Qwen2, Qwen2VL, Qwen2Moe, Qwen3, Qwen3VL, Qwen3Moe, Qwen3VLMoe]

@@ -37,8 +37,7 @@ class LLM(LoadedModel):
     n_seqs : int
         Number of sequences of that length that fit in the KV cache; of shorter ones, accordingly more.
     n_batch : int
-        Maximum number of tokens in one step. An encoder processes its input in one step, so this also limits its
-        length.
+        Maximum number of tokens in one step, and so of an encoder's input, which is processed in one.
     kv_type : {"f16", "f32", "int8"} or a pair of them
         Type of cached keys and values; a pair is the type of K and that of V. "int8" takes half the memory of "f16". If
         K has large values in few dimensions, as in Qwen2.5, ("f16", "int8") is more accurate (docs/decisions/0009).

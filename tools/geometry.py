@@ -4,7 +4,7 @@
     python tools/geometry.py --all --folder models
     python tools/geometry.py llama-3.2-1b --type Q5_0 --folder models
 
-The architecture's plugin declares the tensors; tools/geometries.py has the sizes of each model. Types are those of
+The architecture's plugin declares the tensors; tools/geometries*.py have the sizes of each model. Types are those of
 llama.cpp's Q4_K_M quantization, or one type for all layer matrices; experts of gpt-oss are MXFP4, as published. Rows of
 a matrix are overlapping windows of a long sequence of random quantization blocks, shifted by one block per row: no two
 rows are equal, and all bytes are in the file. Weights have variance 1 / columns, so that activations keep their scale.
@@ -22,9 +22,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import geometries
+import geometries_dense
+import geometries_experts
 import numpy as np
 import numpy.typing as npt
-from geometries import GEOMETRIES, Geometry
+from geometries import Geometry
 
 from realizar.arch import ArchMetadata, registry
 from realizar.arch.architecture import Weight, WeightTable, expand
@@ -33,11 +36,12 @@ from realizar.graph.rope import rope_frequencies
 from realizar.quants import FORMATS, quantize
 from realizar.tokenizer.gpt2 import BYTE_OF
 
+GEOMETRIES = {**geometries.GEOMETRIES, **geometries_dense.GEOMETRIES, **geometries_experts.GEOMETRIES}
 N_RANDOM = 2048  # number of quantized random chunks, of which rows are composed
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
 # Tensors besides vectors and norms that llama.cpp keeps in float32 (tensor_allows_quantization in llama-quant.cpp).
-EXACT = ("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "attn_rel_b")
+EXACT = ("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "conv", "attn_rel_b")
 # Fallback for rows that are not a multiple of the k-quant block size (tensor_type_fallback there).
 INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
@@ -241,7 +245,7 @@ def main() -> None:
     """Read the command line and write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(GEOMETRIES))
-    parser.add_argument("--all", action="store_true", help="one file for each row of tools/geometries.py")
+    parser.add_argument("--all", action="store_true", help="one file for each model")
     parser.add_argument("--type", choices=[Q4_K_M, *FORMATS], default=Q4_K_M, help="type of the layer matrices")
     parser.add_argument("--folder", type=Path, default=Path(), help="output folder")
     parser.add_argument("--seed", type=int, default=0)

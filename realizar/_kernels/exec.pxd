@@ -67,7 +67,7 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows q, k_in, v_in, q_rot, out
         float *partial
         size_t n_partial
-    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI
+    int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN, RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_RELU2
     struct rz_route:
         int gating, n_used, n_group, n_group_used, n_group_best, normalize
     struct rz_expert_weight:
@@ -76,7 +76,7 @@ cdef extern from "realizar/exec.h" nogil:
         char *pairs
         size_t input_bytes
     struct rz_experts:
-        int n_expert, n_used, activation, down_block
+        int n_expert, n_used, activation, down_block, n_up
         rz_rows ids, weights
         rz_expert_weight *up
         rz_expert_weight down

@@ -31,7 +31,7 @@ def add_experts(
     n_embd: int,
     activation: str,
     *,
-    gate: _ExpertWeight,
+    gate: _ExpertWeight | None,
     up: _ExpertWeight,
     down: _ExpertWeight,
     ids: _Rows,

@@ -7,15 +7,15 @@ import numpy as np
 from realizar._kernels.exec cimport (
     RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX, RZ_GATING_SOFTMAX_CHOSEN, RZ_OP_CHOOSE_EXPERTS, RZ_OP_EXPERTS_DOWN,
     RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_GROUP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_SUM, RZ_OP_EXPERTS_UP,
-    RZ_OP_WEIGH_EXPERTS, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes, rz_expert_weight, rz_experts, rz_op, rz_route,
-    rz_route_scratch,
+    RZ_OP_WEIGH_EXPERTS, RZ_RELU2, RZ_SWIGLU, RZ_SWIGLU_OAI, rz_act_bytes, rz_expert_weight, rz_experts, rz_op,
+    rz_route, rz_route_scratch,
 )
 from realizar._kernels.plan cimport Program
 
 _GATINGS = {
     "softmax": RZ_GATING_SOFTMAX, "sigmoid": RZ_GATING_SIGMOID, "softmax_chosen": RZ_GATING_SOFTMAX_CHOSEN,
 }
-_ACTIVATIONS = {"silu": RZ_SWIGLU, "swiglu_oai": RZ_SWIGLU_OAI}
+_ACTIVATIONS = {"silu": RZ_SWIGLU, "swiglu_oai": RZ_SWIGLU_OAI, "relu2": RZ_RELU2}
 
 
 cdef class _Route:
@@ -48,25 +48,28 @@ def add_route(Program program not None, size_t n_expert, size_t n_used, str gati
 
 def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t n_embd, str activation not None, *,
                 gate, up, down, ids, weights, y, room, x=None, act32=None, act256=None, bint m_rows=False):
-    """The weighted sum of the chosen experts' down(act(gate x) * up x).
+    """The weighted sum of the chosen experts' down(act(gate x) * up x), or down(act(up x)) without a gate.
 
-    gate, up, down: (format, data, bias or None). room: name -> offset, of `n_used` rows for each row of a step: "gate",
-    "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of quantized rows if `down` reads them.
+    gate, up, down: (format, data, bias or None); gate may be None. room: name -> offset, of `n_used` rows for each row
+    of a step: "gate", "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of quantized rows if `down` reads
+    them.
     """
     cdef _Experts keeper = _Experts()
     cdef rz_experts *e = &keeper.experts
     cdef size_t n_ff, n_pairs = program.n_batch * n_used
+    products = [(name, weight) for name, weight in (("gate", gate), ("up", up)) if weight is not None]
     if not 1 <= n_used <= n_expert:
         raise ValueError(f"{n_used} of {n_expert} experts")
     program.keep.append(keeper)
     e.n_expert, e.n_used, e.activation = n_expert, n_used, _ACTIVATIONS[activation]
     e.ids, e.weights = program.rows(ids, n_used), program.rows(weights, n_used)
-    for j, (name, weight) in enumerate((("gate", gate), ("up", up))):
+    e.n_up = len(products)
+    for j, (name, weight) in enumerate(products):
         _weight(program, &e.up[j], weight, n_expert, n_embd)
         _results(program, &e.up[j], room[name], n_pairs)
         _inputs(program, &e.up[j], program.product_block(weight[0]), n_embd, n_pairs, room, x, act32, act256)
     n_ff = e.up[0].weight.n_row
-    if e.up[1].weight.n_row != n_ff:
+    if e.up[e.n_up - 1].weight.n_row != n_ff:
         raise ValueError(f"gate has {n_ff} rows and up {e.up[1].weight.n_row}")
     _weight(program, &e.down, down, n_expert, n_ff)
     _results(program, &e.down, room["out"], n_pairs)

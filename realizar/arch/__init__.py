@@ -10,6 +10,7 @@ from realizar.arch.architecture import (
     Weights,
     WeightTable,
     Windows,
+    mrope_axes,
 )
 from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.hookspecs import hookimpl
@@ -32,4 +33,5 @@ __all__ = [
     "Weights",
     "Windows",
     "hookimpl",
+    "mrope_axes",
 ]

@@ -12,6 +12,7 @@ from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError, TensorError
 from realizar.graph import Graph, RopeScaling, Value
+from realizar.graph.rope import section_axes
 
 Shape = tuple[int, ...]
 H = TypeVar("H", bound="HParams")
@@ -32,6 +33,8 @@ class HParams:
     rope_scaling : RopeScaling
     window : int
         Sliding-window size in keys, the query's own included; 0 if no layer has a window.
+    rope_axes : tuple[int, ...] | None
+        The axis of positions by which each rotary frequency turns (M-RoPE); None where positions have one axis.
     by_layer : dict[str, tuple[int, ...]]
         Those of `n_head`, `n_head_kv` and `n_ff` that differ from layer to layer (`Architecture.varies`), each with a
         value for each layer, which may be 0; the field itself is the greatest one.
@@ -52,6 +55,8 @@ class HParams:
     rope_scaling: RopeScaling
     window: int
     by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
+
+    rope_axes: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     def layer(self: H, i: int) -> H:
         """The hyperparameters of layer i, with its values instead of the maxima over layers."""
@@ -197,6 +202,15 @@ def expand(table: WeightTable, n_layer: int) -> WeightTable:
     return out
 
 
+def mrope_axes(md: ArchMetadata, interleaved: bool = False) -> tuple[int, ...] | None:
+    """The axis of each rotary frequency by the key "rope.dimension_sections", as `section_axes` orders them.
+
+    None if at most one axis has frequencies. A text alone has the same position on every axis.
+    """
+    sections = [n for n in md.integers("rope.dimension_sections") if n > 0]
+    return section_axes(sections, interleaved=interleaved) if len(sections) > 1 else None
+
+
 LAYER_KEYS = {
     "n_head": "attention.head_count",
     "n_head_kv": "attention.head_count_kv",
@@ -265,7 +279,12 @@ class Architecture(ABC):
             rope_scaling=self.rope_scaling(md),
             window=self.window(md),
             by_layer=by_layer,
+            rope_axes=self.rope_axes(md),
         )
+
+    def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
+        """The axis of each rotary frequency; None for plain positions. `mrope_axes` reads them from the file."""
+        return None
 
     def _check_heads(self, n_head: Sequence[int], n_head_kv: Sequence[int]) -> None:
         for n, n_kv in zip(n_head, n_head_kv, strict=True):

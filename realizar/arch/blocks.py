@@ -34,6 +34,12 @@ def mlp(g: Graph, x: Value, blk: Any, activation: Callable[[Value], Value]) -> V
     return g.linear(activation(g.linear(x, blk.ffn_up)), blk.ffn_down)
 
 
+def relu2(g: Graph, x: Value) -> Value:
+    """max(x, 0)^2, the activation of Primer (https://arxiv.org/abs/2109.08668)."""
+    positive = g.relu(x)
+    return positive * positive
+
+
 def mlp_tensors(n_embd: int, n_ff: int, bias: bool | None = True) -> WeightTable:
     """The tensors of `mlp`."""
     return {
@@ -104,7 +110,7 @@ def qkv(g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value, Value]:
 def rotate(g: Graph, hp: Any, style: str, q: Value, k: Value, factors: Any = None) -> tuple[Value, Value]:
     """q and k with the rotary embedding of the metadata (https://arxiv.org/abs/2104.09864)."""
     rope = {"style": style, "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling, "factors": factors}
-    return g.rope(q, **rope), g.rope(k, **rope)
+    return g.rope(q, **rope, axes=hp.rope_axes), g.rope(k, **rope, axes=hp.rope_axes)
 
 
 def l2_norm(g: Graph, x: Value, eps: float, scale: float = 1.0) -> Value:
@@ -113,9 +119,12 @@ def l2_norm(g: Graph, x: Value, eps: float, scale: float = 1.0) -> Value:
     return g.scale(g.rms_norm(x, None, eps=eps / n), scale * n**-0.5)
 
 
-def gqa(g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: Any = None) -> Value:
-    """Grouped-query attention with rotary embedding (https://arxiv.org/abs/2305.13245)."""
+def gqa(
+    g: Graph, h: Value, blk: Any, hp: Any, layer: int, style: str, factors: Any = None, q_scale: Value | None = None
+) -> Value:
+    """Grouped-query attention with rotary embedding (https://arxiv.org/abs/2305.13245); `q_scale` is (1,)."""
     q, k, v = qkv(g, h, blk, hp)
+    q = q if q_scale is None else q * q_scale
     q, k = rotate(g, hp, style, q, k, factors)
     a = g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5, window=hp.window)
     return g.linear(a, blk.attn_output)

@@ -38,6 +38,8 @@ class Checkpoint:
         GGUF key without the architecture prefix (or one that begins with "tokenizer.") -> a key of config.json, several
         keys of which the first that exists is used, a function of config.json, or None to omit it. Keys that are
         missing here come from `KEYS`.
+    applies : callable
+        config.json -> whether a checkpoint of one of these classes is of this architecture, where two share a class.
     tied : callable
         config.json -> whether the output matrix is the token embedding, whatever the checkpoint contains.
     ignored : tuple of str
@@ -48,6 +50,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     names: Names = field(default_factory=dict)
     keys: Keys = field(default_factory=dict)
+    applies: Callable[[Config], bool] = lambda config: True
     tied: Callable[[Config], bool] = lambda config: bool(config.get("tie_word_embeddings", False))
     ignored: tuple[str, ...] = ()
 

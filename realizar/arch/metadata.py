@@ -168,6 +168,14 @@ class ArchMetadata:
             raise GGUFError(self._wrong(key, value, "an integer >= 0, or one for each layer,"))
         return numbers
 
+    def integers(self, key: str) -> tuple[int, ...]:
+        """An array of integers that is not one of layers; empty if it is missing."""
+        value = self._find(key)
+        try:
+            return tuple(index(number) for number in (() if value is None else value))
+        except TypeError:
+            raise GGUFError(self._wrong(key, value, "an array of integers")) from None
+
     def n_vocab(self) -> int:
         """Number of tokens: the length of `tokenizer.ggml.tokens`, else `{arch}.vocab_size`."""
         key = "tokenizer.ggml.tokens"

@@ -28,13 +28,15 @@ def architecture_of(config: Config, registry: Registry) -> Architecture:
         If none does; lists the supported classes.
     """
     classes = config.get("architectures") or []
-    known = {c: a for a in registry.architectures.values() if a.checkpoint for c in a.checkpoint.classes}
+    checkpoints = [(a, a.checkpoint) for a in registry.architectures.values() if a.checkpoint]
     for name in classes:
-        if name in known:
-            return known[name]
+        for architecture, checkpoint in checkpoints:
+            if name in checkpoint.classes and checkpoint.applies(config):
+                return architecture
+    known = sorted({name for _, checkpoint in checkpoints for name in checkpoint.classes})
     raise UnknownArchitectureError(
         f"config.json names the architectures {short_repr(classes)}: no installed plugin can convert them; "
-        f"supported are {', '.join(sorted(known))}. A plugin adds support with `checkpoint` (docs/plugins.md)"
+        f"supported are {', '.join(known)}. A plugin adds support with `checkpoint` (docs/plugins.md)"
     )
 
 

@@ -53,5 +53,13 @@ def swiglu_oai(gate: npt.NDArray[Any], up: npt.NDArray[Any]) -> F64:
     return np.asarray(gate * sigmoid(1.702 * gate.astype(np.float64)) * (up + 1.0))
 
 
-OF_EXPERTS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}
+def relu2(up: npt.NDArray[Any]) -> F64:
+    """max(up, 0)^2."""
+    return np.maximum(up.astype(np.float64), 0.0) ** 2
+
+
+GATED: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[Any]], F64]] = {"silu": swiglu, "swiglu_oai": swiglu_oai}
 """`activation` of the op `experts` -> function of gate and up."""
+UNGATED: dict[str, Callable[[npt.NDArray[Any]], F64]] = {"relu2": relu2}
+"""The same for experts without a gate: function of up."""
+OF_EXPERTS: dict[str, Callable[..., F64]] = {**GATED, **UNGATED}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
+from realizar.graph.activations import GATED, UNGATED
 from realizar.graph.attention import AttentionOps
 from realizar.graph.deprecated import DeprecatedNames
 from realizar.graph.ops import OPS, OpSpec, Shape, inputs_of, n_axes_of
@@ -248,6 +249,11 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
         return self.emit("rope", [x], ["rope"], pairs, dims=dims, base=float(base), style=style,
                          scaling=scaling or RopeScaling(), axes=None if axes is None else tuple(axes))[0]  # fmt: skip
 
+    def position_scale(self, *, factor: float, period: int, offset: int = 0) -> Value:
+        """1 + factor * ln(1 + floor((position + offset) / period)), a scale of queries in long contexts: (1,)."""
+        return self.emit("position_scale", [], ["position_scale"], factor=float(factor), period=period,
+                         offset=offset)[0]  # fmt: skip
+
     def route(
         self, logits: Value, n_used: int, *, gating: str = "softmax", normalize: bool = False, scale: float = 1.0,
         bias: WeightLike | None = None, n_group: int = 1, n_group_used: int = 1, n_group_best: int = 2,
@@ -270,18 +276,19 @@ class Graph(RecurrentOps, AttentionOps, DeprecatedNames):
         return ids, weights
 
     def experts(
-        self, x: Value, choice: tuple[Value, Value], *, gate: WeightLike, up: WeightLike, down: WeightLike,
+        self, x: Value, choice: tuple[Value, Value], *, gate: WeightLike | None, up: WeightLike, down: WeightLike,
         activation: str = "silu",
     ) -> Value:  # fmt: skip
         """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
         with a bias (n_expert, rows) if the file has one. activation "silu", or "swiglu_oai" for gpt-oss's
-        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero.
+        g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2": max(u, 0)^2.
         """
-        if activation not in ("silu", "swiglu_oai"):
-            raise GraphError(f"experts: activation {activation!r} is unknown; known are 'silu' and 'swiglu_oai'")
-        weights = (gate, up, down)
+        known = UNGATED if gate is None else GATED
+        if activation not in known:
+            raise GraphError(f"experts: activation {activation!r} with gate={gate}: known are {', '.join(known)}")
+        weights = [weight for weight in (gate, up, down) if weight is not None]
         pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation,
                          bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip

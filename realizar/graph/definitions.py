@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.graph import activations, routing
-from realizar.graph.position import position_bias
+from realizar.graph.position import position_bias, position_scales
 from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.params import kv_types
 from realizar.quants import FORMATS
@@ -87,11 +87,13 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         b = biases[j]
         return _product(rows, matrices[j][e], None if b is None else b[e], tensors[j].type, inputs).astype(np.float32)
 
-    out = np.zeros((*ids.shape, matrices[2].shape[1]))
+    activate = activations.OF_EXPERTS[node.attrs["activation"]]
+    *ups, down = range(len(matrices))
+    out = np.zeros((*ids.shape, matrices[down].shape[1]))
     for e in np.unique(ids).astype(int):
         row, rank = np.nonzero(ids == e)
-        act = activations.OF_EXPERTS[node.attrs["activation"]](product(0, h[row], e), product(1, h[row], e))
-        out[row, rank] = product(2, act.astype(np.float32), e)
+        act = activate(*(product(j, h[row], e) for j in ups))
+        out[row, rank] = product(down, act.astype(np.float32), e)
     return [np.einsum("tr,trn->tn", weights.astype(np.float64), out)]
 
 
@@ -319,6 +321,7 @@ DEFINITIONS: dict[str, Definition] = {
     "attention": _attention,
     "cross_store": _cross_store,
     "cross_attention": _cross_attention,
+    "position_scale": lambda node, x, inputs: [position_scales(node.attrs, inputs.positions[0])[:, None]],
     "causal_conv1d": _causal_conv1d,
     "selective_scan": _selective_scan,
     "decay": _decay,

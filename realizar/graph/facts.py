@@ -73,6 +73,11 @@ def reads_nothing(attrs: Attrs) -> tuple[str, ...]:
     return ()
 
 
+def positions_read(attrs: Attrs) -> tuple[str, ...]:
+    """The positions."""
+    return ("positions",)
+
+
 def read_whole(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse]:
     """Every step reads all weights, and no matrix product is computed (norms, biases)."""
     return [WeightUse()] * len(weights)
@@ -126,7 +131,7 @@ def expert_uses(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[WeightUse
     def share(n_tokens: int) -> float:
         return 1.0 - (1.0 - chosen) ** n_tokens
 
-    operands = ("input", "input", "hidden")
+    operands = (*["input"] * (len(weights) - 1), "hidden")
     return [WeightUse(chosen * prod(w), operand, share) for w, operand in zip(weights, operands, strict=True)]
 
 
@@ -145,15 +150,13 @@ def per_head_linear_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> li
 
 
 def expert_scratch(inputs: Shapes, weights: Shapes, attrs: Attrs) -> list[Scratch]:
-    """For each chosen expert: its input, gate and up, their quantized product, and its result."""
-    n_embd, (n_used,), (_, n_out, n_ff) = prod(inputs[0]), inputs[1], weights[2]
+    """For each chosen expert: its input, gate (if it has one) and up, their quantized product, and its result."""
+    n_embd, (n_used,), (_, n_out, n_ff), down = prod(inputs[0]), inputs[1], weights[-1], len(weights) - 1
     return [
-        Scratch("gate", n_used, n_ff),
-        Scratch("up", n_used, n_ff),
+        *(Scratch(name, n_used, n_ff) for name in ("gate", "up")[-down:]),
         Scratch("out", n_used, n_out),
-        Scratch("x", n_used, n_embd, "input", 0),
-        Scratch("x", n_used, n_embd, "input", 1),
-        Scratch("h", n_used, n_ff, "quantized", 2),
+        *(Scratch("x", n_used, n_embd, "input", j) for j in range(down)),
+        Scratch("h", n_used, n_ff, "quantized", down),
     ]
 
 

@@ -128,6 +128,10 @@ def _rows() -> Iterable[OpSpec]:
         ("by", "scale"), shapes.embed, inputs=(), rowwise=False, reads=facts.embed_reads, uses=facts.embed_uses,
         is_lookup=True,
     )  # fmt: skip
+    yield OpSpec(
+        "position_scale", "s[t] = 1 + factor * ln(1 + floor((position[t] + offset) / period))",
+        ("factor", "period", "offset"), shapes.position_scale, inputs=(), rowwise=False, reads=facts.positions_read,
+    )  # fmt: skip
     yield OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), shapes.linear,
                  inputs=("x", "residual?"), uses=facts.linear_uses, takes_scale=True)  # fmt: skip
     yield from _elementwise_rows()
@@ -175,7 +179,7 @@ def _attention_rows() -> Iterable[OpSpec]:
     yield OpSpec(
         "rope", "rotates pairs of the first dims elements by position[axis] * inv_freq",
         ("dims", "base", "style", "scaling", "axes"), shapes.rope, rowwise=False,
-        reads=lambda attrs: ("positions",), rotation=lambda attrs: attrs,
+        reads=facts.positions_read, rotation=lambda attrs: attrs,
     )  # fmt: skip
     yield OpSpec(
         "attention", "softmax(scale * q k^T + bias + mask) v over the cached keys and values",
@@ -218,9 +222,9 @@ def _expert_rows() -> Iterable[OpSpec]:
                  inputs=("logits",))  # fmt: skip
     yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r)", ("gating", "normalize", "scale"),
                  shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
-    yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), e = id_r", ("activation", "bias"),
-                 shapes.experts, inputs=("x", "ids", "weights"), uses=facts.expert_uses, scratch=facts.expert_scratch,
-                 )  # fmt: skip
+    yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), or w_r down_e act(up_e x), e = id_r",
+                 ("activation", "bias"), shapes.experts, inputs=("x", "ids", "weights"), uses=facts.expert_uses,
+                 scratch=facts.expert_scratch)  # fmt: skip
 
 
 OPS: dict[str, OpSpec] = {op.name: replace(op, evaluate=DEFINITIONS.get(op.name)) for op in _rows()}

@@ -1,4 +1,4 @@
-"""Relative position biases of attention scores: T5's buckets and ALiBi."""
+"""Numbers computed from positions: relative position biases of scores (T5's buckets, ALiBi), and scales of queries."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ Ints = npt.NDArray[np.int64]
 
 MAX_DISTANCE = 128
 """Distance from which all keys share T5's last bucket; the same in every published model."""
+
+
+def position_scales(attrs: Mapping[str, Any], positions: npt.NDArray[Any]) -> F32:
+    """1 + factor * ln(1 + floor((position + offset) / period)), the attributes of the op `position_scale`."""
+    steps = np.floor((positions.astype(np.float64) + attrs["offset"]) / attrs["period"])
+    return np.asarray(1.0 + attrs["factor"] * np.log1p(steps), np.float32)
 
 
 def position_bias(attrs: Mapping[str, Any], buckets: F32 | None, n_head: int, n: int) -> F32 | None:

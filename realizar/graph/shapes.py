@@ -48,6 +48,13 @@ def same(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [inputs[0]]
 
 
+def position_scale(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """(1,)."""
+    period, offset = attrs["period"], attrs["offset"]
+    _need(period >= 1 and offset >= 0, f"position_scale: period {period}, offset {offset}; at least 1 and 0 are needed")
+    return [(1,)]
+
+
 def scale_rows(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The shape of x; the factor is (1,)."""
     _need(inputs[1] == (1,), f"scale_rows: a factor of shape (1,) is needed, found {inputs[1]}")
@@ -151,11 +158,11 @@ def weigh_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 def experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """x (n_embd,), ids and weights (n_used,): (n_out,)."""
     x, ids, w = inputs
-    gate, up, down = weights
+    *gate, up, down = weights
     n_expert, n_ff, n_embd = up if len(up) == 3 else (0, 0, 0)
-    _need(gate == up and x == (n_embd,) and len(down) == 3 and down[::2] == (n_expert, n_ff) and ids == w,
+    _need(gate in ([], [up]) and x == (n_embd,) and len(down) == 3 and down[::2] == (n_expert, n_ff) and ids == w,
           f"experts: gate {gate}, up {up}, down {down} for an input {x}, choice {ids}, weights {w}; "
-          "(n_expert, n_ff, n_embd) twice and (n_expert, n_out, n_ff) are needed")  # fmt: skip
+          "(n_expert, n_ff, n_embd) of gate and up and (n_expert, n_out, n_ff) are needed")  # fmt: skip
     return [down[1:2]]
 
 

@@ -30,7 +30,7 @@ class Limits:
     ----------
     n_vocab : int
     n_positions : int
-        Rows of the table of learned positions.
+        Rows of the tables of positions.
     n_ctx : int
         Rows of a sequence for which there are relative position biases.
     n_slots : int
@@ -47,7 +47,7 @@ class Limits:
 
 def limits_of(
     plan: Plan, tensors: Mapping[str, Tensor], n_ctx: int, n_slots: int, n_blocks: tuple[int, ...],
-    n_biases: int = UNLIMITED,
+    n_biases: int = UNLIMITED, n_positions: int = UNLIMITED,
 ) -> Limits:  # fmt: skip
     """Return the limits of a plan over these weights.
 
@@ -64,13 +64,15 @@ def limits_of(
         Blocks of each cache group of the storage.
     n_biases : int
         Rows of a sequence for which the backend has relative position biases.
+    n_positions : int
+        Positions for which the backend has computed tables.
 
     Raises
     ------
     ParameterError
         If sequences may be longer than a table of learned positions.
     """
-    n_rows = {"token": UNLIMITED, "position": UNLIMITED, "type": UNLIMITED}
+    n_rows = {"token": UNLIMITED, "position": n_positions, "type": UNLIMITED}
     for op in plan.ops:
         if op.spec.is_lookup:
             table, by = tensors[op.weights[0]], op.attrs["by"]

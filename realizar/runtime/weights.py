@@ -244,7 +244,7 @@ class Collector:
     def _tensor(self, name: str, shape: Shape) -> Tensor:
         info = self.file.tensors[name]
         self._used.add(name)
-        if tuple(info.shape) not in (shape, shape[1:] if shape[0] == 1 else shape):  # one row may be a vector
+        if _without_ones(info.shape) != _without_ones(shape):
             raise TensorError(
                 f"{name}: shape {tuple(info.shape)} in {self.file.path.name}, but its metadata and architecture ask "
                 f"for {shape}"
@@ -255,6 +255,12 @@ class Collector:
 
     def _missing(self, name: str) -> TensorError:
         return TensorError(f"{name}: the architecture needs it, but {self.file.path.name} has no such tensor")
+
+
+def _without_ones(shape: Sequence[int]) -> Shape:
+    """The dimensions that matter: matrices of one row are vectors in some files, and convolutions have a dimension of
+    one between channels and taps."""
+    return (*(n for n in shape[:-1] if n != 1), *shape[-1:])
 
 
 def _vector(name: str, values: npt.NDArray[np.float32]) -> Tensor:

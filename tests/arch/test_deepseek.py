@@ -23,6 +23,7 @@ VARIANTS = {
     "sigmoid": {"expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 2.5},
     "groups": {"expert_count": 8, "expert_group_count": 4, "expert_group_used_count": 2, "expert_gating_func": 2},
     "yarn": {f"rope.scaling.{key}": value for key, value in YARN.items()},
+    "queries that grow": {"attention.temperature_scale": 0.1, "attention.temperature_length": 16},
     "odd sizes": {"attention.kv_lora_rank": 40, "attention.key_length_mla": 44, "rope.dimension_count": 20},
     "many heads": {"attention.head_count": 100, "attention.key_length_mla": 40, "attention.value_length_mla": 8},
 }

@@ -11,6 +11,7 @@ EXPERTS = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_lengt
 LFM2 = {"shortconv.l_cache": 3, "attention.head_count_kv": [0, 2]}
 GRANITE = {"embedding_scale": 12.0, "residual_scale": 0.22, "attention.scale": 0.2, "logit_scale": 8.0}
 MAMBA2 = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8}
+NEMOTRON_H = {**MAMBA2, "ssm.group_count": 2, "block_count": 4, "attention.head_count_kv": [0, 0, 2, 0]}
 
 # Test name -> architecture, keys in addition to those of `tiny_metadata`.
 FAMILIES = {
@@ -56,6 +57,40 @@ FAMILIES = {
     "granitehybrid without experts": (
         "granitehybrid", {**MAMBA2, "attention.head_count_kv": [0, 2], "rope.dimension_count": 32},
     ),
+    "nemotron": ("nemotron", {"rope.dimension_count": 32}),
+    "nemotron_h": ("nemotron_h", {**NEMOTRON_H, "feed_forward_length": [0, 512, 0, 256]}),
+    "nemotron_h_moe": (
+        "nemotron_h_moe",
+        {**NEMOTRON_H, **EXPERTS, "feed_forward_length": [0, 256, 0, 256], "expert_shared_feed_forward_length": 512},
+    ),
+    "nemotron_h_moe with a latent width": (
+        "nemotron_h_moe",
+        {**NEMOTRON_H, **EXPERTS, "feed_forward_length": [0, 256, 0, 256], "expert_shared_feed_forward_length": 512,
+         "moe_latent_size": 128, "expert_weights_norm": True, "expert_weights_scale": 2.5},
+    ),
+    "mistral3": (
+        "mistral3",
+        {"rope.scaling.type": "yarn", "rope.scaling.factor": 16.0, "rope.scaling.original_context_length": 16,
+         "rope.scaling.yarn_log_multiplier": 1.0, "attention.temperature_scale": 0.1},
+    ),
+    "mistral3 without temperature": ("mistral3", {**EXPERTS, "expert_shared_feed_forward_length": 256}),
+    "muse-glimmer": (
+        "muse-glimmer",
+        {"attention.sliding_window": 16, "attention.sliding_window_pattern": [True, False], "logit_scale": 0.2,
+         "final_logit_softcapping": 20.0},
+    ),
+    "chatglm": ("chatglm", {"rope.dimension_count": 32}),
+    "glm4": ("glm4", {"rope.dimension_count": 32}),
+    "glm4 of a model of pictures": ("glm4", {"rope.dimension_count": 32, "rope.dimension_sections": [4, 6, 6, 0]}),
+    "glm4moe": (
+        "glm4moe",
+        {**EXPERTS, "expert_gating_func": 2, "leading_dense_block_count": 1, "expert_shared_count": 1,
+         "expert_weights_norm": True, "expert_weights_scale": 1.5, "rope.dimension_count": 32},
+    ),
+    "qwen2vl": ("qwen2vl", {"rope.dimension_sections": [8, 12, 12, 0]}),
+    "qwen3vl": ("qwen3vl", {"rope.dimension_sections": [12, 10, 10, 0]}),
+    "qwen3vlmoe": ("qwen3vlmoe", {**EXPERTS, "rope.dimension_sections": [12, 10, 10, 0]}),
+    "falcon-h1": ("falcon-h1", MAMBA2),
 }  # fmt: skip
 
 

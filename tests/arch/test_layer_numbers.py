@@ -156,3 +156,33 @@ def test_epsilons(name, key, wrong):
         more = {"ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 16}
     with pytest.raises(GGUFError, match=rf"{name}\.{key}"):
         hparams(name, **more, **{key: wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "sections", "axes"),
+    [
+        ("qwen2vl", [2, 3, 3, 0], (0, 0, 1, 1, 1, 2, 2, 2)),
+        ("qwen3vl", [3, 3, 2, 0], (0, 1, 2, 0, 1, 2, 0, 1)),
+        ("qwen3vl", [4, 2, 2, 0], (0, 1, 2, 0, 1, 2, 0, 0)),
+        ("glm4", [2, 3, 3, 0], (0, 0, 1, 1, 1, 2, 2, 2)),
+        ("glm4", [8, 0, 0, 0], None),
+        ("glm4", None, None),
+        ("llama", [2, 3, 3, 0], None),
+    ],
+)
+def test_axes_of_positions(name, sections, axes):
+    keys = {} if sections is None else {"rope.dimension_sections": np.array(sections, np.int32)}
+    assert hparams(name, **keys).rope_axes == axes
+
+
+@pytest.mark.parametrize("wrong", ["text", 3, [1.5, 2.0]])
+def test_invalid_sections(wrong):
+    with pytest.raises(GGUFError, match=r"glm4\.rope\.dimension_sections: an array of integers is needed"):
+        hparams("glm4", **{"rope.dimension_sections": wrong})
+
+
+@pytest.mark.parametrize("wrong", [None, [True], 2, [0.5, 0.5, 0.5, 0.5]])
+def test_invalid_flags(wrong):
+    """Granite SWA has no period that would stand for a missing pattern."""
+    with pytest.raises(GGUFError, match=r"granite_swa\.attention\.sliding_window_pattern: a flag for each layer"):
+        hparams("granite_swa", **{"attention.sliding_window_pattern": wrong})

@@ -107,3 +107,23 @@ def test_qwen3next_with_the_input_tensor_of_early_files(tmp_path):
     found = Session(model, model.plan("decode")).prompt(random_tokens(), 45)
     model.close()
     np.testing.assert_array_equal(found["logits"], want["logits"])
+
+
+KIMI = {
+    "block_count": 3,
+    "attention.head_count_kv": [0, 1, 0],
+    "attention.key_length_mla": 48,
+    "attention.value_length_mla": 32,
+    "attention.kv_lora_rank": 64,
+    "rope.dimension_count": 16,
+    "ssm.conv_kernel": 4,
+    "kda.head_dim": 40,
+    "leading_dense_block_count": 1,
+    "expert_shared_count": 1,
+    "expert_weights_scale": 2.446,
+}
+
+
+@pytest.mark.parametrize("queries", [{}, {"attention.q_lora_rank": 96}], ids=["whole queries", "compressed queries"])
+def test_kimi_linear(queries):
+    check("kimi-linear", {**KIMI, **SHARED, **queries}, types=("Q8_0",))

@@ -53,7 +53,30 @@ DEEPSEEK = {
 
 MAMBA2 = {"mamba_n_heads": 8, "mamba_d_state": 16, "mamba_n_groups": 2}
 GRANITE_MOE = {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2, "shared_intermediate_size": 80}
+NEMOTRON_H = {
+    "head_dim": 32, "mamba_num_heads": 8, "mamba_head_dim": 16, "n_groups": 2, "ssm_state_size": 16, "chunk_size": 8,
+    "num_hidden_layers": None,
+}  # fmt: skip
+MINISTRAL3 = {
+    "rope_type": "yarn", "rope_theta": 1e6, "factor": 16.0, "original_max_position_embeddings": 16, "beta_fast": 32.0,
+    "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+}  # fmt: skip
+MISTRAL4 = {**MINISTRAL3, "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
+GLM4_MOE = {
+    "head_dim": 32, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1, "moe_intermediate_size": 48,
+    "first_k_dense_replace": 1, "routed_scaling_factor": 1.5, "norm_topk_prob": True,
+}  # fmt: skip
 LFM2 = {"layer_types": ["conv", "full_attention", "conv"], "norm_eps": 1e-5}
+
+
+def with_pictures(sections, **more):
+    """The configuration of a model with an encoder of pictures, and with M-RoPE if there are sections."""
+    rope = {"rope_type": "default", "rope_theta": 1e6, **({"mrope_section": sections} if sections else {})}
+    vision = {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "intermediate_size": 32,
+              "out_hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}  # fmt: skip
+    text = {**SIZES, **more, "rope_parameters": rope, "tie_word_embeddings": False}
+    return {"text_config": text, "vision_config": vision, "tie_word_embeddings": False}
+
 
 # Test name -> transformers class, configuration in addition to SIZES.
 FAMILIES = {
@@ -169,5 +192,42 @@ FAMILIES = {
         },
     ),
     "bamba": ("BambaForCausalLM", {**MAMBA2, "attn_layer_indices": [1], "mlp_bias": True}),
+    "chatglm": ("GlmForCausalLM", {"head_dim": 16, "attention_bias": True, "partial_rotary_factor": 0.5}),
+    "glm4": ("Glm4ForCausalLM", {"head_dim": 32, "attention_bias": True, "partial_rotary_factor": 0.5}),
+    "glm4moe": ("Glm4MoeForCausalLM", {**GLM4_MOE, "use_qk_norm": True, "attention_bias": True}),
+    "solar-open": ("SolarOpenForCausalLM", {**GLM4_MOE, "first_k_dense_replace": 0}),
+    "qwen2vl": ("Qwen2VLForConditionalGeneration", with_pictures([2, 3, 3])),
+    "qwen2.5-vl": ("Qwen2_5_VLForConditionalGeneration", with_pictures([2, 3, 3])),
+    "qwen3vl": ("Qwen3VLForConditionalGeneration", with_pictures([6, 5, 5], head_dim=32)),
+    "qwen3vlmoe": ("Qwen3VLMoeForConditionalGeneration", with_pictures([6, 5, 5], head_dim=32, **EXPERTS)),
+    "glm4moelite": (
+        # in the norms of latents, transformers has 1e-6 whatever the configuration says; GGUF has one number for all
+        "Glm4MoeLiteForCausalLM",
+        {**DEEPSEEK, "q_lora_rank": 24, "n_group": 1, "topk_group": 1, "rms_norm_eps": 1e-6},
+    ),
+    "mistral4": ("Mistral4ForCausalLM", {**DEEPSEEK, "q_lora_rank": 24, "rope_parameters": MISTRAL4}),
+    "muse-glimmer": (
+        "MuseGlimmerForConditionalGeneration",
+        {**with_pictures(None, head_dim=32, sliding_window=16, num_hidden_layers=4), "projector_hidden_size": 32},
+    ),
+    "ministral3": ("Ministral3ForCausalLM", {"head_dim": 32, "rope_parameters": MINISTRAL3}),
+    "nemotron": ("NemotronForCausalLM", {"head_dim": 16, "partial_rotary_factor": 0.5}),
+    "nemotron_h": (
+        "NemotronHForCausalLM",
+        {**NEMOTRON_H, "layers_block_type": ["linear_attention", "mlp", "full_attention", "mlp"]},
+    ),
+    "nemotron_h_moe": (
+        "NemotronHForCausalLM",
+        {
+            **NEMOTRON_H,
+            "layers_block_type": ["linear_attention", "moe", "full_attention", "moe"],
+            "n_routed_experts": 4,
+            "moe_intermediate_size": 48,
+            "moe_shared_expert_intermediate_size": 80,
+            "moe_latent_size": 32,
+            "routed_scaling_factor": 2.5,
+            "hidden_size": 64,
+        },
+    ),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }

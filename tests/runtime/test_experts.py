@@ -27,8 +27,10 @@ class Mixture(Architecture):
 
     name = "mixture"
 
-    def __init__(self, bias=False, activation="silu", choice_bias=False, n_expert=N_EXPERT, n_used=3, **routing):
-        self.bias, self.activation, self.choice_bias = bias, activation, choice_bias
+    def __init__(
+        self, bias=False, activation="silu", gated=True, choice_bias=False, n_expert=N_EXPERT, n_used=3, **routing
+    ):
+        self.bias, self.activation, self.gated, self.choice_bias = bias, activation, gated, choice_bias
         self.n_expert, self.n_used, self.routing = n_expert, n_used, routing
 
     def tensors(self, hp):
@@ -37,7 +39,7 @@ class Mixture(Architecture):
             "token_embd": Weight((hp.n_vocab, hp.n_embd)),
             "blk.{i}.norm": Weight((hp.n_embd,)),
             "blk.{i}.ffn_gate_inp": Weight((self.n_expert, hp.n_embd), bias=self.bias),
-            "blk.{i}.ffn_gate_exps": up,
+            **({"blk.{i}.ffn_gate_exps": up} if self.gated else {}),
             "blk.{i}.ffn_up_exps": up,
             "blk.{i}.ffn_down_exps": Weight((self.n_expert, hp.n_embd, hp.n_ff), bias=self.bias),
         }
@@ -49,7 +51,8 @@ class Mixture(Architecture):
             h = g.rms_norm(x, blk.norm, eps=hp.norm_eps)
             bias = blk.choice if self.choice_bias else None
             choice = g.route(g.linear(h, blk.ffn_gate_inp), self.n_used, bias=bias, **self.routing)
-            x = x + g.experts(h, choice, gate=blk.ffn_gate_exps, up=blk.ffn_up_exps, down=blk.ffn_down_exps,
+            gate = blk.ffn_gate_exps if self.gated else None
+            x = x + g.experts(h, choice, gate=gate, up=blk.ffn_up_exps, down=blk.ffn_down_exps,
                               activation=self.activation)  # fmt: skip
         return x
 
@@ -61,8 +64,9 @@ class Mixture(Architecture):
         Mixture(bias=True, activation="swiglu_oai", gating="softmax_chosen"),
         Mixture(choice_bias=True, gating="sigmoid", normalize=True, scale=2.5, n_group=4, n_group_used=2),
         Mixture(gating="softmax", n_group=2, n_group_used=1, n_group_best=1),
+        Mixture(bias=True, activation="relu2", gated=False, gating="sigmoid"),
     ],
-    ids=["mixtral", "gpt-oss", "deepseek-v3", "deepseek-v2"],
+    ids=["mixtral", "gpt-oss", "deepseek-v3", "deepseek-v2", "nemotron"],
 )
 def test_conformance(architecture):
     check_architecture(architecture, types=("F16", "Q8_0", "Q4_K"), isa_levels=LEVELS)

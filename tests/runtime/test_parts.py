@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realizar._kernels import table
-from realizar.arch import Architecture, Weight
+from realizar.arch import Architecture, Weight, registry
 from realizar.errors import ParameterError
 from realizar.graph import reference, section_axes
 from realizar.testing import N_CTX, TOLERANCE, Session, random_tokens, relative_error, tiny_metadata, tiny_model
@@ -218,3 +218,14 @@ def test_a_program_without_tokens_rejects_embeddings(model):
     with pytest.raises(ParameterError, match=r"embeddings: this program does not read them; it reads .*positions"):
         session.step([(0, 0, [0] * N)], {"token_embd": np.zeros((N, 256), np.float32)}, embeddings=embeddings,
                      embedding_rows=rows)  # fmt: skip
+
+
+def test_positions_beyond_computed_scales(tmp_path):
+    """The CPU backend has a table of `position_scale` for n_ctx positions."""
+    more = {"mistral3.rope.scaling.original_context_length": 16, "mistral3.attention.temperature_scale": 0.1}
+    metadata = {**tiny_metadata("mistral3"), **more}
+    with tiny_model(registry.default().architecture("mistral3"), metadata, "Q8_0", tmp_path) as mistral:
+        session = Session(mistral, mistral.plan())
+        session.step([(0, 0, [0])], positions=np.array([[N_CTX - 1]], np.int32))
+        with pytest.raises(ParameterError, match=rf"positions: ids must be in \[0, {N_CTX}\)"):
+            session.step([(0, 0, [0])], positions=np.array([[N_CTX]], np.int32))

@@ -3,7 +3,7 @@
  *
  *     GROUP     pairs by expert, tokens ascending            one item
  *     GATHER    inputs of experts with several pairs         an item is a pair
- *     UP        h = act(gate x) * up x                       an item is a range of tiles of the chosen experts
+ *     UP        h = act(gate x) * up x, or act(up x)         an item is a range of tiles of the chosen experts
  *     QUANTIZE  h, if down reads quantized rows              an item is a pair
  *     DOWN      down h                                       like UP
  *     SUM       the weighted sum in the order of the ranks   an item is a token
@@ -65,7 +65,7 @@ void rz_run_experts_gather(struct rz_worker *w, const struct rz_op *op, size_t i
 {
     const struct rz_experts *e = op->experts;
     size_t t = (size_t)e->token[item];
-    for (int j = 0; j < 2; j++) {
+    for (int j = 0; j < e->n_up; j++) {
         const struct rz_expert_weight *m = &e->up[j];
         if (j == 0 || m->pairs != e->up[0].pairs)
             memcpy(m->pairs + item * m->weight.x_stride, m->weight.x + t * m->weight.x_stride, m->input_bytes);
@@ -97,21 +97,30 @@ size_t rz_items_experts_up(const struct rz_worker *w, const struct rz_op *op)
     return n_items(w, op, op->experts->up[0].weight.n_row);
 }
 
+/* y = act(y) * up, or act(y) of experts without a gate. */
+static void activate(const struct rz_worker *w, const struct rz_experts *e, float *y, const float *up, size_t n)
+{
+    if (e->activation == RZ_RELU2) {
+        w->kernels->relu(y, n, y);
+        w->kernels->mul(y, y, n, y);
+    } else if (e->activation == RZ_SWIGLU_OAI)
+        w->kernels->swiglu_oai(y, up, n, y);
+    else
+        w->kernels->silu_mul(y, up, n, y);
+}
+
 static void up_rows(struct rz_worker *w, const struct rz_op *op, size_t expert, struct rz_range rows)
 {
     const struct rz_experts *e = op->experts;
-    struct rz_weight gate = of_expert(e, &e->up[0], expert), up = of_expert(e, &e->up[1], expert);
-    size_t n = (size_t)(e->first[expert + 1] - e->first[expert]);
-    size_t share = rz_token_share(n, RZ_MIN(rz_gemm_tokens_of(&gate, op->n), rz_gemm_tokens_of(&up, op->n)));
-    rz_binary_fn *activate = e->activation == RZ_SWIGLU_OAI ? w->kernels->swiglu_oai : w->kernels->silu_mul;
+    size_t n = (size_t)(e->first[expert + 1] - e->first[expert]), last = (size_t)e->n_up - 1;
+    struct rz_weight first = of_expert(e, &e->up[0], expert), up = of_expert(e, &e->up[last], expert);
+    size_t share = rz_token_share(n, RZ_MIN(rz_gemm_tokens_of(&first, op->n), rz_gemm_tokens_of(&up, op->n)));
     for (size_t t0 = 0; t0 < n; t0 += share) {
         size_t t1 = RZ_MIN(t0 + share, n);
-        rz_multiply(w, &gate, op->n, rows.begin, rows.end, t0, t1);
-        rz_multiply(w, &up, op->n, rows.begin, rows.end, t0, t1);
-        for (size_t t = t0; t < t1; t++) {
-            float *y = rz_row(gate.y, t) + rows.begin;
-            activate(y, rz_row(up.y, t) + rows.begin, rows.end - rows.begin, y);
-        }
+        rz_multiply(w, &first, op->n, rows.begin, rows.end, t0, t1);
+        if (last) rz_multiply(w, &up, op->n, rows.begin, rows.end, t0, t1);
+        for (size_t t = t0; t < t1; t++)
+            activate(w, e, rz_row(first.y, t) + rows.begin, rz_row(up.y, t) + rows.begin, rows.end - rows.begin);
     }
 }
 

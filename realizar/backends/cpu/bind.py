@@ -21,7 +21,7 @@ from realizar.backends.cpu.numpy_op import NumpyOp
 from realizar.errors import GraphError
 from realizar.graph import Node
 from realizar.graph.ops import OPS
-from realizar.graph.position import position_bias
+from realizar.graph.position import position_bias, position_scales
 from realizar.params import kv_types
 from realizar.runtime.batch_checks import UNLIMITED, limits_of
 from realizar.runtime.plan import Plan
@@ -101,6 +101,7 @@ class _Binder:
             n_slots=min(map(len, self.states.values()), default=0),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
             n_biases=self.params.n_ctx if any(self.biases.values()) else UNLIMITED,
+            n_positions=self.params.n_ctx if any(op.op == "position_scale" for op in self.plan.ops) else UNLIMITED,
         )  # fmt: skip
         return CompiledPlan(self.plan, self.steps, self.mem.arena, rows, self.overrides, limits)
 
@@ -140,6 +141,11 @@ class _Binder:
         table = self.tensors[op.weights[0]]
         self.program.add_embed(table.type, table.data, table.shape[-1], self.mem.rows(op.outputs[0]), op.attrs["by"],
                                op.attrs["scale"])  # fmt: skip
+
+    def _add_position_scale(self, op: Node, index: int) -> None:
+        """A look-up in a table of all positions, whose rows are one number."""
+        table = position_scales(op.attrs, np.arange(self.params.n_ctx))[:, None]
+        self.program.add_embed("F32", table.view(np.uint8), 1, self.mem.rows(op.outputs[0]), "position")
 
     def _add_linear(self, op: Node, index: int) -> None:
         x = op.inputs[0]
@@ -293,14 +299,14 @@ class _Binder:
     def _add_experts(self, op: Node, index: int) -> None:
         x, ids, weights = op.inputs
         n_expert, _, n_embd = self.tensors[op.weights[0]].shape
-        gate, up, down = (
+        parts = [
             (*of_experts(self.tensors[name]), None if bias is None else floats(self.tensors, bias))
             for name, bias in zip(op.weights, op.attrs["bias"], strict=True)
-        )
+        ]
         add_experts(
-            self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"], gate=gate, up=up,
-            down=down, ids=self.mem.rows(ids), weights=self.mem.rows(weights), y=self.mem.rows(op.outputs[0]),
-            room=self.mem.scratch_of(index),
+            self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"],
+            gate=parts[0] if len(parts) == 3 else None, up=parts[-2], down=parts[-1], ids=self.mem.rows(ids),
+            weights=self.mem.rows(weights), y=self.mem.rows(op.outputs[0]), room=self.mem.scratch_of(index),
             x=self.mem.rows(x) if self.plan.views[x].root in self.mem.materialised else None,
             act32=self.mem.act_row(x, 32), act256=self.mem.act_row(x, 256), m_rows=self.plan.views[x].m_rows,
         )  # fmt: skip
@@ -312,6 +318,7 @@ _KERNELS = {"gather_rows": "take_rows"}
 _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),
     "embed": _Binder._add_embed,
+    "position_scale": _Binder._add_position_scale,
     "linear": _Binder._add_linear,
     "rope": _Binder._add_rope,
     "attention": _Binder._add_attention,

@@ -124,13 +124,14 @@ struct rz_expert_weight {
     size_t input_bytes; /* of a row of inputs, at most x_stride */
 };
 
-enum { RZ_SWIGLU, RZ_SWIGLU_OAI };
+enum { RZ_SWIGLU, RZ_SWIGLU_OAI, RZ_RELU2 };
 
 struct rz_experts {
     int n_expert, n_used, activation;
     int down_block; /* activation block of the quantized rows that down reads; 0: it reads floats */
     struct rz_rows ids, weights;
-    struct rz_expert_weight up[2], down; /* up: gate, then up */
+    int n_up; /* 2: gate, then up; 1: up alone */
+    struct rz_expert_weight up[2], down;
     /* the pairs of the running step */
     int32_t *n_active, *active; /* the experts that have pairs */
     int32_t *first;             /* [n_expert + 1]: index of the first pair of an expert */
