@@ -39,6 +39,7 @@ def pytest_configure():
         raise pytest.UsageError("realizar is not installed, nor are its kernels built here: run pip install '.[test]'")
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest also runs without xdist
 def pytest_xdist_auto_num_workers():
     """Limit the processes of `-n auto`, which share memory and memory bandwidth."""
     return min(4, os.cpu_count() or 1)
