@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,8 @@ from realizar.graph import OpSpec
 
 def sparsity(config: Config) -> list[float]:
     """For each layer the quantile of the normal distribution below which gates do not count."""
+    from statistics import NormalDist  # here: a plugin that only runs models needs not wait for it
+
     shares = config["activation_sparsity_pattern"]
     return [NormalDist().inv_cdf(share) if share > 0 else -math.inf for share in shares]
 

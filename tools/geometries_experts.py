@@ -63,6 +63,25 @@ GEOMETRIES = {
         | RMS,
         151936,
     ),
+    # Kimi-Linear-48B-A3B with 12 of 27 layers, half of the width, 32 of 256 experts and 512 of their 1024 columns
+    "kimi-linear-1b": Geometry(
+        "kimi-linear",
+        _sizes(12, 1152, 4608, 16, 1, rope__dimension_count=64)
+        | {
+            "attention.head_count_kv": [0, 0, 0, 1] * 3,
+            "attention.key_length_mla": 192,
+            "attention.value_length_mla": 128,
+            "attention.kv_lora_rank": 512,
+            "ssm.conv_kernel": 4,
+            "kda.head_dim": 128,
+            "leading_dense_block_count": 1,
+            "expert_shared_count": 1,
+            "expert_weights_scale": 2.446,
+        }
+        | _moe(32, 8, 512)
+        | RMS,
+        163840,
+    ),
     # MiniMax-M2 with 12 of 62 layers, a third of the width and an eighth of the experts
     "minimax-m2-1b": Geometry(
         "minimax-m2",

@@ -171,12 +171,13 @@ def test_layers_with_the_keys_and_values_of_others():
 def test_numbers_of_layers():
     def sparsity(value):
         metadata = {**tiny_metadata("gemma3n"), "gemma3n.activation_sparsity_scale": value}
-        return ArchMetadata(metadata, "gemma3n").numbers("activation_sparsity_scale", 0.0)
+        return ArchMetadata(metadata, "gemma3n").numbers("activation_sparsity_scale", 0.0, finite=False)
 
     assert sparsity(None) == (0.0, 0.0)
     assert sparsity(np.array([1.5, -np.inf], np.float32)) == (1.5, -np.inf)
-    for wrong in (1.5, [1.5], ["a", "b"]):
-        with pytest.raises(GGUFError, match=r"activation_sparsity_scale: a number for each layer is needed"):
+    assert sparsity(1.5) == (1.5, 1.5)
+    for wrong in ([1.5], ["a", "b"]):
+        with pytest.raises(GGUFError, match=r"activation_sparsity_scale: a number, or one for each layer, is needed"):
             sparsity(wrong)
 
 
