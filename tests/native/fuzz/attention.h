@@ -65,6 +65,7 @@ static void random_question(int wild)
     a.pos0 = a.n_keys - a.n_tokens;
     a.causal = !one_in(4);
     a.window = one_in(3) ? between(1, 100) : 0;
+    a.chunked = a.window && one_in(3);
     a.scale = 1 / sqrtf((float)a.head_dim_k);
     a.softcap = one_in(3) ? (float)between(1, 40) : 0;
     size_t width = (size_t)(a.n_group * a.head_dim_k);
@@ -135,7 +136,11 @@ static int sees(int t, int64_t key)
     int64_t position = a.pos0 + t;
     struct rz_reach reach = a.reach ? a.reach[t] : (struct rz_reach){0, 0};
     int in_span = key >= position - reach.before && key <= position + reach.after;
-    return key < a.n_keys && (!a.causal || in_span || (key <= position && (!a.window || key > position - a.window)));
+    if (key >= a.n_keys) return 0;
+    if (!a.causal) return !a.window || llabs(position - key) <= a.window / 2;
+    if (in_span) return 1;
+    int64_t first = a.chunked ? position - position % a.window : position - a.window + 1;
+    return key <= position && (!a.window || key >= first);
 }
 
 /* An int8 cache stores H k (scalar/hadamard.h), so q is transformed as well. */
