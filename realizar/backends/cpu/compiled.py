@@ -17,6 +17,8 @@ from realizar.runtime.plan import Plan
 
 Rows = tuple[int, int]
 """Rows in the arena: offset of the first in bytes, and distance between rows in floats."""
+NO_BYTES = np.empty(0, np.uint8)
+"""The arena of a closed plan, made in advance: closing must not need memory."""
 
 
 class CompiledPlan:
@@ -92,7 +94,7 @@ class CompiledPlan:
     def close(self) -> None:
         """Release the arena, the weights and the storage; it cannot run afterwards."""
         self._is_closed = True
-        self._steps, self._arena, self.n_bytes = (), np.empty(0, np.uint8), 0
+        self._steps, self._arena, self.n_bytes = (), NO_BYTES, 0
         self._views.clear()
 
     def _write_overrides(self, overrides: Mapping[str, npt.NDArray[np.float32]]) -> None:
