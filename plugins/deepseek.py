@@ -159,7 +159,7 @@ class DeepSeek2(Architecture):
         """The hyperparameters; head sizes are those of uncompressed keys and values."""
         hp = super().hparams(md)
         head_dim = md.positive("attention.key_length_mla", hp.head_dim)
-        # Early files of GLM-4.7-Flash do not say how experts are chosen; llama.cpp knows them by these numbers.
+        # Early files of GLM-4.7-Flash lack the gating of experts; llama.cpp recognizes them by these numbers.
         glm_flash = hp.n_layer in (47, 48) and hp.n_vocab == 154880
         return DeepSeek2HParams(
             **vars(routed_hparams(hp, md, "sigmoid" if glm_flash else "softmax")), n_nope=head_dim - hp.rope_dims,

@@ -76,7 +76,7 @@ class Glm4(Architecture):
     )
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
-        """M-RoPE with one axis after another, where the file has its sections."""
+        """M-RoPE with consecutive sections for the axes, if the file has sections."""
         return mrope_axes(md)
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -114,7 +114,7 @@ class Glm4Moe(Architecture):
     )
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
-        """M-RoPE with one axis after another, where the file has its sections."""
+        """M-RoPE with consecutive sections for the axes, if the file has sections."""
         return mrope_axes(md)
 
     def hparams(self, md: ArchMetadata) -> RoutedHParams:

@@ -58,7 +58,7 @@ def mla(
 
 
 def _queries(g: Graph, h: Value, blk: Any, hp: Any) -> Value:
-    """The queries of all heads, by way of a latent vector where they are compressed."""
+    """The queries of all heads, computed from a latent vector if they are compressed."""
     if not hp.n_q_latent:
         return g.linear(h, blk.attn_q)
     return g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps), blk.attn_q_b)

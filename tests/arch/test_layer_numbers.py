@@ -218,6 +218,6 @@ def test_invalid_sections(wrong):
 
 @pytest.mark.parametrize("wrong", [None, [True], 2, [0.5, 0.5, 0.5, 0.5]])
 def test_invalid_flags(wrong):
-    """Granite SWA has no period that would stand for a missing pattern."""
+    """Granite SWA has no default period to replace a missing pattern."""
     with pytest.raises(GGUFError, match=r"granite_swa\.attention\.sliding_window_pattern: a flag for each layer"):
         hparams("granite_swa", **{"attention.sliding_window_pattern": wrong})

@@ -322,7 +322,7 @@ FAMILIES = {
     "qwen3vl": ("Qwen3VLForConditionalGeneration", with_pictures([6, 5, 5], head_dim=32)),
     "qwen3vlmoe": ("Qwen3VLMoeForConditionalGeneration", with_pictures([6, 5, 5], head_dim=32, **EXPERTS)),
     "glm4moelite": (
-        # in the norms of latents, transformers has 1e-6 whatever the configuration says; GGUF has one number for all
+        # norms of latents have eps 1e-6 in transformers, regardless of the configuration; GGUF has one eps for all
         "Glm4MoeLiteForCausalLM",
         {**DEEPSEEK, "q_lora_rank": 24, "n_group": 1, "topk_group": 1, "rms_norm_eps": 1e-6},
     ),
