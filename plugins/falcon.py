@@ -148,11 +148,11 @@ def n_scan_head(config: Config) -> int:
     ValueError
         If dt is limited, or the result is normalized before it is gated.
     """
-    low, high = config.get("time_step_limit") or (0.0, float("inf"))
-    if low > 0 or high < float("inf"):
-        raise ValueError(f"time_step_limit {low} to {high}")
+    limits = config.get("time_step_limit") or (0.0, float("inf"))
+    if list(limits) not in ([0.0, float("inf")], [0.0, {"__float__": "Infinity"}]):  # as transformers 5 writes it
+        raise ValueError(f"time_step_limit is {limits}")
     if config.get("mamba_rms_norm") and config.get("mamba_norm_before_gate", True):
-        raise ValueError("mamba_norm_before_gate")
+        raise ValueError("mamba_norm_before_gate is true")
     return int(config["mamba_n_heads"])
 
 

@@ -24,6 +24,10 @@ from realizar.arch.mla import MLA_NAMES, mla, mla_tensors
 NAMES: Names = {
     **MLA_NAMES,
     **MIXTRAL_EXPERTS,
+    **{  # as published; as transformers 5 writes them
+        f"blk.{{i}}.ffn_{part}": f"layers.{{i}}.mlp.{part}_proj|layers.{{i}}.block_sparse_moe.{part}_proj"
+        for part in ("gate", "up", "down")
+    },
     "blk.{i}.exp_probs_b": "layers.{i}.block_sparse_moe.gate.e_score_correction_bias",
     "blk.{i}.ffn_gate_shexp": "layers.{i}.block_sparse_moe.shared_experts.gate_proj",
     "blk.{i}.ffn_up_shexp": "layers.{i}.block_sparse_moe.shared_experts.up_proj",

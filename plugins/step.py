@@ -57,7 +57,7 @@ def windowed(config: Config) -> list[bool]:
 def of_layers(name: str) -> Any:
     """A number of heads for each layer; sliding-window layers have their own."""
 
-    def value(config: Config) -> list[int]:
+    def value(config: Config) -> list[Any]:
         own = (config.get("attention_other_setting") or {}).get(name, config[name])
         return [own if flag else config[name] for flag in windowed(config)]
 
