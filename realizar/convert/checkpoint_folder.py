@@ -85,7 +85,8 @@ class CheckpointFolder:
 
     def detect_prefix(self, name: str) -> None:
         """Determine the prefix of the base model's tensors from a tensor that every checkpoint has."""
-        self._prefix = next((p for p in PREFIXES for one in name.split("|") if f"{p}{one}.weight" in self.stored), "")
+        names = [f"{one}{ending}" for one in name.split("|") for ending in (".weight", "")]
+        self._prefix = next((p for p in PREFIXES for one in names if f"{p}{one}" in self.stored), "")
 
     def mark_used(self, name: str) -> None:
         """Mark a tensor (or those of all experts) as used; raises the errors of `quantized.scale_of`."""
