@@ -181,37 +181,46 @@ class Engine:
         self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
     ) -> Generation:
         """Submit a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
-        begin = time.perf_counter()
-        request = self._intake.generation(prompt, params, tools)
-        request.deadline -= time.perf_counter() - begin  # max_time counts from here
-        if self.speculator is not None:
-            self.speculator.attach(request)
-        return self._added(request, priority)
+        with self._submitting():
+            begin = time.perf_counter()
+            request = self._intake.generation(prompt, params, tools)
+            request.deadline -= time.perf_counter() - begin  # max_time counts from here
+            if self.speculator is not None:
+                self.speculator.attach(request)
+            return self._added(request, priority)
 
     def beam_search(self, prompt: TokenPrompt, params: SamplingParams, priority: int = 0) -> Beams:
         """Submit a prompt for beam search with n_beams beams. Raises as `generate`."""
-        begin = time.perf_counter()
-        request = self._intake.beams(prompt, params)
-        request.deadline -= time.perf_counter() - begin
-        return self._added(request, priority)
+        with self._submitting():
+            begin = time.perf_counter()
+            request = self._intake.beams(prompt, params)
+            request.deadline -= time.perf_counter() - begin
+            return self._added(request, priority)
 
     def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, priority: int = 0) -> ScoreRequest:
         """Submit a prompt and a continuation to score; `wait` for it. Raises as `Intake.score` and `Scheduler.add`."""
-        return self._added(self._intake.score(prompt, continuation, n_top), priority)
+        with self._submitting():
+            return self._added(self._intake.score(prompt, continuation, n_top), priority)
 
     def logits(
         self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None, priority: int = 0
     ) -> LogitsRequest:
         """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.logits(tokens, encoder_tokens), priority)
+        with self._submitting():
+            return self._added(self._intake.logits(tokens, encoder_tokens), priority)
 
     def embed(self, tokens: TokenPrompt, priority: int = 0) -> EmbeddingRequest:
         """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.embedding(tokens), priority)
+        with self._submitting():
+            return self._added(self._intake.embedding(tokens), priority)
 
     def rank(self, tokens: TokenPrompt, output: str = "rank", priority: int = 0) -> RankRequest:
         """Submit tokens for the classification head; `wait` for it. Raises as `Intake.rank`."""
-        return self._added(self._intake.rank(tokens, output), priority)
+        with self._submitting():
+            return self._added(self._intake.rank(tokens, output), priority)
+
+    def _submitting(self) -> memory_for:
+        return memory_for("submitting a request", self._memory)
 
     def _added(self, request: R, priority: int) -> R:
         check(is_int(priority), "priority", priority, "an integer")
@@ -232,7 +241,8 @@ class Engine:
             another one.
         """
         _need_stack(STACK_FRAMES)
-        self.loop.wait(ready)
+        with memory_for("waiting for a request", self._memory):
+            self.loop.wait(ready)
 
     def waiting(self) -> Waiting:
         """Return a context in which this thread may wait for the engine. Raises ReentryError as `wait`."""

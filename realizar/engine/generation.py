@@ -92,12 +92,12 @@ class Answer:
         self.t_first = self.t_last = 0.0
         self._sampler = sampler
         self._max_tokens = max_tokens
-        self._n_told = 0
+        self._n_reported = 0
         self._prompt = seq.history.copy()
         self._n_dropped = 0
         self._number = number
         self._end_ids = end_ids(params, tokenizer)
-        self.output = OutputProcessor(seq, params, tokenizer, sampler.n_known, tools)
+        self.output = OutputProcessor(seq, params, tokenizer, sampler.n_healed, tools)
 
     @property
     def n_left(self) -> int:
@@ -203,11 +203,11 @@ class Answer:
 
     def new_events(self) -> list[Event]:
         """Return the events since the last call."""
-        n, self._n_told = self._n_told, len(self.token_ids)
+        n, self._n_reported = self._n_reported, len(self.token_ids)
         events: list[Event] = []
-        if n < self._n_told:
-            logprobs = None if self.params.logprobs is None else self.logprobs[n : self._n_told]
-            events.append(TokensEvent(self._number, self.token_ids[n : self._n_told], logprobs))
+        if n < self._n_reported:
+            logprobs = None if self.params.logprobs is None else self.logprobs[n : self._n_reported]
+            events.append(TokensEvent(self._number, self.token_ids[n : self._n_reported], logprobs))
         if text := self.output.take_new():
             events.append(TextEvent(self._number, text))
         if call := self.output.take_new_calls():

@@ -171,14 +171,14 @@ class OutputProcessor:
     params : SamplingParams
         stop and echo.
     tokenizer : Tokenizer
-    n_known : int
+    n_healed : int
         Bytes at the beginning that the prompt has already (token healing).
     tools : ToolUse, optional
         What the answer may call.
     """
 
     def __init__(
-        self, seq: Sequence, params: SamplingParams, tokenizer: Tokenizer, n_known: int, tools: ToolUse | None
+        self, seq: Sequence, params: SamplingParams, tokenizer: Tokenizer, n_healed: int, tools: ToolUse | None
     ) -> None:
         self._calls = None if tools is None else tools.reader(seq.history)
         self._stops = StopFilter(params.stop)
@@ -190,7 +190,7 @@ class OutputProcessor:
             self._add("".join(map(self._decoder.push, seq.tokens.tolist())))
         else:
             last = None if len(seq.encoder_tokens) else seq.last_token
-            self._decoder = tokenizer.stream(after=last, n_known=n_known, visible_ids=visible_ids)
+            self._decoder = tokenizer.stream(after=last, n_healed=n_healed, visible_ids=visible_ids)
 
     @property
     def text(self) -> str:

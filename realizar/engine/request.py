@@ -163,8 +163,8 @@ class Request(ABC):
         """Blocks of each cache group that it is about to take, at most, to compute the tokens it has by now."""
         most = self.blocks_needed()
         if self._swapped is not None:
-            n_texts = len(self.seqs)
-            return [min(n + n_texts, m) for n, m in zip(self._swapped.n_blocks, most, strict=True)]
+            n_seqs = len(self.seqs)
+            return [min(n + n_seqs, m) for n, m in zip(self._swapped.n_blocks, most, strict=True)]
         n = sum(blocks_to_come(seq) for seq in self.seqs)
         cross = 0 if self._reads.encoder_computed else -(-len(self._reads.encoder_tokens) // BLOCK)
         return [min(cross if is_cross else n, m) for is_cross, m in zip(self.seq.cache.cross, most, strict=True)]
@@ -285,9 +285,9 @@ class TextRequest(Request):
 
     def blocks_needed(self) -> list[int]:
         """Blocks of each cache group that its texts hold at most."""
-        cache, n_encoder, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_sequences
+        cache, n_encoder, n_seqs = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_sequences
         each = (
-            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_encoder, n_texts, n)
+            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_encoder, n_seqs, n)
             for n in self._n_prompts
         )
         return [sum(needed) for needed in zip(*each, strict=True)]
