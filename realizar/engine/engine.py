@@ -99,7 +99,7 @@ class Engine:
         return self._intake.sampling_defaults
 
     def stats(self) -> EngineStats:
-        """Return what the engine is doing and has done."""
+        """Return the statistics of the engine."""
         counts, pools = self._counts, self.cache.pools
         return EngineStats(
             **self.scheduler.counts(), n_blocks=sum(pool.n_blocks for pool in pools),
@@ -139,7 +139,7 @@ class Engine:
             return bool(work)
 
     def _job(self, request: Request, chunk: Chunk) -> tuple[str, str]:
-        """Return the program that computes a chunk, and which of its values the request goes on with."""
+        """Return the program that computes a chunk, and the output that the request reads."""
         if request.program is None and chunk.is_encoder_input:
             return "encode", "hidden"
         return request.program or self.model.main, request.output
@@ -156,7 +156,7 @@ class Engine:
                 self._leave_turn()
 
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
-        """Run one program for all requests that want the same output of it."""
+        """Run one program for all requests that read the same output."""
         batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
         advance(output, self._compute(program, output, batch), work)
 
@@ -318,7 +318,7 @@ class Engine:
                 raise request.error
 
     def cancel(self, requests: Iterable[Request]) -> None:
-        """Give up those of some requests that are not over; the loop gives back what they hold."""
+        """Cancel requests that are not over; the loop frees their memory."""
         given_up = [request for request in requests if not request.is_over]
         for request in given_up:
             request.cancel()
