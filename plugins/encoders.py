@@ -1,7 +1,7 @@
 """Encoders with norms before attention and feed-forward: modern-bert, neo-bert, eurobert and llama-embed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from realizar.arch import (
@@ -161,7 +161,6 @@ class NeoBert(Architecture):
         return {"encode": self.build, "rank": self.rank}
 
 
-@dataclass(frozen=True)
 class ModernBertHParams(HParams):
     """The hyperparameters of ModernBERT.
 
