@@ -32,7 +32,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Config, class_labels, number, rope_parameters
+from realizar.arch.checkpoint import PERMUTED, Config, class_labels, llama3_factors, number, rope_parameters
 
 Activation = Callable[[Graph, Value], Value]
 
@@ -100,7 +100,11 @@ class LlamaEmbed(EuroBert):
     """Llama-Embed-Nemotron: Llama 3 with bidirectional attention (https://arxiv.org/abs/2511.07025)."""
 
     name = "llama-embed"
-    checkpoint = None
+    checkpoint = Checkpoint(
+        ("LlamaBidirectionalModel",),
+        {**PERMUTED, "rope_freqs": llama3_factors},
+        keys={"attention.causal": lambda config: False},
+    )
     style = "norm"
 
     def tensors(self, hp: HParams) -> WeightTable:

@@ -1,4 +1,4 @@
-"""Location and names of the parity files: the whole sets next to the checkout, or the committed subset."""
+"""Location and names of the parity files: the whole sets next to the checkout or the committed subset, and our own."""
 
 import json
 from functools import cache
@@ -68,6 +68,11 @@ def own_set() -> tuple[dict[str, Any], ...]:
 def _rows(root: Path) -> tuple[dict[str, Any], ...]:
     index = root / "index.json"
     return tuple(json.loads(index.read_text())) if index.is_file() else ()
+
+
+def own_files(kind: str) -> list[Path]:
+    """Return the files of this kind that were made for the repository."""
+    return files(OWN_SET, tuple(row["case"] for row in own_set() if row["kind"] == kind))
 
 
 def second_files(kind: str) -> list[Path]:

@@ -13,15 +13,13 @@ from tests.parity import cases
 LLAMACPP_OVER_HF = {"t5": 16.0}
 GELU_TABLE = 5e-4  # llama.cpp computes gelu with a table of float16 values
 
-pytestmark = pytest.mark.skipif(not cases.WHOLE_SET.is_dir(), reason=f"{cases.WHOLE_SET} is not there")
-
 
 def each(names, more=()):
     paths = [path for name in names for path in sorted((cases.WHOLE_SET / name).glob("*.gguf"))]
     return pytest.mark.parametrize("path", [*paths, *more], ids=cases.name)
 
 
-each_encoder = each(cases.ENCODERS, cases.second_files("encoder"))
+each_encoder = each(cases.ENCODERS, cases.second_files("encoder") + cases.own_files("encoder"))
 
 
 @cache
