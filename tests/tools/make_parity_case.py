@@ -113,14 +113,15 @@ def sensitivity(model: torch.nn.Module, tiny: Tiny, tokens: list[int], want: np.
 
 def converted(model: torch.nn.Module, tiny: Tiny, path: Path) -> str:
     """Write the model as GGUF with `realizar convert`; return its architecture."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent, path.parent.name)  # which the file is named after
         model.save_pretrained(folder)
-        config = json.loads(Path(folder, "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text())
         if tiny.checkpoint:
             config["architectures"] = [tiny.checkpoint]
-        Path(folder, "config.json").write_text(json.dumps({**config, **tiny.keys}))
-        weights = Path(folder, "model.safetensors")
-        save_file({name: t.contiguous() for name, t in tiny.rename(load_file(weights), model.config).items()}, weights)
+        (folder / "config.json").write_text(json.dumps({**config, **tiny.keys}))
+        tensors = tiny.rename(load_file(folder / "model.safetensors"), model.config)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
         done = convert(folder, path, "Q8_0")
     unused = [name for name in done.unused if not any(part in name for part in UNUSED)]
     if unused:
