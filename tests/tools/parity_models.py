@@ -19,6 +19,10 @@ SIZES = {
     "pad_token_id": 0,
 }
 NOTHING = dict.fromkeys(SIZES)
+SHARED = {
+    "hidden_size": 32, "num_attention_heads": 2, "num_experts": 4, "num_experts_per_tok": 2, "qkv_bias": False,
+    "moe_intermediate_size": 32, "shared_expert_intermediate_size": 64,
+}  # fmt: skip
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
@@ -100,6 +104,19 @@ def deepseek(tensors: Tensors, config: Any) -> Tensors:
     return {name.replace("shared_expert.", "shared_experts."): t for name, t in {**kept, **halves}.items()}
 
 
+def bailing(tensors: Tensors, config: Any) -> Tensors:
+    """Ling's names; q, k and v are one tensor."""
+    import torch
+
+    out = {name.replace("embed_tokens", "word_embeddings"): t for name, t in deepseek(tensors, config).items()}
+    for i in range(config.num_hidden_layers):
+        layer = f"model.layers.{i}"
+        parts = [out.pop(f"{layer}.self_attn.{part}_proj.weight") for part in "qkv"]
+        out[f"{layer}.attention.query_key_value.weight"] = torch.cat(parts)
+        out[f"{layer}.attention.dense.weight"] = out.pop(f"{layer}.self_attn.o_proj.weight")
+    return out
+
+
 def maincoder(tensors: Tensors, config: Any) -> Tensors:
     """Maincoder's names and order: rotary pairs are neighbours, where Hunyuan's are half a head apart."""
     out = dict(tensors)
@@ -169,13 +186,18 @@ TINY = {
         rename=internlm2,
         keys={"bias": False},
     ),
+    "bailingmoe": Tiny(
+        "Qwen2MoeConfig",
+        {**SHARED, "num_key_value_heads": 1, "norm_topk_prob": True},
+        "transformers' Qwen 2 MoE, saved as Ling: fused q, k and v, normalized weights of experts, and shared experts",
+        checkpoint="BailingMoeForCausalLM",
+        rename=bailing,
+        zero=("shared_expert_gate.weight",),
+        keys={"num_shared_experts": 2, "first_k_dense_replace": 0},
+    ),
     "deepseek": Tiny(
         "Qwen2MoeConfig",
-        {
-            "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2, "num_experts": 4,
-            "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 64,
-            "mlp_only_layers": [0], "norm_topk_prob": False, "qkv_bias": False,
-        },
+        {**SHARED, "num_key_value_heads": 2, "mlp_only_layers": [0], "norm_topk_prob": False},
         "transformers' Qwen 2 MoE, saved as DeepSeekMoE: a dense layer, then experts and shared ones",
         checkpoint="DeepseekForCausalLM",
         rename=deepseek,
