@@ -75,7 +75,7 @@ def test_plugins_lists_architectures(realizar):
     status, out, err = realizar("plugins")
     assert (status, err) == (0, "")
     assert "architecture smollm3  from llama  parity: smollm3\n" in out
-    assert "architecture xverse  from llama_like  conformance only\n" in out
+    assert "architecture jina-bert-v2  from bert  conformance only\n" in out
     assert "op rescale  from gemma3n\n" in out
 
 
