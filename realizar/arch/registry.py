@@ -174,6 +174,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
     ------
     ClaimedTwiceError
         If two plugins provide items with the same name.
+    MemoryError
     """
     registry = Registry()
     for point in sorted(points, key=lambda p: p.name):
@@ -181,7 +182,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
             plugin = point.load()
             check_version(plugin)
             registry.add(point.name, plugin)
-        except ClaimedTwiceError:
+        except (ClaimedTwiceError, MemoryError):  # a plugin is not broken if memory is short: it may load next time
             raise
         except Exception as error:
             registry.broken[point.name] = f"{type(error).__name__}: {error}"

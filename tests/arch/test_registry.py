@@ -49,6 +49,16 @@ def test_broken_plugin_does_not_stop_the_others():
         found.architecture("zebra")
 
 
+def test_a_plugin_is_not_broken_if_memory_is_short():
+    def fail():
+        raise MemoryError
+
+    point = plugin("plug_a", "a")
+    sys.modules["plug_a"].realizar_architectures = hookimpl(fail, specname="realizar_architectures")
+    with pytest.raises(MemoryError):
+        registry.load([point])
+
+
 def test_name_clash_names_both_plugins():
     with pytest.raises(PluginError, match=r"architecture a .*plug_a and plug_b"):
         registry.load([plugin("plug_b", "a"), plugin("plug_a", "a")])
