@@ -1,7 +1,6 @@
 """Kimi Delta Attention: kimi-linear (Kimi Linear)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -104,7 +103,6 @@ KEYS: Keys = {
 """Metadata keys from config.json."""
 
 
-@dataclass(frozen=True)
 class KimiHParams(ExpertHParams):
     """The hyperparameters of a mixture of experts, of multi-head latent attention (`realizar.arch.mla`), and:
 

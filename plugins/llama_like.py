@@ -150,9 +150,9 @@ class Maincoder(Architecture):
     checkpoint = Checkpoint(
         classes=("MaincoderForCausalLM",),
         names={
-            "blk.{i}.ffn_gate": "layers.{i}.feed_forward.gate_proj",
-            "blk.{i}.ffn_up": "layers.{i}.feed_forward.up_proj",
-            "blk.{i}.ffn_down": "layers.{i}.feed_forward.down_proj",
+            "blk.{i}.ffn_gate": "layers.{i}.feed_forward.gate_proj|layers.{i}.mlp.gate_proj",
+            "blk.{i}.ffn_up": "layers.{i}.feed_forward.up_proj|layers.{i}.mlp.up_proj",
+            "blk.{i}.ffn_down": "layers.{i}.feed_forward.down_proj|layers.{i}.mlp.down_proj",
         },
         keys={"feed_forward_length": ("intermediate_size_mlp", "intermediate_size"), "rope.dimension_count": rope_dims},
         only={"hidden_act": ("silu",), "use_qk_norm": (True,)},

@@ -1,7 +1,6 @@
 """The SmallThinker family of PowerInfer: smallthinker."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import Architecture, ArchMetadata, Checkpoint, Graph, Value, Weights, WeightTable, Windows, hookimpl
@@ -28,7 +27,6 @@ def windows(config: Config) -> list[bool] | None:
     return flags if any(flags) else None
 
 
-@dataclass(frozen=True)
 class SmallThinkerHParams(RoutedHParams):
     """The hyperparameters of experts, with the sliding-window layers."""
 

@@ -1,7 +1,7 @@
 """StepFun's Step family: step35."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,6 @@ KEYS: Keys = {
 """Metadata keys from config.json."""
 
 
-@dataclass(frozen=True)
 class Step35HParams(RoutedHParams):
     """The hyperparameters of Step 3.5.
 
