@@ -20,7 +20,7 @@ from realizar.graph import OpSpec
 from realizar.graph.plugin_ops import check_spec
 
 GROUP = "realizar"
-API_VERSION = "1.4"
+API_VERSION = "1.5"
 """Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
 number with incompatible changes (docs/plugins.md)."""
 
