@@ -236,8 +236,9 @@ def choose_keys(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """q (n_head, head_dim), k (1, head_dim), weights (n_head,): (n_keys,)."""
     q, k, w = inputs
     n_keys = attrs["n_keys"]
-    _need(len(q) == 2 and k == (1, q[1]) and w == q[:1],
-          f"choose_keys: q {q}, k {k}, weights {w}; (n_head, head_dim), (1, head_dim), (n_head,) are needed")  # fmt: skip
+    want = "(n_head, head_dim), (1, head_dim) and (n_head,)"
+    fits = len(q) == 2 and k == (1, q[1]) and w == q[:1]
+    _need(fits, f"choose_keys: q {q}, k {k} and weights {w}; {want} are needed")
     _need(n_keys >= 1, f"choose_keys: {n_keys} keys to choose; at least 1 is needed")
     return [(n_keys,)]
 
