@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from realizar.arch import (
@@ -54,7 +54,6 @@ class DeepSeek(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class DeepSeek2HParams(RoutedHParams):
     """The hyperparameters of experts, and:
 
@@ -225,7 +224,6 @@ class Mistral4(DeepSeek2):
     )
 
 
-@dataclass(frozen=True)
 class SparseHParams(DeepSeek2HParams):
     """The hyperparameters of DeepSeek V2 and V3, and `indexer`, those of its indexer."""
 
