@@ -22,6 +22,7 @@ C_SOURCES = {
         "exec_rows.c",
         "exec_linear.c",
         "exec_attention.c",
+        "exec_index.c",
         "exec_route.c",
         "exec_experts.c",
         "exec_recurrent.c",

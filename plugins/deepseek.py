@@ -1,9 +1,9 @@
-"""deepseek (DeepSeekMoE), deepseek2 (DeepSeek V2 and V3, Kimi K2, GLM-4.7-Flash) and mistral4."""
+"""DeepSeek's models and those of its design: deepseek, deepseek2, deepseek32, glm-dsa (GLM-5) and mistral4."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from realizar.arch import (
     Architecture,
@@ -19,7 +19,8 @@ from realizar.arch import (
 from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors
 from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Config, Keys, Names, rope_parameters
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
-from realizar.arch.mla import MLA_NAMES, mla, mla_tensors
+from realizar.arch.indexer import IndexerHParams, indexer, indexer_hparams, indexer_tensors
+from realizar.arch.mla import MLA_NAMES, compressed_queries, mla, mla_tensors
 
 
 class DeepSeek(Architecture):
@@ -83,7 +84,7 @@ class DeepSeek2HParams(RoutedHParams):
 def gating(config: Config) -> int:
     """llama.cpp's number for softmax or sigmoid gating; config.json does not always have it."""
     names = "".join(config.get("architectures", ()))
-    default = "sigmoid" if "V3" in names or "Glm4MoeLite" in names else "softmax"
+    default = "sigmoid" if any(name in names for name in ("V3", "Glm4MoeLite", "GlmMoeDsa")) else "softmax"
     return 2 if config.get("scoring_func", default) == "sigmoid" else 1
 
 
@@ -121,6 +122,7 @@ class DeepSeek2(Architecture):
     """
 
     name = "deepseek2"
+    gating: ClassVar[str] = "softmax"  # of experts, in files without the key
     checkpoint = Checkpoint(
         classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"),
         names=NAMES,
@@ -140,7 +142,7 @@ class DeepSeek2(Architecture):
         # Early files of GLM-4.7-Flash lack the gating of experts; llama.cpp recognizes them by these numbers.
         glm_flash = hp.n_layer in (47, 48) and hp.n_vocab == 154880
         return DeepSeek2HParams(
-            **vars(routed_hparams(hp, md, "sigmoid" if glm_flash else "softmax")), n_nope=head_dim - hp.rope_dims,
+            **vars(routed_hparams(hp, md, "sigmoid" if glm_flash else self.gating)), n_nope=head_dim - hp.rope_dims,
             n_value=md.positive("attention.value_length_mla", hp.head_dim_v),
             n_q_latent=md.integer("attention.q_lora_rank", 0), n_latent=md.positive("attention.kv_lora_rank"),
             fused_kv=not md.integer("attention.key_length_mla", 0),
@@ -201,7 +203,97 @@ class Mistral4(DeepSeek2):
     )
 
 
+class SparseHParams(DeepSeek2HParams):
+    """The hyperparameters of DeepSeek V2 and V3, and `indexer`, those of its indexer."""
+
+    indexer: IndexerHParams
+
+
+INDEXER_NAMES: Names = {
+    "blk.{i}.indexer.attn_q_b": "layers.{i}.self_attn.indexer.wq_b",
+    "blk.{i}.indexer.attn_k": "layers.{i}.self_attn.indexer.wk",
+    "blk.{i}.indexer.k_norm": "layers.{i}.self_attn.indexer.k_norm",
+    "blk.{i}.indexer.proj": "layers.{i}.self_attn.indexer.weights_proj",
+}
+INDEXER_KEYS: Keys = {
+    "attention.indexer.head_count": "index_n_heads",
+    "attention.indexer.key_length": "index_head_dim",
+    "attention.indexer.top_k": "index_topk",
+}
+
+
+class DeepSeek32(DeepSeek2):
+    """DeepSeek V3.2 (https://arxiv.org/abs/2512.02556): V3 with sparse attention.
+
+    A small indexer with keys of its own chooses the keys that a query attends to. Its rotary embedding pairs the halves
+    of the rotated elements, that of the attention neighbours.
+    """
+
+    name = "deepseek32"
+    gating = "sigmoid"
+    indexer_rope: ClassVar[str] = "neox"
+    checkpoint = Checkpoint(
+        classes=("DeepseekV32ForCausalLM",), names={**NAMES, **INDEXER_NAMES}, keys={**KEYS, **INDEXER_KEYS}
+    )
+
+    def full_layers(self, md: ArchMetadata) -> tuple[bool, ...]:
+        """Which layers choose keys, in files that do not say so: all."""
+        return (True,) * md.layers()
+
+    def hparams(self, md: ArchMetadata) -> SparseHParams:
+        """The hyperparameters, with those of the indexer."""
+        return SparseHParams(**vars(super().hparams(md)), indexer=indexer_hparams(md, self.full_layers(md)))
+
+    def tensors(self, hp: Any) -> WeightTable:
+        """Those of DeepSeek V3, and the indexers."""
+        return {**super().tensors(hp), **indexer_tensors(hp.n_embd, hp.n_q_latent, hp.indexer)}
+
+    def build(self, g: Graph, w: Weights, hp: Any) -> Value:
+        """x += attention(norm(x), chosen keys); x += ffn(norm(x)) or experts(norm(x))."""
+        rope = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
+        x, chosen = g.embed(w.token_embd), None
+        for i, blk in enumerate(w.blk):
+            h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
+            latent = compressed_queries(g, h, blk, hp)
+            if hp.indexer.full[i]:
+                chosen = indexer(g, h, latent, blk, hp.indexer, i, {**rope, "style": self.indexer_rope})
+            a = mla(g, h, blk, hp, i, rope, q_latent=latent, chosen=chosen)
+            x = x + g.linear(g.flatten(a), blk.attn_output)
+            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+        return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+def indexer_types(config: Config) -> list[bool] | None:
+    """Which layers choose keys; None if config.json does not say so."""
+    kinds = config.get("indexer_types")
+    return [kind == "full" for kind in kinds] if kinds else None
+
+
+class GlmDsa(DeepSeek32):
+    """GLM-5 to 5.2 (https://arxiv.org/abs/2602.15763): DeepSeek V3.2; in GLM-5.2 some layers share the chosen keys.
+
+    The rotary embedding of the indexer pairs neighbours, too.
+    """
+
+    name = "glm-dsa"
+    indexer_rope = "norm"
+    checkpoint = Checkpoint(
+        classes=("GlmMoeDsaForCausalLM",),
+        names={**NAMES, **INDEXER_NAMES},
+        keys={**KEYS, **INDEXER_KEYS, "attention.indexer.types": indexer_types},
+    )
+
+    def full_layers(self, md: ArchMetadata) -> tuple[bool, ...]:
+        """Early files of GLM-5.2 do not say it; llama.cpp recognizes them by their context of 2^20 tokens."""
+        shares = md.positive("context_length") >= 2**20
+        return tuple(not shares or i < 2 or i % 4 == 2 for i in range(md.layers()))
+
+    def ignored(self, md: ArchMetadata, hp: Any) -> Sequence[str]:
+        """The indexers of layers that do not choose keys, which some files have."""
+        return (*super().ignored(md, hp), *(f"blk.{i}.indexer.*" for i, full in enumerate(hp.indexer.full) if not full))
+
+
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [DeepSeek, DeepSeek2, Mistral4]
+    return [DeepSeek, DeepSeek2, DeepSeek32, GlmDsa, Mistral4]

@@ -147,7 +147,7 @@ class Session:
 
     def _encode(self, model: Model, backend: Backend, params: CompileParams) -> None:
         graph = model.graphs["encode"]
-        stores = [node for node in graph.nodes if node.spec.writes_cache and not node.spec.attends]
+        stores = [node for node in graph.nodes if node.spec.writes_cache and not node.outputs]
         plan = model.plan("encode", [graph.values[i].name for node in stores for i in node.inputs])
         encoder = model.bind(plan, backend, self.storage, params)
         found = encoder.run(self.batch([(s, 0, encoder_input(s)) for s in range(len(self.tables))]))

@@ -68,6 +68,13 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows q, k_in, v_in, q_rot, out
         float *partial
         size_t n_partial
+        rz_rows chosen
+        size_t n_chosen
+    struct rz_index:
+        size_t n_keys
+        rz_rows weights
+        rz_rows scores
+        size_t n_row
     int RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN
     int RZ_SWIGLU, RZ_GEGLU, RZ_SWIGLU_OAI, RZ_REGLU, RZ_RELU2, RZ_GELU_ERF
     struct rz_route:
@@ -117,6 +124,7 @@ cdef extern from "realizar/exec.h" nogil:
         int n_weight, embed_format
         const rz_rope *rope
         const rz_attention *attention
+        const rz_index *index
         const rz_route *route
         const rz_experts *experts
         const rz_scan *scan
@@ -150,7 +158,9 @@ cdef extern from "realizar/exec.h" nogil:
         size_t scratch_stride
         rz_pool *pool
         rz_counter *next
-    size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v)
+    size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v, size_t other)
+    size_t rz_chosen_bytes(int k_type, size_t head_dim_k, size_t head_dim_v)
+    size_t rz_index_bytes(size_t n_query, size_t n_keys)
     size_t rz_act_bytes(size_t k, int block)
     size_t rz_route_scratch(size_t n_expert)
     int rz_program_run(rz_program *program, const rz_batch *batch)
@@ -160,6 +170,6 @@ cdef extern from "realizar/exec.h" nogil:
     int RZ_OP_SIGMOID, RZ_OP_RELU, RZ_OP_SOFTPLUS, RZ_OP_ELU
     int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
     int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_DECAY
-    int RZ_OP_DELTA_RULE, RZ_OP_COPY_HEADS
+    int RZ_OP_DELTA_RULE, RZ_OP_COPY_HEADS, RZ_OP_INDEX_SCORES, RZ_OP_CHOOSE_KEYS
     int RZ_OP_QUANTIZE_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM

@@ -13,7 +13,7 @@ cdef class Program:
     cdef Pool pool
     cdef rz_program program
     cdef const unsigned char[::1] arena
-    cdef size_t n_batch, capacity, max_k, max_row, max_head
+    cdef size_t n_batch, capacity, max_k, max_row, max_head, max_scratch
     cdef bint f32  # activations stay floats for all weight formats
     cdef list keep
     cdef object lock, scratch

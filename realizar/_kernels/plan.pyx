@@ -105,7 +105,7 @@ cdef class Program:
         self.program.kernels = <const exec_kernels *> kernels(isa)
         self.program.pool = pool.pool
         self.program.n_planes, self.f32 = N_PLANES[activations], activations == "f32"
-        self.max_k = self.max_row = self.max_head = 0
+        self.max_k = self.max_row = self.max_head = self.max_scratch = 0
 
     def __dealloc__(self):
         cdef size_t i
@@ -113,6 +113,7 @@ cdef class Program:
             free(self.program.op[i].weight)
             free(<void *> self.program.op[i].rope)
             free(<void *> self.program.op[i].attention)
+            free(<void *> self.program.op[i].index)
             free(<void *> self.program.op[i].scan)
             free(<void *> self.program.op[i].delta)
         free(self.program.op)
@@ -286,7 +287,7 @@ cdef class Program:
     def _prepare(self):
         """Allocate the scratch memory of each worker and the item counters, after all ops were added."""
         n_threads = rz_pool_size(self.pool.pool)
-        stride = rz_scratch_bytes(self.max_k, self.max_row, self.max_head)
+        stride = rz_scratch_bytes(self.max_k, self.max_row, self.max_head, self.max_scratch)
         counters = self.program.n_op * sizeof(rz_counter)
         self.scratch = np.empty(n_threads * stride + counters + 128, np.uint8)
         base = (self.scratch.ctypes.data + 63) // 64 * 64

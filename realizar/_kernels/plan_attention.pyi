@@ -9,7 +9,7 @@ _Rows: TypeAlias = tuple[int, int]
 _Rope: TypeAlias = tuple[npt.NDArray[np.float32], float, bool, npt.NDArray[np.int32] | None, _Rows]
 _Cache: TypeAlias = tuple[int | None, str, str, int, int, int, npt.NDArray[Any], npt.NDArray[Any]]
 
-def add_kv_store(program: Program, cache: _Cache, k: _Rows, v: _Rows) -> None: ...
+def add_kv_store(program: Program, cache: _Cache, k: _Rows, v: _Rows | None) -> None: ...
 def add_attention(
     program: Program,
     *,
@@ -31,4 +31,18 @@ def add_attention(
     sinks: npt.NDArray[np.float32] | None = None,
     chunked: bool = False,
     m_rows: bool = False,
+    chosen: tuple[_Rows, int] | None = None,
+) -> None: ...
+def add_choose_keys(
+    program: Program,
+    *,
+    cache: _Cache,
+    n_head: int,
+    n_keys: int,
+    n_ctx: int,
+    q: _Rows,
+    k: _Rows,
+    weights: _Rows,
+    scores: _Rows,
+    out: _Rows,
 ) -> None: ...

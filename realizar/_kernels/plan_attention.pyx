@@ -8,8 +8,8 @@ from libc.stdlib cimport calloc
 from realizar._kernels.kv import KV_TYPES, kv_bytes
 
 from realizar._kernels.exec cimport (
-    RZ_ATTEND_MAX_HEAD_DIM, RZ_KV_BLOCK, RZ_LATENT_MAX_DIM, RZ_OP_ATTEND, RZ_OP_KV_STORE, RZ_OP_MERGE, rz_attention,
-    rz_op,
+    RZ_ATTEND_MAX_HEAD_DIM, RZ_KV_BLOCK, RZ_LATENT_MAX_DIM, RZ_OP_ATTEND, RZ_OP_CHOOSE_KEYS, RZ_OP_INDEX_SCORES,
+    RZ_OP_KV_STORE, RZ_OP_MERGE, rz_attention, rz_chosen_bytes, rz_index, rz_index_bytes, rz_op,
 )
 from realizar._kernels.plan cimport Program
 
@@ -72,7 +72,7 @@ def add_kv_store(Program program not None, cache, k, v):
 
 def add_attention(Program program not None, *, cache, int n_head, int window, bint causal, float scale, float softcap,
                   q, out, k=None, v=None, bint cross=False, q_rot=None, rope=None, partial=None, bias=None, sinks=None,
-                  bint chunked=False, bint m_rows=False):
+                  bint chunked=False, bint m_rows=False, chosen=None):
     """Store K and V, attend, merge: three ops over the cache arrays of one layer.
 
     cache: (group, k_type, v_type, n_head_kv, head_dim_k, head_dim_v, K, V), the last two uint8 [n_blocks, n_head_kv,
@@ -80,6 +80,7 @@ def add_attention(Program program not None, *, cache, int n_head, int window, bi
     stored: it attends to what another op stored, with `cross` to the stored keys of the sequence's encoder input;
     with `m_rows` q and out have a row for each requested output.
     sinks: float32 [n_head] or None. bias: float32 [n_head, n] and the column of distance 0 between key and query.
+    chosen: rows of the keys that a query sees, and their number; None: it sees all up to its own.
     """
     cdef rz_attention *a
     cdef rz_op *op
@@ -94,6 +95,9 @@ def add_attention(Program program not None, *, cache, int n_head, int window, bi
         a.q, a.q_rot, a.out = program.rows(q, n_q), program.rows(q_rot, n_q), program.rows(out, n_head * head_dim_v)
         a.k_in, a.v_in = program.rows(k, n_head_kv * head_dim_k), program.rows(v, n_head_kv * head_dim_v)
         a.sinks = program.floats(sinks, n_head)
+        if chosen is not None:
+            a.chosen, a.n_chosen = program.rows(chosen[0], chosen[1]), chosen[1]
+            program.max_scratch = max(program.max_scratch, rz_chosen_bytes(a.k_type, head_dim_k, head_dim_v))
         if rope is not None:
             op.rope = a.rope = program.new_rope(rope)
         if partial is not None:
@@ -102,3 +106,32 @@ def add_attention(Program program not None, *, cache, int n_head, int window, bi
         if bias is not None:
             a.bias = program.floats(bias[0].reshape(-1), n_head * bias[0].shape[1]) + <size_t> bias[1]
             a.bias_stride = bias[0].shape[1]
+
+
+def add_choose_keys(Program program not None, *, cache, int n_head, size_t n_keys, size_t n_ctx, q, k, weights, scores,
+                    out):
+    """Store the keys of an indexer, compute the scores of all keys, and choose the greatest: three ops.
+
+    cache: as for `add_attention`, with one head. scores: offset and bytes of float32 [n_row, n_ctx], n_ctx a multiple
+    of 16, in which the scores of steps of at most n_row tokens are computed.
+    """
+    cdef size_t head_dim = cache[4], n_row = scores[1] // (n_ctx * sizeof(float))
+    cdef rz_attention *a
+    cdef rz_index *x
+    cdef rz_op *op
+    if cache[3] != 1 or n_ctx % RZ_KV_BLOCK:
+        raise ValueError(f"an indexer with {cache[3]} heads of keys and scores of {n_ctx} keys; 1 head and a multiple "
+                         f"of {RZ_KV_BLOCK} keys are needed")
+    add_kv_store(program, cache, k, None)
+    for code in (RZ_OP_INDEX_SCORES, RZ_OP_CHOOSE_KEYS):
+        op = program.new_op(code, n_keys)
+        a = new_attention(program, op, cache, n_head)
+        a.q = program.rows(q, n_head * head_dim)
+        op.y = program.rows(out, n_keys)
+        x = <rz_index *> calloc(1, sizeof(rz_index))
+        if x == NULL:
+            raise MemoryError("no memory for an op")
+        op.index = x
+        x.n_keys, x.weights, x.n_row = n_keys, program.rows(weights, n_head), n_row
+        x.scores.data, x.scores.ld = <float *> program.at(scores[0], scores[1]), n_ctx
+    program.max_scratch = max(program.max_scratch, rz_index_bytes(n_head * head_dim, n_ctx))

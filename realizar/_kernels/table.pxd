@@ -38,7 +38,19 @@ cdef extern from "realizar/table.h" nogil:
         float *acc
         void *scratch
 
+    struct rz_index_args:
+        const float *q
+        const float *weights
+        size_t n_head, head_dim
+        int k_type
+        const char *k
+        size_t k_block_stride
+        const int32_t *block_table
+        size_t first, end
+        float *scores
+        void *scratch
     enum:
+        RZ_INDEX_SCRATCH
         RZ_SCAN_TILE
     struct rz_scan_args:
         const float *x
@@ -73,6 +85,7 @@ cdef extern from "realizar/table.h" nogil:
     ctypedef void rz_delta_fn(const rz_delta_args *args) noexcept nogil
 
     ctypedef void rz_attend_fn(const rz_attend_args *args) noexcept nogil
+    ctypedef void rz_index_scores_fn(const rz_index_args *args) noexcept nogil
     ctypedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block) noexcept nogil
 
     ctypedef void rz_unary_fn(const float *x, size_t n, float *y) noexcept nogil
@@ -120,6 +133,7 @@ cdef extern from "realizar/table.h" nogil:
         rz_attend_fn *attend
         void (*attend_merge)(float *m, float *l, float *acc, float mp, float lp, const float *accp,
                              size_t head_dim) noexcept nogil
+        rz_index_scores_fn *index_scores
         rz_kv_store_fn *store_k[RZ_N_KV]
         rz_kv_store_fn *store_v[RZ_N_KV]
 

@@ -66,14 +66,16 @@ def mla_tensors(hp: Any) -> WeightTable:
 
 
 def mla(
-    g: Graph, h: Value, blk: Any, hp: Any, layer: int, rope: Mapping[str, Any] | None, q_scale: Value | None = None
-) -> Value:
+    g: Graph, h: Value, blk: Any, hp: Any, layer: int, rope: Mapping[str, Any] | None, q_scale: Value | None = None,
+    *, q_latent: Value | None = None, chosen: Value | None = None,
+) -> Value:  # fmt: skip
     """Attention over latents (https://arxiv.org/abs/2405.04434), before the output projection: (n_head, n_value).
 
     The up-projections are absorbed into the query before and the value after. `rope` are arguments of `Graph.rope`, or
     None for no positions; `hp.qk_scale` is the scale of scores, and `q_scale`, (1,), a further one of the queries.
+    `q_latent` are the compressed queries, if they are computed already; `chosen` are the keys of a sparse attention.
     """
-    q = g.heads(_queries(g, h, blk, hp), hp.n_head)
+    q = g.heads(_queries(g, h, q_latent, blk, hp), hp.n_head)
     latent, shared = g.split(g.linear(h, blk.attn_kv_a_mqa), hp.n_latent, hp.rope_dims)
     latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=hp.norm_eps), 1)
     own, q_rope, k_rope = g.slice(q, 0, hp.n_nope), g.slice(q, hp.n_nope, hp.rope_dims), g.heads(shared, 1)
@@ -81,15 +83,20 @@ def mla(
         q_rope, k_rope = g.rope(q_rope, **rope), g.rope(k_rope, **rope)
     query, key = g.concat(_to_latent(g, own, blk, hp), q_rope), g.concat(latent, k_rope)
     query = query if q_scale is None else query * q_scale
-    a = g.mla_attention(query, key, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
+    a = g.mla_attention(query, key, chosen, layer=layer, scale=hp.qk_scale, head_dim_v=hp.n_latent)
     return _to_value(g, g.heads(a, hp.n_head), blk, hp)
 
 
-def _queries(g: Graph, h: Value, blk: Any, hp: Any) -> Value:
+def compressed_queries(g: Graph, h: Value, blk: Any, hp: Any) -> Value:
+    """The compressed queries of all heads together: (n_q_latent,)."""
+    return g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps)
+
+
+def _queries(g: Graph, h: Value, q_latent: Value | None, blk: Any, hp: Any) -> Value:
     """The queries of all heads, computed from a latent vector if they are compressed."""
     if not hp.n_q_latent:
         return g.linear(h, blk.attn_q)
-    return g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps), blk.attn_q_b)
+    return g.linear(compressed_queries(g, h, blk, hp) if q_latent is None else q_latent, blk.attn_q_b)
 
 
 def _to_latent(g: Graph, q: Value, blk: Any, hp: Any) -> Value:

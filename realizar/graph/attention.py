@@ -68,15 +68,32 @@ class AttentionOps:
                          sinks=None if sinks is None else sinks.tensor, chunked=chunked,
                          rope=None)[0]  # fmt: skip
 
-    def mla_attention(self: Recorder, q: Value, k: Value, *, layer: int, scale: float, head_dim_v: int) -> Value:
+    def mla_attention(
+        self: Recorder, q: Value, k: Value, chosen: Value | None = None, *, layer: int, scale: float, head_dim_v: int
+    ) -> Value:
         """Multi-head latent attention: softmax(scale * q k^T) v, causal, with v the first `head_dim_v` elements of k.
 
         Only k goes to the KV cache (https://arxiv.org/abs/2405.04434). q: (n_head, head_dim),
-        k: (n_head_kv, head_dim); gives (n_head * head_dim_v,).
+        k: (n_head_kv, head_dim); gives (n_head * head_dim_v,). `chosen` (n_keys,), from `choose_keys` of this or an
+        earlier layer, are the keys that the query sees; without it, all up to its own.
         """
         cache = remember(self, Cache(layer, "latent", 0, k.shape[0], k.shape[1], 0))
-        return self.emit("mla_attention", [q, k], [f"blk.{layer}.attention"], cache=cache.key, scale=float(scale),
+        inputs = [q, k] if chosen is None else [q, k, chosen]
+        return self.emit("mla_attention", inputs, [f"blk.{layer}.attention"], cache=cache.key, scale=float(scale),
                          shape=(*k.shape, head_dim_v))[0]  # fmt: skip
+
+    def choose_keys(self: Recorder, q: Value, k: Value, weights: Value, *, layer: int, n_keys: int) -> Value:
+        """Choose the `n_keys` keys of a sparse attention by their scores: (n_keys,).
+
+        The lightning indexer (https://arxiv.org/abs/2512.02556): the score of a key is the sum over the heads of
+        weight * relu(q . k), with keys of its own, which have a cache of their own. Positive factors of the scores
+        change nothing, so there are none. q: (n_head, head_dim), k: (1, head_dim), weights: (n_head,). Gives the rows
+        of the chosen keys in their sequence, ascending, then -1 if the query sees fewer than `n_keys`. Of keys with
+        equal scores the first ones are chosen.
+        """
+        cache = remember(self, Cache(layer, "latent", 0, k.shape[0], k.shape[1], 0, "indexer"))
+        return self.emit("choose_keys", [q, k, weights], [f"blk.{layer}.keys"], cache=cache.key, n_keys=n_keys,
+                         shape=(*k.shape, k.shape[1]))[0]  # fmt: skip
 
     def cache(self: Recorder, layer: int, kind: str, *, n_head_kv: int, head_dim: int, head_dim_v: int) -> Cache:
         """Declare a cache of layer `layer` that one program writes and another reads.
@@ -86,7 +103,7 @@ class AttentionOps:
         """
         if kind != "cross":
             raise GraphError(f"cache: kind {kind!r} is unknown; known is 'cross'")
-        return remember(self, Cache(layer, kind, 0, n_head_kv, head_dim, head_dim_v))
+        return remember(self, Cache(layer, kind, 0, n_head_kv, head_dim, head_dim_v, kind))
 
     def cross_store(self: Recorder, k: Value, v: Value, cache: Cache) -> None:
         """Cache k: (n_head_kv, head_dim) and v: (n_head_kv, head_dim_v) of each token of the encoder input."""

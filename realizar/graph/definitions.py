@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.graph import activations, routing
+from realizar.graph.indexer import choose_keys
 from realizar.graph.position import position_bias, position_scales
 from realizar.graph.rope import factors_for, rope_frequencies
 from realizar.params import kv_types
@@ -240,10 +241,23 @@ def _attend(
 
 
 def _mla_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    q = x[0]
-    k, _ = inputs.kv.extend(node.attrs["cache"], x[1], None)
+    q, k, *chosen = x
+    k, _ = inputs.kv.extend(node.attrs["cache"], k, None)
     seen = _seen(len(q), len(k), inputs)
+    if chosen:
+        ids = chosen[0].astype(np.int64)
+        seen = np.zeros((len(q), len(k) + 1), bool)
+        np.put_along_axis(seen, np.where(ids < 0, len(k), ids), True, axis=1)
+        seen = seen[:, : len(k)]
     return [_attend(q, k, k, node.attrs["scale"], inputs.kv_type, seen, latent=node.attrs["shape"][2])]
+
+
+def _choose_keys(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    q, k, weights = x
+    k, _ = inputs.kv.extend(node.attrs["cache"], k, None)
+    kept = _cached_k(k, kv_types(inputs.kv_type)[0])[:, 0]
+    seen = _seen(len(q), len(k), inputs)
+    return [choose_keys(q.astype(np.float64), kept, weights.astype(np.float64), seen, node.attrs["n_keys"])]
 
 
 def _per_head_linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
@@ -358,6 +372,7 @@ DEFINITIONS: dict[str, Definition] = {
     ],
     "experts": _experts,
     "mla_attention": _mla_attention,
+    "choose_keys": _choose_keys,
     "slice": lambda node, x, inputs: [x[0][..., node.attrs["start"] :][..., : node.attrs["size"]]],
     "concat": lambda node, x, inputs: [np.concatenate(x, axis=-1)],
     "per_head_linear": _per_head_linear,

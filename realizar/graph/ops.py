@@ -66,6 +66,8 @@ class OpSpec:
         Whether its first input is a query that attends to keys and values.
     writes_cache : bool
         Whether it writes keys and values to the KV cache; attention does if it has `k`, `v` and a `cache`.
+    scores_keys : bool
+        Whether it computes a score for each key of a sequence.
     is_view : bool
         Whether its outputs are parts of its input's memory: nothing is computed.
     is_lookup : bool
@@ -99,6 +101,7 @@ class OpSpec:
     kv_shape: facts.KVShapeRule | None = None
     attends: bool = False
     writes_cache: bool = False
+    scores_keys: bool = False
     is_view: bool = False
     is_lookup: bool = False
     is_override: bool = False
@@ -203,9 +206,14 @@ def _attention_rows() -> Iterable[OpSpec]:
         attends=True, writes_cache=True,
     )  # fmt: skip
     yield OpSpec(
-        "mla_attention", "softmax(scale * q k^T) v, v the first elements of k", ("cache", "shape", "scale"),
-        shapes.mla_attention, inputs=("q", "k"), rowwise=False, kv_shape=facts.kv_of_attrs, attends=True,
-        writes_cache=True,
+        "mla_attention", "softmax(scale * q k^T) v over the chosen keys or all, v the first elements of k",
+        ("cache", "shape", "scale"), shapes.mla_attention, inputs=("q", "k", "chosen?"), rowwise=False,
+        kv_shape=facts.kv_of_attrs, attends=True, writes_cache=True,
+    )  # fmt: skip
+    yield OpSpec(
+        "choose_keys", "the keys s with the n_keys greatest sum_h w_h relu(q_h k[s]), ascending, then -1",
+        ("cache", "shape", "n_keys"), shapes.choose_keys, inputs=("q", "k", "weights"), rowwise=False,
+        kv_shape=facts.kv_of_attrs, writes_cache=True, scores_keys=True,
     )  # fmt: skip
     yield OpSpec(
         "cross_store", "caches the keys and values of the encoder input", ("cache", "shape"), shapes.cross_store,

@@ -222,13 +222,25 @@ def delta_rule(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 
 def mla_attention(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
-    """q (n_head, head_dim), k (n_head_kv, head_dim): (n_head * head_dim_v,)."""
-    q, k = inputs
+    """q (n_head, head_dim), k (n_head_kv, head_dim), chosen (n_keys,) or nothing: (n_head * head_dim_v,)."""
+    q, k, *chosen = inputs
     n_head_kv, head_dim, head_dim_v = attrs["shape"]
     _need(len(q) == 2 and k == (n_head_kv, head_dim) and q[1] == head_dim and q[0] % n_head_kv == 0,
           f"mla_attention: shapes q {q} and k {k} do not match")  # fmt: skip
     _need(0 < head_dim_v <= head_dim, f"mla_attention: values of {head_dim_v} elements in keys of {head_dim}")
+    _need(all(len(shape) == 1 for shape in chosen), f"mla_attention: chosen keys must be (n_keys,), found {chosen}")
     return [(q[0] * head_dim_v,)]
+
+
+def choose_keys(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """q (n_head, head_dim), k (1, head_dim), weights (n_head,): (n_keys,)."""
+    q, k, w = inputs
+    n_keys = attrs["n_keys"]
+    want = "(n_head, head_dim), (1, head_dim) and (n_head,)"
+    fits = len(q) == 2 and k == (1, q[1]) and w == q[:1]
+    _need(fits, f"choose_keys: q {q}, k {k} and weights {w}; {want} are needed")
+    _need(n_keys >= 1, f"choose_keys: {n_keys} keys to choose; at least 1 is needed")
+    return [(n_keys,)]
 
 
 def slice_(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:

@@ -30,8 +30,8 @@ class WeightLike(Protocol):
 @dataclass(frozen=True)
 class Cache:
     """KV cache of an attention layer: K and V of every past token (kind "full") or of a sliding window ("window"); the
-    compressed K of MLA, of which V is a part ("latent"; head_dim_v is 0); or K and V of every token of the encoder
-    input ("cross"), which another program writes.
+    compressed K of MLA, of which V is a part, or the K of an indexer ("latent"; head_dim_v is 0); or K and V of every
+    token of the encoder input ("cross"), which another program writes.
     """
 
     layer: int
@@ -40,11 +40,12 @@ class Cache:
     n_head_kv: int
     head_dim_k: int
     head_dim_v: int
+    name: str = "kv"
 
     @property
     def key(self) -> str:
         """Unique name among all caches."""
-        return f"blk.{self.layer}.{'cross' if self.kind == 'cross' else 'kv'}"
+        return f"blk.{self.layer}.{self.name}"
 
 
 @dataclass(frozen=True)

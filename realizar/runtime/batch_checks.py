@@ -32,7 +32,7 @@ class Limits:
     n_positions : int
         Rows of the tables of positions.
     n_ctx : int
-        Rows of a sequence for which there are relative position biases.
+        Rows of a sequence for which there are relative position biases, or room for scores of an indexer.
     n_slots : int
     n_blocks : tuple of int
         Blocks of each cache group.
@@ -47,7 +47,7 @@ class Limits:
 
 def limits_of(
     plan: Plan, tensors: Mapping[str, Tensor], n_ctx: int, n_slots: int, n_blocks: tuple[int, ...],
-    n_biases: int = UNLIMITED, n_positions: int = UNLIMITED,
+    n_keys: int = UNLIMITED, n_positions: int = UNLIMITED,
 ) -> Limits:  # fmt: skip
     """Return the limits of a plan over these weights.
 
@@ -62,8 +62,8 @@ def limits_of(
         State slots of the storage; unused if the plan has no states.
     n_blocks : tuple of int
         Blocks of each cache group of the storage.
-    n_biases : int
-        Rows of a sequence for which the backend has relative position biases.
+    n_keys : int
+        Rows of a sequence for which the backend has relative position biases, or room for scores of an indexer.
     n_positions : int
         Positions for which the backend has computed tables.
 
@@ -80,7 +80,7 @@ def limits_of(
             if by == "position" and n_ctx > table.shape[0]:
                 raise ParameterError(f"n_ctx={n_ctx}: {table.name} has only {table.shape[0]} positions; ask for less")
     n_vocab = min(n_rows["token"], n_rows["id"])
-    return Limits(n_vocab, n_rows["position"], n_biases, n_slots if plan.states else UNLIMITED, n_blocks)
+    return Limits(n_vocab, n_rows["position"], n_keys, n_slots if plan.states else UNLIMITED, n_blocks)
 
 
 class BatchChecks:
@@ -183,7 +183,7 @@ class BatchChecks:
         shortest, longest = sequence_lengths(batch.seq_start, batch.seq_past)
         if longest > n_ctx:
             raise ParameterError(
-                f"Batch.seq_past: a sequence of {longest} rows; relative position biases exist for {n_ctx}"
+                f"Batch.seq_past: a sequence of {longest} rows; position biases or scores of keys exist for {n_ctx}"
             )
         for group, of_encoder in self._tables:
             least, n, width = shortest, longest, batch.block_tables[group].shape[1]

@@ -51,6 +51,10 @@ DEEPSEEK = {
     "num_key_value_heads": 4,
 }  # fmt: skip
 
+SPARSE = {
+    **DEEPSEEK, "q_lora_rank": 24, "n_group": 1, "topk_group": 1, "rms_norm_eps": 1e-6, "index_topk": 12,
+    "index_head_dim": 32, "index_n_heads": 8,
+}  # fmt: skip
 MAMBA2 = {"mamba_n_heads": 8, "mamba_d_state": 16, "mamba_n_groups": 2}
 GRANITE_MOE = {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2, "shared_intermediate_size": 80}
 NEMOTRON_H = {
@@ -346,6 +350,8 @@ FAMILIES = {
         "Glm4MoeLiteForCausalLM",
         {**DEEPSEEK, "q_lora_rank": 24, "n_group": 1, "topk_group": 1, "rms_norm_eps": 1e-6},
     ),
+    "deepseek32": ("DeepseekV32ForCausalLM", SPARSE),
+    "glm-dsa": ("GlmMoeDsaForCausalLM", {**SPARSE, "indexer_types": ["full", "shared", "full"]}),
     "mistral4": ("Mistral4ForCausalLM", {**DEEPSEEK, "q_lora_rank": 24, "rope_parameters": MISTRAL4}),
     "muse-glimmer": (
         "MuseGlimmerForConditionalGeneration",

@@ -23,6 +23,26 @@ def delta_rule(g, x, state=(2, 4, 4), n_decay=2, n_beta=2):
     return g.delta_rule(heads, heads, heads, decay, beta, state=g.state(0, state))
 
 
+def choose_keys(g, x, n_head=2, n_head_k=1, n_keys=3):
+    """An indexer with two heads of four elements."""
+    k = g.heads(g.linear(x, weight("k", 4 * n_head_k, 8)), n_head_k)
+    return g.choose_keys(g.heads(x, 2), k, g.linear(x, weight("w", n_head, 8)), layer=0, n_keys=n_keys)
+
+
+def mla(g, x, chosen):
+    return g.mla_attention(g.heads(x, 2), g.heads(g.linear(x, weight("k", 4, 8)), 1), chosen, layer=0, scale=1.0,
+                           head_dim_v=4)  # fmt: skip
+
+
+def test_an_indexer_has_its_own_cache_in_the_group_of_mla(g):
+    x = g.embed(weight("token_embd", 32, 8))
+    keys = choose_keys(g, x)
+    assert (keys.shape, keys.name, mla(g, x, keys).shape) == ((3,), "blk.0.keys", (8,))
+    assert [(key, cache.kind) for key, cache in g.caches.items()] == [
+        ("blk.0.indexer", "latent"), ("blk.0.kv", "latent")
+    ]  # fmt: skip
+
+
 def test_delta_rule_keeps_the_shape_of_its_values(g):
     x = g.embed(weight("token_embd", 32, 8))
     assert delta_rule(g, x).shape == (2, 4)
@@ -78,6 +98,11 @@ def test_names_stay_unique(g):
         (lambda g, x: delta_rule(g, x, state=(3, 4, 4)), "head_dim_v"),
         (lambda g, x: delta_rule(g, x, n_decay=4), "decay"),
         (lambda g, x: delta_rule(g, x, n_beta=1), "beta"),
+        (lambda g, x: choose_keys(g, x, n_head=3), "weights \\(3,\\)"),
+        (lambda g, x: choose_keys(g, x, n_keys=0), "at least 1 is needed"),
+        (lambda g, x: choose_keys(g, x, n_head_k=2), "\\(1, head_dim\\)"),
+        (lambda g, x: mla(g, x, g.heads(x, 4)), "chosen keys must be \\(n_keys,\\)"),
+        (lambda g, x: (choose_keys(g, x), choose_keys(g, x)), "layer 0 already"),
         (lambda g, x: (g.state(0, (1,)), g.state(0, (1,))), "already"),
         (lambda g, x: (g.state(0, (1,), "a"), g.state(0, (2,), "b"), g.state(0, (1,), "a")), "already"),
         (lambda g, x: g.add(x, Graph().embed(weight("t", 32, 8))), "another graph"),

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "fuzz/attention.h"
+#include "fuzz/index.h"
 #include "fuzz/products.h"
 #include "fuzz/row_ops.h"
 
@@ -28,7 +29,7 @@ static void touched_guard(int number)
 int main(int argc, char **argv)
 {
     static void (*const kinds[])(void) = {fuzz_products, fuzz_quantize_act, fuzz_row_ops, fuzz_row_ops,
-                                          fuzz_store,    fuzz_attend,       fuzz_merge};
+                                          fuzz_store,    fuzz_attend,       fuzz_merge,   fuzz_index_scores};
     long rounds = argc > 1 ? atol(argv[1]) : 1000, seed = argc > 2 ? atol(argv[2]) : 1;
     rz_resolve();
     n_levels = rz_tables(&levels);

@@ -29,6 +29,7 @@ RZ_TARGET("avx2,fma,f16c")
 #include "realizar/wide/conv.h"
 #include "realizar/wide/delta.h"
 #include "realizar/wide/elementwise.h"
+#include "realizar/wide/index.h"
 #include "realizar/wide/logits.h"
 #include "realizar/wide/norm.h"
 #include "realizar/wide/rope.h"
@@ -90,6 +91,7 @@ const struct rz_kernels rz_avx2 = {
 
     .attend = attend_f32x16,
     .attend_merge = attend_merge_f32x16,
+    .index_scores = index_scores_f32x16,
     .store_k = {NULL, store_k_f16_x16, store_k_int8_x16},
     .store_v = {NULL, store_v_f16_x16, store_v_int8_x16},
 };

@@ -35,6 +35,8 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_KV_STORE] = {rz_items_kv_store, rz_run_kv_store},
     [RZ_OP_ATTEND] = {rz_items_attend, rz_run_attend},
     [RZ_OP_MERGE] = {rz_items_merge, rz_run_merge},
+    [RZ_OP_INDEX_SCORES] = {rz_items_index_scores, rz_run_index_scores},
+    [RZ_OP_CHOOSE_KEYS] = {rz_items_rows, rz_run_choose_keys},
     [RZ_OP_CHOOSE_EXPERTS] = {rz_items_rows, rz_run_choose_experts},
     [RZ_OP_WEIGH_EXPERTS] = {rz_items_rows, rz_run_weigh_experts},
     [RZ_OP_EXPERTS_GROUP] = {rz_items_experts_group, rz_run_experts_group},
@@ -74,11 +76,11 @@ static void walk(void *arg, int index, int n_threads)
     }
 }
 
-size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v)
+size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v, size_t other)
 {
-    size_t attend = RZ_ATTEND_SCRATCH + RZ_ATTEND_MAX_QUERIES * (2 * head_dim_v + 4) * sizeof(float);
+    size_t attend = rz_attend_bytes(head_dim_v);
     size_t rows = 2 * n_row_floats * sizeof(float); /* a row that is not stored, and its residual */
-    size_t most = RZ_MAX(RZ_MAX(rz_gemm_scratch(k), rows), attend);
+    size_t most = RZ_MAX(RZ_MAX(RZ_MAX(rz_gemm_scratch(k), rows), attend), other);
     return rz_ceil_div(most + RZ_SUMS_BYTES, 4096) * 4096;
 }
 

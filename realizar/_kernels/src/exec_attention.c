@@ -3,22 +3,28 @@
 #include <string.h>
 
 #include "realizar/scalar/hadamard.h"
+#include "realizar/scalar/kv.h"
 #include "realizar/scalar/math.h"
 #include "realizar/worker.h"
 
-static size_t sequence_of(const struct rz_batch *b, size_t t)
+size_t rz_sequence_of(const struct rz_batch *b, size_t t)
 {
     size_t s = 0;
     while ((size_t)b->seq_start[s + 1] <= t) s++;
     return s;
 }
 
-/* The block table of a sequence. Without a cache, each sequence of the step has its own temporary blocks: the sequences
- * before s take at most seq_start[s] / RZ_KV_BLOCK + s. */
-static const int32_t *blocks_of(const struct rz_batch *b, const struct rz_attention *a, size_t s)
+/* The sequences before s take at most seq_start[s] / RZ_KV_BLOCK + s temporary blocks. */
+const int32_t *rz_blocks_of(const struct rz_batch *b, const struct rz_attention *a, size_t s)
 {
     if (a->group < 0) return a->step_blocks + (size_t)b->seq_start[s] / RZ_KV_BLOCK + s;
     return b->block_table[a->group] + s * (size_t)b->table_width[a->group];
+}
+
+int64_t rz_keys_seen(const struct rz_batch *b, size_t t)
+{
+    size_t s = rz_sequence_of(b, t);
+    return (int64_t)b->seq_past[s] + (int64_t)t - b->seq_start[s] + 1 + (b->reach ? b->reach[t].after : 0);
 }
 
 /* Rows of an item of kv_store: up to a block of the cache, but enough items for every worker. */
@@ -44,9 +50,9 @@ void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t item)
     size_t dim = (size_t)a->head_dim_k, dim_v = (size_t)a->head_dim_v, block[RZ_KV_BLOCK];
     int slot[RZ_KV_BLOCK];
     for (size_t t = t0; t < t1; t++) {
-        size_t s = sequence_of(b, t);
+        size_t s = rz_sequence_of(b, t);
         int64_t position = (int64_t)b->seq_past[s] + (int64_t)t - b->seq_start[s];
-        block[t - t0] = (size_t)blocks_of(b, a, s)[position / RZ_KV_BLOCK];
+        block[t - t0] = (size_t)rz_blocks_of(b, a, s)[position / RZ_KV_BLOCK];
         slot[t - t0] = (int)(position % RZ_KV_BLOCK);
         if (a->rope) rz_rotate(w, a->rope, t, rz_row(a->q, t), (size_t)a->n_head, dim, rz_row(a->q_rot, t));
     }
@@ -70,6 +76,7 @@ struct tile {
     size_t row0;              /* row of the queries and results that is row t0 of the batch */
     size_t head_kv, head0;    /* the first of its query heads */
     int64_t pos0, key0, key1; /* keys that some query of the tile sees */
+    const float *chosen;      /* the key1 keys that its only query sees, if these are not all; or NULL */
 };
 
 /* The query heads of a KV head are processed together, or in equal sets if there are too many. */
@@ -83,7 +90,11 @@ static size_t head_sets(const struct rz_attention *a)
 /* Number of heads of a set. */
 static size_t set_heads(const struct rz_attention *a) { return (size_t)(a->n_head / a->n_head_kv) / head_sets(a); }
 
-static size_t tile_tokens(const struct rz_attention *a) { return RZ_ATTEND_MAX_QUERIES / set_heads(a); }
+/* Queries that attend to chosen keys see different ones. */
+static size_t tile_tokens(const struct rz_attention *a)
+{
+    return a->chosen.data ? 1 : RZ_ATTEND_MAX_QUERIES / set_heads(a);
+}
 
 /* Number of sets of heads of all KV heads. */
 static size_t all_sets(const struct rz_attention *a) { return (size_t)a->n_head_kv * head_sets(a); }
@@ -114,6 +125,17 @@ static int64_t first_key(const struct rz_batch *b, const struct rz_attention *a,
     if (!a->causal) key = tile->pos0 - a->window / 2;
     if (b->reach && a->causal) key = RZ_MIN(key, tile->pos0 - b->reach[tile->t0].before);
     return RZ_MAX(key, 0);
+}
+
+/* Reduces the keys of a tile to the chosen ones, at least one, unless all are chosen. */
+static void keep_chosen(const struct rz_attention *a, struct tile *tile)
+{
+    const float *chosen = rz_row(a->chosen, tile->row0);
+    int64_t n = 1;
+    while (n < (int64_t)a->n_chosen && chosen[n] >= 0) n++;
+    if (n == tile->key1) return;
+    tile->key1 = n;
+    tile->chosen = chosen;
 }
 
 /* The rows and heads of a tile. */
@@ -147,12 +169,57 @@ static struct tile find_tile(const struct rz_batch *b, const struct rz_attention
     if (a->window && !a->causal)
         tile.key1 = RZ_MIN(tile.key1, tile.pos0 + (int64_t)(tile.t1 - tile.t0) + a->window / 2);
     tile.key0 -= tile.key0 % RZ_ATTEND_SPLIT;
+    if (a->chosen.data) keep_chosen(a, &tile);
     return tile;
 }
 
 static size_t tile_splits(const struct tile *tile)
 {
     return rz_ceil_div((size_t)(tile->key1 - tile->key0), RZ_ATTEND_SPLIT);
+}
+
+/* Copies one lane of `size` bytes for each of the rows of a block. */
+static inline void copy_lane(char *to, const char *from, size_t n_row, size_t size)
+{
+    for (size_t i = 0; i < n_row * RZ_KV_BLOCK; i += RZ_KV_BLOCK) memcpy(to + i * size, from + i * size, size);
+}
+
+/* Copies the K of one key into slot `to_slot` of a packed block. */
+static void copy_key(const struct rz_attention *a, const char *block, size_t slot, char *to, size_t to_slot)
+{
+    size_t dim = (size_t)a->head_dim_k;
+    if (a->k_type == RZ_KV_F32) {
+        copy_lane(to + 4 * to_slot, block + 4 * slot, dim, 4);
+    } else if (a->k_type == RZ_KV_F16) {
+        copy_lane(to + 2 * to_slot, block + 2 * slot, dim, 2);
+    } else {
+        copy_lane(to + to_slot, block + slot, dim, 1);
+        memcpy(kv_scales(to, dim) + to_slot, kv_scales(block, dim) + slot, sizeof(float));
+    }
+}
+
+/* Attention to chosen keys is attention to a sequence of these keys alone: the K of a split's keys are copied to the
+ * blocks 0, 1, 2 ... of the worker. Ids out of range, which only the caller of a step can pass in, count as 0. */
+static void attend_to_packed(struct rz_worker *w, const struct rz_attention *a, const struct tile *tile,
+                             struct rz_attend_args *args)
+{
+    static const int32_t packed[RZ_ATTEND_SPLIT / RZ_KV_BLOCK] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                                                  11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                                                                  22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    size_t n_bytes = rz_kv_bytes(a->k_type, (size_t)a->head_dim_k);
+    char *blocks = w->scratch + rz_attend_bytes((size_t)a->head_dim_v);
+    int64_t n = RZ_MIN(tile->key1 - args->key0, RZ_ATTEND_SPLIT), seen = rz_keys_seen(w->batch, tile->t0);
+    for (int64_t i = 0; i < n; i++) {
+        float id = tile->chosen[args->key0 + i];
+        size_t key = id >= 0 && id < (float)seen ? (size_t)id : 0, to = (size_t)i;
+        const char *block = args->k + (size_t)args->block_table[key / RZ_KV_BLOCK] * args->k_block_stride;
+        copy_key(a, block, key % RZ_KV_BLOCK, blocks + to / RZ_KV_BLOCK * n_bytes, to % RZ_KV_BLOCK);
+    }
+    args->k = args->v = blocks;
+    args->k_block_stride = args->v_block_stride = n_bytes;
+    args->block_table = packed;
+    args->key0 = 0, args->n_keys = n;
+    args->causal = 0;
 }
 
 /* One split of a tile into m, l and acc. */
@@ -186,12 +253,13 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .v = a->v + tile->head_kv * a->v_head_stride,
         .k_block_stride = a->k_block_stride,
         .v_block_stride = a->v_block_stride,
-        .block_table = blocks_of(b, a, tile->sequence),
+        .block_table = rz_blocks_of(b, a, tile->sequence),
         .m = m,
         .l = l,
         .acc = acc,
         .scratch = w->scratch,
     };
+    if (tile->chosen) attend_to_packed(w, a, tile, &args);
     w->kernels->attend(&args);
 }
 

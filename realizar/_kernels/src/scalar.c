@@ -9,6 +9,7 @@
 #include "realizar/scalar/elementwise.h"
 #include "realizar/scalar/f16.h"
 #include "realizar/scalar/f32.h"
+#include "realizar/scalar/index.h"
 #include "realizar/scalar/logits.h"
 #include "realizar/scalar/mxfp4.h"
 #include "realizar/scalar/norm.h"
@@ -81,6 +82,7 @@ const struct rz_kernels rz_scalar = {
 
     .attend = attend_f32,
     .attend_merge = attend_merge_f32,
+    .index_scores = index_scores_f32,
     .store_k = {store_k_f32, store_k_f16, store_k_int8},
     .store_v = {store_v_f32, store_v_f16, store_v_int8},
 };

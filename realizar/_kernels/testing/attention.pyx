@@ -8,7 +8,7 @@ from realizar._kernels.kv import KV_TYPES, kv_bytes
 
 from realizar._kernels.table cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_BLOCK,
-    RZ_LATENT_MAX_DIM, kernels, rz_attend_args, rz_kernels, rz_reach,
+    RZ_INDEX_SCRATCH, RZ_LATENT_MAX_DIM, kernels, rz_attend_args, rz_index_args, rz_kernels, rz_reach,
 )
 
 _FLOATS = {"f32": np.float32, "f16": np.float16}
@@ -217,3 +217,41 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
                         y[t + i // args.n_group, head * args.n_group + i % args.n_group, d] = acc[0, i, d]
                 t += chunk
     return out
+
+
+def index_scores(q, k, weights, str k_type="f16", str isa=None):
+    """Scores of an indexer for one query over a paged cache whose unused slots hold NaN.
+
+    Parameters
+    ----------
+    q : float32 [n_head, head_dim]
+        In the form of the cached keys: transformed for an int8 cache.
+    k : float32 [n_keys, head_dim]
+    weights : float32 [n_head]
+    k_type : {"f32", "f16", "int8"}
+    isa : str, optional
+        See `store`.
+
+    Returns
+    -------
+    float32 [n_keys]
+    """
+    cdef const rz_kernels *table = kernels(isa)
+    cdef const float[:, ::1] queries = q
+    cdef const float[::1] w = weights
+    keys = _heads("k", np.asarray(k)[:, None])
+    if queries.shape[0] != w.shape[0] or queries.shape[1] != keys.shape[2]:
+        raise ValueError(f"q, k, weights: need [n_head, head_dim], [n_keys, head_dim] and [n_head]; got "
+                         f"{np.shape(q)}, {np.shape(k)} and {np.shape(weights)}")
+    cdef const char[:, :, ::1] blocks = _paged(keys, "k", k_type, isa)
+    cdef const int32_t[::1] block_table = np.arange(blocks.shape[0], dtype=np.int32)[::-1].copy()
+    cdef char[::1] room = np.empty(RZ_INDEX_SCRATCH + 63, np.int8)
+    out = np.empty(blocks.shape[0] * RZ_KV_BLOCK, np.float32)
+    cdef float[::1] y = out
+    cdef rz_index_args args
+    args.q, args.weights, args.n_head, args.head_dim = &queries[0, 0], &w[0], queries.shape[0], queries.shape[1]
+    args.k_type, args.k, args.k_block_stride = _type_index("k_type", k_type), &blocks[0, 0, 0], blocks.strides[0]
+    args.block_table, args.first, args.end, args.scores = &block_table[0], 0, blocks.shape[0], &y[0]
+    args.scratch = <void *> ((<size_t> &room[0] + 63) & ~<size_t> 63)
+    table.index_scores(&args)
+    return out[: len(keys)]

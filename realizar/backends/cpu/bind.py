@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from realizar._kernels.kv import BIAS_PAD
 from realizar._kernels.plan import Pool, Program
-from realizar._kernels.plan_attention import add_attention, add_kv_store
+from realizar._kernels.plan_attention import add_attention, add_choose_keys, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_per_head_linear
 from realizar._kernels.plan_recurrent import add_causal_conv1d, add_delta_rule, add_selective_scan
@@ -100,7 +100,7 @@ class _Binder:
             self.plan, self.tensors, self.params.n_ctx,
             n_slots=min(map(len, self.states.values()), default=0),
             n_blocks=tuple(len(self.kv[key][0]) for key in first),
-            n_biases=self.params.n_ctx if any(self.biases.values()) else UNLIMITED,
+            n_keys=self.params.n_ctx if any(self.biases.values()) or self.mem.scores[1] else UNLIMITED,
             n_positions=self.params.n_ctx if any(op.op == "position_scale" for op in self.plan.ops) else UNLIMITED,
         )  # fmt: skip
         return CompiledPlan(self.plan, self.steps, self.mem.arena, rows, self.overrides, limits)
@@ -188,7 +188,17 @@ class _Binder:
         self._attend(op, window=0, causal=False, softcap=0.0, cross=True)
 
     def _add_mla_attention(self, op: Node, index: int) -> None:
-        self._attend(op, window=0, causal=True, softcap=0.0, k=self.mem.rows(op.inputs[1]))
+        _, k, *chosen = op.inputs
+        keys = (self.mem.rows(chosen[0]), self.plan.views[chosen[0]].n) if chosen else None
+        self._attend(op, window=0, causal=True, softcap=0.0, k=self.mem.rows(k), chosen=keys)
+
+    def _add_choose_keys(self, op: Node, index: int) -> None:
+        q, k, weights = (self.mem.rows(i) for i in op.inputs)
+        add_choose_keys(
+            self.program, cache=self._cache(op), n_head=self.plan.shapes[op.inputs[0]][0], n_keys=op.attrs["n_keys"],
+            n_ctx=self.mem.n_scored, scores=self.mem.scores, q=q, k=k, weights=weights,
+            out=self.mem.rows(op.outputs[0]),
+        )  # fmt: skip
 
     def _attend(self, op: Node, **how: Any) -> None:
         try:
@@ -329,6 +339,7 @@ _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     "cross_store": _Binder._add_cross_store,
     "cross_attention": _Binder._add_cross_attention,
     "mla_attention": _Binder._add_mla_attention,
+    "choose_keys": _Binder._add_choose_keys,
     "slice": _Binder._add_slice,
     "concat": _Binder._add_concat,
     "per_head_linear": _Binder._add_per_head_linear,

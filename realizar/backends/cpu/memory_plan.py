@@ -63,6 +63,10 @@ class MemoryPlan:
         Bytes of values, activation rows and scratch at the beginning of the arena; rope tables and splits follow.
     partial : (int, int)
         Offset and bytes of the partial results of attention splits that are computed in parallel.
+    n_scored : int
+        Keys for which an indexer has room: those of the context in whole blocks.
+    scores : (int, int)
+        Offset and bytes of the scores of an indexer, which the workers compute together for as many rows as workers.
     """
 
     def __init__(self, plan: Plan, tensors: Mapping[str, Tensor], params: BindParams, n_threads: int) -> None:
@@ -75,6 +79,8 @@ class MemoryPlan:
         self._place_values()
         self._place_ropes()
         self.partial = self._place_partial()
+        self.n_scored = -(-params.n_ctx // BLOCK) * BLOCK
+        self.scores = self._place_scores()
         self.arena = self._new_arena()
 
     def _act_block(self, weight: str) -> int:
@@ -190,6 +196,11 @@ class MemoryPlan:
                 n_head_kv, _, dim = kv_shape(self.plan, op)
                 n_split = -(-self.params.n_ctx // ATTEND_SPLIT)
                 most = max(most, 4 * self.n_threads * n_split * (n_head // n_head_kv) * (dim + 2) * 4)
+        return self._take(most), most
+
+    def _place_scores(self) -> Rows:
+        needed = any(op.spec.scores_keys for op in self.plan.ops)
+        most = 4 * self.n_threads * self.n_scored if needed else 0
         return self._take(most), most
 
     def peak_bytes(self, n_outputs: int) -> int:

@@ -53,6 +53,8 @@ enum rz_op_code {
     RZ_OP_KV_STORE,
     RZ_OP_ATTEND,
     RZ_OP_MERGE,
+    RZ_OP_INDEX_SCORES,
+    RZ_OP_CHOOSE_KEYS,
     RZ_OP_CAUSAL_CONV1D,
     RZ_OP_CHOOSE_EXPERTS,
     RZ_OP_WEIGH_EXPERTS,
@@ -115,6 +117,16 @@ struct rz_attention {
     float
         *partial; /* n_partial partial results of n_group * (head_dim_v + 2) floats, for splits computed in parallel */
     size_t n_partial;
+    struct rz_rows chosen; /* n_chosen keys to which a query attends, the last ones -1 if it sees fewer; or NULL */
+    size_t n_chosen;
+};
+
+/* An indexer; its queries and the cache of its keys are in a struct rz_attention. */
+struct rz_index {
+    size_t n_keys;
+    struct rz_rows weights;
+    struct rz_rows scores; /* of the keys, for steps of at most n_row tokens */
+    size_t n_row;
 };
 
 enum { RZ_GATING_SOFTMAX, RZ_GATING_SIGMOID, RZ_GATING_SOFTMAX_CHOSEN };
@@ -178,6 +190,7 @@ struct rz_op {
     int n_weight, embed_format;
     const struct rz_rope *rope;
     const struct rz_attention *attention;
+    const struct rz_index *index;
     const struct rz_route *route;
     const struct rz_experts *experts;
     const struct rz_scan *scan;
@@ -208,8 +221,26 @@ struct rz_counter {
  * rows for the largest number of tokens of a product. */
 enum { RZ_SUMS_BYTES = 960 * RZ_TILE_ROWS * sizeof(float) };
 
-/* Bytes of scratch that one worker needs for weights of up to k columns and values of up to head_dim_v. */
-size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v);
+/* Bytes of scratch that one worker needs for weights of up to k columns, values of up to head_dim_v, and other ops. */
+size_t rz_scratch_bytes(size_t k, size_t n_row_floats, size_t head_dim_v, size_t other);
+
+/* Bytes of scratch for attention: that of a kernel, and two partial results. */
+static inline size_t rz_attend_bytes(size_t head_dim_v)
+{
+    return RZ_ATTEND_SCRATCH + RZ_ATTEND_MAX_QUERIES * (2 * head_dim_v + 4) * sizeof(float);
+}
+
+/* The same for attention to chosen keys, with the K of a split after that. */
+static inline size_t rz_chosen_bytes(int k_type, size_t head_dim_k, size_t head_dim_v)
+{
+    return rz_attend_bytes(head_dim_v) + RZ_ATTEND_SPLIT / RZ_KV_BLOCK * rz_kv_bytes(k_type, head_dim_k);
+}
+
+/* Bytes of scratch for an indexer: that of a kernel, queries of n_query elements, and scores of n_keys keys. */
+static inline size_t rz_index_bytes(size_t n_query, size_t n_keys)
+{
+    return RZ_INDEX_SCRATCH + (n_query + n_keys) * sizeof(float);
+}
 
 /* Floats of scratch that routing to n_expert experts needs. */
 static inline size_t rz_route_scratch(size_t n_expert) { return 3 * n_expert; }

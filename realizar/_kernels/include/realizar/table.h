@@ -141,6 +141,24 @@ typedef void rz_attend_merge_fn(float *m, float *l, float *acc, float mp, float 
 /* Writes one head of one token into its slot of a cache block: K as [head_dim][16], V as [16][head_dim]. */
 typedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block);
 
+/* Scores of an indexer for one query: scores[16 b + j] = sum over h of weights[h] * relu(q[h] . k) for the keys of the
+ * blocks [first, end) of a sequence; those of unused slots may be anything. q: n_head rows of head_dim elements, in the
+ * form of the cached keys. */
+struct rz_index_args {
+    const float *q, *weights;
+    size_t n_head, head_dim;
+    int k_type;
+    const char *k;
+    size_t k_block_stride;
+    const int32_t *block_table;
+    size_t first, end;
+    float *scores;
+    void *scratch; /* RZ_INDEX_SCRATCH bytes, 64-byte aligned, private to the calling thread */
+};
+#define RZ_INDEX_SCRATCH (256 * 1024)
+
+typedef void rz_index_scores_fn(const struct rz_index_args *args);
+
 /* ---- recurrences -------------------------------------------------------------------------------------------------- */
 
 /* n_tokens steps of a selective scan (docs/graph.md) of one sequence, for the heads [first, end).
@@ -271,6 +289,7 @@ struct rz_kernels {
 
     rz_attend_fn *attend;
     rz_attend_merge_fn *attend_merge;
+    rz_index_scores_fn *index_scores;
     rz_kv_store_fn *store_k[RZ_N_KV];
     rz_kv_store_fn *store_v[RZ_N_KV];
 };

@@ -79,12 +79,22 @@ size_t rz_items_linear(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_linear(struct rz_worker *w, const struct rz_op *op, size_t item);
 
 /* exec_attention.c */
+size_t rz_sequence_of(const struct rz_batch *b, size_t t);
+/* The block table of a sequence. Without a cache, each sequence of the step has its own temporary blocks. */
+const int32_t *rz_blocks_of(const struct rz_batch *b, const struct rz_attention *a, size_t s);
+/* Number of keys that the query of a row sees, which are the first of its sequence. */
+int64_t rz_keys_seen(const struct rz_batch *b, size_t t);
 size_t rz_items_kv_store(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_attend(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_attend(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_merge(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_merge(struct rz_worker *w, const struct rz_op *op, size_t item);
+
+/* exec_index.c */
+size_t rz_items_index_scores(const struct rz_worker *w, const struct rz_op *op);
+void rz_run_index_scores(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_choose_keys(struct rz_worker *w, const struct rz_op *op, size_t t);
 
 /* exec_route.c */
 void rz_run_choose_experts(struct rz_worker *w, const struct rz_op *op, size_t t);
