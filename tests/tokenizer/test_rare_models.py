@@ -2,7 +2,10 @@
 
 import pytest
 
+from realizar import LLM, SamplingParams
+from realizar.arch import registry
 from realizar.errors import TokenizerError
+from realizar.testing import tiny_metadata, tiny_model
 from realizar.tokenizer import Tokenizer
 from tests.tokenizer.vocabularies import committed
 
@@ -71,3 +74,14 @@ def test_pretokenizers_that_are_not_byte_level(pre):
         assert bos == tokenizer.bos_id
         assert tokenizer.encode(example["text"], parse_special=True) == ids
         assert tokenizer.decode(ids, skip_special=False) == example["text"]
+
+
+def test_a_model_without_vocabulary_continues_token_ids(tmp_path):
+    metadata = {**tiny_metadata("llama"), "tokenizer.ggml.model": "none"}
+    with tiny_model(registry.default().architecture("llama"), metadata, "Q8_0", tmp_path) as model:
+        path = model.file.path
+    with LLM(path) as llm:
+        (completion,) = llm.generate([1, 2, 3], SamplingParams(temperature=0, max_tokens=4))
+        assert (len(completion.token_ids), completion.text) == (4, "")
+        with pytest.raises(TokenizerError, match="pass a list of token ids"):
+            llm.generate("abc")
