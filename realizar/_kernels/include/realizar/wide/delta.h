@@ -17,6 +17,7 @@ static void decay_f32x16(const float *x, const float *a, const float *b, float b
 }
 
 /* What the kernels are compiled for: the gated rule with a decay for each head or channel, and the generalized one. */
+enum { PREFETCHED = 2 }; /* tokens ahead */
 enum delta_kind { DELTA_BY_HEAD, DELTA_BY_CHANNEL, DELTA_GENERALIZED };
 
 /* Columns of the state that are computed together: n_tile tiles of `width` channels. u: the update by the current token,
@@ -44,6 +45,24 @@ RZ_INLINE struct delta_token delta_find_token(const struct rz_delta_args *args, 
     token.ask = kind == DELTA_GENERALIZED ? args->a + t * args->lda + start : token.k;
     if (kind == DELTA_GENERALIZED) token.b = args->b + t * args->ldb + start;
     return token;
+}
+
+RZ_INLINE void delta_prefetch_row(const float *row, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) __builtin_prefetch(row + i);
+}
+
+/* Prefetches what token t adds to the work of a unit. Rows are pages apart, so the CPU does not see them coming. */
+RZ_INLINE void delta_prefetch(const struct rz_delta_args *args, const struct rz_delta_unit *unit, size_t t, int kind)
+{
+    size_t n = args->head_dim_k;
+    struct delta_token token = delta_find_token(args, unit, t, kind);
+    delta_prefetch_row(token.q, n);
+    delta_prefetch_row(token.k, n);
+    if (kind != DELTA_BY_HEAD) delta_prefetch_row(token.decay, n);
+    if (kind == DELTA_GENERALIZED) delta_prefetch_row(token.ask, n);
+    if (kind == DELTA_GENERALIZED) delta_prefetch_row(token.b, n);
+    delta_prefetch_row(args->v + t * args->ldv + unit->head * args->head_dim_v + unit->channel, unit->n);
 }
 
 /* One pass over the state, in which each element is loaded and stored once: update and read for the token `now`, then
@@ -101,6 +120,7 @@ RZ_INLINE void delta_tiles(const struct rz_delta_args *args, const struct rz_del
                     f32x16_mul(f32x16_set(args->beta[t * args->ldbeta + unit->head]), f32x16_sub(at.u[j], at.p[j]));
         }
         now = next;
+        if (t + PREFETCHED < args->n_tokens) delta_prefetch(args, unit, t + PREFETCHED, kind);
         if (t + 1 < args->n_tokens) {
             next = delta_find_token(args, unit, t + 1, kind);
             delta_sweep(&at, &now, &next, n_tile, kind);
