@@ -41,11 +41,15 @@ N_RANDOM = 2048  # number of quantized random chunks, of which rows are composed
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
 # Tensors besides vectors and norms that llama.cpp keeps in float32 (tensor_allows_quantization in llama-quant.cpp).
-EXACT = ("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "conv", "attn_rel_b")
-EXACT += ("time_mix_w1", "time_mix_w2", "time_mix_lerp_fused")
+EXACT = (
+    *("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "conv", "attn_rel_b"),
+    *("time_mix_w1", "time_mix_w2", "time_mix_lerp_fused"),
+)
 # Tensors that it keeps as they are, which is bfloat16.
-UNQUANTIZED = ("per_layer_model_proj", "altup_proj", "altup_unembd_proj", "altup_router", "laurel_l", "laurel_r")
-UNQUANTIZED += tuple(f"time_mix_{which}{j}" for which in "avg" for j in (1, 2))
+UNQUANTIZED = (
+    *("per_layer_model_proj", "altup_proj", "altup_unembd_proj", "altup_router", "laurel_l", "laurel_r"),
+    *(f"time_mix_{which}{j}" for which in "avg" for j in (1, 2)),
+)
 # Fallback for rows that are not a multiple of the k-quant block size (tensor_type_fallback there).
 INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
