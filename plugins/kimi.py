@@ -1,7 +1,6 @@
 """Kimi Delta Attention: kimi-linear (Kimi Linear)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -20,7 +19,6 @@ from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, exp
 from realizar.arch.mla import mla, mla_tensors
 
 
-@dataclass(frozen=True)
 class KimiHParams(ExpertHParams):
     """The hyperparameters of a mixture of experts, of multi-head latent attention (`realizar.arch.mla`), and:
 

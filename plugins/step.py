@@ -1,7 +1,7 @@
 """StepFun's Step family: step35."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -27,7 +27,6 @@ from realizar.arch.blocks import (
 from realizar.arch.experts import RoutedHParams, by_router, expert_ffn, routed_expert_tensors, routed_hparams
 
 
-@dataclass(frozen=True)
 class Step35HParams(RoutedHParams):
     """The hyperparameters of Step 3.5.
 
