@@ -32,6 +32,8 @@ class Geometry:
         Whether the output matrix is tied to the embedding.
     optional : tuple of str
         Optional tensors that this file has: full names, or their last parts for all layers (the last two for biases).
+    unused : dict
+        Shapes of tensors that llama.cpp demands although no equation uses them; float32.
     """
 
     architecture: str
@@ -43,6 +45,7 @@ class Geometry:
     keys: Mapping[str, Any] = field(default_factory=dict)
     tied: bool = False
     optional: tuple[str, ...] = ()
+    unused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 ENCODER = {"attention.causal": False, "pooling_type": 1}
@@ -67,6 +70,17 @@ def _sizes(layers: int, embd: int, ff: int, heads: int = 0, kv: int = 0, head: i
 
 def _moe(experts: int, used: int, ff: int) -> dict[str, int]:
     return {"expert_count": experts, "expert_used_count": used, "expert_feed_forward_length": ff}
+
+
+def _ranks(decay: int, rate: int, values: int, gate: int) -> dict[str, int]:
+    """Return RWKV's head size and ranks."""
+    ranks = {"decay": decay, "iclr": rate, "value_residual_mix": values, "gate": gate}
+    return {"wkv.head_size": 64, **{f"attention.{name}_lora_rank": rank for name, rank in ranks.items()}}
+
+
+def _first_values(embd: int, rank: int) -> dict[str, tuple[int, ...]]:
+    """Return the tensors by which RWKV's first layer would mix its values with those of the first layer."""
+    return {f"blk.0.time_mix_v{j}.weight": shape for j, shape in enumerate(((embd,), (rank, embd), (embd, rank)))}
 
 
 def _bos(token: int, eos: int, add: bool) -> dict[str, Any]:
@@ -268,6 +282,21 @@ GEOMETRIES = {
         _sizes(48, 2048, 0) | SSM | {"ssm.state_size": 128, "ssm.time_step_rank": 64, "ssm.group_count": 1} | RMS,
         50304,
         tied=True,
+    ),
+    # RWKV7-Goose-World3-1.5B
+    "rwkv7-1.5b": Geometry(
+        "rwkv7",
+        _sizes(24, 2048, 8192, context=1 << 20) | LAYER | _ranks(96, 96, 64, 256),
+        65536,
+        unused=_first_values(2048, 96),
+    ),
+    # ARWKV-R1-1B5 with 20 of 28 layers
+    "arwkv7-1.5b": Geometry(
+        "arwkv7",
+        _sizes(20, 1536, 8960, context=1 << 20, token_shift_count=1) | RMS | _ranks(64, 64, 32, 128),
+        151936,
+        optional=("time_mix_ln",),
+        unused=_first_values(1536, 64),
     ),
     "jamba-1b": Geometry(
         "jamba",

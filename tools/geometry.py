@@ -41,9 +41,15 @@ N_RANDOM = 2048  # number of quantized random chunks, of which rows are composed
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
 # Tensors besides vectors and norms that llama.cpp keeps in float32 (tensor_allows_quantization in llama-quant.cpp).
-EXACT = ("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "conv", "attn_rel_b")
+EXACT = (
+    *("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "conv", "attn_rel_b"),
+    *("time_mix_w1", "time_mix_w2", "time_mix_lerp_fused"),
+)
 # Tensors that it keeps as they are, which is bfloat16.
-UNQUANTIZED = ("per_layer_model_proj", "altup_proj", "altup_unembd_proj", "altup_router", "laurel_l", "laurel_r")
+UNQUANTIZED = (
+    *("per_layer_model_proj", "altup_proj", "altup_unembd_proj", "altup_router", "laurel_l", "laurel_r"),
+    *(f"time_mix_{which}{j}" for which in "avg" for j in (1, 2)),
+)
 # Fallback for rows that are not a multiple of the k-quant block size (tensor_type_fallback there).
 INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
@@ -147,6 +153,8 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
         optional = f"{name.rpartition('.')[2]}.bias" in geometry.optional
         if weight.bias or (weight.bias is None and optional):
             _add_floats(writer, f"{name}.bias", _small(weight.bias_shape, rng))
+    for name, shape in geometry.unused.items():
+        _add_floats(writer, name, _small(shape, rng))
     writer.write()
 
 

@@ -105,7 +105,7 @@ cdef extern from "realizar/exec.h" nogil:
     struct rz_delta:
         size_t n_head, n_head_k, head_dim_k, head_dim_v
         int by_channel, tiled
-        rz_rows k, v, decay, beta
+        rz_rows k, v, decay, beta, a, b
     struct rz_op:
         int code
         int m_rows
@@ -170,6 +170,6 @@ cdef extern from "realizar/exec.h" nogil:
     int RZ_OP_SIGMOID, RZ_OP_RELU, RZ_OP_SOFTPLUS, RZ_OP_ELU
     int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
     int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_DECAY
-    int RZ_OP_DELTA_RULE, RZ_OP_COPY_HEADS, RZ_OP_INDEX_SCORES, RZ_OP_CHOOSE_KEYS
+    int RZ_OP_DELTA_RULE, RZ_OP_TOKEN_SHIFT, RZ_OP_COPY_HEADS, RZ_OP_INDEX_SCORES, RZ_OP_CHOOSE_KEYS
     int RZ_OP_QUANTIZE_HEADS, RZ_OP_PER_HEAD_LINEAR, RZ_OP_CHOOSE_EXPERTS, RZ_OP_WEIGH_EXPERTS, RZ_OP_EXPERTS_GROUP
     int RZ_OP_EXPERTS_GATHER, RZ_OP_EXPERTS_UP, RZ_OP_EXPERTS_QUANTIZE, RZ_OP_EXPERTS_DOWN, RZ_OP_EXPERTS_SUM

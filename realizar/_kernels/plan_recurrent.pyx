@@ -1,11 +1,13 @@
-"""Recurrent ops, appended to a Program; the scan and the delta rule also alone, for tests."""
+"""Recurrent ops, appended to a Program; the scan and the delta rules also alone, for tests."""
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc
 
 import numpy as np
 
-from realizar._kernels.exec cimport RZ_OP_CAUSAL_CONV1D, RZ_OP_DELTA_RULE, RZ_OP_SCAN, rz_delta, rz_op, rz_scan
+from realizar._kernels.exec cimport (
+    RZ_OP_CAUSAL_CONV1D, RZ_OP_DELTA_RULE, RZ_OP_SCAN, RZ_OP_TOKEN_SHIFT, rz_delta, rz_op, rz_scan,
+)
 from realizar._kernels.plan cimport Program
 from realizar._kernels.table cimport (
     RZ_SCAN_TILE, kernels, rz_delta_args, rz_delta_units, rz_kernels, rz_scan_args,
@@ -33,6 +35,15 @@ def add_causal_conv1d(Program program not None, w, bias, state, x, y):
     op.x, op.y = program.rows(x, n_channel), program.rows(y, n_channel)
     op.w, op.b, op.n_tap = program.floats(w.reshape(-1), n_channel * n_tap), program.floats(bias, n_channel), n_tap
     program.max_row = max(program.max_row, 2 * n_tap)
+
+
+def add_token_shift(Program program not None, w, state, x, y):
+    """Mixes of each row with the previous one; w: float32 [n_mix, n_channel], y: rows of n_mix * n_channel."""
+    cdef size_t n_mix = w.shape[0], n_channel = w.shape[1]
+    cdef rz_op *op = program.new_op(RZ_OP_TOKEN_SHIFT, n_channel)
+    set_state(program, op, state, (n_channel,))
+    op.x, op.y, op.n_repeat = program.rows(x, n_channel), program.rows(y, n_mix * n_channel), n_mix
+    op.w = program.floats(w.reshape(-1), n_mix * n_channel)
 
 
 def add_selective_scan(Program program not None, size_t n_head, size_t n_group, a, d, dt_bias, state, x, dt, b, c, y):
@@ -70,6 +81,20 @@ def add_delta_rule(Program program not None, size_t n_head_k, bint by_channel, b
     decay has a number for each head, or, by_channel, head_dim_k of them; head h has the key of head h // (n_head /
     n_head_k), or, tiled, of head h % n_head_k.
     """
+    cdef size_t n_head = state.shape[1]
+    cdef rz_delta *delta = new_delta_rule(program, n_head_k, by_channel, state, q, k, v, decay, y)
+    delta.tiled, delta.beta = tiled, program.rows(beta, n_head)
+
+
+def add_generalized_delta_rule(Program program not None, state, q, k, v, decay, a, b, y):
+    """Generalized delta rule; state: float32 [n_slots, n_head, head_dim_v, head_dim_k]; each head has its own key."""
+    cdef size_t n_head = state.shape[1], dim_k = state.shape[3]
+    cdef rz_delta *delta = new_delta_rule(program, n_head, True, state, q, k, v, decay, y)
+    delta.a, delta.b = program.rows(a, n_head * dim_k), program.rows(b, n_head * dim_k)
+
+
+cdef rz_delta *new_delta_rule(Program program, size_t n_head_k, bint by_channel, state, q, k, v, decay, y) except NULL:
+    """Appends a delta rule with what both kinds have."""
     cdef size_t n_head = state.shape[1], dim_v = state.shape[2], dim_k = state.shape[3]
     if n_head_k < 1 or n_head % n_head_k:
         raise ValueError(f"{n_head_k} heads of keys for {n_head} heads of values")
@@ -80,10 +105,11 @@ def add_delta_rule(Program program not None, size_t n_head_k, bint by_channel, b
     op.delta = delta
     set_state(program, op, state, (n_head, dim_v, dim_k))
     delta.n_head, delta.n_head_k, delta.head_dim_k, delta.head_dim_v = n_head, n_head_k, dim_k, dim_v
-    delta.by_channel, delta.tiled = by_channel, tiled
+    delta.by_channel = by_channel
     op.x, delta.k = program.rows(q, n_head_k * dim_k), program.rows(k, n_head_k * dim_k)
     delta.v, op.y = program.rows(v, n_head * dim_v), program.rows(y, n_head * dim_v)
-    delta.decay, delta.beta = program.rows(decay, n_head * (dim_k if by_channel else 1)), program.rows(beta, n_head)
+    delta.decay = program.rows(decay, n_head * (dim_k if by_channel else 1))
+    return delta
 
 
 def selective_scan(x, dt, b, c, a, d, state, dt_bias=None, str isa=None):
@@ -149,20 +175,48 @@ def delta_rule(q, k, v, decay, beta, state, bint tiled=False, str isa=None):
     -------
     float32 [n, n_head, head_dim_v]
     """
-    cdef const rz_kernels *table = kernels(isa)
     cdef rz_delta_args args
-    out = np.empty_like(v)
-    cdef const float[:, :, ::1] q_view = q, k_view = k, v_view = v, decay_view = decay
     cdef const float[:, ::1] beta_view = beta
+    args.beta, args.ldbeta, args.tiled, args.a = &beta_view[0, 0], v.shape[1], tiled, NULL
+    return run_delta(&args, q, k, v, decay, state, isa)
+
+
+def generalized_delta_rule(q, k, v, decay, a, b, state, str isa=None):
+    """A generalized delta rule alone, over the tokens of one sequence.
+
+    Parameters
+    ----------
+    q, k, decay, a, b : float32 [n, n_head, head_dim_k]
+    v : float32 [n, n_head, head_dim_v]
+    state : float32 [n_head * head_dim_v * head_dim_k]
+        In tiles; changed in place.
+    isa : str, optional
+        ISA level of the kernel; the current one by default.
+
+    Returns
+    -------
+    float32 [n, n_head, head_dim_v]
+    """
+    cdef rz_delta_args args
+    cdef const float[:, :, ::1] a_view = a, b_view = b
+    args.a, args.b, args.tiled = &a_view[0, 0, 0], &b_view[0, 0, 0], False
+    args.lda = args.ldb = a.shape[1] * a.shape[2]
+    return run_delta(&args, q, k, v, decay, state, isa)
+
+
+cdef run_delta(rz_delta_args *args, q, k, v, decay, state, str isa):
+    """Runs a delta rule over one sequence; beta, or a and b, are set."""
+    cdef const float[:, :, ::1] q_view = q, k_view = k, v_view = v, decay_view = decay
     cdef float[::1] s = state
+    out = np.empty_like(v)
     cdef float[:, :, ::1] y = out
     args.q, args.k, args.v = &q_view[0, 0, 0], &k_view[0, 0, 0], &v_view[0, 0, 0]
-    args.decay, args.beta, args.state, args.y = &decay_view[0, 0, 0], &beta_view[0, 0], &s[0], &y[0, 0, 0]
+    args.decay, args.state, args.y = &decay_view[0, 0, 0], &s[0], &y[0, 0, 0]
     args.n_tokens, args.n_head_k, args.head_dim_k = q.shape[0], q.shape[1], q.shape[2]
-    args.n_head, args.head_dim_v, args.tiled, args.by_channel = v.shape[1], v.shape[2], tiled, decay.shape[2] > 1
+    args.n_head, args.head_dim_v, args.by_channel = v.shape[1], v.shape[2], args.a != NULL or decay.shape[2] > 1
     args.ldq = args.ldk = q.shape[1] * q.shape[2]
     args.ldv = args.ldy = v.shape[1] * v.shape[2]
-    args.lddecay, args.ldbeta = decay.shape[1] * decay.shape[2], v.shape[1]
+    args.lddecay = decay.shape[1] * decay.shape[2]
     args.first, args.end = 0, args.n_head * rz_delta_units(args.head_dim_v)
-    table.delta_rule(&args)
+    kernels(isa).delta_rule(args)
     return out

@@ -71,7 +71,9 @@ cdef extern from "realizar/table.h" nogil:
         const float *v
         const float *decay
         const float *beta
-        size_t ldq, ldk, ldv, lddecay, ldbeta, ldy
+        const float *a
+        const float *b
+        size_t ldq, ldk, ldv, lddecay, ldbeta, lda, ldb, ldy
         float *state
         float *y
         size_t n_tokens, n_head, n_head_k, head_dim_k, head_dim_v
@@ -123,6 +125,7 @@ cdef extern from "realizar/table.h" nogil:
         void (*rope_norm)(const float *x, const float *cos, const float *sin, size_t half, float *y) noexcept nogil
         void (*conv_step)(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
                           size_t n_channel, float *y) noexcept nogil
+        void (*mix)(const float *x, const float *past, const float *w, size_t n, float *y) noexcept nogil
         rz_scan_fn *scan_channels
         rz_scan_fn *scan_heads
         void (*decay)(const float *x, const float *a, const float *b, float bound, size_t n, float *y) noexcept nogil

@@ -17,7 +17,7 @@ from realizar.gguf import GGUFFile
 from realizar.runtime.weights import Collector, check_drafts
 
 TEXTS = ("Hello, world!", "It's 3.14 or 1,000,000?", "for x in range(10):\n    print(x)", "naïve café, Ωmega, 你好 🚀")
-LOSSLESS_TOKENIZERS = ("gpt2", "llama")
+LOSSLESS_TOKENIZERS = ("gpt2", "llama", "rwkv")
 N_TOKENS = 16
 TOKENS_KEY = "tokenizer.ggml.tokens"
 
@@ -115,7 +115,7 @@ def _tokenizer(path: Path) -> Check:
 
     with GGUFFile(path) as file:
         kind = file.metadata.get("tokenizer.ggml.model")
-        if kind is None:
+        if kind in (None, "none", "no_vocab"):
             return Check("tokenizer", "-", "the file has none")
         try:
             tokenizer = Tokenizer.from_gguf(file.metadata, registry.default().pretokenizers)

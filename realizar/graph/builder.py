@@ -152,7 +152,7 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
     def rms_norm(self, x: Value, weight: WeightLike | None, eps: float) -> Value:
         """x / sqrt(mean(x^2) + eps) * w + b over the last dimension; w may be None, and b if the file has none.
 
-        w and b have the shape of the last dimension, or that of x (weights for each head).
+        w and b have the shape of the last dimension, or that of x (weights for each head), also as one vector.
         """
         return self._norm("rms_norm", x, weight, eps)
 
@@ -248,8 +248,9 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
     ) -> Value:
         """W[h] x[h], a matrix for each head: (n_head, n_out). x: (n_head, n_in).
 
-        weight: (n_head, n_row, n_col) or (n_head * n_row, n_col). `rows` = (first, end) selects rows of each head's
-        matrix; `transposed` multiplies with the transposed matrices, in float32.
+        weight: (n_head, n_row, n_col), (n_head * n_row, n_col), or (n_head * n_col,) for matrices of one row. `rows` =
+        (first, end) selects rows of each head's matrix; `transposed` multiplies with the transposed matrices, in
+        float32.
         """
         return self.emit("per_head_linear", [x], [weight.name], [(weight.tensor, weight.shape)], rows=rows,
                          transposed=transposed)[0]  # fmt: skip

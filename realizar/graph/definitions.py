@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from realizar.graph import activations, routing
+from realizar.graph import activations, recurrences, routing
 from realizar.graph.indexer import choose_keys
 from realizar.graph.position import position_bias, position_scales
 from realizar.graph.rope import factors_for, rope_frequencies
@@ -104,6 +104,7 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 def _weighted(x: npt.NDArray[np.float64], node: Node, inputs: Inputs) -> npt.NDArray[np.float64]:
     """x w + b, the last step of a norm."""
     tensors = [inputs.tensors[name].floats() for name in node.weights]
+    tensors = [w if len(w) == x.shape[-1] else w.reshape(x.shape[1:]) for w in tensors]
     y = x * tensors[0] if tensors else x
     return y + tensors[1] if tensors[1:] else y
 
@@ -262,7 +263,8 @@ def _choose_keys(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 def _per_head_linear(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     (h,), weight = x, inputs.tensors[node.weights[0]]
-    w = weight.floats().reshape(h.shape[1], -1, weight.floats().shape[-1])
+    w = weight.floats()
+    w = w.reshape(h.shape[1], -1, w.shape[-1] if w.ndim > 1 else h.shape[-1])
     first, end = node.attrs["rows"] or (0, w.shape[1])
     w = w[:, first:end]
     if node.attrs["transposed"]:
@@ -279,54 +281,6 @@ def _cross_store(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 def _cross_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     k, v = inputs.kv.of_encoder(node.attrs["cache"])
     return [_attend(x[0], k, v, node.attrs["scale"], inputs.kv_type, np.ones((len(x[0]), len(k)), bool))]
-
-
-def _causal_conv1d(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    w = inputs.tensors[node.weights[0]].floats().astype(np.float64)
-    n_tap, state = w.shape[1], inputs.states[node.attrs["state"]]
-    rows = np.concatenate([state, x[0]])
-    state[...] = rows[len(x[0]) :]
-    (bias,) = node.attrs["bias"]
-    y = sum(rows[j : j + len(x[0])] * w[:, j] for j in range(n_tap))
-    return [y if bias is None else y + inputs.tensors[bias].floats()]
-
-
-def _selective_scan(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    u, dt, b, c = (array.astype(np.float64) for array in x)
-    a, d, *bias = (inputs.tensors[name].floats().astype(np.float64) for name in node.weights)
-    n_head, n_state = dt.shape[1], node.attrs["n_state"]
-    dt = np.logaddexp(0, dt + bias[0].reshape(-1) if bias else dt)
-    u = u.reshape(len(u), n_head, -1)
-    b, c = (np.repeat(t.reshape(len(t), -1, n_state), n_head * n_state // t.shape[1], axis=1) for t in (b, c))
-    state = inputs.states[node.attrs["state"]]
-    h = state.astype(np.float64).reshape(*u.shape[1:], n_state)
-    y = np.empty_like(u)
-    for t in range(len(u)):
-        h = h * np.exp(dt[t, :, None] * a)[:, None] + (dt[t, :, None] * u[t])[:, :, None] * b[t, :, None]
-        y[t] = np.einsum("hps,hs->hp", h, c[t]) + d.reshape(-1, 1) * u[t]
-    state[...] = h.reshape(state.shape)
-    return [y.reshape(len(y), -1)]
-
-
-def _decay(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    a, bias = (inputs.tensors[name].floats().astype(np.float64).reshape(-1) for name in node.weights)
-    a, bound = np.repeat(a, x[0].shape[1] // len(a)), node.attrs["bound"]
-    return [np.exp(bound * activations.sigmoid(a * (x[0] + bias)) if bound else a * np.logaddexp(0, x[0] + bias))]
-
-
-def _delta_rule(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
-    q, k, v, decay, beta = (array.astype(np.float64) for array in x)
-    n_head, n_head_k = v.shape[1], k.shape[1]
-    heads = np.arange(n_head) % n_head_k if node.attrs["tiled"] else np.arange(n_head) // (n_head // n_head_k)
-    q, k, decay = q[:, heads], k[:, heads], decay.reshape(len(v), n_head, 1, -1)
-    s = np.zeros(node.attrs["shape"])
-    y = np.empty_like(v)
-    for t in range(len(v)):
-        s = s * decay[t]
-        u = beta[t, :, None] * (v[t] - np.einsum("hvk,hk->hv", s, k[t]))
-        s = s + u[:, :, None] * k[t, :, None, :]
-        y[t] = np.einsum("hvk,hk->hv", s, q[t])
-    return [y]
 
 
 DEFINITIONS: dict[str, Definition] = {
@@ -360,10 +314,12 @@ DEFINITIONS: dict[str, Definition] = {
     "cross_store": _cross_store,
     "cross_attention": _cross_attention,
     "position_scale": lambda node, x, inputs: [position_scales(node.attrs, inputs.positions[0])[:, None]],
-    "causal_conv1d": _causal_conv1d,
-    "selective_scan": _selective_scan,
-    "decay": _decay,
-    "delta_rule": _delta_rule,
+    "causal_conv1d": recurrences.causal_conv1d,
+    "token_shift": recurrences.token_shift,
+    "selective_scan": recurrences.selective_scan,
+    "decay": recurrences.decay,
+    "delta_rule": recurrences.delta_rule,
+    "generalized_delta_rule": recurrences.generalized_delta_rule,
     "choose_experts": lambda node, x, inputs: [
         routing.choose(x[0], node.attrs, inputs.tensors[node.weights[0]].floats() if node.weights else None)
     ],

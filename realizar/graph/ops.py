@@ -229,12 +229,17 @@ def _attention_rows() -> Iterable[OpSpec]:
 def _recurrent_rows() -> Iterable[OpSpec]:
     yield OpSpec("causal_conv1d", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c]", ("state", "bias"),
                  shapes.causal_conv1d, rowwise=False)  # fmt: skip
+    yield OpSpec("token_shift", "y_j[t] = x[t] + w_j * (x[t - 1] - x[t]) for each row w_j of W, one after another",
+                 ("state",), shapes.token_shift, rowwise=False)  # fmt: skip
     yield OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",
                  ("state", "n_state"), shapes.selective_scan, inputs=("x", "dt", "b", "c"), rowwise=False)  # fmt: skip
     yield OpSpec("decay", "y = exp(a softplus(x + bias)), with a bound exp(bound sigmoid(a (x + bias)))", ("bound",),
                  shapes.decay)  # fmt: skip
     yield OpSpec("delta_rule", "S[t] = S' + u k^T, S' = S[t - 1] diag(decay), u = beta (v - S' k), y[t] = S[t] q",
                  ("state", "shape", "tiled"), shapes.delta_rule, inputs=("q", "k", "v", "decay", "beta"),
+                 rowwise=False)  # fmt: skip
+    yield OpSpec("generalized_delta_rule", "S[t] = S[t - 1] diag(decay) + (S[t - 1] a) b^T + v k^T, y[t] = S[t] q",
+                 ("state", "shape"), shapes.generalized_delta_rule, inputs=("q", "k", "v", "decay", "a", "b"),
                  rowwise=False)  # fmt: skip
 
 

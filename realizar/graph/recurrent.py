@@ -52,6 +52,18 @@ class RecurrentOps:
         return self.emit("causal_conv1d", [x], [weight.name], [pair], state=state.key,
                          bias=(weight.bias,))[0]  # fmt: skip
 
+    def token_shift(self: Recorder, x: Value, weight: WeightLike, state: State) -> list[Value]:
+        """x[t] + w_j (x[t - 1] - x[t]) for each row w_j of the weight: as many values of the shape of x, (n_channel,).
+
+        RWKV's mixes of a token with the previous one (https://arxiv.org/abs/2503.14456). weight: (n_mix, n_channel),
+        also with dimensions of one between the two; state: (n_channel,), the previous row of x.
+        """
+        if state.shape != x.shape:
+            raise GraphError(f"token_shift: state {state.shape} for rows of {x.shape}; they must be equal")
+        n_mix, pair = weight.shape[0], (weight.tensor, weight.shape)
+        mixes = self.emit("token_shift", [x], [weight.name], [pair], state=state.key)[0]
+        return self.emit("split", [mixes], [f"{weight.name}.{j}" for j in range(n_mix)], sizes=x.shape * n_mix)
+
     def selective_scan(
         self: Recorder, x: Value, dt: Value, b: Value, c: Value, *, a: WeightLike, d: WeightLike, state: State,
         dt_bias: WeightLike | None = None,
@@ -69,17 +81,19 @@ class RecurrentOps:
         return self.emit("selective_scan", [x, dt, b, c], [f"blk.{state.layer}.scan"], pairs, state=state.key,
                          n_state=state.shape[1])[0]  # fmt: skip
 
-    def decay(self: Recorder, x: Value, *, a: WeightLike, bias: WeightLike, bound: float = 0.0) -> Value:
+    def decay(self: Recorder, x: Value, *, a: WeightLike | None, bias: WeightLike, bound: float = 0.0) -> Value:
         """exp(a softplus(x + bias)), the factor by which a token scales the state: the shape of x.
 
         x: (n_head,), or (n_head * n,) for n channels of each head; bias: as many elements; a: one for each head,
         negative (Gated DeltaNet, https://arxiv.org/abs/2412.06464). With a bound (negative), the
         result is exp(bound sigmoid(a (x + bias))), at least exp(bound), and a is positive (Kimi Delta Attention,
-        https://arxiv.org/abs/2510.26692, as in Ling 3).
+        https://arxiv.org/abs/2510.26692, as in Ling 3), or None for 1 (RWKV 7, https://arxiv.org/abs/2503.14456).
         """
         if bound > 0:
             raise GraphError(f"decay: bound {bound} would let the state grow; a negative one is needed, or 0 for none")
-        pairs = [(weight.tensor, weight.shape) for weight in (a, bias)]
+        if a is None and not bound:
+            raise GraphError("decay: without a bound a is needed: the state would grow")
+        pairs = [(weight.tensor, weight.shape) for weight in (bias, a) if weight is not None]
         return self.emit("decay", [x], ["decay"], pairs, bound=float(bound))[0]
 
     def delta_rule(
@@ -95,3 +109,15 @@ class RecurrentOps:
         """
         return self.emit("delta_rule", [q, k, v, decay, beta], [f"blk.{state.layer}.delta"], state=state.key,
                          shape=state.shape, tiled=tiled)[0]  # fmt: skip
+
+    def generalized_delta_rule(
+        self: Recorder, q: Value, k: Value, v: Value, decay: Value, a: Value, b: Value, *, state: State
+    ) -> Value:
+        """S[t] = S[t - 1] diag(decay) + (S[t - 1] a) b^T + v k^T; y[t] = S[t] q: (n_head, head_dim_v).
+
+        The generalized delta rule of RWKV 7 (https://arxiv.org/abs/2503.14456): what is removed and what is written may
+        have different keys. q, k, a, b: (n_head, head_dim_k); v, y: (n_head, head_dim_v); decay:
+        (n_head * head_dim_k,); state: (n_head, head_dim_v, head_dim_k).
+        """
+        return self.emit("generalized_delta_rule", [q, k, v, decay, a, b], [f"blk.{state.layer}.delta"],
+                         state=state.key, shape=state.shape)[0]  # fmt: skip

@@ -36,10 +36,11 @@ def linear(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 
 def norm(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
-    """The shape of x; weights have it too, or only its last dimension."""
-    for shape in weights:
-        _need(shape in (inputs[0], inputs[0][-1:]), f"norm: weight {shape} for an input of shape {inputs[0]}")
-    return [inputs[0]]
+    """The shape of x; weights have it too, or as many elements, or only its last dimension."""
+    (x,) = inputs
+    for w in weights:
+        _need(w in (x, (prod(x),), x[-1:]), f"norm: weight {w} for an input of shape {x}")
+    return [x]
 
 
 def mul_weight(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
@@ -150,6 +151,13 @@ def causal_conv1d(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [inputs[0]]
 
 
+def token_shift(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """(n_mix * n_channel,), for a weight (n_mix, ..., n_channel) with ones between the two."""
+    (x,), (w,) = inputs, weights
+    _need(len(w) > 1 and (prod(w[1:]),) == x, f"token_shift: weight {w} for {x}; (n_mix, n_channel) is needed")
+    return [(prod(w),)]
+
+
 def choose_experts(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """Scores (n_expert,): (n_used,)."""
     (n_expert,) = inputs[0]
@@ -203,8 +211,9 @@ def selective_scan(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 def decay(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The shape of x: (n,), the channels of as many heads as a has elements."""
-    (x,), (a, bias) = inputs, weights
-    _need(len(x) == 1 and x[0] % prod(a) == 0, f"decay: a {a} for {x}; one number is needed for each head")
+    (x,), (bias, *rest) = inputs, weights
+    for a in rest:
+        _need(len(x) == 1 and x[0] % prod(a) == 0, f"decay: a {a} for {x}; one number is needed for each head")
     _need(prod(bias) == x[0], f"decay: bias {bias} for {x}")
     return [x]
 
@@ -218,6 +227,16 @@ def delta_rule(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
           f"delta_rule: q {q} and k {k} for a state {attrs['shape']}; (n_head_k, head_dim_k) is needed")  # fmt: skip
     _need(beta == (n_head,) and decay in ((n_head,), (n_head * dim_k,)),
           f"delta_rule: decay {decay} and beta {beta} for {n_head} heads with keys of {dim_k}")  # fmt: skip
+    return [v]
+
+
+def generalized_delta_rule(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of v: (n_head, head_dim_v)."""
+    q, k, v, decay, a, b = inputs
+    n_head, dim_v, dim_k = attrs["shape"] if len(attrs["shape"]) == 3 else (0, 0, 0)
+    _need(v == (n_head, dim_v) and q == k == a == b == (n_head, dim_k) and decay == (n_head * dim_k,),
+          f"generalized_delta_rule: q {q}, k {k}, v {v}, decay {decay}, a {a} and b {b} for a state {attrs['shape']}; "
+          "(n_head, head_dim_v, head_dim_k)")  # fmt: skip
     return [v]
 
 
@@ -271,6 +290,9 @@ def per_head_linear(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
 
 def matrix_of_a_head(shape: Shape, n_head: int) -> Shape:
     """(rows, columns) of each head's matrix in a weight of `per_head_linear`."""
+    if len(shape) == 1:
+        _need(shape[0] % n_head == 0, f"per_head_linear: weight {shape} cannot be split into {n_head} rows")
+        return 1, shape[0] // n_head
     rows, columns = prod(shape[:-1]), shape[-1]
     _need(rows % n_head == 0, f"per_head_linear: weight {shape} cannot be split into {n_head} heads")
     return rows // n_head, columns

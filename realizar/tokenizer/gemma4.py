@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realizar.errors import TokenizerError, short_repr
-from realizar.tokenizer.bpe import encoding, merge_pairs
+from realizar.tokenizer.bpe import bpe_encoder
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary
 
@@ -25,14 +24,4 @@ def token_bytes(text: str) -> bytes:
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
     """Build the encoder: a thread-safe function from text without special tokens to ids."""
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
-
-    try:
-        tokenizer = Tokenizer(models.BPE(vocabulary.ids, merge_pairs(metadata), byte_fallback=True))
-    except TokenizerError:
-        raise
-    except Exception as error:  # `tokenizers` raises bare Exception
-        raise TokenizerError(f"tokenizer.ggml.merges cannot be used: {short_repr(str(error))}") from error
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(NEWLINES), "isolated")
-    return encoding(tokenizer)
+    return bpe_encoder(metadata, vocabulary, (NEWLINES,), byte_level=False)

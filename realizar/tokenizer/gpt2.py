@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realizar.errors import TokenizerError, short_repr
-from realizar.tokenizer.bpe import encoding, merge_pairs
+from realizar.errors import TokenizerError
+from realizar.tokenizer.bpe import bpe_encoder
 from realizar.tokenizer.pretokenize import PreTokenizer, Rows, pretokenizer
 from realizar.tokenizer.vocabulary import Metadata, Rules, Vocabulary
 
@@ -26,8 +26,8 @@ BYTE_OF = _byte_of()
 
 def rules(metadata: Metadata, extra: Rows) -> Rules:
     """Return the defaults for missing metadata; whether BOS and SEP are added depends on the pre-tokenizer."""
-    row = _row(metadata, extra)
-    return Rules(add_bos=row.add_bos, add_sep=row.add_sep)
+    found = row(metadata, extra)
+    return Rules(add_bos=found.add_bos, add_sep=found.add_sep)
 
 
 def token_bytes(text: str) -> bytes:
@@ -40,27 +40,19 @@ def token_bytes(text: str) -> bytes:
 
 def encoder(metadata: Metadata, vocabulary: Vocabulary, extra: Rows) -> Callable[[str], list[int]]:
     """Build the encoder: a thread-safe function from text without special tokens to ids."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-
-    row = _row(metadata, extra)
-    try:
-        tokenizer = Tokenizer(models.BPE(vocabulary.ids, merge_pairs(metadata), ignore_merges=row.ignore_merges))
-        words = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in row.split]
-    except TokenizerError:
-        raise
-    except Exception as error:  # `tokenizers` raises bare Exception
-        says = short_repr(str(error))
-        raise TokenizerError(f"tokenizer.ggml.merges or the pre-tokenizer cannot be used: {says}") from error
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*words, byte_level])
-    return encoding(tokenizer)
+    found = row(metadata, extra)
+    return bpe_encoder(
+        metadata, vocabulary, found.split, byte_level=found.byte_level, ignore_merges=found.ignore_merges
+    )
 
 
-def _row(metadata: Metadata, extra: Rows) -> PreTokenizer:
+def row(metadata: Metadata, extra: Rows) -> PreTokenizer:
+    """Return the pre-tokenizer that the file names; raises TokenizerError if it is unknown or for other models."""
     name = str(metadata.get("tokenizer.ggml.pre", "default"))
-    row = pretokenizer(name, extra)
-    if not row.byte_level:
+    found = pretokenizer(name, extra)
+    if not found.byte_level and not found.escape_whitespaces:
         raise TokenizerError(
-            f"tokenizer.ggml.pre: {name!r} is not byte-level, which tokenizer.ggml.model = gpt2 requires"
+            f"tokenizer.ggml.pre: {name!r} splits words at spaces and drops them; tokenizer.ggml.model = gpt2 needs "
+            "tokens for spaces: byte_level or escape_whitespaces"
         )
-    return row
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class PreTokenizer:
         Oniguruma patterns, applied one after another; matches and the texts between them become words.
     byte_level : bool
         Whether bytes are mapped to printable characters before the merges.
+    escape_whitespaces : bool
+        Whether a vocabulary that is not byte-level has ▁ for spaces.
     ignore_merges : bool
         Whether a word that is in the vocabulary becomes one token, regardless of the merges.
     add_bos : bool
@@ -34,6 +36,7 @@ class PreTokenizer:
 
     split: tuple[str, ...]
     byte_level: bool = True
+    escape_whitespaces: bool = False
     ignore_merges: bool = False
     add_bos: bool = False
     add_sep: bool = False
@@ -62,5 +65,5 @@ def pretokenizer(name: str, extra: Rows) -> PreTokenizer:
             f"tokenizer.ggml.pre: {short_repr(name)} is not one of the {len(shipped()) + len(extra)} known "
             "pre-tokenizers; a plugin can add it with the hook realizar_pretokenizers"
         )
-    flags = {flag: bool(row[flag]) for flag in ("byte_level", "ignore_merges", "add_bos", "add_sep") if flag in row}
-    return PreTokenizer(split=tuple(row["split"]), **flags)
+    names = (field.name for field in fields(PreTokenizer) if field.name != "split")
+    return PreTokenizer(split=tuple(row["split"]), **{flag: bool(row[flag]) for flag in names if flag in row})

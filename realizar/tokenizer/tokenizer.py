@@ -9,7 +9,17 @@ from typing import Protocol
 
 from realizar.errors import ParameterError, TokenizerError, short_repr
 from realizar.forks import Lock
-from realizar.tokenizer import gemma4, gpt2, llama, unigram, whitespace, wordpiece
+from realizar.tokenizer import (
+    characters,
+    gemma4,
+    gpt2,
+    llama,
+    no_vocabulary,
+    rwkv,
+    unigram,
+    whitespace,
+    wordpiece,
+)
 from realizar.tokenizer.chat import ChatTemplate
 from realizar.tokenizer.fim import Fim, Order
 from realizar.tokenizer.pretokenize import Rows
@@ -31,6 +41,7 @@ class Kind(Protocol):
 # tokenizer.ggml.model -> module
 KINDS: dict[str, Kind] = {
     "gpt2": gpt2, "llama": llama, "gemma4": gemma4, "bert": wordpiece, "t5": unigram, "whitespace": whitespace,
+    "rwkv": rwkv, "none": no_vocabulary, "no_vocab": no_vocabulary,
 }  # fmt: skip
 
 
@@ -108,6 +119,8 @@ class Tokenizer:
         kind = KINDS.get(model) if isinstance(model, str) else None
         if kind is None:
             raise TokenizerError(f"tokenizer.ggml.model: {short_repr(model)} is unknown; known are {', '.join(KINDS)}")
+        if kind is gpt2 and not gpt2.row(metadata, pretokenizers).byte_level:
+            kind = characters
         vocabulary = Vocabulary.from_gguf(metadata, kind.rules(metadata, pretokenizers))
         templates = (metadata.get(f"tokenizer.chat_template{which}") for which in ("", ".tool_use", ".rerank"))
         return cls(

@@ -52,6 +52,8 @@ class Rules:
         If set, every text is encoded as BOS, text, this token, regardless of the metadata about BOS and EOS.
     has_unknown : bool
         Whether text without a token becomes the unknown token.
+    n_unnamed : int
+        If set, the file has no texts of its tokens, which are this many.
     """
 
     bos_id: int | None = None
@@ -63,6 +65,7 @@ class Rules:
     space_prefix: bool = False
     sep_id: int | None = None
     has_unknown: bool = False
+    n_unnamed: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Vocabulary:
     @classmethod
     def from_gguf(cls, metadata: Metadata, rules: Rules) -> Vocabulary:
         """Read tokenizer.ggml.*; raises TokenizerError if keys are missing, of wrong length or contradictory."""
-        tokens = texts(metadata, "tokenizer.ggml.tokens")
+        tokens = [""] * rules.n_unnamed or texts(metadata, "tokenizer.ggml.tokens")
         ids = dict(zip(tokens, range(len(tokens)), strict=True))
         # Empty texts may repeat: they mark unused ids.
         if len(ids) + max(0, tokens.count("") - 1) != len(tokens):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from realizar.arch import registry
+from realizar.errors import GraphError
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.model import load
 from realizar.testing import Session, check_architecture, random_tokens, tiny_metadata, tiny_model
@@ -107,6 +108,34 @@ def test_qwen3next_with_the_input_tensor_of_early_files(tmp_path):
     found = Session(model, model.plan("decode")).prompt(random_tokens(), 45)
     model.close()
     np.testing.assert_array_equal(found["logits"], want["logits"])
+
+
+RWKV = {
+    "attention.head_count": 0,
+    "wkv.head_size": 64,
+    "attention.decay_lora_rank": 32,
+    "attention.iclr_lora_rank": 32,
+    "attention.value_residual_mix_lora_rank": 16,
+    "attention.gate_lora_rank": 64,
+}
+
+
+def test_rwkv7():
+    check("rwkv7", RWKV)
+
+
+def test_rwkv7_of_odd_sizes_in_three_layers():
+    check("rwkv7", {**RWKV, "block_count": 3, "embedding_length": 240, "wkv.head_size": 40}, types=("Q8_0",))
+
+
+@pytest.mark.parametrize("rank", [0, 64], ids=["no gate", "gate"])
+def test_arwkv7(rank):
+    check("arwkv7", {**RWKV, "attention.gate_lora_rank": rank}, types=("Q8_0",))
+
+
+def test_rwkv_heads_must_divide_the_channels():
+    with pytest.raises(GraphError, match=r"generalized_delta_rule: .* for a state \(4, 60, 60\)"):
+        check("rwkv7", {**RWKV, "wkv.head_size": 60})
 
 
 KIMI = {

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from realizar.arch import registry
+from realizar.testing import tiny_metadata, tiny_model
 from tests.limits.models import LLAMA, QWEN2, rewritten
 from tests.shared import SHARED, needs_shared
 
@@ -32,6 +34,14 @@ def with_tensor(path, target, name, change):
 def test_encoders(case, realizar):
     status, out, _ = realizar("verify", str(SHARED / "parity" / case / "model-q8_0.gguf"))
     assert (status, out.count(" ok ")) == (0, 5), out
+
+
+def test_a_file_without_a_vocabulary(tmp_path, realizar):
+    metadata = {**tiny_metadata("llama"), "tokenizer.ggml.model": "none"}
+    with tiny_model(registry.default().architecture("llama"), metadata, "Q8_0", tmp_path) as model:
+        path = model.file.path
+    status, out, _ = realizar("verify", str(path))
+    assert (status, lines(out)["tokenizer"]) == (0, ["-", "the file has none"])
 
 
 def test_wrong_shape_is_explained(tmp_path, realizar):

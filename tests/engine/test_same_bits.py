@@ -22,7 +22,7 @@ PROMPTS = [random_tokens(n, seed) for seed, n in enumerate((100, 1, 16, 33, 70))
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=8)
 TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy" / "src" / "realizar_toy" / "__init__.py"
 # architecture, window, weights, activations, cache; toy has full and window layers and states,
-# mamba2 states alone, qwen35 states and keys, deepseek2 latents
+# mamba2 and rwkv7 states alone, qwen35 states and keys, deepseek2 latents
 MODES = [
     ("llama", 0, "Q4_K", "int8", "f16"),
     ("llama", 0, "F16", "f32", "f32"),
@@ -34,13 +34,15 @@ MODES = [
     ("toy", 0, "Q8_0", "int8", ("int8", "f16")),
     ("mamba2", 0, "Q8_0", "int8", "f16"),
     ("qwen35", 0, "Q8_0", "int8", "f16"),
+    ("rwkv7", 0, "Q8_0", "int8", "f16"),
     ("deepseek2", 0, "Q8_0", "int8", "int8"),
 ]
 SIZES = {
     "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8, "ssm.group_count": 2,
     "attention.kv_lora_rank": 64, "attention.key_length_mla": 96, "attention.value_length_mla": 64, "expert_count": 4,
     "expert_used_count": 2, "expert_feed_forward_length": 64, "leading_dense_block_count": 1,
-    "rope.dimension_count": 32, "full_attention_interval": 2,
+    "rope.dimension_count": 32, "full_attention_interval": 2, "wkv.head_size": 64, "attention.decay_lora_rank": 32,
+    "attention.iclr_lora_rank": 32, "attention.value_residual_mix_lora_rank": 32, "attention.gate_lora_rank": 64,
 }  # fmt: skip
 
 

@@ -49,6 +49,23 @@ def test_delta_rule_keeps_the_shape_of_its_values(g):
     assert g.decay(x, a=weight("a", 2), bias=weight("dt", 8)).shape == (8,)
 
 
+def generalized(g, x, n_decay=8, state=(2, 4, 4)):
+    """A generalized delta rule over two heads of four elements."""
+    heads, (decay, _) = g.heads(x, 2), g.split(x, n_decay, 8 - n_decay)
+    return g.generalized_delta_rule(heads, heads, heads, decay, heads, heads, state=g.state(0, state))
+
+
+def test_rwkv_ops(g):
+    x = g.embed(weight("token_embd", 32, 8))
+    assert generalized(g, x).shape == (2, 4)
+    shifted = g.token_shift(x, weight("mix", 3, 8), g.state(0, (8,), "shift"))
+    assert [(value.shape, value.name) for value in shifted] == [((8,), f"mix.{j}") for j in range(3)]
+    assert g.decay(x, a=None, bias=weight("w0", 8), bound=-0.6).shape == (8,)
+    heads = g.heads(x, 2)
+    assert g.layer_norm(heads, weight("ln", 8, bias="ln.bias"), eps=1e-5).shape == (2, 4)
+    assert g.per_head_linear(heads, weight("r_k", 8)).shape == (2, 1)
+
+
 def test_records_nodes_and_names(g):
     x = g.embed(weight("token_embd", 32, 8))
     y = g.linear(x, weight("up", 16, 8, bias="up.bias"))
@@ -93,6 +110,14 @@ def test_names_stay_unique(g):
         (lambda g, x: g.decay(x, a=weight("a", 3), bias=weight("dt", 8)), "one number is needed for each head"),
         (lambda g, x: g.decay(x, a=weight("a", 2), bias=weight("dt", 2)), "bias"),
         (lambda g, x: g.decay(x, a=weight("a", 2), bias=weight("dt", 8), bound=1), "negative"),
+        (lambda g, x: g.decay(x, a=None, bias=weight("w0", 8)), "without a bound a is needed"),
+        (lambda g, x: g.token_shift(x, weight("mix", 3, 8), g.state(0, (1, 8))), "token_shift: state"),
+        (lambda g, x: g.token_shift(x, weight("mix", 8), g.state(0, (8,))), "token_shift: weight"),
+        (lambda g, x: generalized(g, x, n_decay=2), "generalized_delta_rule: q .* decay \\(2,\\)"),
+        (lambda g, x: generalized(g, x, state=(2, 4)), "for a state \\(2, 4\\)"),
+        (lambda g, x: generalized(g, x, state=(2, 4, 5)), "generalized_delta_rule"),
+        (lambda g, x: g.per_head_linear(g.heads(x, 2), weight("r_k", 7)), "cannot be split into 2 rows"),
+        (lambda g, x: g.per_head_linear(g.heads(x, 2), weight("r_k", 6)), "does not match heads of 4"),
         (lambda g, x: delta_rule(g, x, state=(2, 5)), "state"),
         (lambda g, x: delta_rule(g, x, state=(2, 4, 5)), "head_dim_k"),
         (lambda g, x: delta_rule(g, x, state=(3, 4, 4)), "head_dim_v"),

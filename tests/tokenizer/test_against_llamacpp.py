@@ -10,7 +10,9 @@ from tests.shared import SHARED, needs_shared
 from tests.tokenizer.vocabularies import VECTORS, of_file, real
 
 WORDPIECE = (VECTORS / "ggml-vocab-bert-bge.gguf", SHARED / "parity" / "bert" / "model-q8_0.gguf")
+RWKV = SHARED / "parity2026" / "rwkv7" / "model-q8_0.gguf"
 FILES = [
+    RWKV,
     *(VECTORS / f"ggml-vocab-{name}.gguf" for name in ("gpt-2", "starcoder", "falcon", "llama-spm", "phi-3")),
     *WORDPIECE,
     *(
@@ -54,6 +56,8 @@ def test_matches_llamacpp(path):
         raw = text.encode()
         for add in (False, True):
             for parse in (False, True):
+                if path == RWKV and not parse and "<s>" in text:  # it takes a control token from untrusted text
+                    continue
                 n = llama.llama_tokenize(vocab, raw, len(raw), ids, len(ids), add, parse)
                 assert ours.encode(text, add, parse) == ids[:n], repr(text)
 

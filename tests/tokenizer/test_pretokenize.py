@@ -31,6 +31,7 @@ def test_every_row_loads_and_splits(name):
 def test_plugin_rows_override_shipped_rows():
     extra = {"mine": {"split": ["."], "add_bos": True}}
     assert pretokenizer("mine", extra).add_bos
+    assert not pretokenizer("mine", extra).escape_whitespaces
     metadata = {**committed("qwen2")["metadata"], "tokenizer.ggml.pre": "mine"}
     tokenizer = Tokenizer.from_gguf(metadata, pretokenizers=extra)
     assert tokenizer.encode("abc") == [64, 65, 66]  # each character is a word: no merges

@@ -81,6 +81,7 @@ const struct rz_kernels rz_avx512 = {
     .rope_neox = rope_neox_f32x16,
     .rope_norm = rope_norm_f32x16,
     .conv_step = conv_step_f32x16,
+    .mix = mix_f32x16,
     .scan_channels = scan_channels_f32x16,
     .scan_heads = scan_heads_f32x16,
     .decay = decay_f32x16,

@@ -46,6 +46,7 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_EXPERTS_DOWN] = {rz_items_experts_down, rz_run_experts_down},
     [RZ_OP_EXPERTS_SUM] = {rz_items_rows, rz_run_experts_sum},
     [RZ_OP_CAUSAL_CONV1D] = {rz_items_causal_conv1d, rz_run_causal_conv1d},
+    [RZ_OP_TOKEN_SHIFT] = {rz_items_causal_conv1d, rz_run_token_shift},
     [RZ_OP_SCAN] = {rz_items_scan, rz_run_scan},
     [RZ_OP_DECAY] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_DELTA_RULE] = {rz_items_delta_rule, rz_run_delta_rule},

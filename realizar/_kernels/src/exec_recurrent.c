@@ -65,6 +65,22 @@ void rz_run_causal_conv1d(struct rz_worker *w, const struct rz_op *op, size_t it
     }
 }
 
+/* Rows of n_repeat mixes of n channels; the state is the previous row of x. */
+void rz_run_token_shift(struct rz_worker *w, const struct rz_op *op, size_t item)
+{
+    struct range range = find_range(w, conv_units(op), item);
+    struct run run = find_run(w, op, range.sequence);
+    size_t c0 = range.first * CONV_UNIT, n = RZ_MIN(range.end * CONV_UNIT, op->n) - c0;
+    float *state = run.state + c0;
+    if (run.is_first) memset(state, 0, n * sizeof(float));
+    for (size_t t = run.t0; t < run.t0 + run.n_row; t++) {
+        const float *x = rz_row(op->x, t) + c0, *past = t == run.t0 ? state : rz_row(op->x, t - 1) + c0;
+        for (size_t j = 0; j < (size_t)op->n_repeat; j++)
+            w->kernels->mix(x, past, op->w + j * op->n + c0, n, rz_row(op->y, t) + j * op->n + c0);
+    }
+    memcpy(state, rz_row(op->x, run.t0 + run.n_row - 1) + c0, n * sizeof(float));
+}
+
 static size_t scan_units(const struct rz_scan *a) { return rz_ceil_div(a->n_head, a->unit); }
 
 size_t rz_items_scan(const struct rz_worker *w, const struct rz_op *op)
@@ -122,12 +138,16 @@ void rz_run_delta_rule(struct rz_worker *w, const struct rz_op *op, size_t item)
         .k = rz_row(a->k, run.t0),
         .v = rz_row(a->v, run.t0),
         .decay = rz_row(a->decay, run.t0),
-        .beta = rz_row(a->beta, run.t0),
+        .beta = a->beta.data ? rz_row(a->beta, run.t0) : NULL,
+        .a = a->a.data ? rz_row(a->a, run.t0) : NULL,
+        .b = a->b.data ? rz_row(a->b, run.t0) : NULL,
         .ldq = op->x.ld,
         .ldk = a->k.ld,
         .ldv = a->v.ld,
         .lddecay = a->decay.ld,
         .ldbeta = a->beta.ld,
+        .lda = a->a.ld,
+        .ldb = a->b.ld,
         .ldy = op->y.ld,
         .state = run.state,
         .y = rz_row(op->y, run.t0),

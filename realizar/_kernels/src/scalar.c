@@ -72,6 +72,7 @@ const struct rz_kernels rz_scalar = {
     .rope_neox = rope_neox_f32,
     .rope_norm = rope_norm_f32,
     .conv_step = conv_step_f32,
+    .mix = mix_f32,
     .scan_channels = scan_channels_f32,
     .scan_heads = scan_heads_f32,
     .decay = decay_f32,

@@ -13,7 +13,13 @@ from realizar._kernels.plan import Pool, Program
 from realizar._kernels.plan_attention import add_attention, add_choose_keys, add_kv_store
 from realizar._kernels.plan_experts import add_experts, add_route
 from realizar._kernels.plan_heads import add_copy_heads, add_per_head_linear
-from realizar._kernels.plan_recurrent import add_causal_conv1d, add_delta_rule, add_selective_scan
+from realizar._kernels.plan_recurrent import (
+    add_causal_conv1d,
+    add_delta_rule,
+    add_generalized_delta_rule,
+    add_selective_scan,
+    add_token_shift,
+)
 from realizar.backends.cpu.compiled import CompiledPlan, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
 from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan, kv_shape, rope_key, step_kv
@@ -269,6 +275,12 @@ class _Binder:
             self.states[op.attrs["state"]], self.mem.rows(op.inputs[0]), self.mem.rows(op.outputs[0]),
         )  # fmt: skip
 
+    def _add_token_shift(self, op: Node, index: int) -> None:
+        w = floats(self.tensors, op.weights[0]).reshape(-1, self.plan.views[op.inputs[0]].n)
+        add_token_shift(
+            self.program, w, self.states[op.attrs["state"]], self.mem.rows(op.inputs[0]), self.mem.rows(op.outputs[0])
+        )
+
     def _add_selective_scan(self, op: Node, index: int) -> None:
         n_head = self.plan.views[op.inputs[1]].n
         d, *bias = (floats(self.tensors, name) for name in op.weights[1:])
@@ -281,7 +293,8 @@ class _Binder:
     def _add_decay(self, op: Node, index: int) -> None:
         (x,), (y,) = op.inputs, op.outputs
         view = self.plan.views[y]
-        a, bias = (floats(self.tensors, name) for name in op.weights)
+        bias, *rest = (floats(self.tensors, name) for name in op.weights)
+        a = rest[0] if rest else np.ones(1, np.float32)
         self.program.add_rowwise("decay", view.n, m_rows=view.m_rows, x=self.mem.rows(x), y=self.mem.rows(y),
                                  scalar=op.attrs["bound"], w=np.repeat(a, view.n // len(a)), b=bias)  # fmt: skip
 
@@ -291,6 +304,11 @@ class _Binder:
             self.program, n_head_k, self.plan.views[op.inputs[3]].n > n_head, op.attrs["tiled"],
             self.states[op.attrs["state"]], *(self.mem.rows(i) for i in (*op.inputs, *op.outputs)),
         )  # fmt: skip
+
+    def _add_generalized_delta_rule(self, op: Node, index: int) -> None:
+        add_generalized_delta_rule(
+            self.program, self.states[op.attrs["state"]], *(self.mem.rows(i) for i in (*op.inputs, *op.outputs))
+        )
 
     def _add_override(self, op: Node, index: int) -> None:
         self.overrides[self.plan.names[op.outputs[0]]] = self.mem.rows(op.outputs[0])
@@ -344,9 +362,11 @@ _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     "concat": _Binder._add_concat,
     "per_head_linear": _Binder._add_per_head_linear,
     "causal_conv1d": _Binder._add_causal_conv1d,
+    "token_shift": _Binder._add_token_shift,
     "selective_scan": _Binder._add_selective_scan,
     "decay": _Binder._add_decay,
     "delta_rule": _Binder._add_delta_rule,
+    "generalized_delta_rule": _Binder._add_generalized_delta_rule,
     "override": _Binder._add_override,
     "choose_experts": _Binder._add_choose_experts,
     "weigh_experts": _Binder._add_weigh_experts,

@@ -28,7 +28,8 @@ def heads_of(
 
     Views of the file; float32 copies if the matrix is transposed, because blocks are along rows.
     """
-    data = tensor.data.reshape(n_head, -1, tensor.data.shape[-1])
+    n_part = n_head if len(tensor.shape) == 1 else 1  # a vector has the rows of all heads one after another
+    data = tensor.data.reshape(n_head, -1, tensor.data.shape[-1] // n_part)
     heads = list(data[:, slice(*rows)] if rows else data)
     if not transposed:
         return tensor.type, heads

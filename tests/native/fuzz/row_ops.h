@@ -1,4 +1,4 @@
-/* Fuzzing of the kernels on rows of floats: norms, elementwise, softmax, rope, convolution. */
+/* Fuzzing of the kernels on rows of floats: norms, elementwise, softmax, rope, convolution, mixes of rows. */
 #ifndef REALIZAR_FUZZ_ROW_OPS_H
 #define REALIZAR_FUZZ_ROW_OPS_H
 
@@ -45,6 +45,7 @@ static void do_silu_mul(const struct rz_kernels *k, float *y) { k->silu_mul(row.
 static void do_swiglu_oai(const struct rz_kernels *k, float *y) { k->swiglu_oai(row.x, row.w, row.n, y); }
 static void do_decay(const struct rz_kernels *k, float *y) { k->decay(row.x, row.w, row.b, 0, row.n, y); }
 static void do_decay_bounded(const struct rz_kernels *k, float *y) { k->decay(row.x, row.w, row.b, -5, row.n, y); }
+static void do_mix(const struct rz_kernels *k, float *y) { k->mix(row.x, row.w, row.b, row.n, y); }
 static void do_softmax(const struct rz_kernels *k, float *y) { k->softmax(row.x, row.n, y); }
 static void do_rope_neox(const struct rz_kernels *k, float *y) { k->rope_neox(row.x, row.w, row.b, row.n / 2, y); }
 static void do_rope_norm(const struct rz_kernels *k, float *y) { k->rope_norm(row.x, row.w, row.b, row.n / 2, y); }
@@ -158,6 +159,12 @@ static struct exact at_decay_bounded(size_t i)
     return exp_of(-5 / (1 + exp(-row.w[i] * ((double)row.x[i] + row.b[i]))));
 }
 
+static struct exact at_mix(size_t i)
+{
+    double step = (double)row.w[i] - row.x[i], moved = row.b[i] * step;
+    return (struct exact){row.x[i] + moved, fabs(row.x[i]) + fabs(moved)};
+}
+
 static struct exact at_softmax(size_t i)
 {
     double sum = 0;
@@ -222,6 +229,7 @@ static const struct row_op {
     {"silu_mul", do_silu_mul, at_silu_mul, 1e-6, 0, 0, 1},
     {"decay", do_decay, at_decay, 1e-6, 0, 0, 1},
     {"decay_bounded", do_decay_bounded, at_decay_bounded, 1e-6, 0, 0, 1},
+    {"mix", do_mix, at_mix, 2 * ULP, 0, 0, 1},
     {"softmax", do_softmax, at_softmax, 1e-3, 0, 0, 1},
     {"rope_neox", do_rope_neox, at_rope_neox, 2 * ULP, 1, 0, 1},
     {"rope_norm", do_rope_norm, at_rope_norm, 2 * ULP, 1, 0, 1},

@@ -56,6 +56,7 @@ enum rz_op_code {
     RZ_OP_INDEX_SCORES,
     RZ_OP_CHOOSE_KEYS,
     RZ_OP_CAUSAL_CONV1D,
+    RZ_OP_TOKEN_SHIFT,
     RZ_OP_CHOOSE_EXPERTS,
     RZ_OP_WEIGH_EXPERTS,
     RZ_OP_EXPERTS_GROUP,
@@ -171,7 +172,7 @@ struct rz_scan {
 struct rz_delta {
     size_t n_head, n_head_k, head_dim_k, head_dim_v;
     int by_channel, tiled;
-    struct rz_rows k, v, decay, beta;
+    struct rz_rows k, v, decay, beta, a, b; /* beta, or a and b; the data of the others are NULL */
 };
 
 struct rz_op {

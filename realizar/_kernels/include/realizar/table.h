@@ -180,17 +180,17 @@ struct rz_scan_args {
 
 typedef void rz_scan_fn(const struct rz_scan_args *args);
 
-/* n_tokens steps of the gated delta rule (docs/graph.md) of one sequence, for the units [first, end): a unit is up to
- * RZ_DELTA_UNIT value channels of one head, whose part of the state fits L1.
+/* n_tokens steps of the gated or the generalized delta rule (docs/graph.md) of one sequence, for the units [first, end):
+ * a unit is up to RZ_DELTA_UNIT value channels of one head, whose part of the state fits L1.
  *
  * Rows as above. The state of a head is stored in tiles of value channels, [head_dim_k][channels of the tile]. decay has
  * one number per head, or head_dim_k if by_channel; head h uses the key of head h / (n_head / n_head_k), or of head
- * h % n_head_k if tiled. */
+ * h % n_head_k if tiled. The generalized rule has a and b in the form of k, no beta, and decays by channel. */
 enum { RZ_DELTA_UNIT = 64 };
 
 struct rz_delta_args {
-    const float *q, *k, *v, *decay, *beta;
-    size_t ldq, ldk, ldv, lddecay, ldbeta, ldy;
+    const float *q, *k, *v, *decay, *beta, *a, *b; /* beta, or a and b; the others are NULL */
+    size_t ldq, ldk, ldv, lddecay, ldbeta, lda, ldb, ldy;
     float *state, *y;
     size_t n_tokens, n_head, n_head_k, head_dim_k, head_dim_v;
     int by_channel, tiled;
@@ -279,6 +279,8 @@ struct rz_kernels {
      * be NULL. */
     void (*conv_step)(const float *const *rows, const float *w, size_t ldw, const float *b, size_t n_tap,
                       size_t n_channel, float *y);
+    /* y = x + w * (past - x) */
+    void (*mix)(const float *x, const float *past, const float *w, size_t n, float *y);
     rz_scan_fn *scan_channels, *scan_heads;
     /* y = exp(a * softplus(x + b)), or exp(bound * sigmoid(a * (x + b))) if bound is not 0 */
     void (*decay)(const float *x, const float *a, const float *b, float bound, size_t n, float *y);

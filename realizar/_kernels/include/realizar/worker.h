@@ -124,6 +124,7 @@ void rz_run_per_head_linear(struct rz_worker *w, const struct rz_op *op, size_t 
 /* exec_recurrent.c */
 size_t rz_items_causal_conv1d(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_causal_conv1d(struct rz_worker *w, const struct rz_op *op, size_t item);
+void rz_run_token_shift(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_scan(const struct rz_worker *w, const struct rz_op *op);
 void rz_run_scan(struct rz_worker *w, const struct rz_op *op, size_t item);
 size_t rz_items_delta_rule(const struct rz_worker *w, const struct rz_op *op);
