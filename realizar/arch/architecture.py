@@ -39,6 +39,8 @@ class HParams:
         value for each layer, which may be 0; the field itself is the greatest one.
     labels : tuple[str, ...]
         Names of the outputs of a classification head; empty if the file names none.
+    has_draft : bool
+        Whether block n_layer of the file is a draft block that is to be computed (`realizar.arch.drafts`).
     """
 
     n_layer: int
@@ -58,6 +60,7 @@ class HParams:
     by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     labels: tuple[str, ...] = field(default=(), kw_only=True)
     rope_axes: tuple[int, ...] | None = field(default=None, kw_only=True)
+    has_draft: bool = field(default=False, kw_only=True)
 
     def layer(self: H, i: int) -> H:
         """The hyperparameters of layer i, with its values instead of the maxima over layers."""
@@ -184,9 +187,13 @@ class WeightRef:
 
 
 class Weights:
-    """The tensors of a file by attribute: `w.output_norm`, `w.blk[3].attn_q`; a missing optional one is None."""
+    """The tensors of a file by attribute: `w.output_norm`, `w.blk[3].attn_q`; a missing optional one is None.
 
-    def __init__(self, refs: Mapping[str, WeightRef | None]) -> None:
+    Blocks after the first n_layer are no layers: `w.draft` is the draft block, or None.
+    """
+
+    def __init__(self, refs: Mapping[str, WeightRef | None], n_layer: int | None = None) -> None:
+        self.draft: Weights | None = None
         layers: dict[str, dict[int, dict[str, WeightRef | None]]] = {}
         for name, ref in refs.items():
             match = re.fullmatch(r"(.*?)(\w+)\.(\d+)\.(.+)", name)
@@ -195,22 +202,13 @@ class Weights:
             else:
                 group = (match[1] + match[2]).replace(".", "_")
                 layers.setdefault(group, {}).setdefault(int(match[3]), {})[match[4]] = ref
+        if n_layer is not None and n_layer in layers.get("blk", ()):
+            self.draft = Weights(layers["blk"].pop(n_layer))
         for group, by_index in layers.items():
             setattr(self, group, [Weights(by_index[i]) for i in sorted(by_index)])
 
     def __getattr__(self, name: str) -> Any:
         raise TensorError(f"build() uses {name!r}, which tensors() does not declare")
-
-
-def expand(table: WeightTable, n_layer: int) -> WeightTable:
-    """The table with `{i}` expanded to every layer index."""
-    out: WeightTable = {}
-    for name, weight in table.items():
-        if "{i}" in name:
-            out.update({name.replace("{i}", str(i)): weight for i in range(n_layer)})
-        else:
-            out[name] = weight
-    return out
 
 
 LAYER_KEYS = {
@@ -387,9 +385,13 @@ class Architecture(ABC):
     def build(self, g: Graph, w: Weights, hp: Any) -> Value | Mapping[str, Value]:
         """Record the equations of the decoder; returns its logits, or outputs by name."""
 
+    def draft(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value] | None:
+        """Record the draft block, with `realizar.arch.drafts.draft`; None, the default, where there is none."""
+        return None
+
     def programs(self) -> Mapping[str, Program]:
-        """The programs by name; by default one, "decode", recorded by `build`.
+        """The programs by name; by default "decode", recorded by `build`, and "draft", recorded by `draft`.
 
         A program that only some files have returns None for the others.
         """
-        return {"decode": self.build}
+        return {"decode": self.build, "draft": self.draft}

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.arch import Architecture
-from realizar.arch.architecture import Shape, Weight, expand
+from realizar.arch.architecture import Shape, Weight
+from realizar.arch.blocks import expand
 from realizar.arch.checkpoint import IGNORED, NAMES, Array, Checkpoint, Names
 from realizar.arch.checkpoint import Source as TensorSource
 from realizar.convert.checkpoint_folder import CheckpointFolder
