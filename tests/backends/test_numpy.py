@@ -1,5 +1,7 @@
 """The numpy backend gives the results of the CPU backend, except for rounding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -188,4 +190,21 @@ def test_a_draft_model_runs_on_the_same_backend(models):  # noqa: F811
     engine.speculator.cost = FlatCost(64)
     engine.speculator._n_steps = lambda drafters: 3
     assert tokens(engine, *PROMPTS[1:3]) == tokens(Engine(models(), params), *PROMPTS[1:3])
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["mamba", "qwen35"])
+def test_drafts_of_recurrent_models(models, name):  # noqa: F811
+    """Prompt lookup in tokens that repeat, with states that go back after rejected drafts."""
+    params = EngineParams(**{**EXACT, "n_seqs": 6, "backend": "numpy"})
+    sizes = {key: value for key, value in SIZES.items() if key.startswith("ssm.")} | {"full_attention_interval": 2}
+    prompts = [[5, 6, 7, 8] * 6, [9, 3] * 9]
+    want = tokens(Engine(models(name, **sizes), params), *prompts)
+    engine = Engine(models(name, **sizes), replace(params, speculate="ngram"))
+    engine.speculator.cost = FlatCost(64)
+    requests = [engine.generate(prompt, GREEDY) for prompt in prompts]
+    engine.wait(lambda: all(request.is_over for request in requests))
+    found = [request.completion() for request in requests]
+    assert [completion.token_ids for completion in found] == want
+    assert sum(completion.timings.n_drafted for completion in found) > 0
     engine.close()
