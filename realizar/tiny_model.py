@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.arch import Architecture, ArchMetadata
-from realizar.arch.architecture import Weight, WeightTable
-from realizar.arch.blocks import expand
+from realizar.arch.architecture import Weight, WeightTable, expand
 from realizar.gguf import GGMLType, GGUFFile, GGUFWriter
 from realizar.model import Model
 from realizar.quants import FORMATS, quantize

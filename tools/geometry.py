@@ -30,8 +30,7 @@ import numpy.typing as npt
 from geometries import Geometry
 
 from realizar.arch import ArchMetadata, registry
-from realizar.arch.architecture import Weight, WeightTable
-from realizar.arch.blocks import expand
+from realizar.arch.architecture import Weight, WeightTable, expand
 from realizar.gguf import GGMLType, GGUFWriter
 from realizar.graph.rope import rope_frequencies
 from realizar.quants import FORMATS, quantize

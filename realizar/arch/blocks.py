@@ -15,17 +15,6 @@ def layer_tensors(layer: int, *tables: WeightTable) -> WeightTable:
     return {name.replace("{i}", str(layer)): weight for table in tables for name, weight in table.items()}
 
 
-def expand(table: WeightTable, n_layer: int) -> WeightTable:
-    """The table with `{i}` expanded to every layer index."""
-    out: WeightTable = {}
-    for name, weight in table.items():
-        if "{i}" in name:
-            out.update({name.replace("{i}", str(i)): weight for i in range(n_layer)})
-        else:
-            out[name] = weight
-    return out
-
-
 def swiglu_ffn(g: Graph, x: Value, blk: Any) -> Value:
     """down(silu(gate(x)) * up(x)), the feed-forward of Llama (https://arxiv.org/abs/2002.05202)."""
     return g.linear(g.silu(g.linear(x, blk.ffn_gate)) * g.linear(x, blk.ffn_up), blk.ffn_down)

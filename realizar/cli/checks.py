@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.arch import Architecture, ArchMetadata, registry
-from realizar.arch.architecture import WeightTable
-from realizar.arch.blocks import expand
+from realizar.arch.architecture import WeightTable, expand
 from realizar.errors import ParameterError, RealizarError, TensorError
 from realizar.gguf import GGUFFile
 from realizar.runtime.weights import Collector, check_drafts

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.arch import ArchMetadata
-from realizar.arch.architecture import Shape, Weight, WeightRef, Weights, WeightTable
-from realizar.arch.blocks import expand
+from realizar.arch.architecture import Shape, Weight, WeightRef, Weights, WeightTable, expand
 from realizar.errors import ParameterError, TensorError
 from realizar.gguf import GGUFFile
 from realizar.graph import Graph

@@ -22,6 +22,29 @@ for point in points:
 print(json.dumps([len(points), sorted(set(sys.modules) - before)]))
 """
 
+ONE_PLUGIN = """
+import importlib.metadata, json, sys
+def refuse(**_): raise SystemExit("entry points were looked for")
+importlib.metadata.entry_points = refuse
+from realizar import LLM
+with LLM(sys.argv[1]) as llm:
+    llm.tokenize("Hello")
+print(json.dumps([name for name in sys.modules if name.startswith("realizar_plugins.")]))
+"""
+
+HPARAMS = """
+import json
+from realizar.arch import HParams, registry
+found = registry.default().architectures
+n = len(found)
+
+def subclasses(cls):
+    return {cls}.union(*map(subclasses, cls.__subclasses__()))
+
+leaves = [cls for cls in subclasses(HParams) if not cls.__subclasses__()]
+print(json.dumps([n, len(leaves), [cls.__name__ for cls in leaves if "__dataclass_fields__" in vars(cls)]]))
+"""
+
 # The file is in memory, with the header of the model and a hole in the place of its weights, since a hole takes a page
 # for each one that is accessed. Resident pages of the model itself would be too many: a page fault maps all pages of
 # the page cache's folio, which may have a megabyte.
@@ -87,6 +110,16 @@ def test_a_plugin_imports_only_the_plugin_api():
     assert [
         name for name in modules if not name.startswith(("realizar_plugins", "realizar.arch", "realizar.graph"))
     ] == []
+
+
+def test_a_model_imports_one_plugin():
+    assert measure(ONE_PLUGIN, LLAMA) == ["realizar_plugins.llama"]
+
+
+def test_importing_all_plugins_makes_no_dataclasses():
+    """Most of the time of the import was once spent in them."""
+    n_architectures, n_classes, made = measure(HPARAMS)
+    assert (n_architectures > 90, n_classes > 30, made) == (True, True, [])
 
 
 def test_import_loads_no_optional_library_and_no_entry_points():
