@@ -29,7 +29,7 @@ EXACT = {"n_threads": 1, "n_ctx": 160, "n_batch": 64, "activations": "f32", "kv_
 # dense, with a sliding window, mixture of experts, recurrent, MLA; toy has full and window layers and states
 FAMILIES = {
     "llama": ("llama", 0), "window": ("llama", 20), "olmoe": ("olmoe", 0), "mamba2": ("mamba2", 0),
-    "deepseek2": ("deepseek2", 0), "toy": ("toy", 0),
+    "deepseek2": ("deepseek2", 0), "toy": ("toy", 0), "qwen35": ("qwen35", 0),
 }  # fmt: skip
 
 
