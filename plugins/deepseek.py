@@ -1,8 +1,9 @@
 """DeepSeek's models and those of its design: deepseek, deepseek2, deepseek32, glm-dsa (GLM-5) and mistral4."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from realizar.arch import (
@@ -18,7 +19,8 @@ from realizar.arch import (
 )
 from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors
 from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Config, Keys, Names, rope_parameters
-from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.drafts import draft, draft_tensors
+from realizar.arch.experts import RoutedHParams, routed_expert_tensors, routed_ffn, routed_hparams, routed_tensors
 from realizar.arch.indexer import IndexerHParams, indexer, indexer_hparams, indexer_tensors
 from realizar.arch.mla import MLA_NAMES, compressed_queries, mla, mla_tensors
 
@@ -163,11 +165,12 @@ class DeepSeek2(Architecture):
 
     def tensors(self, hp: DeepSeek2HParams) -> WeightTable:
         """Multi-head latent attention; dense feed-forwards, then experts."""
+        attention = {**norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"), **mla_tensors(hp)}
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd),
-            **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
-            **mla_tensors(hp),
+            **attention,
             **routed_tensors(hp),
+            **draft_tensors(hp, attention, routed_expert_tensors(hp)),
         }
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: DeepSeek2HParams, layer: int, q_scale: Value | None) -> Value:
@@ -175,14 +178,26 @@ class DeepSeek2(Architecture):
         rope = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
         return g.linear(g.flatten(mla(g, h, blk, hp, layer, rope, q_scale)), blk.attn_output)
 
-    def build(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Value:
+    def layer(self, g: Graph, x: Value, blk: Any, hp: DeepSeek2HParams, i: int, q_scale: Value | None = None) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
-        q_scale = g.position_scale(factor=hp.temperature, period=hp.scale_period) if hp.temperature else None
+        x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, q_scale)
+        return x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+
+    def q_scale(self, g: Graph, hp: DeepSeek2HParams) -> Value | None:
+        """The scale of queries by position, if the model has one."""
+        return g.position_scale(factor=hp.temperature, period=hp.scale_period) if hp.temperature else None
+
+    def build(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Value:
+        """All layers, then the norm and the output matrix."""
+        q_scale = self.q_scale(g, hp)
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i, q_scale)
-            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = self.layer(g, x, blk, hp, i, q_scale)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def draft(self, g: Graph, w: Weights, hp: DeepSeek2HParams) -> Mapping[str, Value] | None:
+        """The draft block of DeepSeek V3 and GLM-4.7-Flash, which has experts."""
+        return draft(g, w, hp, partial(self.layer, q_scale=self.q_scale(g, hp)))
 
 
 class Mistral4(DeepSeek2):
@@ -261,6 +276,9 @@ class DeepSeek32(DeepSeek2):
             x = x + g.linear(g.flatten(a), blk.attn_output)
             x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def draft(self, g: Graph, w: Weights, hp: Any) -> None:
+        """Not computed: the draft block of these models has an indexer of its own."""
 
 
 def indexer_types(config: Config) -> list[bool] | None:

@@ -1,6 +1,6 @@
 """Z.ai's GLM family: chatglm (GLM-4 of 2024), glm4 (GLM-4-0414) and glm4moe (GLM-4.5 to 4.7, Solar Open)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realizar.arch import (
@@ -27,7 +27,8 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, rope_dims
-from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.drafts import draft, draft_tensors
+from realizar.arch.experts import RoutedHParams, routed_expert_tensors, routed_ffn, routed_hparams, routed_tensors
 
 
 class ChatGLM(Architecture):
@@ -124,13 +125,17 @@ class Glm4Moe(Architecture):
     def tensors(self, hp: RoutedHParams) -> WeightTable:
         """Biases on q, k, v and norms of q and k in some models; dense layers, then experts."""
         norm = Weight((hp.head_dim,), optional=True)
-        return {
-            **embedding_tensors(hp.n_vocab, hp.n_embd),
+        attention = {
             **gqa_tensors(hp, bias=None),
             "blk.{i}.attn_q_norm": norm,
             "blk.{i}.attn_k_norm": norm,
             **norm_tensors(hp.n_embd, "post_attention_norm"),
+        }
+        return {
+            **embedding_tensors(hp.n_vocab, hp.n_embd),
+            **attention,
             **routed_tensors(hp),
+            **draft_tensors(hp, attention, routed_expert_tensors(hp)),
         }
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: RoutedHParams, layer: int) -> Value:
@@ -143,14 +148,21 @@ class Glm4Moe(Architecture):
         q, k = rotate(g, hp, "neox", q, k)
         return g.linear(g.attention(q, k, v, layer=layer, scale=hp.head_dim**-0.5), blk.attn_output)
 
-    def build(self, g: Graph, w: Weights, hp: RoutedHParams) -> Value:
+    def layer(self, g: Graph, x: Value, blk: Any, hp: RoutedHParams, i: int) -> Value:
         """x += attention(norm(x)); x += experts(norm(x))."""
+        x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+        return x + routed_ffn(g, g.rms_norm(x, blk.post_attention_norm, eps=hp.norm_eps), blk, hp, i)
+
+    def build(self, g: Graph, w: Weights, hp: RoutedHParams) -> Value:
+        """All layers, then the norm and the output matrix."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
-            h = g.rms_norm(x, blk.post_attention_norm, eps=hp.norm_eps)
-            x = x + routed_ffn(g, h, blk, hp, i)
+            x = self.layer(g, x, blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def draft(self, g: Graph, w: Weights, hp: RoutedHParams) -> Mapping[str, Value] | None:
+        """The draft block, which has experts."""
+        return draft(g, w, hp, self.layer)
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """Qwen with gated delta nets: qwen3next (Qwen 3 Next, Qwen 3 Coder Next), qwen35 and qwen35moe (Qwen 3.5 to 3.8)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from realizar.arch import (
 )
 from realizar.arch.blocks import embedding_tensors, l2_norm, norm_tensors, rotate, swiglu_ffn, swiglu_tensors
 from realizar.arch.delta_checkpoint import KEYS, KEYS_MROPE, NAMES_MOE, NAMES_NEXT, NAMES_TILED, ONLY
+from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
@@ -108,7 +109,8 @@ class Qwen35(Architecture):
         for i, recurrent in enumerate(hp.delta.recurrent):
             mixer = self.delta_tensors(hp) if recurrent else self.attention_tensors(hp)
             table.update({name.replace("{i}", str(i)): weight for name, weight in mixer.items()})
-        return table
+        norms = norm_tensors(hp.n_embd, "attn_norm", "post_attention_norm")
+        return {**table, **draft_tensors(hp, norms, self.attention_tensors(hp), self.ffn_tensors(hp))}
 
     def attention_tensors(self, hp: Any) -> WeightTable:
         """The tensors of gated attention: the rows of q are those of q and gate, head by head."""
@@ -188,14 +190,22 @@ class Qwen35(Architecture):
         """A dense feed-forward."""
         return swiglu_ffn(g, h, blk)
 
+    def layer(self, g: Graph, x: Value, blk: Any, hp: Any, i: int) -> Value:
+        """x += delta_net(norm(x)) or attention(norm(x)); x += feed_forward(norm(x)). A draft block has attention."""
+        mix = self.delta_net if i < hp.n_layer and hp.delta.recurrent[i] else self.attention
+        x = x + mix(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+        return x + self.feed_forward(g, g.rms_norm(x, blk.post_attention_norm, eps=hp.norm_eps), blk, hp)
+
     def build(self, g: Graph, w: Weights, hp: Any) -> Value:
-        """x += delta_net(norm(x)) or attention(norm(x)); x += feed_forward(norm(x))."""
+        """All layers, then the norm and the output matrix."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            mix = self.delta_net if hp.delta.recurrent[i] else self.attention
-            x = x + mix(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
-            x = x + self.feed_forward(g, g.rms_norm(x, blk.post_attention_norm, eps=hp.norm_eps), blk, hp)
+            x = self.layer(g, x, blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def draft(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value] | None:
+        """The draft block."""
+        return draft(g, w, hp, self.layer)
 
 
 class Qwen35Moe(Qwen35):

@@ -48,9 +48,10 @@ class LLM(EmbeddingMethods):
         "int16" for decoders with fewer than 10^9 weights and "int8" for all others (docs/decisions/0026).
     load : {"mmap", "read"}
         Map the file, or read it into memory (safe if it may change while it is used).
-    speculate : {"ngram"}, optional
-        Speculative decoding by prompt lookup: propose tokens that followed an earlier occurrence of the last tokens,
-        and verify them in one step. The output is the same, and faster if it repeats the prompt (docs/speculation.md).
+    speculate : {"ngram", "mtp"}, optional
+        Speculative decoding: draft tokens are verified in one step; the output is the same (docs/speculation.md).
+        "ngram", prompt lookup, proposes tokens that followed an earlier occurrence of the last tokens: faster if the
+        completion repeats the prompt. "mtp", multi-token prediction, runs the draft block of the file.
     draft : str or PathLike, optional
         Speculative decoding with this draft model: a smaller model with the same vocabulary.
     n_draft : int

@@ -13,7 +13,7 @@ from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.forks import cached_property
 from realizar.model import load as load_model
-from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Tokens
+from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Speculation, Tokens
 from realizar.params.per_prompt import as_prompts, is_parts, params_of_each
 from realizar.params.prompt import NO_LISTS
 from realizar.tokenizer.pairs import pair_ids
@@ -54,7 +54,7 @@ class LoadedModel:
         kv_type: KVType | tuple[KVType, KVType] = "f16",
         activations: Activations | None = None,
         load: Literal["mmap", "read"] = "mmap",
-        speculate: Literal["ngram"] | None = None,
+        speculate: Speculation | None = None,
         draft: str | os.PathLike[str] | None = None,
         n_draft: int = 31,
         max_waiting: int | None = None,
@@ -68,9 +68,9 @@ class LoadedModel:
         models: list[Model] = []
         try:
             with memory_for(f"loading {short_repr(model)}", lambda: _sizes(models, self.params)):
-                models.extend(
-                    load_model(store.resolve(name), load) for name in ([model] if draft is None else [model, draft])
-                )
+                models.append(load_model(store.resolve(model), load, has_draft=speculate == "mtp"))
+                if draft is not None:
+                    models.append(load_model(store.resolve(draft), load))
                 self._engine = Engine(models[0], self.params, None if draft is None else models[1])
         except Exception:
             for loaded in models:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
@@ -13,7 +14,7 @@ from realizar.gguf import GGUFFile
 from realizar.graph import Cache
 from realizar.runtime.passes import FUSIONS, Pass
 from realizar.runtime.plan import Plan, lower
-from realizar.runtime.weights import check_drafts, check_scales, collect
+from realizar.runtime.weights import OTHER_SPECULATION, check_drafts, check_scales, collect, need_draft_block
 
 if TYPE_CHECKING:
     from realizar.graph import Node
@@ -36,11 +37,16 @@ RANK = 4
 class Model:
     """A model file with its hyperparameters, tensors, and the graphs and plans of its programs.
 
-    Attributes
+    Parameters
     ----------
     file : GGUFFile
     architecture : Architecture
         From a plugin.
+    has_draft : bool
+        Whether to record the program "draft", too, of the file's draft block (multi-token prediction).
+
+    Attributes
+    ----------
     hp : HParams
     tensors : dict[str, Tensor]
         Views of the mapped file, by GGUF name.
@@ -48,15 +54,23 @@ class Model:
         The graphs that the architecture recorded, by program name.
     """
 
-    def __init__(self, file: GGUFFile, architecture: Architecture) -> None:
+    def __init__(self, file: GGUFFile, architecture: Architecture, has_draft: bool = False) -> None:
         self.file = file
         self.architecture = architecture
         md = ArchMetadata(file.metadata, architecture.name)
         self.hp: HParams = architecture.hparams(md)
         check_drafts(file, md)
+        if has_draft:
+            need_draft_block(file, md)
+            self.hp = replace(self.hp, has_draft=True)
         ignored = architecture.ignored(md, self.hp)
         weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer, ignored)
         self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
+        if has_draft and "draft" not in self.graphs:
+            raise ParameterError(
+                f"speculate='mtp': architecture {architecture.name} does not compute the draft block of "
+                f"{file.path.name}; {OTHER_SPECULATION}"
+            )
         if "decode" in self.graphs and not md.boolean("attention.causal", True):
             raise GGUFError(
                 f"{architecture.name}.attention.causal = false: the file is of an encoder, whose tokens see those "
@@ -224,7 +238,7 @@ class Model:
         self.file.close()
 
 
-def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -> Model:
+def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap", has_draft: bool = False) -> Model:
     """Open a model file.
 
     Parameters
@@ -233,9 +247,13 @@ def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -
         A GGUF file, or the first part of a split one.
     mode : {"mmap", "read"}
         Map the weights, or read them into memory (safe if the file may change while it is used).
+    has_draft : bool
+        Whether to record the program of the file's draft block, too.
 
     Raises
     ------
+    ParameterError
+        If it has no draft block, or the architecture does not compute it, and `has_draft` asks for it.
     GGUFError
         If the file is damaged or its metadata are invalid.
     UnknownArchitectureError
@@ -245,7 +263,7 @@ def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap") -
     """
     file = GGUFFile(path, mode)
     try:
-        return Model(file, registry.default().architecture(file.architecture))
+        return Model(file, registry.default().architecture(file.architecture), has_draft)
     except Exception as error:
         file.close()
         if isinstance(error, (ZeroDivisionError, OverflowError)):

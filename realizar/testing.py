@@ -117,6 +117,8 @@ class Session:
 
     Attributes
     ----------
+    inputs : dict of float32 [N_VOCAB, *shape]
+        Name of an input (`Graph.input`) or override of the plan -> its row for each token, if a step gives none.
     encoder_kv : dict
         Cache of kind "cross" -> K and V that "encode" stored for sequence 0, float32 [n, n_head_kv, head_dim].
     """
@@ -140,6 +142,10 @@ class Session:
             state.data[...] = np.nan
         params = CompileParams(n_ctx * n_seqs, n_ctx, activations)
         self.compiled = model.bind(plan, backend, self.storage, params)
+        rng = np.random.default_rng(5)
+        self.inputs = {
+            name: rng.standard_normal((N_VOCAB, *plan.shapes[i]), np.float32) for name, i in plan.overrides.items()
+        }
         self.encoder_kv: dict[str, tuple[F32, F32]] = {}
         self.reads_encoder = "encoder" in plan.inputs
         if self.reads_encoder:
@@ -160,10 +166,13 @@ class Session:
     ) -> dict[str, F32]:
         """Run (sequence, number of cached tokens, new tokens) parts in one step; return copies of all outputs.
 
-        `overrides` are the plan's overrides for all rows; `fields` set fields of Batch.
+        `overrides` are the plan's overrides for all rows, by default random ones for each token; `fields` set fields of
+        Batch.
         """
         batch = replace(self.batch(parts), **fields)
         batch.check()
+        if overrides is None:
+            overrides = {name: rows[batch.tokens] for name, rows in self.inputs.items()}
         return {name: value.copy() for name, value in self.compiled.run(batch, overrides=overrides).items()}
 
     def batch(self, parts: Sequence[tuple[int, int, Sequence[int]]]) -> Batch:
@@ -251,7 +260,7 @@ def check_interpreter(model: Model, activations: Activations, isa_levels: Sequen
                 {key: np.zeros(state.shape, np.float32) for key, state in graph.states.items()},
             )  # fmt: skip
             for node in graph.nodes:
-                if any(graph.values[i].name not in found for i in node.outputs):
+                if node.spec.is_override or any(graph.values[i].name not in found for i in node.outputs):
                     continue
                 x = [found[graph.values[i].name] for i in node.inputs]
                 for i, want in zip(node.outputs, reference.evaluate(node, x, inputs), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,14 @@ def tiny_model(
     optional: bool = True,
     seed: int = 0,
 ) -> Iterator[Model]:
-    """Write a tiny random model file and open it.
+    """Write a tiny random model file and open it, with its draft block if the metadata have one.
 
     Without `optional`, optional tensors (and those that depend on them) are omitted, and fused tensors are in parts.
     """
     path = folder / f"{arch.name}-{type_name}-{optional}.gguf"
-    hp = arch.hparams(ArchMetadata(metadata, arch.name))
+    md = ArchMetadata(metadata, arch.name)
+    has_draft = md.draft_layers() > 0
+    hp = replace(arch.hparams(md), has_draft=has_draft)
     rng = np.random.default_rng(0)
     writer = GGUFWriter(path)
     for key, value in metadata.items():
@@ -66,7 +69,7 @@ def tiny_model(
             _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.bias_shape).astype(np.float32), "F32")
     writer.write()
     with GGUFFile(path) as file:
-        model = Model(file, arch)
+        model = Model(file, arch, has_draft)
         yield model
         model.close()
 

@@ -22,7 +22,7 @@ LONG = SamplingParams(temperature=0.0, max_tokens=100, ignore_eos=True)
 @pytest.fixture
 def model(monkeypatch):
     model = FakeModel(FULL)
-    monkeypatch.setattr(loaded, "load_model", lambda path, mode: model)
+    monkeypatch.setattr(loaded, "load_model", lambda path, mode, has_draft: model)
     monkeypatch.setattr(loaded.store, "resolve", lambda name: name)
     return model
 

@@ -32,7 +32,7 @@ def answer(text, n=6):
 @pytest.fixture
 def model(monkeypatch):
     model = FakeModel(FULL)
-    monkeypatch.setattr(loaded, "load_model", lambda path, mode: model)
+    monkeypatch.setattr(loaded, "load_model", lambda path, mode, has_draft: model)
     monkeypatch.setattr(loaded.store, "resolve", lambda name: name)
     return model
 

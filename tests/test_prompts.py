@@ -21,7 +21,7 @@ SYMBOLS = [symbol(row) for row in ROWS]
 @pytest.fixture
 def model(monkeypatch):
     model = FakeModel(FULL)
-    monkeypatch.setattr(loaded, "load_model", lambda path, mode: model)
+    monkeypatch.setattr(loaded, "load_model", lambda path, mode, has_draft: model)
     monkeypatch.setattr(loaded.store, "resolve", lambda name: name)
     return model
 

@@ -48,15 +48,17 @@ GEOMETRIES = {
         100352,
         tied=True,
     ),
-    # Qwen3.5-0.8B
+    # Qwen3.5-0.8B: 24 layers and a draft block
     "qwen35-0.8b": Geometry(
         "qwen35",
-        _sizes(24, 1024, 3584, 8, 2, 256, context=262144, rope__freq_base=1e7, rope__dimension_count=64)
+        _sizes(25, 1024, 3584, 8, 2, 256, context=262144, rope__freq_base=1e7, rope__dimension_count=64)
+        | {"nextn_predict_layers": 1}
         | {"ssm.conv_kernel": 4, "ssm.inner_size": 2048, "ssm.state_size": 128}
         | {"ssm.time_step_rank": 16, "ssm.group_count": 16}
         | RMS,
         248320,
         tied=True,
+        optional=("shared_head_norm",),
     ),
     # ERNIE-4.5-0.3B
     "ernie4_5-0.3b": Geometry(

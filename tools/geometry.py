@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,8 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
     for key, value in metadata.items():
         writer.add(key, value)
     architecture = registry.default().architecture(geometry.architecture)
-    hp = architecture.hparams(ArchMetadata(metadata, geometry.architecture))
+    md = ArchMetadata(metadata, geometry.architecture)
+    hp = replace(architecture.hparams(md), has_draft=md.draft_layers() > 0)
     random = {}
     for tensor in tensors(geometry, hp, type_name):
         name, weight = tensor.name, tensor.weight

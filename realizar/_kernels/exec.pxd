@@ -147,6 +147,8 @@ cdef extern from "realizar/exec.h" nogil:
         const int32_t *encoder_lengths
         const int32_t *state_slots
         const int32_t *outputs
+        const int32_t *n_drafts
+        const int32_t *draft_slots
         const int32_t **block_table
         const int32_t *table_width
     struct rz_program:

@@ -74,4 +74,6 @@ class Program:
         embeddings: npt.NDArray[np.float32] | None = None,
         embedding_of: npt.NDArray[np.int32] | None = None,
         reach: npt.NDArray[np.int32] | None = None,
+        n_drafts: npt.NDArray[np.int32] | None = None,
+        draft_slots: npt.NDArray[np.int32] | None = None,
     ) -> None: ...

@@ -297,7 +297,8 @@ cdef class Program:
     def run(self, const int32_t[::1] tokens, const int32_t[:, ::1] positions, const int32_t[::1] seq_start,
             const int32_t[::1] seq_past, const int32_t[::1] state_slots, const int32_t[::1] outputs, block_tables,
             const int32_t[::1] encoder_lengths=None, const float[:, ::1] embeddings=None,
-            const int32_t[::1] embedding_of=None, const int32_t[:, ::1] reach=None):
+            const int32_t[::1] embedding_of=None, const int32_t[:, ::1] reach=None,
+            const int32_t[::1] n_drafts=None, const int32_t[::1] draft_slots=None):
         """Run one step on the arrays of a checked Batch; releases the GIL."""
         cdef rz_batch batch
         cdef const int32_t *tables[16]
@@ -318,6 +319,8 @@ cdef class Program:
         batch.embeddings = &embeddings[0, 0] if embeddings is not None else NULL
         batch.embedding_of = &embedding_of[0] if embeddings is not None else NULL
         batch.reach = <const rz_reach *> &reach[0, 0] if reach is not None else NULL
+        batch.n_drafts = &n_drafts[0] if n_drafts is not None else NULL
+        batch.draft_slots = &draft_slots[0] if n_drafts is not None else NULL
         for group, array in enumerate(block_tables):
             table = array
             tables[group] = &table[0, 0] if table.shape[1] else NULL

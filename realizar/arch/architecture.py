@@ -107,9 +107,13 @@ class WeightRef:
 
 
 class Weights:
-    """The tensors of a file by attribute: `w.output_norm`, `w.blk[3].attn_q`; a missing optional one is None."""
+    """The tensors of a file by attribute: `w.output_norm`, `w.blk[3].attn_q`; a missing optional one is None.
 
-    def __init__(self, refs: Mapping[str, WeightRef | None]) -> None:
+    Blocks after the first n_layer are no layers: `w.draft` is the draft block, or None.
+    """
+
+    def __init__(self, refs: Mapping[str, WeightRef | None], n_layer: int | None = None) -> None:
+        self.draft: Weights | None = None
         layers: dict[str, dict[int, dict[str, WeightRef | None]]] = {}
         for name, ref in refs.items():
             match = re.fullmatch(r"(.*?)(\w+)\.(\d+)\.(.+)", name)
@@ -118,6 +122,8 @@ class Weights:
             else:
                 group = (match[1] + match[2]).replace(".", "_")
                 layers.setdefault(group, {}).setdefault(int(match[3]), {})[match[4]] = ref
+        if n_layer is not None and n_layer in layers.get("blk", ()):
+            self.draft = Weights(layers["blk"].pop(n_layer))
         for group, by_index in layers.items():
             setattr(self, group, [Weights(by_index[i]) for i in sorted(by_index)])
 
@@ -310,9 +316,13 @@ class Architecture(ABC):
     def build(self, g: Graph, w: Weights, hp: Any) -> Value | Mapping[str, Value]:
         """Record the equations of the decoder; returns its logits, or outputs by name."""
 
+    def draft(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value] | None:
+        """Record the draft block, with `realizar.arch.drafts.draft`; None, the default, where there is none."""
+        return None
+
     def programs(self) -> Mapping[str, Program]:
-        """The programs by name; by default one, "decode", recorded by `build`.
+        """The programs by name; by default "decode", recorded by `build`, and "draft", recorded by `draft`.
 
         A program that only some files have returns None for the others.
         """
-        return {"decode": self.build}
+        return {"decode": self.build, "draft": self.draft}

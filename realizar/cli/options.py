@@ -13,7 +13,7 @@ from typer import Argument, BadParameter, Option
 
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
-from realizar.params import Activations, BackendName, EngineParams, SamplingParams
+from realizar.params import Activations, BackendName, EngineParams, SamplingParams, Speculation
 from realizar.params.sampling import DEFAULTS
 from realizar.store import DEFAULT_MODEL
 
@@ -130,7 +130,9 @@ ENGINE: dict[str, tuple[Any, Any]] = {
     "activations": (RoundedTo, None),
     "speculate": (
         _engine(
-            Literal["ngram"] | None, "--speculate", help="Speculative decoding by prompt lookup; same text, faster."
+            Speculation | None,
+            "--speculate",
+            help="Speculative decoding by prompt lookup (ngram) or the file's draft block (mtp); same text, faster.",
         ),
         None,
     ),

@@ -14,7 +14,7 @@ from realizar.engine.intake import Intake
 from realizar.engine.loop import EngineLoop, Waiting, leads_to
 from realizar.engine.runner import Runner
 from realizar.engine.scheduler import Scheduler
-from realizar.engine.speculation import make_speculator
+from realizar.engine.speculation import DraftBlockRunner, make_speculator
 from realizar.engine.stats import EngineStats, StepCounts
 from realizar.engine.step import advance
 from realizar.errors import RealizarError, memory_for
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from realizar.params import EngineParams, SamplingParams
     from realizar.params.prompt import TokenPrompt
     from realizar.runtime.backend import Backend
-    from realizar.runtime.batch import Batch
 
 R = TypeVar("R", bound="Request")
 
@@ -80,8 +79,10 @@ class Engine:
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
         backend = backend or backends.make(params)
         plan = model.plan()
-        self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend)
-        self.runner = Runner(model, self.cache, params, backend)
+        has_drafts = draft is not None or params.speculate is not None
+        self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend, has_drafts)
+        make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
+        self.runner = make_runner(model, self.cache, params, backend)
         self.scheduler = Scheduler(self.cache, params.max_waiting)
         self._counts = StepCounts()
         self.speculator = make_speculator(params, self.runner, draft)
@@ -157,17 +158,16 @@ class Engine:
 
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that read the same output."""
-        batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
-        advance(output, self._compute(program, output, batch), work)
+        advance(output, self._compute(program, output, [chunk for chunks in work.values() for chunk in chunks]), work)
 
-    def _compute(self, program: str, output: str, batch: Batch) -> Any:
+    def _compute(self, program: str, output: str, chunks: list[Chunk]) -> Any:
         """Run a program and measure it; fork() may copy the process meanwhile, for nothing that is noted changes."""
-        own = output in self.model.graphs[program].outputs
+        batch = self.runner.batch(chunks)
         self.cache.flush()
         begin = time.perf_counter()
         self._books.release()
         try:
-            values = self.runner.run(batch, None if own else [output], program)[output]
+            values = self.runner.output(batch, chunks, output, program)
         finally:
             self._books.acquire()
         seconds = time.perf_counter() - begin

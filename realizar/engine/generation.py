@@ -106,14 +106,14 @@ class Answer:
 
     @property
     def may_draft(self) -> bool:
-        """Whether the next step can verify drafts: only the last token is not computed yet."""
-        return self.drafter is not None and self.end is None and bool(self.token_ids) and self.seq.n_left == 1
+        """Whether the next step can verify drafts: only the last token was never computed."""
+        return self.drafter is not None and self.end is None and bool(self.token_ids) and self.seq.n_new == 1
 
     def next_chunks(self, budget: int) -> list[Chunk]:
         """Return the next tokens, at most `budget`; logits are requested for the last token and every draft."""
         chunks = self.seq.chunks(budget)
-        n = min(len(self.drafts), budget - 1)
-        if n and self.may_draft:
+        n = min(len(self.drafts), budget - self.seq.n_left)
+        if n > 0 and self.may_draft:
             (last,) = chunks
             drafts = self.drafts[:n]
             return [last._replace(n_tokens=last.n_tokens + n, n_outputs=last.n_outputs + n, drafts=drafts)]

@@ -142,7 +142,7 @@ class Request(ABC):
         """Whether some of its sequences lack more than their last token."""
         for text in self.text_seqs:
             for seq in text.together:
-                if seq.n_left > 1:
+                if seq.n_new > 1:
                     return True
         return False
 

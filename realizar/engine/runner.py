@@ -11,11 +11,11 @@ from realizar.runtime.batch import Batch
 from realizar.runtime.logit_rows import LogitRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from realizar.engine.cache.chunk import Chunk
+    from realizar.engine.cache.chunk import Chunk, DraftRow
     from realizar.engine.cache.kv_cache import KVCache
     from realizar.model import Model
     from realizar.params import EngineParams
@@ -53,7 +53,7 @@ class Runner:
         self.backend = backend
         self.activations = params.activations or model.default_activations
         self._compile_params = CompileParams(cache.n_batch, cache.n_ctx, self.activations)
-        self._programs: dict[tuple[str, tuple[str, ...] | None], Program] = {}
+        self._programs: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...]], Program] = {}
         self._numbers = np.arange(cache.n_batch + 1, dtype=np.int32)
         self._has_cross = any(cache.cross)
         self._versions: list[int] = []
@@ -65,8 +65,10 @@ class Runner:
         """Threads that compute a step, the caller's included."""
         return self.backend.n_threads
 
-    def program(self, outputs: Iterable[str] | None, name: str | None = None) -> Program:
+    def program(self, outputs: Iterable[str] | None, name: str | None = None, overrides: Iterable[str] = ()) -> Program:
         """Return a program, the main one by default, for its own outputs (None) or for the values of these names.
+
+        The caller of a step passes in the values named in `overrides`.
 
         Raises
         ------
@@ -74,7 +76,7 @@ class Runner:
             If there is no program or no value of such a name.
         """
         name = name or self.model.main
-        key = (name, None if outputs is None else tuple(outputs))
+        key = (name, None if outputs is None else tuple(outputs), tuple(overrides))
         if key not in self._programs:
             plan = self.model.plan(*key, passes=self.backend.passes)
             self._programs[key] = self.model.bind(plan, self.backend, self.cache.storage, self._compile_params)
@@ -84,7 +86,7 @@ class Runner:
         """Drop all programs; each is compiled again when it is next needed."""
         self._programs.clear()
 
-    def batch(self, chunks: Iterable[Chunk]) -> Batch:
+    def batch(self, chunks: Iterable[Chunk | DraftRow]) -> Batch:
         """Return the rows of a step's chunks; their blocks must be reserved."""
         chunks = list(chunks)
         n_seqs = len(chunks)
@@ -101,6 +103,9 @@ class Runner:
         more: dict[str, Any] = {}
         if any(chunk.seq.content is not None or chunk.seq.adapter for chunk in chunks):
             more = _content(chunks, start, positions)
+        if self.cache.states and any(len(chunk.drafts) for chunk in chunks):
+            more["n_drafts"] = np.array([len(chunk.drafts) for chunk in chunks], np.int32)
+            more["draft_slots"] = np.array([chunk.seq.draft_slot or 0 for chunk in chunks], np.int32)
         if self._has_cross:
             more["encoder_lengths"] = np.array([len(chunk.seq.encoder_tokens) for chunk in chunks], np.int32)
         return Batch(
@@ -113,7 +118,7 @@ class Runner:
             **{"positions": positions[None], **more},
         )
 
-    def _tables(self, chunks: list[Chunk]) -> tuple[npt.NDArray[np.int32], ...]:
+    def _tables(self, chunks: list[Chunk | DraftRow]) -> tuple[npt.NDArray[np.int32], ...]:
         """Block tables, one per group; those of the step before where they are the same."""
         versions = [chunk.seq.table_version for chunk in chunks]
         if versions != self._versions:
@@ -121,7 +126,15 @@ class Runner:
             self._versions = versions
         return self._last_tables
 
-    def run(self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None) -> dict[str, Any]:
+    def output(self, batch: Batch, chunks: Sequence[Chunk], output: str, program: str) -> Any:
+        """Compute the step of these chunks, and return one of the values of `run`."""
+        own = output in self.model.graphs[program].outputs
+        return self.run(batch, None if own else [output], program)[output]
+
+    def run(
+        self, batch: Batch, outputs: Iterable[str] | None = None, program: str | None = None,
+        overrides: Mapping[str, Array] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """Make the cache's pending copies, then compute a step.
 
         What no output depends on is not computed: with only outputs of an early layer, later layers store no keys and
@@ -135,6 +148,8 @@ class Runner:
             Names of the values to return; by default the program's own outputs, "logits" of a decoder.
         program : str, optional
             Which of the model's programs to run; by default the main one.
+        overrides : dict of str to float32 [n, ...], optional
+            Values that the program does not compute, one row for each row of the batch.
 
         Returns
         -------
@@ -143,7 +158,8 @@ class Runner:
             Read-only views of the backend's memory, valid until the next run.
         """
         self.cache.flush()
-        found: dict[str, Any] = dict(self.program(outputs, program).run(batch))
+        given = {} if overrides is None else {"overrides": overrides}
+        found: dict[str, Any] = dict(self.program(outputs, program, overrides or ()).run(batch, **given))
         for values in found.values():
             values.flags.writeable = False
         if "logits" in found:
@@ -151,7 +167,7 @@ class Runner:
         return found
 
 
-def _table(chunks: list[Chunk], group: int) -> npt.NDArray[np.int32]:
+def _table(chunks: list[Chunk | DraftRow], group: int) -> npt.NDArray[np.int32]:
     """Tables of one group, one row per sequence; 0 where there is no block, so that every entry is valid."""
     tables = [chunk.seq.tables[group] for chunk in chunks]
     out = np.zeros((len(tables), max(map(len, tables))), np.int32)
@@ -161,7 +177,7 @@ def _table(chunks: list[Chunk], group: int) -> npt.NDArray[np.int32]:
 
 
 def _content(
-    chunks: list[Chunk], start: npt.NDArray[np.int32], positions: npt.NDArray[np.int32]
+    chunks: list[Chunk | DraftRow], start: npt.NDArray[np.int32], positions: npt.NDArray[np.int32]
 ) -> dict[str, npt.NDArray[Any] | None]:
     """Return the fields of a Batch for rows that are not plain tokens."""
     contents = [None if chunk.is_encoder_input else chunk.seq.content for chunk in chunks]

@@ -120,6 +120,10 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
 
     # ---- the ops that an architecture writes
 
+    def input(self, name: str, shape: Shape) -> Value:
+        """A value of this shape that every step passes in by its name, such as the hidden state of another program."""
+        return self._append(OPS["override"], [], [(name, shape)], (), {})[0]
+
     def embed(self, weight: WeightLike, scale: float = 1.0) -> Value:
         """Rows of the embedding table for the tokens of the batch, times `scale`: (n_embd,).
 

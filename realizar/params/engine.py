@@ -14,6 +14,9 @@ KVType: TypeAlias = Literal["f16", "f32", "int8"]
 Activations: TypeAlias = Literal["int8", "int16", "f32"]
 """The type to which activations are rounded in products with quantized weights; see docs/kernels.md."""
 
+Speculation: TypeAlias = Literal["ngram", "mtp"]
+"""A kind of speculative decoding without a second model; see docs/speculation.md."""
+
 BackendName: TypeAlias = Literal["cpu", "numpy"]
 """Name of a backend; see docs/backends.md."""
 
@@ -54,8 +57,9 @@ class EngineParams:
         Type to which activations are rounded in products with quantized weights; None is `Model.default_activations`.
     load : {"mmap", "read"}
         Map the weights, or read them into memory (safe if the file may change while in use).
-    speculate : {"ngram"} | None
-        Speculative decoding by prompt lookup: draft tokens come from earlier occurrences of the current suffix.
+    speculate : {"ngram", "mtp"} | None
+        Speculative decoding. "ngram": prompt lookup, draft tokens come from earlier occurrences of the current suffix;
+        "mtp": they come from the draft block of the model file (multi-token prediction).
     draft : str | PathLike | None
         Speculative decoding with a draft model: name or path of a smaller model with the same vocabulary.
     n_draft : int
@@ -78,7 +82,7 @@ class EngineParams:
     kv_type: KVType | tuple[KVType, KVType] = "f16"
     activations: Activations | None = None
     load: Literal["mmap", "read"] = "mmap"
-    speculate: Literal["ngram"] | None = None
+    speculate: Speculation | None = None
     draft: str | os.PathLike[str] | None = None
     n_draft: int = 31
     max_waiting: int | None = None
@@ -94,7 +98,8 @@ class EngineParams:
         check(is_int(n) and 1 <= n <= 65536, "n_batch", n, "an integer in [1, 65536]")
         kv_types(self.kv_type)
         how = self.speculate
-        check(how is None or (isinstance(how, str) and how == "ngram"), "speculate", how, "'ngram' or None")
+        known = how is None or (isinstance(how, str) and how in get_args(Speculation))
+        check(known, "speculate", how, "'ngram', 'mtp' or None")
         draft = self.draft
         check(draft is None or isinstance(draft, (str, os.PathLike)), "draft", draft, "a model's name or path, or None")
         check(draft is None or self.speculate is None, "draft", draft, f"None where speculate={self.speculate!r}")

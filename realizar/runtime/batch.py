@@ -57,6 +57,11 @@ class Batch:
         window, if there is one), or if both are in one span. None if there are none.
     adapters : int32 [s] | None
         Number of each sequence's low-rank adapter, 0 for none; None if no sequence has one.
+    n_drafts : int32 [s] | None
+        Number of trailing rows of each sequence that are draft tokens, less than its rows; None if there are none, or
+        the model has no recurrent states. States before them stay in `state_slots`.
+    draft_slots : int32 [s] | None
+        State slot after the draft tokens of each sequence; 0 where it has none. None along with `n_drafts`.
     """
 
     tokens: Int32
@@ -71,6 +76,8 @@ class Batch:
     embedding_rows: Int32 | None = None
     spans: Int32 | None = None
     adapters: Int32 | None = None
+    n_drafts: Int32 | None = None
+    draft_slots: Int32 | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -89,6 +96,20 @@ class Batch:
         out = np.full(self.n_tokens, -1, np.int32)
         out[self.embedding_rows] = np.arange(len(self.embedding_rows), dtype=np.int32)
         return out
+
+    def state_runs(self, s: int) -> list[tuple[int, int, int]]:
+        """The rows of sequence s by the state slot that they update: (first, end, slot).
+
+        The second run, of draft tokens, begins with the state after the first one.
+        """
+        first, end = int(self.seq_start[s]), int(self.seq_start[s + 1])
+        n_drafts = 0 if self.n_drafts is None else int(self.n_drafts[s])
+        runs = [(first, end - n_drafts, int(self.state_slots[s]))]
+        return (
+            [*runs, (end - n_drafts, end, int(self.draft_slots[s]))]
+            if n_drafts and self.draft_slots is not None
+            else runs
+        )
 
     def reach(self) -> Int32 | None:
         """Numbers of rows of its span before and after each row: int32 [n, 2]; None if there are no spans."""
@@ -109,6 +130,7 @@ class Batch:
             Names the first array that violates the description of the class.
         """
         self._check_rows()
+        self._check_drafts()
         self._check_tables()
         self._check_embeddings()
         self._check_spans()
@@ -132,6 +154,19 @@ class Batch:
         _need(bool((self.seq_past >= 0).all()), "seq_past", "not be negative")
         _need(bool((self.state_slots >= 0).all()), "state_slots", "not be negative")
         _need(_ascend(self.outputs, n), "outputs", f"be rows below {n}, ascending")
+
+    def _check_drafts(self) -> None:
+        """Draft rows follow at least one other row, and have a slot of their own."""
+        counts, slots = self.n_drafts, self.draft_slots
+        if counts is None or slots is None:
+            _need(counts is None and slots is None, "n_drafts", "come with draft_slots, or neither of them")
+            return
+        _shape("n_drafts", counts, (self.n_seqs,))
+        _shape("draft_slots", slots, (self.n_seqs,))
+        fits = (counts >= 0).all() and (counts < np.diff(self.seq_start)).all()
+        _need(bool(fits), "n_drafts", "be less than the rows of each sequence, and not negative")
+        own = (slots[counts > 0] >= 0).all() and not np.isin(slots[counts > 0], self.state_slots).any()
+        _need(bool(own), "draft_slots", "be slots that are not among state_slots")
 
     def _check_tables(self) -> None:
         n_blocks = int((-(-(self.seq_past + np.diff(self.seq_start)) // BLOCK)).max())

@@ -170,10 +170,14 @@ class BatchChecks:
         arrays += [table.reshape(-1) for table in batch.block_tables]
         below = [limits.n_vocab, limits.n_slots, batch.n_tokens, limits.n_positions, *[UNLIMITED] * len(others)]
         below += limits.n_blocks
+        if batch.draft_slots is not None:
+            arrays.append(batch.draft_slots)
+            below.append(limits.n_slots)
         at = first_out_of_range(arrays, below)
         if at >= 0:
             tables = [f"block_tables[{group}]" for group in range(len(batch.block_tables))]
-            name = ["tokens", "state_slots", "outputs", *["positions"] * len(batch.positions), *tables][at]
+            names = ["tokens", "state_slots", "outputs", *["positions"] * len(batch.positions), *tables, "draft_slots"]
+            name = names[at]
             found = f"{arrays[at].min()} to {arrays[at].max()}"
             raise ParameterError(f"Batch.{name}: ids must be in [0, {below[at]}); found {found}")
 

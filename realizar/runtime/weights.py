@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from realizar.arch import ArchMetadata
 from realizar.arch.architecture import Shape, Weight, WeightRef, Weights, WeightTable, expand
-from realizar.errors import TensorError
+from realizar.errors import ParameterError, TensorError
 from realizar.gguf import GGUFFile
 from realizar.graph import Graph
 from realizar.quants import FORMATS, dequantize
@@ -88,7 +88,7 @@ def collect(
             f"answers would be wrong without it. The file may be of a later model, or its metadata wrong "
             f"(architecture, number of layers)"
         )
-    return Weights(found.refs), found.tensors
+    return Weights(found.refs, n_layer), found.tensors
 
 
 def check_drafts(file: GGUFFile, md: ArchMetadata) -> None:
@@ -109,6 +109,22 @@ def check_drafts(file: GGUFFile, md: ArchMetadata) -> None:
                 f"the file has no tensor blk.{i}.nextn.*, which a draft block has; if it is an ordinary layer, the "
                 "answers would be wrong without it. The key is wrong, or the file damaged"
             )
+
+
+OTHER_SPECULATION = "use speculate='ngram', or draft= with a smaller model of the same family"
+"""What an error proposes if there is no draft block."""
+
+
+def need_draft_block(file: GGUFFile, md: ArchMetadata) -> None:
+    """Raise ParameterError if a file has no draft block."""
+    key, n = f"{md.arch}.nextn_predict_layers", md.draft_layers()
+    name = f"blk.{md.layers()}.nextn.eh_proj.weight"
+    if n == 0 or name not in file.tensors:
+        found = f"{key} is {n}" if n else f"the key {key} is 0 or missing"
+        lacks = f", but it has no tensor {name}" if n else ""
+        raise ParameterError(
+            f"speculate='mtp': {file.path.name} has no draft block ({found}{lacks}); {OTHER_SPECULATION}"
+        )
 
 
 MAX_NAMED = 8

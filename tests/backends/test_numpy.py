@@ -1,5 +1,7 @@
 """The numpy backend gives the results of the CPU backend, except for rounding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from realizar.runtime.backend import CompileParams
 from realizar.testing import TOLERANCE, Session, random_tokens, relative_error, tiny_metadata, tiny_model
 from tests.engine import test_encoders as encoders
 from tests.engine.fake import FakeTokenizer, check_cache
-from tests.engine.speculation.oracle import FlatCost
+from tests.engine.speculation.oracle import FlatCost, Oracle
 from tests.engine.speculation.test_draft_model import models  # noqa: F401 - a fixture
 from tests.engine.test_encoders import answers, encoded
 from tests.engine.test_preemption import force
@@ -188,4 +190,24 @@ def test_a_draft_model_runs_on_the_same_backend(models):  # noqa: F811
     engine.speculator.cost = FlatCost(64)
     engine.speculator._n_steps = lambda drafters: 3
     assert tokens(engine, *PROMPTS[1:3]) == tokens(Engine(models(), params), *PROMPTS[1:3])
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["mamba", "qwen35"])
+def test_drafts_of_recurrent_models(models, name):  # noqa: F811
+    """States go back after rejected drafts, one in four."""
+    params = EngineParams(**{**EXACT, "n_seqs": 6, "backend": "numpy"})
+    sizes = {key: value for key, value in SIZES.items() if key.startswith("ssm.")} | {"full_attention_interval": 2}
+    prompts = PROMPTS[2:4]
+    want = tokens(Engine(models(name, **sizes), params), *prompts)
+    texts = [[*prompt, *ids] for prompt, ids in zip(prompts, want, strict=True)]
+    engine = Engine(models(name, **sizes), replace(params, speculate="ngram"))
+    engine.speculator = Oracle(
+        lambda begun, n: next(text for text in texts if text[: len(begun)] == begun)[len(begun) :][:n], n_batch=64
+    )
+    requests = [engine.generate(prompt, GREEDY) for prompt in prompts]
+    engine.wait(lambda: all(request.is_over for request in requests))
+    found = [request.completion() for request in requests]
+    assert [completion.token_ids for completion in found] == want
+    assert sum(completion.timings.n_drafted for completion in found) > 0
     engine.close()

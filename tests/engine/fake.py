@@ -179,11 +179,14 @@ class FakeProgram:
         return list(seen.values())
 
     def _advance(self, batch: Batch, s: int, row: int) -> list[float]:
-        slot, states = batch.state_slots[s], []
+        runs, states = batch.state_runs(s), []
+        first, slot = next((first, slot) for first, end, slot in runs if first <= row < end)
         for spec in self.plan.states:
             data = self.states[spec.key]
             if row == batch.seq_start[s] and batch.seq_past[s] == 0:
                 data[slot] = 0
+            elif row == first and slot != batch.state_slots[s]:
+                data[slot] = data[batch.state_slots[s]]
             data[slot] = next_state(float(data[slot].flat[0]), self.symbols[row])
             states.append(float(data[slot].flat[0]))
         return states
@@ -233,8 +236,8 @@ class FakeModel:
         self.file = SimpleNamespace(metadata={})
         self.closed = False
 
-    def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None, passes=()) -> FakePlan:
-        assert (program, outputs) in (("decode", None), (None, None))
+    def plan(self, program: str | None = None, outputs: tuple[str, ...] | None = None, overrides=(), passes=()):
+        assert (program, outputs, overrides) in (("decode", None, ()), (None, None, ()))
         return self._plan
 
     main = "decode"
@@ -276,8 +279,8 @@ def check_cache(cache: KVCache, sequences) -> None:
         assert sorted(pool._free) == [block for block, n in enumerate(counts[:n_used]) if n == 0]
         assert all(pool._key[block] == name for name, block in pool._block_of.items())
         assert pool.n_cached == sum(name is not None for name in pool._key)
-    slots = [seq.slot for seq in sequences if seq.slot is not None]
-    n_slots = cache.max_seqs if cache.states else 0
+    slots = [slot for seq in sequences for slot in (seq.slot, seq.draft_slot) if slot is not None]
+    n_slots = cache.n_slots
     assert sorted(slots + cache._free_slots) == list(range(n_slots))
     kept = [*cache.snapshots._free, *cache.snapshots._slot_of.values()]
     states = cache.storage.states  # none once the backend is closed

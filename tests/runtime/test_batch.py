@@ -116,6 +116,32 @@ def test_invalid_spans(spans, message):
         batch(spans=spans).check()
 
 
+def test_rows_by_state_slot():
+    drafts = batch(state_slots=i32(4, 5), n_drafts=i32(2, 0), draft_slots=i32(6, 0))
+    drafts.check()
+    assert drafts.state_runs(0) == [(0, 1, 4), (1, 3, 6)]
+    assert drafts.state_runs(1) == [(3, 4, 5)]
+    assert batch(state_slots=i32(4, 5)).state_runs(0) == [(0, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("n_drafts", "slots", "message"),
+    [
+        (i32(1, 0), None, "n_drafts must come with draft_slots"),
+        (None, i32(1, 0), "n_drafts must come with draft_slots"),
+        (i32(1), i32(1, 0), "n_drafts must be contiguous int32"),
+        (i32(1, 0), i32(1), "draft_slots must be contiguous int32"),
+        (i32(3, 0), i32(1, 0), "n_drafts must be less than the rows"),
+        (i32(-1, 0), i32(1, 0), "n_drafts must be less than the rows"),
+        (i32(1, 0), i32(-1, 0), "draft_slots must be slots"),
+        (i32(1, 0), i32(0, 0), "draft_slots must be slots"),
+    ],
+)
+def test_invalid_drafts(n_drafts, slots, message):
+    with pytest.raises(ParameterError, match=r"Batch\." + message):
+        batch(n_drafts=n_drafts, draft_slots=slots).check()
+
+
 @pytest.mark.parametrize("adapters", [i32(0), i32(0, -1)])
 def test_invalid_adapters(adapters):
     with pytest.raises(ParameterError, match=r"Batch\.adapters must "):

@@ -85,7 +85,7 @@ class CompiledPlan:
                 else:
                     step.run(batch.tokens, batch.positions, batch.seq_start, batch.seq_past, batch.state_slots,
                              batch.outputs, batch.block_tables, batch.encoder_lengths, batch.embeddings,
-                             batch.embedding_of(), batch.reach())  # fmt: skip
+                             batch.embedding_of(), batch.reach(), batch.n_drafts, batch.draft_slots)  # fmt: skip
         except OSError as error:
             raise RealizarError(f"{error}; use a smaller n_threads") from error
         m = len(batch.outputs)

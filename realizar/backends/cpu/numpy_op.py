@@ -50,11 +50,14 @@ class NumpyOp:
         if self._states is None:
             self._run_rows(0, len(batch.outputs) if self._only_outputs else batch.n_tokens, None)
             return
-        for s, (first, end) in enumerate(zip(batch.seq_start[:-1], batch.seq_start[1:], strict=True)):
-            state = self._states[batch.state_slots[s]]
+        for s in range(batch.n_seqs):
             if not batch.seq_past[s]:
-                state[...] = 0
-            self._run_rows(int(first), int(end), state)
+                self._states[batch.state_slots[s]] = 0
+            before = batch.state_slots[s]
+            for first, end, slot in batch.state_runs(s):
+                if slot != before:
+                    self._states[slot] = self._states[before]
+                self._run_rows(first, end, self._states[slot])
 
     def _run_rows(self, first: int, end: int, state: F32 | None) -> None:
         inputs = [self._rows(i, first, end).reshape(end - first, *self._shapes[i]) for i in self._op.inputs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ class NumpyProgram:
         self._checks.check(batch)
         given = self._checks.overrides(batch.n_tokens, overrides or {})
         with np.errstate(all="ignore"):  # like the kernels, treat infinities and NaN as ordinary values
-            parts = [self._run_sequence(batch, s, given) for s in range(batch.n_seqs)]
+            parts = [part for s in range(batch.n_seqs) for part in self._run_sequence(batch, s, given)]
         names = self.plan.outputs if outputs is None else outputs
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
@@ -92,10 +92,22 @@ class NumpyProgram:
         self._floats = {}
         self.n_bytes = 0
 
-    def _run_sequence(self, batch: Batch, s: int, given: Mapping[str, F32]) -> dict[str, F32]:
-        """Return the outputs of one sequence of a step, a row for each of its rows among `batch.outputs`."""
-        first, end = int(batch.seq_start[s]), int(batch.seq_start[s + 1])
-        inputs = self._inputs(batch, s, first, end)
+    def _run_sequence(self, batch: Batch, s: int, given: Mapping[str, F32]) -> Iterator[dict[str, F32]]:
+        """Yield the outputs of one sequence of a step: a row for each of its rows among `batch.outputs`.
+
+        Draft tokens are computed after its other rows, with a copy of their states.
+        """
+        before = batch.state_slots[s]
+        for first, end, slot in batch.state_runs(s):
+            if slot != before:
+                self._storage.copy_slot(before, slot)
+            yield self._run_rows(batch, s, first, end, slot, given)
+
+    def _run_rows(
+        self, batch: Batch, s: int, first: int, end: int, slot: int, given: Mapping[str, F32]
+    ) -> dict[str, F32]:
+        """Return the outputs of rows first to end of a step, which are those of sequence s."""
+        inputs = self._inputs(batch, s, first, end, slot)
         of_outputs = replace(inputs, picked=inputs.outputs)
         values: dict[int, F32] = {}  # of the roots, [n, elements]
         for op, ends in zip(self.plan.ops, self._ends, strict=True):
@@ -118,16 +130,17 @@ class NumpyProgram:
         rows = values[view.root]
         return rows[:, view.offset : view.offset + view.n].reshape(len(rows), *self.plan.shapes[i])
 
-    def _inputs(self, batch: Batch, s: int, first: int, end: int) -> Inputs:
+    def _inputs(self, batch: Batch, s: int, first: int, end: int, slot: int) -> Inputs:
         """Return the inputs of rows first to end of a step, which are those of sequence s."""
+        n_past = int(batch.seq_past[s]) + first - int(batch.seq_start[s])
         embeddings: dict[int, F32] = {}
         if batch.embeddings is not None and batch.embedding_rows is not None:
             rows = zip(batch.embedding_rows.tolist(), batch.embeddings, strict=True)
             embeddings = {row - first: x for row, x in rows if first <= row < end}
         spans = [] if batch.spans is None else batch.spans.tolist()
         wanted = (first <= batch.outputs) & (batch.outputs < end)
-        states = {at.key: at.data[batch.state_slots[s]] for at in self._storage.states if at.key in self._states}
-        if not batch.seq_past[s]:
+        states = {at.key: at.data[slot] for at in self._storage.states if at.key in self._states}
+        if not n_past:
             for state in states.values():
                 state[...] = 0
         return Inputs(
@@ -138,7 +151,7 @@ class NumpyProgram:
             activations=self._params.activations,
             kv_type=self._storage.kv_type,
             n_ctx=self._params.n_ctx,
-            kv=SequenceKeyValues(self._storage, self.plan, batch, s),
+            kv=SequenceKeyValues(self._storage, self.plan, batch, s, n_past),
             embeddings=embeddings,
             spans=[(a - first, b - first) for a, b in spans if first <= a < end],
             states=states,

@@ -38,13 +38,15 @@ class SequenceKeyValues:
     batch : Batch
     s : int
         Index of the sequence in the batch.
+    n_past : int
+        Rows of the sequence before this run.
     """
 
-    def __init__(self, storage: NumpyStorage, plan: Plan, batch: Batch, s: int) -> None:
+    def __init__(self, storage: NumpyStorage, plan: Plan, batch: Batch, s: int, n_past: int) -> None:
         self._layers = {at.key: at for at in storage.layers}
         self._plan = plan
         self._tables = [table[s] for table in batch.block_tables]
-        self._n_past = int(batch.seq_past[s])
+        self._n_past = n_past
         self._n_encoder = 0 if batch.encoder_lengths is None else int(batch.encoder_lengths[s])
 
     def extend(self, cache: str, k: F32, v: F32 | None) -> tuple[F32, F32]:

@@ -1,4 +1,4 @@
-"""Chunk: the part of a sequence that one step computes."""
+"""Chunk: the part of a sequence that one step computes; DraftRow: a row that only the draft block computes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
         if self.is_encoder_input:
             self.seq.reserve_encoder_input()
         else:
-            self.seq.reserve(self.n_tokens)
+            self.seq.reserve(self.n_tokens, has_drafts=len(self.drafts) > 0)
 
     def fork(self) -> Sequence:
         """Fork the sequence as if this chunk were computed."""
@@ -54,11 +54,41 @@ class Chunk(NamedTuple):
         """Record that it is computed; of the drafts, only the accepted ones."""
         if self.is_encoder_input:
             self.seq.encoder_computed = True
+        elif len(self.drafts):
+            self.seq.commit_drafts(self.n_tokens - len(self.drafts), len(self.drafts), self._n_accepted())
         else:
-            self.seq.commit(self.n_tokens - self._n_rejected() if len(self.drafts) else self.n_tokens)
+            self.seq.commit(self.n_tokens)
 
-    def _n_rejected(self) -> int:
+    def _n_accepted(self) -> int:
         end = self.n_past + self.n_tokens
         followed = self.seq.tokens[end - len(self.drafts) : end]
         others = np.flatnonzero(followed != self.drafts[: len(followed)])
-        return len(self.drafts) - (int(others[0]) if len(others) else len(followed))
+        return int(others[0]) if len(others) else len(followed)
+
+
+class DraftRow(NamedTuple):
+    """A draft token, or the last token of a sequence, that the draft block reads: like a Chunk of one row.
+
+    Attributes
+    ----------
+    seq : Sequence
+    token : int
+    n_past : int
+        Its row.
+    hidden : float32 [n_embd]
+        The hidden state of the row before it.
+    """
+
+    seq: Sequence
+    token: int
+    n_past: int
+    hidden: npt.NDArray[np.float32]
+    n_tokens: int = 1
+    n_outputs: int = 1
+    is_encoder_input: bool = False
+    drafts: npt.NDArray[np.int32] = NO_DRAFTS
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """The token: int32 [1]."""
+        return np.array([self.token], np.int32)

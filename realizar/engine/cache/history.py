@@ -1,8 +1,8 @@
-"""History: the rows of a sequence: its token ids, and what else determines them."""
+"""History: the rows of a sequence: its token ids, and what else determines them; Hidden: the states of some."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from realizar.engine.cache.content import Content
+
+
+class Hidden(NamedTuple):
+    """Hidden states of consecutive rows of a sequence: float32 [n, n_embd], from row `first` on."""
+
+    first: int
+    rows: npt.NDArray[np.float32]
+
+    def at(self, row: int) -> npt.NDArray[np.float32] | None:
+        """Return the state of a row, float32 [n_embd], if it is here."""
+        return self.rows[row - self.first] if self.first <= row < self.first + len(self.rows) else None
 
 
 class History:

@@ -71,7 +71,8 @@ class KVCache:
     made by `flush`.
 
     A recurrent state cannot be cut into blocks: a sequence has one slot for it. It cannot go back either, so copies of
-    it are kept in further slots (`Snapshots`).
+    it are kept in further slots (`Snapshots`), and with speculative decoding the draft tokens of a step update a second
+    slot of the sequence.
 
     Parameters
     ----------
@@ -83,6 +84,8 @@ class KVCache:
         kv_type, n_seqs, n_batch and n_ctx (which must be given).
     backend : Backend
         Makes the storage.
+    has_drafts : bool
+        Whether sequences may have draft tokens.
 
     Attributes
     ----------
@@ -99,6 +102,8 @@ class KVCache:
         Whether a group holds the keys and values of encoder inputs (cross-attention), not those of own tokens.
     max_seqs : int
         Sequences that may be computed at once: each needs a row of the step, and a slot where there are states.
+    n_slots : int
+        State slots of sequences, without those of snapshots.
 
     Raises
     ------
@@ -106,7 +111,10 @@ class KVCache:
         If there is not that much memory.
     """
 
-    def __init__(self, groups: Seq[CacheGroup], states: Seq[State], params: EngineParams, backend: Backend) -> None:
+    def __init__(
+        self, groups: Seq[CacheGroup], states: Seq[State], params: EngineParams, backend: Backend,
+        has_drafts: bool = False,
+    ) -> None:  # fmt: skip
         if params.n_ctx is None:
             raise RealizarError("a KVCache needs n_ctx; take the model's own where the user gave none")
         self.n_ctx = params.n_ctx
@@ -116,7 +124,8 @@ class KVCache:
         self.cross = [group.kind == "cross" for group in groups]
         self.pools = [BlockPool(params.n_seqs * n) for n in self.blocks_needed(self.n_ctx, self.n_ctx)]
         self.max_seqs = min(params.n_seqs, self.n_batch) if states else self.n_batch
-        n_slots = self.max_seqs if states else 0
+        self._slots_each = 0 if not states else 2 if has_drafts else 1
+        self.n_slots = n_slots = self.max_seqs * self._slots_each
         n_snapshots = self._n_snapshots(sum(4 * math.prod(at.shape) for at in states), params.n_seqs)
         self.states = tuple(states)
         room = StorageParams(tuple(pool.n_blocks for pool in self.pools), n_slots + n_snapshots, params.kv_type)
@@ -133,7 +142,7 @@ class KVCache:
     def n_bytes_for(self, n_seqs: int) -> int:
         """Bytes of the storage of a cache like this one for so many sequences."""
         slot = self.storage.slot_bytes
-        slots = min(n_seqs, self.n_batch) + self._n_snapshots(slot, n_seqs)
+        slots = min(n_seqs, self.n_batch) * self._slots_each + self._n_snapshots(slot, n_seqs)
         blocks = sum(pool.n_blocks * self.storage.block_bytes(group) for group, pool in enumerate(self.pools))
         return blocks * n_seqs // self._n_seqs + slots * slot
 

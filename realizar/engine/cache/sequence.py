@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from realizar.engine.cache.chunk import Chunk
-from realizar.engine.cache.history import History
+from realizar.engine.cache.history import Hidden, History
 from realizar.engine.cache.kv_cache import SNAPSHOT_TOKENS
 from realizar.errors import ParameterError
 from realizar.runtime.batch import BLOCK
@@ -58,6 +58,13 @@ class Sequence(History):
         Changes whenever the tables do; unique among all sequences.
     slot : int | None
         State slot; None before the first `reserve`, or where the model has no states.
+    draft_slot : int | None
+        State slot of draft tokens; None before the first ones.
+    n_replayed : int
+        Rows after `n_computed` that were accepted as draft tokens, but whose state was not kept: the next step computes
+        them again.
+    hidden : Hidden | None
+        With a draft block, hidden states of the last rows.
     n_computed : int
         Rows whose keys, values and states are in the cache.
     n_cached : int
@@ -80,6 +87,9 @@ class Sequence(History):
         self.tables: list[list[int]] = [[] for _ in cache.pools]
         self.table_version = next(_versions)
         self.slot: int | None = None
+        self.draft_slot: int | None = None
+        self.n_replayed = 0
+        self.hidden: Hidden | None = None
         self.encoder_tokens = self._fitting(encoder_tokens)
         self.encoder_computed = len(self.encoder_tokens) == 0
 
@@ -87,6 +97,16 @@ class Sequence(History):
     def n_left(self) -> int:
         """Number of rows that are not computed yet."""
         return self.n_tokens - self.n_computed
+
+    @property
+    def n_new(self) -> int:
+        """Rows that were never computed."""
+        return self.n_left - self.n_replayed
+
+    @property
+    def n_to_snapshot(self) -> int:
+        """Draft tokens that fit before the next snapshot of a recurrent state, which is taken of accepted tokens."""
+        return -self.n_tokens % SNAPSHOT_TOKENS if self.cache.states else self.room
 
     @property
     def together(self) -> tuple[Sequence, ...]:
@@ -163,8 +183,8 @@ class Sequence(History):
             end = self.uncut(end) // BLOCK * BLOCK
         return end
 
-    def reserve(self, n: int) -> None:
-        """Allocate the blocks for the next n rows.
+    def reserve(self, n: int, has_drafts: bool = False) -> None:
+        """Allocate the blocks for the next n rows, and a slot for the states of draft tokens if some of them are.
 
         Blocks are allocated where the table ends. A block that already exists holds earlier rows: if another sequence
         shares it, this one continues in a copy (copy on write); if not, it is evicted from the prefix cache, since it
@@ -172,6 +192,8 @@ class Sequence(History):
         """
         if self.cache.states and self.slot is None:
             self.slot = self.cache.take_slot()
+        if has_drafts and self.cache.states and self.draft_slot is None:
+            self.draft_slot = self.cache.take_slot()
         first, end = self.n_computed // BLOCK, -(-(self.n_computed + n) // BLOCK)
         for group, pool, table in self._own_groups():
             for i in range(first, end):
@@ -201,6 +223,7 @@ class Sequence(History):
 
     def commit(self, n: int) -> None:
         """Record that the next n rows are computed: cache the blocks they filled, free those that left the window."""
+        self.n_replayed = max(0, self.n_replayed - n)
         first, self.n_computed = self.n_computed // BLOCK, self.n_computed + n
         n_full = self.n_computed // BLOCK
         if n_full > first:
@@ -212,6 +235,20 @@ class Sequence(History):
             self.cache.keep_state(self.slot, self._block_keys(n_full)[-1])
         if any(self.cache.windows):
             self._free_behind_windows()
+
+    def commit_drafts(self, n: int, n_drafts: int, n_accepted: int) -> None:
+        """Record that the next n rows and then n_drafts draft tokens are computed, of which the first are accepted.
+
+        The states after all draft tokens are kept if all are accepted, else those before them.
+        """
+        if not self.cache.states:
+            self.commit(n + n_accepted)
+        elif n_accepted == n_drafts:
+            self.slot, self.draft_slot = self.draft_slot, self.slot
+            self.commit(n + n_accepted)
+        else:
+            self.commit(n)
+            self.n_replayed = n_accepted
 
     def _free_behind_windows(self) -> None:
         for group, pool, table in self._own_groups():
@@ -243,6 +280,7 @@ class Sequence(History):
         other._tokens = np.empty_like(self._tokens)
         other._tokens[: self.n_tokens] = self.tokens
         other._keys = self._keys.copy()
+        other.draft_slot = None
         if self.slot is not None:
             other.slot = self.cache.take_slot(like=self.slot)
         other.tables = self._shared(self.tables)
@@ -263,27 +301,28 @@ class Sequence(History):
         other.__dict__.update(self.__dict__)
         other._tokens, other._keys = self._tokens.copy(), self._keys.copy()
         other._forget_rows(self.uncut(n))
-        other.tables, other.slot = [[] for _ in self.cache.pools], None
+        other.tables, other.slot, other.draft_slot = [[] for _ in self.cache.pools], None, None
         other.table_version = next(_versions)
-        other.n_computed = other.n_cached = 0
+        other.n_computed = other.n_cached = other.n_replayed = 0
         other.encoder_computed = len(self.encoder_tokens) == 0
         return other
 
     def share(self, other: Sequence) -> None:
         """Share the blocks of another sequence, a prefix of this one; this one must hold none."""
         self.restore(other.tables, other.n_computed, other.encoder_computed)
+        self.hidden = other.hidden
         if other.slot is not None:
             self.slot = self.cache.take_slot(like=other.slot)
 
     def take_over(self, other: Sequence) -> None:
         """Move the blocks and the slot of another sequence, a prefix of this one, to this one."""
         self.restore(other.tables, other.n_computed, other.encoder_computed)
-        self.slot, other.slot = other.slot, None
+        self.slot, other.slot, self.hidden = other.slot, None, other.hidden
         Sequence.free(other)
 
     def restore(self, tables: list[list[int]], n_computed: int, encoder_computed: bool) -> None:
         """Take these blocks, with n_computed computed rows; the sequence must hold none before."""
-        self.n_computed, self.encoder_computed = n_computed, encoder_computed
+        self.n_computed, self.encoder_computed, self.n_replayed = n_computed, encoder_computed, 0
         keys = self._block_keys(n_computed // BLOCK)
         self.tables = self._shared(tables)
         self.table_version = next(_versions)
@@ -308,6 +347,7 @@ class Sequence(History):
             raise ParameterError(f"truncate({n}): must be in [0, {self.n_tokens}], the tokens of the sequence")
         whole = self.uncut(n)
         self._forget_rows(n)
+        self.n_replayed, self.hidden = 0, None
         if whole >= self.n_computed:
             return
         known = self._known(whole)
@@ -344,9 +384,10 @@ class Sequence(History):
                 if block != NO_BLOCK:
                     pool.free(block)
             table.clear()
-        if self.slot is not None:
-            self.cache.free_slot(self.slot)
-        self.slot = None
-        self.n_computed = self.n_cached = 0
+        for slot in (self.slot, self.draft_slot):
+            if slot is not None:
+                self.cache.free_slot(slot)
+        self.slot = self.draft_slot = None
+        self.n_computed = self.n_cached = self.n_replayed = 0
         self.encoder_computed = len(self.encoder_tokens) == 0
         self.table_version = next(_versions)

@@ -1,7 +1,8 @@
 """Speculative decoding: draft tokens, guessed cheaply, are verified several in one step.
 
 Read in this order: ``speculator`` (what a guess is, how often guesses are right, what more rows in a step cost, and how
-many to verify), ``lookup`` (drafts from the text itself), ``draft_model`` (drafts of a smaller model).
+many to verify), ``lookup`` (drafts from the text itself), ``stepwise`` (drafts made token by token), ``draft_model``
+(drafts of a smaller model), ``draft_block`` and ``mtp`` (drafts of a draft block in the model's file).
 docs/speculation.md says how to use it.
 """
 
@@ -10,8 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from realizar.engine.speculation.draft_block import DraftBlockRunner as DraftBlockRunner
 from realizar.engine.speculation.draft_model import DraftModel
 from realizar.engine.speculation.lookup import LookupSpeculator
+from realizar.engine.speculation.mtp import MTPSpeculator
 from realizar.errors import ParameterError, short_repr
 
 if TYPE_CHECKING:
@@ -31,21 +34,15 @@ def make_speculator(params: EngineParams, runner: Runner, draft: Model | None) -
     Raises
     ------
     ParameterError
-        If one of the models has recurrent states, which cannot go back after a rejected draft; if the draft model
-        writes no text, or has other tokens.
+        If the draft model generates no text, or has other tokens.
     """
-    if params.speculate is None and draft is None:
-        return None
-    what = f"speculate={params.speculate!r}" if draft is None else f"draft={short_repr(params.draft)}"
-    for name, model in (("the model", runner.model), ("the draft model", draft)):
-        if model is not None and model.plan().states:
-            raise ParameterError(
-                f"{what}: {name} has recurrent states, which cannot go back after a rejected draft; decode without"
-            )
-    if draft is None:
-        return LookupSpeculator(params.n_draft, params.n_batch)
-    _check_draft(runner.model, draft, what)
-    return DraftModel(draft, replace(params, n_ctx=runner.cache.n_ctx), runner.backend, runner.model.hp.n_vocab)
+    if draft is not None:
+        _check_draft(runner.model, draft, f"draft={short_repr(params.draft)}")
+        own = replace(params, n_ctx=runner.cache.n_ctx)
+        return DraftModel(draft, own, runner.backend, runner.model.hp.n_vocab)
+    if params.speculate == "mtp" and isinstance(runner, DraftBlockRunner):
+        return MTPSpeculator(runner, params)
+    return None if params.speculate is None else LookupSpeculator(params.n_draft, params.n_batch)
 
 
 def _check_draft(model: Model, draft: Model, what: str) -> None:

@@ -174,7 +174,7 @@ class Speculator(ABC):
 
     def n_draft(self, answer: Answer) -> int:
         """Number of drafts that a text has room for; one more token must fit after them."""
-        return max(0, min(self._n_draft, answer.n_left - 1))
+        return max(0, min(self._n_draft, answer.n_left - 1, answer.seq.n_to_snapshot))
 
     def prepare(self, requests: Iterable[Request]) -> None:
         """Choose the drafts of the next step.
@@ -185,22 +185,24 @@ class Speculator(ABC):
         answers = [a for r in requests if isinstance(r, Generation) for a in r.answers if a.may_draft]
         if not answers:
             return
-        room = self._n_batch - sum(seq.n_left == 1 for request in requests for seq in request.seqs)
+        decoding = [seq for request in requests for seq in request.seqs if seq.n_new == 1]
+        room = self._n_batch - sum(seq.n_left for seq in decoding)
         if any(request.is_prefilling for request in requests):
             room //= 2
         guesses = self.guesses(answers)
-        counts = self._choose([guess.chances for guess in guesses], max(room, 0))
+        n_replayed = sum(answer.seq.n_replayed for answer in answers)
+        counts = self._choose([guess.chances for guess in guesses], max(room, 0), n_replayed)
         for answer, guess, n in zip(answers, guesses, counts, strict=True):
             answer.drafts = guess.tokens[:n]
 
-    def _choose(self, chances: list[list[float]], room: int) -> list[int]:
-        """Return how many drafts each text gets, in all at most `room`."""
+    def _choose(self, chances: list[list[float]], room: int, n_replayed: int = 0) -> list[int]:
+        """Return how many drafts each text gets, in all at most `room`; n_replayed rows are computed in any case."""
         n_texts, best = len(chances), 0
         best_first = sorted(
             ((-chance, text) for text, each in enumerate(chances) for chance in each), key=itemgetter(0)
         )
         if best_first:
-            tokens, seconds = float(n_texts), self.cost.seconds[n_texts:]
+            tokens, seconds = float(n_texts), self.cost.seconds[n_texts + n_replayed :]
             best_rate = LEAST_GAIN * tokens / seconds[0] if seconds else math.inf
             for n, ((chance, _), s) in enumerate(zip(best_first[:room], seconds[1:], strict=False), start=1):
                 tokens -= chance

@@ -79,8 +79,20 @@ def test_texts_are_those_of_plain_decoding(models, alone, draft):
     assert engine.speculator._room == [pool.n_blocks for pool in engine.speculator.cache.pools]
 
 
-def test_a_model_guesses_what_it_says_itself(models):
-    engine = engine_of(models(), models(), n_guesses=5)
+@pytest.mark.parametrize(("name", "draft"), [("llama", "mamba"), ("mamba", "llama"), ("mamba", "mamba")])
+def test_recurrent_models(models, name, draft):
+    alone, _ = answers(engine_of(models(name)))
+    engine = engine_of(models(name), models(draft))
+    texts, found = answers(engine)
+    assert texts == alone
+    assert sum(c.timings.n_drafted for c in found) > 0
+    for cache in (engine.cache, engine.speculator.cache):
+        check_cache(cache, [])
+
+
+@pytest.mark.parametrize("name", ["llama", "mamba"])
+def test_a_model_guesses_what_it_says_itself(models, name):
+    engine = engine_of(models(name), models(name), n_guesses=5)
     _, found = answers(engine, [PARAMS[0]] * 3)
     for completion in found:
         assert completion.timings.n_accepted == completion.timings.n_drafted >= 15
@@ -141,7 +153,6 @@ def test_how_many_guesses_by_rates_and_costs(models):
 @pytest.mark.parametrize(
     ("how", "why"),
     [
-        ({"name": "mamba"}, "the draft model has recurrent states"),
         ({"tokens": [*Letters.tokens[:200], "another", *Letters.tokens[201:]]}, "token 200 is .*another"),
         ({"tokens": Letters.tokens[:100]}, "256 tokens and the draft model 100"),
     ],

@@ -6,9 +6,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from realizar.engine.cache.chunk import NO_DRAFTS
-from realizar.errors import ParameterError
 from realizar.params import SamplingParams
-from tests.engine.fake import FULL, PLANS, WINDOWS, check_cache, continuation
+from tests.engine.fake import FULL, PLANS, check_cache, continuation
 from tests.engine.speculation.oracle import FlatCost, Oracle
 from tests.engine.test_engine import PROMPT, EngineMachine, engine_of, finish, greedy
 
@@ -43,7 +42,7 @@ def plain(plan, prompts, params):
 
 
 @pytest.mark.parametrize("name", PARAMS)
-@pytest.mark.parametrize("plan", [FULL, WINDOWS], ids=["full", "windows"])
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 @pytest.mark.parametrize("every", [1, 3, 5, 10**9])
 def test_texts_are_those_of_plain_decoding(plan, name, every):
     prompts = [PROMPT[:n] for n in (3, 17, 40)]
@@ -54,7 +53,7 @@ def test_texts_are_those_of_plain_decoding(plan, name, every):
         text = next((text for text in texts if text[: len(tokens)] == tokens), tokens)
         return [*text[len(tokens) :], *[1] * n][:n]
 
-    engine = engine_of(plan, n_batch=40, n_seqs=6)
+    engine = engine_of(plan, n_batch=40, n_seqs=6, speculate="ngram")
     engine.speculator = Oracle(knows, every, n_batch=40)
     requests = [engine.generate(prompt, PARAMS[name]) for prompt in prompts]
     finish(engine, *requests)
@@ -163,10 +162,30 @@ def test_a_drafter_learns_what_followed_and_is_freed():
     assert answer.drafts is NO_DRAFTS
 
 
-@pytest.mark.parametrize("name", ["stateful", "recurrent"])
-def test_models_with_states_cannot_go_back(name):
-    with pytest.raises(ParameterError, match="recurrent states"):
-        engine_of(PLANS[name], speculate="ngram")
+def test_states_are_kept_where_all_drafts_are_right_and_rows_computed_again_elsewhere():
+    plan, n_rows = PLANS["stateful"], []
+    for every in (10**9, 3):
+        engine = engine_of(plan, n_seqs=1, speculate="ngram")
+        engine.speculator = greedy_oracle(plan, every=every)
+        (found,) = finish(engine, engine.generate(PROMPT[:30], greedy(40, ignore_eos=True)))
+        assert found.token_ids == plain(plan, [PROMPT[:30]], greedy(40, ignore_eos=True))[0][0][1]
+        n_rows.append(sum(step.n_tokens for step in engine.model.program.steps) - 30)
+        n_rejected = found.timings.n_drafted - found.timings.n_accepted
+        assert (n_rejected > 0) == (every == 3)
+    assert n_rows[0] == 39
+    assert n_rows[1] > 39 + n_rejected  # those accepted before a rejected one
+
+
+def test_snapshots_are_taken_between_drafts():
+    plan = PLANS["recurrent"]
+    engine = engine_of(plan, n_ctx=600, n_seqs=1, speculate="ngram")
+    engine.speculator = greedy_oracle(plan, every=10**9)
+    params = greedy(300, ignore_eos=True)
+    (found,) = finish(engine, engine.generate(PROMPT[:30], params))
+    engine.speculator = None
+    (again,) = finish(engine, engine.generate([*PROMPT[:30], *found.token_ids, 3], greedy(4)))
+    assert again.timings.n_cached == 256
+    assert again.token_ids == continuation(plan, [*PROMPT[:30], *found.token_ids, 3], 4, 600)
 
 
 def test_lookup_in_an_engine():
@@ -183,10 +202,11 @@ class SpeculatingMachine(EngineMachine):
 
     def __init__(self):
         super().__init__()
+        self.engine = engine_of(self.plan, n_ctx=64, n_seqs=2, n_batch=12, speculate="ngram")
         self.engine.speculator = greedy_oracle(self.plan, n_batch=12)
 
 
-@pytest.mark.parametrize("name", ["full", "windows"])
+@pytest.mark.parametrize("name", PLANS)
 def test_any_course_of_events(name):
     machine = type("Machine", (SpeculatingMachine,), {"plan": PLANS[name]})
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))

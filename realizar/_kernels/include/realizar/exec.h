@@ -15,7 +15,8 @@ struct rz_batch {
     const int32_t *embedding_of;  /* [n_tokens] row of `embeddings`, -1: the embedding of the token; or NULL */
     const struct rz_reach *reach; /* [n_tokens], or NULL */
     const int32_t *seq_start, *seq_past, *encoder_lengths, *state_slots, *outputs;
-    const int32_t *const *block_table; /* [group] -> [n_seqs][table_width[group]] */
+    const int32_t *n_drafts, *draft_slots; /* [n_seqs], or NULL */
+    const int32_t *const *block_table;     /* [group] -> [n_seqs][table_width[group]] */
     const int32_t *table_width;
 };
 

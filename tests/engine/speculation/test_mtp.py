@@ -1,0 +1,235 @@
+"""Multi-token prediction: completions are those without it, and the draft block sees the same in every course."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from realizar.arch import registry
+from realizar.engine.engine import Engine
+from realizar.engine.speculation import mtp
+from realizar.gguf import GGUFFile
+from realizar.model import Model
+from realizar.params import EngineParams, SamplingParams
+from realizar.testing import random_tokens, tiny_metadata, tiny_model
+from tests.arch.test_draft_blocks import SIZES, sizes_of
+from tests.engine.fake import FakeTokenizer, check_cache
+from tests.engine.speculation.oracle import FlatCost
+
+PROMPTS = [random_tokens(n, seed) for seed, n in enumerate((100, 2, 33))]
+PARAMS = {
+    "greedy": SamplingParams(temperature=0.0, max_tokens=24, ignore_eos=True, logprobs=3),
+    "seed": SamplingParams(seed=3, top_k=5, max_tokens=24, ignore_eos=True, logprobs=1),
+    "several": SamplingParams(seed=4, max_tokens=20, n=3, repetition_penalty=1.2, ignore_eos=True),
+    "best_of": SamplingParams(seed=5, max_tokens=16, n=1, best_of=3, ignore_eos=True),
+    "grammar": SamplingParams(temperature=0.0, max_tokens=24, regex="[a-f]{12}"),
+    "stop": SamplingParams(seed=6, top_k=20, max_tokens=60, ignore_eos=True, stop=("a", "cd")),
+    "context": SamplingParams(seed=7, max_tokens=None, ignore_eos=True),
+    "shift": SamplingParams(temperature=0.0, max_tokens=90, context_shift=True, ignore_eos=True),
+}
+
+
+class Letters(FakeTokenizer):
+    """A tokenizer of as many tokens as a tiny model has: the first are letters, the others as well."""
+
+    n_vocab = 288
+    tokens = tuple(f"t{i}" for i in range(288))
+
+    def token_bytes(self, token):
+        return chr(97 + token % 26).encode()
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def make(request, tmp_path_factory):
+    """Makes engines of one tiny model with a draft block: with speculate="mtp" or without."""
+    name, opened = request.param, []
+    arch = registry.default().architecture(name)
+    folder = tmp_path_factory.mktemp("mtp")
+    with tiny_model(arch, {**tiny_metadata(name), **sizes_of(name)}, "Q8_0", folder, optional=False) as model:
+        path = model.file.path
+
+    def make(speculate=None, n_guesses=3, **params):
+        model = Model(GGUFFile(path), arch, has_draft=speculate == "mtp")
+        opened.append(model)
+        model.__dict__["tokenizer"] = Letters()
+        defaults = {"n_threads": 2, "n_ctx": 160, "n_seqs": 10, "n_batch": 64}
+        engine = Engine(model, EngineParams(**{**defaults, **params}, speculate=speculate))
+        if speculate == "mtp":  # always so many, whatever the clock says
+            engine.speculator.cost = FlatCost(256)
+            engine.speculator._n_steps = lambda drafters: n_guesses
+        return engine
+
+    yield make
+    for model in opened:
+        model.close()
+
+
+@pytest.fixture(autouse=True)
+def no_doubt(monkeypatch):
+    """Random weights are never sure of a token; make as many guesses as are asked for."""
+    monkeypatch.setattr(mtp, "LEAST_CHANCE", 0.0)
+
+
+def finish(engine, prompts, params):
+    requests = [engine.generate(prompt, params) for prompt in prompts]
+    engine.wait(lambda: all(request.is_over for request in requests))
+    found = [request.completion() for request in requests]
+    return [[(c.text, c.token_ids, c.logprobs, c.finish_reason) for c in each.outputs] for each in found], found
+
+
+def know(engine, texts, every):
+    """Let the draft block say what follows in one of the texts, but for one token in `every`; texts begin alike."""
+    draft, numbers = engine.runner.draft, itertools.count(1)
+
+    def knowing(rows):
+        logits, hidden = draft(rows)
+        logits = logits.copy()
+        for row, own in zip(rows, logits, strict=True):
+            said = [*row.seq.tokens.tolist(), *known.get(row.seq, [])]
+            if row.n_past == row.seq.n_tokens - 1:
+                said = row.seq.tokens.tolist()
+                known[row.seq] = []
+            text = next((text for text in texts if text[: len(said)] == said and len(text) > len(said)), None)
+            token = 7 if text is None else text[len(said)]
+            known[row.seq].append(token)
+            own[:] = 0
+            own[token if next(numbers) % every else (token + 1) % len(own)] = 99.0
+        return logits, hidden
+
+    known = {}
+    engine.runner.draft = knowing
+
+
+def texts_of(prompts, found):
+    return [[*prompt, *ids] for prompt, each in zip(prompts, found, strict=True) for _, ids, *_ in each]
+
+
+@pytest.mark.parametrize("n_guesses", [1, 2, 3, 4])
+@pytest.mark.parametrize("every", [2, 5, 10**9])
+def test_any_number_of_drafts(make, n_guesses, every):
+    want, _ = finish(make(), PROMPTS, PARAMS["greedy"])
+    engine = make("mtp", n_guesses)
+    know(engine, texts_of(PROMPTS, want), every)
+    found, completions = finish(engine, PROMPTS, PARAMS["greedy"])
+    assert found == want
+    timings = [c.timings for c in completions]
+    assert sum(t.n_drafted for t in timings) >= sum(t.n_accepted for t in timings) > 0
+    if every == 10**9:
+        assert all(t.n_accepted == t.n_drafted > 0 for t in timings)
+    check_cache(engine.cache, [])
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_any_params(make, name):
+    want, _ = finish(make(), PROMPTS, PARAMS[name])
+    engine = make("mtp")
+    know(engine, texts_of(PROMPTS, want), every=4)
+    found, completions = finish(engine, PROMPTS, PARAMS[name])
+    assert found == want
+    assert sum(c.timings.n_drafted for each in completions for c in each.outputs) > 0
+    check_cache(engine.cache, [])
+
+
+def test_without_an_oracle(make):
+    """The draft block's own guesses, mostly wrong."""
+    want, _ = finish(make(), PROMPTS, PARAMS["seed"])
+    engine = make("mtp", n_guesses=2)
+    assert finish(engine, PROMPTS, PARAMS["seed"])[0] == want
+
+
+ENGINES = [{"n_batch": 7}, {"n_batch": 24, "n_seqs": 2}, {"n_threads": 1}, {"kv_type": "int8"}]
+
+
+@pytest.mark.parametrize("params", ENGINES)
+def test_any_engine(make, params):
+    want, _ = finish(make(**params), PROMPTS, PARAMS["greedy"])
+    engine = make("mtp", **params)
+    know(engine, texts_of(PROMPTS, want), every=3)
+    assert finish(engine, PROMPTS, PARAMS["greedy"])[0] == want
+    assert finish(engine, PROMPTS, PARAMS["greedy"])[0] == want  # after cached prompts
+    check_cache(engine.cache, [])
+
+
+def test_preempted_requests_go_on(make):
+    prompts = [random_tokens(60, seed) for seed in range(5)]
+    want, _ = finish(make(), prompts, PARAMS["greedy"])
+    engine = make("mtp", n_ctx=100, n_seqs=2)
+    know(engine, texts_of(prompts, want), every=3)
+    requests = [engine.generate(prompt, PARAMS["greedy"], priority=i) for i, prompt in enumerate(prompts)]
+    while not requests[0].answers[0].token_ids:
+        engine.step()
+    late = engine.generate(prompts[0], PARAMS["greedy"], priority=9)
+    engine.wait(lambda: all(request.is_over for request in (*requests, late)))
+    assert engine.scheduler.n_preempted > 0
+    assert [request.completion().token_ids for request in requests] == [each[0][1] for each in want]
+    check_cache(engine.cache, [])
+
+
+def test_a_cancelled_request_leaves_nothing(make):
+    engine = make("mtp")
+    requests = [engine.generate(prompt, PARAMS["greedy"]) for prompt in PROMPTS]
+    while len(requests[1].answers[0].token_ids) < 5:
+        engine.step()
+    engine.cancel(requests[:2])
+    engine.wait(lambda: requests[2].is_over)
+    engine.step()
+    check_cache(engine.cache, [])
+
+
+def test_other_requests_of_the_same_engine(make):
+    """Hidden states and logits of prompts have the same bits; their blocks serve completions later."""
+    values = []
+    for engine in (make(), make("mtp")):
+        asked = [engine.logits(PROMPTS[0]), engine.embed(PROMPTS[2])]
+        engine.wait(lambda asked=asked: all(request.is_over for request in asked))
+        values.append([asked[0].logits, asked[1].hidden])
+    for plain, found in zip(*values, strict=True):
+        np.testing.assert_array_equal(found, plain)
+    _, (completion, *_) = finish(engine, [[*PROMPTS[0], 5]], PARAMS["greedy"])
+    assert (completion.timings.n_cached == 0) == bool(engine.cache.states)  # a score leaves no snapshot
+
+
+def first_guesses(engine, every, prompts, texts):
+    """Logits of the draft block after each token, in the course of completions."""
+    found, draft = {}, engine.runner.draft
+
+    def noting(rows):
+        logits, hidden = draft(rows)
+        for row, own in zip(rows, logits, strict=True):
+            if row.n_past == row.seq.n_tokens - 1:
+                found[tuple(row.seq.tokens.tolist())] = own.copy()
+        return logits, hidden
+
+    engine.runner.draft = noting
+    know(engine, texts, every)
+    finish(engine, prompts, PARAMS["greedy"])
+    return found
+
+
+def test_the_draft_block_sees_the_same_in_every_course(make):
+    """Chunks of the prompt, rejected drafts, rows computed again and other sequences do not change its bits."""
+    texts = texts_of(PROMPTS, finish(make(), PROMPTS, PARAMS["greedy"])[0])
+    want = first_guesses(make("mtp", n_guesses=1), 10**9, PROMPTS, texts)
+    want.update(first_guesses(make("mtp", n_guesses=1), 2, PROMPTS, texts))
+    n_same = 0
+    for n_guesses, every, params in ((4, 3, {}), (3, 2, {"n_batch": 9}), (2, 4, {"n_threads": 1})):
+        found = first_guesses(make("mtp", n_guesses, **params), every, PROMPTS, texts)
+        same = found.keys() & want.keys()
+        n_same += len(same)
+        for tokens in same:
+            np.testing.assert_array_equal(found[tokens], want[tokens])
+    assert n_same > 40
+
+
+def test_how_many_guesses_by_rates_and_costs(make):
+    speculator = make("mtp").speculator
+    del speculator._n_steps
+    speculator.cost._seconds, speculator._own_cost._seconds = (1.0 + 0.05 * np.arange(257)).tolist(), [0.2] * 257
+    speculator.cost._measured = speculator._own_cost._measured = {1: [1.0]}
+    drafter = speculator.drafter(None)
+    for _ in range(100):
+        drafter._all.learn(0, True)
+    assert speculator._n_steps([drafter]) > 3
+    for _ in range(100):
+        drafter._all.learn(0, False)
+    assert {speculator._n_steps([drafter]) for _ in range(400)} == {0, 2}
