@@ -82,6 +82,28 @@ GEOMETRIES = {
         | RMS,
         163840,
     ),
+    # Ling-3.0-tiny with 12 of 24 layers, three quarters of the width and a quarter of the experts
+    "bailingmoe3-1b": Geometry(
+        "bailingmoe3",
+        _sizes(12, 1152, 4608, 12, 1, rope__dimension_count=64, rope__freq_base=6e6)
+        | {
+            "attention.head_count_kv": [0, 0, 0, 1] * 3,
+            "attention.key_length_mla": 192,
+            "attention.value_length_mla": 128,
+            "attention.q_lora_rank": 512,
+            "attention.kv_lora_rank": 512,
+            "ssm.conv_kernel": 4,
+            "kda.head_dim": 128,
+            "kda.gate_lower_bound": -5.0,
+        }
+        | _moe(32, 8, 512)
+        | _behind(1, 1)
+        | SIGMOID
+        | NORMALIZED
+        | RMS,
+        157184,
+        optional=BIASED,
+    ),
     # MiniMax-M2 with 12 of 62 layers, a third of the width and an eighth of the experts
     "minimax-m2-1b": Geometry(
         "minimax-m2",
