@@ -42,6 +42,7 @@ NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
 # Tensors besides vectors and norms that llama.cpp keeps in float32 (tensor_allows_quantization in llama-quant.cpp).
 EXACT = ("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "conv", "attn_rel_b")
+EXACT += tuple(f"ssm_conv1d_{part}" for part in "qkv")
 # Tensors that it keeps as they are, which is bfloat16.
 UNQUANTIZED = ("per_layer_model_proj", "altup_proj", "altup_unembd_proj", "altup_router", "laurel_l", "laurel_r")
 # Fallback for rows that are not a multiple of the k-quant block size (tensor_type_fallback there).
