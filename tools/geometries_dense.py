@@ -53,7 +53,7 @@ GEOMETRIES = {
         "qwen35",
         _sizes(24, 1024, 3584, 8, 2, 256, context=262144, rope__freq_base=1e7, rope__dimension_count=64)
         | {"ssm.conv_kernel": 4, "ssm.inner_size": 2048, "ssm.state_size": 128}
-        | {"ssm.time_step_rank": 16, "ssm.group_count": 16}
+        | {"ssm.time_step_rank": 16, "ssm.group_count": 16, "rope.dimension_sections": [11, 11, 10, 0]}
         | RMS,
         248320,
         tied=True,
