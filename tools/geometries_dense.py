@@ -103,7 +103,8 @@ GEOMETRIES = {
         | hybrid("M-M-M*-M-M*-M-M*-M-M*-M-", 6144, 4)
         | {"ssm.conv_kernel": 4, "ssm.inner_size": 3840, "ssm.state_size": 128}
         | {"ssm.time_step_rank": 48, "ssm.group_count": 8}
-        | RMS,
+        | RMS
+        | LAYER,
         131072,
     ),
     # Falcon-H1-1.5B

@@ -167,7 +167,8 @@ GEOMETRIES = {
         | _moe(32, 6, 704)
         | NORMALIZED
         | {"expert_weights_scale": 2.5}
-        | RMS,
+        | RMS
+        | LAYER,
         131072,
     ),
     # GLM-4.5-Air with 12 of 46 layers, a quarter of the width (experts: half) and of the experts

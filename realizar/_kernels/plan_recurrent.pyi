@@ -10,7 +10,7 @@ _Rows = tuple[int, int]
 
 def in_tiles(a: _F32) -> _F32: ...
 def add_causal_conv1d(
-    program: Program, w: _F32, bias: _F32 | None, state: npt.NDArray[Any], x: _Rows, y: _Rows
+    program: Program, w: _F32, bias: _F32 | None, state: npt.NDArray[Any], x: _Rows, y: _Rows, silu: bool = False
 ) -> None: ...
 def add_selective_scan(
     program: Program,

@@ -271,7 +271,8 @@ def _causal_conv1d(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     state[...] = rows[len(x[0]) :]
     (bias,) = node.attrs["bias"]
     y = sum(rows[j : j + len(x[0])] * w[:, j] for j in range(n_tap))
-    return [y if bias is None else y + inputs.tensors[bias].floats()]
+    y = y if bias is None else y + inputs.tensors[bias].floats()
+    return [activations.silu(y) if node.attrs["activation"] == "silu" else y]
 
 
 def _selective_scan(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:

@@ -50,7 +50,7 @@ class RecurrentOps:
             raise GraphError(f"causal_conv1d: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
         pair = (weight.tensor, weight.shape)
         return self.emit("causal_conv1d", [x], [weight.name], [pair], state=state.key,
-                         bias=(weight.bias,))[0]  # fmt: skip
+                         bias=(weight.bias,), activation="")[0]  # fmt: skip
 
     def selective_scan(
         self: Recorder, x: Value, dt: Value, b: Value, c: Value, *, a: WeightLike, d: WeightLike, state: State,

@@ -25,7 +25,8 @@ struct delta_columns {
 };
 
 /* One pass over the state, in which each element is loaded and stored once: update and read for the current token (k, q),
- * then decay and prediction for the next one (its key and decay). Either may be missing (NULL). */
+ * then decay and prediction for the next one (its key and decay). Either may be missing (NULL). All tiles are loaded before
+ * any is stored: for keys of 128 they are 8 KiB apart, and a load waits for a store before it at such a distance. */
 RZ_INLINE void delta_sweep(struct delta_columns *at, const float *k, const float *q, const float *next_k,
                            const float *decay, int n_tile, int by_channel)
 {
@@ -37,18 +38,19 @@ RZ_INLINE void delta_sweep(struct delta_columns *at, const float *k, const float
     if (next_k) left = f32x16_set(decay[0]);
     for (size_t i = 0; i < at->n_key; i++) {
         if (next_k && by_channel) left = f32x16_set(decay[i]);
+        float *place = at->state + i * at->width;
+        f32x16 s[RZ_DELTA_TILES];
+        for (int j = 0; j < n_tile; j++) s[j] = f32x16_load_first(place + (size_t)j * at->tile_step, at->width);
         for (int j = 0; j < n_tile; j++) {
-            float *place = at->state + (size_t)j * at->tile_step + i * at->width;
-            f32x16 s = f32x16_load_first(place, at->width);
             if (k) {
-                s = f32x16_fma(f32x16_set(k[i]), u[j], s);
-                y[j] = f32x16_fma(f32x16_set(q[i]), s, y[j]);
+                s[j] = f32x16_fma(f32x16_set(k[i]), u[j], s[j]);
+                y[j] = f32x16_fma(f32x16_set(q[i]), s[j], y[j]);
             }
             if (next_k) {
-                s = f32x16_mul(s, left);
-                p[j] = f32x16_fma(f32x16_set(next_k[i]), s, p[j]);
+                s[j] = f32x16_mul(s[j], left);
+                p[j] = f32x16_fma(f32x16_set(next_k[i]), s[j], p[j]);
             }
-            f32x16_store_first(place, s, at->width);
+            f32x16_store_first(place + (size_t)j * at->tile_step, s[j], at->width);
         }
     }
     for (int j = 0; j < n_tile; j++) {
