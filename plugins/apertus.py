@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, WeightTable, hookimpl
 from realizar.arch.blocks import (
@@ -18,7 +17,6 @@ from realizar.arch.blocks import (
 )
 
 
-@dataclass(frozen=True)
 class ApertusHParams(HParams):
     """The hyperparameters, with the numbers of the activation for each layer, as files have them."""
 

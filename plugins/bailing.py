@@ -1,9 +1,11 @@
 """Inclusion AI's Ling family: bailingmoe (Ling lite and plus) and bailingmoe2 (Ling and Ring 2.0, Sarvam)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from realizar.arch import Architecture, ArchMetadata, Graph, Value, Weights, WeightTable, hookimpl
+import numpy as np
+
+from realizar.arch import Architecture, ArchMetadata, Checkpoint, Graph, HParams, Value, Weights, WeightTable, hookimpl
 from realizar.arch.blocks import (
     embedding_tensors,
     gqa,
@@ -12,7 +14,14 @@ from realizar.arch.blocks import (
     normed_gqa,
     normed_gqa_tensors,
 )
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, permuted
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+
+
+def pairs(x: Array, hp: HParams) -> Array:
+    """The fused tensor of q, k and v with the rows of q and k in the order of rotary pairs."""
+    q, k, v = np.split(x, np.cumsum([hp.n_head * hp.head_dim, hp.n_head_kv * hp.head_dim]))
+    return np.concatenate([permuted("n_head")(q, hp), permuted("n_head_kv")(k, hp), v])
 
 
 class BailingMoe(Architecture):
@@ -20,6 +29,17 @@ class BailingMoe(Architecture):
 
     name = "bailingmoe"
     gating = "softmax"
+    checkpoint: ClassVar[Checkpoint | None] = Checkpoint(
+        classes=("BailingMoeForCausalLM",),
+        names={
+            **ROUTED_NAMES,
+            "token_embd": "word_embeddings",
+            "blk.{i}.attn_qkv": ("layers.{i}.attention.query_key_value", pairs),
+            "blk.{i}.attn_output": "layers.{i}.attention.dense",
+        },
+        keys={**ROUTED_KEYS, "expert_shared_count": "num_shared_experts"},
+        applies=lambda config: not config.get("norm_head"),  # a normalized output matrix
+    )
 
     def hparams(self, md: ArchMetadata) -> RoutedHParams:
         """The hyperparameters of this model."""
@@ -59,6 +79,7 @@ class BailingMoe2(BailingMoe):
 
     name = "bailingmoe2"
     gating = "sigmoid"
+    checkpoint = None
 
     def attention_tensors(self, hp: RoutedHParams) -> WeightTable:
         """The tensors of attention and of its norms."""

@@ -1,7 +1,7 @@
 """The BERT family: bert, nomic-bert, nomic-bert-moe, jina-bert-v2 and jina-bert-v3."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from realizar.arch import (
@@ -75,7 +75,6 @@ KEYS: dict[str, Key] = {
 }
 
 
-@dataclass(frozen=True)
 class BertHParams(HParams):
     """The hyperparameters of an encoder.
 
@@ -227,7 +226,6 @@ class NomicBert(Bert):
         return swiglu_ffn(g, x, blk)
 
 
-@dataclass(frozen=True)
 class NomicMoeHParams(BertHParams, ExpertHParams):
     """The hyperparameters of Nomic Embed 2."""
 

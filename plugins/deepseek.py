@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -53,7 +53,6 @@ class DeepSeek(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class DeepSeek2HParams(RoutedHParams):
     """The hyperparameters of experts, and:
 

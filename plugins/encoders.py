@@ -1,7 +1,7 @@
 """Encoders with norms before attention and feed-forward: modern-bert, neo-bert, eurobert and llama-embed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from realizar.arch import (
@@ -32,7 +32,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Config, class_labels, number, rope_parameters
+from realizar.arch.checkpoint import PERMUTED, Config, class_labels, llama3_factors, number, rope_parameters
 
 Activation = Callable[[Graph, Value], Value]
 
@@ -100,7 +100,11 @@ class LlamaEmbed(EuroBert):
     """Llama-Embed-Nemotron: Llama 3 with bidirectional attention (https://arxiv.org/abs/2511.07025)."""
 
     name = "llama-embed"
-    checkpoint = None
+    checkpoint = Checkpoint(
+        ("LlamaBidirectionalModel",),
+        {**PERMUTED, "rope_freqs": llama3_factors},
+        keys={"attention.causal": lambda config: False},
+    )
     style = "norm"
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -161,7 +165,6 @@ class NeoBert(Architecture):
         return {"encode": self.build, "rank": self.rank}
 
 
-@dataclass(frozen=True)
 class ModernBertHParams(HParams):
     """The hyperparameters of ModernBERT.
 

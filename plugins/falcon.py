@@ -1,7 +1,6 @@
 """The Falcon family: falcon (7B, 40B, 180B) and falcon-h1 (attention and Mamba 2 in every layer)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -88,7 +87,6 @@ class Falcon(Architecture):
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class FalconH1HParams(HParams):
     """The hyperparameters, with the sizes of the recurrence."""
 

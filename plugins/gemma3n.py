@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,6 @@ def for_all_tokens(x: Array, hp: Any) -> Array:
     return np.pad(x, ((0, hp.n_vocab - len(x)), (0, 0)))
 
 
-@dataclass(frozen=True)
 class Gemma3nHParams(SharedHParams):
     """The hyperparameters of Gemma 3n.
 

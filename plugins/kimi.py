@@ -1,7 +1,6 @@
 """Kimi Delta Attention: kimi-linear (Kimi Linear) and bailingmoe3 (Ling 3.0)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -28,7 +27,6 @@ from realizar.arch.experts import (
 from realizar.arch.mla import mla, mla_tensors
 
 
-@dataclass(frozen=True)
 class KimiHParams(RoutedHParams):
     """The hyperparameters of a mixture of experts, of multi-head latent attention (`realizar.arch.mla`), and:
 
@@ -163,7 +161,6 @@ class KimiLinear(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class Ling3HParams(KimiHParams):
     """The hyperparameters of Ling 3.0.
 

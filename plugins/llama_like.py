@@ -147,6 +147,7 @@ class Maincoder(Architecture):
     """Maincoder 1B (https://huggingface.co/Maincode/Maincoder-1B): q and k normalized after their rotation."""
 
     name = "maincoder"
+    checkpoint = Checkpoint(("MaincoderForCausalLM",))
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v with norms over a head; the output may be tied to the embedding."""

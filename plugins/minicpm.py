@@ -1,7 +1,7 @@
 """The MiniCPM family of OpenBMB: minicpm and minicpm3; and plm, which has the attention of MiniCPM 3."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,7 +61,6 @@ def residual_scale(config: Config) -> float:
     return float(config["scale_depth"] / config["num_hidden_layers"] ** 0.5)
 
 
-@dataclass(frozen=True)
 class MiniCPMHParams(HParams):
     """The hyperparameters of MiniCPM: the three multipliers; logits are divided by the last one."""
 
@@ -116,7 +115,6 @@ class MiniCPM(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output) * (1.0 / hp.logit_scale)
 
 
-@dataclass(frozen=True)
 class LatentHParams(HParams):
     """The hyperparameters of attention over latents.
 

@@ -65,14 +65,12 @@ def delta_net(md: ArchMetadata) -> DeltaNet:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Qwen35HParams(HParams):
     """The hyperparameters, with the sizes of the recurrent layers."""
 
     delta: DeltaNet
 
 
-@dataclass(frozen=True)
 class Qwen35MoeHParams(ExpertHParams):
     """The hyperparameters of experts, with the width of the shared expert and the sizes of the recurrent layers."""
 

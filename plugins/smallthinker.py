@@ -1,7 +1,6 @@
 """The SmallThinker family of PowerInfer: smallthinker."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import Architecture, ArchMetadata, Graph, Value, Weights, WeightTable, Windows, hookimpl
@@ -9,7 +8,6 @@ from realizar.arch.blocks import embedding_tensors, gqa_tensors, norm_tensors, q
 from realizar.arch.experts import RoutedHParams, expert_tensors, routed_hparams
 
 
-@dataclass(frozen=True)
 class SmallThinkerHParams(RoutedHParams):
     """The hyperparameters of experts, with the sliding-window layers."""
 

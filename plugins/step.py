@@ -1,7 +1,7 @@
 """StepFun's Step family: step35."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -34,7 +34,6 @@ from realizar.arch.experts import (
 )
 
 
-@dataclass(frozen=True)
 class Step35HParams(RoutedHParams):
     """The hyperparameters of Step 3.5.
 

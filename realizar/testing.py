@@ -82,16 +82,20 @@ def check_architecture(
             with tiny_model(instance, keys, "F32", Path(folder), optional=optional) as model:
                 check_all_used(model)
                 check_interpreter(model, "f32", levels)
-        for type_name in types:
+        for type_name in dict.fromkeys([*types, "Q4_K"]):
             with tiny_model(instance, keys, type_name, Path(folder)) as model:
-                check_interpreter(model, "int8", levels)
-                check_fusion(model)
-                for program in model.graphs:
-                    check_same_bits(model, program, levels)
-        with tiny_model(instance, keys, "Q4_K", Path(folder)) as model:
-            check_interpreter(model, "int16", levels)
-            for program in model.graphs:
-                check_same_bits(model, program, levels, "int16")
+                if type_name in types:
+                    check_fusion(model)
+                    _check_activations(model, "int8", levels)
+                if type_name == "Q4_K":
+                    _check_activations(model, "int16", levels)
+
+
+def _check_activations(model: Model, activations: Activations, isa_levels: Sequence[str]) -> None:
+    """Compare the kernels with the numpy interpreter, and the bits of every program, with these activations."""
+    check_interpreter(model, activations, isa_levels)
+    for program in model.graphs:
+        check_same_bits(model, program, isa_levels, activations)
 
 
 def _isa_levels(names: Sequence[str] | None) -> tuple[str, ...]:
