@@ -101,9 +101,10 @@ class LlamaEmbed(EuroBert):
 
     name = "llama-embed"
     checkpoint = Checkpoint(
-        ("LlamaBidirectionalModel",),
+        ("LlamaBidirectionalModel", "LlamaBidirectionalForSequenceClassification"),
         {**PERMUTED, "rope_freqs": llama3_factors},
         keys={"attention.causal": lambda config: False},
+        only={"hidden_act": ("silu",)},
     )
     style = "norm"
 
@@ -120,6 +121,11 @@ class LlamaEmbed(EuroBert):
         return rope_factors(w, hp)
 
 
+def two_thirds(config: Config) -> int:
+    """The width of NeoBERT's feed-forward: two thirds of intermediate_size, a multiple of 8."""
+    return -(-int(2 * config["intermediate_size"] / 3) // 8) * 8
+
+
 class NeoBert(Architecture):
     """NeoBERT (https://arxiv.org/abs/2502.19587): rms norms, rotary pairs, SwiGLU.
 
@@ -128,6 +134,31 @@ class NeoBert(Architecture):
     """
 
     name = "neo-bert"
+    checkpoint = Checkpoint(
+        classes=("NeoBERT", "NeoBERTLMHead", "NeoBERTForSequenceClassification"),
+        names={
+            "token_embd": "encoder",
+            "enc.output_norm": "layer_norm",
+            "blk.{i}.attn_norm": "transformer_encoder.{i}.attention_norm",
+            "blk.{i}.attn_qkv": "transformer_encoder.{i}.qkv",
+            "blk.{i}.attn_output": "transformer_encoder.{i}.wo",
+            "blk.{i}.ffn_norm": "transformer_encoder.{i}.ffn_norm",
+            "blk.{i}.ffn_up": "transformer_encoder.{i}.ffn.w12",
+            "blk.{i}.ffn_down": "transformer_encoder.{i}.ffn.w3",
+            "cls": "dense",
+            "cls.output": "classifier",
+        },
+        keys={
+            "attention.causal": lambda config: False,
+            "context_length": "max_length",
+            "feed_forward_length": two_thirds,
+            "attention.layer_norm_rms_epsilon": number("norm_eps"),
+            "rope.freq_base": lambda config: 10000.0,
+            "classifier.output_labels": class_labels,
+        },
+        only={"hidden_act": ("SwiGLU", "swiglu"), "rms_norm": (True,), "rope": (True,), "ngpt": (False,)},
+        ignored=("decoder.*",),
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Fused q, k, v, in one order only; the classification head of a reranker."""

@@ -112,7 +112,7 @@ class Gemma4(Shared):
 
     def hparams(self, md: ArchMetadata) -> Any:
         """The hyperparameters of this model."""
-        has_experts = md.integer("expert_count", 0) > 0
+        has_experts = md.integer_between("expert_count", 0, 2**20, 0) > 0
         experts = expert_hparams(Architecture.hparams(self, md), md) if has_experts else None
         return Gemma4HParams(**vars(super().hparams(md)), experts=experts)
 

@@ -298,6 +298,12 @@ def check_same_bits(model: Model, program: str, isa_levels: Sequence[str], activ
     same({name: np.concatenate([first[name][20:50], second[name][: N_TOKENS - 30]]) for name in want}, "a batch")
     cached = session.continue_from(0, 3, 2 * BLOCK, session.prompt(tokens[: 2 * BLOCK], N_TOKENS), tokens)
     same(cached, "a prefix that another sequence cached")
+    session = new_session()
+    session.step([(2, 0, other[:20]), (0, 0, tokens[:30])], outputs=np.empty(0, np.int32))
+    rows = np.array([3, 4, 9, 18], np.int32)  # the first is of the other sequence
+    some = session.step([(2, 20, other[20:24]), (0, 30, tokens[30:])], outputs=rows)
+    want = {name: value[30 + rows[1:] - 4] for name, value in want.items()}
+    same({name: value[1:] for name, value in some.items()}, "dropping the rows that are not outputs")
 
 
 def relative_error(found: F32, want: F32) -> float:
