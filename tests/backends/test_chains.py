@@ -90,7 +90,7 @@ def test_a_program_refuses_to_join_ops_that_are_not_row_by_row():
     program.add_rowwise("silu", 16, x=(0, 16), y=(1024, 16))
     program.add_rowwise("silu", 16, x=(0, 16), y=(2048, 16), m_rows=True)
     with pytest.raises(ValueError, match="op 1 does not compute the same rows"):
-        program.join(1)
+        program.join(first=1)
     program.add_rowwise("take_rows", 16, x=(0, 16), y=(1024, 16))
     with pytest.raises(ValueError, match="op 2 does not compute the same rows"):
-        program.join(2)
+        program.join(first=2)
