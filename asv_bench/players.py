@@ -165,6 +165,8 @@ class LlamaCpp:
         params = lib.llama_model_default_params()
         params.n_gpu_layers = 0
         self._model = lib.llama_model_load_from_file(str(settings.path).encode(), params)
+        if not self._model:
+            raise RuntimeError(f"llama.cpp cannot load {settings.path}")
         self._n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model))
         self._batch = lib.llama_batch_init(N_BATCH, 0, 1)
         self._rng = np.random.default_rng(0)

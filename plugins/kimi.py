@@ -1,7 +1,7 @@
-"""Kimi Delta Attention: kimi-linear (Kimi Linear)."""
+"""Kimi Delta Attention: kimi-linear (Kimi Linear) and bailingmoe3 (Ling 3.0)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from realizar.arch import (
     Architecture,
@@ -14,10 +14,18 @@ from realizar.arch import (
     Weights,
     WeightTable,
     hookimpl,
+    mrope_axes,
 )
-from realizar.arch.blocks import embedding_tensors, l2_norm, norm_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch.blocks import embedding_tensors, l2_norm, layer_tensors, norm_tensors
 from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Config, Keys, Names, negative_exp
-from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+from realizar.arch.experts import (
+    RoutedHParams,
+    limited_ffn,
+    routed_experts,
+    routed_ffn,
+    routed_hparams,
+    routed_tensors,
+)
 from realizar.arch.mla import MLA_NAMES, mla, mla_tensors
 
 NAMES: Names = {
@@ -103,7 +111,7 @@ KEYS: Keys = {
 """Metadata keys from config.json."""
 
 
-class KimiHParams(ExpertHParams):
+class KimiHParams(RoutedHParams):
     """The hyperparameters of a mixture of experts, of multi-head latent attention (`realizar.arch.mla`), and:
 
     Attributes
@@ -114,12 +122,6 @@ class KimiHParams(ExpertHParams):
         Width of the convolutions in tokens.
     head_dim_delta : int
         Dimensions of a head of a recurrent layer.
-    n_dense : int
-        Number of leading layers without experts.
-    n_ff_shared : int
-        Feed-forward width of the shared experts together.
-    routing : dict
-        How experts are chosen: arguments of `Graph.route`.
     """
 
     n_nope: int
@@ -131,9 +133,6 @@ class KimiHParams(ExpertHParams):
     recurrent: tuple[bool, ...]
     n_tap: int
     head_dim_delta: int
-    n_dense: int
-    n_ff_shared: int
-    routing: Mapping[str, Any]
 
 
 class KimiLinear(Architecture):
@@ -144,7 +143,8 @@ class KimiLinear(Architecture):
     """
 
     name = "kimi-linear"
-    checkpoint = Checkpoint(
+    tied = False
+    checkpoint: ClassVar[Checkpoint | None] = Checkpoint(
         classes=("KimiLinearForCausalLM", "KimiLinearModel"),
         names=NAMES,
         keys=KEYS,
@@ -164,64 +164,56 @@ class KimiLinear(Architecture):
             n_vocab=md.n_vocab(), n_ctx_train=md.positive("context_length"), n_head=n_head, n_head_kv=1,
             head_dim=head_dim, head_dim_v=n_value, norm_eps=self.norm_eps(md), rope_dims=rope_dims,
             rope_base=md.between("rope.freq_base", 2.0, 1e30, 10000.0), rope_scaling=self.rope_scaling(md), window=0,
+            rope_axes=self.rope_axes(md),
         )  # fmt: skip
-        experts = expert_hparams(hp, md)
         return KimiHParams(
-            **vars(experts), n_nope=head_dim - rope_dims, n_value=n_value,
+            **vars(routed_hparams(hp, md, "sigmoid", normalize=True)), n_nope=head_dim - rope_dims, n_value=n_value,
             n_q_latent=md.integer("attention.q_lora_rank", 0), n_latent=md.positive("attention.kv_lora_rank"),
             fused_kv=False, qk_scale=head_dim**-0.5,
             recurrent=tuple(n == 0 for n in md.per_layer("attention.head_count_kv")),
             n_tap=md.positive("ssm.conv_kernel"), head_dim_delta=md.positive("kda.head_dim"),
-            n_dense=md.integer("leading_dense_block_count", 0),
-            n_ff_shared=md.integer("expert_shared_count", 1) * experts.n_ff_expert, routing=self.routing(md),
         )  # fmt: skip
-
-    def routing(self, md: ArchMetadata) -> dict[str, Any]:
-        """The weights of the chosen experts are normalized."""
-        gating = "sigmoid" if md.integer("expert_gating_func", 2) == 2 else "softmax"
-        groups = {"n_group": "expert_group_count", "n_group_used": "expert_group_used_count"}
-        return {"gating": gating, "normalize": True, **{name: md.positive(key, 1) for name, key in groups.items()}}
 
     def tensors(self, hp: KimiHParams) -> WeightTable:
         """Kimi Delta Attention or latent attention; dense feed-forwards, then experts."""
         table = {
-            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
+            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=self.tied),
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
+            **routed_tensors(hp),
         }
         for i, recurrent in enumerate(hp.recurrent):
-            mixer = self.delta_tensors(hp) if recurrent else mla_tensors(hp)
-            ffn = swiglu_tensors(hp.n_embd, hp.n_ff) if i < hp.n_dense else self.expert_tensors(hp)
-            table.update({name.replace("{i}", str(i)): weight for name, weight in {**mixer, **ffn}.items()})
+            mixer = self.delta_tensors(hp) if recurrent else self.attention_tensors(hp)
+            table.update(layer_tensors(i, mixer))
         return table
+
+    def attention_tensors(self, hp: KimiHParams) -> WeightTable:
+        """The tensors of latent attention."""
+        return mla_tensors(hp)
 
     def delta_tensors(self, hp: KimiHParams) -> WeightTable:
         """The tensors of Kimi Delta Attention."""
         n = hp.n_head * hp.head_dim_delta
         parts = {"attn_q": n, "attn_k": n, "attn_v": n}
-        down, up = Weight((hp.head_dim_delta, hp.n_embd)), Weight((n, hp.head_dim_delta))
         return {
             "blk.{i}.attn_qkv": Weight((3 * n, hp.n_embd), parts=parts),
             **{f"blk.{{i}}.ssm_conv1d_{part}": Weight((n, hp.n_tap)) for part in "qkv"},
-            "blk.{i}.ssm_f_a": down,
-            "blk.{i}.ssm_f_b": up,
-            "blk.{i}.ssm_g_a": down,
-            "blk.{i}.ssm_g_b": up,
+            **self.gate_tensors(hp),
             "blk.{i}.ssm_dt": Weight((n,), suffix=".bias"),
-            "blk.{i}.ssm_a": Weight((hp.n_head, 1), suffix="", negative=True),
             "blk.{i}.ssm_beta": Weight((hp.n_head, hp.n_embd)),
             "blk.{i}.ssm_norm": Weight((hp.head_dim_delta,)),
             "blk.{i}.attn_output": Weight((hp.n_embd, n)),
         }
 
-    def expert_tensors(self, hp: KimiHParams) -> WeightTable:
-        """Experts, the bias for choosing them, and the shared experts as one feed-forward."""
-        up, down = Weight((hp.n_ff_shared, hp.n_embd)), Weight((hp.n_embd, hp.n_ff_shared))
+    def gate_tensors(self, hp: KimiHParams) -> WeightTable:
+        """The tensors of the decay ("f") and of the gate of the result ("g"): each a product of two of low rank."""
+        n = hp.n_head * hp.head_dim_delta
+        down, up = Weight((hp.head_dim_delta, hp.n_embd)), Weight((n, hp.head_dim_delta))
         return {
-            **expert_tensors(hp),
-            "blk.{i}.exp_probs_b": Weight((hp.n_expert,), suffix=".bias"),
-            "blk.{i}.ffn_gate_shexp": up,
-            "blk.{i}.ffn_up_shexp": up,
-            "blk.{i}.ffn_down_shexp": down,
+            "blk.{i}.ssm_f_a": down,
+            "blk.{i}.ssm_f_b": up,
+            "blk.{i}.ssm_g_a": down,
+            "blk.{i}.ssm_g_b": up,
+            "blk.{i}.ssm_a": Weight((hp.n_head, 1), suffix="", negative=True),
         }
 
     def delta(self, g: Graph, h: Value, blk: Any, hp: KimiHParams, layer: int) -> Value:
@@ -234,34 +226,111 @@ class KimiLinear(Architecture):
             heads[part] = g.heads(x, hp.n_head)
         q = l2_norm(g, heads["q"], hp.norm_eps, hp.head_dim_delta**-0.5)
         k = l2_norm(g, heads["k"], hp.norm_eps)
-        decay = g.decay(g.linear(g.linear(h, blk.ssm_f_a), blk.ssm_f_b), a=blk.ssm_a, bias=blk.ssm_dt)
+        decay, gate = self.gates(g, h, blk, hp)
         beta = g.sigmoid(g.linear(h, blk.ssm_beta))
         state = g.state(layer, (hp.n_head, hp.head_dim_delta, hp.head_dim_delta), "delta")
         y = g.rms_norm(g.delta_rule(q, k, heads["v"], decay, beta, state=state), blk.ssm_norm, eps=hp.norm_eps)
-        gate = g.sigmoid(g.linear(g.linear(h, blk.ssm_g_a), blk.ssm_g_b))
-        return g.linear(g.flatten(y) * gate, blk.attn_output)
+        return g.linear(g.flatten(y) * g.sigmoid(gate), blk.attn_output)
+
+    def gates(self, g: Graph, h: Value, blk: Any, hp: KimiHParams) -> tuple[Value, Value]:
+        """The decay of each channel of the state, and the gate of the result before its sigmoid."""
+        decay = g.decay(g.linear(g.linear(h, blk.ssm_f_a), blk.ssm_f_b), a=blk.ssm_a, bias=blk.ssm_dt)
+        return decay, g.linear(g.linear(h, blk.ssm_g_a), blk.ssm_g_b)
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: KimiHParams, layer: int) -> Value:
         """Multi-head latent attention without positions."""
         return g.linear(g.flatten(mla(g, h, blk, hp, layer, None)), blk.attn_output)
 
-    def experts(self, g: Graph, h: Value, blk: Any, hp: KimiHParams) -> Value:
-        """The sum of the chosen and the shared experts."""
-        gated = g.silu(g.linear(h, blk.ffn_gate_shexp)) * g.linear(h, blk.ffn_up_shexp)
-        return expert_ffn(g, h, blk, hp, bias=blk.exp_probs_b, **hp.routing) + g.linear(gated, blk.ffn_down_shexp)
+    def feed_forward(self, g: Graph, h: Value, blk: Any, hp: KimiHParams, layer: int) -> Value:
+        """A dense feed-forward, or the sum of the chosen and the shared experts."""
+        return routed_ffn(g, h, blk, hp, layer)
 
     def build(self, g: Graph, w: Weights, hp: KimiHParams) -> Value:
-        """x += delta(norm(x)) or attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        """x += delta(norm(x)) or attention(norm(x)); x += feed_forward(norm(x))."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             mix = self.delta if hp.recurrent[i] else self.attention
             x = x + mix(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
-            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
-            x = x + (swiglu_ffn(g, h, blk) if i < hp.n_dense else self.experts(g, h, blk, hp))
+            x = x + self.feed_forward(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+
+class Ling3HParams(KimiHParams):
+    """The hyperparameters of Ling 3.0.
+
+    Attributes
+    ----------
+    bound : float
+        The smallest logarithm of a decay, negative.
+    expert_limits, limits : tuple[float, ...]
+        Limits of SwiGLU's two factors, for each layer: of its experts, and of its shared expert or dense feed-forward.
+        0 for none.
+    """
+
+    bound: float
+    expert_limits: tuple[float, ...]
+    limits: tuple[float, ...]
+
+
+class BailingMoe3(KimiLinear):
+    """Ling 3.0 (https://huggingface.co/inclusionAI/Ling-3.0-flash): Kimi Linear with rotary positions and more gates.
+
+    The decay of the state has a lower bound. In latent attention, the result of each head is multiplied by the sigmoid
+    of a gate. Some layers limit SwiGLU. As llama.cpp's bailingmoe3; in models that also read pictures, positions have
+    three axes and the rotated pairs are halves.
+    """
+
+    name = "bailingmoe3"
+    tied = True
+    checkpoint = None
+
+    def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
+        """M-RoPE with consecutive sections for the axes, if the file has sections."""
+        return mrope_axes(md)
+
+    def hparams(self, md: ArchMetadata) -> Ling3HParams:
+        """The hyperparameters of this model; only decays with a bound are supported."""
+        md.choice("kda.safe_gate", {True: None}, True)
+        return Ling3HParams(
+            **vars(super().hparams(md)),
+            bound=md.between("kda.gate_lower_bound", -1e3, -1e-3),
+            expert_limits=md.numbers("swiglu_clamp_exp", 0.0),
+            limits=md.numbers("swiglu_clamp_shexp", 0.0),
+        )
+
+    def attention_tensors(self, hp: KimiHParams) -> WeightTable:
+        """The tensors of latent attention and of its gate."""
+        return {**mla_tensors(hp), "blk.{i}.attn_gate": Weight((hp.n_head, hp.n_embd))}
+
+    def gate_tensors(self, hp: KimiHParams) -> WeightTable:
+        """The tensors of the decay ("f") and of the gate of the result ("g"), one each; a is positive."""
+        rows = Weight((hp.n_head * hp.head_dim_delta, hp.n_embd))
+        return {
+            "blk.{i}.ssm_f_a": rows,
+            "blk.{i}.ssm_g_a": rows,
+            "blk.{i}.ssm_a": Weight((hp.n_head, 1), suffix=""),
+        }
+
+    def gates(self, g: Graph, h: Value, blk: Any, hp: Any) -> tuple[Value, Value]:
+        """The decay of each channel of the state, and the gate of the result before its sigmoid."""
+        decay = g.decay(g.linear(h, blk.ssm_f_a), a=blk.ssm_a, bias=blk.ssm_dt, bound=hp.bound)
+        return decay, g.linear(h, blk.ssm_g_a)
+
+    def attention(self, g: Graph, h: Value, blk: Any, hp: KimiHParams, layer: int) -> Value:
+        """Multi-head latent attention, whose result is gated head by head."""
+        style = "norm" if hp.rope_axes is None else "neox"
+        rope = {"style": style, "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
+        a = mla(g, h, blk, hp, layer, {**rope, "axes": hp.rope_axes})
+        return g.linear(g.flatten(a * g.sigmoid(g.linear(h, blk.attn_gate))), blk.attn_output)
+
+    def feed_forward(self, g: Graph, h: Value, blk: Any, hp: Any, layer: int) -> Value:
+        """A dense feed-forward, or the sum of the chosen and the shared experts."""
+        if hp.is_dense(layer):
+            return limited_ffn(g, h, blk.ffn_gate, blk.ffn_up, blk.ffn_down, hp.limits[layer])
+        return routed_experts(g, h, blk, hp, hp.expert_limits[layer], hp.limits[layer])
 
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
     """The architectures of this family."""
-    return [KimiLinear]
+    return [KimiLinear, BailingMoe3]

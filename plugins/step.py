@@ -28,7 +28,14 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import Array, Config, Keys, Names, llama3_factors, number, one_more, rope_parameters
-from realizar.arch.experts import RoutedHParams, by_router, expert_ffn, routed_expert_tensors, routed_hparams
+from realizar.arch.experts import (
+    RoutedHParams,
+    by_router,
+    limited_ffn,
+    routed_expert_tensors,
+    routed_experts,
+    routed_hparams,
+)
 
 NAMES: Names = {
     "output_norm": ("norm", one_more),
@@ -205,19 +212,10 @@ class Step35(Architecture):
 
     def feed_forward(self, g: Graph, h: Value, blk: Any, hp: Step35HParams, layer: int) -> Value:
         """A dense feed-forward, or the sum of the chosen and the shared experts."""
-        limit, routing = hp.limits[layer], hp.routing
+        limit = hp.limits[layer]
         if blk.ffn_gate_inp is None:
             return limited_ffn(g, h, blk.ffn_gate, blk.ffn_up, blk.ffn_down, limit)
-        y = expert_ffn(g, h, blk, hp, limit=hp.expert_limits[layer], bias=blk.exp_probs_b, **routing)
-        if not hp.n_ff_shared:
-            return y
-        return y + limited_ffn(g, h, blk.ffn_gate_shexp, blk.ffn_up_shexp, blk.ffn_down_shexp, limit)
-
-
-def limited_ffn(g: Graph, h: Value, gate: Any, up: Any, down: Any, limit: float) -> Value:
-    """down(silu(gate h) * up h), both factors within `limit` of zero; 0: no limit."""
-    a, b = g.silu(g.linear(h, gate)), g.linear(h, up)
-    return g.linear(g.clamp(a, limit) * g.clamp(b, limit) if limit else a * b, down)
+        return routed_experts(g, h, blk, hp, hp.expert_limits[layer], limit)
 
 
 @hookimpl

@@ -117,6 +117,7 @@ TYPES = {"tokenizer.ggml.token_type_count": 2}
 GEMMA4 = {
     "context": 131072, "rope__freq_base": 1e6, "rope__dimension_count_swa": 256, "attention__sliding_window": 512,
     "attention__key_length_swa": 256, "attention__value_length_swa": 256, "final_logit_softcapping": 30.0,
+    "attention__sliding_window_pattern": [i % 6 != 5 for i in range(12)],
 }  # fmt: skip
 SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
 

@@ -54,7 +54,7 @@ GEOMETRIES = {
         _sizes(25, 1024, 3584, 8, 2, 256, context=262144, rope__freq_base=1e7, rope__dimension_count=64)
         | {"nextn_predict_layers": 1}
         | {"ssm.conv_kernel": 4, "ssm.inner_size": 2048, "ssm.state_size": 128}
-        | {"ssm.time_step_rank": 16, "ssm.group_count": 16}
+        | {"ssm.time_step_rank": 16, "ssm.group_count": 16, "rope.dimension_sections": [11, 11, 10, 0]}
         | RMS,
         248320,
         tied=True,
@@ -105,7 +105,8 @@ GEOMETRIES = {
         | hybrid("M-M-M*-M-M*-M-M*-M-M*-M-", 6144, 4)
         | {"ssm.conv_kernel": 4, "ssm.inner_size": 3840, "ssm.state_size": 128}
         | {"ssm.time_step_rank": 48, "ssm.group_count": 8}
-        | RMS,
+        | RMS
+        | LAYER,
         131072,
     ),
     # Falcon-H1-1.5B

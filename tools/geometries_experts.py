@@ -49,6 +49,7 @@ GEOMETRIES = {
         _sizes(12, 1024, 512, 8, 2, 256, context=262144, rope__freq_base=1e7, rope__dimension_count=64)
         | DELTA_NET
         | {"ssm.group_count": 8, "expert_shared_feed_forward_length": 512}
+        | {"rope.dimension_sections": [11, 11, 10, 0]}
         | _moe(32, 8, 512)
         | RMS,
         248320,
@@ -72,6 +73,8 @@ GEOMETRIES = {
             "attention.key_length_mla": 192,
             "attention.value_length_mla": 128,
             "attention.kv_lora_rank": 512,
+            "attention.key_length": 576,
+            "attention.value_length": 512,
             "ssm.conv_kernel": 4,
             "kda.head_dim": 128,
             "leading_dense_block_count": 1,
@@ -79,8 +82,35 @@ GEOMETRIES = {
             "expert_weights_scale": 2.446,
         }
         | _moe(32, 8, 512)
+        | SIGMOID
+        | NORMALIZED
         | RMS,
         163840,
+        optional=BIASED,
+    ),
+    # Ling-3.0-tiny with 12 of 24 layers, three quarters of the width and a quarter of the experts
+    "bailingmoe3-1b": Geometry(
+        "bailingmoe3",
+        _sizes(12, 1152, 4608, 12, 1, rope__dimension_count=64, rope__freq_base=6e6)
+        | {
+            "attention.head_count_kv": [0, 0, 0, 1] * 3,
+            "attention.key_length_mla": 192,
+            "attention.value_length_mla": 128,
+            "attention.q_lora_rank": 512,
+            "attention.kv_lora_rank": 512,
+            "attention.key_length": 576,
+            "attention.value_length": 512,
+            "ssm.conv_kernel": 4,
+            "kda.head_dim": 128,
+            "kda.gate_lower_bound": -5.0,
+        }
+        | _moe(32, 8, 512)
+        | _behind(1, 1)
+        | SIGMOID
+        | NORMALIZED
+        | RMS,
+        157184,
+        optional=BIASED,
     ),
     # MiniMax-M2 with 12 of 62 layers, a third of the width and an eighth of the experts
     "minimax-m2-1b": Geometry(
@@ -137,7 +167,8 @@ GEOMETRIES = {
         | _moe(32, 6, 704)
         | NORMALIZED
         | {"expert_weights_scale": 2.5}
-        | RMS,
+        | RMS
+        | LAYER,
         131072,
     ),
     # GLM-4.5-Air with 12 of 46 layers, a quarter of the width (experts: half) and of the experts

@@ -41,8 +41,9 @@ N_RANDOM = 2048  # number of quantized random chunks, of which rows are composed
 NORMAL, CONTROL, UNUSED = 1, 3, 5  # tokenizer.ggml.token_type
 Q4_K_M = "Q4_K_M"
 # Tensors besides vectors and norms that llama.cpp keeps in float32 (tensor_allows_quantization in llama-quant.cpp).
+DEPTHWISE = ("ssm_conv1d_q", "ssm_conv1d_k", "ssm_conv1d_v")  # files have a dimension of one channel for each group
 EXACT = (
-    *("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "conv", "attn_rel_b"),
+    *("ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", *DEPTHWISE, "conv", "attn_rel_b"),
     *("time_mix_w1", "time_mix_w2", "time_mix_lerp_fused"),
 )
 # Tensors that it keeps as they are, which is bfloat16.
@@ -144,7 +145,9 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
     for tensor in tensors(geometry, hp, type_name):
         name, weight = tensor.name, tensor.weight
         if tensor.type == "F32":
-            _add_floats(writer, name + weight.suffix, _vector(name, weight, hp, rng))
+            values = _vector(name, weight, hp, rng)
+            depthwise = name.rpartition(".")[2] in DEPTHWISE
+            _add_floats(writer, name + weight.suffix, values[:, None] if depthwise else values)
         else:
             chosen = tensor.type, weight.shape[-1]
             if chosen not in random:

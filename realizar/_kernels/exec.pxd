@@ -131,6 +131,7 @@ cdef extern from "realizar/exec.h" nogil:
         const rz_delta *delta
         char *state
         size_t n_tap, state_stride
+        int silu, joined
     struct rz_counter:
         pass
     struct rz_reach:
@@ -165,6 +166,7 @@ cdef extern from "realizar/exec.h" nogil:
     size_t rz_index_bytes(size_t n_query, size_t n_keys)
     size_t rz_act_bytes(size_t k, int block)
     size_t rz_route_scratch(size_t n_expert)
+    int rz_is_rowwise(const rz_op *op)
     int rz_program_run(rz_program *program, const rz_batch *batch)
     int RZ_OP_EMBED, RZ_OP_EMBED_IDS, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GATHER_ROWS
     int RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX

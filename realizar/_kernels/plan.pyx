@@ -16,7 +16,7 @@ from realizar._kernels.exec cimport (
     RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE,
     RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SOFTPLUS, RZ_OP_SWIGLU,
     RZ_OP_GATHER_ROWS, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX, exec_kernels, rz_act_bytes, rz_batch,
-    rz_counter, rz_format_kernels, rz_op,
+    rz_counter, rz_format_kernels, rz_is_rowwise, rz_op,
     rz_pool_fn, rz_pool_free, rz_pool_new, rz_pool_run, rz_pool_size, rz_pool_stop, rz_program_run, rz_reach, rz_rope,
     rz_rows, rz_scratch_bytes, rz_weight,
 )
@@ -281,6 +281,23 @@ cdef class Program:
         op.n_repeat, op.m_rows = n_head, m_rows
         op.x, op.y = self.rows(x, head_dim * n_head), self.rows(y, head_dim * n_head)
         op.rope = self.new_rope(rope)
+
+    @property
+    def n_ops(self):
+        """Number of ops."""
+        return self.program.n_op
+
+    def join(self, size_t first):
+        """Let a worker run each op from index `first` on directly after the op before it, row by row.
+
+        No worker may write, in these ops or the one before them, what another one reads there in another row.
+        """
+        cdef size_t i
+        for i in range(max(first, 1), self.program.n_op):
+            before, op = &self.program.op[i - 1], &self.program.op[i]
+            if not rz_is_rowwise(before) or not rz_is_rowwise(op) or before.m_rows != op.m_rows:
+                raise ValueError(f"op {i} does not compute the same rows as the op before it, row by row")
+            op.joined = True
 
     # ---- running
 

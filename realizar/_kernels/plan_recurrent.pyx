@@ -27,12 +27,13 @@ def in_tiles(a):
     return np.concatenate([a[c : c + RZ_SCAN_TILE].T.reshape(-1) for c in range(0, len(a), RZ_SCAN_TILE)])
 
 
-def add_causal_conv1d(Program program not None, w, bias, state, x, y):
-    """Depthwise causal convolution; w: float32 [n_tap, n_channel], bias: float32 [n_channel] or None."""
+def add_causal_conv1d(Program program not None, w, bias, state, x, y, bint silu=False):
+    """Depthwise causal convolution, or silu of it; w: float32 [n_tap, n_channel], bias: float32 [n_channel] or None."""
     cdef size_t n_tap = w.shape[0], n_channel = w.shape[1]
     cdef rz_op *op = program.new_op(RZ_OP_CAUSAL_CONV1D, n_channel)
     set_state(program, op, state, (n_tap - 1, n_channel))
     op.x, op.y = program.rows(x, n_channel), program.rows(y, n_channel)
+    op.silu = silu
     op.w, op.b, op.n_tap = program.floats(w.reshape(-1), n_channel * n_tap), program.floats(bias, n_channel), n_tap
     program.max_row = max(program.max_row, 2 * n_tap)
 

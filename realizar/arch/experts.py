@@ -150,9 +150,15 @@ def shared_tensors(n_embd: int, n_ff: int) -> WeightTable:
     return {"blk.{i}.ffn_up_shexp": up, "blk.{i}.ffn_down_shexp": down}
 
 
-def shared_ffn(g: Graph, x: Value, blk: Any) -> Value:
-    """The shared experts, which are one gated feed-forward."""
-    return g.linear(g.silu(g.linear(x, blk.ffn_gate_shexp)) * g.linear(x, blk.ffn_up_shexp), blk.ffn_down_shexp)
+def limited_ffn(g: Graph, x: Value, gate: Any, up: Any, down: Any, limit: float) -> Value:
+    """down(silu(gate x) * up x), both factors within `limit` of zero; 0: no limit."""
+    a, b = g.silu(g.linear(x, gate)), g.linear(x, up)
+    return g.linear(g.clamp(a, limit) * g.clamp(b, limit) if limit else a * b, down)
+
+
+def shared_ffn(g: Graph, x: Value, blk: Any, limit: float = 0.0) -> Value:
+    """The shared experts, which are one gated feed-forward, with a limit as in `limited_ffn`."""
+    return limited_ffn(g, x, blk.ffn_gate_shexp, blk.ffn_up_shexp, blk.ffn_down_shexp, limit)
 
 
 def routed_expert_tensors(hp: RoutedHParams) -> WeightTable:
@@ -161,10 +167,12 @@ def routed_expert_tensors(hp: RoutedHParams) -> WeightTable:
     return {**table, **shared_tensors(hp.n_embd, hp.n_ff_shared)} if hp.n_ff_shared else table
 
 
-def routed_experts(g: Graph, x: Value, blk: Any, hp: RoutedHParams) -> Value:
-    """The sum of the chosen and the shared experts."""
-    y = expert_ffn(g, x, blk, hp, bias=blk.exp_probs_b, **hp.routing)
-    return y + shared_ffn(g, x, blk) if hp.n_ff_shared else y
+def routed_experts(
+    g: Graph, x: Value, blk: Any, hp: RoutedHParams, limit: float = 0.0, shared_limit: float = 0.0
+) -> Value:
+    """The sum of the chosen and the shared experts; the limits of their factors are as in `limited_ffn`."""
+    y = expert_ffn(g, x, blk, hp, limit=limit, bias=blk.exp_probs_b, **hp.routing)
+    return y + shared_ffn(g, x, blk, shared_limit) if hp.n_ff_shared else y
 
 
 def routed_tensors(hp: RoutedHParams, bias: bool | None = False) -> WeightTable:

@@ -227,8 +227,8 @@ def _attention_rows() -> Iterable[OpSpec]:
 
 
 def _recurrent_rows() -> Iterable[OpSpec]:
-    yield OpSpec("causal_conv1d", "y[t, c] = sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c]", ("state", "bias"),
-                 shapes.causal_conv1d, rowwise=False)  # fmt: skip
+    yield OpSpec("causal_conv1d", "y[t, c] = act(sum_j w[c, j] x[t - n_tap + 1 + j, c] + bias[c])",
+                 ("state", "bias", "activation"), shapes.causal_conv1d, rowwise=False)  # fmt: skip
     yield OpSpec("token_shift", "y_j[t] = x[t] + w_j * (x[t - 1] - x[t]) for each row w_j of W, one after another",
                  ("state",), shapes.token_shift, rowwise=False)  # fmt: skip
     yield OpSpec("selective_scan", "h[t] = exp(dt a) h[t - 1] + dt x b, y[t] = c h[t] + d x, dt = softplus(dt + bias)",

@@ -27,8 +27,10 @@ def causal_conv1d(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     rows = np.concatenate([state, x[0]])
     state[...] = rows[len(x[0]) :]
     (bias,) = node.attrs["bias"]
-    y = sum(rows[j : j + len(x[0])] * w[:, j] for j in range(n_tap))
-    return [y if bias is None else y + inputs.tensors[bias].floats()]
+    y = np.sum([rows[j : j + len(x[0])] * w[:, j] for j in range(n_tap)], axis=0)
+    if bias is not None:
+        y = y + inputs.tensors[bias].floats()
+    return [activations.silu(y) if node.attrs["activation"] == "silu" else y]
 
 
 def token_shift(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:

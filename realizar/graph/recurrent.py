@@ -50,7 +50,7 @@ class RecurrentOps:
             raise GraphError(f"causal_conv1d: state {state.shape}, but {weight.name} needs {(n_tap - 1, n_channel)}")
         pair = (weight.tensor, weight.shape)
         return self.emit("causal_conv1d", [x], [weight.name], [pair], state=state.key,
-                         bias=(weight.bias,))[0]  # fmt: skip
+                         bias=(weight.bias,), activation="")[0]  # fmt: skip
 
     def token_shift(self: Recorder, x: Value, weight: WeightLike, state: State) -> list[Value]:
         """x[t] + w_j (x[t - 1] - x[t]) for each row w_j of the weight: as many values of the shape of x, (n_channel,).

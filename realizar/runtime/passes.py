@@ -185,7 +185,20 @@ def fuse_residual(nodes: list[Node], kept: set[int]) -> list[Node]:
     return [replaced.get(id(node), node) for node in nodes if id(node) not in gone]
 
 
-FUSIONS: tuple[Pass, ...] = (fuse_rope, fuse_gated, fuse_linears, fuse_residual)
+def fuse_conv(nodes: list[Node], kept: set[int]) -> list[Node]:
+    """silu(causal_conv1d(x)) -> a convolution that applies silu while its result is in cache."""
+    count, made = uses(nodes, kept), producers(nodes)
+    fused: dict[int, Node] = {}
+    gone: set[int] = set()
+    for node in nodes:
+        conv = made.get(node.inputs[0]) if node.op == "silu" else None
+        if conv is not None and conv.op == "causal_conv1d" and count[node.inputs[0]] == 1:
+            fused[id(conv)] = replace(conv, outputs=node.outputs, attrs={**conv.attrs, "activation": "silu"})
+            gone.add(id(node))
+    return [fused.get(id(node), node) for node in nodes if id(node) not in gone]
+
+
+FUSIONS: tuple[Pass, ...] = (fuse_rope, fuse_gated, fuse_conv, fuse_linears, fuse_residual)
 """All fusions."""
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from realizar.arch import registry
-from realizar.errors import GraphError
+from realizar.arch import ArchMetadata, registry
+from realizar.errors import GGUFError, GraphError
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.model import load
 from realizar.testing import Session, check_architecture, random_tokens, tiny_metadata, tiny_model
@@ -156,3 +156,27 @@ KIMI = {
 @pytest.mark.parametrize("queries", [{}, {"attention.q_lora_rank": 96}], ids=["whole queries", "compressed queries"])
 def test_kimi_linear(queries):
     check("kimi-linear", {**KIMI, **SHARED, **queries}, types=("Q8_0",))
+
+
+LING3 = {
+    **KIMI,
+    "kda.gate_lower_bound": -5.0,
+    "expert_group_count": 2,
+    "expert_group_used_count": 1,
+    "expert_weights_norm": True,
+}
+LIMITS = {"swiglu_clamp_exp": [0.0, 0.5, 0.0], "swiglu_clamp_shexp": [0.5, 0.0, 0.25]}
+AXES = {"rope.dimension_sections": [4, 2, 2, 0], "attention.q_lora_rank": 96}
+
+
+@pytest.mark.parametrize("more", [{}, LIMITS, AXES], ids=["plain", "limits", "axes"])
+def test_bailingmoe3(more):
+    check("bailingmoe3", {**LING3, **SHARED, **more}, types=("Q8_0",))
+
+
+def test_bailingmoe3_has_bounded_decays():
+    name = "bailingmoe3"
+    keys = {**LING3, **SHARED, "kda.safe_gate": False}
+    metadata = {**tiny_metadata(name), **{f"{name}.{k}": v for k, v in keys.items()}}
+    with pytest.raises(GGUFError, match=r"kda\.safe_gate: one of True is needed, found False"):
+        registry.default().architecture(name).hparams(ArchMetadata(metadata, name))

@@ -1,4 +1,5 @@
-/* Executes a bound plan: for each op, every worker takes items until none is left, then waits for the others. */
+/* Executes a bound plan: for each op, or several that are joined, every worker takes items until none is left, then waits
+ * for the others. */
 #include "realizar/worker.h"
 
 static const struct rz_op_run OPS[RZ_N_OPS] = {
@@ -66,14 +67,29 @@ static void walk(void *arg, int index, int n_threads)
         .n_planes = program->n_planes,
     };
     w.sums = (float *)(w.scratch + program->scratch_stride - RZ_SUMS_BYTES);
-    for (size_t i = 0; i < program->n_op; i++) {
-        const struct rz_op *op = &program->op[i];
+    const struct rz_op *op = program->op, *stop = op + program->n_op;
+    for (const struct rz_op *end; op < stop; op = end) {
+        for (end = op + 1; end < stop && end->joined;) end++;
         size_t n = OPS[op->code].items(&w, op), item;
         if (n == 0) continue;
+        atomic_size_t *next = &program->next[op - program->op].item;
         rz_forget_panels(w.scratch);
-        while ((item = atomic_fetch_add_explicit(&program->next[i].item, 1, memory_order_relaxed)) < n)
-            OPS[op->code].run(&w, op, item);
+        while ((item = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < n)
+            for (const struct rz_op *at = op; at < end; at++) OPS[at->code].run(&w, at, item);
         if (n_threads > 1) rz_pool_barrier(program->pool);
+    }
+}
+
+int rz_is_rowwise(const struct rz_op *op)
+{
+    switch (op->code) {
+    case RZ_OP_GATHER_ROWS:
+    case RZ_OP_POOL_FIRST:
+    case RZ_OP_POOL_MEAN:
+    case RZ_OP_EXPERTS_SUM: /* reads the rows of pairs */
+        return 0;
+    default:
+        return OPS[op->code].items == rz_items_rows;
     }
 }
 

@@ -75,8 +75,9 @@ static void run_conv(struct rz_worker *w, const struct rz_op *op, struct range r
     for (size_t t = 0; t < run.n_row; t++) {
         for (size_t j = 0; j < op->n_tap; j++) /* token t reads rows t - n_past ... t of [state; x] */
             tap[j] = t + j < n_past ? rz_row(state, t + j) : rz_row(x, run.t0 + t + j - n_past);
-        w->kernels->conv_step(tap, op->w + c0, op->n, op->b ? op->b + c0 : NULL, op->n_tap, n,
-                              rz_row(op->y, run.t0 + t) + c0);
+        float *y = rz_row(op->y, run.t0 + t) + c0;
+        w->kernels->conv_step(tap, op->w + c0, op->n, op->b ? op->b + c0 : NULL, op->n_tap, n, y);
+        if (op->silu) w->kernels->silu(y, n, y);
     }
     for (size_t j = 0; j < n_past; j++) {
         size_t t = run.n_row + j;

@@ -20,6 +20,7 @@ from realizar._kernels.plan_recurrent import (
     add_selective_scan,
     add_token_shift,
 )
+from realizar.backends.cpu.chains import ROW_OPS
 from realizar.backends.cpu.compiled import CompiledPlan, Rows
 from realizar.backends.cpu.layout import floats, heads_of, of_experts
 from realizar.backends.cpu.memory_plan import BindParams, MemoryPlan, kv_shape, rope_key, step_kv
@@ -92,6 +93,7 @@ class _Binder:
     def bind(self) -> CompiledPlan:
         """Append all ops to programs; a plugin's op that runs in numpy begins a new one."""
         for index, op in enumerate(self.plan.ops):
+            n_before = self.program.n_ops
             if op.op in _ADD:
                 _ADD[op.op](self, op, index)
             elif op.spec.define is not None:
@@ -100,6 +102,8 @@ class _Binder:
             else:
                 raise GraphError(f"op {op.op!r} has no kernel in the CPU backend and no numpy definition")
             self._add_quantize(op)
+            if op.op in ROW_OPS:
+                self.program.join(n_before if self.mem.chains[index][0] < index else n_before + 1)
         rows = {name: self.mem.rows(i) for name, i in self.plan.outputs.items()}
         first = [group.layers[0].key for group in self.plan.cache_groups]
         limits = limits_of(
@@ -273,6 +277,7 @@ class _Binder:
         add_causal_conv1d(
             self.program, np.ascontiguousarray(weight.floats().T), None if bias is None else floats(self.tensors, bias),
             self.states[op.attrs["state"]], self.mem.rows(op.inputs[0]), self.mem.rows(op.outputs[0]),
+            op.attrs["activation"] == "silu",
         )  # fmt: skip
 
     def _add_token_shift(self, op: Node, index: int) -> None:

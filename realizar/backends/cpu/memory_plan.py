@@ -12,6 +12,7 @@ import numpy.typing as npt
 from realizar._kernels.kv import ATTEND_SPLIT, kv_bytes
 from realizar._kernels.plan import act_bytes
 from realizar._kernels.rows import ACT_BLOCK
+from realizar.backends.cpu.chains import chain_spans
 from realizar.backends.cpu.compiled import Rows
 from realizar.backends.cpu.layout import floats
 from realizar.errors import GraphError, ParameterError
@@ -57,6 +58,8 @@ class MemoryPlan:
         (value, block) -> index of the last op that reads the value as quantized activation rows with that block length.
     materialised : set[int]
         Root values that are read as floats.
+    chains : list of (int, int)
+        Of each op, the first and the last op of its chain.
     ropes : dict
         Key of a rotation -> frequencies, factor, style, axes of the frequencies and the rows of its table.
     value_bytes : int
@@ -71,6 +74,7 @@ class MemoryPlan:
 
     def __init__(self, plan: Plan, tensors: Mapping[str, Tensor], params: BindParams, n_threads: int) -> None:
         self.plan, self.tensors, self.params, self.n_threads = plan, tensors, params, n_threads
+        self.chains = chain_spans(plan)
         self.producer = {i: index for index, op in enumerate(plan.ops) for i in op.outputs}
         self.act_rows = self._act_rows()
         self.materialised = self._materialised()
@@ -150,7 +154,8 @@ class MemoryPlan:
         for index, op in enumerate(plan.ops):
             for name, n_bytes in self._scratch(op).items():
                 life[name, index], width[name, index] = (index, index), n_bytes
-        slots = assign_slots(life, width)
+        ends = [*self.chains, (len(plan.ops),) * 2]  # outputs live until after the last op
+        slots = assign_slots({key: (ends[a][0], ends[b][1]) for key, (a, b) in life.items()}, width)
         starts = [self._take(w * self.params.n_batch) for w in slots.width]
         self.start = {key: starts[slot] for key, slot in slots.slot.items()}
         self.width = width

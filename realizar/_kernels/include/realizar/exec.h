@@ -199,6 +199,9 @@ struct rz_op {
     const struct rz_delta *delta;
     char *state; /* state_stride bytes a slot */
     size_t n_tap, state_stride;
+    int silu;   /* 1: silu of the convolution's result */
+    int joined; /* 1: a worker runs it on a row directly after the op before it, and waits for the others after the last
+                 * of them */
 };
 
 struct rz_program {
@@ -246,6 +249,9 @@ static inline size_t rz_index_bytes(size_t n_query, size_t n_keys)
 
 /* Floats of scratch that routing to n_expert experts needs. */
 static inline size_t rz_route_scratch(size_t n_expert) { return 3 * n_expert; }
+
+/* Whether an op computes a row from the same row of its inputs, and from nothing else of the step. */
+int rz_is_rowwise(const struct rz_op *op);
 
 /* Runs one step on all workers; returns 0, or an errno when the pool cannot start. */
 int rz_program_run(struct rz_program *program, const struct rz_batch *batch);

@@ -132,6 +132,7 @@ typedef struct {
     const int32_t (*sums)[2][16][16]; /* [sixteen rows][plane] */
     const token_sums *tokens;
     float (*acc)[16][16]; /* [sixteen rows]; NULL: no sums yet */
+    __mmask16 begun;      /* 0: of the first block, whose accumulators are zero, whatever they hold */
 } summed;
 
 /* sum += products of two words, with *pair in every lane; a memory operand, so that a token needs no register. */
@@ -155,7 +156,8 @@ RZ_INLINE void scale_four(int n_scale, int n_min, const summed *s, const step_ro
         isum = n_scale ? _mm512_add_epi32(_mm512_slli_epi32(isum, 8), _mm512_load_si512(s->sums[half][1][t]))
                        : _mm512_add_epi32(isum, _mm512_set1_epi32(token->start));
         __m512 dx = _mm512_set1_ps(token->d);
-        __m512 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_mul_ps(d, dx), _mm512_load_ps(s->acc[half][t]));
+        __m512 sum = _mm512_maskz_load_ps(s->begun, s->acc[half][t]);
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_mul_ps(d, dx), sum);
         if (n_min) {
             __m512i xsum = _mm512_setzero_si512();
 #pragma GCC unroll 8
@@ -225,7 +227,7 @@ RZ_INLINE void multiply_tokens(int n_scale, int n_min, const tile_room *room, si
         multiply_block(n_scale, n_min, room->x + at.first * room->x_stride + 256 * b, room->x_stride, step,
                        step->sums[i % 2], &before);
         before = (summed){(const int32_t (*)[2][16][16])step->sums[i % 2], room->tokens + b * room->n + at.first,
-                          room->acc[i]};
+                          room->acc[i], b ? 0xffff : 0};
         for (size_t j = 0; j < n_fetch; j++) fetch_some(next);
     }
     for (size_t i = 0; i < 4; i++) scale_some(n_scale, n_min, &before, step, i);
@@ -240,7 +242,6 @@ RZ_INLINE void multiply_rows_tiles(const gemm_256_format *format, int n_scale, i
         tile_rows rows[2] = {tile_rows_at(w, w_stride, r, r1), tile_rows_at(w, w_stride, r + 16, r1)};
         size_t lines = next.quarter / 64 / n_block, fetched = 4 + (size_t)n_scale;
         size_t n_fetch = (lines > fetched ? lines - fetched : 0) / n_tile + 1;
-        memset(room->acc, 0, n_tile * sizeof *room->acc);
         for (size_t b = 0; b < n_block; b++) {
             for (int half = 0; half < 2; half++) unpack_block(format, n_scale, &rows[half], b, room->step, half, &next);
             multiply_tokens(n_scale, n_min, room, b, &next, n_fetch);

@@ -66,7 +66,8 @@ RZ_INLINE void delta_prefetch(const struct rz_delta_args *args, const struct rz_
 }
 
 /* One pass over the state, in which each element is loaded and stored once: update and read for the token `now`, then
- * decay and prediction for the token `next`. Either may be missing (NULL). */
+ * decay and prediction for the token `next`. Either may be missing (NULL). All tiles are loaded before any is stored: for
+ * keys of 128 they are 8 KiB apart, and a load waits for a store before it at such a distance. */
 RZ_INLINE void delta_sweep(struct delta_columns *at, const struct delta_token *now, const struct delta_token *next,
                            int n_tile, int kind)
 {
@@ -79,20 +80,21 @@ RZ_INLINE void delta_sweep(struct delta_columns *at, const struct delta_token *n
     if (next) left = f32x16_set(next->decay[0]);
     for (size_t i = 0; i < at->n_key; i++) {
         if (next && kind != DELTA_BY_HEAD) left = f32x16_set(next->decay[i]);
+        float *place = at->state + i * at->width;
+        f32x16 s[RZ_DELTA_TILES];
+        for (int j = 0; j < n_tile; j++) s[j] = f32x16_load_first(place + (size_t)j * at->tile_step, at->width);
         for (int j = 0; j < n_tile; j++) {
-            float *place = at->state + (size_t)j * at->tile_step + i * at->width;
-            f32x16 s = f32x16_load_first(place, at->width);
             if (now) {
-                if (kind == DELTA_GENERALIZED) s = f32x16_fma(f32x16_set(now->b[i]), old[j], s);
-                s = f32x16_fma(f32x16_set(now->k[i]), u[j], s);
-                y[j] = f32x16_fma(f32x16_set(now->q[i]), s, y[j]);
+                if (kind == DELTA_GENERALIZED) s[j] = f32x16_fma(f32x16_set(now->b[i]), old[j], s[j]);
+                s[j] = f32x16_fma(f32x16_set(now->k[i]), u[j], s[j]);
+                y[j] = f32x16_fma(f32x16_set(now->q[i]), s[j], y[j]);
             }
             if (next) {
-                f32x16 decayed = f32x16_mul(s, left);
-                p[j] = f32x16_fma(f32x16_set(next->ask[i]), kind == DELTA_GENERALIZED ? s : decayed, p[j]);
-                s = decayed;
+                f32x16 decayed = f32x16_mul(s[j], left);
+                p[j] = f32x16_fma(f32x16_set(next->ask[i]), kind == DELTA_GENERALIZED ? s[j] : decayed, p[j]);
+                s[j] = decayed;
             }
-            f32x16_store_first(place, s, at->width);
+            f32x16_store_first(place + (size_t)j * at->tile_step, s[j], at->width);
         }
     }
     for (int j = 0; j < n_tile; j++) {
