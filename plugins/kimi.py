@@ -15,7 +15,7 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, l2_norm, norm_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch.blocks import L2_EPS, embedding_tensors, l2_norm, norm_tensors, swiglu_ffn, swiglu_tensors
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 from realizar.arch.mla import mla, mla_tensors
 
@@ -140,8 +140,8 @@ class KimiLinear(Architecture):
             x = g.linear(h, getattr(blk, f"attn_{part}"))
             x = g.silu(g.causal_conv1d(x, getattr(blk, f"ssm_conv1d_{part}"), conv))
             heads[part] = g.heads(x, hp.n_head)
-        q = l2_norm(g, heads["q"], hp.norm_eps, hp.head_dim_delta**-0.5)
-        k = l2_norm(g, heads["k"], hp.norm_eps)
+        q = l2_norm(g, heads["q"], L2_EPS, hp.head_dim_delta**-0.5)
+        k = l2_norm(g, heads["k"], L2_EPS)
         decay = g.decay(g.linear(g.linear(h, blk.ssm_f_a), blk.ssm_f_b), a=blk.ssm_a, bias=blk.ssm_dt)
         beta = g.sigmoid(g.linear(h, blk.ssm_beta))
         state = g.state(layer, (hp.n_head, hp.head_dim_delta, hp.head_dim_delta), "delta")

@@ -8,6 +8,10 @@ from typing import Any
 from realizar.arch.architecture import Weight, WeightTable
 from realizar.graph import Graph, Value
 
+LATENT_EPS = 1e-6
+"""Epsilon of the norms of latents: a constant in the models' own code and in transformers (`DeepseekV3RMSNorm`), which
+do not use the configuration's `rms_norm_eps` here."""
+
 
 def mla_tensors(hp: Any) -> WeightTable:
     """The tensors of `mla`: down-projections, up-projections (one fused tensor or two), and the norms between them.
@@ -47,7 +51,7 @@ def mla(
     """
     q = g.heads(_queries(g, h, blk, hp), hp.n_head)
     latent, shared = g.split(g.linear(h, blk.attn_kv_a_mqa), hp.n_latent, hp.rope_dims)
-    latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=hp.norm_eps), 1)
+    latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=LATENT_EPS), 1)
     own, q_rope, k_rope = g.slice(q, 0, hp.n_nope), g.slice(q, hp.n_nope, hp.rope_dims), g.heads(shared, 1)
     if rope is not None:
         q_rope, k_rope = g.rope(q_rope, **rope), g.rope(k_rope, **rope)
@@ -61,7 +65,7 @@ def _queries(g: Graph, h: Value, blk: Any, hp: Any) -> Value:
     """The queries of all heads, computed from a latent vector if they are compressed."""
     if not hp.n_q_latent:
         return g.linear(h, blk.attn_q)
-    return g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps), blk.attn_q_b)
+    return g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=LATENT_EPS), blk.attn_q_b)
 
 
 def _to_latent(g: Graph, q: Value, blk: Any, hp: Any) -> Value:
