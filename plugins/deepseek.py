@@ -223,6 +223,11 @@ class Mistral4(DeepSeek2):
         },
     )
 
+    def hparams(self, md: ArchMetadata) -> DeepSeek2HParams:
+        """The hyperparameters; a group of experts counts as much as its best two, as in DeepSeek V3."""
+        hp = super().hparams(md)
+        return replace(hp, routing={**hp.routing, "n_group_best": 2}) if hp.n_expert else hp
+
 
 @hookimpl
 def realizar_architectures() -> Sequence[type[Architecture]]:
