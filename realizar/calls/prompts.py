@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from realizar.calls.messages import Message, has_tool_calls, normalize_tool_calls
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 _RESERVED = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
 """Template variables that the caller cannot set."""
+
+MIN_TIME_S = 1e-6
+"""The least `max_time`, of a request whose prompt has taken all of it: its deadline is over when it is submitted."""
 
 
 class ChatPrompts:
@@ -58,7 +63,18 @@ class ChatPrompts:
         ParameterError, GrammarError
             See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
         """
-        checked = _checked(variables)
+        begin = time.perf_counter()
+        tokens, params, use = self._made(messages, params, tools, choice, _checked(variables))
+        if params.max_time is not None:  # which counts from the call
+            left = params.max_time - (time.perf_counter() - begin)
+            params = replace(params, max_time=max(left, MIN_TIME_S))
+        return tokens, params, use
+
+    def _made(
+        self, messages: Sequence[Message], params: SamplingParams, tools: Tools | None, choice: object,
+        checked: dict[str, Any],
+    ) -> tuple[list[int], SamplingParams, ToolUse | None]:  # fmt: skip
+        """See `make`."""
         if tools is None:
             if choice not in ("auto", "none"):
                 raise ParameterError(f"tool_choice={short_repr(choice)}: no tools were given; pass tools")
