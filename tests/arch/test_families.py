@@ -4,7 +4,7 @@ import pytest
 
 from realizar.arch import registry
 from realizar.errors import GGUFError
-from realizar.testing import check_architecture, tiny_metadata, tiny_model
+from realizar.testing import check_architecture, check_same_bits, tiny_metadata, tiny_model
 from tests.isa import LEVELS
 
 EXPERTS = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256}
@@ -225,3 +225,13 @@ def test_encoder_of_a_decoder_architecture(tmp_path):
         tiny_model(arch, {**keys, "lfm2.attention.causal": False}, "F32", tmp_path),
     ):
         pass
+
+
+def test_qwen2moe_without_biases(tmp_path):
+    """Config.json may say that q, k and v have none (`qkv_bias` false)."""
+    keys = {"expert_count": 4, "expert_used_count": 2, "expert_shared_feed_forward_length": 256}
+    metadata = {**tiny_metadata("qwen2moe"), **{f"qwen2moe.{key}": value for key, value in keys.items()}}
+    arch = registry.default().architecture("qwen2moe")
+    with tiny_model(arch, metadata, "F32", tmp_path, optional=False) as model:
+        assert not any(name.endswith(".bias") for name in model.file.tensors)
+        check_same_bits(model, "decode", LEVELS)
