@@ -154,13 +154,14 @@ class DeepSeek2(Architecture):
         )  # fmt: skip
 
     def qk_scale(self, md: ArchMetadata, scaling: RopeScaling, head_dim: int) -> float:
-        """1 / sqrt(head_dim), times the square of YaRN's factor, as in llama.cpp."""
-        if scaling.kind != "yarn":
+        """1 / sqrt(head_dim), times the square of YaRN's factor for scores, as in transformers.
+
+        A file without that factor has the other one, on cos and sin (`rope_scaling`).
+        """
+        multiplier = md.number("rope.scaling.yarn_log_multiplier", 0.0)
+        if scaling.kind != "yarn" or multiplier == 0:
             return 1.0 / math.sqrt(head_dim)
-        stretch = math.log(max(scaling.factor, 1.0))
-        own = 1.0 + 0.1 * stretch if scaling.yarn_attn_factor is None else scaling.yarn_attn_factor
-        multiplier = 1.0 + md.number("rope.scaling.yarn_log_multiplier", 0.0) * stretch
-        factor: float = scaling.attn_factor * own * multiplier
+        factor: float = scaling.attn_factor * (1.0 + multiplier * math.log(max(scaling.factor, 1.0)))
         return factor * factor / math.sqrt(head_dim)
 
     def tensors(self, hp: DeepSeek2HParams) -> WeightTable:
@@ -216,6 +217,11 @@ class Mistral4(DeepSeek2):
             "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
         },
     )
+
+    def hparams(self, md: ArchMetadata) -> DeepSeek2HParams:
+        """The hyperparameters; a group of experts counts as much as its best two, as in DeepSeek V3."""
+        hp = super().hparams(md)
+        return replace(hp, routing={**hp.routing, "n_group_best": 2}) if hp.n_expert else hp
 
 
 class SparseHParams(DeepSeek2HParams):

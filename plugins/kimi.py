@@ -16,7 +16,7 @@ from realizar.arch import (
     hookimpl,
     mrope_axes,
 )
-from realizar.arch.blocks import embedding_tensors, l2_norm, layer_tensors, norm_tensors
+from realizar.arch.blocks import L2_EPS, embedding_tensors, l2_norm, layer_tensors, norm_tensors
 from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Config, Keys, Names, negative_exp
 from realizar.arch.experts import (
     RoutedHParams,
@@ -224,8 +224,8 @@ class KimiLinear(Architecture):
             x = g.linear(h, getattr(blk, f"attn_{part}"))
             x = g.silu(g.causal_conv1d(x, getattr(blk, f"ssm_conv1d_{part}"), conv))
             heads[part] = g.heads(x, hp.n_head)
-        q = l2_norm(g, heads["q"], hp.norm_eps, hp.head_dim_delta**-0.5)
-        k = l2_norm(g, heads["k"], hp.norm_eps)
+        q = l2_norm(g, heads["q"], L2_EPS, hp.head_dim_delta**-0.5)
+        k = l2_norm(g, heads["k"], L2_EPS)
         decay, gate = self.gates(g, h, blk, hp)
         beta = g.sigmoid(g.linear(h, blk.ssm_beta))
         state = g.state(layer, (hp.n_head, hp.head_dim_delta, hp.head_dim_delta), "delta")

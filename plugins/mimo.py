@@ -8,6 +8,7 @@ from realizar.arch import (
     ArchMetadata,
     Checkpoint,
     Graph,
+    RopeScaling,
     Value,
     Weight,
     Weights,
@@ -85,7 +86,8 @@ class Mimo2(Architecture):
         """The hyperparameters of this model."""
         hp = routed_hparams(super().hparams(md), md, "sigmoid", normalize=True)
         scale = md.between("attention.value_scale", 0.0, 1e6, 1.0)
-        return Mimo2HParams(**vars(hp), windows=self.windows(md, 6, rope_base=10000.0), value_scale=scale)
+        windows = self.windows(md, 6, rope_base=10000.0, rope_scaling=RopeScaling())  # only full attention is scaled
+        return Mimo2HParams(**vars(hp), windows=windows, value_scale=scale)
 
     def tensors(self, hp: Mimo2HParams) -> WeightTable:
         """Heads of each layer's own, and sinks in some; a dense feed-forward or experts, whichever the file has."""

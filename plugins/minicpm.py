@@ -42,6 +42,7 @@ from realizar.arch.checkpoint import (
     original_context,
     rope_parameters,
 )
+from realizar.arch.mla import LATENT_EPS
 
 # Scales of files that have no keys for them, as in llama.cpp (src/models/minicpm.cpp, minicpm3.cpp).
 EMBEDDING_SCALE, DEPTH_SCALE, BASE_WIDTH = 12.0, 1.4, 256
@@ -184,12 +185,12 @@ def latent_attention(g: Graph, h: Value, blk: Any, hp: LatentHParams, layer: int
     """
     rope = {"dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling, **rope}
     if hp.n_q_latent:
-        q = g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps), blk.attn_q_b)
+        q = g.linear(g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=LATENT_EPS), blk.attn_q_b)
     else:
         q = g.linear(h, blk.attn_q)
     q = g.heads(q, hp.n_head)
     latent, k_rope = g.split(g.linear(h, blk.attn_kv_a_mqa), hp.n_latent, hp.rope_dims)
-    latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=hp.norm_eps), 1)
+    latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=LATENT_EPS), 1)
     absorbed = g.per_head_linear(g.slice(q, 0, hp.n_nope), blk.attn_kv_b, rows=(0, hp.n_nope), transposed=True)
     query = g.concat(absorbed, g.rope(g.slice(q, hp.n_nope, hp.rope_dims), **rope))
     key = g.concat(latent, g.rope(g.heads(k_rope, 1), **rope))

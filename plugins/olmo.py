@@ -44,11 +44,14 @@ class Olmo(Architecture):
         return OlmoHParams(**vars(super().hparams(md)), limit=md.between("attention.clamp_kqv", 0.0, 1e9, 0.0))
 
     def tensors(self, hp: OlmoHParams) -> WeightTable:
-        """Separate q, k, v; no norms; the output may be tied to the embedding."""
+        """Separate q, k, v; no norms; the output may be tied to the embedding.
+
+        Biases are an error: converters permute the rows of q and k, but not their biases.
+        """
         return {
             "token_embd": Weight((hp.n_vocab, hp.n_embd)),
             "output": Weight((hp.n_vocab, hp.n_embd), alias="token_embd"),
-            **qkv_tensors(hp, bias=None, output_bias=None),
+            **qkv_tensors(hp),
             **swiglu_tensors(hp.n_embd, hp.n_ff),
         }
 

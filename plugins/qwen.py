@@ -188,10 +188,10 @@ class Qwen2Moe(Architecture):
         return Qwen2MoeHParams(**vars(experts), n_ff_shared=md.positive("expert_shared_feed_forward_length", hp.n_ff))
 
     def tensors(self, hp: Qwen2MoeHParams) -> WeightTable:
-        """Separate q, k, v with biases; experts, the shared one and its gate."""
+        """Separate q, k, v, in most files with biases; experts, the shared one and its gate."""
         return {
             **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
-            **gqa_tensors(hp, bias=True),
+            **gqa_tensors(hp, bias=None),
             **norm_tensors(hp.n_embd, "ffn_norm"),
             **expert_tensors(hp),
             "blk.{i}.ffn_gate_inp_shexp": Weight((1, hp.n_embd)),

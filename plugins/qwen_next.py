@@ -16,7 +16,7 @@ from realizar.arch import (
     WeightTable,
     hookimpl,
 )
-from realizar.arch.blocks import embedding_tensors, l2_norm, norm_tensors, rotate, swiglu_ffn, swiglu_tensors
+from realizar.arch.blocks import L2_EPS, embedding_tensors, l2_norm, norm_tensors, rotate, swiglu_ffn, swiglu_tensors
 from realizar.arch.delta_checkpoint import KEYS, KEYS_MROPE, NAMES_MOE, NAMES_NEXT, NAMES_TILED, ONLY
 from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
@@ -170,8 +170,8 @@ class Qwen35(Architecture):
         alpha, beta = self.gates(g, h, blk, hp)
         conv = g.state(layer, (net.n_tap - 1, sum(net.parts)), "conv")
         q, k, v = g.split(g.silu(g.causal_conv1d(qkv, blk.ssm_conv1d, conv)), *net.parts)
-        q = l2_norm(g, g.heads(q, net.n_head_k), hp.norm_eps, net.head_dim_k**-0.5)
-        k = l2_norm(g, g.heads(k, net.n_head_k), hp.norm_eps)
+        q = l2_norm(g, g.heads(q, net.n_head_k), L2_EPS, net.head_dim_k**-0.5)
+        k = l2_norm(g, g.heads(k, net.n_head_k), L2_EPS)
         decay = g.decay(alpha, a=blk.ssm_a, bias=blk.ssm_dt)
         state = g.state(layer, (net.n_head, net.head_dim_v, net.head_dim_k), "delta")
         y = g.delta_rule(q, k, g.heads(v, net.n_head), decay, g.sigmoid(beta), state=state, tiled=self.tiled)

@@ -11,6 +11,7 @@ from realizar.arch import (
     ArchMetadata,
     Checkpoint,
     Graph,
+    RopeScaling,
     Value,
     Weight,
     Weights,
@@ -168,7 +169,7 @@ class Step35(Architecture):
         hp = routed_hparams(super().hparams(md), md, "sigmoid")
         return Step35HParams(
             **vars(replace(hp, rope_dims=hp.rope_dims // 2)),
-            windows=self.windows(md, 4, rope_dims=hp.rope_dims, rope_base=10000.0),
+            windows=self.windows(md, 4, rope_dims=hp.rope_dims, rope_base=10000.0, rope_scaling=RopeScaling()),
             expert_limits=md.numbers("swiglu_clamp_exp", 0.0),
             limits=md.numbers("swiglu_clamp_shexp", 0.0),
         )

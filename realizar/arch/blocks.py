@@ -149,6 +149,11 @@ def rotate(g: Graph, hp: Any, style: str, q: Value, k: Value, factors: Any = Non
     return g.rope(q, **rope, axes=hp.rope_axes), g.rope(k, **rope, axes=hp.rope_axes)
 
 
+L2_EPS = 1e-6
+"""Epsilon of `l2_norm` in delta nets, a constant in their reference code (https://github.com/fla-org/flash-linear-attention)
+and in transformers, whatever the epsilon of the other norms is."""
+
+
 def l2_norm(g: Graph, x: Value, eps: float, scale: float = 1.0) -> Value:
     """scale * x / sqrt(sum(x^2) + eps) over the last dimension."""
     n = x.shape[-1]

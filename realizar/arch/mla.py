@@ -9,6 +9,10 @@ from realizar.arch.architecture import Weight, WeightTable
 from realizar.arch.checkpoint import Array, Names
 from realizar.graph import Graph, Value
 
+LATENT_EPS = 1e-6
+"""Epsilon of the norms of latents: a constant in the models' own code and in transformers (`DeepseekV3RMSNorm`), which
+do not use the configuration's `rms_norm_eps` here."""
+
 
 def expanding(x: Array, hp: Any) -> Array:
     """The up-projection of the latent, per head: rows of the key, then rows of the value."""
@@ -77,7 +81,7 @@ def mla(
     """
     q = g.heads(_queries(g, h, q_latent, blk, hp), hp.n_head)
     latent, shared = g.split(g.linear(h, blk.attn_kv_a_mqa), hp.n_latent, hp.rope_dims)
-    latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=hp.norm_eps), 1)
+    latent = g.heads(g.rms_norm(latent, blk.attn_kv_a_norm, eps=LATENT_EPS), 1)
     own, q_rope, k_rope = g.slice(q, 0, hp.n_nope), g.slice(q, hp.n_nope, hp.rope_dims), g.heads(shared, 1)
     if rope is not None:
         q_rope, k_rope = g.rope(q_rope, **rope), g.rope(k_rope, **rope)
@@ -89,7 +93,7 @@ def mla(
 
 def compressed_queries(g: Graph, h: Value, blk: Any, hp: Any) -> Value:
     """The compressed queries of all heads together: (n_q_latent,)."""
-    return g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=hp.norm_eps)
+    return g.rms_norm(g.linear(h, blk.attn_q_a), blk.attn_q_a_norm, eps=LATENT_EPS)
 
 
 def _queries(g: Graph, h: Value, q_latent: Value | None, blk: Any, hp: Any) -> Value:

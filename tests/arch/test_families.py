@@ -1,10 +1,13 @@
 """The architectures of 2025 and 2026 pass the conformance kit."""
 
+import numpy as np
 import pytest
 
 from realizar.arch import registry
-from realizar.errors import GGUFError
-from realizar.testing import check_architecture, tiny_metadata, tiny_model
+from realizar.errors import GGUFError, TensorError
+from realizar.gguf import GGMLType, GGUFWriter
+from realizar.model import load
+from realizar.testing import check_architecture, check_same_bits, tiny_metadata, tiny_model
 from tests.isa import LEVELS
 
 EXPERTS = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 256}
@@ -225,3 +228,29 @@ def test_encoder_of_a_decoder_architecture(tmp_path):
         tiny_model(arch, {**keys, "lfm2.attention.causal": False}, "F32", tmp_path),
     ):
         pass
+
+
+def test_qwen2moe_without_biases(tmp_path):
+    """Config.json may say that q, k and v have none (`qkv_bias` false)."""
+    keys = {"expert_count": 4, "expert_used_count": 2, "expert_shared_feed_forward_length": 256}
+    metadata = {**tiny_metadata("qwen2moe"), **{f"qwen2moe.{key}": value for key, value in keys.items()}}
+    arch = registry.default().architecture("qwen2moe")
+    with tiny_model(arch, metadata, "F32", tmp_path, optional=False) as model:
+        assert not any(name.endswith(".bias") for name in model.file.tensors)
+        check_same_bits(model, "decode", LEVELS)
+
+
+def test_olmo_with_biases(tmp_path):
+    """Such a file has the biases of q and k in another order than their rows."""
+    path = tmp_path / "olmo.gguf"
+    metadata, arch = tiny_metadata("olmo"), registry.default().architecture("olmo")
+    with tiny_model(arch, metadata, "F32", tmp_path) as model:
+        writer = GGUFWriter(path)
+        for key, value in metadata.items():
+            writer.add(key, value)
+        shapes = {name: tensor.shape for name, tensor in model.file.tensors.items()}
+        for name, shape in {**shapes, "blk.0.attn_q.bias": (256,)}.items():
+            writer.add_tensor(name, np.zeros(shape, np.float32).view(np.uint8), shape, GGMLType.F32)
+        writer.write()
+    with pytest.raises(TensorError, match=r"blk\.0\.attn_q\.bias: .* holds what its architecture does not declare"):
+        load(path)
