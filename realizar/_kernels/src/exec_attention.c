@@ -146,7 +146,7 @@ static struct tile find_rows(const struct rz_batch *b, const struct rz_attention
         tile.row0 = item / all_sets(a);
         tile.t0 = (size_t)b->outputs[tile.row0];
         tile.t1 = tile.t0 + 1;
-        tile.sequence = sequence_of(b, tile.t0);
+        tile.sequence = rz_sequence_of(b, tile.t0);
     } else {
         for (; item >= tiles_of(b, a, tile.sequence); tile.sequence++) item -= tiles_of(b, a, tile.sequence);
         tile.t0 = tile.row0 = (size_t)b->seq_start[tile.sequence] + item / all_sets(a) * tile_tokens(a);
