@@ -18,15 +18,15 @@ class ToolCallDelta(NamedTuple):
 
     Attributes
     ----------
-    index : int
-        Index of the call in the completion.
+    number : int
+        Number of the call in the completion, from 0.
     id, name : str or None
         Those of the call in its first piece, else None.
     arguments : str
         A piece of the arguments: JSON, as the model writes it.
     """
 
-    index: int
+    number: int
     id: str | None
     name: str | None
     arguments: str
@@ -45,9 +45,7 @@ class DeltaReader:
         Maps the index of a call to its id, for formats without ids.
     """
 
-    def __init__(
-        self, first: re.Pattern[str], following: re.Pattern[str] | None, new_id: Callable[[int], str]
-    ) -> None:
+    def __init__(self, first: re.Pattern[str], following: re.Pattern[str] | None, new_id: Callable[[int], str]) -> None:
         self._head: re.Pattern[str] | None = first
         self._following = following
         self._new_id = new_id
@@ -102,7 +100,7 @@ class DeltaReader:
         return True
 
     def _end_of_object(self) -> int:
-        """Return how much of the unread text belongs to the arguments; a backslash at the end waits for what follows."""
+        """Return how much of the unread text is arguments; a backslash at the end waits for what follows."""
         text, at = self._unread, 0
         while at < len(text):
             if self._in_string:

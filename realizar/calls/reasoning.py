@@ -50,6 +50,11 @@ class ReasoningSplitter:
         self._held = ""
         self._is_first = True
 
+    @property
+    def is_reasoning(self) -> bool:
+        """Whether the completion is within the reasoning."""
+        return self._state == "reasoning"
+
     def push(self, piece: str) -> tuple[str, str]:
         """Take the next piece; return new reasoning, and new text of the answer."""
         if self._state == "begin":
@@ -63,7 +68,7 @@ class ReasoningSplitter:
         if self._state == "begin":
             held, self._held = self._held, ""
             return "", held
-        return (self._closing.flush().rstrip(), "") if self._state == "reasoning" else ("", "")
+        return ((self._held + self._closing.flush()).rstrip(), "") if self._state == "reasoning" else ("", "")
 
     def _begin(self, piece: str) -> str:
         """Look for the opening marker; return the text after it, or all of it if there is none."""
