@@ -56,10 +56,7 @@ def command(
         from realizar.server.run import serve
         from realizar.server.settings import read_settings
     except ImportError as error:
-        raise ParameterError(
-            f"realizar serve needs the extra server: pip install 'realizar[server]' ({error})"
-        ) from None
-
+        raise ParameterError(f"serve needs the extra: pip install 'realizar[server]' ({error})") from None
     named = os.environ.get("REALIZAR_CONFIG")
     status = serve(read_settings(given, config or (Path(named) if named else None)))
     if status:

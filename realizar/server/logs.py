@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from realizar.server.middleware import request_id
@@ -16,13 +16,9 @@ if TYPE_CHECKING:
 class JSONFormatter(logging.Formatter):
     """Formats each record as one line of JSON."""
 
-    converter = time.gmtime
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        line = {"time": self.formatTime(record), "level": record.levelname.lower(), "logger": record.name}
+        line = {"time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(), "level": record.levelname.lower(), "logger": record.name}
         line["message"] = record.getMessage()
         if own := request_id.get():
             line["request_id"] = own

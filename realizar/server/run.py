@@ -84,7 +84,7 @@ def serve(settings: Settings) -> int:
         server_header=False, timeout_graceful_shutdown=int(settings.timeout) + 1, lifespan="on", ws="none",
     )  # fmt: skip
     server = Server(config)
-    AppStatus.disable_automatic_graceful_drain()  # streams end by themselves
+    AppStatus.enable_automatic_graceful_drain = False  # streams end by themselves
     try:
         server.run()
     except SystemExit:  # uvicorn could not listen, and said why
