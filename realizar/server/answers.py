@@ -167,21 +167,21 @@ class Answers:
         async for event in self._handles[i]:
             if isinstance(event, ErrorEvent):
                 raise event.error
+            if isinstance(event, TokensEvent):
+                self._t_first[i] = self._t_first[i] or time.perf_counter()
             if isinstance(event, FinishEvent):
                 completion = event.completion
                 self._finish(i, completion)
                 for number in range(self._prompts[i].params.n):
                     reasoning, text = self._splitters[first + number].flush()
                     yield Piece(first + number, reasoning, text, logprobs=waiting.pop(number, []))
+            elif self._prompts[i].params.is_ranked:
+                continue  # which completions are kept is known at the end
             elif isinstance(event, TokensEvent):
-                if not self._t_first[i]:
-                    self._t_first[i] = time.perf_counter()
                 if self._splitters[first + event.number].is_reasoning:
                     self._n_reasoning += len(event.token_ids)
                 if event.logprobs:
                     waiting.setdefault(event.number, []).extend(event.logprobs)
-            elif self._prompts[i].params.is_ranked:
-                continue  # which completions are kept is known at the end
             elif isinstance(event, TextEvent):
                 reasoning, text = self._splitters[first + event.number].push(event.text)
                 if reasoning or text:

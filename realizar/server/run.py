@@ -48,6 +48,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say where."""
+        AppStatus.enable_automatic_graceful_drain = False  # let streams end by themselves at a signal
         await super().startup(sockets)
         if not self.should_exit:
             config, address = self.config, self.servers[0].sockets[0].getsockname()
@@ -84,7 +85,6 @@ def serve(settings: Settings) -> int:
         server_header=False, timeout_graceful_shutdown=int(settings.timeout) + 1, lifespan="on", ws="none",
     )  # fmt: skip
     server = Server(config)
-    AppStatus.enable_automatic_graceful_drain = False  # streams end by themselves
     try:
         server.run()
     except SystemExit:  # uvicorn could not listen, and said why
