@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from realizar import __version__
 from realizar.errors import RealizarError
-from realizar.server import general, openai_chat, openai_completions
+from realizar.server import general, llama_server, openai_chat, openai_completions, vectors
 from realizar.server.errors import ApiError, invalid_body
 from realizar.server.metrics import Metrics
 from realizar.server.middleware import BodyLimit, Guard, RequestLog
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 _log = logging.getLogger("realizar.server")
-_ROUTERS = (general.router, openai_chat.router, openai_completions.router)
+_ROUTERS = [module.router for module in (general, openai_chat, openai_completions, vectors, llama_server)]
 
 
 def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None = None) -> FastAPI:

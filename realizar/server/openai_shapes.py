@@ -39,7 +39,8 @@ def finite(logprob: float | None) -> float:
     return IMPOSSIBLE if logprob is None or not math.isfinite(logprob) else logprob
 
 
-def _token(tokenizer: Tokenizer, token: int, logprob: float | None) -> dict[str, Any]:
+def token_logprob(tokenizer: Tokenizer, token: int, logprob: float | None) -> dict[str, Any]:
+    """Return a token's text, logprob and bytes."""
     data = tokenizer.token_bytes(token)
     return {"token": data.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(data)}
 
@@ -48,8 +49,8 @@ def chat_logprobs(tokenizer: Tokenizer, sampled: Sequence[Sampled]) -> dict[str,
     """Return logprobs as chat completions have them."""
     content = [
         {
-            **_token(tokenizer, one.token_id, one.logprob),
-            "top_logprobs": [_token(tokenizer, *pair) for pair in one.top],
+            **token_logprob(tokenizer, one.token_id, one.logprob),
+            "top_logprobs": [token_logprob(tokenizer, *pair) for pair in one.top],
         }
         for one in sampled
     ]
