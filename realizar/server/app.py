@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from realizar import __version__
 from realizar.errors import RealizarError
-from realizar.server import general, llama_server, openai_chat, openai_completions, vectors
+from realizar.server import anthropic_messages, general, llama_server, openai_chat, openai_completions, vectors
 from realizar.server.errors import ApiError, invalid_body
 from realizar.server.metrics import Metrics
 from realizar.server.middleware import BodyLimit, Guard, RequestLog
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 _log = logging.getLogger("realizar.server")
-_ROUTERS = [module.router for module in (general, openai_chat, openai_completions, vectors, llama_server)]
+_PROTOCOLS = (general, openai_chat, openai_completions, vectors, llama_server, anthropic_messages)
 
 
 def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None = None) -> FastAPI:
@@ -58,8 +58,8 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
     app.state.metrics = Metrics(app.state.pool)
     app.state.is_ready = False
     app.state.on_failure = on_failure
-    for router in _ROUTERS:
-        app.include_router(router)
+    for module in _PROTOCOLS:
+        app.include_router(module.router)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _failed)
     app.add_exception_handler(RealizarError, _failed)
