@@ -103,7 +103,13 @@ class _Message:
     async def events(self) -> AsyncIterator[Event]:
         """Yield the events of a stream."""
         usage = {"input_tokens": self._n_prompt, "output_tokens": 0}
-        start = {**self._head, "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+        start: dict[str, Any] = {
+            **self._head,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": usage,
+        }
         yield "message_start", {"type": "message_start", "message": start}
         yield "ping", {"type": "ping"}
         async for piece in self._answers.pieces():

@@ -16,11 +16,20 @@ from starlette.middleware.cors import CORSMiddleware
 
 from realizar import __version__
 from realizar.errors import RealizarError
-from realizar.server import anthropic_messages, general, llama_server, openai_chat, openai_completions, vectors
+from realizar.server import (
+    anthropic_messages,
+    general,
+    llama_server,
+    openai_chat,
+    openai_completions,
+    openai_responses,
+    vectors,
+)
 from realizar.server.errors import ApiError, invalid_body
 from realizar.server.metrics import Metrics
 from realizar.server.middleware import BodyLimit, Guard, RequestLog
 from realizar.server.models import ModelPool
+from realizar.server.responses_store import ResponseStore
 from realizar.server.sse import told
 
 if TYPE_CHECKING:
@@ -30,7 +39,9 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 _log = logging.getLogger("realizar.server")
-_PROTOCOLS = (general, openai_chat, openai_completions, vectors, llama_server, anthropic_messages)
+_PROTOCOLS = (
+    general, openai_chat, openai_completions, openai_responses, vectors, llama_server, anthropic_messages,
+)  # fmt: skip
 
 
 def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None = None) -> FastAPI:
@@ -56,6 +67,7 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
     app.state.settings = settings
     app.state.pool = ModelPool(settings)
     app.state.metrics = Metrics(app.state.pool)
+    app.state.responses = ResponseStore()
     app.state.is_ready = False
     app.state.on_failure = on_failure
     for module in _PROTOCOLS:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from realizar.params import SamplingParams
     from realizar.server.metrics import Metrics
     from realizar.server.models import ModelPool, Served
+    from realizar.server.responses_store import ResponseStore
     from realizar.server.settings import Settings
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Service:
         self.settings: Settings = request.app.state.settings
         self.pool: ModelPool = request.app.state.pool
         self.metrics: Metrics = request.app.state.metrics
+        self.responses: ResponseStore = request.app.state.responses
 
     async def llm(self, name: str | None) -> tuple[AsyncLLM, Served]:
         """Return a model, loaded until the response was sent, and its entry. Raises as `ModelPool.use`."""
