@@ -20,6 +20,8 @@ from realizar.server import (
     anthropic_messages,
     general,
     llama_server,
+    ollama,
+    ollama_models,
     openai_chat,
     openai_completions,
     openai_responses,
@@ -41,6 +43,7 @@ MIB = 2**20
 _log = logging.getLogger("realizar.server")
 _PROTOCOLS = (
     general, openai_chat, openai_completions, openai_responses, vectors, llama_server, anthropic_messages,
+    ollama, ollama_models,
 )  # fmt: skip
 
 

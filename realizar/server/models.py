@@ -40,6 +40,8 @@ class Served:
         Requests that use it now.
     last_used, loaded_at : float
         By `time.time`.
+    load_s : float
+        Seconds that it took to load it.
     keep_alive_s : float or None
         Seconds after which it is unloaded if nobody uses it; None: it stays.
     """
@@ -52,6 +54,7 @@ class Served:
     n_users: int = 0
     last_used: float = 0.0
     loaded_at: float = 0.0
+    load_s: float = 0.0
     keep_alive_s: float | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     timer: asyncio.TimerHandle | None = None
@@ -159,10 +162,11 @@ class ModelPool:
                 _log.error("%s cannot be loaded: %s", served.name, error)
                 raise ApiError(503, f"the model {served.name} cannot be loaded: {error}", "model_not_loaded") from error
             served.status, served.loaded_at = "loaded", time.time()
+            served.load_s = time.perf_counter() - begin
             runner = served.llm.engine.runner
             _log.info(
                 "loaded %s in %.1f s: ISA level %s, %d threads, at most %.2f GiB of memory", served.name,
-                time.perf_counter() - begin, table.current(), runner.n_threads, served.n_bytes / GIB,
+                served.load_s, table.current(), runner.n_threads, served.n_bytes / GIB,
             )  # fmt: skip
             return served.llm
 
