@@ -21,7 +21,7 @@ from realizar.server.ollama_shapes import (
     timestamp,
 )
 from realizar.server.openai_shapes import token_logprob
-from realizar.server.service import Service, Serving, plain_prompt
+from realizar.server.service import Service, Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, lines
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _generate_prompt(llm: AsyncLLM, body: GenerateBody, params: SamplingParams) 
     if body.suffix:
         return plain_prompt(llm.tokenizer.infill(body.prompt, body.suffix), params)
     if body.raw or llm.tokenizer.chat_template is None:
-        return plain_prompt(llm.tokenize(f"{body.system}\n\n{body.prompt}" if body.system else body.prompt), params)
+        return plain_prompt(text_ids(llm, f"{body.system}\n\n{body.prompt}" if body.system else body.prompt), params)
     messages = [{"role": "system", "content": body.system}] if body.system else []
     messages.append({"role": "user", "content": body.prompt})
     return chat_prompt(

@@ -14,7 +14,7 @@ from realizar.server.fields import Samplers, sampling
 from realizar.server.messages import openai_finish, response_constraint
 from realizar.server.openai_chat import MAX_TOP, StreamOptions
 from realizar.server.openai_shapes import completion_logprobs, new_id, usage
-from realizar.server.service import Serving, plain_prompt
+from realizar.server.service import Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, events
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _ids(llm: AsyncLLM, prompt: str | list[int], body: CompletionRequest) -> lis
         if not isinstance(prompt, str):
             raise ApiError(400, "suffix: the prompt must be text", "invalid_value", "suffix")
         return llm.tokenizer.infill(prompt, body.suffix)
-    return llm.tokenize(prompt) if isinstance(prompt, str) else prompt
+    return text_ids(llm, prompt) if isinstance(prompt, str) else prompt
 
 
 class _Completions:

@@ -101,6 +101,17 @@ def plain_prompt(ids: Any, params: SamplingParams) -> ChatPrompt:
     return ChatPrompt(ids, params, None)
 
 
+def text_ids(llm: AsyncLLM, text: str) -> list[int]:
+    """Return the tokens of a prompt, in which names of special tokens count as such.
+
+    Clients render conversations themselves, or by /apply-template; the text then has its own BOS.
+    """
+    tokenizer = llm.tokenizer
+    ids = tokenizer.encode(text, add_special=False, parse_special=True)
+    before = list(tokenizer.ids_before)
+    return [*(before if ids[: len(before)] != before else []), *ids, *tokenizer.ids_after]
+
+
 async def _service(request: Request) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         yield Service(request, stack)

@@ -49,6 +49,16 @@ def test_token_ids_are_prompts(client, llm):
     assert [choice.text for choice in ask(client, prompt=[ids, ids]).choices] == [text, text]
 
 
+def test_a_conversation_that_the_client_renders(client, server):
+    """Special tokens count as such; what /apply-template gives can be continued."""
+    messages = [{"role": "user", "content": "How is it?"}]
+    prompt = server.post("/apply-template", {"messages": messages})[1]["prompt"]
+    chat = client.chat.completions.create(model="tiny", messages=messages, temperature=0, max_tokens=8)
+    answer = ask(client, prompt=prompt)
+    assert answer.choices[0].text == chat.choices[0].message.content
+    assert answer.usage.prompt_tokens == chat.usage.prompt_tokens
+
+
 def test_echo_with_logprobs_scores_a_prompt(client, llm):
     """What lm-eval asks for."""
     ids = llm.tokenize("How is the weather in Rome?")

@@ -83,7 +83,7 @@ def test_keys(model_path, tmp_path):
         for key in ("first", "second", "third"):
             assert server.http.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
             assert server.http.get("/v1/models", headers={"x-api-key": key}).status_code == 200
-        for wrong in ("Bearer firs", "Bearer", "Basic first", "first", "Bearer # of the team"):
+        for wrong in ("Bearer firstsecond", "Bearer", "Basic first", "first", "Bearer # of the team"):
             assert server.http.get("/v1/models", headers={"Authorization": wrong}).status_code == 401
 
 
@@ -246,8 +246,8 @@ def test_settings_of_environment_and_file(tmp_path, monkeypatch):
     settings = read_settings({"n_seqs": 4}, file)
     assert (settings.host, settings.port, settings.n_seqs, settings.alias) == ("0.0.0.0", 2, 4, ["x", "y=a"])
     assert settings.memory == 2.5 < GIB
-    file.write_text("modles = []\n")
-    with pytest.raises(ParameterError, match="modles"):
+    file.write_text("n_sequences = 1\n")
+    with pytest.raises(ParameterError, match="n_sequences"):
         read_settings({"models": ["a"]}, file)
 
 

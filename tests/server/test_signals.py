@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("realizar.server.app", reason="needs the extra server")
 
+from realizar.cli import main
 from tests.clocks import wait_until
 from tests.server.serving import QUESTION, Gate, serving
 
@@ -81,11 +82,14 @@ def test_serve_listens_until_a_signal(model_path):
     assert all(line.startswith('{"time": ') for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [(["/nonexistent.gguf"], "nonexistent"), ([], "models"), (["smollm2", "--port", "99999"], "port")],
-)
-def test_serve_fails_with_a_reason(arguments, text):
-    done = subprocess.run([*SERVE, *arguments], stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("arguments", "text"), [([], "models"), (["smollm2", "--port", "99999"], "port")])
+def test_options_that_are_wrong(arguments, text, capfd):
+    assert main(["serve", *arguments]) == 1
+    assert text in capfd.readouterr().err
+
+
+def test_a_first_model_that_cannot_be_loaded_ends_the_server(tmp_path):
+    command = [*SERVE, str(tmp_path / "missing.gguf"), "--port", "0"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert text in done.stderr
+    assert "missing.gguf: is neither a file nor a known name" in done.stderr
