@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, WeightTable, hookimpl
+from realizar.arch import Architecture, ArchMetadata, Checkpoint, Graph, HParams, Value, Weights, WeightTable, hookimpl
 from realizar.arch.blocks import (
     embedding_tensors,
     mlp_tensors,
@@ -16,9 +15,9 @@ from realizar.arch.blocks import (
     rope_tensors,
     rotate,
 )
+from realizar.arch.checkpoint import llama3_factors
 
 
-@dataclass(frozen=True)
 class ApertusHParams(HParams):
     """The hyperparameters, with the numbers of the activation for each layer, as files have them."""
 
@@ -31,6 +30,16 @@ class Apertus(Architecture):
     """Apertus (https://arxiv.org/abs/2509.14233): Llama with normalized q and k, and xIELU in place of SwiGLU."""
 
     name = "apertus"
+    checkpoint = Checkpoint(
+        classes=("ApertusForCausalLM",),
+        names={
+            "blk.{i}.attn_norm": "layers.{i}.attention_layernorm",
+            "blk.{i}.ffn_norm": "layers.{i}.feedforward_layernorm",
+            "rope_freqs": llama3_factors,
+        },
+        numbers={f"xielu.{name}": f"layers.{{i}}.mlp.act_fn.{name}" for name in ("alpha_p", "alpha_n", "beta", "eps")},
+        only={"hidden_act": ("xielu",), "post_norm": (False,), "qk_norm": (True,)},
+    )
 
     def hparams(self, md: ArchMetadata) -> ApertusHParams:
         """The hyperparameters of this model."""

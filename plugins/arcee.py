@@ -1,7 +1,6 @@
 """The Arcee family: arcee (AFM 4.5B) and afmoe (Trinity)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -61,7 +60,6 @@ class Arcee(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class AfmoeHParams(RoutedHParams):
     """The hyperparameters of experts, with the sliding-window layers."""
 

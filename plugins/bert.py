@@ -1,7 +1,7 @@
 """The BERT family: bert, nomic-bert, nomic-bert-moe, jina-bert-v2 and jina-bert-v3."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from realizar.arch import (
@@ -75,7 +75,6 @@ KEYS: dict[str, Key] = {
 }
 
 
-@dataclass(frozen=True)
 class BertHParams(HParams):
     """The hyperparameters of an encoder.
 
@@ -99,6 +98,7 @@ class Bert(Architecture):
     norm_eps_key = LAYER_NORM_EPS
     checkpoint: ClassVar[Checkpoint | None] = Checkpoint(
         classes=classes("Bert", "Roberta", "XLMRoberta", "Camembert"),
+        applies=lambda config: not config.get("lora_adaptations"),  # Jina Embeddings 3
         names={
             **EMBEDDINGS,
             "position_embd": ("embeddings.position_embeddings", positions),
@@ -227,7 +227,6 @@ class NomicBert(Bert):
         return swiglu_ffn(g, x, blk)
 
 
-@dataclass(frozen=True)
 class NomicMoeHParams(BertHParams, ExpertHParams):
     """The hyperparameters of Nomic Embed 2."""
 
@@ -272,7 +271,29 @@ class JinaBertV3(NomicBert):
     """
 
     name = "jina-bert-v3"
-    checkpoint = None
+    checkpoint = Checkpoint(
+        classes=("XLMRobertaModel", "JinaEmbeddingsV3Model", "JinaEmbeddingsV3ForMaskedLM"),
+        names={
+            name: f"{source}|{source}.parametrizations.weight.original"  # where adapters are part of the checkpoint
+            for name, source in {
+                "token_embd": "embeddings.word_embeddings",
+                "token_types": "embeddings.token_type_embeddings",
+                "blk.{i}.attn_qkv": "encoder.layers.{i}.mixer.Wqkv",
+                "blk.{i}.attn_output": "encoder.layers.{i}.mixer.out_proj",
+                "blk.{i}.ffn_up": "encoder.layers.{i}.mlp.fc1",
+                "blk.{i}.ffn_down": "encoder.layers.{i}.mlp.fc2",
+            }.items()
+        }
+        | {
+            "token_embd_norm": "emb_ln",
+            "blk.{i}.attn_output_norm": "encoder.layers.{i}.norm1",
+            "blk.{i}.layer_output_norm": "encoder.layers.{i}.norm2",
+        },
+        keys={**KEYS, "context_length": n_positions},
+        only={"hidden_act": ("gelu",), "position_embedding_type": ("rotary",)},
+        applies=lambda config: bool(config.get("lora_adaptations")) or "Jina" in config["architectures"][0],
+        ignored=(*HEADS, "*.lora_A", "*.lora_B"),
+    )
 
     def ffn_tensors(self, hp: BertHParams) -> WeightTable:
         """The feed-forward tensors: no gate."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from realizar.arch import Architecture, Graph, HParams, Value, Weights, WeightTable, hookimpl
+import numpy as np
+
+from realizar.arch import Architecture, Checkpoint, Graph, HParams, Value, Weights, WeightTable, hookimpl
 from realizar.arch.blocks import (
     embedding_tensors,
     norm_tensors,
@@ -11,6 +13,27 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_tensors,
 )
+from realizar.arch.checkpoint import Array, Names
+
+
+def ternary(x: Array, hp: HParams) -> Array:
+    """Each weight rounded to -1, 0 or 1 times their mean magnitude, as the model computes it when it runs.
+
+    utils_quant.py of https://huggingface.co/1bitLLM/bitnet_b1_58-3B; checkpoints have the numbers of training.
+    """
+    scale = np.maximum(np.abs(x).mean(), np.float32(1e-5))
+    rounded: Array = np.clip(np.rint(x / scale), -1, 1) * scale
+    return rounded
+
+
+MATRICES: Names = {
+    f"blk.{{i}}.{ours}": (f"layers.{{i}}.{theirs}", ternary)
+    for ours, theirs in {
+        "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+        "ffn_down": "mlp.down_proj",
+    }.items()
+}  # fmt: skip
 
 
 class BitNet(Architecture):
@@ -20,6 +43,15 @@ class BitNet(Architecture):
     """
 
     name = "bitnet"
+    checkpoint = Checkpoint(
+        classes=("BitnetForCausalLM",),
+        names={
+            **MATRICES,
+            "blk.{i}.attn_sub_norm": "layers.{i}.self_attn.inner_attn_ln",
+            "blk.{i}.ffn_sub_norm": "layers.{i}.mlp.ffn_layernorm",
+        },
+        only={"hidden_act": ("silu",), "weight_bits": (1,), "rope_scaling": (None,)},
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v; SwiGLU; the output is tied to the embedding."""

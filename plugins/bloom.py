@@ -1,7 +1,6 @@
 """Decoders with ALiBi in place of positions: bloom and mpt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -91,7 +90,6 @@ def alibi(config: Config) -> float:
     return float(attention_config("alibi_bias_max")(config)) if attention_config("alibi")(config) else 0.0
 
 
-@dataclass(frozen=True)
 class MptHParams(HParams):
     """The hyperparameters, with the greatest exponent of ALiBi's slopes and the limit of q, k and v; 0: none."""
 

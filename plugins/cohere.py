@@ -1,7 +1,6 @@
 """The Cohere family: command-r (Command R, Aya), cohere2 (Command R7B, Command A) and cohere2moe."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -38,7 +37,6 @@ def n_dense(config: Config) -> int:
     return next((i for i, kind in enumerate(kinds) if kind != "dense"), len(kinds))
 
 
-@dataclass(frozen=True)
 class CohereHParams(HParams):
     """The hyperparameters of dense models: the factor for logits, and the sliding-window layers."""
 
@@ -126,7 +124,6 @@ class Cohere2(CommandR):
         return bool(hp.windows[layer])
 
 
-@dataclass(frozen=True)
 class CohereMoeHParams(RoutedHParams):
     """The hyperparameters of experts, with those of dense models, and whether the norms are RMS norms."""
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -17,9 +17,9 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors
-from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Array, Config, Keys, Names, rope_parameters
+from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Config, Keys, Names, rope_parameters
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
-from realizar.arch.mla import mla, mla_tensors
+from realizar.arch.mla import MLA_NAMES, mla, mla_tensors
 
 
 class DeepSeek(Architecture):
@@ -53,7 +53,6 @@ class DeepSeek(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class DeepSeek2HParams(RoutedHParams):
     """The hyperparameters of experts, and:
 
@@ -81,21 +80,6 @@ class DeepSeek2HParams(RoutedHParams):
     scale_period: int
 
 
-def expanding(x: Array, hp: DeepSeek2HParams) -> Array:
-    """The up-projection of the latent, per head: rows of the key, then rows of the value."""
-    return x.reshape(hp.n_head, hp.n_nope + hp.n_value, -1)
-
-
-def key_expanding(x: Array, hp: DeepSeek2HParams) -> Array:
-    """The up-projection of keys, transposed as `to_latent` takes it."""
-    return expanding(x, hp)[:, : hp.n_nope].swapaxes(1, 2)
-
-
-def value_expanding(x: Array, hp: DeepSeek2HParams) -> Array:
-    """The up-projection of values."""
-    return expanding(x, hp)[:, hp.n_nope :]
-
-
 def gating(config: Config) -> int:
     """llama.cpp's number for softmax or sigmoid gating; config.json does not always have it."""
     names = "".join(config.get("architectures", ()))
@@ -110,13 +94,7 @@ def log_multiplier(config: Config) -> float | None:
 
 
 NAMES: Names = {
-    "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
-    "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
-    "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
-    "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
-    "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
-    "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
-    "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
+    **MLA_NAMES,
     **ROUTED_NAMES,
 }
 KEYS: Keys = {

@@ -1,7 +1,7 @@
 """Encoders with norms before attention and feed-forward: modern-bert, neo-bert, eurobert and llama-embed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from realizar.arch import (
@@ -32,7 +32,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Config, class_labels, number, rope_parameters
+from realizar.arch.checkpoint import PERMUTED, Config, class_labels, llama3_factors, number, rope_parameters
 
 Activation = Callable[[Graph, Value], Value]
 
@@ -100,7 +100,12 @@ class LlamaEmbed(EuroBert):
     """Llama-Embed-Nemotron: Llama 3 with bidirectional attention (https://arxiv.org/abs/2511.07025)."""
 
     name = "llama-embed"
-    checkpoint = None
+    checkpoint = Checkpoint(
+        ("LlamaBidirectionalModel", "LlamaBidirectionalForSequenceClassification"),
+        {**PERMUTED, "rope_freqs": llama3_factors},
+        keys={"attention.causal": lambda config: False},
+        only={"hidden_act": ("silu",)},
+    )
     style = "norm"
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -116,6 +121,11 @@ class LlamaEmbed(EuroBert):
         return rope_factors(w, hp)
 
 
+def two_thirds(config: Config) -> int:
+    """The width of NeoBERT's feed-forward: two thirds of intermediate_size, a multiple of 8."""
+    return -(-int(2 * config["intermediate_size"] / 3) // 8) * 8
+
+
 class NeoBert(Architecture):
     """NeoBERT (https://arxiv.org/abs/2502.19587): rms norms, rotary pairs, SwiGLU.
 
@@ -124,6 +134,31 @@ class NeoBert(Architecture):
     """
 
     name = "neo-bert"
+    checkpoint = Checkpoint(
+        classes=("NeoBERT", "NeoBERTLMHead", "NeoBERTForSequenceClassification"),
+        names={
+            "token_embd": "encoder",
+            "enc.output_norm": "layer_norm",
+            "blk.{i}.attn_norm": "transformer_encoder.{i}.attention_norm",
+            "blk.{i}.attn_qkv": "transformer_encoder.{i}.qkv",
+            "blk.{i}.attn_output": "transformer_encoder.{i}.wo",
+            "blk.{i}.ffn_norm": "transformer_encoder.{i}.ffn_norm",
+            "blk.{i}.ffn_up": "transformer_encoder.{i}.ffn.w12",
+            "blk.{i}.ffn_down": "transformer_encoder.{i}.ffn.w3",
+            "cls": "dense",
+            "cls.output": "classifier",
+        },
+        keys={
+            "attention.causal": lambda config: False,
+            "context_length": "max_length",
+            "feed_forward_length": two_thirds,
+            "attention.layer_norm_rms_epsilon": number("norm_eps"),
+            "rope.freq_base": lambda config: 10000.0,
+            "classifier.output_labels": class_labels,
+        },
+        only={"hidden_act": ("SwiGLU", "swiglu"), "rms_norm": (True,), "rope": (True,), "ngpt": (False,)},
+        ignored=("decoder.*",),
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Fused q, k, v, in one order only; the classification head of a reranker."""
@@ -161,7 +196,6 @@ class NeoBert(Architecture):
         return {"encode": self.build, "rank": self.rank}
 
 
-@dataclass(frozen=True)
 class ModernBertHParams(HParams):
     """The hyperparameters of ModernBERT.
 

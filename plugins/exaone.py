@@ -1,7 +1,6 @@
 """LG AI Research's EXAONE family: exaone (3.0 and 3.5), exaone4 and exaone-moe (K-EXAONE)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -80,7 +79,6 @@ class Exaone(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class Exaone4HParams(HParams):
     """The hyperparameters of EXAONE 4: its sliding-window layers."""
 
@@ -138,7 +136,6 @@ def attention(g: Graph, h: Value, blk: Any, hp: Any, layer: int, factors: Any) -
     return g.linear(a, blk.attn_output)
 
 
-@dataclass(frozen=True)
 class ExaoneMoeHParams(RoutedHParams):
     """The hyperparameters of experts, with the sliding-window layers."""
 

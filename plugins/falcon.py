@@ -1,7 +1,9 @@
 """The Falcon family: falcon (7B, 40B, 180B) and falcon-h1 (attention and Mamba 2 in every layer)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -27,7 +29,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Config, grouped_qkv
+from realizar.arch.checkpoint import Array, Config, Names, grouped_qkv, in_groups, negative_exp, scaled
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 
@@ -88,11 +90,68 @@ class Falcon(Architecture):
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class FalconH1HParams(HParams):
     """The hyperparameters, with the sizes of the recurrence."""
 
     ssm: ScanSizes
+
+
+def inner_size(config: Config) -> int:
+    """Channels of the recurrence."""
+    return int(config.get("mamba_d_ssm") or config["mamba_expand"] * config["hidden_size"])
+
+
+def scaled_inputs(x: Array, hp: FalconH1HParams, config: Config) -> Array:
+    """The input projection times its multipliers: those of the gate, of x, b and c, and of dt."""
+    n_bc = hp.ssm.n_group * hp.ssm.n_state
+    sizes = (hp.ssm.n_inner, hp.ssm.n_inner, n_bc, n_bc, hp.ssm.dt_rank)
+    factors = np.repeat(np.array(config.get("ssm_multipliers") or [1.0] * 5, np.float32), sizes)
+    return x * factors.reshape(-1, *[1] * (x.ndim - 1)) * np.float32(config.get("ssm_in_multiplier", 1.0))
+
+
+def h1_names(config: Config) -> Names:
+    """Names in checkpoints, with the multipliers folded into the weights.
+
+    As in llama.cpp's converter (conversion/falcon_h1.py), but an output matrix that is tied to the embedding becomes a
+    tensor of its own, since their multipliers differ.
+    """
+    inside, gate_down = config.get("attention_in_multiplier", 1.0), config.get("mlp_multipliers") or (1.0, 1.0)
+    return {
+        "token_embd": ("embed_tokens", scaled(config.get("embedding_multiplier", 1.0))),
+        "output": ("lm_head|embed_tokens", scaled(config.get("lm_head_multiplier", 1.0))),
+        "output_norm": "final_layernorm",
+        "blk.{i}.attn_q": ("layers.{i}.self_attn.q_proj", scaled(inside)),
+        "blk.{i}.attn_k": ("layers.{i}.self_attn.k_proj", scaled(inside * config.get("key_multiplier", 1.0))),
+        "blk.{i}.attn_v": ("layers.{i}.self_attn.v_proj", scaled(inside)),
+        "blk.{i}.attn_output": ("layers.{i}.self_attn.o_proj", scaled(config.get("attention_out_multiplier", 1.0))),
+        "blk.{i}.ssm_in": ("layers.{i}.mamba.in_proj", partial(scaled_inputs, config=config)),
+        "blk.{i}.ssm_conv1d": "layers.{i}.mamba.conv1d",
+        "blk.{i}.ssm_dt": "layers.{i}.mamba.dt_bias",
+        "blk.{i}.ssm_a": ("layers.{i}.mamba.A_log", negative_exp),
+        "blk.{i}.ssm_d": "layers.{i}.mamba.D",
+        "blk.{i}.ssm_norm": ("layers.{i}.mamba.norm", in_groups),
+        "blk.{i}.ssm_out": ("layers.{i}.mamba.out_proj", scaled(config.get("ssm_out_multiplier", 1.0))),
+        "blk.{i}.ffn_norm": "layers.{i}.pre_ff_layernorm",
+        "blk.{i}.ffn_gate": ("layers.{i}.feed_forward.gate_proj", scaled(gate_down[0])),
+        "blk.{i}.ffn_up": "layers.{i}.feed_forward.up_proj",
+        "blk.{i}.ffn_down": ("layers.{i}.feed_forward.down_proj", scaled(gate_down[1])),
+    }
+
+
+def n_scan_head(config: Config) -> int:
+    """Heads of the recurrence.
+
+    Raises
+    ------
+    ValueError
+        If dt is limited, or the result is normalized before it is gated.
+    """
+    limits = config.get("time_step_limit") or (0.0, float("inf"))
+    if list(limits) not in ([0.0, float("inf")], [0.0, {"__float__": "Infinity"}]):  # as transformers 5 writes it
+        raise ValueError(f"time_step_limit is {limits}")
+    if config.get("mamba_rms_norm") and config.get("mamba_norm_before_gate", True):
+        raise ValueError("mamba_norm_before_gate is true")
+    return int(config["mamba_n_heads"])
 
 
 class FalconH1(Architecture):
@@ -102,6 +161,24 @@ class FalconH1(Architecture):
     """
 
     name = "falcon-h1"
+    checkpoint = Checkpoint(
+        classes=("FalconH1ForCausalLM",),
+        names=h1_names,
+        keys={
+            "ssm.conv_kernel": "mamba_d_conv",
+            "ssm.state_size": "mamba_d_state",
+            "ssm.group_count": "mamba_n_groups",
+            "ssm.inner_size": inner_size,
+            "ssm.time_step_rank": n_scan_head,
+        },
+        only={
+            # biases would have other multipliers than the weights
+            **dict.fromkeys(("attention_bias", "mlp_bias", "mamba_proj_bias", "projectors_bias"), (False,)),
+            "hidden_act": ("silu",),
+            "mamba_conv_bias": (True,),
+        },
+        tied=lambda config: False,
+    )
 
     def hparams(self, md: ArchMetadata) -> FalconH1HParams:
         """The hyperparameters of this model."""

@@ -1,7 +1,7 @@
 """The Gemma family: gemma, gemma2, gemma3 and gemma-embedding."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -81,7 +81,6 @@ class Gemma(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class GemmaHParams(HParams):
     """The hyperparameters of Gemma 2, Gemma 3 and EmbeddingGemma.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,6 @@ def for_all_tokens(x: Array, hp: Any) -> Array:
     return np.pad(x, ((0, hp.n_vocab - len(x)), (0, 0)))
 
 
-@dataclass(frozen=True)
 class Gemma3nHParams(SharedHParams):
     """The hyperparameters of Gemma 3n.
 
@@ -103,12 +101,13 @@ class Gemma3n(Shared):
     )
 
     def hparams(self, md: ArchMetadata) -> Any:
-        """The hyperparameters of this model."""
-        n_stream = md.positive("altup.num_inputs", 4)
+        """The hyperparameters of this model; AltUp needs a second stream, and every layer its own embeddings."""
+        n_stream = md.integer_between("altup.num_inputs", 2, 64, 4)
+        md.positive("embedding_length_per_layer_input")
         return Gemma3nHParams(
             **vars(super().hparams(md)),
             n_stream=n_stream,
-            active=md.integer("altup.active_idx", 0) % n_stream,
+            active=md.integer_between("altup.active_idx", 0, n_stream - 1, 0),
             sparsity=md.numbers("activation_sparsity_scale", 0.0, finite=False),
         )
 

@@ -1,7 +1,6 @@
 """Gemma 4: layers that attend to the keys and values of earlier ones, per-layer embeddings, experts beside an MLP."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,6 @@ def rope_freqs(config: Config) -> Array:
     return np.array([1.0] * n + [1e30] * (half - n), np.float32)
 
 
-@dataclass(frozen=True)
 class Gemma4HParams(SharedHParams):
     """The hyperparameters of Gemma 4, and those of its experts, if there are any."""
 
@@ -114,7 +112,7 @@ class Gemma4(Shared):
 
     def hparams(self, md: ArchMetadata) -> Any:
         """The hyperparameters of this model."""
-        has_experts = md.integer("expert_count", 0) > 0
+        has_experts = md.integer_between("expert_count", 0, 2**20, 0) > 0
         experts = expert_hparams(Architecture.hparams(self, md), md) if has_experts else None
         return Gemma4HParams(**vars(super().hparams(md)), experts=experts)
 

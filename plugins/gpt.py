@@ -1,7 +1,6 @@
 """The GPT family: gpt2, gptneox (GPT-NeoX, Pythia) and gpt-oss."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -66,7 +65,6 @@ class Gpt2(Architecture):
         return g.linear(g.layer_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class NeoxHParams(HParams):
     """The hyperparameters of GPT-NeoX: whether attention and feed-forward are parallel."""
 
@@ -120,7 +118,6 @@ def every_other(first: int) -> Transform:
     return transform
 
 
-@dataclass(frozen=True)
 class GptOssHParams(ExpertHParams):
     """The hyperparameters of gpt-oss: its sliding-window layers."""
 

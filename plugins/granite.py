@@ -1,7 +1,6 @@
 """IBM's Granite family: granite, granitemoe, granite_swa, and granitehybrid with recurrent layers (also Bamba)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from realizar.arch import (
@@ -56,7 +55,6 @@ EXPERT_NAMES: Names = {
 }
 
 
-@dataclass(frozen=True)
 class GraniteHParams(RoutedHParams):
     """The hyperparameters of Granite.
 

@@ -1,12 +1,12 @@
 """Kimi Delta Attention: kimi-linear (Kimi Linear)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
     Architecture,
     ArchMetadata,
+    Checkpoint,
     Graph,
     HParams,
     Value,
@@ -16,11 +16,93 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, l2_norm, norm_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Config, Keys, Names, negative_exp
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
-from realizar.arch.mla import mla, mla_tensors
+from realizar.arch.mla import MLA_NAMES, mla, mla_tensors
+
+NAMES: Names = {
+    **MLA_NAMES,
+    **MIXTRAL_EXPERTS,
+    **{  # as published; as transformers 5 writes them
+        f"blk.{{i}}.ffn_{part}": f"layers.{{i}}.mlp.{part}_proj|layers.{{i}}.block_sparse_moe.{part}_proj"
+        for part in ("gate", "up", "down")
+    },
+    "blk.{i}.exp_probs_b": "layers.{i}.block_sparse_moe.gate.e_score_correction_bias",
+    "blk.{i}.ffn_gate_shexp": "layers.{i}.block_sparse_moe.shared_experts.gate_proj",
+    "blk.{i}.ffn_up_shexp": "layers.{i}.block_sparse_moe.shared_experts.up_proj",
+    "blk.{i}.ffn_down_shexp": "layers.{i}.block_sparse_moe.shared_experts.down_proj",
+    **{f"blk.{{i}}.ssm_conv1d_{part}": f"layers.{{i}}.self_attn.{part}_conv1d" for part in "qkv"},
+    "blk.{i}.ssm_f_a": "layers.{i}.self_attn.f_a_proj",
+    "blk.{i}.ssm_f_b": "layers.{i}.self_attn.f_b_proj",
+    "blk.{i}.ssm_g_a": "layers.{i}.self_attn.g_a_proj",
+    "blk.{i}.ssm_g_b": "layers.{i}.self_attn.g_b_proj",
+    "blk.{i}.ssm_dt": "layers.{i}.self_attn.dt_bias",
+    "blk.{i}.ssm_a": ("layers.{i}.self_attn.A_log", negative_exp),
+    "blk.{i}.ssm_beta": "layers.{i}.self_attn.b_proj",
+    "blk.{i}.ssm_norm": "layers.{i}.self_attn.o_norm",
+}
+"""Names in checkpoints; facts of the transforms from llama.cpp's converter (conversion/kimi_linear.py)."""
 
 
-@dataclass(frozen=True)
+def first(*names: str) -> Any:
+    """The first of these keys that config.json, or its part for recurrent layers, has."""
+
+    def value(config: Config) -> Any:
+        found = {**config, **(config.get("linear_attn_config") or {})}
+        return next((found[name] for name in names if found.get(name) is not None), None)
+
+    return value
+
+
+def heads_kv(config: Config) -> list[int]:
+    """KV heads: one, the latent, in layers that attend, whose numbers begin at 1; 0 in recurrent ones."""
+    n_layer = config["num_hidden_layers"]
+    if config.get("layer_types"):
+        return [int(kind == "full_attention") for kind in config["layer_types"]]
+    attend = config["linear_attn_config"]["full_attn_layers"]
+    return [int(i + 1 in attend) for i in range(n_layer)]
+
+
+def n_dense(config: Config) -> int:
+    """Leading layers without experts.
+
+    Raises
+    ------
+    ValueError
+        If one of the other layers has none either.
+    """
+    kinds = config.get("mlp_layer_types") or []
+    n = kinds.index("sparse") if "sparse" in kinds else config["first_k_dense_replace"]
+    if "dense" in kinds[n:]:
+        raise ValueError(f"mlp_layer_types: {kinds}")
+    return int(n)
+
+
+KEYS: Keys = {
+    "context_length": ("model_max_length", "max_position_embeddings"),
+    "attention.head_count_kv": heads_kv,
+    "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
+    "attention.value_length": "kv_lora_rank",
+    "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+    "attention.value_length_mla": "v_head_dim",
+    "attention.q_lora_rank": "q_lora_rank",
+    "attention.kv_lora_rank": "kv_lora_rank",
+    "rope.dimension_count": "qk_rope_head_dim",
+    "ssm.conv_kernel": first("short_conv_kernel_size", "linear_conv_kernel_dim"),
+    "kda.head_dim": lambda config: first("linear_head_dim")(config) or config["linear_attn_config"]["head_dim"],
+    "expert_count": ("num_experts", "num_local_experts"),
+    "expert_used_count": ("num_experts_per_token", "num_experts_per_tok"),
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_count": ("num_shared_experts", "n_shared_experts"),
+    "expert_group_count": ("num_expert_group", "n_group"),
+    "expert_group_used_count": "topk_group",
+    "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
+    "expert_gating_func": lambda config: 2 if config.get("moe_router_activation_func", "sigmoid") == "sigmoid" else 1,
+    "leading_dense_block_count": n_dense,
+}
+"""Metadata keys from config.json."""
+
+
 class KimiHParams(ExpertHParams):
     """The hyperparameters of a mixture of experts, of multi-head latent attention (`realizar.arch.mla`), and:
 
@@ -62,6 +144,16 @@ class KimiLinear(Architecture):
     """
 
     name = "kimi-linear"
+    checkpoint = Checkpoint(
+        classes=("KimiLinearForCausalLM", "KimiLinearModel"),
+        names=NAMES,
+        keys=KEYS,
+        only={
+            "hidden_act": ("silu",), "mla_use_nope": (True,), "moe_renormalize": (True,), "norm_topk_prob": (True,),
+            "moe_layer_freq": (1,), "attention_bias": (False,), "rope_scaling": (None,),
+            "moe_router_activation_func": ("sigmoid", "softmax"),
+        },
+    )  # fmt: skip
 
     def hparams(self, md: ArchMetadata) -> KimiHParams:
         """The hyperparameters of this model; layers without KV heads are recurrent."""

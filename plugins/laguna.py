@@ -1,7 +1,6 @@
 """The Laguna family of Poolside: laguna (XS.2)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -46,7 +45,6 @@ def n_dense(config: Config) -> int:
     return next((i for i, kind in enumerate(kinds) if kind != "dense"), len(kinds))
 
 
-@dataclass(frozen=True)
 class LagunaHParams(RoutedHParams):
     """The hyperparameters of experts, with the sliding-window layers."""
 

@@ -1,7 +1,6 @@
 """Liquid AI's LFM2 family: lfm2 and lfm2moe, of short convolutions and some attention layers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -73,7 +72,6 @@ def short_conv(g: Graph, h: Value, blk: Any, layer: int) -> Value:
     return g.linear(c * y, blk.shortconv_out_proj)
 
 
-@dataclass(frozen=True)
 class Lfm2HParams(RoutedHParams):
     """The hyperparameters, with the width of a convolution in tokens; a layer without KV heads is a convolution."""
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -93,7 +93,6 @@ def yarn_factor(md: ArchMetadata, scaling: RopeScaling) -> RopeScaling:
     return replace(scaling, yarn_attn_factor=(1.0 + stretch) / (1.0 + multiplier * stretch))
 
 
-@dataclass(frozen=True)
 class Mistral3HParams(RoutedHParams):
     """The hyperparameters, with the factor of `Graph.position_scale` for queries; 0 if there is none."""
 
@@ -178,7 +177,6 @@ class SmolLM3(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-@dataclass(frozen=True)
 class OlmoHParams(HParams):
     """The hyperparameters of OLMo: its sliding-window layers."""
 

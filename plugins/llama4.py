@@ -1,7 +1,7 @@
 """Llama 4: llama4 (Scout and Maverick)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -46,7 +46,6 @@ NAMES: Names = {
 }
 
 
-@dataclass(frozen=True)
 class Llama4HParams(RoutedHParams):
     """The hyperparameters of experts, the layers with chunks, and whether q and k are normalized."""
 

@@ -25,7 +25,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import PERMUTED, Array, number, permuted
+from realizar.arch.checkpoint import PERMUTED, Array, number, permuted, rope_dims
 
 
 def decoder(
@@ -147,6 +147,16 @@ class Maincoder(Architecture):
     """Maincoder 1B (https://huggingface.co/Maincode/Maincoder-1B): q and k normalized after their rotation."""
 
     name = "maincoder"
+    checkpoint = Checkpoint(
+        classes=("MaincoderForCausalLM",),
+        names={
+            "blk.{i}.ffn_gate": "layers.{i}.feed_forward.gate_proj|layers.{i}.mlp.gate_proj",
+            "blk.{i}.ffn_up": "layers.{i}.feed_forward.up_proj|layers.{i}.mlp.up_proj",
+            "blk.{i}.ffn_down": "layers.{i}.feed_forward.down_proj|layers.{i}.mlp.down_proj",
+        },
+        keys={"feed_forward_length": ("intermediate_size_mlp", "intermediate_size"), "rope.dimension_count": rope_dims},
+        only={"hidden_act": ("silu",), "use_qk_norm": (True,)},
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v with norms over a head; the output may be tied to the embedding."""

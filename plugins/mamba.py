@@ -1,7 +1,7 @@
 """The Mamba family: mamba (Mamba, FalconMamba), mamba2, jamba (recurrent and attention layers, and experts)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -82,7 +82,6 @@ def heads_kv(config: Config) -> list[int]:
     return [n if i % period == offset else 0 for i in range(config["num_hidden_layers"])]
 
 
-@dataclass(frozen=True)
 class MambaHParams(HParams):
     """The hyperparameters, with the sizes of the recurrence.
 
@@ -195,7 +194,6 @@ class Mamba2(Mamba):
         return mamba2(g, h, blk, hp.ssm, layer, hp.norm_eps)
 
 
-@dataclass(frozen=True)
 class JambaHParams(MambaHParams):
     """Mamba's hyperparameters, and number and width of experts; a layer without KV heads is recurrent."""
 

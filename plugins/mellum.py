@@ -1,7 +1,6 @@
 """The Mellum family of JetBrains: mellum (Mellum 2)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from realizar.arch import (
     Architecture,
@@ -20,7 +19,6 @@ from realizar.arch.checkpoint import number, rope_parameters, windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
-@dataclass(frozen=True)
 class MellumHParams(ExpertHParams):
     """The hyperparameters of experts, with the sliding-window layers."""
 

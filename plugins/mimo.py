@@ -1,7 +1,6 @@
 """Xiaomi's MiMo family: mimo2."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -48,7 +47,6 @@ def window_base(config: Config) -> float | None:
     return number("swa_rope_theta")(config) or number("rope_theta")(rope_parameters(config, "sliding_attention"))
 
 
-@dataclass(frozen=True)
 class Mimo2HParams(RoutedHParams):
     """The hyperparameters of experts, with the sliding-window layers, and the factor for the result of attention."""
 

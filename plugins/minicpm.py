@@ -1,7 +1,7 @@
 """The MiniCPM family of OpenBMB: minicpm and minicpm3; and plm, which has the attention of MiniCPM 3."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,7 +61,6 @@ def residual_scale(config: Config) -> float:
     return float(config["scale_depth"] / config["num_hidden_layers"] ** 0.5)
 
 
-@dataclass(frozen=True)
 class MiniCPMHParams(HParams):
     """The hyperparameters of MiniCPM: the three multipliers; logits are divided by the last one."""
 
@@ -116,7 +115,6 @@ class MiniCPM(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output) * (1.0 / hp.logit_scale)
 
 
-@dataclass(frozen=True)
 class LatentHParams(HParams):
     """The hyperparameters of attention over latents.
 
@@ -162,6 +160,23 @@ def latent_tensors(hp: LatentHParams) -> WeightTable:
     }
 
 
+LATENT_NAMES: Names = {
+    "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
+    "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
+    "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
+    "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
+    "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
+    "blk.{i}.attn_kv_b": "layers.{i}.self_attn.kv_b_proj",
+}
+LATENT_KEYS: Keys = {
+    "attention.q_lora_rank": "q_lora_rank",
+    "attention.kv_lora_rank": "kv_lora_rank",
+    "attention.key_length": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+    "attention.value_length": "v_head_dim",
+    "rope.dimension_count": "qk_rope_head_dim",
+}
+
+
 def latent_attention(g: Graph, h: Value, blk: Any, hp: LatentHParams, layer: int, **rope: Any) -> Value:
     """Multi-head latent attention (https://arxiv.org/abs/2405.04434), with up-projections absorbed as in `deepseek.py`.
 
@@ -192,23 +207,8 @@ class MiniCPM3(Architecture):
     name = "minicpm3"
     checkpoint = Checkpoint(
         classes=("MiniCPM3ForCausalLM",),
-        names={
-            **LONGROPE,
-            "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
-            "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
-            "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
-            "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
-            "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
-            "blk.{i}.attn_kv_b": "layers.{i}.self_attn.kv_b_proj",
-        },
-        keys={
-            **LONGROPE_KEYS,
-            "attention.q_lora_rank": "q_lora_rank",
-            "attention.kv_lora_rank": "kv_lora_rank",
-            "attention.key_length": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
-            "attention.value_length": "v_head_dim",
-            "rope.dimension_count": "qk_rope_head_dim",
-        },
+        names={**LONGROPE, **LATENT_NAMES},
+        keys={**LONGROPE_KEYS, **LATENT_KEYS},
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
@@ -245,6 +245,10 @@ class PLM(Architecture):
     """PLM 1.8B (https://arxiv.org/abs/2503.12167): attention over latents, and squared relu without a gate."""
 
     name = "plm"
+    checkpoint = Checkpoint(
+        ("PLMForCausalLM",), LATENT_NAMES, LATENT_KEYS,
+        only={"hidden_act": ("relu2",), "attention_bias": (False,), "rope_scaling": (None,)},
+    )  # fmt: skip
 
     def hparams(self, md: ArchMetadata) -> LatentHParams:
         """The hyperparameters of this model."""

@@ -1,7 +1,6 @@
 """Meta's Muse family: muse-glimmer, the language model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,6 @@ def filled(key: str | None) -> Any:
     return weights
 
 
-@dataclass(frozen=True)
 class MuseHParams(HParams):
     """The hyperparameters of Muse Glimmer: sliding-window layers, factor and softcap (0: none) of logits."""
 

@@ -1,7 +1,6 @@
 """NVIDIA's Nemotron family: nemotron (Minitron), nemotron_h and nemotron_h_moe (Nemotron Nano, Super, Lightning)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -125,7 +124,6 @@ KEYS: Keys = {
 }
 
 
-@dataclass(frozen=True)
 class NemotronHParams(RoutedHParams):
     """The hyperparameters of hybrid models.
 

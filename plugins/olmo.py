@@ -1,7 +1,6 @@
 """The first OLMo of the Allen Institute for AI: olmo (its successors are in llama.py)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from realizar.arch import (
     LAYER_NORM_EPS,
@@ -20,7 +19,6 @@ from realizar.arch.blocks import clamped_qkv, qkv_tensors, rotate, swiglu_ffn, s
 from realizar.arch.checkpoint import PERMUTED, number
 
 
-@dataclass(frozen=True)
 class OlmoHParams(HParams):
     """The hyperparameters, with the limit of q, k and v; 0 if there is none."""
 

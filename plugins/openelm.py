@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from realizar.arch import Architecture, Graph, HParams, Value, Weights, WeightTable, hookimpl
+from realizar.arch import Architecture, Checkpoint, Graph, HParams, Value, Weights, WeightTable, hookimpl
 from realizar.arch.blocks import (
     embedding_tensors,
     layer_tensors,
@@ -12,12 +12,69 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
+from realizar.arch.checkpoint import Array, Config, Transform, number
+
+
+def n_ff(config: Config) -> list[int]:
+    """Feed-forward widths: multiples of the divisor close to the multiples of the model's width.
+
+    `make_divisible` in configuration_openelm.py of https://huggingface.co/apple/OpenELM-270M.
+    """
+    divisor, out = config["ffn_dim_divisor"], []
+    for factor in config["ffn_multipliers"]:
+        wanted = factor * config["model_dim"]
+        n = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
+        out.append(n + divisor if n < 0.9 * wanted else n)
+    return out
+
+
+def half(index: int) -> Transform:
+    """The first or the second half of the rows."""
+
+    def transform(x: Array, hp: HParams) -> Array:
+        part: Array = x.reshape(2, -1, x.shape[-1])[index]
+        return part
+
+    return transform
 
 
 class OpenELM(Architecture):
     """OpenELM (https://arxiv.org/abs/2404.14619): Qwen 3's layers, each with its own number of heads and width."""
 
     name = "openelm"
+    checkpoint = Checkpoint(
+        classes=("OpenELMForCausalLM",),
+        names={
+            "token_embd": "token_embeddings",
+            "blk.{i}.attn_norm": "layers.{i}.attn_norm",
+            "blk.{i}.attn_qkv": "layers.{i}.attn.qkv_proj",
+            "blk.{i}.attn_q_norm": "layers.{i}.attn.q_norm",
+            "blk.{i}.attn_k_norm": "layers.{i}.attn.k_norm",
+            "blk.{i}.attn_output": "layers.{i}.attn.out_proj",
+            "blk.{i}.ffn_norm": "layers.{i}.ffn_norm",
+            "blk.{i}.ffn_gate": ("layers.{i}.ffn.proj_1", half(0)),
+            "blk.{i}.ffn_up": ("layers.{i}.ffn.proj_1", half(1)),
+            "blk.{i}.ffn_down": "layers.{i}.ffn.proj_2",
+        },
+        keys={
+            "block_count": "num_transformer_layers",
+            "context_length": "max_context_length",
+            "embedding_length": "model_dim",
+            "feed_forward_length": n_ff,
+            "attention.head_count": "num_query_heads",
+            "attention.head_count_kv": "num_kv_heads",
+            "attention.layer_norm_rms_epsilon": lambda config: 1e-6,  # a constant of modeling_openelm.py
+            "rope.dimension_count": "head_dim",
+            "rope.freq_base": number("rope_freq_constant"),
+        },
+        only={
+            "activation_fn_name": ("swish",),
+            "ffn_with_glu": (True,),
+            "normalization_layer_name": ("rms_norm",),
+            "normalize_qk_projections": (True,),
+        },
+        tied=lambda config: bool(config.get("share_input_output_layers", True)),
+    )
     varies = ("n_head", "n_head_kv", "n_ff")
 
     def tensors(self, hp: HParams) -> WeightTable:

@@ -1,7 +1,7 @@
 """The Qwen family: qwen (Qwen 1), qwen2 (Qwen 1.5 to 2.5), qwen2moe, qwen3, qwen3moe, and the VL models."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -154,7 +154,6 @@ class Qwen3(Architecture):
         return {"decode": self.build, "rank": self.rank}
 
 
-@dataclass(frozen=True)
 class Qwen2MoeHParams(ExpertHParams):
     """The hyperparameters of Qwen 2 MoE: the width of the shared expert."""
 

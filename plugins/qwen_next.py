@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from realizar.arch import (
     Architecture,
     ArchMetadata,
+    Checkpoint,
     Graph,
     HParams,
     Value,
@@ -16,6 +17,7 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, l2_norm, norm_tensors, rotate, swiglu_ffn, swiglu_tensors
+from realizar.arch.delta_checkpoint import KEYS, KEYS_MROPE, NAMES_MOE, NAMES_NEXT, NAMES_TILED, ONLY
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
@@ -65,14 +67,12 @@ def delta_net(md: ArchMetadata) -> DeltaNet:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Qwen35HParams(HParams):
     """The hyperparameters, with the sizes of the recurrent layers."""
 
     delta: DeltaNet
 
 
-@dataclass(frozen=True)
 class Qwen35MoeHParams(ExpertHParams):
     """The hyperparameters of experts, with the width of the shared expert and the sizes of the recurrent layers."""
 
@@ -89,6 +89,9 @@ class Qwen35(Architecture):
     """
 
     name = "qwen35"
+    checkpoint = Checkpoint(
+        ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"), NAMES_TILED, KEYS_MROPE, only=ONLY
+    )
     tiled: ClassVar[bool] = True
 
     def hparams(self, md: ArchMetadata) -> Any:
@@ -199,6 +202,9 @@ class Qwen35Moe(Qwen35):
     """Qwen 3.5 and 3.6 with experts, whose weights are normalized, and a shared expert with a sigmoid gate."""
 
     name = "qwen35moe"
+    checkpoint = Checkpoint(
+        ("Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration"), NAMES_MOE, KEYS_MROPE, only=ONLY
+    )
 
     def hparams(self, md: ArchMetadata) -> Any:
         """The hyperparameters of this model; the defaults of the widths are those of Qwen 2 MoE."""
@@ -228,6 +234,7 @@ class Qwen3Next(Qwen35Moe):
     """Qwen 3 Next and Qwen 3 Coder Next: Qwen 3.5 with experts, but adjacent value heads share a key."""
 
     name = "qwen3next"
+    checkpoint = Checkpoint(("Qwen3NextForCausalLM",), NAMES_NEXT, KEYS, only=ONLY)
     tiled: ClassVar[bool] = False
 
     def input_tensors(self, hp: Any) -> WeightTable:

@@ -1,15 +1,32 @@
 """The SmallThinker family of PowerInfer: smallthinker."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from realizar.arch import Architecture, ArchMetadata, Graph, Value, Weights, WeightTable, Windows, hookimpl
+from realizar.arch import Architecture, ArchMetadata, Checkpoint, Graph, Value, Weights, WeightTable, Windows, hookimpl
 from realizar.arch.blocks import embedding_tensors, gqa_tensors, norm_tensors, qkv, rotate
+from realizar.arch.checkpoint import Config
 from realizar.arch.experts import RoutedHParams, expert_tensors, routed_hparams
 
 
-@dataclass(frozen=True)
+def windows(config: Config) -> list[bool] | None:
+    """Which layers have sliding-window attention; None if none has.
+
+    Raises
+    ------
+    ValueError
+        If it is not those layers that have positions, or if not all layers have experts.
+    """
+    n_layer, layout = config["num_hidden_layers"], config.get("sliding_window_layout")
+    flags = [bool(flag) for flag in layout] if layout else [False] * n_layer
+    rotated = [bool(flag) for flag in config.get("rope_layout") or [True] * n_layer]
+    if rotated != flags and (any(flags) or not all(rotated)):
+        raise ValueError("rope_layout must be sliding_window_layout, or all layers where there are no windows")
+    if not all(config.get("moe_layer_layout") or [True]):
+        raise ValueError("moe_layer_layout has layers without experts, which are not supported")
+    return flags if any(flags) else None
+
+
 class SmallThinkerHParams(RoutedHParams):
     """The hyperparameters of experts, with the sliding-window layers."""
 
@@ -24,6 +41,25 @@ class SmallThinker(Architecture):
     """
 
     name = "smallthinker"
+    checkpoint = Checkpoint(
+        classes=("SmallThinkerForCausalLM",),
+        names={
+            "blk.{i}.ffn_gate_inp": "layers.{i}.block_sparse_moe.primary_router",
+            "blk.{i}.ffn_gate_exps": "layers.{i}.block_sparse_moe.experts.{e}.gate",
+            "blk.{i}.ffn_up_exps": "layers.{i}.block_sparse_moe.experts.{e}.up",
+            "blk.{i}.ffn_down_exps": "layers.{i}.block_sparse_moe.experts.{e}.down",
+        },
+        keys={
+            "feed_forward_length": "moe_ffn_hidden_size",
+            "expert_count": "moe_num_primary_experts",
+            "expert_used_count": "moe_num_active_primary_experts",
+            "expert_feed_forward_length": "moe_ffn_hidden_size",
+            "expert_gating_func": lambda config: 1 if config.get("moe_primary_router_apply_softmax") else 2,
+            "attention.sliding_window": lambda config: windows(config) and config["sliding_window_size"],
+            "attention.sliding_window_pattern": windows,
+        },
+        only={"moe_enable_secondary_experts": (False,), "moe_enable_early_router": (True,), "rope_scaling": (None,)},
+    )
 
     def hparams(self, md: ArchMetadata) -> SmallThinkerHParams:
         """The hyperparameters of this model."""

@@ -1,12 +1,15 @@
 """StepFun's Step family: step35."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from realizar.arch import (
     Architecture,
     ArchMetadata,
+    Checkpoint,
     Graph,
     Value,
     Weight,
@@ -24,10 +27,102 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_tensors,
 )
+from realizar.arch.checkpoint import Array, Config, Keys, Names, llama3_factors, number, one_more, rope_parameters
 from realizar.arch.experts import RoutedHParams, by_router, expert_ffn, routed_expert_tensors, routed_hparams
 
+NAMES: Names = {
+    "output_norm": ("norm", one_more),
+    "blk.{i}.attn_norm": ("layers.{i}.input_layernorm", one_more),
+    "blk.{i}.ffn_norm": ("layers.{i}.post_attention_layernorm", one_more),
+    "blk.{i}.attn_q_norm": ("layers.{i}.self_attn.q_norm", one_more),
+    "blk.{i}.attn_k_norm": ("layers.{i}.self_attn.k_norm", one_more),
+    "blk.{i}.attn_gate": "layers.{i}.self_attn.g_proj",
+    "blk.{i}.ffn_gate_inp": "layers.{i}.moe.gate",
+    "blk.{i}.exp_probs_b": "layers.{i}.moe.router_bias",
+    "blk.{i}.ffn_gate_exps": "layers.{i}.moe.gate_proj",
+    "blk.{i}.ffn_up_exps": "layers.{i}.moe.up_proj",
+    "blk.{i}.ffn_down_exps": "layers.{i}.moe.down_proj",
+    "blk.{i}.ffn_gate_shexp": "layers.{i}.share_expert.gate_proj",
+    "blk.{i}.ffn_up_shexp": "layers.{i}.share_expert.up_proj",
+    "blk.{i}.ffn_down_shexp": "layers.{i}.share_expert.down_proj",
+}
+"""Names in checkpoints; facts of the transforms from llama.cpp's converter (conversion/step3.py)."""
 
-@dataclass(frozen=True)
+
+def windowed(config: Config) -> list[bool]:
+    """Which layers have sliding-window attention; config.json also lists the draft blocks."""
+    return [kind == "sliding_attention" for kind in config["layer_types"][: config["num_hidden_layers"]]]
+
+
+def of_layers(name: str) -> Any:
+    """A number of heads for each layer; sliding-window layers have their own."""
+
+    def value(config: Config) -> list[Any]:
+        own = (config.get("attention_other_setting") or {}).get(name, config[name])
+        return [own if flag else config[name] for flag in windowed(config)]
+
+    return value
+
+
+def rope_base(window: bool) -> Any:
+    """The rotary base of layers with or without a window: config.json has one number, or one for each layer.
+
+    Raises
+    ------
+    ValueError
+        If such layers have different bases, or rotate another share of a head than the equations have.
+    """
+
+    def value(config: Config) -> float | None:
+        found, flags = rope_parameters(config)["rope_theta"], windowed(config)
+        bases = found if isinstance(found, list) else [found] * len(flags)
+        shares = config.get("partial_rotary_factors") or [1.0 if flag else 0.5 for flag in flags]
+        used = {(float(base), share) for base, share, flag in zip(bases, shares, flags, strict=False) if flag == window}
+        if len({base for base, _ in used}) > 1 or {share for _, share in used} - {1.0 if window else 0.5}:
+            raise ValueError(f"rotary bases and shares of layers {'with' if window else 'without'} a window: {used}")
+        return next((base for base, _ in used), None)
+
+    return value
+
+
+def rope_freqs(config: Config) -> Array | None:
+    """Llama 3's divisors for layers without a window; half of a head is rotated, and its other frequencies get 1."""
+    base, n = rope_base(False)(config), config["head_dim"] // 2
+    rope = {**rope_parameters(config), "rope_theta": base, "partial_rotary_factor": 0.5}
+    factors = llama3_factors({**config, "rope_parameters": rope})
+    return None if factors is None else np.pad(factors, (0, n - len(factors)), constant_values=1.0)
+
+
+def limits(name: str) -> Any:
+    """The limit of each layer, 0 for none."""
+
+    def value(config: Config) -> list[float] | None:
+        found = config.get(name)
+        return [float(limit or 0) for limit in found[: config["num_hidden_layers"]]] if found else None
+
+    return value
+
+
+KEYS: Keys = {
+    "attention.head_count": of_layers("num_attention_heads"),
+    "attention.head_count_kv": of_layers("num_attention_groups"),
+    "attention.sliding_window": "sliding_window",
+    "attention.sliding_window_pattern": windowed,
+    "rope.freq_base": rope_base(False),
+    "rope.freq_base_swa": rope_base(True),
+    "expert_count": "moe_num_experts",
+    "expert_used_count": "moe_top_k",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "share_expert_dim",
+    "expert_weights_scale": number("moe_router_scaling_factor"),
+    "expert_weights_norm": "norm_expert_weight",
+    "expert_gating_func": lambda config: 2,
+    "swiglu_clamp_exp": limits("swiglu_limits"),
+    "swiglu_clamp_shexp": limits("swiglu_limits_shared"),
+}
+"""Metadata keys from config.json."""
+
+
 class Step35HParams(RoutedHParams):
     """The hyperparameters of Step 3.5.
 
@@ -53,6 +148,12 @@ class Step35(Architecture):
     """
 
     name = "step35"
+    checkpoint = Checkpoint(
+        classes=("Step3p5ForCausalLM",),
+        names={**NAMES, "rope_freqs": rope_freqs},
+        keys=KEYS,
+        only={"moe_router_activation": ("sigmoid",), "att_impl_type": ("GQA",), "use_rope_layers": ([], None)},
+    )
     varies = ("n_head", "n_head_kv")
 
     def hparams(self, md: ArchMetadata) -> Step35HParams:

@@ -1,7 +1,6 @@
 """The T5 family: t5 (T5, Flan-T5, UL2, mT5) and t5encoder (their encoders alone)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from realizar.arch import (
@@ -58,7 +57,6 @@ KEYS: dict[str, Key] = {
 }
 
 
-@dataclass(frozen=True)
 class T5HParams(HParams):
     """The hyperparameters of a T5.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddingMethods(LoadedModel):
-    """What `LLM` does with texts that are not continued."""
+    """The methods of `LLM` that embed, rerank and classify texts."""
 
     @overload
     def embed(
@@ -78,7 +78,7 @@ class EmbeddingMethods(LoadedModel):
     def rerank(
         self, query: str, documents: Sequence[str], *, prompt: str | None = None, priority: int = 0
     ) -> list[tuple[int, float]]:
-        """Return documents by how relevant they are to a query, as a reranker scores each pair.
+        """Rank documents by their relevance to a query, with the scores of a reranker model.
 
         Parameters
         ----------

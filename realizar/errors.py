@@ -105,6 +105,7 @@ class memory_for:
 
     def __init__(self, what: str, asked: Callable[[], str]) -> None:
         self._what = what
+        self._short = f"{what}: out of memory"
         self._asked = asked
 
     def __enter__(self) -> None:
@@ -112,5 +113,10 @@ class memory_for:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
-            found = f" ({error})" if str(error) else ""
-            raise OutOfMemoryError(f"{self._what}: out of memory{found}; {self._asked()}") from error
+            try:
+                found = f" ({error})" if str(error) else ""
+                message = f"{self._what}: out of memory{found}; {self._asked()}"
+            except MemoryError:  # not even for this text
+                error.__traceback__ = None  # frees what the failed frames hold
+                message = self._short
+            raise OutOfMemoryError(message) from error

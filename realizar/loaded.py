@@ -116,7 +116,8 @@ class LoadedModel:
         parse_special : bool
             Convert names of special tokens to these tokens; never do this with untrusted text.
         """
-        return self.tokenizer.encode(text, add_special, parse_special)
+        with memory_for("tokenizing", lambda: f"the text has {len(text)} characters"):
+            return self.tokenizer.encode(text, add_special, parse_special)
 
     def detokenize(self, token_ids: Sequence[int], skip_special: bool = True) -> str:
         """Return the text of token ids, by default without special tokens."""

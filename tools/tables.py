@@ -1,4 +1,5 @@
-"""Writes the generated parts of docs/models.md and docs/graph.md from the sources; --check reports stale ones.
+"""Writes what is generated from the sources: tables of docs/models.md and docs/graph.md, and the table of the shipped
+plugins, realizar/arch/shipped.json. --check reports stale ones.
 
 python tools/tables.py [--check]
 """
@@ -7,38 +8,81 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # for plugins/; after the installed package
 
 from realizar.arch.registry import Registry  # noqa: E402
+from realizar.arch.shipped import REALIZAR  # noqa: E402
 from realizar.graph import Graph  # noqa: E402
 from realizar.graph.deprecated import DeprecatedNames  # noqa: E402
 from realizar.graph.ops import OPS  # noqa: E402
 from realizar.quants import FORMATS  # noqa: E402
+from tests.parity import cases  # noqa: E402
 
 BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written by tools/tables.py -->\n"
 RECORDING = ("value", "emit")  # primitives that the other methods of Graph use
 # Shape rules that do not depend on attributes; the others are in the docstrings.
 OF_X = "the result has the shape of x"
 SHAPES = {"same": "inputs and result have the same shape", "first": OF_X, "norm": OF_X, "rope": OF_X}
+CASES = ROOT / "tests/parity/architectures.json"
 ISA_LEVELS = ("scalar", "avx2", "avxvnni", "avx512", "amx")
 
 
-def architectures() -> list[str]:
-    """Return the table of shipped architectures: GGUF name, docstring, file."""
-    lines = ["| architecture | models | plugin |", "|---|---|---|"]
+@cache
+def plugins() -> Registry:
+    """Return what the plugins of this checkout provide."""
+    registry = Registry()
     for path in sorted((ROOT / "plugins").glob("[!_]*.py")):
-        registry = Registry()
         registry.add(path.stem, importlib.import_module(f"plugins.{path.stem}"))
-        for name, architecture in sorted(registry.architectures.items()):
-            about = (type(architecture).__doc__ or "").split("\n\n")[0]
-            about = re.sub(r"\s*\(http[^)]*\)", "", " ".join(about.split())).rstrip(".")
-            lines.append(f"| `{name}` | {about} | [`plugins/{path.name}`](../plugins/{path.name}) |")
+    return registry
+
+
+@cache
+def parity() -> dict[str, list[str]]:
+    """Return the parity cases of each architecture: those of the whole sets, and those in the repository."""
+    found = {name: list(names) for name, names in json.loads(CASES.read_text()).items()}
+    for row in cases.own_set():
+        found.setdefault(row["architecture"], []).append(row["case"])
+    return {name: sorted(found[name]) for name in sorted(found) if name in plugins().architectures}
+
+
+def whole_sets() -> str:
+    """Return the table of the cases of the whole sets; without these, as it is."""
+    if not cases.WHOLE_SET.is_dir():
+        return CASES.read_text()
+    return as_json(cases.compared())
+
+
+def shipped() -> str:
+    """Return the table of what realizar provides, with the parity cases of its architectures."""
+    rows = json.loads((ROOT / "realizar/tokenizer/pretokenizers.json").read_text("utf-8"))
+    origins = {**plugins().origins, **{f"pre-tokenizer {name}": REALIZAR for name in rows}}
+    return as_json({"origins": dict(sorted(origins.items())), "parity": parity()})
+
+
+def as_json(table: object) -> str:
+    """Return a table as JSON with one name on each line."""
+    text = json.dumps(table, indent=1, ensure_ascii=False)
+    return re.sub(r"\[[^]]*\]", lambda names: f"[{' '.join(names[0][1:-1].split())}]", text) + "\n"
+
+
+def architectures() -> list[str]:
+    """Return the table of shipped architectures: GGUF name, docstring, file, parity cases."""
+    lines = ["| architecture | models | plugin | parity cases |", "|---|---|---|---|"]
+    origins = plugins().origins
+    for name in sorted(plugins().architectures, key=lambda name: (origins[f"architecture {name}"], name)):
+        about = (type(plugins().architectures[name]).__doc__ or "").split("\n\n")[0]
+        about = re.sub(r"\s*\(http[^)]*\)", "", " ".join(about.split())).rstrip(".")
+        file = f"plugins/{origins[f'architecture {name}']}.py"
+        held = ", ".join(parity().get(name, ["conformance only"]))
+        lines.append(f"| `{name}` | {about} | [`{file}`](../{file}) | {held} |")
     return lines
 
 
@@ -90,20 +134,27 @@ def _signature(method: Callable[..., object]) -> str:
     return str(inspect.Signature(parameters))
 
 
+def in_document(path: Path, lines: list[str]) -> str:
+    """Return the text of a document with these lines as its generated part."""
+    head, rest = path.read_text("utf-8").split(BEGIN)
+    return head + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1]
+
+
 def main() -> int:
     """Write the tables, or check them."""
-    wanted = {
-        ROOT / "docs/models.md": [*architectures(), "", *formats()],
-        ROOT / "docs/graph.md": [*ops(), "", "## The methods", *methods()],
+    models, graph = ROOT / "docs/models.md", ROOT / "docs/graph.md"
+    wanted: dict[Path, Callable[[], str]] = {  # in this order: the others read the first
+        CASES: whole_sets,
+        ROOT / "realizar/arch/shipped.json": shipped,
+        models: lambda: in_document(models, [*architectures(), "", *formats()]),
+        graph: lambda: in_document(graph, [*ops(), "", "## The methods", *methods()]),
     }
     status = 0
-    for path, lines in wanted.items():
-        text = path.read_text()
-        head, rest = text.split(BEGIN)
-        new = head + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1]
+    for path, make in wanted.items():
+        new = make()
         if "--check" not in sys.argv:
-            path.write_text(new)
-        elif text != new:
+            path.write_text(new, "utf-8")
+        elif not path.is_file() or path.read_text("utf-8") != new:
             print(f"{path.name}: its table is outdated; run python tools/tables.py", file=sys.stderr)
             status = 1
     return status

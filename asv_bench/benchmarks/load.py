@@ -17,6 +17,9 @@ class Imports:
     def timeraw_plugins(self):
         return "for point in points: point.load()", "from realizar.arch import registry; points = registry.selected()"
 
+    def timeraw_one_architecture(self):
+        return "registry.default().architecture('llama')", "from realizar.arch import registry"
+
 
 class Load:
     """From a path to a usable model."""

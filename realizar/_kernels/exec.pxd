@@ -55,6 +55,7 @@ cdef extern from "realizar/exec.h" nogil:
         rz_rows table
     struct rz_attention:
         int group, k_type, v_type, n_head, n_head_kv, head_dim_k, head_dim_v, window, causal, chunked, cross, latent
+        int m_rows
         float scale, softcap
         const float *bias
         size_t bias_stride

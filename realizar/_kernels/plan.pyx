@@ -272,12 +272,12 @@ cdef class Program:
         cdef rz_op *op = self.new_op(RZ_OP_ROPE_TABLE, 2 * len(rope[0]))
         op.rope = self.new_rope(rope)
 
-    def add_rope(self, size_t head_dim, int n_head, x, y, rope):
-        """Rotates the heads of every row."""
+    def add_rope(self, size_t head_dim, int n_head, x, y, rope, *, bint m_rows=False):
+        """Rotates the heads of every row, or of every requested output (m_rows)."""
         if <size_t> (2 * len(rope[0])) > head_dim:
             raise ValueError(f"{2 * len(rope[0])} rotated elements in heads of {head_dim}")
         cdef rz_op *op = self.new_op(RZ_OP_ROPE, head_dim)
-        op.n_repeat = n_head
+        op.n_repeat, op.m_rows = n_head, m_rows
         op.x, op.y = self.rows(x, head_dim * n_head), self.rows(y, head_dim * n_head)
         op.rope = self.new_rope(rope)
 

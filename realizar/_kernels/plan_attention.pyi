@@ -30,4 +30,5 @@ def add_attention(
     bias: tuple[npt.NDArray[np.float32], int] | None = None,
     sinks: npt.NDArray[np.float32] | None = None,
     chunked: bool = False,
+    m_rows: bool = False,
 ) -> None: ...

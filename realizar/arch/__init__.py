@@ -4,15 +4,14 @@ from realizar.arch.architecture import (
     LAYER_NORM_EPS,
     RMS_NORM_EPS,
     Architecture,
-    HParams,
     Weight,
     WeightRef,
     Weights,
     WeightTable,
-    Windows,
 )
 from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.hookspecs import hookimpl
+from realizar.arch.hparams import HParams, Windows
 from realizar.arch.metadata import ArchMetadata, mrope_axes
 from realizar.graph import Graph, RopeScaling, Value
 

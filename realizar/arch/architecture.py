@@ -1,97 +1,20 @@
-"""Architecture: the base class of every model architecture, its hyperparameters and its tensor declarations."""
+"""Architecture: the base class of every model architecture, and its tensor declarations."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from realizar.arch.checkpoint import Checkpoint
+from realizar.arch.hparams import HParams, Windows
 from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError, TensorError
 from realizar.graph import Graph, RopeScaling, Value
 
 Shape = tuple[int, ...]
-H = TypeVar("H", bound="HParams")
-
-
-@dataclass(frozen=True)
-class HParams:
-    """The hyperparameters that nearly every architecture has; a plugin may subclass it.
-
-    Attributes
-    ----------
-    n_layer, n_embd, n_ff, n_vocab, n_ctx_train : int
-    n_head, n_head_kv, head_dim, head_dim_v : int
-    norm_eps : float
-    rope_dims : int
-        Rotated dimensions of a head.
-    rope_base : float
-    rope_scaling : RopeScaling
-    window : int
-        Sliding-window size in keys, the query's own included; 0 if no layer has a window.
-    rope_axes : tuple[int, ...] | None
-        The axis of positions by which each rotary frequency turns (M-RoPE); None where positions have one axis.
-    by_layer : dict[str, tuple[int, ...]]
-        Those of `n_head`, `n_head_kv` and `n_ff` that differ from layer to layer (`Architecture.varies`), each with a
-        value for each layer, which may be 0; the field itself is the greatest one.
-    labels : tuple[str, ...]
-        Names of the outputs of a classification head; empty if the file names none.
-    """
-
-    n_layer: int
-    n_embd: int
-    n_ff: int
-    n_vocab: int
-    n_ctx_train: int
-    n_head: int
-    n_head_kv: int
-    head_dim: int
-    head_dim_v: int
-    norm_eps: float
-    rope_dims: int
-    rope_base: float
-    rope_scaling: RopeScaling
-    window: int
-    by_layer: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
-    labels: tuple[str, ...] = field(default=(), kw_only=True)
-    rope_axes: tuple[int, ...] | None = field(default=None, kw_only=True)
-
-    def layer(self: H, i: int) -> H:
-        """The hyperparameters of layer i, with its values instead of the maxima over layers."""
-        own: dict[str, Any] = {name: values[i] for name, values in self.by_layer.items()}
-        return replace(self, **own)
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Which layers have sliding-window attention: all but every period-th, or those whose flag is set.
-
-    Attributes
-    ----------
-    window : int
-        Window size in keys; 0 if no layer has a window.
-    pattern : int | tuple[bool, ...]
-    rope : dict
-        Those of `rope_dims`, `rope_base`, `rope_scaling`, `head_dim` and `head_dim_v` that differ in sliding-window
-        layers.
-    """
-
-    window: int
-    pattern: int | tuple[bool, ...]
-    rope: Mapping[str, Any] = field(default_factory=dict)
-
-    def __getitem__(self, layer: int) -> int:
-        """Window size of this layer in keys; 0 for full attention."""
-        flags = self.pattern
-        narrow = (layer + 1) % flags != 0 if isinstance(flags, int) else flags[layer]
-        return self.window if narrow else 0
-
-    def rotation(self, hp: H, layer: int) -> H:
-        """The hyperparameters with the rotary embedding and the head size of this layer."""
-        return replace(hp, **self.rope) if self[layer] else hp
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,11 +33,18 @@ class Checkpoint:
         with the array and the hparams, also for the bias; or a function of config.json that returns a tensor or None.
         `{i}` is the layer. `{e}` is an expert; the experts are stacked. Of alternatives separated by | the first that
         exists is used. Names that are missing here come from `NAMES`. A name that ends in ".bias" is for a bias that
-        is not stored next to its weight.
+        is not stored next to its weight. A function of config.json may return the dict, for transforms that depend on
+        it.
     keys : dict
         GGUF key without the architecture prefix (or one that begins with "tokenizer.") -> a key of config.json, several
         keys of which the first that exists is used, a function of config.json, or None to omit it. Keys that are
         missing here come from `KEYS`.
+    numbers : dict
+        GGUF key -> name in the checkpoint, with `{i}`, of a tensor with one number; the value is the list of those of
+        all layers.
+    only : dict
+        Key of config.json -> the values for which the architecture's equations are right, None among them if it may
+        be null. Another value is an error; a missing key is not.
     applies : callable
         config.json -> whether a checkpoint of one of these classes is of this architecture, where two share a class.
     tied : callable
@@ -48,11 +55,17 @@ class Checkpoint:
     """
 
     classes: tuple[str, ...]
-    names: Names = field(default_factory=dict)
+    names: Names | Callable[[Config], Names] = field(default_factory=dict)
     keys: Keys = field(default_factory=dict)
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     applies: Callable[[Config], bool] = lambda config: True
     tied: Callable[[Config], bool] = lambda config: bool(config.get("tie_word_embeddings", False))
     ignored: tuple[str, ...] = ()
+
+    def all_names(self, config: Config) -> Names:
+        """The names for a checkpoint with this config.json, with those of `NAMES`."""
+        return {**NAMES, **(self.names(config) if callable(self.names) else self.names)}
 
 
 IGNORED = (
@@ -252,6 +265,27 @@ def grouped_qkv(x: Array, hp: Any) -> Array:
     heads = x.reshape(hp.n_head_kv, group + 2, hp.head_dim, *x.shape[1:])
     parts = (heads[:, :group], heads[:, group : group + 1], heads[:, group + 1 :])
     return np.concatenate([part.reshape(-1, *x.shape[1:]) for part in parts])
+
+
+def rows(part: int, sizes: Callable[[Any], Sequence[int]]) -> Transform:
+    """Part number `part` of a tensor that has the rows of several in turn; `sizes` gives their numbers from hparams."""
+
+    def transform(x: Array, hp: Any) -> Array:
+        n = sizes(hp)
+        if sum(n) != len(x):
+            raise ValueError(f"{len(x)} rows, not {' + '.join(map(str, n))}")
+        return x[sum(n[:part]) : sum(n[: part + 1])]
+
+    return transform
+
+
+def scaled(factor: Any, transform: Transform | None = None) -> Transform:
+    """The tensor times a number, or times an array that broadcasts to it; before that another transform."""
+
+    def multiply(x: Array, hp: Any) -> Array:
+        return (x if transform is None else transform(x, hp)) * np.float32(factor)
+
+    return multiply
 
 
 def negative_exp(x: Array, hp: Any) -> Array:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from realizar.arch.architecture import HParams, Weight, WeightTable
+from realizar.arch.architecture import Weight, WeightTable
 from realizar.arch.blocks import layer_tensors, swiglu_ffn, swiglu_tensors
+from realizar.arch.hparams import HParams
 from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError
 from realizar.graph import Graph, Value

@@ -86,6 +86,13 @@ class ArchMetadata:
             raise GGUFError(self._wrong(key, value, "an integer >= 1"))
         return value
 
+    def integer_between(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        """An integer in [low, high]."""
+        value = self.integer(key, default)
+        if not low <= value <= high:
+            raise GGUFError(self._wrong(key, value, f"an integer from {low} to {high}"))
+        return value
+
     def layers(self, key: str = "block_count", default: int | None = None) -> int:
         """Number of layers, 1 to 4096, without the draft blocks that "block_count" includes."""
         found = self._find(key)
@@ -202,12 +209,14 @@ class ArchMetadata:
             raise GGUFError(self._wrong(key, value, "an array of integers")) from None
 
     def numbers(self, key: str, default: float | None = None, finite: bool = True) -> tuple[float, ...]:
-        """A number for each layer: a per-layer array, or one number for all layers; it may have to be finite."""
+        """A number for each layer: a per-layer array, or one number for all; -inf only if it may be infinite."""
         found = self._find(key)
         value = default if found is None else found
         values = [value] * self.layers() if isinstance(value, (int, float)) else self._of_layers(key)
         most = float("inf")
-        if not values or not all(isinstance(v, (int, float)) and (abs(v) < most or not finite) for v in values):
+        if not values or not all(
+            isinstance(v, (int, float)) and v < most and not (finite and v == -most) for v in values
+        ):
             what = "a finite number" if finite else "a number"
             raise GGUFError(self._wrong(key, value, f"{what}, or one for each layer,"))
         return tuple(float(v) for v in values)

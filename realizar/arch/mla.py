@@ -6,7 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from realizar.arch.architecture import Weight, WeightTable
+from realizar.arch.checkpoint import Array, Names
 from realizar.graph import Graph, Value
+
+
+def expanding(x: Array, hp: Any) -> Array:
+    """The up-projection of the latent, per head: rows of the key, then rows of the value."""
+    return x.reshape(hp.n_head, hp.n_nope + hp.n_value, -1)
+
+
+def key_expanding(x: Array, hp: Any) -> Array:
+    """The up-projection of keys, transposed as `mla` takes it."""
+    return expanding(x, hp)[:, : hp.n_nope].swapaxes(1, 2)
+
+
+def value_expanding(x: Array, hp: Any) -> Array:
+    """The up-projection of values."""
+    return expanding(x, hp)[:, hp.n_nope :]
+
+
+MLA_NAMES: Names = {
+    "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
+    "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",
+    "blk.{i}.attn_q_b": "layers.{i}.self_attn.q_b_proj",
+    "blk.{i}.attn_kv_a_mqa": "layers.{i}.self_attn.kv_a_proj_with_mqa",
+    "blk.{i}.attn_kv_a_norm": "layers.{i}.self_attn.kv_a_layernorm",
+    "blk.{i}.attn_k_b": ("layers.{i}.self_attn.kv_b_proj", key_expanding),
+    "blk.{i}.attn_v_b": ("layers.{i}.self_attn.kv_b_proj", value_expanding),
+}
+"""Names in checkpoints."""
 
 
 def mla_tensors(hp: Any) -> WeightTable:

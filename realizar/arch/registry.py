@@ -1,28 +1,38 @@
-"""Registry: the architectures, pre-tokenizers, samplers and ops of the installed plugins (entry points `realizar`)."""
+"""Registry: the architectures, pre-tokenizers, samplers and ops of the installed plugins (entry points `realizar`).
+
+A shipped plugin is imported when something is looked up that it provides (`realizar.arch.shipped` has the table), the
+plugins of third parties when something is looked up that realizar does not provide (docs/decisions/0037).
+"""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
-from realizar.arch import hookspecs
+from realizar.arch import hookspecs, shipped
 from realizar.arch.architecture import Architecture
+from realizar.arch.shipped import GROUP
 from realizar.errors import PluginError, UnknownArchitectureError, short_repr
+from realizar.forks import Lock
 from realizar.graph import OpSpec
 from realizar.graph.plugin_ops import check_spec
 
-GROUP = "realizar"
-API_VERSION = "1.4"
+T = TypeVar("T")
+
+API_VERSION = "1.5"
 """Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
 number with incompatible changes (docs/plugins.md)."""
+
+TABLES = {"architecture": "architectures", "pre-tokenizer": "pretokenizers", "sampler": "samplers", "op": "ops"}
+"""What a plugin provides, as error messages call it -> the attribute of `Registry`."""
 
 MAX_NAMED = 6
 """Maximum number of architectures that an error lists."""
@@ -32,32 +42,61 @@ class ClaimedTwiceError(PluginError):
     """Two plugins provide an item with the same name."""
 
 
+class _Hooks(pluggy.PluginManager):
+    """Calls the hooks of one plugin at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("realizar")
+        self.add_hookspecs(hookspecs)
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """The options of the implementation of a hook; pluggy's is slow, and is called for all names of a module."""
+        is_marked = hasattr(getattr(plugin, name, None), "realizar_impl")
+        return super().parse_hookimpl_opts(plugin, name) if is_marked else None
+
+    def call(self, plugin_name: str, plugin: object) -> dict[str, list[tuple[str, Any]]]:
+        """What the hooks of a plugin return: kind -> names and items."""
+        self.register(plugin, plugin_name)
+        try:
+            self.check_pending()
+            ops = [check_spec(spec) for specs in self.hook.realizar_ops() for spec in _sequence(specs)]
+            return {
+                "architecture": [(cls.name, cls()) for found in self.hook.realizar_architectures() for cls in found],
+                "pre-tokenizer": [item for rows in self.hook.realizar_pretokenizers() for item in rows.items()],
+                "sampler": [item for makers in self.hook.realizar_samplers() for item in makers.items()],
+                "op": [(spec.name, spec) for spec in ops],
+            }
+        finally:
+            self.unregister(plugin)
+
+
 @dataclass
 class Registry:
     """The architectures, pre-tokenizers, samplers and ops of the installed plugins.
 
     Attributes
     ----------
-    architectures : dict[str, Architecture]
+    architectures : Mapping[str, Architecture]
         By `general.architecture` name.
-    pretokenizers : dict[str, Mapping]
+    pretokenizers : Mapping[str, Mapping]
         By `tokenizer.ggml.pre` name.
-    samplers : dict[str, Callable]
+    samplers : Mapping[str, Callable]
         By name: factories, called with `SamplingParams` and a `realizar.sampling.SamplerContext`.
-    ops : dict[str, OpSpec]
+    ops : Mapping[str, OpSpec]
         By name; `Graph.op` records them.
-    origins : dict[str, str]
+    origins : Mapping[str, str]
         "architecture NAME", "op NAME" and so on -> plugin name.
     broken : dict[str, str]
-        Plugin name -> why it could not be loaded.
+        Plugin name -> why it could not be loaded; of the plugins that were tried.
     """
 
-    architectures: dict[str, Architecture] = field(default_factory=dict)
-    pretokenizers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    samplers: dict[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
-    ops: dict[str, OpSpec] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
+    architectures: Mapping[str, Architecture] = field(default_factory=dict)
+    pretokenizers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    samplers: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
+    ops: Mapping[str, OpSpec] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    _hooks: _Hooks = field(default_factory=_Hooks, init=False, repr=False, compare=False)
 
     def architecture(self, name: str) -> Architecture:
         """The architecture of this name; UnknownArchitectureError names similar ones and the broken plugins."""
@@ -82,43 +121,26 @@ class Registry:
         PluginError
             If an op is invalid; then no item of the plugin is added.
         """
-        manager = pluggy.PluginManager("realizar")
-        manager.add_hookspecs(hookspecs)
-        manager.register(plugin, plugin_name)
-        manager.check_pending()
-        ops = self._ops(plugin_name, manager.hook.realizar_ops())
-        for classes in manager.hook.realizar_architectures():
-            for cls in classes:
-                self._claim(self.architectures, cls.name, plugin_name, "architecture")
-                self.architectures[cls.name] = cls()
-        for rows in manager.hook.realizar_pretokenizers():
-            for name, row in rows.items():
-                self._claim(self.pretokenizers, name, plugin_name, "pre-tokenizer")
-                self.pretokenizers[name] = row
-        for makers in manager.hook.realizar_samplers():
-            for name, make in makers.items():
-                self._claim(self.samplers, name, plugin_name, "sampler")
-                self.samplers[name] = make
-
-        for spec in ops:
-            self._claim(self.ops, spec.name, plugin_name, "op")
-            self.ops[spec.name] = spec
-
-    def _ops(self, plugin_name: str, found: Iterable[object]) -> list[OpSpec]:
-        """The checked ops that the hook `realizar_ops` of one plugin returned."""
         try:
-            return [check_spec(spec) for specs in found for spec in _sequence(specs)]
+            found = self._hooks.call(plugin_name, plugin)
         except PluginError as error:
             raise PluginError(f"plugin {plugin_name}: {error}") from error
+        for what, items in found.items():
+            table, origins = dict(getattr(self, TABLES[what])), dict(self.origins)
+            for name, item in items:
+                key = f"{what} {name}"
+                if name in table:
+                    raise _claimed_twice(key, origins[key], plugin_name)
+                table[name], origins[key] = item, plugin_name
+            setattr(self, TABLES[what], table)
+            self.origins = origins
 
-    def _claim(self, table: Mapping[str, object], name: str, plugin_name: str, what: str) -> None:
-        key = f"{what} {name}"
-        if name in table:
-            raise ClaimedTwiceError(
-                f"{key} is claimed by two plugins, {self.origins[key]} and {plugin_name}; uninstall one of them "
-                "or name those to load in REALIZAR_PLUGINS"
-            )
-        self.origins[key] = plugin_name
+
+def _claimed_twice(what: str, one: str, other: str) -> ClaimedTwiceError:
+    return ClaimedTwiceError(
+        f"{what} is claimed by two plugins, {one} and {other}; uninstall one of them or name those to load in "
+        "REALIZAR_PLUGINS"
+    )
 
 
 def _sequence(specs: object) -> Sequence[object]:
@@ -152,6 +174,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
     ------
     ClaimedTwiceError
         If two plugins provide items with the same name.
+    MemoryError
     """
     registry = Registry()
     for point in sorted(points, key=lambda p: p.name):
@@ -159,7 +182,7 @@ def load(points: Iterable[EntryPoint]) -> Registry:
             plugin = point.load()
             check_version(plugin)
             registry.add(point.name, plugin)
-        except ClaimedTwiceError:
+        except (ClaimedTwiceError, MemoryError):  # a plugin is not broken if memory is short: it may load next time
             raise
         except Exception as error:
             registry.broken[point.name] = f"{type(error).__name__}: {error}"
@@ -186,7 +209,87 @@ def selected() -> list[EntryPoint]:
     return [points[name] for name in names]
 
 
+class _OnDemand(Mapping[str, T]):
+    """A table of the installed plugins: a lookup loads the plugin that has the name, iteration loads all plugins.
+
+    Parameters
+    ----------
+    table : dict
+        The items of the plugins loaded so far.
+    what : str
+        The beginning of the keys of `Registry.origins` for these items, such as "architecture ".
+    load : callable
+        Loads what provides a key of `Registry.origins`, or all plugins if it gets None.
+    """
+
+    def __init__(self, table: Mapping[str, T], what: str, load: Callable[[str | None], None]) -> None:
+        self._table, self._what, self._load = table, what, load
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._table:
+            self._load(self._what + name)
+        return self._table[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load(None)
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        self._load(None)
+        return len(self._table)
+
+
+class _Installed:
+    """Loads the installed plugins when they are needed; what is found does not depend on the order of lookups."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._tables: dict[str, dict[str, Any]] = {name: {} for name in (*TABLES.values(), "origins", "broken")}
+        self._shipped: set[str] = set()
+        self._has_third_parties = False
+
+    def registry(self) -> Registry:
+        """The registry whose lookups load plugins."""
+        found = self._tables
+        views = {name: _OnDemand(found[name], f"{what} ", self._load) for what, name in TABLES.items()}
+        return Registry(**views, origins=_OnDemand(found["origins"], "", self._load), broken=found["broken"])
+
+    def _load(self, key: str | None) -> None:
+        """Load what provides a key of `Registry.origins`, or everything."""
+        with self._lock:
+            if key is None:
+                self._load_shipped(set(shipped.origins().values()))
+                self._load_third_parties()
+            elif key in shipped.origins():
+                self._load_shipped({shipped.origins()[key]})
+            else:
+                self._load_third_parties()
+
+    def _load_shipped(self, plugins: set[str]) -> None:
+        new = plugins - self._shipped - {shipped.REALIZAR}
+        self._keep(load(map(shipped.entry_point, new)))
+        self._shipped |= new
+
+    def _load_third_parties(self) -> None:
+        if self._has_third_parties:
+            return
+        found = load(point for point in entry_points(group=GROUP) if not shipped.is_shipped(point))
+        for key, plugin in found.origins.items():
+            if key in shipped.origins():
+                raise _claimed_twice(key, shipped.origins()[key], plugin)
+        self._keep(found)
+        self._has_third_parties = True
+
+    def _keep(self, found: Registry) -> None:
+        for name, table in self._tables.items():
+            table.update(getattr(found, name))
+
+
 @lru_cache(maxsize=1)
 def default() -> Registry:
-    """The registry of the installed plugins, built at its first use (never at import)."""
-    return load(selected())
+    """The registry of the installed plugins, which are imported when they are needed (never at import).
+
+    If REALIZAR_PLUGINS is set, the plugins that it lists are loaded at once, and may claim names of shipped ones that
+    it does not list.
+    """
+    return load(selected()) if "REALIZAR_PLUGINS" in os.environ else _Installed().registry()

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from realizar.arch.architecture import Architecture, HParams, Weight, Weights, WeightTable, Windows
+from realizar.arch.architecture import Architecture, Weight, Weights, WeightTable
 from realizar.arch.blocks import embedding_tensors, layer_tensors, norm_tensors, qkv_tensors, swiglu_tensors
 from realizar.arch.checkpoint import Keys, Names, number, rope_parameters, windows
+from realizar.arch.hparams import HParams, Windows
 from realizar.arch.metadata import ArchMetadata
 from realizar.graph import Graph, RopeScaling, Value
 
@@ -80,13 +81,20 @@ class Shared(Architecture):
     window_period: ClassVar[int]  # every how manieth layer has no window, if the file does not say it
 
     def hparams(self, md: ArchMetadata) -> Any:
-        """The hyperparameters of this model."""
+        """The hyperparameters of this model, whose files must have the size of the window.
+
+        Raises
+        ------
+        GGUFError
+            Names a key that is missing or has an invalid value, and what was found.
+        """
+        md.positive("attention.sliding_window")
         windows = self.windows(md, self.window_period, rope_base=10000.0, rope_scaling=RopeScaling())
         return SharedHParams(
             **vars(super().hparams(md)),
             windows=windows,
             kv_layers=self.kv_layers(md, windows),
-            n_embd_per_layer=md.integer("embedding_length_per_layer_input", 0),
+            n_embd_per_layer=md.integer_between("embedding_length_per_layer_input", 0, 2**20, 0),
             logit_softcap=md.between("final_logit_softcapping", 0.0, 1e6, 0.0),
         )
 

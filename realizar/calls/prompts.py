@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _RESERVED = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
 """Template variables that the caller cannot set."""
+
+MIN_TIME_S = 1e-6
+"""The least `max_time`, of a request whose prompt has taken all of it: its deadline is over when it is submitted."""
 
 
 class ChatPrompt(NamedTuple):
@@ -72,7 +76,18 @@ class ChatPrompts:
         ParameterError, GrammarError
             See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
         """
-        defined = _checked(variables)
+        begin = time.perf_counter()
+        made = self._made(messages, params, tools, choice, _checked(variables), parallel, continue_final)
+        if made.params.max_time is not None:  # which counts from the call
+            left = made.params.max_time - (time.perf_counter() - begin)
+            made = made._replace(params=replace(made.params, max_time=max(left, MIN_TIME_S)))
+        return made
+
+    def _made(
+        self, messages: Sequence[Message], params: SamplingParams, tools: Tools | None, choice: object,
+        defined: dict[str, Any], parallel: bool, continue_final: bool,
+    ) -> ChatPrompt:  # fmt: skip
+        """See `make`."""
         if tools is None:
             if choice not in ("auto", "none"):
                 raise ParameterError(f"tool_choice={short_repr(choice)}: no tools were given; pass tools")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,18 +15,29 @@ app = Typer(epilog=EXAMPLE, add_completion=False)
 
 @app.callback(invoke_without_command=True)
 def command(context: Context) -> None:
-    """List architectures and pre-tokenizers with their plugins; broken plugins with their errors."""
+    """List what the plugins provide and what tests the shipped architectures; broken plugins with their errors.
+
+    "parity" and names of models: their logits or hidden states are compared with those of other implementations.
+    "conformance only": nothing but realizar's own definitions is compared (`check_architecture`).
+    """
     if context.invoked_subcommand is not None:
         return
+    from realizar.arch import shipped
     from realizar.arch.registry import default
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # broken plugins are listed below
         found = default()
     for what, plugin in sorted(found.origins.items()):
-        print(f"{what}  from {plugin}")
+        kind, _, name = what.partition(" ")
+        tested = kind == "architecture" and shipped.origins().get(what) == plugin
+        print(f"{what}  from {plugin}" + (f"  {_tests(shipped.parity_cases(name))}" if tested else ""))
     for plugin, why in sorted(found.broken.items()):
         print(f"plugin {plugin}  BROKEN: {why}")
+
+
+def _tests(cases: Sequence[str]) -> str:
+    return f"parity: {', '.join(cases)}" if cases else "conformance only"
 
 
 @app.command("new", epilog=EXAMPLE)

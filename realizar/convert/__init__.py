@@ -14,7 +14,7 @@ from pathlib import Path
 from realizar.arch import ArchMetadata, registry
 from realizar.convert.checkpoint_folder import CheckpointFolder
 from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
-from realizar.convert.tensors import output_tensors, unused_tensors
+from realizar.convert.tensors import layer_numbers, output_tensors, unused_tensors
 from realizar.convert.vocabulary import vocabulary
 from realizar.errors import ParameterError
 from realizar.gguf import GGUFWriter
@@ -68,6 +68,7 @@ def convert(folder: str | os.PathLike[str], path: str | os.PathLike[str], type_n
     keys = metadata(architecture, checkpoint.config, Path(folder).resolve().name, type_name)
     if (pooling_type := pooling(checkpoint.folder)) is not None:
         keys[f"{architecture.name}.pooling_type"] = pooling_type
+    keys.update(layer_numbers(checkpoint, architecture, ArchMetadata(keys, architecture.name).layers()))
     keys.update(vocabulary(checkpoint.folder, checkpoint.config, plugins.pretokenizers))
     hp = architecture.hparams(ArchMetadata(keys, architecture.name))
     writer = GGUFWriter(path)

@@ -70,6 +70,7 @@ class CheckpointFolder:
 
     def array(self, name: str) -> Array:
         """Return a tensor as float32, by its name without prefix and ".weight"; experts are stacked."""
+        name = self._alternative(name)
         if "{e}" not in name:
             found = self._find(name)
             if found is None:
@@ -85,11 +86,12 @@ class CheckpointFolder:
 
     def detect_prefix(self, name: str) -> None:
         """Determine the prefix of the base model's tensors from a tensor that every checkpoint has."""
-        self._prefix = next((p for p in PREFIXES for one in name.split("|") if f"{p}{one}.weight" in self.stored), "")
+        names = [f"{one}{ending}" for one in name.split("|") for ending in (".weight", "")]
+        self._prefix = next((p for p in PREFIXES for one in names if f"{p}{one}" in self.stored), "")
 
     def mark_used(self, name: str) -> None:
         """Mark a tensor (or those of all experts) as used; raises the errors of `quantized.scale_of`."""
-        e = 0
+        name, e = self._alternative(name), 0
         while (found := self._find(name.replace("{e}", str(e)))) is not None:
             if found.endswith(BLOCKS):
                 self.used.update((found, found.removesuffix(BLOCKS) + SCALES))
@@ -99,6 +101,10 @@ class CheckpointFolder:
             if "{e}" not in name:
                 return
             e += 1
+
+    def _alternative(self, name: str) -> str:
+        """The first of the alternatives that exists, else all of them."""
+        return next((one for one in name.split("|") if self.has(one)), name)
 
     def _find(self, name: str) -> str | None:
         for one in name.split("|"):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from realizar.arch import Architecture
-from realizar.arch.checkpoint import KEYS, Config, Key
+from realizar.arch.checkpoint import KEYS, Checkpoint, Config, Key
+from realizar.arch.metadata import UNPREFIXED
 from realizar.arch.registry import Registry
 from realizar.convert.checkpoint_folder import read_json
 from realizar.errors import GGUFError, UnknownArchitectureError, short_repr
@@ -46,9 +47,11 @@ def metadata(architecture: Architecture, config: Config, name: str, type_name: s
     Raises
     ------
     GGUFError
-        If config.json lacks a value that the architecture needs.
+        If config.json lacks a value that the architecture needs, or has one that its equations do not follow.
     """
-    keys = {**KEYS, **(architecture.checkpoint.keys if architecture.checkpoint else {})}
+    checkpoint = architecture.checkpoint or Checkpoint(())
+    check_supported(architecture.name, config, checkpoint)
+    keys = {**KEYS, **checkpoint.keys}
     out: dict[str, Any] = {
         "general.architecture": architecture.name,
         "general.name": name,
@@ -59,10 +62,24 @@ def metadata(architecture: Architecture, config: Config, name: str, type_name: s
         try:
             value = _value(config, source)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise GGUFError(f"{architecture.name}.{key}: config.json lacks a value that it needs: {error!r}") from error
+            raise GGUFError(
+                f"{architecture.name}.{key}: config.json lacks a value that it needs, or has one that is not "
+                f"supported: {error!r}"
+            ) from error
         if value is not None:
-            out[key if key.startswith("tokenizer.") else f"{architecture.name}.{key}"] = value
+            out[key if key.startswith(UNPREFIXED) else f"{architecture.name}.{key}"] = value
     return out
+
+
+def check_supported(name: str, config: Config, checkpoint: Checkpoint) -> None:
+    """Raise a GGUFError if config.json has a value for which the equations of an architecture would be wrong."""
+    for key, values in checkpoint.only.items():
+        if key in config and config[key] not in values:
+            known = " or ".join(short_repr(value) for value in values)
+            raise GGUFError(
+                f"config.json: {key} is {short_repr(config[key])}, but architecture {name} computes what "
+                f"{known} means; results would be wrong"
+            )
 
 
 def pooling(folder: Path) -> int | None:

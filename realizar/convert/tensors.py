@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from realizar.arch import Architecture
 from realizar.arch.architecture import Shape, Weight, expand
-from realizar.arch.checkpoint import IGNORED, NAMES, Array, Checkpoint, Names
+from realizar.arch.checkpoint import IGNORED, Array, Checkpoint, Names
 from realizar.arch.checkpoint import Source as TensorSource
 from realizar.convert.checkpoint_folder import CheckpointFolder
 from realizar.errors import TensorError
@@ -49,7 +49,7 @@ def output_tensors(
         If a tensor is missing, or (when its data is made) has another shape.
     """
     checkpoint = architecture.checkpoint or Checkpoint(())
-    names, tied = {**NAMES, **checkpoint.names}, checkpoint.tied(folder.config)
+    names, tied = dict(checkpoint.all_names(folder.config)), checkpoint.tied(folder.config)
     folder.detect_prefix(str(_name(names["token_embd"])))
     if tied:  # architectures whose GGUF files are never tied get a copy as the output matrix
         names["output"] = names["token_embd"]
@@ -62,6 +62,30 @@ def output_tensors(
             yield from found
             if found and w.bias is not False:
                 yield from _bias(folder, names, part, w, hp)
+
+
+def layer_numbers(folder: CheckpointFolder, architecture: Architecture, n_layer: int) -> dict[str, list[float]]:
+    """Return the metadata that the checkpoint stores as tensors with one number: key -> those of the layers.
+
+    Raises
+    ------
+    TensorError
+        If one is missing, or has several numbers.
+    """
+    checkpoint = architecture.checkpoint or Checkpoint(())
+    folder.detect_prefix(str(_name(checkpoint.all_names(folder.config)["token_embd"])))
+    out: dict[str, list[float]] = {}
+    for key, name in checkpoint.numbers.items():
+        names = [name.replace("{i}", str(i)) for i in range(n_layer)]
+        if missing := [name for name in names if not folder.has(name)]:
+            raise TensorError(f"{key}: the architecture needs it, but {folder.folder} has no {missing[0]}")
+        arrays = [folder.array(name) for name in names]
+        if wrong := [(name, array.shape) for name, array in zip(names, arrays, strict=True) if array.size != 1]:
+            raise TensorError(f"{wrong[0][0]}: must have one number, found shape {wrong[0][1]}")
+        for name in names:
+            folder.mark_used(name)
+        out[key] = [float(array.reshape(-1)[0]) for array in arrays]
+    return out
 
 
 def unused_tensors(folder: CheckpointFolder, architecture: Architecture, hp: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Beams: a request for beam search; of all continuations of all beams, the most probable ones go on."""
+"""Beams: a request for beam search, which keeps the most probable continuations of all beams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Line:
-    """One live beam: its sequence, and the samplers that follow its text."""
+    """A live beam: its sequence and its sampler chain."""
 
     seq: Sequence
     sampler: SamplerChain
@@ -36,7 +36,7 @@ class Line:
         return Line(self.seq.fork(), sampler)
 
     def append(self, token: int) -> None:
-        """Go on by a token."""
+        """Append a token."""
         self.seq.append(token)
         self.sampler.accept(token)
 
@@ -44,8 +44,8 @@ class Line:
 class Beams(TextRequest):
     """A beam search for the most probable continuations of a prompt.
 
-    `BeamSearch` says which texts go on; here they are computed. Texts with the same beginning share its blocks of the
-    cache: a text that goes on in two ways is forked, and copy on write does the rest.
+    `BeamSearch` chooses which beams stay live; this class computes them. Beams with a common prefix share its KV cache
+    blocks: a beam with two continuations is forked, and its last block is copied on write.
 
     Parameters
     ----------
@@ -53,65 +53,65 @@ class Beams(TextRequest):
         The prompt; with an encoder, the first tokens of the answer.
     params : SamplingParams
     sampler : SamplerChain
-        Ranks the tokens.
+        Ranks the next tokens of a beam.
     tokenizer : Tokenizer
     """
 
     def __init__(self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer) -> None:
         super().__init__(seq, params)
-        # The last token is given out but never computed.
+        # The last token of a completion is never computed.
         room = seq.room
         self._limit: FinishReason = "context" if room < self.max_tokens else "length"
-        rules = BeamParams(
+        beam_params = BeamParams(
             params.n_beams, params.n_beam_groups, params.diversity_penalty, params.length_penalty,
             params.early_stopping, min(self.max_tokens, room),
         )  # fmt: skip
-        self._search = BeamSearch(rules)
+        self._search = BeamSearch(beam_params)
         self._lines = [Line(seq, sampler)] * params.n_beam_groups
         self._steps: list[BeamStep] = []
         self._tokenizer = tokenizer
         self._after = None if len(seq.encoder_tokens) else seq.last_token
         self._end_ids = end_ids(params, tokenizer)
-        # A stop string that ends here has at most so many tokens: its bytes, and one more for a token cut at its start.
+        # Last tokens that can contain a stop string: one per UTF-8 byte of it, and some that begin before it.
         self._n_tail = 4 * max(map(len, params.stop), default=0) + 4
         self._t_first = self._t_last = 0.0
 
     @property
     def finished(self) -> bool:
-        """Whether no text goes on."""
+        """Whether no beam is live."""
         return not self._search.live
 
     @property
     def text_seqs(self) -> Seq[Sequence]:
-        """The sequences of the texts that go on."""
+        """The sequences of the live beams."""
         return [line.seq for line in self._own_lines()]
 
     def _own_lines(self) -> list[Line]:
-        """Each line once; until the first token all groups share that of the prompt."""
+        """Return each line once; until the first token all groups share the line of the prompt."""
         return list(dict.fromkeys(self._lines))
 
     def expire(self) -> None:
-        """End the texts that go on."""
+        """End the live beams."""
         self._limit = "time"
         self._search.end()
 
     def free(self) -> None:
-        """Give back what the texts hold."""
+        """Free the sequences of the live beams."""
         for line in self._own_lines():
             line.seq.free()
 
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return the next tokens of the prompt, then the last one of every text."""
+        """Return the next tokens of the prompt, or after it the last token of each beam."""
         if not self._search.has_begun:
             self._match_prefix()
             return self.seq.chunks(budget)
-        self.settle()  # again, if that was interrupted
+        self.settle()  # a failed step may have interrupted it
         if len(self.seqs) > budget:
             return []
         return [chunk for line in self._own_lines() for chunk in line.seq.chunks(budget)]
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
-        """Rank what may follow the texts, and choose which go on."""
+        """Rank the next tokens of each beam, and choose the beams that stay live."""
         self._t_last = time.perf_counter()
         self._t_first = self._t_first or self._t_last
         n = self._search.n_ranked(len(self._end_ids))
@@ -125,10 +125,10 @@ class Beams(TextRequest):
             [ranked[line] for line in self._lines], lambda i, token: self._ends(live[i], token)
         )
         if self.finished and not self._search.best(1):
-            raise RealizarError("no text can be written: the rules leave no token that may follow")
+            raise RealizarError("beam search: the constraint and the samplers allow no next token for any beam")
 
     def settle(self) -> None:
-        """Give each beam a line: the one that it continues, or a fork of it if another beam has that."""
+        """Give each live beam a line: the one that it continues, or a fork if another beam has taken that."""
         steps, self._steps = self._steps, []
         if not steps:
             return
@@ -148,7 +148,7 @@ class Beams(TextRequest):
             line.append(step.token)
 
     def _ends(self, beam: Beam, token: int) -> bool:
-        """Whether a token ends a text: by itself, or by completing a stop string."""
+        """Whether a token ends a beam: it is an end token, or it completes a stop string."""
         if token in self._end_ids:
             return True
         if not self.params.stop:
@@ -160,7 +160,7 @@ class Beams(TextRequest):
         return any(stop in text for stop in self.params.stop)
 
     def completion(self) -> Completion:
-        """Return the best of the texts that have ended, with the others where several are asked for."""
+        """Return the best finished beam, with the next `n` - 1 as its `others`."""
         found = self._search.best(self.params.n)
         if not found:
             reason: FinishReason = self._limit if self.finished else "cancelled"

@@ -99,7 +99,7 @@ class Engine:
         return self._intake.sampling_defaults
 
     def stats(self) -> EngineStats:
-        """Return what the engine is doing and has done."""
+        """Return the statistics of the engine."""
         counts, pools = self._counts, self.cache.pools
         return EngineStats(
             **self.scheduler.counts(), n_blocks=sum(pool.n_blocks for pool in pools),
@@ -139,7 +139,7 @@ class Engine:
             return bool(work)
 
     def _job(self, request: Request, chunk: Chunk) -> tuple[str, str]:
-        """Return the program that computes a chunk, and which of its values the request goes on with."""
+        """Return the program that computes a chunk, and the output that the request reads."""
         if request.program is None and chunk.is_encoder_input:
             return "encode", "hidden"
         return request.program or self.model.main, request.output
@@ -156,7 +156,7 @@ class Engine:
                 self._leave_turn()
 
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
-        """Run one program for all requests that want the same output of it."""
+        """Run one program for all requests that read the same output."""
         batch = self.runner.batch([chunk for chunks in work.values() for chunk in chunks])
         advance(output, self._compute(program, output, batch), work)
 
@@ -181,37 +181,46 @@ class Engine:
         self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
     ) -> Generation:
         """Submit a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
-        begin = time.perf_counter()
-        request = self._intake.generation(prompt, params, tools)
-        request.deadline -= time.perf_counter() - begin  # max_time counts from here
-        if self.speculator is not None:
-            self.speculator.attach(request)
-        return self._added(request, priority)
+        with self._submitting():
+            begin = time.perf_counter()
+            request = self._intake.generation(prompt, params, tools)
+            request.deadline -= time.perf_counter() - begin  # max_time counts from here
+            if self.speculator is not None:
+                self.speculator.attach(request)
+            return self._added(request, priority)
 
     def beam_search(self, prompt: TokenPrompt, params: SamplingParams, priority: int = 0) -> Beams:
         """Submit a prompt for beam search with n_beams beams. Raises as `generate`."""
-        begin = time.perf_counter()
-        request = self._intake.beams(prompt, params)
-        request.deadline -= time.perf_counter() - begin
-        return self._added(request, priority)
+        with self._submitting():
+            begin = time.perf_counter()
+            request = self._intake.beams(prompt, params)
+            request.deadline -= time.perf_counter() - begin
+            return self._added(request, priority)
 
     def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int, priority: int = 0) -> ScoreRequest:
         """Submit a prompt and a continuation to score; `wait` for it. Raises as `Intake.score` and `Scheduler.add`."""
-        return self._added(self._intake.score(prompt, continuation, n_top), priority)
+        with self._submitting():
+            return self._added(self._intake.score(prompt, continuation, n_top), priority)
 
     def logits(
         self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None, priority: int = 0
     ) -> LogitsRequest:
         """Submit tokens whose logits are wanted, maybe with an encoder input; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.logits(tokens, encoder_tokens), priority)
+        with self._submitting():
+            return self._added(self._intake.logits(tokens, encoder_tokens), priority)
 
     def embed(self, tokens: TokenPrompt, priority: int = 0) -> EmbeddingRequest:
         """Submit tokens whose hidden states are wanted; `wait` for it. Raises as `generate`."""
-        return self._added(self._intake.embedding(tokens), priority)
+        with self._submitting():
+            return self._added(self._intake.embedding(tokens), priority)
 
     def rank(self, tokens: TokenPrompt, output: str = "rank", priority: int = 0) -> RankRequest:
         """Submit tokens for the classification head; `wait` for it. Raises as `Intake.rank`."""
-        return self._added(self._intake.rank(tokens, output), priority)
+        with self._submitting():
+            return self._added(self._intake.rank(tokens, output), priority)
+
+    def _submitting(self) -> memory_for:
+        return memory_for("submitting a request", self._memory)
 
     def _added(self, request: R, priority: int) -> R:
         check(is_int(priority), "priority", priority, "an integer")
@@ -232,7 +241,8 @@ class Engine:
             another one.
         """
         _need_stack(STACK_FRAMES)
-        self.loop.wait(ready)
+        with memory_for("waiting for a request", self._memory):
+            self.loop.wait(ready)
 
     def waiting(self) -> Waiting:
         """Return a context in which this thread may wait for the engine. Raises ReentryError as `wait`."""
@@ -308,7 +318,7 @@ class Engine:
                 raise request.error
 
     def cancel(self, requests: Iterable[Request]) -> None:
-        """Give up those of some requests that are not over; the loop gives back what they hold."""
+        """Cancel requests that are not over; the loop frees their memory."""
         given_up = [request for request in requests if not request.is_over]
         for request in given_up:
             request.cancel()

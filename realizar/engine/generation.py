@@ -44,7 +44,7 @@ class Answer:
     Parameters
     ----------
     seq : Sequence
-        The prompt; with an encoder, the first tokens of the answer.
+        The prompt; with an encoder, the decoder's first tokens.
     params : SamplingParams
     sampler : SamplerChain
         Chooses the tokens.
@@ -60,13 +60,13 @@ class Answer:
     Attributes
     ----------
     output : OutputProcessor
-        Makes text of the tokens.
+        Detokenizes the tokens.
     token_ids : list of int
-        The tokens chosen, the one that ended the text included.
+        The sampled tokens, including the one that ended the text.
     logprobs : list of Sampled
-        Those of the tokens, if the params ask for them.
+        Logprobs of the tokens, if the params request them.
     end : (reason, stop) | None
-        As Completion's finish_reason and stop_reason; None while the text goes on.
+        finish_reason and stop_reason of the Completion; None while unfinished.
     drafter : Drafter | None
         Proposes its draft tokens; None without speculative decoding.
     drafts : int32 [n]
@@ -74,7 +74,7 @@ class Answer:
     n_drafted, n_accepted : int
         Draft tokens that were computed; those that were accepted.
     t_first, t_last : float
-        When the first and the last token came, by `time.perf_counter`; 0 before.
+        Times of the first and the last token, by `time.perf_counter`; 0 before.
     """
 
     def __init__(
@@ -92,21 +92,21 @@ class Answer:
         self.t_first = self.t_last = 0.0
         self._sampler = sampler
         self._max_tokens = max_tokens
-        self._n_told = 0
+        self._n_reported = 0
         self._prompt = seq.history.copy()
         self._n_dropped = 0
         self._number = number
         self._end_ids = end_ids(params, tokenizer)
-        self.output = OutputProcessor(seq, params, tokenizer, sampler.n_known, tools)
+        self.output = OutputProcessor(seq, params, tokenizer, sampler.n_healed, tools)
 
     @property
     def n_left(self) -> int:
-        """Tokens that there is room for, in max_tokens and the context."""
+        """Number of tokens that max_tokens and the context still allow."""
         return min(self._max_tokens - len(self.token_ids), self.seq.room)
 
     @property
     def may_draft(self) -> bool:
-        """Whether drafts of it can be computed in the next step: it has begun, and lacks its last token alone."""
+        """Whether the next step can verify drafts: only the last token is not computed yet."""
         return self.drafter is not None and self.end is None and bool(self.token_ids) and self.seq.n_left == 1
 
     def next_chunks(self, budget: int) -> list[Chunk]:
@@ -145,7 +145,7 @@ class Answer:
         self.n_accepted += sum(token == draft for token, draft in zip(taken, drafts.tolist(), strict=False))
 
     def _sample(self, logits: LogitRow) -> None:
-        """Sample a token from float32 [n_vocab], add it to the text, and see whether that ends it."""
+        """Sample a token from float32 [n_vocab], append it, and check whether it ends the text."""
         history = self.history
         sampled = self._sampler.sample(logits, history, len(history), self._number)
         token = sampled.token_id
@@ -170,7 +170,7 @@ class Answer:
 
     @property
     def history(self) -> npt.NDArray[np.int32]:
-        """The prompt and the text, with the tokens that the context has no room for any more: int32 [n]."""
+        """Prompt and generated tokens, including those dropped by context shifts: int32 [n]."""
         if not self._n_dropped:
             return self.seq.history
         return np.concatenate([self._prompt, np.array(self.token_ids, np.int32)])
@@ -178,7 +178,7 @@ class Answer:
     def make_room(self) -> None:
         """Where the context is full, continue from n_keep tokens and the last half of the others (context shifting).
 
-        They are computed again: rotated keys and learned positions cannot be moved to another place exactly.
+        They are recomputed: rotated keys and learned positions cannot be moved exactly.
         """
         if self.end is None and self.seq.is_full:
             tokens, n_keep = self.seq.tokens, self.params.n_keep
@@ -189,25 +189,25 @@ class Answer:
             self.seq = Sequence(self.seq.cache, kept, adapter=self.seq.adapter)
 
     def expire(self) -> None:
-        """End the text where it is, since its time is over."""
+        """End the text because its deadline has passed."""
         self._finish("time", None)
 
     def _finish(self, reason: FinishReason, stop: int | str | None) -> None:
-        """End the text and emit what was held back: half a character, or the beginning of a stop string."""
+        """End the text and emit its held-back end: an incomplete character or a part of a stop string."""
         if not isinstance(stop, str):
             hit = self.output.flush()
             if hit is not None:
                 reason, stop = "stop_string", hit
         self.end = (reason, stop)
-        del self._sampler  # its candidates are megabytes, and the answer may be kept
+        del self._sampler  # its candidates take megabytes, and the Answer may be kept
 
     def new_events(self) -> list[Event]:
         """Return the events since the last call."""
-        n, self._n_told = self._n_told, len(self.token_ids)
+        n, self._n_reported = self._n_reported, len(self.token_ids)
         events: list[Event] = []
-        if n < self._n_told:
-            logprobs = None if self.params.logprobs is None else self.logprobs[n : self._n_told]
-            events.append(TokensEvent(self._number, self.token_ids[n : self._n_told], logprobs))
+        if n < self._n_reported:
+            logprobs = None if self.params.logprobs is None else self.logprobs[n : self._n_reported]
+            events.append(TokensEvent(self._number, self.token_ids[n : self._n_reported], logprobs))
         if text := self.output.take_new():
             events.append(TextEvent(self._number, text))
         call, deltas = self.output.take_new_calls(), self.output.take_call_deltas()
@@ -216,19 +216,19 @@ class Answer:
         return events
 
     def score(self) -> float:
-        """What the text is ranked by; the sampler must have given the logprobs."""
+        """Return the score for ranking; the sampler must report logprobs."""
         total = sum(sampled.logprob or 0.0 for sampled in self.logprobs)
         return score(total, len(self.logprobs), self.params.length_penalty) if self.logprobs else -math.inf
 
     def free(self) -> None:
-        """Give back what it holds of the cache."""
+        """Free its blocks and state slots."""
         self.seq.free()
         self.drafts = NO_DRAFTS
         if self.drafter is not None:
             self.drafter.free()
 
     def completion(self, timings: Timings, score: float | None = None) -> Completion:
-        """Return the answer as far as it has come."""
+        """Return the completion so far."""
         reason, stop = self.end or ("cancelled", None)
         calls = self.output.calls()
         if calls and reason in ("eos", "grammar"):
@@ -239,23 +239,23 @@ class Answer:
 
 
 class Generation(TextRequest):
-    """A prompt to continue, or an encoder input to answer, by texts that are sampled token by token.
+    """A prompt with completions that are sampled token by token.
 
     Parameters
     ----------
     seq : Sequence
-        The prompt; with an encoder, the first tokens of the answer.
+        The prompt; with an encoder, the decoder's first tokens.
     params : SamplingParams
     sampler : SamplerChain
-        Chooses the tokens; also reports their logprobs if the texts are ranked (best_of).
+        Samples the tokens; reports their logprobs if the completions are ranked (best_of).
     tokenizer : Tokenizer
     tools : ToolUse, optional
-        What the texts may call.
+        The tools that may be called.
 
     Attributes
     ----------
     answers : list of Answer
-        The texts that are written.
+        The completions.
     """
 
     def __init__(
@@ -270,26 +270,26 @@ class Generation(TextRequest):
 
     @property
     def finished(self) -> bool:
-        """Whether every text has come to its end."""
+        """Whether every completion has ended."""
         return None not in [answer.end for answer in self.answers]
 
     @property
     def text_seqs(self) -> Seq[Sequence]:
-        """The sequences of the texts that go on; until their first token they share one."""
+        """The sequences of unfinished completions; until their first token they share one."""
         return list({answer.seq: None for answer in self.answers if answer.end is None})
 
     @property
     def n_tokens(self) -> tuple[int, int, int]:
-        """Tokens of the prompt, those of them found in the cache, and tokens of all texts."""
+        """Prompt tokens, those of them found in the prefix cache, and tokens of all completions."""
         return self._n_prompt, self._n_cached, sum(len(answer.token_ids) for answer in self.answers)
 
     def free(self) -> None:
-        """Give back what every text holds."""
+        """Free the blocks and state slots of all completions."""
         for answer in self.answers:
             answer.free()
 
     def expire(self) -> None:
-        """End the texts that go on."""
+        """End the unfinished completions."""
         for answer in self.answers:
             if answer.end is None:
                 answer.expire()
@@ -308,7 +308,7 @@ class Generation(TextRequest):
         return chunks
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
-        """Append to each text; the texts that share the prompt's sequence get forks of it."""
+        """Append to each completion; those that share the prompt's sequence get forks of it."""
         if self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole:
             self.prompt_logprobs.take(chunks[0], rows)
             return
@@ -321,7 +321,7 @@ class Generation(TextRequest):
             rows = rows[chunk.n_outputs :]
 
     def settle(self) -> None:
-        """Give back what texts hold that have ended; make room where one fills the context, if it may go on."""
+        """Free finished completions; shift the context of those that fill it, if the params allow this."""
         for answer in self.answers:
             if answer.end is not None and answer.seq.n_computed:
                 answer.free()
@@ -333,7 +333,7 @@ class Generation(TextRequest):
         return [event for answer in self.answers for event in answer.new_events()]
 
     def completion(self) -> Completion:
-        """Return the answer as far as it has come, with the others where several are asked for."""
+        """Return the completion so far, with the others if params.n is greater than 1."""
         ranked = self.params.is_ranked
         answers = sorted(self.answers, key=Answer.score, reverse=True) if ranked else self.answers
         first, *others = (

@@ -64,12 +64,12 @@ class Guided(Sequence):
 
     @property
     def together(self) -> tuple[Sequence, ...]:
-        """The two sequences."""
+        """Both sequences."""
         return self, self.negative
 
     @property
     def room(self) -> int:
-        """Tokens that may still be appended to both."""
+        """Number of tokens that can still be appended to both."""
         return min(super().room, self.negative.room)
 
     @property
@@ -83,12 +83,12 @@ class Guided(Sequence):
         self.negative.append(token)
 
     def match_prefix(self, most: int | None = None) -> None:
-        """Take over what the cache holds of either prompt."""
+        """Match the prefix cache for both prompts."""
         super().match_prefix(most)
         self.negative.match_prefix(most)
 
     def chunks(self, budget: int) -> list[Chunk]:
-        """Return the next tokens of both; their last ones, whose outputs are mixed, are computed in one step."""
+        """Return the next chunks of both; the last tokens, whose logits are mixed, are in one step."""
         at_once = sum(seq.n_left for seq in self.together) <= budget
         at_once = at_once and all(seq.cut(seq.n_left) == seq.n_left for seq in self.together)
         found = []
@@ -100,19 +100,19 @@ class Guided(Sequence):
         return found
 
     def fork(self, n_ahead: int = 0) -> Guided:
-        """Fork both; where the next n_ahead tokens, the last ones, are as good as computed, those of both are."""
+        """Fork both, as if the next n_ahead tokens, the last ones, were computed."""
         other = super().fork(n_ahead)
         other.negative = self.negative.fork(self.negative.n_left if n_ahead else 0)
         return other
 
     def free(self) -> None:
-        """Give back what both hold."""
+        """Free the blocks and state slots of both."""
         super().free()
         self.negative.free()
 
 
 def mix(rows: LogitRows, chunks: Iterable[Chunk]) -> LogitRows:
-    """Return the logits that a request's tokens are sampled from: rows of its own if it is guided.
+    """Return the logits from which a request samples: mixed rows if it is guided.
 
     Parameters
     ----------

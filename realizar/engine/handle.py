@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from realizar.engine.request import Request, TextRequest
 
 MOST_UNREAD = 64
-"""Steps whose events may wait to be read."""
+"""Maximum number of steps with unread events."""
 WAKE_S = 0.2
 """How often a waiting thread looks for signals where they do not wake it (Windows), and whether the loop is alive."""
 
@@ -69,7 +69,7 @@ class Feed:
             return [ErrorEvent(error)]
 
     def fail(self, error: BaseException) -> None:
-        """End the request by an error that is not its own."""
+        """End the request with an error that it did not cause."""
         self.request.cancel()
         self._put([ErrorEvent(error)])
 
@@ -174,7 +174,7 @@ class TextStream(Iterator[str]):
 
     @property
     def completion(self) -> Completion:
-        """The answer as far as it has come: text, tokens, timings."""
+        """The completion so far: text, tokens, timings."""
         return self._request.completion()
 
     def __next__(self) -> str:
@@ -186,5 +186,5 @@ class TextStream(Iterator[str]):
         raise StopIteration
 
     def close(self) -> None:
-        """Cancel the rest of the text."""
+        """Cancel the request."""
         self._handle.cancel()

@@ -77,9 +77,9 @@ class Intake:
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
 
     def generation(self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None) -> Generation:
-        """Return a request for a prompt to be continued, or to be answered where the model has an encoder.
+        """Return a request for completions of a prompt, or of an encoder input if the model has an encoder.
 
-        The prompt is token ids, or parts. With tools, whose grammar is among the params, the calls are read out of the
+        The prompt is token ids, or parts. With tools, whose grammar is in the params, tool calls are parsed from the
         text.
 
         Raises
@@ -264,7 +264,7 @@ class Intake:
         return seq
 
     def _negative(self, prompt: Prompt, negative: Any) -> list[int]:
-        """Return the negative prompt's token ids: those asked for, else the prompt's last one."""
+        """Return the token ids of the negative prompt; by default the last token of the prompt."""
         if negative is not None:
             text = isinstance(negative, str)
             return self._ids(self.model.tokenizer.encode(negative) if text else negative, "negative prompt")
@@ -383,7 +383,7 @@ def _check_reads_tokens(params: SamplingParams, prompt: Prompt) -> None:
 
 
 def _need_no_prompt(params: SamplingParams, why: str) -> None:
-    """Raise ParameterError if the params ask for what goes by the prompt's tokens."""
+    """Raise ParameterError if the params need the token of every row of the prompt."""
     for name in ("echo", "prompt_logprobs", "token_healing"):
         value = getattr(params, name)
         if value is not None and value is not False:

@@ -354,8 +354,8 @@ _threads: weakref.WeakKeyDictionary[threading.Thread, _Shared] = weakref.WeakKey
 
 
 @atexit.register
-def _let_them_end() -> None:
-    """Wait for steps under way: what they work on is about to be taken down."""
+def _end_loops() -> None:
+    """At exit, let the steps under way end before the interpreter frees what they use."""
     global _python_ends
     _python_ends = True  # from now on a thread that waits makes the steps itself
     t_end = time.monotonic() + EXIT_S

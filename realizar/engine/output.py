@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Timings:
-    """What a request took.
+    """Token counts and durations of a request.
 
     Attributes
     ----------
     n_prompt, n_cached, n_generated : int
-        Tokens of the prompt; those of them found in the cache; tokens generated.
+        Prompt tokens; those of them found in the prefix cache; generated tokens.
     prefill_s : float
         Seconds from the first step that worked on the prompt to the first token.
     decode_s : float
         Seconds from the first token to the last.
     n_drafted, n_accepted : int
-        With speculation, tokens that were guessed and computed; those of them that are in the text.
+        With speculative decoding, draft tokens that were verified; those of them that were accepted.
     """
 
     n_prompt: int
@@ -41,51 +41,50 @@ class Timings:
 
     @property
     def prefill_tok_s(self) -> float:
-        """Tokens of the prompt computed per second."""
+        """Prompt tokens computed per second."""
         return (self.n_prompt - self.n_cached) / self.prefill_s if self.prefill_s else 0.0
 
     @property
     def decode_tok_s(self) -> float:
-        """Tokens after the first per second."""
+        """Generated tokens after the first per second."""
         return (self.n_generated - 1) / self.decode_s if self.decode_s else 0.0
 
 
 FinishReason = Literal[
     "eos", "tool_calls", "stop_token", "stop_string", "grammar", "length", "context", "time", "cancelled"
 ]  # fmt: skip
-"""Why a text ended: see Completion.finish_reason."""
+"""Why generation ended: see Completion.finish_reason."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The answer to one prompt.
+    """The completion of one prompt.
 
     Attributes
     ----------
     text : str
-        The generated text, without the stop string and the tool calls; with `echo`, the prompt's text in front.
+        The generated text without the stop string and the tool calls; with `echo`, it starts with the prompt's text.
     token_ids : list of int
-        The tokens generated, the one that ended the text included; with `token_healing`, first the one that replaced
-        the last token of the prompt; the text has only its new part.
+        The generated tokens, including the one that ended the text. With `token_healing` the first one replaces the
+        last token of the prompt, and the text has only its new part.
     finish_reason : str
-        What ended the text: "eos", a token with which the model ends a text or a turn; "tool_calls", the same after
-        tool calls; "stop_token", one of stop_token_ids; "stop_string", one of stop; "grammar", nothing can follow
-        what a grammar allows; "length", max_tokens; "context", the model has no room for more; "time", max_time;
-        "cancelled", it was given up.
+        What ended the text: "eos", an end-of-generation token of the model; "tool_calls", the same after tool calls;
+        "stop_token", one of stop_token_ids; "stop_string", one of stop; "grammar", the grammar allows no further
+        token; "length", max_tokens; "context", the context is full; "time", max_time; "cancelled".
     stop_reason : int | str | None
-        The token id or the stop string that ended it; None where its grammar lets nothing follow.
+        The token id or the stop string that ended the text; None for the other reasons.
     logprobs : list of Sampled | None
-        If asked for, each token's `token_id`, its `logprob` under the model, and the best in its place: `top`, pairs of
-        id and logprob. Natural logarithms, before temperature, penalties and truncation.
+        If requested, for each token its `token_id`, its `logprob` under the model, and the most probable tokens `top`:
+        pairs of id and logprob. Natural logarithms, before temperature, penalties and truncation.
     timings : Timings
     score : float | None
-        What the text was ranked by, where there were others: sum of the logprobs / tokens ** length_penalty.
+        With best_of or beams, the score by which completions are ranked: sum of logprobs / tokens ** length_penalty.
     others : tuple of Completion
-        With n > 1, the n - 1 other answers to the prompt; ranked ones from the best to the worst.
+        With n > 1, the n - 1 other completions; if they are ranked, from best to worst.
     tool_calls : list of ToolCall
-        The calls of tools whose arguments are complete.
+        Tool calls whose arguments are complete.
     prompt_logprobs : list of Sampled | None
-        If asked for, as `logprobs` for each token of the prompt; None for the first.
+        If requested, `logprobs` of the prompt tokens; None for the first.
     """
 
     text: str
@@ -101,12 +100,12 @@ class Completion:
 
     @property
     def outputs(self) -> tuple[Completion, ...]:
-        """All n answers to the prompt, this one first."""
+        """All n completions of the prompt, this one first."""
         return (self, *self.others)
 
     @property
     def message(self) -> dict[str, Any]:
-        """The answer as a message of the conversation that goes on."""
+        """The completion as a message, to be appended to the conversation."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text}
         if self.tool_calls:
             message["tool_calls"] = [call.as_message() for call in self.tool_calls]
@@ -114,7 +113,7 @@ class Completion:
 
 
 class TokensEvent(NamedTuple):
-    """Tokens of one of the texts, by its number; their logprobs, if the params ask for them."""
+    """New tokens of completion `number`; their logprobs, if the params request them."""
 
     number: int
     token_ids: list[int]
@@ -122,14 +121,14 @@ class TokensEvent(NamedTuple):
 
 
 class TextEvent(NamedTuple):
-    """A piece of one of the texts: never half a character, and nothing of a stop string or a call."""
+    """New text of completion `number`: complete characters, without stop strings and tool calls."""
 
     number: int
     text: str
 
 
 class ToolCallEvent(NamedTuple):
-    """A piece of what one of the texts writes of tool calls: as the model writes it, and what it adds to which call."""
+    """New raw text of tool calls of completion `number`, and what it adds to which call."""
 
     number: int
     text: str
@@ -137,19 +136,19 @@ class ToolCallEvent(NamedTuple):
 
 
 class FinishEvent(NamedTuple):
-    """The end of a request: all of it, in what `generate` returns; None where it writes no text."""
+    """The end of a request, with the completion that `generate` returns; None for requests without text."""
 
     completion: Completion | None
 
 
 class ErrorEvent(NamedTuple):
-    """The end of a request by an error."""
+    """The end of a request that failed."""
 
     error: BaseException
 
 
 Event = TokensEvent | TextEvent | ToolCallEvent | FinishEvent | ErrorEvent
-"""Events of a request in their order: those of each step, and one of the last two at the end."""
+"""Events of a request in order; the last one is a FinishEvent or an ErrorEvent."""
 
 
 def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
@@ -158,12 +157,12 @@ def end_ids(params: SamplingParams, tokenizer: Tokenizer) -> frozenset[int]:
 
 
 def ended_by(token: int, params: SamplingParams) -> FinishReason:
-    """Return the reason that a token of `end_ids` is for a text to end."""
+    """Return the finish reason of a token of `end_ids`."""
     return "stop_token" if token in params.stop_token_ids else "eos"
 
 
 class OutputProcessor:
-    """Makes text of the tokens of one answer: detokenizes, takes tool calls out, and finds stop strings.
+    """Detokenizes the tokens of one completion, separates tool calls from text, and finds stop strings.
 
     Parameters
     ----------
@@ -172,14 +171,14 @@ class OutputProcessor:
     params : SamplingParams
         stop and echo.
     tokenizer : Tokenizer
-    n_known : int
-        Bytes at the beginning that the prompt has already (token healing).
+    n_healed : int
+        Number of leading bytes that belong to the prompt (token healing).
     tools : ToolUse, optional
-        What the answer may call.
+        The tools that may be called.
     """
 
     def __init__(
-        self, seq: Sequence, params: SamplingParams, tokenizer: Tokenizer, n_known: int, tools: ToolUse | None
+        self, seq: Sequence, params: SamplingParams, tokenizer: Tokenizer, n_healed: int, tools: ToolUse | None
     ) -> None:
         self._calls = None if tools is None else tools.reader(seq.history)
         self._stops = StopFilter(params.stop)
@@ -191,7 +190,7 @@ class OutputProcessor:
             self._add("".join(map(self._decoder.push, seq.tokens.tolist())))
         else:
             last = None if len(seq.encoder_tokens) else seq.last_token
-            self._decoder = tokenizer.stream(after=last, n_known=n_known, visible_ids=visible_ids)
+            self._decoder = tokenizer.stream(after=last, n_healed=n_healed, visible_ids=visible_ids)
 
     @property
     def text(self) -> str:
@@ -199,15 +198,15 @@ class OutputProcessor:
         return "".join(self._pieces)
 
     def calls(self) -> list[ToolCall]:
-        """Return the calls whose arguments are complete."""
+        """Return the tool calls whose arguments are complete."""
         return [] if self._calls is None else self._calls.calls()
 
     def push(self, token: int) -> str | None:
-        """Take the next token; return the stop string that it completed."""
+        """Append a token; return the stop string that it completed, or None."""
         return self._show(self._without_calls(self._decoder.push(token)))
 
     def flush(self) -> str | None:
-        """End the text; return the stop string that what was held back completed."""
+        """End the text; return the stop string that the remaining text completed, or None."""
         rest = self._without_calls(self._decoder.flush())
         hit = self._show(rest if self._calls is None else rest + self._calls.flush())
         if hit is None:
@@ -215,13 +214,13 @@ class OutputProcessor:
         return hit
 
     def take_new(self) -> str:
-        """Return the text that came since this was last asked for."""
+        """Return the text since the last call."""
         new = "".join(self._pieces[self._n_taken :])
         self._n_taken = len(self._pieces)
         return new
 
     def take_new_calls(self) -> str:
-        """Return what was written of calls since this was last asked for, as the model writes it."""
+        """Return the raw text of tool calls since the last call."""
         if self._calls is None:
             return ""
         new = "".join(self._calls.written[self._n_calls_taken :])
@@ -236,7 +235,7 @@ class OutputProcessor:
         return piece if self._calls is None else self._calls.push(piece)
 
     def _show(self, piece: str) -> str | None:
-        """Add text, less what may become a stop string; return the stop string it completed."""
+        """Add text, except an end that may become a stop string; return the stop string it completed."""
         text, hit = self._stops.push(piece)
         self._add(text)
         return hit

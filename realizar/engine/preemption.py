@@ -1,7 +1,7 @@
-"""Preemption: a request gives its cache blocks back while it waits, and gets their content again when it resumes.
+"""Preemption: a request releases its cache blocks while it waits, and restores their content when it resumes.
 
-Either they are computed again (`Recomputed`), or a copy of them is kept (`Swapped`). Both restore the same bits,
-since a token's keys, values and states do not depend on what it is computed together with (decision 0003).
+Either the blocks are recomputed (`Recomputed`), or copied to host memory (`Swapped`). Both restore the same bits,
+since keys, values and states of a token do not depend on the batch (decision 0003).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 USUAL_BYTES_PER_S = 2e9
 """Assumed copying speed of blocks before the first measurement."""
 STEP_TOKENS = 16
-"""Steps of at least so many tokens are used to measure the time of a prompt token."""
+"""Minimum number of tokens of a step that is used to measure the time of a prompt token."""
 
 
 class _Group:
-    """Sequences with a common beginning, and the one that computes it for all of them."""
+    """Sequences with a common prefix, and the trunk: a sequence that computes this prefix for all of them."""
 
     def __init__(self, members: Seq[Sequence]) -> None:
         self.members = members
@@ -41,11 +41,11 @@ class _Group:
 
     @property
     def is_done(self) -> bool:
-        """Whether every sequence lacks no more than the rows of its next output."""
+        """Whether every sequence is computed up to the rows of its next output."""
         return self.trunk is None and all(seq.n_left <= seq.n_last for seq in self.members)
 
     def next_chunk(self, budget: int) -> Chunk | None:
-        """Return what to compute next, without an output."""
+        """Return the next chunk, without outputs; None if the budget is too small."""
         if self.trunk is not None and not self.trunk.n_left:
             for seq in self.members[1:]:
                 seq.share(self.trunk)
@@ -67,14 +67,14 @@ def _chunk(seq: Sequence, n: int, budget: int) -> Chunk | None:
 
 
 class Recomputed:
-    """The rows that several sequences of a request have to compute again before the request goes on.
+    """Recomputes the rows of several sequences of a preempted request.
 
-    Their common beginning is computed once and shared, as it was before: computed for each, it might not fit.
+    Their common prefix is computed once and shared, as before the preemption: separate copies might not fit.
 
     Parameters
     ----------
     texts : sequence of Sequence
-        The sequences of the texts that go on.
+        The sequences of unfinished completions.
     """
 
     def __init__(self, texts: Seq[Sequence]) -> None:
@@ -82,7 +82,7 @@ class Recomputed:
 
     @property
     def is_done(self) -> bool:
-        """Whether the request can go on."""
+        """Whether everything is recomputed."""
         return all(group.is_done for group in self._groups)
 
     @property
@@ -93,11 +93,11 @@ class Recomputed:
 
     @property
     def trunks(self) -> list[Sequence]:
-        """The sequences that compute a common beginning."""
+        """The sequences that compute a common prefix."""
         return [group.trunk for group in self._groups if group.trunk is not None]
 
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return what to compute next, one chunk of each group at most."""
+        """Return the next chunks, at most one of each group."""
         chunks = []
         for group in self._groups:
             chunk = group.next_chunk(budget) if budget else None
@@ -107,13 +107,13 @@ class Recomputed:
         return chunks
 
     def free(self) -> None:
-        """Give back what is held beside the request's own sequences."""
+        """Free the trunks; the request frees its own sequences."""
         for trunk in self.trunks:
             trunk.free()
 
 
 class _Saved(NamedTuple):
-    """What a sequence held: for each group the numbers of its blocks among those saved, and its state."""
+    """A swapped sequence: for each group its blocks, as indices into the saved ones, and its state."""
 
     seq: Sequence
     tables: list[list[int]]
@@ -123,7 +123,7 @@ class _Saved(NamedTuple):
 
 
 class Swapped:
-    """A copy of what sequences hold of the cache; blocks that they share are copied once.
+    """A copy of the blocks and states of sequences; shared blocks are copied once.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class Swapped:
         ]  # fmt: skip
 
     def restore(self) -> None:
-        """Restore what the sequences held; there must be room."""
+        """Restore the blocks and states; there must be room."""
         cache = self._cache
         blocks = [[pool.allocate() for _ in range(n)] for pool, n in zip(cache.pools, self.n_blocks, strict=True)]
         for group, own in enumerate(blocks):
@@ -171,16 +171,16 @@ class Swapped:
                 cache.load_slot(saved.seq.slot, saved.state)
         for pool, own in zip(cache.pools, blocks, strict=True):
             for block in own:
-                pool.free(block)  # the tables hold it
+                pool.free(block)  # the tables now have their own reference
 
 
 class PreemptionCost:
-    """Predicts whether computing blocks again is faster than copying them out and in.
+    """Predicts whether recomputing blocks is faster than swapping them out and in.
 
     Attributes
     ----------
     n_bytes_kept : int
-        Bytes of the copies that are kept now.
+        Bytes of the present copies.
     """
 
     def __init__(self, cache: KVCache) -> None:
@@ -190,24 +190,24 @@ class PreemptionCost:
         self.n_bytes_kept = 0
 
     def learn_step(self, n_tokens: int, seconds: float) -> None:
-        """Take note of a step."""
+        """Update the predictions with a measured step."""
         if n_tokens >= STEP_TOKENS:
             self._token_s = min(self._token_s, seconds / n_tokens)
 
     def n_bytes(self, n_blocks: Seq[int], n_slots: int) -> int:
-        """Bytes of so many blocks of each group, and of states."""
+        """Bytes of these numbers of blocks of each group and of state slots."""
         storage = self._cache.storage
         blocks = sum(n * storage.block_bytes(group) for group, n in enumerate(n_blocks))
         return blocks + n_slots * storage.slot_bytes
 
     def prefers_copy(self, n_tokens: int, n_bytes: int) -> bool:
-        """Whether to copy what so many tokens hold; copies of all requests together take no more than the cache."""
+        """Whether to copy instead of recomputing; all copies together take at most the cache's bytes."""
         if self.n_bytes_kept + n_bytes > self._cache.n_bytes:
             return False
         return 2 * n_bytes * self._byte_s < n_tokens * self._token_s
 
     def copied(self, cache: KVCache, seqs: Seq[Sequence]) -> Swapped:
-        """Copy what sequences hold, and measure it."""
+        """Copy the blocks and states of sequences, and measure the time."""
         begin = time.perf_counter()
         swapped = Swapped(cache, seqs)
         n_bytes = self.n_bytes(swapped.n_blocks, sum(seq.slot is not None for seq in seqs))
@@ -218,5 +218,5 @@ class PreemptionCost:
 
 
 def blocks_to_come(seq: Sequence) -> int:
-    """Blocks that a sequence will take, in a group without a window, until it goes on by a token."""
+    """Blocks that a sequence allocates, in a group without a window, until its next token."""
     return -(-(seq.n_tokens + 1) // BLOCK) - seq.n_computed // BLOCK

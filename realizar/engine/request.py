@@ -36,28 +36,28 @@ class Request(ABC):
     seq : Sequence
         Its prompt.
     n_max : int
-        Tokens that the cache has to hold for it at most.
+        Maximum number of tokens that it has in the cache.
 
     Attributes
     ----------
     output : str
-        Which value of the program the request goes on with.
+        The output of the program that the request reads.
     program : str | None
-        Which program computes all of it; by default the main one, after the encoder where the model has one.
+        The program that computes it; by default the main one, after the encoder if the model has one.
     n_seqs_max : int
-        Sequences that it may come to have at once.
+        Maximum number of its sequences at once.
     deadline : float
-        When it is to end, done or not, by `time.perf_counter`; endless by default.
+        Time at which it ends, finished or not, by `time.perf_counter`; none by default.
     is_paused : bool
-        Whether it waits, uncomputed, until its events are read.
+        Whether it is not computed until its events are read.
     priority : int
-        Those with more go first.
+        Requests with a higher priority are served first.
     number : int
-        Its place in order of arrival.
+        Its number in order of arrival.
     n_passed : int
         Number of later requests that were admitted before it.
     error : BaseException | None
-        The error that ended it, for those who wait for it.
+        The error that ended it.
     """
 
     output = "logits"
@@ -94,7 +94,7 @@ class Request(ABC):
         self.cancelled = True
 
     def fail(self, error: BaseException, what: str = "a request's own code") -> None:
-        """End it by an exception of its own code (a sampler, say); other requests go on.
+        """End it with an exception of its own code (a sampler, for example); other requests continue.
 
         A RealizarError is kept as it is, and so are KeyboardInterrupt and SystemExit, which are raised in the thread
         that waits for the request. Any other exception becomes the cause of a RequestError.
@@ -111,12 +111,12 @@ class Request(ABC):
             self.error = error
 
     def expire(self) -> None:
-        """End it with what it has so far; called when its deadline has passed."""
+        """End it with the tokens it has; called when its deadline has passed."""
         self.cancel()
 
     @property
     def n_tokens(self) -> tuple[int, int, int]:
-        """Tokens of the prompt, those of them found in the cache, and tokens generated."""
+        """Prompt tokens, those of them found in the prefix cache, and generated tokens."""
         return 0, 0, 0
 
     def new_events(self) -> list[Event]:
@@ -124,12 +124,12 @@ class Request(ABC):
         return []
 
     def result(self) -> Completion | None:
-        """Return the answer as far as it has come, where there is one."""
+        """Return the completion so far; None for requests without text."""
         return None
 
     @property
     def text_seqs(self) -> Seq[Sequence]:
-        """The sequences of the texts that go on; each may be computed together with others (`Sequence.together`)."""
+        """The sequences of unfinished completions; each may be computed with others (`Sequence.together`)."""
         return (self.seq,)
 
     @property
@@ -151,20 +151,20 @@ class Request(ABC):
         return self.seq.cache.blocks_needed(self.n_max, len(self.seq.encoder_tokens))
 
     def free(self) -> None:
-        """Give back what it holds of the cache."""
+        """Free its blocks and state slots."""
         self.seq.free()
 
     @property
     def order(self) -> tuple[int, int]:
-        """Its place among the requests: those with less go first."""
+        """Sort key: requests are served in ascending order."""
         return -self.priority, self.number
 
     def blocks_to_come(self) -> list[int]:
-        """Blocks of each cache group that it is about to take, at most, to compute the tokens it has by now."""
+        """Maximum number of blocks of each cache group that computing its present tokens allocates."""
         most = self.blocks_needed()
         if self._swapped is not None:
-            n_texts = len(self.seqs)
-            return [min(n + n_texts, m) for n, m in zip(self._swapped.n_blocks, most, strict=True)]
+            n_seqs = len(self.seqs)
+            return [min(n + n_seqs, m) for n, m in zip(self._swapped.n_blocks, most, strict=True)]
         n = sum(blocks_to_come(seq) for seq in self.seqs)
         cross = 0 if self._reads.encoder_computed else -(-len(self._reads.encoder_tokens) // BLOCK)
         return [min(cross if is_cross else n, m) for is_cross, m in zip(self.seq.cache.cross, most, strict=True)]
@@ -175,19 +175,19 @@ class Request(ABC):
         return self._recomputed.first if self._recomputed is not None else (self.text_seqs or (self.seq,))[0]
 
     def encoder_chunk(self) -> Chunk | None:
-        """Return the encoder input as what to compute next, or None; no output of it is wanted."""
+        """Return the encoder input as a chunk without outputs; None if there is none or it is computed."""
         if not self._has_encoder_input:
             return None
         seq = self._reads
         return None if seq.encoder_computed else Chunk(seq, len(seq.encoder_tokens), 0, is_encoder_input=True)
 
     def held_blocks(self, group: int) -> list[int]:
-        """Return the blocks of a cache group that it would give back, as often as it holds each."""
+        """Return the blocks of a cache group that `free` would release, once for each reference."""
         seqs = self.seqs + ([] if self._recomputed is None else self._recomputed.trunks)
         return [block for seq in seqs for block in seq.tables[group] if block != NO_BLOCK]
 
     def next_or_recomputed(self, budget: int) -> list[Chunk]:
-        """Return what to compute next: first what a preemption discarded, then `next_chunks`."""
+        """Return the next chunks: first those that a preemption discarded, then `next_chunks`."""
         if self._recomputed is not None:
             chunks = self._recomputed.next_chunks(budget)
             if not self._recomputed.is_done:
@@ -196,7 +196,7 @@ class Request(ABC):
         return self.next_chunks(budget)
 
     def preempt(self, cost: PreemptionCost) -> None:
-        """Give its cache blocks back until `resume`."""
+        """Free its cache blocks until `resume`."""
         seqs, cache = self.seqs, self.seq.cache
         held = [len(set(self.held_blocks(group))) for group in range(len(cache.pools))]
         n_bytes = cost.n_bytes(held, sum(seq.slot is not None for seq in seqs))
@@ -210,7 +210,7 @@ class Request(ABC):
         self._recomputed = Recomputed(self.text_seqs) if self._swapped is None and len(seqs) > 1 else None
 
     def resume(self, cost: PreemptionCost) -> None:
-        """Start, or go on after a preemption; there must be room for `blocks_to_come`."""
+        """Start, or continue after a preemption; there must be room for `blocks_to_come`."""
         if self._swapped is not None:
             self._swapped.restore()
             self._forget_copy(cost)
@@ -221,7 +221,7 @@ class Request(ABC):
             self._swapped = None
 
     def release(self, cost: PreemptionCost) -> None:
-        """Free all it holds, since it is over."""
+        """Free everything it holds; called when it is over."""
         if self._recomputed is not None:
             self._recomputed.free()
         self._forget_copy(cost)
@@ -229,10 +229,10 @@ class Request(ABC):
 
     @abstractmethod
     def next_chunks(self, budget: int) -> list[Chunk]:
-        """Return what to compute next: some tokens of one sequence or several, in all at most `budget`.
+        """Return the next chunks: tokens of one or several sequences, at most `budget` in all.
 
-        At least 1, or none where several must be computed together and the budget is too small for that. It may be
-        asked again for the same ones, if a step was interrupted.
+        There are none if several tokens must be computed together and the budget is too small for them. After a step
+        that failed, the next call returns the same chunks.
         """
 
     def settle(self) -> None:  # noqa: B027 - most have nothing to do
@@ -253,18 +253,18 @@ class Request(ABC):
 
 
 class TextRequest(Request):
-    """A prompt to continue, or an encoder input to answer, by one text or several.
+    """A prompt with one or several completions.
 
     Parameters
     ----------
     seq : Sequence
-        The prompt; with an encoder, the first tokens of the answer.
+        The prompt; with an encoder, the decoder's first tokens.
     params : SamplingParams
 
     Attributes
     ----------
     prompt_logprobs : PromptLogprobs | None
-        Those of the prompt, where that is wanted; the cache keeps none, so all of the prompt is computed.
+        Logprobs of the prompt tokens, if requested; these need the whole prompt to be computed.
     """
 
     prompt_logprobs: PromptLogprobs | None = None
@@ -284,10 +284,10 @@ class TextRequest(Request):
         self._t_begin = 0.0
 
     def blocks_needed(self) -> list[int]:
-        """Blocks of each cache group that its texts hold at most."""
-        cache, n_encoder, n_texts = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_sequences
+        """Maximum number of blocks of each cache group that its sequences hold."""
+        cache, n_encoder, n_seqs = self.seq.cache, len(self.seq.encoder_tokens), self.params.n_sequences
         each = (
-            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_encoder, n_texts, n)
+            cache.blocks_needed(min(n + self.max_tokens - 1, cache.n_ctx), n_encoder, n_seqs, n)
             for n in self._n_prompts
         )
         return [sum(needed) for needed in zip(*each, strict=True)]
@@ -300,7 +300,7 @@ class TextRequest(Request):
         return chunk
 
     def _match_prefix(self) -> None:
-        """Match the prefix cache for texts of which nothing is computed: at first, the prompt."""
+        """Match the prefix cache for sequences of which nothing is computed."""
         fresh = [seq for seq in self.text_seqs if not seq.n_computed]
         if not fresh:
             return
@@ -313,22 +313,22 @@ class TextRequest(Request):
 
     @property
     def is_reading(self) -> bool:
-        """Whether the logprobs of the prompt are incomplete, so that no text goes on yet."""
+        """Whether the logprobs of the prompt are incomplete; generation begins after them."""
         return self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole
 
     def histories(self, chunks: Seq[Chunk]) -> list[npt.NDArray[np.int32]]:
-        """Return the tokens of the texts that go on by a token."""
+        """Return the tokens of the sequences that get a token in this step."""
         return [chunk.seq.history for chunk in chunks if chunk.n_outputs]
 
     def _timings(self, n_generated: int, t_first: float, t_last: float) -> Timings:
-        """Return what a text took whose first and last token came at these times (0: not yet)."""
+        """Return the timings of a completion with its first and last token at these times (0: none yet)."""
         prefill_s = t_first - self._t_begin if t_first else 0.0
         return Timings(self._n_prompt, self._n_cached, n_generated, prefill_s, t_last - t_first)
 
     def result(self) -> Completion:
-        """Return the answer as far as it has come."""
+        """Return the completion so far."""
         return self.completion()
 
     @abstractmethod
     def completion(self) -> Completion:
-        """Return the answer as far as it has come, with the others where several are asked for."""
+        """Return the completion so far, with the others if params.n is greater than 1."""

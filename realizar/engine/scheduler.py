@@ -188,7 +188,7 @@ class Scheduler:
             return []
 
     def _reserve(self, request: Request, step: _Step) -> None:
-        """Reserve blocks for what a request computes; if there are too few, preempt others, or the request itself."""
+        """Reserve blocks for a request's chunks; if there are too few, preempt others, or the request itself."""
         while request in step.chunks:
             try:
                 for chunk in step.chunks[request]:
@@ -205,7 +205,7 @@ class Scheduler:
                 step.preempted.add(victim)
 
     def _preempt(self, request: Request) -> None:
-        """Return a running request to its place among those that wait."""
+        """Return a running request to its place in the waiting queue."""
         self.n_preempted += 1
         self.running.remove(request)
         request.preempt(self.cost)

@@ -1,4 +1,4 @@
-"""EngineStats: what an engine is doing and has done, at one moment."""
+"""EngineStats: a snapshot of an engine's statistics."""
 
 from __future__ import annotations
 

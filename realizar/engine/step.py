@@ -1,4 +1,4 @@
-"""What a step does with the outputs of a program: logits are processed, and each request goes on with its own."""
+"""After a program has run: processes logits, and gives each request its outputs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def advance(output: str, values: Any, work: Mapping[Request, Seq[Chunk]]) -> None:
-    """Let each request go on with its outputs, and commit what was computed; an error of its own code ends it alone.
+    """Give each request its outputs, and commit the computed chunks; a request whose own code fails ends alone.
 
     Parameters
     ----------
     output : str
-        Which value of the program the outputs are.
+        Name of the program's output.
     values : LogitRows [m, n_vocab], or float32 [m, n]
         The outputs of all chunks, in the order of `work`.
     work : mapping of Request to chunks
-        What was computed of each.
+        The computed chunks of each.
     """
     rows = _split(values, work)
     if output == "logits":
@@ -67,14 +67,14 @@ def _split(values: Any, work: Mapping[Request, Seq[Chunk]]) -> dict[Request, Any
 
 
 def run_batch_processors(rows: dict[Request, LogitRows], work: Mapping[Request, Seq[Chunk]]) -> None:
-    """Let each batch logits processor change, once, a copy of the logits of all requests whose params name it.
+    """Apply each batch logits processor once, to a copy of the logits of all requests that use it.
 
     Parameters
     ----------
     rows : dict of Request to LogitRows
-        Of the requests that get a token in this step; those of a function's requests become what it made of them.
+        Logits of the requests that get a token in this step; replaced by the processed ones.
     work : mapping of Request to chunks
-        What was computed of each. A request whose function fails gets the error.
+        The computed chunks of each. If a function fails, its requests fail.
     """
     users: dict[BatchLogitsProcessor, list[TextRequest]] = {}
     for request in rows:
@@ -82,7 +82,7 @@ def run_batch_processors(rows: dict[Request, LogitRows], work: Mapping[Request, 
             try:
                 for function in batch_logits_processors(request.params):
                     users.setdefault(function, []).append(request)
-            except BaseException as error:  # of its hash
+            except BaseException as error:  # raised by its __hash__
                 request.fail(error, "samplers: a function")
     for function, requests in users.items():
         try:

@@ -28,7 +28,7 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
 
     Parameters
     ----------
-    ops : dict[str, OpSpec] | None
+    ops : Mapping[str, OpSpec] | None
         Ops that plugins provide, for `op`.
 
     Attributes
@@ -45,7 +45,7 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
     """
 
     def __init__(self, ops: Mapping[str, OpSpec] | None = None) -> None:
-        self.ops = dict(ops or {})
+        self.ops: Mapping[str, OpSpec] = {} if ops is None else ops
         self.nodes: list[Node] = []
         self.values: list[Value] = []
         self.outputs: dict[str, int] = {}

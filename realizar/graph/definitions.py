@@ -131,7 +131,8 @@ def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: 
     factors = None if name is None else inputs.tensors[name].floats()
     inv_freq, mscale = rope_frequencies(dims, attrs["base"], attrs["scaling"], factors)
     axes = [0] * half if attrs["axes"] is None or len(inputs.positions) == 1 else list(attrs["axes"])
-    angle = (inputs.positions[axes].T.astype(np.float32) * inv_freq).astype(np.float64)[:, None, :]
+    positions = inputs.positions if inputs.picked is None else inputs.positions[:, inputs.picked]
+    angle = (positions[axes].T.astype(np.float32) * inv_freq).astype(np.float64)[:, None, :]
     cos, sin = np.cos(angle) * mscale, np.sin(angle) * mscale
     y = x.astype(np.float64)
     neox = attrs["style"] == "neox"
@@ -191,14 +192,16 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
         q, kv[0] = (_rotate(t, attrs["rope"], attrs["rope"]["factors"], inputs).astype(np.float32) for t in (q, kv[0]))
     kv_type = "f32" if attrs["cache"] is None else inputs.kv_type
     if not kv:
-        kv = [*inputs.kv.of_layer(attrs["cache"], len(q))]
+        kv = [*inputs.kv.of_layer(attrs["cache"], len(inputs.tokens))]
     elif attrs["cache"] is not None:
         kv = [*inputs.kv.extend(attrs["cache"], *kv)]
     k, v = kv
-    n, n_key = len(q), len(k)
+    n, n_key = len(inputs.tokens), len(k)
     query, key = _rows(n, n_key)
     window = attrs["window"]
     seen = _seen(n, n_key, inputs, window, attrs["chunked"]) if attrs["causal"] else _near(n, n_key, window)
+    if inputs.picked is not None:
+        query, seen = query[inputs.picked], seen[inputs.picked]
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()
     bias = position_bias(attrs, table, q.shape[1], n_key)
     biases = None if bias is None else bias[:, key - query + n_key - 1]

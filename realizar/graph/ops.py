@@ -43,8 +43,9 @@ class OpSpec:
     inputs : tuple[str, ...]
         Names of the inputs; one that ends with "?" may be missing.
     rowwise : bool
-        Whether a row of the output depends on that row of the inputs alone, so that rows can be dropped before it.
-        False for an op that has a state or reads tokens or positions of the step.
+        Whether a row of the output depends on no other row of the inputs, so that rows can be dropped before it: on
+        that row and its position. False for an op that has a state or no input, and for attention, although passes
+        also drop rows before attention that stores no keys and values.
     uses : callable
         (input shapes, weight shapes, attributes) -> a `WeightUse` for each weight: its cost, and what it multiplies.
     define : callable | None
@@ -190,7 +191,7 @@ def _view_rows() -> Iterable[OpSpec]:
 def _attention_rows() -> Iterable[OpSpec]:
     yield OpSpec(
         "rope", "rotates pairs of the first dims elements by position[axis] * inv_freq",
-        ("dims", "base", "style", "scaling", "axes"), shapes.rope, rowwise=False,
+        ("dims", "base", "style", "scaling", "axes"), shapes.rope,
         reads=facts.positions_read, rotation=lambda attrs: attrs,
     )  # fmt: skip
     yield OpSpec(

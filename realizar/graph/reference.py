@@ -95,6 +95,8 @@ class Inputs:
         The cached keys and values; by default the sequence begins with this run.
     embeddings : dict of float32 [n_embd]
         Row -> the embedding that replaces that of its token.
+    picked : int32 [m] | None
+        The rows that the inputs of the node have, where the others have been dropped; None for all.
     spans : list of (int, int)
         Ranges [first, end) of rows of this run that see each other in both directions although attention is causal.
     states : dict
@@ -112,6 +114,7 @@ class Inputs:
     embeddings: Mapping[int, F32] = field(default_factory=dict)
     spans: Sequence[tuple[int, int]] = ()
     states: dict[str, F32] = field(default_factory=dict)
+    picked: npt.NDArray[np.int32] | None = None
 
 
 def run(graph: Graph, inputs: Inputs) -> dict[str, F32]:

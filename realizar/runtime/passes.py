@@ -192,11 +192,15 @@ FUSIONS: tuple[Pass, ...] = (fuse_rope, fuse_gated, fuse_linears, fuse_residual)
 def prune_rows(graph: Graph) -> None:
     """Compute only the rows of outputs after the last op that mixes tokens: gather them there. Modifies the graph.
 
+    Attention that stores no keys and values of its own does not mix tokens: a query row reads the cache, whatever the
+    other rows are. So layers that attend to the keys and values of an earlier one run for the rows of outputs only.
+
     Raises
     ------
     GraphError
         If an op that mixes tokens reads what was pooled.
     """
+    check_pooled(graph.nodes)
     readers: dict[int, list[Node]] = {}
     for node in graph.nodes:
         for i in node.inputs:
@@ -204,12 +208,11 @@ def prune_rows(graph: Graph) -> None:
     pruned: set[int] = set()  # node ids
     for node in reversed(graph.nodes):
         wanted = all(id(reader) in pruned for i in node.outputs for reader in readers.get(i, []))
-        if node.spec.rowwise and wanted:
+        if (node.spec.rowwise or attends_only(node)) and wanted:
             pruned.add(id(node))
     taken: dict[int, int] = {}
     nodes: list[Node] = []
-    pooled = {i for node in graph.nodes if node.spec.selects_rows for i in node.outputs}
-    inside = {i for node in graph.nodes if id(node) in pruned for i in node.outputs} | pooled
+    inside = {i for node in graph.nodes if id(node) in pruned or node.spec.selects_rows for i in node.outputs}
 
     def take(i: int) -> int:
         if i not in taken:
@@ -219,10 +222,19 @@ def prune_rows(graph: Graph) -> None:
         return taken[i]
 
     for node in graph.nodes:
-        if id(node) not in pruned and pooled.intersection(node.inputs):
-            raise GraphError(f"{node.op}: reads a pooled value, which is one row for a text, but works on tokens")
         if id(node) in pruned:
             node = replace(node, inputs=tuple(i if i in inside else take(i) for i in node.inputs))
         nodes.append(node)
     graph.outputs = {name: i if i in inside else take(i) for name, i in graph.outputs.items()}
     graph.nodes = nodes
+
+
+def check_pooled(nodes: Iterable[Node]) -> None:
+    """Raise a GraphError if an op that mixes tokens, or reads positions, depends on what was pooled."""
+    pooled: set[int] = set()
+    for node in nodes:
+        is_of_pooled = not pooled.isdisjoint(node.inputs)
+        if is_of_pooled and (not node.spec.rowwise or node.spec.reads(node.attrs)):
+            raise GraphError(f"{node.op}: reads a pooled value, which is one row for a text, but works on tokens")
+        if is_of_pooled or node.spec.pools:
+            pooled.update(node.outputs)

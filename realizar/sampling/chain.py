@@ -39,11 +39,11 @@ class SamplerChain:
 
     Attributes
     ----------
-    n_known : int
+    n_healed : int
         Number of leading bytes of the first token that belong to the prompt (`token_healing`).
     """
 
-    n_known = 0
+    n_healed = 0
 
     def __init__(self, samplers: Iterable[Sampler], n_vocab: int, seed: int, logprobs: int | None = None) -> None:
         self.samplers = tuple(samplers)
@@ -87,7 +87,7 @@ class SamplerChain:
         context = SamplerContext(n_vocab, token_bytes, n_prompt, end_ids, constraints, healed_prefix, suppressed)
         logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
         chain = cls(samplers(resolved(params), context), n_vocab, seed, logprobs)
-        chain.n_known = len(healed_prefix)
+        chain.n_healed = len(healed_prefix)
         return chain
 
     def reset_copy(self) -> SamplerChain:

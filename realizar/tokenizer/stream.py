@@ -30,7 +30,7 @@ class StreamDecoder:
         Omit control tokens.
     starts : bool
         Whether this is the start of the text, where the space that `encode` adds is dropped.
-    n_known : int
+    n_healed : int
         Number of leading bytes of the first token to omit, because the caller already has them.
     visible_ids : frozenset of int
         Special tokens to output like ordinary text.
@@ -41,19 +41,19 @@ class StreamDecoder:
         tokens: Tokens,
         skip_special: bool,
         starts: bool,
-        n_known: int = 0,
+        n_healed: int = 0,
         visible_ids: frozenset[int] = frozenset(),
     ) -> None:
         self._tokens = tokens
         self._skip_special = skip_special
         self._visible_ids = visible_ids
         self._starts = starts  # the next text starts with the space that `encode` added
-        self._n_known = n_known
+        self._n_healed = n_healed
         self._utf8 = _UTF8("replace")
 
     def push(self, token: int) -> str:
         """Take one id and return the completed text, possibly empty; raises TokenizerError for an unknown id."""
-        raw, self._n_known = self._tokens.token_bytes(token)[self._n_known :], 0
+        raw, self._n_healed = self._tokens.token_bytes(token)[self._n_healed :], 0
         if token not in self._visible_ids and self._tokens.is_special(token):
             self._starts = self._tokens.space_prefix
             if self._skip_special and self._tokens.is_hidden(token):

@@ -228,7 +228,7 @@ class Tokenizer:
             yield between
 
     def stream(
-        self, skip_special: bool = True, after: int | None = None, n_known: int = 0,
+        self, skip_special: bool = True, after: int | None = None, n_healed: int = 0,
         visible_ids: frozenset[int] = frozenset(),
     ) -> StreamDecoder:  # fmt: skip
         """Return an incremental decoder for streaming.
@@ -240,13 +240,13 @@ class Tokenizer:
         after : int or None
             The id before the first one; None at the start of a text. SentencePiece models encode a space before the
             first word of a text; it is dropped at the start and kept elsewhere.
-        n_known : int
+        n_healed : int
             Number of leading bytes of the first token to omit, because the caller already has them.
         visible_ids : frozenset of int
             Special tokens to output like ordinary text.
         """
-        starts = self._vocabulary.space_prefix and not n_known and (after is None or self.is_special(after))
-        return StreamDecoder(self, skip_special, starts, n_known, visible_ids)
+        starts = self._vocabulary.space_prefix and not n_healed and (after is None or self.is_special(after))
+        return StreamDecoder(self, skip_special, starts, n_healed, visible_ids)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes of a token in text; special tokens return their name, unused ones nothing.

@@ -176,9 +176,39 @@ def test_numbers_of_layers():
     assert sparsity(None) == (0.0, 0.0)
     assert sparsity(np.array([1.5, -np.inf], np.float32)) == (1.5, -np.inf)
     assert sparsity(1.5) == (1.5, 1.5)
-    for wrong in ([1.5], ["a", "b"]):
+    for wrong in ([1.5], ["a", "b"], [1.5, float("nan")], [float("inf"), 1.5]):
         with pytest.raises(GGUFError, match=r"activation_sparsity_scale: a number, or one for each layer, is needed"):
             sparsity(wrong)
+
+
+GEMMA3N = {"attention.sliding_window": 16, "embedding_length_per_layer_input": 32}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "wrong", "says"),
+    [
+        ("gemma4", "attention.sliding_window", None, "an integer is needed, it is missing"),
+        ("gemma4", "attention.sliding_window", 0, "an integer >= 1 is needed, found 0"),
+        ("gemma4", "embedding_length_per_layer_input", -1, "an integer from 0 to 1048576 is needed, found -1"),
+        ("gemma4", "expert_count", -2, "an integer from 0 to 1048576 is needed, found -2"),
+        ("gemma4", "expert_count", True, "an integer is needed, found True"),
+        ("gemma4", "final_logit_softcapping", -30.0, "a number from 0 to 1e\\+06 is needed, found -30.0"),
+        ("gemma4", "attention.sliding_window_pattern", [True], "a flag for each layer, is needed, found"),
+        ("gemma4", "attention.shared_kv_layers", "two", "an integer is needed, found 'two'"),
+        ("gemma3n", "attention.sliding_window", None, "an integer is needed, it is missing"),
+        ("gemma3n", "embedding_length_per_layer_input", None, "an integer is needed, it is missing"),
+        ("gemma3n", "embedding_length_per_layer_input", 0, "an integer >= 1 is needed, found 0"),
+        ("gemma3n", "altup.num_inputs", 1, "an integer from 2 to 64 is needed, found 1"),
+        ("gemma3n", "altup.active_idx", 4, "an integer from 0 to 3 is needed, found 4"),
+        ("gemma3n", "altup.active_idx", -1, "an integer from 0 to 3 is needed, found -1"),
+        ("gemma3n", "activation_sparsity_scale", [0.5], "a number, or one for each layer, is needed"),
+    ],
+)
+def test_keys_of_gemma_3n_and_4(name, key, wrong, says):
+    good = GEMMA3N if name == "gemma3n" else {**GEMMA4, "expert_used_count": 2}
+    hparams(name, **good)
+    with pytest.raises(GGUFError, match=rf"^{name}\.{key}: .*{says}"):
+        hparams(name, **{**good, key: wrong})
 
 
 @pytest.mark.parametrize("name", ["llama", "bert", "mamba", "t5", "stablelm"])

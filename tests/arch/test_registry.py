@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from realizar.arch import Architecture, hookimpl, registry
+from realizar.arch import Architecture, hookimpl, registry, shipped
 from realizar.errors import PluginError, UnknownArchitectureError
 from realizar.graph import OpSpec
 
@@ -47,6 +47,16 @@ def test_broken_plugin_does_not_stop_the_others():
     assert found.architecture("a").name == "a"
     with pytest.raises(UnknownArchitectureError, match=r"'zebra'.*known are a.*broken.*no_such_module"):
         found.architecture("zebra")
+
+
+def test_a_plugin_is_not_broken_if_memory_is_short():
+    def fail():
+        raise MemoryError
+
+    point = plugin("plug_a", "a")
+    sys.modules["plug_a"].realizar_architectures = hookimpl(fail, specname="realizar_architectures")
+    with pytest.raises(MemoryError):
+        registry.load([point])
 
 
 def test_name_clash_names_both_plugins():
@@ -106,6 +116,7 @@ def test_shipped_plugins_are_entry_points():
         ("1.2", True),
         ("1.3", True),
         ("1.4", True),
+        ("1.5", True),
         ("1", False),
         ("1.9", False),
         ("2.0", False),
@@ -122,3 +133,74 @@ def test_api_version_is_checked(version, fits):
         found = registry.load([point])
     assert f"written for version {str(version)!r}" in found.broken["plug_v"]
     assert "versioned" not in found.architectures
+
+
+def installed(monkeypatch, *third_parties):
+    """A registry of the shipped plugins and these, as `default` makes it, and the shipped ones that it loads."""
+    loaded = []
+    monkeypatch.delenv("REALIZAR_PLUGINS", raising=False)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [*map(shipped.entry_point, ["llama"]), *third_parties])
+    load = registry.load
+
+    def recorded(points):
+        points = list(points)
+        loaded.extend(point.name for point in points)
+        return load(points)
+
+    monkeypatch.setattr(registry, "load", recorded)
+    return registry.default.__wrapped__(), loaded
+
+
+def test_a_lookup_loads_one_shipped_plugin(monkeypatch):
+    found, loaded = installed(monkeypatch, plugin("plug_a", "a"))
+    assert found.architecture("smollm3").name == "smollm3"
+    assert found.origins["architecture llama"] == "llama"
+    assert found.ops["rescale"].name == "rescale"
+    assert "llama-bpe" not in found.pretokenizers  # the tokenizers have it
+    assert loaded == ["llama", "gemma3n"]
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), [("architectures", "a"), ("pretokenizers", "words"), ("ops", "copy"), ("origins", "op copy")]
+)
+def test_third_parties_are_loaded_for_names_that_realizar_does_not_have(monkeypatch, table, name):
+    found, loaded = installed(monkeypatch, plugin("plug_a", "a", "words", [op("copy")]), plugin("plug_b", "b"))
+    assert name in getattr(found, table)
+    assert "nobody's" not in getattr(found, table)
+    assert loaded == ["plug_a", "plug_b"]
+
+
+def test_iteration_and_an_unknown_name_load_all(monkeypatch):
+    found, loaded = installed(monkeypatch, plugin("plug_a", "a"))
+    assert {"a", "llama", "bert"} <= set(found.architectures)
+    assert sorted(loaded) == sorted({*shipped.origins().values(), "plug_a"} - {shipped.REALIZAR})
+    with pytest.raises(UnknownArchitectureError, match=rf"'llamas'.*llama.* and {len(found.architectures) - 6} more"):
+        found.architecture("llamas")
+
+
+@pytest.mark.parametrize(("name", "what"), [("llama", "architecture llama"), ("a", "pre-tokenizer llama-bpe")])
+def test_a_shipped_name_is_not_claimed_by_third_parties(monkeypatch, name, what):
+    """Whatever was looked up before, a shipped name has the same meaning."""
+    found, _ = installed(monkeypatch, plugin("plug_a", name, pre="llama-bpe"))
+    assert found.architecture("llama").name == "llama"
+    for _ in range(2):
+        with pytest.raises(
+            PluginError, match=rf"{what} is claimed by two plugins, (llama|realizar) and plug_a.*REALIZAR_PLUGINS"
+        ):
+            found.architecture("zebra")
+
+
+def test_selected_plugins_may_claim_shipped_names(monkeypatch):
+    installed(monkeypatch, plugin("plug_a", "llama", pre="llama-bpe"))
+    monkeypatch.setenv("REALIZAR_PLUGINS", "plug_a")
+    found = registry.default.__wrapped__()
+    assert found.origins == {"architecture llama": "plug_a", "pre-tokenizer llama-bpe": "plug_a"}
+
+
+def test_a_broken_shipped_plugin_is_tried_once(monkeypatch):
+    found, loaded = installed(monkeypatch)
+    monkeypatch.setitem(sys.modules, "realizar_plugins.llama", None)  # its import fails
+    with pytest.warns(UserWarning, match="llama"), pytest.raises(UnknownArchitectureError, match="llama is broken"):
+        found.architecture("llama")
+    assert "smollm3" not in found.architectures
+    assert loaded.count("llama") == 1

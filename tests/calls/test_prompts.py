@@ -3,9 +3,10 @@
 import pytest
 
 from realizar import SamplingParams
-from realizar.calls import ChatPrompts
+from realizar.calls import ChatPrompts, prompts
 from realizar.errors import ParameterError, TemplateError
 from tests.calls import templates
+from tests.clocks import Clock
 
 QUESTION = [{"role": "user", "content": "Hi"}]
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
@@ -26,6 +27,15 @@ def test_variables_reach_the_template():
     documents = "{{ documents | tojson }}{{ reasoning_effort }}"
     given = {"documents": [{"title": "a", "text": "b"}], "reasoning_effort": "low"}
     assert prompt(documents, **given)[0] == '[{"title": "a", "text": "b"}]low'
+
+
+@pytest.mark.parametrize(("tick", "left"), [(3.0, 2.0), (7.0, 1e-6)])
+def test_max_time_counts_from_the_call(monkeypatch, tick, left):
+    """Each read of the clock is `tick` seconds after the one before."""
+    monkeypatch.setattr(prompts, "time", Clock(tick))
+    make = ChatPrompts(templates.tokenizer(THINKS)).make
+    assert make(QUESTION, SamplingParams(max_time=5.0), None, "auto")[1].max_time == left
+    assert make(QUESTION, PARAMS, None, "auto")[1] is PARAMS
 
 
 def test_unused_variable_warns():

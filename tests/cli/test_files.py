@@ -74,8 +74,9 @@ def test_tokenize_options(realizar, typed):
 def test_plugins_lists_architectures(realizar):
     status, out, err = realizar("plugins")
     assert (status, err) == (0, "")
-    assert "architecture llama  from llama\n" in out
-    assert "architecture qwen2  from qwen\n" in out
+    assert "architecture smollm3  from llama  parity: smollm3\n" in out
+    assert "architecture jina-bert-v2  from bert  conformance only\n" in out
+    assert "op rescale  from gemma3n\n" in out
 
 
 def test_plugins_lists_broken_plugins(realizar, monkeypatch):

@@ -80,6 +80,26 @@ GEMMA3N = {
 }  # fmt: skip
 
 
+DELTA = {
+    "num_hidden_layers": 4, "head_dim": 32, "linear_conv_kernel_dim": 4, "linear_key_head_dim": 16,
+    "linear_value_head_dim": 24, "linear_num_key_heads": 2, "linear_num_value_heads": 6, "rms_norm_eps": 1e-6,
+}  # fmt: skip
+DELTA_EXPERTS = {**EXPERTS, "shared_expert_intermediate_size": 80}
+FALCON_H1 = {
+    "head_dim": 16, "mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_n_groups": 2,
+    "mamba_d_state": 16, "mamba_chunk_size": 8, "lm_head_multiplier": 0.3, "embedding_multiplier": 2.5,
+    "mlp_multipliers": [0.7, 1.3], "key_multiplier": 0.4, "attention_out_multiplier": 0.9,
+    "attention_in_multiplier": 1.2, "ssm_multipliers": [0.8, 1.1, 0.9, 1.3, 0.7], "ssm_in_multiplier": 1.4,
+    "ssm_out_multiplier": 0.6,
+}  # fmt: skip
+KIMI_LINEAR = {
+    "num_hidden_layers": 4, "num_key_value_heads": 4, "linear_head_dim": 32, "linear_num_heads": 4,
+    "linear_conv_kernel_dim": 4, "kv_lora_rank": 32, "qk_nope_head_dim": 24, "qk_rope_head_dim": 16, "v_head_dim": 16,
+    "num_local_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1, "moe_intermediate_size": 48,
+    "rms_norm_eps": 1e-6, "layer_types": [*["linear_attention"] * 3, "full_attention"],
+}  # fmt: skip
+
+
 def with_pictures(sections, **more):
     """The configuration of a model with an encoder of pictures, and with M-RoPE if there are sections."""
     rope = {"rope_type": "default", "rope_theta": 1e6, **({"mrope_section": sections} if sections else {})}
@@ -350,5 +370,18 @@ FAMILIES = {
             "hidden_size": 64,
         },
     ),
+    "apertus": ("ApertusForCausalLM", {"rope_parameters": LLAMA3}),
+    "apertus-plain": ("ApertusForCausalLM", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}),
+    "falcon-h1": ("FalconH1ForCausalLM", FALCON_H1),
+    "falcon-h1-tied": ("FalconH1ForCausalLM", {**FALCON_H1, "tie_word_embeddings": True}),
+    "falcon-h1-norm": ("FalconH1ForCausalLM", {**FALCON_H1, "mamba_rms_norm": True, "mamba_norm_before_gate": False}),
+    "qwen3next": ("Qwen3NextForCausalLM", {**DELTA, **DELTA_EXPERTS}),
+    "qwen35": ("Qwen3_5ForCausalLM", DELTA),
+    "qwen35-layers": (
+        "Qwen3_5ForCausalLM",
+        {**DELTA, "layer_types": ["full_attention", "linear_attention", "linear_attention", "full_attention"]},
+    ),
+    "qwen35moe": ("Qwen3_5MoeForCausalLM", {**DELTA, **DELTA_EXPERTS}),
+    "kimi-linear": ("KimiLinearForCausalLM", KIMI_LINEAR),
     "pythia-serial": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, **NO_GROUPS}),
 }

@@ -38,6 +38,7 @@ ENCODERS = {
     "t5encoder": ("T5EncoderModel", T5),
     "modern-bert": ("ModernBertModel", MODERN),
     "eurobert": ("EuroBertModel", {**BERT, "num_key_value_heads": 2}),
+    "jina-3": ("JinaEmbeddingsV3Model", {**BERT, "type_vocab_size": 1}),
     "embeddinggemma": ("Gemma3TextModel", GEMMA),
 }
 RERANKERS = {

@@ -210,7 +210,7 @@ class FakeTokenizer:
         return chr(96 + token).encode()
 
     def stream(
-        self, after: int | None = None, n_known: int = 0, visible_ids: frozenset[int] = frozenset()
+        self, after: int | None = None, n_healed: int = 0, visible_ids: frozenset[int] = frozenset()
     ) -> FakeStream:
         return FakeStream()
 

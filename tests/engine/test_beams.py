@@ -195,7 +195,7 @@ def test_rules_that_leave_nothing_end_it_with_an_error():
     request = engine.beam_search(PROMPT[:9], bans)
     engine.wait(lambda: request.is_over)
     assert isinstance(request.error, RealizarError)
-    assert "no text can be written" in str(request.error)
+    assert "no next token for any beam" in str(request.error)
     check_cache(engine.cache, [])
 
 

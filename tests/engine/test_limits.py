@@ -10,7 +10,7 @@ from realizar.backends.cpu import threads
 from realizar.engine import engine as engine_module
 from realizar.engine import request as requests
 from realizar.engine.engine import Engine
-from realizar.errors import OutOfMemoryError, ParameterError, RealizarError
+from realizar.errors import OutOfMemoryError, ParameterError, RealizarError, memory_for
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.params import EngineParams
 from realizar.params.per_prompt import as_prompts
@@ -141,6 +141,32 @@ def test_memory_that_runs_out_while_a_model_is_loaded(monkeypatch, what):
     monkeypatch.setattr("realizar.loaded.Engine" if what == "engine" else "realizar.model.record", fail)
     with pytest.raises(OutOfMemoryError, match=r"loading .*requested were n_seqs=3 of n_ctx=64 tokens"):
         LLM(LLAMA, n_ctx=64, n_seqs=3)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("realizar.tokenizer.Tokenizer.encode", "tokenizing: out of memory; the text has 5 characters"),
+        ("realizar.engine.intake.Intake.generation", "submitting a request: out of memory; the cache has"),
+        ("realizar.engine.loop.EngineLoop.wait", "waiting for a request: out of memory; the cache has"),
+    ],
+)
+def test_memory_that_runs_out_around_the_steps(monkeypatch, what, message):
+    def fail(*args, **kwargs):
+        raise MemoryError
+
+    with LLM(LLAMA, n_ctx=64) as llm:
+        monkeypatch.setattr(what, fail)
+        with pytest.raises(OutOfMemoryError, match=message):
+            llm.generate("Hello", SamplingParams(max_tokens=1))
+
+
+def test_memory_that_runs_out_while_an_error_is_described():
+    def fail():
+        raise MemoryError
+
+    with pytest.raises(OutOfMemoryError, match=r"^loading: out of memory$"), memory_for("loading", fail):
+        fail()
 
 
 def test_max_time_counts_from_when_a_request_is_asked_for(monkeypatch):

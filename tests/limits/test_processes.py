@@ -124,9 +124,9 @@ print("true")
 AT_THE_END = """
 import atexit
 from realizar.engine import loop
-atexit.unregister(loop._let_them_end)
+atexit.unregister(loop._end_loops)
 atexit.register(lambda: print(json.dumps(texts(llm) == expected), flush=True))
-atexit.register(loop._let_them_end)
+atexit.register(loop._end_loops)
 
 class Closes:
     def __del__(self):

@@ -1,4 +1,4 @@
-"""Location and names of the parity files: the whole sets next to the checkout, or the committed subset."""
+"""Location and names of the parity files: the whole sets next to the checkout or the committed subset, and our own."""
 
 import json
 from functools import cache
@@ -11,6 +11,7 @@ from realizar.gguf import GGUFFile
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
 WHOLE_SET = Path(__file__).parents[3] / "shared" / "parity"
 SECOND_SET = WHOLE_SET.parent / "parity2026"  # architectures of 2025 and 2026
+OWN_SET = FIXTURES.with_name("parity2026")  # made by tests/tools/make_parity_case.py
 CASES = (
     *("llama", "llama_mha", "llama_tied", "llama3_rope", "llama_linear_rope", "mistral"),
     *("smollm3", "granite", "olmo2", "stablelm", "starcoder2"),
@@ -19,6 +20,9 @@ CASES = (
     *("qwen1", "qwen2", "qwen3", "falcon7b", "falcon40b", "gemma", "gemma2", "gemma3", "gpt2", "gptneox"),
     *("mamba", "mamba2", "jamba", "deepseek2", "deepseek3"),
 )
+ENCODERS = ("bert", "roberta", "xlm_roberta", "nomic_bert")
+ANSWERERS = ("t5", "flan_t5")
+KINDS = ("causal", "encoder", "rank")  # of the second set; each has a test
 GELU_TABLE = ("phi", "falcon7b", "gemma2", "gemma3")  # llama.cpp computes gelu with a table of float16 values
 SENSITIVE = ("smollm3",)  # int8 rounding changes its logits by 3.7 % in llama.cpp, those of llama by 1.4 %
 REROUTED = ("glm4moe",)  # rounding in the cache changes the experts of an early token, so all logits after it
@@ -38,11 +42,37 @@ def files(root: Path, names: tuple[str, ...] = CASES) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def compared() -> dict[str, list[str]]:
+    """Return the compared cases of each architecture, from the indices of both whole sets."""
+    first = json.loads((WHOLE_SET / "index.json").read_text())
+    rows = [row for row in first if row["case"] in (*CASES, *ENCODERS, *ANSWERERS)]
+    rows += [row for row in second_set() if row["kind"] in KINDS]
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["architecture"], []).append(row["case"])
+    return {name: sorted(found[name]) for name in sorted(found)}
+
+
 @cache
 def second_set() -> tuple[dict[str, Any], ...]:
     """Return the rows of the index of the second set: case, architecture, kind and so on."""
-    index = SECOND_SET / "index.json"
+    return _rows(SECOND_SET)
+
+
+@cache
+def own_set() -> tuple[dict[str, Any], ...]:
+    """Return the rows of the index of the cases that were made for the repository."""
+    return _rows(OWN_SET)
+
+
+def _rows(root: Path) -> tuple[dict[str, Any], ...]:
+    index = root / "index.json"
     return tuple(json.loads(index.read_text())) if index.is_file() else ()
+
+
+def own_files(kind: str) -> list[Path]:
+    """Return the files of this kind that were made for the repository."""
+    return files(OWN_SET, tuple(row["case"] for row in own_set() if row["kind"] == kind))
 
 
 def second_files(kind: str) -> list[Path]:

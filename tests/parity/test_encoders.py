@@ -9,13 +9,9 @@ from realizar import LLM, SamplingParams
 from realizar.testing import relative_error
 from tests.parity import cases
 
-ENCODERS = ("bert", "roberta", "xlm_roberta", "nomic_bert")
-ANSWERERS = ("t5", "flan_t5")
 # T5 1.0 scales by n_embd^-0.5 before its tied output matrix; llama.cpp does not
 LLAMACPP_OVER_HF = {"t5": 16.0}
 GELU_TABLE = 5e-4  # llama.cpp computes gelu with a table of float16 values
-
-pytestmark = pytest.mark.skipif(not cases.WHOLE_SET.is_dir(), reason=f"{cases.WHOLE_SET} is not there")
 
 
 def each(names, more=()):
@@ -23,7 +19,7 @@ def each(names, more=()):
     return pytest.mark.parametrize("path", [*paths, *more], ids=cases.name)
 
 
-each_encoder = each(ENCODERS, cases.second_files("encoder"))
+each_encoder = each(cases.ENCODERS, cases.second_files("encoder") + cases.own_files("encoder"))
 
 
 @cache
@@ -93,7 +89,7 @@ def test_dense_layers(path):
         assert error <= 1.1 * relative_error(arrays["dense_mean_q8_0"], want)
 
 
-@each(ANSWERERS)
+@each(cases.ANSWERERS)
 def test_decoder_logits(path):
     want, bound, llama_cpp = exact(path, "logits", "hf_logits")
     tokens, answer = ids(path), ids(path, "dec_tokens")
@@ -106,7 +102,7 @@ def test_decoder_logits(path):
         assert error <= 1.1 * relative_error(llama_cpp, want)
 
 
-@each(ANSWERERS)
+@each(cases.ANSWERERS)
 def test_greedy_completions(path):
     arrays, name = golden(path), path.stem.removeprefix("model-")
     kind = f"{name}_exact" if f"greedy_{name}_exact" in arrays else None

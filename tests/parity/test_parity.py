@@ -15,9 +15,9 @@ N_CTX = 256  # of the references; longrope depends on it
 PATHS = cases.files(cases.FIXTURES)
 if cases.WHOLE_SET.is_dir():
     PATHS = cases.files(cases.WHOLE_SET)
-BOTH_SETS = PATHS + cases.second_files("causal")
+ALL_SETS = PATHS + cases.second_files("causal") + cases.own_files("causal")
 
-each_file = pytest.mark.parametrize("path", BOTH_SETS, ids=cases.name)
+each_file = pytest.mark.parametrize("path", ALL_SETS, ids=cases.name)
 # Cache formats do not depend on the architecture; the first set has every kind of attention.
 each_file_of_the_first_set = pytest.mark.parametrize("path", PATHS, ids=cases.name)
 
@@ -43,7 +43,7 @@ def error(path, found, want):
 
 
 def llama_cpp(path):
-    """Return llama.cpp's logits of the file."""
+    """Return llama.cpp's logits of the file; in our own cases those of transformers with rounded activations."""
     return golden(path.parent)[f"logits_{path.stem.removeprefix('model-')}"].astype(np.float32)
 
 
@@ -85,7 +85,7 @@ def test_int8(path):
     assert error(path, logits(path, "int8", "f16"), want) <= factor * error(path, llama_cpp(path), want)
 
 
-@pytest.mark.parametrize("path", [path for path in BOTH_SETS if cases.has_experts(path)], ids=cases.name)
+@pytest.mark.parametrize("path", [path for path in ALL_SETS if cases.has_experts(path)], ids=cases.name)
 def test_int8_with_the_experts_of_the_f32_run(path):
     """With the expert choices of the f32 run, the whole array can be compared."""
     want, model = exact(path)[0], load(path)

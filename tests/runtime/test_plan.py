@@ -71,9 +71,10 @@ def test_unused_values_are_dropped():
     assert [op.op for op in plan.ops] == ["embed", "rms_norm", "linear", "attention", "gather_rows"]
 
 
-def test_rows_are_pruned_after_the_last_op_that_reads_positions():
-    """After row pruning, a rotation of row 0 would use the position of the batch's first token."""
-    assert [op.op for op in lower(model(1), ["rope"]).ops] == ["embed", "rms_norm", "linear", "rope", "gather_rows"]
+def test_rows_are_pruned_before_a_rotation_of_no_key():
+    """It turns a row by the position of the step's row, not by that of its place among the outputs."""
+    plan = lower(model(1), ["rope"])
+    assert [op.op for op in plan.ops] == ["embed", "gather_rows", "rms_norm", "linear", "rope"]
 
 
 def test_sliding_windows_make_cache_groups():

@@ -5,6 +5,7 @@ import pytest
 
 from realizar.arch import Architecture, Weight
 from realizar.arch.blocks import gqa_tensors
+from realizar.backends.numpy.backend import NumpyBackend
 from realizar.errors import GraphError
 from realizar.testing import Session, check_architecture, random_tokens, tiny_metadata, tiny_model
 from tests.isa import LEVELS
@@ -85,3 +86,42 @@ def test_what_stores_them_is_computed_where_its_own_result_is_not_wanted(model):
     assert [op.attrs["cache"] for op in plan.ops if op.op == "attention"] == ["blk.0.kv", "blk.1.kv", "blk.1.kv"]
     with pytest.raises(GraphError, match=r"stores blk\.1\.kv, which another layer reads"):
         model.plan(overrides=["blk.1.attention"])
+
+
+def test_layers_without_keys_and_values_run_for_the_outputs_only(model):
+    plan = model.plan()
+    kinds = [(op.op, plan.views[op.outputs[0]].m_rows) for op in plan.ops]
+    assert [m for name, m in kinds if name == "attention"] == [False, False, True, True]
+    assert [m for name, m in kinds if name == "rope"] == [True, True]  # the others are fused with attention
+    assert not any(m for name, m in kinds if name == "embed")
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("outputs", [[], [44], [0, 7, 8, 30, 44], [*range(45)]])
+def test_dropped_rows_do_not_change_the_others(model, outputs, n_threads):
+    tokens, rows = random_tokens(), np.array(outputs, np.int32)
+    every = model.plan(outputs=[*model.graphs["decode"].outputs, "blk.3.attention"])
+    want = Session(model, every).step([(0, 0, tokens)])
+    found = Session(model, every, n_threads=n_threads).step([(0, 0, tokens)], outputs=rows)
+    for name, value in want.items():
+        assert np.array_equal(found[name], value[rows])
+
+
+def test_spans_reach_over_dropped_rows(model):
+    tokens, rows = random_tokens(), np.array([9, 28], np.int32)
+    spans = np.array([[8, 29]], np.int32)
+    want = Session(model, model.plan()).step([(0, 0, tokens)], spans=spans)
+    plain = Session(model, model.plan()).step([(0, 0, tokens)])
+    found = Session(model, model.plan()).step([(0, 0, tokens)], spans=spans, outputs=rows)
+    for name, value in want.items():
+        assert np.array_equal(found[name], value[rows])
+        assert not np.array_equal(found[name][0], plain[name][9])
+
+
+def test_the_numpy_backend_drops_rows_too(model):
+    tokens, rows = random_tokens(), np.array([0, 9, 44], np.int32)
+    want = Session(model, model.plan(), backend=NumpyBackend()).step([(0, 0, tokens)])
+    session = Session(model, model.plan(), backend=NumpyBackend())
+    found = session.step([(1, 0, tokens[:5]), (0, 0, tokens)], outputs=rows + 5)
+    for name, value in want.items():
+        assert np.allclose(found[name], value[rows], rtol=0, atol=1e-5 * np.abs(value).max())

@@ -1,4 +1,5 @@
-/* Attention over the paged cache: an item is a KV head and a tile of one sequence's tokens, or a run of splits. */
+/* Attention over the paged cache: an item is a KV head and a tile of one sequence's tokens, or a run of splits.
+ * Where only the requested outputs have rows, a tile is one of them, unless all tokens are requested. */
 #include <string.h>
 
 #include "realizar/scalar/hadamard.h"
@@ -66,6 +67,7 @@ void rz_run_kv_store(struct rz_worker *w, const struct rz_op *op, size_t item)
 
 struct tile {
     size_t sequence, t0, t1;  /* rows of the batch, [t0, t1) */
+    size_t row0;              /* row of the queries and results that is row t0 of the batch */
     size_t head_kv, head0;    /* the first of its query heads */
     int64_t pos0, key0, key1; /* keys that some query of the tile sees */
 };
@@ -91,9 +93,16 @@ static size_t tiles_of(const struct rz_batch *b, const struct rz_attention *a, s
     return rz_ceil_div((size_t)(b->seq_start[s + 1] - b->seq_start[s]), tile_tokens(a)) * all_sets(a);
 }
 
+/* Whether the queries are only some of the step's rows. */
+static int is_picked(const struct rz_batch *b, const struct rz_attention *a)
+{
+    return a->m_rows && b->n_outputs != b->n_tokens;
+}
+
 static size_t n_tiles(const struct rz_batch *b, const struct rz_attention *a)
 {
     size_t n = 0;
+    if (is_picked(b, a)) return (size_t)b->n_outputs * all_sets(a);
     for (size_t s = 0; s < (size_t)b->n_seqs; s++) n += tiles_of(b, a, s);
     return n;
 }
@@ -107,15 +116,29 @@ static int64_t first_key(const struct rz_batch *b, const struct rz_attention *a,
     return RZ_MAX(key, 0);
 }
 
-static struct tile find_tile(const struct rz_batch *b, const struct rz_attention *a, size_t item)
+/* The rows and heads of a tile. */
+static struct tile find_rows(const struct rz_batch *b, const struct rz_attention *a, size_t item)
 {
     struct tile tile = {0};
-    for (; item >= tiles_of(b, a, tile.sequence); tile.sequence++) item -= tiles_of(b, a, tile.sequence);
-    size_t first = (size_t)b->seq_start[tile.sequence], end = (size_t)b->seq_start[tile.sequence + 1];
+    if (is_picked(b, a)) {
+        tile.row0 = item / all_sets(a);
+        tile.t0 = (size_t)b->outputs[tile.row0];
+        tile.t1 = tile.t0 + 1;
+        tile.sequence = sequence_of(b, tile.t0);
+    } else {
+        for (; item >= tiles_of(b, a, tile.sequence); tile.sequence++) item -= tiles_of(b, a, tile.sequence);
+        tile.t0 = tile.row0 = (size_t)b->seq_start[tile.sequence] + item / all_sets(a) * tile_tokens(a);
+        tile.t1 = RZ_MIN(tile.t0 + tile_tokens(a), (size_t)b->seq_start[tile.sequence + 1]);
+    }
     tile.head_kv = item % all_sets(a) / head_sets(a);
     tile.head0 = item % all_sets(a) * set_heads(a);
-    tile.t0 = first + item / all_sets(a) * tile_tokens(a);
-    tile.t1 = RZ_MIN(tile.t0 + tile_tokens(a), end);
+    return tile;
+}
+
+static struct tile find_tile(const struct rz_batch *b, const struct rz_attention *a, size_t item)
+{
+    struct tile tile = find_rows(b, a, item);
+    size_t first = (size_t)b->seq_start[tile.sequence], end = (size_t)b->seq_start[tile.sequence + 1];
     int64_t past = b->seq_past[tile.sequence];
     tile.pos0 = past + (int64_t)(tile.t0 - first);
     tile.key1 = a->cross ? b->encoder_lengths[tile.sequence] : past + (int64_t)((a->causal ? tile.t1 : end) - first);
@@ -139,7 +162,7 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
     const struct rz_batch *b = w->batch;
     struct rz_rows q = a->rope ? a->q_rot : a->q;
     struct rz_attend_args args = {
-        .q = rz_row(q, tile->t0) + tile->head0 * (size_t)a->head_dim_k,
+        .q = rz_row(q, tile->row0) + tile->head0 * (size_t)a->head_dim_k,
         .q_stride = q.ld,
         .n_tokens = (int)(tile->t1 - tile->t0),
         .n_group = (int)set_heads(a),
@@ -186,10 +209,10 @@ static void attend_finish(const struct rz_attention *a, const struct tile *tile,
                           const float *l)
 {
     size_t n_group = set_heads(a), dim = (size_t)a->head_dim_v, query = 0;
-    for (size_t t = tile->t0; t < tile->t1; t++)
+    for (size_t row = tile->row0; row < tile->row0 + tile->t1 - tile->t0; row++)
         for (size_t g = 0; g < n_group; g++, query++) {
             size_t head = tile->head0 + g;
-            float *out = rz_row(a->out, t) + head * dim, shrink = 1, sum = l[query];
+            float *out = rz_row(a->out, row) + head * dim, shrink = 1, sum = l[query];
             if (a->sinks) {
                 float sink = a->sinks[head], max = m[query] > sink ? m[query] : sink;
                 shrink = exp_f32(m[query] - max);
@@ -235,7 +258,8 @@ static struct cut cut_tiles(const struct rz_worker *w, const struct rz_attention
     const struct rz_batch *b = w->batch;
     size_t n = n_tiles(b, a), wanted = 4 * (size_t)w->n_threads;
     struct cut cut = {1, 1};
-    if (w->n_threads == 1 || b->n_tokens != b->n_seqs || n >= wanted) return cut;
+    int one_each = is_picked(b, a) || b->n_tokens == b->n_seqs; /* a tile has one token */
+    if (n == 0 || w->n_threads == 1 || !one_each || n >= wanted) return cut;
     for (size_t item = 0; item < n; item += all_sets(a)) {
         struct tile tile = find_tile(b, a, item);
         cut.splits = RZ_MAX(cut.splits, tile_splits(&tile));

@@ -195,7 +195,7 @@ void rz_run_rope_table(struct rz_worker *w, const struct rz_op *op, size_t t)
     }
 }
 
-/* Rotates n_head heads of a token; the elements after the rotated ones are copied. */
+/* Rotates n_head heads of row t of the step; the elements after the rotated ones are copied. */
 void rz_rotate(struct rz_worker *w, const struct rz_rope *r, size_t t, const float *x, size_t n_head, size_t dim,
                float *y)
 {
@@ -212,5 +212,6 @@ void rz_rotate(struct rz_worker *w, const struct rz_rope *r, size_t t, const flo
 
 void rz_run_rope(struct rz_worker *w, const struct rz_op *op, size_t t)
 {
-    rz_rotate(w, op->rope, t, rz_row(op->x, t), (size_t)op->n_repeat, op->n, rz_row(op->y, t));
+    size_t row = rz_step_row(w->batch, op->m_rows, t);
+    rz_rotate(w, op->rope, row, rz_row(op->x, t), (size_t)op->n_repeat, op->n, rz_row(op->y, t));
 }

@@ -165,7 +165,8 @@ class _Binder:
     def _add_rope(self, op: Node, index: int) -> None:
         n_head, head_dim = self.plan.shapes[op.inputs[0]]
         self.program.add_rope(head_dim, n_head, self.mem.rows(op.inputs[0]), self.mem.rows(op.outputs[0]),
-                              self.mem.ropes[rope_key(op.attrs, op.weights)])  # fmt: skip
+                              self.mem.ropes[rope_key(op.attrs, op.weights)],
+                              m_rows=self.plan.views[op.outputs[0]].m_rows)  # fmt: skip
 
     def _add_attention(self, op: Node, index: int) -> None:
         (q, *kv), attrs = op.inputs, op.attrs
@@ -193,7 +194,8 @@ class _Binder:
         try:
             add_attention(
                 self.program, cache=self._cache(op), n_head=self.plan.shapes[op.inputs[0]][0], scale=op.attrs["scale"],
-                q=self.mem.rows(op.inputs[0]), out=self.mem.rows(op.outputs[0]), partial=self.mem.partial, **how,
+                q=self.mem.rows(op.inputs[0]), out=self.mem.rows(op.outputs[0]), partial=self.mem.partial,
+                m_rows=self.plan.views[op.outputs[0]].m_rows, **how,
             )  # fmt: skip
         except ValueError as error:  # too many or too large heads for the kernels
             raise GraphError(

@@ -61,7 +61,7 @@ class NumpyOp:
         found = evaluate_by_rows(self._op, inputs, self._weights, state)
         for i, values in zip(self._op.outputs, found, strict=True):
             if i in self._rows_of:
-                self._rows(i, first, end)[...] = values.reshape(end - first, -1)
+                self._rows(i, first, end)[...] = values.reshape(end - first, prod(self._shapes[i]))
 
     def _rows(self, i: int, first: int, end: int) -> F32:
         """Return rows of a value, float32 [end - first, n]: a view of the arena."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +96,7 @@ class NumpyProgram:
         """Return the outputs of one sequence of a step, a row for each of its rows among `batch.outputs`."""
         first, end = int(batch.seq_start[s]), int(batch.seq_start[s + 1])
         inputs = self._inputs(batch, s, first, end)
+        of_outputs = replace(inputs, picked=inputs.outputs)
         values: dict[int, F32] = {}  # of the roots, [n, elements]
         for op, ends in zip(self.plan.ops, self._ends, strict=True):
             if op.spec.is_override:
@@ -102,7 +104,8 @@ class NumpyProgram:
             elif op.outputs and self.plan.views[op.outputs[0]].m_rows and not len(inputs.outputs):
                 found = [np.empty((0, self.plan.views[i].n), np.float32) for i in op.outputs]
             else:
-                found = evaluate(op, [self._rows(values, i) for i in op.inputs], inputs)
+                is_picked = bool(op.inputs) and self.plan.views[op.inputs[0]].m_rows
+                found = evaluate(op, [self._rows(values, i) for i in op.inputs], of_outputs if is_picked else inputs)
             for i, y in zip(op.outputs, found, strict=True):
                 values[i] = y.reshape(len(y), self.plan.views[i].n)
             for root in ends:

@@ -41,7 +41,7 @@ def chain_hash(parent: bytes, tokens: npt.NDArray[np.int32], content: bytes = b"
 
 
 class BlockPool:
-    """Hands out the blocks of one cache group.
+    """Allocates the blocks of one cache group.
 
     A block is in one of three conditions:
 
@@ -74,12 +74,12 @@ class BlockPool:
 
     @property
     def n_free(self) -> int:
-        """Blocks that no sequence has, cached ones included."""
+        """Number of blocks without references, including those in the prefix cache."""
         return self.n_blocks - len(self._ref_counts) + len(self._free)
 
     @property
     def n_cached(self) -> int:
-        """Full blocks that a new sequence could find."""
+        """Number of blocks in the prefix cache."""
         return len(self._block_of)
 
     def ref_count(self, block: int) -> int:
@@ -87,7 +87,7 @@ class BlockPool:
         return self._ref_counts[block]
 
     def allocate(self) -> int:
-        """Take a free block; what it held is no longer cached.
+        """Take a free block; its content leaves the prefix cache.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class BlockPool:
         return block
 
     def free(self, block: int) -> None:
-        """Count one reference less; without any the block goes back into the queue."""
+        """Remove one reference; a block without references returns to the free queue."""
         self._ref_counts[block] -= 1
         if self._ref_counts[block] == 0:
             self._free[block] = None

@@ -40,18 +40,18 @@ class Chunk(NamedTuple):
         return np.concatenate([tokens, self.drafts]) if len(self.drafts) else tokens
 
     def reserve(self) -> None:
-        """Make sure that what is computed can be written."""
+        """Allocate the blocks and slots that computing it writes."""
         if self.is_encoder_input:
             self.seq.reserve_encoder_input()
         else:
             self.seq.reserve(self.n_tokens)
 
     def fork(self) -> Sequence:
-        """Fork the sequence as if this chunk were computed; the fork goes on from its output."""
+        """Fork the sequence as if this chunk were computed."""
         return self.seq.fork(self.n_tokens)
 
     def commit(self) -> None:
-        """Note that it is computed; of the drafts, those that were accepted."""
+        """Record that it is computed; of the drafts, only the accepted ones."""
         if self.is_encoder_input:
             self.seq.encoder_computed = True
         else:

@@ -112,12 +112,12 @@ class Content:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it says no more than the token ids do."""
+        """Whether the rows are completely determined by their token ids."""
         return self.embeddings is None and self._positions is None and not self.spans
 
     @property
     def has_positions(self) -> bool:
-        """Whether a position is another one than the number of the row."""
+        """Whether the position of a row differs from its index."""
         return self._positions is not None
 
     @property
@@ -126,7 +126,7 @@ class Content:
         return self.embeddings is not None and bool(self.embeddings.rows[-1] == len(self.tokens) - 1)
 
     def beginning(self, n: int) -> Content | None:
-        """Return the content of the first n rows; None where the token ids say it all."""
+        """Return the content of the first n rows; None if token ids determine them."""
         if n >= len(self.tokens):
             return self
         found = None if self.embeddings is None else self.embeddings.between(0, n)
@@ -156,7 +156,7 @@ class Content:
         return self.spans[bisect_left(self._firsts, first) : bisect_left(self._firsts, end)]
 
     def key(self, first: int, end: int) -> bytes:
-        """Return what tells rows [first, end) from others after the same rows, besides token ids; b"" if nothing does.
+        """Return bytes that identify rows [first, end), besides their token ids; b"" if token ids suffice.
 
         A span is all of it that matters to each of its rows.
         """
@@ -170,7 +170,7 @@ class Content:
         return self._digest(first, end, fields)
 
     def _digest(self, first: int, end: int, more: bytes) -> bytes:
-        """Return a hash of the embeddings and positions of rows [first, end), and of more; b"" if there is nothing."""
+        """Return a hash of the embeddings and positions of rows [first, end) and of `more`; b"" if there are none."""
         found = None if self.embeddings is None else self.embeddings.between(first, end)
         positions = self.positions(first, end)
         if (positions == positions[0]).all():
@@ -219,7 +219,7 @@ def _n_rows(part: Tokens | Embeddings) -> int:
 
 
 def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
-    """Return the positions of the rows of all parts, each part's after the greatest before; None where usual."""
+    """Return the positions of all rows, each part after the greatest position before; None if they are the default."""
     given = [part.positions for part in parts if isinstance(part, Embeddings) and part.positions is not None]
     if not given:
         return None
@@ -241,5 +241,5 @@ def _positions_of(parts: Sequence[Tokens | Embeddings]) -> Int32 | None:
 
 
 def _unless_default(positions: Int32) -> Int32 | None:
-    """Return positions, or None where they are the numbers of the rows."""
+    """Return positions, or None if they equal the row indices."""
     return None if (positions == np.arange(positions.shape[1])).all() else positions

@@ -60,7 +60,7 @@ class History:
         self._set_content(content)
 
     def _set_content(self, content: Content | None) -> None:
-        """Take the content of the first rows; positions, too, have to fit into the context."""
+        """Set the content of the first rows; their positions must fit into the context."""
         self.content = content
         ahead = 0 if content is None else max(0, content.offset)
         self._n_max = self.n_ctx + 1 - ahead
@@ -95,7 +95,7 @@ class History:
 
     @property
     def room(self) -> int:
-        """Tokens that may still be appended."""
+        """Number of tokens that can still be appended."""
         return self._n_max - self.n_tokens
 
     @property
@@ -104,7 +104,7 @@ class History:
         return self.n_tokens >= self._n_max
 
     def append(self, token: int) -> None:
-        """Add a token that the cache does not know yet.
+        """Append a token; it is not computed yet.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class History:
         return self._keys[:n_blocks]
 
     def _forget_rows(self, n: int) -> None:
-        """Drop all rows after the first n, and the keys of blocks that are others now."""
+        """Drop all rows after the first n, and the keys of blocks that contained them."""
         del self._keys[self.uncut(n) // BLOCK :]
         self.n_tokens, self._n_prompt = n, min(n, self._n_prompt)
         self._set_content(self.content and self.content.beginning(n))

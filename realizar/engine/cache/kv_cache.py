@@ -1,4 +1,4 @@
-"""KVCache: which blocks, state slots and snapshots of states of a backend's storage sequences have."""
+"""KVCache: assigns the blocks and state slots of a backend's storage to sequences and snapshots."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from realizar.runtime.plan import CacheGroup
 
 SNAPSHOT_TOKENS = 256
-"""A snapshot is taken each time so many more rows are computed; a whole number of blocks."""
+"""Rows between snapshots of the recurrent states; a whole number of blocks."""
 
 SNAPSHOT_BYTES = 512 * 2**20
-"""What all snapshots of a cache may take; those of a Mamba of 1 B parameters 15 MiB each, of a Mamba 2 100 MiB."""
+"""Maximum bytes of all snapshots of a cache; one takes 15 MiB for a Mamba of 1 B parameters, 100 MiB for a Mamba 2."""
 
 
 class Snapshots:
@@ -127,7 +127,7 @@ class KVCache:
         self._slot_copies: list[tuple[int, int]] = []
 
     def _n_snapshots(self, slot_bytes: int, n_seqs: int) -> int:
-        """The snapshots of n_seqs sequences, one each SNAPSHOT_TOKENS and one more, as far as the budget allows."""
+        """Number of snapshots for n_seqs sequences: one every SNAPSHOT_TOKENS rows and one more, within the budget."""
         return min(n_seqs * (self.n_ctx // SNAPSHOT_TOKENS + 1), SNAPSHOT_BYTES // slot_bytes) if slot_bytes else 0
 
     def n_bytes_for(self, n_seqs: int) -> int:
@@ -158,16 +158,16 @@ class KVCache:
         ]
 
     def first_visible(self, group: int, position: int) -> int:
-        """Oldest block of a group that a query at this position or later may look into."""
+        """Oldest block of a group that queries from this position on attend to."""
         window = self.windows[group]
         return max(0, position - window + 1) // BLOCK if window else 0
 
     def copy_block(self, group: int, src: int, dst: int) -> None:
-        """Ask for a block to be copied before the next step."""
+        """Copy a block before the next step."""
         self._block_copies.append((group, src, dst))
 
     def take_slot(self, like: int | None = None) -> int:
-        """Take a state slot; before the next step it becomes equal to another one, if that is asked for.
+        """Take a state slot; before the next step another slot is copied to it, if one is given.
 
         Raises
         ------
@@ -182,27 +182,27 @@ class KVCache:
         return slot
 
     def free_slot(self, slot: int) -> None:
-        """Give a state slot back."""
+        """Free a state slot."""
         self._free_slots.append(slot)
 
     def keep_state(self, slot: int, name: bytes) -> None:
-        """Before the next step, keep what a slot holds as a snapshot of this name."""
+        """Before the next step, save the states of a slot as a snapshot with this key."""
         if name in self.snapshots:
             self.snapshots.use(name)
         elif (kept := self.snapshots.add(name)) is not None:
             self._slot_copies.append((slot, kept))
 
     def restore_state(self, slot: int, name: bytes) -> None:
-        """Before the next step, let a slot hold the snapshot of this name."""
+        """Before the next step, copy the snapshot with this key to a slot."""
         self._slot_copies.append((self.snapshots.use(name), slot))
 
     def save_blocks(self, group: int, blocks: Seq[int]) -> Any:
-        """Return a copy of what some blocks of a group hold."""
+        """Return a copy of the content of blocks of a group."""
         self.flush()
         return self.storage.save_blocks(group, blocks)
 
     def load_blocks(self, group: int, blocks: Seq[int], saved: Any) -> None:
-        """Let blocks hold again what `save_blocks` returned."""
+        """Write to blocks what `save_blocks` returned."""
         self.flush()
         self.storage.load_blocks(group, blocks, saved)
 
@@ -212,12 +212,12 @@ class KVCache:
         return self.storage.save_slot(slot)
 
     def load_slot(self, slot: int, saved: Any) -> None:
-        """Let a slot hold again what `save_slot` returned."""
+        """Write to a slot what `save_slot` returned."""
         self.flush()
         self.storage.load_slot(slot, saved)
 
     def flush(self) -> None:
-        """Make the copies asked for, in the order they were asked for: a block may be a target after being a source."""
+        """Make the pending copies in order: a block may be a target after being a source."""
         for group, src, dst in self._block_copies:
             self.storage.copy_block(group, src, dst)
         for src, dst in self._slot_copies:

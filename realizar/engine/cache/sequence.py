@@ -85,7 +85,7 @@ class Sequence(History):
 
     @property
     def n_left(self) -> int:
-        """Rows that are not computed yet."""
+        """Number of rows that are not computed yet."""
         return self.n_tokens - self.n_computed
 
     @property
@@ -164,7 +164,7 @@ class Sequence(History):
         return end
 
     def reserve(self, n: int) -> None:
-        """Make sure that the next n rows can be written.
+        """Allocate the blocks for the next n rows.
 
         Blocks are allocated where the table ends. A block that already exists holds earlier rows: if another sequence
         shares it, this one continues in a copy (copy on write); if not, it is evicted from the prefix cache, since it
@@ -187,7 +187,7 @@ class Sequence(History):
                 self.table_version = next(_versions)
 
     def reserve_encoder_input(self) -> None:
-        """Make sure that the keys and values of the encoder input can be written."""
+        """Allocate the blocks for the keys and values of the encoder input."""
         self.table_version = next(_versions)
         for pool, table, cross in zip(self.cache.pools, self.tables, self.cache.cross, strict=True):
             while cross and len(table) < -(-len(self.encoder_tokens) // BLOCK):
@@ -226,7 +226,7 @@ class Sequence(History):
         return n % SNAPSHOT_TOKENS == 0 or n == self._prompt_end
 
     def chunks(self, budget: int) -> list[Chunk]:
-        """Return the next rows, at most `budget`, as what to compute; the very last one gives an output.
+        """Return the next rows, at most `budget`, as chunks; only the very last row has an output.
 
         Nothing where a span is next that needs a larger budget.
         """
@@ -258,7 +258,7 @@ class Sequence(History):
         ]
 
     def beginning(self, n: int) -> Sequence:
-        """Return a sequence of the first n rows, or fewer, after the same encoder input; nothing of it is computed."""
+        """Return a sequence of the first n rows, or fewer, with the same encoder input; none of it is computed."""
         other = Sequence.__new__(Sequence)
         other.__dict__.update(self.__dict__)
         other._tokens, other._keys = self._tokens.copy(), self._keys.copy()
@@ -270,19 +270,19 @@ class Sequence(History):
         return other
 
     def share(self, other: Sequence) -> None:
-        """Share the blocks of another sequence, whose tokens this one begins with; it must hold none itself."""
+        """Share the blocks of another sequence, a prefix of this one; this one must hold none."""
         self.restore(other.tables, other.n_computed, other.encoder_computed)
         if other.slot is not None:
             self.slot = self.cache.take_slot(like=other.slot)
 
     def take_over(self, other: Sequence) -> None:
-        """Take the blocks and the slot of another sequence, whose tokens this one begins with."""
+        """Move the blocks and the slot of another sequence, a prefix of this one, to this one."""
         self.restore(other.tables, other.n_computed, other.encoder_computed)
         self.slot, other.slot = other.slot, None
         Sequence.free(other)
 
     def restore(self, tables: list[list[int]], n_computed: int, encoder_computed: bool) -> None:
-        """Hold these blocks, in which n_computed rows are computed; it must hold none before."""
+        """Take these blocks, with n_computed computed rows; the sequence must hold none before."""
         self.n_computed, self.encoder_computed = n_computed, encoder_computed
         keys = self._block_keys(n_computed // BLOCK)
         self.tables = self._shared(tables)
@@ -323,7 +323,7 @@ class Sequence(History):
         self.table_version = next(_versions)
 
     def _known(self, n: int) -> int:
-        """How many of the first n rows, all of them computed once, the cache still has all of."""
+        """How many of the first n rows, all computed before, are still completely in the cache."""
         ends = [n]
         if self.cache.states:
             keys = self._block_keys(n // BLOCK)
@@ -335,7 +335,7 @@ class Sequence(History):
         return 0
 
     def free(self) -> None:
-        """Give blocks and slot back; the tokens and the encoder input stay, all to be computed again.
+        """Free blocks and slot; the tokens and the encoder input stay, and must be recomputed.
 
         Blocks are given back last first, so that the end of a prefix is overwritten before its beginning.
         """

@@ -24,6 +24,12 @@ static inline size_t rz_n_rows(const struct rz_worker *w, const struct rz_op *op
     return (size_t)(op->m_rows ? w->batch->n_outputs : w->batch->n_tokens);
 }
 
+/* The row of the step that is row t of an op's values. */
+static inline size_t rz_step_row(const struct rz_batch *b, int m_rows, size_t t)
+{
+    return m_rows ? (size_t)b->outputs[t] : t;
+}
+
 /* The number of items of an op in this step, the same on every worker; and the function that runs one item. */
 struct rz_op_run {
     size_t (*items)(const struct rz_worker *w, const struct rz_op *op);
