@@ -44,6 +44,10 @@ class Served:
         Seconds that it took to load it.
     keep_alive_s : float or None
         Seconds after which it is unloaded if nobody uses it; None: it stays.
+    loading : Task or None
+        Loads it, or has loaded it.
+    timer : TimerHandle or None
+        Unloads it when `keep_alive_s` is over.
     """
 
     name: str
@@ -56,7 +60,7 @@ class Served:
     loaded_at: float = 0.0
     load_s: float = 0.0
     keep_alive_s: float | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    loading: asyncio.Task[AsyncLLM] | None = None
     timer: asyncio.TimerHandle | None = None
 
     @property
@@ -101,6 +105,7 @@ class ModelPool:
             self._add(name, served)
             served.aliases.append(name)
         self._freed = asyncio.Condition()
+        self._one_loads = asyncio.Lock()
 
     def _add(self, name: str, served: Served) -> None:
         if not name or self._by_name.setdefault(name, served) is not served:
@@ -142,33 +147,35 @@ class ModelPool:
 
     async def loaded(self, served: Served) -> AsyncLLM:
         """Return a model, loaded. Raises as `use`."""
-        async with served.lock:
-            served.last_used = time.time()
-            if served.timer is not None:
-                served.timer.cancel()
-            if served.llm is not None:
-                return served.llm
+        served.last_used = time.time()
+        if served.timer is not None:
+            served.timer.cancel()
+        if served.llm is not None and served.status == "loaded":
+            return served.llm
+        if served.loading is None or served.loading.done():
+            served.loading = asyncio.create_task(self._load(served))
+        # All who wait for it share it, and it goes on if they do not: a thread that loads cannot be stopped.
+        return await asyncio.shield(served.loading)
+
+    async def _load(self, served: Served) -> AsyncLLM:
+        async with self._one_loads:  # of two, each would wait until the other is unused
             served.status = "loading"
             _log.info("loading %s", served.name)
             begin = time.perf_counter()
             try:
-                served.llm = await asyncio.to_thread(_load, served.source, self._engine_params)
+                llm = served.llm = await asyncio.to_thread(_load, served.source, self._engine_params)
                 await self._make_room(served)
-            except BaseException as error:
+            except Exception as error:
                 served.status = "failed"
                 await self._close(served)
-                if not isinstance(error, Exception):
-                    raise
                 _log.error("%s cannot be loaded: %s", served.name, error)
                 raise ApiError(503, f"the model {served.name} cannot be loaded: {error}", "model_not_loaded") from error
-            served.status, served.loaded_at = "loaded", time.time()
-            served.load_s = time.perf_counter() - begin
-            runner = served.llm.engine.runner
+            served.status, served.loaded_at, served.load_s = "loaded", time.time(), time.perf_counter() - begin
             _log.info(
                 "loaded %s in %.1f s: ISA level %s, %d threads, at most %.2f GiB of memory", served.name,
-                served.load_s, table.current(), runner.n_threads, served.n_bytes / GIB,
+                served.load_s, table.current(), llm.engine.runner.n_threads, served.n_bytes / GIB,
             )  # fmt: skip
-            return served.llm
+            return llm
 
     async def _make_room(self, wanted: Served) -> None:
         """Unload others, the least recently used first, until all fit into the memory; wait for those in use."""
@@ -215,6 +222,9 @@ class ModelPool:
         for served in self.models:
             if served.timer is not None:
                 served.timer.cancel()
+            if served.loading is not None:
+                served.loading.cancel()
+                await asyncio.wait({served.loading})
             await self._close(served)
 
 

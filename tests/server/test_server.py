@@ -211,6 +211,23 @@ def test_several_models_within_a_memory(tmp_path):
         assert server.http.get("/v1/models/two").json()["status"] == {"value": "failed"}
 
 
+def test_models_that_are_loaded_at_the_same_time_do_not_wait_for_each_other(tmp_path):
+    names = ["one", "two", "three"]
+    with serving(*(write_model(tmp_path / f"{name}.gguf") for name in names)) as server:
+        server.pool._n_bytes_max = server.pool.models[0].n_bytes  # there is room for one
+        statuses = []
+        asks = [
+            threading.Thread(target=lambda name=name: statuses.append(server.post(CHAT, {**BODY, "model": name})[0]))
+            for name in names * 3
+        ]
+        for thread in asks:
+            thread.start()
+        for thread in asks:
+            thread.join()
+        assert statuses == [200] * 9
+        assert len([served for served in server.pool.models if served.llm is not None]) == 1
+
+
 def test_a_model_that_cannot_be_loaded(tmp_path, model_path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(100))
