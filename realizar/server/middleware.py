@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """Paths that need no key."""
+READ_ANYWAY = 8
+"""Bodies of up to so many times the limit are read, and forgotten, before they are refused."""
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _log = logging.getLogger("realizar.access")
 
@@ -129,7 +131,11 @@ def _accept_any_content_type(scope: Scope) -> None:
 
 
 class BodyLimit:
-    """Refuses bodies that are too large: at once if they are declared, else when they become so."""
+    """Refuses bodies that are too large, without keeping what came of them.
+
+    Most of them are read to their end first: a client that is still sending when its connection is closed does not see
+    the response.
+    """
 
     def __init__(self, app: ASGIApp, n_bytes: int) -> None:
         self._app = app
@@ -142,6 +148,8 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdigit() and int(declared) > self._n_bytes:
+            if int(declared) <= READ_ANYWAY * self._n_bytes:
+                await self._read_rest(receive)
             await self._refusal(f"{declared} bytes").response(scope["path"])(scope, receive, send)
             return
         n_received = 0
@@ -151,10 +159,21 @@ class BodyLimit:
             message = await receive()
             n_received += len(message.get("body", b""))
             if n_received > self._n_bytes:
+                if message.get("more_body"):
+                    await self._read_rest(receive)
                 raise self._refusal("more")
             return message
 
         await self._app(scope, counted, send)
+
+    async def _read_rest(self, receive: Receive) -> None:
+        """Read a body to its end, or as much of it as is read of any."""
+        n = 0
+        while n <= READ_ANYWAY * self._n_bytes:
+            message = await receive()
+            n += len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
 
     def _refusal(self, found: str) -> ApiError:
         text = f"the body may have {self._n_bytes} bytes, found {found}; see --max-body"

@@ -111,6 +111,13 @@ def test_large_bodies_are_refused(model_path):
         assert server.post(CHAT, BODY)[0] == 200
 
 
+def test_a_client_that_sends_a_large_body_sees_why_it_is_refused(server):
+    """More than the buffers of a connection hold."""
+    assert server.http.post(CHAT, content=bytes(40 << 20)).status_code == 413
+    parts = (bytes(1 << 20) for _ in range(40))
+    assert server.http.post(CHAT, content=parts).status_code == 413
+
+
 @pytest.fixture
 def gated(model_path):
     """A server whose engine makes a step only when it is let."""

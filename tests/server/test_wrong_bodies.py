@@ -10,7 +10,8 @@ FEW = {"max_tokens": 2, "temperature": 0}
 CHAT = {
     **FEW, "model": "tiny", "messages": QUESTION, "n": 1, "stop": ["a"], "tools": TOOLS, "tool_choice": "auto",
     "response_format": {"type": "text"}, "logprobs": True, "top_logprobs": 1, "logit_bias": {"5": 1}, "stream": False,
-    "stream_options": {}, "chat_template_kwargs": {}, "reasoning_effort": "low", "seed": 1, "samplers": ["top_k", "temperature"],
+    "stream_options": {}, "chat_template_kwargs": {}, "reasoning_effort": "low", "seed": 1,
+    "samplers": ["top_k", "temperature"],
     "grammar": None, "json_schema": None, "regex": None, "choice": None, "max_time": 10, "n_beams": 1,
     "negative_prompt": None, "dry_sequence_breakers": ["a"], "truncate_prompt": "left", "prompt_logprobs": None,
     "token_healing": False, "context_shift": False, "parallel_tool_calls": True, "continue_final_message": False,
