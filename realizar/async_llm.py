@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from realizar.calls import ToolUse
     from realizar.engine.engine import Engine
     from realizar.engine.handle import Handle
     from realizar.engine.output import Completion, Event
@@ -62,9 +63,14 @@ class AsyncLLM(LoadedModel):
         """Stream the completion of a prompt; see `LLM.stream`. Errors are raised when the first piece is requested."""
         return AsyncTextStream(self._handle_of(lambda: self._streamed(prompt, params, priority)))
 
-    def events(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncHandle:
-        """Stream the events of a prompt; see `LLM.events`. Errors are raised when the first event is requested."""
-        return self._handle_of(lambda: self._text_request(prompt, params, priority))
+    def events(
+        self, prompt: Prompt, params: SamplingParams = DEFAULT, *, tools: ToolUse | None = None, priority: int = 0
+    ) -> AsyncHandle:
+        """Stream the events of a prompt; see `LLM.events`.
+
+        Errors are raised by `AsyncHandle.submit`, or when the first event is requested.
+        """
+        return self._handle_of(lambda: self._text_request(prompt, params, priority, tools))
 
     def _handle_of(self, make: Callable[[], TextRequest]) -> AsyncHandle:
         return AsyncHandle(self.engine, make)
@@ -221,6 +227,11 @@ class AsyncHandle(AsyncIterator["Event"]):
             else:
                 await asyncio.to_thread(handle.wait)
         raise StopAsyncIteration
+
+    async def submit(self) -> None:
+        """Submit the request now instead of with the first event; raises the errors of invalid requests."""
+        if self._handle is None:
+            await self._submitted()
 
     async def _submitted(self) -> Handle | None:
         """Submit the request, unless it was cancelled before."""

@@ -137,13 +137,17 @@ class LLM(EmbeddingMethods):
         """
         return self._text_stream(prompt, params, priority)
 
-    def events(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> Handle:
+    def events(
+        self, prompt: Prompt, params: SamplingParams = DEFAULT, *, tools: ToolUse | None = None, priority: int = 0
+    ) -> Handle:
         """Generate one or several completions of a prompt as a stream of typed events (`realizar.engine.output`).
 
         Parameters
         ----------
         prompt : str or token ids
         params : SamplingParams, optional
+        tools : ToolUse, optional
+            Of a conversation with tools: that of `chat_prompt`.
         priority : int
             See `generate`.
 
@@ -157,7 +161,7 @@ class LLM(EmbeddingMethods):
         ParameterError, ContextFullError
             See `generate`; raised by this call.
         """
-        return self.engine.loop.submit(self._text_request(prompt, params, priority))
+        return self.engine.loop.submit(self._text_request(prompt, params, priority, tools))
 
     def _text_stream(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None

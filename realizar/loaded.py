@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from realizar import store
-from realizar.calls import ChatPrompts, ToolUse
+from realizar.calls import ChatPrompt, ChatPrompts, ToolUse
 from realizar.engine.engine import Engine
 from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
@@ -165,6 +165,44 @@ class LoadedModel:
     @cached_property
     def _prompts(self) -> ChatPrompts:
         return ChatPrompts(self.tokenizer)
+
+    def chat_prompt(
+        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto", parallel_tool_calls: bool = True,
+        chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
+    ) -> ChatPrompt:  # fmt: skip
+        """Render a conversation without answering it: what `chat` passes to `events`.
+
+        Parameters
+        ----------
+        messages, params, tools, tool_choice, chat_template_kwargs
+            See `LLM.chat`.
+        parallel_tool_calls : bool
+            Whether the answer may have several calls.
+        continue_final_message : bool
+            Continue the last message, which must be the assistant's and have text only, instead of beginning a new one.
+
+        Returns
+        -------
+        ChatPrompt
+            `ids`, token ids of the prompt; `params`, which also enforce the format of tool calls; `tools`, which
+            `events` needs to find the calls in the answer.
+
+        Raises
+        ------
+        TemplateError, GrammarError, ParameterError
+            See `LLM.chat`.
+        """
+        return self._prompts.make(
+            messages, params, tools, tool_choice, chat_template_kwargs, parallel=parallel_tool_calls,
+            continue_final=continue_final_message,
+        )  # fmt: skip
+
+    def chat_text(
+        self, messages: Messages, *, tools: Tools | None = None, chat_template_kwargs: Mapping[str, Any] | None = None
+    ) -> str:
+        """Return the prompt of a conversation as text. Raises as `chat_prompt`."""
+        return self._prompts.text(messages, tools, chat_template_kwargs)
 
     def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
         if decoder_tokens is None:

@@ -3,15 +3,17 @@
     chat template ── tool_format.py ──▶ ToolCallFormat ──┬─▶ grammar.py   grammar of the completion
     tools ────────── tool.py ─────────▶ Tool ────────────┤
                                                          └─▶ parser.py    streaming parser: text and ToolCalls
+                                                             delta.py     pieces of calls, while they are written
 
 `tool_use.py` combines them for one completion. `messages.py` normalizes the tool calls of earlier messages for chat
 templates, and `prompts.py` renders conversations to prompts.
 """
 
+from realizar.calls.delta import ToolCallDelta
 from realizar.calls.parser import ToolCallParser
-from realizar.calls.prompts import ChatPrompts
+from realizar.calls.prompts import ChatPrompt, ChatPrompts
 from realizar.calls.tool import ToolCall
 from realizar.calls.tool_format import ToolCallFormat
 from realizar.calls.tool_use import ToolUse
 
-__all__ = ["ChatPrompts", "ToolCall", "ToolCallFormat", "ToolCallParser", "ToolUse"]
+__all__ = ["ChatPrompt", "ChatPrompts", "ToolCall", "ToolCallDelta", "ToolCallFormat", "ToolCallParser", "ToolUse"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from realizar.calls.delta import DeltaReader, ToolCallDelta
 from realizar.calls.tool import ToolCall
 from realizar.calls.tool_format import ID_OF_NEXT, ID_OF_PREVIOUS, OPTIONAL_ID, ToolCallFormat
 from realizar.sampling import StopFilter
@@ -47,6 +48,9 @@ class ToolCallParser:
         self._first = re.compile(r"\s*" + _pattern(tool_format.start) + head)
         self._next = None if tool_format.between is None else re.compile(_pattern(tool_format.between) + head)
         self._closing = re.compile(_pattern(tool_format.closing))
+        around = (tool_format.between or "") + tool_format.closing
+        self._has_late_ids = ID_OF_PREVIOUS in around
+        self._deltas = DeltaReader(self._first, self._next, new_id)
 
     @property
     def written(self) -> Sequence[str]:
@@ -58,11 +62,22 @@ class ToolCallParser:
         text, calls = ("", piece) if self._begun else self._find.push(piece)
         self._begun |= bool(calls)
         self._written.append(calls)
+        if not self._has_late_ids:
+            self._deltas.push(calls)
         return text
 
     def flush(self) -> str:
         """End the completion; return the text that was held back and did not become a call."""
+        if self._has_late_ids:
+            self._deltas.add_complete(self.calls())
         return self._find.flush()
+
+    def take_deltas(self) -> list[ToolCallDelta]:
+        """Return what came of the calls since this was last asked for.
+
+        In formats that write a call's id after its arguments, all deltas come when the completion has ended.
+        """
+        return self._deltas.take()
 
     def calls(self) -> list[ToolCall]:
         """Return the tool calls whose arguments are complete."""

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realizar.calls.messages import Message, has_tool_calls, normalize_tool_calls
 from realizar.calls.tool import read_tools
@@ -15,6 +15,7 @@ from realizar.calls.tool_format import ToolCallFormat, message_style
 from realizar.calls.tool_use import ToolUse
 from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import cached_property
+from realizar.tokenizer.messages import checked, joined
 
 if TYPE_CHECKING:
     from realizar.params import SamplingParams
@@ -27,6 +28,14 @@ _RESERVED = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_tok
 
 MIN_TIME_S = 1e-6
 """The least `max_time`, of a request whose prompt has taken all of it: its deadline is over when it is submitted."""
+
+
+class ChatPrompt(NamedTuple):
+    """A rendered conversation: its tokens, the params of the completion, and the tools that it may call."""
+
+    ids: list[int]
+    params: SamplingParams
+    tools: ToolUse | None
 
 
 class ChatPrompts:
@@ -43,8 +52,8 @@ class ChatPrompts:
 
     def make(
         self, messages: Sequence[Message], params: SamplingParams, tools: Tools | None, choice: object,
-        variables: Mapping[str, Any] | None = None,
-    ) -> tuple[list[int], SamplingParams, ToolUse | None]:  # fmt: skip
+        variables: Mapping[str, Any] | None = None, *, parallel: bool = True, continue_final: bool = False,
+    ) -> ChatPrompt:  # fmt: skip
         """Return the prompt tokens of a conversation, the params of its completion, and its tool use.
 
         Parameters
@@ -55,6 +64,10 @@ class ChatPrompts:
             See `ToolUse`; without tools, choice must be "auto" or "none".
         variables : mapping, optional
             Additional template variables, such as enable_thinking.
+        parallel : bool
+            Whether the completion may have several calls.
+        continue_final : bool
+            Continue the last message, which must be the assistant's, instead of beginning a new one.
 
         Raises
         ------
@@ -64,40 +77,58 @@ class ChatPrompts:
             See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
         """
         begin = time.perf_counter()
-        tokens, params, use = self._made(messages, params, tools, choice, _checked(variables))
-        if params.max_time is not None:  # which counts from the call
-            left = params.max_time - (time.perf_counter() - begin)
-            params = replace(params, max_time=max(left, MIN_TIME_S))
-        return tokens, params, use
+        made = self._made(messages, params, tools, choice, _checked(variables), parallel, continue_final)
+        if made.params.max_time is not None:  # which counts from the call
+            left = made.params.max_time - (time.perf_counter() - begin)
+            made = made._replace(params=replace(made.params, max_time=max(left, MIN_TIME_S)))
+        return made
 
     def _made(
         self, messages: Sequence[Message], params: SamplingParams, tools: Tools | None, choice: object,
-        checked: dict[str, Any],
-    ) -> tuple[list[int], SamplingParams, ToolUse | None]:  # fmt: skip
+        defined: dict[str, Any], parallel: bool, continue_final: bool,
+    ) -> ChatPrompt:  # fmt: skip
         """See `make`."""
         if tools is None:
             if choice not in ("auto", "none"):
                 raise ParameterError(f"tool_choice={short_repr(choice)}: no tools were given; pass tools")
-            return self._encode(messages, None, checked), params, None
+            return ChatPrompt(self._ids(messages, None, defined, continue_final), params, None)
         tool_format = self._tool_format
         if isinstance(tool_format, ToolCallFormat):
+            if not parallel:
+                tool_format = replace(tool_format, between=None)
             use = ToolUse(tool_format, tools, choice, self._tokenizer)
-            return self._encode(messages, tools, checked), use.constrain(params), use
+            return ChatPrompt(self._ids(messages, tools, defined, continue_final), use.constrain(params), use)
         if choice != "none":
             raise TemplateError(tool_format)
         read_tools(tools)
-        return self._encode(messages, tools, checked), params, None
+        return ChatPrompt(self._ids(messages, tools, defined, continue_final), params, None)
 
-    def _encode(self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any]) -> list[int]:
-        """Return the tokens of a conversation up to the start of the assistant's turn."""
+    def text(
+        self, messages: Sequence[Message], tools: Tools | None = None, variables: Mapping[str, Any] | None = None
+    ) -> str:
+        """Return the prompt of a conversation as text; parameters and errors as of `make`."""
+        return self._render(messages, tools, _checked(variables), continue_final=False)
+
+    def _ids(
+        self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool
+    ) -> list[int]:
+        text = self._render(messages, tools, variables, continue_final)
+        # The template renders BOS and the names of special tokens itself.
+        return self._tokenizer.encode(text, add_special=False, parse_special=True)
+
+    def _render(
+        self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool
+    ) -> str:
+        """Return the text of a conversation up to where the assistant goes on."""
+        begun = ""
+        if continue_final:
+            messages, begun = _without_final(messages)
         calls = has_tool_calls(messages)
         template = self._template(tools is not None or calls)
         for name in variables.keys() - template.variables if variables else ():
             warnings.warn(f"chat_template_kwargs: this model's chat template does not use {name}", stacklevel=2)
         written = normalize_tool_calls(messages, *self._message_style) if calls else normalize_tool_calls(messages)
-        text = template.render(written, tools=tools, **variables)
-        # The template renders BOS and the names of special tokens itself.
-        return self._tokenizer.encode(text, add_special=False, parse_special=True)
+        return template.render(written, tools=tools, **variables) + begun
 
     def _template(self, for_tools: bool) -> ChatTemplate:
         tokenizer = self._tokenizer
@@ -121,6 +152,18 @@ class ChatPrompts:
     def _message_style(self) -> tuple[bool, str | None]:
         """The style in which the template expects earlier tool calls; see `normalize_tool_calls`."""
         return message_style(self._template(True))
+
+
+def _without_final(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
+    """Return the messages before the last one, and the text of that one, which the assistant is to continue."""
+    known = checked(messages)
+    last = known[-1]
+    if last["role"] != "assistant" or last.get("tool_calls"):
+        raise ParameterError(
+            "continue_final_message: the last message must be the assistant's and have text only, found role "
+            f"{short_repr(last['role'])}"
+        )
+    return messages[:-1], joined(last["content"])
 
 
 def _checked(variables: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -59,6 +59,11 @@ class ToolUse:
             part for text in texts for part in tokenizer.parts(text) if isinstance(part, int)
         )
 
+    @property
+    def calls_alone(self) -> bool:
+        """Whether the completion consists of calls only."""
+        return self._mode in ("required", "one")
+
     def constrain(self, params: SamplingParams) -> SamplingParams:
         """Return params whose grammar enforces the tool-call format and the tools' schemas.
 
@@ -113,4 +118,4 @@ class ToolUse:
             return each.hexdigest()[:9]
 
         names = [tool.name for tool in self._tools]
-        return ToolCallParser(self._tool_format, names, new_id, calls_alone=self._mode in ("required", "one"))
+        return ToolCallParser(self._tool_format, names, new_id, calls_alone=self.calls_alone)

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from realizar.cli import bench, chat, convert, inspect, plan, plugins, pull, run, tokenize, verify
+from realizar.cli import bench, chat, convert, inspect, plan, plugins, pull, run, serve, tokenize, verify
 from realizar.cli import list as list_
 from realizar.errors import RealizarError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, chat, pull, list_, inspect, verify, plan, tokenize, convert, bench):
+for module in (run, chat, serve, pull, list_, inspect, verify, plan, tokenize, convert, bench):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(plugins.app, name="plugins")
 

@@ -210,8 +210,9 @@ class Answer:
             events.append(TokensEvent(self._number, self.token_ids[n : self._n_reported], logprobs))
         if text := self.output.take_new():
             events.append(TextEvent(self._number, text))
-        if call := self.output.take_new_calls():
-            events.append(ToolCallEvent(self._number, call))
+        call, deltas = self.output.take_new_calls(), self.output.take_call_deltas()
+        if call or deltas:
+            events.append(ToolCallEvent(self._number, call, deltas))
         return events
 
     def score(self) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from realizar.sampling import StopFilter
 
 if TYPE_CHECKING:
-    from realizar.calls import ToolCall, ToolUse
+    from realizar.calls import ToolCall, ToolCallDelta, ToolUse
     from realizar.engine.cache.sequence import Sequence
     from realizar.params import SamplingParams
     from realizar.sampling import Sampled
@@ -128,10 +128,11 @@ class TextEvent(NamedTuple):
 
 
 class ToolCallEvent(NamedTuple):
-    """New raw text of tool calls of completion `number`; the FinishEvent has the parsed calls."""
+    """New raw text of tool calls of completion `number`, and what it adds to which call."""
 
     number: int
     text: str
+    deltas: list[ToolCallDelta]
 
 
 class FinishEvent(NamedTuple):
@@ -225,6 +226,10 @@ class OutputProcessor:
         new = "".join(self._calls.written[self._n_calls_taken :])
         self._n_calls_taken = len(self._calls.written)
         return new
+
+    def take_call_deltas(self) -> list[ToolCallDelta]:
+        """Return what was added to the calls since this was last asked for."""
+        return [] if self._calls is None else self._calls.take_deltas()
 
     def _without_calls(self, piece: str) -> str:
         return piece if self._calls is None else self._calls.push(piece)

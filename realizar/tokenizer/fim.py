@@ -12,7 +12,7 @@ Order = Literal["psm", "spm"]
 
 
 class Fim(NamedTuple):
-    """The FIM tokens of a model; Mistral's models have no middle token.
+    """The FIM tokens of a model; Mistral's models have no middle token, few have those of repositories and files.
 
     Bavarian et al., "Efficient training of language models to fill in the middle" (2022), section 3.
     """
@@ -20,13 +20,16 @@ class Fim(NamedTuple):
     prefix: int
     suffix: int
     middle: int | None
+    repo: int | None = None
+    separator: int | None = None
 
     @classmethod
     def of(cls, roles: Mapping[str, int]) -> Fim | None:
         """Return the FIM tokens among a vocabulary's roles; None if it has no prefix or no suffix token."""
         if "fim_pre" not in roles or "fim_suf" not in roles:
             return None
-        return cls(roles["fim_pre"], roles["fim_suf"], roles.get("fim_mid"))
+        others = (roles.get(name) for name in ("fim_mid", "fim_rep", "fim_sep"))
+        return cls(roles["fim_pre"], roles["fim_suf"], *others)
 
     @property
     def order(self) -> Order:

@@ -16,6 +16,7 @@ def test_list_of_commands():
     assert COMMANDS == [
         "run",
         "chat",
+        "serve",
         "pull",
         "list",
         "inspect",

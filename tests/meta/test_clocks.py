@@ -30,6 +30,9 @@ ALLOWED = {
     "tests/peers/test_greedy.py": "gives the comparison with llama.cpp more time than pytest's own limit",
     "tests/sampling/grammar/suite.py": "gives up a download that does not come and skips the test",
     "tests/sampling/grammar/test_exit.py": "sleeps, so that a premature end is likely to be seen; a right one waits",
+    "tests/server/serving.py": "switches the time limit of an HTTP client off",
+    "tests/server/test_server.py": "sets the server's time limit to a microsecond while its engine is held",
+    "tests/server/test_signals.py": "switches the time limit of an HTTP client off",
     "tests/tokenizer/test_chat.py": "a fixed date in place of today's",
 }
 

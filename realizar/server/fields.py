@@ -1,0 +1,72 @@
+"""The fields of requests that all protocols share, and how SamplingParams are made of them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from realizar.errors import ParameterError
+from realizar.params import SamplingParams
+from realizar.server.errors import ApiError
+
+if TYPE_CHECKING:
+    from realizar.server.settings import Settings
+
+_TYPES: dict[str, Any] = {
+    "stop": str | list[str], "bad_words": str | list[str], "json_schema": dict[str, Any] | str,
+    "logit_bias": dict[int, float], "samplers": list[str], "stop_token_ids": list[int], "allowed_token_ids": list[int],
+    "choice": list[str], "dry_sequence_breakers": list[str], "negative_prompt": str | list[int],
+}  # fmt: skip
+"""Fields that are given to clients as another type than that of SamplingParams."""
+_NOT_FOR_CLIENTS = {"logprobs", "echo", "n", "best_of", "max_tokens"}
+"""Fields that each protocol has in a form of its own."""
+
+
+class Body(BaseModel):
+    """The body of a request; unknown fields are ignored, as in other servers."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+
+def _sampler_fields() -> dict[str, Any]:
+    hints = get_type_hints(SamplingParams)
+    names = [field.name for field in fields(SamplingParams) if field.name not in _NOT_FOR_CLIENTS]
+    return {name: (_TYPES.get(name, hints[name]) | None, None) for name in names}
+
+
+Samplers: type[Body] = create_model("Samplers", __base__=Body, **_sampler_fields())
+"""Every sampler and constraint, as a field with the name that SamplingParams has for it."""
+SAMPLER_NAMES = frozenset(Samplers.model_fields)
+
+
+def sampling(body: Body, settings: Settings, **own: Any) -> SamplingParams:
+    """Return the params that a body asks for, within the server's limits.
+
+    Parameters
+    ----------
+    body : Body
+        Its fields of `Samplers` are used.
+    settings : Settings
+    **own
+        Fields that the protocol has in a form of its own; None is the default, also of max_tokens: no limit.
+
+    Raises
+    ------
+    ApiError
+        400 if a value is invalid or over a limit.
+    """
+    given = body.model_dump(include=set(SAMPLER_NAMES), exclude_none=True)
+    given |= {name: value for name, value in own.items() if value is not None}
+    most = settings.max_tokens
+    wanted = given.get("max_tokens")
+    given["max_tokens"] = most if wanted is None else wanted if most is None else min(wanted, most)
+    given["max_time"] = min(given.get("max_time", settings.timeout), settings.timeout)
+    for name in ("n", "best_of", "n_beams"):
+        if given.get(name, 1) > settings.max_n:
+            raise ApiError(400, f"{name}={given[name]}: at most {settings.max_n} here", "invalid_value", name)
+    try:
+        return SamplingParams(**given)
+    except ParameterError as error:
+        raise ApiError(400, str(error), "invalid_value", str(error).partition("=")[0]) from None

@@ -1,0 +1,95 @@
+"""Conversations as clients send them, and the prompts that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from realizar.server.errors import ApiError
+
+if TYPE_CHECKING:
+    from realizar.async_llm import AsyncLLM
+    from realizar.calls import ChatPrompt
+    from realizar.params import SamplingParams
+
+_FINISH = {"tool_calls": "tool_calls", "length": "length", "context": "length", "time": "length"}
+
+
+def openai_finish(reason: str) -> str:
+    """Return OpenAI's finish_reason for one of Completion: what ended a text by itself is "stop"."""
+    return _FINISH.get(reason, "stop")
+
+
+def chat_prompt(
+    llm: AsyncLLM, messages: Sequence[dict[str, Any]], params: SamplingParams, *, tools: Sequence[Any] | None,
+    tool_choice: Any, parallel: bool, variables: Mapping[str, Any] | None, effort: str | None,
+    continues: bool | None = None,
+) -> ChatPrompt:  # fmt: skip
+    """Return the prompt of a conversation in OpenAI's form.
+
+    Parameters
+    ----------
+    llm : AsyncLLM
+    messages : list of dict
+    params : SamplingParams
+    tools, tool_choice, parallel
+        See `LoadedModel.chat_prompt`.
+    variables : mapping, optional
+        Variables of the template.
+    effort : str, optional
+        How much the model is to reason; "none" and "minimal" turn it off where the template can.
+    continues : bool, optional
+        Whether to continue the last message; by default where it is the assistant's and calls no tools.
+    """
+    known, template = messages_for(llm, messages), llm.tokenizer.chat_template
+    used = frozenset() if template is None else template.variables
+    defined = {**reasoning_variables(effort, used), **(variables or {})}
+    last = known[-1]
+    is_begun = last.get("role") == "assistant" and not last.get("tool_calls")
+    return llm.chat_prompt(
+        known, params, tools=tools or None, tool_choice=tool_choice if tools else "auto", parallel_tool_calls=parallel,
+        chat_template_kwargs=defined or None, continue_final_message=is_begun if continues is None else continues,
+    )  # fmt: skip
+
+
+def messages_for(llm: AsyncLLM, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages in roles that the model's template knows: of a developer, where it does not, the system's."""
+    template = llm.tokenizer.chat_template
+    if template is not None and "developer" in template.source:
+        return list(messages)
+    return [{**m, "role": "system"} if m.get("role") == "developer" else m for m in messages]
+
+
+def reasoning_variables(effort: str | None, used: frozenset[str]) -> dict[str, Any]:
+    """Return the template variables for an effort, of those that the template uses."""
+    if effort is None:
+        return {}
+    thinks = effort not in ("none", "minimal")
+    both = {"reasoning_effort": effort, "enable_thinking": thinks, "thinking": thinks}
+    return {name: value for name, value in both.items() if name in used}
+
+
+def response_constraint(response_format: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the fields of SamplingParams for OpenAI's response_format (or text.format of Responses).
+
+    Raises
+    ------
+    ApiError
+        400 if it is unknown, or has no schema.
+    """
+    kind = None if response_format is None else response_format.get("type")
+    if response_format is None or kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"json_schema": response_format.get("schema") or {"type": "object"}}
+    if kind == "json_schema":
+        wanted = response_format.get("json_schema", response_format)
+        schema = wanted.get("schema") if isinstance(wanted, Mapping) else None
+        if isinstance(schema, Mapping):
+            # Without "strict" OpenAI promises nothing about keywords that it does not know.
+            return {"json_schema": dict(schema), "lenient": wanted.get("strict") is not True}
+        raise ApiError(400, "response_format: json_schema has no schema", "invalid_value", "response_format")
+    raise ApiError(
+        400, f"response_format: type {str(kind)[:80]!r} is unknown; known are text, json_object, json_schema",
+        "invalid_value", "response_format",
+    )  # fmt: skip

@@ -1,0 +1,245 @@
+"""ModelPool: the models that are served: loaded at first use, the least recently used unloaded when memory runs out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from realizar._kernels import table
+from realizar.errors import ParameterError
+from realizar.server.errors import ApiError
+from realizar.server.settings import GIB
+
+if TYPE_CHECKING:
+    from realizar.async_llm import AsyncLLM
+    from realizar.server.settings import Settings
+
+_log = logging.getLogger("realizar.server")
+
+
+@dataclass(eq=False)
+class Served:
+    """A model that is served, loaded or not.
+
+    Attributes
+    ----------
+    name, source : str
+        Its name for clients; what it is loaded from.
+    aliases : list of str
+    llm : AsyncLLM or None
+        None unless it is loaded.
+    status : str
+        "unloaded", "loading", "loaded", or "failed".
+    n_users : int
+        Requests that use it now.
+    last_used, loaded_at : float
+        By `time.time`.
+    load_s : float
+        Seconds that it took to load it.
+    keep_alive_s : float or None
+        Seconds after which it is unloaded if nobody uses it; None: it stays.
+    loading : Task or None
+        Loads it, or has loaded it.
+    timer : TimerHandle or None
+        Unloads it when `keep_alive_s` is over.
+    """
+
+    name: str
+    source: str
+    aliases: list[str] = field(default_factory=list)
+    llm: AsyncLLM | None = None
+    status: str = "unloaded"
+    n_users: int = 0
+    last_used: float = 0.0
+    loaded_at: float = 0.0
+    load_s: float = 0.0
+    keep_alive_s: float | None = None
+    loading: asyncio.Task[AsyncLLM] | None = None
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of memory that it needs at most: the file, the KV cache, and the buffers of a step; 0 if not loaded."""
+        if self.llm is None:
+            return 0
+        engine = self.llm.engine
+        return engine.model.file.n_bytes + engine.cache.n_bytes + engine.runner.program(None).n_bytes
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it is unloaded, by `time.time`, unless it is used before."""
+        return None if self.keep_alive_s is None else self.last_used + self.keep_alive_s
+
+
+class ModelPool:
+    """The models of a server. Used from one event loop.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    ParameterError
+        If two models have the same name, or an alias names no model.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine_params = settings.engine
+        self._n_bytes_max = None if settings.memory is None else int(settings.memory * GIB)
+        self._by_name: dict[str, Served] = {}
+        self.models = [Served(_name(source), source) for source in settings.models]
+        for served in self.models:
+            self._add(served.name, served)
+        for alias in settings.alias:
+            name, _, target = alias.partition("=")
+            served = self._by_name[target] if target in self._by_name else self.models[0]
+            if target and served.name != target and served.source != target:
+                raise ParameterError(f"alias={alias}: there is no model {target}; there are {', '.join(self._by_name)}")
+            self._add(name, served)
+            served.aliases.append(name)
+        self._freed = asyncio.Condition()
+        self._one_loads = asyncio.Lock()
+
+    def _add(self, name: str, served: Served) -> None:
+        if not name or self._by_name.setdefault(name, served) is not served:
+            raise ParameterError(f"models, alias: the name {name!r} is empty or given twice; use alias=NAME=MODEL")
+
+    def find(self, name: str | None) -> Served:
+        """Return the model of a name or an alias; without a name, the first one.
+
+        Raises
+        ------
+        ApiError
+            404 if there is none.
+        """
+        if not name:
+            return self.models[0]
+        served = self._by_name.get(name) or self._by_name.get(name.removesuffix(":latest"))
+        if served is None:
+            known = ", ".join(self._by_name)
+            text = f"the model {name[:200]!r} does not exist; there are {known}"
+            raise ApiError(404, text, "model_not_found", "model")
+        return served
+
+    @asynccontextmanager
+    async def use(self, name: str | None) -> AsyncIterator[AsyncLLM]:
+        """Load a model unless it is loaded, and keep it so in this context.
+
+        Raises
+        ------
+        ApiError
+            404 if there is none of this name, 503 if it cannot be loaded.
+        """
+        served = self.find(name)
+        served.n_users += 1  # before it is loaded, so that it is not unloaded at once
+        try:
+            yield await self.loaded(served)
+        finally:
+            served.n_users -= 1
+            await self._after_use(served)
+
+    async def loaded(self, served: Served) -> AsyncLLM:
+        """Return a model, loaded. Raises as `use`."""
+        served.last_used = time.time()
+        if served.timer is not None:
+            served.timer.cancel()
+        if served.llm is not None and served.status == "loaded":
+            return served.llm
+        if served.loading is None or served.loading.done():
+            served.loading = asyncio.create_task(self._load(served))
+        # All who wait for it share it, and it goes on if they do not: a thread that loads cannot be stopped.
+        return await asyncio.shield(served.loading)
+
+    async def _load(self, served: Served) -> AsyncLLM:
+        async with self._one_loads:  # of two, each would wait until the other is unused
+            served.status = "loading"
+            _log.info("loading %s", served.name)
+            begin = time.perf_counter()
+            try:
+                llm = served.llm = await asyncio.to_thread(_load, served.source, self._engine_params)
+                await self._make_room(served)
+            except Exception as error:
+                served.status = "failed"
+                await self._close(served)
+                _log.error("%s cannot be loaded: %s", served.name, error)
+                raise ApiError(503, f"the model {served.name} cannot be loaded: {error}", "model_not_loaded") from error
+            served.status, served.loaded_at, served.load_s = "loaded", time.time(), time.perf_counter() - begin
+            _log.info(
+                "loaded %s in %.1f s: ISA level %s, %d threads, at most %.2f GiB of memory", served.name,
+                served.load_s, table.current(), llm.engine.runner.n_threads, served.n_bytes / GIB,
+            )  # fmt: skip
+            return llm
+
+    async def _make_room(self, wanted: Served) -> None:
+        """Unload others, the least recently used first, until all fit into the memory; wait for those in use."""
+        most = self._n_bytes_max
+        if most is None:
+            return
+        if wanted.n_bytes > most:
+            raise ParameterError(
+                f"it needs {wanted.n_bytes / GIB:.2f} GiB, but memory={most / GIB:.2f}; use less n_ctx or n_seqs"
+            )
+        async with self._freed:
+            while sum(served.n_bytes for served in self.models) > most:
+                idle = [s for s in self.models if s is not wanted and s.llm is not None and not s.n_users]
+                if idle:
+                    await self._close(min(idle, key=lambda served: served.last_used))
+                else:
+                    await self._freed.wait()
+
+    async def _after_use(self, served: Served) -> None:
+        served.last_used = time.time()
+        if not served.n_users and served.keep_alive_s is not None and served.llm is not None:
+            if served.keep_alive_s <= 0:
+                await self._close(served)
+            else:
+                loop = asyncio.get_running_loop()
+                served.timer = loop.call_later(served.keep_alive_s, lambda: loop.create_task(self._expire(served)))
+        async with self._freed:
+            self._freed.notify_all()
+
+    async def _expire(self, served: Served) -> None:
+        if not served.n_users and served.status == "loaded":
+            await self._close(served)
+
+    async def _close(self, served: Served) -> None:
+        """Unload a model that nobody uses."""
+        llm, served.llm = served.llm, None
+        if llm is not None:
+            served.status = "unloaded" if served.status == "loaded" else served.status
+            await llm.close()
+            _log.info("unloaded %s", served.name)
+
+    async def close(self) -> None:
+        """Unload all models; requests that are not done fail."""
+        for served in self.models:
+            if served.timer is not None:
+                served.timer.cancel()
+            if served.loading is not None:
+                served.loading.cancel()
+                await asyncio.wait({served.loading})
+            await self._close(served)
+
+
+def _load(source: str, params: dict[str, Any]) -> AsyncLLM:
+    from realizar.async_llm import AsyncLLM
+
+    llm = AsyncLLM(source, **params)
+    try:
+        llm.tokenize("")  # builds the tokenizer
+    except BaseException:
+        llm.engine.close()
+        raise
+    return llm
+
+
+def _name(source: str) -> str:
+    """Return a model's name for clients, which does not reveal folders."""
+    return Path(source).stem if source.endswith(".gguf") and not source.startswith("hf:") else source

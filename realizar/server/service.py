@@ -1,0 +1,120 @@
+"""Service: what the endpoints of all protocols work with; one for each request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+
+from realizar.calls import ChatPrompt
+from realizar.server.answers import Answers
+from realizar.server.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realizar.async_llm import AsyncLLM
+    from realizar.params import SamplingParams
+    from realizar.server.metrics import Metrics
+    from realizar.server.models import ModelPool, Served
+    from realizar.server.responses_store import ResponseStore
+    from realizar.server.settings import Settings
+
+T = TypeVar("T")
+
+
+class Service:
+    """The models, settings and metrics of the server, for one request, which it ends when the client goes away.
+
+    Parameters
+    ----------
+    request : Request
+    stack : AsyncExitStack
+        Left when the response was sent, or its client is gone.
+    """
+
+    def __init__(self, request: Request, stack: AsyncExitStack) -> None:
+        self._request = request
+        self._stack = stack
+        self.settings: Settings = request.app.state.settings
+        self.pool: ModelPool = request.app.state.pool
+        self.metrics: Metrics = request.app.state.metrics
+        self.responses: ResponseStore = request.app.state.responses
+
+    async def llm(self, name: str | None) -> tuple[AsyncLLM, Served]:
+        """Return a model, loaded until the response was sent, and its entry. Raises as `ModelPool.use`."""
+        if not self._request.app.state.is_ready:
+            raise ApiError(503, "the server is loading its first model", "loading")
+        served = self.pool.find(name)
+        return await self._stack.enter_async_context(self.pool.use(served.name)), served
+
+    async def submitted(
+        self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False
+    ) -> Answers:
+        """Submit prompts, and return their answers, which are given up if the client goes away."""
+        answers = Answers(llm, served.name, prompts, self.metrics, reads_reasoning)
+        self._stack.callback(answers.cancel)
+        await self.unless_gone(answers.submit())
+        return answers
+
+    def need_room_for(self, n: int, param: str) -> None:
+        """Raise ApiError, 400, if so many texts do not even fit into an empty queue."""
+        most = self.settings.max_queue
+        if n > most:
+            raise ApiError(400, f"{param}: {n} texts; at most {most} here, see --max-queue", "invalid_value", param)
+
+    async def in_thread(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Call a function that computes for a while, such as a tokenizer, in another thread."""
+        return await asyncio.to_thread(function, *arguments, **options)
+
+    async def unless_gone(self, work: Awaitable[T]) -> T:
+        """Return a result; if the client goes away before it is there, cancel the work.
+
+        Raises
+        ------
+        ApiError
+            If the client is gone, so that nobody reads it.
+        """
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise ApiError(499, "the client went away")
+        finally:
+            gone.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def _gone(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+
+
+def plain_prompt(ids: Any, params: SamplingParams) -> ChatPrompt:
+    """Return a prompt that is no conversation: text, or token ids."""
+    return ChatPrompt(ids, params, None)
+
+
+def text_ids(llm: AsyncLLM, text: str) -> list[int]:
+    """Return the tokens of a prompt, in which names of special tokens count as such.
+
+    Clients render conversations themselves, or by /apply-template; the text then has its own BOS.
+    """
+    tokenizer = llm.tokenizer
+    ids = tokenizer.encode(text, add_special=False, parse_special=True)
+    before = list(tokenizer.ids_before)
+    return [*(before if ids[: len(before)] != before else []), *ids, *tokenizer.ids_after]
+
+
+async def _service(request: Request) -> AsyncIterator[Service]:
+    async with AsyncExitStack() as stack:
+        yield Service(request, stack)
+
+
+Serving = Annotated[Service, Depends(_service)]

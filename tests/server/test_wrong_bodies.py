@@ -1,0 +1,81 @@
+"""No body makes the server fail: each field of each endpoint with values of other types and forms."""
+
+import pytest
+
+pytest.importorskip("realizar.server.app", reason="needs the extra server")
+
+from tests.server.serving import QUESTION, TOOLS
+
+FEW = {"max_tokens": 2, "temperature": 0}
+CHAT = {
+    **FEW, "model": "tiny", "messages": QUESTION, "n": 1, "stop": ["a"], "tools": TOOLS, "tool_choice": "auto",
+    "response_format": {"type": "text"}, "logprobs": True, "top_logprobs": 1, "logit_bias": {"5": 1}, "stream": False,
+    "stream_options": {}, "chat_template_kwargs": {}, "reasoning_effort": "low", "seed": 1,
+    "samplers": ["top_k", "temperature"],
+    "grammar": None, "json_schema": None, "regex": None, "choice": None, "max_time": 10, "n_beams": 1,
+    "negative_prompt": None, "dry_sequence_breakers": ["a"], "truncate_prompt": "left", "prompt_logprobs": None,
+    "token_healing": False, "context_shift": False, "parallel_tool_calls": True, "continue_final_message": False,
+}  # fmt: skip
+PROMPT = {
+    **FEW, "model": "tiny", "prompt": "How is", "suffix": None, "echo": False, "logprobs": 1, "best_of": 1, "n": 1,
+    "prompt_logprobs": 1, "stop_token_ids": [3], "allowed_token_ids": None, "bad_words": None,
+}  # fmt: skip
+RESPONSE = {
+    "model": "tiny", "input": "How is it?", "max_output_tokens": 2, "instructions": "a", "previous_response_id": None,
+    "tools": None, "tool_choice": "auto", "text": {"format": {"type": "text"}}, "reasoning": {"effort": "low"},
+    "truncation": "auto", "include": [], "metadata": {}, "store": True, "stream": False,
+}  # fmt: skip
+MESSAGE = {
+    **FEW, "model": "tiny", "messages": QUESTION, "system": "a", "stop_sequences": ["a"], "thinking": None,
+    "tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "auto"}, "output_config": {},
+}  # fmt: skip
+OLLAMA = {
+    "model": "tiny", "stream": False, "options": {"num_predict": 2}, "format": None, "think": None, "keep_alive": None,
+    "logprobs": True, "top_logprobs": 1,
+}  # fmt: skip
+ENDPOINTS = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": PROMPT,
+    "/v1/responses": RESPONSE,
+    "/v1/responses/input_tokens": RESPONSE,
+    "/v1/messages": MESSAGE,
+    "/v1/messages/count_tokens": MESSAGE,
+    "/v1/embeddings": {"model": "tiny", "input": "a", "dimensions": 8, "encoding_format": "float"},
+    "/v1/rerank": {"model": "tiny", "query": "a", "documents": ["b"], "top_n": 1, "return_documents": True},
+    "/v1/score": {"model": "tiny", "text_1": "a", "text_2": ["b"]},
+    "/infill": {"input_prefix": "a", "input_suffix": "b", "input_extra": [], "n_predict": 2, "response_fields": []},
+    "/tokenize": {"content": "a", "with_pieces": True, "parse_special": True},
+    "/detokenize": {"tokens": [1]},
+    "/apply-template": {"messages": QUESTION, "tools": TOOLS, "chat_template_kwargs": {}},
+    "/api/chat": {**OLLAMA, "messages": QUESTION, "tools": TOOLS},
+    "/api/generate": {**OLLAMA, "prompt": "How", "system": "a", "raw": False, "suffix": None},
+    "/api/embed": {"model": "tiny", "input": ["a"], "truncate": True, "dimensions": 8},
+    "/api/show": {"model": "tiny", "verbose": True},
+}
+NOT_OF_THIS_MODEL = {"/v1/rerank", "/v1/score", "/infill"}
+VALUES = [
+    None, 0, -1, 2**70, 1.5, 1e300, True, "", "x", "\x00", [], [None], [[]], [{}], ["x"], [1, "x"], [[1], ["x"]], {},
+    {"x": 1}, {"type": "x"}, {"type": "function"}, {"type": "json_schema", "json_schema": 1}, [{"type": "function"}],
+    [{"role": "user"}], [{"role": "assistant", "content": "a", "tool_calls": [1]}],
+    [{"role": "user", "content": [{"type": "text"}]}], [{"type": "function_call"}], [{"type": "reasoning"}],
+    [{"role": "user", "content": [{"type": "tool_result"}]}], [{"role": "tool", "content": "a"}],
+    [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}], "content": None}],
+    [{"role": "assistant", "content": [{"type": "tool_use", "name": "f", "input": [1]}]}],
+    [{"name": "f", "input_schema": 3}], [{"type": "function", "name": 1, "parameters": []}],
+]  # fmt: skip
+
+
+def fails(server, path, body):
+    """Whether the server fails: by a status, or in the middle of a stream."""
+    response = server.http.post(path, json=body)
+    return response.status_code >= 500 or "internal_error" in response.text
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_no_body_makes_the_server_fail(server, path):
+    body = ENDPOINTS[path]
+    status, answer = server.post(path, body)
+    assert status in (200, 400), answer
+    assert status == 200 or path in NOT_OF_THIS_MODEL, answer
+    assert [(name, value) for name in body for value in VALUES if fails(server, path, {**body, name: value})] == []
+    assert server.http.get("/health").status_code == 200
