@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,15 +77,19 @@ class Engine:
     ) -> None:
         self.model = model
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
-        backend = backend or backends.make(params)
         plan = model.plan()
         has_drafts = draft is not None or params.speculate is not None
-        self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend, has_drafts)
         make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
-        self.runner = make_runner(model, self.cache, params, backend)
+        with ExitStack() as if_it_fails:
+            if backend is None:
+                backend = backends.make(params)
+                if_it_fails.callback(backend.close)
+            self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend, has_drafts)
+            self.runner = make_runner(model, self.cache, params, backend)
+            self.speculator = make_speculator(params, self.runner, draft)
+            if_it_fails.pop_all()
         self.scheduler = Scheduler(self.cache, params.max_waiting)
         self._counts = StepCounts()
-        self.speculator = make_speculator(params, self.runner, draft)
         self._intake = Intake(self.runner)
         self._turn = threading.Condition()  # replaced in a child of fork()
         self.stepper: int | None = None
@@ -157,8 +161,19 @@ class Engine:
                 self._leave_turn()
 
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
-        """Run one program for all requests that read the same output."""
-        advance(output, self._compute(program, output, [chunk for chunks in work.values() for chunk in chunks]), work)
+        """Run one program for all requests that read the same output.
+
+        A program that fails may have advanced recurrent states, so their sequences are computed again.
+        """
+        chunks = [chunk for each in work.values() for chunk in each]
+        try:
+            values = self._compute(program, output, chunks)
+        except BaseException:
+            for chunk in chunks:
+                if chunk.seq.slot is not None:
+                    chunk.seq.free()
+            raise
+        advance(output, values, work)
 
     def _compute(self, program: str, output: str, chunks: list[Chunk]) -> Any:
         """Run a program and measure it; fork() may copy the process meanwhile, for nothing that is noted changes."""

@@ -127,6 +127,7 @@ class FakeProgram:
         self.states = states
         self.steps: list[Batch] = []
         self.fail: Exception | None = None
+        self.fail_late: Exception | None = None
 
     def run(self, batch: Batch, outputs: object = None) -> dict[str, np.ndarray]:
         if self.fail is not None:
@@ -145,6 +146,8 @@ class FakeProgram:
                 states = self._advance(batch, s, row)
                 if row in wanted:
                     rows.append(logits_of(self._seen(batch, s, row), states))
+        if self.fail_late is not None:
+            raise self.fail_late
         return {"logits": np.array(rows, np.float32).reshape(len(wanted), N_VOCAB)}
 
     def _layers(self):

@@ -199,6 +199,21 @@ def test_a_step_that_fails_can_be_made_again():
     assert completion.token_ids == continuation(FULL, PROMPT[:40], 5, 96)
 
 
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_a_step_that_fails_after_it_has_changed_states_can_be_made_again(plan, n_steps):
+    engine = engine_of(plan)
+    requests = [engine.generate(PROMPT[:n], greedy(9)) for n in (40, 7)]
+    for _ in range(n_steps):
+        engine.step()
+    engine.model.program.fail_late = MemoryError()
+    with pytest.raises(MemoryError):
+        engine.step()
+    engine.model.program.fail_late = None
+    for completion, n in zip(finish(engine, *requests), (40, 7), strict=True):
+        assert completion.token_ids == continuation(plan, PROMPT[:n], 9, 96)
+    check_cache(engine.cache, [])
+
+
 def test_threads_share_an_engine():
     engine = engine_of(n_seqs=3)
     results = {}

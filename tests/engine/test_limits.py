@@ -7,6 +7,7 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar.backends.cpu import threads
+from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine import engine as engine_module
 from realizar.engine import request as requests
 from realizar.engine.engine import Engine
@@ -159,6 +160,15 @@ def test_memory_that_runs_out_around_the_steps(monkeypatch, what, message):
         monkeypatch.setattr(what, fail)
         with pytest.raises(OutOfMemoryError, match=message):
             llm.generate("Hello", SamplingParams(max_tokens=1))
+
+
+def test_an_engine_that_cannot_be_made_closes_its_backend(monkeypatch):
+    closed = []
+    monkeypatch.setattr(CPUBackend, "close", lambda self: closed.append(self))
+    monkeypatch.setattr(engine_module, "make_speculator", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        LLM(LLAMA, n_ctx=64)
+    assert len(closed) == 1
 
 
 def test_memory_that_runs_out_while_an_error_is_described():
