@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from realizar.arch import (
@@ -27,7 +27,6 @@ GROUP_NORM_EPS = 64e-5
 """Epsilon of the norm of heads: 1e-5 times the head size of 64 (BlinkDL/RWKV-LM, RWKV-v7)."""
 
 
-@dataclass(frozen=True)
 class RwkvHParams(HParams):
     """The hyperparameters, and the ranks of the low-rank products.
 

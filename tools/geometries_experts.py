@@ -9,6 +9,9 @@ DELTA_NET = {"ssm.conv_kernel": 4, "ssm.inner_size": 2048, "ssm.state_size": 128
 SIGMOID = {"expert_gating_func": 2}
 NORMALIZED = {"expert_weights_norm": True}
 BIASED = ("exp_probs_b",)
+HEADS = {"attention.key_length": 576, "attention.value_length": 512}
+MLA = {"rope.dimension_count": 64, "attention.kv_lora_rank": 512, **HEADS}
+INDEXER = {"attention.indexer.key_length": 128, "attention.indexer.top_k": 2048}
 MIMO_FULL = (0, 5, 11)  # layers of MiMo V2 without windows
 
 
@@ -256,6 +259,38 @@ GEOMETRIES = {
     # DeepSeekMoE-16B with 12 of 28 layers, half the width and half the experts
     "deepseek-1b": Geometry(
         "deepseek", _sizes(12, 1024, 5632, 8, 8, 128) | _moe(32, 6, 704) | _behind(1, 2) | RMS, 102400
+    ),
+    # DeepSeek V3.2 with 12 of 61 layers, a seventh of the width and an eighth of the experts and heads
+    "deepseek32-1b": Geometry(
+        "deepseek32",
+        _sizes(12, 1024, 5632, 16, 1, 0)
+        | MLA
+        | INDEXER
+        | {"attention.q_lora_rank": 768, "attention.key_length_mla": 192, "attention.value_length_mla": 128}
+        | {"attention.indexer.head_count": 8, "expert_weights_scale": 2.5}
+        | _moe(32, 8, 512)
+        | _behind(1, 1)
+        | SIGMOID
+        | NORMALIZED
+        | RMS,
+        129280,
+        optional=_routers(1, 12),
+    ),
+    # GLM-5 with 12 of 78 layers, a sixth of the width, an eighth of the experts and a quarter of the heads
+    "glm-dsa-1b": Geometry(
+        "glm-dsa",
+        _sizes(12, 1024, 4096, 16, 1, 0)
+        | MLA
+        | INDEXER
+        | {"attention.q_lora_rank": 768, "attention.key_length_mla": 256, "attention.value_length_mla": 256}
+        | {"attention.indexer.head_count": 8, "expert_weights_scale": 2.5}
+        | _moe(32, 8, 512)
+        | _behind(1, 1)
+        | SIGMOID
+        | NORMALIZED
+        | RMS,
+        154880,
+        optional=_routers(1, 12),
     ),
     # Hunyuan-A13B with 12 of 32 layers, a quarter of the width and half the experts
     "hunyuan-moe-1b": Geometry(
