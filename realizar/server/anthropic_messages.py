@@ -49,7 +49,7 @@ async def messages(body: MessagesRequest, service: Serving) -> Response:
     made = _Message(served.name, answers, len(prompt.ids))
     if body.stream:
         ping = ("ping", {"type": "ping"})
-        return events(made.events(), lambda error: ("error", error.anthropic), service.settings.timeout, ping)
+        return events(made.events(), lambda error: ("error", error.anthropic), ping)
     return JSON(await service.unless_gone(made.whole()))
 
 

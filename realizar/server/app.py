@@ -28,6 +28,7 @@ from realizar.server import (
     vectors,
 )
 from realizar.server.errors import ApiError, invalid_body
+from realizar.server.failures import Unexpected, UnreadLimit
 from realizar.server.metrics import Metrics
 from realizar.server.middleware import BodyLimit, Guard, RequestLog
 from realizar.server.models import ModelPool
@@ -78,13 +79,14 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _failed)
     app.add_exception_handler(RealizarError, _failed)
-    app.add_exception_handler(Exception, _failed)
+    app.middleware_stack = UnreadLimit(app.build_middleware_stack(), settings.timeout)
     return app
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
     stack = [
         Middleware(RequestLog),
+        Middleware(Unexpected),
         Middleware(Guard, settings.keys, settings.cors),
         Middleware(BodyLimit, int(settings.max_body * MIB)),
     ]

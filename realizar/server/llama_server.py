@@ -169,7 +169,7 @@ async def infill(body: InfillRequest, service: Serving) -> Response:
     answers = await service.submitted(llm, served, [plain_prompt(ids, params)])
     made = _Infill(llm, served.name, answers, body)
     if body.stream:
-        return events(made.chunks(), lambda error: (None, error.openai), service.settings.timeout)
+        return events(made.chunks(), lambda error: (None, error.openai))
     return JSON(await service.unless_gone(made.whole()))
 
 

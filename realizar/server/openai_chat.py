@@ -69,7 +69,7 @@ async def chat_completions(body: ChatRequest, service: Serving) -> Response:
     answers = await service.submitted(llm, served, [prompt], reads_reasoning=True)
     chat = _Chat(llm, served.name, answers, prompt.params, body.stream_options or StreamOptions())
     if body.stream:
-        return events(chat.chunks(), lambda error: (None, error.openai), service.settings.timeout)
+        return events(chat.chunks(), lambda error: (None, error.openai))
     return JSON(await service.unless_gone(chat.completion()))
 
 

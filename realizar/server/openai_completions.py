@@ -64,7 +64,7 @@ async def completions(body: CompletionRequest, service: Serving) -> Response:
     answers = await service.submitted(llm, served, [plain_prompt(each, params) for each in ids])
     made = _Completions(llm, served.name, answers, params, body, ids)
     if body.stream:
-        return events(made.chunks(), lambda error: (None, error.openai), service.settings.timeout)
+        return events(made.chunks(), lambda error: (None, error.openai))
     return JSON(await service.unless_gone(made.completion()))
 
 

@@ -48,7 +48,7 @@ async def responses(body: ResponseRequest, service: Serving) -> Response:
             service.responses.add(made.response, before, body.items)
 
     if body.stream:
-        return events(made.events(store), made.error, service.settings.timeout)
+        return events(made.events(store), made.error)
     await service.unless_gone(made.wait(store))
     return JSON(made.response)
 

@@ -34,7 +34,7 @@ class JSON(Response):
 
 def events(
     stream: AsyncIterator[tuple[str | None, Any]], error: Callable[[ApiError], tuple[str | None, Any]],
-    send_timeout: float, ping: tuple[str, Any] | None = None,
+    ping: tuple[str, Any] | None = None,
 ) -> EventSourceResponse:  # fmt: skip
     """Return a stream of server-sent events.
 
@@ -44,8 +44,6 @@ def events(
         Pairs of an event's name, or None, and its data: text, or a value that becomes JSON.
     error : callable
         Returns the event that tells of an error in the middle of the stream, which ends it.
-    send_timeout : float
-        Seconds after which a client that reads nothing is given up.
     ping : (str, value), optional
         The event that is sent every 15 seconds; by default a comment.
     """
@@ -64,7 +62,7 @@ def events(
         return ServerSentEvent(comment="ping", sep="\n") if ping is None else event(*ping)
 
     return EventSourceResponse(
-        sent(), ping=PING_S, sep="\n", ping_message_factory=pinged, send_timeout=send_timeout,
+        sent(), ping=PING_S, sep="\n", ping_message_factory=pinged,
         headers={"Cache-Control": "no-store"},
     )  # fmt: skip
 
