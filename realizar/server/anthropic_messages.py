@@ -20,6 +20,7 @@ from realizar.server.messages import chat_prompt, response_constraint
 from realizar.server.openai_shapes import new_id
 from realizar.server.service import Service, Serving
 from realizar.server.sse import JSON, events
+from realizar.server.strict_json import StrictRoute
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from realizar.calls import ChatPrompt, ToolCallDelta
     from realizar.server.answers import Answers, Piece
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 _STOP_REASONS = {
     "tool_calls": "tool_use", "length": "max_tokens", "time": "max_tokens", "stop_string": "stop_sequence",
     "context": "model_context_window_exceeded",

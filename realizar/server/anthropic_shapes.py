@@ -81,10 +81,12 @@ def openai_messages(body: CountRequest) -> list[dict[str, Any]]:
     return messages
 
 
-def _text(where: str, content: str | Sequence[Any]) -> str:
+def _text(where: str, content: Any) -> str:
     """Return the text of blocks that may only be text."""
     if isinstance(content, str):
         return content
+    if not isinstance(content, list):
+        raise _invalid(where, f"a content must be a text or a list of blocks, found {str(content)[:80]}")
     return "\n".join(_text_of(where, block) for block in content)
 
 
@@ -165,6 +167,6 @@ def openai_choice(choice: dict[str, Any] | None) -> tuple[Any, bool]:
     kind = choice.get("type")
     if kind == "tool":
         return {"type": "function", "function": {"name": choice.get("name")}}, parallel
-    if kind not in _CHOICES:
+    if not isinstance(kind, str) or kind not in _CHOICES:
         raise _invalid("tool_choice", f"type must be auto, any, tool or none, found {str(kind)[:80]!r}")
     return _CHOICES[kind], parallel

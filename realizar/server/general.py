@@ -9,11 +9,12 @@ from starlette.responses import Response
 
 from realizar.server.errors import ApiError
 from realizar.server.sse import JSON
+from realizar.server.strict_json import StrictRoute
 
 if TYPE_CHECKING:
     from realizar.server.models import ModelPool, Served
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 
 
 @router.get("/health", response_model=None)

@@ -19,6 +19,7 @@ from realizar.server.messages import messages_for
 from realizar.server.openai_shapes import token_logprob
 from realizar.server.service import Serving, plain_prompt
 from realizar.server.sse import JSON, events
+from realizar.server.strict_json import StrictRoute
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from realizar.sampling import Sampled
     from realizar.server.answers import Answers
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 _STOP_TYPES = {"length": "limit", "context": "limit", "time": "limit", "stop_string": "word"}
 _SAMPLERS = {"typ_p": "typical_p", "temp": "temperature"}
 """llama.cpp's names of samplers that are ours under another name."""

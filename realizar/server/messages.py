@@ -40,10 +40,17 @@ def chat_prompt(
         How much the model is to reason; "none" and "minimal" turn it off where the template can.
     continues : bool, optional
         Whether to continue the last message; by default where it is the assistant's and calls no tools.
+
+    Raises
+    ------
+    ApiError
+        400 if there is no message.
     """
     known, template = messages_for(llm, messages), llm.tokenizer.chat_template
     used = frozenset() if template is None else template.variables
     defined = {**reasoning_variables(effort, used), **(variables or {})}
+    if not known:
+        raise ApiError(400, "the conversation has no message", "invalid_value", "messages")
     last = known[-1]
     is_begun = last.get("role") == "assistant" and not last.get("tool_calls")
     return llm.chat_prompt(

@@ -23,6 +23,7 @@ from realizar.server.ollama_shapes import (
 from realizar.server.openai_shapes import token_logprob
 from realizar.server.service import Service, Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, lines
+from realizar.server.strict_json import StrictRoute
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from realizar.server.answers import Answers
     from realizar.server.models import Served
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 Part = Callable[[str, str, list[Any]], dict[str, Any]]
 """Makes the fields of a response out of text, reasoning and calls."""
 

@@ -15,6 +15,7 @@ from realizar.server.fields import Body
 from realizar.server.ollama_shapes import timestamp
 from realizar.server.service import Serving
 from realizar.server.sse import JSON
+from realizar.server.strict_json import StrictRoute
 from realizar.store import MODELS
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from realizar.async_llm import AsyncLLM
     from realizar.server.models import ModelPool, Served
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 API_VERSION = "0.12.11"
 """The version of Ollama whose API this is; clients ask for it to know what they may use."""
 FOREVER = "9999-12-31T23:59:59Z"

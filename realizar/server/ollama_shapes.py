@@ -131,8 +131,10 @@ def openai_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         own: dict[str, Any] = {"role": message.get("role"), "content": message.get("content") or ""}
         if message.get("thinking"):
             own["reasoning_content"] = message["thinking"]
-        calls = []
-        for call in message.get("tool_calls") or ():
+        calls, given = [], message.get("tool_calls") or []
+        if not isinstance(given, list):
+            raise ApiError(400, f"messages[{i}]: tool_calls must be a list", "invalid_value", "messages")
+        for call in given:
             function = call.get("function") if isinstance(call, dict) else None
             name = function.get("name") if isinstance(function, dict) else None
             if not isinstance(name, str):

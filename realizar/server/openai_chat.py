@@ -15,6 +15,7 @@ from realizar.server.messages import chat_prompt, openai_finish, response_constr
 from realizar.server.openai_shapes import chat_logprobs, new_id, tool_call_delta, tool_calls, usage
 from realizar.server.service import Serving
 from realizar.server.sse import JSON, events
+from realizar.server.strict_json import StrictRoute
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from realizar.params import SamplingParams
     from realizar.server.answers import Answers, Piece, Reply
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 MAX_TOP = 20
 """Most probable tokens that a client may ask for, as OpenAI allows."""
 

@@ -16,6 +16,7 @@ from realizar.server.openai_chat import MAX_TOP, StreamOptions
 from realizar.server.openai_shapes import completion_logprobs, new_id, usage
 from realizar.server.service import Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, events
+from realizar.server.strict_json import StrictRoute
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from realizar.params import SamplingParams
     from realizar.server.answers import Answers, Piece, Reply
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 DEFAULT_MAX_TOKENS = 16
 """Tokens of a completion where the client does not say how many, as in OpenAI's API."""
 

@@ -18,6 +18,7 @@ from realizar.server.responses_output import Output
 from realizar.server.responses_shapes import InputRequest, Item, ResponseRequest, chat_choice, chat_messages, chat_tools
 from realizar.server.service import Service, Serving
 from realizar.server.sse import JSON, events
+from realizar.server.strict_json import StrictRoute
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from realizar.calls import ChatPrompt
     from realizar.server.answers import Answers
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 LOGPROBS = "message.output_text.logprobs"
 """What a client includes to get logprobs."""
 

@@ -14,6 +14,7 @@ from realizar.server.fields import Body
 from realizar.server.openai_shapes import new_id
 from realizar.server.service import Serving
 from realizar.server.sse import JSON
+from realizar.server.strict_json import StrictRoute
 from realizar.tokenizer.pairs import pair_ids
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from realizar.async_llm import AsyncLLM
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 
 
 class EmbeddingRequest(Body):

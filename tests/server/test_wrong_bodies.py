@@ -1,5 +1,7 @@
 """No body makes the server fail: each field of each endpoint with values of other types and forms."""
 
+import json
+
 import pytest
 
 pytest.importorskip("realizar.server.app", reason="needs the extra server")
@@ -62,7 +64,23 @@ VALUES = [
     [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}], "content": None}],
     [{"role": "assistant", "content": [{"type": "tool_use", "name": "f", "input": [1]}]}],
     [{"name": "f", "input_schema": 3}], [{"type": "function", "name": 1, "parameters": []}],
+    [{"role": "user", "content": []}], [{"role": "user", "content": "a", "tool_calls": 5}],
+    {"type": ["x"]}, {"type": {}},
+    [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": 5}]}],
 ]  # fmt: skip
+REFUSED = [
+    ("/v1/responses", {"input": [{"type": "reasoning"}]}, "no message"),
+    ("/v1/messages", {"messages": [{"role": "user", "content": []}], "max_tokens": 1}, "no message"),
+    (
+        "/v1/messages",
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": 5}]}], "max_tokens": 1},
+        "a list of blocks",
+    ),
+    ("/v1/messages", {**MESSAGE, "tool_choice": {"type": ["x"]}}, "tool_choice"),
+    ("/v1/messages", {**MESSAGE, "tool_choice": {"type": {}}}, "tool_choice"),
+    ("/api/chat", {"model": "tiny", "messages": [{"role": "user", "content": "a", "tool_calls": 5}]}, "tool_calls"),
+]
+NOT_FINITE = ["NaN", "Infinity", "-Infinity", "1e999", '[{"x": NaN}]', '{"y": [1.5, -1e999]}']
 
 
 def fails(server, path, body):
@@ -79,3 +97,20 @@ def test_no_body_makes_the_server_fail(server, path):
     assert status == 200 or path in NOT_OF_THIS_MODEL, answer
     assert [(name, value) for name in body for value in VALUES if fails(server, path, {**body, name: value})] == []
     assert server.http.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(("path", "body", "text"), REFUSED)
+def test_what_is_wrong_is_told(server, path, body, text):
+    response = server.http.post(path, json=body)
+    assert response.status_code == 400
+    assert text in response.text
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_numbers_are_finite(server, path, value):
+    """Also in fields that are not known."""
+    body = json.dumps({**ENDPOINTS[path], "unknown": 0}).removesuffix("0}") + value + "}"
+    response = server.http.post(path, content=body)
+    assert response.status_code == 400
+    assert "finite" in response.text
