@@ -15,7 +15,7 @@ from realizar.server.anthropic_shapes import (
     openai_messages,
     openai_tools,
 )
-from realizar.server.fields import sampling
+from realizar.server.fields import sampling, unranked
 from realizar.server.messages import chat_prompt, response_constraint
 from realizar.server.openai_shapes import new_id
 from realizar.server.service import Service, Serving
@@ -44,7 +44,7 @@ async def messages(body: MessagesRequest, service: Serving) -> Response:
     own = response_constraint(body.response_format)
     if body.tools:
         own["lenient"] = True  # schemas may have keywords that only describe
-    params = sampling(body, service.settings, max_tokens=body.max_tokens, stop=body.stop_sequences, **own)
+    params = unranked(sampling(body, service.settings, max_tokens=body.max_tokens, stop=body.stop_sequences, **own))
     prompt = await _prompt(llm, body, params, service)
     answers = await service.submitted(llm, served, [prompt], reads_reasoning=True)
     made = _Message(served.name, answers, len(prompt.ids))

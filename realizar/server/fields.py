@@ -70,3 +70,16 @@ def sampling(body: Body, settings: Settings, **own: Any) -> SamplingParams:
         return SamplingParams(**given)
     except ParameterError as error:
         raise ApiError(400, str(error), "invalid_value", str(error).partition("=")[0]) from None
+
+
+def unranked(params: SamplingParams) -> SamplingParams:
+    """Return the params of a protocol that has no ranked completions.
+
+    Raises
+    ------
+    ApiError
+        400 if they ask for beam search.
+    """
+    if params.is_ranked:
+        raise ApiError(400, "n_beams: only in chat completions and completions", "invalid_value", "n_beams")
+    return params

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from realizar import __version__
 from realizar.server.errors import ApiError
-from realizar.server.fields import Body, Samplers, sampling
+from realizar.server.fields import Body, Samplers, sampling, unranked
 from realizar.server.infill import infill_ids
 from realizar.server.messages import messages_for
 from realizar.server.openai_shapes import token_logprob
@@ -163,6 +163,7 @@ async def infill(body: InfillRequest, service: Serving) -> Response:
         penalty_last_n=body.penalty_last_n if body.repeat_last_n is None else body.repeat_last_n,
         logprobs=body.n_probs or None, seed=None if body.seed == -1 else body.seed, samplers=_samplers(body.samplers),
     )  # fmt: skip
+    unranked(params)
     files = [(each.filename, each.text) for each in body.input_extra]
     ids = await service.in_thread(
         infill_ids, llm, body.input_prefix, body.input_suffix, body.prompt, files, params.max_tokens

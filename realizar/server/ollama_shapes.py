@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from realizar.server.errors import ApiError
-from realizar.server.fields import SAMPLER_NAMES, Body, Samplers, sampling
+from realizar.server.fields import SAMPLER_NAMES, Body, Samplers, sampling, unranked
 
 if TYPE_CHECKING:
     from realizar.params import SamplingParams
@@ -111,7 +111,7 @@ def params_of(body: GenerateBase, settings: Settings) -> SamplingParams:
     given = options.model_dump(include=set(SAMPLER_NAMES), exclude_none=True)
     if given.get("seed", 0) < 0:
         del given["seed"]
-    return sampling(Samplers(**given), settings, **own)
+    return unranked(sampling(Samplers(**given), settings, **own))
 
 
 def openai_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

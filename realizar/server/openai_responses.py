@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from realizar.params import SamplingParams
 from realizar.server.errors import ApiError
-from realizar.server.fields import sampling
+from realizar.server.fields import sampling, unranked
 from realizar.server.messages import chat_prompt, openai_finish, response_constraint
 from realizar.server.openai_shapes import new_id
 from realizar.server.responses_output import Output
@@ -104,7 +104,8 @@ def _params(body: ResponseRequest, service: Service) -> SamplingParams:
     logprobs = body.top_logprobs
     if logprobs is None and LOGPROBS in (body.include or ()):
         logprobs = 0
-    return sampling(body, service.settings, max_tokens=body.max_output_tokens, logprobs=logprobs, **own)
+    params = sampling(body, service.settings, max_tokens=body.max_output_tokens, logprobs=logprobs, **own)
+    return unranked(params)
 
 
 async def _prompt(

@@ -79,6 +79,14 @@ REFUSED = [
     ("/v1/messages", {**MESSAGE, "tool_choice": {"type": ["x"]}}, "tool_choice"),
     ("/v1/messages", {**MESSAGE, "tool_choice": {"type": {}}}, "tool_choice"),
     ("/api/chat", {"model": "tiny", "messages": [{"role": "user", "content": "a", "tool_calls": 5}]}, "tool_calls"),
+    ("/v1/responses", {**RESPONSE, "n_beams": 2}, "n_beams"),
+    ("/v1/responses", {**RESPONSE, "n_beams": 2, "stream": True}, "n_beams"),
+    ("/v1/messages", {**MESSAGE, "n_beams": 2}, "n_beams"),
+    ("/v1/messages", {**MESSAGE, "n_beams": 2, "stream": True}, "n_beams"),
+    ("/api/chat", {**OLLAMA, "messages": QUESTION, "options": {"n_beams": 2}}, "n_beams"),
+    ("/api/generate", {**OLLAMA, "prompt": "How", "options": {"n_beams": 2}, "stream": True}, "n_beams"),
+    ("/infill", {"input_prefix": "a", "n_beams": 2}, "n_beams"),
+    ("/infill", {"input_prefix": "a", "n_beams": 2, "stream": True}, "n_beams"),
 ]
 NOT_FINITE = ["NaN", "Infinity", "-Infinity", "1e999", '[{"x": NaN}]', '{"y": [1.5, -1e999]}']
 
