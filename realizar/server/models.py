@@ -198,6 +198,7 @@ class ModelPool:
         served.last_used = time.time()
         if not served.n_users and served.keep_alive_s is not None and served.llm is not None:
             if served.keep_alive_s <= 0:
+                served.keep_alive_s = None  # asked for by one request; the next one loads it to stay
                 await self._close(served)
             else:
                 loop = asyncio.get_running_loop()

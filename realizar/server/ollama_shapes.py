@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(-?)((?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_MOST_S = 10 * 365 * 86400.0
+"""What a longer time to keep a model becomes: ten years, whose end is a date that every client can read."""
 
 
 class OllamaOptions(Samplers):  # type: ignore[misc, valid-type]
@@ -154,15 +157,17 @@ def openai_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def seconds(keep_alive: float | str) -> float | None:
-    """Return a duration, such as 300, "5m" or "1h30m", in seconds; None for ever, if it is negative.
+    """Return a duration, such as 300, "5m" or "1h30m", in seconds, at most ten years; None for ever, if it is negative.
 
     Raises
     ------
     ApiError
-        400 if it is no duration.
+        400 if it is no duration, or not finite.
     """
     value = _parsed(keep_alive) if isinstance(keep_alive, str) else keep_alive
-    return None if value < 0 else value
+    if not math.isfinite(value):
+        raise _invalid_duration(str(keep_alive))
+    return None if value < 0 else min(value, _MOST_S)
 
 
 def _parsed(text: str) -> float:
@@ -172,10 +177,14 @@ def _parsed(text: str) -> float:
         pass
     match = _DURATION.fullmatch(text)
     if match is None:
-        message = f"keep_alive: must be seconds or a duration such as '5m', found {text[:80]!r}"
-        raise ApiError(400, message, "invalid_value", "keep_alive")
+        raise _invalid_duration(text)
     value = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(match[2]))
     return -value if match[1] else value
+
+
+def _invalid_duration(text: str) -> ApiError:
+    message = f"keep_alive: must be seconds or a duration such as '5m', found {text[:80]!r}"
+    return ApiError(400, message, "invalid_value", "keep_alive")
 
 
 def timestamp(at: float) -> str:

@@ -121,10 +121,30 @@ def test_a_model_is_kept_as_long_as_asked(tmp_path):
         wait_until(lambda: two.llm is None)
 
 
+def test_a_model_that_one_request_unloads_is_kept_for_the_next(tmp_path):
+    with serving(write_model(tmp_path / "one.gguf")) as server:
+        client, (one,) = ollama.Client(server.url), server.pool.models
+        client.generate("one", "Hi", options=OPTIONS, keep_alive=0)
+        wait_until(lambda: one.llm is None and not one.n_users)
+        assert client.generate("one", "Hi", options=OPTIONS).eval_count == 12
+        wait_until(lambda: not one.n_users)
+        assert one.status == "loaded"
+        assert one.keep_alive_s is None
+
+
+def test_a_very_long_time_to_keep_a_model_can_be_told(tmp_path):
+    with serving(write_model(tmp_path / "one.gguf")) as server:
+        client = ollama.Client(server.url)
+        client.generate("one", keep_alive="99999999h")
+        assert client.ps().models[0].expires_at.year < 9999
+
+
 def test_durations():
     wanted = {"5m": 300, "1h30m": 5400, "1.5s": 1.5, "10": 10, 0: 0, "0s": 0, "250ms": 0.25, -1: None, "-1m": None}
     assert {text: seconds(text) for text in wanted} == wanted
-    for text in ("", "5 m", "m", "5x"):
+    for most in (1e300, "99999999h", "1e300", 2.0**60):
+        assert seconds(most) == 10 * 365 * 86400
+    for text in ("", "5 m", "m", "5x", "inf", "-inf", "nan", "1e999", "9" * 400 + "h", float("inf"), float("nan")):
         with pytest.raises(ApiError, match="keep_alive"):
             seconds(text)
 
