@@ -124,8 +124,8 @@ class _Completions:
             text = self._tokenizer.decode(ids) if self._params.echo else ""
         logprobs = None
         if self._params.logprobs is not None:
-            before = self._answers.completions[i // self._params.n].prompt_logprobs or []
-            sampled = [*before, *([] if self._is_empty else reply.logprobs)]
+            before = self._answers.completions[i // self._params.n].prompt_logprobs if self._params.echo else None
+            sampled = [*(before or ()), *([] if self._is_empty else reply.logprobs)]
             logprobs = completion_logprobs(self._tokenizer, sampled, ids[:1], 0)
         finish = "length" if self._is_empty else openai_finish(reply.finish_reason)
         return {

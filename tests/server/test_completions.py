@@ -82,6 +82,12 @@ def test_echo_of_no_tokens(client, llm):
     assert choice.finish_reason == "length"
 
 
+def test_logprobs_without_echo_are_of_the_completion(client):
+    alone = ask(client, logprobs=1).choices[0].logprobs
+    assert len(alone.tokens) == GREEDY["max_tokens"]
+    assert ask(client, logprobs=1, extra_body={"prompt_logprobs": 1}).choices[0].logprobs == alone
+
+
 def test_the_best_of_several(client):
     answer = ask(client, best_of=3, n=1, temperature=1, seed=1, logprobs=0)
     assert len(answer.choices) == 1
