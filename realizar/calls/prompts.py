@@ -77,7 +77,7 @@ class ChatPrompts:
             See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
         """
         begin = time.perf_counter()
-        made = self._made(messages, params, tools, choice, _checked(variables), parallel, continue_final)
+        made = self._made(messages, params, tools, choice, checked_variables(variables), parallel, continue_final)
         if made.params.max_time is not None:  # which counts from the call
             left = made.params.max_time - (time.perf_counter() - begin)
             made = made._replace(params=replace(made.params, max_time=max(left, MIN_TIME_S)))
@@ -107,7 +107,7 @@ class ChatPrompts:
         self, messages: Sequence[Message], tools: Tools | None = None, variables: Mapping[str, Any] | None = None
     ) -> str:
         """Return the prompt of a conversation as text; parameters and errors as of `make`."""
-        return self._render(messages, tools, _checked(variables), continue_final=False)
+        return self._render(messages, tools, checked_variables(variables), continue_final=False)
 
     def _ids(
         self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool
@@ -126,7 +126,9 @@ class ChatPrompts:
         calls = has_tool_calls(messages)
         template = self._template(tools is not None or calls)
         for name in variables.keys() - template.variables if variables else ():
-            warnings.warn(f"chat_template_kwargs: this model's chat template does not use {name}", stacklevel=2)
+            warnings.warn(
+                f"chat_template_kwargs: this model's chat template does not use {short_repr(name)}", stacklevel=2
+            )
         written = normalize_tool_calls(messages, *self._message_style) if calls else normalize_tool_calls(messages)
         return template.render(written, tools=tools, **variables) + begun
 
@@ -166,8 +168,14 @@ def _without_final(messages: Sequence[Message]) -> tuple[Sequence[Message], str]
     return messages[:-1], joined(last["content"])
 
 
-def _checked(variables: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return validated template variables; raises ParameterError for invalid names or values."""
+def checked_variables(variables: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return validated template variables.
+
+    Raises
+    ------
+    ParameterError
+        If a name or a value is invalid.
+    """
     if variables is None:
         return {}
     if not isinstance(variables, Mapping):
@@ -182,6 +190,6 @@ def _checked(variables: Mapping[str, Any] | None) -> dict[str, Any]:
             json.dumps(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise ParameterError(
-                f"chat_template_kwargs: {name}={short_repr(value)}: must be JSON-serializable; {error}"
+                f"chat_template_kwargs: {name[:80]}={short_repr(value)}: must be JSON-serializable; {error}"
             ) from None
     return dict(variables)

@@ -15,7 +15,7 @@ from realizar import __version__
 from realizar.server.errors import ApiError
 from realizar.server.fields import Body, Samplers, sampling, unranked
 from realizar.server.infill import infill_ids
-from realizar.server.messages import messages_for
+from realizar.server.messages import messages_for, template_variables
 from realizar.server.openai_shapes import token_logprob
 from realizar.server.service import Serving, plain_prompt
 from realizar.server.sse import JSON, events
@@ -124,10 +124,12 @@ async def apply_template(body: TemplateRequest, service: Serving) -> Response:
     """Return the prompt of a conversation."""
     llm, _ = await service.llm(body.model)
     messages = messages_for(llm, body.messages)
-    text = await service.in_thread(
-        llm.chat_text, messages, tools=body.tools or None, chat_template_kwargs=body.chat_template_kwargs
-    )
-    return JSON({"prompt": text})
+
+    def rendered() -> str:
+        variables = template_variables(llm, messages, body.tools, body.chat_template_kwargs)
+        return llm.chat_text(messages, tools=body.tools or None, chat_template_kwargs=variables or None)
+
+    return JSON({"prompt": await service.in_thread(rendered)})
 
 
 @router.get("/props", response_model=None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from realizar.calls.messages import has_tool_calls
+from realizar.calls.prompts import checked_variables
 from realizar.server.errors import ApiError
 
 if TYPE_CHECKING:
@@ -46,9 +48,9 @@ def chat_prompt(
     ApiError
         400 if there is no message.
     """
-    known, template = messages_for(llm, messages), llm.tokenizer.chat_template
-    used = frozenset() if template is None else template.variables
-    defined = {**reasoning_variables(effort, used), **(variables or {})}
+    known = messages_for(llm, messages)
+    used = _used_variables(llm, messages, tools)
+    defined = reasoning_variables(effort, used) | template_variables(llm, messages, tools, variables)
     if not known:
         raise ApiError(400, "the conversation has no message", "invalid_value", "messages")
     last = known[-1]
@@ -65,6 +67,29 @@ def messages_for(llm: AsyncLLM, messages: Sequence[dict[str, Any]]) -> list[dict
     if template is not None and "developer" in template.source:
         return list(messages)
     return [{**m, "role": "system"} if m.get("role") == "developer" else m for m in messages]
+
+
+def template_variables(
+    llm: AsyncLLM, messages: Sequence[dict[str, Any]], tools: Sequence[Any] | None, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return those of a client's template variables that the template uses.
+
+    Of others the library warns, and a server would write texts of its clients to its log.
+
+    Raises
+    ------
+    ParameterError
+        If a name or a value is invalid.
+    """
+    checked = checked_variables(given)
+    used = _used_variables(llm, messages, tools) if checked else ()
+    return {name: value for name, value in checked.items() if name in used}
+
+
+def _used_variables(llm: AsyncLLM, messages: Sequence[dict[str, Any]], tools: Sequence[Any] | None) -> frozenset[str]:
+    tokenizer = llm.tokenizer
+    template = ((tools or has_tool_calls(messages)) and tokenizer.tool_template) or tokenizer.chat_template
+    return frozenset() if template is None else template.variables
 
 
 def reasoning_variables(effort: str | None, used: frozenset[str]) -> dict[str, Any]:

@@ -39,8 +39,14 @@ def test_max_time_counts_from_the_call(monkeypatch, tick, left):
 
 
 def test_unused_variable_warns():
-    with pytest.warns(UserWarning, match="does not use enable_thinkin$"):
+    with pytest.warns(UserWarning, match="does not use 'enable_thinkin'$"):
         prompt(THINKS, enable_thinkin=False)
+
+
+def test_the_warning_is_short():
+    with pytest.warns(UserWarning, match="does not use 'aaa") as caught:
+        prompt(THINKS, **{"a" * 100_000: 1})
+    assert len(str(caught[0].message)) < 200
 
 
 @pytest.mark.parametrize(

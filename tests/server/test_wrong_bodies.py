@@ -122,3 +122,15 @@ def test_numbers_are_finite(server, path, value):
     response = server.http.post(path, content=body)
     assert response.status_code == 400
     assert "finite" in response.text
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/apply-template"])
+def test_variables_that_the_template_does_not_use_are_not_warned_of(server, path):
+    """A warning would write them to the log."""
+    body = ENDPOINTS[path]
+    assert server.post(path, {**body, "chat_template_kwargs": {"a" * 1000: 1}})[0] == 200
+    for wrong in ({"a b": 1}, {"messages": []}):
+        status, answer = server.post(path, {**body, "chat_template_kwargs": wrong})
+        assert status == 400
+        assert "cannot be set" in str(answer)
