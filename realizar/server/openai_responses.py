@@ -15,7 +15,16 @@ from realizar.server.fields import sampling, unranked
 from realizar.server.messages import chat_prompt, openai_finish, response_constraint
 from realizar.server.openai_shapes import new_id
 from realizar.server.responses_output import Output
-from realizar.server.responses_shapes import InputRequest, Item, ResponseRequest, chat_choice, chat_messages, chat_tools
+from realizar.server.responses_shapes import (
+    MAX_ITEMS,
+    InputRequest,
+    Item,
+    ResponseRequest,
+    chat_choice,
+    chat_messages,
+    chat_tools,
+    known_item,
+)
 from realizar.server.service import Service, Serving
 from realizar.server.sse import JSON, events
 from realizar.server.strict_json import StrictRoute
@@ -40,13 +49,13 @@ async def responses(body: ResponseRequest, service: Serving) -> Response:
     llm, served = await service.llm(body.model)
     before = _before(body, service)
     params = _params(body, service)
-    prompt = await _prompt(llm, body, [*before, *body.items], params, service)
+    prompt = await _prompt(llm, body, before, params, service)
     answers = await service.submitted(llm, served, [prompt], reads_reasoning=True)
     made = _Made(llm, served.name, answers, body, params)
 
     def store() -> None:
         if body.store is not False:
-            service.responses.add(made.response, before, body.items)
+            service.responses.add(made.response, before, [known_item(item) for item in body.items])
 
     if body.stream:
         return events(made.events(store), made.error)
@@ -58,8 +67,7 @@ async def responses(body: ResponseRequest, service: Serving) -> Response:
 async def input_tokens(body: InputRequest, service: Serving) -> Response:
     """Count the tokens of a conversation."""
     llm, _ = await service.llm(body.model)
-    items = [*_before(body, service), *body.items]
-    prompt = await _prompt(llm, body, items, SamplingParams(lenient=True), service)
+    prompt = await _prompt(llm, body, _before(body, service), SamplingParams(lenient=True), service)
     return JSON({"object": "response.input_tokens", "input_tokens": len(prompt.ids)})
 
 
@@ -109,8 +117,12 @@ def _params(body: ResponseRequest, service: Service) -> SamplingParams:
 
 
 async def _prompt(
-    llm: AsyncLLM, body: InputRequest, items: list[Item], params: SamplingParams, service: Service
+    llm: AsyncLLM, body: InputRequest, before: list[Item], params: SamplingParams, service: Service
 ) -> ChatPrompt:
+    items = [*before, *body.items]
+    if len(items) > MAX_ITEMS:
+        text = f"input: {len(items)} items with those before it; at most {MAX_ITEMS} here"
+        raise ApiError(400, text, "invalid_value", "input")
     return await service.in_thread(
         chat_prompt, llm, chat_messages(body.instructions, items), params, tools=chat_tools(body.tools),
         tool_choice=chat_choice(body.tool_choice), parallel=body.parallel_tool_calls is not False,

@@ -11,6 +11,12 @@ from realizar.server.errors import ApiError
 from realizar.server.fields import Body, Samplers
 
 _TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
+_ITEM_FIELDS = frozenset(
+    {"id", "type", "role", "status", "content", "summary", "call_id", "name", "arguments", "output"}
+)
+_PART_FIELDS = frozenset({"type", "text", "refusal"})
+MAX_ITEMS = 10_000
+"""Items of a conversation, the earlier ones included."""
 Item = dict[str, Any]
 
 
@@ -59,6 +65,21 @@ class ResponseRequest(InputRequest):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     include: list[str] | None = None
     metadata: dict[str, str] | None = None
+
+
+def known_item(item: Item) -> Item:
+    """Return an item without fields that nothing here reads: it is kept."""
+    known = {name: value for name, value in item.items() if name in _ITEM_FIELDS}
+    for name in ("content", "summary", "output"):
+        if isinstance(item.get(name), list):
+            known[name] = [_known_part(part) for part in item[name]]
+        elif isinstance(item.get(name), dict):
+            known[name] = _known_part(item[name])
+    return known
+
+
+def _known_part(part: Any) -> Any:
+    return {name: part[name] for name in part if name in _PART_FIELDS} if isinstance(part, dict) else part
 
 
 def _invalid(where: str, text: str) -> ApiError:

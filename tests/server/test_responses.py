@@ -8,7 +8,7 @@ openai = pytest.importorskip("openai", reason="needs the extra server, and opena
 pytest.importorskip("realizar.server.app", reason="needs the extra server")
 
 from realizar.errors import RealizarError  # noqa: E402
-from realizar.server import responses_store  # noqa: E402
+from realizar.server import openai_responses, responses_store  # noqa: E402
 from realizar.server.errors import ApiError  # noqa: E402
 from realizar.server.responses_shapes import chat_messages  # noqa: E402
 from realizar.server.responses_store import ResponseStore  # noqa: E402
@@ -129,6 +129,35 @@ def test_the_store_is_bounded(monkeypatch):
             store.find(name)
     store.delete("d")
     assert store._n_bytes == 0
+
+
+def test_the_bytes_of_a_store_are_those_of_whole_conversations(monkeypatch):
+    monkeypatch.setattr(responses_store, "MAX_BYTES", 1000)
+    store, before = ResponseStore(), []
+    for name in "abcdef":  # each of 100 bytes and more, and continues the one before
+        store.add({"id": name, "output": [{"text": name * 100}]}, before, [{"text": "q"}])
+        before = store.find(name).items
+        assert store._n_bytes == sum(map(len, store._stored.values())) <= 1000
+    assert [item["text"] for item in before] == [text for name in "abcdef" for text in ("q", name * 100)]
+    assert list(store._stored) == ["f"]
+
+
+def test_only_known_fields_are_kept(client):
+    part = {"type": "input_text", "text": QUESTION, "x": "a" * 1000}
+    response = ask(client, input=[{"role": "user", "content": [part], "y": ["a" * 1000]}])
+    (item,) = client.responses.input_items.list(response.id).model_dump(exclude_unset=True)["data"]
+    assert item["content"] == [{"type": "input_text", "text": QUESTION}]
+    assert "y" not in item
+
+
+def test_the_items_of_a_conversation_are_limited(client, monkeypatch):
+    monkeypatch.setattr(openai_responses, "MAX_ITEMS", 3)
+    response = ask(client)
+    after = ask(client, previous_response_id=response.id)
+    with pytest.raises(openai.BadRequestError, match=r"5 items.* at most 3"):
+        ask(client, previous_response_id=after.id)
+    with pytest.raises(openai.BadRequestError, match=r"4 items.* at most 3"):
+        ask(client, input=[{"role": "user", "content": "a"}] * 4)
 
 
 def test_items_become_messages():
