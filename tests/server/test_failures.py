@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+import httpx
 import pytest
 
 pytest.importorskip("realizar.server.app", reason="needs the extra server")
@@ -11,7 +12,8 @@ from starlette.exceptions import HTTPException
 
 from realizar.server.failures import UnreadLimit
 from realizar.server.sse import events, lines
-from tests.server.serving import serving
+from tests.clocks import wait_until
+from tests.server.serving import QUESTION, serving
 
 SCOPE = {"type": "http", "method": "POST", "path": "/api/chat", "headers": [], "asgi": {"spec_version": "2.3"}}
 
@@ -63,6 +65,23 @@ def test_a_client_that_does_not_read_is_given_up(make, n, caplog):
     (record,) = [record for record in caplog.records if record.levelno >= logging.INFO]
     assert record.exc_info is None
     assert "read nothing" in record.getMessage()
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+def test_a_client_that_does_not_read_does_not_hold_its_model(model_path, path):
+    with serving(model_path) as server:
+        inner = server.app.middleware_stack._app
+
+        async def stuck(scope, receive, send):
+            connection = Connection(2)
+            connection.transport = send.__self__.transport
+            await UnreadLimit(inner, 0.01)(scope, receive, connection.send)
+
+        server.app.middleware_stack = stuck
+        body = {"model": "tiny", "messages": QUESTION, "stream": True, "ignore_eos": True, "max_tokens": 400}
+        with pytest.raises(httpx.TransportError):
+            server.http.post(path, json=body)
+        wait_until(lambda: server.pool.models[0].n_users == 0 and server.engine.stats().n_running == 0)
 
 
 def test_the_limit_lets_other_exceptions_pass():
