@@ -85,8 +85,8 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
 def _middleware(settings: Settings) -> list[Middleware]:
     stack = [
         Middleware(RequestLog),
-        Middleware(Guard, settings.keys, settings.cors),
-        Middleware(BodyLimit, int(settings.max_body * MIB)),
+        Middleware(Guard, settings.keys, settings.cors, settings.host if settings.uds is None else None),
+        Middleware(BodyLimit, int(settings.max_body * MIB), settings.timeout),
     ]
     if settings.cors:  # before the guard: a browser asks for leave without a key
         cors = Middleware(

@@ -25,7 +25,8 @@ RETRY_AFTER_S = 1
 """Seconds after which a client may ask again where the server is busy or loading."""
 _KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-    405: "invalid_request_error", 413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error",
+    405: "invalid_request_error", 408: "timeout_error", 413: "request_too_large", 429: "rate_limit_error",
+    503: "overloaded_error",
 }  # fmt: skip
 """Status -> Anthropic's type of error."""
 _OPENAI_KINDS = {429: "rate_limit_error", 500: "server_error", 503: "service_unavailable_error"}

@@ -44,11 +44,17 @@ class Service:
         self.metrics: Metrics = request.app.state.metrics
         self.responses: ResponseStore = request.app.state.responses
 
-    async def llm(self, name: str | None) -> tuple[AsyncLLM, Served]:
-        """Return a model, loaded until the response was sent, and its entry. Raises as `ModelPool.use`."""
+    async def llm(self, name: str | None, loads: bool = True) -> tuple[AsyncLLM, Served]:
+        """Return a model, loaded until the response was sent, and its entry.
+
+        Raises as `ModelPool.use`; unless `loads`, also 503 if it is not loaded.
+        """
         if not self._request.app.state.is_ready:
             raise ApiError(503, "the server is loading its first model", "loading")
         served = self.pool.find(name)
+        if not loads and served.status != "loaded":
+            text = f"the model {served.name} is not loaded, and this request loads none; POST /tokenize does"
+            raise ApiError(503, text, "model_not_loaded")
         return await self._stack.enter_async_context(self.pool.use(served.name)), served
 
     async def submitted(

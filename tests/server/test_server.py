@@ -132,7 +132,7 @@ def gated(model_path):
 def test_a_client_that_goes_away_cancels_its_request_within_one_step(gated, path, stream):
     server, gate = gated
     body = json.dumps({**LONG, "input": "Hi", "model": "tiny", "stream": stream}).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with socket.create_connection(server.http.base_url.netloc.decode().split(":")) as connection:
         connection.sendall(head + body)
         wait_until(lambda: gate.n_asked == 1)
