@@ -113,7 +113,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _load_first(app: FastAPI) -> None:
     pool: ModelPool = app.state.pool
     try:
-        await pool.loaded(pool.models[0])
+        async with pool.use(None, is_patient=True):
+            pass
     except ApiError as error:
         if app.state.on_failure is not None:
             app.state.on_failure(error)

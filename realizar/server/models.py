@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realizar._kernels import table
 from realizar.errors import ParameterError
 from realizar.server.errors import ApiError
+from realizar.server.loading import file_bytes, load_aside
 from realizar.server.settings import GIB
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Served:
         None unless it is loaded.
     status : str
         "unloaded", "loading", "loaded", or "failed".
+    n_bytes_needed : int
+        Bytes that are kept free for it before it is loaded: those it needed before, or of its file.
     n_users : int
         Requests that use it now.
     last_used, loaded_at : float
@@ -55,6 +58,7 @@ class Served:
     aliases: list[str] = field(default_factory=list)
     llm: AsyncLLM | None = None
     status: str = "unloaded"
+    n_bytes_needed: int = 0
     n_users: int = 0
     last_used: float = 0.0
     loaded_at: float = 0.0
@@ -91,7 +95,7 @@ class ModelPool:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._engine_params = settings.engine
+        self._settings = settings
         self._n_bytes_max = None if settings.memory is None else int(settings.memory * GIB)
         self._by_name: dict[str, Served] = {}
         self.models = [Served(_name(source), source) for source in settings.models]
@@ -129,24 +133,30 @@ class ModelPool:
         return served
 
     @asynccontextmanager
-    async def use(self, name: str | None) -> AsyncIterator[AsyncLLM]:
+    async def use(self, name: str | None, is_patient: bool = False) -> AsyncIterator[AsyncLLM]:
         """Load a model unless it is loaded, and keep it so in this context.
+
+        Parameters
+        ----------
+        name : str or None
+            See `find`.
+        is_patient : bool
+            Wait for it as long as it takes, such as a download, and not only for the time of a request.
 
         Raises
         ------
         ApiError
-            404 if there is none of this name, 503 if it cannot be loaded.
+            404 if there is none of this name, 503 if it cannot be loaded, or not in time.
         """
         served = self.find(name)
         served.n_users += 1  # before it is loaded, so that it is not unloaded at once
         try:
-            yield await self.loaded(served)
+            yield await self._loaded(served, None if is_patient else self._settings.timeout)
         finally:
             served.n_users -= 1
             await self._after_use(served)
 
-    async def loaded(self, served: Served) -> AsyncLLM:
-        """Return a model, loaded. Raises as `use`."""
+    async def _loaded(self, served: Served, timeout_s: float | None) -> AsyncLLM:
         served.last_used = time.time()
         if served.timer is not None:
             served.timer.cancel()
@@ -154,8 +164,20 @@ class ModelPool:
             return served.llm
         if served.loading is None or served.loading.done():
             served.loading = asyncio.create_task(self._load(served))
-        # All who wait for it share it, and it goes on if they do not: a thread that loads cannot be stopped.
-        return await asyncio.shield(served.loading)
+            # All who wait for it may have gone; then nobody else asks for its exception.
+            served.loading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # All who wait for it share it, and it goes on if one does not.
+        loading = served.loading
+        await asyncio.wait({loading}, timeout=timeout_s)
+        if loading.cancelled():
+            raise ApiError(503, "the server is shutting down", "shutting_down")
+        if not loading.done():
+            raise self._too_late(served)
+        return loading.result()
+
+    def _too_late(self, served: Served) -> ApiError:
+        text = f"the model {served.name} could not be loaded within {self._settings.timeout:g} s; see --timeout"
+        return ApiError(503, text, "timeout")
 
     async def _load(self, served: Served) -> AsyncLLM:
         async with self._one_loads:  # of two, each would wait until the other is unused
@@ -163,8 +185,10 @@ class ModelPool:
             _log.info("loading %s", served.name)
             begin = time.perf_counter()
             try:
-                llm = served.llm = await asyncio.to_thread(_load, served.source, self._engine_params)
-                await self._make_room(served)
+                llm = await self._load_into_room(served)
+            except ApiError:
+                served.status = "unloaded"
+                raise
             except Exception as error:
                 served.status = "failed"
                 await self._close(served)
@@ -177,22 +201,56 @@ class ModelPool:
             )  # fmt: skip
             return llm
 
-    async def _make_room(self, wanted: Served) -> None:
-        """Unload others, the least recently used first, until all fit into the memory; wait for those in use."""
+    async def _load_into_room(self, served: Served) -> AsyncLLM:
+        """Load a model when there is room for it; if it needs more than was known, make that room and load it again."""
+        served.n_bytes_needed = max(served.n_bytes_needed, file_bytes(served.source))
+        while True:
+            await self._make_room(served)
+            llm = served.llm = await load_aside(served.source, self._settings.engine)
+            served.n_bytes_needed = served.n_bytes
+            self._check_size(served)
+            if await self._unload_others(served):
+                return llm
+            await self._close(served)
+
+    def _check_size(self, wanted: Served) -> None:
         most = self._n_bytes_max
-        if most is None:
-            return
-        if wanted.n_bytes > most:
+        if most is not None and wanted.n_bytes_needed > most:
             raise ParameterError(
-                f"it needs {wanted.n_bytes / GIB:.2f} GiB, but memory={most / GIB:.2f}; use less n_ctx or n_seqs"
+                f"it needs {wanted.n_bytes_needed / GIB:.2f} GiB, but memory={most / GIB:.2f}; use less n_ctx or n_seqs"
             )
+
+    async def _make_room(self, wanted: Served) -> None:
+        """Wait until a model fits into the memory beside the others that are in use; unload those that are not.
+
+        Raises
+        ------
+        ParameterError
+            If it never fits.
+        ApiError
+            503 if nobody waits for it any more, or the time of a request is over.
+        """
+        self._check_size(wanted)
+        ends = time.monotonic() + self._settings.timeout
         async with self._freed:
-            while sum(served.n_bytes for served in self.models) > most:
-                idle = [s for s in self.models if s is not wanted and s.llm is not None and not s.n_users]
-                if idle:
-                    await self._close(min(idle, key=lambda served: served.last_used))
-                else:
-                    await self._freed.wait()
+            while wanted.n_users and not await self._unload_others(wanted):
+                try:
+                    await asyncio.wait_for(self._freed.wait(), ends - time.monotonic())
+                except asyncio.TimeoutError:
+                    raise self._too_late(wanted) from None
+        if not wanted.n_users:
+            raise self._too_late(wanted)
+
+    async def _unload_others(self, wanted: Served) -> bool:
+        """Unload models that nobody uses until one fits, those first that were not used for longest; does it fit?"""
+        others = [served for served in self.models if served is not wanted]
+        most = self._n_bytes_max
+        while most is not None and sum(served.n_bytes for served in others) + wanted.n_bytes_needed > most:
+            idle = [served for served in others if served.llm is not None and not served.n_users]
+            if not idle:
+                return False
+            await self._close(min(idle, key=lambda served: served.last_used))
+        return True
 
     async def _after_use(self, served: Served) -> None:
         served.last_used = time.time()
@@ -226,18 +284,6 @@ class ModelPool:
                 served.loading.cancel()
                 await asyncio.wait({served.loading})
             await self._close(served)
-
-
-def _load(source: str, params: dict[str, Any]) -> AsyncLLM:
-    from realizar.async_llm import AsyncLLM
-
-    llm = AsyncLLM(source, **params)
-    try:
-        llm.tokenize("")  # builds the tokenizer
-    except BaseException:
-        llm.engine.close()
-        raise
-    return llm
 
 
 def _name(source: str) -> str:

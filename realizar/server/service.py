@@ -55,7 +55,8 @@ class Service:
         if not loads and served.status != "loaded":
             text = f"the model {served.name} is not loaded, and this request loads none; POST /tokenize does"
             raise ApiError(503, text, "model_not_loaded")
-        return await self._stack.enter_async_context(self.pool.use(served.name)), served
+        used = self._stack.enter_async_context(self.pool.use(served.name))
+        return await self.unless_gone(used), served
 
     async def submitted(
         self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False
