@@ -98,22 +98,32 @@ class ModelPool:
         self._settings = settings
         self._n_bytes_max = None if settings.memory is None else int(settings.memory * GIB)
         self._by_name: dict[str, Served] = {}
-        self.models = [Served(_name(source), source) for source in settings.models]
+        aliases = [(name, target) for name, _, target in (alias.partition("=") for alias in settings.alias)]
+        self.models = [Served(name, source) for name, source in _named(settings.models, aliases)]
         for served in self.models:
             self._add(served.name, served)
-        for alias in settings.alias:
-            name, _, target = alias.partition("=")
-            served = self._by_name[target] if target in self._by_name else self.models[0]
-            if target and served.name != target and served.source != target:
-                raise ParameterError(f"alias={alias}: there is no model {target}; there are {', '.join(self._by_name)}")
-            self._add(name, served)
-            served.aliases.append(name)
+        for name, target in aliases:
+            served = self._target(target)
+            if name != served.name:
+                self._add(name, served)
+                served.aliases.append(name)
         self._freed = asyncio.Condition()
         self._one_loads = asyncio.Lock()
 
     def _add(self, name: str, served: Served) -> None:
         if not name or self._by_name.setdefault(name, served) is not served:
-            raise ParameterError(f"models, alias: the name {name!r} is empty or given twice; use alias=NAME=MODEL")
+            source = served.source
+            raise ParameterError(f"models, alias: the name {name!r} is empty or given twice; use alias=NAME={source}")
+
+    def _target(self, target: str) -> Served:
+        """Return the model of an alias: that of a name or a source; without one, the first."""
+        if not target:
+            return self.models[0]
+        by_source = {served.source: served for served in self.models}
+        served = self._by_name.get(target) or by_source.get(target)
+        if served is None:
+            raise ParameterError(f"alias: there is no model {target}; there are {', '.join(self._by_name)}")
+        return served
 
     def find(self, name: str | None) -> Served:
         """Return the model of a name or an alias; without a name, the first one.
@@ -284,6 +294,16 @@ class ModelPool:
                 served.loading.cancel()
                 await asyncio.wait({served.loading})
             await self._close(served)
+
+
+def _named(sources: list[str], aliases: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return names and sources; of files with the same stem, those have their alias for a name that are given one."""
+    names = [_name(source) for source in sources]
+    own = {target: alias for alias, target in reversed(aliases)}
+    return [
+        (own.get(source, name) if names.count(name) > 1 else name, source)
+        for name, source in zip(names, sources, strict=True)
+    ]
 
 
 def _name(source: str) -> str:
