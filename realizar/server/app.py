@@ -50,7 +50,7 @@ _PROTOCOLS = (
 def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None = None) -> FastAPI:
     """Return the application that serves the models of some settings.
 
-    Its `state` has `settings`, `pool`, `metrics`, and `is_ready`: whether the first model is loaded.
+    Its `state` has `settings`, `pool`, `metrics`, `is_ready`: whether the first model is loaded, and `is_closing`.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
     app.state.pool = ModelPool(settings)
     app.state.metrics = Metrics(app.state.pool)
     app.state.responses = ResponseStore()
-    app.state.is_ready = False
+    app.state.is_ready = app.state.is_closing = False
     app.state.on_failure = on_failure
     for module in _PROTOCOLS:
         app.include_router(module.router)
@@ -104,7 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        app.state.is_ready = False
+        app.state.is_ready, app.state.is_closing = False, True
         loading.cancel()
         await asyncio.wait({loading})
         await app.state.pool.close()

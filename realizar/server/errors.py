@@ -85,6 +85,13 @@ class ApiError(HTTPException):
         return Response(body, self.status_code, self.headers, "application/json")
 
 
+def not_ready(is_closing: bool) -> ApiError:
+    """Return the error of a server that has not loaded its first model, or is shutting down."""
+    if is_closing:
+        return ApiError(503, "the server is shutting down", "shutting_down")
+    return ApiError(503, "the server is loading its first model", "loading")
+
+
 def as_api_error(error: BaseException) -> ApiError:
     """Return an exception as what the client is told; of unexpected ones it is told no details."""
     if isinstance(error, ApiError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from realizar._kernels import table
 from realizar.errors import ParameterError
-from realizar.server.errors import ApiError
+from realizar.server.errors import ApiError, not_ready
 from realizar.server.loading import file_bytes, load_aside
 from realizar.server.settings import GIB
 
@@ -180,7 +180,7 @@ class ModelPool:
         loading = served.loading
         await asyncio.wait({loading}, timeout=timeout_s)
         if loading.cancelled():
-            raise ApiError(503, "the server is shutting down", "shutting_down")
+            raise not_ready(is_closing=True)
         if not loading.done():
             raise self._too_late(served)
         return loading.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -60,10 +61,18 @@ class Server(uvicorn.Server):
             _log.info("listening on %s", config.uds or f"{scheme}://{host}:{address[1]}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more requests, and wait for those under way."""
-        self.config.app.state.is_ready = False  # type: ignore[union-attr]
+        """Accept no more requests, and wait for those under way, or at the second signal cancel them."""
+        state = self.config.app.state  # type: ignore[union-attr]
+        state.is_ready, state.is_closing = False, True
         _log.info("shutting down: waiting for %d requests; a second signal ends them", len(self.server_state.tasks))
         await super().shutdown(sockets)
+        if self.force_exit:
+            tasks = set(self.server_state.tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            await self.lifespan.shutdown()  # cancelled, it would end with a traceback
 
 
 def serve(settings: Settings) -> int:

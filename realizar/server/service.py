@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 
 from realizar.calls import ChatPrompt
 from realizar.server.answers import Answers
-from realizar.server.errors import ApiError
+from realizar.server.errors import ApiError, not_ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +49,9 @@ class Service:
 
         Raises as `ModelPool.use`; unless `loads`, also 503 if it is not loaded.
         """
-        if not self._request.app.state.is_ready:
-            raise ApiError(503, "the server is loading its first model", "loading")
+        state = self._request.app.state
+        if not state.is_ready:
+            raise not_ready(state.is_closing)
         served = self.pool.find(name)
         if not loads and served.status != "loaded":
             text = f"the model {served.name} is not loaded, and this request loads none; POST /tokenize does"

@@ -21,6 +21,7 @@ LONG = {"messages": QUESTION, "max_tokens": 200, "temperature": 0, "ignore_eos":
 def test_health_and_readiness(server):
     assert server.http.get("/health").json() == {"status": "ok"}
     assert server.http.get("/ready").status_code == 200
+    assert [server.http.head(path).status_code for path in ("/health", "/ready")] == [200, 200]
 
 
 def test_models(server):
