@@ -108,7 +108,10 @@ class Beams(TextRequest):
         self.settle()  # a failed step may have interrupted it
         if len(self.seqs) > budget:
             return []
-        return [chunk for line in self._own_lines() for chunk in line.seq.chunks(budget)]
+        chunks: list[Chunk] = []
+        for line in self._own_lines():
+            chunks += line.seq.chunks(budget - sum(chunk.n_tokens for chunk in chunks))
+        return chunks
 
     def take(self, chunks: Seq[Chunk], rows: LogitRows) -> None:
         """Rank the next tokens of each beam, and choose the beams that stay live."""

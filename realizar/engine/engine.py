@@ -80,6 +80,11 @@ class Engine:
         plan = model.plan()
         has_drafts = draft is not None or params.speculate is not None
         make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
+        self._counts = StepCounts()
+        self._turn = threading.Condition()  # replaced in a child of fork()
+        self.stepper: int | None = None
+        self._books = forks.Lock()
+        self.is_closed = self._is_shut = False
         with ExitStack() as if_it_fails:
             if backend is None:
                 backend = backends.make(params)
@@ -87,15 +92,10 @@ class Engine:
             self.cache = KVCache(plan.cache_groups, plan.states, replace(params, n_ctx=self.n_ctx), backend, has_drafts)
             self.runner = make_runner(model, self.cache, params, backend)
             self.speculator = make_speculator(params, self.runner, draft)
+            self.scheduler = Scheduler(self.cache, params.max_waiting)
+            self._intake = Intake(self.runner)
+            self.loop = EngineLoop(self)
             if_it_fails.pop_all()
-        self.scheduler = Scheduler(self.cache, params.max_waiting)
-        self._counts = StepCounts()
-        self._intake = Intake(self.runner)
-        self._turn = threading.Condition()  # replaced in a child of fork()
-        self.stepper: int | None = None
-        self._books = forks.Lock()
-        self.is_closed = self._is_shut = False
-        self.loop = EngineLoop(self)
         forks.in_child(self._after_fork)
 
     @property
@@ -163,17 +163,16 @@ class Engine:
     def _run(self, program: str, output: str, work: dict[Request, list[Chunk]]) -> None:
         """Run one program for all requests that read the same output.
 
-        A program that fails may have advanced recurrent states, so their sequences are computed again.
+        A step that fails may have advanced recurrent states, so sequences with states are then computed again.
         """
-        chunks = [chunk for each in work.values() for chunk in each]
         try:
-            values = self._compute(program, output, chunks)
+            values = self._compute(program, output, [chunk for chunks in work.values() for chunk in chunks])
+            advance(output, values, work)
         except BaseException:
-            for chunk in chunks:
-                if chunk.seq.slot is not None:
-                    chunk.seq.free()
+            if self.cache.states:
+                for request in work:
+                    request.recompute()
             raise
-        advance(output, values, work)
 
     def _compute(self, program: str, output: str, chunks: list[Chunk]) -> Any:
         """Run a program and measure it; fork() may copy the process meanwhile, for nothing that is noted changes."""

@@ -209,6 +209,14 @@ class Request(ABC):
         self.free()
         self._recomputed = Recomputed(self.text_seqs) if self._swapped is None and len(seqs) > 1 else None
 
+    def recompute(self) -> None:
+        """Free its sequences, which are then computed again; what they have in common once."""
+        n = len(self.seqs)
+        if self._recomputed is not None:
+            self._recomputed.free()
+        self.free()
+        self._recomputed = Recomputed(self.text_seqs) if n > 1 else None
+
     def resume(self, cost: PreemptionCost) -> None:
         """Start, or continue after a preemption; there must be room for `blocks_to_come`."""
         if self._swapped is not None:

@@ -156,7 +156,13 @@ class DraftModel(StepwiseSpeculator):
             chunk.reserve()
         begin = time.perf_counter()
         batch = self.runner.batch([chunk for _, _, chunk in chunks])
-        rows = iter(self.runner.run(batch)["logits"].values)
+        try:
+            rows = iter(self.runner.run(batch)["logits"].values)
+        except BaseException:
+            for _, _, chunk in chunks:
+                if chunk.seq.slot is not None:
+                    chunk.seq.free()  # its state may have been advanced
+            raise
         if batch.n_tokens == len(batch.outputs):
             self._own_cost.learn(batch.n_tokens, time.perf_counter() - begin)
         for _, _, chunk in chunks:

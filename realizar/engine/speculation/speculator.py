@@ -181,7 +181,7 @@ class Speculator(ABC):
 
         Every text keeps its own row of the step, and prompts that are being read keep half of the rest.
         """
-        requests = [request for request in requests if not request.is_over]
+        requests = [request for request in requests if not (request.is_over or request.is_paused)]
         answers = [a for r in requests if isinstance(r, Generation) for a in r.answers if a.may_draft]
         if not answers:
             return

@@ -188,6 +188,21 @@ def test_snapshots_are_taken_between_drafts():
     assert again.token_ids == continuation(plan, [*PROMPT[:30], *found.token_ids, 3], 4, 600)
 
 
+def test_a_paused_request_gets_no_drafts():
+    engine = engine_of(speculate="ngram", n_seqs=4)
+    request = engine.generate([1, 2, 3, 4, 5] * 8, SamplingParams(temperature=0.0, max_tokens=40, ignore_eos=True))
+    engine.generate(PROMPT[:9], SamplingParams(temperature=0.0, max_tokens=40, ignore_eos=True))
+    for _ in range(3):
+        engine.step()
+    request.is_paused = True
+    guessed, guesses = [], engine.speculator.guesses
+    engine.speculator.guesses = lambda answers: guessed.extend(answers) or guesses(answers)
+    for _ in range(3):
+        engine.step()
+    assert guessed
+    assert request.answers[0] not in guessed
+
+
 def test_lookup_in_an_engine():
     engine = engine_of(speculate="ngram", n_draft=5)
     engine.speculator.cost = FlatCost(32)
