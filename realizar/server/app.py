@@ -51,7 +51,7 @@ _PROTOCOLS = (
 def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None = None) -> FastAPI:
     """Return the application that serves the models of some settings.
 
-    Its `state` has `settings`, `pool`, `metrics`, and `is_ready`: whether the first model is loaded.
+    Its `state` has `settings`, `pool`, `metrics`, `is_ready`: whether the first model is loaded, and `is_closing`.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
     app.state.pool = ModelPool(settings)
     app.state.metrics = Metrics(app.state.pool)
     app.state.responses = ResponseStore()
-    app.state.is_ready = False
+    app.state.is_ready = app.state.is_closing = False
     app.state.on_failure = on_failure
     for module in _PROTOCOLS:
         app.include_router(module.router)
@@ -87,8 +87,8 @@ def _middleware(settings: Settings) -> list[Middleware]:
     stack = [
         Middleware(RequestLog),
         Middleware(Unexpected),
-        Middleware(Guard, settings.keys, settings.cors),
-        Middleware(BodyLimit, int(settings.max_body * MIB)),
+        Middleware(Guard, settings.keys, settings.cors, settings.host if settings.uds is None else None),
+        Middleware(BodyLimit, int(settings.max_body * MIB), settings.timeout),
     ]
     if settings.cors:  # before the guard: a browser asks for leave without a key
         cors = Middleware(
@@ -106,7 +106,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        app.state.is_ready = False
+        app.state.is_ready, app.state.is_closing = False, True
         loading.cancel()
         await asyncio.wait({loading})
         await app.state.pool.close()
@@ -115,7 +115,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _load_first(app: FastAPI) -> None:
     pool: ModelPool = app.state.pool
     try:
-        await pool.loaded(pool.models[0])
+        async with pool.use(None, is_patient=True):
+            pass
     except ApiError as error:
         if app.state.on_failure is not None:
             app.state.on_failure(error)

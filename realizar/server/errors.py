@@ -25,7 +25,8 @@ RETRY_AFTER_S = 1
 """Seconds after which a client may ask again where the server is busy or loading."""
 _KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-    405: "invalid_request_error", 413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error",
+    405: "invalid_request_error", 408: "timeout_error", 413: "request_too_large", 429: "rate_limit_error",
+    503: "overloaded_error",
 }  # fmt: skip
 """Status -> Anthropic's type of error."""
 _OPENAI_KINDS = {429: "rate_limit_error", 500: "server_error", 503: "service_unavailable_error"}
@@ -82,6 +83,13 @@ class ApiError(HTTPException):
         """The response to a request for a path. All but ASCII is escaped: messages may quote any text."""
         body = json.dumps(self.body(path)).encode()
         return Response(body, self.status_code, self.headers, "application/json")
+
+
+def not_ready(is_closing: bool) -> ApiError:
+    """Return the error of a server that has not loaded its first model, or is shutting down."""
+    if is_closing:
+        return ApiError(503, "the server is shutting down", "shutting_down")
+    return ApiError(503, "the server is loading its first model", "loading")
 
 
 def as_api_error(error: BaseException) -> ApiError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from realizar.server.errors import ApiError
+from realizar.server.errors import not_ready
 from realizar.server.sse import JSON
 from realizar.server.strict_json import StrictRoute
 
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 router = APIRouter(route_class=StrictRoute)
 
 
+@router.head("/health", response_model=None, include_in_schema=False)
 @router.get("/health", response_model=None)
 async def health() -> Response:
     """Say that the server runs."""
     return JSON({"status": "ok"})
 
 
+@router.head("/ready", response_model=None, include_in_schema=False)
 @router.get("/ready", response_model=None)
 async def ready(request: Request) -> Response:
     """Say whether the server answers requests: not before the first model is loaded, nor once it shuts down."""
-    if not request.app.state.is_ready:
-        raise ApiError(503, "the server is loading its first model, or shutting down", "loading")
+    state = request.app.state
+    if not state.is_ready:
+        raise not_ready(state.is_closing)
     return JSON({"status": "ready"})
 
 

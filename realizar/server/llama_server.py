@@ -134,8 +134,11 @@ async def apply_template(body: TemplateRequest, service: Serving) -> Response:
 
 @router.get("/props", response_model=None)
 async def props(service: Serving, model: str | None = None) -> Response:
-    """Describe the server and a model, without its path."""
-    llm, served = await service.llm(model)
+    """Describe the server and a loaded model, without its path.
+
+    It loads none: a page in a browser can make a GET without an Origin.
+    """
+    llm, served = await service.llm(model, loads=False)
     tokenizer, params = llm.tokenizer, llm.params
     template, tokens = tokenizer.chat_template, tokenizer.tokens
     settings = {"n_ctx": llm.n_ctx, "params": {"n_predict": -1, **llm.sampling_defaults}}

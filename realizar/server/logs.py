@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from datetime import datetime, timezone
@@ -41,11 +42,17 @@ class TextFormatter(logging.Formatter):
         return super().format(record) + (f" [{own}]" if own else "")
 
 
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether a record is not of a cancelled request (at the second signal), which uvicorn reports as a fault."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 def set_up_logs(settings: Settings) -> None:
     """Write the logs of the server and of uvicorn, and warnings, to standard error."""
     text = TextFormatter("%(asctime)s %(levelname)s %(message)s")
     handler = logging.StreamHandler()
     handler.setFormatter(JSONFormatter() if settings.log_format == "json" else text)
+    handler.addFilter(_is_no_cancellation)
     logging.captureWarnings(True)
     for name in ("realizar", "uvicorn", "py.warnings"):
         logger = logging.getLogger(name)

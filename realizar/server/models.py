@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realizar._kernels import table
 from realizar.errors import ParameterError
-from realizar.server.errors import ApiError
+from realizar.server.errors import ApiError, not_ready
+from realizar.server.loading import file_bytes, load_aside
 from realizar.server.settings import GIB
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Served:
         None unless it is loaded.
     status : str
         "unloaded", "loading", "loaded", or "failed".
+    n_bytes_needed : int
+        Bytes that are kept free for it before it is loaded: those it needed before, or of its file.
     n_users : int
         Requests that use it now.
     last_used, loaded_at : float
@@ -55,6 +58,7 @@ class Served:
     aliases: list[str] = field(default_factory=list)
     llm: AsyncLLM | None = None
     status: str = "unloaded"
+    n_bytes_needed: int = 0
     n_users: int = 0
     last_used: float = 0.0
     loaded_at: float = 0.0
@@ -91,25 +95,35 @@ class ModelPool:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._engine_params = settings.engine
+        self._settings = settings
         self._n_bytes_max = None if settings.memory is None else int(settings.memory * GIB)
         self._by_name: dict[str, Served] = {}
-        self.models = [Served(_name(source), source) for source in settings.models]
+        aliases = [(name, target) for name, _, target in (alias.partition("=") for alias in settings.alias)]
+        self.models = [Served(name, source) for name, source in _named(settings.models, aliases)]
         for served in self.models:
             self._add(served.name, served)
-        for alias in settings.alias:
-            name, _, target = alias.partition("=")
-            served = self._by_name[target] if target in self._by_name else self.models[0]
-            if target and served.name != target and served.source != target:
-                raise ParameterError(f"alias={alias}: there is no model {target}; there are {', '.join(self._by_name)}")
-            self._add(name, served)
-            served.aliases.append(name)
+        for name, target in aliases:
+            served = self._target(target)
+            if name != served.name:
+                self._add(name, served)
+                served.aliases.append(name)
         self._freed = asyncio.Condition()
         self._one_loads = asyncio.Lock()
 
     def _add(self, name: str, served: Served) -> None:
         if not name or self._by_name.setdefault(name, served) is not served:
-            raise ParameterError(f"models, alias: the name {name!r} is empty or given twice; use alias=NAME=MODEL")
+            source = served.source
+            raise ParameterError(f"models, alias: the name {name!r} is empty or given twice; use alias=NAME={source}")
+
+    def _target(self, target: str) -> Served:
+        """Return the model of an alias: that of a name or a source; without one, the first."""
+        if not target:
+            return self.models[0]
+        by_source = {served.source: served for served in self.models}
+        served = self._by_name.get(target) or by_source.get(target)
+        if served is None:
+            raise ParameterError(f"alias: there is no model {target}; there are {', '.join(self._by_name)}")
+        return served
 
     def find(self, name: str | None) -> Served:
         """Return the model of a name or an alias; without a name, the first one.
@@ -129,24 +143,30 @@ class ModelPool:
         return served
 
     @asynccontextmanager
-    async def use(self, name: str | None) -> AsyncIterator[AsyncLLM]:
+    async def use(self, name: str | None, is_patient: bool = False) -> AsyncIterator[AsyncLLM]:
         """Load a model unless it is loaded, and keep it so in this context.
+
+        Parameters
+        ----------
+        name : str or None
+            See `find`.
+        is_patient : bool
+            Wait for it as long as it takes, such as a download, and not only for the time of a request.
 
         Raises
         ------
         ApiError
-            404 if there is none of this name, 503 if it cannot be loaded.
+            404 if there is none of this name, 503 if it cannot be loaded, or not in time.
         """
         served = self.find(name)
         served.n_users += 1  # before it is loaded, so that it is not unloaded at once
         try:
-            yield await self.loaded(served)
+            yield await self._loaded(served, None if is_patient else self._settings.timeout)
         finally:
             served.n_users -= 1
             await self._after_use(served)
 
-    async def loaded(self, served: Served) -> AsyncLLM:
-        """Return a model, loaded. Raises as `use`."""
+    async def _loaded(self, served: Served, timeout_s: float | None) -> AsyncLLM:
         served.last_used = time.time()
         if served.timer is not None:
             served.timer.cancel()
@@ -154,8 +174,20 @@ class ModelPool:
             return served.llm
         if served.loading is None or served.loading.done():
             served.loading = asyncio.create_task(self._load(served))
-        # All who wait for it share it, and it goes on if they do not: a thread that loads cannot be stopped.
-        return await asyncio.shield(served.loading)
+            # All who wait for it may have gone; then nobody else asks for its exception.
+            served.loading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # All who wait for it share it, and it goes on if one does not.
+        loading = served.loading
+        await asyncio.wait({loading}, timeout=timeout_s)
+        if loading.cancelled():
+            raise not_ready(is_closing=True)
+        if not loading.done():
+            raise self._too_late(served)
+        return loading.result()
+
+    def _too_late(self, served: Served) -> ApiError:
+        text = f"the model {served.name} could not be loaded within {self._settings.timeout:g} s; see --timeout"
+        return ApiError(503, text, "timeout")
 
     async def _load(self, served: Served) -> AsyncLLM:
         async with self._one_loads:  # of two, each would wait until the other is unused
@@ -163,8 +195,10 @@ class ModelPool:
             _log.info("loading %s", served.name)
             begin = time.perf_counter()
             try:
-                llm = served.llm = await asyncio.to_thread(_load, served.source, self._engine_params)
-                await self._make_room(served)
+                llm = await self._load_into_room(served)
+            except ApiError:
+                served.status = "unloaded"
+                raise
             except Exception as error:
                 served.status = "failed"
                 await self._close(served)
@@ -177,22 +211,56 @@ class ModelPool:
             )  # fmt: skip
             return llm
 
-    async def _make_room(self, wanted: Served) -> None:
-        """Unload others, the least recently used first, until all fit into the memory; wait for those in use."""
+    async def _load_into_room(self, served: Served) -> AsyncLLM:
+        """Load a model when there is room for it; if it needs more than was known, make that room and load it again."""
+        served.n_bytes_needed = max(served.n_bytes_needed, file_bytes(served.source))
+        while True:
+            await self._make_room(served)
+            llm = served.llm = await load_aside(served.source, self._settings.engine)
+            served.n_bytes_needed = served.n_bytes
+            self._check_size(served)
+            if await self._unload_others(served):
+                return llm
+            await self._close(served)
+
+    def _check_size(self, wanted: Served) -> None:
         most = self._n_bytes_max
-        if most is None:
-            return
-        if wanted.n_bytes > most:
+        if most is not None and wanted.n_bytes_needed > most:
             raise ParameterError(
-                f"it needs {wanted.n_bytes / GIB:.2f} GiB, but memory={most / GIB:.2f}; use less n_ctx or n_seqs"
+                f"it needs {wanted.n_bytes_needed / GIB:.2f} GiB, but memory={most / GIB:.2f}; use less n_ctx or n_seqs"
             )
+
+    async def _make_room(self, wanted: Served) -> None:
+        """Wait until a model fits into the memory beside the others that are in use; unload those that are not.
+
+        Raises
+        ------
+        ParameterError
+            If it never fits.
+        ApiError
+            503 if nobody waits for it any more, or the time of a request is over.
+        """
+        self._check_size(wanted)
+        ends = time.monotonic() + self._settings.timeout
         async with self._freed:
-            while sum(served.n_bytes for served in self.models) > most:
-                idle = [s for s in self.models if s is not wanted and s.llm is not None and not s.n_users]
-                if idle:
-                    await self._close(min(idle, key=lambda served: served.last_used))
-                else:
-                    await self._freed.wait()
+            while wanted.n_users and not await self._unload_others(wanted):
+                try:
+                    await asyncio.wait_for(self._freed.wait(), ends - time.monotonic())
+                except asyncio.TimeoutError:
+                    raise self._too_late(wanted) from None
+        if not wanted.n_users:
+            raise self._too_late(wanted)
+
+    async def _unload_others(self, wanted: Served) -> bool:
+        """Unload models that nobody uses until one fits, those first that were not used for longest; does it fit?"""
+        others = [served for served in self.models if served is not wanted]
+        most = self._n_bytes_max
+        while most is not None and sum(served.n_bytes for served in others) + wanted.n_bytes_needed > most:
+            idle = [served for served in others if served.llm is not None and not served.n_users]
+            if not idle:
+                return False
+            await self._close(min(idle, key=lambda served: served.last_used))
+        return True
 
     async def _after_use(self, served: Served) -> None:
         served.last_used = time.time()
@@ -229,16 +297,14 @@ class ModelPool:
             await self._close(served)
 
 
-def _load(source: str, params: dict[str, Any]) -> AsyncLLM:
-    from realizar.async_llm import AsyncLLM
-
-    llm = AsyncLLM(source, **params)
-    try:
-        llm.tokenize("")  # builds the tokenizer
-    except BaseException:
-        llm.engine.close()
-        raise
-    return llm
+def _named(sources: list[str], aliases: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return names and sources; of files with the same stem, those have their alias for a name that are given one."""
+    names = [_name(source) for source in sources]
+    own = {target: alias for alias, target in reversed(aliases)}
+    return [
+        (own.get(source, name) if names.count(name) > 1 else name, source)
+        for name, source in zip(names, sources, strict=True)
+    ]
 
 
 def _name(source: str) -> str:

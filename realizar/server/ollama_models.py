@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
@@ -12,6 +11,7 @@ from realizar import __version__
 from realizar.calls.reasoning import ReasoningFormat
 from realizar.gguf.summary import summarize
 from realizar.server.fields import Body
+from realizar.server.loading import file_bytes
 from realizar.server.ollama_shapes import timestamp
 from realizar.server.service import Serving
 from realizar.server.sse import JSON
@@ -102,10 +102,7 @@ def _size(served: Served) -> int:
     """Return the bytes of a model's file; 0 if it has not been downloaded yet."""
     if served.llm is not None:
         return served.llm.engine.model.file.n_bytes
-    if served.source in MODELS:
-        return MODELS[served.source].n_bytes
-    path = Path(served.source)
-    return path.stat().st_size if path.is_file() else 0
+    return file_bytes(served.source)
 
 
 def _details(served: Served) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -13,10 +15,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 from sse_starlette.sse import AppStatus
 
+from realizar.errors import ParameterError
 from realizar.server.app import create_app
 from realizar.server.logs import set_up_logs
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import FrameType
 
     from realizar.server.errors import ApiError
@@ -53,14 +57,22 @@ class Server(uvicorn.Server):
         if not self.should_exit:
             config, address = self.config, self.servers[0].sockets[0].getsockname()
             host = f"[{config.host}]" if ":" in config.host else config.host
-            scheme = "https" if config.ssl_keyfile else "http"
+            scheme = "https" if config.is_ssl else "http"
             _log.info("listening on %s", config.uds or f"{scheme}://{host}:{address[1]}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more requests, and wait for those under way."""
-        self.config.app.state.is_ready = False  # type: ignore[union-attr]
+        """Accept no more requests, and wait for those under way, or at the second signal cancel them."""
+        state = self.config.app.state  # type: ignore[union-attr]
+        state.is_ready, state.is_closing = False, True
         _log.info("shutting down: waiting for %d requests; a second signal ends them", len(self.server_state.tasks))
         await super().shutdown(sockets)
+        if self.force_exit:
+            tasks = set(self.server_state.tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            await self.lifespan.shutdown()  # cancelled, it would end with a traceback
 
 
 def serve(settings: Settings) -> int:
@@ -69,7 +81,7 @@ def serve(settings: Settings) -> int:
     Raises
     ------
     ParameterError
-        If the settings contradict each other.
+        If the settings contradict each other, or the server cannot listen on a Unix socket.
     """
     failures: list[ApiError] = []
 
@@ -84,9 +96,41 @@ def serve(settings: Settings) -> int:
         ssl_keyfile=settings.ssl_keyfile, ssl_certfile=settings.ssl_certfile, log_config=None, access_log=False,
         server_header=False, timeout_graceful_shutdown=int(settings.timeout) + 1, lifespan="on", ws="none",
     )  # fmt: skip
+    try:
+        config.load()
+    except OSError as error:  # of ssl, too
+        raise ParameterError(f"ssl_certfile, ssl_keyfile: cannot be used: {error}") from None
     server = Server(config)
     try:
-        server.run()
+        with _unix_socket(settings.uds) as sockets:
+            server.run(sockets)
     except SystemExit:  # uvicorn could not listen, and said why
         return 1
     return 1 if failures else 0
+
+
+@contextmanager
+def _unix_socket(path: Path | None) -> Iterator[list[socket.socket] | None]:
+    """Make a Unix socket that only the user of this process can connect to, and remove it at the end.
+
+    uvicorn would let all users of the machine connect.
+    """
+    if path is None:
+        yield None
+        return
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)  # from its first moment on nobody else can connect
+    try:
+        if path.is_socket():  # of a process that ended without removing it
+            path.unlink()
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise ParameterError(f"uds={path}: cannot listen there: {error}") from None
+    finally:
+        os.umask(before)
+    try:
+        yield [listener]
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 
 from realizar.calls import ChatPrompt
 from realizar.server.answers import Answers
-from realizar.server.errors import ApiError
+from realizar.server.errors import ApiError, not_ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +44,20 @@ class Service:
         self.metrics: Metrics = request.app.state.metrics
         self.responses: ResponseStore = request.app.state.responses
 
-    async def llm(self, name: str | None) -> tuple[AsyncLLM, Served]:
-        """Return a model, loaded until the response was sent, and its entry. Raises as `ModelPool.use`."""
-        if not self._request.app.state.is_ready:
-            raise ApiError(503, "the server is loading its first model", "loading")
+    async def llm(self, name: str | None, loads: bool = True) -> tuple[AsyncLLM, Served]:
+        """Return a model, loaded until the response was sent, and its entry.
+
+        Raises as `ModelPool.use`; unless `loads`, also 503 if it is not loaded.
+        """
+        state = self._request.app.state
+        if not state.is_ready:
+            raise not_ready(state.is_closing)
         served = self.pool.find(name)
-        return await self._stack.enter_async_context(self.pool.use(served.name)), served
+        if not loads and served.status != "loaded":
+            text = f"the model {served.name} is not loaded, and this request loads none; POST /tokenize does"
+            raise ApiError(503, text, "model_not_loaded")
+        used = self._stack.enter_async_context(self.pool.use(served.name))
+        return await self.unless_gone(used), served
 
     async def submitted(
         self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -27,7 +27,14 @@ def _pair(value: object) -> object:
     return tuple(value.split("/")) if isinstance(value, str) and "/" in value else value
 
 
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("may not be empty; leave it out for the default")
+    return value
+
+
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+FilePath = Annotated[Path, BeforeValidator(_not_empty)]
 GIB = 2**30
 
 
@@ -70,18 +77,18 @@ class Settings(BaseSettings):
 
     models: Words = Field(min_length=1)
     alias: Words = []
-    host: str = "127.0.0.1"
+    host: Annotated[str, BeforeValidator(_not_empty)] = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    uds: Path | None = None
+    uds: FilePath | None = None
     api_key: SecretStr | None = None
-    api_key_file: Path | None = None
+    api_key_file: FilePath | None = None
     cors: Words = []
-    ssl_keyfile: Path | None = None
-    ssl_certfile: Path | None = None
-    memory: float | None = Field(default=None, gt=0)
+    ssl_keyfile: FilePath | None = None
+    ssl_certfile: FilePath | None = None
+    memory: float | None = Field(default=None, gt=0, le=2**20)
     max_queue: int = Field(default=256, ge=1)
-    timeout: float = Field(default=600.0, gt=0)
-    max_body: float = Field(default=16.0, gt=0)
+    timeout: float = Field(default=600.0, gt=0, le=10**6)
+    max_body: float = Field(default=16.0, gt=0, le=2**20)
     max_n: int = Field(default=16, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
     log_format: Literal["text", "json"] = "text"
@@ -102,6 +109,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
         """Return the sources of options, the most important first."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Settings:
+        if self.ssl_keyfile is not None and self.ssl_certfile is None:
+            raise ValueError("ssl_keyfile: needs a certificate, too; give ssl_certfile")
+        for name in ("ssl_keyfile", "ssl_certfile"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name}={path}: there is no such file")
+        return self
 
     @property
     def keys(self) -> list[str]:
@@ -154,5 +171,5 @@ def read_settings(given: dict[str, Any], config: Path | None = None) -> Settings
 
 
 def _message(fault: Any) -> str:
-    name = ".".join(map(str, fault["loc"]))
-    return f"{name}: {fault['msg']}"
+    name, text = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+    return f"{name}: {text}" if name else text

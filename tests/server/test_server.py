@@ -1,6 +1,5 @@
 """The server around the protocols: errors, keys, limits, disconnects, a full queue, several models, metrics."""
 
-import asyncio
 import json
 import socket
 import threading
@@ -10,9 +9,7 @@ import pytest
 
 pytest.importorskip("realizar.server.app", reason="needs the extra server")
 
-from realizar.errors import ParameterError, RealizarError
-from realizar.server.models import ModelPool
-from realizar.server.settings import GIB, read_settings
+from realizar.errors import RealizarError
 from tests.clocks import wait_until
 from tests.server.serving import QUESTION, Gate, serving, write_model
 
@@ -24,6 +21,7 @@ LONG = {"messages": QUESTION, "max_tokens": 200, "temperature": 0, "ignore_eos":
 def test_health_and_readiness(server):
     assert server.http.get("/health").json() == {"status": "ok"}
     assert server.http.get("/ready").status_code == 200
+    assert [server.http.head(path).status_code for path in ("/health", "/ready")] == [200, 200]
 
 
 def test_models(server):
@@ -132,7 +130,7 @@ def gated(model_path):
 def test_a_client_that_goes_away_cancels_its_request_within_one_step(gated, path, stream):
     server, gate = gated
     body = json.dumps({**LONG, "input": "Hi", "model": "tiny", "stream": stream}).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with socket.create_connection(server.http.base_url.netloc.decode().split(":")) as connection:
         connection.sendall(head + body)
         wait_until(lambda: gate.n_asked == 1)
@@ -242,37 +240,6 @@ def test_a_model_that_cannot_be_loaded(tmp_path, model_path):
         status, body = server.post(CHAT, {**BODY, "model": "broken"})
         assert (status, body["error"]["code"]) == (503, "model_not_loaded")
         assert server.post(CHAT, BODY)[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"models": []}, "at least 1"), ({"models": "a,a"}, "twice"), ({"models": "a", "alias": "b=c"}, "no model c"),
-        ({"models": "a", "port": 70000}, "port"), ({"models": "a", "api_key": " , "}, "no key"),
-        ({"models": "a", "api_key_file": "/nonexistent"}, "cannot be read"),
-    ],
-)  # fmt: skip
-def test_settings_that_are_wrong(options, text):
-    async def made():
-        settings = read_settings(options)
-        return settings.keys, ModelPool(settings)
-
-    with pytest.raises(ParameterError, match=text):
-        asyncio.run(made())
-
-
-def test_settings_of_environment_and_file(tmp_path, monkeypatch):
-    file = tmp_path / "serve.toml"
-    file.write_text('models = ["a"]\nport = 1\nhost = "0.0.0.0"\nn_seqs = 2\nmemory = 2.5\n')
-    monkeypatch.setenv("REALIZAR_PORT", "2")
-    monkeypatch.setenv("REALIZAR_N_SEQS", "3")
-    monkeypatch.setenv("REALIZAR_ALIAS", "x,y=a")
-    settings = read_settings({"n_seqs": 4}, file)
-    assert (settings.host, settings.port, settings.n_seqs, settings.alias) == ("0.0.0.0", 2, 4, ["x", "y=a"])
-    assert settings.memory == 2.5 < GIB
-    file.write_text("n_sequences = 1\n")
-    with pytest.raises(ParameterError, match="n_sequences"):
-        read_settings({"models": ["a"]}, file)
 
 
 def test_metrics(server):

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -80,6 +81,59 @@ def test_serve_listens_until_a_signal(model_path):
         assert process.wait() == 0
     assert any("shutting down" in line for line in lines)
     assert all(line.startswith('{"time": ') for line in lines)
+
+
+def begun(url):
+    """Send half of a request's body; returns the connection."""
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    head = "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16\r\n\r\n"
+    connection.sendall(head.encode() + b'{"content"')
+    return connection
+
+
+def test_a_request_that_is_read_while_the_server_shuts_down(model_path):
+    with serving(model_path) as server, begun(server.url) as connection:
+        wait_until(lambda: server.server.server_state.tasks)
+        server.server.handle_exit(signal.SIGTERM, None)
+        wait_until(lambda: not server.app.state.is_ready)
+        connection.sendall(b': "a"}')
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"shutting down" in answer
+
+
+def test_the_second_signal_leaves_no_traceback(model_path):
+    command = [*SERVE, str(model_path), "--port", "0", "-t", "1", "--log-level", "debug"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        text = ""
+        while "listening" not in text or "loaded" not in text:
+            text += process.stderr.readline()
+        with begun(re.search(r"http://127.0.0.1:\d+", text)[0]):
+            httpx.get(re.search(r"http://127.0.0.1:\d+", text)[0] + "/health")  # after it, the other one is begun
+            process.send_signal(signal.SIGTERM)
+            while "shutting down: waiting for 1" not in text:
+                text += process.stderr.readline()
+            process.send_signal(signal.SIGTERM)
+            text += process.stderr.read()
+        assert process.wait() == 0
+    assert "Traceback" not in text
+    assert "CancelledError" not in text
+
+
+def test_a_signal_while_a_model_loads_ends_the_server(model_path):
+    patch = (
+        "import threading; from realizar.server import loading; loading._load = lambda *_: threading.Event().wait(); "
+    )
+    command = [SERVE[0], "-c", patch + SERVE[2], "serve", str(model_path), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        text = ""
+        while "listening" not in text or "loading" not in text:
+            text += process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        text += process.stderr.read()
+        assert process.wait() == 0
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize(("arguments", "text"), [([], "models"), (["smollm2", "--port", "99999"], "port")])
