@@ -34,6 +34,7 @@ ALLOWED = {
     "tests/server/test_middleware.py": "sets the server's time limit for a body that never comes",
     "tests/server/test_models.py": "sets the server's time limit for a load and for room that never come",
     "tests/server/test_server.py": "sets the server's time limit to a microsecond while its engine is held",
+    "tests/server/test_settings.py": "names the option timeout, whose values it checks",
     "tests/server/test_signals.py": "switches the time limit of an HTTP client off",
     "tests/tokenizer/test_chat.py": "a fixed date in place of today's",
 }
