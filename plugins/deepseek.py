@@ -22,7 +22,7 @@ from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Config
 from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import RoutedHParams, routed_expert_tensors, routed_ffn, routed_hparams, routed_tensors
 from realizar.arch.indexer import IndexerHParams, indexer, indexer_hparams, indexer_tensors
-from realizar.arch.mla import MLA_NAMES, compressed_queries, mla, mla_tensors
+from realizar.arch.mla import MLA_KEYS, MLA_NAMES, compressed_queries, mla, mla_tensors
 
 
 class DeepSeek(Architecture):
@@ -102,13 +102,7 @@ NAMES: Names = {
 }
 KEYS: Keys = {
     "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
-    "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
-    "attention.value_length": "kv_lora_rank",
-    "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
-    "attention.value_length_mla": "v_head_dim",
-    "attention.q_lora_rank": "q_lora_rank",
-    "attention.kv_lora_rank": "kv_lora_rank",
-    "rope.dimension_count": "qk_rope_head_dim",
+    **MLA_KEYS,
     "rope.scaling.yarn_log_multiplier": log_multiplier,
     **ROUTED_KEYS,
     "expert_gating_func": gating,

@@ -26,7 +26,7 @@ from realizar.arch.experts import (
     routed_hparams,
     routed_tensors,
 )
-from realizar.arch.mla import MLA_NAMES, mla, mla_tensors
+from realizar.arch.mla import MLA_KEYS, MLA_NAMES, mla, mla_tensors
 
 NAMES: Names = {
     **MLA_NAMES,
@@ -89,13 +89,7 @@ def n_dense(config: Config) -> int:
 KEYS: Keys = {
     "context_length": ("model_max_length", "max_position_embeddings"),
     "attention.head_count_kv": heads_kv,
-    "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
-    "attention.value_length": "kv_lora_rank",
-    "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
-    "attention.value_length_mla": "v_head_dim",
-    "attention.q_lora_rank": "q_lora_rank",
-    "attention.kv_lora_rank": "kv_lora_rank",
-    "rope.dimension_count": "qk_rope_head_dim",
+    **MLA_KEYS,
     "ssm.conv_kernel": first("short_conv_kernel_size", "linear_conv_kernel_dim"),
     "kda.head_dim": lambda config: first("linear_head_dim")(config) or config["linear_attn_config"]["head_dim"],
     "expert_count": ("num_experts", "num_local_experts"),

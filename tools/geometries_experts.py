@@ -12,6 +12,7 @@ BIASED = ("exp_probs_b",)
 HEADS = {"attention.key_length": 576, "attention.value_length": 512}
 MLA = {"rope.dimension_count": 64, "attention.kv_lora_rank": 512, **HEADS}
 INDEXER = {"attention.indexer.key_length": 128, "attention.indexer.top_k": 2048}
+SPARSE = {**MLA, **INDEXER, "attention.q_lora_rank": 768, "attention.indexer.head_count": 8}
 MIMO_FULL = (0, 5, 11)  # layers of MiMo V2 without windows
 
 
@@ -264,10 +265,8 @@ GEOMETRIES = {
     "deepseek32-1b": Geometry(
         "deepseek32",
         _sizes(12, 1024, 5632, 16, 1, 0)
-        | MLA
-        | INDEXER
-        | {"attention.q_lora_rank": 768, "attention.key_length_mla": 192, "attention.value_length_mla": 128}
-        | {"attention.indexer.head_count": 8, "expert_weights_scale": 2.5}
+        | SPARSE
+        | {"attention.key_length_mla": 192, "attention.value_length_mla": 128, "expert_weights_scale": 2.5}
         | _moe(32, 8, 512)
         | _behind(1, 1)
         | SIGMOID
@@ -280,10 +279,8 @@ GEOMETRIES = {
     "glm-dsa-1b": Geometry(
         "glm-dsa",
         _sizes(12, 1024, 4096, 16, 1, 0)
-        | MLA
-        | INDEXER
-        | {"attention.q_lora_rank": 768, "attention.key_length_mla": 256, "attention.value_length_mla": 256}
-        | {"attention.indexer.head_count": 8, "expert_weights_scale": 2.5}
+        | SPARSE
+        | {"attention.key_length_mla": 256, "attention.value_length_mla": 256, "expert_weights_scale": 2.5}
         | _moe(32, 8, 512)
         | _behind(1, 1)
         | SIGMOID

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from realizar.arch.architecture import Weight, WeightTable
-from realizar.arch.checkpoint import Array, Names
+from realizar.arch.checkpoint import Array, Keys, Names
 from realizar.graph import Graph, Value
 
 LATENT_EPS = 1e-6
@@ -29,6 +29,16 @@ def value_expanding(x: Array, hp: Any) -> Array:
     return expanding(x, hp)[:, hp.n_nope :]
 
 
+MLA_KEYS: Keys = {
+    "attention.key_length": lambda config: config["kv_lora_rank"] + config["qk_rope_head_dim"],
+    "attention.value_length": "kv_lora_rank",
+    "attention.key_length_mla": lambda config: config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+    "attention.value_length_mla": "v_head_dim",
+    "attention.q_lora_rank": "q_lora_rank",
+    "attention.kv_lora_rank": "kv_lora_rank",
+    "rope.dimension_count": "qk_rope_head_dim",
+}
+"""The metadata of multi-head latent attention in a Hugging Face configuration."""
 MLA_NAMES: Names = {
     "blk.{i}.attn_q_a": "layers.{i}.self_attn.q_a_proj",
     "blk.{i}.attn_q_a_norm": "layers.{i}.self_attn.q_a_layernorm",

@@ -201,13 +201,12 @@ class Request(ABC):
         held = [len(set(self.held_blocks(group))) for group in range(len(cache.pools))]
         n_bytes = cost.n_bytes(held, sum(seq.slot is not None for seq in seqs))
         n_tokens = sum(seq.n_computed for seq in seqs)
-        if self._recomputed is not None:
-            self._recomputed.free()
-        elif n_tokens and cost.prefers_copy(n_tokens, n_bytes):
+        if self._recomputed is None and n_tokens and cost.prefers_copy(n_tokens, n_bytes):
             self._swapped, self._n_swapped = cost.copied(cache, seqs), n_bytes
             cost.n_bytes_kept += n_bytes
-        self.free()
-        self._recomputed = Recomputed(self.text_seqs) if self._swapped is None and len(seqs) > 1 else None
+            self.free()
+        else:
+            self.recompute()
 
     def recompute(self) -> None:
         """Free its sequences, which are then computed again; what they have in common once."""
