@@ -73,7 +73,7 @@ class ToolCallParser:
         return self._find.flush()
 
     def take_deltas(self) -> list[ToolCallDelta]:
-        """Return what came of the calls since this was last asked for.
+        """Return the deltas of tool calls since the last call.
 
         In formats that write a call's id after its arguments, all deltas come when the completion has ended.
         """

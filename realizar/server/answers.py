@@ -28,7 +28,7 @@ _TAIL = 16
 
 @dataclass
 class Piece:
-    """What came of one completion at a time: reasoning, then text, then calls."""
+    """New output of one completion: reasoning, then text, then tool calls."""
 
     number: int
     reasoning: str = ""
@@ -122,7 +122,7 @@ class Answers:
                 self._metrics.aborted(self._name)
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """Yield what comes of the completions, until all have ended.
+        """Yield the output of the completions until all have ended.
 
         Raises
         ------

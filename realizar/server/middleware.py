@@ -187,7 +187,7 @@ def _accept_any_content_type(scope: Scope) -> None:
 
 
 class BodyLimit:
-    """Refuses bodies that are too large, without keeping what came of them, and those that do not come in time.
+    """Refuses bodies that are too large, without storing them, and bodies that do not arrive in time.
 
     Most large ones are read to their end first: a client that is still sending when its connection is closed does not
     see the response.

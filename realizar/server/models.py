@@ -46,7 +46,7 @@ class Served:
     load_s : float
         Seconds that it took to load it.
     keep_alive_s : float or None
-        Seconds after which it is unloaded if nobody uses it; None: it stays.
+        Idle seconds after which it is unloaded; None: never.
     loading : Task or None
         Loads it, or has loaded it.
     timer : TimerHandle or None
@@ -174,7 +174,7 @@ class ModelPool:
             return served.llm
         if served.loading is None or served.loading.done():
             served.loading = asyncio.create_task(self._load(served))
-            # All who wait for it may have gone; then nobody else asks for its exception.
+            # If all waiting requests have ended, this retrieves its exception.
             served.loading.add_done_callback(lambda task: task.cancelled() or task.exception())
         # All who wait for it share it, and it goes on if one does not.
         loading = served.loading
@@ -238,7 +238,7 @@ class ModelPool:
         ParameterError
             If it never fits.
         ApiError
-            503 if nobody waits for it any more, or the time of a request is over.
+            503 if no request waits for it, or the time limit of a request has passed.
         """
         self._check_size(wanted)
         ends = time.monotonic() + self._settings.timeout
@@ -252,7 +252,7 @@ class ModelPool:
             raise self._too_late(wanted)
 
     async def _unload_others(self, wanted: Served) -> bool:
-        """Unload models that nobody uses until one fits, those first that were not used for longest; does it fit?"""
+        """Unload idle models, the least recently used first, until this one fits; return whether it fits."""
         others = [served for served in self.models if served is not wanted]
         most = self._n_bytes_max
         while most is not None and sum(served.n_bytes for served in others) + wanted.n_bytes_needed > most:
@@ -279,7 +279,7 @@ class ModelPool:
             await self._close(served)
 
     async def _close(self, served: Served) -> None:
-        """Unload a model that nobody uses."""
+        """Unload an idle model."""
         llm, served.llm = served.llm, None
         if llm is not None:
             served.status = "unloaded" if served.status == "loaded" else served.status

@@ -119,7 +119,7 @@ def _unix_socket(path: Path | None) -> Iterator[list[socket.socket] | None]:
         yield None
         return
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)  # from its first moment on nobody else can connect
+    before = os.umask(0o177)  # only the owner can connect to the new socket
     try:
         if path.is_socket():  # of a process that ended without removing it
             path.unlink()

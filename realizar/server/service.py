@@ -84,7 +84,7 @@ class Service:
         Raises
         ------
         ApiError
-            If the client is gone, so that nobody reads it.
+            If the client has disconnected.
         """
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(self._gone())
