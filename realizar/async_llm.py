@@ -11,6 +11,7 @@ from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, TextEvent
 from realizar.loaded import DEFAULT, LoadedModel, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
 from realizar.params import SamplingParams
+from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,12 +52,14 @@ class AsyncLLM(LoadedModel):
     async def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts; see `LLM.generate`."""
-        requests = await self._completed(lambda: self._text_requests(prompts, params, priority))
+        chosen = chosen_params(params, sampling_params)
+        requests = await self._completed(lambda: self._text_requests(prompts, chosen, priority))
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncTextStream:
@@ -95,8 +98,8 @@ class AsyncLLM(LoadedModel):
         """Generate the next message of a conversation; see `LLM.chat`. With `stream`: an async iterator."""
 
         def prompt() -> tuple[Any, ...]:
-            ids, own, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
-            return ids, own, priority, use
+            made = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
+            return made.prompt, made.params, priority, made.tools
 
         if stream:
             return AsyncTextStream(self._handle_of(lambda: self._streamed(*prompt())))

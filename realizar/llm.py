@@ -9,6 +9,7 @@ from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
 from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools
 from realizar.params import SamplingParams
+from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -81,8 +82,10 @@ class LLM(EmbeddingMethods):
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        use_tqdm: bool = False,
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts, which run as one batch.
@@ -90,10 +93,15 @@ class LLM(EmbeddingMethods):
         Parameters
         ----------
         prompts : str, list of str, token ids, or list of token ids
-            The BOS token is added to text if the model expects it; names of special tokens in it are plain text. If the
-            model has an encoder, the prompt is the encoder input.
+            The BOS token is added to text if the model expects it; names of special tokens in it are plain text, except
+            in what `chat_text` returns. If the model has an encoder, the prompt is the encoder input. A prompt may also
+            be a dict as in vLLM: {"prompt": str}, {"prompt_token_ids": list of int} or {"prompt_embeds": array}.
         params : SamplingParams or list of SamplingParams, optional
             For all prompts, or one for each.
+        sampling_params
+            Another name of `params`, that of vLLM.
+        use_tqdm : bool
+            Show how many prompts are done, on standard error.
         priority : int
             Requests with a higher priority go first, and may preempt others (docs/scheduling.md).
 
@@ -111,8 +119,8 @@ class LLM(EmbeddingMethods):
         BusyError
             If `max_waiting` requests are already waiting.
         """
-        requests = self._text_requests(prompts, params, priority)
-        self.engine.complete(requests)
+        requests = self._text_requests(prompts, chosen_params(params, sampling_params), priority)
+        self._complete(requests, use_tqdm)
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> TextStream:
@@ -216,10 +224,10 @@ class LLM(EmbeddingMethods):
         GrammarError, ParameterError, ContextFullError
             See `generate`.
         """
-        ids, params, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
+        made = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
         if stream:
-            return self._text_stream(ids, params, priority, use)
-        request = self._text_request(ids, params, priority, use)
+            return self._text_stream(made.prompt, made.params, priority, made.tools)
+        request = self._text_request(made.prompt, made.params, priority, made.tools)
         self.engine.complete([request])
         return request.completion()
 

@@ -101,3 +101,10 @@ def stored_models() -> list[StoredModel]:
 
 def _names() -> str:
     return ", ".join([*MODELS, "hf:owner/repo/file.gguf"])
+
+
+def portable(model: object) -> object:
+    """Return a model's name unchanged, and the path of a file as an absolute path, for another process to load."""
+    if isinstance(model, str) and (model in MODELS or model.startswith(hub.PREFIX)):
+        return model
+    return str(Path(model).expanduser().absolute()) if isinstance(model, (str, os.PathLike)) else model

@@ -1,0 +1,1 @@
+"""Compatibility: classes with the names, parameters and results of other libraries."""
