@@ -30,7 +30,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     by_lower = {one.lower(): one for one in known}
     wanted = name.lower()
-    close = get_close_matches(wanted, by_lower, 3, 0.7) or [one for one in by_lower if wanted and wanted in one][:3]
+    close = get_close_matches(wanted, by_lower, 3, 0.7)
+    if not close and len(wanted) >= 3:
+        close = [one for one in by_lower if wanted in one][:3]
     return f"; did you mean {' or '.join(by_lower[one] for one in close)}?" if close else ""
 
 
@@ -68,6 +70,10 @@ class TemplateError(RealizarError):
 
 class ParameterError(RealizarError, ValueError):
     """A parameter has an invalid value."""
+
+
+class UnsupportedError(ParameterError):
+    """An option of another library that realizar does not have (realizar.compat)."""
 
 
 class RequestError(RealizarError):

@@ -67,7 +67,7 @@ class LoadedModel:
         backend: BackendName = "cpu",
     ) -> None:
         self._engine: Engine | None = None
-        self._model = store.portable(model)
+        self.portable_name = store.portable(model)
         self.params = EngineParams(
             n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
             max_waiting, backend,
@@ -86,7 +86,7 @@ class LoadedModel:
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else f"{self._engine.model.architecture.name}, n_ctx={self.n_ctx}"
-        return f"<{type(self).__name__} {self._model!r}: {state}>"
+        return f"<{type(self).__name__} {self.portable_name!r}: {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the model and the params: unpickling, and so a copy, loads the model anew.
@@ -99,7 +99,7 @@ class LoadedModel:
         self.engine  # noqa: B018 - raises
         params = {field.name: getattr(self.params, field.name) for field in fields(EngineParams)}
         params["draft"] = None if self.params.draft is None else store.portable(self.params.draft)
-        return _load, (type(self), self._model, params)
+        return _load, (type(self), self.portable_name, params)
 
     @property
     def engine(self) -> Engine:

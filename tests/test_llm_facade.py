@@ -185,7 +185,7 @@ def test_out_of_memory(model):
 def test_public_names():
     assert {"LLM", "SamplingParams", "Completion", "hookimpl"} <= set(dir(realizar))
     assert realizar.LLM is LLM
-    with pytest.raises(AttributeError, match="it has LLM"):
+    with pytest.raises(AttributeError, match="did you mean LLM"):
         realizar.LLMs  # noqa: B018
 
 

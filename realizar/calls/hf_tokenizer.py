@@ -9,7 +9,6 @@ from realizar.errors import ParameterError, TokenizerError, short_repr
 from realizar.forks import cached_property
 
 if TYPE_CHECKING:
-    from realizar.calls.messages import Message
     from realizar.calls.prompts import ChatPrompts
     from realizar.tokenizer import Tokenizer
 
@@ -69,7 +68,7 @@ class HFTokenizer:
         return [self._tokenizer.tokens[i] for i in self.encode(text, add_special_tokens)]
 
     def apply_chat_template(
-        self, conversation: Sequence[Message] | Sequence[Sequence[Message]],
+        self, conversation: Sequence[Any],
         tools: Sequence[Mapping[str, Any]] | None = None, *, add_generation_prompt: bool = False,
         tokenize: bool = True, **variables: Any,
     ) -> Any:  # fmt: skip
@@ -108,7 +107,7 @@ class HFTokenizer:
                 )
                 for each in conversation
             ]
-        text = self._prompts.text(conversation, tools, variables, add_generation_prompt)  # type: ignore[arg-type]
+        text = self._prompts.text(conversation, tools, variables, add_generation_prompt)
         return self._tokenizer.encode(text, add_special=False, parse_special=True) if tokenize else text
 
     @property
