@@ -51,7 +51,9 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         from realizar.errors import did_you_mean
 
-        meant = did_you_mean(name, [*__all__, "compat.Llama"]) or f"; it has {', '.join(__all__)}"
+        meant = did_you_mean(name, __all__) or f"; it has {', '.join(__all__)}"
+        if name in import_module("realizar.compat").__all__:
+            meant = f"; it is realizar.compat.{name}"
         raise AttributeError(f"module 'realizar' has no attribute {name!r}{meant}")
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
