@@ -80,25 +80,28 @@ class AsyncLLM(LoadedModel):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[False] = False,
+        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
+        tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[True],
+        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
+        tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
     ) -> AsyncTextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: bool = False,
+        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
+        tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
         """Generate the next message of a conversation; see `LLM.chat`. With `stream`: an async iterator."""
 
+        chosen = chosen_params(params, sampling_params)
+
         def prompt() -> tuple[Any, ...]:
-            made = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
+            own = DEFAULT if chosen is None else chosen
+            made = self._prompts.make(messages, own, tools, tool_choice, chat_template_kwargs)
             return made.prompt, made.params, priority, made.tools
 
         if stream:

@@ -29,8 +29,8 @@ class LLM(EmbeddingMethods):
     Parameters
     ----------
     model : str or PathLike
-        A name from `realizar list`, hf:owner/repo/file.gguf, or the path of a GGUF file. Models that are not in the
-        cache are downloaded.
+        A name from `realizar list`, hf:owner/repo:Q4_K_M or hf:owner/repo/file.gguf (after repo, @revision may name a
+        branch, tag or commit), or the path of a GGUF file. Models that are not in the cache are downloaded.
     n_threads : int, optional
         Number of worker threads; by default the number of physical cores available to the process.
     n_ctx : int, optional
@@ -179,20 +179,20 @@ class LLM(EmbeddingMethods):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[False] = False,
+        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
+        use_tqdm: bool = False, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[True],
+        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
+        use_tqdm: bool = False, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: bool = False,
+        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
+        use_tqdm: bool = False, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Generate the next message of a conversation.
 
@@ -206,7 +206,7 @@ class LLM(EmbeddingMethods):
             list of parts {"type": "text", "text": str}. Names of special tokens in a content become special tokens, as
             in other engines: remove them from untrusted text.
         params : SamplingParams, optional
-        priority : int
+        sampling_params, use_tqdm, priority
             See `generate`.
         tools : list of dict, optional
             Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
@@ -224,11 +224,14 @@ class LLM(EmbeddingMethods):
         GrammarError, ParameterError, ContextFullError
             See `generate`.
         """
-        made = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
+        chosen = chosen_params(params, sampling_params)
+        made = self._prompts.make(
+            messages, DEFAULT if chosen is None else chosen, tools, tool_choice, chat_template_kwargs
+        )
         if stream:
             return self._text_stream(made.prompt, made.params, priority, made.tools)
         request = self._text_request(made.prompt, made.params, priority, made.tools)
-        self.engine.complete([request])
+        self._complete([request], use_tqdm)
         return request.completion()
 
     @overload
