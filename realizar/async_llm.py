@@ -80,19 +80,19 @@ class AsyncLLM(LoadedModel):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
-        tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
         chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
-        tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
         chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
     ) -> AsyncTextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
-        tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
         chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
         """Generate the next message of a conversation; see `LLM.chat`. With `stream`: an async iterator."""

@@ -179,19 +179,22 @@ class LLM(EmbeddingMethods):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
-        use_tqdm: bool = False, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto",
         chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
-        use_tqdm: bool = False, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto",
         chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *, sampling_params: SamplingParams | None = None,
-        use_tqdm: bool = False, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto",
         chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Generate the next message of a conversation.
