@@ -222,7 +222,9 @@ class Llama:
             tool_choice = (
                 {"type": "function", "function": function_call} if isinstance(function_call, Mapping) else function_call
             )
-        made = self._llm.chat_prompt(messages, self._params(given, own), tools=tools, tool_choice=tool_choice or "auto")
+        made = self._llm.chat_prompt(
+            messages, self._params(given, own), tools=tools or None, tool_choice=tool_choice or "auto"
+        )
         shapes = ChatShapes(self._llm.tokenizer, model or self.model_path, bool(logprobs), functions is not None)
         events = self._llm.events(made.ids, made.params, tools=made.tools)
         return shapes.chunks(events) if stream else shapes.whole(finished(events))

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from realizar.errors import UnsupportedError, short_repr
+from realizar.errors import ParameterError, UnsupportedError, short_repr
 from realizar.params import SamplingParams
+from realizar.params.checks import is_int
 from realizar.sampling.order import SAMPLERS
 
 Processor = Callable[[npt.NDArray[np.intc], npt.NDArray[np.float32]], Any]
@@ -76,15 +77,19 @@ def constraint(grammar: Any, response_format: Mapping[str, Any] | None = None) -
                 f"grammar={short_repr(grammar)}: must be a realizar.compat.LlamaGrammar, from LlamaGrammar.from_string"
             )
         return grammar.constraint
-    if response_format is None or response_format.get("type") == "text":
+    if response_format is None:
         return {}
-    kind = response_format.get("type")
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
+    if kind == "text":
+        return {}
     if kind == "json_object":
         return {"json_schema": response_format.get("schema") or {"type": "object"}}
-    if kind == "json_schema":
-        return {"json_schema": response_format["json_schema"]["schema"]}
+    inner = response_format.get("json_schema") if kind == "json_schema" else None
+    if isinstance(inner, Mapping) and "schema" in inner:
+        return {"json_schema": inner["schema"]}
     raise UnsupportedError(
-        f"response_format={short_repr(response_format)}: the type must be 'text', 'json_object' or 'json_schema'"
+        f"response_format={short_repr(response_format)}: must have the type 'text', 'json_object' (with a schema, if "
+        "wanted), or 'json_schema' (with {'schema': ...} under this name)"
     )
 
 
@@ -112,25 +117,40 @@ def sampling(
     UnsupportedError
         If stopping criteria are to end a text that a grammar does not let end.
     """
-    max_tokens, bias, stop = given["max_tokens"], given["logit_bias"], given["stop"]
+    max_tokens, stop = _positive(given["max_tokens"]), given["stop"]
     processors = _listed(given["logits_processor"])
     criteria = _listed(given.get("stopping_criteria"))
     if criteria:
         if own.keys() & {"grammar", "json_schema"}:
             raise UnsupportedError("stopping_criteria: a grammar decides where the text may end; use one of them")
-        processors = [*processors, _ending(StoppingCriteriaList(criteria), min(eog_ids))]
+        ends = sorted(eog_ids)
+        if not ends:
+            raise UnsupportedError("stopping_criteria: this model has no token that ends a text; use stop")
+        processors = [*processors, _ending(StoppingCriteriaList(criteria), ends[0])]
     order: dict[str, Any] = {"samplers": (_batched(LogitsProcessorList(processors)), *SAMPLERS)} if processors else {}
     return SamplingParams(
         temperature=given["temperature"], top_p=given["top_p"], min_p=given["min_p"], typical_p=given["typical_p"],
-        top_k=max(given["top_k"], 0), tfs_z=given["tfs_z"], repetition_penalty=given["repeat_penalty"],
+        top_k=_positive(given["top_k"]) or 0, tfs_z=given["tfs_z"], repetition_penalty=given["repeat_penalty"],
         presence_penalty=given["presence_penalty"], frequency_penalty=given["frequency_penalty"],
         penalty_last_n=last_n, mirostat=given["mirostat_mode"], mirostat_tau=given["mirostat_tau"],
         mirostat_eta=given["mirostat_eta"], xtc_probability=0.0, xtc_threshold=0.1, seed=seed,
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
-        max_tokens=None if max_tokens is None or max_tokens <= 0 else max_tokens,
-        logit_bias=tuple((int(token), float(value)) for token, value in (bias or {}).items()),
+        max_tokens=max_tokens, logit_bias=_bias(given["logit_bias"]),
         **order, **own,
     )  # fmt: skip
+
+
+def _positive(number: Any) -> Any:
+    """Return None for a number that is not positive, which means no limit; the value if it is no number, too."""
+    return None if is_int(number) and number <= 0 else number
+
+
+def _bias(given: Any) -> tuple[tuple[int, float], ...]:
+    """Return pairs of a token id, which may be text, and a number. Raises ParameterError if they are something else."""
+    try:
+        return tuple((int(token), float(value)) for token, value in (given or {}).items())
+    except (AttributeError, TypeError, ValueError):
+        raise ParameterError(f"logit_bias={short_repr(given)}: must be a mapping of token ids to numbers") from None
 
 
 def _listed(given: Any) -> list[Processor]:

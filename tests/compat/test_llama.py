@@ -291,6 +291,25 @@ def test_wrong_options(path, options, error, message):
         Llama(path, **options)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"temperature": -1}, {"max_tokens": "x"}, {"stop": [3]}, {"top_p": 3}, {"top_k": "x"}, {"seed": "x"},
+        {"logit_bias": {"x": 1}}, {"logit_bias": 3}, {"mirostat_mode": 5}, {"response_format": 3},
+        {"response_format": {"type": "json_schema"}}, {"tool_choice": "required"}, {"tools": [1]},
+    ],
+)  # fmt: skip
+def test_wrong_arguments(llama, given):
+    with pytest.raises(ParameterError, match=next(iter(given)).partition("_")[0].removesuffix("s")):
+        llama.create_chat_completion(QUESTION, **given)
+
+
+def test_no_tools_and_no_limits(llama):
+    ask = {"stop": "e", "seed": 1, "top_k": -1}
+    found = [llama.create_chat_completion(QUESTION, tools=[], max_tokens=n, **ask)["choices"] for n in (None, 0, -1)]
+    assert found[0] == found[1] == found[2]
+
+
 def test_neutral_options(path):
     Llama(path, n_threads=1, lora_path=None, rope_freq_base=0.0, vocab_only=False, type_k=8, type_v=1).close()
 
