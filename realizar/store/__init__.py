@@ -108,13 +108,13 @@ def _names() -> str:
 
 
 def _meant(name: str) -> str:
-    """Return "; did you mean X?" for a name like a known one, or like that of a file next to it."""
-    folder = os.path.dirname(name)
+    """Return "; did you mean X?" for a name like a known one, or like that of a file in the same folder."""
+    folder, last = os.path.split(name)
     try:
-        beside = [os.path.join(folder, path.name) for path in Path(folder or ".").expanduser().glob("*.gguf")]
+        beside = [path.name for path in Path(folder or ".").expanduser().glob("*.gguf")]
     except (OSError, RuntimeError, ValueError):  # as for the path itself
         beside = []
-    return did_you_mean(name, [*MODELS, *(stored for stored, _ in hub.fetched()), *beside])
+    return did_you_mean(last, beside) or did_you_mean(name, [*MODELS, *(stored for stored, _ in hub.fetched())])
 
 
 def portable(model: object) -> object:

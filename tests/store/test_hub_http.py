@@ -11,10 +11,10 @@ from tests.store.fake_hub import COMMITS, DATA, TOKEN, FakeHub
 
 ASK = """
 import json, sys
-from realizar.store import pull, resolve
+from realizar.store import hub, pull
 def ask(name):
     try:
-        return str(pull(name))
+        return hub.matching(*name.split("|")) if "|" in name else str(pull(name))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 print(json.dumps([ask(name) for name in sys.argv[1:]]))
@@ -66,6 +66,16 @@ def test_quantizations_revisions_and_offline_mode(hub, ask):
     assert "not in the cache, and HF_HUB_OFFLINE forbids" in offline[3]
     assert "is not in the cache" in offline[4]
     assert len(hub.requests) == n
+
+
+def test_globs_of_files(ask):
+    globs = ["owner/repo|*Q4_K_M.gguf", "owner/repo|*Q8_0*.gguf", "owner/repo|*.gguf", "owner/other|*.gguf"]
+    one, split, several, none = ask(*globs)
+    assert (one, split) == ("hf:owner/repo/m-Q4_K_M.gguf", "hf:owner/repo/m-Q8_0-00001-of-00002.gguf")
+    assert "'*.gguf' matches 2 model files of owner/repo; it has m-Q4_K_M.gguf, m-Q8_0-00001-of-00002.gguf" in several
+    assert "no such repository" in none
+    _, offline = ask("hf:owner/repo:Q4_K_M", globs[0], HF_HUB_OFFLINE="0"), ask(globs[0], HF_HUB_OFFLINE="1")
+    assert offline == [one]
 
 
 def test_without_token(ask):
