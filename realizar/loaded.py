@@ -243,7 +243,7 @@ class LoadedModel:
         return self._prompts.text(messages, tools, chat_template_kwargs)
 
     def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
-        if isinstance(token_ids, str):
+        if isinstance(from_mapping(token_ids), str):
             raise ParameterError(
                 f"logits: token ids are needed, found the text {short_repr(token_ids)}; its ids are llm.tokenize(text)"
             )

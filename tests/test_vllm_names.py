@@ -206,6 +206,9 @@ def test_unknown_names_say_what_is_meant():
 def test_logits_of_text_say_what_to_pass(llm):
     with pytest.raises(ParameterError, match=r"found the text 'A text'; its ids are llm\.tokenize\(text\)"):
         llm.logits("A text")
+    with pytest.raises(ParameterError, match="token ids are needed"):
+        llm.logits({"prompt": "A text"})
+    assert len(llm.logits({"prompt_token_ids": [3, 4]})) == 2
 
 
 def test_chat_template_of_the_tokenizer(llm):
