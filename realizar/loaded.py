@@ -253,9 +253,7 @@ class LoadedModel:
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
         """Return whether `continuation` is a single one, and (prompt tokens, continuation tokens) for each one."""
-        single = not isinstance(continuation, list) or (
-            bool(continuation) and all(isinstance(item, Integral) for item in continuation)
-        )
+        single = not isinstance(continuation, list) or all(isinstance(item, Integral) for item in continuation)
         return single, [self._ids_of_both(prompt, text) for text in ([continuation] if single else continuation)]
 
     def _score_requests(

@@ -178,7 +178,6 @@ def test_nothing_gives_nothing(llm):
     assert llm.embed([]).shape == (0, llm.engine.model.n_hidden)
     assert llm.embed([], dimensions=8).shape == (0, 8)
     assert llm.embed([], pooling=None) == []
-    assert llm.score("A text.", []) == []
     with pytest.raises(ParameterError, match="no tokens"):
         llm.generate([[]])
     with pytest.raises(ParameterError, match="0 prompts, but 1 params"):
