@@ -186,7 +186,7 @@ def test_nothing_gives_nothing(llm):
 
 def test_unknown_names_say_what_is_meant():
     for name, meant in [
-        ("temprature", "did you mean temperature"),
+        ("tempera", "did you mean temperature"),
         ("max_new_tokens", "here it is max_tokens"),
         ("guided_decoding", "pass structured_outputs"),
         ("xyz", "has no parameter 'xyz'$"),
