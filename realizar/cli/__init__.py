@@ -8,7 +8,8 @@ import sys
 
 import typer
 
-from realizar.cli import bench, chat, convert, inspect, plan, plugins, pull, run, serve, tokenize, verify
+from realizar import __version__
+from realizar.cli import batch, bench, chat, convert, inspect, plan, plugins, pull, run, serve, tokenize, verify
 from realizar.cli import list as list_
 from realizar.errors import RealizarError
 
@@ -16,20 +17,25 @@ app = typer.Typer(
     name="realizar",
     help="Run GGUF language models on the CPU at the limit of the hardware.",
     epilog='Example: realizar run "Why is the sky blue?"',
-    no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, chat, serve, pull, list_, inspect, verify, plan, tokenize, convert, bench):
+for module in (run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, bench):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(plugins.app, name="plugins")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"realizar {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks of errors; may also follow the command."),
 ) -> None:
-    """Declare the global options for --help; `main` has already removed them."""
+    """Declare the global options for --help; `main` has already removed --debug."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,13 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 success, 1 error (one line on standard error), 130 Ctrl-C.
+        Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C. An error is one line on standard error.
     """
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # output may contain characters that the terminal's encoding lacks
     try:
-        status = app(words, prog_name="realizar", standalone_mode=False)
+        status = app(words or ["--help"], prog_name="realizar", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return 130
@@ -60,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_code", 1)  # typer's usage errors have 2
+    if not words:
+        return 2  # no command; the help says which there are
     return status if isinstance(status, int) else 0
 
 

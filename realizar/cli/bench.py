@@ -54,7 +54,9 @@ def command(
     }
     base = CONFIGS[config] if config else Config()
     chosen = replace(base, **{name: value for name, value in options_set.items() if value is not None})
-    found = measure(store.resolve(model), threads, chosen)
+    path = store.resolve(model)
+    with options.usage_errors():
+        found = measure(path, threads, chosen)
     print(json.dumps(asdict(found), indent=2) if as_json else _table(found))
 
 

@@ -43,8 +43,9 @@ def command(
                     print(f"{picture}: drawing of the plan {name}")
             return
         types = options.kv_type(kv_type)
-        ctx = n_ctx or opened.hp.n_ctx_train
-        params = EngineParams(threads, ctx, n_seqs, n_batch, types)  # type: ignore[arg-type]
+        ctx = opened.hp.n_ctx_train if n_ctx is None else n_ctx
+        with options.usage_errors():
+            params = EngineParams(threads, ctx, n_seqs, n_batch, types)  # type: ignore[arg-type]
         found = estimate(opened, params)
     finally:
         opened.close()

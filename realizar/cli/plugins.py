@@ -9,6 +9,8 @@ from typing import Annotated
 
 from typer import Argument, Context, Option, Typer
 
+from realizar.cli import options
+
 EXAMPLE = "Example: realizar plugins new my-model"
 app = Typer(epilog=EXAMPLE, add_completion=False)
 
@@ -48,5 +50,6 @@ def new(
     """Create a distribution with one architecture, its entry point and a passing test."""
     from realizar.cli.scaffold import write
 
-    root = write(name, folder)
+    with options.usage_errors():
+        root = write(name, folder)
     print(f"{root}: now pip install -e '{root}[test]' && pytest {root}")
