@@ -111,7 +111,7 @@ def _lines(stream: BinaryIO, most: int) -> Iterator[tuple[int, bytes | None]]:
 
 def _request(line: bytes) -> Request:
     try:
-        found = json.loads(line)
+        found = json.loads(line.decode())  # bytes might be taken for UTF-16
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too long a number, too deep
         raise InvalidLineError("invalid_json_line", f"is not valid JSON: {error}") from None
     if not isinstance(found, dict):

@@ -130,7 +130,7 @@ class _Chat:
 
 def _say(text: str) -> None:
     """Show what is no answer."""
-    print(f"({text})", file=sys.stderr)
+    print(text if "\n" in text else f"({text})", file=sys.stderr)
 
 
 @contextmanager

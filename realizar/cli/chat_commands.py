@@ -11,17 +11,17 @@ from realizar.errors import ParameterError
 
 _COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
 HELP = """\
-/help          this list
-/system TEXT   set the system message ("" removes it)
-/system        show the system message
-/clear         forget all turns
-/regenerate    answer the last question again
-/save FILE     write the conversation to a file
-/load FILE     go on with that of a file
-/exit          end, like Ctrl-D
-Alt-Enter, Ctrl-J or \\ and Enter begin a new line.
+/help         this list
+/system TEXT  system message; "" removes it
+/system       show it
+/clear        forget all turns
+/regenerate   answer the last question again
+/save FILE    write the conversation
+/load FILE    go on with another one
+/exit         end, like Ctrl-D
+Ctrl-J, Alt-Enter or \\ Enter: a new line.
 Ctrl-C stops an answer.
-A text that begins with / needs a space before it."""
+Text that begins with / needs a space first."""
 
 
 class ChatCommands:

@@ -62,8 +62,8 @@ class Conversation:
         ParameterError
             If the file is something else, or cannot be written.
         """
-        if path.exists():
-            _read(path)  # to overwrite another file would be a mistake
+        if path.exists() and not _is_conversation(path):
+            raise ParameterError(f"{path}: exists, and is no conversation; choose another name")
         text = json.dumps({"model": model, "messages": self.messages}, indent=2, ensure_ascii=False) + "\n"
         try:
             with atomic_write(path) as stream:
@@ -96,6 +96,14 @@ def _read(path: Path) -> list[Message]:
             f'{path}: is no conversation; it must be JSON like {{"messages": [...]}}, as /save writes it'
         )
     return [{"role": message["role"], "content": message["content"]} for message in messages]
+
+
+def _is_conversation(path: Path) -> bool:
+    try:
+        _read(path)
+    except ParameterError:
+        return False
+    return True
 
 
 def _is_message(found: Any) -> bool:

@@ -10,6 +10,7 @@ from typer import Option
 
 from realizar import store
 from realizar.cli import options
+from realizar.cli.tables import write_line
 from realizar.params import EngineParams
 
 if TYPE_CHECKING:
@@ -49,10 +50,14 @@ def command(
         found = estimate(opened, params)
     finally:
         opened.close()
-    print(json.dumps(asdict(found), indent=2) if as_json else _table(found))
+    if as_json:
+        print(json.dumps(asdict(found), indent=2))
+        return
+    for line in _lines(found):
+        write_line(line, 10)
 
 
-def _table(e: Estimate) -> str:
+def _lines(e: Estimate) -> list[str]:
     types = ", ".join(f"{name} {n / 1e6:.1f} MB" for name, n in e.type_bytes.items())
     states = f", states {e.state_bytes / 1e3:.1f} kB per sequence" if e.state_bytes else ""
     parts = ", ".join(f"{name} {n / 1e6:.1f}" for name, n in e.memory.items() if name != "peak")
@@ -71,7 +76,7 @@ def _table(e: Estimate) -> str:
         lines.append(f"slow ops  {slow}, computed in numpy, row by row")
     if e.decode is not None:
         lines.append(f"decode    {_speed(e.decode)} for one sequence with a half-full cache")
-    return "\n".join(lines)
+    return lines
 
 
 def _speed(s: Speed) -> str:

@@ -52,9 +52,13 @@ def write_text(text: str, before: str = "", after: str = "") -> None:
     A terminal gets no control characters of the text but tabs and new lines: a model may be made to write sequences
     that change the terminal or what it shows.
     """
-    shown = text.translate(_VISIBLE) if sys.stdout.isatty() else text
-    sys.stdout.write(before + shown + after)
+    sys.stdout.write(before + (visible(text) if sys.stdout.isatty() else text) + after)
     sys.stdout.flush()
+
+
+def visible(text: str) -> str:
+    """Return a text with a sign in place of each control character but tabs and new lines."""
+    return text.translate(_VISIBLE)
 
 
 def write_stats(answer: TextStream, load_s: float | None = None) -> None:
