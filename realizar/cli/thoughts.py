@@ -41,9 +41,10 @@ def write_answer(pieces: Iterable[str], split: ReasoningSplitter) -> str:
     for thoughts, new in _parts(pieces, split):
         if thoughts:
             write_text(thoughts, _DIM, _NORMAL)
+            has_thoughts = True
         if new:
             write_text(f"\n\n{new}" if has_thoughts and not text else new)
-        has_thoughts, text = has_thoughts or bool(thoughts), text + new
+            text += new
     return _finished(text)
 
 
