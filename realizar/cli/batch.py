@@ -59,10 +59,11 @@ def command(
     if requests != "-" and results != "-" and _is_same(requests, results):
         raise BadParameter(f"{requests} and {results} are the same file")
     lines = read_requests(_opened(requests), int(settings.max_body * MIB))
-    with open_results(results) as found, _progress(requests) as advance:
-        run = BatchRun(settings, found, advance)
+    with open_results(results) as found:
+        run = BatchRun(settings, found)
         try:
-            asyncio.run(run.run(lines))
+            with _progress(requests) as run.advance:
+                asyncio.run(run.run(lines))
         except KeyboardInterrupt:
             more = "" if results == "-" else "; the same command goes on from here"
             print(f"stopped: {run.summary}{more}", file=sys.stderr)

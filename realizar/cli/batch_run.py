@@ -28,21 +28,21 @@ class BatchRun:
     ----------
     settings : Settings
     results : Results
-    advance : callable
-        Called when a line is done.
 
     Attributes
     ----------
+    advance : callable
+        Called when a line is done.
     n_answered, n_failed, n_earlier : int
         Requests answered now; lines that failed, now or earlier; results of earlier runs.
     n_tokens : int
         Tokens of the prompts and completions of now.
     """
 
-    def __init__(self, settings: Settings, results: Results, advance: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, results: Results) -> None:
         self._settings = settings
         self._results = results
-        self._advance = advance
+        self.advance: Callable[[], None] = lambda: None
         self._begin = time.perf_counter()
         self.n_answered = self.n_failed = self.n_earlier = self.n_tokens = 0
 
@@ -81,7 +81,7 @@ class BatchRun:
                 self._results.add_invalid(line)
             self.n_earlier += earlier is not None
             self.n_failed += not earlier
-            self._advance()
+            self.advance()
         return None
 
     async def _work(self, server: InProcess, reader: _Reader, request: Request | None) -> None:
@@ -92,7 +92,7 @@ class BatchRun:
             self.n_answered += status == 200
             self.n_failed += status != 200
             self.n_tokens += (body.get("usage") or {}).get("total_tokens", 0)
-            self._advance()
+            self.advance()
             request = None
 
     @property

@@ -17,7 +17,6 @@ from realizar.cli.chat_input import is_interactive, questions
 from realizar.cli.conversation import Conversation, Message
 from realizar.cli.loading import load
 from realizar.cli.text import write_stats
-from realizar.cli.thoughts import splitter, write_answer
 from realizar.errors import ContextFullError, RealizarError, TemplateError
 from realizar.params import EngineParams, SamplingParams
 
@@ -101,6 +100,8 @@ class _Chat:
 
     def _answer(self, sampling: SamplingParams) -> str | None:
         """Show the answer, and return it; None if it was stopped before it began."""
+        from realizar.cli.thoughts import splitter, write_answer
+
         answer = self._begin(sampling)
         is_stopped = False
 

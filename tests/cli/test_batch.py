@@ -12,6 +12,7 @@ import pytest
 from realizar.cli.batch_run import IN_FLIGHT, BatchRun
 from realizar.store.cache import try_lock
 from tests.cli.test_interrupt import CODE
+from tests.clocks import wait_until
 from tests.server.serving import serving, write_model
 
 QUESTION = [{"role": "user", "content": "Why?"}]
@@ -191,8 +192,7 @@ def test_ctrl_c_keeps_what_is_answered_and_does_not_wait_for_input(model, tmp_pa
         long = line("long", messages=QUESTION, max_tokens=19000, ignore_eos=True)
         process.stdin.write(f"{long}\n{line('short')}\n".encode())
         process.stdin.flush()
-        while not (out.exists() and out.read_text().endswith("\n")):
-            assert process.poll() is None
+        wait_until(lambda: process.poll() is not None or (out.exists() and out.read_text().endswith("\n")))
         process.send_signal(signal.SIGINT)
         err = process.stderr.read().decode()  # standard input stays open
         assert process.wait() == 130

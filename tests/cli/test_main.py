@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from realizar import __version__
-from realizar.cli import app
+from realizar.cli.app import app
 from realizar.errors import ModelNotFoundError
 from tests.parity.cases import FIXTURES
 
@@ -157,6 +157,25 @@ def test_closed_pipe_exits_quietly(buffering):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("words", "status", "err"),
+    [
+        ("list >&-", 0, ""), ("batch - /dev/null <&-", 0, "0 answered\n"),
+        ("chat MODEL -t 1 <&-", 1, "no chat template"),
+        ("list >/dev/full", 1, "error: [Errno 28] No space left on device\n"), ("frobnicate 2>&-", 2, ""),
+    ],
+)  # fmt: skip
+def test_standard_streams_that_are_closed_or_full(words, status, err):
+    if "full" in words and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    command = f"{sys.executable} -m realizar {words.replace('MODEL', LLAMA)}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert err in done.stderr
+    assert done.stderr.count("\n") == bool(err)
+
+
 def test_output_that_the_terminal_cannot_encode():
     code = "import sys; from realizar.cli import main; app=main(['list']); print('\\u2603')"
     done = run_python(code, env={**os.environ, "PYTHONIOENCODING": "ascii"})
@@ -167,7 +186,8 @@ def test_output_that_the_terminal_cannot_encode():
 def test_help_imports_no_model_code():
     code = (
         "import sys; from realizar.cli import main; main(['list', '--help']);"
-        "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'realizar.llm'} & set(sys.modules);"
+        "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'realizar.llm', 'realizar.calls',"
+        "'rich.progress', 'prompt_toolkit', 'fastapi'} & set(sys.modules);"
         "assert not bad, bad"
     )
     done = run_python(code)
