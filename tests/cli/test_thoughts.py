@@ -8,7 +8,7 @@ from realizar.calls.reasoning import ReasoningFormat, ReasoningSplitter
 from realizar.cli.thoughts import write_answer
 
 THINK = ReasoningFormat("<think>", "</think>")
-PIECES = ["<thi", "nk>\nwell", ", so</th", "ink>\n\nYes", "!\x1b[2J"]
+PIECES = ["<think", ">\nwell", ", so</th", "ink>\n\nYes", "!\x1b[2J"]
 
 
 @pytest.fixture
