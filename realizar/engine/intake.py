@@ -18,6 +18,7 @@ from realizar.engine.cache.sequence import Sequence
 from realizar.engine.generation import Generation
 from realizar.engine.guidance import Guided
 from realizar.engine.output import end_ids
+from realizar.engine.saving import SaveRequest
 from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, RankRequest, ScoreRequest
 from realizar.errors import GrammarError, ParameterError, short_repr
 from realizar.forks import cached_property
@@ -149,6 +150,12 @@ class Intake:
         """
         n_class = len(self.model.labels)
         return RankRequest(self._read(tokens), n_class, output)
+
+    def saving(self, tokens: TokenPrompt) -> SaveRequest:
+        """Return a request for the cache of a prompt. Raises as `generation` and `SaveRequest`."""
+        self._need_decoder("save_cache")
+        given = self._checked(tokens)
+        return SaveRequest(Sequence(self.cache, given.ids, content=given.content, program=self.model.main))
 
     def _read(self, tokens: TokenPrompt) -> Sequence:
         """Return a text that is not continued: the input of the encoder, where the model has one."""
