@@ -41,7 +41,7 @@ def write(path: Path, saved: SavedCache, identity: Mapping[str, str]) -> None:
     """
     arrays = {KEYS: np.frombuffer(b"".join(saved.keys), np.uint8).reshape(-1, KEY_BYTES), **saved.arrays}
     layout = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-    data = [memoryview(np.ascontiguousarray(array)).cast("B") for array in arrays.values()]
+    data = [_bytes(np.ascontiguousarray(array)) for array in arrays.values()]
     digest = hashlib.sha256()
     for part in data:
         digest.update(part)
@@ -79,13 +79,12 @@ def read(path: Path, identity: Mapping[str, str], layout: Callable[[int], Layout
         header, n_header = _header(path, file, size)
         metadata = header.pop("__metadata__")
         if metadata.get("format") != FORMAT:
-            raise CacheFileError(
-                f"{path}: is no file of save_cache: its format is {short_repr(metadata.get('format'))}"
-            )
-        for name, wanted in identity.items():
-            if metadata.get(name) != wanted:
+            found = short_repr(metadata.get("format"))
+            raise CacheFileError(f"{path}: is not of save_cache: its format is {found}")
+        for name, value in identity.items():
+            if metadata.get(name) != value:
                 found = short_repr(metadata.get(name))
-                raise CacheFileError(f"{path}: was saved with {name}={found}, not {wanted!r}; save it again")
+                raise CacheFileError(f"{path}: was saved with {name}={found}, not {value!r}; save it again")
         n = _n_blocks(path, header)
         wanted = {KEYS: (np.dtype(np.uint8), (n, KEY_BYTES)), **layout(n)}
         if header != _rows(wanted):
@@ -147,12 +146,17 @@ def _n_bytes(layout: Layout) -> int:
     return sum(dtype.itemsize * math.prod(shape) for dtype, shape in layout.values())
 
 
+def _bytes(array: npt.NDArray[Any]) -> memoryview:
+    """Return the memory of a contiguous array."""
+    return array.reshape(-1).view(np.uint8).data
+
+
 def _arrays(path: Path, file: BinaryIO, layout: Layout) -> tuple[dict[str, npt.NDArray[Any]], str]:
     """Read the arrays; return them and their sha256."""
     digest, arrays = hashlib.sha256(), {}
     for name, (dtype, shape) in layout.items():
         array = arrays[name] = np.empty(shape, dtype)
-        view = memoryview(array).cast("B") if array.size else memoryview(b"")
+        view = _bytes(array)
         n_read = 0
         while n_read < len(view):
             n = file.readinto(view[n_read:])  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""SavedCache: the blocks and states of a sequence's first rows in host memory, taken from a KV cache and put into one."""
+"""SavedCache: the blocks and states of a sequence's first rows in host memory, and back."""
 
 from __future__ import annotations
 
