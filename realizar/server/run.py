@@ -17,6 +17,7 @@ from sse_starlette.sse import AppStatus
 
 from realizar.errors import ParameterError
 from realizar.server.app import create_app
+from realizar.server.connections import protocol
 from realizar.server.logs import set_up_logs
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def serve(settings: Settings) -> int:
         app, host=settings.host, port=settings.port, uds=None if settings.uds is None else str(settings.uds),
         ssl_keyfile=settings.ssl_keyfile, ssl_certfile=settings.ssl_certfile, log_config=None, access_log=False,
         server_header=False, timeout_graceful_shutdown=int(settings.timeout) + 1, lifespan="on", ws="none",
+        http=protocol(settings.timeout),
     )  # fmt: skip
     try:
         config.load()

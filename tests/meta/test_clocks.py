@@ -31,6 +31,7 @@ ALLOWED = {
     "tests/sampling/grammar/suite.py": "gives up a download that does not come and skips the test",
     "tests/sampling/grammar/test_exit.py": "sleeps, so that a premature end is likely to be seen; a right one waits",
     "tests/server/serving.py": "switches the time limit of an HTTP client off",
+    "tests/server/test_connections.py": "sets the server's time limit for a head that never comes",
     "tests/server/test_middleware.py": "sets the server's time limit for a body that never comes",
     "tests/server/test_models.py": "sets the server's time limit for a load and for room that never come",
     "tests/server/test_server.py": "sets the server's time limit to a microsecond while its engine is held",

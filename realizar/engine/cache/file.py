@@ -50,7 +50,8 @@ def write(path: Path, saved: SavedCache, identity: Mapping[str, str]) -> None:
     header += b" " * (-len(header) % 8)  # so that the data are aligned
     try:
         with atomic_write(path) as file:
-            for part in (len(header).to_bytes(8, "little"), header, *data):
+            file.write(len(header).to_bytes(8, "little") + header)
+            for part in data:
                 file.write(part)
     except OSError as error:
         raise CacheFileError(f"{path}: cannot be written: {error.strerror or error}") from error
