@@ -178,18 +178,18 @@ class AsyncLLM(LoadedModel):
         requests = await self._completed(lambda: self._class_requests(texts, priority))
         return self._classes(requests)
 
-    async def save_cache(self, path: str | os.PathLike[str], prompt: Prompt, *, priority: int = 0) -> int:
-        """Write the KV cache of a prompt to a file, and return its number of tokens; see `LLM.save_cache`."""
+    async def save_cache(self, path: str | os.PathLike[str], prompt: Prompt, *, priority: int = 0) -> list[int]:
+        """Write the KV cache of a prompt to a file, and return its tokens; see `LLM.save_cache`."""
         engine = self.engine
         (request,) = await self._completed(lambda: [engine.save(self._ids(prompt, is_continued=True), priority)])
         return await asyncio.to_thread(write_cache, path, engine, request)
 
-    async def load_cache(self, path: str | os.PathLike[str], *, priority: int = 0) -> int:
-        """Restore the KV cache of a prompt from a file, and return its number of tokens; see `LLM.load_cache`."""
+    async def load_cache(self, path: str | os.PathLike[str], *, priority: int = 0) -> list[int]:
+        """Restore the KV cache of a prompt from a file, and return its tokens; see `LLM.load_cache`."""
         engine = self.engine
         saved = await asyncio.to_thread(read_cache, path, engine)
         await self._completed(lambda: [engine.restore(saved, priority)])
-        return saved.n_tokens
+        return saved.token_ids
 
     async def close(self) -> None:
         """Free all memory; see `LLM.close`."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class CacheMethods(LoadedModel):
     """The methods of `LLM` that save and restore the KV cache of a prompt."""
 
-    def save_cache(self, path: str | os.PathLike[str], prompt: Prompt, *, priority: int = 0) -> int:
+    def save_cache(self, path: str | os.PathLike[str], prompt: Prompt, *, priority: int = 0) -> list[int]:
         """Write the KV cache of a prompt to a file (docs/cache.md).
 
         What is not in the prefix cache is computed first. Whole blocks of 16 tokens are written.
@@ -30,8 +30,8 @@ class CacheMethods(LoadedModel):
 
         Returns
         -------
-        int
-            Number of tokens that were saved.
+        list of int
+            The tokens that were saved; 0 where embeddings enter.
 
         Raises
         ------
@@ -46,7 +46,7 @@ class CacheMethods(LoadedModel):
         self.engine.complete([request])
         return write_cache(path, self.engine, request)
 
-    def load_cache(self, path: str | os.PathLike[str], *, priority: int = 0) -> int:
+    def load_cache(self, path: str | os.PathLike[str], *, priority: int = 0) -> list[int]:
         """Restore the KV cache of a prompt from a file of `save_cache` (docs/cache.md).
 
         The blocks enter the prefix cache: later prompts that begin with the same tokens continue from there, with the
@@ -60,8 +60,8 @@ class CacheMethods(LoadedModel):
 
         Returns
         -------
-        int
-            Number of tokens that were restored.
+        list of int
+            The tokens that were restored; 0 where embeddings enter.
 
         Raises
         ------
@@ -73,4 +73,4 @@ class CacheMethods(LoadedModel):
         """
         saved = read_cache(path, self.engine)
         self.engine.complete([self.engine.restore(saved, priority)])
-        return saved.n_tokens
+        return saved.token_ids

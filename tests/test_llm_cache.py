@@ -18,11 +18,13 @@ def make(kind=LLM):
 
 def test_a_prompt_continues_in_another_process_s_llm(tmp_path):
     with make() as llm:
-        n = llm.save_cache(tmp_path / "a", TEXT)
+        saved = llm.save_cache(tmp_path / "a", TEXT)
         (want,) = llm.generate(TEXT + "And", PARAMS)
+        n = len(saved)
         assert n == len(llm.tokenize(TEXT)) // 16 * 16 > 16
+        assert saved == llm.tokenize(TEXT)[:n]
     with make() as llm:
-        assert llm.load_cache(str(tmp_path / "a")) == n
+        assert llm.load_cache(str(tmp_path / "a")) == saved
         (found,) = llm.generate(TEXT + "And", PARAMS)
     assert found.timings.n_cached >= n - 16  # tokens at the boundary may merge
     assert (found.token_ids, found.logprobs) == (want.token_ids, want.logprobs)
@@ -31,16 +33,16 @@ def test_a_prompt_continues_in_another_process_s_llm(tmp_path):
 def test_an_async_llm_does_the_same(tmp_path):
     async def saved():
         async with make(AsyncLLM) as llm:
-            n = await llm.save_cache(tmp_path / "a", TEXT)
-            return n, await llm.load_cache(tmp_path / "a")
+            found = await llm.save_cache(tmp_path / "a", TEXT)
+            return found, await llm.load_cache(tmp_path / "a")
 
     async def refused():
         async with make(AsyncLLM) as llm:
             await llm.load_cache(tmp_path / "missing")
 
-    n, m = asyncio.run(saved())
-    assert n == m > 16
+    found, restored = asyncio.run(saved())
+    assert len(found) > 16
     with make() as llm:
-        assert llm.load_cache(tmp_path / "a") == n
+        assert llm.load_cache(tmp_path / "a") == found == restored
     with pytest.raises(CacheFileError):
         asyncio.run(refused())

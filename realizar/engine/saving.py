@@ -110,12 +110,12 @@ class RestoreRequest(Request):
         """It has no chunks."""
 
 
-def write_cache(path: str | os.PathLike[str], engine: Engine, request: SaveRequest) -> int:
-    """Write a finished request to a file; return its number of tokens. Raises as `file.write`."""
+def write_cache(path: str | os.PathLike[str], engine: Engine, request: SaveRequest) -> list[int]:
+    """Write a finished request to a file; return its tokens. Raises as `file.write`."""
     if request.saved is None:
         raise ParameterError("save_cache: the request is not finished")
     file.write(Path(path), request.saved, identity(engine))
-    return request.saved.n_tokens
+    return request.saved.token_ids
 
 
 def read_cache(path: str | os.PathLike[str], engine: Engine) -> SavedCache:

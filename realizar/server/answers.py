@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from realizar.async_llm import AsyncHandle, AsyncLLM
     from realizar.calls import ChatPrompt, ToolCall, ToolCallDelta
     from realizar.engine.output import Completion
+    from realizar.engine.request import TextRequest
     from realizar.params import SamplingParams
     from realizar.sampling import Sampled
     from realizar.server.metrics import Metrics
@@ -81,6 +82,11 @@ class Answers:
     metrics : Metrics
     reads_reasoning : bool
         Whether the model's reasoning is separated from its text.
+
+    Attributes
+    ----------
+    id_slot : int
+        The slot under which they are listed; -1 for none.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Answers:
     ) -> None:
         self._llm = llm
         self._name = name
+        self.id_slot = -1
         self._metrics = metrics
         self._prompts = prompts
         self._handles: list[AsyncHandle] = []
@@ -120,6 +127,11 @@ class Answers:
             handle.cancel()
             if completion is None:
                 self._metrics.aborted(self._name)
+
+    @property
+    def requests(self) -> list[TextRequest]:
+        """The requests that are submitted, until they are given up."""
+        return [handle.request for handle in self._handles if handle.request is not None]
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Yield the output of the completions until all have ended.

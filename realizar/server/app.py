@@ -25,6 +25,7 @@ from realizar.server import (
     openai_chat,
     openai_completions,
     openai_responses,
+    slots,
     vectors,
 )
 from realizar.server.errors import ApiError, invalid_body
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 MIB = 2**20
 _log = logging.getLogger("realizar.server")
 _PROTOCOLS = (
-    general, openai_chat, openai_completions, openai_responses, vectors, llama_server, anthropic_messages,
+    general, openai_chat, openai_completions, openai_responses, vectors, llama_server, slots, anthropic_messages,
     ollama, ollama_models,
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from realizar.errors import ParameterError
 from realizar.server.errors import ApiError, not_ready
 from realizar.server.loading import file_bytes, load_aside
 from realizar.server.settings import GIB
+from realizar.server.slot_table import SlotTable
 
 if TYPE_CHECKING:
     from realizar.async_llm import AsyncLLM
@@ -47,6 +48,7 @@ class Served:
         Seconds that it took to load it.
     keep_alive_s : float or None
         Idle seconds after which it is unloaded; None: never.
+    slots : SlotTable
     loading : Task or None
         Loads it, or has loaded it.
     timer : TimerHandle or None
@@ -64,6 +66,7 @@ class Served:
     loaded_at: float = 0.0
     load_s: float = 0.0
     keep_alive_s: float | None = None
+    slots: SlotTable = field(default_factory=SlotTable)
     loading: asyncio.Task[AsyncLLM] | None = None
     timer: asyncio.TimerHandle | None = None
 

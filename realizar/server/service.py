@@ -60,11 +60,16 @@ class Service:
         return await self.unless_gone(used), served
 
     async def submitted(
-        self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False
-    ) -> Answers:
+        self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False,
+        id_slot: int = -1,
+    ) -> Answers:  # fmt: skip
         """Submit prompts, and return their answers, which are given up if the client goes away."""
+        slot = served.slots.take(llm.params.n_seqs, id_slot)
         answers = Answers(llm, served.name, prompts, self.metrics, reads_reasoning)
         self._stack.callback(answers.cancel)
+        if slot is not None:
+            answers.id_slot = slot.number
+            self._stack.enter_context(slot.used_by(answers))
         await self.unless_gone(answers.submit())
         return answers
 

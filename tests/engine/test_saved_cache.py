@@ -28,7 +28,7 @@ PROMPT = PROMPTS[0]  # 100 tokens: six blocks of 16, and 4 tokens
 def save(engine, path, prompt=PROMPT):
     request = engine.save(prompt)
     engine.complete([request])
-    return write_cache(path, engine, request)
+    return len(write_cache(path, engine, request))
 
 
 def load(engine, path):
@@ -281,5 +281,6 @@ def test_files_are_safetensors(saved):
     ends = sorted(row["data_offsets"] for row in header.values())
     assert [begin for begin, _ in ends] == [0, *(end for _, end in ends[:-1])]
     assert ends[-1][1] == len(saved) - 8 - n
-    assert {row["dtype"] for row in header.values()} == {"U8"}
+    assert {row["dtype"] for row in header.values()} == {"U8", "I32"}
+    assert list(header)[:2] == ["keys", "tokens"]
     assert metadata["sha256"] == hashlib.sha256(saved[8 + n :]).hexdigest()

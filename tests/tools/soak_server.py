@@ -4,9 +4,9 @@
     python -m tests.tools.soak_server --seconds 1800 --health-ms 50
 
 Every request is answered, or fails in a way that its client expects; in the end no request, block, thread or file
-handle is left, and the memory has not grown since a sixth of the run. Last, the server is killed while it works and saves, and
-another one begins at the same port with the same files. tests/server/test_soak_server.py runs some hundred requests,
-`.ci/full soak_server` half an hour.
+handle is left, and the memory has not grown since a sixth of the run. Last, the server is killed while it works and
+saves, and another one begins at the same port with the same files. tests/server/test_soak_server.py runs some hundred
+requests, `.ci/full soak_server` half an hour.
 """
 
 import argparse

@@ -17,6 +17,7 @@ import numpy as np
 from realizar.engine.cache.block_pool import KEY_BYTES
 from realizar.engine.cache.saved import SavedCache
 from realizar.errors import CacheFileError, short_repr
+from realizar.runtime.batch import BLOCK
 from realizar.store.cache import atomic_write
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 FORMAT = "realizar KV cache 1"
 MAX_HEADER = 16 << 20
-KEYS = "keys"
-_DTYPES = {"|u1": "U8", "<f2": "F16", "<f4": "F32"}
+KEYS, TOKENS = "keys", "tokens"
+_DTYPES = {"|u1": "U8", "<i4": "I32", "<f2": "F16", "<f4": "F32"}
 """numpy's names of types -> those of safetensors."""
 
 
@@ -39,7 +40,8 @@ def write(path: Path, saved: SavedCache, identity: Mapping[str, str]) -> None:
     CacheFileError
         If it cannot be written.
     """
-    arrays = {KEYS: np.frombuffer(b"".join(saved.keys), np.uint8).reshape(-1, KEY_BYTES), **saved.arrays}
+    keys = np.frombuffer(b"".join(saved.keys), np.uint8).reshape(-1, KEY_BYTES)
+    arrays = {KEYS: keys, TOKENS: saved.tokens, **saved.arrays}
     layout = {name: (array.dtype, array.shape) for name, array in arrays.items()}
     data = [_bytes(np.ascontiguousarray(array)) for array in arrays.values()]
     digest = hashlib.sha256()
@@ -87,7 +89,9 @@ def read(path: Path, identity: Mapping[str, str], layout: Callable[[int], Layout
                 found = short_repr(metadata.get(name))
                 raise CacheFileError(f"{path}: was saved with {name}={found}, not {value!r}; save it again")
         n = _n_blocks(path, header)
-        wanted = {KEYS: (np.dtype(np.uint8), (n, KEY_BYTES)), **layout(n)}
+        wanted = {
+            KEYS: (np.dtype(np.uint8), (n, KEY_BYTES)), TOKENS: (np.dtype(np.int32), (n * BLOCK,)), **layout(n),
+        }  # fmt: skip
         if header != _rows(wanted):
             raise CacheFileError(f"{path}: its arrays are not those of {n} blocks of this cache; the file is damaged")
         if size != 8 + n_header + _n_bytes(wanted):
@@ -97,7 +101,7 @@ def read(path: Path, identity: Mapping[str, str], layout: Callable[[int], Layout
         arrays, digest = _arrays(path, file, wanted)
     if digest != metadata.get("sha256"):
         raise CacheFileError(f"{path}: the sha256 of its data is another one than it says; the file is damaged")
-    return SavedCache([key.tobytes() for key in arrays.pop(KEYS)], arrays)
+    return SavedCache(arrays.pop(TOKENS), [key.tobytes() for key in arrays.pop(KEYS)], arrays)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class SavedCache(NamedTuple):
 
     Attributes
     ----------
+    tokens : int32 [n_tokens]
+        Token ids of the rows; 0 where embeddings enter.
     keys : list of bytes
         Key of each block in the prefix cache.
     arrays : dict of str to array
@@ -32,8 +34,15 @@ class SavedCache(NamedTuple):
         recurrent states after the last row.
     """
 
+    tokens: npt.NDArray[np.int32]
     keys: list[bytes]
     arrays: dict[str, Array]
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The tokens as a list."""
+        found: list[int] = self.tokens.tolist()
+        return found
 
     @property
     def n_tokens(self) -> int:
@@ -49,7 +58,7 @@ class SavedCache(NamedTuple):
             arrays |= cache.save_blocks(group, table[cache.first_visible(group, n) :])
         if seq.slot is not None:
             arrays |= {name + STATE: state for name, state in cache.save_slot(seq.slot).items()}
-        return cls(list(seq.block_keys(n // BLOCK)), arrays)
+        return cls(seq.tokens[:n].copy(), list(seq.block_keys(n // BLOCK)), arrays)
 
     def put(self, cache: KVCache) -> None:
         """Put the blocks into the prefix cache, where sequences with the same rows find them; there must be room.
