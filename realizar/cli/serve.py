@@ -37,6 +37,9 @@ def command(
     slot_save_path: Annotated[
         Path | None, Option(help="Folder for saved slots.", show_default="clients may save none")
     ] = None,
+    traces: Annotated[
+        bool | None, Option("--traces", help="Send OpenTelemetry traces (extra otel).", show_default="off")
+    ] = None,
     log_format: Annotated[Literal["text", "json"] | None, Option(help="Form of the log.", show_default="text")] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, Option(help="What is logged.", show_default="info")

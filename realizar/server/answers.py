@@ -232,6 +232,25 @@ class Answers:
         """The completions of each prompt, once all have ended."""
         return [completion for completion in self._completions if completion is not None]
 
+    @property
+    def params(self) -> SamplingParams:
+        """The params of the first prompt."""
+        return self._prompts[0].params
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from the submission to the first token of any prompt; None before."""
+        first = [t for t in self._t_first if t]
+        return min(first) - self._begin if first else None
+
+    @property
+    def queue_s(self) -> float | None:
+        """Seconds that the first prompt waited to be computed; None before its end."""
+        completion, t_first = self._completions[0], self._t_first[0]
+        if completion is None or not t_first:
+            return None
+        return max(0.0, t_first - self._begin - completion.timings.prefill_s)
+
     def finish_reasons(self) -> list[tuple[str, int | str | None]]:
         """Why each completion ended: finish_reason and stop_reason, by number."""
         return [(c.finish_reason, c.stop_reason) for found in self.completions for c in found.outputs]

@@ -67,6 +67,10 @@ class Service:
         slot = served.slots.take(llm.params.n_seqs, id_slot)
         answers = Answers(llm, served.name, prompts, self.metrics, reads_reasoning)
         self._stack.callback(answers.cancel)
+        if self.settings.traces:
+            from realizar.server.tracing import describe
+
+            self._stack.callback(describe, self._request.scope, served.name, answers)
         if slot is not None:
             answers.id_slot = slot.number
             self._stack.enter_context(slot.used_by(answers))

@@ -69,6 +69,8 @@ class Settings(BaseSettings):
         Tokens of one completion; None: as many as the context has room for.
     slot_save_path : Path or None
         Folder for the KV caches that clients save; None: they may save none.
+    traces : bool
+        Whether spans are sent (extra `otel`).
     log_format, log_level
         How the log is written.
     n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, speculate
@@ -94,6 +96,7 @@ class Settings(BaseSettings):
     max_n: int = Field(default=16, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
     slot_save_path: FilePath | None = None
+    traces: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     n_threads: int | None = None

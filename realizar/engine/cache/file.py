@@ -41,7 +41,7 @@ def write(path: Path, saved: SavedCache, identity: Mapping[str, str]) -> None:
         If it cannot be written.
     """
     keys = np.frombuffer(b"".join(saved.keys), np.uint8).reshape(-1, KEY_BYTES)
-    arrays = {KEYS: keys, TOKENS: saved.tokens, **saved.arrays}
+    arrays: dict[str, npt.NDArray[Any]] = {KEYS: keys, TOKENS: saved.tokens, **saved.arrays}
     layout = {name: (array.dtype, array.shape) for name, array in arrays.items()}
     data = [_bytes(np.ascontiguousarray(array)) for array in arrays.values()]
     digest = hashlib.sha256()
@@ -89,7 +89,7 @@ def read(path: Path, identity: Mapping[str, str], layout: Callable[[int], Layout
                 found = short_repr(metadata.get(name))
                 raise CacheFileError(f"{path}: was saved with {name}={found}, not {value!r}; save it again")
         n = _n_blocks(path, header)
-        wanted = {
+        wanted: Layout = {
             KEYS: (np.dtype(np.uint8), (n, KEY_BYTES)), TOKENS: (np.dtype(np.int32), (n * BLOCK,)), **layout(n),
         }  # fmt: skip
         if header != _rows(wanted):
