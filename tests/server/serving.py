@@ -54,8 +54,8 @@ class Serving:
 
 
 @contextmanager
-def serving(*models, **options):
-    """Run a server with these models and settings; it is ready."""
+def serving(*models, on_start=None, **options):
+    """Run a server with these models and settings; it is ready. `on_start` is called with its URL before that."""
     settings = read_settings({"models": [str(model) for model in models], "n_threads": 1, "n_ctx": 512, **options})
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -66,6 +66,8 @@ def serving(*models, **options):
     try:
         found = Serving(app, listener.getsockname()[1], server)
         with found.http:
+            if on_start is not None:
+                on_start(found.url)
             wait_until(lambda: app.state.is_ready or not thread.is_alive())
             yield found
     finally:
