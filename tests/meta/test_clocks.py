@@ -37,6 +37,8 @@ ALLOWED = {
     "tests/server/test_server.py": "sets the server's time limit to a microsecond while its engine is held",
     "tests/server/test_settings.py": "names the option timeout, whose values it checks",
     "tests/server/test_signals.py": "switches the time limit of an HTTP client off",
+    "tests/tools/soak_clients.py": "reads slowly; gives a server's answers more time than they ever need",
+    "tests/tools/soak_server.py": "runs for a given time, in which it measures what `.ci/full soak_server` judges",
     "tests/tokenizer/test_chat.py": "a fixed date in place of today's",
 }
 

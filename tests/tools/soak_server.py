@@ -11,21 +11,22 @@ requests, `.ci/full soak_server` half an hour.
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
 
-from tests.server.serving import write_model
+from tests.server.serving import QUESTION, write_model
 from tests.tools.soak_clients import CHAT, KEY, Client, Unexpected
 
 SERVE = [sys.executable, "-c", "from realizar.cli import main; raise SystemExit(main())", "serve"]
@@ -113,7 +114,7 @@ async def stop_and_go(url, counts):
             await reader.wait()
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(model, port, *more):
     """Run `realizar serve`; yields its process and URL."""
     options = [str(word) for pair in {**OPTIONS, "--port": port}.items() for word in pair]
@@ -192,6 +193,51 @@ async def soak(url, process, n, seconds, seed):
     return counts, faults + [f"{n} {name} left over" for name, n in left_over.items() if n], watch
 
 
+def kill_and_restart(model, folder):
+    """Kill a server while it answers and saves a slot; begin another at its port; return what is wrong then."""
+    body = {"messages": QUESTION, "max_tokens": 200, "ignore_eos": True, "id_slot": 0, "temperature": 0}
+    options = ("--slot-save-path", str(folder))
+    with served(model, 0, *options) as (process, url), httpx.Client(base_url=url, headers=KEY, timeout=90) as http:
+        want = http.post(CHAT, json=body).json()["choices"]
+        http.post("/slots/0?action=save", json={"filename": "whole"}).raise_for_status()
+        before = (folder / "whole").read_bytes()
+        begun = threading.Event()
+        threads = [threading.Thread(target=work, args=(url, body, begun)) for work in (save_for_ever, read)]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        process.kill()
+        for thread in threads:
+            thread.join()
+        port = httpx.URL(url).port
+    faults = [] if (folder / "whole").read_bytes() == before else ["a saved slot was lost"]
+    with served(model, port, *options) as (_, url), httpx.Client(base_url=url, headers=KEY, timeout=90) as http:
+        for path in sorted(folder.glob("[!.]*")):  # each is whole, or not there
+            status = http.post("/slots/0?action=restore", json={"filename": path.name}).status_code
+            faults += [] if status == 200 else [f"restoring {path.name}: {status}"]
+        answer = http.post(CHAT, json=body).json()
+        faults += [] if answer["choices"] == want else ["another answer after a restart"]
+        if not answer["usage"]["prompt_tokens_details"]["cached_tokens"]:
+            faults.append("nothing of a saved slot was used")
+    return faults
+
+
+def save_for_ever(url, body, begun):
+    """Save slots until the server is gone."""
+    with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=url, headers=KEY, timeout=90) as http:
+        for i in itertools.count():
+            http.post("/slots/0?action=save", json={"filename": f"file-{i % 3}"})
+            if i == 5:
+                begun.set()
+
+
+def read(url, body, begun):
+    """Read a stream until the server is gone."""
+    with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=url, headers=KEY, timeout=90) as http:
+        while True:
+            http.post(CHAT, json=body)
+
+
 def main(arguments):
     """Run the soak test; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -200,12 +246,15 @@ def main(arguments):
     parser.add_argument("--health-ms", type=float, help="fail if /health ever took longer: on a quiet machine")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        model = write_model(Path(folder) / "tiny.gguf")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "slots").mkdir()
+        model = write_model(folder / "tiny.gguf")
         with served(model, 0) as (process, url):
             counts, faults, watch = asyncio.run(soak(url, process, given.requests, given.seconds, given.seed))
             process.send_signal(signal.SIGTERM)
             status = process.wait()
+        faults += kill_and_restart(model, folder / "slots")
         log = log_of(model)
     health, growth = sorted(watch.health_s), watch.growth()
     for name, count in sorted(counts.items()):
