@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realizar import __version__
 from realizar.engine.cache import file
 from realizar.engine.cache.chunk import Chunk
 from realizar.engine.cache.saved import SavedCache, layout
@@ -136,7 +136,7 @@ def identity(engine: Engine) -> dict[str, str]:
         if attrs is not None:
             ropes.add(factors_for(attrs.get("factors", op.weights), attrs["scaling"], engine.n_ctx) or "none")
     return {
-        "realizar": __version__,
+        "realizar": version("realizar"),
         "model": model.file.sha256,
         "program": model.main,
         "backend": type(engine.runner.backend).__name__,
