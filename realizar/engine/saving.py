@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +16,10 @@ from realizar.engine.request import Request
 from realizar.errors import ParameterError
 from realizar.graph.rope import factors_for
 from realizar.params import kv_types
+from realizar.params.checks import check
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence as Seq
 
     from realizar.engine.cache.kv_cache import KVCache
@@ -114,13 +115,18 @@ def write_cache(path: str | os.PathLike[str], engine: Engine, request: SaveReque
     """Write a finished request to a file; return its tokens. Raises as `file.write`."""
     if request.saved is None:
         raise ParameterError("save_cache: the request is not finished")
-    file.write(Path(path), request.saved, identity(engine))
+    file.write(_path(path), request.saved, identity(engine))
     return request.saved.token_ids
 
 
 def read_cache(path: str | os.PathLike[str], engine: Engine) -> SavedCache:
     """Read a file that was written for the same model with the same parameters. Raises as `file.read`."""
-    return file.read(Path(path), identity(engine), partial(layout, engine.cache))
+    return file.read(_path(path), identity(engine), partial(layout, engine.cache))
+
+
+def _path(path: str | os.PathLike[str]) -> Path:
+    check(isinstance(path, (str, os.PathLike)), "path", path, "text or a PathLike")
+    return Path(path)
 
 
 def identity(engine: Engine) -> dict[str, str]:

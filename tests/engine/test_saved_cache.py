@@ -252,6 +252,8 @@ def test_paths_that_are_no_files(llama, saved, tmp_path):
     for name, text in (("missing", "No such file"), ("", "not a regular file"), ("pipe", "not a regular file")):
         with pytest.raises(CacheFileError, match=text):
             read_cache(tmp_path / name, engine)
+    with pytest.raises(ParameterError, match="path=3"):
+        read_cache(3, engine)
     with pytest.raises(CacheFileError, match="cannot be written"):
         save(engine, tmp_path / "missing" / "a", PROMPT[:32])
 
