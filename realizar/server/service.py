@@ -77,6 +77,13 @@ class Service:
         await self.unless_gone(answers.submit())
         return answers
 
+    def embedded(self, served: Served, n_tokens: int) -> None:
+        """Note in the request's span that so many tokens were embedded."""
+        if self.settings.traces:
+            from realizar.server.tracing import describe_embeddings
+
+            describe_embeddings(self._request.scope, served.name, n_tokens)
+
     def need_room_for(self, n: int, param: str) -> None:
         """Raise ApiError, 400, if so many texts do not even fit into an empty queue."""
         most = self.settings.max_queue

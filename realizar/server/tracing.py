@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
 SPAN = "realizar.span"
 """Key of a request's span in its ASGI scope."""
-_OPERATIONS = {
-    "/v1/completions": "text_completion", "/api/generate": "text_completion", "/infill": "text_completion",
-    "/v1/embeddings": "embeddings", "/api/embed": "embeddings",
-}  # fmt: skip
-"""Path -> gen_ai.operation.name; others that generate are "chat"."""
+IS_NAMED = "realizar.span_is_named"
+"""Key that says whether the span has the name of an operation."""
+_COMPLETIONS = frozenset({"/v1/completions", "/api/generate", "/infill"})
+"""Paths whose gen_ai.operation.name is "text_completion"; those of others that generate is "chat"."""
 
 
 def exporters() -> Iterator[SpanExporter]:
@@ -127,22 +126,15 @@ class TraceRequests:
                 await self._app(scope, receive, noted)
         finally:
             route = scope.get("route")
-            if route is not None and "gen_ai.operation.name" not in getattr(span, "attributes", {}):
+            if route is not None and IS_NAMED not in scope:
                 span.update_name(f"POST {route.path}")
             span.end()
 
 
 def describe(scope: Scope, name: str, answers: Answers) -> None:
     """Set the attributes of the answers of a model in the span of a request."""
-    span: Span | None = scope.get(SPAN)
-    if span is None or not span.is_recording():
-        return
-    operation, params, usage = _OPERATIONS.get(scope["path"], "chat"), answers.params, answers.usage
-    span.update_name(f"{operation} {name}")
-    attributes: dict[str, Any] = {
-        "gen_ai.operation.name": operation,
-        "gen_ai.provider.name": "realizar",
-        "gen_ai.request.model": name,
+    params, usage = answers.params, answers.usage
+    attributes = {
         "gen_ai.response.model": name,
         "gen_ai.request.max_tokens": params.max_tokens,
         "gen_ai.request.temperature": params.temperature,
@@ -150,11 +142,32 @@ def describe(scope: Scope, name: str, answers: Answers) -> None:
         "gen_ai.request.top_k": params.top_k,
         "gen_ai.request.seed": params.seed,
         "gen_ai.request.choice.count": params.n if params.n > 1 else None,
-        "gen_ai.usage.input_tokens": usage.n_prompt,
         "gen_ai.usage.output_tokens": usage.n_generated,
         "gen_ai.usage.cache_read.input_tokens": usage.n_cached,
         "gen_ai.response.finish_reasons": [reason for reason, _ in answers.finish_reasons()] or ["cancelled"],
         "gen_ai.latency.time_in_queue": answers.queue_s,
         "gen_ai.latency.time_to_first_token": answers.first_token_s,
+    }
+    operation = "text_completion" if scope["path"] in _COMPLETIONS else "chat"
+    _set(scope, operation, name, usage.n_prompt, attributes)
+
+
+def describe_embeddings(scope: Scope, name: str, n_tokens: int) -> None:
+    """Set the attributes of embeddings of so many tokens in the span of a request."""
+    _set(scope, "embeddings", name, n_tokens, {})
+
+
+def _set(scope: Scope, operation: str, name: str, n_tokens: int, more: dict[str, Any]) -> None:
+    span: Span | None = scope.get(SPAN)
+    if span is None or not span.is_recording():
+        return
+    span.update_name(f"{operation} {name}")
+    scope[IS_NAMED] = True
+    attributes = {
+        "gen_ai.operation.name": operation,
+        "gen_ai.provider.name": "realizar",
+        "gen_ai.request.model": name,
+        "gen_ai.usage.input_tokens": n_tokens,
+        **more,
     }
     span.set_attributes({key: value for key, value in attributes.items() if value is not None})

@@ -83,6 +83,15 @@ def test_a_span_of_a_stream_ends_with_it(traced, spans):
     assert span.parent is None
 
 
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/api/embed"])
+def test_a_span_of_embeddings(traced, spans, path):
+    status, body = traced.post(path, {"model": "tiny", "input": ["a b", "c"]})
+    assert status == 200
+    (span,) = spans()
+    n = body["usage"]["prompt_tokens"] if "usage" in body else body["prompt_eval_count"]
+    assert (span.name, span.attributes["gen_ai.usage.input_tokens"]) == ("embeddings tiny", n)
+
+
 def test_requests_that_generate_nothing(traced, spans):
     assert traced.http.get("/health").status_code == 200  # no span
     assert traced.post("/tokenize", {"content": "a"})[0] == 200
