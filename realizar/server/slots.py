@@ -112,8 +112,8 @@ async def act(
 def _path(folder: Path, name: str | None) -> Path:
     """Return the path of a file in the operator's folder; raises ApiError, 400, for all other names."""
     if name is None or not _VALID_NAME.fullmatch(name):
-        text = "filename: letters, digits, '_', '-' and '.' are needed, at most 128, none of them in front but letters"
-        raise ApiError(400, f"{text}, digits and '_'", "invalid_value", "filename")
+        text = "filename: 1 to 128 letters, digits, '_', '-' and '.' are needed, and neither '-' nor '.' in front"
+        raise ApiError(400, text, "invalid_value", "filename")
     path = folder / name
     if path.is_symlink():
         raise ApiError(400, f"filename={name}: is a link", "invalid_value", "filename")

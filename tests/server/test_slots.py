@@ -138,6 +138,10 @@ def test_files_that_cannot_be_restored(saver, folder, tmp_path):
         found, body = saver.post("/slots/0?action=restore", {"filename": name})
         assert (found, body["error"]["param"]) == (status, "filename")
         assert str(folder) not in str(body)
+    saver.post(CHAT, {**BODY, "id_slot": 0})
+    found, body = saver.post("/slots/0?action=save", {"filename": "subfolder"})
+    assert (found, body["error"]["code"]) == (503, "invalid_file")
+    assert str(folder) not in str(body)
 
 
 def test_a_file_of_another_model(saver, folder, tmp_path):
