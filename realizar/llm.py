@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from realizar.cache_methods import CacheMethods
 from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
 from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from realizar.tokenizer.fim import Order
 
 
-class LLM(EmbeddingMethods):
+class LLM(EmbeddingMethods, CacheMethods):
     """A loaded model. Thread-safe.
 
     Parameters
