@@ -57,15 +57,22 @@ def serving(*models, **options):
     """Run a server with these models and settings; it is ready."""
     settings = read_settings({"models": [str(model) for model in models], "n_threads": 1, "n_ctx": 512, **options})
     app = create_app(settings)
+    with listening(app) as (port, server, thread):
+        found = Serving(app, port, server)
+        with found.http:
+            wait_until(lambda: app.state.is_ready or not thread.is_alive())
+            yield found
+
+
+@contextmanager
+def listening(app):
+    """Run an application in a thread; yields its port, its server and the thread."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        found = Serving(app, listener.getsockname()[1], server)
-        with found.http:
-            wait_until(lambda: app.state.is_ready or not thread.is_alive())
-            yield found
+        yield listener.getsockname()[1], server, thread
     finally:
         server.should_exit = True
         thread.join()
