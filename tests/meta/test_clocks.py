@@ -36,6 +36,7 @@ ALLOWED = {
     "tests/server/test_server.py": "sets the server's time limit to a microsecond while its engine is held",
     "tests/server/test_settings.py": "names the option timeout, whose values it checks",
     "tests/server/test_signals.py": "switches the time limit of an HTTP client off",
+    "tests/web/conftest.py": "switches the time limits of Playwright off",
     "tests/tokenizer/test_chat.py": "a fixed date in place of today's",
 }
 

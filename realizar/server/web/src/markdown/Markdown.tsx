@@ -93,7 +93,7 @@ function Link({ element, children }: { element: Element; children: ComponentChil
 }
 
 function CodeBlock({ element }: { element: Element }): VNode {
-  const code = element.textContent ?? "";
+  const code = (element.textContent ?? "").replace(/\n$/, "");
   const language = /language-([\w+#.-]+)/.exec(element.querySelector("code")?.className ?? "")?.[1] ?? "";
   const spans = useMemo(() => {
     const html = language ? highlighted(code, language.toLowerCase()) : null;
@@ -129,5 +129,6 @@ function Math({ tex, isDisplay }: { tex: string; isDisplay: boolean }): VNode {
       place.current!.textContent = tex;
     }
   }, [tex, isDisplay]);
-  return <span ref={place} class={isDisplay ? "math math-display" : "math"} />;
+  if (!isDisplay) return <span ref={place} class="math" />;
+  return <span ref={place} class="math math-display" tabIndex={0} role="region" aria-label="Formula" />;
 }

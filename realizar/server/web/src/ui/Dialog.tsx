@@ -12,17 +12,26 @@ interface Props {
 
 export function Dialog({ title, isOpen, onClose, children, class: name = "" }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const isOwnClose = useRef(false);
   const id = useId();
   useEffect(() => {
     if (isOpen && !dialog.current!.open) dialog.current!.showModal();
-    if (!isOpen && dialog.current!.open) dialog.current!.close();
+    if (!isOpen && dialog.current!.open) {
+      isOwnClose.current = true;
+      dialog.current!.close();
+    }
   }, [isOpen]);
+  // The event comes later than the call, maybe when the dialog has been opened again.
+  const onCloseEvent = () => {
+    if (!isOwnClose.current) onClose();
+    isOwnClose.current = false;
+  };
   return (
     <dialog
       ref={dialog}
       class={name}
       aria-labelledby={id}
-      onClose={onClose}
+      onClose={onCloseEvent}
       onMouseDown={event => event.target === dialog.current && onClose()}
     >
       {isOpen && (

@@ -22,10 +22,15 @@ export function Messages() {
     follows.current = scrollHeight - scrollTop - clientHeight < NEAR_PX;
     setAway(!follows.current);
   };
-  useLayoutEffect(() => {
+  const follow = () => {
     follows.current = true;
     toEnd();
-  }, [id, running.value?.message]);
+  };
+  const begun = running.value?.message;
+  useLayoutEffect(follow, [id]);
+  useLayoutEffect(() => {
+    if (begun) follow();
+  }, [begun]);
   useLayoutEffect(() => {
     if (follows.current) toEnd();
   }, [last]);

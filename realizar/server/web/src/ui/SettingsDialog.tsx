@@ -51,11 +51,11 @@ export function SettingsDialog() {
 function NumberInput({ field }: { field: NumberField }) {
   const { name, label, hint, min, max, step } = field;
   return (
-    <label class="field">
-      <span>{label}</span>
+    <div class="field">
+      <label for={name}>{label}</label>
       <input
         type="number"
-        name={name}
+        id={name}
         min={min}
         max={max}
         step={step}
@@ -67,16 +67,17 @@ function NumberInput({ field }: { field: NumberField }) {
       <small id={`${name}-hint`} class="hint">
         {hint}
       </small>
-    </label>
+    </div>
   );
 }
 
 function Tools() {
   const fault = toolsFault(settings.value.tools);
   return (
-    <label class="field">
-      <span>Tools</span>
+    <div class="field">
+      <label for="tools">Tools</label>
       <textarea
+        id="tools"
         rows={3}
         class="mono"
         spellcheck={false}
@@ -89,7 +90,7 @@ function Tools() {
       <small id="tools-hint" class={fault ? "fault" : "hint"}>
         {fault || "JSON in OpenAI's form. The page shows the calls; you enter what the tools return."}
       </small>
-    </label>
+    </div>
   );
 }
 
