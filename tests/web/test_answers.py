@@ -22,7 +22,8 @@ def test_an_answer(page, script):
     (request,) = script.requests
     assert contents(request) == [("user", "Hi")]
     assert request["stream"] is True
-    assert set(request) == {"messages", "stream", "stream_options"}
+    assert request["model"] == "tiny"
+    assert set(request) == {"messages", "model", "stream", "stream_options"}
     expect(last_answer(page)).to_contain_text("5 tokens")
     expect(page.locator(".context")).to_contain_text("25 of 4,096 tokens of context")
     expect(page).to_have_title("Hi - realizar")

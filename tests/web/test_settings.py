@@ -37,7 +37,7 @@ def test_sampling_and_the_system_prompt(page, script):
     page.keyboard.press("Escape")
     button(page, "New chat").click()
     ask(page, "Go")
-    assert set(script.requests[2]) == {"messages", "stream", "stream_options"}
+    assert set(script.requests[2]) == {"messages", "model", "stream", "stream_options"}
 
 
 def test_the_model_is_chosen(visit):
@@ -51,11 +51,18 @@ def test_the_model_is_chosen(visit):
         expect(choice.locator("option")).to_have_text(["small", "large (unloaded)"])
         expect(page.locator(".context")).to_contain_text("512 tokens")
         ask(page, "Go")
-        assert "model" not in script.requests[0]
+        assert script.requests[0]["model"] == "small"
         choice.select_option("large")
         ask(page, "Go", 2)
         assert script.requests[1]["model"] == "large"
         expect(page.locator(".answer h2")).to_have_text(["small", "large"])
+        page.reload()
+        expect(choice).to_have_value("large")
+        del script.models[1]
+        page.reload()
+        script.says("C")
+        ask(page, "Go")
+        assert script.requests[2]["model"] == "small"
 
 
 def test_a_server_out_of_reach(page, script):
@@ -174,6 +181,28 @@ def test_the_history_has_a_bound(page, script):
     expect(chats).to_have_count(200)
     expect(chats.first).to_have_text("New")
     expect(chats.last).to_have_text("old 6")
+
+
+def test_what_is_not_sent_stays_with_its_chat(page, script):
+    script.says("A")
+    ask(page, "One")
+    page.keyboard.type("a draft")
+    button(page, "New chat").click()
+    expect(page.locator("#message")).to_have_value("")
+    page.get_by_role("navigation").get_by_text("One").click()
+    expect(page.locator("#message")).to_have_value("a draft")
+
+
+def test_a_browser_that_keeps_nothing(visit, script):
+    page = visit(script.url)
+    refuse = "IDBFactory.prototype.open = () => { throw new Error('no room'); }; Storage.prototype.setItem = refuse"
+    page.context.add_init_script(f"const refuse = () => {{ throw new Error('no room'); }}; {refuse}")
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("This browser keeps no history for this page: no room")
+    script.says("A")
+    ask(page, "One")
+    assert answer_text(page) == "A"
+    expect(page.get_by_role("alert")).to_contain_text("could not be kept in the browser: no room")
 
 
 def test_an_answer_that_the_page_was_closed_on(page, script):

@@ -19,8 +19,9 @@ export const models = signal<Model[]>([]);
 export const chats = signal<Summary[]>([]);
 export const current = signal<Chat>(newChat());
 export const running = signal<Running | null>(null);
-/** What the user should know and can do nothing about in place: a server out of reach, a full disk. */
-export const notice = signal("");
+/** Why the server cannot be used, and why chats are not kept; "" if nothing is wrong. */
+export const serverFault = signal("");
+export const storageFault = signal("");
 /** What screen readers are told. */
 export const announcement = signal("");
 /** Seconds until a refused request is sent again; null if none waits. */
@@ -29,10 +30,8 @@ export const retrySeconds = signal<number | null>(null);
 export const liveSpeed = signal<number | null>(null);
 
 export const shownMessages = computed(() => path(current.value));
-export const contextLength = computed(() => {
-  const wanted = settings.value.model;
-  return (models.value.find(model => model.id === wanted) ?? models.value[0])?.max_model_len ?? null;
-});
+/** The model that answers: the chosen one if the server has it; undefined while none is known. */
+export const model = computed(() => models.value.find(({ id }) => id === settings.value.model) ?? models.value[0]);
 
 /** Chats of this session, by id; the browser's storage may lag behind or be missing. */
 const open = new Map<string, Chat>();
@@ -44,9 +43,9 @@ export async function start(): Promise<void> {
 export async function loadModels(): Promise<void> {
   try {
     models.value = await listModels();
-    notice.value = "";
+    serverFault.value = "";
   } catch (error) {
-    notice.value = words(error);
+    serverFault.value = words(error);
   }
 }
 
@@ -56,7 +55,7 @@ async function loadChats(): Promise<void> {
     for (const chat of found) if (!open.has(chat.id)) open.set(chat.id, chat);
     listChats();
   } catch (error) {
-    notice.value = `This browser keeps no history for this page: ${words(error)}`;
+    storageFault.value = `This browser keeps no history for this page: ${words(error)}`;
   }
 }
 
@@ -88,13 +87,15 @@ async function save(id: string): Promise<void> {
   if (!chat) return;
   listChats();
   try {
-    if (await saveChat(chat)) {
+    const hasDeleted = await saveChat(chat);
+    storageFault.value = "";
+    if (hasDeleted) {
       const kept = new Set((await allChats()).map(({ id }) => id));
       for (const other of open.keys()) if (!kept.has(other) && other !== current.value.id) open.delete(other);
       listChats();
     }
   } catch (error) {
-    notice.value = `This chat could not be kept in the browser: ${words(error)}`;
+    storageFault.value = `This chat could not be kept in the browser: ${words(error)}`;
   }
 }
 
@@ -112,7 +113,7 @@ export async function removeChat(id: string): Promise<void> {
   open.delete(id);
   if (current.value.id === id) startChat();
   listChats();
-  await deleteChat(id).catch((error: unknown) => (notice.value = words(error)));
+  await deleteChat(id).catch((error: unknown) => (storageFault.value = words(error)));
 }
 
 export async function removeAllChats(): Promise<void> {
@@ -120,7 +121,7 @@ export async function removeAllChats(): Promise<void> {
   open.clear();
   startChat();
   listChats();
-  await deleteAllChats().catch((error: unknown) => (notice.value = words(error)));
+  await deleteAllChats().catch((error: unknown) => (storageFault.value = words(error)));
 }
 
 /** Returns all chats, for export. */
@@ -179,13 +180,14 @@ async function answer(id: string, parent: string | null): Promise<void> {
   const message: Message = { id: `m${newId()}`, parent, role: "assistant", text: "" };
   const body = {
     ...requestFields(),
+    model: model.value?.id,
     messages: messagesOf(pathTo(chat, parent)),
     stream: true,
     stream_options: { include_usage: true },
   };
   const controller = new AbortController();
   batch(() => {
-    update(id, chat => added(chat, { ...message, model: nameOfModel() }));
+    update(id, chat => added(chat, { ...message, model: model.value?.id }));
     running.value = { chat: id, message: message.id, controller };
     liveSpeed.value = null;
     announcement.value = "The answer is being written";
@@ -210,10 +212,6 @@ async function answer(id: string, parent: string | null): Promise<void> {
   batch(() => (running.value = retrySeconds.value = liveSpeed.value = null));
   void save(id);
   void loadModels(); // the model may have been loaded for this answer, and its context is known now
-}
-
-function nameOfModel(): string {
-  return settings.value.model || (models.value[0]?.id ?? "");
 }
 
 /** Sends a request, and again after a while as long as the server is busy or loading. */

@@ -85,13 +85,12 @@ function parseTools(text: string): object[] {
 
 /** Returns the fields of a request that the settings set; others are the server's defaults. */
 export function requestFields(): Record<string, unknown> {
-  const { model, tools, ...rest } = settings.value;
+  const { tools, ...rest } = settings.value;
   const fields: Record<string, unknown> = {};
   for (const { name } of NUMBERS) {
     const value = Number(rest[name]);
     if (rest[name].trim() !== "" && Number.isFinite(value)) fields[name] = value;
   }
-  if (model) fields["model"] = model;
   const listed = toolsFault(tools) ? [] : parseTools(tools);
   if (listed.length) fields["tools"] = listed;
   return fields;

@@ -1,7 +1,6 @@
 // The current chat: its title and menu, its messages, and the composer.
 import { useEffect } from "preact/hooks";
-import { current, loadModels, models, notice, shownMessages } from "../session";
-import { settings } from "../settings";
+import { current, loadModels, model, serverFault, shownMessages, storageFault } from "../session";
 import { ChatMenu } from "./ChatMenu";
 import { Composer } from "./Composer";
 import { Messages } from "./Messages";
@@ -25,12 +24,17 @@ export function Chat() {
           Settings
         </button>
       </header>
-      {notice.value && (
+      {serverFault.value && (
         <div class="notice" role="alert">
-          <span>{notice}</span>
+          <span>{serverFault}</span>
           <button type="button" onClick={() => void loadModels()}>
             Try again
           </button>
+        </div>
+      )}
+      {storageFault.value && (
+        <div class="notice" role="alert">
+          <span>{storageFault}</span>
         </div>
       )}
       {isEmpty ? <Welcome /> : <Messages />}
@@ -40,11 +44,11 @@ export function Chat() {
 }
 
 function Welcome() {
-  const model = settings.value.model || models.value[0]?.id;
+  const name = model.value?.id;
   return (
     <div class="welcome">
       <p class="welcome-title">What do you want to know?</p>
-      <p>{model ? `${model} answers on this server's own CPU.` : "The models of this server answer on its own CPU."}</p>
+      <p>{name ? `${name} answers on this server's own CPU.` : "The models of this server answer on its own CPU."}</p>
       <p class="hint only-keyboard">
         <kbd>Enter</kbd> sends, <kbd>Shift</kbd> + <kbd>Enter</kbd> begins a line, <kbd>Esc</kbd> stops an answer.
       </p>

@@ -1,10 +1,18 @@
 // The composer: the message to send, the model that answers it, and what the chat takes of the model's context.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { contextLength, liveSpeed, loadModels, models, running, send, shownMessages, stop } from "../session";
-import { change, settings } from "../settings";
+import { current, liveSpeed, loadModels, model, models, running, send, shownMessages, stop } from "../session";
+import { change } from "../settings";
+
+/** Texts that were not sent, by chat. */
+const drafts = new Map<string, string>();
 
 export function Composer() {
-  const [text, setText] = useState("");
+  const { id } = current.value;
+  const [text, setOwnText] = useState(drafts.get(id) ?? "");
+  const setText = (text: string) => {
+    drafts.set(id, text);
+    setOwnText(text);
+  };
   const area = useRef<HTMLTextAreaElement>(null);
   useEffect(() => area.current?.focus(), []);
   useAutoHeight(area, text);
@@ -69,12 +77,10 @@ export function useAutoHeight(area: { current: HTMLTextAreaElement | null }, tex
 }
 
 function ModelSelect() {
-  const chosen = settings.value.model;
-  const isKnown = models.value.some(({ id }) => id === chosen);
   return (
     <select
       aria-label="Model"
-      value={isKnown ? chosen : (models.value[0]?.id ?? "")}
+      value={model.value?.id ?? ""}
       onFocus={() => void loadModels()}
       onChange={event => change({ model: event.currentTarget.value })}
     >
@@ -91,7 +97,7 @@ function ModelSelect() {
 function ContextUse() {
   const stats = shownMessages.value.findLast(message => message.stats)?.stats;
   const used = stats ? stats.promptTokens + stats.answerTokens : 0;
-  const most = contextLength.value;
+  const most = model.value?.max_model_len;
   const speed = liveSpeed.value;
   return (
     <p class="context">
