@@ -25,6 +25,7 @@ from realizar.server import (
     openai_chat,
     openai_completions,
     openai_responses,
+    page,
     slots,
     vectors,
 )
@@ -45,7 +46,7 @@ MIB = 2**20
 _log = logging.getLogger("realizar.server")
 _PROTOCOLS = (
     general, openai_chat, openai_completions, openai_responses, vectors, llama_server, slots, anthropic_messages,
-    ollama, ollama_models,
+    ollama, ollama_models, page,
 )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ ALLOWED = {
     "tests/server/test_signals.py": "switches the time limit of an HTTP client off",
     "tests/tools/soak_clients.py": "reads slowly; gives a server's answers more time than they ever need",
     "tests/tools/soak_server.py": "runs for a given time, in which it measures what `.ci/full soak_server` judges",
+    "tests/web/conftest.py": "switches the time limits of Playwright off",
     "tests/tokenizer/test_chat.py": "a fixed date in place of today's",
 }
 

@@ -58,18 +58,24 @@ def serving(*models, on_start=None, **options):
     """Run a server with these models and settings; it is ready. `on_start` is called with its URL before that."""
     settings = read_settings({"models": [str(model) for model in models], "n_threads": 1, "n_ctx": 512, **options})
     app = create_app(settings)
-    listener = socket.create_server(("127.0.0.1", 0))
-    http = protocol(settings.timeout)
-    server = Server(uvicorn.Config(app, http=http, log_config=None, access_log=False, lifespan="on", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        found = Serving(app, listener.getsockname()[1], server)
+    with listening(app, protocol(settings.timeout)) as (port, server, thread):
+        found = Serving(app, port, server)
         with found.http:
             if on_start is not None:
                 on_start(found.url)
             wait_until(lambda: app.state.is_ready or not thread.is_alive())
             yield found
+
+
+@contextmanager
+def listening(app, http="auto"):
+    """Run an application in a thread; yields its port, its server and the thread."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(uvicorn.Config(app, http=http, log_config=None, access_log=False, lifespan="on", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield listener.getsockname()[1], server, thread
     finally:
         server.should_exit = True
         thread.join()
