@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realizar.calls.messages import Message, has_tool_calls, normalize_tool_calls
+from realizar.calls.model_format import ModelFormat
 from realizar.calls.tool import read_tools
-from realizar.calls.tool_format import ToolCallFormat, message_style
 from realizar.calls.tool_use import ToolUse
 from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import cached_property
@@ -88,20 +88,20 @@ class ChatPrompts:
         defined: dict[str, Any], parallel: bool, continue_final: bool,
     ) -> ChatPrompt:  # fmt: skip
         """See `make`."""
+        if tools is None and choice not in ("auto", "none"):
+            raise ParameterError(f"tool_choice={short_repr(choice)}: no tools were given; pass tools")
+        found = self._format
         if tools is None:
-            if choice not in ("auto", "none"):
-                raise ParameterError(f"tool_choice={short_repr(choice)}: no tools were given; pass tools")
-            return ChatPrompt(self._ids(messages, None, defined, continue_final), params, None)
-        tool_format = self._tool_format
-        if isinstance(tool_format, ToolCallFormat):
-            if not parallel:
-                tool_format = replace(tool_format, between=None)
-            use = ToolUse(tool_format, tools, choice, self._tokenizer)
-            return ChatPrompt(self._ids(messages, tools, defined, continue_final), use.constrain(params), use)
-        if choice != "none":
-            raise TemplateError(tool_format)
-        read_tools(tools)
-        return ChatPrompt(self._ids(messages, tools, defined, continue_final), params, None)
+            use = ToolUse(found.calls, None, "none", self._tokenizer) if found.calls and found.calls.headers else None
+            return ChatPrompt(self._ids(messages, None, defined, continue_final), params, use)
+        if found.calls is None:
+            if choice != "none":
+                raise TemplateError(found.problem)
+            read_tools(tools)
+            return ChatPrompt(self._ids(messages, tools, defined, continue_final), params, None)
+        calls = found.calls if parallel else replace(found.calls, between=None)
+        use = ToolUse(calls, tools, choice, self._tokenizer)
+        return ChatPrompt(self._ids(messages, tools, defined, continue_final), use.constrain(params), use)
 
     def text(
         self, messages: Sequence[Message], tools: Tools | None = None, variables: Mapping[str, Any] | None = None
@@ -129,8 +129,10 @@ class ChatPrompts:
             warnings.warn(
                 f"chat_template_kwargs: this model's chat template does not use {short_repr(name)}", stacklevel=2
             )
-        written = normalize_tool_calls(messages, *self._message_style) if calls else normalize_tool_calls(messages)
-        return template.render(written, tools=tools, **variables) + begun
+        if tools is None and not calls:
+            return template.render(normalize_tool_calls(messages), tools=None, **variables) + begun
+        written, own = self._format.for_template(messages, tools)
+        return template.render(written, **{**own, **variables}) + begun
 
     def _template(self, for_tools: bool) -> ChatTemplate:
         tokenizer = self._tokenizer
@@ -142,18 +144,10 @@ class ChatPrompts:
         return template
 
     @cached_property
-    def _tool_format(self) -> ToolCallFormat | str:
-        """The model's tool-call format, or the error message why it cannot be inferred."""
+    def _format(self) -> ModelFormat:
+        """The model's format of tool calls."""
         ends = [self._tokenizer.token_bytes(i).decode() for i in sorted(self._tokenizer.eog_ids)]
-        try:
-            return ToolCallFormat.from_template(self._template(True), ends)
-        except TemplateError as error:
-            return str(error)
-
-    @cached_property
-    def _message_style(self) -> tuple[bool, str | None]:
-        """The style in which the template expects earlier tool calls; see `normalize_tool_calls`."""
-        return message_style(self._template(True))
+        return ModelFormat.of(self._template(True), ends)
 
 
 def _without_final(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
