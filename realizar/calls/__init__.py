@@ -1,4 +1,4 @@
-"""Tool calling: the tools offered to a model, the format in which it calls them, and parsing of its completions.
+"""Conversations: their prompts, the reasoning of the answers, and the tools that they may call.
 
     chat template ── tool_format.py ──▶ ToolCallFormat ──┬─▶ grammar.py   grammar of the completion
     tools ────────── tool.py ─────────▶ Tool ────────────┤
@@ -7,13 +7,19 @@
 
 `tool_use.py` combines them for one completion. `messages.py` normalizes the tool calls of earlier messages for chat
 templates, and `prompts.py` renders conversations to prompts.
+
+    chat template ── reasoning_style.py ──▶ ReasoningStyle ──▶ reasoning.py   reasoning, separated from the answer
 """
 
 from realizar.calls.delta import ToolCallDelta
 from realizar.calls.parser import ToolCallParser
-from realizar.calls.prompts import ChatPrompt, ChatPrompts
+from realizar.calls.prompts import ChatOptions, ChatPrompt, ChatPrompts
+from realizar.calls.reasoning import Reasoning
 from realizar.calls.tool import ToolCall
 from realizar.calls.tool_format import ToolCallFormat
 from realizar.calls.tool_use import ToolUse
 
-__all__ = ["ChatPrompt", "ChatPrompts", "ToolCall", "ToolCallDelta", "ToolCallFormat", "ToolCallParser", "ToolUse"]
+__all__ = [
+    "ChatOptions", "ChatPrompt", "ChatPrompts", "Reasoning", "ToolCall", "ToolCallDelta", "ToolCallFormat",
+    "ToolCallParser", "ToolUse",
+]  # fmt: skip
