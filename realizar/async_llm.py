@@ -289,6 +289,13 @@ class AsyncTextStream(AsyncIterator[str]):
                 raise event.error
         raise StopAsyncIteration
 
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield the events from here on in place of the pieces; see `TextStream.events`."""
+        async for event in self._events:
+            if isinstance(event, ErrorEvent):
+                raise event.error
+            yield event
+
     async def aclose(self) -> None:
         """Cancel the request."""
         self._events.cancel()

@@ -113,11 +113,15 @@ def test_streams_have_typed_events(llm, path, text):
     assert "".join(stream) == completion.text
     assert stream.completion.reasoning == completion.reasoning
 
+    assert read(llm.stream(made).events())[:2] == (reasoning, shown)
+
     async def events_of():
         async with AsyncLLM(path, n_threads=1) as other:
-            return [event async for event in other.events(made)]
+            events = [event async for event in other.events(made)]
+            return events, [event async for event in other.stream(made).events()]
 
-    assert read(asyncio.run(events_of()))[:2] == (reasoning, shown)
+    for found in asyncio.run(events_of()):
+        assert read(found)[:2] == (reasoning, shown)
 
 
 def test_stop_strings_end_the_answer_and_not_the_thought(llm):

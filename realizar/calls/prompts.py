@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from realizar.calls.continued import continued_prompt
 from realizar.calls.messages import Message, has_tool_calls, normalize_tool_calls
 from realizar.calls.reasoning import Reasoning
-from realizar.calls.reasoning_style import ReasoningStyle, in_style
+from realizar.calls.reasoning_style import ReasoningStyle, in_style, without_reasoning_beside_text
 from realizar.calls.tool import read_tools
 from realizar.calls.tool_format import ToolCallFormat, message_style
 from realizar.calls.tool_use import ToolUse
@@ -156,7 +156,13 @@ class ChatPrompts:
 
         def render(messages: Sequence[Message], begins: bool) -> str:
             written = normalize_tool_calls(messages, *self._message_style) if calls else normalize_tool_calls(messages)
-            return template.render(written, begins, tools=options.tools, **variables)
+            try:
+                return template.render(written, begins, tools=options.tools, **variables)
+            except TemplateError:
+                fewer = without_reasoning_beside_text(written)
+                if fewer == written:
+                    raise
+                return template.render(fewer, begins, tools=options.tools, **variables)
 
         style = self.reasoning_style
         messages = in_style(messages, style.key)

@@ -114,3 +114,17 @@ def _in_style(message: Message, key: str) -> Message:
         return message
     reasoning = reasoning_of(message)
     return message if reasoning is None else with_reasoning(message, reasoning, key)
+
+
+def without_reasoning_beside_text(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return messages without the reasoning of those that have text and calls: gpt-oss's template refuses all three."""
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+        return messages
+    return [
+        with_reasoning(message, None, "") if isinstance(message, Mapping) and _has_all(message) else message
+        for message in messages
+    ]
+
+
+def _has_all(message: Message) -> bool:
+    return bool(message.get("content") and message.get("tool_calls") and reasoning_of(message))

@@ -74,6 +74,17 @@ def test_reasoning_of_earlier_messages_is_where_the_template_reads_it(given):
         assert text.count(THOUGHT) == (name != "R1")
 
 
+def test_reasoning_that_a_template_refuses_beside_text_and_calls_is_left_out():
+    refuses = "{% if m.thinking and m.content and m.tool_calls %}{{ raise_exception('one of them') }}{% endif %}"
+    prompts = ChatPrompts(templates.tokenizer(HARMONY.replace(HEAD, HEAD + refuses)))
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": {}}}
+    answer = {"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHT, "tool_calls": [call]}
+    assert f"\n{ANSWER}<" in prompts.text([QUESTION, answer])
+    assert f"({THOUGHT})<" in prompts.text([QUESTION, {**answer, "content": ""}])
+    with pytest.raises(TemplateError, match="must be"):
+        prompts.text([QUESTION, {**answer, "tool_calls": ["f"]}])
+
+
 def prompt(name, last, **options):
     tokenizer = templates.tokenizer(TEMPLATES[name])
     made = ChatPrompts(tokenizer).make([QUESTION, last], SamplingParams(), ChatOptions(**options))
