@@ -40,7 +40,7 @@ def normalize_tool_calls(
     TemplateError
         A call is malformed.
     """
-    if not isinstance(messages, Sequence):
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         return messages  # rendering raises the error
     return [_normalize(f"messages[{i}]", message, as_text, no_content) for i, message in enumerate(messages)]
 

@@ -38,13 +38,13 @@ def command(
             raise TemplateError(f"{model} has no chat template; to continue a text, use realizar run --raw")
         sampling = options.with_cli_defaults(sampling, llm.sampling_defaults)
         head = [] if system is None else [{"role": "system", "content": system}]
-        turns: list[dict[str, str]] = []
+        turns: list[dict[str, Any]] = []
         for text in _questions():
             turns.append({"role": "user", "content": text})
             answer = _begin(llm, head, turns, sampling, template_kwargs)
             with _on_interrupt(answer.close):
                 write_pieces(answer)
-            turns.append({"role": "assistant", "content": answer.completion.text})
+            turns.append(answer.completion.message)
             if stats:
                 write_stats(answer)
 
@@ -80,7 +80,7 @@ def _piped_line() -> str:
 
 
 def _begin(
-    llm: LLM, head: list[dict[str, str]], turns: list[dict[str, str]], sampling: SamplingParams,
+    llm: LLM, head: list[dict[str, str]], turns: list[dict[str, Any]], sampling: SamplingParams,
     template_kwargs: dict[str, Any] | None,
 ) -> TextStream:  # fmt: skip
     """Start an answer; drops the oldest turns if the conversation does not fit into the context."""

@@ -38,9 +38,17 @@ def read_file(option: str, path: str) -> str:
 
 
 def write_pieces(answer: TextStream) -> None:
-    """Stream an answer to standard output, and end the line."""
-    for piece in answer:
-        sys.stdout.write(piece)
+    """Stream an answer to standard output, and end the line; a terminal shows its reasoning, too, dimmed."""
+    from realizar.engine.output import ReasoningEvent, TextEvent
+
+    is_terminal, has_reasoning = sys.stdout.isatty(), False
+    for event in answer.events():
+        if isinstance(event, ReasoningEvent) and event.text and is_terminal:
+            has_reasoning = True
+            sys.stdout.write(f"\x1b[2m{event.text}\x1b[22m")
+        elif isinstance(event, TextEvent):
+            sys.stdout.write(f"\n\n{event.text}" if has_reasoning else event.text)
+            has_reasoning = False
         sys.stdout.flush()
     sys.stdout.write("\n")
     sys.stdout.flush()

@@ -59,11 +59,9 @@ class Service:
         used = self._stack.enter_async_context(self.pool.use(served.name))
         return await self.unless_gone(used), served
 
-    async def submitted(
-        self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False
-    ) -> Answers:
+    async def submitted(self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt]) -> Answers:
         """Submit prompts, and return their answers, which are given up if the client goes away."""
-        answers = Answers(llm, served.name, prompts, self.metrics, reads_reasoning)
+        answers = Answers(llm, served.name, prompts, self.metrics)
         self._stack.callback(answers.cancel)
         await self.unless_gone(answers.submit())
         return answers
@@ -106,7 +104,7 @@ class Service:
 
 def plain_prompt(ids: Any, params: SamplingParams) -> ChatPrompt:
     """Return a prompt that is no conversation: text, or token ids."""
-    return ChatPrompt(ids, params, None)
+    return ChatPrompt(ids, params)
 
 
 def text_ids(llm: AsyncLLM, text: str) -> list[int]:

@@ -8,7 +8,7 @@ from llguidance import LLMatcher
 
 from realizar import SamplingParams
 from realizar.arch import registry
-from realizar.calls import ChatFormat, ChatPrompts, TagNotation, formats
+from realizar.calls import ChatFormat, ChatOptions, ChatPrompts, TagNotation, formats
 from realizar.errors import GrammarError
 from realizar.sampling.grammar.vocabulary import vocabulary
 from tests.calls import format_templates
@@ -54,7 +54,7 @@ def message(calls):
 
 def written(name, calls):
     """What the template writes for calls, from their beginning to the end of the message."""
-    text = PROMPTS[name].text([QUESTION, message(calls), QUESTION], TOOLS)
+    text = PROMPTS[name].text([QUESTION, message(calls), QUESTION], ChatOptions(TOOLS))
     format_ = PROMPTS[name]._format.calls
     begin = text.index(format_.opening.partition("\2")[0] or "weather", text.index("How warm"))
     end = min(at for mark in ("<|im_end|>", "<|call|>") if (at := text.find(mark, begin)) >= 0)
@@ -62,7 +62,7 @@ def written(name, calls):
 
 
 def prompt(name, choice="auto", tools=TOOLS):
-    return PROMPTS[name].make([QUESTION], SamplingParams(), tools, choice)
+    return PROMPTS[name].make([QUESTION], SamplingParams(), ChatOptions(tools, choice))
 
 
 def parsed(use, text, size):
@@ -123,7 +123,7 @@ def test_the_grammar_allows_written_calls(name):
 )  # fmt: skip
 def test_the_grammar_forbids_other_names_and_arguments(name, call):
     tool = {"type": "function", "function": {"name": "storm", "parameters": {"type": "object", "properties": {}}}}
-    text = PROMPTS[name].text([QUESTION, message([call]), QUESTION], [*TOOLS, tool])
+    text = PROMPTS[name].text([QUESTION, message([call]), QUESTION], ChatOptions([*TOOLS, tool]))
     opening = PROMPTS[name]._format.calls.opening.partition("\2")[0]
     begin = text.rindex(opening or call[0], 0, text.rindex(call[0]) + len(call[0]))
     end = min(at for mark in ("<|im_end|>", "<|call|>") if (at := text.find(mark, begin)) >= 0)
@@ -181,7 +181,7 @@ def test_harmony_separates_channels():
         assert accepts("harmony", "auto", text)
     assert not accepts("harmony", "auto", "It is warm.")
     assert not accepts("harmony", "auto", call.replace("weather", "storm"))
-    plain = PROMPTS["harmony"].make([QUESTION], SamplingParams(), None, "auto")
+    plain = PROMPTS["harmony"].make([QUESTION], SamplingParams())
     assert parsed(plain.tools, "<|channel|>final<|message|>It is warm.", 5)[0] == "It is warm."
 
 
@@ -196,7 +196,7 @@ def test_functionary_writes_text_to_all():
 def test_tools_reach_templates_without_a_section_for_them():
     for name, text in (("smollm3", '"weather_now"'), ("deepseek_v3_1", "### weather_now\nDescription: D."),
                        ("firefunction", '"weather_now"')):  # fmt: skip
-        assert text in PROMPTS[name].text([QUESTION], TOOLS)
+        assert text in PROMPTS[name].text([QUESTION], ChatOptions(TOOLS))
 
 
 def test_a_plugin_can_bring_a_format(monkeypatch):

@@ -1,9 +1,11 @@
 """`run` and `chat` with a fake LLM."""
 
+import io
 import signal
 
 import pytest
 
+from realizar.cli import text
 from realizar.cli.samplers import SAMPLERS
 from realizar.params import SamplingParams
 from realizar.params.sampling import DEFAULTS
@@ -17,6 +19,18 @@ def test_run_answers_through_the_template(fake_llm, realizar):
     assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
     assert params.max_tokens == 512
     assert fake_llm.made[0].closed
+
+
+def test_a_terminal_shows_reasoning_dimmed(fake_llm, realizar, monkeypatch):
+    assert realizar("run", "Why?")[1] == "you said Why?\n"
+    monkeypatch.setattr(text.sys, "stdout", terminal := Terminal())
+    realizar("run", "Why?")
+    assert terminal.getvalue() == "\x1b[2mHm.\x1b[22m\n\nyou said Why?\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def test_run_raw_continues_the_text(fake_llm, realizar):

@@ -15,7 +15,7 @@ import pytest
 from llguidance import LLMatcher
 
 from realizar import SamplingParams
-from realizar.calls import ChatPrompts
+from realizar.calls import ChatOptions, ChatPrompts
 from realizar.errors import TemplateError
 from realizar.sampling.grammar.vocabulary import vocabulary
 from realizar.tokenizer import Tokenizer
@@ -96,7 +96,7 @@ def test_written_calls_are_parsed_back(file: Path, calls: list[tuple[str, dict[s
     prompts = ChatPrompts(tokenizer)
     if file.stem in NO_SECTION + OTHER_FORMS:
         with pytest.raises(TemplateError, match="no section for tools" if file.stem in NO_SECTION else "not supported"):
-            prompts.make([QUESTION], SamplingParams(), TOOLS, "auto")
+            prompts.make([QUESTION], SamplingParams(), ChatOptions(TOOLS, "auto"))
         return
     if calls is RICH and file.stem in WITHOUT_ESCAPES + INDENTED:
         calls = [(name, {"s": "x"} | {k: v for k, v in given.items() if k in "ib"}) for name, given in RICH]
@@ -108,7 +108,9 @@ def test_written_calls_are_parsed_back(file: Path, calls: list[tuple[str, dict[s
             for i, (name, arguments) in enumerate(some)
         ]
         after = [QUESTION] if file.stem in DROPS_LAST else []
-        text = prompts.text([QUESTION, {"role": "assistant", "content": None, "tool_calls": made}, *after], TOOLS)
+        text = prompts.text(
+            [QUESTION, {"role": "assistant", "content": None, "tool_calls": made}, *after], ChatOptions(TOOLS)
+        )
         opening = (
             re.split("[\0\1\2]", tool_format.start)[0] if file.stem != "openai-gpt-oss-120b" else tool_format.opening
         )
@@ -124,7 +126,7 @@ def _check(
     prompts: ChatPrompts, tokenizer: Tokenizer, written: str, calls: list[tuple[str, dict[str, object]]]
 ) -> None:
     """Parse a text that ends with the calls or something after them, character by character, and match its grammar."""
-    made = prompts.make([QUESTION], SamplingParams(), TOOLS, "auto")
+    made = prompts.make([QUESTION], SamplingParams(), ChatOptions(TOOLS, "auto"))
     assert made.tools is not None
     reader = made.tools.reader(np.zeros(1, np.int32))
     assert reader is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from realizar.arch.registry import default
@@ -28,6 +29,7 @@ from realizar.calls.formats import (
 
 if TYPE_CHECKING:
     from realizar.calls.chat_format import ChatFormat
+    from realizar.calls.reasoning import ReasoningFormat
     from realizar.calls.tool_format import ToolCallFormat
     from realizar.tokenizer import ChatTemplate
 
@@ -50,6 +52,24 @@ def shipped(template: ChatTemplate, ends: Iterable[str]) -> Found:
 def of_plugins(template: ChatTemplate, ends: Iterable[str]) -> Found:
     """Return the same for the formats of the installed plugins, which this imports."""
     return _first(default().chat_formats.values(), template, ends)
+
+
+def has_headers(template: ChatTemplate) -> bool:
+    """Whether answers have headers that are not part of their text, also without tools."""
+    return any(known.calls is not None and known.calls.headers for known in _named_in(template))
+
+
+def reasoning_of(template: ChatTemplate) -> ReasoningFormat | None:
+    """Return the markers of reasoning of the format whose texts are in a chat template, if it has the markers, too."""
+    found = (known.reasoning for known in _named_in(template))
+    return next((markers for markers in found if markers is not None and markers.opening in template.source), None)
+
+
+def _named_in(template: ChatTemplate) -> Iterator[ChatFormat]:
+    """Yield the formats whose texts are in a chat template."""
+    for known in chain(SHIPPED, default().chat_formats.values()):
+        if known.contains and all(text in template.source for text in known.contains):
+            yield known
 
 
 def _first(known: Iterable[ChatFormat], template: ChatTemplate, ends: Iterable[str]) -> Found:
