@@ -44,7 +44,8 @@ _GEMMA = """{%- macro value(v) -%}{% if v is string %}<|"|>{{ v }}<|"|>{% elif v
 {{- ',' if not loop.last }}{% endfor %}}
 {%- elif v is sequence %}[{% for x in v %}{{ value(x) }}{{ ',' if not loop.last }}{% endfor %}]
 {%- else %}{{ v }}{% endif %}{%- endmacro -%}"""
-_HARMONY = """{{ '# functions.' if tools }}{{ tools | tojson if tools }}{% for m in messages %}
+_HARMONY = """{# <|channel|>analysis<|message|> #}{{ '# functions.' if tools }}{{ tools | tojson if tools }}
+{%- for m in messages %}
 {%- if m.tool_calls %}{% set f = m.tool_calls[0].function %}<|start|>assistant to=functions.{{ f.name }}
 {{- '<|channel|>commentary json<|message|>' }}{{ f.arguments | tojson }}<|call|>
 {%- elif m.role == 'assistant' %}<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|im_end|>

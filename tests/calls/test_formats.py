@@ -9,6 +9,7 @@ from llguidance import LLMatcher
 from realizar import SamplingParams
 from realizar.arch import registry
 from realizar.calls import ChatFormat, ChatOptions, ChatPrompts, TagNotation, formats
+from realizar.calls.reasoning import ReasoningSplitter
 from realizar.errors import GrammarError
 from realizar.sampling.grammar.vocabulary import vocabulary
 from tests.calls import format_templates
@@ -183,6 +184,16 @@ def test_harmony_separates_channels():
     assert not accepts("harmony", "auto", call.replace("weather", "storm"))
     plain = PROMPTS["harmony"].make([QUESTION], SamplingParams())
     assert parsed(plain.tools, "<|channel|>final<|message|>It is warm.", 5)[0] == "It is warm."
+
+
+def test_harmony_reasons_in_its_analysis_channel():
+    made = prompt("harmony")
+    reader = ReasoningSplitter(made.reasoning)
+    text = "<|channel|>analysis<|message|>Warm?<|end|><|start|>assistant<|channel|>final<|message|>It is warm."
+    reasoning, answer = zip(reader.push(text[:40]), reader.push(text[40:]), reader.flush(), strict=True)
+    assert "".join(reasoning) == "Warm?"
+    assert parsed(made.tools, "".join(answer), 5)[0] == "It is warm."
+    assert accepts("harmony", "auto", "".join(answer))
 
 
 def test_functionary_writes_text_to_all():

@@ -16,7 +16,8 @@ from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.tool_format import ToolCallFormat
 
 _TO = " to=functions."
-_NEXT = "<|end|><|start|>assistant"
+_ROLE = "<|start|>assistant"
+_NEXT = "<|end|>" + _ROLE
 _COMMENTARY, _FINAL = "<|channel|>commentary<|message|>", "<|channel|>final<|message|>"
 
 
@@ -34,13 +35,15 @@ class HarmonyFormat(ToolCallFormat):
         """See `ToolCallFormat`."""
         if not names:
             return Marked(())
-        marked = [f"<|channel|>{channel}{_TO}" for channel in ("commentary", "analysis")] + [f"{_NEXT}{_TO}"]
+        marked = [f"<|channel|>{channel}{_TO}" for channel in ("commentary", "analysis")] + [_ROLE + _TO, _NEXT + _TO]
         return Either(AtStart([_TO.strip()]), Marked(marked))
 
     def text_rules(self, rules: Rules, names: Sequence[str]) -> str:
         """See `ToolCallFormat`."""
         rules.terminal("any", "/(?s:.*)/")
-        rules.rule("opening", f"({rules.literal(_COMMENTARY)} ANY {rules.literal(_NEXT)})*")
+        # After reasoning, the message has its role.
+        said = f"({rules.literal(_COMMENTARY)} ANY {rules.literal(_NEXT)})*"
+        rules.rule("opening", f"({rules.literal(_ROLE)})? {said}")
         rules.rule("text", f"opening {rules.literal(_FINAL)} ANY")
         return "opening call"
 
@@ -57,7 +60,7 @@ FORMAT = ChatFormat(
     contains=("<|channel|>", "<|message|>", "functions."),
     calls=HarmonyFormat(
         _TO, "<|channel|>commentary json<|message|>", None, "", JsonNotation(has_free_space=True),
-        headers=(_FINAL, _COMMENTARY, _NEXT, "<|constrain|>"),
+        headers=(_FINAL, _COMMENTARY, _ROLE, _NEXT, "<|constrain|>"),
     ),
-    reasoning=ReasoningFormat("<|channel|>analysis<|message|>", _NEXT),
+    reasoning=ReasoningFormat("<|channel|>analysis<|message|>", "<|end|>"),
 )  # fmt: skip
