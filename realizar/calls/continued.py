@@ -63,7 +63,7 @@ def continued_prompt(messages: Sequence[Message], style: ReasoningStyle, render:
 def _last(messages: Sequence[Message]) -> dict[str, Any]:
     if isinstance(messages, Sequence) and messages and isinstance(messages[-1], dict):
         last = {"content": "", **messages[-1]}
-        last["content"] = last["content"] or ""  # may be None next to reasoning
+        last["content"] = "" if last["content"] is None else last["content"]  # None next to reasoning
         messages = [*messages[:-1], last]
     last = checked(messages)[-1]
     if last["role"] != "assistant" or last.get("tool_calls"):

@@ -160,7 +160,7 @@ class ChatPrompts:
                 return template.render(written, begins, tools=options.tools, **variables)
             except TemplateError:
                 fewer = without_reasoning_beside_text(written)
-                if fewer == written:
+                if fewer is None:
                     raise
                 return template.render(fewer, begins, tools=options.tools, **variables)
 
