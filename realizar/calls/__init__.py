@@ -6,20 +6,21 @@
                                                              delta.py     pieces of calls, while they are written
 
 `tool_use.py` combines them for one completion. `messages.py` normalizes the tool calls of earlier messages for chat
-templates, and `prompts.py` renders conversations to prompts.
+templates, `prompts.py` renders conversations to prompts, and `hf_tokenizer.py` offers that as transformers does.
 
     chat template ── reasoning_style.py ──▶ ReasoningStyle ──▶ reasoning.py   reasoning, separated from the answer
 """
 
 from realizar.calls.delta import ToolCallDelta
+from realizar.calls.hf_tokenizer import HFTokenizer
 from realizar.calls.parser import ToolCallParser
-from realizar.calls.prompts import ChatOptions, ChatPrompt, ChatPrompts
+from realizar.calls.prompts import ChatOptions, ChatPrompt, ChatPrompts, ChatText
 from realizar.calls.reasoning import Reasoning
 from realizar.calls.tool import ToolCall
 from realizar.calls.tool_format import ToolCallFormat
 from realizar.calls.tool_use import ToolUse
 
 __all__ = [
-    "ChatOptions", "ChatPrompt", "ChatPrompts", "Reasoning", "ToolCall", "ToolCallDelta", "ToolCallFormat",
-    "ToolCallParser", "ToolUse",
+    "ChatOptions", "ChatPrompt", "ChatPrompts", "ChatText", "HFTokenizer", "Reasoning", "ToolCall", "ToolCallDelta",
+    "ToolCallFormat", "ToolCallParser", "ToolUse",
 ]  # fmt: skip
