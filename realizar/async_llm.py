@@ -13,6 +13,7 @@ from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, TextEvent
 from realizar.loaded import DEFAULT, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
 from realizar.params import SamplingParams
+from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,12 +56,14 @@ class AsyncLLM(ChatModel):
     async def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts; see `LLM.generate`."""
-        return await self._all(lambda: self._text_requests(prompts, params, priority))
+        chosen = chosen_params(params, sampling_params)
+        return await self._all(lambda: self._text_requests(prompts, chosen, priority))
 
     def stream(
         self, prompt: Prompt | ChatPrompt, params: SamplingParams = DEFAULT, *, priority: int = 0
@@ -82,22 +85,23 @@ class AsyncLLM(ChatModel):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: Literal[False] = False,
+        self, messages: Messages, params: SamplingParams | None = None, *, stream: Literal[False] = False,
         **options: Unpack[ChatKeywords],
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Sequence[Messages], params: SamplingParams | Sequence[SamplingParams] = DEFAULT, *,
+        self, messages: Sequence[Messages], params: SamplingParams | Sequence[SamplingParams] | None = None, *,
         stream: Literal[False] = False, **options: Unpack[ChatKeywords],
     ) -> Coroutine[Any, Any, list[Completion]]: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: Literal[True],
+        self, messages: Messages, params: SamplingParams | None = None, *, stream: Literal[True],
         **options: Unpack[ChatKeywords],
     ) -> AsyncTextStream: ...  # fmt: skip
     def chat(
         self, messages: Messages | Sequence[Messages],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT, *, tools: Tools | None = None,
+        params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, tools: Tools | None = None,
         tool_choice: ToolChoice = "auto", chat_template: Template | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
         add_generation_prompt: bool | None = None, priority: int = 0, stream: bool = False,
@@ -106,16 +110,17 @@ class AsyncLLM(ChatModel):
         options = ChatOptions(
             tools, tool_choice, chat_template_kwargs, True, continue_final_message, add_generation_prompt
         )
+        chosen = chosen_params(params, sampling_params)
         if stream:
             return AsyncTextStream(
                 self._handle_of(
                     lambda: self._streamed(
-                        self._one_prompt(messages, params, options, chat_template), DEFAULT, priority
+                        self._one_prompt(messages, chosen, options, chat_template), DEFAULT, priority
                     )
                 )
             )
         several, conversations = conversations_of(messages)
-        make = partial(self._chat_requests, conversations, params, options, chat_template, priority)
+        make = partial(self._chat_requests, conversations, chosen, options, chat_template, priority)
         return self._all(make) if several else self._one(make)
 
     @overload

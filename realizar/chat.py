@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from realizar.calls import ChatOptions, ChatPrompt, ChatPrompts
+from realizar.calls import ChatOptions, ChatPrompt, ChatPrompts, ChatText, HFTokenizer
 from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import Lock, cached_property
 from realizar.loaded import DEFAULT, LoadedModel, Messages, ToolChoice, Tools
@@ -28,6 +28,7 @@ Template = str | os.PathLike[str]
 class ChatKeywords(TypedDict, total=False):
     """The keywords of `LLM.chat` besides `stream`."""
 
+    sampling_params: SamplingParams | Sequence[SamplingParams] | None
     tools: Tools | None
     tool_choice: ToolChoice
     chat_template: Template | None
@@ -78,10 +79,14 @@ add_generation_prompt
         self, messages: Messages, *, tools: Tools | None = None, chat_template: Template | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
         add_generation_prompt: bool | None = None,
-    ) -> str:  # fmt: skip
+    ) -> ChatText:  # fmt: skip
         """Return the prompt of a conversation as text. Raises as `chat_prompt`."""
         options = ChatOptions(tools, "auto", chat_template_kwargs, True, continue_final_message, add_generation_prompt)
         return self._prompts_of(chat_template).text(messages, options)
+
+    def get_tokenizer(self) -> HFTokenizer:
+        """Return the model's tokenizer with the methods of transformers' tokenizers, such as apply_chat_template."""
+        return HFTokenizer(self.tokenizer, self._prompts)
 
     @property
     def has_reasoning(self) -> bool:
@@ -93,15 +98,15 @@ add_generation_prompt
         several, conversations = conversations_of(messages)
         if several:
             raise ParameterError(f"stream: {len(conversations)} conversations cannot be one stream; pass one")
-        return self._prompts_of(template).make(messages, params, options)
+        return self._prompts_of(template).make(messages, DEFAULT if params is None else params, options)
 
     def _chat_requests(
-        self, conversations: Sequence[Messages], params: SamplingParams | Iterable[SamplingParams],
+        self, conversations: Sequence[Messages], params: SamplingParams | Iterable[SamplingParams] | None,
         options: ChatOptions, template: Template | None, priority: int,
     ) -> list[TextRequest]:  # fmt: skip
         """Submit the requests of conversations, each with its params; all of them or none."""
         make: Make = partial(self._prompts_of(template).make, options=options)
-        each = params_of_each(params, len(conversations))
+        each = params_of_each(DEFAULT if params is None else params, len(conversations))
         if len(conversations) > 1:
             make = partial(_named, make, iter(range(len(conversations))))
         prompts = map(make, conversations, each)

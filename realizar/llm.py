@@ -11,6 +11,7 @@ from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
 from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools
 from realizar.params import SamplingParams
+from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,8 +33,8 @@ class LLM(EmbeddingMethods, ChatModel):
     Parameters
     ----------
     model : str or PathLike
-        A name from `realizar list`, hf:owner/repo/file.gguf, or the path of a GGUF file. Models that are not in the
-        cache are downloaded.
+        A name from `realizar list`, hf:owner/repo:Q4_K_M or hf:owner/repo/file.gguf (after repo, @revision may name a
+        branch, tag or commit), or the path of a GGUF file. Models that are not in the cache are downloaded.
     n_threads : int, optional
         Number of worker threads; by default the number of physical cores available to the process.
     n_ctx : int, optional
@@ -85,8 +86,10 @@ class LLM(EmbeddingMethods, ChatModel):
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        use_tqdm: bool = False,
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts, which run as one batch.
@@ -94,10 +97,15 @@ class LLM(EmbeddingMethods, ChatModel):
         Parameters
         ----------
         prompts : str, list of str, token ids, or list of token ids
-            The BOS token is added to text if the model expects it; names of special tokens in it are plain text. If the
-            model has an encoder, the prompt is the encoder input.
+            The BOS token is added to text if the model expects it; names of special tokens in it are plain text, except
+            in what `chat_text` returns. If the model has an encoder, the prompt is the encoder input. A prompt may also
+            be a dict as in vLLM: {"prompt": str}, {"prompt_token_ids": list of int} or {"prompt_embeds": array}.
         params : SamplingParams or list of SamplingParams, optional
             For all prompts, or one for each.
+        sampling_params
+            Another name of `params`, that of vLLM.
+        use_tqdm : bool
+            Show how many prompts are done, on standard error.
         priority : int
             Requests with a higher priority go first, and may preempt others (docs/scheduling.md).
 
@@ -115,8 +123,8 @@ class LLM(EmbeddingMethods, ChatModel):
         BusyError
             If `max_waiting` requests are already waiting.
         """
-        requests = self._text_requests(prompts, params, priority)
-        self.engine.complete(requests)
+        requests = self._text_requests(prompts, chosen_params(params, sampling_params), priority)
+        self._complete(requests, use_tqdm)
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt | ChatPrompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> TextStream:
@@ -171,22 +179,24 @@ class LLM(EmbeddingMethods, ChatModel):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: Literal[False] = False,
-        **options: Unpack[ChatKeywords],
+        self, messages: Messages, params: SamplingParams | None = None, *, use_tqdm: bool = False,
+        stream: Literal[False] = False, **options: Unpack[ChatKeywords],
     ) -> Completion: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Sequence[Messages], params: SamplingParams | Sequence[SamplingParams] = DEFAULT, *,
-        stream: Literal[False] = False, **options: Unpack[ChatKeywords],
+        self, messages: Sequence[Messages], params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+        use_tqdm: bool = False, stream: Literal[False] = False, **options: Unpack[ChatKeywords],
     ) -> list[Completion]: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, stream: Literal[True],
+        self, messages: Messages, params: SamplingParams | None = None, *, stream: Literal[True],
         **options: Unpack[ChatKeywords],
     ) -> TextStream: ...  # fmt: skip
     def chat(
         self, messages: Messages | Sequence[Messages],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT, *, tools: Tools | None = None,
+        params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, use_tqdm: bool = False,
+        tools: Tools | None = None,
         tool_choice: ToolChoice = "auto", chat_template: Template | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
         add_generation_prompt: bool | None = None, priority: int = 0, stream: bool = False,
@@ -204,6 +214,8 @@ class LLM(EmbeddingMethods, ChatModel):
             in other engines: remove them from untrusted text.
         params : SamplingParams or list of SamplingParams, optional
             For all conversations, or one for each.
+        sampling_params, use_tqdm
+            See `generate`.
         tools : list of dict, optional
             Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
@@ -233,14 +245,15 @@ class LLM(EmbeddingMethods, ChatModel):
         GrammarError, ParameterError, ContextFullError
             See `generate`.
         """
+        chosen = chosen_params(params, sampling_params)
         options = ChatOptions(
             tools, tool_choice, chat_template_kwargs, True, continue_final_message, add_generation_prompt
         )
         if stream:
-            return self._text_stream(self._one_prompt(messages, params, options, chat_template), DEFAULT, priority)
+            return self._text_stream(self._one_prompt(messages, chosen, options, chat_template), DEFAULT, priority)
         several, conversations = conversations_of(messages)
-        requests = self._chat_requests(conversations, params, options, chat_template, priority)
-        self.engine.complete(requests)
+        requests = self._chat_requests(conversations, chosen, options, chat_template, priority)
+        self._complete(requests, use_tqdm)
         completions = [request.completion() for request in requests]
         return completions if several else completions[0]
 

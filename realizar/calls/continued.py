@@ -54,16 +54,16 @@ def continued_prompt(messages: Sequence[Message], style: ReasoningStyle, render:
     thought = reasoning if answer or reasoning is None else reasoning + _END
     marked = with_reasoning({**last, "content": answer + _END if answer else ""}, thought, style.key)
     rendered = _rendered(render, [*messages[:-1], marked])
-    cut = rendered.rfind(_END)
-    if cut >= 0 and (reasoning or "").strip() in rendered[:cut]:
-        return rendered[:cut], state
+    prompt, end, _ = rendered.rpartition(_END)
+    if end and _has_reasoning(prompt, style, reasoning, answer):
+        return prompt, state
     return _written(render(messages[:-1], True), style, reasoning, answer), state
 
 
 def _last(messages: Sequence[Message]) -> dict[str, Any]:
     if isinstance(messages, Sequence) and messages and isinstance(messages[-1], dict):
         last = {"content": "", **messages[-1]}
-        last["content"] = last["content"] or ""  # may be None next to reasoning
+        last["content"] = "" if last["content"] is None else last["content"]  # None next to reasoning
         messages = [*messages[:-1], last]
     last = checked(messages)[-1]
     if last["role"] != "assistant" or last.get("tool_calls"):
@@ -79,6 +79,13 @@ def _rendered(render: Render, messages: Sequence[Message]) -> str:
         return render(messages, False)
     except TemplateError:  # some refuse a conversation that ends with the assistant's message
         return ""
+
+
+def _has_reasoning(prompt: str, style: ReasoningStyle, reasoning: str | None, answer: str) -> bool:
+    """Whether a rendered text has the reasoning of its last message, closed if the answer follows."""
+    if reasoning is None or style.markers is None:
+        return True
+    return reasoning.strip() in prompt and (not answer or style.markers.closing in prompt)
 
 
 def _written(prompt: str, style: ReasoningStyle, reasoning: str | None, answer: str) -> str:

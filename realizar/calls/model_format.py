@@ -82,6 +82,8 @@ class ModelFormat(NamedTuple):
             A call is malformed.
         """
         declared = self.declared
+        if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+            return messages, {"tools": tools}  # rendering raises the error
         if declared is None or self.calls is None:
             return normalize_tool_calls(messages, *self.style), {"tools": tools}
         if declared.writes_calls:

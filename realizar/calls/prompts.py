@@ -19,9 +19,10 @@ from realizar.calls.tool import read_tools
 from realizar.calls.tool_use import ToolUse
 from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import cached_property
+from realizar.params import SamplingParams
+from realizar.params.per_prompt import no_params
 
 if TYPE_CHECKING:
-    from realizar.params import SamplingParams
     from realizar.tokenizer import ChatTemplate, Tokenizer
 
     Tools = Sequence[Mapping[str, Any]]
@@ -31,6 +32,15 @@ _RESERVED = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_tok
 
 MIN_TIME_S = 1e-6
 """The least `max_time`, of a request whose prompt has taken all of it: its deadline is over when it is submitted."""
+
+
+class ChatText(str):
+    """The text of a rendered conversation, in which names of special tokens are special tokens.
+
+    `LLM.generate` tokenizes it as `LLM.chat` does; any other text, also one made from it, has plain text only.
+    """
+
+    __slots__ = ()
 
 
 class ChatPrompt(NamedTuple):
@@ -46,12 +56,20 @@ class ChatPrompt(NamedTuple):
         The tools that the completion may call.
     reasoning : Reasoning or None
         The reasoning that the completion may have.
+    text : str or None
+        The text of the prompt.
     """
 
     ids: list[int]
     params: SamplingParams
     tools: ToolUse | None = None
     reasoning: Reasoning | None = None
+    text: str | None = None
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """The tokens and the text, as `LLM.generate` takes them."""
+        return {"prompt_token_ids": self.ids, "prompt": self.text}
 
 
 class ChatOptions(NamedTuple):
@@ -108,6 +126,8 @@ class ChatPrompts:
             See `ToolUse` and `ToolUse.constrain`; or the options are invalid.
         """
         begin = time.perf_counter()
+        if not isinstance(params, SamplingParams):
+            raise no_params(params)
         made = self._made(messages, params, options._replace(variables=checked_variables(options.variables)))
         if made.params.max_time is not None:  # which counts from the call
             left = made.params.max_time - (time.perf_counter() - begin)
@@ -133,16 +153,17 @@ class ChatPrompts:
         use = ToolUse(calls, tools, choice, self._tokenizer)
         return self._prompt(messages, use.constrain(params), options)._replace(tools=use)
 
-    def text(self, messages: Sequence[Message], options: ChatOptions = _DEFAULT) -> str:
+    def text(self, messages: Sequence[Message], options: ChatOptions = _DEFAULT) -> ChatText:
         """Return the prompt of a conversation as text; errors as of `make`."""
         return self._render(messages, options._replace(variables=checked_variables(options.variables)))[0]
 
     def _prompt(self, messages: Sequence[Message], params: SamplingParams, options: ChatOptions) -> ChatPrompt:
         text, reasoning = self._render(messages, options)
         # The template renders BOS and the names of special tokens itself.
-        return ChatPrompt(self._tokenizer.encode(text, add_special=False, parse_special=True), params, None, reasoning)
+        ids = self._tokenizer.encode(text, add_special=False, parse_special=True)
+        return ChatPrompt(ids, params, None, reasoning, text)
 
-    def _render(self, messages: Sequence[Message], options: ChatOptions) -> tuple[str, Reasoning | None]:
+    def _render(self, messages: Sequence[Message], options: ChatOptions) -> tuple[ChatText, Reasoning | None]:
         """Return the text of a conversation up to where the assistant goes on, and the reasoning that may follow."""
         if options.continue_final and options.begin:
             raise ParameterError(
@@ -166,7 +187,7 @@ class ChatPrompts:
                 return template.render(written, begins, **{**own, **variables})
             except TemplateError:
                 fewer = without_reasoning_beside_text(written)
-                if fewer == written:
+                if fewer is None:
                     raise
                 return template.render(fewer, begins, **{**own, **variables})
 
@@ -177,7 +198,7 @@ class ChatPrompts:
         else:
             text = render(messages, options.begin is not False)
             state = "closed" if style.markers is None else style.markers.state_after(text)
-        return text, None if style.markers is None else Reasoning(style.markers, state)
+        return ChatText(text), None if style.markers is None else Reasoning(style.markers, state)
 
     def _template(self, for_tools: bool) -> ChatTemplate:
         tokenizer = self._tokenizer

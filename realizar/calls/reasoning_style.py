@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from realizar.calls.messages import has_tool_calls
 from realizar.calls.reasoning import ReasoningFormat
 from realizar.errors import TemplateError
 
@@ -110,21 +111,28 @@ def in_style(messages: Sequence[Message], key: str) -> Sequence[Message]:
 
 
 def _in_style(message: Message, key: str) -> Message:
-    if not isinstance(message, Mapping) or message.get("role") != "assistant":
+    role = message.get("role") if isinstance(message, Mapping) else None
+    if not isinstance(role, str) or role != "assistant":
         return message
     reasoning = reasoning_of(message)
     return message if reasoning is None else with_reasoning(message, reasoning, key)
 
 
-def without_reasoning_beside_text(messages: Sequence[Message]) -> Sequence[Message]:
-    """Return messages without the reasoning of those that have text and calls: gpt-oss's template refuses all three."""
+def without_reasoning_beside_text(messages: Sequence[Message]) -> Sequence[Message] | None:
+    """Return messages without the reasoning of those that have text and calls; None if there are none.
+
+    gpt-oss's template refuses all three in one message.
+    """
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
-        return messages
-    return [
-        with_reasoning(message, None, "") if isinstance(message, Mapping) and _has_all(message) else message
-        for message in messages
-    ]
+        return None
+    crowded = [_has_all(message) for message in messages]
+    if not any(crowded):
+        return None
+    pairs = zip(messages, crowded, strict=True)
+    return [with_reasoning(message, None, "") if has_all else message for message, has_all in pairs]
 
 
 def _has_all(message: Message) -> bool:
-    return bool(message.get("content") and message.get("tool_calls") and reasoning_of(message))
+    if not isinstance(message, Mapping) or not isinstance(message.get("content"), (str, list)):
+        return False
+    return bool(message["content"] and has_tool_calls([message]) and reasoning_of(message))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from realizar.async_llm import AsyncHandle, AsyncLLM
     from realizar.calls import ChatPrompt, ToolCallDelta
     from realizar.engine.output import Completion
-    from realizar.sampling import Sampled
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.server.metrics import Metrics
 
 _UNREAD = 16
@@ -37,7 +37,7 @@ class Piece:
     reasoning: str = ""
     text: str = ""
     calls: list[ToolCallDelta] = field(default_factory=list)
-    logprobs: list[Sampled] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
     is_reasoning: bool = False
 
     @property
@@ -207,7 +207,7 @@ class _Unshown:
     """The logprobs of tokens that are not part of a piece yet, by the number of their completion."""
 
     def __init__(self) -> None:
-        self._logprobs: dict[int, list[Sampled]] = {}
+        self._logprobs: dict[int, list[TokenLogprobs]] = {}
         self._n_reasoning: dict[int, int] = {}
 
     def add(self, event: TokensEvent) -> None:
@@ -215,11 +215,11 @@ class _Unshown:
         if event.logprobs:
             self._logprobs.setdefault(event.number, []).extend(event.logprobs)
 
-    def take(self, number: int) -> list[Sampled]:
+    def take(self, number: int) -> list[TokenLogprobs]:
         """Remove and return those of a completion."""
         return self._logprobs.pop(number, [])
 
-    def take_reasoning(self, event: ReasoningEvent) -> list[Sampled]:
+    def take_reasoning(self, event: ReasoningEvent) -> list[TokenLogprobs]:
         """Remove and return those of its reasoning."""
         known = self._logprobs.get(event.number, [])
         n = event.n_tokens - self._n_reasoning.get(event.number, 0)

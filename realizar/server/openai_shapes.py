@@ -10,7 +10,7 @@ from uuid import uuid4
 
 if TYPE_CHECKING:
     from realizar.calls import ToolCall, ToolCallDelta
-    from realizar.sampling import Sampled
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.server.answers import Usage
     from realizar.tokenizer import Tokenizer
 
@@ -46,14 +46,14 @@ def token_logprob(tokenizer: Tokenizer, token: int, logprob: float | None) -> di
 
 
 def chat_logprobs(
-    tokenizer: Tokenizer, content: Sequence[Sampled], reasoning: Sequence[Sampled] = ()
+    tokenizer: Tokenizer, content: Sequence[TokenLogprobs], reasoning: Sequence[TokenLogprobs] = ()
 ) -> dict[str, Any]:
     """Return logprobs as chat completions have them: those of the content, and beside them those of the reasoning."""
     found: dict[str, Any] = {"content": _listed(tokenizer, content), "refusal": None}
     return {**found, "reasoning_content": _listed(tokenizer, reasoning)} if reasoning else found
 
 
-def _listed(tokenizer: Tokenizer, sampled: Sequence[Sampled]) -> list[dict[str, Any]]:
+def _listed(tokenizer: Tokenizer, sampled: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
     return [
         {
             **token_logprob(tokenizer, one.token_id, one.logprob),
@@ -73,14 +73,14 @@ def token_name(tokenizer: Tokenizer, token: int) -> str:
 
 
 def completion_logprobs(
-    tokenizer: Tokenizer, sampled: Sequence[Sampled | None], first_ids: Sequence[int], at: int
+    tokenizer: Tokenizer, sampled: Sequence[TokenLogprobs | None], first_ids: Sequence[int], at: int
 ) -> dict[str, Any]:
     """Return logprobs as completions have them.
 
     Parameters
     ----------
     tokenizer : Tokenizer
-    sampled : sequence of Sampled or None
+    sampled : sequence of TokenLogprobs or None
         None for a token without a logprob: the first one of a prompt.
     first_ids : sequence of int
         Ids of the tokens that have none.

@@ -112,6 +112,7 @@ RAW = {"content": f"<think>{THOUGHT}"}
         ("QWEN35", {"content": ""}, "<think>\n", "open"),
         ("R1", {"content": ANSWER}, ANSWER, "closed"),
         ("R1", BOTH, CLOSED, "closed"),
+        ("R1", {"content": f"<think>\n\n</think>\n\n{ANSWER}"}, f"<think>\n\n</think>\n\n{ANSWER}", "closed"),
         ("R1", ALONE, f"<think>\n{THOUGHT}", "open"),
         ("REFUSES", {"content": ANSWER}, f"<think>\n\n</think>\n\n{ANSWER}", "closed"),
         ("REFUSES", BOTH, CLOSED, "closed"),
