@@ -16,7 +16,7 @@ from realizar.cli.chat_commands import ChatCommands
 from realizar.cli.chat_input import is_interactive, questions
 from realizar.cli.conversation import Conversation, Message
 from realizar.cli.loading import load
-from realizar.cli.text import write_stats
+from realizar.cli.text import write_pieces, write_stats
 from realizar.errors import ContextFullError, RealizarError, TemplateError
 from realizar.params import EngineParams, SamplingParams
 
@@ -100,8 +100,6 @@ class _Chat:
 
     def _answer(self, sampling: SamplingParams) -> str | None:
         """Show the answer, and return it; None if it was stopped before it began."""
-        from realizar.cli.thoughts import splitter, write_answer
-
         answer = self._begin(sampling)
         is_stopped = False
 
@@ -111,7 +109,7 @@ class _Chat:
             answer.close()
 
         with _on_interrupt(stop):
-            text = write_answer(answer, splitter(self._llm, self.conversation.messages, sampling, self._variables))
+            text = write_pieces(answer)
         if self._has_stats:
             write_stats(answer)
         return None if is_stopped and not text else text

@@ -198,7 +198,7 @@ class _Infill:
     async def whole(self) -> dict[str, Any]:
         """Return the whole response."""
         (reply,) = await self._answers.replies()
-        return _selected(self._final(reply.text, reply.completion), self._body.response_fields)
+        return _selected(self._final(reply.text, reply), self._body.response_fields)
 
     async def chunks(self) -> AsyncIterator[tuple[None, Any]]:
         """Yield the chunks of a stream; the last one has no text."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from realizar.async_llm import AsyncLLM
+    from realizar.engine.output import Completion
     from realizar.params import SamplingParams
-    from realizar.server.answers import Answers, Piece, Reply
+    from realizar.server.answers import Answers, Piece
 
 router = APIRouter(route_class=StrictRoute)
 MAX_TOP = 20
@@ -56,6 +57,7 @@ class ChatRequest(Samplers):  # type: ignore[misc, valid-type]
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | None = None
     id_slot: int = -1
+    add_generation_prompt: bool | None = None
 
 
 @router.post("/v1/chat/completions", response_model=None)
@@ -66,9 +68,9 @@ async def chat_completions(body: ChatRequest, service: Serving) -> Response:
     prompt = await service.in_thread(
         chat_prompt, llm, body.messages, params, tools=body.tools, tool_choice=body.tool_choice or "auto",
         parallel=body.parallel_tool_calls is not False, variables=body.chat_template_kwargs,
-        effort=body.reasoning_effort, continues=body.continue_final_message,
+        effort=body.reasoning_effort, continues=body.continue_final_message, begins=body.add_generation_prompt,
     )  # fmt: skip
-    answers = await service.submitted(llm, served, [prompt], reads_reasoning=True, id_slot=body.id_slot)
+    answers = await service.submitted(llm, served, [prompt], id_slot=body.id_slot)
     chat = _Chat(llm, served.name, answers, prompt.params, body.stream_options or StreamOptions())
     if body.stream:
         return events(chat.chunks(), lambda error: (None, error.openai))
@@ -115,7 +117,7 @@ class _Chat:
         choices = [self._choice(i, reply) for i, reply in enumerate(replies)]
         return {**self._head, "object": "chat.completion", "choices": choices, "usage": usage(self._answers.usage)}
 
-    def _choice(self, i: int, reply: Reply) -> dict[str, Any]:
+    def _choice(self, i: int, reply: Completion) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
         if reply.reasoning:
             message["reasoning_content"] = reply.reasoning
@@ -123,7 +125,10 @@ class _Chat:
             message["tool_calls"] = tool_calls(reply.tool_calls)
         else:
             message["content"] = reply.text
-        logprobs = None if self._params.logprobs is None else chat_logprobs(self._tokenizer, reply.logprobs)
+        logprobs = None
+        if reply.logprobs is not None:
+            n = reply.n_reasoning
+            logprobs = chat_logprobs(self._tokenizer, reply.logprobs[n:], reply.logprobs[:n])
         finish = openai_finish(reply.finish_reason)
         return {
             "index": i, "message": message, "logprobs": logprobs, "finish_reason": finish,
@@ -135,7 +140,7 @@ class _Chat:
         for i in range(self._params.n):
             yield None, self._chunk(i, {"role": "assistant", "content": ""})
         async for piece in self._answers.pieces():
-            if not piece.is_empty or piece.logprobs:
+            if not piece.is_empty:
                 yield None, self._chunk_of(piece)
         for i, (reason, stop) in enumerate(self._answers.finish_reasons()):
             yield None, self._chunk(i, {}, finish_reason=openai_finish(reason), stop_reason=stop)
@@ -151,7 +156,10 @@ class _Chat:
             delta["content"] = piece.text
         if piece.calls:
             delta["tool_calls"] = [tool_call_delta(call) for call in piece.calls]
-        logprobs = chat_logprobs(self._tokenizer, piece.logprobs) if piece.logprobs else None
+        logprobs = None
+        if piece.logprobs:
+            content, thought = ([], piece.logprobs) if piece.is_reasoning else (piece.logprobs, [])
+            logprobs = chat_logprobs(self._tokenizer, content, thought)
         return self._chunk(piece.number, delta, logprobs=logprobs)
 
     @property

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from realizar.async_llm import AsyncLLM
+    from realizar.engine.output import Completion
     from realizar.params import SamplingParams
-    from realizar.server.answers import Answers, Piece, Reply
+    from realizar.server.answers import Answers, Piece
 
 router = APIRouter(route_class=StrictRoute)
 DEFAULT_MAX_TOKENS = 16
@@ -119,7 +120,7 @@ class _Completions:
         choices = [self._choice(i, reply) for i, reply in enumerate(replies)]
         return {**self._head, "choices": choices, "usage": usage(self._answers.usage)}
 
-    def _choice(self, i: int, reply: Reply) -> dict[str, Any]:
+    def _choice(self, i: int, reply: Completion) -> dict[str, Any]:
         ids = self._ids[i // self._params.n]
         text = reply.text
         if self._is_empty:
@@ -127,7 +128,7 @@ class _Completions:
         logprobs = None
         if self._params.logprobs is not None:
             before = self._answers.completions[i // self._params.n].prompt_logprobs if self._params.echo else None
-            sampled = [*(before or ()), *([] if self._is_empty else reply.logprobs)]
+            sampled = [*(before or ()), *([] if self._is_empty else reply.logprobs or ())]
             logprobs = completion_logprobs(self._tokenizer, sampled, ids[:1], 0)
         finish = "length" if self._is_empty else openai_finish(reply.finish_reason)
         return {

@@ -50,7 +50,7 @@ async def responses(body: ResponseRequest, service: Serving) -> Response:
     before = _before(body, service)
     params = _params(body, service)
     prompt = await _prompt(llm, body, before, params, service)
-    answers = await service.submitted(llm, served, [prompt], reads_reasoning=True)
+    answers = await service.submitted(llm, served, [prompt])
     made = _Made(llm, served.name, answers, body, params)
 
     def store() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from realizar import store
 from realizar.cli import main
+from realizar.engine.output import ReasoningEvent, TextEvent
 from realizar.errors import ContextFullError, ModelNotFoundError
 
 
@@ -25,6 +26,11 @@ class FakeStream:
             self.said.append(word if i == 0 else f" {word}")
             yield self.said[-1]
 
+    def events(self):
+        yield ReasoningEvent(0, "Hm.", 1)
+        for piece in self:
+            yield TextEvent(0, piece)
+
     def close(self):
         self.closed = True
 
@@ -33,7 +39,8 @@ class FakeStream:
         timings = SimpleNamespace(
             n_prompt=12, n_cached=2, n_generated=5, prefill_tok_s=100.0, decode_tok_s=50.0, n_drafted=0, n_accepted=0
         )
-        return SimpleNamespace(text="".join(self.said), timings=timings)
+        text = "".join(self.said)
+        return SimpleNamespace(text=text, message={"role": "assistant", "content": text}, timings=timings)
 
 
 class FakeLLM:
