@@ -215,8 +215,6 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
             in other engines: remove them from untrusted text.
         params : SamplingParams or list of SamplingParams, optional
             For all conversations, or one for each.
-        sampling_params, use_tqdm
-            See `generate`.
         tools : list of dict, optional
             Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
@@ -229,7 +227,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
             Continue the last message, which must be the assistant's and have text or reasoning only.
         add_generation_prompt : bool, optional
             End the prompt with the beginning of a message of the assistant; by default unless one is continued.
-        priority : int
+        sampling_params, use_tqdm, priority
             See `generate`.
         stream : bool
             Return a stream of pieces of text; for one conversation.
@@ -247,9 +245,8 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
             See `generate`.
         """
         chosen = chosen_params(params, sampling_params)
-        options = ChatOptions(
-            tools, tool_choice, chat_template_kwargs, True, continue_final_message, add_generation_prompt
-        )
+        variables, begins = chat_template_kwargs, add_generation_prompt
+        options = ChatOptions(tools, tool_choice, variables, True, continue_final_message, begins)
         if stream:
             return self._text_stream(self._one_prompt(messages, chosen, options, chat_template), DEFAULT, priority)
         several, conversations = conversations_of(messages)
