@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter
@@ -134,24 +134,27 @@ class _Chat:
         for i in range(self._params.n):
             yield None, self._chunk(i, {"role": "assistant", "content": ""})
         async for piece in self._answers.pieces():
-            if not piece.is_empty or piece.logprobs:
-                yield None, self._chunk_of(piece)
+            for chunk in self._chunks_of(piece):
+                yield None, chunk
         for i, (reason, stop) in enumerate(self._answers.finish_reasons()):
             yield None, self._chunk(i, {}, finish_reason=openai_finish(reason), stop_reason=stop)
         if self._has_usage:
             yield None, {**self._chunk_head, "choices": [], "usage": usage(self._answers.usage)}
         yield None, "[DONE]"
 
-    def _chunk_of(self, piece: Piece) -> dict[str, Any]:
-        delta: dict[str, Any] = {}
-        if piece.reasoning:
-            delta["reasoning_content"] = piece.reasoning
-        if piece.text:
-            delta["content"] = piece.text
-        if piece.calls:
-            delta["tool_calls"] = [tool_call_delta(call) for call in piece.calls]
+    def _chunks_of(self, piece: Piece) -> Iterator[dict[str, Any]]:
+        """Yield the chunks of a piece; each has one delta of a call, as OpenAI's: some clients read only the first."""
+        deltas: list[dict[str, Any]] = []
+        texts = {"reasoning_content": piece.reasoning, "content": piece.text}
+        if any(texts.values()):
+            deltas.append({name: text for name, text in texts.items() if text})
+        deltas += [{"tool_calls": [tool_call_delta(call)]} for call in piece.calls]
         logprobs = chat_logprobs(self._tokenizer, piece.logprobs) if piece.logprobs else None
-        return self._chunk(piece.number, delta, logprobs=logprobs)
+        if logprobs and not deltas:
+            deltas.append({})
+        for delta in deltas:
+            yield self._chunk(piece.number, delta, logprobs=logprobs)
+            logprobs = None
 
     @property
     def _chunk_head(self) -> dict[str, Any]:
