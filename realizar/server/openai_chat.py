@@ -57,6 +57,7 @@ class ChatRequest(Samplers):  # type: ignore[misc, valid-type]
     continue_final_message: bool | None = None
 
 
+@router.post("/chat/completions", response_model=None, include_in_schema=False)
 @router.post("/v1/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, service: Serving) -> Response:
     """Answer a conversation."""

@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("realizar.server.app", reason="needs the extra server")
 
-from realizar.server.openapi import RESPONSES, STREAMS  # noqa: E402
-from tests.server.serving import QUESTION, TOOLS  # noqa: E402
+from realizar.server.openapi import RESPONSES, STREAMS
+from tests.server.serving import QUESTION, TOOLS
 
 CHAT = {"model": "tiny", "messages": QUESTION, "max_tokens": 8}
 BODIES = {

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic_ai import Agent, ModelHTTPError, NativeOutput, PromptedOutput
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -27,7 +28,9 @@ def responses(served, key=None, name=MODEL):
 
 
 def messages(served, key=None, name=MODEL):
-    return AnthropicModel(name, provider=AnthropicProvider(base_url=served.url, api_key=key or served.key))
+    """Return a model that may be asked for JSON by a schema; pydantic-ai itself knows this of Claude's names only."""
+    provider = AnthropicProvider(base_url=served.url, api_key=key or served.key)
+    return AnthropicModel(name, provider=provider, profile=ModelProfile(supports_json_schema_output=True))
 
 
 MODELS = pytest.mark.parametrize("model", [chat, responses, messages])
