@@ -12,7 +12,7 @@ from pydantic import Field
 from realizar.server.errors import ApiError
 from realizar.server.fields import Body, Samplers, sampling
 from realizar.server.messages import chat_prompt, openai_finish, response_constraint
-from realizar.server.openai_shapes import chat_logprobs, new_id, tool_call_delta, tool_calls, usage
+from realizar.server.openai_shapes import FINGERPRINT, chat_logprobs, new_id, tool_call_delta, tool_calls, usage
 from realizar.server.service import Serving
 from realizar.server.sse import JSON, events
 from realizar.server.strict_json import StrictRoute
@@ -107,7 +107,9 @@ class _Chat:
         self._answers = answers
         self._params = params
         self._has_usage = options.include_usage
-        self._head = {"id": new_id("chatcmpl-"), "created": int(time.time()), "model": name}
+        self._head = {
+            "id": new_id("chatcmpl-"), "created": int(time.time()), "model": name, "system_fingerprint": FINGERPRINT
+        }  # fmt: skip
 
     async def completion(self) -> dict[str, Any]:
         """Return the whole response."""

@@ -38,7 +38,7 @@ _OLLAMA_ERROR = _object(error=_TEXT)
 _MODEL = _object(id=_TEXT, object=_one_of("model"), created=_COUNT, owned_by=_TEXT)
 _USAGE = _object(prompt_tokens=_COUNT, completion_tokens=_COUNT, total_tokens=_COUNT)
 _INPUT_USAGE = _object(prompt_tokens=_COUNT, total_tokens=_COUNT)
-_COMPLETION = {"id": _TEXT, "created": _COUNT, "model": _TEXT, "usage": _USAGE}
+_COMPLETION = {"id": _TEXT, "created": _COUNT, "model": _TEXT, "usage": _USAGE, "system_fingerprint": _TEXT}
 _CALL = _object(id=_TEXT, type=_one_of("function"), function=_object(name=_TEXT, arguments=_TEXT))
 _ANSWER = _object(role=_one_of("assistant"), content=_TEXT_OR_NULL)
 _ANSWER["properties"] |= {"reasoning_content": _TEXT, "tool_calls": _list(_CALL)}

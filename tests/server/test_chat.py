@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+import realizar
+
 openai = pytest.importorskip("openai", reason="needs the extra server, and openai")
 pytest.importorskip("realizar.server.app", reason="needs the extra server")
 
@@ -25,6 +27,7 @@ def test_an_answer(client):
     assert answer.usage.completion_tokens == 12 or choice.finish_reason == "stop"
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
     assert answer.model == "tiny"
+    assert answer.system_fingerprint == ask(client).system_fingerprint == f"realizar-{realizar.__version__}"
 
 
 def test_a_repeated_prompt_is_cached(client):
@@ -95,7 +98,7 @@ def test_our_constraints_are_extra_fields(client, extra):
 def test_our_samplers_are_extra_fields(client, name):
     ask(client, extra_body={name: 1})
     with pytest.raises(openai.BadRequestError) as caught:
-        ask(client, extra_body={name: -1})
+        ask(client, extra_body={name: -2})
     assert caught.value.param == name
 
 
