@@ -210,9 +210,9 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         Parameters
         ----------
         messages : list of dict, or list of such lists
-            {"role": "system" | "user" | "assistant" | "tool", "content": str}, oldest first; a content may also be a
-            list of parts {"type": "text", "text": str}. Names of special tokens in a content become special tokens, as
-            in other engines: remove them from untrusted text.
+            {"role": "system" | "user" | "assistant" | "tool", "content": str or list of {"type": "text", "text": str}},
+            oldest first. Names of special tokens become special tokens, as in other engines: remove them from
+            untrusted text.
         params : SamplingParams or list of SamplingParams, optional
             For all conversations, or one for each.
         tools : list of dict, optional
@@ -224,7 +224,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         chat_template_kwargs : dict, optional
             Variables of the chat template, such as {"enable_thinking": False}; their values must be valid JSON.
         continue_final_message : bool
-            Continue the last message, which must be the assistant's and have text or reasoning only.
+            Continue the last message, which must be the assistant's, of text or reasoning.
         add_generation_prompt : bool, optional
             End the prompt with the beginning of a message of the assistant; by default unless one is continued.
         sampling_params, use_tqdm, priority
@@ -244,9 +244,8 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         GrammarError, ParameterError, ContextFullError
             See `generate`.
         """
-        chosen = chosen_params(params, sampling_params)
-        variables, begins = chat_template_kwargs, add_generation_prompt
-        options = ChatOptions(tools, tool_choice, variables, True, continue_final_message, begins)
+        chosen, begins = chosen_params(params, sampling_params), add_generation_prompt
+        options = ChatOptions(tools, tool_choice, chat_template_kwargs, True, continue_final_message, begins)
         if stream:
             return self._text_stream(self._one_prompt(messages, chosen, options, chat_template), DEFAULT, priority)
         several, conversations = conversations_of(messages)

@@ -42,11 +42,6 @@ class Piece:
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     is_reasoning: bool = False
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to show."""
-        return not (self.text or self.reasoning or self.calls or self.logprobs)
-
 
 @dataclass(frozen=True)
 class Usage:

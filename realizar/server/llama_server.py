@@ -133,6 +133,19 @@ async def apply_template(body: TemplateRequest, service: Serving) -> Response:
     return JSON({"prompt": await service.in_thread(rendered)})
 
 
+@router.get("/tokenizer_info", response_model=None)
+async def tokenizer_info(service: Serving, model: str | None = None) -> Response:
+    """Describe the tokenizer of a loaded model, as vLLM does: lm-eval needs it to use /tokenize. It loads none."""
+    llm, _ = await service.llm(model, loads=False)
+    tokenizer = llm.tokenizer
+    names = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
+    info: dict[str, Any] = {name: tokenizer.tokens[i] for name, i in names.items() if i is not None}
+    template = tokenizer.chat_template
+    if template is not None:
+        info["chat_template"] = template.source
+    return JSON({**info, "model_max_length": llm.n_ctx})
+
+
 @router.get("/props", response_model=None)
 async def props(service: Serving, model: str | None = None) -> Response:
     """Describe the server and a loaded model, without its path.

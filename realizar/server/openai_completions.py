@@ -13,7 +13,7 @@ from realizar.server.errors import ApiError
 from realizar.server.fields import Samplers, sampling
 from realizar.server.messages import openai_finish, response_constraint
 from realizar.server.openai_chat import MAX_TOP, StreamOptions
-from realizar.server.openai_shapes import completion_logprobs, new_id, usage
+from realizar.server.openai_shapes import FINGERPRINT, completion_logprobs, new_id, usage
 from realizar.server.service import Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, events
 from realizar.server.strict_json import StrictRoute
@@ -111,7 +111,10 @@ class _Completions:
         self._ids = ids
         self._is_empty = body.max_tokens == 0
         self._has_usage = body.stream_options is not None and body.stream_options.include_usage
-        self._head = {"id": new_id("cmpl-"), "object": "text_completion", "created": int(time.time()), "model": name}
+        self._head = {
+            "id": new_id("cmpl-"), "object": "text_completion", "created": int(time.time()), "model": name,
+            "system_fingerprint": FINGERPRINT,
+        }  # fmt: skip
         self._n_shown: dict[int, int] = {}
 
     async def completion(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ LOGPROBS = "message.output_text.logprobs"
 """What a client includes to get logprobs."""
 
 
+@router.post("/responses", response_model=None, include_in_schema=False)
 @router.post("/v1/responses", response_model=None)
 async def responses(body: ResponseRequest, service: Serving) -> Response:
     """Answer a conversation."""

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from realizar import __version__
+
 if TYPE_CHECKING:
     from realizar.calls import ToolCall, ToolCallDelta
     from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.server.answers import Usage
     from realizar.tokenizer import Tokenizer
 
+FINGERPRINT = f"realizar-{__version__}"
+"""What the bits of an answer depend on besides the request and the model: OpenAI's `system_fingerprint`."""
 IMPOSSIBLE = -9999.0
 """The logprob of what cannot come: JSON has no infinity."""
 
