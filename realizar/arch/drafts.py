@@ -12,10 +12,26 @@ from typing import Any
 
 from realizar.arch.architecture import Weight, Weights, WeightTable
 from realizar.arch.blocks import layer_tensors
+from realizar.arch.checkpoint import Config
 from realizar.graph import Graph, Value
 
 HIDDEN = "previous"
 """Name of the input of program "draft": for each row, the hidden state of the row before it."""
+FEATURES = "features"
+"""Name of the input of program "fuse": for each row, hidden states of several layers, one after the other."""
+DRAFT_TOKENS = "d2t"
+"""Name of the tensor with the tokens that a draft in a file of its own has logits of, int64."""
+
+
+def three_layers(config: Config) -> list[int]:
+    """The layers whose inputs an EAGLE-3 draft reads: those of config.json, or an early, the middle and a late one.
+
+    https://github.com/SafeAILab/EAGLE (eagle/model/modeling_llama_kv.py), vLLM and llama.cpp have the same defaults.
+    """
+    found = config.get("eagle_aux_hidden_state_layer_ids")
+    found = found or (config.get("eagle_config") or {}).get("eagle_aux_hidden_state_layer_ids")
+    n = config["target_num_hidden_layers"]
+    return list(found or (2, n // 2, n - 3))
 
 
 def draft_tensors(hp: Any, *tables: WeightTable) -> WeightTable:

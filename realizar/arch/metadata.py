@@ -208,6 +208,13 @@ class ArchMetadata:
         except TypeError:
             raise GGUFError(self._wrong(key, value, "an array of integers")) from None
 
+    def numbers_of(self, key: str, n: int) -> tuple[int, ...]:
+        """An array of n integers >= 0 that is not one of layers."""
+        numbers = self.integers(key)
+        if len(numbers) != n or min(numbers) < 0:
+            raise GGUFError(self._wrong(key, self._find(key), f"an array of {n} integers >= 0"))
+        return numbers
+
     def numbers(self, key: str, default: float | None = None, finite: bool = True) -> tuple[float, ...]:
         """A number for each layer: a per-layer array, or one number for all; -inf only if it may be infinite."""
         found = self._find(key)
