@@ -265,7 +265,7 @@ class DeepSeek32(DeepSeek2):
         return {**super().tensors(hp), **indexer_tensors(hp.n_embd, hp.n_q_latent, own)}
 
     def build(self, g: Graph, w: Weights, hp: Any) -> Value:
-        """All layers, then the norm and the output matrix; some layers attend to the keys that one before them chose."""
+        """All layers, then the norm and the output matrix; some layers share the keys that one before them chose."""
         x, chosen = g.embed(w.token_embd), None
         for i, blk in enumerate(w.blk):
             x, chosen = self.sparse_layer(g, x, blk, hp, i, None if hp.indexer.full[i] else chosen)
@@ -274,7 +274,7 @@ class DeepSeek32(DeepSeek2):
     def sparse_layer(
         self, g: Graph, x: Value, blk: Any, hp: Any, i: int, chosen: Value | None = None
     ) -> tuple[Value, Value]:
-        """x += attention(norm(x), chosen keys); x += ffn(norm(x)) or experts(norm(x)). Chooses keys if there are none."""
+        """x += attention(norm(x), chosen keys), which are chosen if there are none; x += ffn(norm(x)) or experts."""
         rope = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
         h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
         latent = compressed_queries(g, h, blk, hp)

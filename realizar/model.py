@@ -63,7 +63,8 @@ class Model:
     draft_tokens : int32 [n_draft_vocab] | None
         The tokens of the logits of program "draft"; None if these are all tokens.
     layer_inputs : tuple of str
-        The hidden states of the main program that program "fuse" reads.
+        The hidden states of the main program that program "fuse" reads, or the one before the final norm that program
+        "draft" reads; empty if that reads the one after it.
     """
 
     def __init__(
@@ -96,6 +97,9 @@ class Model:
                 f"speculate='mtp': architecture {architecture.name} does not compute the draft block of "
                 f"{file.path.name}; {OTHER_SPECULATION}"
             )
+        if has_draft and architecture.draft_before_norm:
+            state = draft_files.input_of_layer(self.graphs["decode"], self.hp.n_layer, self.hp.n_layer, self.hp.n_embd)
+            self.layer_inputs = () if state is None else (state,)
         if "decode" in self.graphs and not md.boolean("attention.causal", True):
             raise GGUFError(
                 f"{architecture.name}.attention.causal = false: the file is of an encoder, whose tokens see those "

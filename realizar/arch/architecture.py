@@ -169,6 +169,7 @@ class Architecture(ABC):
     `window_heads` says that sliding-window layers may have heads of another size ("attention.key_length_swa").
     `checkpoint` maps Hugging Face checkpoints to it, for `realizar convert`; None if that is not supported.
     `is_draft` says that its files are drafts for other models (programs "fuse" and "draft", `realizar.arch.drafts`).
+    `draft_before_norm` says that a draft block reads the hidden state before the final norm, not after it.
     """
 
     name: ClassVar[str]
@@ -177,6 +178,7 @@ class Architecture(ABC):
     window_heads: ClassVar[bool] = False
     checkpoint: ClassVar[Checkpoint | None] = None
     is_draft: ClassVar[bool] = False
+    draft_before_norm: ClassVar[bool] = False
 
     def hparams(self, md: ArchMetadata) -> HParams:
         """Read the hyperparameters from the metadata.

@@ -42,8 +42,8 @@ class DraftBlockRunner(Runner):
         found = self.run(replace(batch, outputs=every), names, program)
         rows: F32 = found[hidden].copy()
         own = replace(batch, n_drafts=None, draft_slots=None)
-        states = rows
-        if inputs:
+        states = found[inputs[0]].copy() if inputs else rows
+        if "fuse" in self.model.graphs:
             own = replace(own, embeddings=None, embedding_rows=None)  # it reads token ids only
             features = {FEATURES: np.concatenate([found[name] for name in inputs], axis=1)}
             states = self.run(replace(own, outputs=every), None, "fuse", features)["hidden"].copy()
