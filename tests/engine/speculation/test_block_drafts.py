@@ -33,7 +33,11 @@ PARAMS = {
 }
 
 
-@pytest.fixture(scope="module", params=[*SIZES, "eagle3 for llama", "eagle3 for qwen35"])
+QUICK = ["qwen35", "glm4moe", "deepseek2", "step35", "eagle3 for llama", "eagle3 for qwen35"]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in SIZES if name not in QUICK]
+
+
+@pytest.fixture(scope="module", params=[*QUICK, *SLOW])
 def make(request, tmp_path_factory):
     """Makes engines of one tiny model: with its draft block, or with a draft of EAGLE-3, or without."""
     name, opened = request.param.rpartition(" ")[2], []
