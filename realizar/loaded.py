@@ -69,10 +69,6 @@ class LoadedModel:
         try:
             with memory_for(f"loading {short_repr(model)}", lambda: _sizes(models, self.params)):
                 models.append(load_model(store.resolve(model), load, has_draft=speculate == "mtp"))
-                if models[0].architecture.is_draft:
-                    raise ParameterError(
-                        f"{short_repr(model)} is a draft for another model; load that model, with this file as draft="
-                    )
                 if draft is not None:
                     models.append(load_model(store.resolve(draft), load, target=models[0]))
                     if models[1].architecture.is_draft:

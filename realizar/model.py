@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
-from realizar.errors import GGUFError, GraphError, ParameterError
+from realizar.errors import GGUFError, GraphError, ParameterError, TensorError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
@@ -114,10 +114,7 @@ class Model:
             if getattr(self.weights, name) is not None:
                 continue
             if target is None or (name == "output" and self.draft_tokens is not None):
-                raise ParameterError(
-                    f"{self.file.path.name} is a draft without {name}.weight, for another model; load that model and "
-                    "give it this file as draft="
-                )
+                raise TensorError(f"{name}.weight: {self.file.path.name} has no such tensor, nor a model that has it")
             ref = getattr(target.weights, name)
             setattr(self.weights, name, ref)
             self.tensors[ref.tensor] = target.tensors[ref.tensor]
@@ -333,8 +330,8 @@ def load(
     Raises
     ------
     ParameterError
-        If it has no draft block, or the architecture does not compute it, and `has_draft` asks for it; or if a draft
-        does not fit its target.
+        If it has no draft block, or the architecture does not compute it, and `has_draft` asks for it; if the file is a
+        draft for another model, without a target, or does not fit its target.
     GGUFError
         If the file is damaged or its metadata are invalid.
     UnknownArchitectureError
@@ -344,7 +341,12 @@ def load(
     """
     file = GGUFFile(path, mode)
     try:
-        return Model(file, registry.default().architecture(file.architecture), has_draft, target)
+        architecture = registry.default().architecture(file.architecture)
+        if architecture.is_draft and target is None:
+            raise ParameterError(
+                f"{file.path.name} is a draft for another model; load that model, with this file as draft="
+            )
+        return Model(file, architecture, has_draft, target)
     except Exception as error:
         file.close()
         if isinstance(error, (ZeroDivisionError, OverflowError)):

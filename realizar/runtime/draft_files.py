@@ -49,11 +49,9 @@ def check_target(hp: Any, target: Any, file: GGUFFile, other: GGUFFile) -> None:
 
     `hp` and `target` are the hyperparameters of both.
     """
-    pairs = (
-        ("hidden size", hp.n_target, target.n_embd),
-        ("number of tokens", hp.n_vocab, target.n_vocab),
-        *((("embedding length", hp.n_embd, target.n_embd),) if "token_embd.weight" not in file.tensors else ()),
-    )
+    pairs = [("hidden size", hp.n_target, target.n_embd), ("number of tokens", hp.n_vocab, target.n_vocab)]
+    if not {"token_embd.weight", "output.weight"} <= file.tensors.keys():  # it uses the model's
+        pairs.append(("embedding length", hp.n_embd, target.n_embd))
     for what, wanted, found in pairs:
         if wanted != found:
             raise ParameterError(

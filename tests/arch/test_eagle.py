@@ -7,8 +7,9 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar.arch import registry
+from realizar.cli.checks import verify
 from realizar.engine.speculation import block_drafts
-from realizar.errors import GGUFError, ParameterError
+from realizar.errors import GGUFError, ParameterError, TensorError
 from realizar.model import load
 from realizar.runtime.draft_files import input_of_layer
 from realizar.testing import (
@@ -172,13 +173,22 @@ def test_architectures_without_the_hidden_states(tmp_path):
         LLM(path, draft=write_draft(tmp_path / "draft.gguf"))
 
 
-def test_a_draft_is_no_model(target, tmp_path):
-    draft = write_draft(tmp_path / "draft.gguf")
-    with pytest.raises(ParameterError, match=r"draft.gguf.* is a draft for another model; .* as draft="):
+def test_a_draft_is_no_model(tmp_path):
+    draft = write_draft(tmp_path / "draft.gguf", PERMUTED[:50])
+    with pytest.raises(ParameterError, match=r"^draft.gguf is a draft for another model; .* as draft=$"):
         LLM(draft)
-    parts = write_draft(tmp_path / "parts.gguf", optional=False)
-    with pytest.raises(ParameterError, match=r"parts.gguf is a draft without token_embd.weight, for another model"):
-        LLM(parts)
+    found = {check.name: check.status for check in verify(draft, None, 0.0)}
+    assert found == {"file": "ok", "architecture": "ok", "tensors": "ok", "tokenizer": "-", "finite": "-"}
+
+
+def test_an_output_matrix_of_few_tokens_cannot_be_shared(target, tmp_path):
+    draft = write_draft(tmp_path / "whole.gguf", PERMUTED[:50])
+    with pytest.raises(TensorError, match=r"^output.weight: draft.gguf has no such tensor, nor a model"):
+        LLM(target, draft=rewritten(draft, tmp_path / "draft.gguf", tensors=without_output))
+
+
+def without_output(name, *data):
+    return None if name == "output.weight" else (name, *data)
 
 
 @pytest.mark.parametrize("tokens", [[0, 1, 1], [0, 288], [-1, 3]])

@@ -9,7 +9,7 @@ from realizar.arch import registry
 from realizar.convert import convert
 from realizar.errors import ParameterError, TensorError
 from realizar.gguf import GGUFFile
-from realizar.model import load
+from realizar.model import Model
 from realizar.runtime.draft_files import draft_tokens
 from realizar.testing import N_VOCAB, tiny_metadata, tiny_model
 from tests.convert.handmade import LLAMA, SIZES, halves
@@ -46,7 +46,8 @@ def arrays_of(path, layer):
 
 def values_of(path):
     """The tensors of a draft, with the parts of fused ones, by name."""
-    model = load(path)
+    file = GGUFFile(path)
+    model = Model(file, registry.default().architecture("eagle3"))
     found = {name.removeprefix("draft."): tensor.floats().copy() for name, tensor in model.tensors.items()}
     model.close()
     return found
