@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from realizar.quants import FORMATS, quantize
 F32 = npt.NDArray[np.float32]
 
 N_VOCAB = 288
+N_ROWS = 1021
+"""Random rows of one format and length, from which all matrices are composed, because quantizing is slow."""
 
 
 def tiny_metadata(name: str) -> dict[str, Any]:
@@ -57,16 +61,16 @@ def tiny_model(
     md = ArchMetadata(metadata, arch.name)
     has_draft = md.draft_layers() > 0
     hp = replace(arch.hparams(md), has_draft=has_draft)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     writer = GGUFWriter(path)
     for key, value in metadata.items():
         writer.add(key, value)
     for name, weight in _written(expand(arch.tensors(hp), hp.n_layer), optional).items():
         if ((weight.optional or weight.alias or weight.where) and not optional) or (weight.unless and optional):
             continue
-        _add(writer, name + weight.suffix, _random(weight, rng), type_name)
+        _add(writer, name + weight.suffix, weight, rng, type_name)
         if weight.bias is True or (weight.bias is None and optional):
-            _add(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.bias_shape).astype(np.float32), "F32")
+            _write(writer, f"{name}.bias", 0.1 * rng.standard_normal(weight.bias_shape).astype(np.float32))
     writer.write()
     with GGUFFile(path) as file:
         model = Model(file, arch, has_draft)
@@ -82,22 +86,31 @@ def _written(table: WeightTable, fused: bool) -> WeightTable:
     return out
 
 
-def _random(weight: Weight, rng: np.random.Generator) -> F32:
-    """Return random values: norms and factors near 1, decays near -1, matrices that preserve the norm of inputs."""
+def _add(writer: GGUFWriter, name: str, weight: Weight, rng: np.random.Generator, type_name: str) -> None:
+    """Add a random tensor: norms and factors near 1, decays near -1, matrices that preserve the norm of inputs.
+
+    A matrix is in this format, or in the next simpler one whose block length divides its rows.
+    """
     if weight.negative:
-        decay: F32 = -(0.1 + np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
-        return decay
-    if len(weight.shape) == 1:
-        vector: F32 = (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32)
-        return vector
-    matrix: F32 = (rng.standard_normal(weight.shape) / np.sqrt(weight.shape[-1])).astype(np.float32)
-    return matrix
+        _write(writer, name, -(0.1 + np.abs(rng.standard_normal(weight.shape))).astype(np.float32))
+    elif len(weight.shape) == 1:
+        _write(writer, name, (1.0 + 0.1 * np.abs(rng.standard_normal(weight.shape))).astype(np.float32))
+    elif weight.shape[-1] % 32:
+        _write(writer, name, (rng.standard_normal(weight.shape) / np.sqrt(weight.shape[-1])).astype(np.float32))
+    else:
+        fits = weight.shape[-1] % FORMATS[type_name].n_elements == 0
+        type_name = type_name if fits else "Q8_0"
+        pool = _random_rows(type_name, weight.shape[-1])
+        rows = (int(rng.integers(N_ROWS)) + np.arange(prod(weight.shape[:-1]))) % N_ROWS
+        writer.add_tensor(name, pool[rows].reshape(*weight.shape[:-1], -1), weight.shape, GGMLType[type_name])
 
 
-def _add(writer: GGUFWriter, name: str, array: F32, type_name: str) -> None:
-    """Add a tensor in this format, or in the next simpler one whose block length divides its rows."""
-    if array.ndim == 1 or array.shape[-1] % 32:
-        type_name = "F32"
-    elif array.shape[-1] % FORMATS[type_name].n_elements:
-        type_name = "Q8_0"
-    writer.add_tensor(name, quantize(array, type_name), array.shape, GGMLType[type_name])
+@cache
+def _random_rows(type_name: str, n_columns: int) -> npt.NDArray[np.uint8]:
+    """Return quantized rows of variance 1 / n_columns: uint8 [N_ROWS, row_bytes]."""
+    rows = np.random.default_rng(n_columns).standard_normal((N_ROWS, n_columns)) / np.sqrt(n_columns)
+    return quantize(rows.astype(np.float32), type_name)
+
+
+def _write(writer: GGUFWriter, name: str, array: F32) -> None:
+    writer.add_tensor(name, quantize(array, "F32"), array.shape, GGMLType.F32)

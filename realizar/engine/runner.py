@@ -55,6 +55,7 @@ class Runner:
         self._compile_params = CompileParams(cache.n_batch, cache.n_ctx, self.activations)
         self._programs: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...]], Program] = {}
         self._numbers = np.arange(cache.n_batch + 1, dtype=np.int32)
+        self._no_slots = np.zeros(cache.n_batch, np.int32)
         self._has_cross = any(cache.cross)
         self._versions: list[int] = []
         self._last_tables: tuple[npt.NDArray[np.int32], ...] = ()
@@ -103,17 +104,20 @@ class Runner:
         more: dict[str, Any] = {}
         if any(chunk.seq.content is not None or chunk.seq.adapter for chunk in chunks):
             more = _content(chunks, start, positions)
-        if self.cache.states and any(len(chunk.drafts) for chunk in chunks):
-            more["n_drafts"] = np.array([len(chunk.drafts) for chunk in chunks], np.int32)
-            more["draft_slots"] = np.array([chunk.seq.draft_slot or 0 for chunk in chunks], np.int32)
+        slots = self._no_slots[:n_seqs]
+        if self.cache.states:
+            slots = np.array([chunk.seq.slot or 0 for chunk in chunks], np.int32)
+            if any(len(chunk.drafts) for chunk in chunks):
+                more["n_drafts"] = np.array([len(chunk.drafts) for chunk in chunks], np.int32)
+                more["draft_slots"] = np.array([chunk.seq.draft_slot or 0 for chunk in chunks], np.int32)
         if self._has_cross:
             more["encoder_lengths"] = np.array([len(chunk.seq.encoder_tokens) for chunk in chunks], np.int32)
         return Batch(
-            tokens=np.concatenate([chunk.tokens for chunk in chunks]),
+            tokens=chunks[0].tokens if n_seqs == 1 else np.concatenate([chunk.tokens for chunk in chunks]),
             seq_start=start,
             seq_past=past,
             block_tables=self._tables(chunks),
-            state_slots=np.array([chunk.seq.slot or 0 for chunk in chunks], np.int32),
+            state_slots=slots,
             outputs=outputs,
             **{"positions": positions[None], **more},
         )

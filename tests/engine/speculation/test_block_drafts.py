@@ -4,6 +4,7 @@ Completions are those without them, and the draft block sees the same in every c
 """
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -70,6 +71,12 @@ def make(request, tmp_path_factory):
         model.close()
 
 
+@pytest.fixture(scope="module")
+def plain(make):
+    """What the model answers to PROMPTS without drafts, by the name of the params."""
+    return cache(lambda name: finish(make(), PROMPTS, PARAMS[name])[0])
+
+
 @pytest.fixture(autouse=True)
 def no_doubt(monkeypatch):
     """Random weights are never sure of a token; make as many guesses as are asked for."""
@@ -115,8 +122,8 @@ def texts_of(prompts, found):
 
 @pytest.mark.parametrize("n_guesses", [1, 2, 3, 4])
 @pytest.mark.parametrize("every", [2, 5, 10**9])
-def test_any_number_of_drafts(make, n_guesses, every):
-    want, _ = finish(make(), PROMPTS, PARAMS["greedy"])
+def test_any_number_of_drafts(make, plain, n_guesses, every):
+    want = plain("greedy")
     engine = make(True, n_guesses)
     know(engine, texts_of(PROMPTS, want), every)
     found, completions = finish(engine, PROMPTS, PARAMS["greedy"])
@@ -129,8 +136,8 @@ def test_any_number_of_drafts(make, n_guesses, every):
 
 
 @pytest.mark.parametrize("name", PARAMS)
-def test_any_params(make, name):
-    want, _ = finish(make(), PROMPTS, PARAMS[name])
+def test_any_params(make, plain, name):
+    want = plain(name)
     engine = make(True)
     know(engine, texts_of(PROMPTS, want), every=4)
     found, completions = finish(engine, PROMPTS, PARAMS[name])
@@ -139,9 +146,9 @@ def test_any_params(make, name):
     check_cache(engine.cache, [])
 
 
-def test_without_an_oracle(make):
+def test_without_an_oracle(make, plain):
     """The draft block's own guesses, mostly wrong."""
-    want, _ = finish(make(), PROMPTS, PARAMS["seed"])
+    want = plain("seed")
     engine = make(True, n_guesses=2)
     assert finish(engine, PROMPTS, PARAMS["seed"])[0] == want
 
@@ -215,9 +222,9 @@ def first_guesses(engine, every, prompts, texts):
     return found
 
 
-def test_the_draft_block_sees_the_same_in_every_course(make):
+def test_the_draft_block_sees_the_same_in_every_course(make, plain):
     """Chunks of the prompt, rejected drafts, rows computed again and other sequences do not change its bits."""
-    texts = texts_of(PROMPTS, finish(make(), PROMPTS, PARAMS["greedy"])[0])
+    texts = texts_of(PROMPTS, plain("greedy"))
     want = first_guesses(make(True, n_guesses=1), 10**9, PROMPTS, texts)
     want.update(first_guesses(make(True, n_guesses=1), 2, PROMPTS, texts))
     n_same = 0
