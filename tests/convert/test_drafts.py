@@ -98,6 +98,13 @@ def test_files_of_checkpoints(name, target, tmp_path):
         np.testing.assert_array_equal(values, want[tensor])
 
 
+def test_the_command(target, tmp_path, realizar):
+    source = write_draft(tmp_path / "source.gguf", TOKENS, "F32")
+    write(tmp_path, arrays_of(source, "midlayer."), LAYOUTS["SafeAILab"][1])
+    status, out, err = realizar("convert", str(tmp_path), str(tmp_path / "draft.gguf"), "--target", str(target))
+    assert (status, "eagle3, 15 tensors" in out) == (0, True), err
+
+
 def test_a_target_is_needed_and_only_for_drafts(target, tmp_path):
     write(tmp_path, {}, LAYOUTS["SafeAILab"][1])
     with pytest.raises(ParameterError, match=r"^target=None: .* a draft for another model needs that model's GGUF"):
