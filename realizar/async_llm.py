@@ -11,6 +11,7 @@ from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, TextEvent
 from realizar.loaded import DEFAULT, LoadedModel, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
 from realizar.params import SamplingParams
+from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,12 +52,14 @@ class AsyncLLM(LoadedModel):
     async def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts; see `LLM.generate`."""
-        requests = await self._completed(lambda: self._text_requests(prompts, params, priority))
+        chosen = chosen_params(params, sampling_params)
+        requests = await self._completed(lambda: self._text_requests(prompts, chosen, priority))
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncTextStream:
@@ -77,26 +80,29 @@ class AsyncLLM(LoadedModel):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[False] = False,
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[True],
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
     ) -> AsyncTextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: bool = False,
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
         """Generate the next message of a conversation; see `LLM.chat`. With `stream`: an async iterator."""
 
+        chosen = chosen_params(params, sampling_params)
+
         def prompt() -> tuple[Any, ...]:
-            ids, own, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
-            return ids, own, priority, use
+            own = DEFAULT if chosen is None else chosen
+            made = self._prompts.make(messages, own, tools, tool_choice, chat_template_kwargs)
+            return made.prompt, made.params, priority, made.tools
 
         if stream:
             return AsyncTextStream(self._handle_of(lambda: self._streamed(*prompt())))

@@ -23,7 +23,7 @@ from realizar.errors import GrammarError, ParameterError, short_repr
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
-from realizar.params.per_prompt import is_parts
+from realizar.params.per_prompt import is_parts, no_params
 from realizar.params.prompt import Tokens, as_ids, is_part
 from realizar.params.sampling import CONSTRAINTS
 from realizar.sampling import SamplerChain, TokenBytes
@@ -32,6 +32,8 @@ from realizar.sampling.grammar import ConstraintFactory, OutOfTimeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from realizar.calls import ToolUse
     from realizar.engine.request import TextRequest
@@ -98,7 +100,7 @@ class Intake:
             raise error if tools is None else tools.explain(error, params, self._constraints) from None
         if params.prompt_logprobs is not None:
             tokens = request.seq.tokens[1:].copy()
-            request.prompt_logprobs = PromptLogprobs(tokens, 1, params.prompt_logprobs, self._candidates)
+            request.prompt_logprobs = self._prompt_logprobs(tokens, 1, params.prompt_logprobs)
         return request
 
     def beams(self, prompt: TokenPrompt, params: SamplingParams) -> Beams:
@@ -119,8 +121,11 @@ class Intake:
             given, encoder_tokens = Prompt([self.model.decoder_start], None), self._encoder_tokens(given)
         ids = [*given.ids, *tokens[:-1]]
         seq = Sequence(self.cache, ids, encoder_tokens, given.content, program=self.model.main)
-        wanted = PromptLogprobs(np.array(tokens, np.int32), len(given.ids), n_top, self._candidates)
+        wanted = self._prompt_logprobs(np.array(tokens, np.int32), len(given.ids), n_top)
         return ScoreRequest(seq, wanted, len(given.ids))
+
+    def _prompt_logprobs(self, tokens: NDArray[np.int32], first: int, n_top: int) -> PromptLogprobs:
+        return PromptLogprobs(tokens, first, n_top, self._candidates, self.model.tokenizer.token_bytes)
 
     def logits(self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None) -> LogitsRequest:
         """Return a request for the logits of a text, or of an answer to an encoder input. Raises as `generation`."""
@@ -165,7 +170,7 @@ class Intake:
         self._need_decoder("generate")
         checked = self._checked(prompt)
         if not isinstance(params, SamplingParams):
-            raise ParameterError(f"params: SamplingParams are needed, found {short_repr(params)}")
+            raise no_params(params)
         if (params.n_beams > 1) != searched:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         # Beam search does not sample: the file's sampling defaults do not apply.

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from realizar.async_llm import AsyncHandle, AsyncLLM
     from realizar.calls import ChatPrompt, ToolCall, ToolCallDelta
     from realizar.engine.output import Completion
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.params import SamplingParams
-    from realizar.sampling import Sampled
     from realizar.server.metrics import Metrics
 
 _UNREAD = 16
@@ -34,7 +34,7 @@ class Piece:
     reasoning: str = ""
     text: str = ""
     calls: list[ToolCallDelta] = field(default_factory=list)
-    logprobs: list[Sampled] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -49,7 +49,7 @@ class Reply:
     text: str
     reasoning: str
     tool_calls: list[ToolCall]
-    logprobs: list[Sampled]
+    logprobs: list[TokenLogprobs]
     finish_reason: str
     stop_reason: int | str | None
     n_tokens: int
@@ -163,7 +163,7 @@ class Answers:
     async def _pieces_of(self, i: int) -> AsyncIterator[Piece]:
         """Yield the pieces of one prompt."""
         first = i * self._prompts[i].params.n
-        waiting: dict[int, list[Sampled]] = {}  # logprobs of tokens that are not text yet
+        waiting: dict[int, list[TokenLogprobs]] = {}  # logprobs of tokens that are not text yet
         async for event in self._handles[i]:
             if isinstance(event, ErrorEvent):
                 raise event.error

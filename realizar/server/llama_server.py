@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from realizar.async_llm import AsyncLLM
     from realizar.engine.output import Completion, Timings
-    from realizar.sampling import Sampled
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.server.answers import Answers
 
 router = APIRouter(route_class=StrictRoute)
@@ -230,7 +230,7 @@ class _Infill:
         return final
 
 
-def _probability(llm: AsyncLLM, sampled: Sampled) -> dict[str, Any]:
+def _probability(llm: AsyncLLM, sampled: TokenLogprobs) -> dict[str, Any]:
     tops = [{"id": i, **token_logprob(llm.tokenizer, i, logprob)} for i, logprob in sampled.top]
     own = token_logprob(llm.tokenizer, sampled.token_id, sampled.logprob)
     return {"id": sampled.token_id, **own, "top_logprobs": tops}

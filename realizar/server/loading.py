@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realizar.store import MODELS, hub
+from realizar.store.hub_names import PREFIX
 
 if TYPE_CHECKING:
     from realizar.async_llm import AsyncLLM
@@ -19,7 +20,7 @@ def file_bytes(source: str) -> int:
     if source in MODELS:
         return MODELS[source].n_bytes
     with suppress(OSError, RuntimeError, ValueError):  # loading it says what is wrong
-        path = hub.cached(source) if source.startswith(hub.PREFIX) else Path(source).expanduser()
+        path = hub.cached(source) if source.startswith(PREFIX) else Path(source).expanduser()
         return path.stat().st_size if path is not None else 0
     return 0
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from realizar.async_llm import AsyncLLM
     from realizar.calls import ChatPrompt
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.params import SamplingParams
-    from realizar.sampling import Sampled
     from realizar.server.answers import Answers
     from realizar.server.models import Served
 
@@ -168,7 +168,7 @@ class _Answer:
             "eval_duration": _ns(timings.decode_s),
         }
 
-    def _logprobs(self, sampled: list[Sampled]) -> list[dict[str, Any]]:
+    def _logprobs(self, sampled: list[TokenLogprobs]) -> list[dict[str, Any]]:
         tokenizer = self._llm.tokenizer
         return [
             {
