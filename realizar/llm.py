@@ -59,7 +59,8 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         "ngram", prompt lookup, proposes tokens that followed an earlier occurrence of the last tokens: faster if the
         completion repeats the prompt. "mtp", multi-token prediction, runs the draft block of the file.
     draft : str or PathLike, optional
-        Speculative decoding with this draft model: a smaller model with the same vocabulary.
+        Speculative decoding with this draft model: a smaller model with the same vocabulary, or an EAGLE-3 draft that
+        was trained for the model.
     n_draft : int
         Maximum number of draft tokens of a sequence in one step.
     max_waiting : int, optional

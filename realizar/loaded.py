@@ -76,8 +76,10 @@ class LoadedModel:
             with memory_for(f"loading {short_repr(model)}", lambda: _sizes(models, self.params)):
                 models.append(load_model(store.resolve(model), load, has_draft=speculate == "mtp"))
                 if draft is not None:
-                    models.append(load_model(store.resolve(draft), load))
-                self._engine = Engine(models[0], self.params, None if draft is None else models[1])
+                    models.append(load_model(store.resolve(draft), load, target=models[0]))
+                    if models[1].architecture.is_draft:
+                        models[0].attach(models.pop())
+                self._engine = Engine(models[0], self.params, models[1] if len(models) > 1 else None)
         except Exception:
             for loaded in models:
                 loaded.close()

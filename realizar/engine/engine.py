@@ -81,7 +81,7 @@ class Engine:
         self.model = model
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
         plan = model.plan()
-        has_drafts = draft is not None or params.speculate is not None
+        has_drafts = draft is not None or params.speculate is not None or "draft" in model.graphs
         make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
         self._counts = StepCounts()
         self._turn = threading.Condition()  # replaced in a child of fork()
