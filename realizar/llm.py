@@ -203,8 +203,7 @@ class LLM(EmbeddingMethods, ChatModel):
     ) -> Completion | list[Completion] | TextStream:  # fmt: skip
         """Generate the next message of a conversation, or of each of several, which run as one batch.
 
-        The model's chat template makes the prompt. The tokens of earlier turns are in the prefix cache, so only the new
-        ones are computed.
+        The model's chat template makes the prompt; the tokens of earlier turns are in the prefix cache.
 
         Parameters
         ----------
@@ -214,12 +213,12 @@ class LLM(EmbeddingMethods, ChatModel):
             in other engines: remove them from untrusted text.
         params : SamplingParams or list of SamplingParams, optional
             For all conversations, or one for each.
-        sampling_params, use_tqdm
+        sampling_params, use_tqdm, priority
             See `generate`.
         tools : list of dict, optional
             Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
-            Whether the model calls tools; {"type": "function", "function": {"name": ...}}: it must call this tool.
+            Whether it calls them; {"type": "function", "function": {"name": ...}}: it must call this tool.
         chat_template : str or PathLike, optional
             A chat template in place of the model's: its text, or the path of a file.
         chat_template_kwargs : dict, optional
@@ -228,8 +227,6 @@ class LLM(EmbeddingMethods, ChatModel):
             Continue the last message, which must be the assistant's and have text or reasoning only.
         add_generation_prompt : bool, optional
             End the prompt with the beginning of a message of the assistant; by default unless one is continued.
-        priority : int
-            See `generate`.
         stream : bool
             Return a stream of pieces of text; for one conversation.
 
@@ -240,15 +237,12 @@ class LLM(EmbeddingMethods, ChatModel):
 
         Raises
         ------
-        TemplateError
-            If the model has no chat template, the template does not support tools, or it fails for these messages.
-        GrammarError, ParameterError, ContextFullError
-            See `generate`.
+        TemplateError, GrammarError, ParameterError, ContextFullError
+            If there is no chat template, it does not support tools, or it fails for these messages; or see `generate`.
         """
         chosen = chosen_params(params, sampling_params)
-        options = ChatOptions(
-            tools, tool_choice, chat_template_kwargs, True, continue_final_message, add_generation_prompt
-        )
+        begins, continues = add_generation_prompt, continue_final_message
+        options = ChatOptions(tools, tool_choice, chat_template_kwargs, True, continues, begins)
         if stream:
             return self._text_stream(self._one_prompt(messages, chosen, options, chat_template), DEFAULT, priority)
         several, conversations = conversations_of(messages)
