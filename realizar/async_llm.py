@@ -11,11 +11,13 @@ from realizar.calls import ChatOptions
 from realizar.chat import ChatModel, conversations_of
 from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, TextEvent
+from realizar.engine.saving import read_cache, write_cache
 from realizar.loaded import DEFAULT, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
 from realizar.params import SamplingParams
 from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
     import numpy as np
@@ -199,6 +201,19 @@ class AsyncLLM(ChatModel):
         """Return the probability of each class, for each text; see `LLM.classify`."""
         requests = await self._completed(lambda: self._class_requests(texts, priority))
         return self._classes(requests)
+
+    async def save_cache(self, path: str | os.PathLike[str], prompt: Prompt, *, priority: int = 0) -> list[int]:
+        """Write the KV cache of a prompt to a file, and return its tokens; see `LLM.save_cache`."""
+        engine = self.engine
+        (request,) = await self._completed(lambda: [engine.save(self._ids(prompt, is_continued=True), priority)])
+        return await asyncio.to_thread(write_cache, path, engine, request)
+
+    async def load_cache(self, path: str | os.PathLike[str], *, priority: int = 0) -> list[int]:
+        """Restore the KV cache of a prompt from a file, and return its tokens; see `LLM.load_cache`."""
+        engine = self.engine
+        saved = await asyncio.to_thread(read_cache, path, engine)
+        await self._completed(lambda: [engine.restore(saved, priority)])
+        return saved.token_ids
 
     async def close(self) -> None:
         """Free all memory; see `LLM.close`."""

@@ -100,6 +100,10 @@ class CacheFullError(RealizarError):
     """Every block of the cache is held. The scheduler preempts a request then, so no user meets this."""
 
 
+class CacheFileError(RealizarError):
+    """A file with a saved KV cache is damaged, cannot be read or written, or does not fit the model or its params."""
+
+
 class BusyError(RealizarError):
     """As many requests wait as may (`max_waiting`)."""
 

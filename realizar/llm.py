@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from realizar.cache_methods import CacheMethods
 from realizar.calls import ChatOptions
 from realizar.chat import ChatModel, conversations_of
 from realizar.embedding import EmbeddingMethods
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from realizar.tokenizer.fim import Order
 
 
-class LLM(EmbeddingMethods, ChatModel):
+class LLM(EmbeddingMethods, CacheMethods, ChatModel):
     """A loaded model. Thread-safe.
 
     Parameters

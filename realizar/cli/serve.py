@@ -33,6 +33,12 @@ def command(
     max_body: Annotated[float | None, Option(help="MiB of a request.", show_default="16")] = None,
     max_n: Annotated[int | None, Option(help="Completions of one prompt.", show_default="16")] = None,
     max_tokens: Annotated[int | None, Option(help="Tokens of a completion.", show_default="the context")] = None,
+    slot_save_path: Annotated[
+        Path | None, Option(help="Folder for saved slots.", show_default="clients may save none")
+    ] = None,
+    traces: Annotated[
+        bool | None, Option("--traces", help="Send OpenTelemetry traces (extra otel).", show_default="off")
+    ] = None,
     log_format: Annotated[Literal["text", "json"] | None, Option(help="Form of the log.", show_default="text")] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, Option(help="What is logged.", show_default="info")

@@ -18,6 +18,8 @@ from realizar.engine.cache.sequence import Sequence
 from realizar.engine.generation import Generation
 from realizar.engine.guidance import Guided
 from realizar.engine.output import end_ids
+from realizar.engine.prompt_checks import check_reads_tokens, need_no_prompt
+from realizar.engine.saving import SaveRequest
 from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, RankRequest, ScoreRequest
 from realizar.errors import GrammarError, ParameterError, short_repr
 from realizar.forks import cached_property
@@ -158,6 +160,12 @@ class Intake:
         n_class = len(self.model.labels)
         return RankRequest(self._read(tokens), n_class, output)
 
+    def saving(self, tokens: TokenPrompt) -> SaveRequest:
+        """Return a request for the cache of a prompt. Raises as `generation` and `SaveRequest`."""
+        self._need_decoder("save_cache")
+        given = self._checked(tokens)
+        return SaveRequest(Sequence(self.cache, given.ids, content=given.content, program=self.model.main))
+
     def _read(self, tokens: TokenPrompt) -> Sequence:
         """Return a text that is not continued: the input of the encoder, where the model has one."""
         prompt = self._checked(tokens)
@@ -182,15 +190,15 @@ class Intake:
         checked = self._truncated(checked, params)
         self._check_shift(params, searched)
         if searched:
-            _need_no_prompt(params, "beams have it not; ask for n_beams=1")
+            need_no_prompt(params, "beams have it not; ask for n_beams=1")
         if self.model.has_encoder:
-            _need_no_prompt(params, "this model answers what its encoder reads and does not go on from it")
+            need_no_prompt(params, "this model answers what its encoder reads and does not go on from it")
         if params.prompt_logprobs is not None and params.cfg_scale != 1.0:
             raise ParameterError(
                 "prompt_logprobs and cfg_scale: a prompt has no guidance; LLM.score says how likely it is"
             )
         if checked.content is not None:
-            _check_reads_tokens(params, checked)
+            check_reads_tokens(params, checked)
         known = b""
         if params.token_healing:
             ids, known = self._texts.without_last(checked.ids)
@@ -366,35 +374,3 @@ class Intake:
         for token in ids:
             if not 0 <= token < n_vocab:
                 raise ParameterError(f"token id {token} does not exist: the model has ids 0 to {n_vocab - 1}")
-
-
-def _check_reads_tokens(params: SamplingParams, prompt: Prompt) -> None:
-    """Raise ParameterError if the params ask for what only rows that are tokens, attended to causally, have."""
-    content = prompt.content
-    if prompt.has_embeddings and params.echo:
-        raise ParameterError("echo: some rows of the prompt are embeddings, which have no text; leave it at False")
-    if params.prompt_logprobs is not None:
-        raise ParameterError(
-            "prompt_logprobs: rows of the prompt that are embeddings, or see what follows them, have none; LLM.score "
-            "gives those of tokens after the prompt"
-        )
-    if params.context_shift:
-        raise ParameterError(
-            "context_shift: the prompt has embeddings, positions or masks of its own; leave it at False"
-        )
-    if (
-        params.token_healing
-        and content is not None
-        and (content.ends_with_embedding or content.span_across(len(prompt.ids) - 1) is not None)
-    ):
-        raise ParameterError(
-            "token_healing: the prompt ends with embeddings or a bidirectional part; leave it at False"
-        )
-
-
-def _need_no_prompt(params: SamplingParams, why: str) -> None:
-    """Raise ParameterError if the params need the token of every row of the prompt."""
-    for name in ("echo", "prompt_logprobs", "token_healing"):
-        value = getattr(params, name)
-        if value is not None and value is not False:
-            raise ParameterError(f"{name}: {why}")

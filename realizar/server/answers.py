@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from realizar.async_llm import AsyncHandle, AsyncLLM
     from realizar.calls import ChatPrompt, ToolCallDelta
     from realizar.engine.output import Completion
+    from realizar.engine.request import TextRequest
     from realizar.engine.token_logprobs import TokenLogprobs
+    from realizar.params import SamplingParams
     from realizar.server.metrics import Metrics
 
 _UNREAD = 16
@@ -69,11 +71,17 @@ class Answers:
     prompts : sequence of ChatPrompt
         With tokens, params and tools; all have the same params but for grammars.
     metrics : Metrics
+
+    Attributes
+    ----------
+    id_slot : int
+        The slot under which they are listed; -1 for none.
     """
 
     def __init__(self, llm: AsyncLLM, name: str, prompts: Sequence[ChatPrompt], metrics: Metrics) -> None:
         self._llm = llm
         self._name = name
+        self.id_slot = -1
         self._metrics = metrics
         self._prompts = prompts
         self._handles: list[AsyncHandle] = []
@@ -99,6 +107,11 @@ class Answers:
             handle.cancel()
             if completion is None:
                 self._metrics.aborted(self._name)
+
+    @property
+    def requests(self) -> list[TextRequest]:
+        """The requests that are submitted, until they are given up."""
+        return [handle.request for handle in self._handles if handle.request is not None]
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Yield the output of the completions until all have ended.
@@ -183,6 +196,25 @@ class Answers:
     def completions(self) -> list[Completion]:
         """The completions of each prompt, once all have ended."""
         return [completion for completion in self._completions if completion is not None]
+
+    @property
+    def params(self) -> SamplingParams:
+        """The params of the first prompt."""
+        return self._prompts[0].params
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from the submission to the first token of any prompt; None before."""
+        first = [t for t in self._t_first if t]
+        return min(first) - self._begin if first else None
+
+    @property
+    def queue_s(self) -> float | None:
+        """Seconds that the first prompt waited to be computed; None before its end."""
+        completion, t_first = self._completions[0], self._t_first[0]
+        if completion is None or not t_first:
+            return None
+        return max(0.0, t_first - self._begin - completion.timings.prefill_s)
 
     def finish_reasons(self) -> list[tuple[str, int | str | None]]:
         """Why each completion ended: finish_reason and stop_reason, by number."""

@@ -191,6 +191,7 @@ async def embed(body: EmbedBody, service: Serving) -> Response:
     service.need_room_for(len(body.texts), "input")
     ids = await service.in_thread(lambda: [_ids(llm, text, body.truncate) for text in body.texts])
     vectors = await service.unless_gone(llm.embed(ids, dimensions=body.dimensions)) if ids else []
+    service.embedded(served, sum(map(len, ids)))
     rows = [[float(value) for value in row] for row in vectors]
     took = {"total_duration": _ns(time.perf_counter() - begin), "load_duration": 0}
     return JSON({"model": served.name, "embeddings": rows, **took, "prompt_eval_count": sum(map(len, ids))})
