@@ -205,8 +205,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
     ) -> Completion | list[Completion] | TextStream:  # fmt: skip
         """Generate the next message of a conversation, or of each of several, which run as one batch.
 
-        The model's chat template makes the prompt. The tokens of earlier turns are in the prefix cache, so only the new
-        ones are computed.
+        The model's chat template makes the prompt; the tokens of earlier turns are in the prefix cache.
 
         Parameters
         ----------
@@ -219,7 +218,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         tools : list of dict, optional
             Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
-            Whether the model calls tools; {"type": "function", "function": {"name": ...}}: it must call this tool.
+            Whether it calls them; {"type": "function", "function": {"name": ...}}: it must call this tool.
         chat_template : str or PathLike, optional
             A chat template in place of the model's: its text, or the path of a file.
         chat_template_kwargs : dict, optional
@@ -240,10 +239,8 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
 
         Raises
         ------
-        TemplateError
-            If the model has no chat template, the template does not support tools, or it fails for these messages.
-        GrammarError, ParameterError, ContextFullError
-            See `generate`.
+        TemplateError, GrammarError, ParameterError, ContextFullError
+            If there is no chat template, it does not support tools, or it fails for these messages; or see `generate`.
         """
         chosen, begins = chosen_params(params, sampling_params), add_generation_prompt
         options = ChatOptions(tools, tool_choice, chat_template_kwargs, True, continue_final_message, begins)

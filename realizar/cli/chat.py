@@ -16,7 +16,7 @@ from realizar.cli.chat_commands import ChatCommands
 from realizar.cli.chat_input import is_interactive, questions
 from realizar.cli.conversation import Conversation, Message
 from realizar.cli.loading import load
-from realizar.cli.text import write_pieces, write_stats
+from realizar.cli.text import write_stats
 from realizar.errors import ContextFullError, RealizarError, TemplateError
 from realizar.params import EngineParams, SamplingParams
 
@@ -100,6 +100,8 @@ class _Chat:
 
     def _answer(self, sampling: SamplingParams) -> str | None:
         """Show the answer, and return it; None if it was stopped before it began."""
+        from realizar.cli.thoughts import write_answer
+
         answer = self._begin(sampling)
         is_stopped = False
 
@@ -109,7 +111,7 @@ class _Chat:
             answer.close()
 
         with _on_interrupt(stop):
-            text = write_pieces(answer)
+            text = write_answer(answer)
         if self._has_stats:
             write_stats(answer)
         return None if is_stopped and not text else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ from realizar.errors import ParameterError, short_repr
 if TYPE_CHECKING:
     from realizar.engine.handle import TextStream
 
-_DIM, _NORMAL = "\x1b[2m", "\x1b[0m"
 _VISIBLE = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in b"\t\n"}
 
 
@@ -39,23 +37,6 @@ def read_file(option: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a zero byte in the path
         raise ParameterError(f"{option} {short_repr(path)}: cannot be read as a text file: {error}") from None
-
-
-def write_pieces(answer: TextStream) -> str:
-    """Stream an answer to standard output, end the line, and return the text; a terminal shows dimmed reasoning."""
-    from realizar.engine.output import ReasoningEvent, TextEvent
-
-    shows_reasoning = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    has_reasoning, text = False, ""
-    for event in answer.events():
-        if isinstance(event, ReasoningEvent) and event.text and shows_reasoning:
-            has_reasoning = True
-            write_text(event.text, _DIM, _NORMAL)
-        elif isinstance(event, TextEvent):
-            write_text(f"\n\n{event.text}" if has_reasoning and not text else event.text)
-            text += event.text
-    write_text("\n")
-    return text
 
 
 def write_text(text: str, before: str = "", after: str = "") -> None:

@@ -81,13 +81,12 @@ class Intake:
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
 
     def generation(
-        self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None,
-        reasoning: Reasoning | None = None,
-    ) -> Generation:  # fmt: skip
+        self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None, reasoning: Reasoning | None
+    ) -> Generation:
         """Return a request for completions of a prompt, or of an encoder input if the model has an encoder.
 
-        The prompt is token ids, or parts. With tools, whose grammar is in the params, tool calls are parsed from the
-        text; with reasoning, that is separated from it, and constraints hold for what follows it.
+        With tools, whose grammar is in the params, tool calls are parsed from the text; with reasoning, that is
+        separated from it, and constraints hold for what follows it.
 
         Raises
         ------
@@ -210,20 +209,18 @@ class Intake:
             return make(seq, params, self._chain(params, n_history, known, reasoning), tokenizer)
         except OutOfTimeError:
             late = replace(params, **_NO_CONSTRAINT)
-            request = make(seq, late, self._chain(late, n_history, known), tokenizer)
+            request = make(seq, late, self._chain(late, n_history, known, None), tokenizer)
             request.deadline = -math.inf  # it ends before its first token: none comes without the constraint
             return request
 
-    def _chain(
-        self, params: ResolvedParams, n_history: int, known: bytes, reasoning: Reasoning | None = None
-    ) -> SamplerChain:
+    def _chain(self, params: ResolvedParams, n: int, known: bytes, reasoning: Reasoning | None) -> SamplerChain:
         tokenizer = self.model.tokenizer
         return SamplerChain.from_params(
             params,
             self.model.hp.n_vocab,
             secrets.randbits(63) if params.seed is None else params.seed,
             self._texts,
-            n_history,
+            n,
             end_ids(params, tokenizer),
             self._constraints,
             known,

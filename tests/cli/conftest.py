@@ -39,8 +39,7 @@ class FakeStream:
         timings = SimpleNamespace(
             n_prompt=12, n_cached=2, n_generated=5, prefill_tok_s=100.0, decode_tok_s=50.0, n_drafted=0, n_accepted=0
         )
-        text = "".join(self.said)
-        return SimpleNamespace(text=text, message={"role": "assistant", "content": text}, timings=timings)
+        return SimpleNamespace(text="".join(self.said), timings=timings)
 
 
 class FakeLLM:

@@ -1,11 +1,9 @@
 """`run` and `chat` with a fake LLM."""
 
-import io
 import signal
 
 import pytest
 
-from realizar.cli import text
 from realizar.cli.samplers import SAMPLERS
 from realizar.params import SamplingParams
 from realizar.params.sampling import DEFAULTS
@@ -31,26 +29,6 @@ def test_run_and_chat_have_a_default_model(fake_llm, realizar, typed):
     typed("x\n")
     assert [realizar("run", "x")[0], realizar("chat")[0]] == [0, 0]
     assert [llm.model for llm in fake_llm.made] == ["smollm2", "smollm2"]
-
-
-def test_a_terminal_shows_reasoning_dimmed(fake_llm, realizar, monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    assert realizar("run", "Why?")[1] == "you said Why?\n"
-    monkeypatch.setattr(text.sys, "stdout", terminal := Terminal())
-    realizar("run", "Why?")
-    assert terminal.getvalue() == "\x1b[2mHm.\x1b[0m\n\nyou said Why?\n"
-
-
-def test_a_dumb_terminal_shows_no_reasoning(fake_llm, realizar, monkeypatch):
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setattr(text.sys, "stdout", terminal := Terminal())
-    realizar("run", "Why?")
-    assert terminal.getvalue() == "you said Why?\n"
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_run_raw_continues_the_text(fake_llm, realizar):
