@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from realizar.calls import ChatOptions
-from realizar.chat import ChatModel, conversations_of
+from realizar.calls.messages import conversations_of
+from realizar.chat import ChatModel
 from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, TextEvent
 from realizar.engine.saving import read_cache, write_cache

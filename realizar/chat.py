@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from realizar.calls import ChatOptions, ChatPrompt, ChatPrompts, ChatText, HFTokenizer
+from realizar.calls.messages import conversations_of
 from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import Lock, cached_property
 from realizar.loaded import DEFAULT, LoadedModel, Messages, ToolChoice, Tools
@@ -18,8 +18,6 @@ from realizar.params.per_prompt import params_of_each
 if TYPE_CHECKING:
     from realizar.engine.request import TextRequest
     from realizar.tokenizer import Tokenizer
-
-    Make = Callable[[Messages, SamplingParams], ChatPrompt]
 
 Template = str | os.PathLike[str]
 """The text of a chat template, or the path of a file that contains it."""
@@ -105,12 +103,18 @@ add_generation_prompt
         options: ChatOptions, template: Template | None, priority: int,
     ) -> list[TextRequest]:  # fmt: skip
         """Submit the requests of conversations, each with its params; all of them or none."""
-        make: Make = partial(self._prompts_of(template).make, options=options)
+        prompts = self._prompts_of(template)
         each = params_of_each(DEFAULT if params is None else params, len(conversations))
-        if len(conversations) > 1:
-            make = partial(_named, make, iter(range(len(conversations))))
-        prompts = map(make, conversations, each)
-        return self._all_or_none(self._text_request(prompt, DEFAULT, priority) for prompt in prompts)
+
+        def made(i: int) -> ChatPrompt:
+            try:
+                return prompts.make(conversations[i], each[i], options)
+            except (TemplateError, ParameterError) as error:
+                if len(conversations) == 1:
+                    raise
+                raise type(error)(f"conversation {i}: {error}") from error
+
+        return self._all_or_none(self._text_request(made(i), DEFAULT, priority) for i in range(len(conversations)))
 
     def _prompts_of(self, template: Template | None) -> ChatPrompts:
         """Return the prompts by a template; by default the model's."""
@@ -141,22 +145,6 @@ class _GivenTemplates:
                     del self._known[next(iter(self._known))]
                 self._known[source] = ChatPrompts(self._tokenizer, source)
             return self._known[source]
-
-
-def _named(make: Make, numbers: Iterator[int], messages: Messages, params: SamplingParams) -> ChatPrompt:
-    """Return the prompt of the next of several conversations; errors say which one it is."""
-    i = next(numbers)
-    try:
-        return make(messages, params)
-    except (TemplateError, ParameterError) as error:
-        raise type(error)(f"conversation {i}: {error}") from error
-
-
-def conversations_of(messages: Any) -> tuple[bool, list[Messages]]:
-    """Return whether these are several conversations, a list whose items are lists, and the conversations."""
-    is_list = isinstance(messages, Sequence) and not isinstance(messages, (str, bytes))
-    several = is_list and bool(messages) and isinstance(messages[0], (list, tuple))
-    return several, list(messages) if several else [messages]
 
 
 def template_text(template: Template) -> str:

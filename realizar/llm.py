@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar.cache_methods import CacheMethods
 from realizar.calls import ChatOptions
-from realizar.chat import ChatModel, conversations_of
+from realizar.calls.messages import conversations_of
+from realizar.chat import ChatModel
 from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
 from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools

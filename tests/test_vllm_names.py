@@ -11,7 +11,7 @@ import pytest
 from realizar import LLM, SamplingParams, StructuredOutputsParams
 from realizar.calls import ChatText
 from realizar.engine.token_logprobs import Logprob
-from realizar.errors import ParameterError, TokenizerError
+from realizar.errors import ParameterError, TemplateError, TokenizerError
 from tests.server.serving import TOOLS, write_model
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=5, ignore_eos=True)
@@ -225,6 +225,9 @@ def test_chat_template_of_the_tokenizer(llm):
     assert with_tools == llm.chat_text(QUESTION, tools=TOOLS) != text
     with pytest.raises(ParameterError, match="return_tensors is not supported"):
         tokenizer.apply_chat_template(QUESTION, return_tensors="pt")
+    for no_messages in ("Hi", ["Hi"]):
+        with pytest.raises(TemplateError, match="found str"):
+            tokenizer.apply_chat_template(no_messages)
 
 
 def test_rendered_text_is_tokenized_as_chat_does(llm):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from realizar.calls.messages import conversations_of
 from realizar.calls.prompts import ChatOptions
 from realizar.errors import ParameterError, TokenizerError, short_repr
 from realizar.forks import cached_property
@@ -101,12 +102,13 @@ class HFTokenizer:
         for name in ("chat_template", "return_tensors", "return_dict", "continue_final_message"):
             if variables.pop(name, None):
                 raise ParameterError(f"apply_chat_template: {name} is not supported; leave it out")
-        if conversation and not isinstance(conversation[0], Mapping):
+        several, conversations = conversations_of(conversation)
+        if several:
             return [
                 self.apply_chat_template(
                     each, tools, add_generation_prompt=add_generation_prompt, tokenize=tokenize, **variables
                 )
-                for each in conversation
+                for each in conversations
             ]
         options = ChatOptions(tools, variables=variables, begin=add_generation_prompt)
         text = self._prompts.text(conversation, options)

@@ -8,9 +8,15 @@ from typing import Any
 
 from realizar.calls.tool import ToolCall
 from realizar.errors import TemplateError, short_repr
-from realizar.tokenizer.messages import joined
+from realizar.tokenizer.messages import is_list, joined
 
 Message = Mapping[str, Any]
+
+
+def conversations_of(messages: Any) -> tuple[bool, list[Any]]:
+    """Return whether these are several conversations, a list whose items are lists, and the conversations."""
+    several = is_list(messages) and bool(messages) and isinstance(messages[0], (list, tuple))
+    return several, list(messages) if several else [messages]
 
 
 def has_tool_calls(messages: Sequence[Message]) -> bool:
@@ -40,7 +46,7 @@ def normalize_tool_calls(
     TemplateError
         A call is malformed.
     """
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+    if not is_list(messages):
         return messages  # rendering raises the error
     return [_normalize(f"messages[{i}]", message, as_text, no_content) for i, message in enumerate(messages)]
 
