@@ -9,6 +9,7 @@ from realizar.calls import formats
 from realizar.calls.messages import Message, normalize_tool_calls, read_call, with_instructions
 from realizar.calls.probe import has_tools, learned_format, message_style
 from realizar.errors import TemplateError
+from realizar.tokenizer.messages import is_list
 
 if TYPE_CHECKING:
     from realizar.calls.chat_format import ChatFormat
@@ -82,7 +83,7 @@ class ModelFormat(NamedTuple):
             A call is malformed.
         """
         declared = self.declared
-        if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+        if not is_list(messages):
             return messages, {"tools": tools}  # rendering raises the error
         if declared is None or self.calls is None:
             return normalize_tool_calls(messages, *self.style), {"tools": tools}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from realizar.calls.messages import has_tool_calls
 from realizar.calls.reasoning import ReasoningFormat
 from realizar.errors import TemplateError
+from realizar.tokenizer.messages import is_list
 
 if TYPE_CHECKING:
     from realizar.tokenizer import ChatTemplate
@@ -105,7 +106,7 @@ def with_reasoning(message: Message, reasoning: str | None, key: str) -> dict[st
 
 def in_style(messages: Sequence[Message], key: str) -> Sequence[Message]:
     """Return messages whose reasoning is where the template reads it."""
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+    if not is_list(messages):
         return messages  # rendering raises the error
     return [_in_style(message, key) for message in messages]
 
@@ -123,7 +124,7 @@ def without_reasoning_beside_text(messages: Sequence[Message]) -> Sequence[Messa
 
     gpt-oss's template refuses all three in one message.
     """
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+    if not is_list(messages):
         return None
     crowded = [_has_all(message) for message in messages]
     if not any(crowded):

@@ -23,9 +23,14 @@ _WORDS = ("xyzzya", "xyzzyb")
 _BOTH = re.compile(r"xyzzya\s*xyzzyb")
 
 
+def is_list(messages: object) -> bool:
+    """Whether this can be a list of messages; `checked` raises the error for anything else."""
+    return isinstance(messages, Sequence) and not isinstance(messages, (str, bytes))
+
+
 def checked(messages: Sequence[Message]) -> Messages:
     """Return a validated copy of the messages; raises TemplateError that names the malformed one."""
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+    if not is_list(messages):
         raise TemplateError(f"messages: must be a list of messages, found {type(messages).__name__}")
     if not messages:
         raise TemplateError('messages: the list is empty; give at least [{"role": "user", "content": "..."}]')
