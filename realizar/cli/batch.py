@@ -20,7 +20,6 @@ EXAMPLE = "Example: realizar batch requests.jsonl results.jsonl -m qwen2.5-coder
 _IN_HELP = "Lines of JSON with custom_id, method, url and body; - reads standard input."
 _OUT_HELP = "File of results, which a second run continues; - writes to standard output."
 _MODELS_HELP = f"{options.MODEL_HELP} May be repeated; a body names one, else the first answers."
-MIB = 2**20
 
 
 def command(
@@ -58,7 +57,7 @@ def command(
 
     if requests != "-" and results != "-" and _is_same(requests, results):
         raise BadParameter(f"{requests} and {results} are the same file")
-    lines = read_requests(_opened(requests), int(settings.max_body * MIB))
+    lines = read_requests(_opened(requests), settings.max_body_bytes)
     with open_results(results) as found:
         run = BatchRun(settings, found)
         try:

@@ -140,7 +140,7 @@ class _Reader:
                 for line in self._lines:
                     self._room.acquire()
                     self._put(line)
-            except OSError as error:
+            except Exception as error:  # `get` raises it; without an end, the run would wait for ever
                 end = error
             self._put(end)
 

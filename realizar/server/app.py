@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from realizar.server.settings import Settings
 
-MIB = 2**20
 _log = logging.getLogger("realizar.server")
 _PROTOCOLS = (
     general, openai_chat, openai_completions, openai_responses, vectors, llama_server, slots, anthropic_messages,
@@ -104,7 +103,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(RequestLog),
         Middleware(Unexpected),
         Middleware(Guard, settings.keys, settings.cors, settings.host if settings.uds is None else None),
-        Middleware(BodyLimit, int(settings.max_body * MIB), settings.timeout),
+        Middleware(BodyLimit, settings.max_body_bytes, settings.timeout),
     ]
     if settings.cors:  # before the guard: a browser asks for leave without a key
         cors = Middleware(
@@ -122,12 +121,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        app.state.is_ready, app.state.is_closing = False, True
         loading.cancel()
         await asyncio.wait({loading})
-        await app.state.pool.close()
-        if app.state.traces is not None:
-            await asyncio.to_thread(app.state.traces.close)
+        await close(app)
+
+
+async def close(app: FastAPI) -> None:
+    """Unload all models, and send the spans that wait; requests that are not done fail."""
+    app.state.is_ready, app.state.is_closing = False, True
+    await app.state.pool.close()
+    if app.state.traces is not None:
+        await asyncio.to_thread(app.state.traces.close)
 
 
 async def _load_first(app: FastAPI) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.datastructures import Headers
 
 from realizar.errors import RealizarError
-from realizar.server.app import create_app
+from realizar.server.app import close, create_app
 from realizar.server.errors import ApiError
 
 if TYPE_CHECKING:
@@ -59,18 +59,17 @@ class InProcess:
             async with state.pool.use(None, is_patient=True):
                 state.is_ready = True
         except ApiError as error:
-            await state.pool.close()
+            await close(self._app)
             raise RealizarError(error.detail) from None
         except BaseException:
-            await state.pool.close()
+            await close(self._app)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._app.state.is_ready = False
-        await self._app.state.pool.close()
+        await close(self._app)
 
     async def post(self, path: str, body: bytes) -> Result:
         """Answer a request; if the task is cancelled, its computation is, too."""

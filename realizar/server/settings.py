@@ -150,6 +150,11 @@ class Settings(BaseSettings):
         return found
 
     @property
+    def max_body_bytes(self) -> int:
+        """Most bytes of a request's body."""
+        return int(self.max_body * 2**20)
+
+    @property
     def engine(self) -> dict[str, Any]:
         """The parameters of each model's engine."""
         names = ("n_threads", "n_ctx", "n_seqs", "n_batch", "kv_type", "activations", "speculate")

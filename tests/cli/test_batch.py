@@ -168,6 +168,13 @@ def test_many_requests_are_in_flight(batch, monkeypatch):
     assert (status, len(results), most, running) == (0, IN_FLIGHT + 6, IN_FLIGHT, 0)
 
 
+def test_a_fault_in_reading_ends_the_run(batch, monkeypatch):
+    monkeypatch.setattr("realizar.cli.batch_files._request", lambda line: 1 / 0)
+    status, results, err = batch(MIXED)
+    assert (status, results) == (1, [])
+    assert "ZeroDivisionError: division by zero (a bug in realizar" in err
+
+
 def start(*words, **more):
     return subprocess.Popen(
         [sys.executable, "-c", CODE, "batch", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -1,5 +1,7 @@
 """Traces: one span for each request that computes, with tokens and times and no text; nothing is imported when off."""
 
+import asyncio
+import json
 import subprocess
 import sys
 
@@ -12,6 +14,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from realizar.errors import ParameterError
 from realizar.server import tracing
+from realizar.server.in_process import InProcess
+from realizar.server.settings import read_settings
 from realizar.server.tracing import exporters
 from tests.clocks import wait_until
 from tests.server.serving import QUESTION, serving
@@ -123,6 +127,19 @@ def test_headers_that_name_no_trace(traced, spans, value):
     assert traced.post("/tokenize", {"content": "a"}, traceparent=value)[0] == 200
     (span,) = spans()
     assert span.parent is None
+
+
+def test_spans_of_an_application_without_http_are_sent_at_its_end(model_path, monkeypatch):
+    exporter = InMemorySpanExporter()
+    monkeypatch.setattr(tracing, "exporters", lambda: [exporter])
+    settings = read_settings({"models": [str(model_path)], "traces": True, "n_threads": 1, "n_ctx": 256})
+
+    async def answer():
+        async with InProcess(settings) as app:
+            return await app.post(CHAT, json.dumps(BODY).encode())
+
+    assert asyncio.run(answer()).status == 200
+    assert [span.name for span in exporter.get_finished_spans()] == ["chat tiny"]
 
 
 def test_exporters_are_chosen_by_the_environment(monkeypatch):
