@@ -86,7 +86,7 @@ def matching(repo: str, pattern: str) -> str:
             f"{repo}: the hub has no such repository, or it requires a login (HF_TOKEN)"
         ) from error
     except Exception as error:  # also what the HTTP library of huggingface-hub raises
-        there = sorted({str(path.relative_to(snapshot)) for snapshot in _snapshots(asked) for path in _ggufs(snapshot)})
+        there = models({name for snapshot in _snapshots(asked) for name in _ggufs(snapshot)})
         if not there:
             raise DownloadError(f"{repo}: the hub cannot be reached ({error}), and nothing is in the cache") from error
     found = [file for file in there if fnmatchcase(file, pattern)]
@@ -101,9 +101,8 @@ def cached(reference: str) -> Path | None:
     for snapshot in _snapshots(asked):
         file = asked.file
         if file is None:
-            there = [path.relative_to(snapshot).as_posix() for path in _ggufs(snapshot)]
             try:
-                file = choose(reference, there)
+                file = choose(reference, _ggufs(snapshot))
             except ModelNotFoundError:
                 continue
         if all((snapshot / part).is_file() for part in parts(file)):
@@ -116,13 +115,13 @@ def fetched() -> list[tuple[str, Path]]:
     rows = []
     for snapshot in _glob("models--*/snapshots/*"):
         owner, _, repo = snapshot.parents[1].name[len("models--") :].partition("--")
-        for path in _ggufs(snapshot):
-            rows.append((f"{PREFIX}{owner}/{repo}/{path.relative_to(snapshot).as_posix()}", path))
+        rows += [(f"{PREFIX}{owner}/{repo}/{name}", snapshot / name) for name in _ggufs(snapshot)]
     return rows
 
 
-def _ggufs(snapshot: Path) -> list[Path]:
-    return sorted(path for path in snapshot.rglob("*.gguf") if path.is_file())
+def _ggufs(snapshot: Path) -> list[str]:
+    """Return the names of the GGUF files in a folder, as the hub writes them."""
+    return sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.gguf") if path.is_file())
 
 
 def _snapshots(asked: Reference) -> list[Path]:
