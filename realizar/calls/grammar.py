@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from realizar.calls.notation import Rules, Split
+from realizar.calls.notation import Rules
 from realizar.calls.tool import Tool
 from realizar.calls.tool_format import ToolCallFormat, items
 from realizar.errors import GrammarError
+from realizar.sampling.grammar.patterns import Split
 
 
 def completion_grammar(
@@ -25,7 +26,7 @@ def completion_grammar(
     mode : {"auto", "none", "required", "one"}
         Text, then optional calls; only text; only calls; exactly one call.
     split : callable
-        See `realizar.calls.notation.Split`.
+        See `realizar.sampling.grammar.patterns.Split`.
     lenient : bool
         See `realizar.sampling.grammar.schema.json_rule`.
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from realizar.sampling.grammar.patterns import Split, items
 from realizar.sampling.grammar.schema import json_rule
 
 if TYPE_CHECKING:
     from realizar.calls.tool import Tool
-
-Split = Callable[[str], Iterable[str | int]]
-"""Splits a text into ids of control tokens and the texts between them."""
 
 _STRING_PART = re.compile(r'[^"\\]+|\\.|\\', re.DOTALL)
 _OTHER_PART = re.compile(r'[^"{}]+')
@@ -30,7 +28,7 @@ class Rules(NamedTuple):
     prefix : str
         Lower case; terminals have it in upper case.
     split : callable
-        See `Split`.
+        See `realizar.sampling.grammar.patterns.Split`.
     lenient : bool
         Ignore keywords of schemas that cannot be enforced.
     """
@@ -52,7 +50,7 @@ class Rules(NamedTuple):
 
     def literal(self, text: str) -> str:
         """Return the items that match a text."""
-        return " ".join(f"<[{part}]>" if isinstance(part, int) else json.dumps(part) for part in self.split(text))
+        return items(text, self.split)
 
     def within(self, name: str) -> Rules:
         """Return the same with a longer prefix."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 
 from realizar.errors import GrammarError
+
+Split = Callable[[str], Iterable[str | int]]
+"""Splits a text into ids of control tokens and the texts between them."""
 
 MAX_LENGTH = 1 << 22
 """Limit on the characters of a regular expression, also of the one made from all choices."""
@@ -33,6 +37,11 @@ def from_regex(pattern: str, name: str = "regex") -> str:
 def from_choice(options: Sequence[str]) -> str:
     """Return the grammar that allows exactly these texts."""
     return from_regex("|".join(map(literal, options)), "choice")
+
+
+def items(text: str, split: Split) -> str:
+    """Return the items of a rule that match a text: strings, and the control tokens in it."""
+    return " ".join(f"<[{part}]>" if isinstance(part, int) else json.dumps(part) for part in split(text))
 
 
 def literal(text: str) -> str:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from realizar.sampling.grammar.patterns import literal
-
-Split = Callable[[str], Iterable[str | int]]
+from realizar.sampling.grammar.patterns import Split, items, literal
 
 _SPACE = "[ \\t\\n]{1,8}"
 
@@ -36,22 +32,18 @@ class Preamble(NamedTuple):
         grammar : str
             Its first line has llguidance's options.
         split : callable
-            Splits a text into ids of control tokens and the texts between them.
+            See `realizar.sampling.grammar.patterns.Split`.
         """
         options, _, body = grammar.partition("\n")
-        begin = "" if self.is_open else f"SPACE? {_items(self.opening, split)}"
+        begin = "" if self.is_open else f"SPACE? {items(self.opening, split)}"
         anything, closing = "(?s:.*)", literal(self.closing)
         if all(isinstance(part, str) for part in split(self.closing)):
             # Lexemes are greedy; a lazy one ends with the first marker.
             inside = [f"inside[lazy]: /{anything}{closing}/"]
         else:  # ordinary tokens do not spell it
             inside = [
-                f"inside: INSIDE {_items(self.closing, split)}",
+                f"inside: INSIDE {items(self.closing, split)}",
                 f"INSIDE: /{anything}/ & ~/{anything}{closing}{anything}/",
             ]
         rules = [f"start: {begin} inside SPACE? described", f"SPACE: /{_SPACE}/", *inside]
         return "\n".join([options, *rules, f"described: %lark {{\n{body}\n}}"]) + "\n"
-
-
-def _items(text: str, split: Split) -> str:
-    return " ".join(f"<[{part}]>" if isinstance(part, int) else json.dumps(part) for part in split(text))
