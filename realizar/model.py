@@ -65,6 +65,8 @@ class Model:
     layer_inputs : tuple of str
         The hidden states of the main program that program "fuse" reads, or the one before the final norm that program
         "draft" reads; empty if that reads the one after it.
+    drafts : list of Model
+        Drafts in files of their own that are attached.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Model:
         self.hp = architecture.fitted(self.hp, shapes, None if target is None else target.hp)
         self.draft_tokens: npt.NDArray[np.int32] | None = None
         self.layer_inputs: tuple[str, ...] = ()
-        self._drafts: list[Model] = []
+        self.drafts: list[Model] = []
         prefix, ignored = draft_files.PREFIX if architecture.is_draft else "", architecture.ignored(md, self.hp)
         if architecture.is_draft and target is not None:
             draft_files.check_target(self.hp, target.hp, file, target.file)
@@ -129,7 +131,7 @@ class Model:
         ParameterError
             If it has other tokens, or reads hidden states that the architecture does not have.
         """
-        self._drafts.append(draft)
+        self.drafts.append(draft)
         name, layers = draft.file.path.name, getattr(draft.hp, "target_layers", ())
         if "decode" not in self.graphs or self.has_encoder:
             raise ParameterError(f"draft={name}: the model must be a decoder, which reads what it continues")
@@ -306,7 +308,7 @@ class Model:
         """Close the file; the memory is unmapped when the last compiled plan is freed, too."""
         self.tensors = {}
         self.file.close()
-        for draft in self._drafts:
+        for draft in self.drafts:
             draft.close()
 
 

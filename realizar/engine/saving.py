@@ -136,7 +136,7 @@ def identity(engine: Engine) -> dict[str, str]:
     may have two, and n_ctx determines which is used.
     """
     model, plan = engine.model, engine.model.plan()
-    ropes = set()
+    own, ropes = "own" if "draft" in model.graphs else "none", set()
     for op in plan.ops:
         attrs = op.spec.rotation(op.attrs)
         if attrs is not None:
@@ -145,6 +145,7 @@ def identity(engine: Engine) -> dict[str, str]:
         "realizar": version("realizar"),
         "model": model.file.sha256,
         "program": model.main,
+        "draft": ",".join(draft.file.sha256 for draft in model.drafts) or own,
         "backend": type(engine.runner.backend).__name__,
         "kv_type": "/".join(kv_types(engine.cache.kv_type)),
         "activations": engine.runner.activations,

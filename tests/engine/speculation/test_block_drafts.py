@@ -11,7 +11,9 @@ import pytest
 
 from realizar.arch import registry
 from realizar.engine.engine import Engine
+from realizar.engine.saving import read_cache, write_cache
 from realizar.engine.speculation import block_drafts
+from realizar.errors import CacheFileError
 from realizar.gguf import GGUFFile
 from realizar.model import Model, load
 from realizar.params import EngineParams, SamplingParams
@@ -264,3 +266,17 @@ def test_how_many_guesses_by_rates_and_costs(make):
     for _ in range(100):
         drafter._all.learn(0, False)
     assert {speculator._n_steps([drafter]) for _ in range(400)} == {0, 2}
+
+
+def test_a_saved_cache_has_that_of_the_draft_block(make, plain, tmp_path):
+    first, path = make(drafts=True), tmp_path / "a.cache"
+    request = first.save(PROMPTS[0])
+    first.complete([request])
+    write_cache(path, first, request)
+    second = make(drafts=True)
+    second.complete([second.restore(read_cache(path, second))])
+    found, completions = finish(second, PROMPTS, PARAMS["greedy"])
+    assert found == plain("greedy")
+    assert completions[0].timings.n_cached == 96
+    with pytest.raises(CacheFileError, match="was saved with draft="):
+        read_cache(path, make())
