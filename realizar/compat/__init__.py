@@ -29,7 +29,7 @@ _HINTS = {
     "LlamaCache": _CACHE,
     "LlamaRAMCache": _CACHE,
     "LlamaDiskCache": _CACHE,
-    "LlamaState": "states cannot be saved here",
+    "LlamaState": "realizar.LLM.save_cache writes the KV cache of a prompt to a file",
     "LlamaTokenizer": "use the methods tokenize and detokenize of Llama",
 }
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from realizar.arch import ArchMetadata
 from realizar.compat.llama_options import POOLING, RANDOM_SEED, check_others, kv_type, speculation
 from realizar.compat.llama_sampling import constraint, sampling
 from realizar.compat.llama_shapes import ChatShapes, TextShapes, embedding_response, finished
 from realizar.engine.output import ErrorEvent, TokensEvent
-from realizar.errors import ParameterError, UnsupportedError, short_repr
+from realizar.errors import GGUFError, ParameterError, UnsupportedError, short_repr
 from realizar.llm import LLM
 from realizar.store import hub
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Response = dict[str, Any]
 
 _LOW_LEVEL = "use create_completion, or realizar.LLM.logits for logits"
-_STATES = "beginnings of prompts are cached; nothing need be saved"
+_STATES = "beginnings of prompts are cached; realizar.LLM.save_cache and load_cache keep them in a file"
 _MISSING = {
     "eval": _LOW_LEVEL,
     "sample": _LOW_LEVEL,
@@ -301,8 +302,11 @@ class Llama:
     def _pooling(self) -> Any:
         if self._pooling_type != -1:
             return POOLING[self._pooling_type]
-        metadata = self._llm.engine.model.file.metadata
-        return POOLING[metadata.get(f"{metadata['general.architecture']}.pooling_type", 0)]
+        file = self._llm.engine.model.file
+        found = ArchMetadata(file.metadata, file.architecture).integer("pooling_type", 0)
+        if found not in POOLING:
+            raise GGUFError(f"pooling_type: {found} is unknown in {file.path.name}; pass pooling_type")
+        return POOLING[found]
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
         """Return the token ids of a text in UTF-8.

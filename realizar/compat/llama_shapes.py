@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from realizar.engine.output import ErrorEvent, FinishEvent, TextEvent, TokensEvent, ToolCallEvent
-from realizar.server.openai_shapes import chat_logprobs, completion_logprobs, tool_call_delta, tool_calls
+from realizar.server.openai_shapes import (
+    chat_logprobs,
+    completion_logprobs,
+    openai_finish,
+    tool_call_delta,
+    tool_calls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +22,6 @@ if TYPE_CHECKING:
     from realizar.engine.output import Completion, Event
     from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.tokenizer import Tokenizer
-
-_FINISH = {"tool_calls": "tool_calls", "length": "length", "context": "length", "time": "length"}
 
 
 def finished(events: Iterable[Event]) -> Completion:
@@ -77,7 +81,7 @@ class TextShapes:
             sampled = [*prompt, *(completion.logprobs or [])]
             at = 0 if prompt else len(self._before)
             logprobs = completion_logprobs(self._tokenizer, sampled, completion.prompt_token_ids[:1], at)
-        choice = self._choice(self._before + completion.text, logprobs, _finish(completion))
+        choice = self._choice(self._before + completion.text, logprobs, openai_finish(completion.finish_reason))
         return {**self._head, "choices": [choice], "usage": _usage(completion)}
 
     def chunks(self, events: Iterable[Event]) -> Iterator[dict[str, Any]]:
@@ -91,7 +95,7 @@ class TextShapes:
                 yield self._chunk(event.text, logprobs, None)
                 at += len(event.text)
             elif isinstance(event, FinishEvent) and event.completion is not None:
-                yield self._chunk("", logprobs, _finish(event.completion))
+                yield self._chunk("", logprobs, openai_finish(event.completion.finish_reason))
 
     def _chunk(self, text: str, logprobs: Any, finish: str | None) -> dict[str, Any]:
         return {**self._head, "choices": [self._choice(text, logprobs, finish)]}
@@ -129,7 +133,7 @@ class ChatShapes:
                 message["function_call"] = calls[0]["function"]
         choice = {
             "index": 0, "message": message, "logprobs": self._logprobs(completion.logprobs or []),
-            "finish_reason": _finish(completion),
+            "finish_reason": openai_finish(completion.finish_reason),
         }  # fmt: skip
         return {**self._head, "object": "chat.completion", "choices": [choice], "usage": _usage(completion)}
 
@@ -146,7 +150,7 @@ class ChatShapes:
                     call["function"].setdefault("name", None)
                 yield self._chunk({"tool_calls": calls}, logprobs)
             elif isinstance(event, FinishEvent) and event.completion is not None:
-                yield self._chunk({}, logprobs, _finish(event.completion))
+                yield self._chunk({}, logprobs, openai_finish(event.completion.finish_reason))
 
     def _logprobs(self, found: Sequence[TokenLogprobs]) -> dict[str, Any] | None:
         return chat_logprobs(self._tokenizer, found) if self._has_logprobs else None
@@ -154,10 +158,6 @@ class ChatShapes:
     def _chunk(self, delta: dict[str, Any], logprobs: Any = None, finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
-
-
-def _finish(completion: Completion) -> str:
-    return _FINISH.get(completion.finish_reason, "stop")
 
 
 def embedding_response(vectors: Sequence[Any], model: str, n_tokens: int) -> dict[str, Any]:

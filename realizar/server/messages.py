@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from realizar.calls import ChatPrompt
     from realizar.params import SamplingParams
 
-_FINISH = {"tool_calls": "tool_calls", "length": "length", "context": "length", "time": "length"}
-
-
-def openai_finish(reason: str) -> str:
-    """Return OpenAI's finish_reason for one of Completion: what ended a text by itself is "stop"."""
-    return _FINISH.get(reason, "stop")
-
 
 def chat_prompt(
     llm: AsyncLLM, messages: Sequence[dict[str, Any]], params: SamplingParams, *, tools: Sequence[Any] | None,

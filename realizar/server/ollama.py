@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 
 from realizar.server.errors import ApiError
-from realizar.server.messages import chat_prompt, openai_finish
+from realizar.server.messages import chat_prompt
 from realizar.server.ollama_shapes import (
     ChatBody,
     EmbedBody,
@@ -20,7 +20,7 @@ from realizar.server.ollama_shapes import (
     seconds,
     timestamp,
 )
-from realizar.server.openai_shapes import token_logprob
+from realizar.server.openai_shapes import openai_finish, token_logprob
 from realizar.server.service import Service, Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, lines
 from realizar.server.strict_json import StrictRoute

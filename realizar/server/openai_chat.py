@@ -11,8 +11,16 @@ from pydantic import Field
 
 from realizar.server.errors import ApiError
 from realizar.server.fields import Body, Samplers, sampling
-from realizar.server.messages import chat_prompt, openai_finish, response_constraint
-from realizar.server.openai_shapes import FINGERPRINT, chat_logprobs, new_id, tool_call_delta, tool_calls, usage
+from realizar.server.messages import chat_prompt, response_constraint
+from realizar.server.openai_shapes import (
+    FINGERPRINT,
+    chat_logprobs,
+    new_id,
+    openai_finish,
+    tool_call_delta,
+    tool_calls,
+    usage,
+)
 from realizar.server.service import Serving
 from realizar.server.sse import JSON, events
 from realizar.server.strict_json import StrictRoute

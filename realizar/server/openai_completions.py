@@ -11,9 +11,9 @@ from pydantic import Field
 
 from realizar.server.errors import ApiError
 from realizar.server.fields import Samplers, sampling
-from realizar.server.messages import openai_finish, response_constraint
+from realizar.server.messages import response_constraint
 from realizar.server.openai_chat import MAX_TOP, StreamOptions
-from realizar.server.openai_shapes import FINGERPRINT, completion_logprobs, new_id, usage
+from realizar.server.openai_shapes import FINGERPRINT, completion_logprobs, new_id, openai_finish, usage
 from realizar.server.service import Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, events
 from realizar.server.strict_json import StrictRoute

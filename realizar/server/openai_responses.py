@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from realizar.params import SamplingParams
 from realizar.server.errors import ApiError
 from realizar.server.fields import sampling, unranked
-from realizar.server.messages import chat_prompt, openai_finish, response_constraint
-from realizar.server.openai_shapes import new_id
+from realizar.server.messages import chat_prompt, response_constraint
+from realizar.server.openai_shapes import new_id, openai_finish
 from realizar.server.responses_output import Output
 from realizar.server.responses_shapes import (
     MAX_ITEMS,

@@ -20,6 +20,12 @@ FINGERPRINT = f"realizar-{__version__}"
 """What the bits of an answer depend on besides the request and the model: OpenAI's `system_fingerprint`."""
 IMPOSSIBLE = -9999.0
 """The logprob of what cannot come: JSON has no infinity."""
+_FINISH = {"tool_calls": "tool_calls", "length": "length", "context": "length", "time": "length"}
+
+
+def openai_finish(reason: str) -> str:
+    """Return OpenAI's finish_reason for one of Completion: what ended a text by itself is "stop"."""
+    return _FINISH.get(reason, "stop")
 
 
 def new_id(prefix: str) -> str:

@@ -15,7 +15,7 @@ from realizar.compat import (
     LogitsProcessorList,
     StoppingCriteriaList,
 )
-from realizar.errors import GrammarError, ModelNotFoundError, ParameterError, UnsupportedError
+from realizar.errors import GGUFError, GrammarError, ModelNotFoundError, ParameterError, UnsupportedError
 from tests.server.serving import SCHEMA, TOOLS, write_model
 
 QUESTION = [{"role": "user", "content": "How is the weather in Rome?"}]
@@ -310,13 +310,19 @@ def test_no_tools_and_no_limits(llama):
     assert found[0] == found[1] == found[2]
 
 
+def test_a_pooling_type_that_is_unknown(llama, monkeypatch):
+    monkeypatch.setattr("realizar.compat.llama.ArchMetadata.integer", lambda *_: 9)
+    with pytest.raises(GGUFError, match=r"pooling_type: 9 is unknown in tiny\.gguf"):
+        llama.embed("A text.")
+
+
 def test_neutral_options(path):
     Llama(path, n_threads=1, lora_path=None, rope_freq_base=0.0, vocab_only=False, type_k=8, type_v=1).close()
 
 
 def test_missing_names(llama):
     assert not hasattr(llama, "eval")
-    with pytest.raises(AttributeError, match="'save_state': beginnings of prompts are cached"):
+    with pytest.raises(AttributeError, match=r"'save_state': .*realizar\.LLM\.save_cache"):
         llama.save_state()
     with pytest.raises(AttributeError, match="has no attribute 'LlamaRAMCache'; beginnings of prompts are cached"):
         realizar.compat.LlamaRAMCache  # noqa: B018
