@@ -100,7 +100,7 @@ class _Chat:
 
     def _answer(self, sampling: SamplingParams) -> str | None:
         """Show the answer, and return it; None if it was stopped before it began."""
-        from realizar.cli.thoughts import write_answer
+        from realizar.cli.answer import write_answer
 
         answer = self._begin(sampling)
         is_stopped = False

@@ -20,7 +20,7 @@ from realizar.params.sampling import DEFAULTS
 from realizar.store import DEFAULT_MODEL, MODELS, stored_models
 from realizar.store.hub_names import PREFIX as HF_PREFIX
 
-MODEL_HELP = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
+MODEL_HELP = "A name of 'realizar list', a .gguf file, or hf:owner/repo:Q4_K_M."
 
 
 def model_names(incomplete: str) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Annotated
 from typer import Argument, BadParameter, Option
 
 from realizar.cli import options
+from realizar.cli.answer import write_answer
 from realizar.cli.loading import load
 from realizar.cli.text import read_text, write_stats
-from realizar.cli.thoughts import write_answer
 from realizar.params import EngineParams, SamplingParams
 
 EXAMPLE = 'Example: realizar run smollm2 "Why is the sky blue?" --temperature 0'

@@ -11,7 +11,7 @@ from typer import Argument, Exit, Option
 from realizar.cli import options, served
 
 EXAMPLE = "Example: realizar serve qwen2.5-coder-0.5b --port 8080 --alias gpt-4o"
-_MODELS_HELP = "Names of 'realizar list', .gguf files, or hf:owner/repo/file.gguf; the first one is loaded at once."
+_MODELS_HELP = "Names of 'realizar list', .gguf files, or hf:owner/repo:Q4_K_M; the first one is loaded at once."
 _Words = list[str] | None
 
 

@@ -60,7 +60,7 @@ def write(path: Path, saved: SavedCache, identity: Mapping[str, str]) -> None:
 
 
 def read(path: Path, identity: Mapping[str, str], layout: Callable[[int], Layout]) -> SavedCache:
-    """Read a file, whoever has written it.
+    """Read a file; nothing in it is trusted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Answers of models that think: a terminal shows the thoughts, dimmed; a pipe gets the answer alone."""
+"""Answers: a terminal shows the reasoning before them, dimmed; a pipe gets the answer alone."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _DIM, _NORMAL = "\x1b[2m", "\x1b[0m"
 
 
 def write_answer(answer: TextStream) -> str:
-    """Stream an answer to standard output, and end the line; return the answer without thoughts."""
+    """Stream an answer to standard output, and end the line; return the answer without its reasoning."""
     from realizar.engine.output import ReasoningEvent, TextEvent
 
     is_terminal = sys.stdout.isatty()
     dim, normal = ("", "") if os.environ.get("TERM") == "dumb" else (_DIM, _NORMAL)
-    text, has_thoughts = "", False
+    text, has_reasoning = "", False
     for event in answer.events():
         if isinstance(event, ReasoningEvent) and event.text and is_terminal:
             write_text(event.text, dim, normal)
-            has_thoughts = True
+            has_reasoning = True
         elif isinstance(event, TextEvent):
-            write_text(f"\n\n{event.text}" if has_thoughts and not text else event.text)
+            write_text(f"\n\n{event.text}" if has_reasoning and not text else event.text)
             text += event.text
     write_text("\n")
     return text

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from realizar.cli.thoughts import write_answer
+from realizar.cli.answer import write_answer
 from realizar.engine.output import FinishEvent, ReasoningEvent, TextEvent, TokensEvent
 
 EVENTS = [
