@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PYTHON = Style({"true": ("True", "true"), "false": ("False", "false"), "null": ("None", "null")})
 """Python's literals; true, false and null of JSON too, which some templates write inside of lists and objects."""
 
+_INSIDE = {quote: re.compile(rf"(?:[^{quote}\\]+|\\.)*", re.DOTALL) for quote in "'\""}
+"""Quote -> the inside of a string, up to that quote or a backslash that is cut off."""
 _JSON_NAMES = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\b(true|false|null)\b""")
 
 
@@ -76,13 +78,12 @@ class MemberReader:
 
     def __init__(self, colon: str, end: str, quotes: str, value: Callable[[str], Any], mark: str = "") -> None:
         self._colon, self._end, self._value, self._mark = colon, end, value, mark
-        strings = [rf"{q}(?:[^{q}\\]|\\.)*(?P<e{i}>{q})?" for i, q in enumerate(quotes)]
-        if mark:
-            strings.append(rf"{re.escape(mark)}(?:(?!{re.escape(mark)}).)*(?P<e{len(strings)}>{re.escape(mark)})?")
-        self._part = re.compile(rf"(?P<string>{'|'.join(strings)})|(?P<other>.)", re.DOTALL)
+        self._quotes = quotes
         self.rest: str | None = None
         self._unread = ""
         self._n = 0
+        # How far the unread text is scanned: position, open brackets, and what ends the string there, if it is in one.
+        self._at, self._depth, self._open = 0, 0, ""
 
     def push(self, text: str) -> str:
         """See `ArgumentsReader`."""
@@ -90,6 +91,7 @@ class MemberReader:
         pieces = []
         while self.rest is None and (end := self._member_end()) is not None:
             member, self._unread = self._unread[:end], self._unread[end:]
+            self._at = 0
             if member.strip():
                 pieces.append(self._json(member.strip()))
             if self._unread[:1] == ",":
@@ -100,20 +102,41 @@ class MemberReader:
         return "".join(pieces)
 
     def _member_end(self) -> int | None:
-        """Return where the first member ends; None if more text is needed."""
-        depth = 0
-        for part in self._part.finditer(self._unread):
-            if part["string"]:
-                if not any(value for name, value in part.groupdict().items() if name.startswith("e")):
+        """Return where the first member ends; None if more text is needed. No text is scanned twice."""
+        text, mark = self._unread, self._mark
+        while self._at < len(text):
+            if self._open:
+                if not self._skip_string():
                     return None
                 continue
-            if self._mark.startswith(self._unread[part.start() :]):  # a mark that is cut off
+            character = text[self._at]
+            if mark and text.startswith(mark, self._at):
+                self._open = mark
+            elif mark and len(text) - self._at < len(mark) and mark.startswith(text[self._at :]):  # it is cut off
                 return None
-            character = part["other"]
-            if depth == 0 and character in ("," + self._end):
-                return part.start()
-            depth += (character in "([{") - (character in ")]}")
+            elif character in self._quotes:
+                self._open = character
+            elif self._depth == 0 and character in ("," + self._end):
+                return self._at
+            self._depth += (character in "([{") - (character in ")]}")
+            self._at += len(self._open) or 1
         return None
+
+    def _skip_string(self) -> bool:
+        """Go to the end of the string; return whether it is there."""
+        text, mark = self._unread, self._open
+        if mark == self._mark:
+            end = text.find(mark, self._at)
+            self._at = max(self._at, len(text) - len(mark) + 1) if end < 0 else end
+        else:
+            inside = _INSIDE[mark].match(text, self._at)
+            end = self._at = inside.end() if inside else self._at
+            end = end if text[end : end + 1] == mark else -1
+        if end < 0:
+            return False
+        self._at += len(mark)
+        self._open = ""
+        return True
 
     def _json(self, member: str) -> str:
         key, _, text = member.partition(self._colon)
