@@ -1,9 +1,12 @@
 """Two replicas behind Ray Serve: they answer, one is killed under load, and their number follows the queue."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -11,13 +14,13 @@ import pytest
 
 from tests.clocks import wait_until
 from tests.contrib.ray.conftest import worker_processes
+from tests.meta.house import ROOT
 from tests.server.serving import write_model
 
 pytestmark = pytest.mark.ray
 
 PORT = 18650
 KEY = "a key"
-ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +46,23 @@ def client():
 
 
 @pytest.fixture(scope="module")
-def replicas(serve, args):
-    """Two replicas, with requests of the same x-session-id at the same one."""
-    from ray.serve.config import RequestRouterConfig
+def replicas(cluster, serve, args, tmp_path_factory):
+    """The two replicas of docs/deployment/serve.yaml, with other settings; the processes."""
+    import yaml
 
-    from realizar.contrib.ray.serve import deployment
-
-    router = RequestRouterConfig(request_router_class=ROUTER)
-    options = {"num_replicas": 2, "request_router_config": router, "health_check_period_s": 1}
-    serve.run(deployment(args).options(**options).bind(), name="two", route_prefix="/")
-    return worker_processes("ray::ServeReplica:two")
+    config = yaml.safe_load((ROOT / "docs/deployment/serve.yaml").read_text())
+    (application,) = config["applications"]
+    (deployment,) = application["deployments"]
+    config["http_options"] = {"host": "127.0.0.1", "port": PORT}
+    application["args"] = args
+    deployment["ray_actor_options"]["num_cpus"] = 1
+    file = tmp_path_factory.mktemp("config") / "serve.yaml"
+    file.write_text(yaml.safe_dump(config))
+    command = Path(sys.executable).with_name("serve")
+    address = cluster.get_runtime_context().gcs_address
+    subprocess.run([command, "run", "--address", address, "--non-blocking", file], check=True)
+    wait_until(lambda: serve.status().applications["realizar"].status == "RUNNING")
+    return worker_processes("ray::ServeReplica:realizar")
 
 
 def ask(client, own, n_tokens=16, path="", **headers):
@@ -120,8 +130,8 @@ def test_a_replica_is_killed_under_load(cluster, replicas, serve, client):
     assert all(len(where) <= 1 for where in found.values())
     assert {own for own in ids if outcomes[own] == 200} <= {own for own in ids if found[own]}
 
-    wait_until(lambda: len(worker_processes("ray::ServeReplica:two")) == 2)
-    wait_until(lambda: serve.status().applications["two"].status == "RUNNING")
+    wait_until(lambda: len(worker_processes("ray::ServeReplica:realizar")) == 2)
+    wait_until(lambda: serve.status().applications["realizar"].status == "RUNNING")
     assert {ask(client, f"after-{uuid4().hex}") for _ in range(16)} == {200}
 
 
@@ -136,7 +146,7 @@ def test_replicas_follow_the_queue_and_drain(serve, args, client):
         min_replicas=1, max_replicas=2, target_ongoing_requests=4, upscale_delay_s=0, look_back_period_s=2,
         policy=AutoscalingPolicy(policy_function=by_queue),
     )  # fmt: skip
-    serve.delete("two")
+    serve.delete("realizar")
     serve.run(deployment(args).options(autoscaling_config=config).bind(), name="scaled", route_prefix="/")
     assert len(worker_processes("ray::ServeReplica:scaled")) == 1
     body = {"prompt": [f"Count {i}" for i in range(16)], "max_tokens": 480, "ignore_eos": True}
