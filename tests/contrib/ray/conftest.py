@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def cluster():
-    """The module ray, connected to a new cluster that only 127.0.0.1 reaches; `cluster.logs` is its folder of logs."""
+    """The module ray, connected to a new cluster that needs a token; `cluster.logs` is its folder of logs."""
     before = dict(os.environ)
     # Read when ray is imported, and by the processes that it starts.
     os.environ |= {
@@ -26,8 +26,7 @@ def cluster():
     folder = tempfile.mkdtemp(prefix="rz", dir="/tmp")  # a short path: Unix sockets are in it
     try:
         ray.init(
-            num_cpus=4, object_store_memory=80 * 2**20, include_dashboard=False, _node_ip_address="127.0.0.1",
-            log_to_driver=False, _temp_dir=folder,
+            num_cpus=4, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False, _temp_dir=folder,
         )  # fmt: skip
         ray.logs = Path(folder, "session_latest", "logs")
         yield ray

@@ -135,6 +135,15 @@ def test_a_replica_is_killed_under_load(cluster, replicas, serve, client):
     assert {ask(client, f"after-{uuid4().hex}") for _ in range(16)} == {200}
 
 
+def check_that_going_away_cancels(client):
+    """A client that closes its stream ends its request; there is one replica."""
+    body = {"prompt": "Count", "max_tokens": 480, "ignore_eos": True, "stream": True}
+    with client.stream("POST", "/v1/completions", json=body) as response:
+        next(response.iter_lines())
+    wait_until(lambda: 'vllm:num_requests_running{model_name="tiny"} 0.0' in client.get("/metrics").text)
+    assert 'realizar:request_aborted_total{model_name="tiny"} 1.0' in client.get("/metrics").text
+
+
 def test_replicas_follow_the_queue_and_drain(serve, args, client):
     """A request with sixteen prompts is one for Serve, but sixteen for the engine."""
     from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
@@ -149,6 +158,7 @@ def test_replicas_follow_the_queue_and_drain(serve, args, client):
     serve.delete("realizar")
     serve.run(deployment(args).options(autoscaling_config=config).bind(), name="scaled", route_prefix="/")
     assert len(worker_processes("ray::ServeReplica:scaled")) == 1
+    check_that_going_away_cancels(client)
     body = {"prompt": [f"Count {i}" for i in range(16)], "max_tokens": 480, "ignore_eos": True}
     while len(worker_processes("ray::ServeReplica:scaled")) < 2:
         response = client.post("/v1/completions", json=body)
