@@ -34,6 +34,13 @@ C_SOURCES = {
     "probe": ["probe.c"],
 }
 
+PAGE_SOURCES = [
+    f"{place}/{pattern}"
+    for place in ("server/web", "web")
+    for pattern in ("*.json", "*.mjs", ".*", "src/*", "node_modules/*")
+]
+"""What of the chat page is not for a wheel; dist/ is (docs/web.md)."""
+
 
 def extension(name: str) -> Extension:
     """One .pyx, by its module's name below the subpackage, with the C sources that it owns."""
@@ -57,7 +64,11 @@ def names() -> list[str]:
 
 setup(
     packages=[*find_packages(include=["realizar", "realizar.*"]), "realizar_plugins"],
-    package_data={"realizar": ["py.typed", "**/*.json", "**/*.toml", "**/*.pyi", "**/*.pxd", "**/*.h"]},
+    package_data={
+        "realizar": ["py.typed", "**/*.json", "**/*.toml", "**/*.pyi", "**/*.pxd", "**/*.h"],
+        "realizar.server": ["web/dist/*"],
+    },
+    exclude_package_data={"realizar": PAGE_SOURCES, "realizar.server": PAGE_SOURCES},
     ext_modules=cythonize(
         [extension(n) for n in names()],
         compiler_directives={

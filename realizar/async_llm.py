@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, TextEvent
+from realizar.engine.saving import read_cache, write_cache
 from realizar.loaded import DEFAULT, LoadedModel, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
 from realizar.params import SamplingParams
+from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
     import numpy as np
@@ -51,12 +54,14 @@ class AsyncLLM(LoadedModel):
     async def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts; see `LLM.generate`."""
-        requests = await self._completed(lambda: self._text_requests(prompts, params, priority))
+        chosen = chosen_params(params, sampling_params)
+        requests = await self._completed(lambda: self._text_requests(prompts, chosen, priority))
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncTextStream:
@@ -77,26 +82,29 @@ class AsyncLLM(LoadedModel):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[False] = False,
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[True],
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
     ) -> AsyncTextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: bool = False,
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
     ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
         """Generate the next message of a conversation; see `LLM.chat`. With `stream`: an async iterator."""
 
+        chosen = chosen_params(params, sampling_params)
+
         def prompt() -> tuple[Any, ...]:
-            ids, own, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
-            return ids, own, priority, use
+            own = DEFAULT if chosen is None else chosen
+            made = self._prompts.make(messages, own, tools, tool_choice, chat_template_kwargs)
+            return made.prompt, made.params, priority, made.tools
 
         if stream:
             return AsyncTextStream(self._handle_of(lambda: self._streamed(*prompt())))
@@ -175,6 +183,19 @@ class AsyncLLM(LoadedModel):
         """Return the probability of each class, for each text; see `LLM.classify`."""
         requests = await self._completed(lambda: self._class_requests(texts, priority))
         return self._classes(requests)
+
+    async def save_cache(self, path: str | os.PathLike[str], prompt: Prompt, *, priority: int = 0) -> list[int]:
+        """Write the KV cache of a prompt to a file, and return its tokens; see `LLM.save_cache`."""
+        engine = self.engine
+        (request,) = await self._completed(lambda: [engine.save(self._ids(prompt, is_continued=True), priority)])
+        return await asyncio.to_thread(write_cache, path, engine, request)
+
+    async def load_cache(self, path: str | os.PathLike[str], *, priority: int = 0) -> list[int]:
+        """Restore the KV cache of a prompt from a file, and return its tokens; see `LLM.load_cache`."""
+        engine = self.engine
+        saved = await asyncio.to_thread(read_cache, path, engine)
+        await self._completed(lambda: [engine.restore(saved, priority)])
+        return saved.token_ids
 
     async def close(self) -> None:
         """Free all memory; see `LLM.close`."""

@@ -18,21 +18,21 @@ class EmbeddingMethods(LoadedModel):
     @overload
     def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: Literal["auto"] = "auto", normalize: bool = True, *,
-        prompt: str | None = None, dimensions: int | None = None, priority: int = 0,
+        prompt: str | None = None, dimensions: int | None = None, use_tqdm: bool = False, priority: int = 0,
     ) -> Any: ...  # fmt: skip
     @overload
     def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: Literal["mean", "cls", "last", "rank"], normalize: bool = True,
-        *, prompt: str | None = None, dimensions: int | None = None, priority: int = 0,
+        *, prompt: str | None = None, dimensions: int | None = None, use_tqdm: bool = False, priority: int = 0,
     ) -> npt.NDArray[np.float32]: ...  # fmt: skip
     @overload
     def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: None, normalize: bool = True, *,
-        prompt: str | None = None, dimensions: int | None = None, priority: int = 0,
+        prompt: str | None = None, dimensions: int | None = None, use_tqdm: bool = False, priority: int = 0,
     ) -> list[npt.NDArray[np.float32]]: ...  # fmt: skip
     def embed(
         self, texts: Prompt | Sequence[Prompt], pooling: Pooling = "auto", normalize: bool = True, *,
-        prompt: str | None = None, dimensions: int | None = None, priority: int = 0,
+        prompt: str | None = None, dimensions: int | None = None, use_tqdm: bool = False, priority: int = 0,
     ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:  # fmt: skip
         """Return embeddings: pooled hidden states of an encoder, or of a decoder after its final norm.
 
@@ -51,7 +51,7 @@ class EmbeddingMethods(LoadedModel):
             (docs/embeddings.md).
         dimensions : int, optional
             Keep the first elements of each vector, for models that were trained for it (Matryoshka embeddings).
-        priority : int
+        use_tqdm, priority
             See `generate`.
 
         Returns
@@ -71,7 +71,7 @@ class EmbeddingMethods(LoadedModel):
         """
         pool = self._pooler(pooling, normalize, dimensions)
         requests = self._vector_requests(texts, pooling, prompt, priority)
-        self.engine.complete(requests)
+        self._complete(requests, use_tqdm)
         vectors: npt.NDArray[np.float32] | list[npt.NDArray[np.float32]] = pool([r.hidden for r in requests])
         return vectors
 
@@ -108,14 +108,16 @@ class EmbeddingMethods(LoadedModel):
         self.engine.complete(requests)
         return ranked(requests)
 
-    def classify(self, texts: Prompt | Sequence[Prompt], *, priority: int = 0) -> list[dict[str, float]]:
+    def classify(
+        self, texts: Prompt | Sequence[Prompt], *, use_tqdm: bool = False, priority: int = 0
+    ) -> list[dict[str, float]]:
         """Return the probability of each class, for each text, by the model's classification head.
 
         Parameters
         ----------
         texts : str, list of str, token ids, or list of token ids
             The special tokens that the model expects are added to text.
-        priority : int
+        use_tqdm, priority
             See `generate`.
 
         Returns
@@ -133,5 +135,5 @@ class EmbeddingMethods(LoadedModel):
             If a text is longer than the context.
         """
         requests = self._class_requests(texts, priority)
-        self.engine.complete(requests)
+        self._complete(requests, use_tqdm)
         return self._classes(requests)

@@ -1,6 +1,6 @@
 """The exception classes of realizar; messages say what was requested, what was found and what to do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 def short_repr(value: object) -> str:
@@ -22,6 +22,18 @@ def describe_exception(error: BaseException) -> str:
         text = ""
     text = text if len(text) <= 200 else text[:197] + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean X?" with the known names that are most like a name, or "" if none is."""
+    from difflib import get_close_matches
+
+    by_lower = {one.lower(): one for one in known}
+    wanted = name.lower()
+    close = get_close_matches(wanted, by_lower, 3, 0.7)
+    if not close and len(wanted) >= 3:
+        close = [one for one in by_lower if wanted in one][:3]
+    return f"; did you mean {' or '.join(by_lower[one] for one in close)}?" if close else ""
 
 
 class RealizarError(Exception):
@@ -60,6 +72,10 @@ class ParameterError(RealizarError, ValueError):
     """A parameter has an invalid value."""
 
 
+class UnsupportedError(ParameterError):
+    """An option of another library that realizar does not have (realizar.compat)."""
+
+
 class RequestError(RealizarError):
     """User code of one request failed, for example a custom sampler; `__cause__` is the original exception."""
 
@@ -82,6 +98,10 @@ class ContextFullError(RealizarError):
 
 class CacheFullError(RealizarError):
     """Every block of the cache is held. The scheduler preempts a request then, so no user meets this."""
+
+
+class CacheFileError(RealizarError):
+    """A file with a saved KV cache is damaged, cannot be read or written, or does not fit the model or its params."""
 
 
 class BusyError(RealizarError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from realizar.cache_methods import CacheMethods
 from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
 from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools
 from realizar.params import SamplingParams
+from realizar.params.per_prompt import chosen_params
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
     from realizar.tokenizer.fim import Order
 
 
-class LLM(EmbeddingMethods):
+class LLM(EmbeddingMethods, CacheMethods):
     """A loaded model. Thread-safe.
 
     Parameters
     ----------
     model : str or PathLike
-        A name from `realizar list`, hf:owner/repo/file.gguf, or the path of a GGUF file. Models that are not in the
-        cache are downloaded.
+        A name from `realizar list`, hf:owner/repo:Q4_K_M or hf:owner/repo/file.gguf (after repo, @revision may name a
+        branch, tag or commit), or the path of a GGUF file. Models that are not in the cache are downloaded.
     n_threads : int, optional
         Number of worker threads; by default the number of physical cores available to the process.
     n_ctx : int, optional
@@ -81,8 +83,10 @@ class LLM(EmbeddingMethods):
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] = DEFAULT,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        use_tqdm: bool = False,
         priority: int = 0,
     ) -> list[Completion]:
         """Generate completions for one or several prompts, which run as one batch.
@@ -90,10 +94,15 @@ class LLM(EmbeddingMethods):
         Parameters
         ----------
         prompts : str, list of str, token ids, or list of token ids
-            The BOS token is added to text if the model expects it; names of special tokens in it are plain text. If the
-            model has an encoder, the prompt is the encoder input.
+            The BOS token is added to text if the model expects it; names of special tokens in it are plain text, except
+            in what `chat_text` returns. If the model has an encoder, the prompt is the encoder input. A prompt may also
+            be a dict as in vLLM: {"prompt": str}, {"prompt_token_ids": list of int} or {"prompt_embeds": array}.
         params : SamplingParams or list of SamplingParams, optional
             For all prompts, or one for each.
+        sampling_params
+            Another name of `params`, that of vLLM.
+        use_tqdm : bool
+            Show how many prompts are done, on standard error.
         priority : int
             Requests with a higher priority go first, and may preempt others (docs/scheduling.md).
 
@@ -111,8 +120,8 @@ class LLM(EmbeddingMethods):
         BusyError
             If `max_waiting` requests are already waiting.
         """
-        requests = self._text_requests(prompts, params, priority)
-        self.engine.complete(requests)
+        requests = self._text_requests(prompts, chosen_params(params, sampling_params), priority)
+        self._complete(requests, use_tqdm)
         return [request.completion() for request in requests]
 
     def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> TextStream:
@@ -171,20 +180,23 @@ class LLM(EmbeddingMethods):
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[False] = False,
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
     ) -> Completion: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: Literal[True],
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
     ) -> TextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0,
-        stream: bool = False,
+        self, messages: Messages, params: SamplingParams | None = None, *,
+        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto",
+        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
     ) -> Completion | TextStream:  # fmt: skip
         """Generate the next message of a conversation.
 
@@ -198,7 +210,7 @@ class LLM(EmbeddingMethods):
             list of parts {"type": "text", "text": str}. Names of special tokens in a content become special tokens, as
             in other engines: remove them from untrusted text.
         params : SamplingParams, optional
-        priority : int
+        sampling_params, use_tqdm, priority
             See `generate`.
         tools : list of dict, optional
             Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
@@ -216,11 +228,14 @@ class LLM(EmbeddingMethods):
         GrammarError, ParameterError, ContextFullError
             See `generate`.
         """
-        ids, params, use = self._prompts.make(messages, params, tools, tool_choice, chat_template_kwargs)
+        chosen = chosen_params(params, sampling_params)
+        made = self._prompts.make(
+            messages, DEFAULT if chosen is None else chosen, tools, tool_choice, chat_template_kwargs
+        )
         if stream:
-            return self._text_stream(ids, params, priority, use)
-        request = self._text_request(ids, params, priority, use)
-        self.engine.complete([request])
+            return self._text_stream(made.prompt, made.params, priority, made.tools)
+        request = self._text_request(made.prompt, made.params, priority, made.tools)
+        self._complete([request], use_tqdm)
         return request.completion()
 
     @overload

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from realizar import store
-from realizar.calls import ChatPrompt, ChatPrompts, ToolUse
+from realizar.calls import ChatPrompt, ChatPrompts, ChatText, HFTokenizer, ToolUse
 from realizar.engine.engine import Engine
+from realizar.engine.progress import request_progress
 from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.forks import cached_property
 from realizar.model import load as load_model
 from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Speculation, Tokens
-from realizar.params.per_prompt import as_prompts, is_parts, params_of_each
+from realizar.params.checks import check
+from realizar.params.names import ENGINE_HINTS, explains_unknown_names
+from realizar.params.per_prompt import as_prompts, from_mapping, is_parts, params_of_each, text_of
 from realizar.params.prompt import NO_LISTS
 from realizar.tokenizer.pairs import pair_ids
 
@@ -27,8 +32,8 @@ if TYPE_CHECKING:
     from realizar.model import Model
     from realizar.tokenizer import Tokenizer
 
-Prompt = str | Sequence[int] | Sequence[Part]
-"""Text, token ids, or a list of parts, at least one of which is `Tokens` or `Embeddings`."""
+Prompt = str | Sequence[int] | Sequence[Part] | Mapping[str, Any]
+"""Text, token ids, a list of parts, at least one of which is `Tokens` or `Embeddings`, or a dict as vLLM has them."""
 Messages = Sequence[Mapping[str, Any]]
 Tools = Sequence[Mapping[str, Any]]
 Pooling = Literal["auto", "mean", "cls", "last", "rank"] | None
@@ -40,6 +45,7 @@ DEFAULT = SamplingParams()
 """The params of a request without params."""
 
 
+@explains_unknown_names(ENGINE_HINTS)
 class LoadedModel:
     """A loaded model that makes requests; `LLM` and `AsyncLLM` run them. Parameters and errors: see `LLM`."""
 
@@ -61,6 +67,7 @@ class LoadedModel:
         backend: BackendName = "cpu",
     ) -> None:
         self._engine: Engine | None = None
+        self.portable_name = store.portable(model)
         self.params = EngineParams(
             n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, load, speculate, draft, n_draft,
             max_waiting, backend,
@@ -76,6 +83,23 @@ class LoadedModel:
             for loaded in models:
                 loaded.close()
             raise
+
+    def __repr__(self) -> str:
+        state = "closed" if self._engine is None else f"{self._engine.model.architecture.name}, n_ctx={self.n_ctx}"
+        return f"<{type(self).__name__} {self.portable_name!r}: {state}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name of the model and the params: unpickling, and so a copy, loads the model anew.
+
+        Raises
+        ------
+        RealizarError
+            If the LLM is closed.
+        """
+        self.engine  # noqa: B018 - raises
+        params = {field.name: getattr(self.params, field.name) for field in fields(EngineParams)}
+        params["draft"] = None if self.params.draft is None else store.portable(self.params.draft)
+        return _load, (type(self), self.portable_name, params)
 
     @property
     def engine(self) -> Engine:
@@ -99,6 +123,10 @@ class LoadedModel:
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer, built at first use."""
         return self.engine.model.tokenizer
+
+    def get_tokenizer(self) -> HFTokenizer:
+        """Return the model's tokenizer with the methods of transformers' tokenizers, such as apply_chat_template."""
+        return HFTokenizer(self.tokenizer, self._prompts)
 
     @property
     def n_ctx(self) -> int:
@@ -128,12 +156,18 @@ class LoadedModel:
         return self.engine.stats()
 
     def _text_requests(
-        self, prompts: Any, params: SamplingParams | Sequence[SamplingParams], priority: int
+        self, prompts: Any, params: SamplingParams | Sequence[SamplingParams] | None, priority: int
     ) -> list[TextRequest]:
         """Submit the requests of one or several prompts, each with its params; all of them or none."""
         several = as_prompts(prompts)
-        each = params_of_each(params, len(several))
+        each = params_of_each(DEFAULT if params is None else params, len(several))
         return self._all_or_none(self._text_request(*pair, priority) for pair in zip(several, each, strict=True))
+
+    def _complete(self, requests: Sequence[Request], use_tqdm: bool) -> None:
+        """Compute requests to their end, with a progress bar if wanted."""
+        check(isinstance(use_tqdm, bool), "use_tqdm", use_tqdm, "True or False")
+        with request_progress(requests) if use_tqdm else nullcontext():
+            self.engine.complete(requests)
 
     def _all_or_none(self, requests: Iterable[R]) -> list[R]:
         """Submit requests one by one; if one is rejected, cancel the previous ones."""
@@ -148,9 +182,13 @@ class LoadedModel:
     def _text_request(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
     ) -> TextRequest:
+        request: TextRequest
         if isinstance(params, SamplingParams) and params.n_beams > 1:
-            return self.engine.beam_search(self._ids(prompt), params, priority)
-        return self.engine.generate(self._ids(prompt), params, tools, priority)
+            request = self.engine.beam_search(self._ids(prompt), params, priority)
+        else:
+            request = self.engine.generate(self._ids(prompt), params, tools, priority)
+        request.prompt_text = text_of(prompt)
+        return request
 
     def _streamed(
         self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
@@ -205,9 +243,12 @@ class LoadedModel:
         return self._prompts.text(messages, tools, chat_template_kwargs)
 
     def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
+        if isinstance(from_mapping(token_ids), str):
+            raise ParameterError(
+                f"logits: token ids are needed, found the text {short_repr(token_ids)}; its ids are llm.tokenize(text)"
+            )
         if decoder_tokens is None:
-            ids: Any = token_ids if isinstance(token_ids, str) else self._ids(token_ids)  # the engine rejects text
-            return self.engine.logits(ids, priority=priority)
+            return self.engine.logits(self._ids(token_ids), priority=priority)
         return self.engine.logits(decoder_tokens, token_ids, priority)
 
     def _pairs(self, prompt: Prompt, continuation: Any) -> tuple[bool, list[tuple[Sequence[int], Sequence[int]]]]:
@@ -239,7 +280,8 @@ class LoadedModel:
 
     def _pooler(self, pooling: str | None, normalize: bool, dimensions: int | None) -> Callable[[Sequence[Any]], Any]:
         model = self.engine.model
-        return pooler(model.pooling if pooling == "auto" else pooling, normalize, dimensions, model.n_hidden)
+        n = len(model.labels) if pooling == "rank" else model.n_hidden
+        return pooler(model.pooling if pooling == "auto" else pooling, normalize, dimensions, n)
 
     def _vector_requests(
         self, texts: Any, pooling: str | None, prompt: str | None, priority: int
@@ -278,6 +320,9 @@ class LoadedModel:
 
         If the model uses them, text at the beginning gets BOS, and text at the end EOS unless it is continued.
         """
+        prompt = from_mapping(prompt)
+        if isinstance(prompt, ChatText):
+            return self.tokenizer.encode(prompt, add_special=False, parse_special=True)
         if not isinstance(prompt, str) and not is_parts(prompt):
             return prompt
         before, after = self.tokenizer.ids_before, () if is_continued else self.tokenizer.ids_after
@@ -303,6 +348,11 @@ def after_prompt(prompt: str | None, text: Any) -> Any:
             f"prompt={short_repr(prompt)} before {short_repr(text)}: both must be text; put the prompt's ids before ids"
         )
     return prompt + text
+
+
+def _load(cls: type[LoadedModel], model: str, params: dict[str, Any]) -> LoadedModel:
+    """Load a model that was pickled."""
+    return cls(model, **params)
 
 
 def ranked(requests: Iterable[RankRequest]) -> list[tuple[int, float]]:

@@ -121,6 +121,8 @@ def test_two_classes(qwen3):
             assert list(classes.values()) == sorted(classes.values(), reverse=True)
             assert sum(classes.values()) == pytest.approx(1)
         assert llm.classify(llm.tokenize(DOCUMENTS[0])) == found[:1]
+        assert llm.classify([]) == []
+        assert llm.embed([], pooling="rank").shape == (0, 2)
 
 
 def test_one_class(bert):

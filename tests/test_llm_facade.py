@@ -62,9 +62,7 @@ def test_default_params(llm):
     assert completion.logprobs is None
 
 
-@pytest.mark.parametrize(
-    "prompt", ["", [], [""], ["abc", ""], [[]], [99], [[1], [-1]], [1, "a"], 5, [None], [1.0], b"abc"]
-)
+@pytest.mark.parametrize("prompt", ["", [""], ["abc", ""], [[]], [99], [[1], [-1]], [1, "a"], 5, [None], [1.0], b"abc"])
 def test_invalid_prompts(llm, prompt):
     with pytest.raises(ParameterError):
         llm.generate(prompt, GREEDY)
@@ -187,7 +185,7 @@ def test_out_of_memory(model):
 def test_public_names():
     assert {"LLM", "SamplingParams", "Completion", "hookimpl"} <= set(dir(realizar))
     assert realizar.LLM is LLM
-    with pytest.raises(AttributeError, match="it has LLM"):
+    with pytest.raises(AttributeError, match="did you mean LLM"):
         realizar.LLMs  # noqa: B018
 
 

@@ -11,7 +11,7 @@ from realizar.params import EngineParams, kv_types
 
 WRONG = {
     "temperature": [math.nan, math.inf, -1.0, "1", True, 10**400],
-    "top_k": [-1, 1.5, True],
+    "top_k": [-2, 1.5, True],
     "top_p": [math.nan, -0.1, 1.1],
     "min_p": [math.nan, -0.1, 1.1],
     "repetition_penalty": [0.0, math.nan],
@@ -48,7 +48,7 @@ WRONG = {
     "mirostat_tau": [-1.0],
     "mirostat_eta": [math.inf],
     "samplers": ["top_k", 7, [3]],
-    "logprobs": [-1, 1001, True],
+    "logprobs": [-2, 1001, True],
 }
 
 

@@ -14,7 +14,7 @@ from realizar.errors import ParameterError
 from realizar.params import kv_types
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -125,31 +125,32 @@ class ArrayStorage(ABC):
         for _, data in self.states:
             data[dst] = data[src]
 
-    def save_blocks(self, group: int, blocks: Sequence[int]) -> list[tuple[Array, Array]]:
-        """Return a copy of these blocks, for `load_blocks`."""
+    def save_blocks(self, group: int, blocks: Sequence[int]) -> dict[str, Array]:
+        """Return a copy of these blocks, for `load_blocks`: K and V of each layer, "NAME.k" and "NAME.v"."""
         ids = list(blocks)
-        found = []
-        for _, k, v in self._group(group):
-            saved = k[ids]
-            found.append((saved, saved if np.shares_memory(k, v) else v[ids]))
-        return found
+        return {name: array[ids] for name, array in self._arrays(group)}
 
-    def load_blocks(self, group: int, blocks: Sequence[int], saved: Sequence[tuple[Array, Array]]) -> None:
+    def load_blocks(self, group: int, blocks: Sequence[int], saved: Mapping[str, Array]) -> None:
         """Write the result of `save_blocks` into as many blocks."""
         ids = list(blocks)
-        for (_, k, v), (saved_k, saved_v) in zip(self._group(group), saved, strict=True):
-            k[ids] = saved_k
-            if saved_v is not saved_k:
-                v[ids] = saved_v
+        for name, array in self._arrays(group):
+            array[ids] = saved[name]
 
-    def save_slot(self, slot: int) -> list[Array]:
-        """Return a copy of a state slot, for `load_slot`."""
-        return [data[slot].copy() for _, data in self.states]
+    def _arrays(self, group: int) -> Iterator[tuple[str, Array]]:
+        """Names and arrays of the keys and values of a group; memory that both share is named once."""
+        for name, k, v in self._group(group):
+            yield f"{name}.k", k
+            if not np.shares_memory(k, v):
+                yield f"{name}.v", v
 
-    def load_slot(self, slot: int, saved: Sequence[Array]) -> None:
+    def save_slot(self, slot: int) -> dict[str, Array]:
+        """Return a copy of a state slot, for `load_slot`: the states by name."""
+        return {name: data[slot].copy() for name, data in self.states}
+
+    def load_slot(self, slot: int, saved: Mapping[str, Array]) -> None:
         """Write the result of `save_slot` into a state slot."""
-        for (_, data), values in zip(self.states, saved, strict=True):
-            data[slot] = values
+        for name, data in self.states:
+            data[slot] = saved[name]
 
     def _group(self, group: int) -> list[LayerCache]:
         return self.layers[self._layers_of[group]]

@@ -6,14 +6,18 @@
                                                              delta.py     pieces of calls, while they are written
 
 `tool_use.py` combines them for one completion. `messages.py` normalizes the tool calls of earlier messages for chat
-templates, and `prompts.py` renders conversations to prompts.
+templates, `prompts.py` renders conversations to prompts, and `hf_tokenizer.py` offers that as transformers does.
 """
 
 from realizar.calls.delta import ToolCallDelta
+from realizar.calls.hf_tokenizer import HFTokenizer
 from realizar.calls.parser import ToolCallParser
-from realizar.calls.prompts import ChatPrompt, ChatPrompts
+from realizar.calls.prompts import ChatPrompt, ChatPrompts, ChatText
 from realizar.calls.tool import ToolCall
 from realizar.calls.tool_format import ToolCallFormat
 from realizar.calls.tool_use import ToolUse
 
-__all__ = ["ChatPrompt", "ChatPrompts", "ToolCall", "ToolCallDelta", "ToolCallFormat", "ToolCallParser", "ToolUse"]
+__all__ = [
+    "ChatPrompt", "ChatPrompts", "ChatText", "HFTokenizer", "ToolCall", "ToolCallDelta", "ToolCallFormat",
+    "ToolCallParser", "ToolUse",
+]  # fmt: skip

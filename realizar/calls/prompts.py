@@ -15,10 +15,11 @@ from realizar.calls.tool_format import ToolCallFormat, message_style
 from realizar.calls.tool_use import ToolUse
 from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import cached_property
+from realizar.params import SamplingParams
+from realizar.params.per_prompt import no_params
 from realizar.tokenizer.messages import checked, joined
 
 if TYPE_CHECKING:
-    from realizar.params import SamplingParams
     from realizar.tokenizer import ChatTemplate, Tokenizer
 
     Tools = Sequence[Mapping[str, Any]]
@@ -30,12 +31,27 @@ MIN_TIME_S = 1e-6
 """The least `max_time`, of a request whose prompt has taken all of it: its deadline is over when it is submitted."""
 
 
+class ChatText(str):
+    """The text of a rendered conversation, in which names of special tokens are special tokens.
+
+    `LLM.generate` tokenizes it as `LLM.chat` does; any other text, also one made from it, has plain text only.
+    """
+
+    __slots__ = ()
+
+
 class ChatPrompt(NamedTuple):
-    """A rendered conversation: its tokens, the params of the completion, and the tools that it may call."""
+    """A rendered conversation: its tokens, the params of the completion, the tools that it may call, and its text."""
 
     ids: list[int]
     params: SamplingParams
     tools: ToolUse | None
+    text: str = ""
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """The tokens and the text, as `LLM.generate` takes them."""
+        return {"prompt_token_ids": self.ids, "prompt": self.text}
 
 
 class ChatPrompts:
@@ -77,6 +93,8 @@ class ChatPrompts:
             See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
         """
         begin = time.perf_counter()
+        if not isinstance(params, SamplingParams):
+            raise no_params(params)
         made = self._made(messages, params, tools, choice, checked_variables(variables), parallel, continue_final)
         if made.params.max_time is not None:  # which counts from the call
             left = made.params.max_time - (time.perf_counter() - begin)
@@ -91,34 +109,41 @@ class ChatPrompts:
         if tools is None:
             if choice not in ("auto", "none"):
                 raise ParameterError(f"tool_choice={short_repr(choice)}: no tools were given; pass tools")
-            return ChatPrompt(self._ids(messages, None, defined, continue_final), params, None)
+            return self._prompt(messages, None, defined, continue_final, params, None)
         tool_format = self._tool_format
         if isinstance(tool_format, ToolCallFormat):
             if not parallel:
                 tool_format = replace(tool_format, between=None)
             use = ToolUse(tool_format, tools, choice, self._tokenizer)
-            return ChatPrompt(self._ids(messages, tools, defined, continue_final), use.constrain(params), use)
+            return self._prompt(messages, tools, defined, continue_final, use.constrain(params), use)
         if choice != "none":
             raise TemplateError(tool_format)
         read_tools(tools)
-        return ChatPrompt(self._ids(messages, tools, defined, continue_final), params, None)
+        return self._prompt(messages, tools, defined, continue_final, params, None)
 
     def text(
-        self, messages: Sequence[Message], tools: Tools | None = None, variables: Mapping[str, Any] | None = None
-    ) -> str:
-        """Return the prompt of a conversation as text; parameters and errors as of `make`."""
-        return self._render(messages, tools, checked_variables(variables), continue_final=False)
+        self, messages: Sequence[Message], tools: Tools | None = None, variables: Mapping[str, Any] | None = None,
+        begins_answer: bool = True,
+    ) -> ChatText:  # fmt: skip
+        """Return the prompt of a conversation as text; parameters and errors as of `make`.
 
-    def _ids(
-        self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool
-    ) -> list[int]:
+        Unless it `begins_answer`, it ends with the last message.
+        """
+        return self._render(messages, tools, checked_variables(variables), False, begins_answer)
+
+    def _prompt(
+        self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool,
+        params: SamplingParams, use: ToolUse | None,
+    ) -> ChatPrompt:  # fmt: skip
         text = self._render(messages, tools, variables, continue_final)
         # The template renders BOS and the names of special tokens itself.
-        return self._tokenizer.encode(text, add_special=False, parse_special=True)
+        ids = self._tokenizer.encode(text, add_special=False, parse_special=True)
+        return ChatPrompt(ids, params, use, text)
 
     def _render(
-        self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool
-    ) -> str:
+        self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool,
+        begins_answer: bool = True,
+    ) -> ChatText:  # fmt: skip
         """Return the text of a conversation up to where the assistant goes on."""
         begun = ""
         if continue_final:
@@ -130,7 +155,9 @@ class ChatPrompts:
                 f"chat_template_kwargs: this model's chat template does not use {short_repr(name)}", stacklevel=2
             )
         written = normalize_tool_calls(messages, *self._message_style) if calls else normalize_tool_calls(messages)
-        return template.render(written, tools=tools, **variables) + begun
+        if not begins_answer:
+            return ChatText(template.render(written, False, tools=tools, **variables))
+        return ChatText(template.render(written, tools=tools, **variables) + begun)
 
     def _template(self, for_tools: bool) -> ChatTemplate:
         tokenizer = self._tokenizer

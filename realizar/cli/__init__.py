@@ -6,31 +6,6 @@ import io
 import os
 import sys
 
-import typer
-
-from realizar.cli import bench, chat, convert, inspect, plan, plugins, pull, run, serve, tokenize, verify
-from realizar.cli import list as list_
-from realizar.errors import RealizarError
-
-app = typer.Typer(
-    name="realizar",
-    help="Run GGUF language models on the CPU at the limit of the hardware.",
-    epilog='Example: realizar run "Why is the sky blue?"',
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for module in (run, chat, serve, pull, list_, inspect, verify, plan, tokenize, convert, bench):
-    app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
-app.add_typer(plugins.app, name="plugins")
-
-
-@app.callback()
-def common(
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks of errors; may also follow the command."),
-) -> None:
-    """Declare the global options for --help; `main` has already removed them."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
@@ -43,25 +18,50 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 success, 1 error (one line on standard error), 130 Ctrl-C.
+        Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C. An error is one line on standard error.
     """
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # output may contain characters that the terminal's encoding lacks
     try:
-        status = app(words, prog_name="realizar", standalone_mode=False)
+        from realizar.cli.app import app  # here, so that Ctrl-C meanwhile ends the program without a traceback
+
+        status = app(words or ["--help"], prog_name="realizar", standalone_mode=False)
         sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader (head, less) has exited; prevent another flush at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (head, less) has exited
+        _discard_output()
         return 1  # as typer does if it meets the closed pipe first
     except Exception as error:
+        from typer import Abort
+
+        if isinstance(error, Abort):  # Ctrl-C within a command
+            return 130
         if debug:
             raise
+        _discard_output()
         print(f"error: {_one_line(error)}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_code", 1)  # typer's usage errors have 2
+    if not words:
+        return 2  # no command; the help says which there are
     return status if isinstance(status, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Replace standard streams that the caller has closed: Python has None for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  (open until the end)
+
+
+def _discard_output() -> None:
+    """Forget what standard output does not take, such as a closed pipe or a full disk, which would fail at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
@@ -71,11 +71,13 @@ def _without_debug(words: list[str]) -> tuple[list[str], bool]:
 
 
 def _one_line(error: Exception) -> str:
+    from realizar.errors import RealizarError
+
     usage = getattr(error, "format_message", None)  # typer's usage errors
     if usage is not None:
         return " ".join(usage().split()) + "; see --help"
     text = " ".join(str(error).split())
     # REALIZAR_ISA is read by the kernels, which do not raise RealizarError.
-    if isinstance(error, RealizarError) or text.startswith("environment variable "):
+    if isinstance(error, (RealizarError, OSError)) or text.startswith("environment variable "):
         return text
     return f"{type(error).__name__}: {text} (a bug in realizar; run with --debug for a traceback)"

@@ -10,6 +10,7 @@ from typer import BadParameter, Option
 
 from realizar import store
 from realizar.cli import options
+from realizar.cli.tables import write_line
 
 if TYPE_CHECKING:
     from realizar.cli.measure import Measurement
@@ -54,11 +55,17 @@ def command(
     }
     base = CONFIGS[config] if config else Config()
     chosen = replace(base, **{name: value for name, value in options_set.items() if value is not None})
-    found = measure(store.resolve(model), threads, chosen)
-    print(json.dumps(asdict(found), indent=2) if as_json else _table(found))
+    path = store.resolve(model)
+    with options.usage_errors():
+        found = measure(path, threads, chosen)
+    if as_json:
+        print(json.dumps(asdict(found), indent=2))
+        return
+    for line in _lines(found):
+        write_line(line, 9)
 
 
-def _table(m: Measurement) -> str:
+def _lines(m: Measurement) -> list[str]:
     c = m.config
     depth = f" at depth {c.depth}" if c.depth else ""
     each = f" for each of {c.batch} sequences" if c.batch > 1 else ""
@@ -79,4 +86,4 @@ def _table(m: Measurement) -> str:
         lines.append(f"decode   {m.decode_tok_s:.1f} tok/s {steps}: {m.decode_share:.0%} of the floor")
         lines.append(f"step     p50 {m.step_ms_p50:.2f} ms, p95 {m.step_ms_p95:.2f} ms, p99 {m.step_ms_p99:.2f} ms")
     lines.append(f"memory   peak {peak}, of which {m.kv_bytes / 1e6:.1f} MB are the KV cache")
-    return "\n".join(lines)
+    return lines

@@ -5,93 +5,133 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument
 
 from realizar.cli import options
-from realizar.cli.text import write_pieces, write_stats
-from realizar.errors import ContextFullError, TemplateError
+from realizar.cli.chat_commands import ChatCommands
+from realizar.cli.chat_input import is_interactive, questions
+from realizar.cli.conversation import Conversation, Message
+from realizar.cli.loading import load
+from realizar.cli.text import write_stats
+from realizar.errors import ContextFullError, RealizarError, TemplateError
 from realizar.params import EngineParams, SamplingParams
 
 if TYPE_CHECKING:
     from realizar.engine.handle import TextStream
     from realizar.llm import LLM
 
-EXAMPLE = "Example: realizar chat -m qwen2.5-coder-0.5b --system 'Answer in one sentence.'"
+EXAMPLE = "Example: realizar chat qwen2.5-coder-0.5b --system 'Answer in one sentence.'"
+_MODEL_HELP = f"{options.MODEL_HELP} May also be given by -m."
 
 
 @options.takes_params
 def command(
     sampling: SamplingParams,
     engine: EngineParams,
-    model: options.ModelOption = options.MODEL,
+    named: Annotated[
+        str | None, Argument(metavar="MODEL", help=_MODEL_HELP, autocompletion=options.model_names)
+    ] = None,
+    model: options.ModelOption = None,
     system: options.System = None,
     template_kwargs: options.TemplateKwargs = None,
     stats: options.Stats = False,
 ) -> None:
-    """Chat with a model. Ctrl-C stops an answer, Ctrl-D ends the conversation."""
-    from realizar.llm import LLM
-
-    with LLM(model, **asdict(engine)) as llm:
+    """Chat with a model. Ctrl-C stops an answer, Ctrl-D ends the conversation, /help lists commands."""
+    name = options.one_model(named, model)
+    with load(name, engine) as llm:
         if llm.tokenizer.chat_template is None:
-            raise TemplateError(f"{model} has no chat template; to continue a text, use realizar run --raw")
+            raise TemplateError(f"{name} has no chat template; to continue a text, use realizar run --raw")
         sampling = options.with_cli_defaults(sampling, llm.sampling_defaults)
-        head = [] if system is None else [{"role": "system", "content": system}]
-        turns: list[dict[str, str]] = []
-        for text in _questions():
-            turns.append({"role": "user", "content": text})
-            answer = _begin(llm, head, turns, sampling, template_kwargs)
-            with _on_interrupt(answer.close):
-                write_pieces(answer)
-            turns.append({"role": "assistant", "content": answer.completion.text})
-            if stats:
-                write_stats(answer)
+        chat = _Chat(llm, Conversation(system), sampling, template_kwargs, stats)
+        commands = ChatCommands(chat.conversation, name, _say)
+        for text in questions(commands.names):
+            before = list(chat.conversation.turns)
+            try:
+                question = commands.question(text)
+            except EOFError:
+                return
+            if question is not None:
+                chat.ask(question, before, is_fresh=question == text.strip())
 
 
-def _questions() -> Iterator[str]:
-    """Yield the user's lines until the end of standard input."""
-    prompt = ""
-    if sys.stdin.isatty():
-        with suppress(ImportError):  # Windows has line editing without it
-            import readline  # noqa: F401  (line editing and history for input())
-        prompt = "> "
-    while True:
+class _Chat:
+    """Asks the model the questions of a conversation, and shows the answers."""
+
+    def __init__(
+        self, llm: LLM, conversation: Conversation, sampling: SamplingParams, variables: dict[str, Any] | None,
+        has_stats: bool,
+    ) -> None:  # fmt: skip
+        self._llm = llm
+        self.conversation = conversation
+        self._sampling = sampling
+        self._variables = variables
+        self._has_stats = has_stats
+
+    def ask(self, question: str, before: list[Message], is_fresh: bool) -> None:
+        """Answer a question.
+
+        In a terminal, errors are shown, and the conversation goes on as if the question had not been asked.
+
+        Parameters
+        ----------
+        question : str
+        before : list of dict
+            The turns to go back to if there is no answer.
+        is_fresh : bool
+            Whether the question is asked for the first time; the seed is not used again.
+        """
+        self.conversation.ask(question)
         try:
-            text = (input(prompt) if prompt else _piped_line()).strip()
-        except EOFError:
-            if prompt:
-                print()
-            return
-        except UnicodeDecodeError as error:
-            says = f"(skipped a line that is not UTF-8: {error.reason} at byte {error.start})"
-            print(says, file=sys.stderr)
-            continue
-        if text:
-            yield text
-
-
-def _piped_line() -> str:
-    """Read a UTF-8 line from standard input. In text mode, a decoding error would lose all buffered lines."""
-    line = sys.stdin.buffer.readline()
-    if not line:
-        raise EOFError
-    return line.decode()
-
-
-def _begin(
-    llm: LLM, head: list[dict[str, str]], turns: list[dict[str, str]], sampling: SamplingParams,
-    template_kwargs: dict[str, Any] | None,
-) -> TextStream:  # fmt: skip
-    """Start an answer; drops the oldest turns if the conversation does not fit into the context."""
-    while True:
-        try:
-            return llm.chat([*head, *turns], sampling, chat_template_kwargs=template_kwargs, stream=True)
-        except ContextFullError:
-            if len(turns) == 1:
+            text = self._answer(self._sampling if is_fresh else replace(self._sampling, seed=None))
+        except (RealizarError, KeyboardInterrupt) as error:
+            if not is_interactive():
                 raise
-            print("(the conversation is longer than the context: dropped its oldest turn)", file=sys.stderr)
-            del turns[:2]
+            text = None
+            if isinstance(error, RealizarError):
+                _say(f"error: {error}")
+        if text is None:
+            self.conversation.turns[:] = before
+        else:
+            self.conversation.answer(text)
+
+    def _answer(self, sampling: SamplingParams) -> str | None:
+        """Show the answer, and return it; None if it was stopped before it began."""
+        from realizar.cli.thoughts import splitter, write_answer
+
+        answer = self._begin(sampling)
+        is_stopped = False
+
+        def stop() -> None:
+            nonlocal is_stopped
+            is_stopped = True
+            answer.close()
+
+        with _on_interrupt(stop):
+            text = write_answer(answer, splitter(self._llm, self.conversation.messages, sampling, self._variables))
+        if self._has_stats:
+            write_stats(answer)
+        return None if is_stopped and not text else text
+
+    def _begin(self, sampling: SamplingParams) -> TextStream:
+        """Start an answer; drops the oldest turns if the conversation does not fit into the context."""
+        while True:
+            try:
+                return self._llm.chat(
+                    self.conversation.messages, sampling, chat_template_kwargs=self._variables, stream=True
+                )
+            except ContextFullError:
+                if not self.conversation.drop_oldest():
+                    raise
+                _say("the conversation is longer than the context: dropped its oldest turn")
+
+
+def _say(text: str) -> None:
+    """Show what is no answer."""
+    print(text if "\n" in text else f"({text})", file=sys.stderr)
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from typer import Option
 
 from realizar import store
 from realizar.cli import options
+from realizar.cli.tables import write_line, write_table
 
 EXAMPLE = "Example: realizar inspect model.gguf --json"
+_SIZES = ("number", "weights", "bytes", "bits/weight")
 
 
 def command(
@@ -24,7 +26,12 @@ def command(
 
     with GGUFFile(store.resolve(model)) as file:
         found = summarize(file) | {"sampling": of_file(file.metadata)}
-    print(json.dumps(found, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(found)))
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for line in _lines(found):
+        write_line(line, 4)
+    write_table(("tensors", *_SIZES), _sizes(found), right=_SIZES)
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
@@ -40,15 +47,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
             "defaults of SamplingParams",
             *(f"  {name} = {_format_value(v)}" for name, v in found["sampling"].items()),
         ]
-    lines += ["", f"{'tensors':10} {'number':>6} {'weights':>14} {'bytes':>14} {'bits/weight':>11}"]
-    lines += [_sizes(name, row) for name, row in found["types"].items()]
-    total = {
-        "n_tensors": len(found["tensors"]),
-        "n_weights": found["n_weights"],
-        "n_bytes": found["tensor_bytes"],
-        "bits_per_weight": found["bits_per_weight"],
-    }
-    return [*lines, _sizes("all", total)]
+    return [*lines, ""]
 
 
 def _format_value(value: object) -> str:
@@ -56,9 +55,19 @@ def _format_value(value: object) -> str:
     return f"{value:.7g}" if isinstance(value, float) else ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _sizes(name: str, row: dict[str, Any]) -> str:
-    bits = "-" if row["bits_per_weight"] is None else f"{row['bits_per_weight']:.3f}"
-    return f"{name:10} {row['n_tensors']:6} {row['n_weights']:14} {row['n_bytes']:14} {bits:>11}"
+def _sizes(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the rows of the table of tensors, by type and for all."""
+    total = {
+        "n_tensors": len(found["tensors"]),
+        "n_weights": found["n_weights"],
+        "n_bytes": found["tensor_bytes"],
+        "bits_per_weight": found["bits_per_weight"],
+    }
+    rows: list[tuple[str, ...]] = []
+    for name, row in {**found["types"], "all": total}.items():
+        bits = "-" if row["bits_per_weight"] is None else f"{row['bits_per_weight']:.3f}"
+        rows.append((name, str(row["n_tensors"]), str(row["n_weights"]), str(row["n_bytes"]), bits))
+    return rows
 
 
 def _format_entry(entry: dict[str, Any], width: int = 100) -> str:

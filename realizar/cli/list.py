@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from realizar import store
+from realizar.cli.tables import write_table
 
 EXAMPLE = "Example: realizar list"
 
 
 def command() -> None:
     """List the known models with size, licence, and whether they are downloaded."""
-    rows = [("NAME", "SIZE", "LICENCE", "FETCHED", "ABOUT")]
-    for model in store.stored_models():
-        size = f"{model.n_bytes / 1e6:.0f} MB"
-        rows.append((model.name, size, model.licence, "yes" if model.path else "no", model.about))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    rows = [
+        (m.name, f"{m.n_bytes / 1e6:.0f} MB", m.licence, "yes" if m.path else "no", m.about)
+        for m in store.stored_models()
+    ]
+    write_table(("NAME", "SIZE", "LICENCE", "FETCHED", "ABOUT"), rows, right={"SIZE"})
     print(f"\ncache folder: {store.cache_dir()}")

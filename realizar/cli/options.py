@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -13,13 +14,27 @@ from typer import Argument, BadParameter, Option
 
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
+from realizar.errors import ParameterError
 from realizar.params import Activations, BackendName, EngineParams, SamplingParams, Speculation
 from realizar.params.sampling import DEFAULTS
-from realizar.store import DEFAULT_MODEL
+from realizar.store import DEFAULT_MODEL, MODELS, stored_models
+from realizar.store.hub_names import PREFIX as HF_PREFIX
 
-_MODEL_HELP = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
-Model = Annotated[str, Argument(metavar="MODEL", help=_MODEL_HELP)]
-ModelOption = Annotated[str, Option("-m", "--model", metavar="MODEL", help=_MODEL_HELP)]
+MODEL_HELP = "A name of 'realizar list', a .gguf file, or hf:owner/repo/file.gguf."
+
+
+def model_names(incomplete: str) -> list[str]:
+    """Return the names of models that begin like this, for shells to complete."""
+    return [model.name for model in stored_models() if model.name.startswith(incomplete)]
+
+
+Model = Annotated[str, Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=model_names)]
+ModelOption = Annotated[
+    str | None,
+    Option(
+        "-m", "--model", metavar="MODEL", help=MODEL_HELP, autocompletion=model_names, show_default=DEFAULT_MODEL
+    ),
+]  # fmt: skip
 MODEL = DEFAULT_MODEL
 Stats = Annotated[bool, Option("--stats", help="Print load time and tok/s to standard error at the end.")]
 System = Annotated[str | None, Option("--system", help="The system message of the conversation.")]
@@ -145,6 +160,33 @@ ENGINE: dict[str, tuple[Any, Any]] = {
 }
 
 
+def is_model(word: str) -> bool:
+    """Whether a word can only be meant as a model."""
+    return word in MODELS or word.startswith(HF_PREFIX) or word.endswith(".gguf")
+
+
+def one_model(positional: str | None, option: str | None) -> str:
+    """Return the model that a command names by an argument, or by -m, or not at all.
+
+    Raises
+    ------
+    BadParameter
+        If it is named twice.
+    """
+    if positional is not None and option is not None:
+        raise BadParameter(f"the model is given twice: {positional!r}, and -m {option!r}")
+    return positional or option or MODEL
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Report a ParameterError as wrong usage, for the exit status 2: the value came from the command line."""
+    try:
+        yield
+    except ParameterError as error:
+        raise BadParameter(str(error)) from None
+
+
 def with_cli_defaults(params: SamplingParams, file: Mapping[str, Any]) -> SamplingParams:
     """Fill in CLI_DEFAULTS, except fields set by the params or the model file, or not in the sampler order."""
     order = file.get("samplers") if params.samplers is None else params.samplers
@@ -171,14 +213,16 @@ def takes_params(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
         sampling = {name: value for name in SAMPLING if (value := values.pop(name)) is not None}
-        read_texts(sampling)
         if "grammar" in sampling:
             sampling["grammar"] = read_file("--grammar-file", sampling["grammar"])
         if not sampling.get("json_schema", "{").lstrip().startswith("{"):
             sampling["json_schema"] = read_file("--json-schema", sampling["json_schema"])
-        engine = {name: values.pop(name) for name in ENGINE}
         n_seqs = 1 if sampling["cfg_scale"] == 1.0 else 2
-        command(**values, sampling=SamplingParams(**sampling), engine=EngineParams(**engine, n_seqs=n_seqs))
+        with usage_errors():
+            read_texts(sampling)
+            params = SamplingParams(**sampling)
+            engine = EngineParams(**{name: values.pop(name) for name in ENGINE}, n_seqs=n_seqs)
+        command(**values, sampling=params, engine=engine)
 
     wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     return wrapper

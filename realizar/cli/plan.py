@@ -10,6 +10,7 @@ from typer import Option
 
 from realizar import store
 from realizar.cli import options
+from realizar.cli.tables import write_line
 from realizar.params import EngineParams
 
 if TYPE_CHECKING:
@@ -43,15 +44,20 @@ def command(
                     print(f"{picture}: drawing of the plan {name}")
             return
         types = options.kv_type(kv_type)
-        ctx = n_ctx or opened.hp.n_ctx_train
-        params = EngineParams(threads, ctx, n_seqs, n_batch, types)  # type: ignore[arg-type]
+        ctx = opened.hp.n_ctx_train if n_ctx is None else n_ctx
+        with options.usage_errors():
+            params = EngineParams(threads, ctx, n_seqs, n_batch, types)  # type: ignore[arg-type]
         found = estimate(opened, params)
     finally:
         opened.close()
-    print(json.dumps(asdict(found), indent=2) if as_json else _table(found))
+    if as_json:
+        print(json.dumps(asdict(found), indent=2))
+        return
+    for line in _lines(found):
+        write_line(line, 10)
 
 
-def _table(e: Estimate) -> str:
+def _lines(e: Estimate) -> list[str]:
     types = ", ".join(f"{name} {n / 1e6:.1f} MB" for name, n in e.type_bytes.items())
     states = f", states {e.state_bytes / 1e3:.1f} kB per sequence" if e.state_bytes else ""
     parts = ", ".join(f"{name} {n / 1e6:.1f}" for name, n in e.memory.items() if name != "peak")
@@ -70,7 +76,7 @@ def _table(e: Estimate) -> str:
         lines.append(f"slow ops  {slow}, computed in numpy, row by row")
     if e.decode is not None:
         lines.append(f"decode    {_speed(e.decode)} for one sequence with a half-full cache")
-    return "\n".join(lines)
+    return lines
 
 
 def _speed(s: Speed) -> str:

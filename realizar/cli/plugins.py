@@ -9,6 +9,9 @@ from typing import Annotated
 
 from typer import Argument, Context, Option, Typer
 
+from realizar.cli import options
+from realizar.cli.tables import write_line
+
 EXAMPLE = "Example: realizar plugins new my-model"
 app = Typer(epilog=EXAMPLE, add_completion=False)
 
@@ -31,9 +34,9 @@ def command(context: Context) -> None:
     for what, plugin in sorted(found.origins.items()):
         kind, _, name = what.partition(" ")
         tested = kind == "architecture" and shipped.origins().get(what) == plugin
-        print(f"{what}  from {plugin}" + (f"  {_tests(shipped.parity_cases(name))}" if tested else ""))
+        write_line(f"{what}  from {plugin}" + (f"  {_tests(shipped.parity_cases(name))}" if tested else ""), 4)
     for plugin, why in sorted(found.broken.items()):
-        print(f"plugin {plugin}  BROKEN: {why}")
+        write_line(f"plugin {plugin}  BROKEN: {why}", 4)
 
 
 def _tests(cases: Sequence[str]) -> str:
@@ -48,5 +51,6 @@ def new(
     """Create a distribution with one architecture, its entry point and a passing test."""
     from realizar.cli.scaffold import write
 
-    root = write(name, folder)
+    with options.usage_errors():
+        root = write(name, folder)
     print(f"{root}: now pip install -e '{root}[test]' && pytest {root}")

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from realizar.cli import options
+from realizar.cli.loading import load
 from realizar.cli.text import read_text, write_pieces, write_stats
 from realizar.params import EngineParams, SamplingParams
 
-EXAMPLE = 'Example: realizar run "Why is the sky blue?" --temperature 0'
+EXAMPLE = 'Example: realizar run smollm2 "Why is the sky blue?" --temperature 0'
+_WORDS_HELP = "The model, unless -m names it or it is the default one; then the text; - reads standard input."
 
 
 @options.takes_params
 def command(
-    prompt: Annotated[str, Argument(metavar="PROMPT", help="The text; - reads standard input.")],
+    words: Annotated[list[str], Argument(metavar="[MODEL] PROMPT", help=_WORDS_HELP)],
     sampling: SamplingParams,
     engine: EngineParams,
-    model: options.ModelOption = options.MODEL,
+    model: options.ModelOption = None,
     system: options.System = None,
     template_kwargs: options.TemplateKwargs = None,
     raw: Annotated[bool, Option("--raw", help="Continue the text without the chat template.")] = False,
     stats: options.Stats = False,
 ) -> None:
     """Answer PROMPT with the model's chat template, or continue it if the model has none."""
+    name, prompt = _model_and_prompt(words, model)
     text = read_text(prompt)
-    from realizar.llm import LLM
-
     begin = time.perf_counter()
-    with LLM(model, **asdict(engine)) as llm:
-        llm.tokenize("")
+    with load(name, engine) as llm:
         load_s = time.perf_counter() - begin
         sampling = options.with_cli_defaults(sampling, llm.sampling_defaults)
         if raw or llm.tokenizer.chat_template is None:
@@ -44,3 +43,12 @@ def command(
         write_pieces(answer)
         if stats:
             write_stats(answer, load_s)
+
+
+def _model_and_prompt(words: list[str], option: str | None) -> tuple[str, str]:
+    """Return the two words, of which the model may be missing."""
+    if len(words) > 2:
+        raise BadParameter(f"{len(words)} arguments; quote the prompt to make it one")
+    if len(words) == 1 and option is None and options.is_model(words[0]):
+        raise BadParameter(f"{words[0]} is a model, and there is no prompt; for a conversation, use realizar chat")
+    return options.one_model(words[0] if len(words) == 2 else None, option), words[-1]

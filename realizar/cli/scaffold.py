@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from realizar.arch.registry import API_VERSION
-from realizar.errors import ParameterError
+from realizar.errors import ParameterError, RealizarError
 
 PYPROJECT = """\
 [build-system]
@@ -117,7 +117,9 @@ def write(name: str, folder: Path) -> Path:
     Raises
     ------
     ParameterError
-        If the name is invalid, or the folder exists.
+        If the name is invalid.
+    RealizarError
+        If the folder exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name):
         raise ParameterError(
@@ -136,7 +138,7 @@ def write(name: str, folder: Path) -> Path:
     }
     root = folder / f"realizar-{words['dashed']}"
     if root.exists():
-        raise ParameterError(f"{root} already exists; choose another name or folder")
+        raise RealizarError(f"{root} already exists; choose another name or folder")
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(Template(text).substitute(words), "utf-8")

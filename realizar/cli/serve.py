@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
-from realizar.cli import options
-from realizar.errors import ParameterError
+from realizar.cli import options, served
 
 EXAMPLE = "Example: realizar serve qwen2.5-coder-0.5b --port 8080 --alias gpt-4o"
 _MODELS_HELP = "Names of 'realizar list', .gguf files, or hf:owner/repo/file.gguf; the first one is loaded at once."
@@ -17,47 +16,47 @@ _Words = list[str] | None
 
 
 def command(
-    models: Annotated[list[str] | None, Argument(metavar="MODEL", help=_MODELS_HELP)] = None,
+    models: Annotated[_Words, Argument(metavar="MODEL", help=_MODELS_HELP, autocompletion=options.model_names)] = None,
     config: Annotated[Path | None, Option(help="TOML file with these options.", show_default="REALIZAR_CONFIG")] = None,
     host: Annotated[str | None, Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, Option(help="Port; 0 takes a free one.", show_default="8080")] = None,
     uds: Annotated[Path | None, Option(help="Unix socket to listen on instead.")] = None,
-    alias: Annotated[_Words, Option(help="NAME for the first model, or NAME=MODEL.", metavar="NAME[=MODEL]")] = None,
+    alias: served.Alias = None,
     api_key: Annotated[str | None, Option(help="Keys, separated by commas.", metavar="KEY,KEY...")] = None,
     api_key_file: Annotated[Path | None, Option(help="File with a key in each line.")] = None,
     cors: Annotated[_Words, Option(help="Origin whose pages may use the server; * allows all.")] = None,
     ssl_keyfile: Annotated[Path | None, Option(help="Key for HTTPS.")] = None,
     ssl_certfile: Annotated[Path | None, Option(help="Certificate for HTTPS.")] = None,
-    memory: Annotated[float | None, Option(help="GiB for all loaded models.", show_default="no limit")] = None,
+    memory: served.Memory = None,
     max_queue: Annotated[int | None, Option(help="Waiting requests of a model.", show_default="256")] = None,
     timeout: Annotated[float | None, Option(help="Seconds of one request.", show_default="600")] = None,
     max_body: Annotated[float | None, Option(help="MiB of a request.", show_default="16")] = None,
     max_n: Annotated[int | None, Option(help="Completions of one prompt.", show_default="16")] = None,
     max_tokens: Annotated[int | None, Option(help="Tokens of a completion.", show_default="the context")] = None,
+    slot_save_path: Annotated[
+        Path | None, Option(help="Folder for saved slots.", show_default="clients may save none")
+    ] = None,
+    traces: Annotated[
+        bool | None, Option("--traces", help="Send OpenTelemetry traces (extra otel).", show_default="off")
+    ] = None,
     log_format: Annotated[Literal["text", "json"] | None, Option(help="Form of the log.", show_default="text")] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, Option(help="What is logged.", show_default="info")
     ] = None,
     n_threads: options.Threads = None,
-    n_ctx: Annotated[
-        int | None, Option("--n-ctx", help="Tokens of context.", show_default="model's, at most 4096")
-    ] = None,
-    n_seqs: Annotated[int | None, Option(help="Contexts that the KV cache holds.", show_default="4")] = None,
-    n_batch: Annotated[int | None, Option(help="Tokens computed in one step.", show_default="512")] = None,
-    kv_type: Annotated[
-        str | None, Option(help="Type of the KV cache.", metavar="TYPE[/TYPE]", show_default="f16")
-    ] = None,
+    n_ctx: served.Context = None,
+    n_seqs: served.Sequences = None,
+    n_batch: served.Batch = None,
+    kv_type: served.KVType = None,
     activations: options.RoundedTo = None,
-    speculate: Annotated[Literal["ngram"] | None, Option(help="Speculative decoding by prompt lookup.")] = None,
+    speculate: served.Speculate = None,
 ) -> None:
     """Serve models over HTTP. Each option is also REALIZAR_... in the environment, and a key of the TOML file."""
-    given = {name: value for name, value in locals().items() if name != "config" and value not in (None, [])}
-    try:
-        from realizar.server.run import serve
-        from realizar.server.settings import read_settings
-    except ImportError as error:
-        raise ParameterError(f"serve needs the extra: pip install 'realizar[server]' ({error})") from None
+    given = {name: value for name, value in locals().items() if name != "config"}
     named = os.environ.get("REALIZAR_CONFIG")
-    status = serve(read_settings(given, config or (Path(named) if named else None)))
+    found = served.settings("serve", given, config or (Path(named) if named else None))
+    from realizar.server.run import serve
+
+    status = serve(found)
     if status:
         raise Exit(status)

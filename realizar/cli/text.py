@@ -11,6 +11,8 @@ from realizar.errors import ParameterError, short_repr
 if TYPE_CHECKING:
     from realizar.engine.handle import TextStream
 
+_VISIBLE = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in b"\t\n"}
+
 
 def read_text(argument: str) -> str:
     """Return the argument itself, or all of standard input for `-`.
@@ -40,10 +42,23 @@ def read_file(option: str, path: str) -> str:
 def write_pieces(answer: TextStream) -> None:
     """Stream an answer to standard output, and end the line."""
     for piece in answer:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+        write_text(piece)
+    write_text("\n")
+
+
+def write_text(text: str, before: str = "", after: str = "") -> None:
+    """Write to standard output at once; `before` and `after` may have escape sequences.
+
+    A terminal gets no control characters of the text but tabs and new lines: a model may be made to write sequences
+    that change the terminal or what it shows.
+    """
+    sys.stdout.write(before + (visible(text) if sys.stdout.isatty() else text) + after)
     sys.stdout.flush()
+
+
+def visible(text: str) -> str:
+    """Return a text with a sign in place of each control character but tabs and new lines."""
+    return text.translate(_VISIBLE)
 
 
 def write_stats(answer: TextStream, load_s: float | None = None) -> None:

@@ -15,7 +15,7 @@ EXAMPLE = 'Example: realizar tokenize "Hello world" -m smollm2'
 
 def command(
     text: Annotated[str, Argument(metavar="TEXT", help="The text; - reads standard input.")],
-    model: options.ModelOption = options.MODEL,
+    model: options.ModelOption = None,
     parse_special: Annotated[bool, Option("--parse-special", help="Parse special tokens in the text.")] = False,
     add_special: Annotated[bool, Option(help="Add BOS and EOS if the model uses them.")] = True,
 ) -> None:
@@ -25,7 +25,7 @@ def command(
     from realizar.tokenizer import Tokenizer
 
     content = read_text(text)
-    with GGUFFile(store.resolve(model)) as file:
+    with GGUFFile(store.resolve(model or options.MODEL)) as file:
         tokenizer = Tokenizer.from_gguf(file.metadata, default().pretokenizers)
         for token in tokenizer.encode(content, add_special=add_special, parse_special=parse_special):
             print(f"{token}\t{tokenizer.token_bytes(token)!r}")

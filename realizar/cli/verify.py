@@ -9,6 +9,7 @@ from typer import Option
 
 from realizar import store
 from realizar.cli import options
+from realizar.cli.tables import write_line
 
 EXAMPLE = "Example: realizar verify model.gguf --golden golden.npz"
 
@@ -25,6 +26,6 @@ def command(
 
     status = 0
     for check in verify(store.resolve(model), golden, bound):
-        print(f"{check.name:<13} {check.status:<7} {check.says}")
+        write_line(f"{check.name:<13} {check.status:<7} {check.says}", 22)
         status |= check.status == "FAILED"
     return int(status)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realizar.engine.output import Completion, end_ids, ended_by
 from realizar.engine.request import TextRequest
+from realizar.engine.token_logprobs import TokenLogprobs
 from realizar.errors import RealizarError
 from realizar.sampling import BeamParams, BeamSearch, StopFilter
 
@@ -167,9 +168,8 @@ class Beams(TextRequest):
         found = self._search.best(self.params.n)
         if not found:
             reason: FinishReason = self._limit if self.finished else "cancelled"
-            return Completion("", [], reason, None, None, self._timings(0, self._t_first, self._t_last))
-        first, *others = map(self._completion, found)
-        return replace(first, others=tuple(others))
+            return self._joined([Completion("", [], reason, None, None, self._timings(0, self._t_first, self._t_last))])
+        return self._joined([self._completion(beam) for beam in found])
 
     def _completion(self, ended: FinishedBeam) -> Completion:
         chosen = ended.beam.chosen
@@ -184,4 +184,7 @@ class Beams(TextRequest):
         elif stops.hit is not None:
             end = "stop_string", stops.hit
         timings = self._timings(len(tokens), self._t_first, self._t_last)
-        return Completion(text, tokens, *end, None if self.params.logprobs is None else chosen, timings, ended.score)
+        logprobs = None
+        if self.params.logprobs is not None:
+            logprobs = [TokenLogprobs.of(sampled, self._tokenizer.token_bytes) for sampled in chosen]
+        return Completion(text, tokens, *end, logprobs, timings, ended.score)

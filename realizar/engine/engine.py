@@ -13,6 +13,7 @@ from realizar.engine.cache.kv_cache import KVCache
 from realizar.engine.intake import Intake
 from realizar.engine.loop import EngineLoop, Waiting, leads_to
 from realizar.engine.runner import Runner
+from realizar.engine.saving import RestoreRequest
 from realizar.engine.scheduler import Scheduler
 from realizar.engine.speculation import DraftBlockRunner, make_speculator
 from realizar.engine.stats import EngineStats, StepCounts
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from realizar.calls import ToolUse
     from realizar.engine.beams import Beams
     from realizar.engine.cache.chunk import Chunk
+    from realizar.engine.cache.saved import SavedCache
     from realizar.engine.generation import Generation
     from realizar.engine.request import Request
+    from realizar.engine.saving import SaveRequest
     from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, RankRequest, ScoreRequest
     from realizar.model import Model
     from realizar.params import EngineParams, SamplingParams
@@ -232,6 +235,16 @@ class Engine:
         """Submit tokens for the classification head; `wait` for it. Raises as `Intake.rank`."""
         with self._submitting():
             return self._added(self._intake.rank(tokens, output), priority)
+
+    def save(self, tokens: TokenPrompt, priority: int = 0) -> SaveRequest:
+        """Submit a prompt whose blocks are wanted; `wait` for it. Raises as `Intake.saving` and `Scheduler.add`."""
+        with self._submitting():
+            return self._added(self._intake.saving(tokens), priority)
+
+    def restore(self, saved: SavedCache, priority: int = 0) -> RestoreRequest:
+        """Submit blocks for the prefix cache; `wait` for it. Raises as `Scheduler.add`."""
+        with self._submitting():
+            return self._added(RestoreRequest(self.cache, saved), priority)
 
     def _submitting(self) -> memory_for:
         return memory_for("submitting a request", self._memory)

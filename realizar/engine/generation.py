@@ -22,6 +22,7 @@ from realizar.engine.output import (
     ended_by,
 )
 from realizar.engine.request import TextRequest
+from realizar.engine.token_logprobs import TokenLogprobs
 from realizar.sampling.beam import score
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from realizar.engine.speculation.speculator import Drafter
     from realizar.params import SamplingParams
     from realizar.runtime.logit_rows import LogitRow, LogitRows
-    from realizar.sampling import Sampled, SamplerChain
+    from realizar.sampling import SamplerChain
     from realizar.tokenizer import Tokenizer
 
 
@@ -63,7 +64,7 @@ class Answer:
         Detokenizes the tokens.
     token_ids : list of int
         The sampled tokens, including the one that ended the text.
-    logprobs : list of Sampled
+    logprobs : list of TokenLogprobs
         Logprobs of the tokens, if the params request them.
     end : (reason, stop) | None
         finish_reason and stop_reason of the Completion; None while unfinished.
@@ -84,7 +85,7 @@ class Answer:
         self.seq = seq
         self.params = params
         self.token_ids: list[int] = []
-        self.logprobs: list[Sampled] = []
+        self.logprobs: list[TokenLogprobs] = []
         self.end: tuple[FinishReason, int | str | None] | None = None
         self.drafter: Drafter | None = None
         self.drafts = NO_DRAFTS
@@ -97,6 +98,7 @@ class Answer:
         self._n_dropped = 0
         self._number = number
         self._end_ids = end_ids(params, tokenizer)
+        self._bytes_of = tokenizer.token_bytes
         self.output = OutputProcessor(seq, params, tokenizer, sampler.n_healed, tools)
 
     @property
@@ -150,7 +152,7 @@ class Answer:
         sampled = self._sampler.sample(logits, history, len(history), self._number)
         token = sampled.token_id
         if sampled.logprob is not None:
-            self.logprobs.append(sampled)
+            self.logprobs.append(TokenLogprobs.of(sampled, self._bytes_of))
         self.t_last = time.perf_counter()
         self.t_first = self.t_first or self.t_last
         self.token_ids.append(token)
@@ -217,7 +219,7 @@ class Answer:
 
     def score(self) -> float:
         """Return the score for ranking; the sampler must report logprobs."""
-        total = sum(sampled.logprob or 0.0 for sampled in self.logprobs)
+        total = sum(each.logprob for each in self.logprobs)
         return score(total, len(self.logprobs), self.params.length_penalty) if self.logprobs else -math.inf
 
     def free(self) -> None:
@@ -336,13 +338,13 @@ class Generation(TextRequest):
         """Return the completion so far, with the others if params.n is greater than 1."""
         ranked = self.params.is_ranked
         answers = sorted(self.answers, key=Answer.score, reverse=True) if ranked else self.answers
-        first, *others = (
+        found = [
             answer.completion(self._timings_of(answer), answer.score() if ranked else None)
             for answer in answers[: self.params.n]
-        )
+        ]
         if self.prompt_logprobs is not None:
-            first = replace(first, prompt_logprobs=[None, *self.prompt_logprobs.found])
-        return replace(first, others=tuple(others)) if others else first
+            found[0] = replace(found[0], prompt_logprobs=[None, *self.prompt_logprobs.found])
+        return self._joined(found)
 
     def _timings_of(self, answer: Answer) -> Timings:
         timings = self._timings(len(answer.token_ids), answer.t_first, answer.t_last)

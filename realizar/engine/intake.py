@@ -18,12 +18,14 @@ from realizar.engine.cache.sequence import Sequence
 from realizar.engine.generation import Generation
 from realizar.engine.guidance import Guided
 from realizar.engine.output import end_ids
+from realizar.engine.prompt_checks import check_reads_tokens, need_no_prompt
+from realizar.engine.saving import SaveRequest
 from realizar.engine.scoring import EmbeddingRequest, LogitsRequest, PromptLogprobs, RankRequest, ScoreRequest
 from realizar.errors import GrammarError, ParameterError, short_repr
 from realizar.forks import cached_property
 from realizar.params import ResolvedParams, SamplingParams, resolved
 from realizar.params.checks import check, is_int
-from realizar.params.per_prompt import is_parts
+from realizar.params.per_prompt import is_parts, no_params
 from realizar.params.prompt import Tokens, as_ids, is_part
 from realizar.params.sampling import CONSTRAINTS
 from realizar.sampling import SamplerChain, TokenBytes
@@ -32,6 +34,8 @@ from realizar.sampling.grammar import ConstraintFactory, OutOfTimeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from realizar.calls import ToolUse
     from realizar.engine.request import TextRequest
@@ -98,7 +102,7 @@ class Intake:
             raise error if tools is None else tools.explain(error, params, self._constraints) from None
         if params.prompt_logprobs is not None:
             tokens = request.seq.tokens[1:].copy()
-            request.prompt_logprobs = PromptLogprobs(tokens, 1, params.prompt_logprobs, self._candidates)
+            request.prompt_logprobs = self._prompt_logprobs(tokens, 1, params.prompt_logprobs)
         return request
 
     def beams(self, prompt: TokenPrompt, params: SamplingParams) -> Beams:
@@ -119,8 +123,11 @@ class Intake:
             given, encoder_tokens = Prompt([self.model.decoder_start], None), self._encoder_tokens(given)
         ids = [*given.ids, *tokens[:-1]]
         seq = Sequence(self.cache, ids, encoder_tokens, given.content, program=self.model.main)
-        wanted = PromptLogprobs(np.array(tokens, np.int32), len(given.ids), n_top, self._candidates)
+        wanted = self._prompt_logprobs(np.array(tokens, np.int32), len(given.ids), n_top)
         return ScoreRequest(seq, wanted, len(given.ids))
+
+    def _prompt_logprobs(self, tokens: NDArray[np.int32], first: int, n_top: int) -> PromptLogprobs:
+        return PromptLogprobs(tokens, first, n_top, self._candidates, self.model.tokenizer.token_bytes)
 
     def logits(self, tokens: TokenPrompt, encoder_tokens: Iterable[int] | None = None) -> LogitsRequest:
         """Return a request for the logits of a text, or of an answer to an encoder input. Raises as `generation`."""
@@ -150,6 +157,12 @@ class Intake:
         n_class = len(self.model.labels)
         return RankRequest(self._read(tokens), n_class, output)
 
+    def saving(self, tokens: TokenPrompt) -> SaveRequest:
+        """Return a request for the cache of a prompt. Raises as `generation` and `SaveRequest`."""
+        self._need_decoder("save_cache")
+        given = self._checked(tokens)
+        return SaveRequest(Sequence(self.cache, given.ids, content=given.content, program=self.model.main))
+
     def _read(self, tokens: TokenPrompt) -> Sequence:
         """Return a text that is not continued: the input of the encoder, where the model has one."""
         prompt = self._checked(tokens)
@@ -165,7 +178,7 @@ class Intake:
         self._need_decoder("generate")
         checked = self._checked(prompt)
         if not isinstance(params, SamplingParams):
-            raise ParameterError(f"params: SamplingParams are needed, found {short_repr(params)}")
+            raise no_params(params)
         if (params.n_beams > 1) != searched:
             raise ParameterError(f"n_beams={params.n_beams}: generate takes 1, and search takes more")
         # Beam search does not sample: the file's sampling defaults do not apply.
@@ -173,15 +186,15 @@ class Intake:
         checked = self._truncated(checked, params)
         self._check_shift(params, searched)
         if searched:
-            _need_no_prompt(params, "beams have it not; ask for n_beams=1")
+            need_no_prompt(params, "beams have it not; ask for n_beams=1")
         if self.model.has_encoder:
-            _need_no_prompt(params, "this model answers what its encoder reads and does not go on from it")
+            need_no_prompt(params, "this model answers what its encoder reads and does not go on from it")
         if params.prompt_logprobs is not None and params.cfg_scale != 1.0:
             raise ParameterError(
                 "prompt_logprobs and cfg_scale: a prompt has no guidance; LLM.score says how likely it is"
             )
         if checked.content is not None:
-            _check_reads_tokens(params, checked)
+            check_reads_tokens(params, checked)
         known = b""
         if params.token_healing:
             ids, known = self._texts.without_last(checked.ids)
@@ -356,35 +369,3 @@ class Intake:
         for token in ids:
             if not 0 <= token < n_vocab:
                 raise ParameterError(f"token id {token} does not exist: the model has ids 0 to {n_vocab - 1}")
-
-
-def _check_reads_tokens(params: SamplingParams, prompt: Prompt) -> None:
-    """Raise ParameterError if the params ask for what only rows that are tokens, attended to causally, have."""
-    content = prompt.content
-    if prompt.has_embeddings and params.echo:
-        raise ParameterError("echo: some rows of the prompt are embeddings, which have no text; leave it at False")
-    if params.prompt_logprobs is not None:
-        raise ParameterError(
-            "prompt_logprobs: rows of the prompt that are embeddings, or see what follows them, have none; LLM.score "
-            "gives those of tokens after the prompt"
-        )
-    if params.context_shift:
-        raise ParameterError(
-            "context_shift: the prompt has embeddings, positions or masks of its own; leave it at False"
-        )
-    if (
-        params.token_healing
-        and content is not None
-        and (content.ends_with_embedding or content.span_across(len(prompt.ids) - 1) is not None)
-    ):
-        raise ParameterError(
-            "token_healing: the prompt ends with embeddings or a bidirectional part; leave it at False"
-        )
-
-
-def _need_no_prompt(params: SamplingParams, why: str) -> None:
-    """Raise ParameterError if the params need the token of every row of the prompt."""
-    for name in ("echo", "prompt_logprobs", "token_healing"):
-        value = getattr(params, name)
-        if value is not None and value is not False:
-            raise ParameterError(f"{name}: {why}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from realizar.engine.display import completion_html, completion_repr
 from realizar.sampling import StopFilter
 
 if TYPE_CHECKING:
     from realizar.calls import ToolCall, ToolCallDelta, ToolUse
     from realizar.engine.cache.sequence import Sequence
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.params import SamplingParams
-    from realizar.sampling import Sampled
     from realizar.tokenizer import Tokenizer
 
 
@@ -56,7 +57,7 @@ FinishReason = Literal[
 """Why generation ended: see Completion.finish_reason."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Completion:
     """The completion of one prompt.
 
@@ -73,9 +74,8 @@ class Completion:
         token; "length", max_tokens; "context", the context is full; "time", max_time; "cancelled".
     stop_reason : int | str | None
         The token id or the stop string that ended the text; None for the other reasons.
-    logprobs : list of Sampled | None
-        If requested, for each token its `token_id`, its `logprob` under the model, and the most probable tokens `top`:
-        pairs of id and logprob. Natural logarithms, before temperature, penalties and truncation.
+    logprobs : list of TokenLogprobs | None
+        If requested, the logprob of each token, and the most probable tokens at its position.
     timings : Timings
     score : float | None
         With best_of or beams, the score by which completions are ranked: sum of logprobs / tokens ** length_penalty.
@@ -83,25 +83,45 @@ class Completion:
         With n > 1, the n - 1 other completions; if they are ranked, from best to worst.
     tool_calls : list of ToolCall
         Tool calls whose arguments are complete.
-    prompt_logprobs : list of Sampled | None
+    prompt_logprobs : list of TokenLogprobs | None
         If requested, `logprobs` of the prompt tokens; None for the first.
+    prompt : str | None
+        The text of the prompt; None if it was given as token ids or parts.
+    prompt_token_ids : list of int
+        The tokens of the prompt that were computed: after `truncate_prompt` and `token_healing`; 0 for embeddings.
+    request_id : str
+        The number of the request among those of its engine; the same for all n completions.
     """
 
     text: str
     token_ids: list[int]
     finish_reason: FinishReason
     stop_reason: int | str | None
-    logprobs: list[Sampled] | None
+    logprobs: list[TokenLogprobs] | None
     timings: Timings
     score: float | None = None
     others: tuple[Completion, ...] = ()
     tool_calls: list[ToolCall] = field(default_factory=list)
-    prompt_logprobs: list[Sampled | None] | None = None
+    prompt_logprobs: list[TokenLogprobs | None] | None = None
+    prompt: str | None = None
+    prompt_token_ids: list[int] = field(default_factory=list)
+    request_id: str = ""
 
     @property
     def outputs(self) -> tuple[Completion, ...]:
         """All n completions of the prompt, this one first."""
         return (self, *self.others)
+
+    @property
+    def cumulative_logprob(self) -> float | None:
+        """The sum of the logprobs of its tokens; None if they were not requested."""
+        return None if self.logprobs is None else sum(each.logprob for each in self.logprobs)
+
+    def __repr__(self) -> str:
+        return completion_repr(self)
+
+    def _repr_html_(self) -> str:
+        return completion_html(self)
 
     @property
     def message(self) -> dict[str, Any]:
@@ -117,7 +137,7 @@ class TokensEvent(NamedTuple):
 
     number: int
     token_ids: list[int]
-    logprobs: list[Sampled] | None
+    logprobs: list[TokenLogprobs] | None
 
 
 class TextEvent(NamedTuple):

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from realizar.engine.cache.chunk import Chunk
@@ -270,10 +271,13 @@ class TextRequest(Request):
 
     Attributes
     ----------
+    prompt_text : str | None
+        The text that was tokenized to the prompt, if it was text.
     prompt_logprobs : PromptLogprobs | None
         Logprobs of the prompt tokens, if requested; these need the whole prompt to be computed.
     """
 
+    prompt_text: str | None = None
     prompt_logprobs: PromptLogprobs | None = None
 
     def __init__(self, seq: Sequence, params: SamplingParams) -> None:
@@ -286,6 +290,7 @@ class TextRequest(Request):
             self.deadline = time.perf_counter() + params.max_time
         self._n_prompts = [own.n_tokens for own in seq.together]
         self._n_prompt = len(seq.encoder_tokens) or seq.n_tokens
+        self._prompt_ids = (seq.encoder_tokens if len(seq.encoder_tokens) else seq.tokens).copy()
         self._n_cached = 0
         self._has_begun = False
         self._t_begin = 0.0
@@ -331,6 +336,15 @@ class TextRequest(Request):
         """Return the timings of a completion with its first and last token at these times (0: none yet)."""
         prefill_s = t_first - self._t_begin if t_first else 0.0
         return Timings(self._n_prompt, self._n_cached, n_generated, prefill_s, t_last - t_first)
+
+    def _joined(self, completions: Seq[Completion]) -> Completion:
+        """Return the first of the completions with the others, all with the prompt and the id of the request."""
+        ids = self._prompt_ids.tolist()
+        first, *others = (
+            replace(each, prompt=self.prompt_text, prompt_token_ids=ids, request_id=str(self.number))
+            for each in completions
+        )
+        return replace(first, others=tuple(others)) if others else first
 
     def result(self) -> Completion:
         """Return the completion so far."""

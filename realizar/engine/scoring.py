@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from realizar.engine.cache.chunk import Chunk
 from realizar.engine.request import Request
+from realizar.engine.token_logprobs import TokenLogprobs
 from realizar.errors import ParameterError, RealizarError, short_repr
 from realizar.params.checks import check, is_int
 from realizar.sampling import logprobs
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from realizar._kernels.sampling import Candidates
     from realizar.engine.cache.sequence import Sequence
     from realizar.runtime.logit_rows import LogitRows
-    from realizar.sampling import Sampled
 
 Rows = npt.NDArray[np.float32]
 
@@ -186,18 +186,17 @@ class Score:
     ----------
     token_ids : list of int
         Its tokens.
-    logprobs : list of Sampled
-        Each token's `token_id`, its `logprob` under the model, and the best in its place: `top`, pairs of id and
-        logprob. Natural logarithms.
+    logprobs : list of TokenLogprobs
+        The logprob of each token, and the most probable tokens at its position.
     """
 
     token_ids: list[int]
-    logprobs: list[Sampled]
+    logprobs: list[TokenLogprobs]
 
     @property
     def logprob(self) -> float:
         """The text's log-probability: the sum of its tokens'."""
-        return sum(sampled.logprob or 0.0 for sampled in self.logprobs)
+        return sum(each.logprob for each in self.logprobs)
 
     @property
     def is_greedy(self) -> bool:
@@ -218,18 +217,24 @@ class PromptLogprobs:
         How many of the best tokens to report in each place.
     candidates : Candidates
         Scratch memory, which other requests may share.
+    bytes_of : callable
+        Returns the bytes of a token.
 
     Attributes
     ----------
-    found : list of Sampled
+    found : list of TokenLogprobs
     """
 
-    def __init__(self, tokens: npt.NDArray[np.int32], first: int, n_top: int, candidates: Candidates) -> None:
+    def __init__(
+        self, tokens: npt.NDArray[np.int32], first: int, n_top: int, candidates: Candidates,
+        bytes_of: Callable[[int], bytes],
+    ) -> None:  # fmt: skip
         self._tokens = tokens
         self._first = first
         self._n_top = n_top
         self._candidates = candidates
-        self.found: list[Sampled] = []
+        self._bytes_of = bytes_of
+        self.found: list[TokenLogprobs] = []
 
     @property
     def is_whole(self) -> bool:
@@ -249,7 +254,8 @@ class PromptLogprobs:
         at = max(0, chunk.n_past - self._first + 1)
         del self.found[at:]  # a step that was interrupted may be made again
         for token, row in zip(self._tokens[at:], rows, strict=False):
-            self.found.append(logprobs.token_logprob(self._candidates, row, int(token), self._n_top))
+            sampled = logprobs.token_logprob(self._candidates, row, int(token), self._n_top)
+            self.found.append(TokenLogprobs.of(sampled, self._bytes_of))
 
 
 class ScoreRequest(Request):
@@ -288,7 +294,7 @@ class ScoreRequest(Request):
     def score(self) -> Score:
         """Return the result, once it is finished."""
         found = self._wanted.found
-        return Score([sampled.token_id for sampled in found], found)
+        return Score([each.token_id for each in found], found)
 
 
 _POOL: dict[str, Callable[[Rows], Rows]] = {
@@ -325,8 +331,10 @@ def pooler(
     pool, is_vector = _POOL[pooling], pooling != "rank"
 
     def pooled(states: Seq[Rows]) -> Rows:
+        if not states:
+            return np.zeros((0, dimensions or n_embd), np.float32)
         vectors = np.array([pool(hidden)[:dimensions] for hidden in states], np.float32)
-        if normalize and is_vector and len(vectors):
+        if normalize and is_vector:
             length = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors = np.divide(vectors, length, out=vectors, where=length > 0)
         return vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import mmap
 import os
 import stat
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import GGUFError, ModelNotFoundError, OutOfMemoryError, ParameterError
+from realizar.forks import cached_property
 from realizar.gguf.metadata import Metadata
 from realizar.gguf.parse import Header, parse_header
 from realizar.gguf.split import check_part, part_paths
@@ -113,6 +115,14 @@ class GGUFFile:
             raise GGUFError(f"{self.path.name}: {name}: the file is closed")
         array = np.frombuffer(self._buffers[info.part], np.uint8, info.n_bytes, info.offset)
         return array.reshape(-1, info.row_bytes)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The sha256 of all parts, one after the other, in hexadecimal; reading them takes a while."""
+        digest = hashlib.sha256()
+        for buffer in self._buffers:
+            digest.update(buffer)
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Close the file. Its memory is released when the last tensor view is deleted."""

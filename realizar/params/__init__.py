@@ -4,8 +4,9 @@ from realizar.params.engine import Activations, BackendName, EngineParams, KVTyp
 from realizar.params.prompt import Embeddings, Part, Tokens
 from realizar.params.resolved import ResolvedParams, resolved
 from realizar.params.sampling import SamplingParams
+from realizar.params.structured import StructuredOutputsParams
 
 __all__ = [
     "Activations", "BackendName", "Embeddings", "EngineParams", "KVType", "Part", "ResolvedParams", "SamplingParams",
-    "Speculation", "Tokens", "kv_types", "resolved",
+    "Speculation", "StructuredOutputsParams", "Tokens", "kv_types", "resolved",
 ]  # fmt: skip

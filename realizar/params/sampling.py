@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal
 
 from realizar.errors import ParameterError
 from realizar.params.checks import as_tuple, check, check_number, is_int, is_text, schema_text
 from realizar.params.decoding_checks import check_completions, check_guidance
+from realizar.params.names import SAMPLING_HINTS, explains_unknown_names
+from realizar.params.structured import StructuredOutputsParams, constraint_of
 
 # Parameter -> minimum, maximum, and requirement for the error message.
 _RANGES = {
@@ -37,7 +39,7 @@ _RANGES = {
     "frequency_penalty": (-1e6, 1e6, "a finite number"),
 }
 # Parameter -> smallest valid integer.
-_MINIMUM = {"top_k": 0, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
+_MINIMUM = {"top_k": -1, "dry_allowed_length": 1, "no_repeat_ngram_size": 0, "min_tokens": 0}
 DEFAULTS: dict[str, Any] = {
     "temperature": 1.0,
     "top_k": 0,
@@ -65,6 +67,7 @@ CONSTRAINTS = ("grammar", "json_schema", "regex", "choice")
 """At most one of these can be set."""
 
 
+@explains_unknown_names(SAMPLING_HINTS)
 @dataclass(frozen=True)
 class SamplingParams:
     """How the tokens of one request are sampled, and when it ends.
@@ -76,7 +79,7 @@ class SamplingParams:
     temperature : float
         Divides the logits; 0 is greedy.
     top_k : int
-        Keep the k best candidates; 0 keeps all.
+        Keep the k best candidates; 0 (or -1, which becomes 0) keeps all.
     top_p : float
         Keep the smallest set of best candidates whose probabilities sum to at least this; 1 keeps all.
     min_p : float
@@ -154,7 +157,8 @@ class SamplingParams:
     ignore_eos : bool
         Continue after end-of-generation ids (for benchmarks).
     logprobs : int | None
-        Number of most probable tokens to report for each generated token; 0 reports only the sampled one.
+        Number of most probable tokens to report for each generated token; 0 reports only the sampled one, and -1 all
+        tokens of the vocabulary.
     prompt_logprobs : int | None
         The same for each prompt token except the first, which has no probability; disables prefix caching of the
         prompt.
@@ -193,6 +197,8 @@ class SamplingParams:
         recomputed. If False, generation ends with finish_reason "context".
     n_keep : int
         Tokens at the beginning of the prompt that a context shift keeps.
+    structured_outputs : StructuredOutputsParams or mapping, optional
+        vLLM's way to write json_schema, regex, choice or grammar, one of which is set from it.
 
     Raises
     ------
@@ -260,6 +266,7 @@ class SamplingParams:
     truncate_prompt: int | Literal["left"] | None = None
     context_shift: bool = False
     n_keep: int = 0
+    structured_outputs: InitVar[StructuredOutputsParams | Mapping[str, Any] | None] = None
 
     @property
     def n_sequences(self) -> int:
@@ -273,7 +280,7 @@ class SamplingParams:
         """Whether completions are ranked by score."""
         return self.n_beams > 1 or self.n_sequences > self.n
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, structured_outputs: StructuredOutputsParams | Mapping[str, Any] | None) -> None:
         for name, (low, high, want) in _RANGES.items():
             check_number(name, self._or_default(name), low, high, want)
         for name, minimum in _MINIMUM.items():
@@ -282,8 +289,10 @@ class SamplingParams:
         for name in STRINGS:
             if name != "choice":
                 self._make_strings(name)
+        if self.top_k == -1:
+            object.__setattr__(self, "top_k", 0)
         self._make_ids()
-        self._make_constraint()
+        self._make_constraint(structured_outputs)
         mirostat, last_n = self._or_default("mirostat"), self._or_default("penalty_last_n")
         check(is_int(mirostat) and 0 <= mirostat <= 2, "mirostat", mirostat, "0, 1 or 2")
         check(is_int(last_n) and last_n >= -1, "penalty_last_n", last_n, "an integer >= -1 (-1: the whole context)")
@@ -296,7 +305,7 @@ class SamplingParams:
         check_number("max_time", 1 if self.max_time is None else self.max_time, 1e-6, 1e9, "seconds above 0, or None")
         for name in ("logprobs", "prompt_logprobs"):
             n = getattr(self, name)
-            check(n is None or (is_int(n) and 0 <= n <= 1000), name, n, "an integer in [0, 1000] or None")
+            check(n is None or (is_int(n) and -1 <= n <= 1000), name, n, "an integer in [-1, 1000] or None")
         cut = self.truncate_prompt
         known = cut is None or (isinstance(cut, str) and cut == "left") or (is_int(cut) and cut >= 1)
         check(known, "truncate_prompt", cut, "an integer >= 1, 'left' or None")
@@ -327,7 +336,11 @@ class SamplingParams:
         check(length <= max_length, name, strings, f"strings of at most {max_length} characters, not of {length}")
         object.__setattr__(self, name, strings)
 
-    def _make_constraint(self) -> None:
+    def _make_constraint(self, structured: StructuredOutputsParams | Mapping[str, Any] | None) -> None:
+        if structured is not None:
+            name, value = constraint_of(structured)
+            check(getattr(self, name) is None, name, getattr(self, name), "None where structured_outputs gives it")
+            object.__setattr__(self, name, value)
         for name in ("grammar", "regex"):
             text = getattr(self, name)
             check(text is None or (isinstance(text, str) and is_text(text)), name, text, "a non-empty text or None")

@@ -76,16 +76,20 @@ class Storage(Protocol):
     def copy_slot(self, src: int, dst: int) -> None:
         """Copy a state slot."""
 
-    def save_blocks(self, group: int, blocks: Sequence[int]) -> Any:
-        """Return a copy of these blocks in host memory, for `load_blocks`."""
+    def save_blocks(self, group: int, blocks: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
+        """Return a copy of these blocks in host memory, for `load_blocks`: arrays [n_blocks, ...] by name.
 
-    def load_blocks(self, group: int, blocks: Sequence[int], saved: Any) -> None:
+        The names are those of no other group; shapes and types depend on nothing but the storage, so that another
+        process with the same model and parameters can load them.
+        """
+
+    def load_blocks(self, group: int, blocks: Sequence[int], saved: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write the result of `save_blocks` into as many blocks."""
 
-    def save_slot(self, slot: int) -> Any:
-        """Return a copy of a state slot in host memory, for `load_slot`."""
+    def save_slot(self, slot: int) -> dict[str, npt.NDArray[Any]]:
+        """Return a copy of a state slot in host memory, for `load_slot`: arrays by name, as for blocks."""
 
-    def load_slot(self, slot: int, saved: Any) -> None:
+    def load_slot(self, slot: int, saved: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write the result of `save_slot` into a state slot."""
 
 

@@ -153,8 +153,7 @@ class SamplerChain:
         self.accept(token_id)
         if logprobs is None:
             return Sampled(token_id, None, [])
-        normalizer, top = logprobs
-        return Sampled(token_id, float(row.values[token_id]) - normalizer, top)
+        return Sampled.of(row, token_id, *logprobs)
 
     def accept(self, token_id: int) -> None:
         """Update the stateful samplers with a token chosen outside `sample`, which does this itself."""
@@ -198,7 +197,7 @@ class SamplerChain:
             return []
         with_logprobs = self.logprobs is not None
         return [
-            (Sampled(token, float(row.values[token]) - normalizer if with_logprobs else None, top), logprob)
+            (Sampled.of(row, token, normalizer, top) if with_logprobs else Sampled(token, None, top), logprob)
             for token, logprob in candidates.ranked(n)
             if logprob > -np.inf
         ]

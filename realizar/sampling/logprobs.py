@@ -15,12 +15,20 @@ class Sampled(NamedTuple):
     """A token of a sequence with its logprobs.
 
     `logprob` and the (id, logprob) pairs of `top`, best first, are the log-softmax of the model's raw logits, before
-    any sampler (as vLLM reports them by default). None and [] if not requested.
+    any sampler (as vLLM reports them by default). `rank` is 1 + the number of more probable tokens. None, [] and 0 if
+    not requested.
     """
 
     token_id: int
     logprob: float | None
     top: list[tuple[int, float]]
+    rank: int = 0
+
+    @classmethod
+    def of(cls, row: LogitRow, token_id: int, normalizer: float, top: list[tuple[int, float]]) -> Sampled:
+        """Return a token with what `best` returns, and its rank."""
+        logit = row.values[token_id]
+        return cls(token_id, float(logit) - normalizer, top, 1 + int(np.count_nonzero(row.values > logit)))
 
 
 def load(candidates: Candidates, row: LogitRow) -> None:
@@ -36,13 +44,14 @@ def load(candidates: Candidates, row: LogitRow) -> None:
 
 
 def best(candidates: Candidates, n_top: int) -> tuple[float, list[tuple[int, float]]]:
-    """Return log(sum(exp(logits))) and the (id, logprob) of the n_top best tokens; drops the other candidates."""
+    """Return log(sum(exp(logits))) and the (id, logprob) of the n_top best tokens, -1 for all; drops the others."""
     normalizer = candidates.log_sum_exp()
-    return normalizer, [(i, logit - normalizer) for i, logit in candidates.ranked(n_top)] if n_top else []
+    n = len(candidates.token_ids) if n_top < 0 else n_top
+    return normalizer, [(i, logit - normalizer) for i, logit in candidates.ranked(n)] if n else []
 
 
 def token_logprob(candidates: Candidates, row: LogitRow, token_id: int, n_top: int) -> Sampled:
     """Return the logprob of a token, and those of the n_top best tokens at its position."""
     load(candidates, row)
     normalizer, top = best(candidates, n_top)
-    return Sampled(token_id, float(row.values[token_id]) - normalizer, top)
+    return Sampled.of(row, token_id, normalizer, top)

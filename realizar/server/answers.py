@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from realizar.async_llm import AsyncHandle, AsyncLLM
     from realizar.calls import ChatPrompt, ToolCall, ToolCallDelta
     from realizar.engine.output import Completion
+    from realizar.engine.request import TextRequest
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.params import SamplingParams
-    from realizar.sampling import Sampled
     from realizar.server.metrics import Metrics
 
 _UNREAD = 16
@@ -34,7 +35,7 @@ class Piece:
     reasoning: str = ""
     text: str = ""
     calls: list[ToolCallDelta] = field(default_factory=list)
-    logprobs: list[Sampled] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -49,7 +50,7 @@ class Reply:
     text: str
     reasoning: str
     tool_calls: list[ToolCall]
-    logprobs: list[Sampled]
+    logprobs: list[TokenLogprobs]
     finish_reason: str
     stop_reason: int | str | None
     n_tokens: int
@@ -81,6 +82,11 @@ class Answers:
     metrics : Metrics
     reads_reasoning : bool
         Whether the model's reasoning is separated from its text.
+
+    Attributes
+    ----------
+    id_slot : int
+        The slot under which they are listed; -1 for none.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Answers:
     ) -> None:
         self._llm = llm
         self._name = name
+        self.id_slot = -1
         self._metrics = metrics
         self._prompts = prompts
         self._handles: list[AsyncHandle] = []
@@ -120,6 +127,11 @@ class Answers:
             handle.cancel()
             if completion is None:
                 self._metrics.aborted(self._name)
+
+    @property
+    def requests(self) -> list[TextRequest]:
+        """The requests that are submitted, until they are given up."""
+        return [handle.request for handle in self._handles if handle.request is not None]
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Yield the output of the completions until all have ended.
@@ -163,7 +175,7 @@ class Answers:
     async def _pieces_of(self, i: int) -> AsyncIterator[Piece]:
         """Yield the pieces of one prompt."""
         first = i * self._prompts[i].params.n
-        waiting: dict[int, list[Sampled]] = {}  # logprobs of tokens that are not text yet
+        waiting: dict[int, list[TokenLogprobs]] = {}  # logprobs of tokens that are not text yet
         async for event in self._handles[i]:
             if isinstance(event, ErrorEvent):
                 raise event.error
@@ -219,6 +231,25 @@ class Answers:
     def completions(self) -> list[Completion]:
         """The completions of each prompt, once all have ended."""
         return [completion for completion in self._completions if completion is not None]
+
+    @property
+    def params(self) -> SamplingParams:
+        """The params of the first prompt."""
+        return self._prompts[0].params
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from the submission to the first token of any prompt; None before."""
+        first = [t for t in self._t_first if t]
+        return min(first) - self._begin if first else None
+
+    @property
+    def queue_s(self) -> float | None:
+        """Seconds that the first prompt waited to be computed; None before its end."""
+        completion, t_first = self._completions[0], self._t_first[0]
+        if completion is None or not t_first:
+            return None
+        return max(0.0, t_first - self._begin - completion.timings.prefill_s)
 
     def finish_reasons(self) -> list[tuple[str, int | str | None]]:
         """Why each completion ended: finish_reason and stop_reason, by number."""

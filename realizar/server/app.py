@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from realizar import __version__
-from realizar.errors import RealizarError
+from realizar.errors import ParameterError, RealizarError
 from realizar.server import (
     anthropic_messages,
     general,
@@ -25,6 +25,8 @@ from realizar.server import (
     openai_chat,
     openai_completions,
     openai_responses,
+    page,
+    slots,
     vectors,
 )
 from realizar.server.errors import ApiError, invalid_body
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
 MIB = 2**20
 _log = logging.getLogger("realizar.server")
 _PROTOCOLS = (
-    general, openai_chat, openai_completions, openai_responses, vectors, llama_server, anthropic_messages,
-    ollama, ollama_models,
+    general, openai_chat, openai_completions, openai_responses, vectors, llama_server, slots, anthropic_messages,
+    ollama, ollama_models, page,
 )  # fmt: skip
 
 
@@ -75,6 +77,9 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
     app.state.responses = ResponseStore()
     app.state.is_ready = app.state.is_closing = False
     app.state.on_failure = on_failure
+    app.state.traces = None
+    if settings.traces:
+        app.state.traces = _add_traces(app)
     for module in _PROTOCOLS:
         app.include_router(module.router)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -82,6 +87,16 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
     app.add_exception_handler(RealizarError, _failed)
     app.middleware_stack = UnreadLimit(app.build_middleware_stack(), settings.timeout)
     return app
+
+
+def _add_traces(app: FastAPI) -> Any:
+    try:
+        from realizar.server.tracing import TraceRequests, Traces
+    except ImportError as error:
+        raise ParameterError(f"traces: needs the extra: pip install 'realizar[otel]' ({error})") from None
+    traces = Traces()
+    app.add_middleware(TraceRequests, traces=traces)
+    return traces
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
@@ -111,6 +126,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.loading.cancel()
         await asyncio.wait({app.state.loading})
         await app.state.pool.close()
+        if app.state.traces is not None:
+            await asyncio.to_thread(app.state.traces.close)
 
 
 async def _load_first(app: FastAPI) -> None:

@@ -85,11 +85,11 @@ class ApiError(HTTPException):
         return Response(body, self.status_code, self.headers, "application/json")
 
 
-def not_ready(is_closing: bool) -> ApiError:
-    """Return the error of a server that has not loaded its first model, or is shutting down."""
+def not_ready(is_closing: bool, progress: str = "") -> ApiError:
+    """Return the error of a server that is shutting down, or has loaded its first model only so far."""
     if is_closing:
         return ApiError(503, "the server is shutting down", "shutting_down")
-    return ApiError(503, "the server is loading its first model", "loading")
+    return ApiError(503, f"the server is loading its first model{progress and f' ({progress})'}", "loading")
 
 
 def as_api_error(error: BaseException) -> ApiError:

@@ -66,6 +66,9 @@ def sampling(body: Body, settings: Settings, **own: Any) -> SamplingParams:
     for name in ("n", "best_of", "n_beams"):
         if given.get(name, 1) > settings.max_n:
             raise ApiError(400, f"{name}={given[name]}: at most {settings.max_n} here", "invalid_value", name)
+    for name in ("logprobs", "prompt_logprobs"):
+        if given.get(name, 0) < 0:
+            raise ApiError(400, f"{name}={given[name]}: must not be negative", "invalid_value", name)
     try:
         return SamplingParams(**given)
     except ParameterError as error:

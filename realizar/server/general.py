@@ -30,7 +30,8 @@ async def ready(request: Request) -> Response:
     """Say whether the server answers requests: not before the first model is loaded, nor once it shuts down."""
     state = request.app.state
     if not state.is_ready:
-        raise not_ready(state.is_closing)
+        progress = state.pool.models[0].progress
+        raise not_ready(state.is_closing, "" if progress is None else progress.text)
     return JSON({"status": "ready"})
 
 
@@ -56,6 +57,8 @@ async def model(name: str, request: Request) -> Response:
 
 
 def _row(name: str, served: Served) -> dict[str, Any]:
-    row = {"id": name, "object": "model", "created": int(served.loaded_at), "owned_by": "realizar"}
+    row: dict[str, Any] = {"id": name, "object": "model", "created": int(served.loaded_at), "owned_by": "realizar"}
     row |= {"root": served.name, "status": {"value": served.status}}
+    if served.status == "loading" and served.progress is not None:
+        row["status"] |= {"stage": served.progress.stage, "progress": served.progress.share}
     return row if served.llm is None else {**row, "max_model_len": served.llm.n_ctx}

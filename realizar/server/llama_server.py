@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from realizar.async_llm import AsyncLLM
     from realizar.engine.output import Completion, Timings
-    from realizar.sampling import Sampled
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.server.answers import Answers
 
 router = APIRouter(route_class=StrictRoute)
@@ -87,6 +87,7 @@ class InfillRequest(Samplers):  # type: ignore[misc, valid-type]
     repeat_last_n: int | None = None
     return_tokens: bool = False
     response_fields: list[str] | None = None
+    id_slot: int = -1
 
 
 @router.post("/tokenize", response_model=None)
@@ -173,7 +174,7 @@ async def infill(body: InfillRequest, service: Serving) -> Response:
     ids = await service.in_thread(
         infill_ids, llm, body.input_prefix, body.input_suffix, body.prompt, files, params.max_tokens
     )
-    answers = await service.submitted(llm, served, [plain_prompt(ids, params)])
+    answers = await service.submitted(llm, served, [plain_prompt(ids, params)], id_slot=body.id_slot)
     made = _Infill(llm, served.name, answers, body)
     if body.stream:
         return events(made.chunks(), lambda error: (None, error.openai))
@@ -214,7 +215,7 @@ class _Infill:
             "index": 0,
             "content": text,
             "tokens": completion.token_ids if self._body.return_tokens else [],
-            "id_slot": 0,
+            "id_slot": self._answers.id_slot,
             "stop": True,
             "model": self._name,
             "tokens_predicted": timings.n_generated,
@@ -230,7 +231,7 @@ class _Infill:
         return final
 
 
-def _probability(llm: AsyncLLM, sampled: Sampled) -> dict[str, Any]:
+def _probability(llm: AsyncLLM, sampled: TokenLogprobs) -> dict[str, Any]:
     tops = [{"id": i, **token_logprob(llm.tokenizer, i, logprob)} for i, logprob in sampled.top]
     own = token_logprob(llm.tokenizer, sampled.token_id, sampled.logprob)
     return {"id": sampled.token_id, **own, "top_logprobs": tops}

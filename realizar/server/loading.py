@@ -1,17 +1,68 @@
-"""Loads a model in a thread that the end of the process does not wait for; what is known of its size before."""
+"""Loads a model in a thread that the end of the process does not wait for; how far it has come, and how large it is."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realizar import store
 from realizar.store import MODELS, hub
+from realizar.store.hub_names import PREFIX
+from realizar.store.progress import listener
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from realizar.async_llm import AsyncLLM
+
+_log = logging.getLogger("realizar.server")
+
+
+class LoadProgress:
+    """How far the load of a model has come.
+
+    Parameters
+    ----------
+    name : str
+        The model's name, for the log.
+
+    Attributes
+    ----------
+    stage : str
+        "waiting" for others, "fetching" (and verifying) the file, "opening" it, or "building the tokenizer".
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._download: Progress | None = None
+        self.stage = "waiting"
+
+    def begin(self, stage: str) -> None:
+        """Begin a stage."""
+        self.stage = stage
+        _log.info("%s: %s", self._name, stage)
+
+    def download(self, progress: Progress) -> None:
+        """Note a download, which tells how far it has come."""
+        self._download = progress
+
+    @property
+    def share(self) -> float | None:
+        """Share of the bytes of a download that has come; None if nothing is downloaded."""
+        if self.stage != "fetching" or self._download is None:
+            return None
+        tasks = [task for task in self._download.tasks if task.total]
+        total = sum(task.total or 0.0 for task in tasks)
+        return sum(task.completed for task in tasks) / total if total else None
+
+    @property
+    def text(self) -> str:
+        """The stage, and the share in percent."""
+        return self.stage if self.share is None else f"{self.stage}, {self.share:.0%}"
 
 
 def file_bytes(source: str) -> int:
@@ -19,12 +70,12 @@ def file_bytes(source: str) -> int:
     if source in MODELS:
         return MODELS[source].n_bytes
     with suppress(OSError, RuntimeError, ValueError):  # loading it says what is wrong
-        path = hub.cached(source) if source.startswith(hub.PREFIX) else Path(source).expanduser()
+        path = hub.cached(source) if source.startswith(PREFIX) else Path(source).expanduser()
         return path.stat().st_size if path is not None else 0
     return 0
 
 
-async def load_aside(source: str, params: dict[str, Any]) -> AsyncLLM:
+async def load_aside(source: str, params: dict[str, Any], progress: LoadProgress) -> AsyncLLM:
     """Load a model in a daemon thread. If the task is cancelled, the thread closes the model once it has it."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[AsyncLLM] = loop.create_future()
@@ -41,7 +92,7 @@ async def load_aside(source: str, params: dict[str, Any]) -> AsyncLLM:
     def work() -> None:
         result: AsyncLLM | Exception
         try:
-            result = _load(source, params)
+            result = _load(source, params, progress)
         except Exception as error:
             result = error
         try:
@@ -54,10 +105,15 @@ async def load_aside(source: str, params: dict[str, Any]) -> AsyncLLM:
     return await future
 
 
-def _load(source: str, params: dict[str, Any]) -> AsyncLLM:
+def _load(source: str, params: dict[str, Any], progress: LoadProgress) -> AsyncLLM:
     from realizar.async_llm import AsyncLLM
 
-    llm = AsyncLLM(source, **params)
+    listener.set(progress.download)  # for this thread
+    progress.begin("fetching")
+    path = store.resolve(source)
+    progress.begin("opening")
+    llm = AsyncLLM(path, **params)
+    progress.begin("building the tokenizer")
     try:
         llm.tokenize("")  # builds the tokenizer
     except BaseException:

@@ -18,12 +18,13 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 
 from realizar.server.errors import ApiError
+from realizar.server.page import PAGE_PATHS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
-"""Paths that need no key."""
+"""Paths that need no key, and answer under any name of the server."""
 READ_ANYWAY = 8
 """Bodies of up to so many times the limit are read, and forgotten, before they are refused."""
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -75,6 +76,8 @@ class Guard:
     must be called by a name that others cannot point at it (DNS rebinding), and requests of which a browser says that a
     page of another origin made them are refused. Requests without Origin may have a JSON body of any content type.
 
+    The chat page holds no secrets: it needs no key, though its requests do, and other pages may link to it.
+
     Parameters
     ----------
     app : ASGI application
@@ -110,7 +113,7 @@ class Guard:
 
     def _refusal(self, headers: Headers, path: str) -> ApiError | None:
         """Return why a request is refused; None if it is not."""
-        if self._keys and path not in OPEN_PATHS and not self._has_key(headers):
+        if self._keys and path not in OPEN_PATHS | PAGE_PATHS and not self._has_key(headers):
             return ApiError(
                 401, "a valid API key is needed: Authorization: Bearer KEY, or x-api-key: KEY", "invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
@@ -123,7 +126,7 @@ class Guard:
             return ApiError(403, text, "forbidden_host")
         origin = headers.get("origin")
         if origin is None:
-            if headers.get("sec-fetch-site") in ("cross-site", "same-site") and "*" not in self._origins:
+            if self._is_of_other_page(headers, path) and "*" not in self._origins:
                 return ApiError(403, "pages of other origins may not use this server; see --cors", "forbidden_origin")
         elif not self._allows(origin, headers):
             return ApiError(403, f"pages of {origin[:200]} may not use this server; see --cors", "forbidden_origin")
@@ -146,10 +149,15 @@ class Guard:
         name = _host_of(f"//{host}")
         return _is_local(name) or (name != "" and name in self._hosts)
 
+    def _is_of_other_page(self, headers: Headers, path: str) -> bool:
+        """Whether a browser says that a page of another origin made a request, but for a link to the chat page."""
+        is_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        return headers.get("sec-fetch-site") in ("cross-site", "same-site") and not (is_link and path in PAGE_PATHS)
+
     def _allows(self, origin: str, headers: Headers) -> bool:
         name = _host_of(origin)
-        # Other names than these may be made to point here (DNS rebinding).
-        is_safe = _is_local(name) or (name != "" and name == self._host)
+        # Other names than these may be made to point here (DNS rebinding); but pages of others have no key.
+        is_safe = bool(self._keys) or _is_local(name) or (name != "" and name == self._host)
         own = is_safe and origin.partition("://")[2] == headers.get("host")
         return own or "*" in self._origins or origin in self._origins
 

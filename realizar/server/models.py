@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from realizar._kernels import table
 from realizar.errors import ParameterError
 from realizar.server.errors import ApiError, not_ready
-from realizar.server.loading import file_bytes, load_aside
+from realizar.server.loading import LoadProgress, file_bytes, load_aside
 from realizar.server.settings import GIB
+from realizar.server.slot_table import SlotTable
 
 if TYPE_CHECKING:
     from realizar.async_llm import AsyncLLM
@@ -43,10 +44,13 @@ class Served:
         Requests that use it now.
     last_used, loaded_at : float
         By `time.time`.
+    progress : LoadProgress or None
+        Of the last load.
     load_s : float
         Seconds that it took to load it.
     keep_alive_s : float or None
         Idle seconds after which it is unloaded; None: never.
+    slots : SlotTable
     loading : Task or None
         Loads it, or has loaded it.
     timer : TimerHandle or None
@@ -62,8 +66,10 @@ class Served:
     n_users: int = 0
     last_used: float = 0.0
     loaded_at: float = 0.0
+    progress: LoadProgress | None = None
     load_s: float = 0.0
     keep_alive_s: float | None = None
+    slots: SlotTable = field(default_factory=SlotTable)
     loading: asyncio.Task[AsyncLLM] | None = None
     timer: asyncio.TimerHandle | None = None
 
@@ -191,11 +197,12 @@ class ModelPool:
 
     async def _load(self, served: Served) -> AsyncLLM:
         async with self._one_loads:  # of two, each would wait until the other is unused
+            progress = served.progress = LoadProgress(served.name)
             served.status = "loading"
             _log.info("loading %s", served.name)
             begin = time.perf_counter()
             try:
-                llm = await self._load_into_room(served)
+                llm = await self._load_into_room(served, progress)
             except ApiError:
                 served.status = "unloaded"
                 raise
@@ -211,12 +218,12 @@ class ModelPool:
             )  # fmt: skip
             return llm
 
-    async def _load_into_room(self, served: Served) -> AsyncLLM:
+    async def _load_into_room(self, served: Served, progress: LoadProgress) -> AsyncLLM:
         """Load a model when there is room for it; if it needs more than was known, make that room and load it again."""
         served.n_bytes_needed = max(served.n_bytes_needed, file_bytes(served.source))
         while True:
             await self._make_room(served)
-            llm = served.llm = await load_aside(served.source, self._settings.engine)
+            llm = served.llm = await load_aside(served.source, self._settings.engine, progress)
             served.n_bytes_needed = served.n_bytes
             self._check_size(served)
             if await self._unload_others(served):

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from realizar.async_llm import AsyncLLM
     from realizar.calls import ChatPrompt
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.params import SamplingParams
-    from realizar.sampling import Sampled
     from realizar.server.answers import Answers
     from realizar.server.models import Served
 
@@ -168,7 +168,7 @@ class _Answer:
             "eval_duration": _ns(timings.decode_s),
         }
 
-    def _logprobs(self, sampled: list[Sampled]) -> list[dict[str, Any]]:
+    def _logprobs(self, sampled: list[TokenLogprobs]) -> list[dict[str, Any]]:
         tokenizer = self._llm.tokenizer
         return [
             {
@@ -191,6 +191,7 @@ async def embed(body: EmbedBody, service: Serving) -> Response:
     service.need_room_for(len(body.texts), "input")
     ids = await service.in_thread(lambda: [_ids(llm, text, body.truncate) for text in body.texts])
     vectors = await service.unless_gone(llm.embed(ids, dimensions=body.dimensions)) if ids else []
+    service.embedded(served, sum(map(len, ids)))
     rows = [[float(value) for value in row] for row in vectors]
     took = {"total_duration": _ns(time.perf_counter() - begin), "load_duration": 0}
     return JSON({"model": served.name, "embeddings": rows, **took, "prompt_eval_count": sum(map(len, ids))})

@@ -55,6 +55,7 @@ class ChatRequest(Samplers):  # type: ignore[misc, valid-type]
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | None = None
+    id_slot: int = -1
 
 
 @router.post("/v1/chat/completions", response_model=None)
@@ -67,7 +68,7 @@ async def chat_completions(body: ChatRequest, service: Serving) -> Response:
         parallel=body.parallel_tool_calls is not False, variables=body.chat_template_kwargs,
         effort=body.reasoning_effort, continues=body.continue_final_message,
     )  # fmt: skip
-    answers = await service.submitted(llm, served, [prompt], reads_reasoning=True)
+    answers = await service.submitted(llm, served, [prompt], reads_reasoning=True, id_slot=body.id_slot)
     chat = _Chat(llm, served.name, answers, prompt.params, body.stream_options or StreamOptions())
     if body.stream:
         return events(chat.chunks(), lambda error: (None, error.openai))

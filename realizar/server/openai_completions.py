@@ -44,6 +44,7 @@ class CompletionRequest(Samplers):  # type: ignore[misc, valid-type]
     logprobs: int | None = Field(default=None, ge=0, le=MAX_TOP)
     echo: bool | None = None
     response_format: dict[str, Any] | None = None
+    id_slot: int = -1
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -62,7 +63,8 @@ async def completions(body: CompletionRequest, service: Serving) -> Response:
     service.need_room_for(len(prompts), "prompt")
     params = _params(body, service)
     ids = await service.in_thread(lambda: [_ids(llm, prompt, body) for prompt in prompts])
-    answers = await service.submitted(llm, served, [plain_prompt(each, params) for each in ids])
+    prompted = [plain_prompt(each, params) for each in ids]
+    answers = await service.submitted(llm, served, prompted, id_slot=body.id_slot)
     made = _Completions(llm, served.name, answers, params, body, ids)
     if body.stream:
         return events(made.chunks(), lambda error: (None, error.openai))

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 if TYPE_CHECKING:
     from realizar.calls import ToolCall, ToolCallDelta
-    from realizar.sampling import Sampled
+    from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.server.answers import Usage
     from realizar.tokenizer import Tokenizer
 
@@ -45,7 +45,7 @@ def token_logprob(tokenizer: Tokenizer, token: int, logprob: float | None) -> di
     return {"token": data.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(data)}
 
 
-def chat_logprobs(tokenizer: Tokenizer, sampled: Sequence[Sampled]) -> dict[str, Any]:
+def chat_logprobs(tokenizer: Tokenizer, sampled: Sequence[TokenLogprobs]) -> dict[str, Any]:
     """Return logprobs as chat completions have them."""
     content = [
         {
@@ -67,14 +67,14 @@ def token_name(tokenizer: Tokenizer, token: int) -> str:
 
 
 def completion_logprobs(
-    tokenizer: Tokenizer, sampled: Sequence[Sampled | None], first_ids: Sequence[int], at: int
+    tokenizer: Tokenizer, sampled: Sequence[TokenLogprobs | None], first_ids: Sequence[int], at: int
 ) -> dict[str, Any]:
     """Return logprobs as completions have them.
 
     Parameters
     ----------
     tokenizer : Tokenizer
-    sampled : sequence of Sampled or None
+    sampled : sequence of TokenLogprobs or None
         None for a token without a logprob: the first one of a prompt.
     first_ids : sequence of int
         Ids of the tokens that have none.

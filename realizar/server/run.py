@@ -17,6 +17,7 @@ from sse_starlette.sse import AppStatus
 
 from realizar.errors import ParameterError
 from realizar.server.app import create_app
+from realizar.server.connections import protocol
 from realizar.server.logs import set_up_logs
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from realizar.server.errors import ApiError
     from realizar.server.settings import Settings
 
+KEEP_ALIVE_S = 75
+"""Seconds that an idle connection stays open: longer than those of clients, which would else send a request on one that
+is just being closed. uvicorn's default, 5, is also httpx', and so that of OpenAI's client."""
 _log = logging.getLogger("realizar.server")
 
 
@@ -95,6 +99,7 @@ def serve(settings: Settings) -> int:
         app, host=settings.host, port=settings.port, uds=None if settings.uds is None else str(settings.uds),
         ssl_keyfile=settings.ssl_keyfile, ssl_certfile=settings.ssl_certfile, log_config=None, access_log=False,
         server_header=False, timeout_graceful_shutdown=int(settings.timeout) + 1, lifespan="on", ws="none",
+        http=protocol(settings.timeout), timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
     try:
         config.load()

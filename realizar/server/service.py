@@ -60,13 +60,29 @@ class Service:
         return await self.unless_gone(used), served
 
     async def submitted(
-        self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False
-    ) -> Answers:
+        self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False,
+        id_slot: int = -1,
+    ) -> Answers:  # fmt: skip
         """Submit prompts, and return their answers, which are given up if the client goes away."""
+        slot = served.slots.take(llm.params.n_seqs, id_slot)
         answers = Answers(llm, served.name, prompts, self.metrics, reads_reasoning)
         self._stack.callback(answers.cancel)
+        if self.settings.traces:
+            from realizar.server.tracing import describe
+
+            self._stack.callback(describe, self._request.scope, served.name, answers)
+        if slot is not None:
+            answers.id_slot = slot.number
+            self._stack.enter_context(slot.used_by(answers))
         await self.unless_gone(answers.submit())
         return answers
+
+    def embedded(self, served: Served, n_tokens: int) -> None:
+        """Note in the request's span that so many tokens were embedded."""
+        if self.settings.traces:
+            from realizar.server.tracing import describe_embeddings
+
+            describe_embeddings(self._request.scope, served.name, n_tokens)
 
     def need_room_for(self, n: int, param: str) -> None:
         """Raise ApiError, 400, if so many texts do not even fit into an empty queue."""

@@ -67,6 +67,10 @@ class Settings(BaseSettings):
         Completions of one prompt.
     max_tokens : int or None
         Tokens of one completion; None: as many as the context has room for.
+    slot_save_path : Path or None
+        Folder for the KV caches that clients save; None: they may save none.
+    traces : bool
+        Whether spans are sent (extra `otel`).
     log_format, log_level
         How the log is written.
     n_threads, n_ctx, n_seqs, n_batch, kv_type, activations, speculate
@@ -91,6 +95,8 @@ class Settings(BaseSettings):
     max_body: float = Field(default=16.0, gt=0, le=2**20)
     max_n: int = Field(default=16, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
+    slot_save_path: FilePath | None = None
+    traces: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     n_threads: int | None = None
@@ -118,6 +124,8 @@ class Settings(BaseSettings):
             path = getattr(self, name)
             if path is not None and not path.is_file():
                 raise ValueError(f"{name}={path}: there is no such file")
+        if self.slot_save_path is not None and not self.slot_save_path.is_dir():
+            raise ValueError(f"slot_save_path={self.slot_save_path}: there is no such folder")
         return self
 
     @property

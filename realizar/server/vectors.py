@@ -91,6 +91,7 @@ async def embeddings(body: EmbeddingRequest, service: Serving) -> Response:
     if isinstance(vectors, list):
         text = f"the model {served.name} gives a vector for each token, and none for a text"
         raise ApiError(400, text, "invalid_value", "model")
+    service.embedded(served, sum(map(len, ids)))
     shown = _as_base64 if body.encoding_format == "base64" else _as_floats
     data = [{"object": "embedding", "index": i, "embedding": shown(row)} for i, row in enumerate(vectors)]
     return JSON({"object": "list", "data": data, "model": served.name, "usage": _usage(sum(map(len, ids)))})

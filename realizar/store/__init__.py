@@ -1,4 +1,4 @@
-"""The model store: resolves a name, a path or hf:owner/repo/file.gguf to a verified local file."""
+"""The model store: resolves a name, a path or a reference to the Hugging Face hub to a verified local file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from realizar.errors import ModelNotFoundError, ParameterError, short_repr
+from realizar.errors import ModelNotFoundError, ParameterError, did_you_mean, short_repr
 from realizar.store import hub
 from realizar.store.cache import cache_dir, has_size
+from realizar.store.hub_names import PREFIX
 from realizar.store.models import DEFAULT_MODEL, MODELS, KnownModel
 from realizar.store.pull import pull_known
 
@@ -32,7 +33,8 @@ def pull(name: str) -> Path:
     Parameters
     ----------
     name : str
-        A known name (`realizar list`) or hf:owner/repo/file.gguf.
+        A known name (`realizar list`), hf:owner/repo:QUANTIZATION, or hf:owner/repo/file.gguf; after repo, @revision
+        may name a branch, tag or commit.
 
     Returns
     -------
@@ -46,11 +48,11 @@ def pull(name: str) -> Path:
     DownloadError
         If the download fails or the hash is wrong; no partial file remains.
     """
-    if name.startswith(hub.PREFIX):
+    if name.startswith(PREFIX):
         return hub.fetch(name)
     if name in MODELS:
         return pull_known(MODELS[name])
-    raise ModelNotFoundError(f"{name}: unknown model; known are {_names()}")
+    raise ModelNotFoundError(f"{name}: unknown model; known are {_names()}{_meant(name)}")
 
 
 def resolve(name: str | os.PathLike[str]) -> Path:
@@ -59,7 +61,7 @@ def resolve(name: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     name : str or PathLike
-        A known name, hf:owner/repo/file.gguf, or the path of a file.
+        A name as for `pull`, or the path of a file.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def resolve(name: str | os.PathLike[str]) -> Path:
         if name in MODELS:
             path = cache_dir() / MODELS[name].file
             return path if has_size(path, MODELS[name].n_bytes) else pull_known(MODELS[name])
-        if name.startswith(hub.PREFIX):
+        if name.startswith(PREFIX):
             return hub.cached(name) or hub.fetch(name)
     if not isinstance(name, (str, os.PathLike)):
         raise ParameterError(f"a model must be a name or a path, found {short_repr(name)}; known are {_names()}")
@@ -84,7 +86,9 @@ def resolve(name: str | os.PathLike[str]) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # name too long, no permission, unknown user in ~user
         found = f"an inaccessible path ({error})"
     printable = str(name) if str(name).isprintable() else short_repr(str(name))
-    raise ModelNotFoundError(f"{printable}: is {found}; use the path of a .gguf file or one of {_names()}")
+    raise ModelNotFoundError(
+        f"{printable}: is {found}; use the path of a .gguf file or one of {_names()}{_meant(printable)}"
+    )
 
 
 def stored_models() -> list[StoredModel]:
@@ -100,4 +104,21 @@ def stored_models() -> list[StoredModel]:
 
 
 def _names() -> str:
-    return ", ".join([*MODELS, "hf:owner/repo/file.gguf"])
+    return ", ".join([*MODELS, "hf:owner/repo:QUANTIZATION", "hf:owner/repo/file.gguf"])
+
+
+def _meant(name: str) -> str:
+    """Return "; did you mean X?" for a name like a known one, or like that of a file in the same folder."""
+    folder, last = os.path.split(name)
+    try:
+        beside = [path.name for path in Path(folder or ".").expanduser().glob("*.gguf")]
+    except (OSError, RuntimeError, ValueError):  # as for the path itself
+        beside = []
+    return did_you_mean(last, beside) or did_you_mean(name, [*MODELS, *(stored for stored, _ in hub.fetched())])
+
+
+def portable(model: object) -> object:
+    """Return a model's name unchanged, and the path of a file as an absolute path, for another process to load."""
+    if isinstance(model, str) and (model in MODELS or model.startswith(PREFIX)):
+        return model
+    return str(Path(model).expanduser().absolute()) if isinstance(model, (str, os.PathLike)) else model

@@ -99,7 +99,7 @@ def remove_leftovers(target: Path) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file; the operating system releases it when the process ends."""
     with path.open("ab") as stream:
-        if not _try_lock(stream):
+        if not try_lock(stream):
             print(f"waiting for another process that holds the lock {path}", file=sys.stderr)
             _wait_lock(stream)
         yield
@@ -109,7 +109,8 @@ if sys.platform == "win32":
     import msvcrt
     import time
 
-    def _try_lock(stream: BinaryIO) -> bool:
+    def try_lock(stream: BinaryIO) -> bool:
+        """Lock an open file until it is closed; return False if another process has locked it."""
         try:
             msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -117,13 +118,14 @@ if sys.platform == "win32":
         return True
 
     def _wait_lock(stream: BinaryIO) -> None:
-        while not _try_lock(stream):
+        while not try_lock(stream):
             time.sleep(0.2)
 
 else:
     import fcntl
 
-    def _try_lock(stream: BinaryIO) -> bool:
+    def try_lock(stream: BinaryIO) -> bool:
+        """Lock an open file until it is closed; return False if another process has locked it."""
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,73 +1,112 @@
-"""Models from the Hugging Face hub, hf:owner/repo/file.gguf, with huggingface-hub (extra [hub])."""
+"""Models from the Hugging Face hub, downloaded with huggingface-hub (extra [hub])."""
 
 from __future__ import annotations
 
-import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realizar.errors import DownloadError, ModelNotFoundError
 from realizar.store.cache import BLOCKED, FORBIDDEN, FULL, cache_dir, cannot_store
+from realizar.store.hub_names import PREFIX, Reference, choose, models, parse, parts
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-PREFIX = "hf:"
-_SPLIT = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
-
-
-def parse(reference: str) -> tuple[str, str]:
-    """Split hf:owner/repo/file.gguf into (owner/repo, file); the file may be in a folder of the repository.
-
-    Raises
-    ------
-    ModelNotFoundError
-        If the reference is malformed.
-    """
-    owner, _, rest = reference[len(PREFIX) :].partition("/")
-    repo, _, file = rest.partition("/")
-    if not (owner and repo and file.endswith(".gguf")):
-        raise ModelNotFoundError(f"{reference}: must have the form hf:owner/repo/file.gguf")
-    return f"{owner}/{repo}", file
-
 
 def fetch(reference: str) -> Path:
-    """Download a file (all parts of a split model) and return its path.
+    """Download the file that a name names (all parts of a split model), and return its path.
 
-    If the cache folder is read-only, an earlier download is used.
+    The token (HF_TOKEN or a login), offline mode (HF_HUB_OFFLINE), the server (HF_ENDPOINT) and the resuming of
+    downloads are those of huggingface-hub. If the hub cannot be reached, or the cache folder is read-only, an earlier
+    download is used.
 
     Raises
     ------
     ModelNotFoundError
-        If the hub has no such file, or the repository requires accepting a licence.
+        If the name is malformed; if the hub has no such file, or several; or the repository requires accepting a
+        licence.
     DownloadError
         If huggingface-hub is not installed, the hub cannot be reached, or the file cannot be stored.
     """
-    repo, file = parse(reference)
+    asked = parse(reference)
     hub = _huggingface_hub()
     try:
-        paths = [hub.hf_hub_download(repo, part, cache_dir=_folder()) for part in _parts(file)]
+        found = asked.file or choose(reference, _listing(hub, asked))
+        paths = [
+            hub.hf_hub_download(asked.repo, part, revision=asked.revision, cache_dir=_folder()) for part in parts(found)
+        ]
+        return Path(paths[0])
+    except ModelNotFoundError:
+        raise
     except hub.errors.LocalEntryNotFoundError as error:
         raise DownloadError(f"{reference}: the hub cannot be reached and the file is not in the cache") from error
+    except hub.errors.OfflineModeIsEnabled as error:
+        if (earlier := cached(reference)) is not None:
+            return earlier
+        raise DownloadError(f"{reference}: not in the cache, and HF_HUB_OFFLINE forbids asking the hub") from error
+    except hub.errors.RevisionNotFoundError as error:
+        raise ModelNotFoundError(f"{reference}: the repository has no revision {asked.revision}") from error
     except (hub.errors.EntryNotFoundError, hub.errors.RepositoryNotFoundError) as error:
         raise ModelNotFoundError(f"{reference}: the hub has no such file, or it requires a login (HF_TOKEN)") from error
-    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
+    except Exception as error:  # also what the HTTP library of huggingface-hub raises
         number = getattr(error, "errno", None)
-        if number in FORBIDDEN and (earlier := cached(reference)) is not None:
+        is_local = isinstance(error, OSError) and number in (*FULL, *FORBIDDEN, *BLOCKED)
+        if (not is_local or number in FORBIDDEN) and (earlier := cached(reference)) is not None:
             return earlier
-        if isinstance(error, OSError) and number in (*FULL, *FORBIDDEN, *BLOCKED):
-            raise cannot_store(reference, _folder(), error) from error
+        if is_local:
+            raise cannot_store(reference, _folder(), error) from error  # type: ignore[arg-type]
         raise DownloadError(
             f"{reference}: download failed ({next(iter(str(error).splitlines()), type(error).__name__)}); try again"
         ) from error
-    return Path(paths[0])
+
+
+def _listing(hub: ModuleType, asked: Reference) -> list[str]:
+    """Return the names of the files of a repository."""
+    info = hub.HfApi().model_info(asked.repo, revision=asked.revision)
+    return [sibling.rfilename for sibling in info.siblings or []]
+
+
+def matching(repo: str, pattern: str) -> str:
+    """Return the name, for `fetch`, of the only model file of a repository that matches a glob.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If none matches, or several; or the hub has no such repository.
+    DownloadError
+        If huggingface-hub is not installed, or the hub cannot be reached.
+    """
+    asked = parse(f"{PREFIX}{repo}")
+    hub = _huggingface_hub()
+    try:
+        there = models(_listing(hub, asked))
+    except hub.errors.RepositoryNotFoundError as error:
+        raise ModelNotFoundError(
+            f"{repo}: the hub has no such repository, or it requires a login (HF_TOKEN)"
+        ) from error
+    except Exception as error:  # also what the HTTP library of huggingface-hub raises
+        there = sorted({str(path.relative_to(snapshot)) for snapshot in _snapshots(asked) for path in _ggufs(snapshot)})
+        if not there:
+            raise DownloadError(f"{repo}: the hub cannot be reached ({error}), and nothing is in the cache") from error
+    found = [file for file in there if fnmatchcase(file, pattern)]
+    if len(found) != 1:
+        raise ModelNotFoundError(f"{pattern!r} matches {len(found)} model files of {repo}; it has {', '.join(there)}")
+    return f"{PREFIX}{asked.repo}/{found[0]}"
 
 
 def cached(reference: str) -> Path | None:
     """Return the file if it is completely in the cache; needs neither network nor huggingface-hub."""
-    repo, file = parse(reference)
-    for snapshot in _snapshots(f"models--{repo.replace('/', '--')}"):
-        if all((snapshot / part).is_file() for part in _parts(file)):
+    asked = parse(reference)
+    for snapshot in _snapshots(asked):
+        file = asked.file
+        if file is None:
+            there = [path.relative_to(snapshot).as_posix() for path in _ggufs(snapshot)]
+            try:
+                file = choose(reference, there)
+            except ModelNotFoundError:
+                continue
+        if all((snapshot / part).is_file() for part in parts(file)):
             return snapshot / file
     return None
 
@@ -75,30 +114,39 @@ def cached(reference: str) -> Path | None:
 def fetched() -> list[tuple[str, Path]]:
     """Return names and paths of all models downloaded from the hub."""
     rows = []
-    for snapshot in _snapshots("models--*"):
+    for snapshot in _glob("models--*/snapshots/*"):
         owner, _, repo = snapshot.parents[1].name[len("models--") :].partition("--")
-        for path in sorted(path for path in snapshot.rglob("*.gguf") if path.is_file()):
+        for path in _ggufs(snapshot):
             rows.append((f"{PREFIX}{owner}/{repo}/{path.relative_to(snapshot).as_posix()}", path))
     return rows
 
 
-def _snapshots(models: str) -> list[Path]:
+def _ggufs(snapshot: Path) -> list[Path]:
+    return sorted(path for path in snapshot.rglob("*.gguf") if path.is_file())
+
+
+def _snapshots(asked: Reference) -> list[Path]:
+    """Return the folders of a repository in the cache: that of the revision, or all, that of the main branch first."""
+    name = f"models--{asked.repo.replace('/', '--')}"
+    folder = _folder() / name
     try:
-        return sorted(_folder().glob(f"{models}/snapshots/*"))
+        commit = (folder / "refs" / (asked.revision or "main")).read_text(encoding="utf-8").strip()
+    except OSError:  # a commit has no file in refs
+        commit = asked.revision or ""
+    first = [path for path in _glob(f"{name}/snapshots/*") if path.name == commit]
+    others = [] if asked.revision else [path for path in _glob(f"{name}/snapshots/*") if path.name != commit]
+    return first + others
+
+
+def _glob(pattern: str) -> list[Path]:
+    try:
+        return sorted(_folder().glob(pattern))
     except PermissionError:  # no permission for the folder
         return []
 
 
 def _folder() -> Path:
     return cache_dir() / "hub"
-
-
-def _parts(file: str) -> list[str]:
-    match = _SPLIT.search(file)
-    if match is None:
-        return [file]
-    stem, n = file[: match.start()], int(match[2])
-    return [f"{stem}-{i:05}-of-{n:05}.gguf" for i in range(1, n + 1)]
 
 
 def _huggingface_hub() -> ModuleType:

@@ -16,7 +16,7 @@ PARAMS = SamplingParams()
 
 def prompt(template, messages=QUESTION, tools=None, choice="auto", **variables):
     tokenizer = templates.tokenizer(template)
-    ids, params, use = ChatPrompts(tokenizer).make(messages, PARAMS, tools, choice, variables or None)
+    ids, params, use, _ = ChatPrompts(tokenizer).make(messages, PARAMS, tools, choice, variables or None)
     return tokenizer.decode(ids, skip_special=False), params, use
 
 

@@ -5,6 +5,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from realizar import store
 from realizar.cli import main
 from realizar.errors import ContextFullError, ModelNotFoundError
 
@@ -47,14 +48,18 @@ class FakeLLM:
     def __init__(self, model, **engine):
         if model == "missing":
             raise ModelNotFoundError("missing: is neither\na file nor a known name")
-        self.engine_params, self.asked, self.closed = engine, [], False
-        self.tokenizer = SimpleNamespace(chat_template=self.chat_template)
+        self.model, self.engine_params, self.asked, self.closed = model, engine, [], False
+        template = self.chat_template
+        self.tokenizer = SimpleNamespace(chat_template=template and SimpleNamespace(source=template))
         self.made.append(self)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
+        self.close()
+
+    def close(self):
         self.closed = True
 
     def tokenize(self, text):
@@ -79,6 +84,7 @@ def fake_llm(monkeypatch):
     module = ModuleType("realizar.llm")
     module.LLM = type("LLM", (FakeLLM,), {"made": [], "during": {}})
     monkeypatch.setitem(sys.modules, "realizar.llm", module)
+    monkeypatch.setattr(store, "resolve", lambda name: name)
     return module.LLM
 
 

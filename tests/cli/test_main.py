@@ -6,9 +6,12 @@ import sys
 
 import pytest
 
-from realizar.cli import app
+from realizar import __version__
+from realizar.cli.app import app
 from realizar.errors import ModelNotFoundError
+from tests.parity.cases import FIXTURES
 
+LLAMA = str(FIXTURES / "llama/model-q4_1.gguf")
 COMMANDS = [command.name for command in app.registered_commands]
 
 
@@ -17,6 +20,7 @@ def test_list_of_commands():
         "run",
         "chat",
         "serve",
+        "batch",
         "pull",
         "list",
         "inspect",
@@ -39,17 +43,60 @@ def test_help_has_an_example(words, realizar):
 
 
 def test_no_command_shows_the_help(realizar):
-    _, out, err = realizar()
-    assert "Usage: realizar" in out + err
+    status, out, err = realizar()
+    assert (status, err) == (2, "")
+    assert "Usage: realizar" in out
 
 
 @pytest.mark.parametrize("words", [["run"], ["frobnicate"], ["list", "--nope"], ["bench", "x", "-p", "many"]])
 def test_usage_errors_are_one_line(words, realizar):
     status, out, err = realizar(*words)
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert "--help" in err
+
+
+def test_values_that_cannot_be_are_usage_errors(realizar):
+    for words in (
+        "run x -t 0", "run x --kv-type f7", "chat -n 0", "run a b c", "run a b -m c", "run smollm2", "run a.gguf",
+        "chat a -m b", "serve", "serve smollm2 --port 99999", "plan MODEL --ctx 0", "plan MODEL --kv-type f7",
+        "bench MODEL --depth 1", "bench MODEL -t 0", "convert a b --type Q1", "batch a", "batch a b --n-seqs 0",
+    ):  # fmt: skip
+        status, out, err = realizar(*words.replace("MODEL", LLAMA).split())
+        assert (status, out, err.count("\n")) == (2, "", 1), (words, err)
+
+
+def test_failures_are_no_usage_errors(realizar, tmp_path):
+    absent = str(tmp_path / "absent.gguf")
+    for words in (
+        ["pull", "absent"], ["inspect", absent], ["verify", absent], ["plan", absent], ["bench", absent],
+        ["tokenize", "x", "-m", absent], ["run", absent, "x"], ["chat", absent], ["convert", absent, "out.gguf"],
+    ):  # fmt: skip
+        status, _, err = realizar(*words)
+        assert (status, err.startswith("error: ") or words[0] == "verify") == (1, True), (words, err)
+
+
+def test_the_version(realizar):
+    assert realizar("--version") == (0, f"realizar {__version__}\n", "")
+    done = subprocess.run([sys.executable, "-m", "realizar", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"realizar {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("shell", "variables"),
+    [
+        ("bash", {"COMP_WORDS": "realizar inspect smo", "COMP_CWORD": "2"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "realizar inspect smo"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "realizar inspect smo", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)
+def test_shells_complete_models(shell, variables):
+    environ = {**os.environ, "_REALIZAR_COMPLETE": f"complete_{shell}", **variables}
+    done = subprocess.run([sys.executable, "-m", "realizar"], capture_output=True, text=True, env=environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "smollm2" in done.stdout
+    assert "qwen" not in done.stdout
 
 
 def test_errors_are_one_line_without_traceback(fake_llm, realizar):
@@ -109,6 +156,25 @@ def test_closed_pipe_exits_quietly(buffering):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("words", "status", "err"),
+    [
+        ("list >&-", 0, ""), ("batch - /dev/null <&-", 0, "0 answered\n"),
+        ("chat MODEL -t 1 <&-", 1, "no chat template"),
+        ("list >/dev/full", 1, "error: [Errno 28] No space left on device\n"), ("frobnicate 2>&-", 2, ""),
+    ],
+)  # fmt: skip
+def test_standard_streams_that_are_closed_or_full(words, status, err):
+    if "full" in words and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    command = f"{sys.executable} -m realizar {words.replace('MODEL', LLAMA)}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert err in done.stderr
+    assert done.stderr.count("\n") == bool(err)
+
+
 def test_output_that_the_terminal_cannot_encode():
     code = "import sys; from realizar.cli import main; app=main(['list']); print('\\u2603')"
     done = run_python(code, env={**os.environ, "PYTHONIOENCODING": "ascii"})
@@ -119,7 +185,8 @@ def test_output_that_the_terminal_cannot_encode():
 def test_help_imports_no_model_code():
     code = (
         "import sys; from realizar.cli import main; main(['list', '--help']);"
-        "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'realizar.llm'} & set(sys.modules);"
+        "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'realizar.llm', 'realizar.calls',"
+        "'rich.progress', 'prompt_toolkit', 'fastapi'} & set(sys.modules);"
         "assert not bad, bad"
     )
     done = run_python(code)

@@ -27,7 +27,9 @@ def test_it_installs_and_passes(name, tmp_path, realizar):
 
 def test_invalid_names_and_existing_folder(tmp_path, realizar):
     assert realizar("plugins", "new", "zebra", "--in", str(tmp_path))[0] == 0
-    for name, says in (("zebra", "already exists"), ("My Model", "lower-case"), ("../x", "lower-case")):
+    for name, expected, says in (
+        ("zebra", 1, "already exists"), ("My Model", 2, "lower-case"), ("../x", 2, "lower-case")
+    ):  # fmt: skip
         status, _, err = realizar("plugins", "new", name, "--in", str(tmp_path))
-        assert status == 1
+        assert status == expected
         assert says in err

@@ -19,6 +19,18 @@ def test_run_answers_through_the_template(fake_llm, realizar):
     assert fake_llm.made[0].closed
 
 
+@pytest.mark.parametrize("words", [["some.gguf", "Why?"], ["Why?", "-m", "some.gguf"], ["-m", "some.gguf", "Why?"]])
+def test_run_takes_the_model_before_the_prompt_or_by_an_option(words, fake_llm, realizar):
+    assert realizar("run", *words) == (0, "you said Why?\n", "")
+    assert fake_llm.made[0].model == "some.gguf"
+
+
+def test_run_and_chat_have_a_default_model(fake_llm, realizar, typed):
+    typed("x\n")
+    assert [realizar("run", "x")[0], realizar("chat")[0]] == [0, 0]
+    assert [llm.model for llm in fake_llm.made] == ["smollm2", "smollm2"]
+
+
 def test_run_raw_continues_the_text(fake_llm, realizar):
     assert realizar("run", "Once", "--raw")[1] == "raw Once\n"
 
@@ -73,7 +85,7 @@ def test_template_variables_are_passed_on(fake_llm, realizar, typed):
     assert [llm.variables for llm in fake_llm.made] == [{"enable_thinking": False}] * 2
     for wrong in ("enable_thinking=false", "[1]"):
         status, _, err = realizar("run", "x", "--chat-template-kwargs", wrong)
-        assert status == 1
+        assert status == 2
         assert "is not" in err
 
 
@@ -155,7 +167,7 @@ def test_constraints_are_passed_on(fake_llm, realizar, tmp_path):
 )
 def test_invalid_constraints_fail_before_loading(words, says, fake_llm, realizar):
     status, out, err = realizar("run", "x", *words)
-    assert (status, out) == (1, "")
+    assert (status, out) == (1 if "cannot be read" in says else 2, "")
     assert says in err
     assert fake_llm.made == []
 
@@ -163,13 +175,13 @@ def test_invalid_constraints_fail_before_loading(words, says, fake_llm, realizar
 @pytest.mark.parametrize(
     "words",
     [
-        ["--temperature", "nan"], ["--top-p", "2"], ["-n", "0"], ["-t", "0"], ["--typical-p", "2"], ["--mirostat", "3"],
+        ["--temperature", "nan"], ["--top-p", "2"], ["-n", "0"], ["--typical-p", "2"], ["--mirostat", "3"],
         ["--logit-bias", "x=1"], ["--logit-bias", "1"], ["--bad-word", ""],
     ],
 )  # fmt: skip
 def test_invalid_parameters_fail_before_loading(words, fake_llm, realizar):
     status, out, err = realizar("run", "x", *words)
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert "must be" in err
     assert fake_llm.made == []
 

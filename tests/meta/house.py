@@ -7,14 +7,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CYTHON = {".pyx", ".pxd", ".pxi"}
 C = {".c", ".h"}
+WEB = {".ts", ".tsx", ".mjs", ".css"}
 _FOLDERS = ("realizar", "plugins", "tests", "tools", "asv_bench")
+_OUTPUTS = {"build", "env", "dist", "node_modules"}
 _GENERATED = {p.with_suffix(".c") for p in (ROOT / "realizar/_kernels").rglob("*.pyx")}
 
 
 def sources(*suffixes, folders=_FOLDERS):
     """All source files with these suffixes, without build outputs; at least one."""
     files = [p for folder in folders for p in (ROOT / folder).rglob("*") if p.suffix in suffixes]
-    files = [p for p in files if p not in _GENERATED and not {"build", "env"} & set(p.relative_to(ROOT).parts)]
+    files = [p for p in files if p not in _GENERATED and not _OUTPUTS & set(p.relative_to(ROOT).parts)]
     assert files, f"no file with {suffixes} in {folders}"
     return sorted(files)
 

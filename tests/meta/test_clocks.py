@@ -20,6 +20,7 @@ CLOCKS = re.compile(
 )
 ALLOWED = {
     "tests/clocks.py": "the clocks that tests move; wait_until polls for ever",
+    "tests/cli/test_chat_terminal.py": "switches the time limit of pexpect off",
     "tests/conftest.py": "switches hypothesis' time limits off",
     "tests/contrib/ray/test_serve.py": "switches the time limit of an HTTP client off",
     "tests/limits/scripts.py": "dumps the stacks of a script that hangs, just before pytest's own time limit",
@@ -32,11 +33,15 @@ ALLOWED = {
     "tests/sampling/grammar/suite.py": "gives up a download that does not come and skips the test",
     "tests/sampling/grammar/test_exit.py": "sleeps, so that a premature end is likely to be seen; a right one waits",
     "tests/server/serving.py": "switches the time limit of an HTTP client off",
+    "tests/server/test_connections.py": "sets the server's time limit for a head that never comes",
     "tests/server/test_middleware.py": "sets the server's time limit for a body that never comes",
     "tests/server/test_models.py": "sets the server's time limit for a load and for room that never come",
     "tests/server/test_server.py": "sets the server's time limit to a microsecond while its engine is held",
     "tests/server/test_settings.py": "names the option timeout, whose values it checks",
     "tests/server/test_signals.py": "switches the time limit of an HTTP client off",
+    "tests/tools/soak_clients.py": "reads slowly; gives a server's answers more time than they ever need",
+    "tests/tools/soak_server.py": "runs for a given time, in which it measures what `.ci/full soak_server` judges",
+    "tests/web/conftest.py": "switches the time limits of Playwright off",
     "tests/tokenizer/test_chat.py": "a fixed date in place of today's",
 }
 

@@ -3,16 +3,16 @@
 import ast
 import re
 
-from tests.meta.house import CYTHON, ROOT, C, offenders, sources, text
+from tests.meta.house import CYTHON, ROOT, WEB, C, offenders, sources, text
 
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
-ALL = sources(".py", *CYTHON, *C)
+ALL = sources(".py", *CYTHON, *C, *WEB)
 OURS = sources(".py", folders=("realizar", "plugins", "tools"))
 
 
 def missing_first_line(path):
     lines = [line for line in text(path).splitlines() if line and not line.startswith("#!")]
-    beginnings = ("/* ", "// ") if path.suffix in C else ('"""', 'r"""', "# ")
+    beginnings = ("/* ", "// ") if path.suffix in C | WEB else ('"""', 'r"""', "# ")
     return [line for line in lines[:1] if not line.startswith(beginnings) or len(line) <= 20]
 
 

@@ -18,7 +18,7 @@ STAGES = re.search(r"^all=\((.*)\)$", FULL, re.MULTILINE)[1].split()
 
 def test_every_stage_is_defined_and_named_in_the_usage():
     functions = re.findall(r"^(\w+)\(\) \{", FULL, re.MULTILINE)
-    assert sorted(functions) == sorted(["environment", *STAGES])
+    assert sorted(functions) == sorted(["environment", "run_tool", *STAGES])
     assert f"some of them: {', '.join(STAGES)}" in FULL
 
 

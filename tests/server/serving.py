@@ -8,6 +8,7 @@ import httpx
 import uvicorn
 
 from realizar.server.app import create_app
+from realizar.server.connections import protocol
 from realizar.server.run import Server
 from realizar.server.settings import read_settings
 from tests.calls import templates
@@ -53,19 +54,28 @@ class Serving:
 
 
 @contextmanager
-def serving(*models, **options):
-    """Run a server with these models and settings; it is ready."""
+def serving(*models, on_start=None, **options):
+    """Run a server with these models and settings; it is ready. `on_start` is called with its URL before that."""
     settings = read_settings({"models": [str(model) for model in models], "n_threads": 1, "n_ctx": 512, **options})
     app = create_app(settings)
+    with listening(app, protocol(settings.timeout)) as (port, server, thread):
+        found = Serving(app, port, server)
+        with found.http:
+            if on_start is not None:
+                on_start(found.url)
+            wait_until(lambda: app.state.is_ready or not thread.is_alive())
+            yield found
+
+
+@contextmanager
+def listening(app, http="auto"):
+    """Run an application in a thread; yields its port, its server and the thread."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none"))
+    server = Server(uvicorn.Config(app, http=http, log_config=None, access_log=False, lifespan="on", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        found = Serving(app, listener.getsockname()[1], server)
-        with found.http:
-            wait_until(lambda: app.state.is_ready or not thread.is_alive())
-            yield found
+        yield listener.getsockname()[1], server, thread
     finally:
         server.should_exit = True
         thread.join()

@@ -95,7 +95,7 @@ def test_our_constraints_are_extra_fields(client, extra):
 def test_our_samplers_are_extra_fields(client, name):
     ask(client, extra_body={name: 1})
     with pytest.raises(openai.BadRequestError) as caught:
-        ask(client, extra_body={name: -1})
+        ask(client, extra_body={name: -2})
     assert caught.value.param == name
 
 

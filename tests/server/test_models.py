@@ -20,9 +20,9 @@ def two(tmp_path, monkeypatch):
     """A server with room for one of its two models, and what was loaded whenever it loaded one."""
     seen, load = [], models.load_aside
 
-    async def spied(source, params):
+    async def spied(*arguments):
         seen.append([served.name for served in server.pool.models if served.llm is not None])
-        return await load(source, params)
+        return await load(*arguments)
 
     with serving(*(write_model(tmp_path / f"{name}.gguf") for name in ("one", "two"))) as server:
         server.pool._n_bytes_max = server.pool.models[0].n_bytes

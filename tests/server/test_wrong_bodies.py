@@ -69,6 +69,7 @@ VALUES = [
     [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": 5}]}],
 ]  # fmt: skip
 REFUSED = [
+    ("/v1/completions", {"prompt": "a", "prompt_logprobs": -1}, "prompt_logprobs=-1: must not be negative"),
     ("/v1/responses", {"input": [{"type": "reasoning"}]}, "no message"),
     ("/v1/messages", {"messages": [{"role": "user", "content": []}], "max_tokens": 1}, "no message"),
     (

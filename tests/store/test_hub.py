@@ -26,10 +26,11 @@ def fake_hub(monkeypatch, tmp_path):
     module, errors = ModuleType("huggingface_hub"), ModuleType("huggingface_hub.errors")
     errors.EntryNotFoundError = errors.RepositoryNotFoundError = NotFound
     errors.LocalEntryNotFoundError = Offline
-    errors.HfHubHTTPError = errors.HFValidationError = ConnectionError
+    errors.RevisionNotFoundError = type("NoRevision", (NotFound,), {})
+    errors.OfflineModeIsEnabled = type("Forbidden", (ConnectionError,), {})
     module.errors, module.asked, module.fails = errors, [], None
 
-    def hf_hub_download(repo, file, cache_dir):
+    def hf_hub_download(repo, file, revision, cache_dir):
         module.asked.append(file)
         if module.fails:
             raise module.fails
@@ -60,9 +61,9 @@ def test_all_parts_of_a_split_model(fake_hub):
     assert hub.cached("hf:owner/repo/q4/m-00001-of-00003.gguf") is None
 
 
-@pytest.mark.parametrize("name", ["hf:", "hf:owner", "hf:owner/repo", "hf:owner/repo/readme.md", "hf://x.gguf"])
+@pytest.mark.parametrize("name", ["hf:", "hf:owner", "hf:owner/repo/readme.md", "hf://x.gguf", "hf:owner/repo@"])
 def test_malformed_names(name, fake_hub):
-    with pytest.raises(ModelNotFoundError, match="hf:owner/repo/file"):
+    with pytest.raises(ModelNotFoundError, match="hf:owner/repo:QUANTIZATION or hf:owner/repo/file"):
         resolve(name)
 
 

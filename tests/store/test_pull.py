@@ -237,6 +237,21 @@ def test_resolve_downloads_a_known_name_once(tiny, cache, index):
     assert resolve("tiny") == path
 
 
+@pytest.mark.parametrize(("name", "meant"), [("Tiny", "tiny"), ("tinny", "tiny"), ("smolm2", "smollm2")])
+def test_near_misses_of_names(tiny, name, meant):
+    for find in (pull, resolve):
+        with pytest.raises(ModelNotFoundError, match=rf"{name}.*; did you mean {meant}\?$"):
+            find(name)
+
+
+def test_near_misses_of_paths(tmp_path, cache):
+    (tmp_path / "model-Q4_K_M.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelNotFoundError, match=r"did you mean model-Q4_K_M\.gguf\?$"):
+        resolve(tmp_path / "model-Q4_K_S.gguf")
+    with pytest.raises(ModelNotFoundError, match=r"hf:owner/repo/file\.gguf$"):
+        resolve(tmp_path / "xyz")
+
+
 def test_resolve_returns_paths_unchanged(tmp_path, cache):
     file = tmp_path / "any.gguf"
     file.write_bytes(b"GGUF")

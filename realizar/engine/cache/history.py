@@ -140,7 +140,14 @@ class History:
         span = None if self.content is None else self.content.span_across(n)
         return n if span is None else span[0]
 
-    def _block_keys(self, n_blocks: int) -> list[bytes]:
+    def whole_blocks(self, n: int) -> int:
+        """Return how many of the first n rows are in whole blocks, the last of which cuts no span."""
+        end = n // BLOCK * BLOCK
+        while self.uncut(end) < end:
+            end = self.uncut(end) // BLOCK * BLOCK
+        return end
+
+    def block_keys(self, n_blocks: int) -> list[bytes]:
         """Keys of the first n_blocks blocks; each is computed once."""
         for i in range(len(self._keys), n_blocks):
             parent = self._keys[i - 1] if i else self._root

@@ -12,13 +12,17 @@ from realizar.runtime.backend import StorageParams
 from realizar.runtime.batch import BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from collections.abc import Sequence as Seq
+
+    import numpy.typing as npt
 
     from realizar.graph import State
     from realizar.params import EngineParams
     from realizar.runtime.backend import Backend
     from realizar.runtime.plan import CacheGroup
+
+    Array = npt.NDArray[Any]
 
 SNAPSHOT_TOKENS = 256
 """Rows between snapshots of the recurrent states; a whole number of blocks."""
@@ -100,6 +104,8 @@ class KVCache:
         Tokens that a query of the group sees, itself included; 0 is all.
     cross : list of bool
         Whether a group holds the keys and values of encoder inputs (cross-attention), not those of own tokens.
+    kv_type : str or pair of str
+        As in EngineParams.
     max_seqs : int
         Sequences that may be computed at once: each needs a row of the step, and a slot where there are states.
     n_slots : int
@@ -119,6 +125,7 @@ class KVCache:
             raise RealizarError("a KVCache needs n_ctx; take the model's own where the user gave none")
         self.n_ctx = params.n_ctx
         self.n_batch = params.n_batch
+        self.kv_type = params.kv_type
         self._n_seqs = params.n_seqs
         self.windows = [group.window for group in groups]
         self.cross = [group.kind == "cross" for group in groups]
@@ -205,22 +212,22 @@ class KVCache:
         """Before the next step, copy the snapshot with this key to a slot."""
         self._slot_copies.append((self.snapshots.use(name), slot))
 
-    def save_blocks(self, group: int, blocks: Seq[int]) -> Any:
-        """Return a copy of the content of blocks of a group."""
+    def save_blocks(self, group: int, blocks: Seq[int]) -> dict[str, Array]:
+        """Return a copy of the content of blocks of a group: arrays [n_blocks, ...] by name."""
         self.flush()
         return self.storage.save_blocks(group, blocks)
 
-    def load_blocks(self, group: int, blocks: Seq[int], saved: Any) -> None:
+    def load_blocks(self, group: int, blocks: Seq[int], saved: Mapping[str, Array]) -> None:
         """Write to blocks what `save_blocks` returned."""
         self.flush()
         self.storage.load_blocks(group, blocks, saved)
 
-    def save_slot(self, slot: int) -> Any:
-        """Return a copy of the states in a slot."""
+    def save_slot(self, slot: int) -> dict[str, Array]:
+        """Return a copy of the states in a slot, by name."""
         self.flush()
         return self.storage.save_slot(slot)
 
-    def load_slot(self, slot: int, saved: Any) -> None:
+    def load_slot(self, slot: int, saved: Mapping[str, Array]) -> None:
         """Write to a slot what `save_slot` returned."""
         self.flush()
         self.storage.load_slot(slot, saved)

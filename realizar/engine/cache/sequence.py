@@ -123,7 +123,7 @@ class Sequence(History):
         """
         if self.slot is not None or any(self.tables) or len(self.encoder_tokens):
             return
-        keys = self._block_keys((self.n_tokens - 1 if most is None else min(most, self.n_tokens - 1)) // BLOCK)
+        keys = self.block_keys((self.n_tokens - 1 if most is None else min(most, self.n_tokens - 1)) // BLOCK)
         found = [[pool.find(key) for key in keys] for pool in self.cache.pools]
         n = self._longest_match(keys, found)
         if n and self.cache.states:
@@ -178,10 +178,7 @@ class Sequence(History):
     @property
     def _prompt_end(self) -> int:
         """Rows of the prompt in whole blocks, less the last row: the most that `match_prefix` may share."""
-        end = (self._n_prompt - 1) // BLOCK * BLOCK
-        while self.uncut(end) < end:
-            end = self.uncut(end) // BLOCK * BLOCK
-        return end
+        return self.whole_blocks(self._n_prompt - 1)
 
     def reserve(self, n: int, has_drafts: bool = False) -> None:
         """Allocate the blocks for the next n rows, and a slot for the states of draft tokens if some of them are.
@@ -227,12 +224,12 @@ class Sequence(History):
         first, self.n_computed = self.n_computed // BLOCK, self.n_computed + n
         n_full = self.n_computed // BLOCK
         if n_full > first:
-            keys = self._block_keys(n_full)
+            keys = self.block_keys(n_full)
             for _, pool, table in self._own_groups():
                 for i in range(first, n_full):
                     pool.cache(table[i], keys[i])
         if self.slot is not None and n_full and self._is_snapshot(self.n_computed):
-            self.cache.keep_state(self.slot, self._block_keys(n_full)[-1])
+            self.cache.keep_state(self.slot, self.block_keys(n_full)[-1])
         if any(self.cache.windows):
             self._free_behind_windows()
 
@@ -323,7 +320,7 @@ class Sequence(History):
     def restore(self, tables: list[list[int]], n_computed: int, encoder_computed: bool) -> None:
         """Take these blocks, with n_computed computed rows; the sequence must hold none before."""
         self.n_computed, self.encoder_computed, self.n_replayed = n_computed, encoder_computed, 0
-        keys = self._block_keys(n_computed // BLOCK)
+        keys = self.block_keys(n_computed // BLOCK)
         self.tables = self._shared(tables)
         self.table_version = next(_versions)
         for _, pool, table in self._own_groups():
@@ -366,7 +363,7 @@ class Sequence(History):
         """How many of the first n rows, all computed before, are still completely in the cache."""
         ends = [n]
         if self.cache.states:
-            keys = self._block_keys(n // BLOCK)
+            keys = self.block_keys(n // BLOCK)
             ends = [i * BLOCK for i in range(len(keys), 0, -1) if keys[i - 1] in self.cache.snapshots]
         for end in ends:
             seen = (table[self.cache.first_visible(group, end) :] for group, table in enumerate(self.tables))

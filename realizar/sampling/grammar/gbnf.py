@@ -21,7 +21,7 @@ MAX_ITEMS = 50_000
 
 _SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
 _SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
-_NAME = re.compile(r"[A-Za-z0-9-]+")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN = re.compile(r"(!?)<(?:\[(\d{1,9})\]|([^>\r\n]+))>")
 _COUNTS = re.compile(r"\{[ \t]*(\d+)[ \t]*(?:(,)[ \t]*(\d*)[ \t]*)?\}")
 _HEX = {"x": 2, "u": 4, "U": 8}
@@ -230,7 +230,7 @@ class _Parser:
     def _name(self) -> str:
         found = _NAME.match(self._text, self._at)
         if found is None:
-            raise self._error("expected the name of a rule: letters, digits and dashes")
+            raise self._error("expected the name of a rule: letters, digits, dashes and underscores")
         self._at = found.end()
         return found[0]
 

@@ -196,6 +196,21 @@ def test_other_requests_of_the_same_engine(make):
     assert (completion.timings.n_cached == 0) == bool(engine.cache.states)  # a score leaves no snapshot
 
 
+def test_a_saved_cache_is_continued(make):
+    """It has the rows of the draft block, too."""
+    prompt = [*PROMPTS[0], 5]
+    want, _ = finish(make(), [prompt], PARAMS["greedy"])
+    first, second = make("mtp"), make("mtp")
+    request = first.save(PROMPTS[0])
+    first.complete([request])
+    second.complete([second.restore(request.saved)])
+    found, (completion,) = finish(second, [prompt], PARAMS["greedy"])
+    assert found == want
+    assert completion.timings.n_cached == 96
+    assert request.saved.arrays.keys() > make().cache.save_blocks(0, []).keys()
+    check_cache(second.cache, [])
+
+
 def first_guesses(engine, every, prompts, texts):
     """Logits of the draft block after each token, in the course of completions."""
     found, draft = {}, engine.runner.draft

@@ -1,0 +1,71 @@
+"""How far the load of a model has come: in the log, at /ready, and in the list of models."""
+
+import logging
+import threading
+
+import httpx
+import pytest
+
+pytest.importorskip("realizar.server.app", reason="needs the extra server")
+
+from realizar import store
+from realizar.store.progress import download_progress
+from tests.clocks import wait_until
+from tests.server.serving import serving
+
+
+class Download:
+    """A download in place of `store.resolve`, which goes on when it is told to."""
+
+    def __init__(self, path):
+        self.path, self.has_begun, self.goes_on = path, threading.Event(), threading.Event()
+
+    def __call__(self, model):
+        with download_progress() as progress:
+            task = progress.add_task("fetching", total=200)
+            progress.add_task("of unknown size", total=None)
+            progress.update(task, completed=90)
+            self.has_begun.set()
+            self.goes_on.wait()
+        return self.path
+
+
+def test_a_download_tells_how_far_it_is(model_path, monkeypatch, caplog):
+    download = Download(model_path)
+    with caplog.at_level(logging.INFO, "realizar.server"), serving(model_path, "other") as server:
+        monkeypatch.setattr(store, "resolve", download)
+        asks = threading.Thread(target=server.post, args=("/tokenize", {"content": "a", "model": "other"}))
+        asks.start()
+        download.has_begun.wait()
+        row = server.http.get("/v1/models/other").json()
+        assert row["status"] == {"value": "loading", "stage": "fetching", "progress": 0.45}
+        assert server.pool.models[1].progress.text == "fetching, 45%"
+        download.goes_on.set()
+        asks.join()
+        assert server.http.get("/v1/models/other").json()["status"] == {"value": "loaded"}
+    stages = [record.getMessage() for record in caplog.records if record.getMessage().startswith("other: ")]
+    assert stages == ["other: fetching", "other: opening", "other: building the tokenizer"]
+
+
+def test_a_server_that_is_not_ready_says_why(model_path, monkeypatch):
+    download = Download(model_path)
+    monkeypatch.setattr(store, "resolve", download)
+    found = []
+
+    def ask():
+        download.has_begun.wait()
+        found.append(httpx.get(f"{url()}/ready"))
+        download.goes_on.set()
+
+    def url():
+        wait_until(lambda: servers)
+        return servers[0]
+
+    servers, thread = [], threading.Thread(target=ask)
+    thread.start()
+    with serving(model_path, on_start=servers.append) as server:
+        assert server.http.get("/ready").status_code == 200
+    thread.join()
+    (response,) = found
+    assert response.status_code == 503
+    assert "(fetching, 45%)" in response.json()["error"]["message"]
