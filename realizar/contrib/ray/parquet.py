@@ -76,8 +76,11 @@ def run(
     Raises
     ------
     ParameterError
-        If the source has no Parquet file, or the folder has parts of another job.
+        If the source has no Parquet file, a number is not positive, or the folder has parts of another job.
     """
+    for name, number in (("n_workers", n_workers), ("n_threads", n_threads), ("rows_per_part", rows_per_part)):
+        if number < 1:
+            raise ParameterError(f"{name}={number}: must be at least 1")
     files = _files(Path(source))
     folder = Path(out).resolve()
     job = {
@@ -86,7 +89,7 @@ def run(
         "arguments": dict(arguments),
         "rows_per_part": rows_per_part,
     }
-    _claim(folder, json.loads(json.dumps(job)))
+    _claim(folder, json.loads(json.dumps(job, default=str)))
     parts = list(_parts(files, rows_per_part))
     missing = [part for part in parts if not (folder / part["name"]).exists()]
     if not missing:

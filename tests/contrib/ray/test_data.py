@@ -93,6 +93,8 @@ def test_a_folder_of_another_job_is_refused(texts, tmp_path):
     (out / "mine.txt").write_text("")
     with pytest.raises(ParameterError, match=r"it has files and no _job\.json"):
         run(texts, out, Embed, {})
+    with pytest.raises(ParameterError, match="rows_per_part=0: must be at least 1"):
+        run(texts, out, Embed, {}, rows_per_part=0)
     with pytest.raises(ParameterError, match="no Parquet file"):
         run(tmp_path / "nowhere", out, Embed, {})
 
