@@ -30,7 +30,7 @@ OF_A_ROW = (ContextFullError, GrammarError, ParameterError, RequestError, Templa
 class Worker:
     """A model that adds columns to tables, one row for each row; use `batch_format="pyarrow"`.
 
-    A row whose text is null, empty or too long has nulls, and says why in the column `error`; the others go on.
+    A row whose text is null or too long has nulls, and says why in the column `error`; the others go on.
 
     Parameters
     ----------

@@ -135,6 +135,32 @@ def test_a_replica_is_killed_under_load(cluster, replicas, serve, client):
     assert {ask(client, f"after-{uuid4().hex}") for _ in range(16)} == {200}
 
 
+def test_streams_of_killed_replicas_do_not_look_complete(serve, replicas, client):
+    body = {"prompt": "Count", "max_tokens": 480, "ignore_eos": True, "stream": True}
+    begun = threading.Barrier(9)
+
+    def read(_):
+        try:
+            with client.stream("POST", "/v1/completions", json=body) as response:
+                lines = filter(None, response.iter_lines())
+                next(lines)
+                begun.wait()
+                return list(lines)[-1]
+        except httpx.TransportError as error:
+            return type(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        ends = pool.map(read, range(8))
+        begun.wait()
+        for process in worker_processes("ray::ServeReplica:realizar"):
+            process.kill()
+        counts = Counter(ends)
+    print(f"\n8 streams, both replicas killed: {dict(counts)}")
+    assert set(counts) <= {"data: [DONE]", httpx.RemoteProtocolError, httpx.ReadError}
+    wait_until(lambda: len(worker_processes("ray::ServeReplica:realizar")) == 2)
+    wait_until(lambda: serve.status().applications["realizar"].status == "RUNNING")
+
+
 def check_that_going_away_cancels(client):
     """A client that closes its stream ends its request; there is one replica."""
     body = {"prompt": "Count", "max_tokens": 480, "ignore_eos": True, "stream": True}
