@@ -1,12 +1,13 @@
-"""Measures the cost of multi-token prediction: draft steps and verifying steps as shares of a plain step.
+"""Measures the cost of draft blocks: draft steps and verifying steps as shares of a plain step.
 
     python asv_bench/draft_cost.py models/qwen35-0.8b-q4_k_m.gguf --threads 2
+    python asv_bench/draft_cost.py models/llama-3.2-1b-q4_k_m.gguf --draft models/llama-3.2-1b-eagle3-q4_k_m.gguf
 
-The file needs a draft block; weights may be random (tools/geometry.py). In each round a plain step of one row, a step
-of the draft block, and steps that verify 0 to 4 draft tokens are timed in turns, after 256 tokens; the medians of all
-rounds are divided by that of the plain step. A verifying step includes the draft block's keys and values of its rows
-and, of recurrent models, the second state. "Break-even" is the acceptance probability of a draft token at which k draft
-tokens are as fast as none.
+The file needs a draft block, or a draft of EAGLE-3 beside it; weights may be random (tools/geometry.py). In each round
+a plain step of one row, a step of the draft block, and steps that verify 0 to 4 draft tokens are timed in turns, after
+256 tokens; the medians of all rounds are divided by that of the plain step. A verifying step includes the draft
+block's keys and values of its rows and, of recurrent models, the second state. "Break-even" is the acceptance
+probability of a draft token at which k draft tokens are as fast as none.
 """
 
 from __future__ import annotations
@@ -70,10 +71,12 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
+    parser.add_argument("--draft", help="file with a draft of EAGLE-3; by default the model's own draft block")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--rounds", type=int, default=40)
     args = parser.parse_args()
-    with LLM(args.model, n_ctx=512, n_seqs=1, n_threads=args.threads, speculate="mtp") as llm:
+    how = {"draft": args.draft} if args.draft else {"speculate": "mtp"}
+    with LLM(args.model, n_ctx=512, n_seqs=1, n_threads=args.threads, **how) as llm:
         runner = llm.engine.runner
         if not isinstance(runner, DraftBlockRunner):
             raise SystemExit(f"{args.model} has no draft block")

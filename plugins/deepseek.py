@@ -261,24 +261,32 @@ class DeepSeek32(DeepSeek2):
 
     def tensors(self, hp: Any) -> WeightTable:
         """Those of DeepSeek V3, and the indexers."""
-        return {**super().tensors(hp), **indexer_tensors(hp.n_embd, hp.n_q_latent, hp.indexer)}
+        own = replace(hp.indexer, full=(*hp.indexer.full, hp.has_draft))
+        return {**super().tensors(hp), **indexer_tensors(hp.n_embd, hp.n_q_latent, own)}
 
     def build(self, g: Graph, w: Weights, hp: Any) -> Value:
-        """x += attention(norm(x), chosen keys); x += ffn(norm(x)) or experts(norm(x))."""
-        rope = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
+        """All layers, then the norm and the output matrix; some layers share the keys that one before them chose."""
         x, chosen = g.embed(w.token_embd), None
         for i, blk in enumerate(w.blk):
-            h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
-            latent = compressed_queries(g, h, blk, hp)
-            if hp.indexer.full[i]:
-                chosen = indexer(g, h, latent, blk, hp.indexer, i, {**rope, "style": self.indexer_rope})
-            a = mla(g, h, blk, hp, i, rope, q_latent=latent, chosen=chosen)
-            x = x + g.linear(g.flatten(a), blk.attn_output)
-            x = x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+            x, chosen = self.sparse_layer(g, x, blk, hp, i, None if hp.indexer.full[i] else chosen)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
-    def draft(self, g: Graph, w: Weights, hp: Any) -> None:
-        """Not computed: the draft block of these models has an indexer of its own."""
+    def sparse_layer(
+        self, g: Graph, x: Value, blk: Any, hp: Any, i: int, chosen: Value | None = None
+    ) -> tuple[Value, Value]:
+        """x += attention(norm(x), chosen keys), which are chosen if there are none; x += ffn(norm(x)) or experts."""
+        rope = {"style": "norm", "dims": hp.rope_dims, "base": hp.rope_base, "scaling": hp.rope_scaling}
+        h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
+        latent = compressed_queries(g, h, blk, hp)
+        if chosen is None:
+            chosen = indexer(g, h, latent, blk, hp.indexer, i, {**rope, "style": self.indexer_rope})
+        a = mla(g, h, blk, hp, i, rope, q_latent=latent, chosen=chosen)
+        x = x + g.linear(g.flatten(a), blk.attn_output)
+        return x + routed_ffn(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i), chosen
+
+    def draft(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value] | None:
+        """The draft block, with an indexer of its own, as in vLLM (deepseek_mtp.py); llama.cpp attends to all keys."""
+        return draft(g, w, hp, lambda *layer: self.sparse_layer(*layer)[0])
 
 
 def indexer_types(config: Config) -> list[bool] | None:
@@ -305,6 +313,9 @@ class GlmDsa(DeepSeek32):
         """Early files of GLM-5.2 do not say it; llama.cpp recognizes them by their context of 2^20 tokens."""
         shares = md.positive("context_length") >= 2**20
         return tuple(not shares or i < 2 or i % 4 == 2 for i in range(md.layers()))
+
+    def draft(self, g: Graph, w: Weights, hp: Any) -> None:
+        """Not computed: whether the draft block chooses keys itself differs between versions of the model."""
 
     def ignored(self, md: ArchMetadata, hp: Any) -> Sequence[str]:
         """The indexers of layers that do not choose keys, which some files have."""

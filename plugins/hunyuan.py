@@ -1,6 +1,6 @@
 """Tencent's Hunyuan family: hunyuan-dense, hunyuan-moe and hy_v3."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import Config, Keys, Names, number, rope_parameters
+from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import (
     RoutedHParams,
     by_router,
@@ -111,12 +112,16 @@ class Hunyuan(Architecture):
         return swiglu_tensors(hp.n_embd, hp.n_ff)
 
     def build(self, g: Graph, w: Weights, hp: Any) -> Value:
-        """x += attention(norm(x)); x += ffn(norm(x))."""
+        """All layers, then the norm and the output matrix."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
-            x = x + self.feed_forward(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = self.layer(g, x, blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def layer(self, g: Graph, x: Value, blk: Any, hp: Any, i: int) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x))."""
+        x = x + self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp, i)
+        return x + self.feed_forward(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: HParams, layer: int) -> Value:
         """Attention with q and k rotated, then normalized head by head."""
@@ -185,6 +190,16 @@ class HyV3(Hunyuan):
     def hparams(self, md: ArchMetadata) -> RoutedHParams:
         """The hyperparameters of this model."""
         return routed_hparams(super().hparams(md), md, "sigmoid")
+
+    def tensors(self, hp: Any) -> WeightTable:
+        """As Hunyuan, and the draft block, which is such a layer."""
+        norms = norm_tensors(hp.n_embd, "ffn_norm")
+        layer = (normed_gqa_tensors(hp), norms, self.feed_forward_tensors(hp))
+        return {**super().tensors(hp), **draft_tensors(hp, *layer)}
+
+    def draft(self, g: Graph, w: Weights, hp: Any) -> Mapping[str, Value] | None:
+        """The draft block."""
+        return draft(g, w, hp, self.layer)
 
     def feed_forward_tensors(self, hp: Any) -> WeightTable:
         """A dense feed-forward or experts: files do not say which layer has what."""

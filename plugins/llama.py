@@ -62,6 +62,7 @@ class Llama(Architecture):
         classes=("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"),
         names={**PERMUTED, **MIXTRAL_EXPERTS},
         keys={"rope.dimension_count": rope_dims, "attention.sliding_window": "sliding_window"},
+        applies=lambda config: "draft_vocab_size" not in config,
     )
 
     def hparams(self, md: ArchMetadata) -> HParams:

@@ -1,6 +1,6 @@
 """Xiaomi's MiMo family: mimo2."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realizar.arch import (
@@ -27,6 +27,7 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, number, rope_dims, rope_parameters
+from realizar.arch.drafts import draft, draft_tensors, with_draft_block
 from realizar.arch.experts import RoutedHParams, by_router, routed_expert_tensors, routed_experts, routed_hparams
 
 
@@ -64,6 +65,7 @@ class Mimo2(Architecture):
 
     name = "mimo2"
     varies = ("n_head", "n_head_kv")
+    draft_before_norm = True
     checkpoint = Checkpoint(
         classes=("MiMoV2FlashForCausalLM", "MiMoV2ForCausalLM"),
         names={**ROUTED_NAMES, "blk.{i}.attn_sinks": "layers.{i}.self_attn.attention_sink_bias"},
@@ -87,30 +89,45 @@ class Mimo2(Architecture):
         hp = routed_hparams(super().hparams(md), md, "sigmoid", normalize=True)
         scale = md.between("attention.value_scale", 0.0, 1e6, 1.0)
         windows = self.windows(md, 6, rope_base=10000.0, rope_scaling=RopeScaling())  # only full attention is scaled
+        hp, windows = with_draft_block(md, hp, windows)
         return Mimo2HParams(**vars(hp), windows=windows, value_scale=scale)
 
     def tensors(self, hp: Mimo2HParams) -> WeightTable:
         """Heads of each layer's own, and sinks in some; a dense feed-forward or experts, whichever the file has."""
-        table = {
-            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
+        layer = {
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
             **by_router(swiglu_tensors(hp.n_embd, hp.n_ff), routed_expert_tensors(hp)),
         }
-        for i in range(hp.n_layer):
+        own_norm = {"blk.{i}.layer_output_norm": Weight((hp.n_embd,), unless="nextn.shared_head_norm")}
+        table = {
+            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
+            **layer,
+            **draft_tensors(hp, layer, own_norm),
+        }
+        for i in range(hp.n_layer + hp.has_draft):
             own = hp.layer(i)
             sinks = {"blk.{i}.attn_sinks": Weight((own.n_head,), optional=True)}
             table.update(layer_tensors(i, qkv_tensors(own), sinks))
         return table
 
     def build(self, g: Graph, w: Weights, hp: Mimo2HParams) -> Value:
-        """x += s * attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        """All layers, then the norm and the output matrix."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            a = self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp.layer(i), i)
-            x = x + a * hp.value_scale
-            h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
-            x = x + (swiglu_ffn(g, h, blk) if blk.ffn_gate_inp is None else routed_experts(g, h, blk, hp))
+            x = self.layer(g, x, blk, hp, i)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def draft(self, g: Graph, w: Weights, hp: Mimo2HParams) -> Mapping[str, Value] | None:
+        """The first draft block, as llama.cpp (mimo2.cpp)."""
+        norm = None if w.draft is None else w.draft.layer_output_norm
+        return draft(g, w, hp, self.layer, before_norm=True, norm=norm)
+
+    def layer(self, g: Graph, x: Value, blk: Any, hp: Mimo2HParams, i: int) -> Value:
+        """x += s * attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        a = self.attention(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp.layer(i), i)
+        x = x + a * hp.value_scale
+        h = g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps)
+        return x + (swiglu_ffn(g, h, blk) if blk.ffn_gate_inp is None else routed_experts(g, h, blk, hp))
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: Mimo2HParams, layer: int) -> Value:
         """Full attention, or that of a sliding-window layer; each has its rotary base."""

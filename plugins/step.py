@@ -1,7 +1,8 @@
 """StepFun's Step family: step35."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import Array, Config, Keys, Names, llama3_factors, number, one_more, rope_parameters
+from realizar.arch.drafts import draft, draft_tensors, with_draft_block
 from realizar.arch.experts import (
     RoutedHParams,
     by_router,
@@ -163,42 +165,57 @@ class Step35(Architecture):
         only={"moe_router_activation": ("sigmoid",), "att_impl_type": ("GQA",), "use_rope_layers": ([], None)},
     )
     varies = ("n_head", "n_head_kv")
+    draft_before_norm = True
 
     def hparams(self, md: ArchMetadata) -> Step35HParams:
         """The hyperparameters of this model; files have the rotated dimensions of sliding-window layers."""
         hp = routed_hparams(super().hparams(md), md, "sigmoid")
+        windows = self.windows(md, 4, rope_dims=hp.rope_dims, rope_base=10000.0, rope_scaling=RopeScaling())
+        hp, windows = with_draft_block(md, hp, windows)
         return Step35HParams(
             **vars(replace(hp, rope_dims=hp.rope_dims // 2)),
-            windows=self.windows(md, 4, rope_dims=hp.rope_dims, rope_base=10000.0, rope_scaling=RopeScaling()),
-            expert_limits=md.numbers("swiglu_clamp_exp", 0.0),
-            limits=md.numbers("swiglu_clamp_shexp", 0.0),
+            windows=windows,
+            expert_limits=(*md.numbers("swiglu_clamp_exp", 0.0), 0.0),
+            limits=(*md.numbers("swiglu_clamp_shexp", 0.0), 0.0),
         )
 
     def tensors(self, hp: Step35HParams) -> WeightTable:
         """Heads of each layer's own, with norms and gates; a dense feed-forward or experts, whichever the file has."""
         norm = Weight((hp.head_dim,), optional=True)
-        table = {
-            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
-            "rope_freqs": Weight((hp.windows.rope["rope_dims"] // 2,), optional=True),
+        layer = {
             **norm_tensors(hp.n_embd, "attn_norm", "ffn_norm"),
             "blk.{i}.attn_q_norm": norm,
             "blk.{i}.attn_k_norm": norm,
             **by_router(swiglu_tensors(hp.n_embd, hp.n_ff), routed_expert_tensors(hp)),
         }
-        for i in range(hp.n_layer):
+        table = {
+            **embedding_tensors(hp.n_vocab, hp.n_embd, tied=False),
+            "rope_freqs": Weight((hp.windows.rope["rope_dims"] // 2,), optional=True),
+            **layer,
+            **draft_tensors(hp, layer),
+        }
+        for i in range(hp.n_layer + hp.has_draft):
             own = hp.layer(i)
             gate = {"blk.{i}.attn_gate": Weight((own.n_head, hp.n_embd), optional=True)}
             table.update(layer_tensors(i, qkv_tensors(own), gate))
         return table
 
     def build(self, g: Graph, w: Weights, hp: Step35HParams) -> Value:
-        """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        """All layers, then the norm and the output matrix."""
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
-            h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
-            x = x + self.attention(g, h, blk, hp.layer(i), i, None if hp.windows[i] else w.rope_freqs)
-            x = x + self.feed_forward(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
+            x = self.layer(g, x, blk, hp, i, w.rope_freqs)
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
+
+    def draft(self, g: Graph, w: Weights, hp: Step35HParams) -> Mapping[str, Value] | None:
+        """The first draft block, as llama.cpp (step35.cpp) and vLLM (step3p5_mtp.py)."""
+        return draft(g, w, hp, partial(self.layer, factors=w.rope_freqs), before_norm=True)
+
+    def layer(self, g: Graph, x: Value, blk: Any, hp: Step35HParams, i: int, factors: Any) -> Value:
+        """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
+        h = g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps)
+        x = x + self.attention(g, h, blk, hp.layer(i), i, None if hp.windows[i] else factors)
+        return x + self.feed_forward(g, g.rms_norm(x, blk.ffn_norm, eps=hp.norm_eps), blk, hp, i)
 
     def attention(self, g: Graph, h: Value, blk: Any, hp: Step35HParams, layer: int, factors: Any) -> Value:
         """Attention, the result of each head times the sigmoid of its gate."""

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from realizar.calls import ChatOptions
+from realizar.chat import ChatModel, conversations_of
 from realizar.engine.loop import Waiter
 from realizar.engine.output import ErrorEvent, TextEvent
 from realizar.engine.saving import read_cache, write_cache
-from realizar.loaded import DEFAULT, LoadedModel, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
+from realizar.loaded import DEFAULT, Messages, Pooling, Prompt, ToolChoice, Tools, ranked
 from realizar.params import SamplingParams
 from realizar.params.per_prompt import chosen_params
 
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+    from typing_extensions import Unpack
 
-    from realizar.calls import ToolUse
+    from realizar.calls import ChatPrompt
+    from realizar.chat import ChatKeywords, Template
     from realizar.engine.engine import Engine
     from realizar.engine.handle import Handle
     from realizar.engine.output import Completion, Event
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="Request")
 
 
-class AsyncLLM(LoadedModel):
+class AsyncLLM(ChatModel):
     """A loaded model for asyncio: methods return awaitables or async iterators instead of the results of `LLM`.
 
     Prompts are tokenized in asyncio's worker threads, and the engine computes in its own thread; the event loop is
@@ -61,54 +65,65 @@ class AsyncLLM(LoadedModel):
     ) -> list[Completion]:
         """Generate completions for one or several prompts; see `LLM.generate`."""
         chosen = chosen_params(params, sampling_params)
-        requests = await self._completed(lambda: self._text_requests(prompts, chosen, priority))
-        return [request.completion() for request in requests]
+        return await self._all(lambda: self._text_requests(prompts, chosen, priority))
 
-    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> AsyncTextStream:
+    def stream(
+        self, prompt: Prompt | ChatPrompt, params: SamplingParams = DEFAULT, *, priority: int = 0
+    ) -> AsyncTextStream:
         """Stream the completion of a prompt; see `LLM.stream`. Errors are raised when the first piece is requested."""
         return AsyncTextStream(self._handle_of(lambda: self._streamed(prompt, params, priority)))
 
     def events(
-        self, prompt: Prompt, params: SamplingParams = DEFAULT, *, tools: ToolUse | None = None, priority: int = 0
+        self, prompt: Prompt | ChatPrompt, params: SamplingParams = DEFAULT, *, priority: int = 0
     ) -> AsyncHandle:
         """Stream the events of a prompt; see `LLM.events`.
 
         Errors are raised by `AsyncHandle.submit`, or when the first event is requested.
         """
-        return self._handle_of(lambda: self._text_request(prompt, params, priority, tools))
+        return self._handle_of(lambda: self._text_request(prompt, params, priority))
 
     def _handle_of(self, make: Callable[[], TextRequest]) -> AsyncHandle:
         return AsyncHandle(self.engine, make)
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *,
-        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
-        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
+        self, messages: Messages, params: SamplingParams | None = None, *, stream: Literal[False] = False,
+        **options: Unpack[ChatKeywords],
     ) -> Coroutine[Any, Any, Completion]: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *,
-        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
-        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
+        self, messages: Sequence[Messages], params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+        stream: Literal[False] = False, **options: Unpack[ChatKeywords],
+    ) -> Coroutine[Any, Any, list[Completion]]: ...  # fmt: skip
+    @overload
+    def chat(
+        self, messages: Messages, params: SamplingParams | None = None, *, stream: Literal[True],
+        **options: Unpack[ChatKeywords],
     ) -> AsyncTextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *,
-        sampling_params: SamplingParams | None = None, tools: Tools | None = None, tool_choice: ToolChoice = "auto",
-        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
-    ) -> Coroutine[Any, Any, Completion] | AsyncTextStream:  # fmt: skip
-        """Generate the next message of a conversation; see `LLM.chat`. With `stream`: an async iterator."""
-
+        self, messages: Messages | Sequence[Messages],
+        params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto", chat_template: Template | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
+        add_generation_prompt: bool | None = None, priority: int = 0, stream: bool = False,
+    ) -> Coroutine[Any, Any, Completion] | Coroutine[Any, Any, list[Completion]] | AsyncTextStream:  # fmt: skip
+        """Generate the next message of conversations; see `LLM.chat`. With `stream`: an async iterator."""
+        options = ChatOptions(
+            tools, tool_choice, chat_template_kwargs, True, continue_final_message, add_generation_prompt
+        )
         chosen = chosen_params(params, sampling_params)
-
-        def prompt() -> tuple[Any, ...]:
-            own = DEFAULT if chosen is None else chosen
-            made = self._prompts.make(messages, own, tools, tool_choice, chat_template_kwargs)
-            return made.prompt, made.params, priority, made.tools
-
         if stream:
-            return AsyncTextStream(self._handle_of(lambda: self._streamed(*prompt())))
-        return self._one(lambda: [self._text_request(*prompt())])
+            return AsyncTextStream(
+                self._handle_of(
+                    lambda: self._streamed(
+                        self._one_prompt(messages, chosen, options, chat_template), DEFAULT, priority
+                    )
+                )
+            )
+        several, conversations = conversations_of(messages)
+        make = partial(self._chat_requests, conversations, chosen, options, chat_template, priority)
+        return self._all(make) if several else self._one(make)
 
     @overload
     def infill(
@@ -133,6 +148,9 @@ class AsyncLLM(LoadedModel):
                 self._handle_of(lambda: self._streamed(self.tokenizer.infill(prefix, suffix, order), params, priority))
             )
         return self._one(lambda: [self._text_request(self.tokenizer.infill(prefix, suffix, order), params, priority)])
+
+    async def _all(self, make: Callable[[], list[TextRequest]]) -> list[Completion]:
+        return [request.completion() for request in await self._completed(make)]
 
     async def _one(self, make: Callable[[], list[TextRequest]]) -> Completion:
         (request,) = await self._completed(make)
@@ -290,6 +308,13 @@ class AsyncTextStream(AsyncIterator[str]):
             if isinstance(event, ErrorEvent):
                 raise event.error
         raise StopAsyncIteration
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield the events from here on in place of the pieces; see `TextStream.events`."""
+        async for event in self._events:
+            if isinstance(event, ErrorEvent):
+                raise event.error
+            yield event
 
     async def aclose(self) -> None:
         """Cancel the request."""

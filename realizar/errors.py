@@ -93,7 +93,18 @@ class GrammarError(RealizarError):
 
 
 class ContextFullError(RealizarError):
-    """A prompt or request does not fit into the context."""
+    """A prompt or request does not fit into the context.
+
+    Attributes
+    ----------
+    n_tokens, n_ctx : int or None
+        Tokens of the prompt, and of the context, if the prompt alone is too long.
+    """
+
+    def __init__(self, text: str, n_tokens: int | None = None, n_ctx: int | None = None) -> None:
+        super().__init__(text)
+        self.n_tokens = n_tokens
+        self.n_ctx = n_ctx
 
 
 class CacheFullError(RealizarError):

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from realizar.cache_methods import CacheMethods
+from realizar.calls import ChatOptions
+from realizar.chat import ChatModel, conversations_of
 from realizar.embedding import EmbeddingMethods
 from realizar.engine.handle import Handle, TextStream
 from realizar.loaded import DEFAULT, Messages, Prompt, ToolChoice, Tools
@@ -17,14 +19,16 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+    from typing_extensions import Unpack
 
-    from realizar.calls import ToolUse
+    from realizar.calls import ChatPrompt
+    from realizar.chat import ChatKeywords, Template
     from realizar.engine.output import Completion
     from realizar.engine.scoring import Score, ScoreRequest
     from realizar.tokenizer.fim import Order
 
 
-class LLM(EmbeddingMethods, CacheMethods):
+class LLM(EmbeddingMethods, CacheMethods, ChatModel):
     """A loaded model. Thread-safe.
 
     Parameters
@@ -55,7 +59,8 @@ class LLM(EmbeddingMethods, CacheMethods):
         "ngram", prompt lookup, proposes tokens that followed an earlier occurrence of the last tokens: faster if the
         completion repeats the prompt. "mtp", multi-token prediction, runs the draft block of the file.
     draft : str or PathLike, optional
-        Speculative decoding with this draft model: a smaller model with the same vocabulary.
+        Speculative decoding with this draft model: a smaller model with the same vocabulary, or an EAGLE-3 draft that
+        was trained for the model.
     n_draft : int
         Maximum number of draft tokens of a sequence in one step.
     max_waiting : int, optional
@@ -124,12 +129,12 @@ class LLM(EmbeddingMethods, CacheMethods):
         self._complete(requests, use_tqdm)
         return [request.completion() for request in requests]
 
-    def stream(self, prompt: Prompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> TextStream:
+    def stream(self, prompt: Prompt | ChatPrompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> TextStream:
         """Continue one prompt, piece by piece.
 
         Parameters
         ----------
-        prompt : str or token ids
+        prompt : str, token ids, or ChatPrompt
         params : SamplingParams, optional
         priority : int
             See `generate`.
@@ -146,17 +151,19 @@ class LLM(EmbeddingMethods, CacheMethods):
         """
         return self._text_stream(prompt, params, priority)
 
-    def events(
-        self, prompt: Prompt, params: SamplingParams = DEFAULT, *, tools: ToolUse | None = None, priority: int = 0
-    ) -> Handle:
+    def _text_stream(self, prompt: Prompt | ChatPrompt, params: SamplingParams, priority: int) -> TextStream:
+        request = self._streamed(prompt, params, priority)
+        return TextStream(self.engine.loop.submit(request), request)
+
+    def events(self, prompt: Prompt | ChatPrompt, params: SamplingParams = DEFAULT, *, priority: int = 0) -> Handle:
         """Generate one or several completions of a prompt as a stream of typed events (`realizar.engine.output`).
 
         Parameters
         ----------
-        prompt : str or token ids
+        prompt : str, token ids, or ChatPrompt
+            That of a conversation, from `chat_prompt`, has its own params, and its events separate the reasoning and
+            the tool calls from the text.
         params : SamplingParams, optional
-        tools : ToolUse, optional
-            Of a conversation with tools: that of `chat_prompt`.
         priority : int
             See `generate`.
 
@@ -170,73 +177,80 @@ class LLM(EmbeddingMethods, CacheMethods):
         ParameterError, ContextFullError
             See `generate`; raised by this call.
         """
-        return self.engine.loop.submit(self._text_request(prompt, params, priority, tools))
-
-    def _text_stream(
-        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
-    ) -> TextStream:
-        request = self._streamed(prompt, params, priority, tools)
-        return TextStream(self.engine.loop.submit(request), request)
+        return self.engine.loop.submit(self._text_request(prompt, params, priority))
 
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *,
-        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto",
-        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[False] = False,
+        self, messages: Messages, params: SamplingParams | None = None, *, use_tqdm: bool = False,
+        stream: Literal[False] = False, **options: Unpack[ChatKeywords],
     ) -> Completion: ...  # fmt: skip
     @overload
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *,
-        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto",
-        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: Literal[True],
+        self, messages: Sequence[Messages], params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+        use_tqdm: bool = False, stream: Literal[False] = False, **options: Unpack[ChatKeywords],
+    ) -> list[Completion]: ...  # fmt: skip
+    @overload
+    def chat(
+        self, messages: Messages, params: SamplingParams | None = None, *, stream: Literal[True],
+        **options: Unpack[ChatKeywords],
     ) -> TextStream: ...  # fmt: skip
     def chat(
-        self, messages: Messages, params: SamplingParams | None = None, *,
-        sampling_params: SamplingParams | None = None, use_tqdm: bool = False, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto",
-        chat_template_kwargs: Mapping[str, Any] | None = None, priority: int = 0, stream: bool = False,
-    ) -> Completion | TextStream:  # fmt: skip
-        """Generate the next message of a conversation.
+        self, messages: Messages | Sequence[Messages],
+        params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, use_tqdm: bool = False,
+        tools: Tools | None = None,
+        tool_choice: ToolChoice = "auto", chat_template: Template | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
+        add_generation_prompt: bool | None = None, priority: int = 0, stream: bool = False,
+    ) -> Completion | list[Completion] | TextStream:  # fmt: skip
+        """Generate the next message of a conversation, or of each of several, which run as one batch.
 
-        The model's chat template makes the prompt. The tokens of earlier turns are in the prefix cache, so only the new
-        ones are computed.
+        The model's chat template makes the prompt; the tokens of earlier turns are in the prefix cache.
 
         Parameters
         ----------
-        messages : list of dict
-            {"role": "system" | "user" | "assistant" | "tool", "content": str}, oldest first; a content may also be a
-            list of parts {"type": "text", "text": str}. Names of special tokens in a content become special tokens, as
-            in other engines: remove them from untrusted text.
-        params : SamplingParams, optional
-        sampling_params, use_tqdm, priority
-            See `generate`.
+        messages : list of dict, or list of such lists
+            {"role": "system" | "user" | "assistant" | "tool", "content": str or list of {"type": "text", "text": str}},
+            oldest first. Names of special tokens become special tokens, as in other engines: remove them from
+            untrusted text.
+        params : SamplingParams or list of SamplingParams, optional
+            For all conversations, or one for each.
         tools : list of dict, optional
             Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
-            Whether the model calls tools; {"type": "function", "function": {"name": ...}}: it must call this tool.
+            Whether it calls them; {"type": "function", "function": {"name": ...}}: it must call this tool.
+        chat_template : str or PathLike, optional
+            A chat template in place of the model's: its text, or the path of a file.
         chat_template_kwargs : dict, optional
             Variables of the chat template, such as {"enable_thinking": False}; their values must be valid JSON.
+        continue_final_message : bool
+            Continue the last message, which must be the assistant's, of text or reasoning.
+        add_generation_prompt : bool, optional
+            End the prompt with the beginning of a message of the assistant; by default unless one is continued.
+        sampling_params, use_tqdm, priority
+            See `generate`.
         stream : bool
-            Return a stream of pieces of text.
+            Return a stream of pieces of text; for one conversation.
+
+        Returns
+        -------
+        Completion, list of Completion, or TextStream
+            `reasoning` has what the model thought before the answer, `tool_calls` its calls (docs/chat.md).
 
         Raises
         ------
-        TemplateError
-            If the model has no chat template, the template does not support tools, or it fails for these messages.
-        GrammarError, ParameterError, ContextFullError
-            See `generate`.
+        TemplateError, GrammarError, ParameterError, ContextFullError
+            If there is no chat template, it does not support tools, or it fails for these messages; or see `generate`.
         """
-        chosen = chosen_params(params, sampling_params)
-        made = self._prompts.make(
-            messages, DEFAULT if chosen is None else chosen, tools, tool_choice, chat_template_kwargs
-        )
+        chosen, begins = chosen_params(params, sampling_params), add_generation_prompt
+        options = ChatOptions(tools, tool_choice, chat_template_kwargs, True, continue_final_message, begins)
         if stream:
-            return self._text_stream(made.prompt, made.params, priority, made.tools)
-        request = self._text_request(made.prompt, made.params, priority, made.tools)
-        self._complete([request], use_tqdm)
-        return request.completion()
+            return self._text_stream(self._one_prompt(messages, chosen, options, chat_template), DEFAULT, priority)
+        several, conversations = conversations_of(messages)
+        requests = self._chat_requests(conversations, chosen, options, chat_template, priority)
+        self._complete(requests, use_tqdm)
+        completions = [request.completion() for request in requests]
+        return completions if several else completions[0]
 
     @overload
     def infill(

@@ -9,12 +9,11 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from realizar import store
-from realizar.calls import ChatPrompt, ChatPrompts, ChatText, HFTokenizer, ToolUse
+from realizar.calls import ChatPrompt, ChatText
 from realizar.engine.engine import Engine
 from realizar.engine.progress import request_progress
 from realizar.engine.scoring import pooler
 from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
-from realizar.forks import cached_property
 from realizar.model import load as load_model
 from realizar.params import Activations, BackendName, EngineParams, KVType, Part, SamplingParams, Speculation, Tokens
 from realizar.params.checks import check
@@ -77,8 +76,10 @@ class LoadedModel:
             with memory_for(f"loading {short_repr(model)}", lambda: _sizes(models, self.params)):
                 models.append(load_model(store.resolve(model), load, has_draft=speculate == "mtp"))
                 if draft is not None:
-                    models.append(load_model(store.resolve(draft), load))
-                self._engine = Engine(models[0], self.params, None if draft is None else models[1])
+                    models.append(load_model(store.resolve(draft), load, target=models[0]))
+                    if models[1].architecture.is_draft:
+                        models[0].attach(models.pop())
+                self._engine = Engine(models[0], self.params, models[1] if len(models) > 1 else None)
         except Exception:
             for loaded in models:
                 loaded.close()
@@ -123,10 +124,6 @@ class LoadedModel:
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer, built at first use."""
         return self.engine.model.tokenizer
-
-    def get_tokenizer(self) -> HFTokenizer:
-        """Return the model's tokenizer with the methods of transformers' tokenizers, such as apply_chat_template."""
-        return HFTokenizer(self.tokenizer, self._prompts)
 
     @property
     def n_ctx(self) -> int:
@@ -179,68 +176,25 @@ class LoadedModel:
             raise
         return made
 
-    def _text_request(
-        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
-    ) -> TextRequest:
+    def _text_request(self, prompt: Prompt | ChatPrompt, params: SamplingParams, priority: int) -> TextRequest:
+        """Submit a prompt; that of a conversation has its own params."""
+        chat = _as_chat(prompt, params)
         request: TextRequest
-        if isinstance(params, SamplingParams) and params.n_beams > 1:
-            request = self.engine.beam_search(self._ids(prompt), params, priority)
+        if isinstance(chat.params, SamplingParams) and chat.params.n_beams > 1:
+            request = self.engine.beam_search(self._ids(chat.ids), chat.params, priority, chat.reasoning)
         else:
-            request = self.engine.generate(self._ids(prompt), params, tools, priority)
-        request.prompt_text = text_of(prompt)
+            request = self.engine.generate(self._ids(chat.ids), chat.params, chat.tools, priority, chat.reasoning)
+        request.prompt_text = text_of(chat.ids) if chat.text is None else chat.text
         return request
 
-    def _streamed(
-        self, prompt: Prompt, params: SamplingParams, priority: int, tools: ToolUse | None = None
-    ) -> TextRequest:
+    def _streamed(self, prompt: Prompt | ChatPrompt, params: SamplingParams, priority: int) -> TextRequest:
         """Submit a request whose completion is streamed."""
-        if isinstance(params, SamplingParams) and params.n_sequences > 1:
+        chat = _as_chat(prompt, params)
+        if isinstance(chat.params, SamplingParams) and chat.params.n_sequences > 1:
             raise ParameterError(
-                f"{params.n_sequences} completions cannot be one stream; use generate or events, or n=1"
+                f"{chat.params.n_sequences} completions cannot be one stream; use generate or events, or n=1"
             )
-        return self._text_request(prompt, params, priority, tools)
-
-    @cached_property
-    def _prompts(self) -> ChatPrompts:
-        return ChatPrompts(self.tokenizer)
-
-    def chat_prompt(
-        self, messages: Messages, params: SamplingParams = DEFAULT, *, tools: Tools | None = None,
-        tool_choice: ToolChoice = "auto", parallel_tool_calls: bool = True,
-        chat_template_kwargs: Mapping[str, Any] | None = None, continue_final_message: bool = False,
-    ) -> ChatPrompt:  # fmt: skip
-        """Render a conversation without answering it: what `chat` passes to `events`.
-
-        Parameters
-        ----------
-        messages, params, tools, tool_choice, chat_template_kwargs
-            See `LLM.chat`.
-        parallel_tool_calls : bool
-            Whether the answer may have several calls.
-        continue_final_message : bool
-            Continue the last message, which must be the assistant's and have text only, instead of beginning a new one.
-
-        Returns
-        -------
-        ChatPrompt
-            `ids`, token ids of the prompt; `params`, which also enforce the format of tool calls; `tools`, which
-            `events` needs to find the calls in the answer.
-
-        Raises
-        ------
-        TemplateError, GrammarError, ParameterError
-            See `LLM.chat`.
-        """
-        return self._prompts.make(
-            messages, params, tools, tool_choice, chat_template_kwargs, parallel=parallel_tool_calls,
-            continue_final=continue_final_message,
-        )  # fmt: skip
-
-    def chat_text(
-        self, messages: Messages, *, tools: Tools | None = None, chat_template_kwargs: Mapping[str, Any] | None = None
-    ) -> str:
-        """Return the prompt of a conversation as text. Raises as `chat_prompt`."""
-        return self._prompts.text(messages, tools, chat_template_kwargs)
+        return self._text_request(chat, DEFAULT, priority)
 
     def _logits_request(self, token_ids: Any, decoder_tokens: Sequence[int] | None, priority: int) -> LogitsRequest:
         if isinstance(from_mapping(token_ids), str):
@@ -337,6 +291,15 @@ class LoadedModel:
             else:
                 parts.append(part)
         return parts
+
+
+def _as_chat(prompt: Any, params: SamplingParams) -> ChatPrompt:
+    """Return a prompt with its params."""
+    if not isinstance(prompt, ChatPrompt):
+        return ChatPrompt(prompt, params)
+    if params is not DEFAULT:
+        raise ParameterError("params: the prompt of a conversation has its own; pass them to chat_prompt")
+    return prompt
 
 
 def after_prompt(prompt: str | None, text: Any) -> Any:

@@ -8,15 +8,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from realizar.arch import Architecture, ArchMetadata, Graph, HParams, Value, Weights, registry
-from realizar.errors import GGUFError, GraphError, ParameterError
+from realizar.errors import GGUFError, GraphError, ParameterError, TensorError
 from realizar.forks import cached_property
 from realizar.gguf import GGUFFile
 from realizar.graph import Cache
+from realizar.runtime import draft_files
 from realizar.runtime.passes import FUSIONS, Pass
 from realizar.runtime.plan import Plan, lower
 from realizar.runtime.weights import OTHER_SPECULATION, check_drafts, check_scales, collect, need_draft_block
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from realizar.graph import Node
     from realizar.graph.facts import WeightUse
     from realizar.params import Activations
@@ -44,17 +48,28 @@ class Model:
         From a plugin.
     has_draft : bool
         Whether to record the program "draft", too, of the file's draft block (multi-token prediction).
+    target : Model, optional
+        The model for which a draft in a file of its own is to draft; other files do not need it.
 
     Attributes
     ----------
     hp : HParams
+    weights : Weights
+        What the architecture records its programs with.
     tensors : dict[str, Tensor]
         Views of the mapped file, by GGUF name.
     graphs : dict[str, Graph]
         The graphs that the architecture recorded, by program name.
+    draft_tokens : int32 [n_draft_vocab] | None
+        The tokens of the logits of program "draft"; None if these are all tokens.
+    layer_inputs : tuple of str
+        The hidden states of the main program that program "fuse" reads, or the one before the final norm that program
+        "draft" reads; empty if that reads the one after it.
     """
 
-    def __init__(self, file: GGUFFile, architecture: Architecture, has_draft: bool = False) -> None:
+    def __init__(
+        self, file: GGUFFile, architecture: Architecture, has_draft: bool = False, target: Model | None = None
+    ) -> None:
         self.file = file
         self.architecture = architecture
         md = ArchMetadata(file.metadata, architecture.name)
@@ -63,14 +78,28 @@ class Model:
         if has_draft:
             need_draft_block(file, md)
             self.hp = replace(self.hp, has_draft=True)
-        ignored = architecture.ignored(md, self.hp)
-        weights, self.tensors = collect(file, architecture.tensors(self.hp), self.hp.n_layer, ignored)
-        self.graphs: dict[str, Graph] = record(architecture, weights, self.hp)
+        shapes = {name: info.shape for name, info in file.tensors.items()}
+        self.hp = architecture.fitted(self.hp, shapes, None if target is None else target.hp)
+        self.draft_tokens: npt.NDArray[np.int32] | None = None
+        self.layer_inputs: tuple[str, ...] = ()
+        self._drafts: list[Model] = []
+        prefix, ignored = draft_files.PREFIX if architecture.is_draft else "", architecture.ignored(md, self.hp)
+        if architecture.is_draft and target is not None:
+            draft_files.check_target(self.hp, target.hp, file, target.file)
+        table = architecture.tensors(self.hp)
+        self.weights, self.tensors = collect(file, table, self.hp.n_layer, ignored, prefix)
+        if architecture.is_draft:
+            self.draft_tokens = draft_files.draft_tokens(file, self.hp.n_vocab)
+            self._share(target)
+        self.graphs: dict[str, Graph] = record(architecture, self.weights, self.hp)
         if has_draft and "draft" not in self.graphs:
             raise ParameterError(
                 f"speculate='mtp': architecture {architecture.name} does not compute the draft block of "
                 f"{file.path.name}; {OTHER_SPECULATION}"
             )
+        if has_draft and architecture.draft_before_norm:
+            state = draft_files.input_of_layer(self.graphs["decode"], self.hp.n_layer, self.hp.n_layer, self.hp.n_embd)
+            self.layer_inputs = () if state is None else (state,)
         if "decode" in self.graphs and not md.boolean("attention.causal", True):
             raise GGUFError(
                 f"{architecture.name}.attention.causal = false: the file is of an encoder, whose tokens see those "
@@ -78,6 +107,47 @@ class Model:
             )
         check_scales(self.graphs.values(), self.tensors)
         self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...], tuple[Pass, ...]], Plan] = {}
+
+    def _share(self, target: Model | None) -> None:
+        """Use the target's token embedding and output matrix where a draft has none."""
+        for name in ("token_embd", "output"):
+            if getattr(self.weights, name) is not None:
+                continue
+            if target is None or (name == "output" and self.draft_tokens is not None):
+                raise TensorError(f"{name}.weight: {self.file.path.name} has no such tensor, nor a model that has it")
+            ref = getattr(target.weights, name)
+            setattr(self.weights, name, ref)
+            self.tensors[ref.tensor] = target.tensors[ref.tensor]
+
+    def attach(self, draft: Model) -> None:
+        """Add the programs of a draft in a file of its own, which was loaded with this model as its target.
+
+        It is closed with this model.
+
+        Raises
+        ------
+        ParameterError
+            If it has other tokens, or reads hidden states that the architecture does not have.
+        """
+        self._drafts.append(draft)
+        name, layers = draft.file.path.name, getattr(draft.hp, "target_layers", ())
+        if "decode" not in self.graphs or self.has_encoder:
+            raise ParameterError(f"draft={name}: the model must be a decoder, which reads what it continues")
+        if all("tokenizer.ggml.tokens" in model.file.metadata for model in (self, draft)):
+            draft_files.check_tokens(self.tokenizer.tokens, draft.tokenizer.tokens, f"draft={name}")
+        n_layer, n_embd = self.hp.n_layer, self.hp.n_embd
+        found = [draft_files.input_of_layer(self.graphs["decode"], i, n_layer, n_embd) for i in layers]
+        if None in found:
+            raise ParameterError(
+                f"draft={name}: it reads the hidden state before layer {layers[found.index(None)]}, but architecture "
+                f"{self.architecture.name} has more than one vector of {n_embd} numbers there; use speculate='ngram'"
+            )
+        self.layer_inputs = tuple(name for name in found if name is not None)
+        self.graphs.update(draft.graphs)
+        self.tensors.update(draft.tensors)
+        share_caches(self.architecture, self.graphs)
+        self.draft_tokens = draft.draft_tokens
+        self._plans.clear()
 
     @property
     def main(self) -> str:
@@ -236,9 +306,14 @@ class Model:
         """Close the file; the memory is unmapped when the last compiled plan is freed, too."""
         self.tensors = {}
         self.file.close()
+        for draft in self._drafts:
+            draft.close()
 
 
-def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap", has_draft: bool = False) -> Model:
+def load(
+    path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap", has_draft: bool = False,
+    target: Model | None = None,
+) -> Model:  # fmt: skip
     """Open a model file.
 
     Parameters
@@ -249,11 +324,14 @@ def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap", h
         Map the weights, or read them into memory (safe if the file may change while it is used).
     has_draft : bool
         Whether to record the program of the file's draft block, too.
+    target : Model, optional
+        The model for which a draft in a file of its own is to draft.
 
     Raises
     ------
     ParameterError
-        If it has no draft block, or the architecture does not compute it, and `has_draft` asks for it.
+        If it has no draft block, or the architecture does not compute it, and `has_draft` asks for it; if the file is a
+        draft for another model, without a target, or does not fit its target.
     GGUFError
         If the file is damaged or its metadata are invalid.
     UnknownArchitectureError
@@ -263,7 +341,12 @@ def load(path: str | os.PathLike[str], mode: Literal["mmap", "read"] = "mmap", h
     """
     file = GGUFFile(path, mode)
     try:
-        return Model(file, registry.default().architecture(file.architecture), has_draft)
+        architecture = registry.default().architecture(file.architecture)
+        if architecture.is_draft and target is None:
+            raise ParameterError(
+                f"{file.path.name} is a draft for another model; load that model, with this file as draft="
+            )
+        return Model(file, architecture, has_draft, target)
     except Exception as error:
         file.close()
         if isinstance(error, (ZeroDivisionError, OverflowError)):

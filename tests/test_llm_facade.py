@@ -12,14 +12,10 @@ from realizar import loaded
 from realizar.errors import ContextFullError, ParameterError, RealizarError, TemplateError
 from realizar.llm import LLM
 from realizar.params import SamplingParams
+from realizar.tokenizer import ChatTemplate
 from tests.engine.fake import FULL, FakeModel, continuation, expected
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=6, ignore_eos=True)
-
-
-class Template:
-    def render(self, messages, tools=None):
-        return "".join(message["content"] + "z" for message in messages) + "y"
 
 
 def answer(text, n=6):
@@ -113,7 +109,7 @@ def test_dropped_stream_cancels_its_request(llm):
 def test_chat_reuses_earlier_turns_from_the_prefix_cache(llm, model):
     with pytest.raises(TemplateError, match="no chat template"):
         llm.chat([{"role": "user", "content": "a"}])
-    model.tokenizer.chat_template = Template()
+    model.tokenizer.chat_template = ChatTemplate("{% for m in messages %}{{ m.content }}z{% endfor %}y", "", "")
     messages = [{"role": "user", "content": "abcdefghijklmnopqrstuvwx"}]
     first = llm.chat(messages, GREEDY)
     assert first.text == answer("abcdefghijklmnopqrstuvwxzy")

@@ -4,7 +4,7 @@ import pytest
 
 from realizar import LLM, SamplingParams
 from realizar.errors import GrammarError, ParameterError, TemplateError
-from tests.calls import templates
+from tests.calls import format_templates, templates
 from tests.engine.speculation.oracle import FlatCost
 from tests.limits.models import LLAMA, QWEN2, rewritten
 from tests.meta.house import ROOT
@@ -29,6 +29,16 @@ def llm(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("tools") / "model.gguf"
     with LLM(rewritten(source, path, {"tokenizer.chat_template": getattr(templates, template)}), n_threads=1) as llm:
         yield llm
+
+
+@pytest.mark.parametrize("name", ["qwen3_coder", "glm", "gemma4", "pythonic", "minimax_m2", "functionary", "lfm2"])
+def test_declared_formats_call_with_valid_arguments(tmp_path, name):
+    path = rewritten(LLAMA, tmp_path / "model.gguf", {"tokenizer.chat_template": format_templates.TEMPLATES[name]})
+    with LLM(path, n_threads=1) as llm:
+        stream = llm.chat(QUESTION, SamplingParams(seed=1, max_tokens=400), tools=TOOLS, tool_choice=NAMED, stream=True)
+        assert "".join(stream) == ""
+        (call,) = stream.completion.tool_calls
+    assert (call.name, call.arguments["city"] in CITY["enum"]) == ("time_of", True)
 
 
 @pytest.mark.parametrize("seed", range(4))

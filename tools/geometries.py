@@ -6,7 +6,7 @@ Sizes are those of a published model of about that size, otherwise of a larger o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -34,6 +34,8 @@ class Geometry:
         Optional tensors that this file has: full names, or their last parts for all layers (the last two for biases).
     unused : dict
         Shapes of tensors that llama.cpp demands although no equation uses them; float32.
+    n_draft_vocab : int
+        Of a draft of EAGLE-3, the tokens of which it has logits: here the first ones.
     """
 
     architecture: str
@@ -46,6 +48,7 @@ class Geometry:
     tied: bool = False
     optional: tuple[str, ...] = ()
     unused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    n_draft_vocab: int = 0
 
 
 ENCODER = {"attention.causal": False, "pooling_type": 1}
@@ -111,6 +114,15 @@ LLAMA_3_2_1B = Geometry(
     tied=True,
     optional=("rope_freqs",),
 )
+LLAMA_3_2_1B_EAGLE3 = replace(
+    LLAMA_3_2_1B,
+    architecture="eagle3",
+    sizes={**LLAMA_3_2_1B.sizes, "block_count": 1, "target_layers": [2, 8, 13], "target_hidden_size": 2048},
+    tied=False,
+    optional=("output",),
+    n_draft_vocab=32000,
+)
+"""A draft with the sizes of published ones (yuhuili/EAGLE3-LLaMA3.1-Instruct-8B) for the narrower model."""
 T5 = _sizes(24, 1024, 2816, 16, 0, 64, context=512, attention__relative_buckets_count=32) | LAYER | RMS
 BIASES = ("attn_output.bias", "ffn_up.bias", "ffn_down.bias")
 TYPES = {"tokenizer.ggml.token_type_count": 2}
@@ -124,6 +136,7 @@ SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 4096}
 GEOMETRIES = {
     "phi-2": PHI_2,
     "llama-3.2-1b": LLAMA_3_2_1B,
+    "llama-3.2-1b-eagle3": LLAMA_3_2_1B_EAGLE3,
     "mixtral-1b": Geometry("llama", _sizes(12, 1024, 3584, 16, 8) | _moe(8, 2, 3584) | RMS, 32000),
     "granite-1b": Geometry(
         "granite",

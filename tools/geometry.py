@@ -141,6 +141,10 @@ def write(geometry: Geometry, path: Path, type_name: str = Q4_K_M, seed: int = 0
     architecture = registry.default().architecture(geometry.architecture)
     md = ArchMetadata(metadata, geometry.architecture)
     hp = replace(architecture.hparams(md), has_draft=md.draft_layers() > 0)
+    if geometry.n_draft_vocab:
+        ids = np.arange(geometry.n_draft_vocab, dtype=np.int64)
+        writer.add_tensor("d2t", ids.view(np.uint8), ids.shape, GGMLType.I64)
+        hp = architecture.fitted(hp, {"d2t": ids.shape})
     random = {}
     for tensor in tensors(geometry, hp, type_name):
         name, weight = tensor.name, tensor.weight

@@ -30,6 +30,7 @@ def add_attention(
     bias: tuple[npt.NDArray[np.float32], int] | None = None,
     sinks: npt.NDArray[np.float32] | None = None,
     chunked: bool = False,
+    skip: int = 0,
     m_rows: bool = False,
     chosen: tuple[_Rows, int] | None = None,
 ) -> None: ...

@@ -23,7 +23,7 @@ cdef extern from "realizar/table.h" nogil:
         size_t q_stride
         int n_tokens, n_group, head_dim_k, head_dim_v
         int64_t pos0, n_keys, key0
-        int window, causal, chunked
+        int window, causal, chunked, skip
         const rz_reach *reach
         float scale, softcap
         const float *bias

@@ -168,6 +168,8 @@ class Architecture(ABC):
     `varies` names the hyperparameters that differ from layer to layer (`HParams.by_layer`), of those in LAYER_KEYS.
     `window_heads` says that sliding-window layers may have heads of another size ("attention.key_length_swa").
     `checkpoint` maps Hugging Face checkpoints to it, for `realizar convert`; None if that is not supported.
+    `is_draft` says that its files are drafts for other models (programs "fuse" and "draft", `realizar.arch.drafts`).
+    `draft_before_norm` says that a draft block reads the hidden state before the final norm, not after it.
     """
 
     name: ClassVar[str]
@@ -175,6 +177,8 @@ class Architecture(ABC):
     varies: ClassVar[tuple[str, ...]] = ()
     window_heads: ClassVar[bool] = False
     checkpoint: ClassVar[Checkpoint | None] = None
+    is_draft: ClassVar[bool] = False
+    draft_before_norm: ClassVar[bool] = False
 
     def hparams(self, md: ArchMetadata) -> HParams:
         """Read the hyperparameters from the metadata.
@@ -215,6 +219,13 @@ class Architecture(ABC):
             labels=md.strings("classifier.output_labels"),
             rope_axes=self.rope_axes(md),
         )
+
+    def fitted(self, hp: Any, shapes: Mapping[str, Sequence[int]], target: Any = None) -> Any:
+        """The hyperparameters, with those that only the shapes of the file's tensors tell; by default none.
+
+        `target` are those of the model for which a draft in a file of its own drafts, if it is known.
+        """
+        return hp
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
         """The axis of each rotary frequency; None for plain positions. `mrope_axes` reads them from the file."""

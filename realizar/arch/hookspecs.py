@@ -39,3 +39,9 @@ def realizar_samplers() -> Mapping[str, Maker]:
 def realizar_ops() -> Sequence[OpSpec]:
     """Ops that the architectures of the plugin record by `g.op`: rows with a shape rule and a numpy definition."""
     raise AssertionError("a specification; pluggy never calls it")
+
+
+@hookspec
+def realizar_chat_formats() -> Sequence[Any]:
+    """Forms of tool calls of chat templates: `realizar.calls.ChatFormat` objects."""
+    raise AssertionError("a specification; pluggy never calls it")

@@ -52,6 +52,17 @@ class ArchMetadata:
             return None
         return list(np.asarray(value[:n_layer]).tolist())
 
+    def with_draft(self, key: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The values of the layers, and that of the first draft block, if there is one.
+
+        Files whose per-layer array has no value for it, or that have one number for all, have that of the last layer.
+        """
+        found, n_layer, n_draft = self._find(key), self.layers(), self.draft_layers()
+        if not n_draft:
+            return values
+        n = 0 if found is None or isinstance(found, (str, bool, int, float)) else len(found)
+        return (*values, type(values[-1])(found[n_layer]) if n == n_layer + n_draft else values[-1])
+
     def _same_for_all(self, key: str) -> Any:
         """A value of the file; of a per-layer array the value that all layers share."""
         values = self._of_layers(key)
@@ -207,6 +218,13 @@ class ArchMetadata:
             return tuple(index(number) for number in (() if value is None else value))
         except TypeError:
             raise GGUFError(self._wrong(key, value, "an array of integers")) from None
+
+    def numbers_of(self, key: str, n: int) -> tuple[int, ...]:
+        """An array of n integers >= 0 that is not one of layers."""
+        numbers = self.integers(key)
+        if len(numbers) != n or min(numbers) < 0:
+            raise GGUFError(self._wrong(key, self._find(key), f"an array of {n} integers >= 0"))
+        return numbers
 
     def numbers(self, key: str, default: float | None = None, finite: bool = True) -> tuple[float, ...]:
         """A number for each layer: a per-layer array, or one number for all; -inf only if it may be infinite."""

@@ -1,4 +1,4 @@
-"""Registry: the architectures, pre-tokenizers, samplers and ops of the installed plugins (entry points `realizar`).
+"""Registry: what the installed plugins provide (entry points `realizar`): architectures, pre-tokenizers and so on.
 
 A shipped plugin is imported when something is looked up that it provides (`realizar.arch.shipped` has the table), the
 plugins of third parties when something is looked up that realizar does not provide (docs/decisions/0037).
@@ -27,12 +27,17 @@ from realizar.graph.plugin_ops import check_spec
 
 T = TypeVar("T")
 
-API_VERSION = "1.5"
+API_VERSION = "1.6"
 """Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
 number with incompatible changes (docs/plugins.md)."""
 
-TABLES = {"architecture": "architectures", "pre-tokenizer": "pretokenizers", "sampler": "samplers", "op": "ops"}
+TABLES = {
+    "architecture": "architectures", "pre-tokenizer": "pretokenizers", "sampler": "samplers", "op": "ops",
+    "chat format": "chat_formats",
+}  # fmt: skip
 """What a plugin provides, as error messages call it -> the attribute of `Registry`."""
+
+CHAT_FORMAT = "chat format "
 
 MAX_NAMED = 6
 """Maximum number of architectures that an error lists."""
@@ -65,6 +70,7 @@ class _Hooks(pluggy.PluginManager):
                 "pre-tokenizer": [item for rows in self.hook.realizar_pretokenizers() for item in rows.items()],
                 "sampler": [item for makers in self.hook.realizar_samplers() for item in makers.items()],
                 "op": [(spec.name, spec) for spec in ops],
+                "chat format": [(made.name, made) for found in self.hook.realizar_chat_formats() for made in found],
             }
         finally:
             self.unregister(plugin)
@@ -72,7 +78,7 @@ class _Hooks(pluggy.PluginManager):
 
 @dataclass
 class Registry:
-    """The architectures, pre-tokenizers, samplers and ops of the installed plugins.
+    """The architectures, pre-tokenizers, samplers, ops and chat formats of the installed plugins.
 
     Attributes
     ----------
@@ -84,6 +90,8 @@ class Registry:
         By name: factories, called with `SamplingParams` and a `realizar.sampling.SamplerContext`.
     ops : Mapping[str, OpSpec]
         By name; `Graph.op` records them.
+    chat_formats : Mapping[str, ChatFormat]
+        By name: forms of tool calls (`realizar.calls`), those of third parties.
     origins : Mapping[str, str]
         "architecture NAME", "op NAME" and so on -> plugin name.
     broken : dict[str, str]
@@ -94,6 +102,7 @@ class Registry:
     pretokenizers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     samplers: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     ops: Mapping[str, OpSpec] = field(default_factory=dict)
+    chat_formats: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     _hooks: _Hooks = field(default_factory=_Hooks, init=False, repr=False, compare=False)
@@ -224,6 +233,7 @@ class _OnDemand(Mapping[str, T]):
 
     def __init__(self, table: Mapping[str, T], what: str, load: Callable[[str | None], None]) -> None:
         self._table, self._what, self._load = table, what, load
+        self._all = self._what if what == CHAT_FORMAT else None  # no shipped plugin has chat formats
 
     def __getitem__(self, name: str) -> T:
         if name not in self._table:
@@ -231,11 +241,11 @@ class _OnDemand(Mapping[str, T]):
         return self._table[name]
 
     def __iter__(self) -> Iterator[str]:
-        self._load(None)
+        self._load(self._all)
         return iter(self._table)
 
     def __len__(self) -> int:
-        self._load(None)
+        self._load(self._all)
         return len(self._table)
 
 

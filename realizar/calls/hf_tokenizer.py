@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from realizar.calls.prompts import ChatOptions
 from realizar.errors import ParameterError, TokenizerError, short_repr
 from realizar.forks import cached_property
 
@@ -107,7 +108,8 @@ class HFTokenizer:
                 )
                 for each in conversation
             ]
-        text = self._prompts.text(conversation, tools, variables, add_generation_prompt)
+        options = ChatOptions(tools, variables=variables, begin=add_generation_prompt)
+        text = self._prompts.text(conversation, options)
         return self._tokenizer.encode(text, add_special=False, parse_special=True) if tokenize else text
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from realizar.calls.tool import ToolCall
 from realizar.errors import TemplateError, short_repr
+from realizar.tokenizer.messages import joined
 
 Message = Mapping[str, Any]
 
@@ -39,9 +40,24 @@ def normalize_tool_calls(
     TemplateError
         A call is malformed.
     """
-    if not isinstance(messages, Sequence):
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         return messages  # rendering raises the error
     return [_normalize(f"messages[{i}]", message, as_text, no_content) for i, message in enumerate(messages)]
+
+
+def read_call(call: Mapping[str, Any]) -> ToolCall:
+    """Return a call of a normalized message, with its arguments as an object."""
+    function = call["function"]
+    arguments = function["arguments"]
+    return ToolCall(str(call.get("id", "")), function["name"], dict(arguments))
+
+
+def with_instructions(messages: Sequence[Message], text: str) -> Sequence[Message]:
+    """Return messages with a text at the end of the system message, which is added if there is none."""
+    first = messages[0] if messages else None
+    if isinstance(first, Mapping) and first.get("role") == "system":
+        return [{**first, "content": f"{joined(first['content'])}\n\n{text}"}, *messages[1:]]
+    return [{"role": "system", "content": text}, *messages]
 
 
 def _normalize(where: str, message: Message, as_text: bool, no_content: str | None) -> Message:

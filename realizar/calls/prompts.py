@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from realizar.calls import formats
+from realizar.calls.continued import continued_prompt
 from realizar.calls.messages import Message, has_tool_calls, normalize_tool_calls
+from realizar.calls.model_format import ModelFormat
+from realizar.calls.reasoning import Reasoning
+from realizar.calls.reasoning_style import ReasoningStyle, in_style, without_reasoning_beside_text
 from realizar.calls.tool import read_tools
-from realizar.calls.tool_format import ToolCallFormat, message_style
 from realizar.calls.tool_use import ToolUse
 from realizar.errors import ParameterError, TemplateError, short_repr
 from realizar.forks import cached_property
 from realizar.params import SamplingParams
 from realizar.params.per_prompt import no_params
-from realizar.tokenizer.messages import checked, joined
 
 if TYPE_CHECKING:
     from realizar.tokenizer import ChatTemplate, Tokenizer
@@ -41,12 +44,27 @@ class ChatText(str):
 
 
 class ChatPrompt(NamedTuple):
-    """A rendered conversation: its tokens, the params of the completion, the tools that it may call, and its text."""
+    """A rendered conversation.
+
+    Attributes
+    ----------
+    ids : list of int
+        Token ids of the prompt.
+    params : SamplingParams
+        Those of the completion, which enforce the format of its tool calls.
+    tools : ToolUse or None
+        The tools that the completion may call.
+    reasoning : Reasoning or None
+        The reasoning that the completion may have.
+    text : str or None
+        The text of the prompt.
+    """
 
     ids: list[int]
     params: SamplingParams
-    tools: ToolUse | None
-    text: str = ""
+    tools: ToolUse | None = None
+    reasoning: Reasoning | None = None
+    text: str | None = None
 
     @property
     def prompt(self) -> dict[str, Any]:
@@ -54,114 +72,137 @@ class ChatPrompt(NamedTuple):
         return {"prompt_token_ids": self.ids, "prompt": self.text}
 
 
+class ChatOptions(NamedTuple):
+    """How a conversation is rendered; see `LLM.chat`.
+
+    Attributes
+    ----------
+    tools, choice
+        See `ToolUse`; without tools, choice must be "auto" or "none".
+    variables : mapping, optional
+        Additional template variables, such as enable_thinking.
+    parallel : bool
+        Whether the completion may have several calls.
+    continue_final : bool
+        Continue the last message, which must be the assistant's, instead of beginning a new one.
+    begin : bool, optional
+        Whether the prompt ends with the beginning of a new message; by default unless one is continued.
+    """
+
+    tools: Tools | None = None
+    choice: object = "auto"
+    variables: Mapping[str, Any] | None = None
+    parallel: bool = True
+    continue_final: bool = False
+    begin: bool | None = None
+
+
+_DEFAULT = ChatOptions()
+
+
 class ChatPrompts:
-    """Renders prompts with one model's chat template. Thread-safe.
+    """Renders prompts with one chat template. Thread-safe.
 
     Parameters
     ----------
     tokenizer : Tokenizer
         The model's tokenizer.
+    source : str, optional
+        A chat template that replaces the model's own, for conversations with tools, too.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, source: str | None = None) -> None:
         self._tokenizer = tokenizer
+        self._given = None if source is None else tokenizer.template(source)
 
-    def make(
-        self, messages: Sequence[Message], params: SamplingParams, tools: Tools | None, choice: object,
-        variables: Mapping[str, Any] | None = None, *, parallel: bool = True, continue_final: bool = False,
-    ) -> ChatPrompt:  # fmt: skip
-        """Return the prompt tokens of a conversation, the params of its completion, and its tool use.
-
-        Parameters
-        ----------
-        messages : sequence of mapping
-        params : SamplingParams
-        tools, choice
-            See `ToolUse`; without tools, choice must be "auto" or "none".
-        variables : mapping, optional
-            Additional template variables, such as enable_thinking.
-        parallel : bool
-            Whether the completion may have several calls.
-        continue_final : bool
-            Continue the last message, which must be the assistant's, instead of beginning a new one.
+    def make(self, messages: Sequence[Message], params: SamplingParams, options: ChatOptions = _DEFAULT) -> ChatPrompt:
+        """Return the prompt tokens of a conversation, the params of its completion, its tools and its reasoning.
 
         Raises
         ------
         TemplateError
-            The model has no chat template, or rendering fails; or see `ToolCallFormat.from_template`.
+            The model has no chat template, or rendering fails; or the format of its calls is unknown.
         ParameterError, GrammarError
-            See `ToolUse` and `ToolUse.constrain`; or the variables have invalid names or values.
+            See `ToolUse` and `ToolUse.constrain`; or the options are invalid.
         """
         begin = time.perf_counter()
         if not isinstance(params, SamplingParams):
             raise no_params(params)
-        made = self._made(messages, params, tools, choice, checked_variables(variables), parallel, continue_final)
+        made = self._made(messages, params, options._replace(variables=checked_variables(options.variables)))
         if made.params.max_time is not None:  # which counts from the call
             left = made.params.max_time - (time.perf_counter() - begin)
             made = made._replace(params=replace(made.params, max_time=max(left, MIN_TIME_S)))
         return made
 
-    def _made(
-        self, messages: Sequence[Message], params: SamplingParams, tools: Tools | None, choice: object,
-        defined: dict[str, Any], parallel: bool, continue_final: bool,
-    ) -> ChatPrompt:  # fmt: skip
+    def _made(self, messages: Sequence[Message], params: SamplingParams, options: ChatOptions) -> ChatPrompt:
         """See `make`."""
+        tools, choice = options.tools, options.choice
         if tools is None:
             if choice not in ("auto", "none"):
                 raise ParameterError(f"tool_choice={short_repr(choice)}: no tools were given; pass tools")
-            return self._prompt(messages, None, defined, continue_final, params, None)
-        tool_format = self._tool_format
-        if isinstance(tool_format, ToolCallFormat):
-            if not parallel:
-                tool_format = replace(tool_format, between=None)
-            use = ToolUse(tool_format, tools, choice, self._tokenizer)
-            return self._prompt(messages, tools, defined, continue_final, use.constrain(params), use)
-        if choice != "none":
-            raise TemplateError(tool_format)
-        read_tools(tools)
-        return self._prompt(messages, tools, defined, continue_final, params, None)
+            calls = self._format.calls if formats.has_headers(self._template(False)) else None
+            use = None if calls is None else ToolUse(calls, None, "none", self._tokenizer)
+            return self._prompt(messages, params, options)._replace(tools=use)
+        found = self._format
+        if found.calls is None:
+            if choice != "none":
+                raise TemplateError(found.problem)
+            read_tools(tools)
+            return self._prompt(messages, params, options)
+        calls = found.calls if options.parallel else replace(found.calls, between=None)
+        use = ToolUse(calls, tools, choice, self._tokenizer)
+        return self._prompt(messages, use.constrain(params), options)._replace(tools=use)
 
-    def text(
-        self, messages: Sequence[Message], tools: Tools | None = None, variables: Mapping[str, Any] | None = None,
-        begins_answer: bool = True,
-    ) -> ChatText:  # fmt: skip
-        """Return the prompt of a conversation as text; parameters and errors as of `make`.
+    def text(self, messages: Sequence[Message], options: ChatOptions = _DEFAULT) -> ChatText:
+        """Return the prompt of a conversation as text; errors as of `make`."""
+        return self._render(messages, options._replace(variables=checked_variables(options.variables)))[0]
 
-        Unless it `begins_answer`, it ends with the last message.
-        """
-        return self._render(messages, tools, checked_variables(variables), False, begins_answer)
-
-    def _prompt(
-        self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool,
-        params: SamplingParams, use: ToolUse | None,
-    ) -> ChatPrompt:  # fmt: skip
-        text = self._render(messages, tools, variables, continue_final)
+    def _prompt(self, messages: Sequence[Message], params: SamplingParams, options: ChatOptions) -> ChatPrompt:
+        text, reasoning = self._render(messages, options)
         # The template renders BOS and the names of special tokens itself.
         ids = self._tokenizer.encode(text, add_special=False, parse_special=True)
-        return ChatPrompt(ids, params, use, text)
+        return ChatPrompt(ids, params, None, reasoning, text)
 
-    def _render(
-        self, messages: Sequence[Message], tools: Tools | None, variables: dict[str, Any], continue_final: bool,
-        begins_answer: bool = True,
-    ) -> ChatText:  # fmt: skip
-        """Return the text of a conversation up to where the assistant goes on."""
-        begun = ""
-        if continue_final:
-            messages, begun = _without_final(messages)
-        calls = has_tool_calls(messages)
-        template = self._template(tools is not None or calls)
+    def _render(self, messages: Sequence[Message], options: ChatOptions) -> tuple[ChatText, Reasoning | None]:
+        """Return the text of a conversation up to where the assistant goes on, and the reasoning that may follow."""
+        if options.continue_final and options.begin:
+            raise ParameterError(
+                "continue_final_message and add_generation_prompt: the prompt ends with a message to be continued, or "
+                "with the beginning of a new one; give one of them"
+            )
+        calls, variables = has_tool_calls(messages), options.variables or {}
+        template = self._template(options.tools is not None or calls)
         for name in variables.keys() - template.variables if variables else ():
             warnings.warn(
                 f"chat_template_kwargs: this model's chat template does not use {short_repr(name)}", stacklevel=2
             )
-        written = normalize_tool_calls(messages, *self._message_style) if calls else normalize_tool_calls(messages)
-        if not begins_answer:
-            return ChatText(template.render(written, False, tools=tools, **variables))
-        return ChatText(template.render(written, tools=tools, **variables) + begun)
+
+        def render(messages: Sequence[Message], begins: bool) -> str:
+            own: dict[str, Any] = {}
+            if options.tools is None and not calls:
+                written = normalize_tool_calls(messages)
+            else:
+                written, own = self._format.for_template(messages, options.tools)
+            try:
+                return template.render(written, begins, **{**own, **variables})
+            except TemplateError:
+                fewer = without_reasoning_beside_text(written)
+                if fewer is None:
+                    raise
+                return template.render(fewer, begins, **{**own, **variables})
+
+        style = self.reasoning_style
+        messages = in_style(messages, style.key)
+        if options.continue_final:
+            text, state = continued_prompt(messages, style, render)
+        else:
+            text = render(messages, options.begin is not False)
+            state = "closed" if style.markers is None else style.markers.state_after(text)
+        return ChatText(text), None if style.markers is None else Reasoning(style.markers, state)
 
     def _template(self, for_tools: bool) -> ChatTemplate:
         tokenizer = self._tokenizer
-        template = (for_tools and tokenizer.tool_template) or tokenizer.chat_template
+        template = self._given or (for_tools and tokenizer.tool_template) or tokenizer.chat_template
         if template is None:
             raise TemplateError(
                 "this model has no chat template; use generate with a prompt in the format its model card describes"
@@ -169,30 +210,17 @@ class ChatPrompts:
         return template
 
     @cached_property
-    def _tool_format(self) -> ToolCallFormat | str:
-        """The model's tool-call format, or the error message why it cannot be inferred."""
+    def _format(self) -> ModelFormat:
+        """The model's format of tool calls."""
         ends = [self._tokenizer.token_bytes(i).decode() for i in sorted(self._tokenizer.eog_ids)]
-        try:
-            return ToolCallFormat.from_template(self._template(True), ends)
-        except TemplateError as error:
-            return str(error)
+        return ModelFormat.of(self._template(True), ends)
 
     @cached_property
-    def _message_style(self) -> tuple[bool, str | None]:
-        """The style in which the template expects earlier tool calls; see `normalize_tool_calls`."""
-        return message_style(self._template(True))
-
-
-def _without_final(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
-    """Return the messages before the last one, and the text of that one, which the assistant is to continue."""
-    known = checked(messages)
-    last = known[-1]
-    if last["role"] != "assistant" or last.get("tool_calls"):
-        raise ParameterError(
-            "continue_final_message: the last message must be the assistant's and have text only, found role "
-            f"{short_repr(last['role'])}"
-        )
-    return messages[:-1], joined(last["content"])
+    def reasoning_style(self) -> ReasoningStyle:
+        """How the model writes its reasoning, and how the template reads it."""
+        template = self._template(False)
+        style, declared = ReasoningStyle.from_template(template), formats.reasoning_of(template)
+        return style if declared is None else style._replace(markers=declared)
 
 
 def checked_variables(variables: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,46 +1,36 @@
-"""ToolCallFormat: how a model writes tool calls, inferred from its chat template.
-
-A template that supports tools also renders the tool calls of earlier turns, in the format that the model was trained
-on. We render probe calls with known names, ids and arguments; the text around them is the format.
-"""
+"""ToolCallFormat: how a model writes tool calls: the texts around names and arguments, and the arguments themselves."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from realizar.errors import TemplateError
-from realizar.tokenizer import ChatTemplate
+from realizar.calls.finder import AtStart, Finder, Marked
+from realizar.calls.notation import JsonNotation, Notation, Rules
+from realizar.sampling import StopFilter
+from realizar.sampling.grammar.patterns import literal
 
-ID_OF_NEXT, ID_OF_PREVIOUS = "\x00", "\x01"
-"""Placeholders in a format's texts: the id of the call whose name follows, and of the call whose arguments precede."""
+if TYPE_CHECKING:
+    from realizar.calls.tool import ToolCall
+
+ID_OF_NEXT, ID_OF_PREVIOUS, NUMBER = "\x00", "\x01", "\x02"
+"""Placeholders in a format's texts: the id of the call whose name follows, that of the call whose arguments precede,
+and the number of the call."""
 OPTIONAL_ID = f', "id": "{ID_OF_PREVIOUS}"'
 """Mistral's templates render ids in earlier calls. Nemo generates them itself, 7B v0.3 does not."""
 
-# Probe values, searched for in the rendered prompts; no template contains these words. Mistral requires ids of nine
-# letters or digits.
-_NAMES = ("first_of_the_probes", "second_of_the_probes", "third_of_the_probes")
-_IDS = ("probe0id1", "probe0id2", "probe0id3")
-_VALUES = ("xyzzy1", "xyzzy2", "xyzzy3")
-_ANSWER = "An answer in xyzzy words."
-_QUESTION = {"role": "user", "content": "A question."}
 # A marker at the beginning of a format that distinguishes calls from text: <tool_call>, <function=, [TOOL_CALLS]
 _MARKER = re.compile(r"<[^<>/\s{][^<>\s{]*>?|\[[^\[\]\s\"{]+\]")
-# Empty reasoning that a template renders before calls (Command R7B): the prompt contains it, or the model reasons.
-_EMPTY_REASONING = re.compile(r"\s*<[^<>\s]*think[^<>\s]*>\s*<[^<>\s]*think[^<>\s]*>", re.IGNORECASE)
-# Wrongly rendered arguments: a Python dict, or JSON inside a JSON string.
-_WRONG_ARGUMENTS = re.compile(r"'a': *'xyzzy1'|\\\"a\\\"")
-# How a template renders a content of None.
-_RENDERED_NONE = re.compile(r"\b(None|null)\b")
+_PLACEHOLDER = re.compile(f"({re.escape(OPTIONAL_ID)}|{ID_OF_NEXT}|{ID_OF_PREVIOUS}|{NUMBER})")
+_ANY = "(?s:.*)"
+_SPACE = "[ \\n]*"
 
 
 @dataclass(frozen=True)
 class ToolCallFormat:
-    """The texts around the names and arguments (one JSON object per call) of the tool calls in a completion.
+    """The texts around the names and arguments of the tool calls in a completion.
 
     Attributes
     ----------
@@ -52,15 +42,21 @@ class ToolCallFormat:
         From the arguments of a call to the name of the next; None if a completion has at most one call.
     closing : str
         After the last arguments.
-    separators : (str, str)
-        JSON separators of the arguments: between key and value, and between members.
+    arguments : Notation
+        How arguments are written.
+    own_marker : str
+        `marker`, if it is not a tag at the beginning of `opening`.
+    headers : tuple of str
+        Texts in an answer that belong neither to its text nor to a call.
     """
 
     opening: str
     middle: str
     between: str | None
     closing: str
-    separators: tuple[str, str] = (": ", ", ")
+    arguments: Notation = field(default_factory=JsonNotation)
+    own_marker: str = ""
+    headers: tuple[str, ...] = ()
 
     @property
     def start(self) -> str:
@@ -74,121 +70,168 @@ class ToolCallFormat:
         Empty if calls are recognized only when the completion begins with `start`.
         """
         found = _MARKER.match(self.start)
-        return found.group() if found else ""
+        return self.own_marker or (found.group() if found else "")
 
-    @classmethod
-    def from_template(cls, template: ChatTemplate, ends: Iterable[str]) -> ToolCallFormat:
-        """Infer the format from a chat template.
+    @property
+    def has_late_ids(self) -> bool:
+        """Whether the id of a call follows its arguments."""
+        return ID_OF_PREVIOUS in (self.between or "") + self.closing
 
-        Parameters
-        ----------
-        template : ChatTemplate
-        ends : iterable of str
-            Texts of the end-of-generation tokens.
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts of the format, in which control tokens may occur."""
+        return (self.opening, self.middle, self.between or "", self.closing, *self.arguments.texts, *self.headers)
 
-        Raises
-        ------
-        TemplateError
-            The template does not render tools, or renders calls in an unsupported format.
+    def patterns(self, names: Sequence[str]) -> tuple[re.Pattern[str], re.Pattern[str] | None, re.Pattern[str]]:
+        """Return patterns of the text up to the arguments of the first call, of that between calls, and of the last.
+
+        See `CallReader`.
         """
-        if _NAMES[0] not in _render(template, []):
-            raise TemplateError(
-                "this model's chat template has no section for tools, so the model was not trained to call them; "
-                "describe the wanted output in the messages and enforce it with json_schema"
-            )
-        plain = _render(template, [{"role": "assistant", "content": _ANSWER}])
-        head, end_names = plain.partition(_ANSWER)[0], [name for name in ends if name]
-        answer = plain[_n_common(plain, _render(template, [])) :]
-        for n, as_text, no_content in product((3, 1), (False, True), (None, "")):
-            try:
-                found = _render(template, [_assistant_message(n, as_text, no_content)])
-            except TemplateError:  # some accept only one call, or the other type of arguments or content
-                continue
-            tool_format = _parse_format(found[_n_common(found, head) :], n, end_names)
-            # A marker that also occurs in answers without calls does not identify calls (Kimi-K3's <|close|>).
-            if tool_format is not None and not (tool_format.marker and tool_format.marker in answer):
-                return tool_format
-        raise TemplateError(
-            "this model's chat template has a section for tools, but its tool-call format is not supported; supported "
-            "are formats with a start marker, the name, and the arguments as a JSON object"
-        )
+        ordered = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+        head = f"(?P<name>{ordered}){text_pattern(self.middle) if self.middle.strip() else self.arguments.begins}"
+        following = None if self.between is None else re.compile(text_pattern(self.between) + head)
+        return re.compile(text_pattern(self.start) + head), following, re.compile(text_pattern(self.closing.rstrip()))
+
+    def finder(self, names: Sequence[str]) -> Finder:
+        """Return what finds the calls of these tools in a completion."""
+        if not names:
+            return Marked(())
+        return Marked(self._starts(names)) if self.marker else AtStart(self._starts(names))
+
+    def cleaner(self) -> Cleaner:
+        """Return what removes the headers of messages from the text of a completion."""
+        return Cleaner(self.headers)
+
+    def _starts(self, names: Sequence[str]) -> list[str]:
+        """Return the texts with which calls begin; a marker that something else follows is text."""
+        begun = self._begun
+        if begun is not None:
+            return [begun]
+        return [f"{self.start}{name}{self.middle}" if not self.marker else f"{self.start}{name}" for name in names]
+
+    @property
+    def _begun(self) -> str | None:
+        """The part of `start` after which a call has begun; None if only a name tells it."""
+        if not self.marker:
+            return self.start if re.search(r"\w", self.start) else None
+        rest = self.start[len(self.marker) :]
+        n_spaces = len(rest) - len(rest.lstrip())
+        return self.start[: len(self.marker) + n_spaces + 1] if rest.strip() else None
+
+    def text_rules(self, rules: Rules, names: Sequence[str]) -> str:
+        """Add the rules "text", a completion without calls, and "opening", what precedes the first name.
+
+        Returns
+        -------
+        str
+            The items of a rule for text and then the first call. The rule "call" is any call, `arguments_I` the
+            arguments of tool I.
+        """
+        rules.rule("opening", items(self.opening, rules))
+        if not self.marker:
+            return self._unmarked(rules, names)
+        first = next(iter(rules.split(self.marker)))
+        begun = self._begun
+        rest = self.start[len(self.marker) :]
+        if isinstance(first, int) or begun is None or isinstance(next(iter(rules.split(rest.lstrip()))), int):
+            rules.terminal("text", f"/{_ANY}/ & ~/{_ANY}{literal(self.marker)}{_ANY}/")
+            rules.rule("text", "TEXT")
+            if isinstance(first, int):
+                return f"TEXT {items(self.start, rules)} call"
+            # Lexemes are greedy; a lazy one ends with the first marker.
+            return f"{rules.rule('marked', f'/{_ANY}{literal(self.marker)}/', lazy=True)} {items(rest, rules)} call"
+        # After a marker in text, only what follows it in the format makes a call.
+        like = f"{_ANY}{literal(self.marker)}\\s*{literal(begun[-1])}"
+        rules.terminal("text", f"/{_ANY}/ & ~/{like}{_ANY}/")
+        rules.rule("text", "TEXT")
+        rules.terminal("marked", f"/{_ANY}{literal(begun)}/ & ~/{like}(?s:.+)/")
+        return f"{rules.rule('marked', 'MARKED', lazy=True)} {items(self.start[len(begun) :], rules)} call"
+
+    def _unmarked(self, rules: Rules, names: Sequence[str]) -> str:
+        starts = "|".join(map(literal, self._starts(names)))
+        rules.terminal("text", f"/{_ANY}/ & ~/{_SPACE}({starts}){_ANY}/")
+        rules.rule("text", "TEXT")
+        # One lexeme up to the arguments: the text that they could also be would win over a shorter one.
+        heads = (items(self.start + name + self.middle, rules) for name in names)
+        return f"({' | '.join(f'{head} arguments_{i}' for i, head in enumerate(heads))})"
+
+    def call(self, name: str, arguments: str, rules: Rules) -> str:
+        """Return the items of a call, from its name to the end of its arguments, which are the rule `arguments`."""
+        return f"{items(name + self.middle, rules)} {arguments}"
+
+    def write(self, calls: Sequence[ToolCall]) -> str:
+        """Return calls as text."""
+        written = self.opening
+        for i, call in enumerate(calls):
+            if i:
+                written += _filled(self.between or self.closing + self.opening, call.id, calls[i - 1].id, i)
+            else:
+                written = _filled(written, call.id, "", i)
+            written += call.name + _filled(self.middle, call.id, "", i) + self.arguments.write(call.arguments)
+        return written + _filled(self.closing, "", calls[-1].id, len(calls) - 1)
 
 
-def message_style(template: ChatTemplate) -> tuple[bool, str | None]:
-    """Return how the template expects earlier tool calls: (arguments as JSON text, content of a message without text).
+class Cleaner:
+    """Passes the text of a completion on, without the headers of messages in it.
 
-    Works for unsupported tool-call formats too. Prefers the first style in which the calls are rendered correctly,
-    otherwise (some templates omit calls) the first in which nothing is rendered wrongly.
+    Parameters
+    ----------
+    headers : sequence of str
+        Texts to omit.
     """
-    result = {"role": "tool", "tool_call_id": _IDS[0], "name": _NAMES[0], "content": "A result."}
-    styles = []
-    for as_text, no_content in product((False, True), (None, "")):
-        try:
-            found = _render(template, [_assistant_message(1, as_text, no_content), result])
-        except TemplateError:
-            continue
-        if not _WRONG_ARGUMENTS.search(found):
-            styles.append((_VALUES[0] in found, -len(_RENDERED_NONE.findall(found)), as_text, no_content))
-    _, _, as_text, no_content = max(styles, key=lambda style: style[:2], default=(False, 0, False, ""))
-    return as_text, no_content
+
+    def __init__(self, headers: Sequence[str] = ()) -> None:
+        self._headers = headers
+        self._stops = StopFilter(headers)
+
+    def push(self, text: str) -> str:
+        """Take the next piece; return the text that is certainly no header."""
+        shown = ""
+        while text:
+            passed, hit = self._stops.push(text)
+            shown += passed
+            if hit is None:
+                break
+            text = self._stops.rest
+            self._stops = StopFilter(self._headers)
+        return shown
+
+    def flush(self) -> str:
+        """End the text; return what was held back."""
+        return self._stops.flush()
 
 
-def _render(template: ChatTemplate, answers: Sequence[Mapping[str, Any]]) -> str:
-    strings = {key: {"type": "string", "description": "A text."} for key in ("a", "b")}
-    schema = {"type": "object", "properties": strings, "required": ["a", "b"]}
-    tools = [
-        {"type": "function", "function": {"name": name, "description": "A probe.", "parameters": schema}}
-        for name in _NAMES
-    ]
-    return template.render([_QUESTION, *answers], add_generation_prompt=False, tools=tools)
+def items(text: str, rules: Rules) -> str:
+    """Return a text of a format as items of a grammar rule."""
+    found = []
+    for part in _PLACEHOLDER.split(text):
+        if part == OPTIONAL_ID:
+            found.append(f"({rules.literal(part[:-2])} ID {rules.literal(part[-1])})?")
+        elif part in (ID_OF_NEXT, ID_OF_PREVIOUS, NUMBER):
+            found.append("NUMBER" if part == NUMBER else "ID")
+        elif part:
+            found.append(rules.literal(part))
+    return " ".join(found)
 
 
-def _assistant_message(n: int, as_text: bool, no_content: str | None) -> dict[str, Any]:
-    """Return an assistant message with n probe calls."""
-    calls = []
-    for name, call_id, value in list(zip(_NAMES, _IDS, _VALUES, strict=True))[:n]:
-        arguments = {"a": value, "b": value}
-        written = json.dumps(arguments) if as_text else arguments
-        calls.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": written}})
-    return {"role": "assistant", "content": no_content, "tool_calls": calls}
+def text_pattern(text: str) -> str:
+    """Return a regular expression for a text of a format.
+
+    White space before and in the text may differ, not that at its end, so that the match does not depend on how much of
+    what follows is there. For placeholders see NUMBER.
+    """
+    inner = text.rstrip()
+    pattern = ""
+    for part in _PLACEHOLDER.split(inner):
+        if part == OPTIONAL_ID:
+            pattern += '(?:,\\s*"id":\\s*"(?P<previous>[A-Za-z0-9]{9})")?'
+        elif part in (ID_OF_NEXT, ID_OF_PREVIOUS):
+            pattern += f"(?P<{'next' if part == ID_OF_NEXT else 'previous'}>[A-Za-z0-9]{{9}})"
+        else:
+            pattern += "[0-9]{1,9}" if part == NUMBER else r"\s*".join(map(re.escape, re.split(r"\s+", part)))
+    return rf"\s*{pattern}{re.escape(text[len(inner) :])}"
 
 
-def _n_common(text: str, head: str) -> int:
-    """Return the length of the common prefix, not counting a bracketed name that is cut off at its end."""
-    n = next((i for i, (a, b) in enumerate(zip(text, head, strict=False)) if a != b), min(len(text), len(head)))
-    cut = re.search(r"[<\[][^<>\[\]\s]*\Z", head[:n])
-    return cut.start() if cut and n < len(head) else n
-
-
-def _parse_format(text: str, n: int, ends: Sequence[str]) -> ToolCallFormat | None:
-    """Return the format of a rendered text with n probe calls; None if it is not supported."""
-    before, middles, at, found = [], set(), 0, None
-    for i, (name, value) in enumerate(list(zip(_NAMES, _VALUES, strict=True))[:n]):
-        name_at = text.find(name, at)
-        name_end = name_at + len(name)
-        written = re.compile(rf'\{{\s*"a"(\s*:\s*)"{value}"(\s*,\s*)"b"\s*:\s*"{value}"\s*\}}')
-        found = written.search(text, name_end)
-        if name_at < 0 or found is None:
-            return None
-        before.append(_with_id_placeholders(text[at:name_at], i))
-        middles.add(_with_id_placeholders(text[name_end : found.start()], i))
-        at = found.end()
-    if found is None or len(middles) > 1 or len(set(before[1:])) > 1:  # for example numbered calls
-        return None
-    closing = _with_id_placeholders(text[at:], n)
-    closing = closing[: min((at for end in ends if (at := closing.find(end)) >= 0), default=len(closing))].rstrip()
-    between = before[1] if n > 1 else None
-    reasoning = _EMPTY_REASONING.match(before[0])
-    opening = before[0][reasoning.end() :] if reasoning else before[0]
-    tool_format = ToolCallFormat(opening, middles.pop(), between, closing, (found[1], found[2]))
-    recognizable = tool_format.start.startswith(("{", "[", "<")) and tool_format.marker not in ends
-    # A rendered None, or braces added around text arguments, mean that the template expects another message style.
-    correct = "None" not in tool_format.opening and not tool_format.middle.endswith("{")
-    return tool_format if recognizable and correct else None
-
-
-def _with_id_placeholders(text: str, i: int) -> str:
-    """Return the text between the arguments of probes i - 1 and i, with their ids replaced by placeholders."""
-    if i:
-        text = text.replace(_IDS[i - 1], ID_OF_PREVIOUS)
-    return text.replace(_IDS[i], ID_OF_NEXT) if i < len(_IDS) else text
+def _filled(text: str, next_id: str, previous_id: str, number: int) -> str:
+    """Return a text of a format with its placeholders replaced."""
+    return text.replace(ID_OF_NEXT, next_id).replace(ID_OF_PREVIOUS, previous_id).replace(NUMBER, str(number))

@@ -30,8 +30,8 @@ class ToolUse:
     Parameters
     ----------
     tool_format : ToolCallFormat
-    tools : sequence of mapping
-        See `read_tools`.
+    tools : sequence of mapping or None
+        See `read_tools`. None: no calls are possible; only the headers of messages are removed from the text.
     choice : str or mapping
         See `choose`.
     tokenizer : Tokenizer
@@ -49,14 +49,18 @@ class ToolUse:
     """
 
     def __init__(
-        self, tool_format: ToolCallFormat, tools: Sequence[Mapping[str, Any]], choice: object, tokenizer: Tokenizer
+        self,
+        tool_format: ToolCallFormat,
+        tools: Sequence[Mapping[str, Any]] | None,
+        choice: object,
+        tokenizer: Tokenizer,
     ) -> None:
         self._tool_format = tool_format
-        self._tools, self._mode = choose(read_tools(tools), choice)
+        self._has_tools = tools is not None
+        self._tools, self._mode = choose([] if tools is None else read_tools(tools), choice)
         self._split = tokenizer.parts
-        texts = (tool_format.opening, tool_format.middle, tool_format.between or "", tool_format.closing)
         self.delimiter_ids = frozenset(
-            part for text in texts for part in tokenizer.parts(text) if isinstance(part, int)
+            part for text in tool_format.texts for part in tokenizer.parts(text) if isinstance(part, int)
         )
 
     @property
@@ -81,6 +85,8 @@ class ToolUse:
                 f"n_beams={params.n_beams} and tools: beam search does not support tool calls; "
                 "use n_beams=1 or tool_choice='none'"
             )
+        if not self._has_tools:
+            return params
         own = [name for name in CONSTRAINTS if getattr(params, name) is not None]
         if own and self._mode == "none":
             return params
@@ -104,11 +110,11 @@ class ToolUse:
         return GrammarError(f"tools: {error}")
 
     def reader(self, prompt: npt.NDArray[np.int32]) -> ToolCallParser | None:
-        """Return a tool-call parser for the completion of a prompt; None if the choice is "none".
+        """Return a tool-call parser for the completion of a prompt; None if all of it is text.
 
         Call ids are derived from the prompt, so repeated conversations hit the prefix cache.
         """
-        if self._mode == "none":
+        if self._mode == "none" and not self._tool_format.headers:
             return None
         digest = sha256(prompt.tobytes())
 
@@ -117,5 +123,5 @@ class ToolUse:
             each.update(i.to_bytes(4, "little"))
             return each.hexdigest()[:9]
 
-        names = [tool.name for tool in self._tools]
-        return ToolCallParser(self._tool_format, names, new_id, calls_alone=self.calls_alone)
+        tools = () if self._mode == "none" else self._tools
+        return ToolCallParser(self._tool_format, tools, new_id, calls_alone=self.calls_alone)

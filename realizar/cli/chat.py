@@ -100,7 +100,7 @@ class _Chat:
 
     def _answer(self, sampling: SamplingParams) -> str | None:
         """Show the answer, and return it; None if it was stopped before it began."""
-        from realizar.cli.thoughts import splitter, write_answer
+        from realizar.cli.thoughts import write_answer
 
         answer = self._begin(sampling)
         is_stopped = False
@@ -111,7 +111,7 @@ class _Chat:
             answer.close()
 
         with _on_interrupt(stop):
-            text = write_answer(answer, splitter(self._llm, self.conversation.messages, sampling, self._variables))
+            text = write_answer(answer)
         if self._has_stats:
             write_stats(answer)
         return None if is_stopped and not text else text

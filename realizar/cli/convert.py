@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
+from realizar import store
+
 EXAMPLE = "Example: realizar convert Qwen2.5-0.5B qwen.gguf --type Q8_0"
 
 
@@ -16,12 +18,15 @@ def command(
         Path, Argument(metavar="HF_DIR", help="Folder with config.json, safetensors and the tokenizer's files.")
     ],
     out: Annotated[Path, Argument(metavar="OUT.gguf", help="The file to write.")],
+    target: Annotated[
+        str | None, Option(metavar="MODEL", help="Of an EAGLE-3 draft: the model for which it drafts, as GGUF.")
+    ] = None,
     type_name: Annotated[Literal["F32", "F16", "BF16", "Q8_0"], Option("--type", help="Type of the matrices.")] = "F16",
 ) -> None:
     """Convert a Hugging Face checkpoint to a GGUF file; does not need torch."""
     from realizar.convert import convert
 
-    result = convert(folder, out, type_name)
+    result = convert(folder, out, type_name, None if target is None else store.resolve(target))
     print(f"{out}: {result.architecture}, {result.n_tensors} tensors, {out.stat().st_size / 1e6:.1f} MB")
     if result.tokenizer is None:
         print(f"note: {folder} has no tokenizer; the model accepts only token ids", file=sys.stderr)

@@ -152,7 +152,11 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "draft": (
-        _engine(str | None, "--draft", help="Draft model with the same vocabulary for speculative decoding."),
+        _engine(
+            str | None,
+            "--draft",
+            help="For speculative decoding: a draft model with the same vocabulary, or an EAGLE-3 draft.",
+        ),
         None,
     ),
     "backend": (Backend, "cpu"),

@@ -9,7 +9,8 @@ from typer import Argument, BadParameter, Option
 
 from realizar.cli import options
 from realizar.cli.loading import load
-from realizar.cli.text import read_text, write_pieces, write_stats
+from realizar.cli.text import read_text, write_stats
+from realizar.cli.thoughts import write_answer
 from realizar.params import EngineParams, SamplingParams
 
 EXAMPLE = 'Example: realizar run smollm2 "Why is the sky blue?" --temperature 0'
@@ -40,7 +41,7 @@ def command(
             messages = [] if system is None else [{"role": "system", "content": system}]
             messages.append({"role": "user", "content": text})
             answer = llm.chat(messages, sampling, chat_template_kwargs=template_kwargs, stream=True)
-        write_pieces(answer)
+        write_answer(answer)
         if stats:
             write_stats(answer, load_s)
 

@@ -39,13 +39,6 @@ def read_file(option: str, path: str) -> str:
         raise ParameterError(f"{option} {short_repr(path)}: cannot be read as a text file: {error}") from None
 
 
-def write_pieces(answer: TextStream) -> None:
-    """Stream an answer to standard output, and end the line."""
-    for piece in answer:
-        write_text(piece)
-    write_text("\n")
-
-
 def write_text(text: str, before: str = "", after: str = "") -> None:
     """Write to standard output at once; `before` and `after` may have escape sequences.
 

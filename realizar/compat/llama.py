@@ -226,7 +226,7 @@ class Llama:
             messages, self._params(given, own), tools=tools or None, tool_choice=tool_choice or "auto"
         )
         shapes = ChatShapes(self._llm.tokenizer, model or self.model_path, bool(logprobs), functions is not None)
-        events = self._llm.events(made.ids, made.params, tools=made.tools)
+        events = self._llm.events(made._replace(reasoning=None))  # llama-cpp-python leaves it in the content
         return shapes.chunks(events) if stream else shapes.whole(finished(events))
 
     def generate(

@@ -2,7 +2,7 @@
 
 The architecture declares its tensors; its `checkpoint` (realizar/arch/checkpoint.py) maps them to names in the
 checkpoint. checkpoint_folder.py reads a folder, quantized.py 8-bit weights, metadata.py and tensors.py apply the
-tables, vocabulary.py converts the tokenizer.
+tables, vocabulary.py converts the tokenizer, drafts.py reads what a draft takes from its model.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from realizar.arch import ArchMetadata, registry
 from realizar.convert.checkpoint_folder import CheckpointFolder
+from realizar.convert.drafts import take_from_target, token_tensors
 from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
 from realizar.convert.tensors import layer_numbers, output_tensors, unused_tensors
 from realizar.convert.vocabulary import vocabulary
-from realizar.errors import ParameterError
+from realizar.errors import ParameterError, short_repr
 from realizar.gguf import GGUFWriter
 
 
@@ -40,7 +42,10 @@ class Conversion:
     unused: tuple[str, ...]
 
 
-def convert(folder: str | os.PathLike[str], path: str | os.PathLike[str], type_name: str = "F16") -> Conversion:
+def convert(
+    folder: str | os.PathLike[str], path: str | os.PathLike[str], type_name: str = "F16",
+    target: str | os.PathLike[str] | None = None,
+) -> Conversion:  # fmt: skip
     """Convert a checkpoint to a GGUF file.
 
     Parameters
@@ -51,6 +56,8 @@ def convert(folder: str | os.PathLike[str], path: str | os.PathLike[str], type_n
         Output file.
     type_name : {"F32", "F16", "BF16", "Q8_0"}
         Type of the matrices; vectors and a few small matrices stay float32.
+    target : str or PathLike, optional
+        Of a draft for another model (EAGLE-3), that model's GGUF file; the draft gets its tokenizer.
 
     Raises
     ------
@@ -59,22 +66,31 @@ def convert(folder: str | os.PathLike[str], path: str | os.PathLike[str], type_n
     ModelNotFoundError, GGUFError, TensorError, TokenizerError
         If a file or tensor is missing, damaged, or does not match the architecture's declaration.
     ParameterError
-        If the type is not supported.
+        If the type is not supported, or the target of a draft is missing.
     """
     if type_name not in FILE_TYPES:
         raise ParameterError(f"type {type_name!r}: convert writes {', '.join(FILE_TYPES)}")
     checkpoint, plugins = CheckpointFolder(Path(folder)), registry.default()
     architecture = architecture_of(checkpoint.config, plugins)
+    if architecture.is_draft != (target is not None):
+        raise ParameterError(
+            f"target={short_repr(target)}: {folder} is of architecture {architecture.name}; a draft for another model "
+            "needs that model's GGUF file as target, and no other model has a target"
+        )
+    shared = {} if target is None else take_from_target(checkpoint, target)
     keys = metadata(architecture, checkpoint.config, Path(folder).resolve().name, type_name)
     if (pooling_type := pooling(checkpoint.folder)) is not None:
         keys[f"{architecture.name}.pooling_type"] = pooling_type
     keys.update(layer_numbers(checkpoint, architecture, ArchMetadata(keys, architecture.name).layers()))
-    keys.update(vocabulary(checkpoint.folder, checkpoint.config, plugins.pretokenizers))
-    hp = architecture.hparams(ArchMetadata(keys, architecture.name))
+    keys.update(shared or vocabulary(checkpoint.folder, checkpoint.config, plugins.pretokenizers))
+    hp: Any = architecture.hparams(ArchMetadata(keys, architecture.name))
+    hp = architecture.fitted(hp, {name: tensor.shape for name, tensor in checkpoint.stored.items()})
     writer = GGUFWriter(path)
     for key, value in keys.items():
         writer.add(key, value)
     tensors = list(output_tensors(checkpoint, architecture, hp, type_name))
+    if architecture.is_draft:
+        tensors += token_tensors(checkpoint, hp.n_vocab)
     unused = unused_tensors(checkpoint, architecture, hp)
     for tensor in tensors:
         writer.add_tensor(tensor.name, tensor.data, tensor.shape, tensor.type)

@@ -35,7 +35,7 @@ class CheckpointFolder:
     Attributes
     ----------
     config : dict
-        Content of config.json; for multimodal models, its text_config.
+        Content of config.json; for multimodal models, its text_config, for drafts of speculators, that of their layer.
     scheme : Scheme or None
         Quantization scheme of the weights.
     used : set of str
@@ -55,7 +55,8 @@ class CheckpointFolder:
         if folder.is_file():
             raise ModelNotFoundError(f"{folder}: needs {FOLDER}, but this is a file")
         self.folder = folder
-        self.config = {**(whole := read_json(folder / "config.json")), **whole.get("text_config", {})}
+        whole = read_json(folder / "config.json")
+        self.config = {**whole, **whole.get("text_config", {}), **whole.get("transformer_layer_config", {})}
         self.config["architectures"] = whole.get("architectures", self.config.get("architectures", []))
         self.scheme = quantized.scheme_of(self.config)
         self.stored: dict[str, safetensors.StoredTensor] = {}

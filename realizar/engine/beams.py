@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from realizar.calls.reasoning import ReasoningDecoder
 from realizar.engine.output import Completion, end_ids, ended_by
 from realizar.engine.request import TextRequest
 from realizar.engine.token_logprobs import TokenLogprobs
@@ -15,6 +16,7 @@ from realizar.sampling import BeamParams, BeamSearch, StopFilter
 if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
 
+    from realizar.calls import Reasoning
     from realizar.engine.cache.chunk import Chunk
     from realizar.engine.cache.sequence import Sequence
     from realizar.engine.output import FinishReason
@@ -56,9 +58,14 @@ class Beams(TextRequest):
     sampler : SamplerChain
         Ranks the next tokens of a beam.
     tokenizer : Tokenizer
+    reasoning : Reasoning, optional
+        What may precede the answers.
     """
 
-    def __init__(self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer,
+        reasoning: Reasoning | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(seq, params)
         # The last token of a completion is never computed.
         room = seq.room
@@ -71,6 +78,7 @@ class Beams(TextRequest):
         self._lines = [Line(seq, sampler)] * params.n_beam_groups
         self._steps: list[BeamStep] = []
         self._tokenizer = tokenizer
+        self._reasoning = reasoning
         self._after = None if len(seq.encoder_tokens) else seq.last_token
         self._end_ids = end_ids(params, tokenizer)
         # Last tokens that can contain a stop string: one per UTF-8 byte of it, and some that begin before it.
@@ -158,10 +166,19 @@ class Beams(TextRequest):
         if not self.params.stop:
             return False
         tokens = [*beam.tokens, token]
-        before = tokens[-self._n_tail - 1] if len(tokens) > self._n_tail else self._after
-        decoder = self._tokenizer.stream(after=before)
-        text = "".join(decoder.push(token) for token in tokens[-self._n_tail :])
+        if self._reasoning is not None:
+            text = self._texts(tokens)[1]
+        else:
+            before = tokens[-self._n_tail - 1] if len(tokens) > self._n_tail else self._after
+            decoder = self._tokenizer.stream(after=before)
+            text = "".join(decoder.push(token) for token in tokens[-self._n_tail :])
         return any(stop in text for stop in self.params.stop)
+
+    def _texts(self, tokens: Seq[int]) -> tuple[str, str, int]:
+        """Return the reasoning and the text of tokens, and the number of those that are reasoning."""
+        decoder = ReasoningDecoder(self._tokenizer.stream(after=self._after), self._reasoning, self._tokenizer)
+        parts = [*map(decoder.push, tokens), decoder.flush()]
+        return "".join(part[0] for part in parts), "".join(part[1] for part in parts), decoder.n_reasoning
 
     def completion(self) -> Completion:
         """Return the best finished beam, with the next `n` - 1 as its `others`."""
@@ -175,9 +192,9 @@ class Beams(TextRequest):
         chosen = ended.beam.chosen
         tokens = [sampled.token_id for sampled in chosen]
         by_token = tokens[-1] in self._end_ids
-        decoder, stops = self._tokenizer.stream(after=self._after), StopFilter(self.params.stop)
-        text = "".join(stops.push(decoder.push(token))[0] for token in (tokens[:-1] if by_token else tokens))
-        text += stops.push(decoder.flush())[0] + stops.flush()
+        reasoning, text, n_reasoning = self._texts(tokens[:-1] if by_token else tokens)
+        stops = StopFilter(self.params.stop)
+        text = stops.push(text)[0] + stops.flush()
         end: tuple[FinishReason, int | str | None] = (self._limit, None)
         if by_token:
             end = ended_by(tokens[-1], self.params), tokens[-1]
@@ -187,4 +204,6 @@ class Beams(TextRequest):
         logprobs = None
         if self.params.logprobs is not None:
             logprobs = [TokenLogprobs.of(sampled, self._tokenizer.token_bytes) for sampled in chosen]
-        return Completion(text, tokens, *end, logprobs, timings, ended.score)
+        return Completion(
+            text, tokens, *end, logprobs, timings, ended.score, reasoning=reasoning, n_reasoning=n_reasoning
+        )

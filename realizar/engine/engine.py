@@ -24,7 +24,7 @@ from realizar.params.checks import check, is_int
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from realizar.calls import ToolUse
+    from realizar.calls import Reasoning, ToolUse
     from realizar.engine.beams import Beams
     from realizar.engine.cache.chunk import Chunk
     from realizar.engine.cache.saved import SavedCache
@@ -81,7 +81,7 @@ class Engine:
         self.model = model
         self.n_ctx = params.n_ctx or min(model.hp.n_ctx_train, DEFAULT_N_CTX)
         plan = model.plan()
-        has_drafts = draft is not None or params.speculate is not None
+        has_drafts = draft is not None or params.speculate is not None or "draft" in model.graphs
         make_runner = DraftBlockRunner if "draft" in model.graphs else Runner
         self._counts = StepCounts()
         self._turn = threading.Condition()  # replaced in a child of fork()
@@ -195,22 +195,25 @@ class Engine:
         return values
 
     def generate(
-        self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None, priority: int = 0
-    ) -> Generation:
+        self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None, priority: int = 0,
+        reasoning: Reasoning | None = None,
+    ) -> Generation:  # fmt: skip
         """Submit a prompt to be continued; `wait` for it. Raises as `Intake.generation`, and `Scheduler.add`."""
         with self._submitting():
             begin = time.perf_counter()
-            request = self._intake.generation(prompt, params, tools)
+            request = self._intake.generation(prompt, params, tools, reasoning)
             request.deadline -= time.perf_counter() - begin  # max_time counts from here
             if self.speculator is not None:
                 self.speculator.attach(request)
             return self._added(request, priority)
 
-    def beam_search(self, prompt: TokenPrompt, params: SamplingParams, priority: int = 0) -> Beams:
+    def beam_search(
+        self, prompt: TokenPrompt, params: SamplingParams, priority: int = 0, reasoning: Reasoning | None = None
+    ) -> Beams:
         """Submit a prompt for beam search with n_beams beams. Raises as `generate`."""
         with self._submitting():
             begin = time.perf_counter()
-            request = self._intake.beams(prompt, params)
+            request = self._intake.beams(prompt, params, reasoning)
             request.deadline -= time.perf_counter() - begin
             return self._added(request, priority)
 

@@ -15,6 +15,7 @@ from realizar.engine.cache.sequence import Sequence
 from realizar.engine.output import (
     Completion,
     OutputProcessor,
+    ReasoningEvent,
     TextEvent,
     TokensEvent,
     ToolCallEvent,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from realizar.calls import ToolUse
+    from realizar.calls import Reasoning, ToolUse
     from realizar.engine.output import Event, FinishReason, Timings
     from realizar.engine.speculation.speculator import Drafter
     from realizar.params import SamplingParams
@@ -57,6 +58,8 @@ class Answer:
         Number of this text among those of the request; each draws other random numbers.
     tools : ToolUse, optional
         What it may call.
+    reasoning : Reasoning, optional
+        What it may think before.
 
     Attributes
     ----------
@@ -80,7 +83,7 @@ class Answer:
 
     def __init__(
         self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer, max_tokens: int,
-        number: int = 0, tools: ToolUse | None = None,
+        number: int = 0, tools: ToolUse | None = None, reasoning: Reasoning | None = None,
     ) -> None:  # fmt: skip
         self.seq = seq
         self.params = params
@@ -99,7 +102,7 @@ class Answer:
         self._number = number
         self._end_ids = end_ids(params, tokenizer)
         self._bytes_of = tokenizer.token_bytes
-        self.output = OutputProcessor(seq, params, tokenizer, sampler.n_healed, tools)
+        self.output = OutputProcessor(seq, params, tokenizer, sampler.n_healed, tools, reasoning)
 
     @property
     def n_left(self) -> int:
@@ -210,6 +213,8 @@ class Answer:
         if n < self._n_reported:
             logprobs = None if self.params.logprobs is None else self.logprobs[n : self._n_reported]
             events.append(TokensEvent(self._number, self.token_ids[n : self._n_reported], logprobs))
+        if (thought := self.output.take_new_reasoning()) is not None:
+            events.append(ReasoningEvent(self._number, *thought))
         if text := self.output.take_new():
             events.append(TextEvent(self._number, text))
         call, deltas = self.output.take_new_calls(), self.output.take_call_deltas()
@@ -236,8 +241,11 @@ class Answer:
         if calls and reason in ("eos", "grammar"):
             reason = "tool_calls"
         logprobs = None if self.params.logprobs is None else self.logprobs
-        text, ids = self.output.text, list(self.token_ids)
-        return Completion(text, ids, reason, stop, logprobs, timings, score, tool_calls=calls)
+        output, ids = self.output, list(self.token_ids)
+        return Completion(
+            output.text, ids, reason, stop, logprobs, timings, score, tool_calls=calls, reasoning=output.reasoning,
+            n_reasoning=output.n_reasoning,
+        )  # fmt: skip
 
 
 class Generation(TextRequest):
@@ -253,6 +261,8 @@ class Generation(TextRequest):
     tokenizer : Tokenizer
     tools : ToolUse, optional
         The tools that may be called.
+    reasoning : Reasoning, optional
+        What may precede the answers.
 
     Attributes
     ----------
@@ -262,12 +272,13 @@ class Generation(TextRequest):
 
     def __init__(
         self, seq: Sequence, params: SamplingParams, sampler: SamplerChain, tokenizer: Tokenizer,
-        tools: ToolUse | None = None,
+        tools: ToolUse | None = None, reasoning: Reasoning | None = None,
     ) -> None:  # fmt: skip
         super().__init__(seq, params)
         chains = (sampler if i == 0 else sampler.reset_copy() for i in range(params.n_sequences))
         self.answers = [
-            Answer(seq, params, chain, tokenizer, self.max_tokens, i, tools) for i, chain in enumerate(chains)
+            Answer(seq, params, chain, tokenizer, self.max_tokens, i, tools, reasoning)
+            for i, chain in enumerate(chains)
         ]
 
     @property

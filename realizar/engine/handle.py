@@ -185,6 +185,13 @@ class TextStream(Iterator[str]):
                 raise event.error
         raise StopIteration
 
+    def events(self) -> Iterator[Event]:
+        """Yield the events from here on in place of the pieces: also reasoning and tool calls, as they are written."""
+        for event in self._handle:
+            if isinstance(event, ErrorEvent):
+                raise event.error
+            yield event
+
     def close(self) -> None:
         """Cancel the request."""
         self._handle.cancel()

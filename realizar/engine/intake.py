@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from realizar.calls import ToolUse
+    from realizar.calls import Reasoning, ToolUse
     from realizar.engine.request import TextRequest
     from realizar.engine.runner import Runner
     from realizar.params.prompt import TokenPrompt
@@ -80,11 +80,13 @@ class Intake:
         self.cache = runner.cache
         self.sampling_defaults: Mapping[str, Any] = MappingProxyType(of_file(self.model.file.metadata))
 
-    def generation(self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None = None) -> Generation:
+    def generation(
+        self, prompt: TokenPrompt, params: SamplingParams, tools: ToolUse | None, reasoning: Reasoning | None
+    ) -> Generation:
         """Return a request for completions of a prompt, or of an encoder input if the model has an encoder.
 
-        The prompt is token ids, or parts. With tools, whose grammar is in the params, tool calls are parsed from the
-        text.
+        With tools, whose grammar is in the params, tool calls are parsed from the text; with reasoning, that is
+        separated from it, and constraints hold for what follows it.
 
         Raises
         ------
@@ -97,7 +99,8 @@ class Intake:
             If the params have a grammar, schema, regex or choice that cannot be enforced.
         """
         try:
-            request = self._made(prompt, params, partial(Generation, tools=tools), searched=False)
+            make = partial(Generation, tools=tools, reasoning=reasoning)
+            request = self._made(prompt, params, make, reasoning, searched=False)
         except GrammarError as error:
             raise error if tools is None else tools.explain(error, params, self._constraints) from None
         if params.prompt_logprobs is not None:
@@ -105,9 +108,9 @@ class Intake:
             request.prompt_logprobs = self._prompt_logprobs(tokens, 1, params.prompt_logprobs)
         return request
 
-    def beams(self, prompt: TokenPrompt, params: SamplingParams) -> Beams:
+    def beams(self, prompt: TokenPrompt, params: SamplingParams, reasoning: Reasoning | None = None) -> Beams:
         """Return a request for the best continuations of a prompt. Raises as `generation`."""
-        return self._made(prompt, params, Beams, searched=True)
+        return self._made(prompt, params, partial(Beams, reasoning=reasoning), reasoning, searched=True)
 
     def score(self, prompt: TokenPrompt, continuation: Iterable[int], n_top: int) -> ScoreRequest:
         """Return a request for the scores of a continuation of a prompt, or of an answer to an encoder input.
@@ -172,7 +175,8 @@ class Intake:
 
     def _made(
         self, prompt: TokenPrompt, params: SamplingParams,
-        make: Callable[[Sequence, ResolvedParams, SamplerChain, Tokenizer], T], searched: bool,
+        make: Callable[[Sequence, ResolvedParams, SamplerChain, Tokenizer], T], reasoning: Reasoning | None,
+        searched: bool,
     ) -> T:  # fmt: skip
         """Return a request for continuations of a prompt; an expired one if its constraint took all of max_time."""
         self._need_decoder("generate")
@@ -202,25 +206,26 @@ class Intake:
         seq = self._sequence(checked, params)
         n_history, tokenizer = len(seq.history), self.model.tokenizer
         try:
-            return make(seq, params, self._chain(params, n_history, known), tokenizer)
+            return make(seq, params, self._chain(params, n_history, known, reasoning), tokenizer)
         except OutOfTimeError:
             late = replace(params, **_NO_CONSTRAINT)
-            request = make(seq, late, self._chain(late, n_history, known), tokenizer)
+            request = make(seq, late, self._chain(late, n_history, known, None), tokenizer)
             request.deadline = -math.inf  # it ends before its first token: none comes without the constraint
             return request
 
-    def _chain(self, params: ResolvedParams, n_history: int, known: bytes) -> SamplerChain:
+    def _chain(self, params: ResolvedParams, n: int, known: bytes, reasoning: Reasoning | None) -> SamplerChain:
         tokenizer = self.model.tokenizer
         return SamplerChain.from_params(
             params,
             self.model.hp.n_vocab,
             secrets.randbits(63) if params.seed is None else params.seed,
             self._texts,
-            n_history,
+            n,
             end_ids(params, tokenizer),
             self._constraints,
             known,
             tokenizer.suppressed_ids,
+            None if reasoning is None else reasoning.preamble,
         )
 
     def _truncated(self, prompt: Prompt, params: SamplingParams) -> Prompt:

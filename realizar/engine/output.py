@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from realizar.calls.reasoning import ReasoningDecoder
 from realizar.engine.display import completion_html, completion_repr
 from realizar.sampling import StopFilter
 
 if TYPE_CHECKING:
-    from realizar.calls import ToolCall, ToolCallDelta, ToolUse
+    from realizar.calls import Reasoning, ToolCall, ToolCallDelta, ToolUse
     from realizar.engine.cache.sequence import Sequence
     from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.params import SamplingParams
@@ -64,7 +65,8 @@ class Completion:
     Attributes
     ----------
     text : str
-        The generated text without the stop string and the tool calls; with `echo`, it starts with the prompt's text.
+        The generated text without the stop string, the reasoning and the tool calls; with `echo`, it starts with the
+        prompt's text.
     token_ids : list of int
         The generated tokens, including the one that ended the text. With `token_healing` the first one replaces the
         last token of the prompt, and the text has only its new part.
@@ -85,6 +87,10 @@ class Completion:
         Tool calls whose arguments are complete.
     prompt_logprobs : list of TokenLogprobs | None
         If requested, `logprobs` of the prompt tokens; None for the first.
+    reasoning : str
+        What the model thought before the text, in answers of `chat`; without its markers.
+    n_reasoning : int
+        Number of tokens, the first ones, that are the reasoning, its markers and the white space after it.
     prompt : str | None
         The text of the prompt; None if it was given as token ids or parts.
     prompt_token_ids : list of int
@@ -106,6 +112,8 @@ class Completion:
     prompt: str | None = None
     prompt_token_ids: list[int] = field(default_factory=list)
     request_id: str = ""
+    reasoning: str = ""
+    n_reasoning: int = 0
 
     @property
     def outputs(self) -> tuple[Completion, ...]:
@@ -127,6 +135,8 @@ class Completion:
     def message(self) -> dict[str, Any]:
         """The completion as a message, to be appended to the conversation."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
         if self.tool_calls:
             message["tool_calls"] = [call.as_message() for call in self.tool_calls]
         return message
@@ -140,8 +150,16 @@ class TokensEvent(NamedTuple):
     logprobs: list[TokenLogprobs] | None
 
 
+class ReasoningEvent(NamedTuple):
+    """New text of the reasoning of completion `number`, which may be empty, and the tokens of its reasoning so far."""
+
+    number: int
+    text: str
+    n_tokens: int
+
+
 class TextEvent(NamedTuple):
-    """New text of completion `number`: complete characters, without stop strings and tool calls."""
+    """New text of completion `number`: complete characters, without stop strings, reasoning and tool calls."""
 
     number: int
     text: str
@@ -167,7 +185,7 @@ class ErrorEvent(NamedTuple):
     error: BaseException
 
 
-Event = TokensEvent | TextEvent | ToolCallEvent | FinishEvent | ErrorEvent
+Event = TokensEvent | ReasoningEvent | TextEvent | ToolCallEvent | FinishEvent | ErrorEvent
 """Events of a request in order; the last one is a FinishEvent or an ErrorEvent."""
 
 
@@ -182,7 +200,7 @@ def ended_by(token: int, params: SamplingParams) -> FinishReason:
 
 
 class OutputProcessor:
-    """Detokenizes the tokens of one completion, separates tool calls from text, and finds stop strings.
+    """Detokenizes the tokens of one completion, separates reasoning and tool calls from text, and finds stop strings.
 
     Parameters
     ----------
@@ -195,27 +213,43 @@ class OutputProcessor:
         Number of leading bytes that belong to the prompt (token healing).
     tools : ToolUse, optional
         The tools that may be called.
+    reasoning : Reasoning, optional
+        What may precede the text.
     """
 
     def __init__(
-        self, seq: Sequence, params: SamplingParams, tokenizer: Tokenizer, n_healed: int, tools: ToolUse | None
-    ) -> None:
+        self, seq: Sequence, params: SamplingParams, tokenizer: Tokenizer, n_healed: int, tools: ToolUse | None,
+        reasoning: Reasoning | None = None,
+    ) -> None:  # fmt: skip
         self._calls = None if tools is None else tools.reader(seq.history)
         self._stops = StopFilter(params.stop)
         self._pieces: list[str] = []
-        self._n_taken = self._n_calls_taken = 0
+        self._thoughts: list[str] = []
+        self._n_taken = self._n_calls_taken = self._n_thoughts_taken = 0
+        self._n_reasoning_told = 0
         visible_ids = frozenset[int]() if tools is None else tools.delimiter_ids
         if params.echo:
-            self._decoder = tokenizer.stream(visible_ids=visible_ids)
-            self._add("".join(map(self._decoder.push, seq.tokens.tolist())))
+            decoder = tokenizer.stream(visible_ids=visible_ids)
+            self._add("".join(map(decoder.push, seq.tokens.tolist())))
         else:
             last = None if len(seq.encoder_tokens) else seq.last_token
-            self._decoder = tokenizer.stream(after=last, n_healed=n_healed, visible_ids=visible_ids)
+            decoder = tokenizer.stream(after=last, n_healed=n_healed, visible_ids=visible_ids)
+        self._decoder = ReasoningDecoder(decoder, reasoning, tokenizer)
 
     @property
     def text(self) -> str:
         """The text so far."""
         return "".join(self._pieces)
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._thoughts)
+
+    @property
+    def n_reasoning(self) -> int:
+        """Tokens of the reasoning so far, with its markers and the white space after it."""
+        return self._decoder.n_reasoning
 
     def calls(self) -> list[ToolCall]:
         """Return the tool calls whose arguments are complete."""
@@ -223,11 +257,11 @@ class OutputProcessor:
 
     def push(self, token: int) -> str | None:
         """Append a token; return the stop string that it completed, or None."""
-        return self._show(self._without_calls(self._decoder.push(token)))
+        return self._show(self._without_calls(self._answer_of(self._decoder.push(token))))
 
     def flush(self) -> str | None:
         """End the text; return the stop string that the remaining text completed, or None."""
-        rest = self._without_calls(self._decoder.flush())
+        rest = self._without_calls(self._answer_of(self._decoder.flush()))
         hit = self._show(rest if self._calls is None else rest + self._calls.flush())
         if hit is None:
             self._add(self._stops.flush())
@@ -238,6 +272,14 @@ class OutputProcessor:
         new = "".join(self._pieces[self._n_taken :])
         self._n_taken = len(self._pieces)
         return new
+
+    def take_new_reasoning(self) -> tuple[str, int] | None:
+        """Return the reasoning since the last call, and its tokens so far; None if it has not changed."""
+        new, n_tokens = "".join(self._thoughts[self._n_thoughts_taken :]), self.n_reasoning
+        if not new and n_tokens == self._n_reasoning_told:
+            return None
+        self._n_thoughts_taken, self._n_reasoning_told = len(self._thoughts), n_tokens
+        return new, n_tokens
 
     def take_new_calls(self) -> str:
         """Return the raw text of tool calls since the last call."""
@@ -250,6 +292,13 @@ class OutputProcessor:
     def take_call_deltas(self) -> list[ToolCallDelta]:
         """Return what was added to the calls since this was last asked for."""
         return [] if self._calls is None else self._calls.take_deltas()
+
+    def _answer_of(self, parts: tuple[str, str]) -> str:
+        """Keep the reasoning; return what is not part of it."""
+        reasoning, answer = parts
+        if reasoning:
+            self._thoughts.append(reasoning)
+        return answer
 
     def _without_calls(self, piece: str) -> str:
         return piece if self._calls is None else self._calls.push(piece)

@@ -176,10 +176,12 @@ def _near(n_query: int, n_key: int, window: int) -> npt.NDArray[np.bool_]:
     return near
 
 
-def _seen(n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bool = False) -> npt.NDArray[np.bool_]:
+def _seen(
+    n_query: int, n_key: int, inputs: Inputs, window: int = 0, chunked: bool = False, skip: int = 0
+) -> npt.NDArray[np.bool_]:
     """Which keys a query of causal attention sees: bool [n_query, n_key]."""
     query, key = _rows(n_query, n_key)
-    seen = key <= query
+    seen = (key <= query) & (key >= np.minimum(skip, query))
     if window:
         seen &= key // window == query // window if chunked else key > query - window
     for span in inputs.spans:
@@ -201,7 +203,10 @@ def _attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     n, n_key = len(inputs.tokens), len(k)
     query, key = _rows(n, n_key)
     window = attrs["window"]
-    seen = _seen(n, n_key, inputs, window, attrs["chunked"]) if attrs["causal"] else _near(n, n_key, window)
+    if attrs["causal"]:
+        seen = _seen(n, n_key, inputs, window, attrs["chunked"], attrs["skip"])
+    else:
+        seen = _near(n, n_key, window)
     if inputs.picked is not None:
         query, seen = query[inputs.picked], seen[inputs.picked]
     table = None if attrs["buckets"] is None else inputs.tensors[attrs["buckets"]].floats()

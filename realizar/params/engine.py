@@ -61,7 +61,8 @@ class EngineParams:
         Speculative decoding. "ngram": prompt lookup, draft tokens come from earlier occurrences of the current suffix;
         "mtp": they come from the draft block of the model file (multi-token prediction).
     draft : str | PathLike | None
-        Speculative decoding with a draft model: name or path of a smaller model with the same vocabulary.
+        Speculative decoding with a draft model: name or path of a smaller model with the same vocabulary, or of an
+        EAGLE-3 draft.
     n_draft : int
         Maximum draft tokens per sequence and step.
     max_waiting : int | None

@@ -47,7 +47,7 @@ class Tensor:
 
 
 def collect(
-    file: GGUFFile, table: WeightTable, n_layer: int, ignored: Sequence[str] = ()
+    file: GGUFFile, table: WeightTable, n_layer: int, ignored: Sequence[str] = (), prefix: str = ""
 ) -> tuple[Weights, dict[str, Tensor]]:
     """Check a file against the declarations of an architecture.
 
@@ -59,6 +59,8 @@ def collect(
     n_layer : int
     ignored : sequence of str
         Patterns of names that need not be declared (`Architecture.ignored`).
+    prefix : str
+        Before the names of the tensors in the result, to which those of another file are to be added.
 
     Returns
     -------
@@ -88,7 +90,15 @@ def collect(
             f"answers would be wrong without it. The file may be of a later model, or its metadata wrong "
             f"(architecture, number of layers)"
         )
-    return Weights(found.refs, n_layer), found.tensors
+    refs = {name: _prefixed(ref, prefix) for name, ref in found.refs.items()} if prefix else found.refs
+    tensors = {prefix + name: replace(tensor, name=prefix + name) for name, tensor in found.tensors.items()}
+    return Weights(refs, n_layer), tensors
+
+
+def _prefixed(ref: WeightRef | None, prefix: str) -> WeightRef | None:
+    if ref is None:
+        return None
+    return replace(ref, name=prefix + ref.name, bias=None if ref.bias is None else prefix + ref.bias)
 
 
 def check_drafts(file: GGUFFile, md: ArchMetadata) -> None:

@@ -13,7 +13,7 @@ from realizar.errors import ParameterError, RealizarError, RequestError, describ
 from realizar.params import SamplingParams, resolved
 from realizar.runtime.logit_rows import LogitRow
 from realizar.sampling.context import SamplerContext
-from realizar.sampling.grammar import Constraint, ConstraintFactory
+from realizar.sampling.grammar import Constraint, ConstraintFactory, OptionalPreamble, Preamble
 from realizar.sampling.logprobs import Sampled, best, load
 from realizar.sampling.order import samplers
 from realizar.sampling.sampler import ForkableSampler, History, Sampler, StatefulSampler
@@ -56,7 +56,7 @@ class SamplerChain:
     def from_params(
         cls, params: SamplingParams, n_vocab: int, seed: int, token_bytes: TokenBytes | None = None, n_prompt: int = 0,
         end_ids: frozenset[int] = frozenset(), constraints: ConstraintFactory | None = None,
-        healed_prefix: bytes = b"", suppressed: tuple[int, ...] = (),
+        healed_prefix: bytes = b"", suppressed: tuple[int, ...] = (), preamble: Preamble | None = None,
     ) -> SamplerChain:  # fmt: skip
         """Make the chain for these parameters (see `order.samplers`).
 
@@ -78,13 +78,17 @@ class SamplerChain:
             What the first token must begin with (`token_healing`).
         suppressed : tuple of int
             Tokens that must never be sampled, according to the model file.
+        preamble : Preamble, optional
+            What may precede the structured output.
 
         Raises
         ------
         ParameterError, GrammarError, OutOfTimeError
             See `order.samplers`.
         """
-        context = SamplerContext(n_vocab, token_bytes, n_prompt, end_ids, constraints, healed_prefix, suppressed)
+        context = SamplerContext(
+            n_vocab, token_bytes, n_prompt, end_ids, constraints, healed_prefix, suppressed, preamble
+        )
         logprobs = 0 if params.logprobs is None and params.is_ranked else params.logprobs
         chain = cls(samplers(resolved(params), context), n_vocab, seed, logprobs)
         chain.n_healed = len(healed_prefix)
@@ -109,7 +113,7 @@ class SamplerChain:
     def _set_live(self, live: Iterable[Sampler]) -> None:
         self._live = tuple(live)
         self._stateful = tuple(s for s in self._live if isinstance(s, StatefulSampler))  # cached: slow
-        self._constraints = tuple(s for s in self._live if isinstance(s, Constraint))
+        self._constraints = tuple(s for s in self._live if isinstance(s, (Constraint, OptionalPreamble)))
 
     @property
     def is_over(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from realizar.errors import ParameterError, short_repr
 from realizar.params import SamplingParams
 from realizar.sampling.deprecated import warn
-from realizar.sampling.grammar import Constraint, ConstraintFactory
+from realizar.sampling.grammar import Constraint, ConstraintFactory, OptionalPreamble, Preamble
 from realizar.sampling.token_bytes import TokenBytes
 
 
@@ -31,6 +31,8 @@ class SamplerContext:
         What the first token must begin with (`token_healing`).
     suppressed : tuple of int
         Tokens that must never be sampled, according to the model file.
+    preamble : Preamble | None
+        What may precede the structured output.
     """
 
     n_vocab: int
@@ -40,6 +42,7 @@ class SamplerContext:
     constraints: ConstraintFactory | None = None
     healed_prefix: bytes = b""
     suppressed: tuple[int, ...] = ()
+    preamble: Preamble | None = None
 
     def need_token_bytes(self, name: str) -> TokenBytes:
         """Return `token_bytes`; if it is None, raise a ParameterError that names the parameter that needs it."""
@@ -58,11 +61,11 @@ class SamplerContext:
         warn("texts()", "need_token_bytes()")
         return self.need_token_bytes(name)
 
-    def constraint(self, params: SamplingParams) -> Constraint:
+    def constraint(self, params: SamplingParams) -> Constraint | OptionalPreamble:
         """Return the constraint of these params; GrammarError if the grammar is rejected."""
         if self.constraints is None:
             raise ParameterError("a constraint needs the bytes of the tokens, and this chain was made without them")
-        return self.constraints.from_params(params)
+        return self.constraints.from_params(params, self.preamble)
 
     def check(self, name: str, ids: tuple[int, ...]) -> None:
         """Raise a ParameterError that names the parameter if one of these ids is not a token of the model."""

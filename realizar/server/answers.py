@@ -6,15 +6,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from realizar.calls.reasoning import ReasoningFormat, ReasoningSplitter
-from realizar.engine.output import ErrorEvent, FinishEvent, TextEvent, TokensEvent, ToolCallEvent
+from realizar.engine.output import (
+    ErrorEvent,
+    FinishEvent,
+    ReasoningEvent,
+    TextEvent,
+    TokensEvent,
+    ToolCallEvent,
+)
 from realizar.server.errors import ApiError
 
 if TYPE_CHECKING:
     from realizar.async_llm import AsyncHandle, AsyncLLM
-    from realizar.calls import ChatPrompt, ToolCall, ToolCallDelta
+    from realizar.calls import ChatPrompt, ToolCallDelta
     from realizar.engine.output import Completion
     from realizar.engine.request import TextRequest
     from realizar.engine.token_logprobs import TokenLogprobs
@@ -23,38 +29,18 @@ if TYPE_CHECKING:
 
 _UNREAD = 16
 """Pieces that wait for a slow reader; then its events stay in the engine, which pauses the request."""
-_TAIL = 16
-"""Tokens at the end of a prompt in which an opened reasoning is looked for."""
 
 
 @dataclass
 class Piece:
-    """New output of one completion: reasoning, then text, then tool calls."""
+    """New output of one completion: reasoning, text or tool calls, with the logprobs of its tokens."""
 
     number: int
     reasoning: str = ""
     text: str = ""
     calls: list[ToolCallDelta] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to show."""
-        return not (self.text or self.reasoning or self.calls)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A finished completion."""
-
-    text: str
-    reasoning: str
-    tool_calls: list[ToolCall]
-    logprobs: list[TokenLogprobs]
-    finish_reason: str
-    stop_reason: int | str | None
-    n_tokens: int
-    completion: Completion
+    is_reasoning: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,8 +66,6 @@ class Answers:
     prompts : sequence of ChatPrompt
         With tokens, params and tools; all have the same params but for grammars.
     metrics : Metrics
-    reads_reasoning : bool
-        Whether the model's reasoning is separated from its text.
 
     Attributes
     ----------
@@ -89,9 +73,7 @@ class Answers:
         The slot under which they are listed; -1 for none.
     """
 
-    def __init__(
-        self, llm: AsyncLLM, name: str, prompts: Sequence[ChatPrompt], metrics: Metrics, reads_reasoning: bool = False
-    ) -> None:
+    def __init__(self, llm: AsyncLLM, name: str, prompts: Sequence[ChatPrompt], metrics: Metrics) -> None:
         self._llm = llm
         self._name = name
         self.id_slot = -1
@@ -99,21 +81,14 @@ class Answers:
         self._prompts = prompts
         self._handles: list[AsyncHandle] = []
         self._begin = time.perf_counter()
-        markers = _reasoning_format(llm) if reads_reasoning else None
-        self._splitters = [
-            ReasoningSplitter(markers, markers is not None and _is_open(llm, prompt, markers))
-            for prompt in prompts
-            for _ in range(prompt.params.n)
-        ]
         self._completions: list[Completion | None] = [None] * len(prompts)
         self._t_first: list[float] = [0.0] * len(prompts)
-        self._n_reasoning = 0
 
     async def submit(self) -> None:
         """Submit all prompts or none; raises their errors."""
         try:
             for prompt in self._prompts:
-                handle = self._llm.events(prompt.ids, prompt.params, tools=prompt.tools)
+                handle = self._llm.events(prompt)
                 self._handles.append(handle)
                 await handle.submit()
         except BaseException:
@@ -175,32 +150,27 @@ class Answers:
     async def _pieces_of(self, i: int) -> AsyncIterator[Piece]:
         """Yield the pieces of one prompt."""
         first = i * self._prompts[i].params.n
-        waiting: dict[int, list[TokenLogprobs]] = {}  # logprobs of tokens that are not text yet
+        unshown = _Unshown()
         async for event in self._handles[i]:
             if isinstance(event, ErrorEvent):
                 raise event.error
             if isinstance(event, TokensEvent):
                 self._t_first[i] = self._t_first[i] or time.perf_counter()
             if isinstance(event, FinishEvent):
-                completion = event.completion
-                self._finish(i, completion)
+                self._finish(i, event.completion)
                 for number in range(self._prompts[i].params.n):
-                    reasoning, text = self._splitters[first + number].flush()
-                    yield Piece(first + number, reasoning, text, logprobs=waiting.pop(number, []))
+                    yield Piece(first + number, logprobs=unshown.take(number))
             elif self._prompts[i].params.is_ranked:
                 continue  # which completions are kept is known at the end
             elif isinstance(event, TokensEvent):
-                if self._splitters[first + event.number].is_reasoning:
-                    self._n_reasoning += len(event.token_ids)
-                if event.logprobs:
-                    waiting.setdefault(event.number, []).extend(event.logprobs)
+                unshown.add(event)
+            elif isinstance(event, ReasoningEvent):
+                logprobs = unshown.take_reasoning(event)
+                yield Piece(first + event.number, event.text, logprobs=logprobs, is_reasoning=True)
             elif isinstance(event, TextEvent):
-                reasoning, text = self._splitters[first + event.number].push(event.text)
-                if reasoning or text:
-                    yield Piece(first + event.number, reasoning, text, logprobs=waiting.pop(event.number, []))
+                yield Piece(first + event.number, text=event.text, logprobs=unshown.take(event.number))
             elif isinstance(event, ToolCallEvent) and event.deltas:
-                logprobs = waiting.pop(event.number, [])
-                yield Piece(first + event.number, calls=event.deltas, logprobs=logprobs)
+                yield Piece(first + event.number, calls=event.deltas, logprobs=unshown.take(event.number))
 
     def _finish(self, i: int, completion: Completion | None) -> None:
         if completion is None:
@@ -211,21 +181,11 @@ class Answers:
             seconds = time.perf_counter() - self._begin
             raise ApiError(503, f"the request's time was over after {seconds:.1f} s, before its first token", "timeout")
 
-    async def replies(self) -> list[Reply]:
+    async def replies(self) -> list[Completion]:
         """Wait for all completions, and return them by number. Raises as `pieces`."""
-        pieces: list[Piece] = [Piece(i) for i in range(len(self._splitters))]
-        async for piece in self.pieces():
-            pieces[piece.number].text += piece.text
-            pieces[piece.number].reasoning += piece.reasoning
-        replies = []
-        for i, found in enumerate(self.completions):
-            first = i * self._prompts[i].params.n
-            for number, completion in enumerate(found.outputs):
-                piece = pieces[first + number]
-                if self._prompts[i].params.is_ranked:
-                    piece.text = completion.text
-                replies.append(_reply(completion, piece.text, piece.reasoning))
-        return replies
+        async for _ in self.pieces():
+            pass
+        return self._by_number()
 
     @property
     def completions(self) -> list[Completion]:
@@ -253,40 +213,43 @@ class Answers:
 
     def finish_reasons(self) -> list[tuple[str, int | str | None]]:
         """Why each completion ended: finish_reason and stop_reason, by number."""
-        return [(c.finish_reason, c.stop_reason) for found in self.completions for c in found.outputs]
+        return [(completion.finish_reason, completion.stop_reason) for completion in self._by_number()]
+
+    def _by_number(self) -> list[Completion]:
+        return [completion for found in self.completions for completion in found.outputs]
 
     @property
     def usage(self) -> Usage:
         """Tokens of all prompts and completions."""
-        found = self.completions
+        prompts, completions = self.completions, self._by_number()
         return Usage(
-            sum(c.timings.n_prompt for c in found),
-            sum(c.timings.n_cached for c in found),
-            sum(len(output.token_ids) for c in found for output in c.outputs),
-            self._n_reasoning,
+            sum(completion.timings.n_prompt for completion in prompts),
+            sum(completion.timings.n_cached for completion in prompts),
+            sum(len(completion.token_ids) for completion in completions),
+            sum(completion.n_reasoning for completion in completions),
         )
 
 
-def _reply(completion: Completion, text: str, reasoning: str) -> Reply:
-    return Reply(
-        text, reasoning, completion.tool_calls, completion.logprobs or [], completion.finish_reason,
-        completion.stop_reason, len(completion.token_ids), completion,
-    )  # fmt: skip
+class _Unshown:
+    """The logprobs of tokens that are not part of a piece yet, by the number of their completion."""
 
+    def __init__(self) -> None:
+        self._logprobs: dict[int, list[TokenLogprobs]] = {}
+        self._n_reasoning: dict[int, int] = {}
 
-def _reasoning_format(llm: AsyncLLM) -> ReasoningFormat | None:
-    template = llm.tokenizer.chat_template
-    return None if template is None else ReasoningFormat.from_template(template.source)
+    def add(self, event: TokensEvent) -> None:
+        """Add new tokens."""
+        if event.logprobs:
+            self._logprobs.setdefault(event.number, []).extend(event.logprobs)
 
+    def take(self, number: int) -> list[TokenLogprobs]:
+        """Remove and return those of a completion."""
+        return self._logprobs.pop(number, [])
 
-def _is_open(llm: AsyncLLM, prompt: ChatPrompt, markers: ReasoningFormat) -> bool:
-    """Whether a completion begins within the reasoning; not if a constraint holds from its first token."""
-    if _is_constrained(prompt.params, prompt.tools):
-        return False
-    return markers.is_open(llm.detokenize(prompt.ids[-_TAIL:], skip_special=False))
-
-
-def _is_constrained(params: SamplingParams, tools: Any) -> bool:
-    if tools is not None:
-        return bool(tools.calls_alone)
-    return any(getattr(params, name) is not None for name in ("grammar", "json_schema", "regex", "choice"))
+    def take_reasoning(self, event: ReasoningEvent) -> list[TokenLogprobs]:
+        """Remove and return those of its reasoning."""
+        known = self._logprobs.get(event.number, [])
+        n = event.n_tokens - self._n_reasoning.get(event.number, 0)
+        self._n_reasoning[event.number] = event.n_tokens
+        taken, known[:n] = known[:n], []
+        return taken

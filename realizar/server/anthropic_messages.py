@@ -46,7 +46,7 @@ async def messages(body: MessagesRequest, service: Serving) -> Response:
         own["lenient"] = True  # schemas may have keywords that only describe
     params = unranked(sampling(body, service.settings, max_tokens=body.max_tokens, stop=body.stop_sequences, **own))
     prompt = await _prompt(llm, body, params, service)
-    answers = await service.submitted(llm, served, [prompt], reads_reasoning=True)
+    answers = await service.submitted(llm, served, [prompt])
     made = _Message(served.name, answers, len(prompt.ids))
     if body.stream:
         ping = ("ping", {"type": "ping"})

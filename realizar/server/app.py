@@ -34,6 +34,7 @@ from realizar.server.failures import Unexpected, UnreadLimit
 from realizar.server.metrics import Metrics
 from realizar.server.middleware import BodyLimit, Guard, RequestLog
 from realizar.server.models import ModelPool
+from realizar.server.openapi import App
 from realizar.server.responses_store import ResponseStore
 from realizar.server.sse import told
 
@@ -67,7 +68,7 @@ def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None
     ParameterError
         If the settings contradict each other.
     """
-    app = FastAPI(
+    app = App(
         title="realizar", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan,
         middleware=_middleware(settings),
     )  # fmt: skip

@@ -99,7 +99,7 @@ def as_api_error(error: BaseException) -> ApiError:
     if isinstance(error, HTTPException):
         return ApiError(error.status_code, error.detail, headers=error.headers)
     if isinstance(error, ContextFullError):
-        return ApiError(400, str(error), "context_length_exceeded")
+        return ApiError(400, _overflow(error), "context_length_exceeded")
     if isinstance(error, BusyError):
         return ApiError(429, str(error), "queue_full")
     if isinstance(error, (ParameterError, GrammarError, TemplateError, TokenizerError)):
@@ -109,6 +109,19 @@ def as_api_error(error: BaseException) -> ApiError:
     if isinstance(error, RequestError) or not isinstance(error, RealizarError):
         return ApiError(500, "the server failed; its log says why", "internal_error")
     return ApiError(503, str(error), "unavailable")
+
+
+def _overflow(error: ContextFullError) -> str:
+    """Return what a client is told of a prompt that is too long.
+
+    Clients that shorten the prompt then know this error by Anthropic's words (Claude Code) or OpenAI's (litellm).
+    """
+    if error.n_tokens is None:
+        return str(error)
+    return (
+        f"prompt is too long: {error.n_tokens} tokens > {error.n_ctx} maximum. "
+        f"This model's maximum context length is {error.n_ctx} tokens"
+    )
 
 
 def invalid_body(faults: Sequence[Any]) -> ApiError:

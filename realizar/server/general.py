@@ -41,6 +41,7 @@ async def metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+@router.get("/models", response_model=None, include_in_schema=False)
 @router.get("/v1/models", response_model=None)
 async def models(request: Request) -> Response:
     """List the models, each under its name and its aliases."""

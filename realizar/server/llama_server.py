@@ -133,6 +133,19 @@ async def apply_template(body: TemplateRequest, service: Serving) -> Response:
     return JSON({"prompt": await service.in_thread(rendered)})
 
 
+@router.get("/tokenizer_info", response_model=None)
+async def tokenizer_info(service: Serving, model: str | None = None) -> Response:
+    """Describe the tokenizer of a loaded model, as vLLM does: lm-eval needs it to use /tokenize. It loads none."""
+    llm, _ = await service.llm(model, loads=False)
+    tokenizer = llm.tokenizer
+    names = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
+    info: dict[str, Any] = {name: tokenizer.tokens[i] for name, i in names.items() if i is not None}
+    template = tokenizer.chat_template
+    if template is not None:
+        info["chat_template"] = template.source
+    return JSON({**info, "model_max_length": llm.n_ctx})
+
+
 @router.get("/props", response_model=None)
 async def props(service: Serving, model: str | None = None) -> Response:
     """Describe the server and a loaded model, without its path.
@@ -198,7 +211,7 @@ class _Infill:
     async def whole(self) -> dict[str, Any]:
         """Return the whole response."""
         (reply,) = await self._answers.replies()
-        return _selected(self._final(reply.text, reply.completion), self._body.response_fields)
+        return _selected(self._final(reply.text, reply), self._body.response_fields)
 
     async def chunks(self) -> AsyncIterator[tuple[None, Any]]:
         """Yield the chunks of a stream; the last one has no text."""

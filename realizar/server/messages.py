@@ -25,7 +25,7 @@ def openai_finish(reason: str) -> str:
 def chat_prompt(
     llm: AsyncLLM, messages: Sequence[dict[str, Any]], params: SamplingParams, *, tools: Sequence[Any] | None,
     tool_choice: Any, parallel: bool, variables: Mapping[str, Any] | None, effort: str | None,
-    continues: bool | None = None,
+    continues: bool | None = None, begins: bool | None = None,
 ) -> ChatPrompt:  # fmt: skip
     """Return the prompt of a conversation in OpenAI's form.
 
@@ -42,6 +42,8 @@ def chat_prompt(
         How much the model is to reason; "none" and "minimal" turn it off where the template can.
     continues : bool, optional
         Whether to continue the last message; by default where it is the assistant's and calls no tools.
+    begins : bool, optional
+        Whether the prompt ends with the beginning of a new message; by default unless one is continued.
 
     Raises
     ------
@@ -57,7 +59,8 @@ def chat_prompt(
     is_begun = last.get("role") == "assistant" and not last.get("tool_calls")
     return llm.chat_prompt(
         known, params, tools=tools or None, tool_choice=tool_choice if tools else "auto", parallel_tool_calls=parallel,
-        chat_template_kwargs=defined or None, continue_final_message=is_begun if continues is None else continues,
+        chat_template_kwargs=defined or None, add_generation_prompt=begins,
+        continue_final_message=is_begun and begins is None if continues is None else continues,
     )  # fmt: skip
 
 

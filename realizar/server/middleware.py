@@ -115,7 +115,9 @@ class Guard:
         """Return why a request is refused; None if it is not."""
         if self._keys and path not in OPEN_PATHS | PAGE_PATHS and not self._has_key(headers):
             return ApiError(
-                401, "a valid API key is needed: Authorization: Bearer KEY, or x-api-key: KEY", "invalid_api_key",
+                401,  # litellm knows this error by OpenAI's words
+                "Incorrect API key provided: send a valid one as Authorization: Bearer KEY, or x-api-key: KEY",
+                "invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )  # fmt: skip
         if not self._keys and path not in OPEN_PATHS and not self._knows(headers.get("host")):

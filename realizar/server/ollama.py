@@ -113,7 +113,7 @@ async def _answer(
     body: GenerateBase, service: Service, model: tuple[AsyncLLM, Served], prompt: ChatPrompt, part: Part, begin: float
 ) -> Response:
     llm, served = model
-    answers = await service.submitted(llm, served, [prompt], reads_reasoning=True)
+    answers = await service.submitted(llm, served, [prompt])
     made = _Answer(llm, served, answers, part, begin)
     if body.stream:
         return lines(made.lines(), lambda error: error.ollama)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 
 from realizar import __version__
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.gguf.summary import summarize
 from realizar.server.fields import Body
 from realizar.server.loading import file_bytes
@@ -128,6 +127,6 @@ def _capabilities(llm: AsyncLLM) -> list[str]:
         "embedding": llm.engine.model.main == "encode",
         "insert": tokenizer.fim is not None,
         "tools": "tools" in variables or tokenizer.tool_template is not None,
-        "thinking": template is not None and ReasoningFormat.from_template(template.source) is not None,
+        "thinking": template is not None and llm.has_reasoning,
     }
     return [name for name, holds in has.items() if holds]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter
@@ -12,7 +12,7 @@ from pydantic import Field
 from realizar.server.errors import ApiError
 from realizar.server.fields import Body, Samplers, sampling
 from realizar.server.messages import chat_prompt, openai_finish, response_constraint
-from realizar.server.openai_shapes import chat_logprobs, new_id, tool_call_delta, tool_calls, usage
+from realizar.server.openai_shapes import FINGERPRINT, chat_logprobs, new_id, tool_call_delta, tool_calls, usage
 from realizar.server.service import Serving
 from realizar.server.sse import JSON, events
 from realizar.server.strict_json import StrictRoute
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from realizar.async_llm import AsyncLLM
+    from realizar.engine.output import Completion
     from realizar.params import SamplingParams
-    from realizar.server.answers import Answers, Piece, Reply
+    from realizar.server.answers import Answers, Piece
 
 router = APIRouter(route_class=StrictRoute)
 MAX_TOP = 20
@@ -56,8 +57,10 @@ class ChatRequest(Samplers):  # type: ignore[misc, valid-type]
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | None = None
     id_slot: int = -1
+    add_generation_prompt: bool | None = None
 
 
+@router.post("/chat/completions", response_model=None, include_in_schema=False)
 @router.post("/v1/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, service: Serving) -> Response:
     """Answer a conversation."""
@@ -66,9 +69,9 @@ async def chat_completions(body: ChatRequest, service: Serving) -> Response:
     prompt = await service.in_thread(
         chat_prompt, llm, body.messages, params, tools=body.tools, tool_choice=body.tool_choice or "auto",
         parallel=body.parallel_tool_calls is not False, variables=body.chat_template_kwargs,
-        effort=body.reasoning_effort, continues=body.continue_final_message,
+        effort=body.reasoning_effort, continues=body.continue_final_message, begins=body.add_generation_prompt,
     )  # fmt: skip
-    answers = await service.submitted(llm, served, [prompt], reads_reasoning=True, id_slot=body.id_slot)
+    answers = await service.submitted(llm, served, [prompt], id_slot=body.id_slot)
     chat = _Chat(llm, served.name, answers, prompt.params, body.stream_options or StreamOptions())
     if body.stream:
         return events(chat.chunks(), lambda error: (None, error.openai))
@@ -107,7 +110,9 @@ class _Chat:
         self._answers = answers
         self._params = params
         self._has_usage = options.include_usage
-        self._head = {"id": new_id("chatcmpl-"), "created": int(time.time()), "model": name}
+        self._head = {
+            "id": new_id("chatcmpl-"), "created": int(time.time()), "model": name, "system_fingerprint": FINGERPRINT
+        }  # fmt: skip
 
     async def completion(self) -> dict[str, Any]:
         """Return the whole response."""
@@ -115,7 +120,7 @@ class _Chat:
         choices = [self._choice(i, reply) for i, reply in enumerate(replies)]
         return {**self._head, "object": "chat.completion", "choices": choices, "usage": usage(self._answers.usage)}
 
-    def _choice(self, i: int, reply: Reply) -> dict[str, Any]:
+    def _choice(self, i: int, reply: Completion) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
         if reply.reasoning:
             message["reasoning_content"] = reply.reasoning
@@ -123,7 +128,10 @@ class _Chat:
             message["tool_calls"] = tool_calls(reply.tool_calls)
         else:
             message["content"] = reply.text
-        logprobs = None if self._params.logprobs is None else chat_logprobs(self._tokenizer, reply.logprobs)
+        logprobs = None
+        if reply.logprobs is not None:
+            n = reply.n_reasoning
+            logprobs = chat_logprobs(self._tokenizer, reply.logprobs[n:], reply.logprobs[:n])
         finish = openai_finish(reply.finish_reason)
         return {
             "index": i, "message": message, "logprobs": logprobs, "finish_reason": finish,
@@ -135,24 +143,30 @@ class _Chat:
         for i in range(self._params.n):
             yield None, self._chunk(i, {"role": "assistant", "content": ""})
         async for piece in self._answers.pieces():
-            if not piece.is_empty or piece.logprobs:
-                yield None, self._chunk_of(piece)
+            for chunk in self._chunks_of(piece):
+                yield None, chunk
         for i, (reason, stop) in enumerate(self._answers.finish_reasons()):
             yield None, self._chunk(i, {}, finish_reason=openai_finish(reason), stop_reason=stop)
         if self._has_usage:
             yield None, {**self._chunk_head, "choices": [], "usage": usage(self._answers.usage)}
         yield None, "[DONE]"
 
-    def _chunk_of(self, piece: Piece) -> dict[str, Any]:
-        delta: dict[str, Any] = {}
-        if piece.reasoning:
-            delta["reasoning_content"] = piece.reasoning
-        if piece.text:
-            delta["content"] = piece.text
-        if piece.calls:
-            delta["tool_calls"] = [tool_call_delta(call) for call in piece.calls]
-        logprobs = chat_logprobs(self._tokenizer, piece.logprobs) if piece.logprobs else None
-        return self._chunk(piece.number, delta, logprobs=logprobs)
+    def _chunks_of(self, piece: Piece) -> Iterator[dict[str, Any]]:
+        """Yield the chunks of a piece; each has one delta of a call, as OpenAI's: some clients read only the first."""
+        deltas: list[dict[str, Any]] = []
+        texts = {"reasoning_content": piece.reasoning, "content": piece.text}
+        if any(texts.values()):
+            deltas.append({name: text for name, text in texts.items() if text})
+        deltas += [{"tool_calls": [tool_call_delta(call)]} for call in piece.calls]
+        logprobs = None
+        if piece.logprobs:
+            content, thought = ([], piece.logprobs) if piece.is_reasoning else (piece.logprobs, [])
+            logprobs = chat_logprobs(self._tokenizer, content, thought)
+        if logprobs and not deltas:
+            deltas.append({})
+        for delta in deltas:
+            yield self._chunk(piece.number, delta, logprobs=logprobs)
+            logprobs = None
 
     @property
     def _chunk_head(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from realizar.server.errors import ApiError
 from realizar.server.fields import Samplers, sampling
 from realizar.server.messages import openai_finish, response_constraint
 from realizar.server.openai_chat import MAX_TOP, StreamOptions
-from realizar.server.openai_shapes import completion_logprobs, new_id, usage
+from realizar.server.openai_shapes import FINGERPRINT, completion_logprobs, new_id, usage
 from realizar.server.service import Serving, plain_prompt, text_ids
 from realizar.server.sse import JSON, events
 from realizar.server.strict_json import StrictRoute
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from realizar.async_llm import AsyncLLM
+    from realizar.engine.output import Completion
     from realizar.params import SamplingParams
-    from realizar.server.answers import Answers, Piece, Reply
+    from realizar.server.answers import Answers, Piece
 
 router = APIRouter(route_class=StrictRoute)
 DEFAULT_MAX_TOKENS = 16
@@ -110,7 +111,10 @@ class _Completions:
         self._ids = ids
         self._is_empty = body.max_tokens == 0
         self._has_usage = body.stream_options is not None and body.stream_options.include_usage
-        self._head = {"id": new_id("cmpl-"), "object": "text_completion", "created": int(time.time()), "model": name}
+        self._head = {
+            "id": new_id("cmpl-"), "object": "text_completion", "created": int(time.time()), "model": name,
+            "system_fingerprint": FINGERPRINT,
+        }  # fmt: skip
         self._n_shown: dict[int, int] = {}
 
     async def completion(self) -> dict[str, Any]:
@@ -119,7 +123,7 @@ class _Completions:
         choices = [self._choice(i, reply) for i, reply in enumerate(replies)]
         return {**self._head, "choices": choices, "usage": usage(self._answers.usage)}
 
-    def _choice(self, i: int, reply: Reply) -> dict[str, Any]:
+    def _choice(self, i: int, reply: Completion) -> dict[str, Any]:
         ids = self._ids[i // self._params.n]
         text = reply.text
         if self._is_empty:
@@ -127,7 +131,7 @@ class _Completions:
         logprobs = None
         if self._params.logprobs is not None:
             before = self._answers.completions[i // self._params.n].prompt_logprobs if self._params.echo else None
-            sampled = [*(before or ()), *([] if self._is_empty else reply.logprobs)]
+            sampled = [*(before or ()), *([] if self._is_empty else reply.logprobs or ())]
             logprobs = completion_logprobs(self._tokenizer, sampled, ids[:1], 0)
         finish = "length" if self._is_empty else openai_finish(reply.finish_reason)
         return {

@@ -41,6 +41,7 @@ LOGPROBS = "message.output_text.logprobs"
 """What a client includes to get logprobs."""
 
 
+@router.post("/responses", response_model=None, include_in_schema=False)
 @router.post("/v1/responses", response_model=None)
 async def responses(body: ResponseRequest, service: Serving) -> Response:
     """Answer a conversation."""
@@ -50,7 +51,7 @@ async def responses(body: ResponseRequest, service: Serving) -> Response:
     before = _before(body, service)
     params = _params(body, service)
     prompt = await _prompt(llm, body, before, params, service)
-    answers = await service.submitted(llm, served, [prompt], reads_reasoning=True)
+    answers = await service.submitted(llm, served, [prompt])
     made = _Made(llm, served.name, answers, body, params)
 
     def store() -> None:

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from realizar import __version__
+
 if TYPE_CHECKING:
     from realizar.calls import ToolCall, ToolCallDelta
     from realizar.engine.token_logprobs import TokenLogprobs
     from realizar.server.answers import Usage
     from realizar.tokenizer import Tokenizer
 
+FINGERPRINT = f"realizar-{__version__}"
+"""What the bits of an answer depend on besides the request and the model: OpenAI's `system_fingerprint`."""
 IMPOSSIBLE = -9999.0
 """The logprob of what cannot come: JSON has no infinity."""
 
@@ -45,16 +49,22 @@ def token_logprob(tokenizer: Tokenizer, token: int, logprob: float | None) -> di
     return {"token": data.decode(errors="replace"), "logprob": finite(logprob), "bytes": list(data)}
 
 
-def chat_logprobs(tokenizer: Tokenizer, sampled: Sequence[TokenLogprobs]) -> dict[str, Any]:
-    """Return logprobs as chat completions have them."""
-    content = [
+def chat_logprobs(
+    tokenizer: Tokenizer, content: Sequence[TokenLogprobs], reasoning: Sequence[TokenLogprobs] = ()
+) -> dict[str, Any]:
+    """Return logprobs as chat completions have them: those of the content, and beside them those of the reasoning."""
+    found: dict[str, Any] = {"content": _listed(tokenizer, content), "refusal": None}
+    return {**found, "reasoning_content": _listed(tokenizer, reasoning)} if reasoning else found
+
+
+def _listed(tokenizer: Tokenizer, sampled: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
+    return [
         {
             **token_logprob(tokenizer, one.token_id, one.logprob),
             "top_logprobs": [token_logprob(tokenizer, *pair) for pair in one.top],
         }
         for one in sampled
     ]
-    return {"content": content, "refusal": None}
 
 
 def token_name(tokenizer: Tokenizer, token: int) -> str:

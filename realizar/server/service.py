@@ -60,12 +60,11 @@ class Service:
         return await self.unless_gone(used), served
 
     async def submitted(
-        self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], reads_reasoning: bool = False,
-        id_slot: int = -1,
-    ) -> Answers:  # fmt: skip
+        self, llm: AsyncLLM, served: Served, prompts: Sequence[ChatPrompt], id_slot: int = -1
+    ) -> Answers:
         """Submit prompts, and return their answers, which are given up if the client goes away."""
         slot = served.slots.take(llm.params.n_seqs, id_slot)
-        answers = Answers(llm, served.name, prompts, self.metrics, reads_reasoning)
+        answers = Answers(llm, served.name, prompts, self.metrics)
         self._stack.callback(answers.cancel)
         if self.settings.traces:
             from realizar.server.tracing import describe
@@ -122,7 +121,7 @@ class Service:
 
 def plain_prompt(ids: Any, params: SamplingParams) -> ChatPrompt:
     """Return a prompt that is no conversation: text, or token ids."""
-    return ChatPrompt(ids, params, None)
+    return ChatPrompt(ids, params)
 
 
 def text_ids(llm: AsyncLLM, text: str) -> list[int]:

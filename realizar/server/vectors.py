@@ -109,6 +109,7 @@ def _usage(n: int) -> dict[str, int]:
     return {"prompt_tokens": n, "total_tokens": n}
 
 
+@router.post("/rerank", response_model=None, include_in_schema=False)
 @router.post("/v1/rerank", response_model=None)
 async def rerank(body: RerankRequest, service: Serving) -> Response:
     """Order documents by how relevant they are to a query."""

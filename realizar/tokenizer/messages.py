@@ -55,6 +55,8 @@ def _check_part(where: str, part: Any) -> None:
         raise TemplateError(
             f'{where}: "content" must be a string or a list of parts (dicts), found {short_repr(part)} in it'
         )
+    if part.get("type") == "thinking" and isinstance(part.get("thinking"), str):
+        return
     if part.get("type") != "text":
         raise TemplateError(
             f"{where}: a content part of type {short_repr(part.get('type'))}: only 'text' is supported; images, "
@@ -65,8 +67,8 @@ def _check_part(where: str, part: Any) -> None:
 
 
 def joined(content: str | list[Any]) -> str:
-    """Return content as one text, its parts joined by newlines, as llama.cpp and vLLM do."""
-    return content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+    """Return content as one text, its parts of text joined by newlines, as llama.cpp and vLLM do."""
+    return content if isinstance(content, str) else "\n".join(part["text"] for part in content if "text" in part)
 
 
 class MessageAdapter:

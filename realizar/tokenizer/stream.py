@@ -33,7 +33,7 @@ class StreamDecoder:
     n_healed : int
         Number of leading bytes of the first token to omit, because the caller already has them.
     visible_ids : frozenset of int
-        Special tokens to output like ordinary text.
+        Special tokens to output like ordinary text; may change between two tokens.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class StreamDecoder:
     ) -> None:
         self._tokens = tokens
         self._skip_special = skip_special
-        self._visible_ids = visible_ids
+        self.visible_ids = visible_ids
         self._starts = starts  # the next text starts with the space that `encode` added
         self._n_healed = n_healed
         self._utf8 = _UTF8("replace")
@@ -54,7 +54,7 @@ class StreamDecoder:
     def push(self, token: int) -> str:
         """Take one id and return the completed text, possibly empty; raises TokenizerError for an unknown id."""
         raw, self._n_healed = self._tokens.token_bytes(token)[self._n_healed :], 0
-        if token not in self._visible_ids and self._tokens.is_special(token):
+        if token not in self.visible_ids and self._tokens.is_special(token):
             self._starts = self._tokens.space_prefix
             if self._skip_special and self._tokens.is_hidden(token):
                 return ""

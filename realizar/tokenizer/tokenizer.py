@@ -92,9 +92,8 @@ class Tokenizer:
         self.eot_id = vocabulary.roles.get("eot", vocabulary.eos_id)
         self.suppressed_ids = vocabulary.suppressed_ids
         self.fim = Fim.of(vocabulary.roles)
-        bos, eos = ("" if i is None else vocabulary.tokens[i] for i in (self.bos_id, self.eos_id))
-        self.chat_template = None if chat is None else ChatTemplate(chat, bos, eos)
-        self.tool_template = None if tool_use is None else ChatTemplate(tool_use, bos, eos)
+        self.chat_template = None if chat is None else self.template(chat)
+        self.tool_template = None if tool_use is None else self.template(tool_use)
         self.rerank_template = rerank
 
     @classmethod
@@ -129,6 +128,11 @@ class Tokenizer:
             lambda: kind.encoder(metadata, vocabulary, pretokenizers),
             *(template if isinstance(template, str) else None for template in templates),
         )
+
+    def template(self, source: str) -> ChatTemplate:
+        """Return a chat template for this model's tokens."""
+        bos, eos = ("" if i is None else self.tokens[i] for i in (self.bos_id, self.eos_id))
+        return ChatTemplate(source, bos, eos)
 
     @property
     def tokens(self) -> Sequence[str]:

@@ -10,10 +10,13 @@ from realizar import LLM, SamplingParams
 from realizar.arch import registry
 from realizar.arch.drafts import HIDDEN
 from realizar.errors import ParameterError
+from realizar.gguf import GGUFFile
 from realizar.model import load
-from realizar.testing import Session, check_architecture, relative_error, tiny_metadata, tiny_model
+from realizar.runtime.draft_files import input_of_layer
+from realizar.testing import Session, check_architecture, random_tokens, relative_error, tiny_metadata, tiny_model
 from tests.arch.test_deepseek import LATENT
 from tests.arch.test_recurrent import DELTA, SHARED
+from tests.arch.test_sparse import SPARSE
 from tests.isa import LEVELS
 from tests.limits.models import rewritten
 from tests.shared import SHARED as FILES
@@ -25,7 +28,22 @@ SIZES = {
     "qwen35moe": {**DELTA, **SHARED},
     "glm4moe": EXPERTS,
     "deepseek2": LATENT,
-}
+    "deepseek32": SPARSE,
+    "hy_v3": {**EXPERTS, "leading_dense_block_count": 0},
+    "step35": {
+        **EXPERTS, "attention.head_count": [2, 4, 2], "attention.head_count_kv": [1, 2, 2], "attention.key_length": 64,
+        "attention.value_length": 64, "attention.sliding_window": 16, "leading_dense_block_count": 0,
+        "attention.sliding_window_pattern": [False, True, True], "swiglu_clamp_exp": [0.5, 0.0, 0.0],
+    },
+    "mimo2": {
+        **EXPERTS, "attention.head_count": [4, 4, 4], "attention.head_count_kv": [1, 2, 4], "attention.key_length": 64,
+        "attention.value_length": 32, "attention.value_scale": 0.7, "attention.sliding_window": 16,
+        "rope.dimension_count": 32, "attention.sliding_window_pattern": [False, True, True],
+        "expert_shared_count": 0, "leading_dense_block_count": 0,
+    },
+}  # fmt: skip
+# What a file needs so that its only layer is like the draft block.
+ALONE = {"leading_dense_block_count": 0, "full_attention_interval": 1}
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "draft_blocks.npz"
 CASES = {
     "qwen35_mtp": "parity2026/qwen35_mtp/model-q8_0.gguf",
@@ -42,6 +60,55 @@ def sizes_of(name):
 @pytest.mark.parametrize("name", [*SIZES, "qwen3next"])
 def test_conformance(name):
     check_architecture(registry.default().architecture(name), sizes_of(name), types=("Q8_0",), isa_levels=LEVELS)
+
+
+def alone(source, target, name):
+    """Write a model whose only layer is the draft block of another one."""
+    changes = {f"{name}.{key}": n for key, n in {"block_count": 1, "nextn_predict_layers": 0, **ALONE}.items()}
+    with GGUFFile(source) as file:
+        kept = {key: n for key, n in changes.items() if key in file.metadata}
+        kept |= {key: list(n[2:]) for key, n in file.metadata.items() if isinstance(n, np.ndarray) and len(n) == 3}
+        own = {tensor for tensor in file.tensors if tensor.startswith("blk.2.")}
+
+    def renamed(tensor, *data):
+        head = {
+            "nextn.shared_head_norm.weight": "output_norm.weight",
+            "layer_output_norm.weight": "output_norm.weight",  # of mimo2
+            "nextn.shared_head_head.weight": "output.weight",
+        }
+        replaced = [new for old, new in head.items() if f"blk.2.{old}" in own]
+        last = tensor.removeprefix("blk.2.")
+        if tensor in own and (not last.startswith("nextn.") or last in head):
+            return (head.get(last, f"blk.0.{last}"), *data)
+        return None if tensor.startswith("blk.") or tensor in replaced else (tensor, *data)
+
+    return rewritten(source, target, kept, renamed)
+
+
+@pytest.mark.parametrize("optional", [True, False])
+@pytest.mark.parametrize("name", SIZES)
+def test_by_the_equations(name, optional, tmp_path):
+    """The projection in float64, and the layer as the only one of a decoder, which parity cases compare."""
+    metadata = {**tiny_metadata(name), **sizes_of(name)}
+    with tiny_model(registry.default().architecture(name), metadata, "Q8_0", tmp_path, optional=optional) as model:
+        tokens, path, eps = random_tokens(20), model.file.path, model.hp.norm_eps
+        states = np.random.default_rng(0).standard_normal((20, 256), np.float32)
+        exact = {"activations": "f32", "kv_type": "f32"}
+        found = Session(model, model.plan("draft"), **exact).step([(0, 0, tokens)], {HIDDEN: states})
+        t = {tensor: view.floats().astype(np.float64) for tensor, view in model.tensors.items()}
+    embedded = t.get("blk.2.nextn.embed_tokens.weight", t["token_embd.weight"])[tokens]
+    normed = [
+        x / np.sqrt((x * x).mean(1, keepdims=True) + eps) * t[f"blk.2.nextn.{norm}.weight"]
+        for x, norm in ((embedded, "enorm"), (states.astype(np.float64), "hnorm"))
+    ]
+    x = np.concatenate(normed, axis=1) @ t["blk.2.nextn.eh_proj.weight"].T
+    only = load(alone(path, tmp_path / "alone.gguf", name))
+    rows = {"embeddings": x.astype(np.float32), "embedding_rows": np.arange(20, dtype=np.int32)}
+    state = input_of_layer(only.graphs["decode"], 1, 1, 256) if only.architecture.draft_before_norm else only.hidden
+    want = Session(only, only.plan(None, ["logits", state]), **exact).step([(0, 0, [0] * 20)], **rows)
+    assert relative_error(found["logits"], want["logits"]) <= 2e-5
+    assert relative_error(found["hidden"], want[state]) <= 2e-5
+    only.close()
 
 
 def tokens_of(path):

@@ -117,6 +117,7 @@ def test_shipped_plugins_are_entry_points():
         ("1.3", True),
         ("1.4", True),
         ("1.5", True),
+        ("1.6", True),
         ("1", False),
         ("1.9", False),
         ("2.0", False),

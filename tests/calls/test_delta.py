@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realizar.calls import ToolCallFormat, ToolCallParser
+from realizar.calls import Tool, ToolCallParser
+from realizar.calls.probe import learned_format
 from realizar.tokenizer import ChatTemplate
 from tests.calls import templates
 
 NAMES = ["weather", "time", "time_of"]
+TOOLS = [Tool(name, {"type": "object"}) for name in NAMES]
 ARGUMENTS = [{"city": 'Ro"me\\ {', "n": [1, {"a": "}"}]}, {}, {"text": "é\n\\\\"}]
 FORMATS = ["HERMES", "LLAMA", "MISTRAL", "MISTRAL_SMALL", "DEEPSEEK"]
 
@@ -18,7 +20,7 @@ FORMATS = ["HERMES", "LLAMA", "MISTRAL", "MISTRAL_SMALL", "DEEPSEEK"]
 def formats():
     for name in FORMATS:
         template = ChatTemplate(getattr(templates, name), "<s>", "<|im_end|>")
-        yield name, ToolCallFormat.from_template(template, ["<|im_end|>"])
+        yield name, learned_format(template, ["<|im_end|>"])
 
 
 KNOWN = dict(formats())
@@ -47,7 +49,7 @@ def test_deltas_join_to_the_calls(name, data):
     calls = [(data.draw(st.sampled_from(NAMES)), data.draw(st.sampled_from(ARGUMENTS))) for _ in range(n)]
     text = written(tool_format, calls)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=20)))
-    parser = ToolCallParser(tool_format, NAMES, lambda i: f"made{i:05}")
+    parser = ToolCallParser(tool_format, TOOLS, lambda i: f"made{i:05}")
     deltas = []
     for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
         parser.push(text[begin:end])
@@ -64,7 +66,7 @@ def test_deltas_join_to_the_calls(name, data):
 
 
 def test_a_truncated_call_is_streamed_as_far_as_it_came():
-    parser = ToolCallParser(KNOWN["HERMES"], NAMES, str)
+    parser = ToolCallParser(KNOWN["HERMES"], TOOLS, str)
     parser.push('<tool_call>\n{"name": "time", "arguments": {"city": "Ro')
     first, second = parser.take_deltas()
     assert (first.name, second.arguments) == ("time", '{"city": "Ro')

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher
 
-from realizar.calls import ToolCallFormat, ToolUse
+from realizar.calls import ToolUse
+from realizar.calls.probe import learned_format
 from realizar.errors import GrammarError, ParameterError
 from realizar.params import SamplingParams
 from realizar.sampling.grammar import ConstraintFactory
@@ -30,14 +31,14 @@ NOW = ("weather_now", "{}")
 
 
 def use(name, choice="auto", tools=TOOLS):
-    fmt = ToolCallFormat.from_template(TOKENIZERS[name].chat_template, ["<|im_end|>"])
+    fmt = learned_format(TOKENIZERS[name].chat_template, ["<|im_end|>"])
     return fmt, ToolUse(fmt, tools, choice, TOKENIZERS[name])
 
 
 def written(fmt, *calls):
-    between = (fmt.between or "").replace("\0", "aB3456789").replace("\1", "aB3456789")
+    between = (fmt.between or "").replace("\0", "aB3456789").replace("\1", "aB3456789").replace("\2", "0")
     texts = between.join(f"{name}{fmt.middle}{arguments}" for name, arguments in calls)
-    return (fmt.opening + texts + fmt.closing).replace("\0", "aB3456789").replace("\1", "aB3456789")
+    return (fmt.opening + texts + fmt.closing).replace("\0", "aB3456789").replace("\1", "aB3456789").replace("\2", "0")
 
 
 def accepts(name, choice, text, tools=TOOLS):

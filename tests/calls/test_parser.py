@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realizar.calls import ToolCall, ToolCallFormat, ToolCallParser
+from realizar.calls import Tool, ToolCall, ToolCallParser
+from realizar.calls.probe import learned_format
 from tests.calls import templates
 
 FORMS = {
-    name: ToolCallFormat.from_template(templates.chat(getattr(templates, name)), ["<|im_end|>"])
+    name: learned_format(templates.chat(getattr(templates, name)), ["<|im_end|>"])
     for name in ("HERMES", "LLAMA", "MISTRAL", "MISTRAL_SMALL", "DEEPSEEK", "NUMBERED")
 }
 NAMES = ["f", "f_2", "a.b/c:d"]
+TOOLS = [Tool(name, {"type": "object"}) for name in NAMES]
 
 
 def written(fmt, calls):
@@ -24,12 +26,12 @@ def written(fmt, calls):
         if i:
             texts.append(fmt.between.replace("\1", calls[i - 1].id))
         texts[-1] = texts[-1].replace("\0", call.id)
-        texts += [call.name, fmt.middle.replace("\0", call.id), json.dumps(call.arguments)]
+        texts += [call.name, fmt.middle.replace("\0", call.id).replace("\2", str(i)), json.dumps(call.arguments)]
     return "".join([*texts, fmt.closing.replace("\1", calls[-1].id)])
 
 
 def read(fmt, pieces):
-    reader = ToolCallParser(fmt, NAMES, lambda i: f"written-{i}")
+    reader = ToolCallParser(fmt, TOOLS, lambda i: f"written-{i}")
     text = "".join(map(reader.push, pieces)) + reader.flush()
     return text, reader.calls()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from realizar import SamplingParams
-from realizar.calls import ChatPrompts, prompts
+from realizar.calls import ChatOptions, ChatPrompts, prompts
 from realizar.errors import ParameterError, TemplateError
 from tests.calls import templates
 from tests.clocks import Clock
@@ -16,8 +16,8 @@ PARAMS = SamplingParams()
 
 def prompt(template, messages=QUESTION, tools=None, choice="auto", **variables):
     tokenizer = templates.tokenizer(template)
-    ids, params, use, _ = ChatPrompts(tokenizer).make(messages, PARAMS, tools, choice, variables or None)
-    return tokenizer.decode(ids, skip_special=False), params, use
+    made = ChatPrompts(tokenizer).make(messages, PARAMS, ChatOptions(tools, choice, variables or None))
+    return tokenizer.decode(made.ids, skip_special=False), made.params, made.tools
 
 
 def test_variables_reach_the_template():
@@ -34,8 +34,8 @@ def test_max_time_counts_from_the_call(monkeypatch, tick, left):
     """Each read of the clock is `tick` seconds after the one before."""
     monkeypatch.setattr(prompts, "time", Clock(tick))
     make = ChatPrompts(templates.tokenizer(THINKS)).make
-    assert make(QUESTION, SamplingParams(max_time=5.0), None, "auto")[1].max_time == left
-    assert make(QUESTION, PARAMS, None, "auto")[1] is PARAMS
+    assert make(QUESTION, SamplingParams(max_time=5.0)).params.max_time == left
+    assert make(QUESTION, PARAMS).params is PARAMS
 
 
 def test_unused_variable_warns():
@@ -65,7 +65,7 @@ def test_the_warning_is_short():
 )
 def test_invalid_variables(variables, problem):
     with pytest.raises(ParameterError, match=f"^chat_template_kwargs.*{problem}"):
-        ChatPrompts(templates.tokenizer(THINKS)).make(QUESTION, PARAMS, None, "auto", variables)
+        ChatPrompts(templates.tokenizer(THINKS)).make(QUESTION, PARAMS, ChatOptions(variables=variables))
 
 
 @pytest.mark.parametrize("template", ["TAGS", "PLAIN", "HERMES"])
@@ -80,9 +80,9 @@ def test_unsupported_format_raises_every_time_and_bad_tools_raise_always():
     prompts = ChatPrompts(templates.tokenizer(templates.TAGS))
     for choice in ("auto", "required", "auto", {"type": "function", "function": {"name": "f"}}):
         with pytest.raises(TemplateError, match="not supported"):
-            prompts.make(QUESTION, PARAMS, TOOLS, choice)
+            prompts.make(QUESTION, PARAMS, ChatOptions(TOOLS, choice))
     with pytest.raises(ParameterError, match="must be a non-empty list of tools"):
-        prompts.make(QUESTION, PARAMS, [], "none")
+        prompts.make(QUESTION, PARAMS, ChatOptions([], "none"))
 
 
 def test_earlier_calls_are_rendered_in_unsupported_formats_too():

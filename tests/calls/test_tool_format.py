@@ -1,23 +1,27 @@
 """ToolCallFormat: formats of known models are inferred from their templates; unsupported formats raise an error."""
 
+import re
 import sys
 
 import pytest
 
-from realizar.calls import ToolCallFormat, tool_format
-from realizar.calls.tool_format import message_style
-from realizar.errors import TemplateError
+from realizar.calls import probe
+from realizar.calls.model_format import ModelFormat
+from realizar.calls.probe import learned_format, message_style
 from tests.calls import templates
 
 ENDS = ["<|im_end|>"]
 
 
 def format_of(template):
-    return ToolCallFormat.from_template(templates.chat(template), ENDS)
+    return learned_format(templates.chat(template), ENDS)
 
 
 def texts(fmt):
-    return [text.replace("\0", "#").replace("\1", "$") for text in (fmt.opening, fmt.middle, fmt.between, fmt.closing)]
+    return [
+        text.replace("\0", "#").replace("\1", "$").replace("\2", "N")
+        for text in (fmt.opening, fmt.middle, fmt.between, fmt.closing)
+    ]
 
 
 def test_json_in_tags():
@@ -26,7 +30,7 @@ def test_json_in_tags():
         '<tool_call>\n{"name": "', '", "arguments": ', '}\n</tool_call>\n<tool_call>\n{"name": "', "}\n</tool_call>"
     ]  # fmt: skip
     assert fmt.marker == "<tool_call>"
-    assert fmt.separators == (": ", ", ")
+    assert fmt.arguments.separators == (": ", ", ")
 
 
 def test_bare_json_is_a_single_call_at_the_start_of_a_completion():
@@ -95,23 +99,24 @@ def test_empty_reasoning_is_not_part_of_the_format():
     )
 
 
-def test_marker_must_not_occur_in_answers_without_calls():
+def test_marker_is_long_enough_not_to_occur_in_answers_without_calls():
     # Kimi-K3: each part of an answer ends with <|close|>.
     closing = templates.HERMES.replace("<tool_call>\\n{", "<|close|>text<tool_call>\\n{").replace(
         "{{ m.content }}<|im_end|>", "{{ m.content }}<|close|>text<|im_end|>"
     )
-    with pytest.raises(TemplateError, match="not supported"):
-        format_of(closing)
+    fmt = format_of(closing)
+    assert fmt.marker == fmt.start == '<|close|>text<tool_call>\n{"name": "'
 
 
 def test_separators_of_the_arguments():
     compact = templates.HERMES.replace("arguments | tojson", "arguments | tojson(separators=(',', ':'))")
-    assert format_of(compact).separators == (":", ",")
+    assert format_of(compact).arguments.separators == (":", ",")
 
 
-def test_numbered_calls_allow_only_one_call():
-    fmt = format_of(templates.NUMBERED)
-    assert (fmt.middle, fmt.between) == (":0<args>", None)
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbered_calls(first):
+    fmt = format_of(templates.NUMBERED.replace("loop.index0", f"loop.index{'' if first else '0'}"))
+    assert texts(fmt) == ["<call>functions.", ":N<args>", "</call><call>functions.", "</call>"]
 
 
 def test_reasoning_is_not_part_of_the_format():
@@ -126,13 +131,12 @@ def test_parsing_is_linear_in_the_length_of_the_rendered_text():
 
         def called(frame, event, function):
             nonlocal count
-            count += event == "c_call" and frame.f_code is tool_format._parse_format.__code__
+            count += event == "c_call" and frame.f_code is probe._parse_format.__code__
 
         repeated = f"{{{{ tools | tojson }}}}{{% for i in range({n}) %}}{{{{ messages | tojson }}}}{{% endfor %}}"
         sys.setprofile(called)
         try:
-            with pytest.raises(TemplateError):
-                format_of(repeated)
+            assert format_of(repeated) is None
         finally:
             sys.setprofile(None)
         return count
@@ -152,5 +156,6 @@ def test_parsing_is_linear_in_the_length_of_the_rendered_text():
     ],
 )
 def test_unsupported_templates(template, problem):
-    with pytest.raises(TemplateError, match=problem):
-        format_of(template)
+    found = ModelFormat.of(templates.chat(template), ENDS)
+    assert found.calls is None
+    assert re.search(problem, found.problem)

@@ -7,6 +7,7 @@ import pytest
 
 from realizar import store
 from realizar.cli import main
+from realizar.engine.output import ReasoningEvent, TextEvent
 from realizar.errors import ContextFullError, ModelNotFoundError
 
 
@@ -24,6 +25,11 @@ class FakeStream:
                 return
             self.said.append(word if i == 0 else f" {word}")
             yield self.said[-1]
+
+    def events(self):
+        yield ReasoningEvent(0, "Hm.", 1)
+        for piece in self:
+            yield TextEvent(0, piece)
 
     def close(self):
         self.closed = True

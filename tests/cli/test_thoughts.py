@@ -4,54 +4,58 @@ import sys
 
 import pytest
 
-from realizar.calls.reasoning import ReasoningFormat, ReasoningSplitter
 from realizar.cli.thoughts import write_answer
+from realizar.engine.output import FinishEvent, ReasoningEvent, TextEvent, TokensEvent
 
-THINK = ReasoningFormat("<think>", "</think>")
-PIECES = ["<think", ">\nwell", ", so</th", "ink>\n\nYes", "!\x1b[2J"]
+EVENTS = [
+    TokensEvent(0, [1], None), ReasoningEvent(0, "well", 1), ReasoningEvent(0, ", so", 2), ReasoningEvent(0, "", 3),
+    TextEvent(0, "Yes"), TextEvent(0, "!\x1b[2J"), FinishEvent(None),
+]  # fmt: skip
+
+
+class Answer:
+    def __init__(self, events):
+        self._events = events
+
+    def events(self):
+        return iter(self._events)
 
 
 @pytest.fixture
 def written(capsys, monkeypatch):
-    """Write pieces of an answer to a terminal or a pipe; returns the answer and what was written."""
+    """Write an answer to a terminal or a pipe; returns the answer and what was written."""
 
-    def write(pieces, is_open=False, is_terminal=True):
+    def write(events, is_terminal=True):
         monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
-        return write_answer(pieces, ReasoningSplitter(THINK, is_open)), capsys.readouterr().out
+        return write_answer(Answer(events)), capsys.readouterr().out
 
     monkeypatch.setenv("TERM", "xterm")
     return write
 
 
 def test_a_terminal_shows_thoughts_dimmed(written):
-    assert written(PIECES) == ("Yes!\x1b[2J", "\x1b[2mwell\x1b[0m\x1b[2m, so\x1b[0m\n\nYes!\ufffd[2J\n")
-    assert written(["so</think>Yes"], is_open=True)[1] == "\x1b[2mso\x1b[0m\n\nYes\n"
+    assert written(EVENTS) == ("Yes!\x1b[2J", "\x1b[2mwell\x1b[0m\x1b[2m, so\x1b[0m\n\nYes!\ufffd[2J\n")
 
 
-def test_a_pipe_gets_what_the_model_wrote(written):
-    assert written(PIECES, is_terminal=False) == ("Yes!\x1b[2J", "".join(PIECES) + "\n")
+def test_a_pipe_gets_the_answer(written):
+    assert written(EVENTS, is_terminal=False) == ("Yes!\x1b[2J", "Yes!\x1b[2J\n")
 
 
 def test_a_dumb_terminal_gets_no_escapes(written, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
-    assert written(PIECES)[1] == "".join(PIECES).replace("\x1b", "\ufffd") + "\n"
+    assert written(EVENTS)[1] == "well, so\n\nYes!\ufffd[2J\n"
 
 
 def test_answers_without_thoughts(written):
-    for text in ("", "Yes", "<think", "a <think>b</think>"):
-        assert written([text]) == (text, text + "\n")
+    assert written([TextEvent(0, "Yes")]) == ("Yes", "Yes\n")
+    assert written([]) == ("", "\n")
 
 
 def test_an_answer_that_is_stopped_within_thoughts_is_empty(written):
-    assert written(["<think>we"])[0] == ""
+    assert written(EVENTS[:2])[0] == ""
 
 
-def test_the_splitter_follows_the_template(fake_llm, realizar, typed):
-    fake_llm.chat_template = "<think></think>"
-    fake_llm.chat_text = lambda self, messages, chat_template_kwargs: "\n<think>\n"
-    typed("so</think> one\ntwo\n")
-    assert realizar("chat")[1] == "you said so</think> one\nyou said two\n"
-    assert [m["content"] for m in fake_llm.made[0].asked[1][1]] == ["so</think> one", "one", "two"]
-    typed("so</think> one\ntwo\n")
-    assert realizar("chat", "--regex", "a")[0] == 0
-    assert [m["content"] for m in fake_llm.made[1].asked[1][1]][1] == "you said so</think> one"
+def test_the_conversation_goes_on_without_thoughts(fake_llm, realizar, typed):
+    typed("one\ntwo\n")
+    assert realizar("chat")[1] == "you said one\nyou said two\n"
+    assert [m["content"] for m in fake_llm.made[0].asked[1][1]] == ["one", "you said one", "two"]

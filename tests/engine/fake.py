@@ -8,6 +8,7 @@ from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
+from realizar import tiny_model
 from realizar.backends.cpu.backend import CPUBackend
 from realizar.engine.cache.kv_cache import KVCache
 from realizar.params import EngineParams
@@ -219,6 +220,16 @@ class FakeTokenizer:
         self, after: int | None = None, n_healed: int = 0, visible_ids: frozenset[int] = frozenset()
     ) -> FakeStream:
         return FakeStream()
+
+
+class Letters(FakeTokenizer):
+    """A tokenizer of as many tokens as a tiny model has: the first are letters, the others as well."""
+
+    n_vocab = tiny_model.N_VOCAB
+    tokens = tuple(f"t{i}" for i in range(tiny_model.N_VOCAB))
+
+    def token_bytes(self, token: int) -> bytes:
+        return chr(97 + token % 26).encode()
 
 
 class FakeStream:

@@ -19,7 +19,7 @@ def make(n_tokens, n_keys, n_head=6, n_head_kv=2, head_dim=64, head_dim_v=None, 
     return q, k, v
 
 
-def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None, spans=(), chunked=False):
+def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None, spans=(), chunked=False, skip=0):
     """Attention by the full score matrix, in float64."""
     n_tokens, n_head, head_dim = q.shape
     n_group = n_head // k.shape[1]
@@ -32,7 +32,7 @@ def naive(q, k, v, causal=True, window=0, softcap=0.0, bias=None, spans=(), chun
         s = s + bias[:, bias.shape[1] // 2 + key - query]
     if causal:
         near = key // window == query // window if chunked else (query - key < window) if window else True
-        seen = (key <= query) & near
+        seen = (key <= query) & near & (key >= np.minimum(skip, query))
         for first, end in np.asarray(spans) + len(k) - n_tokens:
             seen |= (first <= query) & (query < end) & (first <= key) & (key < end)
         s = np.where(seen, s, -np.inf)
@@ -52,6 +52,7 @@ def same_bits(a, b):
     [
         *({}, {"causal": False}, {"window": 5}, {"window": 100}, {"softcap": 2.0}, {"window": 700, "softcap": 30.0}),
         {"window": 40, "chunked": True},
+        *({"skip": 1}, {"skip": 600}, {"skip": 30, "window": 20}),
         *({"causal": False, "window": window} for window in (1, 2, 33, 90, 700)),
     ],
     ids=str,
@@ -93,7 +94,9 @@ SPANS = {
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
-    "options", [{}, {"window": 5}, {"window": 40}, {"softcap": 2.0}, {"window": 20, "chunked": True}], ids=str
+    "options",
+    [{}, {"window": 5}, {"window": 40}, {"softcap": 2.0}, {"window": 20, "chunked": True}, {"skip": 9}],
+    ids=str,
 )
 @pytest.mark.parametrize("spans", SPANS.values(), ids=SPANS)
 @pytest.mark.parametrize("n_keys", [37, 522, 1100])

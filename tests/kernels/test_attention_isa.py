@@ -46,6 +46,7 @@ def calls(draw):
                 "causal": st.booleans(),
                 "window": st.sampled_from([0, 0, 1, 3, 20, 64, 100]),
                 "chunked": st.booleans(),
+                "skip": st.sampled_from([0, 0, 1, 30, 70]),
                 "softcap": st.sampled_from([0.0, 0.0, 3.0]),
                 "scale": st.sampled_from([None, 0.5]),
                 "k_type": st.sampled_from(sorted(KV_TYPES)),

@@ -70,7 +70,7 @@ def test_every_hook_has_an_example_that_runs(name):
     exec(compile(code, "docs/hooks.md", "exec"), found)
     brought = Registry()
     brought.add("example", type("Plugin", (), {name: staticmethod(found[name])}))
-    assert brought.architectures or brought.pretokenizers or brought.samplers or brought.ops
+    assert any(getattr(brought, table) for table in registry.TABLES.values())
 
 
 @pytest.mark.parametrize("name", METHODS)

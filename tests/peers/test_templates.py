@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realizar.calls.messages import normalize_tool_calls
-from realizar.calls.tool_format import message_style
+from realizar.calls.probe import message_style
 from realizar.errors import TemplateError
 from realizar.tokenizer import ChatTemplate, chat
 from realizar.tokenizer.messages import joined

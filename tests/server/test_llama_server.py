@@ -110,6 +110,28 @@ def test_long_texts_are_cut_at_the_gap_s_far_ends(llm, n_before, n_after):
     assert len(kept_before) + len(kept_after) >= 400 or n_before + n_after < 400
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/chat/completions", {"messages": [{"role": "user", "content": "a"}], "max_tokens": 4, "temperature": 0}),
+        ("/models", None),
+    ],
+)
+def test_paths_without_v1(server, path, body):
+    method = "GET" if body is None else "POST"
+    short, long = (server.http.request(method, f"{prefix}{path}", json=body) for prefix in ("", "/v1"))
+    assert (short.status_code, long.status_code) == (200, 200)
+    name = "data" if body is None else "choices"
+    assert short.json()[name] == long.json()[name]
+
+
+def test_what_lm_eval_needs_to_know_of_a_tokenizer(server):
+    info = server.http.get("/tokenizer_info").json()
+    assert info["chat_template"] == server.http.get("/props").json()["chat_template"]
+    (end,) = server.post("/tokenize", {"content": info["eos_token"]})[1]["tokens"]
+    assert end == server.engine.model.tokenizer.eos_id
+
+
 def test_a_model_without_the_tokens(server):
     status, body = server.post("/infill", {"input_prefix": "a"})
     assert status == 400

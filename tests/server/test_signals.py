@@ -138,7 +138,7 @@ def test_a_signal_while_a_model_loads_ends_the_server(model_path):
 
 @pytest.mark.parametrize(("arguments", "text"), [([], "models"), (["smollm2", "--port", "99999"], "port")])
 def test_options_that_are_wrong(arguments, text, capfd):
-    assert main(["serve", *arguments]) == 1
+    assert main(["serve", *arguments]) == 2
     assert text in capfd.readouterr().err
 
 

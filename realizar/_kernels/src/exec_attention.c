@@ -241,6 +241,7 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
         .window = a->window,
         .causal = a->causal,
         .chunked = a->chunked,
+        .skip = a->skip,
         .reach = b->reach ? b->reach + tile->t0 : NULL,
         .scale = a->scale,
         .softcap = a->softcap,

@@ -24,6 +24,7 @@ def attention(
     latent: bool = False,
     max_queries: int = 96,
     chunked: bool = False,
+    skip: int = 0,
     isa: str | None = None,
 ) -> _F32: ...
 def index_scores(q: _F32, k: _F32, weights: _F32, k_type: _KVType = "f16", isa: str | None = None) -> _F32: ...

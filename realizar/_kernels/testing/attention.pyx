@@ -127,7 +127,7 @@ cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] s
 
 def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0, float softcap=0.0, str k_type="f16",
               str v_type="f16", bias=None, reach=None, bint latent=False, int max_queries=RZ_ATTEND_MAX_QUERIES,
-              bint chunked=False, str isa=None):
+              bint chunked=False, int skip=0, str isa=None):
     """Attention of one sequence over a paged cache whose unused slots hold NaN.
 
     Parameters
@@ -146,6 +146,8 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
         A causal query sees the last `window` keys, another one those at most window // 2 away; 0: all of them.
     chunked : bool
         A causal query sees those from the last multiple of `window` on.
+    skip : int
+        The first keys, which only causal queries among them see, each its own.
     softcap : float
         Scores become softcap * tanh(score / softcap); 0: no softcap.
     k_type, v_type : {"f32", "f16", "int8"}
@@ -186,7 +188,7 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
     args.n_group = queries.shape[1] // k.shape[1]
     args.head_dim_k, args.head_dim_v, args.n_keys = k.shape[2], v.shape[2], k.shape[0]
     args.q_stride = queries.shape[1] * queries.shape[2]
-    args.window, args.causal, args.chunked, args.softcap = window, causal, chunked, softcap
+    args.window, args.causal, args.chunked, args.skip, args.softcap = window, causal, chunked, skip, softcap
     args.k_type, args.v_type, args.latent = k_index, v_index, latent
     args.scale = k.shape[2] ** -0.5 if scale is None else scale
     args.k_block_stride = k_blocks.strides[0]

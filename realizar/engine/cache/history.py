@@ -131,7 +131,9 @@ class History:
         ids = np.fromiter(tokens, np.int32)
         if len(ids) > self.n_ctx:
             raise ContextFullError(
-                f"{len(ids)} tokens do not fit into the context of {self.n_ctx}; shorten them or ask for more n_ctx"
+                f"{len(ids)} tokens do not fit into the context of {self.n_ctx}; shorten them or ask for more n_ctx",
+                len(ids),
+                self.n_ctx,
             )
         return ids
 

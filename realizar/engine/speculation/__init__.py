@@ -2,7 +2,8 @@
 
 Read in this order: ``speculator`` (what a guess is, how often guesses are right, what more rows in a step cost, and how
 many to verify), ``lookup`` (drafts from the text itself), ``stepwise`` (drafts made token by token), ``draft_model``
-(drafts of a smaller model), ``draft_block`` and ``mtp`` (drafts of a draft block in the model's file).
+(drafts of a smaller model), ``draft_block`` and ``block_drafts`` (drafts of a draft block, in the model's file or
+in one of its own).
 docs/speculation.md says how to use it.
 """
 
@@ -11,11 +12,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from realizar.engine.speculation.block_drafts import BlockSpeculator
 from realizar.engine.speculation.draft_block import DraftBlockRunner as DraftBlockRunner
 from realizar.engine.speculation.draft_model import DraftModel
 from realizar.engine.speculation.lookup import LookupSpeculator
-from realizar.engine.speculation.mtp import MTPSpeculator
 from realizar.errors import ParameterError, short_repr
+from realizar.runtime.draft_files import check_tokens
 
 if TYPE_CHECKING:
     from realizar.engine.runner import Runner
@@ -40,8 +42,8 @@ def make_speculator(params: EngineParams, runner: Runner, draft: Model | None) -
         _check_draft(runner.model, draft, f"draft={short_repr(params.draft)}")
         own = replace(params, n_ctx=runner.cache.n_ctx)
         return DraftModel(draft, own, runner.backend, runner.model.hp.n_vocab)
-    if params.speculate == "mtp" and isinstance(runner, DraftBlockRunner):
-        return MTPSpeculator(runner, params)
+    if isinstance(runner, DraftBlockRunner):
+        return BlockSpeculator(runner, params)
     return None if params.speculate is None else LookupSpeculator(params.n_draft, params.n_batch)
 
 
@@ -54,9 +56,4 @@ def _check_draft(model: Model, draft: Model, what: str) -> None:
             f"{what}: the model has {len(tokens)} tokens and the draft model {len(others)}; "
             "take one of the same family, with the same vocabulary"
         )
-    for i, (token, other) in enumerate(zip(tokens, others, strict=False)):
-        if token != other:
-            raise ParameterError(
-                f"{what}: token {i} is {short_repr(token)}, of the draft model {short_repr(other)}; "
-                "take one of the same family, with the same vocabulary"
-            )
+    check_tokens(tokens, others, what)

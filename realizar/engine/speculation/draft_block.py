@@ -1,4 +1,4 @@
-"""DraftBlockRunner: runs a decoder and, along with it, the draft block of its file (multi-token prediction)."""
+"""DraftBlockRunner: runs a decoder and, along with it, a draft block: of its file, or in a file of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realizar.arch.drafts import HIDDEN
+from realizar.arch.drafts import FEATURES, HIDDEN
 from realizar.engine.cache.history import Hidden
 from realizar.engine.runner import Runner
 from realizar.runtime.batch import Batch
@@ -28,7 +28,7 @@ class DraftBlockRunner(Runner):
 
     The draft block is a layer of the same cache group, so blocks are shared, cached and copied with its part. It reads
     the hidden states of all rows of a step; so the decoder gives these, and logits are computed from some of them, by
-    the ops after them.
+    the ops after them. A draft of EAGLE-3 reads what its program "fuse" makes of the hidden states before three layers.
     """
 
     def output(self, batch: Batch, chunks: Seq[Chunk], output: str, program: str) -> Any:
@@ -37,12 +37,20 @@ class DraftBlockRunner(Runner):
         if program != self.model.main or output not in ("logits", hidden):
             return super().output(batch, chunks, output, program)
         every = np.arange(batch.n_tokens, dtype=np.int32)
-        rows: F32 = self.run(replace(batch, outputs=every), [hidden], program)[hidden].copy()
-        nothing = replace(batch, outputs=every[:0], n_drafts=None, draft_slots=None)
-        self.run(nothing, ["hidden"], "draft", {HIDDEN: _shifted(rows, batch, chunks)})
+        inputs = self.model.layer_inputs
+        names = dict.fromkeys((hidden, *inputs))
+        found = self.run(replace(batch, outputs=every), names, program)
+        rows: F32 = found[hidden].copy()
+        own = replace(batch, n_drafts=None, draft_slots=None)
+        states = found[inputs[0]].copy() if inputs else rows
+        if "fuse" in self.model.graphs:
+            own = replace(own, embeddings=None, embedding_rows=None)  # it reads token ids only
+            features = {FEATURES: np.concatenate([found[name] for name in inputs], axis=1)}
+            states = self.run(replace(own, outputs=every), None, "fuse", features)["hidden"].copy()
+        self.run(replace(own, outputs=every[:0]), ["hidden"], "draft", {HIDDEN: _shifted(states, batch, chunks)})
         for chunk, end in zip(chunks, batch.seq_start[1:], strict=True):
             n = min(chunk.n_tokens, 1 + len(chunk.drafts))  # the last row that is kept in any case, and those after it
-            chunk.seq.hidden = Hidden(chunk.n_past + chunk.n_tokens - n, rows[end - n : end].copy())
+            chunk.seq.hidden = Hidden(chunk.n_past + chunk.n_tokens - n, states[end - n : end].copy())
         wanted = rows[batch.outputs]
         return self._logits(wanted) if output == "logits" else wanted
 
@@ -57,15 +65,15 @@ class DraftBlockRunner(Runner):
             block_tables=(zeros[None, :1],) * len(self.cache.pools), state_slots=zeros[:1],
             outputs=np.arange(m, dtype=np.int32),
         )  # fmt: skip
-        found: LogitRows = self.run(batch, ["logits"], None, {self.model.hidden: hidden})["logits"]
-        return found
+        logits: LogitRows = self.run(batch, ["logits"], None, {self.model.hidden: hidden})["logits"]
+        return logits
 
     def draft(self, rows: Seq[DraftRow]) -> tuple[F32, F32]:
         """Run the draft block on rows of different sequences, whose blocks are reserved.
 
         Returns
         -------
-        logits, hidden : float32 [n, n_vocab], [n, n_embd]
+        logits, hidden : float32 [n, n_draft_vocab], [n, n_embd]
             Of the token after each of them; valid until the next run.
         """
         batch = self.batch(rows)

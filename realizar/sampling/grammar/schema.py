@@ -44,6 +44,8 @@ _REFUSALS: tuple[tuple[str, str, str, Callable[[Any, re.Match[str]], bool]], ...
     (r"'multipleOf' has too many digits: (.*)", "multipleOf", " of {value}",
      lambda value, found: _has_digits(value, found[1])),
 )  # fmt: skip
+_NUMBERED = re.compile(r"\\[ux](?:00)?(?:[01]|7f)|\x7f", re.IGNORECASE)
+"""A control character in a JSON schema, or its number in a regular expression."""
 _NEVER = ("$ref", "patternProperties", "multipleOf")
 """Keywords that lenient=True does not ignore either."""
 
@@ -76,8 +78,17 @@ def json_rule(schema: Mapping[str, Any] | str, lenient: bool | None = False) -> 
     rewrite(parsed, own.get("lenient") is True if lenient is None else lenient)
     check_breadth(parsed)
     space = {} if own.get("whitespace_flexible") is False else {"whitespace_pattern": SPACE}
-    options = {**space, **own} | ({} if lenient is None else {"lenient": lenient, "coerce_one_of": lenient})
+    leniency = {} if lenient is None else {"lenient": lenient, "coerce_one_of": lenient}
+    options = {**space, **_escapes(parsed), **own, **leniency}
     return f"%json {json.dumps({**parsed, 'x-guidance': options})}"
+
+
+def _escapes(schema: dict[str, Any]) -> dict[str, str]:
+    r"""Return llguidance's option for the escapes in strings: none by number, where the schema needs none.
+
+    Otherwise a key of an open object could be "\u0061", and repeat a property "a" with a value that its schema forbids.
+    """
+    return {} if _NUMBERED.search(json.dumps(schema)) else {"json_allowed_escapes": 'bfnrt\\"'}
 
 
 def refusal(schema: Mapping[str, Any] | str, message: str) -> str:

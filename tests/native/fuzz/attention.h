@@ -66,6 +66,7 @@ static void random_question(int wild)
     a.causal = !one_in(4);
     a.window = one_in(3) ? between(1, 100) : 0;
     a.chunked = a.window && one_in(3);
+    a.skip = one_in(3) ? between(1, 20) : 0;
     a.scale = 1 / sqrtf((float)a.head_dim_k);
     a.softcap = one_in(3) ? (float)between(1, 40) : 0;
     size_t width = (size_t)(a.n_group * a.head_dim_k);
@@ -140,6 +141,7 @@ static int sees(int t, int64_t key)
     if (!a.causal) return !a.window || llabs(position - key) <= a.window / 2;
     if (in_span) return 1;
     int64_t first = a.chunked ? position - position % a.window : position - a.window + 1;
+    if (key < a.skip && key < position) return 0;
     return key <= position && (!a.window || key >= first);
 }
 

@@ -42,6 +42,24 @@ def test_one_key_more_than_the_required_ones_is_accepted():
     assert taken(schema, texts) == ['{"a": 1, "b": 1}']
 
 
+def test_no_key_is_spelled_in_two_ways():
+    r"""As "\u0061", the key "a" would repeat the property "a", with any value."""
+    for least in (0, 2):
+        schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "minProperties": least}
+        texts = ['{"a": 1, "b": "\\t"}', '{"a": 1, "b\\n": 2}', '{"a": 1, "\\u0061": "x"}', '{"a": 1, "\\u0062": 2}']
+        assert taken(schema, texts) == texts[:2]
+    pattern = {"type": "object", "patternProperties": {"^a": {"type": "boolean"}}}
+    assert taken(pattern, ['{"a": true}', '{"a": 1}', '{"\\u0061": 1}', '{"b": 1}']) == ['{"a": true}', '{"b": 1}']
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "\x1f", "\x7f"])
+def test_control_characters_that_a_schema_has_are_written(value):
+    text = json.dumps(value).replace("\x7f", "\\u007f")
+    for schema in ({"const": value}, {"enum": [value, "c"]}, {"type": "object", "properties": {"a": {"const": value}}}):
+        assert accepts(FACTORY.json_schema(schema), text if "properties" not in schema else f'{{"a": {text}}}')
+    assert not accepts(FACTORY.json_schema({"type": "string"}), text)
+
+
 @pytest.mark.parametrize(
     ("bounds", "inside", "outside"),
     [

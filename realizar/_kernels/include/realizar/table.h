@@ -102,16 +102,17 @@ struct rz_reach {
 /* Attention of the n_tokens * n_group queries of one KV head to one split of RZ_ATTEND_SPLIT keys.
  *
  * Query (t, h) is q[t * q_stride + h * head_dim_k]; it sees keys in (pos0 + t - window, pos0 + t] when causal (window
- * 0: no lower bound; chunked: from the last multiple of window on) and the keys of its span; otherwise those at most
- * window / 2 from pos0 + t (window 0: all), always below n_keys. k and v point at this head in physical block 0; block b
- * of the sequence is block_table[b] * k_block_stride bytes further. Results: acc[(t * n_group + h) * head_dim_v + d], m
- * and l[t * n_group + h]; a query that sees no key of the split gets m = -INFINITY, l = 0 and acc = 0. */
+ * 0: no lower bound; chunked: from the last multiple of window on), none of the first `skip` keys but its own, and the
+ * keys of its span; otherwise those at most window / 2 from pos0 + t (window 0: all), always below n_keys. k and v point
+ * at this head in physical block 0; block b of the sequence is block_table[b] * k_block_stride bytes further. Results:
+ * acc[(t * n_group + h) * head_dim_v + d], m and l[t * n_group + h]; a query that sees no key of the split gets m =
+ * -INFINITY, l = 0 and acc = 0. */
 struct rz_attend_args {
     const float *q;
     size_t q_stride; /* floats from one token's queries to the next */
     int n_tokens, n_group, head_dim_k, head_dim_v;
     int64_t pos0, n_keys, key0; /* key0: first key of the split, a multiple of RZ_ATTEND_SPLIT */
-    int window, causal, chunked;
+    int window, causal, chunked, skip;
     const struct rz_reach *reach; /* [n_tokens], or NULL: no query is in a span */
     float scale, softcap;         /* softcap 0: none */
     const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */

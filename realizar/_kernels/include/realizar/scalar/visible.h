@@ -21,6 +21,7 @@ static inline struct key_range visible_keys(const struct rz_attend_args *args, i
     if (args->causal) {
         int64_t query = args->pos0 + t;
         struct rz_reach reach = args->reach ? args->reach[t] : (struct rz_reach){0, 0};
+        seen.first = max_key(seen.first, min_key(args->skip, query - reach.before));
         seen.end = min_key(seen.end, query + 1 + reach.after);
         if (args->window) {
             int64_t first = args->chunked ? query - query % args->window : query + 1 - args->window;

@@ -1,4 +1,7 @@
-"""Multi-token prediction: completions are those without it, and the draft block sees the same in every course."""
+"""Draft blocks, of a file (multi-token prediction) or in one of their own (EAGLE-3).
+
+Completions are those without them, and the draft block sees the same in every course.
+"""
 
 import itertools
 from functools import cache
@@ -8,13 +11,14 @@ import pytest
 
 from realizar.arch import registry
 from realizar.engine.engine import Engine
-from realizar.engine.speculation import mtp
+from realizar.engine.speculation import block_drafts
 from realizar.gguf import GGUFFile
-from realizar.model import Model
+from realizar.model import Model, load
 from realizar.params import EngineParams, SamplingParams
-from realizar.testing import random_tokens, tiny_metadata, tiny_model
+from realizar.testing import N_VOCAB, random_tokens, tiny_metadata, tiny_model
 from tests.arch.test_draft_blocks import SIZES, sizes_of
-from tests.engine.fake import FakeTokenizer, check_cache
+from tests.eagle import write_draft
+from tests.engine.fake import Letters, check_cache
 from tests.engine.speculation.oracle import FlatCost
 
 PROMPTS = [random_tokens(n, seed) for seed, n in enumerate((100, 2, 33))]
@@ -30,32 +34,34 @@ PARAMS = {
 }
 
 
-class Letters(FakeTokenizer):
-    """A tokenizer of as many tokens as a tiny model has: the first are letters, the others as well."""
-
-    n_vocab = 288
-    tokens = tuple(f"t{i}" for i in range(288))
-
-    def token_bytes(self, token):
-        return chr(97 + token % 26).encode()
+QUICK = ["qwen35", "glm4moe", "deepseek2", "step35", "eagle3 for llama", "eagle3 for qwen35"]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in SIZES if name not in QUICK]
 
 
-@pytest.fixture(scope="module", params=SIZES)
+@pytest.fixture(scope="module", params=[*QUICK, *SLOW])
 def make(request, tmp_path_factory):
-    """Makes engines of one tiny model with a draft block: with speculate="mtp" or without."""
-    name, opened = request.param, []
+    """Makes engines of one tiny model: with its draft block, or with a draft of EAGLE-3, or without."""
+    name, opened = request.param.rpartition(" ")[2], []
     arch = registry.default().architecture(name)
-    folder = tmp_path_factory.mktemp("mtp")
-    with tiny_model(arch, {**tiny_metadata(name), **sizes_of(name)}, "Q8_0", folder, optional=False) as model:
+    folder = tmp_path_factory.mktemp("drafts")
+    sizes = sizes_of(name) if name in SIZES else {}
+    with tiny_model(arch, {**tiny_metadata(name), **sizes}, "Q8_0", folder, optional=False) as model:
         path = model.file.path
+    draft = None
+    if request.param.startswith("eagle3"):
+        tokens = np.random.default_rng(0).permutation(Letters.n_vocab)
+        draft = write_draft(folder / "draft.gguf", tokens, optional=False)
 
-    def make(speculate=None, n_guesses=3, **params):
-        model = Model(GGUFFile(path), arch, has_draft=speculate == "mtp")
+    def make(drafts=False, n_guesses=3, **params):
+        model = Model(GGUFFile(path), arch, has_draft=drafts and draft is None)
         opened.append(model)
         model.__dict__["tokenizer"] = Letters()
         defaults = {"n_threads": 2, "n_ctx": 160, "n_seqs": 10, "n_batch": 64}
+        if drafts and draft is not None:
+            model.attach(load(draft, target=model))
+        speculate = "mtp" if drafts and draft is None else None
         engine = Engine(model, EngineParams(**{**defaults, **params}, speculate=speculate))
-        if speculate == "mtp":  # always so many, whatever the clock says
+        if drafts:  # always so many, whatever the clock says
             engine.speculator.cost = FlatCost(256)
             engine.speculator._n_steps = lambda drafters: n_guesses
         return engine
@@ -74,7 +80,7 @@ def plain(make):
 @pytest.fixture(autouse=True)
 def no_doubt(monkeypatch):
     """Random weights are never sure of a token; make as many guesses as are asked for."""
-    monkeypatch.setattr(mtp, "LEAST_CHANCE", 0.0)
+    monkeypatch.setattr(block_drafts, "LEAST_CHANCE", 0.0)
 
 
 def finish(engine, prompts, params):
@@ -88,6 +94,9 @@ def know(engine, texts, every):
     """Let the draft block say what follows in one of the texts, but for one token in `every`; texts begin alike."""
     draft, numbers = engine.runner.draft, itertools.count(1)
 
+    tokens = engine.model.draft_tokens
+    row_of = np.arange(N_VOCAB) if tokens is None else np.argsort(tokens)
+
     def knowing(rows):
         logits, hidden = draft(rows)
         logits = logits.copy()
@@ -100,7 +109,7 @@ def know(engine, texts, every):
             token = 7 if text is None else text[len(said)]
             known[row.seq].append(token)
             own[:] = 0
-            own[token if next(numbers) % every else (token + 1) % len(own)] = 99.0
+            own[row_of[token if next(numbers) % every else (token + 1) % N_VOCAB]] = 99.0
         return logits, hidden
 
     known = {}
@@ -115,7 +124,7 @@ def texts_of(prompts, found):
 @pytest.mark.parametrize("every", [2, 5, 10**9])
 def test_any_number_of_drafts(make, plain, n_guesses, every):
     want = plain("greedy")
-    engine = make("mtp", n_guesses)
+    engine = make(True, n_guesses)
     know(engine, texts_of(PROMPTS, want), every)
     found, completions = finish(engine, PROMPTS, PARAMS["greedy"])
     assert found == want
@@ -129,7 +138,7 @@ def test_any_number_of_drafts(make, plain, n_guesses, every):
 @pytest.mark.parametrize("name", PARAMS)
 def test_any_params(make, plain, name):
     want = plain(name)
-    engine = make("mtp")
+    engine = make(True)
     know(engine, texts_of(PROMPTS, want), every=4)
     found, completions = finish(engine, PROMPTS, PARAMS[name])
     assert found == want
@@ -140,7 +149,7 @@ def test_any_params(make, plain, name):
 def test_without_an_oracle(make, plain):
     """The draft block's own guesses, mostly wrong."""
     want = plain("seed")
-    engine = make("mtp", n_guesses=2)
+    engine = make(True, n_guesses=2)
     assert finish(engine, PROMPTS, PARAMS["seed"])[0] == want
 
 
@@ -150,7 +159,7 @@ ENGINES = [{"n_batch": 7}, {"n_batch": 24, "n_seqs": 2}, {"n_threads": 1}, {"kv_
 @pytest.mark.parametrize("params", ENGINES)
 def test_any_engine(make, params):
     want, _ = finish(make(**params), PROMPTS, PARAMS["greedy"])
-    engine = make("mtp", **params)
+    engine = make(True, **params)
     know(engine, texts_of(PROMPTS, want), every=3)
     assert finish(engine, PROMPTS, PARAMS["greedy"])[0] == want
     assert finish(engine, PROMPTS, PARAMS["greedy"])[0] == want  # after cached prompts
@@ -160,7 +169,7 @@ def test_any_engine(make, params):
 def test_preempted_requests_go_on(make):
     prompts = [random_tokens(60, seed) for seed in range(5)]
     want, _ = finish(make(), prompts, PARAMS["greedy"])
-    engine = make("mtp", n_ctx=100, n_seqs=2)
+    engine = make(True, n_ctx=100, n_seqs=2)
     know(engine, texts_of(prompts, want), every=3)
     requests = [engine.generate(prompt, PARAMS["greedy"], priority=i) for i, prompt in enumerate(prompts)]
     while not requests[0].answers[0].token_ids:
@@ -173,7 +182,7 @@ def test_preempted_requests_go_on(make):
 
 
 def test_a_cancelled_request_leaves_nothing(make):
-    engine = make("mtp")
+    engine = make(True)
     requests = [engine.generate(prompt, PARAMS["greedy"]) for prompt in PROMPTS]
     while len(requests[1].answers[0].token_ids) < 5:
         engine.step()
@@ -186,7 +195,7 @@ def test_a_cancelled_request_leaves_nothing(make):
 def test_other_requests_of_the_same_engine(make):
     """Hidden states and logits of prompts have the same bits; their blocks serve completions later."""
     values = []
-    for engine in (make(), make("mtp")):
+    for engine in (make(), make(True)):
         asked = [engine.logits(PROMPTS[0]), engine.embed(PROMPTS[2])]
         engine.wait(lambda asked=asked: all(request.is_over for request in asked))
         values.append([asked[0].logits, asked[1].hidden])
@@ -231,11 +240,11 @@ def first_guesses(engine, every, prompts, texts):
 def test_the_draft_block_sees_the_same_in_every_course(make, plain):
     """Chunks of the prompt, rejected drafts, rows computed again and other sequences do not change its bits."""
     texts = texts_of(PROMPTS, plain("greedy"))
-    want = first_guesses(make("mtp", n_guesses=1), 10**9, PROMPTS, texts)
-    want.update(first_guesses(make("mtp", n_guesses=1), 2, PROMPTS, texts))
+    want = first_guesses(make(True, n_guesses=1), 10**9, PROMPTS, texts)
+    want.update(first_guesses(make(True, n_guesses=1), 2, PROMPTS, texts))
     n_same = 0
     for n_guesses, every, params in ((4, 3, {}), (3, 2, {"n_batch": 9}), (2, 4, {"n_threads": 1})):
-        found = first_guesses(make("mtp", n_guesses, **params), every, PROMPTS, texts)
+        found = first_guesses(make(True, n_guesses, **params), every, PROMPTS, texts)
         same = found.keys() & want.keys()
         n_same += len(same)
         for tokens in same:
@@ -244,7 +253,7 @@ def test_the_draft_block_sees_the_same_in_every_course(make, plain):
 
 
 def test_how_many_guesses_by_rates_and_costs(make):
-    speculator = make("mtp").speculator
+    speculator = make(True).speculator
     del speculator._n_steps
     speculator.cost._seconds, speculator._own_cost._seconds = (1.0 + 0.05 * np.arange(257)).tolist(), [0.2] * 257
     speculator.cost._measured = speculator._own_cost._measured = {1: [1.0]}

@@ -1,4 +1,4 @@
-"""MTPSpeculator: draft tokens of the draft block in the model's own file (multi-token prediction)."""
+"""BlockSpeculator: draft tokens of a draft block, in the model's file (multi-token prediction) or another (EAGLE-3)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from realizar.params import EngineParams
 
 
-class MTPSpeculator(StepwiseSpeculator):
-    """Proposes the most probable tokens of the draft block (DeepSeek-AI, "DeepSeek-V3", 2024, section 2.2).
+class BlockSpeculator(StepwiseSpeculator):
+    """Proposes the most probable tokens of a draft block.
+
+    DeepSeek-AI, "DeepSeek-V3", 2024, section 2.2, for multi-token prediction; Li et al., "EAGLE-3", 2025
+    (https://arxiv.org/abs/2503.01840), with a chain of draft tokens and no tree.
 
     The first draft token comes from the last token and the decoder's hidden state before it, each further one from the
     draft token and the draft block's own hidden state before it. The keys and values of draft tokens are written after
@@ -31,8 +34,10 @@ class MTPSpeculator(StepwiseSpeculator):
     """
 
     def __init__(self, runner: DraftBlockRunner, params: EngineParams) -> None:
-        super().__init__(params.n_draft, params.n_batch, runner.model.hp.n_vocab)
+        tokens = runner.model.draft_tokens
+        super().__init__(params.n_draft, params.n_batch, runner.model.hp.n_vocab if tokens is None else len(tokens))
         self._runner = runner
+        self._tokens = tokens
 
     def drafter(self, answer: Answer) -> StepwiseDrafter:
         """Return one for a new answer."""
@@ -51,6 +56,8 @@ class MTPSpeculator(StepwiseSpeculator):
             begin = time.perf_counter()
             logits, hidden = self._runner.draft([row for _, row in live])
             found = [self._best(own) for own in logits]
+            if self._tokens is not None:
+                found = [None if best is None else (int(self._tokens[best[0]]), best[1]) for best in found]
             states = hidden.copy()
             self._own_cost.learn(len(live), time.perf_counter() - begin)
             grown = []
