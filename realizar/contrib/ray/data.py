@@ -58,13 +58,15 @@ class Worker:
                 f"the column {self._column!r} has the type {kind}, which {type(self).__name__} does not read"
             )
         given = table.column(self._column).to_pylist()
-        results, errors = _each(self._compute, given)
-        for name, values in self._columns(results).items():
+        results, errors = _each(self._compute, [value for value in given if value is not None])
+        found = iter(zip(results, errors, strict=True))
+        rows = [(None, f"ParameterError: {self._column} is null") if value is None else next(found) for value in given]
+        for name, values in self._columns([result for result, _ in rows]).items():
             table = table.append_column(name, values)
-        return table.append_column("error", pa.array(errors, pa.string()))
+        return table.append_column("error", pa.array([error for _, error in rows], pa.string()))
 
     def _compute(self, given: list[Any]) -> Sequence[Any]:
-        """Return a result for each value of the column."""
+        """Return a result for each value; there is one, and none is null."""
         raise NotImplementedError
 
     def _columns(self, results: list[Any]) -> dict[str, pa.Array]:
@@ -98,7 +100,7 @@ class Embed(Worker):
 
 
 class Generate(Worker):
-    """Adds `completion`, `finish_reason`, `n_prompt_tokens` and `n_completion_tokens`.
+    """Adds `completion`, `reasoning`, `finish_reason`, `n_prompt_tokens` and `n_completion_tokens`.
 
     Parameters
     ----------
@@ -117,11 +119,9 @@ class Generate(Worker):
         self._params = resolved(SamplingParams(**(params or {})))
 
     def _compute(self, given: list[Any]) -> Sequence[Completion]:
-        made = [
-            (value, self._params) if isinstance(value, str) else self._llm.chat_prompt(value, self._params)[:2]
-            for value in given
-        ]
-        return self._llm.generate([prompt for prompt, _ in made], [params for _, params in made])
+        texts = isinstance(given[0], str)
+        made: list[Completion] = (self._llm.generate if texts else self._llm.chat)(given, self._params)
+        return made
 
     def _columns(self, results: list[Completion | None]) -> dict[str, pa.Array]:
         def column(kind: pa.DataType, of: Callable[[Completion], Any]) -> pa.Array:
@@ -129,6 +129,7 @@ class Generate(Worker):
 
         return {
             "completion": column(pa.string(), lambda one: one.text),
+            "reasoning": column(pa.string(), lambda one: one.reasoning),
             "finish_reason": column(pa.string(), lambda one: one.finish_reason),
             "n_prompt_tokens": column(pa.int64(), lambda one: one.timings.n_prompt),
             "n_completion_tokens": column(pa.int64(), lambda one: len(one.token_ids)),

@@ -20,6 +20,7 @@ def cluster():
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "realizar.contrib.ray.proxy:middlewares",
         "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+        "RAY_raylet_start_wait_time_s": "300",  # by default 60, which a busy machine exceeds
         "OMP_NUM_THREADS": "1",
     }
     ray = pytest.importorskip("ray", reason="Ray is missing: pip install 'realizar[ray]'")

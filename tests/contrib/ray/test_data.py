@@ -128,7 +128,8 @@ def test_completions_of_prompts_and_of_messages(cluster, tmp_path, messages):
     texts = ["How many?", "How much?"]
     prompts = [[{"role": "user", "content": text}] for text in texts] if messages else texts
     params = {"max_tokens": 4, "temperature": 0.0, "ignore_eos": True}
-    table = Generate(model, params=params, n_threads=1, n_ctx=512)(pa.table({"id": [0, 1], "prompt": prompts}))
+    generate = Generate(model, params=params, n_threads=1, n_ctx=512)
+    table = generate(pa.table({"id": [0, 1], "prompt": prompts}))
     with LLM(model, n_threads=1, n_ctx=512) as llm:
         own = SamplingParams(**params)
         expected = [llm.chat(one, own) for one in prompts] if messages else llm.generate(prompts, own)
@@ -136,3 +137,8 @@ def test_completions_of_prompts_and_of_messages(cluster, tmp_path, messages):
     assert table.column("finish_reason").to_pylist() == ["length"] * 2
     assert table.column("n_completion_tokens").to_pylist() == [4, 4]
     assert table.column("n_prompt_tokens").to_pylist() == [one.timings.n_prompt for one in expected]
+    assert table.column("reasoning").to_pylist() == [one.reasoning for one in expected]
+    assert table.column("error").to_pylist() == [None, None]
+    incomplete = generate(pa.table({"prompt": [prompts[0], None]}))
+    assert incomplete.column("completion").to_pylist() == [expected[0].text, None]
+    assert incomplete.column("error").to_pylist() == [None, "ParameterError: prompt is null"]
