@@ -20,15 +20,12 @@ def cluster():
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "realizar.contrib.ray.proxy:middlewares",
         "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
-        "RAY_raylet_start_wait_time_s": "300",  # by default 60, which a busy machine exceeds
         "OMP_NUM_THREADS": "1",
     }
     ray = pytest.importorskip("ray", reason="Ray is missing: pip install 'realizar[ray]'")
     folder = tempfile.mkdtemp(prefix="rz", dir="/tmp")  # a short path: Unix sockets are in it
     try:
-        ray.init(
-            num_cpus=4, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False, _temp_dir=folder,
-        )  # fmt: skip
+        start(ray, folder)
         ray.logs = Path(folder, "session_latest", "logs")
         yield ray
         ray.shutdown()
@@ -36,6 +33,19 @@ def cluster():
         shutil.rmtree(folder, ignore_errors=True)
         os.environ.clear()
         os.environ.update(before)
+
+
+def start(ray, folder, attempts=3):
+    """Start the cluster; Ray waits 15 to 30 seconds for its parts, which a busy machine exceeds."""
+    try:
+        ray.init(
+            num_cpus=4, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False, _temp_dir=folder
+        )  # fmt: skip
+    except Exception as error:
+        ray.shutdown()
+        if attempts == 1 or "timed out during startup" not in str(error):
+            raise
+        start(ray, folder, attempts - 1)
 
 
 def worker_processes(kind):
