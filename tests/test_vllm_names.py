@@ -156,8 +156,8 @@ def test_structured_outputs_are_enforced(llm):
         ({}, ParameterError, "exactly one of json, regex"),
         ({"regex": "a", "json": "{}"}, ParameterError, "found regex, json"),
         ("a+", ParameterError, "must be StructuredOutputsParams or a mapping"),
-        ({"jsonn": "{}"}, TypeError, "did you mean json"),
-        ({"structural_tag": "x"}, TypeError, "pass tools to chat"),
+        ({"jsonn": "{}"}, ParameterError, "did you mean json"),
+        ({"structural_tag": "x"}, ParameterError, "pass tools to chat"),
         ({"regex": 3}, ParameterError, "regex=3"),
     ],
 )

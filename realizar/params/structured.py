@@ -49,15 +49,13 @@ def constraint_of(given: StructuredOutputsParams | Mapping[str, Any]) -> tuple[s
     Raises
     ------
     ParameterError
-        If this is something else, or not exactly one constraint is given.
-    TypeError
-        If a name does not exist.
+        If this is something else, a name does not exist, or not exactly one constraint is given.
     """
     names = [field.name for field in fields(StructuredOutputsParams)]
     if isinstance(given, Mapping):
         for name in given:
             if name not in names:
-                raise unknown_name("structured_outputs", name, names, _HINTS)
+                raise ParameterError(str(unknown_name("structured_outputs", name, names, _HINTS)))
         values = dict(given)
     elif isinstance(given, StructuredOutputsParams):
         values = {name: getattr(given, name) for name in names}

@@ -102,7 +102,7 @@ def test_messages(llm):
 def test_error_messages(llm):
     n_vocab = llm.tokenizer.n_vocab
     cases = [
-        ([], ParameterError, "the prompt has no tokens"),
+        ([[]], ParameterError, "the prompt has no tokens"),
         ([n_vocab], ParameterError, f"token id {n_vocab} does not exist: the model has ids 0 to {n_vocab - 1}"),
         ([-1], ParameterError, "token id -1 does not exist"),
         ([1] * 65, ContextFullError, "65 tokens do not fit into the context of 64"),
@@ -113,9 +113,11 @@ def test_error_messages(llm):
     for prompt, error, says in cases:
         with pytest.raises(error, match=says):
             llm.generate(prompt, SHORT)
-        if not isinstance(prompt, (str, bytes)):
+        if not isinstance(prompt, (str, bytes)) and prompt != [[]]:
             with pytest.raises(error, match=says):
                 llm.logits(prompt)
+    with pytest.raises(ParameterError, match="the prompt has no tokens"):
+        llm.logits([])
     with pytest.raises(ParameterError, match="temperature=nan: must be a number >= 0"):
         SamplingParams(temperature=math.nan)
 
