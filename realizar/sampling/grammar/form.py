@@ -44,16 +44,26 @@ def _check_reference(root: dict[str, Any], schema: dict[str, Any], path: str) ->
 
 def _check(schema: dict[str, Any], path: str, keyword: str) -> None:
     _, is_valid, what = _FORMS[keyword]
-    if keyword in schema and not is_valid(schema[keyword]):
-        raise GrammarError(
-            f"json_schema: {short_repr(keyword)}={short_repr(schema[keyword])}, at {path}/{escaped(keyword)}: must be "
-            f"{what}"
-        )
+    if keyword not in schema:
+        return
+    value, place = schema[keyword], f"{path}/{escaped(keyword)}"
+    if not is_valid(value):
+        raise GrammarError(f"json_schema: {short_repr(keyword)}={short_repr(value)}, at {place}: must be {what}")
+    if keyword in _CONTAINERS:
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+            if not isinstance(part, (dict, bool)):
+                raise GrammarError(
+                    f"json_schema: {short_repr(part)}, at {place}/{escaped(str(name))}: must be {_SCHEMA}"
+                )
 
 
 def _is_type(value: Any) -> bool:
     names = value if isinstance(value, list) else [value]
     return bool(names) and all(isinstance(name, str) and name in TYPES for name in names)
+
+
+def _is_any(value: Any) -> bool:
+    return True
 
 
 def _is_schema(value: Any) -> bool:
@@ -68,8 +78,8 @@ def _are(is_valid: Callable[[Any], bool], least: int = 0) -> Callable[[Any], boo
     return lambda value: isinstance(value, list) and len(value) >= least and all(map(is_valid, value))
 
 
-def _named(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_schema, value.values()))
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _is_text(value: Any) -> bool:
@@ -78,20 +88,22 @@ def _is_text(value: Any) -> bool:
 
 _COUNT = "a whole number, not negative"
 _SCHEMA = "a schema: an object or a boolean"
+_CONTAINERS = frozenset(("anyOf", "oneOf", "allOf", "prefixItems", "properties", "patternProperties"))
+"""Keywords whose values have schemas in them."""
 
 # Keyword -> the JSON type to which it applies (None: all), the test of its value, and what this must be.
 _FORMS: dict[str, tuple[str | None, Callable[[Any], bool], str]] = {
     "type": (None, _is_type, f"one of {', '.join(TYPES)}, or a list of them"),
-    "enum": (None, _are(lambda value: True, 1), "a list that is not empty"),
+    "enum": (None, _are(_is_any, 1), "a list that is not empty"),
     "$ref": (None, _is_text, "a text"),
-    **{name: (None, _are(_is_schema, 1), "a list of schemas that is not empty") for name in ("anyOf", "oneOf")},
-    "allOf": (None, _are(_is_schema), "a list of schemas"),
-    **{name: ("object", _named, "an object of schemas") for name in ("properties", "patternProperties")},
+    **{name: (None, _are(_is_any, 1), "a list of schemas that is not empty") for name in ("anyOf", "oneOf")},
+    "allOf": (None, _are(_is_any), "a list of schemas"),
+    **{name: ("object", _is_named, "an object of schemas") for name in ("properties", "patternProperties")},
     "required": ("object", _are(_is_text), "a list of names"),
     "additionalProperties": ("object", _is_schema, _SCHEMA),
     **{name: ("object", _is_count, _COUNT) for name in ("minProperties", "maxProperties")},
     "items": ("array", lambda value: _is_schema(value) or _are(_is_schema)(value), f"{_SCHEMA}, or a list of schemas"),
-    "prefixItems": ("array", _are(_is_schema), "a list of schemas"),
+    "prefixItems": ("array", _are(_is_any), "a list of schemas"),
     **{name: ("array", _is_count, _COUNT) for name in ("minItems", "maxItems")},
     **{name: ("string", _is_count, _COUNT) for name in ("minLength", "maxLength")},
     **{name: ("string", _is_text, "a text") for name in ("pattern", "format")},

@@ -34,6 +34,8 @@ def test_values_of_wrong_types_are_refused(keyword):
 def test_the_error_names_the_place():
     with pytest.raises(GrammarError, match="'enum'=5, at #/properties/b~1c/enum: must be a list that is not empty"):
         read_schema({"properties": {"b/c": {"enum": 5}}})
+    with pytest.raises(GrammarError, match="5, at #/allOf/1/properties/a: must be a schema"):
+        read_schema({"allOf": [{}, {"properties": {"a": 5}}]})
     with pytest.raises(GrammarError, match=r"'type'=\['text'\], at #/items/type: must be one of string"):
         read_schema({"items": {"type": ["text"]}})
 
