@@ -131,6 +131,21 @@ def test_numbers_are_finite(server, path, value):
     assert "finite" in response.text
 
 
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        (b"{", "invalid_json", "not valid JSON"), (b"[" * 100_000, "invalid_json", "too many levels of nested"),
+        (b'{"model":"\xff"}', "invalid_json", "'utf-8' codec"), (b'{"x": ' + b"1" * 5000 + b"}", "invalid_json", "digits"),
+        (b"null", "invalid_value", "the body"), (b"[]", "invalid_value", "the body"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_json_is_told(server, body, code, text):
+    response = server.http.post("/v1/chat/completions", content=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == code
+    assert text in response.json()["error"]["message"]
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/apply-template"])
 def test_variables_that_the_template_does_not_use_are_not_warned_of(server, path):
