@@ -123,6 +123,10 @@ class ModelNotFoundError(RealizarError):
     """A model name is unknown, or a path does not exist."""
 
 
+class MissingExtraError(RealizarError, ImportError):
+    """A module needs an optional dependency that is not installed; the message names the extra."""
+
+
 class DownloadError(RealizarError):
     """A download failed or its hash is wrong."""
 

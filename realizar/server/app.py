@@ -54,7 +54,8 @@ _PROTOCOLS = (
 def create_app(settings: Settings, on_failure: Callable[[ApiError], None] | None = None) -> FastAPI:
     """Return the application that serves the models of some settings.
 
-    Its `state` has `settings`, `pool`, `metrics`, `is_ready`: whether the first model is loaded, and `is_closing`.
+    Its `state` has `settings`, `pool`, `metrics`, `is_ready`: whether the first model is loaded, and `is_closing`;
+    while it runs also `loading`, the task that loads that model.
 
     Parameters
     ----------
@@ -118,13 +119,13 @@ def _middleware(settings: Settings) -> list[Middleware]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the first model while the server already answers /health; unload all at the end."""
-    loading = asyncio.create_task(_load_first(app))
+    app.state.loading = asyncio.create_task(_load_first(app))
     try:
         yield
     finally:
         app.state.is_ready, app.state.is_closing = False, True
-        loading.cancel()
-        await asyncio.wait({loading})
+        app.state.loading.cancel()
+        await asyncio.wait({app.state.loading})
         await app.state.pool.close()
         if app.state.traces is not None:
             await asyncio.to_thread(app.state.traces.close)

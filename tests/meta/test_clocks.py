@@ -22,6 +22,7 @@ ALLOWED = {
     "tests/clocks.py": "the clocks that tests move; wait_until polls for ever",
     "tests/cli/test_chat_terminal.py": "switches the time limit of pexpect off",
     "tests/conftest.py": "switches hypothesis' time limits off",
+    "tests/contrib/ray/test_serve.py": "switches the time limit of an HTTP client off",
     "tests/limits/scripts.py": "dumps the stacks of a script that hangs, just before pytest's own time limit",
     "tests/limits/test_forks.py": "forks at random moments of what other threads do, each of which must be right",
     "tests/limits/test_processes.py": "forks at random moments of a step, each of which must be right",
