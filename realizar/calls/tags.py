@@ -22,8 +22,8 @@ from realizar.calls.schema_types import (
     value_of,
 )  # fmt: skip
 from realizar.calls.sequence import sequence
-from realizar.sampling.grammar.patterns import literal
 from realizar.sampling.grammar.form import TYPES
+from realizar.sampling.grammar.patterns import literal
 from realizar.sampling.grammar.schema import json_rule
 
 if TYPE_CHECKING:

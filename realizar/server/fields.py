@@ -73,7 +73,9 @@ def sampling(body: Body, settings: Settings, **own: Any) -> SamplingParams:
         return SamplingParams(**given)
     except ParameterError as error:
         name = str(error).partition("=")[0]
-        raise ApiError(400, str(error), "invalid_value", name if name in SAMPLER_NAMES | _NOT_FOR_CLIENTS else None) from None
+        raise ApiError(
+            400, str(error), "invalid_value", name if name in SAMPLER_NAMES | _NOT_FOR_CLIENTS else None
+        ) from None
 
 
 def unranked(params: SamplingParams) -> SamplingParams:

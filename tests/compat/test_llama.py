@@ -294,8 +294,8 @@ def test_wrong_options(path, options, error, message):
 @pytest.mark.parametrize(
     "given",
     [
-        {"temperature": -1}, {"max_tokens": "x"}, {"stop": [3]}, {"stop": 3}, {"top_p": 3}, {"top_k": "x"}, {"seed": "x"},
-        {"logit_bias": {"x": 1}}, {"logit_bias": 3}, {"mirostat_mode": 5}, {"response_format": 3},
+        {"temperature": -1}, {"max_tokens": "x"}, {"stop": [3]}, {"stop": 3}, {"top_p": 3}, {"top_k": "x"},
+        {"seed": "x"}, {"logit_bias": {"x": 1}}, {"logit_bias": 3}, {"mirostat_mode": 5}, {"response_format": 3},
         {"response_format": {"type": "json_schema"}}, {"tool_choice": "required"}, {"tools": [1]},
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The form of a JSON schema: values of wrong types are errors that name their place, and those without effect are not."""
+"""The form of a JSON schema: values of wrong types are errors that name their place, unless they have no effect."""
 
 import pytest
 
