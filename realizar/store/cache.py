@@ -81,9 +81,9 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        Also if `target` is a device, a pipe or a folder, which a file would replace.
+        Also if `target` is a folder, or a device or pipe, which the file would replace.
     """
-    if target.exists() and not target.is_file():
+    if target.exists() and not (target.is_file() or target.is_dir()):
         raise OSError(errno.EEXIST, "exists, and is not a regular file", str(target))
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
