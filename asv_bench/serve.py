@@ -211,7 +211,7 @@ def measure(model: Path, load: Load, args: argparse.Namespace) -> dict[str, list
         if args.engine:
             llm = AsyncLLM(model, n_threads=args.threads, n_seqs=load.clients, n_ctx=CONTEXT,
                            activations=args.activations)  # fmt: skip
-            stack.callback(llm.close)
+            stack.callback(lambda: asyncio.run(llm.close()))
         for round_ in range(args.rounds + 1):
             for name in names if round_ % 2 else names[::-1]:
                 one = in_process(llm, load, round_) if name == ENGINE else over_http(servers[name], load, round_)

@@ -1,11 +1,12 @@
 """Saving and restoring the KV cache with the Python APIs."""
 
 import asyncio
+import os
 
 import pytest
 
 from realizar import LLM, AsyncLLM, SamplingParams
-from realizar.errors import CacheFileError
+from realizar.errors import CacheFileError, ParameterError
 from tests.limits.models import LLAMA
 
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 2
@@ -28,6 +29,19 @@ def test_a_prompt_continues_in_another_process_s_llm(tmp_path):
         (found,) = llm.generate(TEXT + "And", PARAMS)
     assert found.timings.n_cached >= n - 16  # tokens at the boundary may merge
     assert (found.token_ids, found.logprobs) == (want.token_ids, want.logprobs)
+
+
+def test_only_files_are_replaced(tmp_path):
+    """Not a pipe, or a device."""
+    os.mkfifo(tmp_path / "pipe")
+    with make() as llm:
+        for path, text in ((tmp_path / "pipe", "is not a regular file"), (tmp_path, "cannot be written")):
+            with pytest.raises(CacheFileError, match=text):
+                llm.save_cache(path, TEXT)
+        for use in (llm.load_cache, lambda path: llm.save_cache(path, TEXT)):
+            with pytest.raises(ParameterError, match="null character"):
+                use("a\0b")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_an_async_llm_does_the_same(tmp_path):

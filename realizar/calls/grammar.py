@@ -9,6 +9,7 @@ from realizar.calls.tool import Tool
 from realizar.calls.tool_format import ToolCallFormat, items
 from realizar.errors import GrammarError
 from realizar.sampling.grammar.patterns import Split
+from realizar.sampling.grammar.schema import read_schema
 
 
 def completion_grammar(
@@ -58,6 +59,7 @@ def _text(start: str, rules: Rules) -> str:
 
 def _arguments(tool_format: ToolCallFormat, tool: Tool, rules: Rules) -> str:
     try:
-        return tool_format.arguments.rules(tool, rules)
+        read = Tool(tool.name, read_schema(tool.parameters))
+        return tool_format.arguments.rules(read, rules)
     except GrammarError as error:
         raise GrammarError(f"tool {tool.name}: {error}") from None

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from realizar.calls.raw_text import raw_text
-from realizar.calls.schema_types import TYPES, only_types, properties_of, refuse, resolved, types_of
+from realizar.calls.schema_types import only_types, properties_of, refuse, resolved, types_of
 from realizar.calls.sequence import sequence
+from realizar.sampling.grammar.form import TYPES
 from realizar.sampling.grammar.schema import json_rule
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from realizar.errors import GrammarError
+from realizar.sampling.grammar.form import TYPES
 from realizar.sampling.grammar.rewrite import cannot_be_enforced
 
-TYPES = ("string", "integer", "number", "boolean", "null", "array", "object")
 _OBJECT = frozenset(("type", "properties", "required", "additionalProperties"))
 _ANNOTATIONS = frozenset((
     "title", "description", "default", "examples", "$schema", "$id", "$comment", "$defs", "definitions", "deprecated",

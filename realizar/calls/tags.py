@@ -13,7 +13,6 @@ from realizar.calls.notation import Notation, Rules
 from realizar.calls.python_notation import PYTHON
 from realizar.calls.raw_text import begun_at_end, raw_text
 from realizar.calls.schema_types import (
-    TYPES,
     check_object,
     only_types,
     properties_of,
@@ -23,6 +22,7 @@ from realizar.calls.schema_types import (
     value_of,
 )  # fmt: skip
 from realizar.calls.sequence import sequence
+from realizar.sampling.grammar.form import TYPES
 from realizar.sampling.grammar.patterns import literal
 from realizar.sampling.grammar.schema import json_rule
 

@@ -12,6 +12,7 @@ from realizar.compat.llama_shapes import ChatShapes, TextShapes, embedding_respo
 from realizar.engine.output import ErrorEvent, TokensEvent
 from realizar.errors import GGUFError, ParameterError, UnsupportedError, short_repr
 from realizar.llm import LLM
+from realizar.params.checks import as_tuple
 from realizar.store import hub
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ class Llama:
         ParameterError, ContextFullError
             See `LLM.embed`.
         """
-        texts = [input] if isinstance(input, str) else input
+        texts = [input] if isinstance(input, str) else as_tuple("input", input, "a text or a list of texts")
         ids = [self._llm.tokenize(text) for text in texts]
         if truncate:
             ids = [each[: self.n_batch] for each in ids]
@@ -330,7 +331,7 @@ class Llama:
 
         After a BOS token, the space that the tokenizer puts before a text is left out. `prev_tokens` has no effect.
         """
-        tokenizer = self._llm.tokenizer
+        tokenizer, tokens = self._llm.tokenizer, as_tuple("tokens", tokens, "a list of token ids")
         found = b"".join(tokenizer.token_bytes(i) for i in tokens if special or not tokenizer.is_hidden(i))
         begins = len(tokens) > 0 and tokens[0] == tokenizer.bos_id and tokenizer.space_prefix
         return found[1:] if begins and found[:1] == b" " else found

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from realizar.errors import ParameterError, UnsupportedError, short_repr
 from realizar.params import SamplingParams
-from realizar.params.checks import is_int
+from realizar.params.checks import as_tuple, is_int
 from realizar.sampling.order import SAMPLERS
 
 Processor = Callable[[npt.NDArray[np.intc], npt.NDArray[np.float32]], Any]
@@ -134,7 +134,7 @@ def sampling(
         presence_penalty=given["presence_penalty"], frequency_penalty=given["frequency_penalty"],
         penalty_last_n=last_n, mirostat=given["mirostat_mode"], mirostat_tau=given["mirostat_tau"],
         mirostat_eta=given["mirostat_eta"], xtc_probability=0.0, xtc_threshold=0.1, seed=seed,
-        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        stop=(stop,) if isinstance(stop, str) else as_tuple("stop", stop or (), "a text or a list of texts"),
         max_tokens=max_tokens, logit_bias=_bias(given["logit_bias"]),
         **order, **own,
     )  # fmt: skip

@@ -125,7 +125,8 @@ def read_cache(path: str | os.PathLike[str], engine: Engine) -> SavedCache:
 
 
 def _path(path: str | os.PathLike[str]) -> Path:
-    check(isinstance(path, (str, os.PathLike)), "path", path, "text or a PathLike")
+    is_path = isinstance(path, (str, os.PathLike)) and "\0" not in str(path)
+    check(is_path, "path", path, "text or a PathLike, without null characters")
     return Path(path)
 
 

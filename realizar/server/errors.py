@@ -126,12 +126,13 @@ def _overflow(error: ContextFullError) -> str:
 
 def invalid_body(faults: Sequence[Any]) -> ApiError:
     """Return the error of a body that pydantic rejects; only the first faults are named."""
-    texts, param = [], None
+    texts, param, code = [], None, "invalid_value"
     for fault in faults[:3]:
         place = [str(part) for part in fault["loc"] if part not in ("body", "query", "path")]
         if fault["type"] == "json_invalid":
+            code = "invalid_json"
             texts.append(f"the body is not valid JSON: {fault.get('ctx', {}).get('error', 'syntax error')}")
             continue
         param = param or ".".join(place) or None
         texts.append(f"{'.'.join(place) or 'the body'}: {fault['msg']}")
-    return ApiError(400, "; ".join(texts), "invalid_json" if param is None else "invalid_value", param)
+    return ApiError(400, "; ".join(texts), code, param)

@@ -72,7 +72,10 @@ def sampling(body: Body, settings: Settings, **own: Any) -> SamplingParams:
     try:
         return SamplingParams(**given)
     except ParameterError as error:
-        raise ApiError(400, str(error), "invalid_value", str(error).partition("=")[0]) from None
+        name = str(error).partition("=")[0]
+        raise ApiError(
+            400, str(error), "invalid_value", name if name in SAMPLER_NAMES | _NOT_FOR_CLIENTS else None
+        ) from None
 
 
 def unranked(params: SamplingParams) -> SamplingParams:

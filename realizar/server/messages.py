@@ -51,7 +51,7 @@ def chat_prompt(
     last = known[-1]
     is_begun = last.get("role") == "assistant" and not last.get("tool_calls")
     return llm.chat_prompt(
-        known, params, tools=tools or None, tool_choice=tool_choice if tools else "auto", parallel_tool_calls=parallel,
+        known, params, tools=tools or None, tool_choice=tool_choice, parallel_tool_calls=parallel,
         chat_template_kwargs=defined or None, add_generation_prompt=begins,
         continue_final_message=is_begun and begins is None if continues is None else continues,
     )  # fmt: skip

@@ -28,7 +28,15 @@ class _StrictRequest(Request):
     async def json(self) -> Any:
         """Return the body; raises JSONDecodeError."""
         if not hasattr(self, "_json"):
-            self._json = json.loads(await self.body(), parse_constant=_refuse, parse_float=_finite)
+            body = await self.body()
+            try:
+                self._json = json.loads(body, parse_constant=_refuse, parse_float=_finite)
+            except json.JSONDecodeError:
+                raise
+            except RecursionError:
+                raise json.JSONDecodeError("too many levels of nested objects and lists", "", 0) from None
+            except ValueError as error:  # bytes that are no text, an integer with too many digits
+                raise json.JSONDecodeError(str(error), "", 0) from None
         return self._json
 
 

@@ -76,7 +76,15 @@ def _room(folder: Path) -> str:
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file next to `target`; it replaces `target` on success and is deleted on an exception."""
+    """Open a temporary file next to `target`; it replaces `target` on success and is deleted on an exception.
+
+    Raises
+    ------
+    OSError
+        Also if `target` is a folder, or a device or pipe, which the file would replace.
+    """
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise OSError(errno.EEXIST, "exists, and is not a regular file", str(target))
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

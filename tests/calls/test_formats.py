@@ -1,6 +1,7 @@
 """The declared formats: calls that a template writes are parsed back, and the grammar allows them and nothing else."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -129,6 +130,15 @@ def test_the_grammar_forbids_other_names_and_arguments(name, call):
     begin = text.rindex(opening or call[0], 0, text.rindex(call[0]) + len(call[0]))
     end = min(at for mark in ("<|im_end|>", "<|call|>") if (at := text.find(mark, begin)) >= 0)
     assert not accepts(name, "required", text[begin:end].rstrip())
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_schemas_of_a_wrong_form_are_refused_by_name(name):
+    for keyword in ("type", "enum", "anyOf", "allOf", "$ref", "properties", "required", "items"):
+        parameters = {"type": "object", "properties": {"p": {keyword: 5}}}
+        tools = [{"type": "function", "function": {"name": "f", "description": "D.", "parameters": parameters}}]
+        with pytest.raises(GrammarError, match=rf"tool f: json_schema: '{re.escape(keyword)}'=5, at #/properties/p/"):
+            PROMPTS[name].make([QUESTION], SamplingParams(), ChatOptions(tools))
 
 
 def test_a_text_that_only_mentions_the_marker_stays_text():

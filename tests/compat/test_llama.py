@@ -294,14 +294,20 @@ def test_wrong_options(path, options, error, message):
 @pytest.mark.parametrize(
     "given",
     [
-        {"temperature": -1}, {"max_tokens": "x"}, {"stop": [3]}, {"top_p": 3}, {"top_k": "x"}, {"seed": "x"},
-        {"logit_bias": {"x": 1}}, {"logit_bias": 3}, {"mirostat_mode": 5}, {"response_format": 3},
+        {"temperature": -1}, {"max_tokens": "x"}, {"stop": [3]}, {"stop": 3}, {"top_p": 3}, {"top_k": "x"},
+        {"seed": "x"}, {"logit_bias": {"x": 1}}, {"logit_bias": 3}, {"mirostat_mode": 5}, {"response_format": 3},
         {"response_format": {"type": "json_schema"}}, {"tool_choice": "required"}, {"tools": [1]},
     ],
 )  # fmt: skip
 def test_wrong_arguments(llama, given):
     with pytest.raises(ParameterError, match=next(iter(given)).partition("_")[0].removesuffix("s")):
         llama.create_chat_completion(QUESTION, **given)
+
+
+@pytest.mark.parametrize("method", ["embed", "create_embedding", "detokenize"])
+def test_what_is_no_list(llama, method):
+    with pytest.raises(ParameterError, match="=5: must be"):
+        getattr(llama, method)(5)
 
 
 def test_no_tools_and_no_limits(llama):

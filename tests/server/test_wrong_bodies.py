@@ -79,6 +79,16 @@ REFUSED = [
     ),
     ("/v1/messages", {**MESSAGE, "tool_choice": {"type": ["x"]}}, "tool_choice"),
     ("/v1/messages", {**MESSAGE, "tool_choice": {"type": {}}}, "tool_choice"),
+    ("/v1/messages", {**MESSAGE, "tools": None, "tool_choice": {"type": "any"}}, "no tools were given"),
+    ("/v1/chat/completions", {**CHAT, "tools": [], "tool_choice": "required"}, "no tools were given"),
+    ("/v1/responses", {**RESPONSE, "tool_choice": {"type": "function", "name": "f"}}, "no tools were given"),
+    ("/v1/chat/completions", {**CHAT, "grammar": 'root ::= "a"', "regex": "a"}, '"param": null'),
+    ("/v1/chat/completions", {**CHAT, "top_p": 7}, '"param": "top_p"'),
+    (
+        "/v1/chat/completions",
+        {**CHAT, "tools": None, "json_schema": {"type": 5}},
+        "'type'=5, at #/type: must be one of",
+    ),
     ("/api/chat", {"model": "tiny", "messages": [{"role": "user", "content": "a", "tool_calls": 5}]}, "tool_calls"),
     ("/v1/responses", {**RESPONSE, "n_beams": 2}, "n_beams"),
     ("/v1/responses", {**RESPONSE, "n_beams": 2, "stream": True}, "n_beams"),
@@ -123,6 +133,22 @@ def test_numbers_are_finite(server, path, value):
     response = server.http.post(path, content=body)
     assert response.status_code == 400
     assert "finite" in response.text
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        (b"{", "invalid_json", "not valid JSON"), (b"[" * 100_000, "invalid_json", "too many levels of nested"),
+        (b'{"model":"\xff"}', "invalid_json", "'utf-8' codec"),
+        (b'{"x": ' + b"1" * 5000 + b"}", "invalid_json", "digits"),
+        (b"null", "invalid_value", "the body"), (b"[]", "invalid_value", "the body"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_json_is_told(server, body, code, text):
+    response = server.http.post("/v1/chat/completions", content=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == code
+    assert text in response.json()["error"]["message"]
 
 
 @pytest.mark.filterwarnings("error")

@@ -10,6 +10,7 @@ from typing import Any
 
 from realizar.errors import GrammarError, short_repr
 from realizar.sampling.grammar.breadth import check_breadth
+from realizar.sampling.grammar.form import check_form
 from realizar.sampling.grammar.numbers import coefficient
 from realizar.sampling.grammar.positions import escaped, positions
 from realizar.sampling.grammar.rewrite import cannot_be_enforced, rewrite
@@ -69,9 +70,9 @@ def json_rule(schema: Mapping[str, Any] | str, lenient: bool | None = False) -> 
     Raises
     ------
     GrammarError
-        The schema is not a JSON object, is too large, or has a keyword that cannot be enforced.
+        The schema is not a JSON object, is too large, or has a keyword whose value is wrong or that cannot be enforced.
     """
-    parsed = _as_json(schema)
+    parsed = read_schema(schema)
     own = parsed.get("x-guidance", {})  # llguidance's options in a schema
     if not isinstance(own, dict):
         raise GrammarError(f'json_schema: "x-guidance": {short_repr(own)}: must be an object')
@@ -98,7 +99,7 @@ def refusal(schema: Mapping[str, Any] | str, message: str) -> str:
             keywords = [keyword] if keyword else json.loads(found[1])
             meant = [
                 (f"{path}/{escaped(name)}", position[name])
-                for path, position in positions(_as_json(schema))
+                for path, position in positions(read_schema(schema))
                 for name in keywords
                 if name in position and is_meant(position[name], found)
             ]
@@ -113,8 +114,14 @@ def _has_digits(value: Any, said: str) -> bool:
     return isinstance(value, (int, float)) and float(coefficient(value)) == float(said)
 
 
-def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
-    """Return a schema parsed from JSON."""
+def read_schema(schema: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Return a schema parsed from JSON, in which whole numbers are ints.
+
+    Raises
+    ------
+    GrammarError
+        The schema is not a JSON object, is too large, or has a keyword whose value is of a wrong type.
+    """
     try:
         text = schema if isinstance(schema, str) else json.dumps(schema)
         if len(text) > MAX_LENGTH:
@@ -127,6 +134,7 @@ def _as_json(schema: Mapping[str, Any] | str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise GrammarError(f"json_schema={short_repr(schema)}: must be a JSON object")
     _check_size(parsed)
+    check_form(parsed)
     return parsed
 
 
