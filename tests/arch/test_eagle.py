@@ -65,7 +65,7 @@ def test_against_the_equations_of_the_paper(flags, target, tmp_path, monkeypatch
     model = open_both(target, write_draft(tmp_path / "draft.gguf", PERMUTED[:200], **flags))
     tokens = random_tokens(20)
     features = features_of(model, tokens)
-    (draft,) = model._drafts
+    (draft,) = model.drafts
     want, want_drafted = Paper(draft.tensors, draft.hp, PERMUTED).chain(tokens, features[:-1], 4)
     model.close()
     monkeypatch.setattr(block_drafts, "LEAST_CHANCE", 0.0)
