@@ -121,4 +121,9 @@ def portable(model: object) -> object:
     """Return a model's name unchanged, and the path of a file as an absolute path, for another process to load."""
     if isinstance(model, str) and (model in MODELS or model.startswith(PREFIX)):
         return model
-    return str(Path(model).expanduser().absolute()) if isinstance(model, (str, os.PathLike)) else model
+    if not isinstance(model, (str, os.PathLike)):
+        return model
+    try:
+        return str(Path(model).expanduser().absolute())
+    except (OSError, RuntimeError):  # no home or working directory; opening the file says what is wrong
+        return os.fspath(model)

@@ -16,7 +16,7 @@ def test_pooling(pooling, want):
 
 def test_length_one_where_there_is_a_length():
     np.testing.assert_allclose(pooler("mean", normalize=True)(STATES), [[3 / 13**0.5, 2 / 13**0.5], [0, 0]], rtol=1e-6)
-    assert pooler("mean", normalize=True)([]).shape == (0,)
+    assert pooler("mean", normalize=True)([]).shape == (0, 0)
 
 
 def test_the_states_themselves():
