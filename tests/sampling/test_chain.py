@@ -95,8 +95,9 @@ def test_logprobs_are_those_of_the_raw_logits(n: int, temperature: float) -> Non
     for i, row in enumerate(ROWS):
         x = row.astype(np.float64)
         expected = x - x.max() - np.log(np.exp(x - x.max()).sum())
-        token, logprob, top = chain.sample(row, range(20), i)
-        assert silent.sample(row, range(20), i) == (token, None, [])
+        token, logprob, top, rank = chain.sample(row, range(20), i)
+        assert silent.sample(row, range(20), i) == (token, None, [], 0)
+        assert rank == 1 + (row > row[token]).sum()
         assert logprob == pytest.approx(expected[token], abs=1e-5)
         assert [i for i, _ in top] == list(np.argsort(-row, kind="stable")[:n])
         assert [p for _, p in top] == pytest.approx([expected[i] for i, _ in top], abs=1e-5)

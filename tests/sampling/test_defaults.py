@@ -49,7 +49,7 @@ def test_the_order_of_a_file_uses_the_names_of_llama_cpp():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("temp", -1.0), ("temp", float("nan")), ("temp", "0.5"), ("top_k", -1), ("top_k", 2.5), ("top_p", 1.5),
+        ("temp", -1.0), ("temp", float("nan")), ("temp", "0.5"), ("top_k", -2), ("top_k", 2.5), ("top_p", 1.5),
         ("min_p", -0.1), ("xtc_probability", 2.0), ("penalty_last_n", -2), ("penalty_repeat", 0.0), ("mirostat", 3),
         ("mirostat_tau", float("inf")), ("mirostat_eta", [0.1]), ("xtc_threshold", True),
     ],
