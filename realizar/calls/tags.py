@@ -218,7 +218,7 @@ class TagReader:
         return types_of(properties.get(head[1], self._schema.get("additionalProperties", {})), self._schema)
 
     def _value(self) -> str | None:
-        """Read what is there of a value; return its JSON, or None if more text is needed."""
+        """Read the unread part of a value; return its JSON, or None if more text is needed."""
         end = self._unread.find(self._after)
         if self._types == _STRING:
             stop = end if end >= 0 else len(self._unread) - begun_at_end(self._unread, self._after)

@@ -33,8 +33,8 @@ _MISSING = {
     "load_state": _STATES,
     "tokenizer": "use tokenize and detokenize",
     "create_chat_completion_openai_v1": "use create_chat_completion",
-    "ctx": "there is no llama.cpp behind it",
-    "model": "there is no llama.cpp behind it",
+    "ctx": "realizar does not use llama.cpp",
+    "model": "realizar does not use llama.cpp",
 }
 """What llama-cpp-python's class has and this one has not -> what to do."""
 

@@ -1,4 +1,4 @@
-"""The lines of a batch: what is a request, and what is said of others."""
+"""The lines of a batch: which are requests, and the errors of the others."""
 
 import io
 import json

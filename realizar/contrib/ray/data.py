@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +28,7 @@ OF_A_ROW = (ContextFullError, GrammarError, ParameterError, RequestError, Templa
 """Errors that say what is wrong with a row; others, such as OutOfMemoryError, end the task."""
 
 
-class Worker:
+class Worker(ABC):
     """A model that adds columns to tables, one row for each row; use `batch_format="pyarrow"`.
 
     A row whose text is null or too long has nulls, and says why in the column `error`; the others go on.
@@ -65,13 +66,13 @@ class Worker:
             table = table.append_column(name, values)
         return table.append_column("error", pa.array([error for _, error in rows], pa.string()))
 
+    @abstractmethod
     def _compute(self, given: list[Any]) -> Sequence[Any]:
         """Return a result for each value; there is one, and none is null."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _columns(self, results: list[Any]) -> dict[str, pa.Array]:
         """Return the new columns; a result is None where the row has an error."""
-        raise NotImplementedError
 
 
 class Embed(Worker):
