@@ -2,16 +2,8 @@
 #ifndef REALIZAR_SCALAR_CODEWORDS_H
 #define REALIZAR_SCALAR_CODEWORDS_H
 
+#include "realizar/scalar/codeword_bits.h"
 #include "realizar/scalar/ints.h"
-
-/* The sign bits of eight elements from the lower seven: the eighth makes their number even. */
-static inline unsigned even_signs(unsigned index)
-{
-    unsigned signs = index & 127, parity = signs ^ signs >> 4;
-    parity ^= parity >> 2;
-    parity ^= parity >> 1;
-    return signs | (parity & 1) << 7;
-}
 
 /* n bytes of a codeword; bit i of signs negates element i. */
 static inline void unpack_codeword(uint64_t word, int n, unsigned signs, int8_t *q)

@@ -9,15 +9,6 @@
 #include "realizar/scalar/half.h"
 #include "realizar/scalar/ints.h"
 
-/* d, a nibble of which is in each word of scales. */
-static inline uint16_t iq1_m_d(const void *data)
-{
-    const rz_block_iq1_m *block = data;
-    unsigned d = 0;
-    for (int i = 0; i < 4; i++) d |= (unsigned)(block->scales[i] >> 12) << 4 * i;
-    return (uint16_t)d;
-}
-
 static inline void iq1_m_unpack(const void *data, ints_256 *out)
 {
     const rz_block_iq1_m *block = data;
