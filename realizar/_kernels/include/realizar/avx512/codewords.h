@@ -21,7 +21,14 @@ typedef struct {
     uint64_t signs[4];
 } sign_masks;
 
-/* The bytes of eight signs. */
+/* Of bytes of eight signs in memory. */
+RZ_INLINE sign_masks load_masks(const void *bytes)
+{
+    sign_masks masks;
+    memcpy(masks.signs, bytes, sizeof masks.signs);
+    return masks;
+}
+
 RZ_INLINE sign_masks masks_of_bytes(__m256i bytes)
 {
     sign_masks masks;
@@ -83,8 +90,15 @@ RZ_INLINE __m512i add_dot_64(__m512i dot, __m512i q, const act_256 *x, int i, ui
     return _mm512_dpwssd_epi32(dot, _mm512_maddubs_epi16(q, elements), scales_of_64(scales, i));
 }
 
-/* d of the blocks of four rows divided by 2^d_bits; the scales are those of each row's own function. */
-RZ_INLINE scales_256 scales_of_codewords(const char *const *blocks, int d_bits)
+/* Four halves, d of four rows, divided by 2^d_bits; the integer scales are read with the elements. */
+RZ_INLINE scales_256 scales_of_d(uint64_t halves, int d_bits)
+{
+    __m128 d = _mm_cvtph_ps(_mm_cvtsi64_si128((long long)halves));
+    return (scales_256){.d = _mm_mul_ps(d, _mm_set1_ps(1.0f / (float)(1 << d_bits)))};
+}
+
+/* For blocks that begin with d. */
+RZ_INLINE scales_256 scales_of_first(const char *const *blocks, int d_bits)
 {
     uint64_t halves = 0;
     for (int r = 0; r < 4; r++) {
@@ -92,10 +106,15 @@ RZ_INLINE scales_256 scales_of_codewords(const char *const *blocks, int d_bits)
         memcpy(&half, blocks[r], sizeof half);
         halves |= (uint64_t)half << 16 * r;
     }
-    scales_256 s = {.d = _mm_cvtph_ps(_mm_cvtsi64_si128((long long)halves))};
-    s.d = _mm_mul_ps(s.d, _mm_set1_ps(1.0f / (float)(1 << d_bits)));
-    return s;
+    return scales_of_d(halves, d_bits);
 }
+
+static inline scales_256 whole_d(const char *const *blocks) { return scales_of_first(blocks, 0); }
+static inline scales_256 quarter_d(const char *const *blocks) { return scales_of_first(blocks, 2); }
+static inline scales_256 eighth_d(const char *const *blocks) { return scales_of_first(blocks, 3); }
+
+/* d of sixteen rows in the lower half of each dword, for blocks that begin with it. */
+RZ_INLINE __m512i first_halves(const char *const *blocks) { return gather_dwords(blocks, 0); }
 
 /* The scales of sixteen rows as pairs, transposed; n_scale: 8 or 16 for each block. */
 RZ_INLINE void store_scale_pairs(scale_words_fn *scales_of, int n_scale, const char *const *blocks,
@@ -121,7 +140,7 @@ RZ_INLINE void store_scale_pairs(scale_words_fn *scales_of, int n_scale, const c
 
 /* The functions of a format by its names: NAME_unpack_64, NAME_scales, and NAME_dot_256 for blocks that begin with d.
  * n_scale, group, wide: see gemm_256_format. */
-#define RZ_CODEWORDS(name, index, scales_fn, halves_fn, gemv_bias_bits, n_scale, group, wide, bias, d_bits)            \
+#define RZ_CODEWORDS(name, index, scales_fn, halves_fn, n_scale, group, wide, bias, d_bits)                            \
     static inline void name##_unpack_256(const char *const *blocks, char *tile)                                        \
     {                                                                                                                  \
         unpack_256_by_64(name##_unpack_64, blocks, tile);                                                              \
@@ -131,8 +150,8 @@ RZ_INLINE void store_scale_pairs(scale_words_fn *scales_of, int n_scale, const c
         store_scale_pairs(name##_scales, n_scale, blocks, scales);                                                     \
         _mm512_store_si512(scales[D_AT], halves_fn(blocks));                                                           \
     }                                                                                                                  \
-    static const gemv_256_format name##_gemv_format = {scales_fn, name##_dot_256, sizeof(rz_block_##name), NO_MIN,     \
-                                                       gemv_bias_bits};                                                \
+    static const gemv_256_format name##_gemv_format = {scales_fn, name##_dot_256, sizeof(rz_block_##name), NO_MIN, 0}; \
+                                                                                                                       \
     RZ_GEMV(name, gemv_256, name##_gemv_format)                                                                        \
     static const gemm_256_format name##_gemm_format = {name##_unpack_256,                                              \
                                                        name##_unpack_scales,                                           \
@@ -149,12 +168,5 @@ RZ_INLINE void store_scale_pairs(scale_words_fn *scales_of, int n_scale, const c
     {                                                                                                                  \
         dequantize_and_dot(rz_scalar.format[index].dequantize, RZ_MATMUL_ARGS);                                        \
     }
-
-/* d of sixteen rows in the lower half of each dword, for blocks that begin with it. */
-RZ_INLINE __m512i first_halves(const char *const *blocks) { return gather_dwords(blocks, 0); }
-
-static inline scales_256 whole_d(const char *const *blocks) { return scales_of_codewords(blocks, 0); }
-static inline scales_256 quarter_d(const char *const *blocks) { return scales_of_codewords(blocks, 2); }
-static inline scales_256 eighth_d(const char *const *blocks) { return scales_of_codewords(blocks, 3); }
 
 #endif

@@ -36,6 +36,6 @@ static inline __m512i iq2_xs_unpack_64(const char *row, size_t i)
     return with_signs(iq2_xs_words(block, i % 4), signs, _mm512_set1_epi8(64));
 }
 
-RZ_CODEWORDS(iq2_xs, RZ_IQ2_XS, eighth_d, first_halves, 0, 16, 16, WIDE, 64, 3)
+RZ_CODEWORDS(iq2_xs, RZ_IQ2_XS, eighth_d, first_halves, 16, 16, WIDE, 64, 3)
 
 #endif

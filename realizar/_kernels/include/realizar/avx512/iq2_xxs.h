@@ -34,6 +34,6 @@ static inline __m512i iq2_xxs_unpack_64(const char *row, size_t i)
     return with_signs(iq2_xxs_words(block, i % 4), signs, _mm512_set1_epi8(64));
 }
 
-RZ_CODEWORDS(iq2_xxs, RZ_IQ2_XXS, eighth_d, first_halves, 0, 8, 32, WIDE, 64, 3)
+RZ_CODEWORDS(iq2_xxs, RZ_IQ2_XXS, eighth_d, first_halves, 8, 32, WIDE, 64, 3)
 
 #endif

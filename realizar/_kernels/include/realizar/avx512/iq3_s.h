@@ -18,7 +18,7 @@ static inline __m512i iq3_s_dot_256(const char *data, __m512i unused, const act_
 {
     const rz_block_iq3_s *block = (const rz_block_iq3_s *)data;
     __m256i scales = iq3_s_scales(data);
-    sign_masks masks = masks_of_bytes(_mm256_loadu_si256((const __m256i *)block->signs));
+    sign_masks masks = load_masks(block->signs);
     __m512i dot = _mm512_setzero_si512();
     (void)unused;
 #pragma GCC unroll 4
@@ -34,6 +34,6 @@ static inline __m512i iq3_s_unpack_64(const char *row, size_t i)
     return with_signs(iq3_s_words(block, i % 4), signs, _mm512_set1_epi8(16));
 }
 
-RZ_CODEWORDS(iq3_s, RZ_IQ3_S, whole_d, first_halves, 0, 16, 16, NARROW, 16, 0)
+RZ_CODEWORDS(iq3_s, RZ_IQ3_S, whole_d, first_halves, 16, 16, NARROW, 16, 0)
 
 #endif

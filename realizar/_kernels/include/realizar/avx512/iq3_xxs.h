@@ -32,6 +32,6 @@ static inline __m512i iq3_xxs_unpack_64(const char *row, size_t i)
     return with_signs(iq3_xxs_words(block, i % 4), signs, _mm512_set1_epi8(64));
 }
 
-RZ_CODEWORDS(iq3_xxs, RZ_IQ3_XXS, quarter_d, first_halves, 0, 8, 32, WIDE, 64, 2)
+RZ_CODEWORDS(iq3_xxs, RZ_IQ3_XXS, quarter_d, first_halves, 8, 32, WIDE, 64, 2)
 
 #endif

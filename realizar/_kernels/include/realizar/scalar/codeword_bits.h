@@ -2,6 +2,8 @@
 #ifndef REALIZAR_SCALAR_CODEWORD_BITS_H
 #define REALIZAR_SCALAR_CODEWORD_BITS_H
 
+#include <string.h>
+
 #include "realizar/blocks.h"
 
 /* The sign bits of eight elements from the lower seven: the eighth makes their number even. */
@@ -27,10 +29,9 @@ static inline uint32_t even_signs_4(uint32_t index)
 /* d of IQ1_M, a nibble of which is in each word of scales. */
 static inline uint16_t iq1_m_d(const void *data)
 {
-    const rz_block_iq1_m *block = data;
-    unsigned d = 0;
-    for (int i = 0; i < 4; i++) d |= (unsigned)(block->scales[i] >> 12) << 4 * i;
-    return (uint16_t)d;
+    uint64_t words;
+    memcpy(&words, ((const rz_block_iq1_m *)data)->scales, sizeof words);
+    return (uint16_t)((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) | (words >> 48 & 0xf000));
 }
 
 #endif

@@ -32,13 +32,18 @@ RZ_INLINE __m256i odd_words(__m256i words)
     return _mm256_or_si256(_mm256_add_epi16(words, words), _mm256_set1_epi16(1));
 }
 
-static inline __m256i iq4_xs_scales(const char *data)
+/* One dword for each sub-block of 32. */
+RZ_INLINE __m256i iq4_xs_scale_dwords(const rz_block_iq4_xs *block)
 {
-    const rz_block_iq4_xs *block = (const rz_block_iq4_xs *)data;
     __m256i high = _mm256_set1_epi32(block->scales_h << 4), low = nibble_dwords(block->scales_l);
     high = _mm256_srlv_epi32(high, _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
     low = _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi32(0x30)));
-    return both_words(_mm256_sub_epi32(low, _mm256_set1_epi32(32)));
+    return _mm256_sub_epi32(low, _mm256_set1_epi32(32));
+}
+
+static inline __m256i iq4_xs_scales(const char *data)
+{
+    return both_words(iq4_xs_scale_dwords((const rz_block_iq4_xs *)data));
 }
 
 /* From the upper four bits of eight dwords. */
