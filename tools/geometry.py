@@ -53,6 +53,7 @@ UNQUANTIZED = (
 )
 # Fallback for rows that are not a multiple of the k-quant block size (tensor_type_fallback there).
 INSTEAD = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+INSTEAD |= {name: "IQ4_NL" for name in FORMATS if name.startswith("IQ") or name in ("Q2_K", "Q3_K")}
 
 
 @dataclass(frozen=True)

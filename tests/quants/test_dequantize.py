@@ -41,7 +41,7 @@ def test_formats_match_ggml_types():
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_random_bytes(name, data):
     n_bytes = FORMATS[name].n_bytes

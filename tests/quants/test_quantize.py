@@ -88,7 +88,7 @@ def test_k_quants_have_a_smaller_error_than_legacy_formats(name):
 
 
 @pytest.mark.parametrize("name", QUANTIZED)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(
     x=hnp.arrays(
         np.float32,
