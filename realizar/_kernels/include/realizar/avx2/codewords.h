@@ -11,19 +11,37 @@
 /* The biases: at least the greatest magnitude. */
 enum { IQ1_BIAS = 16, IQ2_BIAS = 43, IQ3_XXS_BIAS = 62, IQ3_S_BIAS = 16 };
 
-/* 0xff in byte i if bit i of signs is set. */
-RZ_INLINE __m256i sign_bytes(uint32_t signs)
+/* 0xff in byte i if bit i at p is set. */
+RZ_INLINE __m256i sign_bytes(const void *p)
 {
     const __m256i byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-    __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32((int)signs), byte);
+    __m256i spread = _mm256_shuffle_epi8(dword_everywhere(p), byte);
     return _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
 }
 
-/* bias + q, or bias - q where a bit of signs is set. */
-RZ_INLINE __m256i with_signs(__m256i q, uint32_t signs, int bias)
+/* The same for seven bits in the lowest byte of each qword: the eighth makes their number even. */
+RZ_INLINE __m256i even_sign_bytes(__m256i seven)
 {
-    __m256i negative = sign_bytes(signs);
+    const __m256i lowest = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0808080808080808, 0));
+    const __m256i odd = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+    seven = _mm256_and_si256(seven, _mm256_set1_epi64x(0x7f));
+    __m256i nibble = _mm256_and_si256(_mm256_xor_si256(seven, _mm256_srli_epi64(seven, 4)), _mm256_set1_epi64x(15));
+    __m256i spread = _mm256_shuffle_epi8(_mm256_or_si256(seven, _mm256_shuffle_epi8(odd, nibble)), lowest);
+    return _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
+}
+
+/* The same for a dword of four times seven bits. */
+RZ_INLINE __m256i even_signs_at(const void *p)
+{
+    return even_sign_bytes(_mm256_srlv_epi64(dword_everywhere(p), _mm256_setr_epi64x(0, 7, 14, 21)));
+}
+
+/* bias + q, or bias - q where bytes of `negative` are set. */
+RZ_INLINE __m256i with_signs(__m256i q, __m256i negative, int bias)
+{
     __m256i rest = _mm256_sub_epi8(_mm256_set1_epi8((char)bias), negative);
     return _mm256_add_epi8(_mm256_xor_si256(q, negative), rest);
 }

@@ -10,11 +10,9 @@ static inline __m256i iq2_s_unpack_32(const char *row, size_t i)
 {
     const rz_block_iq2_s *block = (const rz_block_iq2_s *)row + i / 8;
     unsigned index[4], high = block->qh[i % 8];
-    uint32_t signs;
-    memcpy(&signs, block->signs + i % 8 * 4, sizeof signs);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) index[j] = block->qs[i % 8 * 4 + (size_t)j] | (high << (8 - 2 * j) & 0x300);
-    return with_signs(codewords_of_8(rz_iq2_s_grid, index), signs, IQ2_BIAS);
+    return with_signs(codewords_of_8(rz_iq2_s_grid, index), sign_bytes(block->signs + i % 8 * 4), IQ2_BIAS);
 }
 
 static const format_256 iq2_s_format = {

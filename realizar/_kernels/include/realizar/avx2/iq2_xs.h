@@ -11,9 +11,8 @@ static inline __m256i iq2_xs_unpack_32(const char *row, size_t i)
     const rz_block_iq2_xs *block = (const rz_block_iq2_xs *)row + i / 8;
     const uint16_t *qs = block->qs + i % 8 * 4;
     const unsigned index[4] = {qs[0] & 511, qs[1] & 511, qs[2] & 511, qs[3] & 511};
-    uint32_t signs =
-        qs[0] >> 9 | (uint32_t)(qs[1] >> 9) << 7 | (uint32_t)(qs[2] >> 9) << 14 | (uint32_t)(qs[3] >> 9) << 21;
-    return with_signs(codewords_of_8(rz_iq2_xs_grid, index), even_signs_4(signs), IQ2_BIAS);
+    __m256i words = _mm256_cvtepu16_epi64(_mm_loadl_epi64((const __m128i *)qs));
+    return with_signs(codewords_of_8(rz_iq2_xs_grid, index), even_sign_bytes(_mm256_srli_epi64(words, 9)), IQ2_BIAS);
 }
 
 static const format_256 iq2_xs_format = {

@@ -11,9 +11,7 @@ static inline __m256i iq2_xxs_unpack_32(const char *row, size_t i)
     const rz_block_iq2_xxs *block = (const rz_block_iq2_xxs *)row + i / 8;
     const uint8_t *qs = block->qs + i % 8 * 8;
     const unsigned index[4] = {qs[0], qs[1], qs[2], qs[3]};
-    uint32_t rest;
-    memcpy(&rest, qs + 4, sizeof rest);
-    return with_signs(codewords_of_8(rz_iq2_xxs_grid, index), even_signs_4(rest), IQ2_BIAS);
+    return with_signs(codewords_of_8(rz_iq2_xxs_grid, index), even_signs_at(qs + 4), IQ2_BIAS);
 }
 
 static const format_256 iq2_xxs_format = {

@@ -10,11 +10,9 @@ static inline __m256i iq3_s_unpack_32(const char *row, size_t i)
 {
     const rz_block_iq3_s *block = (const rz_block_iq3_s *)row + i / 8;
     unsigned index[8], high = block->qh[i % 8];
-    uint32_t signs;
-    memcpy(&signs, block->signs + i % 8 * 4, sizeof signs);
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) index[j] = block->qs[i % 8 * 8 + (size_t)j] | (high << (8 - j) & 0x100);
-    return with_signs(codewords_of_4(rz_iq3_s_grid, index), signs, IQ3_S_BIAS);
+    return with_signs(codewords_of_4(rz_iq3_s_grid, index), sign_bytes(block->signs + i % 8 * 4), IQ3_S_BIAS);
 }
 
 static const format_256 iq3_s_format = {

@@ -10,11 +10,9 @@ static inline __m256i iq3_xxs_unpack_32(const char *row, size_t i)
 {
     const rz_block_iq3_xxs *block = (const rz_block_iq3_xxs *)row + i / 8;
     unsigned index[8];
-    uint32_t rest;
-    memcpy(&rest, block->signs + i % 8 * 4, sizeof rest);
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) index[j] = block->qs[i % 8 * 8 + (size_t)j];
-    return with_signs(codewords_of_4(rz_iq3_xxs_grid, index), even_signs_4(rest), IQ3_XXS_BIAS);
+    return with_signs(codewords_of_4(rz_iq3_xxs_grid, index), even_signs_at(block->signs + i % 8 * 4), IQ3_XXS_BIAS);
 }
 
 static const format_256 iq3_xxs_format = {
