@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.graph import activations, recurrences, routing
+from realizar.graph.hadamard import hadamard
 from realizar.graph.indexer import choose_keys
 from realizar.graph.position import position_bias, position_scales
 from realizar.graph.rope import factors_for, rope_frequencies
@@ -288,6 +289,16 @@ def _cross_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [_attend(x[0], k, v, node.attrs["scale"], inputs.kv_type, np.ones((len(x[0]), len(k)), bool))]
 
 
+def _hadamard(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    rows = x[0].reshape(len(x[0]), -1).astype(np.float64)
+    signs = inputs.tensors[node.weights[0]].floats() if node.weights else np.float32(1)
+    if node.attrs["inverse"]:
+        y = signs * hadamard(rows, node.attrs["width"])
+    else:
+        y = hadamard(signs * rows, node.attrs["width"])
+    return [y.reshape(x[0].shape)]
+
+
 DEFINITIONS: dict[str, Definition] = {
     "embed": _embed,
     "linear": _linear,
@@ -296,6 +307,7 @@ DEFINITIONS: dict[str, Definition] = {
     "add": lambda node, x, inputs: [x[0] + x[1]],
     "mul": lambda node, x, inputs: [x[0] * x[1]],
     "mul_weight": lambda node, x, inputs: [x[0] * inputs.tensors[node.weights[0]].floats()],
+    "hadamard": _hadamard,
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
     "scale_rows": lambda node, x, inputs: [x[0] * x[1].reshape(-1, *[1] * (x[0].ndim - 1))],
     "scale_heads": lambda node, x, inputs: [x[0] * x[1][..., None]],

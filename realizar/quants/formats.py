@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import ParameterError
-from realizar.quants import blocks32, floats, kquants, mxfp4
+from realizar.quants import blocks32, floats, kquants, mxfp4, nvfp4, ternary
 
 # Rows are processed in chunks of this many elements, so that temporaries stay in the CPU cache.
 CHUNK_ELEMENTS = 1 << 16
@@ -57,6 +57,13 @@ _ROWS = (
     BlockFormat("Q5_K", 13, 256, 176, kquants.dequantize_q5_k, kquants.quantize_q5_k),
     BlockFormat("MXFP4", 39, 32, 17, mxfp4.dequantize_mxfp4, mxfp4.quantize_mxfp4),
     BlockFormat("Q6_K", 14, 256, 210, kquants.dequantize_q6_k, kquants.quantize_q6_k),
+    BlockFormat("Q1_0", 41, 128, 18, ternary.dequantize_q1_0, ternary.quantize_q1_0),
+    BlockFormat("Q2_0", 42, 64, 18, ternary.dequantize_q2_0, ternary.quantize_q2_0),
+    BlockFormat("PQ2_0", 142, 128, 34, ternary.dequantize_pq2_0, ternary.quantize_pq2_0),
+    BlockFormat("PTQ1_0", 143, 128, 28, ternary.dequantize_ptq1_0, ternary.quantize_ptq1_0),
+    BlockFormat("TQ1_0", 34, 256, 54, ternary.dequantize_tq1_0, ternary.quantize_tq1_0),
+    BlockFormat("TQ2_0", 35, 256, 66, ternary.dequantize_tq2_0, ternary.quantize_tq2_0),
+    BlockFormat("NVFP4", 40, 64, 36, nvfp4.dequantize_nvfp4, nvfp4.quantize_nvfp4),
 )
 
 FORMATS: dict[str, BlockFormat] = {row.name: row for row in _ROWS}
@@ -96,7 +103,7 @@ def dequantize(data: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
 def quantize(x: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     """Quantize rows.
 
-    Formats with 32 elements per block round exactly as ggml's reference. K-quants find scales and minima by least
+    All formats but the k-quants round exactly as ggml's reference. K-quants find scales and minima by least
     squares on a grid (`scale_search`); their error is about that of ggml, but the bytes differ.
 
     Parameters

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from realizar.arch import ArchMetadata
 from realizar.arch.architecture import Shape, Weight, WeightRef, Weights, WeightTable, expand
 from realizar.errors import ParameterError, TensorError
 from realizar.gguf import GGUFFile
-from realizar.graph import Graph
+from realizar.graph import Graph, Rotation
 from realizar.quants import FORMATS, dequantize
 
 
@@ -47,7 +48,12 @@ class Tensor:
 
 
 def collect(
-    file: GGUFFile, table: WeightTable, n_layer: int, ignored: Sequence[str] = (), prefix: str = ""
+    file: GGUFFile,
+    table: WeightTable,
+    n_layer: int,
+    ignored: Sequence[str] = (),
+    prefix: str = "",
+    rotations: Mapping[str, Rotation] = MappingProxyType({}),
 ) -> tuple[Weights, dict[str, Tensor]]:
     """Check a file against the declarations of an architecture.
 
@@ -61,6 +67,8 @@ def collect(
         Patterns of names that need not be declared (`Architecture.ignored`).
     prefix : str
         Before the names of the tensors in the result, to which those of another file are to be added.
+    rotations : Mapping[str, Rotation]
+        Of those tensors of the file that are stored in a rotated basis, by name.
 
     Returns
     -------
@@ -80,7 +88,7 @@ def collect(
             f"{file.path.name}: its metadata speak of {n_layer} layers, but it has only {len(file.tensors)} tensors"
         )
     whole = expand(table, n_layer)
-    found = Collector(file, whole)
+    found = Collector(file, whole, rotations)
     for name, weight in whole.items():
         found.take(name, weight)
     if left := found.unused(ignored):
@@ -150,6 +158,8 @@ class Collector:
     table : dict[str, Weight]
         All declared weights, each layer's by itself. A scale among them is a weight like the others, and no factor of
         products.
+    rotations : Mapping[str, Rotation]
+        As in `collect`.
 
     Attributes
     ----------
@@ -159,8 +169,10 @@ class Collector:
         By GGUF name; parts of a fused tensor by the name of the part.
     """
 
-    def __init__(self, file: GGUFFile, table: WeightTable) -> None:
-        self.file = file
+    def __init__(
+        self, file: GGUFFile, table: WeightTable, rotations: Mapping[str, Rotation] = MappingProxyType({})
+    ) -> None:
+        self.file, self.rotations = file, rotations
         self._declared = {name + weight.suffix for name, weight in table.items()}
         self.refs: dict[str, WeightRef | None] = {}
         self.tensors: dict[str, Tensor] = {}
@@ -227,7 +239,8 @@ class Collector:
         bias = self._bias(name, weight)
         if bias is not None:
             self._add_bias(bias, scale)
-        return WeightRef(source, weight.shape, None if bias is None else bias.name, suffix, scale)
+        rotation = self.rotations.get(tensor.name)
+        return WeightRef(source, weight.shape, None if bias is None else bias.name, suffix, scale, rotation)
 
     def _cut(self, name: str, weight: Weight) -> None:
         """Return the parts of a fused weight: views of its rows, and copies of its bias."""
@@ -242,10 +255,12 @@ class Collector:
             self.tensors[f"{part}.weight"] = Tensor(f"{part}.weight", whole.type, w.shape, data[..., rows, :], scale)
             own = self._bias(part, w) if has_part_bias else None  # some files have one weight and three biases
             if bias is not None:
-                own = _vector(f"{part}.bias", bias.floats()[..., rows])
+                own = vector(f"{part}.bias", bias.floats()[..., rows])
             if own is not None:
                 self._add_bias(own, scale)
-            self.refs[part] = WeightRef(part, w.shape, None if own is None else own.name, scale=scale)
+            self.refs[part] = WeightRef(
+                part, w.shape, None if own is None else own.name, scale=scale, rotation=self.rotations.get(whole.name)
+            )
             start = rows.stop
 
     def _bias(self, name: str, weight: Weight) -> Tensor | None:
@@ -258,7 +273,7 @@ class Collector:
 
     def _add_bias(self, bias: Tensor, scale: float | None) -> None:
         """Add a bias of the file, divided by the scale, because our products are scaled after the bias is added."""
-        self.tensors[bias.name] = bias if scale is None else _vector(bias.name, bias.floats() / np.float32(scale))
+        self.tensors[bias.name] = bias if scale is None else vector(bias.name, bias.floats() / np.float32(scale))
 
     def _scale(self, name: str, tensor: str) -> float | None:
         """Return the factor for products with a tensor, or None."""
@@ -298,7 +313,7 @@ def _without_ones(shape: Sequence[int]) -> Shape:
     return (*(n for n in shape[:-1] if n != 1), *shape[-1:])
 
 
-def _vector(name: str, values: npt.NDArray[np.float32]) -> Tensor:
+def vector(name: str, values: npt.NDArray[np.float32]) -> Tensor:
     """Return a tensor of floats that is not in the file."""
     rows = np.ascontiguousarray(values, np.float32)
     return Tensor(name, "F32", rows.shape, rows.reshape(-1, rows.shape[-1]).view(np.uint8))

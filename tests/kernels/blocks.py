@@ -4,21 +4,25 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
+from realizar.quants import FORMATS, dequantize
+
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 # Byte offsets of the half-float scales inside a block.
 SCALES_AT = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
-    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "MXFP4": [],
+    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "MXFP4": [], "NVFP4": [],
+    "Q1_0": [0], "Q2_0": [0], "PQ2_0": [0], "PTQ1_0": [26], "TQ1_0": [52], "TQ2_0": [64],
 }  # fmt: skip
+OWN = ("Q1_0", "Q2_0", "PQ2_0", "PTQ1_0")
 FLOAT_DTYPES = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
 WILD = np.array([0x7C00, 0xFC00, 0x7E01, 0x0001, 0x83FF, 0x0000, 0x8000, 0x7BFF], np.uint16)
 
 
 def block_shape(name: str) -> tuple[int, int]:
     """Return the number of elements and bytes of a block."""
-    return gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
+    return FORMATS[name].n_elements, FORMATS[name].n_bytes
 
 
 def random_rows(name: str, n: int, k: int, rng: np.random.Generator, wild: bool = False) -> Bytes:
@@ -34,6 +38,11 @@ def random_rows(name: str, n: int, k: int, rng: np.random.Generator, wild: bool 
         odd = rng.choice(np.array([0, 1, 2, 254, 255], np.uint8), data.shape[:2])
         data[..., 0] = rng.integers(118, 123, data.shape[:2])
         data[..., 0] = np.where(wild & (rng.random(odd.shape) < 0.2), odd, data[..., 0])
+        return data.reshape(n, -1)
+    if name == "NVFP4":  # scales of eight bits; 56 means 1
+        odd = rng.choice(np.array([0, 1, 7, 126, 127, 255], np.uint8), (*data.shape[:2], 4))
+        data[..., :4] = rng.integers(30, 60, odd.shape)
+        data[..., :4] = np.where(wild & (rng.random(odd.shape) < 0.2), odd, data[..., :4])
         return data.reshape(n, -1)
     for at in SCALES_AT[name]:
         scale = rng.uniform(0.001, 0.02, (n, k // elements)) * rng.choice([-1, 1], (n, k // elements))
@@ -57,7 +66,9 @@ def _random_floats(name: str, n: int, k: int, rng: np.random.Generator, wild: bo
 
 
 def expand(name: str, data: Bytes) -> Floats:
-    """Dequantize rows with the gguf package."""
+    """Dequantize rows with the gguf package, or with our definition of formats that it does not have."""
+    if name in OWN:
+        return dequantize(data, name)
     with np.errstate(all="ignore"):
         return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
 

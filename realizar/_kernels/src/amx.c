@@ -17,11 +17,18 @@ static void q5_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q5_0, NO_MIN, RZ_MATM
 static void q5_1_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q5_1, HAS_MIN, RZ_MATMUL_ARGS); }
 static void q8_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q8_0, NO_MIN, RZ_MATMUL_ARGS); }
 static void mxfp4_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_MXFP4, NO_MIN, RZ_MATMUL_ARGS); }
+static void q1_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q1_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void q2_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q2_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void pq2_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_PQ2_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void ptq1_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_PTQ1_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void nvfp4_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_NVFP4, TWO_SCALES, RZ_MATMUL_ARGS); }
 static void q2_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q2_K, 0, 16, RZ_MATMUL_ARGS); }
 static void q3_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q3_K, 0, 0, RZ_MATMUL_ARGS); }
 static void q4_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q4_K, 8, 8, RZ_MATMUL_ARGS); }
 static void q5_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q5_K, 8, 8, RZ_MATMUL_ARGS); }
 static void q6_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q6_K, 16, 0, RZ_MATMUL_ARGS); }
+static void tq1_0_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_TQ1_0, 0, 0, RZ_MATMUL_ARGS); }
+static void tq2_0_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_TQ2_0, 0, 0, RZ_MATMUL_ARGS); }
 
 const struct rz_kernels rz_amx = {
     .name = "amx",
@@ -33,11 +40,18 @@ const struct rz_kernels rz_amx = {
     .format[RZ_Q5_1] = {NULL, NULL, q5_1_gemm, NULL, gemm_tokens_tiles_32},
     .format[RZ_Q8_0] = {NULL, NULL, q8_0_gemm, NULL, gemm_tokens_tiles_32},
     .format[RZ_MXFP4] = {NULL, NULL, mxfp4_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_Q1_0] = {NULL, NULL, q1_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_Q2_0] = {NULL, NULL, q2_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_PQ2_0] = {NULL, NULL, pq2_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_PTQ1_0] = {NULL, NULL, ptq1_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_NVFP4] = {NULL, NULL, nvfp4_gemm, NULL, gemm_tokens_tiles_32},
     .format[RZ_Q2_K] = {NULL, NULL, q2_k_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_Q3_K] = {NULL, NULL, q3_k_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_Q4_K] = {NULL, NULL, q4_k_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_Q5_K] = {NULL, NULL, q5_k_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_Q6_K] = {NULL, NULL, q6_k_gemm, NULL, gemm_tokens_tiles},
+    .format[RZ_TQ1_0] = {NULL, NULL, tq1_0_gemm, NULL, gemm_tokens_tiles},
+    .format[RZ_TQ2_0] = {NULL, NULL, tq2_0_gemm, NULL, gemm_tokens_tiles},
 };
 
 RZ_TARGET_END

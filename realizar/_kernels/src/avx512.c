@@ -14,6 +14,11 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/f32.h"
 #include "realizar/avx512/f32x16.h"
 #include "realizar/avx512/mxfp4.h"
+#include "realizar/avx512/nvfp4.h"
+#include "realizar/avx512/pq2_0.h"
+#include "realizar/avx512/ptq1_0.h"
+#include "realizar/avx512/q1_0.h"
+#include "realizar/avx512/q2_0.h"
 #include "realizar/avx512/q2_k.h"
 #include "realizar/avx512/q3_k.h"
 #include "realizar/avx512/q4_0.h"
@@ -24,11 +29,14 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/q5_k.h"
 #include "realizar/avx512/q6_k.h"
 #include "realizar/avx512/q8_0.h"
+#include "realizar/avx512/tq1_0.h"
+#include "realizar/avx512/tq2_0.h"
 #include "realizar/residual.h"
 #include "realizar/wide/attention.h"
 #include "realizar/wide/conv.h"
 #include "realizar/wide/delta.h"
 #include "realizar/wide/elementwise.h"
+#include "realizar/wide/hadamard.h"
 #include "realizar/wide/index.h"
 #include "realizar/wide/logits.h"
 #include "realizar/wide/norm.h"
@@ -55,6 +63,13 @@ const struct rz_kernels rz_avx512 = {
     .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},
     .format[RZ_MXFP4] = {NULL, mxfp4_gemv, mxfp4_gemm, mxfp4_matmul_f32},
+    .format[RZ_Q1_0] = {NULL, q1_0_gemv, q1_0_gemm, q1_0_matmul_f32},
+    .format[RZ_Q2_0] = {NULL, q2_0_gemv, q2_0_gemm, q2_0_matmul_f32},
+    .format[RZ_PQ2_0] = {NULL, pq2_0_gemv, pq2_0_gemm, pq2_0_matmul_f32},
+    .format[RZ_PTQ1_0] = {NULL, ptq1_0_gemv, ptq1_0_gemm, ptq1_0_matmul_f32},
+    .format[RZ_NVFP4] = {NULL, nvfp4_gemv, nvfp4_gemm, nvfp4_matmul_f32},
+    .format[RZ_TQ1_0] = {NULL, tq1_0_gemv, tq1_0_gemm, tq1_0_matmul_f32},
+    .format[RZ_TQ2_0] = {NULL, tq2_0_gemv, tq2_0_gemm, tq2_0_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
     .residual_act = residual_act,
@@ -66,6 +81,7 @@ const struct rz_kernels rz_avx512 = {
     .scale = scale_f32x16,
     .clamp = clamp_row_f32x16,
     .softcap = softcap_row_f32x16,
+    .hadamard = hadamard_row_f32x16,
     .silu = silu_row_f32x16,
     .gelu = gelu_row_f32x16,
     .gelu_erf = gelu_erf_row_f32x16,
@@ -98,13 +114,16 @@ const struct rz_kernels rz_avx512 = {
 };
 
 const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS] = {
-    [RZ_Q2_K] = &q2_k_gemm_format, [RZ_Q3_K] = &q3_k_gemm_format, [RZ_Q4_K] = &q4_k_gemm_format,
-    [RZ_Q5_K] = &q5_k_gemm_format, [RZ_Q6_K] = &q6_k_gemm_format,
+    [RZ_Q2_K] = &q2_k_gemm_format,   [RZ_Q3_K] = &q3_k_gemm_format, [RZ_Q4_K] = &q4_k_gemm_format,
+    [RZ_Q5_K] = &q5_k_gemm_format,   [RZ_Q6_K] = &q6_k_gemm_format, [RZ_TQ1_0] = &tq1_0_gemm_format,
+    [RZ_TQ2_0] = &tq2_0_gemm_format,
 };
 
 const gemm_32_format *const rz_avx512_gemm_32[RZ_N_FORMATS] = {
-    [RZ_Q4_0] = &q4_0_gemm_format, [RZ_Q4_1] = &q4_1_gemm_format, [RZ_Q5_0] = &q5_0_gemm_format,
-    [RZ_Q5_1] = &q5_1_gemm_format, [RZ_Q8_0] = &q8_0_gemm_format, [RZ_MXFP4] = &mxfp4_gemm_format,
+    [RZ_Q4_0] = &q4_0_gemm_format,     [RZ_Q4_1] = &q4_1_gemm_format,   [RZ_Q5_0] = &q5_0_gemm_format,
+    [RZ_Q5_1] = &q5_1_gemm_format,     [RZ_Q8_0] = &q8_0_gemm_format,   [RZ_MXFP4] = &mxfp4_gemm_format,
+    [RZ_Q1_0] = &q1_0_gemm_format,     [RZ_Q2_0] = &q2_0_gemm_format,   [RZ_PQ2_0] = &pq2_0_gemm_format,
+    [RZ_PTQ1_0] = &ptq1_0_gemm_format, [RZ_NVFP4] = &nvfp4_gemm_format,
 };
 
 RZ_TARGET_END

@@ -11,6 +11,11 @@
 RZ_TARGET("avx2,fma,f16c,avxvnni")
 
 #include "realizar/avx2/mxfp4.h"
+#include "realizar/avx2/nvfp4.h"
+#include "realizar/avx2/pq2_0.h"
+#include "realizar/avx2/ptq1_0.h"
+#include "realizar/avx2/q1_0.h"
+#include "realizar/avx2/q2_0.h"
 #include "realizar/avx2/q2_k.h"
 #include "realizar/avx2/q3_k.h"
 #include "realizar/avx2/q4_0.h"
@@ -21,6 +26,8 @@ RZ_TARGET("avx2,fma,f16c,avxvnni")
 #include "realizar/avx2/q5_k.h"
 #include "realizar/avx2/q6_k.h"
 #include "realizar/avx2/q8_0.h"
+#include "realizar/avx2/tq1_0.h"
+#include "realizar/avx2/tq2_0.h"
 
 const struct rz_kernels rz_avxvnni = {
     .name = "avxvnni",
@@ -37,6 +44,13 @@ const struct rz_kernels rz_avxvnni = {
     .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},
     .format[RZ_MXFP4] = {NULL, mxfp4_gemv, mxfp4_gemm, mxfp4_matmul_f32},
+    .format[RZ_Q1_0] = {NULL, q1_0_gemv, q1_0_gemm, q1_0_matmul_f32},
+    .format[RZ_Q2_0] = {NULL, q2_0_gemv, q2_0_gemm, q2_0_matmul_f32},
+    .format[RZ_PQ2_0] = {NULL, pq2_0_gemv, pq2_0_gemm, pq2_0_matmul_f32},
+    .format[RZ_PTQ1_0] = {NULL, ptq1_0_gemv, ptq1_0_gemm, ptq1_0_matmul_f32},
+    .format[RZ_NVFP4] = {NULL, nvfp4_gemv, nvfp4_gemm, nvfp4_matmul_f32},
+    .format[RZ_TQ1_0] = {NULL, tq1_0_gemv, tq1_0_gemm, tq1_0_matmul_f32},
+    .format[RZ_TQ2_0] = {NULL, tq2_0_gemv, tq2_0_gemm, tq2_0_matmul_f32},
 };
 
 RZ_TARGET_END

@@ -36,6 +36,7 @@ enum rz_op_code {
     RZ_OP_SCALE_ROWS,
     RZ_OP_CLAMP,
     RZ_OP_SOFTCAP,
+    RZ_OP_HADAMARD,
     RZ_OP_SILU,
     RZ_OP_GELU,
     RZ_OP_GELU_ERF,

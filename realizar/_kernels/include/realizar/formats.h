@@ -20,7 +20,14 @@
     X(Q5_K, q5_k, 13, 256, 176, 256)                                                                                   \
     X(Q6_K, q6_k, 14, 256, 210, 256)                                                                                   \
     X(BF16, bf16, 30, 1, 2, 0)                                                                                         \
-    X(MXFP4, mxfp4, 39, 32, 17, 32)
+    X(MXFP4, mxfp4, 39, 32, 17, 32)                                                                                    \
+    X(Q1_0, q1_0, 41, 128, 18, 32)                                                                                     \
+    X(Q2_0, q2_0, 42, 64, 18, 32)                                                                                      \
+    X(PQ2_0, pq2_0, 142, 128, 34, 32)                                                                                  \
+    X(PTQ1_0, ptq1_0, 143, 128, 28, 32)                                                                                \
+    X(NVFP4, nvfp4, 40, 64, 36, 32)                                                                                    \
+    X(TQ1_0, tq1_0, 34, 256, 54, 256)                                                                                  \
+    X(TQ2_0, tq2_0, 35, 256, 66, 256)
 
 /* Index of a format in the kernel table: RZ_Q4_K and so on. */
 #define RZ_FORMAT_INDEX(NAME, lower, id, elements, bytes, act) RZ_##NAME,
