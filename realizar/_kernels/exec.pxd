@@ -44,6 +44,7 @@ cdef extern from "realizar/exec.h" nogil:
         const char *x
         size_t x_stride
         int n_planes
+        const float *scale
         const float *bias
         rz_rows y
     struct rz_rope:

@@ -92,6 +92,8 @@ class WeightRef:
     suffix : str
     scale : float | None
         Factor for products with it, if the file has `NAME.scale`.
+    expert_scales : str | None
+        Of experts: name of the tensor with a factor for the products of each expert.
     rotation : Rotation | None
         Its basis, if the file stores it in a rotated one.
     """
@@ -101,6 +103,7 @@ class WeightRef:
     bias: str | None
     suffix: str = ".weight"
     scale: float | None = None
+    expert_scales: str | None = None
     rotation: Rotation | None = None
 
     @property

@@ -346,9 +346,10 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
-        with a bias (n_expert, rows) if the file has one. activation "silu", "gelu", "relu", or "swiglu_oai" for
-        gpt-oss's g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2",
-        max(u, 0)^2, or "gelu_erf". With "silu", `limit` clamps silu(g) and u to within it of zero (0: no limit).
+        with a bias (n_expert, rows) and a factor for the products of each expert if the file has them. activation
+        "silu", "gelu", "relu", or "swiglu_oai" for gpt-oss's g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u
+        within 7 of zero; with gate=None, "relu2", max(u, 0)^2, or "gelu_erf". With "silu", `limit` clamps silu(g) and
+        u to within it of zero (0: no limit).
         """
         known = UNGATED if gate is None else GATED
         if activation not in known:
@@ -358,4 +359,5 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         weights = [weight for weight in (gate, up, down) if weight is not None]
         pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation, limit=float(limit),
-                         bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip
+                         bias=tuple(weight.bias for weight in weights),
+                         scales=tuple(weight.expert_scales for weight in weights))[0]  # fmt: skip

@@ -64,7 +64,7 @@ def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:
     """W h + b, for a weight W of format `type_name`."""
-    a = _rounded(h, FORMATS[type_name].n_elements, inputs.activations)
+    a = _rounded(h, FORMATS[type_name].act_block, inputs.activations)
     y: npt.NDArray[np.float64] = a @ matrix.astype(np.float64).T
     return y if bias is None else y + bias
 
@@ -84,11 +84,16 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     h, ids, weights = x
     tensors = [inputs.tensors[name] for name in node.weights]
     matrices = [tensor.floats() for tensor in tensors]
-    biases = [None if name is None else inputs.tensors[name].floats() for name in node.attrs["bias"]]
+    biases, scales = (
+        [None if name is None else inputs.tensors[name].floats() for name in node.attrs[key]]
+        for key in ("bias", "scales")
+    )
 
     def product(j: int, rows: F32, e: int) -> F32:
-        b = biases[j]
-        return _product(rows, matrices[j][e], None if b is None else b[e], tensors[j].type, inputs).astype(np.float32)
+        b, s = biases[j], scales[j]
+        y = _product(rows, matrices[j][e], None, tensors[j].type, inputs)
+        y = y if s is None else y * s[e]
+        return (y if b is None else y + b[e]).astype(np.float32)
 
     activate = activations.OF_EXPERTS[node.attrs["activation"]]
     if node.attrs["limit"]:

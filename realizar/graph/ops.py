@@ -84,6 +84,8 @@ class OpSpec:
         Whether it works on one row at a time, so that a backend can quantize its result while it is written.
     takes_scale : bool
         Whether the builder multiplies its result by the scale that a file has for the weight.
+    takes_expert_scales : bool
+        Whether it multiplies the products of each expert by the scale that a file has for it.
     takes_rotation : bool
         Whether the builder rotates what it multiplies, or its result, if a file stores the weight in a rotated basis.
     rotates_input : bool
@@ -114,6 +116,7 @@ class OpSpec:
     over_last: bool = False
     quantizes_output: bool = False
     takes_scale: bool = False
+    takes_expert_scales: bool = False
     takes_rotation: bool = False
     rotates_input: bool = False
 
@@ -264,8 +267,8 @@ def _expert_rows() -> Iterable[OpSpec]:
     yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r) (* s[id_r])",
                  ("gating", "normalize", "scale"), shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
     yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), or w_r down_e act(up_e x), e = id_r",
-                 ("activation", "bias", "limit"), shapes.experts, inputs=("x", "ids", "weights"),
-                 uses=facts.expert_uses, scratch=facts.expert_scratch)  # fmt: skip
+                 ("activation", "bias", "scales", "limit"), shapes.experts, inputs=("x", "ids", "weights"),
+                 uses=facts.expert_uses, scratch=facts.expert_scratch, takes_expert_scales=True)  # fmt: skip
 
 
 OPS: dict[str, OpSpec] = {op.name: replace(op, evaluate=DEFINITIONS.get(op.name)) for op in _rows()}

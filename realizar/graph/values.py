@@ -26,6 +26,8 @@ class WeightLike(Protocol):
     @property
     def scale(self) -> float | None: ...  # noqa: D102
     @property
+    def expert_scales(self) -> str | None: ...  # noqa: D102
+    @property
     def rotation(self) -> Rotation | None: ...  # noqa: D102
 
 

@@ -41,6 +41,11 @@ class BlockFormat:
     dequantize: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     quantize: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 
+    @property
+    def act_block(self) -> int:
+        """Elements of an activation row that share a scale in products with this format; 1: they are not rounded."""
+        return self.n_elements if self.n_elements in (1, 256) else 32
+
 
 _ROWS = (
     BlockFormat("F32", 0, 1, 4, floats.dequantize_f32, floats.quantize_f32),

@@ -345,10 +345,8 @@ class _Binder:
     def _add_experts(self, op: Node, index: int) -> None:
         x, ids, weights = op.inputs
         n_expert, _, n_embd = self.tensors[op.weights[0]].shape
-        parts = [
-            (*of_experts(self.tensors[name]), None if bias is None else floats(self.tensors, bias))
-            for name, bias in zip(op.weights, op.attrs["bias"], strict=True)
-        ]
+        attrs = zip(op.weights, op.attrs["bias"], op.attrs["scales"], strict=True)
+        parts = [of_experts(self.tensors, *names) for names in attrs]
         add_experts(
             self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"],
             gate=parts[0] if len(parts) == 3 else None, up=parts[-2], down=parts[-1], ids=self.mem.rows(ids),
