@@ -57,13 +57,16 @@ RZ_INLINE __m512 low_powers_f32(__m512i v)
     return _mm512_castsi512_ps(_mm512_mask_sllv_epi32(normal, small, _mm512_set1_epi32(0x00200000), e));
 }
 
-/* Halves of the unsigned E4M3 numbers in the lowest bytes of each dword (e4m3_of_rows in avx2/lanes.h). */
+/* Halves of the unsigned E4M3 numbers in the lowest bytes of each dword, as e4m3_of_rows in avx2/lanes.h. */
 RZ_INLINE __m512 low_e4m3_f32(__m512i v)
 {
-    __m512i x = _mm512_and_si512(v, _mm512_set1_epi32(255)), seven = _mm512_set1_epi32(0x7f);
-    __mmask16 there = _mm512_cmpneq_epi32_mask(x, seven);
-    __m512i bits = _mm512_maskz_slli_epi32(there, _mm512_and_si512(x, seven), 20);
-    return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p119f));
+    const __m512i seven = _mm512_set1_epi32(0x7f), bias = _mm512_set1_epi32(119 << 23);
+    __m512i x = _mm512_and_si512(v, _mm512_set1_epi32(255)), low = _mm512_and_si512(v, seven);
+    __mmask16 there = _mm512_cmpneq_epi32_mask(x, seven), denormal = _mm512_cmplt_epi32_mask(low, _mm512_set1_epi32(8));
+    __m512i bits = _mm512_add_epi32(_mm512_slli_epi32(low, 20), bias);
+    bits = _mm512_mask_add_epi32(bits, denormal, bits, _mm512_set1_epi32(1 << 23));
+    __m512 value = _mm512_castsi512_ps(bits);
+    return _mm512_maskz_mov_ps(there, _mm512_mask_sub_ps(value, denormal, value, _mm512_set1_ps(0x1p-7f)));
 }
 
 /* The scales of a 32-element format, of one of the kinds in matmul.h. */

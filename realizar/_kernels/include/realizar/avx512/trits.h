@@ -4,15 +4,15 @@
 
 #include "realizar/matmul.h"
 
-/* floor(3 * (byte * power mod 256) / 256) of each byte (scalar/trits.h); powers: of the two bytes of a word. */
+/* floor(3 * (byte * power mod 256) / 256) of each byte (scalar/trits.h); powers: of the two bytes of a word. The low
+ * bytes of the products of even and of odd bytes are joined; then the digit is 1 from 86 on and 2 from 171 on. */
 RZ_INLINE __m512i trits_64(__m512i bytes, __m512i powers)
 {
-    const __m512i three = _mm512_set1_epi16(3);
-    __m512i even = _mm512_mullo_epi16(_mm512_slli_epi16(bytes, 8), powers);
-    __m512i odd = _mm512_mullo_epi16(_mm512_and_si512(bytes, _mm512_set1_epi16((short)0xff00)), powers);
-    even = _mm512_mulhi_epu16(even, three);
-    odd = _mm512_mulhi_epu16(odd, three);
-    return _mm512_or_si512(even, _mm512_slli_epi16(odd, 8));
+    const __m512i low = _mm512_set1_epi16(255), one = _mm512_set1_epi8(1);
+    __m512i even = _mm512_maddubs_epi16(bytes, powers), odd = _mm512_maddubs_epi16(bytes, _mm512_slli_epi16(powers, 8));
+    __m512i q = _mm512_ternarylogic_epi32(low, even, _mm512_slli_epi16(odd, 8), 0xca);
+    __m512i digits = _mm512_maskz_mov_epi8(_mm512_cmpge_epu8_mask(q, _mm512_set1_epi8(86)), one);
+    return _mm512_mask_add_epi8(digits, _mm512_cmpge_epu8_mask(q, _mm512_set1_epi8((char)171)), digits, one);
 }
 
 /* Powers of eight runs of 8 elements. */
