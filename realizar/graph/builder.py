@@ -133,23 +133,23 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         not multiplied by `scale`. For a factor that applies to both, scale the result. Where the file stores the table
         in a rotated basis, only tokens are accepted.
         """
-        return self._look_up(weight, "token" if weight.rotation is None else "id", scale)
+        return self._look_up("embed", weight, "token" if weight.rotation is None else "id", scale)
 
     def embed_ids(self, weight: WeightLike, scale: float = 1.0) -> Value:
         """Rows of a table for the token ids, times `scale`: (n_embd,). A row that enters as an embedding has id 0."""
-        return self._look_up(weight, "id", scale)
+        return self._look_up("embed", weight, "id", scale)
 
     def embed_positions(self, weight: WeightLike) -> Value:
         """Rows of a table of learned positions for the positions of the batch, those of the first axis: (n_embd,)."""
-        return self._look_up(weight, "position")
+        return self._look_up("embed", weight, "position")
 
     def embed_types(self, weight: WeightLike) -> Value:
         """The first row of a table of token types, for every token: (n_embd,). Only segment 0 is supported."""
-        return self._look_up(weight, "type")
+        return self._look_up("embed", weight, "type")
 
-    def _look_up(self, weight: WeightLike, by: str, scale: float = 1.0) -> Value:
+    def _look_up(self, op: str, weight: WeightLike, by: str, scale: float = 1.0) -> Value:
         pair, r = (weight.tensor, weight.shape), weight.rotation
-        (y,) = self.emit("embed", [], [weight.name], [pair], by=by, scale=float(scale))
+        (y,) = self.emit(op, [], [weight.name], [pair], by=by, scale=float(scale))
         return y if r is None else self.hadamard(y, r.width, r.signs, inverse=True)
 
     def linear(self, x: Value, weight: WeightLike) -> Value:
