@@ -15,6 +15,7 @@ from realizar.graph import Cache
 from realizar.runtime import draft_files
 from realizar.runtime.passes import FUSIONS, Pass
 from realizar.runtime.plan import Plan, lower
+from realizar.runtime.rotations import check_rotations, read_rotations
 from realizar.runtime.weights import OTHER_SPECULATION, check_drafts, check_scales, collect, need_draft_block
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ class Model:
         if architecture.is_draft and target is not None:
             draft_files.check_target(self.hp, target.hp, file, target.file)
         table = architecture.tensors(self.hp)
-        self.weights, self.tensors = collect(file, table, self.hp.n_layer, ignored, prefix)
+        rotations = read_rotations(file, architecture.name)
+        self.weights, self.tensors = collect(file, table, self.hp.n_layer, ignored, prefix, rotations.by_name)
+        self.tensors.update(rotations.signs)
         if architecture.is_draft:
             self.draft_tokens = draft_files.draft_tokens(file, self.hp.n_vocab)
             self._share(target)
@@ -108,6 +111,7 @@ class Model:
                 f"behind them; the decoder that architecture {architecture.name} computes would give other vectors"
             )
         check_scales(self.graphs.values(), self.tensors)
+        check_rotations(self.graphs.values(), rotations.by_name)
         self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...], tuple[Pass, ...]], Plan] = {}
 
     def _share(self, target: Model | None) -> None:
@@ -171,7 +175,10 @@ class Model:
         node = made[graph.outputs["logits"]]
         while not node.weights:  # scales and caps
             node = made[node.inputs[0]]
-        return graph.values[node.inputs[0]].name
+        state = node.inputs[0]
+        if state in made and made[state].spec.rotates_input:
+            state = made[state].inputs[0]
+        return graph.values[state].name
 
     @property
     def n_hidden(self) -> int:

@@ -343,7 +343,8 @@ def _quantizes_inside(model: Model, graph: Graph, node: Node) -> bool:
 
 
 def _tensor_names(node: Any) -> list[str]:
-    return [*node.weights, *(b for b in node.attrs.get("bias", ()) if b is not None)]
+    others = (*node.attrs.get("bias", ()), *node.attrs.get("scales", ()))
+    return [*node.weights, *(name for name in others if name is not None)]
 
 
 def _equal(a: F32, b: F32) -> bool:

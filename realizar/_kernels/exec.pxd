@@ -44,6 +44,7 @@ cdef extern from "realizar/exec.h" nogil:
         const char *x
         size_t x_stride
         int n_planes
+        const float *scale
         const float *bias
         rz_rows y
     struct rz_rope:
@@ -172,7 +173,7 @@ cdef extern from "realizar/exec.h" nogil:
     int RZ_OP_EMBED, RZ_OP_EMBED_IDS, RZ_OP_EMBED_POSITIONS, RZ_OP_EMBED_TYPES, RZ_OP_GATHER_ROWS
     int RZ_OP_RMS_NORM, RZ_OP_LAYER_NORM, RZ_OP_ADD, RZ_OP_MUL, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX
     int RZ_OP_SCALE, RZ_OP_SCALE_ROWS, RZ_OP_CLAMP, RZ_OP_SOFTCAP, RZ_OP_SILU, RZ_OP_GELU, RZ_OP_GELU_ERF
-    int RZ_OP_SIGMOID, RZ_OP_RELU, RZ_OP_SOFTPLUS, RZ_OP_ELU
+    int RZ_OP_SIGMOID, RZ_OP_RELU, RZ_OP_SOFTPLUS, RZ_OP_ELU, RZ_OP_HADAMARD
     int RZ_OP_SWIGLU, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_QUANTIZE, RZ_OP_LINEAR, RZ_OP_ROPE_TABLE
     int RZ_OP_ROPE, RZ_OP_KV_STORE, RZ_OP_ATTEND, RZ_OP_MERGE, RZ_OP_CAUSAL_CONV1D, RZ_OP_SCAN, RZ_OP_DECAY
     int RZ_OP_DELTA_RULE, RZ_OP_TOKEN_SHIFT, RZ_OP_COPY_HEADS, RZ_OP_INDEX_SCORES, RZ_OP_CHOOSE_KEYS

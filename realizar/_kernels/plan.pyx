@@ -12,8 +12,8 @@ from realizar._kernels.rows import ACT_BLOCK, row_bytes
 
 from realizar._kernels.exec cimport (
     RZ_OP_ADD, RZ_OP_CLAMP, RZ_OP_DECAY, RZ_OP_ELU, RZ_OP_EMBED, RZ_OP_EMBED_IDS, RZ_OP_EMBED_POSITIONS,
-    RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_LAYER_NORM, RZ_OP_LINEAR,
-    RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE,
+    RZ_OP_EMBED_TYPES, RZ_OP_GEGLU, RZ_OP_GEGLU_ERF, RZ_OP_GELU, RZ_OP_GELU_ERF, RZ_OP_HADAMARD, RZ_OP_LAYER_NORM,
+    RZ_OP_LINEAR, RZ_OP_MUL, RZ_OP_QUANTIZE, RZ_OP_RMS_NORM, RZ_OP_RELU, RZ_OP_ROPE, RZ_OP_ROPE_TABLE, RZ_OP_SCALE,
     RZ_OP_SCALE_ROWS, RZ_OP_SIGMOID, RZ_OP_SILU, RZ_OP_SOFTCAP, RZ_OP_SOFTPLUS, RZ_OP_SWIGLU,
     RZ_OP_GATHER_ROWS, RZ_OP_POOL_FIRST, RZ_OP_POOL_MEAN, RZ_OP_SOFTMAX, exec_kernels, rz_act_bytes, rz_batch,
     rz_counter, rz_format_kernels, rz_is_rowwise, rz_op,
@@ -26,6 +26,7 @@ _CODES = {
     "take_rows": RZ_OP_GATHER_ROWS, "rms_norm": RZ_OP_RMS_NORM, "layer_norm": RZ_OP_LAYER_NORM, "add": RZ_OP_ADD,
     "mul": RZ_OP_MUL, "scale": RZ_OP_SCALE, "scale_rows": RZ_OP_SCALE_ROWS, "scale_heads": RZ_OP_SCALE_ROWS,
     "clamp": RZ_OP_CLAMP, "softcap": RZ_OP_SOFTCAP, "softplus": RZ_OP_SOFTPLUS, "elu": RZ_OP_ELU,
+    "hadamard": RZ_OP_HADAMARD,
     "silu": RZ_OP_SILU, "gelu": RZ_OP_GELU, "gelu_erf": RZ_OP_GELU_ERF, "sigmoid": RZ_OP_SIGMOID, "relu": RZ_OP_RELU,
     "swiglu": RZ_OP_SWIGLU, "geglu": RZ_OP_GEGLU, "geglu_erf": RZ_OP_GEGLU_ERF, "quantize": RZ_OP_QUANTIZE,
     "softmax": RZ_OP_SOFTMAX, "pool_first": RZ_OP_POOL_FIRST, "pool_mean": RZ_OP_POOL_MEAN,
@@ -211,13 +212,14 @@ cdef class Program:
     def add_rowwise(self, str name not None, size_t n, *, int n_repeat=1, bint m_rows=False, x=None, x2=None, y=None,
                     float scalar=0.0, w=None, b=None, act32=None, act256=None):
         """An op on rows of n_repeat groups of n elements; scalar is eps, factor, cap, limit or bound; w and b are for
-        one group or for all groups. With w, "mul" multiplies by w instead of by another row."""
+        one group or for all groups. With w, "mul" multiplies by w instead of by another row; "hadamard" multiplies its
+        input by w and its result by b."""
         cdef size_t n_all = n * n_repeat
         cdef rz_op *op = self.new_op(_CODES[name], n)
         op.n_repeat, op.m_rows, op.scalar = n_repeat, m_rows, scalar
         op.x, op.y = self.rows(x, n_all), self.rows(y, n_all)
         op.x2 = self.rows(x2, n_repeat if op.code == RZ_OP_SCALE_ROWS else n_all)
-        op.w_step = n if w is not None and <size_t> len(w) > n else 0
+        op.w_step = n if max(len(w) if w is not None else 0, len(b) if b is not None else 0) > <Py_ssize_t> n else 0
         op.w, op.b = self.floats(w, n_all if op.w_step else n), self.floats(b, n_all if op.w_step else n)
         op.act32, op.act256 = self.q_rows(act32, n_all, 32), self.q_rows(act256, n_all, 256)
         op.act32_stride = act32[1] if act32 is not None else 0

@@ -5,7 +5,8 @@ import numpy.typing as npt
 
 from realizar._kernels.plan import Program, _Rows
 
-_ExpertWeight = tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]
+_Floats = npt.NDArray[np.float32]
+_ExpertWeight = tuple[str, npt.NDArray[np.uint8], _Floats | None, _Floats | None]
 
 def add_route(
     program: Program,

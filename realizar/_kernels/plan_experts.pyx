@@ -59,7 +59,7 @@ def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t
 
     limit: of silu(gate x) and of up x, 0 for none.
 
-    gate, up, down: (format, data, bias or None); gate may be None. room: name -> offset, of `n_used` rows for each row
+    gate, up, down: (format, data, bias or None, factor of each expert or None); gate may be None. room: name -> offset, of `n_used` rows for each row
     of a step: "gate", "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of quantized rows if `down` reads
     them.
     """
@@ -93,13 +93,14 @@ def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t
 
 
 cdef void _weight(Program program, rz_expert_weight *m, tuple weight, size_t n_expert, size_t k) except *:
-    """weight: format, the rows of each expert [n_expert, n_row, row_bytes], their biases or None."""
-    format, data, bias = weight
+    """weight: format, the rows of each expert [n_expert, n_row, row_bytes], their biases or None, scales or None."""
+    format, data, bias, scales = weight
     if data.ndim != 3 or len(data) != n_expert:
         raise ValueError(f"weights of shape {data.shape}: the rows of {n_expert} experts are needed")
     program.product(&m.weight, format, data[0], k)
     m.expert_stride = data.strides[0]
     m.weight.bias = program.floats(bias, n_expert * m.weight.n_row)
+    m.weight.scale = program.floats(scales, n_expert)
 
 
 cdef void _results(Program program, rz_expert_weight *m, size_t offset, size_t n_pairs) except *:

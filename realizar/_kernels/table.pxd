@@ -109,6 +109,7 @@ cdef extern from "realizar/table.h" nogil:
         rz_scaled_fn *scale
         rz_scaled_fn *clamp
         rz_scaled_fn *softcap
+        rz_scaled_fn *hadamard
         rz_unary_fn *silu
         rz_unary_fn *gelu
         rz_unary_fn *gelu_erf

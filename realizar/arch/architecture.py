@@ -12,7 +12,7 @@ from realizar.arch.checkpoint import Checkpoint
 from realizar.arch.hparams import HParams, Windows
 from realizar.arch.metadata import ArchMetadata
 from realizar.errors import GGUFError, TensorError
-from realizar.graph import Graph, RopeScaling, Value
+from realizar.graph import Graph, RopeScaling, Rotation, Value
 
 Shape = tuple[int, ...]
 
@@ -92,6 +92,10 @@ class WeightRef:
     suffix : str
     scale : float | None
         Factor for products with it, if the file has `NAME.scale`.
+    expert_scales : str | None
+        Of experts: name of the tensor with a factor for the products of each expert.
+    rotation : Rotation | None
+        Its basis, if the file stores it in a rotated one.
     """
 
     name: str
@@ -99,6 +103,8 @@ class WeightRef:
     bias: str | None
     suffix: str = ".weight"
     scale: float | None = None
+    expert_scales: str | None = None
+    rotation: Rotation | None = None
 
     @property
     def tensor(self) -> str:

@@ -27,7 +27,7 @@ from realizar.graph.plugin_ops import check_spec
 
 T = TypeVar("T")
 
-API_VERSION = "1.6"
+API_VERSION = "1.7"
 """Version of the plugin API, `realizar.arch` and `realizar.graph`: the minor number rises with additions, the major
 number with incompatible changes (docs/plugins.md)."""
 

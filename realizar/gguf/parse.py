@@ -192,6 +192,7 @@ def _with_file_offsets(cursor: Cursor, tensors: dict[str, TensorInfo], alignment
             cursor.fail(info.name, f"its offset {info.offset} is not a multiple of the alignment {alignment}")
         start = data_start + info.offset
         if start + info.n_bytes > size:
+            _check_old_q2_0(cursor, info, size - start, alignment)
             cursor.fail(
                 info.name,
                 f"needs {info.n_bytes} bytes at offset {start}, but the file ends at {size}; "
@@ -201,5 +202,24 @@ def _with_file_offsets(cursor: Cursor, tensors: dict[str, TensorInfo], alignment
     by_offset = sorted(placed.values(), key=lambda info: info.offset)
     for before, after in pairwise(by_offset):
         if before.offset + before.n_bytes > after.offset:
+            _check_old_q2_0(cursor, before, after.offset - before.offset, alignment)
             cursor.fail(after.name, f"overlaps {shorten(before.name)} in the file")
     return placed
+
+
+def _check_old_q2_0(cursor: Cursor, info: TensorInfo, n_bytes: int, alignment: int) -> None:
+    """Raise if the room of a tensor is that of the type which had Q2_0's number in PrismML's fork before it was PQ2_0.
+
+    Its blocks have 34 bytes for 128 elements, so that all tensors are a little smaller.
+    """
+    old = GGMLType.PQ2_0
+    if info.type != GGMLType.Q2_0 or info.shape[-1] % old.n_elements:
+        return
+    needed = math.prod(info.shape[:-1]) * old.row_bytes(info.shape[-1])
+    if needed <= n_bytes < min(needed + alignment, info.n_bytes):
+        cursor.fail(
+            info.name,
+            f"its type {GGMLType.Q2_0:d} is Q2_0, but it has {n_bytes} bytes instead of {info.n_bytes}, as if its "
+            f"blocks had {old.n_elements} elements: an old file of PrismML's fork, which now calls that type "
+            f"{old.name} ({old:d}); download the current file",
+        )

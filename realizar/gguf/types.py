@@ -12,6 +12,8 @@ from realizar.errors import ParameterError
 class GGMLType(IntEnum):
     """ggml's tensor types: number, elements and bytes per quantization block (ggml.h, ggml-common.h).
 
+    PQ2_0 and PTQ1_0 are those of PrismML's fork.
+
     Contains every type that a file can have, so that any file can be opened and listed. Computation is supported only
     for the formats in `realizar.quants`.
 
@@ -67,6 +69,8 @@ class GGMLType(IntEnum):
     NVFP4 = 40, 64, 36
     Q1_0 = 41, 128, 18
     Q2_0 = 42, 64, 18
+    PQ2_0 = 142, 128, 34
+    PTQ1_0 = 143, 128, 28
 
     def row_bytes(self, k: int) -> int:
         """Return the bytes of a row of k elements.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from realizar.errors import GraphError
@@ -14,7 +15,7 @@ from realizar.graph.plugin_ops import check_node, output_shapes
 from realizar.graph.pooling import PoolingOps
 from realizar.graph.recurrent import RecurrentOps
 from realizar.graph.rope import RopeScaling
-from realizar.graph.values import Cache, Node, State, Value, WeightLike
+from realizar.graph.values import Cache, Node, Rotation, State, Value, WeightLike
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +53,7 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         self.caches: dict[str, Cache] = {}
         self.states: dict[str, State] = {}
         self._names: set[str] = set()
+        self._rotated: dict[tuple[int, Rotation], Value] = {}
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -128,30 +130,61 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         """Rows of the embedding table for the tokens of the batch, times `scale`: (n_embd,).
 
         A program that records this also accepts embeddings in place of tokens (for example of images); these rows are
-        not multiplied by `scale`. For a factor that applies to both, scale the result.
+        not multiplied by `scale`. For a factor that applies to both, scale the result. Where the file stores the table
+        in a rotated basis, only tokens are accepted.
         """
-        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="token", scale=float(scale))[0]
+        return self._look_up("embed", weight, "token" if weight.rotation is None else "id", scale)
 
     def embed_ids(self, weight: WeightLike, scale: float = 1.0) -> Value:
         """Rows of a table for the token ids, times `scale`: (n_embd,). A row that enters as an embedding has id 0."""
-        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="id", scale=float(scale))[0]
+        return self._look_up("embed", weight, "id", scale)
 
     def embed_positions(self, weight: WeightLike) -> Value:
         """Rows of a table of learned positions for the positions of the batch, those of the first axis: (n_embd,)."""
-        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="position", scale=1.0)[0]
+        return self._look_up("embed", weight, "position")
 
     def embed_types(self, weight: WeightLike) -> Value:
         """The first row of a table of token types, for every token: (n_embd,). Only segment 0 is supported."""
-        return self.emit("embed", [], [weight.name], [(weight.tensor, weight.shape)], by="type", scale=1.0)[0]
+        return self._look_up("embed", weight, "type")
+
+    def _look_up(self, op: str, weight: WeightLike, by: str, scale: float = 1.0) -> Value:
+        pair, r = (weight.tensor, weight.shape), weight.rotation
+        (y,) = self.emit(op, [], [weight.name], [pair], by=by, scale=float(scale))
+        return y if r is None else self.hadamard(y, r.width, r.signs, inverse=True)
 
     def linear(self, x: Value, weight: WeightLike) -> Value:
         """W x + b: (n_out,); without b if the file has none.
 
-        If the file has a scale for W, the result is scale * W x + b.
+        If the file has a scale for W, the result is scale * W x + b. If it stores W in a rotated basis, x is rotated,
+        once for all weights of the same basis.
         """
         pair = (weight.tensor, weight.shape)
+        x = x if weight.rotation is None else self._rotate(x, weight.rotation)
         (y,) = self.emit("linear", [x], [weight.name], [pair], bias=(weight.bias,), residual=False)
         return y if weight.scale is None else self.scale(y, weight.scale)
+
+    def _rotate(self, x: Value, rotation: Rotation) -> Value:
+        key = (x.id, rotation)
+        if key not in self._rotated:
+            grouped = x if rotation.groups is None else self._group_heads(x, *rotation.groups)
+            self._rotated[key] = self.hadamard(grouped, rotation.width, rotation.signs)
+        return self._rotated[key]
+
+    def _group_heads(self, x: Value, n_group: int, n: int) -> Value:
+        """Heads in the order (n, n_group), head by head in the order (n_group, n); all elements in one row."""
+        flat = self.flatten(x) if len(x.shape) == 2 else x
+        parts = self.split(flat, *[flat.shape[0] // n] * n)
+        heads = [self.heads(part, n_group) for part in parts]
+        return self.flatten(reduce(self.concat, heads))
+
+    def hadamard(self, x: Value, width: int, signs: WeightLike | None = None, *, inverse: bool = False) -> Value:
+        """H (signs * x) / sqrt(width) for each `width` elements of x, with `inverse` signs * H x / sqrt(width).
+
+        H is the Sylvester-Hadamard matrix of +1 and -1; `width` is a power of two that divides the elements of x, and
+        `signs` has one of 1 or -1 for each element.
+        """
+        pairs = [] if signs is None else [(signs.tensor, signs.shape)]
+        return self.emit("hadamard", [x], ["hadamard"], pairs, width=width, inverse=inverse)[0]
 
     def rms_norm(self, x: Value, weight: WeightLike | None, eps: float) -> Value:
         """x / sqrt(mean(x^2) + eps) * w + b over the last dimension; w may be None, and b if the file has none.
@@ -313,9 +346,10 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         """The weighted sum of the chosen experts' down(act(gate(x)) * up(x)), in the order of `choice`: (n_out,).
 
         choice: ids and weights from `route`. gate, up: (n_expert, n_ff, n_embd), down: (n_expert, n_out, n_ff), each
-        with a bias (n_expert, rows) if the file has one. activation "silu", "gelu", "relu", or "swiglu_oai" for
-        gpt-oss's g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u within 7 of zero; with gate=None, "relu2",
-        max(u, 0)^2, or "gelu_erf". With "silu", `limit` clamps silu(g) and u to within it of zero (0: no limit).
+        with a bias (n_expert, rows) and a factor for the products of each expert if the file has them. activation
+        "silu", "gelu", "relu", or "swiglu_oai" for gpt-oss's g / (1 + exp(-1.702 g)) * (u + 1) with g at most 7 and u
+        within 7 of zero; with gate=None, "relu2", max(u, 0)^2, or "gelu_erf". With "silu", `limit` clamps silu(g) and
+        u to within it of zero (0: no limit).
         """
         known = UNGATED if gate is None else GATED
         if activation not in known:
@@ -325,4 +359,5 @@ class Graph(RecurrentOps, AttentionOps, PoolingOps, DeprecatedNames):
         weights = [weight for weight in (gate, up, down) if weight is not None]
         pairs = [(weight.tensor, weight.shape) for weight in weights]
         return self.emit("experts", [x, *choice], [down.name], pairs, activation=activation, limit=float(limit),
-                         bias=tuple(weight.bias for weight in weights))[0]  # fmt: skip
+                         bias=tuple(weight.bias for weight in weights),
+                         scales=tuple(weight.expert_scales for weight in weights))[0]  # fmt: skip

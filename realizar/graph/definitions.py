@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar.graph import activations, recurrences, routing
+from realizar.graph.hadamard import hadamard
 from realizar.graph.indexer import choose_keys
 from realizar.graph.position import position_bias, position_scales
 from realizar.graph.rope import factors_for, rope_frequencies
@@ -63,7 +64,7 @@ def _embed(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 
 def _product(h: F32, matrix: F32, bias: F32 | None, type_name: str, inputs: Inputs) -> npt.NDArray[np.float64]:
     """W h + b, for a weight W of format `type_name`."""
-    a = _rounded(h, FORMATS[type_name].n_elements, inputs.activations)
+    a = _rounded(h, FORMATS[type_name].act_block, inputs.activations)
     y: npt.NDArray[np.float64] = a @ matrix.astype(np.float64).T
     return y if bias is None else y + bias
 
@@ -83,11 +84,16 @@ def _experts(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     h, ids, weights = x
     tensors = [inputs.tensors[name] for name in node.weights]
     matrices = [tensor.floats() for tensor in tensors]
-    biases = [None if name is None else inputs.tensors[name].floats() for name in node.attrs["bias"]]
+    biases, scales = (
+        [None if name is None else inputs.tensors[name].floats() for name in node.attrs[key]]
+        for key in ("bias", "scales")
+    )
 
     def product(j: int, rows: F32, e: int) -> F32:
-        b = biases[j]
-        return _product(rows, matrices[j][e], None if b is None else b[e], tensors[j].type, inputs).astype(np.float32)
+        b, s = biases[j], scales[j]
+        y = _product(rows, matrices[j][e], None, tensors[j].type, inputs)
+        y = y if s is None else y * s[e]
+        return (y if b is None else y + b[e]).astype(np.float32)
 
     activate = activations.OF_EXPERTS[node.attrs["activation"]]
     if node.attrs["limit"]:
@@ -288,6 +294,16 @@ def _cross_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     return [_attend(x[0], k, v, node.attrs["scale"], inputs.kv_type, np.ones((len(x[0]), len(k)), bool))]
 
 
+def _hadamard(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
+    rows = x[0].reshape(len(x[0]), -1).astype(np.float64)
+    signs = inputs.tensors[node.weights[0]].floats() if node.weights else np.float32(1)
+    if node.attrs["inverse"]:
+        y = signs * hadamard(rows, node.attrs["width"])
+    else:
+        y = hadamard(signs * rows, node.attrs["width"])
+    return [y.reshape(x[0].shape)]
+
+
 DEFINITIONS: dict[str, Definition] = {
     "embed": _embed,
     "linear": _linear,
@@ -296,6 +312,7 @@ DEFINITIONS: dict[str, Definition] = {
     "add": lambda node, x, inputs: [x[0] + x[1]],
     "mul": lambda node, x, inputs: [x[0] * x[1]],
     "mul_weight": lambda node, x, inputs: [x[0] * inputs.tensors[node.weights[0]].floats()],
+    "hadamard": _hadamard,
     "scale": lambda node, x, inputs: [x[0] * np.float32(node.attrs["factor"])],
     "scale_rows": lambda node, x, inputs: [x[0] * x[1].reshape(-1, *[1] * (x[0].ndim - 1))],
     "scale_heads": lambda node, x, inputs: [x[0] * x[1][..., None]],

@@ -84,6 +84,12 @@ class OpSpec:
         Whether it works on one row at a time, so that a backend can quantize its result while it is written.
     takes_scale : bool
         Whether the builder multiplies its result by the scale that a file has for the weight.
+    takes_expert_scales : bool
+        Whether it multiplies the products of each expert by the scale that a file has for it.
+    takes_rotation : bool
+        Whether the builder rotates what it multiplies, or its result, if a file stores the weight in a rotated basis.
+    rotates_input : bool
+        Whether its result takes the place of its input in products with weights in a rotated basis.
     """
 
     name: str
@@ -110,6 +116,9 @@ class OpSpec:
     over_last: bool = False
     quantizes_output: bool = False
     takes_scale: bool = False
+    takes_expert_scales: bool = False
+    takes_rotation: bool = False
+    rotates_input: bool = False
 
 
 def inputs_of(nodes: Iterable[Node]) -> tuple[str, ...]:
@@ -133,14 +142,14 @@ def _rows() -> Iterable[OpSpec]:
     yield OpSpec(
         "embed", "y[t] = scale * W[token[t]] or the row's embedding; scale * W[id[t]]; W[position[t]]; of types, W[0]",
         ("by", "scale"), shapes.embed, inputs=(), rowwise=False, reads=facts.embed_reads, uses=facts.embed_uses,
-        is_lookup=True,
+        is_lookup=True, takes_rotation=True,
     )  # fmt: skip
     yield OpSpec(
         "position_scale", "s[t] = 1 + factor * ln(1 + floor((position[t] + offset) / period))",
         ("factor", "period", "offset"), shapes.position_scale, inputs=(), rowwise=False, reads=facts.positions_read,
     )  # fmt: skip
     yield OpSpec("linear", "y = W x + b (+ residual), for each of the weights", ("bias", "residual"), shapes.linear,
-                 inputs=("x", "residual?"), uses=facts.linear_uses, takes_scale=True)  # fmt: skip
+                 inputs=("x", "residual?"), uses=facts.linear_uses, takes_scale=True, takes_rotation=True)  # fmt: skip
     yield from _elementwise_rows()
     yield from _view_rows()
     yield from _attention_rows()
@@ -168,6 +177,13 @@ def _elementwise_rows() -> Iterable[OpSpec]:
     yield _elementwise("add", "y = a + b", ("a", "b"))
     yield _elementwise("mul", "y = a * b", ("a", "b"))
     yield _elementwise("mul_weight", "y = x * w", shape=shapes.mul_weight, over_last=True)
+    yield _elementwise(
+        "hadamard",
+        "y = H (s * x) / sqrt(width), or inverse s * H x / sqrt(width), in blocks",
+        attrs=("width", "inverse"),
+        shape=shapes.hadamard,
+        rotates_input=True,
+    )
     yield _elementwise("scale", "y = x * factor", attrs=("factor",))
     yield _elementwise("scale_rows", "y[t] = s[t] * x[t]", ("x", "s"), shape=shapes.scale_rows)
     yield _elementwise("scale_heads", "y[h] = s[h] * x[h]", ("x", "s"), shape=shapes.scale_heads, over_last=True)
@@ -251,8 +267,8 @@ def _expert_rows() -> Iterable[OpSpec]:
     yield OpSpec("weigh_experts", "w_r = scale * gating(x)[id_r] (/ sum over r) (* s[id_r])",
                  ("gating", "normalize", "scale"), shapes.weigh_experts, inputs=("logits", "ids"))  # fmt: skip
     yield OpSpec("experts", "y = sum_r w_r down_e (act(gate_e x) * up_e x), or w_r down_e act(up_e x), e = id_r",
-                 ("activation", "bias", "limit"), shapes.experts, inputs=("x", "ids", "weights"),
-                 uses=facts.expert_uses, scratch=facts.expert_scratch)  # fmt: skip
+                 ("activation", "bias", "scales", "limit"), shapes.experts, inputs=("x", "ids", "weights"),
+                 uses=facts.expert_uses, scratch=facts.expert_scratch, takes_expert_scales=True)  # fmt: skip
 
 
 OPS: dict[str, OpSpec] = {op.name: replace(op, evaluate=DEFINITIONS.get(op.name)) for op in _rows()}

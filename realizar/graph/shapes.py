@@ -50,6 +50,17 @@ def mul_weight(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     return [x]
 
 
+def hadamard(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
+    """The shape of x, whose elements are a multiple of the width; signs are one for each element."""
+    (x,), width = inputs, attrs["width"]
+    fits = width >= 2 and width & (width - 1) == 0 and prod(x) % width == 0
+    _need(
+        fits, f"hadamard: width {width} for an input of shape {x}; a power of two that divides its elements is needed"
+    )
+    _need(all(prod(w) == prod(x) for w in weights), f"hadamard: signs {weights} for an input of shape {x}")
+    return [x]
+
+
 def same(inputs: Shapes, weights: Shapes, attrs: Attrs) -> Shapes:
     """The common shape of all inputs."""
     _need(len(set(inputs)) == 1, f"elementwise op: shapes {inputs} differ")

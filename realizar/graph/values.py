@@ -25,6 +25,30 @@ class WeightLike(Protocol):
     def bias(self) -> str | None: ...  # noqa: D102
     @property
     def scale(self) -> float | None: ...  # noqa: D102
+    @property
+    def expert_scales(self) -> str | None: ...  # noqa: D102
+    @property
+    def rotation(self) -> Rotation | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """The basis in which a file stores a weight's rows: R x = H (signs * x) / sqrt(width), see `Graph.hadamard`.
+
+    Attributes
+    ----------
+    width : int
+        Elements that are transformed together, a power of two.
+    signs : WeightLike | None
+        Of all elements of a row, 1 or -1; None: all are 1.
+    groups : tuple[int, int] | None
+        (n_group, n): an input of heads, in which those of a group are n_group apart, is brought into an order in which
+        they are neighbours, before it is rotated. None: it has that order.
+    """
+
+    width: int
+    signs: WeightLike | None = None
+    groups: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import ParameterError
-from realizar.quants import blocks32, floats, iquants, iquants_encode, kquants, mxfp4
+from realizar.quants import blocks32, floats, iquants, iquants_encode, kquants, mxfp4, nvfp4, ternary
 
 # Rows are processed in chunks of this many elements, so that temporaries stay in the CPU cache.
 CHUNK_ELEMENTS = 1 << 16
@@ -41,6 +41,11 @@ class BlockFormat:
     dequantize: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     quantize: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 
+    @property
+    def act_block(self) -> int:
+        """Elements of an activation row that share a scale in products with this format; 1: they are not rounded."""
+        return self.n_elements if self.n_elements in (1, 256) else 32
+
 
 _ROWS = (
     BlockFormat("F32", 0, 1, 4, floats.dequantize_f32, floats.quantize_f32),
@@ -66,6 +71,13 @@ _ROWS = (
     BlockFormat("IQ2_S", 22, 256, 82, iquants.dequantize_iq2_s, iquants_encode.quantize_iq2_s),
     BlockFormat("IQ1_S", 19, 256, 50, iquants.dequantize_iq1_s, iquants_encode.quantize_iq1_s),
     BlockFormat("IQ1_M", 29, 256, 56, iquants.dequantize_iq1_m, iquants_encode.quantize_iq1_m),
+    BlockFormat("Q1_0", 41, 128, 18, ternary.dequantize_q1_0, ternary.quantize_q1_0),
+    BlockFormat("Q2_0", 42, 64, 18, ternary.dequantize_q2_0, ternary.quantize_q2_0),
+    BlockFormat("PQ2_0", 142, 128, 34, ternary.dequantize_pq2_0, ternary.quantize_pq2_0),
+    BlockFormat("PTQ1_0", 143, 128, 28, ternary.dequantize_ptq1_0, ternary.quantize_ptq1_0),
+    BlockFormat("TQ1_0", 34, 256, 54, ternary.dequantize_tq1_0, ternary.quantize_tq1_0),
+    BlockFormat("TQ2_0", 35, 256, 66, ternary.dequantize_tq2_0, ternary.quantize_tq2_0),
+    BlockFormat("NVFP4", 40, 64, 36, nvfp4.dequantize_nvfp4, nvfp4.quantize_nvfp4),
 )
 
 FORMATS: dict[str, BlockFormat] = {row.name: row for row in _ROWS}
@@ -105,7 +117,7 @@ def dequantize(data: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
 def quantize(x: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     """Quantize rows.
 
-    Formats with 32 elements per block round exactly as ggml's reference. K-quants find scales and minima by least
+    All formats but the k-quants and IQ formats round exactly as ggml's reference. K-quants find scales and minima by least
     squares on a grid (`scale_search`); their error is about that of ggml, but the bytes differ. IQ formats take the
     nearest codewords; ggml's quantizers have smaller errors.
 

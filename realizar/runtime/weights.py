@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from realizar.arch import ArchMetadata
 from realizar.arch.architecture import Shape, Weight, WeightRef, Weights, WeightTable, expand
 from realizar.errors import ParameterError, TensorError
 from realizar.gguf import GGUFFile
-from realizar.graph import Graph
+from realizar.graph import Graph, Rotation
 from realizar.quants import FORMATS, dequantize
 
 
@@ -33,6 +34,8 @@ class Tensor:
         View of the mapped file; for a part of a fused tensor of experts, uint8 [n_expert, n_rows, row_bytes].
     scale : float | None
         Factor by which products with it are multiplied.
+    expert_scales : str | None
+        Name of the tensor with such a factor for each expert.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Tensor:
     shape: Shape
     data: npt.NDArray[np.uint8]
     scale: float | None = None
+    expert_scales: str | None = None
 
     def floats(self) -> npt.NDArray[np.float32]:
         """Return the dequantized values, float32 [*shape]."""
@@ -47,7 +51,12 @@ class Tensor:
 
 
 def collect(
-    file: GGUFFile, table: WeightTable, n_layer: int, ignored: Sequence[str] = (), prefix: str = ""
+    file: GGUFFile,
+    table: WeightTable,
+    n_layer: int,
+    ignored: Sequence[str] = (),
+    prefix: str = "",
+    rotations: Mapping[str, Rotation] = MappingProxyType({}),
 ) -> tuple[Weights, dict[str, Tensor]]:
     """Check a file against the declarations of an architecture.
 
@@ -61,6 +70,8 @@ def collect(
         Patterns of names that need not be declared (`Architecture.ignored`).
     prefix : str
         Before the names of the tensors in the result, to which those of another file are to be added.
+    rotations : Mapping[str, Rotation]
+        Of those tensors of the file that are stored in a rotated basis, by name.
 
     Returns
     -------
@@ -80,7 +91,7 @@ def collect(
             f"{file.path.name}: its metadata speak of {n_layer} layers, but it has only {len(file.tensors)} tensors"
         )
     whole = expand(table, n_layer)
-    found = Collector(file, whole)
+    found = Collector(file, whole, rotations)
     for name, weight in whole.items():
         found.take(name, weight)
     if left := found.unused(ignored):
@@ -150,6 +161,8 @@ class Collector:
     table : dict[str, Weight]
         All declared weights, each layer's by itself. A scale among them is a weight like the others, and no factor of
         products.
+    rotations : Mapping[str, Rotation]
+        As in `collect`.
 
     Attributes
     ----------
@@ -159,8 +172,10 @@ class Collector:
         By GGUF name; parts of a fused tensor by the name of the part.
     """
 
-    def __init__(self, file: GGUFFile, table: WeightTable) -> None:
-        self.file = file
+    def __init__(
+        self, file: GGUFFile, table: WeightTable, rotations: Mapping[str, Rotation] = MappingProxyType({})
+    ) -> None:
+        self.file, self.rotations = file, rotations
         self._declared = {name + weight.suffix for name, weight in table.items()}
         self.refs: dict[str, WeightRef | None] = {}
         self.tensors: dict[str, Tensor] = {}
@@ -221,31 +236,38 @@ class Collector:
             if not weight.optional:
                 raise self._missing(name + suffix)
             return None
-        scale = self._scale(source, source + suffix)
+        scale = self._scale(source, source + suffix, weight.shape)
+        per_expert = self._expert_scales(source, weight.shape)
         tensor = self._tensor(source + suffix, weight.shape)
-        self.tensors[tensor.name] = replace(tensor, scale=scale)
+        self.tensors[tensor.name] = replace(tensor, scale=scale, expert_scales=per_expert)
         bias = self._bias(name, weight)
         if bias is not None:
             self._add_bias(bias, scale)
-        return WeightRef(source, weight.shape, None if bias is None else bias.name, suffix, scale)
+        rotation = self.rotations.get(tensor.name)
+        return WeightRef(source, weight.shape, None if bias is None else bias.name, suffix, scale, per_expert, rotation)
 
     def _cut(self, name: str, weight: Weight) -> None:
         """Return the parts of a fused weight: views of its rows, and copies of its bias."""
         whole = self._tensor(f"{name}.weight", weight.shape)
-        scale = self._scale(name, whole.name)
+        scale, per_expert = self._scale(name, whole.name, whole.shape), self._expert_scales(name, whole.shape)
         has_part_bias = any(f"{part}.bias" in self.file.tensors for part in weight.split(name) if part != name)
         bias = None if has_part_bias else self._bias(name, weight)
         data = whole.data.reshape(*weight.shape[:-1], whole.data.shape[-1])
         start = 0
         for part, w in weight.split(name).items():
             rows = slice(start, start + w.shape[-2])
-            self.tensors[f"{part}.weight"] = Tensor(f"{part}.weight", whole.type, w.shape, data[..., rows, :], scale)
+            self.tensors[f"{part}.weight"] = Tensor(
+                f"{part}.weight", whole.type, w.shape, data[..., rows, :], scale, per_expert
+            )
             own = self._bias(part, w) if has_part_bias else None  # some files have one weight and three biases
             if bias is not None:
-                own = _vector(f"{part}.bias", bias.floats()[..., rows])
+                own = vector(f"{part}.bias", bias.floats()[..., rows])
             if own is not None:
                 self._add_bias(own, scale)
-            self.refs[part] = WeightRef(part, w.shape, None if own is None else own.name, scale=scale)
+            self.refs[part] = WeightRef(
+                part, w.shape, None if own is None else own.name, scale=scale, expert_scales=per_expert,
+                rotation=self.rotations.get(whole.name),
+            )  # fmt: skip
             start = rows.stop
 
     def _bias(self, name: str, weight: Weight) -> Tensor | None:
@@ -258,18 +280,30 @@ class Collector:
 
     def _add_bias(self, bias: Tensor, scale: float | None) -> None:
         """Add a bias of the file, divided by the scale, because our products are scaled after the bias is added."""
-        self.tensors[bias.name] = bias if scale is None else _vector(bias.name, bias.floats() / np.float32(scale))
+        self.tensors[bias.name] = bias if scale is None else vector(bias.name, bias.floats() / np.float32(scale))
 
-    def _scale(self, name: str, tensor: str) -> float | None:
-        """Return the factor for products with a tensor, or None."""
+    def _expert_scales(self, name: str, shape: Shape) -> str | None:
+        """Return the name of the tensor with a factor for each expert, or None; one number is for all experts."""
+        key, n = f"{name}.scale", shape[0]
+        info = self.file.tensors.get(key)
+        if info is None or key in self._declared or len(shape) != 3 or info.n_elements not in (1, n):
+            return None
+        values = self._tensor(key, (info.n_elements,)).floats()
+        if not np.isfinite(values).all():
+            raise TensorError(f"{key}: a scale is not finite")
+        self.tensors[key] = vector(key, np.broadcast_to(values, (n,)))
+        return key
+
+    def _scale(self, name: str, tensor: str, shape: Shape) -> float | None:
+        """Return the factor for products with a tensor, or None, also if there is one for each expert."""
         key = f"{name}.scale"
         info = self.file.tensors.get(key)
-        if info is None or key in self._declared:
+        if info is None or key in self._declared or self._expert_scales(name, shape) is not None:
             return None
         if info.n_elements != 1:
             raise TensorError(
-                f"{key}: shape {tuple(info.shape)}; one number for all of {tensor} is supported, not one for each "
-                "expert or row"
+                f"{key}: shape {tuple(info.shape)}; one number for all of {tensor} is supported, or one for each "
+                "expert, not one for each row"
             )
         scale = float(self._tensor(key, (1,)).floats()[0])
         if not np.isfinite(scale) or scale == 0:
@@ -298,7 +332,7 @@ def _without_ones(shape: Sequence[int]) -> Shape:
     return (*(n for n in shape[:-1] if n != 1), *shape[-1:])
 
 
-def _vector(name: str, values: npt.NDArray[np.float32]) -> Tensor:
+def vector(name: str, values: npt.NDArray[np.float32]) -> Tensor:
     """Return a tensor of floats that is not in the file."""
     rows = np.ascontiguousarray(values, np.float32)
     return Tensor(name, "F32", rows.shape, rows.reshape(-1, rows.shape[-1]).view(np.uint8))
@@ -306,7 +340,9 @@ def _vector(name: str, values: npt.NDArray[np.float32]) -> Tensor:
 
 def check_scales(graphs: Iterable[Graph], tensors: Mapping[str, Tensor]) -> None:
     """Raise TensorError if a tensor with a scale is used by an op that does not apply scales."""
-    for node in (node for graph in graphs for node in graph.nodes if not node.spec.takes_scale):
+    for node in (node for graph in graphs for node in graph.nodes):
         for name in node.weights:
-            if tensors[name].scale is not None:
+            if tensors[name].scale is not None and not node.spec.takes_scale:
                 raise TensorError(f"{name}: the file scales it by one number, which op {node.op!r} does not support")
+            if tensors[name].expert_scales is not None and not node.spec.takes_expert_scales:
+                raise TensorError(f"{name}: the file scales its parts, which op {node.op!r} does not support")

@@ -14,7 +14,8 @@ FORMS = "hf:owner/repo:QUANTIZATION or hf:owner/repo/file.gguf, with @revision a
 _REFERENCE = re.compile(r"([^/@:\s]+/[^/@:\s]+)(?:@([^/@:\s]+))?(?::([^/@:\s]+)|/(\S+\.gguf))?")
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _QUANTIZATION = re.compile(
-    r"(?:^|[-._/])((?:UD-)?(?:I?Q\d_[A-Z0-9_]+|TQ\d_\d|MXFP4(?:_MOE)?|BF16|FP?16|FP?32))(?=[-./]|$)", re.IGNORECASE
+    r"(?:^|[-._/])((?:UD-)?(?:I?Q\d_[A-Z0-9_]+|P?TQ\d_\d|PQ\d_\d|(?:MX|NV)FP4(?:_MOE)?|BF16|FP?16|FP?32))(?=[-./]|$)",
+    re.IGNORECASE,
 )
 _NO_MODELS = re.compile(r"(?:^|[-._/])(?:mmproj|imatrix)(?=[-._/])", re.IGNORECASE)
 """Files of a repository that go with a model: projectors of pictures, statistics of activations."""

@@ -13,6 +13,16 @@ ARCH = raw.value("general.architecture", ValueType.STRING, raw.string("llama"))
 F32X4 = bytes(16)
 
 BAD = {
+    "Q2_0 with blocks of 128": (
+        raw.gguf(
+            tensors=[raw.tensor("a", (256, 8), GGMLType.Q2_0), raw.tensor("b", (4,), offset=544)], data=bytes(576)
+        ),
+        r"a: its type 42 is Q2_0, but it has 544 bytes instead of 576.*PQ2_0 \(142\)",
+    ),
+    "last Q2_0 with blocks of 128": (
+        raw.gguf(tensors=[raw.tensor("a", (256, 8), GGMLType.Q2_0)], data=bytes(544)),
+        "an old file of PrismML's fork",
+    ),
     "empty": (b"", "is empty"),
     "magic": (b"ABCD" + bytes(100), "starts with b'ABCD' instead of b'GGUF'"),
     "short": (b"GG", "starts with b'GG'"),

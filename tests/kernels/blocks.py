@@ -4,23 +4,27 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
+from realizar.quants import FORMATS, dequantize
+
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 # Byte offsets of the half-float scales inside a block.
 SCALES_AT = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
-    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "MXFP4": [],
+    "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "MXFP4": [], "NVFP4": [],
     "IQ4_NL": [0], "IQ4_XS": [0], "IQ3_XXS": [0], "IQ3_S": [0], "IQ2_XXS": [0], "IQ2_XS": [0], "IQ2_S": [0],
     "IQ1_S": [0], "IQ1_M": [],
+    "Q1_0": [0], "Q2_0": [0], "PQ2_0": [0], "PTQ1_0": [26], "TQ1_0": [52], "TQ2_0": [64],
 }  # fmt: skip
+OWN = ("Q1_0", "Q2_0", "PQ2_0", "PTQ1_0")
 FLOAT_DTYPES = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
 WILD = np.array([0x7C00, 0xFC00, 0x7E01, 0x0001, 0x83FF, 0x0000, 0x8000, 0x7BFF], np.uint16)
 
 
 def block_shape(name: str) -> tuple[int, int]:
     """Return the number of elements and bytes of a block."""
-    return gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
+    return FORMATS[name].n_elements, FORMATS[name].n_bytes
 
 
 def random_rows(name: str, n: int, k: int, rng: np.random.Generator, wild: bool = False) -> Bytes:
@@ -41,6 +45,11 @@ def random_rows(name: str, n: int, k: int, rng: np.random.Generator, wild: bool 
         words = data[..., 48:].view(np.uint16)
         words &= 0xFFF
         words |= _scales(data.shape[:2], rng, wild)[..., None] >> 4 * np.arange(4, dtype=np.uint16) << 12
+    if name == "NVFP4":  # scales of eight bits; 56 means 1
+        odd = rng.choice(np.array([0, 1, 7, 126, 127, 255], np.uint8), (*data.shape[:2], 4))
+        data[..., :4] = rng.integers(30, 60, odd.shape)
+        data[..., :4] = np.where(wild & (rng.random(odd.shape) < 0.2), odd, data[..., :4])
+        return data.reshape(n, -1)
     for at in SCALES_AT[name]:
         data[..., at : at + 2] = _scales(data.shape[:2], rng, wild)[..., None].view(np.uint8)
     return data.reshape(n, -1)
@@ -65,7 +74,9 @@ def _random_floats(name: str, n: int, k: int, rng: np.random.Generator, wild: bo
 
 
 def expand(name: str, data: Bytes) -> Floats:
-    """Dequantize rows with the gguf package."""
+    """Dequantize rows with the gguf package, or with our definition of formats that it does not have."""
+    if name in OWN:
+        return dequantize(data, name)
     with np.errstate(all="ignore"):
         return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
 

@@ -38,7 +38,8 @@ DEEP = {"gemma3n": 3e-5}
 FLOAT_TYPES = ("f32", "f16", "bf16")
 K_TYPES = ("q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k")
 IQ_TYPES = ("iq4_nl", "iq4_xs", "iq3_xxs", "iq3_s", "iq2_xxs", "iq2_xs", "iq2_s", "iq1_s", "iq1_m")
-TYPES = (*FLOAT_TYPES, "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", *K_TYPES, "mxfp4_moe", *IQ_TYPES)
+TERNARY_TYPES = ("q1_0", "q2_0", "tq1_0", "tq2_0")
+TYPES = (*FLOAT_TYPES, "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", *K_TYPES, "mxfp4_moe", *IQ_TYPES, *TERNARY_TYPES)
 
 
 def files(root: Path, names: tuple[str, ...] = CASES) -> list[Path]:

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from realizar.errors import ParameterError
 from realizar.gguf import GGMLType
 from realizar.quants import FORMATS, dequantize
+from tests.kernels.blocks import OWN
 
 # float16 bits that are special as scales: zeros, denormals, the largest, infinities and NaNs.
 SCALES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7C01, 0x7E00, 0xFE12]
@@ -18,10 +19,38 @@ SCALES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00
 SCALES_AT = {
     "Q4_1": [0, 2], "Q5_1": [0, 2], "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
     "IQ1_M": [48, 50, 52, 54],
+    "PTQ1_0": [26], "TQ1_0": [52], "TQ2_0": [64],
 }  # fmt: skip
+
+# Byte and base-3 digit of each element of PTQ1_0: the first digits of a run of bytes, then the second ones, and so on.
+PTQ1_0_RUNS = ((range(16), 5), (range(16, 24), 5), (range(24, 26), 4))
+PTQ1_0_ORDER = [(byte, digit) for run, n in PTQ1_0_RUNS for digit in range(n) for byte in run]
+
+
+def element(name, block, i):
+    """Element i of a block of a format that the gguf package does not have, bit by bit, without its scale."""
+    if name == "Q1_0":
+        return 2 * (block[2 + i // 8] >> i % 8 & 1) - 1
+    if name in ("Q2_0", "PQ2_0"):
+        return (block[2 + i // 4] >> 2 * (i % 4) & 3) - 1
+    byte, digit = PTQ1_0_ORDER[i]
+    return (block[byte] * 3**digit % 256 * 3 >> 8) - 1
+
+
+def by_element(rows, name):
+    fmt, out = FORMATS[name], []
+    for block in rows.reshape(-1, fmt.n_bytes):
+        at = SCALES_AT.get(name, [0])[0]
+        d = block[at : at + 2].view("<f2").astype(np.float32)
+        q = np.array([element(name, block.tolist(), i) for i in range(fmt.n_elements)], np.float32)
+        out.append(np.where(q > 0, d, -d) if name == "Q1_0" else d * q)
+    return np.concatenate(out).reshape(*rows.shape[:-1], -1)
 
 
 def reference(data, name):
+    if name in OWN:
+        with np.errstate(all="ignore"):
+            return by_element(data, name)
     with np.errstate(all="ignore"):
         return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
 
@@ -64,9 +93,10 @@ def test_special_scales(name):
 def test_multidimensional_rows(name):
     fmt = FORMATS[name]
     k = 512 if fmt.n_elements > 1 else 300
-    rows = np.random.default_rng(1).integers(0, 256, (3, 101, k // fmt.n_elements * fmt.n_bytes), np.uint8)
+    n = 7 if name in OWN else 101
+    rows = np.random.default_rng(1).integers(0, 256, (3, n, k // fmt.n_elements * fmt.n_bytes), np.uint8)
     x = dequantize(rows, name)
-    assert x.shape == (3, 101, k)
+    assert x.shape == (3, n, k)
     assert same_bits(x, reference(rows, name))
 
 

@@ -5,12 +5,13 @@ import re
 import numpy as np
 import pytest
 
+from realizar._kernels import table
 from realizar.arch import registry
 from realizar.errors import TensorError
 from realizar.gguf import GGUFFile, GGUFWriter
 from realizar.model import load
 from realizar.quants import dequantize
-from realizar.testing import Session, random_tokens, relative_error, tiny_metadata, tiny_model
+from realizar.testing import Session, check_interpreter, random_tokens, relative_error, tiny_metadata, tiny_model
 from tests.limits.models import rewritten
 
 QKV = ("attn_q", "attn_k", "attn_v")
@@ -166,6 +167,34 @@ def test_a_scale_is_multiplied(name, tmp_path):
     assert relative_error(found, want) <= 1e-6 < 1e-2 < relative_error(found, logits(source, "f32"))
 
 
+@pytest.mark.parametrize("name", ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"])
+@pytest.mark.parametrize("n", [1, 4])
+def test_scales_of_experts_are_multiplied(name, n, tmp_path):
+    """One number for each expert, or one for all, as in NVFP4 files; a gate is scaled before its activation."""
+    source = tiny("qwen3moe", tmp_path, "F32", expert_feed_forward_length=256, expert_count=4, expert_used_count=2)
+    scales = np.linspace(0.3, 2, n).astype(np.float32)
+    scaled = rewritten(source, tmp_path / "scaled.gguf", more={f"blk.1.{name}.scale": scales})
+
+    def multiply(key, data, shape, kind):
+        if f"1.{name}." not in key:
+            return key, data, shape, kind
+        return key, (data.view(np.float32).reshape(shape) * scales[:, None, None]).view(np.uint8), shape, kind
+
+    want = logits(rewritten(source, tmp_path / "multiplied.gguf", tensors=multiply), "f32")
+    found = logits(scaled, "f32")
+    assert relative_error(found, want) <= 1e-6 < 1e-3 < relative_error(found, logits(source, "f32"))
+
+
+def test_scales_of_experts_agree_with_the_definition(tmp_path):
+    source = tiny("gpt-oss", tmp_path, "NVFP4", expert_count=4, expert_used_count=2)  # its experts have biases
+    more = {f"blk.{i}.{part}.scale": np.linspace(0.5, 2, 4) for i in range(2)
+            for part in ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")}  # fmt: skip
+    model = load(rewritten(source, tmp_path / "scaled.gguf", more=more))
+    for activations in ("f32", "int8"):
+        check_interpreter(model, activations, table.available())
+    model.close()
+
+
 def test_a_bias_is_added_after_the_scale(in_parts, tmp_path):
     """Only the product is scaled, also if q, k and v are fused."""
     scale, name = np.array([0.5]), "blk.0.attn_k"
@@ -192,6 +221,7 @@ def test_a_bias_is_added_after_the_scale(in_parts, tmp_path):
         ("blk.0.attn_q.scale", [1.0, 2.0], r"blk\.0\.attn_q\.scale: shape \(2,\)"),
         ("blk.0.attn_q.scale", [np.inf], r"blk\.0\.attn_q\.scale: inf"),
         ("blk.0.attn_q.scale", [0.0], r"blk\.0\.attn_q\.scale: 0"),
+        ("blk.0.attn_q.scale", np.ones(256), r"one number for all .* or one for each expert, not one for each row"),
     ],
 )
 def test_invalid_scales(name, values, says, llama, tmp_path):

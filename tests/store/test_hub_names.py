@@ -79,4 +79,6 @@ def test_repository_with_one_model_or_none():
 def test_quantization_of_file_names():
     names = ["x.Q4_K_M.gguf", "Q6_K/x-00001-of-00002.gguf", "x-IQ2_XXS.gguf", "x-fp16.gguf", "x-MXFP4.gguf", "x.gguf"]
     assert [quantization(name) for name in names] == ["Q4_K_M", "Q6_K", "IQ2_XXS", "fp16", "MXFP4", None]
+    names = ["x-PQ2_0.gguf", "x-PTQ1_0.gguf", "x-NVFP4.gguf", "x-Q1_0.gguf"]
+    assert [quantization(name) for name in names] == ["PQ2_0", "PTQ1_0", "NVFP4", "Q1_0"]
     assert parts("a/x-00002-of-00002.gguf") == ["a/x-00001-of-00002.gguf", "a/x-00002-of-00002.gguf"]

@@ -18,6 +18,11 @@ static void q5_1_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q5_1, HAS_MIN, RZ_MAT
 static void q8_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q8_0, NO_MIN, RZ_MATMUL_ARGS); }
 static void mxfp4_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_MXFP4, NO_MIN, RZ_MATMUL_ARGS); }
 static void iq4_nl_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_IQ4_NL, NO_MIN, RZ_MATMUL_ARGS); }
+static void q1_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q1_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void q2_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_Q2_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void pq2_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_PQ2_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void ptq1_0_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_PTQ1_0, NO_MIN, RZ_MATMUL_ARGS); }
+static void nvfp4_gemm(RZ_MATMUL_PARAMS) { gemm_32_tiles(RZ_NVFP4, TWO_SCALES, RZ_MATMUL_ARGS); }
 static void q2_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q2_K, 0, 16, RZ_MATMUL_ARGS); }
 static void q3_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q3_K, 0, 0, RZ_MATMUL_ARGS); }
 static void q4_k_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_Q4_K, 8, 8, RZ_MATMUL_ARGS); }
@@ -31,6 +36,8 @@ static void iq2_xs_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_IQ2_XS, 16, 0, RZ_
 static void iq2_s_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_IQ2_S, 16, 0, RZ_MATMUL_ARGS); }
 static void iq1_s_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_IQ1_S, 16, 0, RZ_MATMUL_ARGS); }
 static void iq1_m_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_IQ1_M, 16, 0, RZ_MATMUL_ARGS); }
+static void tq1_0_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_TQ1_0, 0, 0, RZ_MATMUL_ARGS); }
+static void tq2_0_gemm(RZ_MATMUL_PARAMS) { gemm_256_tiles(RZ_TQ2_0, 0, 0, RZ_MATMUL_ARGS); }
 
 const struct rz_kernels rz_amx = {
     .name = "amx",
@@ -42,6 +49,11 @@ const struct rz_kernels rz_amx = {
     .format[RZ_Q5_1] = {NULL, NULL, q5_1_gemm, NULL, gemm_tokens_tiles_32},
     .format[RZ_Q8_0] = {NULL, NULL, q8_0_gemm, NULL, gemm_tokens_tiles_32},
     .format[RZ_MXFP4] = {NULL, NULL, mxfp4_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_Q1_0] = {NULL, NULL, q1_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_Q2_0] = {NULL, NULL, q2_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_PQ2_0] = {NULL, NULL, pq2_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_PTQ1_0] = {NULL, NULL, ptq1_0_gemm, NULL, gemm_tokens_tiles_32},
+    .format[RZ_NVFP4] = {NULL, NULL, nvfp4_gemm, NULL, gemm_tokens_tiles_32},
     .format[RZ_Q2_K] = {NULL, NULL, q2_k_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_Q3_K] = {NULL, NULL, q3_k_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_Q4_K] = {NULL, NULL, q4_k_gemm, NULL, gemm_tokens_tiles},
@@ -56,6 +68,8 @@ const struct rz_kernels rz_amx = {
     .format[RZ_IQ2_S] = {NULL, NULL, iq2_s_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_IQ1_S] = {NULL, NULL, iq1_s_gemm, NULL, gemm_tokens_tiles},
     .format[RZ_IQ1_M] = {NULL, NULL, iq1_m_gemm, NULL, gemm_tokens_tiles},
+    .format[RZ_TQ1_0] = {NULL, NULL, tq1_0_gemm, NULL, gemm_tokens_tiles},
+    .format[RZ_TQ2_0] = {NULL, NULL, tq2_0_gemm, NULL, gemm_tokens_tiles},
 };
 
 RZ_TARGET_END

@@ -23,6 +23,11 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/iq4_nl.h"
 #include "realizar/avx512/iq4_xs.h"
 #include "realizar/avx512/mxfp4.h"
+#include "realizar/avx512/nvfp4.h"
+#include "realizar/avx512/pq2_0.h"
+#include "realizar/avx512/ptq1_0.h"
+#include "realizar/avx512/q1_0.h"
+#include "realizar/avx512/q2_0.h"
 #include "realizar/avx512/q2_k.h"
 #include "realizar/avx512/q3_k.h"
 #include "realizar/avx512/q4_0.h"
@@ -33,11 +38,14 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/q5_k.h"
 #include "realizar/avx512/q6_k.h"
 #include "realizar/avx512/q8_0.h"
+#include "realizar/avx512/tq1_0.h"
+#include "realizar/avx512/tq2_0.h"
 #include "realizar/residual.h"
 #include "realizar/wide/attention.h"
 #include "realizar/wide/conv.h"
 #include "realizar/wide/delta.h"
 #include "realizar/wide/elementwise.h"
+#include "realizar/wide/hadamard.h"
 #include "realizar/wide/index.h"
 #include "realizar/wide/logits.h"
 #include "realizar/wide/norm.h"
@@ -73,6 +81,13 @@ const struct rz_kernels rz_avx512 = {
     .format[RZ_IQ2_S] = {NULL, iq2_s_gemv, iq2_s_gemm, iq2_s_matmul_f32},
     .format[RZ_IQ1_S] = {NULL, iq1_s_gemv, iq1_s_gemm, iq1_s_matmul_f32},
     .format[RZ_IQ1_M] = {NULL, iq1_m_gemv, iq1_m_gemm, iq1_m_matmul_f32},
+    .format[RZ_Q1_0] = {NULL, q1_0_gemv, q1_0_gemm, q1_0_matmul_f32},
+    .format[RZ_Q2_0] = {NULL, q2_0_gemv, q2_0_gemm, q2_0_matmul_f32},
+    .format[RZ_PQ2_0] = {NULL, pq2_0_gemv, pq2_0_gemm, pq2_0_matmul_f32},
+    .format[RZ_PTQ1_0] = {NULL, ptq1_0_gemv, ptq1_0_gemm, ptq1_0_matmul_f32},
+    .format[RZ_NVFP4] = {NULL, nvfp4_gemv, nvfp4_gemm, nvfp4_matmul_f32},
+    .format[RZ_TQ1_0] = {NULL, tq1_0_gemv, tq1_0_gemm, tq1_0_matmul_f32},
+    .format[RZ_TQ2_0] = {NULL, tq2_0_gemv, tq2_0_gemm, tq2_0_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
     .residual_act = residual_act,
@@ -84,6 +99,7 @@ const struct rz_kernels rz_avx512 = {
     .scale = scale_f32x16,
     .clamp = clamp_row_f32x16,
     .softcap = softcap_row_f32x16,
+    .hadamard = hadamard_row_f32x16,
     .silu = silu_row_f32x16,
     .gelu = gelu_row_f32x16,
     .gelu_erf = gelu_erf_row_f32x16,
@@ -120,13 +136,14 @@ const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS] = {
     [RZ_Q5_K] = &q5_k_gemm_format,       [RZ_Q6_K] = &q6_k_gemm_format,   [RZ_IQ4_XS] = &iq4_xs_gemm_format,
     [RZ_IQ3_XXS] = &iq3_xxs_gemm_format, [RZ_IQ3_S] = &iq3_s_gemm_format, [RZ_IQ2_XXS] = &iq2_xxs_gemm_format,
     [RZ_IQ2_XS] = &iq2_xs_gemm_format,   [RZ_IQ2_S] = &iq2_s_gemm_format, [RZ_IQ1_S] = &iq1_s_gemm_format,
-    [RZ_IQ1_M] = &iq1_m_gemm_format,
+    [RZ_IQ1_M] = &iq1_m_gemm_format,     [RZ_TQ1_0] = &tq1_0_gemm_format, [RZ_TQ2_0] = &tq2_0_gemm_format,
 };
 
 const gemm_32_format *const rz_avx512_gemm_32[RZ_N_FORMATS] = {
-    [RZ_Q4_0] = &q4_0_gemm_format,     [RZ_Q4_1] = &q4_1_gemm_format, [RZ_Q5_0] = &q5_0_gemm_format,
-    [RZ_Q5_1] = &q5_1_gemm_format,     [RZ_Q8_0] = &q8_0_gemm_format, [RZ_MXFP4] = &mxfp4_gemm_format,
-    [RZ_IQ4_NL] = &iq4_nl_gemm_format,
+    [RZ_Q4_0] = &q4_0_gemm_format,     [RZ_Q4_1] = &q4_1_gemm_format,     [RZ_Q5_0] = &q5_0_gemm_format,
+    [RZ_Q5_1] = &q5_1_gemm_format,     [RZ_Q8_0] = &q8_0_gemm_format,     [RZ_MXFP4] = &mxfp4_gemm_format,
+    [RZ_IQ4_NL] = &iq4_nl_gemm_format, [RZ_Q1_0] = &q1_0_gemm_format,     [RZ_Q2_0] = &q2_0_gemm_format,
+    [RZ_PQ2_0] = &pq2_0_gemm_format,   [RZ_PTQ1_0] = &ptq1_0_gemm_format, [RZ_NVFP4] = &nvfp4_gemm_format,
 };
 
 RZ_TARGET_END

@@ -18,6 +18,7 @@ static const struct rz_op_run OPS[RZ_N_OPS] = {
     [RZ_OP_SCALE_ROWS] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_CLAMP] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_SOFTCAP] = {rz_items_rows, rz_run_rowwise},
+    [RZ_OP_HADAMARD] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_SILU] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_GELU] = {rz_items_rows, rz_run_rowwise},
     [RZ_OP_GELU_ERF] = {rz_items_rows, rz_run_rowwise},

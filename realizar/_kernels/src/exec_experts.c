@@ -50,6 +50,7 @@ static struct rz_weight of_expert(const struct rz_experts *e, const struct rz_ex
     size_t first = (size_t)e->first[expert], n = (size_t)(e->first[expert + 1] - e->first[expert]);
     m.data += expert * all->expert_stride;
     if (m.bias) m.bias += expert * m.n_row;
+    if (m.scale) m.scale += expert;
     m.x = n == 1 && m.x ? m.x + (size_t)e->token[first] * m.x_stride : all->pairs + first * m.x_stride;
     m.y.data += first * m.y.ld;
     return m;

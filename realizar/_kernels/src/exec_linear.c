@@ -87,10 +87,11 @@ void rz_multiply(struct rz_worker *w, const struct rz_weight *m, size_t k, size_
                 w->scratch);
     else
         multiply_planes(w, m, k, r0, r1, t0, t1);
-    if (!m->bias) return;
+    if (!m->bias && !m->scale) return;
     for (size_t t = t0; t < t1; t++) {
         float *y = rz_row(m->y, t) + r0;
-        w->kernels->add(y, m->bias + r0, r1 - r0, y);
+        if (m->scale) w->kernels->scale(y, *m->scale, r1 - r0, y);
+        if (m->bias) w->kernels->add(y, m->bias + r0, r1 - r0, y);
     }
 }
 

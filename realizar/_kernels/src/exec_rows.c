@@ -152,6 +152,11 @@ static void rowwise(const struct rz_kernels *k, const struct rz_op *op, const fl
     case RZ_OP_SOFTCAP:
         k->softcap(x, op->scalar, op->n, y);
         break;
+    case RZ_OP_HADAMARD:
+        if (w) k->mul(x, w, op->n, y);
+        k->hadamard(w ? y : x, op->scalar, op->n, y);
+        if (b) k->mul(y, b, op->n, y);
+        break;
     case RZ_OP_SOFTMAX:
         k->softmax(x, op->n, y);
         break;

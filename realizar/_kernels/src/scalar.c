@@ -9,6 +9,7 @@
 #include "realizar/scalar/elementwise.h"
 #include "realizar/scalar/f16.h"
 #include "realizar/scalar/f32.h"
+#include "realizar/scalar/hadamard.h"
 #include "realizar/scalar/index.h"
 #include "realizar/scalar/iq1_m.h"
 #include "realizar/scalar/iq1_s.h"
@@ -22,6 +23,11 @@
 #include "realizar/scalar/logits.h"
 #include "realizar/scalar/mxfp4.h"
 #include "realizar/scalar/norm.h"
+#include "realizar/scalar/nvfp4.h"
+#include "realizar/scalar/pq2_0.h"
+#include "realizar/scalar/ptq1_0.h"
+#include "realizar/scalar/q1_0.h"
+#include "realizar/scalar/q2_0.h"
 #include "realizar/scalar/q2_k.h"
 #include "realizar/scalar/q3_k.h"
 #include "realizar/scalar/q4_0.h"
@@ -36,6 +42,8 @@
 #include "realizar/scalar/scan.h"
 #include "realizar/scalar/softmax.h"
 #include "realizar/scalar/store.h"
+#include "realizar/scalar/tq1_0.h"
+#include "realizar/scalar/tq2_0.h"
 
 const struct rz_kernels rz_scalar = {
     .name = "scalar",
@@ -64,6 +72,13 @@ const struct rz_kernels rz_scalar = {
     .format[RZ_IQ2_S] = {iq2_s_dequantize, iq2_s_gemv, iq2_s_gemv, iq2_s_matmul_f32},
     .format[RZ_IQ1_S] = {iq1_s_dequantize, iq1_s_gemv, iq1_s_gemv, iq1_s_matmul_f32},
     .format[RZ_IQ1_M] = {iq1_m_dequantize, iq1_m_gemv, iq1_m_gemv, iq1_m_matmul_f32},
+    .format[RZ_Q1_0] = {q1_0_dequantize, q1_0_gemv, q1_0_gemv, q1_0_matmul_f32},
+    .format[RZ_Q2_0] = {q2_0_dequantize, q2_0_gemv, q2_0_gemv, q2_0_matmul_f32},
+    .format[RZ_PQ2_0] = {pq2_0_dequantize, pq2_0_gemv, pq2_0_gemv, pq2_0_matmul_f32},
+    .format[RZ_PTQ1_0] = {ptq1_0_dequantize, ptq1_0_gemv, ptq1_0_gemv, ptq1_0_matmul_f32},
+    .format[RZ_NVFP4] = {nvfp4_dequantize, nvfp4_gemv, nvfp4_gemv, nvfp4_matmul_f32},
+    .format[RZ_TQ1_0] = {tq1_0_dequantize, tq1_0_gemv, tq1_0_gemv, tq1_0_matmul_f32},
+    .format[RZ_TQ2_0] = {tq2_0_dequantize, tq2_0_gemv, tq2_0_gemv, tq2_0_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
     .residual_act = residual_act,
@@ -75,6 +90,7 @@ const struct rz_kernels rz_scalar = {
     .scale = scale_f32,
     .clamp = clamp_row_f32,
     .softcap = softcap_row_f32,
+    .hadamard = hadamard_row_f32,
     .silu = silu_row_f32,
     .gelu = gelu_row_f32,
     .gelu_erf = gelu_erf_row_f32,

@@ -30,6 +30,19 @@ def _type_index(str name, str value):
     return KV_TYPES[value]
 
 
+def hadamard(x, float factor, str isa=None):
+    """factor * H x of every head, H of +1 and -1; float32 [n_tokens, n_head, n] to the same, n a power of two."""
+    cdef const rz_kernels *table = kernels(isa)
+    source = _heads("x", x)
+    out = np.empty_like(source)
+    cdef const float[:, ::1] rows = source.reshape(-1, source.shape[2])
+    cdef float[:, ::1] y = out.reshape(-1, source.shape[2])
+    cdef size_t i
+    for i in range(<size_t> rows.shape[0]):
+        table.hadamard(&rows[i, 0], factor, rows.shape[1], &y[i, 0])
+    return out
+
+
 def store(x, str kind, str kv_type="f16", str isa=None):
     """Store the keys or values of one sequence in cache blocks; unused slots are NaN.
 

@@ -132,18 +132,27 @@ class _Binder:
 
     def _add_rowwise(self, op: Node, index: int) -> None:
         (y,) = op.outputs
-        view = self.plan.views[y]
-        n = self.plan.shapes[y][-1] if op.spec.over_last else view.n
+        n = self.plan.shapes[y][-1] if op.spec.over_last else self.plan.views[y].n
         w = [floats(self.tensors, name) for name in op.weights]
         w = [np.repeat(x, n) if len(x) == 1 else x for x in w]  # one number is for all elements
-        quantizes = self.mem.can_quantize(y)
+        scalar = op.attrs.get("eps", op.attrs.get("factor", op.attrs.get("cap", op.attrs.get("limit", 0.0))))
+        self._rowwise(op, n, scalar, *w)
+
+    def _add_hadamard(self, op: Node, index: int) -> None:
+        signs = floats(self.tensors, op.weights[0]) if op.weights else None
+        before_after = (None, signs) if op.attrs["inverse"] else (signs, None)
+        self._rowwise(op, op.attrs["width"], op.attrs["width"] ** -0.5, *before_after)
+
+    def _rowwise(self, op: Node, n: int, scalar: float, w: Array | None = None, b: Array | None = None) -> None:
+        """Append an op on groups of n elements; w and b are for a group or for all elements."""
+        (y,) = op.outputs
+        view, quantizes = self.plan.views[y], self.mem.can_quantize(y)
         self.program.add_rowwise(
             _KERNELS.get(op.op, op.op), n, n_repeat=view.n // n, m_rows=view.m_rows,
             x=self.mem.rows(op.inputs[0]),
             x2=self.mem.rows(op.inputs[1]) if len(op.inputs) > 1 else None,
             y=self.mem.rows(y) if y in self.mem.materialised else None,
-            scalar=op.attrs.get("eps", op.attrs.get("factor", op.attrs.get("cap", op.attrs.get("limit", 0.0)))),
-            w=w[0] if w else None, b=w[1] if len(w) > 1 else None,
+            scalar=scalar, w=w, b=b,
             act32=self.mem.act_row(y, 32) if quantizes else None,
             act256=self.mem.act_row(y, 256) if quantizes else None,
         )  # fmt: skip
@@ -336,10 +345,8 @@ class _Binder:
     def _add_experts(self, op: Node, index: int) -> None:
         x, ids, weights = op.inputs
         n_expert, _, n_embd = self.tensors[op.weights[0]].shape
-        parts = [
-            (*of_experts(self.tensors[name]), None if bias is None else floats(self.tensors, bias))
-            for name, bias in zip(op.weights, op.attrs["bias"], strict=True)
-        ]
+        attrs = zip(op.weights, op.attrs["bias"], op.attrs["scales"], strict=True)
+        parts = [of_experts(self.tensors, *names) for names in attrs]
         add_experts(
             self.program, n_expert, self.plan.shapes[ids][0], n_embd, op.attrs["activation"],
             gate=parts[0] if len(parts) == 3 else None, up=parts[-2], down=parts[-1], ids=self.mem.rows(ids),
@@ -355,6 +362,7 @@ _KERNELS = {"gather_rows": "take_rows", "mul_weight": "mul"}
 """Op -> name of its kernel, if that differs."""
 _ADD: dict[str, Callable[[_Binder, Node, int], None]] = {
     **dict.fromkeys(_ROWWISE, _Binder._add_rowwise),
+    "hadamard": _Binder._add_hadamard,
     "embed": _Binder._add_embed,
     "position_scale": _Binder._add_position_scale,
     "linear": _Binder._add_linear,

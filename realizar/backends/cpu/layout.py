@@ -10,15 +10,24 @@ import numpy.typing as npt
 from realizar.quants import dequantize
 from realizar.runtime.weights import Tensor
 
+Floats = npt.NDArray[np.float32]
+ExpertWeight = tuple[str, npt.NDArray[np.uint8], Floats | None, Floats | None]
+"""A weight of experts for the kernels."""
+
 
 def floats(tensors: Mapping[str, Tensor], name: str) -> npt.NDArray[np.float32]:
     """Return a small tensor (norm, bias, factors) as contiguous float32 [n]."""
     return np.ascontiguousarray(tensors[name].floats().reshape(-1))
 
 
-def of_experts(tensor: Tensor) -> tuple[str, npt.NDArray[np.uint8]]:
-    """Return the format and the rows of each expert, uint8 [n_expert, n_rows, row_bytes]: a view, strided if fused."""
-    return tensor.type, tensor.data.reshape(*tensor.shape[:2], -1)
+def of_experts(tensors: Mapping[str, Tensor], name: str, bias: str | None, scales: str | None) -> ExpertWeight:
+    """Return the format of a weight, the rows, uint8 [n_expert, n_rows, row_bytes], biases and scales of its experts.
+
+    The rows are a view, strided if fused.
+    """
+    tensor = tensors[name]
+    b, s = (None if other is None else floats(tensors, other) for other in (bias, scales))
+    return tensor.type, tensor.data.reshape(*tensor.shape[:2], -1), b, s
 
 
 def heads_of(

@@ -16,8 +16,8 @@ static const struct format {
 
 /* Offsets of the half floats in a block; both 0 if there is only one. */
 static const int halves_at[RZ_N_FORMATS][2] = {
-    [RZ_Q4_1] = {0, 2}, [RZ_Q5_1] = {0, 2}, [RZ_Q2_K] = {80, 82},   [RZ_Q3_K] = {108, 108},
-    [RZ_Q4_K] = {0, 2}, [RZ_Q5_K] = {0, 2}, [RZ_Q6_K] = {208, 208},
+    [RZ_Q4_1] = {0, 2}, [RZ_Q5_1] = {0, 2},     [RZ_Q2_K] = {80, 82},   [RZ_Q3_K] = {108, 108}, [RZ_Q4_K] = {0, 2},
+    [RZ_Q5_K] = {0, 2}, [RZ_Q6_K] = {208, 208}, [RZ_PTQ1_0] = {26, 26}, [RZ_TQ1_0] = {52, 52},  [RZ_TQ2_0] = {64, 64},
 };
 
 /* Of ordinary size; wild: sometimes Inf, NaN, denormal, zero or the largest. */
@@ -43,6 +43,8 @@ static void random_weights(int f, char *w, size_t n_blocks, int wild)
         } else if (f == RZ_IQ1_M) {
             uint16_t half = random_half(wild);
             for (int i = 0; i < 4; i++) w[49 + 2 * i] = (char)((w[49 + 2 * i] & 15) | (half >> 4 * i & 15) << 4);
+        } else if (f == RZ_NVFP4) {
+            for (int i = 0; i < 4; i++) w[i] = (char)(wild && one_in(5) ? between(0, 255) : between(30, 60));
         } else {
             for (int i = 0; i < 2; i++) {
                 uint16_t half = random_half(wild);

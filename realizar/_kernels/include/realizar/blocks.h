@@ -57,6 +57,43 @@ typedef struct {
 } rz_block_mxfp4;
 
 typedef struct {
+    uint16_t d;
+    uint8_t qs[16]; /* bits of the elements in their order; value d * (2 * q - 1) */
+} rz_block_q1_0;
+
+typedef struct {
+    uint16_t d;
+    uint8_t qs[16]; /* bit pairs of the elements in their order; value d * (q - 1) */
+} rz_block_q2_0;
+
+typedef struct {
+    uint16_t d;
+    uint8_t qs[32]; /* as in q2_0 */
+} rz_block_pq2_0;
+
+typedef struct {
+    uint8_t qs[24]; /* base-3 digits, see scalar/trits.h: elements 0..79 in 16 bytes, 80..119 in 8 */
+    uint8_t qh[2];  /* elements 120..127 */
+    uint16_t d;
+} rz_block_ptq1_0; /* value d * (q - 1) */
+
+typedef struct {
+    uint8_t qs[48]; /* as in ptq1_0: elements 0..159 in 32 bytes, 160..239 in 16 */
+    uint8_t qh[4];  /* elements 240..255 */
+    uint16_t d;
+} rz_block_tq1_0; /* value d * (q - 1) */
+
+typedef struct {
+    uint8_t qs[64]; /* as in q2_k */
+    uint16_t d;
+} rz_block_tq2_0; /* value d * (q - 1) */
+
+typedef struct {
+    uint8_t d[4];   /* of 16 elements each: halves of unsigned E4M3 numbers, see ue4m3_f32 */
+    uint8_t qs[32]; /* per group of 16: 8 bytes; low nibbles: elements 0..7, high: 8..15; values as in mxfp4 */
+} rz_block_nvfp4;
+
+typedef struct {
     uint8_t scales[16]; /* of 16 elements each; low nibble: scale, high nibble: minimum */
     uint8_t qs[64];     /* per half of 128: 32 bytes; bit pair j of byte i: element 32 * j + i */
     uint16_t d, dmin;

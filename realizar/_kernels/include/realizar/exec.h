@@ -36,6 +36,7 @@ enum rz_op_code {
     RZ_OP_SCALE_ROWS,
     RZ_OP_CLAMP,
     RZ_OP_SOFTCAP,
+    RZ_OP_HADAMARD,
     RZ_OP_SILU,
     RZ_OP_GELU,
     RZ_OP_GELU_ERF,
@@ -89,8 +90,9 @@ struct rz_weight {
     size_t stride, n_row;
     const char *x;
     size_t x_stride;
-    int n_planes;      /* rows of x per token: int16 activations have two quantized rows, half a stride apart; else 1 */
-    const float *bias; /* or NULL */
+    int n_planes; /* rows of x per token: int16 activations have two quantized rows, half a stride apart; else 1 */
+    const float *scale; /* a number by which the products are multiplied before the bias is added, or NULL */
+    const float *bias;  /* or NULL */
     struct rz_rows y;
 };
 
@@ -137,7 +139,7 @@ struct rz_route {
     int gating, n_used, n_group, n_group_used, n_group_best, normalize;
 };
 
-/* The weights of all experts, one after the other. weight.n_row and the bias are those of one expert. y has a row for
+/* The weights of all experts, one after the other, and so their biases and scales. weight.n_row is that of one expert. y has a row for
  * each pair of a token and one of its experts, in the order of the experts, and so has the input `pairs`. */
 struct rz_expert_weight {
     struct rz_weight weight; /* x: rows of tokens, or NULL */

@@ -29,7 +29,14 @@
     X(IQ2_XS, iq2_xs, 17, 256, 74, 256)                                                                                \
     X(IQ2_S, iq2_s, 22, 256, 82, 256)                                                                                  \
     X(IQ1_S, iq1_s, 19, 256, 50, 256)                                                                                  \
-    X(IQ1_M, iq1_m, 29, 256, 56, 256)
+    X(IQ1_M, iq1_m, 29, 256, 56, 256)                                                                                  \
+    X(Q1_0, q1_0, 41, 128, 18, 32)                                                                                     \
+    X(Q2_0, q2_0, 42, 64, 18, 32)                                                                                      \
+    X(PQ2_0, pq2_0, 142, 128, 34, 32)                                                                                  \
+    X(PTQ1_0, ptq1_0, 143, 128, 28, 32)                                                                                \
+    X(NVFP4, nvfp4, 40, 64, 36, 32)                                                                                    \
+    X(TQ1_0, tq1_0, 34, 256, 54, 256)                                                                                  \
+    X(TQ2_0, tq2_0, 35, 256, 66, 256)
 
 /* Index of a format in the kernel table: RZ_Q4_K and so on. */
 #define RZ_FORMAT_INDEX(NAME, lower, id, elements, bytes, act) RZ_##NAME,

@@ -33,10 +33,12 @@
         if (t < n) name##_gemv_1(w, w_stride, k, r0, r1, (const char *)x + t * x_stride, x_stride, y + t * ldy, ldy);  \
     }
 
-/* Whether the values of a format are d * q, or also have a minimum. */
-enum { NO_MIN, HAS_MIN };
+/* Whether the values of a format are d * q, or also have a minimum; or have another scale, m, in the second half of the
+ * 32 elements: d * q and m * q. */
+enum { NO_MIN, HAS_MIN, TWO_SCALES };
 
-/* The type of the scale of a 32-element format: a half float, or one byte of exponent. */
-enum { HALF_SCALES, E8M0_SCALES };
+/* The type of the scale of a 32-element format: a half float; one byte of exponent; a half float in the upper half of a
+ * dword that is within the block; two bytes of E4M3 (scalar/nvfp4.h). */
+enum { HALF_SCALES, E8M0_SCALES, UPPER_HALF_SCALES, E4M3_SCALES };
 
 #endif

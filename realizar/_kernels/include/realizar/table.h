@@ -258,8 +258,9 @@ struct rz_kernels {
     rz_binary_fn *add;
     rz_binary_fn *mul;
     rz_scaled_fn *scale;
-    rz_scaled_fn *clamp;   /* x, or the bound of [-s, s] next to it */
-    rz_scaled_fn *softcap; /* s * tanh(x / s) */
+    rz_scaled_fn *clamp;    /* x, or the bound of [-s, s] next to it */
+    rz_scaled_fn *softcap;  /* s * tanh(x / s) */
+    rz_scaled_fn *hadamard; /* s * H x, of a power of two of elements; see scalar/hadamard.h */
     rz_unary_fn *silu;
     rz_unary_fn *gelu;     /* tanh approximation: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
     rz_unary_fn *gelu_erf; /* 0.5 x (1 + erf(x / sqrt(2))) */

@@ -71,7 +71,8 @@ static void unpack_slice_tiles(const gemm_32_format *format, const tile_rows *ro
     }
 }
 
-/* A slice of sixteen rows, and that of sixteen tokens. */
+/* A slice of sixteen rows, and that of sixteen tokens. With TWO_SCALES, the functions below work on blocks of 16
+ * elements: d is the scale of the even ones, m that of the odd ones, and a token's factors are those of both. */
 typedef struct {
     const char *q, *x;
     size_t x_stride;
@@ -81,13 +82,13 @@ typedef struct {
 
 #define RZ_MULTIPLY_32(SUM, TOKENS, WEIGHTS)                                                                           \
     _tile_zero(SUM);                                                                                                   \
-    RZ_TILE_LOAD(TOKENS, from->x + 32 * b, 0, from->x_stride);                                                         \
-    RZ_TILE_LOAD(WEIGHTS, from->q + 512 * b, 0, 64);                                                                   \
+    RZ_TILE_LOAD(TOKENS, from->x + elements * b, 0, from->x_stride);                                                   \
+    RZ_TILE_LOAD(WEIGHTS, from->q + 16 * elements * b, 0, 64);                                                         \
     _tile_dpbssd(SUM, TOKENS, WEIGHTS);                                                                                \
     RZ_TILE_STORE(SUM, sums, 0, 64)
 
 /* Computes the sums of block b. Consecutive blocks use different registers, so that they do not wait for each other. */
-RZ_INLINE void multiply_32(const block_source *from, size_t b, int32_t (*sums)[16])
+RZ_INLINE void multiply_32(const block_source *from, size_t elements, size_t b, int32_t (*sums)[16])
 {
     if (b % 2) {
         RZ_MULTIPLY_32(1, 5, 7);
@@ -107,13 +108,16 @@ RZ_INLINE __m512 times_float(__m512 factor, const float *value)
 /* acc += isum * (d dx) (+ m * (dx sum)) for block b. */
 RZ_INLINE void scale_32(int has_min, const block_source *from, size_t b, const int32_t (*sums)[16], __m512 *acc)
 {
-    const __m512 d = _mm512_load_ps(from->d + 16 * b);
-    const __m512 m = has_min ? _mm512_load_ps(from->m + 16 * b) : d;
+    const float *scales = has_min == TWO_SCALES && b % 2 ? from->m : from->d;
+    if (has_min == TWO_SCALES) b /= 2;
+    const __m512 d = _mm512_load_ps(scales + 16 * b);
+    const __m512 m = has_min == HAS_MIN ? _mm512_load_ps(from->m + 16 * b) : d;
 #pragma GCC unroll 16
     for (int t = 0; t < 16; t++) {
         __m512 isum = _mm512_cvtepi32_ps(_mm512_load_si512(sums[t]));
         acc[t] = _mm512_fmadd_ps(isum, times_float(d, &from->factors[b][0][t]), acc[t]);
-        if (has_min) __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(acc[t]) : "v"(m), "m"(from->factors[b][1][t]));
+        if (has_min == HAS_MIN)
+            __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(acc[t]) : "v"(m), "m"(from->factors[b][1][t]));
     }
 }
 
@@ -124,8 +128,10 @@ RZ_INLINE void multiply_slice_tile(int has_min, const block_source *from, size_t
     __m512 acc[16];
 #pragma GCC unroll 16
     for (int t = 0; t < 16; t++) acc[t] = _mm512_load_ps(total[t]);
+    const size_t elements = has_min == TWO_SCALES ? 16 : 32;
+    if (has_min == TWO_SCALES) n_blocks *= 2;
     for (size_t b = 0; b < n_blocks + LAG; b++) {
-        if (b < n_blocks) multiply_32(from, b, sums[b % (LAG + 1)]);
+        if (b < n_blocks) multiply_32(from, elements, b, sums[b % (LAG + 1)]);
         if (b >= LAG) scale_32(has_min, from, b - LAG, (const int32_t (*)[16])sums[(b - LAG) % (LAG + 1)], acc);
     }
 #pragma GCC unroll 16
@@ -196,7 +202,7 @@ RZ_INLINE void gemm_32_tiles(int format_index, int has_min, RZ_MATMUL_PARAMS)
         fetch_rows rows = fetch_rows_from(w, w_stride, r0, r1);
         fetch_rest(&rows);
         if (!panels_known(scratch, room.x, &layout, k, room.n)) fill_factors(&room);
-        configure_tiles(32);
+        configure_tiles(has_min == TWO_SCALES ? 16 : 32);
         multiply_rows_tiles_32(format, has_min, &room, w, w_stride, r0, r1, y + t0 * ldy, ldy);
         release_tiles();
     }

@@ -1,9 +1,10 @@
-/* The two-bit elements of Q2_K and Q3_K as bytes, and the scales of Q3_K. */
+/* Two-bit elements as bytes: those of Q2_K and Q3_K, and of Q2_0; the scales of Q3_K. */
 #ifndef REALIZAR_AVX2_BIT_PAIRS_H
 #define REALIZAR_AVX2_BIT_PAIRS_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "realizar/target.h"
 
@@ -13,6 +14,33 @@ RZ_INLINE __m256i unpack_bit_pairs(const uint8_t *qs, size_t i)
     __m256i packed = _mm256_loadu_si256((const __m256i *)(qs + i / 4 * 32));
     packed = _mm256_srl_epi64(packed, _mm_cvtsi32_si128((int)(2 * (i % 4))));
     return _mm256_and_si256(packed, _mm256_set1_epi8(3));
+}
+
+/* Bytes 0, 4, 8, ... of each lane, then 1, 5, 9, ... and so on: a transpose, its own inverse. */
+RZ_INLINE __m256i transpose_bytes(__m256i v)
+{
+    const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(order));
+}
+
+/* Bytes 0, 4, 8, ... 28, then 1, 5, ... and so on; and back. */
+RZ_INLINE __m256i every_fourth(__m256i v)
+{
+    return _mm256_permutevar8x32_epi32(transpose_bytes(v), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+RZ_INLINE __m256i in_order(__m256i v)
+{
+    return transpose_bytes(_mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7)));
+}
+
+/* Thirty-two bit pairs of eight bytes, every fourth one first. */
+RZ_INLINE __m256i unpack_pairs_by_4(const uint8_t *qs)
+{
+    long long packed;
+    memcpy(&packed, qs, sizeof packed);
+    __m256i pairs = _mm256_srlv_epi64(_mm256_set1_epi64x(packed), _mm256_setr_epi64x(0, 2, 4, 6));
+    return _mm256_and_si256(pairs, _mm256_set1_epi8(3));
 }
 
 /* The sixteen scales of Q3_K (scalar/q3_k.h) as signed bytes. */

@@ -8,13 +8,22 @@
 
 #include "realizar/target.h"
 
-/* Dword r: the sum of the eight dwords of vector r. */
-RZ_INLINE __m256i sum_each_i32(const __m256i *v)
+/* Dword r: the sum of the four dwords of the lower (sums[0]) or upper lane of vector r. */
+RZ_INLINE void sum_lanes_i32(const __m256i *v, __m256i *sums)
 {
     __m256i sum_01 = _mm256_hadd_epi32(v[0], v[1]), sum_23 = _mm256_hadd_epi32(v[2], v[3]);
     __m256i sum_45 = _mm256_hadd_epi32(v[4], v[5]), sum_67 = _mm256_hadd_epi32(v[6], v[7]);
     __m256i low = _mm256_hadd_epi32(sum_01, sum_23), high = _mm256_hadd_epi32(sum_45, sum_67);
-    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
+    sums[0] = _mm256_permute2x128_si256(low, high, 0x20);
+    sums[1] = _mm256_permute2x128_si256(low, high, 0x31);
+}
+
+/* Dword r: the sum of the eight dwords of vector r. */
+RZ_INLINE __m256i sum_each_i32(const __m256i *v)
+{
+    __m256i sums[2];
+    sum_lanes_i32(v, sums);
+    return _mm256_add_epi32(sums[0], sums[1]);
 }
 
 /* Dword j of vector i becomes dword i of vector j. */
@@ -60,6 +69,23 @@ RZ_INLINE __m256 powers_of_rows(const char *const *rows, size_t offset)
     __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
     __m256i denormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, denormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
+}
+
+/* Halves of the unsigned E4M3 numbers at offset of eight rows (ue4m3_f32 in scalar/nvfp4.h). Seven bits are shifted to
+ * exponent and mantissa; those of a denormal number, with the next exponent, give it plus 2^-7. (A denormal float
+ * instead would take a hundred cycles.) */
+RZ_INLINE __m256 e4m3_of_rows(const char *const *rows, size_t offset)
+{
+    uint8_t bytes[8];
+    for (int r = 0; r < 8; r++) bytes[r] = (uint8_t)rows[r][offset];
+    const __m256i seven = _mm256_set1_epi32(0x7f), bias = _mm256_set1_epi32(119 << 23);
+    __m256i x = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes));
+    __m256i low = _mm256_and_si256(x, seven), denormal = _mm256_cmpgt_epi32(_mm256_set1_epi32(8), low);
+    __m256i bits = _mm256_add_epi32(_mm256_slli_epi32(low, 20), bias);
+    bits = _mm256_add_epi32(bits, _mm256_and_si256(denormal, _mm256_set1_epi32(1 << 23)));
+    __m256 more = _mm256_and_ps(_mm256_castsi256_ps(denormal), _mm256_set1_ps(0x1p-7f));
+    __m256 value = _mm256_sub_ps(_mm256_castsi256_ps(bits), more);
+    return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(x, seven)), value);
 }
 
 /* Mask of the lanes below n, for maskstore. */

@@ -15,7 +15,8 @@ static inline __m256i mxfp4_unpack_32(const char *row, size_t i)
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values), unpack_nibbles(block->qs));
 }
 
-static const format_32 mxfp4_format = {mxfp4_unpack_32, {28, 0}, sizeof(rz_block_mxfp4), 16, NO_MIN, E8M0_SCALES};
+static const format_32 mxfp4_format = {
+    mxfp4_unpack_32, {28, 0}, sizeof(rz_block_mxfp4), 16, NO_MIN, E8M0_SCALES, 0, 0, NULL};
 
 RZ_GEMV(mxfp4, gemv_32, mxfp4_format)
 

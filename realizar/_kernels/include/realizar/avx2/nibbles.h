@@ -15,16 +15,18 @@ RZ_INLINE __m256i unpack_nibbles(const uint8_t *packed)
     return _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
 }
 
-/* Byte i is 16 if bit i is set, else 0. */
-RZ_INLINE __m256i fifth_bits(const uint8_t *bits)
+/* Byte i is `value` if bit i is set, else 0. */
+RZ_INLINE __m256i spread_bits(const uint8_t *bits, int value)
 {
     uint32_t all;
     memcpy(&all, bits, sizeof all);
     const __m256i byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
     __m256i spread = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)all), byte), bit);
-    return _mm256_and_si256(_mm256_cmpeq_epi8(spread, bit), _mm256_set1_epi8(16));
+    return _mm256_and_si256(_mm256_cmpeq_epi8(spread, bit), _mm256_set1_epi8((char)value));
 }
+
+RZ_INLINE __m256i fifth_bits(const uint8_t *bits) { return spread_bits(bits, 16); }
 
 /* Moves bit from of each byte to bit to; other bits move along, some into neighbouring bytes. */
 RZ_INLINE __m256i move_bit(__m256i bytes, int from, int to)

@@ -14,7 +14,8 @@ static inline __m256i q4_0_unpack_32(const char *row, size_t i)
     return unpack_nibbles(block->qs);
 }
 
-static const format_32 q4_0_format = {q4_0_unpack_32, {15, 0}, sizeof(rz_block_q4_0), 8, NO_MIN, HALF_SCALES};
+static const format_32 q4_0_format = {
+    q4_0_unpack_32, {15, 0}, sizeof(rz_block_q4_0), 8, NO_MIN, HALF_SCALES, 0, 0, NULL};
 
 RZ_GEMV(q4_0, gemv_32, q4_0_format)
 

@@ -14,7 +14,8 @@ static inline __m256i q4_1_unpack_32(const char *row, size_t i)
     return unpack_nibbles(block->qs);
 }
 
-static const format_32 q4_1_format = {q4_1_unpack_32, {15, 0}, sizeof(rz_block_q4_1), 0, HAS_MIN, HALF_SCALES};
+static const format_32 q4_1_format = {
+    q4_1_unpack_32, {15, 0}, sizeof(rz_block_q4_1), 0, HAS_MIN, HALF_SCALES, 0, 0, NULL};
 
 RZ_GEMV(q4_1, gemv_32, q4_1_format)
 

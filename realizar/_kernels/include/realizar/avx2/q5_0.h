@@ -14,7 +14,8 @@ static inline __m256i q5_0_unpack_32(const char *row, size_t i)
     return _mm256_or_si256(unpack_nibbles(block->qs), fifth_bits(block->qh));
 }
 
-static const format_32 q5_0_format = {q5_0_unpack_32, {31, 0}, sizeof(rz_block_q5_0), 16, NO_MIN, HALF_SCALES};
+static const format_32 q5_0_format = {
+    q5_0_unpack_32, {31, 0}, sizeof(rz_block_q5_0), 16, NO_MIN, HALF_SCALES, 0, 0, NULL};
 
 RZ_GEMV(q5_0, gemv_32, q5_0_format)
 

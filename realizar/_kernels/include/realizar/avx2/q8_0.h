@@ -13,7 +13,8 @@ static inline __m256i q8_0_unpack_32(const char *row, size_t i)
     return _mm256_loadu_si256((const __m256i *)block->qs);
 }
 
-static const format_32 q8_0_format = {q8_0_unpack_32, {128, 1}, sizeof(rz_block_q8_0), 0, NO_MIN, HALF_SCALES};
+static const format_32 q8_0_format = {
+    q8_0_unpack_32, {128, 1}, sizeof(rz_block_q8_0), 0, NO_MIN, HALF_SCALES, 0, 0, NULL};
 
 RZ_GEMV(q8_0, gemv_32, q8_0_format)
 

@@ -32,6 +32,12 @@ RZ_INLINE void transpose_lanes(__m512 *v)
     v[3] = _mm512_shuffle_f32x4(high01, high23, 0xdd);
 }
 
+/* Bytes 0, 4, 8, 12 of each lane, then 1, 5, 9, 13 and so on: a transpose, its own inverse. */
+RZ_INLINE __m512i transpose_bytes(__m512i v)
+{
+    return _mm512_shuffle_epi8(v, _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400));
+}
+
 /* Broadcasts lane r of v to every lane. */
 RZ_INLINE __m512i broadcast_lane(__m512i v, int r)
 {
@@ -51,10 +57,25 @@ RZ_INLINE __m512 low_powers_f32(__m512i v)
     return _mm512_castsi512_ps(_mm512_mask_sllv_epi32(normal, small, _mm512_set1_epi32(0x00200000), e));
 }
 
-/* The scales of a 32-element format, which are HALF_SCALES or E8M0_SCALES. */
+/* Halves of the unsigned E4M3 numbers in the lowest bytes of each dword, as e4m3_of_rows in avx2/lanes.h. */
+RZ_INLINE __m512 low_e4m3_f32(__m512i v)
+{
+    const __m512i seven = _mm512_set1_epi32(0x7f), bias = _mm512_set1_epi32(119 << 23);
+    __m512i x = _mm512_and_si512(v, _mm512_set1_epi32(255)), low = _mm512_and_si512(v, seven);
+    __mmask16 there = _mm512_cmpneq_epi32_mask(x, seven), denormal = _mm512_cmplt_epi32_mask(low, _mm512_set1_epi32(8));
+    __m512i bits = _mm512_add_epi32(_mm512_slli_epi32(low, 20), bias);
+    bits = _mm512_mask_add_epi32(bits, denormal, bits, _mm512_set1_epi32(1 << 23));
+    __m512 value = _mm512_castsi512_ps(bits);
+    return _mm512_maskz_mov_ps(there, _mm512_mask_sub_ps(value, denormal, value, _mm512_set1_ps(0x1p-7f)));
+}
+
+/* The scales of a 32-element format, of one of the kinds in matmul.h. */
 RZ_INLINE __m512 low_scales_f32(int kind, __m512i v)
 {
-    return kind == E8M0_SCALES ? low_powers_f32(v) : low_halves_f32(v);
+    return kind == E8M0_SCALES         ? low_powers_f32(v)
+           : kind == E4M3_SCALES       ? low_e4m3_f32(v)
+           : kind == UPPER_HALF_SCALES ? low_halves_f32(_mm512_srli_epi32(v, 16))
+                                       : low_halves_f32(v);
 }
 
 #endif

@@ -29,12 +29,12 @@ static inline __m512i mxfp4_unpack_64(const char *row, size_t i)
     return _mm512_shuffle_epi8(mxfp4_values(), unpack_nibbles_2(block[0].qs, block[1].qs));
 }
 
-static const gemv_32_format mxfp4_gemv_format = {mxfp4_dot_4, mxfp4_scales_4, sizeof(rz_block_mxfp4), NO_MIN,
-                                                 E8M0_SCALES};
+static const gemv_32_format mxfp4_gemv_format = {
+    mxfp4_dot_4, mxfp4_scales_4, sizeof(rz_block_mxfp4), NO_MIN, E8M0_SCALES, 0, 0};
 
 RZ_GEMV(mxfp4, gemv_32, mxfp4_gemv_format)
 
-static const gemm_32_format mxfp4_gemm_format = {mxfp4_unpack_64, sizeof(rz_block_mxfp4), 4, NO_MIN, E8M0_SCALES};
+static const gemm_32_format mxfp4_gemm_format = {mxfp4_unpack_64, sizeof(rz_block_mxfp4), 4, NO_MIN, E8M0_SCALES, 0, 0};
 
 static void mxfp4_gemm(RZ_MATMUL_PARAMS) { gemm_32(mxfp4_gemm_format, RZ_MATMUL_ARGS); }
 

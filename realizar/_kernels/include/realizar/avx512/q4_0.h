@@ -27,11 +27,12 @@ static inline __m512i q4_0_unpack_64(const char *row, size_t i)
     return unpack_nibbles_2(block[0].qs, block[1].qs);
 }
 
-static const gemv_32_format q4_0_gemv_format = {q4_0_dot_4, q4_0_scales_4, sizeof(rz_block_q4_0), NO_MIN, HALF_SCALES};
+static const gemv_32_format q4_0_gemv_format = {
+    q4_0_dot_4, q4_0_scales_4, sizeof(rz_block_q4_0), NO_MIN, HALF_SCALES, 0, 0};
 
 RZ_GEMV(q4_0, gemv_32, q4_0_gemv_format)
 
-static const gemm_32_format q4_0_gemm_format = {q4_0_unpack_64, sizeof(rz_block_q4_0), 3, NO_MIN, HALF_SCALES};
+static const gemm_32_format q4_0_gemm_format = {q4_0_unpack_64, sizeof(rz_block_q4_0), 3, NO_MIN, HALF_SCALES, 0, 0};
 
 static void q4_0_gemm(RZ_MATMUL_PARAMS) { gemm_32(q4_0_gemm_format, RZ_MATMUL_ARGS); }
 

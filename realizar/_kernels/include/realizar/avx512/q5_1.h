@@ -28,11 +28,12 @@ static inline __m512i q5_1_unpack_64(const char *row, size_t i)
     return _mm512_mask_add_epi8(low, fifth_bits_2(block[0].qh, block[1].qh), low, _mm512_set1_epi8(16));
 }
 
-static const gemv_32_format q5_1_gemv_format = {q5_1_dot_4, q5_1_scales_4, sizeof(rz_block_q5_1), HAS_MIN, HALF_SCALES};
+static const gemv_32_format q5_1_gemv_format = {
+    q5_1_dot_4, q5_1_scales_4, sizeof(rz_block_q5_1), HAS_MIN, HALF_SCALES, 0, 0};
 
 RZ_GEMV(q5_1, gemv_32, q5_1_gemv_format)
 
-static const gemm_32_format q5_1_gemm_format = {q5_1_unpack_64, sizeof(rz_block_q5_1), 0, HAS_MIN, HALF_SCALES};
+static const gemm_32_format q5_1_gemm_format = {q5_1_unpack_64, sizeof(rz_block_q5_1), 0, HAS_MIN, HALF_SCALES, 0, 0};
 
 static void q5_1_gemm(RZ_MATMUL_PARAMS) { gemm_32(q5_1_gemm_format, RZ_MATMUL_ARGS); }
 

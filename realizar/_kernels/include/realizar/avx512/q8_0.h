@@ -36,11 +36,12 @@ static inline __m512i q8_0_unpack_64(const char *row, size_t i)
     return _mm512_xor_si512(both, _mm512_set1_epi8(-128));
 }
 
-static const gemv_32_format q8_0_gemv_format = {q8_0_dot_4, q8_0_scales_4, sizeof(rz_block_q8_0), NO_MIN, HALF_SCALES};
+static const gemv_32_format q8_0_gemv_format = {
+    q8_0_dot_4, q8_0_scales_4, sizeof(rz_block_q8_0), NO_MIN, HALF_SCALES, 0, 0};
 
 RZ_GEMV(q8_0, gemv_32, q8_0_gemv_format)
 
-static const gemm_32_format q8_0_gemm_format = {q8_0_unpack_64, sizeof(rz_block_q8_0), 7, NO_MIN, HALF_SCALES};
+static const gemm_32_format q8_0_gemm_format = {q8_0_unpack_64, sizeof(rz_block_q8_0), 7, NO_MIN, HALF_SCALES, 0, 0};
 
 static void q8_0_gemm(RZ_MATMUL_PARAMS) { gemm_32(q8_0_gemm_format, RZ_MATMUL_ARGS); }
 

@@ -1,8 +1,10 @@
-/* The Hadamard transform of a head: applied to K in the int8 cache, so that one large element does not set the scale. */
+/* The Hadamard transform: of a head's K in the int8 cache, so that one large element does not set the scale; and of the
+ * inputs of weights that are stored in a rotated basis. */
 #ifndef REALIZAR_SCALAR_HADAMARD_H
 #define REALIZAR_SCALAR_HADAMARD_H
 
 #include <stddef.h>
+#include <string.h>
 
 /* Elements that are transformed together: the largest power of two that divides head_dim. */
 static inline size_t hadamard_width(size_t head_dim) { return head_dim & -head_dim; }
@@ -17,6 +19,14 @@ static inline void hadamard(float *x, size_t head_dim)
                 x[j] = a + b;
                 x[j + distance] = a - b;
             }
+}
+
+/* y = s * H x; n is a power of two. */
+static inline void hadamard_row_f32(const float *x, float s, size_t n, float *y)
+{
+    memmove(y, x, n * sizeof *y);
+    hadamard(y, n);
+    for (size_t i = 0; i < n; i++) y[i] *= s;
 }
 
 #endif

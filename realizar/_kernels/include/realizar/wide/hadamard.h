@@ -14,7 +14,7 @@ RZ_INLINE f32x16 hadamard_x16(f32x16 x, size_t width)
     return x;
 }
 
-/* y = H x * factor. */
+/* y = H x * factor; y may be x. */
 static void hadamard_f32x16(const float *x, size_t head_dim, float factor, float *y)
 {
     size_t width = hadamard_width(head_dim);
@@ -30,5 +30,7 @@ static void hadamard_f32x16(const float *x, size_t head_dim, float factor, float
     for (size_t d = 0; d < head_dim && factor != 1; d += 16)
         f32x16_store_first(y + d, f32x16_mul(f32x16_load_first(y + d, head_dim - d), f32x16_set(factor)), head_dim - d);
 }
+
+static void hadamard_row_f32x16(const float *x, float s, size_t n, float *y) { hadamard_f32x16(x, n, s, y); }
 
 #endif
