@@ -1,4 +1,5 @@
-/* The Hadamard transform of a head: applied to K in the int8 cache, so that one large element does not set the scale. */
+/* The Hadamard transform of a head: of K in int8 and q4 caches and of V in q4 caches, so that one large
+ * element does not set the scale. */
 #ifndef REALIZAR_SCALAR_HADAMARD_H
 #define REALIZAR_SCALAR_HADAMARD_H
 
