@@ -46,7 +46,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         Number of sequences of that length that fit in the KV cache; of shorter ones, accordingly more.
     n_batch : int
         Maximum number of tokens in one step, and so of an encoder's input, which is processed in one.
-    kv_type : {"f16", "f32", "int8"} or a pair of them
+    kv_type : {"f16", "f32", "int8", "q4"} or a pair of them
         Type of cached keys and values; a pair is the type of K and that of V. "int8" takes half the memory of "f16". If
         K has large values in few dimensions, as in Qwen2.5, ("f16", "int8") is more accurate (docs/decisions/0009).
     activations : {"int8", "int16", "f32"}, optional

@@ -81,7 +81,7 @@ def test_invalid_speculation_params(values):
 
 @pytest.mark.parametrize("value", ["f8", "", None, 16, ("f16",), ("f16", "f8"), ["f16", "f16"], ("f16", "f16", "f16")])
 def test_invalid_kv_types(value):
-    with pytest.raises(ParameterError, match=r"^kv_type=.*'f16', 'f32' or 'int8', or a pair"):
+    with pytest.raises(ParameterError, match=r"^kv_type=.*'f16', 'f32', 'int8' or 'q4', or a pair"):
         EngineParams(kv_type=value)
 
 

@@ -1,10 +1,8 @@
 """The types of cached keys and values, the size of their blocks, and the number of keys of an attention split."""
 
-from realizar._kernels.table cimport (
-    RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_F16, RZ_KV_F32, RZ_KV_INT8, rz_kv_bytes,
-)
+from realizar._kernels.table cimport RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_N_KV, rz_kv_bytes, rz_kv_types
 
-KV_TYPES = {"f32": RZ_KV_F32, "f16": RZ_KV_F16, "int8": RZ_KV_INT8}
+KV_TYPES = {rz_kv_types[i].name.decode(): i for i in range(RZ_N_KV)}
 ATTEND_SPLIT = RZ_ATTEND_SPLIT
 BIAS_PAD = RZ_BIAS_PAD
 

@@ -12,6 +12,7 @@ from realizar._kernels.exec cimport (
     RZ_OP_KV_STORE, RZ_OP_MERGE, rz_attention, rz_chosen_bytes, rz_index, rz_index_bytes, rz_op,
 )
 from realizar._kernels.plan cimport Program
+from realizar._kernels.table cimport rz_kv_types
 
 
 cdef check_cache(str name, cache, tuple shape):
@@ -24,9 +25,9 @@ cdef check_latent(str k_type, int head_dim_k, int head_dim_v):
     """Checks the shapes for values that are a prefix of their keys (MLA)."""
     if not 0 < head_dim_v <= min(head_dim_k, RZ_LATENT_MAX_DIM):
         raise ValueError(f"values of {head_dim_v} elements in keys of {head_dim_k}; at most {RZ_LATENT_MAX_DIM} fit")
-    if k_type == "int8" and head_dim_v % (head_dim_k & -head_dim_k):
-        raise ValueError(f"an int8 cache transforms {head_dim_k & -head_dim_k} elements of a key together, and values "
-                         f"of {head_dim_v} elements would cut through some; take kv_type f16")
+    if rz_kv_types[<int> KV_TYPES[k_type]].turns_k and head_dim_v % (head_dim_k & -head_dim_k):
+        raise ValueError(f"a cache of type {k_type} transforms {head_dim_k & -head_dim_k} elements of a key together, "
+                         f"and values of {head_dim_v} elements would cut through some; take kv_type f16")
 
 
 cdef const int32_t *count_blocks(Program program, size_t n) except NULL:

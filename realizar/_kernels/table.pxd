@@ -5,9 +5,6 @@ from libc.stdint cimport int32_t, int64_t
 cdef extern from "realizar/table.h" nogil:
     enum:
         RZ_N_KV
-        RZ_KV_F32
-        RZ_KV_F16
-        RZ_KV_INT8
         RZ_KV_BLOCK
         RZ_ATTEND_SPLIT
         RZ_BIAS_PAD
@@ -81,6 +78,11 @@ cdef extern from "realizar/table.h" nogil:
         size_t first, end
     size_t rz_delta_units(size_t head_dim_v)
 
+    struct rz_kv_type:
+        const char *name
+        size_t scale
+        int turns_k, turns_v
+    const rz_kv_type *rz_kv_types
     size_t rz_kv_bytes(int type, size_t head_dim)
 
     ctypedef void rz_scan_fn(const rz_scan_args *args) noexcept nogil

@@ -8,14 +8,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from typer import Argument, BadParameter, Option
 
 from realizar.cli.samplers import SAMPLERS, read_texts
 from realizar.cli.text import read_file
 from realizar.errors import ParameterError
-from realizar.params import Activations, BackendName, EngineParams, SamplingParams, Speculation
+from realizar.params import Activations, BackendName, EngineParams, KVType, SamplingParams, Speculation
 from realizar.params.sampling import DEFAULTS
 from realizar.store import DEFAULT_MODEL, MODELS, stored_models
 from realizar.store.hub_names import PREFIX as HF_PREFIX
@@ -136,7 +136,7 @@ ENGINE: dict[str, tuple[Any, Any]] = {
         _engine(
             str,
             "--kv-type",
-            help="Type of the KV cache: f16, f32, int8; or of K and V, such as int8/f16.",
+            help=f"Type of the KV cache: {', '.join(get_args(KVType))}; or of K and V, such as int8/q4.",
             metavar="TYPE[/TYPE]",
             parser=kv_type,
         ),

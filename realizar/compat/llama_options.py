@@ -14,7 +14,7 @@ RANDOM_SEED = 0xFFFFFFFF
 
 POOLING = {-1: None, 0: None, 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 """llama.h's enum llama_pooling_type; -1 is that of the file."""
-_KV_TYPES = {0: "f32", 1: "f16", 8: "int8"}
+_KV_TYPES = {0: "f32", 1: "f16", 2: "q4", 8: "int8"}
 """Numbers of types in ggml.h -> ours; Q8_0 has scales of 32 elements, our int8 of a head's key or value."""
 
 _IGNORED = frozenset(
@@ -69,7 +69,9 @@ def kv_type(name: str, value: int | None) -> str:
     if value is None:
         return "f16"
     if value not in _KV_TYPES:
-        raise UnsupportedError(f"{name}={short_repr(value)}: must be 0 (f32), 1 (f16) or 8 (q8_0, here int8)")
+        raise UnsupportedError(
+            f"{name}={short_repr(value)}: must be 0 (f32), 1 (f16), 2 (q4_0, here q4) or 8 (q8_0, here int8)"
+        )
     return _KV_TYPES[value]
 
 

@@ -18,6 +18,7 @@ from realizar.graph.hadamard import hadamard
 from realizar.graph.indexer import choose_keys
 from realizar.graph.position import position_bias, position_scales
 from realizar.graph.rope import factors_for, rope_frequencies
+from realizar.graph.rounding import cached_k, cached_v, own_query, quantize_activations
 from realizar.params import kv_types
 from realizar.quants import FORMATS
 
@@ -28,18 +29,6 @@ if TYPE_CHECKING:
 F32 = npt.NDArray[np.float32]
 Definition = Callable[["Node", Sequence[F32], "Inputs"], list[Any]]
 """(node, its inputs [n, *shape], inputs of the run) -> its outputs [n, *shape]."""
-
-
-def quantize_activations(x: F32, block: int) -> npt.NDArray[np.float64]:
-    """Quantize x to int8 blocks as the kernels do, q = round(x * 127 / amax) and d = amax / 127, and return q * d."""
-    groups = x.astype(np.float32).reshape(-1, block)
-    amax = np.abs(groups).max(axis=1, keepdims=True)
-    tiny = amax < np.float32(2.0**-100)
-    inverse = np.where(tiny, np.float32(0), np.float32(127) / np.where(tiny, np.float32(1), amax))
-    q = np.rint(groups * inverse)
-    d = np.where(tiny, np.float32(0), amax / np.float32(127))
-    out: npt.NDArray[np.float64] = (q.astype(np.float64) * d).reshape(x.shape)
-    return out
 
 
 def _rounded(x: F32, block: int, activations: str) -> npt.NDArray[np.float64]:
@@ -150,26 +139,6 @@ def _rotate(x: F32, attrs: Mapping[str, Any], weights: tuple[str, ...], inputs: 
     return y
 
 
-def _cached(x: F32, kv_type: str) -> npt.NDArray[np.float64]:
-    """x [n, n_head_kv, head_dim] after a round trip through a cache of this type."""
-    if kv_type == "int8":
-        return quantize_activations(x, x.shape[-1])
-    return x.astype(np.float16 if kv_type == "f16" else np.float32).astype(np.float64)
-
-
-def _cached_k(k: F32, k_type: str) -> npt.NDArray[np.float64]:
-    """The same for K; int8 stores its Hadamard transform, whose width is the largest power of two dividing head_dim."""
-    if k_type != "int8":
-        return _cached(k, k_type)
-    width = k.shape[-1] & -k.shape[-1]
-    h = np.ones((1, 1))
-    while len(h) < width:
-        h = np.block([[h, h], [h, -h]])
-    kept = _cached((k.reshape(-1, width) @ h).reshape(k.shape).astype(np.float32), k_type)
-    out: npt.NDArray[np.float64] = (kept.reshape(-1, width) @ h / width).reshape(k.shape)
-    return out
-
-
 def _rows(n_query: int, n_key: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The rows of queries [n_query, 1] and of keys [1, n_key] in their sequence, of which the queries are the last."""
     return np.arange(n_key - n_query, n_key)[:, None], np.arange(n_key)[None, :]
@@ -235,10 +204,10 @@ def _attend(
     used = seen.any(axis=0)
     k, v, seen, bias = k[used], v[used], seen[:, used], None if bias is None else bias[..., used]
     group = q.shape[1] // k.shape[1]
-    kept = _cached_k(k, k_type)
-    values_kept = kept[..., :latent] if latent else _cached(v, v_type)
+    kept = cached_k(k, k_type)
+    values_kept = kept[..., :latent] if latent else cached_v(v, v_type)
     keys, values = (np.repeat(t, group, axis=1) for t in (kept, values_kept))
-    score = np.einsum("thd,shd->hts", q.astype(np.float64), keys) * scale
+    score = np.einsum("thd,shd->hts", own_query(q, k_type), keys) * scale
     if softcap:
         score = softcap * np.tanh(score / softcap)
     if bias is not None:
@@ -267,7 +236,7 @@ def _mla_attention(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
 def _choose_keys(node: Node, x: Sequence[F32], inputs: Inputs) -> list[Any]:
     q, k, weights = x
     k, _ = inputs.kv.extend(node.attrs["cache"], k, None)
-    kept = _cached_k(k, kv_types(inputs.kv_type)[0])[:, 0]
+    kept = cached_k(k, kv_types(inputs.kv_type)[0])[:, 0]
     seen = _seen(len(q), len(k), inputs)
     return [choose_keys(q.astype(np.float64), kept, weights.astype(np.float64), seen, node.attrs["n_keys"])]
 

@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias, get_args
 
 from realizar.params.checks import check, is_int
 
-KVType: TypeAlias = Literal["f16", "f32", "int8"]
-"""A type of the KV cache; see docs/kernels.md for int8."""
+KVType: TypeAlias = Literal["f16", "f32", "int8", "q4"]
+"""A type of the KV cache: docs/kernels.md defines them, docs/performance.md says which to take."""
 
 Activations: TypeAlias = Literal["int8", "int16", "f32"]
 """The type to which activations are rounded in products with quantized weights; see docs/kernels.md."""
@@ -32,7 +32,8 @@ def kv_types(kv_type: object) -> tuple[str, str]:
     pair = kv_type if isinstance(kv_type, tuple) else (kv_type, kv_type)
     names = get_args(KVType)
     known = len(pair) == 2 and all(isinstance(name, str) and name in names for name in pair)
-    check(known, "kv_type", kv_type, "'f16', 'f32' or 'int8', or a pair of them for K and V")
+    choices = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
+    check(known, "kv_type", kv_type, f"{choices}, or a pair of them for K and V")
     return pair[0], pair[1]
 
 
@@ -51,7 +52,7 @@ class EngineParams:
         Number of sequences of full length that the KV cache holds.
     n_batch : int
         Maximum tokens computed in one step.
-    kv_type : {"f16", "f32", "int8"} or a pair of them
+    kv_type : {"f16", "f32", "int8", "q4"} or a pair of them
         Type of the KV cache; a pair sets the types of K and V.
     activations : {"int8", "int16", "f32"} | None
         Type to which activations are rounded in products with quantized weights; None is `Model.default_activations`.

@@ -85,7 +85,7 @@ def test_a_cached_prefix_is_reused(make):
     assert [request.completion().token_ids] == tokens(make(), prompt)
 
 
-@pytest.mark.parametrize("kv_type", ["f32", "f16", "int8"])
+@pytest.mark.parametrize("kv_type", ["f32", "f16", "int8", "q4"])
 def test_chunks_of_a_prompt_change_the_rounding_only(make, kv_type):
     whole = score(make(kv_type=kv_type, n_batch=100), PROMPTS[0])
     assert relative_error(score(make(kv_type=kv_type, n_batch=7), PROMPTS[0]), whole) < TOLERANCE

@@ -279,7 +279,7 @@ def test_prompt_lookup(path, llama):
         ({"lora_path": "x"}, UnsupportedError, "lora_path='x' is not supported: merge"),
         ({"chat_format": "llama-2"}, UnsupportedError, "chat_format='llama-2' is not supported: the chat template"),
         ({"rope_freq_base": 1e6}, UnsupportedError, "rope_freq_base"),
-        ({"type_k": 2}, UnsupportedError, "type_k=2: must be 0"),
+        ({"type_k": 3}, UnsupportedError, "type_k=3: must be 0"),
         ({"pooling_type": 9}, UnsupportedError, "pooling_type=9"),
         ({"draft_model": print}, UnsupportedError, "LlamaPromptLookupDecoding"),
         ({"n_contx": 1}, TypeError, "no parameter 'n_contx'; did you mean n_ctx"),
@@ -323,7 +323,7 @@ def test_a_pooling_type_that_is_unknown(llama, monkeypatch):
 
 
 def test_neutral_options(path):
-    Llama(path, n_threads=1, lora_path=None, rope_freq_base=0.0, vocab_only=False, type_k=8, type_v=1).close()
+    Llama(path, n_threads=1, lora_path=None, rope_freq_base=0.0, vocab_only=False, type_k=8, type_v=2).close()
 
 
 def test_missing_names(llama):

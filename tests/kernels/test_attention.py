@@ -1,10 +1,14 @@
 """Attention of every ISA level: against float64, and the same bits for any chunks and tiles."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from realizar._kernels import table
+from realizar._kernels.kv import KV_TYPES, kv_bytes
 from realizar._kernels.testing.attention import attention, store
+from realizar.params import KVType
 
 ISAS = table.available()
 SPLIT = 512
@@ -108,7 +112,7 @@ def test_bidirectional_spans_against_float64(isa, options, spans, n_keys):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("options", [{}, {"window": 5}, {"window": 40}], ids=str)
-@pytest.mark.parametrize("kv_type", ["f32", "f16", "int8"])
+@pytest.mark.parametrize("kv_type", sorted(KV_TYPES))
 def test_spans_change_only_their_own_rows(isa, kv_type, options):
     """Same bits with chunks that contain whole spans, with query tiles that cut them, and with one-token spans."""
     q, k, v = make(75, 600)
@@ -165,10 +169,42 @@ def test_int8_cache_equals_f32_cache_of_rounded_values(isa, head_dim, n_tokens):
     same_bits(got, attention(kept_q / width, round_int8(kept_k), round_int8(v), isa=isa, **floats))
 
 
+def round_q4(x):
+    """Round x as a q4 cache does: one scale per token and head, by which the greatest element becomes -8."""
+    high, low = x.max(-1, keepdims=True), x.min(-1, keepdims=True)
+    most = np.where(high >= -low, high, low)
+    return np.minimum(np.rint(x * (np.float32(-8) / most)), 7) * (most / np.float32(-8))
+
+
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize(("k_type", "v_type", "bound"), [("int8", "int8", 0.03), ("f16", "int8", 0.01)])
+@pytest.mark.parametrize("head_dim", [64, 80, 100, 7])
+@pytest.mark.parametrize("n_tokens", [1, 50])
+def test_q4_cache_is_near_float64_attention_to_rounded_values(isa, head_dim, n_tokens):
+    """Besides K and V, only the transformed query is rounded to int8; the rounding of weights to int16 is small."""
+    q, k, v = make(n_tokens, 700, head_dim=head_dim)
+    got = attention(q, k, v, k_type="q4", v_type="q4", isa=isa)
+    (kept_k, _), (kept_q, width), (kept_v, _) = hadamard(k), hadamard(q), hadamard(v)
+    want, _ = hadamard(naive(round_int8(kept_q / width), round_q4(kept_k), round_q4(kept_v)))
+    assert np.linalg.norm(got - want / width) <= 1e-4 * np.linalg.norm(want / width)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("head_dim", [64, 80, 128])
+def test_values_of_one_key(isa, head_dim):
+    """The values of a key alone are those that were rounded: every element of every slot is at its place."""
+    v = make(0, 20, 1, 1, head_dim)[2]
+    (kept, width), zeros = hadamard(v), np.zeros((20, 1, head_dim), np.float32)
+    got = attention(zeros, zeros, v, window=1, v_type="q4", isa=isa)
+    np.testing.assert_allclose(got, hadamard(round_q4(kept))[0] / width, atol=1e-5)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("k_type", "v_type", "bound"),
+    [("int8", "int8", 0.03), ("f16", "int8", 0.01), ("q4", "q4", 0.35), ("int8", "q4", 0.13), ("f16", "q4", 0.13)],
+)
 @pytest.mark.parametrize("head_dim", [64, 80])
-def test_error_of_the_int8_cache(isa, k_type, v_type, bound, head_dim):
+def test_error_of_rounded_caches(isa, k_type, v_type, bound, head_dim):
     q, k, v = make(40, 300, head_dim=head_dim)
     k[..., 3] *= 20  # one dimension much larger than the others, as real models have them
     want = naive(q, k, v)
@@ -178,7 +214,7 @@ def test_error_of_the_int8_cache(isa, k_type, v_type, bound, head_dim):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("options", [{}, {"window": 40}, {"softcap": 5.0}], ids=str)
-@pytest.mark.parametrize("kv_type", ["f16", "int8"])
+@pytest.mark.parametrize("kv_type", ["f16", "int8", "q4"])
 def test_results_do_not_depend_on_chunks_and_query_tiles(isa, kv_type, options):
     q, k, v = make(75, 600)
     options = {**options, "k_type": kv_type, "v_type": kv_type}
@@ -192,7 +228,7 @@ def test_results_do_not_depend_on_chunks_and_query_tiles(isa, kv_type, options):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("kv_type", ["f16", "int8"])
+@pytest.mark.parametrize("kv_type", ["f16", "int8", "q4"])
 def test_results_do_not_depend_on_invisible_keys(isa, kv_type):
     options = {"isa": isa, "k_type": kv_type, "v_type": kv_type}
     q, k, v = make(5, 90)
@@ -205,7 +241,7 @@ def test_results_do_not_depend_on_invisible_keys(isa, kv_type):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("k_type", ["f16", "int8"])
+@pytest.mark.parametrize("k_type", ["f16", "int8", "q4"])
 def test_nan_in_a_visible_key_gives_nan(isa, k_type):
     q, k, v = make(4, 50)
     k[48] = np.nan
@@ -257,9 +293,17 @@ def test_store_layout():
     assert np.isnan(v[1, :, 3:]).all()
 
 
+def test_types_and_bytes():
+    """The list of types here, in C, and that of the params, which must not import the kernels."""
+    assert list(KV_TYPES) == ["f32", "f16", "int8", "q4"]
+    assert set(KV_TYPES) == set(get_args(KVType))
+    assert [kv_bytes(name, 64) for name in KV_TYPES] == [16 * n for n in (256, 128, 68, 36)]
+    assert kv_bytes("q4", 80) == kv_bytes("q4", 96)  # whole groups of 32
+
+
 def test_clear_errors():
     q, k, v = make(2, 5)
-    with pytest.raises(ValueError, match="k_type: 'q8' is no cache type; there are f32, f16, int8"):
+    with pytest.raises(ValueError, match="k_type: 'q8' is no cache type; there are f32, f16, int8, q4"):
         attention(q, k, v, k_type="q8")
     with pytest.raises(ValueError, match="n_head a multiple of n_head_kv"):
         attention(q[:, :5].copy(), k, v)

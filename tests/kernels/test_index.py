@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realizar._kernels import table
+from realizar._kernels.kv import KV_TYPES
 from realizar._kernels.testing.attention import index_scores
 from tests.kernels.test_ops import same_bits
 
@@ -34,7 +35,7 @@ def test_against_float64(isa, sizes):
 
 
 @pytest.mark.parametrize("isa", ISAS[1:])
-@pytest.mark.parametrize("k_type", ["f32", "f16", "int8"])
+@pytest.mark.parametrize("k_type", sorted(KV_TYPES))
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_same_bits_as_scalar(isa, k_type, data):

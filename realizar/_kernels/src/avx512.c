@@ -13,6 +13,7 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/f16.h"
 #include "realizar/avx512/f32.h"
 #include "realizar/avx512/f32x16.h"
+#include "realizar/avx512/i32x16.h"
 #include "realizar/avx512/iq1_m.h"
 #include "realizar/avx512/iq1_s.h"
 #include "realizar/avx512/iq2_s.h"
@@ -127,8 +128,8 @@ const struct rz_kernels rz_avx512 = {
     .attend = attend_f32x16,
     .attend_merge = attend_merge_f32x16,
     .index_scores = index_scores_f32x16,
-    .store_k = {NULL, store_k_f16_x16, store_k_int8_x16},
-    .store_v = {NULL, store_v_f16_x16, store_v_int8_x16},
+    .store_k = {[RZ_KV_F16] = store_k_f16_x16, [RZ_KV_INT8] = store_k_int8_x16, [RZ_KV_Q4] = store_k_q4_x16},
+    .store_v = {[RZ_KV_F16] = store_v_f16_x16, [RZ_KV_INT8] = store_v_int8_x16, [RZ_KV_Q4] = store_v_q4_x16},
 };
 
 const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS] = {

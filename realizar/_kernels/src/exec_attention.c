@@ -187,15 +187,16 @@ static inline void copy_lane(char *to, const char *from, size_t n_row, size_t si
 /* Copies the K of one key into slot `to_slot` of a packed block. */
 static void copy_key(const struct rz_attention *a, const char *block, size_t slot, char *to, size_t to_slot)
 {
-    size_t dim = (size_t)a->head_dim_k;
-    if (a->k_type == RZ_KV_F32) {
-        copy_lane(to + 4 * to_slot, block + 4 * slot, dim, 4);
-    } else if (a->k_type == RZ_KV_F16) {
-        copy_lane(to + 2 * to_slot, block + 2 * slot, dim, 2);
-    } else {
-        copy_lane(to + to_slot, block + slot, dim, 1);
-        memcpy(kv_scales(to, dim) + to_slot, kv_scales(block, dim) + slot, sizeof(float));
+    size_t dim = (size_t)a->head_dim_k, n_bytes = rz_kv_element_bytes(a->k_type, dim) / RZ_KV_BLOCK;
+#define RZ_CASE(NAME, lower, group, bytes, lane, scale, turns_k, turns_v)                                              \
+    case RZ_KV_##NAME:                                                                                                 \
+        copy_lane(to + lane * to_slot, block + lane * slot, n_bytes / lane, lane);                                     \
+        break;
+    switch (a->k_type) {
+        RZ_KV_TYPES(RZ_CASE)
     }
+#undef RZ_CASE
+    if (rz_kv_types[a->k_type].scale) kv_scales(to, dim, a->k_type)[to_slot] = kv_scales(block, dim, a->k_type)[slot];
 }
 
 /* Attention to chosen keys is attention to a sequence of these keys alone: the K of a split's keys are copied to the
@@ -264,11 +265,11 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
     w->kernels->attend(&args);
 }
 
-/* out = H out / w: an int8 cache holds H k for each w elements, so the sum of values that are part of the keys (MLA) is
- * transformed, too. */
+/* out = H out / w: a sum of values that are cached as H v for each w elements, of their own or as part of K (MLA). */
 static void undo_hadamard(const struct rz_attention *a, float *out)
 {
-    size_t dim = (size_t)a->head_dim_v, width = hadamard_width((size_t)a->head_dim_k);
+    size_t dim = (size_t)a->head_dim_v, width = hadamard_width((size_t)(a->latent ? a->head_dim_k : a->head_dim_v));
+    if (!(a->latent ? rz_kv_types[a->k_type].turns_k : rz_kv_types[a->v_type].turns_v)) return;
     for (size_t d = 0; d < dim; d += width) hadamard(out + d, width);
     for (size_t d = 0; d < dim; d++) out[d] *= 1 / (float)width;
 }
@@ -288,7 +289,7 @@ static void attend_finish(const struct rz_attention *a, const struct tile *tile,
                 sum = fmaf(sum, shrink, exp_f32(sink - max));
             }
             for (size_t d = 0; d < dim; d++) out[d] = acc[query * dim + d] * shrink / sum;
-            if (a->latent && a->k_type == RZ_KV_INT8) undo_hadamard(a, out);
+            undo_hadamard(a, out);
         }
 }
 

@@ -45,6 +45,9 @@
 #include "realizar/scalar/tq1_0.h"
 #include "realizar/scalar/tq2_0.h"
 
+#define RZ_STORE_K(NAME, lower, group, bytes, lane, scale, turns_k, turns_v) store_k_##lower,
+#define RZ_STORE_V(NAME, lower, group, bytes, lane, scale, turns_k, turns_v) store_v_##lower,
+
 const struct rz_kernels rz_scalar = {
     .name = "scalar",
 
@@ -118,6 +121,6 @@ const struct rz_kernels rz_scalar = {
     .attend = attend_f32,
     .attend_merge = attend_merge_f32,
     .index_scores = index_scores_f32,
-    .store_k = {store_k_f32, store_k_f16, store_k_int8},
-    .store_v = {store_v_f32, store_v_f16, store_v_int8},
+    .store_k = {RZ_KV_TYPES(RZ_STORE_K)},
+    .store_v = {RZ_KV_TYPES(RZ_STORE_V)},
 };

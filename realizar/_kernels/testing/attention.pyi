@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 _F32 = npt.NDArray[np.float32]
-_KVType = Literal["f32", "f16", "int8"]
+_KVType = Literal["f32", "f16", "int8", "q4"]
 
 def hadamard(x: _F32, factor: float, isa: str | None = None) -> _F32: ...
 def store(x: _F32, kind: Literal["k", "v"], kv_type: _KVType = "f16", isa: str | None = None) -> npt.NDArray[Any]: ...

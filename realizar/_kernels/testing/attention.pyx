@@ -8,8 +8,13 @@ from realizar._kernels.kv import KV_TYPES, kv_bytes
 
 from realizar._kernels.table cimport (
     RZ_ATTEND_MAX_HEAD_DIM, RZ_ATTEND_MAX_QUERIES, RZ_ATTEND_SCRATCH, RZ_ATTEND_SPLIT, RZ_BIAS_PAD, RZ_KV_BLOCK,
-    RZ_INDEX_SCRATCH, RZ_LATENT_MAX_DIM, kernels, rz_attend_args, rz_index_args, rz_kernels, rz_reach,
+    RZ_INDEX_SCRATCH, RZ_LATENT_MAX_DIM, kernels, rz_attend_args, rz_index_args, rz_kernels, rz_kv_types,
+    rz_reach,
 )
+
+cdef extern from "realizar/scalar/hadamard.h" nogil:
+    size_t hadamard_width(size_t head_dim)
+    void hadamard(float *x, size_t head_dim)
 
 _FLOATS = {"f32": np.float32, "f16": np.float16}
 
@@ -50,15 +55,15 @@ def store(x, str kind, str kv_type="f16", str isa=None):
     ----------
     x : float32 [n_tokens, n_head_kv, head_dim]
     kind : {"k", "v"}
-    kv_type : {"f32", "f16", "int8"}
+    kv_type : {"f32", "f16", "int8", "q4"}
     isa : str, optional
         An ISA level of `table.available()`; by default the one in use.
 
     Returns
     -------
     float32 or float16 [n_blocks, n_head_kv, head_dim, 16] for k, [n_blocks, n_head_kv, 16, head_dim] for v
-        uint8 [n_blocks, n_head_kv, kv_bytes("int8", head_dim)] of int8: the elements in that order, then float32 [16]
-        scales.
+        uint8 [n_blocks, n_head_kv, kv_bytes(kv_type, head_dim)] of int8 and q4: the elements (scalar/kv.h), then
+        float32 [16] scales.
     """
     cdef const rz_kernels *table = kernels(isa)
     cdef int type = _type_index("kv_type", kv_type)
@@ -81,7 +86,7 @@ def store(x, str kind, str kv_type="f16", str isa=None):
                     table.store_k[type](&tokens[t, h, 0], n, slot, &raw[t // RZ_KV_BLOCK, h, 0])
                 else:
                     table.store_v[type](&tokens[t, h, 0], n, slot, &raw[t // RZ_KV_BLOCK, h, 0])
-    if kv_type == "int8":
+    if kv_type not in _FLOATS:
         return blocks
     shape = (head_dim, RZ_KV_BLOCK) if kind == "k" else (RZ_KV_BLOCK, head_dim)
     return blocks.view(_FLOATS[kv_type]).reshape(*blocks.shape[:2], *shape)
@@ -138,6 +143,17 @@ cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] s
             acc[0, i, d] /= stats[1, i]
 
 
+cdef void _turn_back(float[:, :, ::1] y) noexcept nogil:
+    """Undoes the Hadamard transform of cached values."""
+    cdef Py_ssize_t t, h, d
+    cdef size_t n = y.shape[2]
+    for t in range(y.shape[0]):
+        for h in range(y.shape[1]):
+            hadamard(&y[t, h, 0], n)
+            for d in range(y.shape[2]):
+                y[t, h, d] *= 1 / <float> hadamard_width(n)
+
+
 def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0, float softcap=0.0, str k_type="f16",
               str v_type="f16", bias=None, reach=None, bint latent=False, int max_queries=RZ_ATTEND_MAX_QUERIES,
               bint chunked=False, int skip=0, str isa=None):
@@ -163,14 +179,15 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
         The first keys, which only causal queries among them see, each its own.
     softcap : float
         Scores become softcap * tanh(score / softcap); 0: no softcap.
-    k_type, v_type : {"f32", "f16", "int8"}
+    k_type, v_type : {"f32", "f16", "int8", "q4"}
         Types of the cache.
     bias : float32 [n_head, 2 * n - 1], optional
         Added to the scores: column n - 1 + key - position, n at least as large as every position and n_keys.
     reach : int32 [n_tokens, 2], optional
         The numbers of query tokens before and after its own that a causal query always sees: those of its span.
     latent : bool
-        v is the first elements of each cached key (transformed in an int8 cache); only the shape of `v` is used.
+        v is the first elements of each cached key, and so is the result (transformed in int8 and q4 caches); only the
+        shape of `v` is used.
     max_queries : int
         Greatest number of queries of one KV head in a call of the kernel.
     isa : str, optional
@@ -231,6 +248,8 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
                     for d in range(args.head_dim_v):
                         y[t + i // args.n_group, head * args.n_group + i % args.n_group, d] = acc[0, i, d]
                 t += chunk
+        if rz_kv_types[v_index].turns_v and not latent:
+            _turn_back(y)
     return out
 
 
@@ -240,10 +259,10 @@ def index_scores(q, k, weights, str k_type="f16", str isa=None):
     Parameters
     ----------
     q : float32 [n_head, head_dim]
-        In the form of the cached keys: transformed for an int8 cache.
+        In the form of the cached keys: transformed for an int8 or q4 cache.
     k : float32 [n_keys, head_dim]
     weights : float32 [n_head]
-    k_type : {"f32", "f16", "int8"}
+    k_type : {"f32", "f16", "int8", "q4"}
     isa : str, optional
         See `store`.
 

@@ -19,7 +19,7 @@ F32 = npt.NDArray[np.float32]
 class NumpyStorage(ArrayStorage):
     """Blocks [n_blocks, BLOCK, n_head_kv, head_dim] of float16 for type "f16", of float32 for the others.
 
-    "int8" is kept as float32: the definition of attention rounds what it reads, as it does for "f16".
+    "int8" and "q4" are kept as float32: the definition of attention rounds what it reads, as it does for "f16".
     """
 
     def _blocks(self, n_blocks: int, n_head_kv: int, head_dim: int, kv_type: str) -> npt.NDArray[Any]:

@@ -14,7 +14,7 @@ static void check_score_in_float64(int64_t key)
     for (size_t h = 0; h < x.n_head; h++) {
         double s = 0, most = 0;
         for (size_t d = 0; d < x.head_dim; d++) {
-            double k = kv_load(block, d * RZ_KV_BLOCK + (size_t)slot, slot, x.head_dim, x.k_type);
+            double k = k_load(block, d, slot, x.head_dim, x.k_type);
             s += x.q[h * x.head_dim + d] * k;
             most += fabs(x.q[h * x.head_dim + d] * k);
         }
@@ -43,7 +43,7 @@ static void fuzz_index_scores(void)
     x.q = q, x.weights = weights, x.scratch = place(&attend_scratch_room, RZ_INDEX_SCRATCH, 64);
     for (size_t level = 0; level < n_levels; level++) {
         TRY("%s index_scores K %s, %zu heads of %d, blocks %zu to %zu of %d keys, wild %d", levels[level].name,
-            kv_names[x.k_type], x.n_head, head_dim, x.first, x.end, (int)a.n_keys, wild);
+            rz_kv_types[x.k_type].name, x.n_head, head_dim, x.first, x.end, (int)a.n_keys, wild);
         size_t from = x.first * RZ_KV_BLOCK, n = (x.end - x.first) * RZ_KV_BLOCK;
         x.scores = place_output(&acc_room, (from + n) * sizeof *x.scores, sizeof *x.scores);
         levels[level].index_scores(&x);

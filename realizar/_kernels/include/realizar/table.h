@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "realizar/formats.h"
+#include "realizar/kv_types.h"
 
 /* ---- activation rows ------------------------------------------------------------------------------------------ */
 
@@ -77,21 +78,7 @@ struct rz_format_kernels {
 
 /* ---- attention --------------------------------------------------------------------------------------------------- */
 
-enum { RZ_KV_F32, RZ_KV_F16, RZ_KV_INT8, RZ_N_KV };
-enum { RZ_KV_BLOCK = 16, RZ_ATTEND_TILE = 64, RZ_ATTEND_SPLIT = 512 };
-
-/* Bytes of one head of K or V in a cache block. int8 has a float scale for each token, after the elements. */
-static inline size_t rz_kv_bytes(int type, size_t head_dim)
-{
-    switch (type) {
-    case RZ_KV_INT8:
-        return RZ_KV_BLOCK * (head_dim + sizeof(float));
-    case RZ_KV_F16:
-        return RZ_KV_BLOCK * head_dim * sizeof(uint16_t);
-    default:
-        return RZ_KV_BLOCK * head_dim * sizeof(float);
-    }
-}
+enum { RZ_ATTEND_TILE = 64, RZ_ATTEND_SPLIT = 512 };
 
 /* Bidirectional spans within causal attention: the numbers of rows of its span before and after a row; 0 and 0 outside
  * of spans. All rows of a span are in one step, so their keys are stored before attention begins. */
@@ -118,7 +105,7 @@ struct rz_attend_args {
     const float *bias; /* or NULL: bias[h * bias_stride + key - query] is added to the score; see RZ_BIAS_PAD */
     size_t bias_stride;
     int k_type, v_type;
-    int latent; /* 1: V is the first head_dim_v elements of the cached K (MLA), Hadamard-transformed in an int8 cache */
+    int latent; /* 1: V is the first head_dim_v elements of the cached K (MLA), transformed if K is */
     const char *k, *v;
     size_t k_block_stride, v_block_stride;
     const int32_t *block_table;
@@ -139,7 +126,7 @@ typedef void rz_attend_fn(const struct rz_attend_args *args);
 /* Merges the partial result (mp, lp, accp) of a later split into (m, l, acc) of the earlier ones, for one query. */
 typedef void rz_attend_merge_fn(float *m, float *l, float *acc, float mp, float lp, const float *accp, size_t head_dim);
 
-/* Writes one head of one token into its slot of a cache block: K as [head_dim][16], V as [16][head_dim]. */
+/* Writes one head of one token into its slot of a cache block; scalar/kv.h has the layouts. */
 typedef void rz_kv_store_fn(const float *x, size_t head_dim, int slot, void *block);
 
 /* Scores of an indexer for one query: scores[16 b + j] = sum over h of weights[h] * relu(q[h] . k) for the keys of the

@@ -11,7 +11,7 @@ static inline float index_score(const struct rz_index_args *args, const char *bl
         const float *q = args->q + h * args->head_dim;
         float s = 0;
         for (size_t d = 0; d < args->head_dim; d++)
-            s = fmaf(q[d], kv_load(block, d * RZ_KV_BLOCK + (size_t)slot, slot, args->head_dim, args->k_type), s);
+            s = fmaf(q[d], k_load(block, d, slot, args->head_dim, args->k_type), s);
         score = fmaf(args->weights[h], relu_f32(s), score);
     }
     return score;

@@ -5,6 +5,7 @@
 #include "realizar/scalar/hadamard.h"
 #include "realizar/scalar/kv.h"
 #include "realizar/scalar/round_int8.h"
+#include "realizar/scalar/round_q4.h"
 
 static void store_k_f32(const float *x, size_t head_dim, int slot, void *block)
 {
@@ -32,13 +33,29 @@ static void store_k_int8(const float *x, size_t head_dim, int slot, void *block)
     int8_t q[RZ_ATTEND_MAX_HEAD_DIM];
     memcpy(transformed, x, head_dim * sizeof *x);
     hadamard(transformed, head_dim);
-    kv_scales(block, head_dim)[slot] = round_int8(transformed, head_dim, q);
+    kv_scales(block, head_dim, RZ_KV_INT8)[slot] = round_int8(transformed, head_dim, q);
     for (size_t d = 0; d < head_dim; d++) ((int8_t *)block)[d * RZ_KV_BLOCK + (size_t)slot] = q[d];
 }
 
 static void store_v_int8(const float *x, size_t head_dim, int slot, void *block)
 {
-    kv_scales(block, head_dim)[slot] = round_int8(x, head_dim, (int8_t *)block + (size_t)slot * head_dim);
+    kv_scales(block, head_dim, RZ_KV_INT8)[slot] = round_int8(x, head_dim, (int8_t *)block + (size_t)slot * head_dim);
+}
+
+static void store_k_q4(const float *x, size_t head_dim, int slot, void *block)
+{
+    float transformed[RZ_ATTEND_MAX_HEAD_DIM];
+    memcpy(transformed, x, head_dim * sizeof *x);
+    hadamard(transformed, head_dim);
+    write_k_q4(transformed, head_dim, slot, block);
+}
+
+static void store_v_q4(const float *x, size_t head_dim, int slot, void *block)
+{
+    float transformed[RZ_ATTEND_MAX_HEAD_DIM];
+    memcpy(transformed, x, head_dim * sizeof *x);
+    hadamard(transformed, head_dim);
+    write_v_q4(transformed, head_dim, slot, block);
 }
 
 #endif

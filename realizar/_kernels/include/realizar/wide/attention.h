@@ -176,8 +176,7 @@ static void gather(const struct rz_attend_args *args, const attend_tile *tile, i
 
 /* ---- the split --------------------------------------------------------------------------------------------------- */
 
-/* Copies the queries into the tile in the form of the cached keys (an int8 cache holds H k) and clears the
- * accumulators. */
+/* Copies the queries into the tile in the form of the cached keys (some caches hold H k) and clears the accumulators. */
 static void open_split(const struct rz_attend_args *args, attend_tile *tile)
 {
     int n = args->n_tokens * args->n_group;
@@ -186,7 +185,9 @@ static void open_split(const struct rz_attend_args *args, attend_tile *tile)
     for (int row = 0; row < n; row++) {
         size_t t = (size_t)(row / args->n_group), h = (size_t)(row % args->n_group);
         const float *q = args->q + t * args->q_stride + h * head_dim;
-        if (args->k_type == RZ_KV_INT8)
+        if (args->k_type == RZ_KV_Q4)
+            open_query_q4(tile, row, q, head_dim);
+        else if (rz_kv_types[args->k_type].turns_k)
             hadamard_f32x16(q, head_dim, factor, tile->q[row]);
         else
             memcpy(tile->q[row], q, head_dim * sizeof *q);
@@ -219,7 +220,10 @@ static void attend_sets(const struct rz_attend_args *args, attend_tile *tile, in
         score(args, tile, row, rows, SCORES[k_type]);
         if (v_type != UNPACKED) fetch_during_softmax(tile);
         soften(args, tile, row, rows);
-        gather(args, tile, row, rows, VALUES[v_type]);
+        if (v_type == RZ_KV_Q4)
+            gather_q4(args, tile, row, rows);
+        else
+            gather(args, tile, row, rows, VALUES[v_type]);
     }
 }
 

@@ -2,7 +2,7 @@
 #ifndef REALIZAR_WIDE_ATTENTION_PRODUCTS_H
 #define REALIZAR_WIDE_ATTENTION_PRODUCTS_H
 
-#include "realizar/wide/attention_tile.h"
+#include "realizar/wide/attention_q4.h"
 
 /* s[r][16 * block + j] = scale * q.k for the set of rows and the keys j of cols blocks. */
 typedef void scores_fn(const struct rz_attend_args *args, attend_tile *tile, int row, int rows, int block, int cols);
@@ -126,7 +126,8 @@ RZ_PRODUCTS(int8, RZ_KV_INT8)
 RZ_PRODUCTS(unpacked, UNPACKED)
 #undef RZ_PRODUCTS
 
-static scores_fn *const SCORES[] = {scores_f32, scores_f16, scores_int8, scores_unpacked};
-static values_fn *const VALUES[] = {values_f32, values_f16, values_int8, values_unpacked};
+static scores_fn *const SCORES[] = {scores_f32, scores_f16, scores_int8, scores_q4, scores_unpacked};
+/* V of q4 is gathered by gather_q4. */
+static values_fn *const VALUES[] = {values_f32, values_f16, values_int8, NULL, values_unpacked};
 
 #endif

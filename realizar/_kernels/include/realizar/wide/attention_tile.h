@@ -18,6 +18,8 @@ enum { TILE_BLOCKS = RZ_ATTEND_TILE / RZ_KV_BLOCK, Q_ROW = RZ_ATTEND_MAX_HEAD_DI
 typedef struct {
     float q[RZ_ATTEND_MAX_QUERIES][Q_ROW];
     float s[RZ_OUTER_ROWS][RZ_ATTEND_TILE]; /* scores of the set, then weights */
+    float q_scale[RZ_ATTEND_MAX_QUERIES];   /* q4: see attention_q4.h */
+    int32_t q_sum[RZ_ATTEND_MAX_QUERIES];
     float k_scale[RZ_ATTEND_TILE], v_scale[RZ_ATTEND_TILE];
     float unpacked[2 * RZ_ATTEND_TILE * UNPACKED_DIM]; /* K, then V; or a longer V alone */
     const char *k[TILE_BLOCKS], *v[TILE_BLOCKS];
@@ -62,11 +64,12 @@ static struct block_range {
     return (struct block_range){first / RZ_KV_BLOCK, (end + RZ_KV_BLOCK - 1) / RZ_KV_BLOCK};
 }
 
-/* Copies the scales of a block, and prefetches those of the corresponding block of the next tile. */
-static void copy_scales(float *scale, const char *block, const char *next, size_t head_dim)
+/* Copies the scales of a block, if its type has some, and prefetches those of the corresponding block of the next tile. */
+static void copy_scales(float *scale, const char *block, const char *next, size_t head_dim, int type)
 {
-    memcpy(scale, kv_scales(block, head_dim), RZ_KV_BLOCK * sizeof *scale);
-    fetch((const char *)kv_scales(next, head_dim), 0, RZ_KV_INT8);
+    if (!rz_kv_types[type].scale) return;
+    memcpy(scale, kv_scales(block, head_dim, type), RZ_KV_BLOCK * sizeof *scale);
+    fetch((const char *)kv_scales(next, head_dim, type), 0, type);
 }
 
 /* Points the tile at the blocks that its rows see, and at those of the next tile, which are prefetched. */
@@ -81,10 +84,9 @@ static void point_at_blocks(const struct rz_attend_args *args, attend_tile *tile
         const char *next_k = k_block(args, next), *next_v = v_block(args, next);
         tile->k[block] = k, tile->next_k[block] = next_k;
         tile->v[block] = v, tile->next_v[block] = next_v;
-        if (args->k_type == RZ_KV_INT8)
-            copy_scales(&tile->k_scale[block * RZ_KV_BLOCK], k, next_k, (size_t)args->head_dim_k);
-        if (args->v_type == RZ_KV_INT8)
-            copy_scales(&tile->v_scale[block * RZ_KV_BLOCK], v, next_v, (size_t)args->head_dim_v);
+        copy_scales(&tile->k_scale[block * RZ_KV_BLOCK], k, next_k, (size_t)args->head_dim_k, args->k_type);
+        if (!args->latent)
+            copy_scales(&tile->v_scale[block * RZ_KV_BLOCK], v, next_v, (size_t)args->head_dim_v, args->v_type);
     }
 }
 
@@ -133,7 +135,7 @@ RZ_INLINE void unpack_v_as(const struct rz_attend_args *args, attend_tile *tile,
 /* Transposes V out of the cached or unpacked K: sixteen elements of sixteen keys at a time. */
 RZ_INLINE void transpose_as(const struct rz_attend_args *args, attend_tile *tile, int type)
 {
-    size_t head_dim = (size_t)args->head_dim_v, line = RZ_KV_BLOCK * kv_bytes(type);
+    size_t head_dim = (size_t)args->head_dim_v;
     struct block_range seen = seen_blocks(tile);
     for (int block = seen.first; block < seen.end; block++) {
         float *out = unpacked_v(args, tile, block);
@@ -141,8 +143,7 @@ RZ_INLINE void transpose_as(const struct rz_attend_args *args, attend_tile *tile
         for (size_t d = 0; d < head_dim; d += 16) {
             size_t n = head_dim - d < 16 ? head_dim - d : 16;
             f32x16 x[16];
-            for (size_t i = 0; i < 16; i++)
-                x[i] = i < n ? load_kv(tile->k[block] + (d + i) * line, scale, type) : f32x16_zero();
+            for (size_t i = 0; i < 16; i++) x[i] = i < n ? load_k(tile->k[block], d + i, scale, type) : f32x16_zero();
             f32x16_transpose(x);
             for (size_t slot = 0; slot < RZ_KV_BLOCK; slot++) f32x16_store_first(out + slot * head_dim + d, x[slot], n);
         }
@@ -157,6 +158,8 @@ static int transpose_latent(const struct rz_attend_args *args, attend_tile *tile
         transpose_as(args, tile, RZ_KV_F16);
     else if (k_type == RZ_KV_INT8)
         transpose_as(args, tile, RZ_KV_INT8);
+    else if (k_type == RZ_KV_Q4)
+        transpose_as(args, tile, RZ_KV_Q4);
     else
         transpose_as(args, tile, UNPACKED);
     return UNPACKED;
@@ -169,10 +172,13 @@ static bool has_many_rows(const struct rz_attend_args *args, const attend_tile *
            args->head_dim_v <= UNPACKED_DIM;
 }
 
+/* Types whose products read the cache also for many rows. */
+static bool is_read_directly(int type) { return type == RZ_KV_Q4 || (type == RZ_KV_F16 && !RZ_UNPACKS_HALVES); }
+
 /* Unpacks K and returns the type as which the products read it. */
 static int unpack_k(const struct rz_attend_args *args, attend_tile *tile)
 {
-    if (args->k_type == RZ_KV_F16 && !RZ_UNPACKS_HALVES) return RZ_KV_F16;
+    if (is_read_directly(args->k_type)) return args->k_type;
     if (args->k_type == RZ_KV_F16) unpack_k_as(args, tile, RZ_KV_F16);
     if (args->k_type == RZ_KV_INT8) unpack_k_as(args, tile, RZ_KV_INT8);
     return UNPACKED;
@@ -180,7 +186,7 @@ static int unpack_k(const struct rz_attend_args *args, attend_tile *tile)
 
 static int unpack_v(const struct rz_attend_args *args, attend_tile *tile)
 {
-    if (args->v_type == RZ_KV_F16 && !RZ_UNPACKS_HALVES) return RZ_KV_F16;
+    if (is_read_directly(args->v_type)) return args->v_type;
     if (args->v_type == RZ_KV_F16) unpack_v_as(args, tile, RZ_KV_F16);
     if (args->v_type == RZ_KV_INT8) unpack_v_as(args, tile, RZ_KV_INT8);
     return UNPACKED;

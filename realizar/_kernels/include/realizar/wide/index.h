@@ -16,20 +16,22 @@ _Static_assert(RZ_OUTER_COLS * RZ_KV_BLOCK * RZ_ATTEND_MAX_HEAD_DIM * sizeof(flo
 RZ_INLINE void unpack_keys_as(const struct rz_index_args *args, size_t b, float *keys, int type)
 {
     const char *block = args->k + (size_t)args->block_table[b] * args->k_block_stride;
-    f32x16 scale = type == RZ_KV_INT8 ? f32x16_load(kv_scales(block, args->head_dim)) : f32x16_zero();
-    for (size_t d = 0; d < args->head_dim; d++)
-        f32x16_store(keys + d * RZ_KV_BLOCK, load_kv(block + d * RZ_KV_BLOCK * kv_bytes(type), scale, type));
+    f32x16 scale = f32x16_zero();
+    if (rz_kv_types[type].scale) scale = f32x16_load(kv_scales(block, args->head_dim, type));
+    for (size_t d = 0; d < args->head_dim; d++) f32x16_store(keys + d * RZ_KV_BLOCK, load_k(block, d, scale, type));
 }
 
 /* The keys of a block as floats, [head_dim][16]: once for all heads. */
 static void unpack_keys(const struct rz_index_args *args, size_t b, float *keys)
 {
-    if (args->k_type == RZ_KV_F16)
-        unpack_keys_as(args, b, keys, RZ_KV_F16);
-    else if (args->k_type == RZ_KV_INT8)
-        unpack_keys_as(args, b, keys, RZ_KV_INT8);
-    else
-        unpack_keys_as(args, b, keys, RZ_KV_F32);
+#define RZ_CASE(NAME, lower, group, bytes, lane, scale, turns_k, turns_v)                                              \
+    case RZ_KV_##NAME:                                                                                                 \
+        unpack_keys_as(args, b, keys, RZ_KV_##NAME);                                                                   \
+        break;
+    switch (args->k_type) {
+        RZ_KV_TYPES(RZ_CASE)
+    }
+#undef RZ_CASE
 }
 
 /* score[c] += weight * relu(q . k) for the heads [h, h + rows), one after the other. */

@@ -4,6 +4,7 @@
 
 #include "realizar/scalar/kv.h"
 #include "realizar/scalar/round_int8.h"
+#include "realizar/scalar/round_q4.h"
 #include "realizar/wide/hadamard.h"
 
 /* Converts 16 elements at a time to half floats, then stores them; elements of K are RZ_KV_BLOCK apart. */
@@ -24,19 +25,33 @@ static void store_v_f16_x16(const float *x, size_t head_dim, int slot, void *blo
         f32x16_store_first_f16(out + d, f32x16_load_first(x + d, head_dim - d), head_dim - d);
 }
 
-/* round_int8 is the scalar code: integers and one rounding, which the compiler vectorizes. */
+/* round_int8 and round_q4 are the scalar code: integers and one rounding, which the compiler vectorizes. */
 static void store_k_int8_x16(const float *x, size_t head_dim, int slot, void *block)
 {
     float transformed[RZ_ATTEND_MAX_HEAD_DIM];
     int8_t q[RZ_ATTEND_MAX_HEAD_DIM], *out = (int8_t *)block + slot;
     hadamard_f32x16(x, head_dim, 1, transformed);
-    kv_scales(block, head_dim)[slot] = round_int8(transformed, head_dim, q);
+    kv_scales(block, head_dim, RZ_KV_INT8)[slot] = round_int8(transformed, head_dim, q);
     for (size_t d = 0; d < head_dim; d++) out[d * RZ_KV_BLOCK] = q[d];
 }
 
 static void store_v_int8_x16(const float *x, size_t head_dim, int slot, void *block)
 {
-    kv_scales(block, head_dim)[slot] = round_int8(x, head_dim, (int8_t *)block + (size_t)slot * head_dim);
+    kv_scales(block, head_dim, RZ_KV_INT8)[slot] = round_int8(x, head_dim, (int8_t *)block + (size_t)slot * head_dim);
+}
+
+static void store_k_q4_x16(const float *x, size_t head_dim, int slot, void *block)
+{
+    float transformed[RZ_ATTEND_MAX_HEAD_DIM];
+    hadamard_f32x16(x, head_dim, 1, transformed);
+    write_k_q4(transformed, head_dim, slot, block);
+}
+
+static void store_v_q4_x16(const float *x, size_t head_dim, int slot, void *block)
+{
+    float transformed[RZ_ATTEND_MAX_HEAD_DIM];
+    hadamard_f32x16(x, head_dim, 1, transformed);
+    write_v_q4(transformed, head_dim, slot, block);
 }
 
 #endif

@@ -1,0 +1,167 @@
+"""Measures the types of the KV cache: KL divergence of every pair of types for K and V, or their speed at some depth.
+
+    python asv_bench/kv_types.py kl smollm2 qwen2.5-coder-0.5b --tokens 4096
+    python asv_bench/kv_types.py speed models/llama-3.2-1b-q4_k_m.gguf --depth 8192 32768 --threads 2
+
+kl: the text is this repository's documentation; distributions of all positions are compared with those of a float32
+cache, with the model's default activations. speed: a step of one token, and one of 512 tokens, after `depth` others,
+whose keys and values are constants: in turns for all types in one process. Weights may be random (tools/geometry.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+from intervals import median_interval
+
+from realizar import LLM, store
+from realizar.engine.cache.chunk import Chunk
+from realizar.engine.cache.sequence import Sequence
+from realizar.engine.engine import Engine
+from realizar.model import Model
+from realizar.params import EngineParams
+
+ROOT = Path(__file__).resolve().parents[1]
+TYPES = ("f16", "int8", "q4")
+PAIRS = tuple(product(TYPES, TYPES))
+N_STEP = 128
+N_PREFILL = 512
+
+
+def text() -> str:
+    """Return the documentation of this repository, pages in alphabetical order."""
+    return "\n\n".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+
+
+def logits(engine: Engine, seq: Sequence, n: int) -> npt.NDArray[np.float32]:
+    """Compute the next n tokens of a sequence and return their logits, float32 [n, n_vocab]."""
+    chunk = Chunk(seq, n, n)
+    chunk.reserve()
+    found: npt.NDArray[np.float32] = engine.runner.run(engine.runner.batch([chunk]))["logits"].values.copy()
+    chunk.commit()
+    return found
+
+
+class Exact:
+    """The distributions of a step with an exact cache, from logits float32 [n, n_vocab]."""
+
+    def __init__(self, found: npt.NDArray[np.float32]) -> None:
+        self._logits = found
+        self._log_sum = _log_sum(found)
+        self._p = np.exp(found - self._log_sum[:, None].astype(np.float32))
+
+    def compare(self, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return the KL divergence of other logits, and whether the most probable token is the same: [n, 2]."""
+        mean = np.einsum("tv,tv->t", self._p, self._logits - found, dtype=np.float64)
+        kl = mean - (self._log_sum - _log_sum(found))
+        return np.stack([kl, found.argmax(-1) == self._logits.argmax(-1)], axis=1)
+
+
+def _log_sum(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    most = x.max(-1, keepdims=True)
+    out: npt.NDArray[np.float64] = np.log(np.exp(x - most).sum(-1, dtype=np.float64)) + most[:, 0]
+    return out
+
+
+def divergences(path: Path, n_tokens: int) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
+    """Return for each pair the KL divergence and the agreement of the most probable tokens, float64 [n_tokens, 2]."""
+    found: dict[tuple[str, str], list[npt.NDArray[np.float64]]] = {pair: [] for pair in PAIRS}
+    with LLM(path) as llm:
+        tokens = np.array(llm.tokenize(text())[:n_tokens], np.int32)
+        params = {"n_ctx": n_tokens, "n_seqs": 1, "n_batch": N_STEP}
+        engines = {
+            pair: Engine(llm.engine.model, EngineParams(kv_type=pair, **params))  # type: ignore[arg-type]
+            for pair in [("f32", "f32"), *PAIRS]
+        }
+        seqs = {pair: Sequence(engine.cache, tokens) for pair, engine in engines.items()}
+        for start in range(0, len(tokens), N_STEP):
+            n = min(N_STEP, len(tokens) - start)
+            exact = Exact(logits(engines["f32", "f32"], seqs["f32", "f32"], n))
+            for pair in PAIRS:
+                found[pair].append(exact.compare(logits(engines[pair], seqs[pair], n)))
+    return {pair: np.concatenate(steps) for pair, steps in found.items()}
+
+
+def print_divergences(names: list[str], n_tokens: int) -> None:
+    """Print a table for each model."""
+    for name in names:
+        path = Path(store.resolve(name))
+        found = divergences(path, n_tokens)
+        print(f"{path.stem}: {len(next(iter(found.values())))} tokens")
+        print("K     V       KL: mean   median     99 %  same best")
+        for (k_type, v_type), each in found.items():
+            kl, same = each.T
+            print(
+                f"{k_type:5} {v_type:5} {kl.mean():10.1e} {np.median(kl):8.1e} {np.quantile(kl, 0.99):8.1e}"
+                f" {100 * same.mean():8.2f} %",
+                flush=True,
+            )
+
+
+def steps_at(model: Model, kv_type: str, depth: int, n_threads: int) -> Iterator[tuple[str, Chunk, Engine]]:
+    """Yield the steps to measure, by name, after `depth` tokens that are not computed; none is committed."""
+    n_ctx = depth + N_PREFILL
+    params = EngineParams(n_ctx=n_ctx, n_seqs=1, n_batch=N_PREFILL, kv_type=kv_type, n_threads=n_threads)  # type: ignore[arg-type]
+    engine = Engine(model, params)
+    for layer in engine.cache.storage.layers:
+        layer.k[...] = layer.v[...] = 0x2C  # normal numbers in every type
+    tokens = np.random.default_rng(0).integers(0, model.hp.n_vocab, n_ctx).astype(np.int32)
+    seq = Sequence(engine.cache, tokens)
+    seq.reserve(depth)
+    seq.commit(depth)
+    for name, n in (("decode", 1), ("prefill", N_PREFILL)):
+        chunk = Chunk(seq, n, 1)
+        chunk.reserve()
+        yield name, chunk, engine
+
+
+def print_speeds(path: Path, depths: list[int], n_threads: int, rounds: int) -> None:
+    """Print the time of each step, and how many times faster it is than with an f16 cache."""
+    with LLM(path, n_ctx=64, n_seqs=1) as llm:
+        for depth in depths:
+            steps = {(name, kind): (chunk, engine) for kind in TYPES for name, chunk, engine in
+                     steps_at(llm.engine.model, kind, depth, n_threads)}  # fmt: skip
+            seconds: dict[tuple[str, str], list[float]] = {key: [] for key in steps}
+            for _ in range(rounds + 1):
+                for key in sorted(steps):
+                    chunk, engine = steps[key]
+                    begin = time.perf_counter()
+                    engine.runner.run(engine.runner.batch([chunk]))
+                    seconds[key].append(time.perf_counter() - begin)
+            for name, kind in sorted(steps):
+                own, f16 = seconds[name, kind][1:], seconds[name, "f16"][1:]
+                ratio = median_interval([a / b for a, b in zip(f16, own, strict=True)])
+                print(
+                    f"depth {depth:6} {name:8} {kind:5} {1e3 * median(own):9.2f} ms,"
+                    f" {ratio.median:5.2f} x f16 ({ratio.low:.2f} to {ratio.high:.2f})",
+                    flush=True,
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    kl = commands.add_parser("kl")
+    kl.add_argument("models", nargs="+")
+    kl.add_argument("--tokens", type=int, default=4096)
+    speed = commands.add_parser("speed")
+    speed.add_argument("model", type=Path)
+    speed.add_argument("--depth", type=int, nargs="+", default=[8192, 32768])
+    speed.add_argument("--threads", type=int, default=2)
+    speed.add_argument("--rounds", type=int, default=20)
+    args = parser.parse_args()
+    if args.command == "kl":
+        print_divergences(args.models, args.tokens)
+    else:
+        print_speeds(args.model, args.depth, args.threads, args.rounds)
+
+
+if __name__ == "__main__":
+    main()
