@@ -94,6 +94,12 @@ def _notes(found: Quantization) -> None:
             "model gives better results",
             file=sys.stderr,
         )
+    if found.needs_importances:
+        print(
+            f"note: {found.recipe.name} needs an importance matrix, for {len(found.needs_importances)} tensors such as "
+            f"{found.needs_importances[0]}: pass it with --imatrix",
+            file=sys.stderr,
+        )
     if found.without_importances:
         names = ", ".join(found.without_importances[:3])
         print(

@@ -41,11 +41,14 @@ class Quantization:
     plans : tuple of TensorPlan
     without_importances : tuple of str
         With an importance matrix, the tensors that were quantized without, for it has no entry for them.
+    needs_importances : tuple of str
+        Tensors whose types are too coarse without importances; empty if a file was written.
     """
 
     recipe: Recipe
     plans: tuple[TensorPlan, ...]
     without_importances: tuple[str, ...]
+    needs_importances: tuple[str, ...]
 
     @property
     def n_bytes(self) -> int:
@@ -107,8 +110,9 @@ def quantize_file(
         for plan in plans:
             work.check(plan)
         if path is not None:
+            work.require_importances()
             _write(Path(path), model, plans, work)
-        return Quantization(chosen, tuple(plans), tuple(work.without_importances))
+        return Quantization(chosen, tuple(plans), tuple(work.without_importances), tuple(work.needs_importances))
 
 
 def _write(path: Path, model: Source, plans: list[TensorPlan], work: _Work) -> None:
@@ -136,6 +140,7 @@ class _Work:
         self._progress = progress
         self._pool = Pool(default_threads().n if n_threads is None else bounded_threads(n_threads))
         self.without_importances: list[str] = []
+        self.needs_importances: list[str] = []
 
     def metadata(self) -> dict[str, bytes]:
         """Return the metadata that a quantized file has, encoded; keys as llama-quantize writes them."""
@@ -156,7 +161,7 @@ class _Work:
         return out
 
     def check(self, plan: TensorPlan) -> None:
-        """Raise a ParameterError for what would fail later: unreadable types, missing or wrong importances."""
+        """Note what lacks importances; raise a ParameterError for an unreadable type or importances of another size."""
         if plan.source == plan.target:
             return
         if plan.source.name not in FORMATS:
@@ -165,12 +170,17 @@ class _Work:
             )
         if self._weights(plan) is None:
             if needs_importances(plan.name, plan.target.name, self._recipe):
-                raise ParameterError(
-                    f"{plan.name}: {plan.target.name} of recipe {self._recipe.name} needs an importance matrix with an "
-                    "entry for this tensor; make one with realizar imatrix and pass it with --imatrix"
-                )
+                self.needs_importances.append(plan.name)
             if self._imatrix is not None:
                 self.without_importances.append(plan.name)
+
+    def require_importances(self) -> None:
+        """Raise a ParameterError if a type is too coarse for a tensor without importances."""
+        if self.needs_importances:
+            raise ParameterError(
+                f"{self.needs_importances[0]}: its type in recipe {self._recipe.name} needs an importance matrix with "
+                "an entry for this tensor; make one with realizar imatrix and pass it with --imatrix"
+            )
 
     def rows(self, tensor: SourceTensor, plan: TensorPlan) -> Rows:
         """Return the rows of a tensor in its new type."""

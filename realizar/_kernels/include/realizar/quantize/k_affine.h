@@ -24,17 +24,20 @@ typedef struct {
     float s[LANES], m[LANES], error[LANES];
 } k_affine_lanes;
 
-/* Chooses d, dmin and the codes of a block from the best s of its groups and the sums of their q. First the scales:
- * with the best m for each s, the error grows by (qq - q^2 / w) (s - best s)^2; then the minima, for those scales. */
-RZ_NOINLINE void k_affine_codes(const float *s, const affine_sums *sums, f32x16 low, int first, int n_groups,
-                              float code_max, k_affine_block *block, k_affine_lanes *out, int *overflow)
+/* Chooses d, dmin and the codes of a block from the best fits of its groups and the sums of their q. First the scales:
+ * with the best m for each s, the error grows by (qq - q^2 / w) (s - best s)^2, or by qq (s - best s)^2 where m is 0 and
+ * cannot follow; then the minima, for those scales. */
+RZ_NOINLINE void k_affine_codes(const affine_fit *fit, const affine_sums *sums, f32x16 low, int first, int n_groups,
+                                float code_max, k_affine_block *block, k_affine_lanes *out, int *overflow)
 {
-    float w[LANES], x[LANES], q[LANES], by_s[LANES], wanted_m[LANES];
+    float s[LANES], w[LANES], x[LANES], q[LANES], by_s[LANES], wanted_m[LANES];
+    f32x16_store(s, fit->s);
     f32x16_store(w, sums->w);
     f32x16_store(q, sums->q);
     f32x16_store(x, f32x16_add(sums->y, f32x16_mul(low, sums->w)));
-    f32x16_store(by_s, f32x16_max(f32x16_zero(),
-                                  f32x16_sub(sums->qq, lanes_ratio(f32x16_mul(sums->q, sums->q), sums->w))));
+    f32x16 follows = f32x16_sub(sums->qq, lanes_ratio(f32x16_mul(sums->q, sums->q), sums->w));
+    follows = f32x16_max(follows, f32x16_mul(f32x16_set(1e-3f), sums->qq));
+    f32x16_store(by_s, f32x16_if_less(f32x16_zero(), fit->m, follows, sums->qq));
     float d = half_scale(fit_codes(s + first, by_s + first, n_groups, 0, code_max, code_max), &block->d, overflow);
     for (int g = 0; g < n_groups; g++) {
         int lane = first + g;
@@ -60,7 +63,7 @@ RZ_NOINLINE void k_affine_quantize(const lane_groups *in, k_affine_format format
     affine_group group;
     affine_sums sums;
     f32x16 best_q[LONGEST_GROUP], q[LONGEST_GROUP];
-    float best_error[LANES], s[LANES];
+    float best_error[LANES];
     affine_begin(in, n, &group);
     affine_fit fit = affine_search_fit(in, &group, n, format.q_max, format.search, &sums);
     f32x16 keep = f32x16_zero();
@@ -71,9 +74,8 @@ RZ_NOINLINE void k_affine_quantize(const lane_groups *in, k_affine_format format
         k_affine_block tried[2];
         k_affine_lanes at;
         float is_better[LANES];
-        f32x16_store(s, fit.s);
         for (int b = 0; b < n_blocks; b++)
-            k_affine_codes(s, &sums, group.low, b * n_groups, n_groups, format.code_max, &tried[b], &at, overflow);
+            k_affine_codes(&fit, &sums, group.low, b * n_groups, n_groups, format.code_max, &tried[b], &at, overflow);
         f32x16_store(at.error, affine_round(in, n, f32x16_load(at.s), f32x16_load(at.m), format.q_max, q));
         for (int b = 0; b < n_blocks; b++) {
             float error = sum_of(at.error + b * n_groups, n_groups);

@@ -19,9 +19,9 @@ RZ_NOINLINE void k_symmetric_quantize(const lane_groups *in, float q_end, float 
     f32x16 q[LANES], best_q[LANES];
     float best_error = INFINITY;
     memset(block, 0, sizeof *block);
-    symmetric_fit fit = symmetric_search(in, 16, q_end, 0.15f, n_steps, 1);
+    symmetric_fit fit = symmetric_search(in, 16, q_end, 0.2f, n_steps, 1);
     for (int i = 0; i < LANES; i++) best_q[i] = f32x16_zero();
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 2; round++) {
         k_symmetric_block tried;
         float s[LANES], by_s[LANES], at[LANES], error[LANES];
         f32x16_store(s, fit.s);
@@ -92,7 +92,7 @@ static void pack_q6_k(const k_symmetric_block *from, const uint8_t *q, rz_block_
         return overflow;                                                                                               \
     }
 
-RZ_K_SYMMETRIC(q3_k, 4, 32, 6)
-RZ_K_SYMMETRIC(q6_k, 32, 128, 6)
+RZ_K_SYMMETRIC(q3_k, 4, 32, 4)
+RZ_K_SYMMETRIC(q6_k, 32, 128, 4)
 
 #endif
