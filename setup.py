@@ -16,7 +16,18 @@ CFLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else [
     "-Wno-unused-parameter",
 ]  # fmt: skip
 C_SOURCES = {
-    "table": ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c", "amx.c"],
+    "table": [
+        "cpu.c",
+        "resolve.c",
+        "scalar.c",
+        "avx2.c",
+        "avxvnni.c",
+        "avx512.c",
+        "amx.c",
+        "codebooks_iq1.c",
+        "codebooks_iq2.c",
+        "codebooks_iq3.c",
+    ],
     "plan": [
         "exec.c",
         "exec_rows.c",

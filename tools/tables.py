@@ -1,5 +1,5 @@
-"""Writes what is generated from the sources: tables of docs/models.md and docs/graph.md, and the table of the shipped
-plugins, realizar/arch/shipped.json. --check reports stale ones.
+"""Writes what is generated from the sources: tables of docs/models.md and docs/graph.md, the table of the shipped
+plugins, realizar/arch/shipped.json, and the codebooks of the IQ formats. --check reports stale ones.
 
 python tools/tables.py [--check]
 """
@@ -12,11 +12,13 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # for plugins/; after the installed package
+
+import codebooks  # noqa: E402
 
 from realizar.arch.registry import Registry  # noqa: E402
 from realizar.arch.shipped import REALIZAR  # noqa: E402
@@ -148,6 +150,11 @@ def main() -> int:
         ROOT / "realizar/arch/shipped.json": shipped,
         models: lambda: in_document(models, [*architectures(), "", *formats()]),
         graph: lambda: in_document(graph, [*ops(), "", "## The methods", *methods()]),
+        ROOT / "realizar/quants/codebooks.py": codebooks.python_source,
+        **{
+            ROOT / f"realizar/_kernels/src/codebooks_{family}.c": partial(codebooks.c_source, family)
+            for family in ("iq1", "iq2", "iq3")
+        },
     }
     status = 0
     for path, make in wanted.items():

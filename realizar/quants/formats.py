@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.errors import ParameterError
-from realizar.quants import blocks32, floats, kquants, mxfp4
+from realizar.quants import blocks32, floats, iquants, iquants_encode, kquants, mxfp4
 
 # Rows are processed in chunks of this many elements, so that temporaries stay in the CPU cache.
 CHUNK_ELEMENTS = 1 << 16
@@ -57,6 +57,15 @@ _ROWS = (
     BlockFormat("Q5_K", 13, 256, 176, kquants.dequantize_q5_k, kquants.quantize_q5_k),
     BlockFormat("MXFP4", 39, 32, 17, mxfp4.dequantize_mxfp4, mxfp4.quantize_mxfp4),
     BlockFormat("Q6_K", 14, 256, 210, kquants.dequantize_q6_k, kquants.quantize_q6_k),
+    BlockFormat("IQ4_NL", 20, 32, 18, iquants.dequantize_iq4_nl, iquants_encode.quantize_iq4_nl),
+    BlockFormat("IQ4_XS", 23, 256, 136, iquants.dequantize_iq4_xs, iquants_encode.quantize_iq4_xs),
+    BlockFormat("IQ3_XXS", 18, 256, 98, iquants.dequantize_iq3_xxs, iquants_encode.quantize_iq3_xxs),
+    BlockFormat("IQ3_S", 21, 256, 110, iquants.dequantize_iq3_s, iquants_encode.quantize_iq3_s),
+    BlockFormat("IQ2_XXS", 16, 256, 66, iquants.dequantize_iq2_xxs, iquants_encode.quantize_iq2_xxs),
+    BlockFormat("IQ2_XS", 17, 256, 74, iquants.dequantize_iq2_xs, iquants_encode.quantize_iq2_xs),
+    BlockFormat("IQ2_S", 22, 256, 82, iquants.dequantize_iq2_s, iquants_encode.quantize_iq2_s),
+    BlockFormat("IQ1_S", 19, 256, 50, iquants.dequantize_iq1_s, iquants_encode.quantize_iq1_s),
+    BlockFormat("IQ1_M", 29, 256, 56, iquants.dequantize_iq1_m, iquants_encode.quantize_iq1_m),
 )
 
 FORMATS: dict[str, BlockFormat] = {row.name: row for row in _ROWS}
@@ -97,7 +106,8 @@ def quantize(x: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     """Quantize rows.
 
     Formats with 32 elements per block round exactly as ggml's reference. K-quants find scales and minima by least
-    squares on a grid (`scale_search`); their error is about that of ggml, but the bytes differ.
+    squares on a grid (`scale_search`); their error is about that of ggml, but the bytes differ. IQ formats take the
+    nearest codewords; ggml's quantizers have smaller errors.
 
     Parameters
     ----------

@@ -11,6 +11,8 @@ Floats = npt.NDArray[np.float32]
 SCALES_AT = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
     "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "MXFP4": [],
+    "IQ4_NL": [0], "IQ4_XS": [0], "IQ3_XXS": [0], "IQ3_S": [0], "IQ2_XXS": [0], "IQ2_XS": [0], "IQ2_S": [0],
+    "IQ1_S": [0], "IQ1_M": [],
 }  # fmt: skip
 FLOAT_DTYPES = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
 WILD = np.array([0x7C00, 0xFC00, 0x7E01, 0x0001, 0x83FF, 0x0000, 0x8000, 0x7BFF], np.uint16)
@@ -35,13 +37,19 @@ def random_rows(name: str, n: int, k: int, rng: np.random.Generator, wild: bool 
         data[..., 0] = rng.integers(118, 123, data.shape[:2])
         data[..., 0] = np.where(wild & (rng.random(odd.shape) < 0.2), odd, data[..., 0])
         return data.reshape(n, -1)
+    if name == "IQ1_M":  # the upper nibbles of four words
+        words = data[..., 48:].view(np.uint16)
+        words &= 0xFFF
+        words |= _scales(data.shape[:2], rng, wild)[..., None] >> 4 * np.arange(4, dtype=np.uint16) << 12
     for at in SCALES_AT[name]:
-        scale = rng.uniform(0.001, 0.02, (n, k // elements)) * rng.choice([-1, 1], (n, k // elements))
-        bits = scale.astype(np.float16).view(np.uint16)
-        if wild:
-            bits = np.where(rng.random(bits.shape) < 0.2, rng.choice(WILD, bits.shape), bits)
-        data[..., at : at + 2] = bits[..., None].view(np.uint8)
+        data[..., at : at + 2] = _scales(data.shape[:2], rng, wild)[..., None].view(np.uint8)
     return data.reshape(n, -1)
+
+
+def _scales(shape: tuple[int, ...], rng: np.random.Generator, wild: bool) -> npt.NDArray[np.uint16]:
+    scale = rng.uniform(0.001, 0.02, shape) * rng.choice([-1, 1], shape)
+    bits = scale.astype(np.float16).view(np.uint16)
+    return np.where(rng.random(shape) < 0.2, rng.choice(WILD, shape), bits) if wild else bits
 
 
 def _random_floats(name: str, n: int, k: int, rng: np.random.Generator, wild: bool) -> Bytes:

@@ -17,6 +17,7 @@ SCALES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00
 # Offsets of float16 values in a quantization block, if not only at its start.
 SCALES_AT = {
     "Q4_1": [0, 2], "Q5_1": [0, 2], "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
+    "IQ1_M": [48, 50, 52, 54],
 }  # fmt: skip
 
 

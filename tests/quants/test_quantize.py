@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from realizar.errors import ParameterError
 from realizar.quants import FORMATS, dequantize, quantize
 
-AS_REFERENCE = [name for name in FORMATS if not name.endswith("_K")]
+AS_REFERENCE = [name for name in FORMATS if not name.endswith("_K") and not name.startswith("IQ")]
 QUANTIZED = [name for name in FORMATS if FORMATS[name].n_elements > 1]
 
 # Relative rms error for normally distributed values; about that of ggml's quantizers.
@@ -29,6 +29,15 @@ ERROR = {
     "Q5_K": 0.037,
     "Q6_K": 0.018,
     "MXFP4": 0.117,
+    "IQ4_NL": 0.077,
+    "IQ4_XS": 0.078,
+    "IQ3_XXS": 0.185,
+    "IQ3_S": 0.136,
+    "IQ2_XXS": 0.335,
+    "IQ2_XS": 0.295,
+    "IQ2_S": 0.245,
+    "IQ1_S": 0.46,
+    "IQ1_M": 0.425,
 }
 
 
@@ -94,7 +103,9 @@ def test_error_is_bounded_by_the_range(name, x):
     assert np.isfinite(y).all()
     # Rounding halves the step; coarse scales and minima add as much again.
     # MXFP4 has no value between 6 and 8, the first value of the next exponent.
-    levels = {"Q2_K": 4, "Q3_K": 8, "MXFP4": 9}.get(name, 16)
+    levels = {"Q2_K": 4, "Q3_K": 8, "MXFP4": 9, "IQ4_XS": 12}.get(name, 16)
+    # Where the number of signs must be even, an element may get the wrong one.
+    levels = 2 if name in ("IQ3_XXS", "IQ2_XXS", "IQ2_XS") else {"IQ3": 6, "IQ2": 3, "IQ1": 2}.get(name[:3], levels)
     assert np.abs(y - x).max() <= 2.4 / levels * max(float(np.abs(x).max()), 1e-4)
 
 
@@ -103,6 +114,7 @@ def test_requantization_is_exact(name):
     once = dequantize(quantize(normal(4, 512), name), name)
     again = dequantize(quantize(once, name), name)
     bound = {"Q2_K": 0.03, "Q3_K": 0.03, "Q4_K": 0.02, "Q5_K": 0.01, "Q6_K": 0.006}.get(name, 1e-3)
+    bound = {"IQ4": 0.01, "IQ3": 0.03, "IQ2": 0.03, "IQ1": 0.1}.get(name[:3], bound)
     assert rms(again - once) <= bound * rms(once)
 
 

@@ -13,6 +13,15 @@ RZ_TARGET("avx2,fma,f16c")
 #include "realizar/avx2/f16.h"
 #include "realizar/avx2/f32.h"
 #include "realizar/avx2/f32x16.h"
+#include "realizar/avx2/iq1_m.h"
+#include "realizar/avx2/iq1_s.h"
+#include "realizar/avx2/iq2_s.h"
+#include "realizar/avx2/iq2_xs.h"
+#include "realizar/avx2/iq2_xxs.h"
+#include "realizar/avx2/iq3_s.h"
+#include "realizar/avx2/iq3_xxs.h"
+#include "realizar/avx2/iq4_nl.h"
+#include "realizar/avx2/iq4_xs.h"
 #include "realizar/avx2/mxfp4.h"
 #include "realizar/avx2/q2_k.h"
 #include "realizar/avx2/q3_k.h"
@@ -55,6 +64,15 @@ const struct rz_kernels rz_avx2 = {
     .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},
     .format[RZ_MXFP4] = {NULL, mxfp4_gemv, mxfp4_gemm, mxfp4_matmul_f32},
+    .format[RZ_IQ4_NL] = {NULL, iq4_nl_gemv, iq4_nl_gemm, iq4_nl_matmul_f32},
+    .format[RZ_IQ4_XS] = {NULL, iq4_xs_gemv, iq4_xs_gemm, iq4_xs_matmul_f32},
+    .format[RZ_IQ3_XXS] = {NULL, iq3_xxs_gemv, iq3_xxs_gemm, iq3_xxs_matmul_f32},
+    .format[RZ_IQ3_S] = {NULL, iq3_s_gemv, iq3_s_gemm, iq3_s_matmul_f32},
+    .format[RZ_IQ2_XXS] = {NULL, iq2_xxs_gemv, iq2_xxs_gemm, iq2_xxs_matmul_f32},
+    .format[RZ_IQ2_XS] = {NULL, iq2_xs_gemv, iq2_xs_gemm, iq2_xs_matmul_f32},
+    .format[RZ_IQ2_S] = {NULL, iq2_s_gemv, iq2_s_gemm, iq2_s_matmul_f32},
+    .format[RZ_IQ1_S] = {NULL, iq1_s_gemv, iq1_s_gemm, iq1_s_matmul_f32},
+    .format[RZ_IQ1_M] = {NULL, iq1_m_gemv, iq1_m_gemm, iq1_m_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
     .residual_act = residual_act,

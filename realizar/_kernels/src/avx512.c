@@ -13,6 +13,15 @@ RZ_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "realizar/avx512/f16.h"
 #include "realizar/avx512/f32.h"
 #include "realizar/avx512/f32x16.h"
+#include "realizar/avx512/iq1_m.h"
+#include "realizar/avx512/iq1_s.h"
+#include "realizar/avx512/iq2_s.h"
+#include "realizar/avx512/iq2_xs.h"
+#include "realizar/avx512/iq2_xxs.h"
+#include "realizar/avx512/iq3_s.h"
+#include "realizar/avx512/iq3_xxs.h"
+#include "realizar/avx512/iq4_nl.h"
+#include "realizar/avx512/iq4_xs.h"
 #include "realizar/avx512/mxfp4.h"
 #include "realizar/avx512/q2_k.h"
 #include "realizar/avx512/q3_k.h"
@@ -55,6 +64,15 @@ const struct rz_kernels rz_avx512 = {
     .format[RZ_Q5_K] = {NULL, q5_k_gemv, q5_k_gemm, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {NULL, q6_k_gemv, q6_k_gemm, q6_k_matmul_f32},
     .format[RZ_MXFP4] = {NULL, mxfp4_gemv, mxfp4_gemm, mxfp4_matmul_f32},
+    .format[RZ_IQ4_NL] = {NULL, iq4_nl_gemv, iq4_nl_gemm, iq4_nl_matmul_f32},
+    .format[RZ_IQ4_XS] = {NULL, iq4_xs_gemv, iq4_xs_gemm, iq4_xs_matmul_f32},
+    .format[RZ_IQ3_XXS] = {NULL, iq3_xxs_gemv, iq3_xxs_gemm, iq3_xxs_matmul_f32},
+    .format[RZ_IQ3_S] = {NULL, iq3_s_gemv, iq3_s_gemm, iq3_s_matmul_f32},
+    .format[RZ_IQ2_XXS] = {NULL, iq2_xxs_gemv, iq2_xxs_gemm, iq2_xxs_matmul_f32},
+    .format[RZ_IQ2_XS] = {NULL, iq2_xs_gemv, iq2_xs_gemm, iq2_xs_matmul_f32},
+    .format[RZ_IQ2_S] = {NULL, iq2_s_gemv, iq2_s_gemm, iq2_s_matmul_f32},
+    .format[RZ_IQ1_S] = {NULL, iq1_s_gemv, iq1_s_gemm, iq1_s_matmul_f32},
+    .format[RZ_IQ1_M] = {NULL, iq1_m_gemv, iq1_m_gemm, iq1_m_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
     .residual_act = residual_act,
@@ -98,13 +116,17 @@ const struct rz_kernels rz_avx512 = {
 };
 
 const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS] = {
-    [RZ_Q2_K] = &q2_k_gemm_format, [RZ_Q3_K] = &q3_k_gemm_format, [RZ_Q4_K] = &q4_k_gemm_format,
-    [RZ_Q5_K] = &q5_k_gemm_format, [RZ_Q6_K] = &q6_k_gemm_format,
+    [RZ_Q2_K] = &q2_k_gemm_format,       [RZ_Q3_K] = &q3_k_gemm_format,   [RZ_Q4_K] = &q4_k_gemm_format,
+    [RZ_Q5_K] = &q5_k_gemm_format,       [RZ_Q6_K] = &q6_k_gemm_format,   [RZ_IQ4_XS] = &iq4_xs_gemm_format,
+    [RZ_IQ3_XXS] = &iq3_xxs_gemm_format, [RZ_IQ3_S] = &iq3_s_gemm_format, [RZ_IQ2_XXS] = &iq2_xxs_gemm_format,
+    [RZ_IQ2_XS] = &iq2_xs_gemm_format,   [RZ_IQ2_S] = &iq2_s_gemm_format, [RZ_IQ1_S] = &iq1_s_gemm_format,
+    [RZ_IQ1_M] = &iq1_m_gemm_format,
 };
 
 const gemm_32_format *const rz_avx512_gemm_32[RZ_N_FORMATS] = {
-    [RZ_Q4_0] = &q4_0_gemm_format, [RZ_Q4_1] = &q4_1_gemm_format, [RZ_Q5_0] = &q5_0_gemm_format,
-    [RZ_Q5_1] = &q5_1_gemm_format, [RZ_Q8_0] = &q8_0_gemm_format, [RZ_MXFP4] = &mxfp4_gemm_format,
+    [RZ_Q4_0] = &q4_0_gemm_format,     [RZ_Q4_1] = &q4_1_gemm_format, [RZ_Q5_0] = &q5_0_gemm_format,
+    [RZ_Q5_1] = &q5_1_gemm_format,     [RZ_Q8_0] = &q8_0_gemm_format, [RZ_MXFP4] = &mxfp4_gemm_format,
+    [RZ_IQ4_NL] = &iq4_nl_gemm_format,
 };
 
 RZ_TARGET_END

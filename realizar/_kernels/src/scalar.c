@@ -10,6 +10,15 @@
 #include "realizar/scalar/f16.h"
 #include "realizar/scalar/f32.h"
 #include "realizar/scalar/index.h"
+#include "realizar/scalar/iq1_m.h"
+#include "realizar/scalar/iq1_s.h"
+#include "realizar/scalar/iq2_s.h"
+#include "realizar/scalar/iq2_xs.h"
+#include "realizar/scalar/iq2_xxs.h"
+#include "realizar/scalar/iq3_s.h"
+#include "realizar/scalar/iq3_xxs.h"
+#include "realizar/scalar/iq4_nl.h"
+#include "realizar/scalar/iq4_xs.h"
 #include "realizar/scalar/logits.h"
 #include "realizar/scalar/mxfp4.h"
 #include "realizar/scalar/norm.h"
@@ -46,6 +55,15 @@ const struct rz_kernels rz_scalar = {
     .format[RZ_Q5_K] = {q5_k_dequantize, q5_k_gemv, q5_k_gemv, q5_k_matmul_f32},
     .format[RZ_Q6_K] = {q6_k_dequantize, q6_k_gemv, q6_k_gemv, q6_k_matmul_f32},
     .format[RZ_MXFP4] = {mxfp4_dequantize, mxfp4_gemv, mxfp4_gemv, mxfp4_matmul_f32},
+    .format[RZ_IQ4_NL] = {iq4_nl_dequantize, iq4_nl_gemv, iq4_nl_gemv, iq4_nl_matmul_f32},
+    .format[RZ_IQ4_XS] = {iq4_xs_dequantize, iq4_xs_gemv, iq4_xs_gemv, iq4_xs_matmul_f32},
+    .format[RZ_IQ3_XXS] = {iq3_xxs_dequantize, iq3_xxs_gemv, iq3_xxs_gemv, iq3_xxs_matmul_f32},
+    .format[RZ_IQ3_S] = {iq3_s_dequantize, iq3_s_gemv, iq3_s_gemv, iq3_s_matmul_f32},
+    .format[RZ_IQ2_XXS] = {iq2_xxs_dequantize, iq2_xxs_gemv, iq2_xxs_gemv, iq2_xxs_matmul_f32},
+    .format[RZ_IQ2_XS] = {iq2_xs_dequantize, iq2_xs_gemv, iq2_xs_gemv, iq2_xs_matmul_f32},
+    .format[RZ_IQ2_S] = {iq2_s_dequantize, iq2_s_gemv, iq2_s_gemv, iq2_s_matmul_f32},
+    .format[RZ_IQ1_S] = {iq1_s_dequantize, iq1_s_gemv, iq1_s_gemv, iq1_s_matmul_f32},
+    .format[RZ_IQ1_M] = {iq1_m_dequantize, iq1_m_gemv, iq1_m_gemv, iq1_m_matmul_f32},
     .quantize_act_32 = quantize_act_32,
     .quantize_act_256 = quantize_act_256,
     .residual_act = residual_act,

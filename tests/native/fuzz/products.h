@@ -40,6 +40,9 @@ static void random_weights(int f, char *w, size_t n_blocks, int wild)
             memcpy(w, (char *)&x + 2, 2);
         } else if (f == RZ_MXFP4) {
             w[0] = (char)(wild && one_in(5) ? between(0, 255) : between(118, 122));
+        } else if (f == RZ_IQ1_M) {
+            uint16_t half = random_half(wild);
+            for (int i = 0; i < 4; i++) w[49 + 2 * i] = (char)((w[49 + 2 * i] & 15) | (half >> 4 * i & 15) << 4);
         } else {
             for (int i = 0; i < 2; i++) {
                 uint16_t half = random_half(wild);

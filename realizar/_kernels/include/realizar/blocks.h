@@ -89,6 +89,60 @@ typedef struct {
     uint16_t d;
 } rz_block_q6_k; /* value d * scale * (q - 32) */
 
+typedef struct {
+    uint16_t d;
+    uint8_t qs[16]; /* nibbles as in q4_0: value d * RZ_IQ4_VALUES[nibble] (codebooks.h) */
+} rz_block_iq4_nl;
+
+typedef struct {
+    uint16_t d, scales_h; /* bit pair j: upper bits of the scale of sub-block j of 32 */
+    uint8_t scales_l[4];  /* nibble j: its lower bits */
+    uint8_t qs[128];      /* sub-blocks as in iq4_nl */
+} rz_block_iq4_xs;        /* value d * (scale - 32) * RZ_IQ4_VALUES[nibble] */
+
+/* In the other IQ formats, an index selects the magnitudes of eight (IQ2) or four (IQ3) elements in a codebook. Their
+ * signs are bits, of eight elements each, of which seven are stored where an even number is set. Scales are odd. */
+typedef struct {
+    uint16_t d;
+    uint8_t qs[64];    /* indices */
+    uint8_t signs[32]; /* a dword for each sub-block of 32: four times seven sign bits and four bits of scale */
+} rz_block_iq3_xxs;    /* value d / 4 * (2 * scale + 1) * q */
+
+typedef struct {
+    uint16_t d;
+    uint8_t qs[64], qh[8]; /* bit j of byte i: the ninth bit of index 8 * i + j */
+    uint8_t signs[32];
+    uint8_t scales[4]; /* a nibble for each sub-block of 32 */
+} rz_block_iq3_s;      /* value d * (2 * scale + 1) * q */
+
+typedef struct {
+    uint16_t d;
+    uint8_t qs[64]; /* for each sub-block of 32: four indices, then a dword as in iq3_xxs */
+} rz_block_iq2_xxs; /* value d / 8 * (2 * scale + 1) * q */
+
+typedef struct {
+    uint16_t d, qs[32]; /* nine bits of index, seven of signs */
+    uint8_t scales[8];  /* a nibble for each sub-block of 16 */
+} rz_block_iq2_xs;      /* value as in iq2_xxs */
+
+typedef struct {
+    uint16_t d;
+    uint8_t qs[32], signs[32], qh[8]; /* bit pair j of byte i of qh: the upper bits of index 4 * i + j */
+    uint8_t scales[8];
+} rz_block_iq2_s; /* value as in iq2_xxs */
+
+typedef struct {
+    uint16_t d;
+    uint8_t qs[32];
+    uint16_t
+        qh[8];    /* for each sub-block of 32: upper three bits of four indices, the scale (3 bits), the delta's sign */
+} rz_block_iq1_s; /* value d / 8 * (2 * scale + 1) * (8 * q + delta), q in -1..1, delta -1 or 1 */
+
+typedef struct {
+    uint8_t qs[32], qh[16]; /* nibble j of qh: upper three bits of index j and the sign of its delta */
+    uint16_t scales[4];     /* four scales of 3 bits, of 16 elements each; above them a nibble of d */
+} rz_block_iq1_m;           /* value as in iq1_s */
+
 #pragma pack(pop)
 
 /* Twice the numbers of FP4 E2M1: sign, two bits of exponent, one of fraction (Open Compute Project, Microscaling

@@ -20,7 +20,16 @@
     X(Q5_K, q5_k, 13, 256, 176, 256)                                                                                   \
     X(Q6_K, q6_k, 14, 256, 210, 256)                                                                                   \
     X(BF16, bf16, 30, 1, 2, 0)                                                                                         \
-    X(MXFP4, mxfp4, 39, 32, 17, 32)
+    X(MXFP4, mxfp4, 39, 32, 17, 32)                                                                                    \
+    X(IQ4_NL, iq4_nl, 20, 32, 18, 32)                                                                                  \
+    X(IQ4_XS, iq4_xs, 23, 256, 136, 256)                                                                               \
+    X(IQ3_XXS, iq3_xxs, 18, 256, 98, 256)                                                                              \
+    X(IQ3_S, iq3_s, 21, 256, 110, 256)                                                                                 \
+    X(IQ2_XXS, iq2_xxs, 16, 256, 66, 256)                                                                              \
+    X(IQ2_XS, iq2_xs, 17, 256, 74, 256)                                                                                \
+    X(IQ2_S, iq2_s, 22, 256, 82, 256)                                                                                  \
+    X(IQ1_S, iq1_s, 19, 256, 50, 256)                                                                                  \
+    X(IQ1_M, iq1_m, 29, 256, 56, 256)
 
 /* Index of a format in the kernel table: RZ_Q4_K and so on. */
 #define RZ_FORMAT_INDEX(NAME, lower, id, elements, bytes, act) RZ_##NAME,

@@ -115,7 +115,7 @@ RZ_INLINE void unpack_block(const gemm_256_format *format, int n_scale, const ti
     fetch_some(next);
     format->unpack_scales(blocks, step->scales[half]);
     __m512i dwords = _mm512_load_si512(step->scales[half][D_AT]);
-    _mm512_store_ps(step->d[half], low_halves_f32(dwords));
+    _mm512_store_ps(step->d[half], d_of_halves(format, dwords));
     _mm512_store_ps(step->dmin[half], low_halves_f32(_mm512_srli_epi32(dwords, 16)));
     fetch_some(next);
     if (n_scale) {

@@ -6,6 +6,7 @@
 #define REALIZAR_AVX2_PRODUCT_256_H
 
 #include "realizar/avx2/rows.h"
+#include "realizar/scalar/codeword_bits.h"
 
 /* Sixteen scales, one for each group of 16 elements, as words. */
 typedef __m256i scale_words_fn(const char *block);
@@ -16,7 +17,24 @@ typedef struct {
     byte_kind kind;
     int block_bytes, d_at, bias;
     int scale_elements; /* elements that share a scale: 16 or 32 */
+    int d_bits;         /* log2 of the number by which d is divided */
 } format_256;
+
+/* d_at of IQ1_M, whose d is in the upper nibbles of four words. */
+enum { D_IN_NIBBLES = -1 };
+
+/* d of the blocks at offset of eight rows. */
+RZ_INLINE __m256 d_of_rows(format_256 format, const char *const *rows, size_t offset)
+{
+    __m256 d;
+    if (format.d_at == D_IN_NIBBLES) {
+        uint16_t halves[8];
+        for (int r = 0; r < 8; r++) halves[r] = iq1_m_d(rows[r] + offset);
+        d = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)halves));
+    } else
+        d = halves_of_rows(rows, offset + (size_t)format.d_at);
+    return format.d_bits ? _mm256_mul_ps(d, _mm256_set1_ps(1.0f / (float)(1 << format.d_bits))) : d;
+}
 
 RZ_INLINE __m256 add_block_256(format_256 format, __m256i isum, __m256i xsum, __m256 d, __m256 m, float dx, __m256 acc)
 {
@@ -83,7 +101,7 @@ RZ_INLINE void dot_rows_256(format_256 format, const char *const *rows, size_t k
                 xsums[t][r] = format.mins ? _mm256_madd_epi16(mins, sums[t]) : dot[t];
             }
         }
-        __m256 dw = halves_of_rows(rows, at + (size_t)format.d_at);
+        __m256 dw = d_of_rows(format, rows, at);
         __m256 m = format.mins ? halves_of_rows(rows, at + (size_t)format.d_at + 2) : dw;
 #pragma GCC unroll 2
         for (int t = 0; t < n; t++) {
@@ -125,7 +143,7 @@ RZ_INLINE void unpack_tile_256(format_256 format, const eight_rows *rows, size_t
         block_scales *s = &tile->scales[b];
         for (int r = 0; r < 8; r++) s->scale_pairs[r] = format.scales(rows->row[r] + at);
         transpose_dwords(s->scale_pairs);
-        s->d = halves_of_rows(rows->row, at + (size_t)format.d_at);
+        s->d = d_of_rows(format, rows->row, at);
         if (!format.mins) continue;
         for (int r = 0; r < 8; r++) s->min_pairs[r] = format.mins(rows->row[r] + at);
         transpose_dwords(s->min_pairs);
@@ -165,6 +183,8 @@ RZ_INLINE void multiply_block_256(format_256 format, const char *q, const __m256
     }
 }
 
+RZ_INLINE int bias_of_tile(format_256 format) { return format.bias + signed_bias(format.kind); }
+
 RZ_INLINE void multiply_tile_256(format_256 format, const tile_256 *tile, size_t k, const char *x, size_t x_stride,
                                  int n_tokens, float *y, size_t ldy, __m256i rows)
 {
@@ -177,8 +197,9 @@ RZ_INLINE void multiply_tile_256(format_256 format, const tile_256 *tile, size_t
         for (int t = 0; t < n_tokens; t++) {
             const char *q_row = x + (size_t)t * x_stride, *sums = q_row + rz_act_s_offset(k, 256) + b * 32;
             float dx = ((const float *)(q_row + rz_act_d_offset(k)))[b];
-            if (format.bias) {
-                __m256i offset = _mm256_mullo_epi32(dot_pairs(s->scale_pairs, sums), _mm256_set1_epi32(format.bias));
+            if (bias_of_tile(format)) {
+                __m256i bias = _mm256_set1_epi32(bias_of_tile(format));
+                __m256i offset = _mm256_mullo_epi32(dot_pairs(s->scale_pairs, sums), bias);
                 isum[t] = _mm256_sub_epi32(isum[t], offset);
             }
             if (format.mins) xsum = dot_pairs(s->min_pairs, sums);

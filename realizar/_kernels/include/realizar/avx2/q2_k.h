@@ -27,7 +27,7 @@ static inline __m256i q2_k_scales(const char *block)
 static inline __m256i q2_k_mins(const char *block) { return _mm256_srli_epi16(q2_k_scale_bytes(block), 4); }
 
 static const format_256 q2_k_format = {
-    q2_k_unpack_32, q2_k_scales, q2_k_mins, {3, 0}, sizeof(rz_block_q2_k), offsetof(rz_block_q2_k, d), 0, 16};
+    q2_k_unpack_32, q2_k_scales, q2_k_mins, {3, 0}, sizeof(rz_block_q2_k), offsetof(rz_block_q2_k, d), 0, 16, 0};
 
 RZ_GEMV(q2_k, gemv_256, q2_k_format)
 

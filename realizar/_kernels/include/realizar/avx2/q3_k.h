@@ -24,7 +24,7 @@ static inline __m256i q3_k_scales(const char *block)
 }
 
 static const format_256 q3_k_format = {
-    q3_k_unpack_32, q3_k_scales, NULL, {7, 0}, sizeof(rz_block_q3_k), offsetof(rz_block_q3_k, d), 4, 16};
+    q3_k_unpack_32, q3_k_scales, NULL, {7, 0}, sizeof(rz_block_q3_k), offsetof(rz_block_q3_k, d), 4, 16, 0};
 
 RZ_GEMV(q3_k, gemv_256, q3_k_format)
 

@@ -24,8 +24,8 @@ static inline __m256i q4_k_mins(const char *block)
     return k_min_words(k_scale_bytes(((const rz_block_q4_k *)block)->scales));
 }
 
-static const format_256 q4_k_format = {q4_k_unpack_32,        q4_k_scales, q4_k_mins, {15, 0},
-                                       sizeof(rz_block_q4_k), 0,           0,         32};
+static const format_256 q4_k_format = {
+    q4_k_unpack_32, q4_k_scales, q4_k_mins, {15, 0}, sizeof(rz_block_q4_k), 0, 0, 32, 0};
 
 RZ_GEMV(q4_k, gemv_256, q4_k_format)
 

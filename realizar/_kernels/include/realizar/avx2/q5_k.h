@@ -27,8 +27,8 @@ static inline __m256i q5_k_mins(const char *block)
     return k_min_words(k_scale_bytes(((const rz_block_q5_k *)block)->scales));
 }
 
-static const format_256 q5_k_format = {q5_k_unpack_32,        q5_k_scales, q5_k_mins, {31, 0},
-                                       sizeof(rz_block_q5_k), 0,           0,         32};
+static const format_256 q5_k_format = {
+    q5_k_unpack_32, q5_k_scales, q5_k_mins, {31, 0}, sizeof(rz_block_q5_k), 0, 0, 32, 0};
 
 RZ_GEMV(q5_k, gemv_256, q5_k_format)
 

@@ -26,7 +26,7 @@ static inline __m256i q6_k_scales(const char *block)
 }
 
 static const format_256 q6_k_format = {
-    q6_k_unpack_32, q6_k_scales, NULL, {63, 0}, sizeof(rz_block_q6_k), offsetof(rz_block_q6_k, d), 32, 16};
+    q6_k_unpack_32, q6_k_scales, NULL, {63, 0}, sizeof(rz_block_q6_k), offsetof(rz_block_q6_k, d), 32, 16, 0};
 
 RZ_GEMV(q6_k, gemv_256, q6_k_format)
 

@@ -31,8 +31,19 @@ typedef struct {
     int group;   /* elements summed before they are scaled: 8, 16 or 32; 256: not scaled */
     int center;
     int bias;
-    int n_min; /* minima per block: 0, 8 or 16 */
+    int n_min;  /* minima per block: 0, 8 or 16 */
+    int wide;   /* WIDE: the sum of a group has more than 16 bits, and vpmulld scales it; center must be bias */
+    int d_bits; /* log2 of the number by which d is divided */
 } gemm_256_format;
+
+enum { NARROW, WIDE };
+
+/* d of sixteen rows, from their lower halves. */
+RZ_INLINE __m512 d_of_halves(const gemm_256_format *format, __m512i dwords)
+{
+    __m512 d = low_halves_f32(dwords);
+    return format->d_bits ? _mm512_mul_ps(d, _mm512_set1_ps(1.0f / (float)(1 << format->d_bits))) : d;
+}
 
 /* avx512.c: by format; NULL for formats with other kernels. The amx level also unpacks with them. */
 extern const gemm_256_format *const rz_avx512_gemm_256[RZ_N_FORMATS];
@@ -59,6 +70,12 @@ static inline size_t token_block_bytes(gemm_256_format format)
 RZ_INLINE __m512i scale_of_pair(__m512i pairs, int second)
 {
     return second ? _mm512_srli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff));
+}
+
+/* The same, signed, as dwords. */
+RZ_INLINE __m512i dword_of_pair(__m512i pairs, int second)
+{
+    return _mm512_srai_epi32(second ? pairs : _mm512_slli_epi32(pairs, 16), 16);
 }
 
 /* Unpacks some blocks of sixteen rows, from block `first` on. */
@@ -174,6 +191,16 @@ RZ_INLINE void multiply_group(gemm_256_format format, const tile_256 *tiles, siz
         return;
     }
     int scale = g * format.n_scale * format.group / 256;
+    if (format.wide) {
+        __m512i scale_0 = dword_of_pair(_mm512_load_si512(tiles[0].scales[block][scale / 2]), scale % 2);
+        __m512i scale_1 = dword_of_pair(_mm512_load_si512(tiles[1].scales[block][scale / 2]), scale % 2);
+#define RZ_SCALE_WIDE(t)                                                                                               \
+    isum[0][t] = _mm512_add_epi32(isum[0][t], _mm512_mullo_epi32(part[0][t], scale_0));                                \
+    isum[1][t] = _mm512_add_epi32(isum[1][t], _mm512_mullo_epi32(part[1][t], scale_1));
+        EACH_TOKEN(n, RZ_SCALE_WIDE);
+#undef RZ_SCALE_WIDE
+        return;
+    }
     __m512i factor_0 = scale_of_pair(_mm512_load_si512(tiles[0].scales[block][scale / 2]), scale % 2);
     __m512i factor_1 = scale_of_pair(_mm512_load_si512(tiles[1].scales[block][scale / 2]), scale % 2);
 #define RZ_SCALE(t)                                                                                                    \
@@ -199,7 +226,7 @@ RZ_INLINE void finish_block_256(gemm_256_format format, const __m512i *isum, con
     const int n_scale_pair = format.n_scale / 2, n_min_pair = format.n_min / 2, missing = format.center - format.bias;
     const size_t bytes = token_block_bytes(format);
     __m512i dwords = _mm512_load_si512(scales[D_AT]);
-    __m512 d = low_halves_f32(dwords), dmin = low_halves_f32(_mm512_srli_epi32(dwords, 16));
+    __m512 d = d_of_halves(&format, dwords), dmin = low_halves_f32(_mm512_srli_epi32(dwords, 16));
 #define RZ_FINISH(t)                                                                                                   \
     const char *pairs = x + t * bytes + offsetof(token_block, sum_pairs);                                              \
     __m512i all = isum[t];                                                                                             \

@@ -8,24 +8,14 @@
 #include "realizar/blocks.h"
 #include "realizar/isa_levels.h"
 
-RZ_INLINE __m512i mxfp4_of_nibbles(__m512i nibbles)
+RZ_INLINE __m512i mxfp4_values(void)
 {
-    const __m128i values = _mm_add_epi8(_mm_setr_epi8(RZ_MXFP4_VALUES), _mm_set1_epi8(16));
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), nibbles);
+    return _mm512_broadcast_i32x4(_mm_add_epi8(_mm_setr_epi8(RZ_MXFP4_VALUES), _mm_set1_epi8(16)));
 }
 
 static inline __m512i mxfp4_dot_4(const char *blocks, const act_4 *x)
 {
-    const __m512i mask = _mm512_set1_epi8(15);
-    __m512i packed = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(blocks + 1)));
-#pragma GCC unroll 3
-    for (int b = 1; b < 4; b++)
-        packed = _mm512_mask_broadcast_i32x4(packed, (__mmask16)(0xf << 4 * b),
-                                             _mm_loadu_si128((const __m128i *)(blocks + 17 * b + 1)));
-    __m512i low = mxfp4_of_nibbles(_mm512_and_si512(packed, mask));
-    __m512i high = mxfp4_of_nibbles(_mm512_and_si512(_mm512_srli_epi16(packed, 4), mask));
-    __m512i start = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(x->sum, 4));
-    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(start, low, x->low), high, x->high);
+    return dot_values(load_quads(blocks + 1, sizeof(rz_block_mxfp4)), mxfp4_values(), 4, x);
 }
 
 static inline __m512i mxfp4_scales_4(__m512i scales, int row, const char *blocks)
@@ -36,7 +26,7 @@ static inline __m512i mxfp4_scales_4(__m512i scales, int row, const char *blocks
 static inline __m512i mxfp4_unpack_64(const char *row, size_t i)
 {
     const rz_block_mxfp4 *block = (const rz_block_mxfp4 *)row + 2 * i;
-    return mxfp4_of_nibbles(unpack_nibbles_2(block[0].qs, block[1].qs));
+    return _mm512_shuffle_epi8(mxfp4_values(), unpack_nibbles_2(block[0].qs, block[1].qs));
 }
 
 static const gemv_32_format mxfp4_gemv_format = {mxfp4_dot_4, mxfp4_scales_4, sizeof(rz_block_mxfp4), NO_MIN,

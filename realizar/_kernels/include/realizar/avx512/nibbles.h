@@ -13,6 +13,27 @@ RZ_INLINE __m512i dot_nibbles(__m512i packed, const act_4 *x, __m512i start)
     return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(start, low_u8x64, x->low), high_u8x64, x->high);
 }
 
+/* Lane b: sixteen bytes of block b. */
+RZ_INLINE __m512i load_quads(const char *first, size_t block_bytes)
+{
+    __m512i quads = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)first));
+#pragma GCC unroll 3
+    for (size_t b = 1; b < 4; b++)
+        quads = _mm512_mask_broadcast_i32x4(quads, (__mmask16)(0xf << 4 * b),
+                                            _mm_loadu_si128((const __m128i *)(first + b * block_bytes)));
+    return quads;
+}
+
+/* The same with nibbles that are indices of sixteen unsigned values in each lane, offset by 2^bias_bits. */
+RZ_INLINE __m512i dot_values(__m512i packed, __m512i values, unsigned bias_bits, const act_4 *x)
+{
+    const __m512i mask = _mm512_set1_epi8(15);
+    __m512i low = _mm512_shuffle_epi8(values, _mm512_and_si512(packed, mask));
+    __m512i high = _mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask));
+    __m512i start = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(x->sum, bias_bits));
+    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(start, low, x->low), high, x->high);
+}
+
 /* Lane b of fifth: the 32 fifth bits of block b, repeated four times. */
 RZ_INLINE __m512i dot_five_bits(__m512i packed, __m512i fifth, const act_4 *x, __m512i start)
 {

@@ -62,7 +62,7 @@ static inline void q2_k_unpack_256(const char *const *blocks, char *tile)
 }
 
 static const gemm_256_format q2_k_gemm_format = {
-    q2_k_unpack_256, q2_k_unpack_scales, sizeof(rz_block_q2_k), 0, 256, 0, 0, 16};
+    q2_k_unpack_256, q2_k_unpack_scales, sizeof(rz_block_q2_k), 0, 256, 0, 0, 16, NARROW, 0};
 
 RZ_GEMM_256(q2_k)
 

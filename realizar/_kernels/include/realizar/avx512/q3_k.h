@@ -80,7 +80,7 @@ static inline void q3_k_unpack_256(const char *const *blocks, char *tile)
 }
 
 static const gemm_256_format q3_k_gemm_format = {
-    q3_k_unpack_256, q3_k_unpack_scales, sizeof(rz_block_q3_k), 0, 256, Q3_K_CENTER, 0, 0};
+    q3_k_unpack_256, q3_k_unpack_scales, sizeof(rz_block_q3_k), 0, 256, Q3_K_CENTER, 0, 0, NARROW, 0};
 
 RZ_GEMM_256(q3_k)
 

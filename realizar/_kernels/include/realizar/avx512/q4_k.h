@@ -45,7 +45,7 @@ static const gemv_256_format q4_k_gemv_format = {k_scales_256, q4_k_dot_256, siz
 RZ_GEMV(q4_k, gemv_256, q4_k_gemv_format)
 
 static const gemm_256_format q4_k_gemm_format = {
-    q4_k_unpack_256, q4_k_unpack_scales, sizeof(rz_block_q4_k), 8, 32, 8, 0, 8};
+    q4_k_unpack_256, q4_k_unpack_scales, sizeof(rz_block_q4_k), 8, 32, 8, 0, 8, NARROW, 0};
 
 RZ_GEMM_256(q4_k)
 

@@ -67,7 +67,7 @@ static const gemv_256_format q5_k_gemv_format = {k_scales_256, q5_k_dot_256, siz
 RZ_GEMV(q5_k, gemv_256, q5_k_gemv_format)
 
 static const gemm_256_format q5_k_gemm_format = {
-    q5_k_unpack_256, q5_k_unpack_scales, sizeof(rz_block_q5_k), 8, 16, 16, 0, 8};
+    q5_k_unpack_256, q5_k_unpack_scales, sizeof(rz_block_q5_k), 8, 16, 16, 0, 8, NARROW, 0};
 
 RZ_GEMM_256(q5_k)
 

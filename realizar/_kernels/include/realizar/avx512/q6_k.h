@@ -83,7 +83,7 @@ static const gemv_256_format q6_k_gemv_format = {q6_k_scales_256, q6_k_dot_256, 
 RZ_GEMV(q6_k, gemv_256, q6_k_gemv_format)
 
 static const gemm_256_format q6_k_gemm_format = {
-    q6_k_unpack_256, q6_k_unpack_scales, sizeof(rz_block_q6_k), 16, 8, 32, 32, 0};
+    q6_k_unpack_256, q6_k_unpack_scales, sizeof(rz_block_q6_k), 16, 8, 32, 32, 0, NARROW, 0};
 
 RZ_GEMM_256(q6_k)
 

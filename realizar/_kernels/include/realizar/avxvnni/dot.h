@@ -16,11 +16,11 @@ RZ_INLINE __m256i unsigned_bytes(byte_kind kind, __m256i w)
     return kind.is_signed ? _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80)) : w;
 }
 
-/* Sums of two products as words; only for unsigned elements below 128. */
+/* Sums of two products as words; unsigned elements below 128, or signed ones, whose sign is moved to x. */
 RZ_INLINE __m256i multiply_bytes(byte_kind kind, __m256i w, __m256i x)
 {
-    (void)kind;
-    return _mm256_maddubs_epi16(w, x);
+    return kind.is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+                          : _mm256_maddubs_epi16(w, x);
 }
 
 RZ_INLINE __m256i dot_bytes(byte_kind kind, __m256i w, __m256i x)
