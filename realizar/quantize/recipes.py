@@ -119,6 +119,12 @@ def _without_imatrix(rule: Rule) -> Rule:
 
 _BASE: Rule = lambda facts: None  # noqa: E731  (a value of the tables below)
 
+_IQ4: Mapping[Kind, Rule] = {
+    "attn_v": _if_grouped("Q5_K"),
+    "ffn_down": _without_imatrix(_first_eighth("Q5_K")),
+    "attn_output": _unless_8_experts(_BASE),
+}
+
 _ROWS = (
     Recipe("Q2_K", 10, "Q2_K", "2.6 bits and more for V and ffn_down", {
         "attn_v": _if_grouped("Q4_K", "Q3_K"),
@@ -140,6 +146,8 @@ _ROWS = (
         "ffn_down": lambda facts: "Q4_K" if facts.is_falcon else "Q5_K",
         "attn_output": lambda facts: None if facts.n_expert == 8 else "Q4_K" if facts.is_falcon else "Q5_K",
     }),
+    Recipe("IQ4_XS", 30, "IQ4_XS", "4.25 bits", _IQ4),
+    Recipe("IQ4_NL", 25, "IQ4_NL", "4.5 bits", _IQ4),
     Recipe("Q4_0", 2, "Q4_0", "4.5 bits, legacy", {"ffn_down": _with_imatrix("Q4_1")}),
     Recipe("Q4_1", 3, "Q4_1", "5 bits, legacy"),
     Recipe("Q4_K_S", 14, "Q4_K", "4.5 bits", {

@@ -45,7 +45,7 @@ def test_what_is_wrong_is_said_in_a_line(realizar, tmp_path):
         (["Q4_K_M", "--imatrix", str(tmp_path / "none")], 1, "no such file"),
         (["Q4_K_M", "--imatrix", str(LLAMA)], 1, "is not an importance matrix"),
     ):
-        found, out, err = realizar("quantize", str(LLAMA), out_path, *words)
+        found, _, err = realizar("quantize", str(LLAMA), out_path, *words)
         assert (found, err.count("\n")) == (status, 1), (words, err)
         assert message in err
     assert list(tmp_path.iterdir()) == []

@@ -79,8 +79,9 @@ def test_importances_change_the_legacy_recipes() -> None:
 @pytest.mark.parametrize(
     ("recipe", "k", "wanted"),
     [
-        ("Q2_K", 96, "Q4_0"), ("Q3_K_S", 96, "Q4_0"), ("Q4_K_S", 96, "Q5_0"), ("Q5_K_S", 96, "Q5_1"),
-        ("Q6_K", 96, "Q8_0"), ("Q4_0", 80, "F16"), ("Q4_K_S", 80, "F16"), ("Q8_0", 80, "F16"), ("F16", 80, "F16"),
+        ("Q2_K", 96, "Q4_0"), ("IQ4_XS", 96, "IQ4_NL"), ("Q3_K_S", 96, "Q4_0"), ("Q4_K_S", 96, "Q5_0"),
+        ("Q5_K_S", 96, "Q5_1"), ("Q6_K", 96, "Q8_0"), ("Q4_0", 80, "F16"), ("Q4_K_S", 80, "F16"), ("Q8_0", 80, "F16"),
+        ("F16", 80, "F16"),
     ],
 )  # fmt: skip
 def test_rows_that_are_no_multiple_of_the_block(recipe: str, k: int, wanted: str) -> None:

@@ -24,6 +24,7 @@ SEARCHED = [name for name in TARGETS if name not in AS_REFERENCE]
 ERROR = {
     "Q4_0": 0.0875, "Q4_1": 0.0795, "Q5_0": 0.0435, "Q5_1": 0.0385, "Q8_0": 0.0056,
     "Q2_K": 0.268, "Q3_K": 0.1455, "Q4_K": 0.0712, "Q5_K": 0.0352, "Q6_K": 0.0176, "MXFP4": 0.113,
+    "IQ4_NL": 0.08, "IQ4_XS": 0.08,
 }  # fmt: skip
 
 

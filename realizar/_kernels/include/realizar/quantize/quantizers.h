@@ -4,6 +4,7 @@
 
 #include "realizar/quantize/blocks32.h"
 #include "realizar/quantize/floats.h"
+#include "realizar/quantize/iq4.h"
 #include "realizar/quantize/k_affine.h"
 #include "realizar/quantize/k_symmetric.h"
 #include "realizar/quantize/mxfp4.h"
@@ -15,6 +16,7 @@
     [RZ_Q4_0] = quantize_q4_0, [RZ_Q4_1] = quantize_q4_1, [RZ_Q5_0] = quantize_q5_0, [RZ_Q5_1] = quantize_q5_1,        \
     [RZ_Q8_0] = quantize_q8_0, [RZ_Q2_K] = quantize_q2_k, [RZ_Q3_K] = quantize_q3_k, [RZ_Q4_K] = quantize_q4_k,        \
     [RZ_Q5_K] = quantize_q5_k, [RZ_Q6_K] = quantize_q6_k, [RZ_MXFP4] = quantize_mxfp4,                                 \
+    [RZ_IQ4_NL] = quantize_iq4_nl, [RZ_IQ4_XS] = quantize_iq4_xs,                                                      \
 }
 /* clang-format on */
 

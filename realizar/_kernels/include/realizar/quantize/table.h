@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#include "realizar/formats.h"
 #include "realizar/table.h"
 
 /* Writes the blocks of a row of k finite elements, a multiple of the format's. w: k importances >= 0, or NULL. Returns
