@@ -43,6 +43,7 @@ C_SOURCES = {
     ],
     "logit_scan": ["logit_rows.c"],
     "probe": ["probe.c"],
+    "quantize": ["quantize.c", "quantize_scalar.c", "quantize_avx2.c", "quantize_avx512.c"],
 }
 
 PAGE_SOURCES = [

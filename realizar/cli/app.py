@@ -14,6 +14,7 @@ from realizar.cli import (
     plan,
     plugins,
     pull,
+    quantize,
     run,
     serve,
     tokenize,
@@ -27,7 +28,7 @@ app = typer.Typer(
     epilog='Example: realizar run "Why is the sky blue?"',
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, bench):
+for module in (run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, quantize, bench):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(plugins.app, name="plugins")
 

@@ -16,7 +16,7 @@ from realizar.arch import ArchMetadata, registry
 from realizar.convert.checkpoint_folder import CheckpointFolder
 from realizar.convert.drafts import take_from_target, token_tensors
 from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
-from realizar.convert.tensors import layer_numbers, output_tensors, unused_tensors
+from realizar.convert.tensors import OutputTensor, layer_numbers, output_tensors, unused_tensors
 from realizar.convert.vocabulary import vocabulary
 from realizar.errors import ParameterError, short_repr
 from realizar.gguf import GGUFWriter
@@ -39,6 +39,26 @@ class Conversion:
     architecture: str
     n_tensors: int
     tokenizer: str | None
+    unused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointModel:
+    """A checkpoint in GGUF's terms.
+
+    Attributes
+    ----------
+    architecture : str
+    keys : dict
+        Metadata.
+    tensors : tuple of OutputTensor
+    unused : tuple of str
+        Tensors of the checkpoint that are not needed.
+    """
+
+    architecture: str
+    keys: dict[str, Any]
+    tensors: tuple[OutputTensor, ...]
     unused: tuple[str, ...]
 
 
@@ -70,6 +90,21 @@ def convert(
     """
     if type_name not in FILE_TYPES:
         raise ParameterError(f"type {type_name!r}: convert writes {', '.join(FILE_TYPES)}")
+    found = read_checkpoint(folder, type_name, target)
+    writer = GGUFWriter(path)
+    for key, value in found.keys.items():
+        writer.add(key, value)
+    for tensor in found.tensors:
+        writer.add_tensor(tensor.name, tensor.data, tensor.shape, tensor.type)
+    writer.write()
+    tokenizer = found.keys.get("tokenizer.ggml.model")
+    return Conversion(found.architecture, len(found.tensors), tokenizer, found.unused)
+
+
+def read_checkpoint(
+    folder: str | os.PathLike[str], type_name: str, target: str | os.PathLike[str] | None = None
+) -> CheckpointModel:
+    """Read what `convert` writes: metadata, and tensors whose data is made when asked for. Raises as it does."""
     checkpoint, plugins = CheckpointFolder(Path(folder)), registry.default()
     architecture = architecture_of(checkpoint.config, plugins)
     if architecture.is_draft != (target is not None):
@@ -85,14 +120,8 @@ def convert(
     keys.update(shared or vocabulary(checkpoint.folder, checkpoint.config, plugins.pretokenizers))
     hp: Any = architecture.hparams(ArchMetadata(keys, architecture.name))
     hp = architecture.fitted(hp, {name: tensor.shape for name, tensor in checkpoint.stored.items()})
-    writer = GGUFWriter(path)
-    for key, value in keys.items():
-        writer.add(key, value)
     tensors = list(output_tensors(checkpoint, architecture, hp, type_name))
     if architecture.is_draft:
         tensors += token_tensors(checkpoint, hp.n_vocab)
     unused = unused_tensors(checkpoint, architecture, hp)
-    for tensor in tensors:
-        writer.add_tensor(tensor.name, tensor.data, tensor.shape, tensor.type)
-    writer.write()
-    return Conversion(architecture.name, len(tensors), keys.get("tokenizer.ggml.model"), unused)
+    return CheckpointModel(architecture.name, keys, tuple(tensors), unused)

@@ -8,7 +8,7 @@ import secrets
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,12 @@ class GGUFWriter:
             type = ValueType.UINT32
         self._values[key] = encode(key, value, type)
 
+    def add_encoded(self, key: str, value: bytes) -> None:
+        """Add a value that `Metadata.encoded` has read from another file; raises ParameterError if the key exists."""
+        if key in self._values:
+            raise ParameterError(f"{key}: was already added")
+        self._values[key] = value
+
     def add_tensor(self, name: str, data: Data, shape: tuple[int, ...], type: GGMLType) -> None:
         """Add a tensor.
 
@@ -112,16 +118,21 @@ class GGUFWriter:
         try:
             with open(temporary, "xb") as f:
                 f.write(self._header())
-                for name, data in self._data.items():
-                    made = data() if callable(data) else data
-                    _check(self._tensors[name], made)
-                    f.write(bytes(-f.tell() % self._alignment))
-                    f.write(np.ascontiguousarray(made).data)
+                for name in self._data:
+                    self._write_tensor(f, name)
                 f.flush()
                 os.fsync(f.fileno())
             os.replace(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _write_tensor(self, f: BinaryIO, name: str) -> None:
+        """Write one tensor; its data, if made here, is freed before the next is made."""
+        data = self._data[name]
+        made = data() if callable(data) else data
+        _check(self._tensors[name], made)
+        f.write(bytes(-f.tell() % self._alignment))
+        f.write(np.ascontiguousarray(made).data)
 
     def _align(self, value: object) -> None:
         if not isinstance(value, int) or value < 8 or value & (value - 1):

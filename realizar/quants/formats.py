@@ -117,9 +117,9 @@ def dequantize(data: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
 def quantize(x: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
     """Quantize rows.
 
-    All formats but the k-quants and IQ formats round exactly as ggml's reference. K-quants find scales and minima by least
-    squares on a grid (`scale_search`); their error is about that of ggml, but the bytes differ. IQ formats take the
-    nearest codewords; ggml's quantizers have smaller errors.
+    All formats but the k-quants and IQ formats round exactly as ggml's reference. K-quants find scales and minima by
+    least squares on a grid (`scale_search`); their error is about that of ggml, but the bytes differ. IQ formats take
+    the nearest codewords; ggml's quantizers have smaller errors.
 
     Parameters
     ----------

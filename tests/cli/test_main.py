@@ -28,6 +28,7 @@ def test_list_of_commands():
         "plan",
         "tokenize",
         "convert",
+        "quantize",
         "bench",
     ]
     assert [group.name for group in app.registered_groups] == ["plugins"]

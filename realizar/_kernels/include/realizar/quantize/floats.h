@@ -1,0 +1,31 @@
+/* F32, F16 and BF16: rounding to the nearest, ties to even. */
+#ifndef REALIZAR_QUANTIZE_FLOATS_H
+#define REALIZAR_QUANTIZE_FLOATS_H
+
+#include "realizar/quantize/lanes.h"
+
+static int quantize_f32(const float *x, const float *w, size_t k, void *out)
+{
+    memcpy(out, x, k * sizeof *x);
+    return 0;
+}
+
+static int quantize_f16(const float *x, const float *w, size_t k, void *out)
+{
+    uint16_t *to = out;
+    int overflow = 0;
+    for (size_t i = 0; i < k; i++) half_scale(x[i], to + i, &overflow);
+    return overflow;
+}
+
+static int quantize_bf16(const float *x, const float *w, size_t k, void *out)
+{
+    uint16_t *to = out;
+    for (size_t i = 0; i < k; i++) {
+        uint32_t bits = rz_f32_to_bits(x[i]);
+        to[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+    return 0;
+}
+
+#endif

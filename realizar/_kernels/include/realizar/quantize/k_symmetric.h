@@ -1,0 +1,98 @@
+/* Q3_K and Q6_K: blocks of sixteen groups of 16 whose scales are signed whole numbers. */
+#ifndef REALIZAR_QUANTIZE_K_SYMMETRIC_H
+#define REALIZAR_QUANTIZE_K_SYMMETRIC_H
+
+#include "realizar/quantize/codes.h"
+#include "realizar/quantize/symmetric.h"
+#include "realizar/quantize/weights.h"
+
+/* A block: its half float and the codes of its groups. */
+typedef struct {
+    uint16_t d;
+    int8_t scale[LANES];
+} k_symmetric_block;
+
+/* Quantizes a block with codes in [-code_end, code_end): q + q_end as bytes, and its scales. */
+RZ_NOINLINE void k_symmetric_quantize(const lane_groups *in, float q_end, float code_end, int n_steps,
+                                    k_symmetric_block *block, uint8_t *codes, int *overflow)
+{
+    f32x16 q[LANES], best_q[LANES];
+    float best_error = INFINITY;
+    memset(block, 0, sizeof *block);
+    symmetric_fit fit = symmetric_search(in, 16, q_end, 0.2f, n_steps, 1);
+    for (int i = 0; i < LANES; i++) best_q[i] = f32x16_zero();
+    for (int round = 0; round < 2; round++) {
+        k_symmetric_block tried;
+        float s[LANES], by_s[LANES], at[LANES], error[LANES];
+        f32x16_store(s, fit.s);
+        f32x16_store(by_s, fit.qq); /* the error grows by qq (s - best s)^2 */
+        float d = fit_codes(s, by_s, LANES, -code_end, code_end - 1, -code_end);
+        d = half_scale(d, &tried.d, overflow);
+        for (int g = 0; g < LANES; g++) {
+            float code = nearest_code(s[g], d, -code_end, code_end - 1);
+            tried.scale[g] = (int8_t)code;
+            at[g] = d * code;
+        }
+        f32x16_store(error, symmetric_round(in, 16, f32x16_load(at), q_end, q));
+        float sum = sum_of(error, LANES);
+        if (sum < best_error) {
+            best_error = sum, *block = tried;
+            for (int i = 0; i < LANES; i++) best_q[i] = q[i];
+        }
+        /* The next round starts from the scales that are best for the q of this one. */
+        fit = symmetric_try(in, 16, symmetric_step(f32x16_load(at)), q_end);
+    }
+    lanes_store_codes(best_q, 16, (int)q_end, codes);
+}
+
+static void pack_q3_k(const k_symmetric_block *from, const uint8_t *q, rz_block_q3_k *to)
+{
+    uint8_t low[256];
+    to->d = from->d;
+    memset(to->scales, 0, sizeof to->scales);
+    for (int g = 0; g < 16; g++) {
+        int code = from->scale[g] + 32;
+        to->scales[g % 8] |= (uint8_t)((code & 15) << g / 8 * 4);
+        to->scales[8 + g % 4] |= (uint8_t)(code >> 4 << g / 4 * 2);
+    }
+    memset(to->hmask, 0, sizeof to->hmask);
+    for (int i = 0; i < 256; i++) {
+        to->hmask[i % 32] |= (uint8_t)(q[i] >> 2 << i / 32);
+        low[i] = q[i] & 3;
+    }
+    pack_bit_pairs(low, to->qs);
+}
+
+static void pack_q6_k(const k_symmetric_block *from, const uint8_t *q, rz_block_q6_k *to)
+{
+    uint8_t high[256];
+    to->d = from->d;
+    memcpy(to->scales, from->scale, sizeof to->scales);
+    for (int i = 0; i < 128; i++) {
+        const uint8_t *first = q + i / 64 * 128 + i % 64;
+        to->ql[i] = (uint8_t)((first[0] & 15) | first[64] << 4);
+    }
+    for (int i = 0; i < 256; i++) high[i] = q[i] >> 4;
+    pack_bit_pairs(high, to->qh);
+}
+
+#define RZ_K_SYMMETRIC(name, Q_END, CODE_END, STEPS)                                                                   \
+    static int quantize_##name(const float *x, const float *w, size_t k, void *out)                                    \
+    {                                                                                                                  \
+        rz_block_##name *to = out;                                                                                     \
+        int overflow = 0;                                                                                              \
+        for (size_t b = 0; b < k / 256; b++) {                                                                         \
+            lane_groups in;                                                                                            \
+            k_symmetric_block block;                                                                                   \
+            uint8_t codes[256];                                                                                        \
+            load_blocks(x + 256 * b, w ? w + 256 * b : NULL, 256, 1, 16, &in);                                     \
+            k_symmetric_quantize(&in, Q_END, CODE_END, STEPS, &block, codes, &overflow);                               \
+            pack_##name(&block, codes, to + b);                                                                        \
+        }                                                                                                              \
+        return overflow;                                                                                               \
+    }
+
+RZ_K_SYMMETRIC(q3_k, 4, 32, 4)
+RZ_K_SYMMETRIC(q6_k, 32, 128, 4)
+
+#endif

@@ -1,0 +1,51 @@
+/* Quantizes the rows of a tensor with all workers: an item is some rows, read to floats and written as blocks. */
+#include "realizar/quantize/table.h"
+
+#include <string.h>
+
+/* Elements of an item: some 64 KiB of floats, so that workers seldom wait for each other at the end. */
+enum { ITEM_ELEMENTS = 1 << 14 };
+
+const struct rz_quantizers *rz_quantizers_of(const char *isa)
+{
+#if defined(__x86_64__)
+    if (strncmp(isa, "avx512", 6) == 0 || strcmp(isa, "amx") == 0) return &rz_quantizers_avx512;
+    if (strncmp(isa, "avx", 3) == 0) return &rz_quantizers_avx2;
+#endif
+    return &rz_quantizers_scalar;
+}
+
+static int is_finite(const float *x, size_t k)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < k; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    return most < 0x7f800000;
+}
+
+static int quantize_row(const struct rz_quantize_job *job, size_t row, float *x)
+{
+    job->read(job->from + row * job->from_stride, job->k, x);
+    if (!is_finite(x, job->k)) return RZ_QUANTIZE_NOT_FINITE;
+    const float *w = job->w ? job->w + row / job->rows_per_w * job->k : NULL;
+    return job->write(x, w, job->k, job->to + row * job->to_stride) ? RZ_QUANTIZE_TOO_LARGE : 0;
+}
+
+void rz_quantize_run(void *arg, int worker, int n_threads)
+{
+    struct rz_quantize_job *job = arg;
+    size_t n_rows = job->k < ITEM_ELEMENTS ? ITEM_ELEMENTS / job->k : 1, row;
+    float *x = job->scratch + (size_t)worker * job->k;
+    (void)n_threads;
+    while ((row = atomic_fetch_add_explicit(&job->next, n_rows, memory_order_relaxed)) < job->n_row) {
+        size_t end = job->n_row - row < n_rows ? job->n_row : row + n_rows;
+        for (; row < end; row++) {
+            int problem = quantize_row(job, row, x);
+            if (problem) atomic_fetch_or(&job->problems, problem);
+        }
+    }
+}

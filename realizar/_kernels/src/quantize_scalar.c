@@ -1,0 +1,6 @@
+/* The quantizers for any CPU. */
+#include "realizar/generic/f32x16.h"
+
+#include "realizar/quantize/quantizers.h"
+
+const struct rz_quantizers rz_quantizers_scalar = {RZ_QUANTIZERS};

@@ -1,0 +1,130 @@
+"""`realizar quantize`: writes a model in smaller types."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, BadParameter, Option
+
+from realizar import store
+from realizar.cli import options
+from realizar.cli.tables import write_table
+
+if TYPE_CHECKING:
+    from realizar.quantize import Quantization, TensorPlan
+
+EXAMPLE = "Example: realizar quantize model-F16.gguf model-Q4_K_M.gguf Q4_K_M --imatrix imatrix.gguf"
+
+
+def command(
+    source: Annotated[str, Argument(metavar="IN", help=f"{options.MODEL_HELP} Or a Hugging Face folder.")],
+    out: Annotated[Path, Argument(metavar="OUT.gguf", help="The file to write.")],
+    type_name: Annotated[
+        str, Argument(metavar="TYPE", help="A recipe, such as Q4_K_M, Q6_K, Q8_0 (docs/quantize.md).")
+    ],
+    imatrix: Annotated[
+        Path | None, Option(metavar="FILE", help="Importance matrix, of realizar imatrix or llama-imatrix.")
+    ] = None,
+    tensor: Annotated[
+        list[str] | None,
+        Option(metavar="PATTERN=TYPE", help="Type of the tensors whose names fit; may be repeated, the first decides."),
+    ] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only print the types and the size.")] = False,
+    threads: Annotated[
+        int | None, Option("-t", "--threads", help="Worker threads.", show_default="physical cores", min=1)
+    ] = None,
+) -> None:
+    """Quantize a model: a GGUF file or a Hugging Face folder to a GGUF file of smaller types."""
+    from realizar.quantize import quantize_file
+
+    overrides = [_override(text) for text in tensor or ()]
+    model = source if Path(source).is_dir() else store.resolve(source)
+    with options.usage_errors():
+        planned = quantize_file(model, None, type_name, imatrix, overrides, threads)
+    if not dry_run:
+        with _bar(planned) as progress:
+            quantize_file(model, out, type_name, imatrix, overrides, threads, progress)
+    _report(planned, dry_run, out)
+
+
+def _override(text: str) -> tuple[str, str]:
+    pattern, equals, name = text.rpartition("=")
+    if not (pattern and equals and name):
+        raise BadParameter(f"--tensor {text!r}: must be PATTERN=TYPE, such as 'ffn_down=Q6_K' or 'blk.0.*=Q8_0'")
+    return pattern, name
+
+
+def _report(found: Quantization, is_dry: bool, out: Path) -> None:
+    rows: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
+    for plan in found.plans:
+        key = plan.source.name, plan.target.name
+        rows[key] += 1
+        sizes[key] += plan.n_bytes
+    write_table(
+        ("from", "to", "tensors", "MB"),
+        [(*key, str(rows[key]), f"{sizes[key] / 1e6:.1f}") for key in sizes],
+        right=("tensors", "MB"),
+    )
+    verb = "would have" if is_dry else "has"
+    print(
+        f"{out}: {found.recipe.name}, {verb} {found.n_bytes / 1e6:.1f} MB of tensors, "
+        f"{found.bits_per_weight:.2f} bits per weight"
+    )
+    _notes(found)
+
+
+def _notes(found: Quantization) -> None:
+    changed = [plan for plan in found.plans if plan.source != plan.target]
+    if refused := [plan for plan in found.plans if plan.refused]:
+        first = refused[0]
+        print(
+            f"note: {len(refused)} tensors have rows that are no multiple of their type's blocks, and get a larger "
+            f"type: {first.name} of {first.shape[-1]} columns is {first.target.name} instead of {first.refused}",
+            file=sys.stderr,
+        )
+    if again := [plan for plan in changed if plan.source.n_elements > 1]:
+        print(
+            f"note: {len(again)} tensors were quantized before ({again[0].source.name}); quantizing the original "
+            "model gives better results",
+            file=sys.stderr,
+        )
+    if found.needs_importances:
+        print(
+            f"note: {found.recipe.name} needs an importance matrix, for {len(found.needs_importances)} tensors such as "
+            f"{found.needs_importances[0]}: pass it with --imatrix",
+            file=sys.stderr,
+        )
+    if found.without_importances:
+        names = ", ".join(found.without_importances[:3])
+        print(
+            f"note: the importance matrix has no entry for {len(found.without_importances)} tensors: {names}",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def _bar(planned: Quantization) -> Iterator[Callable[[TensorPlan], None] | None]:
+    """Yield a function that moves a bar on standard error, by bytes written; None without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=planned.n_bytes)
+        before = 0
+
+        def move(plan: TensorPlan) -> None:
+            nonlocal before
+            bar.update(task, advance=before, description=plan.name)
+            before = plan.n_bytes
+
+        yield move

@@ -1,0 +1,200 @@
+"""quantize_file: writes a model with the types of a recipe, one tensor after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realizar._kernels.plan import Pool
+from realizar._kernels.quantize import quantize
+from realizar.backends.cpu.threads import bounded_threads, default_threads
+from realizar.errors import ParameterError, TensorError
+from realizar.gguf import GGUFWriter, ValueType
+from realizar.gguf.encode import encode
+from realizar.gguf.imatrix import Imatrix, read_imatrix
+from realizar.quantize.recipes import Recipe, find_recipe
+from realizar.quantize.sources import Source, SourceTensor, open_source
+from realizar.quantize.tensor_types import Overrides, TensorPlan, needs_importances, plan_types
+from realizar.quantize.weights_of_columns import column_weights
+from realizar.quants import FORMATS
+
+QUANTIZATION_VERSION = 2
+"""Of ggml's blocks (GGML_QNT_VERSION in ggml.h)."""
+
+Progress = Callable[[TensorPlan], None]
+Rows = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What was written, or would be.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    plans : tuple of TensorPlan
+    without_importances : tuple of str
+        With an importance matrix, the tensors that were quantized without, for it has no entry for them.
+    needs_importances : tuple of str
+        Tensors whose types are too coarse without importances; empty if a file was written.
+    """
+
+    recipe: Recipe
+    plans: tuple[TensorPlan, ...]
+    without_importances: tuple[str, ...]
+    needs_importances: tuple[str, ...]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(plan.n_bytes for plan in self.plans)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Mean over all tensors."""
+        return 8 * self.n_bytes / sum(int(np.prod(plan.shape)) for plan in self.plans)
+
+
+def quantize_file(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None,
+    recipe: str,
+    imatrix: str | os.PathLike[str] | None = None,
+    overrides: Overrides = (),
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Quantization:
+    """Quantize a model.
+
+    The new file appears only when it is complete. Its bytes do not depend on the number of threads or the CPU. Memory
+    holds one tensor at a time.
+
+    Parameters
+    ----------
+    source : str or PathLike
+        A GGUF file, or a Hugging Face folder.
+    path : str or PathLike or None
+        The file to write; None only chooses the types.
+    recipe : str
+        A key of `RECIPES`, such as "Q4_K_M".
+    imatrix : str or PathLike, optional
+        An importance matrix, as GGUF or in llama.cpp's older form.
+    overrides : sequence of (pattern, type)
+        Types of tensors by name; the first pattern that fits decides.
+    n_threads : int, optional
+        The physical cores by default.
+    progress : callable, optional
+        Called with the plan of each tensor before its data is made.
+
+    Raises
+    ------
+    ParameterError
+        If a recipe, type or pattern is unknown, a type needs an importance matrix, or the matrix is of another model.
+    TensorError
+        If a tensor's values cannot be quantized.
+    ModelNotFoundError, GGUFError
+        If a file does not exist, or is damaged.
+    """
+    chosen = find_recipe(recipe)
+    importances = None if imatrix is None else read_imatrix(imatrix)
+    with open_source(source) as model:
+        described = [(tensor.name, tensor.shape, tensor.type) for tensor in model.tensors]
+        plans = plan_types(described, model.metadata, chosen, overrides, imatrix is not None)
+        work = _Work(chosen, importances, None if imatrix is None else Path(imatrix), n_threads, progress)
+        for plan in plans:
+            work.check(plan)
+        if path is not None:
+            work.require_importances()
+            _write(Path(path), model, plans, work)
+        return Quantization(chosen, tuple(plans), tuple(work.without_importances), tuple(work.needs_importances))
+
+
+def _write(path: Path, model: Source, plans: list[TensorPlan], work: _Work) -> None:
+    writer = GGUFWriter(path)
+    for key, value in (model.encoded | work.metadata()).items():
+        writer.add_encoded(key, value)
+    for tensor, plan in zip(model.tensors, plans, strict=True):
+        writer.add_tensor(plan.name, partial(work.rows, tensor, plan), plan.shape, plan.target)
+    writer.write()
+
+
+class _Work:
+    """Makes the data of tensors, with the threads and importances of one file."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        imatrix: Imatrix | None,
+        path: Path | None,
+        n_threads: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self._recipe = recipe
+        self._imatrix, self._path = imatrix, path
+        self._progress = progress
+        self._pool = Pool(default_threads().n if n_threads is None else bounded_threads(n_threads))
+        self.without_importances: list[str] = []
+        self.needs_importances: list[str] = []
+
+    def metadata(self) -> dict[str, bytes]:
+        """Return the metadata that a quantized file has, encoded; keys as llama-quantize writes them."""
+        values = {
+            "general.quantization_version": (QUANTIZATION_VERSION, ValueType.UINT32),
+            "general.file_type": (self._recipe.file_type, ValueType.UINT32),
+        }
+        out = {key: encode(key, *value) for key, value in values.items()}
+        if self._imatrix is not None:
+            numbers = {
+                "quantize.imatrix.entries_count": len(self._imatrix.entries),
+                "quantize.imatrix.chunks_count": self._imatrix.chunk_count,
+            }
+            out["quantize.imatrix.file"] = encode("quantize.imatrix.file", str(self._path))
+            if self._imatrix.datasets:
+                out["quantize.imatrix.dataset"] = encode("quantize.imatrix.dataset", self._imatrix.datasets[0])
+            out |= {key: encode(key, value, ValueType.UINT32) for key, value in numbers.items()}
+        return out
+
+    def check(self, plan: TensorPlan) -> None:
+        """Note what lacks importances; raise a ParameterError for an unreadable type or importances of another size."""
+        if plan.source == plan.target:
+            return
+        if plan.source.name not in FORMATS:
+            raise ParameterError(
+                f"{plan.name}: has type {plan.source.name}, but realizar reads only {', '.join(FORMATS)}"
+            )
+        if self._weights(plan) is None:
+            if needs_importances(plan.name, plan.target.name, self._recipe):
+                self.needs_importances.append(plan.name)
+            if self._imatrix is not None:
+                self.without_importances.append(plan.name)
+
+    def require_importances(self) -> None:
+        """Raise a ParameterError if a type is too coarse for a tensor without importances."""
+        if self.needs_importances:
+            raise ParameterError(
+                f"{self.needs_importances[0]}: its type in recipe {self._recipe.name} needs an importance matrix with "
+                "an entry for this tensor; make one with realizar imatrix and pass it with --imatrix"
+            )
+
+    def rows(self, tensor: SourceTensor, plan: TensorPlan) -> Rows:
+        """Return the rows of a tensor in its new type."""
+        if self._progress is not None:
+            self._progress(plan)
+        rows = tensor.rows()
+        if plan.source == plan.target:
+            return rows
+        try:
+            return quantize(self._pool, rows, plan.source.name, plan.target.name, plan.shape[-1], self._weights(plan))
+        except ValueError as error:
+            raise TensorError(f"{plan.name}: {error}") from None
+
+    def _weights(self, plan: TensorPlan) -> NDArray[np.float32] | None:
+        if self._imatrix is None or self._path is None:
+            return None
+        return column_weights(self._imatrix, self._path, plan.name, plan.shape)
