@@ -9,8 +9,11 @@ from realizar.cli import (
     batch,
     bench,
     chat,
+    compare,
     convert,
+    imatrix,
     inspect,
+    perplexity,
     plan,
     plugins,
     pull,
@@ -27,7 +30,23 @@ app = typer.Typer(
     epilog='Example: realizar run "Why is the sky blue?"',
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, bench):
+for module in (
+    run,
+    chat,
+    serve,
+    batch,
+    pull,
+    list_,
+    inspect,
+    verify,
+    plan,
+    tokenize,
+    convert,
+    bench,
+    perplexity,
+    compare,
+    imatrix,
+):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(plugins.app, name="plugins")
 

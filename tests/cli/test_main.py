@@ -29,6 +29,9 @@ def test_list_of_commands():
         "tokenize",
         "convert",
         "bench",
+        "perplexity",
+        "compare",
+        "imatrix",
     ]
     assert [group.name for group in app.registered_groups] == ["plugins"]
 
