@@ -8,7 +8,7 @@ import secrets
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,17 +111,21 @@ class GGUFWriter:
         temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with open(temporary, "xb") as f:
-                f.write(self._header())
+                self._write_padded(f, self._header())
                 for name, data in self._data.items():
                     made = data() if callable(data) else data
                     _check(self._tensors[name], made)
-                    f.write(bytes(-f.tell() % self._alignment))
-                    f.write(np.ascontiguousarray(made).data)
+                    self._write_padded(f, np.ascontiguousarray(made).data)
                 f.flush()
                 os.fsync(f.fileno())
             os.replace(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _write_padded(self, f: BinaryIO, data: bytes | memoryview) -> None:
+        """Write data and zeros up to the alignment, behind the last tensor, too: ggml reads them with the tensors."""
+        f.write(data)
+        f.write(bytes(-f.tell() % self._alignment))
 
     def _align(self, value: object) -> None:
         if not isinstance(value, int) or value < 8 or value & (value - 1):
