@@ -11,6 +11,7 @@ from realizar.cli import (
     chat,
     compare,
     convert,
+    gguf,
     imatrix,
     inspect,
     perplexity,
@@ -49,6 +50,7 @@ for module in (
 ):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(gguf.app, name="gguf")
 
 
 def _print_version(asked: bool) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from realizar.errors import ParameterError
 from realizar.gguf.encode import encode, encode_string
+from realizar.gguf.metadata import Metadata
 from realizar.gguf.parse import ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS
 from realizar.gguf.types import GGMLType, TensorInfo, ValueType
 
@@ -72,6 +73,15 @@ class GGUFWriter:
             self._align(value)
             type = ValueType.UINT32
         self._values[key] = encode(key, value, type)
+
+    def copy(self, metadata: Metadata, key: str) -> None:
+        """Add a value of another file, byte for byte; raises like `add`."""
+        if key == ALIGNMENT_KEY:
+            self.add(key, metadata[key])
+        elif key in self._values:
+            raise ParameterError(f"{key}: was already added")
+        else:
+            self._values[key] = metadata.encoded(key)
 
     def add_tensor(self, name: str, data: Data, shape: tuple[int, ...], type: GGMLType) -> None:
         """Add a tensor.
