@@ -34,8 +34,8 @@ class ImatrixEntry:
     Attributes
     ----------
     sums : float32[n_expert, n_in]
-        Sums of the squares of the inputs, over tokens; n_expert is 1 for a matrix. The older form does not say where an
-        expert begins: there the shape is (1, n_expert * n_in).
+        Sums of the squares of the inputs, over tokens; n_expert is 1 for a matrix. If all matrices of a tensor have one
+        count, as those of heads, and in the older form, the shape is (1, n_expert * n_in).
     counts : float32[n_expert]
         Number of tokens.
     """

@@ -150,7 +150,10 @@ class _Sums:
 
     def entries(self) -> dict[str, ImatrixEntry]:
         """Return the sums as the file has them."""
-        return {
-            name: ImatrixEntry(squares.astype(np.float32), self._counts[name].astype(np.float32))
-            for name, squares in self._squares.items()
-        }
+        found: dict[str, ImatrixEntry] = {}
+        for name, squares in self._squares.items():
+            counts = self._counts[name]
+            if (counts == counts[0]).all():  # llama-imatrix has one count for all heads
+                squares, counts = squares.reshape(1, -1), counts[:1]
+            found[name] = ImatrixEntry(squares.astype(np.float32), counts.astype(np.float32))
+        return found

@@ -54,6 +54,14 @@ def test_experts_are_counted_one_by_one(case):
 
 
 @needs_shared
+def test_heads_share_a_count():
+    found = measure_imatrix(SHARED / "parity/deepseek2/model-q4_k_m.gguf", sample_text(), n_ctx=32, n_chunks=1)
+    entry = found.entries["blk.0.attn_v_b.weight"]
+    assert entry.sums.shape == (1, 4 * 64)  # 4 heads
+    assert entry.counts.tolist() == [32]
+
+
+@needs_shared
 def test_fused_tensors_have_one_entry():
     found = measure_imatrix(SHARED / "parity/phi3/model-q4_k_m.gguf", sample_text(), n_ctx=32, n_chunks=1)
     layer = {name.split(".")[2] for name in found.entries if name.startswith("blk.0.")}
