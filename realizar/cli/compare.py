@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: realizar compare model-f16.gguf model-q4_k_m.gguf text.txt"
 
 
+@reading.takes_sizes
 def command(
     reference: Annotated[
         str, Argument(metavar="A", help=f"The reference. {options.MODEL_HELP}", autocompletion=options.model_names)
@@ -26,26 +27,19 @@ def command(
                  autocompletion=options.model_names),
     ],
     text: Annotated[
-        str | None, Argument(metavar="[TEXT]", help=reading.TEXT_HELP, show_default="a page of Alice in Wonderland")
+        str | None, Argument(metavar="TEXT", help=reading.TEXT_HELP, show_default="a page of Alice in Wonderland")
     ] = None,
     n_worst: Annotated[int, Option("--worst", min=0, help="Places to show where they differ most.")] = 5,
-    n_ctx: reading.NCtx = 512,
-    n_chunks: reading.Chunks = None,
-    threads: options.Threads = None,
-    kv_type: reading.KVTypes = "f16",
-    activations: options.RoundedTo = None,
-    backend: options.Backend = "cpu",
     as_json: reading.AsJson = False,
+    *,
+    sizes: dict[str, Any],
 ) -> None:  # fmt: skip
     """Compare the predictions of two files of a model: divergence, best tokens, and where they differ most."""
     from realizar.quality import compare, sample_text
 
     content = sample_text() if text is None else reading.read(text)
     with reading.chunk_progress("divergence") as progress:
-        found = compare(
-            reference, model, content, n_ctx=n_ctx, n_chunks=n_chunks, n_worst=n_worst, progress=progress,
-            n_threads=threads, kv_type=kv_type, activations=activations, backend=backend,
-        )  # fmt: skip
+        found = compare(reference, model, content, n_worst=n_worst, progress=progress, **sizes)
     if as_json:
         print(json.dumps({"reference": reference, "model": model, **found.summary()}, indent=2, ensure_ascii=False))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -12,6 +12,7 @@ from realizar.cli import options, reading
 EXAMPLE = "Example: realizar imatrix model-f16.gguf text.txt -o imatrix.gguf"
 
 
+@reading.takes_sizes
 def command(
     model: options.Model,
     text: reading.Text,
@@ -21,12 +22,8 @@ def command(
     process_output: Annotated[
         bool, Option("--process-output", help="Include output.weight, which is best quantized without.")
     ] = False,
-    n_ctx: reading.NCtx = 512,
-    n_chunks: reading.Chunks = None,
-    threads: options.Threads = None,
-    kv_type: reading.KVTypes = "f16",
-    activations: options.RoundedTo = None,
-    backend: options.Backend = "cpu",
+    *,
+    sizes: dict[str, Any],
 ) -> None:
     """Write an importance matrix of a text, which realizar and llama-quantize read."""
     from realizar.gguf.imatrix import write_imatrix
@@ -35,9 +32,7 @@ def command(
     content = reading.read(text)
     with reading.chunk_progress("imatrix") as progress:
         found = measure_imatrix(
-            model, content, n_ctx=n_ctx, n_chunks=n_chunks, dataset="" if text == "-" else text,
-            with_output=process_output, progress=progress, n_threads=threads, kv_type=kv_type,
-            activations=activations, backend=backend,
+            model, content, dataset="" if text == "-" else text, with_output=process_output, progress=progress, **sizes
         )  # fmt: skip
     write_imatrix(out, found)
     print(f"{out}: {len(found.entries)} weights, {found.chunk_count} chunks of {found.chunk_size} tokens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,28 @@ if TYPE_CHECKING:
 
 TEXT_HELP = "A text file in UTF-8; - reads standard input."
 Text = Annotated[str, Argument(metavar="TEXT", help=TEXT_HELP)]
-NCtx = Annotated[int, Option("--n-ctx", min=4, help="Tokens of a chunk; perplexities of others are not comparable.")]
-Chunks = Annotated[int | None, Option("--chunks", min=1, help="Maximum number of chunks.", show_default="all")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object.")]
-KVTypes: Any = options.ENGINE["kv_type"][0]
+SHARED: dict[str, tuple[Any, Any]] = {
+    "n_ctx": (
+        Annotated[int, Option("--n-ctx", min=4, help="Tokens of a chunk; perplexities of others are not comparable.")],
+        512,
+    ),
+    "n_chunks": (Annotated[int | None, Option("--chunks", min=1, help="Maximum chunks.", show_default="all")], None),
+    **{name: options.ENGINE[name] for name in ("n_threads", "kv_type", "activations", "backend")},
+}
+"""Keyword of the functions of `realizar.quality` -> option and default."""
+
+
+def takes_sizes(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator that adds the options of SHARED; the command receives them as `sizes`."""
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        sizes = {name: values.pop(name) for name in SHARED}
+        command(**values, sizes=sizes)
+
+    wrapper.__signature__ = options.signature_with(command, ("sizes",), SHARED)  # type: ignore[attr-defined]
+    return wrapper
 
 
 def read(path: str) -> str:
