@@ -11,6 +11,7 @@ import numpy as np
 
 from realizar.engine.scoring import SCORE_ROWS
 from realizar.errors import ParameterError
+from realizar.params.checks import check, is_int
 from realizar.quality.chunks import N_CTX, cut, first_scored
 from realizar.quality.reader import Reader
 from realizar.quality.statistics import F32, F64, Estimate, Mean, log_softmax
@@ -138,11 +139,12 @@ def compare(
     Raises
     ------
     ParameterError
-        As `perplexity`, or if the vocabularies differ.
+        As `perplexity`, or if n_worst is invalid or the vocabularies differ.
     RealizarError
         As for `LLM`, if a model cannot be loaded.
     """
     first = first_scored(n_ctx)
+    check(is_int(n_worst) and n_worst >= 0, "n_worst", n_worst, "an integer >= 0")
     with ExitStack() as stack:
         readers = [stack.enter_context(Reader(name, n_ctx, **engine)) for name in (reference, model)]
         chunks = _same_chunks(readers, text, n_ctx, n_chunks)

@@ -13,7 +13,7 @@ from realizar.arch.architecture import expand
 from realizar.errors import RealizarError
 from realizar.gguf.imatrix import Imatrix, ImatrixEntry
 from realizar.quality.chunks import N_CTX, cut, first_scored
-from realizar.quality.reader import Reader
+from realizar.quality.reader import NOT_FINITE_HINT, Reader
 from realizar.runtime.passes import drop_unused
 
 if TYPE_CHECKING:
@@ -140,10 +140,7 @@ class _Sums:
             self._counts[name] = np.zeros(n_matrices)
         squares = np.einsum("nk,nk->k", rows, rows, dtype=np.float64)
         if not np.isfinite(squares).all():
-            raise RealizarError(
-                f"{name}: an input is infinite or NaN; the file may be damaged, or an f16 value overflowed (try "
-                "kv_type='f32')"
-            )
+            raise RealizarError(f"{name}: an input is infinite or NaN; {NOT_FINITE_HINT}")
         i = matrix if n_matrices > 1 else 0  # the heads of a matrix in one piece read the same columns
         self._squares[name][i] += squares
         self._counts[name][i] += len(rows)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from realizar import backends, store
 from realizar.engine.cache.chunk import Chunk
 from realizar.engine.cache.kv_cache import KVCache
 from realizar.engine.cache.sequence import Sequence
 from realizar.engine.runner import Runner
-from realizar.errors import ParameterError, memory_for, short_repr
+from realizar.errors import ParameterError, RealizarError, memory_for, short_repr
 from realizar.model import load
 from realizar.params import Activations, BackendName, EngineParams, KVType
 
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Seq
     from types import TracebackType
 
-    import numpy as np
     import numpy.typing as npt
 
     Tokens = npt.NDArray[np.int32]
+
+
+NOT_FINITE_HINT = "the file may be damaged, or an f16 value overflowed (try kv_type='f32')"
+"""What an error proposes where a value is not finite."""
 
 
 class Reader:
@@ -88,10 +93,13 @@ class Reader:
     def logits(self, tokens: Tokens, first: int, n_rows: int) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the logits after each token from number `first` on: float32 [m, n_vocab], m at most `n_rows`.
 
-        Each array is read-only, and valid until the next one.
+        Each array is read-only, and valid until the next one. RealizarError if one has NaN or +inf.
         """
         for values in self.values(tokens, None, n_rows, first):
-            yield values["logits"].values
+            rows: npt.NDArray[np.float32] = values["logits"].values
+            if not np.isfinite(rows.max()):  # NaN if there is one
+                raise RealizarError(f"{self.model.file.path.name}: a logit is infinite or NaN; {NOT_FINITE_HINT}")
+            yield rows
 
     def values(
         self, tokens: Tokens, names: Seq[str] | None, n_rows: int, first: int = 0

@@ -90,6 +90,11 @@ def test_a_model_and_itself():
     assert found.summary()["largest"] == 0.0
 
 
+def test_wrong_numbers():
+    with pytest.raises(ParameterError, match="n_worst=-1: must be an integer >= 0"):
+        compare(LLAMA, LLAMA, sample_text(), n_worst=-1)
+
+
 def test_other_vocabularies_are_refused():
     with pytest.raises(ParameterError, match=r"have different vocabularies \(512 and 384 tokens\)"):
         compare(LLAMA, QWEN2, sample_text(), **SIZES)

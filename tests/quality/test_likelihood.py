@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from realizar import LLM
-from realizar.errors import ParameterError
+from realizar.errors import ParameterError, RealizarError
 from realizar.quality import Reader, perplexity, sample_text
 from realizar.quality.chunks import cut
 from realizar.quality.statistics import Estimate, Mean, log_softmax, target_logprobs
-from tests.limits.models import LLAMA, QWEN2
+from tests.limits.models import LLAMA, QWEN2, rewritten
 from tests.parity.cases import OWN_SET
 
 N_CTX, N_CHUNKS = 48, 3
@@ -98,6 +98,15 @@ def test_wrong_arguments(arguments, message):
 def test_encoders_are_refused():
     with pytest.raises(ParameterError, match="t5encoder is or has an encoder; only decoders predict"):
         perplexity(OWN_SET / "t5encoder/model-q8_0.gguf", sample_text())
+
+
+def test_logits_that_are_not_finite(tmp_path):
+    def broken(name, data, shape, type):
+        return name, np.full_like(data, 0xFF) if name == "output_norm.weight" else data, shape, type
+
+    path = rewritten(LLAMA, tmp_path / "nan.gguf", tensors=broken)
+    with pytest.raises(RealizarError, match=r"nan\.gguf: a logit is infinite or NaN; the file may be damaged"):
+        perplexity(path, sample_text(), n_ctx=N_CTX, n_chunks=1)
 
 
 def test_means_and_errors():
