@@ -78,6 +78,7 @@ setup(
     packages=[*find_packages(include=["realizar", "realizar.*"]), "realizar_plugins"],
     package_data={
         "realizar": ["py.typed", "**/*.json", "**/*.toml", "**/*.pyi", "**/*.pxd", "**/*.h"],
+        "realizar.quality": ["*.txt"],
         "realizar.server": ["web/dist/*"],
     },
     exclude_package_data={"realizar": PAGE_SOURCES, "realizar.server": PAGE_SOURCES},

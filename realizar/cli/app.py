@@ -9,8 +9,12 @@ from realizar.cli import (
     batch,
     bench,
     chat,
+    compare,
     convert,
+    gguf,
+    imatrix,
     inspect,
+    perplexity,
     plan,
     plugins,
     pull,
@@ -28,9 +32,13 @@ app = typer.Typer(
     epilog='Example: realizar run "Why is the sky blue?"',
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, quantize, bench):
+COMMANDS = (
+    run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, quantize, perplexity, compare, imatrix, bench,
+)  # fmt: skip
+for module in COMMANDS:
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(gguf.app, name="gguf")
 
 
 def _print_version(asked: bool) -> None:

@@ -40,7 +40,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f" {found['n_bytes'] / 1e6:.1f} MB, {found['n_weights'] / 1e6:.1f} M weights"
     ]
     lines += ["", "metadata"]
-    lines += [f"  {key} = {_format_entry(entry)}" for key, entry in found["metadata"].items()]
+    lines += [f"  {key} = {format_entry(entry)}" for key, entry in found["metadata"].items()]
     if found["sampling"]:
         lines += [
             "",
@@ -70,7 +70,7 @@ def _sizes(found: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _format_entry(entry: dict[str, Any], width: int = 100) -> str:
+def format_entry(entry: dict[str, Any], width: int = 100) -> str:
     """Format a value on one line: strings as repr, truncated, arrays by their first elements."""
     if entry["type"] == "ARRAY":
         first = ", ".join(repr(value) for value in entry["first"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
@@ -202,17 +202,24 @@ def with_cli_defaults(params: SamplingParams, file: Mapping[str, Any]) -> Sampli
     return replace(params, **unset)
 
 
-def takes_params(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator that adds the options of SAMPLING and ENGINE; the command receives `sampling` and `engine`."""
+def signature_with(
+    command: Callable[..., None], replaced: Collection[str], added: Mapping[str, tuple[Any, Any]]
+) -> inspect.Signature:  # fmt: skip
+    """Return the signature of a command without the parameters `replaced`, and with options: annotation and default."""
     own = [
         parameter.replace(kind=parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(command, eval_str=True).parameters.values()
-        if parameter.name not in ("sampling", "engine")
+        if parameter.name not in replaced
     ]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in (SAMPLING | ENGINE).items()
+        for name, (annotation, default) in added.items()
     ]
+    return inspect.Signature([*own, *shared])
+
+
+def takes_params(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator that adds the options of SAMPLING and ENGINE; the command receives `sampling` and `engine`."""
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
@@ -228,5 +235,6 @@ def takes_params(command: Callable[..., None]) -> Callable[..., None]:
             engine = EngineParams(**{name: values.pop(name) for name in ENGINE}, n_seqs=n_seqs)
         command(**values, sampling=params, engine=engine)
 
-    wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    own = signature_with(command, ("sampling", "engine"), SAMPLING | ENGINE)
+    wrapper.__signature__ = own  # type: ignore[attr-defined]
     return wrapper

@@ -1,4 +1,4 @@
-"""Importance matrices: mean squares of the inputs of each weight, from the files that llama.cpp's imatrix tool writes.
+"""Importance matrices: mean squares of the inputs of each weight, in the files of llama.cpp's imatrix tool.
 
 Two forms exist: GGUF, with two tensors for each weight (tools/imatrix/README.md of llama.cpp), and the older binary
 form ".dat" (common/imatrix-loader.cpp there).
@@ -18,7 +18,8 @@ from realizar.errors import GGUFError, ModelNotFoundError
 from realizar.gguf.cursor import shorten
 from realizar.gguf.file import GGUFFile
 from realizar.gguf.parse import MAGIC
-from realizar.gguf.types import GGMLType
+from realizar.gguf.types import GGMLType, ValueType
+from realizar.gguf.writer import GGUFWriter
 
 SUMS, COUNTS = ".in_sum2", ".counts"
 """Suffixes of the two tensors of a weight in the GGUF form."""
@@ -33,8 +34,8 @@ class ImatrixEntry:
     Attributes
     ----------
     sums : float32[n_expert, n_in]
-        Sums of the squares of the inputs, over tokens; n_expert is 1 for a matrix. The older form does not say where an
-        expert begins: there the shape is (1, n_expert * n_in).
+        Sums of the squares of the inputs, over tokens; n_expert is 1 for a matrix. If all matrices of a tensor have one
+        count, as those of heads, and in the older form, the shape is (1, n_expert * n_in).
     counts : float32[n_expert]
         Number of tokens.
     """
@@ -92,6 +93,28 @@ def read_imatrix(path: str | os.PathLike[str]) -> Imatrix:
             if not (np.isfinite(array).all() and (array >= 0).all()):
                 raise GGUFError(f"{path.name}: {shorten(name)}: an importance is negative, infinite or NaN")
     return found
+
+
+def write_imatrix(path: str | os.PathLike[str], imatrix: Imatrix) -> None:
+    """Write an importance matrix in the GGUF form, atomically; llama.cpp's tools read it.
+
+    Entries are sorted by name, each a tensor NAME.in_sum2 [n_expert, n_in] and a tensor NAME.counts [n_expert, 1].
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    writer = GGUFWriter(path)
+    writer.add("general.type", "imatrix")
+    writer.add("imatrix.datasets", imatrix.datasets, ValueType.STRING)
+    writer.add("imatrix.chunk_count", imatrix.chunk_count)
+    writer.add("imatrix.chunk_size", imatrix.chunk_size)
+    for name, entry in sorted(imatrix.entries.items()):
+        for suffix, values in ((SUMS, entry.sums), (COUNTS, entry.counts.reshape(-1, 1))):
+            data = np.ascontiguousarray(values, "<f4").view(np.uint8)
+            writer.add_tensor(name + suffix, data, values.shape, GGMLType.F32)
+    writer.write()
 
 
 def _read_gguf(path: Path) -> Imatrix:

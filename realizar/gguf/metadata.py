@@ -33,8 +33,10 @@ class Field:
         Type of an array's elements.
     n : int
         Number of elements of an array; 1 for other values.
-    start, end : int
-        Byte range of an array's elements in the file.
+    start : int
+        Offset of an array's elements in the file.
+    at, end : int
+        Byte range of the value in the file, with its type.
     """
 
     type: ValueType
@@ -42,6 +44,7 @@ class Field:
     element: ValueType | None = None
     n: int = 1
     start: int = 0
+    at: int = 0
     end: int = 0
 
 
@@ -90,6 +93,12 @@ class Metadata(Mapping[str, Any]):
     def field(self, key: str) -> Field:
         """Return the type and size of a value without decoding it; raises KeyError if it is missing."""
         return self._fields[key]
+
+    def encoded(self, key: str) -> bytes:
+        """Return a value as it is in the file, with its type; raises KeyError if it is missing."""
+        if self._buffer is None:
+            raise GGUFError(f"{self._where}: {key}: the file is closed")
+        return bytes(self._buffer[self._fields[key].at : self._fields[key].end])
 
     def get_int(self, key: str, default: int | None = None) -> int:
         """Return an integer, or the default; raises GGUFError if it is missing without default, or has another type."""

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from realizar.gguf import other_types
 from realizar.gguf.cursor import Cursor, shorten
 from realizar.gguf.metadata import Field, Metadata
 from realizar.gguf.types import SCALARS, GGMLType, TensorInfo, ValueType
@@ -86,7 +87,8 @@ def parse_header(buffer: memoryview, where: str, part: int = 0) -> Header:
         key = cursor.string(f"key of metadata value {i}")
         if key in fields:
             cursor.fail(key, "occurs twice in the metadata")
-        fields[key] = _field(cursor, key)
+        at = cursor.at
+        fields[key] = replace(_field(cursor, key), at=at, end=cursor.at)
     tensors: dict[str, TensorInfo] = {}
     for i in range(n_tensors):
         name = cursor.string(f"name of tensor {i}")
@@ -147,7 +149,7 @@ def _array(cursor: Cursor, key: str) -> Field:
         size = STRUCTS[element].size
         n = cursor.count(size, f"length of {key}")
         start = cursor.skip(n * size, key)
-    return Field(ValueType.ARRAY, None, element, n, start, cursor.at)
+    return Field(ValueType.ARRAY, None, element, n, start)
 
 
 def _tensor(cursor: Cursor, name: str, part: int) -> TensorInfo:
@@ -159,7 +161,7 @@ def _tensor(cursor: Cursor, name: str, part: int) -> TensorInfo:
     try:
         ggml_type = GGMLType(number)
     except ValueError:
-        cursor.fail(name, f"its type is {number}, which this version does not support; a newer version may")
+        cursor.fail(name, other_types.explain(number))
     offset = cursor.u64(f"{name}: offset")
     if 0 in shape:
         cursor.fail(name, f"its shape is {shape}, which has no elements")

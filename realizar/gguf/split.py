@@ -11,6 +11,11 @@ from realizar.gguf.metadata import Metadata
 PART_NAME = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 
 
+def part_name(stem: str, part: int, count: int) -> str:
+    """Return the file name of a part (from 0) of `count`."""
+    return f"{stem}-{part + 1:05}-of-{count:05}.gguf"
+
+
 def part_paths(path: Path, metadata: Metadata) -> list[Path]:
     """Return all files of a model, given its first part or only file.
 
@@ -35,7 +40,7 @@ def part_paths(path: Path, metadata: Metadata) -> list[Path]:
             f"{path.name}: is part of a split model, so its name must end in -00001-of-{count:05}.gguf "
             "to find the other parts; restore its original name"
         )
-    paths = [path.with_name(f"{match['stem']}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
+    paths = [path.with_name(part_name(match["stem"], i, count)) for i in range(count)]
     number = metadata.get_int("split.no", -1)
     if number != 0 or int(match["part"]) != 1:
         raise GGUFError(f"{path.name}: is part {number + 1} of a split model; open the first part, {paths[0].name}")

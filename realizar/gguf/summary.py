@@ -50,7 +50,7 @@ def summarize(file: GGUFFile) -> dict[str, Any]:
         "n_weights": total["n_weights"],
         "tensor_bytes": total["n_bytes"],
         "bits_per_weight": total["bits_per_weight"],
-        "metadata": {key: _value(file.metadata, key) for key in file.metadata},
+        "metadata": {key: summarize_value(file.metadata, key) for key in file.metadata},
         "types": dict(sorted(types.items(), key=lambda item: -item[1]["n_bytes"])),
         "tensors": [
             {"name": t.name, "type": t.type.name, "shape": list(t.shape), "n_bytes": t.n_bytes} for t in tensors
@@ -69,7 +69,8 @@ def _sizes(tensors: list[TensorInfo]) -> dict[str, Any]:
     }
 
 
-def _value(metadata: Metadata, key: str) -> dict[str, Any]:
+def summarize_value(metadata: Metadata, key: str) -> dict[str, Any]:
+    """Return {type, value} of a metadata value, or {type: "ARRAY", element, n, first} of an array."""
     field = metadata.field(key)
     if field.element is None:
         return {"type": field.type.name, "value": _plain(field.value)}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from realizar.errors import ParameterError
 from realizar.gguf.encode import encode, encode_string
+from realizar.gguf.metadata import Metadata
 from realizar.gguf.parse import ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS
 from realizar.gguf.types import GGMLType, TensorInfo, ValueType
 
@@ -73,8 +74,15 @@ class GGUFWriter:
             type = ValueType.UINT32
         self._values[key] = encode(key, value, type)
 
+    def copy(self, metadata: Metadata, key: str) -> None:
+        """Add a value of another file, byte for byte; raises like `add`."""
+        if key == ALIGNMENT_KEY:
+            self.add(key, metadata[key])
+        else:
+            self.add_encoded(key, metadata.encoded(key))
+
     def add_encoded(self, key: str, value: bytes) -> None:
-        """Add a value that `Metadata.encoded` has read from another file; raises ParameterError if the key exists."""
+        """Add a value as `encode` and `Metadata.encoded` return it; raises ParameterError if the key was added."""
         if key in self._values:
             raise ParameterError(f"{key}: was already added")
         self._values[key] = value
@@ -117,7 +125,7 @@ class GGUFWriter:
         temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with open(temporary, "xb") as f:
-                f.write(self._header())
+                self._write_padded(f, self._header())
                 for name in self._data:
                     self._write_tensor(f, name)
                 f.flush()
@@ -131,8 +139,12 @@ class GGUFWriter:
         data = self._data[name]
         made = data() if callable(data) else data
         _check(self._tensors[name], made)
+        self._write_padded(f, np.ascontiguousarray(made).data)
+
+    def _write_padded(self, f: BinaryIO, data: bytes | memoryview) -> None:
+        """Write data and zeros up to the alignment, behind the last tensor, too: ggml reads them with the tensors."""
+        f.write(data)
         f.write(bytes(-f.tell() % self._alignment))
-        f.write(np.ascontiguousarray(made).data)
 
     def _align(self, value: object) -> None:
         if not isinstance(value, int) or value < 8 or value & (value - 1):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from realizar.graph import facts, shapes
 from realizar.graph.definitions import DEFINITIONS, Definition
 from realizar.graph.facts import INPUTS
+from realizar.graph.operands import OPERANDS, Operands
 from realizar.graph.shapes import Attrs, Shape, ShapeRule
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class OpSpec:
         position; `state` is zero before position 0 and is updated in place. None for built-in ops.
     evaluate : callable | None
         The numpy definition of a built-in op, over all rows of a sequence (`graph.definitions`).
+    operands : callable | None
+        The rows that its matrices are multiplied with (`graph.operands`); None for ops without matrices.
     reads : callable
         attributes -> which of `INPUTS` it reads.
     scratch : callable
@@ -101,6 +104,7 @@ class OpSpec:
     uses: facts.UseRule = facts.read_whole
     define: RowDefinition | None = None
     evaluate: Definition | None = None
+    operands: Operands | None = None
     reads: facts.ReadsRule = facts.reads_nothing
     scratch: facts.ScratchRule = facts.no_scratch
     rotation: facts.RotationRule = facts.no_rotation
@@ -271,5 +275,7 @@ def _expert_rows() -> Iterable[OpSpec]:
                  uses=facts.expert_uses, scratch=facts.expert_scratch, takes_expert_scales=True)  # fmt: skip
 
 
-OPS: dict[str, OpSpec] = {op.name: replace(op, evaluate=DEFINITIONS.get(op.name)) for op in _rows()}
+OPS: dict[str, OpSpec] = {
+    op.name: replace(op, evaluate=DEFINITIONS.get(op.name), operands=OPERANDS.get(op.name)) for op in _rows()
+}
 """The built-in ops by name. A node has the row of its op, built in or of a plugin: `Node.spec`."""

@@ -30,12 +30,20 @@ def test_list_of_commands():
         "convert",
         "quantize",
         "bench",
+        "perplexity",
+        "compare",
+        "imatrix",
     ]
-    assert [group.name for group in app.registered_groups] == ["plugins"]
+    assert [group.name for group in app.registered_groups] == ["plugins", "gguf"]
 
 
 @pytest.mark.parametrize(
-    "words", [[], *([name] for name in COMMANDS), ["plugins", "new"]], ids=lambda w: " ".join(w) or "realizar"
+    "words",
+    [
+        *([], *([name] for name in COMMANDS), ["plugins", "new"]),
+        *(["gguf"], *(["gguf", name] for name in ("split", "merge", "set", "hash", "diff"))),
+    ],
+    ids=lambda w: " ".join(w) or "realizar",
 )
 def test_help_has_an_example(words, realizar):
     status, out, err = realizar(*words, "--help")

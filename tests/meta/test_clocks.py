@@ -30,6 +30,7 @@ ALLOWED = {
     "tests/native/pool_harness.c": "ends a child in a deadlock after pytest's own time limit",
     "tests/native/rates_harness.c": "measures rates for tests that only `pytest -m timing` runs",
     "tests/peers/test_greedy.py": "gives the comparison with llama.cpp more time than pytest's own limit",
+    "tests/peers/test_quality.py": "gives the programs of llama.cpp more time than pytest's own limit",
     "tests/sampling/grammar/suite.py": "gives up a download that does not come and skips the test",
     "tests/sampling/grammar/test_exit.py": "sleeps, so that a premature end is likely to be seen; a right one waits",
     "tests/server/serving.py": "switches the time limit of an HTTP client off",

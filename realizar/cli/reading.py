@@ -1,0 +1,80 @@
+"""Options, input and progress of the commands that measure a model on a text: perplexity, compare, imatrix."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from realizar.cli import options
+from realizar.errors import ParameterError, short_repr
+
+if TYPE_CHECKING:
+    from realizar.quality import Estimate
+
+TEXT_HELP = "A text file in UTF-8; - reads standard input."
+Text = Annotated[str, Argument(metavar="TEXT", help=TEXT_HELP)]
+AsJson = Annotated[bool, Option("--json", help="Print one JSON object.")]
+SHARED: dict[str, tuple[Any, Any]] = {
+    "n_ctx": (
+        Annotated[int, Option("--n-ctx", min=4, help="Tokens of a chunk; perplexities of others are not comparable.")],
+        512,
+    ),
+    "n_chunks": (Annotated[int | None, Option("--chunks", min=1, help="Maximum chunks.", show_default="all")], None),
+    **{name: options.ENGINE[name] for name in ("n_threads", "kv_type", "activations", "backend")},
+}
+"""Keyword of the functions of `realizar.quality` -> option and default."""
+
+
+def takes_sizes(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator that adds the options of SHARED; the command receives them as `sizes`."""
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        sizes = {name: values.pop(name) for name in SHARED}
+        command(**values, sizes=sizes)
+
+    wrapper.__signature__ = options.signature_with(command, ("sizes",), SHARED)  # type: ignore[attr-defined]
+    return wrapper
+
+
+def read(path: str) -> str:
+    """Return the text of a file, or of standard input for `-`, with its line ends as they are.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be read, or is not UTF-8.
+    """
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read().decode("utf-8")
+        with open(path, encoding="utf-8", newline="") as f:
+            return f.read()
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"TEXT {short_repr(path)}: cannot be read as a text file: {error}") from None
+
+
+@contextmanager
+def chunk_progress(what: str) -> Iterator[Callable[[int, int, Estimate | None], None]]:
+    """Yield a function that shows how many chunks are done, and the result so far, on standard error."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[so_far]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, so_far="")
+
+        def show(done: int, total: int, so_far: Estimate | None) -> None:
+            bar.update(task, completed=done, total=total, so_far="" if so_far is None else str(so_far))
+
+        yield show
