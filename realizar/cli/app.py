@@ -33,7 +33,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, quantize, perplexity, compare, imatrix, bench,
+    run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, quantize, perplexity, compare,
+    imatrix, bench,
 )  # fmt: skip
 for module in COMMANDS:
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from realizar.errors import GGUFError
 from realizar.gguf.cursor import U64, shorten
-from realizar.gguf.encode import encode
 from realizar.gguf.types import SCALARS, ValueType
 
 Array: TypeAlias = "list[str] | NDArray[Any]"
@@ -150,16 +149,6 @@ class Metadata(Mapping[str, Any]):
         if n is not None and len(array) != n:
             raise GGUFError(f"{self._where}: {key}: must be {wanted}, but it has {len(array)}")
         return array
-
-    def encoded(self, key: str) -> bytes:
-        """Return a value as bytes with its type, to copy it to another file; raises KeyError if it is missing."""
-        field = self._fields[key]
-        if field.element is None:
-            return encode(key, field.value, field.type)
-        if self._buffer is None:
-            raise GGUFError(f"{self._where}: {key}: the file is closed")
-        start = struct.pack("<IIQ", ValueType.ARRAY, field.element, field.n)
-        return start + bytes(self._buffer[field.start : field.end])
 
     def release(self) -> None:
         """Release the file; arrays that are not decoded yet become inaccessible."""
