@@ -14,7 +14,7 @@ from realizar._kernels.table cimport (
 
 cdef extern from "realizar/scalar/hadamard.h" nogil:
     size_t hadamard_width(size_t head_dim)
-    void hadamard(float *x, size_t head_dim)
+    void transform "hadamard"(float *x, size_t head_dim)
 
 _FLOATS = {"f32": np.float32, "f16": np.float16}
 
@@ -149,7 +149,7 @@ cdef void _turn_back(float[:, :, ::1] y) noexcept nogil:
     cdef size_t n = y.shape[2]
     for t in range(y.shape[0]):
         for h in range(y.shape[1]):
-            hadamard(&y[t, h, 0], n)
+            transform(&y[t, h, 0], n)
             for d in range(y.shape[2]):
                 y[t, h, d] *= 1 / <float> hadamard_width(n)
 
