@@ -32,7 +32,7 @@ BEGIN, END = "<!-- begin: written by tools/tables.py -->\n", "<!-- end: written 
 RECORDING = ("value", "emit")  # primitives that the other methods of Graph use
 # Shape rules that do not depend on attributes; the others are in the docstrings.
 OF_X = "the result has the shape of x"
-SHAPES = {"same": "inputs and result have the same shape", "first": OF_X, "norm": OF_X, "rope": OF_X}
+SHAPES = {"same": "inputs and result have the same shape", "first": OF_X, "norm": OF_X, "rope": OF_X, "hadamard": OF_X}
 CASES = ROOT / "tests/parity/architectures.json"
 ISA_LEVELS = ("scalar", "avx2", "avxvnni", "avx512", "amx")
 
