@@ -50,7 +50,7 @@ def split(
     Raises
     ------
     ParameterError
-        If there is no limit, one is not positive, or there would be more than 99,999 parts.
+        If there is no limit, one is not positive, the prefix has no name, or there would be more than 99,999 parts.
     GGUFError
         If the source is no valid GGUF file.
     """
@@ -59,12 +59,14 @@ def split(
     for name, limit in (("max_tensors", max_tensors), ("max_bytes", max_bytes)):
         if limit is not None and limit < 1:
             raise ParameterError(f"{name}={limit}: must be positive")
+    stem = Path(prefix)
+    if not stem.name:
+        raise ParameterError(f"prefix={str(prefix)!r}: must end in the beginning of the parts' names")
     with GGUFFile(source) as file:
         alignment = file.metadata.get_int(ALIGNMENT_KEY, DEFAULT_ALIGNMENT)
         parts = _parts(file.tensors.values(), max_tensors, max_bytes, alignment)
         if len(parts) > MAX_PARTS:
             raise ParameterError(f"split: there would be {len(parts)} parts, at most {MAX_PARTS}; raise the limit")
-        stem = Path(prefix)
         paths = [stem.with_name(part_name(stem.name, i, len(parts))) for i in range(len(parts))]
         for i, (path, infos) in enumerate(zip(paths, parts, strict=True)):
             writer = GGUFWriter(path)

@@ -155,5 +155,7 @@ def test_wrong_limits(many, tmp_path):
         split(many, tmp_path / "part")
     with pytest.raises(ParameterError, match="max_bytes=0: must be positive"):
         split(many, tmp_path / "part", max_bytes=0)
+    with pytest.raises(ParameterError, match="prefix='': must end in the beginning"):
+        split(many, "", max_tensors=1)
     with pytest.raises(GGUFError, match="open the first part"):
         merge(split(many, tmp_path / "part", max_tensors=4)[1], tmp_path / "merged.gguf")
