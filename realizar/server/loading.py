@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from realizar import store
 from realizar.errors import RealizarError
+from realizar.server.templates import use_template
 from realizar.store import MODELS, hub
 from realizar.store.hub_names import PREFIX
 from realizar.store.progress import listener
@@ -77,8 +78,21 @@ def file_bytes(source: str) -> int:
     return 0
 
 
-async def load_aside(source: str, params: dict[str, Any], progress: LoadProgress) -> AsyncLLM:
-    """Load a model in a daemon thread. If the task is cancelled, such a thread closes the model once it is loaded."""
+async def load_aside(
+    source: str, params: dict[str, Any], progress: LoadProgress, template: str | None = None
+) -> AsyncLLM:
+    """Load a model in a daemon thread. If the task is cancelled, such a thread closes the model once it is loaded.
+
+    Parameters
+    ----------
+    source : str
+        What it is loaded from.
+    params : dict
+        Of its engine.
+    progress : LoadProgress
+    template : str, optional
+        See `use_template`.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[AsyncLLM] = loop.create_future()
 
@@ -94,7 +108,7 @@ async def load_aside(source: str, params: dict[str, Any], progress: LoadProgress
     def work() -> None:
         result: AsyncLLM | Exception
         try:
-            result = _load(source, params, progress)
+            result = _load(source, params, progress, template)
         except Exception as error:
             result = error
         try:
@@ -111,7 +125,7 @@ def _in_daemon(name: str, work: Callable[[], None]) -> None:
     threading.Thread(target=work, name=name, daemon=True).start()
 
 
-def _load(source: str, params: dict[str, Any], progress: LoadProgress) -> AsyncLLM:
+def _load(source: str, params: dict[str, Any], progress: LoadProgress, template: str | None) -> AsyncLLM:
     from realizar.async_llm import AsyncLLM
 
     listener.set(progress.download)  # for this thread
@@ -122,6 +136,8 @@ def _load(source: str, params: dict[str, Any], progress: LoadProgress) -> AsyncL
     progress.begin("building the tokenizer")
     try:
         llm.tokenize("")  # builds the tokenizer
+        if template is not None:
+            use_template(llm, template)
     except BaseException:
         llm.engine.close()
         raise
