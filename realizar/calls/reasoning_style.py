@@ -33,6 +33,7 @@ _KNOWN = {
     "<|channel|>analysis<|message|>": ReasoningFormat("<|channel|>analysis<|message|>", "<|end|>"),  # gpt-oss
     "<|open|>think<|sep|>": ReasoningFormat("<|open|>think<|sep|>", "<|close|>think<|sep|>"),  # Kimi K3
     "<think:opensource>": ReasoningFormat("<think:opensource>", "</think:opensource>"),  # Hy3
+    "to=self<|message|>": ReasoningFormat("to=self<|message|>", "<|eom|>"),  # Muse Glimmer
     "<seed:think>": ReasoningFormat("<seed:think>", "</seed:think>"),  # Seed-OSS
     "</think>": ReasoningFormat("<think>", "</think>"),  # DeepSeek, Qwen, GLM, SmolLM3, many others
     "[/THINK]": ReasoningFormat("[THINK]", "[/THINK]"),  # Magistral

@@ -51,6 +51,16 @@ _HARMONY = """{# <|channel|>analysis<|message|> #}{{ '# functions.' if tools }}{
 {%- elif m.role == 'assistant' %}<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|im_end|>
 {%- else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}
 {%- if add_generation_prompt %}<|start|>assistant{% endif %}"""
+_GLIMMER = """{# to=self<|message|> #}{{ tools | tojson if tools }}{% for m in messages %}
+{%- if m.tool_calls %}{% for c in m.tool_calls %}<|start|>assistant to={{ c.function.name }}<|message|>
+{{- '<atem:function_calls>\\n<atem:invoke name="' }}{{ c.function.name }}">
+{% for k, v in c.function.arguments.items() %}<atem:parameter name="{{ k }}">{{ v if v is string else v | tojson }}
+{{- '</atem:parameter>' }}
+{% endfor %}</atem:invoke>
+</atem:function_calls>{{ '<|im_end|>' if loop.last else '<|eom|>' }}{% endfor %}
+{%- elif m.role == 'assistant' %}<|start|>assistant to=user<|message|>{{ m.content }}<|im_end|>
+{%- else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|im_end|>{% endif %}{% endfor %}
+{%- if add_generation_prompt %}<|start|>assistant{% endif %}"""
 _FUNCTIONARY = """{{ tools | tojson if tools }}{# >>>all, >>>${recipient} #}{% for m in messages %}{{ m.role }}: >>>
 {%- if m.tool_calls %}{% for c in m.tool_calls %}{{ '>>>' if not loop.first }}{{ c.function.name }}
 {{ c.function.arguments | tojson }}{% endfor %}<|im_end|>{% else %}all
@@ -109,6 +119,7 @@ TEMPLATES = {
     "smollm3": _chat("", head="{{ xml_tools | tojson if xml_tools }}{# <tool_call> #}"),
     "command_r_plus": _INDENTED,
     "functionary": _FUNCTIONARY,
+    "muse_glimmer": _GLIMMER,
     "harmony": _HARMONY,
     "firefunction": _chat("{% if m.tool_calls %} functools["
                           + _listed(", ", '{"name": "{{ c.function.name }}", "arguments": '

@@ -206,6 +206,26 @@ def test_harmony_reasons_in_its_analysis_channel():
     assert accepts("harmony", "auto", "".join(answer))
 
 
+def test_glimmer_names_the_recipients_of_messages():
+    use = prompt("muse_glimmer").tools
+    call = written("muse_glimmer", [("weather", {"city": "Oslo"})])
+    said, role = " to=user<|message|>I look it up.", "<|eom|><|start|>assistant"
+    for text, shown, calls in (
+        (said, "I look it up.", []),
+        (call, "", [("weather", {"city": "Oslo"})]),
+        (said + role + call, "I look it up.", [("weather", {"city": "Oslo"})]),
+    ):
+        assert parsed(use, text, 5)[:2] == (shown, calls)
+        assert accepts("muse_glimmer", "auto", text)
+    assert not accepts("muse_glimmer", "auto", "It is warm.")
+    plain = PROMPTS["muse_glimmer"].make([QUESTION], SamplingParams())
+    assert parsed(plain.tools, said, 5)[0] == "I look it up."
+    reader = ReasoningSplitter(plain.reasoning)
+    reasoning, answer = zip(reader.push(" to=self<|message|>Warm?" + role + said), reader.flush(), strict=True)
+    assert "".join(reasoning) == "Warm?"
+    assert parsed(plain.tools, "".join(answer), 5)[0] == "I look it up."
+
+
 def test_functionary_writes_text_to_all():
     use = prompt("functionary").tools
     assert parsed(use, "all\nWarm >>> cold.", 3)[:2] == ("Warm >>> cold.", [])
