@@ -33,6 +33,7 @@ def _listed(comma: str, call: str) -> str:
 
 _JSON = "{{ v if v is string else v | tojson }}"
 _PYTHON = "{{ v if v is string or v is boolean or v is none else v | tojson }}"
+_CDATA = "{% if v is string and ('<' in v or '&' in v or '\\n' in v) %}<![CDATA[{{ v }}]]>{% else %}{{ v }}{% endif %}"
 _DSML = "\uff5cDSML\uff5c"
 _STRING = "{{ 'true' if v is string else 'false' }}"
 _TYPE = (
@@ -87,6 +88,7 @@ Action:
 TEMPLATES = {
     "qwen3_coder": _xml("", "<tool_call>\n<function=", ">\n", f"<parameter={{{{ k }}}}>\n{_PYTHON}\n</parameter>\n",
                         "</function>\n</tool_call>\n"),
+    "minicpm5": _xml("", '<function name="', '">', f'<param name="{{{{ k }}}}">{_CDATA}</param>', "</function>"),
     "seed_oss": _xml("", "<seed:tool_call>\n<function=", ">\n", "<parameter={{ k }}>{{ v }}</parameter>\n",
                      "</function>\n</seed:tool_call>\n"),
     "glm": _xml("", "<tool_call>", "", f"<arg_key>{{{{ k }}}}</arg_key><arg_value>{_JSON}</arg_value>", "</tool_call>"),

@@ -158,7 +158,7 @@ def test_a_text_that_only_mentions_the_marker_stays_text():
      ("ab", {"type": "string", "minLength": 2, "maxLength": 3}),
      (1, {"anyOf": [{"type": "integer"}, {"type": "null"}]})],
 )  # fmt: skip
-@pytest.mark.parametrize("name", ["qwen3_coder", "glm in lines", "deepseek_dsml", "kimi_k3"])
+@pytest.mark.parametrize("name", ["qwen3_coder", "glm in lines", "deepseek_dsml", "kimi_k3", "minicpm5"])
 def test_values_have_the_types_of_the_schema(name, value, schema):
     parameters = {"type": "object", "properties": {"v": schema}, "$defs": {"n": {"type": "integer"}}}
     tools = [{"type": "function", "function": {"name": "weather", "parameters": parameters}}]
@@ -173,8 +173,9 @@ def test_a_string_follows_its_schema():
         return [{"type": "function", "function": {"name": "weather", "parameters": parameters}}]
 
     for schema in ({"type": "string", "format": "date"}, {"type": "string", "maxLength": 3}, {"enum": ["a"]}):
-        text = written("qwen3_coder", [("weather", {"v": "long text"})]).rstrip()
-        assert not accepts("qwen3_coder", "required", text, tools(schema))
+        for name, value in (("qwen3_coder", "long text"), ("minicpm5", "long text"), ("minicpm5", "<long text>")):
+            text = written(name, [("weather", {"v": value})]).rstrip()
+            assert not accepts(name, "required", text, tools(schema))
     with pytest.raises(GrammarError, match="tool weather: json_schema: 'format' cannot be enforced, at #/properties/v"):
         prompt("glm", tools=tools({"type": "string", "format": "color"}))
 

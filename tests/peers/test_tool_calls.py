@@ -29,7 +29,7 @@ NO_SECTION = (
     "HuggingFaceTB-SmolLM3-3B", "deepseek-ai-DeepSeek-R1-Distill-Llama-8B", "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
     "google-gemma-2-2b-it", "llama-cpp-rwkv-world", "microsoft-Phi-3.5-mini-instruct",
 )  # fmt: skip
-OTHER_FORMS = ("MiniMax-M3", "openbmb-MiniCPM5-1B")
+OTHER_FORMS = ("MiniMax-M3",)
 WITHOUT_ESCAPES = ("LFM2.5-8B-A1B",)
 """Write strings in quotes without escapes, so that those with quotes or line breaks in them are no calls."""
 DROPS_LAST = ("NVIDIA-Nemotron-Nano-v2",)
