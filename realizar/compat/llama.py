@@ -188,7 +188,8 @@ class Llama:
         if echo and logprobs is not None:
             own["prompt_logprobs"] = logprobs
         ids = self._prompt_ids(prompt, suffix)
-        text = prompt if isinstance(prompt, str) else self._llm.detokenize(ids)
+        is_shown = echo or logprobs is not None
+        text = prompt if isinstance(prompt, str) else self._llm.detokenize(ids) if is_shown else ""
         shapes = TextShapes(self._llm.tokenizer, model or self.model_path, text, echo, logprobs is not None)
         events = self._llm.events(ids, self._params(given, own))
         return shapes.chunks(events) if stream else shapes.whole(finished(events))
