@@ -84,7 +84,7 @@ add_generation_prompt
 
     def get_tokenizer(self) -> HFTokenizer:
         """Return the model's tokenizer with the methods of transformers' tokenizers, such as apply_chat_template."""
-        return HFTokenizer(self.tokenizer, self._prompts)
+        return HFTokenizer(self.tokenizer, self._prompts_of)
 
     @property
     def has_reasoning(self) -> bool:

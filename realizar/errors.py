@@ -92,7 +92,7 @@ class GrammarError(RealizarError):
     """A grammar, schema, regex or choice cannot be enforced, or takes too long to evaluate."""
 
 
-class ContextFullError(RealizarError):
+class ContextFullError(RealizarError, ValueError):
     """A prompt or request does not fit into the context.
 
     Attributes

@@ -219,7 +219,8 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
         tools : list of dict, optional
             Tools that the model may call, in OpenAI's format; the schemas of arguments are enforced (docs/tools.md).
         tool_choice : {"auto", "none", "required"} or dict
-            Whether it calls them; {"type": "function", "function": {"name": ...}}: it must call this tool.
+            Whether it calls them; {"type": "function", "function": {"name": ...}}: it must call this tool. OpenAI's
+            "allowed_tools" restrict it to some of them.
         chat_template : str or PathLike, optional
             A chat template in place of the model's: its text, or the path of a file.
         chat_template_kwargs : dict, optional

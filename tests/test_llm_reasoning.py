@@ -8,6 +8,7 @@ import pytest
 
 from realizar import LLM, AsyncLLM, SamplingParams
 from realizar.engine.output import FinishEvent, ReasoningEvent, TextEvent, TokensEvent, ToolCallEvent
+from realizar.tokenizer.stream import StreamDecoder
 from tests.calls import templates
 from tests.engine.speculation.oracle import FlatCost
 from tests.limits.models import QWEN2, rewritten
@@ -160,6 +161,21 @@ def test_beams(llm):
         completion = llm.chat(QUESTION, chosen)
         assert [each.reasoning for each in completion.outputs] == ["A.B", "A.B"]
         assert all("</think>" not in each.text and "A.B" not in each.text for each in completion.outputs)
+
+
+def test_beams_decode_each_token_once_for_stop_strings(llm, monkeypatch):
+    pushed = []
+    push = StreamDecoder.push
+    monkeypatch.setattr(StreamDecoder, "push", lambda self, token: pushed.append(token) or push(self, token))
+    counts = []
+    for n in (20, 40):
+        params = SamplingParams(max_tokens=n, n_beams=2, n=2, ignore_eos=True, stop=["\0"])
+        force = script(llm, len(prompt(llm, params).ids), "<think>A", ends=False)
+        pushed.clear()
+        completion = llm.chat(QUESTION, replace(params, samplers=(force,)))
+        assert [len(each.token_ids) for each in completion.outputs] == [n, n]
+        counts.append(len(pushed))
+    assert counts[1] < 2.5 * counts[0]
 
 
 # ---- constraints hold for the answer

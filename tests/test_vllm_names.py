@@ -230,6 +230,20 @@ def test_chat_template_of_the_tokenizer(llm):
             tokenizer.apply_chat_template(no_messages)
 
 
+def test_another_template_and_a_continued_message_of_the_tokenizer(llm):
+    tokenizer = llm.get_tokenizer()
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }};{% endfor %}{{ '<new>' if add_generation_prompt }}"
+    begun = [*QUESTION, {"role": "assistant", "content": "Well"}]
+    assert tokenizer.apply_chat_template(begun, tokenize=False, chat_template=template).endswith("<assistant>Well;")
+    given = {"chat_template": template, "continue_final_message": True}
+    text = tokenizer.apply_chat_template(begun, tokenize=False, **given)
+    assert text == llm.chat_text(begun, **given)
+    assert text.endswith("<assistant>Well")
+    assert tokenizer.apply_chat_template([begun, begun], tokenize=False, **given) == [text, text]
+    with pytest.raises(ParameterError, match="give one of them"):
+        tokenizer.apply_chat_template(begun, add_generation_prompt=True, continue_final_message=True)
+
+
 def test_rendered_text_is_tokenized_as_chat_does(llm):
     text, chat = llm.chat_text(QUESTION), llm.chat(QUESTION, GREEDY)
     rendered, dict_, plain = llm.generate([text, {"prompt": text}, str(text)], GREEDY)

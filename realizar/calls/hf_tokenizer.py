@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realizar.calls.messages import conversations_of
@@ -21,8 +21,8 @@ class HFTokenizer:
     Parameters
     ----------
     tokenizer : Tokenizer
-    prompts : ChatPrompts
-        Renders conversations.
+    prompts : callable
+        Returns the `ChatPrompts` that renders conversations by a chat template, or by the model's own for None.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class HFTokenizer:
         Number of tokens; also its length.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompts: ChatPrompts) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompts: Callable[[Any], ChatPrompts]) -> None:
         self._tokenizer = tokenizer
         self._prompts = prompts
         self.bos_token_id = tokenizer.bos_id
@@ -71,8 +71,9 @@ class HFTokenizer:
 
     def apply_chat_template(
         self, conversation: Sequence[Any],
-        tools: Sequence[Mapping[str, Any]] | None = None, *, add_generation_prompt: bool = False,
-        tokenize: bool = True, **variables: Any,
+        tools: Sequence[Mapping[str, Any]] | None = None, *, chat_template: Any = None,
+        add_generation_prompt: bool = False, continue_final_message: bool = False, tokenize: bool = True,
+        **variables: Any,
     ) -> Any:  # fmt: skip
         """Render one or several conversations with the model's chat template.
 
@@ -82,8 +83,12 @@ class HFTokenizer:
             See `LLM.chat`.
         tools : list of dict, optional
             In OpenAI's format.
+        chat_template : str or PathLike, optional
+            A template in place of the model's own; see `LLM.chat`.
         add_generation_prompt : bool
             End with the start of the assistant's turn.
+        continue_final_message : bool
+            End with the last message, without what the template writes after it; not with add_generation_prompt.
         tokenize : bool
             Return token ids instead of text.
         **variables
@@ -99,20 +104,20 @@ class HFTokenizer:
         TemplateError, ParameterError
             See `LLM.chat`.
         """
-        for name in ("chat_template", "return_tensors", "return_dict", "continue_final_message"):
+        for name in ("return_tensors", "return_dict"):
             if variables.pop(name, None):
                 raise ParameterError(f"apply_chat_template: {name} is not supported; leave it out")
+        options = ChatOptions(
+            tools, variables=variables, continue_final=continue_final_message, begin=add_generation_prompt
+        )
+        prompts = self._prompts(chat_template)
+
+        def rendered(messages: Sequence[Any]) -> Any:
+            text = prompts.text(messages, options)
+            return self._tokenizer.encode(text, add_special=False, parse_special=True) if tokenize else text
+
         several, conversations = conversations_of(conversation)
-        if several:
-            return [
-                self.apply_chat_template(
-                    each, tools, add_generation_prompt=add_generation_prompt, tokenize=tokenize, **variables
-                )
-                for each in conversations
-            ]
-        options = ChatOptions(tools, variables=variables, begin=add_generation_prompt)
-        text = self._prompts.text(conversation, options)
-        return self._tokenizer.encode(text, add_special=False, parse_special=True) if tokenize else text
+        return [rendered(each) for each in conversations] if several else rendered(conversation)
 
     @property
     def chat_template(self) -> str | None:

@@ -93,6 +93,7 @@ class LiteralRules:
         self._root = root
         self._rules = rules
         self._by_reference: dict[str, str] = {}
+        self._terminals: dict[str, str] = {}
         self._n = 0
 
     def value(self, schema: Any, path: str) -> str:
@@ -140,7 +141,7 @@ class LiteralRules:
             items.append((self._rules.rule(f"m{self._n}", f"{written} {value}"), name in required))
         others, additional = "", schema.get("additionalProperties", not properties)
         if additional is not False:
-            key = self._rules.terminal("any_key", _QUOTED if quoted else "/[A-Za-z0-9_.-]{1,64}/")
+            key = self._terminal("quoted", _QUOTED) if quoted else self._terminal("bare", "/[A-Za-z0-9_.-]{1,64}/")
             value = self.value(additional, f"{path}/additionalProperties")
             self._n += 1
             others = self._rules.rule(f"m{self._n}", f"{key} {self._rules.literal(colon)} {value}")
@@ -168,9 +169,13 @@ class LiteralRules:
         if quote:
             return f"{self._rules.literal(quote)} {raw_text(self._rules.within(name), schema, quote, path)}"
         refuse({"minLength", "maxLength", "pattern", "format"} & schema.keys(), path, self._rules.lenient)
-        if self._rules.prefix.upper() + "QUOTED" not in " ".join(self._rules.lines):
-            self._rules.terminal("quoted", _QUOTED)
-        return self._rules.prefix.upper() + "QUOTED"
+        return self._terminal("quoted", _QUOTED)
+
+    def _terminal(self, name: str, pattern: str) -> str:
+        """Return the name of a terminal, which is added once."""
+        if name not in self._terminals:
+            self._terminals[name] = self._rules.terminal(name, pattern)
+        return self._terminals[name]
 
     def _any(self) -> str:
         """Return the name of the rule of all values."""

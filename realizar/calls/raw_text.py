@@ -41,14 +41,14 @@ def raw_text(rules: Rules, schema: Mapping[str, Any], end: str, path: str) -> st
         return f"({' | '.join(rules.literal(text + end) for text in texts)})"
     parts = list(rules.split(end))
     before = "".join(str(part) for part in takewhile(lambda part: isinstance(part, str), parts))
-    contents = _contents(schema, path, rules.lenient)
+    patterns = contents(schema, path, rules.lenient)
     if before == end:
-        if contents == [_ANY]:
+        if patterns == [_ANY]:
             return rules.rule("raw", f"/{_ANY}{literal(end)}/", lazy=True)
         once = f"~/{_ANY}{literal(end)}(?s:.+)/"
-        pattern = " & ".join([*(f"/{content}{literal(end)}/" for content in contents), once])
+        pattern = " & ".join([*(f"/{content}{literal(end)}/" for content in patterns), once])
         return rules.rule("raw", rules.terminal("raw_text", pattern), lazy=True)
-    text = rules.terminal("raw_text", " & ".join(f"/{content}{literal(before)}/" for content in contents))
+    text = rules.terminal("raw_text", " & ".join(f"/{content}{literal(before)}/" for content in patterns))
     return f"{text} {rules.literal(end[len(before) :])}"
 
 
@@ -57,8 +57,14 @@ def begun_at_end(text: str, end: str) -> int:
     return next((n for n in range(min(len(end) - 1, len(text)), 0, -1) if text.endswith(end[:n])), 0)
 
 
-def _contents(schema: Mapping[str, Any], path: str, lenient: bool) -> list[str]:
-    """Return patterns that a string must match, all of them."""
+def contents(schema: Mapping[str, Any], path: str, lenient: bool) -> list[str]:
+    """Return patterns that a string of a schema must match, all of them.
+
+    Raises
+    ------
+    GrammarError
+        The schema has a keyword that cannot be enforced.
+    """
     refuse([name for name in _UNKNOWN if name in schema], path, lenient)
     found = []
     least, most = schema.get("minLength", 0), schema.get("maxLength", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from realizar.sampling import StopFilter
@@ -99,6 +100,12 @@ class ReasoningSplitter:
         """Whether the answer has begun."""
         return self._state == "answer"
 
+    def fork(self) -> ReasoningSplitter:
+        """Return a splitter of the same text, for another continuation."""
+        forked = copy(self)
+        forked._find_closing = copy(self._find_closing)
+        return forked
+
     def push(self, piece: str) -> tuple[str, str]:
         """Take the next piece; return new reasoning, and new text of the answer."""
         if self._state == "answer":
@@ -184,6 +191,12 @@ class ReasoningDecoder:
     def n_reasoning(self) -> int:
         """Tokens of the reasoning so far, with its markers and the white space after it."""
         return self._n_tokens if self._splitter.is_reasoning else self._n_closed
+
+    def fork(self) -> ReasoningDecoder:
+        """Return a decoder of the same tokens, for another continuation."""
+        forked = copy(self)
+        forked._decoder, forked._splitter = self._decoder.fork(), self._splitter.fork()
+        return forked
 
     def push(self, token: int) -> tuple[str, str]:
         """Take the next token; return new reasoning, and new text of the answer."""

@@ -1,7 +1,7 @@
 """ReasoningStyle: how a model writes its reasoning, and how its chat template reads that of earlier messages.
 
-A template that renders the reasoning of earlier messages shows both: we render a probe. Others are known by a marker
-in their source.
+A template that renders the reasoning of earlier messages shows both: we render a probe. Others are known by a text in
+their source. A plugin's `ChatFormat` may declare further markers.
 """
 
 from __future__ import annotations
@@ -29,14 +29,20 @@ _THOUGHT, _ANSWER = "A thought in xyzzy words.", "An answer in xyzzy words."
 _QUESTION = {"role": "user", "content": "A question."}
 _TAG = r"(?:<[^<>\s]*(?:think|thought|reason)[^<>\s]*>|\[/?THINK\])"
 _WRITTEN = re.compile(rf"({_TAG})\s*{re.escape(_THOUGHT)}\s*({_TAG})", re.IGNORECASE)
-_KNOWN = (
-    ReasoningFormat("<think>", "</think>"),  # DeepSeek R1, QwQ, SmolLM3, Kimi K2 Thinking, Granite 3.3
-    ReasoningFormat("[THINK]", "[/THINK]"),  # Magistral
-    ReasoningFormat("<|START_THINKING|>", "<|END_THINKING|>"),  # Command R7B
-    ReasoningFormat("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
-    ReasoningFormat("<|channel>thought", "<channel|>"),  # Gemma 4
-    ReasoningFormat("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel
-)
+_KNOWN = {
+    "<|channel|>analysis<|message|>": ReasoningFormat("<|channel|>analysis<|message|>", "<|end|>"),  # gpt-oss
+    "<|open|>think<|sep|>": ReasoningFormat("<|open|>think<|sep|>", "<|close|>think<|sep|>"),  # Kimi K3
+    "<think:opensource>": ReasoningFormat("<think:opensource>", "</think:opensource>"),  # Hy3
+    "to=self<|message|>": ReasoningFormat("to=self<|message|>", "<|eom|>"),  # Muse Glimmer
+    "<seed:think>": ReasoningFormat("<seed:think>", "</seed:think>"),  # Seed-OSS
+    "</think>": ReasoningFormat("<think>", "</think>"),  # DeepSeek, Qwen, GLM, SmolLM3, many others
+    "[/THINK]": ReasoningFormat("[THINK]", "[/THINK]"),  # Magistral
+    "<|END_THINKING|>": ReasoningFormat("<|START_THINKING|>", "<|END_THINKING|>"),  # Command R7B
+    "<|inner_suffix|>": ReasoningFormat("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    "<channel|>": ReasoningFormat("<|channel>thought", "<channel|>"),  # Gemma 4
+    "[BEGIN FINAL RESPONSE]": ReasoningFormat("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel
+}
+"""A text in the source of a chat template -> the markers of its model; the first that is found counts."""
 
 
 class ReasoningStyle(NamedTuple):
@@ -56,7 +62,7 @@ class ReasoningStyle(NamedTuple):
     @classmethod
     def from_template(cls, template: ChatTemplate) -> ReasoningStyle:
         """Infer the style from a chat template."""
-        known = next((markers for markers in _KNOWN if markers.closing in template.source), None)
+        known = next((markers for text, markers in _KNOWN.items() if text in template.source), None)
         for key in (*KEYS, PARTS):
             answer = with_reasoning({"role": "assistant", "content": _ANSWER}, _THOUGHT, key)
             try:

@@ -29,12 +29,13 @@ from realizar.sampling.grammar.schema import json_rule
 if TYPE_CHECKING:
     from realizar.calls.tool import Tool
 
-KEY, VALUE, TYPE, IS_STRING = "{key}", "{value}", "{type}", "{is_string}"
+KEY, VALUE, TYPE, ISSTRING = "{key}", "{value}", "{type}", "{is_string}"
 """Placeholders in an element: the name of an argument, its value, its JSON type, and "true" or "false"."""
 
 _SPACE = "\x04"
 _PARTS = re.compile(r"(\{key\}|\{value\}|\{type\}|\{is_string\}|\x04)")
-_STRING = frozenset(("string",))
+STRING = frozenset(("string",))
+"""The types of a value that is a string."""
 _EXACT_SPACE = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
 _OTHER_KEY = r"[^\s<>\"=]{1,64}"
 
@@ -48,7 +49,7 @@ class TagNotation(Notation):
     Attributes
     ----------
     element : str
-        With KEY and VALUE, and TYPE or IS_STRING where the element names the type of the value.
+        With KEY and VALUE, and TYPE or ISSTRING where the element names the type of the value.
     between : str
         Text between two elements.
     empty : str
@@ -74,7 +75,7 @@ class TagNotation(Notation):
         """See `Notation`. White space may be around values, between tags, and after each element."""
 
         def pattern(key: str, space: str) -> str:
-            texts = {KEY: key, VALUE: value, TYPE: "string", IS_STRING: "true", _SPACE: space}
+            texts = {KEY: key, VALUE: value, TYPE: "string", ISSTRING: "true", _SPACE: space}
             return "".join(texts.get(part) or re.escape(part) for part in _PARTS.split(self._spaced))
 
         first, second = pattern("a", r"(\s*)"), pattern("b", r"\s*")
@@ -121,12 +122,12 @@ class TagNotation(Notation):
         head = f"{rules.literal(before)} {key}"
 
         def typed(name: str, is_string: str) -> str:
-            return f"{head} {rules.literal(middle.replace(TYPE, name).replace(IS_STRING, is_string))}"
+            return f"{head} {rules.literal(middle.replace(TYPE, name).replace(ISSTRING, is_string))}"
 
-        names_types = TYPE in middle or IS_STRING in middle
+        names_types = TYPE in middle or ISSTRING in middle
         found = []
         if "string" in types:
-            found.append(f"{typed('string', 'true')} {raw_text(rules, known, after, path)}")
+            found.append(f"{typed('string', 'true')} {self.string(rules, known, after, path)}")
         others = types - {"string"}
         if others and (names_types or not found):
             groups = {(self.number_name if t == "integer" else t) if TYPE in middle else "" for t in others}
@@ -134,6 +135,10 @@ class TagNotation(Notation):
                 kinds = {t for t in others if not name or t == name or (t == "integer" and name == self.number_name)}
                 found.append(f"{typed(name, 'false')} {self._values(rules, known, root, kinds)} {rules.literal(after)}")
         return " | ".join(found)
+
+    def string(self, rules: Rules, schema: Mapping[str, Any], after: str, path: str) -> str:
+        """Return the items of a string of a schema, and of the text after it; errors as of `rules`."""
+        return raw_text(rules, schema, after, path)
 
     def _values(self, rules: Rules, schema: Mapping[str, Any], root: Mapping[str, Any], types: set[str]) -> str:
         """Return the items of values that are no strings."""
@@ -156,11 +161,14 @@ class TagNotation(Notation):
         """See `Notation`."""
         return self.between.join(self._written(key, value) for key, value in arguments.items()) or self.empty
 
+    def text(self, value: Any) -> str:
+        """Return a value as text."""
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
     def _written(self, key: str, value: Any) -> str:
         kind = self.number_name if type_of(value) == "integer" else type_of(value)
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        named = self.element.replace(TYPE, kind).replace(IS_STRING, str(isinstance(value, str)).lower())
-        return named.replace(KEY, key, 1).replace(VALUE, text, 1)
+        named = self.element.replace(TYPE, kind).replace(ISSTRING, str(isinstance(value, str)).lower())
+        return named.replace(KEY, key, 1).replace(VALUE, self.text(value), 1)
 
 
 class TagReader:
@@ -171,7 +179,7 @@ class TagReader:
         middle, _, self._after = rest.partition(VALUE)
         self._before = notation.between + before, before
         self._schema = schema
-        kinds = {re.escape(TYPE): r"(?P<type>\w+)", re.escape(IS_STRING): r"(?P<is_string>\w+)"}
+        kinds = {re.escape(TYPE): r"(?P<type>\w+)", re.escape(ISSTRING): r"(?P<is_string>\w+)"}
         pattern = re.escape(middle)
         for mark, group in kinds.items():
             pattern = pattern.replace(mark, group, 1)
@@ -213,14 +221,14 @@ class TagReader:
         named = head.groupdict()
         if "is_string" in named or "type" in named:
             is_string = named.get("is_string") == "true" or named.get("type") == "string"
-            return _STRING if is_string else frozenset(TYPES) - _STRING
+            return STRING if is_string else frozenset(TYPES) - STRING
         properties, _ = properties_of(self._schema)
         return types_of(properties.get(head[1], self._schema.get("additionalProperties", {})), self._schema)
 
     def _value(self) -> str | None:
         """Read the unread part of a value; return its JSON, or None if more text is needed."""
         end = self._unread.find(self._after)
-        if self._types == _STRING:
+        if self._types == STRING:
             stop = end if end >= 0 else len(self._unread) - begun_at_end(self._unread, self._after)
             text = self._unread[:stop]
             if end < 0 and not text:
@@ -233,10 +241,10 @@ class TagReader:
         elif end < 0:
             return None
         else:
-            types, text = self._types or _STRING, self._unread[:end]
+            types, text = self._types or STRING, self._unread[:end]
             self._unread = self._unread[end:]
             piece = json.dumps(value_of(text, types), ensure_ascii=False)
         self._unread = self._unread[len(self._after) :]
-        closing = '"' if self._types == _STRING else ""
+        closing = '"' if self._types == STRING else ""
         self._types = None
         return piece + closing

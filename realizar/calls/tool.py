@@ -99,13 +99,34 @@ def choose(tools: Sequence[Tool], choice: object) -> tuple[Sequence[Tool], str]:
     """
     if isinstance(choice, str) and choice in ("auto", "none", "required"):
         return tools, choice
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
+        return _allowed(tools, choice.get("allowed_tools"))
     function = choice.get("function") if isinstance(choice, Mapping) and choice.get("type") == "function" else None
     if not isinstance(function, Mapping):
         raise ParameterError(
-            f"tool_choice={short_repr(choice)}: must be 'auto', 'none', 'required' or "
-            "{'type': 'function', 'function': {'name': ...}}"
+            f"tool_choice={short_repr(choice)}: must be 'auto', 'none', 'required', "
+            "{'type': 'function', 'function': {'name': ...}} or {'type': 'allowed_tools', 'allowed_tools': ...}"
         )
     chosen = [tool for tool in tools if tool.name == function.get("name")]
     if not chosen:
         raise ParameterError(f"tool_choice: there is no tool {short_repr(function.get('name'))} in tools")
     return chosen, "one"
+
+
+def _allowed(tools: Sequence[Tool], allowed: object) -> tuple[Sequence[Tool], str]:
+    """Return the tools that OpenAI's "allowed_tools" leave, in their own order, and the mode."""
+    mode = allowed.get("mode") if isinstance(allowed, Mapping) else None
+    listed = allowed.get("tools") if isinstance(allowed, Mapping) else None
+    if not isinstance(mode, str) or mode not in ("auto", "required") or not isinstance(listed, Sequence) or not listed:
+        raise ParameterError(
+            f"tool_choice: allowed_tools={short_repr(allowed)}: must be {{'mode': 'auto' or 'required', 'tools': "
+            "[{'type': 'function', 'function': {'name': ...}}, ...]}"
+        )
+    names = {choose(tools, tool)[0][0].name for tool in listed if _is_function(tool)}
+    return [tool for tool in tools if tool.name in names], mode
+
+
+def _is_function(tool: object) -> bool:
+    if isinstance(tool, Mapping) and tool.get("type") == "function":
+        return True
+    raise ParameterError(f"tool_choice: allowed_tools: {short_repr(tool)} is no function")

@@ -22,6 +22,10 @@ def command(
     port: Annotated[int | None, Option(help="Port; 0 takes a free one.", show_default="8080")] = None,
     uds: Annotated[Path | None, Option(help="Unix socket to listen on instead.")] = None,
     alias: served.Alias = None,
+    chat_template: Annotated[
+        _Words,
+        Option(help="Template for the first model, or MODEL=...: a file, or a name in the model's.", metavar="FILE"),
+    ] = None,
     api_key: Annotated[str | None, Option(help="Keys, separated by commas.", metavar="KEY,KEY...")] = None,
     api_key_file: Annotated[Path | None, Option(help="File with a key in each line.")] = None,
     cors: Annotated[_Words, Option(help="Origin whose pages may use the server; * allows all.")] = None,

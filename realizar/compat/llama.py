@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from realizar.arch import ArchMetadata
 from realizar.compat.llama_options import POOLING, RANDOM_SEED, check_others, kv_type, speculation
 from realizar.compat.llama_sampling import constraint, sampling
-from realizar.compat.llama_shapes import ChatShapes, TextShapes, embedding_response, finished
+from realizar.compat.llama_shapes import ChatShapes, TextShapes, as_text, embedding_response, finished
 from realizar.engine.output import ErrorEvent, TokensEvent
 from realizar.errors import GGUFError, ParameterError, UnsupportedError, short_repr
 from realizar.llm import LLM
@@ -29,6 +29,7 @@ _MISSING = {
     "sample": _LOW_LEVEL,
     "scores": _LOW_LEVEL,
     "eval_logits": _LOW_LEVEL,
+    "n_tokens": _LOW_LEVEL,
     "save_state": _STATES,
     "load_state": _STATES,
     "tokenizer": "use tokenize and detokenize",
@@ -187,8 +188,9 @@ class Llama:
         if echo and logprobs is not None:
             own["prompt_logprobs"] = logprobs
         ids = self._prompt_ids(prompt, suffix)
-        before = (prompt if isinstance(prompt, str) else self._llm.detokenize(ids)) if echo else ""
-        shapes = TextShapes(self._llm.tokenizer, model or self.model_path, before, logprobs is not None)
+        is_shown = echo or logprobs is not None
+        text = prompt if isinstance(prompt, str) else self._llm.detokenize(ids) if is_shown else ""
+        shapes = TextShapes(self._llm.tokenizer, model or self.model_path, text, echo, logprobs is not None)
         events = self._llm.events(ids, self._params(given, own))
         return shapes.chunks(events) if stream else shapes.whole(finished(events))
 
@@ -352,9 +354,9 @@ class Llama:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The metadata of the file as text, without lists."""
+        """The metadata of the file as llama.cpp writes it as text: "true", "0.000010"; without lists."""
         found = self._llm.engine.model.file.metadata
-        return {name: str(found[name]) for name in found if isinstance(found[name], (str, int, float, bool))}
+        return {name: as_text(value) for name, value in found.items() if isinstance(value, (str, int, float, bool))}
 
     @property
     def n_batch(self) -> int:

@@ -35,7 +35,9 @@ def finished(events: Iterable[Event]) -> Completion:
 
 
 def _usage(completion: Completion) -> dict[str, int]:
+    """Return the numbers of tokens; llama-cpp-python does not count the one that ends a text."""
     n_prompt, n = completion.timings.n_prompt, completion.timings.n_generated
+    n -= completion.finish_reason in ("eos", "tool_calls")
     return {"prompt_tokens": n_prompt, "completion_tokens": n, "total_tokens": n_prompt + n}
 
 
@@ -60,14 +62,17 @@ class TextShapes:
     tokenizer : Tokenizer
     model : str
         Name of the model in the results.
-    before : str
-        The prompt, if it is to be repeated.
+    prompt : str
+        Its length is the offset of the completion's first token.
+    echoes : bool
+        Whether the text begins with the prompt.
     has_logprobs : bool
     """
 
-    def __init__(self, tokenizer: Tokenizer, model: str, before: str, has_logprobs: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, model: str, prompt: str, echoes: bool, has_logprobs: bool) -> None:
         self._tokenizer = tokenizer
-        self._before = before
+        self._before = prompt if echoes else ""
+        self._n_before = len(prompt)
         self._has_logprobs = has_logprobs
         self._head = {
             "id": f"cmpl-{uuid4()}", "object": "text_completion", "created": int(time.time()), "model": model
@@ -79,14 +84,14 @@ class TextShapes:
         if self._has_logprobs:
             prompt = completion.prompt_logprobs or []
             sampled = [*prompt, *(completion.logprobs or [])]
-            at = 0 if prompt else len(self._before)
+            at = 0 if prompt else self._n_before
             logprobs = completion_logprobs(self._tokenizer, sampled, completion.prompt_token_ids[:1], at)
         choice = self._choice(self._before + completion.text, logprobs, openai_finish(completion.finish_reason))
         return {**self._head, "choices": [choice], "usage": _usage(completion)}
 
     def chunks(self, events: Iterable[Event]) -> Iterator[dict[str, Any]]:
         """Yield the chunks of a stream; the last one has the finish_reason."""
-        at = len(self._before)
+        at = self._n_before
         if self._before:
             yield self._chunk(self._before, None, None)
         for event, found in _pieces(events):
@@ -165,3 +170,10 @@ def embedding_response(vectors: Sequence[Any], model: str, n_tokens: int) -> dic
     data = [{"object": "embedding", "embedding": vector, "index": i} for i, vector in enumerate(vectors)]
     usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
     return {"object": "list", "data": data, "model": model, "usage": usage}
+
+
+def as_text(value: str | int | float | bool) -> str:
+    """Return a value of the metadata as llama.cpp writes it (gguf_data_to_str of src/llama-impl.cpp)."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:f}" if isinstance(value, float) else str(value)

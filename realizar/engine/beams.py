@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,26 +23,55 @@ if TYPE_CHECKING:
     from realizar.engine.output import FinishReason
     from realizar.params import SamplingParams
     from realizar.runtime.logit_rows import LogitRows
-    from realizar.sampling import Beam, BeamStep, FinishedBeam, SamplerChain
+    from realizar.sampling import BeamStep, FinishedBeam, SamplerChain
     from realizar.tokenizer import Tokenizer
+
+
+class StopCheck:
+    """Finds stop strings in the answer of a beam, each token of which is decoded once.
+
+    Parameters
+    ----------
+    decoder : ReasoningDecoder
+    stops : StopFilter
+    """
+
+    def __init__(self, decoder: ReasoningDecoder, stops: StopFilter) -> None:
+        self._decoder = decoder
+        self._stops = stops
+
+    def fork(self) -> StopCheck:
+        """Return a check of the same text, for another continuation."""
+        return StopCheck(self._decoder.fork(), copy(self._stops))
+
+    def push(self, token: int) -> bool:
+        """Take the next token; return whether a stop string is complete."""
+        return self._stops.push(self._decoder.push(token)[1])[1] is not None
 
 
 @dataclass(eq=False)
 class Line:
-    """A live beam: its sequence and its sampler chain."""
+    """A live beam: its sequence, its sampler chain, and what finds its stop strings if there are any."""
 
     seq: Sequence
     sampler: SamplerChain
+    stops: StopCheck | None
 
     def fork(self) -> Line:
         """Return a beam with the same history, for another continuation."""
         sampler = self.sampler.fork()  # first: it may be a user's, and fail
-        return Line(self.seq.fork(), sampler)
+        return Line(self.seq.fork(), sampler, self.stops and self.stops.fork())
 
     def append(self, token: int) -> None:
         """Append a token."""
         self.seq.append(token)
         self.sampler.accept(token)
+        if self.stops is not None:
+            self.stops.push(token)
+
+    def completes_stop(self, token: int) -> bool:
+        """Whether a token would complete a stop string."""
+        return self.stops is not None and self.stops.fork().push(token)
 
 
 class Beams(TextRequest):
@@ -75,14 +105,13 @@ class Beams(TextRequest):
             params.early_stopping, min(self.max_tokens, room),
         )  # fmt: skip
         self._search = BeamSearch(beam_params)
-        self._lines = [Line(seq, sampler)] * params.n_beam_groups
         self._steps: list[BeamStep] = []
         self._tokenizer = tokenizer
         self._reasoning = reasoning
         self._after = None if len(seq.encoder_tokens) else seq.last_token
         self._end_ids = end_ids(params, tokenizer)
-        # Last tokens that can contain a stop string: one per UTF-8 byte of it, and some that begin before it.
-        self._n_tail = 4 * max(map(len, params.stop), default=0) + 4
+        stops = StopCheck(self._decoder(), StopFilter(params.stop)) if params.stop else None
+        self._lines = [Line(seq, sampler, stops)] * params.n_beam_groups
         self._t_first = self._t_last = 0.0
 
     @property
@@ -132,9 +161,9 @@ class Beams(TextRequest):
             line: line.sampler.rank(row_of[line.seq], line.seq.history, line.seq.n_tokens, n)
             for line in self._own_lines()
         }
-        live = self._search.live
+        lines = self._lines
         self._steps = self._search.advance(
-            [ranked[line] for line in self._lines], lambda i, token: self._ends(live[i], token)
+            [ranked[line] for line in lines], lambda i, token: token in self._end_ids or lines[i].completes_stop(token)
         )
         if self.finished and not self._search.best(1):
             raise RealizarError("beam search: the constraint and the samplers allow no next token for any beam")
@@ -159,24 +188,13 @@ class Beams(TextRequest):
         for line, step in zip(lines, steps, strict=True):
             line.append(step.token)
 
-    def _ends(self, beam: Beam, token: int) -> bool:
-        """Whether a token ends a beam: it is an end token, or it completes a stop string."""
-        if token in self._end_ids:
-            return True
-        if not self.params.stop:
-            return False
-        tokens = [*beam.tokens, token]
-        if self._reasoning is not None:
-            text = self._texts(tokens)[1]
-        else:
-            before = tokens[-self._n_tail - 1] if len(tokens) > self._n_tail else self._after
-            decoder = self._tokenizer.stream(after=before)
-            text = "".join(decoder.push(token) for token in tokens[-self._n_tail :])
-        return any(stop in text for stop in self.params.stop)
+    def _decoder(self) -> ReasoningDecoder:
+        """Return a decoder of the tokens after the prompt."""
+        return ReasoningDecoder(self._tokenizer.stream(after=self._after), self._reasoning, self._tokenizer)
 
     def _texts(self, tokens: Seq[int]) -> tuple[str, str, int]:
         """Return the reasoning and the text of tokens, and the number of those that are reasoning."""
-        decoder = ReasoningDecoder(self._tokenizer.stream(after=self._after), self._reasoning, self._tokenizer)
+        decoder = self._decoder()
         parts = [*map(decoder.push, tokens), decoder.flush()]
         return "".join(part[0] for part in parts), "".join(part[1] for part in parts), decoder.n_reasoning
 

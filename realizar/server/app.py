@@ -118,6 +118,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the first model while the server already answers /health; unload all at the end."""
+    page.page_files()
     app.state.loading = asyncio.create_task(_load_first(app))
     try:
         yield

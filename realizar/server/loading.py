@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realizar import store
+from realizar.errors import RealizarError
+from realizar.server.templates import use_template
 from realizar.store import MODELS, hub
 from realizar.store.hub_names import PREFIX
 from realizar.store.progress import listener
@@ -69,14 +72,27 @@ def file_bytes(source: str) -> int:
     """Return the bytes of a model's file, of the first one if there are several; 0 if it is not known yet."""
     if source in MODELS:
         return MODELS[source].n_bytes
-    with suppress(OSError, RuntimeError, ValueError):  # loading it says what is wrong
+    with suppress(OSError, RuntimeError, ValueError, RealizarError):  # loading it says what is wrong
         path = hub.cached(source) if source.startswith(PREFIX) else Path(source).expanduser()
         return path.stat().st_size if path is not None else 0
     return 0
 
 
-async def load_aside(source: str, params: dict[str, Any], progress: LoadProgress) -> AsyncLLM:
-    """Load a model in a daemon thread. If the task is cancelled, the thread closes the model once it has it."""
+async def load_aside(
+    source: str, params: dict[str, Any], progress: LoadProgress, template: str | None = None
+) -> AsyncLLM:
+    """Load a model in a daemon thread. If the task is cancelled, such a thread closes the model once it is loaded.
+
+    Parameters
+    ----------
+    source : str
+        What it is loaded from.
+    params : dict
+        Of its engine.
+    progress : LoadProgress
+    template : str, optional
+        See `use_template`.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[AsyncLLM] = loop.create_future()
 
@@ -84,15 +100,15 @@ async def load_aside(source: str, params: dict[str, Any], progress: LoadProgress
         if isinstance(result, Exception):
             if not future.done():
                 future.set_exception(result)
-        elif future.done():
-            result.engine.close()
+        elif future.done():  # closing waits for the engine's thread, and frees memory
+            _in_daemon("realizar-unload", result.engine.close)
         else:
             future.set_result(result)
 
     def work() -> None:
         result: AsyncLLM | Exception
         try:
-            result = _load(source, params, progress)
+            result = _load(source, params, progress, template)
         except Exception as error:
             result = error
         try:
@@ -101,11 +117,15 @@ async def load_aside(source: str, params: dict[str, Any], progress: LoadProgress
             if not isinstance(result, Exception):
                 result.engine.close()
 
-    threading.Thread(target=work, name="realizar-load", daemon=True).start()
+    _in_daemon("realizar-load", work)
     return await future
 
 
-def _load(source: str, params: dict[str, Any], progress: LoadProgress) -> AsyncLLM:
+def _in_daemon(name: str, work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def _load(source: str, params: dict[str, Any], progress: LoadProgress, template: str | None) -> AsyncLLM:
     from realizar.async_llm import AsyncLLM
 
     listener.set(progress.download)  # for this thread
@@ -116,6 +136,8 @@ def _load(source: str, params: dict[str, Any], progress: LoadProgress) -> AsyncL
     progress.begin("building the tokenizer")
     try:
         llm.tokenize("")  # builds the tokenizer
+        if template is not None:
+            use_template(llm, template)
     except BaseException:
         llm.engine.close()
         raise

@@ -18,7 +18,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 
 from realizar.server.errors import ApiError
-from realizar.server.page import PAGE_PATHS
+from realizar.server.page import page_files
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -113,7 +113,7 @@ class Guard:
 
     def _refusal(self, headers: Headers, path: str) -> ApiError | None:
         """Return why a request is refused; None if it is not."""
-        if self._keys and path not in OPEN_PATHS | PAGE_PATHS and not self._has_key(headers):
+        if self._keys and not (path in OPEN_PATHS or path in page_files() or self._has_key(headers)):
             return ApiError(
                 401,  # litellm knows this error by OpenAI's words
                 "Incorrect API key provided: send a valid one as Authorization: Bearer KEY, or x-api-key: KEY",
@@ -154,7 +154,7 @@ class Guard:
     def _is_of_other_page(self, headers: Headers, path: str) -> bool:
         """Whether a browser says that a page of another origin made a request, but for a link to the chat page."""
         is_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-        return headers.get("sec-fetch-site") in ("cross-site", "same-site") and not (is_link and path in PAGE_PATHS)
+        return headers.get("sec-fetch-site") in ("cross-site", "same-site") and not (is_link and path in page_files())
 
     def _allows(self, origin: str, headers: Headers) -> bool:
         name = _host_of(origin)

@@ -17,6 +17,7 @@ from realizar.server.errors import ApiError, not_ready
 from realizar.server.loading import LoadProgress, file_bytes, load_aside
 from realizar.server.settings import GIB
 from realizar.server.slot_table import SlotTable
+from realizar.server.templates import read_template
 
 if TYPE_CHECKING:
     from realizar.async_llm import AsyncLLM
@@ -34,6 +35,8 @@ class Served:
     name, source : str
         Its name for clients; what it is loaded from.
     aliases : list of str
+    template : str or None
+        What `read_template` returned, if the operator gave a chat template for it.
     llm : AsyncLLM or None
         None unless it is loaded.
     status : str
@@ -60,6 +63,7 @@ class Served:
     name: str
     source: str
     aliases: list[str] = field(default_factory=list)
+    template: str | None = None
     llm: AsyncLLM | None = None
     status: str = "unloaded"
     n_bytes_needed: int = 0
@@ -97,7 +101,7 @@ class ModelPool:
     Raises
     ------
     ParameterError
-        If two models have the same name, or an alias names no model.
+        If two models have the same name, an alias names no model, or a chat template cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -113,6 +117,11 @@ class ModelPool:
             if name != served.name:
                 self._add(name, served)
                 served.aliases.append(name)
+        for given in settings.chat_template:
+            served, path = self._templated(given)
+            if served.template is not None:
+                raise ParameterError(f"chat_template={given}: the model {served.name} has one already")
+            served.template = read_template(path)
         self._freed = asyncio.Condition()
         self._one_loads = asyncio.Lock()
 
@@ -130,6 +139,13 @@ class ModelPool:
         if served is None:
             raise ParameterError(f"alias: there is no model {target}; there are {', '.join(self._by_name)}")
         return served
+
+    def _templated(self, given: str) -> tuple[Served, str]:
+        """Return the model that a chat template is given for, and the template's file or name."""
+        target, mark, path = given.rpartition("=")
+        by_source = {served.source: served for served in self.models}
+        named = self._by_name.get(target) or by_source.get(target)
+        return (named, path) if mark and named is not None else (self.models[0], given)
 
     def find(self, name: str | None) -> Served:
         """Return the model of a name or an alias; without a name, the first one.
@@ -223,7 +239,7 @@ class ModelPool:
         served.n_bytes_needed = max(served.n_bytes_needed, file_bytes(served.source))
         while True:
             await self._make_room(served)
-            llm = served.llm = await load_aside(served.source, self._settings.engine, progress)
+            llm = served.llm = await load_aside(served.source, self._settings.engine, progress, served.template)
             served.n_bytes_needed = served.n_bytes
             self._check_size(served)
             if await self._unload_others(served):

@@ -105,7 +105,9 @@ def completion_logprobs(
         offsets.append(at)
         at += len(name)
         logprobs.append(None if one is None else finite(one.logprob))
-        tops.append(None if one is None else {token_name(tokenizer, i): finite(p) for i, p in one.top})
+        # The chosen token is among them, though there is one more then (OpenAI's API reference, "logprobs").
+        top = () if one is None else (*one.top, (one.token_id, one.logprob))
+        tops.append(None if one is None else {token_name(tokenizer, i): finite(p) for i, p in top})
     return {"tokens": tokens, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets}
 
 

@@ -79,6 +79,7 @@ RESPONSES: dict[str, Schema] = {
     "POST /apply-template": _object(prompt=_TEXT),
     "GET /tokenizer_info": _object(model_max_length=_COUNT),
     "GET /props": _object(default_generation_settings=_ANY, total_slots=_COUNT, chat_template=_TEXT),
+    "GET /slots": _list(_object(id=_COUNT, is_processing={"type": "boolean"})),
     "POST /infill": _ANY,
     "POST /v1/messages": _MESSAGE,
     "POST /v1/messages/count_tokens": _object(input_tokens=_COUNT),

@@ -1,9 +1,10 @@
-"""GET /: the chat page, and under /web/ what it loads. All of it is read at the start; no request names a file."""
+"""GET /: the chat page, and under /web/ what it loads. All of it is read once, before the server listens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import PurePath
@@ -29,13 +30,20 @@ _HASHED = {".js", ".css", ".svg", ".woff2"}
 
 
 @dataclass(frozen=True)
-class _File:
+class PageFile:
+    """A file of the build, as it is sent."""
+
     body: bytes
     headers: dict[str, str]
 
 
-def _built() -> Iterator[tuple[str, _File]]:
-    """Yield the path and the response of each file of the build."""
+@cache
+def page_files() -> dict[str, PageFile]:
+    """Return the files of the build by their paths. Only these are ever sent: no request names a file of the disk."""
+    return dict(_built())
+
+
+def _built() -> Iterator[tuple[str, PageFile]]:
     for file in (files("realizar.server") / "web" / "dist").iterdir():
         body, suffix = file.read_bytes(), PurePath(file.name).suffix
         headers = {
@@ -48,12 +56,9 @@ def _built() -> Iterator[tuple[str, _File]]:
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Resource-Policy": "same-origin",
         }
-        yield "/" if file.name == _PAGE else f"/web/{file.name}", _File(body, headers)
+        yield "/" if file.name == _PAGE else f"/web/{file.name}", PageFile(body, headers)
 
 
-_FILES = dict(_built())
-PAGE_PATHS = frozenset(_FILES)
-"""The paths of the page and of what it loads."""
 router = APIRouter()
 
 
@@ -61,7 +66,7 @@ router = APIRouter()
 @router.api_route("/web/{name}", methods=["GET", "HEAD"], response_model=None, include_in_schema=False)
 async def page(request: Request) -> Response:
     """Return the page, or a file of it."""
-    found = _FILES.get(request.scope["path"])
+    found = page_files().get(request.scope["path"])
     if found is None:
         raise HTTPException(404, "the page has no such file")
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]

@@ -164,6 +164,13 @@ def chat_tools(tools: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
 
 def chat_choice(choice: Any) -> Any:
     """Return the choice of tools as chat completions have it."""
-    if isinstance(choice, dict) and choice.get("type") == "function" and "name" in choice:
-        return {"type": "function", "function": {"name": choice["name"]}}
-    return choice or "auto"
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools" and isinstance(choice.get("tools"), list):
+        tools = [_chat_function(tool) for tool in choice["tools"]]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode"), "tools": tools}}
+    return _chat_function(choice) or "auto"
+
+
+def _chat_function(chosen: Any) -> Any:
+    if isinstance(chosen, dict) and chosen.get("type") == "function" and "name" in chosen:
+        return {"type": "function", "function": {"name": chosen["name"]}}
+    return chosen

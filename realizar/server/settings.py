@@ -47,6 +47,8 @@ class Settings(BaseSettings):
         Names, paths or hf: references; the first one answers requests that name no model.
     alias : list of str
         NAME for the first model, or NAME=MODEL.
+    chat_template : list of str
+        FILE or NAME for the first model, or MODEL=FILE and the like: a chat template in place of the model's own.
     host, port, uds
         Where the server listens; `uds` is a path of a Unix socket, in place of host and port.
     api_key, api_key_file
@@ -81,6 +83,7 @@ class Settings(BaseSettings):
 
     models: Words = Field(min_length=1)
     alias: Words = []
+    chat_template: Words = []
     host: Annotated[str, BeforeValidator(_not_empty)] = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     uds: FilePath | None = None

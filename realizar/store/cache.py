@@ -26,9 +26,18 @@ BLOCKED = {errno.EEXIST: "a file", errno.ENOTDIR: "a file", errno.EISDIR: "a fol
 
 
 def cache_dir() -> Path:
-    """Return the cache folder: REALIZAR_CACHE, or the user's cache folder for realizar."""
+    """Return the cache folder: REALIZAR_CACHE, or the user's cache folder for realizar.
+
+    Raises
+    ------
+    DownloadError
+        If REALIZAR_CACHE is in the home folder of a user that does not exist.
+    """
     if override := os.environ.get("REALIZAR_CACHE"):
-        return Path(override).expanduser()
+        try:
+            return Path(override).expanduser()
+        except RuntimeError as error:
+            raise DownloadError(f"REALIZAR_CACHE={override}: {error}; set it to another folder") from None
     from platformdirs import user_cache_path
 
     return user_cache_path("realizar", appauthor=False)

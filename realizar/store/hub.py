@@ -85,7 +85,7 @@ def matching(repo: str, pattern: str) -> str:
         raise ModelNotFoundError(
             f"{repo}: the hub has no such repository, or it requires a login (HF_TOKEN)"
         ) from error
-    except Exception as error:  # also what the HTTP library of huggingface-hub raises
+    except _failures(hub) as error:
         there = models({name for snapshot in _snapshots(asked) for name in _ggufs(snapshot)})
         if not there:
             raise DownloadError(f"{repo}: the hub cannot be reached ({error}), and nothing is in the cache") from error
@@ -146,6 +146,15 @@ def _glob(pattern: str) -> list[Path]:
 
 def _folder() -> Path:
     return cache_dir() / "hub"
+
+
+def _failures(hub: ModuleType) -> tuple[type[Exception], ...]:
+    """Return what asking the hub raises where it cannot be reached, or where something else answers in its place.
+
+    Of the HTTP library, which was requests, then httpx, and is httpx2 in huggingface-hub 2, one base class of
+    `HfHubHTTPError` is the error of which the others are made.
+    """
+    return OSError, ValueError, *hub.errors.HfHubHTTPError.__bases__
 
 
 def _huggingface_hub() -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from copy import copy
 from typing import Protocol
 
 _UTF8 = codecs.getincrementaldecoder("utf-8")
@@ -62,6 +63,13 @@ class StreamDecoder:
             self._starts = False
             raw = raw.removeprefix(b" ")
         return self._utf8.decode(raw)
+
+    def fork(self) -> StreamDecoder:
+        """Return a decoder after the same tokens, for another continuation."""
+        forked = copy(self)
+        forked._utf8 = _UTF8("replace")
+        forked._utf8.setstate(self._utf8.getstate())
+        return forked
 
     def flush(self) -> str:
         """End the text; incomplete characters become U+FFFD."""

@@ -134,6 +134,11 @@ class Tokenizer:
         bos, eos = ("" if i is None else self.tokens[i] for i in (self.bos_id, self.eos_id))
         return ChatTemplate(source, bos, eos)
 
+    def replace_template(self, source: str) -> None:
+        """Use another chat template in place of those of the file, before any conversation is rendered."""
+        self.chat_template = self.template(source)
+        self.tool_template = None
+
     @property
     def tokens(self) -> Sequence[str]:
         """The token texts as stored in the file, by id."""

@@ -33,6 +33,7 @@ def _listed(comma: str, call: str) -> str:
 
 _JSON = "{{ v if v is string else v | tojson }}"
 _PYTHON = "{{ v if v is string or v is boolean or v is none else v | tojson }}"
+_CDATA = "{% if v is string and ('<' in v or '&' in v or '\\n' in v) %}<![CDATA[{{ v }}]]>{% else %}{{ v }}{% endif %}"
 _DSML = "\uff5cDSML\uff5c"
 _STRING = "{{ 'true' if v is string else 'false' }}"
 _TYPE = (
@@ -50,6 +51,16 @@ _HARMONY = """{# <|channel|>analysis<|message|> #}{{ '# functions.' if tools }}{
 {{- '<|channel|>commentary json<|message|>' }}{{ f.arguments | tojson }}<|call|>
 {%- elif m.role == 'assistant' %}<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|im_end|>
 {%- else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}
+{%- if add_generation_prompt %}<|start|>assistant{% endif %}"""
+_GLIMMER = """{# to=self<|message|> #}{{ tools | tojson if tools }}{% for m in messages %}
+{%- if m.tool_calls %}{% for c in m.tool_calls %}<|start|>assistant to={{ c.function.name }}<|message|>
+{{- '<atem:function_calls>\\n<atem:invoke name="' }}{{ c.function.name }}">
+{% for k, v in c.function.arguments.items() %}<atem:parameter name="{{ k }}">{{ v if v is string else v | tojson }}
+{{- '</atem:parameter>' }}
+{% endfor %}</atem:invoke>
+</atem:function_calls>{{ '<|im_end|>' if loop.last else '<|eom|>' }}{% endfor %}
+{%- elif m.role == 'assistant' %}<|start|>assistant to=user<|message|>{{ m.content }}<|im_end|>
+{%- else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|im_end|>{% endif %}{% endfor %}
 {%- if add_generation_prompt %}<|start|>assistant{% endif %}"""
 _FUNCTIONARY = """{{ tools | tojson if tools }}{# >>>all, >>>${recipient} #}{% for m in messages %}{{ m.role }}: >>>
 {%- if m.tool_calls %}{% for c in m.tool_calls %}{{ '>>>' if not loop.first }}{{ c.function.name }}
@@ -77,6 +88,7 @@ Action:
 TEMPLATES = {
     "qwen3_coder": _xml("", "<tool_call>\n<function=", ">\n", f"<parameter={{{{ k }}}}>\n{_PYTHON}\n</parameter>\n",
                         "</function>\n</tool_call>\n"),
+    "minicpm5": _xml("", '<function name="', '">', f'<param name="{{{{ k }}}}">{_CDATA}</param>', "</function>"),
     "seed_oss": _xml("", "<seed:tool_call>\n<function=", ">\n", "<parameter={{ k }}>{{ v }}</parameter>\n",
                      "</function>\n</seed:tool_call>\n"),
     "glm": _xml("", "<tool_call>", "", f"<arg_key>{{{{ k }}}}</arg_key><arg_value>{_JSON}</arg_value>", "</tool_call>"),
@@ -109,6 +121,7 @@ TEMPLATES = {
     "smollm3": _chat("", head="{{ xml_tools | tojson if xml_tools }}{# <tool_call> #}"),
     "command_r_plus": _INDENTED,
     "functionary": _FUNCTIONARY,
+    "muse_glimmer": _GLIMMER,
     "harmony": _HARMONY,
     "firefunction": _chat("{% if m.tool_calls %} functools["
                           + _listed(", ", '{"name": "{{ c.function.name }}", "arguments": '

@@ -158,7 +158,7 @@ def test_a_text_that_only_mentions_the_marker_stays_text():
      ("ab", {"type": "string", "minLength": 2, "maxLength": 3}),
      (1, {"anyOf": [{"type": "integer"}, {"type": "null"}]})],
 )  # fmt: skip
-@pytest.mark.parametrize("name", ["qwen3_coder", "glm in lines", "deepseek_dsml", "kimi_k3"])
+@pytest.mark.parametrize("name", ["qwen3_coder", "glm in lines", "deepseek_dsml", "kimi_k3", "minicpm5"])
 def test_values_have_the_types_of_the_schema(name, value, schema):
     parameters = {"type": "object", "properties": {"v": schema}, "$defs": {"n": {"type": "integer"}}}
     tools = [{"type": "function", "function": {"name": "weather", "parameters": parameters}}]
@@ -173,8 +173,9 @@ def test_a_string_follows_its_schema():
         return [{"type": "function", "function": {"name": "weather", "parameters": parameters}}]
 
     for schema in ({"type": "string", "format": "date"}, {"type": "string", "maxLength": 3}, {"enum": ["a"]}):
-        text = written("qwen3_coder", [("weather", {"v": "long text"})]).rstrip()
-        assert not accepts("qwen3_coder", "required", text, tools(schema))
+        for name, value in (("qwen3_coder", "long text"), ("minicpm5", "long text"), ("minicpm5", "<long text>")):
+            text = written(name, [("weather", {"v": value})]).rstrip()
+            assert not accepts(name, "required", text, tools(schema))
     with pytest.raises(GrammarError, match="tool weather: json_schema: 'format' cannot be enforced, at #/properties/v"):
         prompt("glm", tools=tools({"type": "string", "format": "color"}))
 
@@ -204,6 +205,26 @@ def test_harmony_reasons_in_its_analysis_channel():
     assert "".join(reasoning) == "Warm?"
     assert parsed(made.tools, "".join(answer), 5)[0] == "It is warm."
     assert accepts("harmony", "auto", "".join(answer))
+
+
+def test_glimmer_names_the_recipients_of_messages():
+    use = prompt("muse_glimmer").tools
+    call = written("muse_glimmer", [("weather", {"city": "Oslo"})])
+    said, role = " to=user<|message|>I look it up.", "<|eom|><|start|>assistant"
+    for text, shown, calls in (
+        (said, "I look it up.", []),
+        (call, "", [("weather", {"city": "Oslo"})]),
+        (said + role + call, "I look it up.", [("weather", {"city": "Oslo"})]),
+    ):
+        assert parsed(use, text, 5)[:2] == (shown, calls)
+        assert accepts("muse_glimmer", "auto", text)
+    assert not accepts("muse_glimmer", "auto", "It is warm.")
+    plain = PROMPTS["muse_glimmer"].make([QUESTION], SamplingParams())
+    assert parsed(plain.tools, said, 5)[0] == "I look it up."
+    reader = ReasoningSplitter(plain.reasoning)
+    reasoning, answer = zip(reader.push(" to=self<|message|>Warm?" + role + said), reader.flush(), strict=True)
+    assert "".join(reasoning) == "Warm?"
+    assert parsed(plain.tools, "".join(answer), 5)[0] == "I look it up."
 
 
 def test_functionary_writes_text_to_all():

@@ -51,7 +51,22 @@ def test_choices():
     assert choose(tools, tool("g")) == ([tools[1]], "one")
 
 
-@pytest.mark.parametrize("choice", ["any", None, 1, tool("h"), tool(["f"]), {"type": "function"}, {"name": "f"}])
+def allowed(mode, *tools):
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": list(tools)}}
+
+
+def test_allowed_tools():
+    tools = read_tools([tool("f"), tool("g"), tool("h")])
+    for mode in ("auto", "required"):
+        assert choose(tools, allowed(mode, tool("h"), tool("f"), tool("h"))) == ([tools[0], tools[2]], mode)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    ["any", None, 1, tool("h"), tool(["f"]), {"type": "function"}, {"name": "f"}, {"type": "allowed_tools"},
+     allowed("none", tool("f")), allowed(["auto"], tool("f")), allowed("auto"), allowed("auto", tool("h")),
+     allowed("auto", "f"), allowed("auto", {"type": "function"}), allowed("auto", allowed("auto", tool("f")))],
+)  # fmt: skip
 def test_invalid_choices(choice):
     with pytest.raises(ParameterError, match="tool_choice"):
         choose(read_tools([tool("f")]), choice)

@@ -233,6 +233,9 @@ class Letters(FakeTokenizer):
 
 
 class FakeStream:
+    def fork(self) -> FakeStream:
+        return self
+
     def push(self, token: int) -> str:
         return chr(96 + token)
 

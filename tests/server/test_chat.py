@@ -108,7 +108,11 @@ def test_a_json_schema(client):
     assert json.loads(text)["city"] in ("Paris", "Rome", "Oslo")
 
 
-@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "time_of"}}])
+TIME_OF = {"type": "function", "function": {"name": "time_of"}}
+ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [TIME_OF]}}
+
+
+@pytest.mark.parametrize("choice", ["required", TIME_OF, ALLOWED], ids=["required", "named", "allowed"])
 def test_tool_calls(client, choice):
     params = {"tools": TOOLS, "tool_choice": choice, "max_tokens": 200, "parallel_tool_calls": False}
     answer = ask(client, **params).choices[0]

@@ -69,8 +69,8 @@ def test_echo_with_logprobs_scores_a_prompt(client, llm):
     assert choice.logprobs.token_logprobs[0] is None
     np.testing.assert_allclose(choice.logprobs.token_logprobs[1 : len(ids)], want, atol=1e-4)
     assert len(choice.logprobs.tokens) == len(ids) + 1
-    for top, row in zip(choice.logprobs.top_logprobs[1:-1], rows, strict=False):
-        assert list(top.values()) == pytest.approx([row.max()], abs=1e-4)
+    for top, row, token in zip(choice.logprobs.top_logprobs[1:-1], rows, ids[1:], strict=False):
+        assert list(top.values()) == pytest.approx(list(dict.fromkeys([row.max(), row[token]])), abs=1e-4)
 
 
 def test_echo_of_no_tokens(client, llm):

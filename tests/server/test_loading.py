@@ -1,5 +1,6 @@
 """How far the load of a model has come: in the log, at /ready, and in the list of models."""
 
+import asyncio
 import logging
 import threading
 
@@ -9,9 +10,15 @@ import pytest
 pytest.importorskip("realizar.server.app", reason="needs the extra server")
 
 from realizar import store
+from realizar.engine.engine import Engine
+from realizar.errors import ParameterError
+from realizar.server import page
+from realizar.server.app import create_app
+from realizar.server.loading import LoadProgress, load_aside
+from realizar.server.settings import read_settings
 from realizar.store.progress import download_progress
 from tests.clocks import wait_until
-from tests.server.serving import serving
+from tests.server.serving import serving, write_model
 
 
 class Download:
@@ -69,3 +76,50 @@ def test_a_server_that_is_not_ready_says_why(model_path, monkeypatch):
     (response,) = found
     assert response.status_code == 503
     assert "(fetching, 45%)" in response.json()["error"]["message"]
+
+
+def test_chat_templates_of_the_operator(tmp_path, model_path):
+    file = tmp_path / "given.jinja"
+    file.write_text(
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ tools or '' }}", encoding="utf-8"
+    )
+    named = {"tokenizer.chat_template.brief": "{{ messages[0].content }}!", "tokenizer.chat_template.tool_use": "no"}
+    second = write_model(tmp_path / "second.gguf", **named)
+    given = [str(file), "second=brief"]
+    with serving(model_path, second, chat_template=given, alias=["first"]) as server:
+        for model, prompt in (("first", "<user>Hi"), ("second", "Hi!")):
+            body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+            assert server.post("/apply-template", body) == (200, {"prompt": prompt})
+            assert server.post("/v1/chat/completions", {**body, "max_tokens": 1})[0] == 200
+        assert server.http.get("/props").json()["chat_template"] == file.read_text("utf-8")
+
+
+def test_a_name_that_the_model_does_not_know(model_path):
+    async def load():
+        await load_aside(str(model_path), {"n_threads": 1, "n_ctx": 64}, LoadProgress("m"), "brief")
+
+    with pytest.raises(ParameterError, match="no such template in the model's; it has no named ones"):
+        asyncio.run(load())
+
+
+def test_a_model_that_nobody_waits_for_is_closed_beside_the_event_loop(model_path, monkeypatch):
+    download = Download(model_path)
+    monkeypatch.setattr(store, "resolve", download)
+    closed, close = [], Engine.close
+    monkeypatch.setattr(Engine, "close", lambda self: closed.append(threading.current_thread()) or close(self))
+
+    async def give_up():
+        loading = asyncio.create_task(load_aside("m", {"n_threads": 1, "n_ctx": 64}, LoadProgress("m")))
+        await asyncio.to_thread(download.has_begun.wait)
+        loading.cancel()
+        download.goes_on.set()
+        await asyncio.to_thread(wait_until, lambda: closed)
+
+    asyncio.run(give_up())
+    assert [thread.name for thread in closed] == ["realizar-unload"]
+
+
+def test_an_application_that_is_not_served_reads_no_page(model_path):
+    page.page_files.cache_clear()
+    create_app(read_settings({"models": [str(model_path)]}))
+    assert page.page_files.cache_info().currsize == 0

@@ -25,7 +25,9 @@ BODIES = {
     "/api/embed": [{"model": "tiny", "input": "a"}],
     "/api/show": [{"model": "tiny"}],
 }
-PAGES = ["/health", "/ready", "/v1/models", "/tokenizer_info", "/props", "/api/version", "/api/tags", "/api/ps"]
+PAGES = [
+    "/health", "/ready", "/v1/models", "/tokenizer_info", "/props", "/slots", "/api/version", "/api/tags", "/api/ps"
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

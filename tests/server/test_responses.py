@@ -77,8 +77,9 @@ def test_calls(client):
     after = ask(client, input=[result], previous_response_id=response.id, tools=TOOLS)
     items = [{"role": "user", "content": QUESTION}, call.model_dump(exclude_none=True), result]
     assert after.usage.input_tokens == ask(client, input=items, tools=TOOLS).usage.input_tokens
-    chosen = ask(client, **{**params, "tool_choice": {"type": "function", "name": "time_of"}})
-    assert chosen.output[0].name == "time_of"
+    named = {"type": "function", "name": "time_of"}
+    for choice in (named, {"type": "allowed_tools", "mode": "required", "tools": [named]}):
+        assert ask(client, **{**params, "tool_choice": choice}).output[0].name == "time_of"
 
 
 def test_a_conversation_is_continued(client):

@@ -30,6 +30,9 @@ SERVE = [sys.executable, "-c", "from realizar.cli import main; raise SystemExit(
         *(({"models": "a", name: ""}, f"{name}: may not be empty") for name in EMPTY),
         *(({"models": "a", name: value}, name) for name in BOUNDED for value in ("inf", "nan", "1e300", 0)),
         ({"models": "a", "ssl_keyfile": __file__}, "ssl_keyfile: needs a certificate"),
+        ({"models": "a", "chat_template": "/nonexistent"}, "chat_template=/nonexistent: there is no such file"),
+        ({"models": "a", "chat_template": __file__}, "the file is no template: it uses no variable"),
+        ({"models": "a", "chat_template": ["x", "a=y"]}, "chat_template=a=y: the model a has one already"),
         ({"models": "a", "ssl_certfile": "/nonexistent"}, "ssl_certfile=/nonexistent: there is no such file"),
     ],
 )  # fmt: skip

@@ -14,13 +14,14 @@ DATA = b"GGUF" + bytes(range(256)) * 4000
 class FakeHub(ThreadingHTTPServer):
     """Serves `files`, commit -> name -> bytes; `cut` is how many bytes the next download sends before it breaks off.
 
-    `requests` has (method, path, Range) of all requests.
+    `requests` has (method, path, Range) of all requests. With `speaks_html` something else answers in its place.
     """
 
     def __init__(self, files):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = files
         self.cut = None
+        self.speaks_html = False
         self.requests = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -42,7 +43,9 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self):
         path = self.path.partition("?")[0]
         self.server.requests.append((self.command, path, self.headers.get("Range")))
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if self.server.speaks_html:
+            self.send(200, b"<html>Log in to this network</html>", {"Content-Type": "text/html"})
+        elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self.send(401, b"", {"X-Error-Code": "RepoNotFound"})
         elif path.startswith(f"/api/models/{REPO}"):
             self.listing(path.removeprefix(f"/api/models/{REPO}").removeprefix("/revision/") or "main")

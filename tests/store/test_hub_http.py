@@ -99,3 +99,11 @@ def test_without_the_hub_an_earlier_download_is_used(hub, ask):
     again, other = ask("hf:owner/repo:Q4_K_M", "hf:owner/repo:Q8_0", **nowhere)
     assert again == path
     assert other.startswith("DownloadError: hf:owner/repo:Q8_0: download failed")
+
+
+def test_a_glob_without_the_hub(hub, ask):
+    (found,) = ask("owner/repo|*Q4_K_M.gguf", HF_ENDPOINT="http://127.0.0.1:9")
+    assert found.startswith("DownloadError: owner/repo: the hub cannot be reached (")
+    (path,) = ask("hf:owner/repo:Q4_K_M")
+    hub.speaks_html = True
+    assert ask("owner/repo|*Q4_K_M.gguf") == [f"hf:owner/repo/{os.path.basename(path)}"]

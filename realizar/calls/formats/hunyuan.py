@@ -1,7 +1,6 @@
 """Hy3: GLM's elements with a suffix in each tag."""
 
 from realizar.calls.chat_format import ChatFormat
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.tags import TagNotation
 
 _KEY = "<arg_key:opensource>{key}</arg_key:opensource>"
@@ -11,5 +10,4 @@ FORMAT = ChatFormat(
     "hunyuan",
     contains=("arg_key", "opensource"),
     arguments=TagNotation(_KEY + _VALUE),
-    reasoning=ReasoningFormat("<think:opensource>", "</think:opensource>"),
 )

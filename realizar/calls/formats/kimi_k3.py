@@ -1,7 +1,6 @@
 """Kimi K3: elements of control tokens, <|open|>argument key="KEY" type="TYPE"<|sep|>VALUE<|close|>argument<|sep|>."""
 
 from realizar.calls.chat_format import ChatFormat
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.tags import TagNotation
 
 _ELEMENT = '<|open|>argument key="{key}" type="{type}"<|sep|>{value}<|close|>argument<|sep|>'
@@ -10,5 +9,4 @@ FORMAT = ChatFormat(
     "kimi_k3",
     contains=("<|open|>", "<|close|>", "<|sep|>", "argument"),
     arguments=TagNotation(_ELEMENT, number_name="number"),
-    reasoning=ReasoningFormat("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
 )

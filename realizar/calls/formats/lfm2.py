@@ -2,7 +2,6 @@
 
 from realizar.calls.chat_format import ChatFormat
 from realizar.calls.python_notation import PythonNotation
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.tool_format import ToolCallFormat
 
 FORMAT = ChatFormat(
@@ -10,5 +9,4 @@ FORMAT = ChatFormat(
     contains=("List of tools: ", "<|im_start|>"),
     calls=ToolCallFormat("<|tool_call_start|>[", "(", "), ", ")]<|tool_call_end|>", PythonNotation()),
     writes_calls=True,
-    reasoning=ReasoningFormat("<think>", "</think>"),
 )

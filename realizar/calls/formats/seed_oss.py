@@ -1,7 +1,6 @@
 """Seed-OSS: the elements of Qwen3-Coder, within <seed:tool_call>."""
 
 from realizar.calls.chat_format import ChatFormat
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.tags import TagNotation
 
 FORMAT = ChatFormat(
@@ -10,5 +9,4 @@ FORMAT = ChatFormat(
     arguments=TagNotation(
         "<parameter={key}>{value}</parameter>", python_types=frozenset(("boolean", "null", "array", "object"))
     ),
-    reasoning=ReasoningFormat("<seed:think>", "</seed:think>"),
 )

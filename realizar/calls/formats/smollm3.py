@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realizar.calls.chat_format import ChatFormat
-from realizar.calls.reasoning import ReasoningFormat
 from realizar.calls.tool_format import ToolCallFormat
 
 
@@ -20,5 +19,4 @@ FORMAT = ChatFormat(
     ),
     writes_calls=True,
     variables=_variables,
-    reasoning=ReasoningFormat("<think>", "</think>"),
 )
