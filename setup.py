@@ -43,7 +43,14 @@ C_SOURCES = {
     ],
     "logit_scan": ["logit_rows.c"],
     "probe": ["probe.c"],
-    "quantize": ["quantize.c", "quantize_scalar.c", "quantize_avx2.c", "quantize_avx512.c"],
+    "quantize": [
+        "quantize.c",
+        "quantize_scalar.c",
+        "quantize_avx2.c",
+        "quantize_avx512.c",
+        "codebooks_iq2.c",
+        "codebooks_iq3.c",
+    ],
 }
 
 PAGE_SOURCES = [

@@ -125,7 +125,62 @@ _IQ4: Mapping[Kind, Rule] = {
     "attn_output": _unless_8_experts(_BASE),
 }
 
+
+def _iq3_xxs_v(facts: Facts) -> str | None:
+    return "Q4_K" if facts.n_gqa >= 4 else None if facts.has_imatrix else "IQ3_S"
+
+
+def _middle_layers(name: str) -> Rule:
+    return lambda facts: name if facts.n // 8 <= facts.i < 7 * facts.n // 8 else None
+
+
+def _iq3_m_down(facts: Facts) -> str | None:
+    return "Q4_K" if facts.i < facts.n // 8 or (facts.n_expert == 8 and facts.needs_more_bits) else None
+
+
+def _iq2(larger: str, output: str | None) -> Mapping[Kind, Rule]:
+    """The rules of the IQ2 recipes: what is larger than the base, and attn_output."""
+    return {
+        "attn_v": lambda facts: "Q4_K" if facts.n_gqa >= 4 or facts.n_expert >= 4 else larger,
+        "attn_k": lambda facts: "Q4_K" if facts.n_expert == 8 else None,
+        "attn_output": lambda facts: "Q5_K" if facts.n_expert == 8 else output,
+        "ffn_down": _first_eighth(larger),
+        "embedding": _always(larger),
+        "output": _always("Q5_K"),
+    }
+
+
 _ROWS = (
+    Recipe("IQ2_XXS", 19, "IQ2_XXS", "2.1 bits; needs an importance matrix", _iq2("Q2_K", None)),
+    Recipe("IQ2_XS", 20, "IQ2_XS", "2.3 bits; needs an importance matrix", _iq2("Q2_K", None)),
+    Recipe("IQ2_S", 28, "IQ2_XS", "2.3 bits and more; needs an importance matrix", _iq2("IQ3_S", "IQ3_S")),
+    Recipe("IQ2_M", 29, "IQ2_S", "2.6 bits and more; needs an importance matrix", _iq2("IQ3_S", "IQ3_S")),
+    Recipe("IQ3_XXS", 23, "IQ3_XXS", "3.1 bits; needs an importance matrix", {
+        "attn_v": _iq3_xxs_v,
+        "attn_k": _always("IQ2_S"),
+        "attn_q": _always("IQ2_S"),
+        "attn_output": _unless_8_experts(_always("IQ3_S")),
+        "ffn_down": _without_imatrix(_first_eighth("Q4_K", "Q3_K")),
+        "embedding": _always("IQ3_S"),
+        "output": _always("Q5_K"),
+    }),
+    Recipe("IQ3_XS", 22, "IQ3_S", "3.1 to 3.4 bits; needs an importance matrix", {
+        "attn_v": _if_grouped("Q4_K"),
+        "attn_k": _always("IQ3_XXS"),
+        "attn_q": _always("IQ3_XXS"),
+        "attn_output": _unless_8_experts(_BASE),
+        "ffn_gate": _middle_layers("IQ3_XXS"),
+        "ffn_up": _middle_layers("IQ3_XXS"),
+    }),
+    Recipe("IQ3_S", 26, "IQ3_S", "3.4 bits", {
+        "attn_v": _if_grouped("Q4_K"),
+        "attn_output": _unless_8_experts(_BASE),
+    }),
+    Recipe("IQ3_M", 27, "IQ3_S", "3.4 bits, 4.5 for V and attn_output", {
+        "attn_v": _always("Q4_K"),
+        "ffn_down": _iq3_m_down,
+        "attn_output": _unless_8_experts(_always("Q4_K")),
+    }),
     Recipe("Q2_K", 10, "Q2_K", "2.6 bits and more for V and ffn_down", {
         "attn_v": _if_grouped("Q4_K", "Q3_K"),
         "ffn_down": _always("Q3_K"),

@@ -39,8 +39,18 @@ _KEPT = re.compile(
     r"\.patch_embd|\.patch_merger|a\.rvq\.codebook|mm\.a\.code_embd"
 )
 
-FALLBACKS = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "IQ4_XS": "IQ4_NL", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+FALLBACKS = {
+    **dict.fromkeys(("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
+    "Q2_K": "Q4_0",
+    "Q3_K": "Q4_0",
+    "Q4_K": "Q5_0",
+    "Q5_K": "Q5_1",
+    "Q6_K": "Q8_0",
+}
 """The type of rows that are no multiple of 256."""
+
+COARSE = ("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
+"""Types that are of little use without an importance matrix."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ def needs_importances(name: str, target: str, recipe: Recipe) -> bool:
     """Whether a type is too coarse for a tensor without an importance matrix, as llama-quantize judges."""
     if name in EMBEDDINGS or name == OUTPUT:
         return False
-    return target == "Q2_K" and recipe.name == "Q2_K_S"
+    return target in COARSE or (target == "Q2_K" and recipe.name == "Q2_K_S")
 
 
 class _ModelFacts:
@@ -166,17 +176,20 @@ class _ModelFacts:
             if recipe.base == "Q8_0" or not divides or self._facts.is_falcon:
                 return "Q8_0"
             return (rule(self._facts) if rule else None) or "Q6_K"
-        facts = self._of_layer(name, kind)
+        is_iq2 = recipe.base.startswith("IQ2")
+        facts = self._of_layer(name, kind, not is_iq2)
         rule = recipe.rules.get(kind) if kind else None
         found = (rule(facts) if rule else None) or recipe.base
+        if is_iq2:  # their rules are complete
+            return found
         if kind == "attn_v" and facts.is_70b and found in ("Q3_K", "Q4_K"):
             found = "Q5_K"
         if kind in ("attn_v", "attn_k") and facts.n_expert == 8:
             found = "Q8_0"
         return found
 
-    def _of_layer(self, name: str, kind: Kind | None) -> Facts:
-        """Return the facts for a weight, and count it. With experts, ffn weights go by their layer."""
+    def _of_layer(self, name: str, kind: Kind | None, by_layer: bool) -> Facts:
+        """Return the facts for a weight, and count it. With experts, ffn weights may go by their layer instead."""
         if kind not in self._seen:
             return self._facts
         i = self._seen[kind]
@@ -184,7 +197,7 @@ class _ModelFacts:
         if kind == "attn_v":
             return replace(self._facts, i=i, n=self._n_v)
         layer = re.match(r"blk\.(\d+)\.", name)
-        if self._facts.n_expert > 1:
+        if by_layer and self._facts.n_expert > 1:
             if layer is None:
                 raise GGUFError(f"{name}: the name of an expert's weight must begin with blk. and its layer")
             i = int(layer[1])

@@ -71,6 +71,17 @@ def test_experts() -> None:
     assert set(of(types, "ffn_down")) == {"Q8_0"}
 
 
+def test_the_smallest_recipes() -> None:
+    types = planned("IQ2_M", llama(), has_imatrix=True)
+    assert of(types, "ffn_down") == ["IQ3_S"] * 2 + ["IQ2_S"] * 14
+    assert set(of(types, "attn_v") + of(types, "attn_output")) == {"IQ3_S"}
+    assert (types["output.weight"], types["token_embd.weight"]) == ("Q5_K", "IQ3_S")
+    types = planned("IQ3_XS", llama(expert_count=4))
+    assert of(types, "ffn_up") == ["IQ3_S"] * 2 + ["IQ3_XXS"] * 12 + ["IQ3_S"] * 2
+    assert set(of(planned("IQ3_XXS", llama(), has_imatrix=True), "attn_v")) == {"IQ3_XXS"}
+    assert set(of(planned("IQ3_XXS", llama()), "attn_v")) == {"IQ3_S"}
+
+
 def test_importances_change_the_legacy_recipes() -> None:
     assert of(planned("Q4_0", llama(), has_imatrix=True), "ffn_down") == ["Q4_1"] * 2 + ["Q4_0"] * 14
     assert set(of(planned("Q4_0", llama()), "ffn_down")) == {"Q4_0"}

@@ -4,6 +4,7 @@
 
 #include "realizar/quantize/blocks32.h"
 #include "realizar/quantize/floats.h"
+#include "realizar/quantize/iq23.h"
 #include "realizar/quantize/iq4.h"
 #include "realizar/quantize/k_affine.h"
 #include "realizar/quantize/k_symmetric.h"
@@ -16,7 +17,9 @@
     [RZ_Q4_0] = quantize_q4_0, [RZ_Q4_1] = quantize_q4_1, [RZ_Q5_0] = quantize_q5_0, [RZ_Q5_1] = quantize_q5_1,        \
     [RZ_Q8_0] = quantize_q8_0, [RZ_Q2_K] = quantize_q2_k, [RZ_Q3_K] = quantize_q3_k, [RZ_Q4_K] = quantize_q4_k,        \
     [RZ_Q5_K] = quantize_q5_k, [RZ_Q6_K] = quantize_q6_k, [RZ_MXFP4] = quantize_mxfp4,                                 \
-    [RZ_IQ4_NL] = quantize_iq4_nl, [RZ_IQ4_XS] = quantize_iq4_xs,                                                      \
+    [RZ_IQ4_NL] = quantize_iq4_nl, [RZ_IQ4_XS] = quantize_iq4_xs, [RZ_IQ3_XXS] = quantize_iq3_xxs,                     \
+    [RZ_IQ3_S] = quantize_iq3_s, [RZ_IQ2_XXS] = quantize_iq2_xxs, [RZ_IQ2_XS] = quantize_iq2_xs,                       \
+    [RZ_IQ2_S] = quantize_iq2_s,                                                                                       \
 }
 /* clang-format on */
 
