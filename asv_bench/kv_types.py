@@ -4,8 +4,8 @@
     python asv_bench/kv_types.py speed models/llama-3.2-1b-q4_k_m.gguf --depth 8192 32768 --threads 2
 
 kl: the text is this repository's documentation; distributions of all positions are compared with those of a float32
-cache, with the model's default activations. speed: a step of one token, and one of 512 tokens, after `depth` others,
-whose keys and values are constants: in turns for all types in one process. Weights may be random (tools/geometry.py).
+cache, with the model's default activations. speed: steps of 1 and of 512 tokens (--rows) after `depth` others, whose keys
+and values are constants: in turns for all types in one process. Weights may be random (tools/geometry.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ ROOT = Path(__file__).resolve().parents[1]
 TYPES = ("f16", "int8", "q4")
 PAIRS = tuple(product(TYPES, TYPES))
 N_STEP = 128
-N_PREFILL = 512
 
 
 def text() -> str:
@@ -105,41 +104,46 @@ def print_divergences(names: list[str], n_tokens: int) -> None:
             )
 
 
-def steps_at(model: Model, kv_type: str, depth: int, n_threads: int) -> Iterator[tuple[str, Chunk, Engine]]:
-    """Yield the steps to measure, by name, after `depth` tokens that are not computed; none is committed."""
-    n_ctx = depth + N_PREFILL
-    params = EngineParams(n_ctx=n_ctx, n_seqs=1, n_batch=N_PREFILL, kv_type=kv_type, n_threads=n_threads)  # type: ignore[arg-type]
+def steps_at(
+    model: Model, kv_type: str, depth: int, n_rows: list[int], n_threads: int
+) -> Iterator[tuple[int, Chunk, Engine]]:
+    """Yield steps by their number of rows, after `depth` tokens that are not computed; none is committed."""
+    n_ctx, n_batch = depth + max(n_rows), max(n_rows)
+    params = EngineParams(n_ctx=n_ctx, n_seqs=1, n_batch=n_batch, kv_type=kv_type, n_threads=n_threads)  # type: ignore[arg-type]
     engine = Engine(model, params)
-    for layer in engine.cache.storage.layers:
+    for layer in engine.cache.storage.layers:  # type: ignore[attr-defined]
         layer.k[...] = layer.v[...] = 0x2C  # normal numbers in every type
     tokens = np.random.default_rng(0).integers(0, model.hp.n_vocab, n_ctx).astype(np.int32)
     seq = Sequence(engine.cache, tokens)
     seq.reserve(depth)
     seq.commit(depth)
-    for name, n in (("decode", 1), ("prefill", N_PREFILL)):
+    for n in n_rows:
         chunk = Chunk(seq, n, 1)
         chunk.reserve()
-        yield name, chunk, engine
+        yield n, chunk, engine
 
 
-def print_speeds(path: Path, depths: list[int], n_threads: int, rounds: int) -> None:
+def print_speeds(path: Path, depths: list[int], n_rows: list[int], n_threads: int, rounds: int) -> None:
     """Print the time of each step, and how many times faster it is than with an f16 cache."""
     with LLM(path, n_ctx=64, n_seqs=1) as llm:
         for depth in depths:
-            steps = {(name, kind): (chunk, engine) for kind in TYPES for name, chunk, engine in
-                     steps_at(llm.engine.model, kind, depth, n_threads)}  # fmt: skip
-            seconds: dict[tuple[str, str], list[float]] = {key: [] for key in steps}
+            steps = {
+                (n, kind): (chunk, engine)
+                for kind in TYPES
+                for n, chunk, engine in steps_at(llm.engine.model, kind, depth, n_rows, n_threads)
+            }
+            seconds: dict[tuple[int, str], list[float]] = {key: [] for key in steps}
             for _ in range(rounds + 1):
                 for key in sorted(steps):
                     chunk, engine = steps[key]
                     begin = time.perf_counter()
                     engine.runner.run(engine.runner.batch([chunk]))
                     seconds[key].append(time.perf_counter() - begin)
-            for name, kind in sorted(steps):
-                own, f16 = seconds[name, kind][1:], seconds[name, "f16"][1:]
+            for n, kind in sorted(steps):
+                own, f16 = seconds[n, kind][1:], seconds[n, "f16"][1:]
                 ratio = median_interval([a / b for a, b in zip(f16, own, strict=True)])
                 print(
-                    f"depth {depth:6} {name:8} {kind:5} {1e3 * median(own):9.2f} ms,"
+                    f"depth {depth:6} rows {n:4} {kind:5} {1e3 * median(own):9.2f} ms, least {1e3 * min(own):9.2f} ms,"
                     f" {ratio.median:5.2f} x f16 ({ratio.low:.2f} to {ratio.high:.2f})",
                     flush=True,
                 )
@@ -154,13 +158,14 @@ def main() -> None:
     speed = commands.add_parser("speed")
     speed.add_argument("model", type=Path)
     speed.add_argument("--depth", type=int, nargs="+", default=[8192, 32768])
+    speed.add_argument("--rows", type=int, nargs="+", default=[1, 512])
     speed.add_argument("--threads", type=int, default=2)
     speed.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     if args.command == "kl":
         print_divergences(args.models, args.tokens)
     else:
-        print_speeds(args.model, args.depth, args.threads, args.rounds)
+        print_speeds(args.model, args.depth, args.rows, args.threads, args.rounds)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_more_chosen_keys_than_a_split(tmp_path):
 
 
 @needs_shared
-@pytest.mark.parametrize("kv_type", ["f16", "int8"])
+@pytest.mark.parametrize("kv_type", ["f16", "int8", "q4"])
 def test_the_engine_gives_the_same_completions(kv_type):
     """Alone, together, in small chunks, after a cached prefix, and in forks."""
     path = SHARED / "parity2026" / "deepseek32" / "model-q8_0.gguf"

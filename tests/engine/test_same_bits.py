@@ -30,13 +30,12 @@ MODES = [
     ("llama", 0, "Q4_K", "int16", "f16"),
     ("deepseek2", 0, "Q8_0", "int16", "f32"),
     ("toy", 0, "Q8_0", "int8", "f16"),
-    ("llama", 20, "Q4_K", "int8", "int8"),
     ("llama", 20, "Q4_K", "int8", "q4"),
     ("toy", 0, "Q8_0", "int8", ("int8", "q4")),
     ("mamba2", 0, "Q8_0", "int8", "f16"),
     ("qwen35", 0, "Q8_0", "int8", "f16"),
     ("rwkv7", 0, "Q8_0", "int8", "f16"),
-    ("deepseek2", 0, "Q8_0", "int8", "q4"),
+    ("deepseek2", 0, "Q8_0", "int8", "int8"),
 ]
 SIZES = {
     "ssm.conv_kernel": 4, "ssm.inner_size": 512, "ssm.state_size": 16, "ssm.time_step_rank": 8, "ssm.group_count": 2,

@@ -64,7 +64,7 @@ def test_a_reading_layer_has_no_bytes(model):
     ]
 
 
-@pytest.mark.parametrize("kv_type", ["f32", "f16", "int8"])
+@pytest.mark.parametrize("kv_type", ["f32", "f16", "int8", "q4"])
 def test_it_reads_what_the_other_layer_stored(model, kv_type):
     """The same query finds the same in both layers."""
     tokens, names = random_tokens(), [f"blk.{i}.attention" for i in range(4)]
