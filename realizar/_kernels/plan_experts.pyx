@@ -59,9 +59,9 @@ def add_experts(Program program not None, size_t n_expert, size_t n_used, size_t
 
     limit: of silu(gate x) and of up x, 0 for none.
 
-    gate, up, down: (format, data, bias or None, factor of each expert or None); gate may be None. room: name -> offset, of `n_used` rows for each row
-    of a step: "gate", "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of quantized rows if `down` reads
-    them.
+    gate, up, down: (format, data, bias or None, factor of each expert or None); gate may be None. room: name -> offset,
+    of `n_used` rows for each row of a step: "gate", "up" and "out" of floats, "x0", "x32" or "x256" of inputs, "h" of
+    quantized rows if `down` reads them.
     """
     cdef _Experts keeper = _Experts()
     cdef rz_experts *e = &keeper.experts
