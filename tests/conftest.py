@@ -1,5 +1,6 @@
 """Set-up of all tests: the package under test, an empty working directory, no time limits."""
 
+import gc
 import importlib.util
 import math
 import os
@@ -15,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 # Before numpy is imported: with small matrices, spinning BLAS threads take ten times the CPU time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-settings.register_profile("realizar", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+N_EXAMPLES = 200 if os.environ.get("REALIZAR_TEST_ISA") == "all" else 50  # unless a test says how many
+settings.register_profile(
+    "realizar", settings(), max_examples=N_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("realizar")
 
 
@@ -39,6 +43,18 @@ def pytest_configure():
         raise pytest.UsageError("realizar is not installed, nor are its kernels built here: run pip install '.[test]'")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the garbage collector from traversing the half million objects of all tests again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.hookimpl(optionalhook=True)  # pytest also runs without xdist
 def pytest_xdist_auto_num_workers():
     """Limit the processes of `-n auto`, which share memory and memory bandwidth."""
@@ -54,6 +70,21 @@ def empty_working_directory(tmp_path_factory):
     os.chdir(tmp_path_factory.mktemp("elsewhere"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Where Python writes no bytecode, let the Pythons that tests start share some instead of compiling all again."""
+    import realizar
+
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.dont_write_bytecode and not Path(importlib.util.cache_from_source(realizar.__file__)).exists():
+            base = tmp_path_factory.getbasetemp()
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            patch.setenv(
+                "PYTHONPYCACHEPREFIX", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pyc")
+            )
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,7 +44,7 @@ def test_first_completions_of_the_default_model_equal_exact_activations():
 
 
 @pytest.mark.real_model
-@pytest.mark.parametrize("name", ["smollm2", "qwen2.5-coder-0.5b"])
+@pytest.mark.parametrize("name", ["smollm2", pytest.param("qwen2.5-coder-0.5b", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kv_type", "bound"), [("f32", 3e-4), ("f16", 1.5e-3)])
 def test_int16_is_nearly_exact(name, kv_type, bound):
     logits = []

@@ -51,6 +51,7 @@ def test_prompt_lookup_gives_the_same_texts(plain):
     assert timings[0].n_accepted >= 24
 
 
+@pytest.mark.slow
 def test_draft_model_gives_the_same_texts(plain, tmp_path):
     assert write_first_layers(20, tmp_path / "first.gguf").returncode == 0
     with LLM(PATH, n_ctx=256, draft=tmp_path / "first.gguf") as llm:

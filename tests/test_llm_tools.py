@@ -145,6 +145,7 @@ def test_separate_tool_template(tmp_path):
         assert llm.chat(QUESTION, GREEDY, tools=TOOLS, tool_choice="required").tool_calls
 
 
+@pytest.mark.slow
 @pytest.mark.real_model
 def test_real_model_makes_the_expected_call():
     if not real("qwen2.5-coder-0.5b").is_file():

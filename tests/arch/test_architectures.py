@@ -97,7 +97,7 @@ def test_experts(name, keys):
 def test_variants(variant):
     name, keys = VARIANTS[variant]
     metadata = {f"{name}.{key}": value for key, value in keys.items()}
-    check_architecture(registry.default().architecture(name), metadata, types=("Q8_0",), isa_levels=LEVELS)
+    check_architecture(registry.default().architecture(name), metadata, types=("Q4_K",), isa_levels=LEVELS)
 
 
 T5 = {"attention.relative_buckets_count": 32, "decoder_start_token_id": 0}

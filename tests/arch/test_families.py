@@ -216,7 +216,7 @@ FAMILIES = {
 def test_conformance(name):
     arch, keys = FAMILIES[name]
     metadata = {key if key.startswith("xielu.") else f"{arch}.{key}": value for key, value in keys.items()}
-    check_architecture(registry.default().architecture(arch), metadata, types=("Q8_0",), isa_levels=LEVELS)
+    check_architecture(registry.default().architecture(arch), metadata, types=("Q4_K",), isa_levels=LEVELS)
 
 
 def test_encoder_of_a_decoder_architecture(tmp_path):

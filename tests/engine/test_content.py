@@ -260,7 +260,7 @@ def rows_of(parts):
 
 
 @given(PROMPTS, PROMPTS, st.integers(0, 3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_is_taken_over_is_all_that_is_equal(one, other, n_common):
     """Never more: each row taken over has equal content. Never less: the longest such prefix in whole blocks."""
     other = [*one[:n_common], *other]
@@ -284,11 +284,14 @@ class PartsMachine(SequenceMachine):
         return self.alive[-1]
 
 
+@pytest.mark.parametrize("n_examples", [30, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PLANS)
-def test_any_course_of_events(name, monkeypatch):
+def test_any_course_of_events(name, n_examples, monkeypatch):
     monkeypatch.setattr("realizar.engine.cache.sequence.SNAPSHOT_TOKENS", 16)
     machine = type("Machine", (PartsMachine,), {"plan": PLANS[name]})
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=n_examples, stateful_step_count=30, deadline=None)
+    )
 
 
 def test_errors():

@@ -317,10 +317,13 @@ class EngineMachine(RuleBasedStateMachine):
         check_cache(self.engine.cache, [])
 
 
+@pytest.mark.parametrize("n_examples", [15, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PLANS)
-def test_any_course_of_events(name):
+def test_any_course_of_events(name, n_examples):
     machine = type("Machine", (EngineMachine,), {"plan": PLANS[name]})
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=n_examples, stateful_step_count=25, deadline=None)
+    )
 
 
 def test_time_ends_a_text_where_it_is(monkeypatch):

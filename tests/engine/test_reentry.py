@@ -18,7 +18,7 @@ from tests.parity.cases import FIXTURES
 
 LLAMA = FIXTURES / "llama/model-q4_1.gguf"
 PROMPTS = ["Once upon a time", "Hello", "def f(x):"]
-N_SIGNALS = 300
+N_SIGNALS = 60
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
 
 

@@ -348,8 +348,11 @@ class SequenceMachine(RuleBasedStateMachine):
         check_cache(self.rig.cache, self.alive)
 
 
+@pytest.mark.parametrize("n_examples", [30, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PLANS)
-def test_any_course_of_events(name, monkeypatch):
+def test_any_course_of_events(name, n_examples, monkeypatch):
     monkeypatch.setattr("realizar.engine.cache.sequence.SNAPSHOT_TOKENS", 16)
     machine = type("Machine", (SequenceMachine,), {"plan": PLANS[name]})
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=n_examples, stateful_step_count=30, deadline=None)
+    )

@@ -145,7 +145,8 @@ def test_load_reads_no_weights(model):
 
 
 @needs_proc
-@pytest.mark.parametrize("model", [SMOLLM2, pytest.param(CODER, marks=pytest.mark.slow), *OTHERS])
+@pytest.mark.slow  # test_plan.py measures the sum
+@pytest.mark.parametrize("model", [SMOLLM2, CODER, *OTHERS])
 def test_memory(model):
     """Every page of the file once, the KV cache, the planned memory of values, and little else."""
     path = real(model)

@@ -17,7 +17,9 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 needs_taskset = pytest.mark.skipif(shutil.which("taskset") is None, reason="needs taskset")
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2", pytest.param(SMOLLM2, marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen2", SMOLLM2))]
+)
 def path(request):
     return {"llama": LLAMA, "qwen2": QWEN2}.get(request.param) or real(request.param)
 

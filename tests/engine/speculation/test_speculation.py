@@ -1,5 +1,7 @@
 """Drafts through an engine: texts are what they are without, whatever is guessed."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -25,6 +27,8 @@ PARAMS = {
     "context": SamplingParams(seed=10, max_tokens=None, ignore_eos=True),
 }
 
+LENGTHS = (3, 17, 40)
+
 
 def greedy_oracle(plan, **how):
     return Oracle(lambda tokens, n: continuation(plan, tokens, n, 10**6), **how)
@@ -41,12 +45,18 @@ def plain(plan, prompts, params):
             for request in (engine.generate(prompt, params) for prompt in prompts)]  # fmt: skip
 
 
+@cache
+def known(plan_name, params_name):
+    """What follows the prompts of LENGTHS."""
+    return plain(PLANS[plan_name], [PROMPT[:n] for n in LENGTHS], PARAMS[params_name])
+
+
 @pytest.mark.parametrize("name", PARAMS)
-@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-@pytest.mark.parametrize("every", [1, 3, 5, 10**9])
-def test_texts_are_those_of_plain_decoding(plan, name, every):
-    prompts = [PROMPT[:n] for n in (3, 17, 40)]
-    want = plain(plan, prompts, PARAMS[name])
+@pytest.mark.parametrize("plan_name", PLANS)
+@pytest.mark.parametrize("every", [1, 3, pytest.param(5, marks=pytest.mark.slow), 10**9])
+def test_texts_are_those_of_plain_decoding(plan_name, name, every):
+    plan, prompts = PLANS[plan_name], [PROMPT[:n] for n in LENGTHS]
+    want = known(plan_name, name)
     texts = [[*prompt, *ids] for prompt, found in zip(prompts, want, strict=True) for _, ids, *_ in found]
 
     def knows(tokens, n):
@@ -221,7 +231,10 @@ class SpeculatingMachine(EngineMachine):
         self.engine.speculator = greedy_oracle(self.plan, n_batch=12)
 
 
+@pytest.mark.parametrize("n_examples", [15, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PLANS)
-def test_any_course_of_events(name):
+def test_any_course_of_events(name, n_examples):
     machine = type("Machine", (SpeculatingMachine,), {"plan": PLANS[name]})
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=n_examples, stateful_step_count=25, deadline=None)
+    )

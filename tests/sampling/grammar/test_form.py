@@ -47,7 +47,12 @@ def test_keywords_of_other_types_say_nothing():
 
 @pytest.mark.parametrize(
     "schema",
-    [{"$ref": "#"}, {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#"}}}, {"items": {"$ref": "#/items"}}],
+    [
+        {"$ref": "#"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#"}}},
+        {"items": {"$ref": "#/items"}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+    ],
 )
 def test_a_reference_that_leads_back_to_itself_is_refused(schema):
     with pytest.raises(GrammarError, match="refers to itself"):
