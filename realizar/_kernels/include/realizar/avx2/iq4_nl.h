@@ -16,7 +16,8 @@ static inline __m256i iq4_nl_unpack_32(const char *row, size_t i)
     return _mm256_shuffle_epi8(values, unpack_nibbles(block->qs));
 }
 
-static const format_32 iq4_nl_format = {iq4_nl_unpack_32, {128, 1}, sizeof(rz_block_iq4_nl), 0, NO_MIN, HALF_SCALES};
+static const format_32 iq4_nl_format = {
+    iq4_nl_unpack_32, {128, 1}, sizeof(rz_block_iq4_nl), 0, NO_MIN, HALF_SCALES, 0, 0, NULL};
 
 RZ_GEMV(iq4_nl, gemv_32, iq4_nl_format)
 

@@ -25,7 +25,7 @@ static inline __m256i tq1_0_unpack_32(const char *row, size_t i)
 }
 
 static const format_256 tq1_0_format = {
-    tq1_0_unpack_32, scales_of_one, NULL, {2, 0}, sizeof(rz_block_tq1_0), offsetof(rz_block_tq1_0, d), 1, 32};
+    tq1_0_unpack_32, scales_of_one, NULL, {2, 0}, sizeof(rz_block_tq1_0), offsetof(rz_block_tq1_0, d), 1, 32, 0};
 
 RZ_GEMV(tq1_0, gemv_256, tq1_0_format)
 

@@ -14,7 +14,7 @@ static inline __m256i tq2_0_unpack_32(const char *row, size_t i)
 }
 
 static const format_256 tq2_0_format = {
-    tq2_0_unpack_32, scales_of_one, NULL, {3, 0}, sizeof(rz_block_tq2_0), offsetof(rz_block_tq2_0, d), 1, 32};
+    tq2_0_unpack_32, scales_of_one, NULL, {3, 0}, sizeof(rz_block_tq2_0), offsetof(rz_block_tq2_0, d), 1, 32, 0};
 
 RZ_GEMV(tq2_0, gemv_256, tq2_0_format)
 

@@ -35,7 +35,8 @@ static const gemv_32_format iq4_nl_gemv_format = {iq4_nl_dot_4, iq4_nl_scales_4,
 
 RZ_GEMV(iq4_nl, gemv_32, iq4_nl_gemv_format)
 
-static const gemm_32_format iq4_nl_gemm_format = {iq4_nl_unpack_64, sizeof(rz_block_iq4_nl), 7, NO_MIN, HALF_SCALES};
+static const gemm_32_format iq4_nl_gemm_format = {
+    iq4_nl_unpack_64, sizeof(rz_block_iq4_nl), 7, NO_MIN, HALF_SCALES, 0, 0};
 
 static void iq4_nl_gemm(RZ_MATMUL_PARAMS) { gemm_32(iq4_nl_gemm_format, RZ_MATMUL_ARGS); }
 

@@ -49,7 +49,7 @@ static inline void tq1_0_unpack_scales(const char *const *blocks, int32_t (*scal
 }
 
 static const gemm_256_format tq1_0_gemm_format = {
-    tq1_0_unpack_256, tq1_0_unpack_scales, sizeof(rz_block_tq1_0), 0, 256, 1, 0, 0};
+    tq1_0_unpack_256, tq1_0_unpack_scales, sizeof(rz_block_tq1_0), 0, 256, 1, 0, 0, NARROW, 0};
 
 RZ_GEMM_256(tq1_0)
 

@@ -38,7 +38,7 @@ static inline void tq2_0_unpack_scales(const char *const *blocks, int32_t (*scal
 }
 
 static const gemm_256_format tq2_0_gemm_format = {
-    tq2_0_unpack_256, tq2_0_unpack_scales, sizeof(rz_block_tq2_0), 0, 256, 1, 0, 0};
+    tq2_0_unpack_256, tq2_0_unpack_scales, sizeof(rz_block_tq2_0), 0, 256, 1, 0, 0, NARROW, 0};
 
 RZ_GEMM_256(tq2_0)
 
