@@ -10,7 +10,8 @@ import pytest
 
 from tests.native import build, run
 
-SOURCES = ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c", "amx.c"]
+CODEBOOKS = [f"codebooks_{family}.c" for family in ("iq1", "iq2", "iq3")]
+SOURCES = ["cpu.c", "resolve.c", "scalar.c", "avx2.c", "avxvnni.c", "avx512.c", "amx.c", *CODEBOOKS]
 
 
 @pytest.mark.slow

@@ -9,9 +9,10 @@
 static inline __m256i iq2_xs_unpack_32(const char *row, size_t i)
 {
     const rz_block_iq2_xs *block = (const rz_block_iq2_xs *)row + i / 8;
-    const uint16_t *qs = block->qs + i % 8 * 4;
-    const unsigned index[4] = {qs[0] & 511, qs[1] & 511, qs[2] & 511, qs[3] & 511};
-    __m256i words = _mm256_cvtepu16_epi64(_mm_loadl_epi64((const __m128i *)qs));
+    unsigned index[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) index[j] = block->qs[i % 8 * 4 + (size_t)j] & 511;
+    __m256i words = _mm256_cvtepu16_epi64(_mm_loadl_epi64((const __m128i *)(block->qs + i % 8 * 4)));
     return with_signs(codewords_of_8(rz_iq2_xs_grid, index), even_sign_bytes(_mm256_srli_epi64(words, 9)), IQ2_BIAS);
 }
 
