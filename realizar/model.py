@@ -111,7 +111,7 @@ class Model:
                 f"behind them; the decoder that architecture {architecture.name} computes would give other vectors"
             )
         check_scales(self.graphs.values(), self.tensors)
-        check_rotations(self.graphs.values(), rotations.by_name)
+        check_rotations(self.graphs.values(), self.tensors)
         self._plans: dict[tuple[str, tuple[str, ...] | None, tuple[str, ...], tuple[Pass, ...]], Plan] = {}
 
     def _share(self, target: Model | None) -> None:
@@ -124,6 +124,8 @@ class Model:
             ref = getattr(target.weights, name)
             setattr(self.weights, name, ref)
             self.tensors[ref.tensor] = target.tensors[ref.tensor]
+            if ref.rotation is not None and ref.rotation.signs is not None:
+                self.tensors[ref.rotation.signs.tensor] = target.tensors[ref.rotation.signs.tensor]
 
     def attach(self, draft: Model) -> None:
         """Add the programs of a draft in a file of its own, which was loaded with this model as its target.

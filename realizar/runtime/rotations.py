@@ -52,10 +52,11 @@ def read_rotations(file: GGUFFile, arch: str) -> Rotations:
         If a key is missing, or says something that is not supported.
     """
     found, md = Rotations(), file.metadata
-    if f"{PREFIX}version" not in md:
+    if not any(key.startswith(PREFIX) for key in md):
         return found
     for key, wanted in KNOWN.items():
-        if (value := md.get(PREFIX + key)) != wanted:
+        value = md.get(PREFIX + key)
+        if type(value) is not type(wanted) or value != wanted:
             raise _wrong(file, key, f"{value!r}, but only {wanted!r} is supported")
     width = md.get_int(f"{PREFIX}block_size")
     if width < 2 or width & (width - 1):
@@ -107,11 +108,11 @@ def _wrong(file: GGUFFile, key: str, what: str) -> GGUFError:
     return GGUFError(f"{file.path.name}: {PREFIX}{key}: {what}; without the right rotation all answers would be wrong")
 
 
-def check_rotations(graphs: Iterable[Graph], rotated: Mapping[str, Rotation]) -> None:
+def check_rotations(graphs: Iterable[Graph], tensors: Mapping[str, Tensor]) -> None:
     """Raise TensorError if a rotated weight is used by an op whose input is not rotated."""
     for node in (node for graph in graphs for node in graph.nodes if not node.spec.takes_rotation):
         for name in node.weights:
-            if name in rotated:
+            if tensors[name].rotation is not None:
                 raise TensorError(
                     f"{name}: the file stores it in a rotated basis ({PREFIX}weight_names), which op {node.op!r} does "
                     "not support"

@@ -36,6 +36,8 @@ class Tensor:
         Factor by which products with it are multiplied.
     expert_scales : str | None
         Name of the tensor with such a factor for each expert.
+    rotation : Rotation | None
+        Its basis, if it is stored in a rotated one.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Tensor:
     data: npt.NDArray[np.uint8]
     scale: float | None = None
     expert_scales: str | None = None
+    rotation: Rotation | None = None
 
     def floats(self) -> npt.NDArray[np.float32]:
         """Return the dequantized values, float32 [*shape]."""
@@ -239,11 +242,11 @@ class Collector:
         scale = self._scale(source, source + suffix, weight.shape)
         per_expert = self._expert_scales(source, weight.shape)
         tensor = self._tensor(source + suffix, weight.shape)
-        self.tensors[tensor.name] = replace(tensor, scale=scale, expert_scales=per_expert)
+        rotation = self.rotations.get(tensor.name)
+        self.tensors[tensor.name] = replace(tensor, scale=scale, expert_scales=per_expert, rotation=rotation)
         bias = self._bias(name, weight)
         if bias is not None:
             self._add_bias(bias, scale)
-        rotation = self.rotations.get(tensor.name)
         return WeightRef(source, weight.shape, None if bias is None else bias.name, suffix, scale, per_expert, rotation)
 
     def _cut(self, name: str, weight: Weight) -> None:
@@ -253,11 +256,11 @@ class Collector:
         has_part_bias = any(f"{part}.bias" in self.file.tensors for part in weight.split(name) if part != name)
         bias = None if has_part_bias else self._bias(name, weight)
         data = whole.data.reshape(*weight.shape[:-1], whole.data.shape[-1])
-        start = 0
+        rotation, start = self.rotations.get(whole.name), 0
         for part, w in weight.split(name).items():
             rows = slice(start, start + w.shape[-2])
             self.tensors[f"{part}.weight"] = Tensor(
-                f"{part}.weight", whole.type, w.shape, data[..., rows, :], scale, per_expert
+                f"{part}.weight", whole.type, w.shape, data[..., rows, :], scale, per_expert, rotation
             )
             own = self._bias(part, w) if has_part_bias else None  # some files have one weight and three biases
             if bias is not None:
@@ -266,7 +269,7 @@ class Collector:
                 self._add_bias(own, scale)
             self.refs[part] = WeightRef(
                 part, w.shape, None if own is None else own.name, scale=scale, expert_scales=per_expert,
-                rotation=self.rotations.get(whole.name),
+                rotation=rotation,
             )  # fmt: skip
             start = rows.stop
 

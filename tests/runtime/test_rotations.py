@@ -120,6 +120,7 @@ def test_bits_with_rotated_weights(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
+        ({"version": None}, "version: None,"),
         ({"version": 2}, "version: 2, but only 1 is supported"),
         ({"transform": "dct"}, "transform: 'dct'"),
         ({"axis": None}, "axis: None, but only 'input-last-dimension'"),
@@ -144,11 +145,12 @@ def test_keys_that_are_not_supported(changed, says, tmp_path):
         pass
 
 
-def test_weights_of_ops_that_do_not_rotate(tmp_path):
+@pytest.mark.parametrize("name", ["ffn_down_exps", "ffn_gate_up_exps"])
+def test_weights_of_ops_that_do_not_rotate(name, tmp_path):
     experts = {"llama.expert_count": 4, "llama.expert_used_count": 2}
-    metadata = {**tiny_metadata("llama"), **experts, **keys(["blk.0.ffn_down_exps.weight"])}
+    metadata = {**tiny_metadata("llama"), **experts, **keys([f"blk.0.{name}.weight"])}
     with (
-        pytest.raises(TensorError, match=r"ffn_down_exps\.weight: the file stores it in a rotated basis"),
+        pytest.raises(TensorError, match=r"ffn_\w+_exps\.weight: the file stores it in a rotated basis"),
         tiny_model(registry.default().architecture("llama"), metadata, "F32", tmp_path),
     ):
         pass
