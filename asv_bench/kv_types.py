@@ -4,8 +4,8 @@
     python asv_bench/kv_types.py speed models/llama-3.2-1b-q4_k_m.gguf --depth 8192 32768 --threads 2
 
 kl: the text is this repository's documentation; distributions of all positions are compared with those of a float32
-cache, with the model's default activations. speed: steps of 1 and of 512 tokens (--rows) after `depth` others, whose keys
-and values are constants: in turns for all types in one process. Weights may be random (tools/geometry.py).
+cache, with the model's default activations. speed: steps of 1 and of 512 tokens (--rows) after `depth` others, whose
+keys and values are constants: in turns for all types in one process. Weights may be random (tools/geometry.py).
 """
 
 from __future__ import annotations
