@@ -42,16 +42,17 @@ static inline void gather_q4(const struct rz_attend_args *args, struct key_range
     size_t head_dim = (size_t)args->head_dim_v, n = (size_t)(seen.end - seen.first);
     float scaled[RZ_ATTEND_TILE];
     int16_t w[RZ_ATTEND_TILE];
+    int32_t sum[RZ_ATTEND_MAX_HEAD_DIM] = {0};
     for (int64_t key = seen.first; key < seen.end; key++)
         scaled[key - seen.first] =
             p[key % RZ_ATTEND_TILE] * kv_scales(v_block(args, key), head_dim, RZ_KV_Q4)[key % RZ_KV_BLOCK];
     float scale = round_weights(scaled, n, w);
-    for (size_t d = 0; d < head_dim; d++) {
-        int32_t sum = 0;
-        for (int64_t key = seen.first; key < seen.end; key++)
-            sum += w[key - seen.first] * q4_at(v_block(args, key), q4_v_nibble(d, (int)(key % RZ_KV_BLOCK), head_dim));
-        acc[d] = fmaf((float)sum, scale, acc[d]);
+    for (int64_t key = seen.first; key < seen.end; key++) {
+        const char *block = v_block(args, key);
+        int slot = (int)(key % RZ_KV_BLOCK), weight = w[key - seen.first];
+        for (size_t d = 0; d < head_dim; d++) sum[d] += weight * q4_at(block, q4_v_nibble(d, slot, head_dim));
     }
+    for (size_t d = 0; d < head_dim; d++) acc[d] = fmaf((float)sum[d], scale, acc[d]);
 }
 
 #endif

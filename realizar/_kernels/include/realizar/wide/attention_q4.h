@@ -30,17 +30,20 @@ RZ_INLINE void multiply_q4(const struct rz_attend_args *args, attend_tile *tile,
     i32x16 sum[RZ_OUTER_ROWS][RZ_OUTER_COLS], nibbles = i32x16_set(0x0f0f0f0f);
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++) sum[r][c] = i32x16_set(-8 * tile->q_sum[row + r]);
-    for (size_t d = 0; d < (size_t)args->head_dim_k; d += Q4_K_GROUP)
+    for (size_t d = 0; d < (size_t)args->head_dim_k; d += Q4_K_GROUP) {
+        size_t offset = d * (RZ_KV_BLOCK / 2);
+        i32x16 low[RZ_OUTER_COLS], high[RZ_OUTER_COLS];
         for (int c = 0; c < cols; c++) {
-            size_t offset = d * (RZ_KV_BLOCK / 2);
             i32x16 k = i32x16_load(tile->k[block + c] + offset);
-            i32x16 low = i32x16_and(k, nibbles), high = i32x16_and(i32x16_shift(k, 4), nibbles);
+            low[c] = i32x16_and(k, nibbles), high[c] = i32x16_and(i32x16_shift(k, 4), nibbles);
             fetch(tile->next_k[block + c], offset, RZ_KV_Q4);
-            for (int r = 0; r < rows; r++) {
-                const char *q = (const char *)tile->q[row + r] + d;
-                sum[r][c] = i32x16_add_bytes(sum[r][c], low, i32x16_broadcast(q), high, i32x16_broadcast(q + 4));
-            }
         }
+        for (int r = 0; r < rows; r++) {
+            const char *q = (const char *)tile->q[row + r] + d;
+            i32x16 q_low = i32x16_broadcast(q), q_high = i32x16_broadcast(q + 4);
+            for (int c = 0; c < cols; c++) sum[r][c] = i32x16_add_bytes(sum[r][c], low[c], q_low, high[c], q_high);
+        }
+    }
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++) {
             f32x16 k_scale = f32x16_load(&tile->k_scale[16 * (block + c)]);
@@ -118,14 +121,16 @@ RZ_INLINE void add_values_q4(const struct rz_attend_args *args, const attend_til
         size_t offset = (size_t)(four % 4) * vectors * 64;
         const char *v = tile->v[four / 4] + offset, *next = tile->next_v[four / 4] + offset;
         for (size_t i = 0; i < vectors && column == 0; i++) fetch(next, 64 * i, RZ_KV_Q4);
+        i32x16 two[RZ_OUTER_COLS], others[RZ_OUTER_COLS];
         for (int c = 0; c < cols; c++) {
             i32x16 x = i32x16_load(v + (column / 16 + (size_t)c) / 2 * 64);
-            i32x16 two = i32x16_and(x, nibbles[c % 2]), others = i32x16_and(i32x16_shift(x, 8), nibbles[c % 2]);
-            for (int r = 0; r < rows; r++) {
-                const int16_t *w = &set->w[r][4 * four];
-                sum[r][c] = i32x16_add_words(sum[r][c], two, i32x16_broadcast(w));
-                sum[r][c] = i32x16_add_words(sum[r][c], others, i32x16_broadcast(w + 2));
-            }
+            two[c] = i32x16_and(x, nibbles[c % 2]), others[c] = i32x16_and(i32x16_shift(x, 8), nibbles[c % 2]);
+        }
+        for (int r = 0; r < rows; r++) {
+            const int16_t *w = &set->w[r][4 * four];
+            i32x16 w_two = i32x16_broadcast(w), w_others = i32x16_broadcast(w + 2);
+            for (int c = 0; c < cols; c++)
+                sum[r][c] = i32x16_add_words(i32x16_add_words(sum[r][c], two[c], w_two), others[c], w_others);
         }
     }
     for (int r = 0; r < rows; r++)
