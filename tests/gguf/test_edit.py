@@ -124,10 +124,10 @@ def test_set_a_new_key(model, tmp_path):
         ("scores", "1.5", None, "scores: '1.5' is not a JSON list of FLOAT32"),
         ("tokens", "[1]", None, "tokens: .* cannot be stored as STRING"),
         (
-            "general.nam",
+            "general.names",
             "x",
             None,
-            "general.nam: .* has no such key, and a new one needs a type; did you mean general.name",
+            "general.names: .* has no such key, and a new one needs a type; did you mean general.name",
         ),
         ("split.count", "1", "UINT16", "split.count: describes the parts"),
     ],
