@@ -30,8 +30,8 @@ static inline __m512i iq4_nl_unpack_64(const char *row, size_t i)
     return _mm512_shuffle_epi8(iq4_nl_values(), unpack_nibbles_2(block[0].qs, block[1].qs));
 }
 
-static const gemv_32_format iq4_nl_gemv_format = {iq4_nl_dot_4, iq4_nl_scales_4, sizeof(rz_block_iq4_nl), NO_MIN,
-                                                  HALF_SCALES};
+static const gemv_32_format iq4_nl_gemv_format = {
+    iq4_nl_dot_4, iq4_nl_scales_4, sizeof(rz_block_iq4_nl), NO_MIN, HALF_SCALES, 0, 0};
 
 RZ_GEMV(iq4_nl, gemv_32, iq4_nl_gemv_format)
 

@@ -43,7 +43,7 @@ RZ_NOINLINE void affine_begin(const lane_groups *in, int n, affine_group *out)
 
 /* The sums for q = round(step * y + offset). */
 RZ_NOINLINE affine_sums affine_try(const lane_groups *in, const affine_group *g, int n, f32x16 step, f32x16 offset,
-                                 float q_max)
+                                   float q_max)
 {
     f32x16 q_sum = f32x16_zero(), qq = q_sum, yq = q_sum;
     for (int i = 0; i < n; i++) {
@@ -99,7 +99,7 @@ typedef struct {
 
 /* The best fit found, and its sums. */
 RZ_NOINLINE affine_fit affine_search_fit(const lane_groups *in, const affine_group *g, int n, float q_max,
-                                       affine_search how, affine_sums *sums)
+                                         affine_search how, affine_sums *sums)
 {
     f32x16 none = f32x16_zero(), over_range = lanes_inverse(g->range);
     affine_fit best = {none, f32x16_sub(none, g->low), none};

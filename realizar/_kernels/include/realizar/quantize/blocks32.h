@@ -97,7 +97,7 @@ RZ_NOINLINE void searched_symmetric(const lane_groups *in, float q_end, uint16_t
 
 /* Sixteen blocks with importances: x ≈ d q + m, m of either sign. */
 RZ_NOINLINE void searched_affine(const lane_groups *in, float q_max, uint16_t *d, uint16_t *m, uint8_t *codes,
-                               int *overflow)
+                                 int *overflow)
 {
     const affine_search how = {-0.9f, 0.1f, 19, 2, 1};
     f32x16 q[32];

@@ -178,8 +178,7 @@ RZ_NOINLINE void codebook_quantize(const codebook_format *f, const codebook_halv
     }
     codebook_try(f, halves, &in, f32x16_load(s), index, &fit);
     for (int g = 0; g < n_groups * (int)n_here; g++)
-        for (int v = 0; v < n_vectors; v++)
-            blocks[g / n_groups].index[g % n_groups * n_vectors + v] = index[v][g];
+        for (int v = 0; v < n_vectors; v++) blocks[g / n_groups].index[g % n_groups * n_vectors + v] = index[v][g];
 }
 
 #endif

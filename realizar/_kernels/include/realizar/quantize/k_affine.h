@@ -57,7 +57,7 @@ RZ_NOINLINE void k_affine_codes(const affine_fit *fit, const affine_sums *sums, 
 
 /* Quantizes the groups in the lanes: q as bytes for each group, and the blocks. */
 RZ_NOINLINE void k_affine_quantize(const lane_groups *in, k_affine_format format, int n_blocks, k_affine_block *blocks,
-                                 uint8_t *codes, int *overflow)
+                                   uint8_t *codes, int *overflow)
 {
     const int n = format.n, n_groups = LANES / n_blocks;
     affine_group group;
@@ -87,7 +87,8 @@ RZ_NOINLINE void k_affine_quantize(const lane_groups *in, k_affine_format format
         for (int i = 0; i < n; i++) best_q[i] = f32x16_if_less(keep, take, q[i], best_q[i]);
         /* The next round starts from the scales that are best for the q of this one. */
         f32x16 step = lanes_inverse(f32x16_load(at.s));
-        sums = affine_try(in, &group, n, step, f32x16_mul(f32x16_add(f32x16_load(at.m), group.low), step), format.q_max);
+        sums =
+            affine_try(in, &group, n, step, f32x16_mul(f32x16_add(f32x16_load(at.m), group.low), step), format.q_max);
         fit = affine_solve(&sums, group.low, 0);
     }
     lanes_store_codes(best_q, n, 0, codes);
@@ -141,7 +142,7 @@ static void pack_q2_k(const k_affine_block *from, const uint8_t *q, rz_block_q2_
             lane_groups in;                                                                                            \
             k_affine_block blocks[BLOCKS];                                                                             \
             uint8_t codes[BLOCKS * 256];                                                                               \
-            load_blocks(x + 256 * b, w ? w + 256 * b : NULL, 256, n_here, N, &in);                              \
+            load_blocks(x + 256 * b, w ? w + 256 * b : NULL, 256, n_here, N, &in);                                     \
             k_affine_quantize(&in, format, BLOCKS, blocks, codes, &overflow);                                          \
             for (size_t i = 0; i < n_here; i++) pack_##name(&blocks[i], codes + 256 * i, to + b + i);                  \
         }                                                                                                              \

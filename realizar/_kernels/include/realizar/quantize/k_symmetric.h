@@ -14,7 +14,7 @@ typedef struct {
 
 /* Quantizes a block with codes in [-code_end, code_end): q + q_end as bytes, and its scales. */
 RZ_NOINLINE void k_symmetric_quantize(const lane_groups *in, float q_end, float code_end, int n_steps,
-                                    k_symmetric_block *block, uint8_t *codes, int *overflow)
+                                      k_symmetric_block *block, uint8_t *codes, int *overflow)
 {
     f32x16 q[LANES], best_q[LANES];
     float best_error = INFINITY;
@@ -85,7 +85,7 @@ static void pack_q6_k(const k_symmetric_block *from, const uint8_t *q, rz_block_
             lane_groups in;                                                                                            \
             k_symmetric_block block;                                                                                   \
             uint8_t codes[256];                                                                                        \
-            load_blocks(x + 256 * b, w ? w + 256 * b : NULL, 256, 1, 16, &in);                                     \
+            load_blocks(x + 256 * b, w ? w + 256 * b : NULL, 256, 1, 16, &in);                                         \
             k_symmetric_quantize(&in, Q_END, CODE_END, STEPS, &block, codes, &overflow);                               \
             pack_##name(&block, codes, to + b);                                                                        \
         }                                                                                                              \

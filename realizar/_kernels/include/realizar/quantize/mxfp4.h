@@ -30,10 +30,7 @@ static int reference_exponent(float most)
     return most > 0 && exponent > 0 ? exponent : 0;
 }
 
-static float exponent_scale(int e)
-{
-    return rz_bits_to_f32(e > 0 ? (uint32_t)e << 23 : 0x00400000);
-}
+static float exponent_scale(int e) { return rz_bits_to_f32(e > 0 ? (uint32_t)e << 23 : 0x00400000); }
 
 /* Sixteen blocks: the reference's exponent, or the next where the error is smaller: then no value is cut to 6. */
 RZ_NOINLINE void mxfp4_quantize(const lane_groups *in, const int *first, uint8_t *e, uint8_t *codes)

@@ -43,7 +43,7 @@ RZ_INLINE f32x16 symmetric_step(f32x16 s)
 
 /* n_steps on each side of the middle, delta apart, then n_rounds of rounding and solving. */
 RZ_NOINLINE symmetric_fit symmetric_search(const lane_groups *in, int n, float q_end, float delta, int n_steps,
-                                         int n_rounds)
+                                           int n_rounds)
 {
     f32x16 zero = f32x16_zero(), over_extreme = symmetric_step(lanes_extreme(in->x, n));
     symmetric_fit best = {zero, zero, zero};
