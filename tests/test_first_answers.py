@@ -34,6 +34,7 @@ def answers(path, **params):
         return {q: llm.chat([{"role": "user", "content": q}], GREEDY).text for q in QUESTIONS}
 
 
+@pytest.mark.slow
 @pytest.mark.real_model
 def test_first_completions_of_the_default_model_equal_exact_activations():
     path = need("smollm2")

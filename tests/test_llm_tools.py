@@ -161,6 +161,7 @@ def test_real_model_makes_the_expected_call():
         assert again.text
 
 
+@pytest.mark.slow
 @pytest.mark.real_model
 def test_example_in_docs_runs(capsys):
     if not real("qwen2.5-coder-0.5b").is_file():

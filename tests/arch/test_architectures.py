@@ -161,6 +161,7 @@ def test_rope_scaling_variants():
         )
 
 
+@pytest.mark.slow
 def test_third_party(tmp_path):
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
     subprocess.run([*install, str(tmp_path), str(TOY)], check=True)

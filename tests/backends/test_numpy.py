@@ -20,6 +20,7 @@ from tests.engine.speculation.test_draft_model import models  # noqa: F401 - a f
 from tests.engine.test_encoders import answers, encoded
 from tests.engine.test_preemption import force
 from tests.engine.test_same_bits import PROMPTS, SIZES, architecture, score
+from tests.isa import every
 from tests.runtime import test_plugin_ops as plugin_ops
 from tests.runtime.test_parts import N, logits, mixed, model  # noqa: F401 - a fixture
 from tests.runtime.test_plugin_ops import plugin  # noqa: F401 - a fixture
@@ -60,7 +61,7 @@ def test_logits_and_completions_equal_those_of_the_kernels(make):
     check_cache(numpy.cache, [])
 
 
-@pytest.mark.parametrize("prefers_copy", [True, False], ids=["copied", "computed again"])
+@pytest.mark.parametrize("prefers_copy", every(2, [True, False]), ids=["copied", "computed again"])
 def test_preempted_requests(make, prefers_copy):
     alone, engine = tokens(make(), *PROMPTS), force(make(n_seqs=5), prefers_copy)
     requests = [engine.generate(prompt, GREEDY) for prompt in PROMPTS]
@@ -85,7 +86,7 @@ def test_a_cached_prefix_is_reused(make):
     assert [request.completion().token_ids] == tokens(make(), prompt)
 
 
-@pytest.mark.parametrize("kv_type", ["f32", "f16", "int8", "q4"])
+@pytest.mark.parametrize("kv_type", every(3, ["f32", "f16", "int8", "q4"]))
 def test_chunks_of_a_prompt_change_the_rounding_only(make, kv_type):
     whole = score(make(kv_type=kv_type, n_batch=100), PROMPTS[0])
     assert relative_error(score(make(kv_type=kv_type, n_batch=7), PROMPTS[0]), whole) < TOLERANCE

@@ -29,10 +29,10 @@ def test_list_of_commands():
         "tokenize",
         "convert",
         "quantize",
-        "bench",
         "perplexity",
         "compare",
         "imatrix",
+        "bench",
     ]
     assert [group.name for group in app.registered_groups] == ["plugins", "gguf"]
 

@@ -13,8 +13,8 @@ from tests.shared import SHARED, needs_shared
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 FILES = sorted([*SHARED.rglob("*.gguf"), *FIXTURES.rglob("*.gguf")])
 
-# A ggml type that the gguf package (0.19) does not support.
-UNKNOWN_TO_PACKAGE = {"model-q2_0.gguf"}
+# ggml types that the gguf package (0.19) does not know (Q2_0) or cannot dequantize (Q1_0).
+UNKNOWN_TO_PACKAGE = {"model-q1_0.gguf", "model-q2_0.gguf"}
 
 
 @needs_shared

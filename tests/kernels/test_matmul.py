@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realizar._kernels import rows, table
+from tests.isa import N_EXAMPLES, every
 from tests.kernels.blocks import SCALES_AT, Bytes, Floats, assert_same_bits, block_shape, expand, random_rows
 
 FORMATS = list(rows.ACT_BLOCK)
@@ -27,7 +28,7 @@ def check_same_bits(name: str, data: Bytes, x: Floats) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("n", [*range(1, 14), 16, 23, 24, 25, 40])
+@pytest.mark.parametrize("n", every(2, [*range(1, 14), 16, 23, 24, 25, 40]))
 def test_same_bits_tokens(name: str, n: int) -> None:
     rng = np.random.default_rng(n)
     k = some_k(name, 3)
@@ -36,7 +37,7 @@ def test_same_bits_tokens(name: str, n: int) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("n_rows", [*range(1, 18), 31, 32, 33, 50])
+@pytest.mark.parametrize("n_rows", every(2, [*range(1, 18), 31, 32, 33, 50]))
 def test_same_bits_rows(name: str, n_rows: int) -> None:
     rng = np.random.default_rng(n_rows)
     k = some_k(name, 2)
@@ -45,7 +46,7 @@ def test_same_bits_rows(name: str, n_rows: int) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 18, 33])
+@pytest.mark.parametrize("size", every(2, [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 18, 33]))
 def test_same_bits_with_extreme_scales(name: str, size: int) -> None:
     rng = np.random.default_rng(size)
     k = some_k(name, size)
@@ -57,7 +58,9 @@ def test_same_bits_with_extreme_scales(name: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, block in rows.ACT_BLOCK.items() if block])
-@pytest.mark.parametrize(("size", "n"), [(4352, 50), (4352, 40), (8448, 130)])
+@pytest.mark.parametrize(
+    ("size", "n"), [(4352, 40), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((4352, 50), (8448, 130)))]
+)
 def test_same_bits_slices(name: str, size: int, n: int) -> None:
     """Rows of several slices, few and many tokens, and more tokens than are packed at once."""
     rng = np.random.default_rng(n)
@@ -69,7 +72,7 @@ def test_same_bits_slices(name: str, size: int, n: int) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=N_EXAMPLES, deadline=None)
 def test_same_bits_for_any_shape(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(FORMATS))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))

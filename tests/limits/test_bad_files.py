@@ -242,7 +242,7 @@ def test_heads_too_large_for_the_kernels(tmp_path, n_head, head_dim, says):
         LLM(path)
 
 
-@pytest.mark.parametrize("type_name", ["Q8_1", "Q8_K", "I32", "F64", "TQ1_0"])
+@pytest.mark.parametrize("type_name", ["Q8_1", "Q8_K", "I32", "F64"])
 @pytest.mark.parametrize("name", ["blk.0.ffn_up.weight", "token_embd.weight"])
 def test_types_without_kernels(tmp_path, name, type_name):
     ggml_type = GGMLType[type_name]

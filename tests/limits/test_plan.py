@@ -43,7 +43,7 @@ def planned(path, capsys, *options):
     return json.loads(capsys.readouterr().out)
 
 
-MODELS = [(SMOLLM2, 1), slow(SMOLLM2, 4), slow(CODER, 1), *((path, 1) for path in OTHERS)]
+MODELS = [slow(SMOLLM2, 1), slow(SMOLLM2, 4), slow(CODER, 1), *((path, 1) for path in OTHERS)]
 
 
 @needs_proc

@@ -9,6 +9,7 @@ from realizar.arch import registry
 from realizar.gguf import GGUFFile
 from realizar.model import Model, load
 from realizar.testing import Session, relative_error
+from tests.isa import every
 
 from . import cases
 
@@ -19,6 +20,7 @@ if cases.WHOLE_SET.is_dir():
 ALL_SETS = PATHS + cases.second_files("causal") + cases.own_files("causal")
 
 each_file = pytest.mark.parametrize("path", ALL_SETS, ids=cases.name)
+some_files = pytest.mark.parametrize("path", every(3, ALL_SETS), ids=cases.name)
 # Cache formats do not depend on the architecture; the first set has every kind of attention.
 each_file_of_the_first_set = pytest.mark.parametrize("path", PATHS, ids=cases.name)
 
@@ -102,12 +104,12 @@ def test_int8_with_the_choices_of_the_f32_run(path):
     model.close()
 
 
-@each_file
+@some_files
 def test_token_by_token(path):
     assert np.array_equal(logits(path, "int8", "f16", chunk=1), logits(path, "int8", "f16"))
 
 
-@each_file
+@some_files
 def test_greedy(path):
     """Greedy decoding in f32 equals the reference up to a near tie of its best two logits."""
     arrays, name = golden(path.parent), path.stem.removeprefix("model-")

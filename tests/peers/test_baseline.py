@@ -33,6 +33,7 @@ def baseline(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_baseline_alone(baseline):
     done = compare(*SIZES, "-r", "6", "--baseline", baseline, "--no-llama", "--activations", "f32", "--json")
     assert done.returncode == 0, done.stderr

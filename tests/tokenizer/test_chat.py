@@ -225,7 +225,12 @@ BOMBS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BOMBS)
+LONG_BOMBS = ("a list of lists", "a dict of dicts", "a tuple of tuples", "nested comprehension", "tojson")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG_BOMBS else name for name in BOMBS]
+)
 def test_resource_bombs_hit_a_limit(name, monkeypatch):
     """The deadline passes after twenty clock reads; no single step between two reads takes long."""
     monkeypatch.setattr(template_limits, "MAX_SECONDS", 1.0)

@@ -16,7 +16,7 @@ def test_cases_are_small_and_complete():
         assert json.loads((folder / "meta.json").read_text())["sensitivity"] >= 0.04, folder.name
 
 
-@pytest.mark.parametrize("name", ["deepseek", "llama_embed"])
+@pytest.mark.parametrize("name", ["deepseek", pytest.param("llama_embed", marks=pytest.mark.slow)])
 def test_a_case_is_made_again(name, tmp_path, monkeypatch):
     """The same weights, and the same results up to the order of sums."""
     pytest.importorskip("torch")

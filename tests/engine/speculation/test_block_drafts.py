@@ -36,7 +36,7 @@ PARAMS = {
 }
 
 
-QUICK = ["qwen35", "glm4moe", "deepseek2", "step35", "eagle3 for llama", "eagle3 for qwen35"]
+QUICK = ["qwen35", "glm4moe", "eagle3 for llama", "eagle3 for qwen35"]
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in SIZES if name not in QUICK]
 
 
@@ -122,7 +122,7 @@ def texts_of(prompts, found):
     return [[*prompt, *ids] for prompt, each in zip(prompts, found, strict=True) for _, ids, *_ in each]
 
 
-@pytest.mark.parametrize("n_guesses", [1, 2, 3, 4])
+@pytest.mark.parametrize("n_guesses", [1, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))])
 @pytest.mark.parametrize("every", [2, 5, 10**9])
 def test_any_number_of_drafts(make, plain, n_guesses, every):
     want = plain("greedy")

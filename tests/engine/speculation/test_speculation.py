@@ -53,7 +53,7 @@ def known(plan_name, params_name):
 
 @pytest.mark.parametrize("name", PARAMS)
 @pytest.mark.parametrize("plan_name", PLANS)
-@pytest.mark.parametrize("every", [1, 3, pytest.param(5, marks=pytest.mark.slow), 10**9])
+@pytest.mark.parametrize("every", [1, 3, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 10**9))])
 def test_texts_are_those_of_plain_decoding(plan_name, name, every):
     plan, prompts = PLANS[plan_name], [PROMPT[:n] for n in LENGTHS]
     want = known(plan_name, name)
