@@ -29,6 +29,7 @@ MAX_PARSER_ITEMS = 1_000_000
 """Limit on llguidance's parser items for one text; the time limit for a mask is reached first."""
 
 _EXCERPT = re.compile(r"\n\s*\d+ \| .*|<state>.*|<non-verbose/>|<backtrace>.*", re.DOTALL)
+_UNDECIDED = "Unable to determine if regex is empty"
 _TOO_LARGE = re.compile(r"(panic: assertion failed: grammar\.symbols|grammar size \(number of symbols).*", re.DOTALL)
 _PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
 
@@ -158,6 +159,8 @@ def as_mask(bits: bytes, n_vocab: int) -> Mask:
 def reason(matcher: LLMatcher) -> str:
     """Return the reason for which a matcher failed, on one line, without its internal state and our Lark."""
     text = " ".join(_PLACE.sub("", _EXCERPT.sub("", matcher.get_error())).split())
+    if text.startswith(_UNDECIDED):  # followed by the whole expression
+        return "llguidance cannot decide whether a text matches; make strings shorter, or omit pattern beside enum"
     text = _TOO_LARGE.sub(f"it has more than {MAX_SYMBOLS} symbols; make it smaller", text)
     return text if len(text) <= 300 else text[:297] + "..."
 

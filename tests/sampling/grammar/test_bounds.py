@@ -181,3 +181,11 @@ def test_schemas_that_are_too_large():
     with pytest.raises(GrammarError, match=f"more than {MAX_OBJECTS} objects"):
         FACTORY.json_schema(json.dumps({"items": [{}] * MAX_OBJECTS}))
     assert OPEN * MAX_PROPERTIES > MAX_OBJECTS // 2
+
+
+def test_a_long_choice_with_a_pattern_is_named():
+    """llguidance 1.9.1 cannot decide whether a string of 2000 characters matches a pattern."""
+    schema = {"type": "string", "enum": ["a" * 3000], "pattern": "^a*$"}
+    with pytest.raises(GrammarError, match="cannot decide whether a text matches; make strings shorter"):
+        FACTORY.json_schema(schema)
+    FACTORY.json_schema({**schema, "enum": ["a" * 500]})
