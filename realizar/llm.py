@@ -49,6 +49,7 @@ class LLM(EmbeddingMethods, CacheMethods, ChatModel):
     kv_type : {"f16", "f32", "int8", "q4"} or a pair of them
         Type of cached keys and values; a pair is the type of K and that of V. "int8" takes half the memory of "f16". If
         K has large values in few dimensions, as in Qwen2.5, ("f16", "int8") is more accurate (docs/decisions/0009).
+        "q4" takes 0.28 of "f16"; use it for K only if the model's keys have no large biases (docs/performance.md).
     activations : {"int8", "int16", "f32"}, optional
         The type to which inputs of products with quantized weights are rounded. "int16" is nearly exact; prefill takes
         nearly twice as long as with "int8" and decode a few percent longer. "f32" is exact and slow. By default

@@ -90,7 +90,7 @@ class Model:
         if architecture.is_draft and target is not None:
             draft_files.check_target(self.hp, target.hp, file, target.file)
         table = architecture.tensors(self.hp)
-        rotations = read_rotations(file, architecture.name)
+        rotations = read_rotations(file, architecture.name, prefix)
         self.weights, self.tensors = collect(file, table, self.hp.n_layer, ignored, prefix, rotations.by_name)
         self.tensors.update(rotations.signs)
         if architecture.is_draft:

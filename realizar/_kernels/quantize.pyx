@@ -103,6 +103,8 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
         w = weights
         if w.shape[1] != k or w.shape[0] == 0 or x.shape[0] % w.shape[0]:
             raise ValueError(f"weights of shape {weights.shape} for {x.shape[0]} rows of {k}")
+        if not (np.isfinite(weights).all() and np.min(weights) >= 0):
+            raise ValueError("weights: importances must be finite and not negative")
         job.w, job.rows_per_w = &w[0, 0], x.shape[0] // w.shape[0]
     out, scratch = made, np.empty(pool.n_threads * k, np.float32)
     cdef const read_kernels *level = <const read_kernels *> kernels(isa)
@@ -120,7 +122,8 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
     if atomic_load(&job.problems) & RZ_QUANTIZE_NOT_FINITE:
         raise ValueError(f"a value is infinite or NaN, which {target} cannot represent")
     if atomic_load(&job.problems) & RZ_QUANTIZE_TOO_LARGE:
-        raise ValueError(f"a value is too large for {target}: scales are half floats, at most 65504")
+        why = "" if target == "BF16" else ": scales are half floats, at most 65504"
+        raise ValueError(f"a value is too large for {target}{why}")
     return made
 
 

@@ -62,7 +62,7 @@ class Llama:
     last_n_tokens_size : int
         Number of last tokens that penalties consider.
     type_k, type_v : int, optional
-        Type of cached keys and values: 0 f32, 1 f16, 8 int8.
+        Type of cached keys and values: 0 f32, 1 f16, 2 q4, 8 int8.
     draft_model : LlamaPromptLookupDecoding, optional
         Speculative decoding by prompt lookup.
     spm_infill : bool

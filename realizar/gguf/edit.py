@@ -18,8 +18,8 @@ from realizar.gguf.types import TensorInfo, ValueType
 from realizar.gguf.writer import GGUFWriter
 
 SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
-MAX_PARTS = 99_999
-"""The numbers in names of parts have five digits."""
+MAX_PARTS = 65_535
+"""`split.count` is a UINT16."""
 
 StrPath = str | os.PathLike[str]
 
@@ -50,7 +50,7 @@ def split(
     Raises
     ------
     ParameterError
-        If there is no limit, one is not positive, the prefix has no name, or there would be more than 99,999 parts.
+        If there is no limit, one is not positive, the prefix has no name, or there would be more than 65,535 parts.
     GGUFError
         If the source is no valid GGUF file.
     """

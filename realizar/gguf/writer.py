@@ -82,7 +82,12 @@ class GGUFWriter:
             self.add_encoded(key, metadata.encoded(key))
 
     def add_encoded(self, key: str, value: bytes) -> None:
-        """Add a value as `encode` and `Metadata.encoded` return it; raises ParameterError if the key was added."""
+        """Add a value as `encode` and `Metadata.encoded` return it.
+
+        Raises ParameterError if the key was added, or is the alignment, which `add` and `copy` take.
+        """
+        if key == ALIGNMENT_KEY:
+            raise ParameterError(f"{key}: must be added by `add` or `copy`, since it changes where tensors are")
         if key in self._values:
             raise ParameterError(f"{key}: was already added")
         self._values[key] = value

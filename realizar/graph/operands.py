@@ -68,8 +68,9 @@ def _of_experts(node: Node, x: Sequence[F32], tensors: Mapping[str, Any]) -> Ite
         hidden = []
         for j in ups:
             yield Operand(j, e, chosen)
-            bias = node.attrs["bias"][j]
+            scale, bias = node.attrs["scales"][j], node.attrs["bias"][j]
             product = chosen @ _matrix(tensors[node.weights[j]], e).T
+            product = product if scale is None else product * tensors[scale].floats()[e]
             hidden.append(product if bias is None else product + tensors[bias].floats()[e])
         yield Operand(down, e, activate(*hidden).astype(np.float32))
 

@@ -61,8 +61,6 @@ class Recipe:
         `general.file_type` (llama.h, enum llama_ftype).
     base : str
         The type of most matrices.
-    about : str
-        For `--help` and the table in docs/quantize.md.
     rules : mapping
         Of the kinds that differ.
     """
@@ -70,7 +68,6 @@ class Recipe:
     name: str
     file_type: int
     base: str
-    about: str
     rules: Mapping[Kind, Rule] = field(default_factory=dict)
 
 
@@ -151,11 +148,11 @@ def _iq2(larger: str, output: str | None) -> Mapping[Kind, Rule]:
 
 
 _ROWS = (
-    Recipe("IQ2_XXS", 19, "IQ2_XXS", "2.1 bits; needs an importance matrix", _iq2("Q2_K", None)),
-    Recipe("IQ2_XS", 20, "IQ2_XS", "2.3 bits; needs an importance matrix", _iq2("Q2_K", None)),
-    Recipe("IQ2_S", 28, "IQ2_XS", "2.3 bits and more; needs an importance matrix", _iq2("IQ3_S", "IQ3_S")),
-    Recipe("IQ2_M", 29, "IQ2_S", "2.6 bits and more; needs an importance matrix", _iq2("IQ3_S", "IQ3_S")),
-    Recipe("IQ3_XXS", 23, "IQ3_XXS", "3.1 bits; needs an importance matrix", {
+    Recipe("IQ2_XXS", 19, "IQ2_XXS", _iq2("Q2_K", None)),
+    Recipe("IQ2_XS", 20, "IQ2_XS", _iq2("Q2_K", None)),
+    Recipe("IQ2_S", 28, "IQ2_XS", _iq2("IQ3_S", "IQ3_S")),
+    Recipe("IQ2_M", 29, "IQ2_S", _iq2("IQ3_S", "IQ3_S")),
+    Recipe("IQ3_XXS", 23, "IQ3_XXS", {
         "attn_v": _iq3_xxs_v,
         "attn_k": _always("IQ2_S"),
         "attn_q": _always("IQ2_S"),
@@ -164,7 +161,7 @@ _ROWS = (
         "embedding": _always("IQ3_S"),
         "output": _always("Q5_K"),
     }),
-    Recipe("IQ3_XS", 22, "IQ3_S", "3.1 to 3.4 bits; needs an importance matrix", {
+    Recipe("IQ3_XS", 22, "IQ3_S", {
         "attn_v": _if_grouped("Q4_K"),
         "attn_k": _always("IQ3_XXS"),
         "attn_q": _always("IQ3_XXS"),
@@ -172,62 +169,62 @@ _ROWS = (
         "ffn_gate": _middle_layers("IQ3_XXS"),
         "ffn_up": _middle_layers("IQ3_XXS"),
     }),
-    Recipe("IQ3_S", 26, "IQ3_S", "3.4 bits", {
+    Recipe("IQ3_S", 26, "IQ3_S", {
         "attn_v": _if_grouped("Q4_K"),
         "attn_output": _unless_8_experts(_BASE),
     }),
-    Recipe("IQ3_M", 27, "IQ3_S", "3.4 bits, 4.5 for V and attn_output", {
+    Recipe("IQ3_M", 27, "IQ3_S", {
         "attn_v": _always("Q4_K"),
         "ffn_down": _iq3_m_down,
         "attn_output": _unless_8_experts(_always("Q4_K")),
     }),
-    Recipe("Q2_K", 10, "Q2_K", "2.6 bits and more for V and ffn_down", {
+    Recipe("Q2_K", 10, "Q2_K", {
         "attn_v": _if_grouped("Q4_K", "Q3_K"),
         "ffn_down": _always("Q3_K"),
         "attn_output": _unless_8_experts(_always("Q3_K")),
     }),
-    Recipe("Q2_K_S", 21, "Q2_K", "2.6 bits; needs an importance matrix", {
+    Recipe("Q2_K_S", 21, "Q2_K", {
         "attn_v": _if_grouped("Q4_K"),
         "ffn_down": _first_eighth("Q4_K"),
     }),
-    Recipe("Q3_K_S", 11, "Q3_K", "3.4 bits", {"attn_output": _unless_8_experts(_BASE)}),
-    Recipe("Q3_K_M", 12, "Q3_K", "3.4 bits, 4.5 and more for V, ffn_down and attn_output", {
+    Recipe("Q3_K_S", 11, "Q3_K", {"attn_output": _unless_8_experts(_BASE)}),
+    Recipe("Q3_K_M", 12, "Q3_K", {
         "attn_v": lambda facts: "Q5_K" if facts.i < 2 else "Q4_K",
         "ffn_down": _q3_k_m_down,
         "attn_output": _unless_8_experts(_always("Q4_K")),
     }),
-    Recipe("Q3_K_L", 13, "Q3_K", "3.4 bits, 5.5 for V, ffn_down and attn_output", {
+    Recipe("Q3_K_L", 13, "Q3_K", {
         "attn_v": _always("Q5_K"),
         "ffn_down": lambda facts: "Q4_K" if facts.is_falcon else "Q5_K",
         "attn_output": lambda facts: None if facts.n_expert == 8 else "Q4_K" if facts.is_falcon else "Q5_K",
     }),
-    Recipe("IQ4_XS", 30, "IQ4_XS", "4.25 bits", _IQ4),
-    Recipe("IQ4_NL", 25, "IQ4_NL", "4.5 bits", _IQ4),
-    Recipe("Q4_0", 2, "Q4_0", "4.5 bits, legacy", {"ffn_down": _with_imatrix("Q4_1")}),
-    Recipe("Q4_1", 3, "Q4_1", "5 bits, legacy"),
-    Recipe("Q4_K_S", 14, "Q4_K", "4.5 bits", {
+    Recipe("IQ4_XS", 30, "IQ4_XS", _IQ4),
+    Recipe("IQ4_NL", 25, "IQ4_NL", _IQ4),
+    Recipe("Q4_0", 2, "Q4_0", {"ffn_down": _with_imatrix("Q4_1")}),
+    Recipe("Q4_1", 3, "Q4_1"),
+    Recipe("Q4_K_S", 14, "Q4_K", {
         "attn_v": lambda facts: "Q5_K" if facts.i < 4 else None,
         "ffn_down": lambda facts: None if facts.is_falcon else _first_eighth("Q5_K")(facts),
         "attn_output": _unless_8_experts(_BASE),
     }),
-    Recipe("Q4_K_M", 15, "Q4_K", "4.5 bits, 6.6 for half of V and ffn_down", {
+    Recipe("Q4_K_M", 15, "Q4_K", {
         "attn_v": _more_bits("Q6_K"),
         "ffn_down": _q4_k_m_down,
         "attn_output": _unless_8_experts(_BASE),
     }),
-    Recipe("Q5_0", 8, "Q5_0", "5.5 bits, legacy", {"ffn_down": _with_imatrix("Q5_1")}),
-    Recipe("Q5_1", 9, "Q5_1", "6 bits, legacy"),
-    Recipe("Q5_K_S", 16, "Q5_K", "5.5 bits"),
-    Recipe("Q5_K_M", 17, "Q5_K", "5.5 bits, 6.6 for half of V and ffn_down", {
+    Recipe("Q5_0", 8, "Q5_0", {"ffn_down": _with_imatrix("Q5_1")}),
+    Recipe("Q5_1", 9, "Q5_1"),
+    Recipe("Q5_K_S", 16, "Q5_K"),
+    Recipe("Q5_K_M", 17, "Q5_K", {
         "attn_v": _more_bits("Q6_K"),
         "ffn_down": _more_bits("Q6_K"),
     }),
-    Recipe("Q6_K", 18, "Q6_K", "6.6 bits"),
-    Recipe("Q8_0", 7, "Q8_0", "8.5 bits"),
-    Recipe("MXFP4_MOE", 38, "MXFP4", "4.25 bits for experts, 8.5 for the rest"),
-    Recipe("F16", 1, "F16", "16 bits"),
-    Recipe("BF16", 32, "BF16", "16 bits"),
-    Recipe("F32", 0, "F32", "32 bits"),
+    Recipe("Q6_K", 18, "Q6_K"),
+    Recipe("Q8_0", 7, "Q8_0"),
+    Recipe("MXFP4_MOE", 38, "MXFP4"),
+    Recipe("F16", 1, "F16"),
+    Recipe("BF16", 32, "BF16"),
+    Recipe("F32", 0, "F32"),
 )  # fmt: skip
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ROWS}

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from realizar.convert import read_checkpoint
 from realizar.gguf import GGMLType, GGUFFile
+from realizar.gguf.edit import SPLIT_KEYS
 from realizar.gguf.encode import encode
 from realizar.gguf.parse import ALIGNMENT_KEY
 
-LEFT_OUT = (ALIGNMENT_KEY, "split.no", "split.count", "split.tensors.count")
-"""Metadata of the file that is read, not of the model."""
+LEFT_OUT = (ALIGNMENT_KEY, *SPLIT_KEYS)
+"""Metadata of the file that is read, not of the model; as is what names an earlier importance matrix."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,12 @@ def open_source(path: str | os.PathLike[str]) -> Iterator[Source]:
             SourceTensor(info.name, info.shape, info.type, partial(file.data, info.name))
             for info in file.tensors.values()
         ]
-        encoded = {key: file.metadata.encoded(key) for key in file.metadata if key not in LEFT_OUT}
+        encoded = {key: file.metadata.encoded(key) for key in file.metadata if not _is_of_the_file(key)}
         yield Source(file.metadata, encoded, tuple(tensors))
+
+
+def _is_of_the_file(key: str) -> bool:
+    return key in LEFT_OUT or key.startswith("quantize.imatrix.")
 
 
 def _folder(path: Path) -> Source:

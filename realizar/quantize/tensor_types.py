@@ -116,7 +116,7 @@ def plan_types(
         If an override's type cannot be written, or no tensor has a name that fits its pattern.
     """
     listed = list(tensors)
-    patterns = _checked([name for name, *_ in listed], overrides)
+    patterns = _checked(listed, overrides)
     model = _ModelFacts(metadata, [name for name, *_ in listed], has_imatrix)
     plans: dict[str, TensorPlan] = {}
     for name, shape, source in sorted(listed, key=lambda tensor: _file_order(tensor[0])):
@@ -241,8 +241,9 @@ def _fallback(wanted: str, k: int) -> str:
     return smaller if k % GGMLType[smaller].n_elements == 0 else "F16"
 
 
-def _checked(names: list[str], overrides: Overrides) -> list[tuple[str, str]]:
-    out = []
+def _checked(tensors: list[tuple[str, Shape, GGMLType]], overrides: Overrides) -> list[tuple[str, str]]:
+    names, out = [name for name, *_ in tensors], []
+    kept = {tensor[0] for tensor in tensors if not _may_quantize(*tensor)}
     for pattern, target in overrides:
         upper = target.upper()
         if upper not in TARGETS:
@@ -254,6 +255,11 @@ def _checked(names: list[str], overrides: Overrides) -> list[tuple[str, str]]:
             raise ParameterError(
                 f"--tensor {pattern}={target}: no tensor's name fits {short_repr(pattern)}; "
                 f"the model has {', '.join(names[:3])} and {len(names)} in all"
+            )
+        if kept.issuperset(fitting := [name for name in names if _fits(pattern, name)]):
+            raise ParameterError(
+                f"--tensor {pattern}={target}: {fitting[0]}, and whatever else fits it, keeps its type, as norms and "
+                "routers do; name matrices"
             )
         out.append((pattern, upper))
     return out

@@ -43,8 +43,10 @@ class Rotations:
         self.signs: dict[str, Tensor] = {}
 
 
-def read_rotations(file: GGUFFile, arch: str) -> Rotations:
+def read_rotations(file: GGUFFile, arch: str, prefix: str = "") -> Rotations:
     """Read the keys `prism.hadamard.*`; without them, no weight is rotated.
+
+    Names of sign vectors begin with `prefix`, so that a draft has its own beside those of its target.
 
     Raises
     ------
@@ -64,15 +66,16 @@ def read_rotations(file: GGUFFile, arch: str) -> Rotations:
     signs = _signs(file, width)
     lookups = md.get_strs(f"{PREFIX}inverse_weight_names", [])
     groups = _groups(file, arch) if md.get_bool(f"{PREFIX}gdn_v_grouped", False) else None
-    for name in (*md.get_strs(f"{PREFIX}weight_names"), *lookups):
+    names = {"weight_names": md.get_strs(f"{PREFIX}weight_names"), "inverse_weight_names": lookups}
+    for key, name in ((key, name) for key, listed in names.items() for name in listed):
         if name not in file.tensors:
-            raise _wrong(file, "weight_names", f"it names {name}, which the file does not have")
+            raise _wrong(file, key, f"it names {name}, which the file does not have")
         n = file.tensors[name].shape[-1]
         if n % width:
             raise _wrong(file, "block_size", f"{width}, but the rows of {name} have {n} elements")
         if signs is not None and n not in signs:
             raise _wrong(file, "sign_widths", f"{[*signs]}, but the rows of {name} have {n} elements")
-        ref = None if signs is None else WeightRef(f"{PREFIX}signs.{n}", (n,), None, suffix="")
+        ref = None if signs is None else WeightRef(f"{prefix}{PREFIX}signs.{n}", (n,), None, suffix="")
         if ref is not None and signs is not None:
             found.signs[ref.tensor] = vector(ref.tensor, signs[n])
         found.by_name[name] = Rotation(width, ref, groups if name.endswith(GROUPED) else None)

@@ -105,14 +105,20 @@ def collect(
             f"(architecture, number of layers)"
         )
     refs = {name: _prefixed(ref, prefix) for name, ref in found.refs.items()} if prefix else found.refs
-    tensors = {prefix + name: replace(tensor, name=prefix + name) for name, tensor in found.tensors.items()}
+    tensors = {prefix + name: _prefixed_tensor(tensor, prefix) for name, tensor in found.tensors.items()}
     return Weights(refs, n_layer), tensors
 
 
 def _prefixed(ref: WeightRef | None, prefix: str) -> WeightRef | None:
     if ref is None:
         return None
-    return replace(ref, name=prefix + ref.name, bias=None if ref.bias is None else prefix + ref.bias)
+    bias, scales = (None if name is None else prefix + name for name in (ref.bias, ref.expert_scales))
+    return replace(ref, name=prefix + ref.name, bias=bias, expert_scales=scales)
+
+
+def _prefixed_tensor(tensor: Tensor, prefix: str) -> Tensor:
+    scales = None if tensor.expert_scales is None else prefix + tensor.expert_scales
+    return replace(tensor, name=prefix + tensor.name, expert_scales=scales)
 
 
 def check_drafts(file: GGUFFile, md: ArchMetadata) -> None:

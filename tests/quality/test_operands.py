@@ -5,8 +5,11 @@ import pytest
 
 from realizar.arch import registry
 from realizar.graph import reference
+from realizar.model import load
 from realizar.testing import N_CTX, tiny_metadata, tiny_model
 from tests.arch.test_deepseek import FUSED, LATENT
+from tests.limits.models import rewritten
+from tests.runtime.test_weights import tiny as tiny_file
 
 N = 9
 EXPERTS = {"expert_count": 4, "expert_used_count": 2}
@@ -50,6 +53,7 @@ def products(model, node, x):
     found = list(node.spec.operands(node, x, model.tensors))
     w = [model.tensors[name].floats().astype(np.float64) for name in node.weights]
     biases = [None if b is None else model.tensors[b].floats() for b in node.attrs.get("bias", [None] * len(w))]
+    scales = [None if s is None else model.tensors[s].floats() for s in node.attrs.get("scales", [None] * len(w))]
     if node.op == "linear":
         rest = x[1] if node.attrs["residual"] else 0
         return [rows @ w[j].T + (0 if biases[j] is None else biases[j]) + rest for j, _, rows in found]
@@ -61,23 +65,38 @@ def products(model, node, x):
     for j, e, rows in found:
         if j == len(w) - 1:
             row, rank = np.nonzero(x[1] == e)
-            y = rows @ w[j][e].T + (0 if biases[j] is None else biases[j][e])
+            y = rows @ w[j][e].T * (1 if scales[j] is None else scales[j][e])
+            y = y + (0 if biases[j] is None else biases[j][e])
             np.add.at(out, row, x[2][row, rank, None] * y)
     return [out]
 
 
+def check_products(model):
+    """Compare the products of all nodes of a decoder that multiply matrices; return their ops."""
+    rng, seen, graph = np.random.default_rng(0), set(), model.graphs["decode"]
+    for node in graph.nodes:
+        if node.spec.operands is None or node.attrs.get("transposed"):
+            continue
+        x = random_inputs(graph, node, rng)
+        for found, want in zip(products(model, node, x), evaluate(model, node, x), strict=True):
+            np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
+        seen.add(node.op)
+    return seen
+
+
+def test_scales_of_experts(tmp_path):
+    """One factor for each expert, as in NVFP4 files; the operands of the last matrix depend on those of the others."""
+    path = tiny_file("gpt-oss", tmp_path, "F32", **EXPERTS)
+    more = {f"blk.0.{part}.scale": np.linspace(0.5, 2, 4) for part in ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")}
+    model = load(rewritten(path, tmp_path / "scaled.gguf", more=more))
+    assert "experts" in check_products(model)
+    model.close()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_products_with_the_operands_are_the_definitions(name, tmp_path):
-    rng, seen = np.random.default_rng(0), set()
     with tiny(name, tmp_path) as model:
-        graph = model.graphs["decode"]
-        for node in graph.nodes:
-            if node.spec.operands is None or node.attrs.get("transposed"):
-                continue
-            x = random_inputs(graph, node, rng)
-            for found, want in zip(products(model, node, x), evaluate(model, node, x), strict=True):
-                np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
-            seen.add(node.op)
+        seen = check_products(model)
         assert "linear" in seen
         assert ("experts" in seen) == (name in ("qwen2moe", "gpt-oss", "deepseek2"))
         assert ("per_head_linear" in seen) == (name == "deepseek2")

@@ -105,14 +105,18 @@ def test_rows_that_are_no_multiple_of_the_block(recipe: str, k: int, wanted: str
 
 
 def test_overrides() -> None:
-    types = planned("Q4_K_S", llama(), overrides=[("blk.1*.ffn_up*", "q8_0"), ("ffn_up", "Q6_K"), ("norm", "Q4_K")])
+    types = planned("Q4_K_S", llama(), overrides=[("blk.1*.ffn_up*", "q8_0"), ("ffn_up", "Q6_K")])
     assert of(types, "ffn_up") == ["Q6_K", "Q8_0"] + ["Q6_K"] * 8 + ["Q8_0"] * 6
     assert types["blk.0.attn_norm.weight"] == "F32"  # vectors are never quantized
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [(("ffn_up", "Q4_KM"), "'Q4_KM' cannot be written; did you mean Q4_K"), (("ffn_uq", "Q4_K"), "no tensor's name")],
+    [
+        (("ffn_up", "Q4_KM"), "'Q4_KM' cannot be written; did you mean Q4_K"),
+        (("ffn_uq", "Q4_K"), "no tensor's name"),
+        (("norm", "Q4_K"), "keeps its type, as norms and routers do; name matrices"),
+    ],
 )
 def test_wrong_overrides(override: tuple[str, str], message: str) -> None:
     with pytest.raises(ParameterError, match=message):

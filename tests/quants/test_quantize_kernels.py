@@ -133,6 +133,26 @@ def test_too_large_for_a_half_float(name: str) -> None:
         made(normal(3, 256) * np.float32(1e20), name)
 
 
+def test_too_large_for_bfloat16() -> None:
+    x = np.full((1, 256), np.finfo(np.float32).max, np.float32)
+    with pytest.raises(ValueError, match="too large for BF16"):
+        made(x, "BF16")
+
+
+def test_mxfp4_of_values_whose_squares_are_infinite() -> None:
+    x = np.tile(np.float32([6e25, -3e25, 0, 1.5e25]), 64)[None]
+    found = dequantize(made(x, "MXFP4"), "MXFP4")
+    assert np.abs(found - x).max() <= 0.25 * np.abs(x).max()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+def test_importances_that_are_no_weights(bad: float) -> None:
+    weights = np.ones((1, 256), np.float32)
+    weights[0, 7] = bad
+    with pytest.raises(ValueError, match="importances must be finite and not negative"):
+        quantize(Pool(1), normal(3, 256).view(np.uint8), "F32", "Q4_K", 256, weights)
+
+
 def test_arguments_that_do_not_fit() -> None:
     x = normal(3, 256).view(np.uint8)
     with pytest.raises(ValueError, match="no quantizer from 'F32' to 'Q9'"):

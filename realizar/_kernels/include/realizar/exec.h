@@ -139,8 +139,8 @@ struct rz_route {
     int gating, n_used, n_group, n_group_used, n_group_best, normalize;
 };
 
-/* The weights of all experts, one after the other, and so their biases and scales. weight.n_row is that of one expert. y has a row for
- * each pair of a token and one of its experts, in the order of the experts, and so has the input `pairs`. */
+/* The weights of all experts, one after the other, and so their biases and scales. weight.n_row is that of one expert. y
+ * has a row for each pair of a token and one of its experts, in the order of the experts, and so has the input `pairs`. */
 struct rz_expert_weight {
     struct rz_weight weight; /* x: rows of tokens, or NULL */
     size_t expert_stride;    /* bytes from an expert's rows to the next one's */

@@ -21,11 +21,13 @@ static int quantize_f16(const float *x, const float *w, size_t k, void *out)
 static int quantize_bf16(const float *x, const float *w, size_t k, void *out)
 {
     uint16_t *to = out;
+    int overflow = 0;
     for (size_t i = 0; i < k; i++) {
         uint32_t bits = rz_f32_to_bits(x[i]);
         to[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+        overflow |= (to[i] & 0x7f80) == 0x7f80;
     }
-    return 0;
+    return overflow;
 }
 
 #endif

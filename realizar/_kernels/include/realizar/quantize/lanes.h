@@ -20,8 +20,6 @@ typedef struct {
     f32x16 x[LONGEST_GROUP], w[LONGEST_GROUP];
 } lane_groups;
 
-RZ_INLINE f32x16 lanes_sum3(f32x16 a, f32x16 b, f32x16 c) { return f32x16_add(f32x16_add(a, b), c); }
-
 RZ_INLINE f32x16 lanes_clamp(f32x16 x, float low, float high)
 {
     return f32x16_min(f32x16_max(x, f32x16_set(low)), f32x16_set(high));

@@ -35,8 +35,7 @@ static float exponent_scale(int e) { return rz_bits_to_f32(e > 0 ? (uint32_t)e <
 /* Sixteen blocks: the reference's exponent, or the next where the error is smaller: then no value is cut to 6. */
 RZ_NOINLINE void mxfp4_quantize(const lane_groups *in, const int *first, uint8_t *e, uint8_t *codes)
 {
-    f32x16 best_error = f32x16_set(INFINITY), best_q[32], shift = f32x16_zero();
-    for (int i = 0; i < 32; i++) best_q[i] = f32x16_zero();
+    f32x16 best_error, best_q[32], shift = f32x16_zero();
     for (int k = 0; k < 2; k++) {
         float scales[LANES], inverses[LANES];
         for (int g = 0; g < LANES; g++) {
@@ -49,9 +48,13 @@ RZ_NOINLINE void mxfp4_quantize(const lane_groups *in, const int *first, uint8_t
             f32x16 difference = f32x16_sub(f32x16_mul(q[i], scale), in->x[i]);
             error = f32x16_add(error, f32x16_mul(in->w[i], f32x16_mul(difference, difference)));
         }
-        shift = f32x16_if_less(error, best_error, f32x16_set((float)k), shift);
+        if (k == 0) { /* kept also where squares of large values are infinite */
+            memcpy(best_q, q, sizeof best_q);
+            best_error = error;
+            continue;
+        }
+        shift = f32x16_if_less(error, best_error, f32x16_set(1), shift);
         for (int i = 0; i < 32; i++) best_q[i] = f32x16_if_less(error, best_error, q[i], best_q[i]);
-        best_error = f32x16_min(error, best_error);
     }
     float shifts[LANES], values[LANES];
     f32x16_store(shifts, shift);

@@ -1,5 +1,5 @@
-/* The Hadamard transform of a head, K in int8 and q4 caches and V in q4 caches, so that one large element does not set
- * the scale; and of the inputs of weights that are stored in a rotated basis. */
+/* The Hadamard transform of K (int8 and q4 caches), of V (q4 caches), and of the inputs of rotated weights. It keeps one
+ * large element of a head from setting the scale of all. */
 #ifndef REALIZAR_SCALAR_HADAMARD_H
 #define REALIZAR_SCALAR_HADAMARD_H
 
