@@ -29,7 +29,7 @@ from realizar.sampling.grammar.schema import json_rule
 if TYPE_CHECKING:
     from realizar.calls.tool import Tool
 
-KEY, VALUE, TYPE, ISSTRING = "{key}", "{value}", "{type}", "{is_string}"
+KEY, VALUE, TYPE, IS_STRING = "{key}", "{value}", "{type}", "{is_string}"
 """Placeholders in an element: the name of an argument, its value, its JSON type, and "true" or "false"."""
 
 _SPACE = "\x04"
@@ -49,7 +49,7 @@ class TagNotation(Notation):
     Attributes
     ----------
     element : str
-        With KEY and VALUE, and TYPE or ISSTRING where the element names the type of the value.
+        With KEY and VALUE, and TYPE or IS_STRING where the element names the type of the value.
     between : str
         Text between two elements.
     empty : str
@@ -75,7 +75,7 @@ class TagNotation(Notation):
         """See `Notation`. White space may be around values, between tags, and after each element."""
 
         def pattern(key: str, space: str) -> str:
-            texts = {KEY: key, VALUE: value, TYPE: "string", ISSTRING: "true", _SPACE: space}
+            texts = {KEY: key, VALUE: value, TYPE: "string", IS_STRING: "true", _SPACE: space}
             return "".join(texts.get(part) or re.escape(part) for part in _PARTS.split(self._spaced))
 
         first, second = pattern("a", r"(\s*)"), pattern("b", r"\s*")
@@ -122,9 +122,9 @@ class TagNotation(Notation):
         head = f"{rules.literal(before)} {key}"
 
         def typed(name: str, is_string: str) -> str:
-            return f"{head} {rules.literal(middle.replace(TYPE, name).replace(ISSTRING, is_string))}"
+            return f"{head} {rules.literal(middle.replace(TYPE, name).replace(IS_STRING, is_string))}"
 
-        names_types = TYPE in middle or ISSTRING in middle
+        names_types = TYPE in middle or IS_STRING in middle
         found = []
         if "string" in types:
             found.append(f"{typed('string', 'true')} {self.string(rules, known, after, path)}")
@@ -167,7 +167,7 @@ class TagNotation(Notation):
 
     def _written(self, key: str, value: Any) -> str:
         kind = self.number_name if type_of(value) == "integer" else type_of(value)
-        named = self.element.replace(TYPE, kind).replace(ISSTRING, str(isinstance(value, str)).lower())
+        named = self.element.replace(TYPE, kind).replace(IS_STRING, str(isinstance(value, str)).lower())
         return named.replace(KEY, key, 1).replace(VALUE, self.text(value), 1)
 
 
@@ -179,7 +179,7 @@ class TagReader:
         middle, _, self._after = rest.partition(VALUE)
         self._before = notation.between + before, before
         self._schema = schema
-        kinds = {re.escape(TYPE): r"(?P<type>\w+)", re.escape(ISSTRING): r"(?P<is_string>\w+)"}
+        kinds = {re.escape(TYPE): r"(?P<type>\w+)", re.escape(IS_STRING): r"(?P<is_string>\w+)"}
         pattern = re.escape(middle)
         for mark, group in kinds.items():
             pattern = pattern.replace(mark, group, 1)

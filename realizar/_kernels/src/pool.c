@@ -21,10 +21,10 @@
  * virtual machine), as much as a small product, so polling pays off for about that long; a pause takes 10 to 45 ns. */
 enum { SPINS = 3500 };
 
-/* Polling is in vain if the worker for which we wait has no CPU, because other processes use it; each time takes as long
- * as many ops of a small model. So a team polls at one barrier in RARELY while its doubts are at their maximum: they rise
- * by one for each time in vain, and fall by TRUST for each that was not. Even one in five justifies polling. */
-enum { DOUBTS = 8, TRUST = 4, RARELY = 31 };
+/* A poll fails if the worker for which we wait has no CPU, because other processes use it, or a longer op; each failure
+ * takes as long as many ops of a small model. After MAX_FAILED_POLLS a team polls at one barrier in PROBE_INTERVAL only. A
+ * success takes SUCCESS_CREDIT from the count of failures, so that even one in five justifies polling. */
+enum { MAX_FAILED_POLLS = 8, SUCCESS_CREDIT = 4, PROBE_INTERVAL = 31 };
 
 typedef struct team team;
 
@@ -54,7 +54,7 @@ struct team {
     char apart_2[64];
     atomic_uint gate; /* number of barriers opened so far */
     atomic_int n_asleep;
-    atomic_int doubts; /* 0 .. DOUBTS; a lost update does no harm */
+    atomic_int failed_polls; /* 0 .. MAX_FAILED_POLLS; a lost update does no harm */
     char apart_3[64];
 
     struct worker workers[]; /* 1 .. n_threads - 1; the caller is worker 0 */
@@ -92,17 +92,18 @@ static void sleep_at_gate(team *t, unsigned closed)
 /* Polls the closed barrier; whether it opened. */
 static bool poll_gate(team *t, unsigned closed)
 {
-    int doubts = atomic_load_explicit(&t->doubts, memory_order_relaxed);
-    if (doubts == DOUBTS && closed % RARELY != 0) return false;
+    int failed = atomic_load_explicit(&t->failed_polls, memory_order_relaxed);
+    if (failed == MAX_FAILED_POLLS && closed % PROBE_INTERVAL != 0) return false;
     for (int i = 0; i < SPINS; i++) {
         if (atomic_load_explicit(&t->gate, memory_order_acquire) != closed) {
-            if (doubts > 0)
-                atomic_store_explicit(&t->doubts, doubts > TRUST ? doubts - TRUST : 0, memory_order_relaxed);
+            if (failed > 0)
+                atomic_store_explicit(&t->failed_polls, failed > SUCCESS_CREDIT ? failed - SUCCESS_CREDIT : 0,
+                                      memory_order_relaxed);
             return true;
         }
         cpu_relax();
     }
-    if (doubts < DOUBTS) atomic_store_explicit(&t->doubts, doubts + 1, memory_order_relaxed);
+    if (failed < MAX_FAILED_POLLS) atomic_store_explicit(&t->failed_polls, failed + 1, memory_order_relaxed);
     return false;
 }
 
