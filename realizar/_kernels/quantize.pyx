@@ -44,6 +44,7 @@ cdef extern from "realizar/quantize/table.h" nogil:
         size_t n_row, k, from_stride, to_stride
         const float *w
         size_t rows_per_w
+        float limit
         float *scratch
         atomic_size_t next
         atomic_int problems
@@ -99,6 +100,7 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
     if x.shape[0] == 0:
         return made
     job.w, job.rows_per_w = NULL, 1
+    job.limit = np.inf if target in ("F32", "BF16", "MXFP4") else 1e15  # beyond it, sums of squares would be infinite
     if weights is not None:
         w = weights
         if w.shape[1] != k or w.shape[0] == 0 or x.shape[0] % w.shape[0]:
@@ -122,7 +124,7 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
     if atomic_load(&job.problems) & RZ_QUANTIZE_NOT_FINITE:
         raise ValueError(f"a value is infinite or NaN, which {target} cannot represent")
     if atomic_load(&job.problems) & RZ_QUANTIZE_TOO_LARGE:
-        why = "" if target == "BF16" else ": scales are half floats, at most 65504"
+        why = "" if target in ("F16", "BF16") else ": scales are half floats, at most 65504"
         raise ValueError(f"a value is too large for {target}{why}")
     return made
 

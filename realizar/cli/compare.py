@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -41,7 +40,7 @@ def command(
     with reading.chunk_progress("divergence") as progress:
         found = compare(reference, model, content, n_worst=n_worst, progress=progress, **sizes)
     if as_json:
-        print(json.dumps({"reference": reference, "model": model, **found.summary()}, indent=2, ensure_ascii=False))
+        reading.print_json({"reference": reference, "model": model, **found.summary()})
         return
     for line in comparison_lines(reference, model, found):
         write_line(line, 12)

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from typer import Option
 
+from realizar import store
 from realizar.cli import options, reading
+from realizar.errors import ParameterError
 
 EXAMPLE = "Example: realizar imatrix model-f16.gguf text.txt -o imatrix.gguf"
 
@@ -27,9 +29,13 @@ def command(
 ) -> None:
     """Write an importance matrix of a text, which realizar and llama-quantize read."""
     from realizar.gguf.imatrix import write_imatrix
+    from realizar.gguf.target import check_target
     from realizar.quality import measure_imatrix
 
     content = reading.read(text)
+    check_target(out)
+    if out.exists() and out.samefile(store.resolve(model)):
+        raise ParameterError(f"output {str(out)!r}: is the model that is read; give another name")
     with reading.chunk_progress("imatrix") as progress:
         found = measure_imatrix(
             model, content, dataset="" if text == "-" else text, with_output=process_output, progress=progress, **sizes

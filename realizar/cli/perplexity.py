@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from typer import Option
@@ -45,7 +44,7 @@ def command(
             f"activations {found.activations}",
         ]
     if as_json:
-        print(json.dumps(summary, indent=2))
+        reading.print_json(summary)
         return
     for line in lines:
         write_line(line, 12)

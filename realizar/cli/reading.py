@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,11 +33,15 @@ SHARED: dict[str, tuple[Any, Any]] = {
 
 
 def takes_sizes(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator that adds the options of SHARED; the command receives them as `sizes`."""
+    """Decorator that adds the options of SHARED and checks them; the command receives them as `sizes`."""
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
+        from realizar.params import EngineParams
+
         sizes = {name: values.pop(name) for name in SHARED}
+        with options.usage_errors():
+            EngineParams(**{name: value for name, value in sizes.items() if name != "n_chunks"})
         command(**values, sizes=sizes)
 
     wrapper.__signature__ = options.signature_with(command, ("sizes",), SHARED)  # type: ignore[attr-defined]
@@ -59,9 +65,25 @@ def read(path: str) -> str:
         raise ParameterError(f"TEXT {short_repr(path)}: cannot be read as a text file: {error}") from None
 
 
+def print_json(summary: dict[str, Any]) -> None:
+    """Print a result as JSON, in which numbers that are not finite are null."""
+    print(json.dumps(_finite(summary), indent=2, ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 @contextmanager
 def chunk_progress(what: str) -> Iterator[Callable[[int, int, Estimate | None], None]]:
     """Yield a function that shows how many chunks are done, and the result so far, on standard error."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, so_far: None
+        return
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

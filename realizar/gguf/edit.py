@@ -14,6 +14,7 @@ from realizar.gguf.file import GGUFFile
 from realizar.gguf.metadata import describe
 from realizar.gguf.parse import ALIGNMENT_KEY, DEFAULT_ALIGNMENT
 from realizar.gguf.split import part_name
+from realizar.gguf.target import check_target
 from realizar.gguf.types import TensorInfo, ValueType
 from realizar.gguf.writer import GGUFWriter
 
@@ -60,7 +61,7 @@ def split(
         if limit is not None and limit < 1:
             raise ParameterError(f"{name}={limit}: must be positive")
     stem = Path(prefix)
-    if not stem.name:
+    if stem.name in ("", "..") or str(prefix).endswith(("/", os.sep)):
         raise ParameterError(f"prefix={str(prefix)!r}: must end in the beginning of the parts' names")
     with GGUFFile(source) as file:
         alignment = file.metadata.get_int(ALIGNMENT_KEY, DEFAULT_ALIGNMENT)
@@ -68,6 +69,8 @@ def split(
         if len(parts) > MAX_PARTS:
             raise ParameterError(f"split: there would be {len(parts)} parts, at most {MAX_PARTS}; raise the limit")
         paths = [stem.with_name(part_name(stem.name, i, len(parts))) for i in range(len(parts))]
+        for path in paths:
+            check_target(path, file.paths)
         for i, (path, infos) in enumerate(zip(paths, parts, strict=True)):
             writer = GGUFWriter(path)
             for key in file.metadata if i == 0 else (ALIGNMENT_KEY,):
@@ -101,6 +104,7 @@ def _parts(
 def merge(first: StrPath, target: StrPath) -> None:
     """Write a split model, given by its first part, as one file; raises GGUFError if a part is missing or invalid."""
     with GGUFFile(first) as file:
+        check_target(target, file.paths)
         writer = GGUFWriter(target)
         for key in file.metadata:
             if key not in SPLIT_KEYS:
@@ -135,6 +139,10 @@ def set_value(path: StrPath, key: str, text: str, type_name: str | None = None, 
     if key in SPLIT_KEYS:
         raise ParameterError(f"{key}: describes the parts of a split model; use split or merge")
     with GGUFFile(path) as file:
+        if target is not None and len(file.paths) > 1:
+            raise ParameterError(
+                f"{file.path.name}: is part of a split model, whose parts know each other by name; set it in place"
+            )
         value_type, is_array = _type_of(file, key, text, type_name)
         value = _parsed(key, text, value_type, is_array)
         encode(key, value, value_type)  # checks it before anything is written
@@ -180,7 +188,7 @@ def _parsed(key: str, text: str, value_type: ValueType, is_array: bool) -> Any:
     wanted = f"a JSON list of {value_type.name}" if is_array else f"a {value_type.name}"
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ParameterError(f"{key}: {short_repr(text)} is not {wanted}") from None
     if isinstance(value, list) != is_array or isinstance(value, dict):
         raise ParameterError(f"{key}: {short_repr(text)} is not {wanted}")

@@ -65,9 +65,17 @@ def encode_string(what: str, text: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
+def _array(value: Any) -> NDArray[Any]:
+    """Return numbers as an array; numpy makes float64 of a list with integers of more than 63 bits."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and isinstance(value, list) and all(type(n) is int and 0 <= n < 2**64 for n in value):
+        return np.array(value, np.uint64)
+    return array
+
+
 def _numbers(key: str, value: Any, value_type: ValueType | None) -> bytes:
     try:
-        array = np.asarray(value)
+        array = _array(value)
     except ValueError:
         raise ParameterError(f"{key}: the value is a ragged list, but only flat arrays can be stored") from None
     _check(array.ndim <= 1 and array.dtype.kind in "biuf", key, value, value_type)

@@ -42,6 +42,8 @@ class GGUFFile:
     ----------
     path : Path
         As given.
+    paths : tuple of Path
+        Those of all parts.
     metadata : Metadata
         Metadata (of the first part).
     tensors : dict[str, TensorInfo]
@@ -65,6 +67,7 @@ class GGUFFile:
         if load not in ("mmap", "read"):
             raise ParameterError(f"load={load!r}: must be 'mmap' or 'read'")
         self.path = Path(path)
+        self.paths: tuple[Path, ...] = (self.path,)
         first = _open(self.path, load)
         header = parse_header(first, self.path.name)
         self._buffers = [first]
@@ -131,6 +134,7 @@ class GGUFFile:
 
     def _add_parts(self, first: Header, load: Load) -> None:
         paths = part_paths(self.path, first.metadata)
+        self.paths = tuple(paths)
         for part, path in enumerate(paths[1:], start=1):
             buffer = _open(path, load)
             header = parse_header(buffer, path.name, part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +18,15 @@ from realizar.errors import ParameterError
 from realizar.gguf.encode import encode, encode_string
 from realizar.gguf.metadata import Metadata
 from realizar.gguf.parse import ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS
+from realizar.gguf.target import check_target
 from realizar.gguf.types import GGMLType, TensorInfo, ValueType
 
 VERSION = 3
 
 Data = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
+
+MAX_ALIGNMENT = 1 << 20
+"""Zeros of up to this many bytes follow each tensor."""
 
 
 class GGUFWriter:
@@ -126,8 +131,14 @@ class GGUFWriter:
         self._end += -(-n_bytes // self._alignment) * self._alignment
 
     def write(self) -> None:
-        """Write to a temporary file next to `path` and rename it, replacing an existing file."""
-        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        """Write to a temporary file next to `path` and rename it, replacing an existing file.
+
+        A symbolic link is followed, and the permissions of a replaced file are kept. Raises ParameterError as
+        `check_target`.
+        """
+        check_target(self.path)
+        path = self.path.resolve()
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             with open(temporary, "xb") as f:
                 self._write_padded(f, self._header())
@@ -135,7 +146,9 @@ class GGUFWriter:
                     self._write_tensor(f, name)
                 f.flush()
                 os.fsync(f.fileno())
-            os.replace(temporary, self.path)
+            if path.exists():
+                shutil.copymode(path, temporary)
+            os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -152,8 +165,8 @@ class GGUFWriter:
         f.write(bytes(-f.tell() % self._alignment))
 
     def _align(self, value: object) -> None:
-        if not isinstance(value, int) or value < 8 or value & (value - 1):
-            raise ParameterError(f"{ALIGNMENT_KEY}: {value!r}; must be a power of two of 8 or more")
+        if not isinstance(value, int) or not 8 <= value <= MAX_ALIGNMENT or value & (value - 1):
+            raise ParameterError(f"{ALIGNMENT_KEY}: {value!r}; must be a power of two from 8 to {MAX_ALIGNMENT}")
         if self._tensors:
             raise ParameterError(f"{ALIGNMENT_KEY}: must be added before the first tensor")
         self._alignment = value

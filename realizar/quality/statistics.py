@@ -11,6 +11,8 @@ import numpy.typing as npt
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]
 
+MAX_LOG = math.log(np.finfo(np.float64).max)
+
 
 class Estimate(NamedTuple):
     """A mean over tokens, or a function of one, and its standard error.
@@ -26,7 +28,7 @@ class Estimate(NamedTuple):
 
     def exp(self) -> Estimate:
         """Return e to the power of it."""
-        value = math.exp(self.value)
+        value = math.exp(self.value) if self.value < MAX_LOG else math.inf
         return Estimate(value, value * self.error)
 
     def sqrt(self) -> Estimate:

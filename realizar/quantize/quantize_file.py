@@ -18,6 +18,7 @@ from realizar.errors import ParameterError, TensorError
 from realizar.gguf import GGUFWriter, ValueType
 from realizar.gguf.encode import encode
 from realizar.gguf.imatrix import Imatrix, read_imatrix
+from realizar.gguf.target import check_target
 from realizar.quantize.recipes import Recipe, find_recipe
 from realizar.quantize.sources import Source, SourceTensor, open_source
 from realizar.quantize.tensor_types import Overrides, TensorPlan, needs_importances, plan_types
@@ -104,6 +105,8 @@ def quantize_file(
     chosen = find_recipe(recipe)
     importances = None if imatrix is None else read_imatrix(imatrix)
     with open_source(source) as model:
+        if path is not None:
+            check_target(path, model.paths)
         described = [(tensor.name, tensor.shape, tensor.type) for tensor in model.tensors]
         plans = plan_types(described, model.metadata, chosen, overrides, imatrix is not None)
         work = _Work(chosen, importances, None if imatrix is None else Path(imatrix), n_threads, progress)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar.convert import read_checkpoint
+from realizar.errors import GGUFError
 from realizar.gguf import GGMLType, GGUFFile
 from realizar.gguf.edit import SPLIT_KEYS
 from realizar.gguf.encode import encode
@@ -44,11 +45,14 @@ class Source:
     encoded : dict of str to bytes
         The same as a GGUF file stores them, but LEFT_OUT.
     tensors : tuple of SourceTensor
+    paths : tuple of Path
+        The GGUF files that are read.
     """
 
     metadata: Mapping[str, Any]
     encoded: dict[str, bytes]
     tensors: tuple[SourceTensor, ...]
+    paths: tuple[Path, ...] = ()
 
 
 @contextmanager
@@ -59,12 +63,14 @@ def open_source(path: str | os.PathLike[str]) -> Iterator[Source]:
         yield _folder(path)
         return
     with GGUFFile(path) as file:
+        if not file.metadata.get("general.architecture") or not file.tensors:
+            raise GGUFError(f"{path.name}: is no model: it has no general.architecture, or no tensors")
         tensors = [
             SourceTensor(info.name, info.shape, info.type, partial(file.data, info.name))
             for info in file.tensors.values()
         ]
         encoded = {key: file.metadata.encoded(key) for key in file.metadata if not _is_of_the_file(key)}
-        yield Source(file.metadata, encoded, tuple(tensors))
+        yield Source(file.metadata, encoded, tuple(tensors), file.paths)
 
 
 def _is_of_the_file(key: str) -> bool:

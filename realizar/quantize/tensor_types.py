@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from realizar._kernels.quantize import TARGETS
 from realizar.errors import GGUFError, ParameterError, did_you_mean, short_repr
 from realizar.gguf import GGMLType
@@ -145,7 +147,11 @@ class _ModelFacts:
 
         def number(key: str) -> int:
             value = metadata.get(f"{architecture}.{key}", 0)
-            first = value if isinstance(value, (int, float)) else next(iter(value), 0)
+            first = next(iter(value), 0) if isinstance(value, (list, np.ndarray)) else value
+            if isinstance(first, bool) or not isinstance(first, (int, np.integer)) or first < 0:
+                raise GGUFError(
+                    f"{architecture}.{key}: {short_repr(value)}; must be a number of at least 0, or several"
+                )
             return int(first)
 
         heads, kv_heads = number("attention.head_count"), number("attention.head_count_kv")

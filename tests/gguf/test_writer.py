@@ -60,6 +60,7 @@ def test_type_of_a_value(writer, value, type, expected):
         ([], ValueType.INT32, ValueType.INT32),
         (np.array([1, 2], np.uint8), None, ValueType.UINT8),
         ([1, 2], ValueType.UINT64, ValueType.UINT64),
+        ([2**64 - 1, 1], ValueType.UINT64, ValueType.UINT64),
     ],
 )
 def test_type_of_an_array(writer, value, type, expected):

@@ -124,3 +124,9 @@ def test_logprobs_of_extreme_logits():
     rows = np.array([[1000.0, 0.0, -np.inf], [-1000.0, -1000.0, -1000.0]], np.float32)
     np.testing.assert_allclose(target_logprobs(rows, np.array([0, 2], np.int32)), [0.0, -np.log(3)])
     np.testing.assert_allclose(log_softmax(rows[0]), [0.0, -1000.0, -np.inf])
+
+
+def test_an_infinite_perplexity():
+    """Damaged weights may give a mean of more nats than a float64 can be the exponential of."""
+    assert Estimate(1000.0, 1.0).exp().value == np.inf
+    assert np.isfinite(Estimate(700.0, 1.0).exp().value)

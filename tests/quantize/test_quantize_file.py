@@ -141,12 +141,6 @@ def test_a_failure_leaves_the_old_file(model: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.gguf", "model.gguf", "out.gguf"]
 
 
-def test_over_the_file_that_is_read(model: Path) -> None:
-    quantize_file(model, model, "Q8_0")
-    quantize_file(model, model, "Q4_0")
-    assert floats(model, "blk.0.ffn_up.weight").shape == (20, 256)
-
-
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError):
         quantize_file(tmp_path / "none.gguf", None, "Q8_0")

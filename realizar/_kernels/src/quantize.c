@@ -1,5 +1,6 @@
 /* Quantizes the rows of a tensor with all workers: an item is some rows, read to floats and written as blocks. */
 #include "realizar/quantize/table.h"
+#include "realizar/scalar/half.h"
 
 #include <string.h>
 
@@ -15,7 +16,8 @@ const struct rz_quantizers *rz_quantizers_of(const char *isa)
     return &rz_quantizers_scalar;
 }
 
-static int is_finite(const float *x, size_t k)
+/* The bits of the largest magnitude; those of infinity and NaN are the largest of all. */
+static uint32_t largest(const float *x, size_t k)
 {
     uint32_t most = 0;
     for (size_t i = 0; i < k; i++) {
@@ -24,13 +26,15 @@ static int is_finite(const float *x, size_t k)
         bits &= 0x7fffffff;
         most = bits > most ? bits : most;
     }
-    return most < 0x7f800000;
+    return most;
 }
 
 static int quantize_row(const struct rz_quantize_job *job, size_t row, float *x)
 {
     job->read(job->from + row * job->from_stride, job->k, x);
-    if (!is_finite(x, job->k)) return RZ_QUANTIZE_NOT_FINITE;
+    uint32_t most = largest(x, job->k);
+    if (most >= 0x7f800000) return RZ_QUANTIZE_NOT_FINITE;
+    if (rz_bits_to_f32(most) > job->limit) return RZ_QUANTIZE_TOO_LARGE;
     const float *w = job->w ? job->w + row / job->rows_per_w * job->k : NULL;
     return job->write(x, w, job->k, job->to + row * job->to_stride) ? RZ_QUANTIZE_TOO_LARGE : 0;
 }

@@ -34,6 +34,7 @@ struct rz_quantize_job {
     size_t n_row, k, from_stride, to_stride;
     const float *w; /* [n_row / rows_per_w][k], or NULL */
     size_t rows_per_w;
+    float limit;    /* largest magnitude that is tried */
     float *scratch; /* [n_threads][k] */
     atomic_size_t next;
     atomic_int problems; /* RZ_QUANTIZE_* */
