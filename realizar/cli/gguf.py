@@ -85,7 +85,8 @@ def set_(
     from realizar.gguf.edit import set_value
     from realizar.gguf.summary import summarize_value
 
-    set_value(file, key, value, type_name, out)
+    with options.usage_errors():
+        set_value(file, key, value, type_name, out)
     with GGUFFile(file if out is None else out) as changed:
         write_line(f"{key} = {format_entry(summarize_value(changed.metadata, key))}", 4)
 

@@ -136,6 +136,8 @@ def set_value(path: StrPath, key: str, text: str, type_name: str | None = None, 
     GGUFError
         If the file is no valid GGUF file.
     """
+    if not key or not key.isprintable():
+        raise ParameterError(f"{short_repr(key)}: is no name of a metadata value; give one such as general.name")
     if key in SPLIT_KEYS:
         raise ParameterError(f"{key}: describes the parts of a split model; use split or merge")
     with GGUFFile(path) as file:

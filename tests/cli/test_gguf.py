@@ -34,7 +34,7 @@ def test_set_and_diff(realizar, model):
     status, out, _ = realizar("gguf", "diff", str(LLAMA), str(model))
     assert (status, out) == (1, "- llama.context_length = 512\n+ llama.context_length = 1024\n")
     status, _, err = realizar("gguf", "set", str(model), "llama.context_length", "long")
-    assert (status, err) == (1, "error: llama.context_length: 'long' is not a UINT32\n")
+    assert (status, err) == (2, "error: Invalid value: llama.context_length: 'long' is not a UINT32; see --help\n")
 
 
 def test_hash(realizar, model):

@@ -130,6 +130,8 @@ def test_set_a_new_key(model, tmp_path):
             "general.names: .* has no such key, and a new one needs a type; did you mean general.name",
         ),
         ("split.count", "1", "UINT16", "split.count: describes the parts"),
+        ("", "1", "UINT16", "'': is no name of a metadata value"),
+        ("a\x1b[2J", "1", "UINT16", "is no name of a metadata value"),
     ],
 )
 def test_values_that_do_not_fit(model, tmp_path, key, text, type_name, message):
