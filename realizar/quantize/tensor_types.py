@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,7 +125,7 @@ def plan_types(
         plans[name] = TensorPlan(name, shape, source, source)
         if not _may_quantize(name, shape, source):
             continue
-        wanted = next((target for pattern, target in patterns if _fits(pattern, name)), None)
+        wanted = next((target for fits, target in patterns if fits(name)), None)
         wanted = wanted or model.wanted(name, shape, recipe)
         target = _fallback(wanted, shape[-1])
         plans[name] = replace(plans[name], target=GGMLType[target], refused=None if target == wanted else wanted)
@@ -247,7 +247,10 @@ def _fallback(wanted: str, k: int) -> str:
     return smaller if k % GGMLType[smaller].n_elements == 0 else "F16"
 
 
-def _checked(tensors: list[tuple[str, Shape, GGMLType]], overrides: Overrides) -> list[tuple[str, str]]:
+def _checked(
+    tensors: list[tuple[str, Shape, GGMLType]], overrides: Overrides
+) -> list[tuple[Callable[[str], bool], str]]:
+    """Return, for each override, which names it fits and the type; raises ParameterError as `plan_types`."""
     names, out = [name for name, *_ in tensors], []
     kept = {tensor[0] for tensor in tensors if not _may_quantize(*tensor)}
     for pattern, target in overrides:
@@ -257,21 +260,25 @@ def _checked(tensors: list[tuple[str, Shape, GGMLType]], overrides: Overrides) -
                 f"--tensor {pattern}={target}: {short_repr(target)} cannot be written{did_you_mean(target, TARGETS)}; "
                 f"there are {', '.join(TARGETS)}"
             )
-        if not any(_fits(pattern, name) for name in names):
+        fits = _matcher(pattern, names)
+        if not any(map(fits, names)):
             raise ParameterError(
                 f"--tensor {pattern}={target}: no tensor's name fits {short_repr(pattern)}; "
                 f"the model has {', '.join(names[:3])} and {len(names)} in all"
             )
-        if kept.issuperset(fitting := [name for name in names if _fits(pattern, name)]):
+        if kept.issuperset(fitting := list(filter(fits, names))):
             raise ParameterError(
                 f"--tensor {pattern}={target}: {fitting[0]}, and whatever else fits it, keeps its type, as norms and "
                 "routers do; name matrices"
             )
-        out.append((pattern, upper))
+        out.append((fits, upper))
     return out
 
 
-def _fits(pattern: str, name: str) -> bool:
+def _matcher(pattern: str, names: list[str]) -> Callable[[str], bool]:
+    """Return which names a pattern fits: the one that it is, those of a glob, or those that contain it."""
+    if pattern in names:
+        return pattern.__eq__
     if any(sign in pattern for sign in "*?["):
-        return fnmatch.fnmatchcase(name, pattern)
-    return pattern in name
+        return lambda name: fnmatch.fnmatchcase(name, pattern)
+    return lambda name: pattern in name

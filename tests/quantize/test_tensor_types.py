@@ -110,6 +110,12 @@ def test_overrides() -> None:
     assert types["blk.0.attn_norm.weight"] == "F32"  # vectors are never quantized
 
 
+def test_a_whole_name_fits_no_longer_one() -> None:
+    types = planned("Q4_K_S", llama(), overrides=[("output.weight", "Q8_0")])
+    assert types["output.weight"] == "Q8_0"
+    assert "Q8_0" not in of(types, "attn_output")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

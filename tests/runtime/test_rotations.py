@@ -6,9 +6,11 @@ import pytest
 from realizar._kernels import table
 from realizar.arch import registry
 from realizar.errors import GGUFError, TensorError
+from realizar.gguf import GGUFFile
 from realizar.graph import hadamard as definition
 from realizar.model import load
 from realizar.quants import dequantize
+from realizar.runtime.rotations import read_rotations
 from realizar.testing import (
     Session,
     check_architecture,
@@ -51,10 +53,10 @@ def rotated_rows(w, signs, grouped):
 def models(name, folder, metadata=None, values=None, **changed):
     """The paths of a tiny model and of the same one in a rotated basis, with these signs."""
     metadata = {**tiny_metadata(name), **{f"{name}.{key}": value for key, value in (metadata or {}).items()}}
-    plain, turned = folder / f"{name}-F32-True.gguf", folder / "turned.gguf"
+    plain, rotated = folder / f"{name}-F32-True.gguf", folder / "rotated.gguf"
     signs = np.split(keys(()).get("prism.hadamard.sign_values") if values is None else values, [256])
 
-    def turn(name, data, shape, kind):
+    def rotate(name, data, shape, kind):
         if name.removesuffix(".weight").rpartition(".")[2] in (*PRODUCTS, "token_embd"):
             w = dequantize(data, "F32").reshape(shape).astype(np.float64)
             grouped = name.endswith("ssm_out.weight") and changed.get("gdn_v_grouped")
@@ -63,8 +65,8 @@ def models(name, folder, metadata=None, values=None, **changed):
 
     with tiny_model(registry.default().architecture(name), metadata, "F32", folder) as model:
         names = [n for n in model.file.tensors if n.removesuffix(".weight").rpartition(".")[2] in PRODUCTS]
-    rewritten(plain, turned, keys(names, ["token_embd.weight"], **changed), turn)
-    return plain, turned
+    rewritten(plain, rotated, keys(names, ["token_embd.weight"], **changed), rotate)
+    return plain, rotated
 
 
 def logits(path):
@@ -77,28 +79,37 @@ def logits(path):
 
 @pytest.mark.parametrize("name", ["llama", "qwen3", "phi3"])
 def test_the_same_logits(name, tmp_path):
-    plain, turned = models(name, tmp_path)
-    assert relative_error(logits(turned), logits(plain)) < 1e-5
+    plain, rotated = models(name, tmp_path)
+    assert relative_error(logits(rotated), logits(plain)) < 1e-5
 
 
 def test_the_same_logits_without_signs(tmp_path):
-    plain, turned = models("llama", tmp_path, values=np.ones(768, np.int8), sign_mode="identity", sign_values=None)
-    assert relative_error(logits(turned), logits(plain)) < 1e-5
+    plain, rotated = models("llama", tmp_path, values=np.ones(768, np.int8), sign_mode="identity", sign_values=None)
+    assert relative_error(logits(rotated), logits(plain)) < 1e-5
 
 
 @pytest.mark.parametrize("grouped", [True, None])
 def test_the_same_logits_of_a_gated_delta_net(grouped, tmp_path):
-    plain, turned = models("qwen35", tmp_path, GATED_DELTA, gdn_v_grouped=grouped)
-    assert relative_error(logits(turned), logits(plain)) < 1e-5
+    plain, rotated = models("qwen35", tmp_path, GATED_DELTA, gdn_v_grouped=grouped)
+    assert relative_error(logits(rotated), logits(plain)) < 1e-5
 
 
 def test_an_input_is_rotated_once_and_the_hidden_state_is_not(tmp_path):
-    plain, turned = map(load, models("llama", tmp_path))
-    n_rotations = sum(op.op == "hadamard" for op in turned.plan().ops)
-    assert n_rotations == 1 + 4 * turned.hp.n_layer + 1  # look-up; qkv, output, gate and up, down; logits
-    assert turned.hidden == plain.hidden
-    for model in (plain, turned):
+    plain, rotated = map(load, models("llama", tmp_path))
+    n_rotations = sum(op.op == "hadamard" for op in rotated.plan().ops)
+    assert n_rotations == 1 + 4 * rotated.hp.n_layer + 1  # look-up; qkv, output, gate and up, down; logits
+    assert rotated.hidden == plain.hidden
+    for model in (plain, rotated):
         model.close()
+
+
+def test_the_signs_of_a_draft_are_not_those_of_its_target(tmp_path):
+    """Both files may be rotated, each with signs of its own, and their tensors stand in one table."""
+    with GGUFFile(models("llama", tmp_path)[1]) as file:
+        own, of_draft = (read_rotations(file, "llama", prefix) for prefix in ("", "draft."))
+    assert set(of_draft.signs) == {f"draft.{name}" for name in own.signs}
+    for rotation in of_draft.by_name.values():
+        assert rotation.signs.tensor in of_draft.signs
 
 
 @pytest.mark.parametrize("type_name", ["PQ2_0", "PTQ1_0"])
