@@ -25,7 +25,7 @@ cdef check_latent(str k_type, int head_dim_k, int head_dim_v):
     """Checks the shapes for values that are a prefix of their keys (MLA)."""
     if not 0 < head_dim_v <= min(head_dim_k, RZ_LATENT_MAX_DIM):
         raise ValueError(f"values of {head_dim_v} elements in keys of {head_dim_k}; at most {RZ_LATENT_MAX_DIM} fit")
-    if rz_kv_types[<int> KV_TYPES[k_type]].turns_k and head_dim_v % (head_dim_k & -head_dim_k):
+    if rz_kv_types[<int> KV_TYPES[k_type]].transforms_k and head_dim_v % (head_dim_k & -head_dim_k):
         raise ValueError(f"a cache of type {k_type} transforms {head_dim_k & -head_dim_k} elements of a key together, "
                          f"and values of {head_dim_v} elements would cut through some; take kv_type f16")
 

@@ -81,7 +81,7 @@ cdef extern from "realizar/table.h" nogil:
     struct rz_kv_type:
         const char *name
         size_t scale
-        int turns_k, turns_v
+        int transforms_k, transforms_v
     const rz_kv_type *rz_kv_types
     size_t rz_kv_bytes(int type, size_t head_dim)
 

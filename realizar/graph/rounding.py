@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from realizar.graph.hadamard import hadamard_sums
+
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
@@ -38,7 +40,7 @@ def round_q4(x: F32) -> F64:
 def cached_k(k: F32, k_type: str) -> F64:
     """K [n, n_head_kv, head_dim] after a round trip through a cache of this type; int8 and q4 are transformed."""
     if k_type == "int8":
-        return _turned(quantize_activations(_turned(k).astype(np.float32), k.shape[-1])) / _width(k)
+        return _transformed(quantize_activations(_transformed(k).astype(np.float32), k.shape[-1])) / _width(k)
     return _cached_q4(k) if k_type == "q4" else _cached_float(k, k_type)
 
 
@@ -53,7 +55,7 @@ def own_query(q: F32, k_type: str) -> F64:
     """Queries [n, n_head, head_dim] as multiplied with keys of this type: q4 rounds their transform to int8."""
     if k_type != "q4":
         return q.astype(np.float64)
-    return _turned(quantize_activations((_turned(q) / _width(q)).astype(np.float32), q.shape[-1]))
+    return _transformed(quantize_activations((_transformed(q) / _width(q)).astype(np.float32), q.shape[-1]))
 
 
 def _cached_float(x: F32, kv_type: str) -> F64:
@@ -61,7 +63,7 @@ def _cached_float(x: F32, kv_type: str) -> F64:
 
 
 def _cached_q4(x: F32) -> F64:
-    return _turned(round_q4(_turned(x).astype(np.float32))) / _width(x)
+    return _transformed(round_q4(_transformed(x).astype(np.float32))) / _width(x)
 
 
 def _width(x: npt.NDArray[np.floating]) -> int:
@@ -69,10 +71,6 @@ def _width(x: npt.NDArray[np.floating]) -> int:
     return int(x.shape[-1] & -x.shape[-1])
 
 
-def _turned(x: npt.NDArray[np.floating]) -> F64:
-    """The Hadamard transform of each head: H x, with H of 1 and -1."""
-    h = np.ones((1, 1))
-    while len(h) < _width(x):
-        h = np.block([[h, h], [h, -h]])
-    out: F64 = (x.reshape(-1, len(h)) @ h).reshape(x.shape)
-    return out
+def _transformed(x: npt.NDArray[np.floating]) -> F64:
+    """Return the Hadamard transform of each head."""
+    return hadamard_sums(x, _width(x))

@@ -188,7 +188,7 @@ static inline void copy_lane(char *to, const char *from, size_t n_row, size_t si
 static void copy_key(const struct rz_attention *a, const char *block, size_t slot, char *to, size_t to_slot)
 {
     size_t dim = (size_t)a->head_dim_k, n_bytes = rz_kv_element_bytes(a->k_type, dim) / RZ_KV_BLOCK;
-#define RZ_CASE(NAME, lower, group, bytes, lane, scale, turns_k, turns_v)                                              \
+#define RZ_CASE(NAME, lower, group, bytes, lane, scale, transforms_k, transforms_v)                                    \
     case RZ_KV_##NAME:                                                                                                 \
         copy_lane(to + lane * to_slot, block + lane * slot, n_bytes / lane, lane);                                     \
         break;
@@ -269,7 +269,7 @@ static void attend_split(struct rz_worker *w, const struct rz_attention *a, cons
 static void undo_hadamard(const struct rz_attention *a, float *out)
 {
     size_t dim = (size_t)a->head_dim_v, width = hadamard_width((size_t)(a->latent ? a->head_dim_k : a->head_dim_v));
-    if (!(a->latent ? rz_kv_types[a->k_type].turns_k : rz_kv_types[a->v_type].turns_v)) return;
+    if (!(a->latent ? rz_kv_types[a->k_type].transforms_k : rz_kv_types[a->v_type].transforms_v)) return;
     for (size_t d = 0; d < dim; d += width) hadamard(out + d, width);
     for (size_t d = 0; d < dim; d++) out[d] *= 1 / (float)width;
 }

@@ -19,7 +19,7 @@ static const float *open_queries(const struct rz_op *op, size_t t, float *own)
 {
     const struct rz_attention *a = op->attention;
     size_t dim = (size_t)a->head_dim_k, n = (size_t)a->n_head * dim;
-    if (!rz_kv_types[a->k_type].turns_k) return rz_row(a->q, t);
+    if (!rz_kv_types[a->k_type].transforms_k) return rz_row(a->q, t);
     memcpy(own, rz_row(a->q, t), n * sizeof *own);
     for (size_t h = 0; h < (size_t)a->n_head; h++) hadamard(own + h * dim, dim);
     for (size_t i = 0; i < n; i++) own[i] *= 1 / (float)hadamard_width(dim);

@@ -45,8 +45,8 @@
 #include "realizar/scalar/tq1_0.h"
 #include "realizar/scalar/tq2_0.h"
 
-#define RZ_STORE_K(NAME, lower, group, bytes, lane, scale, turns_k, turns_v) store_k_##lower,
-#define RZ_STORE_V(NAME, lower, group, bytes, lane, scale, turns_k, turns_v) store_v_##lower,
+#define RZ_STORE_K(NAME, lower, group, bytes, lane, scale, transforms_k, transforms_v) store_k_##lower,
+#define RZ_STORE_V(NAME, lower, group, bytes, lane, scale, transforms_k, transforms_v) store_v_##lower,
 
 const struct rz_kernels rz_scalar = {
     .name = "scalar",

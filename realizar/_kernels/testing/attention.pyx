@@ -143,7 +143,7 @@ cdef void _attend(const rz_kernels *table, rz_attend_args *args, float[:, ::1] s
             acc[0, i, d] /= stats[1, i]
 
 
-cdef void _turn_back(float[:, :, ::1] y) noexcept nogil:
+cdef void _transform_back(float[:, :, ::1] y) noexcept nogil:
     """Undoes the Hadamard transform of cached values."""
     cdef Py_ssize_t t, h, d
     cdef size_t n = y.shape[2]
@@ -248,8 +248,8 @@ def attention(q, k, v, *, pos0=None, scale=None, bint causal=True, int window=0,
                     for d in range(args.head_dim_v):
                         y[t + i // args.n_group, head * args.n_group + i % args.n_group, d] = acc[0, i, d]
                 t += chunk
-        if rz_kv_types[v_index].turns_v and not latent:
-            _turn_back(y)
+        if rz_kv_types[v_index].transforms_v and not latent:
+            _transform_back(y)
     return out
 
 

@@ -152,7 +152,7 @@ static double score_of(int t, int h, int64_t key)
     size_t head_dim = (size_t)a.head_dim_k;
     double s = 0;
     memcpy(q, a.q + (size_t)t * a.q_stride + (size_t)h * head_dim, head_dim * sizeof *q);
-    if (rz_kv_types[a.k_type].turns_k) {
+    if (rz_kv_types[a.k_type].transforms_k) {
         hadamard(q, head_dim);
         for (size_t d = 0; d < head_dim; d++) q[d] *= 1 / (float)hadamard_width(head_dim);
     }

@@ -76,7 +76,7 @@ static inline void open_query(const struct rz_attend_args *args, const float *q,
 {
     size_t head_dim = (size_t)args->head_dim_k;
     memcpy(own->x, q, head_dim * sizeof *q);
-    if (!rz_kv_types[args->k_type].turns_k) return;
+    if (!rz_kv_types[args->k_type].transforms_k) return;
     hadamard(own->x, head_dim);
     for (size_t d = 0; d < head_dim; d++) own->x[d] *= 1 / (float)hadamard_width(head_dim);
     if (args->k_type == RZ_KV_Q4) own->scale = round_int8(own->x, head_dim, own->q);

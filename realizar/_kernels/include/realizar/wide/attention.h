@@ -187,7 +187,7 @@ static void open_split(const struct rz_attend_args *args, attend_tile *tile)
         const float *q = args->q + t * args->q_stride + h * head_dim;
         if (args->k_type == RZ_KV_Q4)
             open_query_q4(tile, row, q, head_dim);
-        else if (rz_kv_types[args->k_type].turns_k)
+        else if (rz_kv_types[args->k_type].transforms_k)
             hadamard_f32x16(q, head_dim, factor, tile->q[row]);
         else
             memcpy(tile->q[row], q, head_dim * sizeof *q);

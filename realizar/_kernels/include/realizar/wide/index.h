@@ -24,7 +24,7 @@ RZ_INLINE void unpack_keys_as(const struct rz_index_args *args, size_t b, float 
 /* The keys of a block as floats, [head_dim][16]: once for all heads. */
 static void unpack_keys(const struct rz_index_args *args, size_t b, float *keys)
 {
-#define RZ_CASE(NAME, lower, group, bytes, lane, scale, turns_k, turns_v)                                              \
+#define RZ_CASE(NAME, lower, group, bytes, lane, scale, transforms_k, transforms_v)                                    \
     case RZ_KV_##NAME:                                                                                                 \
         unpack_keys_as(args, b, keys, RZ_KV_##NAME);                                                                   \
         break;
