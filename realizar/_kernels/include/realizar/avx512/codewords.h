@@ -138,6 +138,22 @@ RZ_INLINE void store_scale_pairs(scale_words_fn *scales_of, int n_scale, const c
     }
 }
 
+/* NAME_dot_256 of codewords with signs; masks_of_block: the signs of `block`. */
+#define RZ_SIGNED_DOT(name, masks_of_block)                                                                            \
+    static inline __m512i name##_dot_256(const char *data, __m512i unused, const act_256 *x)                           \
+    {                                                                                                                  \
+        const rz_block_##name *block = (const rz_block_##name *)data;                                                  \
+        __m256i scales = name##_scales(data);                                                                          \
+        sign_masks masks = masks_of_block;                                                                             \
+        __m512i dot = _mm512_setzero_si512();                                                                          \
+        (void)unused;                                                                                                  \
+        _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++)                                                            \
+        {                                                                                                              \
+            dot = add_dot_64(dot, name##_words(block, (size_t)i), x, i, masks.signs[i], scales);                       \
+        }                                                                                                              \
+        return dot;                                                                                                    \
+    }
+
 /* The functions of a format by its names: NAME_unpack_64, NAME_scales, and NAME_dot_256 for blocks that begin with d.
  * n_scale, group, wide: see gemm_256_format. */
 #define RZ_CODEWORDS(name, index, scales_fn, halves_fn, n_scale, group, wide, bias, d_bits)                            \

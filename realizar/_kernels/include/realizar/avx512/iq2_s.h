@@ -16,17 +16,7 @@ RZ_INLINE __m512i iq2_s_words(const rz_block_iq2_s *block, size_t i)
     return codewords_of_8(rz_iq2_s_grid, _mm512_or_si512(low, upper));
 }
 
-static inline __m512i iq2_s_dot_256(const char *data, __m512i unused, const act_256 *x)
-{
-    const rz_block_iq2_s *block = (const rz_block_iq2_s *)data;
-    __m256i scales = iq2_s_scales(data);
-    sign_masks masks = load_masks(block->signs);
-    __m512i dot = _mm512_setzero_si512();
-    (void)unused;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) dot = add_dot_64(dot, iq2_s_words(block, (size_t)i), x, i, masks.signs[i], scales);
-    return dot;
-}
+RZ_SIGNED_DOT(iq2_s, load_masks(block->signs))
 
 static inline __m512i iq2_s_unpack_64(const char *row, size_t i)
 {

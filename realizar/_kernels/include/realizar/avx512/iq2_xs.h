@@ -17,17 +17,7 @@ RZ_INLINE sign_masks iq2_xs_masks(const rz_block_iq2_xs *block)
     return masks_of_bytes(make_even(_mm512_cvtepi16_epi8(_mm512_srli_epi16(load_once(block->qs), 9))));
 }
 
-static inline __m512i iq2_xs_dot_256(const char *data, __m512i unused, const act_256 *x)
-{
-    const rz_block_iq2_xs *block = (const rz_block_iq2_xs *)data;
-    __m256i scales = iq2_xs_scales(data);
-    sign_masks masks = iq2_xs_masks(block);
-    __m512i dot = _mm512_setzero_si512();
-    (void)unused;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) dot = add_dot_64(dot, iq2_xs_words(block, (size_t)i), x, i, masks.signs[i], scales);
-    return dot;
-}
+RZ_SIGNED_DOT(iq2_xs, iq2_xs_masks(block))
 
 static inline __m512i iq2_xs_unpack_64(const char *row, size_t i)
 {

@@ -13,17 +13,7 @@ RZ_INLINE __m512i iq2_xxs_words(const rz_block_iq2_xxs *block, size_t i)
     return codewords_of_8(rz_iq2_xxs_grid, _mm512_shuffle_epi8(lanes, low_bytes));
 }
 
-static inline __m512i iq2_xxs_dot_256(const char *data, __m512i unused, const act_256 *x)
-{
-    const rz_block_iq2_xxs *block = (const rz_block_iq2_xxs *)data;
-    __m256i scales = iq2_xxs_scales(data);
-    sign_masks masks = masks_of_dwords(iq2_xxs_rest(block));
-    __m512i dot = _mm512_setzero_si512();
-    (void)unused;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) dot = add_dot_64(dot, iq2_xxs_words(block, (size_t)i), x, i, masks.signs[i], scales);
-    return dot;
-}
+RZ_SIGNED_DOT(iq2_xxs, masks_of_dwords(iq2_xxs_rest(block)))
 
 static inline __m512i iq2_xxs_unpack_64(const char *row, size_t i)
 {

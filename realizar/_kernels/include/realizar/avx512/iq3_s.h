@@ -14,17 +14,7 @@ RZ_INLINE __m512i iq3_s_words(const rz_block_iq3_s *block, size_t i)
     return codewords_of_4(rz_iq3_s_grid, index);
 }
 
-static inline __m512i iq3_s_dot_256(const char *data, __m512i unused, const act_256 *x)
-{
-    const rz_block_iq3_s *block = (const rz_block_iq3_s *)data;
-    __m256i scales = iq3_s_scales(data);
-    sign_masks masks = load_masks(block->signs);
-    __m512i dot = _mm512_setzero_si512();
-    (void)unused;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) dot = add_dot_64(dot, iq3_s_words(block, (size_t)i), x, i, masks.signs[i], scales);
-    return dot;
-}
+RZ_SIGNED_DOT(iq3_s, load_masks(block->signs))
 
 static inline __m512i iq3_s_unpack_64(const char *row, size_t i)
 {

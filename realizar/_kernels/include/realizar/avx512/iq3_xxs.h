@@ -11,17 +11,7 @@ RZ_INLINE __m512i iq3_xxs_words(const rz_block_iq3_xxs *block, size_t i)
     return codewords_of_4(rz_iq3_xxs_grid, index);
 }
 
-static inline __m512i iq3_xxs_dot_256(const char *data, __m512i unused, const act_256 *x)
-{
-    const rz_block_iq3_xxs *block = (const rz_block_iq3_xxs *)data;
-    __m256i scales = iq3_xxs_scales(data);
-    sign_masks masks = masks_of_dwords(_mm256_loadu_si256((const __m256i *)block->signs));
-    __m512i dot = _mm512_setzero_si512();
-    (void)unused;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) dot = add_dot_64(dot, iq3_xxs_words(block, (size_t)i), x, i, masks.signs[i], scales);
-    return dot;
-}
+RZ_SIGNED_DOT(iq3_xxs, masks_of_dwords(_mm256_loadu_si256((const __m256i *)block->signs)))
 
 static inline __m512i iq3_xxs_unpack_64(const char *row, size_t i)
 {
