@@ -13,12 +13,12 @@ from realizar.gguf.encode import encode
 from realizar.gguf.file import GGUFFile
 from realizar.gguf.metadata import describe
 from realizar.gguf.parse import ALIGNMENT_KEY, DEFAULT_ALIGNMENT
+from realizar.gguf.split import KEYS as SPLIT_KEYS
 from realizar.gguf.split import part_name
 from realizar.gguf.target import check_target
 from realizar.gguf.types import TensorInfo, ValueType
 from realizar.gguf.writer import GGUFWriter
 
-SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 MAX_PARTS = 65_535
 """`split.count` is a UINT16."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from realizar.errors import GGUFError
 from realizar.gguf.metadata import Metadata
 
+KEYS = ("split.no", "split.count", "split.tensors.count")
+"""Metadata of the parts of a split model."""
 PART_NAME = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 
 

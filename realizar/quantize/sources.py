@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from realizar.convert import read_checkpoint
 from realizar.errors import GGUFError
 from realizar.gguf import GGMLType, GGUFFile
-from realizar.gguf.edit import SPLIT_KEYS
 from realizar.gguf.encode import encode
 from realizar.gguf.parse import ALIGNMENT_KEY
+from realizar.gguf.split import KEYS as SPLIT_KEYS
 
 LEFT_OUT = (ALIGNMENT_KEY, *SPLIT_KEYS)
 """Metadata of the file that is read, not of the model; as is what names an earlier importance matrix."""
