@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -27,6 +28,8 @@ from realizar.engine.cache.sequence import Sequence
 from realizar.engine.engine import Engine
 from realizar.model import Model
 from realizar.params import EngineParams
+from realizar.quality import Reader
+from realizar.quality.statistics import kl_divergence, log_softmax
 
 ROOT = Path(__file__).resolve().parents[1]
 TYPES = ("f16", "int8", "q4")
@@ -39,53 +42,21 @@ def text() -> str:
     return "\n\n".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
 
 
-def logits(engine: Engine, seq: Sequence, n: int) -> npt.NDArray[np.float32]:
-    """Compute the next n tokens of a sequence and return their logits, float32 [n, n_vocab]."""
-    chunk = Chunk(seq, n, n)
-    chunk.reserve()
-    found: npt.NDArray[np.float32] = engine.runner.run(engine.runner.batch([chunk]))["logits"].values.copy()
-    chunk.commit()
-    return found
-
-
-class Exact:
-    """The distributions of a step with an exact cache, from logits float32 [n, n_vocab]."""
-
-    def __init__(self, found: npt.NDArray[np.float32]) -> None:
-        self._logits = found
-        self._log_sum = _log_sum(found)
-        self._p = np.exp(found - self._log_sum[:, None].astype(np.float32))
-
-    def compare(self, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Return the KL divergence of other logits, and whether the most probable token is the same: [n, 2]."""
-        mean = np.einsum("tv,tv->t", self._p, self._logits - found, dtype=np.float64)
-        kl = mean - (self._log_sum - _log_sum(found))
-        return np.stack([kl, found.argmax(-1) == self._logits.argmax(-1)], axis=1)
-
-
-def _log_sum(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    most = x.max(-1, keepdims=True)
-    out: npt.NDArray[np.float64] = np.log(np.exp(x - most).sum(-1, dtype=np.float64)) + most[:, 0]
-    return out
-
-
 def divergences(path: Path, n_tokens: int) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
     """Return for each pair the KL divergence and the agreement of the most probable tokens, float64 [n_tokens, 2]."""
-    found: dict[tuple[str, str], list[npt.NDArray[np.float64]]] = {pair: [] for pair in PAIRS}
-    with LLM(path) as llm:
-        tokens = np.array(llm.tokenize(text())[:n_tokens], np.int32)
-        params = {"n_ctx": n_tokens, "n_seqs": 1, "n_batch": N_STEP}
-        engines = {
-            pair: Engine(llm.engine.model, EngineParams(kv_type=pair, **params))  # type: ignore[arg-type]
+    found: dict[tuple[str, str], list[tuple[float, bool]]] = {pair: [] for pair in PAIRS}
+    with ExitStack() as stack:
+        exact, *others = (
+            stack.enter_context(Reader(path, n_tokens, kv_type=pair, n_batch=N_STEP))  # type: ignore[arg-type]
             for pair in [("f32", "f32"), *PAIRS]
-        }
-        seqs = {pair: Sequence(engine.cache, tokens) for pair, engine in engines.items()}
-        for start in range(0, len(tokens), N_STEP):
-            n = min(N_STEP, len(tokens) - start)
-            exact = Exact(logits(engines["f32", "f32"], seqs["f32", "f32"], n))
-            for pair in PAIRS:
-                found[pair].append(exact.compare(logits(engines[pair], seqs[pair], n)))
-    return {pair: np.concatenate(steps) for pair, steps in found.items()}
+        )
+        tokens = np.array(exact.model.tokenizer.encode(text())[:n_tokens], np.int32)
+        steps = zip(*(reader.logits(tokens, 0, N_STEP) for reader in (exact, *others)), strict=True)
+        for row, *rows in (each for step in steps for each in zip(*step, strict=True)):
+            p = log_softmax(row)
+            for pair, other in zip(PAIRS, rows, strict=True):
+                found[pair].append((kl_divergence(p, log_softmax(other)), row.argmax() == other.argmax()))
+    return {pair: np.array(rows, np.float64) for pair, rows in found.items()}
 
 
 def print_divergences(names: list[str], n_tokens: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realizar import LLM, store
+from realizar.quality.statistics import kl_divergence, log_softmax
 
 Logits = npt.NDArray[np.float32]
 
@@ -35,13 +36,9 @@ def differences(found: Logits, exact: Logits) -> tuple[npt.NDArray[Any], npt.NDA
     """
     size = np.linalg.norm(exact - exact.mean(-1, keepdims=True), axis=-1)
     error = np.linalg.norm(found - exact, axis=-1) / size
-    log_p, log_q = log_softmax(exact), log_softmax(found)
-    return error, (np.exp(log_p) * (log_p - log_q)).sum(-1), found.argmax(-1) == exact.argmax(-1)
-
-
-def log_softmax(x: Logits) -> npt.NDArray[np.float64]:
-    shifted = x.astype(np.float64) - x.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+    pairs = zip(exact, found, strict=True)
+    kl = np.array([kl_divergence(log_softmax(p), log_softmax(q)) for p, q in pairs])
+    return error, kl, found.argmax(-1) == exact.argmax(-1)
 
 
 def read_all(path: Path, tokens: list[list[int]], activations: Any, kv_type: Any) -> list[Logits]:

@@ -14,7 +14,7 @@ from realizar.errors import ParameterError
 from realizar.params.checks import check, is_int
 from realizar.quality.chunks import N_CTX, cut, first_scored
 from realizar.quality.reader import Reader
-from realizar.quality.statistics import F32, F64, Estimate, Mean, log_softmax
+from realizar.quality.statistics import F32, F64, Estimate, Mean, kl_divergence, log_softmax
 
 if TYPE_CHECKING:
     import os
@@ -194,10 +194,7 @@ class _Totals:
         """Add the predictions of one token, the one with this number in its chunk."""
         p, q = log_softmax(reference_row), log_softmax(model_row)
         token = int(self._chunks[chunk, index])
-        # Where the reference is -inf, its probability is 0 and so is the term.
-        with np.errstate(invalid="ignore"):
-            terms = np.exp(p) * (p - q)
-        divergence = float(np.nansum(terms))
+        divergence = kl_divergence(p, q)
         self._rows.append((divergence, float(p[token]), float(q[token]), int(p.argmax()) == int(q.argmax())))
         if len(self._worst) < self._n_worst or (self._worst and divergence > self._worst[0][0]):
             self._note(chunk, index, divergence, p, q)

@@ -89,6 +89,13 @@ def log_sum_exp(row: F32) -> float:
     return float(top) + math.log(np.exp(row - top).sum(dtype=np.float64))
 
 
+def kl_divergence(p: F64, q: F64) -> float:
+    """Return KL(p || q) in nats of log-probabilities [n_vocab]; where p is -inf, its probability and the term are 0."""
+    with np.errstate(invalid="ignore"):
+        terms = np.exp(p) * (p - q)
+    return float(np.nansum(terms))
+
+
 def log_softmax(row: F32) -> F64:
     """Return the log-probabilities of a row of logits: float64 [n_vocab]."""
     wide = row.astype(np.float64)
