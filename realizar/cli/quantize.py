@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,16 +40,17 @@ def command(
     ] = None,
 ) -> None:
     """Quantize a model: a GGUF file or a Hugging Face folder to a GGUF file of smaller types."""
-    from realizar.quantize import quantize_file
+    from realizar.quantize import open_to_quantize
 
     overrides = [_override(text) for text in tensor or ()]
     model = source if Path(source).is_dir() else store.resolve(source)
-    with options.usage_errors():
-        planned = quantize_file(model, None, type_name, imatrix, overrides, threads)
-    if not dry_run:
-        with _bar(planned) as progress:
-            quantize_file(model, out, type_name, imatrix, overrides, threads, progress)
-    _report(planned, dry_run, out)
+    with ExitStack() as stack:
+        with options.usage_errors():
+            opened = stack.enter_context(open_to_quantize(model, type_name, imatrix, overrides, threads))
+        if not dry_run:
+            with _bar(opened.result) as progress:
+                opened.write(out, progress)
+    _report(opened.result, dry_run, out)
 
 
 def _override(text: str) -> tuple[str, str]:

@@ -5,8 +5,8 @@ sources.py reads models, weights_of_columns.py importance matrices; quantize_fil
 realizar/_kernels/src/quantize.c.
 """
 
-from realizar.quantize.quantize_file import Quantization, quantize_file
+from realizar.quantize.quantize_file import Quantization, Quantizer, open_to_quantize, quantize_file
 from realizar.quantize.recipes import RECIPES
 from realizar.quantize.tensor_types import TensorPlan
 
-__all__ = ["RECIPES", "Quantization", "TensorPlan", "quantize_file"]
+__all__ = ["RECIPES", "Quantization", "Quantizer", "TensorPlan", "open_to_quantize", "quantize_file"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -102,50 +103,67 @@ def quantize_file(
     ModelNotFoundError, GGUFError
         If a file does not exist, or is damaged.
     """
+    with open_to_quantize(source, recipe, imatrix, overrides, n_threads) as opened:
+        if path is not None:
+            opened.write(path, progress)
+        return opened.result
+
+
+@contextmanager
+def open_to_quantize(
+    source: str | os.PathLike[str],
+    recipe: str,
+    imatrix: str | os.PathLike[str] | None = None,
+    overrides: Overrides = (),
+    n_threads: int | None = None,
+) -> Iterator[Quantizer]:
+    """Open a model and choose its types; parameters and errors are those of `quantize_file`."""
     chosen = find_recipe(recipe)
     importances = None if imatrix is None else read_imatrix(imatrix)
     with open_source(source) as model:
-        if path is not None:
-            check_target(path, model.paths)
         described = [(tensor.name, tensor.shape, tensor.type) for tensor in model.tensors]
         plans = plan_types(described, model.metadata, chosen, overrides, imatrix is not None)
-        work = _Work(chosen, importances, None if imatrix is None else Path(imatrix), n_threads, progress)
-        for plan in plans:
-            work.check(plan)
-        if path is not None:
-            work.require_importances()
-            _write(Path(path), model, plans, work)
-        return Quantization(chosen, tuple(plans), tuple(work.without_importances), tuple(work.needs_importances))
+        yield Quantizer(model, plans, chosen, importances, None if imatrix is None else Path(imatrix), n_threads)
 
 
-def _write(path: Path, model: Source, plans: list[TensorPlan], work: _Work) -> None:
-    writer = GGUFWriter(path)
-    for key, value in (model.encoded | work.metadata()).items():
-        writer.add_encoded(key, value)
-    for tensor, plan in zip(model.tensors, plans, strict=True):
-        writer.add_tensor(plan.name, partial(work.rows, tensor, plan), plan.shape, plan.target)
-    writer.write()
+class Quantizer:
+    """A model with the types chosen, and the threads and importances to write it.
 
-
-class _Work:
-    """Makes the data of tensors, with the threads and importances of one file."""
+    Attributes
+    ----------
+    result : Quantization
+        What `write` writes.
+    """
 
     def __init__(
         self,
+        model: Source,
+        plans: list[TensorPlan],
         recipe: Recipe,
         imatrix: Imatrix | None,
         path: Path | None,
         n_threads: int | None,
-        progress: Progress | None,
     ) -> None:
-        self._recipe = recipe
+        self._model, self._plans, self._recipe = model, plans, recipe
         self._imatrix, self._path = imatrix, path
-        self._progress = progress
         self._pool = Pool(default_threads().n if n_threads is None else bounded_threads(n_threads))
-        self.without_importances: list[str] = []
-        self.needs_importances: list[str] = []
+        without = [plan for plan in plans if self._is_without_importances(plan)]
+        needing = [plan.name for plan in without if needs_importances(plan.name, plan.target.name, recipe)]
+        names = () if imatrix is None else tuple(plan.name for plan in without)
+        self.result = Quantization(recipe, tuple(plans), names, tuple(needing))
 
-    def metadata(self) -> dict[str, bytes]:
+    def write(self, path: str | os.PathLike[str], progress: Progress | None = None) -> None:
+        """Write the file; parameters and errors are those of `quantize_file`."""
+        check_target(path, self._model.paths)
+        self._require_importances()
+        writer = GGUFWriter(path)
+        for key, value in (self._model.encoded | self._metadata()).items():
+            writer.add_encoded(key, value)
+        for tensor, plan in zip(self._model.tensors, self._plans, strict=True):
+            writer.add_tensor(plan.name, partial(self._rows, tensor, plan, progress), plan.shape, plan.target)
+        writer.write()
+
+    def _metadata(self) -> dict[str, bytes]:
         """Return the metadata that a quantized file has, encoded; keys as llama-quantize writes them."""
         values = {
             "general.quantization_version": (QUANTIZATION_VERSION, ValueType.UINT32),
@@ -163,32 +181,28 @@ class _Work:
             out |= {key: encode(key, value, ValueType.UINT32) for key, value in numbers.items()}
         return out
 
-    def check(self, plan: TensorPlan) -> None:
-        """Note what lacks importances; raise a ParameterError for an unreadable type or importances of another size."""
+    def _is_without_importances(self, plan: TensorPlan) -> bool:
+        """Whether a tensor is quantized without; ParameterError if its type or its importances cannot be used."""
         if plan.source == plan.target:
-            return
+            return False
         if plan.source.name not in FORMATS:
             raise ParameterError(
                 f"{plan.name}: has type {plan.source.name}, but realizar reads only {', '.join(FORMATS)}"
             )
-        if self._weights(plan) is None:
-            if needs_importances(plan.name, plan.target.name, self._recipe):
-                self.needs_importances.append(plan.name)
-            if self._imatrix is not None:
-                self.without_importances.append(plan.name)
+        return self._weights(plan) is None
 
-    def require_importances(self) -> None:
+    def _require_importances(self) -> None:
         """Raise a ParameterError if a type is too coarse for a tensor without importances."""
-        if self.needs_importances:
+        if needing := self.result.needs_importances:
             raise ParameterError(
-                f"{self.needs_importances[0]}: its type in recipe {self._recipe.name} needs an importance matrix with "
-                "an entry for this tensor; make one with realizar imatrix and pass it with --imatrix"
+                f"{needing[0]}: its type in recipe {self._recipe.name} needs an importance matrix "
+                "with an entry for this tensor; make one with realizar imatrix and pass it with --imatrix"
             )
 
-    def rows(self, tensor: SourceTensor, plan: TensorPlan) -> Rows:
+    def _rows(self, tensor: SourceTensor, plan: TensorPlan, progress: Progress | None) -> Rows:
         """Return the rows of a tensor in its new type."""
-        if self._progress is not None:
-            self._progress(plan)
+        if progress is not None:
+            progress(plan)
         rows = tensor.rows()
         if plan.source == plan.target:
             return rows
