@@ -9,7 +9,6 @@ from typer import Option
 
 from realizar import store
 from realizar.cli import options, reading
-from realizar.errors import ParameterError
 
 EXAMPLE = "Example: realizar imatrix model-f16.gguf text.txt -o imatrix.gguf"
 
@@ -33,9 +32,7 @@ def command(
     from realizar.quality import measure_imatrix
 
     content = reading.read(text)
-    check_target(out)
-    if out.exists() and out.samefile(store.resolve(model)):
-        raise ParameterError(f"output {str(out)!r}: is the model that is read; give another name")
+    check_target(out, (store.resolve(model),))
     with reading.chunk_progress("imatrix") as progress:
         found = measure_imatrix(
             model, content, dataset="" if text == "-" else text, with_output=process_output, progress=progress, **sizes
