@@ -195,7 +195,7 @@ class _ModelFacts:
         return found
 
     def _of_layer(self, name: str, kind: Kind | None, by_layer: bool) -> Facts:
-        """Return the facts for a weight, and count it. With experts, ffn weights may go by their layer instead."""
+        """Return the facts for a weight, and count it; `by_layer` numbers ffn weights of mixtures by their layers."""
         if kind not in self._seen:
             return self._facts
         i = self._seen[kind]
