@@ -11,6 +11,7 @@ from realizar.cli import (
     chat,
     compare,
     convert,
+    doctor,
     gguf,
     imatrix,
     inspect,
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     run, chat, serve, batch, pull, list_, inspect, verify, plan, tokenize, convert, quantize, perplexity, compare,
-    imatrix, bench,
+    imatrix, bench, doctor,
 )  # fmt: skip
 for module in COMMANDS:
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)

@@ -33,6 +33,7 @@ def test_list_of_commands():
         "compare",
         "imatrix",
         "bench",
+        "doctor",
     ]
     assert [group.name for group in app.registered_groups] == ["plugins", "gguf"]
 
