@@ -208,9 +208,9 @@ def _ascend(rows: Int32, n: int) -> bool:
 
 
 def _shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic] = np.int32) -> None:
-    ok = array.dtype == dtype and array.shape == shape and array.flags.c_contiguous
-    want, found = f"{dtype.__name__} {list(shape)}", f"{array.dtype} {list(array.shape)}"
-    _need(ok, name, f"be contiguous {want}, not {found}")
+    if not (array.dtype == dtype and array.shape == shape and array.flags.c_contiguous):
+        found = f"{array.dtype} {list(array.shape)}"
+        _need(False, name, f"be contiguous {dtype.__name__} {list(shape)}, not {found}")
 
 
 def _need(ok: bool, name: str, want: str) -> None:
