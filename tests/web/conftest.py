@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,11 +14,9 @@ FOR_EVER_MS = 3_600_000
 """pytest has a limit."""
 
 
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Only `pytest -m browsers` runs these tests."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.browsers)
+    item.add_marker(pytest.mark.browsers)
 
 
 @pytest.fixture(scope="session")
