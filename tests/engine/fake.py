@@ -85,8 +85,9 @@ def expected(plan: FakePlan, tokens: list[int], span: tuple[int, int] | None = N
     at %= len(tokens)
     seen = [[int(tokens[row]) for row in visible(at, group.window, span)] for group in plan.cache_groups]
     state = 0.0
-    for token in tokens[: at + 1]:
-        state = next_state(state, int(token))
+    if plan.states:
+        for token in tokens[: at + 1]:
+            state = next_state(state, int(token))
     return logits_of(seen, [state] * len(plan.states))
 
 

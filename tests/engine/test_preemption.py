@@ -1,5 +1,7 @@
 """Preempted requests: the same answers, whether their blocks are copied or computed again; nothing is left behind."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,21 +41,31 @@ def hand_in(engine, prompt, params):
     return (engine.beam_search if params.n_beams > 1 else engine.generate)(prompt, params)
 
 
+@cache
+def until_the_context_is_full(name):
+    """Prompts, and what greedy decoding gives each alone."""
+    prompts = [[1 + i % 29, 1 + i % 7, *PROMPT[: i % 23]] for i in range(32)]
+    return prompts, [completed(PLANS[name], prompt) for prompt in prompts]
+
+
+def completed(plan, prompt):
+    tokens = list(prompt)
+    while len(tokens) <= 96:
+        tokens.append(int(expected(plan, tokens).argmax()))
+    return tokens[len(prompt) :]
+
+
 @pytest.mark.parametrize("name", PLANS)
 def test_more_requests_without_a_limit_than_there_is_room_for(name, prefers_copy):
     """At commit 0bc8e36 each reserved a whole context, so that four ran at once."""
     engine = force(engine_of(PLANS[name], n_seqs=4, n_batch=40), prefers_copy)
-    prompts = [[1 + i % 29, 1 + i % 7, *PROMPT[: i % 23]] for i in range(32)]
+    prompts, wants = until_the_context_is_full(name)
     params = SamplingParams(temperature=0.0, max_tokens=None, ignore_eos=True)
     requests = [engine.generate(prompt, params) for prompt in prompts]
     engine.step()
     if not PLANS[name].states:  # each state needs a slot
         assert len(engine.scheduler.running) > 4
-    for prompt, completion in zip(prompts, finish(engine, *requests), strict=True):
-        tokens, want = list(prompt), []
-        while len(tokens) <= 96:
-            tokens.append(int(expected(PLANS[name], tokens).argmax()))
-            want.append(tokens[-1])
+    for want, completion in zip(wants, finish(engine, *requests), strict=True):
         assert completion.token_ids == want
         assert completion.finish_reason == "context"
     if not PLANS[name].states:
