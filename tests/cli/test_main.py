@@ -195,7 +195,7 @@ def test_output_that_the_terminal_cannot_encode():
 def test_help_imports_no_model_code():
     code = (
         "import sys; from realizar.cli import main; main(['list', '--help']);"
-        "bad = {'jinja2', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'realizar.llm', 'realizar.calls',"
+        "bad = {'jinja2', 'numpy', 'tokenizers', 'sentencepiece', 'huggingface_hub', 'realizar.llm', 'realizar.calls',"
         "'rich.progress', 'prompt_toolkit', 'fastapi'} & set(sys.modules);"
         "assert not bad, bad"
     )
