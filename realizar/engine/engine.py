@@ -187,11 +187,11 @@ class Engine:
             values = self.runner.output(batch, chunks, output, program)
         finally:
             self._books.acquire()
-        seconds = time.perf_counter() - begin
-        if self.speculator is not None and output == "logits" and len(batch.outputs) == batch.n_tokens:
-            self.speculator.cost.learn(batch.n_tokens, seconds)
-        self._counts.add(batch.n_tokens, seconds)
-        self.scheduler.cost.learn_step(batch.n_tokens, seconds)
+        seconds, n = time.perf_counter() - begin, batch.n_tokens
+        if self.speculator is not None and output == "logits" and len(batch.outputs) == n:
+            self.speculator.cost.learn(n, seconds)
+        self._counts.add(n, seconds)
+        self.scheduler.cost.learn_step(n, seconds)
         return values
 
     def generate(
@@ -323,8 +323,9 @@ class Engine:
     def _take_turn(self, ready: Callable[[], bool]) -> bool:
         """Wait until `ready()`, and return False; or until it is this thread's turn to step, and return True."""
         with self._turn:
-            self._turn.wait_for(lambda: ready() or self.stepper is None)
-            if ready():
+            while not (is_ready := ready()) and self.stepper is not None:
+                self._turn.wait()
+            if is_ready:
                 return False
             if self.is_closed:
                 raise RealizarError("the model was closed before the request was done")

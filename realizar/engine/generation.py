@@ -325,13 +325,14 @@ class Generation(TextRequest):
         if self.prompt_logprobs is not None and not self.prompt_logprobs.is_whole:
             self.prompt_logprobs.take(chunks[0], rows)
             return
+        end = 0
         for chunk in chunks:
+            begin, end = end, end + chunk.n_outputs
             texts = [answer for answer in self.answers if answer.seq is chunk.seq] if chunk.n_outputs else []
             for other in texts[1:]:
                 other.seq = chunk.fork()
             for answer in texts:
-                answer.take(rows[: chunk.n_outputs], chunk.drafts)
-            rows = rows[chunk.n_outputs :]
+                answer.take(rows[begin:end], chunk.drafts)
 
     def settle(self) -> None:
         """Free finished completions; shift the context of those that fill it, if the params allow this."""

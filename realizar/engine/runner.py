@@ -92,7 +92,7 @@ class Runner:
         chunks = list(chunks)
         n_seqs = len(chunks)
         past = np.array([chunk.n_past for chunk in chunks], np.int32)
-        if all(chunk.n_tokens == chunk.n_outputs == 1 for chunk in chunks):  # decode only
+        if {(chunk.n_tokens, chunk.n_outputs) for chunk in chunks} == {(1, 1)}:  # decode only
             start, outputs, positions = self._numbers[: n_seqs + 1], self._numbers[:n_seqs], past
         else:
             counts = np.array([chunk.n_tokens for chunk in chunks])
