@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Before numpy is imported: with small matrices, spinning BLAS threads take ten times the CPU time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-N_EXAMPLES = 200 if os.environ.get("REALIZAR_TEST_ISA") == "all" else 50  # unless a test says how many
+N_EXAMPLES = 200 if os.environ.get("REALIZAR_TEST_ISA") == "all" else 25  # unless a test says how many
 settings.register_profile(
     "realizar", settings(), max_examples=N_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

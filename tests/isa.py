@@ -11,9 +11,12 @@ from realizar._kernels import table
 ALL = os.environ.get("REALIZAR_TEST_ISA") == "all"
 LEVELS = tuple(table.available()) if ALL else (table.current(),)
 DEFINED = tuple(table.available()) if ALL else tuple(dict.fromkeys(("scalar", table.current())))
-"""Levels whose kernels are compared with float64 and in parts; for all others, the same bits as scalar's are enough."""
+"""Levels whose kernels are compared with float64 and in parts; for all others, the same bits as scalar's are enough.
+
+So they are for the scalar level itself where one way to call a kernel is compared with another: LEVELS.
+"""
 TYPES = ("F32", "F16", "Q8_0", "Q4_K") if ALL else ("F16", "Q4_K")
-N_EXAMPLES = 200 if ALL else 50  # of hypothesis, for each kernel
+N_EXAMPLES = 200 if ALL else 25  # of hypothesis, for each kernel
 
 
 def every(step: int, values: Iterable[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ import pytest
 from realizar.arch import ArchMetadata, registry
 from realizar.errors import GGUFError, ParameterError
 from realizar.testing import Session, check_architecture, check_same_bits, tiny_metadata, tiny_model
-from tests.isa import LEVELS, TYPES
+from tests.isa import LEVELS, TYPES, every
 
 TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy"
 
@@ -68,7 +68,7 @@ def test_shipped(name):
     check_architecture(registry.default().architecture(name), types=TYPES, isa_levels=LEVELS)
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", every(2, DENSE))
 def test_shipped_on_the_scalar_level(name, tmp_path):
     with tiny_model(registry.default().architecture(name), tiny_metadata(name), "Q8_0", tmp_path) as model:
         check_same_bits(model, "decode", ("scalar",))

@@ -26,15 +26,18 @@ TOY = Path(__file__).parents[1] / "thirdparty" / "realizar_toy" / "src" / "reali
 MODES = [
     ("llama", 0, "Q4_K", "int8", "f16"),
     ("llama", 0, "F16", "f32", "f32"),
-    ("llama", 20, "Q8_0", "int8", "f16"),
-    ("llama", 0, "Q4_K", "int16", "f16"),
     ("deepseek2", 0, "Q8_0", "int16", "f32"),
-    ("toy", 0, "Q8_0", "int8", "f16"),
     ("llama", 20, "Q4_K", "int8", "q4"),
     ("toy", 0, "Q8_0", "int8", ("int8", "q4")),
     ("mamba2", 0, "Q8_0", "int8", "f16"),
     ("qwen35", 0, "Q8_0", "int8", "f16"),
     ("rwkv7", 0, "Q8_0", "int8", "f16"),
+]
+# Other pairs of what the modes above have.
+SLOW = [
+    ("llama", 20, "Q8_0", "int8", "f16"),
+    ("llama", 0, "Q4_K", "int16", "f16"),
+    ("toy", 0, "Q8_0", "int8", "f16"),
     ("deepseek2", 0, "Q8_0", "int8", "int8"),
 ]
 SIZES = {
@@ -55,7 +58,11 @@ def architecture(name):
     return module.Toy()
 
 
-@pytest.fixture(scope="module", params=MODES, ids=lambda mode: "-".join(map(str, mode)))
+@pytest.fixture(
+    scope="module",
+    params=[*MODES, *(pytest.param(mode, marks=pytest.mark.slow) for mode in SLOW)],
+    ids=lambda mode: "-".join(map(str, mode)),
+)
 def make(request, tmp_path_factory):
     """Makes engines of one tiny model."""
     name, window, type_name, activations, kv_type = request.param

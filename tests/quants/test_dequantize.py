@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from realizar.errors import ParameterError
 from realizar.gguf import GGMLType
 from realizar.quants import FORMATS, dequantize
+from tests.isa import N_EXAMPLES
 from tests.kernels.blocks import OWN
 
 # float16 bits that are special as scales: zeros, denormals, the largest, infinities and NaNs.
@@ -70,7 +71,7 @@ def test_formats_match_ggml_types():
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=N_EXAMPLES)
 @given(data=st.data())
 def test_random_bytes(name, data):
     n_bytes = FORMATS[name].n_bytes
