@@ -53,6 +53,21 @@ def read(path: Path, tokenizer: dict[str, Any], n_vocab: int, extra: Rows) -> di
     raise TokenizerError(f"{path}: has a model of type {short_repr(kind)}; supported are BPE, WordPiece and Unigram")
 
 
+def ids_in_library(tokenizer: dict[str, Any]) -> dict[str, int]:
+    """Return the ids that the `tokenizers` package gives to the added tokens.
+
+    tokenizers 0.23.3 does not use the ids in the list: a token that the model does not have gets the next id after the
+    vocabulary and the tokens before it (findings/tokenizers-added-token-ids.sh).
+    """
+    vocab = tokenizer["model"]["vocab"]
+    known = vocab if isinstance(vocab, dict) else {text: i for i, (text, _) in enumerate(vocab)}
+    following, ids = len(vocab), {}
+    for token in tokenizer.get("added_tokens", []):
+        ids[token["content"]] = known.get(token["content"], following)
+        following = max(following, ids[token["content"]] + 1)
+    return ids
+
+
 def _texts(tokenizer: dict[str, Any], n_vocab: int) -> tuple[list[str], list[int]]:
     """Return the token texts by id and their types; ids without a token are UNUSED."""
     vocab: dict[str, int] = dict(tokenizer["model"]["vocab"])

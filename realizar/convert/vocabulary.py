@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from realizar.arch.checkpoint import Config
 from realizar.convert import sentencepiece_model, tokenizer_json
 from realizar.convert.checkpoint_folder import read_json
-from realizar.errors import TokenizerError, short_repr
+from realizar.errors import ModelFileWarning, TokenizerError, short_repr
 from realizar.tokenizer.pretokenize import Rows
 from realizar.tokenizer.special_token_names import GEMMA4_RENDERED
 from realizar.tokenizer.vocabulary import TokenType
@@ -47,6 +48,7 @@ def vocabulary(folder: Path, config: Config, pretokenizers: Rows) -> dict[str, A
         keys = sentencepiece_model.read(path, n_vocab)
     else:
         keys = tokenizer_json.read(folder / "tokenizer.json", tokenizer, n_vocab, pretokenizers)
+        _warn_of_other_ids(folder / "tokenizer.json", added, tokenizer_json.ids_in_library(tokenizer))
     _set_added_tokens(keys, added)
     keys.update(_special_tokens(folder, config, keys["tokenizer.ggml.tokens"], tokenizer))
     return keys
@@ -58,6 +60,19 @@ def _is_sentencepiece(path: Path) -> bool:
         return False
     with open(path, "rb") as file:
         return file.read(1) == b"\x0a"  # field 1, length-delimited: the first piece
+
+
+def _warn_of_other_ids(path: Path, added: dict[str, Any], ids: dict[str, int]) -> None:
+    """Warn of added tokens to which the `tokenizers` package gives other ids than the file, whose ids are converted."""
+    others = [(text, token["id"], ids[text]) for text, token in added.items() if token["id"] != ids[text]]
+    if others:
+        text, here, there = others[0]
+        says = (
+            f"{path}: the id of the added token {short_repr(text)} is {here} in the file, and in the converted model, "
+            f"but {there} in transformers, which numbers added tokens itself; such tokens: {len(others)}. If the model "
+            "was trained with those ids, load and save the tokenizer with transformers, and convert again"
+        )
+        warnings.warn(says, ModelFileWarning, stacklevel=2)
 
 
 def _set_added_tokens(keys: dict[str, Any], added: dict[str, Any]) -> None:

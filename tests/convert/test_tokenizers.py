@@ -6,8 +6,9 @@ import pytest
 from tokenizers import Tokenizer as HF
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from realizar.convert.tokenizer_json import ids_in_library
 from realizar.convert.vocabulary import vocabulary
-from realizar.errors import TokenizerError
+from realizar.errors import ModelFileWarning, TokenizerError
 from realizar.tokenizer import Tokenizer
 from realizar.tokenizer.pretokenize import pretokenizer
 
@@ -132,6 +133,27 @@ def test_gemma_in_tokenizer_json(tmp_path):
     for text in [*TEXTS, "<|channel>thought"]:
         assert ours.encode(text, parse_special=True) == [2, *theirs.encode(text).ids]
     assert (ours.is_hidden(2), ours.is_hidden(4)) == (True, False)
+
+
+@pytest.mark.parametrize("ids", [(400, 401, 402), (400, 402, 403), (401, 400, 402)])
+def test_ids_of_added_tokens(ids, tmp_path, recwarn):
+    """The file's ids are converted, with a warning if those of the tokenizers package differ."""
+    tokenizer = byte_level(pretokenizer("gpt-2", {}).split)
+    n = tokenizer.get_vocab_size()
+    tokenizer.add_special_tokens(["<a>", "<b>", "<c>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    ids = [i - 400 + n for i in ids]
+    for token, i in zip(content["added_tokens"][-3:], ids, strict=True):
+        token["id"] = i
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    keys = vocabulary(tmp_path, {}, {})
+    assert [keys["tokenizer.ggml.tokens"][i] for i in ids] == ["<a>", "<b>", "<c>"]
+    library = HF.from_file(str(tmp_path / "tokenizer.json")).get_added_tokens_decoder()
+    assert ids_in_library(content) == {token.content: i for i, token in library.items()}
+    warned = [str(w.message) for w in recwarn.list if w.category is ModelFileWarning]
+    assert len(warned) == (ids != [n, n + 1, n + 2])
+    assert all("in transformers" in text for text in warned)
 
 
 def test_damaged_files(tmp_path):
