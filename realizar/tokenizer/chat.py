@@ -58,7 +58,8 @@ class ChatTemplate:
 
         with metered():  # probe renderings count against the same budget
             adapted = self._adapter.adapt(checked(messages))
-            defined = {name: value for name, value in variables.items() if value is not None}
+            absent = {name for name in ("tools", "documents") if variables.get(name) is None}
+            defined = {name: value for name, value in variables.items() if name not in absent}
             return self._run(adapted, **{**self._absent, **defined}, add_generation_prompt=add_generation_prompt)
 
     def _run(self, messages: Sequence[Message], **variables: Any) -> str:

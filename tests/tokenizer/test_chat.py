@@ -93,6 +93,15 @@ def test_tojson_matches_transformers():
         assert render(f"{{{{ v|tojson({arguments}) }}}}", v=value) == expected
 
 
+def test_values_are_printed_as_in_transformers():
+    """What llama.cpp's own engine renders otherwise (findings/llama-cpp-template-*.sh)."""
+    value = {"amount": 1234567.89, "latitude": 52.5200066, "rate": 2.0}
+    assert render("{{ v|tojson }}", v=value) == '{"amount": 1234567.89, "latitude": 52.5200066, "rate": 2.0}'
+    assert render("{{ v }} {{ [1, 2] }}", v={"a": None}) == "{'a': None} [1, 2]"
+    assert render("{{ v|default('x') }}{{ w|default('x') }}", v=None) == "Nonex"
+    assert render("{% set x = 1 %}{% for i in [5, 6] %}{{ x }}{% set x = i %}{{ x }}{% endfor %}{{ x }}") == "15161"
+
+
 @needs_shared
 def test_phi3_template():
     tokenizer = of_file(VECTORS / "ggml-vocab-phi-3.gguf")
