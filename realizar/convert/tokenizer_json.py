@@ -85,6 +85,13 @@ def _merges(tokenizer: dict[str, Any]) -> list[str]:
 
 
 def _bpe(path: Path, tokenizer: dict[str, Any], n_vocab: int, extra: Rows) -> dict[str, Any]:
+    """Convert byte-level BPE. Engines that read GGUF leave out NFC, which changes few texts."""
+    normalizer = tokenizer.get("normalizer") or {"type": "NFC"}
+    others = {str(row.get("type")) for row in normalizer.get("normalizers", [normalizer])} - {"NFC"}
+    if others:
+        raise TokenizerError(
+            f"{path}: normalizes text by {short_repr(sorted(others))}, which GGUF cannot express for byte-level BPE"
+        )
     texts, types = _texts(tokenizer, n_vocab)
     return {
         "tokenizer.ggml.model": "gpt2",

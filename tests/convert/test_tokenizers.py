@@ -61,6 +61,14 @@ def test_byte_level(name, tmp_path):
         assert ours.encode(text, False, True) == tokenizer.encode(text).ids
 
 
+def test_tokenizer_json_counts_not_the_named_class(tmp_path):
+    """SmolLM2's GPT2Tokenizer splits otherwise in transformers (findings/transformers-tokenizer-class.sh)."""
+    tokenizer = byte_level(pretokenizer("smollm", {}).split)
+    keys, ours = converted(tokenizer, tmp_path, {"model_type": "llama"}, tokenizer_class="GPT2Tokenizer")
+    assert keys["tokenizer.ggml.pre"] == "smollm"
+    assert ours.encode("1234", False, True) == tokenizer.encode("1234").ids
+
+
 def test_default_byte_level_regex_is_that_of_gpt2(tmp_path):
     tokenizer = byte_level(["a"])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -70,6 +78,16 @@ def test_default_byte_level_regex_is_that_of_gpt2(tmp_path):
 def test_unknown_pretokenizer_is_an_error(tmp_path):
     with pytest.raises(TokenizerError, match="realizar_pretokenizers"):
         converted(byte_level(["[aeiou]"]), tmp_path)
+
+
+@pytest.mark.parametrize("normalizer", [normalizers.Lowercase(), normalizers.Sequence([normalizers.NFKC()])])
+def test_normalizer_that_gguf_cannot_express_is_an_error(normalizer, tmp_path):
+    tokenizer = byte_level(pretokenizer("gpt-2", {}).split)
+    tokenizer.normalizer = normalizer
+    with pytest.raises(TokenizerError, match="normalizes text by"):
+        converted(tokenizer, tmp_path)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC()])
+    assert converted(tokenizer, tmp_path)[0]["tokenizer.ggml.pre"] == "gpt-2"
 
 
 def test_added_bos_and_eos(tmp_path):
