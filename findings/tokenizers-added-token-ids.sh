@@ -9,7 +9,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet tokenizers==0.23.3 transformers==5.24.0
+"$folder/venv/bin/pip" install --quiet --no-compile tokenizers==0.23.3 transformers==5.24.0
 "$folder/venv/bin/python" - <<'PYTHON'
 import json
 import tempfile
