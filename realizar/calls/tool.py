@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from realizar.errors import ParameterError, short_repr
+from realizar.sampling.grammar.positions import positions
 
 NAME = r"[A-Za-z0-9_.:/-]{1,64}"
 """Valid names: the characters of OpenAI and MCP; none needs escaping in JSON."""
@@ -22,7 +24,7 @@ class Tool:
     ----------
     name : str
     parameters : dict
-        JSON schema of the arguments object.
+        JSON schema of the arguments object; null is allowed where it was "nullable".
     """
 
     name: str
@@ -86,7 +88,26 @@ def _tool(where: str, tool: object) -> Tool:
         raise ParameterError(
             f'{where} ({name}): parameters={short_repr(schema)}: must be a JSON schema with {{"type": "object"}}'
         )
-    return Tool(name, {"properties": {}, **schema, "type": "object"})
+    return Tool(name, _with_null({"properties": {}, **schema, "type": "object"}))
+
+
+def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that allows null where it has `"nullable": true`.
+
+    OpenAPI 3.0 has this keyword, JSON Schema does not; `get_json_schema` of transformers 5.24.0 writes an Optional
+    argument with it (findings/transformers-nullable.sh).
+    """
+    try:
+        changed = deepcopy(schema)
+    except (RecursionError, TypeError):  # too deep, or no JSON: the constraint says so
+        return schema
+    for _, part in positions(changed):
+        types = part.get("type")
+        if part.get("nullable") is True and isinstance(types, (str, list)):
+            part["type"] = [*([types] if isinstance(types, str) else types), "null"]
+            if isinstance(part.get("enum"), list) and None not in part["enum"]:
+                part["enum"].append(None)
+    return changed
 
 
 def choose(tools: Sequence[Tool], choice: object) -> tuple[Sequence[Tool], str]:

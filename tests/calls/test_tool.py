@@ -43,6 +43,23 @@ def test_invalid_tools(tools, problem):
         read_tools(tools)
 
 
+def test_nullable_arguments_may_be_null():
+    schema = {"properties": {"n": {"type": "integer", "nullable": True}, "s": {"type": "string"}}}
+    deep = {"properties": {"l": {"items": {"type": "string", "enum": ["a"], "nullable": True}}}}
+    (given,) = read_tools([tool(parameters=schema)])
+    assert given.parameters["properties"]["n"]["type"] == ["integer", "null"]
+    assert given.parameters["properties"]["s"] == {"type": "string"}
+    assert schema["properties"]["n"]["type"] == "integer"  # the template gets the caller's schema
+    (given,) = read_tools([tool(parameters=deep)])
+    assert given.parameters["properties"]["l"]["items"] == {
+        "type": ["string", "null"], "enum": ["a", None], "nullable": True,
+    }  # fmt: skip
+    deep = {"items": {}}
+    for _ in range(10_000):
+        deep = {"items": deep}
+    assert read_tools([tool(parameters={"properties": deep})])[0].parameters["properties"] is deep
+
+
 def test_choices():
     tools = read_tools([tool("f"), tool("g")])
     assert [choose(tools, choice) for choice in ("auto", "none", "required")] == [
