@@ -2,7 +2,7 @@
 # llama.cpp in xllamacpp 2026.10.11549: a chat template that prints an object prints nothing, and `default` replaces null.
 #
 # Expected: `{{ tool }}` prints the object as Python does, and `default` replaces what is undefined, as in jinja2. A template
-# that lacks `tojson` then still shows the model its tools; what llama.cpp cannot render, it refuses with an error elsewhere.
+# that lacks `tojson` then still shows the model its tools.
 # Seen: the object is absent from the prompt and the items of a list are joined without a separator, without an error.
 # `~` and the filter `string` print both as Python does. `none | default('x')` is 'x'; null prints as nothing instead of None.
 set -euo pipefail

@@ -3,8 +3,8 @@
 #
 # That key names how text is split before merges. llama.cpp refuses a name that it does not know.
 # Expected: the split of the model, which for smollm, starcoder and command-r separates digits, or an error.
-# Seen: "1234" is [12, 34] as with gpt-2, without a warning, also for SmolLM2, StarCoder2 and Command R, which were trained on single
-# digits and read tokens that they hardly saw. For qwen2, a name in its table, digits are separated.
+# Seen: "1234" is [12, 34] as with gpt-2, without a warning, also for the names of SmolLM2, StarCoder2 and Command R, which were
+# trained on single digits and then read tokens that they hardly saw. For qwen2, a name in its table, digits are separated.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
