@@ -31,7 +31,7 @@ from realizar.arch.blocks import (
     rope_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, number, rope_dims, windows
+from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, number, whole_head, windows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
 
@@ -39,7 +39,9 @@ class Arcee(Architecture):
     """AFM 4.5B (https://huggingface.co/arcee-ai/AFM-4.5B): Llama with squared relu in place of SwiGLU."""
 
     name = "arcee"
-    checkpoint = Checkpoint(("ArceeForCausalLM",), PERMUTED, {"rope.dimension_count": rope_dims})
+    checkpoint = Checkpoint(
+        ("ArceeForCausalLM",), PERMUTED, {"rope.dimension_count": whole_head}, only={"hidden_act": ("relu2",)}
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """Separate q, k, v; the output may be tied to the embedding."""
@@ -87,7 +89,7 @@ class Afmoe(Architecture):
         },
         keys={
             **ROUTED_KEYS,
-            "rope.dimension_count": rope_dims,
+            "rope.dimension_count": whole_head,
             "attention.sliding_window": "sliding_window",
             "attention.sliding_window_pattern": windows,
             "leading_dense_block_count": "num_dense_layers",

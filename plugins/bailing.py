@@ -22,9 +22,9 @@ from realizar.arch.checkpoint import (
     Keys,
     Names,
     Transform,
+    half_rope_dims,
     permuted,
     rope_dims,
-    rope_parameters,
     rows,
 )
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
@@ -106,12 +106,6 @@ class BailingMoe(Architecture):
     def attention(self, g: Graph, h: Value, blk: Any, hp: RoutedHParams, layer: int) -> Value:
         """Attention with rotary pairs ("norm")."""
         return gqa(g, h, blk, hp, layer, "norm")
-
-
-def half_rope_dims(config: Config) -> int:
-    """Rotated dimensions of a head: by default, half of it."""
-    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return int(head_dim * rope_parameters(config).get("partial_rotary_factor", 0.5))
 
 
 def shared_width(config: Config) -> int:

@@ -109,6 +109,7 @@ class Bert(Architecture):
             **CLASS_HEAD,
         },
         keys={**KEYS, "context_length": n_positions, "classifier.output_labels": class_labels},
+        only={"hidden_act": ("gelu",), "position_embedding_type": ("absolute", None), "is_decoder": (False,)},
         ignored=HEADS,
     )
 
@@ -202,6 +203,13 @@ class NomicBert(Bert):
             "blk.{i}.layer_output_norm": "encoder.layers.{i}.norm2",
         },
         keys={**KEYS, "context_length": ("max_trained_positions", "max_position_embeddings", "n_positions")},
+        only={
+            "hidden_act": ("silu",),
+            "activation_function": ("swiglu",),
+            "prenorm": (False,),
+            "rotary_emb_fraction": (1.0,),
+            "rotary_emb_interleaved": (False,),
+        },
         ignored=HEADS,
     )
 
@@ -322,6 +330,7 @@ class JinaBertV2(Bert):
             "blk.{i}.layer_output_norm": "encoder.layer.{i}.mlp.layernorm",
         },
         keys=KEYS,
+        only={"hidden_act": ("gelu",), "feed_forward_type": ("geglu",), "position_embedding_type": ("alibi",)},
         ignored=HEADS,
     )
 

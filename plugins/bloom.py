@@ -52,6 +52,7 @@ class Bloom(Architecture):
             "feed_forward_length": lambda config: 4 * (config.get("hidden_size") or config["n_embed"]),
             "embedding_length": ("hidden_size", "n_embed"),
         },
+        only={"apply_residual_connection_post_layernorm": (False,)},
     )
     norm_eps_key = LAYER_NORM_EPS
 

@@ -19,22 +19,16 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, gqa_tensors, qkv, rotate, swiglu_ffn, swiglu_tensors
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, Keys, number, rope_dims, windows
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Keys, number, whole_head, windows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
 KEYS: Keys = {
     "context_length": ("model_max_length", "max_position_embeddings"),
-    "rope.dimension_count": rope_dims,
+    "rope.dimension_count": whole_head,
     "logit_scale": number("logit_scale"),
 }
 WINDOWS: Keys = {"attention.sliding_window": "sliding_window", "attention.sliding_window_pattern": windows}
 PERIOD = 4  # of layers with full attention, in files without a pattern
-
-
-def n_dense(config: Config) -> int:
-    """Number of leading layers without experts."""
-    kinds = config.get("mlp_layer_types") or ["dense"] * config.get("first_k_dense_replace", 0)
-    return next((i for i, kind in enumerate(kinds) if kind != "dense"), len(kinds))
 
 
 class CohereHParams(HParams):
@@ -147,7 +141,6 @@ class Cohere2Moe(Cohere2):
             "expert_feed_forward_length": "intermediate_size",
             "expert_shared_count": "num_shared_experts",
             "expert_gating_func": lambda config: 2 if config.get("expert_selection_fn") == "sigmoid" else 1,
-            "leading_dense_block_count": n_dense,
         },
         ignored=("*norm.bias",),
     )

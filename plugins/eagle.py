@@ -17,7 +17,7 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import norm_tensors, qkv, rope_factors, rope_tensors, rotate, swiglu_ffn, swiglu_tensors
-from realizar.arch.checkpoint import llama3_factors, permuted, rope_dims
+from realizar.arch.checkpoint import llama3_factors, permuted, whole_head
 from realizar.arch.drafts import DRAFT_TOKENS, FEATURES, HIDDEN, three_layers
 
 
@@ -75,7 +75,7 @@ class Eagle3(Architecture):
             "enc.output_norm": "input_norm",
         },
         keys={
-            "rope.dimension_count": rope_dims,
+            "rope.dimension_count": whole_head,
             "target_layers": three_layers,
             "target_hidden_size": "target_hidden_size",
             "norm_before_fc": "norm_before_fc",

@@ -11,6 +11,7 @@ from realizar.arch import (
     Checkpoint,
     Graph,
     HParams,
+    RopeScaling,
     Value,
     Weight,
     Weights,
@@ -253,7 +254,7 @@ class ModernBert(Architecture):
     def hparams(self, md: ArchMetadata) -> ModernBertHParams:
         """The hyperparameters of this model; of every `period` layers the first has no window."""
         hp = super().hparams(md)
-        windows = self.windows(md, 3)
+        windows = self.windows(md, 3, rope_scaling=RopeScaling())
         if isinstance(period := windows.pattern, int):
             windows = replace(windows, pattern=tuple(i % period != 0 for i in range(hp.n_layer)))
         return ModernBertHParams(

@@ -29,7 +29,16 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Keys, Names, llama3_factors, number, windows
+from realizar.arch.checkpoint import (
+    ROUTED_KEYS,
+    ROUTED_NAMES,
+    Keys,
+    Names,
+    leading_dense,
+    llama3_factors,
+    number,
+    windows,
+)
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
 NAMES: Names = {"rope_freqs": llama3_factors}
@@ -58,6 +67,7 @@ class Exaone(Architecture):
             "blk.{i}.ffn_down": "h.{i}.mlp.c_proj",
         },
         keys={"attention.layer_norm_rms_epsilon": number("rms_norm_eps", "layer_norm_epsilon")},
+        only={"activation_function": ("silu",)},
     )
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -157,7 +167,7 @@ class ExaoneMoe(Architecture):
             **ROUTED_KEYS,
             "expert_gating_func": lambda config: 2,
             "expert_shared_count": "num_shared_experts",
-            "leading_dense_block_count": ("first_k_dense_replace", "first_last_k_dense_replace"),
+            "leading_dense_block_count": leading_dense("first_k_dense_replace", "first_last_k_dense_replace"),
         },
     )
 

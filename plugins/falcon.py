@@ -67,6 +67,7 @@ class Falcon(Architecture):
             "attention.head_count_kv": n_head_kv,
             "tensor_data_layout": lambda config: "jploski",  # llama.cpp's name for sorted rows of q, k and v
         },
+        only={"activation": ("gelu",), "alibi": (False,), "parallel_attn": (True,)},
     )
     norm_eps_key = LAYER_NORM_EPS
 

@@ -1,6 +1,6 @@
 """The Gemma family: gemma, gemma2, gemma3 and gemma-embedding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,16 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Config, Keys, Names, number, one_more, rope_parameters
+from realizar.arch.checkpoint import (
+    GELU_TANH,
+    Config,
+    Keys,
+    Names,
+    number,
+    one_more,
+    rope_parameters,
+    uneven_windows,
+)
 
 # Checkpoints store w of the norms, GGUF files 1 + w.
 NAMES: Names = {"output_norm": ("norm", one_more), "blk.{i}.attn_norm": ("layers.{i}.input_layernorm", one_more)}
@@ -42,6 +51,27 @@ WINDOWS: Keys = {
     "attention.sliding_window": "sliding_window",
     "final_logit_softcapping": number("final_logit_softcapping"),
 }
+
+# Gemma's first checkpoints say "gelu" for what the original code computes with tanh.
+ONLY = {"hidden_act": ("gelu", *GELU_TANH), "hidden_activation": (None, *GELU_TANH)}
+
+
+def softcap(name: str) -> Callable[[Config], float | None]:
+    """A soft cap of Gemma 2; 0 where config.json has null, since files without the key have the usual one."""
+    return lambda config: float(config[name] or 0.0) if name in config else None
+
+
+def query_scale(n_layer_27b: int) -> Callable[[Config], float | None]:
+    """query_pre_attn_scalar ** -0.5, unless it is what `attn_scale` computes for files without the key."""
+
+    def scale(config: Config) -> float | None:
+        found = config.get("query_pre_attn_scalar")
+        usual = config["head_dim"]
+        if config["num_hidden_layers"] == n_layer_27b:
+            usual = config["hidden_size"] // config["num_attention_heads"]
+        return None if found is None or found == usual else float(found**-0.5)
+
+    return scale
 
 
 def window_base(config: Config) -> float | None:
@@ -65,7 +95,9 @@ class Gemma(Architecture):
 
     name = "gemma"
     checkpoint = Checkpoint(
-        ("GemmaForCausalLM",), {**NAMES, "blk.{i}.ffn_norm": ("layers.{i}.post_attention_layernorm", one_more)}
+        ("GemmaForCausalLM",),
+        {**NAMES, "blk.{i}.ffn_norm": ("layers.{i}.post_attention_layernorm", one_more)},
+        only=ONLY,
     )
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -106,7 +138,16 @@ class Gemma2(Architecture):
 
     name = "gemma2"
     checkpoint = Checkpoint(
-        ("Gemma2ForCausalLM",), POST_NORMS, {**WINDOWS, "attn_logit_softcapping": number("attn_logit_softcapping")}
+        ("Gemma2ForCausalLM",),
+        POST_NORMS,
+        {
+            **WINDOWS,
+            "attn_logit_softcapping": softcap("attn_logit_softcapping"),
+            "final_logit_softcapping": softcap("final_logit_softcapping"),
+            "attention.sliding_window_pattern": uneven_windows(2),
+            "attention.scale": query_scale(GEMMA2_27B_LAYERS),
+        },
+        only=ONLY,
     )
 
     def window(self, md: ArchMetadata) -> int:
@@ -119,7 +160,7 @@ class Gemma2(Architecture):
         return GemmaHParams(
             **vars(hp),
             windows=self.windows(md, 2),
-            attn_scale=attn_scale(hp, GEMMA2_27B_LAYERS),
+            attn_scale=attn_scale(md, hp, GEMMA2_27B_LAYERS),
             attn_softcap=md.between("attn_logit_softcapping", 0.0, 1e6, 50.0),
             logit_softcap=md.between("final_logit_softcapping", 0.0, 1e6, 30.0),
         )
@@ -147,7 +188,13 @@ class Gemma3(Architecture):
             "blk.{i}.attn_q_norm": ("layers.{i}.self_attn.q_norm", one_more),
             "blk.{i}.attn_k_norm": ("layers.{i}.self_attn.k_norm", one_more),
         },
-        keys={**WINDOWS, "rope.freq_base_swa": window_base},
+        keys={
+            **WINDOWS,
+            "rope.freq_base_swa": window_base,
+            "attention.sliding_window_pattern": uneven_windows(6),
+            "attention.scale": query_scale(GEMMA3_27B_LAYERS),
+        },
+        only={**ONLY, "attn_logit_softcapping": (None,)},
     )
 
     def hparams(self, md: ArchMetadata) -> GemmaHParams:
@@ -156,7 +203,7 @@ class Gemma3(Architecture):
         return GemmaHParams(
             **vars(hp),
             windows=self.windows(md, 6, rope_base=10000.0, rope_scaling=RopeScaling()),
-            attn_scale=attn_scale(hp, GEMMA3_27B_LAYERS),
+            attn_scale=attn_scale(md, hp, GEMMA3_27B_LAYERS),
             attn_softcap=0.0,
             logit_softcap=md.between("final_logit_softcapping", 0.0, 1e6, 0.0),
         )
@@ -182,14 +229,14 @@ class GemmaEmbedding(Gemma3):
     """
 
     name = "gemma-embedding"
-    checkpoint = Checkpoint(classes=("Gemma3TextModel",), names=Gemma3.checkpoint.names, keys=Gemma3.checkpoint.keys)
+    checkpoint = replace(Gemma3.checkpoint, classes=("Gemma3TextModel",))
 
     def hparams(self, md: ArchMetadata) -> GemmaHParams:
         """The hyperparameters of this model."""
         hp = super().hparams(md)
         between = md.positive("dense_2_feat_out", hp.n_embd)
         dense = (between, hp.n_embd), (md.positive("dense_3_feat_out", hp.n_embd), between)
-        return replace(hp, attn_scale=hp.head_dim**-0.5, dense=dense)
+        return replace(hp, attn_scale=attn_scale(md, hp, 0), dense=dense)
 
     def tensors(self, hp: GemmaHParams) -> WeightTable:
         """As Gemma 3, without an output matrix; the matrices after the final norm are optional."""
@@ -224,10 +271,10 @@ def tensors(hp: HParams) -> WeightTable:
     }
 
 
-def attn_scale(hp: HParams, n_layer_27b: int) -> float:
-    """query_pre_attn_scalar ** -0.5."""
+def attn_scale(md: ArchMetadata, hp: HParams, n_layer_27b: int) -> float:
+    """query_pre_attn_scalar ** -0.5; files made by llama.cpp have no key for it."""
     scalar = hp.n_embd // hp.n_head if hp.n_layer == n_layer_27b else hp.head_dim
-    return float(scalar**-0.5)
+    return md.between("attention.scale", 1e-6, 1e6, float(scalar**-0.5))
 
 
 def attention(g: Graph, h: Value, blk: Any, hp: GemmaHParams, layer: int, normed: bool, causal: bool) -> Value:

@@ -107,6 +107,7 @@ class Gemma4(Shared):
             "expert_used_count": "top_k_experts",
             "expert_feed_forward_length": "moe_intermediate_size",
         },
+        only={"hidden_activation": ("gelu_pytorch_tanh",)},
         ignored=IGNORED,
     )
 

@@ -26,7 +26,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, rope_dims
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, half_rope_dims, rope_dims
 from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import RoutedHParams, routed_expert_tensors, routed_ffn, routed_hparams, routed_tensors
 
@@ -38,7 +38,7 @@ class ChatGLM(Architecture):
     checkpoint = Checkpoint(
         classes=("GlmForCausalLM",),
         names={"blk.{i}.ffn_up": "layers.{i}.mlp.gate_up_proj"},
-        keys={"rope.dimension_count": rope_dims},
+        keys={"rope.dimension_count": half_rope_dims},
     )
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -73,7 +73,7 @@ class Glm4(Architecture):
             "blk.{i}.post_attention_norm": "layers.{i}.post_self_attn_layernorm",
             "blk.{i}.post_ffw_norm": "layers.{i}.post_mlp_layernorm",
         },
-        keys={"rope.dimension_count": rope_dims},
+        keys={"rope.dimension_count": half_rope_dims},
     )
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:
@@ -101,6 +101,11 @@ class Glm4(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
+def moe_rope_dims(config: Config) -> int:
+    """Rotated dimensions of a head: by default half of it, in Solar Open all."""
+    return (rope_dims if "SolarOpenForCausalLM" in config["architectures"] else half_rope_dims)(config)
+
+
 class Glm4Moe(Architecture):
     """GLM-4.5 to 4.7 (https://arxiv.org/abs/2508.06471) and Solar Open: experts chosen by sigmoids with a bias.
 
@@ -111,7 +116,7 @@ class Glm4Moe(Architecture):
     checkpoint = Checkpoint(
         classes=("Glm4MoeForCausalLM", "SolarOpenForCausalLM"),
         names={**ROUTED_NAMES, "blk.{i}.post_attention_norm": "layers.{i}.post_attention_layernorm"},
-        keys={**ROUTED_KEYS, "rope.dimension_count": rope_dims, "expert_gating_func": lambda config: 2},
+        keys={**ROUTED_KEYS, "rope.dimension_count": moe_rope_dims, "expert_gating_func": lambda config: 2},
     )
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:

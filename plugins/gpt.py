@@ -26,7 +26,15 @@ from realizar.arch.blocks import (
     qkv_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import Array, Transform, grouped_qkv, rope_dims, transposed
+from realizar.arch.checkpoint import (
+    GELU_TANH,
+    Array,
+    Transform,
+    grouped_qkv,
+    quarter_rope_dims,
+    transposed,
+    uneven_windows,
+)
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
@@ -48,6 +56,12 @@ class Gpt2(Architecture):
             "blk.{i}.ffn_down": ("h.{i}.mlp.c_proj", transposed),
         },
         keys={"feed_forward_length": lambda config: config.get("n_inner") or 4 * config["n_embd"]},
+        only={
+            "activation_function": GELU_TANH,
+            "scale_attn_weights": (True,),
+            "scale_attn_by_inverse_layer_idx": (False,),
+            "add_cross_attention": (False,),
+        },
     )
     norm_eps_key = LAYER_NORM_EPS
 
@@ -86,7 +100,8 @@ class GptNeox(Architecture):
             "blk.{i}.ffn_up": "layers.{i}.mlp.dense_h_to_4h",
             "blk.{i}.ffn_down": "layers.{i}.mlp.dense_4h_to_h",
         },
-        keys={"rope.dimension_count": rope_dims, "use_parallel_residual": "use_parallel_residual"},
+        keys={"rope.dimension_count": quarter_rope_dims, "use_parallel_residual": "use_parallel_residual"},
+        only={"hidden_act": ("gelu",)},
     )
     norm_eps_key = LAYER_NORM_EPS
 
@@ -141,7 +156,11 @@ class GptOss(Architecture):
             "blk.{i}.ffn_down_exps": ("layers.{i}.mlp.experts.down_proj", transposed),
             "blk.{i}.ffn_down_exps.bias": "layers.{i}.mlp.experts.down_proj_bias",
         },
-        keys={"attention.sliding_window": "sliding_window", "expert_feed_forward_length": "intermediate_size"},
+        keys={
+            "attention.sliding_window": "sliding_window",
+            "attention.sliding_window_pattern": uneven_windows(2),
+            "expert_feed_forward_length": "intermediate_size",
+        },
     )
 
     def hparams(self, md: ArchMetadata) -> GptOssHParams:

@@ -29,17 +29,18 @@ from realizar.arch.checkpoint import (
     Config,
     Keys,
     Names,
+    half_rope_dims,
     in_groups,
     negative_exp,
     number,
-    rope_dims,
+    whole_head,
     windows,
 )
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 KEYS: Keys = {
-    "rope.dimension_count": rope_dims,
+    "rope.dimension_count": whole_head,
     "attention.scale": number("attention_multiplier"),
     "embedding_scale": number("embedding_multiplier"),
     "residual_scale": number("residual_multiplier"),
@@ -206,6 +207,11 @@ def heads_kv(config: Config) -> list[int]:
     return [config["num_key_value_heads"] if attends else 0 for attends in is_attention(config)]
 
 
+def is_bamba(config: Config) -> bool:
+    """Whether a checkpoint is a Bamba, whose attention has positions."""
+    return bool(config.get("model_type") == "bamba")
+
+
 def n_ff(config: Config) -> int:
     """Feed-forward width; without experts, config.json has it as that of the shared expert."""
     dense = not config.get("num_local_experts") and "shared_intermediate_size" in config
@@ -240,11 +246,12 @@ class GraniteHybrid(Granite):
         },
         keys={
             **KEYS,
+            "rope.dimension_count": lambda config: (half_rope_dims if is_bamba(config) else whole_head)(config),
             "feed_forward_length": n_ff,
             "attention.head_count_kv": heads_kv,
             "expert_shared_feed_forward_length": "shared_intermediate_size",
             "rope.scaling.finetuned": lambda config: (
-                config.get("model_type") == "bamba" or config.get("position_embedding_type") == "rope"
+                is_bamba(config) or config.get("position_embedding_type") == "rope"
             ),
             "ssm.conv_kernel": "mamba_d_conv",
             "ssm.state_size": "mamba_d_state",

@@ -26,7 +26,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Config, Keys, Names, number, rope_parameters
+from realizar.arch.checkpoint import Config, Keys, Names, leading_dense, number, rope_parameters
 from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import (
     RoutedHParams,
@@ -69,10 +69,16 @@ def rope_base(config: Config) -> float:
 
 
 def first(*names: str) -> Any:
-    """A function of config.json: the value of the first of these keys that it has, of a list its first element."""
+    """A function of config.json: the value of the first of these keys that it has, which may be a list of equal ones.
+
+    The function raises a ValueError if they differ.
+    """
 
     def value(config: Config) -> Any:
-        found = next((config[name] for name in names if config.get(name) is not None), None)
+        name = next((name for name in names if config.get(name) is not None), None)
+        found = config[name] if name else None
+        if isinstance(found, list) and any(one != found[0] for one in found):
+            raise ValueError(f"{name} is {found}: all layers must have the same number")
         return found[0] if isinstance(found, list) else found
 
     return value
@@ -179,6 +185,7 @@ class HyV3(Hunyuan):
             "blk.{i}.exp_probs_b": "layers.{i}.mlp.expert_bias",
         },
         keys={
+            "leading_dense_block_count": leading_dense("first_k_dense_replace"),
             "expert_feed_forward_length": "moe_intermediate_size",
             "expert_shared_count": "num_shared_experts",
             "expert_gating_func": lambda config: 2,

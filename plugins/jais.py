@@ -15,14 +15,16 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, gqa, mlp, mlp_tensors, norm_tensors, qkv_tensors, relu2
-from realizar.arch.checkpoint import rope_dims
+from realizar.arch.checkpoint import whole_head
 
 
 class Jais2(Architecture):
     """Jais 2 (https://huggingface.co/inceptionai/Jais-2-8B-Chat): layer norms, biases, squared relu without a gate."""
 
     name = "jais2"
-    checkpoint = Checkpoint(("Jais2ForCausalLM",), keys={"rope.dimension_count": rope_dims})
+    checkpoint = Checkpoint(
+        ("Jais2ForCausalLM",), keys={"rope.dimension_count": whole_head}, only={"hidden_act": ("relu2",)}
+    )
     norm_eps_key = LAYER_NORM_EPS
 
     def tensors(self, hp: HParams) -> WeightTable:

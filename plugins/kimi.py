@@ -17,7 +17,7 @@ from realizar.arch import (
     mrope_axes,
 )
 from realizar.arch.blocks import L2_EPS, embedding_tensors, l2_norm, layer_tensors, norm_tensors
-from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Config, Keys, Names, negative_exp
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS, Config, Keys, Names, leading_dense, negative_exp
 from realizar.arch.experts import (
     RoutedHParams,
     limited_ffn,
@@ -71,21 +71,6 @@ def heads_kv(config: Config) -> list[int]:
     return [int(i + 1 in attend) for i in range(n_layer)]
 
 
-def n_dense(config: Config) -> int:
-    """Leading layers without experts.
-
-    Raises
-    ------
-    ValueError
-        If one of the other layers has none either.
-    """
-    kinds = config.get("mlp_layer_types") or []
-    n = kinds.index("sparse") if "sparse" in kinds else config["first_k_dense_replace"]
-    if "dense" in kinds[n:]:
-        raise ValueError(f"mlp_layer_types: {kinds}")
-    return int(n)
-
-
 KEYS: Keys = {
     "context_length": ("model_max_length", "max_position_embeddings"),
     "attention.head_count_kv": heads_kv,
@@ -100,7 +85,7 @@ KEYS: Keys = {
     "expert_group_used_count": "topk_group",
     "expert_weights_scale": lambda config: float(config.get("routed_scaling_factor") or 1.0),
     "expert_gating_func": lambda config: 2 if config.get("moe_router_activation_func", "sigmoid") == "sigmoid" else 1,
-    "leading_dense_block_count": n_dense,
+    "leading_dense_block_count": leading_dense("first_k_dense_replace"),
 }
 """Metadata keys from config.json."""
 
@@ -147,6 +132,7 @@ class KimiLinear(Architecture):
             "moe_layer_freq": (1,), "attention_bias": (False,), "rope_scaling": (None,),
             "moe_router_activation_func": ("sigmoid", "softmax"),
         },
+        tied=lambda config: False,  # transformers does not tie them whatever config.json says
     )  # fmt: skip
 
     def hparams(self, md: ArchMetadata) -> KimiHParams:

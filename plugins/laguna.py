@@ -24,7 +24,7 @@ from realizar.arch.blocks import (
     normed_qkv_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, number, rope_parameters, windows
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, number, rope_dims, rope_parameters, windows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
 
@@ -32,17 +32,6 @@ def heads(config: Config) -> list[int]:
     """Query heads of each layer."""
     found = config.get("num_attention_heads_per_layer")
     return list(found or [config["num_attention_heads"]] * config["num_hidden_layers"])
-
-
-def rotated(config: Config, kind: str) -> int:
-    """Rotated dimensions of a head in layers of this kind."""
-    return int(config["head_dim"] * rope_parameters(config, kind).get("partial_rotary_factor", 1.0))
-
-
-def n_dense(config: Config) -> int:
-    """Number of leading layers without experts."""
-    kinds = config["mlp_layer_types"]
-    return next((i for i, kind in enumerate(kinds) if kind != "dense"), len(kinds))
 
 
 class LagunaHParams(RoutedHParams):
@@ -75,16 +64,16 @@ class Laguna(Architecture):
             "attention.head_count": heads,
             "attention.sliding_window": "sliding_window",
             "attention.sliding_window_pattern": windows,
-            "rope.dimension_count": lambda config: rotated(config, "full_attention"),
-            "rope.dimension_count_swa": lambda config: rotated(config, "sliding_attention"),
+            "rope.dimension_count": rope_dims,
+            "rope.dimension_count_swa": lambda config: rope_dims(config, kind="sliding_attention"),
             "rope.freq_base_swa": lambda config: number("rope_theta")(rope_parameters(config, "sliding_attention")),
-            "leading_dense_block_count": n_dense,
             "expert_shared_count": None,
             "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
             "expert_gating_func": lambda config: 2,
             "expert_weights_scale": number("moe_routed_scaling_factor"),
             "expert_weights_norm": lambda config: True,
         },
+        only={"moe_apply_router_weight_on_input": (False,), "moe_router_logit_softcapping": (0.0, None)},
     )
 
     def hparams(self, md: ArchMetadata) -> LagunaHParams:

@@ -36,7 +36,15 @@ from realizar.arch.blocks import (
     wide_normed_qkv,
     wide_normed_qkv_tensors,
 )
-from realizar.arch.checkpoint import MIXTRAL_EXPERTS, PERMUTED, rope_dims, rope_parameters, windows
+from realizar.arch.checkpoint import (
+    GELU_TANH,
+    MIXTRAL_EXPERTS,
+    PERMUTED,
+    quarter_rope_dims,
+    rope_parameters,
+    whole_head,
+    windows,
+)
 from realizar.arch.experts import (
     ExpertHParams,
     RoutedHParams,
@@ -61,7 +69,7 @@ class Llama(Architecture):
     checkpoint = Checkpoint(
         classes=("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"),
         names={**PERMUTED, **MIXTRAL_EXPERTS},
-        keys={"rope.dimension_count": rope_dims, "attention.sliding_window": "sliding_window"},
+        keys={"rope.dimension_count": whole_head, "attention.sliding_window": "sliding_window"},
         applies=lambda config: "draft_vocab_size" not in config,
     )
 
@@ -108,7 +116,7 @@ class Mistral3(Architecture):
         classes=("Ministral3ForCausalLM",),
         names=PERMUTED,
         keys={
-            "rope.dimension_count": rope_dims,
+            "rope.dimension_count": whole_head,
             "rope.scaling.yarn_log_multiplier": lambda config: rope_parameters(config).get("mscale_all_dim"),
             "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
         },
@@ -158,7 +166,7 @@ class SmolLM3(Architecture):
     """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but no rotary embedding in every fourth layer."""
 
     name = "smollm3"
-    checkpoint = Checkpoint(("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": rope_dims})
+    checkpoint = Checkpoint(("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": whole_head})
     NO_ROPE_PERIOD = 4  # not in the metadata; llama.cpp uses 4 too
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -235,7 +243,7 @@ class OlmoE(Architecture):
     """
 
     name = "olmoe"
-    checkpoint = Checkpoint(("OlmoeForCausalLM",))
+    checkpoint = Checkpoint(("OlmoeForCausalLM",), only={"norm_topk_prob": (False,)})
 
     def hparams(self, md: ArchMetadata) -> ExpertHParams:
         """The hyperparameters of this model."""
@@ -275,7 +283,7 @@ class StableLM(Architecture):
             "blk.{i}.attn_q_norm": "layers.{i}.self_attn.q_layernorm.norms.{e}",
             "blk.{i}.attn_k_norm": "layers.{i}.self_attn.k_layernorm.norms.{e}",
         },
-        keys={"rope.dimension_count": rope_dims, "use_parallel_residual": "use_parallel_residual"},
+        keys={"rope.dimension_count": quarter_rope_dims, "use_parallel_residual": "use_parallel_residual"},
     )
     norm_eps_key = LAYER_NORM_EPS
 
@@ -316,6 +324,7 @@ class StarCoder2(Architecture):
         classes=("Starcoder2ForCausalLM",),
         names={"blk.{i}.ffn_up": "layers.{i}.mlp.c_fc", "blk.{i}.ffn_down": "layers.{i}.mlp.c_proj"},
         keys={"attention.sliding_window": "sliding_window"},
+        only={"hidden_act": GELU_TANH},
     )
     norm_eps_key = LAYER_NORM_EPS
 

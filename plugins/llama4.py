@@ -27,7 +27,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Names, llama3_factors, rope_dims, transposed
+from realizar.arch.checkpoint import Names, llama3_factors, transposed, whole_head
 from realizar.arch.experts import RoutedHParams, expert_tensors, routed_hparams, shared_ffn, shared_tensors
 
 MAVERICK_EXPERTS = 128  # whose q and k are not normalized; files do not say it
@@ -65,7 +65,7 @@ class Llama4(Architecture):
         classes=("Llama4ForCausalLM", "Llama4ForConditionalGeneration"),
         names=NAMES,
         keys={
-            "rope.dimension_count": rope_dims,
+            "rope.dimension_count": whole_head,
             "feed_forward_length": "intermediate_size_mlp",
             "expert_feed_forward_length": "intermediate_size",
             "interleave_moe_layer_step": "interleave_moe_layer_step",

@@ -25,7 +25,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import PERMUTED, Array, number, permuted, rope_dims
+from realizar.arch.checkpoint import PERMUTED, Array, number, permuted, whole_head
 
 
 def decoder(
@@ -154,7 +154,10 @@ class Maincoder(Architecture):
             "blk.{i}.ffn_up": "layers.{i}.feed_forward.up_proj|layers.{i}.mlp.up_proj",
             "blk.{i}.ffn_down": "layers.{i}.feed_forward.down_proj|layers.{i}.mlp.down_proj",
         },
-        keys={"feed_forward_length": ("intermediate_size_mlp", "intermediate_size"), "rope.dimension_count": rope_dims},
+        keys={
+            "feed_forward_length": ("intermediate_size_mlp", "intermediate_size"),
+            "rope.dimension_count": whole_head,
+        },
         only={"hidden_act": ("silu",), "use_qk_norm": (True,)},
     )
 

@@ -15,7 +15,7 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, norm_tensors, normed_gqa_tensors, normed_qkv, rotate
-from realizar.arch.checkpoint import number, rope_parameters, windows
+from realizar.arch.checkpoint import number, rope_dims, rope_parameters, windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 
@@ -38,8 +38,11 @@ class Mellum(Architecture):
             "expert_feed_forward_length": "moe_intermediate_size",
             "attention.sliding_window": "sliding_window",
             "attention.sliding_window_pattern": windows,
+            "rope.dimension_count": rope_dims,
+            "rope.dimension_count_swa": lambda config: rope_dims(config, kind="sliding_attention"),
             "rope.freq_base_swa": lambda config: number("rope_theta")(rope_parameters(config, "sliding_attention")),
         },
+        only={"norm_topk_prob": (True,)},
     )
 
     def hparams(self, md: ArchMetadata) -> MellumHParams:

@@ -10,7 +10,7 @@ from realizar.arch.blocks import (
     wide_normed_qkv,
     wide_normed_qkv_tensors,
 )
-from realizar.arch.checkpoint import MIXTRAL_EXPERTS
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS, rope_dims
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
 
 
@@ -25,7 +25,7 @@ class MiniMaxM2(Architecture):
         classes=("MiniMaxM2ForCausalLM",),
         names={**MIXTRAL_EXPERTS, "blk.{i}.exp_probs_b": "layers.{i}.block_sparse_moe.e_score_correction_bias"},
         keys={
-            "rope.dimension_count": "rotary_dim",
+            "rope.dimension_count": lambda config: config.get("rotary_dim") or rope_dims(config),
             "expert_feed_forward_length": "intermediate_size",
             "expert_gating_func": lambda config: 2,
         },

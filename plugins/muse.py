@@ -27,7 +27,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import PERMUTED, Array, Config, number, one_more, rope_dims, windows
+from realizar.arch.checkpoint import PERMUTED, Array, Config, number, one_more, whole_head, windows
 
 POST_NORM_EPS = 1e-8  # not in the metadata; llama.cpp has it as a constant too
 
@@ -70,7 +70,7 @@ class MuseGlimmer(Architecture):
             "blk.{i}.post_ffw_norm": ("layers.{i}.post_feedforward_layernorm", one_more),
         },
         keys={
-            "rope.dimension_count": rope_dims,
+            "rope.dimension_count": whole_head,
             "attention.sliding_window": "sliding_window",
             "attention.sliding_window_pattern": windows,
             "final_logit_softcapping": number("final_logit_softcapping"),

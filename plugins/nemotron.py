@@ -29,7 +29,7 @@ from realizar.arch.blocks import (
     qkv_tensors,
     relu2,
 )
-from realizar.arch.checkpoint import Config, Keys, Names, in_groups, negative_exp, one_more, rope_dims
+from realizar.arch.checkpoint import Config, Keys, Names, half_rope_dims, in_groups, negative_exp, one_more
 from realizar.arch.experts import RoutedHParams, routed_hparams
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
@@ -51,7 +51,8 @@ class Nemotron(Architecture):
             **norm_names("blk.{i}.attn_norm", "layers.{i}.input_layernorm"),
             **norm_names("blk.{i}.ffn_norm", "layers.{i}.post_attention_layernorm"),
         },
-        keys={"rope.dimension_count": rope_dims, "attention.layer_norm_epsilon": "norm_eps"},
+        keys={"rope.dimension_count": half_rope_dims, "attention.layer_norm_epsilon": "norm_eps"},
+        only={"hidden_act": ("relu2",)},
     )
 
     def tensors(self, hp: HParams) -> WeightTable:
@@ -161,6 +162,7 @@ class NemotronH(Architecture):
             "expert_used_count": None,
         },
         applies=lambda config: "moe" not in mixers(config),
+        tied=lambda config: False,  # transformers does not tie them whatever config.json says
     )
 
     def norm_eps(self, md: ArchMetadata) -> float:
@@ -255,6 +257,7 @@ class NemotronHMoe(NemotronH):
             "moe_latent_size": "moe_latent_size",
         },
         applies=lambda config: "moe" in mixers(config),
+        tied=lambda config: False,
     )
 
 

@@ -30,9 +30,11 @@ from realizar.arch.blocks import (
     swiglu_tensors,
 )
 from realizar.arch.checkpoint import (
+    GELU_TANH,
     MIXTRAL_EXPERTS,
     Keys,
     Names,
+    half_rope_dims,
     longrope_attention,
     longrope_factors,
     original_context,
@@ -69,7 +71,8 @@ class Phi2(Architecture):
             "blk.{i}.ffn_down": "layers.{i}.mlp.fc2",
             "output_norm": "final_layernorm",
         },
-        keys={"rope.dimension_count": rope_dims},
+        keys={"rope.dimension_count": half_rope_dims},
+        only={"hidden_act": GELU_TANH, "qk_layernorm": (False,)},
     )
 
     def tensors(self, hp: HParams) -> WeightTable:

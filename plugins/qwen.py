@@ -160,6 +160,10 @@ class Qwen2MoeHParams(ExpertHParams):
     n_ff_shared: int
 
 
+# Layers without experts, and weights that are not as each architecture has them, have no key in files.
+ALL_EXPERTS: dict[str, tuple[Any, ...]] = {"decoder_sparse_step": (1,), "mlp_only_layers": ([], None)}
+
+
 class Qwen2Moe(Architecture):
     """Qwen 1.5 MoE and Qwen 2 57B-A14B (https://arxiv.org/abs/2407.10671): routed experts and a shared one.
 
@@ -179,6 +183,7 @@ class Qwen2Moe(Architecture):
             "expert_feed_forward_length": "moe_intermediate_size",
             "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
         },
+        only={**ALL_EXPERTS, "norm_topk_prob": (False,)},
     )
 
     def hparams(self, md: ArchMetadata) -> Qwen2MoeHParams:
@@ -213,7 +218,11 @@ class Qwen3Moe(Architecture):
     """Qwen 3 with experts (https://arxiv.org/abs/2505.09388); the weights of the chosen ones are normalized."""
 
     name = "qwen3moe"
-    checkpoint = Checkpoint(("Qwen3MoeForCausalLM",), keys={"expert_feed_forward_length": "moe_intermediate_size"})
+    checkpoint = Checkpoint(
+        ("Qwen3MoeForCausalLM",),
+        keys={"expert_feed_forward_length": "moe_intermediate_size"},
+        only={**ALL_EXPERTS, "norm_topk_prob": (True,)},
+    )
 
     def hparams(self, md: ArchMetadata) -> ExpertHParams:
         """The hyperparameters of this model."""
@@ -286,6 +295,7 @@ class Qwen3VLMoe(Qwen3Moe):
             "blk.{i}.ffn_down_exps": ("layers.{i}.mlp.experts.down_proj", expert_rows),
         },
         keys={"rope.dimension_sections": sections, "expert_feed_forward_length": "moe_intermediate_size"},
+        only={**ALL_EXPERTS, "norm_topk_prob": (True,)},
     )
 
     def rope_axes(self, md: ArchMetadata) -> tuple[int, ...] | None:

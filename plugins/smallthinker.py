@@ -58,7 +58,12 @@ class SmallThinker(Architecture):
             "attention.sliding_window": lambda config: windows(config) and config["sliding_window_size"],
             "attention.sliding_window_pattern": windows,
         },
-        only={"moe_enable_secondary_experts": (False,), "moe_enable_early_router": (True,), "rope_scaling": (None,)},
+        only={
+            "hidden_act": ("relu",),
+            "moe_enable_secondary_experts": (False,),
+            "moe_enable_early_router": (True,),
+            "rope_scaling": (None,),
+        },
     )
 
     def hparams(self, md: ArchMetadata) -> SmallThinkerHParams:

@@ -56,6 +56,8 @@ KEYS: dict[str, Key] = {
     "attention.relative_buckets_count": "relative_attention_num_buckets",
 }
 
+ONLY = {"feed_forward_proj": ("relu", "gated-gelu"), "relative_attention_max_distance": (128,)}
+
 
 class T5HParams(HParams):
     """The hyperparameters of a T5.
@@ -83,6 +85,7 @@ class T5Encoder(Architecture):
         classes=("T5EncoderModel", "UMT5EncoderModel", "MT5EncoderModel"),
         names=NAMES,
         keys=KEYS,
+        only=ONLY,
         ignored=("*coder.embed_tokens.weight", "decoder.*", "lm_head.weight"),
     )
 
@@ -177,6 +180,7 @@ class T5(T5Encoder):
         classes=tuple(f"{model}ForConditionalGeneration" for model in ("T5", "MT5", "UMT5")),
         names={**NAMES, "output": "lm_head|shared"},
         keys=KEYS,
+        only=ONLY,
         tied=lambda config: config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)),
         ignored=("*coder.embed_tokens.weight", "*EncDecAttention.relative_attention_bias.weight"),
     )

@@ -323,6 +323,7 @@ class Architecture(ABC):
             beta_fast=md.between("rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32.0),
             beta_slow=md.between("rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1.0),
             yarn_attn_factor=md.between("rope.scaling.yarn_attn_factor", 0.0, 1e3, 0.0) or None,
+            yarn_truncate=md.boolean("rope.scaling.yarn_truncate", True),
         )
 
     @abstractmethod

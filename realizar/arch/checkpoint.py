@@ -44,7 +44,7 @@ class Checkpoint:
         all layers.
     only : dict
         Key of config.json -> the values for which the architecture's equations are right, None among them if it may
-        be null. Another value is an error; a missing key is not.
+        be null. Another value is an error; a missing key is not. Keys that are missing here come from `ONLY`.
     applies : callable
         config.json -> whether a checkpoint of one of these classes is of this architecture, where two share a class.
     tied : callable
@@ -79,6 +79,13 @@ IGNORED = (
     "mtp.*", "model.mtp.*",
 )  # fmt: skip
 """Tensors of checkpoints that no text model uses."""
+
+
+GELU_TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+"""transformers' names of `Graph.gelu`."""
+
+ONLY: Mapping[str, tuple[Any, ...]] = {"hidden_act": ("silu", "swish")}
+"""What most architectures compute; those with another activation say so in `Checkpoint.only`."""
 
 
 def _layers(names: Mapping[str, str]) -> dict[str, Source]:
@@ -127,8 +134,28 @@ ROUTED_NAMES: Names = {
     "blk.{i}.ffn_up_shexp": "layers.{i}.mlp.shared_experts.up_proj",
     "blk.{i}.ffn_down_shexp": "layers.{i}.mlp.shared_experts.down_proj",
 }
+
+
+def leading_dense(*names: str) -> Callable[[Config], int | None]:
+    """Number of leading layers without experts, from "mlp_layer_types" or else the first of these keys.
+
+    The function raises a ValueError if one of the other layers has none either.
+    """
+
+    def count(config: Config) -> int | None:
+        kinds = config.get("mlp_layer_types")
+        if not kinds:
+            return next((int(config[name]) for name in names if config.get(name) is not None), None)
+        n = next((i for i, kind in enumerate(kinds) if kind != "dense"), len(kinds))
+        if "dense" in kinds[n:]:
+            raise ValueError(f"mlp_layer_types is {kinds}: only leading layers may be dense")
+        return n
+
+    return count
+
+
 ROUTED_KEYS: Keys = {
-    "leading_dense_block_count": "first_k_dense_replace",
+    "leading_dense_block_count": leading_dense("first_k_dense_replace"),
     "expert_feed_forward_length": "moe_intermediate_size",
     "expert_shared_count": "n_shared_experts",
     "expert_group_count": "n_group",
@@ -172,6 +199,19 @@ def windows(config: Config) -> list[bool] | None:
     return [kind == "sliding_attention" for kind in kinds] if kinds and config.get("sliding_window") else None
 
 
+def uneven_windows(period: int) -> Callable[[Config], list[bool] | None]:
+    """`windows`, unless all layers but every `period`-th have sliding-window attention, as without the key."""
+
+    def flags(config: Config) -> list[bool] | None:
+        found, every = windows(config), config.get("sliding_window_pattern")
+        if found is None and isinstance(every, int) and every > 0:
+            found = [(i + 1) % every != 0 for i in range(config["num_hidden_layers"])]
+        usual = found and [(i + 1) % period != 0 for i in range(len(found))]
+        return None if found == usual else found
+
+    return flags
+
+
 def class_labels(config: Config) -> list[str] | None:
     """Names of the classes of a model for classification; None for others. Two are the default of transformers."""
     if not any(name.endswith("ForSequenceClassification") for name in config["architectures"]):
@@ -180,10 +220,24 @@ def class_labels(config: Config) -> list[str] | None:
     return [str(labels[key]) for key in sorted(labels, key=int)]
 
 
-def rope_dims(config: Config) -> int:
-    """Rotated dimensions of a head."""
-    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return int(rope_parameters(config).get("partial_rotary_factor", 1.0) * head_dim)
+def whole_head(config: Config) -> int:
+    """Elements of a head, in families that rotate all of them whatever config.json says of a part."""
+    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
+
+
+def rope_dims(config: Config, default: float = 1.0, kind: str = "full_attention") -> int:
+    """Rotated dimensions of a head in layers of this kind; `default` is their share if config.json does not say it."""
+    return int(rope_parameters(config, kind).get("partial_rotary_factor", default) * whole_head(config))
+
+
+def half_rope_dims(config: Config) -> int:
+    """Rotated dimensions of a head; by default half of it."""
+    return rope_dims(config, 0.5)
+
+
+def quarter_rope_dims(config: Config) -> int:
+    """Rotated dimensions of a head; by default a quarter of it."""
+    return rope_dims(config, 0.25)
 
 
 def _scaling(name: str, kinds: tuple[str, ...] = ("linear", "yarn")) -> Callable[[Config], Any]:
@@ -193,6 +247,36 @@ def _scaling(name: str, kinds: tuple[str, ...] = ("linear", "yarn")) -> Callable
         return float(found) if isinstance(found, (int, float)) else found
 
     return value
+
+
+def _yarn_factor(config: Config) -> float | None:
+    """YaRN's factor on cos and sin, if it is not 1 + 0.1 ln(factor).
+
+    `_compute_yarn_parameters` in transformers' modeling_rope_utils.py.
+    """
+    rope = rope_parameters(config)
+    if rope["rope_type"] == "yarn" and rope.get("attention_factor") is not None:
+        return float(rope["attention_factor"])
+    if rope["rope_type"] != "yarn" or not (rope.get("mscale") and rope.get("mscale_all_dim")):
+        return None
+    stretch = 0.1 * math.log(max(_yarn_scale(config), 1.0))
+    return float((1.0 + rope["mscale"] * stretch) / (1.0 + rope["mscale_all_dim"] * stretch))
+
+
+def _yarn_scale(config: Config) -> float:
+    """The factor of the context; without one, the ratio of the model's context to the original one."""
+    rope = rope_parameters(config)
+    return float(rope.get("factor") or config["max_position_embeddings"] / original_context(config))
+
+
+def _factor(config: Config) -> float | None:
+    return _yarn_scale(config) if rope_parameters(config)["rope_type"] == "yarn" else _scaling("factor")(config)
+
+
+def _yarn_rounds(config: Config) -> bool | None:
+    """False if the range of interpolated dimensions is not rounded to whole ones, as in gpt-oss."""
+    rope = rope_parameters(config)
+    return False if rope["rope_type"] == "yarn" and rope.get("truncate") is False else None
 
 
 def original_context(config: Config) -> int:
@@ -223,9 +307,10 @@ KEYS: Keys = {
     "expert_used_count": "num_experts_per_tok",
     "rope.freq_base": lambda config: number("rope_theta")(rope_parameters(config)),
     "rope.scaling.type": _scaling("rope_type"),
-    "rope.scaling.factor": _scaling("factor"),
+    "rope.scaling.factor": _factor,
     "rope.scaling.original_context_length": _yarn_context,
-    "rope.scaling.yarn_attn_factor": _scaling("attention_factor", ("yarn",)),
+    "rope.scaling.yarn_attn_factor": _yarn_factor,
+    "rope.scaling.yarn_truncate": _yarn_rounds,
     "rope.scaling.yarn_beta_fast": _scaling("beta_fast", ("yarn",)),
     "rope.scaling.yarn_beta_slow": _scaling("beta_slow", ("yarn",)),
 }
@@ -329,8 +414,11 @@ def longrope_attention(config: Config) -> float | None:
     """The factor on cos and sin that belongs to them: `_compute_longrope_parameters` in transformers."""
     if rope_parameters(config).get("long_factor") is None:
         return None
-    scale = config["max_position_embeddings"] / original_context(config)
-    return math.sqrt(1 + math.log(scale) / math.log(original_context(config))) if scale > 1 else 1.0
+    rope, original = rope_parameters(config), original_context(config)
+    if rope.get("attention_factor") is not None:
+        return float(rope["attention_factor"])
+    scale = rope.get("factor") or config["max_position_embeddings"] / original
+    return math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
 
 
 # Checkpoints use rope style "neox" (halves), files of some architectures "norm" (pairs).

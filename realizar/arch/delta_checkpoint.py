@@ -18,6 +18,7 @@ from realizar.arch.checkpoint import (
     Transform,
     negative_exp,
     one_more,
+    quarter_rope_dims,
     rope_parameters,
 )
 
@@ -48,12 +49,6 @@ def interval(config: Config) -> int | None:
 def recurrent(config: Config) -> list[bool] | None:
     """Which layers are recurrent, if the interval does not tell."""
     return None if interval(config) else [kind != "full_attention" for kind in config["layer_types"]]
-
-
-def quarter_rope_dims(config: Config) -> int:
-    """Rotated dimensions of a head: by default, a quarter of it."""
-    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return int(head_dim * rope_parameters(config).get("partial_rotary_factor", 0.25))
 
 
 def sections(config: Config) -> list[int]:

@@ -16,6 +16,7 @@ from realizar.arch import ArchMetadata, registry
 from realizar.convert.checkpoint_folder import CheckpointFolder
 from realizar.convert.drafts import take_from_target, token_tensors
 from realizar.convert.metadata import FILE_TYPES, architecture_of, metadata, pooling
+from realizar.convert.supported import check_rope, check_windows
 from realizar.convert.tensors import OutputTensor, layer_numbers, output_tensors, unused_tensors
 from realizar.convert.vocabulary import vocabulary
 from realizar.errors import ParameterError, short_repr
@@ -120,6 +121,8 @@ def read_checkpoint(
     keys.update(shared or vocabulary(checkpoint.folder, checkpoint.config, plugins.pretokenizers))
     hp: Any = architecture.hparams(ArchMetadata(keys, architecture.name))
     hp = architecture.fitted(hp, {name: tensor.shape for name, tensor in checkpoint.stored.items()})
+    check_rope(architecture.name, checkpoint.config, architecture.tensors(hp))
+    check_windows(architecture.name, checkpoint.config, hp)
     tensors = list(output_tensors(checkpoint, architecture, hp, type_name))
     if architecture.is_draft:
         tensors += token_tensors(checkpoint, hp.n_vocab)

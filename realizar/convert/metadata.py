@@ -11,6 +11,7 @@ from realizar.arch.checkpoint import KEYS, Checkpoint, Config, Key
 from realizar.arch.metadata import UNPREFIXED
 from realizar.arch.registry import Registry
 from realizar.convert.checkpoint_folder import read_json
+from realizar.convert.supported import check_values
 from realizar.errors import GGUFError, UnknownArchitectureError, short_repr
 
 # general.file_type: llama.cpp's number of the type that most tensors have (llama.h, enum llama_ftype).
@@ -50,7 +51,7 @@ def metadata(architecture: Architecture, config: Config, name: str, type_name: s
         If config.json lacks a value that the architecture needs, or has one that its equations do not follow.
     """
     checkpoint = architecture.checkpoint or Checkpoint(())
-    check_supported(architecture.name, config, checkpoint)
+    check_values(architecture.name, config, checkpoint)
     keys = {**KEYS, **checkpoint.keys}
     out: dict[str, Any] = {
         "general.architecture": architecture.name,
@@ -69,17 +70,6 @@ def metadata(architecture: Architecture, config: Config, name: str, type_name: s
         if value is not None:
             out[key if key.startswith(UNPREFIXED) else f"{architecture.name}.{key}"] = value
     return out
-
-
-def check_supported(name: str, config: Config, checkpoint: Checkpoint) -> None:
-    """Raise a GGUFError if config.json has a value for which the equations of an architecture would be wrong."""
-    for key, values in checkpoint.only.items():
-        if key in config and config[key] not in values:
-            known = " or ".join(short_repr(value) for value in values)
-            raise GGUFError(
-                f"config.json: {key} is {short_repr(config[key])}, but architecture {name} computes what "
-                f"{known} means; results would be wrong"
-            )
 
 
 def pooling(folder: Path) -> int | None:

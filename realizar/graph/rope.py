@@ -31,6 +31,9 @@ class RopeScaling:
         YaRN's own factor for cos and sin; 1 + 0.1 ln(factor) by default.
     beta_fast, beta_slow : float
         Rotations over the original context above which a dimension is unchanged, below which it is interpolated.
+    yarn_truncate : bool
+        Whether the range of dimensions between the two is widened to whole ones, as llama.cpp always does; not in
+        gpt-oss's checkpoints.
     """
 
     kind: str = "none"
@@ -40,6 +43,7 @@ class RopeScaling:
     beta_fast: float = 32.0
     beta_slow: float = 1.0
     yarn_attn_factor: float | None = None
+    yarn_truncate: bool = True
 
 
 def section_axes(sections: Sequence[int], *, interleaved: bool = False) -> tuple[int, ...]:
@@ -67,8 +71,11 @@ def _yarn_dim(rotations: float, dims: int, base: float, n_ctx_orig: int) -> floa
 
 def _yarn_ramp(dims: int, base: float, scaling: RopeScaling) -> npt.NDArray[np.float64]:
     """Share of extrapolation per pair: 1 for fast dimensions, 0 for slow ones, linear in between."""
-    low = max(math.floor(_yarn_dim(scaling.beta_fast, dims, base, scaling.n_ctx_orig)), 0)
-    high = min(math.ceil(_yarn_dim(scaling.beta_slow, dims, base, scaling.n_ctx_orig)), dims - 1)
+    low = _yarn_dim(scaling.beta_fast, dims, base, scaling.n_ctx_orig)
+    high = _yarn_dim(scaling.beta_slow, dims, base, scaling.n_ctx_orig)
+    if scaling.yarn_truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, dims - 1)
     ramp = (np.arange(dims // 2, dtype=np.float64) - low) / max(high - low, 0.001)
     return 1.0 - np.clip(ramp, 0.0, 1.0)
 

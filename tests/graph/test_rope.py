@@ -1,5 +1,7 @@
 """Inverse frequencies against the formulas of transformers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,15 @@ def test_interleaved_sections(sections):
     assert axes == tuple(want)
     if sections[0] >= max(sections):
         assert [axes.count(axis) for axis in range(3)] == sections
+
+
+def test_yarn_rounds_the_interpolated_range_only_if_asked():
+    """gpt-oss: of 32 dimensions 8.09 to 17.40 are interpolated, in transformers and the model's own code."""
+    scaling = RopeScaling("yarn", 32.0, n_ctx_orig=4096, yarn_truncate=False)
+    found, _ = rope_frequencies(64, 150000.0, scaling)
+    plain = 150000.0 ** (-np.arange(32) / 32)
+    low, high = (64 * np.log(4096 / (turns * 2 * np.pi)) / (2 * np.log(150000.0)) for turns in (32.0, 1.0))
+    share = np.clip((np.arange(32) - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(found, plain / 32 * share + plain * (1 - share), rtol=1e-6)
+    rounded, _ = rope_frequencies(64, 150000.0, replace(scaling, yarn_truncate=True))
+    assert np.abs(rounded / found - 1).max() > 0.1
