@@ -15,7 +15,7 @@ from realizar.arch.blocks import (
     rope_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import llama3_factors
+from realizar.arch.rope_checkpoint import llama3_factors
 
 
 class ApertusHParams(HParams):

@@ -31,8 +31,9 @@ from realizar.arch.blocks import (
     rope_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, number, whole_head, windows
+from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, number, windows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.rope_checkpoint import whole_head
 
 
 class Arcee(Architecture):
@@ -98,6 +99,7 @@ class Afmoe(Architecture):
             "expert_weights_scale": number("route_scale"),
             "expert_weights_norm": lambda config: bool(config.get("route_norm", True)),
         },
+        only={"mup_enabled": (True,)},
     )
 
     def window(self, md: ArchMetadata) -> int:

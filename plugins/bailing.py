@@ -14,20 +14,9 @@ from realizar.arch.blocks import (
     normed_gqa,
     normed_gqa_tensors,
 )
-from realizar.arch.checkpoint import (
-    ROUTED_KEYS,
-    ROUTED_NAMES,
-    Array,
-    Config,
-    Keys,
-    Names,
-    Transform,
-    half_rope_dims,
-    permuted,
-    rope_dims,
-    rows,
-)
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Array, Config, Keys, Names, Transform, permuted, rows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.rope_checkpoint import half_rope_dims, rope_dims
 
 # What checkpoints of these classes may have and the equations do not.
 ONLY = {"hidden_act": ("silu",), "use_bias": (False,), "multi_gate": (False, None), "use_sliding_window": (False,)}

@@ -19,8 +19,9 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, gqa_tensors, qkv, rotate, swiglu_ffn, swiglu_tensors
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Keys, number, whole_head, windows
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Keys, number, windows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.rope_checkpoint import whole_head
 
 KEYS: Keys = {
     "context_length": ("model_max_length", "max_position_embeddings"),
@@ -142,6 +143,7 @@ class Cohere2Moe(Cohere2):
             "expert_shared_count": "num_shared_experts",
             "expert_gating_func": lambda config: 2 if config.get("expert_selection_fn") == "sigmoid" else 1,
         },
+        only={"shared_expert_combination_strategy": ("average",)},
         ignored=("*norm.bias",),
     )
 

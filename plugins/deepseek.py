@@ -18,11 +18,12 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, gqa, gqa_tensors, norm_tensors
-from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Config, Keys, Names, rope_parameters
+from realizar.arch.checkpoint import PERMUTED, ROUTED_KEYS, ROUTED_NAMES, Config, Keys, Names
 from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import RoutedHParams, routed_expert_tensors, routed_ffn, routed_hparams, routed_tensors
 from realizar.arch.indexer import IndexerHParams, indexer, indexer_hparams, indexer_tensors
 from realizar.arch.mla import MLA_KEYS, MLA_NAMES, compressed_queries, mla, mla_tensors
+from realizar.arch.rope_checkpoint import rope_parameters, yarn_factor
 
 
 class DeepSeek(Architecture):
@@ -90,6 +91,11 @@ def gating(config: Config) -> int:
     return 2 if config.get("scoring_func", default) == "sigmoid" else 1
 
 
+def usual_factor(config: Config, stretch: float) -> float:
+    """YaRN's factor on cos and sin in files without a key for it: none, if scores have one."""
+    return 1.0 if rope_parameters(config).get("mscale_all_dim") else 1.0 + stretch
+
+
 def log_multiplier(config: Config) -> float | None:
     """YaRN's factor for scores, a tenth of that in config.json, as llama.cpp's converter writes it."""
     found = rope_parameters(config).get("mscale_all_dim")
@@ -104,9 +110,13 @@ KEYS: Keys = {
     "attention.head_count_kv": lambda config: 1,  # the latent, which all heads share
     **MLA_KEYS,
     "rope.scaling.yarn_log_multiplier": log_multiplier,
+    "rope.scaling.yarn_attn_factor": yarn_factor(usual_factor),
     **ROUTED_KEYS,
     "expert_gating_func": gating,
 }
+
+
+ONLY = {"rope_interleave": (True,), "moe_layer_freq": (1,)}
 
 
 class DeepSeek2(Architecture):
@@ -123,13 +133,16 @@ class DeepSeek2(Architecture):
         classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"),
         names=NAMES,
         keys=KEYS,
+        only=ONLY,
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
-        """YaRN: if the file has a factor for scores, cos and sin get none."""
+        """YaRN: if the file has a factor for scores, cos and sin get none, unless it has one for them, too."""
         scaling = super().rope_scaling(md)
         has_multiplier = md.number("rope.scaling.yarn_log_multiplier", 0.0) != 0
-        return replace(scaling, yarn_attn_factor=1.0) if has_multiplier and scaling.kind == "yarn" else scaling
+        if scaling.kind != "yarn" or not has_multiplier or scaling.yarn_attn_factor is not None:
+            return scaling
+        return replace(scaling, yarn_attn_factor=1.0)
 
     def hparams(self, md: ArchMetadata) -> DeepSeek2HParams:
         """The hyperparameters; head sizes are those of uncompressed keys and values."""
@@ -210,6 +223,7 @@ class Mistral4(DeepSeek2):
             **KEYS,
             "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
         },
+        only=ONLY,
     )
 
     def hparams(self, md: ArchMetadata) -> DeepSeek2HParams:

@@ -17,8 +17,9 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import norm_tensors, qkv, rope_factors, rope_tensors, rotate, swiglu_ffn, swiglu_tensors
-from realizar.arch.checkpoint import llama3_factors, permuted, whole_head
+from realizar.arch.checkpoint import permuted
 from realizar.arch.drafts import DRAFT_TOKENS, FEATURES, HIDDEN, three_layers
+from realizar.arch.rope_checkpoint import llama3_factors, whole_head
 
 
 class Eagle3HParams(HParams):

@@ -33,7 +33,8 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import PERMUTED, Config, class_labels, llama3_factors, number, rope_parameters
+from realizar.arch.checkpoint import PERMUTED, Config, class_labels, number
+from realizar.arch.rope_checkpoint import llama3_factors, rope_parameters
 
 Activation = Callable[[Graph, Value], Value]
 

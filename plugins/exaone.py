@@ -29,17 +29,9 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import (
-    ROUTED_KEYS,
-    ROUTED_NAMES,
-    Keys,
-    Names,
-    leading_dense,
-    llama3_factors,
-    number,
-    windows,
-)
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Keys, Names, leading_dense, number, windows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.rope_checkpoint import llama3_factors
 
 NAMES: Names = {"rope_freqs": llama3_factors}
 WINDOWS: Keys = {"attention.sliding_window": "sliding_window", "attention.sliding_window_pattern": windows}

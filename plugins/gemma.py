@@ -28,16 +28,8 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import (
-    GELU_TANH,
-    Config,
-    Keys,
-    Names,
-    number,
-    one_more,
-    rope_parameters,
-    uneven_windows,
-)
+from realizar.arch.checkpoint import GELU_TANH, Config, Keys, Names, number, one_more, uneven_windows
+from realizar.arch.rope_checkpoint import rope_parameters
 
 # Checkpoints store w of the norms, GGUF files 1 + w.
 NAMES: Names = {"output_norm": ("norm", one_more), "blk.{i}.attn_norm": ("layers.{i}.input_layernorm", one_more)}

@@ -17,8 +17,9 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import geglu_ffn, norm_tensors
-from realizar.arch.checkpoint import Array, Config, rope_parameters
+from realizar.arch.checkpoint import Array, Config
 from realizar.arch.experts import ExpertHParams, expert_hparams, expert_tensors
+from realizar.arch.rope_checkpoint import rope_parameters
 from realizar.arch.shared_kv import (
     IGNORED,
     KEYS,

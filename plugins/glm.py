@@ -26,9 +26,10 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, half_rope_dims, rope_dims
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config
 from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import RoutedHParams, routed_expert_tensors, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.rope_checkpoint import half_rope_dims, rope_dims
 
 
 class ChatGLM(Architecture):

@@ -26,16 +26,9 @@ from realizar.arch.blocks import (
     qkv_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import (
-    GELU_TANH,
-    Array,
-    Transform,
-    grouped_qkv,
-    quarter_rope_dims,
-    transposed,
-    uneven_windows,
-)
+from realizar.arch.checkpoint import GELU_TANH, Array, Transform, grouped_qkv, transposed, uneven_windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+from realizar.arch.rope_checkpoint import quarter_rope_dims
 
 
 class Gpt2(Architecture):
@@ -161,6 +154,7 @@ class GptOss(Architecture):
             "attention.sliding_window_pattern": uneven_windows(2),
             "expert_feed_forward_length": "intermediate_size",
         },
+        only={"hidden_act": ("silu",), "swiglu_limit": (7.0,), "swiglu_alpha": (1.702,)},
     )
 
     def hparams(self, md: ArchMetadata) -> GptOssHParams:

@@ -24,19 +24,9 @@ from realizar.arch.blocks import (
     rope_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import (
-    PERMUTED,
-    Config,
-    Keys,
-    Names,
-    half_rope_dims,
-    in_groups,
-    negative_exp,
-    number,
-    whole_head,
-    windows,
-)
+from realizar.arch.checkpoint import PERMUTED, Config, Keys, Names, in_groups, negative_exp, number, windows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.rope_checkpoint import half_rope_dims, whole_head
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 KEYS: Keys = {

@@ -26,7 +26,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Config, Keys, Names, leading_dense, number, rope_parameters
+from realizar.arch.checkpoint import Config, Keys, Names, leading_dense, number
 from realizar.arch.drafts import draft, draft_tensors
 from realizar.arch.experts import (
     RoutedHParams,
@@ -37,6 +37,7 @@ from realizar.arch.experts import (
     routed_hparams,
     routed_tensors,
 )
+from realizar.arch.rope_checkpoint import rope_parameters
 
 NAMES: Names = {
     "blk.{i}.attn_q_norm": "layers.{i}.self_attn.query_layernorm",

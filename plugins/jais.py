@@ -15,7 +15,7 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, gqa, mlp, mlp_tensors, norm_tensors, qkv_tensors, relu2
-from realizar.arch.checkpoint import whole_head
+from realizar.arch.rope_checkpoint import whole_head
 
 
 class Jais2(Architecture):

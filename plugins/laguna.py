@@ -24,8 +24,9 @@ from realizar.arch.blocks import (
     normed_qkv_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, number, rope_dims, rope_parameters, windows
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, number, windows
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.rope_checkpoint import rope_dims, rope_parameters
 
 
 def heads(config: Config) -> list[int]:

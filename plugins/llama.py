@@ -36,15 +36,7 @@ from realizar.arch.blocks import (
     wide_normed_qkv,
     wide_normed_qkv_tensors,
 )
-from realizar.arch.checkpoint import (
-    GELU_TANH,
-    MIXTRAL_EXPERTS,
-    PERMUTED,
-    quarter_rope_dims,
-    rope_parameters,
-    whole_head,
-    windows,
-)
+from realizar.arch.checkpoint import GELU_TANH, MIXTRAL_EXPERTS, PERMUTED, Config, Values, windows
 from realizar.arch.experts import (
     ExpertHParams,
     RoutedHParams,
@@ -55,6 +47,7 @@ from realizar.arch.experts import (
     routed_hparams,
     routed_tensors,
 )
+from realizar.arch.rope_checkpoint import quarter_rope_dims, rope_parameters, whole_head, yarn_factor
 
 
 class Llama(Architecture):
@@ -93,13 +86,21 @@ class Llama(Architecture):
         return g.linear(g.rms_norm(x, w.output_norm, eps=hp.norm_eps), w.output)
 
 
-def yarn_factor(md: ArchMetadata, scaling: RopeScaling) -> RopeScaling:
-    """YaRN's factor on cos and sin if the file has a multiplier m: (1 + 0.1 ln s) / (1 + 0.1 m ln s), as llama.cpp."""
+def with_factor(md: ArchMetadata, scaling: RopeScaling) -> RopeScaling:
+    """YaRN's factor on cos and sin if the file has no key for it, but a multiplier m.
+
+    (1 + 0.1 ln s) / (1 + 0.1 m ln s), as llama.cpp.
+    """
     multiplier = md.number("rope.scaling.yarn_log_multiplier", 0.0)
-    if scaling.kind != "yarn" or not multiplier:
+    if scaling.kind != "yarn" or not multiplier or scaling.yarn_attn_factor is not None:
         return scaling
     stretch = 0.1 * math.log(max(scaling.factor, 1.0))
     return replace(scaling, yarn_attn_factor=(1.0 + stretch) / (1.0 + multiplier * stretch))
+
+
+def usual_factor(config: Config, stretch: float) -> float:
+    """YaRN's factor on cos and sin in files without a key for it, as `with_factor` computes it."""
+    return (1.0 + stretch) / (1.0 + (rope_parameters(config).get("mscale_all_dim") or 0.0) * stretch)
 
 
 class Mistral3HParams(RoutedHParams):
@@ -118,13 +119,14 @@ class Mistral3(Architecture):
         keys={
             "rope.dimension_count": whole_head,
             "rope.scaling.yarn_log_multiplier": lambda config: rope_parameters(config).get("mscale_all_dim"),
+            "rope.scaling.yarn_attn_factor": yarn_factor(usual_factor),
             "attention.temperature_scale": lambda config: rope_parameters(config).get("llama_4_scaling_beta"),
         },
     )
 
     def rope_scaling(self, md: ArchMetadata) -> RopeScaling:
-        """YaRN with the factor of the file."""
-        return yarn_factor(md, super().rope_scaling(md))
+        """YaRN with the factor that follows from the multiplier."""
+        return with_factor(md, super().rope_scaling(md))
 
     def hparams(self, md: ArchMetadata) -> Mistral3HParams:
         """The hyperparameters of this model."""
@@ -162,12 +164,24 @@ def llama_tensors(hp: HParams) -> WeightTable:
     }
 
 
+NO_ROPE_PERIOD = 4  # of SmolLM3, not in the metadata; llama.cpp uses 4 too
+
+
+def every_fourth_without_rope(config: Config) -> Values:
+    """The layers with positions: a flag for each, or only a period."""
+    flags = [int((i + 1) % NO_ROPE_PERIOD != 0) for i in range(config["num_hidden_layers"])]
+    if config.get("no_rope_layers") is None:
+        return {"no_rope_layer_interval": (NO_ROPE_PERIOD,)}
+    return {"no_rope_layers": (flags,)}
+
+
 class SmolLM3(Architecture):
     """SmolLM3 (https://huggingface.co/blog/smollm3): Llama, but no rotary embedding in every fourth layer."""
 
     name = "smollm3"
-    checkpoint = Checkpoint(("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": whole_head})
-    NO_ROPE_PERIOD = 4  # not in the metadata; llama.cpp uses 4 too
+    checkpoint = Checkpoint(
+        ("SmolLM3ForCausalLM",), PERMUTED, {"rope.dimension_count": whole_head}, only=every_fourth_without_rope
+    )
 
     def tensors(self, hp: HParams) -> WeightTable:
         """As Llama."""
@@ -178,7 +192,7 @@ class SmolLM3(Architecture):
         x = g.embed(w.token_embd)
         for i, blk in enumerate(w.blk):
             q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
-            if (i + 1) % self.NO_ROPE_PERIOD:
+            if (i + 1) % NO_ROPE_PERIOD:
                 q, k = rotate(g, hp, "norm", q, k, rope_factors(w, hp))
             a = g.attention(q, k, v, layer=i, scale=hp.head_dim**-0.5, window=hp.window)
             x = x + g.linear(a, blk.attn_output)

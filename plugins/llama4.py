@@ -27,8 +27,9 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Names, llama3_factors, transposed, whole_head
+from realizar.arch.checkpoint import Config, Names, Values, transposed
 from realizar.arch.experts import RoutedHParams, expert_tensors, routed_hparams, shared_ffn, shared_tensors
+from realizar.arch.rope_checkpoint import llama3_factors, whole_head
 
 MAVERICK_EXPERTS = 128  # whose q and k are not normalized; files do not say it
 
@@ -53,6 +54,25 @@ class Llama4HParams(RoutedHParams):
     normed: bool
 
 
+# Not in the metadata; llama.cpp has the same constants (src/models/llama4.cpp).
+CHUNK = 8192
+SCALE_FACTOR, SCALE_PERIOD = 0.1, 8192
+NO_ROPE_PERIOD = 4
+
+
+def constants(config: Config) -> Values:
+    """The values that are not in the metadata."""
+    return {
+        "hidden_act": ("silu",),
+        "use_qk_norm": (config["num_local_experts"] != MAVERICK_EXPERTS,),
+        "no_rope_layers": ([int((i + 1) % NO_ROPE_PERIOD != 0) for i in range(config["num_hidden_layers"])], [], None),
+        "attention_chunk_size": (CHUNK,),
+        "attn_temperature_tuning": (True, NO_ROPE_PERIOD),
+        "attn_scale": (SCALE_FACTOR,),
+        "floor_scale": (SCALE_PERIOD,),
+    }
+
+
 class Llama4(Architecture):
     """Llama 4 (https://ai.meta.com/blog/llama-4-multimodal-intelligence/): chunked attention, and one expert of many.
 
@@ -70,10 +90,9 @@ class Llama4(Architecture):
             "expert_feed_forward_length": "intermediate_size",
             "interleave_moe_layer_step": "interleave_moe_layer_step",
         },
+        only=constants,
     )
-    # Not in the metadata; llama.cpp has the same constants (src/models/llama4.cpp).
-    CHUNK = 8192
-    SCALE_FACTOR, SCALE_PERIOD = 0.1, 8192
+    CHUNK = CHUNK  # a test has shorter ones
 
     def window(self, md: ArchMetadata) -> int:
         """Size of a chunk; the file only says whether there are chunks, which is the default."""
@@ -85,7 +104,7 @@ class Llama4(Architecture):
         hp = routed_hparams(super().hparams(md), md, "sigmoid")
         return Llama4HParams(
             **vars(replace(hp, n_ff_shared=hp.n_ff_expert)),
-            windows=self.windows(md, 4),
+            windows=self.windows(md, NO_ROPE_PERIOD),
             normed=hp.n_expert != MAVERICK_EXPERTS,
         )
 
@@ -106,7 +125,7 @@ class Llama4(Architecture):
     def build(self, g: Graph, w: Weights, hp: Llama4HParams) -> Value:
         """x += attention(norm(x)); x += ffn(norm(x)) or experts(norm(x))."""
         x = g.embed(w.token_embd)
-        q_scale = g.position_scale(factor=self.SCALE_FACTOR, period=self.SCALE_PERIOD, offset=1) if hp.window else None
+        q_scale = g.position_scale(factor=SCALE_FACTOR, period=SCALE_PERIOD, offset=1) if hp.window else None
         for i, blk in enumerate(w.blk):
             q, k, v = qkv(g, g.rms_norm(x, blk.attn_norm, eps=hp.norm_eps), blk, hp)
             chunk = hp.windows[i]

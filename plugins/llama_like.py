@@ -25,7 +25,8 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import PERMUTED, Array, number, permuted, whole_head
+from realizar.arch.checkpoint import PERMUTED, Array, number, permuted
+from realizar.arch.rope_checkpoint import whole_head
 
 
 def decoder(

@@ -15,8 +15,9 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import embedding_tensors, norm_tensors, normed_gqa_tensors, normed_qkv, rotate
-from realizar.arch.checkpoint import number, rope_dims, rope_parameters, windows
+from realizar.arch.checkpoint import number, windows
 from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+from realizar.arch.rope_checkpoint import rope_dims, rope_parameters
 
 
 class MellumHParams(ExpertHParams):

@@ -26,9 +26,10 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, number, rope_dims, rope_parameters
+from realizar.arch.checkpoint import ROUTED_KEYS, ROUTED_NAMES, Config, number
 from realizar.arch.drafts import draft, draft_tensors, with_draft_block
 from realizar.arch.experts import RoutedHParams, by_router, routed_expert_tensors, routed_experts, routed_hparams
+from realizar.arch.rope_checkpoint import rope_dims, rope_parameters
 
 
 def has_window(config: Config) -> list[bool]:

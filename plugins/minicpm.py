@@ -31,18 +31,9 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import (
-    PERMUTED,
-    Config,
-    Keys,
-    Names,
-    longrope_attention,
-    longrope_factors,
-    number,
-    original_context,
-    rope_parameters,
-)
+from realizar.arch.checkpoint import PERMUTED, Config, Keys, Names, number
 from realizar.arch.mla import LATENT_EPS
+from realizar.arch.rope_checkpoint import longrope_attention, longrope_factors, original_context, rope_parameters
 
 # Scales of files that have no keys for them, as in llama.cpp (src/models/minicpm.cpp, minicpm3.cpp).
 EMBEDDING_SCALE, DEPTH_SCALE, BASE_WIDTH = 12.0, 1.4, 256

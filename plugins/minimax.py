@@ -10,8 +10,9 @@ from realizar.arch.blocks import (
     wide_normed_qkv,
     wide_normed_qkv_tensors,
 )
-from realizar.arch.checkpoint import MIXTRAL_EXPERTS, rope_dims
+from realizar.arch.checkpoint import MIXTRAL_EXPERTS
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
+from realizar.arch.rope_checkpoint import rope_dims
 
 
 class MiniMaxM2(Architecture):

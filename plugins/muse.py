@@ -27,7 +27,8 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import PERMUTED, Array, Config, number, one_more, whole_head, windows
+from realizar.arch.checkpoint import PERMUTED, Array, Config, number, one_more, windows
+from realizar.arch.rope_checkpoint import whole_head
 
 POST_NORM_EPS = 1e-8  # not in the metadata; llama.cpp has it as a constant too
 

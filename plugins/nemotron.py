@@ -29,8 +29,9 @@ from realizar.arch.blocks import (
     qkv_tensors,
     relu2,
 )
-from realizar.arch.checkpoint import Config, Keys, Names, half_rope_dims, in_groups, negative_exp, one_more
+from realizar.arch.checkpoint import Config, Keys, Names, in_groups, negative_exp, one_more
 from realizar.arch.experts import RoutedHParams, routed_hparams
+from realizar.arch.rope_checkpoint import half_rope_dims
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 

@@ -29,18 +29,15 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import (
-    GELU_TANH,
-    MIXTRAL_EXPERTS,
-    Keys,
-    Names,
+from realizar.arch.checkpoint import GELU_TANH, MIXTRAL_EXPERTS, Keys, Names
+from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
+from realizar.arch.rope_checkpoint import (
     half_rope_dims,
     longrope_attention,
     longrope_factors,
     original_context,
     rope_dims,
 )
-from realizar.arch.experts import ExpertHParams, expert_ffn, expert_hparams, expert_tensors
 
 LONGROPE: Names = {
     "rope_factors_short": longrope_factors("short_factor"),

@@ -28,7 +28,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Array, Config, number, rope_parameters
+from realizar.arch.checkpoint import Array, Config, number
 from realizar.arch.experts import (
     ExpertHParams,
     expert_ffn,
@@ -37,6 +37,7 @@ from realizar.arch.experts import (
     shared_ffn,
     shared_tensors,
 )
+from realizar.arch.rope_checkpoint import rope_parameters
 
 
 def decoder(g: Graph, w: Weights, hp: HParams) -> Value:

@@ -29,7 +29,7 @@ from realizar.arch.blocks import (
     rotate,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Array, Config, Keys, Names, llama3_factors, number, one_more, rope_parameters
+from realizar.arch.checkpoint import Array, Config, Keys, Names, number, one_more
 from realizar.arch.drafts import draft, draft_tensors, with_draft_block
 from realizar.arch.experts import (
     RoutedHParams,
@@ -39,6 +39,7 @@ from realizar.arch.experts import (
     routed_experts,
     routed_hparams,
 )
+from realizar.arch.rope_checkpoint import llama3_factors, rope_parameters
 
 NAMES: Names = {
     "output_norm": ("norm", one_more),

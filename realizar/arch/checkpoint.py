@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Config = Mapping[str, Any]
+from realizar.arch.rope_checkpoint import ROPE_KEYS
+from realizar.arch.rope_checkpoint import Array as Array
+from realizar.arch.rope_checkpoint import Config as Config
+from realizar.arch.rope_checkpoint import half_rope_dims as half_rope_dims
+from realizar.arch.rope_checkpoint import llama3_factors as llama3_factors
+from realizar.arch.rope_checkpoint import longrope_attention as longrope_attention
+from realizar.arch.rope_checkpoint import longrope_factors as longrope_factors
+from realizar.arch.rope_checkpoint import number as number
+from realizar.arch.rope_checkpoint import original_context as original_context
+from realizar.arch.rope_checkpoint import quarter_rope_dims as quarter_rope_dims
+from realizar.arch.rope_checkpoint import rope_dims as rope_dims
+from realizar.arch.rope_checkpoint import rope_parameters as rope_parameters
+from realizar.arch.rope_checkpoint import whole_head as whole_head
+from realizar.arch.rope_checkpoint import yarn_factor as yarn_factor
+
 Transform = Callable[[Array, Any], Array]
 Source = str | tuple[str, Transform] | Callable[[Config], "Array | None"]
 Key = str | tuple[str, ...] | Callable[[Config], Any] | None
 Names = Mapping[str, Source]
 Keys = Mapping[str, Key]
+Values = Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,8 @@ class Checkpoint:
         all layers.
     only : dict
         Key of config.json -> the values for which the architecture's equations are right, None among them if it may
-        be null. Another value is an error; a missing key is not. Keys that are missing here come from `ONLY`.
+        be null. Another value is an error; a missing key is not. Keys that are missing here come from `ONLY`. A
+        function of config.json may return the dict, for values that depend on others.
     applies : callable
         config.json -> whether a checkpoint of one of these classes is of this architecture, where two share a class.
     tied : callable
@@ -58,7 +71,7 @@ class Checkpoint:
     names: Names | Callable[[Config], Names] = field(default_factory=dict)
     keys: Keys = field(default_factory=dict)
     numbers: Mapping[str, str] = field(default_factory=dict)
-    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    only: Values | Callable[[Config], Values] = field(default_factory=dict)
     applies: Callable[[Config], bool] = lambda config: True
     tied: Callable[[Config], bool] = lambda config: bool(config.get("tie_word_embeddings", False))
     ignored: tuple[str, ...] = ()
@@ -66,6 +79,10 @@ class Checkpoint:
     def all_names(self, config: Config) -> Names:
         """The names for a checkpoint with this config.json, with those of `NAMES`."""
         return {**NAMES, **(self.names(config) if callable(self.names) else self.names)}
+
+    def all_only(self, config: Config) -> Values:
+        """The supported values for this config.json, with those of `ONLY`."""
+        return {**ONLY, **(self.only(config) if callable(self.only) else self.only)}
 
 
 IGNORED = (
@@ -84,7 +101,7 @@ IGNORED = (
 GELU_TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 """transformers' names of `Graph.gelu`."""
 
-ONLY: Mapping[str, tuple[Any, ...]] = {"hidden_act": ("silu", "swish")}
+ONLY: Values = {"hidden_act": ("silu", "swish")}
 """What most architectures compute; those with another activation say so in `Checkpoint.only`."""
 
 
@@ -165,34 +182,6 @@ ROUTED_KEYS: Keys = {
 }
 
 
-def rope_parameters(config: Config, kind: str = "full_attention") -> dict[str, Any]:
-    """The rotary parameters of config.json, under the names of transformers 5 whatever its version.
-
-    Parameters
-    ----------
-    config : dict
-    kind : str
-        Kind of attention layer, where a model has several.
-    """
-    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    old = {"rope_theta": config.get("rope_theta", config.get("rotary_emb_base"))}
-    old["partial_rotary_factor"] = config.get("partial_rotary_factor", config.get("rotary_pct"))
-    out = {key: value for key, value in old.items() if value is not None}
-    out.update(found.get(kind, found) or {})
-    out.setdefault("rope_type", out.get("type", "default"))
-    return out
-
-
-def number(*names: str) -> Callable[[Config], float | None]:
-    """The first of these keys that config.json has, as a float, which GGUF requires."""
-
-    def value(config: Config) -> float | None:
-        found = next((config[name] for name in names if config.get(name) is not None), None)
-        return None if found is None else float(found)
-
-    return value
-
-
 def windows(config: Config) -> list[bool] | None:
     """Which layers have sliding-window attention; None if config.json does not list them."""
     kinds = config.get("layer_types")
@@ -220,76 +209,6 @@ def class_labels(config: Config) -> list[str] | None:
     return [str(labels[key]) for key in sorted(labels, key=int)]
 
 
-def whole_head(config: Config) -> int:
-    """Elements of a head, in families that rotate all of them whatever config.json says of a part."""
-    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
-
-
-def rope_dims(config: Config, default: float = 1.0, kind: str = "full_attention") -> int:
-    """Rotated dimensions of a head in layers of this kind; `default` is their share if config.json does not say it."""
-    return int(rope_parameters(config, kind).get("partial_rotary_factor", default) * whole_head(config))
-
-
-def half_rope_dims(config: Config) -> int:
-    """Rotated dimensions of a head; by default half of it."""
-    return rope_dims(config, 0.5)
-
-
-def quarter_rope_dims(config: Config) -> int:
-    """Rotated dimensions of a head; by default a quarter of it."""
-    return rope_dims(config, 0.25)
-
-
-def _scaling(name: str, kinds: tuple[str, ...] = ("linear", "yarn")) -> Callable[[Config], Any]:
-    def value(config: Config) -> Any:
-        rope = rope_parameters(config)
-        found = rope.get(name) if rope["rope_type"] in kinds else None
-        return float(found) if isinstance(found, (int, float)) else found
-
-    return value
-
-
-def _yarn_factor(config: Config) -> float | None:
-    """YaRN's factor on cos and sin, if it is not 1 + 0.1 ln(factor).
-
-    `_compute_yarn_parameters` in transformers' modeling_rope_utils.py.
-    """
-    rope = rope_parameters(config)
-    if rope["rope_type"] == "yarn" and rope.get("attention_factor") is not None:
-        return float(rope["attention_factor"])
-    if rope["rope_type"] != "yarn" or not (rope.get("mscale") and rope.get("mscale_all_dim")):
-        return None
-    stretch = 0.1 * math.log(max(_yarn_scale(config), 1.0))
-    return float((1.0 + rope["mscale"] * stretch) / (1.0 + rope["mscale_all_dim"] * stretch))
-
-
-def _yarn_scale(config: Config) -> float:
-    """The factor of the context; without one, the ratio of the model's context to the original one."""
-    rope = rope_parameters(config)
-    return float(rope.get("factor") or config["max_position_embeddings"] / original_context(config))
-
-
-def _factor(config: Config) -> float | None:
-    return _yarn_scale(config) if rope_parameters(config)["rope_type"] == "yarn" else _scaling("factor")(config)
-
-
-def _yarn_rounds(config: Config) -> bool | None:
-    """False if the range of interpolated dimensions is not rounded to whole ones, as in gpt-oss."""
-    rope = rope_parameters(config)
-    return False if rope["rope_type"] == "yarn" and rope.get("truncate") is False else None
-
-
-def original_context(config: Config) -> int:
-    """Context length before rope scaling; the model's own where there is none."""
-    found = rope_parameters(config).get("original_max_position_embeddings")
-    found = found or config.get("original_max_position_embeddings") or config["max_position_embeddings"]
-    return int(found)
-
-
-def _yarn_context(config: Config) -> int | None:
-    return original_context(config) if rope_parameters(config)["rope_type"] == "yarn" else None
-
-
 # GGUF key -> key of config.json, as in most families.
 KEYS: Keys = {
     "block_count": ("num_hidden_layers", "n_layer", "num_layers"),
@@ -305,14 +224,7 @@ KEYS: Keys = {
     "attention.layer_norm_epsilon": number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
     "expert_count": ("num_local_experts", "num_experts", "n_routed_experts"),
     "expert_used_count": "num_experts_per_tok",
-    "rope.freq_base": lambda config: number("rope_theta")(rope_parameters(config)),
-    "rope.scaling.type": _scaling("rope_type"),
-    "rope.scaling.factor": _factor,
-    "rope.scaling.original_context_length": _yarn_context,
-    "rope.scaling.yarn_attn_factor": _yarn_factor,
-    "rope.scaling.yarn_truncate": _yarn_rounds,
-    "rope.scaling.yarn_beta_fast": _scaling("beta_fast", ("yarn",)),
-    "rope.scaling.yarn_beta_slow": _scaling("beta_slow", ("yarn",)),
+    **ROPE_KEYS,
 }
 
 
@@ -381,44 +293,6 @@ def negative_exp(x: Array, hp: Any) -> Array:
 def in_groups(x: Array, hp: Any) -> Array:
     """A vector reshaped to `hparams.ssm.n_group` rows."""
     return x.reshape(hp.ssm.n_group, -1)
-
-
-def llama3_factors(config: Config) -> Array | None:
-    """Divisors of the rotary frequencies for the rope type "llama3"; None for others.
-
-    `_compute_llama3_parameters` in transformers' modeling_rope_utils.py.
-    """
-    rope = rope_parameters(config)
-    if rope["rope_type"] != "llama3":
-        return None
-    dims = rope_dims(config)
-    frequency = rope["rope_theta"] ** (-np.arange(0, dims, 2, dtype=np.float64) / dims)
-    turns = rope["original_max_position_embeddings"] * frequency / (2 * np.pi)
-    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-    kept = np.clip((turns - low) / (high - low), 0, 1)
-    factors: Array = (1 / ((1 - kept) / rope["factor"] + kept)).astype(np.float32)
-    return factors
-
-
-def longrope_factors(name: str) -> Callable[[Config], Array | None]:
-    """The short or the long divisors of longrope (https://arxiv.org/abs/2402.13753); None for other types."""
-
-    def make(config: Config) -> Array | None:
-        found = rope_parameters(config).get(name)
-        return None if found is None else np.array(found, np.float32)
-
-    return make
-
-
-def longrope_attention(config: Config) -> float | None:
-    """The factor on cos and sin that belongs to them: `_compute_longrope_parameters` in transformers."""
-    if rope_parameters(config).get("long_factor") is None:
-        return None
-    rope, original = rope_parameters(config), original_context(config)
-    if rope.get("attention_factor") is not None:
-        return float(rope["attention_factor"])
-    scale = rope.get("factor") or config["max_position_embeddings"] / original
-    return math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
 
 
 # Checkpoints use rope style "neox" (halves), files of some architectures "norm" (pairs).

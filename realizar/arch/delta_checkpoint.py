@@ -10,17 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from realizar.arch.checkpoint import (
-    Array,
-    Config,
-    Keys,
-    Names,
-    Transform,
-    negative_exp,
-    one_more,
-    quarter_rope_dims,
-    rope_parameters,
-)
+from realizar.arch.checkpoint import Array, Config, Keys, Names, Transform, negative_exp, one_more
+from realizar.arch.rope_checkpoint import quarter_rope_dims, rope_parameters
 
 NAMES: Names = {
     "output_norm": ("norm", one_more),

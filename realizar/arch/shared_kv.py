@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from realizar.arch.architecture import Architecture, Weight, Weights, WeightTable
 from realizar.arch.blocks import embedding_tensors, layer_tensors, norm_tensors, qkv_tensors, swiglu_tensors
-from realizar.arch.checkpoint import Keys, Names, number, rope_parameters, windows
+from realizar.arch.checkpoint import Keys, Names, number, windows
 from realizar.arch.hparams import HParams, Windows
 from realizar.arch.metadata import ArchMetadata
+from realizar.arch.rope_checkpoint import rope_parameters
 from realizar.graph import Graph, RopeScaling, Value
 
 NAMES: Names = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from realizar.arch.checkpoint import ONLY, Checkpoint, Config, rope_parameters
+from realizar.arch.checkpoint import Checkpoint, Config
+from realizar.arch.rope_checkpoint import rope_parameters
 from realizar.errors import GGUFError, short_repr
 
 PLAIN = ("default", "linear", "yarn", "mrope")
@@ -22,7 +23,7 @@ FACTORS = {
 
 def check_values(name: str, config: Config, checkpoint: Checkpoint) -> None:
     """Raise a GGUFError if config.json has a value for which the equations of an architecture would be wrong."""
-    for key, values in {**ONLY, **checkpoint.only}.items():
+    for key, values in checkpoint.all_only(config).items():
         if key in config and config[key] not in values:
             known = " or ".join(short_repr(value) for value in values)
             raise GGUFError(

@@ -18,6 +18,7 @@ SIZES = {
 YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64}
 LAYERS = ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]
 WINDOW = {"sliding_window": 8, "layer_types": LAYERS}
+MLA = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16}
 FLAGS = [True, False, False, True]
 
 
@@ -73,11 +74,7 @@ def checked(name, config):
             "Glm4MoeLiteForCausalLM",
             {
                 "mlp_layer_types": ["dense", "dense", "sparse", "sparse"],
-                "kv_lora_rank": 16,
-                "q_lora_rank": 16,
-                "qk_nope_head_dim": 16,
-                "qk_rope_head_dim": 8,
-                "v_head_dim": 16,
+                **dict.fromkeys(MLA, 16),
             },
             "leading_dense_block_count",
             2,
@@ -86,6 +83,24 @@ def checked(name, config):
 )
 def test_metadata(name, config, key, want):
     assert checked(name, config).get(key) == (pytest.approx(want) if isinstance(want, float) else want)
+
+
+@pytest.mark.parametrize(
+    ("rope", "want"),
+    [
+        ({"mscale": 0.7, "mscale_all_dim": 0.7}, None),
+        ({"mscale": 1.0, "mscale_all_dim": 0.5}, (1 + 0.1 * math.log(8)) / (1 + 0.05 * math.log(8))),
+        ({"mscale_all_dim": 1.0}, 1 + 0.1 * math.log(8)),
+        ({}, None),
+    ],
+)
+def test_yarn_factor_of_latent_attention(rope, want):
+    """Files without the key have no factor on cos and sin if they have one for scores, else YaRN's own."""
+    keys = checked("DeepseekV3ForCausalLM", {**MLA, "rope_scaling": {**YARN, **rope}})
+    assert keys.get("rope.scaling.yarn_attn_factor") == (want and pytest.approx(want))
+    architecture = registry.default().architecture("deepseek2")
+    found = architecture.rope_scaling(ArchMetadata({f"deepseek2.{k}": v for k, v in keys.items()}, "deepseek2"))
+    assert found.yarn_attn_factor == (pytest.approx(want) if want else 1.0 if rope else None)
 
 
 LONGROPE = {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8, "original_max_position_embeddings": 64}
@@ -103,6 +118,9 @@ def test_longrope_factor(more, want):
     """`_compute_longrope_parameters` in transformers: the ratio of contexts only where config.json has no factor."""
     config = {"rope_parameters": {"rope_type": "longrope", **LONGROPE, **more}}
     assert checked("Phi3ForCausalLM", config)["rope.scaling.attn_factor"] == pytest.approx(want)
+
+
+LLAMA4 = {"num_local_experts": 16, "num_experts_per_tok": 1}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +149,14 @@ def test_longrope_factor(more, want):
         ("Qwen3MoeForCausalLM", {"mlp_only_layers": [1]}, "mlp_only_layers"),
         ("Dots1ForCausalLM", {"mlp_layer_types": ["sparse", "dense", "sparse", "sparse"]}, "mlp_layer_types"),
         ("HunYuanMoEV1ForCausalLM", {"moe_topk": [2, 2, 1, 2]}, "moe_topk"),
+        ("SmolLM3ForCausalLM", {"no_rope_layers": [1, 0, 1, 0]}, "no_rope_layers"),
+        ("SmolLM3ForCausalLM", {"no_rope_layer_interval": 2}, "no_rope_layer_interval"),
+        ("Llama4ForCausalLM", {**LLAMA4, "no_rope_layers": [1, 0, 1, 0]}, "no_rope_layers"),
+        ("Llama4ForCausalLM", {**LLAMA4, "use_qk_norm": False}, "use_qk_norm"),
+        ("Llama4ForCausalLM", {**LLAMA4, "attention_chunk_size": 16}, "attention_chunk_size"),
+        ("DeepseekV3ForCausalLM", {"rope_interleave": False}, "rope_interleave"),
+        ("Cohere2MoeForCausalLM", {"shared_expert_combination_strategy": "sum"}, "shared_expert_combination_strategy"),
+        ("AfmoeForCausalLM", {"mup_enabled": False}, "mup_enabled"),
     ],
 )
 def test_unsupported_value(name, config, says):
