@@ -29,7 +29,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Array, Config, Names, grouped_qkv, in_groups, negative_exp, scaled
+from realizar.arch.checkpoint import NO_STEP_LIMIT, Array, Config, Names, grouped_qkv, in_groups, negative_exp, scaled
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 
@@ -173,6 +173,7 @@ class FalconH1(Architecture):
             "ssm.time_step_rank": n_scan_head,
         },
         only={
+            **NO_STEP_LIMIT,
             # biases would have other multipliers than the weights
             **dict.fromkeys(("attention_bias", "mlp_bias", "mamba_proj_bias", "projectors_bias"), (False,)),
             "hidden_act": ("silu",),

@@ -97,7 +97,7 @@ class Gemma3n(Shared):
             "altup.num_inputs": "altup_num_inputs",
             "activation_sparsity_scale": sparsity,
         },
-        only={"hidden_activation": ("gelu_pytorch_tanh",)},
+        only={"hidden_activation": ("gelu_pytorch_tanh",), "altup_correct_scale": (True,)},
         ignored=IGNORED,
     )
 

@@ -35,8 +35,10 @@ from realizar.arch.shared_kv import (
 
 def of_full_layers(config: Config, name: str, old: str, default: int) -> int:
     """A number that layers without a window have of their own; `old` is its key before transformers 5.20."""
-    own = (layer.get(name) for layer in (config.get("per_layer_config") or {}).values())
-    return int(next((n for n in own if n), config.get(old)) or default)
+    layers = config.get("per_layer_config")
+    own = (layer.get(name) for layer in (layers or {}).values())
+    usual = default if layers is None else config[name]
+    return int(next((n for n in own if n), config.get(old)) or usual)
 
 
 def head_dim(config: Config) -> int:

@@ -24,9 +24,19 @@ from realizar.arch.blocks import (
     rope_tensors,
     rotate,
 )
-from realizar.arch.checkpoint import PERMUTED, Config, Keys, Names, in_groups, negative_exp, number, windows
+from realizar.arch.checkpoint import (
+    NO_STEP_LIMIT,
+    PERMUTED,
+    Config,
+    Keys,
+    Names,
+    in_groups,
+    negative_exp,
+    number,
+    windows,
+)
 from realizar.arch.experts import RoutedHParams, routed_ffn, routed_hparams, routed_tensors
-from realizar.arch.rope_checkpoint import half_rope_dims, whole_head
+from realizar.arch.rope_checkpoint import half_rope_dims, rope_parameters, whole_head
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
 KEYS: Keys = {
@@ -159,6 +169,27 @@ class GraniteMoe(Granite):
     )
 
 
+def rope_pattern(config: Config) -> list[bool] | None:
+    """Which layers have positions, if not all: those whose rotary base in "layer_rope_theta" is not 0."""
+    flags = [bool(flag) for flag in config.get("layer_rope_theta") or config.get("no_rope_layers") or ()]
+    return None if all(flags) else flags
+
+
+def rope_base(config: Config) -> float:
+    """The rotary base, which all layers with positions must share.
+
+    Raises
+    ------
+    ValueError
+        If they have several.
+    """
+    usual = float(rope_parameters(config).get("rope_theta", 10000.0))
+    found = {float(base) for base in config.get("layer_rope_theta") or () if base} or {usual}
+    if len(found) > 1:
+        raise ValueError(f"layer_rope_theta has several rotary bases: {sorted(found)}")
+    return found.pop()
+
+
 class GraniteSWA(Granite):
     """Granite with attention sinks and sliding windows; some layers may be without positions."""
 
@@ -171,6 +202,8 @@ class GraniteSWA(Granite):
             **KEYS,
             "attention.sliding_window": "sliding_window",
             "attention.sliding_window_pattern": windows,
+            "attention.rope_pattern": rope_pattern,
+            "rope.freq_base": rope_base,
             "expert_shared_feed_forward_length": "shared_intermediate_size",
         },
     )
@@ -249,6 +282,7 @@ class GraniteHybrid(Granite):
             "ssm.inner_size": lambda config: int(config["mamba_expand"] * config["hidden_size"]),
             "ssm.time_step_rank": "mamba_n_heads",
         },
+        only=NO_STEP_LIMIT,
     )
 
     def ssm(self, md: ArchMetadata) -> ScanSizes | None:

@@ -26,7 +26,7 @@ from realizar.arch.blocks import (
     swiglu_ffn,
     swiglu_tensors,
 )
-from realizar.arch.checkpoint import Config, Keys, Names, in_groups, negative_exp, number
+from realizar.arch.checkpoint import NO_STEP_LIMIT, Config, Keys, Names, in_groups, negative_exp, number
 from realizar.arch.experts import by_router, expert_tensors
 from realizar.arch.ssm import ScanSizes, mamba2, mamba2_tensors, scan_sizes
 
@@ -183,6 +183,7 @@ class Mamba2(Mamba):
             "ssm.time_step_rank": lambda config: n_inner(config) // config["head_dim"],
             "ssm.group_count": "n_groups",
         },
+        only=NO_STEP_LIMIT,
     )
 
     def scan_tensors(self, hp: MambaHParams) -> WeightTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,6 +135,10 @@ NAMES: Names = {
         }
     ),
 }
+
+
+# dt of Mamba 2 is not clamped.
+NO_STEP_LIMIT: Values = {"time_step_limit": ([0.0, math.inf], [0.0, {"__float__": "Infinity"}], None)}
 
 
 # Mixtral's names of experts, which other families use.

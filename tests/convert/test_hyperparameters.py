@@ -64,6 +64,13 @@ def checked(name, config):
             [True, False, True, False],
         ),
         ("GptOssForCausalLM", WINDOW, "attention.sliding_window_pattern", FLAGS),
+        ("GraniteSWAForCausalLM", {**WINDOW, "layer_rope_theta": [5e3, 0, 5e3, 0]}, "rope.freq_base", 5e3),
+        (
+            "GraniteSWAForCausalLM",
+            {**WINDOW, "layer_rope_theta": [5e3, 0, 5e3, 0]},
+            "attention.rope_pattern",
+            [True, False, True, False],
+        ),
         (
             "GptOssForCausalLM",
             {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"] * 2},
@@ -157,6 +164,9 @@ LLAMA4 = {"num_local_experts": 16, "num_experts_per_tok": 1}
         ("DeepseekV3ForCausalLM", {"rope_interleave": False}, "rope_interleave"),
         ("Cohere2MoeForCausalLM", {"shared_expert_combination_strategy": "sum"}, "shared_expert_combination_strategy"),
         ("AfmoeForCausalLM", {"mup_enabled": False}, "mup_enabled"),
+        ("GraniteSWAForCausalLM", {**WINDOW, "layer_rope_theta": [1e4, 0, 1e5, 0]}, "layer_rope_theta"),
+        ("Mamba2ForCausalLM", {"n_groups": 1, "expand": 2, "time_step_limit": [0.01, 0.1]}, "time_step_limit"),
+        ("GptOssForCausalLM", {"swiglu_limit": 1.0}, "swiglu_limit"),
     ],
 )
 def test_unsupported_value(name, config, says):
