@@ -134,6 +134,7 @@ class Lfm2Moe(Lfm2):
             "expert_feed_forward_length": "moe_intermediate_size",
             "leading_dense_block_count": "num_dense_layers",
             "expert_gating_func": lambda config: 2,
+            "expert_weights_norm": "norm_topk_prob",
             "expert_weights_scale": number("routed_scaling_factor"),
         },
     )

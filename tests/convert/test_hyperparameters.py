@@ -18,6 +18,7 @@ SIZES = {
 YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64}
 LAYERS = ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]
 WINDOW = {"sliding_window": 8, "layer_types": LAYERS}
+LFM2 = {"layer_types": ["conv", "full_attention", "conv", "conv"], "conv_L_cache": 3, "norm_eps": 1e-5}
 MLA = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16}
 FLAGS = [True, False, False, True]
 
@@ -64,6 +65,7 @@ def checked(name, config):
             [True, False, True, False],
         ),
         ("GptOssForCausalLM", WINDOW, "attention.sliding_window_pattern", FLAGS),
+        ("Lfm2MoeForCausalLM", {**LFM2, "norm_topk_prob": False}, "expert_weights_norm", False),
         ("GraniteSWAForCausalLM", {**WINDOW, "layer_rope_theta": [5e3, 0, 5e3, 0]}, "rope.freq_base", 5e3),
         (
             "GraniteSWAForCausalLM",

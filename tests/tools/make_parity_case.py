@@ -43,12 +43,12 @@ def exact(shape: torch.Size, rms: float, rng: np.random.Generator) -> torch.Tens
 
 
 def fill(model: torch.nn.Module, tiny: Tiny, rng: np.random.Generator) -> None:
-    """Set all weights: matrices by `exact`, vectors to what they were initialized to, plus noise."""
+    """Set all weights: matrices by `exact`, vectors and single rows to what they were initialized to, plus noise."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if tiny.zero and name.endswith(tiny.zero):
                 parameter.zero_()
-            elif parameter.ndim >= 2:
+            elif parameter.ndim >= 2 and len(parameter) > 1:
                 is_table = "embed" in name or "wte" in name or "shared" in name
                 parameter.copy_(
                     exact(parameter.shape, 1.0 if is_table else 1.5 * min(parameter.shape[-2:]) ** -0.5, rng)
