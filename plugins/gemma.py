@@ -186,7 +186,7 @@ class Gemma3(Architecture):
             "attention.sliding_window_pattern": uneven_windows(6),
             "attention.scale": query_scale(GEMMA3_27B_LAYERS),
         },
-        only={**ONLY, "attn_logit_softcapping": (None,)},
+        only={**ONLY, "attn_logit_softcapping": (None,), "use_bidirectional_attention": (False, None)},
     )
 
     def hparams(self, md: ArchMetadata) -> GemmaHParams:
@@ -221,7 +221,11 @@ class GemmaEmbedding(Gemma3):
     """
 
     name = "gemma-embedding"
-    checkpoint = replace(Gemma3.checkpoint, classes=("Gemma3TextModel",))
+    checkpoint = replace(
+        Gemma3.checkpoint,
+        classes=("Gemma3TextModel",),
+        only={**ONLY, "attn_logit_softcapping": (None,), "use_bidirectional_attention": (True,)},
+    )
 
     def hparams(self, md: ArchMetadata) -> GemmaHParams:
         """The hyperparameters of this model."""

@@ -16,7 +16,7 @@ from realizar.arch import (
     hookimpl,
 )
 from realizar.arch.blocks import mlp
-from realizar.arch.checkpoint import Key, Source, number
+from realizar.arch.checkpoint import Config, Key, Source, number
 
 
 def _attention(side: str, ours: str, theirs: str) -> dict[str, str]:
@@ -167,6 +167,13 @@ class T5Encoder(Architecture):
         return {"encode": self.build}
 
 
+def scales_outputs(config: Config) -> bool:
+    """Whether the output matrix is the embedding, of a scaled state; mT5's state is not scaled in any case."""
+    if "MT5ForConditionalGeneration" in config["architectures"]:
+        return False
+    return bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
+
+
 class T5(T5Encoder):
     """T5, Flan-T5, UL2 and mT5 (https://arxiv.org/abs/1910.10683).
 
@@ -181,7 +188,7 @@ class T5(T5Encoder):
         names={**NAMES, "output": "lm_head|shared"},
         keys=KEYS,
         only=ONLY,
-        tied=lambda config: config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)),
+        tied=scales_outputs,
         ignored=("*coder.embed_tokens.weight", "*EncDecAttention.relative_attention_bias.weight"),
     )
 
