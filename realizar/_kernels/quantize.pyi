@@ -11,6 +11,6 @@ def quantize(
     source: str,
     target: str,
     k: int,
-    weights: npt.NDArray[np.float32] | None = None,
+    importances: npt.NDArray[np.float32] | None = None,
     isa: str | None = None,
 ) -> npt.NDArray[np.uint8]: ...

@@ -49,6 +49,7 @@ cdef extern from "realizar/quantize/table.h" nogil:
         atomic_size_t next
         atomic_int problems
     const rz_quantizers *rz_quantizers_of(const char *isa)
+    float rz_quantize_limit(int format)
     void rz_quantize_run(void *job, int worker, int n_threads)
     void atomic_init(void *object, size_t value)
     int atomic_load(atomic_int *object)
@@ -59,8 +60,8 @@ _INDEX = {quantized_names[i].decode(): i for i in range(RZ_N_FORMATS)}
 TARGETS = tuple([name for name in _INDEX if rz_quantizers_of(b"scalar").format[_INDEX[name]] != NULL])
 
 
-def quantize(Pool pool not None, data, str source not None, str target not None, size_t k, weights=None,
-             str isa=None):
+def quantize(Pool pool not None, data, str source not None, str target not None, size_t k,
+             importances=None, str isa=None):
     """Quantize rows.
 
     Parameters
@@ -72,7 +73,7 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
         Their format, and that to write, one of `TARGETS`.
     k : int
         Elements of a row; a multiple of the blocks of both formats.
-    weights : float32[n_w, k], optional
+    importances : float32[n_w, k], optional
         How much the squared error of each column counts, >= 0; the rows are n_w equal parts, each with its own.
     isa : str, optional
         ISA level; the current one by default. All give the same bytes.
@@ -100,13 +101,13 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
     if x.shape[0] == 0:
         return made
     job.w, job.rows_per_w = NULL, 1
-    job.limit = np.inf if target in ("F32", "BF16", "MXFP4") else 1e15  # beyond it, sums of squares would be infinite
-    if weights is not None:
-        w = weights
+    job.limit = rz_quantize_limit(_INDEX[target])
+    if importances is not None:
+        w = importances
         if w.shape[1] != k or w.shape[0] == 0 or x.shape[0] % w.shape[0]:
-            raise ValueError(f"weights of shape {weights.shape} for {x.shape[0]} rows of {k}")
-        if not (np.isfinite(weights).all() and np.min(weights) >= 0):
-            raise ValueError("weights: importances must be finite and not negative")
+            raise ValueError(f"importances of shape {importances.shape} for {x.shape[0]} rows of {k}")
+        if not (np.isfinite(importances).all() and np.min(importances) >= 0):
+            raise ValueError("importances must be finite and not negative")
         job.w, job.rows_per_w = &w[0, 0], x.shape[0] // w.shape[0]
     out, scratch = made, np.empty(pool.n_threads * k, np.float32)
     cdef const read_kernels *level = <const read_kernels *> kernels(isa)

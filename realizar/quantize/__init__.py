@@ -1,7 +1,7 @@
 """Quantization of whole models: a GGUF file or a Hugging Face folder to a GGUF file of smaller types.
 
 recipes.py says which type each kind of weight gets, tensor_types.py applies that to the tensors of a model,
-sources.py reads models, weights_of_columns.py importance matrices; quantize_file.py does the work with the kernels of
+sources.py reads models, column_importances.py importance matrices; quantize_file.py does the work with the kernels of
 realizar/_kernels/src/quantize.c.
 """
 

@@ -20,10 +20,10 @@ from realizar.gguf import GGUFWriter, ValueType
 from realizar.gguf.encode import encode
 from realizar.gguf.imatrix import Imatrix, read_imatrix
 from realizar.gguf.target import check_target
+from realizar.quantize.column_importances import column_importances
 from realizar.quantize.recipes import Recipe, find_recipe
 from realizar.quantize.sources import Source, SourceTensor, open_source
 from realizar.quantize.tensor_types import Overrides, TensorPlan, needs_importances, plan_types
-from realizar.quantize.weights_of_columns import column_weights
 from realizar.quants import FORMATS
 
 QUANTIZATION_VERSION = 2
@@ -189,7 +189,7 @@ class Quantizer:
             raise ParameterError(
                 f"{plan.name}: has type {plan.source.name}, but realizar reads only {', '.join(FORMATS)}"
             )
-        return self._weights(plan) is None
+        return self._importances(plan) is None
 
     def _require_importances(self) -> None:
         """Raise a ParameterError if a type is too coarse for a tensor without importances."""
@@ -207,11 +207,13 @@ class Quantizer:
         if plan.source == plan.target:
             return rows
         try:
-            return quantize(self._pool, rows, plan.source.name, plan.target.name, plan.shape[-1], self._weights(plan))
+            return quantize(
+                self._pool, rows, plan.source.name, plan.target.name, plan.shape[-1], self._importances(plan)
+            )
         except ValueError as error:
             raise TensorError(f"{plan.name}: {error}") from None
 
-    def _weights(self, plan: TensorPlan) -> NDArray[np.float32] | None:
+    def _importances(self, plan: TensorPlan) -> NDArray[np.float32] | None:
         if self._imatrix is None or self._path is None:
             return None
-        return column_weights(self._imatrix, self._path, plan.name, plan.shape)
+        return column_importances(self._imatrix, self._path, plan.name, plan.shape)

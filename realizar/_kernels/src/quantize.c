@@ -2,6 +2,7 @@
 #include "realizar/quantize/table.h"
 #include "realizar/scalar/half.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Elements of an item: some 64 KiB of floats, so that workers seldom wait for each other at the end. */
@@ -14,6 +15,11 @@ const struct rz_quantizers *rz_quantizers_of(const char *isa)
     if (strncmp(isa, "avx", 3) == 0) return &rz_quantizers_avx2;
 #endif
     return &rz_quantizers_scalar;
+}
+
+float rz_quantize_limit(int format)
+{
+    return format == RZ_F32 || format == RZ_BF16 || format == RZ_MXFP4 ? INFINITY : 1e15f;
 }
 
 /* The bits of the largest magnitude; those of infinity and NaN are the largest of all. */

@@ -56,16 +56,17 @@ RZ_NOINLINE affine_sums affine_try(const lane_groups *in, const affine_group *g,
     return (affine_sums){g->w_sum, g->y_sum, q_sum, qq, yq};
 }
 
-/* The best s and m for the sums. A format whose m must be >= 0 gets 0 where it would be negative. */
-RZ_INLINE affine_fit affine_solve(const affine_sums *a, f32x16 low, int any_sign)
+/* The best s and m for the sums of a step. A format whose m must be >= 0 gets 0 where it would be negative. */
+RZ_INLINE affine_fit affine_solve(const affine_sums *a, f32x16 step, f32x16 low, int any_sign)
 {
     f32x16 det = f32x16_sub(f32x16_mul(a->w, a->qq), f32x16_mul(a->q, a->q));
     f32x16 s = lanes_ratio(f32x16_sub(f32x16_mul(a->w, a->yq), f32x16_mul(a->y, a->q)), det);
     f32x16 m = lanes_ratio(f32x16_sub(f32x16_mul(a->q, a->yq), f32x16_mul(a->qq, a->y)), det); /* of y */
-    /* If all q are equal, the equations are one, and det is what rounding left: y ≈ s q then. */
-    f32x16 least = f32x16_mul(f32x16_set(1e-6f), f32x16_mul(a->w, a->qq));
-    s = f32x16_if_less(least, det, s, lanes_ratio(a->yq, a->qq));
-    m = f32x16_if_less(least, det, m, f32x16_zero());
+    /* If all q that count are equal, the equations are one, and det is what rounding left: m is best for the step. */
+    f32x16 least = f32x16_mul(f32x16_set(1e-6f), f32x16_mul(a->w, a->qq)), s_of_step = lanes_inverse(step);
+    f32x16 shift = lanes_ratio(f32x16_sub(f32x16_mul(s_of_step, a->q), a->y), a->w);
+    s = f32x16_if_less(least, det, s, s_of_step);
+    m = f32x16_if_less(least, det, m, shift);
     if (!any_sign) {
         f32x16 through_zero = lanes_ratio(f32x16_add(a->yq, f32x16_mul(low, a->q)), a->qq);
         s = f32x16_if_less(m, low, through_zero, s);
@@ -107,13 +108,22 @@ RZ_NOINLINE affine_fit affine_search_fit(const lane_groups *in, const affine_gro
     for (int k = 0; k < how.n_steps; k++) {
         f32x16 step = f32x16_mul(f32x16_set(q_max + how.first + how.delta * (float)k), over_range);
         affine_sums tried = affine_try(in, g, n, step, none, q_max);
-        affine_fit fit = affine_solve(&tried, g->low, how.any_sign);
+        affine_fit fit = affine_solve(&tried, step, g->low, how.any_sign);
         affine_keep_better(&best, sums, &fit, &tried);
+    }
+    if (in->has_importances) {
+        f32x16 steps[N_IMPORTANT_STEPS];
+        lanes_important_steps(g->y, in->w, n, f32x16_mul(f32x16_set(q_max), over_range), q_max, steps);
+        for (int k = 0; k < N_IMPORTANT_STEPS; k++) {
+            affine_sums tried = affine_try(in, g, n, steps[k], none, q_max);
+            affine_fit fit = affine_solve(&tried, steps[k], g->low, how.any_sign);
+            affine_keep_better(&best, sums, &fit, &tried);
+        }
     }
     for (int k = 0; k < how.n_rounds; k++) {
         f32x16 step = lanes_inverse(best.s);
         affine_sums tried = affine_try(in, g, n, step, f32x16_mul(f32x16_add(best.m, g->low), step), q_max);
-        affine_fit fit = affine_solve(&tried, g->low, how.any_sign);
+        affine_fit fit = affine_solve(&tried, step, g->low, how.any_sign);
         affine_keep_better(&best, sums, &fit, &tried);
     }
     return best;

@@ -6,8 +6,8 @@
 #define REALIZAR_QUANTIZE_BLOCKS32_H
 
 #include "realizar/quantize/affine.h"
+#include "realizar/quantize/importances.h"
 #include "realizar/quantize/symmetric.h"
-#include "realizar/quantize/weights.h"
 
 RZ_INLINE float inverse_or_zero(float d)
 {

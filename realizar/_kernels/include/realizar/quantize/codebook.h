@@ -7,8 +7,8 @@
 
 #include "realizar/codebooks.h"
 #include "realizar/quantize/codes.h"
+#include "realizar/quantize/importances.h"
 #include "realizar/quantize/symmetric.h"
-#include "realizar/quantize/weights.h"
 
 enum { MOST_WORDS = 1024, MOST_HALVES = 81, MOST_VECTORS = 8 };
 
@@ -152,17 +152,17 @@ typedef struct {
 RZ_NOINLINE void codebook_quantize(const codebook_format *f, const codebook_halves halves, const float *x,
                                    const float *w, size_t n_here, codebook_block *blocks, int *overflow)
 {
-    float size[LANES * LONGEST_GROUP], weights[LANES * LONGEST_GROUP], s[LANES], by_s[LANES];
+    float size[LANES * LONGEST_GROUP], importances[LANES * LONGEST_GROUP], s[LANES], by_s[LANES];
     int n_groups = 256 / f->group, n_vectors = f->group / f->n;
     uint16_t index[MOST_VECTORS][LANES];
     lane_groups in;
     symmetric_fit fit;
-    if (w) normalize_weights(w, 256 * n_here, weights);
+    if (w) normalize_importances(w, 256, n_here, importances);
     for (size_t b = 0; b < n_here; b++) {
-        const float *of = w ? weights + 256 * b : NULL;
+        const float *of = w ? importances + 256 * b : NULL;
         split_signs(x + 256 * b, of, 256, f->has_even_signs, size + 256 * b, blocks[b].signs);
     }
-    load_blocks(size, w ? weights : NULL, 256, n_here, f->group, &in);
+    load_normalized(size, w ? importances : NULL, 256, n_here, f->group, &in);
     codebook_search(f, halves, &in, &fit);
     f32x16_store(s, fit.s);
     f32x16_store(by_s, fit.qq);

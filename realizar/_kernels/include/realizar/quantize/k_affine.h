@@ -4,7 +4,7 @@
 
 #include "realizar/quantize/affine.h"
 #include "realizar/quantize/codes.h"
-#include "realizar/quantize/weights.h"
+#include "realizar/quantize/importances.h"
 
 /* A format: n elements in each of the groups, the greatest q and code, and how to search. */
 typedef struct {
@@ -26,10 +26,13 @@ typedef struct {
 
 /* Chooses d, dmin and the codes of a block from the best fits of its groups and the sums of their q. First the scales:
  * with the best m for each s, the error grows by (qq - q^2 / w) (s - best s)^2, or by qq (s - best s)^2 where m is 0 and
- * cannot follow; then the minima, for those scales. */
-RZ_NOINLINE void k_affine_codes(const affine_fit *fit, const affine_sums *sums, f32x16 low, int first, int n_groups,
-                                float code_max, k_affine_block *block, k_affine_lanes *out, int *overflow)
+ * cannot follow, or everywhere unless m_follows; then the minima, for those scales. Returns nonzero if d or dmin is too
+ * large. */
+RZ_NOINLINE int k_affine_codes(const affine_fit *fit, const affine_sums *sums, f32x16 low, int first, int n_groups,
+                               float code_max, int m_follows, k_affine_block *block, k_affine_lanes *out)
 {
+    int overflow = 0;
+
     float s[LANES], w[LANES], x[LANES], q[LANES], by_s[LANES], wanted_m[LANES];
     f32x16_store(s, fit->s);
     f32x16_store(w, sums->w);
@@ -37,8 +40,8 @@ RZ_NOINLINE void k_affine_codes(const affine_fit *fit, const affine_sums *sums, 
     f32x16_store(x, f32x16_add(sums->y, f32x16_mul(low, sums->w)));
     f32x16 follows = f32x16_sub(sums->qq, lanes_ratio(f32x16_mul(sums->q, sums->q), sums->w));
     follows = f32x16_max(follows, f32x16_mul(f32x16_set(1e-3f), sums->qq));
-    f32x16_store(by_s, f32x16_if_less(f32x16_zero(), fit->m, follows, sums->qq));
-    float d = half_scale(fit_codes(s + first, by_s + first, n_groups, 0, code_max, code_max), &block->d, overflow);
+    f32x16_store(by_s, f32x16_if_less(f32x16_zero(), m_follows ? fit->m : f32x16_zero(), follows, sums->qq));
+    float d = half_scale(fit_codes(s + first, by_s + first, n_groups, 0, code_max, code_max), &block->d, &overflow);
     for (int g = 0; g < n_groups; g++) {
         int lane = first + g;
         float code = nearest_code(s[lane], d, 0, code_max);
@@ -47,15 +50,18 @@ RZ_NOINLINE void k_affine_codes(const affine_fit *fit, const affine_sums *sums, 
         float m = w[lane] > 0 ? (q[lane] * out->s[lane] - x[lane]) / w[lane] : 0;
         wanted_m[g] = m > 0 ? m : 0;
     }
-    float dmin = half_scale(fit_codes(wanted_m, w + first, n_groups, 0, code_max, code_max), &block->dmin, overflow);
+    float dmin = half_scale(fit_codes(wanted_m, w + first, n_groups, 0, code_max, code_max), &block->dmin, &overflow);
     for (int g = 0; g < n_groups; g++) {
         float code = nearest_code(wanted_m[g], dmin, 0, code_max);
         block->min[g] = (uint8_t)code;
         out->m[first + g] = dmin * code;
     }
+    return overflow;
 }
 
-/* Quantizes the groups in the lanes: q as bytes for each group, and the blocks. */
+/* Quantizes the groups in the lanes: q as bytes for each group, and the blocks. Three rounds start from the best fits;
+ * with importances, a fourth does not rely on minima: where few elements count, m follows any s, but only if m > 0. A
+ * block is given up when a scale is too large, since the next round would start from it. */
 RZ_NOINLINE void k_affine_quantize(const lane_groups *in, k_affine_format format, int n_blocks, k_affine_block *blocks,
                                    uint8_t *codes, int *overflow)
 {
@@ -63,23 +69,26 @@ RZ_NOINLINE void k_affine_quantize(const lane_groups *in, k_affine_format format
     affine_group group;
     affine_sums sums;
     f32x16 best_q[LONGEST_GROUP], q[LONGEST_GROUP];
-    float best_error[LANES];
+    float best_error[2] = {INFINITY, INFINITY};
+    int is_given_up[2] = {0, 0};
     affine_begin(in, n, &group);
-    affine_fit fit = affine_search_fit(in, &group, n, format.q_max, format.search, &sums);
+    affine_fit fit = affine_search_fit(in, &group, n, format.q_max, format.search, &sums), first_fit = fit;
+    affine_sums first_sums = sums;
     f32x16 keep = f32x16_zero();
     memset(blocks, 0, (size_t)n_blocks * sizeof *blocks);
-    for (int b = 0; b < n_blocks; b++) best_error[b] = INFINITY;
     for (int i = 0; i < n; i++) best_q[i] = keep;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < (in->has_importances ? 4 : 3); round++) {
         k_affine_block tried[2];
         k_affine_lanes at;
         float is_better[LANES];
+        if (round == 3) fit = first_fit, sums = first_sums;
         for (int b = 0; b < n_blocks; b++)
-            k_affine_codes(&fit, &sums, group.low, b * n_groups, n_groups, format.code_max, &tried[b], &at, overflow);
+            is_given_up[b] |= k_affine_codes(&fit, &sums, group.low, b * n_groups, n_groups, format.code_max, round < 3,
+                                             &tried[b], &at);
         f32x16_store(at.error, affine_round(in, n, f32x16_load(at.s), f32x16_load(at.m), format.q_max, q));
         for (int b = 0; b < n_blocks; b++) {
             float error = sum_of(at.error + b * n_groups, n_groups);
-            int better = error < best_error[b];
+            int better = !is_given_up[b] && error < best_error[b];
             if (better) best_error[b] = error, blocks[b] = tried[b];
             for (int g = 0; g < n_groups; g++) is_better[b * n_groups + g] = better ? 1 : 0;
         }
@@ -89,8 +98,9 @@ RZ_NOINLINE void k_affine_quantize(const lane_groups *in, k_affine_format format
         f32x16 step = lanes_inverse(f32x16_load(at.s));
         sums =
             affine_try(in, &group, n, step, f32x16_mul(f32x16_add(f32x16_load(at.m), group.low), step), format.q_max);
-        fit = affine_solve(&sums, group.low, 0);
+        fit = affine_solve(&sums, step, group.low, 0);
     }
+    for (int b = 0; b < n_blocks; b++) *overflow |= best_error[b] == INFINITY;
     lanes_store_codes(best_q, n, 0, codes);
 }
 

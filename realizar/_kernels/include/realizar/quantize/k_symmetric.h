@@ -3,8 +3,8 @@
 #define REALIZAR_QUANTIZE_K_SYMMETRIC_H
 
 #include "realizar/quantize/codes.h"
+#include "realizar/quantize/importances.h"
 #include "realizar/quantize/symmetric.h"
-#include "realizar/quantize/weights.h"
 
 /* A block: its half float and the codes of its groups. */
 typedef struct {
@@ -12,37 +12,68 @@ typedef struct {
     int8_t scale[LANES];
 } k_symmetric_block;
 
+/* The best that was tried; without an error if every d was too large. */
+typedef struct {
+    k_symmetric_block block;
+    f32x16 q[LANES];
+    float error;
+} k_symmetric_best;
+
+/* Rounds to the scales of a block whose d is rounded to half; `at`: its scales as a reader will see them. */
+RZ_NOINLINE void k_symmetric_round(const lane_groups *in, float d, float q_end, k_symmetric_block *block, float *at,
+                                   k_symmetric_best *best)
+{
+    f32x16 q[LANES];
+    float error[LANES];
+    int overflow = 0;
+    d = half_scale(d, &block->d, &overflow);
+    for (int g = 0; g < LANES; g++) at[g] = d * block->scale[g];
+    f32x16_store(error, symmetric_round(in, 16, f32x16_load(at), q_end, q));
+    float sum = sum_of(error, LANES);
+    if (!overflow && sum < best->error) {
+        best->error = sum, best->block = *block;
+        memcpy(best->q, q, sizeof q);
+    }
+}
+
+/* The best d for the q and the scales of a block, by least squares. fit: the sums of its groups. */
+static float k_symmetric_solve(const symmetric_fit *fit, const k_symmetric_block *block)
+{
+    float xq[LANES], qq[LANES], xs = 0, ss = 0;
+    f32x16_store(xq, fit->xq);
+    f32x16_store(qq, fit->qq);
+    for (int g = 0; g < LANES; g++) {
+        xs += block->scale[g] * xq[g];
+        ss += (float)(block->scale[g] * block->scale[g]) * qq[g];
+    }
+    return ss > 0 ? xs / ss : 0;
+}
+
 /* Quantizes a block with codes in [-code_end, code_end): q + q_end as bytes, and its scales. */
-RZ_NOINLINE void k_symmetric_quantize(const lane_groups *in, float q_end, float code_end, int n_steps,
+RZ_NOINLINE void k_symmetric_quantize(const lane_groups *in, float q_end, float code_end, float delta, int n_steps,
                                       k_symmetric_block *block, uint8_t *codes, int *overflow)
 {
-    f32x16 q[LANES], best_q[LANES];
-    float best_error = INFINITY;
-    memset(block, 0, sizeof *block);
-    symmetric_fit fit = symmetric_search(in, 16, q_end, 0.2f, n_steps, 1);
-    for (int i = 0; i < LANES; i++) best_q[i] = f32x16_zero();
+    k_symmetric_best best = {.error = INFINITY};
+    symmetric_fit fit = symmetric_search(in, 16, q_end, delta, n_steps, 1);
+    for (int i = 0; i < LANES; i++) best.q[i] = f32x16_zero();
     for (int round = 0; round < 2; round++) {
         k_symmetric_block tried;
-        float s[LANES], by_s[LANES], at[LANES], error[LANES];
+        float s[LANES], by_s[LANES], at[LANES];
+        int too_large = 0;
         f32x16_store(s, fit.s);
         f32x16_store(by_s, fit.qq); /* the error grows by qq (s - best s)^2 */
         float d = fit_codes(s, by_s, LANES, -code_end, code_end - 1, -code_end);
-        d = half_scale(d, &tried.d, overflow);
-        for (int g = 0; g < LANES; g++) {
-            float code = nearest_code(s[g], d, -code_end, code_end - 1);
-            tried.scale[g] = (int8_t)code;
-            at[g] = d * code;
-        }
-        f32x16_store(error, symmetric_round(in, 16, f32x16_load(at), q_end, q));
-        float sum = sum_of(error, LANES);
-        if (sum < best_error) {
-            best_error = sum, *block = tried;
-            for (int i = 0; i < LANES; i++) best_q[i] = q[i];
-        }
+        float seen = half_scale(d, &tried.d, &too_large);
+        if (too_large) break;
+        for (int g = 0; g < LANES; g++) tried.scale[g] = (int8_t)nearest_code(s[g], seen, -code_end, code_end - 1);
+        k_symmetric_round(in, d, q_end, &tried, at, &best);
         /* The next round starts from the scales that are best for the q of this one. */
         fit = symmetric_try(in, 16, symmetric_step(f32x16_load(at)), q_end);
+        k_symmetric_round(in, k_symmetric_solve(&fit, &tried), q_end, &tried, at, &best);
     }
-    lanes_store_codes(best_q, 16, (int)q_end, codes);
+    *overflow |= best.error == INFINITY;
+    *block = best.block;
+    lanes_store_codes(best.q, 16, (int)q_end, codes);
 }
 
 static void pack_q3_k(const k_symmetric_block *from, const uint8_t *q, rz_block_q3_k *to)
@@ -76,7 +107,7 @@ static void pack_q6_k(const k_symmetric_block *from, const uint8_t *q, rz_block_
     pack_bit_pairs(high, to->qh);
 }
 
-#define RZ_K_SYMMETRIC(name, Q_END, CODE_END, STEPS)                                                                   \
+#define RZ_K_SYMMETRIC(name, Q_END, CODE_END, DELTA, STEPS)                                                            \
     static int quantize_##name(const float *x, const float *w, size_t k, void *out)                                    \
     {                                                                                                                  \
         rz_block_##name *to = out;                                                                                     \
@@ -86,13 +117,13 @@ static void pack_q6_k(const k_symmetric_block *from, const uint8_t *q, rz_block_
             k_symmetric_block block;                                                                                   \
             uint8_t codes[256];                                                                                        \
             load_blocks(x + 256 * b, w ? w + 256 * b : NULL, 256, 1, 16, &in);                                         \
-            k_symmetric_quantize(&in, Q_END, CODE_END, STEPS, &block, codes, &overflow);                               \
+            k_symmetric_quantize(&in, Q_END, CODE_END, DELTA, STEPS, &block, codes, &overflow);                        \
             pack_##name(&block, codes, to + b);                                                                        \
         }                                                                                                              \
         return overflow;                                                                                               \
     }
 
-RZ_K_SYMMETRIC(q3_k, 4, 32, 4)
-RZ_K_SYMMETRIC(q6_k, 32, 128, 4)
+RZ_K_SYMMETRIC(q3_k, 4, 32, 0.3f, 3)
+RZ_K_SYMMETRIC(q6_k, 32, 128, 0.5f, 4)
 
 #endif

@@ -18,6 +18,7 @@ enum { LANES = 16, LONGEST_GROUP = 32 };
 /* Element i of each group, and how much its squared error counts (>= 0). */
 typedef struct {
     f32x16 x[LONGEST_GROUP], w[LONGEST_GROUP];
+    int has_importances; /* else all w are 1 */
 } lane_groups;
 
 RZ_INLINE f32x16 lanes_clamp(f32x16 x, float low, float high)
@@ -86,6 +87,27 @@ RZ_NOINLINE f32x16 lanes_extreme(const f32x16 *x, int n)
     f32x16 extreme = x[0];
     for (int i = 1; i < n; i++) extreme = f32x16_if_less(f32x16_abs(extreme), f32x16_abs(x[i]), x[i], extreme);
     return extreme;
+}
+
+enum { N_IMPORTANT_STEPS = 4 };
+
+/* Steps 1 / s for groups where few elements count: the one whose error counts most need not be near the extreme, from
+ * which other steps follow, and may round to 0 at all of those. It gets the code that it has at `step`, but at least 1;
+ * the next; and twice and four times that, if there are such codes. x: n elements, or what is left of them. */
+RZ_NOINLINE void lanes_important_steps(const f32x16 *x, const f32x16 *w, int n, f32x16 step, float q_end, f32x16 *out)
+{
+    f32x16 found = f32x16_zero(), most = found, zero = found, one = f32x16_set(1);
+    for (int i = 0; i < n; i++) {
+        f32x16 error = f32x16_mul(w[i], f32x16_mul(x[i], x[i]));
+        found = f32x16_if_less(most, error, f32x16_abs(x[i]), found);
+        most = f32x16_max(most, error);
+    }
+    f32x16 code = f32x16_max(lanes_round(f32x16_min(f32x16_mul(found, f32x16_abs(step)), f32x16_set(q_end))), one);
+    f32x16 twice = f32x16_add(code, code), codes[] = {code, f32x16_add(code, one), twice, f32x16_add(twice, twice)};
+    for (int k = 0; k < N_IMPORTANT_STEPS; k++) {
+        f32x16 size = f32x16_mul(f32x16_min(codes[k], f32x16_set(q_end)), lanes_inverse(found));
+        out[k] = f32x16_if_less(step, zero, f32x16_sub(zero, size), size);
+    }
 }
 
 /* The sum of n floats, one after the other. */

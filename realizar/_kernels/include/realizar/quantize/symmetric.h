@@ -52,6 +52,14 @@ RZ_NOINLINE symmetric_fit symmetric_search(const lane_groups *in, int n, float q
         symmetric_fit fit = symmetric_try(in, n, step, q_end);
         symmetric_keep_better(&best, &fit);
     }
+    if (in->has_importances) {
+        f32x16 steps[N_IMPORTANT_STEPS];
+        lanes_important_steps(in->x, in->w, n, f32x16_mul(f32x16_set(-q_end), over_extreme), q_end, steps);
+        for (int k = 0; k < N_IMPORTANT_STEPS; k++) {
+            symmetric_fit fit = symmetric_try(in, n, steps[k], q_end);
+            symmetric_keep_better(&best, &fit);
+        }
+    }
     for (int k = 0; k < n_rounds; k++) {
         symmetric_fit fit = symmetric_try(in, n, symmetric_step(best.s), q_end);
         symmetric_keep_better(&best, &fit);

@@ -25,6 +25,9 @@ const struct rz_quantizers *rz_quantizers_of(const char *isa);
 
 enum { RZ_QUANTIZE_NOT_FINITE = 1, RZ_QUANTIZE_TOO_LARGE = 2 };
 
+/* The largest magnitude that is quantized to a format: beyond it, sums of squares would be infinite. */
+float rz_quantize_limit(int format);
+
 /* The rows of one tensor: n_row rows of k elements, of which each `rows_per_w` in turn share a row of importances. */
 struct rz_quantize_job {
     rz_dequantize_fn *read; /* the rows to floats */
@@ -34,7 +37,7 @@ struct rz_quantize_job {
     size_t n_row, k, from_stride, to_stride;
     const float *w; /* [n_row / rows_per_w][k], or NULL */
     size_t rows_per_w;
-    float limit;    /* largest magnitude that is tried */
+    float limit;    /* rz_quantize_limit */
     float *scratch; /* [n_threads][k] */
     atomic_size_t next;
     atomic_int problems; /* RZ_QUANTIZE_* */

@@ -12,7 +12,7 @@ from realizar.gguf.imatrix import Imatrix
 from realizar.quantize.tensor_types import EMBEDDINGS
 
 
-def column_weights(imatrix: Imatrix, path: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+def column_importances(imatrix: Imatrix, path: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     """Return float32[n_expert, n_in], or None if the matrix has no entry for the tensor.
 
     Parameters
