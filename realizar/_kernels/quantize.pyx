@@ -94,9 +94,7 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
     cdef const unsigned char[:, ::1] x = _rows(data, row_bytes(source, k))
     cdef const float[:, ::1] w
     cdef unsigned char[:, ::1] out
-    cdef float[::1] scratch
     cdef rz_quantize_job job
-    cdef int error
     made = np.empty((x.shape[0], row_bytes(target, k)), np.uint8)
     if x.shape[0] == 0:
         return made
@@ -109,25 +107,43 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
         if not (np.isfinite(importances).all() and np.min(importances) >= 0):
             raise ValueError("importances must be finite and not negative")
         job.w, job.rows_per_w = &w[0, 0], x.shape[0] // w.shape[0]
-    out, scratch = made, np.empty(pool.n_threads * k, np.float32)
-    cdef const read_kernels *level = <const read_kernels *> kernels(isa)
-    job.read = level.format[<int> _INDEX[source]].dequantize
-    job.write = rz_quantizers_of(level.name).format[<int> _INDEX[target]]
-    job.source, job.to = <const char *> &x[0, 0], <char *> &out[0, 0]
-    job.n_row, job.k, job.from_stride, job.to_stride = x.shape[0], k, x.shape[1], out.shape[1]
-    job.scratch = &scratch[0]
-    with nogil:
-        atomic_init(&job.next, 0)
-        atomic_init(&job.problems, 0)
-        error = pool.run(<rz_pool_fn *> rz_quantize_run, &job)
-    if error:
-        raise OSError(error, f"the worker threads cannot be started: {strerror(error).decode()}")
-    if atomic_load(&job.problems) & RZ_QUANTIZE_NOT_FINITE:
+    out = made
+    job.to, job.to_stride = <char *> &out[0, 0], out.shape[1]
+    job.write = rz_quantizers_of(kernels(isa).name).format[<int> _INDEX[target]]
+    problems = _run(pool, &job, x, source, k, isa)
+    if problems & RZ_QUANTIZE_NOT_FINITE:
         raise ValueError(f"a value is infinite or NaN, which {target} cannot represent")
-    if atomic_load(&job.problems) & RZ_QUANTIZE_TOO_LARGE:
+    if problems & RZ_QUANTIZE_TOO_LARGE:
         why = "" if target in ("F16", "BF16") else ": scales are half floats, at most 65504"
         raise ValueError(f"a value is too large for {target}{why}")
     return made
+
+
+def are_finite(Pool pool not None, data, str source not None, size_t k):
+    """Return whether all values of rows are finite; parameters and errors are those of `quantize`."""
+    if source not in _INDEX:
+        raise ValueError(f"no format {source!r}")
+    cdef const unsigned char[:, ::1] x = _rows(data, row_bytes(source, k))
+    cdef rz_quantize_job job
+    job.write = NULL
+    return x.shape[0] == 0 or not _run(pool, &job, x, source, k, None)
+
+
+cdef int _run(Pool pool, rz_quantize_job *job, const unsigned char[:, ::1] x, str source, size_t k, str isa) except -1:
+    """Fills in what a job reads, and runs it; returns its problems."""
+    cdef float[::1] scratch = np.empty(pool.n_threads * k, np.float32)
+    cdef const read_kernels *level = <const read_kernels *> kernels(isa)
+    cdef int error
+    job.read = level.format[<int> _INDEX[source]].dequantize
+    job.source, job.from_stride = <const char *> &x[0, 0], x.shape[1]
+    job.n_row, job.k, job.scratch = x.shape[0], k, &scratch[0]
+    with nogil:
+        atomic_init(&job.next, 0)
+        atomic_init(&job.problems, 0)
+        error = pool.run(<rz_pool_fn *> rz_quantize_run, job)
+    if error:
+        raise OSError(error, f"the worker threads cannot be started: {strerror(error).decode()}")
+    return atomic_load(&job.problems)
 
 
 def _rows(data, n_bytes):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realizar._kernels.plan import Pool
-from realizar._kernels.quantize import quantize
+from realizar._kernels.quantize import are_finite, quantize
 from realizar.backends.cpu.threads import bounded_threads, default_threads
 from realizar.errors import ParameterError, TensorError
 from realizar.gguf import GGUFWriter, ValueType
@@ -205,6 +205,7 @@ class Quantizer:
             progress(plan)
         rows = tensor.rows()
         if plan.source == plan.target:
+            self._require_finite(plan, rows)
             return rows
         try:
             return quantize(
@@ -212,6 +213,12 @@ class Quantizer:
             )
         except ValueError as error:
             raise TensorError(f"{plan.name}: {error}") from None
+
+    def _require_finite(self, plan: TensorPlan, rows: Rows) -> None:
+        """Raise a TensorError if a tensor that is copied has values that make the model useless."""
+        name = plan.source.name
+        if name in FORMATS and not are_finite(self._pool, rows, name, plan.shape[-1]):
+            raise TensorError(f"{plan.name}: a value is infinite or NaN; the file is damaged or was converted wrongly")
 
     def _importances(self, plan: TensorPlan) -> NDArray[np.float32] | None:
         if self._imatrix is None or self._path is None:

@@ -141,6 +141,24 @@ def test_a_failure_leaves_the_old_file(model: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.gguf", "model.gguf", "out.gguf"]
 
 
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+def test_tensors_that_are_copied_must_be_finite(bad: float, tmp_path: Path) -> None:
+    norm = values(256)
+    norm[200] = bad
+    broken = write_model(tmp_path / "bad.gguf", {"a.weight": values(4, 256), "blk.0.ffn_norm.weight": norm})
+    with pytest.raises(TensorError, match=r"blk\.0\.ffn_norm\.weight: a value is infinite or NaN; the file is damaged"):
+        quantize_file(broken, tmp_path / "out.gguf", "Q4_K_S")
+    half = quantize(Pool(1), values(4, 256).view(np.uint8), "F32", "Q8_0", 256)
+    half[2, :2] = np.array([bad], np.float16).view(np.uint8)
+    writer = GGUFWriter(tmp_path / "scale.gguf")
+    writer.add("general.architecture", "llama")
+    writer.add_tensor("blk.0.ffn_up.weight", half, (4, 256), GGMLType.Q8_0)
+    writer.write()
+    with pytest.raises(TensorError, match=r"blk\.0\.ffn_up\.weight: a value is infinite"):
+        quantize_file(tmp_path / "scale.gguf", tmp_path / "out.gguf", "Q8_0")
+    assert not (tmp_path / "out.gguf").exists()
+
+
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError):
         quantize_file(tmp_path / "none.gguf", None, "Q8_0")

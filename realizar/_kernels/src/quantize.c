@@ -40,6 +40,7 @@ static int quantize_row(const struct rz_quantize_job *job, size_t row, float *x)
     job->read(job->from + row * job->from_stride, job->k, x);
     uint32_t most = largest(x, job->k);
     if (most >= 0x7f800000) return RZ_QUANTIZE_NOT_FINITE;
+    if (!job->write) return 0;
     if (rz_bits_to_f32(most) > job->limit) return RZ_QUANTIZE_TOO_LARGE;
     const float *w = job->w ? job->w + row / job->rows_per_w * job->k : NULL;
     return job->write(x, w, job->k, job->to + row * job->to_stride) ? RZ_QUANTIZE_TOO_LARGE : 0;

@@ -31,7 +31,7 @@ float rz_quantize_limit(int format);
 /* The rows of one tensor: n_row rows of k elements, of which each `rows_per_w` in turn share a row of importances. */
 struct rz_quantize_job {
     rz_dequantize_fn *read; /* the rows to floats */
-    rz_quantize_fn *write;
+    rz_quantize_fn *write;  /* NULL: only checks that all are finite */
     const char *from;
     char *to;
     size_t n_row, k, from_stride, to_stride;
