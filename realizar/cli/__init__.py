@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,10 +22,16 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C. An error is one line on standard error.
+        Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP. An error is one line on
+        standard error.
     """
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     _open_closed_streams()
+    with _signals_unwind():
+        return _run(words, debug)
+
+
+def _run(words: list[str], debug: bool) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # output may contain characters that the terminal's encoding lacks
     try:
@@ -31,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except SystemExit as ended:  # by a signal
+        return ended.code if isinstance(ended.code, int) else 1
     except BrokenPipeError:  # the reader (head, less) has exited
         _discard_output()
         return 1  # as typer does if it meets the closed pipe first
@@ -47,6 +59,33 @@ def main(arguments: list[str] | None = None) -> int:
     if not words:
         return 2  # no command; the help says which there are
     return status if isinstance(status, int) else 0
+
+
+@contextmanager
+def _signals_unwind() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, so that temporary files are deleted.
+
+    Signals that the caller ignores (nohup) or handles stay as they are. The first one counts: others, such as those
+    that timeout(1) sends to the whole group, would interrupt what it unwinds.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [number for name in names if signal.getsignal(number := getattr(signal, name)) == signal.SIG_DFL]
+
+    def unwind(number: int, frame: object) -> None:
+        for other in taken:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in taken:
+        signal.signal(number, unwind)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _open_closed_streams() -> None:

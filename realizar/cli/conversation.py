@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from realizar.atomic import atomic_write
 from realizar.errors import ParameterError
-from realizar.store.cache import atomic_write
 
 Message = dict[str, str]
 _ROLES = ("system", "user", "assistant")

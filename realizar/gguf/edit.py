@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from realizar.atomic import atomic_files, sync
 from realizar.errors import ParameterError, did_you_mean, short_repr
 from realizar.gguf.encode import encode
 from realizar.gguf.file import GGUFFile
@@ -46,7 +47,7 @@ def split(
     Returns
     -------
     list of Path
-        The parts. Each appears when it is whole.
+        The parts. They appear when all are whole; old ones of the same names are never read with new ones.
 
     Raises
     ------
@@ -71,17 +72,24 @@ def split(
         paths = [stem.with_name(part_name(stem.name, i, len(parts))) for i in range(len(parts))]
         for path in paths:
             check_target(path, file.paths)
-        for i, (path, infos) in enumerate(zip(paths, parts, strict=True)):
-            writer = GGUFWriter(path)
-            for key in file.metadata if i == 0 else (ALIGNMENT_KEY,):
-                if key in file.metadata and key not in SPLIT_KEYS:
-                    writer.copy(file.metadata, key)
-            writer.add("split.no", i, ValueType.UINT16)
-            writer.add("split.tensors.count", len(file.tensors), ValueType.INT32)
-            writer.add("split.count", len(parts), ValueType.UINT16)
-            _copy_tensors(writer, file, infos)
-            writer.write()
+        with atomic_files(paths) as temporaries:
+            for i, (temporary, infos) in enumerate(zip(temporaries, parts, strict=True)):
+                _write_part(file, temporary, i, len(parts), infos)
     return paths
+
+
+def _write_part(file: GGUFFile, path: Path, i: int, n_parts: int, infos: Iterable[TensorInfo]) -> None:
+    writer = GGUFWriter(path)
+    for key in file.metadata if i == 0 else (ALIGNMENT_KEY,):
+        if key in file.metadata and key not in SPLIT_KEYS:
+            writer.copy(file.metadata, key)
+    writer.add("split.no", i, ValueType.UINT16)
+    writer.add("split.tensors.count", len(file.tensors), ValueType.INT32)
+    writer.add("split.count", n_parts, ValueType.UINT16)
+    _copy_tensors(writer, file, infos)
+    with open(path, "xb") as f:
+        writer.write_to(f)
+        sync(f)
 
 
 def _parts(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
-import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from realizar.atomic import atomic_write
 from realizar.errors import ParameterError
 from realizar.gguf.encode import encode, encode_string
 from realizar.gguf.metadata import Metadata
@@ -131,26 +130,16 @@ class GGUFWriter:
         self._end += -(-n_bytes // self._alignment) * self._alignment
 
     def write(self) -> None:
-        """Write to a temporary file next to `path` and rename it, replacing an existing file.
-
-        A symbolic link is followed, and the permissions of a replaced file are kept. Raises ParameterError as
-        `check_target`.
-        """
+        """Write the file; it appears when it is whole (`atomic_write`). Raises ParameterError as `check_target`."""
         check_target(self.path)
-        path = self.path.resolve()
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        try:
-            with open(temporary, "xb") as f:
-                self._write_padded(f, self._header())
-                for name in self._data:
-                    self._write_tensor(f, name)
-                f.flush()
-                os.fsync(f.fileno())
-            if path.exists():
-                shutil.copymode(path, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(self.path) as f:
+            self.write_to(f)
+
+    def write_to(self, f: BinaryIO) -> None:
+        """Write the bytes of the file to an open one, at its beginning."""
+        self._write_padded(f, self._header())
+        for name in self._data:
+            self._write_tensor(f, name)
 
     def _write_tensor(self, f: BinaryIO, name: str) -> None:
         """Write one tensor; its data, if made here, is freed before the next is made."""

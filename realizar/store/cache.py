@@ -1,4 +1,4 @@
-"""The cache folder: its location, locking, and atomic writes."""
+"""The cache folder: its location and locking."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,35 +80,6 @@ def _room(folder: Path) -> str:
         return f", {shutil.disk_usage(folder).free / 1e6:.0f} MB are free"
     except OSError:
         return ""
-
-
-@contextmanager
-def atomic_write(target: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file next to `target`; it replaces `target` on success and is deleted on an exception.
-
-    Raises
-    ------
-    OSError
-        Also if `target` is a folder, or a device or pipe, which the file would replace.
-    """
-    if target.exists() and not (target.is_file() or target.is_dir()):
-        raise OSError(errno.EEXIST, "exists, and is not a regular file", str(target))
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def remove_leftovers(target: Path) -> None:
-    """Remove temporary files of `target` left by killed processes; call with the lock held."""
-    for leftover in target.parent.glob(f".{target.name}.*.part"):
-        leftover.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -10,15 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from realizar.atomic import atomic_write, remove_leftovers
 from realizar.errors import DownloadError
 from realizar.store.cache import (
     CHUNK,
-    atomic_write,
     cache_dir,
     cannot_store,
     has_size,
     locked,
-    remove_leftovers,
     sha256_of,
 )
 from realizar.store.models import KnownModel, WheelMember

@@ -1,12 +1,15 @@
 """Copies of files: splitting, merging and setting values keep every other byte of metadata and tensors."""
 
+import itertools
+import os
 import struct
+from os import replace
 
 import numpy as np
 import pytest
 
-from realizar.errors import GGUFError, ParameterError
-from realizar.gguf import GGMLType, GGUFFile, GGUFWriter, ValueType
+from realizar.errors import GGUFError, ModelNotFoundError, ParameterError
+from realizar.gguf import GGMLType, GGUFFile, GGUFWriter, ValueType, edit
 from realizar.gguf.edit import merge, set_value, split
 from realizar.gguf.parse import ALIGNMENT_KEY
 
@@ -150,6 +153,37 @@ def test_set_in_a_split_model(many, tmp_path):
     values, tensors = contents(first)
     assert values["general.architecture"] == struct.pack("<IQ", ValueType.STRING, 5) + b"qwen2"
     assert tensors == contents(many)[1]
+
+
+def test_an_interrupted_split_leaves_no_mixture(many, tmp_path, monkeypatch):
+    first = split(many, tmp_path / "part", max_tensors=4)[0]
+    set_value(many, "general.architecture", "qwen2")
+    monkeypatch.setattr(edit, "sync", fail_at(2, lambda stream: None))
+    with pytest.raises(KeyboardInterrupt):
+        split(many, tmp_path / "part", max_tensors=4)
+    assert contents(first)[0]["general.architecture"].endswith(b"llama")
+    for call in range(3):
+        monkeypatch.setattr(os, "replace", fail_at(call, replace))
+        with pytest.raises(KeyboardInterrupt):
+            split(many, tmp_path / "part", max_tensors=4)
+        with pytest.raises(ModelNotFoundError):
+            GGUFFile(first)
+    assert not list(tmp_path.glob(".*"))
+    monkeypatch.undo()
+    split(many, tmp_path / "part", max_tensors=4)
+    assert contents(first)[0]["general.architecture"].endswith(b"qwen2")
+
+
+def fail_at(n, function):
+    """Return a function that fails at its nth call, as an interruption would."""
+    calls = itertools.count()
+
+    def call(*args):
+        if next(calls) == n:
+            raise KeyboardInterrupt
+        return function(*args)
+
+    return call
 
 
 def test_wrong_limits(many, tmp_path):

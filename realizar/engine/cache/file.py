@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from realizar.atomic import atomic_write
 from realizar.engine.cache.block_pool import KEY_BYTES
 from realizar.engine.cache.saved import SavedCache
 from realizar.errors import CacheFileError, short_repr
 from realizar.runtime.batch import BLOCK
-from realizar.store.cache import atomic_write
 
 if TYPE_CHECKING:
     import numpy.typing as npt
