@@ -136,18 +136,28 @@ def choose(tools: Sequence[Tool], choice: object) -> tuple[Sequence[Tool], str]:
 
 def _allowed(tools: Sequence[Tool], allowed: object) -> tuple[Sequence[Tool], str]:
     """Return the tools that OpenAI's "allowed_tools" leave, in their own order, and the mode."""
-    mode = allowed.get("mode") if isinstance(allowed, Mapping) else None
-    listed = allowed.get("tools") if isinstance(allowed, Mapping) else None
-    if not isinstance(mode, str) or mode not in ("auto", "required") or not isinstance(listed, Sequence) or not listed:
-        raise ParameterError(
-            f"tool_choice: allowed_tools={short_repr(allowed)}: must be {{'mode': 'auto' or 'required', 'tools': "
-            "[{'type': 'function', 'function': {'name': ...}}, ...]}"
-        )
-    names = {choose(tools, tool)[0][0].name for tool in listed if _is_function(tool)}
+    if not isinstance(allowed, Mapping):
+        raise _wrong("", allowed, "an object with mode and tools")
+    mode, listed = allowed.get("mode"), allowed.get("tools")
+    if not isinstance(mode, str) or mode not in ("auto", "required"):
+        raise _wrong(".mode", mode, "'auto' or 'required'")
+    if not isinstance(listed, list | tuple) or not listed:
+        raise _wrong(".tools", listed, "a list of at least one {'type': 'function', 'function': {'name': ...}}")
+    names = {_allowed_name(tools, tool, f".tools[{i}]") for i, tool in enumerate(listed)}
     return [tool for tool in tools if tool.name in names], mode
 
 
-def _is_function(tool: object) -> bool:
-    if isinstance(tool, Mapping) and tool.get("type") == "function":
-        return True
-    raise ParameterError(f"tool_choice: allowed_tools: {short_repr(tool)} is no function")
+def _allowed_name(tools: Sequence[Tool], allowed: object, where: str) -> str:
+    """Return the name of an allowed tool, which is one of `tools`."""
+    function = allowed.get("function") if isinstance(allowed, Mapping) and allowed.get("type") == "function" else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(name, str):
+        raise _wrong(where, allowed, "{'type': 'function', 'function': {'name': ...}}")
+    known = [tool.name for tool in tools]
+    if name not in known:
+        raise _wrong(where, name, f"the name of one of the tools: {', '.join(known) or 'there are none'}")
+    return name
+
+
+def _wrong(where: str, found: object, expected: str) -> ParameterError:
+    return ParameterError(f"tool_choice: allowed_tools{where}={short_repr(found)}: must be {expected}")

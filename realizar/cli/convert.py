@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 from realizar import store
+from realizar.cli import options
 
 EXAMPLE = "Example: realizar convert Qwen2.5-0.5B qwen.gguf --type Q8_0"
 
@@ -26,7 +27,8 @@ def command(
     """Convert a Hugging Face checkpoint to a GGUF file; does not need torch."""
     from realizar.convert import convert
 
-    result = convert(folder, out, type_name, None if target is None else store.resolve(target))
+    with options.usage_errors():
+        result = convert(folder, out, type_name, None if target is None else store.resolve(target))
     print(f"{out}: {result.architecture}, {result.n_tensors} tensors, {out.stat().st_size / 1e6:.1f} MB")
     if result.tokenizer is None:
         print(f"note: {folder} has no tokenizer; the model accepts only token ids", file=sys.stderr)

@@ -12,6 +12,7 @@ from realizar import store
 from realizar.cli import options
 from realizar.cli.inspect import format_entry
 from realizar.cli.tables import write_line
+from realizar.errors import RealizarError
 
 if TYPE_CHECKING:
     from realizar.gguf.differences import Difference
@@ -52,7 +53,9 @@ def split(
     from realizar.gguf.edit import split
 
     n = 128 if max_tensors is None and max_size is None else max_tensors
-    for path in split(store.resolve(model), prefix, max_tensors=n, max_bytes=max_size):
+    with options.usage_errors():
+        paths = split(store.resolve(model), prefix, max_tensors=n, max_bytes=max_size)
+    for path in paths:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -64,7 +67,8 @@ def merge(
     """Write the parts of a model as one file."""
     from realizar.gguf.edit import merge
 
-    merge(first, out)
+    with options.usage_errors():
+        merge(first, out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -111,17 +115,26 @@ def diff(
     first: Annotated[str, Argument(metavar="A", help=options.MODEL_HELP, autocompletion=options.model_names)],
     second: Annotated[str, Argument(metavar="B", help=options.MODEL_HELP, autocompletion=options.model_names)],
 ) -> int:
-    """Print the metadata and tensors that differ; the exit status is 1 if some do."""
+    """Print the metadata and tensors that differ; the exit status is 0 if none do, 1 if some do, and 2 at an error."""
     from realizar.gguf import GGUFFile
     from realizar.gguf.differences import differences
 
     n = 0
-    with GGUFFile(store.resolve(first)) as a, GGUFFile(store.resolve(second)) as b:
-        for difference in differences(a, b):
-            n += 1
-            for line in _lines(difference):
-                write_line(line, 4)
+    try:
+        with GGUFFile(store.resolve(first)) as a, GGUFFile(store.resolve(second)) as b:
+            for difference in differences(a, b):
+                n += 1
+                for line in _lines(difference):
+                    write_line(line, 4)
+    except RealizarError as error:
+        raise _Trouble(str(error)) from error
     return int(n > 0)
+
+
+class _Trouble(RealizarError):
+    """An error of `diff`, whose status 1 says that files differ, as that of diff(1)."""
+
+    exit_code = 2
 
 
 def _lines(found: Difference) -> list[str]:

@@ -32,7 +32,9 @@ def command(
     from realizar.quality import measure_imatrix
 
     content = reading.read(text)
-    check_target(out, (store.resolve(model),))
+    source = store.resolve(model)
+    with options.usage_errors():
+        check_target(out, (source,))
     with reading.chunk_progress("imatrix") as progress:
         found = measure_imatrix(
             model, content, dataset="" if text == "-" else text, with_output=process_output, progress=progress, **sizes

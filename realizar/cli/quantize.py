@@ -48,7 +48,7 @@ def command(
         with options.usage_errors():
             opened = stack.enter_context(open_to_quantize(model, type_name, imatrix, overrides, threads))
         if not dry_run:
-            with _bar(opened.result) as progress:
+            with options.usage_errors(), _bar(opened.result) as progress:
                 opened.write(out, progress)
     _report(opened.result, dry_run, out)
 

@@ -61,6 +61,7 @@ def command(
     found = served.settings("serve", given, config or (Path(named) if named else None))
     from realizar.server.run import serve
 
-    status = serve(found)
+    with options.usage_errors():
+        status = serve(found)
     if status:
         raise Exit(status)

@@ -105,7 +105,23 @@ def convert(
 def read_checkpoint(
     folder: str | os.PathLike[str], type_name: str, target: str | os.PathLike[str] | None = None
 ) -> CheckpointModel:
-    """Read what `convert` writes: metadata, and tensors whose data is made when asked for. Raises as it does."""
+    """Read what `convert` writes: metadata, and tensors whose data is made when asked for.
+
+    Parameters
+    ----------
+    folder, type_name, target
+        As of `convert`.
+
+    Returns
+    -------
+    CheckpointModel
+        Its tensors have the types of the file; functions make their data, uint8 of any shape.
+
+    Raises
+    ------
+    UnknownArchitectureError, ModelNotFoundError, GGUFError, TensorError, TokenizerError, ParameterError
+        As `convert`; a tensor's errors come when its data is made.
+    """
     checkpoint, plugins = CheckpointFolder(Path(folder)), registry.default()
     architecture = architecture_of(checkpoint.config, plugins)
     if architecture.is_draft != (target is not None):

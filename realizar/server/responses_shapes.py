@@ -164,8 +164,10 @@ def chat_tools(tools: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
 
 def chat_choice(choice: Any) -> Any:
     """Return the choice of tools as chat completions have it."""
-    if isinstance(choice, dict) and choice.get("type") == "allowed_tools" and isinstance(choice.get("tools"), list):
-        tools = [_chat_function(tool) for tool in choice["tools"]]
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        tools = choice.get("tools")
+        if isinstance(tools, list):
+            tools = [_chat_function(tool) for tool in tools]
         return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode"), "tools": tools}}
     return _chat_function(choice) or "auto"
 

@@ -89,6 +89,23 @@ def test_invalid_choices(choice):
         choose(read_tools([tool("f")]), choice)
 
 
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"type": "allowed_tools"}, "allowed_tools=None: must be an object with mode and tools"),
+        (allowed("none", tool("f")), r"allowed_tools\.mode='none': must be 'auto' or 'required'"),
+        (allowed("auto"), r"allowed_tools\.tools=\[\]: must be a list of at least one"),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": "f"}}, r"allowed_tools\.tools='f': must"),
+        (allowed("auto", tool("f"), "f"), r"allowed_tools\.tools\[1\]='f': must be \{'type': 'function'"),
+        (allowed("auto", {"type": "function", "function": {}}), r"allowed_tools\.tools\[0\]=\{'type'.*must be"),
+        (allowed("auto", tool("h")), r"allowed_tools\.tools\[0\]='h': must be the name of one of the tools: f, g"),
+    ],
+)
+def test_wrong_allowed_tools_say_where(choice, message):
+    with pytest.raises(ParameterError, match=f"tool_choice: {message}"):
+        choose(read_tools([tool("f"), tool("g")]), choice)
+
+
 CALL = ToolCall("aB3456789", "f", {"x": ["ä", 1.5]})
 
 

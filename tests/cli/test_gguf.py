@@ -33,6 +33,8 @@ def test_set_and_diff(realizar, model):
     assert (status, out) == (0, "llama.context_length = 1024\n")
     status, out, _ = realizar("gguf", "diff", str(LLAMA), str(model))
     assert (status, out) == (1, "- llama.context_length = 512\n+ llama.context_length = 1024\n")
+    status, _, err = realizar("gguf", "diff", str(model), str(model.with_name("absent.gguf")))
+    assert (status, "absent.gguf" in err) == (2, True)
     status, _, err = realizar("gguf", "set", str(model), "llama.context_length", "long")
     assert (status, err) == (2, "error: Invalid value: llama.context_length: 'long' is not a UINT32; see --help\n")
 

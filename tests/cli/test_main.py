@@ -71,7 +71,10 @@ def test_values_that_cannot_be_are_usage_errors(realizar):
     for words in (
         "run x -t 0", "run x --kv-type f7", "chat -n 0", "run a b c", "run a b -m c", "run smollm2", "run a.gguf",
         "chat a -m b", "serve", "serve smollm2 --port 99999", "plan MODEL --ctx 0", "plan MODEL --kv-type f7",
-        "bench MODEL --depth 1", "bench MODEL -t 0", "convert a b --type Q1", "batch a", "batch a b --n-seqs 0",
+        "gguf merge MODEL /absent/out.gguf", "gguf split MODEL /absent/part",
+        "quantize MODEL /absent/out.gguf Q8_0", "quantize MODEL /tmp/x.gguf F32 --tensor ffn_down=IQ2_XXS",
+        f"serve MODEL --chat-template {__file__}", "bench MODEL --depth 1", "bench MODEL -t 0", "convert a b --type Q1",
+        "batch a", "batch a b --n-seqs 0",
     ):  # fmt: skip
         status, out, err = realizar(*words.replace("MODEL", LLAMA).split())
         assert (status, out, err.count("\n")) == (2, "", 1), (words, err)

@@ -41,7 +41,7 @@ def test_what_is_wrong_is_said_in_a_line(realizar, tmp_path):
         (["Q4_K_M", "--tensor", "ffn_up=Q4_K_M"], 2, "did you mean Q4_K"),
         (["Q4_K_M", "--tensor", "ffm_up=Q4_K"], 2, "no tensor's name fits"),
         (["Q4_K_M", "-t", "0"], 2, "--threads"),
-        (["Q2_K_S"], 1, "needs an importance matrix"),
+        (["Q2_K_S"], 2, "needs an importance matrix"),
         (["Q4_K_M", "--imatrix", str(tmp_path / "none")], 1, "no such file"),
         (["Q4_K_M", "--imatrix", str(LLAMA)], 1, "is not an importance matrix"),
     ):

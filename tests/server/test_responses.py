@@ -80,6 +80,9 @@ def test_calls(client):
     named = {"type": "function", "name": "time_of"}
     for choice in (named, {"type": "allowed_tools", "mode": "required", "tools": [named]}):
         assert ask(client, **{**params, "tool_choice": choice}).output[0].name == "time_of"
+    for wrong in ({"mode": "required", "tools": "time_of"}, {"mode": "any", "tools": [named]}, {"mode": "auto"}):
+        with pytest.raises(openai.BadRequestError, match=r"allowed_tools\.(tools|mode)=.*must be"):
+            ask(client, **{**params, "tool_choice": {"type": "allowed_tools", **wrong}})
 
 
 def test_a_conversation_is_continued(client):
