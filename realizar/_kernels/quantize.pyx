@@ -114,7 +114,8 @@ def quantize(Pool pool not None, data, str source not None, str target not None,
     if problems & RZ_QUANTIZE_NOT_FINITE:
         raise ValueError(f"a value is infinite or NaN, which {target} cannot represent")
     if problems & RZ_QUANTIZE_TOO_LARGE:
-        why = "" if target in ("F16", "BF16") else ": scales are half floats, at most 65504"
+        scales = {"F16": "", "BF16": "", "NVFP4": ": scales are at most 448"}
+        why = scales.get(target, ": scales are half floats, at most 65504")
         raise ValueError(f"a value is too large for {target}{why}")
     return made
 

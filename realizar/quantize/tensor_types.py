@@ -43,13 +43,12 @@ _KEPT = re.compile(
 
 FALLBACKS = {
     **dict.fromkeys(("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
-    "Q2_K": "Q4_0",
-    "Q3_K": "Q4_0",
+    **dict.fromkeys(("Q2_K", "Q3_K", "Q2_0", "TQ1_0", "TQ2_0"), "Q4_0"),
     "Q4_K": "Q5_0",
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",
 }
-"""The type of rows that are no multiple of 256."""
+"""The type of rows that are no multiple of the block, 256 or 64 elements."""
 
 COARSE = ("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
 """Types that are of little use without an importance matrix."""

@@ -82,6 +82,14 @@ def test_the_smallest_recipes() -> None:
     assert set(of(planned("IQ3_XXS", llama()), "attn_v")) == {"IQ3_S"}
 
 
+def test_ternary_recipes() -> None:
+    types = planned("TQ1_0", llama())
+    assert (types["token_embd.weight"], types["output.weight"]) == ("Q4_K", "Q6_K")
+    assert set(of(types, "attn_v") + of(types, "ffn_down")) == {"TQ1_0"}
+    assert planned("Q1_0", llama())["token_embd.weight"] == "Q1_0"
+    assert set(of(planned("TQ2_0", llama(k=96)), "ffn_up") + of(planned("Q2_0", llama(k=96)), "ffn_up")) == {"Q4_0"}
+
+
 def test_importances_change_the_legacy_recipes() -> None:
     assert of(planned("Q4_0", llama(), has_imatrix=True), "ffn_down") == ["Q4_1"] * 2 + ["Q4_0"] * 14
     assert set(of(planned("Q4_0", llama()), "ffn_down")) == {"Q4_0"}

@@ -16,7 +16,7 @@ from realizar.quants import quantize as reference
 
 Floats = npt.NDArray[np.float32]
 
-AS_REFERENCE = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
+AS_REFERENCE = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q1_0", "Q2_0", "TQ1_0", "TQ2_0", "NVFP4")
 SEARCHED = [name for name in TARGETS if name not in AS_REFERENCE]
 
 # Relative rms error for normally distributed values without importances: a little above what we measure, and below what
@@ -42,7 +42,7 @@ def rms(x: Floats, importances: Floats | float = 1.0) -> float:
 
 @pytest.mark.parametrize("name", AS_REFERENCE)
 def test_bytes_of_the_reference(name: str) -> None:
-    x = normal(40, 256 + 32) * np.exp(normal(40, 1, seed=1) * 3)
+    x = normal(40, 256 if FORMATS[name].n_elements > 32 else 256 + 32) * np.exp(normal(40, 1, seed=1) * 3)
     x[3] = 0
     x[4, ::2] = 0
     x[5, :32] = -0.25

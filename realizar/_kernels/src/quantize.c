@@ -19,6 +19,7 @@ const struct rz_quantizers *rz_quantizers_of(const char *isa)
 
 float rz_quantize_limit(int format)
 {
+    if (format == RZ_NVFP4) return 448 * 6;
     return format == RZ_F32 || format == RZ_BF16 || format == RZ_MXFP4 ? INFINITY : 1e15f;
 }
 

@@ -61,12 +61,11 @@ RZ_INLINE affine_fit affine_solve(const affine_sums *a, f32x16 step, f32x16 low,
 {
     f32x16 det = f32x16_sub(f32x16_mul(a->w, a->qq), f32x16_mul(a->q, a->q));
     f32x16 s = lanes_ratio(f32x16_sub(f32x16_mul(a->w, a->yq), f32x16_mul(a->y, a->q)), det);
-    f32x16 m = lanes_ratio(f32x16_sub(f32x16_mul(a->q, a->yq), f32x16_mul(a->qq, a->y)), det); /* of y */
-    /* If all q that count are equal, the equations are one, and det is what rounding left: m is best for the step. */
-    f32x16 least = f32x16_mul(f32x16_set(1e-6f), f32x16_mul(a->w, a->qq)), s_of_step = lanes_inverse(step);
-    f32x16 shift = lanes_ratio(f32x16_sub(f32x16_mul(s_of_step, a->q), a->y), a->w);
-    s = f32x16_if_less(least, det, s, s_of_step);
-    m = f32x16_if_less(least, det, m, shift);
+    /* If all q that count are equal, the equations are one, and det is what rounding left. */
+    f32x16 least = f32x16_mul(f32x16_set(1e-6f), f32x16_mul(a->w, a->qq));
+    s = f32x16_if_less(least, det, s, lanes_inverse(step));
+    f32x16 m =
+        lanes_ratio(f32x16_sub(f32x16_mul(s, a->q), a->y), a->w); /* of y; the best for s, also if s is not exact */
     if (!any_sign) {
         f32x16 through_zero = lanes_ratio(f32x16_add(a->yq, f32x16_mul(low, a->q)), a->qq);
         s = f32x16_if_less(m, low, through_zero, s);

@@ -25,7 +25,8 @@ const struct rz_quantizers *rz_quantizers_of(const char *isa);
 
 enum { RZ_QUANTIZE_NOT_FINITE = 1, RZ_QUANTIZE_TOO_LARGE = 2 };
 
-/* The largest magnitude that is quantized to a format: beyond it, sums of squares would be infinite. */
+/* The largest magnitude that is quantized to a format: beyond it, sums of squares would be infinite, or the
+ * scale of NVFP4 too large. */
 float rz_quantize_limit(int format);
 
 /* The rows of one tensor: n_row rows of k elements, of which each `rows_per_w` in turn share a row of importances. */

@@ -7,15 +7,6 @@
 #include "realizar/scalar/half.h"
 #include "realizar/scalar/ints.h"
 
-/* Half of an unsigned E4M3 number with bias 7; bit 7 is ignored, and 0x7f, which is NaN in E4M3, is 0 as in ggml. */
-static inline float ue4m3_f32(uint8_t x)
-{
-    int exponent = x >> 3 & 15, mantissa = x & 7;
-    if (x == 0x7f) return 0;
-    if (exponent == 0) return (float)mantissa * 0x1p-10f;
-    return rz_bits_to_f32((uint32_t)(exponent + 119) << 23 | (uint32_t)mantissa << 20);
-}
-
 static inline void nvfp4_unpack(const void *data, ints_32 *out)
 {
     static const int8_t values[16] = {RZ_MXFP4_VALUES};
