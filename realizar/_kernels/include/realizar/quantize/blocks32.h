@@ -79,8 +79,11 @@ static void pack_nibbles(const uint8_t *q, uint8_t *qs)
 
 static void pack_fifth_bits(const uint8_t *q, uint8_t *qh)
 {
-    memset(qh, 0, 4);
-    for (int i = 0; i < 32; i++) qh[i / 8] |= (uint8_t)(q[i] >> 4 << i % 8);
+    for (int j = 0; j < 4; j++, q += 8) { /* in a register, not bit by bit in memory */
+        unsigned bits = 0;
+        for (int i = 0; i < 8; i++) bits |= (unsigned)(q[i] >> 4) << i;
+        qh[j] = (uint8_t)bits;
+    }
 }
 
 /* Sixteen blocks with importances: half floats and q + q_end. */
