@@ -50,7 +50,7 @@ def types_of(text):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_types_of_every_recipe(architecture):
     path = next((SHARED / "parity" / architecture).glob("model*.gguf"))
-    for recipe in RECIPES:
+    for recipe in RECIPES.keys() - {"Q1_0"}:  # llama-quantize stops at rows that are no multiple of 128
         theirs = types_of(run("--allow-requantize", "--dry-run", path, recipe)[1])
         ours = {plan.name: plan.target.name for plan in quantize_file(path, None, recipe).plans}
         assert ours == theirs, recipe
